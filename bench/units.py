@@ -1,0 +1,141 @@
+"""Durations, rates, shares, multipliers and money, as users write them and as we keep them.
+
+In: text from a file or a flag. Out: integer ns, `Fraction` per second, `Fraction` of one,
+`Decimal` USD. Must stay true: a number without its unit is refused where a unit could be
+mistaken, and nothing is rounded on the way in.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+US, MS, S = 1_000, 1_000_000, 1_000_000_000
+_DURATION_NS = {
+    "ns": 1, "us": US, "µs": US, "ms": MS, "s": S, "min": 60 * S, "m": 60 * S,
+    "h": 3600 * S, "d": 86400 * S,
+}  # fmt: skip
+_PER_S = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}
+_NUMBER = r"(\d+(?:_\d+)*(?:\.\d+)?)"
+_DURATION_PART = re.compile(_NUMBER + r"\s*(ns|us|µs|ms|s|min|m|h|d)")
+_RATE = re.compile(_NUMBER + r"\s*(?:/|per)\s*(s|sec|min|m|h)")
+_PERCENT = re.compile(_NUMBER + r"\s*%")
+_TIMES = re.compile(_NUMBER + r"[x×]?")
+#: Times are kept as 64-bit ns, which hold 292 years: what is longer is a slip of the pen.
+_LONGEST_NS = 100 * 365 * 86400 * S
+
+
+def _number(text: str) -> Fraction:
+    return Fraction(text.replace("_", ""))
+
+
+def _finite(value: object) -> Fraction | None:
+    """A bare number of a file, exact as it was written; None for text, true, nan and inf."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return Fraction(str(value))
+
+
+def parse_duration_ns(text: object) -> int:
+    """`"800ms"`, `"1m30s"`, `"2.5s"` -> integer ns. Raises ValueError on a bare number."""
+    if isinstance(text, str):
+        parts = _DURATION_PART.findall(text)
+        if parts and _DURATION_PART.sub("", text).strip() == "":
+            ns = round(sum(_number(n) * _DURATION_NS[unit] for n, unit in parts))
+            if ns > _LONGEST_NS:
+                raise ValueError(f"{text!r} is longer than a century")
+            return ns
+    raise ValueError(f'{text!r} is not a duration; write a number and its unit, such as "800ms"')
+
+
+def parse_rate_per_s(text: object) -> Fraction:
+    """`"10/s"`, `"120/min"`, or a bare number per second -> requests per second, exact."""
+    match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
+    rate = _number(match[1]) / _PER_S[match[2]] if match else _finite(text)
+    if rate is None or rate <= 0:
+        raise ValueError(f'{text!r} is not a rate above zero; write "10/s" or "120/min"')
+    return rate
+
+
+def parse_share(text: object) -> Fraction:
+    """`"99.9%"` or a number from 0 to 1 -> share of one, exact (never through a float)."""
+    if isinstance(text, str) and (match := _PERCENT.fullmatch(text.strip())):
+        share = _number(match[1]) / 100
+    elif (bare := _finite(text)) is not None:
+        share = bare
+        if share > 1:
+            raise ValueError(f'{text!r} is above 1; per cent are written with their sign: "{text}%"')
+    else:
+        raise ValueError(f'{text!r} is not a share; write "99.9%" or 0.999')
+    if not 0 <= share <= 1:
+        raise ValueError(f"{text!r} is outside 0 % to 100 %")
+    return share
+
+
+def parse_times(text: object) -> Fraction:
+    """A multiplier: `10` or `"10x"` -> `Fraction`."""
+    if (bare := _finite(text)) is not None and bare >= 0:
+        return bare
+    if isinstance(text, str) and (match := _TIMES.fullmatch(text)):
+        return _number(match[1])
+    number = re.search(_NUMBER, str(text))
+    bare_text = number[0] if number else "10"
+    raise ValueError(f'"{text}" is not a multiplier; write {bare_text} or "{bare_text}x"')
+
+
+def parse_usd(text: object) -> Decimal:
+    """A sum in USD as text or number -> `Decimal`, not below zero."""
+    try:
+        usd = Decimal(str(text))
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a sum in USD; write 0.25") from None
+    if not usd.is_finite() or usd < 0:
+        raise ValueError(f"{text!r} is not a sum of at least 0 USD")
+    return usd
+
+
+def show_duration(ns: int | float) -> str:
+    """Three significant digits or so, with the unit a reader expects: `402 ms`, `1.5 s`, `3 min`."""
+    sign, size = "-" if ns < 0 else "", abs(ns)
+    for unit, name, top in ((1, "ns", US), (US, "µs", MS), (MS, "ms", S), (S, "s", 120 * S)):
+        value = size / unit
+        digits = 0 if unit == 1 or value >= 100 else 2 if value < 10 else 1
+        rounded = round(value, digits)
+        if rounded * unit < top:
+            text = f"{rounded:.{digits}f}"
+            return f"{sign}{text.rstrip('0').rstrip('.') if digits else text} {name}"
+    minutes, seconds = divmod(round(size / S), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (seconds, "s"))
+    return sign + " ".join(f"{value} {name}" for value, name in parts if value)
+
+
+def show_limit(ns: int) -> str:
+    """As `show_duration`, never rounded: a limit stands in a contract as it was written."""
+    short = show_duration(ns)
+    if parse_duration_ns(short) == ns:
+        return short
+    unit, name = next((unit, name) for unit, name in ((S, "s"), (MS, "ms"), (US, "µs"), (1, "ns")) if ns >= unit)
+    return f"{Decimal(ns) / unit:f} {name}"
+
+
+def show_share(share: Fraction | float, digits: int = 4) -> str:
+    """A share of one as per cent, without trailing zeros: `99.95 %`."""
+    text = f"{float(share) * 100:.{digits}f}"
+    return f"{text.rstrip('0').rstrip('.') if digits else text} %"
+
+
+def show_exact(number: Fraction) -> str:
+    """A decimal number without rounding or exponent: `99.95`. Beyond 28 digits it is cut."""
+    return f"{(Decimal(number.numerator) / Decimal(number.denominator)).normalize():f}"
+
+
+def show_rate(rate_per_s: Fraction) -> str:
+    """A rate that `parse_rate_per_s` reads back exactly: `10/s`, `10/min`."""
+    for unit, seconds in (("s", 1), ("min", 60), ("h", 3600)):
+        per_unit = rate_per_s * seconds
+        if Fraction(show_exact(per_unit)) == per_unit:
+            return f"{show_exact(per_unit)}/{unit}"
+    return f"{show_exact(rate_per_s)}/s"
