@@ -1,0 +1,187 @@
+"""When requests are due: a profile's arrival law over its warm-up, phases and rate curve.
+
+In: a profile and its seeded streams. Out: spans on the time axis and sorted due times in ns from
+the lane's own zero. Must stay true: every law is a process of rate 1 read through the inverse of
+the summed rate, so a phase or a curve changes the rate and never the law; a request count is of
+measured requests, those of the warm-up come on top.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import UserError
+from bench.plan.draws import Draw, Purpose
+from bench.plan.profile import WARMUP, Profile
+from bench.units import S
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+MAX_ROWS = 20_000_000
+#: Pieces of constant or linear rate that one lane may be cut into: more is a slip in a unit.
+_MAX_PIECES = 2_000_000
+_CHUNK = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """A phase on the time axis; the rate runs linearly from `from_rps` to `to_rps`."""
+
+    phase: str
+    start_ns: int
+    end_ns: int
+    from_rps: float
+    to_rps: float
+    warmup: bool = False
+
+    def until(self, stop_ns: int) -> Span:
+        """The span cut off at `stop_ns`, which lies inside it."""
+        reached = self.from_rps + (self.to_rps - self.from_rps) * (stop_ns - self.start_ns) / (self.end_ns - self.start_ns)
+        return dataclasses.replace(self, end_ns=stop_ns, to_rps=reached)
+
+
+def arrivals(profile: Profile, draw: Draw, where: str) -> tuple[list[Span], Int]:
+    """Spans and due times (ns, sorted, each before the last span's end) of an open loop.
+
+    Raises UserError beyond MAX_ROWS rows, or where phases, curve or states are cut too finely.
+    """
+    if profile.duration is not None or profile.phases:
+        spans = _spans(profile, profile.duration or sum(phase.duration for phase in profile.phases), where)
+        return spans, _due_times(profile, spans, draw, where)
+    # Bounded by a request count alone: lengthen the plan until the count fits into it.
+    assert profile.requests is not None
+    refuse_beyond(profile.requests, where)
+    length = round(1.25 * profile.requests / float(profile.arrivals.rate or 1) * S) + S
+    while True:
+        spans = _spans(profile, length, where)
+        due_ns = _due_times(profile, spans, draw, where)
+        if np.count_nonzero(due_ns >= profile.warmup) >= profile.requests:
+            return spans, due_ns
+        length *= 2
+
+
+def cut_spans(spans: list[Span], stop_ns: int) -> list[Span]:
+    """The spans before `stop_ns`, the last of them cut off there."""
+    return [span if span.end_ns <= stop_ns else span.until(stop_ns) for span in spans if span.start_ns < stop_ns]
+
+
+def refuse_beyond(rows: int, where: str, remedy: str = "lower the rate or the duration") -> None:
+    """Raises UserError where one run cannot hold `rows` requests."""
+    if rows > MAX_ROWS:
+        raise UserError(f"plans {rows:,} requests, above the {MAX_ROWS:,} that one run holds", where=where, remedy=remedy)
+
+
+def _spans(profile: Profile, total: int, where: str) -> list[Span]:
+    """Warm-up, then the phases, repeated in order until `total` ns are filled."""
+    rate = float(profile.arrivals.rate or 1)
+    cycle = [(p.name, p.duration, float(p.burst), float(p.ramp_to if p.ramp_to is not None else p.burst))
+             for p in profile.phases] or [("steady", total, 1.0, 1.0)]  # fmt: skip
+    _refuse_pieces(len(cycle) * total / sum(length for _, length, _, _ in cycle), "phases", where)
+    spans = [Span(WARMUP, 0, profile.warmup, rate, rate, True)] if profile.warmup else []
+    clock = profile.warmup
+    end = profile.warmup + total
+    while clock < end:
+        for name, length, first, last in cycle:
+            if clock < end:
+                spans.append(Span(name, clock, clock + length, rate * first, rate * last))
+                clock += length
+    return cut_spans(spans, end)
+
+
+def _refuse_pieces(pieces: float, what: str, where: str) -> None:
+    if pieces > _MAX_PIECES:
+        raise UserError(f"{what} would cut the run into {pieces:,.0f} pieces", where=where,
+                        remedy=f"make the {what} longer or the run shorter")  # fmt: skip
+
+
+def _due_times(profile: Profile, spans: list[Span], draw: Draw, where: str) -> Int:
+    """Due times of the spans, cut after the profile's count of measured requests."""
+    edges_s, rates = _rate_segments(profile, spans, draw, where)
+    starts, ends = edges_s[:-1], edges_s[1:]
+    area = (rates[:, 0] + rates[:, 1]) / 2 * (ends - starts)
+    cumulative = np.concatenate([[0.0], np.cumsum(area)])
+    warm_area = float(np.interp(profile.warmup / S, edges_s, cumulative))
+    unit = _unit_points(profile, float(cumulative[-1]), warm_area, draw.stream(Purpose.ARRIVALS))
+    refuse_beyond(len(unit), where)
+    segment = np.minimum(np.searchsorted(cumulative, unit, side="right") - 1, len(area) - 1)
+    inside = unit - cumulative[segment]
+    r0, r1 = rates[segment, 0], rates[segment, 1]
+    slope = (r1 - r0) / (ends - starts)[segment]
+    root = np.sqrt(np.maximum(r0 * r0 + 2 * slope * inside, 0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        offset = np.where(inside > 0, 2 * inside / (r0 + root), 0.0)
+    due_ns = np.minimum(np.rint((starts[segment] + offset) * S).astype(np.int64), spans[-1].end_ns - 1)
+    if profile.requests is not None:
+        due_ns = due_ns[: int(np.searchsorted(due_ns, profile.warmup)) + profile.requests]
+    return due_ns
+
+
+def _rate_segments(profile: Profile, spans: list[Span], draw: Draw, where: str) -> tuple[Float, Float]:
+    """Piecewise linear rate: edges in s, and (rate at start, rate at end) per segment.
+
+    The rate curve begins with the measured part, so that a warm-up does not shift it.
+    """
+    total_ns = spans[-1].end_ns
+    span_starts = np.array([span.start_ns for span in spans])
+    cuts = [span_starts, np.array([total_ns])]
+    curve = profile.rate_curve
+    if curve is not None:
+        _refuse_pieces((total_ns - profile.warmup) / curve.step, "rate_curve.step", where)
+        cuts.append(np.arange(profile.warmup, total_ns, curve.step))
+    switches = _on_off_switches(profile, total_ns, draw, where)
+    edges = np.unique(np.concatenate([*cuts, switches])).astype(np.int64)
+    start, end = edges[:-1], edges[1:]
+    span_of = np.searchsorted(span_starts, start, side="right") - 1
+    length = np.array([span.end_ns - span.start_ns for span in spans])[span_of]
+    first = np.array([span.from_rps for span in spans])[span_of]
+    last = np.array([span.to_rps for span in spans])[span_of]
+    since = start - span_starts[span_of]
+    rates = np.stack([first + (last - first) * since / length, first + (last - first) * (since + end - start) / length], axis=1)
+    if curve is not None:
+        measured = start >= profile.warmup
+        factors = np.array(curve.factors)[((start - profile.warmup) // curve.step) % len(curve.factors)]
+        rates *= np.where(measured, factors, 1.0)[:, None]
+    rates[np.searchsorted(switches, start, side="right") % 2 == 1] = 0.0
+    return edges / S, rates
+
+
+def _on_off_switches(profile: Profile, total_ns: int, draw: Draw, where: str) -> Int:
+    """Instants at which an on/off process leaves and re-enters its on state; it starts on."""
+    on, off = profile.arrivals.on, profile.arrivals.off
+    if profile.arrivals.kind != "on_off" or not on or not off:
+        return np.empty(0, np.int64)
+    pairs = total_ns / (on + off)
+    _refuse_pieces(2 * pairs, "on and off", where)
+    rng = draw.stream(Purpose.STATES)
+    switches = np.empty(0, np.int64)
+    while not len(switches) or switches[-1] < total_ns:
+        lengths = rng.standard_exponential((int(pairs * 1.2) + 16, 2)) * np.array([on, off])
+        clock = switches[-1] if len(switches) else 0
+        switches = np.concatenate([switches, clock + np.cumsum(np.maximum(np.rint(lengths), 1).astype(np.int64))])
+    return switches[switches < total_ns]
+
+
+def _unit_points(profile: Profile, area: float, warm_area: float, rng: np.random.Generator) -> Float:
+    """Event times of a process of rate 1 on [0, area), no more than the profile's count needs."""
+    kind, limit = profile.arrivals.kind, profile.requests
+    if kind == "constant":
+        # A whole number of gaps ends the run: its last edge is no arrival, whatever the float says.
+        count = int(np.ceil(area * (1 - 1e-12) - 1e-9))
+        enough = MAX_ROWS + 1 if limit is None else int(warm_area) + limit + 2
+        return np.arange(min(count, enough, MAX_ROWS + 1), dtype=np.float64)
+    shape = profile.arrivals.burstiness if kind == "gamma" else None
+    chunks: list[Float] = []
+    clock, count, measured = 0.0, 0, 0
+    while clock < area and count <= MAX_ROWS and (limit is None or measured <= limit):
+        size = min(max(1024, int((area - clock) * 1.1)), _CHUNK)
+        gaps = rng.standard_exponential(size) if shape is None else rng.gamma(shape, 1 / shape, size)
+        chunk = clock + np.cumsum(gaps)
+        chunks.append(chunk[: np.searchsorted(chunk, area)])
+        clock = float(chunk[-1])
+        count += len(chunks[-1])
+        measured += int(np.count_nonzero(chunks[-1] > warm_area))
+    return np.concatenate(chunks)[: MAX_ROWS + 1]

@@ -1,0 +1,235 @@
+"""A load profile: when requests are due and how large they are.
+
+In: one TOML file of `profiles/load`. Out: a frozen `Profile`. Must stay true: a profile holds
+laws, never draws; everything random happens in `schedule`, from an explicit seed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bench.userfile import DurationNs, PerSecond, Times, UserModel, find_file, load_model
+
+#: Upper edges (tokens, inclusive) of the context buckets that reports and histograms use.
+CONTEXT_EDGES = (1_024, 8_192, 32_768)
+WARMUP = "warmup"
+Tokens = Annotated[int, Field(ge=0, le=10_000_000)]
+
+
+class Lognormal(UserModel):
+    """Natural-log parameters: the median is exp(mu)."""
+
+    mu: float
+    sigma: Annotated[float, Field(ge=0)]
+
+
+class Amount(UserModel):
+    """One component of a mix of sizes: exactly one of `fixed`, `lognormal`, `quantiles`."""
+
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    fixed: Tokens | None = None
+    lognormal: Lognormal | None = None
+    #: per cent -> tokens, as in `{ "0" = 2, "50" = 1020, "100" = 14050 }`; linear in between
+    quantiles: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    min: Tokens = 1
+    max: Tokens = 1_000_000
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _one_law(self) -> Self:
+        laws = [self.fixed, self.lognormal, self.quantiles]
+        if sum(law is not None for law in laws) != 1:
+            raise ValueError("needs exactly one of fixed, lognormal, quantiles")
+        if self.quantiles is not None:
+            points = self.quantile_points()
+            if len(points) < 2 or points[0][0] != 0 or points[-1][0] != 100:
+                raise ValueError('quantiles need at least the keys "0" and "100"')
+            if not all(0 <= percent <= 100 for percent, _ in points):
+                raise ValueError("the keys of quantiles are per cent, from 0 to 100")
+            if any(later[1] < earlier[1] for earlier, later in itertools.pairwise(points)):
+                raise ValueError("quantiles must not fall as the per cent rise")
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        if self.fixed is not None and not self.min <= self.fixed <= self.max:
+            raise ValueError(f"fixed {self.fixed} lies outside min {self.min} and max {self.max}; state the other bound")
+        return self
+
+    def quantile_points(self) -> list[tuple[float, float]]:
+        """The quantile table as sorted (per cent, tokens) pairs."""
+        if self.quantiles is None:
+            return []
+        try:
+            return sorted((float(key), value) for key, value in self.quantiles.items())
+        except ValueError:
+            raise ValueError('the keys of quantiles are per cent, such as "99.5"') from None
+
+
+class TraceSource(UserModel):
+    """A recorded request log to replay, and how to read it."""
+
+    file: str
+    format: Literal["auto", "mooncake", "azure", "burstgpt", "columns"] = "auto"
+    #: for `columns`: the names of the columns (CSV) or keys (JSONL)
+    time_column: str | None = None
+    prompt_column: str | None = None
+    output_column: str | None = None
+    time_unit: Literal["s", "ms", "us", "ns", "rfc3339"] = "s"
+    speed: Times = Fraction(1)
+    start: DurationNs = 0
+    end: DurationNs | None = None
+    #: "auto" spreads rows that share a coarse timestamp over the step, and the report says so
+    jitter: Literal["auto", "none"] = "auto"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.format == "columns" and not (self.time_column and self.prompt_column and self.output_column):
+            raise ValueError('format "columns" needs time_column, prompt_column and output_column')
+        if self.speed <= 0:
+            raise ValueError("speed must be above zero")
+        if self.end is not None and self.end <= self.start:
+            raise ValueError("end must lie after start")
+        return self
+
+
+class Arrivals(UserModel):
+    """The law of the gaps between requests (of sessions, where the profile has sessions)."""
+
+    kind: Literal["constant", "poisson", "gamma", "on_off", "trace", "closed"]
+    rate: PerSecond | None = None
+    #: gamma shape = 1/CV^2: 1 is Poisson, below 1 burstier (the `--burstiness` of other tools)
+    burstiness: Annotated[float, Field(gt=0)] | None = None
+    #: on/off: mean length of the two states; arrivals are Poisson at `rate` while on
+    on: DurationNs | None = None
+    off: DurationNs | None = None
+    concurrency: Annotated[int, Field(gt=0)] | None = None
+    trace: TraceSource | None = None
+
+    @model_validator(mode="after")
+    def _keys_of_kind(self) -> Self:
+        needed = {
+            "constant": {"rate"}, "poisson": {"rate"}, "gamma": {"rate", "burstiness"},
+            "on_off": {"rate", "on", "off"}, "trace": {"trace"}, "closed": {"concurrency"},
+        }[self.kind]  # fmt: skip
+        given = {name for name in Arrivals.model_fields if name != "kind" and getattr(self, name) is not None}
+        for name in sorted(needed - given):
+            raise ValueError(f'kind "{self.kind}" needs {name}')
+        for name in sorted(given - needed):
+            raise ValueError(f'kind "{self.kind}" has no {name}')
+        return self
+
+
+class Phase(UserModel):
+    """A stretch of the run under one name; its rate is `burst` times the profile's rate."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=40)]
+    duration: DurationNs
+    burst: Times = Fraction(1)
+    #: the multiplier reached at the phase's end, linearly; without it the rate is flat
+    ramp_to: Times | None = None
+
+    @model_validator(mode="after")
+    def _has_length(self) -> Self:
+        if self.duration <= 0:
+            raise ValueError("duration must be above zero")
+        if self.name == WARMUP:
+            raise ValueError(f"{WARMUP!r} is the name of the warm-up; choose another")
+        return self
+
+
+class RateCurve(UserModel):
+    """Slow modulation of the rate: one factor a step, repeated to the end."""
+
+    step: DurationNs
+    factors: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _can_fire(self) -> Self:
+        if self.step <= 0 or not any(self.factors):
+            raise ValueError("needs a step above zero and at least one factor above zero")
+        return self
+
+
+class Sessions(UserModel):
+    """Several turns a user: turn k+1 is due `think` after turn k was answered.
+
+    Each turn's prompt holds the turns before it and stand-ins of the planned length for
+    their answers, so the context grows as in a real chat.
+    """
+
+    turns: Amount
+    think: DurationNs = 0
+    think_law: Literal["fixed", "exponential"] = "fixed"
+
+
+class SharedPrefix(UserModel):
+    """A system prompt that `groups` groups of requests share; off by default (prefix caches)."""
+
+    tokens: Annotated[int, Field(gt=0)]
+    groups: Annotated[int, Field(gt=0)] = 1
+
+
+class Profile(UserModel):
+    """One load profile. `duration` or `requests` (or both: whichever ends first)."""
+
+    description: str
+    name: str = ""
+    arrivals: Arrivals
+    duration: DurationNs | None = None
+    requests: Annotated[int, Field(gt=0, le=100_000_000)] | None = None
+    #: repeated in order until the duration is filled
+    phases: list[Phase] = []
+    rate_curve: RateCurve | None = None
+    prompt_tokens: Annotated[list[Amount], Field(min_length=1)] = [Amount(fixed=500)]
+    output_tokens: Annotated[list[Amount], Field(min_length=1)] = [Amount(fixed=64)]
+    sessions: Sessions | None = None
+    shared_prefix: SharedPrefix | None = None
+    max_in_flight: Annotated[int, Field(gt=0)] | None = None
+    #: declared before the run; its rows are sent and kept, and judged by no clause
+    warmup: DurationNs = 0
+    seed: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.duration is None and self.requests is None and not self.phases and self.arrivals.kind != "trace":
+            raise ValueError("needs duration, requests or phases: a run must end")
+        if self.duration is not None and self.duration <= 0:
+            raise ValueError("duration must be above zero")
+        if self.arrivals.kind in ("closed", "trace"):
+            for name in ("phases", "rate_curve", "sessions", "warmup"):
+                if getattr(self, name):
+                    raise ValueError(f'arrivals of kind "{self.arrivals.kind}" cannot have {name}')
+        if self.arrivals.kind == "trace":
+            for name in ("prompt_tokens", "output_tokens"):
+                if name in self.model_fields_set:
+                    raise ValueError(f"a trace brings its own sizes; leave {name} out")
+        return self
+
+    @property
+    def closed_loop(self) -> bool:
+        """A closed loop slows down with the server: its latencies judge no contract."""
+        return self.arrivals.kind == "closed"
+
+
+def load_profile(name: str, beside: Path | None = None) -> Profile:
+    """A profile by built-in name or path. A trace's relative path is taken from the file."""
+    path = find_file("load", name, beside)
+    profile = load_model(Profile, path)
+    updates: dict[str, object] = {"name": profile.name or path.stem}
+    trace = profile.arrivals.trace
+    if trace is not None and (path.parent / trace.file).is_file():
+        found = trace.model_copy(update={"file": str(path.parent / trace.file)})
+        updates["arrivals"] = profile.arrivals.model_copy(update={"trace": found})
+    return profile.model_copy(update=updates)
+
+
+def bucket_names(edges: tuple[int, ...] = CONTEXT_EDGES) -> list[str]:
+    """Display names of the context buckets: `≤1K`, `1K–8K`, `8K–32K`, `>32K`."""
+    short = [f"{edge // 1024}K" for edge in edges]
+    middle = [f"{low}–{high}" for low, high in itertools.pairwise(short)]
+    return [f"≤{short[0]}", *middle, f">{short[-1]}"]

@@ -1,0 +1,224 @@
+"""A suite: which targets under which profile, in which stages, held to which contract.
+
+In: one TOML file of `profiles/suites` or `profiles/scenarios`. Out: a frozen `Suite` whose
+stages carry loaded profiles, targets and contracts. Must stay true: loading touches files
+only; every name is resolved before a single request leaves.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bench.errors import UserError
+from bench.plan.contract import Contract, load_contract
+from bench.plan.profile import Profile, load_profile
+from bench.plan.target import Target, load_target
+from bench.userfile import DurationNs, PerSecond, UserModel, builtin_root, find_file, load_model, parse_model, read_toml
+
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
+class Expect(UserModel):
+    """A known answer that is being rehearsed: this clause must get this verdict."""
+
+    target: str
+    #: the clause as its contract's number (from 1) or a part of its text, e.g. "e2e p99"
+    clause: str
+    verdict: Verdict
+
+
+class StageFile(UserModel):
+    """One stage as written: names, and the few numbers a suite may change in a profile."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
+    targets: Annotated[list[str], Field(min_length=1)]
+    profile: str
+    contract: str | None = None
+    #: what the embedded gateway plays; a scenario file's own name by default
+    scenario: str | None = None
+    rate: PerSecond | None = None
+    duration: DurationNs | None = None
+    requests: Annotated[int, Field(gt=0)] | None = None
+    max_in_flight: Annotated[int, Field(gt=0)] | None = None
+    #: pause after the last arrival, for answers to come in before the next stage begins
+    settle: DurationNs = 1_000_000_000
+    expect: list[Expect] = []
+
+
+class SuiteFile(UserModel):
+    """A suite file: stages of its own, or a list of scenarios to play one after another."""
+
+    description: str
+    seed: Annotated[int, Field(ge=0)] = 1
+    stage: list[StageFile] = []
+    scenarios: list[str] = []
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if bool(self.stage) == bool(self.scenarios):
+            raise ValueError("is not a suite: it needs [[stage]] tables or a list of scenarios, one of the two")
+        return self
+
+
+class ScenarioFile(UserModel):
+    """A scenario file. `gateway` and `truth` belong to the gateway, which reads them itself."""
+
+    description: str
+    seed: Annotated[int, Field(ge=0)] = 1
+    gateway: dict[str, Any]
+    truth: dict[str, Any] = {}
+    stage: Annotated[list[StageFile], Field(min_length=1)]
+
+
+class Stage(UserModel):
+    """A stage with everything loaded; its targets run side by side."""
+
+    name: str
+    targets: list[Target]
+    profile: Profile
+    contract: Contract | None
+    scenario: str | None
+    settle_ns: int
+    expect: list[Expect]
+
+
+class Suite(UserModel):
+    """What one run will do. `files` are the inputs whose digests the manifest keeps."""
+
+    name: str
+    description: str
+    seed: int
+    stages: list[Stage]
+    files: list[Path]
+
+
+def load_suite(name: str) -> Suite:
+    """A suite, or a scenario as a suite of one, by built-in name or path."""
+    path = find_file("suites", name, None, "scenarios")
+    data = read_toml(path)
+    if "gateway" in data:
+        scenario = parse_model(ScenarioFile, data, str(path))
+        stages, files = _scenario_stages(scenario, path)
+        description, seed = scenario.description, scenario.seed
+    else:
+        _refuse_other_kind(data, path)
+        suite = parse_model(SuiteFile, data, str(path))
+        stages, files = _suite_stages(suite, path)
+        description, seed = suite.description, suite.seed
+    names = [stage.name for stage in stages]
+    for stage_name in names:
+        if names.count(stage_name) > 1:
+            raise UserError(f"two stages are named {stage_name!r}", where=str(path), remedy="rename one")
+    return Suite(name=path.stem, description=description, seed=seed, stages=stages,
+                 files=list(dict.fromkeys([path, *files])))  # fmt: skip
+
+
+def _refuse_other_kind(data: dict[str, Any], path: Path) -> None:
+    """Raises UserError when the file is plainly one of the other kinds."""
+    kinds = {"arrivals": ("load profile", "--profile"), "base_url": ("target", "a suite's targets"),
+             "clause": ("contract", "--contract")}  # fmt: skip
+    for key, (kind, place) in kinds.items():
+        if key in data and not {"stage", "scenarios"} & set(data):
+            raise UserError(f"is not a suite but a {kind}", where=str(path), remedy=f"name it with {place} instead")
+
+
+def _suite_stages(suite: SuiteFile, path: Path) -> tuple[list[Stage], list[Path]]:
+    stages: list[Stage] = []
+    files: list[Path] = []
+    for stage in suite.stage:
+        loaded, used = _load_stage(stage, path, None)
+        stages.append(loaded)
+        files += used
+    for reference in suite.scenarios:
+        scenario_path = find_file("scenarios", reference, path.parent)
+        more, used = _scenario_stages(load_model(ScenarioFile, scenario_path), scenario_path)
+        stages += more
+        files += [scenario_path, *used]
+    return stages, files
+
+
+def _scenario_stages(scenario: ScenarioFile, path: Path) -> tuple[list[Stage], list[Path]]:
+    stages, files = [], []
+    for stage in scenario.stage:
+        loaded, used = _load_stage(stage, path, path)
+        stages.append(loaded)
+        files += used
+    return stages, files
+
+
+def _load_stage(stage: StageFile, path: Path, own_scenario: Path | None) -> tuple[Stage, list[Path]]:
+    """The stage with everything loaded, and the files it came from."""
+    beside = path.parent
+    where = f"{path}: stage {stage.name!r}"
+    scenario_path = find_file("scenarios", stage.scenario, beside) if stage.scenario else own_scenario
+    profile = load_profile(stage.profile, beside)
+    profile = override_profile(profile, where, rate=stage.rate, duration_ns=stage.duration,
+                               requests=stage.requests, max_in_flight=stage.max_in_flight)  # fmt: skip
+    targets = [load_target(name, beside) for name in stage.targets]
+    if len({target.name for target in targets}) < len(targets):
+        raise UserError("names a target twice", where=where, remedy="list each target once a stage")
+    if any(target.embedded for target in targets) and scenario_path is None:
+        raise UserError("an embedded target needs a scenario to play", where=where,
+                        remedy='add scenario = "..." or a base_url to the target')  # fmt: skip
+    contract = load_contract(stage.contract, beside) if stage.contract else None
+    for expect in stage.expect:
+        _check_expect(expect, targets, contract, where)
+    files = [find_file("load", stage.profile, beside), *(find_file("targets", name, beside) for name in stage.targets)]
+    if stage.contract:
+        files.append(find_file("contracts", stage.contract, beside))
+    if stage.scenario and scenario_path is not None:
+        files.append(scenario_path)
+    # The gateway knows the built-in scenarios by name and all others by path.
+    built_in = scenario_path is not None and scenario_path.resolve().parent == (builtin_root() / "scenarios").resolve()
+    scenario = None if scenario_path is None else scenario_path.stem if built_in else str(scenario_path)
+    loaded = Stage(name=stage.name, targets=targets, profile=profile, contract=contract, scenario=scenario,
+                   settle_ns=stage.settle, expect=stage.expect)  # fmt: skip
+    return loaded, files
+
+
+def _check_expect(expect: Expect, targets: list[Target], contract: Contract | None, where: str) -> None:
+    if expect.target not in {target.name for target in targets}:
+        raise UserError(f"expect names {expect.target!r}, which is no target of this stage", where=where)
+    clauses = contract.clauses if contract else []
+    texts = [clause.text for clause in clauses]
+    index = match_clause(expect.clause, texts)
+    if index is not None and clauses[index].report_only:
+        raise UserError(f"expect names clause {expect.clause!r}, which is report_only and gets no verdict", where=where,
+                        remedy="name a clause that is judged")  # fmt: skip
+    if index is None:
+        raise UserError(f"expect names clause {expect.clause!r}, which matches none or several", where=where,
+                        remedy=f"the contract's clauses: {'; '.join(texts) or 'none'}")  # fmt: skip
+
+
+def match_clause(wanted: str, texts: list[str]) -> int | None:
+    """Index of the one clause that `wanted` (a number from 1, or a part of the text) means."""
+    if wanted.isdigit():
+        return int(wanted) - 1 if 1 <= int(wanted) <= len(texts) else None
+    hits = [index for index, text in enumerate(texts) if wanted in text]
+    return hits[0] if len(hits) == 1 else None
+
+
+def override_profile(profile: Profile, where: str, *, rate: Any = None, duration_ns: int | None = None,
+                     requests: int | None = None, max_in_flight: int | None = None) -> Profile:  # fmt: skip
+    """The profile with a suite's or a flag's numbers in place of its own. Raises UserError."""
+    updates: dict[str, object] = {}
+    if rate is not None:
+        if profile.arrivals.rate is None:
+            raise UserError(f'arrivals of kind "{profile.arrivals.kind}" have no rate to set', where=where)
+        updates["arrivals"] = profile.arrivals.model_copy(update={"rate": rate})
+    if duration_ns is not None:
+        if duration_ns <= 0:
+            raise UserError("duration must be above zero", where=where)
+        updates["duration"] = duration_ns
+        updates["requests"] = requests
+    elif requests is not None:
+        updates["requests"] = requests
+        updates["duration"] = None if not profile.phases else profile.duration
+    if max_in_flight is not None and profile.closed_loop:
+        updates["arrivals"] = profile.arrivals.model_copy(update={"concurrency": max_in_flight})
+    elif max_in_flight is not None:
+        updates["max_in_flight"] = max_in_flight
+    return profile.model_copy(update=updates)

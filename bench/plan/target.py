@@ -1,0 +1,134 @@
+"""A target: an OpenAI-compatible endpoint, the model and tier asked for, and its prices.
+
+In: one TOML file of `profiles/targets`. Out: a frozen `Target`. Must stay true: a key is known
+by the *name* of its environment variable alone; its value never enters a model or a file.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import model_validator
+
+from bench.errors import UserError
+from bench.userfile import DurationNs, Usd, UserModel, expand_env, find_file, load_model
+
+#: In place of a URL: the simulated provider that tailproof starts itself.
+EMBEDDED = "embedded"
+
+
+class Prices(UserModel):
+    """USD per million tokens, with the date on which they were read."""
+
+    input_usd_per_million: Usd
+    output_usd_per_million: Usd
+    as_of: date
+    source: str
+
+
+class Target(UserModel):
+    """Where requests go and how they are written."""
+
+    description: str
+    name: str = ""
+    #: up to and without `/chat/completions`, or "embedded" for the simulated provider
+    base_url: str
+    model: str
+    tier: str = ""
+    region: str = ""
+    api_key_env: str | None = None
+    headers: dict[str, str] = {}
+    extra_body: dict[str, Any] = {}
+    stream: bool = True
+    include_usage: bool = True
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    timeout: DurationNs = 60_000_000_000
+    connect_timeout: DurationNs = 10_000_000_000
+    transport: Literal["tailproof", "httpx"] = "tailproof"
+    insecure: bool = False
+    ca_file: str | None = None
+    prices: Prices | None = None
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.base_url != EMBEDDED and "${" not in self.base_url:
+            check_base_url(self.base_url)
+        for name, value in self.headers.items():
+            if any(c in name + value for c in "\r\n\0"):
+                raise ValueError(f"header {name!r} holds a line break")
+        if not self.model:
+            raise ValueError("model is empty; name the model to ask for")
+        if self.timeout <= 0 or self.connect_timeout <= 0:
+            raise ValueError("timeouts must be above zero")
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """True when tailproof's own gateway serves this target."""
+        return self.base_url == EMBEDDED
+
+
+def check_base_url(url: str) -> None:
+    """Raises ValueError unless `url` is an http(s) URL with a host and without credentials."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read for its check: urlsplit looks at a port only when asked
+    except ValueError as error:
+        raise ValueError(f"{url!r} is not a URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f'{url!r} is not a base URL; write "https://api.example.com/v1"')
+    if parts.username or parts.password:
+        raise ValueError("the URL holds credentials; name an environment variable in api_key_env instead")
+    if parts.query or parts.fragment:
+        raise ValueError("a base URL has no query or fragment; use extra_body or headers")
+
+
+def chat_url(base_url: str) -> str:
+    """The URL requests are posted to; a base that already ends there is left alone.
+
+    A base without any path gets `/v1`, as `--url http://host:8000` means to other tools.
+    """
+    base = base_url.rstrip("/")
+    if base.endswith("/chat/completions"):
+        return base
+    return f"{base}/chat/completions" if urlsplit(base).path else f"{base}/v1/chat/completions"
+
+
+def models_url(base_url: str) -> str:
+    """The URL of the ready check."""
+    return chat_url(base_url).removesuffix("/chat/completions") + "/models"
+
+
+def request_headers(target: Target) -> list[tuple[str, str]]:
+    """The user's headers with `${ENV}` filled in, and the key. For the wire only, never a file.
+
+    Raises UserError when a named variable is not set.
+    """
+    where = f"target {target.name}"
+    headers = [(name, expand_env(value, f"{where}: headers.{name}")) for name, value in target.headers.items()]
+    if target.api_key_env is not None:
+        key = os.environ.get(target.api_key_env)
+        if not key:
+            raise UserError(f"environment variable {target.api_key_env} is not set",
+                            where=f"{where}: api_key_env", remedy=f"export {target.api_key_env}=... first")  # fmt: skip
+        if any(c in key for c in "\r\n\0"):
+            raise UserError(f"environment variable {target.api_key_env} holds a line break", where=f"{where}: api_key_env")
+        headers.append(("Authorization", f"Bearer {key}"))
+    return headers
+
+
+def load_target(name: str, beside: Path | None = None) -> Target:
+    """A target by built-in name or path, `${ENV}` in its URL filled in."""
+    path = find_file("targets", name, beside)
+    target = load_model(Target, path)
+    url = expand_env(target.base_url, f"{path}: base_url")
+    if url != EMBEDDED:
+        try:
+            check_base_url(url)
+        except ValueError as error:
+            raise UserError(str(error), where=f"{path}: base_url") from None
+    return target.model_copy(update={"name": target.name or path.stem, "base_url": url})
