@@ -1,0 +1,1 @@
+"""What was planned and what happened, row for row, and the folder that keeps both."""

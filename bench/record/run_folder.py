@@ -1,0 +1,227 @@
+"""One run's folder: manifest, schedule, samples, and what was made from them.
+
+In: tables and facts. Out: files under `results/<run>/`. Must stay true: every file is written
+whole or not at all; a sealed segment's digest stands in the manifest; samples reach the disk
+at least once a second; a folder belongs to one writer; nothing that could hold a key is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bench import __version__
+from bench.errors import RunFolderError
+from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table, empty_samples
+
+#: Format history: 1 = first.
+FORMAT = 1
+State = Literal["running", "complete", "interrupted"]
+_SEGMENT_DTYPE = np.dtype([("row", "<i8"), ("sample", SAMPLE_DTYPE)])
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, private to the user."""
+    temporary = path.with_name(f".{path.name}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON, UTF-8, two spaces, newline at the end; NaN is refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, f"{text}\n".encode())
+
+
+def _npy_bytes(table: Table) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, table, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def machine_facts() -> dict[str, Any]:
+    """What `compare` must find equal before two runs stand side by side. No host name, no user."""
+    model = platform.processor()
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+        if match := re.search(r"model name\s*:\s*(.+)", text):
+            model = match[1]
+    except OSError:
+        pass
+    return {"system": platform.system(), "release": platform.release(), "architecture": platform.machine(),
+            "cpu": model, "cores": os.cpu_count(), "python": platform.python_version()}  # fmt: skip
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that touch the numbers."""
+    found = {"tailproof": __version__}
+    for name in ("httpx", "anyio", "uvloop", "httptools", "numpy", "hdrhistogram", "matplotlib"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class RunWriter:
+    """The one writer of a run's folder while the run lasts."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], schedule: Table):
+        """Create the folder. Raises RunFolderError when it holds a run already or cannot be made."""
+        self.folder = folder
+        self.samples_folder = folder / "samples"
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.samples_folder.mkdir(mode=0o700)
+        except FileExistsError:
+            raise RunFolderError("holds a run already", where=str(folder), remedy="choose another --out") from None
+        except OSError as error:
+            raise RunFolderError(f"cannot be written ({error.strerror})", where=str(folder)) from None
+        self.manifest: dict[str, Any] = {"format": FORMAT, "state": "running", **manifest, "segments": []}
+        schedule_bytes = _npy_bytes(schedule)
+        write_atomically(folder / "schedule.npy", schedule_bytes)
+        self.manifest["schedule_sha256"] = hashlib.sha256(schedule_bytes).hexdigest()
+        self.save_manifest()
+
+    def save_manifest(self) -> None:
+        """Write run.json as it stands."""
+        write_json(self.folder / "run.json", self.manifest)
+
+    def append(self, rows: np.ndarray, samples: Table, worker: int = 0) -> None:
+        """Seal one segment: the samples of `rows` that ended since the last. Safe off the loop."""
+        if not len(rows):
+            return
+        segment = np.empty(len(rows), _SEGMENT_DTYPE)
+        segment["row"], segment["sample"] = rows, samples
+        name = f"w{worker}-{len(self.manifest['segments']):06d}.npy"
+        data = _npy_bytes(segment)
+        write_atomically(self.samples_folder / name, data)
+        self.manifest["segments"].append(
+            {"file": f"samples/{name}", "rows": len(rows), "sha256": hashlib.sha256(data).hexdigest()}
+        )
+
+    def finish(self, state: State, samples: Table, facts: dict[str, Any]) -> None:
+        """Seal the whole table as one segment in place of the pieces, and close the manifest."""
+        data = _npy_bytes(samples)
+        write_atomically(self.samples_folder / "rows.npy", data)
+        pieces = [self.folder / str(entry["file"]) for entry in self.manifest["segments"]]
+        self.manifest["segments"] = [
+            {"file": "samples/rows.npy", "rows": len(samples), "sha256": hashlib.sha256(data).hexdigest()}
+        ]
+        self.manifest.update(facts, state=state)
+        self.save_manifest()
+        for piece in pieces:
+            piece.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove the folder: nothing was sent, so there is nothing to keep."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Run:
+    """A run's folder, read."""
+
+    def __init__(self, folder: Path):
+        """Read manifest and tables. Raises RunFolderError naming what is missing or unreadable."""
+        self.folder = folder
+        self.manifest = read_manifest(folder)
+        schedule = _read_table(folder / "schedule.npy", SCHEDULE_DTYPE)
+        samples = _read_samples(folder / "samples", len(schedule))
+        if len(samples) != len(schedule):
+            raise RunFolderError(f"has {len(samples)} samples for {len(schedule)} scheduled rows", where=str(folder))
+        self.columns = _without_unreached(Columns(schedule, samples), self.manifest)
+
+    @property
+    def state(self) -> str:
+        """running (its writer died or is at work), complete or interrupted."""
+        return str(self.manifest["state"])
+
+    @property
+    def lanes(self) -> list[dict[str, Any]]:
+        """One record a lane (a target under a profile in a stage), in the order of the schedule."""
+        lanes: list[dict[str, Any]] = self.manifest["lanes"]
+        return lanes
+
+    def strings(self, kind: str) -> list[str]:
+        """Names behind the sample columns served_model, served_region, finish or note."""
+        names: list[str] = self.manifest.get("strings", {}).get(kind, [])
+        return names
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """run.json of a folder. Raises RunFolderError when it is none of ours or of a newer format."""
+    path = folder / "run.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        number = int(manifest["format"])
+        missing = [key for key in ("run", "state", "lanes") if key not in manifest]
+    except FileNotFoundError:
+        raise RunFolderError("is not a run's folder (no run.json)", where=str(folder),
+                             remedy="give a folder below results/") from None  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
+    if number > FORMAT:
+        writer = manifest.get("versions", {}).get("tailproof", "a newer version")
+        raise RunFolderError(f"has format {number}; this tailproof reads up to {FORMAT}", where=str(path),
+                             remedy=f"open it with tailproof {writer} or newer")  # fmt: skip
+    if missing:
+        raise RunFolderError(f"lacks {', '.join(missing)}", where=str(path))
+    return manifest
+
+
+def _read_samples(folder: Path, rows: int) -> Table:
+    """The sealed table, or what the pieces hold of it while there is none."""
+    whole = folder / "rows.npy"
+    samples = empty_samples(rows)
+    for piece in [] if whole.is_file() else sorted(folder.glob("w*.npy")):
+        try:
+            segment = _read_table(piece, _SEGMENT_DTYPE)
+        except RunFolderError:
+            if whole.is_file():  # sealed while we read: the pieces are gone
+                break
+            raise
+        if len(segment) and not 0 <= segment["row"].min() <= segment["row"].max() < rows:
+            raise RunFolderError(f"holds rows outside the {rows} that are scheduled", where=str(piece))
+        samples[segment["row"]] = segment["sample"]
+    return _read_table(whole, SAMPLE_DTYPE) if whole.is_file() else samples
+
+
+def _read_table(path: Path, dtype: np.dtype[Any]) -> Table:
+    try:
+        with path.open("rb") as handle:
+            table: Table = np.lib.format.read_array(handle, allow_pickle=False)
+    except FileNotFoundError:
+        raise RunFolderError("is missing", where=str(path)) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise RunFolderError(f"cannot be read ({error})", where=str(path)) from None
+    if table.dtype != dtype or table.ndim != 1:
+        raise RunFolderError("has columns of another format", where=str(path))
+    return table
+
+
+def _without_unreached(columns: Columns, manifest: dict[str, Any]) -> Columns:
+    """Drop the rows that a closed loop never came to before its time was up.
+
+    A closed loop sends as fast as the server answers, so its table is an upper bound; rows
+    beyond the reach of its users were never due. Open-loop rows are never dropped.
+    """
+    endless = [index for index, lane in enumerate(manifest["lanes"]) if lane.get("closed_by_duration")]
+    if not endless:
+        return columns
+    unreached = np.isin(columns.schedule["lane"], endless) & (columns.samples["due_ns"] < 0)
+    return columns.where(~unreached)
