@@ -1,0 +1,169 @@
+"""How far from the truth this harness is on this machine, and up to what load.
+
+In: a ladder of rates. Out: the harness's own error at each, and the ceiling, kept for later
+runs to be held against. Must stay true: the truth is what the null server really did, request
+by request, on the same monotonic clock; the error of a row is what we would have reported
+minus that, so pacing, sending, the loopback and stamping are all in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import numpy as np
+
+from bench.clock import utc_text, wall_ns
+from bench.errors import TailproofError
+from bench.load.generator import run_loop
+from bench.load.runner import play
+from bench.plan.profile import Amount, Arrivals, Profile
+from bench.plan.prompts import PromptText
+from bench.plan.schedule import compile_plan
+from bench.plan.suite import Stage, Suite
+from bench.plan.target import Target
+from bench.record.run_folder import Run, machine_facts, write_json
+from bench.record.samples import Int, Outcome, latency_ns
+from bench.units import MS
+
+LADDER_RPS = (100, 200, 400, 800, 1200, 1600, 2000, 2500, 3000, 3500, 4000)
+#: A load counts as measurable while 99 of 100 rows are within this of the truth.
+ERROR_BUDGET_NS = 1 * MS
+SENT_SHARE = 0.99
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One rate of the ladder. Errors are (p50, p99, p99.9) in ms."""
+
+    rate_rps: int
+    sent_rps: float
+    ttft_error_ms: tuple[float, float, float]
+    e2e_error_ms: tuple[float, float, float]
+    lag_p99_ms: float
+    cpu_us_per_request: float
+
+    @property
+    def within_budget(self) -> bool:
+        """Sent as planned, and 99 of 100 rows near enough to the truth."""
+        worst = max(self.ttft_error_ms[1], self.e2e_error_ms[1])
+        return self.sent_rps >= SENT_SHARE * self.rate_rps and worst <= ERROR_BUDGET_NS / MS
+
+
+def calibrate(on_step: Callable[[Step], None], *, tokens: int = 16, seconds: float = 4.0,
+              ladder: tuple[int, ...] = LADDER_RPS) -> dict[str, Any]:  # fmt: skip
+    """Climb the ladder until two rates in a row are over budget; returns the record to store."""
+    steps: list[Step] = []
+    with _null_server(tokens) as port, tempfile.TemporaryDirectory(prefix="tailproof-") as folder:
+        _step(port, 50, 1.0, tokens, Path(folder) / "warm-up")
+        for rate in ladder:
+            steps.append(_step(port, rate, seconds, tokens, Path(folder) / str(rate)))
+            on_step(steps[-1])
+            if len(steps) >= 2 and not steps[-1].within_budget and not steps[-2].within_budget:
+                break
+    good = [step.rate_rps for step in steps if step.within_budget]
+    ceiling = max(good, default=0)
+    return {
+        "format": FORMAT, "measured_utc": utc_text(wall_ns()), "machine": machine_facts(), "tokens": tokens,
+        "error_budget_ms": ERROR_BUDGET_NS / MS, "ceiling_rps": ceiling, "ceiling_events_per_s": ceiling * tokens,
+        "steps": [dataclasses.asdict(step) for step in steps],
+    }  # fmt: skip
+
+
+@contextmanager
+def _null_server(tokens: int) -> Iterator[int]:
+    command = [sys.executable, "-m", "bench.load.nullserver", "--tokens", str(tokens)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 our own module
+    try:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        line = process.stdout.readline()
+        if not line:
+            raise TailproofError("the null server did not start")
+        yield int(json.loads(line)["port"])
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        process.wait(5)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> Step:
+    suite = _suite(port, rate, seconds, tokens)
+    plan = compile_plan(suite, 1)
+    known = len(_truth(port, 0))
+    run_loop(lambda: play(plan, PromptText(1), folder, {}, warn=lambda _: None, on_tick=lambda *_: None))
+    run = Run(folder)
+    truth = _truth(port, known)
+    samples = run.columns.samples
+    ok = np.nonzero(samples["outcome"] == Outcome.ok)[0]
+    done = {int(row): (received, first, last) for row, received, first, last in truth}
+    rows = np.array([row for row in ok if int(row) in done])
+    true = np.array([done[int(row)] for row in rows], np.int64).reshape(-1, 3)
+    chosen = samples[rows]
+    ttft = latency_ns(chosen, "ttft") - (true[:, 1] - true[:, 0])
+    e2e = latency_ns(chosen, "e2e") - (true[:, 2] - true[:, 0])
+    harness = run.manifest["harness"]
+    span_s = plan.end_ns / 1e9
+    lag = latency_ns(chosen, "lag")
+    return Step(rate, len(rows) / span_s * rate / (len(plan.schedule) / span_s), _three(ttft), _three(e2e), _three(lag)[1],
+                round(harness["cpu_share"] * harness["elapsed_s"] / max(len(rows), 1) * 1e6, 1))  # fmt: skip
+
+
+def _three(values: Int) -> tuple[float, float, float]:
+    """p50, p99, p99.9 by nearest rank, ms."""
+    if not len(values):
+        return (float("inf"),) * 3
+    ordered = np.sort(values)
+    ranks = [-(-len(ordered) * q.numerator // q.denominator) for q in (Fraction(1, 2), Fraction(99, 100), Fraction(999, 1000))]
+    p50, p99, p999 = (round(int(ordered[rank - 1]) / MS, 4) for rank in ranks)
+    return p50, p99, p999
+
+
+def _suite(port: int, rate: int, seconds: float, tokens: int) -> Suite:
+    target = Target(description="null server", name="null", base_url=f"http://127.0.0.1:{port}/v1", model="null")
+    profile = Profile(description="calibration", name="calibration", duration=f"{seconds}s",
+                      arrivals=Arrivals(kind="poisson", rate=Fraction(rate)),
+                      prompt_tokens=[Amount(fixed=64)], output_tokens=[Amount(fixed=tokens)])  # fmt: skip
+    stage = Stage(name="calibrate", targets=[target], profile=profile, contract=None, scenario=None, settle_ns=0, expect=[])
+    return Suite(name="calibrate", description="the harness's own error", seed=1, stages=[stage], files=[])
+
+
+def _truth(port: int, start: int) -> list[tuple[int, int, int, int]]:
+    with urlopen(f"http://127.0.0.1:{port}/truth?from={start}", timeout=30) as answer:
+        flat = json.loads(answer.read())
+    return list(zip(flat[0::4], flat[1::4], flat[2::4], flat[3::4], strict=True))
+
+
+def store_path() -> Path:
+    """Where the calibration of this user's machine is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tailproof" / "calibration.json"
+
+
+def store(record: dict[str, Any]) -> Path:
+    """Keep a calibration for later runs; returns its path."""
+    path = store_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+    return path
+
+
+def stored() -> dict[str, Any] | None:
+    """The calibration of this machine as it is now, or None: another CPU or Python is another machine."""
+    try:
+        record: dict[str, Any] = json.loads(store_path().read_bytes())
+        return record if record["format"] == FORMAT and record["machine"] == machine_facts() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

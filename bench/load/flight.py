@@ -1,0 +1,179 @@
+"""One request under way: what the transport tells of it becomes one sample.
+
+In: the transport's events. Out: the fields of one row. Must stay true: exactly one outcome,
+decided here and once; an answer is judged by what it says, not by its status line alone.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from bench.clock import wall_ns
+from bench.load.stream import Answer, MalformedAnswer, StreamError, error_text
+from bench.load.transport.exchange import Headers
+from bench.load.transport.sender import Carrier
+from bench.record.samples import Flag, Outcome
+
+_MAX_ERROR_BYTES = 64 << 10
+#: Headers in which servers and gateways name what really answered.
+_MODEL_HEADERS = (b"x-served-model", b"x-litellm-model-group")
+_REGION_HEADERS = (b"x-served-region", b"x-ms-region")
+
+
+class Flight:
+    """Implements `Exchange` for one row. `on_end` is called once, with the outcome and a note."""
+
+    __slots__ = (
+        "_error_body", "_on_end", "answer", "attempts", "body_version", "carrier", "connect_ns", "deadline_ns", "done_ns", "due_ns",
+        "ended", "flags", "gaps", "headers_ns", "lane", "region", "retry_after_ms", "row", "sent_ns", "served_model",
+        "slot_free_ns", "status", "streamed", "tls_ns",
+    )  # fmt: skip
+
+    def __init__(self, row: int, lane: Any, due_ns: int, streamed: bool, gaps: array[int],
+                 on_end: Callable[[Flight, Outcome, str], None]):  # fmt: skip
+        self.row, self.lane, self.due_ns, self.streamed, self.gaps = row, lane, due_ns, streamed, gaps
+        self._on_end = on_end
+        self.slot_free_ns = self.sent_ns = self.headers_ns = self.done_ns = self.connect_ns = self.tls_ns = -1
+        self.deadline_ns = self.body_version = 0
+        self.status = self.flags = 0
+        self.attempts = 1
+        self.retry_after_ms = -1
+        self.ended = False
+        self.carrier: Carrier | None = None
+        self.answer: Answer | None = None
+        self._error_body: bytes | None = None
+        self.served_model: str | None = None
+        self.region: str | None = None
+
+    # ---- events of the transport
+
+    def on_connected(self, connect_ns: int, tls_ns: int) -> None:
+        """A new connection was opened for it."""
+        self.connect_ns, self.tls_ns = connect_ns, tls_ns
+        self.flags |= Flag.NEW_CONNECTION
+
+    def on_sent(self, now_ns: int, reused: bool) -> None:
+        """The request is written."""
+        self.sent_ns = now_ns
+        if reused:
+            self.flags &= ~Flag.NEW_CONNECTION
+
+    def on_head(self, status: int, headers: Headers, stamp_ns: int, user_stamp: bool) -> None:
+        """Status and headers; from here the body is an answer or an error text."""
+        self.status, self.headers_ns = status, stamp_ns
+        if user_stamp:
+            self.flags |= Flag.USER_STAMP
+        content_type = b""
+        for name, value in headers:
+            if name == b"content-type":
+                content_type = value.lower()
+            elif name == b"retry-after":
+                self.retry_after_ms = retry_after_ms(value)
+            elif name in _MODEL_HEADERS:
+                self.served_model = value.decode("latin-1")
+            elif name in _REGION_HEADERS:
+                self.region = value.decode("latin-1")
+        if not 200 <= status < 300:
+            self._error_body = b""
+            return
+        streamed = content_type.startswith(b"text/event-stream") if content_type else self.streamed
+        if streamed:
+            self.flags |= Flag.STREAMED
+        self.answer = Answer(streamed, self.gaps)
+
+    def on_body(self, data: bytes, stamp_ns: int) -> None:
+        """Body bytes."""
+        if self.answer is None:
+            if self._error_body is not None and len(self._error_body) < _MAX_ERROR_BYTES:
+                self._error_body += data
+            return
+        try:
+            self.answer.feed(data, stamp_ns)
+        except StreamError as error:
+            self.fail(Outcome.stream_error, str(error), stamp_ns)
+        except MalformedAnswer as error:
+            self.fail(Outcome.malformed, str(error), stamp_ns)
+
+    def on_done(self, stamp_ns: int) -> None:
+        """The body is complete."""
+        if self.ended:
+            return
+        self.done_ns = stamp_ns
+        self._end(*self._judge())
+
+    def on_fail(self, outcome: Outcome, note: str, now_ns: int) -> None:
+        """Failed below HTTP."""
+        if not self.ended:
+            self.done_ns = now_ns
+            self._end(outcome, note)
+
+    # ---- decisions
+
+    def _judge(self) -> tuple[Outcome, str]:
+        if self.answer is None:
+            return self._judge_status()
+        try:
+            self.answer.close()
+        except StreamError as error:
+            return Outcome.stream_error, str(error)
+        except MalformedAnswer as error:
+            return Outcome.malformed, str(error)
+        if not self.answer.complete:
+            return Outcome.truncated, "stream ended without finish reason and [DONE]"
+        return Outcome.ok, ""
+
+    def _judge_status(self) -> tuple[Outcome, str]:
+        text = error_message(self._error_body or b"")
+        note = f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
+        if self.status == 429:
+            return Outcome.rate_limited, note
+        if 400 <= self.status < 500:
+            return Outcome.http_4xx, note
+        if self.status >= 500:
+            return Outcome.http_5xx, note
+        return Outcome.malformed, f"HTTP {self.status}: redirects are not followed"
+
+    def fail(self, outcome: Outcome, note: str, now_ns: int) -> None:
+        """End it here and give its connection up."""
+        if self.ended:
+            return
+        self.done_ns = now_ns
+        if self.carrier is not None:
+            self.carrier.abort()
+        self._end(outcome, note)
+
+    def _end(self, outcome: Outcome, note: str) -> None:
+        self.ended = True
+        self.carrier = None
+        self._on_end(self, outcome, note)
+
+
+def error_message(body: bytes) -> str:
+    """The message inside an error body: OpenAI's shape, else its text without HTML tags."""
+    import json
+
+    try:
+        value = json.loads(body)
+        if isinstance(value, dict):
+            return error_text(value) if "error" in value else str(value.get("message") or value.get("detail") or "")[:300]
+    except (ValueError, RecursionError):
+        pass
+    text = re.sub(r"<[^>]*>", " ", body.decode("utf-8", "replace"))
+    return " ".join(text.split())[:300]
+
+
+def retry_after_ms(value: bytes) -> int:
+    """`retry-after` as seconds or HTTP date (RFC 9110, 10.2.3) -> ms from now, -1 if neither."""
+    text = value.decode("latin-1").strip()
+    try:
+        ms = round(float(text) * 1000)
+    except (ValueError, OverflowError):
+        try:
+            ms = round(parsedate_to_datetime(text).timestamp() * 1000 - wall_ns() / 1e6)
+        except (ValueError, TypeError, OverflowError):
+            return -1
+    return max(0, min(ms, 2**31 - 1))

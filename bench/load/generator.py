@@ -1,0 +1,335 @@
+"""Schedule x transport x clock -> samples.
+
+In: a compiled plan, senders, a run's writer. Out: one sample a row. Must stay true: a row
+leaves when it is due, whatever became of the rows before it; behind an in-flight cap it waits
+with its due time kept, never skipped, never re-anchored; no task, object or log line is made
+per token; all rows end with exactly one outcome, also on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import sys
+from array import array
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+import numpy as np
+
+from bench.clock import monotonic_ns
+from bench.load.alarm import Alarm
+from bench.load.flight import Flight
+from bench.load.journal import Journal
+from bench.load.probe import HarnessProbe
+from bench.load.request import BodyWriter
+from bench.load.transport.sender import Sender
+from bench.plan.schedule import Lane, Plan
+from bench.record.samples import Flag, Outcome
+from bench.units import MS, S
+
+T = TypeVar("T")
+
+#: Time between the decision to start and the run's time zero, for the loop to settle.
+LEAD_NS = 200 * MS
+_TICK_NS = 10 * MS
+#: After Ctrl-C, requests under way have this long to end.
+STOP_DRAIN_NS = 5 * S
+
+
+class LaneState:
+    """The moving parts of one lane."""
+
+    __slots__ = ("cap", "deadlines", "gaps", "in_flight", "index", "sender", "started", "stops_at_ns", "streamed", "timeout_ns",
+                 "waiting", "writer")  # fmt: skip
+
+    def __init__(self, lane: Lane, sender: Sender, writer: BodyWriter):
+        profile = lane.profile
+        self.index, self.sender, self.writer = lane.index, sender, writer
+        self.cap = profile.max_in_flight if profile.max_in_flight is not None else sys.maxsize
+        self.timeout_ns, self.streamed = lane.target.timeout, lane.target.stream
+        #: a closed loop bounded by duration begins nothing at or after this instant
+        self.stops_at_ns = lane.end_ns if profile.closed_loop and profile.duration is not None else None
+        #: rows that came due so far
+        self.started = 0
+        self.in_flight = 0
+        self.waiting: deque[Flight] = deque()
+        #: flights in the order they began: one timeout a lane keeps this sorted by deadline
+        self.deadlines: deque[Flight] = deque()
+        self.gaps = [array("q") for _ in lane.phases]
+
+
+class Generator:
+    """Plays the rows of a plan. One per process; lives on one loop."""
+
+    def __init__(self, plan: Plan, lanes: list[LaneState], journal: Journal, probe: HarnessProbe, *,
+                 clock: Callable[[], int] = monotonic_ns, alarm: Callable[[Callable[[], None]], Alarm] = Alarm):  # fmt: skip
+        """`clock` and `alarm` are the only time there is: a test passes its own and waits for nothing."""
+        self._clock, self._make_alarm = clock, alarm
+        self.lanes, self._journal, self._probe = lanes, journal, probe
+        self._drain_ns = drain_bound_ns(plan)
+        journal.watch_gaps([lane.gaps for lane in lanes])
+        schedule = plan.schedule
+        self._lane_of = schedule["lane"]
+        self._phase_of = schedule["phase"]
+        self._think_ns = schedule["think_ns"]
+        self._rows = np.nonzero(schedule["due_ns"] >= 0)[0]
+        self._due = schedule["due_ns"]
+        self._next_of = np.full(len(schedule), -1, np.int64)
+        dependent = np.nonzero(schedule["after_row"] >= 0)[0]
+        self._next_of[schedule["after_row"][dependent]] = dependent
+        self._pointer = 0
+        self._heap: list[tuple[int, int]] = []
+        self._end_ns = plan.end_ns
+        self._stopping = self.interrupted = False
+        #: set when the run ended by an error of ours; what was gathered is still kept
+        self.failed = True
+        self.started = self.finished_rows = 0
+        self.t0 = 0
+
+    # ---- the run
+
+    async def run(self, on_tick: Callable[[Generator], None]) -> None:
+        """Play the schedule to its end, or to what `stop` leaves of it."""
+        over = anyio.Event()
+        self.begin(over.set)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._tick_regularly, on_tick)
+                group.start_soon(self._journal.write_regularly)
+                await over.wait()
+                group.cancel_scope.cancel()
+        finally:
+            self._alarm.close()
+            for lane in self.lanes:
+                with anyio.CancelScope(shield=True):
+                    await lane.sender.close()
+            self.end()
+        self.failed = False
+
+    def begin(self, on_over: Callable[[], None]) -> None:
+        """Set time zero and the first alarm; `on_over` is called when every row has ended."""
+        self._on_over = on_over
+        self._alarm = self._make_alarm(self._dispatch_due)
+        self._probe.alarm_kind = self._alarm.kind
+        self.t0 = self._clock() + LEAD_NS
+        self._journal.begin(self.t0)
+        self._arm()
+
+    def end(self) -> None:
+        """Rows that never came up keep their due time and the outcome `never_sent`."""
+        rest = self._rows[self._pointer :]
+        self._journal.mark_due(rest, self._due[rest])
+        self._journal.fold()
+
+    def stop(self) -> None:
+        """Send nothing more; what is under way has STOP_DRAIN_NS to end. A second call waits no longer."""
+        self._drain_ns = 0 if self.interrupted else STOP_DRAIN_NS
+        if not self.interrupted:
+            self.interrupted = self._stopping = True
+            self._end_ns = self.now()
+            self._drop_waiting("the run was interrupted")
+            self._check_over()
+
+    def _drop_waiting(self, why: str) -> None:
+        for lane in self.lanes:
+            for flight in lane.waiting:
+                self._journal.note_never_sent(flight.row, flight.due_ns, why)
+                self.finished_rows += 1
+            lane.waiting.clear()
+
+    def now(self) -> int:
+        """ns since the run's start."""
+        return self._clock() - self.t0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way in all lanes."""
+        return sum(lane.in_flight for lane in self.lanes)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are due and wait behind a cap."""
+        return sum(len(lane.waiting) for lane in self.lanes)
+
+    # ---- sending
+
+    def _arm(self) -> None:
+        upcoming = [int(self._due[self._rows[self._pointer]])] if self._pointer < len(self._rows) else []
+        if self._heap:
+            upcoming.append(self._heap[0][0])
+        if upcoming and not self._stopping:
+            self._alarm.set(self.t0 + min(upcoming))
+
+    def _dispatch_due(self) -> None:
+        rows, due, heap, t0 = self._rows, self._due, self._heap, self.t0
+        now = self._clock() - t0
+        while self._pointer < len(rows) and not self._stopping:
+            row = int(rows[self._pointer])
+            due_ns = int(due[row])
+            if due_ns > now:
+                now = self._clock() - t0
+                if due_ns > now:
+                    break
+            self._pointer += 1
+            self._begin(row, due_ns)
+        while heap and heap[0][0] <= now and not self._stopping:
+            due_ns, row = heapq.heappop(heap)
+            self._begin(row, due_ns)
+        self._arm()
+
+    def _begin(self, row: int, due_ns: int) -> None:
+        """The row is due: send it, or queue it behind its lane's cap."""
+        lane = self.lanes[self._lane_of[row]]
+        self.started += 1
+        lane.started += 1
+        flight = Flight(row, lane, due_ns, lane.streamed, lane.gaps[self._phase_of[row]], self._ended)
+        if lane.in_flight < lane.cap:
+            self._launch(flight, lane)
+        else:
+            lane.waiting.append(flight)
+
+    def _launch(self, flight: Flight, lane: LaneState) -> None:
+        lane.in_flight += 1
+        now = self._clock()
+        flight.slot_free_ns = now
+        flight.deadline_ns = now + lane.timeout_ns
+        lane.deadlines.append(flight)
+        self._send(flight, lane)
+
+    def _send(self, flight: Flight, lane: LaneState) -> None:
+        def carried(carrier: object) -> bool:
+            """The connection is there: from here on lateness is ours."""
+            if flight.ended:
+                return False
+            flight.carrier = carrier  # type: ignore[assignment]
+            if flight.connect_ns >= 0:
+                flight.slot_free_ns = self._clock()
+            return True
+
+        flight.body_version = lane.writer.version
+        lane.sender.start(lane.writer.body(flight.row), f"{self._journal.run_id}-{flight.row}", flight, carried)
+
+    # ---- ending
+
+    def _ended(self, flight: Flight, outcome: Outcome, note: str) -> None:
+        lane: LaneState = flight.lane
+        refused = outcome == Outcome.http_4xx and flight.status in (400, 422) and not self._stopping
+        if refused and flight.attempts <= 2 and lane.writer.drop_refused(note, flight.body_version):
+            self._send_again(flight, lane)
+            return
+        lane.in_flight -= 1
+        self.finished_rows += 1
+        self._journal.record(flight, outcome, note, lane.index)
+        if lane.waiting and not self._stopping:
+            self._launch(lane.waiting.popleft(), lane)
+        self._follow(flight.row, flight.done_ns - self.t0, lane)
+        if self.finished_rows == self.started:
+            self._check_over()
+
+    def _send_again(self, flight: Flight, lane: LaneState) -> None:
+        """Once more without the option the server refused: one row, two attempts, both counted."""
+        flight.attempts += 1
+        flight.ended = False
+        flight.answer = None
+        flight.status = 0
+        flight.sent_ns = flight.headers_ns = flight.done_ns = -1
+        flight.flags |= Flag.OPTION_DROPPED
+        self._send(flight, lane)
+
+    def _follow(self, row: int, done_ns: int, lane: LaneState) -> None:
+        """The row that waits for this one is due a thinking time after its end."""
+        successor = int(self._next_of[row])
+        if successor < 0 or self._stopping:
+            return
+        due_ns = done_ns + int(self._think_ns[successor])
+        if lane.stops_at_ns is not None and due_ns >= lane.stops_at_ns:
+            return
+        heapq.heappush(self._heap, (due_ns, successor))
+        if self._heap[0][1] == successor:
+            self._arm()
+
+    def _check_over(self) -> None:
+        nothing_to_come = self._stopping or (self._pointer >= len(self._rows) and not self._heap)
+        if nothing_to_come and self.finished_rows == self.started:
+            self._on_over()
+
+    async def _tick_regularly(self, on_tick: Callable[[Generator], None]) -> None:
+        expected = self._clock()
+        while True:
+            expected += _TICK_NS
+            await anyio.sleep(max(0, expected - self._clock()) / S)
+            now = self._clock()
+            self._probe.tick(now - expected)
+            expected = max(expected, now - _TICK_NS)
+            self.tick()
+            on_tick(self)
+
+    def tick(self) -> None:
+        """Timeouts and the end of the drain; every few ms."""
+        now = self._clock()
+        for lane in self.lanes:
+            self._expire(lane, now)
+        if now - self.t0 > self._end_ns + self._drain_ns:
+            self._cut_off()
+        self._check_over()
+
+    def _expire(self, lane: LaneState, now: int) -> None:
+        deadlines = lane.deadlines
+        while deadlines and (deadlines[0].ended or deadlines[0].deadline_ns <= now):
+            flight = deadlines.popleft()
+            if flight.ended:
+                continue
+            seconds = lane.timeout_ns / S
+            begun = flight.answer is not None and flight.answer.first_token_ns >= 0
+            if flight.carrier is None:
+                flight.fail(Outcome.timeout_connect, f"not connected within {seconds:g} s", now)
+            elif begun:
+                flight.fail(Outcome.timeout_total, f"not finished within {seconds:g} s", now)
+            else:
+                flight.fail(Outcome.timeout_first, f"no token within {seconds:g} s", now)
+
+    def _cut_off(self) -> None:
+        """The drain is over: what is under way is censored, what still waits was never sent."""
+        self._stopping = True
+        now = self._clock()
+        self._drop_waiting("still waiting behind the in-flight cap when the run ended")
+        for lane in self.lanes:
+            for flight in list(lane.deadlines):
+                flight.fail(Outcome.censored, "still under way when the run ended", now)
+
+
+def drain_bound_ns(plan: Plan) -> int:
+    """How long after the last arrival the run may last at most.
+
+    A chain of dependent rows (turns, users of a closed loop) may take a timeout and a thinking
+    time each; where nothing hangs, the run ends as soon as its last row does.
+    """
+    bound = 0
+    for lane in plan.lanes:
+        rows = plan.schedule[plan.schedule["lane"] == lane.index]
+        by_time = lane.profile.closed_loop and lane.profile.duration is not None
+        chain = 1 if by_time else int(rows["turn"].max()) + 1
+        think = 0 if by_time else int(rows["think_ns"].max()) * (chain - 1)
+        bound = max(bound, chain * lane.target.timeout + think)
+    return bound + S
+
+
+def use_uvloop() -> bool:
+    """True where uvloop is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("uvloop") is not None
+
+
+def run_loop(main: Callable[[], Awaitable[T]]) -> T:
+    """Run an async function on anyio's asyncio backend, on uvloop where there is one."""
+    return anyio.run(main, backend="asyncio", backend_options={"use_uvloop": use_uvloop()})
+
+
+def current_loop_name() -> str:
+    """The loop's class, for the manifest."""
+    kind = type(asyncio.get_running_loop())
+    return f"{kind.__module__}.{kind.__name__}"

@@ -1,0 +1,97 @@
+"""Was the harness fit to judge? Asked before any contract is.
+
+In: the rows, the manifest's facts, the tightest latency limit. Out: valid, degraded or invalid,
+each with its reasons in sentences. Must stay true: waiting behind an in-flight cap or for a
+connection is the server's and the plan's doing, not ours; what is ours is judged against the
+limit it could distort.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+
+from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns
+from bench.units import MS, show_duration, show_share
+
+State = Literal["valid", "degraded", "invalid"]
+#: Lag beyond this share of the limit can move a verdict (methods: client-limited).
+DEGRADED_SHARE = Fraction(1, 100)
+INVALID_SHARE = Fraction(10, 100)
+#: Without a limit to hold it against, lag is held against these.
+DEGRADED_LAG_NS, INVALID_LAG_NS = 10 * MS, 100 * MS
+#: Less than this share of what was due left in time: the load was not the one asked for.
+SENT_SHARE_INVALID = 0.95
+CLOCK_STEP_MS = 50.0
+LATE_STAMPS_SHARE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Health:
+    """The verdict on ourselves."""
+
+    state: State
+    reasons: list[str]
+    facts: dict[str, Any]
+    #: our own lag could have caused a FAIL: judge such clauses by service time too
+    client_limited: bool
+
+
+def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | None) -> Health:
+    """Hold the run's own conduct against its budgets."""
+    samples = columns.samples
+    lag = latency_ns(samples, "harness_lag")
+    lag = lag[lag >= 0]
+    degraded: list[str] = []
+    invalid: list[str] = []
+    p99, worst = _p99(lag), int(lag.max()) if len(lag) else 0
+    client_limited = _lag_budget(p99, worst, tightest_limit_ns, degraded, invalid)
+    ours = int((samples["outcome"] == Outcome.never_sent).sum())
+    due = int((samples["due_ns"] >= 0).sum())
+    if ours and harness.get("state") != "interrupted":
+        share = ours / max(due, 1)
+        text = f"{ours:,} of {due:,} due requests were never sent"
+        (invalid if share > 1 - SENT_SHARE_INVALID else degraded).append(text)
+    cut = int((samples["outcome"] == Outcome.censored).sum())
+    if cut:
+        degraded.append(f"{cut:,} requests were still under way when the run ended")
+    step = abs(float(harness.get("clock_step_ms", 0.0)))
+    if step > CLOCK_STEP_MS:
+        degraded.append(f"the wall clock stepped by {step:,.0f} ms during the run")
+    bounded = int(((samples["flags"] & Flag.TTFT_UPPER_BOUND) != 0).sum())
+    streamed = int(((samples["flags"] & Flag.STREAMED) != 0).sum())
+    facts = {
+        "harness_lag_p99_ms": round(p99 / MS, 4), "harness_lag_max_ms": round(worst / MS, 4),
+        "due": due, "never_sent": ours, "censored": cut,
+        "first_token_shared_read": bounded, "first_token_shared_read_share": round(bounded / max(streamed, 1), 6),
+        "user_stamps": int(((samples["flags"] & Flag.USER_STAMP) != 0).sum()), **harness,
+    }  # fmt: skip
+    state: State = "invalid" if invalid else "degraded" if degraded else "valid"
+    return Health(state, invalid + degraded, facts, client_limited)
+
+
+def _p99(values: Int) -> int:
+    if not len(values):
+        return 0
+    rank = -(-99 * len(values) // 100)
+    return int(np.partition(values, rank - 1)[rank - 1])
+
+
+def _lag_budget(p99: int, worst: int, limit_ns: int | None, degraded: list[str], invalid: list[str]) -> bool:
+    if limit_ns is None:
+        fair, bad = DEGRADED_LAG_NS, INVALID_LAG_NS
+        against = "without a limit the budget is " + show_duration(fair)
+    else:
+        fair, bad = int(limit_ns * DEGRADED_SHARE), int(limit_ns * INVALID_SHARE)
+        against = f"{show_share(DEGRADED_SHARE)} of the tightest limit is {show_duration(fair)}"
+    text = f"the harness itself sent late: p99 {show_duration(p99)}, worst {show_duration(worst)} ({against})"
+    if p99 > bad:
+        invalid.append(text)
+    elif p99 > fair:
+        degraded.append(text)
+    # Few rows far over the budget leave p99 alone and can still fill the tail that is judged.
+    return p99 > fair or worst > max(fair, DEGRADED_LAG_NS)
+

@@ -1,0 +1,190 @@
+"""Where samples are gathered while the run lasts, and from where they reach the disk.
+
+In: flights that ended. Out: the samples table, sealed segments, gap histograms, running
+quantiles for the screen. Must stay true: a row is filled once; what ended more than a second
+ago is on disk; no text of a server is kept without its secrets removed and its length bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable
+from fractions import Fraction
+
+import anyio
+import anyio.to_thread
+import numpy as np
+
+from bench.load.flight import Flight
+from bench.load.stream import Answer
+from bench.record.histogram import Histogram
+from bench.record.run_folder import RunWriter
+from bench.record.samples import Flag, Int, Outcome, empty_samples
+from bench.units import MS
+
+SEGMENT_EVERY_S = 0.5
+_MAX_STRINGS = 1000
+_MAX_STRING = 200
+_SECRET = re.compile(r"(?i)\b(?:sk|pk|api|key|bearer)[-_ ][A-Za-z0-9_*.\-]{6,}")
+_NO_ANSWER = Answer(streamed=True)
+
+
+class Strings:
+    """Short texts by number, bounded in count and length; the last number stands for the rest."""
+
+    def __init__(self, secrets: Iterable[str] = ()):
+        self._secrets = sorted((secret for secret in secrets if len(secret) >= 4), key=len, reverse=True)
+        self._index: dict[str, int] = {}
+        self.names: list[str] = []
+
+    def number(self, text: str | None) -> int:
+        """The number of a text, -1 for none."""
+        if not text:
+            return -1
+        known = self._index.get(text)
+        if known is not None:
+            return known
+        clean = self._clean(text)
+        if clean in self._index:
+            return self._index[clean]
+        if len(self.names) >= _MAX_STRINGS:
+            clean = "(further texts)"
+        if clean not in self._index:
+            self._index[clean] = len(self.names)
+            self.names.append(clean)
+        number = self._index[clean]
+        if len(self._index) < 2 * _MAX_STRINGS:
+            self._index[text] = number
+        return number
+
+    def _clean(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "[redacted]")
+        return _SECRET.sub("[redacted]", text)[:_MAX_STRING]
+
+
+class Journal:
+    """The samples of one process's rows."""
+
+    def __init__(self, writer: RunWriter, run_id: str, rows: int, lane_phases: list[int], secrets: Iterable[str]):
+        self._writer, self.run_id = writer, run_id
+        self.samples = empty_samples(rows)
+        self._fresh: list[int] = []
+        self._t0 = 0
+        secrets = list(secrets)
+        self.strings = {kind: Strings(secrets) for kind in ("served_model", "served_region", "finish", "note")}
+        self.gap_histograms = [[Histogram() for _ in range(phases)] for phases in lane_phases]
+        self._gaps: list[list[array[int]]] = []
+        #: end-to-end response of successes a lane, for the screen alone
+        self._recent = [array("q") for _ in lane_phases]
+        self._live = [Histogram() for _ in lane_phases]
+        self._lags = array("q")
+        self._lag = Histogram()
+        self.done = [0] * len(lane_phases)
+        self.failed = [0] * len(lane_phases)
+
+    def begin(self, t0: int) -> None:
+        """The run's time zero is known (monotonic ns)."""
+        self._t0 = t0
+
+    def record(self, flight: Flight, outcome: Outcome, note: str, lane_index: int) -> None:
+        """Fill the row of a flight that ended."""
+        t0 = self._t0
+        answer = flight.answer if flight.answer is not None else _NO_ANSWER
+        output_tokens, flags = answer.output_tokens, flight.flags
+        if output_tokens < 0 and answer.chunks and flags & Flag.STREAMED:
+            output_tokens = answer.chunks
+            flags |= Flag.COUNTED_TOKENS
+        if answer.first_shared:
+            flags |= Flag.TTFT_UPPER_BOUND
+        strings = self.strings
+        self.samples[flight.row] = (
+            flight.due_ns, _after(flight.slot_free_ns, t0), _after(flight.sent_ns, t0), _after(flight.headers_ns, t0),
+            _after(answer.first_byte_ns, t0), _after(answer.first_token_ns, t0), _after(answer.first_answer_token_ns, t0),
+            _after(answer.last_token_ns, t0), _after(flight.done_ns, t0),
+            flight.connect_ns, flight.tls_ns, answer.gap_max_ns,
+            answer.last_token_ns - answer.first_token_ns if answer.chunks > 1 else -1,
+            outcome, flags, flight.status, flight.attempts, answer.chunks, answer.shared_reads,
+            answer.prompt_tokens, output_tokens, answer.reasoning_tokens, answer.cached_tokens,
+            flight.retry_after_ms,
+            strings["served_model"].number(flight.served_model or answer.model),
+            strings["served_region"].number(flight.region),
+            strings["finish"].number(answer.finish), strings["note"].number(note), 0,
+        )  # fmt: skip
+        self._fresh.append(flight.row)
+        self.done[lane_index] += 1
+        if flight.sent_ns >= 0:
+            self._lags.append(max(0, flight.sent_ns - max(flight.slot_free_ns, flight.due_ns + t0)))
+        if outcome == Outcome.ok:
+            end = answer.last_token_ns if answer.last_token_ns >= 0 else flight.done_ns
+            self._recent[lane_index].append(end - t0 - flight.due_ns)
+        else:
+            self.failed[lane_index] += 1
+
+    def note_never_sent(self, row: int, due_ns: int, note: str) -> None:
+        """The row was due and was not sent."""
+        self.samples["due_ns"][row] = due_ns
+        self.samples["note"][row] = self.strings["note"].number(note)
+        self._fresh.append(row)
+
+    def mark_due(self, rows: Int, due_ns: Int) -> None:
+        """These rows never came up: keep when they were due; their outcome stays `never_sent`."""
+        self.samples["due_ns"][rows] = due_ns
+
+    def watch_gaps(self, gaps: list[list[array[int]]]) -> None:
+        """The arrays that flights append their gaps to, by lane and phase."""
+        self._gaps = gaps
+
+    def fold(self) -> None:
+        """Move gaps and latencies gathered since the last call into the histograms."""
+        for buffers, histograms in zip(self._gaps, self.gap_histograms, strict=True):
+            for buffer, histogram in zip(buffers, histograms, strict=True):
+                _pour(buffer, histogram)
+        for buffer, histogram in zip(self._recent, self._live, strict=True):
+            _pour(buffer, histogram)
+        _pour(self._lags, self._lag)
+
+    def running_lag_ms(self, q: Fraction) -> float | None:
+        """A running quantile of the harness's own lag, for the screen."""
+        value = self._lag.percentile_ns(q)
+        return None if value is None else value / MS
+
+    def running_ms(self, lane_index: int, q: Fraction) -> float | None:
+        """A running quantile of the lane's end-to-end response, for the screen."""
+        value = self._live[lane_index].percentile_ns(q)
+        return None if value is None else value / MS
+
+    async def write_regularly(self) -> None:
+        """Seal what ended, twice a second, off the loop's thread."""
+        while True:
+            await anyio.sleep(SEGMENT_EVERY_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Seal what ended since the last call."""
+        self.fold()
+        rows = np.array(self._fresh, np.int64)
+        self._fresh = []
+        if len(rows):
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._writer.append, rows, self.samples[rows])
+
+
+def _after(moment: int, t0: int) -> int:
+    return moment - t0 if moment >= 0 else -1
+
+
+def _pour(buffer: array[int], histogram: Histogram) -> None:
+    if buffer:
+        histogram.record_many_ns(np.frombuffer(buffer, np.int64).clip(0))
+        # A new view per call: an array that numpy looks at cannot be resized.
+        del buffer[:]
+
+
+def secrets_of(headers: Iterable[tuple[str, str]]) -> list[str]:
+    """Header values that must never reach a file, whole and without their scheme."""
+    values = [value for _, value in headers]
+    return values + [part for value in values for part in value.split() if len(part) >= 8]
+
+

@@ -1,0 +1,69 @@
+"""What the harness's own process did during the run: facts for `health`, no judgement.
+
+In: ticks of the loop, garbage collections, clocks. Out: a record for the manifest. Must stay
+true: probing costs next to nothing and changes nothing but the collector's thresholds.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+from bench.clock import cpu_ns, monotonic_ns, wall_offset_ns
+from bench.units import MS, S
+
+#: A loop that comes back this much later than asked was held up.
+STALL_NS = 10 * MS
+
+
+class HarnessProbe:
+    """One per process; `start` before the first request, `facts` after the last."""
+
+    def __init__(self) -> None:
+        self.alarm_kind = ""
+        self._stalls = self._worst_ns = self._ticks = 0
+        self._gc_began = self._gc_worst_ns = self._gc_total_ns = 0
+        self._threshold = gc.get_threshold()
+
+    def start(self) -> None:
+        """Freeze what exists so that collections stay short, and note the clocks."""
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 1000)
+        gc.callbacks.append(self._on_gc)
+        self._wall_offset = wall_offset_ns()
+        self._cpu, self._began = cpu_ns(), monotonic_ns()
+
+    def tick(self, late_ns: int) -> None:
+        """The loop's regular tick came this late."""
+        self._ticks += 1
+        self._worst_ns = max(self._worst_ns, late_ns)
+        if late_ns > STALL_NS:
+            self._stalls += 1
+
+    def _on_gc(self, phase: str, _info: dict[str, int]) -> None:
+        if phase == "start":
+            self._gc_began = monotonic_ns()
+        else:
+            pause = monotonic_ns() - self._gc_began
+            self._gc_total_ns += pause
+            self._gc_worst_ns = max(self._gc_worst_ns, pause)
+
+    def stop(self) -> None:
+        """Give the collector back as it was."""
+        if self._on_gc in gc.callbacks:
+            gc.callbacks.remove(self._on_gc)
+        gc.set_threshold(*self._threshold)
+        gc.unfreeze()
+
+    def facts(self) -> dict[str, Any]:
+        """Lengths in ms, CPU as a share of one core, how far the wall clock stepped in ms."""
+        elapsed = max(monotonic_ns() - self._began, 1)
+        return {
+            "alarm": self.alarm_kind,
+            "loop_stalls": self._stalls, "loop_stall_max_ms": round(self._worst_ns / MS, 3),
+            "gc_pause_max_ms": round(self._gc_worst_ns / MS, 3), "gc_pause_total_ms": round(self._gc_total_ns / MS, 3),
+            "elapsed_s": round(elapsed / S, 3),
+            "cpu_share": round((cpu_ns() - self._cpu) / elapsed, 4),
+            "clock_step_ms": round((wall_offset_ns() - self._wall_offset) / MS, 3),
+        }  # fmt: skip

@@ -1,0 +1,1 @@
+"""HTTP on stamped sockets: what httpx describes, sent and timed by us. The only door to httpx."""

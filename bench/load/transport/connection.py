@@ -1,0 +1,270 @@
+"""One connection: a non-blocking socket, TLS if asked for, one exchange at a time.
+
+In: request bytes and an `Exchange`. Out: the exchange's events, stamped. Must stay true: the
+reader stays registered for the connection's life (a registration per read costs more than the
+read); `sent` is taken after the write that completes the request; a connection that said
+anything unexpected is never reused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+
+from bench.clock import monotonic_ns
+from bench.load.transport.exchange import Exchange, Headers, TransportFailure, classify
+from bench.load.transport.stamps import StampedReader
+from bench.record.samples import Outcome
+
+MAX_HEAD_BYTES = 64 << 10
+
+
+class Tls:
+    """TLS over memory: ciphertext comes from and goes to the stamped socket."""
+
+    def __init__(self, context: ssl.SSLContext, host: str):
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.object = context.wrap_bio(self._in, self._out, server_hostname=host)
+
+    def handshake(self) -> bool:
+        """One step; True when done. Raises ssl.SSLError."""
+        try:
+            self.object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def take(self) -> bytes:
+        """Ciphertext to send."""
+        return self._out.read()
+
+    def seal(self, data: bytes) -> bytes:
+        """Plain bytes -> ciphertext to send."""
+        view = memoryview(data)
+        while view:
+            view = view[self.object.write(view) :]
+        return self._out.read()
+
+    def give(self, data: bytes | memoryview) -> None:
+        """Ciphertext that arrived; none = the peer closed."""
+        if data:
+            self._in.write(data)
+        else:
+            self._in.write_eof()
+
+    def open(self) -> tuple[bytes, bool]:
+        """(plain bytes available now, whether the peer said goodbye). Raises ssl.SSLError."""
+        parts = []
+        try:
+            while part := self.object.read(1 << 17):
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            return b"".join(parts), False
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            pass
+        return b"".join(parts), True
+
+
+class Connection:
+    """States: idle (no exchange), busy, dead. Lives on one asyncio loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, tls: Tls | None, reader: StampedReader,
+                 on_idle: Callable[[Connection], None]):  # fmt: skip
+        self._loop, self._sock, self._tls, self._reader, self._on_idle = loop, sock, tls, reader, on_idle
+        self._fd = sock.fileno()
+        self._exchange: Exchange | None = None
+        self._parser: Any = None
+        self._unsent: memoryview | None = None
+        self._headers: Headers = []
+        self._head_bytes = 0
+        self._stamp_ns = 0
+        self._user_stamp = False
+        self._head_done = self._until_close = self._answered = False
+        self._uses = 0
+        self._resend: Callable[[], None] | None = None
+        self.alive = True
+        loop.add_reader(self._fd, self._readable)
+
+    # ---- sending
+
+    def usable(self) -> bool:
+        """False once the server has closed the idle connection or spoken out of turn."""
+        if not self.alive:
+            return False
+        try:
+            # TLS peers may send session tickets at any time; plain ones have nothing to say.
+            if self._sock.recv(1, socket.MSG_PEEK) and self._tls is not None:
+                return True
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        self.close()
+        return False
+
+    def send(self, request: bytes, exchange: Exchange, resend: Callable[[], None] | None = None) -> None:
+        """Begin an exchange on an idle connection.
+
+        `resend` is called instead of a failure when a reused connection proves to have been
+        closed before the request's last byte was written: nothing of it can have been acted on.
+        """
+        self._exchange, self._resend = exchange, resend if self._uses else None
+        self._head_done = self._until_close = self._answered = False
+        self._headers, self._head_bytes = [], 0
+        self._parser = httptools.HttpResponseParser(self)
+        data = self._tls.seal(request) if self._tls is not None else request
+        self._write(memoryview(data))
+
+    def _write(self, data: memoryview) -> None:
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._broken(*classify(error))
+            return
+        if sent == len(data):
+            if self._unsent is not None:
+                self._unsent = None
+                self._loop.remove_writer(self._fd)
+            if self._exchange is not None:
+                self._exchange.on_sent(monotonic_ns(), self._uses > 0)
+        else:
+            if self._unsent is None:
+                self._loop.add_writer(self._fd, self._writable)
+            self._unsent = data[sent:]
+
+    def _writable(self) -> None:
+        if self._unsent is not None:
+            self._write(self._unsent)
+
+    # ---- receiving
+
+    def _readable(self) -> None:
+        try:
+            size, self._stamp_ns, kernel = self._reader.receive(self._sock)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._broken(*classify(error))
+            return
+        self._user_stamp = not kernel
+        data: bytes | memoryview = self._reader.view[:size]
+        ended = size == 0
+        if self._tls is not None:
+            self._tls.give(data)
+            try:
+                data, ended = self._tls.open()
+            except ssl.SSLError as error:
+                self._broken(*classify(error))
+                return
+        if self._exchange is None:
+            # Session tickets and the like carry no plain bytes; anything else is out of turn.
+            if data or ended:
+                self.close()
+            return
+        if data:
+            self._parse(data)
+        if ended and self._exchange is not None:
+            self._ended()
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        self._answered = True
+        if not self._head_done:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except TransportFailure as error:
+            self._broken(error.outcome, error.note)
+        except httptools.HttpParserUpgrade:
+            self._broken(Outcome.malformed, "the server switched protocols")
+        except httptools.HttpParserError as error:
+            # An error raised by a callback of ours comes wrapped.
+            inner = error.__context__
+            if isinstance(inner, TransportFailure):
+                self._broken(inner.outcome, inner.note)
+            else:
+                self._broken(Outcome.malformed, f"HTTP: {error}"[:200])
+        if not self._head_done and self._head_bytes > MAX_HEAD_BYTES and self._exchange is not None:
+            self._broken(Outcome.malformed, f"headers above {MAX_HEAD_BYTES >> 10} KiB")
+
+    def _ended(self) -> None:
+        """The server closed while an exchange was under way."""
+        exchange = self._exchange
+        if self._until_close and self._head_done and exchange is not None:
+            self._exchange = None
+            self.close()
+            exchange.on_done(self._stamp_ns)
+        elif self._answered:
+            self._broken(Outcome.truncated, "connection closed before the answer was complete")
+        elif self._unsent is not None:
+            self._broken(Outcome.reset, "connection closed while the request was being written")
+        else:
+            self._broken(Outcome.reset, "connection closed before any byte of an answer", resend=False)
+
+    # ---- httptools callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            return
+        self._head_done = True
+        names = {name for name, _ in self._headers}
+        self._until_close = not names & {b"content-length", b"transfer-encoding"} and status not in (204, 304)
+        if self._exchange is not None:
+            self._exchange.on_head(status, self._headers, self._stamp_ns, self._user_stamp)
+
+    def on_body(self, data: bytes) -> None:
+        if self._exchange is not None:
+            self._exchange.on_body(data, self._stamp_ns)
+
+    def on_message_complete(self) -> None:
+        if not self._head_done:
+            self._headers = []
+            return
+        exchange, self._exchange = self._exchange, None
+        if exchange is None:
+            return
+        self._uses += 1
+        if self._unsent is None and not self._until_close and self._parser.should_keep_alive() and self.alive:
+            self._on_idle(self)
+        else:
+            self.close()
+        exchange.on_done(self._stamp_ns)
+
+    # ---- ending
+
+    def _broken(self, outcome: Outcome, note: str, resend: bool = True) -> None:
+        exchange, self._exchange = self._exchange, None
+        again = self._resend if resend and not self._answered and outcome == Outcome.reset and self._unsent is not None else None
+        self.close()
+        if exchange is None:
+            return
+        if again is not None:
+            again()
+        else:
+            exchange.on_fail(outcome, note, monotonic_ns())
+
+    def abort(self) -> None:
+        """Give the exchange up: it hears nothing more."""
+        self._exchange = None
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; safe to call twice."""
+        if not self.alive:
+            return
+        self.alive = False
+        self._loop.remove_reader(self._fd)
+        if self._unsent is not None:
+            self._loop.remove_writer(self._fd)
+            self._unsent = None
+        self._sock.close()

@@ -1,0 +1,75 @@
+"""What a transport tells of one request, and how failures are named.
+
+In: nothing. Out: the `Exchange` protocol and the map from errors to outcomes. Must stay true:
+every foreign error is translated here, once, into the closed set of outcomes; nothing above
+the transport catches OSError, ssl.SSLError or an httpx error.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from typing import Protocol
+
+from bench.record.samples import Outcome
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Exchange(Protocol):
+    """The receiver of one request's events. All stamps are monotonic ns.
+
+    Exactly one of `on_done` and `on_fail` ends it; after that it hears nothing.
+    """
+
+    def on_connected(self, connect_ns: int, tls_ns: int) -> None:
+        """A new connection was opened for it; both are lengths."""
+
+    def on_sent(self, now_ns: int, reused: bool) -> None:
+        """The write that completes the request returned."""
+
+    def on_head(self, status: int, headers: Headers, stamp_ns: int, user_stamp: bool) -> None:
+        """Status line and headers are complete; header names are lower case."""
+
+    def on_body(self, data: bytes, stamp_ns: int) -> None:
+        """Body bytes, transfer coding undone."""
+
+    def on_done(self, stamp_ns: int) -> None:
+        """The body is complete."""
+
+    def on_fail(self, outcome: Outcome, note: str, now_ns: int) -> None:
+        """It failed below HTTP."""
+
+
+class TransportFailure(Exception):
+    """A failure that has its outcome already."""
+
+    def __init__(self, outcome: Outcome, note: str):
+        super().__init__(note)
+        self.outcome, self.note = outcome, note
+
+
+_RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ENOTCONN}
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+
+
+def classify(error: BaseException) -> tuple[Outcome, str]:
+    """The outcome of an error met while connecting, sending or receiving, and a short note."""
+    if isinstance(error, TransportFailure):
+        return error.outcome, error.note
+    if isinstance(error, ssl.SSLError):
+        reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.reason
+        return Outcome.tls, f"TLS: {reason or 'failed'}"
+    if isinstance(error, socket.gaierror):
+        return Outcome.dns, f"DNS: {error.strerror}"
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return Outcome.timeout_connect, "connect timed out"
+    if isinstance(error, OSError):
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        if error.errno in _OURS:
+            return Outcome.never_sent, f"out of {'descriptors' if error.errno in (errno.EMFILE, errno.ENFILE) else 'local ports or memory'} ({name})"
+        if error.errno in _RESET:
+            return Outcome.reset, name
+        return Outcome.refused, name
+    return Outcome.malformed, f"{type(error).__name__}: {error}"[:200]

@@ -1,0 +1,169 @@
+"""Connections to one origin: taken and given back in O(1), dialled when none is idle.
+
+In: an `Origin`. Out: connections. Must stay true: no scan over connections at any time; the
+most recently used idle connection goes first, so surplus ones age out at the server; a dial
+races IPv6 and IPv4 (RFC 8305) and leaves no socket behind when it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+import ssl
+from collections.abc import Callable
+
+import aiohappyeyeballs
+
+from bench.clock import monotonic_ns
+from bench.load.transport import stamps
+from bench.load.transport.connection import Connection, Tls
+from bench.load.transport.exchange import Exchange, TransportFailure, classify
+from bench.record.samples import Outcome
+from bench.units import S
+
+_HAPPY_EYEBALLS_DELAY_S = 0.25
+#: How long an address list is used before the name is looked up again.
+_DNS_KEEP_NS = 10 * S
+
+
+#: Hears which connection will carry the exchange; False = it is no longer wanted.
+OnConnection = Callable[[Connection], bool]
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where connections go. `unix_path` overrides host and port."""
+
+    host: str
+    port: int
+    tls: bool = False
+    insecure: bool = False
+    ca_file: str | None = None
+    client_cert: tuple[str, str] | None = None
+    connect_timeout_ns: int = 10 * S
+    unix_path: str | None = None
+
+
+def tls_context(origin: Origin) -> ssl.SSLContext:
+    """Verification on unless `insecure`; HTTP/1.1 only. Raises OSError for unreadable files."""
+    context = ssl.create_default_context(cafile=origin.ca_file)
+    if origin.ca_file is None:
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    if origin.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if origin.client_cert is not None:
+        context.load_cert_chain(*origin.client_cert)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Pool:
+    """All connections of one lane to its origin."""
+
+    def __init__(self, origin: Origin, context: ssl.SSLContext | None, reader: stamps.StampedReader):
+        """`context` is that of `tls_context` where the origin speaks TLS."""
+        self._origin, self._context, self._reader = origin, context, reader
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[Connection] = []
+        self._dials: set[asyncio.Task[None]] = set()
+        self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
+        self._resolved_ns = -_DNS_KEEP_NS
+        self.opened = 0
+        #: False once a connection was made on which the kernel would not stamp
+        self.kernel_stamps = True
+
+    def start(self, request: bytes, exchange: Exchange, on_connection: OnConnection) -> None:
+        """Send `request` on an idle connection now, or on a new one once it stands.
+
+        Nothing is written when `on_connection` answers that the exchange has ended meanwhile.
+        """
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable():
+                if on_connection(connection):
+                    connection.send(request, exchange, lambda: self._dial(request, exchange, on_connection))
+                else:
+                    self._idle.append(connection)
+                return
+        self._dial(request, exchange, on_connection)
+
+    def _dial(self, request: bytes, exchange: Exchange, on_connection: OnConnection) -> None:
+        task = self._loop.create_task(self._dial_and_send(request, exchange, on_connection))
+        self._dials.add(task)
+        task.add_done_callback(self._dials.discard)
+
+    async def _dial_and_send(self, request: bytes, exchange: Exchange, on_connection: OnConnection) -> None:
+        try:
+            async with asyncio.timeout(self._origin.connect_timeout_ns / S):
+                connection, connect_ns, tls_ns = await self._connect()
+        except (OSError, TransportFailure, ssl.SSLError) as error:
+            exchange.on_fail(*classify(error), monotonic_ns())
+            return
+        exchange.on_connected(connect_ns, tls_ns)
+        if on_connection(connection):
+            connection.send(request, exchange)
+        else:
+            self._idle.append(connection)
+
+    async def _connect(self) -> tuple[Connection, int, int]:
+        begun = monotonic_ns()
+        sock = await self._open_socket()
+        connected = monotonic_ns()
+        try:
+            if sock.family != getattr(socket, "AF_UNIX", None):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.kernel_stamps = stamps.enable(sock) and self.kernel_stamps
+            tls = None
+            if self._context is not None:
+                tls = Tls(self._context, self._origin.host)
+                await self._handshake(sock, tls)
+        except BaseException:
+            sock.close()
+            raise
+        self.opened += 1
+        connection = Connection(self._loop, sock, tls, self._reader, self._idle.append)
+        return connection, connected - begun, monotonic_ns() - connected if tls else -1
+
+    async def _open_socket(self) -> socket.socket:
+        origin = self._origin
+        if origin.unix_path is not None:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            try:
+                await self._loop.sock_connect(sock, origin.unix_path)
+            except BaseException:
+                sock.close()
+                raise
+            return sock
+        if monotonic_ns() - self._resolved_ns > _DNS_KEEP_NS:
+            self._addresses = list(await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM))
+            self._resolved_ns = monotonic_ns()
+        sock = await aiohappyeyeballs.start_connection(
+            self._addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_S, interleave=1, loop=self._loop
+        )
+        sock.setblocking(False)
+        return sock
+
+    async def _handshake(self, sock: socket.socket, tls: Tls) -> None:
+        while not tls.handshake():
+            if out := tls.take():
+                await self._loop.sock_sendall(sock, out)
+            data = await self._loop.sock_recv(sock, 1 << 16)
+            if not data:
+                raise TransportFailure(Outcome.tls, "TLS: connection closed during the handshake")
+            tls.give(data)
+        if out := tls.take():
+            await self._loop.sock_sendall(sock, out)
+
+    async def close(self) -> None:
+        """Close idle connections and give up open dials."""
+        for task in list(self._dials):
+            task.cancel()
+        await asyncio.gather(*self._dials, return_exceptions=True)
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()

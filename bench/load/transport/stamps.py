@@ -1,0 +1,56 @@
+"""When bytes reached this machine: kernel receive stamps as monotonic time.
+
+In: a socket. Out: received bytes and the monotonic ns at which the kernel had them. Must stay
+true: a stamp is turned by its age, so a wall-clock step between two reads does no harm; where
+the platform gives none, the read itself is the stamp and `kernel` says so.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+
+from bench.clock import monotonic_ns, wall_ns
+
+#: Linux: SO_TIMESTAMPNS and the type of its control message (asm-generic/socket.h).
+_SO_TIMESTAMPNS = getattr(socket, "SO_TIMESTAMPNS", 35)
+_TIMESPEC = struct.Struct("@qq")
+_CONTROL_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
+#: An age beyond this is a wall-clock step between arrival and read, not a waiting time.
+_MAX_AGE_NS = 3_600_000_000_000
+
+
+def enable(sock: socket.socket) -> bool:
+    """Ask the kernel to stamp what arrives. True when it will."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    except OSError:
+        return False
+    return True
+
+
+class StampedReader:
+    """One receive buffer for all sockets of a loop: read, stamp, hand on, reuse."""
+
+    def __init__(self, size: int = 1 << 18):
+        self._buffer = bytearray(size)
+        self.view = memoryview(self._buffer)
+        self._buffers = [self._buffer]
+
+    def receive(self, sock: socket.socket) -> tuple[int, int, bool]:
+        """(bytes now in `view`, stamp in monotonic ns, stamped by the kernel). 0 bytes = end.
+
+        Raises BlockingIOError and other OSErrors of recvmsg.
+        """
+        size, control, _, _ = sock.recvmsg_into(self._buffers, _CONTROL_BYTES)
+        now = monotonic_ns()
+        for level, kind, data in control:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) >= _TIMESPEC.size:
+                seconds, ns = _TIMESPEC.unpack_from(data)
+                age = wall_ns() - (seconds * 1_000_000_000 + ns)
+                if 0 <= age < _MAX_AGE_NS:
+                    return size, now - age, True
+        return size, now, False
