@@ -1,0 +1,73 @@
+"""A request on its way through the serving model, and what is told of it.
+
+In: what was asked for. Out: the record that pools write their moments into. Must stay true:
+moments are ns since the scenario began; a job ends once.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+from bench.gateway.scenarios import FaultKind, Model, Pool
+
+#: Faults that come in place of an answer, and the status of those that have one.
+REFUSALS: dict[str, int] = {"http_500": 500, "http_502": 502, "http_503": 503}
+INSTEAD = {*REFUSALS, "reset"}
+#: How many times as long the rest of an answer takes after its first token.
+SLOW_TAIL = 10
+
+
+class Event(IntEnum):
+    """What is told of a job, in this order; FAULT in place of any. All but LAST and FAULT may be missing."""
+
+    START = 0
+    TOKEN = 1
+    LAST = 2
+    FAULT = 3
+
+
+class Job:
+    """One request. Only pools and the world write to it."""
+
+    __slots__ = ("arrived_ns", "blocks", "cached_tokens", "cold", "distance_ns", "emitted", "fault", "fault_at",
+                 "first_ns", "first_step", "held", "last_ns", "live", "model", "output_tokens", "owner", "place",
+                 "pool", "prefill_left", "prompt_tokens", "queued", "start_ns", "stream")  # fmt: skip
+
+    def __init__(self, model: Model, prompt_tokens: int, output_tokens: int, arrived_ns: int, *, owner: Any,
+                 stream: bool = False, blocks: tuple[int, ...] = ()):  # fmt: skip
+        """`owner` is whoever is told (None for nobody); with `stream` of each token, else of the end alone.
+
+        `blocks` are chained hashes of the prompt's blocks, for pools with a prefix cache.
+        """
+        self.model, self.prompt_tokens, self.output_tokens = model, prompt_tokens, output_tokens
+        self.arrived_ns, self.owner, self.stream, self.blocks = arrived_ns, owner, stream, blocks
+        self.pool: Pool
+        self.distance_ns = 0
+        #: service began; the moments at which the first and the last token are due at the client; -1 not known
+        self.start_ns = self.first_ns = self.last_ns = -1
+        self.emitted = self.cached_tokens = self.prefill_left = self.first_step = 0
+        #: the engine that runs it, where its pool has engines
+        self.place: Any = None
+        #: wanted by its client; waiting; occupying a slot; waited for a cold start
+        self.live, self.queued, self.held, self.cold = True, False, False, False
+        self.fault: FaultKind | None = None
+        #: the token that the fault strikes in place of; -1 where it strikes no token
+        self.fault_at = -1
+
+    @property
+    def cut_short(self) -> bool:
+        """True when a fault ends the answer at `fault_at`; garbage in a stream does not end it."""
+        return self.fault_at >= 0 and not (self.fault == "garbage" and self.stream)
+
+    def token_ns(self, index: int) -> int:
+        """The moment of token `index`, from 0, where tokens are spread evenly from first to last."""
+        if index == 0 or self.output_tokens == 1:
+            return self.first_ns
+        return self.first_ns + (self.last_ns - self.first_ns) * index // (self.output_tokens - 1)
+
+    def strike(self, fault: FaultKind) -> None:
+        """Give the job a fault: in place of the answer, or of the token at its middle."""
+        self.fault = fault
+        if fault not in INSTEAD and fault != "slow_tail":
+            self.fault_at = self.output_tokens // 2

@@ -1,0 +1,148 @@
+"""The live gateway: scenarios played over HTTP in real time.
+
+In: scenarios and a port. Out: answers at the moments the serving model plans, and the truth
+about them. Must stay true: one heap of what is due per scenario and one kernel timer for all;
+every request ends in exactly one truth record; a client's mistake never ends the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import TextIO
+
+from bench.clock import monotonic_ns, wall_ns
+from bench.errors import UserError
+from bench.gateway.connection import Connection, Request
+from bench.gateway.exchange import Exchange, Play, begin
+from bench.gateway.scenarios import Scenario
+from bench.gateway.timer import make_timer
+from bench.gateway.wire import RequestError, error_body, model_list
+from bench.units import S
+
+MAX_CONNECTIONS = 8192
+SWEEP_S = 0.25
+
+
+class Provider:
+    """Routes requests to scenarios; the handler of every connection."""
+
+    def __init__(self, scenarios: list[Scenario], loop: asyncio.AbstractEventLoop, log: TextIO | None, request_ns: int):
+        self._loop, self._log, self.request_ns = loop, log, request_ns
+        self._plays = {scenario.name: Play(scenario, log) for scenario in scenarios}
+        self._first = scenarios[0].name
+        #: every play with something due, those that a reset has retired among them
+        self._live = list(self._plays.values())
+        self._timer = make_timer(loop, self._due)
+        self._connections: set[Connection] = set()
+        self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+
+    def opened(self, connection: Connection) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            connection.answer(503, error_body("too many connections", "server_error"), [])
+            connection.close()
+        else:
+            self._connections.add(connection)
+
+    def lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if isinstance(connection.exchange, Exchange):
+            connection.exchange.disconnected()
+            self._arm()
+
+    def request(self, connection: Connection, request: Request) -> None:
+        path = request.path.partition("?")[0]
+        name, _, rest = path.lstrip("/").partition("/")
+        play = self._plays.get(name)
+        if play is None:
+            play, rest = self._plays[self._first], path.lstrip("/")
+        if rest == "v1/chat/completions" and request.method == "POST":
+            begin(play, connection, request)
+            self._arm()
+            return
+        try:
+            status, body = 200, self._other(play, rest, connection, request)
+        except RequestError as error:
+            status, body = error.status, error.body
+        connection.answer(status, body, [])
+        connection.answered()
+
+    def _other(self, play: Play, rest: str, connection: Connection, request: Request) -> bytes:
+        """Everything but chat. Raises RequestError."""
+        routes: dict[str, tuple[str, Callable[[], bytes]]] = {
+            "v1/models": ("GET", lambda: model_list(play.scenario.gateway.names(), wall_ns() // S)),
+            "v1/chat/completions": ("POST", bytes),
+            "truth": ("GET", lambda: json.dumps(play.truth.facts()).encode()),
+            "reset": ("POST", lambda: self._reset(play)),
+            "change": ("POST", lambda: play.change(request.body)),
+        }
+        if rest not in routes:
+            raise RequestError(404, f"Invalid URL: there is no /{rest[:200]} here", code="unknown_url")
+        method, answer = routes[rest]
+        if request.method != method:
+            raise RequestError(405, f"/{rest} answers {method} only", code="method_not_allowed")
+        if rest in ("reset", "change") and not connection.from_loopback():
+            raise RequestError(403, f"/{rest} answers this machine only", "permission_error")
+        return answer()
+
+    def _reset(self, play: Play) -> bytes:
+        """Begin the scenario again; what is under way ends by the old one and is not counted."""
+        fresh = self._plays[play.scenario.name] = Play(play.scenario, self._log)
+        self._live.append(fresh)
+        return json.dumps({"reset": play.scenario.name}).encode()
+
+    def _due(self) -> None:
+        now_ns = monotonic_ns()
+        for play in self._live:
+            play.advance(now_ns)
+        self._arm()
+
+    def _arm(self) -> None:
+        self._timer.arm(min((due for play in self._live if (due := play.due_ns()) is not None), default=None))
+
+    def _sweep(self) -> None:
+        now_ns = monotonic_ns()
+        for connection in list(self._connections):
+            connection.check_deadline(now_ns)
+        # what a reset has retired goes when its last request has ended
+        self._live = [play for play in self._live if play.under_way or self._plays[play.scenario.name] is play]
+        if self._log is not None:
+            self._log.flush()
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def close(self) -> None:
+        """Cut every connection and stop the timer."""
+        self._sweeper.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+        self._timer.close()
+
+
+async def serve(scenarios: list[Scenario], *, host: str = "127.0.0.1", port: int = 0, log: TextIO | None = None,
+                request_ns: int = 10 * S, ready: Callable[[str], None], stop: asyncio.Event) -> None:  # fmt: skip
+    """Serve until `stop` is set. `ready` is told the base URL, without `/v1`.
+
+    Raises UserError when the address cannot be bound.
+    """
+    loop = asyncio.get_running_loop()
+    provider = Provider(scenarios, loop, log, request_ns)
+    try:
+        server = await loop.create_server(lambda: Connection(provider), host, port, backlog=4096)
+    except OSError as error:
+        provider.close()
+        raise UserError(f"cannot listen on {host}:{port}: {error.strerror or error}",
+                        remedy="choose another port, or 0 for any free one") from None  # fmt: skip
+    bound = server.sockets[0].getsockname()
+    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    ready(f"http://{shown}:{bound[1]}")
+    try:
+        await stop.wait()
+    finally:
+        server.close()
+        provider.close()
+        # connection_lost of the cut connections, and with it their truth records, come in the next turns
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if log is not None:
+            log.flush()

@@ -1,0 +1,149 @@
+"""The serving model: a discrete-event world without I/O and without a clock of its own.
+
+In: requests and moments, in ns since the scenario began. Out: events told to a sink, each with
+the moment at which it was due. Must stay true: the same seed, requests and moments give the
+same events; nothing here knows whether time is real, which is why the live server and the
+virtual-time loop are the same model.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from bench.gateway.batching import BatchPool
+from bench.gateway.jobs import Event, Job
+from bench.gateway.limits import Allowance, TokenBuckets
+from bench.gateway.pools import NEVER_NS, Action, Conditions, LawPool
+from bench.gateway.scenarios import Change, Gateway, Model, Neighbours
+from bench.units import S
+
+#: Told of each event of a job that has an owner, with the moment at which it was due.
+Sink = Callable[[Job, Event, int], None]
+
+
+class World:
+    """Pools, limits and one heap of everything that will happen."""
+
+    def __init__(self, gateway: Gateway, seed: int, sink: Sink):
+        self._gateway, self._sink, self._seed = gateway, sink, str(seed)
+        self._advancing = False
+        self._heap: list[tuple[int, int, Action, Any]] = []
+        self._order = itertools.count()
+        self._pools = {pool.name: (BatchPool if pool.batch else LawPool)(pool, gateway.timeline, self._seed, self)
+                       for pool in gateway.pool}  # fmt: skip
+        distances = {region.name: region.distance for region in gateway.region}
+        self._distance = {pool.name: distances.get(pool.region, 0) for pool in gateway.pool}
+        #: the pools of each model, nearest first
+        self._routes = {model.name: sorted(model.pool, key=self._distance.__getitem__) for model in gateway.model}
+        self._limits = {model.name: TokenBuckets(model.rate_limit) for model in gateway.model if model.rate_limit}
+        self._common = TokenBuckets(gateway.rate_limit) if gateway.rate_limit else None
+        self._conditions = [pool.conditions for pool in self._pools.values()]
+        self._begin_neighbours()
+
+    def take(self, model: Model, key: str, now_ns: int) -> Allowance | None:
+        """Ask the rate limit that holds for this model; None where there is none."""
+        buckets = self._limits.get(model.name, self._common)
+        return buckets.take(key, now_ns) if buckets is not None else None
+
+    def submit(self, job: Job, region: str | None = None) -> None:
+        """A request arrives at `job.arrived_ns`, not before any that was submitted earlier.
+
+        What is due by then happens first. The sink may be told before this returns. `region` pins the request to one.
+        """
+        if not self._advancing:
+            self.advance(job.arrived_ns)
+        name = self._route(job.model, region, job.arrived_ns)
+        pool = self._pools[name]
+        job.pool, job.distance_ns = pool.file, self._distance[name]
+        pool.submit(job, job.arrived_ns)
+
+    def _route(self, model: Model, region: str | None, now_ns: int) -> str:
+        names = self._routes[model.name]
+        if region is not None:
+            names = [name for name in names if self._pools[name].file.region == region] or names
+        patience_ns = self._gateway.failover_after
+        if patience_ns is None or len(names) == 1:
+            return names[0]
+        for name in names:
+            since_ns = self._pools[name].conditions.at(now_ns).outage_since_ns
+            if since_ns is None or now_ns - since_ns < patience_ns:
+                return name
+        return names[0]
+
+    def cancel(self, job: Job, now_ns: int) -> None:
+        """The client has gone: what was still due for the job will not happen."""
+        if job.live:
+            job.live = False
+            self._pools[job.pool.name].cancel(job, now_ns)
+
+    def change(self, change: Change, now_ns: int) -> None:
+        """Add a change while the world runs; its `at` counts from `now_ns`."""
+        moved = change.model_copy(update={"at": change.at + now_ns})
+        for conditions in self._conditions:
+            conditions.add(moved)
+
+    def next_ns(self) -> int | None:
+        """The moment of the next event, or None when nothing is due."""
+        return self._heap[0][0] if self._heap else None
+
+    def advance(self, now_ns: int) -> None:
+        """Let everything happen that is due by `now_ns`, in order."""
+        heap, pop = self._heap, heapq.heappop
+        self._advancing = True
+        while heap and heap[0][0] <= now_ns:
+            due_ns, _, action, subject = pop(heap)
+            action(due_ns, subject)
+        self._advancing = False
+
+    def push(self, due_ns: int, action: Action, subject: Any) -> None:
+        """Call `action(due_ns, subject)` when time has come to `due_ns`."""
+        heapq.heappush(self._heap, (due_ns, next(self._order), action, subject))
+
+    def tell(self, job: Job, event: Event, due_ns: int) -> None:
+        """Tell the sink of a job that someone waits for."""
+        if job.owner is not None:
+            self._sink(job, event, due_ns)
+
+    def _begin_neighbours(self) -> None:
+        for pool in self._gateway.pool:
+            if pool.neighbours is not None:
+                # the model stands for the neighbours' own, which nobody can ask for
+                model = Model(name="", pool=[pool.name])
+                # conditions of their own, since they look ahead of the pool's
+                conditions = Conditions(pool, self._gateway.timeline)
+                self._conditions.append(conditions)
+                traffic = Traffic(pool.neighbours, conditions, f"{self._seed}/{pool.name}/neighbours")
+                self.push(traffic.next_ns(0), self._neighbour, (traffic, model))
+
+    def _neighbour(self, due_ns: int, source: tuple[Traffic, Model]) -> None:
+        traffic, model = source
+        size = traffic.neighbours
+        job = Job(model, size.prompt_tokens, size.output_tokens, due_ns, owner=None)
+        pool = self._pools[model.pool[0]]
+        job.pool = pool.file
+        pool.submit(job, due_ns)
+        self.push(traffic.next_ns(due_ns), self._neighbour, source)
+
+
+class Traffic:
+    """The neighbours' arrivals: a renewal process whose rate the timeline may multiply."""
+
+    def __init__(self, neighbours: Neighbours, conditions: Conditions, seed: str):
+        self.neighbours, self._conditions, self._rng = neighbours, conditions, Random(seed)
+
+    def next_ns(self, now_ns: int) -> int:
+        """The arrival after the one at `now_ns`: the drawn gap is used up at the rate that holds."""
+        shape, rate = self.neighbours.burstiness, float(self.neighbours.rate) / S
+        left = self._rng.gammavariate(shape, 1.0 / shape)
+        while True:
+            conditions = self._conditions.at(now_ns)
+            pace = rate * conditions.neighbours
+            due_ns = now_ns + int(left / pace) + 1 if pace else NEVER_NS
+            if due_ns <= conditions.until_ns or conditions.until_ns >= NEVER_NS:
+                return min(due_ns, NEVER_NS)
+            left -= (conditions.until_ns - now_ns) * pace
+            now_ns = conditions.until_ns

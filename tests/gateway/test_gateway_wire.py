@@ -1,0 +1,92 @@
+"""The wire format, by hand and against what real providers sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.gateway.wire import MAX_OUTPUT_TOKENS, ChatFrames, RequestError, parse_chat
+
+CAPTURES = Path(__file__).resolve().parents[2] / ".." / "shared" / "captures"
+MESSAGES = [{"role": "user", "content": "hello"}]
+
+
+def captured(name: str) -> dict[str, Any]:
+    """The `error` object of a captured answer; skips where the captures are not at hand."""
+    path = CAPTURES / name
+    if not path.is_file():
+        pytest.skip("the captured answers are not beside this checkout")
+    _, _, body = path.read_bytes().replace(b"\r\n", b"\n").partition(b"\n\n")
+    error: dict[str, Any] = json.JSONDecoder().raw_decode(body.decode())[0]["error"]
+    return error
+
+
+def refused(body: object) -> tuple[int, dict[str, Any]]:
+    """Status and error of a body that must be refused."""
+    with pytest.raises(RequestError) as caught:
+        parse_chat(body if isinstance(body, bytes) else json.dumps(body).encode())
+    error: dict[str, Any] = json.loads(caught.value.body)["error"]
+    return caught.value.status, error
+
+
+def test_stream_bytes_by_hand() -> None:
+    """Role, token, finish and usage events are these bytes, each one HTTP chunk."""
+    frames = ChatFrames("c-1", "m", 7)
+    start = b'data: {"id":"c-1","object":"chat.completion.chunk","created":7,"model":"m","choices":'
+    role = start + b'[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
+    token = start + b'[{"index":0,"delta":{"content":" tail"},"finish_reason":null}]}\n\n'
+    finish = start + b'[{"index":0,"delta":{},"finish_reason":"length"}]}\n\n'
+    assert frames.role() == b"%x\r\n%b\r\n" % (len(role), role)
+    assert frames.token(1) == b"%x\r\n%b\r\n" % (len(token), token)
+    assert frames.finish() == b"%x\r\n%b\r\n" % (len(finish), finish)
+    usage = json.loads(frames.usage(5, 3).split(b"\r\n")[1].removeprefix(b"data: "))
+    assert usage["choices"] == []
+    assert usage["usage"] == {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+
+
+def test_prompt_tokens_are_words() -> None:
+    """A prompt token is a word between white space, over all messages and text parts."""
+    messages = [{"role": "system", "content": " be  brief\n"},
+                {"role": "user", "content": [{"type": "text", "text": "one two"}, {"type": "image_url", "image_url": {}}]},
+                {"role": "assistant", "content": None, "tool_calls": []}]  # fmt: skip
+    chat = parse_chat(json.dumps({"model": "m", "messages": messages}).encode())
+    assert chat.prompt_tokens == 4
+    assert chat.output_tokens is None
+    assert not chat.stream
+
+
+def test_max_completion_tokens_goes_first() -> None:
+    """The newer name of the maximum wins over the older one."""
+    body = {"model": "m", "messages": MESSAGES, "max_tokens": 3, "max_completion_tokens": 5}
+    assert parse_chat(json.dumps(body).encode()).output_tokens == 5
+
+
+@pytest.mark.parametrize(("change", "param"), [
+    ({"model": None}, "model"), ({"model": ""}, "model"), ({"messages": []}, "messages"),
+    ({"messages": "hi"}, "messages"), ({"messages": ["hi"]}, "messages[0]"), ({"messages": [{"content": None}]}, "messages[0]"),
+    ({"max_tokens": -1}, "max_tokens"), ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": 1.5}, "max_tokens"),
+    ({"max_tokens": True}, "max_tokens"), ({"max_completion_tokens": MAX_OUTPUT_TOKENS + 1}, "max_completion_tokens"),
+    ({"stream": "yes"}, "stream"), ({"n": 2}, "n"), ({"stream_options": {}}, "stream_options"),
+    ({"stream": True, "stream_options": []}, "stream_options"),
+])  # fmt: skip
+def test_bad_bodies_name_the_parameter(change: dict[str, object], param: str) -> None:
+    """Each mistake is a 400 of type invalid_request_error that names the parameter."""
+    status, error = refused({"model": "m", "messages": MESSAGES} | change)
+    assert (status, error["type"], error["param"]) == (400, "invalid_request_error", param)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b'{"model": NaN', b"[" * 100_000])
+def test_bodies_that_are_not_json_objects(body: bytes) -> None:
+    """What is not a JSON object is a 400, however deep or odd."""
+    status, error = refused(body)
+    assert (status, error["type"]) == (400, "invalid_request_error")
+
+
+def test_error_shape_is_that_of_the_captures() -> None:
+    """Errors have the keys that a captured gateway's have, and the type a captured engine gives."""
+    _, error = refused(b"{")
+    assert set(error) == set(captured("litellm_error_429.txt"))
+    assert error["type"] == captured("llama_error_bad_json.txt")["type"]
