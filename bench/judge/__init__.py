@@ -1,0 +1,1 @@
+"""From samples to verdicts: the statistics, the clauses, and what they cost."""

@@ -1,0 +1,155 @@
+"""A run in numbers: summary.json.
+
+In: a run and its health. Out: the stable, versioned record of design's `summary.json`. Must
+stay true: quantiles are exact nearest ranks over rows that succeeded, warm-up left out; empty
+sets are None, never 0; `requests` counts every scheduled row and `outcomes` sums to it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from bench.judge.clauses import reached
+from bench.judge.stats import nearest_rank
+from bench.load.health import Health
+from bench.record.histogram import Histogram, read_hlog
+from bench.record.run_folder import FORMAT, Run
+from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns, outcome_counts
+from bench.units import MS, S
+
+_QUANTILES = {"p50": Fraction(1, 2), "p90": Fraction(9, 10), "p95": Fraction(19, 20), "p99": Fraction(99, 100),
+              "p999": Fraction(999, 1000)}  # fmt: skip
+
+
+def quantiles_ms(values_ns: Int) -> dict[str, float | int] | None:
+    """{"n","mean","p50","p90","p95","p99","p999","max"} of the values >= 0, in ms."""
+    values = np.sort(values_ns[values_ns >= 0])
+    n = len(values)
+    if n == 0:
+        return None
+    ranks = {name: int(values[nearest_rank(n, q) - 1]) / MS for name, q in _QUANTILES.items()}
+    return {"n": n, "mean": float(values.mean()) / MS, **ranks, "max": int(values[-1]) / MS}
+
+
+def _histogram_ms(histogram: Histogram) -> dict[str, float | int | None] | None:
+    """The same from a histogram: within 0.1 %, its maximum exact."""
+    if histogram.n == 0:
+        return None
+    mean = histogram.mean_ns()
+    ranks = {name: (histogram.percentile_ns(q) or 0) / MS for name, q in _QUANTILES.items()}
+    return {"n": histogram.n, "mean": None if mean is None else mean / MS, **ranks, "max": histogram.max_ns / MS}
+
+
+def summarise(run: Run, health: Health, overall: str) -> dict[str, Any]:
+    """The value of summary.json."""
+    gaps = _gap_histograms(run)
+    came = reached(run.columns, run.state)
+    return {
+        "format": FORMAT, "run": run.manifest["run"], "state": run.state,
+        "simulated": any(lane.get("simulated") for lane in run.lanes),
+        "targets": {lane["name"]: lane_summary(run.columns.lane(index), lane, came.lane(index), gaps.get(lane["name"]))
+                    for index, lane in enumerate(run.lanes)},
+        "health": {"state": health.state, "reasons": health.reasons, "facts": health.facts},
+        "overall": overall,
+    }  # fmt: skip
+
+
+def _gap_histograms(run: Run) -> dict[str, Histogram]:
+    path = run.folder / "histograms.hlog"
+    gaps: dict[str, Histogram] = {}
+    if not path.is_file():
+        return gaps
+    wanted = {f"{lane['name']}.inter_chunk.{span['phase']}": lane["name"]
+              for lane in run.lanes for span in lane["phase_spans"] if not span["warmup"]}  # fmt: skip
+    for interval in read_hlog(path)[1]:
+        name = wanted.get(interval.tag)
+        if name is not None:
+            gaps.setdefault(name, Histogram()).add(interval.histogram)
+    return gaps
+
+
+def lane_summary(columns: Columns, lane: dict[str, Any], came: Columns, gaps: Histogram | None) -> dict[str, Any]:
+    """One target of summary.json; `came` are those of its rows that the run came to."""
+    measured = columns.measured()
+    ok = measured.where(measured.ok)
+    counts = outcome_counts(columns.samples)
+    judged = int((came.measured().samples["outcome"] != Outcome.censored).sum())
+    return {
+        "requests": len(columns), "ok": counts.get("ok", 0), "warmup": len(columns) - len(measured), "outcomes": counts,
+        "offered_rps": _offered_rps(columns, lane), "sent_rps": _sent_rps(columns, lane),
+        "response_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric)) for metric in ("ttft", "ttft_answer", "e2e", "tpot")},
+        "service_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric, "service")) for metric in ("ttft", "e2e")},
+        "inter_chunk_ms": _histogram_ms(gaps) if gaps is not None else None,
+        "inter_chunk_max_ms": quantiles_ms(latency_ns(ok.samples, "inter_chunk_max")),
+        "lag_ms": quantiles_ms(latency_ns(measured.samples, "lag")),
+        "harness_lag_ms": quantiles_ms(latency_ns(measured.samples, "harness_lag")),
+        "connect_ms": quantiles_ms(measured.samples["connect_ns"]), "tls_ms": quantiles_ms(measured.samples["tls_ns"]),
+        "new_connections": int(((columns.samples["flags"] & Flag.NEW_CONNECTION) != 0).sum()),
+        "uptime": {"request_ratio": len(ok) / judged if judged else None},
+        "tokens": _tokens(ok), "cost": _cost(columns, lane),
+        "by_phase": _parts(measured, lane["phases"], "phase"),
+        "by_bucket": _parts(measured, lane["buckets"], "bucket"),
+    }  # fmt: skip
+
+
+def _offered_rps(columns: Columns, lane: dict[str, Any]) -> float | None:
+    """Planned rows per second of the lane's span; None for a closed loop, which plans no rate."""
+    span_ns = lane["end_ns"] - lane["start_ns"]
+    return None if lane["closed_loop"] or span_ns <= 0 else float(len(columns) / (span_ns / S))
+
+
+def _sent_rps(columns: Columns, lane: dict[str, Any]) -> float | None:
+    """Sent rows over the planned span, or over the time it took where that is longer."""
+    sent = columns.samples["sent_ns"]
+    sent = sent[sent >= 0]
+    if not len(sent):
+        return None
+    start_ns, end_ns = int(lane["start_ns"]), int(lane["end_ns"])
+    return len(sent) / (max(int(sent.max()) - start_ns, end_ns - start_ns, 1) / S)
+
+
+def _tokens(ok: Columns) -> dict[str, Any]:
+    """Totals of the successes, where they come from, and how far prompts were from their plan."""
+    samples = ok.samples
+    prompt, output = samples["prompt_tokens"], samples["output_tokens"]
+    counted = int(((samples["flags"] & Flag.COUNTED_TOKENS) != 0).sum())
+    known = int((output >= 0).sum())
+    source = "none" if not known else "counted" if counted == known else "mixed" if counted else "usage"
+    has_usage = prompt >= 0
+    error = None
+    if has_usage.any():
+        planned = ok.schedule["prompt_tokens"][has_usage].astype(np.float64)
+        relative = (prompt[has_usage] - planned) / np.maximum(planned, 1)
+        ordered = np.sort(np.abs(relative))
+        error = {"median": float(np.median(relative)),
+                 "p95": float(ordered[nearest_rank(len(ordered), Fraction(19, 20)) - 1])}  # fmt: skip
+    return {"prompt": int(prompt[has_usage].sum()), "output": int(output[output >= 0].sum()), "source": source,
+            "prompt_error": error}  # fmt: skip
+
+
+def _cost(columns: Columns, lane: dict[str, Any]) -> dict[str, Any] | None:
+    """USD of the tokens that the server reported, at the lane's prices, exact to the token."""
+    prices = lane["prices"]
+    if prices is None:
+        return None
+    prompt = columns.samples["prompt_tokens"].astype(np.int64)
+    output = columns.samples["output_tokens"].astype(np.int64)
+    usd = (int(prompt[prompt >= 0].sum()) * Decimal(prices["input_usd_per_million"])
+           + int(output[output >= 0].sum()) * Decimal(prices["output_usd_per_million"])) / 1_000_000  # fmt: skip
+    return {"usd": float(usd), "as_of": prices["as_of"]}
+
+
+def _parts(measured: Columns, names: list[str], column: str) -> dict[str, Any]:
+    """Requests and response quantiles by phase or context bucket; parts without rows left out."""
+    parts: dict[str, Any] = {}
+    for index, name in enumerate(names):
+        rows = measured.where(measured.schedule[column] == index)
+        if len(rows):
+            ok = rows.where(rows.ok)
+            parts[name] = {"requests": len(rows), "ok": len(ok),
+                           "response_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric)) for metric in ("ttft", "e2e")}}  # fmt: skip
+    return parts

@@ -1,0 +1,220 @@
+"""A clause's rows counted: each answer written out by hand or counted a second time in plain Python."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rows_by_hand import MS, Row, answered, at_most, columns_of, cut, failed, lane_of, uptime
+
+from bench.judge.clauses import OVER_ANY_LIMIT_NS, Tally, missing_part, reached, scope, streamed_any, tally
+from bench.plan.contract import LATENCIES, Clause
+from bench.record.samples import Outcome
+
+FAILURES = [outcome for outcome in Outcome if outcome not in (Outcome.ok, Outcome.censored)]
+ERRORS = Clause(metric="error_share", share="1%")
+
+
+def counted(rows: list[Row], clause: Clause, view: str | None = None) -> tuple[int, int, int]:
+    """(n, bad, unknown) of a clause over rows."""
+    columns = columns_of(rows)
+    found = tally(scope(columns, clause, lane_of()), clause, view)
+    return found.n, found.bad, found.unknown
+
+
+def test_a_tally_written_out_by_hand() -> None:
+    """The limit itself is kept, failures of any speed break it, a cut row is judged by its age, warm-up is no row."""
+    rows = [
+        answered(700), answered(800),
+        answered(801), failed(Outcome.http_5xx), failed(Outcome.timeout_total, done=60_000), failed(Outcome.truncated),
+        failed(Outcome.never_sent, sent=-1, done=-1), cut(900),
+        cut(800), cut(5),
+        answered(9_000, warmup=True), failed(Outcome.http_5xx, warmup=True),
+    ]  # fmt: skip
+    columns = columns_of(rows)
+    found = tally(scope(columns, at_most(800), lane_of()), at_most(800))
+    assert (found.n, found.bad, found.unknown, found.excluded) == (10, 6, 2, {})
+    assert found.values_ns is not None
+    assert found.values_ns.tolist() == [700 * MS, 800 * MS, 801 * MS] + [OVER_ANY_LIMIT_NS] * 7
+
+
+@pytest.mark.parametrize("outcome", FAILURES, ids=lambda outcome: outcome.name)
+def test_every_failure_breaks_every_promise(outcome: Outcome) -> None:
+    """Latency, uptime and error share all count a failed row as bad, however fast it failed."""
+    rows = [answered(5), failed(outcome)]
+    clauses = [at_most(800, metric=metric) for metric in LATENCIES] + [uptime(), ERRORS]
+    assert [counted(rows, clause)[1:] for clause in clauses] == [(1, 0)] * 7
+
+
+def test_what_a_contract_excludes_is_set_aside_and_counted() -> None:
+    """Excluded outcomes leave numerator and denominator alike, and the record says how many there were."""
+    rows = [answered(5), *[failed(Outcome.rate_limited)] * 3, *[failed(Outcome.http_4xx)] * 2, failed(Outcome.http_5xx)]
+    for clause in (at_most(800, excluding=["rate_limited"]), uptime(excluding=["rate_limited"])):
+        found = tally(columns_of(rows), clause)
+        assert (found.n, found.bad, found.excluded) == (4, 3, {"rate_limited": 3})
+    both = tally(columns_of(rows), uptime(excluding=["rate_limited", "http_4xx"]))
+    assert (both.n, both.bad, both.excluded) == (2, 1, {"rate_limited": 3, "http_4xx": 2})
+    assert tally(columns_of([answered(5)]), uptime(excluding=["http_4xx"])).excluded == {}
+
+
+@pytest.mark.parametrize(("metric", "row", "bad", "unknown"), [
+    ("e2e", cut(800), 0, 1),
+    ("e2e", cut(801), 1, 0),
+    ("e2e", cut(801, first_token=10, first_answer_token=10, last_token=700), 1, 0),
+    ("ttft", cut(800), 0, 1),
+    ("ttft", cut(801), 1, 0),
+    # the token came in time; whether the answer would have ended well is not known
+    ("ttft", cut(9_000, first_token=100, first_answer_token=100, last_token=100), 0, 1),
+    ("ttft", cut(9_000, first_token=900, first_answer_token=900, last_token=900), 1, 0),
+    ("ttft_answer", cut(9_000, first_token=100, last_token=9_000), 1, 0),
+    ("ttft_answer", cut(700, first_token=100, last_token=700), 0, 1),
+    ("tpot", cut(9_000, first_token=100, last_token=9_000, output_tokens=-1), 0, 1),
+    ("inter_chunk_max", cut(9_000), 0, 1),
+    ("inter_chunk_max", cut(9_000, first_token=100, last_token=8_900, gap_max=800), 0, 1),
+    ("inter_chunk_max", cut(9_000, first_token=100, last_token=8_900, gap_max=801), 1, 0),
+    ("inter_chunk_max", cut(9_000, first_token=100, last_token=8_199, gap_max=5), 1, 0),
+])  # fmt: skip
+def test_a_cut_row_is_bad_only_when_it_is_certain(metric: str, row: Row, bad: int, unknown: int) -> None:
+    """What had already gone over the limit when the run ended is bad; anything else is unknown."""
+    assert counted([row], at_most(800, metric=metric)) == (1, bad, unknown)
+
+
+def test_the_age_of_a_cut_row_counts_from_the_view() -> None:
+    """Due 900 ms ago and sent 100 ms ago: over 800 ms by response, unknown by service; never sent: unknown."""
+    late = cut(900, sent=800)
+    assert counted([late], at_most(800)) == (1, 1, 0)
+    assert counted([late], at_most(800), "service") == (1, 0, 1)
+    unsent = cut(900, due=50_000, sent=-1)
+    assert counted([unsent], at_most(800), "service") == (1, 0, 1)
+
+
+def test_cut_rows_are_neither_up_nor_down() -> None:
+    """Uptime and error share leave a cut row unknown, whatever its age."""
+    for clause in (uptime(), ERRORS):
+        assert counted([answered(5), cut(60_000)], clause) == (2, 0, 1)
+
+
+def test_phase_and_bucket_narrow_the_rows() -> None:
+    """A clause on a phase or a context bucket counts its rows alone; on the warm-up it counts none."""
+    rows = [answered(900, phase=phase, bucket=bucket, warmup=phase == 0) for phase in (0, 1, 2, 2) for bucket in (0, 1)]
+    assert counted(rows, at_most(800)) == (6, 6, 0)
+    assert counted(rows, at_most(800, phase="burst")) == (4, 4, 0)
+    assert counted(rows, at_most(800, bucket="large")) == (3, 3, 0)
+    assert counted(rows, at_most(800, phase="calm", bucket="small")) == (1, 1, 0)
+    assert counted(rows, at_most(800, phase="warmup")) == (0, 0, 0)
+
+
+def test_an_answer_of_one_token_has_no_tpot_and_no_gap() -> None:
+    """Such rows are set aside under their reason; a failure still breaks the clause."""
+    rows = [answered(50, tokens=1, gap_max=-1), answered(50, tokens=3), failed(Outcome.reset)]
+    for metric in ("tpot", "inter_chunk_max"):
+        found = tally(columns_of(rows), at_most(800, metric=metric))
+        assert (found.n, found.bad, found.excluded) == (2, 1, {f"without {metric}": 1})
+
+
+def test_an_answer_without_a_first_token_never_had_one_in_time() -> None:
+    """An ok answer that held no token breaks a TTFT clause and keeps an end-to-end one."""
+    empty = answered(50, first_token=-1, first_answer_token=-1, last_token=-1)
+    assert counted([empty], at_most(800, metric="ttft")) == (1, 1, 0)
+    assert counted([empty], at_most(800, metric="ttft_answer")) == (1, 1, 0)
+    assert counted([empty], at_most(800)) == (1, 0, 0)
+
+
+def test_response_counts_from_due_and_service_from_the_send() -> None:
+    """Lag is inside the response view, outside the service view, and the override beats the clause's own."""
+    rows = [answered(900, 850, lag=200)]
+    for metric in ("e2e", "ttft"):
+        assert counted(rows, at_most(800, metric=metric)) == (1, 1, 0)
+        assert counted(rows, at_most(800, metric=metric, view="service")) == (1, 0, 0)
+        assert counted(rows, at_most(800, metric=metric), "service") == (1, 0, 0)
+
+
+def test_no_rows_are_no_rows() -> None:
+    """An empty selection counts nothing and raises nothing."""
+    assert counted([], at_most(800)) == counted([], uptime()) == (0, 0, 0)
+
+
+def test_a_reported_clause_without_limit_counts_failures() -> None:
+    """Without a limit only what never came at all is over it."""
+    rows = [answered(10**7), failed(Outcome.reset), cut(10**6)]
+    assert counted(rows, at_most(None, report_only=True)) == (3, 1, 1)
+
+
+def test_parts_that_a_run_lacks_are_named() -> None:
+    """An unknown phase or bucket, or a token metric over whole answers, gives a sentence with what there is."""
+    lane = lane_of()
+    assert missing_part(at_most(800, phase="burst", bucket="large"), lane, streamed=True) is None
+    assert "warmup, calm, burst" in str(missing_part(at_most(800, phase="flood"), lane, streamed=True))
+    assert "small, large" in str(missing_part(at_most(800, bucket="huge"), lane, streamed=True))
+    assert "streamed" in str(missing_part(at_most(800, metric="ttft"), lane, streamed=False))
+    assert missing_part(at_most(800), lane, streamed=False) is None
+    assert streamed_any(columns_of([failed(Outcome.reset)]))
+    assert streamed_any(columns_of([answered(5), answered(5, flags=0)]))
+    assert not streamed_any(columns_of([answered(5, flags=0), cut(5)]))
+
+
+def test_a_run_that_broke_off_judges_the_rows_it_came_to() -> None:
+    """Interrupted: rows never due are no rows, rows that waited are cut off. Killed: the last moment on disk divides them."""
+    rows = [
+        answered(100), failed(Outcome.http_5xx, due=50),
+        failed(Outcome.never_sent, due=100, sent=-1, done=-1, note=0),
+        failed(Outcome.never_sent, due=9_000, sent=-1, done=-1),
+    ]  # fmt: skip
+    columns = columns_of(rows)
+    names = [Outcome(outcome).name for outcome in reached(columns, "interrupted").samples["outcome"]]
+    assert names == ["ok", "http_5xx", "censored"]
+    killed = columns_of([answered(100), failed(Outcome.never_sent, due=-1, sent=-1, done=-1, planned=101),
+                         failed(Outcome.never_sent, due=-1, sent=-1, done=-1, planned=102)])  # fmt: skip
+    names = [Outcome(outcome).name for outcome in reached(killed, "running").samples["outcome"]]
+    assert names == ["ok", "censored"]
+    assert len(reached(columns, "complete")) == 4
+    assert columns.samples["outcome"].tolist() == [1, 4, 0, 0]
+
+
+ROWS = st.one_of(
+    st.builds(answered, st.integers(20, 60), st.integers(0, 20), lag=st.integers(0, 5), tokens=st.integers(-1, 4)),
+    st.builds(failed, st.sampled_from(FAILURES)),
+    st.builds(cut, st.integers(0, 60), sent=st.sampled_from([-1, 0, 10])),
+)
+
+
+def naive(row: Row, clause: Clause, limit: int) -> str:
+    """good, bad, unknown, excluded or without: the rules of methods 8 in plain words."""
+    outcome = row["outcome"]
+    if outcome.name in clause.excluding:
+        return "excluded"
+    start = row["due"] if clause.view == "response" else row["sent"]
+    if clause.metric == "uptime":
+        return "unknown" if outcome == Outcome.censored else "good" if outcome == Outcome.ok else "bad"
+    if outcome == Outcome.censored:
+        waits = clause.metric in ("e2e", "ttft")
+        return "bad" if waits and start >= 0 and row["done"] - start > limit else "unknown"
+    if outcome != Outcome.ok:
+        return "bad"
+    if clause.metric == "tpot":
+        if row["output_tokens"] < 2:
+            return "without"
+        return "bad" if Fraction(row["last_token"] - row["first_token"], row["output_tokens"] - 1) > limit else "good"
+    end = row["last_token"] if clause.metric == "e2e" else row["first_token"]
+    return "bad" if end - start > limit else "good"
+
+
+@given(st.lists(ROWS, max_size=40), st.integers(1, 60), st.sampled_from(["e2e", "ttft", "tpot", "uptime"]),
+       st.sampled_from(["response", "service"]), st.booleans())  # fmt: skip
+@settings(max_examples=200, deadline=None)
+def test_a_tally_equals_a_count_row_by_row(rows: list[Row], limit: int, metric: str, view: str, excludes: bool) -> None:
+    """Good, bad, unknown and excluded rows add up to all rows, each counted by its own rule."""
+    excluding: list[Any] = ["rate_limited", "http_4xx"] if excludes else []
+    clause = uptime(excluding=excluding) if metric == "uptime" else at_most(limit, metric=metric, view=view, excluding=excluding)
+    found: Tally = tally(columns_of(rows), clause)
+    kinds = [naive(row, clause, limit) for row in rows]
+    assert found.n == sum(kind in ("good", "bad", "unknown") for kind in kinds)
+    assert (found.bad, found.unknown) == (kinds.count("bad"), kinds.count("unknown"))
+    assert sum(found.excluded.values()) == len(rows) - found.n
+    if found.values_ns is not None:
+        assert len(found.values_ns) == found.n
+        assert bool(np.all(np.diff(found.values_ns.astype(object)) >= 0))

@@ -1,0 +1,319 @@
+"""Verdicts: the edges by scipy's exact test, the rules of health and exit by hand, the error rates by simulation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rows_by_hand import VALID, Row, answered, at_most, contract_of, cut, failed, lane_of, run_of, uptime
+from scipy import stats as scipy_stats
+
+from bench.conduct import worst_exit
+from bench.errors import ExitCode, UserError
+from bench.judge.clauses import Tally
+from bench.judge.verdict import Decision, decide, describe, judge_run
+from bench.load.health import Health
+from bench.plan.contract import Clause, Contract
+from bench.record.samples import Outcome
+
+P0 = Fraction(1, 100)
+LIMITED = replace(VALID, state="degraded", reasons=["the harness itself sent late"], client_limited=True)
+INVALID = replace(VALID, state="invalid", reasons=["5 of 10 due requests were never sent"])
+
+
+def verdict(n: int, bad: int, unknown: int = 0, p0: Fraction = P0, alpha: float = 0.05) -> Decision:
+    """What is decided of n rows."""
+    return decide(Tally(n, bad, unknown, {}, None), p0, alpha)
+
+
+def judged(folder: Path, rows: list[Row], *clauses: Clause, health: Health = VALID, override: Contract | None = None,
+           lane: Row | None = None, **more: Any) -> dict[str, Any]:  # fmt: skip
+    """verdicts.json of one lane under a contract of these clauses."""
+    contract = contract_of(*clauses) if clauses else None
+    return judge_run(run_of(folder, rows, lane_of(contract, **(lane or {})), **more), health, override)
+
+
+def only(verdicts: dict[str, Any]) -> dict[str, Any]:
+    """The record of the one clause."""
+    (record,) = verdicts["clauses"]
+    return dict(record)
+
+
+def last_pass_and_first_fail(n: int, p0: Fraction, alpha: float) -> tuple[int, int]:
+    """The turning counts from scipy's exact one-sided binomial tests, one count after the other."""
+    passes = [k for k in range(n + 1) if scipy_stats.binomtest(k, n, float(p0), "less").pvalue <= alpha]
+    fails = [k for k in range(n + 1) if scipy_stats.binomtest(k, n, float(p0), "greater").pvalue < alpha]
+    return (passes[-1] if passes else -1), fails[0]
+
+
+@pytest.mark.parametrize(("n", "p0", "alpha"), [
+    (299, P0, 0.05), (298, P0, 0.05), (1000, P0, 0.05), (600, Fraction(5, 1000), 0.05), (500, Fraction(1, 10), 0.01),
+])  # fmt: skip
+def test_the_verdict_turns_exactly_where_the_exact_test_does(n: int, p0: Fraction, alpha: float) -> None:
+    """k_pass PASS, k_pass+1 INCONCLUSIVE, k_fail-1 INCONCLUSIVE, k_fail FAIL."""
+    last_pass, first_fail = last_pass_and_first_fail(n, p0, alpha)
+    assert last_pass + 1 < first_fail
+    said = {k: verdict(n, k, 0, p0, alpha).verdict for k in (last_pass, last_pass + 1, first_fail - 1, first_fail) if k >= 0}
+    wanted = {last_pass: "PASS", last_pass + 1: "INCONCLUSIVE", first_fail - 1: "INCONCLUSIVE", first_fail: "FAIL"}
+    assert said == {k: word for k, word in wanted.items() if k >= 0}
+
+
+def test_the_published_counts_of_p99() -> None:
+    """1,000 rows: PASS up to 4, FAIL from 16; 299 rows without a miss PASS, 298 cannot."""
+    assert [verdict(1000, k).verdict for k in (4, 5, 15, 16)] == ["PASS", "INCONCLUSIVE", "INCONCLUSIVE", "FAIL"]
+    assert verdict(299, 0).verdict == "PASS"
+    assert verdict(298, 0).verdict == "INCONCLUSIVE"
+
+
+def test_unknown_rows_are_reckoned_both_ways() -> None:
+    """Unknown rows count as bad against PASS and as good against FAIL."""
+    assert verdict(1000, 4, 0).verdict == "PASS"
+    assert verdict(1000, 3, 1).verdict == "PASS"
+    assert verdict(1000, 4, 1).verdict == "INCONCLUSIVE"
+    assert verdict(1000, 0, 1000).verdict == "INCONCLUSIVE"
+    assert verdict(1000, 15, 500).verdict == "INCONCLUSIVE"
+    assert verdict(1000, 16, 500).verdict == "FAIL"
+    assert "500 more were cut off" in verdict(1000, 15, 500).reason
+
+
+def test_no_data_proves_nothing(tmp_path: Path) -> None:
+    """Without a row a clause is INCONCLUSIVE, its numbers are null and its counts let nothing pass."""
+    assert verdict(0, 0) == Decision("INCONCLUSIVE", "no rows: nothing can be said")
+    for index, clause in enumerate((at_most(800, phase="burst"), uptime(phase="burst"))):
+        record = only(judged(tmp_path / str(index), [answered(5)] * 400, clause))
+        assert (record["verdict"], record["n"], record["measured"]) == ("INCONCLUSIVE", 0, None)
+        assert (record["interval"], record["p_interval"], record["allowed_k"]) == ([None, None], [0.0, 1.0], -1)
+        assert describe(record) == "none"
+
+
+def test_an_inconclusive_clause_says_what_would_decide() -> None:
+    """needed_n is a size at which the seen share would be decided with 80 % by scipy's binomial, and the one before is not."""
+    found = verdict(1000, 5)
+    assert found.needed is not None
+
+    def chance_of_pass(n: int) -> float:
+        last_pass = scipy_stats.binom.ppf(0.05, n, 0.01)
+        last_pass -= scipy_stats.binom.cdf(last_pass, n, 0.01) > 0.05
+        return float(scipy_stats.binom.cdf(last_pass, n, 0.005))
+
+    assert chance_of_pass(found.needed) >= 0.8
+    assert all(chance_of_pass(n) < 0.8 for n in range(found.needed - 300, found.needed))
+    assert found.reason.endswith(f"about {found.needed - 1000:,} more would probably decide")
+    assert "PASS needs at most 4, FAIL at least 16" in found.reason
+    assert "PASS is impossible with so few" in verdict(100, 0).reason
+    assert verdict(100, 0).needed == 299
+    at_the_limit = verdict(1000, 10)
+    assert at_the_limit.needed is None
+    assert at_the_limit.reason.endswith("too near the limit for any run to decide")
+
+
+@pytest.mark.parametrize("quantile", ["50%", "90%", "99%", "99.9%"])
+def test_a_latency_interval_is_the_order_statistics_of_scipy(tmp_path: Path, quantile: str) -> None:
+    """Measured value by nearest rank, limits as in scipy's exact quantile test; null where no limit exists."""
+    rng = np.random.default_rng(5)
+    values = rng.permutation(np.arange(1, 401) * 3)
+    rows = [answered(int(value), 0) for value in values]
+    record = only(judged(tmp_path / "r", rows, at_most(800, quantile)))
+    q = float(record["quantile"])
+    theirs: Any = scipy_stats.quantile_test(values, p=q).confidence_interval(0.95)
+    assert record["measured"] == sorted(values)[math.ceil(round(q * 400, 9)) - 1]
+    wanted = [float(limit) if math.isfinite(limit) else None for limit in theirs]
+    assert record["interval"] == wanted
+    assert (record["interval"][1] is None) == (quantile == "99.9%")
+    assert record["k"] == int((values > 800).sum())
+
+
+def test_a_quantile_among_failures_has_no_number(tmp_path: Path) -> None:
+    """With 2 % failures p99 lies above any number: null, and said in words; the lower limit still stands."""
+    record = only(judged(tmp_path / "r", [answered(50)] * 490 + [failed(Outcome.reset)] * 10, at_most(800)))
+    assert record["measured"] is None
+    assert record["interval"] == [50.0, None]
+    assert describe(record) == "above any number (failures)"
+
+
+def test_a_share_comes_with_its_exact_limits(tmp_path: Path) -> None:
+    """Uptime and error share measure the same failures from both ends, with scipy's exact interval."""
+    rows = [answered(5)] * 997 + [failed(Outcome.http_5xx)] * 3
+    low, high = scipy_stats.binomtest(3, 1000).proportion_ci(0.95, "exact")
+    up, errors = judged(tmp_path / "r", rows, uptime("99%"), Clause(metric="error_share", share="1%"))["clauses"]
+    assert up["measured"] == pytest.approx(0.997)
+    assert up["interval"] == pytest.approx([1 - high, 1 - low], rel=1e-9)
+    assert errors["measured"] == pytest.approx(0.003)
+    assert errors["interval"] == errors["p_interval"] == pytest.approx([low, high], rel=1e-9)
+    assert (up["k"], up["p0"], up["allowed_k"], up["fail_k"]) == (3, 0.01, 4, 16)
+    assert up["verdict"] == errors["verdict"] == "PASS"
+
+
+def test_each_contract_is_judged_at_its_own_confidence(tmp_path: Path) -> None:
+    """299 rows without a miss prove p99 at 95 % and not at 99 %, which takes 459."""
+    sure = contract_of(at_most(800), confidence="99%")
+    for n, wanted in ((299, "INCONCLUSIVE"), (458, "INCONCLUSIVE"), (459, "PASS")):
+        record = only(judged(tmp_path / str(n), [answered(5)] * n, override=sure))
+        assert (record["verdict"], record["confidence"]) == (wanted, 0.99)
+
+
+def test_a_late_harness_condemns_only_what_fails_without_it(tmp_path: Path) -> None:
+    """Client-limited: FAIL stands when the service view fails too, becomes INCONCLUSIVE when not; PASS and uptime stand."""
+    lagged, slow = answered(900, lag=200), answered(2_000, lag=200)
+    cases = {"lagged": ([lagged] * 400, LIMITED, "INCONCLUSIVE"), "fit": ([lagged] * 400, VALID, "FAIL"),
+             "slow": ([slow] * 400, LIMITED, "FAIL"), "quick": ([answered(700, lag=200)] * 400, LIMITED, "PASS"),
+             # by service 10 of 400 are over: neither proven nor disproven, so not a FAIL
+             "some": ([lagged] * 393 + [slow] * 7, LIMITED, "INCONCLUSIVE")}  # fmt: skip
+    for name, (rows, health, wanted) in cases.items():
+        record = only(judged(tmp_path / name, rows, at_most(800), health=health))
+        assert record["verdict"] == wanted, name
+    said = only(judged(tmp_path / "words", [lagged] * 400, at_most(800), health=LIMITED))["reason"]
+    assert "harness" in said
+    down = only(judged(tmp_path / "down", [failed(Outcome.reset)] * 400, uptime(), health=LIMITED))
+    assert down["verdict"] == "FAIL"
+
+
+def test_an_unfit_harness_judges_nothing(tmp_path: Path) -> None:
+    """Invalid health: every judged clause INCONCLUSIVE with the reason, overall INVALID, exit 4; no contract: NONE and 0."""
+    for name, rows in (("good", [answered(5)] * 400), ("bad", [answered(5_000)] * 400)):
+        found = judged(tmp_path / name, rows, at_most(800), uptime(), health=INVALID)
+        assert [record["verdict"] for record in found["clauses"]] == ["INCONCLUSIVE"] * 2
+        assert all("never sent" in record["reason"] for record in found["clauses"])
+        assert (found["overall"], found["exit_code"]) == ("INVALID", 4)
+    bare = judged(tmp_path / "bare", [answered(5)], health=INVALID)
+    assert (bare["clauses"], bare["overall"], bare["exit_code"]) == ([], "NONE", 0)
+
+
+def test_a_closed_loop_judges_no_contract(tmp_path: Path) -> None:
+    """However plain the numbers, a closed loop is INCONCLUSIVE and says why."""
+    for name, rows in (("good", [answered(5)] * 400), ("bad", [failed(Outcome.reset)] * 400)):
+        found = judged(tmp_path / name, rows, at_most(800), lane={"closed_loop": True})
+        assert (only(found)["verdict"], found["exit_code"]) == ("INCONCLUSIVE", 3)
+        assert "closed loop" in only(found)["reason"]
+
+
+def test_a_reported_clause_decides_nothing(tmp_path: Path) -> None:
+    """report_only clauses are shown with their numbers; alone they leave the run without a verdict."""
+    shown = at_most(None, report_only=True)
+    alone = judged(tmp_path / "alone", [failed(Outcome.reset)] * 400, shown)
+    assert (only(alone)["verdict"], alone["overall"], alone["exit_code"]) == ("REPORTED", "NONE", 0)
+    beside = judged(tmp_path / "beside", [answered(5)] * 400, shown, at_most(800))
+    assert (beside["overall"], beside["exit_code"]) == ("PASS", 0)
+    assert beside["clauses"][0]["measured"] == 5.0
+
+
+def test_overall_is_the_worst_of_several_clauses(tmp_path: Path) -> None:
+    """FAIL if any fails, PASS only if all pass, else INCONCLUSIVE; over all 19 combinations of one to three."""
+    # 400 answers of 500 ms and 3 % failures: this FAILs, that PASSes, the third can do neither
+    rows = [answered(500)] * 388 + [failed(Outcome.http_5xx)] * 12
+    clause = {"FAIL": uptime("99%"), "PASS": uptime("90%"), "INCONCLUSIVE": uptime("97%")}
+    for count in (1, 2, 3):
+        for words in itertools.combinations_with_replacement(clause, count):
+            found = judged(tmp_path / "-".join(words), rows, *(clause[word] for word in words))
+            assert [record["verdict"] for record in found["clauses"]] == list(words)
+            wanted = "FAIL" if "FAIL" in words else "INCONCLUSIVE" if "INCONCLUSIVE" in words else "PASS"
+            assert found["overall"] == wanted
+            assert found["exit_code"] == {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}[wanted]
+
+
+def test_each_lane_is_judged_by_its_own_rows(tmp_path: Path) -> None:
+    """Two lanes under one contract: one fails, the other passes; the numbers do not mix; one breach costs once."""
+    contract = contract_of(at_most(800), breach_cost_usd="1000000", attested=[{"term": "data stay"}])
+    rows = [answered(100, lane=0)] * 400 + [answered(900, lane=1)] * 400
+    found = judge_run(run_of(tmp_path / "r", rows, lane_of(contract), lane_of(contract, name="u")), VALID)
+    assert [(record["target"], record["verdict"], record["measured"]) for record in found["clauses"]] == [
+        ("t", "PASS", 100.0), ("u", "FAIL", 900.0)]  # fmt: skip
+    assert found["projected_breach_usd"] == 1_000_000
+    assert found["attested"] == [{"contract": "c", "term": "data stay"}]
+    assert judged(tmp_path / "kept", rows[:400], override=contract)["projected_breach_usd"] is None
+
+
+def test_expectations_decide_the_exit_code_of_a_rehearsal(tmp_path: Path) -> None:
+    """A planted FAIL that came is exit 0, one that did not come is 1; another contract rehearses nothing."""
+    rows = [answered(900)] * 400
+    for wanted, met, code in (("FAIL", True, 0), ("PASS", False, 1)):
+        lane = {"expect": [{"clause": "e2e p99", "verdict": wanted}]}
+        found = judged(tmp_path / wanted, rows, at_most(800), uptime("50%"), lane=lane)
+        assert found["expects"] == [{"target": "t", "clause": "response e2e p99 ≤ 800 ms", "expected": wanted,
+                                     "got": "FAIL", "met": met}]  # fmt: skip
+        assert (found["overall"], found["exit_code"]) == ("FAIL", code)
+        again = judged(tmp_path / f"{wanted}-again", rows, at_most(800), lane=lane, override=contract_of(at_most(800)))
+        assert (again["expects"], again["exit_code"]) == ([], 1)
+
+
+def test_where_several_exit_codes_hold_the_first_of_the_order_wins(tmp_path: Path) -> None:
+    """130 before 5 before 4 before 1 before 3 before 0, for one run and for repeated ones."""
+    order = [130, 5, 4, 1, 3, 0]
+    for first, second in itertools.combinations(order, 2):
+        assert worst_exit([ExitCode(second), ExitCode(first)]) == worst_exit([ExitCode(first), ExitCode(second)]) == first
+    assert worst_exit([]) == ExitCode.PASS
+    rows = [answered(900)] * 400
+    expect = {"expect": [{"clause": "e2e p99", "verdict": "FAIL"}]}
+    for name, health, state, wanted in (("a", VALID, "interrupted", 130), ("b", INVALID, "interrupted", 130),
+                                        ("c", INVALID, "complete", 4), ("d", VALID, "complete", 0),
+                                        ("e", VALID, "running", 130)):  # fmt: skip
+        found = judged(tmp_path / name, rows, at_most(800), health=health, state=state, lane=expect)
+        assert found["exit_code"] == wanted, name
+
+
+def test_rows_after_ctrl_c_are_not_failures(tmp_path: Path) -> None:
+    """Of 1,000 planned rows 400 were answered before Ctrl-C: uptime is 100 % of 400, whatever was planned."""
+    rows = [answered(5)] * 400 + [failed(Outcome.never_sent, sent=-1, done=-1)] * 600
+    record = only(judged(tmp_path / "broke-off", rows, uptime(), state="interrupted"))
+    assert (record["n"], record["k"], record["measured"], record["verdict"]) == (400, 0, 1.0, "PASS")
+    whole = only(judged(tmp_path / "whole", rows, uptime()))
+    assert (whole["n"], whole["k"], whole["verdict"]) == (1000, 600, "FAIL")
+
+
+def test_a_clause_that_the_run_cannot_have(tmp_path: Path) -> None:
+    """Asked for afterwards it is the user's error; in the run's own contract it is INCONCLUSIVE, so that the report is written."""
+    whole = [answered(5, flags=0)] * 400
+    for name, clause in (("phase", at_most(800, phase="flood")), ("metric", at_most(800, metric="ttft"))):
+        with pytest.raises(UserError, match=r"contract c: clause\[1\]: "):
+            judged(tmp_path / f"{name}-after", whole, override=contract_of(uptime(), clause))
+        found = judged(tmp_path / name, whole, clause)
+        assert (only(found)["verdict"], only(found)["n"], only(found)["k"]) == ("INCONCLUSIVE", 0, 0)
+        assert {"phase": "flood", "metric": "streamed"}[name] in only(found)["reason"]
+        assert found["exit_code"] == 3
+
+
+def test_cut_rows_move_an_interval_only_upwards(tmp_path: Path) -> None:
+    """A cut row is over any number in the measured quantile, unknown in the counts."""
+    rows = [answered(50)] * 98 + [cut(5), cut(9_000)]
+    record = only(judged(tmp_path / "r", rows, at_most(800)))
+    assert (record["n"], record["k"], record["unknown"]) == (100, 1, 1)
+    assert record["measured"] is None
+
+
+@pytest.mark.parametrize("n", [400, 1000, 3000])
+def test_a_system_exactly_at_its_limit_is_rarely_misjudged(n: int) -> None:
+    """At p = 1 % PASS and FAIL each stay within 5 % (+ 4 standard errors of 4,000 runs); far off, the verdict comes."""
+    runs = 4_000
+    rng = np.random.default_rng(n)
+
+    def shares(p: float) -> dict[str, float]:
+        seen = Counter(rng.binomial(n, p, runs).tolist())
+        said: Counter[str] = Counter()
+        for k, times in seen.items():
+            said[verdict(n, k).verdict] += times
+        return {word: said[word] / runs for word in ("PASS", "FAIL", "INCONCLUSIVE")}
+
+    at_limit = shares(0.01)
+    bound = 0.05 + 4 * math.sqrt(0.05 * 0.95 / runs)
+    assert at_limit["PASS"] <= bound
+    assert at_limit["FAIL"] <= bound
+    last_pass, first_fail = last_pass_and_first_fail(n, P0, 0.05)
+    for p in (0.001, 0.04):
+        found = shares(p)
+        for word, exact in (("PASS", scipy_stats.binom.cdf(last_pass, n, p)), ("FAIL", scipy_stats.binom.sf(first_fail - 1, n, p))):
+            assert abs(found[word] - exact) <= 4 * math.sqrt(exact * (1 - exact) / runs) + 1 / runs
+
+
+def test_describe_gives_value_and_interval(tmp_path: Path) -> None:
+    """One line of text: durations for latencies, per cent for shares, a dash for a limit that does not exist."""
+    rows = [answered(50)] * 300
+    latency, share = judged(tmp_path / "r", rows, at_most(800), uptime())["clauses"]
+    assert describe(latency) == "50 ms (50 ms to –)"
+    assert describe(share).startswith("100 % (99.")
