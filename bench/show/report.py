@@ -1,0 +1,111 @@
+"""The report of a run: report.html, report.md, junit.xml and the figures as files.
+
+In: a run, its summary and its verdicts. Out: files in the run's folder. Must stay true: the
+page stands alone (no network, no script); foreign text is data in every format; each file is
+written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bench.record.run_folder import Run, write_atomically
+from bench.show.junit import junit_xml
+from bench.show.page import Page, Table, build_page
+
+_HERE = Path(__file__).parent
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$!@&])")
+#: Headings whose columns hold words wherever they stand.
+_WORDY = ("verdict", "decided by", "what was said")
+_JUDGED = ("PASS", "FAIL", "INCONCLUSIVE", "REPORTED", "met", "NOT MET")
+#: A longer word may be broken anywhere, lest it push a column off the page.
+_UNBROKEN_MOST = 24
+#: For a figure shown by itself or in a page of others: its own paper, so that its text can be read on any.
+_ALONE = ("<style>svg{background:#fff;color:#1b1d20}"
+          "@media(prefers-color-scheme:dark){svg{background:#14171a;color:#e7e9ec}}</style>")  # fmt: skip
+
+
+def write_report(run: Run, summary: Mapping[str, Any], verdicts: Mapping[str, Any]) -> list[Path]:
+    """Write all of it into the run's folder. Returns the paths, report.html first."""
+    page = build_page(run, summary, verdicts)
+    files = {"report.html": html_page(page).encode(), "report.md": markdown_page(page).encode(),
+             "junit.xml": junit_xml(summary, verdicts)}  # fmt: skip
+    plots = run.folder / "plots"
+    plots.mkdir(mode=0o700, exist_ok=True)
+    for stale in plots.glob("*.svg"):
+        stale.unlink()
+    for part in page.parts:
+        for figure in part.figures:
+            files[f"plots/{figure.file}"] = figure.svg.replace("</title>", f"</title>{_ALONE}", 1).encode()
+    for name, data in files.items():
+        write_atomically(run.folder / name, data)
+    return [run.folder / name for name in files]
+
+
+def html_page(page: Page) -> str:
+    """The page as one self-contained HTML document."""
+    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    environment.filters["long"] = lambda cell: " long" if max(map(len, cell.split()), default=0) > _UNBROKEN_MOST else ""
+    css = (_HERE / "report.css").read_text(encoding="utf-8")
+    return environment.get_template("report.html").render(page=page, css=css, wordy=_WORDY, judged=_JUDGED)
+
+
+def markdown_page(page: Page) -> str:
+    """The page for a pull request: the same order, the figures as links."""
+    return "\n".join(_markdown_lines(page)) + "\n"
+
+
+def _markdown_lines(page: Page) -> Iterator[str]:
+    yield f"# {_md(page.title)}: {_md(page.overall)}"
+    yield from ("", _md(page.description), "")
+    for alert in page.alerts:
+        yield from (f"> **{_md(alert)}**", "")
+    yield from _md_table(page.verdicts) if page.verdicts else ("No contract was given, so nothing was judged.", "")
+    yield from (f"**harness** {_md(page.health)}", "", _md(page.paragraph), "")
+    if page.expects:
+        yield from _md_table(page.expects)
+    for part in page.parts:
+        yield from (f"## {_md(part.name)}", "")
+        yield from _md_pairs(part.about)
+        for note in part.notes:
+            yield from (_md(note), "")
+        for table in part.tables:
+            yield from (f"{_md(table.caption)}:", "")
+            yield from _md_table(table)
+        for figure in part.figures:
+            yield from (f"![{_md(figure.title)}](plots/{figure.file})", "")
+    yield from ("## What the words mean", "")
+    yield from _md_pairs(page.definitions)
+    for title, items in (("Attested, not measured", page.attested), ("Notes", page.notes)):
+        if items:
+            yield from (f"## {title}", "", *(f"- {_md(item)}" for item in items), "")
+    yield from ("## Run facts", "")
+    yield from _md_pairs(page.facts)
+    fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", page.repeat)), default=0))
+    yield from ("Repeat this run:", "", fence, page.repeat, fence)
+
+
+def _md_pairs(items: Any) -> Iterator[str]:
+    for name, value in items:
+        yield f"- **{_md(name)}**: {_md(value)}"
+    yield ""
+
+
+def _md_table(table: Table) -> Iterator[str]:
+    yield f"| {' | '.join(_md(name) or ' ' for name in table.head)} |"
+    words = [index < table.words or name in _WORDY for index, name in enumerate(table.head)]
+    yield f"|{'|'.join('---' if word else '---:' for word in words)}|"
+    for row in table.rows:
+        yield f"| {' | '.join(_md(cell) for cell in row)} |"
+    yield ""
+
+
+def _md(text: str) -> str:
+    """Text that Markdown shows as it is: every mark of its syntax behind a backslash."""
+    return _MARKDOWN.sub(r"\\\1", text)

@@ -1,0 +1,122 @@
+"""The last screen of a run: the verdict a tired person can read.
+
+In: summary and verdicts. Out: a `rich` Text whose lines fit the width asked for; its `plain` is
+the same without colour. Must stay true: colour only where it carries the verdict; foreign text
+is never read as markup or as a terminal's control sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from bench.show import wording
+from bench.show.page import health_line
+from bench.show.wording import count, milliseconds, per_cent, visible
+
+Record = Mapping[str, Any]
+WIDTH = 100
+STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow", "INVALID": "bold red"}
+#: Columns after the clause: measured (with its interval where there is room), limit, rows, verdict.
+_MEASURED, _BARE, _LIMIT, _ROWS, _VERDICT = 31, 16, 11, 10, 12
+#: Longer names stand on a line of their own, so that two of them never look alike by being cut.
+_TARGET_MOST = 10
+
+
+def verdict_lines(summary: Record, verdicts: Record, *, report: Path | str | None = None, repeat: str = "",
+                  width: int = WIDTH) -> Text:  # fmt: skip
+    """Contract by contract, then key numbers, health, the report's path and the repeat command.
+
+    Print it with `soft_wrap=True`: its lines are cut to `width` (80 at least), except path and
+    command, which must be copied whole.
+    """
+    text = Text()
+    width = max(width, 80)
+    if summary["overall"] == "INVALID":
+        text.append("INVALID", STYLES["INVALID"])
+        text.append(": the measuring side was itself the limit; nothing here judges a target\n")
+    clauses = verdicts["clauses"]
+    for contract in dict.fromkeys(clause["contract"] for clause in clauses):
+        _contract(text, contract, [clause for clause in clauses if clause["contract"] == contract],
+                  wording.interval_title(verdicts), width)  # fmt: skip
+    if not clauses:
+        for line in _numbers_without_contract(summary):
+            text.append(f"{_fit(line, width).rstrip()}\n")
+    text.append("overall   ")
+    text.append(f"{visible(summary['overall'], 20)}\n", STYLES.get(summary["overall"], ""))
+    for line in _wrapped("harness   ", health_line(summary), width):
+        text.append(f"{line}\n")
+    missed = [item for item in verdicts.get("expects", []) if not item["met"]]
+    if verdicts.get("expects"):
+        text.append(f"expected  {len(verdicts['expects']) - len(missed)} of {len(verdicts['expects'])} known answers met\n")
+    for item in missed:
+        line = f"          {visible(item['target'], 30)}, {visible(item['clause'], 40)}: expected {item['expected']}, got {item['got']}"
+        text.append(f"{_fit(line, width).rstrip()}\n")
+    if report is not None:
+        text.append(f"report    {visible(report, 4096)}\n")
+    if repeat:
+        text.append(f"again     {visible(repeat, 4096)}\n")
+    text.rstrip()
+    return text
+
+
+def _contract(text: Text, contract: str, clauses: list[Record], interval: str, width: int) -> None:
+    names = [visible(clause["target"], 60) for clause in clauses]
+    widest = max(map(cell_len, names))
+    beside = widest + 2 if widest <= _TARGET_MOST else 2
+    value_width = _MEASURED if width >= WIDTH else _BARE
+    clause_width = width - beside - 1 - value_width - _LIMIT - _ROWS - _VERDICT
+    title = f"measured ({interval})" if width >= WIDTH else "measured"
+    head = _fit(f"CONTRACT {visible(contract, 40)}", 1 + beside + clause_width)
+    text.append(f"{head}{_fit(title, value_width)}{_fit('limit', _LIMIT)}{'rows':>{_ROWS - 2}}  verdict\n", "bold")
+    above = ""
+    for name, clause in zip(names, clauses, strict=True):
+        if widest > _TARGET_MOST and name != above:
+            above = name
+            text.append(f" {_fit(name, width - 1).rstrip()}\n")
+        label = f" {_fit(name if widest <= _TARGET_MOST else '', beside)}"
+        promise = wording.clause_name(clause)
+        if cell_len(promise) >= clause_width:  # a promise is never cut in two: it takes a line of its own
+            text.append(f"{_fit(label + promise, width).rstrip()}\n")
+            label, promise = " " * (1 + beside), ""
+        label += _fit(promise, clause_width)
+        value = wording.measured(clause) + (f" ({wording.interval(clause)})" if width >= WIDTH else "")
+        text.append(f"{label}{_fit(value, value_width)}{_fit(wording.limit(clause), _LIMIT)}{count(clause['n']):>{_ROWS - 2}}  ")
+        text.append(f"{clause['verdict']}\n", STYLES.get(clause["verdict"], ""))
+        if clause["verdict"] in ("FAIL", "INCONCLUSIVE"):
+            for line in _wrapped(" " * (beside + 1), wording.decider(clause), width):
+                text.append(f"{line}\n", "dim")
+
+
+def _numbers_without_contract(summary: Record) -> Iterator[str]:
+    widest = max((cell_len(visible(name, 30)) for name in summary["targets"]), default=0)
+    for name, target in summary["targets"].items():
+        share = per_cent(target["ok"] / target["requests"], 2) if target["requests"] else wording.ABSENT
+        parts = [f"ok {share} of {count(target['requests'])}"]
+        for metric, label in (("ttft", "TTFT"), ("e2e", "e2e")):
+            latency = target["response_ms"].get(metric)
+            if latency is not None:
+                parts.append(f"{label} p50 {milliseconds(latency['p50'])} p99 {milliseconds(latency['p99'])}")
+        yield f" {_fit(visible(name, 30), widest + 2)}{'   '.join(parts)}"
+
+
+def _fit(text: str, width: int) -> str:
+    """Exactly `width` terminal cells: padded, or cut with an ellipsis and a blank."""
+    if cell_len(text) < width:
+        return text + " " * (width - cell_len(text))
+    return set_cell_size(text, width - 2) + "… "
+
+
+def _wrapped(label: str, said: str, width: int) -> Iterator[str]:
+    """Lines of at most `width` cells, continued under the text; words longer than a line are cut."""
+    line = label
+    for word in said.split(" "):
+        if line.strip() and cell_len(line) + cell_len(word) >= width and line != " " * len(label):
+            yield line.rstrip()
+            line = " " * len(label)
+        line += _fit(word, width - len(label)).rstrip() + " "
+    yield line.rstrip()

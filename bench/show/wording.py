@@ -1,0 +1,158 @@
+"""How numbers, clauses and foreign text are written, the same on page, in files and on screen.
+
+In: values of summary.json and verdicts.json, and text that a server or a user's file supplied.
+Out: short strings with their units. Must stay true: an absent number is shown as absent, never
+as 0; no rounding turns a share below 100 % into 100 %; foreign text is cut and cannot steer a
+terminal, a page or the reading direction.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from bench.plan.contract import LATENCIES
+
+ABSENT = "–"
+#: Foreign text is cut to this many characters.
+CUT = 200
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+_LIMIT_IN_TEXT = re.compile(r" [≤≥] [\d.,]+ (?:%|ns|µs|ms|s|min(?: \d+ s)?)(?= \(|$)")
+
+
+def visible(text: object, cut: int = CUT) -> str:
+    """Text with control, format and bidirectional characters written out (`\\u202e`), cut to size."""
+    whole = str(text)
+    shown = "".join(_written_out(char) if unicodedata.category(char) in _UNSEEN else char for char in whole[:cut])
+    return shown if len(shown) <= cut and len(whole) <= cut else f"{shown[: cut - 1]}…"
+
+
+def _written_out(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def count(value: int | None) -> str:
+    """Thousands parted by commas."""
+    return ABSENT if value is None else f"{value:,}"
+
+
+def number(value: float | None) -> str:
+    """About three significant digits: `0.06`, `12.3`, `3,870`; the unit stands in the heading."""
+    if value is None:
+        return ABSENT
+    size = abs(value)
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 or size == 0 else 3
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if digits > 1 else text
+
+
+def exact(value: float) -> str:
+    """A number that a file states: all its digits, no more."""
+    return f"{value:,.6f}".rstrip("0").rstrip(".")
+
+
+def milliseconds(value: float | None) -> str:
+    """A latency with its unit: `402 ms`."""
+    return ABSENT if value is None else f"{number(value)} ms"
+
+
+def seconds_for_readers(value_ms: float) -> str:
+    """A latency for a reader who is no engineer: `0.42 s`, `3.9 s`; below 10 ms in ms."""
+    if value_ms < 10:
+        return milliseconds(value_ms)
+    seconds = value_ms / 1000
+    return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
+def per_cent(share: float | None, digits: int | None = None) -> str:
+    """A share of one as per cent without trailing zeros; 0 % and 100 % only where exactly so.
+
+    `digits` after the point; by default as many, up to four, as show three digits of the share
+    or of what it lacks to 100 %, whichever is less: 98.75 %, 99.898 %, 0.542 %.
+    """
+    if share is None:
+        return ABSENT
+    if digits is None:
+        rest = min(share, 1 - share) * 100
+        digits = min(max(2 - math.floor(math.log10(rest)), 1), 4) if rest > 0 else 4
+    text = f"{share * 100:.{digits}f}".rstrip("0").rstrip(".")
+    least = f"{10**-digits:.{digits}f}"
+    if text == "100" and share < 1:
+        return f"> {100 - float(least):.{digits}f} %"
+    if text == "0" and share > 0:
+        return f"< {least} %"
+    return f"{text} %"
+
+
+def is_latency(clause: Mapping[str, Any]) -> bool:
+    """True where a clause's measured value and interval are in ms, false where they are shares."""
+    return clause["metric"] in LATENCIES
+
+
+def clause_name(clause: Mapping[str, Any]) -> str:
+    """The clause's text without its limit, which has a column of its own."""
+    return visible(_LIMIT_IN_TEXT.sub("", str(clause["text"])))
+
+
+def measured(clause: Mapping[str, Any]) -> str:
+    """The measured value with its unit, or why there is none."""
+    value = clause["measured"]
+    if value is None:
+        if not clause["n"]:
+            return "no rows"
+        return "among the failed" if is_latency(clause) else ABSENT
+    return _beside_limit(value, clause)
+
+
+def interval(clause: Mapping[str, Any]) -> str:
+    """`391 – 418 ms`, `≥ 391 ms` where no upper bound exists at this n, `no bound` where neither."""
+    low, high = clause["interval"] or (None, None)
+    if low is None:
+        return "no bound" if high is None else f"≤ {_beside_limit(high, clause)}"
+    if high is None:
+        return f"≥ {_beside_limit(low, clause)}"
+    return f"{_beside_limit(low, clause).rsplit(' ', 1)[0]} – {_beside_limit(high, clause)}"
+
+
+def _beside_limit(value: float, clause: Mapping[str, Any]) -> str:
+    """A value that rounding must not lay upon a limit it does not equal: `800.2 ms` beside `≤ 800 ms`."""
+    latency = is_latency(clause)
+    write, bound = (milliseconds, clause["limit_ms"]) if latency else (per_cent, clause["share"])
+    if bound is None or value == bound or write(value) != write(bound):
+        return write(value)
+    return f"{exact(value)} ms" if latency else f"{exact(value * 100)} %"
+
+
+def limit(clause: Mapping[str, Any]) -> str:
+    """`≤ 800 ms`, `≥ 99.9 %`, or absent for a clause that is only reported."""
+    if is_latency(clause):
+        return ABSENT if clause["limit_ms"] is None else f"≤ {exact(clause['limit_ms'])} ms"
+    if clause["share"] is None:
+        return ABSENT
+    return f"{'≥' if clause['metric'] == 'uptime' else '≤'} {per_cent(clause['share'])}"
+
+
+def decider(clause: Mapping[str, Any]) -> str:
+    """The counts that decided a clause; for an undecided one the judge's reason and what would decide it."""
+    if clause["verdict"] == "REPORTED":
+        return "reported, not judged"
+    if clause["verdict"] == "INCONCLUSIVE":
+        return visible(clause["reason"])
+    broke = f"{count(clause['k'])} {'slow or failed' if is_latency(clause) else 'failed'}"
+    unknown = f", {count(clause['unknown'])} unknown" if clause.get("unknown") else ""
+    return f"{broke}, {count(clause['allowed_k']) if clause['allowed_k'] >= 0 else 'none'} allowed{unknown}"
+
+
+def confidence_levels(verdicts: Mapping[str, Any]) -> list[float]:
+    """The levels that the clauses were judged at, ascending; 95 % where nothing was judged."""
+    found = verdicts.get("confidence")
+    return (sorted(found) if isinstance(found, list) else [found] if found else []) or [0.95]
+
+
+def interval_title(verdicts: Mapping[str, Any]) -> str:
+    """`95 % interval`; with several levels `90 % or 95 % interval`."""
+    return f"{' or '.join(per_cent(level) for level in confidence_levels(verdicts))} interval"

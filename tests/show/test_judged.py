@@ -1,0 +1,63 @@
+"""The judge's own records, shown."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from made_runs import Made, MakeRun, spoil_all, spoil_some
+
+from bench.judge.review import review
+from bench.plan.contract import Contract
+from bench.record.run_folder import Run
+from bench.record.samples import Outcome
+from bench.show.report import write_report
+from bench.show.terminal import verdict_lines
+
+
+def judged(made: Made, contract: Contract) -> str:
+    """Judge a made run by a contract, write its report; returns the Markdown."""
+    path = made.run.folder / "run.json"
+    manifest = json.loads(path.read_text())
+    for lane in manifest["lanes"]:
+        lane["contract"] = contract.model_dump(mode="json", by_alias=True)
+    path.write_text(json.dumps(manifest))
+    run = Run(made.run.folder)
+    summary, verdicts = review(run)
+    made.verdicts = verdicts
+    write_report(run, summary, verdicts)
+    assert max(map(len, verdict_lines(summary, verdicts).plain.split("\n"))) <= 100
+    return (made.run.folder / "report.md").read_text()
+
+
+EVERY_METRIC = Contract.model_validate({
+    "title": "every metric", "name": "all", "attested": [{"term": "zero retention"}],
+    "clause": [
+        *({"metric": metric, "quantile": "99%", "limit": "800ms"} for metric in ("ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max")),
+        {"metric": "ttft", "quantile": "95%", "limit": "300ms", "phase": "burst"},
+        {"metric": "e2e", "quantile": "99.9%", "limit": "3s", "view": "service", "bucket": "1K–8K"},
+        {"metric": "uptime", "share": "99.9%"}, {"metric": "error_share", "share": "1%", "excluding": ["rate_limited"]},
+        {"metric": "e2e", "quantile": "50%", "report_only": True},
+    ],
+})  # fmt: skip
+
+
+def test_every_kind_of_clause_is_shown_as_it_was_judged(make_run: MakeRun) -> None:
+    """Verdict and counts of each record stand in its row, found by counting the rows here."""
+    made = make_run(["standard"], spoil=spoil_some)
+    rows = [line.split(" | ") for line in judged(made, EVERY_METRIC).splitlines() if line.startswith("| standard |")]
+    assert [row[6] for row in rows] == [clause["verdict"] for clause in made.verdicts["clauses"]]
+    measured = made.run.columns.measured().samples
+    over = sum(row["outcome"] != Outcome.ok or row["last_token_ns"] - row["due_ns"] > 800_000_000
+               for row in measured if row["outcome"] != Outcome.censored)  # fmt: skip
+    assert made.verdicts["clauses"][2]["verdict"] == "FAIL"
+    assert rows[2][7].startswith(f"{over} slow or failed")
+
+
+@pytest.mark.parametrize("rows", [1, 60])
+def test_a_run_in_which_nothing_succeeded_is_judged_and_shown(make_run: MakeRun, rows: int) -> None:
+    """No value, no bound, no invented number."""
+    made = make_run(["standard"], rows=rows, spoil=spoil_all)
+    markdown = judged(made, EVERY_METRIC)
+    assert "| standard | response e2e p99 | among the failed | no bound |" in markdown
+    assert "standard answered none of its" in markdown

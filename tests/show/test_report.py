@@ -1,0 +1,296 @@
+"""The filed report: what a reader finds in report.html, report.md and junit.xml."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_runs import Made, MakeRun, rank, spoil_all, spoil_some
+
+from bench.record.samples import Outcome
+from bench.show.report import write_report
+
+EVIL = "<script>alert(1)</script>\u202e\x1b[31m|`x`_*\x00\ufffe&amp; " + "A" * 1_000_000
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would see: tags, attributes, tables as rows of cells, text in order."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: list[list[list[str]]] = []
+        self.words: list[str] = []
+        self._open = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Count a tag; tables begin, rows begin, cells begin."""
+        self.tags.append((tag, dict(attrs)))
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self._open = True
+
+    def handle_endtag(self, tag: str) -> None:
+        """A cell ends."""
+        if tag in ("td", "th"):
+            self._open = False
+
+    def handle_data(self, data: str) -> None:
+        """Text goes to its cell and to the page."""
+        self.words.append(data)
+        if self._open:
+            self.tables[-1][-1][-1] += data
+
+    @property
+    def text(self) -> str:
+        """The page's words in order."""
+        return " ".join(" ".join(self.words).split())
+
+    def table(self, *headings: str) -> list[dict[str, str]]:
+        """The first table with these headings, a dict a row."""
+        for head, *rows in self.tables:
+            if set(headings) <= set(head):
+                return [dict(zip(head, row, strict=True)) for row in rows]
+        raise AssertionError(f"no table with {headings}")
+
+
+def written(made: Made) -> tuple[Reader, str, ET.Element, list[Path]]:
+    """The report of a run: page, Markdown, junit root, paths."""
+    paths = write_report(made.run, made.summary, made.verdicts)
+    folder = made.run.folder
+    junit = ET.fromstring((folder / "junit.xml").read_bytes())  # noqa: S314 made a line above
+    return Reader((folder / "report.html").read_text()), (folder / "report.md").read_text(), junit, paths
+
+
+def test_the_verdict_comes_first_with_its_numbers(spoilt: Made) -> None:
+    """The page's first table is the verdicts, each with measured value, interval, limit, rows and what decided it."""
+    page, markdown, _, _ = written(spoilt)
+    head, first, second, third, *_ = page.tables[0]
+    assert head == ["target", "clause", "measured", "95 % interval", "limit", "rows", "verdict", "decided by"]
+    assert first == ["standard", "response e2e p99", "3,870 ms", "3,610 – 4,020 ms", "≤ 800 ms", "12,000", "FAIL",
+                     "611 slow or failed, 100 allowed"]  # fmt: skip
+    assert "Verdicts by contract enterprise" in page.text
+    assert second[2:7] == ["99.83 %", "99.74 – 99.9 %", "≥ 99.9 %", "12,000", "INCONCLUSIVE"]
+    assert third[2:7] == ["181 ms", "≥ 178 ms", "–", "12,000", "REPORTED"]
+    assert markdown.index("3,870 ms") < markdown.index("**harness**") < markdown.index("## standard")
+
+
+def test_the_page_keeps_its_order(spoilt: Made) -> None:
+    """Verdicts, harness, paragraph, lanes, definitions, attested terms, facts, repeat command."""
+    page, _, _, _ = written(spoilt)
+    places = [page.text.index(part) for part in (
+        "chat-tiers: FAIL", "611 slow or failed", "harness valid: late p99 0.06 ms", "During 30 s of load", "model asked for",
+        "What the words mean", "Attested, not measured", "enterprise: data stay in the region", "Run facts", "Repeat this run",
+        "tailproof run chat-tiers --seed 7")]  # fmt: skip
+    assert places == sorted(places)
+
+
+def test_key_numbers_are_those_of_the_rows(spoilt: Made) -> None:
+    """p99 and max of response and service e2e, sorted out of the samples here, stand in the lane's table."""
+    page, _, _, _ = written(spoilt)
+    rows = spoilt.run.columns.lane(0).measured()
+    good = [row for row in rows.samples if row["outcome"] == Outcome.ok]
+    table = {row["metric"]: row for row in page.table("metric", "p99.9")}
+    for name, start in (("e2e, response", "due_ns"), ("e2e, service", "sent_ns")):
+        values = [int(row["last_token_ns"] - row[start]) / 1e6 for row in good]
+        assert float(table[name]["p99"].replace(",", "")) == pytest.approx(rank(values, 0.99), abs=0.5)
+        assert float(table[name]["max"].replace(",", "")) == pytest.approx(max(values), abs=0.5)
+        assert table[name]["n"] == f"{len(good):,}"
+    assert table["connect, network's share"]["p50"] == "–"
+    assert "percentile of 1,080 requests" in page.text
+
+
+def test_no_failure_is_hidden(spoilt: Made) -> None:
+    """The outcomes of a lane add up to every scheduled row, and what the server said stands beside its class."""
+    page, _, _, _ = written(spoilt)
+    table = {row["outcome"]: row for row in page.table("outcome", "what was said")}
+    counts = {name: int(row["requests"].replace(",", "")) for name, row in table.items()}
+    assert sum(counts.values()) == 1200
+    assert counts["http_5xx"] == int((spoilt.run.columns.lane(0).samples["outcome"] == Outcome.http_5xx).sum())
+    assert table["http_5xx"]["what was said"] == f"upstream said 503 overloaded ({counts['http_5xx']})"
+
+
+def test_phases_and_context_buckets_have_their_rows(spoilt: Made) -> None:
+    """A table per phase and one per bucket, whose requests add up to the measured rows."""
+    page, _, _, _ = written(spoilt)
+    for heading, names in (("phase", {"steady", "burst"}), ("prompt tokens", {"≤1K", "1K–8K", "8K–32K", ">32K"})):
+        table = page.table(heading, "e2e p99")
+        assert {row[heading] for row in table} == names
+        assert sum(int(row["requests"].replace(",", "")) for row in table) == 1080
+
+
+def test_the_page_needs_nobody_else(spoilt: Made) -> None:
+    """No script, no frame, no link out, no image but inline ones; ids are unique and every anchor has its place."""
+    page, _, _, _ = written(spoilt)
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "img", "object", "embed", "base", "form"}
+    ids = [found["id"] for _, found in page.tags if "id" in found]
+    assert len(ids) == len(set(ids))
+    references = [str(found[key]) for _, found in page.tags for key in ("href", "xlink:href", "src") if key in found]
+    assert references
+    assert all(place.startswith("data:image/png;base64,") or place.removeprefix("#") in ids for place in references)
+    policy = next(str(found["content"]) for tag, found in page.tags if tag == "meta" and "http-equiv" in found)
+    assert policy.startswith("default-src 'none'")
+    assert not any(name.startswith("on") for _, found in page.tags for name in found)
+
+
+def test_hostile_text_is_harmless_everywhere(make_run: MakeRun) -> None:
+    """Markup, terminal escapes, a right-to-left mark, NUL and a megabyte: words on the page, cut, in all formats."""
+    made = make_run([EVIL, "b"], rows=200, spoil=spoil_some, notes=[EVIL], models=[EVIL])
+    made.run.columns.samples["served_model"] = 0
+    made.run.manifest["suite"] = {"name": EVIL, "description": EVIL}
+    made.run.lanes[0].update(model=EVIL, notes=[EVIL])
+    made.summary["health"].update(reasons=[EVIL])
+    made.verdicts["clauses"][0].update(text=EVIL, contract=EVIL, reason=EVIL)
+    made.verdicts["expects"] = [{"target": EVIL, "clause": EVIL, "expected": "FAIL", "got": "PASS", "met": False}]
+    page, markdown, junit, paths = written(made)
+    assert not any(tag == "script" for tag, _ in page.tags)
+    assert "<script>alert(1)</script>\\u202e\\x1b[31m" in page.text
+    for path in paths:
+        text = path.read_text()
+        assert {char for char in text if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Cn")} <= {"\n"}
+        assert "A" * 201 not in text
+    assert not re.search(r"(?<!\\)<script", markdown)
+    assert any("\\u202e" in str(case.get("classname")) for case in junit.iter("testcase"))
+
+
+def test_hostile_text_adds_no_column_to_a_markdown_table(make_run: MakeRun) -> None:
+    """Every row of a Markdown table has as many unescaped bars as its heading."""
+    made = make_run(["a|b", "c"], rows=60, spoil=spoil_some, notes=["x | y\\| z\n| new row |"])
+    _, markdown, _, _ = written(made)
+    bars: list[int] = []
+    for line in markdown.splitlines():
+        bars = [*bars, len(re.findall(r"(?<!\\)(?:\\\\)*\|", line))] if line.startswith("|") else []
+        assert len(set(bars)) <= 1, line
+
+
+def test_junit_has_a_case_a_clause(spoilt: Made) -> None:
+    """FAIL is a failure, INCONCLUSIVE skipped with its reason, PASS bare; the counts are those of the cases."""
+    _, _, junit, _ = written(spoilt)
+    clauses = next(suite for suite in junit if suite.get("name") == "clauses")
+    by_verdict = {clause["verdict"]: case for clause, case in zip(spoilt.verdicts["clauses"], clauses, strict=True)}
+    failure, skipped = by_verdict["FAIL"].find("failure"), by_verdict["INCONCLUSIVE"].find("skipped")
+    assert failure is not None
+    assert failure.get("message") == "611 of 12,000 requests took longer, 100 may"
+    assert skipped is not None
+    assert skipped.get("message") == "INCONCLUSIVE: 20 failed, between 5 and 22"
+    assert len(by_verdict["PASS"]) == 0
+    assert (clauses.get("tests"), clauses.get("failures"), clauses.get("skipped")) == ("5", "1", "2")
+    assert junit.get("tests") == str(len(list(junit.iter("testcase"))))
+
+
+@pytest.mark.parametrize(("state", "tag"), [("valid", None), ("degraded", "skipped"), ("invalid", "error")])
+def test_junit_says_whether_the_harness_was_fit(spoilt: Made, state: str, tag: str | None) -> None:
+    """A harness that was the bottleneck is an error of its own, not a failure of the target."""
+    spoilt.summary["health"].update(state=state, reasons=["late by 30 ms"])
+    _, _, junit, _ = written(spoilt)
+    case = next(case for case in junit.iter("testcase") if case.get("name") == "fit to judge")
+    assert [child.tag for child in case] == ([tag] if tag else [])
+
+
+def test_rehearsed_answers_are_cases_and_rows(spoilt: Made) -> None:
+    """An expectation that was not met fails in junit and stands on the page; one that was met passes."""
+    met = {"target": "standard", "clause": "response e2e p99 ≤ 800 ms", "expected": "FAIL", "got": "FAIL", "met": True}
+    spoilt.verdicts["expects"] = [met, {**met, "target": "pro", "got": "PASS", "met": False}]
+    page, _, junit, _ = written(spoilt)
+    cases = list(next(suite for suite in junit if suite.get("name") == "expected answers"))
+    assert [len(case) for case in cases] == [0, 1]
+    assert [row["as expected"] for row in page.table("expected", "got")] == ["met", "NOT MET"]
+
+
+def test_a_run_without_success_shows_dashes_not_zeros(make_run: MakeRun) -> None:
+    """No latency is invented where none was measured, and the paragraph says that nothing was answered."""
+    page, _, _, _ = written(make_run(["only"], rows=60, spoil=spoil_all))
+    table = {row["metric"]: row for row in page.table("metric", "p99")}
+    assert {table["e2e, response"][key] for key in ("p50", "p99", "max", "mean")} == {"–"}
+    assert "only answered none of its 60 requests" in page.text
+
+
+@pytest.mark.parametrize(("rows", "state"), [(1, "complete"), (300, "interrupted"), (300, "running")])
+def test_small_and_broken_off_runs_have_a_report(make_run: MakeRun, rows: int, state: str) -> None:
+    """One request, an interrupted run and one that was never closed: a whole page, which says what it rests on."""
+    page, _, _, paths = written(make_run(["only"], rows=rows, state=state))
+    assert all(path.stat().st_size for path in paths)
+    assert ("was interrupted" in page.text) == (state == "interrupted")
+    assert ("was never closed" in page.text) == (state == "running")
+
+
+def test_an_invalid_run_says_so_before_any_number_and_praises_nobody(spoilt: Made) -> None:
+    """The warning stands above the table; the paragraph names no target."""
+    spoilt.summary.update(overall="INVALID")
+    page, _, _, _ = written(spoilt)
+    assert page.text.index("INVALID: the measuring side was itself the limit") < page.text.index("3,870 ms")
+    assert "nothing here judges the service" in page.text
+    assert "pro answered" not in page.text
+
+
+def test_simulated_and_closed_loop_runs_are_marked(spoilt: Made) -> None:
+    """Neither can be taken for a measured, open-loop run."""
+    spoilt.summary["simulated"] = True
+    spoilt.run.lanes[1]["closed_loop"] = True
+    page, _, _, _ = written(spoilt)
+    assert "SIMULATED" in page.text
+    assert "not valid for an SLA verdict: pro." in page.text
+
+
+def test_without_a_contract_nothing_is_judged(spoilt: Made) -> None:
+    """No verdict table, no word of a kept promise."""
+    spoilt.verdicts.update(clauses=[], confidence=[], attested=[])
+    spoilt.summary["overall"] = "NONE"
+    page, markdown, _, _ = written(spoilt)
+    assert "No contract was given, so nothing was judged." in page.text
+    assert "met every term" not in page.text + markdown
+
+
+def test_the_paragraph_counts_terms_as_the_verdicts_do(spoilt: Made) -> None:
+    """Kept, broken and undecided terms of each target, the broken ones by name; a reported one is no term."""
+    page, _, _, _ = written(spoilt)
+    assert "of 2 terms of the contract it broke 1 (response e2e p99 ≤ 800 ms) and left 1 undecided" in page.text
+    assert "it met every term of the contract that this test judges (2)" in page.text
+
+
+def test_a_report_can_be_made_again(spoilt: Made) -> None:
+    """The same run gives the same bytes, and figures of an earlier report do not linger."""
+    first = {path: path.read_bytes() for path in write_report(spoilt.run, spoilt.summary, spoilt.verdicts)}
+    stale = spoilt.run.folder / "plots" / "99-gone.svg"
+    stale.write_text("<svg/>")
+    again = {path: path.read_bytes() for path in write_report(spoilt.run, spoilt.summary, spoilt.verdicts)}
+    assert first == again
+    assert not stale.exists()
+    assert sum(path.suffix == ".svg" for path in first) == 6
+    assert str(next(iter(first))).endswith("report.html")
+
+
+def test_every_link_of_the_markdown_is_a_file(spoilt: Made) -> None:
+    """The figures that report.md shows lie where it says."""
+    _, markdown, _, _ = written(spoilt)
+    links = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", markdown)
+    assert len(links) == 6
+    assert all((spoilt.run.folder / link).is_file() for link in links)
+
+
+def test_dark_and_print_are_provided_for(spoilt: Made) -> None:
+    """The page follows the reader's colour scheme on screen and is laid out for A4 on paper."""
+    write_report(spoilt.run, spoilt.summary, spoilt.verdicts)
+    html = (spoilt.run.folder / "report.html").read_text()
+    assert "@media screen and (prefers-color-scheme: dark)" in html
+    assert "size: A4" in html
+
+
+def test_optional_parts_of_the_records_may_be_missing(spoilt: Made) -> None:
+    """A summary without cost, tokens, connect times and rates still makes a page."""
+    target: dict[str, Any] = spoilt.summary["targets"]["standard"]
+    for key in ("cost", "tokens", "connect_ms", "by_phase", "by_bucket", "inter_chunk_ms"):
+        del target[key]
+    target.update(offered_rps=None, sent_rps=None)
+    page, _, _, _ = written(spoilt)
+    assert "offered and sent – and –" in page.text
