@@ -1,0 +1,64 @@
+"""The command line: flags in, wiring, exit codes out.
+
+In: arguments. Out: an exit code. Must stay true: `--help` imports click and nothing heavier;
+an error of the user's is one sentence on stderr, never a traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from bench import __version__
+from bench.errors import ExitCode, TailproofError
+
+#: command -> module that holds it under the same name. Listed in the order of use.
+_COMMANDS = {
+    "run": "bench.cli.run", "plan": "bench.cli.plan", "judge": "bench.cli.judge", "report": "bench.cli.judge",
+    "calibrate": "bench.cli.calibrate", "profiles": "bench.cli.profiles", "gateway": "bench.cli.gateway",
+}  # fmt: skip
+
+
+class _Commands(click.Group):
+    """Loads a command's module when it is called or listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        module = _COMMANDS.get(cmd_name)
+        return None if module is None else getattr(importlib.import_module(module), cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="tailproof")
+def tailproof() -> None:
+    """Does this LLM API keep its latency and uptime contract, in the tail?
+
+    \b
+    Exit codes: 0 PASS (or every expectation met), 1 FAIL, 2 usage or bad file,
+    3 INCONCLUSIVE, 4 INVALID (the harness was the limit), 5 target unreachable,
+    130 interrupted (partial results are kept and reported).
+    """
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        result = tailproof.main(argv, standalone_mode=False)
+    except TailproofError as error:
+        sys.stderr.write(f"tailproof: {error}\n")
+        return int(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return int(ExitCode.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("tailproof: interrupted\n")
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (`tailproof profiles | head`).
+        sys.stderr.close()
+        return 0
+    return int(result) if isinstance(result, int) else 0

@@ -1,0 +1,165 @@
+"""Flags -> suite: one target and one profile without a file, or a suite with flags over it.
+
+In: the flags of `tailproof run`. Out: a `Suite`. Must stay true: a flag means the same as the
+key of a file it stands for, and is refused with the same sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bench.errors import UserError
+from bench.plan.contract import Clause, Contract, load_contract, parse_slo
+from bench.plan.profile import Profile, load_profile
+from bench.plan.suite import Stage, Suite, override_profile
+from bench.plan.target import Target
+from bench.units import parse_duration_ns, parse_rate_per_s, parse_share
+from bench.userfile import expand_env, find_file, parse_model
+
+_DEFAULT_RATE = "10/s"
+
+
+def _parsed(flag: str, parse: Any, value: Any) -> Any:
+    """A flag's text through a parser of `units`; the flag is named when it does not fit."""
+    if value is None:
+        return None
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise UserError(str(error), where=flag) from None
+
+
+def adhoc_suite(flags: dict[str, Any]) -> Suite:
+    """`tailproof run --url … --model …`: a suite of one stage, made from flags alone."""
+    if not flags["model"]:
+        raise UserError("is required with --url", where="--model", remedy="name the model to ask for")
+    target = _target(flags)
+    profile = _profile(flags)
+    contract = _contract(flags, None)
+    files = [find_file("load", flags["profile"])] if flags["profile"] else []
+    if flags["contract"]:
+        files.append(find_file("contracts", flags["contract"]))
+    stage = Stage(name="adhoc", targets=[target], profile=profile, contract=contract, scenario=None,
+                  settle_ns=0, expect=[])  # fmt: skip
+    return Suite(name="adhoc", description=f"{profile.description} against {target.base_url}", seed=1, stages=[stage],
+                 files=files)  # fmt: skip
+
+
+def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
+    """A suite with the flags that were given in place of its own numbers."""
+    stages = []
+    for stage in suite.stages:
+        where = f"stage {stage.name!r}"
+        targets = [_override_target(target, flags) for target in stage.targets]
+        profile = load_profile(flags["profile"]) if flags["profile"] else stage.profile
+        profile = _override_numbers(profile, flags, where)
+        contract = _contract(flags, stage.contract)
+        expect = stage.expect if contract is stage.contract else []
+        stages.append(stage.model_copy(update={"targets": targets, "profile": profile, "contract": contract, "expect": expect}))
+    return suite.model_copy(update={"stages": stages})
+
+
+def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
+    """The target's keys that flags set, as a file would write them."""
+    fields: dict[str, Any] = {key: flags[key] for key in ("model", "api_key_env", "max_tokens_field", "transport", "ca_file", "timeout")
+                              if flags[key] is not None}  # fmt: skip
+    if flags["url"] is not None:
+        fields["base_url"] = expand_env(flags["url"], "--url")
+    if flags["streaming"] is not None:
+        fields["stream"] = flags["streaming"]
+    if flags["insecure"]:
+        fields["insecure"] = True
+    if flags["header"]:
+        fields["headers"] = dict(_header(text) for text in flags["header"])
+    if flags["extra_body"] is not None:
+        try:
+            fields["extra_body"] = json.loads(flags["extra_body"])
+        except ValueError as error:
+            raise UserError(f"is not JSON ({error})", where="--extra-body", remedy="write '{\"temperature\": 0}'") from None
+    return fields
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise UserError(f"{text!r} is not a header", where="--header", remedy="write 'name: value'")
+    return name.strip(), value.strip()
+
+
+def _target(flags: dict[str, Any]) -> Target:
+    fields = {"description": "given by flags", "name": "target", **_target_fields(flags)}
+    return parse_model(Target, fields, "command line")
+
+
+def _override_target(target: Target, flags: dict[str, Any]) -> Target:
+    fields = _target_fields(flags)
+    if not fields:
+        return target
+    return parse_model(Target, target.model_dump(exclude_defaults=True, by_alias=True) | fields, "command line")
+
+
+def _profile(flags: dict[str, Any]) -> Profile:
+    if flags["profile"]:
+        return _override_numbers(load_profile(flags["profile"]), flags, f"profile {flags['profile']}")
+    rate, users = flags["request_rate"], flags["concurrency"]
+    arrivals: dict[str, Any]
+    if users is not None and rate is None and flags["arrival"] is None and flags["burstiness"] is None:
+        arrivals = {"kind": "closed", "concurrency": users}
+        users = None
+    else:
+        kind = flags["arrival"] or ("gamma" if flags["burstiness"] is not None else "poisson")
+        arrivals = {"kind": kind, "rate": _parsed("--request-rate", parse_rate_per_s, _rate_text(rate or _DEFAULT_RATE))}
+        if kind == "gamma":
+            arrivals["burstiness"] = flags["burstiness"] if flags["burstiness"] is not None else 1.0
+        elif flags["burstiness"] is not None:
+            raise UserError(f"does not go with --arrival {kind}", where="--burstiness", remedy="use --arrival gamma")
+    fields: dict[str, Any] = {
+        "name": "flags", "description": f"{arrivals['kind']} arrivals", "arrivals": arrivals,
+        "prompt_tokens": [{"fixed": flags["isl"] or 500}], "output_tokens": [{"fixed": flags["osl"] or 64}],
+        "max_in_flight": users, "requests": flags["request_count"],
+    }  # fmt: skip
+    if flags["duration"] is not None or flags["request_count"] is None:
+        fields["duration"] = flags["duration"] or "30s"
+    if flags["warmup_duration"] is not None:
+        fields["warmup"] = flags["warmup_duration"]
+    return parse_model(Profile, fields, "command line")
+
+
+def _rate_text(text: str) -> str:
+    return text if "/" in text else f"{text}/s"
+
+
+def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Profile:
+    rate = flags["request_rate"]
+    for flag in ("arrival", "burstiness"):
+        if flags[flag] is not None:
+            raise UserError("cannot be set over a profile", where=f"--{flag}", remedy="write a profile of your own, or leave --profile out")
+    profile = override_profile(
+        profile, where, rate=_parsed("--request-rate", parse_rate_per_s, _rate_text(rate)) if rate else None,
+        duration_ns=_parsed("--duration", parse_duration_ns, flags["duration"]), requests=flags["request_count"],
+        max_in_flight=flags["concurrency"],
+    )  # fmt: skip
+    fields: dict[str, Any] = {}
+    if flags["isl"] is not None:
+        fields["prompt_tokens"] = [{"fixed": flags["isl"]}]
+    if flags["osl"] is not None:
+        fields["output_tokens"] = [{"fixed": flags["osl"]}]
+    if flags["warmup_duration"] is not None:
+        fields["warmup"] = flags["warmup_duration"]
+    if not fields:
+        return profile
+    return parse_model(Profile, profile.model_dump(exclude_defaults=True, by_alias=True) | fields, "command line")
+
+
+def _contract(flags: dict[str, Any], own: Contract | None) -> Contract | None:
+    """--contract in place of the stage's own; --slo clauses alone, or after the contract's."""
+    contract = load_contract(flags["contract"]) if flags["contract"] else own
+    if not flags["slo"]:
+        return contract
+    clauses: list[Clause] = [parse_slo(text) for text in flags["slo"]]
+    if contract is not None and flags["contract"]:
+        return contract.model_copy(update={"clauses": [*contract.clauses, *clauses]})
+    confidence = _parsed("--confidence", parse_share, flags["confidence"])
+    fields = {"title": "Clauses of the command line", "name": "slo", "confidence": confidence, "clause": clauses}
+    return parse_model(Contract, fields, "--confidence")

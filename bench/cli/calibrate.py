@@ -1,0 +1,31 @@
+"""`tailproof calibrate`: the harness's own error on this machine, and its ceiling."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(short_help="Measure this machine's own timing error and ceiling.")
+@click.option("--tokens", default=16, show_default=True, type=click.IntRange(1, 4096), help="Token chunks a stream.")
+@click.option("--seconds", default=4.0, show_default=True, type=click.FloatRange(1, 60), help="Length of each step.")
+def calibrate(tokens: int, seconds: float) -> int:
+    """Send rising rates to a null server whose true times are known, and print how far off we are.
+
+    The result is kept, and later runs say what share of this machine's ceiling they used.
+    """
+    from bench.load.calibrate import Step, store
+    from bench.load.calibrate import calibrate as measure
+
+    click.echo("   asked     sent   TTFT error ms p50   p99   p99.9    e2e error ms p50   p99   p99.9   lag p99   CPU/request")
+
+    def show(step: Step) -> None:
+        ttft, e2e = ("   ".join(f"{value:7.3f}" for value in values) for values in (step.ttft_error_ms, step.e2e_error_ms))
+        mark = "" if step.within_budget else "   over budget"
+        click.echo(f"{step.rate_rps:6d}/s {step.sent_rps:6.0f}/s      {ttft}       {e2e}   {step.lag_p99_ms:6.3f}   "
+                   f"{step.cpu_us_per_request:6.0f} µs{mark}")  # fmt: skip
+
+    record = measure(show, tokens=tokens, seconds=seconds)
+    click.echo(f"ceiling  {record['ceiling_rps']:,} requests/s, {record['ceiling_events_per_s']:,} token events/s "
+               f"a worker with 99 of 100 errors within {record['error_budget_ms']:g} ms")  # fmt: skip
+    click.echo(f"kept in  {store(record)}")
+    return 0

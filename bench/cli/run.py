@@ -1,0 +1,94 @@
+"""`tailproof run`: a suite, or one target described by flags."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+_SIZE = click.IntRange(min=1)
+
+
+@click.command(short_help="Plan, load, judge and report.")
+@click.argument("suite", required=False)
+@click.option("-u", "--url", help="Base URL of an OpenAI-compatible API, e.g. http://localhost:8000/v1. With SUITE: in place of every target's.")
+@click.option("-m", "--model", help="Model to ask for.")
+@click.option("--profile", help="Load profile: a built-in name (see `tailproof profiles`) or a .toml path.")
+@click.option("--request-rate", help='Requests a second, or "120/min".  [default: 10/s]')
+@click.option("--arrival", type=click.Choice(["poisson", "constant", "gamma"]), help="Law of the gaps.  [default: poisson]")
+@click.option("--burstiness", type=click.FloatRange(min=0, min_open=True), help="Gamma shape: 1 = Poisson, below 1 burstier. Implies --arrival gamma.")
+@click.option("--concurrency", type=_SIZE, help="With a rate: in-flight cap, due times kept. Alone: closed loop of N users (judges no contract).")
+@click.option("--duration", help='How long requests are sent, e.g. "60s".  [default: 30s]')
+@click.option("--request-count", type=_SIZE, help="How many requests are sent.")
+@click.option("--warmup-duration", help='Send this long before the measured part, e.g. "5s"; judged by no clause.')
+@click.option("--isl", type=_SIZE, help="Prompt tokens of every request.  [default: 500]")
+@click.option("--osl", type=_SIZE, help="Output tokens asked for.  [default: 64]")
+@click.option("--tokenizer", help='Exact prompt sizes: "deepseek" or a tokenizer.json (needs tailproof[tokenizer]).')
+@click.option("--contract", help="Contract to judge by: built-in name or .toml path.")
+@click.option("--slo", multiple=True, help="A clause in one line: 'ttft:p99<800ms', 'uptime>=99.9%'. Repeatable.")
+@click.option("--confidence", default="95%", show_default=True, help="Confidence of --slo clauses.")
+@click.option("--timeout", help="Give a request up after this long.  [default: 60s]")
+@click.option("-H", "--header", multiple=True, help="Header 'name: value'; ${ENV} is filled in. Repeatable.")
+@click.option("--api-key-env", help="Name of the environment variable that holds the API key.")
+@click.option("--extra-body", help="JSON object merged into every request body.")
+@click.option("--max-tokens-field", type=click.Choice(["max_tokens", "max_completion_tokens"]), help="How the output size is asked for.")
+@click.option("--streaming/--no-streaming", default=None, help="Ask for a stream of tokens.  [default: streaming]")
+@click.option("--transport", type=click.Choice(["tailproof", "httpx"]), help="Stamped sockets, or stock httpx (HTTP/2, proxies).")
+@click.option("--insecure", is_flag=True, help="Do not verify TLS certificates; the report says so.")
+@click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="Trust this CA instead of the public ones.")
+@click.option("--seed", type=int, help="Seed of schedule and prompts; the same seed plans the same bytes.  [default: the suite's, or 1]")
+@click.option("--repeat", type=click.IntRange(1, 100), default=1, help="Run N times with seeds one apart and show the spread.")
+@click.option("--max-requests", type=_SIZE, help="Refuse a plan of more requests than this.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The run's own folder.  [default: results/<time>-<suite>-<digest>]")
+@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int | None, max_requests: int | None,
+        tokenizer: str | None, **flags: Any) -> int:  # fmt: skip
+    """Plan, load, judge and report.
+
+    SUITE is a suite or scenario by built-in name or .toml path. Without SUITE and --url the
+    suite `field-guide` runs against the embedded gateway.
+
+    \b
+    tailproof run
+    tailproof run --url http://localhost:8000/v1 --model m --slo 'ttft:p99<800ms'
+    tailproof run field-guide --seed 7
+    """
+    from bench.cli.adhoc import adhoc_suite, override_suite
+    from bench.cli.screen import make_screen, show_finished, show_spread
+    from bench.conduct import conduct, worst_exit
+    from bench.plan.prompts import load_tokenizer
+    from bench.plan.suite import load_suite
+
+    if suite is None and flags["url"] is None:
+        suite = "field-guide"
+    loaded = override_suite(load_suite(suite), flags) if suite is not None else adhoc_suite(flags)
+    counter = load_tokenizer(tokenizer) if tokenizer else None
+    first = seed if seed is not None else loaded.seed
+    finished = []
+    for number in range(repeat):
+        folder = out if repeat == 1 or out is None else out / str(number + 1)
+        screen = make_screen(loaded, quiet=quiet)
+        done = conduct(loaded, first + number, repeat_command=_command(first + number), screen=screen, folder=folder,
+                       tokenizer=counter, max_requests=max_requests)  # fmt: skip
+        show_finished(done)
+        finished.append(done)
+        if done.summary["state"] == "interrupted":
+            break
+    if len(finished) > 1:
+        show_spread(finished)
+    return int(worst_exit([done.exit_code for done in finished]))
+
+
+def _command(seed: int) -> str:
+    """This command again, with its seed spelled out and its own folder and repetition left out."""
+    words, skip = ["tailproof", "run"], False
+    for word in sys.argv[2:] if sys.argv[1:2] == ["run"] else []:
+        name = word.split("=")[0]
+        if skip or name in ("--seed", "--out", "--repeat"):
+            skip = not skip and "=" not in word
+            continue
+        words.append(word)
+    return shlex.join([*words, "--seed", str(seed)])

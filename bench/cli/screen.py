@@ -1,0 +1,151 @@
+"""What a command prints: the one place where `show` meets the terminal.
+
+In: plans, running generators, finished runs. Out: text on stdout (results) and stderr (progress
+and warnings). Must stay true: drawing is bounded to a few times a second; results go to stdout
+so that they can be piped, progress never does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench.conduct import Finished
+from bench.load.generator import Generator
+from bench.load.journal import Journal
+from bench.plan.schedule import Lane, Plan
+from bench.plan.suite import Suite
+from bench.record.run_folder import Run
+from bench.show.live import LaneProgress, Progress, Screen
+from bench.show.terminal import verdict_lines
+from bench.units import MS, S, show_duration, show_share
+
+_DRAW_EVERY_NS = 250 * MS
+_P50, _P99 = Fraction(1, 2), Fraction(99, 100)
+
+
+class RunScreen:
+    """Feeds the live screen from the generator; satisfies `conduct.Screen`."""
+
+    def __init__(self, suite: Suite, *, quiet: bool):
+        self._console = Console(stderr=True)
+        self._screen = Screen(self._console, quiet=quiet)
+        self._suite, self._quiet = suite, quiet
+        self._drawn_ns = -_DRAW_EVERY_NS
+        self._stages: list[tuple[str, list[Lane]]] = []
+
+    def open(self, plan: Plan) -> None:
+        """Say what will happen and for how long."""
+        for lane in plan.lanes:
+            if not self._stages or self._stages[-1][0] != lane.stage:
+                self._stages.append((lane.stage, []))
+            self._stages[-1][1].append(lane)
+        where = "embedded gateway" if any(lane.scenario for lane in plan.lanes) else plan.lanes[0].target.base_url
+        stages = f"{len(self._stages)} stages · " if len(self._stages) > 1 else ""
+        planned = plan.end_ns or max(len(plan.schedule), 1)
+        length = f"about {show_duration(-(-planned // S) * S)}" if plan.end_ns else f"{len(plan.schedule):,} requests"
+        self._screen.__enter__()
+        self._screen.note(f"{plan.suite.name} · {stages}{len(plan.schedule):,} requests · {where} · {length} · seed {plan.seed}")
+
+    def tick(self, generator: Generator, journal: Journal) -> None:
+        """Draw when it is time to."""
+        now = generator.now()
+        if self._quiet or now - self._drawn_ns < _DRAW_EVERY_NS or now < 0:
+            return
+        self._drawn_ns = now
+        number = max((n for n, (_, lanes) in enumerate(self._stages) if lanes[0].start_ns <= now), default=0)
+        name, lanes = self._stages[number]
+        begin, end = lanes[0].start_ns, max(lane.end_ns for lane in lanes)
+        phase = next((span.phase for span in lanes[0].spans if span.start_ns <= now < span.end_ns), "draining")
+        states = [generator.lanes[lane.index] for lane in lanes]
+        self._screen.update(Progress(
+            stage=name, phase=phase, elapsed_ns=now - begin, total_ns=end - begin,
+            offered=sum(state.started for state in states),
+            sent=sum(state.started - len(state.waiting) for state in states),
+            done=sum(journal.done[lane.index] for lane in lanes), in_flight=sum(state.in_flight for state in states),
+            failed=sum(journal.failed[lane.index] for lane in lanes), late_p99_ms=journal.running_lag_ms(_P99),
+            lanes=tuple(LaneProgress(lane.name, journal.done[lane.index], journal.failed[lane.index],
+                                     journal.running_ms(lane.index, _P50), journal.running_ms(lane.index, _P99))
+                        for lane in lanes),
+            stage_number=number + 1, stages=len(self._stages),
+        ))  # fmt: skip
+
+    def warn(self, text: str) -> None:
+        """A sentence that the user should see now."""
+        self._screen.note(f"note: {text}")
+
+    def close(self) -> None:
+        """The run is over."""
+        self._screen.__exit__(None, None, None)
+
+
+def make_screen(suite: Suite, *, quiet: bool) -> RunScreen:
+    """The screen of one run."""
+    return RunScreen(suite, quiet=quiet)
+
+
+def _print(text: Any) -> None:
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(text, soft_wrap=True)
+
+
+def show_finished(done: Finished) -> None:
+    """Verdict, health, report path and repeat command of a run."""
+    repeat = Run(done.folder).manifest.get("repeat_command", "")
+    _print(verdict_lines(done.summary, done.verdicts, report=done.report, repeat=repeat))
+
+
+def show_verdicts(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> None:
+    """Verdicts of a run that was judged again."""
+    _print(verdict_lines(summary, verdicts, repeat=run.manifest.get("repeat_command", "")))
+
+
+def show_paths(paths: Sequence[Path]) -> None:
+    """Files that were written, one a line."""
+    for path in paths:
+        _print(str(path))
+
+
+def show_spread(finished: Sequence[Finished]) -> None:
+    """Run-to-run spread: the same quantile in each of the repeated runs."""
+    _print(f"run-to-run spread over {len(finished)} runs (response, ms)")
+    for name in finished[0].summary["targets"]:
+        for metric in ("ttft", "e2e"):
+            cells = [done.summary["targets"][name]["response_ms"][metric] for done in finished]
+            present = [cell for cell in cells if cell is not None]
+            if len(present) < 2:
+                continue
+            for quantile in ("p50", "p99"):
+                values = sorted(cell[quantile] for cell in present)
+                low, middle, high = values[0], values[(len(values) - 1) // 2], values[-1]
+                spread = (high - low) / middle if middle else 0.0
+                _print(f"  {name}  {metric} {quantile}   min {low:,.1f}   median {middle:,.1f}   max {high:,.1f}   "
+                       f"spread {show_share(spread, 1)}")  # fmt: skip
+
+
+def show_plan(plan: Plan) -> None:
+    """What a suite would send, and what its contract needs to be decided."""
+    from bench.judge.stats import min_n
+
+    _print(f"{plan.suite.name}: {plan.suite.description}")
+    _print(f"{len(plan.schedule):,} requests in {show_duration(plan.end_ns)}, seed {plan.seed}")
+    for lane in plan.lanes:
+        rows = plan.schedule[plan.schedule["lane"] == lane.index]
+        span = (lane.end_ns - lane.start_ns) / S
+        rate = f"{len(rows) / span:,.1f}/s over {span:,.1f} s" if span > 0 and not lane.profile.closed_loop else "closed loop"
+        _print(f"  {lane.name}: {len(rows):,} requests, {rate}; prompt tokens {int(rows['prompt_tokens'].sum()):,}, "
+               f"output tokens {int(rows['output_tokens'].sum()):,}; phases {', '.join(lane.phases)}")  # fmt: skip
+        for note in lane.notes:
+            _print(f"    note: {note}")
+        judged = len(rows) - int(rows["warmup"].sum())
+        for clause in lane.contract.clauses if lane.contract else ():
+            if clause.report_only or lane.contract is None:
+                continue
+            least = min_n(1 - clause.allowed_share, float(1 - lane.contract.confidence))
+            able = "can" if least is not None and judged >= least else "cannot"
+            _print(f"    {clause.text}: {able} PASS; it takes {least:,} requests without a single miss")
