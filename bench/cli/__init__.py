@@ -6,6 +6,7 @@ an error of the user's is one sentence on stderr, never a traceback.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 
@@ -31,6 +32,12 @@ class _Commands(click.Group):
         module = _COMMANDS.get(cmd_name)
         return None if module is None else getattr(importlib.import_module(module), cmd_name)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], _COMMANDS, 1, 0.5)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="tailproof")
@@ -47,7 +54,7 @@ def tailproof() -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
-        result = tailproof.main(argv, standalone_mode=False)
+        result = tailproof.main(argv, prog_name="tailproof", standalone_mode=False)
     except TailproofError as error:
         sys.stderr.write(f"tailproof: {error}\n")
         return int(error.exit_code)
@@ -57,8 +64,10 @@ def main(argv: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("tailproof: interrupted\n")
         return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output went away (`tailproof profiles | head`).
-        sys.stderr.close()
-        return 0
+    except SystemExit as error:
+        # How click ends when the reader of our output went away (`tailproof profiles | head`): with 1,
+        # a FAIL to us. Neither that nor PASS is known here, so the status is a shell's for SIGPIPE.
+        if error.code != 1:
+            raise
+        return 141
     return int(result) if isinstance(result, int) else 0

@@ -7,17 +7,24 @@ key of a file it stands for, and is refused with the same sentence.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
 from bench.plan.contract import Clause, Contract, load_contract, parse_slo
 from bench.plan.profile import Profile, load_profile
 from bench.plan.suite import Stage, Suite, override_profile
-from bench.plan.target import Target
+from bench.plan.target import EMBEDDED, Target
 from bench.units import parse_duration_ns, parse_rate_per_s, parse_share
 from bench.userfile import expand_env, find_file, parse_model
 
 _DEFAULT_RATE = "10/s"
+#: key of a target or profile -> the flag that sets it, for messages
+_FLAGS = {
+    "base_url": "--url", "model": "--model", "timeout": "--timeout", "headers": "--header", "api_key_env": "--api-key-env",
+    "extra_body": "--extra-body", "ca_file": "--ca-file", "duration": "--duration", "warmup": "--warmup-duration",
+    "requests": "--request-count", "prompt_tokens": "--isl", "output_tokens": "--osl",
+}  # fmt: skip
 
 
 def _parsed(flag: str, parse: Any, value: Any) -> Any:
@@ -37,13 +44,14 @@ def adhoc_suite(flags: dict[str, Any]) -> Suite:
     target = _target(flags)
     profile = _profile(flags)
     contract = _contract(flags, None)
-    files = [find_file("load", flags["profile"])] if flags["profile"] else []
-    if flags["contract"]:
-        files.append(find_file("contracts", flags["contract"]))
     stage = Stage(name="adhoc", targets=[target], profile=profile, contract=contract, scenario=None,
                   settle_ns=0, expect=[])  # fmt: skip
     return Suite(name="adhoc", description=f"{profile.description} against {target.base_url}", seed=1, stages=[stage],
-                 files=files)  # fmt: skip
+                 files=_files(flags))  # fmt: skip
+
+
+def _files(flags: dict[str, Any]) -> list[Path]:
+    return [find_file(kind, flags[flag]) for kind, flag in (("load", "profile"), ("contracts", "contract")) if flags[flag]]
 
 
 def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
@@ -57,7 +65,7 @@ def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
         contract = _contract(flags, stage.contract)
         expect = stage.expect if contract is stage.contract else []
         stages.append(stage.model_copy(update={"targets": targets, "profile": profile, "contract": contract, "expect": expect}))
-    return suite.model_copy(update={"stages": stages})
+    return suite.model_copy(update={"stages": stages, "files": list(dict.fromkeys([*suite.files, *_files(flags)]))})
 
 
 def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +85,8 @@ def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
             fields["extra_body"] = json.loads(flags["extra_body"])
         except ValueError as error:
             raise UserError(f"is not JSON ({error})", where="--extra-body", remedy="write '{\"temperature\": 0}'") from None
+        if not isinstance(fields["extra_body"], dict):
+            raise UserError("is not a JSON object", where="--extra-body", remedy="write '{\"temperature\": 0}'")
     return fields
 
 
@@ -89,14 +99,16 @@ def _header(text: str) -> tuple[str, str]:
 
 def _target(flags: dict[str, Any]) -> Target:
     fields = {"description": "given by flags", "name": "target", **_target_fields(flags)}
-    return parse_model(Target, fields, "command line")
+    if fields["base_url"] == EMBEDDED:
+        raise UserError(f'"{EMBEDDED}" is for target files', where="--url", remedy="run a scenario: tailproof run vanity-average")
+    return parse_model(Target, fields, "command line", _FLAGS)
 
 
 def _override_target(target: Target, flags: dict[str, Any]) -> Target:
     fields = _target_fields(flags)
     if not fields:
         return target
-    return parse_model(Target, target.model_dump(exclude_defaults=True, by_alias=True) | fields, "command line")
+    return parse_model(Target, target.model_dump(exclude_defaults=True, by_alias=True) | fields, "command line", _FLAGS)
 
 
 def _profile(flags: dict[str, Any]) -> Profile:
@@ -123,11 +135,12 @@ def _profile(flags: dict[str, Any]) -> Profile:
         fields["duration"] = flags["duration"] or "30s"
     if flags["warmup_duration"] is not None:
         fields["warmup"] = flags["warmup_duration"]
-    return parse_model(Profile, fields, "command line")
+    return parse_model(Profile, fields, "command line", _FLAGS)
 
 
 def _rate_text(text: str) -> str:
-    return text if "/" in text else f"{text}/s"
+    """A bare number is a rate per second, as `--request-rate 10` means to other tools."""
+    return f"{text}/s" if text.strip().replace(".", "", 1).isdigit() else text
 
 
 def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Profile:
@@ -137,7 +150,7 @@ def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Pr
             raise UserError("cannot be set over a profile", where=f"--{flag}", remedy="write a profile of your own, or leave --profile out")
     profile = override_profile(
         profile, where, rate=_parsed("--request-rate", parse_rate_per_s, _rate_text(rate)) if rate else None,
-        duration_ns=_parsed("--duration", parse_duration_ns, flags["duration"]), requests=flags["request_count"],
+        duration_ns=_duration(flags), requests=flags["request_count"],
         max_in_flight=flags["concurrency"],
     )  # fmt: skip
     fields: dict[str, Any] = {}
@@ -149,17 +162,24 @@ def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Pr
         fields["warmup"] = flags["warmup_duration"]
     if not fields:
         return profile
-    return parse_model(Profile, profile.model_dump(exclude_defaults=True, by_alias=True) | fields, "command line")
+    return parse_model(Profile, profile.model_dump(exclude_defaults=True, by_alias=True) | fields, "command line", _FLAGS)
+
+
+def _duration(flags: dict[str, Any]) -> int | None:
+    duration_ns: int | None = _parsed("--duration", parse_duration_ns, flags["duration"])
+    if duration_ns == 0:
+        raise UserError("must be above zero", where="--duration", remedy='write "60s"')
+    return duration_ns
 
 
 def _contract(flags: dict[str, Any], own: Contract | None) -> Contract | None:
     """--contract in place of the stage's own; --slo clauses alone, or after the contract's."""
     contract = load_contract(flags["contract"]) if flags["contract"] else own
+    confidence = _parsed("--confidence", parse_share, flags["confidence"])
     if not flags["slo"]:
         return contract
     clauses: list[Clause] = [parse_slo(text) for text in flags["slo"]]
     if contract is not None and flags["contract"]:
         return contract.model_copy(update={"clauses": [*contract.clauses, *clauses]})
-    confidence = _parsed("--confidence", parse_share, flags["confidence"])
     fields = {"title": "Clauses of the command line", "name": "slo", "confidence": confidence, "clause": clauses}
     return parse_model(Contract, fields, "--confidence")

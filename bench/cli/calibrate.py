@@ -13,8 +13,9 @@ def calibrate(tokens: int, seconds: float) -> int:
 
     The result is kept, and later runs say what share of this machine's ceiling they used.
     """
-    from bench.load.calibrate import Step, store
+    from bench.load.calibrate import Step
     from bench.load.calibrate import calibrate as measure
+    from bench.load.ceiling import store
 
     click.echo("   asked     sent   TTFT error ms p50   p99   p99.9    e2e error ms p50   p99   p99.9   lag p99   CPU/request")
 

@@ -7,7 +7,7 @@ import click
 
 @click.command(short_help="Show what a suite would send and whether that can decide.")
 @click.argument("suite")
-@click.option("--seed", type=int, help="Seed of the schedule.  [default: the suite's]")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the schedule.  [default: the suite's]")
 def plan(suite: str, seed: int | None) -> int:
     """Compile SUITE and print, for each target, requests, rate, tokens and what they can decide.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -10,9 +11,24 @@ from typing import Any
 import click
 
 _SIZE = click.IntRange(min=1)
+#: Flags of other tools that mean the same -> ours.
+_ALIASES = {
+    "--base-url": "--url", "--target": "--url", "--max-concurrency": "--concurrency", "--parallel": "--concurrency",
+    "--arrival-pattern": "--arrival", "--arrival-smoothness": "--burstiness", "--num-requests": "--request-count",
+    "--num-prompts": "--request-count", "--benchmark-duration": "--duration", "--random-input-len": "--isl",
+    "--random-output-len": "--osl", "--random-seed": "--seed", "--result-dir": "--out", "--output-artifact-dir": "--out",
+}  # fmt: skip
 
 
-@click.command(short_help="Plan, load, judge and report.")
+class _WithAliases(click.Command):
+    """Takes the flags of other tools for ours; the help shows ours alone."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        parts = [word.partition("=") for word in args]
+        return super().parse_args(ctx, [_ALIASES.get(flag, flag) + joined + value for flag, joined, value in parts])
+
+
+@click.command(cls=_WithAliases, short_help="Plan, load, judge and report.")
 @click.argument("suite", required=False)
 @click.option("-u", "--url", help="Base URL of an OpenAI-compatible API, e.g. http://localhost:8000/v1. With SUITE: in place of every target's.")
 @click.option("-m", "--model", help="Model to ask for.")
@@ -39,13 +55,14 @@ _SIZE = click.IntRange(min=1)
 @click.option("--transport", type=click.Choice(["tailproof", "httpx"]), help="Stamped sockets, or stock httpx (HTTP/2, proxies).")
 @click.option("--insecure", is_flag=True, help="Do not verify TLS certificates; the report says so.")
 @click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="Trust this CA instead of the public ones.")
-@click.option("--seed", type=int, help="Seed of schedule and prompts; the same seed plans the same bytes.  [default: the suite's, or 1]")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of schedule and prompts; the same seed plans the same bytes.  [default: the suite's, or 1]")
 @click.option("--repeat", type=click.IntRange(1, 100), default=1, help="Run N times with seeds one apart and show the spread.")
 @click.option("--max-requests", type=_SIZE, help="Refuse a plan of more requests than this.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that share the schedule.  [default: by the plan's busiest second and the cores]")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The run's own folder.  [default: results/<time>-<suite>-<digest>]")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int | None, max_requests: int | None,
-        tokenizer: str | None, **flags: Any) -> int:  # fmt: skip
+        tokenizer: str | None, workers: int | None, **flags: Any) -> int:  # fmt: skip
     """Plan, load, judge and report.
 
     SUITE is a suite or scenario by built-in name or .toml path. Without SUITE and --url the
@@ -71,8 +88,8 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
     for number in range(repeat):
         folder = out if repeat == 1 or out is None else out / str(number + 1)
         screen = make_screen(loaded, quiet=quiet)
-        done = conduct(loaded, first + number, repeat_command=_command(first + number), screen=screen, folder=folder,
-                       tokenizer=counter, max_requests=max_requests)  # fmt: skip
+        done = conduct(loaded, first + number, repeat_command=repeat_command(sys.argv, first + number), screen=screen, folder=folder,
+                       tokenizer=counter, max_requests=max_requests, workers=workers)  # fmt: skip
         show_finished(done)
         finished.append(done)
         if done.summary["state"] == "interrupted":
@@ -82,13 +99,30 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
     return int(worst_exit([done.exit_code for done in finished]))
 
 
-def _command(seed: int) -> str:
-    """This command again, with its seed spelled out and its own folder and repetition left out."""
-    words, skip = ["tailproof", "run"], False
-    for word in sys.argv[2:] if sys.argv[1:2] == ["run"] else []:
-        name = word.split("=")[0]
-        if skip or name in ("--seed", "--out", "--repeat"):
-            skip = not skip and "=" not in word
-            continue
-        words.append(word)
+def repeat_command(argv: list[str], seed: int) -> str:
+    """This command again, with its seed spelled out and its own folder and repetition left out.
+
+    It is kept in files, so a header's value is kept only where it is `${ENV}`.
+    """
+    words = ["tailproof", "run"]
+    rest = iter(argv[2:] if argv[1:2] == ["run"] else [])
+    for word in rest:
+        flag, joined, value = word.partition("=")
+        flag = _ALIASES.get(flag, flag)
+        if flag in ("--seed", "--out", "--repeat"):
+            if not joined:
+                next(rest, None)
+        elif flag in ("-H", "--header"):
+            words += ["--header", _without_secret(value if joined else next(rest, ""))]
+        elif word.startswith("-H"):
+            words += ["--header", _without_secret(word[2:])]
+        else:
+            words.append(word)
     return shlex.join([*words, "--seed", str(seed)])
+
+
+def _without_secret(header: str) -> str:
+    name, _, value = header.partition(":")
+    # `Bearer ${KEY}`: the scheme of an Authorization is no secret, any other literal may be one.
+    literal = re.sub(r"\$\{\w+\}", "", value).strip()
+    return header if literal.lower() in ("", "bearer", "basic") else f"{name}: [redacted]"

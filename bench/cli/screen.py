@@ -8,7 +8,7 @@ so that they can be piped, progress never does.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from typing import Any
 from rich.console import Console
 
 from bench.conduct import Finished
-from bench.load.generator import Generator
-from bench.load.journal import Journal
+from bench.load.player import Counters
 from bench.plan.schedule import Lane, Plan
 from bench.plan.suite import Suite
+from bench.record.histogram import Histogram
 from bench.record.run_folder import Run
 from bench.show.live import LaneProgress, Progress, Screen
 from bench.show.terminal import verdict_lines
@@ -52,25 +52,24 @@ class RunScreen:
         self._screen.__enter__()
         self._screen.note(f"{plan.suite.name} · {stages}{len(plan.schedule):,} requests · {where} · {length} · seed {plan.seed}")
 
-    def tick(self, generator: Generator, journal: Journal) -> None:
+    def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
         """Draw when it is time to."""
-        now = generator.now()
-        if self._quiet or now - self._drawn_ns < _DRAW_EVERY_NS or now < 0:
+        if self._quiet or now_ns - self._drawn_ns < _DRAW_EVERY_NS or now_ns < 0:
             return
-        self._drawn_ns = now
-        number = max((n for n, (_, lanes) in enumerate(self._stages) if lanes[0].start_ns <= now), default=0)
+        self._drawn_ns = now_ns
+        at = counters()
+        number = max((n for n, (_, lanes) in enumerate(self._stages) if lanes[0].start_ns <= now_ns), default=0)
         name, lanes = self._stages[number]
         begin, end = lanes[0].start_ns, max(lane.end_ns for lane in lanes)
-        phase = next((span.phase for span in lanes[0].spans if span.start_ns <= now < span.end_ns), "draining")
-        states = [generator.lanes[lane.index] for lane in lanes]
+        phase = next((span.phase for span in lanes[0].spans if span.start_ns <= now_ns < span.end_ns), "draining")
+        indices = [lane.index for lane in lanes]
         self._screen.update(Progress(
-            stage=name, phase=phase, elapsed_ns=now - begin, total_ns=end - begin,
-            offered=sum(state.started for state in states),
-            sent=sum(state.started - len(state.waiting) for state in states),
-            done=sum(journal.done[lane.index] for lane in lanes), in_flight=sum(state.in_flight for state in states),
-            failed=sum(journal.failed[lane.index] for lane in lanes), late_p99_ms=journal.running_lag_ms(_P99),
-            lanes=tuple(LaneProgress(lane.name, journal.done[lane.index], journal.failed[lane.index],
-                                     journal.running_ms(lane.index, _P50), journal.running_ms(lane.index, _P99))
+            stage=name, phase=phase, elapsed_ns=now_ns - begin, total_ns=end - begin,
+            offered=sum(at.started[i] for i in indices), sent=sum(at.started[i] - at.waiting[i] for i in indices),
+            done=sum(at.done[i] for i in indices), in_flight=sum(at.in_flight[i] for i in indices),
+            failed=sum(at.failed[i] for i in indices), late_p99_ms=_ms(at.harness_lag, _P99),
+            lanes=tuple(LaneProgress(lane.name, at.done[lane.index], at.failed[lane.index],
+                                     _ms(at.response[lane.index], _P50), _ms(at.response[lane.index], _P99))
                         for lane in lanes),
             stage_number=number + 1, stages=len(self._stages),
         ))  # fmt: skip
@@ -82,6 +81,11 @@ class RunScreen:
     def close(self) -> None:
         """The run is over."""
         self._screen.__exit__(None, None, None)
+
+
+def _ms(histogram: Histogram, q: Fraction) -> float | None:
+    value = histogram.percentile_ns(q)
+    return None if value is None else value / MS
 
 
 def make_screen(suite: Suite, *, quiet: bool) -> RunScreen:

@@ -23,7 +23,7 @@ Int = npt.NDArray[np.int64]
 
 MAX_ROWS = 20_000_000
 #: Pieces of constant or linear rate that one lane may be cut into: more is a slip in a unit.
-_MAX_PIECES = 2_000_000
+_MAX_PIECES = 500_000
 _CHUNK = 1_000_000
 
 
@@ -105,6 +105,8 @@ def _due_times(profile: Profile, spans: list[Span], draw: Draw, where: str) -> I
     area = (rates[:, 0] + rates[:, 1]) / 2 * (ends - starts)
     cumulative = np.concatenate([[0.0], np.cumsum(area)])
     warm_area = float(np.interp(profile.warmup / S, edges_s, cumulative))
+    if profile.requests is None:
+        refuse_beyond(int(cumulative[-1] * 0.9), where)  # before millions are drawn to find that out
     unit = _unit_points(profile, float(cumulative[-1]), warm_area, draw.stream(Purpose.ARRIVALS))
     refuse_beyond(len(unit), where)
     segment = np.minimum(np.searchsorted(cumulative, unit, side="right") - 1, len(area) - 1)
@@ -174,7 +176,7 @@ def _unit_points(profile: Profile, area: float, warm_area: float, rng: np.random
         enough = MAX_ROWS + 1 if limit is None else int(warm_area) + limit + 2
         return np.arange(min(count, enough, MAX_ROWS + 1), dtype=np.float64)
     shape = profile.arrivals.burstiness if kind == "gamma" else None
-    chunks: list[Float] = []
+    chunks: list[Float] = [np.empty(0)]
     clock, count, measured = 0.0, 0, 0
     while clock < area and count <= MAX_ROWS and (limit is None or measured <= limit):
         size = min(max(1024, int((area - clock) * 1.1)), _CHUNK)

@@ -20,8 +20,8 @@ from bench.plan.profile import bucket_names
 from bench.units import parse_duration_ns, parse_share, show_exact, show_limit
 from bench.userfile import DurationNs, Share, Usd, UserModel, find_file, load_model
 
-Latency = Literal["ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max"]
-LATENCIES: tuple[Latency, ...] = ("ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max")
+Metric = Literal["ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max", "uptime", "error_share"]
+LATENCIES: tuple[Metric, ...] = ("ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max")
 #: Names that users of other tools know.
 ALIASES: dict[str, str] = {
     "time_to_first_token": "ttft", "ttfat": "ttft_answer", "ttfo": "ttft_answer",
@@ -50,7 +50,7 @@ class Clause(UserModel):
     800 ms, failures counted as over the limit.
     """
 
-    metric: Latency | Literal["uptime", "error_share"]
+    metric: Metric
     #: "response" counts from the moment the request was due (default), "service" from the send
     view: Literal["response", "service"] = "response"
     quantile: Share | None = None
@@ -65,6 +65,11 @@ class Clause(UserModel):
     #: shown with its interval, judged by nobody
     report_only: bool = False
     source: Source | None = None
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _by_any_name(cls, metric: object) -> object:
+        return ALIASES.get(metric, metric) if isinstance(metric, str) else metric
 
     @field_validator("bucket")
     @classmethod

@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     TURNS = 4
     PREFIX = 5
     NORMALS = 6
+    TURN_NORMALS = 7
 
 
 _OF_THE_LANE = (Purpose.ARRIVALS, Purpose.STATES)

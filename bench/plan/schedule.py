@@ -291,8 +291,8 @@ def _trace_rows(profile: Profile, draw: Draw) -> tuple[Table, list[Span], int, l
     table["session"] = np.arange(rows)
     table["prompt_tokens"] = np.maximum(trace.prompt_tokens[keep], 1)
     table["output_tokens"] = np.maximum(trace.output_tokens[keep], 1)
-    counted = profile.duration is None or rows == profile.requests
-    end = int(table["due_ns"][-1]) + 1 if counted and rows else profile.duration or 0
+    cut_by_time = profile.duration is not None and trace.due_ns[-1] >= profile.duration and rows != profile.requests
+    end = profile.duration if cut_by_time and profile.duration else int(table["due_ns"][-1]) + 1 if rows else 0
     mean = rows / max(end / S, 1e-9)
     return table, [Span("trace", 0, end, mean, mean)], end, list(trace.notes)
 

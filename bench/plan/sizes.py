@@ -27,9 +27,9 @@ def request_sizes(profile: Profile, rows: int, draw: Draw) -> tuple[Tokens, Toke
 def session_turns(profile: Profile, sessions: int, draw: Draw) -> Tokens:
     """How many turns each session has, at least one."""
     assert profile.sessions is not None
-    rng = draw.stream(Purpose.TURNS)
-    normal = draw.stream(Purpose.NORMALS).standard_normal(sessions)
-    return np.maximum(_sizes([profile.sessions.turns], np.zeros(sessions), rng.random(sessions), normal), 1)
+    uniform = draw.stream(Purpose.TURNS).random(sessions)
+    normal = draw.stream(Purpose.TURN_NORMALS).standard_normal(sessions)
+    return np.maximum(_sizes([profile.sessions.turns], np.zeros(sessions), uniform, normal), 1)
 
 
 def prefix_groups(profile: Profile, sessions: int, draw: Draw) -> Tokens:

@@ -16,8 +16,21 @@ from bench.errors import UserError
 from bench.plan.contract import Contract, load_contract
 from bench.plan.profile import Profile, load_profile
 from bench.plan.target import Target, load_target
-from bench.userfile import DurationNs, PerSecond, UserModel, builtin_root, find_file, load_model, parse_model, read_toml
+from bench.userfile import (
+    DurationNs,
+    PerSecond,
+    UserModel,
+    builtin_names,
+    builtin_root,
+    find_file,
+    load_model,
+    parse_model,
+    read_toml,
+)
 
+#: What is not a suite, and where it is named instead.
+_OTHER_KINDS = {"load": ("load profile", "--profile"), "targets": ("target", "the targets of a suite"),
+                "contracts": ("contract", "--contract")}  # fmt: skip
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
@@ -97,6 +110,9 @@ class Suite(UserModel):
 
 def load_suite(name: str) -> Suite:
     """A suite, or a scenario as a suite of one, by built-in name or path."""
+    for folder, (kind, place) in _OTHER_KINDS.items():
+        if name in builtin_names(folder) and name not in {*builtin_names("suites"), *builtin_names("scenarios")}:
+            raise UserError(f"{name!r} is not a suite but a {kind}", remedy=f"name it with {place} instead")
     path = find_file("suites", name, None, "scenarios")
     data = read_toml(path)
     if "gateway" in data:
@@ -118,9 +134,8 @@ def load_suite(name: str) -> Suite:
 
 def _refuse_other_kind(data: dict[str, Any], path: Path) -> None:
     """Raises UserError when the file is plainly one of the other kinds."""
-    kinds = {"arrivals": ("load profile", "--profile"), "base_url": ("target", "a suite's targets"),
-             "clause": ("contract", "--contract")}  # fmt: skip
-    for key, (kind, place) in kinds.items():
+    for key, folder in (("arrivals", "load"), ("base_url", "targets"), ("clause", "contracts")):
+        kind, place = _OTHER_KINDS[folder]
         if key in data and not {"stage", "scenarios"} & set(data):
             raise UserError(f"is not a suite but a {kind}", where=str(path), remedy=f"name it with {place} instead")
 

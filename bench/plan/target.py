@@ -19,6 +19,8 @@ from bench.userfile import DurationNs, Usd, UserModel, expand_env, find_file, lo
 
 #: In place of a URL: the simulated provider that tailproof starts itself.
 EMBEDDED = "embedded"
+#: Keys of a request's body that no extra body may take.
+OWN_KEYS = ("model", "messages", "stream")
 
 
 class Prices(UserModel):
@@ -60,6 +62,9 @@ class Target(UserModel):
         for name, value in self.headers.items():
             if any(c in name + value for c in "\r\n\0"):
                 raise ValueError(f"header {name!r} holds a line break")
+        for key in OWN_KEYS:
+            if key in self.extra_body:
+                raise ValueError(f"extra_body: {key!r} is set by tailproof; leave it out")
         if not self.model:
             raise ValueError("model is empty; name the model to ask for")
         if self.timeout <= 0 or self.connect_timeout <= 0:
