@@ -101,7 +101,9 @@ def tally(columns: Columns, clause: Clause, view: str | None = None) -> Tally:
         keep &= ~without
     limit = clause.limit if clause.limit is not None else OVER_ANY_LIMIT_NS - 1
     bad = keep & (values > limit) & ~unknown
-    return Tally(int(keep.sum()), int(bad.sum()), int((keep & unknown).sum()), _counted(excluded), np.sort(values[keep]))
+    return Tally(
+        int(keep.sum()), int(bad.sum()), int((keep & unknown).sum()), _counted(excluded), np.sort(values[keep])
+    )
 
 
 def _counted(excluded: dict[str, int]) -> dict[str, int]:

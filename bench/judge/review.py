@@ -23,7 +23,11 @@ def review(run: Run, override: Contract | None = None, *, write: bool = True) ->
     """(summary, verdicts) of a run. Raises UserError for a clause that the run cannot have."""
     contracts = [Contract.model_validate(lane["contract"]) for lane in run.lanes if lane["contract"]]
     limits = [c.tightest_limit_ns for c in ([override] if override else contracts) if c.tightest_limit_ns is not None]
-    health = examine(reached(run.columns, run.state), {**run.manifest.get("harness", {}), "state": run.state}, min(limits, default=None))
+    health = examine(
+        reached(run.columns, run.state),
+        {**run.manifest.get("harness", {}), "state": run.state},
+        min(limits, default=None),
+    )
     verdicts = judge_run(run, health, override)
     summary = summarise(run, health, verdicts["overall"])
     if write:
@@ -41,9 +45,10 @@ def reviewed(folder: Path) -> tuple[Run, dict[str, Any], dict[str, Any]]:
     try:
         summary = json.loads((folder / "summary.json").read_bytes())
         verdicts = json.loads((folder / "verdicts.json").read_bytes())
-        fresh = all(
-            record["format"] == FORMAT and record["run"] == run.manifest["run"] for record in (summary, verdicts)
-        ) and summary["state"] == run.state != "running"
+        fresh = (
+            all(record["format"] == FORMAT and record["run"] == run.manifest["run"] for record in (summary, verdicts))
+            and summary["state"] == run.state != "running"
+        )
     except (OSError, ValueError, KeyError, TypeError):
         fresh = False
     if not fresh:

@@ -29,7 +29,7 @@ from bench.plan.contract import Clause, Contract
 from bench.plan.suite import match_clause
 from bench.record.run_folder import FORMAT, Run
 from bench.record.samples import Columns
-from bench.units import MS, show_duration, show_share
+from bench.units import MS, show_share
 
 #: How likely a run of the size named under an INCONCLUSIVE would have been to decide.
 POWER = 0.8
@@ -67,7 +67,11 @@ def judge_run(run: Run, health: Health, override: Contract | None = None) -> dic
         attested += [{"contract": contract.name, "term": term.term} for term in contract.attested]
         if contract.breach_cost_usd is not None and any(record["verdict"] == "FAIL" for record in records):
             breach_cost[contract.name] = float(contract.breach_cost_usd)  # once, however many targets broke it
-    expects = [_expectation(expect, clauses, lane) for lane in run.lanes for expect in lane["expect"]] if override is None else []
+    expects = (
+        [_expectation(expect, clauses, lane) for lane in run.lanes for expect in lane["expect"]]
+        if override is None
+        else []
+    )
     overall = overall_verdict([record["verdict"] for record in clauses], health)
     return {
         "format": FORMAT, "run": run.manifest["run"], "overall": overall,
@@ -81,10 +85,10 @@ def judge_run(run: Run, health: Health, override: Contract | None = None) -> dic
 
 
 def refuse_missing(contract: Contract, lane: dict[str, Any], streamed: bool) -> None:
-    """Raises UserError for the first clause on a phase, bucket or metric that the lane cannot have."""
-    for index, clause in enumerate(contract.clauses):
-        if (reason := missing_part(clause, lane, streamed)) is not None:
-            raise UserError(reason, where=f"contract {contract.name}: clause[{index}]",
+    """Raises UserError for the first judged clause on a phase, bucket or metric that the lane does not have."""
+    for number, clause in enumerate(contract.clauses, 1):
+        if not clause.report_only and (reason := missing_part(clause, lane, streamed)) is not None:
+            raise UserError(reason, where=f"contract {contract.name}: clause {number} ({clause.text})",
                             remedy="change the clause, or run the load that it speaks of")  # fmt: skip
 
 
@@ -97,10 +101,10 @@ def judge_clause(columns: Columns, clause: Clause, contract: Contract, lane: dic
     alpha = float(1 - contract.confidence)
     p0 = clause.allowed_share
     decision = decide(counts, p0, alpha)
-    if missing is not None:
+    if clause.report_only:
+        decision = Decision("REPORTED", missing or "shown beside the contract, not judged")
+    elif missing is not None:
         decision = Decision("INCONCLUSIVE", missing)
-    elif clause.report_only:
-        decision = Decision("REPORTED", "shown beside the contract, not judged")
     elif lane["closed_loop"]:
         decision = Decision("INCONCLUSIVE", "a closed loop slows down with the server: not valid for an SLA verdict")
     else:
@@ -150,9 +154,11 @@ def _with_health(decision: Decision, rows: Columns, clause: Clause, alpha: float
         return Decision("INCONCLUSIVE", f"the harness was not fit to judge: {health.reasons[0]}", decision.needed)
     if not health.client_limited or decision.verdict != "FAIL" or clause.metric in ("uptime", "error_share"):
         return decision
-    if decide(tally(rows, clause, "service"), clause.allowed_share, alpha).verdict == "FAIL":
-        return Decision("FAIL", decision.reason + " (counted from the send as well)")
-    return Decision("INCONCLUSIVE", "over the limit only with the harness's own lateness counted in: " + decision.reason)
+    if decide(tally(rows, clause, "blameless"), clause.allowed_share, alpha).verdict == "FAIL":
+        return Decision("FAIL", decision.reason + " (with the harness's own lateness taken out as well)")
+    return Decision(
+        "INCONCLUSIVE", "over the limit only with the harness's own lateness counted in: " + decision.reason
+    )
 
 
 def _measured(counts: Tally, clause: Clause, alpha: float) -> tuple[float | None, list[float | None]]:
@@ -211,12 +217,3 @@ def exit_code(run: Run, overall: str, expects: list[dict[str, Any]]) -> ExitCode
     if expects:
         return ExitCode.PASS if all(expect["met"] for expect in expects) else ExitCode.FAIL
     return {"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}.get(overall, ExitCode.PASS)
-
-
-def describe(record: dict[str, Any]) -> str:
-    """A clause's measured value with its interval, for one line of text."""
-    show = (lambda v: show_duration(v * MS)) if record["limit_ms"] is not None or record["quantile"] else show_share
-    if record["measured"] is None:
-        return "none" if record["n"] == 0 else "above any number (failures)"
-    low, high = (("–" if bound is None else show(bound)) for bound in record["interval"])
-    return f"{show(record['measured'])} ({low} to {high})"

@@ -96,6 +96,20 @@ class Histogram:
         self.overflow += other.overflow
         self.max_ns = max(self.max_ns, other.max_ns)
 
+    def cells(self) -> dict[str, Any]:
+        """As plain JSON: the cells in use and what they cannot hold."""
+        used = np.flatnonzero(self.counts)
+        return {"cells": used.tolist(), "counts": self.counts[used].tolist(), "n": self.n, "overflow": self.overflow,
+                "max_ns": self.max_ns}  # fmt: skip
+
+    @classmethod
+    def from_cells(cls, cells: dict[str, Any]) -> Histogram:
+        """The reverse of `cells`."""
+        made = cls()
+        made.counts[cells["cells"]] = cells["counts"]
+        made.n, made.overflow, made.max_ns = cells["n"], cells["overflow"], cells["max_ns"]
+        return made
+
     def percentile_ns(self, q: Fraction) -> int | None:
         """The q-quantile in ns by ceiling nearest rank, at the top of its cell; None when empty.
 

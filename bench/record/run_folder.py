@@ -26,6 +26,8 @@ from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table, e
 #: Format history: 1 = first.
 FORMAT = 1
 State = Literal["running", "complete", "interrupted"]
+#: Sample columns that hold numbers of texts.
+STRING_KINDS = ("served_model", "served_region", "finish", "note")
 _SEGMENT_DTYPE = np.dtype([("row", "<i8"), ("sample", SAMPLE_DTYPE)])
 
 
@@ -78,6 +80,67 @@ def library_versions() -> dict[str, str]:
     return found
 
 
+class SegmentWriter:
+    """Seals what one worker's rows came to, piece by piece, while the run lasts."""
+
+    def __init__(self, folder: Path, worker: int = 0):
+        self._samples, self._worker = folder / "samples", worker
+        self._count = 0
+        self._known = -1
+
+    def append(self, rows: np.ndarray, samples: Table, strings: dict[str, list[str]]) -> None:
+        """Seal the samples of `rows`; `strings` are the texts their numbers stand for. Safe off the loop."""
+        size = sum(map(len, strings.values()))
+        if size != self._known:
+            # Before the rows that need them: a piece never points at a text that is not there.
+            write_json(self._samples / f"w{self._worker}-strings.json", strings)
+            self._known = size
+        segment = np.empty(len(rows), _SEGMENT_DTYPE)
+        segment["row"], segment["sample"] = rows, samples
+        write_atomically(self._samples / f"w{self._worker}-{self._count:06d}.npy", _npy_bytes(segment))
+        self._count += 1
+
+
+def gather(folder: Path, rows: int) -> tuple[Table, dict[str, list[str]]]:
+    """(samples, strings) of all workers' pieces in one table of `rows`; what has none never began.
+
+    Raises RunFolderError naming a piece that cannot be read.
+    """
+    samples = empty_samples(rows)
+    strings: dict[str, list[str]] = {kind: [] for kind in STRING_KINDS}
+    for piece in sorted((folder / "samples").glob("w*.npy")):
+        segment = _read_table(piece, _SEGMENT_DTYPE)
+        taken = segment["sample"].copy()
+        worker = piece.name.partition("-")[0]
+        own = _read_strings(folder / "samples" / f"{worker}-strings.json")
+        if len(segment) and not 0 <= segment["row"].min() <= segment["row"].max() < rows:
+            raise RunFolderError(f"holds rows outside the {rows} that are scheduled", where=str(piece))
+        for kind in STRING_KINDS:
+            taken[kind] = _renumber(taken[kind], own.get(kind, []), strings[kind])
+        samples[segment["row"]] = taken
+    return samples, strings
+
+
+def _read_strings(path: Path) -> dict[str, list[str]]:
+    try:
+        names = json.loads(path.read_bytes())
+        return {kind: [str(name) for name in names[kind]] for kind in STRING_KINDS}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
+
+
+def _renumber(numbers: np.ndarray, own: list[str], shared: list[str]) -> np.ndarray:
+    """A worker's numbers for texts -> those of the merged list, which grows as needed."""
+    table = np.full(len(own) + 1, -1, np.int64)
+    for number, text in enumerate(own):
+        if text not in shared:
+            shared.append(text)
+        table[number] = shared.index(text)
+    return table[np.where((numbers >= 0) & (numbers < len(own)), numbers, -1)]
+
+
 class RunWriter:
     """The one writer of a run's folder while the run lasts."""
 
@@ -102,24 +165,11 @@ class RunWriter:
         """Write run.json as it stands."""
         write_json(self.folder / "run.json", self.manifest)
 
-    def append(self, rows: np.ndarray, samples: Table, worker: int = 0) -> None:
-        """Seal one segment: the samples of `rows` that ended since the last. Safe off the loop."""
-        if not len(rows):
-            return
-        segment = np.empty(len(rows), _SEGMENT_DTYPE)
-        segment["row"], segment["sample"] = rows, samples
-        name = f"w{worker}-{len(self.manifest['segments']):06d}.npy"
-        data = _npy_bytes(segment)
-        write_atomically(self.samples_folder / name, data)
-        self.manifest["segments"].append(
-            {"file": f"samples/{name}", "rows": len(rows), "sha256": hashlib.sha256(data).hexdigest()}
-        )
-
     def finish(self, state: State, samples: Table, facts: dict[str, Any]) -> None:
         """Seal the whole table as one segment in place of the pieces, and close the manifest."""
         data = _npy_bytes(samples)
         write_atomically(self.samples_folder / "rows.npy", data)
-        pieces = [self.folder / str(entry["file"]) for entry in self.manifest["segments"]]
+        pieces = list(self.samples_folder.glob("w*"))
         self.manifest["segments"] = [
             {"file": "samples/rows.npy", "rows": len(samples), "sha256": hashlib.sha256(data).hexdigest()}
         ]
@@ -140,8 +190,8 @@ class Run:
         """Read manifest and tables. Raises RunFolderError naming what is missing or unreadable."""
         self.folder = folder
         self.manifest = read_manifest(folder)
-        schedule = _read_table(folder / "schedule.npy", SCHEDULE_DTYPE)
-        samples = _read_samples(folder / "samples", len(schedule))
+        schedule = read_schedule(folder)
+        samples, self._strings = _read_samples(folder, self.manifest, len(schedule))
         if len(samples) != len(schedule):
             raise RunFolderError(f"has {len(samples)} samples for {len(schedule)} scheduled rows", where=str(folder))
         self.columns = _without_unreached(Columns(schedule, samples), self.manifest)
@@ -159,8 +209,7 @@ class Run:
 
     def strings(self, kind: str) -> list[str]:
         """Names behind the sample columns served_model, served_region, finish or note."""
-        names: list[str] = self.manifest.get("strings", {}).get(kind, [])
-        return names
+        return self._strings.get(kind, [])
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -184,21 +233,26 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _read_samples(folder: Path, rows: int) -> Table:
-    """The sealed table, or what the pieces hold of it while there is none."""
-    whole = folder / "rows.npy"
-    samples = empty_samples(rows)
-    for piece in [] if whole.is_file() else sorted(folder.glob("w*.npy")):
+def _read_samples(folder: Path, manifest: dict[str, Any], rows: int) -> tuple[Table, dict[str, list[str]]]:
+    """The sealed table and its strings, or what the pieces hold of them while there is none."""
+    whole = folder / "samples" / "rows.npy"
+    if not whole.is_file() and manifest["state"] == "running":
         try:
-            segment = _read_table(piece, _SEGMENT_DTYPE)
+            pieces = gather(folder, rows)
         except RunFolderError:
-            if whole.is_file():  # sealed while we read: the pieces are gone
-                break
-            raise
-        if len(segment) and not 0 <= segment["row"].min() <= segment["row"].max() < rows:
-            raise RunFolderError(f"holds rows outside the {rows} that are scheduled", where=str(piece))
-        samples[segment["row"]] = segment["sample"]
-    return _read_table(whole, SAMPLE_DTYPE) if whole.is_file() else samples
+            if not whole.is_file():
+                raise
+        else:
+            if not whole.is_file():
+                return pieces
+    # Where it was sealed while we read, the pieces are gone and the manifest is not yet read.
+    strings: dict[str, list[str]] = manifest.get("strings", {})
+    return _read_table(whole, SAMPLE_DTYPE), strings
+
+
+def read_schedule(folder: Path) -> Table:
+    """The schedule of a run's folder. Raises RunFolderError."""
+    return _read_table(folder / "schedule.npy", SCHEDULE_DTYPE)
 
 
 def _read_table(path: Path, dtype: np.dtype[Any]) -> Table:
@@ -207,7 +261,7 @@ def _read_table(path: Path, dtype: np.dtype[Any]) -> Table:
             table: Table = np.lib.format.read_array(handle, allow_pickle=False)
     except FileNotFoundError:
         raise RunFolderError("is missing", where=str(path)) from None
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header raises numpy's, tokenize's and memory errors alike
         raise RunFolderError(f"cannot be read ({error})", where=str(path)) from None
     if table.dtype != dtype or table.ndim != 1:
         raise RunFolderError("has columns of another format", where=str(path))

@@ -16,13 +16,34 @@ import numpy.typing as npt
 
 from bench.plan.schedule import SCHEDULE_DTYPE, Table
 
-__all__ = ["SAMPLE_DTYPE", "SCHEDULE_DTYPE", "Columns", "Flag", "Outcome", "Table", "empty_samples", "end_ns", "latency_ns", "outcome_counts"]
+__all__ = [
+    "SAMPLE_DTYPE",
+    "SCHEDULE_DTYPE",
+    "Columns",
+    "Flag",
+    "Outcome",
+    "Table",
+    "empty_samples",
+    "end_ns",
+    "latency_ns",
+    "outcome_counts",
+]
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
-_TIMES = ("due", "slot_free", "sent", "headers", "first_byte", "first_token", "first_answer_token", "last_token", "done")
+_TIMES = (
+    "due",
+    "slot_free",
+    "sent",
+    "headers",
+    "first_byte",
+    "first_token",
+    "first_answer_token",
+    "last_token",
+    "done",
+)
 
 #: What happened to the row of the same index. `*_ns` are times after the run's start, except
 #: connect_ns, tls_ns, gap_max_ns and gap_sum_ns, which are lengths.
@@ -86,10 +107,10 @@ def empty_samples(rows: int) -> Table:
 
 
 def _difference(table: Table, end: str | Int, start: str) -> Int:
-    """end - start, -1 where either is missing."""
+    """end - start, -1 where either is missing; 0 where an answer's kernel stamp overtook the return of the write."""
     last = table[f"{end}_ns"] if isinstance(end, str) else end
     first = table[f"{start}_ns"]
-    return np.where((last >= 0) & (first >= 0), last - first, -1)
+    return np.where((last >= 0) & (first >= 0), np.maximum(last - first, 0), -1)
 
 
 def end_ns(samples: Table) -> Int:
@@ -101,10 +122,15 @@ def end_ns(samples: Table) -> Int:
 def latency_ns(samples: Table, metric: str, view: str = "response") -> Int:
     """One latency metric a row in ns, -1 where the row has none.
 
-    metric: ttft, ttft_answer, e2e (from due for view "response", from sent for "service"),
+    view: "response" counts from due, "service" from sent, "blameless" is response less our own
+    harness_lag: waiting for a slot or a connection stays in, our own lateness does not.
+    metric: ttft, ttft_answer, e2e (by view),
     tpot = (last token - first token)/(output tokens - 1), inter_chunk_max (longest gap), lag,
     harness_lag. A plain (unstreamed) answer has no tokens in time: only e2e and the lags.
     """
+    if view == "blameless" and metric in ("ttft", "ttft_answer", "e2e"):
+        whole = latency_ns(samples, metric)
+        return np.where(whole >= 0, whole - np.maximum(latency_ns(samples, "harness_lag"), 0), -1)
     start = "due" if view == "response" else "sent"
     if metric == "ttft":
         return _difference(samples, "first_token", start)
@@ -122,7 +148,7 @@ def latency_ns(samples: Table, metric: str, view: str = "response") -> Int:
         return _difference(samples, "sent", "due")
     if metric == "harness_lag":
         ready = np.maximum(samples["due_ns"], samples["slot_free_ns"])
-        return np.where(samples["sent_ns"] >= 0, samples["sent_ns"] - ready, -1)
+        return np.where(samples["sent_ns"] >= 0, np.maximum(samples["sent_ns"] - ready, 0), -1)
     raise ValueError(f"no such metric: {metric}")
 
 

@@ -21,9 +21,14 @@ def junit_xml(summary: Record, verdicts: Record) -> bytes:
     """One suite of clauses, one of the harness's health, one of rehearsed answers where there are any."""
     root = Element("testsuites", name="tailproof")
     clauses = SubElement(root, "testsuite", name="clauses")
+    # A planted breach that was found is what the rehearsal wanted: no failure for a CI to stop at.
+    rehearsed_well = {(item["target"], item["clause"]) for item in verdicts.get("expects", []) if item["met"]}
     for clause in verdicts["clauses"]:
         case = _case(clauses, f"{visible(clause['contract'], 60)}.{visible(clause['target'], 60)}", clause["text"])
-        _judge(case, clause)
+        if clause["verdict"] == "FAIL" and (clause["target"], clause["text"]) in rehearsed_well:
+            SubElement(case, "system-out").text = f"FAIL, as rehearsed: {visible(clause['reason'])}"
+        else:
+            _judge(case, clause)
     health = summary["health"]
     checks = SubElement(root, "testsuite", name="harness")
     case = _case(checks, "harness", "fit to judge")

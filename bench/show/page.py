@@ -67,6 +67,8 @@ class Page:
     title: str
     description: str
     overall: str
+    #: for a suite of known answers: how many were met
+    rehearsal: str
     alerts: list[str]
     verdicts: Table | None
     expects: Table | None
@@ -85,13 +87,19 @@ def build_page(run: Run, summary: Record, verdicts: Record) -> Page:
     suite = run.manifest["suite"]
     return Page(
         title=visible(suite["name"], 80), description=visible(suite.get("description", "")),
-        overall=visible(summary["overall"], 20), alerts=_alerts(run, summary),
+        overall=visible(summary["overall"], 20), rehearsal=_rehearsal(verdicts), alerts=_alerts(run, summary),
         verdicts=verdict_table(verdicts), expects=_expect_table(verdicts), health=health_line(summary),
         paragraph=buyers_paragraph(run.lanes, summary, verdicts),
         parts=[_part(run, index, lane, summary["targets"][lane["name"]], verdicts) for index, lane in enumerate(run.lanes)],
         attested=[f"{visible(item['contract'], 60)}: {visible(item['term'])}" for item in verdicts.get("attested", [])],
         notes=_notes(run), facts=list(_facts(run, summary)), repeat=visible(run.manifest.get("repeat_command", ""), 2000),
     )  # fmt: skip
+
+
+def _rehearsal(verdicts: Record) -> str:
+    expects = verdicts.get("expects", [])
+    met = sum(item["met"] for item in expects)
+    return f"{'as rehearsed' if met == len(expects) else 'NOT as rehearsed'}: {met} of {len(expects)} known answers met" if expects else ""
 
 
 def _alerts(run: Run, summary: Record) -> list[str]:
@@ -140,6 +148,10 @@ def health_line(summary: Record) -> str:
         reasons = f"late p99 {milliseconds(facts['harness_lag_p99_ms'])}"
         if "due" in facts and "never_sent" in facts:
             reasons += f", {count(facts['never_sent'])} of {count(facts['due'])} due requests unsent"
+    calibration = facts.get("calibration")
+    if calibration:
+        used = f"busiest second {per_cent(calibration['share'], 0)} of what this machine can measure"
+        reasons = f"{reasons}; {used}" if reasons else used
     return f"{visible(health['state'], 20)}: {reasons}" if reasons else visible(health["state"], 20)
 
 

@@ -62,7 +62,7 @@ def markdown_page(page: Page) -> str:
 
 
 def _markdown_lines(page: Page) -> Iterator[str]:
-    yield f"# {_md(page.title)}: {_md(page.overall)}"
+    yield f"# {_md(page.title)}: {_md(page.overall)}" + (f" ({_md(page.rehearsal)})" if page.rehearsal else "")
     yield from ("", _md(page.description), "")
     for alert in page.alerts:
         yield from (f"> **{_md(alert)}**", "")

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.load.health import Health
 from bench.plan.contract import Clause, Contract
-from bench.record.run_folder import Run, RunWriter, State
+from bench.record.run_folder import STRING_KINDS, Run, RunWriter, SegmentWriter, State
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
 
 MS = 10**6
@@ -69,7 +69,7 @@ def lane_of(contract: Contract | None = None, **more: Any) -> Row:
         "phase_spans": [{"phase": "warmup", "start_ns": 0, "end_ns": 1000 * MS, "warmup": True},
                         {"phase": "calm", "start_ns": 1000 * MS, "end_ns": 2000 * MS, "warmup": False},
                         {"phase": "burst", "start_ns": 2000 * MS, "end_ns": 4000 * MS, "warmup": False}],
-        "buckets": ["small", "large"], "start_ns": 0, "end_ns": 4000 * MS, "requests": 0, "timeout_ns": 60_000 * MS,
+        "buckets": ["≤1K", "1K–8K"], "start_ns": 0, "end_ns": 4000 * MS, "requests": 0, "timeout_ns": 60_000 * MS,
         "max_in_flight": None, "closed_loop": False, "closed_by_duration": False, "prices": None, "expect": [], "notes": [],
     }  # fmt: skip
     return record | more
@@ -97,8 +97,7 @@ def run_of(folder: Path, rows: list[Row], *lanes: Row, state: State = "complete"
     writer = RunWriter(folder, {"run": "r", "lanes": list(lanes), "strings": {}}, columns.schedule)
     if state == "running":
         ended = np.flatnonzero(columns.samples["outcome"] != Outcome.never_sent)
-        writer.append(ended, columns.samples[ended])
+        SegmentWriter(folder).append(ended, columns.samples[ended], {kind: [] for kind in STRING_KINDS})
     else:
         writer.finish(state, columns.samples, {"harness": harness or {}})
     return Run(folder)
-

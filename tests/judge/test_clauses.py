@@ -103,8 +103,8 @@ def test_phase_and_bucket_narrow_the_rows() -> None:
     rows = [answered(900, phase=phase, bucket=bucket, warmup=phase == 0) for phase in (0, 1, 2, 2) for bucket in (0, 1)]
     assert counted(rows, at_most(800)) == (6, 6, 0)
     assert counted(rows, at_most(800, phase="burst")) == (4, 4, 0)
-    assert counted(rows, at_most(800, bucket="large")) == (3, 3, 0)
-    assert counted(rows, at_most(800, phase="calm", bucket="small")) == (1, 1, 0)
+    assert counted(rows, at_most(800, bucket="1K–8K")) == (3, 3, 0)
+    assert counted(rows, at_most(800, phase="calm", bucket="≤1K")) == (1, 1, 0)
     assert counted(rows, at_most(800, phase="warmup")) == (0, 0, 0)
 
 
@@ -147,9 +147,9 @@ def test_a_reported_clause_without_limit_counts_failures() -> None:
 def test_parts_that_a_run_lacks_are_named() -> None:
     """An unknown phase or bucket, or a token metric over whole answers, gives a sentence with what there is."""
     lane = lane_of()
-    assert missing_part(at_most(800, phase="burst", bucket="large"), lane, streamed=True) is None
+    assert missing_part(at_most(800, phase="burst", bucket="1K–8K"), lane, streamed=True) is None
     assert "warmup, calm, burst" in str(missing_part(at_most(800, phase="flood"), lane, streamed=True))
-    assert "small, large" in str(missing_part(at_most(800, bucket="huge"), lane, streamed=True))
+    assert "≤1K, 1K–8K" in str(missing_part(at_most(800, bucket=">32K"), lane, streamed=True))
     assert "streamed" in str(missing_part(at_most(800, metric="ttft"), lane, streamed=False))
     assert missing_part(at_most(800), lane, streamed=False) is None
     assert streamed_any(columns_of([failed(Outcome.reset)]))
@@ -200,7 +200,7 @@ def naive(row: Row, clause: Clause, limit: int) -> str:
             return "without"
         return "bad" if Fraction(row["last_token"] - row["first_token"], row["output_tokens"] - 1) > limit else "good"
     end = row["last_token"] if clause.metric == "e2e" else row["first_token"]
-    return "bad" if end - start > limit else "good"
+    return "bad" if max(end - start, 0) > limit else "good"
 
 
 @given(st.lists(ROWS, max_size=40), st.integers(1, 60), st.sampled_from(["e2e", "ttft", "tpot", "uptime"]),
@@ -209,7 +209,11 @@ def naive(row: Row, clause: Clause, limit: int) -> str:
 def test_a_tally_equals_a_count_row_by_row(rows: list[Row], limit: int, metric: str, view: str, excludes: bool) -> None:
     """Good, bad, unknown and excluded rows add up to all rows, each counted by its own rule."""
     excluding: list[Any] = ["rate_limited", "http_4xx"] if excludes else []
-    clause = uptime(excluding=excluding) if metric == "uptime" else at_most(limit, metric=metric, view=view, excluding=excluding)
+    clause = (
+        uptime(excluding=excluding)
+        if metric == "uptime"
+        else at_most(limit, metric=metric, view=view, excluding=excluding)
+    )
     found: Tally = tally(columns_of(rows), clause)
     kinds = [naive(row, clause, limit) for row in rows]
     assert found.n == sum(kind in ("good", "bad", "unknown") for kind in kinds)

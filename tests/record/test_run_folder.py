@@ -1,0 +1,352 @@
+"""A run's folder: written whole or not at all, read at any moment, damage named, nothing executed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.errors import ExitCode, RunFolderError
+from bench.record.run_folder import (
+    FORMAT,
+    STRING_KINDS,
+    Run,
+    RunWriter,
+    SegmentWriter,
+    gather,
+    read_manifest,
+    write_atomically,
+    write_json,
+)
+from bench.record.samples import SCHEDULE_DTYPE, Outcome, Table, empty_samples
+
+
+def lane(**more: Any) -> dict[str, Any]:
+    """What the reader needs of a lane."""
+    return {"name": "t", "closed_by_duration": False, **more}
+
+
+def schedule_of(rows: int) -> Table:
+    """Rows due a millisecond apart."""
+    table = np.zeros(rows, SCHEDULE_DTYPE)
+    table["due_ns"] = np.arange(rows) * 10**6
+    return table
+
+
+def samples_of(schedule: Table, seed: int = 1) -> Table:
+    """Every row answered, every column filled with something of its own."""
+    rng = np.random.default_rng(seed)
+    table = empty_samples(len(schedule))
+    for name in table.dtype.names or ():
+        table[name] = rng.integers(0, 100, len(table))
+    table["due_ns"], table["outcome"] = schedule["due_ns"], Outcome.ok
+    return table
+
+
+def begin(folder: Path, schedule: Table, **lane_facts: Any) -> RunWriter:
+    """A writer at work."""
+    return RunWriter(folder, {"run": "r", "lanes": [lane(**lane_facts)]}, schedule)
+
+
+def texts(**kinds: list[str]) -> dict[str, list[str]]:
+    """The texts behind the string columns; those not named are none."""
+    return {kind: kinds.get(kind, []) for kind in STRING_KINDS}
+
+
+def written(folder: Path, rows: int = 50) -> Path:
+    """A complete run."""
+    schedule = schedule_of(rows)
+    writer = begin(folder, schedule)
+    writer.finish("complete", samples_of(schedule), {"harness": {"x": 1}, "strings": {"note": ["a", "b"]}})
+    return folder
+
+
+def npy(table: np.ndarray) -> bytes:
+    """The bytes of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, table, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    """Manifest, schedule and samples come back equal, byte for byte; digests in the manifest are those of the files."""
+    schedule = schedule_of(70)
+    samples = samples_of(schedule)
+    writer = begin(tmp_path / "r", schedule)
+    assert Run(tmp_path / "r").state == "running"
+    writer.finish("complete", samples, {"harness": {"x": 1}, "strings": {"note": ["a", "b"]}})
+    run = Run(tmp_path / "r")
+    assert (run.state, run.manifest["format"], run.manifest["harness"]) == ("complete", FORMAT, {"x": 1})
+    assert (run.strings("note"), run.strings("finish"), run.lanes) == (["a", "b"], [], [lane()])
+    assert run.columns.schedule.tobytes() == schedule.tobytes()
+    assert run.columns.samples.tobytes() == samples.tobytes()
+    digests = {entry["file"]: entry["sha256"] for entry in run.manifest["segments"]}
+    digests["schedule.npy"] = run.manifest["schedule_sha256"]
+    assert digests == {name: hashlib.sha256((run.folder / name).read_bytes()).hexdigest()
+                       for name in ("samples/rows.npy", "schedule.npy")}  # fmt: skip
+
+
+def test_segments_alone_give_the_rows_that_ended(tmp_path: Path) -> None:
+    """Without rows.npy (the writer was killed) the pieces give their rows, in any order; the rest never began."""
+    schedule = schedule_of(300)
+    samples = samples_of(schedule)
+    for kind in STRING_KINDS:
+        samples[kind] = -1
+    writer, segments = begin(tmp_path / "r", schedule), SegmentWriter(tmp_path / "r")
+    order = np.random.default_rng(3).permutation(250)
+    for piece in np.array_split(order, 12):
+        segments.append(piece, samples[piece], texts())
+    run = Run(tmp_path / "r")
+    assert len(list((tmp_path / "r/samples").glob("w0-0*.npy"))) == 12
+    assert run.state == "running"
+    assert run.columns.samples[:250].tobytes() == samples[:250].tobytes()
+    assert run.columns.samples[250:].tobytes() == empty_samples(50).tobytes()
+    writer.finish("interrupted", samples, {})
+    assert [path.name for path in (tmp_path / "r/samples").iterdir()] == ["rows.npy"]
+    again = Run(tmp_path / "r")
+    assert (again.state, again.columns.samples.tobytes()) == ("interrupted", samples.tobytes())
+
+
+def test_the_pieces_of_several_workers_become_one_table(tmp_path: Path) -> None:
+    """Each worker numbers its texts by itself; gathered, every row still names its own text, none twice."""
+    schedule = schedule_of(6)
+    begin(tmp_path / "r", schedule)
+    said = {0: ["slow", "late"], 1: ["late", "new"]}
+    for worker, names in said.items():
+        segments = SegmentWriter(tmp_path / "r", worker)
+        for turn in range(2):
+            part = samples_of(schedule)[:1]
+            for kind in STRING_KINDS:
+                part[kind] = -1
+            part["note"], part["worker"] = turn, worker
+            segments.append(np.array([worker * 2 + turn]), part, texts(note=names[: turn + 1]))
+    samples, strings = gather(tmp_path / "r", 6)
+    named = [strings["note"][number] if number >= 0 else None for number in samples["note"]]
+    assert named == ["slow", "late", "late", "new", None, None]
+    assert sorted(strings["note"]) == ["late", "new", "slow"]
+    run = Run(tmp_path / "r")
+    assert run.columns.samples.tobytes() == samples.tobytes()
+    assert [run.strings(kind) for kind in STRING_KINDS] == [strings[kind] for kind in STRING_KINDS]
+    for damage in (b"{", b"[]", b'{"note": 1}'):
+        (tmp_path / "r/samples/w1-strings.json").write_bytes(damage)
+        with pytest.raises(RunFolderError, match=r"w1-strings\.json: cannot be read"):
+            Run(tmp_path / "r")
+
+
+def test_a_run_can_be_read_while_its_writer_is_at_work(tmp_path: Path) -> None:
+    """Read over and over during writing and sealing: never an error, each row whole, rows only ever added."""
+    for attempt in range(5):
+        folder, schedule = tmp_path / str(attempt), schedule_of(120)
+        samples = samples_of(schedule)
+        for kind in STRING_KINDS:
+            samples[kind] = 0
+        writer, segments = begin(folder, schedule), SegmentWriter(folder)
+
+        def write(writer: RunWriter = writer, segments: SegmentWriter = segments, samples: Table = samples) -> None:
+            for row in range(0, 120, 4):
+                segments.append(
+                    np.arange(row, row + 4), samples[row : row + 4], texts(**{kind: ["x"] for kind in STRING_KINDS})
+                )
+            writer.finish("complete", samples, {})
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        before = 0
+        while True:
+            alive = thread.is_alive()
+            seen = Run(folder).columns.samples
+            ended = seen["outcome"] == Outcome.ok
+            assert seen[ended].tobytes() == samples[ended].tobytes()
+            assert before <= ended.sum()
+            before = int(ended.sum())
+            if not alive:
+                break
+        thread.join()
+        assert before == 120
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A write that cannot finish leaves the old file; a value JSON cannot hold is refused before anything is touched."""
+    path = tmp_path / "x.json"
+    write_json(path, {"a": "≤"})
+    assert path.read_bytes() == '{\n  "a": "≤"\n}\n'.encode()
+    for bad in (float("nan"), float("inf"), object()):
+        with pytest.raises((ValueError, TypeError)):
+            write_json(path, {"a": bad})
+    assert path.read_bytes() == '{\n  "a": "≤"\n}\n'.encode()
+    (tmp_path / ".y.part").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_atomically(tmp_path / "y", b"data")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".y.part", "x.json"]
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    """0600 for files and 0700 for folders, whatever the umask leaves open, during the run and after it."""
+    folder, schedule = tmp_path / "r", schedule_of(10)
+    writer = begin(folder, schedule)
+    SegmentWriter(folder).append(np.arange(4), samples_of(schedule)[:4], texts(note=["a"]))
+
+    def modes() -> Iterator[tuple[bool, int]]:
+        for path in (folder, *folder.rglob("*")):
+            yield path.is_dir(), path.stat().st_mode & 0o777
+
+    assert set(modes()) == {(True, 0o700), (False, 0o600)}
+    writer.finish("complete", samples_of(schedule), {})
+    assert set(modes()) == {(True, 0o700), (False, 0o600)}
+
+
+def test_a_folder_belongs_to_one_writer(tmp_path: Path) -> None:
+    """A second writer is refused (exit 2, with a remedy), and what the first wrote stands."""
+    folder = written(tmp_path / "r")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(RunFolderError, match=r"r: holds a run already; choose another --out") as caught:
+        begin(folder, schedule_of(3))
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """A file where a folder should be is an error with its path, and nothing is left behind."""
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RunFolderError, match="file"):
+            begin(folder, schedule_of(3))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_discarded_run_leaves_nothing(tmp_path: Path) -> None:
+    """Where nothing was sent there is nothing to keep."""
+    begin(tmp_path / "r", schedule_of(3)).discard()
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_newer_format_is_refused_with_the_version_that_reads_it(tmp_path: Path) -> None:
+    """The sentence names both formats and the version that wrote the run, even when all else has changed."""
+    folder = written(tmp_path / "r")
+    write_json(folder / "run.json", {"format": FORMAT + 1, "versions": {"tailproof": "9.9.1"}})
+    with pytest.raises(
+        RunFolderError, match=rf"format {FORMAT + 1}; .* up to {FORMAT}; open it with tailproof 9\.9\.1 or newer"
+    ):
+        Run(folder)
+
+
+@pytest.mark.parametrize(("manifest", "said"), [
+    ("{", "cannot be read"), ("[]", "cannot be read"), ("{}", "cannot be read"), ('{"format": "new"}', "cannot be read"),
+    ('{"format": null}', "cannot be read"), ("\0", "cannot be read"), ("\xff", "cannot be read"),
+    ('{"format": 1, "run": "r"}', "lacks state, lanes"),
+])  # fmt: skip
+def test_a_manifest_that_is_none_of_ours_is_named(tmp_path: Path, manifest: str, said: str) -> None:
+    """Whatever run.json holds, the answer is one sentence with its path."""
+    folder = written(tmp_path / "r")
+    (folder / "run.json").write_bytes(manifest.encode("latin-1"))
+    with pytest.raises(RunFolderError, match=rf"run\.json: {said}"):
+        read_manifest(folder)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    """No run.json: not a run's folder, and where to look for one."""
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(
+            RunFolderError, match=r"is not a run's folder \(no run.json\); give a folder below results/"
+        ):
+            Run(folder)
+
+
+OBJECTS = np.array([{"a": 1}], dtype=object)
+
+
+@pytest.mark.parametrize("name", ["schedule.npy", "samples/rows.npy"])
+@pytest.mark.parametrize(("damage", "said"), [
+    (lambda data: data[:-1], "cannot be read"), (lambda data: data[:20], "cannot be read"), (lambda _: b"", "cannot be read"),
+    (lambda _: b"PK\x03\x04 not a zip", "cannot be read"), (lambda _: b"\x80\x04N.", "cannot be read"),
+    (lambda _: npy(OBJECTS), "cannot be read.*allow_pickle"), (lambda _: npy(np.zeros(50)), "columns of another format"),
+])  # fmt: skip
+def test_a_damaged_table_is_named(tmp_path: Path, name: str, damage: Any, said: str) -> None:
+    """Cut short, emptied, of another kind or holding objects: one sentence that names the file; nothing is unpickled."""
+    folder = written(tmp_path / "r")
+    path = folder / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RunFolderError, match=said) as caught:
+        Run(folder)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["schedule.npy", "samples/rows.npy"])
+def test_a_table_that_is_gone_is_named(tmp_path: Path, name: str) -> None:
+    """A complete run without its schedule or its samples is damaged, not empty."""
+    folder = written(tmp_path / "r")
+    (folder / name).unlink()
+    with pytest.raises(RunFolderError, match=rf"{name}: is missing"):
+        Run(folder)
+
+
+def test_tables_of_unequal_length_or_shape_are_refused(tmp_path: Path) -> None:
+    """Samples are the schedule's twin: another count of rows, or another shape, is damage."""
+    folder = written(tmp_path / "r")
+    path = folder / "samples" / "rows.npy"
+    whole = np.load(path)
+    path.write_bytes(npy(whole[:-1]))
+    with pytest.raises(RunFolderError, match="has 49 samples for 50 scheduled rows"):
+        Run(folder)
+    path.write_bytes(npy(whole.reshape(5, 10)))
+    with pytest.raises(RunFolderError, match=r"rows\.npy: has columns of another format"):
+        Run(folder)
+
+
+@pytest.mark.parametrize("row", [-1, 10, 10**12])
+def test_a_segment_of_rows_that_were_never_scheduled_is_named(tmp_path: Path, row: int) -> None:
+    """A piece cannot write past the schedule, nor from its end backwards."""
+    schedule = schedule_of(10)
+    begin(tmp_path / "r", schedule)
+    SegmentWriter(tmp_path / "r").append(np.array([3, row]), samples_of(schedule)[:2], texts())
+    with pytest.raises(RunFolderError, match=r"w0-000000\.npy: holds rows outside the 10"):
+        Run(tmp_path / "r")
+
+
+@given(at=st.integers(0, 10**6), byte=st.integers(0, 255), name=st.sampled_from(["schedule.npy", "samples/rows.npy"]))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_one_wrong_byte_in_a_header_never_ends_in_a_traceback(tmp_path: Path, at: int, byte: int, name: str) -> None:
+    """A byte changed in the first 200 of a table: it is read, or refused as damaged; nothing else is raised."""
+    folder = tmp_path / "r" if (tmp_path / "r").exists() else written(tmp_path / "r")
+    path = folder / name
+    good = path.read_bytes()
+    damaged = bytearray(good)
+    damaged[at % 200] = byte
+    path.write_bytes(damaged)
+    try:
+        Run(folder)
+    except RunFolderError:
+        pass
+    finally:
+        path.write_bytes(good)
+
+
+def test_a_closed_loop_by_duration_drops_the_rows_it_never_reached(tmp_path: Path) -> None:
+    """Its table is an upper bound: rows that no user came to are gone, those of an open loop beside it stay."""
+    schedule = schedule_of(8)
+    schedule["lane"] = [0, 1] * 4
+    samples = empty_samples(8)
+    samples["due_ns"][[0, 2, 1]] = 5
+    samples["outcome"][[0, 1]] = Outcome.ok
+    for by_duration, kept in ((True, [0, 1, 2, 3, 5, 7]), (False, list(range(8)))):
+        folder = tmp_path / str(by_duration)
+        facts = {"run": "r", "lanes": [lane(closed_by_duration=by_duration), lane()]}
+        RunWriter(folder, facts, schedule).finish("complete", samples, {})
+        columns = Run(folder).columns
+        assert columns.schedule.tobytes() == schedule[kept].tobytes()
+        assert columns.samples.tobytes() == samples[kept].tobytes()
+
+
+def test_the_manifest_is_plain_json(tmp_path: Path) -> None:
+    """run.json is UTF-8 JSON that any tool reads."""
+    manifest = json.loads((written(tmp_path / "r") / "run.json").read_text("utf-8"))
+    assert (manifest["format"], manifest["state"], manifest["run"]) == (1, "complete", "r")
