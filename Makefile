@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: bench test check lint types help clean
+.PHONY: bench bench-hot bench-peers test check lint types help clean
 
 bench: $(VENV)/.base  ## run the suite field-guide on the embedded gateway; prints the report's path
 	@$(BIN)/tailproof run field-guide
@@ -19,7 +19,14 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev
-	@$(BIN)/mypy bench tests benchmarks
+	@$(BIN)/mypy bench benchmarks tests --exclude tests/show/
+	@$(BIN)/mypy tests/show  # by itself: two folders have a conftest.py
+
+bench-hot: $(VENV)/.base  ## the hot path in µs, beside its stored baseline
+	@$(BIN)/python benchmarks/hot.py
+
+bench-peers: $(VENV)/.base  ## tailproof beside AIPerf and GuideLLM (installs them into .peers, 5 GB)
+	@$(BIN)/python benchmarks/peers.py
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 
 from bench.errors import ExitCode, TailproofError, UserError
 from bench.judge.review import review
-from bench.judge.verdict import refuse_missing
-from bench.load.generator import Generator, run_loop
-from bench.load.journal import Journal
+from bench.load.ceiling import default_workers
+from bench.load.generator import run_loop
+from bench.load.player import Counters
 from bench.load.runner import play
 from bench.plan.prompts import ESTIMATOR_ERROR, PromptText, Tokenizer, exactness
 from bench.plan.schedule import Lane, Plan, compile_plan
@@ -34,8 +34,8 @@ class Screen(Protocol):
     def open(self, plan: Plan) -> None:
         """The run is about to begin."""
 
-    def tick(self, generator: Generator, journal: Journal) -> None:
-        """Called about every 10 ms; draws when it is time to."""
+    def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
+        """Called every few ms with the time since the run's start; draws when it is time to."""
 
     def warn(self, text: str) -> None:
         """A sentence that the user should see now."""
@@ -60,15 +60,12 @@ class Finished:
 
 
 def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, folder: Path | None = None,
-            tokenizer: Tokenizer | None = None, max_requests: int | None = None) -> Finished:  # fmt: skip
+            tokenizer: Tokenizer | None = None, max_requests: int | None = None, workers: int | None = None) -> Finished:  # fmt: skip
     """Play one suite. Raises TailproofError before anything was sent."""
     plan = compile_plan(suite, seed)
     if max_requests is not None and len(plan.schedule) > max_requests:
         raise UserError(f"the plan has {len(plan.schedule):,} requests, above --max-requests {max_requests:,}",
                         remedy="shorten it or raise the cap")  # fmt: skip
-    for lane in plan.lanes:
-        if lane.contract is not None:
-            refuse_missing(lane.contract, lane.record(), lane.target.stream)
     text = PromptText(seed, tokenizer)
     scenarios = list(dict.fromkeys(lane.scenario for lane in plan.lanes if lane.target.embedded and lane.scenario))
     with embedded_gateway(scenarios) as gateway_url:
@@ -77,7 +74,8 @@ def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, fol
                                     "notes": [_prompt_sizes(plan, text)]}  # fmt: skip
         screen.open(plan)
         try:
-            path = run_loop(lambda: play(plan, text, folder, manifest, warn=screen.warn, on_tick=screen.tick))
+            count = workers or default_workers(plan)
+            path = run_loop(lambda: play(plan, text, folder, manifest, workers=count, warn=screen.warn, on_tick=screen.tick))
         finally:
             screen.close()
     return conclude(path)
@@ -119,9 +117,9 @@ def embedded_gateway(scenarios: list[str]) -> Iterator[str | None]:
     if not scenarios:
         yield None
         return
-    command = [sys.executable, "-m", "bench.gateway", "--scenarios", ",".join(scenarios), "--port", "0", "--exit-with-parent"]
+    command = [sys.executable, "-m", "bench.gateway", "--scenarios", ",".join(scenarios), "--port", "0", "--exit-with-parent"]  # fmt: skip
     # A group of its own: the terminal's Ctrl-C is for us, and requests under way still want their answers.
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0)  # noqa: S603 our own module
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0)  # noqa: S603 our own module  # fmt: skip
     try:
         assert process.stdout is not None
         assert process.stderr is not None

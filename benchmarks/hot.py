@@ -1,0 +1,164 @@
+"""The hot path in µs: body, dispatch, chunk, record. `make bench-hot`; `--store` keeps a new baseline.
+
+In: nothing. Out: µs per event, and the ratio to the stored baseline (benchmarks/hot-baseline.json).
+Absolute figures belong to the machine named in the baseline; a ratio to it taken on another says
+nothing. Each figure is the best of several rounds: noise only ever adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from array import array
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import httptools
+
+from bench.load.flight import Flight
+from bench.load.generator import Generator, LaneState
+from bench.load.journal import Journal
+from bench.load.probe import HarnessProbe
+from bench.load.request import BodyWriter
+from bench.load.stream import Answer
+from bench.plan.profile import Amount, Arrivals, Profile
+from bench.plan.prompts import PromptText
+from bench.plan.schedule import Plan, compile_plan
+from bench.plan.suite import Stage, Suite
+from bench.plan.target import Target
+from bench.record.run_folder import SegmentWriter, machine_facts
+from bench.record.samples import Outcome
+
+BASELINE = Path(__file__).with_name("hot-baseline.json")
+ROWS, ROUNDS = 5_000, 7
+_EVENT = (b'data: {"id":"c-1","object":"chat.completion.chunk","created":1750000000,"model":"m","choices":'
+          b'[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}]}\n\n')  # fmt: skip
+
+
+def _plan() -> Plan:
+    target = Target(description="none", name="none", base_url="http://127.0.0.1:1/v1", model="m")
+    profile = Profile(description="hot", name="hot", requests=ROWS, arrivals=Arrivals(kind="constant", rate=Fraction(1000)),
+                      prompt_tokens=[Amount(fixed=500)], output_tokens=[Amount(fixed=16)])  # fmt: skip
+    stage = Stage(name="hot", targets=[target], profile=profile, contract=None, scenario=None, settle_ns=0, expect=[])
+    return compile_plan(Suite(name="hot", description="", seed=1, stages=[stage], files=[]))
+
+
+def _best(action: Callable[[], int]) -> float:
+    """µs per event, the best of ROUNDS."""
+    found = []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        events = action()
+        found.append((time.perf_counter() - begun) / events * 1e6)
+    return min(found)
+
+
+class _Sink:
+    """A sender that takes a request and does nothing."""
+
+    def start(self, body: bytes, request_id: str, exchange: Any, on_carrier: Callable[[Any], bool]) -> None:
+        on_carrier(None)
+
+    async def close(self) -> None:
+        return
+
+    def facts(self) -> dict[str, object]:
+        return {}
+
+
+class _Still:
+    """An alarm that never rings."""
+
+    kind = "none"
+
+    def __init__(self, callback: Callable[[], None]):
+        self.callback = callback
+
+    def set(self, at_ns: int) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+def chunk() -> int:
+    """One token event a read, bytes to counts."""
+    answer = Answer(streamed=True, gaps=array("q"))
+    for stamp in range(ROWS):
+        answer.feed(_EVENT, stamp)
+    return ROWS
+
+
+def http_chunk() -> int:
+    """The same with its transfer coding undone by httptools."""
+    answer = Answer(streamed=True, gaps=array("q"))
+
+    class Receiver:
+        def on_body(self, data: bytes) -> None:
+            answer.feed(data, 1)
+
+    parser = httptools.HttpResponseParser(Receiver())
+    parser.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    frame = b"%x\r\n%s\r\n" % (len(_EVENT), _EVENT)
+    for _ in range(ROWS):
+        parser.feed_data(frame)
+    return ROWS
+
+
+def measure() -> dict[str, float]:
+    """Every figure."""
+    plan = _plan()
+    writer = BodyWriter(plan.lanes[0], plan.schedule, PromptText(1))
+
+    def body() -> int:
+        for row in range(ROWS):
+            writer.body(row)
+        return ROWS
+
+    def dispatch() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            journal = Journal(SegmentWriter(Path(folder)), "hot", ROWS, [1], [])
+            lanes = [LaneState(plan.lanes[0], _Sink(), writer, None)]
+            # The clock stands behind the last row: all are due at once.
+            generator = Generator(plan.lanes, plan.schedule, lanes, journal, HarnessProbe(), alarm=_Still, clock=lambda: 10**12)  # type: ignore[arg-type]
+            generator.begin(lambda: None, t0=0)
+            generator._dispatch_due()
+        return ROWS
+
+    def record() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            journal = Journal(SegmentWriter(Path(folder)), "hot", ROWS, [1], [])
+            flight = Flight(0, None, 0, True, array("q"), lambda *_: None)
+            flight.answer = Answer(streamed=True)
+            for row in range(ROWS):
+                flight.row = row
+                journal.record(flight, Outcome.ok, "", 0)
+        return ROWS
+
+    return {"body, 500 tokens": _best(body), "dispatch, body included": _best(dispatch), "chunk": _best(chunk),
+            "chunk with its HTTP framing": _best(http_chunk), "record": _best(record)}  # fmt: skip
+
+
+def main() -> int:
+    """Print the figures beside the baseline's."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--store", action="store_true", help="keep these figures as the baseline")
+    figures = measure()
+    if parser.parse_args().store:
+        BASELINE.write_text(json.dumps({"machine": machine_facts(), "us": figures}, indent=2) + "\n")
+    known = json.loads(BASELINE.read_text()) if BASELINE.is_file() else {"machine": None, "us": {}}
+    if known["machine"] != machine_facts():
+        print("the baseline was taken on another machine: its ratios say nothing here")
+    for name, us in figures.items():
+        ratio = f"{us / known['us'][name]:.2f} of baseline" if name in known["us"] else ""
+        print(f"{name:<28} {us:8.2f} µs   {ratio}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
