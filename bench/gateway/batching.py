@@ -70,7 +70,8 @@ class Engine:
         if not self._steps:
             self._begin(now_ns)
         elif self._steps > 1:
-            done = max(1, -(-(now_ns - self._from_ns) // self._step_ns))
+            # an edge at this very moment has gone by: steps taken one at a time would be past it too
+            done = (now_ns - self._from_ns) // self._step_ns + 1
             if done < self._steps:
                 self._run(self._from_ns, done)
 
@@ -205,13 +206,16 @@ class BatchPool:
             self._tell(job, Event.START, now_ns)
 
     def token(self, job: Job, index: int, now_ns: int) -> None:
-        """A token, not the last, of a job that is told of each."""
+        """A token of a job that is told of each; the last one is told by `finished`."""
         if index == job.fault_at and job.fault == "garbage":
             self._tell(job, Event.FAULT, now_ns)
-        self._tell(job, Event.TOKEN, now_ns)
+        if index + 1 < job.output_tokens:
+            self._tell(job, Event.TOKEN, now_ns)
 
     def finished(self, job: Job, now_ns: int) -> None:
         """The job has had its last step."""
+        if job.stream:
+            self.token(job, job.output_tokens - 1, now_ns)
         if job.fault == "slow_tail":
             now_ns += (SLOW_TAIL - 1) * (now_ns + job.distance_ns - job.first_ns)
         self._tell(job, Event.FAULT if job.cut_short else Event.LAST, now_ns)
@@ -219,7 +223,7 @@ class BatchPool:
     def _tell(self, job: Job, event: Event, now_ns: int) -> None:
         """Tell when it has come all the way to the client."""
         due_ns = now_ns + job.distance_ns
-        if job.distance_ns or job.fault == "slow_tail" or event is Event.FAULT:
+        if job.distance_ns or job.fault == "slow_tail":
             self.world.push(due_ns, self._deliver, (job, event))
         else:
             self._deliver(due_ns, (job, event))
@@ -234,7 +238,7 @@ class BatchPool:
             job.emitted, job.last_ns, job.live = job.output_tokens, due_ns, False
         elif event is Event.FAULT:
             job.emitted = max(job.emitted, job.fault_at)
-            job.live = job.fault == "stall" or (job.fault == "garbage" and job.stream)
+            job.live = job.fault in ("stall", "garbage")
         self.world.tell(job, event, due_ns)
 
 

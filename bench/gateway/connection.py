@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._fd = -1
         self._request, self._size, self._chunks = Request(), 0, list[bytes]()
-        self._reading_head, self._discarding = True, False
+        self._reading_head, self._head_size, self._discarding = True, 0, False
         self._waiting: deque[Request] = deque()
         self.open = False
         self.busy: Request | None = None
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(RequestError(431, f"the head of the request is longer than {MAX_HEAD_BYTES} bytes"))
 
     def on_message_begin(self) -> None:
-        self._request, self._chunks = Request(), []
+        self._request, self._chunks, self._head_size = Request(), [], 0
         if not self.busy:
             self.deadline_ns = monotonic_ns() + self._handler.request_ns
 
@@ -114,12 +114,13 @@ class Connection(asyncio.Protocol):
         self._request.path += url.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_size += len(name) + len(value) + 4
         self._request.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         headers = self._request.headers
         self._reading_head, self._size = False, 0
-        if len(self._request.path) + sum(len(k) + len(v) + 4 for k, v in headers.items()) > MAX_HEAD_BYTES:
+        if len(self._request.path) + self._head_size > MAX_HEAD_BYTES:
             self._refuse(RequestError(431, f"the head of the request is longer than {MAX_HEAD_BYTES} bytes"))
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > MAX_BODY_BYTES:

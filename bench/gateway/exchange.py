@@ -8,7 +8,6 @@ been read; each timed write reports how late it was.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TextIO
 
 from bench.clock import monotonic_ns, wall_ns
@@ -73,10 +72,9 @@ class Play:
         """Take up one more timeline entry, whose `at` counts from now. Raises RequestError."""
         try:
             change = parse_model(Change, json.loads(body), "change")
+            self.scenario.gateway.check(change)
         except (ValueError, UserError) as error:
             raise RequestError(400, str(error)[:500]) from None
-        if not any(change.covers(pool) for pool in self.scenario.gateway.pool):
-            raise RequestError(400, "change: names a pool, provider or region that does not exist")
         now_ns = self.scenario_ns(monotonic_ns()) if self.origin_ns is not None else 0
         self.world.change(change, now_ns)
         return json.dumps({"changed": self.scenario.name, "at_s": (now_ns + change.at) / S}).encode()
@@ -99,12 +97,11 @@ def begin(play: Play, connection: Connection, request: Request) -> None:
     plain = asked_id.isascii() and asked_id.isprintable() and 0 < len(asked_id) <= MAX_ID
     request_id = asked_id if plain else f"req-{number:08x}"
     headers = [("x-request-id", request_id)]
-    record = Record(play.scenario.name, number, request_id, request.read_ns)
+    chat = model = None
     try:
         key = _key(play.scenario.gateway, request)
         chat = parse_chat(request.body)
         model = _model(play.scenario.gateway, chat)
-        record = replace(record, model=chat.model, prompt_tokens=chat.prompt_tokens, stream=chat.stream)
         allowance = play.world.take(model, key, now_ns)
         if allowance is not None:
             headers += _limit_headers(allowance)
@@ -113,10 +110,13 @@ def begin(play: Play, connection: Connection, request: Request) -> None:
     except RequestError as error:
         outcome = "rate_limited" if error.status == 429 else "refused"
         connection.answer(error.status, error.body, headers)
-        play.truth.add(replace(record, status=error.status, outcome=outcome))
+        # a name that nobody serves is not kept: there is no end of those
+        known = chat.model if chat is not None and model is not None else ""
+        play.truth.add(Record(play.scenario.name, number, request_id, request.read_ns, known,
+                              status=error.status, outcome=outcome))  # fmt: skip
         connection.answered()
         return
-    exchange = Exchange(play, connection, request, chat, model, headers, record)
+    exchange = Exchange(play, connection, request, chat, model, headers, number)
     play.under_way += 1
     connection.exchange = exchange
     play.world.submit(exchange.job, request.headers.get("x-region"))
@@ -126,14 +126,14 @@ class Exchange:
     """A request that was let in, being answered. Ends once, in `_end`."""
 
     def __init__(self, play: Play, connection: Connection, request: Request, chat: ChatRequest, model: Model,
-                 headers: list[tuple[str, str]], record: Record):  # fmt: skip
+                 headers: list[tuple[str, str]], number: int):  # fmt: skip
         self._play, self._connection, self._request, self._chat = play, connection, request, chat
-        self._headers = headers
-        tier = model.tier or ("pro" if chat.model.startswith("Pro/") else "standard")
-        self._record = replace(record, served_model=model.served or chat.model, tier=tier, outcome="disconnected")
+        self._headers, self._number, self._request_id = headers, number, headers[0][1]
+        self._tier = model.tier or ("pro" if chat.model.startswith("Pro/") else "standard")
+        self._served_model = model.served or chat.model
         self._status, self._first_ns = 0, -1
-        self._answer_id, self._created = f"chatcmpl-{record.number:012x}", wall_ns() // S
-        self._frames = ChatFrames(self._answer_id, self._record.served_model, self._created)
+        self._answer_id, self._created = f"chatcmpl-{number:012x}", wall_ns() // S
+        self._frames = ChatFrames(self._answer_id, self._served_model, self._created)
         tokens = chat.output_tokens or play.scenario.gateway.default_output_tokens
         block = play.prefix_block.get(model.name)
         self.job = Job(model, chat.prompt_tokens, tokens, play.scenario_ns(request.read_ns), stream=chat.stream, owner=self,
@@ -160,7 +160,7 @@ class Exchange:
 
     def _served(self) -> None:
         """The answer begins: status 200, and headers that say who serves."""
-        self._headers += [("x-served-model", self._record.served_model), ("x-served-tier", self._record.tier),
+        self._headers += [("x-served-model", self._served_model), ("x-served-tier", self._tier),
                           ("x-served-region", self.job.pool.region)]  # fmt: skip
         self._status = 200
 
@@ -178,15 +178,19 @@ class Exchange:
     def _last(self, due_ns: int) -> None:
         job, chat = self.job, self._chat
         if job.stream:
-            usage = self._frames.usage(chat.prompt_tokens, job.output_tokens, self._cached()) if chat.include_usage else b""
+            usage = (
+                self._frames.usage(chat.prompt_tokens, job.output_tokens, self._cached()) if chat.include_usage else b""
+            )
             last = self._frames.token(job.output_tokens - 1)
             self._connection.write(last + self._frames.finish() + usage + DONE + END)
         else:
-            self._answer(self._plain())
-        self._end("ok" if job.fault in (None, "slow_tail") else "faulted", self._wrote(due_ns))
+            self._answer(self._plain() if job.fault != "garbage" else b'{"id":"chatcmpl-')
+        if self._connection.open:
+            self._end("ok" if job.fault in (None, "slow_tail") else "faulted", self._wrote(due_ns))
+        # else the client went while we wrote, and `disconnected` will be called
 
     def _plain(self) -> bytes:
-        return plain_answer(self._answer_id, self._record.served_model, self._created,
+        return plain_answer(self._answer_id, self._served_model, self._created,
                             self.job.prompt_tokens, self.job.output_tokens, self._cached())  # fmt: skip
 
     def _cached(self) -> int | None:
@@ -209,14 +213,14 @@ class Exchange:
             connection.close()
         elif kind == "stream_error" and job.stream:
             connection.write(self._frames.error() + END)
-        elif kind == "garbage" and job.stream:
+        elif kind == "garbage":
             connection.write(self._frames.garbage())
             self._wrote(due_ns)
             return
         elif kind == "stall":
             return
         else:
-            self._answer(b'{"id":"chatcmpl-' if kind == "garbage" else error_body("upstream error", "server_error"))
+            self._answer(error_body("The upstream server had an error while answering.", "server_error", code="500"))
         self._end("faulted")
 
     def disconnected(self) -> None:
@@ -230,9 +234,9 @@ class Exchange:
         self._play.under_way -= 1
         # the job may stay in the heap for a while; without an owner it holds nothing else alive
         job.owner = None
-        self._play.truth.add(replace(
-            self._record, region=job.pool.region, status=self._status, outcome=outcome, fault=job.fault,
-            output_tokens=job.emitted,
+        self._play.truth.add(Record(
+            self._play.scenario.name, self._number, self._request_id, read_ns, self._chat.model, self._served_model,
+            self._tier, job.pool.region, job.stream, self._status, outcome, job.fault, job.prompt_tokens, job.emitted,
             ttft_ns=self._first_ns - read_ns if job.stream and self._first_ns >= 0 else None,
             e2e_ns=last_ns - read_ns if last_ns is not None else None,
             planned_ttft_ns=job.first_ns - job.arrived_ns if job.stream and job.first_ns >= 0 else None,

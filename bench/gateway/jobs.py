@@ -57,8 +57,8 @@ class Job:
 
     @property
     def cut_short(self) -> bool:
-        """True when a fault ends the answer at `fault_at`; garbage in a stream does not end it."""
-        return self.fault_at >= 0 and not (self.fault == "garbage" and self.stream)
+        """True when a fault ends the answer at `fault_at`; garbage does not end it."""
+        return self.fault_at >= 0 and self.fault != "garbage"
 
     def token_ns(self, index: int) -> int:
         """The moment of token `index`, from 0, where tokens are spread evenly from first to last."""

@@ -228,7 +228,7 @@ class LawPool:
         if job.stream:
             self._world.push(now_ns + job.distance_ns, self._tell_start, job)
             world.push(job.first_ns, self._emit, job)
-        elif job.fault_at < 0:
+        elif not job.cut_short:
             world.push(job.last_ns, self._emit, job)
         else:
             job.emitted = job.fault_at
@@ -240,8 +240,8 @@ class LawPool:
     def _emit(self, due_ns: int, job: Job) -> None:
         if not job.live:
             return
-        if job.emitted == job.fault_at:
-            if job.fault == "garbage" and job.stream:
+        if job.emitted == job.fault_at and (job.stream or job.cut_short):
+            if job.fault == "garbage":
                 self._world.tell(job, Event.FAULT, due_ns)
             elif job.fault == "stall":
                 # nothing more, and the slot stays taken until the client gives up

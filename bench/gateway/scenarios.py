@@ -20,7 +20,9 @@ from bench.userfile import DurationNs, PerSecond, Share, Times, UserModel, find_
 CATALOGUE = ("deepseek-ai/DeepSeek-V4-Flash", "deepseek-ai/DeepSeek-V3.2", "Pro/deepseek-ai/DeepSeek-V3.2",
              "Pro/deepseek-ai/DeepSeek-R1", "Qwen/Qwen3-32B")  # fmt: skip
 #: What can go wrong with an answer. The first three come instead of one, the others within a stream.
-FaultKind = Literal["http_500", "http_502", "http_503", "reset", "stall", "truncate", "slow_tail", "garbage", "stream_error"]
+FaultKind = Literal[
+    "http_500", "http_502", "http_503", "reset", "stall", "truncate", "slow_tail", "garbage", "stream_error"
+]
 
 
 def _as_list(value: Any) -> Any:
@@ -229,9 +231,18 @@ class Gateway(UserModel):
                 if pool not in pools:
                     raise ValueError(f"model {model.name!r} names pool {pool!r}; there is: {', '.join(pools)}")
         for change in self.timeline:
-            if not any(change.covers(pool) for pool in self.pool):
-                raise ValueError("a timeline entry names a pool, provider or region that does not exist")
+            self.check(change)
         return self
+
+    def check(self, change: Change) -> None:
+        """Raises ValueError when the change could change nothing here."""
+        covered = [pool for pool in self.pool if change.covers(pool)]
+        if not covered:
+            raise ValueError("a change names a pool, provider or region that does not exist")
+        if change.neighbours != 1 and not any(pool.neighbours for pool in covered):
+            raise ValueError("a change of neighbours meets no pool that has any")
+        if (change.e2e or change.ttft or change.gap) and all(pool.batch for pool in covered):
+            raise ValueError("a batch has no law to change; give a slowdown")
 
     def match(self, name: str) -> Model | None:
         """The first entry with exactly this name, else the first whose pattern fits."""

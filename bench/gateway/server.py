@@ -59,7 +59,7 @@ class Provider:
             play, rest = self._plays[self._first], path.lstrip("/")
         if rest == "v1/chat/completions" and request.method == "POST":
             begin(play, connection, request)
-            self._arm()
+            self._due()
             return
         try:
             status, body = 200, self._other(play, rest, connection, request)

@@ -25,7 +25,7 @@ class Timer(Protocol):
     """What the gateway needs of a timer: one moment at a time, None for never."""
 
     def arm(self, due_ns: int | None) -> None:
-        """Call back at `due_ns`; it replaces the moment set before."""
+        """Call back at `due_ns`, or at the moment set before where that is earlier."""
 
     def close(self) -> None:
         """No more callbacks."""
@@ -49,8 +49,7 @@ class TimerFd:
 
     def arm(self, due_ns: int | None) -> None:
         """Set the kernel's timer; a moment in the past fires at once."""
-        due_ns = max(due_ns, 1) if due_ns is not None else 0
-        if due_ns != self._armed:
+        if due_ns is not None and not 0 < self._armed <= due_ns:
             self._armed = due_ns
             spec = _Itimerspec(0, 0, due_ns // S, due_ns % S)
             self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None)
@@ -71,20 +70,24 @@ class LoopTimer:
     """Elsewhere: the loop's own timer, with whatever resolution it has."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]):
-        self._loop, self._callback = loop, callback
+        self._loop, self._callback, self._armed = loop, callback, -1
         self._handle: asyncio.TimerHandle | None = None
 
     def arm(self, due_ns: int | None) -> None:
         """Ask the loop for a call at `due_ns`."""
-        if self._handle is not None:
-            self._handle.cancel()
-        self._handle = None
-        if due_ns is not None:
-            self._handle = self._loop.call_later(max(0, due_ns - monotonic_ns()) / S, self._callback)
+        if due_ns is not None and not 0 < self._armed <= due_ns:
+            self.close()
+            self._armed = due_ns
+            self._handle = self._loop.call_later(max(0, due_ns - monotonic_ns()) / S, self._fired)
+
+    def _fired(self) -> None:
+        self._armed = -1
+        self._callback()
 
     def close(self) -> None:
         """Cancel what is pending."""
-        self.arm(None)
+        if self._handle is not None:
+            self._handle.cancel()
 
 
 def make_timer(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Timer:

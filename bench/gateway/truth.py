@@ -10,17 +10,17 @@ from __future__ import annotations
 import json
 from array import array
 from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 #: Shares of a set that are reported, in thousandths.
 QUANTILES = {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p999": 999}
 #: Timing errors are counted in 1 µs bins up to here; the greatest is kept exactly.
 ERROR_BINS_US = 20_000
+#: A pattern such as `*` lets clients make up names; beyond this many they are counted together.
+MAX_MODELS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One request. Moments are monotonic ns; `outcome` is ok, refused, rate_limited, faulted or disconnected."""
 
     scenario: str
@@ -92,9 +92,10 @@ class TruthBook:
     def add(self, record: Record) -> None:
         """A request has ended, in whatever way."""
         self._all.add(record)
-        self._models.setdefault(record.model, _Group()).add(record)
+        name = record.model if record.model in self._models or len(self._models) < MAX_MODELS else "(others)"
+        self._models.setdefault(name, _Group()).add(record)
         if self._log is not None:
-            self._log.write(json.dumps(asdict(record), separators=(",", ":")) + "\n")
+            self._log.write(json.dumps(record._asdict(), separators=(",", ":")) + "\n")
 
     def wrote(self, error_ns: int) -> None:
         """A write that was due `error_ns` ago has been handed to the kernel."""

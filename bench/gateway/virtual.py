@@ -18,7 +18,7 @@ from bench.gateway.scenarios import Change, Gateway, Model
 from bench.gateway.serving import World
 
 #: Names of what became of a request, as the rest of tailproof has them.
-_OF_FAULT = {"reset": "reset", "truncate": "truncated", "garbage": "malformed", "stream_error": "stream_error"}
+_OF_FAULT = {"reset": "reset", "truncate": "truncated", "stream_error": "stream_error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,9 @@ class Simulation:
                 _, job = self._deadlines.popleft()
                 if job.live:
                     self._world.cancel(job, deadline_ns)
-                    self._end(job, "timeout_total" if 0 <= job.first_ns <= deadline_ns else "timeout_first", 0, deadline_ns)
+                    self._end(
+                        job, "timeout_total" if 0 <= job.first_ns <= deadline_ns else "timeout_first", 0, deadline_ns
+                    )
         self._world.advance(now_ns)
 
     def finish(self) -> None:
@@ -110,8 +112,8 @@ class Simulation:
 
     def _told(self, job: Job, event: Event, due_ns: int) -> None:
         if event is Event.LAST:
-            self._end(job, "ok", 200, due_ns)
-        elif event is Event.FAULT and job.fault is not None and job.fault != "stall":
+            self._end(job, "malformed" if job.fault == "garbage" else "ok", 200, due_ns)
+        elif event is Event.FAULT and job.fault is not None and job.fault not in ("stall", "garbage"):
             status = REFUSALS.get(job.fault, 0 if job.fault == "reset" else 200)
             self._end(job, _OF_FAULT.get(job.fault, "http_5xx"), status, due_ns)
 

@@ -129,9 +129,11 @@ class ChatFrames:
     """The bytes of one streamed answer, each event one HTTP chunk."""
 
     def __init__(self, answer_id: str, model: str, created: int):
-        start = {"id": answer_id, "object": "chat.completion.chunk", "created": created, "model": model}
-        self._start = b"data: " + json.dumps(start, separators=(",", ":")).encode()[:-1]
-        self._fixed = len(self._start) + len(b',"choices":[{"index":0,"delta":{"content":""},"finish_reason":null}]}\n\n')
+        self._start = b'data: {"id":"%b","object":"chat.completion.chunk","created":%d,"model":%b' % (
+            answer_id.encode(), created, json.dumps(model).encode())  # fmt: skip
+        self._fixed = len(self._start) + len(
+            b',"choices":[{"index":0,"delta":{"content":""},"finish_reason":null}]}\n\n'
+        )
 
     def role(self) -> bytes:
         """The first event: a role and no content."""

@@ -164,7 +164,9 @@ def test_stall_fault(menagerie: GatewayProcess) -> None:
 def test_keep_alive_and_pipelining(menagerie: GatewayProcess) -> None:
     """Requests sent at once on one connection are answered one after another, in order."""
     with menagerie.connect() as connection:
-        requests = [raw_request(chat_body("plain", tokens=1), "/v1/chat/completions", f"x-request-id: r{i}") for i in range(12)]
+        requests = [
+            raw_request(chat_body("plain", tokens=1), "/v1/chat/completions", f"x-request-id: r{i}") for i in range(12)
+        ]
         end = b"GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
         connection.sendall(b"".join(requests) + end)
         received = read_all(connection)

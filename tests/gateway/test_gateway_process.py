@@ -92,7 +92,9 @@ def test_truth_equals_the_log(start: Callable[..., GatewayProcess], scenario: st
                 assert told[f"{key}_ms"][quantile] == nearest_rank(values, share)
 
 
-def test_plan_is_the_law_and_nothing_is_early(start: Callable[..., GatewayProcess], scenario: str, tmp_path: Path) -> None:
+def test_plan_is_the_law_and_nothing_is_early(
+    start: Callable[..., GatewayProcess], scenario: str, tmp_path: Path
+) -> None:
     """Fixed laws are planned to the ns (30 ms, then 5 ms a token); no write comes before its plan."""
     log = tmp_path / "truth.jsonl"
     gateway = start("--scenarios", scenario, "--truth-log", str(log))
@@ -205,6 +207,26 @@ def test_a_change_while_it_runs(start: Callable[..., GatewayProcess], scenario: 
         status, _, body = gateway.call("POST", "/change", change)
         assert status == 400
         assert words in json.loads(body)["error"]["message"]
+
+
+def test_a_reset_lets_go_of_what_is_under_way(
+    start: Callable[..., GatewayProcess], scenario: str, tmp_path: Path
+) -> None:
+    """A stream that began before a reset ends as planned, in the log and not in the new counts."""
+    log = tmp_path / "truth.jsonl"
+    gateway = start("--scenarios", scenario, "--truth-log", str(log))
+    with gateway.connect() as connection:
+        connection.sendall(raw_request(chat_body("plain", tokens=40, stream=True)))
+        connection.recv(1)
+        gateway.call("POST", "/reset")
+        received = b""
+        while b"[DONE]" not in received:
+            received += connection.recv(65536)
+    assert received.count(b'"content":" ') == 40
+    assert gateway.truth()["all"]["requests"] == 0
+    gateway.stop()
+    (line,) = [json.loads(line) for line in log.read_text().splitlines()]
+    assert (line["outcome"], line["output_tokens"]) == ("ok", 40)
 
 
 def test_descriptors_are_given_back(menagerie: GatewayProcess) -> None:

@@ -75,7 +75,12 @@ def test_cold_start_and_keep_alive() -> None:
     """A slot that is not warm takes 1 s to start, stays 5 s unused, and then starts anew."""
     pool = {"e2e": {"fixed": "100ms"}, "slots": 2, "warm": 0, "cold_start": {"fixed": "1s"}, "keep_alive": "5s"}
     ends = play(gateway(pool), [0, 2000, 7000, 12_200])
-    assert [(one.start_ns / MS, one.cold) for one in ends] == [(1000, True), (2000, False), (7000, False), (13_200, True)]
+    assert [(one.start_ns / MS, one.cold) for one in ends] == [
+        (1000, True),
+        (2000, False),
+        (7000, False),
+        (13_200, True),
+    ]
 
 
 def test_burst_beyond_the_warm_slots() -> None:
@@ -183,9 +188,11 @@ def test_distance_does_not_hold_the_slot() -> None:
 @pytest.mark.parametrize("pool", [{"ttft": {"fixed": "30ms"}, "gap": {"fixed": "5ms"}, "slots": 1}, {"batch": BATCH}])
 @pytest.mark.parametrize(("fault", "outcome", "status", "tokens"), [
     ("http_500", "http_5xx", 500, 0), ("reset", "reset", 0, 0), ("stall", "timeout_total", 0, 4),
-    ("truncate", "truncated", 200, 4), ("garbage", "malformed", 200, 4), ("stream_error", "stream_error", 200, 4),
+    ("truncate", "truncated", 200, 4), ("garbage", "malformed", 200, 8), ("stream_error", "stream_error", 200, 4),
 ])  # fmt: skip
-def test_faults_end_as_their_names_say(pool: dict[str, Any], fault: str, outcome: str, status: int, tokens: int) -> None:
+def test_faults_end_as_their_names_say(
+    pool: dict[str, Any], fault: str, outcome: str, status: int, tokens: int
+) -> None:
     """Each fault has its outcome and its tokens, and leaves the pool free for the next request."""
     world = gateway(pool, timeline=[{"at": "0s", "for": "1s", "fault": fault}])
     struck, sound = play(world, [0, 5000], output=8, timeout_ns=4 * S)
@@ -234,7 +241,9 @@ def test_same_seed_same_world() -> None:
     """The same seed gives the same ends, another seed others; arrivals apart from the draws are the same."""
     world = gateway({"e2e": {"lognormal": {"median": "20ms", "sigma": 1.0}}, "slots": 2},
                     timeline=[{"fault": "truncate", "share": "5%"}])  # fmt: skip
-    runs = [[dataclasses.astuple(one) for one in play(world, list(range(0, 3000, 11)), seed=seed)] for seed in (1, 1, 2)]
+    runs = [
+        [dataclasses.astuple(one) for one in play(world, list(range(0, 3000, 11)), seed=seed)] for seed in (1, 1, 2)
+    ]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
 
@@ -252,7 +261,8 @@ def test_impossible_pools_are_refused(bad: dict[str, Any], words: str) -> None:
 
 @pytest.mark.parametrize(("more", "words"), [
     ({"timeline": [{"at": "1s"}]}, "changes nothing"), ({"timeline": [{"pool": "q", "slowdown": 2}]}, "does not exist"),
-    ({"timeline": [{"slowdown": 2, "for": "2s", "every": "1s"}]}, "shorter"), ({"model": [{"name": "m", "pool": "q"}]}, "names pool"),
+    ({"timeline": [{"slowdown": 2, "for": "2s", "every": "1s"}]}, "shorter"),
+    ({"timeline": [{"neighbours": 2}]}, "meets no pool"), ({"model": [{"name": "m", "pool": "q"}]}, "names pool"),
 ])  # fmt: skip
 def test_impossible_gateways_are_refused(more: dict[str, Any], words: str) -> None:
     """Names must meet, and changes must change something."""

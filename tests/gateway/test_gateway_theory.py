@@ -96,7 +96,9 @@ def test_burst_of_neighbours_is_felt_on_the_shared_pool_alone() -> None:
         "timeline": [{"at": "10s", "for": "5s", "pool": "s", "neighbours": "10x"}],
     })  # fmt: skip
     waits: dict[tuple[str, int], float] = {}
-    simulation = Simulation(world, 1, lambda owner, how: waits.__setitem__(owner, how.start_ns / S - owner[1]), timeout_ns=60 * S)
+    simulation = Simulation(
+        world, 1, lambda owner, how: waits.__setitem__(owner, how.start_ns / S - owner[1]), timeout_ns=60 * S
+    )
     for second in (5, 9, 14, 40):
         for model in ("shared", "dedicated"):
             simulation.request(second * S, (model, second), model, 1, 1)

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Every kind of answer by model name; all times short and fixed.
-MENAGERIE = """
+MENAGERIE = (
+    """
 description = "every kind of answer"
 seed = 3
 [[gateway.model]]
@@ -41,7 +42,9 @@ gap = { fixed = "5ms" }
 [[gateway.pool]]
 name = "slow"
 ttft = { fixed = "20s" }
-""" + "".join(f"""
+"""
+    + "".join(
+        f"""
 [[gateway.model]]
 name = "{kind}"
 pool = "{kind}"
@@ -52,10 +55,14 @@ gap = {{ fixed = "2ms" }}
 [[gateway.timeline]]
 pool = "{kind}"
 fault = "{kind}"
-""" for kind in ("http_500", "http_503", "reset", "stall", "truncate", "slow_tail", "garbage", "stream_error")) + """
+"""
+        for kind in ("http_500", "http_503", "reset", "stall", "truncate", "slow_tail", "garbage", "stream_error")
+    )
+    + """
 [truth]
 says = "as its names say"
 """
+)
 
 
 class GatewayProcess:
