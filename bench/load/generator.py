@@ -13,8 +13,8 @@ import heapq
 import sys
 from array import array
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import anyio
 import numpy as np
@@ -26,8 +26,8 @@ from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
 from bench.load.request import BodyWriter
 from bench.load.transport.sender import Sender
-from bench.plan.schedule import Lane, Plan
-from bench.record.samples import Flag, Outcome
+from bench.plan.schedule import Lane, Table
+from bench.record.samples import Bool, Flag, Outcome
 from bench.units import MS, S
 
 T = TypeVar("T")
@@ -35,6 +35,8 @@ T = TypeVar("T")
 #: Time between the decision to start and the run's time zero, for the loop to settle.
 LEAD_NS = 200 * MS
 _TICK_NS = 10 * MS
+#: Flights that ended and stand in the queue of deadlines, before it is swept.
+_MOST_ENDED_KEPT = 1_000
 #: After Ctrl-C, requests under way have this long to end.
 STOP_DRAIN_NS = 5 * S
 
@@ -45,10 +47,11 @@ class LaneState:
     __slots__ = ("cap", "deadlines", "gaps", "in_flight", "index", "sender", "started", "stops_at_ns", "streamed", "timeout_ns",
                  "waiting", "writer")  # fmt: skip
 
-    def __init__(self, lane: Lane, sender: Sender, writer: BodyWriter):
+    def __init__(self, lane: Lane, sender: Sender, writer: BodyWriter, cap: int | None):
+        """`cap` is this process's part of the lane's in-flight cap; None = no cap."""
         profile = lane.profile
         self.index, self.sender, self.writer = lane.index, sender, writer
-        self.cap = profile.max_in_flight if profile.max_in_flight is not None else sys.maxsize
+        self.cap = cap if cap is not None else sys.maxsize
         self.timeout_ns, self.streamed = lane.target.timeout, lane.target.stream
         #: a closed loop bounded by duration begins nothing at or after this instant
         self.stops_at_ns = lane.end_ns if profile.closed_loop and profile.duration is not None else None
@@ -64,26 +67,31 @@ class LaneState:
 class Generator:
     """Plays the rows of a plan. One per process; lives on one loop."""
 
-    def __init__(self, plan: Plan, lanes: list[LaneState], journal: Journal, probe: HarnessProbe, *,
-                 clock: Callable[[], int] = monotonic_ns, alarm: Callable[[Callable[[], None]], Alarm] = Alarm):  # fmt: skip
-        """`clock` and `alarm` are the only time there is: a test passes its own and waits for nothing."""
+    def __init__(self, plan: Sequence[Lane], schedule: Table, lanes: list[LaneState], journal: Journal, probe: HarnessProbe, *,
+                 mine: Bool | None = None, clock: Callable[[], int] = monotonic_ns,
+                 alarm: Callable[[Callable[[], None]], Alarm] = Alarm):  # fmt: skip
+        """`plan` are the lanes as planned, `lanes` their moving parts; `mine` masks the rows to play.
+
+        `clock` and `alarm` are the only time there is: a test passes its own and waits for nothing.
+        """
         self._clock, self._make_alarm = clock, alarm
         self.lanes, self._journal, self._probe = lanes, journal, probe
-        self._drain_ns = drain_bound_ns(plan)
+        self._drain_ns = drain_bound_ns(plan, schedule)
         journal.watch_gaps([lane.gaps for lane in lanes])
-        schedule = plan.schedule
         self._lane_of = schedule["lane"]
         self._phase_of = schedule["phase"]
         self._think_ns = schedule["think_ns"]
-        self._rows = np.nonzero(schedule["due_ns"] >= 0)[0]
+        absolute = schedule["due_ns"] >= 0
+        self._rows = np.nonzero(absolute if mine is None else absolute & mine)[0]
         self._due = schedule["due_ns"]
         self._next_of = np.full(len(schedule), -1, np.int64)
         dependent = np.nonzero(schedule["after_row"] >= 0)[0]
         self._next_of[schedule["after_row"][dependent]] = dependent
         self._pointer = 0
         self._heap: list[tuple[int, int]] = []
-        self._end_ns = plan.end_ns
+        self._end_ns = max(lane.end_ns for lane in plan)
         self._stopping = self.interrupted = False
+        self._error: BaseException | None = None
         #: set when the run ended by an error of ours; what was gathered is still kept
         self.failed = True
         self.started = self.finished_rows = 0
@@ -91,37 +99,60 @@ class Generator:
 
     # ---- the run
 
-    async def run(self, on_tick: Callable[[Generator], None]) -> None:
-        """Play the schedule to its end, or to what `stop` leaves of it."""
+    async def run(self, on_tick: Callable[[Generator], None], t0: int | None = None) -> None:
+        """Play the schedule from `t0` (soon, by default) to its end, or to what `stop` leaves of it.
+
+        Raises what a callback of ours raised: the loop would log it, and its row would never end.
+        """
         over = anyio.Event()
-        self.begin(over.set)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._callback_failed)
+        self.begin(over.set, t0)
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._tick_regularly, on_tick)
                 group.start_soon(self._journal.write_regularly)
                 await over.wait()
                 group.cancel_scope.cancel()
+            if self._error is not None:
+                raise self._error
         finally:
-            self._alarm.close()
-            for lane in self.lanes:
-                with anyio.CancelScope(shield=True):
-                    await lane.sender.close()
-            self.end()
+            try:
+                # Nothing is left of a run that ended by itself; of one that broke off, much may be.
+                self._cut_off()
+            finally:
+                self._alarm.close()
+                for lane in self.lanes:
+                    with anyio.CancelScope(shield=True):
+                        await lane.sender.close()
+                self.end()
+                loop.set_exception_handler(None)
         self.failed = False
 
-    def begin(self, on_over: Callable[[], None]) -> None:
-        """Set time zero and the first alarm; `on_over` is called when every row has ended."""
+    def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception) and ("handle" in context or "task" in context):
+            self._error = self._error or error
+            self._on_over()
+        else:
+            loop.default_exception_handler(context)
+
+    def begin(self, on_over: Callable[[], None], t0: int | None = None) -> None:
+        """Set time zero (monotonic ns) and the first alarm; `on_over` is called when every row has ended."""
         self._on_over = on_over
         self._alarm = self._make_alarm(self._dispatch_due)
         self._probe.alarm_kind = self._alarm.kind
-        self.t0 = self._clock() + LEAD_NS
+        self.t0 = self._clock() + LEAD_NS if t0 is None else t0
         self._journal.begin(self.t0)
         self._arm()
+        self._check_over()
 
     def end(self) -> None:
         """Rows that never came up keep their due time and the outcome `never_sent`."""
         rest = self._rows[self._pointer :]
         self._journal.mark_due(rest, self._due[rest])
+        due = np.array(self._heap, np.int64).reshape(-1, 2)
+        self._journal.mark_due(due[:, 1], due[:, 0])
         self._journal.fold()
 
     def stop(self) -> None:
@@ -223,9 +254,9 @@ class Generator:
         lane.in_flight -= 1
         self.finished_rows += 1
         self._journal.record(flight, outcome, note, lane.index)
+        self._follow(flight.row, flight.done_ns - self.t0, lane)
         if lane.waiting and not self._stopping:
             self._launch(lane.waiting.popleft(), lane)
-        self._follow(flight.row, flight.done_ns - self.t0, lane)
         if self.finished_rows == self.started:
             self._check_over()
 
@@ -236,6 +267,8 @@ class Generator:
         flight.answer = None
         flight.status = 0
         flight.sent_ns = flight.headers_ns = flight.done_ns = -1
+        # The refused attempt was the server's doing, not our lateness.
+        flight.slot_free_ns = self._clock()
         flight.flags |= Flag.OPTION_DROPPED
         self._send(flight, lane)
 
@@ -277,6 +310,9 @@ class Generator:
         self._check_over()
 
     def _expire(self, lane: LaneState, now: int) -> None:
+        if len(lane.deadlines) > 2 * lane.in_flight + _MOST_ENDED_KEPT:
+            # One slow answer at the head must not keep all that ended behind it alive.
+            lane.deadlines = deque(flight for flight in lane.deadlines if not flight.ended)
         deadlines = lane.deadlines
         while deadlines and (deadlines[0].ended or deadlines[0].deadline_ns <= now):
             flight = deadlines.popleft()
@@ -301,15 +337,15 @@ class Generator:
                 flight.fail(Outcome.censored, "still under way when the run ended", now)
 
 
-def drain_bound_ns(plan: Plan) -> int:
+def drain_bound_ns(plan: Sequence[Lane], schedule: Table) -> int:
     """How long after the last arrival the run may last at most.
 
     A chain of dependent rows (turns, users of a closed loop) may take a timeout and a thinking
     time each; where nothing hangs, the run ends as soon as its last row does.
     """
     bound = 0
-    for lane in plan.lanes:
-        rows = plan.schedule[plan.schedule["lane"] == lane.index]
+    for lane in plan:
+        rows = schedule[schedule["lane"] == lane.index]
         by_time = lane.profile.closed_loop and lane.profile.duration is not None
         chain = 1 if by_time else int(rows["turn"].max()) + 1
         think = 0 if by_time else int(rows["think_ns"].max()) * (chain - 1)

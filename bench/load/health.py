@@ -26,6 +26,7 @@ DEGRADED_LAG_NS, INVALID_LAG_NS = 10 * MS, 100 * MS
 #: Less than this share of what was due left in time: the load was not the one asked for.
 SENT_SHARE_INVALID = 0.95
 CLOCK_STEP_MS = 50.0
+#: Kernel stamps do not feel a loop that stands still; beyond this share without them it is reported.
 LATE_STAMPS_SHARE = 0.05
 
 
@@ -49,15 +50,23 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
     invalid: list[str] = []
     p99, worst = _p99(lag), int(lag.max()) if len(lag) else 0
     client_limited = _lag_budget(p99, worst, tightest_limit_ns, degraded, invalid)
-    ours = int((samples["outcome"] == Outcome.never_sent).sum())
+    unsent = samples["outcome"] == Outcome.never_sent
     due = int((samples["due_ns"] >= 0).sum())
+    # Without a slot a row waited for the server; with one it failed here, for want of ports or descriptors.
+    ours = int((unsent & (samples["slot_free_ns"] >= 0)).sum())
     if ours and harness.get("state") != "interrupted":
         share = ours / max(due, 1)
-        text = f"{ours:,} of {due:,} due requests were never sent"
+        text = f"{ours:,} of {due:,} due requests could not be sent"
         (invalid if share > 1 - SENT_SHARE_INVALID else degraded).append(text)
+    invalid += [f"worker {worker} died: the load was not the one asked for, and its last rows are lost"
+                for worker in harness.get("dead_workers") or ()]  # fmt: skip
     cut = int((samples["outcome"] == Outcome.censored).sum())
     if cut:
         degraded.append(f"{cut:,} requests were still under way when the run ended")
+    user_stamped = int(((samples["flags"] & Flag.USER_STAMP) != 0).sum())
+    stall_ms = float(harness.get("loop_stall_max_ms", 0.0))
+    if user_stamped > LATE_STAMPS_SHARE * len(samples) and stall_ms * MS > _budget(tightest_limit_ns)[0]:
+        degraded.append(f"{user_stamped:,} answers were stamped in user space, and the loop stood still for up to {stall_ms:,.0f} ms")
     step = abs(float(harness.get("clock_step_ms", 0.0)))
     if step > CLOCK_STEP_MS:
         degraded.append(f"the wall clock stepped by {step:,.0f} ms during the run")
@@ -65,9 +74,9 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
     streamed = int(((samples["flags"] & Flag.STREAMED) != 0).sum())
     facts = {
         "harness_lag_p99_ms": round(p99 / MS, 4), "harness_lag_max_ms": round(worst / MS, 4),
-        "due": due, "never_sent": ours, "censored": cut,
+        "due": due, "never_sent": int(unsent.sum()), "could_not_send": ours, "censored": cut,
         "first_token_shared_read": bounded, "first_token_shared_read_share": round(bounded / max(streamed, 1), 6),
-        "user_stamps": int(((samples["flags"] & Flag.USER_STAMP) != 0).sum()), **harness,
+        "user_stamps": user_stamped, **harness,
     }  # fmt: skip
     state: State = "invalid" if invalid else "degraded" if degraded else "valid"
     return Health(state, invalid + degraded, facts, client_limited)
@@ -80,12 +89,18 @@ def _p99(values: Int) -> int:
     return int(np.partition(values, rank - 1)[rank - 1])
 
 
-def _lag_budget(p99: int, worst: int, limit_ns: int | None, degraded: list[str], invalid: list[str]) -> bool:
+def _budget(limit_ns: int | None) -> tuple[int, int]:
+    """Lateness (ns) above which we are degraded, and invalid."""
     if limit_ns is None:
-        fair, bad = DEGRADED_LAG_NS, INVALID_LAG_NS
+        return DEGRADED_LAG_NS, INVALID_LAG_NS
+    return int(limit_ns * DEGRADED_SHARE), int(limit_ns * INVALID_SHARE)
+
+
+def _lag_budget(p99: int, worst: int, limit_ns: int | None, degraded: list[str], invalid: list[str]) -> bool:
+    fair, bad = _budget(limit_ns)
+    if limit_ns is None:
         against = "without a limit the budget is " + show_duration(fair)
     else:
-        fair, bad = int(limit_ns * DEGRADED_SHARE), int(limit_ns * INVALID_SHARE)
         against = f"{show_share(DEGRADED_SHARE)} of the tightest limit is {show_duration(fair)}"
     text = f"the harness itself sent late: p99 {show_duration(p99)}, worst {show_duration(worst)} ({against})"
     if p99 > bad:

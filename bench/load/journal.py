@@ -10,18 +10,17 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable
-from fractions import Fraction
 
 import anyio
 import anyio.to_thread
 import numpy as np
 
+from bench.errors import RunFolderError
 from bench.load.flight import Flight
 from bench.load.stream import Answer
 from bench.record.histogram import Histogram
-from bench.record.run_folder import RunWriter
+from bench.record.run_folder import STRING_KINDS, SegmentWriter
 from bench.record.samples import Flag, Int, Outcome, empty_samples
-from bench.units import MS
 
 SEGMENT_EVERY_S = 0.5
 _MAX_STRINGS = 1000
@@ -61,26 +60,30 @@ class Strings:
     def _clean(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "[redacted]")
+            # A text cut to length may end inside a secret.
+            cut = next((n for n in range(min(len(secret), len(text)), 3, -1) if text.endswith(secret[:n])), 0)
+            text = text[: len(text) - cut] + "[redacted]" * bool(cut)
         return _SECRET.sub("[redacted]", text)[:_MAX_STRING]
 
 
 class Journal:
     """The samples of one process's rows."""
 
-    def __init__(self, writer: RunWriter, run_id: str, rows: int, lane_phases: list[int], secrets: Iterable[str]):
-        self._writer, self.run_id = writer, run_id
+    def __init__(self, writer: SegmentWriter, run_id: str, rows: int, lane_phases: list[int], secrets: Iterable[str],
+                 worker: int = 0):  # fmt: skip
+        self._writer, self.run_id, self._worker = writer, run_id, worker
         self.samples = empty_samples(rows)
         self._fresh: list[int] = []
         self._t0 = 0
         secrets = list(secrets)
-        self.strings = {kind: Strings(secrets) for kind in ("served_model", "served_region", "finish", "note")}
+        self.strings = {kind: Strings(secrets) for kind in STRING_KINDS}
         self.gap_histograms = [[Histogram() for _ in range(phases)] for phases in lane_phases]
         self._gaps: list[list[array[int]]] = []
-        #: end-to-end response of successes a lane, for the screen alone
         self._recent = [array("q") for _ in lane_phases]
-        self._live = [Histogram() for _ in lane_phases]
+        #: for the screen alone: end-to-end response of successes a lane, and the harness's own lag
+        self.live = [Histogram() for _ in lane_phases]
         self._lags = array("q")
-        self._lag = Histogram()
+        self.lag = Histogram()
         self.done = [0] * len(lane_phases)
         self.failed = [0] * len(lane_phases)
 
@@ -110,7 +113,7 @@ class Journal:
             flight.retry_after_ms,
             strings["served_model"].number(flight.served_model or answer.model),
             strings["served_region"].number(flight.region),
-            strings["finish"].number(answer.finish), strings["note"].number(note), 0,
+            strings["finish"].number(answer.finish), strings["note"].number(note), self._worker,
         )  # fmt: skip
         self._fresh.append(flight.row)
         self.done[lane_index] += 1
@@ -131,6 +134,7 @@ class Journal:
     def mark_due(self, rows: Int, due_ns: Int) -> None:
         """These rows never came up: keep when they were due; their outcome stays `never_sent`."""
         self.samples["due_ns"][rows] = due_ns
+        self._fresh.extend(rows.tolist())
 
     def watch_gaps(self, gaps: list[list[array[int]]]) -> None:
         """The arrays that flights append their gaps to, by lane and phase."""
@@ -141,19 +145,9 @@ class Journal:
         for buffers, histograms in zip(self._gaps, self.gap_histograms, strict=True):
             for buffer, histogram in zip(buffers, histograms, strict=True):
                 _pour(buffer, histogram)
-        for buffer, histogram in zip(self._recent, self._live, strict=True):
+        for buffer, histogram in zip(self._recent, self.live, strict=True):
             _pour(buffer, histogram)
-        _pour(self._lags, self._lag)
-
-    def running_lag_ms(self, q: Fraction) -> float | None:
-        """A running quantile of the harness's own lag, for the screen."""
-        value = self._lag.percentile_ns(q)
-        return None if value is None else value / MS
-
-    def running_ms(self, lane_index: int, q: Fraction) -> float | None:
-        """A running quantile of the lane's end-to-end response, for the screen."""
-        value = self._live[lane_index].percentile_ns(q)
-        return None if value is None else value / MS
+        _pour(self._lags, self.lag)
 
     async def write_regularly(self) -> None:
         """Seal what ended, twice a second, off the loop's thread."""
@@ -167,8 +161,16 @@ class Journal:
         rows = np.array(self._fresh, np.int64)
         self._fresh = []
         if len(rows):
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._writer.append, rows, self.samples[rows])
+            try:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(self._writer.append, rows, self.samples[rows], self.texts())
+            except OSError as error:
+                raise RunFolderError(f"cannot be written ({error.strerror})", where="results",
+                                     remedy="free some space and run again") from None  # fmt: skip
+
+    def texts(self) -> dict[str, list[str]]:
+        """The texts behind the string columns, by kind."""
+        return {kind: list(strings.names) for kind, strings in self.strings.items()}
 
 
 def _after(moment: int, t0: int) -> int:
@@ -185,6 +187,6 @@ def _pour(buffer: array[int], histogram: Histogram) -> None:
 def secrets_of(headers: Iterable[tuple[str, str]]) -> list[str]:
     """Header values that must never reach a file, whole and without their scheme."""
     values = [value for _, value in headers]
-    return values + [part for value in values for part in value.split() if len(part) >= 8]
+    return values + [part for value in values for part in re.split(r"[\s=;,]+", value) if len(part) >= 8]
 
 

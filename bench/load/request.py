@@ -15,24 +15,20 @@ from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
 
 _MESSAGE = (b'{"role":"user","content":"', b'{"role":"assistant","content":"')
-_OWN_KEYS = ("model", "messages", "stream")
 
 
 class BodyWriter:
     """Writes the bodies of one lane."""
 
     def __init__(self, lane: Lane, schedule: Table, text: PromptText):
-        """Raises UserError when the extra body is not JSON or takes a key that is ours."""
+        """Raises UserError when the extra body is not JSON."""
         target = lane.target
         self._lane, self._schedule, self._text = lane, schedule, text
         self._prefix_tokens = lane.profile.shared_prefix.tokens if lane.profile.shared_prefix else 0
         self._sessions = lane.profile.sessions is not None
-        for key in _OWN_KEYS:
-            if key in target.extra_body:
-                raise UserError(f"{key!r} is set by tailproof", where=f"target {target.name}: extra_body")
         #: raised when an option is left out: a body written before may have been refused for it
         self.version = 0
-        self.usage_option = target.stream and target.include_usage
+        self.usage_option = (target.stream and target.include_usage) or "stream_options" in target.extra_body
         self.max_field = target.max_tokens_field
         self._head = b'{"model":' + json.dumps(target.model).encode() + b',"messages":['
         self._write_tail()
@@ -40,7 +36,7 @@ class BodyWriter:
     def _write_tail(self) -> None:
         target = self._lane.target
         options: dict[str, Any] = {"stream": target.stream}
-        if self.usage_option:
+        if target.stream and target.include_usage:
             options["stream_options"] = {"include_usage": True}
         extra = {**options, **target.extra_body}
         if not self.usage_option:
@@ -49,8 +45,9 @@ class BodyWriter:
             tail = json.dumps(extra, allow_nan=False)[1:]
         except (TypeError, ValueError) as error:
             raise UserError(f"is not JSON ({error})", where=f"target {target.name}: extra_body") from None
-        field = b"" if self.max_field in target.extra_body else b'"%s":%%d,' % self.max_field.encode()
-        self._tail = b"]," + field + tail.encode().replace(b"%", b"%%")
+        self._tail = tail.encode()
+        #: None: the extra body sets the length, the plan does not
+        self._field = None if self.max_field in target.extra_body else b'"%s":' % self.max_field.encode()
 
     def drop_refused(self, message: str, version: int) -> bool:
         """The server refused a body of `version` and said `message`: leave out what it names.
@@ -73,8 +70,8 @@ class BodyWriter:
     def body(self, row: int) -> bytes:
         """The body of one row."""
         planned = self._schedule[row]
-        tail = self._tail % planned["output_tokens"] if b"%d" in self._tail else self._tail.replace(b"%%", b"%")
-        return self._head + self._messages(row, planned) + tail
+        length = b"%s%d," % (self._field, planned["output_tokens"]) if self._field is not None else b""
+        return self._head + self._messages(row, planned) + b"]," + length + self._tail
 
     def _messages(self, row: int, planned: Any) -> bytes:
         if self._sessions:

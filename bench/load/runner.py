@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
-import numpy as np
 
 from bench.clock import clock_facts, utc_text, wall_ns
 from bench.errors import UserError
-from bench.load.generator import Generator, LaneState, current_loop_name
-from bench.load.journal import Journal, secrets_of
-from bench.load.probe import HarnessProbe
+from bench.load.ceiling import share_of_ceiling
+from bench.load.player import OnTick, Player, Share
 from bench.load.request import BodyWriter
 from bench.load.transport.sender import check_ready, make_sender
 from bench.load.transport.stamps import StampedReader
+from bench.load.workers import Crew, Together
 from bench.plan.prompts import PromptText
-from bench.plan.schedule import Plan
-from bench.plan.target import request_headers
-from bench.record.histogram import HistogramSet, Interval, write_hlog
-from bench.record.run_folder import RunWriter, State, library_versions, machine_facts
+from bench.plan.schedule import Plan, Table
+from bench.record.histogram import Histogram, HistogramSet, Interval, write_hlog
+from bench.record.run_folder import RunWriter, State, gather, library_versions, machine_facts
 from bench.record.samples import Columns, latency_ns
 
 #: Descriptors that are not connections: files, the loop's own, the interpreter's.
@@ -41,57 +40,105 @@ def run_id(plan: Plan, started_wall_ns: int) -> str:
     return f"{utc_text(started_wall_ns).replace(':', '-')}-{plan.suite.name}-{digest}"
 
 
-async def play(plan: Plan, text: PromptText, folder: Path | None, manifest: dict[str, Any], *,
-               results: Path = Path("results"), warn: Callable[[str], None],
-               on_tick: Callable[[Generator, Journal], None]) -> Path:  # fmt: skip
-    """Run the plan; returns its folder.
+async def play(plan: Plan, text: PromptText, folder: Path | None, manifest: dict[str, Any], *, workers: int = 1,
+               results: Path = Path("results"), warn: Callable[[str], None], on_tick: OnTick) -> Path:  # fmt: skip
+    """Run the plan on `workers` processes; returns its folder.
 
     Raises UserError (a variable not set, a proxy in the way), TargetUnreachable (no answer to the
     ready check) or RunFolderError before anything is sent.
     """
+    check_descriptors(plan, workers, warn)
+    _check_shares(plan, workers)
     reader = StampedReader()
-    check_descriptors(plan, warn)
     senders = [make_sender(lane.target, reader) for lane in plan.lanes]
+    for lane in plan.lanes:
+        BodyWriter(lane, plan.schedule, text)
     for target in {lane.target.base_url: lane.target for lane in plan.lanes}.values():
         if (warning := await check_ready(target)) is not None:
             warn(warning)
     started = wall_ns()
     name = run_id(plan, started)
-    bodies = [BodyWriter(lane, plan.schedule, text) for lane in plan.lanes]
     writer = RunWriter(folder or results / name, _manifest(plan, name, started) | manifest, plan.schedule)
-    secrets = [value for lane in plan.lanes for value in secrets_of(request_headers(lane.target))]
-    journal = Journal(writer, name, len(plan.schedule), [len(lane.phases) for lane in plan.lanes], secrets)
-    probe = HarnessProbe()
-    lanes = [LaneState(lane, sender, body) for lane, sender, body in zip(plan.lanes, senders, bodies, strict=True)]
-    generator = Generator(plan, lanes, journal, probe)
-    probe.start()
-    try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(_stop_on_signals, generator)
-            await generator.run(lambda playing: on_tick(playing, journal))
-            group.cancel_scope.cancel()
-    finally:
-        probe.stop()
-        await journal.flush()
-        state: State = "interrupted" if generator.interrupted or generator.failed else "complete"
-        harness = {**probe.facts(), "loop": current_loop_name(), "state": state,
-                   "senders": {lane.name: sender.facts() for lane, sender in zip(plan.lanes, senders, strict=True)}}  # fmt: skip
-        write_histograms(writer.folder, plan, journal, started)
-        writer.finish(state, journal.samples, {
-            "ended_wall_ns": wall_ns(), "harness": harness,
-            "strings": {kind: strings.names for kind, strings in journal.strings.items()},
-        })  # fmt: skip
+    if workers == 1:
+        player = Player(plan.lanes, plan.schedule, text, writer.folder, name, senders=senders)
+        together = await _play_alone(player, on_tick)
+        samples, strings = player.journal.samples, player.journal.texts()
+    else:
+        for sender in senders:
+            await sender.close()
+        crew = Crew(plan, writer.folder, name, workers, plan.seed, text.tokenizer.name if text.tokenizer else None)
+        async with _stopping_on_signals(crew.stop):
+            together = await crew.play(on_tick)
+        samples, strings = gather(writer.folder, len(plan.schedule))
+        _own_up(samples, strings, plan, together)
+    state: State = "interrupted" if together.interrupted else "complete"
+    write_histograms(writer.folder, plan, samples, together.gaps, started)
+    harness = {**worst_facts(together.facts), "state": state, "workers": workers, "dead_workers": together.dead,
+               "calibration": share_of_ceiling(plan, workers),
+               "by_worker": together.facts}  # fmt: skip
+    writer.finish(state, samples, {"ended_wall_ns": wall_ns(), "harness": harness, "strings": strings})
     return writer.folder
 
 
-async def _stop_on_signals(generator: Generator) -> None:
+async def _play_alone(player: Player, on_tick: OnTick) -> Together:
+    """In this process. An error of ours ends the run; what was gathered is kept, then it is raised."""
+    async with _stopping_on_signals(player.generator.stop):
+        await player.play(on_tick)
+    return Together([player.facts()], player.journal.gap_histograms, player.generator.interrupted, [])
+
+
+@asynccontextmanager
+async def _stopping_on_signals(stop: Callable[[], None]) -> AsyncIterator[None]:
     """First Ctrl-C: send nothing more and drain; second: cut what is under way."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            generator.stop()
+
+    async def listen() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                stop()
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(listen)
+            yield
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as errors:
+        first: BaseException = errors
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        # Whoever called knows an error by its class, not by the tasks it came through.
+        raise first from None
 
 
-def check_descriptors(plan: Plan, warn: Callable[[str], None]) -> None:
+def _check_shares(plan: Plan, workers: int) -> None:
+    for lane in plan.lanes:
+        cap = lane.profile.arrivals.concurrency or lane.profile.max_in_flight
+        if cap is not None and cap < workers:
+            raise UserError(f"cannot divide {cap} requests in flight among {workers} workers", where="--workers",
+                            remedy=f"use at most {cap}")  # fmt: skip
+
+
+def _own_up(samples: Table, strings: dict[str, list[str]], plan: Plan, together: Together) -> None:
+    """Rows that a dead worker took with it were due and are unaccounted for: never sent, and why."""
+    for worker in together.dead:
+        lost = Share(worker, len(together.facts) + len(together.dead)).rows(plan.schedule) & (samples["due_ns"] < 0)
+        strings["note"].append(f"worker {worker} died before this row was sealed")
+        samples["due_ns"][lost] = plan.schedule["due_ns"][lost]
+        samples["note"][lost] = len(strings["note"]) - 1
+
+
+def worst_facts(facts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One record for all workers: the worst of each number, the first of what must be equal."""
+    if not facts:
+        return {}
+    merged = dict(facts[0])
+    for other in facts[1:]:
+        for name, value in other.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > abs(merged.get(name, 0)):
+                merged[name] = value
+    return merged
+
+
+def check_descriptors(plan: Plan, workers: int, warn: Callable[[str], None]) -> None:
     """Raise the soft descriptor limit as far as allowed; refuse a plan whose caps cannot fit.
 
     Raises UserError with the `ulimit` that would do.
@@ -103,13 +150,14 @@ def check_descriptors(plan: Plan, warn: Callable[[str], None]) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
     known = 0
+    soft *= workers
     for lane in plan.lanes:
         arrivals = lane.profile.arrivals
         # A cap the lane can reach; an open loop without one has no bound to check beforehand.
         known += min(arrivals.concurrency or lane.profile.max_in_flight or 0, lane.requests)
     if known + _SPARE_DESCRIPTORS > soft:
         raise UserError(f"the plan may hold {known:,} connections open, the descriptor limit is {soft:,}",
-                        remedy=f"raise it: ulimit -n {known + _SPARE_DESCRIPTORS}")  # fmt: skip
+                        remedy=f"raise it: ulimit -n {known // workers + _SPARE_DESCRIPTORS}")  # fmt: skip
     busiest = max(span.to_rps for lane in plan.lanes for span in lane.spans)
     if busiest > soft:
         warn(f"descriptor limit {soft:,}: at {busiest:,.0f} requests/s a server that hangs for a second would exhaust it")
@@ -127,9 +175,9 @@ def _manifest(plan: Plan, name: str, started: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write_histograms(folder: Path, plan: Plan, journal: Journal, started_wall_ns: int) -> None:
+def write_histograms(folder: Path, plan: Plan, samples: Table, gaps: list[list[Histogram]], started_wall_ns: int) -> None:
     """histograms.hlog: per target, metric and phase, and per context bucket; successes only."""
-    whole = Columns(plan.schedule, journal.samples).measured()
+    whole = Columns(plan.schedule, samples).measured()
     whole = whole.where(whole.ok)
     intervals: list[Interval] = []
     for lane in plan.lanes:
@@ -145,14 +193,7 @@ def write_histograms(folder: Path, plan: Plan, journal: Journal, started_wall_ns
                     if len(chosen):
                         histograms[f"{tag}.{part}"].record_many_ns(chosen)
         for index, phase in enumerate(lane.phases):
-            gaps = journal.gap_histograms[lane.index][index]
-            if gaps.n:
-                histograms[f"{lane.name}.inter_chunk.{phase}"].add(gaps)
+            if gaps[lane.index][index].n:
+                histograms[f"{lane.name}.inter_chunk.{phase}"].add(gaps[lane.index][index])
         intervals += [Interval(tag, lane.start_ns, lane.end_ns, histogram) for tag, histogram in histograms.items()]
     write_hlog(folder / "histograms.hlog", intervals, started_wall_ns)
-
-
-def counts_by_lane(journal: Journal, plan: Plan) -> list[int]:
-    """Rows that have ended, a lane."""
-    ended = journal.samples["outcome"] != 0
-    return [int(count) for count in np.bincount(plan.schedule["lane"][ended], minlength=len(plan.lanes))]

@@ -192,6 +192,7 @@ class Profile(UserModel):
     max_in_flight: Annotated[int, Field(gt=0)] | None = None
     #: declared before the run; its rows are sent and kept, and judged by no clause
     warmup: DurationNs = 0
+    #: fixes the draws of this profile, whatever seed the run has
     seed: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")

@@ -72,7 +72,7 @@ def machine_facts() -> dict[str, Any]:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that touch the numbers."""
     found = {"tailproof": __version__}
-    for name in ("httpx", "anyio", "uvloop", "httptools", "numpy", "hdrhistogram", "matplotlib"):
+    for name in ("httpx", "httpx2", "anyio", "uvloop", "httptools", "numpy", "hdrhistogram", "matplotlib"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import httpx
-
+from bench.load.transport.client import httpx
 from bench.load.transport.connection import Connection
 from bench.load.transport.exchange import Headers
 from bench.load.transport.pool import Origin, Pool, tls_context
@@ -53,6 +52,9 @@ class _Call(httpx.AsyncByteStream):
 
     def on_connected(self, connect_ns: int, tls_ns: int) -> None:
         self.stamps.update(connect_ns=connect_ns, tls_ns=tls_ns)
+
+    def on_reconnect(self) -> None:
+        """Nothing to keep: connect_ns tells."""
 
     def on_sent(self, now_ns: int, reused: bool) -> None:  # noqa: ARG002 the connection's age is in connect_ns
         self.stamps["sent_ns"] = now_ns

@@ -17,7 +17,7 @@ from typing import Any
 import httptools
 
 from bench.clock import monotonic_ns
-from bench.load.transport.exchange import Exchange, Headers, TransportFailure, classify
+from bench.load.transport.exchange import Exchange, Headers, classify
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
 
@@ -74,8 +74,9 @@ class Connection:
     """States: idle (no exchange), busy, dead. Lives on one asyncio loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, tls: Tls | None, reader: StampedReader,
-                 on_idle: Callable[[Connection], None]):  # fmt: skip
-        self._loop, self._sock, self._tls, self._reader, self._on_idle = loop, sock, tls, reader, on_idle
+                 on_idle: Callable[[Connection], None], on_closed: Callable[[Connection], None]):  # fmt: skip
+        self._loop, self._sock, self._tls, self._reader = loop, sock, tls, reader
+        self._on_idle, self._on_closed = on_idle, on_closed
         self._fd = sock.fileno()
         self._exchange: Exchange | None = None
         self._parser: Any = None
@@ -84,40 +85,46 @@ class Connection:
         self._head_bytes = 0
         self._stamp_ns = 0
         self._user_stamp = False
-        self._head_done = self._until_close = self._answered = False
+        self._head_done = self._until_close = self._answered = self._complete = self._keep = False
         self._uses = 0
         self._resend: Callable[[], None] | None = None
         self.alive = True
-        loop.add_reader(self._fd, self._readable)
+        loop.add_reader(self._fd, self._receive)
 
     # ---- sending
 
     def usable(self) -> bool:
         """False once the server has closed the idle connection or spoken out of turn."""
-        if not self.alive:
-            return False
-        try:
-            # TLS peers may send session tickets at any time; plain ones have nothing to say.
-            if self._sock.recv(1, socket.MSG_PEEK) and self._tls is not None:
+        while self.alive:
+            try:
+                spoke = self._sock.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
                 return True
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
+            except OSError:
+                break
+            # TLS peers may send session tickets at any time; plain ones have nothing to say.
+            if not spoke or self._tls is None:
+                break
+            self._receive()
         self.close()
         return False
 
     def send(self, request: bytes, exchange: Exchange, resend: Callable[[], None] | None = None) -> None:
         """Begin an exchange on an idle connection.
 
-        `resend` is called instead of a failure when a reused connection proves to have been
-        closed before the request's last byte was written: nothing of it can have been acted on.
+        `resend` is called instead of a failure when the end of a reused connection is seen before
+        the request's last byte was written: nothing of it can have been acted on. A reset after
+        the first byte, and an end after the last, are outcomes.
         """
         self._exchange, self._resend = exchange, resend if self._uses else None
-        self._head_done = self._until_close = self._answered = False
+        self._head_done = self._until_close = self._answered = self._complete = self._keep = False
         self._headers, self._head_bytes = [], 0
         self._parser = httptools.HttpResponseParser(self)
-        data = self._tls.seal(request) if self._tls is not None else request
+        try:
+            data = self._tls.seal(request) if self._tls is not None else request
+        except ssl.SSLError as error:
+            self._unwritable(error)
+            return
         self._write(memoryview(data))
 
     def _write(self, data: memoryview) -> None:
@@ -126,7 +133,7 @@ class Connection:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self._broken(*classify(error))
+            self._unwritable(error)
             return
         if sent == len(data):
             if self._unsent is not None:
@@ -143,16 +150,30 @@ class Connection:
         if self._unsent is not None:
             self._write(self._unsent)
 
+    def _unwritable(self, error: OSError) -> None:
+        if self._unsent is None:
+            # Not a byte of it left: as good as found closed by `usable`.
+            self._broken(*_lost(error), again=self._resend)
+            return
+        if not isinstance(error, BrokenPipeError):
+            # A reset; EPIPE is the answer to writing after an end that we have not read yet.
+            self._resend = None
+        # What the server said before counts first: an early answer, or its end.
+        while self._exchange is not None and self._receive():
+            pass
+        self._broken(*_lost(error))
+
     # ---- receiving
 
-    def _readable(self) -> None:
+    def _receive(self) -> bool:
+        """Read once and act on it; False when there was nothing to read."""
         try:
             size, self._stamp_ns, kernel = self._reader.receive(self._sock)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError as error:
-            self._broken(*classify(error))
-            return
+            self._broken(*_lost(error))
+            return True
         self._user_stamp = not kernel
         data: bytes | memoryview = self._reader.view[:size]
         ended = size == 0
@@ -161,37 +182,52 @@ class Connection:
             try:
                 data, ended = self._tls.open()
             except ssl.SSLError as error:
-                self._broken(*classify(error))
-                return
+                self._broken(*_lost(error))
+                return True
         if self._exchange is None:
             # Session tickets and the like carry no plain bytes; anything else is out of turn.
             if data or ended:
                 self.close()
-            return
+            return True
         if data:
-            self._parse(data)
+            self._parse(data, ended)
         if ended and self._exchange is not None:
             self._ended()
+        return True
 
-    def _parse(self, data: bytes | memoryview) -> None:
+    def _parse(self, data: bytes | memoryview, ended: bool) -> None:
         self._answered = True
-        if not self._head_done:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
+        fault, ours = "", None
         try:
             self._parser.feed_data(data)
-        except TransportFailure as error:
-            self._broken(error.outcome, error.note)
         except httptools.HttpParserUpgrade:
-            self._broken(Outcome.malformed, "the server switched protocols")
+            fault = "the server switched protocols"
+        except httptools.HttpParserCallbackError as error:
+            ours = error.__context__ or error
         except httptools.HttpParserError as error:
-            # An error raised by a callback of ours comes wrapped.
-            inner = error.__context__
-            if isinstance(inner, TransportFailure):
-                self._broken(inner.outcome, inner.note)
-            else:
-                self._broken(Outcome.malformed, f"HTTP: {error}"[:200])
-        if not self._head_done and self._head_bytes > MAX_HEAD_BYTES and self._exchange is not None:
+            fault = f"HTTP: {error}"[:200]
+        if ours is not None:
+            # An error of ours is no outcome of the server's.
+            self.abort()
+            raise ours
+        if self._complete:
+            self._finish(reusable=not fault and not ended)
+        elif fault:
+            self._broken(Outcome.malformed, fault)
+        elif self._head_bytes > MAX_HEAD_BYTES and self._exchange is not None:
             self._broken(Outcome.malformed, f"headers above {MAX_HEAD_BYTES >> 10} KiB")
+
+    def _finish(self, reusable: bool) -> None:
+        """The answer is complete. The next exchange may begin on this connection inside `on_done`."""
+        exchange, self._exchange = self._exchange, None
+        self._uses += 1
+        if reusable and self._keep and self.alive:
+            self._on_idle(self)
+        else:
+            self.close()
+        if exchange is not None:
+            exchange.on_done(self._stamp_ns)
 
     def _ended(self) -> None:
         """The server closed while an exchange was under way."""
@@ -203,48 +239,45 @@ class Connection:
         elif self._answered:
             self._broken(Outcome.truncated, "connection closed before the answer was complete")
         elif self._unsent is not None:
-            self._broken(Outcome.reset, "connection closed while the request was being written")
+            self._broken(Outcome.reset, "connection closed while the request was being written", again=self._resend)
         else:
-            self._broken(Outcome.reset, "connection closed before any byte of an answer", resend=False)
+            self._broken(Outcome.reset, "connection closed before any byte of an answer")
 
-    # ---- httptools callbacks
+    # ---- httptools callbacks; they go on after the message, should the server
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._keep = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200:
+        if status < 200 or self._complete:
             return
-        self._head_done = True
+        self._head_done, self._head_bytes = True, 0
         names = {name for name, _ in self._headers}
         self._until_close = not names & {b"content-length", b"transfer-encoding"} and status not in (204, 304)
         if self._exchange is not None:
             self._exchange.on_head(status, self._headers, self._stamp_ns, self._user_stamp)
 
     def on_body(self, data: bytes) -> None:
-        if self._exchange is not None:
+        self._head_bytes = 0
+        if self._exchange is not None and not self._complete:
             self._exchange.on_body(data, self._stamp_ns)
 
     def on_message_complete(self) -> None:
         if not self._head_done:
             self._headers = []
-            return
-        exchange, self._exchange = self._exchange, None
-        if exchange is None:
-            return
-        self._uses += 1
-        if self._unsent is None and not self._until_close and self._parser.should_keep_alive() and self.alive:
-            self._on_idle(self)
-        else:
-            self.close()
-        exchange.on_done(self._stamp_ns)
+        elif not self._complete:
+            self._complete = True
+            self._keep = self._unsent is None and not self._until_close and self._parser.should_keep_alive()
 
     # ---- ending
 
-    def _broken(self, outcome: Outcome, note: str, resend: bool = True) -> None:
+    def _broken(self, outcome: Outcome, note: str, again: Callable[[], None] | None = None) -> None:
         exchange, self._exchange = self._exchange, None
-        again = self._resend if resend and not self._answered and outcome == Outcome.reset and self._unsent is not None else None
         self.close()
         if exchange is None:
             return
@@ -268,3 +301,10 @@ class Connection:
             self._loop.remove_writer(self._fd)
             self._unsent = None
         self._sock.close()
+        self._on_closed(self)
+
+
+def _lost(error: OSError) -> tuple[Outcome, str]:
+    """The outcome of an error on a connection that stood: it can no longer be refused."""
+    outcome, note = classify(error)
+    return (Outcome.reset if outcome in (Outcome.refused, Outcome.timeout_connect) else outcome), note

@@ -26,6 +26,9 @@ class Exchange(Protocol):
     def on_connected(self, connect_ns: int, tls_ns: int) -> None:
         """A new connection was opened for it; both are lengths."""
 
+    def on_reconnect(self) -> None:
+        """The reused connection had ended before the request was written: it goes to a new one."""
+
     def on_sent(self, now_ns: int, reused: bool) -> None:
         """The write that completes the request returned."""
 
@@ -63,7 +66,9 @@ def classify(error: BaseException) -> tuple[Outcome, str]:
         return Outcome.tls, f"TLS: {reason or 'failed'}"
     if isinstance(error, socket.gaierror):
         return Outcome.dns, f"DNS: {error.strerror}"
-    if isinstance(error, TimeoutError) and error.errno is None:
+    if isinstance(error, UnicodeError):
+        return Outcome.dns, "DNS: not a host name"
+    if isinstance(error, TimeoutError):
         return Outcome.timeout_connect, "connect timed out"
     if isinstance(error, OSError):
         name = errno.errorcode.get(error.errno or 0, type(error).__name__)

@@ -61,6 +61,12 @@ def tls_context(origin: Origin) -> ssl.SSLContext:
     return context
 
 
+def report(task: asyncio.Task[None]) -> None:
+    """Done callback: an error that a task of ours let through goes to the loop's handler at once."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": "a request's task failed", "exception": error, "task": task})
+
+
 class Pool:
     """All connections of one lane to its origin."""
 
@@ -69,6 +75,7 @@ class Pool:
         self._origin, self._context, self._reader = origin, context, reader
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
         self._dials: set[asyncio.Task[None]] = set()
         self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
         self._resolved_ns = -_DNS_KEEP_NS
@@ -85,22 +92,27 @@ class Pool:
             connection = self._idle.pop()
             if connection.usable():
                 if on_connection(connection):
-                    connection.send(request, exchange, lambda: self._dial(request, exchange, on_connection))
+                    connection.send(request, exchange, lambda: self._reconnect(request, exchange, on_connection))
                 else:
                     self._idle.append(connection)
                 return
+        self._dial(request, exchange, on_connection)
+
+    def _reconnect(self, request: bytes, exchange: Exchange, on_connection: OnConnection) -> None:
+        exchange.on_reconnect()
         self._dial(request, exchange, on_connection)
 
     def _dial(self, request: bytes, exchange: Exchange, on_connection: OnConnection) -> None:
         task = self._loop.create_task(self._dial_and_send(request, exchange, on_connection))
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
+        task.add_done_callback(report)
 
     async def _dial_and_send(self, request: bytes, exchange: Exchange, on_connection: OnConnection) -> None:
         try:
             async with asyncio.timeout(self._origin.connect_timeout_ns / S):
                 connection, connect_ns, tls_ns = await self._connect()
-        except (OSError, TransportFailure, ssl.SSLError) as error:
+        except (OSError, TransportFailure, UnicodeError) as error:
             exchange.on_fail(*classify(error), monotonic_ns())
             return
         exchange.on_connected(connect_ns, tls_ns)
@@ -125,7 +137,8 @@ class Pool:
             sock.close()
             raise
         self.opened += 1
-        connection = Connection(self._loop, sock, tls, self._reader, self._idle.append)
+        connection = Connection(self._loop, sock, tls, self._reader, self._idle.append, self._open.discard)
+        self._open.add(connection)
         return connection, connected - begun, monotonic_ns() - connected if tls else -1
 
     async def _open_socket(self) -> socket.socket:
@@ -160,10 +173,10 @@ class Pool:
             await self._loop.sock_sendall(sock, out)
 
     async def close(self) -> None:
-        """Close idle connections and give up open dials."""
+        """Give up open dials and close every connection; what is still under way on one hears nothing more."""
         for task in list(self._dials):
             task.cancel()
         await asyncio.gather(*self._dials, return_exceptions=True)
-        for connection in self._idle:
-            connection.close()
+        for connection in list(self._open):
+            connection.abort()
         self._idle.clear()

@@ -8,18 +8,17 @@ outgoing proxies, stamps in user space, and the manifest says which was used.
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import Callable
 from typing import Protocol
-
-import httpx
+from urllib.request import getproxies, proxy_bypass
 
 from bench import __version__
 from bench.clock import monotonic_ns
 from bench.errors import TargetUnreachable, UserError
+from bench.load.transport.client import httpx, in_use
 from bench.load.transport.exchange import Exchange, TransportFailure, classify
-from bench.load.transport.pool import Origin, Pool, tls_context
+from bench.load.transport.pool import Origin, Pool, report, tls_context
 from bench.load.transport.stamps import StampedReader
 from bench.plan.target import Target, chat_url, models_url, request_headers
 from bench.record.samples import Outcome
@@ -111,12 +110,13 @@ class StockSender:
 
     def start(self, body: bytes, request_id: str, exchange: Exchange, on_carrier: Callable[[Carrier], bool]) -> None:
         """Begin; events follow on the loop."""
-        task = asyncio.get_running_loop().create_task(self._send(body, request_id, exchange))
+        task = asyncio.get_running_loop().create_task(self._send(body, request_id, exchange, lambda: on_carrier(_Task(task))))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(report)
         on_carrier(_Task(task))
 
-    async def _send(self, body: bytes, request_id: str, exchange: Exchange) -> None:
+    async def _send(self, body: bytes, request_id: str, exchange: Exchange, connected: Callable[[], bool]) -> None:
         opened: list[int] = []
 
         async def trace(event: str, _info: object) -> None:
@@ -126,6 +126,7 @@ class StockSender:
             elif event.endswith(("connect_tcp.complete", "start_tls.complete")):
                 opened[-1] += now
                 exchange.on_connected(opened[0], opened[1] if len(opened) > 1 else -1)
+                connected()
             elif event.endswith("send_request_body.complete"):
                 exchange.on_sent(now, reused=not opened)
 
@@ -140,7 +141,7 @@ class StockSender:
                     exchange.on_body(data, monotonic_ns())
             finally:
                 await response.aclose()
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, OSError, UnicodeError) as error:
             exchange.on_fail(*_classify_httpx(error), monotonic_ns())
         else:
             exchange.on_done(monotonic_ns())
@@ -154,7 +155,7 @@ class StockSender:
 
     def facts(self) -> dict[str, object]:
         """What the manifest says of it."""
-        return {"transport": f"httpx {httpx.__version__}", "http2": _has_h2(), "stamps": "user"}
+        return {"transport": in_use(), "http2": _has_h2(), "stamps": "user"}
 
 
 class _Task:
@@ -182,9 +183,11 @@ def _verify(target: Target) -> ssl.SSLContext | bool:
 
 def _classify_httpx(error: BaseException) -> tuple[Outcome, str]:
     """httpx hides the cause one or two levels down; look for it before using httpx's own name."""
+    if isinstance(error, httpx.ReadTimeout):
+        return Outcome.timeout_first, "connected, but no answer in time"
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, (OSError, TransportFailure)) and (type(cause) is not OSError or cause.errno is not None):
+        if isinstance(cause, (OSError, TransportFailure, UnicodeError)) and (type(cause) is not OSError or cause.errno is not None):
             return classify(cause)
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.ConnectTimeout):
@@ -192,6 +195,8 @@ def _classify_httpx(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, httpx.ConnectError):
         return Outcome.refused, str(error)
     if isinstance(error, httpx.RemoteProtocolError):
+        if "without sending a response" in str(error):
+            return Outcome.reset, "connection closed before any byte of an answer"
         cut = "without" in str(error) or "incomplete" in str(error) or "closed" in str(error)
         return (Outcome.truncated if cut else Outcome.malformed), str(error)[:200]
     if isinstance(error, (httpx.ReadError, httpx.WriteError)):
@@ -201,10 +206,11 @@ def _classify_httpx(error: BaseException) -> tuple[Outcome, str]:
 
 def make_sender(target: Target, reader: StampedReader) -> Sender:
     """The sender that the target asks for. Raises UserError where it cannot be had."""
-    proxied = (origin_of(target).tls and os.environ.get("HTTPS_PROXY")) or os.environ.get("ALL_PROXY")
     if target.transport == "httpx":
         return StockSender(target)
-    if proxied and origin_of(target).host not in ("127.0.0.1", "localhost", "::1"):
+    origin, proxies = origin_of(target), getproxies()
+    proxied = proxies.get("https" if origin.tls else "http") or proxies.get("all")
+    if proxied and origin.host not in ("127.0.0.1", "localhost", "::1") and not proxy_bypass(origin.host):
         raise UserError("the environment names an outgoing proxy, which the stamped transport does not use",
                         where=f"target {target.name}", remedy='unset it, or set transport = "httpx"')  # fmt: skip
     return StampedSender(target, reader)
@@ -220,7 +226,7 @@ async def check_ready(target: Target) -> str | None:
     try:
         async with httpx.AsyncClient(verify=_verify(target), timeout=min(target.connect_timeout, target.timeout) / S) as client:
             response = await client.send(request)
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx.HTTPError, OSError, UnicodeError) as error:
         outcome, note = _classify_httpx(error)
         hints = {Outcome.refused: "check that the server runs and the port is right",
                  Outcome.dns: "check the host name", Outcome.tls: "check the certificate, or name its CA in ca_file",

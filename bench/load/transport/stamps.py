@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+import weakref
 
 from bench.clock import monotonic_ns, wall_ns
 
@@ -32,6 +33,15 @@ def enable(sock: socket.socket) -> bool:
     return True
 
 
+def by_age(stamped_wall_ns: int, wall: int, now_ns: int) -> int | None:
+    """A kernel stamp in monotonic ns: its age by the wall clock, before now by the monotonic one.
+
+    None when the age is no waiting time, because the wall clock stepped between stamp and read.
+    """
+    age = wall - stamped_wall_ns
+    return now_ns - age if 0 <= age < _MAX_AGE_NS else None
+
+
 class StampedReader:
     """One receive buffer for all sockets of a loop: read, stamp, hand on, reuse."""
 
@@ -39,6 +49,11 @@ class StampedReader:
         self._buffer = bytearray(size)
         self.view = memoryview(self._buffer)
         self._buffers = [self._buffer]
+        # The kernel begins to stamp some time after the first socket asks, and stops with the last:
+        # one that asks now and stays lets even the first answer be stamped.
+        keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        enable(keeper)
+        weakref.finalize(self, keeper.close)
 
     def receive(self, sock: socket.socket) -> tuple[int, int, bool]:
         """(bytes now in `view`, stamp in monotonic ns, stamped by the kernel). 0 bytes = end.
@@ -46,11 +61,12 @@ class StampedReader:
         Raises BlockingIOError and other OSErrors of recvmsg.
         """
         size, control, _, _ = sock.recvmsg_into(self._buffers, _CONTROL_BYTES)
+        # Held up between the two clocks, a stamp comes out late, never early.
+        wall = wall_ns()
         now = monotonic_ns()
         for level, kind, data in control:
             if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) >= _TIMESPEC.size:
                 seconds, ns = _TIMESPEC.unpack_from(data)
-                age = wall_ns() - (seconds * 1_000_000_000 + ns)
-                if 0 <= age < _MAX_AGE_NS:
-                    return size, now - age, True
+                stamp = by_age(seconds * 1_000_000_000 + ns, wall, now)
+                return size, now if stamp is None else stamp, stamp is not None
         return size, now, False

@@ -1,0 +1,76 @@
+"""What this machine was found able to measure, and how much of that a plan asks for.
+
+In: the record of `tailproof calibrate`, a plan. Out: the default number of workers, and the
+plan's share of the ceiling for the manifest. Must stay true: a calibration counts only for the
+machine it was taken on; a plan's load is its busiest second, not its mean.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.plan.schedule import Plan
+from bench.record.run_folder import machine_facts, write_json
+from bench.units import S
+
+FORMAT = 1
+#: Token events a second that one worker measures without visible error where nobody calibrated.
+ASSUMED_EVENTS_PER_S = 30_000
+#: A worker is planned to be loaded to this share of its ceiling.
+COMFORTABLE_SHARE = 0.6
+
+
+def store_path() -> Path:
+    """Where the calibration of this user's machine is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tailproof" / "calibration.json"
+
+
+def store(record: dict[str, Any]) -> Path:
+    """Keep a calibration for later runs; returns its path."""
+    path = store_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+    return path
+
+
+def stored() -> dict[str, Any] | None:
+    """The calibration of this machine as it is now, or None: another CPU or Python is another machine."""
+    try:
+        record: dict[str, Any] = json.loads(store_path().read_bytes())
+        return record if record["format"] == FORMAT and record["machine"] == machine_facts() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def peak_events_per_s(plan: Plan) -> float:
+    """Token events planned for the busiest second, as if every answer came in the second it was due."""
+    due = plan.schedule["due_ns"]
+    known = due >= 0
+    if not known.any():
+        return 0.0
+    return float(np.bincount(due[known] // S, weights=plan.schedule["output_tokens"][known]).max())
+
+
+def default_workers(plan: Plan, cores: int | None = None) -> int:
+    """As many as the busiest second needs at a comfortable load, one core left free for the rest."""
+    free = (cores if cores is not None else os.cpu_count() or 1) - 1
+    known = stored()
+    ceiling = (known["ceiling_events_per_s"] if known else 0) or ASSUMED_EVENTS_PER_S
+    needed = -(-int(peak_events_per_s(plan)) // int(ceiling * COMFORTABLE_SHARE))
+    caps = [cap for lane in plan.lanes if (cap := lane.profile.arrivals.concurrency or lane.profile.max_in_flight)]
+    return max(1, min(needed, free, *caps))
+
+
+def share_of_ceiling(plan: Plan, workers: int) -> dict[str, Any] | None:
+    """The plan's busiest second against the calibrated ceiling of `workers`; None without one."""
+    known = stored()
+    if known is None or not known["ceiling_events_per_s"]:
+        return None
+    peak = peak_events_per_s(plan)
+    return {"measured_utc": known["measured_utc"], "ceiling_events_per_s": known["ceiling_events_per_s"],
+            "peak_events_per_s": round(peak), "share": round(peak / (known["ceiling_events_per_s"] * workers), 4)}  # fmt: skip

@@ -1,0 +1,202 @@
+"""A run shared among processes: the parent's side, and the worker's.
+
+In: a plan and a folder that holds its schedule. Out: what `Player` yields, of all workers
+together. Must stay true: the schedule is read by each worker from the folder, its share cut by
+session; one start instant on the machine-wide monotonic clock; while requests are sent a worker
+tells counts and is told at most to stop; a worker that dies loses its unsealed rows, said so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+from anyio.streams.text import TextReceiveStream
+from pydantic import TypeAdapter
+
+from bench.clock import monotonic_ns
+from bench.load.generator import run_loop
+from bench.load.player import Counters, OnTick, Player, Share
+from bench.plan.prompts import PromptText, load_tokenizer
+from bench.plan.schedule import Lane, Plan
+from bench.record.histogram import Histogram
+from bench.record.run_folder import read_schedule
+from bench.units import MS
+
+_LANES = TypeAdapter(list[Lane])
+#: From the moment all workers are ready to the run's time zero.
+_LEAD_NS = 300 * MS
+_TELL_EVERY_NS = 250 * MS
+_TICK_S = 0.05
+
+
+@dataclasses.dataclass
+class _Worker:
+    """The parent's view of one worker."""
+
+    number: int
+    process: anyio.abc.Process
+    counters: Counters | None = None
+    result: dict[str, Any] | None = None
+    #: it waits for its time zero, or is gone
+    ready: anyio.Event = dataclasses.field(default_factory=anyio.Event)
+
+
+@dataclasses.dataclass(frozen=True)
+class Together:
+    """What the workers came to; samples lie in the folder's pieces."""
+
+    facts: list[dict[str, Any]]
+    gaps: list[list[Histogram]]
+    interrupted: bool
+    #: numbers of workers that ended without a result
+    dead: list[int]
+
+
+class Crew:
+    """The workers of one run. `stop` as for a generator: once to drain, twice to cut off."""
+
+    def __init__(self, plan: Plan, folder: Path, run_id: str, workers: int, seed: int, tokenizer: str | None):
+        self._plan, self._count = plan, workers
+        self._job = {"folder": str(folder), "run_id": run_id, "workers": workers, "seed": seed, "tokenizer": tokenizer,
+                     "lanes": json.loads(_LANES.dump_json(list(plan.lanes), by_alias=True))}  # fmt: skip
+        self._workers: list[_Worker] = []
+        self._stops = self._told = 0
+        self._t0 = 0
+
+    def stop(self) -> None:
+        """Tell every worker to stop; what they have is kept."""
+        self._stops += 1
+
+    async def play(self, on_tick: OnTick) -> Together:
+        """Start the workers, give them their time zero, gather what they tell until all have ended."""
+        async with anyio.create_task_group() as group:
+            for number in range(self._count):
+                process = await anyio.open_process([sys.executable, "-m", "bench.load.workers"], stderr=None,
+                                                   start_new_session=True)  # fmt: skip
+                worker = _Worker(number, process)
+                self._workers.append(worker)
+                await _say(worker, {**self._job, "worker": number})
+                group.start_soon(self._listen, worker)
+            for worker in self._workers:
+                await worker.ready.wait()
+            self._t0 = monotonic_ns() + _LEAD_NS
+            for worker in self._workers:
+                await _say(worker, {"start": self._t0})
+            while any(worker.process.returncode is None for worker in self._workers):
+                await anyio.sleep(_TICK_S)
+                on_tick(monotonic_ns() - self._t0, self._counters)
+                while self._told < self._stops:
+                    self._told += 1
+                    for worker in self._workers:
+                        await _say(worker, {"stop": True})
+        results = [worker.result for worker in self._workers if worker.result is not None]
+        dead = [worker.number for worker in self._workers if worker.result is None]
+        return Together([result["facts"] for result in results], self._gaps(results),
+                        self._stops > 0 or any(result["interrupted"] for result in results), dead)  # fmt: skip
+
+    def _counters(self) -> Counters:
+        known = [worker.counters for worker in self._workers if worker.counters is not None]
+        return Counters.total(known, len(self._plan.lanes))
+
+    def _gaps(self, results: list[dict[str, Any]]) -> list[list[Histogram]]:
+        total = [[Histogram() for _ in lane.phases] for lane in self._plan.lanes]
+        for result in results:
+            for lane, phases in zip(total, result["gaps"], strict=True):
+                for histogram, cells in zip(lane, phases, strict=True):
+                    histogram.add(Histogram.from_cells(cells))
+        return total
+
+    async def _listen(self, worker: _Worker) -> None:
+        async for message in _lines(worker.process):
+            if "counters" in message:
+                worker.counters = Counters.from_plain(message["counters"])
+            elif "result" in message:
+                worker.result = message["result"]
+            elif "ready" in message:
+                worker.ready.set()
+        await worker.process.wait()
+        worker.ready.set()
+
+
+async def _say(worker: _Worker, message: dict[str, Any]) -> None:
+    """One line to a worker; one that is gone hears nothing."""
+    assert worker.process.stdin is not None
+    try:
+        await worker.process.stdin.send(json.dumps(message).encode() + b"\n")
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError, BrokenPipeError, ConnectionError):
+        return
+
+
+async def _lines(process: anyio.abc.Process) -> AsyncIterator[dict[str, Any]]:
+    assert process.stdout is not None
+    rest = ""
+    async for text in TextReceiveStream(process.stdout):
+        *whole, rest = (rest + text).split("\n")
+        for line in whole:
+            yield json.loads(line)
+
+
+# ---- the worker's side
+
+
+def _tell(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+async def _work(job: dict[str, Any]) -> None:
+    lanes = _LANES.validate_python(job["lanes"])
+    folder = Path(job["folder"])
+    tokenizer = load_tokenizer(job["tokenizer"]) if job["tokenizer"] else None
+    player = Player(lanes, read_schedule(folder), PromptText(job["seed"], tokenizer), folder, job["run_id"],
+                    Share(job["worker"], job["workers"]))  # fmt: skip
+    told = -_TELL_EVERY_NS
+
+    def on_tick(now_ns: int, counters: Callable[[], Counters]) -> None:
+        nonlocal told
+        if now_ns - told >= _TELL_EVERY_NS:
+            told = now_ns
+            _tell({"counters": counters().plain()})
+
+    _tell({"ready": True})
+    started = json.loads(await anyio.to_thread.run_sync(sys.stdin.readline) or "{}")
+    if "start" not in started:
+        return
+    async with anyio.create_task_group() as group:
+        group.start_soon(_obey, player)
+        await player.play(on_tick, started["start"])
+        group.cancel_scope.cancel()
+    gaps = [[histogram.cells() for histogram in phases] for phases in player.journal.gap_histograms]
+    _tell({"counters": player.counters().plain()})
+    _tell({"result": {"facts": player.facts(), "gaps": gaps, "interrupted": player.generator.interrupted}})
+
+
+async def _obey(player: Player) -> None:
+    """Each line from the parent, and its end, means stop."""
+    while True:
+        line = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+        player.generator.stop()
+        if not line:
+            return
+
+
+def main() -> int:
+    """A worker's process: the job on the first line of standard input."""
+    job = json.loads(sys.stdin.readline())
+    run_loop(lambda: _work(job))
+    sys.stdout.flush()
+    # A thread may still wait for a line of the parent's; nothing is left to be saved.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

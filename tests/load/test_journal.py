@@ -1,0 +1,245 @@
+"""Texts of servers without their secrets, rows as flights fill them, and probes of the process."""
+
+from __future__ import annotations
+
+import gc
+from array import array
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import anyio
+import numpy as np
+import pytest
+from heard import on_loop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scripted_server import PATIENCE_S
+
+from bench.clock import monotonic_ns
+from bench.load.alarm import Alarm
+from bench.load.flight import Flight, error_message, retry_after_ms
+from bench.load.journal import Journal, Strings, secrets_of
+from bench.load.probe import HarnessProbe
+from bench.record.run_folder import SegmentWriter
+from bench.record.samples import Flag, Outcome
+from bench.units import MS, S
+
+KEY = "q7Wv-0123456789abcdef.long_opaque=key/" * 5
+
+
+# ---- texts
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.integers(0, 400), st.integers(5, 300))
+@settings(deadline=None)
+def test_no_piece_of_a_secret_is_kept_wherever_a_text_holds_or_cuts_it(before: str, after: str, padding: int, cut: int) -> None:
+    """A key in the middle, at the end, or cut by the length limit leaves no run of 8 of its characters."""
+    strings = Strings(secrets_of([("Authorization", f"Bearer {KEY}")]))
+    for text in (f"{before}{'.' * padding}{KEY}{after}", f"{'.' * padding}{KEY}"[: padding + cut]):
+        kept = strings.names[strings.number(text)] if text else ""
+        assert len(kept) <= 200
+        assert not any(kept.find(KEY[i : i + 8]) >= 0 for i in range(38))
+
+
+@pytest.mark.parametrize("text", ["Incorrect API key provided: sk-abc123***xyz9.", "Bearer abcdefgh12345", "api_key-0123456789"])
+def test_what_looks_like_a_key_is_removed_even_if_it_is_not_ours(text: str) -> None:
+    """A server may quote another's key; shapes that keys have do not stay."""
+    strings = Strings()
+    assert "[redacted]" in strings.names[strings.number(text)]
+    assert not any(part in strings.names[0] for part in ("abc123", "abcdefgh", "0123456789"))
+
+
+def test_texts_have_one_number_each_and_are_bounded_in_count() -> None:
+    """Equal texts share a number, none is -1, and beyond a thousand all further ones share the last."""
+    strings = Strings()
+    assert (strings.number(None), strings.number(""), strings.number("a"), strings.number("b"), strings.number("a")) == (-1, -1, 0, 1, 0)
+    numbers = [strings.number(f"text {index}") for index in range(5000)]
+    assert len(strings.names) == 1001
+    assert strings.names[-1] == "(further texts)"
+    assert set(numbers[2000:]) == {1000}
+    assert strings.number("text 7") == numbers[7]
+
+
+# ---- flights
+
+
+class Ending:
+    """A flight and how it ended."""
+
+    def __init__(self, streamed: bool = True) -> None:
+        self.ends: list[tuple[Outcome, str]] = []
+        self.flight = Flight(0, None, 0, streamed, array("q"), lambda _flight, outcome, note: self.ends.append((outcome, note)))
+
+    def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Flight:
+        """A whole answer."""
+        self.flight.on_sent(10, False)
+        self.flight.on_head(status, headers, 20, False)
+        self.flight.on_body(body, 30)
+        self.flight.on_done(40)
+        return self.flight
+
+
+SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
+SOUND = b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n'
+
+
+@pytest.mark.parametrize(("status", "headers", "body", "outcome", "note"), [
+    (200, SSE, SOUND, Outcome.ok, ""),
+    (200, [], SOUND, Outcome.ok, ""),
+    (200, [(b"content-type", b"application/json")], b'{"choices":[{"message":{"content":"a"}}]}', Outcome.ok, ""),
+    (200, SSE, b"", Outcome.truncated, "stream ended"),
+    (200, SSE, SOUND[:40], Outcome.truncated, "stream ended"),
+    (200, SSE, b'data: {"error":{"message":"full"}}\n\n', Outcome.stream_error, "full"),
+    (200, [(b"content-type", b"text/html")], b"<html>", Outcome.malformed, "not JSON"),
+    (204, [], b"", Outcome.truncated, ""),
+    (302, [], b"", Outcome.malformed, "redirects"),
+    (401, [], b'{"error":{"message":"Invalid API Key","code":401}}', Outcome.http_4xx, "HTTP 401: Invalid API Key"),
+    (422, [], b'{"detail":[{"loc":["body","stream_options"]}]}', Outcome.http_4xx, "stream_options"),
+    (429, [], b"<html><h1>429 Too Many</h1></html>", Outcome.rate_limited, "HTTP 429: 429 Too Many"),
+    (500, [], b'{"error":"plain words"}', Outcome.http_5xx, "HTTP 500: plain words"),
+    (503, [], b"", Outcome.http_5xx, "HTTP 503"),
+])  # fmt: skip
+def test_an_answer_is_judged_by_what_it_says(
+    status: int, headers: list[tuple[bytes, bytes]], body: bytes, outcome: Outcome, note: str
+) -> None:
+    """Status, content type and body together give one outcome and the server's own words."""
+    ending = Ending()
+    ending.answered(status, headers, body)
+    ((found, words),) = ending.ends
+    assert found == outcome
+    assert note in words
+
+
+def test_a_flight_that_ended_hears_nothing_more() -> None:
+    """A stream error ends the flight inside a read; the rest of that read and the end change nothing."""
+    ending = Ending()
+    flight = ending.answered(200, SSE, b'data: {"error":{"message":"full"}}\n\n')
+    flight.on_body(SOUND, 50)
+    flight.on_fail(Outcome.reset, "late", 60)
+    flight.fail(Outcome.censored, "later", 70)
+    assert ending.ends == [(Outcome.stream_error, "full")]
+    assert flight.done_ns == 30
+    assert flight.answer is not None
+    assert flight.answer.chunks == 0
+
+
+def test_an_answer_cannot_come_before_its_request() -> None:
+    """When the kernel had the answer before our write returned, the answer's instant bounds the sending."""
+    flight = Ending().flight
+    flight.on_sent(1_000, True)
+    flight.on_head(200, SSE, 900, False)
+    assert (flight.sent_ns, flight.headers_ns) == (900, 900)
+
+
+def test_served_model_region_and_flags_come_from_headers_and_events() -> None:
+    """What a gateway says of who answered is kept; reuse and reconnection are marked."""
+    ending = Ending()
+    ending.flight.on_connected(5, -1)
+    ending.flight.on_reconnect()
+    flight = ending.answered(200, [*SSE, (b"x-served-model", b"m2"), (b"x-ms-region", b"east"), (b"retry-after", b"2")], SOUND)
+    assert (flight.served_model, flight.region, flight.retry_after_ms, flight.connect_ns) == ("m2", "east", 2000, 5)
+    assert flight.flags == Flag.NEW_CONNECTION | Flag.RECONNECTED | Flag.STREAMED
+
+
+@pytest.mark.parametrize(("value", "ms"), [
+    (b"0", 0), (b"1.5", 1500), (b"-3", 0), (b"1e400", -1), (b"nan", -1), (b"soon", -1), (b"", -1), (b"9" * 30, 2**31 - 1),
+    (b"Wed, 21 Oct 2015 07:28:00 GMT", 0),
+])  # fmt: skip
+def test_retry_after_is_seconds_or_a_date_or_nothing(value: bytes, ms: int) -> None:
+    """RFC 9110 10.2.3; what is neither says nothing."""
+    assert retry_after_ms(value) == ms
+
+
+@given(st.binary(max_size=80))
+def test_any_error_body_gives_a_bounded_text(body: bytes) -> None:
+    """No body of an error breaks its reader."""
+    assert len(error_message(body)) <= 2000
+
+
+# ---- rows
+
+
+def test_rows_reach_the_disk_with_their_texts_and_counted_tokens(tmp_path: Path) -> None:
+    """A flight fills its row once: times after the run's start, tokens counted where no usage came, notes by number."""
+    (tmp_path / "samples").mkdir()
+    journal = Journal(SegmentWriter(tmp_path), "run", 3, [1], [])
+    journal.watch_gaps([[array("q")]])
+    journal.begin(1 * S)
+    ending = Ending()
+    ending.flight.row, ending.flight.due_ns, ending.flight.slot_free_ns = 1, 5 * MS, S + 6 * MS
+    flight = ending.flight
+    flight.on_sent(S + 7 * MS, True)
+    flight.on_head(200, SSE, S + 9 * MS, False)
+    flight.on_body(SOUND.replace(b'"stop"', b"null") * 2, S + 10 * MS)
+    flight.on_body(SOUND, S + 14 * MS)
+    flight.on_done(S + 15 * MS)
+    journal.record(flight, *ending.ends[0], 0)
+    journal.note_never_sent(2, 8 * MS, "why")
+    anyio.run(journal.flush)
+    row, unsent = journal.samples[1], journal.samples[2]
+    names = ("due", "slot_free", "sent", "headers", "first_byte", "first_token", "first_answer_token", "last_token", "done")
+    assert [int(row[f"{name}_ns"]) // MS for name in names] == [5, 6, 7, 9, 10, 10, 10, 14, 15]
+    assert (row["gap_max_ns"], row["gap_sum_ns"], row["chunks"], row["output_tokens"], row["shared_reads"]) == (4 * MS, 4 * MS, 3, 3, 1)
+    assert row["flags"] == Flag.STREAMED | Flag.COUNTED_TOKENS | Flag.TTFT_UPPER_BOUND
+    assert (unsent["outcome"], unsent["due_ns"], journal.strings["note"].names[unsent["note"]]) == (Outcome.never_sent, 8 * MS, "why")
+    assert list(np.load(next((tmp_path / "samples").glob("*.npy")))["row"]) == [1, 2]
+    # Response of a success runs from its due time to its last token; lag from the slot to the send.
+    assert journal.live[0].percentile_ns(Fraction(1)) == pytest.approx(9 * MS, rel=0.001)
+    assert journal.lag.percentile_ns(Fraction(1)) == pytest.approx(1 * MS, rel=0.001)
+
+
+# ---- alarm and probe
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_an_alarm_never_rings_early_and_rings_for_an_instant_that_has_passed(loop: str) -> None:
+    """A set instant replaces the one before; a passed one rings at the next turn."""
+
+    async def ring(*instants: int) -> tuple[int, str]:
+        rung, over = [], anyio.Event()
+
+        def callback() -> None:
+            rung.append(monotonic_ns())
+            over.set()
+
+        alarm = Alarm(callback)
+        for instant in instants:
+            alarm.set(instant)
+        with anyio.fail_after(PATIENCE_S):
+            await over.wait()
+        alarm.close()
+        assert len(rung) == 1
+        return rung[0], alarm.kind
+
+    def run(make: Callable[[int], list[int]]) -> tuple[int, int]:
+        async def main() -> tuple[int, int]:
+            now = monotonic_ns()
+            rung, _ = await ring(*make(now))
+            return now, rung
+
+        return on_loop(loop, main)
+
+    began, rung = run(lambda now: [now + 20 * MS])
+    assert rung >= began + 20 * MS
+    began, rung = run(lambda now: [now + 3600 * S, now + 5 * MS])
+    assert began + 5 * MS <= rung < began + 3600 * S
+    began, rung = run(lambda now: [now - S])
+    assert rung >= began
+    run(lambda _: [0])
+
+
+def test_the_probe_counts_stalls_and_gives_the_collector_back() -> None:
+    """Ticks above 10 ms are stalls, the worst is kept, and thresholds and callbacks are as before."""
+    before, callbacks = gc.get_threshold(), list(gc.callbacks)
+    probe = HarnessProbe()
+    probe.start()
+    for late in (0, 10 * MS, 10 * MS + 1, 42 * MS):
+        probe.tick(late)
+    gc.collect()
+    probe.stop()
+    facts = probe.facts()
+    assert (facts["loop_stalls"], facts["loop_stall_max_ms"]) == (2, 42.0)
+    assert facts["gc_pause_max_ms"] > 0
+    assert abs(facts["clock_step_ms"]) < 1000
+    assert (gc.get_threshold(), gc.callbacks, gc.get_freeze_count()) == (before, callbacks, 0)

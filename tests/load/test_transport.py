@@ -1,0 +1,275 @@
+"""Both transports against a server whose every byte is scripted: sound answers and kept connections."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import threading
+from importlib.metadata import version
+
+import anyio
+import pytest
+from heard import Heard, ask, asked, on_loop, target_for
+from scripted_server import PATIENCE_S, Peer, ScriptedServer, answer, chunked, each, serving
+
+from bench.errors import UserError
+from bench.load.transport.connection import Connection
+from bench.load.transport.pool import Origin, Pool
+from bench.load.transport.sender import make_sender
+from bench.load.transport.stamps import StampedReader
+from bench.record.samples import Outcome
+
+LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])
+
+
+# ---- sound answers
+
+
+@LOOPS
+@BOTH
+@pytest.mark.parametrize("writes", [
+    [answer(b"onetwo")],
+    [b"HTTP/1.1 200 OK\r\nContent-", b"Length: 6\r\n\r\non", b"etwo"],
+    chunked(b"one", b"two"),
+    [b"".join(chunked(b"one", b"two"))],
+    [b"HTTP/1.1 200 OK\r\n\r\none", b"two"],
+    [b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\n", answer(b"onetwo")],
+], ids=["length", "in pieces", "chunked", "chunked in one", "until close", "after 1xx"])  # fmt: skip
+def test_a_body_arrives_whole_however_it_is_framed(loop: str, transport: str, writes: list[bytes]) -> None:
+    """Length, chunks, end of connection and interim answers all give the same body, once, in order."""
+    with serving(*writes, close=True) as server:
+        (heard,) = asked(loop, target_for(server, transport))
+    assert (heard.status, heard.body, heard.outcome) == (200, b"onetwo", Outcome.ok)
+    assert [event for event in heard.events if event != "body"] == ["connected", "sent", "head", "done"]
+    assert b"x-early" not in dict(heard.headers)
+    assert heard.head_ns <= heard.body_ns[0] <= heard.done_ns
+
+
+@LOOPS
+@BOTH
+def test_the_request_on_the_wire_is_the_one_asked_for(loop: str, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Path, Host, length, id, the user's headers (per cent signs included) and the key, each once."""
+    monkeypatch.setenv("LOAD_TEST_KEY", "k%d-secret")
+    body = '{"é":"%d %s"}'.encode()
+    with serving(answer()) as server:
+        target = target_for(server, transport, api_key_env="LOAD_TEST_KEY", headers={"X-Odd": "100%s", "user-agent": "mine"})
+        asked(loop, target, body)
+    (_, request), *none = server.requests
+    assert not none
+    head, _, sent_body = request.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    fields = [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+    assert first == b"POST /v1/chat/completions HTTP/1.1"
+    assert sent_body == body
+    for name, value in ((b"host", f"127.0.0.1:{server.port}".encode()), (b"content-length", b"%d" % len(body)), (b"x-request-id", b"id-1"),
+                        (b"x-odd", b"100%s"), (b"user-agent", b"mine"), (b"authorization", b"Bearer k%d-secret"),
+                        (b"content-type", b"application/json"), (b"accept-encoding", b"identity")):  # fmt: skip
+        assert [found for key, found in fields if key == name] == [value]
+
+
+@LOOPS
+@BOTH
+def test_the_carrier_is_named_once_more_when_the_connection_stands(loop: str, transport: str) -> None:
+    """The last word before sending comes between connecting and writing: from there on lateness is ours."""
+    with serving(answer()) as server:
+        first, second = asked(loop, target_for(server, transport), b"1", b"2")
+    assert first.carried_after[-1] == ["connected"]
+    assert second.carried_after[-1] == []
+
+
+# ---- connections
+
+
+@LOOPS
+@BOTH
+def test_a_connection_is_kept_and_used_again_in_order(loop: str, transport: str) -> None:
+    """Three requests one after another use one connection, and the first alone pays for it."""
+    with serving(answer()) as server:
+        heard = asked(loop, target_for(server, transport), b"1", b"2", b"3")
+    assert [(number, request[-1:]) for number, request in server.requests] == [(0, b"1"), (0, b"2"), (0, b"3")]
+    assert [one.reused for one in heard] == [False, True, True]
+    assert [one.connected is None for one in heard] == [False, True, True]
+
+
+@LOOPS
+@BOTH
+@pytest.mark.parametrize("last", [answer(headers=b"Connection: close\r\n"), answer().replace(b"1.1", b"1.0")])
+def test_a_connection_that_the_server_ends_is_not_used_again(loop: str, transport: str, last: bytes) -> None:
+    """After `Connection: close`, or an answer of HTTP/1.0, the next request has a connection of its own."""
+    with serving(last) as server:
+        heard = asked(loop, target_for(server, transport), b"1", b"2")
+    assert [one.outcome for one in heard] == [Outcome.ok, Outcome.ok]
+    assert [number for number, _ in server.requests] == [0, 1]
+
+
+@LOOPS
+@BOTH
+@pytest.mark.parametrize("ending", ["FIN", "RST"])
+def test_an_idle_connection_closed_by_the_server_costs_no_error(loop: str, transport: str, ending: str) -> None:
+    """The end of an idle connection is seen before it is used, even when the loop has not looked since."""
+    closed, go = threading.Event(), threading.Event()
+
+    def once(peer: Peer, _request: bytes) -> bool:
+        peer.send(answer())
+        if peer.number:
+            return True
+        assert go.wait(PATIENCE_S)
+        if ending == "RST":
+            peer.reset()
+        else:
+            peer.sock.close()
+        closed.set()
+        return False
+
+    async def main(server: ScriptedServer) -> list[Heard]:
+        sender = make_sender(target_for(server, transport), StampedReader())
+        first = await ask(sender)
+        go.set()
+        # The loop stands still here on purpose: it must not learn of the end by itself.
+        assert closed.wait(PATIENCE_S)
+        second = await ask(sender)
+        await sender.close()
+        return [first, second]
+
+    with ScriptedServer(each(once)) as server:
+        first, second = on_loop(loop, lambda: main(server))
+    assert (first.outcome, second.outcome) == (Outcome.ok, Outcome.ok)
+    assert [number for number, _ in server.requests] == [0, 1]
+    assert "reconnect" not in second.events
+
+
+@LOOPS
+def test_bytes_after_an_answer_are_never_taken_for_the_next_one(loop: str) -> None:
+    """A second answer nobody asked for, in the same read or later, ends the connection and reaches no request."""
+    with serving(answer(b"mine") + answer(b"not mine")) as server:
+        heard = asked(loop, target_for(server), b"1", b"2")
+    assert [one.body for one in heard] == [b"mine", b"mine"]
+    assert [one.outcome for one in heard] == [Outcome.ok, Outcome.ok]
+    assert [number for number, _ in server.requests] == [0, 1]
+
+
+@LOOPS
+def test_a_request_begun_inside_the_end_of_another_uses_its_connection(loop: str) -> None:
+    """The next request may start from `on_done`, on the same connection, and gets its own answer."""
+
+    async def main(server: ScriptedServer) -> Heard:
+        sender = make_sender(target_for(server), StampedReader())
+        second = Heard()
+
+        class First(Heard):
+            def on_done(self, stamp_ns: int) -> None:
+                super().on_done(stamp_ns)
+                sender.start(b"2", "id-2", second, second.carried)
+
+        await ask(sender, b"1", First())
+        with anyio.fail_after(PATIENCE_S):
+            await second.over.wait()
+        await sender.close()
+        return second
+
+    def echo(peer: Peer, request: bytes) -> None:
+        peer.send(answer(request[-1:] + b"!"))
+
+    with ScriptedServer(each(echo)) as server:
+        second = on_loop(loop, lambda: main(server))
+    assert (second.body, second.reused, [number for number, _ in server.requests]) == (b"2!", True, [0, 0])
+
+
+@LOOPS
+def test_a_connection_nobody_wants_any_more_serves_the_next_request(loop: str) -> None:
+    """When the request ended while its connection was made, nothing is written and the connection is kept."""
+
+    async def main(server: ScriptedServer) -> Heard:
+        pool = Pool(Origin("127.0.0.1", server.port), None, StampedReader())
+        stood = asyncio.Event()
+
+        def unwanted(_connection: Connection) -> bool:
+            stood.set()
+            return False
+
+        pool.start(b"never", Heard(), unwanted)
+        with anyio.fail_after(PATIENCE_S):
+            await stood.wait()
+        heard = Heard()
+        pool.start(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", heard, heard.carried)
+        with anyio.fail_after(PATIENCE_S):
+            await heard.over.wait()
+        await pool.close()
+        return heard
+
+    with serving(answer()) as server:
+        heard = on_loop(loop, lambda: main(server))
+    assert (heard.outcome, heard.connected, server.connections) == (Outcome.ok, None, 1)
+    assert [request for _, request in server.requests] == [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"]
+
+
+@LOOPS
+@BOTH
+def test_an_exchange_that_is_given_up_hears_nothing_more(loop: str, transport: str) -> None:
+    """Aborting in the middle of a body closes the connection; the rest of that very read stays unheard."""
+
+    async def main(server: ScriptedServer) -> tuple[Heard, Heard]:
+        sender = make_sender(target_for(server, transport), StampedReader())
+
+        class Impatient(Heard):
+            def on_body(self, data: bytes, stamp_ns: int) -> None:
+                super().on_body(data, stamp_ns)
+                assert self.carrier is not None
+                self.carrier.abort()
+                self.over.set()
+
+        first = await ask(sender, b"1", Impatient())
+        second = await ask(sender, b"2")
+        await sender.close()
+        return first, second
+
+    with serving(b"".join(chunked(b"one", b"two"))) as server:
+        first, second = on_loop(loop, lambda: main(server))
+    assert first.events[-1] == "body"
+    assert (second.outcome, second.body) == (Outcome.ok, b"onetwo")
+    assert [number for number, _ in server.requests] == [0, 1]
+
+
+# ---- choice of the transport
+
+
+@pytest.mark.parametrize(("variable", "no_proxy", "url", "refused"), [
+    ("HTTPS_PROXY", "", "https://api.example.com/v1", True), ("https_proxy", "", "https://api.example.com/v1", True),
+    ("ALL_PROXY", "", "http://api.example.com/v1", True), ("HTTPS_PROXY", "", "http://api.example.com/v1", False),
+    ("https_proxy", "example.com", "https://api.example.com/v1", False), ("all_proxy", "", "http://127.0.0.1:9/v1", False),
+])  # fmt: skip
+def test_an_outgoing_proxy_is_refused_where_it_would_be_used(
+    monkeypatch: pytest.MonkeyPatch, variable: str, no_proxy: str, url: str, refused: bool
+) -> None:
+    """The stamped transport names the proxy it cannot use, in either case of letters, and heeds NO_PROXY."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:3128")
+    if no_proxy:
+        monkeypatch.setenv("no_proxy", no_proxy)
+
+    async def main() -> str:
+        return str(make_sender(target_for(url), StampedReader()).facts()["transport"])
+
+    if refused:
+        with pytest.raises(UserError, match="proxy"):
+            on_loop("asyncio", main)
+    else:
+        assert on_loop("asyncio", main) == "tailproof"
+
+
+@LOOPS
+def test_the_stock_transport_says_what_it_is(loop: str) -> None:
+    """The manifest's facts name httpx and its version, and user-space stamps."""
+
+    async def main() -> dict[str, object]:
+        sender = make_sender(target_for("http://127.0.0.1:9/v1", "httpx"), StampedReader())
+        await sender.close()
+        return sender.facts()
+
+    facts = on_loop(loop, main)
+    name = os.environ.get("TAILPROOF_HTTPX") or ("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
+    assert (facts["transport"], facts["stamps"]) == (f"{name} {version(name)}", "user")

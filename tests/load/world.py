@@ -1,0 +1,246 @@
+"""A world without time of its own: a clock that jumps to the next event, and servers that are functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import heapq
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from bench.load.generator import Generator, LaneState
+from bench.load.journal import Journal
+from bench.load.probe import HarnessProbe
+from bench.load.request import BodyWriter
+from bench.load.transport.exchange import Exchange
+from bench.load.transport.sender import Carrier
+from bench.plan.profile import Profile
+from bench.plan.prompts import PromptText
+from bench.plan.schedule import Plan, compile_plan
+from bench.plan.suite import Stage, Suite
+from bench.plan.target import Target
+from bench.record.run_folder import SegmentWriter
+from bench.record.samples import Columns, Outcome
+from bench.units import MS, S
+
+TICK_NS = 10 * MS
+
+
+@functools.cache
+def text() -> PromptText:
+    """One corpus for all tests."""
+    return PromptText(1)
+
+
+def plan_for(arrivals: dict[str, Any], target: dict[str, Any] | None = None, targets: int = 1, **profile: Any) -> Plan:
+    """A plan of one stage; sizes are small unless given."""
+    sizes = {"prompt_tokens": [{"fixed": 12}], "output_tokens": [{"fixed": 4}]}
+    made = Profile.model_validate({"description": "d", "name": "p", "arrivals": arrivals, **sizes, **profile})
+    base = {"description": "d", "base_url": "http://127.0.0.1:9/v1", "model": "m", **(target or {})}
+    every = [Target.model_validate(base | {"name": f"t{number}"}) for number in range(targets)]
+    stage = Stage(name="s", targets=every, profile=made, contract=None, scenario=None, settle_ns=0, expect=[])
+    return compile_plan(Suite(name="test", description="d", seed=1, stages=[stage], files=[]), 1)
+
+
+def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+    """One event of a stream."""
+    return b"data: " + json.dumps({"choices": [{"delta": delta, "finish_reason": finish}]}).encode() + b"\n\n"
+
+
+STREAM = [(b"content-type", b"text/event-stream")]
+TOKEN = chunk({"content": "w"})
+
+
+@dataclasses.dataclass
+class Reply:
+    """What a scripted server does with one request; instants in ns after the send, None = never."""
+
+    sent: int = 0
+    connect: int | None = 0
+    head: int | None = None
+    tokens: tuple[int, ...] = ()
+    end: int | None = None
+    status: int = 200
+    body: bytes = b""
+    fail: tuple[int, Outcome] | None = None
+
+
+def whole(service_ns: int, *, tokens: int = 2, sent: int = 0) -> Reply:
+    """A sound streamed answer whose last token comes `service_ns` after the send."""
+    at = tuple(service_ns * (number + 1) // tokens for number in range(tokens))
+    return Reply(sent=sent, head=at[0], tokens=at, end=service_ns)
+
+
+class Ask(NamedTuple):
+    """A request as the scripted server gets it; `now_ns` after the run's start, `attempt` from 1."""
+
+    row: int
+    attempt: int
+    body: bytes
+    now_ns: int
+
+
+class World:
+    """Fake clock, fake alarm and fake senders; `answer` says what the server does with a request."""
+
+    def __init__(self, answer: Callable[[Ask], Reply], start_ns: int = 5 * S):
+        self.now, self._answer = start_ns, answer
+        self._t0 = 0
+        self._events: list[tuple[int, int, Callable[[], object]]] = []
+        self._order = itertools.count()
+        self._alarm_at: int | None = None
+        self._ring: Callable[[], None] = lambda: None
+        self.kind = "fake"
+        self.bodies: dict[int, list[bytes]] = {}
+        self.in_flight = self.most_in_flight = 0
+        self.aborted: list[int] = []
+
+    # ---- the alarm
+
+    def alarm(self, callback: Callable[[], None]) -> Any:
+        self._ring = callback
+        return self
+
+    def set(self, at_ns: int) -> None:
+        self._alarm_at = at_ns
+
+    def close(self) -> None:
+        self._alarm_at = None
+
+    # ---- the sender
+
+    def start(self, body: bytes, request_id: str, exchange: Exchange, on_carrier: Callable[[Carrier], bool]) -> None:
+        row = int(request_id.rpartition("-")[2])
+        self.bodies.setdefault(row, []).append(body)
+        reply = self._answer(Ask(row, len(self.bodies[row]), body, self.now - self._t0))
+        call = _Call(self, row, exchange, reply)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        if reply.fail is not None and reply.connect is None:
+            self.later(reply.fail[0], lambda: call.fail(reply.fail))
+        elif reply.connect == 0:
+            call.connected(on_carrier)
+        elif reply.connect is not None:
+            self.later(reply.connect, lambda: call.connected(on_carrier))
+
+    def facts(self) -> dict[str, object]:
+        return {"transport": "fake"}
+
+    # ---- time
+
+    def later(self, after_ns: int, callback: Callable[[], object]) -> None:
+        heapq.heappush(self._events, (self.now + after_ns, next(self._order), callback))
+
+    def play(self, generator: Generator, *, stop_at: tuple[int, ...] = ()) -> None:
+        """Run to the end; `stop_at` are instants (ns after the run's start) of Ctrl-C."""
+        over: list[bool] = []
+        generator.begin(lambda: over.append(True))
+        self._t0 = generator.t0
+        for instant in stop_at:
+            self.later(generator.t0 + instant - self.now, generator.stop)
+        tick = self.now + TICK_NS
+        while not over:
+            candidates = [tick, *([self._alarm_at] if self._alarm_at is not None else []), *([self._events[0][0]] if self._events else [])]
+            self.now = max(self.now, min(candidates))
+            if self._events and self._events[0][0] <= self.now:
+                heapq.heappop(self._events)[2]()
+            elif self._alarm_at is not None and self._alarm_at <= self.now:
+                self._alarm_at = None
+                self._ring()
+            else:
+                generator.tick()
+                tick = self.now + TICK_NS
+        generator.end()
+
+
+class _Call:
+    """One request at the scripted server. Says nothing once it is over or given up."""
+
+    def __init__(self, world: World, row: int, exchange: Exchange, reply: Reply):
+        self._world, self._row, self._exchange, self._reply = world, row, exchange, reply
+        self._over = False
+
+    def abort(self) -> None:
+        assert not self._over
+        self._leave()
+        self._world.aborted.append(self._row)
+
+    def _leave(self) -> None:
+        self._over = True
+        self._world.in_flight -= 1
+
+    def connected(self, on_carrier: Callable[[Carrier], bool]) -> None:
+        if self._reply.connect:
+            self._exchange.on_connected(self._reply.connect, -1)
+        if not on_carrier(self):
+            self._leave()
+            return
+        self._at(self._reply.sent, self._sent)
+
+    def _at(self, after_ns: int, event: Callable[[], None]) -> None:
+        def unless_over() -> None:
+            if not self._over:
+                event()
+
+        if after_ns == 0:
+            unless_over()
+        else:
+            self._world.later(after_ns, unless_over)
+
+    def _sent(self) -> None:
+        reply, world, exchange = self._reply, self._world, self._exchange
+        exchange.on_sent(world.now, True)
+        if reply.head is not None:
+            headers = STREAM if reply.status == 200 else []
+            self._at(reply.head, lambda: exchange.on_head(reply.status, headers, world.now, False))
+        for number, after in enumerate(reply.tokens):
+            last = number == len(reply.tokens) - 1 and reply.end is not None
+            self._at(after, functools.partial(self._body, TOKEN + chunk({}, "stop") if last else TOKEN))
+        if reply.body:
+            self._at(reply.head or 0, lambda: self._body(reply.body))
+        if reply.end is not None:
+            self._at(reply.end, self._done)
+        if reply.fail is not None:
+            self._at(reply.fail[0], lambda: self.fail(reply.fail))
+
+    def _body(self, data: bytes) -> None:
+        self._exchange.on_body(data, self._world.now)
+
+    def _done(self) -> None:
+        self._leave()
+        self._exchange.on_done(self._world.now)
+
+    def fail(self, fault: tuple[int, Outcome] | None) -> None:
+        assert fault is not None
+        self._leave()
+        self._exchange.on_fail(fault[1], fault[1].name, self._world.now)
+
+
+@dataclasses.dataclass
+class Played:
+    """A finished run in the fake world."""
+
+    columns: Columns
+    journal: Journal
+    generator: Generator
+    world: World
+
+    def note(self, row: int) -> str:
+        names = self.journal.strings["note"].names
+        return names[int(self.columns.samples["note"][row])]
+
+    def outcomes(self) -> list[Outcome]:
+        return [Outcome(value) for value in self.columns.samples["outcome"]]
+
+
+def play(plan: Plan, answer: Callable[[Ask], Reply], *, stop_at: tuple[int, ...] = ()) -> Played:
+    """Play a plan against a scripted server in fake time."""
+    world = World(answer)
+    journal = Journal(SegmentWriter(Path("never-written")), "run", len(plan.schedule), [len(lane.phases) for lane in plan.lanes], [])
+    states = [LaneState(lane, cast("Any", world), BodyWriter(lane, plan.schedule, text()), lane.profile.max_in_flight) for lane in plan.lanes]
+    generator = Generator(plan.lanes, plan.schedule, states, journal, HarnessProbe(), clock=lambda: world.now, alarm=world.alarm)
+    world.play(generator, stop_at=stop_at)
+    return Played(Columns(plan.schedule, journal.samples), journal, generator, world)
