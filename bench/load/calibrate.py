@@ -3,7 +3,8 @@
 In: a ladder of rates. Out: the harness's own error at each, and the ceiling, kept for later
 runs to be held against. Must stay true: the truth is what the null server really did, request
 by request, on the same monotonic clock; the error of a row is what we would have reported
-minus that, so pacing, sending, the loopback and stamping are all in it.
+minus that, so pacing, sending, the loopback and stamping are all in it. A second of declared
+warm-up opens the connections: what connecting costs stands in a column of its own in every run.
 """
 
 from __future__ import annotations
@@ -37,27 +38,29 @@ from bench.record.samples import Int, Outcome, latency_ns
 from bench.units import MS
 
 LADDER_RPS = (100, 200, 400, 800, 1200, 1600, 2000, 2500, 3000, 3500, 4000)
-#: A load counts as measurable while 99 of 100 rows are within this of the truth.
+#: A load counts as measurable while the p50 and p99 that we report are within this of the truth.
 ERROR_BUDGET_NS = 1 * MS
 SENT_SHARE = 0.99
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One rate of the ladder. Errors are (p50, p99, p99.9) in ms."""
+    """One rate of the ladder. Errors are what we report less the truth, at (p50, p99, p99.9), in ms."""
 
     rate_rps: int
     #: the asked rate times the share of the plan that succeeded
     sent_rps: float
     ttft_error_ms: tuple[float, float, float]
     e2e_error_ms: tuple[float, float, float]
+    #: the error of single rows: 99 of 100 are within this
+    row_error_p99_ms: float
     lag_p99_ms: float
     cpu_us_per_request: float
 
     @property
     def within_budget(self) -> bool:
-        """Sent as planned, and 99 of 100 rows near enough to the truth."""
-        worst = max(self.ttft_error_ms[1], self.e2e_error_ms[1])
+        """Sent as planned, and p50 and p99 near enough to the truth."""
+        worst = max(abs(error) for errors in (self.ttft_error_ms, self.e2e_error_ms) for error in errors[:2])
         return self.sent_rps >= SENT_SHARE * self.rate_rps and worst <= ERROR_BUDGET_NS / MS
 
 
@@ -66,14 +69,12 @@ def calibrate(on_step: Callable[[Step], None], *, tokens: int = 16, seconds: flo
     """Climb the ladder until two rates in a row are over budget; returns the record to store."""
     steps: list[Step] = []
     with _null_server(tokens) as port, tempfile.TemporaryDirectory(prefix="tailproof-") as folder:
-        _step(port, 50, 1.0, tokens, Path(folder) / "warm-up")
         for rate in ladder:
             steps.append(_step(port, rate, seconds, tokens, Path(folder) / str(rate)))
             on_step(steps[-1])
             if len(steps) >= 2 and not steps[-1].within_budget and not steps[-2].within_budget:
                 break
-    good = [step.rate_rps for step in steps if step.within_budget]
-    ceiling = max(good, default=0)
+    ceiling = max((step.rate_rps for step in steps if step.within_budget), default=0)
     return {
         "format": FORMAT, "measured_utc": utc_text(wall_ns()), "machine": machine_facts(), "tokens": tokens,
         "error_budget_ms": ERROR_BUDGET_NS / MS, "ceiling_rps": ceiling, "ceiling_events_per_s": ceiling * tokens,
@@ -83,7 +84,7 @@ def calibrate(on_step: Callable[[Step], None], *, tokens: int = 16, seconds: flo
 
 @contextmanager
 def _null_server(tokens: int) -> Iterator[int]:
-    command = [sys.executable, "-m", "bench.load.nullserver", "--tokens", str(tokens)]
+    command = [sys.executable, "-m", "bench.load.nullserver", "--sigma", "0.3", "--tokens", str(tokens)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 our own module
     try:
         assert process.stdout is not None
@@ -108,17 +109,25 @@ def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> St
     run = Run(folder)
     truth = _truth(port, known)
     samples = run.columns.samples
-    ok = np.nonzero(samples["outcome"] == Outcome.ok)[0]
+    measured = ~run.columns.schedule["warmup"]
+    ok = np.nonzero((samples["outcome"] == Outcome.ok) & measured)[0]
     done = {int(row): (received, first, last) for row, received, first, last in truth}
     rows = np.array([row for row in ok if int(row) in done])
     true = np.array([done[int(row)] for row in rows], np.int64).reshape(-1, 3)
     chosen = samples[rows]
-    ttft = latency_ns(chosen, "ttft") - (true[:, 1] - true[:, 0])
-    e2e = latency_ns(chosen, "e2e") - (true[:, 2] - true[:, 0])
+    ttft, true_ttft = latency_ns(chosen, "ttft"), true[:, 1] - true[:, 0]
+    e2e, true_e2e = latency_ns(chosen, "e2e"), true[:, 2] - true[:, 0]
+    row_errors = np.maximum(np.abs(ttft - true_ttft), np.abs(e2e - true_e2e))
     harness = run.manifest["harness"]
     lag = latency_ns(chosen, "lag")
-    return Step(rate, rate * len(rows) / len(plan.schedule), _three(ttft), _three(e2e), _three(lag)[1],
-                round(harness["cpu_share"] * harness["elapsed_s"] / max(len(rows), 1) * 1e6, 1))  # fmt: skip
+    return Step(rate, rate * len(rows) / int(measured.sum()), _error(ttft, true_ttft), _error(e2e, true_e2e),
+                _three(row_errors)[1], _three(lag)[1],
+                round(harness["cpu_share"] * harness["elapsed_s"] / len(plan.schedule) * 1e6, 1))  # fmt: skip
+
+
+def _error(ours: Int, truth: Int) -> tuple[float, float, float]:
+    p50, p99, p999 = (round(a - b, 4) for a, b in zip(_three(ours), _three(truth), strict=True))
+    return p50, p99, p999
 
 
 def _three(values: Int) -> tuple[float, float, float]:
@@ -126,17 +135,22 @@ def _three(values: Int) -> tuple[float, float, float]:
     if not len(values):
         return (float("inf"),) * 3
     ordered = np.sort(values)
-    ranks = [-(-len(ordered) * q.numerator // q.denominator) for q in (Fraction(1, 2), Fraction(99, 100), Fraction(999, 1000))]
+    ranks = [
+        -(-len(ordered) * q.numerator // q.denominator)
+        for q in (Fraction(1, 2), Fraction(99, 100), Fraction(999, 1000))
+    ]
     p50, p99, p999 = (round(int(ordered[rank - 1]) / MS, 4) for rank in ranks)
     return p50, p99, p999
 
 
 def _suite(port: int, rate: int, seconds: float, tokens: int) -> Suite:
     target = Target(description="null server", name="null", base_url=f"http://127.0.0.1:{port}/v1", model="null")
-    profile = Profile(description="calibration", name="calibration", duration=f"{seconds}s",
+    profile = Profile(description="calibration", name="calibration", duration=f"{seconds}s", warmup="1s",
                       arrivals=Arrivals(kind="poisson", rate=Fraction(rate)),
                       prompt_tokens=[Amount(fixed=64)], output_tokens=[Amount(fixed=tokens)])  # fmt: skip
-    stage = Stage(name="calibrate", targets=[target], profile=profile, contract=None, scenario=None, settle_ns=0, expect=[])
+    stage = Stage(
+        name="calibrate", targets=[target], profile=profile, contract=None, scenario=None, settle_ns=0, expect=[]
+    )
     return Suite(name="calibrate", description="the harness's own error", seed=1, stages=[stage], files=[])
 
 

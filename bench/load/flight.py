@@ -167,7 +167,11 @@ def error_message(body: bytes) -> str:
     try:
         value = json.loads(body)
         if isinstance(value, dict):
-            return error_text(value) if "error" in value else str(value.get("message") or value.get("detail") or "")[:MAX_ERROR_TEXT]
+            return (
+                error_text(value)
+                if "error" in value
+                else str(value.get("message") or value.get("detail") or "")[:MAX_ERROR_TEXT]
+            )
     except (ValueError, RecursionError):
         pass
     text = re.sub(r"<[^>]*>", " ", body.decode("utf-8", "replace"))

@@ -66,7 +66,9 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
     user_stamped = int(((samples["flags"] & Flag.USER_STAMP) != 0).sum())
     stall_ms = float(harness.get("loop_stall_max_ms", 0.0))
     if user_stamped > LATE_STAMPS_SHARE * len(samples) and stall_ms * MS > _budget(tightest_limit_ns)[0]:
-        degraded.append(f"{user_stamped:,} answers were stamped in user space, and the loop stood still for up to {stall_ms:,.0f} ms")
+        degraded.append(
+            f"{user_stamped:,} answers were stamped in user space, and the loop stood still for up to {stall_ms:,.0f} ms"
+        )
     step = abs(float(harness.get("clock_step_ms", 0.0)))
     if step > CLOCK_STEP_MS:
         degraded.append(f"the wall clock stepped by {step:,.0f} ms during the run")
@@ -109,4 +111,3 @@ def _lag_budget(p99: int, worst: int, limit_ns: int | None, degraded: list[str],
         degraded.append(text)
     # Few rows far over the budget leave p99 alone and can still fill the tail that is judged.
     return p99 > fair or worst > max(fair, DEGRADED_LAG_NS)
-

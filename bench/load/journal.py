@@ -188,5 +188,3 @@ def secrets_of(headers: Iterable[tuple[str, str]]) -> list[str]:
     """Header values that must never reach a file, whole and without their scheme."""
     values = [value for _, value in headers]
     return values + [part for value in values for part in re.split(r"[\s=;,]+", value) if len(part) >= 8]
-
-

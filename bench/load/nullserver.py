@@ -1,6 +1,6 @@
 """A server with nothing behind it: answers after set times and says when it really did.
 
-In: `python -m bench.load.nullserver --ttft-ms 20 --gap-ms 2 --tokens 16`. Out: streams, and at
+In: `python -m bench.load.nullserver --ttft-ms 20 --sigma 0.3 --gap-ms 2 --tokens 16`. Out: streams, and at
 `GET /truth?from=N` what happened to each request, as monotonic ns of this machine. Must stay
 true: one thread, one epoll, bytes made beforehand, so that what calibration measures is the
 client; its times are taken after recv and after send returned, whatever was planned.
@@ -12,16 +12,20 @@ import argparse
 import gc
 import heapq
 import json
+import math
 import os
 import select
 import socket
 import sys
 from array import array
+from statistics import NormalDist
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import KernelTimer
 from bench.units import MS
 
+_GOLDEN = (math.sqrt(5) - 1) / 2
+_LAW_STEPS = 1 << 14
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -30,7 +34,9 @@ def _event(payload: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-_CHUNK = b'{"id":"c","object":"chat.completion.chunk","model":"null","choices":[{"index":0,"delta":%s,"finish_reason":%s}]}'
+_CHUNK = (
+    b'{"id":"c","object":"chat.completion.chunk","model":"null","choices":[{"index":0,"delta":%s,"finish_reason":%s}]}'
+)
 _ROLE = _event(_CHUNK % (b'{"role":"assistant","content":""}', b"null"))
 _TOKEN = _event(_CHUNK % (b'{"content":" token"}', b"null"))
 _LAST = _event(_CHUNK % (b"{}", b'"stop"')) + _event(b"[DONE]") + b"0\r\n\r\n"
@@ -46,8 +52,14 @@ class _Peer:
 class NullServer:
     """One epoll loop; `truth` has four numbers a request: row, received, first write, last write."""
 
-    def __init__(self, ttft_ns: int, gap_ns: int, tokens: int):
-        self._ttft_ns, self._gap_ns, self._tokens = ttft_ns, gap_ns, tokens
+    def __init__(self, ttft_ns: int, sigma: float, gap_ns: int, tokens: int):
+        self._gap_ns, self._tokens = gap_ns, tokens
+        # Lognormal without a generator: quantiles in the order of a golden-ratio sequence, which
+        # fills the distribution evenly from any starting point.
+        normal = NormalDist()
+        self._ttft_ns = [
+            round(ttft_ns * math.exp(sigma * normal.inv_cdf((n * _GOLDEN) % 1 or 0.5))) for n in range(_LAW_STEPS)
+        ]
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
@@ -119,13 +131,15 @@ class NullServer:
         row = int(fields.get(b"x-request-id", b"-0").rpartition(b"-")[2])
         peer.request, peer.left = len(self.truth), self._tokens
         self.truth.extend((row, now, -1, -1))
-        heapq.heappush(self._due, (now + self._ttft_ns, fd))
+        heapq.heappush(self._due, (now + self._ttft_ns[peer.request // 4 % _LAW_STEPS], fd))
 
     def _tell(self, peer: _Peer, path: bytes) -> None:
         start = int(path.partition(b"from=")[2] or 0) * 4 if path.startswith(b"/truth") else len(self.truth)
         body = json.dumps(self.truth[start:].tolist()).encode()
         peer.sock.setblocking(True)
-        peer.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        peer.sock.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
         peer.sock.setblocking(False)
 
     def _write(self, due: int, fd: int) -> None:
@@ -158,10 +172,11 @@ def main() -> int:
     """Print the port as one JSON line, then serve until standard input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--ttft-ms", type=float, default=20.0)
+    parser.add_argument("--sigma", type=float, default=0.0)
     parser.add_argument("--gap-ms", type=float, default=2.0)
     parser.add_argument("--tokens", type=int, default=16)
     given = parser.parse_args()
-    server = NullServer(round(given.ttft_ms * MS), round(given.gap_ms * MS), given.tokens)
+    server = NullServer(round(given.ttft_ms * MS), given.sigma, round(given.gap_ms * MS), given.tokens)
     sys.stdout.write(json.dumps({"port": server.port}) + "\n")
     sys.stdout.flush()
     gc.freeze()

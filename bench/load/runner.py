@@ -133,7 +133,11 @@ def worst_facts(facts: list[dict[str, Any]]) -> dict[str, Any]:
     merged = dict(facts[0])
     for other in facts[1:]:
         for name, value in other.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > abs(merged.get(name, 0)):
+            if (
+                isinstance(value, (int, float))
+                and not isinstance(value, bool)
+                and abs(value) > abs(merged.get(name, 0))
+            ):
                 merged[name] = value
     return merged
 
@@ -160,7 +164,9 @@ def check_descriptors(plan: Plan, workers: int, warn: Callable[[str], None]) -> 
                         remedy=f"raise it: ulimit -n {known // workers + _SPARE_DESCRIPTORS}")  # fmt: skip
     busiest = max(span.to_rps for lane in plan.lanes for span in lane.spans)
     if busiest > soft:
-        warn(f"descriptor limit {soft:,}: at {busiest:,.0f} requests/s a server that hangs for a second would exhaust it")
+        warn(
+            f"descriptor limit {soft:,}: at {busiest:,.0f} requests/s a server that hangs for a second would exhaust it"
+        )
 
 
 def _manifest(plan: Plan, name: str, started: int) -> dict[str, Any]:
@@ -175,7 +181,9 @@ def _manifest(plan: Plan, name: str, started: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write_histograms(folder: Path, plan: Plan, samples: Table, gaps: list[list[Histogram]], started_wall_ns: int) -> None:
+def write_histograms(
+    folder: Path, plan: Plan, samples: Table, gaps: list[list[Histogram]], started_wall_ns: int
+) -> None:
     """histograms.hlog: per target, metric and phase, and per context bucket; successes only."""
     whole = Columns(plan.schedule, samples).measured()
     whole = whole.where(whole.ok)

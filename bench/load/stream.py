@@ -225,7 +225,10 @@ class Answer:
             return
         self.prompt_tokens = _count(usage.get("prompt_tokens"), self.prompt_tokens)
         self.output_tokens = _count(usage.get("completion_tokens"), self.output_tokens)
-        for name, key in (("completion_tokens_details", "reasoning_tokens"), ("prompt_tokens_details", "cached_tokens")):
+        for name, key in (
+            ("completion_tokens_details", "reasoning_tokens"),
+            ("prompt_tokens_details", "cached_tokens"),
+        ):
             details = usage.get(name)
             if isinstance(details, dict):
                 setattr(self, key, _count(details.get(key), getattr(self, key)))
@@ -263,7 +266,9 @@ def _texts(delta: dict[str, Any]) -> tuple[bool, bool]:
     visible = bool(delta.get("content") or delta.get("refusal"))
     calls = delta.get("tool_calls")
     if not visible and isinstance(calls, list):
-        functions = [call["function"] for call in calls if isinstance(call, dict) and isinstance(call.get("function"), dict)]
+        functions = [
+            call["function"] for call in calls if isinstance(call, dict) and isinstance(call.get("function"), dict)
+        ]
         visible = any(function.get("name") or function.get("arguments") for function in functions)
     return visible, not visible and bool(delta.get("reasoning_content") or delta.get("reasoning"))
 

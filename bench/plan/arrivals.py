@@ -40,7 +40,9 @@ class Span:
 
     def until(self, stop_ns: int) -> Span:
         """The span cut off at `stop_ns`, which lies inside it."""
-        reached = self.from_rps + (self.to_rps - self.from_rps) * (stop_ns - self.start_ns) / (self.end_ns - self.start_ns)
+        reached = self.from_rps + (self.to_rps - self.from_rps) * (stop_ns - self.start_ns) / (
+            self.end_ns - self.start_ns
+        )
         return dataclasses.replace(self, end_ns=stop_ns, to_rps=reached)
 
 
@@ -72,7 +74,9 @@ def cut_spans(spans: list[Span], stop_ns: int) -> list[Span]:
 def refuse_beyond(rows: int, where: str, remedy: str = "lower the rate or the duration") -> None:
     """Raises UserError where one run cannot hold `rows` requests."""
     if rows > MAX_ROWS:
-        raise UserError(f"plans {rows:,} requests, above the {MAX_ROWS:,} that one run holds", where=where, remedy=remedy)
+        raise UserError(
+            f"plans {rows:,} requests, above the {MAX_ROWS:,} that one run holds", where=where, remedy=remedy
+        )
 
 
 def _spans(profile: Profile, total: int, where: str) -> list[Span]:
@@ -142,7 +146,9 @@ def _rate_segments(profile: Profile, spans: list[Span], draw: Draw, where: str) 
     first = np.array([span.from_rps for span in spans])[span_of]
     last = np.array([span.to_rps for span in spans])[span_of]
     since = start - span_starts[span_of]
-    rates = np.stack([first + (last - first) * since / length, first + (last - first) * (since + end - start) / length], axis=1)
+    rates = np.stack(
+        [first + (last - first) * since / length, first + (last - first) * (since + end - start) / length], axis=1
+    )
     if curve is not None:
         measured = start >= profile.warmup
         factors = np.array(curve.factors)[((start - profile.warmup) // curve.step) % len(curve.factors)]

@@ -116,7 +116,9 @@ class Clause(UserModel):
             name += f" ≤ {show_limit(self.limit)}" if self.limit is not None else ""
         else:
             assert self.share is not None
-            name = f"{METRIC_TEXT[self.metric]} {'≥' if self.metric == 'uptime' else '≤'} {show_exact(self.share * 100)} %"
+            name = (
+                f"{METRIC_TEXT[self.metric]} {'≥' if self.metric == 'uptime' else '≤'} {show_exact(self.share * 100)} %"
+            )
         limits = [f"{kind} {value}" for kind, value in (("phase", self.phase), ("context", self.bucket)) if value]
         return f"{name} ({', '.join(limits)})" if limits else name
 
@@ -163,7 +165,9 @@ def load_contract(name: str, beside: Path | None = None) -> Contract:
     return contract.model_copy(update={"name": contract.name or path.stem})
 
 
-_SLO_LATENCY = re.compile(r"(?P<metric>[a-z_0-9]+)\s*:\s*p\(?(?P<q>\d+(?:\.\d+)?)\)?\s*(?P<op><=?|:l[te]:)\s*(?P<limit>\S.*)")
+_SLO_LATENCY = re.compile(
+    r"(?P<metric>[a-z_0-9]+)\s*:\s*p\(?(?P<q>\d+(?:\.\d+)?)\)?\s*(?P<op><=?|:l[te]:)\s*(?P<limit>\S.*)"
+)
 _SLO_SHARE = re.compile(r"(?P<metric>[a-z_0-9]+)\s*(?P<op>>=?|<=?)\s*(?P<share>[\d.]+\s*%)")
 
 

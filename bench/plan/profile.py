@@ -56,7 +56,9 @@ class Amount(UserModel):
         if self.min > self.max:
             raise ValueError(f"min {self.min} is above max {self.max}")
         if self.fixed is not None and not self.min <= self.fixed <= self.max:
-            raise ValueError(f"fixed {self.fixed} lies outside min {self.min} and max {self.max}; state the other bound")
+            raise ValueError(
+                f"fixed {self.fixed} lies outside min {self.min} and max {self.max}; state the other bound"
+            )
         return self
 
     def quantile_points(self) -> list[tuple[float, float]]:

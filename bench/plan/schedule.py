@@ -159,7 +159,10 @@ def _refuse_clauses_beyond_reach(stage: Stage, target: Target, phases: tuple[str
             known = ", ".join(name for name in phases if name != WARMUP)
             why, remedy = f"profile {stage.profile.name!r} has no judged phase {clause.phase!r}", f"its phases: {known}"
         elif clause.bucket is not None and not np.any(measured["bucket"] == bucket_names().index(clause.bucket)):
-            why, remedy = "no planned prompt falls into that context bucket", "change the profile's prompt_tokens or the clause"
+            why, remedy = (
+                "no planned prompt falls into that context bucket",
+                "change the profile's prompt_tokens or the clause",
+            )
         else:
             continue
         name = stage.contract.name if stage.contract else ""
@@ -275,7 +278,12 @@ def _closed_loop(profile: Profile, draw: Draw, where: str) -> tuple[Table, list[
     table["after_row"] = np.where(later, np.arange(rows) - 1, -1)
     table["prompt_tokens"], table["output_tokens"] = request_sizes(profile, rows, draw)
     span = Span("closed-loop", 0, max(length, 1), 0.0, 0.0)
-    return table, [span], length, [f"closed loop of {users} users: latencies follow the server, not valid for an SLA verdict"]
+    return (
+        table,
+        [span],
+        length,
+        [f"closed loop of {users} users: latencies follow the server, not valid for an SLA verdict"],
+    )
 
 
 def _trace_rows(profile: Profile, draw: Draw) -> tuple[Table, list[Span], int, list[str]]:

@@ -121,7 +121,9 @@ def request_headers(target: Target) -> list[tuple[str, str]]:
             raise UserError(f"environment variable {target.api_key_env} is not set",
                             where=f"{where}: api_key_env", remedy=f"export {target.api_key_env}=... first")  # fmt: skip
         if any(c in key for c in "\r\n\0"):
-            raise UserError(f"environment variable {target.api_key_env} holds a line break", where=f"{where}: api_key_env")
+            raise UserError(
+                f"environment variable {target.api_key_env} holds a line break", where=f"{where}: api_key_env"
+            )
         headers.append(("Authorization", f"Bearer {key}"))
     return headers
 

@@ -45,7 +45,12 @@ def junit_xml(summary: Record, verdicts: Record) -> bytes:
                 message = f"expected {visible(item['expected'], 20)}, got {visible(item['got'], 20)}"
                 SubElement(case, "failure", message=message)
     for suite in [root, *root]:
-        for attribute, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        for attribute, tag in (
+            ("tests", "testcase"),
+            ("failures", "failure"),
+            ("errors", "error"),
+            ("skipped", "skipped"),
+        ):
             suite.set(attribute, str(sum(1 for _ in suite.iter(tag))))
     indent(root)
     body: bytes = tostring(root, encoding="utf-8", xml_declaration=True)

@@ -61,7 +61,9 @@ class Screen:
     def __init__(self, console: Console, *, quiet: bool = False):
         """`console` decides between live and plain by whether it is a terminal."""
         self._console, self._quiet = console, quiet
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal and not quiet else None
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=True) if console.is_terminal and not quiet else None
+        )
         self._last: tuple[str, int] | None = None
 
     def __enter__(self) -> Self:
@@ -69,7 +71,9 @@ class Screen:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -122,8 +126,10 @@ def live_text(progress: Progress, width: int) -> Text:
     name = f" ▸ {visible(progress.stage, 40)}{_of_all(progress)}   {visible(progress.phase, 24)}"
     lines = [
         f"{name:<36}   {'█' * filled}{'░' * (_BAR - filled)}  {_done(progress)}   {_left(progress)}",
-        (f"   {_rates(progress)} · done {count(progress.done)} · in flight {count(progress.in_flight)}"
-        f" · failed {count(progress.failed)} · late p99 {milliseconds(progress.late_p99_ms)}"),
+        (
+            f"   {_rates(progress)} · done {count(progress.done)} · in flight {count(progress.in_flight)}"
+            f" · failed {count(progress.failed)} · late p99 {milliseconds(progress.late_p99_ms)}"
+        ),
     ]
     widest = min(max((cell_len(visible(lane.name, 24)) for lane in progress.lanes), default=0), 24)
     for lane in progress.lanes:

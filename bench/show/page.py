@@ -99,7 +99,11 @@ def build_page(run: Run, summary: Record, verdicts: Record) -> Page:
 def _rehearsal(verdicts: Record) -> str:
     expects = verdicts.get("expects", [])
     met = sum(item["met"] for item in expects)
-    return f"{'as rehearsed' if met == len(expects) else 'NOT as rehearsed'}: {met} of {len(expects)} known answers met" if expects else ""
+    return (
+        f"{'as rehearsed' if met == len(expects) else 'NOT as rehearsed'}: {met} of {len(expects)} known answers met"
+        if expects
+        else ""
+    )
 
 
 def _alerts(run: Run, summary: Record) -> list[str]:
@@ -129,7 +133,17 @@ def verdict_table(verdicts: Record) -> Table | None:
          clause["verdict"], wording.decider(clause)]
         for clause in verdicts["clauses"]
     ]  # fmt: skip
-    head = ["target", *(["contract"] if several else []), "clause", "measured", wording.interval_title(verdicts), "limit", "rows", "verdict", "decided by"]
+    head = [
+        "target",
+        *(["contract"] if several else []),
+        "clause",
+        "measured",
+        wording.interval_title(verdicts),
+        "limit",
+        "rows",
+        "verdict",
+        "decided by",
+    ]
     caption = "Verdicts" if several else f"Verdicts by contract {''.join(contracts)}"
     return Table(caption, head, rows, words=2 + several) if rows else None
 
@@ -137,7 +151,16 @@ def verdict_table(verdicts: Record) -> Table | None:
 def _expect_table(verdicts: Record) -> Table | None:
     rows = [[visible(item["target"], 60), visible(item["clause"]), visible(item["expected"], 20), visible(item["got"], 20),
              "met" if item["met"] else "NOT MET"] for item in verdicts.get("expects", [])]  # fmt: skip
-    return Table("Known answers rehearsed by this suite", ["target", "clause", "expected", "got", "as expected"], rows, words=5) if rows else None
+    return (
+        Table(
+            "Known answers rehearsed by this suite",
+            ["target", "clause", "expected", "got", "as expected"],
+            rows,
+            words=5,
+        )
+        if rows
+        else None
+    )
 
 
 def health_line(summary: Record) -> str:
@@ -169,7 +192,12 @@ def _part(run: Run, index: int, lane: Record, target: Record, verdicts: Record) 
 
 def _confidence(clauses: Sequence[Record], verdicts: Record) -> float:
     """The level of this lane's own contract, else the highest of the run."""
-    return float(next((clause["confidence"] for clause in clauses if "confidence" in clause), wording.confidence_levels(verdicts)[-1]))
+    return float(
+        next(
+            (clause["confidence"] for clause in clauses if "confidence" in clause),
+            wording.confidence_levels(verdicts)[-1],
+        )
+    )
 
 
 def _about(run: Run, rows: Columns, lane: Record, target: Record) -> Iterator[tuple[str, str]]:
@@ -179,19 +207,30 @@ def _about(run: Run, rows: Columns, lane: Record, target: Record) -> Iterator[tu
     yield "succeeded", f"{count(target['ok'])} ({per_cent(succeeded)})"
     ratio = (target.get("uptime") or {}).get("request_ratio")
     yield "uptime, request ratio", per_cent(ratio)
-    yield "offered and sent", " and ".join(ABSENT if rate is None else f"{number(rate)}/s" for rate in (target["offered_rps"], target["sent_rps"]))
+    yield (
+        "offered and sent",
+        " and ".join(
+            ABSENT if rate is None else f"{number(rate)}/s" for rate in (target["offered_rps"], target["sent_rps"])
+        ),
+    )
     yield "model asked for", visible(lane["model"], 120)
     served = [visible(run.strings("served_model")[which], 120) for which in np.unique(rows.samples["served_model"])
               if 0 <= which < len(run.strings("served_model"))]  # fmt: skip
     if served:
-        yield "model named by the server", ", ".join(served[:5]) + (f" and {len(served) - 5} more" if len(served) > 5 else "")
+        yield (
+            "model named by the server",
+            ", ".join(served[:5]) + (f" and {len(served) - 5} more" if len(served) > 5 else ""),
+        )
     yield "tier, region", f"{visible(lane['tier'], 40) or ABSENT}, {visible(lane['region'], 40) or ABSENT}"
     yield "endpoint", visible(lane["base_url"])
     profile = lane["profile"]
     yield "load", f"{visible(profile.get('name', ''), 60)}: {visible(profile.get('description', ''))}"
     if lane.get("scenario"):
         yield "scenario of the simulated gateway", visible(lane["scenario"], 80)
-    yield "request timeout, in-flight cap", f"{show_duration(lane['timeout_ns'])}, {count(lane.get('max_in_flight')) if lane.get('max_in_flight') else 'none'}"
+    yield (
+        "request timeout, in-flight cap",
+        f"{show_duration(lane['timeout_ns'])}, {count(lane.get('max_in_flight')) if lane.get('max_in_flight') else 'none'}",
+    )
     tokens = target.get("tokens")
     if tokens:
         source = {"usage": "as the server's usage says", "counted": "output counted from chunks", "none": "unknown",
@@ -199,7 +238,10 @@ def _about(run: Run, rows: Columns, lane: Record, target: Record) -> Iterator[tu
         yield "tokens in and out", f"{count(tokens['prompt'])} and {count(tokens['output'])}, {source}"
         error = tokens.get("prompt_error")
         if error:
-            yield "planned against billed prompt size", f"median error {per_cent(error['median'])}, p95 {per_cent(error['p95'])}"
+            yield (
+                "planned against billed prompt size",
+                f"median error {per_cent(error['median'])}, p95 {per_cent(error['p95'])}",
+            )
     cost = target.get("cost")
     if cost:
         yield "cost at list price", f"{float(cost['usd']):,.4f} USD"
@@ -224,7 +266,11 @@ def _key_numbers(target: Record) -> Table:
         ("lag behind schedule", target.get("lag_ms"), True), ("of which harness", target.get("harness_lag_ms"), True),
     ]  # fmt: skip
     rows = [_q_row(name, found) for name, found, always in named if always or found is not None]
-    return Table("Key numbers of the requests that succeeded, ms", ["metric", "n", "p50", "p90", "p95", "p99", "p99.9", "max", "mean"], rows)
+    return Table(
+        "Key numbers of the requests that succeeded, ms",
+        ["metric", "n", "p50", "p90", "p95", "p99", "p99.9", "max", "mean"],
+        rows,
+    )
 
 
 def _outcomes(run: Run, rows: Columns, target: Record) -> Table:
@@ -234,7 +280,9 @@ def _outcomes(run: Run, rows: Columns, target: Record) -> Table:
     for name, times in target["outcomes"].items():
         mine = rows.samples["note"][rows.samples["outcome"] == Outcome[name]]
         kinds, counts = np.unique(mine[(mine >= 0) & (mine < len(texts))], return_counts=True)
-        often = sorted(zip(counts.tolist(), kinds.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))[:_NOTES_MOST]
+        often = sorted(zip(counts.tolist(), kinds.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))[
+            :_NOTES_MOST
+        ]
         said = "; ".join(f"{visible(texts[kind])} ({count(number_of)})" for number_of, kind in often)
         table.append([visible(name, 40), count(times), per_cent(times / max(target["requests"], 1)), said])
     return Table("How every request ended, warm-up included", ["outcome", "requests", "share", "what was said"], table)
@@ -289,4 +337,7 @@ def _facts(run: Run, summary: Record) -> Iterator[tuple[str, str]]:
 
 
 def _listed(facts: Record) -> str:
-    return ", ".join(f"{visible(name, 60)} {visible(value if isinstance(value, str) else json.dumps(value))}" for name, value in facts.items())
+    return ", ".join(
+        f"{visible(name, 60)} {visible(value if isinstance(value, str) else json.dumps(value))}"
+        for name, value in facts.items()
+    )

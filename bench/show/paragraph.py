@@ -16,7 +16,9 @@ from bench.units import show_duration
 NAMED_MOST = 4
 
 
-def buyers_paragraph(lanes: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], verdicts: Mapping[str, Any]) -> str:
+def buyers_paragraph(
+    lanes: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], verdicts: Mapping[str, Any]
+) -> str:
     """Load, answers and terms kept, in words."""
     targets = summary["targets"]
     length = max((lane["end_ns"] for lane in lanes), default=0) - min((lane["start_ns"] for lane in lanes), default=0)
@@ -50,7 +52,9 @@ def _target_sentence(name: str, target: Mapping[str, Any], clauses: Sequence[Map
         latency = target["response_ms"]["e2e"]
         if latency is not None:
             slowest = seconds_for_readers(latency["p99"])
-            answered += f", 99 of 100 of those within {slowest}" if latency["n"] >= 100 else f", all of those within {slowest}"
+            answered += (
+                f", 99 of 100 of those within {slowest}" if latency["n"] >= 100 else f", all of those within {slowest}"
+            )
     judged = [clause for clause in clauses if clause["target"] == name and clause["verdict"] != "REPORTED"]
     if not judged:
         return f"{answered}."

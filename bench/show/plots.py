@@ -83,7 +83,9 @@ def percentile_spectrum(columns: Columns, lane: Mapping[str, Any], metric: str, 
             axes.plot(-math.log10(limit.share_over), limit.ms, "D", color=RED, markersize=5, clip_on=False)
         ticks = [0.0, math.log10(2), *range(1, int(right) + 1)]
         axes.set_xticks(ticks, [_percentile_name(tick) for tick in ticks])
-        axes.set_xlabel(f"percentile of {count(n)} request{'s' * (n > 1)}, log scale in 1 − q; band: {per_cent(confidence)} interval")
+        axes.set_xlabel(
+            f"percentile of {count(n)} request{'s' * (n > 1)}, log scale in 1 − q; band: {per_cent(confidence)} interval"
+        )
 
     return _svg(title, 3.5, draw)
 
@@ -141,7 +143,9 @@ def latency_over_time(columns: Columns, lane: Mapping[str, Any], metric: str,
     due = came_due.samples["due_ns"] / S
     values = latency_ns(came_due.samples, metric) / MS
     shown = came_due.ok & (values >= 0)
-    classes = [outcome for outcome in Outcome if outcome != Outcome.ok and (came_due.samples["outcome"] == outcome).any()]
+    classes = [
+        outcome for outcome in Outcome if outcome != Outcome.ok and (came_due.samples["outcome"] == outcome).any()
+    ]
     limits = _limits(clauses, metric)
     title = f"When was it slow? {METRIC_WORDS[metric].capitalize()} of {visible(lane['name'], 32)}"
     height = 3.5 + 0.17 * len(classes)
@@ -189,7 +193,9 @@ def _draw_latencies(axes: Axes, due: Float, values: Float, shown: Bool, warmup: 
     most = int(cells.max())
     # a lone request must still be seen: it is the tail
     fade = LinearSegmentedColormap.from_list("fade", [f"{BLUE}66", f"{BLUE}ff"])
-    axes.pcolormesh(times, edges, np.ma.masked_equal(cells, 0), norm=LogNorm(1, max(most, 2)), cmap=fade, rasterized=True)
+    axes.pcolormesh(
+        times, edges, np.ma.masked_equal(cells, 0), norm=LogNorm(1, max(most, 2)), cmap=fade, rasterized=True
+    )
     return f"; the fuller a cell, the more requests (1 to {count(most)})"
 
 
@@ -274,7 +280,9 @@ def _latency_axis(axes: Axes, values_ms: Sequence[float], words: str) -> None:
     axes.set_ylim(low / 1.25, high * 1.5)
     steps = (1, 2, 5) if high / low < 2_000 else (1,)
     decades = range(math.floor(math.log10(low / 1.25)), math.ceil(math.log10(high * 1.5)) + 1)
-    ticks = [step * 10.0**decade for decade in decades for step in steps if low / 1.25 <= step * 10.0**decade <= high * 1.5]
+    ticks = [
+        step * 10.0**decade for decade in decades for step in steps if low / 1.25 <= step * 10.0**decade <= high * 1.5
+    ]
     axes.set_yticks(ticks, [exact(tick / unit) for tick in ticks])
     axes.set_yticks([], minor=True)
 
@@ -297,7 +305,9 @@ def _svg(title: str, height_in: float, draw: Callable[[Figure], None]) -> str:
         FigureCanvasSVG(figure)
         draw(figure)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", dpi=144, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            buffer, format="svg", dpi=144, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
     return _tidy(buffer.getvalue(), title)
 
 

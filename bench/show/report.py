@@ -51,7 +51,9 @@ def html_page(page: Page) -> str:
     """The page as one self-contained HTML document."""
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    environment.filters["long"] = lambda cell: " long" if max(map(len, cell.split()), default=0) > _UNBROKEN_MOST else ""
+    environment.filters["long"] = lambda cell: (
+        " long" if max(map(len, cell.split()), default=0) > _UNBROKEN_MOST else ""
+    )
     css = (_HERE / "report.css").read_text(encoding="utf-8")
     return environment.get_template("report.html").render(page=page, css=css, wordy=_WORDY, judged=_JUDGED)
 

@@ -52,7 +52,9 @@ def verdict_lines(summary: Record, verdicts: Record, *, report: Path | str | Non
         text.append(f"{line}\n")
     missed = [item for item in verdicts.get("expects", []) if not item["met"]]
     if verdicts.get("expects"):
-        text.append(f"expected  {len(verdicts['expects']) - len(missed)} of {len(verdicts['expects'])} known answers met\n")
+        text.append(
+            f"expected  {len(verdicts['expects']) - len(missed)} of {len(verdicts['expects'])} known answers met\n"
+        )
     for item in missed:
         line = f"          {visible(item['target'], 30)}, {visible(item['clause'], 40)}: expected {item['expected']}, got {item['got']}"
         text.append(f"{_fit(line, width).rstrip()}\n")
@@ -85,7 +87,9 @@ def _contract(text: Text, contract: str, clauses: list[Record], interval: str, w
             label, promise = " " * (1 + beside), ""
         label += _fit(promise, clause_width)
         value = wording.measured(clause) + (f" ({wording.interval(clause)})" if width >= WIDTH else "")
-        text.append(f"{label}{_fit(value, value_width)}{_fit(wording.limit(clause), _LIMIT)}{count(clause['n']):>{_ROWS - 2}}  ")
+        text.append(
+            f"{label}{_fit(value, value_width)}{_fit(wording.limit(clause), _LIMIT)}{count(clause['n']):>{_ROWS - 2}}  "
+        )
         text.append(f"{clause['verdict']}\n", STYLES.get(clause["verdict"], ""))
         if clause["verdict"] in ("FAIL", "INCONCLUSIVE"):
             for line in _wrapped(" " * (beside + 1), wording.decider(clause), width):

@@ -86,7 +86,10 @@ def test_the_target_takes_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.headers == {"X-Team": "a: b"}
     assert (made.extra_body, made.timeout, made.stream, made.insecure) == ({"temperature": 0}, 5 * S, False, True)
     assert (made.api_key_env, made.max_tokens_field) == ("TP_KEY", "max_completion_tokens")
-    assert adhoc_suite(flags("--base-url", "https://${TP_HOST}/v1", "--model", "m")).stages[0].targets[0].base_url == "https://h/v1"
+    assert (
+        adhoc_suite(flags("--base-url", "https://${TP_HOST}/v1", "--model", "m")).stages[0].targets[0].base_url
+        == "https://h/v1"
+    )
 
 
 def test_slos_stand_alone_or_after_a_contract() -> None:
@@ -156,10 +159,14 @@ def test_flags_over_a_profile_change_only_what_they_say() -> None:
 def test_flags_over_a_suite_reach_every_stage() -> None:
     """Rate, URL and contract replace the suite's; expectations of another contract are dropped; the files are kept."""
     own = load_suite("field-guide")
-    changed = override_suite(own, flags("field-guide", "--request-rate", "3", "--url", "http://h/v1", "--contract", "startup"))
+    changed = override_suite(
+        own, flags("field-guide", "--request-rate", "3", "--url", "http://h/v1", "--contract", "startup")
+    )
     assert {stage.profile.arrivals.rate for stage in changed.stages} == {3}
     assert {target.base_url for stage in changed.stages for target in stage.targets} == {"http://h/v1"}
-    assert [[target.model for target in stage.targets] for stage in changed.stages] == [[target.model for target in stage.targets] for stage in own.stages]
+    assert [[target.model for target in stage.targets] for stage in changed.stages] == [
+        [target.model for target in stage.targets] for stage in own.stages
+    ]
     assert {stage.contract.name for stage in changed.stages if stage.contract} == {"startup"}
     assert not any(stage.expect for stage in changed.stages)
     assert {path.name for path in changed.files} - {path.name for path in own.files} == {"startup.toml"}
@@ -169,7 +176,9 @@ def test_flags_over_a_suite_reach_every_stage() -> None:
 def test_the_same_flags_plan_the_same_bytes() -> None:
     """Two plans of one command line are equal, whatever spelling of a flag was used."""
     first = compile_plan(suite("--request-rate", "20", "--duration", "5s", "--isl", "50"), 3).schedule
-    second = compile_plan(suite("--request-rate=1200/min", "--benchmark-duration", "5s", "--random-input-len=50"), 3).schedule
+    second = compile_plan(
+        suite("--request-rate=1200/min", "--benchmark-duration", "5s", "--random-input-len=50"), 3
+    ).schedule
     assert first.tobytes() == second.tobytes()
 
 

@@ -72,7 +72,9 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 2)
     ("s", SUITE, PROFILE, "s.toml: is not a suite but a load profile; name it with --profile instead"),
     ("s", SUITE[SUITE.index("[[st"):], "", "s.toml: is not a suite: it needs [[stage]] tables or a list of scenarios, one of the two"),
 ])  # fmt: skip
-def test_a_bad_file_ends_in_one_sentence(file: str, old: str, new: str, text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_file_ends_in_one_sentence(
+    file: str, old: str, new: str, text: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Exit 2; the sentence has file, key and remedy; there is no traceback and nothing half-written."""
     path = folder / f"{file}.toml"
     assert old in path.read_text()
@@ -87,7 +89,9 @@ def test_a_bad_file_ends_in_one_sentence(file: str, old: str, new: str, text: st
     ('metrc = "e2e"\nquantile = "99%"\nlimit = "1s"\n', "c.toml: clause[0].metrc: unknown key; did you mean 'metric'?"),
     ('metric = "speed"\nquantile = "99%"\nlimit = "1s"\n', "c.toml: clause[0].metric: 'speed' is not known here; write 'ttft'"),
 ])  # fmt: skip
-def test_a_clause_that_the_run_cannot_meet_is_refused(clause: str, text: str, folder: Path, deaf: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_clause_that_the_run_cannot_meet_is_refused(
+    clause: str, text: str, folder: Path, deaf: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A contract on what the run cannot have ends before anything is sent, exit 2."""
     (folder / "c.toml").write_text('title = "t"\n[[clause]]\n' + clause)
     assert text in refused(["run", "--url", deaf, "--model", "m", "--no-streaming", "--contract", "c.toml"], capsys)
@@ -107,7 +111,9 @@ def test_a_clause_that_the_run_cannot_meet_is_refused(clause: str, text: str, fo
     (["--request-rate", "1000000", "--duration", "1h"], "above the 20,000,000 that one run holds"),
     (["--tokenizer", "nosuch.json"], "nosuch.json"),
 ])  # fmt: skip
-def test_a_bad_flag_ends_in_one_sentence(words: list[str], text: str, folder: Path, deaf: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_flag_ends_in_one_sentence(
+    words: list[str], text: str, folder: Path, deaf: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Exit 2 and the flag's name, no traceback, no results folder."""
     assert text in refused(["run", "--url", deaf, "--model", "m", *words], capsys)
 
@@ -118,13 +124,17 @@ def test_a_bad_flag_ends_in_one_sentence(words: list[str], text: str, folder: Pa
     (["judge", "nowhere"], "is not a run's folder"), (["report", "nowhere"], "is not a run's folder"),
     (["run", "--url", "http://127.0.0.1:9/v1"], "--model: is required with --url"),
 ])  # fmt: skip
-def test_names_that_lead_nowhere_are_met_with_the_nearest(words: list[str], text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_that_lead_nowhere_are_met_with_the_nearest(
+    words: list[str], text: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Suites, scenarios and runs that are not there: exit 2 and what was probably meant."""
     assert text in refused(words, capsys)
 
 
 @pytest.mark.parametrize("words", [["run", "s.toml"], ["run", "--url", "DEAF", "--model", "m", "--quiet"]])
-def test_a_target_that_refuses_connections_is_exit_5(words: list[str], folder: Path, deaf: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_target_that_refuses_connections_is_exit_5(
+    words: list[str], folder: Path, deaf: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Nobody listens: exit 5, the URL that was tried and what to check."""
     said = refused([deaf if word == "DEAF" else word for word in words], capsys, 5)
     assert f"{deaf}/models does not answer" in said
@@ -136,7 +146,9 @@ def test_a_target_that_refuses_connections_is_exit_5(words: list[str], folder: P
     (["run", "--seed", "-1"], "--seed"), (["run", "--concurrency", "0"], "--concurrency"), (["profiles", "loads"], "loads"), (["plan"], "SUITE"),
     (["gateway", "--scenario", "calmm", "--port", "0"], "no scenario named 'calmm'"),
 ])  # fmt: skip
-def test_a_wrong_command_line_is_exit_2(words: list[str], text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_is_exit_2(
+    words: list[str], text: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What click refuses ends with 2 as well, with a hint."""
     assert main(words) == 2
     assert text in capsys.readouterr().err
@@ -157,7 +169,18 @@ def test_help_states_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     """Every exit code stands in the main help, so that CI can be written from it."""
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert all(part in text for part in ("0 PASS", "1 FAIL", "2 usage", "3 INCONCLUSIVE", "4 INVALID", "5 target unreachable", "130 interrupted"))
+    assert all(
+        part in text
+        for part in (
+            "0 PASS",
+            "1 FAIL",
+            "2 usage",
+            "3 INCONCLUSIVE",
+            "4 INVALID",
+            "5 target unreachable",
+            "130 interrupted",
+        )
+    )
 
 
 def test_profiles_lists_all_that_ships_in_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,14 +208,18 @@ def test_plan_sends_nothing_and_says_what_can_be_decided(folder: Path, capsys: p
 def test_the_same_sentence_comes_out_of_the_real_process(folder: Path) -> None:
     """As a process of its own the command ends the same way, with nothing on stdout and no traceback."""
     (folder / "p.toml").write_text(PROFILE.replace("duration", "durration"))
-    ended = subprocess.run([sys.executable, "-m", "bench", "run", "s.toml"], capture_output=True, text=True, check=False, timeout=30)
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench", "run", "s.toml"], capture_output=True, text=True, check=False, timeout=30
+    )
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "tailproof: p.toml: durration: unknown key; did you mean 'duration'?\n"
 
 
 def test_a_reader_that_goes_away_is_no_verdict() -> None:
     """`tailproof profiles | head` must not end as PASS or FAIL: 141, as a shell reports a broken pipe, and silence."""
-    with subprocess.Popen([sys.executable, "-m", "bench", "profiles"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench", "profiles"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

@@ -34,7 +34,9 @@ def test_durations_are_read_exactly(text: str, ns: int) -> None:
     assert parse_duration_ns(text) == ns
 
 
-@pytest.mark.parametrize("text", ["", "800", 800, 0.8, "-1s", "s", "1x", "1s2", "1.2.3s", "800 mss", None, True, ["1s"], "1 month", "nan s"])
+@pytest.mark.parametrize(
+    "text", ["", "800", 800, 0.8, "-1s", "s", "1x", "1s2", "1.2.3s", "800 mss", None, True, ["1s"], "1 month", "nan s"]
+)
 def test_what_is_no_duration_is_refused_with_an_example(text: object) -> None:
     """A bare number has no unit: it is refused, and the sentence shows how to write one."""
     with pytest.raises(ValueError, match='"800ms"'):
@@ -57,7 +59,9 @@ def test_rates_are_read_exactly(text: object, rate: Fraction) -> None:
     assert parse_rate_per_s(text) == rate
 
 
-@pytest.mark.parametrize("text", [0, -5, "-5/s", "0/s", "abc", "10", "10/day", float("nan"), float("inf"), True, None, "10 rps"])
+@pytest.mark.parametrize(
+    "text", [0, -5, "-5/s", "0/s", "abc", "10", "10/day", float("nan"), float("inf"), True, None, "10 rps"]
+)
 def test_what_is_no_rate_is_refused_with_an_example(text: object) -> None:
     """Zero, below zero, infinite or without its unit: refused with two ways to write a rate."""
     with pytest.raises(ValueError, match='"10/s" or "120/min"'):
@@ -120,7 +124,12 @@ def test_a_limit_is_shown_without_rounding(ns: int) -> None:
 
 def test_limits_read_well() -> None:
     """Round limits are short, odd ones keep their digits."""
-    assert [show_limit(ns) for ns in (800_000_000, 1_500_000_000, 1_234_000_000, 1_234_500_000)] == ["800 ms", "1.5 s", "1.234 s", "1.2345 s"]
+    assert [show_limit(ns) for ns in (800_000_000, 1_500_000_000, 1_234_000_000, 1_234_500_000)] == [
+        "800 ms",
+        "1.5 s",
+        "1.234 s",
+        "1.2345 s",
+    ]
 
 
 @given(st.integers(1, 10**7), st.integers(0, 4), st.sampled_from([1, 60, 3600]))

@@ -83,7 +83,9 @@ def test_flags_are_named_instead_of_keys() -> None:
 
 def test_models_survive_being_written_and_read() -> None:
     """Dumping a model and parsing the dump gives the same exact values, thirds and sixtieths included."""
-    tree = parse_model(Tree, {"title": "t", "wait": "1m30s", "rate": "10/min", "part": "99.95%", "times": 1e-5, "price": "0.1"}, "x")
+    tree = parse_model(
+        Tree, {"title": "t", "wait": "1m30s", "rate": "10/min", "part": "99.95%", "times": 1e-5, "price": "0.1"}, "x"
+    )
     again = parse_model(Tree, tree.model_dump(exclude_defaults=True, by_alias=True), "x")
     assert again == tree
     assert again.rate == Fraction(1, 6)

@@ -89,7 +89,9 @@ def target_for(server: ScriptedServer | str, transport: str = "tailproof", **mor
     if isinstance(server, ScriptedServer):
         host = f"[{server.host}]" if ":" in server.host else server.host
         server = f"{more.pop('scheme', 'http')}://{host}:{server.port}/v1"
-    return Target.model_validate({"description": "d", "name": "t", "base_url": server, "model": "m", "transport": transport, **more})
+    return Target.model_validate(
+        {"description": "d", "name": "t", "base_url": server, "model": "m", "transport": transport, **more}
+    )
 
 
 async def ask(sender: Sender, body: bytes = b"{}", heard: Heard | None = None) -> Heard:

@@ -33,7 +33,9 @@ class Peer:
     def request(self) -> bytes:
         """The next request with its body, `b""` when the client closed instead."""
         head = self.head()
-        length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+        length = next(
+            (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+        )
         held = bytearray(self._buffer)
         while len(held) < length:
             data = self.sock.recv(1 << 20)

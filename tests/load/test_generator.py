@@ -43,10 +43,14 @@ def test_behind_a_cap_rows_wait_with_their_due_time_kept() -> None:
     assert times(played, "due") == [0, 100, 200, 300, 400]
     assert times(played, "slot_free") == start
     assert times(played, "sent") == [slot + 3 for slot in start]
-    assert list(latency_ns(samples, "lag") // MS) == [slot + 3 - due for slot, due in zip(start, times(played, "due"), strict=True)]
+    assert list(latency_ns(samples, "lag") // MS) == [
+        slot + 3 - due for slot, due in zip(start, times(played, "due"), strict=True)
+    ]
     assert list(latency_ns(samples, "harness_lag") // MS) == [3] * 5
     assert list(latency_ns(samples, "e2e", "service") // MS) == [250] * 5
-    assert list(latency_ns(samples, "e2e") // MS) == [slot + 253 - due for slot, due in zip(start, times(played, "due"), strict=True)]
+    assert list(latency_ns(samples, "e2e") // MS) == [
+        slot + 253 - due for slot, due in zip(start, times(played, "due"), strict=True)
+    ]
     assert played.world.most_in_flight == 1
 
 
@@ -61,7 +65,10 @@ def test_the_cap_is_kept_and_used(cap: int) -> None:
 
 def test_waiting_for_a_connection_is_not_our_lateness() -> None:
     """80 ms of connecting count in the response and the lag, not in the harness's own lag."""
-    played = play(plan_for(CONSTANT, requests=2), lambda _: Reply(connect=80 * MS, sent=MS, head=10 * MS, tokens=(10 * MS,), end=10 * MS))
+    played = play(
+        plan_for(CONSTANT, requests=2),
+        lambda _: Reply(connect=80 * MS, sent=MS, head=10 * MS, tokens=(10 * MS,), end=10 * MS),
+    )
     samples = played.columns.samples
     assert list(latency_ns(samples, "lag") // MS) == [81, 81]
     assert list(latency_ns(samples, "harness_lag") // MS) == [1, 1]
@@ -161,7 +168,13 @@ def test_the_timeout_counts_from_the_slot_not_from_the_queue() -> None:
 def test_what_outlasts_the_drain_is_censored_and_what_still_waits_was_never_sent() -> None:
     """Cap 1, 1 s of timeout, nothing answers: 1 s + 1 s after the last arrival the rest is cut, and says why."""
     played = play(plan_for(CONSTANT, {"timeout": "1s"}, requests=5, max_in_flight=1), lambda _: Reply(head=None))
-    assert played.outcomes() == [Outcome.timeout_first, Outcome.timeout_first, Outcome.censored, Outcome.never_sent, Outcome.never_sent]
+    assert played.outcomes() == [
+        Outcome.timeout_first,
+        Outcome.timeout_first,
+        Outcome.censored,
+        Outcome.never_sent,
+        Outcome.never_sent,
+    ]
     assert 2400 <= times(played, "done")[2] <= 2411
     assert "waiting behind the in-flight cap" in played.note(4)
     assert times(played, "due") == [0, 100, 200, 300, 400]
@@ -223,7 +236,13 @@ def test_two_refused_options_take_three_attempts_and_no_more() -> None:
 
     def answer(ask: object) -> Reply:
         body = ask.body  # type: ignore[attr-defined]
-        return refusal(REFUSED) if b"stream_options" in body else refusal(USE_OTHER) if b'"max_tokens"' in body else whole(20 * MS)
+        return (
+            refusal(REFUSED)
+            if b"stream_options" in body
+            else refusal(USE_OTHER)
+            if b'"max_tokens"' in body
+            else whole(20 * MS)
+        )
 
     played = play(plan_for(CONSTANT, requests=2), answer)
     assert list(played.columns.samples["attempts"]) == [3, 1]
@@ -237,7 +256,10 @@ def test_two_refused_options_take_three_attempts_and_no_more() -> None:
 
 def test_a_refused_row_keeps_its_deadline() -> None:
     """One logical request, one timeout: the second attempt has what the first left."""
-    played = play(plan_for(CONSTANT, {"timeout": "300ms"}, requests=1), lambda ask: refusal(REFUSED) if ask.attempt == 1 else Reply(head=None))
+    played = play(
+        plan_for(CONSTANT, {"timeout": "300ms"}, requests=1),
+        lambda ask: refusal(REFUSED) if ask.attempt == 1 else Reply(head=None),
+    )
     assert played.outcomes() == [Outcome.timeout_first]
     assert 300 <= times(played, "done")[0] <= 311
 
@@ -271,7 +293,9 @@ PLANS = st.builds(
 
 @given(PLANS, st.lists(REPLIES, min_size=36, max_size=36), st.lists(st.integers(0, 3000), max_size=2))
 @settings(deadline=None, max_examples=150)
-def test_every_row_ends_exactly_once_whatever_happens(plan: Plan, replies: list[tuple[Reply, Outcome]], stops: list[int]) -> None:
+def test_every_row_ends_exactly_once_whatever_happens(
+    plan: Plan, replies: list[tuple[Reply, Outcome]], stops: list[int]
+) -> None:
     """Any mixture of answers, faults, caps, sessions and Ctrl-C: one outcome a row, the server's own where it ended."""
     played = play(plan, lambda ask: replies[ask.row][0], stop_at=tuple(ms * MS for ms in sorted(stops)))
     samples = played.columns.samples

@@ -32,7 +32,9 @@ def state(columns: Columns, limit_ns: int | None = None, **harness: Any) -> str:
     (10 * MS, None, "valid"), (10 * MS + 1, None, "degraded"), (100 * MS, None, "degraded"), (100 * MS + 1, None, "invalid"),
     (8 * MS, 800 * MS, "valid"), (8 * MS + 1, 800 * MS, "degraded"), (80 * MS, 800 * MS, "degraded"), (80 * MS + 1, 800 * MS, "invalid"),
 ])  # fmt: skip
-def test_lag_is_held_against_one_and_ten_per_cent_of_the_tightest_limit(lag: int, limit: int | None, expected: str) -> None:
+def test_lag_is_held_against_one_and_ten_per_cent_of_the_tightest_limit(
+    lag: int, limit: int | None, expected: str
+) -> None:
     """p99 at the budget is within it, a nanosecond above is not; without a limit it is 10 and 100 ms."""
     # The nearest rank of p99 in 200 rows is the 198th: three late rows are needed to move it.
     assert state(rows(200, [lag] * 3), limit) == expected

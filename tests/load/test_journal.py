@@ -33,7 +33,9 @@ KEY = "q7Wv-0123456789abcdef.long_opaque=key/" * 5
 
 @given(st.text(max_size=40), st.text(max_size=40), st.integers(0, 400), st.integers(5, 300))
 @settings(deadline=None)
-def test_no_piece_of_a_secret_is_kept_wherever_a_text_holds_or_cuts_it(before: str, after: str, padding: int, cut: int) -> None:
+def test_no_piece_of_a_secret_is_kept_wherever_a_text_holds_or_cuts_it(
+    before: str, after: str, padding: int, cut: int
+) -> None:
     """A key in the middle, at the end, or cut by the length limit leaves no run of 8 of its characters."""
     strings = Strings(secrets_of([("Authorization", f"Bearer {KEY}")]))
     for text in (f"{before}{'.' * padding}{KEY}{after}", f"{'.' * padding}{KEY}"[: padding + cut]):
@@ -42,7 +44,9 @@ def test_no_piece_of_a_secret_is_kept_wherever_a_text_holds_or_cuts_it(before: s
         assert not any(kept.find(KEY[i : i + 8]) >= 0 for i in range(38))
 
 
-@pytest.mark.parametrize("text", ["Incorrect API key provided: sk-abc123***xyz9.", "Bearer abcdefgh12345", "api_key-0123456789"])
+@pytest.mark.parametrize(
+    "text", ["Incorrect API key provided: sk-abc123***xyz9.", "Bearer abcdefgh12345", "api_key-0123456789"]
+)
 def test_what_looks_like_a_key_is_removed_even_if_it_is_not_ours(text: str) -> None:
     """A server may quote another's key; shapes that keys have do not stay."""
     strings = Strings()
@@ -53,7 +57,13 @@ def test_what_looks_like_a_key_is_removed_even_if_it_is_not_ours(text: str) -> N
 def test_texts_have_one_number_each_and_are_bounded_in_count() -> None:
     """Equal texts share a number, none is -1, and beyond a thousand all further ones share the last."""
     strings = Strings()
-    assert (strings.number(None), strings.number(""), strings.number("a"), strings.number("b"), strings.number("a")) == (-1, -1, 0, 1, 0)
+    assert (
+        strings.number(None),
+        strings.number(""),
+        strings.number("a"),
+        strings.number("b"),
+        strings.number("a"),
+    ) == (-1, -1, 0, 1, 0)
     numbers = [strings.number(f"text {index}") for index in range(5000)]
     assert len(strings.names) == 1001
     assert strings.names[-1] == "(further texts)"
@@ -69,7 +79,9 @@ class Ending:
 
     def __init__(self, streamed: bool = True) -> None:
         self.ends: list[tuple[Outcome, str]] = []
-        self.flight = Flight(0, None, 0, streamed, array("q"), lambda _flight, outcome, note: self.ends.append((outcome, note)))
+        self.flight = Flight(
+            0, None, 0, streamed, array("q"), lambda _flight, outcome, note: self.ends.append((outcome, note))
+        )
 
     def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Flight:
         """A whole answer."""
@@ -137,7 +149,9 @@ def test_served_model_region_and_flags_come_from_headers_and_events() -> None:
     ending = Ending()
     ending.flight.on_connected(5, -1)
     ending.flight.on_reconnect()
-    flight = ending.answered(200, [*SSE, (b"x-served-model", b"m2"), (b"x-ms-region", b"east"), (b"retry-after", b"2")], SOUND)
+    flight = ending.answered(
+        200, [*SSE, (b"x-served-model", b"m2"), (b"x-ms-region", b"east"), (b"retry-after", b"2")], SOUND
+    )
     assert (flight.served_model, flight.region, flight.retry_after_ms, flight.connect_ns) == ("m2", "east", 2000, 5)
     assert flight.flags == Flag.NEW_CONNECTION | Flag.RECONNECTED | Flag.STREAMED
 
@@ -178,11 +192,31 @@ def test_rows_reach_the_disk_with_their_texts_and_counted_tokens(tmp_path: Path)
     journal.note_never_sent(2, 8 * MS, "why")
     anyio.run(journal.flush)
     row, unsent = journal.samples[1], journal.samples[2]
-    names = ("due", "slot_free", "sent", "headers", "first_byte", "first_token", "first_answer_token", "last_token", "done")
+    names = (
+        "due",
+        "slot_free",
+        "sent",
+        "headers",
+        "first_byte",
+        "first_token",
+        "first_answer_token",
+        "last_token",
+        "done",
+    )
     assert [int(row[f"{name}_ns"]) // MS for name in names] == [5, 6, 7, 9, 10, 10, 10, 14, 15]
-    assert (row["gap_max_ns"], row["gap_sum_ns"], row["chunks"], row["output_tokens"], row["shared_reads"]) == (4 * MS, 4 * MS, 3, 3, 1)
+    assert (row["gap_max_ns"], row["gap_sum_ns"], row["chunks"], row["output_tokens"], row["shared_reads"]) == (
+        4 * MS,
+        4 * MS,
+        3,
+        3,
+        1,
+    )
     assert row["flags"] == Flag.STREAMED | Flag.COUNTED_TOKENS | Flag.TTFT_UPPER_BOUND
-    assert (unsent["outcome"], unsent["due_ns"], journal.strings["note"].names[unsent["note"]]) == (Outcome.never_sent, 8 * MS, "why")
+    assert (unsent["outcome"], unsent["due_ns"], journal.strings["note"].names[unsent["note"]]) == (
+        Outcome.never_sent,
+        8 * MS,
+        "why",
+    )
     assert list(np.load(next((tmp_path / "samples").glob("*.npy")))["row"]) == [1, 2]
     # Response of a success runs from its due time to its last token; lag from the slot to the send.
     assert journal.live[0].percentile_ns(Fraction(1)) == pytest.approx(9 * MS, rel=0.001)

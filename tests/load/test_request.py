@@ -74,7 +74,11 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size
                     | st.dictionaries(st.text(max_size=6), inner, max_size=3), max_leaves=6)  # fmt: skip
 
 
-@given(st.dictionaries(st.text(max_size=8).filter(lambda key: key not in ("model", "messages", "stream")), JSON, max_size=4))
+@given(
+    st.dictionaries(
+        st.text(max_size=8).filter(lambda key: key not in ("model", "messages", "stream")), JSON, max_size=4
+    )
+)
 @settings(deadline=None, max_examples=50)
 def test_any_extra_body_arrives_as_it_was_written(extra: dict[str, Any]) -> None:
     """Whatever JSON the user adds, the body is JSON and holds it."""

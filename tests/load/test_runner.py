@@ -36,7 +36,9 @@ def event(**body: Any) -> bytes:
     return b"data: " + json.dumps(body).encode() + b"\n\n"
 
 
-TOKENS = [event(model="served", choices=[{"delta": {"content": word}, "finish_reason": None}]) for word in ("a", "b", "c")]
+TOKENS = [
+    event(model="served", choices=[{"delta": {"content": word}, "finish_reason": None}]) for word in ("a", "b", "c")
+]
 LAST = event(choices=[{"delta": {}, "finish_reason": "length"}])
 USAGE = event(choices=[], usage={"prompt_tokens": 12, "completion_tokens": 3})
 CHAT = chunked(*TOKENS, LAST, USAGE, b"data: [DONE]\n\n")
@@ -52,13 +54,17 @@ def chat(*writes: bytes, models: bytes | None = None) -> ScriptedServer:
     return ScriptedServer(each(reply))
 
 
-def plan_to(server: ScriptedServer | str, requests: int = 10, target: dict[str, Any] | None = None, **profile: Any) -> Plan:
+def plan_to(
+    server: ScriptedServer | str, requests: int = 10, target: dict[str, Any] | None = None, **profile: Any
+) -> Plan:
     """A plan for the server."""
     url = server if isinstance(server, str) else f"http://127.0.0.1:{server.port}/v1"
     return plan_for(FAST, {"base_url": url, **(target or {})}, requests=requests, **profile)
 
 
-def run(plan: Plan, folder: Path, loop: str = "asyncio", on_tick: Callable[[int, Any], None] = lambda *_: None) -> tuple[Run, list[str]]:
+def run(
+    plan: Plan, folder: Path, loop: str = "asyncio", on_tick: Callable[[int, Any], None] = lambda *_: None
+) -> tuple[Run, list[str]]:
     """Play the plan; the folder read back, and the warnings."""
     warnings: list[str] = []
 
@@ -109,7 +115,9 @@ def test_rows_carry_kernel_stamps(tmp_path: Path) -> None:
 
 @LOOPS
 @BOTH
-def test_an_answer_given_up_inside_a_read_makes_room_for_the_next_row(loop: str, transport: str, tmp_path: Path) -> None:
+def test_an_answer_given_up_inside_a_read_makes_room_for_the_next_row(
+    loop: str, transport: str, tmp_path: Path
+) -> None:
     """Cap 1 and garbage inside every stream, the rest of the answer in the same read: each row is malformed, none hangs."""
     with chat(b"".join(chunked(*TOKENS, b"data: {garbage\n\n", LAST))) as server:
         done, _ = run(plan_to(server, 12, {"transport": transport}, max_in_flight=1), tmp_path / "run", loop)
@@ -126,7 +134,9 @@ def test_a_refused_option_costs_each_row_under_way_one_more_request(loop: str, t
 
     def reply(peer: Peer, request: bytes) -> None:
         if b"stream_options" in request:
-            peer.send(answer(b'{"error":{"message":"stream_options: extra fields not permitted"}}', status="400 Bad Request"))
+            peer.send(
+                answer(b'{"error":{"message":"stream_options: extra fields not permitted"}}', status="400 Bad Request")
+            )
         else:
             peer.send(*CHAT)
 
@@ -145,7 +155,9 @@ def test_a_refused_option_costs_each_row_under_way_one_more_request(loop: str, t
 
 @BOTH
 @pytest.mark.parametrize("place", ["error", "long error", "stream error", "header", "model", "finish", "html"])
-def test_no_key_and_no_header_value_reaches_a_file(transport: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_and_no_header_value_reaches_a_file(
+    transport: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that echoes what it was sent, wherever it can, leaves no trace of it in any file."""
     monkeypatch.setenv("LOAD_TEST_KEY", KEY)
     monkeypatch.setenv("LOAD_TEST_TENANT", HEADER)
@@ -175,7 +187,10 @@ def test_no_key_and_no_header_value_reaches_a_file(transport: str, place: str, t
 # ---- before anything is sent
 
 
-@pytest.mark.parametrize(("status", "warns"), [("404 Not Found", False), ("200 OK", False), ("500 No", False), ("401 No", True), ("403 No", True)])
+@pytest.mark.parametrize(
+    ("status", "warns"),
+    [("404 Not Found", False), ("200 OK", False), ("500 No", False), ("401 No", True), ("403 No", True)],
+)
 def test_any_answer_means_ready_and_a_refused_key_is_said(status: str, warns: bool, tmp_path: Path) -> None:
     """The ready check wants an HTTP answer, no particular one; 401 and 403 point at the key."""
     with chat(models=answer(b"{}", status=status)) as server:

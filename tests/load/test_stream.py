@@ -41,13 +41,31 @@ ARGUMENTS = {"tool_calls": [{"index": 0, "function": {"arguments": '{"content":"
 #: name -> (stream, chunks, output tokens, finish, error)
 STREAMS: dict[str, tuple[bytes, int, int, str | None, str | None]] = {
     "role-only first, usage with no choices": (PLAIN + chunk(choices=[], usage=USAGE) + DONE, 2, 3, "stop", None),
-    "usage beside an empty choice": (PLAIN + chunk(choices=[{"index": 0, "delta": {}}], usage=USAGE) + DONE, 2, 3, "stop", None),
+    "usage beside an empty choice": (
+        PLAIN + chunk(choices=[{"index": 0, "delta": {}}], usage=USAGE) + DONE,
+        2,
+        3,
+        "stop",
+        None,
+    ),
     "reasoning": (chunk({"reasoning": "h"}) + PLAIN, 3, -1, "stop", None),
     "reasoning_content": (chunk({"reasoning_content": "h", "content": None}) * 2 + PLAIN, 4, -1, "stop", None),
-    "reasoning and content in one": (chunk({"reasoning": "h"}) + chunk({"reasoning": "i", "content": "a"}), 2, -1, None, None),
+    "reasoning and content in one": (
+        chunk({"reasoning": "h"}) + chunk({"reasoning": "i", "content": "a"}),
+        2,
+        -1,
+        None,
+        None,
+    ),
     "tool calls": (ROLE + chunk(TOOL) + chunk(ARGUMENTS) + chunk(finish="tool_calls"), 2, -1, "tool_calls", None),
     "error inside": (PLAIN + chunk(error={"message": "no"}, choices=[]) + DONE, 2, -1, "stop", "stream_error"),
-    "error as an object of its own": (b'data: {"object":"error","message":"no","code":400}\n\n' + DONE, 0, -1, None, "stream_error"),
+    "error as an object of its own": (
+        b'data: {"object":"error","message":"no","code":400}\n\n' + DONE,
+        0,
+        -1,
+        None,
+        "stream_error",
+    ),
     "null error is none": (chunk({"content": "a"}, error=None) * 3, 3, -1, None, None),
     "no [DONE]": (PLAIN, 2, -1, "stop", None),
     "no finish": (ROLE + chunk({"content": "a"}), 1, -1, None, None),
@@ -55,7 +73,13 @@ STREAMS: dict[str, tuple[bytes, int, int, str | None, str | None]] = {
     "lone CR": ((PLAIN + DONE).replace(b"\n", b"\r"), 2, -1, "stop", None),
     "CR LF before LF": ((PLAIN + DONE).replace(b"\n\n", b"\r\n\n"), 2, -1, "stop", None),
     "LF before CR LF": ((PLAIN + DONE).replace(b"\n\n", b"\n\r\n"), 2, -1, "stop", None),
-    "comments and pings": (b": ping\n\n" + PLAIN.replace(b"\n\n", b"\n\n: keep-alive\n\n:\n\n") + DONE, 2, -1, "stop", None),
+    "comments and pings": (
+        b": ping\n\n" + PLAIN.replace(b"\n\n", b"\n\n: keep-alive\n\n:\n\n") + DONE,
+        2,
+        -1,
+        "stop",
+        None,
+    ),
     "other fields": (b"retry: 10\nid: 1\nevent: x\n" + PLAIN.replace(b"\n\n", b"\nid: 2\n\n"), 2, -1, "stop", None),
     "data over several lines": (PLAIN.replace(b'"choices":', b'\ndata: "choices":\ndata:'), 2, -1, "stop", None),
     "an empty data line": (b"data\n\ndata:\n\n" + PLAIN, 2, -1, "stop", None),
@@ -67,8 +91,20 @@ STREAMS: dict[str, tuple[bytes, int, int, str | None, str | None]] = {
     "last event without its blank line": (PLAIN.rstrip(b"\n"), 2, -1, "stop", None),
     "a last token without its blank line": (PLAIN + chunk({"content": "c"}).rstrip(b"\n"), 3, -1, "stop", None),
     "cut inside an event": (PLAIN[:-30], 2, -1, None, None),
-    "two choices in one chunk": (chunk(choices=[{"delta": {"content": "a"}}, {"delta": {"content": "b"}}]) * 3, 3, -1, None, None),
-    "usage in every chunk": (chunk({"content": "a"}, usage={"completion_tokens": 1}) + chunk({"content": "b"}, usage=USAGE), 2, 3, None, None),
+    "two choices in one chunk": (
+        chunk(choices=[{"delta": {"content": "a"}}, {"delta": {"content": "b"}}]) * 3,
+        3,
+        -1,
+        None,
+        None,
+    ),
+    "usage in every chunk": (
+        chunk({"content": "a"}, usage={"completion_tokens": 1}) + chunk({"content": "b"}, usage=USAGE),
+        2,
+        3,
+        None,
+        None,
+    ),
     "garbage": (PLAIN + b"data: {not json}\n\n", 2, -1, "stop", "malformed"),
     "an array": (b"data: [1]\n\n", 0, -1, None, "malformed"),
     "an empty stream": (b"", 0, -1, None, None),
@@ -107,7 +143,10 @@ def test_recorded_streams_of_real_servers(name: str) -> None:
         pytest.skip("recorded answers are not here")
     body = path.read_bytes().split(b"\r\n\r\n", 1)[1]
     facts, error = feed([body], [7])
-    found = tuple(facts[key] for key in ("chunks", "prompt_tokens", "output_tokens", "cached_tokens", "finish", "model", "done_marker"))
+    found = tuple(
+        facts[key]
+        for key in ("chunks", "prompt_tokens", "output_tokens", "cached_tokens", "finish", "model", "done_marker")
+    )
     assert found == CAPTURED[name]
     assert error == ("stream_error" if "died" in name else None)
     every_split(body)
@@ -119,7 +158,11 @@ def test_stamps_are_those_of_the_byte_that_completed_the_event() -> None:
     ends = [index + 2 for index in range(len(stream)) if stream[index : index + 2] == b"\n\n"]
     facts, _ = feed(pieces(stream, range(1, len(stream))), range(1, len(stream) + 1))
     assert facts["first_byte_ns"] == 1
-    assert (facts["first_token_ns"], facts["first_answer_token_ns"], facts["last_token_ns"]) == (ends[1], ends[2], ends[3])
+    assert (facts["first_token_ns"], facts["first_answer_token_ns"], facts["last_token_ns"]) == (
+        ends[1],
+        ends[2],
+        ends[3],
+    )
     assert facts["gaps"] == [ends[2] - ends[1], ends[3] - ends[2]]
     assert facts["gap_max_ns"] == max(facts["gaps"])
 
@@ -168,7 +211,9 @@ CHUNKS = st.fixed_dictionaries({"choices": CHOICES, "model": st.just("m")}, opti
 @st.composite
 def events(draw: st.DrawFn) -> bytes:
     """One event with a payload and line ends of any allowed kind."""
-    text = json.dumps(draw(CHUNKS), ensure_ascii=draw(st.booleans()), separators=draw(st.sampled_from([None, (",", ":")])))
+    text = json.dumps(
+        draw(CHUNKS), ensure_ascii=draw(st.booleans()), separators=draw(st.sampled_from([None, (",", ":")]))
+    )
     end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"]))
     before = draw(st.sampled_from([b"", b": note" + end, b"event: e" + end, b":" + end + end]))
     blank = end if end == b"\r" else draw(st.sampled_from([end, b"\n", b"\r"]))
@@ -180,19 +225,33 @@ FIRST = chunk({"reasoning": "h"})
 
 @given(st.lists(events(), max_size=5), st.sampled_from([b"", FIRST, PLAIN]), st.data())
 @settings(deadline=None, max_examples=300)
-def test_any_stream_at_any_splits_agrees_with_the_slow_reading(made: list[bytes], before: bytes, data: st.DataObject) -> None:
+def test_any_stream_at_any_splits_agrees_with_the_slow_reading(
+    made: list[bytes], before: bytes, data: st.DataObject
+) -> None:
     """The quick count of chunks between the first token and the end sees what full decoding sees."""
     stream = before + b"".join(made)
     cuts = data.draw(st.lists(st.integers(1, max(1, len(stream) - 1)), max_size=6, unique=True))
     agree(stream, [cut for cut in cuts if cut < len(stream)])
 
 
-@given(st.lists(TEXTS, max_size=8), st.sampled_from(["content", "reasoning"]), st.booleans(), st.sampled_from([None, (",", ":")]))
+@given(
+    st.lists(TEXTS, max_size=8),
+    st.sampled_from(["content", "reasoning"]),
+    st.booleans(),
+    st.sampled_from([None, (",", ":")]),
+)
 @settings(deadline=None, max_examples=200)
-def test_chunks_of_one_shape_are_counted_by_their_texts(texts: list[str], key: str, ascii_only: bool, separators: tuple[str, str] | None) -> None:
+def test_chunks_of_one_shape_are_counted_by_their_texts(
+    texts: list[str], key: str, ascii_only: bool, separators: tuple[str, str] | None
+) -> None:
     """A server's chunks differ in their text alone: whatever it holds or escapes, empty ones are no tokens."""
-    made = [{"model": "m", "choices": [{"index": 0, "delta": {key: text}, "finish_reason": None}]} for text in ["a", "b", *texts]]
-    stream = b"".join(b"data: " + json.dumps(body, ensure_ascii=ascii_only, separators=separators).encode() + b"\n\n" for body in made)
+    made = [
+        {"model": "m", "choices": [{"index": 0, "delta": {key: text}, "finish_reason": None}]}
+        for text in ["a", "b", *texts]
+    ]
+    stream = b"".join(
+        b"data: " + json.dumps(body, ensure_ascii=ascii_only, separators=separators).encode() + b"\n\n" for body in made
+    )
     agree(stream, [index + 2 for index in range(len(stream)) if stream.startswith(b"\n\n", index)][:-1])
     assert feed([stream], [1])[0]["chunks"] == 2 + sum(bool(text) for text in texts)
 
@@ -252,22 +311,33 @@ def plain(body: bytes, *cuts: int) -> Answer:
 
 def test_a_plain_answer_gives_usage_finish_and_model_but_no_token_times() -> None:
     """An unstreamed body has counts and no instants of tokens."""
-    body = json.dumps({"model": "m", "usage": USAGE, "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}).encode()
+    body = json.dumps(
+        {"model": "m", "usage": USAGE, "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
+    ).encode()
     for cut in range(len(body)):
         answer = plain(body, cut)
-        assert (answer.prompt_tokens, answer.output_tokens, answer.cached_tokens, answer.reasoning_tokens) == (5, 3, 2, 1)
+        assert (answer.prompt_tokens, answer.output_tokens, answer.cached_tokens, answer.reasoning_tokens) == (
+            5,
+            3,
+            2,
+            1,
+        )
         assert (answer.finish, answer.model, answer.chunks, answer.complete) == ("stop", "m", 1, True)
         assert (answer.first_token_ns, answer.last_token_ns, answer.first_byte_ns) == (-1, -1, 3)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices":[]}', b'{"choices":["a"]}', b"\xff\xfe", b"nul"])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"{}", b'{"choices":[]}', b'{"choices":["a"]}', b"\xff\xfe", b"nul"]
+)
 def test_a_plain_body_that_is_no_answer_is_malformed(body: bytes) -> None:
     """HTML, other JSON and nothing at all are not answers of this API."""
     with pytest.raises(MalformedAnswer):
         plain(body)
 
 
-@pytest.mark.parametrize("body", [b'{"error":{"message":"full"}}', b'{"object":"error","message":"full"}', b'{"error":"full"}'])
+@pytest.mark.parametrize(
+    "body", [b'{"error":{"message":"full"}}', b'{"object":"error","message":"full"}', b'{"error":"full"}']
+)
 def test_a_plain_200_that_holds_an_error_is_one(body: bytes) -> None:
     """The status line does not make an error an answer; its own words are kept."""
     with pytest.raises(StreamError, match="full"):
@@ -277,6 +347,8 @@ def test_a_plain_200_that_holds_an_error_is_one(body: bytes) -> None:
 @pytest.mark.parametrize("count", [-1, 2**31, True, "5", 1.5, None])
 def test_nonsense_in_usage_leaves_what_was_known(count: object) -> None:
     """A count that is none is ignored, also where a sound one came before."""
-    stream = chunk({"content": "a"}, usage=USAGE) + chunk(usage={"completion_tokens": count, "prompt_tokens_details": {}})
+    stream = chunk({"content": "a"}, usage=USAGE) + chunk(
+        usage={"completion_tokens": count, "prompt_tokens_details": {}}
+    )
     facts, error = feed([stream], [1])
     assert (facts["output_tokens"], facts["cached_tokens"], error) == (3, 2, None)

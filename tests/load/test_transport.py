@@ -49,12 +49,16 @@ def test_a_body_arrives_whole_however_it_is_framed(loop: str, transport: str, wr
 
 @LOOPS
 @BOTH
-def test_the_request_on_the_wire_is_the_one_asked_for(loop: str, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_request_on_the_wire_is_the_one_asked_for(
+    loop: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Path, Host, length, id, the user's headers (per cent signs included) and the key, each once."""
     monkeypatch.setenv("LOAD_TEST_KEY", "k%d-secret")
     body = '{"é":"%d %s"}'.encode()
     with serving(answer()) as server:
-        target = target_for(server, transport, api_key_env="LOAD_TEST_KEY", headers={"X-Odd": "100%s", "user-agent": "mine"})
+        target = target_for(
+            server, transport, api_key_env="LOAD_TEST_KEY", headers={"X-Odd": "100%s", "user-agent": "mine"}
+        )
         asked(loop, target, body)
     (_, request), *none = server.requests
     assert not none

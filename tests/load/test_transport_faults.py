@@ -68,7 +68,9 @@ def test_chunk_sizes_that_cannot_be_are_malformed(loop: str, size: bytes) -> Non
 
 @LOOPS
 @BOTH
-@pytest.mark.parametrize("writes", [[], [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]], ids=["before", "in the body"])
+@pytest.mark.parametrize(
+    "writes", [[], [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]], ids=["before", "in the body"]
+)
 def test_a_reset_is_a_reset(loop: str, transport: str, writes: list[bytes]) -> None:
     """RST before or inside an answer is the class `reset`, and the request is not sent again."""
 
@@ -401,4 +403,7 @@ def test_a_unix_socket_carries_requests(loop: str, tmp_path: object) -> None:
         thread.start()
         heard = on_loop(loop, main)
         thread.join(PATIENCE_S)
-    assert [(one.body, one.user_stamp, one.reused) for one in heard] == [(b"local", True, False), (b"local", True, True)]
+    assert [(one.body, one.user_stamp, one.reused) for one in heard] == [
+        (b"local", True, False),
+        (b"local", True, True),
+    ]

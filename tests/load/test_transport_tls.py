@@ -86,7 +86,10 @@ def test_a_certificate_that_proves_nothing_is_refused_unless_told(
     with serving(answer(), tls=context(authority, host)) as server:
         (refused,) = asked(loop, target_for(server, transport, scheme="https", ca_file=trusted))
         (taken,) = asked(loop, target_for(server, transport, scheme="https", ca_file=trusted, insecure=True))
-    assert (refused.outcome, refused.events) == (Outcome.tls, ["fail"] if transport == "tailproof" else ["connected", "fail"])
+    assert (refused.outcome, refused.events) == (
+        Outcome.tls,
+        ["fail"] if transport == "tailproof" else ["connected", "fail"],
+    )
     assert refused.note.startswith("TLS: ")
     assert taken.outcome == Outcome.ok
     assert len(server.requests) == 1

@@ -143,7 +143,11 @@ class World:
             self.later(generator.t0 + instant - self.now, generator.stop)
         tick = self.now + TICK_NS
         while not over:
-            candidates = [tick, *([self._alarm_at] if self._alarm_at is not None else []), *([self._events[0][0]] if self._events else [])]
+            candidates = [
+                tick,
+                *([self._alarm_at] if self._alarm_at is not None else []),
+                *([self._events[0][0]] if self._events else []),
+            ]
             self.now = max(self.now, min(candidates))
             if self._events and self._events[0][0] <= self.now:
                 heapq.heappop(self._events)[2]()
@@ -239,8 +243,15 @@ class Played:
 def play(plan: Plan, answer: Callable[[Ask], Reply], *, stop_at: tuple[int, ...] = ()) -> Played:
     """Play a plan against a scripted server in fake time."""
     world = World(answer)
-    journal = Journal(SegmentWriter(Path("never-written")), "run", len(plan.schedule), [len(lane.phases) for lane in plan.lanes], [])
-    states = [LaneState(lane, cast("Any", world), BodyWriter(lane, plan.schedule, text()), lane.profile.max_in_flight) for lane in plan.lanes]
-    generator = Generator(plan.lanes, plan.schedule, states, journal, HarnessProbe(), clock=lambda: world.now, alarm=world.alarm)
+    journal = Journal(
+        SegmentWriter(Path("never-written")), "run", len(plan.schedule), [len(lane.phases) for lane in plan.lanes], []
+    )
+    states = [
+        LaneState(lane, cast("Any", world), BodyWriter(lane, plan.schedule, text()), lane.profile.max_in_flight)
+        for lane in plan.lanes
+    ]
+    generator = Generator(
+        plan.lanes, plan.schedule, states, journal, HarnessProbe(), clock=lambda: world.now, alarm=world.alarm
+    )
     world.play(generator, stop_at=stop_at)
     return Played(Columns(plan.schedule, journal.samples), journal, generator, world)

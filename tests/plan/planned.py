@@ -26,7 +26,9 @@ def target(name: str = "t", **keys: Any) -> Target:
     return Target.model_validate({**fields, **keys})
 
 
-def stage(used: Profile, *targets: Target, name: str = "only", settle_ns: int = 0, contract: Contract | None = None) -> Stage:
+def stage(
+    used: Profile, *targets: Target, name: str = "only", settle_ns: int = 0, contract: Contract | None = None
+) -> Stage:
     return Stage(name=name, targets=list(targets or [target()]), profile=used, contract=contract, scenario=None,
                  settle_ns=settle_ns, expect=[])  # fmt: skip
 

@@ -64,7 +64,11 @@ def test_clauses_that_cannot_be_decided_are_refused(clause: dict[str, Any], text
 
 def test_buckets_can_be_typed_on_any_keyboard() -> None:
     """`<=1K` and `8K-32K` are the buckets that reports print as ≤1K and 8K–32K."""
-    assert [parse_model(Clause, {**E2E, "bucket": typed}, "c").bucket for typed in ("<=1K", "8K-32K", "1K–8K")] == ["≤1K", "8K–32K", "1K–8K"]
+    assert [parse_model(Clause, {**E2E, "bucket": typed}, "c").bucket for typed in ("<=1K", "8K-32K", "1K–8K")] == [
+        "≤1K",
+        "8K–32K",
+        "1K–8K",
+    ]
 
 
 @pytest.mark.parametrize("confidence", ["50%", "100%", "10%"])
@@ -82,7 +86,11 @@ def test_the_tightest_limit_is_over_all_clauses() -> None:
 
 def test_a_contract_survives_being_written_and_read() -> None:
     """What the manifest keeps parses back to the same contract."""
-    made = parse_model(Contract, {"title": "made", "clause": [E2E, {"metric": "uptime", "share": "99.95%"}], "breach_cost_usd": "1000000"}, "c")
+    made = parse_model(
+        Contract,
+        {"title": "made", "clause": [E2E, {"metric": "uptime", "share": "99.95%"}], "breach_cost_usd": "1000000"},
+        "c",
+    )
     assert Contract.model_validate(made.model_dump(mode="json", by_alias=True)) == made
 
 

@@ -82,11 +82,15 @@ def test_buckets_have_names_for_every_edge() -> None:
     assert bucket_names((2048, 4096)) == ["≤2K", "2K–4K", ">4K"]
 
 
-def test_a_profile_is_named_by_its_file_and_finds_its_trace_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_is_named_by_its_file_and_finds_its_trace_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A trace is looked for beside the profile first; a path that is not there is left for here."""
     (tmp_path / "log.csv").write_text("")
     for name, file in (("mine", "log.csv"), ("other", "elsewhere.csv")):
-        (tmp_path / f"{name}.toml").write_text(f'description = "d"\n[arrivals]\nkind = "trace"\n[arrivals.trace]\nfile = "{file}"\nspeed = "2x"\n')
+        (tmp_path / f"{name}.toml").write_text(
+            f'description = "d"\n[arrivals]\nkind = "trace"\n[arrivals.trace]\nfile = "{file}"\nspeed = "2x"\n'
+        )
     found = load_profile(str(tmp_path / "mine.toml"))
     assert found.name == "mine"
     assert found.arrivals.trace is not None

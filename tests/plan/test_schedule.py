@@ -52,7 +52,9 @@ def test_a_session_stands_together_and_waits_turn_by_turn() -> None:
 
 def test_context_grows_by_what_was_said() -> None:
     """Prompts of 10 and answers of 5 over 4 turns: 10, 25, 40 and 55 prompt tokens."""
-    table = rows(**STEADY, sessions={"turns": {"fixed": 4}}, prompt_tokens=[{"fixed": 10}], output_tokens=[{"fixed": 5}])
+    table = rows(
+        **STEADY, sessions={"turns": {"fixed": 4}}, prompt_tokens=[{"fixed": 10}], output_tokens=[{"fixed": 5}]
+    )
     assert [block["prompt_tokens"].tolist() for block in sessions_of(table)] == [[10, 25, 40, 55]] * 100
 
 
@@ -202,10 +204,14 @@ def test_stages_do_not_repeat_each_other() -> None:
     assert set(first["body"]).isdisjoint(second["body"])
 
 
-@pytest.mark.parametrize("keys", [POISSON, CHAT, {"arrivals": {"kind": "closed", "concurrency": 7}, "duration": "100ms"}])
+@pytest.mark.parametrize(
+    "keys", [POISSON, CHAT, {"arrivals": {"kind": "closed", "concurrency": 7}, "duration": "100ms"}]
+)
 def test_the_whole_table_is_sorted_by_first_due(keys: dict[str, Any]) -> None:
     """Over all lanes the sessions stand in the order in which they begin, each unbroken and with its own predecessor."""
-    compiled = compile_plan(suite(stage(profile(**keys), target("a"), target("b")), stage(profile(**CHAT), name="next")))
+    compiled = compile_plan(
+        suite(stage(profile(**keys), target("a"), target("b")), stage(profile(**CHAT), name="next"))
+    )
     table = compiled.schedule
     heads = table["after_row"] < 0
     assert np.all(np.diff(table["due_ns"][heads]) >= 0)
@@ -251,7 +257,9 @@ def test_shared_prefixes_are_grouped_and_counted() -> None:
 
 
 def clause(**keys: Any) -> Contract:
-    return Contract.model_validate({"title": "made", "name": "made", "clause": [{"metric": "e2e", "quantile": "99%", "limit": "1s", **keys}]})
+    return Contract.model_validate(
+        {"title": "made", "name": "made", "clause": [{"metric": "e2e", "quantile": "99%", "limit": "1s", **keys}]}
+    )
 
 
 @pytest.mark.parametrize(("keys", "used", "asked", "part"), [
@@ -261,7 +269,9 @@ def clause(**keys: Any) -> Contract:
     ({"phase": "warmup"}, {**STEADY, "warmup": "2s"}, {}, "no judged phase 'warmup'"),
     ({"bucket": ">32K"}, STEADY, {}, "context bucket"),
 ])  # fmt: skip
-def test_a_clause_that_no_row_can_meet_is_refused(keys: dict[str, Any], used: dict[str, Any], asked: dict[str, Any], part: str) -> None:
+def test_a_clause_that_no_row_can_meet_is_refused(
+    keys: dict[str, Any], used: dict[str, Any], asked: dict[str, Any], part: str
+) -> None:
     """A judged clause on a metric, phase or bucket that the lane cannot have ends before anything is sent."""
     with pytest.raises(UserError) as caught:
         compile_plan(suite(stage(profile(**used), target(**asked), contract=clause(**keys))))
@@ -282,7 +292,9 @@ def test_a_clause_on_what_the_run_has_is_accepted() -> None:
 
 def test_the_manifest_keeps_no_header() -> None:
     """A lane's record is JSON and holds neither a header nor the name of its value's variable."""
-    lane = compile_plan(suite(stage(profile(**CHAT), target(headers={"X-Team": "hunter2-${TEAM_KEY}"}), contract=clause()))).lanes[0]
+    lane = compile_plan(
+        suite(stage(profile(**CHAT), target(headers={"X-Team": "hunter2-${TEAM_KEY}"}), contract=clause()))
+    ).lanes[0]
     text = json.dumps(lane.record())
     assert "hunter2" not in text
     assert "X-Team" not in text
@@ -293,7 +305,12 @@ def test_compiling_takes_little_memory_a_row() -> None:
     """The peak while compiling 200,000 rows stays below 400 bytes a row, of which the table itself is 51."""
     tracemalloc.start()
     try:
-        table = rows(arrivals={"kind": "poisson", "rate": "1000/s"}, duration="200s", prompt_tokens=[TABLE], output_tokens=[TABLE])
+        table = rows(
+            arrivals={"kind": "poisson", "rate": "1000/s"},
+            duration="200s",
+            prompt_tokens=[TABLE],
+            output_tokens=[TABLE],
+        )
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -36,7 +36,12 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 def test_the_seed_decides_every_byte(kind: str) -> None:
     """One seed compiles to the same bytes twice, another seed to other due times (or sizes, where times are fixed)."""
     sizes = [{"quantiles": {"0": 1, "100": 1000}}]
-    keys: dict[str, Any] = {"arrivals": KINDS[kind], "duration": "30s", "prompt_tokens": sizes, "shared_prefix": {"tokens": 5, "groups": 4}}
+    keys: dict[str, Any] = {
+        "arrivals": KINDS[kind],
+        "duration": "30s",
+        "prompt_tokens": sizes,
+        "shared_prefix": {"tokens": 5, "groups": 4},
+    }
     assert rows(7, **keys).tobytes() == rows(7, **keys).tobytes()
     first, second = rows(7, **keys), rows(8, **keys)
     assert first.tobytes() != second.tobytes()
@@ -153,11 +158,17 @@ phase_lists = st.lists(st.tuples(st.integers(50, 3000), quarters, quarters), min
 @given(phases=phase_lists.filter(lambda found: any(first + last for _, first, last in found)), rate=st.integers(1, 40),
        length_ms=st.integers(3000, 9000))  # fmt: skip
 @settings(max_examples=40, deadline=None)
-def test_ramps_and_bursts_follow_their_integral(phases: list[tuple[int, Fraction, Fraction]], rate: int, length_ms: int) -> None:
+def test_ramps_and_bursts_follow_their_integral(
+    phases: list[tuple[int, Fraction, Fraction]], rate: int, length_ms: int
+) -> None:
     """Row k of constant arrivals is due where the exact area below the rate reaches k, over repeated and cut phases."""
     written = [{"name": f"p{i}", "duration": f"{ms}ms", "burst": float(first), "ramp_to": float(last)}
                for i, (ms, first, last) in enumerate(phases)]  # fmt: skip
-    keys: dict[str, Any] = {"arrivals": {"kind": "constant", "rate": rate}, "duration": f"{length_ms}ms", "phases": written}
+    keys: dict[str, Any] = {
+        "arrivals": {"kind": "constant", "rate": rate},
+        "duration": f"{length_ms}ms",
+        "phases": written,
+    }
     exact = [(ms * 1_000_000, first, last) for ms, first, last in phases]
     whole = integral(length_ms * 1_000_000, exact, Fraction(rate))
     if whole == 0:
@@ -179,7 +190,9 @@ def test_phases_repeat_in_order_and_are_cut_at_the_duration() -> None:
         ("a", 0, 3, 20, 50), ("b", 3, 5, 10, 10), ("a", 5, 8, 20, 50), ("b", 8, 10, 10, 10), ("a", 10, 11, 20, 30)]  # fmt: skip
     assert lane.phases == ("a", "b")
     table = compiled.schedule
-    in_b = ((table["due_ns"] >= 3 * S) & (table["due_ns"] < 5 * S)) | ((table["due_ns"] >= 8 * S) & (table["due_ns"] < 10 * S))
+    in_b = ((table["due_ns"] >= 3 * S) & (table["due_ns"] < 5 * S)) | (
+        (table["due_ns"] >= 8 * S) & (table["due_ns"] < 10 * S)
+    )
     assert np.array_equal(table["phase"] == 1, in_b)
 
 
@@ -195,7 +208,11 @@ def test_a_burst_changes_the_rate_and_not_the_law() -> None:
 
 def test_rate_curve_multiplies_each_step_and_repeats() -> None:
     """At 100/s with factors 0.5, 0, 2 over 10 s steps: 500, 0 and 2,000 rows, and so again."""
-    table = rows(arrivals={"kind": "constant", "rate": "100/s"}, duration="50s", rate_curve={"step": "10s", "factors": [0.5, 0, 2]})
+    table = rows(
+        arrivals={"kind": "constant", "rate": "100/s"},
+        duration="50s",
+        rate_curve={"step": "10s", "factors": [0.5, 0, 2]},
+    )
     counts = np.bincount((table["due_ns"] // (10 * S)).astype(int), minlength=5)
     assert np.abs(counts - [500, 0, 2000, 500, 0]).max() <= 1
 
@@ -228,7 +245,10 @@ def test_a_request_count_is_kept_exactly(kind: str, warmup: str) -> None:
 
 def test_count_under_a_slow_curve_is_kept() -> None:
     """A count is reached even where curve and off states hold the rate far below its name."""
-    keys: dict[str, Any] = {"arrivals": {"kind": "on_off", "rate": "50/s", "on": "100ms", "off": "20s"}, "requests": 400}
+    keys: dict[str, Any] = {
+        "arrivals": {"kind": "on_off", "rate": "50/s", "on": "100ms", "off": "20s"},
+        "requests": 400,
+    }
     assert len(rows(18, **keys, rate_curve={"step": "30s", "factors": [0.01, 0, 0.3]})) == 400
 
 

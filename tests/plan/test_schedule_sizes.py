@@ -39,7 +39,9 @@ def test_lognormal_sizes_have_their_median_and_spread() -> None:
 def test_prompt_and_output_are_independent() -> None:
     """Two lognormals, or a table and a lognormal, do not follow each other."""
     law = {"lognormal": {"mu": 8.0, "sigma": 1.0}}
-    table = rows(3, arrivals={"kind": "constant", "rate": "100/s"}, duration="200s", prompt_tokens=[law], output_tokens=[law])
+    table = rows(
+        3, arrivals={"kind": "constant", "rate": "100/s"}, duration="200s", prompt_tokens=[law], output_tokens=[law]
+    )
     assert stats.spearmanr(table["prompt_tokens"], table["output_tokens"]).pvalue > LEVEL
 
 
@@ -59,7 +61,9 @@ def test_an_endless_lognormal_is_clamped_without_a_warning() -> None:
 
 def test_mixes_keep_their_weights() -> None:
     """Components of weights 1, 2 and 5 take 1/8, 1/4 and 5/8 of the rows (chi-square)."""
-    drawn = sized(6, {"weight": 1, "fixed": 10}, {"weight": 2, "fixed": 20}, {"weight": 5, "fixed": 30})["prompt_tokens"]
+    drawn = sized(6, {"weight": 1, "fixed": 10}, {"weight": 2, "fixed": 20}, {"weight": 5, "fixed": 30})[
+        "prompt_tokens"
+    ]
     counts = [int(np.count_nonzero(drawn == size)) for size in (10, 20, 30)]
     assert sum(counts) == len(drawn)
     assert stats.chisquare(counts, len(drawn) * np.array([1, 2, 5]) / 8).pvalue > LEVEL

@@ -43,7 +43,9 @@ def refusal(folder: Path, text: str) -> str:
 def test_a_suite_finds_its_files_beside_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative names are taken from the suite's folder, wherever the command runs; every file is kept for its digest."""
     monkeypatch.chdir("/")
-    suite = load(folder, "seed = 5\n" + STAGE + 'contract = "c.toml"\nrate = "120/min"\nduration = "3s"\nmax_in_flight = 7\n')
+    suite = load(
+        folder, "seed = 5\n" + STAGE + 'contract = "c.toml"\nrate = "120/min"\nduration = "3s"\nmax_in_flight = 7\n'
+    )
     only = suite.stages[0]
     assert (suite.name, suite.seed, only.profile.arrivals.rate, only.profile.duration) == ("s", 5, Fraction(2), 3 * S)
     assert (only.profile.max_in_flight, only.targets[0].name, only.settle_ns) == (7, "t", S)
@@ -111,7 +113,9 @@ def test_scenarios_are_named_built_in_or_by_path(folder: Path) -> None:
     assert by_path.stages == load_suite("vanity-average").stages
 
 
-@pytest.mark.parametrize(("wanted", "index"), [("1", 0), ("2", 1), ("3", None), ("0", None), ("e2e", 0), ("p99", None), ("x", None)])
+@pytest.mark.parametrize(
+    ("wanted", "index"), [("1", 0), ("2", 1), ("3", None), ("0", None), ("e2e", 0), ("p99", None), ("x", None)]
+)
 def test_a_clause_is_meant_by_number_or_part(wanted: str, index: int | None) -> None:
     """A number counts from 1; a part of the text must fit exactly one clause."""
     assert match_clause(wanted, ["response e2e p99 ≤ 1 s", "response TTFT p99 ≤ 1 s"]) == index

@@ -36,7 +36,9 @@ def spectrum(made: Made, lane: int = 0, metric: str = "e2e") -> str | None:
 
 def over_time(made: Made, lane: int = 0) -> str | None:
     """The figure over time of a lane as the report draws it."""
-    return plots.latency_over_time(made.run.columns.lane(lane), made.run.lanes[lane], "e2e", made.verdicts["clauses"][:1])
+    return plots.latency_over_time(
+        made.run.columns.lane(lane), made.run.lanes[lane], "e2e", made.verdicts["clauses"][:1]
+    )
 
 
 def test_the_same_rows_give_the_same_bytes_whatever_the_user_set(spoilt: Made) -> None:
@@ -44,7 +46,15 @@ def test_the_same_rows_give_the_same_bytes_whatever_the_user_set(spoilt: Made) -
     import matplotlib as mpl
 
     first = spectrum(spoilt), over_time(spoilt)
-    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "xtick.direction": "in", "axes.labelsize": 30, "svg.fonttype": "path"}):
+    with mpl.rc_context(
+        {
+            "font.size": 30,
+            "axes.facecolor": "red",
+            "xtick.direction": "in",
+            "axes.labelsize": 30,
+            "svg.fonttype": "path",
+        }
+    ):
         assert (spectrum(spoilt), over_time(spoilt)) == first
         assert mpl.rcParams["font.size"] == 30
 
@@ -158,8 +168,14 @@ def test_a_limit_of_another_view_or_metric_is_not_drawn(spoilt: Made) -> None:
     """A service limit has no place on a response axis."""
     lane, rows = spoilt.run.lanes[0], spoilt.run.columns.lane(0).measured()
     served = [{**spoilt.verdicts["clauses"][0], "view": "service"}]
-    assert not any("limit" in word for word in texts(plots.percentile_spectrum(rows, lane, "e2e", served)) if "over every" not in word)
-    assert not any("limit 800" in word for word in texts(plots.percentile_spectrum(rows, lane, "ttft", spoilt.verdicts["clauses"])))
+    assert not any(
+        "limit" in word
+        for word in texts(plots.percentile_spectrum(rows, lane, "e2e", served))
+        if "over every" not in word
+    )
+    assert not any(
+        "limit 800" in word for word in texts(plots.percentile_spectrum(rows, lane, "ttft", spoilt.verdicts["clauses"]))
+    )
 
 
 def test_the_spoilt_run_is_what_it_claims() -> None:

@@ -23,7 +23,9 @@ MIDWAY = Progress(
 
 
 @pytest.mark.parametrize("width", [80, 100])
-@pytest.mark.parametrize("names", [["standard", "pro"], ["standard/noisy-neighbour", "pro/noisy-neighbour"], ["漢字" * 30, "\x1b[2J[red]"]])
+@pytest.mark.parametrize(
+    "names", [["standard", "pro"], ["standard/noisy-neighbour", "pro/noisy-neighbour"], ["漢字" * 30, "\x1b[2J[red]"]]
+)
 def test_the_final_screen_fits_its_width(make_run: MakeRun, names: list[str], width: int) -> None:
     """No line is wider than asked, whatever the names; every verdict stands there whole."""
     made = make_run(names, rows=20)
@@ -36,7 +38,9 @@ def test_the_final_screen_fits_its_width(make_run: MakeRun, names: list[str], wi
 
 def test_the_final_screen_gives_reason_and_what_to_do_next(spoilt: Made) -> None:
     """Interval, counts that decided, harness, report path and repeat command, each on its line."""
-    plain = verdict_lines(spoilt.summary, spoilt.verdicts, report="results/x/report.html", repeat="tailproof run x --seed 1").plain
+    plain = verdict_lines(
+        spoilt.summary, spoilt.verdicts, report="results/x/report.html", repeat="tailproof run x --seed 1"
+    ).plain
     lines = plain.split("\n")
     fail = next(index for index, line in enumerate(lines) if line.endswith("FAIL"))
     assert "3,870 ms (3,610 – 4,020 ms)    ≤ 800 ms     12,000  FAIL" in lines[fail]
@@ -48,7 +52,11 @@ def test_the_final_screen_gives_reason_and_what_to_do_next(spoilt: Made) -> None
 def test_colour_carries_the_verdict_and_nothing_else(spoilt: Made) -> None:
     """Every coloured stretch of the screen is a verdict word in its own colour."""
     text = verdict_lines(spoilt.summary, spoilt.verdicts)
-    coloured = {text.plain[span.start : span.end].strip(): span.style for span in text.spans if str(span.style) not in ("bold", "dim")}
+    coloured = {
+        text.plain[span.start : span.end].strip(): span.style
+        for span in text.spans
+        if str(span.style) not in ("bold", "dim")
+    }
     assert coloured == {word: STYLES[word] for word in ("PASS", "FAIL", "INCONCLUSIVE")}
 
 

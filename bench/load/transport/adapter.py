@@ -125,13 +125,17 @@ class StampedTransport(httpx.AsyncBaseTransport):
             lines.append(b"Content-Length: %d" % len(body))
         timeout = request.extensions.get("timeout", {})
         call = _Call(request, timeout.get("read"))
-        self._pool(request.url, timeout.get("connect")).start(b"\r\n".join(lines) + b"\r\n\r\n" + body, call, call.carried)
+        self._pool(request.url, timeout.get("connect")).start(
+            b"\r\n".join(lines) + b"\r\n\r\n" + body, call, call.carried
+        )
         try:
             status, headers = await call.head()
         except BaseException:
             await call.aclose()
             raise
-        return httpx.Response(status, headers=headers, stream=call, extensions={"stamps": call.stamps, "http_version": b"HTTP/1.1"})
+        return httpx.Response(
+            status, headers=headers, stream=call, extensions={"stamps": call.stamps, "http_version": b"HTTP/1.1"}
+        )
 
     def _pool(self, url: httpx.URL, connect_timeout_s: float | None) -> Pool:
         tls = url.scheme == "https"

@@ -73,7 +73,10 @@ def classify(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, OSError):
         name = errno.errorcode.get(error.errno or 0, type(error).__name__)
         if error.errno in _OURS:
-            return Outcome.never_sent, f"out of {'descriptors' if error.errno in (errno.EMFILE, errno.ENFILE) else 'local ports or memory'} ({name})"
+            return (
+                Outcome.never_sent,
+                f"out of {'descriptors' if error.errno in (errno.EMFILE, errno.ENFILE) else 'local ports or memory'} ({name})",
+            )
         if error.errno in _RESET:
             return Outcome.reset, name
         return Outcome.refused, name

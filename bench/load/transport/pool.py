@@ -144,21 +144,28 @@ class Pool:
     async def _open_socket(self) -> socket.socket:
         origin = self._origin
         if origin.unix_path is not None:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.setblocking(False)
-            try:
-                await self._loop.sock_connect(sock, origin.unix_path)
-            except BaseException:
-                sock.close()
-                raise
-            return sock
+            return await self._open_at(socket.AF_UNIX, 0, origin.unix_path)
         if monotonic_ns() - self._resolved_ns > _DNS_KEEP_NS:
             self._addresses = list(await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM))
             self._resolved_ns = monotonic_ns()
+        if len(self._addresses) == 1:
+            # Nothing to race: the plain way saves half of what a connection costs the client.
+            family, _, protocol, _, address = self._addresses[0]
+            return await self._open_at(family, protocol, address)
         sock = await aiohappyeyeballs.start_connection(
             self._addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_S, interleave=1, loop=self._loop
         )
         sock.setblocking(False)
+        return sock
+
+    async def _open_at(self, family: int, protocol: int, address: object) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM, protocol)
+        sock.setblocking(False)
+        try:
+            await self._loop.sock_connect(sock, address)  # type: ignore[arg-type]
+        except BaseException:
+            sock.close()
+            raise
         return sock
 
     async def _handshake(self, sock: socket.socket, tls: Tls) -> None:

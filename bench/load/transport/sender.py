@@ -110,7 +110,9 @@ class StockSender:
 
     def start(self, body: bytes, request_id: str, exchange: Exchange, on_carrier: Callable[[Carrier], bool]) -> None:
         """Begin; events follow on the loop."""
-        task = asyncio.get_running_loop().create_task(self._send(body, request_id, exchange, lambda: on_carrier(_Task(task))))
+        task = asyncio.get_running_loop().create_task(
+            self._send(body, request_id, exchange, lambda: on_carrier(_Task(task)))
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(report)
@@ -187,7 +189,9 @@ def _classify_httpx(error: BaseException) -> tuple[Outcome, str]:
         return Outcome.timeout_first, "connected, but no answer in time"
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, (OSError, TransportFailure, UnicodeError)) and (type(cause) is not OSError or cause.errno is not None):
+        if isinstance(cause, (OSError, TransportFailure, UnicodeError)) and (
+            type(cause) is not OSError or cause.errno is not None
+        ):
             return classify(cause)
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.ConnectTimeout):
@@ -224,7 +228,9 @@ async def check_ready(target: Target) -> str | None:
     url = models_url(target.base_url)
     request = _request("GET", url, target)
     try:
-        async with httpx.AsyncClient(verify=_verify(target), timeout=min(target.connect_timeout, target.timeout) / S) as client:
+        async with httpx.AsyncClient(
+            verify=_verify(target), timeout=min(target.connect_timeout, target.timeout) / S
+        ) as client:
             response = await client.send(request)
     except (httpx.HTTPError, OSError, UnicodeError) as error:
         outcome, note = _classify_httpx(error)

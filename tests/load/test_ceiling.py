@@ -1,0 +1,77 @@
+"""What a plan asks of a machine, and how many workers it gets by default."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.load import ceiling
+from bench.plan.profile import Amount, Arrivals, Profile
+from bench.plan.schedule import Plan, compile_plan
+from bench.plan.suite import Stage, Suite
+from bench.plan.target import Target
+from bench.record.run_folder import machine_facts
+
+
+def plan_of(rate: int, tokens: int, **more: Any) -> Plan:
+    """One lane of constant arrivals for 3 s."""
+    target = Target(description="d", name="t", base_url="http://127.0.0.1:1/v1", model="m")
+    profile = Profile.model_validate({
+        "description": "d", "duration": "3s", "arrivals": Arrivals(kind="constant", rate=Fraction(rate)),
+        "prompt_tokens": [Amount(fixed=10)], "output_tokens": [Amount(fixed=tokens)], **more,
+    })  # fmt: skip
+    stage = Stage(name="s", targets=[target], profile=profile, contract=None, scenario=None, settle_ns=0, expect=[])
+    return compile_plan(Suite(name="s", description="d", seed=1, stages=[stage], files=[]))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's cache folder of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def calibrated(events: int, **machine: Any) -> dict[str, Any]:
+    """A record as `tailproof calibrate` stores it."""
+    return {"format": ceiling.FORMAT, "machine": machine_facts() | machine, "measured_utc": "2026-01-01T00:00:00Z",
+            "ceiling_events_per_s": events}  # fmt: skip
+
+
+def test_the_busiest_second_counts_not_the_mean() -> None:
+    """100/s of 16 tokens with a burst of 5x in one of three seconds peaks at 8,000 token events a second."""
+    phases = [
+        {"name": "a", "duration": "1s"},
+        {"name": "b", "duration": "1s", "burst": 5},
+        {"name": "c", "duration": "1s"},
+    ]
+    assert ceiling.peak_events_per_s(plan_of(100, 16, phases=phases)) == 500 * 16
+    assert ceiling.peak_events_per_s(plan_of(100, 16)) == 1600
+
+
+def test_workers_by_default(cache: Path) -> None:
+    """Enough workers for 60 % of the ceiling each, one core left free, no more than a cap can feed."""
+    heavy = plan_of(2000, 40)  # 80,000 events a second against 0.6 * 30,000 each
+    assert [ceiling.default_workers(heavy, cores) for cores in (1, 2, 4, 8)] == [1, 1, 3, 5]
+    assert ceiling.default_workers(plan_of(10, 16), 8) == 1
+    assert ceiling.default_workers(plan_of(2000, 40, max_in_flight=2), 8) == 2
+    ceiling.store(calibrated(200_000))
+    assert ceiling.default_workers(heavy, 8) == 1
+
+
+def test_a_calibration_counts_on_its_own_machine_only(cache: Path) -> None:
+    """Stored and read back; of another machine, of another format, damaged or absent it is none."""
+    plan = plan_of(100, 16)
+    assert ceiling.share_of_ceiling(plan, 1) is None
+    path = ceiling.store(calibrated(4_000))
+    assert ceiling.share_of_ceiling(plan, 2) == {
+        "measured_utc": "2026-01-01T00:00:00Z", "ceiling_events_per_s": 4_000, "peak_events_per_s": 1600, "share": 0.2,
+    }  # fmt: skip
+    for other in (calibrated(4_000, cpu="another"), calibrated(4_000) | {"format": 99}, {"format": 1}):
+        path.write_text(json.dumps(other))
+        assert ceiling.stored() is None
+    path.write_text("{")
+    assert ceiling.stored() is None

@@ -1,0 +1,140 @@
+"""A run shared among processes: real processes, real sockets, the same rows as alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scripted_server import Peer, ScriptedServer, chunked, each
+
+from bench.load.player import Counters, Share
+from bench.record.histogram import Histogram
+from bench.record.run_folder import Run
+from bench.record.samples import Outcome
+
+_DATA = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
+_END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chat(peer: Peer, request: bytes) -> bool:
+    """Three tokens at once, or a list of models."""
+    if request.startswith(b"GET"):
+        peer.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    else:
+        body = b"".join(chunked(_DATA * 3 + _END)[1:])
+        peer.send(_HEAD + body)
+    return True
+
+
+def run_on(server: ScriptedServer, out: Path, *more: str) -> subprocess.Popen[str]:
+    """`tailproof run` against the server."""
+    command = [sys.executable, "-m", "bench", "run", "--url", f"http://127.0.0.1:{server.port}/v1", "--model", "m", "--isl", "20",
+               "--osl", "3", "--out", str(out), *more]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_shares_cover_every_session_once_and_caps_add_up() -> None:
+    """Each row belongs to one share, a session to one share whole; the parts of a cap sum to the cap."""
+    schedule = np.zeros(60, [("session", "<i4"), ("turn", "<i4")])
+    schedule["session"], schedule["turn"] = np.arange(60) // 3, np.arange(60) % 3
+    for workers in (1, 2, 3, 7):
+        shares = [Share(worker, workers) for worker in range(workers)]
+        owners = np.array([share.rows(schedule) for share in shares])
+        assert (owners.sum(axis=0) == 1).all()
+        assert all((owner.reshape(20, 3).all(axis=1) | ~owner.reshape(20, 3).any(axis=1)).all() for owner in owners)
+        for cap in (workers, 20, 23):
+            assert sum(share.cap(cap) or 0 for share in shares) == cap
+        assert all(share.cap(None) is None for share in shares)
+
+
+def test_counters_travel_as_json_and_add_up() -> None:
+    """Two workers' counts sum lane by lane, their histograms cell by cell."""
+    one, two = Histogram(), Histogram()
+    one.record_many_ns(np.array([1_000_000, 2_000_000]))
+    two.record_many_ns(np.array([5_000_000_000_000]))  # over an hour: the overflow must arrive too
+    parts = [Counters([1], [0], [1], [2], [0], [one], Histogram()), Counters([3], [4], [0], [1], [1], [two], one)]
+    total = Counters.total([Counters.from_plain(json.loads(json.dumps(part.plain()))) for part in parts], 1)
+    assert (total.started, total.waiting, total.in_flight, total.done, total.failed) == ([4], [4], [1], [3], [1])
+    assert (total.response[0].n, total.response[0].overflow, total.harness_lag.n) == (3, 1, 2)
+    assert total.response[0].percentile_ns(Fraction(1, 3)) == one.percentile_ns(Fraction(1, 2))
+
+
+def test_two_workers_send_what_one_would(tmp_path: Path) -> None:
+    """The same schedule, every row answered, both workers at work, one table and one log at the end."""
+    with ScriptedServer(each(chat)) as server:
+        for workers in ("1", "2"):
+            process = run_on(
+                server, tmp_path / workers, "--request-rate", "100", "--request-count", "60", "--workers", workers
+            )
+            output, _ = process.communicate(timeout=50)
+            assert process.returncode == 0, output
+    alone, shared = Run(tmp_path / "1"), Run(tmp_path / "2")
+    assert (alone.columns.schedule == shared.columns.schedule).all()
+    assert (shared.columns.samples["outcome"] == Outcome.ok).all()
+    assert (shared.columns.samples["chunks"] == 3).all()
+    assert shared.columns.samples["worker"].tolist() == [row % 2 for row in range(60)]
+    assert shared.strings("finish") == ["stop"]
+    assert [path.name for path in (tmp_path / "2" / "samples").iterdir()] == ["rows.npy"]
+    gaps = json.loads((tmp_path / "2" / "summary.json").read_text())["targets"]["target"]["inter_chunk_ms"]
+    assert gaps["n"] == 60 * 2
+    ids = {
+        re.search(rb"(?i)x-request-id: \S+-(\d+)\r", request).group(1)
+        for _, request in server.requests
+        if request[:4] == b"POST"
+    }  # type: ignore[union-attr]
+    assert ids == {str(row).encode() for row in range(60)}
+
+
+def test_a_cap_that_cannot_be_divided_is_refused(tmp_path: Path) -> None:
+    """Three workers cannot share two requests in flight: exit 2, nothing written."""
+    with ScriptedServer(each(chat)) as server:
+        process = run_on(server, tmp_path / "r", "--request-rate", "10", "--concurrency", "2", "--workers", "3")
+        output, _ = process.communicate(timeout=50)
+    assert process.returncode == 2
+    assert "--workers" in output
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["interrupted", "a worker dies"])
+def test_what_is_left_of_a_shared_run(tmp_path: Path, dies: bool) -> None:
+    """Ctrl-C ends every worker with what it has; a dead worker's rows stay never_sent and the run is invalid."""
+    begun = threading.Event()
+
+    def reply(peer: Peer, request: bytes) -> bool:
+        if len(server.requests) > 20:
+            begun.set()
+        return chat(peer, request)
+
+    with ScriptedServer(each(reply)) as server:
+        process = run_on(
+            server, tmp_path / "r", "--request-rate", "50", "--duration", "4s" if dies else "40s", "--workers", "2"
+        )
+        assert begun.wait(40)
+        if dies:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(children[-1]), signal.SIGKILL)
+        else:
+            process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=50)
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    outcomes = summary["targets"]["target"]["outcomes"]
+    assert sum(outcomes.values()) == summary["targets"]["target"]["requests"]
+    assert outcomes["never_sent"] > 0
+    if dies:
+        assert summary["health"]["state"] == "invalid"
+        assert "died" in summary["health"]["reasons"][0]
+        workers = Run(tmp_path / "r").columns.samples["worker"]
+        assert (workers == 0).any()
+    else:
+        assert process.returncode == 130, output
+        assert summary["state"] == "interrupted"
