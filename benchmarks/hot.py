@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httptools
 
@@ -126,8 +126,14 @@ def measure() -> dict[str, float]:
             lanes = [LaneState(plan.lanes[0], _Sink(), writer, None)]
             # The clock stands behind the last row: all are due at once.
             generator = Generator(
-                plan.lanes, plan.schedule, lanes, journal, HarnessProbe(), alarm=_Still, clock=lambda: 10**12
-            )  # type: ignore[arg-type]
+                plan.lanes,
+                plan.schedule,
+                lanes,
+                journal,
+                HarnessProbe(),
+                alarm=cast("Any", _Still),
+                clock=lambda: 10**12,
+            )
             generator.begin(lambda: None, t0=0)
             generator._dispatch_due()
         return ROWS
