@@ -218,26 +218,28 @@ class Generator:
         lane.started += 1
         flight = Flight(row, lane, due_ns, lane.streamed, lane.gaps[self._phase_of[row]], self._ended)
         if lane.in_flight < lane.cap:
-            self._launch(flight, lane)
+            self._launch(flight, lane, self.t0 + due_ns)
         else:
             lane.waiting.append(flight)
 
-    def _launch(self, flight: Flight, lane: LaneState) -> None:
+    def _launch(self, flight: Flight, lane: LaneState, free_ns: int) -> None:
+        """`free_ns`: since when a slot was there for it. What passes from then on is our lateness."""
         lane.in_flight += 1
-        now = self._clock()
-        flight.slot_free_ns = now
-        flight.deadline_ns = now + lane.timeout_ns
+        flight.slot_free_ns = free_ns
+        flight.deadline_ns = self._clock() + lane.timeout_ns
         lane.deadlines.append(flight)
         self._send(flight, lane)
 
     def _send(self, flight: Flight, lane: LaneState) -> None:
+        connected_before = flight.connect_ns
+
         def carried(carrier: object) -> bool:
-            """The connection is there: from here on lateness is ours."""
+            """The connection is there; the time it took to open is the network's, not ours."""
             if flight.ended:
                 return False
             flight.carrier = carrier  # type: ignore[assignment]
-            if flight.connect_ns >= 0:
-                flight.slot_free_ns = self._clock()
+            if flight.connect_ns != connected_before:
+                flight.slot_free_ns += flight.connect_ns + max(flight.tls_ns, 0)
             return True
 
         flight.body_version = lane.writer.version
@@ -256,7 +258,9 @@ class Generator:
         self._journal.record(flight, outcome, note, lane.index)
         self._follow(flight.row, flight.done_ns - self.t0, lane)
         if lane.waiting and not self._stopping:
-            self._launch(lane.waiting.popleft(), lane)
+            following = lane.waiting.popleft()
+            # Free since the answer's last byte reached this machine, however late we looked.
+            self._launch(following, lane, max(flight.done_ns, self.t0 + following.due_ns))
         if self.finished_rows == self.started:
             self._check_over()
 

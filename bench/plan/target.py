@@ -53,6 +53,11 @@ class Target(UserModel):
     transport: Literal["tailproof", "httpx"] = "tailproof"
     insecure: bool = False
     ca_file: str | None = None
+    #: for servers that ask for a certificate: PEM files, given together
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
+    #: connect to this socket of the machine; the base URL then only names host and path
+    unix_socket: str | None = None
     prices: Prices | None = None
 
     @model_validator(mode="after")
@@ -67,6 +72,8 @@ class Target(UserModel):
                 raise ValueError(f"extra_body: {key!r} is set by tailproof; leave it out")
         if not self.model:
             raise ValueError("model is empty; name the model to ask for")
+        if (self.client_cert_file is None) != (self.client_key_file is None):
+            raise ValueError("client_cert_file and client_key_file go together")
         if self.timeout <= 0 or self.connect_timeout <= 0:
             raise ValueError("timeouts must be above zero")
         return self

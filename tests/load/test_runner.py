@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from heard import on_loop
 from scripted_server import PATIENCE_S, Peer, ScriptedServer, answer, chunked, each, unused_port
 from world import plan_for, text
 
+from bench.clock import monotonic_ns
 from bench.errors import RunFolderError, TargetUnreachable, UserError
+from bench.judge.review import review
 from bench.load.player import Player
 from bench.load.runner import check_descriptors, play
+from bench.plan.contract import Clause, Contract
 from bench.plan.schedule import Plan
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Flag, Outcome
@@ -317,3 +321,26 @@ def test_an_error_while_recording_ends_the_run_and_does_not_hang(
     while isinstance(first, ExceptionGroup):
         first = first.exceptions[0]
     assert (type(first), str(first)) == (MineError, where)
+
+
+def test_a_stalled_client_is_noticed_and_condemns_nobody(tmp_path: Path) -> None:
+    """A third of the time the loop stands still for 250 ms: responses show it, service does not, health says so, no FAIL."""
+    stalled_until = 0
+
+    def stall(now_ns: int, _counters: Any) -> None:
+        nonlocal stalled_until
+        if now_ns - stalled_until > 500 * MS:
+            end = monotonic_ns() + 250 * MS
+            while monotonic_ns() < end:
+                pass
+            stalled_until = now_ns + 250 * MS
+
+    limit = Clause(metric="e2e", quantile=Fraction(9, 10), limit="100ms")
+    with chat() as server:
+        done, _ = run(plan_to(server, requests=300), tmp_path / "run", "uvloop", stall)
+    summary, verdicts = review(done, Contract(title="t", name="t", clause=[limit]))  # type: ignore[call-arg]
+    (found,) = summary["targets"].values()
+    assert found["response_ms"]["e2e"]["p90"] > 100
+    assert found["service_ms"]["e2e"]["p90"] < 100
+    assert summary["health"]["state"] != "valid"
+    assert verdicts["clauses"][0]["verdict"] == "INCONCLUSIVE"

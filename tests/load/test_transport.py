@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import socket
 import threading
 from importlib.metadata import version
+from pathlib import Path
 
 import anyio
 import pytest
@@ -277,3 +279,29 @@ def test_the_stock_transport_says_what_it_is(loop: str) -> None:
     facts = on_loop(loop, main)
     name = os.environ.get("TAILPROOF_HTTPX") or ("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
     assert (facts["transport"], facts["stamps"]) == (f"{name} {version(name)}", "user")
+
+
+@LOOPS
+@BOTH
+def test_a_unix_socket_carries_the_requests(loop: str, transport: str, tmp_path: Path) -> None:
+    """With `unix_socket` the connection goes to the socket's path; the base URL only names host and path."""
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        requests: list[tuple[int, bytes]] = []
+
+        def serve() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                each(lambda peer, _: peer.send(answer(b"here")) or True)(Peer(sock, 0, requests))  # type: ignore[func-returns-value]
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        first, second = asked(
+            loop, target_for("http://models.example/v1", transport, unix_socket=str(path)), b"1", b"2"
+        )
+        thread.join(PATIENCE_S)
+    assert (first.body, second.body, second.reused) == (b"here", b"here", True)
+    assert all(b"host: models.example" in request.lower() for _, request in requests)
+    assert len(requests) == 2

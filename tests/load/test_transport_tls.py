@@ -15,7 +15,6 @@ from heard import Heard, asked, on_loop, target_for
 from scripted_server import PATIENCE_S, Peer, ScriptedServer, answer, chunked, each, serving
 
 from bench.errors import UserError
-from bench.load.transport.pool import Origin, Pool, tls_context
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
@@ -188,10 +187,11 @@ def test_a_goodbye_over_tls_is_seen_before_the_connection_is_used(
 
 
 @LOOPS
+@BOTH
 def test_a_client_certificate_is_shown_when_the_server_asks(
-    loop: str, authority: trustme.CA, ca_file: str, tmp_path: Path
+    loop: str, transport: str, authority: trustme.CA, ca_file: str, tmp_path: Path
 ) -> None:
-    """A server that demands a certificate gets the one the origin names, and refuses without it."""
+    """A server that demands a certificate gets the one the target names, and refuses without it."""
     demanding = context(authority, version=ssl.TLSVersion.TLSv1_2)
     demanding.verify_mode = ssl.CERT_REQUIRED
     authority.configure_trust(demanding)
@@ -199,20 +199,10 @@ def test_a_client_certificate_is_shown_when_the_server_asks(
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     mine.cert_chain_pems[0].write_to_path(certificate)
     mine.private_key_pem.write_to_path(key)
-
-    async def main(server: ScriptedServer, shown: tuple[str, str] | None) -> Heard:
-        origin = Origin("127.0.0.1", server.port, tls=True, ca_file=ca_file, client_cert=shown)
-        pool = Pool(origin, tls_context(origin), StampedReader())
-        heard = Heard()
-        pool.start(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", heard, heard.carried)
-        with anyio.fail_after(PATIENCE_S):
-            await heard.over.wait()
-        await pool.close()
-        return heard
-
     with serving(answer(), tls=demanding) as server:
-        shown = on_loop(loop, lambda: main(server, (str(certificate), str(key))))
-        without = on_loop(loop, lambda: main(server, None))
+        keys = {"client_cert_file": str(certificate), "client_key_file": str(key)}
+        (shown,) = asked(loop, target_for(server, transport, scheme="https", ca_file=ca_file, **keys))
+        (without,) = asked(loop, target_for(server, transport, scheme="https", ca_file=ca_file))
     assert (shown.outcome, without.outcome) == (Outcome.ok, Outcome.tls)
 
 

@@ -66,8 +66,17 @@ def origin_of(target: Target) -> Origin:
     """The origin that a target's requests go to."""
     url = httpx.URL(chat_url(target.base_url))
     tls = url.scheme == "https"
-    return Origin(host=url.host, port=url.port or (443 if tls else 80), tls=tls, insecure=target.insecure,
-                  ca_file=target.ca_file, connect_timeout_ns=target.connect_timeout)  # fmt: skip
+    certificate = (target.client_cert_file, target.client_key_file)
+    return Origin(
+        host=url.host,
+        port=url.port or (443 if tls else 80),
+        tls=tls,
+        insecure=target.insecure,
+        ca_file=target.ca_file,
+        client_cert=certificate if certificate[0] and certificate[1] else None,  # type: ignore[arg-type]
+        connect_timeout_ns=target.connect_timeout,
+        unix_path=target.unix_socket,
+    )
 
 
 class StampedSender:
@@ -101,11 +110,7 @@ class StockSender:
 
     def __init__(self, target: Target):
         self._url = chat_url(target.base_url)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        self._client = httpx.AsyncClient(
-            headers=_headers(target), limits=limits, verify=_verify(target), trust_env=True,
-            timeout=httpx.Timeout(None, connect=target.connect_timeout / S), http2=_has_h2(),
-        )  # fmt: skip
+        self._client = _client(target, httpx.Timeout(None, connect=target.connect_timeout / S))
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, body: bytes, request_id: str, exchange: Exchange, on_carrier: Callable[[Carrier], bool]) -> None:
@@ -174,13 +179,32 @@ def _has_h2() -> bool:
     return find_spec("h2") is not None
 
 
+def _client(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
+    """Stock httpx with the target's headers and TLS files, unbounded, on its Unix socket where it has one."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    verify, transport = _verify(target), None
+    if target.unix_socket is not None:
+        transport = httpx.AsyncHTTPTransport(verify=verify, http2=_has_h2(), limits=limits, uds=target.unix_socket)
+    return httpx.AsyncClient(
+        headers=_headers(target),
+        limits=limits,
+        verify=verify,
+        trust_env=True,
+        timeout=timeout,
+        http2=_has_h2(),
+        transport=transport,
+    )
+
+
 def _verify(target: Target) -> ssl.SSLContext | bool:
     """What httpx takes as `verify`. False without TLS: building a context costs 30 ms."""
     origin = origin_of(target)
     try:
         return tls_context(origin) if origin.tls else False
     except OSError as error:
-        raise UserError(f"cannot be used ({error})", where=f"target {target.name}: ca_file") from None
+        raise UserError(
+            f"cannot be used ({error})", where=f"target {target.name}: ca_file, client_cert_file or client_key_file"
+        ) from None
 
 
 def _classify_httpx(error: BaseException) -> tuple[Outcome, str]:
@@ -228,9 +252,7 @@ async def check_ready(target: Target) -> str | None:
     url = models_url(target.base_url)
     request = _request("GET", url, target)
     try:
-        async with httpx.AsyncClient(
-            verify=_verify(target), timeout=min(target.connect_timeout, target.timeout) / S
-        ) as client:
+        async with _client(target, httpx.Timeout(min(target.connect_timeout, target.timeout) / S)) as client:
             response = await client.send(request)
     except (httpx.HTTPError, OSError, UnicodeError) as error:
         outcome, note = _classify_httpx(error)
