@@ -54,6 +54,33 @@ def test_behind_a_cap_rows_wait_with_their_due_time_kept() -> None:
     assert played.world.most_in_flight == 1
 
 
+def test_waking_late_is_our_lateness() -> None:
+    """An alarm 7 ms late, 2 ms to send: both are the harness's lag and in the response; slots were free all along."""
+    played = play(plan_for(CONSTANT, requests=3), lambda _: whole(20 * MS, sent=2 * MS), alarm_late_ns=7 * MS)
+    samples = played.columns.samples
+    assert times(played, "due") == times(played, "slot_free") == [0, 100, 200]
+    assert times(played, "sent") == [9, 109, 209]
+    assert list(latency_ns(samples, "harness_lag") // MS) == [9] * 3
+    assert list(latency_ns(samples, "e2e") // MS) == [29] * 3
+    assert (
+        list(latency_ns(samples, "e2e", "blameless") // MS)
+        == list(latency_ns(samples, "e2e", "service") // MS)
+        == [20] * 3
+    )
+
+
+def test_late_waking_and_a_new_connection_are_told_apart() -> None:
+    """7 ms late, then 80 ms of connecting, then 1 ms to send: 8 ms are ours, the connection's are the network's."""
+    played = play(
+        plan_for(CONSTANT, requests=2),
+        lambda _: Reply(connect=80 * MS, sent=MS, head=10 * MS, tokens=(10 * MS,), end=10 * MS),
+        alarm_late_ns=7 * MS,
+    )
+    assert list(latency_ns(played.columns.samples, "lag") // MS) == [88, 88]
+    assert list(latency_ns(played.columns.samples, "harness_lag") // MS) == [8, 8]
+    assert times(played, "slot_free") == [80, 180]
+
+
 @pytest.mark.parametrize("cap", [1, 2, 7])
 def test_the_cap_is_kept_and_used(cap: int) -> None:
     """In-flight requests reach the cap and never pass it; each lane has its own."""

@@ -86,8 +86,8 @@ class Ask(NamedTuple):
 class World:
     """Fake clock, fake alarm and fake senders; `answer` says what the server does with a request."""
 
-    def __init__(self, answer: Callable[[Ask], Reply], start_ns: int = 5 * S):
-        self.now, self._answer = start_ns, answer
+    def __init__(self, answer: Callable[[Ask], Reply], start_ns: int = 5 * S, alarm_late_ns: int = 0):
+        self.now, self._answer, self._late_ns = start_ns, answer, alarm_late_ns
         self._t0 = 0
         self._events: list[tuple[int, int, Callable[[], object]]] = []
         self._order = itertools.count()
@@ -105,7 +105,7 @@ class World:
         return self
 
     def set(self, at_ns: int) -> None:
-        self._alarm_at = at_ns
+        self._alarm_at = at_ns + self._late_ns
 
     def close(self) -> None:
         self._alarm_at = None
@@ -240,9 +240,11 @@ class Played:
         return [Outcome(value) for value in self.columns.samples["outcome"]]
 
 
-def play(plan: Plan, answer: Callable[[Ask], Reply], *, stop_at: tuple[int, ...] = ()) -> Played:
-    """Play a plan against a scripted server in fake time."""
-    world = World(answer)
+def play(
+    plan: Plan, answer: Callable[[Ask], Reply], *, stop_at: tuple[int, ...] = (), alarm_late_ns: int = 0
+) -> Played:
+    """Play a plan against a scripted server in fake time, with an alarm that rings late."""
+    world = World(answer, alarm_late_ns=alarm_late_ns)
     journal = Journal(
         SegmentWriter(Path("never-written")), "run", len(plan.schedule), [len(lane.phases) for lane in plan.lanes], []
     )
