@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+import traceback
 
 import click
 
@@ -72,4 +73,9 @@ def main(argv: list[str] | None = None) -> int:
         if error.code != 1:
             raise
         return 141
+    except Exception:
+        # A fault of ours is no verdict: 70, as sysexits.h has it, and never the 1 of a broken contract.
+        traceback.print_exc()
+        sys.stderr.write("tailproof: this is a fault in tailproof itself; the run's folder holds what was gathered\n")
+        return 70
     return int(result) if isinstance(result, int) else 0

@@ -34,5 +34,7 @@ def calibrate(tokens: int, seconds: float, max_rate: int | None) -> int:
     record = measure(show, tokens=tokens, seconds=seconds, ladder=ladder)
     click.echo(f"ceiling  {record['ceiling_rps']:,} requests/s, {record['ceiling_events_per_s']:,} token events/s a worker with "
                f"p50 and p99 within {record['error_budget_ms']:g} ms of the truth")  # fmt: skip
+    if record["steps"] and record["ceiling_rps"] == record["steps"][-1]["rate_rps"]:
+        click.echo("         the ladder ended before the error did: the true ceiling is higher")
     click.echo(f"kept in  {store(record)}")
     return 0

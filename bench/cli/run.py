@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -112,6 +113,7 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
     from bench.cli.adhoc import adhoc_suite, override_suite
     from bench.cli.screen import make_screen, show_finished, show_spread
     from bench.conduct import conduct, worst_exit
+    from bench.errors import UserError
     from bench.plan.prompts import load_tokenizer
     from bench.plan.suite import load_suite
 
@@ -120,6 +122,8 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
     loaded = override_suite(load_suite(suite), flags) if suite is not None else adhoc_suite(flags)
     counter = load_tokenizer(tokenizer) if tokenizer else None
     first = seed if seed is not None else loaded.seed
+    if repeat > 1 and out is not None and (out / "run.json").exists():
+        raise UserError("holds a run already", where=str(out), remedy="choose another --out")
     finished = []
     for number in range(repeat):
         folder = out if repeat == 1 or out is None else out / str(number + 1)
@@ -130,8 +134,9 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
         finished.append(done)
         if done.summary["state"] == "interrupted":
             break
-    if len(finished) > 1:
-        show_spread(finished)
+    whole = [done for done in finished if done.summary["state"] == "complete"]
+    if len(whole) > 1:
+        show_spread(whole)
     return int(worst_exit([done.exit_code for done in finished]))
 
 
@@ -150,11 +155,33 @@ def repeat_command(argv: list[str], seed: int) -> str:
                 next(rest, None)
         elif flag in ("-H", "--header"):
             words += ["--header", _without_secret(value if joined else next(rest, ""))]
+        elif flag == "--extra-body":
+            words += ["--extra-body", _body_without_secret(value if joined else next(rest, ""))]
         elif word.startswith("-H"):
             words += ["--header", _without_secret(word[2:])]
         else:
             words.append(word)
     return shlex.join([*words, "--seed", str(seed)])
+
+
+_SECRET_KEY = re.compile(r"(?i)key|token|secret|password|auth|credential")
+
+
+def _body_without_secret(text: str) -> str:
+    """An extra body whose literal texts under telling keys are redacted; `${ENV}` stays."""
+
+    def clean(value: Any, telling: bool) -> Any:
+        if isinstance(value, dict):
+            return {key: clean(inner, telling or bool(_SECRET_KEY.search(key))) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [clean(inner, telling) for inner in value]
+        literal = isinstance(value, str) and re.sub(r"\$\{\w+\}", "", value).strip()
+        return "[redacted]" if telling and literal else value
+
+    try:
+        return json.dumps(clean(json.loads(text), False))
+    except ValueError:
+        return "[redacted]"
 
 
 def _without_secret(header: str) -> str:

@@ -45,7 +45,11 @@ class RunScreen:
             if not self._stages or self._stages[-1][0] != lane.stage:
                 self._stages.append((lane.stage, []))
             self._stages[-1][1].append(lane)
-        where = "embedded gateway" if any(lane.scenario for lane in plan.lanes) else plan.lanes[0].target.base_url
+        where = (
+            "embedded gateway"
+            if any(lane.target.base_url.endswith(f"/{lane.scenario}/v1") for lane in plan.lanes)
+            else plan.lanes[0].target.base_url
+        )
         stages = f"{len(self._stages)} stages · " if len(self._stages) > 1 else ""
         planned = plan.end_ns or max(len(plan.schedule), 1)
         length = f"about {show_duration(-(-planned // S) * S)}" if plan.end_ns else f"{len(plan.schedule):,} requests"

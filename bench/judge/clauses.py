@@ -81,6 +81,17 @@ def missing_part(clause: Clause, lane: dict[str, Any], streamed: bool) -> str | 
     return None
 
 
+def undecided(columns: Columns) -> Bool:
+    """Rows that ended without the target's doing: cut off by the end of the run, or never sent.
+
+    Never sent is what still waited behind the cap when the drain was over, or what could not be
+    sent for want of descriptors or ports here. Neither is shown to have broken anything.
+    """
+    outcome = columns.samples["outcome"]
+    mask: Bool = (outcome == Outcome.censored) | (outcome == Outcome.never_sent)
+    return mask
+
+
 def tally(columns: Columns, clause: Clause, view: str | None = None) -> Tally:
     """Count. `columns` are those of `scope`; `view` overrides the clause's own."""
     samples = columns.samples
@@ -92,7 +103,7 @@ def tally(columns: Columns, clause: Clause, view: str | None = None) -> Tally:
         excluded[name] = int(mask.sum())
         keep &= ~mask
     if clause.metric in ("uptime", "error_share"):
-        unknown = keep & (outcome == Outcome.censored)
+        unknown = keep & undecided(columns)
         bad = keep & (outcome != Outcome.ok) & ~unknown
         return Tally(int(keep.sum()), int(bad.sum()), int(unknown.sum()), _counted(excluded), None)
     values, unknown, without = _latencies(columns, clause, keep, view or clause.view)
@@ -116,7 +127,7 @@ def _latencies(columns: Columns, clause: Clause, keep: Bool, view: str) -> tuple
     samples = columns.samples
     values = latency_ns(samples, clause.metric, view)
     ok = columns.ok
-    censored = samples["outcome"] == Outcome.censored
+    censored = undecided(columns)
     reached = _reached_ns(samples, clause.metric, view)
     unknown = keep & censored & (reached <= (clause.limit or OVER_ANY_LIMIT_NS))
     # An answer of one token has no TPOT, one of one chunk no gap: neither kept nor broken.

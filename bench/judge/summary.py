@@ -79,8 +79,8 @@ def lane_summary(columns: Columns, lane: dict[str, Any], came: Columns, gaps: Hi
     counts = outcome_counts(columns.samples)
     judged = int((came.measured().samples["outcome"] != Outcome.censored).sum())
     return {
-        "requests": len(columns), "ok": counts.get("ok", 0), "warmup": len(columns) - len(measured), "outcomes": counts,
-        "offered_rps": _offered_rps(columns, lane), "sent_rps": _sent_rps(columns, lane),
+        "requests": len(columns), "reached": len(came), "ok": counts.get("ok", 0), "warmup": len(columns) - len(measured), "outcomes": counts,
+        "offered_rps": _offered_rps(columns, lane), "sent_rps": _sent_rps(columns, lane, whole=len(came) == len(columns)),
         "response_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric)) for metric in ("ttft", "ttft_answer", "e2e", "tpot")},
         "service_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric, "service")) for metric in ("ttft", "e2e")},
         "inter_chunk_ms": _histogram_ms(gaps) if gaps is not None else None,
@@ -102,14 +102,15 @@ def _offered_rps(columns: Columns, lane: dict[str, Any]) -> float | None:
     return None if lane["closed_loop"] or span_ns <= 0 else float(len(columns) / (span_ns / S))
 
 
-def _sent_rps(columns: Columns, lane: dict[str, Any]) -> float | None:
-    """Sent rows over the planned span, or over the time it took where that is longer."""
+def _sent_rps(columns: Columns, lane: dict[str, Any], *, whole: bool) -> float | None:
+    """Sent rows over the planned span, or over the time it took where that is longer or the run was cut short."""
     sent = columns.samples["sent_ns"]
     sent = sent[sent >= 0]
     if not len(sent):
         return None
     start_ns, end_ns = int(lane["start_ns"]), int(lane["end_ns"])
-    return len(sent) / (max(int(sent.max()) - start_ns, end_ns - start_ns, 1) / S)
+    planned_ns = end_ns - start_ns if whole else 0
+    return len(sent) / (max(int(sent.max()) - start_ns, planned_ns, 1) / S)
 
 
 def _tokens(ok: Columns) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def judge_clause(columns: Columns, clause: Clause, contract: Contract, lane: dic
     else:
         decision = _with_health(decision, rows, clause, alpha, health)
     allowed, fails = verdict_counts(counts.n, p0, alpha) if counts.n else (-1, 1)
-    low, high = clopper_pearson(counts.bad, counts.n, alpha / 2) if counts.n else (0.0, 1.0)
+    low, high = _share_limits(counts, alpha / 2) if counts.n else (0.0, 1.0)
     measured, interval = _measured(counts, clause, alpha)
     return {
         "target": lane["name"], "stage": lane["stage"], "contract": contract.name, "number": number, "text": clause.text,
@@ -161,6 +161,12 @@ def _with_health(decision: Decision, rows: Columns, clause: Clause, alpha: float
     )
 
 
+def _share_limits(counts: Tally, alpha_each_side: float) -> tuple[float, float]:
+    """Limits of the share that broke it: the lower with unknown rows counted good, the upper with them bad."""
+    low = clopper_pearson(counts.bad, counts.n, alpha_each_side).lower
+    return low, clopper_pearson(counts.bad + counts.unknown, counts.n, alpha_each_side).upper
+
+
 def _measured(counts: Tally, clause: Clause, alpha: float) -> tuple[float | None, list[float | None]]:
     """The statistic and its two-sided limits: ms for a latency, a share of one otherwise.
 
@@ -169,8 +175,11 @@ def _measured(counts: Tally, clause: Clause, alpha: float) -> tuple[float | None
     if counts.n == 0:
         return None, [None, None]
     if counts.values_ns is None:
-        low, high = clopper_pearson(counts.bad, counts.n, alpha / 2)
-        share = counts.bad / counts.n
+        low, high = _share_limits(counts, alpha / 2)
+        known = counts.n - counts.unknown
+        if known == 0:
+            return None, [1 - high, 1 - low] if clause.metric == "uptime" else [low, high]
+        share = counts.bad / known
         return (1 - share, [1 - high, 1 - low]) if clause.metric == "uptime" else (share, [low, high])
     assert clause.quantile is not None
     values = counts.values_ns

@@ -8,6 +8,7 @@ machine it was taken on; a plan's load is its busiest second, not its mean.
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from bench.record.run_folder import machine_facts, write_json
 from bench.units import S
 
 FORMAT = 1
-#: Token events a second that one worker measures without visible error where nobody calibrated.
-ASSUMED_EVENTS_PER_S = 30_000
+#: Token events and requests a second that one worker measures without visible error where nobody calibrated.
+ASSUMED_EVENTS_PER_S, ASSUMED_RPS = 30_000, 2_000
 #: A worker is planned to be loaded to this share of its ceiling.
 COMFORTABLE_SHARE = 0.6
 
@@ -56,12 +57,23 @@ def peak_events_per_s(plan: Plan) -> float:
     return float(np.bincount(due[known] // S, weights=plan.schedule["output_tokens"][known]).max())
 
 
+def peak_requests_per_s(plan: Plan) -> float:
+    """Requests planned for the busiest second."""
+    due = plan.schedule["due_ns"]
+    return float(np.bincount(due[due >= 0] // S).max()) if (due >= 0).any() else 0.0
+
+
+def _load(plan: Plan, known: dict[str, Any] | None) -> float:
+    """The busiest second in workers' ceilings: by token events or by requests, whichever asks for more."""
+    events = (known["ceiling_events_per_s"] if known else 0) or ASSUMED_EVENTS_PER_S
+    requests = (known["ceiling_rps"] if known else 0) or ASSUMED_RPS
+    return max(peak_events_per_s(plan) / events, peak_requests_per_s(plan) / requests)
+
+
 def default_workers(plan: Plan, cores: int | None = None) -> int:
     """As many as the busiest second needs at a comfortable load, one core left free for the rest."""
     free = (cores if cores is not None else os.cpu_count() or 1) - 1
-    known = stored()
-    ceiling = (known["ceiling_events_per_s"] if known else 0) or ASSUMED_EVENTS_PER_S
-    needed = -(-int(peak_events_per_s(plan)) // int(ceiling * COMFORTABLE_SHARE))
+    needed = math.ceil(_load(plan, stored()) / COMFORTABLE_SHARE)
     caps = [cap for lane in plan.lanes if (cap := lane.profile.arrivals.concurrency or lane.profile.max_in_flight)]
     return max(1, min(needed, free, *caps))
 
@@ -71,6 +83,6 @@ def share_of_ceiling(plan: Plan, workers: int) -> dict[str, Any] | None:
     known = stored()
     if known is None or not known["ceiling_events_per_s"]:
         return None
-    peak = peak_events_per_s(plan)
     return {"measured_utc": known["measured_utc"], "ceiling_events_per_s": known["ceiling_events_per_s"],
-            "peak_events_per_s": round(peak), "share": round(peak / (known["ceiling_events_per_s"] * workers), 4)}  # fmt: skip
+            "ceiling_rps": known["ceiling_rps"], "peak_events_per_s": round(peak_events_per_s(plan)),
+            "peak_rps": round(peak_requests_per_s(plan)), "share": round(_load(plan, known) / workers, 4)}  # fmt: skip

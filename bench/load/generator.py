@@ -167,7 +167,7 @@ class Generator:
     def _drop_waiting(self, why: str) -> None:
         for lane in self.lanes:
             for flight in lane.waiting:
-                self._journal.note_never_sent(flight.row, flight.due_ns, why)
+                self._journal.note_never_sent(flight.row, flight.due_ns, why, self.now())
                 self.finished_rows += 1
             lane.waiting.clear()
 
@@ -231,15 +231,17 @@ class Generator:
         self._send(flight, lane)
 
     def _send(self, flight: Flight, lane: LaneState) -> None:
-        connected_before = flight.connect_ns
+        counted = max(flight.connect_ns, 0) + max(flight.tls_ns, 0)
 
         def carried(carrier: object) -> bool:
             """The connection is there; the time it took to open is the network's, not ours."""
             if flight.ended:
                 return False
             flight.carrier = carrier  # type: ignore[assignment]
-            if flight.connect_ns != connected_before:
-                flight.slot_free_ns += flight.connect_ns + max(flight.tls_ns, 0)
+            nonlocal counted
+            connecting = max(flight.connect_ns, 0) + max(flight.tls_ns, 0)
+            flight.slot_free_ns += connecting - counted
+            counted = connecting
             return True
 
         flight.body_version = lane.writer.version

@@ -58,6 +58,9 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
         share = ours / max(due, 1)
         text = f"{ours:,} of {due:,} due requests could not be sent"
         (invalid if share > 1 - SENT_SHARE_INVALID else degraded).append(text)
+    waited = int((unsent & (samples["slot_free_ns"] < 0) & (samples["done_ns"] >= 0)).sum())
+    if waited and harness.get("state") == "complete":
+        degraded.append(f"{waited:,} of {due:,} due requests still waited behind the in-flight cap when the run ended")
     invalid += [f"worker {worker} died: the load was not the one asked for, and its last rows are lost"
                 for worker in harness.get("dead_workers") or ()]  # fmt: skip
     cut = int((samples["outcome"] == Outcome.censored).sum())

@@ -19,11 +19,10 @@ from bench.errors import RunFolderError
 from bench.load.flight import Flight
 from bench.load.stream import Answer
 from bench.record.histogram import Histogram
-from bench.record.run_folder import STRING_KINDS, SegmentWriter
+from bench.record.run_folder import FURTHER_TEXTS, MAX_STRINGS, STRING_KINDS, SegmentWriter
 from bench.record.samples import Flag, Int, Outcome, empty_samples
 
 SEGMENT_EVERY_S = 0.5
-_MAX_STRINGS = 1000
 _MAX_STRING = 200
 _SECRET = re.compile(r"(?i)\b(?:sk|pk|api|key|bearer)[-_ ][A-Za-z0-9_*.\-]{6,}")
 _NO_ANSWER = Answer(streamed=True)
@@ -47,17 +46,19 @@ class Strings:
         clean = self._clean(text)
         if clean in self._index:
             return self._index[clean]
-        if len(self.names) >= _MAX_STRINGS:
-            clean = "(further texts)"
+        if len(self.names) >= MAX_STRINGS:
+            clean = FURTHER_TEXTS
         if clean not in self._index:
             self._index[clean] = len(self.names)
             self.names.append(clean)
         number = self._index[clean]
-        if len(self._index) < 2 * _MAX_STRINGS:
+        if len(self._index) < 2 * MAX_STRINGS:
             self._index[text] = number
         return number
 
     def _clean(self, text: str) -> str:
+        # Half a surrogate pair, from a server that cuts text by bytes, cannot be written as UTF-8.
+        text = text.encode("utf-8", "replace").decode()
         for secret in self._secrets:
             text = text.replace(secret, "[redacted]")
             # A text cut to length may end inside a secret.
@@ -125,9 +126,10 @@ class Journal:
         else:
             self.failed[lane_index] += 1
 
-    def note_never_sent(self, row: int, due_ns: int, note: str) -> None:
-        """The row was due and was not sent."""
+    def note_never_sent(self, row: int, due_ns: int, note: str, now_ns: int) -> None:
+        """The row was due and was not sent; `done` is when it was given up (ns after the run's start)."""
         self.samples["due_ns"][row] = due_ns
+        self.samples["done_ns"][row] = now_ns
         self.samples["note"][row] = self.strings["note"].number(note)
         self._fresh.append(row)
 

@@ -20,7 +20,7 @@ from bench.load.transport.sender import Sender, make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
-from bench.plan.target import request_headers
+from bench.plan.target import env_values, request_headers
 from bench.record.histogram import Histogram
 from bench.record.run_folder import SegmentWriter
 from bench.record.samples import Bool
@@ -99,6 +99,7 @@ class Player:
             senders = [make_sender(lane.target, reader) for lane in lanes]
         self._senders = senders
         secrets = [value for lane in lanes for value in secrets_of(request_headers(lane.target))]
+        secrets += [value for lane in lanes for value in env_values(lane.target)]
         self.journal = Journal(SegmentWriter(folder, share.worker), run_id, len(schedule),
                                [len(lane.phases) for lane in lanes], secrets, share.worker)  # fmt: skip
         self._probe = HarnessProbe()

@@ -13,8 +13,18 @@ from typing import Any
 from bench.errors import UserError
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
+from bench.userfile import expand_env
 
 _MESSAGE = (b'{"role":"user","content":"', b'{"role":"assistant","content":"')
+
+
+def _filled(value: Any, where: str) -> Any:
+    """JSON with each `${ENV}` in its texts filled in. Raises UserError when one is not set."""
+    if isinstance(value, str):
+        return expand_env(value, where)
+    if isinstance(value, dict):
+        return {key: _filled(inner, where) for key, inner in value.items()}
+    return [_filled(inner, where) for inner in value] if isinstance(value, list) else value
 
 
 class BodyWriter:
@@ -38,7 +48,7 @@ class BodyWriter:
         options: dict[str, Any] = {"stream": target.stream}
         if target.stream and target.include_usage:
             options["stream_options"] = {"include_usage": True}
-        extra = {**options, **target.extra_body}
+        extra = {**options, **_filled(target.extra_body, f"target {target.name}: extra_body")}
         if not self.usage_option:
             extra.pop("stream_options", None)
         try:

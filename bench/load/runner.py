@@ -53,7 +53,8 @@ async def play(plan: Plan, text: PromptText, folder: Path | None, manifest: dict
     senders = [make_sender(lane.target, reader) for lane in plan.lanes]
     for lane in plan.lanes:
         BodyWriter(lane, plan.schedule, text)
-    for target in {lane.target.base_url: lane.target for lane in plan.lanes}.values():
+    asked = {(t.base_url, t.unix_socket, t.transport, t.api_key_env): t for t in (lane.target for lane in plan.lanes)}
+    for target in asked.values():
         if (warning := await check_ready(target)) is not None:
             warn(warning)
     started = wall_ns()

@@ -8,11 +8,12 @@ tells counts and is told at most to stop; a worker that dies loses its unsealed 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,16 @@ from bench.record.histogram import Histogram
 from bench.record.run_folder import read_schedule
 from bench.units import MS
 
-_LANES = TypeAdapter(list[Lane])
+LANES = TypeAdapter(list[Lane])
 #: From the moment all workers are ready to the run's time zero.
 _LEAD_NS = 300 * MS
 _TELL_EVERY_NS = 250 * MS
 _TICK_S = 0.05
+
+
+def dump_lanes(lanes: Sequence[Lane]) -> bytes:
+    """Lanes as JSON for `LANES` to read: what was never set stays unset, for some keys exclude others."""
+    return LANES.dump_json(list(lanes), by_alias=True, exclude_unset=True)
 
 
 @dataclasses.dataclass
@@ -67,7 +73,7 @@ class Crew:
     def __init__(self, plan: Plan, folder: Path, run_id: str, workers: int, seed: int, tokenizer: str | None):
         self._plan, self._count = plan, workers
         self._job = {"folder": str(folder), "run_id": run_id, "workers": workers, "seed": seed, "tokenizer": tokenizer,
-                     "lanes": json.loads(_LANES.dump_json(list(plan.lanes), by_alias=True))}  # fmt: skip
+                     "lanes": json.loads(dump_lanes(plan.lanes))}  # fmt: skip
         self._workers: list[_Worker] = []
         self._stops = self._told = 0
         self._t0 = 0
@@ -149,12 +155,14 @@ async def _lines(process: anyio.abc.Process) -> AsyncIterator[dict[str, Any]]:
 
 
 def _tell(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    # A parent that is gone is noticed by the end of standard input; there is nobody left to tell.
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
 
 
 async def _work(job: dict[str, Any]) -> None:
-    lanes = _LANES.validate_python(job["lanes"])
+    lanes = LANES.validate_python(job["lanes"])
     folder = Path(job["folder"])
     tokenizer = load_tokenizer(job["tokenizer"]) if job["tokenizer"] else None
     player = Player(lanes, read_schedule(folder), PromptText(job["seed"], tokenizer), folder, job["run_id"],

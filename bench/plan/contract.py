@@ -149,8 +149,9 @@ class Contract(UserModel):
 
     @property
     def tightest_limit_ns(self) -> int | None:
-        """The smallest latency limit: what the harness's own lag is held against."""
-        return min((c.limit for c in self.clauses if c.limit is not None), default=None)
+        """The smallest limit that sending late can break: what the harness's own lag is held against."""
+        counted = [c for c in self.clauses if c.metric in ("ttft", "ttft_answer", "e2e") and not c.report_only]
+        return min((c.limit for c in counted if c.limit is not None), default=None)
 
 
 def quantile_name(quantile: Fraction) -> str:

@@ -6,7 +6,9 @@ by the *name* of its environment variable alone; its value never enters a model 
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -19,6 +21,7 @@ from bench.userfile import DurationNs, Usd, UserModel, expand_env, find_file, lo
 
 #: In place of a URL: the simulated provider that tailproof starts itself.
 EMBEDDED = "embedded"
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 #: Keys of a request's body that no extra body may take.
 OWN_KEYS = ("model", "messages", "stream")
 
@@ -67,6 +70,10 @@ class Target(UserModel):
         for name, value in self.headers.items():
             if any(c in name + value for c in "\r\n\0"):
                 raise ValueError(f"header {name!r} holds a line break")
+            if not _HEADER_NAME.fullmatch(name) or not (name + value).isascii():
+                raise ValueError(
+                    f"header {name!r} is not one that HTTP can carry; names are letters, digits and -, values ASCII"
+                )
         for key in OWN_KEYS:
             if key in self.extra_body:
                 raise ValueError(f"extra_body: {key!r} is set by tailproof; leave it out")
@@ -77,6 +84,11 @@ class Target(UserModel):
         if self.timeout <= 0 or self.connect_timeout <= 0:
             raise ValueError("timeouts must be above zero")
         return self
+
+    @property
+    def address(self) -> str:
+        """The base URL with each `${ENV}` filled in: for the wire, never for a file."""
+        return expand_env(self.base_url, f"target {self.name}: base_url")
 
     @property
     def embedded(self) -> bool:
@@ -145,4 +157,10 @@ def load_target(name: str, beside: Path | None = None) -> Target:
             check_base_url(url)
         except ValueError as error:
             raise UserError(str(error), where=f"{path}: base_url") from None
-    return target.model_copy(update={"name": target.name or path.stem, "base_url": url})
+    return target.model_copy(update={"name": target.name or path.stem})
+
+
+def env_values(target: Target) -> list[str]:
+    """What stands behind each `${ENV}` of the URL and the extra body: never to be kept, like the headers' values."""
+    text = target.base_url + json.dumps(target.extra_body)
+    return [os.environ[name] for name in re.findall(r"\$\{(\w+)\}", text) if os.environ.get(name)]

@@ -27,19 +27,24 @@ from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table, e
 FORMAT = 1
 State = Literal["running", "complete", "interrupted"]
 #: Sample columns that hold numbers of texts.
+#: Texts kept a kind, and the one that stands for all beyond them.
+MAX_STRINGS, FURTHER_TEXTS = 1000, "(further texts)"
 STRING_KINDS = ("served_model", "served_region", "finish", "note")
 _SEGMENT_DTYPE = np.dtype([("row", "<i8"), ("sample", SAMPLE_DTYPE)])
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, private to the user."""
+    """Write a file whole or not at all, private to the user. Raises RunFolderError: disk full, no right to."""
     temporary = path.with_name(f".{path.name}.part")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise RunFolderError(f"cannot be written ({error.strerror})", where=str(path)) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -107,18 +112,23 @@ def gather(folder: Path, rows: int) -> tuple[Table, dict[str, list[str]]]:
     Raises RunFolderError naming a piece that cannot be read.
     """
     samples = empty_samples(rows)
-    strings: dict[str, list[str]] = {kind: [] for kind in STRING_KINDS}
+    strings: dict[str, dict[str, int]] = {kind: {} for kind in STRING_KINDS}
+    numbering: dict[str, dict[str, np.ndarray]] = {}
     for piece in sorted((folder / "samples").glob("w*.npy")):
         segment = _read_table(piece, _SEGMENT_DTYPE)
         taken = segment["sample"].copy()
         worker = piece.name.partition("-")[0]
-        own = _read_strings(folder / "samples" / f"{worker}-strings.json")
+        if worker not in numbering:
+            own = _read_strings(folder / "samples" / f"{worker}-strings.json")
+            numbering[worker] = {kind: _numbering(own.get(kind, []), strings[kind]) for kind in STRING_KINDS}
         if len(segment) and not 0 <= segment["row"].min() <= segment["row"].max() < rows:
             raise RunFolderError(f"holds rows outside the {rows} that are scheduled", where=str(piece))
         for kind in STRING_KINDS:
-            taken[kind] = _renumber(taken[kind], own.get(kind, []), strings[kind])
+            table = numbering[worker][kind]
+            known = (taken[kind] >= 0) & (taken[kind] < len(table) - 1)
+            taken[kind] = table[np.where(known, taken[kind], -1)]
         samples[segment["row"]] = taken
-    return samples, strings
+    return samples, {kind: list(names) for kind, names in strings.items()}
 
 
 def _read_strings(path: Path) -> dict[str, list[str]]:
@@ -131,14 +141,14 @@ def _read_strings(path: Path) -> dict[str, list[str]]:
         raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
 
 
-def _renumber(numbers: np.ndarray, own: list[str], shared: list[str]) -> np.ndarray:
-    """A worker's numbers for texts -> those of the merged list, which grows as needed."""
+def _numbering(own: list[str], shared: dict[str, int]) -> np.ndarray:
+    """A worker's numbers for texts -> those of the merged list, which grows to MAX_STRINGS; last entry for none."""
     table = np.full(len(own) + 1, -1, np.int64)
     for number, text in enumerate(own):
-        if text not in shared:
-            shared.append(text)
-        table[number] = shared.index(text)
-    return table[np.where((numbers >= 0) & (numbers < len(own)), numbers, -1)]
+        if text not in shared and len(shared) >= MAX_STRINGS:
+            text = FURTHER_TEXTS  # noqa: PLW2901 the one text that stands for the rest
+        table[number] = shared.setdefault(text, len(shared))
+    return table
 
 
 class RunWriter:

@@ -203,7 +203,8 @@ def _confidence(clauses: Sequence[Record], verdicts: Record) -> float:
 def _about(run: Run, rows: Columns, lane: Record, target: Record) -> Iterator[tuple[str, str]]:
     warmup = f" ({count(target['warmup'])} of them warm-up, not judged)" if target.get("warmup") else ""
     yield "requests", f"{count(target['requests'])}{warmup}"
-    succeeded = target["ok"] / target["requests"] if target["requests"] else None
+    came = target.get("reached", target["requests"])
+    succeeded = target["ok"] / came if came else None
     yield "succeeded", f"{count(target['ok'])} ({per_cent(succeeded)})"
     ratio = (target.get("uptime") or {}).get("request_ratio")
     yield "uptime, request ratio", per_cent(ratio)

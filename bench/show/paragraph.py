@@ -45,10 +45,11 @@ def buyers_paragraph(
 
 def _target_sentence(name: str, target: Mapping[str, Any], clauses: Sequence[Mapping[str, Any]]) -> str:
     who = visible(name, 60)
+    came = target.get("reached", target["requests"])
     if not target["ok"]:
-        answered = f"{who} answered none of its {count(target['requests'])} requests"
+        answered = f"{who} answered none of its {count(came)} requests"
     else:
-        answered = f"{who} answered {per_cent(target['ok'] / target['requests'], 2)} of its requests"
+        answered = f"{who} answered {per_cent(target['ok'] / came, 2)} of its requests"
         latency = target["response_ms"]["e2e"]
         if latency is not None:
             slowest = seconds_for_readers(latency["p99"])

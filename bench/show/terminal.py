@@ -22,7 +22,7 @@ Record = Mapping[str, Any]
 WIDTH = 100
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow", "INVALID": "bold red"}
 #: Columns after the clause: measured (with its interval where there is room), limit, rows, verdict.
-_MEASURED, _BARE, _LIMIT, _ROWS, _VERDICT = 31, 16, 11, 10, 12
+_MEASURED, _BARE, _LIMIT, _ROWS, _VERDICT = 31, 16, 13, 10, 12
 #: Longer names stand on a line of their own, so that two of them never look alike by being cut.
 _TARGET_MOST = 10
 
@@ -39,6 +39,8 @@ def verdict_lines(summary: Record, verdicts: Record, *, report: Path | str | Non
     if summary["overall"] == "INVALID":
         text.append("INVALID", STYLES["INVALID"])
         text.append(": the measuring side was itself the limit; nothing here judges a target\n")
+    if summary.get("state") != "complete":
+        text.append("interrupted: what follows rests on the part that was carried out\n")
     clauses = verdicts["clauses"]
     for contract in dict.fromkeys(clause["contract"] for clause in clauses):
         _contract(text, contract, [clause for clause in clauses if clause["contract"] == contract],
@@ -99,8 +101,9 @@ def _contract(text: Text, contract: str, clauses: list[Record], interval: str, w
 def _numbers_without_contract(summary: Record) -> Iterator[str]:
     widest = max((cell_len(visible(name, 30)) for name in summary["targets"]), default=0)
     for name, target in summary["targets"].items():
-        share = per_cent(target["ok"] / target["requests"], 2) if target["requests"] else wording.ABSENT
-        parts = [f"ok {share} of {count(target['requests'])}"]
+        came = target.get("reached", target["requests"])
+        share = per_cent(target["ok"] / came, 2) if came else wording.ABSENT
+        parts = [f"ok {share} of {count(came)}"]
         for metric, label in (("ttft", "TTFT"), ("e2e", "e2e")):
             latency = target["response_ms"].get(metric)
             if latency is not None:

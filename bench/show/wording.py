@@ -79,7 +79,8 @@ def per_cent(share: float | None, digits: int | None = None) -> str:
     if digits is None:
         rest = min(share, 1 - share) * 100
         digits = min(max(2 - math.floor(math.log10(rest)), 1), 4) if rest > 0 else 4
-    text = f"{share * 100:.{digits}f}".rstrip("0").rstrip(".")
+    text = f"{share * 100:.{digits}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
     least = f"{10**-digits:.{digits}f}"
     if text == "100" and share < 1:
         return f"> {100 - float(least):.{digits}f} %"

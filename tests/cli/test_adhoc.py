@@ -78,7 +78,7 @@ def test_a_run_ends_by_time_or_count(words: list[str], duration: int | None, req
 
 
 def test_the_target_takes_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Header, body, timeout, streaming and URL arrive in the target; `${ENV}` in the URL is filled in."""
+    """Header, body, timeout, streaming and URL arrive in the target; `${ENV}` in the URL is filled in for the wire alone."""
     monkeypatch.setenv("TP_HOST", "h")
     words = ["-H", "X-Team: a: b", "--extra-body", '{"temperature": 0}', "--timeout", "5s", "--no-streaming", "--insecure",
              "--api-key-env", "TP_KEY", "--max-tokens-field", "max_completion_tokens"]  # fmt: skip
@@ -86,10 +86,8 @@ def test_the_target_takes_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.headers == {"X-Team": "a: b"}
     assert (made.extra_body, made.timeout, made.stream, made.insecure) == ({"temperature": 0}, 5 * S, False, True)
     assert (made.api_key_env, made.max_tokens_field) == ("TP_KEY", "max_completion_tokens")
-    assert (
-        adhoc_suite(flags("--base-url", "https://${TP_HOST}/v1", "--model", "m")).stages[0].targets[0].base_url
-        == "https://h/v1"
-    )
+    named = adhoc_suite(flags("--base-url", "https://${TP_HOST}/v1", "--model", "m")).stages[0].targets[0]
+    assert (named.base_url, named.address) == ("https://${TP_HOST}/v1", "https://h/v1")
 
 
 def test_slos_stand_alone_or_after_a_contract() -> None:

@@ -15,7 +15,7 @@ from bench.judge.clauses import OVER_ANY_LIMIT_NS, Tally, missing_part, reached,
 from bench.plan.contract import LATENCIES, Clause
 from bench.record.samples import Outcome
 
-FAILURES = [outcome for outcome in Outcome if outcome not in (Outcome.ok, Outcome.censored)]
+FAILURES = [outcome for outcome in Outcome if outcome not in (Outcome.ok, Outcome.censored, Outcome.never_sent)]
 ERRORS = Clause(metric="error_share", share="1%")
 
 
@@ -37,7 +37,7 @@ def test_a_tally_written_out_by_hand() -> None:
     ]  # fmt: skip
     columns = columns_of(rows)
     found = tally(scope(columns, at_most(800), lane_of()), at_most(800))
-    assert (found.n, found.bad, found.unknown, found.excluded) == (10, 6, 2, {})
+    assert (found.n, found.bad, found.unknown, found.excluded) == (10, 5, 3, {})
     assert found.values_ns is not None
     assert found.values_ns.tolist() == [700 * MS, 800 * MS, 801 * MS] + [OVER_ANY_LIMIT_NS] * 7
 
@@ -48,6 +48,14 @@ def test_every_failure_breaks_every_promise(outcome: Outcome) -> None:
     rows = [answered(5), failed(outcome)]
     clauses = [at_most(800, metric=metric) for metric in LATENCIES] + [uptime(), ERRORS]
     assert [counted(rows, clause)[1:] for clause in clauses] == [(1, 0)] * 7
+
+
+def test_a_row_that_never_left_is_unknown_until_it_had_waited_past_the_limit() -> None:
+    """Still queued behind the cap after 900 ms it broke 800 ms for certain; for uptime, or without a cut, nothing is known."""
+    waited = failed(Outcome.never_sent, sent=-1, done=900)
+    lost = failed(Outcome.never_sent, sent=-1, done=-1)
+    assert counted([waited, lost, answered(5)], at_most(800)) == (3, 1, 1)
+    assert counted([waited, lost, answered(5)], uptime()) == (3, 0, 2)
 
 
 def test_what_a_contract_excludes_is_set_aside_and_counted() -> None:
@@ -177,7 +185,7 @@ def test_a_run_that_broke_off_judges_the_rows_it_came_to() -> None:
 
 ROWS = st.one_of(
     st.builds(answered, st.integers(20, 60), st.integers(0, 20), lag=st.integers(0, 5), tokens=st.integers(-1, 4)),
-    st.builds(failed, st.sampled_from(FAILURES)),
+    st.builds(failed, st.sampled_from([*FAILURES, Outcome.never_sent])),
     st.builds(cut, st.integers(0, 60), sent=st.sampled_from([-1, 0, 10])),
 )
 
@@ -189,8 +197,14 @@ def naive(row: Row, clause: Clause, limit: int) -> str:
         return "excluded"
     start = row["due"] if clause.view == "response" else row["sent"]
     if clause.metric == "uptime":
-        return "unknown" if outcome == Outcome.censored else "good" if outcome == Outcome.ok else "bad"
-    if outcome == Outcome.censored:
+        return (
+            "unknown"
+            if outcome in (Outcome.censored, Outcome.never_sent)
+            else "good"
+            if outcome == Outcome.ok
+            else "bad"
+        )
+    if outcome in (Outcome.censored, Outcome.never_sent):
         waits = clause.metric in ("e2e", "ttft")
         return "bad" if waits and start >= 0 and row["done"] - start > limit else "unknown"
     if outcome != Outcome.ok:

@@ -38,7 +38,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def calibrated(events: int, **machine: Any) -> dict[str, Any]:
     """A record as `tailproof calibrate` stores it."""
     return {"format": ceiling.FORMAT, "machine": machine_facts() | machine, "measured_utc": "2026-01-01T00:00:00Z",
-            "ceiling_events_per_s": events}  # fmt: skip
+            "ceiling_events_per_s": events, "ceiling_rps": 100_000}  # fmt: skip
 
 
 def test_the_busiest_second_counts_not_the_mean() -> None:
@@ -58,6 +58,7 @@ def test_workers_by_default(cache: Path) -> None:
     assert [ceiling.default_workers(heavy, cores) for cores in (1, 2, 4, 8)] == [1, 1, 3, 5]
     assert ceiling.default_workers(plan_of(10, 16), 8) == 1
     assert ceiling.default_workers(plan_of(2000, 40, max_in_flight=2), 8) == 2
+    assert ceiling.default_workers(plan_of(3000, 1), 8) == 3  # few tokens, but 1.5 times 2,000 requests a second
     ceiling.store(calibrated(200_000))
     assert ceiling.default_workers(heavy, 8) == 1
 
@@ -68,7 +69,8 @@ def test_a_calibration_counts_on_its_own_machine_only(cache: Path) -> None:
     assert ceiling.share_of_ceiling(plan, 1) is None
     path = ceiling.store(calibrated(4_000))
     assert ceiling.share_of_ceiling(plan, 2) == {
-        "measured_utc": "2026-01-01T00:00:00Z", "ceiling_events_per_s": 4_000, "peak_events_per_s": 1600, "share": 0.2,
+        "measured_utc": "2026-01-01T00:00:00Z", "ceiling_events_per_s": 4_000, "ceiling_rps": 100_000, "peak_events_per_s": 1600,
+        "peak_rps": 100, "share": 0.2,
     }  # fmt: skip
     for other in (calibrated(4_000, cpu="another"), calibrated(4_000) | {"format": 99}, {"format": 1}):
         path.write_text(json.dumps(other))

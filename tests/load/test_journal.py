@@ -189,7 +189,7 @@ def test_rows_reach_the_disk_with_their_texts_and_counted_tokens(tmp_path: Path)
     flight.on_body(SOUND, S + 14 * MS)
     flight.on_done(S + 15 * MS)
     journal.record(flight, *ending.ends[0], 0)
-    journal.note_never_sent(2, 8 * MS, "why")
+    journal.note_never_sent(2, 8 * MS, "why", 9 * MS)
     anyio.run(journal.flush)
     row, unsent = journal.samples[1], journal.samples[2]
     names = (
@@ -277,3 +277,10 @@ def test_the_probe_counts_stalls_and_gives_the_collector_back() -> None:
     assert facts["gc_pause_max_ms"] > 0
     assert abs(facts["clock_step_ms"]) < 1000
     assert (gc.get_threshold(), gc.callbacks, gc.get_freeze_count()) == (before, callbacks, 0)
+
+
+def test_half_a_surrogate_pair_reaches_the_disk_as_a_question_mark() -> None:
+    """A server that cuts its error text by bytes sends half of a pair; it is kept in a form that UTF-8 has."""
+    strings = Strings()
+    assert strings.names[strings.number("cut \ud83d")] == "cut ?"
+    assert strings.number("cut \ud83d") == 0

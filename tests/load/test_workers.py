@@ -17,9 +17,16 @@ import pytest
 from scripted_server import Peer, ScriptedServer, chunked, each
 
 from bench.load.player import Counters, Share
+from bench.load.workers import LANES, dump_lanes
+from bench.plan.contract import load_contract
+from bench.plan.profile import load_profile
+from bench.plan.schedule import compile_plan
+from bench.plan.suite import Stage, Suite
+from bench.plan.target import Target
 from bench.record.histogram import Histogram
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
+from bench.userfile import builtin_names
 
 _DATA = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
 _END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
@@ -55,6 +62,16 @@ def test_shares_cover_every_session_once_and_caps_add_up() -> None:
         for cap in (workers, 20, 23):
             assert sum(share.cap(cap) or 0 for share in shares) == cap
         assert all(share.cap(None) is None for share in shares)
+
+
+@pytest.mark.parametrize("profile", builtin_names("load"))
+def test_lanes_travel_to_a_worker_unchanged(profile: str) -> None:
+    """Every built-in profile, traces too, is the same lane after the way to a worker and back."""
+    target = Target(description="d", name="t", base_url="http://127.0.0.1:1/v1", model="m", headers={"X": "${Y}"})
+    stage = Stage(name="s", targets=[target], profile=load_profile(profile), contract=load_contract("enterprise"),
+                  scenario=None, settle_ns=0, expect=[])  # fmt: skip
+    lanes = list(compile_plan(Suite(name="s", description="d", seed=1, stages=[stage], files=[])).lanes)
+    assert LANES.validate_python(json.loads(dump_lanes(lanes))) == lanes
 
 
 def test_counters_travel_as_json_and_add_up() -> None:

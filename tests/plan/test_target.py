@@ -71,12 +71,13 @@ def test_a_key_that_is_not_there_is_asked_for(value: str | None, text: str, monk
 
 
 def test_a_url_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`${ENV}` in a base URL is filled in and then checked like any other."""
+    """`${ENV}` in a base URL is filled in for the wire alone, and checked like any other."""
     path = tmp_path / "mine.toml"
     path.write_text('description = "d"\nbase_url = "${TP_URL}/v1"\nmodel = "m"\n')
     monkeypatch.setenv("TP_URL", "https://h")
     loaded = load_target(str(path))
-    assert (loaded.base_url, loaded.name, loaded.embedded) == ("https://h/v1", "mine", False)
+    assert (loaded.base_url, loaded.address) == ("${TP_URL}/v1", "https://h/v1")
+    assert (loaded.name, loaded.embedded) == ("mine", False)
     monkeypatch.setenv("TP_URL", "h")
     with pytest.raises(UserError, match="base_url: 'h/v1' is not a base URL"):
         load_target(str(path))

@@ -184,7 +184,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
             write_json(path, {"a": bad})
     assert path.read_bytes() == '{\n  "a": "≤"\n}\n'.encode()
     (tmp_path / ".y.part").mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(RunFolderError, match=r"y: cannot be written .*directory"):
         write_atomically(tmp_path / "y", b"data")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".y.part", "x.json"]
 

@@ -24,6 +24,9 @@ from bench.plan.target import Target, chat_url, models_url, request_headers
 from bench.record.samples import Outcome
 from bench.units import S
 
+#: No proxy leads to these.
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 
 class Carrier(Protocol):
     """What carries an exchange and can be told to give it up."""
@@ -64,7 +67,7 @@ def _request(method: str, url: str, target: Target) -> httpx.Request:
 
 def origin_of(target: Target) -> Origin:
     """The origin that a target's requests go to."""
-    url = httpx.URL(chat_url(target.base_url))
+    url = httpx.URL(chat_url(target.address))
     tls = url.scheme == "https"
     certificate = (target.client_cert_file, target.client_key_file)
     return Origin(
@@ -83,7 +86,7 @@ class StampedSender:
     """Our transport: one pool for the lane, the head written once, the body a request."""
 
     def __init__(self, target: Target, reader: StampedReader):
-        request = _request("POST", chat_url(target.base_url), target)
+        request = _request("POST", chat_url(target.address), target)
         lines = [b"POST " + request.url.raw_path + b" HTTP/1.1"]
         lines += [name + b": " + value for name, value in request.headers.raw if name.lower() != b"content-length"]
         head = b"\r\n".join(lines).replace(b"%", b"%%")
@@ -109,7 +112,7 @@ class StockSender:
     """httpx as it comes: a task and a stream a request, stamps at the read."""
 
     def __init__(self, target: Target):
-        self._url = chat_url(target.base_url)
+        self._url = chat_url(target.address)
         self._client = _client(target, httpx.Timeout(None, connect=target.connect_timeout / S))
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -189,7 +192,7 @@ def _client(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
         headers=_headers(target),
         limits=limits,
         verify=verify,
-        trust_env=True,
+        trust_env=target.transport == "httpx" and httpx.URL(chat_url(target.address)).host not in _LOOPBACK,
         timeout=timeout,
         http2=_has_h2(),
         transport=transport,
@@ -238,7 +241,7 @@ def make_sender(target: Target, reader: StampedReader) -> Sender:
         return StockSender(target)
     origin, proxies = origin_of(target), getproxies()
     proxied = proxies.get("https" if origin.tls else "http") or proxies.get("all")
-    if proxied and origin.host not in ("127.0.0.1", "localhost", "::1") and not proxy_bypass(origin.host):
+    if proxied and origin.unix_path is None and origin.host not in _LOOPBACK and not proxy_bypass(origin.host):
         raise UserError("the environment names an outgoing proxy, which the stamped transport does not use",
                         where=f"target {target.name}", remedy='unset it, or set transport = "httpx"')  # fmt: skip
     return StampedSender(target, reader)
@@ -249,7 +252,7 @@ async def check_ready(target: Target) -> str | None:
 
     Raises TargetUnreachable with what to check when nothing answers.
     """
-    url = models_url(target.base_url)
+    url = models_url(target.address)
     request = _request("GET", url, target)
     try:
         async with _client(target, httpx.Timeout(min(target.connect_timeout, target.timeout) / S)) as client:
