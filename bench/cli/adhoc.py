@@ -200,7 +200,9 @@ def _duration(flags: dict[str, Any]) -> int | None:
 def _contract(flags: dict[str, Any], own: Contract | None) -> Contract | None:
     """--contract in place of the stage's own; --slo clauses alone, or after the contract's."""
     contract = load_contract(flags["contract"]) if flags["contract"] else own
-    confidence = _parsed("--confidence", parse_share, flags["confidence"])
+    confidence = _parsed("--confidence", parse_share, flags["confidence"] or "95%")
+    if flags["confidence"] is not None and (flags["contract"] or not flags["slo"]):
+        raise UserError("goes with --slo alone", where="--confidence", remedy="a contract states its own confidence")
     if not flags["slo"]:
         return contract
     clauses: list[Clause] = [parse_slo(text) for text in flags["slo"]]

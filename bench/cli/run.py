@@ -60,7 +60,7 @@ class _WithAliases(click.Command):
 @click.option("--tokenizer", help='Exact prompt sizes: "deepseek" or a tokenizer.json (needs tailproof[tokenizer]).')
 @click.option("--contract", help="Contract to judge by: built-in name or .toml path.")
 @click.option("--slo", multiple=True, help="A clause in one line: 'ttft:p99<800ms', 'uptime>=99.9%'. Repeatable.")
-@click.option("--confidence", default="95%", show_default=True, help="Confidence of --slo clauses.")
+@click.option("--confidence", help="Confidence of --slo clauses; a contract states its own.  [default: 95%]")
 @click.option("--timeout", help="Give a request up after this long.  [default: 60s]")
 @click.option("-H", "--header", multiple=True, help="Header 'name: value'; ${ENV} is filled in. Repeatable.")
 @click.option("--api-key-env", help="Name of the environment variable that holds the API key.")

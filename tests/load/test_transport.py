@@ -9,6 +9,7 @@ import socket
 import threading
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -305,3 +306,44 @@ def test_a_unix_socket_carries_the_requests(loop: str, transport: str, tmp_path:
     assert (first.body, second.body, second.reused) == (b"here", b"here", True)
     assert all(b"host: models.example" in request.lower() for _, request in requests)
     assert len(requests) == 2
+
+
+@LOOPS
+def test_dials_at_once_share_one_lookup(loop: str) -> None:
+    """Thirty connections opened together look the name up once; a later one within ten seconds not at all."""
+    lookups: list[object] = []
+
+    async def main(server: ScriptedServer) -> list[Heard]:
+        running = asyncio.get_running_loop()
+        origin = Origin("localhost", server.port)
+        pool = Pool(origin, None, StampedReader())
+        real = running.getaddrinfo
+
+        async def counting(*args: object, **more: object) -> object:
+            lookups.append(args)
+            return await real(*args, **more)  # type: ignore[arg-type]
+
+        pool._loop = cast("Any", _Watched(running, counting))
+        heard = [Heard() for _ in range(30)]
+        for one in heard:
+            pool.start(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", one, one.carried)
+        with anyio.fail_after(PATIENCE_S):
+            for one in heard:
+                await one.over.wait()
+        await pool.close()
+        return heard
+
+    with ScriptedServer(each(lambda peer, _: peer.send(answer(b"x")) or True)) as server:  # type: ignore[func-returns-value]
+        heard = on_loop(loop, lambda: main(server))
+    assert {one.outcome for one in heard} == {Outcome.ok}
+    assert len(lookups) == 1
+
+
+class _Watched:
+    """A loop whose getaddrinfo is another's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, getaddrinfo: object):
+        self._inner, self.getaddrinfo = loop, getaddrinfo
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)

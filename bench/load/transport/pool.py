@@ -12,6 +12,7 @@ import dataclasses
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 import aiohappyeyeballs
 
@@ -79,6 +80,7 @@ class Pool:
         self._dials: set[asyncio.Task[None]] = set()
         self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
         self._resolved_ns = -_DNS_KEEP_NS
+        self._lookup: asyncio.Future[list[Any]] | None = None
         self.opened = 0
         #: False once a connection was made on which the kernel would not stamp
         self.kernel_stamps = True
@@ -146,8 +148,7 @@ class Pool:
         if origin.unix_path is not None:
             return await self._open_at(socket.AF_UNIX, 0, origin.unix_path)
         if monotonic_ns() - self._resolved_ns > _DNS_KEEP_NS:
-            self._addresses = list(await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM))
-            self._resolved_ns = monotonic_ns()
+            await self._resolve()
         if len(self._addresses) == 1:
             # Nothing to race: the plain way saves half of what a connection costs the client.
             family, _, protocol, _, address = self._addresses[0]
@@ -157,6 +158,22 @@ class Pool:
         )
         sock.setblocking(False)
         return sock
+
+    async def _resolve(self) -> None:
+        """Look the name up once for all dials that wait for it."""
+        if self._lookup is None:
+            origin = self._origin
+            self._lookup = asyncio.ensure_future(
+                self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+            )
+        lookup = self._lookup
+        try:
+            # One dial that is given up must not take the others' lookup with it.
+            self._addresses = list(await asyncio.shield(lookup))
+            self._resolved_ns = monotonic_ns()
+        finally:
+            if lookup.done() and self._lookup is lookup:
+                self._lookup = None
 
     async def _open_at(self, family: int, protocol: int, address: object) -> socket.socket:
         sock = socket.socket(family, socket.SOCK_STREAM, protocol)
