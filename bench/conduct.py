@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.errors import ExitCode, TailproofError, UserError
+from bench.errors import ExitCode, UserError
 from bench.judge.review import review
 from bench.load.ceiling import default_workers
 from bench.load.generator import run_loop
@@ -146,12 +146,3 @@ def worst_exit(codes: list[ExitCode]) -> ExitCode:
     """Where several hold: 130, 5, 4, 1, 3, 0."""
     order = [ExitCode.INTERRUPTED, ExitCode.UNREACHABLE, ExitCode.INVALID, ExitCode.FAIL, ExitCode.INCONCLUSIVE]
     return next((code for code in order if code in codes), ExitCode.PASS)
-
-
-def guarded(action: Callable[[], ExitCode]) -> ExitCode:
-    """Run an action; a TailproofError becomes its sentence on stderr and its exit code."""
-    try:
-        return action()
-    except TailproofError as error:
-        sys.stderr.write(f"tailproof: {error}\n")
-        return error.exit_code

@@ -96,6 +96,13 @@ def parse_usd(text: object) -> Decimal:
     return usd
 
 
+def nearest_rank(n: int, q: Fraction) -> int:
+    """Rank (1-based) of the q-quantile of n values, type 1: the ceiling of q·n in exact arithmetic."""
+    if n < 1 or not 0 < q <= 1:
+        raise ValueError(f"no rank for quantile {q} of {n} values")
+    return -(-q.numerator * n // q.denominator)
+
+
 def show_duration(ns: int | float) -> str:
     """Three significant digits or so, with the unit a reader expects: `402 ms`, `1.5 s`, `3 min`."""
     sign, size = "-" if ns < 0 else "", abs(ns)

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.judge.binomial import Share, beta_quantile, binomial_tails, first, student_t_quantile
+from bench.units import nearest_rank
 
 #: Largest sample that a sentence of the report would ever ask for.
 MAX_N = 10**8
@@ -52,13 +53,6 @@ class Chances(NamedTuple):
 
     p_pass: float
     p_fail: float
-
-
-def nearest_rank(n: int, q: Fraction) -> int:
-    """Rank (1-based) of the q-quantile of n values, type 1: the ceiling of q·n in exact arithmetic."""
-    if n < 1 or not 0 < q <= 1:
-        raise ValueError(f"no rank for quantile {q} of {n} values")
-    return -(-q.numerator * n // q.denominator)
 
 
 def quantile_nearest_rank(sorted_values: Sequence[Any] | npt.NDArray[Any], q: Fraction) -> Any:

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from bench.judge.clauses import reached
-from bench.judge.stats import nearest_rank
 from bench.load.health import Health
 from bench.record.histogram import Histogram, read_hlog
 from bench.record.run_folder import FORMAT, Run
 from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns, outcome_counts
-from bench.units import MS, S
+from bench.units import MS, S, nearest_rank
 
 _QUANTILES = {"p50": Fraction(1, 2), "p90": Fraction(9, 10), "p95": Fraction(19, 20), "p99": Fraction(99, 100),
               "p999": Fraction(999, 1000)}  # fmt: skip

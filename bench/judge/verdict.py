@@ -19,7 +19,6 @@ from bench.errors import ExitCode, UserError
 from bench.judge.clauses import OVER_ANY_LIMIT_NS, Tally, missing_part, reached, scope, streamed_any, tally
 from bench.judge.stats import (
     clopper_pearson,
-    nearest_rank,
     needed_n,
     quantile_ci_ranks,
     verdict_counts,
@@ -29,7 +28,7 @@ from bench.plan.contract import Clause, Contract
 from bench.plan.suite import match_clause
 from bench.record.run_folder import FORMAT, Run
 from bench.record.samples import Columns
-from bench.units import MS, show_share
+from bench.units import MS, nearest_rank, show_share
 
 #: How likely a run of the size named under an INCONCLUSIVE would have been to decide.
 POWER = 0.8

@@ -35,7 +35,7 @@ from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
 from bench.record.run_folder import Run, machine_facts
 from bench.record.samples import Int, Outcome, latency_ns
-from bench.units import MS
+from bench.units import MS, nearest_rank
 
 LADDER_RPS = (100, 200, 400, 800, 1200, 1600, 2000, 2500, 3000, 3500, 4000)
 #: A load counts as measurable while the p50 and p99 that we report are within this of the truth.
@@ -135,10 +135,7 @@ def _three(values: Int) -> tuple[float, float, float]:
     if not len(values):
         return (float("inf"),) * 3
     ordered = np.sort(values)
-    ranks = [
-        -(-len(ordered) * q.numerator // q.denominator)
-        for q in (Fraction(1, 2), Fraction(99, 100), Fraction(999, 1000))
-    ]
+    ranks = [nearest_rank(len(ordered), q) for q in (Fraction(1, 2), Fraction(99, 100), Fraction(999, 1000))]
     p50, p99, p999 = (round(int(ordered[rank - 1]) / MS, 4) for rank in ranks)
     return p50, p99, p999
 

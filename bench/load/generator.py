@@ -92,8 +92,6 @@ class Generator:
         self._end_ns = max(lane.end_ns for lane in plan)
         self._stopping = self.interrupted = False
         self._error: BaseException | None = None
-        #: set when the run ended by an error of ours; what was gathered is still kept
-        self.failed = True
         self.started = self.finished_rows = 0
         self.t0 = 0
 
@@ -127,7 +125,6 @@ class Generator:
                         await lane.sender.close()
                 self.end()
                 loop.set_exception_handler(None)
-        self.failed = False
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

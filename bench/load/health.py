@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns
-from bench.units import MS, show_duration, show_share
+from bench.units import MS, nearest_rank, show_duration, show_share
 
 State = Literal["valid", "degraded", "invalid"]
 #: Lag beyond this share of the limit can move a verdict (methods: client-limited).
@@ -90,7 +90,7 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
 def _p99(values: Int) -> int:
     if not len(values):
         return 0
-    rank = -(-99 * len(values) // 100)
+    rank = nearest_rank(len(values), Fraction(99, 100))
     return int(np.partition(values, rank - 1)[rank - 1])
 
 

@@ -24,6 +24,7 @@ from bench.load.request import BodyWriter
 from bench.load.transport.sender import check_ready, make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.load.workers import Crew, Together
+from bench.plan.profile import bucket_names
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, Table
 from bench.record.histogram import Histogram, HistogramSet, Interval, write_hlog
@@ -196,7 +197,7 @@ def write_histograms(
                              ("e2e", "service"), ("lag", "response")):  # fmt: skip
             tag = f"{lane.name}.{metric}" if metric in ("tpot", "lag") else f"{lane.name}.{view}.{metric}"
             values = latency_ns(columns.samples, metric, view)
-            for column, names in (("phase", lane.phases), ("bucket", lane.record()["buckets"])):
+            for column, names in (("phase", lane.phases), ("bucket", bucket_names())):
                 for index, part in enumerate(names):
                     chosen = values[(columns.schedule[column] == index) & (values >= 0)]
                     if len(chosen):

@@ -26,7 +26,7 @@ from bench.clock import utc_text
 from bench.errors import RunFolderError
 from bench.record.run_folder import write_atomically
 from bench.record.samples import Int
-from bench.units import US, S
+from bench.units import US, S, nearest_rank
 
 LOWEST_US, HIGHEST_US, DIGITS = 1, 3_600_000_000, 3
 #: 2048 sub-buckets: the power of two that holds 2·10^3. Widths double from the second bucket on.
@@ -119,7 +119,7 @@ class Histogram:
             raise ValueError(f"no rank for quantile {q}")
         if not self.n:
             return None
-        rank = -(-q.numerator * self.n // q.denominator)
+        rank = nearest_rank(self.n, q)
         if rank > self.n - self.overflow:
             return self.max_ns
         cell = int(np.searchsorted(np.cumsum(self.counts), rank))

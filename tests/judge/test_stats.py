@@ -17,13 +17,13 @@ from bench.judge.stats import (
     korn_graubard,
     min_n,
     mser5,
-    nearest_rank,
     needed_n,
     operating_characteristic,
     quantile_ci_ranks,
     quantile_nearest_rank,
     verdict_counts,
 )
+from bench.units import nearest_rank
 
 P99, P999 = Fraction(99, 100), Fraction(999, 1000)
 SHARES = st.fractions(Fraction(1, 10_000), Fraction(1, 2), max_denominator=10_000)

@@ -14,12 +14,12 @@ from bench.judge.stats import (
     korn_graubard,
     min_n,
     mser5,
-    nearest_rank,
     operating_characteristic,
     quantile_ci_ranks,
     quantile_nearest_rank,
     verdict_counts,
 )
+from bench.units import nearest_rank
 
 VECTORS = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
 pytestmark = pytest.mark.skipif(not VECTORS.is_file(), reason="no ../shared/stats_reference.json")
