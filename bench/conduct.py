@@ -12,20 +12,28 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote, urlsplit
 
-from bench.errors import ExitCode, UserError
-from bench.judge.review import review
+from bench.conclude import Finished, conclude
+from bench.errors import UserError
+from bench.judge.census.source import judge_month
+from bench.judge.stats.sequential import LOOKS
 from bench.load.ceiling import default_workers
 from bench.load.generator import run_loop
+from bench.load.guard import UNCAPPED, Caps
 from bench.load.player import Counters
 from bench.load.runner import play
+from bench.looks import Looks
 from bench.plan.prompts import ESTIMATOR_ERROR, PromptText, Tokenizer, exactness
 from bench.plan.schedule import Lane, Plan, compile_plan
 from bench.plan.suite import Suite
-from bench.record.run_folder import Run
+from bench.record.digests import OWN, manifest_digest
+from bench.record.run_folder import FORMAT, read_manifest, write_json
+from bench.simulate import play_beside
 
 
 class Screen(Protocol):
@@ -44,43 +52,57 @@ class Screen(Protocol):
         """The run is over."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """A run that was played, judged and reported."""
-
-    folder: Path
-    summary: dict[str, Any]
-    verdicts: dict[str, Any]
-    report: Path
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """What the process should return."""
-        return ExitCode(self.verdicts["exit_code"])
-
-
 def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, folder: Path | None = None,
-            tokenizer: Tokenizer | None = None, max_requests: int | None = None, workers: int | None = None) -> Finished:  # fmt: skip
+            tokenizer: Tokenizer | None = None, max_requests: int | None = None, workers: int | None = None,
+            early_stop: bool = False, caps: Caps = UNCAPPED) -> Finished:  # fmt: skip
     """Play one suite. Raises TailproofError before anything was sent."""
     plan = compile_plan(suite, seed)
     if max_requests is not None and len(plan.schedule) > max_requests:
         raise UserError(f"the plan has {len(plan.schedule):,} requests, above --max-requests {max_requests:,}",
                         remedy="shorten it or raise the cap")  # fmt: skip
     text = PromptText(seed, tokenizer)
-    scenarios = list(dict.fromkeys(lane.scenario for lane in plan.lanes if lane.target.embedded and lane.scenario))
+    scenarios = list(dict.fromkeys(lane.scenario for lane in plan.live().lanes if lane.target.embedded and lane.scenario))
     with embedded_gateway(scenarios) as gateway_url:
         plan = dataclasses.replace(plan, lanes=tuple(_with_address(lane, gateway_url) for lane in plan.lanes))
         manifest: dict[str, Any] = {"repeat_command": repeat_command, "tokenizer": tokenizer.name if tokenizer else None,
+                                    "early_stop": LOOKS if early_stop else None,
                                     "notes": [_prompt_sizes(plan, text)]}  # fmt: skip
-        screen.open(plan)
+        live = plan.live()
+        screen.open(live)
+        looks = Looks(live.end_ns) if early_stop else None
+
+        def on_tick(now_ns: int, counters: Callable[[], Counters]) -> str | None:
+            screen.tick(now_ns, counters)
+            return looks.ends(now_ns) if looks is not None else None
+
         try:
-            count = workers or default_workers(plan)
+            count = workers or default_workers(live)
             path = run_loop(
-                lambda: play(plan, text, folder, manifest, workers=count, warn=screen.warn, on_tick=screen.tick)
-            )
+                lambda: play(plan, text, folder, manifest, workers=count, warn=screen.warn, on_tick=on_tick,
+                             opened=looks.watch if looks is not None else None, caps=caps,
+                             simulated=(lambda: play_beside(plan)) if live.lanes != plan.lanes else None)
+            )  # fmt: skip
         finally:
             screen.close()
+            if looks is not None:
+                looks.close()
+        if gateway_url is not None:
+            closed = read_manifest(path)
+            closed["harness"]["gateway"] = gateway_facts(gateway_url, scenarios)
+            write_json(path / "run.json", closed | {OWN: manifest_digest(closed)})
+    if suite.months:
+        write_json(path / "census.json", _census(suite))
     return conclude(path)
+
+
+def _census(suite: Suite) -> dict[str, Any]:
+    """census.json: each scenario that is a log of its own, held against its contract."""
+    months, expects = {}, []
+    for month, file in suite.months:
+        found, answers = judge_month(month, file)
+        months[file.stem] = found.record
+        expects += answers
+    return {"format": FORMAT, "months": months, "expects": expects}
 
 
 def _prompt_sizes(plan: Plan, text: PromptText) -> str:
@@ -92,22 +114,12 @@ def _prompt_sizes(plan: Plan, text: PromptText) -> str:
     return exactness(text, text.tokenizer, sampled).text
 
 
-def conclude(folder: Path) -> Finished:
-    """Judge and report a run's folder."""
-    from bench.show.report import write_report
-
-    run = Run(folder)
-    summary, verdicts = review(run)
-    written = write_report(run, summary, verdicts)
-    return Finished(folder, summary, verdicts, next(path for path in written if path.name == "report.html"))
-
-
 def _with_address(lane: Lane, gateway_url: str | None) -> Lane:
     """An embedded target gets the gateway's URL; the scenario is chosen by the path."""
     if not lane.target.embedded:
         return lane
     url = f"{gateway_url}/{Path(lane.scenario or '').stem}/v1"
-    return dataclasses.replace(lane, target=lane.target.model_copy(update={"base_url": url}))
+    return dataclasses.replace(lane, target=lane.target.served_at(url))
 
 
 @contextmanager
@@ -142,7 +154,18 @@ def embedded_gateway(scenarios: list[str]) -> Iterator[str | None]:
                 pipe.close()
 
 
-def worst_exit(codes: list[ExitCode]) -> ExitCode:
-    """Where several hold: 130, 5, 4, 1, 3, 0."""
-    order = [ExitCode.INTERRUPTED, ExitCode.UNREACHABLE, ExitCode.INVALID, ExitCode.FAIL, ExitCode.INCONCLUSIVE]
-    return next((code for code in order if code in codes), ExitCode.PASS)
+def gateway_facts(gateway_url: str, scenarios: list[str]) -> dict[str, dict[str, Any]]:
+    """Did a gateway write when it meant to? By scenario: `kept_up`, and its own `timing_error_ms`.
+
+    One that no longer answers has not kept up.
+    """
+    facts: dict[str, dict[str, Any]] = {}
+    for name in (Path(scenario).stem for scenario in scenarios):
+        with closing(HTTPConnection(urlsplit(gateway_url).netloc, timeout=5)) as connection:
+            try:
+                connection.request("GET", f"/{quote(name)}/truth")
+                timing = json.loads(connection.getresponse().read())["timing_error_ms"]
+            except (OSError, HTTPException, ValueError, KeyError):
+                timing = {"kept_up": False}
+        facts[name] = {"kept_up": timing.pop("kept_up"), "timing_error_ms": timing}
+    return facts

@@ -20,7 +20,7 @@ _DURATION_NS = {
 _PER_S = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}
 _NUMBER = r"(\d+(?:_\d+)*(?:\.\d+)?)"
 _DURATION_PART = re.compile(_NUMBER + r"\s*(ns|us|µs|ms|s|min|m|h|d)")
-_RATE = re.compile(_NUMBER + r"\s*(?:/|per)\s*(s|sec|min|m|h)")
+_RATE = re.compile(_NUMBER + r"\s*(?:/|per)\s*(\d+)?\s*(s|sec|min|m|h)")
 _PERCENT = re.compile(_NUMBER + r"\s*%")
 _TIMES = re.compile(_NUMBER + r"[x×]?")
 #: Times are kept as 64-bit ns, which hold 292 years: what is longer is a slip of the pen.
@@ -51,9 +51,10 @@ def parse_duration_ns(text: object) -> int:
 
 
 def parse_rate_per_s(text: object) -> Fraction:
-    """`"10/s"`, `"120/min"`, or a bare number per second -> requests per second, exact."""
+    """`"10/s"`, `"120/min"`, `"1/30s"`, or a bare number per second -> requests per second, exact."""
     match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
-    rate = _number(match[1]) / _PER_S[match[2]] if match else _finite(text)
+    times = int(match[2] or 1) if match else 1
+    rate = _number(match[1]) / (_PER_S[match[3]] * times) if match and times else _finite(text)
     if rate is None or rate <= 0:
         raise ValueError(f'{text!r} is not a rate above zero; write "10/s" or "120/min"')
     return rate

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import httptools
 
+from bench.load.endpoint import Endpoint
 from bench.load.flight import Flight
 from bench.load.generator import Generator, LaneState
 from bench.load.journal import Journal
@@ -123,7 +124,7 @@ def measure() -> dict[str, float]:
     def dispatch() -> int:
         with tempfile.TemporaryDirectory() as folder:
             journal = Journal(SegmentWriter(Path(folder)), "hot", ROWS, [1], [])
-            lanes = [LaneState(plan.lanes[0], _Sink(), writer, None)]
+            lanes = [LaneState(plan.lanes[0], Endpoint(_Sink(), writer), None)]
             # The clock stands behind the last row: all are due at once.
             generator = Generator(
                 plan.lanes,

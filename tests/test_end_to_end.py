@@ -171,7 +171,7 @@ def gateway(place: Path) -> Iterator[str]:
 def test_a_run_leaves_its_files_and_its_verdict(played: Played) -> None:
     """The lossy tier breaks the contract (exit 1), the good one keeps it; every promised file is there and private."""
     names = {"run.json", "schedule.npy", "samples/rows.npy", "histograms.hlog", "summary.json", "verdicts.json", "report.html",
-             "report.md", "junit.xml"}  # fmt: skip
+             "report.md", "junit.xml", "attribution.json"}  # fmt: skip
     files = {path.relative_to(played.folder).as_posix() for path in played.folder.rglob("*") if path.is_file()}
     assert names <= files
     assert all(name.startswith("plots/") and name.endswith(".svg") for name in files - names)

@@ -16,10 +16,15 @@ import click
 from bench import __version__
 from bench.errors import ExitCode, TailproofError
 
-#: command -> module that holds it under the same name. Listed in the order of use.
+#: command -> module that holds it under the same name (`_` for `-`). Listed in the order of use.
 _COMMANDS = {
     "run": "bench.cli.run", "plan": "bench.cli.plan", "judge": "bench.cli.judge", "report": "bench.cli.judge",
+    "verify": "bench.cli.verify", "sign": "bench.cli.verify",
+    "compare": "bench.cli.compare",
+    "export": "bench.cli.export", "import-openslo": "bench.cli.import_openslo", "schema": "bench.cli.schema",
     "calibrate": "bench.cli.calibrate", "profiles": "bench.cli.profiles", "gateway": "bench.cli.gateway",
+    "simulate": "bench.cli.simulate", "watch": "bench.cli.watch",
+    "attribute": "bench.cli.attribute", "what-if": "bench.cli.what_if", "cost": "bench.cli.cost",
 }  # fmt: skip
 
 
@@ -31,7 +36,7 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         module = _COMMANDS.get(cmd_name)
-        return None if module is None else getattr(importlib.import_module(module), cmd_name)
+        return None if module is None else getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

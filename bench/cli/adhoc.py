@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.plan.contract import Clause, Contract, load_contract, parse_slo
+from bench.plan.clause import Clause, parse_slo
+from bench.plan.contract import Contract, load_contract
 from bench.plan.profile import Profile, load_profile
 from bench.plan.suite import Stage, Suite, override_profile
 from bench.plan.target import EMBEDDED, Target, check_base_url
@@ -27,7 +28,7 @@ _FLAGS = {
 }  # fmt: skip
 
 
-def _parsed(flag: str, parse: Any, value: Any) -> Any:
+def parsed(flag: str, parse: Any, value: Any) -> Any:
     """A flag's text through a parser of `units`; the flag is named when it does not fit."""
     if value is None:
         return None
@@ -66,10 +67,12 @@ def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
         profile = _override_numbers(profile, flags, where)
         contract = _contract(flags, stage.contract)
         # Known answers are those of the embedded gateway under the suite's own contract.
-        expect = stage.expect if contract is stage.contract and flags["url"] is None else []
-        stages.append(
-            stage.model_copy(update={"targets": targets, "profile": profile, "contract": contract, "expect": expect})
-        )
+        known = contract is stage.contract and flags["url"] is None
+        compare = stage.compare if known else [table.model_copy(update={"expect": []}) for table in stage.compare]
+        stages.append(stage.model_copy(update={
+            "targets": targets, "profile": profile, "contract": contract, "expect": stage.expect if known else [],
+            "compare": compare, "simulated": stage.simulated and flags["url"] is None,
+        }))  # fmt: skip
     return suite.model_copy(update={"stages": stages, "files": list(dict.fromkeys([*suite.files, *_files(flags)]))})
 
 
@@ -84,7 +87,7 @@ def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
                               if flags[key] is not None}  # fmt: skip
     if flags["url"] is not None:
         # Filled in for the wire alone; refused now if a variable is not set or does not make a URL.
-        _parsed("--url", _checked_url, expand_env(flags["url"], "--url"))
+        parsed("--url", _checked_url, expand_env(flags["url"], "--url"))
         fields["base_url"] = flags["url"]
     if flags["streaming"] is not None:
         fields["stream"] = flags["streaming"]
@@ -139,7 +142,7 @@ def _profile(flags: dict[str, Any]) -> Profile:
         kind = flags["arrival"] or ("gamma" if flags["burstiness"] is not None else "poisson")
         arrivals = {
             "kind": kind,
-            "rate": _parsed("--request-rate", parse_rate_per_s, _rate_text(rate or _DEFAULT_RATE)),
+            "rate": parsed("--request-rate", parse_rate_per_s, _rate_text(rate or _DEFAULT_RATE)),
         }
         if kind == "gamma":
             arrivals["burstiness"] = flags["burstiness"] if flags["burstiness"] is not None else 1.0
@@ -172,7 +175,7 @@ def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Pr
                 remedy="write a profile of your own, or leave --profile out",
             )
     profile = override_profile(
-        profile, where, rate=_parsed("--request-rate", parse_rate_per_s, _rate_text(rate)) if rate else None,
+        profile, where, rate=parsed("--request-rate", parse_rate_per_s, _rate_text(rate)) if rate else None,
         duration_ns=_duration(flags), requests=flags["request_count"],
         max_in_flight=flags["concurrency"],
     )  # fmt: skip
@@ -191,7 +194,7 @@ def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Pr
 
 
 def _duration(flags: dict[str, Any]) -> int | None:
-    duration_ns: int | None = _parsed("--duration", parse_duration_ns, flags["duration"])
+    duration_ns: int | None = parsed("--duration", parse_duration_ns, flags["duration"])
     if duration_ns == 0:
         raise UserError("must be above zero", where="--duration", remedy='write "60s"')
     return duration_ns
@@ -200,7 +203,7 @@ def _duration(flags: dict[str, Any]) -> int | None:
 def _contract(flags: dict[str, Any], own: Contract | None) -> Contract | None:
     """--contract in place of the stage's own; --slo clauses alone, or after the contract's."""
     contract = load_contract(flags["contract"]) if flags["contract"] else own
-    confidence = _parsed("--confidence", parse_share, flags["confidence"] or "95%")
+    confidence = parsed("--confidence", parse_share, flags["confidence"] or "95%")
     if flags["confidence"] is not None and (flags["contract"] or not flags["slo"]):
         raise UserError("goes with --slo alone", where="--confidence", remedy="a contract states its own confidence")
     if not flags["slo"]:

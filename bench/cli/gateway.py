@@ -27,12 +27,11 @@ def gateway(scenarios: tuple[str, ...], host: str, port: int, truth_log: str | N
     the exact quantiles of what it did.
     """
     from bench.gateway.__main__ import main
-    from bench.userfile import builtin_names, builtin_root, read_toml
+    from bench.gateway.scenarios import load_scenario, scenario_names
 
-    names = list(scenarios) or builtin_names("scenarios")
     if list_only:
-        for name in builtin_names("scenarios"):
-            click.echo(f"{name:<20} {read_toml(builtin_root() / 'scenarios' / f'{name}.toml')['description']}")
+        for name in scenario_names():
+            click.echo(f"{name:<20} {load_scenario(name).description}")
         return 0
-    arguments = ["--scenarios", ",".join(names), "--host", host, "--port", str(port)]
+    arguments = ["--scenarios", ",".join(scenarios or scenario_names()), "--host", host, "--port", str(port)]
     return main(arguments + (["--truth-log", truth_log] if truth_log else []))

@@ -2,39 +2,118 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from bench.plan.contract import Contract
 
-@click.command(short_help="Judge a finished run, by its own contract or another.")
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+
+@click.command(short_help="Judge a finished run, or a whole period of your own request log.")
+@click.argument("folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
 @click.option("--contract", help="Built-in name or .toml path.  [default: the contract each target was run under]")
 @click.option("--slo", multiple=True, help="A clause in one line: 'ttft:p99<800ms'. Repeatable.")
-def judge(folder: Path, contract: str | None, slo: tuple[str, ...]) -> int:
+@click.option(
+    "--census",
+    multiple=True,
+    metavar="LOG",
+    help="A request log (CSV, JSON Lines, Parquet, also .gz), RUN[:TARGET], "
+    "or a scenario with a [census]. Repeatable for a log in several files.",
+)
+@click.option(
+    "--period",
+    help="With --census: 2026-10, 2026-Q4 or the day a billing cycle begins.  [default: every one in the log]",
+)
+@click.option(
+    "--covered",
+    multiple=True,
+    metavar="FROM..TO",
+    help="With --census: here the log has every request, so an empty minute was empty.",
+)
+@click.option("--complete-log", is_flag=True, help="With --census: so it has in the whole period.")
+@click.option("--monthly-bill-usd", metavar="USD", help="With --census: what the credits are per cent of.")
+@click.option(
+    "--column",
+    multiple=True,
+    metavar="FIELD=COLUMN[:UNIT]",
+    help="With --census: where the log has a field, e.g. latency=took:ms. Repeatable.",
+)
+@click.option("--time-zone", help="With --census: of times that say none.")
+@click.option("--sort", is_flag=True, help="With --census: rows may stand in another order than that of their times.")
+@click.option(
+    "--duplicates",
+    type=click.Choice(["refuse", "drop", "keep"]),
+    default="refuse",
+    show_default=True,
+    help="With --census: what rows that occur twice mean.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --census: write census.json and evidence.csv here.",
+)
+@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True,
+              help="github: annotations for a job's log.")  # fmt: skip
+def judge(folder: Path | None, contract: str | None, slo: tuple[str, ...], form: str, **flags: Any) -> int:
     """Judge the samples in RUN, a folder below results/, without running anything.
 
-    With --contract or --slo the verdict is printed and the folder left as it is.
+    With --contract or --slo the verdict is printed and the folder left as it is. With --census a
+    whole period of your own request log is held against the contract, by exact arithmetic.
     """
-    from bench.cli.screen import show_verdicts
-    from bench.judge.review import review
-    from bench.plan.contract import Contract, load_contract, parse_slo
-    from bench.record.run_folder import Run
+    from bench.cli.census import CensusFlags, judge_census
+    from bench.errors import UserError
+    from bench.plan.clause import parse_slo
+    from bench.plan.contract import Contract, load_contract
 
-    run = Run(folder)
+    census = CensusFlags(**flags)
     override = load_contract(contract) if contract else None
     if slo:
         clauses = [parse_slo(text) for text in slo]
         own = override or Contract(title="Clauses of the command line", name="slo")
         override = own.model_copy(update={"clauses": [*own.clauses, *clauses]})
-    summary, verdicts = review(run, override, write=override is None)
-    show_verdicts(run, summary, verdicts)
+    if census.census:
+        if form == "github":
+            raise UserError("goes with a RUN", where="--format github", remedy="take json for a census")
+        if folder is not None:
+            raise UserError(
+                "goes with no RUN", where="--census", remedy=f"write --census {folder} for that run's samples"
+            )
+        return judge_census(census, override, form)
+    if folder is None:
+        raise UserError("nothing to judge", remedy="give RUN, a folder below results/, or --census LOG")
+    if given := census.given():
+        raise UserError("belongs to --census", where=given[0])
+    return _judge_run(folder, override, form, contract if contract and Path(contract).is_file() else None)
+
+
+def _judge_run(folder: Path, override: Contract | None, form: str, pinned: str | None) -> int:
+    from bench.cli.screen import show_verdicts
+    from bench.judge.review import file_records, review
+    from bench.record.run_folder import Run
+    from bench.show.annotations import github_lines
+
+    run = Run(folder)
+    if override is None:
+        records = file_records(run)
+        summary, verdicts = records.summary, records.verdicts
+    else:
+        summary, verdicts = review(run, override)
+    if form == "json":
+        click.echo(json.dumps(verdicts, indent=2, ensure_ascii=False))
+    elif form == "github":
+        click.echo("\n".join(github_lines(summary, verdicts, pinned)))
+    else:
+        show_verdicts(run, summary, verdicts)
     return int(verdicts["exit_code"])
 
 
 @click.command(short_help="Write the report of a run again.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-def report(folder: Path) -> int:
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def report(folder: Path, form: str) -> int:
     """Write report.html, report.md, junit.xml and the plots of RUN, a folder below results/.
 
     A missing or stale summary.json or verdicts.json is made first.
@@ -42,7 +121,13 @@ def report(folder: Path) -> int:
     from bench.cli.screen import show_paths
     from bench.judge.review import reviewed
     from bench.show.report import write_report
+    from bench.show.sections import further_parts
 
-    run, summary, verdicts = reviewed(folder)
-    show_paths(write_report(run, summary, verdicts))
+    run, records = reviewed(folder)
+    paths = write_report(run, records.summary, records.verdicts, further_parts(records))
+    if form == "json":
+        click.echo(json.dumps({"run": run.manifest["run"], "overall": records.verdicts["overall"], "files": list(map(str, paths))},
+                              indent=2, ensure_ascii=False))  # fmt: skip
+    else:
+        show_paths(paths)
     return 0

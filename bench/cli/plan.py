@@ -1,21 +1,68 @@
-"""`tailproof plan`: what a suite would send, without sending it."""
+"""`tailproof plan`: what a suite would send and what that can decide, without sending it."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from bench.plan.suite import Suite
 
 
 @click.command(short_help="Show what a suite would send and whether that can decide.")
 @click.argument("suite")
+@click.option("--contract", help="Built-in name or .toml path: hold every target to this contract.")
+@click.option("--rate", help="Requests per second of every stage, such as 20/s.  [default: the suite's]")
+@click.option(
+    "--slow-share", help="Guess of the true share over a latency limit.  [default: half the allowed, and twice]"
+)
+@click.option("--uptime-guess", help="Guess of the true share of requests served, such as 99.97%.  [default: likewise]")
+@click.option(
+    "--power", default="80%", show_default=True, help="Chance to decide that the needed size is asked to have."
+)
+@click.option("--design-effect", type=click.FloatRange(min=1), default=1.0, show_default=True,
+              help="How many dependent requests are worth one independent (bursts: 4 to 70).")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the schedule.  [default: the suite's]")
-def plan(suite: str, seed: int | None) -> int:
-    """Compile SUITE and print, for each target, requests, rate, tokens and what they can decide.
+@click.option("--format", "kind", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def plan(suite: str, contract: str | None, rate: str | None, slow_share: str | None, uptime_guess: str | None,
+         power: str, design_effect: float, seed: int | None, kind: str) -> int:  # fmt: skip
+    """Compile SUITE and print, for each target and clause, what decides it and what the suite as it is would say.
 
-    Nothing is sent.
+    "If truly 0.5 % bad" is a guess of the truth; beside it stand the requests, the time at the suite's
+    rate and the money that decide the clause, then the chances of PASS, FAIL and neither (open) of the
+    suite as it is. Nothing is sent.
     """
+    from bench.cli.adhoc import parsed
     from bench.cli.screen import show_plan
+    from bench.errors import UserError
+    from bench.judge.contract.sizing import Assumed, size_plan
     from bench.plan.schedule import compile_plan
     from bench.plan.suite import load_suite
+    from bench.units import parse_share
 
-    show_plan(compile_plan(load_suite(suite), seed))
+    assumed = Assumed(parsed("--power", parse_share, power), design_effect, parsed("--slow-share", parse_share, slow_share),
+                      parsed("--uptime-guess", parse_share, uptime_guess))  # fmt: skip
+    if not 0 < assumed.power < 1:
+        raise UserError("must lie between 0 % and 100 %", where="--power", remedy="80% is usual")
+    compiled = compile_plan(_changed(load_suite(suite), contract, rate), seed)
+    show_plan(compiled, size_plan(compiled, assumed), as_json=kind == "json")
     return 0
+
+
+def _changed(suite: Suite, contract: str | None, rate: str | None) -> Suite:
+    """The suite under another contract, or at another rate. Raises UserError."""
+    from bench.cli.adhoc import parsed
+    from bench.plan.contract import load_contract
+    from bench.plan.suite import override_profile
+    from bench.units import parse_rate_per_s
+
+    stages = suite.stages
+    if contract is not None:
+        loaded = load_contract(contract)
+        stages = [stage.model_copy(update={"contract": loaded, "expect": []}) for stage in stages]
+    if rate is not None:
+        per_s = parsed("--rate", parse_rate_per_s, rate)
+        stages = [stage.model_copy(update={"profile": override_profile(stage.profile, f"stage {stage.name!r}", rate=per_s)})
+                  for stage in stages]  # fmt: skip
+    return suite.model_copy(update={"stages": stages})

@@ -86,7 +86,23 @@ class _WithAliases(click.Command):
 @click.option(
     "--repeat", type=click.IntRange(1, 100), default=1, help="Run N times with seeds one apart and show the spread."
 )
-@click.option("--max-requests", type=_SIZE, help="Refuse a plan of more requests than this.")
+@click.option(
+    "--max-requests",
+    type=_SIZE,
+    help="Refuse a plan of more requests than this.  [default: 10,000 where they leave this machine]",
+)
+@click.option("--max-cost", metavar="USD", help="Refuse a plan that costs more, and end the run before it does.")
+@click.option(
+    "--no-stop-rule",
+    is_flag=True,
+    help="Go on against another machine that answers nothing but 429 and 5xx for half a minute.",
+)
+@click.option(
+    "-y",
+    "--yes",
+    is_flag=True,
+    help="Do not ask before a plan of more than 1 USD, or of unknown cost, leaves this machine.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
@@ -97,9 +113,18 @@ class _WithAliases(click.Command):
     type=click.Path(file_okay=False, path_type=Path),
     help="The run's own folder.  [default: results/<time>-<suite>-<digest>]",
 )
+@click.option(
+    "--early-stop",
+    is_flag=True,
+    help="Look at 25, 50 and 75 % of the run and end it once every clause is decided; each look, and the end, "
+    "is judged at a quarter of the error allowed.",
+)
+@click.option(
+    "--over-http", is_flag=True, help="Send what a suite plays in virtual time over HTTP too, in its full length."
+)
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int | None, max_requests: int | None,
-        tokenizer: str | None, workers: int | None, **flags: Any) -> int:  # fmt: skip
+        tokenizer: str | None, workers: int | None, early_stop: bool, over_http: bool, **flags: Any) -> int:  # fmt: skip
     """Plan, load, judge and report.
 
     SUITE is a suite or scenario by built-in name or .toml path. Without SUITE and --url the
@@ -111,30 +136,43 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
     tailproof run field-guide --seed 7
     """
     from bench.cli.adhoc import adhoc_suite, override_suite
+    from bench.cli.approval import approve
+    from bench.cli.census import CensusFlags, judge_census
     from bench.cli.screen import make_screen, show_finished, show_spread
-    from bench.conduct import conduct, worst_exit
+    from bench.conclude import worst_exit
+    from bench.conduct import conduct
     from bench.errors import UserError
+    from bench.load.guard import Caps
     from bench.plan.prompts import load_tokenizer
     from bench.plan.suite import load_suite
+    from bench.simulate import simulate
 
     if suite is None and flags["url"] is None:
         suite = "field-guide"
     loaded = override_suite(load_suite(suite), flags) if suite is not None else adhoc_suite(flags)
+    if not loaded.stages:
+        return judge_census(CensusFlags(census=(str(suite),), out=out), None, "text")
+    loaded = loaded.over_http() if over_http else loaded
     counter = load_tokenizer(tokenizer) if tokenizer else None
     first = seed if seed is not None else loaded.seed
+    cap = approve(loaded, first, repeat, max_cost=flags["max_cost"], max_requests=max_requests, yes=flags["yes"])
     if repeat > 1 and out is not None and (out / "run.json").exists():
         raise UserError("holds a run already", where=str(out), remedy="choose another --out")
     finished = []
     for number in range(repeat):
         folder = out if repeat == 1 or out is None else out / str(number + 1)
-        screen = make_screen(loaded, quiet=quiet)
-        done = conduct(loaded, first + number, repeat_command=repeat_command(sys.argv, first + number), screen=screen, folder=folder,
-                       tokenizer=counter, max_requests=max_requests, workers=workers)  # fmt: skip
+        again = repeat_command(sys.argv, first + number)
+        if all(stage.simulated for stage in loaded.stages):
+            done = simulate(loaded, first + number, repeat_command=again, folder=folder)
+        else:
+            done = conduct(loaded, first + number, repeat_command=again, screen=make_screen(loaded, quiet=quiet),
+                           folder=folder, tokenizer=counter, max_requests=max_requests, workers=workers,
+                           early_stop=early_stop, caps=Caps(cap, not flags["no_stop_rule"]))  # fmt: skip
         show_finished(done)
         finished.append(done)
-        if done.summary["state"] == "interrupted":
+        if done.records.summary["state"] == "interrupted":
             break
-    whole = [done for done in finished if done.summary["state"] == "complete"]
+    whole = [done for done in finished if done.records.summary["state"] == "complete"]
     if len(whole) > 1:
         show_spread(whole)
     return int(worst_exit([done.exit_code for done in finished]))
@@ -150,6 +188,8 @@ def repeat_command(argv: list[str], seed: int) -> str:
     for word in rest:
         flag, joined, value = word.partition("=")
         flag = _ALIASES.get(flag, flag)
+        if flag in ("-y", "--yes"):
+            continue  # whoever repeats it is asked again
         if flag in ("--seed", "--out", "--repeat"):
             if not joined:
                 next(rest, None)

@@ -7,6 +7,7 @@ so that they can be piped, progress never does.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -14,15 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
-from bench.conduct import Finished
+from bench.conclude import Finished
+from bench.judge.contract.sizing import Sizing
+from bench.judge.verify import Verified
 from bench.load.player import Counters
 from bench.plan.schedule import Lane, Plan
 from bench.plan.suite import Suite
 from bench.record.histogram import Histogram
 from bench.record.run_folder import Run
+from bench.show.comparison import comparison_text
 from bench.show.live import LaneProgress, Progress, Screen
+from bench.show.sections import further_lines
+from bench.show.sizing import WIDTH as SIZING_WIDTH
+from bench.show.sizing import sizing_record, sizing_table
 from bench.show.terminal import verdict_lines
+from bench.show.wording import visible
 from bench.units import MS, S, show_duration, show_share
 
 _DRAW_EVERY_NS = 250 * MS
@@ -45,11 +54,9 @@ class RunScreen:
             if not self._stages or self._stages[-1][0] != lane.stage:
                 self._stages.append((lane.stage, []))
             self._stages[-1][1].append(lane)
-        where = (
-            "embedded gateway"
-            if any(lane.target.base_url.endswith(f"/{lane.scenario}/v1") for lane in plan.lanes)
-            else plan.lanes[0].target.base_url
-        )
+        urls = [(target.base_url, lane.scenario) for lane in plan.lanes for target in lane.target.endpoints]
+        own = any(url.endswith(f"/{scenario}/v1") for url, scenario in urls)
+        where = "embedded gateway" if own else urls[0][0]
         stages = f"{len(self._stages)} stages · " if len(self._stages) > 1 else ""
         planned = plan.end_ns or max(len(plan.schedule), 1)
         length = f"about {show_duration(-(-planned // S) * S)}" if plan.end_ns else f"{len(plan.schedule):,} requests"
@@ -107,12 +114,22 @@ def _print(text: Any) -> None:
 def show_finished(done: Finished) -> None:
     """Verdict, health, report path and repeat command of a run."""
     repeat = Run(done.folder).manifest.get("repeat_command", "")
-    _print(verdict_lines(done.summary, done.verdicts, report=done.report, repeat=repeat))
+    _print(verdict_lines(done.records.summary, done.records.verdicts, [*further_lines(done.records)], report=done.report, repeat=repeat))
 
 
 def show_verdicts(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> None:
     """Verdicts of a run that was judged again."""
     _print(verdict_lines(summary, verdicts, repeat=run.manifest.get("repeat_command", "")))
+
+
+def show_comparisons(records: Sequence[dict[str, Any]], expects: Sequence[dict[str, Any]]) -> None:
+    """Outcome, numbers and price of each pair, and which rehearsed outcomes were missed."""
+    for record in records:
+        _print(comparison_text(record))
+    for item in expects:
+        where = item["phase"] or item["bucket"] or "the whole run"
+        said = "met" if item["met"] else f"NOT MET, got {item['got']}"
+        _print(f"expected  {visible(item['other'])} against {visible(item['baseline'])} in {visible(where)}: {item['expected']}, {said}")
 
 
 def show_paths(paths: Sequence[Path]) -> None:
@@ -124,9 +141,9 @@ def show_paths(paths: Sequence[Path]) -> None:
 def show_spread(finished: Sequence[Finished]) -> None:
     """Run-to-run spread: the same quantile in each of the repeated runs."""
     _print(f"run-to-run spread over {len(finished)} runs (response, ms)")
-    for name in finished[0].summary["targets"]:
+    for name in finished[0].records.summary["targets"]:
         for metric in ("ttft", "e2e"):
-            cells = [done.summary["targets"][name]["response_ms"][metric] for done in finished]
+            cells = [done.records.summary["targets"][name]["response_ms"][metric] for done in finished]
             present = [cell for cell in cells if cell is not None]
             if len(present) < 2:
                 continue
@@ -138,28 +155,27 @@ def show_spread(finished: Sequence[Finished]) -> None:
                        f"spread {show_share(spread, 1)}")  # fmt: skip
 
 
-def show_plan(plan: Plan) -> None:
-    """What a suite would send, and what its contract needs to be decided."""
-    from bench.judge.stats import min_n
+def show_plan(plan: Plan, sizing: Sizing, *, as_json: bool) -> None:
+    """What a suite would send, what its contracts need to be decided, and what it would say as it is."""
+    if as_json:
+        facts = {"format": 1, "suite": plan.suite.name, "seed": plan.seed, "requests": len(plan.schedule), "duration_ns": plan.end_ns}
+        sys.stdout.write(json.dumps(facts | sizing_record(sizing), indent=2, ensure_ascii=False) + "\n")
+        return
+    console = Console(file=sys.stdout, highlight=False, width=SIZING_WIDTH)
+    console.print(Text(f"{plan.suite.name}: {visible(plan.suite.description)}"))
+    console.print(f"{len(plan.schedule):,} requests in {show_duration(plan.end_ns)}, seed {plan.seed}")
+    console.print(sizing_table(sizing))
 
-    _print(f"{plan.suite.name}: {plan.suite.description}")
-    _print(f"{len(plan.schedule):,} requests in {show_duration(plan.end_ns)}, seed {plan.seed}")
-    for lane in plan.lanes:
-        rows = plan.schedule[plan.schedule["lane"] == lane.index]
-        span = (lane.end_ns - lane.start_ns) / S
-        rate = (
-            f"{len(rows) / span:,.1f}/s over {span:,.1f} s"
-            if span > 0 and not lane.profile.closed_loop
-            else "closed loop"
-        )
-        _print(f"  {lane.name}: {len(rows):,} requests, {rate}; prompt tokens {int(rows['prompt_tokens'].sum()):,}, "
-               f"output tokens {int(rows['output_tokens'].sum()):,}; phases {', '.join(lane.phases)}")  # fmt: skip
-        for note in lane.notes:
-            _print(f"    note: {note}")
-        judged = len(rows) - int(rows["warmup"].sum())
-        for clause in lane.contract.clauses if lane.contract else ():
-            if clause.report_only or lane.contract is None:
-                continue
-            least = min_n(1 - clause.allowed_share, float(1 - lane.contract.confidence))
-            able = "can" if least is not None and judged >= least else "cannot"
-            _print(f"    {clause.text}: {able} PASS; it takes {least:,} requests without a single miss")
+
+def show_verified(found: Verified) -> None:
+    """What differs in a run's folder, one a line, and what was looked at."""
+    most = 50
+    for difference in found.differences[:most]:
+        _print(Text(visible(difference.text, 400)))
+    if (more := len(found.differences) - most) > 0:
+        _print(f"and {more:,} more")
+    for note in found.notes:
+        _print(Text(f"note: {visible(note, 400)}"))
+    count = len(found.differences)
+    said = "nothing differs" if not count else f"{count:,} difference{'s' * (count > 1)}"
+    _print(f"{said}; looked at {found.files:,} files by digest and judged {found.clauses:,} clauses anew")

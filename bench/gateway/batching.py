@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from bisect import bisect_right
 from collections import OrderedDict, deque
 from random import Random
 
@@ -58,6 +59,8 @@ class Engine:
         self._step = self._steps = 0
         self._from_ns = self._step_ns = 0
         self._stretch = 0
+        #: (step, ns) of the steps that no later one was as long as: the longest since any step stands first
+        self._longest: list[tuple[int, int]] = []
 
     def room(self, job: Job) -> bool:
         """True when the job could join at the next step."""
@@ -78,12 +81,26 @@ class Engine:
     def leave(self, job: Job, now_ns: int) -> None:
         """A running job is no longer wanted."""
         if job.first_ns >= 0:
+            if job.fault != "stall":
+                self._told_until(job, now_ns - job.distance_ns)
             self._decoding -= 1
             self._streams.pop(job, None)
         else:
             self._prefilling.remove(job)
         self._give_back(job)
         self.wake(now_ns)
+
+    def _told_until(self, job: Job, now_ns: int) -> None:
+        """Of a job that is cut off: the tokens that had come, the last one's moment, the longest gap."""
+        since = max(0, (now_ns - self._from_ns) // self._step_ns) if self._steps > 1 else 0
+        job.emitted = max(job.emitted, self._step + since - job.first_step + 1)
+        job.last_ns = self._from_ns + since * self._step_ns + job.distance_ns
+        job.gap_max_ns = self._longest_since(job.first_step, self._step_ns if since else -1)
+
+    def _longest_since(self, step: int, at_least_ns: int = -1) -> int:
+        """The longest of the steps after `step`; -1 where there was none."""
+        place = bisect_right(self._longest, (step, NEVER_NS))
+        return max(at_least_ns, self._longest[place][1] if place < len(self._longest) else -1)
 
     def _give_back(self, job: Job) -> None:
         job.held = False
@@ -137,6 +154,9 @@ class Engine:
             return
         # one step is what a job that arrives while we tell must see: it joins below
         self._step, self._steps = self._step + self._steps, 1
+        while self._longest and self._longest[-1][1] <= self._step_ns:
+            self._longest.pop()
+        self._longest.append((self._step, self._step_ns))
         while self._ends and self._ends[0][0] <= self._step:
             job = heapq.heappop(self._ends)[2]
             if job.held:
@@ -163,6 +183,9 @@ class Engine:
 
     def _last_step(self, job: Job, due_ns: int) -> None:
         self._streams.pop(job, None)
+        job.gap_max_ns = self._longest_since(job.first_step)
+        if job.cut_short and job.fault_at > 0:
+            job.last_ns = due_ns - self._step_ns + job.distance_ns
         if job.fault != "stall":
             self._decoding -= 1
             self._give_back(job)
@@ -217,7 +240,9 @@ class BatchPool:
         if job.stream:
             self.token(job, job.output_tokens - 1, now_ns)
         if job.fault == "slow_tail":
-            now_ns += (SLOW_TAIL - 1) * (now_ns + job.distance_ns - job.first_ns)
+            more_ns = (SLOW_TAIL - 1) * (now_ns + job.distance_ns - job.first_ns)
+            job.gap_max_ns = max(job.gap_max_ns, more_ns)
+            now_ns += more_ns
         self._tell(job, Event.FAULT if job.cut_short else Event.LAST, now_ns)
 
     def _tell(self, job: Job, event: Event, now_ns: int) -> None:

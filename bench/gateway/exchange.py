@@ -162,6 +162,8 @@ class Exchange:
         """The answer begins: status 200, and headers that say who serves."""
         self._headers += [("x-served-model", self._served_model), ("x-served-tier", self._tier),
                           ("x-served-region", self.job.pool.region)]  # fmt: skip
+        if self.job.cold:
+            self._headers.append(("x-cold-start", "1"))
         self._status = 200
 
     def _start(self) -> None:

@@ -31,7 +31,7 @@ class Job:
     """One request. Only pools and the world write to it."""
 
     __slots__ = ("arrived_ns", "blocks", "cached_tokens", "cold", "distance_ns", "emitted", "fault", "fault_at",
-                 "first_ns", "first_step", "held", "last_ns", "live", "model", "output_tokens", "owner", "place",
+                 "first_ns", "first_step", "gap_max_ns", "held", "last_ns", "live", "model", "output_tokens", "owner", "place",
                  "pool", "prefill_left", "prompt_tokens", "queued", "start_ns", "stream")  # fmt: skip
 
     def __init__(self, model: Model, prompt_tokens: int, output_tokens: int, arrived_ns: int, *, owner: Any,
@@ -47,6 +47,8 @@ class Job:
         #: service began; the moments at which the first and the last token are due at the client; -1 not known
         self.start_ns = self.first_ns = self.last_ns = -1
         self.emitted = self.cached_tokens = self.prefill_left = self.first_step = 0
+        #: the longest gap between two of its tokens, where an engine wrote them; -1: they are spread evenly
+        self.gap_max_ns = -1
         #: the engine that runs it, where its pool has engines
         self.place: Any = None
         #: wanted by its client; waiting; occupying a slot; waited for a cold start
@@ -65,6 +67,15 @@ class Job:
         if index == 0 or self.output_tokens == 1:
             return self.first_ns
         return self.first_ns + (self.last_ns - self.first_ns) * index // (self.output_tokens - 1)
+
+    def tokens_by(self, now_ns: int) -> int:
+        """How many tokens had come by then, where they are spread evenly and the last one's moment is known."""
+        if not 0 <= self.first_ns <= now_ns:
+            return 0
+        most, steps, whole_ns = self.output_tokens, self.output_tokens - 1, self.last_ns - self.first_ns
+        if steps and whole_ns > 0:
+            most = min(most, 1 + ((now_ns - self.first_ns + 1) * steps - 1) // whole_ns)
+        return min(most, self.fault_at) if self.cut_short else most
 
     def strike(self, fault: FaultKind) -> None:
         """Give the job a fault: in place of the answer, or of the token at its middle."""

@@ -139,6 +139,7 @@ class LawPool:
         self.queue = Queue(pool.queue_limit)
         self._warm = pool.warm if pool.warm is not None else pool.slots or 0
         self._cold_start = sampler(pool.cold_start) if pool.cold_start else None
+        self._cold_share = float(pool.cold_share or 0)
         #: moments since which free slots are free; the last freed is used first
         self._idle = [0] * self._warm
         self._up, self._starting = self._warm, 0
@@ -208,6 +209,10 @@ class LawPool:
     def _begin(self, job: Job, now_ns: int) -> None:
         law, rng, tokens = self.conditions.at(now_ns), self._rng, job.output_tokens
         first = self.file.prefill_per_token * job.prompt_tokens
+        if self._cold_share and rng.random() < self._cold_share:
+            assert self._cold_start is not None
+            job.cold = True
+            first += self._cold_start(rng)
         if law.e2e is not None:
             rest = whole = law.e2e(rng)
             if tokens > 1:

@@ -14,7 +14,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from bench.gateway.laws import Law
-from bench.userfile import DurationNs, PerSecond, Share, Times, UserModel, find_file, load_model
+from bench.userfile import (
+    DurationNs,
+    PerSecond,
+    Share,
+    Times,
+    UserModel,
+    builtin_names,
+    builtin_root,
+    find_file,
+    load_model,
+    read_toml,
+)
 
 #: Names that `/v1/models` lists wherever some pattern of the scenario answers them.
 CATALOGUE = ("deepseek-ai/DeepSeek-V4-Flash", "deepseek-ai/DeepSeek-V3.2", "Pro/deepseek-ai/DeepSeek-V3.2",
@@ -105,6 +116,9 @@ class Pool(UserModel):
     queue_limit: Annotated[int, Field(ge=0)] | None = None
     #: slots that are always up; the others start when needed and stop after `keep_alive` unused
     warm: Annotated[int, Field(ge=0)] | None = None
+    #: in place of `warm`: the share of requests that find their instance unloaded, by plan and not by load
+    cold_share: Share | None = None
+    #: what a cold start adds before the first token; such an answer carries `x-cold-start: 1`
     cold_start: Law | None = None
     keep_alive: DurationNs = 60_000_000_000
     neighbours: Neighbours | None = None
@@ -119,8 +133,10 @@ class Pool(UserModel):
             raise ValueError("queue_limit and warm need slots")
         if self.batch is not None and (self.slots, self.warm) != (None, None):
             raise ValueError("batch has its own sequences and engines in place of slots and warm")
-        if (self.warm is None) != (self.cold_start is None):
-            raise ValueError("warm and cold_start go together")
+        if (self.warm is not None) + (self.cold_share is not None) != (self.cold_start is not None):
+            raise ValueError("cold_start goes together with one of warm, cold_share")
+        if self.batch is not None and self.cold_share is not None:
+            raise ValueError("batch has no cold starts")
         if self.warm is not None and self.warm > (self.slots or 0):
             raise ValueError(f"warm {self.warm} is above slots {self.slots}")
         return self
@@ -218,6 +234,8 @@ class Gateway(UserModel):
     failover_after: DurationNs | None = None
     rate_limit: RateLimit | None = None
     require_key: bool = False
+    #: meant for virtual time (`tailproof simulate`): as many rows over HTTP would take too long
+    simulated: bool = False
     #: tokens answered when a request names no maximum
     default_output_tokens: Annotated[int, Field(gt=0)] = 64
 
@@ -244,6 +262,19 @@ class Gateway(UserModel):
         if (change.e2e or change.ttft or change.gap) and all(pool.batch for pool in covered):
             raise ValueError("a batch has no law to change; give a slowdown")
 
+    def repeated(self, period_ns: int) -> Gateway:
+        """The same with its timeline played again each `period_ns`, for a plan made longer than the scenario's own.
+
+        What begins at zero and never ends goes on; what repeats by itself is left alone.
+        """
+        again = []
+        for change in self.timeline:
+            ends_ns = period_ns if change.lasts is None else min(change.at + change.lasts, period_ns)
+            if change.every is None and 0 < ends_ns - change.at < period_ns:
+                change = change.model_copy(update={"lasts": ends_ns - change.at, "every": period_ns})  # noqa: PLW2901
+            again.append(change)
+        return self.model_copy(update={"timeline": again})
+
     def match(self, name: str) -> Model | None:
         """The first entry with exactly this name, else the first whose pattern fits."""
         exact = (model for model in self.model if model.name == name)
@@ -256,9 +287,11 @@ class Gateway(UserModel):
 
 
 class TruthLine(UserModel):
-    """What a perfect observer would see of one model: quantiles in ms, shares of requests."""
+    """What a perfect observer would see of one model: quantiles in ms of answers, shares of requests."""
 
     model: str
+    #: of requests that ask for this region
+    region: str | None = None
     #: seconds of scenario time; without it the whole run at the stage's rate
     window_s: tuple[float, float] | None = None
     e2e_ms: dict[str, float] = {}
@@ -282,6 +315,12 @@ class Scenario(UserModel):
     gateway: Gateway
     truth: Truth
     stage: list[dict[str, Any]] = []
+
+
+def scenario_names() -> list[str]:
+    """The built-in scenarios that a gateway can play: a census is one of requests that were made elsewhere."""
+    return [name for name in builtin_names("scenarios")
+            if "gateway" in read_toml(builtin_root() / "scenarios" / f"{name}.toml")]  # fmt: skip
 
 
 def load_scenario(name: str, beside: Path | None = None) -> Scenario:

@@ -30,7 +30,9 @@ class World:
 
     def __init__(self, gateway: Gateway, seed: int, sink: Sink):
         self._gateway, self._sink, self._seed = gateway, sink, str(seed)
-        self._advancing = False
+        #: what is due is happening now, up to this moment; something that happens may bring it nearer
+        self.advancing = False
+        self.until_ns = 0
         self._heap: list[tuple[int, int, Action, Any]] = []
         self._order = itertools.count()
         self._pools = {pool.name: (BatchPool if pool.batch else LawPool)(pool, gateway.timeline, self._seed, self)
@@ -54,7 +56,7 @@ class World:
 
         What is due by then happens first. The sink may be told before this returns. `region` pins the request to one.
         """
-        if not self._advancing:
+        if not self.advancing:
             self.advance(job.arrived_ns)
         name = self._route(job.model, region, job.arrived_ns)
         pool = self._pools[name]
@@ -93,11 +95,11 @@ class World:
     def advance(self, now_ns: int) -> None:
         """Let everything happen that is due by `now_ns`, in order."""
         heap, pop = self._heap, heapq.heappop
-        self._advancing = True
-        while heap and heap[0][0] <= now_ns:
+        self.advancing, self.until_ns = True, now_ns
+        while heap and heap[0][0] <= self.until_ns:
             due_ns, _, action, subject = pop(heap)
             action(due_ns, subject)
-        self._advancing = False
+        self.advancing = False
 
     def push(self, due_ns: int, action: Action, subject: Any) -> None:
         """Call `action(due_ns, subject)` when time has come to `due_ns`."""

@@ -82,6 +82,7 @@ def _flag(data: dict[str, Any], key: str) -> bool:
 
 
 def _max_tokens(data: dict[str, Any]) -> int | None:
+    found = None
     for key in ("max_completion_tokens", "max_tokens"):
         value = data.get(key)
         if value is None:
@@ -91,8 +92,8 @@ def _max_tokens(data: dict[str, Any]) -> int | None:
         if not 1 <= value <= MAX_OUTPUT_TOKENS:
             raise RequestError(400, f"{key} is {value}; it must lie between 1 and {MAX_OUTPUT_TOKENS}.", param=key,
                                code="integer_below_min_value" if value < 1 else "integer_above_max_value")  # fmt: skip
-        return value
-    return None
+        found = value if found is None else found
+    return found
 
 
 def _prompt(messages: Any) -> str:
@@ -115,7 +116,9 @@ def head(status: int, headers: list[tuple[str, str]], *, length: int | None, con
     """The head of an answer; `length` None means chunked."""
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"content-type: {content_type}"]
     lines.append("transfer-encoding: chunked" if length is None else f"content-length: {length}")
-    lines += [f"{name}: {value}" for name, value in headers]
+    # a value may repeat what a client sent: what a header cannot carry is written as an escape
+    lines += [f"{name}: {value if value.isascii() and value.isprintable() else value.encode('unicode_escape').decode()}"
+              for name, value in headers]  # fmt: skip
     lines.append("connection: close" if close else "connection: keep-alive")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 

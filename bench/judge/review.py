@@ -1,56 +1,105 @@
-"""A run's folder -> summary.json and verdicts.json, now or a year later.
+"""A run's folder -> its records: summary, verdicts, comparisons, routes, attribution; now or a year later.
 
-In: a run's folder, optionally another contract to hold it against. Out: both records, and
-their files. Must stay true: they come from manifest, schedule, samples and histograms alone, so
-the same folder gives the same bytes.
+In: a run's folder, optionally another contract to hold it against. Out: the records, and their
+files. Must stay true: they come from manifest, schedule, samples and histograms alone, so the
+same folder gives the same bytes; another contract changes no file.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.judge.clauses import reached
+from bench.judge.attribution.attribute import attribute_run
+from bench.judge.compare.compared import compare_run
+from bench.judge.contract.verdict import VERDICTS_FORMAT, judge_run
+from bench.judge.fitness import fitness
+from bench.judge.routing.routes import route_run
 from bench.judge.summary import summarise
-from bench.judge.verdict import judge_run
-from bench.load.health import examine
 from bench.plan.contract import Contract
 from bench.record.run_folder import FORMAT, Run, write_json
 
+Record = dict[str, Any]
 
-def review(run: Run, override: Contract | None = None, *, write: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(summary, verdicts) of a run. Raises UserError for a clause that the run cannot have."""
-    contracts = [Contract.model_validate(lane["contract"]) for lane in run.lanes if lane["contract"]]
-    limits = [c.tightest_limit_ns for c in ([override] if override else contracts) if c.tightest_limit_ns is not None]
-    health = examine(
-        reached(run.columns, run.state),
-        {**run.manifest.get("harness", {}), "state": run.state},
-        min(limits, default=None),
-    )
-    verdicts = judge_run(run, health, override)
+
+@dataclass(frozen=True)
+class Records:
+    """What a run came to. None: the suite asked for no such thing."""
+
+    summary: Record
+    verdicts: Record
+    attribution: Record
+    comparisons: Record | None
+    routes: Record | None
+    #: made when the suite was run, from scenarios that are a log of their own
+    census: Record | None
+
+    def files(self) -> dict[str, Record]:
+        """The records by the name of their file."""
+        named = {"summary.json": self.summary, "verdicts.json": self.verdicts, "attribution.json": self.attribution,
+                 "comparisons.json": self.comparisons, "routes.json": self.routes, "census.json": self.census}  # fmt: skip
+        return {name: record for name, record in named.items() if record is not None}
+
+
+def review(run: Run, override: Contract | None = None) -> tuple[Record, Record]:
+    """(summary, verdicts) of a run; nothing is written. Raises UserError for a clause that the run cannot have."""
+    health = fitness(run, override)
+    further = [] if override else _expects(compare_run(run), route_run(run), census_of(run.folder))
+    verdicts = judge_run(run, health, override, further)
+    return summarise(run, health, verdicts["overall"]), verdicts
+
+
+def _expects(*records: Record | None) -> list[Record]:
+    """Rehearsed answers of records beside the verdicts."""
+    return [expect for record in records if record is not None for expect in record.get("expects", [])]
+
+
+def census_of(folder: Path) -> Record | None:
+    """census.json as it was made when the suite was run, or None."""
+    path = folder / "census.json"
+    record: Record | None = json.loads(path.read_bytes()) if path.is_file() else None
+    return record
+
+
+def file_records(run: Run) -> Records:
+    """Make all records of a run and write them into its folder."""
+    health = fitness(run)
+    comparisons, routes, census = compare_run(run), route_run(run), census_of(run.folder)
+    verdicts = judge_run(run, health, None, _expects(comparisons, routes, census))
     summary = summarise(run, health, verdicts["overall"])
-    if write:
-        write_json(run.folder / "summary.json", summary)
-        write_json(run.folder / "verdicts.json", verdicts)
-    return summary, verdicts
+    records = Records(summary, verdicts, attribute_run(run), comparisons, routes, census)
+    for name, record in records.files().items():
+        write_json(run.folder / name, record)
+    return records
 
 
-def reviewed(folder: Path) -> tuple[Run, dict[str, Any], dict[str, Any]]:
+def reviewed(folder: Path) -> tuple[Run, Records]:
     """A run with its records, made first where they are missing, stale or of another format.
 
     Those of a run that still says `running` are always stale: it may have grown since.
     """
     run = Run(folder)
+
+    def read(name: str) -> Record | None:
+        path = folder / name
+        return json.loads(path.read_bytes()) if path.is_file() else None
+
     try:
-        summary = json.loads((folder / "summary.json").read_bytes())
-        verdicts = json.loads((folder / "verdicts.json").read_bytes())
-        fresh = (
-            all(record["format"] == FORMAT and record["run"] == run.manifest["run"] for record in (summary, verdicts))
-            and summary["state"] == run.state != "running"
-        )
+        records = _as_filed(read)
+        stale = run.state == "running" or any(
+            record["format"] != (VERDICTS_FORMAT if name == "verdicts.json" else FORMAT) or record["run"] != run.manifest["run"]
+            for name, record in records.files().items()
+        ) or records.summary["state"] != run.state  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
-        fresh = False
-    if not fresh:
-        summary, verdicts = review(run)
-    return run, summary, verdicts
+        stale = True
+    return run, file_records(run) if stale else records
+
+
+def _as_filed(read: Callable[[str], Record | None]) -> Records:
+    summary, verdicts, attribution = (read(f"{name}.json") for name in ("summary", "verdicts", "attribution"))
+    if summary is None or verdicts is None or attribution is None:
+        raise KeyError("a record is missing")
+    return Records(summary, verdicts, attribution, read("comparisons.json"), read("routes.json"), read("census.json"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.judge.clauses import reached
+from bench.judge.reached import came_to
 from bench.load.health import Health
 from bench.record.histogram import Histogram, read_hlog
 from bench.record.run_folder import FORMAT, Run
@@ -46,7 +46,7 @@ def _histogram_ms(histogram: Histogram) -> dict[str, float | int | None] | None:
 def summarise(run: Run, health: Health, overall: str) -> dict[str, Any]:
     """The value of summary.json."""
     gaps = _gap_histograms(run)
-    came = reached(run.columns, run.state)
+    came = came_to(run)
     return {
         "format": FORMAT, "run": run.manifest["run"], "state": run.state,
         "simulated": any(lane.get("simulated") for lane in run.lanes),
@@ -89,7 +89,7 @@ def lane_summary(columns: Columns, lane: dict[str, Any], came: Columns, gaps: Hi
         "connect_ms": quantiles_ms(measured.samples["connect_ns"]), "tls_ms": quantiles_ms(measured.samples["tls_ns"]),
         "new_connections": int(((columns.samples["flags"] & Flag.NEW_CONNECTION) != 0).sum()),
         "uptime": {"request_ratio": len(ok) / judged if judged else None},
-        "tokens": _tokens(ok), "cost": _cost(columns, lane),
+        "tokens": _tokens(ok), "cost": token_cost(columns, lane),
         "by_phase": _parts(measured, lane["phases"], "phase"),
         "by_bucket": _parts(measured, lane["buckets"], "bucket"),
     }  # fmt: skip
@@ -131,7 +131,7 @@ def _tokens(ok: Columns) -> dict[str, Any]:
             "prompt_error": error}  # fmt: skip
 
 
-def _cost(columns: Columns, lane: dict[str, Any]) -> dict[str, Any] | None:
+def token_cost(columns: Columns, lane: dict[str, Any]) -> dict[str, Any] | None:
     """USD of the tokens that the server reported, at the lane's prices, exact to the token."""
     prices = lane["prices"]
     if prices is None:

@@ -16,6 +16,7 @@ from bench.clock import wall_ns
 from bench.load.stream import MAX_ERROR_TEXT, Answer, MalformedAnswer, StreamError, error_text
 from bench.load.transport.exchange import Headers
 from bench.load.transport.sender import Carrier
+from bench.record.attempts import Reason
 from bench.record.samples import Flag, Outcome
 
 _MAX_ERROR_BYTES = 64 << 10
@@ -49,6 +50,15 @@ class Flight:
         self.served_model: str | None = None
         self.region: str | None = None
 
+    def begin_again(self, now_ns: int) -> None:
+        """The same request once more, from `now_ns` (monotonic) on, as if nothing had been sent."""
+        self.attempts += 1
+        self.ended = False
+        self.answer = None
+        self.status = 0
+        self.sent_ns = self.headers_ns = self.done_ns = -1
+        self.slot_free_ns = now_ns
+
     # ---- events of the transport
 
     def on_connected(self, connect_ns: int, tls_ns: int) -> None:
@@ -79,6 +89,8 @@ class Flight:
                 content_type = value.lower()
             elif name == b"retry-after":
                 self.retry_after_ms = retry_after_ms(value)
+            elif name == b"x-cold-start" and value == b"1":
+                self.flags |= Flag.COLD_START
             elif name in _MODEL_HEADERS:
                 self.served_model = value.decode("latin-1")
             elif name in _REGION_HEADERS:
@@ -111,13 +123,13 @@ class Flight:
         if self.ended:
             return
         self.done_ns = stamp_ns
-        self._end(*self._judge())
+        self.end(*self._judge())
 
     def on_fail(self, outcome: Outcome, note: str, now_ns: int) -> None:
         """Failed below HTTP."""
         if not self.ended:
             self.done_ns = now_ns
-            self._end(outcome, note)
+            self.end(outcome, note)
 
     # ---- decisions
 
@@ -152,12 +164,42 @@ class Flight:
         self.done_ns = now_ns
         if self.carrier is not None:
             self.carrier.abort()
-        self._end(outcome, note)
+        self.end(outcome, note)
 
-    def _end(self, outcome: Outcome, note: str) -> None:
+    def end(self, outcome: Outcome, note: str) -> None:
+        """It is over: tell whoever waits for it, once."""
         self.ended = True
         self.carrier = None
         self._on_end(self, outcome, note)
+
+
+class Attempt(Flight):
+    """One call of a route's leg for a row: its lane is the row's `Way`, which hears of its first token and its end."""
+
+    __slots__ = ("cancelled", "heard", "leg", "note", "number", "outcome", "reason", "start_ns")
+
+    def __init__(self, row: int, way: Any, number: int, leg: int, reason: Reason, start_ns: int, streamed: bool):
+        """`start_ns` (monotonic): since when nothing but the harness stood in its way."""
+        super().__init__(row, way, -1, streamed, array("q"), way.attempt_ended)
+        self.number, self.leg, self.reason, self.start_ns = number, leg, reason, start_ns
+        self.slot_free_ns = start_ns
+        self.heard = self.cancelled = False
+        self.outcome, self.note = Outcome.censored, ""
+
+    def on_body(self, data: bytes, stamp_ns: int) -> None:
+        """Body bytes; the route hears of the first token."""
+        super().on_body(data, stamp_ns)
+        if not self.heard and not self.ended and self.answer is not None and self.answer.first_token_ns >= 0:
+            self.heard = True
+            self.lane.first_token(self, stamp_ns)
+
+    def cancel(self, now_ns: int) -> None:
+        """Give it up and its connection with it; nobody is told."""
+        self.ended = self.cancelled = True
+        self.done_ns = now_ns
+        if self.carrier is not None:
+            self.carrier.abort()
+            self.carrier = None
 
 
 def error_message(body: bytes) -> str:

@@ -21,13 +21,12 @@ import numpy as np
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
+from bench.load.endpoint import Outlet
 from bench.load.flight import Flight
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
-from bench.load.request import BodyWriter
-from bench.load.transport.sender import Sender
 from bench.plan.schedule import Lane, Table
-from bench.record.samples import Bool, Flag, Outcome
+from bench.record.samples import Bool, Outcome
 from bench.units import MS, S
 
 T = TypeVar("T")
@@ -44,13 +43,13 @@ STOP_DRAIN_NS = 5 * S
 class LaneState:
     """The moving parts of one lane."""
 
-    __slots__ = ("cap", "deadlines", "gaps", "in_flight", "index", "sender", "started", "stops_at_ns", "streamed", "timeout_ns",
-                 "waiting", "writer")  # fmt: skip
+    __slots__ = ("cap", "deadlines", "gaps", "in_flight", "index", "outlet", "started", "stops_at_ns", "streamed",
+                 "timeout_ns", "waiting")  # fmt: skip
 
-    def __init__(self, lane: Lane, sender: Sender, writer: BodyWriter, cap: int | None):
+    def __init__(self, lane: Lane, outlet: Outlet, cap: int | None):
         """`cap` is this process's part of the lane's in-flight cap; None = no cap."""
         profile = lane.profile
-        self.index, self.sender, self.writer = lane.index, sender, writer
+        self.index, self.outlet = lane.index, outlet
         self.cap = cap if cap is not None else sys.maxsize
         self.timeout_ns, self.streamed = lane.target.timeout, lane.target.stream
         #: a closed loop bounded by duration begins nothing at or after this instant
@@ -97,7 +96,7 @@ class Generator:
 
     # ---- the run
 
-    async def run(self, on_tick: Callable[[Generator], None], t0: int | None = None) -> None:
+    async def run(self, on_tick: Callable[[Generator], object], t0: int | None = None) -> None:
         """Play the schedule from `t0` (soon, by default) to its end, or to what `stop` leaves of it.
 
         Raises what a callback of ours raised: the loop would log it, and its row would never end.
@@ -122,7 +121,7 @@ class Generator:
                 self._alarm.close()
                 for lane in self.lanes:
                     with anyio.CancelScope(shield=True):
-                        await lane.sender.close()
+                        await lane.outlet.close()
                 self.end()
                 loop.set_exception_handler(None)
 
@@ -158,7 +157,7 @@ class Generator:
         if not self.interrupted:
             self.interrupted = self._stopping = True
             self._end_ns = self.now()
-            self._drop_waiting("the run was interrupted")
+            self._drop_waiting("the run ended before its turn")
             self._check_over()
 
     def _drop_waiting(self, why: str) -> None:
@@ -225,32 +224,17 @@ class Generator:
         flight.slot_free_ns = free_ns
         flight.deadline_ns = self._clock() + lane.timeout_ns
         lane.deadlines.append(flight)
-        self._send(flight, lane)
-
-    def _send(self, flight: Flight, lane: LaneState) -> None:
-        counted = max(flight.connect_ns, 0) + max(flight.tls_ns, 0)
-
-        def carried(carrier: object) -> bool:
-            """The connection is there; the time it took to open is the network's, not ours."""
-            if flight.ended:
-                return False
-            flight.carrier = carrier  # type: ignore[assignment]
-            nonlocal counted
-            connecting = max(flight.connect_ns, 0) + max(flight.tls_ns, 0)
-            flight.slot_free_ns += connecting - counted
-            counted = connecting
-            return True
-
-        flight.body_version = lane.writer.version
-        lane.sender.start(lane.writer.body(flight.row), f"{self._journal.run_id}-{flight.row}", flight, carried)
+        lane.outlet.send(flight, f"{self._journal.run_id}-{flight.row}")
 
     # ---- ending
 
     def _ended(self, flight: Flight, outcome: Outcome, note: str) -> None:
         lane: LaneState = flight.lane
-        refused = outcome == Outcome.http_4xx and flight.status in (400, 422) and not self._stopping
-        if refused and flight.attempts <= 2 and lane.writer.drop_refused(note, flight.body_version):
-            self._send_again(flight, lane)
+        if (
+            outcome == Outcome.http_4xx
+            and not self._stopping
+            and lane.outlet.send_again(flight, note, self._clock(), f"{self._journal.run_id}-{flight.row}")
+        ):
             return
         lane.in_flight -= 1
         self.finished_rows += 1
@@ -262,18 +246,6 @@ class Generator:
             self._launch(following, lane, max(flight.done_ns, self.t0 + following.due_ns))
         if self.finished_rows == self.started:
             self._check_over()
-
-    def _send_again(self, flight: Flight, lane: LaneState) -> None:
-        """Once more without the option the server refused: one row, two attempts, both counted."""
-        flight.attempts += 1
-        flight.ended = False
-        flight.answer = None
-        flight.status = 0
-        flight.sent_ns = flight.headers_ns = flight.done_ns = -1
-        # The refused attempt was the server's doing, not our lateness.
-        flight.slot_free_ns = self._clock()
-        flight.flags |= Flag.OPTION_DROPPED
-        self._send(flight, lane)
 
     def _follow(self, row: int, done_ns: int, lane: LaneState) -> None:
         """The row that waits for this one is due a thinking time after its end."""
@@ -292,7 +264,7 @@ class Generator:
         if nothing_to_come and self.finished_rows == self.started:
             self._on_over()
 
-    async def _tick_regularly(self, on_tick: Callable[[Generator], None]) -> None:
+    async def _tick_regularly(self, on_tick: Callable[[Generator], object]) -> None:
         expected = self._clock()
         while True:
             expected += _TICK_NS

@@ -72,6 +72,8 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
         degraded.append(
             f"{user_stamped:,} answers were stamped in user space, and the loop stood still for up to {stall_ms:,.0f} ms"
         )
+    if behind := [name for name, kept in (harness.get("gateway") or {}).items() if not kept["kept_up"]]:
+        degraded.append(f"the simulated gateway fell behind its own plan in {', '.join(behind)}")
     step = abs(float(harness.get("clock_step_ms", 0.0)))
     if step > CLOCK_STEP_MS:
         degraded.append(f"the wall clock stepped by {step:,.0f} ms during the run")

@@ -10,17 +10,20 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import numpy as np
 
 from bench.errors import RunFolderError
-from bench.load.flight import Flight
+from bench.load.flight import Attempt, Flight
+from bench.load.guard import Guard
 from bench.load.stream import Answer
+from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag, empty_attempts, in_order
 from bench.record.histogram import Histogram
 from bench.record.run_folder import FURTHER_TEXTS, MAX_STRINGS, STRING_KINDS, SegmentWriter
-from bench.record.samples import Flag, Int, Outcome, empty_samples
+from bench.record.samples import Flag, Int, Outcome, Table, empty_samples
 
 SEGMENT_EVERY_S = 0.5
 _MAX_STRING = 200
@@ -43,7 +46,7 @@ class Strings:
         known = self._index.get(text)
         if known is not None:
             return known
-        clean = self._clean(text)
+        clean = self.clean(text)
         if clean in self._index:
             return self._index[clean]
         if len(self.names) >= MAX_STRINGS:
@@ -56,7 +59,8 @@ class Strings:
             self._index[text] = number
         return number
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
+        """The text as it may be kept: writable, without secrets, of bounded length."""
         # Half a surrogate pair, from a server that cuts text by bytes, cannot be written as UTF-8.
         text = text.encode("utf-8", "replace").decode()
         for secret in self._secrets:
@@ -71,8 +75,8 @@ class Journal:
     """The samples of one process's rows."""
 
     def __init__(self, writer: SegmentWriter, run_id: str, rows: int, lane_phases: list[int], secrets: Iterable[str],
-                 worker: int = 0):  # fmt: skip
-        self._writer, self.run_id, self._worker = writer, run_id, worker
+                 worker: int = 0, guard: Guard | None = None):  # fmt: skip
+        self._writer, self.run_id, self._worker, self._guard = writer, run_id, worker, guard
         self.samples = empty_samples(rows)
         self._fresh: list[int] = []
         self._t0 = 0
@@ -85,6 +89,11 @@ class Journal:
         self.live = [Histogram() for _ in lane_phases]
         self._lags = array("q")
         self.lag = Histogram()
+        #: what routes tried: rows not yet sealed, and tables that are
+        self._tried: list[tuple[int, ...]] = []
+        self._sealed = [empty_attempts()]
+        #: changes of routes' legs, as the manifest keeps them
+        self.leg_events: list[dict[str, Any]] = []
         self.done = [0] * len(lane_phases)
         self.failed = [0] * len(lane_phases)
 
@@ -125,6 +134,43 @@ class Journal:
             self._recent[lane_index].append(end - t0 - flight.due_ns)
         else:
             self.failed[lane_index] += 1
+        if self._guard is not None:
+            self._guard.ended(flight, outcome, lane_index)
+
+    def record_attempt(self, attempt: Attempt, *, carried: bool) -> None:
+        """Keep what became of one call of a route whose row has ended."""
+        t0, flags = self._t0, (AttemptFlag.CARRIED * carried) | (AttemptFlag.CANCELLED * attempt.cancelled)
+        answer = attempt.answer if attempt.answer is not None else _NO_ANSWER
+        output_tokens = answer.output_tokens
+        if output_tokens < 0 and answer.chunks and attempt.flags & Flag.STREAMED:
+            output_tokens = answer.chunks
+        strings = self.strings
+        self._tried.append((
+            attempt.row, attempt.number, attempt.leg, attempt.reason, flags, attempt.outcome, attempt.status,
+            attempt.start_ns - t0, _after(attempt.sent_ns, t0), _after(answer.first_token_ns, t0), _after(attempt.done_ns, t0),
+            attempt.connect_ns, answer.prompt_tokens, output_tokens, attempt.retry_after_ms,
+            strings["served_model"].number(attempt.served_model or answer.model),
+            strings["served_region"].number(attempt.region), strings["note"].number(attempt.note), self._worker,
+        ))  # fmt: skip
+        if self._guard is not None:
+            self._guard.called(attempt)
+
+    def note_leg(self, lane: str, leg: int, at_ns: int, state: str, why: str) -> None:
+        """A leg's breaker changed its state at `at_ns` (monotonic)."""
+        self.leg_events.append({"lane": lane, "leg": leg, "at_ns": at_ns - self._t0, "state": state, "why": why,
+                                "worker": self._worker})  # fmt: skip
+
+    def attempts(self) -> Table:
+        """What routes tried so far."""
+        self._gather_attempts()
+        return in_order(np.concatenate(self._sealed))
+
+    def _gather_attempts(self) -> Table:
+        """The attempts since the last call, as a table."""
+        fresh = np.array(self._tried, ATTEMPT_DTYPE) if self._tried else empty_attempts()
+        self._tried = []
+        self._sealed.append(fresh)
+        return fresh
 
     def note_never_sent(self, row: int, due_ns: int, note: str, now_ns: int) -> None:
         """The row was due and was not sent; `done` is when it was given up (ns after the run's start)."""
@@ -162,10 +208,13 @@ class Journal:
         self.fold()
         rows = np.array(self._fresh, np.int64)
         self._fresh = []
-        if len(rows):
+        tried = self._gather_attempts() if self._tried else empty_attempts()
+        if len(rows) or len(tried):
             try:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(self._writer.append, rows, self.samples[rows], self.texts())
+                    if len(tried):
+                        await anyio.to_thread.run_sync(self._writer.append_attempts, tried, self.texts())
             except OSError as error:
                 raise RunFolderError(f"cannot be written ({error.strerror})", where="results",
                                      remedy="free some space and run again") from None  # fmt: skip

@@ -8,15 +8,23 @@ shares add up to the plan's, and nothing is asked of another process while reque
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
+
+from bench.clock import monotonic_ns
+from bench.load.endpoint import Endpoint, Outlet
 from bench.load.generator import Generator, LaneState, current_loop_name
+from bench.load.guard import UNCAPPED, Caps, Guard, Guarded
 from bench.load.journal import Journal, secrets_of
 from bench.load.probe import HarnessProbe
 from bench.load.request import BodyWriter
-from bench.load.transport.sender import Sender, make_sender
+from bench.load.router import Router
+from bench.load.timers import Timers
+from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
@@ -83,38 +91,84 @@ def _added(histograms: Iterable[Histogram]) -> Histogram:
     return total
 
 
-#: Called every few ms with the time since the run's start and a way to ask where it stands.
-OnTick = Callable[[int, Callable[[], Counters]], None]
+def make_endpoints(lanes: Sequence[Lane], schedule: Table, text: PromptText) -> list[list[Endpoint]]:
+    """Each lane's endpoints: its target, or the legs of its route. Raises UserError where one cannot be."""
+    reader = StampedReader()
+    return [[Endpoint(make_sender(target, reader), BodyWriter(dataclasses.replace(lane, target=target), schedule, text))
+             for target in lane.target.endpoints] for lane in lanes]  # fmt: skip
+
+
+def run_secrets(lanes: Sequence[Lane]) -> list[str]:
+    """What must never reach a file: header values, and what stands behind `${ENV}`, but for what the lane's record states anyway."""
+    targets = [target for lane in lanes for target in lane.target.endpoints]
+    return [value for target in targets for value in [*secrets_of(request_headers(target)), *env_values(target)]
+            if value not in (target.model, target.tier, target.region)]
+
+
+#: Called every few ms with the time since the run's start and a way to ask where it stands. A sentence
+#: in return ends the run early, for that reason.
+OnTick = Callable[[int, Callable[[], Counters]], str | None]
 
 
 class Player:
     """Made on a running loop; plays once."""
 
     def __init__(self, lanes: Sequence[Lane], schedule: Table, text: PromptText, folder: Path, run_id: str,
-                 share: Share = Share(), senders: list[Sender] | None = None):  # fmt: skip
-        """Raises UserError for headers, bodies or transports that cannot be."""
+                 share: Share = Share(), outlets: list[list[Endpoint]] | None = None, caps: Caps = UNCAPPED,
+                 tell: Callable[[str], None] = lambda _: None):  # fmt: skip
+        """`outlets` are those of `make_endpoints`, where they were made before; `tell` hears why `caps` end the run, and stops it.
+
+        Raises UserError for headers, bodies or transports that cannot be.
+        """
         self._lanes = lanes
-        if senders is None:
-            reader = StampedReader()
-            senders = [make_sender(lane.target, reader) for lane in lanes]
-        self._senders = senders
-        secrets = [value for lane in lanes for value in secrets_of(request_headers(lane.target))]
-        secrets += [value for lane in lanes for value in env_values(lane.target)]
+        endpoints = outlets if outlets is not None else make_endpoints(lanes, schedule, text)
+        self.guard = Guard(lanes, schedule, caps.part(share.workers), tell) if caps != UNCAPPED else None
         self.journal = Journal(SegmentWriter(folder, share.worker), run_id, len(schedule),
-                               [len(lane.phases) for lane in lanes], secrets, share.worker)  # fmt: skip
+                               [len(lane.phases) for lane in lanes], run_secrets(lanes), share.worker, self.guard)  # fmt: skip
         self._probe = HarnessProbe()
-        states = [LaneState(lane, sender, BodyWriter(lane, schedule, text), share.cap(lane.profile.max_in_flight))
-                  for lane, sender in zip(lanes, senders, strict=True)]  # fmt: skip
-        self.generator = Generator(lanes, schedule, states, self.journal, self._probe, mine=share.rows(schedule))
+        # The routes' own clockwork, on a loop that has any.
+        self._timers = Timers(monotonic_ns) if any(lane.target.route for lane in lanes) else None
+        self._outlets: list[Outlet] = [
+            self._outlet(lane, made, schedule) for lane, made in zip(lanes, endpoints, strict=True)
+        ]
+        states = [LaneState(lane, self._guarded(outlet), share.cap(lane.profile.max_in_flight))
+                  for lane, outlet in zip(lanes, self._outlets, strict=True)]  # fmt: skip
+        # Rows of lanes beyond ours are played in virtual time.
+        mine = share.rows(schedule) & (schedule["lane"] < len(lanes))
+        self.generator = Generator(lanes, schedule, states, self.journal, self._probe, mine=mine)
+
+    def _outlet(self, lane: Lane, endpoints: list[Endpoint], schedule: Table) -> Outlet:
+        if self._timers is None or lane.target.route is None:
+            return endpoints[0]
+        return Router(lane, endpoints, schedule["leg"], self.journal, self._timers, monotonic_ns)
+
+    def _guarded(self, outlet: Outlet) -> Outlet:
+        return outlet if self.guard is None else Guarded(outlet, self.guard, monotonic_ns)
 
     async def play(self, on_tick: OnTick, t0: int | None = None) -> None:
         """Play our rows from `t0` (monotonic ns; soon, by default) to their end, and flush."""
         self._probe.start()
         try:
-            await self.generator.run(lambda playing: on_tick(playing.now(), self.counters), t0)
+            async with self._watching():
+                await self.generator.run(lambda playing: on_tick(playing.now(), self.counters), t0)
         finally:
+            if self._timers is not None:
+                self._timers.close()
             self._probe.stop()
             await self.journal.flush()
+
+    @asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        """Status feeds are polled meanwhile; without a feed there is no task."""
+        routers = [outlet for outlet in self._outlets if isinstance(outlet, Router) and outlet.has_feeds]
+        if not routers:
+            yield
+            return
+        async with anyio.create_task_group() as group:
+            for router in routers:
+                group.start_soon(router.watch)
+            yield
+            group.cancel_scope.cancel()
 
     def counters(self) -> Counters:
         """Where we stand."""
@@ -126,5 +180,5 @@ class Player:
 
     def facts(self) -> dict[str, Any]:
         """What our process did, for the manifest."""
-        return {**self._probe.facts(), "loop": current_loop_name(),
-                "senders": {lane.name: sender.facts() for lane, sender in zip(self._lanes, self._senders, strict=True)}}  # fmt: skip
+        return {**self._probe.facts(), "guard": self.guard.facts() if self.guard is not None else None, "loop": current_loop_name(),
+                "senders": {lane.name: outlet.facts() for lane, outlet in zip(self._lanes, self._outlets, strict=True)}}  # fmt: skip

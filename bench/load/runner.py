@@ -7,6 +7,7 @@ refused before the folder exists; Ctrl-C ends the run, not the record.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -19,16 +20,25 @@ import anyio
 from bench.clock import clock_facts, utc_text, wall_ns
 from bench.errors import UserError
 from bench.load.ceiling import share_of_ceiling
-from bench.load.player import OnTick, Player, Share
-from bench.load.request import BodyWriter
-from bench.load.transport.sender import check_ready, make_sender
-from bench.load.transport.stamps import StampedReader
+from bench.load.drill import Timeline
+from bench.load.guard import UNCAPPED, Caps
+from bench.load.journal import Strings
+from bench.load.player import Counters, OnTick, Player, Share, make_endpoints, run_secrets
+from bench.load.transport.sender import check_ready
 from bench.load.workers import Crew, Together
 from bench.plan.profile import bucket_names
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, Table
 from bench.record.histogram import Histogram, HistogramSet, Interval, write_hlog
-from bench.record.run_folder import RunWriter, State, gather, library_versions, machine_facts
+from bench.record.run_folder import (
+    RunWriter,
+    State,
+    gather,
+    gather_attempts,
+    library_versions,
+    machine_facts,
+    renumbered,
+)
 from bench.record.samples import Columns, latency_ns
 
 #: Descriptors that are not connections: files, the loop's own, the interpreter's.
@@ -41,57 +51,117 @@ def run_id(plan: Plan, started_wall_ns: int) -> str:
     return f"{utc_text(started_wall_ns).replace(':', '-')}-{plan.suite.name}-{digest}"
 
 
-async def play(plan: Plan, text: PromptText, folder: Path | None, manifest: dict[str, Any], *, workers: int = 1,
-               results: Path = Path("results"), warn: Callable[[str], None], on_tick: OnTick) -> Path:  # fmt: skip
-    """Run the plan on `workers` processes; returns its folder.
+@dataclasses.dataclass(frozen=True)
+class Simulated:
+    """Rows that were played in virtual time: a table as long as the plan's, its texts, gaps a lane and phase."""
 
-    Raises UserError (a variable not set, a proxy in the way), TargetUnreachable (no answer to the
-    ready check) or RunFolderError before anything is sent.
+    samples: Table
+    strings: dict[str, list[str]]
+    gaps: list[list[Histogram]]
+
+
+class _Ending:
+    """Whether and why a run ends before its time."""
+
+    def __init__(self) -> None:
+        self.stop: Callable[[], None] = lambda: None
+        #: our own reason; None where the run went to its end or was interrupted
+        self.early: str | None = None
+        self.interrupted = False
+
+    def on_signal(self) -> None:
+        """First Ctrl-C: send nothing more and drain; second: cut what is under way."""
+        self.interrupted = True
+        self.stop()
+
+    def on_reason(self, why: str | None) -> None:
+        """Send nothing more and drain."""
+        if why is not None and self.early is None and not self.interrupted:
+            self.early = why
+            self.stop()
+
+
+async def play(plan: Plan, text: PromptText, folder: Path | None, manifest: dict[str, Any], *, workers: int = 1,
+               results: Path = Path("results"), warn: Callable[[str], None], on_tick: OnTick,
+               opened: Callable[[Path], None] | None = None, caps: Caps = UNCAPPED,
+               simulated: Callable[[], Simulated] | None = None) -> Path:  # fmt: skip
+    """Run the plan on `workers` processes; returns its folder, of which `opened` is told before anything is sent.
+
+    Lanes that are `simulated` come last in the plan; their rows are asked of `simulated` once the
+    others have ended. Raises UserError (a variable not set, a proxy in the way), TargetUnreachable
+    (no answer to the ready check) or RunFolderError before anything is sent.
     """
-    check_descriptors(plan, workers, warn)
-    _check_shares(plan, workers)
-    reader = StampedReader()
-    senders = [make_sender(lane.target, reader) for lane in plan.lanes]
-    for lane in plan.lanes:
-        BodyWriter(lane, plan.schedule, text)
-    asked = {(t.base_url, t.unix_socket, t.transport, t.api_key_env): t for t in (lane.target for lane in plan.lanes)}
-    for target in asked.values():
-        if (warning := await check_ready(target)) is not None:
-            warn(warning)
+    live = plan.live()
+    check_descriptors(live, workers, warn)
+    _check_shares(live, workers)
+    outlets = make_endpoints(live.lanes, plan.schedule, text)
+    await _check_ready(live, warn)
     started = wall_ns()
     name = run_id(plan, started)
-    writer = RunWriter(folder or results / name, _manifest(plan, name, started) | manifest, plan.schedule)
-    if workers == 1:
-        player = Player(plan.lanes, plan.schedule, text, writer.folder, name, senders=senders)
-        together = await _play_alone(player, on_tick)
-        samples, strings = player.journal.samples, player.journal.texts()
-    else:
-        for sender in senders:
-            await sender.close()
-        crew = Crew(plan, writer.folder, name, workers, plan.seed, text.tokenizer.name if text.tokenizer else None)
-        async with _stopping_on_signals(crew.stop):
-            together = await crew.play(on_tick)
-        samples, strings = gather(writer.folder, len(plan.schedule))
-        _own_up(samples, strings, plan, together)
-    state: State = "interrupted" if together.interrupted else "complete"
-    write_histograms(writer.folder, plan, samples, together.gaps, started)
+    writer = RunWriter(folder or results / name, plan_facts(plan, name, started) | manifest, plan.schedule)
+    if opened is not None:
+        opened(writer.folder)
+    timeline = Timeline(plan.drills, live.lanes, Strings(run_secrets(live.lanes)).clean)
+    ending = _Ending()
+
+    def ticking(now_ns: int, counters: Callable[[], Counters]) -> None:
+        timeline.tick(now_ns)
+        ending.on_reason(on_tick(now_ns, counters))
+
+    async with _stopping_on_signals(ending.on_signal):
+        if workers == 1:
+            player = Player(live.lanes, plan.schedule, text, writer.folder, name, outlets=outlets, caps=caps, tell=ending.on_reason)  # fmt: skip
+            ending.stop = player.generator.stop
+            await player.play(ticking)
+            journal = player.journal
+            together = Together([player.facts()], journal.gap_histograms, journal.leg_events, player.generator.interrupted, [])  # fmt: skip
+            samples, strings, attempts = journal.samples, journal.texts(), journal.attempts()
+        else:
+            for outlet in outlets:
+                for endpoint in outlet:
+                    await endpoint.close()
+            crew = Crew(live, writer.folder, name, workers, plan.seed, text.tokenizer.name if text.tokenizer else None,
+                        caps, ending.on_reason)  # fmt: skip
+            ending.stop = crew.stop
+            together = await crew.play(ticking)
+            samples, strings = gather(writer.folder, len(plan.schedule))
+            attempts = gather_attempts(writer.folder, strings)
+            _own_up(samples, strings, live, together)
+    gaps = together.gaps
+    if simulated is not None:
+        gaps = gaps + _overlay(samples, strings, simulated(), plan)
+    write_histograms(writer.folder, plan, samples, gaps, started)
+    broke_off = ending.interrupted or (together.interrupted and ending.early is None)
+    state: State = "interrupted" if broke_off else "complete"
     harness = {**worst_facts(together.facts), "state": state, "workers": workers, "dead_workers": together.dead,
-               "calibration": share_of_ceiling(plan, workers),
+               "calibration": share_of_ceiling(live, workers),
                "by_worker": together.facts}  # fmt: skip
-    writer.finish(state, samples, {"ended_wall_ns": wall_ns(), "harness": harness, "strings": strings})
+    facts = {"ended_wall_ns": wall_ns(), "harness": harness, "strings": strings, "ended_early": ending.early,
+             "events": await timeline.finish(interrupted=together.interrupted),
+             "leg_events": sorted(together.leg_events, key=lambda event: int(event["at_ns"]))}  # fmt: skip
+    writer.finish(state, samples, facts, attempts if any(lane.target.route for lane in live.lanes) else None)
     return writer.folder
 
 
-async def _play_alone(player: Player, on_tick: OnTick) -> Together:
-    """In this process. An error of ours ends the run; what was gathered is kept, then it is raised."""
-    async with _stopping_on_signals(player.generator.stop):
-        await player.play(on_tick)
-    return Together([player.facts()], player.journal.gap_histograms, player.generator.interrupted, [])
+async def _check_ready(plan: Plan, warn: Callable[[str], None]) -> None:
+    targets = [target for lane in plan.lanes for target in lane.target.endpoints]
+    asked = {(t.base_url, t.unix_socket, t.transport, t.api_key_env): t for t in targets}
+    for target in asked.values():
+        if (warning := await check_ready(target)) is not None:
+            warn(warning)
+
+
+def _overlay(samples: Table, strings: dict[str, list[str]], simulated: Simulated, plan: Plan) -> list[list[Histogram]]:
+    """Put the simulated rows where they belong; returns the gaps of their lanes."""
+    first = len(plan.live().lanes)
+    rows = plan.schedule["lane"] >= first
+    samples[rows] = renumbered(simulated.samples[rows], simulated.strings, strings)
+    return simulated.gaps[first:]
 
 
 @asynccontextmanager
 async def _stopping_on_signals(stop: Callable[[], None]) -> AsyncIterator[None]:
-    """First Ctrl-C: send nothing more and drain; second: cut what is under way."""
+    """Tell `stop` of each Ctrl-C and SIGTERM."""
 
     async def listen() -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -160,7 +230,9 @@ def check_descriptors(plan: Plan, workers: int, warn: Callable[[str], None]) -> 
     for lane in plan.lanes:
         arrivals = lane.profile.arrivals
         # A cap the lane can reach; an open loop without one has no bound to check beforehand.
-        known += min(arrivals.concurrency or lane.profile.max_in_flight or 0, lane.requests)
+        # A hedged row may call all its legs at once.
+        calls = len(lane.target.legs) if lane.target.route is not None and lane.target.route.hedge is not None else 1
+        known += min(arrivals.concurrency or lane.profile.max_in_flight or 0, lane.requests) * calls
     if known + _SPARE_DESCRIPTORS > soft:
         raise UserError(f"the plan may hold {known:,} connections open, the descriptor limit is {soft:,}",
                         remedy=f"raise it: ulimit -n {known // workers + _SPARE_DESCRIPTORS}")  # fmt: skip
@@ -171,7 +243,8 @@ def check_descriptors(plan: Plan, workers: int, warn: Callable[[str], None]) -> 
         )
 
 
-def _manifest(plan: Plan, name: str, started: int) -> dict[str, Any]:
+def plan_facts(plan: Plan, name: str, started: int) -> dict[str, Any]:
+    """What the manifest says of a plan, its machine and its inputs."""
     from bench.userfile import file_digest
 
     return {

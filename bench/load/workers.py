@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 
 from bench.clock import monotonic_ns
 from bench.load.generator import run_loop
+from bench.load.guard import UNCAPPED, Caps
 from bench.load.player import Counters, OnTick, Player, Share
 from bench.plan.prompts import PromptText, load_tokenizer
 from bench.plan.schedule import Lane, Plan
@@ -33,6 +34,7 @@ from bench.record.run_folder import read_schedule
 from bench.units import MS
 
 LANES = TypeAdapter(list[Lane])
+_CAPS = TypeAdapter(Caps)
 #: From the moment all workers are ready to the run's time zero.
 _LEAD_NS = 300 * MS
 _TELL_EVERY_NS = 250 * MS
@@ -62,6 +64,8 @@ class Together:
 
     facts: list[dict[str, Any]]
     gaps: list[list[Histogram]]
+    #: changes of routes' legs, of all workers
+    leg_events: list[dict[str, Any]]
     interrupted: bool
     #: numbers of workers that ended without a result
     dead: list[int]
@@ -70,10 +74,12 @@ class Together:
 class Crew:
     """The workers of one run. `stop` as for a generator: once to drain, twice to cut off."""
 
-    def __init__(self, plan: Plan, folder: Path, run_id: str, workers: int, seed: int, tokenizer: str | None):
-        self._plan, self._count = plan, workers
+    def __init__(self, plan: Plan, folder: Path, run_id: str, workers: int, seed: int, tokenizer: str | None,
+                 caps: Caps = UNCAPPED, tell: Callable[[str], None] = lambda _: None):  # fmt: skip
+        """`tell` hears why a worker's part of `caps` is used up."""
+        self._plan, self._count, self._tell_why = plan, workers, tell
         self._job = {"folder": str(folder), "run_id": run_id, "workers": workers, "seed": seed, "tokenizer": tokenizer,
-                     "lanes": json.loads(dump_lanes(plan.lanes))}  # fmt: skip
+                     "lanes": json.loads(dump_lanes(plan.lanes)), "caps": _CAPS.dump_python(caps, mode="json")}  # fmt: skip
         self._workers: list[_Worker] = []
         self._stops = self._told = 0
         self._t0 = 0
@@ -107,6 +113,7 @@ class Crew:
         results = [worker.result for worker in self._workers if worker.result is not None]
         dead = [worker.number for worker in self._workers if worker.result is None]
         return Together([result["facts"] for result in results], self._gaps(results),
+                        [event for result in results for event in result["leg_events"]],
                         self._stops > 0 or any(result["interrupted"] for result in results), dead)  # fmt: skip
 
     def _counters(self) -> Counters:
@@ -125,6 +132,8 @@ class Crew:
         async for message in _lines(worker.process):
             if "counters" in message:
                 worker.counters = Counters.from_plain(message["counters"])
+            elif "early" in message:
+                self._tell_why(message["early"])
             elif "result" in message:
                 worker.result = message["result"]
             elif "ready" in message:
@@ -165,8 +174,13 @@ async def _work(job: dict[str, Any]) -> None:
     lanes = LANES.validate_python(job["lanes"])
     folder = Path(job["folder"])
     tokenizer = load_tokenizer(job["tokenizer"]) if job["tokenizer"] else None
+
+    def ended_early(why: str) -> None:
+        player.generator.stop()
+        _tell({"early": why})
+
     player = Player(lanes, read_schedule(folder), PromptText(job["seed"], tokenizer), folder, job["run_id"],
-                    Share(job["worker"], job["workers"]))  # fmt: skip
+                    Share(job["worker"], job["workers"]), caps=_CAPS.validate_python(job["caps"]), tell=ended_early)  # fmt: skip
     told = -_TELL_EVERY_NS
 
     def on_tick(now_ns: int, counters: Callable[[], Counters]) -> None:
@@ -185,13 +199,18 @@ async def _work(job: dict[str, Any]) -> None:
         group.cancel_scope.cancel()
     gaps = [[histogram.cells() for histogram in phases] for phases in player.journal.gap_histograms]
     _tell({"counters": player.counters().plain()})
-    _tell({"result": {"facts": player.facts(), "gaps": gaps, "interrupted": player.generator.interrupted}})
+    _tell({"result": {"facts": player.facts(), "gaps": gaps, "leg_events": player.journal.leg_events,
+                      "interrupted": player.generator.interrupted}})  # fmt: skip
 
 
 async def _obey(player: Player) -> None:
     """Each line from the parent, and its end, means stop."""
+    echoes = 1
     while True:
         line = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+        if line and echoes and player.guard is not None and player.guard.why is not None:
+            echoes -= 1  # the parent's answer to our own end, no second word to cut off
+            continue
         player.generator.stop()
         if not line:
             return

@@ -23,6 +23,8 @@ class Purpose(IntEnum):
     PREFIX = 5
     NORMALS = 6
     TURN_NORMALS = 7
+    LEGS = 8
+    ARMS = 9
 
 
 _OF_THE_LANE = (Purpose.ARRIVALS, Purpose.STATES)

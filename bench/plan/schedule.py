@@ -17,9 +17,13 @@ import numpy.typing as npt
 
 from bench.errors import UserError
 from bench.plan.arrivals import MAX_ROWS, Span, arrivals, cut_spans, refuse_beyond
-from bench.plan.contract import LATENCIES, Contract
+from bench.plan.clause import LATENCIES
+from bench.plan.contract import Contract
 from bench.plan.draws import Draw, Purpose
+from bench.plan.drill import PlannedDrill
+from bench.plan.interleave import Turn
 from bench.plan.profile import WARMUP, Profile, bucket_names
+from bench.plan.route import NO_LEG, first_legs
 from bench.plan.sizes import buckets, prefix_groups, request_sizes, session_turns
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
@@ -31,12 +35,12 @@ __all__ = ["MAX_ROWS", "SCHEDULE_DTYPE", "Lane", "Plan", "Span", "Table", "compi
 Table = npt.NDArray[np.void]
 
 #: One planned request. A row that waits for another has `after_row` >= 0 and `due_ns` = -1:
-#: it is due `think_ns` after that row was answered.
+#: it is due `think_ns` after that row was answered. `leg` is what a route begins it with, -1 without one.
 SCHEDULE_DTYPE = np.dtype([
     ("due_ns", "<i8"), ("after_row", "<i4"), ("think_ns", "<i8"),
     ("lane", "<u2"), ("phase", "<u2"), ("bucket", "<u2"), ("warmup", "?"),
     ("prompt_tokens", "<i4"), ("output_tokens", "<i4"), ("prefix_group", "<i4"),
-    ("body", "<i4"), ("session", "<i4"), ("turn", "<i4"),
+    ("body", "<i4"), ("session", "<i4"), ("turn", "<i4"), ("leg", "<i1"),
 ])  # fmt: skip
 #: A closed loop's table is an upper bound: no user is planned to ask more often than this.
 CLOSED_LOOP_FLOOR_NS = 5 * MS
@@ -60,14 +64,21 @@ class Lane:
     requests: int
     notes: tuple[str, ...]
     expect: tuple[dict[str, str], ...]
+    #: played in virtual time
+    simulated: bool = False
+    #: comparisons whose baseline this lane is, their arms as names of lanes
+    compare: tuple[dict[str, Any], ...] = ()
+    #: known answers about it as a lane of a stage with routes
+    expect_route: tuple[dict[str, Any], ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The lane as the manifest keeps it. Holds no header value and no key."""
         target, profile = self.target, self.profile
         return {
-            "name": self.name, "target": target.name, "model": target.model, "tier": target.tier,
-            "region": target.region, "base_url": target.base_url, "transport": target.transport,
-            "insecure": target.insecure, "stage": self.stage, "scenario": self.scenario, "simulated": False,
+            "name": self.name, "target": target.name, "tier": target.tier, "region": target.region,
+            "model": ", ".join(dict.fromkeys(each.model for each in target.endpoints)),
+            "base_url": ", ".join(dict.fromkeys(each.base_url for each in target.endpoints)), "transport": target.transport,
+            "insecure": target.insecure, "stage": self.stage, "scenario": self.scenario, "simulated": self.simulated,
             "profile": profile.model_dump(mode="json", exclude_defaults=True) | {"name": profile.name},
             "contract": self.contract.model_dump(mode="json", by_alias=True) if self.contract else None,
             "phases": list(self.phases),
@@ -78,7 +89,11 @@ class Lane:
             "closed_loop": profile.closed_loop,
             "closed_by_duration": profile.closed_loop and not _ends_with_its_count(profile),
             "prices": target.prices.model_dump(mode="json") if target.prices else None,
-            "expect": list(self.expect), "notes": list(self.notes),
+            "expect": list(self.expect), "notes": list(self.notes), "compare": list(self.compare),
+            "expect_route": list(self.expect_route),
+            "route": target.route.model_dump(mode="json", exclude_none=True) if target.route else None,
+            "legs": [{"name": leg.name, "model": leg.model, "tier": leg.tier, "region": leg.region, "base_url": leg.base_url,
+                      "prices": leg.prices.model_dump(mode="json") if leg.prices else None} for leg in target.legs],
         }  # fmt: skip
 
 
@@ -90,11 +105,16 @@ class Plan:
     seed: int
     lanes: tuple[Lane, ...]
     schedule: Table
+    drills: tuple[PlannedDrill, ...] = ()
 
     @property
     def end_ns(self) -> int:
         """When the last arrival of the last lane may come, after the run's start."""
         return max(lane.end_ns for lane in self.lanes)
+
+    def live(self) -> Plan:
+        """The plan with the lanes alone that are played over HTTP; they come first, so their numbers stay."""
+        return dataclasses.replace(self, lanes=tuple(lane for lane in self.lanes if not lane.simulated))
 
 
 def compile_plan(suite: Suite, seed: int | None = None) -> Plan:
@@ -102,19 +122,27 @@ def compile_plan(suite: Suite, seed: int | None = None) -> Plan:
     seed = suite.seed if seed is None else seed
     lanes: list[Lane] = []
     tables: list[Table] = []
+    drills: list[PlannedDrill] = []
     names = _lane_names(suite)
     offset_ns = body_base = prefix_base = 0
     for stage_index, stage in enumerate(suite.stages):
+        if stage.simulated:
+            offset_ns = 0  # virtual time has room for all at once
         stage_end = offset_ns
-        if _ends_with_its_count(stage.profile) and stage is not suite.stages[-1]:
+        if _ends_with_its_count(stage.profile) and any(
+            not later.simulated for later in suite.stages[stage_index + 1 :]
+        ):
             raise UserError("a closed loop by request count has no planned end, so no stage can follow it",
                             where=f"stage {stage.name!r}", remedy="give it a duration, or put it last")  # fmt: skip
         for position, target in enumerate(stage.targets):
-            draw = Draw(stage.profile.seed if stage.profile.seed is not None else seed, stage_index, position)
-            table, spans, end_ns, notes = _lane_table(stage.profile, draw, f"stage {stage.name!r}")
+            turn, first = _turn(stage, target.name, position)
+            draw = Draw(stage.profile.seed if stage.profile.seed is not None else seed, stage_index, first)
+            table, spans, end_ns, notes = _lane_table(stage.profile, draw, f"stage {stage.name!r}", turn)
             if not len(table):
                 raise UserError("plans no request at all", where=f"stage {stage.name!r}",
                                 remedy="raise the rate or the duration")  # fmt: skip
+            if target.route is not None:
+                table["leg"] = first_legs(target.route, table["prompt_tokens"], table["session"], draw)
             phases = tuple(dict.fromkeys(span.phase for span in spans))
             _refuse_clauses_beyond_reach(stage, target, phases, table)
             table["lane"] = len(lanes)
@@ -132,12 +160,37 @@ def compile_plan(suite: Suite, seed: int | None = None) -> Plan:
                 contract=stage.contract, scenario=stage.scenario, phases=phases,
                 spans=tuple(spans), start_ns=offset_ns, end_ns=offset_ns + end_ns, requests=len(table), notes=tuple(notes),
                 expect=tuple({"clause": e.clause, "verdict": e.verdict} for e in stage.expect if e.target == target.name),
+                simulated=stage.simulated, compare=_compared(stage, target.name, names[len(lanes) - position :]),
+                expect_route=tuple(e.model_dump(mode="json", exclude_defaults=True)
+                                   for e in stage.expect_route if e.target == target.name),
             ))  # fmt: skip
             tables.append(table)
             stage_end = max(stage_end, offset_ns + end_ns)
-        offset_ns = stage_end + stage.settle_ns
-    schedule = _merge(tables)
-    return Plan(suite, seed, tuple(lanes), schedule)
+        drills += [PlannedDrill(offset_ns + drill.at, stage.name, drill) for drill in stage.drills]
+        if not stage.simulated:
+            offset_ns = stage_end + stage.settle_ns
+    return Plan(suite, seed, tuple(lanes), _merge(tables), tuple(sorted(drills, key=lambda drill: drill.at_ns)))
+
+
+def _turn(stage: Stage, target: str, position: int) -> tuple[Turn | None, int]:
+    """The target's part in a comparison's common arrivals, and the position whose streams they are drawn from."""
+    for table in stage.compare:
+        if target in table.lanes:
+            first = next(at for at, other in enumerate(stage.targets) if other.name == table.lanes[0])
+            return Turn(table.lanes.index(target), len(table.lanes), table.order, table.block), first
+    return None, position
+
+
+def _compared(stage: Stage, baseline: str, names: list[str]) -> tuple[dict[str, Any], ...]:
+    """Records of the comparisons with this baseline; `names` are the lanes' names from the stage's first target on."""
+    name_of = dict(zip((target.name for target in stage.targets), names, strict=False))
+    found = []
+    for table in stage.compare:
+        if table.lanes[0] == baseline:
+            expect = [each.model_copy(update={"arm": name_of[each.arm or table.lanes[-1]]}) for each in table.expect]
+            named = table.model_copy(update={"arms": [name_of[arm] for arm in table.lanes], "expect": expect})
+            found.append(named.model_dump(mode="json", exclude_defaults=True))
+    return tuple(found)
 
 
 def _ends_with_its_count(profile: Profile) -> bool:
@@ -186,14 +239,16 @@ def _lane_names(suite: Suite) -> list[str]:
     return [options[0] if sum(o[0] == options[0] for o in every) == 1 else names[i] for i, options in enumerate(every)]
 
 
-def _lane_table(profile: Profile, draw: Draw, where: str) -> tuple[Table, list[Span], int, list[str]]:
+def _lane_table(profile: Profile, draw: Draw, where: str,
+                turn: Turn | None) -> tuple[Table, list[Span], int, list[str]]:  # fmt: skip
     """Rows of one lane from its own time zero; `end_ns` is when its arrivals stop."""
     if profile.closed_loop:
         table, spans, end_ns, notes = _closed_loop(profile, draw, where)
     elif profile.arrivals.kind == "trace":
-        table, spans, end_ns, notes = _trace_rows(profile, draw)
+        table, spans, end_ns, notes = _trace_rows(profile, draw, turn)
     else:
-        table, spans, end_ns, notes = _open_loop(profile, draw, where)
+        table, spans, end_ns, notes = _open_loop(profile, draw, where, turn)
+    notes += [turn.note()] if turn is not None else []
     if profile.shared_prefix is not None and len(table):
         groups = prefix_groups(profile, int(table["session"].max()) + 1, draw)
         table["prefix_group"] = groups[table["session"]]
@@ -202,8 +257,13 @@ def _lane_table(profile: Profile, draw: Draw, where: str) -> tuple[Table, list[S
     return table, spans, end_ns, notes
 
 
-def _open_loop(profile: Profile, draw: Draw, where: str) -> tuple[Table, list[Span], int, list[str]]:
-    spans, due_ns = arrivals(profile, draw, where)
+def _open_loop(profile: Profile, draw: Draw, where: str,
+               turn: Turn | None) -> tuple[Table, list[Span], int, list[str]]:  # fmt: skip
+    spans, due_ns = arrivals(profile if turn is None else turn.common(profile), draw, where)
+    if turn is not None:
+        if profile.requests is not None and len(due_ns):
+            spans = cut_spans(spans, int(due_ns[-1]) + 1)
+        due_ns = due_ns[turn.mine(due_ns, profile.warmup, draw)]
     table = _rows(len(due_ns))
     table["due_ns"] = due_ns
     table["session"] = np.arange(len(due_ns))
@@ -213,7 +273,8 @@ def _open_loop(profile: Profile, draw: Draw, where: str) -> tuple[Table, list[Sp
     table["prompt_tokens"], table["output_tokens"] = request_sizes(profile, len(table), draw)
     if profile.sessions is not None:
         _add_context(table)
-    if profile.requests is not None and np.count_nonzero(~table["warmup"]) >= profile.requests:
+    counted = profile.requests is not None and (turn is None or profile.sessions is not None)
+    if counted and profile.requests is not None and np.count_nonzero(~table["warmup"]) >= profile.requests:
         # The count ends the plan: with its last measured row, which may cut a session short.
         table = table[: int(np.count_nonzero(table["warmup"])) + profile.requests].copy()
         spans = cut_spans(spans, int(table["due_ns"].max()) + 1)
@@ -227,6 +288,7 @@ def _open_loop(profile: Profile, draw: Draw, where: str) -> tuple[Table, list[Sp
 def _rows(count: int) -> Table:
     table = np.zeros(count, SCHEDULE_DTYPE)
     table["due_ns"] = table["after_row"] = table["prefix_group"] = -1
+    table["leg"] = NO_LEG
     table["body"] = np.arange(count)
     return table
 
@@ -286,21 +348,25 @@ def _closed_loop(profile: Profile, draw: Draw, where: str) -> tuple[Table, list[
     )
 
 
-def _trace_rows(profile: Profile, draw: Draw) -> tuple[Table, list[Span], int, list[str]]:
+def _trace_rows(profile: Profile, draw: Draw, turn: Turn | None) -> tuple[Table, list[Span], int, list[str]]:
     source = profile.arrivals.trace
     assert source is not None
     trace: Trace = read_trace(source, int(draw.stream(Purpose.ARRIVALS).integers(2**31)))
-    keep = np.arange(len(trace.due_ns)) < (profile.requests or len(trace.due_ns))
+    wanted = (profile if turn is None else turn.common(profile)).requests
+    keep = np.arange(len(trace.due_ns)) < (wanted or len(trace.due_ns))
     if profile.duration is not None:
         keep &= trace.due_ns < profile.duration
+    played = int(np.count_nonzero(keep))
+    cut_by_time = profile.duration is not None and trace.due_ns[-1] >= profile.duration and played != wanted
+    end = profile.duration if cut_by_time and profile.duration else int(trace.due_ns[keep][-1]) + 1 if played else 0
+    if turn is not None:
+        keep &= turn.mine(trace.due_ns, 0, draw)
     rows = int(np.count_nonzero(keep))
     table = _rows(rows)
     table["due_ns"] = trace.due_ns[keep]
     table["session"] = np.arange(rows)
     table["prompt_tokens"] = np.maximum(trace.prompt_tokens[keep], 1)
     table["output_tokens"] = np.maximum(trace.output_tokens[keep], 1)
-    cut_by_time = profile.duration is not None and trace.due_ns[-1] >= profile.duration and rows != profile.requests
-    end = profile.duration if cut_by_time and profile.duration else int(table["due_ns"][-1]) + 1 if rows else 0
     mean = rows / max(end / S, 1e-9)
     return table, [Span("trace", 0, end, mean, mean)], end, list(trace.notes)
 

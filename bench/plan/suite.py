@@ -14,8 +14,12 @@ from pydantic import Field, model_validator
 
 from bench.errors import UserError
 from bench.plan.contract import Contract, load_contract
+from bench.plan.drill import Drill
+from bench.plan.interleave import Compare, check_compare
+from bench.plan.month import Month, load_month_at
 from bench.plan.profile import Profile, load_profile
-from bench.plan.target import Target, load_target
+from bench.plan.route import RouteExpect, check_route_expects
+from bench.plan.target import Target, load_target, target_files
 from bench.userfile import (
     DurationNs,
     PerSecond,
@@ -58,7 +62,11 @@ class StageFile(UserModel):
     max_in_flight: Annotated[int, Field(gt=0)] | None = None
     #: pause after the last arrival, for answers to come in before the next stage begins
     settle: DurationNs = 1_000_000_000
+    compare: list[Compare] = []
     expect: list[Expect] = []
+    expect_route: list[RouteExpect] = []
+    #: what is done to the provider meanwhile
+    drill: list[Drill] = []
 
 
 class SuiteFile(UserModel):
@@ -96,16 +104,29 @@ class Stage(UserModel):
     scenario: str | None
     settle_ns: int
     expect: list[Expect]
+    compare: list[Compare] = []
+    expect_route: list[RouteExpect] = []
+    drills: list[Drill] = []
+    #: played in virtual time, on a time axis of its own
+    simulated: bool = False
 
 
 class Suite(UserModel):
-    """What one run will do. `files` are the inputs whose digests the manifest keeps."""
+    """What one run will do. `files` are the inputs whose digests the manifest keeps.
+
+    `months` are scenarios without a stage: a whole period's log, judged by census.
+    """
 
     name: str
     description: str
     seed: int
     stages: list[Stage]
     files: list[Path]
+    months: list[tuple[Month, Path]] = []
+
+    def over_http(self) -> Suite:
+        """The suite with nothing left to virtual time."""
+        return self.model_copy(update={"stages": [stage.model_copy(update={"simulated": False}) for stage in self.stages]})
 
 
 def load_suite(name: str) -> Suite:
@@ -115,20 +136,25 @@ def load_suite(name: str) -> Suite:
             raise UserError(f"{name!r} is not a suite but a {kind}", remedy=f"name it with {place} instead")
     path = find_file("suites", name, None, "scenarios")
     data = read_toml(path)
-    if "gateway" in data:
+    months: list[tuple[Month, Path]] = []
+    if (month := load_month_at(path, data)) is not None:
+        stages, files, months = list[Stage](), list[Path](), [(month, path)]
+        description, seed = str(data["description"]), 1
+    elif "gateway" in data:
         scenario = parse_model(ScenarioFile, data, str(path))
         stages, files = _scenario_stages(scenario, path)
         description, seed = scenario.description, scenario.seed
     else:
         _refuse_other_kind(data, path)
         suite = parse_model(SuiteFile, data, str(path))
-        stages, files = _suite_stages(suite, path)
+        stages, files, months = _suite_stages(suite, path)
         description, seed = suite.description, suite.seed
+    stages.sort(key=lambda stage: stage.simulated)  # what is played over HTTP comes first, in its order
     names = [stage.name for stage in stages]
     for stage_name in names:
         if names.count(stage_name) > 1:
             raise UserError(f"two stages are named {stage_name!r}", where=str(path), remedy="rename one")
-    return Suite(name=path.stem, description=description, seed=seed, stages=stages,
+    return Suite(name=path.stem, description=description, seed=seed, stages=stages, months=months,
                  files=list(dict.fromkeys([path, *files])))  # fmt: skip
 
 
@@ -140,26 +166,31 @@ def _refuse_other_kind(data: dict[str, Any], path: Path) -> None:
             raise UserError(f"is not a suite but a {kind}", where=str(path), remedy=f"name it with {place} instead")
 
 
-def _suite_stages(suite: SuiteFile, path: Path) -> tuple[list[Stage], list[Path]]:
+def _suite_stages(suite: SuiteFile, path: Path) -> tuple[list[Stage], list[Path], list[tuple[Month, Path]]]:
     stages: list[Stage] = []
     files: list[Path] = []
+    months: list[tuple[Month, Path]] = []
     for stage in suite.stage:
         loaded, used = _load_stage(stage, path, None)
         stages.append(loaded)
         files += used
     for reference in suite.scenarios:
         scenario_path = find_file("scenarios", reference, path.parent)
+        if (month := load_month_at(scenario_path, read_toml(scenario_path))) is not None:
+            months.append((month, scenario_path))
+            files.append(scenario_path)
+            continue
         more, used = _scenario_stages(load_model(ScenarioFile, scenario_path), scenario_path)
         stages += more
         files += [scenario_path, *used]
-    return stages, files
+    return stages, files, months
 
 
 def _scenario_stages(scenario: ScenarioFile, path: Path) -> tuple[list[Stage], list[Path]]:
     stages, files = [], []
     for stage in scenario.stage:
         loaded, used = _load_stage(stage, path, path)
-        stages.append(loaded)
+        stages.append(loaded.model_copy(update={"simulated": scenario.gateway.get("simulated", False)}))
         files += used
     return stages, files
 
@@ -179,9 +210,21 @@ def _load_stage(stage: StageFile, path: Path, own_scenario: Path | None) -> tupl
         raise UserError("an embedded target needs a scenario to play", where=where,
                         remedy='add scenario = "..." or a base_url to the target')  # fmt: skip
     contract = load_contract(stage.contract, beside) if stage.contract else None
+    check_compare(stage.compare, [target.name for target in targets], profile, where)
+    for lane, name in (pair for table in stage.compare for pair in zip(table.lanes, table.arms, strict=True)):
+        if lane != name:  # an A/A check: the same target once more, with connections of its own
+            again = next(target for target in targets if target.name == name)
+            targets.append(again.model_copy(update={"name": lane}))
     for expect in stage.expect:
         _check_expect(expect, targets, contract, where)
-    files = [find_file("load", stage.profile, beside), *(find_file("targets", name, beside) for name in stage.targets)]
+    cuts = sum(drill.do == "cut" for drill in stage.drill)
+    check_route_expects(stage.expect_route, [target.name for target in targets], cuts, where)
+    for drill in stage.drill:
+        if drill.change is not None and drill.url is None and not any(target.embedded for target in targets):
+            raise UserError(f"drill {drill.title!r} changes a gateway, and no target of this stage is embedded", where=where,
+                            remedy="add url, the gateway's admin endpoint")  # fmt: skip
+    files = [find_file("load", stage.profile, beside)]
+    files += [path for name in stage.targets for path in target_files(name, beside)]
     if stage.contract:
         files.append(find_file("contracts", stage.contract, beside))
     if stage.scenario and scenario_path is not None:
@@ -190,7 +233,8 @@ def _load_stage(stage: StageFile, path: Path, own_scenario: Path | None) -> tupl
     built_in = scenario_path is not None and scenario_path.resolve().parent == (builtin_root() / "scenarios").resolve()
     scenario = None if scenario_path is None else scenario_path.stem if built_in else str(scenario_path)
     loaded = Stage(name=stage.name, targets=targets, profile=profile, contract=contract, scenario=scenario,
-                   settle_ns=stage.settle, expect=stage.expect)  # fmt: skip
+                   settle_ns=stage.settle, expect=stage.expect, compare=stage.compare,
+                   expect_route=stage.expect_route, drills=stage.drill)  # fmt: skip
     return loaded, files
 
 

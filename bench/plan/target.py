@@ -1,7 +1,8 @@
-"""A target: an OpenAI-compatible endpoint, the model and tier asked for, and its prices.
+"""A target: an OpenAI-compatible endpoint, or a route over several; its model, tier and prices.
 
 In: one TOML file of `profiles/targets`. Out: a frozen `Target`. Must stay true: a key is known
-by the *name* of its environment variable alone; its value never enters a model or a file.
+by the *name* of its environment variable alone; its value never enters a model or a file; what
+is sent somewhere goes to an endpoint, and `endpoints` names them all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import model_validator
 
 from bench.errors import UserError
+from bench.plan.route import Route
 from bench.userfile import DurationNs, Usd, UserModel, expand_env, find_file, load_model
 
 #: In place of a URL: the simulated provider that tailproof starts itself.
@@ -24,6 +26,8 @@ EMBEDDED = "embedded"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 #: Keys of a request's body that no extra body may take.
 OWN_KEYS = ("model", "messages", "stream")
+#: What a route says for itself; everything else belongs to its legs.
+_OF_A_ROUTE = {"description", "name", "tier", "region", "timeout", "route", "legs", "stream"}
 
 
 class Prices(UserModel):
@@ -41,8 +45,8 @@ class Target(UserModel):
     description: str
     name: str = ""
     #: up to and without `/chat/completions`, or "embedded" for the simulated provider
-    base_url: str
-    model: str
+    base_url: str = ""
+    model: str = ""
     tier: str = ""
     region: str = ""
     api_key_env: str | None = None
@@ -62,9 +66,21 @@ class Target(UserModel):
     #: connect to this socket of the machine; the base URL then only names host and path
     unix_socket: str | None = None
     prices: Prices | None = None
+    #: in place of an endpoint of its own: other targets, and how to choose among them
+    route: Route | None = None
+    #: the route's targets, loaded; not for files
+    legs: tuple[Target, ...] = ()
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
+        if self.timeout <= 0 or self.connect_timeout <= 0:
+            raise ValueError("timeouts must be above zero")
+        if self.route is not None:
+            if foreign := sorted(self.model_fields_set - _OF_A_ROUTE):
+                raise ValueError(f"{foreign[0]} belongs to the targets of a route, not to the route")
+            return self
+        if not self.base_url:
+            raise ValueError("base_url is required; add it, or a [route]")
         if self.base_url != EMBEDDED and "${" not in self.base_url:
             check_base_url(self.base_url)
         for name, value in self.headers.items():
@@ -81,8 +97,6 @@ class Target(UserModel):
             raise ValueError("model is empty; name the model to ask for")
         if (self.client_cert_file is None) != (self.client_key_file is None):
             raise ValueError("client_cert_file and client_key_file go together")
-        if self.timeout <= 0 or self.connect_timeout <= 0:
-            raise ValueError("timeouts must be above zero")
         return self
 
     @property
@@ -92,8 +106,19 @@ class Target(UserModel):
 
     @property
     def embedded(self) -> bool:
-        """True when tailproof's own gateway serves this target."""
-        return self.base_url == EMBEDDED
+        """True when tailproof's own gateway serves this target, or a leg of it."""
+        return any(target.base_url == EMBEDDED for target in self.endpoints)
+
+    @property
+    def endpoints(self) -> tuple[Target, ...]:
+        """What requests are sent to: the legs of a route, else the target itself."""
+        return self.legs or (self,)
+
+    def served_at(self, url: str) -> Target:
+        """The same with tailproof's own gateway at `url`."""
+        if self.legs:
+            return self.model_copy(update={"legs": tuple(leg.served_at(url) for leg in self.legs)})
+        return self.model_copy(update={"base_url": url}) if self.embedded else self
 
 
 def check_base_url(url: str) -> None:
@@ -148,19 +173,46 @@ def request_headers(target: Target) -> list[tuple[str, str]]:
 
 
 def load_target(name: str, beside: Path | None = None) -> Target:
-    """A target by built-in name or path, `${ENV}` in its URL filled in."""
+    """A target by built-in name or path, its URL checked with each `${ENV}` filled in, a route with its legs."""
     path = find_file("targets", name, beside)
     target = load_model(Target, path)
+    target = target.model_copy(update={"name": target.name or path.stem})
+    if "legs" in target.model_fields_set:
+        raise UserError("unknown key", where=f"{path}: legs", remedy="a route names its targets in route.legs")
+    if target.route is not None:
+        legs = tuple(_load_leg(leg, path) for leg in target.route.legs)
+        # What counts as streamed is what every leg streams.
+        return target.model_copy(update={"legs": legs, "stream": all(leg.stream for leg in legs)})
     url = expand_env(target.base_url, f"{path}: base_url")
     if url != EMBEDDED:
         try:
             check_base_url(url)
         except ValueError as error:
             raise UserError(str(error), where=f"{path}: base_url") from None
-    return target.model_copy(update={"name": target.name or path.stem})
+    return target
+
+
+def _load_leg(name: str, route: Path) -> Target:
+    where = f"{route}: route.legs"
+    try:
+        path = find_file("targets", name, route.parent)
+    except UserError as error:
+        raise UserError(error.message, where=where, remedy=error.remedy) from None
+    if path.resolve() == route.resolve():
+        raise UserError(f"{name!r} is the route itself", where=where, remedy="name other targets")
+    if load_model(Target, path).route is not None:
+        raise UserError(f"{name!r} is a route; routes do not nest", where=where, remedy="name the targets it leads to")
+    return load_target(name, route.parent)
+
+
+def target_files(name: str, beside: Path | None = None) -> list[Path]:
+    """The file that a target is read from, and those of its legs."""
+    path = find_file("targets", name, beside)
+    route = load_model(Target, path).route
+    return [path, *(find_file("targets", leg, path.parent) for leg in (route.legs if route else ()))]
 
 
 def env_values(target: Target) -> list[str]:
-    """What stands behind each `${ENV}` of the URL and the extra body: never to be kept, like the headers' values."""
+    """What stands behind each `${ENV}` of URL and extra body: never to be kept, like the headers' values."""
     text = target.base_url + json.dumps(target.extra_body)
     return [os.environ[name] for name in re.findall(r"\$\{(\w+)\}", text) if os.environ.get(name)]

@@ -1,13 +1,12 @@
 """One run's folder: manifest, schedule, samples, and what was made from them.
 
 In: tables and facts. Out: files under `results/<run>/`. Must stay true: every file is written
-whole or not at all; a sealed segment's digest stands in the manifest; samples reach the disk
-at least once a second; a folder belongs to one writer; nothing that could hold a key is written.
+whole or not at all; a sealed piece's digest is kept beside it, and in the manifest once the run
+is closed; samples reach the disk at least once a second; a folder belongs to one writer; nothing that could hold a key is written.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -21,6 +20,8 @@ import numpy as np
 
 from bench import __version__
 from bench.errors import RunFolderError
+from bench.record.attempts import ATTEMPT_DTYPE, ATTEMPT_STRINGS, empty_attempts, in_order
+from bench.record.digests import OWN, WITNESSES, manifest_digest, note_sealed, sha256
 from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table, empty_samples
 
 #: Format history: 1 = first.
@@ -49,8 +50,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """JSON, UTF-8, two spaces, newline at the end; NaN is refused."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
+    write_atomically(path, _json_bytes(value))
+
+
+def _json_bytes(value: Any) -> bytes:
+    return f"{json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
 def _npy_bytes(table: Table) -> bytes:
@@ -89,21 +93,36 @@ class SegmentWriter:
     """Seals what one worker's rows came to, piece by piece, while the run lasts."""
 
     def __init__(self, folder: Path, worker: int = 0):
-        self._samples, self._worker = folder / "samples", worker
-        self._count = 0
+        self._folder, self._worker = folder, worker
+        self._count = self._attempts_count = 0
         self._known = -1
 
     def append(self, rows: np.ndarray, samples: Table, strings: dict[str, list[str]]) -> None:
         """Seal the samples of `rows`; `strings` are the texts their numbers stand for. Safe off the loop."""
-        size = sum(map(len, strings.values()))
-        if size != self._known:
-            # Before the rows that need them: a piece never points at a text that is not there.
-            write_json(self._samples / f"w{self._worker}-strings.json", strings)
-            self._known = size
+        self._seal_strings(strings)
         segment = np.empty(len(rows), _SEGMENT_DTYPE)
         segment["row"], segment["sample"] = rows, samples
-        write_atomically(self._samples / f"w{self._worker}-{self._count:06d}.npy", _npy_bytes(segment))
+        self._seal(f"samples/w{self._worker}-{self._count:06d}.npy", _npy_bytes(segment))
         self._count += 1
+
+    def append_attempts(self, attempts: Table, strings: dict[str, list[str]]) -> None:
+        """Seal what routes tried. Safe off the loop."""
+        self._seal_strings(strings)
+        (self._folder / "attempts").mkdir(mode=0o700, exist_ok=True)
+        self._seal(f"attempts/w{self._worker}-{self._attempts_count:06d}.npy", _npy_bytes(attempts))
+        self._attempts_count += 1
+
+    def _seal_strings(self, strings: dict[str, list[str]]) -> None:
+        """Before the rows that need them: a piece never points at a text that is not there."""
+        size = sum(map(len, strings.values()))
+        if size != self._known:
+            self._seal(f"samples/w{self._worker}-strings.json", _json_bytes(strings))
+            self._known = size
+
+    def _seal(self, name: str, data: bytes) -> None:
+        """Write a piece and note its digest, which outlives a killed process as the piece does."""
+        write_atomically(self._folder / name, data)
+        note_sealed(self._folder, self._worker, name, data)
 
 
 def gather(folder: Path, rows: int) -> tuple[Table, dict[str, list[str]]]:
@@ -124,11 +143,27 @@ def gather(folder: Path, rows: int) -> tuple[Table, dict[str, list[str]]]:
         if len(segment) and not 0 <= segment["row"].min() <= segment["row"].max() < rows:
             raise RunFolderError(f"holds rows outside the {rows} that are scheduled", where=str(piece))
         for kind in STRING_KINDS:
-            table = numbering[worker][kind]
-            known = (taken[kind] >= 0) & (taken[kind] < len(table) - 1)
-            taken[kind] = table[np.where(known, taken[kind], -1)]
+            _renumber(taken[kind], numbering[worker][kind])
         samples[segment["row"]] = taken
     return samples, {kind: list(names) for kind, names in strings.items()}
+
+
+def gather_attempts(folder: Path, strings: dict[str, list[str]]) -> Table:
+    """All workers' pieces of the attempts in one table, numbered by `strings`.
+
+    `strings` are those of `gather`; texts that attempts alone hold are added to them.
+    """
+    parts = [empty_attempts()]
+    for piece in sorted((folder / "attempts").glob("w*.npy")):
+        taken = _read_table(piece, ATTEMPT_DTYPE)
+        own = _read_strings(folder / "samples" / f"{piece.name.partition('-')[0]}-strings.json")
+        for kind in ATTEMPT_STRINGS:
+            shared = {text: number for number, text in enumerate(strings[kind])}
+            table = _numbering(own.get(kind, []), shared)
+            _renumber(taken[kind], table)
+            strings[kind] = list(shared)
+        parts.append(taken)
+    return in_order(np.concatenate(parts))
 
 
 def _read_strings(path: Path) -> dict[str, list[str]]:
@@ -151,6 +186,21 @@ def _numbering(own: list[str], shared: dict[str, int]) -> np.ndarray:
     return table
 
 
+def _renumber(column: np.ndarray, table: np.ndarray) -> None:
+    known = (column >= 0) & (column < len(table) - 1)
+    column[:] = table[np.where(known, column, -1)]
+
+
+def renumbered(samples: Table, own: dict[str, list[str]], strings: dict[str, list[str]]) -> Table:
+    """Samples that are numbered by `own` texts, numbered by `strings`, to which the texts are added."""
+    taken = samples.copy()
+    for kind in STRING_KINDS:
+        shared = {text: number for number, text in enumerate(strings[kind])}
+        _renumber(taken[kind], _numbering(own.get(kind, []), shared))
+        strings[kind] = list(shared)
+    return taken
+
+
 class RunWriter:
     """The one writer of a run's folder while the run lasts."""
 
@@ -168,21 +218,29 @@ class RunWriter:
         self.manifest: dict[str, Any] = {"format": FORMAT, "state": "running", **manifest, "segments": []}
         schedule_bytes = _npy_bytes(schedule)
         write_atomically(folder / "schedule.npy", schedule_bytes)
-        self.manifest["schedule_sha256"] = hashlib.sha256(schedule_bytes).hexdigest()
+        self.manifest["schedule_sha256"] = sha256(schedule_bytes)
         self.save_manifest()
 
     def save_manifest(self) -> None:
-        """Write run.json as it stands."""
-        write_json(self.folder / "run.json", self.manifest)
+        """Write run.json as it stands, under its own digest."""
+        write_json(self.folder / "run.json", {**self.manifest, OWN: manifest_digest(self.manifest)})
 
-    def finish(self, state: State, samples: Table, facts: dict[str, Any]) -> None:
-        """Seal the whole table as one segment in place of the pieces, and close the manifest."""
-        data = _npy_bytes(samples)
-        write_atomically(self.samples_folder / "rows.npy", data)
-        pieces = list(self.samples_folder.glob("w*"))
-        self.manifest["segments"] = [
-            {"file": "samples/rows.npy", "rows": len(samples), "sha256": hashlib.sha256(data).hexdigest()}
-        ]
+    def finish(self, state: State, samples: Table, facts: dict[str, Any], attempts: Table | None = None) -> None:
+        """Seal each whole table as one segment in place of its pieces, and close the manifest.
+
+        `attempts` is None for a run without a route.
+        """
+        pieces: list[Path] = []
+        for name, table in (("samples", samples), ("attempts", attempts)):
+            if table is None:
+                continue
+            data = _npy_bytes(table)
+            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+            write_atomically(self.folder / name / "rows.npy", data)
+            pieces += (self.folder / name).glob("w*")
+            self.manifest["segments"].append({"file": f"{name}/rows.npy", "rows": len(table), "sha256": sha256(data)})
+        self.manifest["files"] = {name: sha256((self.folder / name).read_bytes())
+                                  for name in WITNESSES if (self.folder / name).is_file()}  # fmt: skip
         self.manifest.update(facts, state=state)
         self.save_manifest()
         for piece in pieces:
@@ -216,6 +274,12 @@ class Run:
         """One record a lane (a target under a profile in a stage), in the order of the schedule."""
         lanes: list[dict[str, Any]] = self.manifest["lanes"]
         return lanes
+
+    @property
+    def attempts(self) -> Table:
+        """What routes tried (see `bench/record/attempts.py`); empty without one. Raises RunFolderError."""
+        whole = self.folder / "attempts" / "rows.npy"
+        return _read_table(whole, ATTEMPT_DTYPE) if whole.is_file() else gather_attempts(self.folder, self._strings)
 
     def strings(self, kind: str) -> list[str]:
         """Names behind the sample columns served_model, served_region, finish or note."""
@@ -273,9 +337,25 @@ def _read_table(path: Path, dtype: np.dtype[Any]) -> Table:
         raise RunFolderError("is missing", where=str(path)) from None
     except Exception as error:  # a damaged header raises numpy's, tokenize's and memory errors alike
         raise RunFolderError(f"cannot be read ({error})", where=str(path)) from None
+    if table.ndim == 1 and table.dtype.names and table.dtype != dtype:
+        table = _with_later_columns(table, dtype)
     if table.dtype != dtype or table.ndim != 1:
         raise RunFolderError("has columns of another format", where=str(path))
     return table
+
+
+def _with_later_columns(table: Table, dtype: np.dtype[Any]) -> Table:
+    """A table of an earlier version, whose columns are the first of today's: what it lacks is -1."""
+    older = [name for name in dtype.names or () if name in (table.dtype.names or ())]
+    if (
+        table.dtype != np.dtype([(name, dtype[name]) for name in older])
+        or older != list(dtype.names or ())[: len(older)]
+    ):
+        return table
+    whole = np.full(len(table), -1, dtype)
+    for name in older:
+        whole[name] = table[name]
+    return whole
 
 
 def _without_unreached(columns: Columns, manifest: dict[str, Any]) -> Columns:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.plan.contract import LATENCIES
+from bench.plan.clause import LATENCIES
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Outcome
 from bench.show import wording
@@ -92,7 +92,7 @@ def build_page(run: Run, summary: Record, verdicts: Record) -> Page:
         paragraph=buyers_paragraph(run.lanes, summary, verdicts),
         parts=[_part(run, index, lane, summary["targets"][lane["name"]], verdicts) for index, lane in enumerate(run.lanes)],
         attested=[f"{visible(item['contract'], 60)}: {visible(item['term'])}" for item in verdicts.get("attested", [])],
-        notes=_notes(run), facts=list(_facts(run, summary)), repeat=visible(run.manifest.get("repeat_command", ""), 2000),
+        notes=[*_notes(run), *map(visible, verdicts.get("not_applied", []))], facts=list(_facts(run, summary)), repeat=visible(run.manifest.get("repeat_command", ""), 2000),
     )  # fmt: skip
 
 
@@ -116,7 +116,9 @@ def _alerts(run: Run, summary: Record) -> list[str]:
     elif run.state != "complete":
         said.append("The run was never closed: it is still going on, or its process died. Later rows are missing.")
     if summary.get("simulated"):
-        said.append("SIMULATED: these rows were computed from a model. No request was sent.")
+        virtual = [visible(lane["name"], 60) for lane in run.lanes if lane.get("simulated")]
+        whose = "these rows" if len(virtual) == len(run.lanes) else f"the rows of {', '.join(virtual)}"
+        said.append(f"SIMULATED: {whose} were computed from a model. No request was sent for them.")
     closed = [visible(lane["name"], 60) for lane in run.lanes if lane.get("closed_loop")]
     if closed:
         said.append(f"Closed loop, not valid for an SLA verdict: {', '.join(closed)}.")
@@ -127,25 +129,55 @@ def verdict_table(verdicts: Record) -> Table | None:
     """One row a clause; None without a contract."""
     contracts = list(dict.fromkeys(visible(clause["contract"], 40) for clause in verdicts["clauses"]))
     several = len(contracts) > 1
+    spells = any(clause["decided_by"] == "blocks" for clause in verdicts["clauses"])
     rows = [
         [visible(clause["target"], 60), *([visible(clause["contract"], 40)] if several else []), wording.clause_name(clause),
-         wording.measured(clause), wording.interval(clause), wording.limit(clause), count(clause["n"]),
-         clause["verdict"], wording.decider(clause)]
+         clause["verdict"], wording.measured(clause), wording.interval(clause), wording.limit(clause), count(clause["n"]),
+         *([wording.worth(clause)] if spells else []), wording.decider(clause)]
         for clause in verdicts["clauses"]
     ]  # fmt: skip
     head = [
         "target",
         *(["contract"] if several else []),
         "clause",
+        "verdict",
         "measured",
         wording.interval_title(verdicts),
         "limit",
         "rows",
-        "verdict",
+        *(["worth"] if spells else []),
         "decided by",
     ]
     caption = "Verdicts" if several else f"Verdicts by contract {''.join(contracts)}"
     return Table(caption, head, rows, words=2 + several) if rows else None
+
+
+def _beside_the_verdicts(clauses: Sequence[Record]) -> Iterator[Table]:
+    """What a contract set aside, credits that a period like this run would bring, and whether the run was steady."""
+    aside = [[wording.clause_name(clause), visible(reason), count(rows), f"{count(clause['k'])} of {count(clause['n'])}",
+              f"{count(clause['with_excluded']['k'])} of {count(clause['with_excluded']['n'])}"]
+             for clause in clauses for reason, rows in clause["excluded"].items()]  # fmt: skip
+    if aside:
+        yield Table(
+            "Set aside by the contract",
+            ["clause", "reason", "rows", "broke it", "broke it, nothing set aside"],
+            aside,
+            words=2,
+        )
+    projected = [[wording.clause_name(clause), per_cent(found["share"]), f"{per_cent(found['at_least'])} – {per_cent(found['at_most'])}"]
+               for clause in clauses if (found := clause["projected_credit"])]  # fmt: skip
+    if projected:
+        yield Table(
+            "Credit if the whole period were like this run (projected, never due)",
+            ["clause", "credit", "by the limits"],
+            projected,
+        )
+    steady = [[wording.clause_name(clause), wording.measured(clause), wording.measured({**clause, "measured": found["measured_without"]}),
+               count(found["mser5_drops"]), "yes" if found["steady"] else "NO", wording.trend(found)]
+              for clause in clauses if (found := clause.get("steadiness"))]  # fmt: skip
+    if steady:
+        head = ["clause", "all rows", "without MSER-5's warm-up", "rows that would drop", "steady", "trend of breaches"]
+        yield Table("Was the run one thing? (diagnostics: no row was dropped)", head, steady)
 
 
 def _expect_table(verdicts: Record) -> Table | None:
@@ -185,6 +217,7 @@ def _part(run: Run, index: int, lane: Record, target: Record, verdicts: Record) 
                (("By phase, ms", "phase", "by_phase"), ("By context bucket, ms", "prompt tokens", "by_bucket"))
                if target.get(key)]  # fmt: skip
     clauses = [clause for clause in verdicts["clauses"] if clause["target"] == lane["name"]]
+    tables += _beside_the_verdicts(clauses)
     figures = list(_figures(index, rows, lane, clauses, _confidence(clauses, verdicts)))
     return Part(visible(lane["name"], 60), list(_about(run, rows, lane, target)), tables, figures,
                 [visible(note) for note in lane.get("notes", [])])  # fmt: skip

@@ -7,8 +7,9 @@ written whole or not at all.
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.record.run_folder import Run, write_atomically
 from bench.show.junit import junit_xml
-from bench.show.page import Page, Table, build_page
+from bench.show.page import Page, Part, Table, build_page
 
 _HERE = Path(__file__).parent
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$!@&])")
@@ -30,9 +31,11 @@ _ALONE = ("<style>svg{background:#fff;color:#1b1d20}"
           "@media(prefers-color-scheme:dark){svg{background:#14171a;color:#e7e9ec}}</style>")  # fmt: skip
 
 
-def write_report(run: Run, summary: Mapping[str, Any], verdicts: Mapping[str, Any]) -> list[Path]:
-    """Write all of it into the run's folder. Returns the paths, report.html first."""
+def write_report(run: Run, summary: Mapping[str, Any], verdicts: Mapping[str, Any],
+                 further: Sequence[Part] = ()) -> list[Path]:  # fmt: skip
+    """Write all of it into the run's folder, `further` parts after the targets. Returns the paths, report.html first."""
     page = build_page(run, summary, verdicts)
+    page = dataclasses.replace(page, parts=[*page.parts, *further])
     files = {"report.html": html_page(page).encode(), "report.md": markdown_page(page).encode(),
              "junit.xml": junit_xml(summary, verdicts)}  # fmt: skip
     plots = run.folder / "plots"

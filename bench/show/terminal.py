@@ -7,7 +7,7 @@ is never read as markup or as a terminal's control sequence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ _MEASURED, _BARE, _LIMIT, _ROWS, _VERDICT = 31, 16, 13, 10, 12
 _TARGET_MOST = 10
 
 
-def verdict_lines(summary: Record, verdicts: Record, *, report: Path | str | None = None, repeat: str = "",
+def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = (), *, report: Path | str | None = None, repeat: str = "",
                   width: int = WIDTH) -> Text:  # fmt: skip
-    """Contract by contract, then key numbers, health, the report's path and the repeat command.
+    """Contract by contract, then key numbers, health, `further` sentences, the report's path and the repeat command.
 
     Print it with `soft_wrap=True`: its lines are cut to `width` (80 at least), except path and
     command, which must be copied whole.
@@ -47,11 +47,14 @@ def verdict_lines(summary: Record, verdicts: Record, *, report: Path | str | Non
                   wording.interval_title(verdicts), width)  # fmt: skip
     if not clauses:
         for line in _numbers_without_contract(summary):
-            text.append(f"{_fit(line, width).rstrip()}\n")
+            text.append(f"{fit(line, width).rstrip()}\n")
     text.append("overall   ")
     text.append(f"{visible(summary['overall'], 20)}\n", STYLES.get(summary["overall"], ""))
-    for line in _wrapped("harness   ", health_line(summary), width):
+    for line in wrapped("harness   ", health_line(summary), width):
         text.append(f"{line}\n")
+    for sentence in further:
+        for line in wrapped("          ", sentence, width):
+            text.append(f"{line}\n")
     missed = [item for item in verdicts.get("expects", []) if not item["met"]]
     if verdicts.get("expects"):
         text.append(
@@ -59,7 +62,7 @@ def verdict_lines(summary: Record, verdicts: Record, *, report: Path | str | Non
         )
     for item in missed:
         line = f"          {visible(item['target'], 30)}, {visible(item['clause'], 40)}: expected {item['expected']}, got {item['got']}"
-        text.append(f"{_fit(line, width).rstrip()}\n")
+        text.append(f"{fit(line, width).rstrip()}\n")
     if report is not None:
         text.append(f"report    {visible(report, 4096)}\n")
     if repeat:
@@ -75,26 +78,26 @@ def _contract(text: Text, contract: str, clauses: list[Record], interval: str, w
     value_width = _MEASURED if width >= WIDTH else _BARE
     clause_width = width - beside - 1 - value_width - _LIMIT - _ROWS - _VERDICT
     title = f"measured ({interval})" if width >= WIDTH else "measured"
-    head = _fit(f"CONTRACT {visible(contract, 40)}", 1 + beside + clause_width)
-    text.append(f"{head}{_fit(title, value_width)}{_fit('limit', _LIMIT)}{'rows':>{_ROWS - 2}}  verdict\n", "bold")
+    head = fit(f"CONTRACT {visible(contract, 40)}", 1 + beside + clause_width)
+    text.append(f"{head}{fit(title, value_width)}{fit('limit', _LIMIT)}{'rows':>{_ROWS - 2}}  verdict\n", "bold")
     above = ""
     for name, clause in zip(names, clauses, strict=True):
         if widest > _TARGET_MOST and name != above:
             above = name
-            text.append(f" {_fit(name, width - 1).rstrip()}\n")
-        label = f" {_fit(name if widest <= _TARGET_MOST else '', beside)}"
+            text.append(f" {fit(name, width - 1).rstrip()}\n")
+        label = f" {fit(name if widest <= _TARGET_MOST else '', beside)}"
         promise = wording.clause_name(clause)
         if cell_len(promise) >= clause_width:  # a promise is never cut in two: it takes a line of its own
-            text.append(f"{_fit(label + promise, width).rstrip()}\n")
+            text.append(f"{fit(label + promise, width).rstrip()}\n")
             label, promise = " " * (1 + beside), ""
-        label += _fit(promise, clause_width)
+        label += fit(promise, clause_width)
         value = wording.measured(clause) + (f" ({wording.interval(clause)})" if width >= WIDTH else "")
         text.append(
-            f"{label}{_fit(value, value_width)}{_fit(wording.limit(clause), _LIMIT)}{count(clause['n']):>{_ROWS - 2}}  "
+            f"{label}{fit(value, value_width)}{fit(wording.limit(clause), _LIMIT)}{count(clause['n']):>{_ROWS - 2}}  "
         )
         text.append(f"{clause['verdict']}\n", STYLES.get(clause["verdict"], ""))
         if clause["verdict"] in ("FAIL", "INCONCLUSIVE"):
-            for line in _wrapped(" " * (beside + 1), wording.decider(clause), width):
+            for line in wrapped(" " * (beside + 1), wording.decider(clause), width):
                 text.append(f"{line}\n", "dim")
 
 
@@ -108,22 +111,22 @@ def _numbers_without_contract(summary: Record) -> Iterator[str]:
             latency = target["response_ms"].get(metric)
             if latency is not None:
                 parts.append(f"{label} p50 {milliseconds(latency['p50'])} p99 {milliseconds(latency['p99'])}")
-        yield f" {_fit(visible(name, 30), widest + 2)}{'   '.join(parts)}"
+        yield f" {fit(visible(name, 30), widest + 2)}{'   '.join(parts)}"
 
 
-def _fit(text: str, width: int) -> str:
+def fit(text: str, width: int) -> str:
     """Exactly `width` terminal cells: padded, or cut with an ellipsis and a blank."""
     if cell_len(text) < width:
         return text + " " * (width - cell_len(text))
     return set_cell_size(text, width - 2) + "… "
 
 
-def _wrapped(label: str, said: str, width: int) -> Iterator[str]:
+def wrapped(label: str, said: str, width: int) -> Iterator[str]:
     """Lines of at most `width` cells, continued under the text; words longer than a line are cut."""
     line = label
     for word in said.split(" "):
         if line.strip() and cell_len(line) + cell_len(word) >= width and line != " " * len(label):
             yield line.rstrip()
             line = " " * len(label)
-        line += _fit(word, width - len(label)).rstrip() + " "
+        line += fit(word, width - len(label)).rstrip() + " "
     yield line.rstrip()

@@ -14,13 +14,11 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from bench.plan.contract import LATENCIES
-
 ABSENT = "–"
 #: Foreign text is cut to this many characters.
 CUT = 200
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-_LIMIT_IN_TEXT = re.compile(r" [≤≥] [\d.,]+ (?:%|ns|µs|ms|s|min(?: \d+ s)?)(?= \(|$)")
+_LIMIT_IN_TEXT = re.compile(r" [≤≥<>] [\d.,]+ (?:%|ns|µs|ms|s|min(?: \d+ s)?|tokens/s)(?= \(|$)")
 
 
 def visible(text: object, cut: int = CUT) -> str:
@@ -89,9 +87,11 @@ def per_cent(share: float | None, digits: int | None = None) -> str:
     return f"{text} %"
 
 
-def is_latency(clause: Mapping[str, Any]) -> bool:
-    """True where a clause's measured value and interval are in ms, false where they are shares."""
-    return clause["metric"] in LATENCIES
+def _write(value: float, clause: Mapping[str, Any], *, exactly: bool = False) -> str:
+    """A value of a clause with its unit: ms, tokens/s or per cent."""
+    if clause["unit"] == "share":
+        return f"{exact(value * 100)} %" if exactly else per_cent(value)
+    return f"{exact(value) if exactly else number(value)} {clause['unit']}"
 
 
 def clause_name(clause: Mapping[str, Any]) -> str:
@@ -105,7 +105,7 @@ def measured(clause: Mapping[str, Any]) -> str:
     if value is None:
         if not clause["n"]:
             return "no rows"
-        return "among the failed" if is_latency(clause) else ABSENT
+        return ABSENT if clause["unit"] == "share" else "among the failed"
     return _beside_limit(value, clause)
 
 
@@ -119,22 +119,25 @@ def interval(clause: Mapping[str, Any]) -> str:
     return f"{_beside_limit(low, clause).rsplit(' ', 1)[0]} – {_beside_limit(high, clause)}"
 
 
+def _bound(clause: Mapping[str, Any]) -> float | None:
+    bound: float | None = clause[{"share": "share", "tokens/s": "at_least_tps"}.get(clause["unit"], "limit_ms")]
+    return bound
+
+
 def _beside_limit(value: float, clause: Mapping[str, Any]) -> str:
     """A value that rounding must not lay upon a limit it does not equal: `800.2 ms` beside `≤ 800 ms`."""
-    latency = is_latency(clause)
-    write, bound = (milliseconds, clause["limit_ms"]) if latency else (per_cent, clause["share"])
-    if bound is None or value == bound or write(value) != write(bound):
-        return write(value)
-    return f"{exact(value)} ms" if latency else f"{exact(value * 100)} %"
+    bound = _bound(clause)
+    unequal = bound is not None and value != bound and _write(value, clause) == _write(bound, clause)
+    return _write(value, clause, exactly=unequal)
 
 
 def limit(clause: Mapping[str, Any]) -> str:
     """`≤ 800 ms`, `≥ 99.9 %`, or absent for a clause that is only reported."""
-    if is_latency(clause):
-        return ABSENT if clause["limit_ms"] is None else f"≤ {exact(clause['limit_ms'])} ms"
-    if clause["share"] is None:
+    bound = _bound(clause)
+    if bound is None:
         return ABSENT
-    return f"{'≥' if clause['metric'] == 'uptime' else '≤'} {per_cent(clause['share'])}"
+    sign = {">=": "≥", "<=": "≤"}.get(clause["operator"], clause["operator"])
+    return f"{sign} {per_cent(bound) if clause['unit'] == 'share' else _write(bound, clause, exactly=True)}"
 
 
 def decider(clause: Mapping[str, Any]) -> str:
@@ -142,10 +145,24 @@ def decider(clause: Mapping[str, Any]) -> str:
     if clause["verdict"] == "REPORTED":
         return "reported, not judged"
     if clause["verdict"] == "INCONCLUSIVE":
-        return visible(clause["reason"])
-    broke = f"{count(clause['k'])} {'slow or failed' if is_latency(clause) else 'failed'}"
+        return visible(clause["reason"], 2 * CUT)
+    broke = f"{count(clause['k'])} {'failed' if clause['unit'] == 'share' else 'slow or failed'}"
     unknown = f", {count(clause['unknown'])} unknown" if clause.get("unknown") else ""
-    return f"{broke}, {count(clause['allowed_k']) if clause['allowed_k'] >= 0 else 'none'} allowed{unknown}"
+    if clause["verdict"] == "FAIL":
+        return f"{broke}{unknown}, {count(math.floor(clause['p0'] * clause['n']))} may"
+    return f"{broke}{unknown}, up to {count(clause['allowed_k'])} prove {per_cent(clause['p0'])}"
+
+
+def worth(clause: Mapping[str, Any]) -> str:
+    """How many independent rows the rows are worth: fewer, where slow ones come in spells."""
+    return count(round(clause["n_effective"])) if clause["decided_by"] == "blocks" else count(clause["n"])
+
+
+def trend(steadiness: Mapping[str, Any]) -> str:
+    """Rank correlation of breaches with time: `0.42 (p = 0.02)`."""
+    if steadiness["trend_rho"] is None:
+        return ABSENT
+    return f"{steadiness['trend_rho']:.2f} (p = {steadiness['trend_p']:.2g})"
 
 
 def confidence_levels(verdicts: Mapping[str, Any]) -> list[float]:

@@ -158,16 +158,18 @@ def test_flags_over_a_suite_reach_every_stage() -> None:
     """Rate, URL and contract replace the suite's; expectations of another contract are dropped; the files are kept."""
     own = load_suite("field-guide")
     changed = override_suite(
-        own, flags("field-guide", "--request-rate", "3", "--url", "http://h/v1", "--contract", "startup")
+        own, flags("field-guide", "--request-rate", "3", "--url", "http://h/v1", "--contract", "pro-channel")
     )
     assert {stage.profile.arrivals.rate for stage in changed.stages} == {3}
     assert {target.base_url for stage in changed.stages for target in stage.targets} == {"http://h/v1"}
     assert [[target.model for target in stage.targets] for stage in changed.stages] == [
         [target.model for target in stage.targets] for stage in own.stages
     ]
-    assert {stage.contract.name for stage in changed.stages if stage.contract} == {"startup"}
-    assert not any(stage.expect for stage in changed.stages)
-    assert {path.name for path in changed.files} - {path.name for path in own.files} == {"startup.toml"}
+    assert {stage.contract.name for stage in changed.stages if stage.contract} == {"pro-channel"}
+    assert not any(stage.expect or stage.simulated for stage in changed.stages)
+    assert not any(table.expect for stage in changed.stages for table in stage.compare)
+    assert any(stage.compare and stage.simulated for stage in own.stages)
+    assert {path.name for path in changed.files} - {path.name for path in own.files} == {"pro-channel.toml"}
     assert override_suite(own, flags("field-guide")) == own
 
 

@@ -195,16 +195,6 @@ def test_profiles_lists_all_that_ships_in_a_line_each(capsys: pytest.CaptureFixt
     assert [line.split()[0] for line in listed[1:]] == builtin_names("load")
 
 
-def test_plan_sends_nothing_and_says_what_can_be_decided(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`plan` needs no target that answers: exit 0, rows and rate, and whether the clause can pass at that size."""
-    (folder / "s.toml").write_text(SUITE + 'contract = "c.toml"\nrate = "100/s"\n')
-    before = sorted(folder.rglob("*"))
-    assert main(["plan", "s.toml"]) == 0
-    text = " ".join(capsys.readouterr().out.split())
-    assert "can PASS; it takes 299 requests" in text
-    assert sorted(folder.rglob("*")) == before
-
-
 def test_the_same_sentence_comes_out_of_the_real_process(folder: Path) -> None:
     """As a process of its own the command ends the same way, with nothing on stdout and no traceback."""
     (folder / "p.toml").write_text(PROFILE.replace("duration", "durration"))

@@ -53,6 +53,7 @@ def test_a_duration_beyond_a_century_is_refused() -> None:
 @pytest.mark.parametrize(("text", "rate"), [
     ("10/s", Fraction(10)), ("120/min", Fraction(2)), ("10 / min", Fraction(1, 6)), ("1/h", Fraction(1, 3600)),
     (10, Fraction(10)), (0.1, Fraction(1, 10)), (1e-5, Fraction(1, 100_000)), ("10 per s", Fraction(10)), ("5.53/s", Fraction(553, 100)),
+    ("1/30s", Fraction(1, 30)), ("3 per 10 min", Fraction(3, 600)),
 ])  # fmt: skip
 def test_rates_are_read_exactly(text: object, rate: Fraction) -> None:
     """A rate is an exact fraction per second, small bare numbers included."""

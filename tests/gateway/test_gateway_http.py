@@ -73,6 +73,13 @@ def test_headers_name_what_served(menagerie: GatewayProcess) -> None:
     assert headers["x-request-id"].startswith("req-")
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_cold_start_is_said(menagerie: GatewayProcess, stream: bool) -> None:
+    """An answer that waited for its instance to load carries x-cold-start: 1; no other does."""
+    assert menagerie.chat("cold", stream=stream)[1]["x-cold-start"] == "1"
+    assert "x-cold-start" not in menagerie.chat("plain", stream=stream)[1]
+
+
 def test_models_and_prefixes(menagerie: GatewayProcess) -> None:
     """The catalogue lists the scenario's names, with and without the scenario's own path."""
     _, _, body = menagerie.call("GET", "/v1/models")

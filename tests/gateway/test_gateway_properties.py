@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ def test_each_request_ends_once_and_all_is_given_back(
        distance_ms=st.sampled_from([0, 40]))  # fmt: skip
 def test_telling_each_token_changes_no_moment(pool: dict[str, Any], requests: list[tuple[int, int, int]], fault: str,
                                               distance_ms: int) -> None:  # fmt: skip
-    """Streams have the moments that plain answers have, a token for each event, and one end."""
+    """Streams have the moments that plain answers have, a token for each event, one end, the longest gap that is told."""
     world = Gateway.model_validate({
         "model": [{"name": "m", "pool": "p"}], "pool": [{"name": "p", "region": "r", **pool}],
         "region": [{"name": "r", "distance": f"{distance_ms}ms"}],
@@ -93,6 +94,8 @@ def test_telling_each_token_changes_no_moment(pool: dict[str, Any], requests: li
         assert len(ends) == 1
         if job.fault == "garbage":
             assert [event for event, _ in seen].count(Event.FAULT) == 1
+        if job.fault is None and job.pool.batch is not None:
+            assert was.gap_max_ns == max((late - soon for soon, late in pairwise(tokens)), default=-1)
         if job.fault in (None, "slow_tail", "garbage"):
             assert (was.last_ns, len(tokens)) == (job.last_ns, job.output_tokens)
             assert (tokens[0], tokens[-1]) == (job.first_ns, job.last_ns)

@@ -12,18 +12,17 @@ import pytest
 from scipy import stats
 
 from bench.errors import UserError
-from bench.gateway.scenarios import Gateway, Scenario, TruthLine, load_scenario
+from bench.gateway.scenarios import Gateway, Scenario, TruthLine, load_scenario, scenario_names
 from bench.gateway.virtual import Ended, Simulation
 from bench.plan.suite import load_suite
 from bench.units import S
-from bench.userfile import builtin_names
 
 #: Laws alone, without limits or load: any number of requests sees the same truth.
-LAWS = ["vanity-average", "noisy-neighbour", "provider-outage"]
+LAWS = ["vanity-average", "noisy-neighbour", "provider-outage", "premium-placebo", "regional-failover", "three-tier-router"]
 N = 20_000
 
 
-def play(scenario: Scenario, model: str, moments_s: np.ndarray) -> list[tuple[float, Ended]]:
+def play(scenario: Scenario, model: str, moments_s: np.ndarray, region: str | None = None) -> list[tuple[float, Ended]]:
     """What requests at these moments see."""
     ends: list[tuple[float, Ended]] = []
     simulation = Simulation(
@@ -31,7 +30,7 @@ def play(scenario: Scenario, model: str, moments_s: np.ndarray) -> list[tuple[fl
     )
     for moment in np.sort(moments_s):
         at_ns = round(moment * S)
-        simulation.request(at_ns, at_ns, model, 64, 16)
+        simulation.request(at_ns, at_ns, model, 64, 16, region=region)
     simulation.finish()
     return ends
 
@@ -48,7 +47,7 @@ def test_stated_truth_is_what_is_played(name: str) -> None:
     assert stage.profile.duration is not None
     for index, line in enumerate(scenario.truth.line):
         window = line.window_s or (0.0, stage.profile.duration / S)
-        ends = play(scenario, model_of(line), np.random.default_rng(index).uniform(*window, N))
+        ends = play(scenario, model_of(line), np.random.default_rng(index).uniform(*window, N), line.region)
         times = np.array([how.last_ns / 1e6 - at for at, how in ends if how.outcome == "ok"])
         for key, value in line.e2e_ms.items():
             if key == "mean":
@@ -99,6 +98,11 @@ def limits(n: int, allowed: float) -> tuple[int, int]:
     ("provider-outage", "default", "e2e p99", 5 / 12, 0.01),
     ("provider-outage", "default", "uptime", 5 / 120, 0.001),
     ("free-tier-limit", "default", "uptime", 0.5682, 0.001),
+    ("premium-placebo", "standard", "e2e p99", 7e-7, 0.01), ("premium-placebo", "pro", "e2e p99", 7e-7, 0.01),
+    ("premium-placebo", "standard", "uptime", 0.0, 0.001), ("premium-placebo", "pro", "uptime", 0.0, 0.001),
+    ("regional-failover", "primary", "e2e p99", 0.3203, 0.01), ("regional-failover", "secondary", "e2e p99", 2e-6, 0.01),
+    ("three-tier-router", "default", "e2e p99", 0.0402, 0.01), ("three-tier-router", "default", "uptime", 0.01, 0.001),
+    ("three-tier-router", "fallback", "e2e p99", 0.0005, 0.01), ("three-tier-router", "premium", "e2e p99", 4e-5, 0.01),
 ])  # fmt: skip
 def test_expected_verdicts_can_be_decided(name: str, target: str, clause: str, share: float, allowed: float) -> None:
     """At the stage's own number of requests the expected verdict comes with a chance of 99 % or more."""
@@ -113,17 +117,18 @@ def test_expected_verdicts_can_be_decided(name: str, target: str, clause: str, s
 
 
 def test_stages_are_short_and_gentle() -> None:
-    """Each of the four stages lasts at most 25 s, all at most 80 s, and none sends over 300 requests a second."""
-    stages = [stage for name in [*LAWS, "free-tier-limit"] for stage in load_suite(name).stages]
+    """Over HTTP no stage lasts over 25 s, all together at most 130 s, and none sends over 300 requests a second."""
+    sent = [name for name in scenario_names() if not load_scenario(name).gateway.simulated]
+    stages = [stage for name in sent for stage in load_suite(name).stages]
     lengths = [stage.profile.duration or 0 for stage in stages]
     assert max(lengths) <= 25 * S
-    assert sum(lengths) <= 80 * S
+    assert sum(lengths) <= 130 * S
     assert all(len(stage.targets) * (stage.profile.arrivals.rate or 0) <= 300 for stage in stages)
 
 
 def test_every_scenario_loads_and_states_its_truth() -> None:
-    """All built-in scenarios load, under the file's name, with a truth in words."""
-    for name in builtin_names("scenarios"):
+    """All built-in scenarios that a gateway plays load, under the file's name, with a truth in words."""
+    for name in scenario_names():
         scenario = load_scenario(name)
         assert scenario.name == name
         assert scenario.truth.says

@@ -34,6 +34,14 @@ pool = "slow"
 name = "limited"
 pool = "plain"
 rate_limit = { requests_per_min = 1, burst = 2 }
+[[gateway.model]]
+name = "cold"
+pool = "cold"
+[[gateway.pool]]
+name = "cold"
+ttft = { fixed = "1ms" }
+cold_share = 1
+cold_start = { fixed = "30ms" }
 [[gateway.pool]]
 name = "plain"
 region = "eu-1"

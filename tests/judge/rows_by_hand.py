@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 
 from bench.load.health import Health
-from bench.plan.contract import Clause, Contract
+from bench.plan.clause import Clause
+from bench.plan.contract import Contract
 from bench.record.run_folder import STRING_KINDS, Run, RunWriter, SegmentWriter, State
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
 
 MS = 10**6
 Row = dict[str, Any]
 VALID = Health("valid", [], {}, client_limited=False)
-_TIMES = ("due", "slot_free", "sent", "first_token", "first_answer_token", "last_token", "done", "gap_max", "connect")
+_MOMENTS = ("due", "slot_free", "sent", "first_token", "first_answer_token", "last_token", "done")
+_TIMES = (*_MOMENTS, "gap_max", "connect")
 
 
 def answered(e2e: int, ttft: int = 10, *, due: int = 0, lag: int = 0, tokens: int = 2, **more: Any) -> Row:
@@ -39,6 +41,17 @@ def cut(after: int, *, due: int = 0, **more: Any) -> Row:
     """A row that was under way when the run ended, `after` ms after it was due."""
     return {"outcome": Outcome.censored, "due": due, "slot_free": due, "sent": due, "done": due + after,
             "flags": int(Flag.STREAMED)} | more  # fmt: skip
+
+
+def evenly(rows: list[Row], every: int = 10) -> list[Row]:
+    """The rows `every` ms apart, those of one kind spread over the whole time (multiples of the golden ratio)."""
+    order = sorted(range(len(rows)), key=lambda index: index * 0.618033988749895 % 1)
+    spread = [dict(rows[index]) for index in order]
+    for place, row in enumerate(spread):
+        row.setdefault("planned", row.get("due", 0))
+        for name in ("planned", *(name for name in _MOMENTS if name in row and row[name] >= 0)):
+            row[name] += place * every
+    return spread
 
 
 def columns_of(rows: list[Row]) -> Columns:
@@ -91,10 +104,11 @@ def uptime(share: str = "99%", **more: Any) -> Clause:
     return Clause(metric="uptime", share=share, **more)
 
 
-def run_of(folder: Path, rows: list[Row], *lanes: Row, state: State = "complete", harness: Row | None = None) -> Run:
-    """A run's folder, written by its writer and read back."""
+def run_of(folder: Path, rows: list[Row], *lanes: Row, state: State = "complete", harness: Row | None = None,
+           **manifest: Any) -> Run:  # fmt: skip
+    """A run's folder, written by its writer and read back; `manifest` are further facts of run.json."""
     columns = columns_of(rows)
-    writer = RunWriter(folder, {"run": "r", "lanes": list(lanes), "strings": {}}, columns.schedule)
+    writer = RunWriter(folder, {"run": "r", "lanes": list(lanes), "strings": {}, **manifest}, columns.schedule)
     if state == "running":
         ended = np.flatnonzero(columns.samples["outcome"] != Outcome.never_sent)
         SegmentWriter(folder).append(ended, columns.samples[ended], {kind: [] for kind in STRING_KINDS})

@@ -9,10 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rows_by_hand import MS, Row, answered, at_most, columns_of, cut, failed, lane_of, uptime
+from rows_by_hand import MS, Row, answered, at_most, columns_of, contract_of, cut, failed, lane_of, uptime
 
-from bench.judge.clauses import OVER_ANY_LIMIT_NS, Tally, missing_part, reached, scope, streamed_any, tally
-from bench.plan.contract import LATENCIES, Clause
+from bench.judge.contract.clauses import (
+    OVER_ANY_LIMIT_NS,
+    Tally,
+    missing_part,
+    scope,
+    slow_twentieth,
+    streamed_any,
+    tally,
+)
+from bench.judge.contract.exclusions import classify
+from bench.judge.reached import reached
+from bench.plan.clause import LATENCIES, Clause
+from bench.record.facts import Facts
 from bench.record.samples import Outcome
 
 FAILURES = [outcome for outcome in Outcome if outcome not in (Outcome.ok, Outcome.censored, Outcome.never_sent)]
@@ -21,9 +32,15 @@ ERRORS = Clause(metric="error_share", share="1%")
 
 def counted(rows: list[Row], clause: Clause, view: str | None = None) -> tuple[int, int, int]:
     """(n, bad, unknown) of a clause over rows."""
-    columns = columns_of(rows)
-    found = tally(scope(columns, clause, lane_of()), clause, view)
+    found = tallied(rows, clause, view)
     return found.n, found.bad, found.unknown
+
+
+def tallied(rows: list[Row], clause: Clause, view: str | None = None, **terms: Any) -> Tally:
+    """The tally of a clause over the measured rows, under a contract of these terms."""
+    columns = columns_of(rows)
+    classes = classify(columns, contract_of(clause, **terms), Facts(0))
+    return tally(columns, clause, classes, scope(columns, clause, lane_of()), view)
 
 
 def test_a_tally_written_out_by_hand() -> None:
@@ -35,11 +52,10 @@ def test_a_tally_written_out_by_hand() -> None:
         cut(800), cut(5),
         answered(9_000, warmup=True), failed(Outcome.http_5xx, warmup=True),
     ]  # fmt: skip
-    columns = columns_of(rows)
-    found = tally(scope(columns, at_most(800), lane_of()), at_most(800))
+    found = tallied(rows, at_most(800))
     assert (found.n, found.bad, found.unknown, found.excluded) == (10, 5, 3, {})
     assert found.values_ns is not None
-    assert found.values_ns.tolist() == [700 * MS, 800 * MS, 801 * MS] + [OVER_ANY_LIMIT_NS] * 7
+    assert sorted(found.values_ns.tolist()) == [700 * MS, 800 * MS, 801 * MS] + [OVER_ANY_LIMIT_NS] * 7
 
 
 @pytest.mark.parametrize("outcome", FAILURES, ids=lambda outcome: outcome.name)
@@ -62,11 +78,11 @@ def test_what_a_contract_excludes_is_set_aside_and_counted() -> None:
     """Excluded outcomes leave numerator and denominator alike, and the record says how many there were."""
     rows = [answered(5), *[failed(Outcome.rate_limited)] * 3, *[failed(Outcome.http_4xx)] * 2, failed(Outcome.http_5xx)]
     for clause in (at_most(800, excluding=["rate_limited"]), uptime(excluding=["rate_limited"])):
-        found = tally(columns_of(rows), clause)
+        found = tallied(rows, clause)
         assert (found.n, found.bad, found.excluded) == (4, 3, {"rate_limited": 3})
-    both = tally(columns_of(rows), uptime(excluding=["rate_limited", "http_4xx"]))
+    both = tallied(rows, uptime(excluding=["rate_limited", "http_4xx"]))
     assert (both.n, both.bad, both.excluded) == (2, 1, {"rate_limited": 3, "http_4xx": 2})
-    assert tally(columns_of([answered(5)]), uptime(excluding=["http_4xx"])).excluded == {}
+    assert tallied([answered(5)], uptime(excluding=["http_4xx"])).excluded == {}
 
 
 @pytest.mark.parametrize(("metric", "row", "bad", "unknown"), [
@@ -120,7 +136,7 @@ def test_an_answer_of_one_token_has_no_tpot_and_no_gap() -> None:
     """Such rows are set aside under their reason; a failure still breaks the clause."""
     rows = [answered(50, tokens=1, gap_max=-1), answered(50, tokens=3), failed(Outcome.reset)]
     for metric in ("tpot", "inter_chunk_max"):
-        found = tally(columns_of(rows), at_most(800, metric=metric))
+        found = tallied(rows, at_most(800, metric=metric))
         assert (found.n, found.bad, found.excluded) == (2, 1, {f"without {metric}": 1})
 
 
@@ -228,11 +244,77 @@ def test_a_tally_equals_a_count_row_by_row(rows: list[Row], limit: int, metric: 
         if metric == "uptime"
         else at_most(limit, metric=metric, view=view, excluding=excluding)
     )
-    found: Tally = tally(columns_of(rows), clause)
+    found: Tally = tallied(rows, clause)
     kinds = [naive(row, clause, limit) for row in rows]
     assert found.n == sum(kind in ("good", "bad", "unknown") for kind in kinds)
     assert (found.bad, found.unknown) == (kinds.count("bad"), kinds.count("unknown"))
     assert sum(found.excluded.values()) == len(rows) - found.n
     if found.values_ns is not None:
         assert len(found.values_ns) == found.n
-        assert bool(np.all(np.diff(found.values_ns.astype(object)) >= 0))
+
+
+@pytest.mark.parametrize(("made", "took", "bad", "strictly"), [(33, 1000, 0, 1), (33, 1001, 1, 1), (34, 1000, 0, 0)])
+def test_tokens_per_second_are_compared_without_rounding(made: int, took: int, bad: int, strictly: int) -> None:
+    """33 tokens in a second are at least 33 tokens/s and not above 33; a millisecond more is too slow."""
+    clause = Clause(metric="output_tps", quantile="99%", at_least="33/s")
+    rows = [answered(took, tokens=made)]
+    assert counted(rows, clause) == (1, bad, 0)
+    assert counted(rows, clause.model_copy(update={"operator": ">"})) == (1, strictly, 0)
+
+
+def test_tokens_per_second_without_the_first_token() -> None:
+    """50 tokens in 2 s of which 1 s is the wait for the first: 25 tokens/s with it, 49 in the second after it."""
+    row = answered(2000, 1000, tokens=50)
+    for with_ttft, least, bad in ((True, "25/s", 0), (True, "26/s", 1), (False, "49/s", 0), (False, "50/s", 1)):
+        clause = Clause(metric="output_tps", quantile="99%", at_least=least, with_ttft=with_ttft)
+        assert counted([row], clause) == (1, bad, 0), (with_ttft, least)
+
+
+def test_answers_too_short_for_a_speed_are_set_aside() -> None:
+    """Three tokens say nothing of 50 tokens/s; a failure is a miss unless the contract leaves it to uptime."""
+    rows = [answered(1000, tokens=3), answered(1000, tokens=60), failed(Outcome.http_5xx), answered(1000, tokens=-1)]
+    clause = Clause(metric="output_tps", quantile="99%", at_least="50/s", min_output_tokens=10)
+    found = tallied(rows, clause)
+    assert (found.n, found.bad, found.excluded) == (2, 1, {"under 10 output tokens": 1, "without output_tps": 1})
+    left = tallied(rows, clause.model_copy(update={"failed": "excluded"}))
+    assert (left.n, left.bad, left.excluded["failed"]) == (1, 0, 1)
+
+
+def test_a_strict_limit_is_broken_by_equality() -> None:
+    """800 ms keep "at most 800 ms" and break "under 800 ms"."""
+    assert counted([answered(800)], at_most(800)) == (1, 0, 0)
+    assert counted([answered(800)], at_most(800, operator="<")) == (1, 1, 0)
+
+
+def test_what_a_contract_calls_an_error_decides_uptime_but_not_speed() -> None:
+    """Only 500 and 503 are errors here: a time-out is up by the letter, and still no answer within any limit."""
+    rows = [failed(Outcome.http_5xx, status=500), failed(Outcome.http_5xx, status=504), failed(Outcome.timeout_total), answered(5)]
+    terms: dict[str, Any] = {"requests": {"failed": ["status:500", "status:503"]}}
+    up, fast = tallied(rows, uptime(), **terms), tallied(rows, at_most(800), **terms)
+    assert (up.n, up.bad) == (4, 1)
+    assert (fast.n, fast.bad) == (4, 3)
+
+
+def test_a_callers_own_error_that_the_contract_does_not_list_has_no_latency() -> None:
+    """Where 500 alone is an error, a 429 is up by the letter and no request of a latency clause; unlisted, it breaks both."""
+    rows = [failed(Outcome.rate_limited, status=429), failed(Outcome.http_4xx, status=400),
+            failed(Outcome.http_5xx, status=500), answered(5)]  # fmt: skip
+    listed: dict[str, Any] = {"requests": {"failed": ["status:500"]}}
+    up, fast = tallied(rows, uptime(), **listed), tallied(rows, at_most(800), **listed)
+    assert (up.n, up.bad, up.excluded) == (4, 1, {})
+    assert (fast.n, fast.bad, sorted(fast.excluded.values())) == (2, 1, [1, 1])
+    assert counted(rows, at_most(800)) == counted(rows, uptime()) == (4, 3, 0)
+
+
+def test_a_cut_row_that_might_not_count_is_bad_for_nothing() -> None:
+    """Cut off after the limit it was late or failed: a miss either way, but not where failures are left to uptime."""
+    rows = [cut(900), failed(Outcome.http_5xx), answered(5)]
+    assert counted(rows, at_most(800)) == (3, 2, 0)
+    assert counted(rows, at_most(800, failed="excluded")) == (2, 0, 1)
+
+
+def test_the_slowest_twentieth_is_that_of_the_rows_that_count() -> None:
+    """Of 1 ... 40 ms two rows lie above p95; a failed row has no time and is not among them."""
+    columns = columns_of([*(answered(took, 0) for took in range(1, 41)), failed(Outcome.reset)])
+    assert slow_twentieth(columns, np.arange(40)).nonzero()[0].tolist() == [38, 39]
+    assert slow_twentieth(columns, np.arange(0)).tolist() == []

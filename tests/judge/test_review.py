@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rows_by_hand import Row, answered, at_most, contract_of, failed, lane_of, run_of, uptime
+from rows_by_hand import Row, answered, at_most, contract_of, evenly, failed, lane_of, run_of, uptime
 
 from bench.errors import UserError
-from bench.judge.review import review, reviewed
+from bench.judge.review import file_records, review, reviewed
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 
@@ -28,17 +28,17 @@ def bytes_of(folder: Path) -> list[bytes]:
 
 def folder_of(tmp_path: Path, **more: Any) -> Path:
     """A run under a contract of a latency and an uptime clause, not yet judged."""
-    return run_of(tmp_path / "r", ROWS, lane_of(contract_of(at_most(700), uptime())), **more).folder
+    return run_of(tmp_path / "r", evenly(ROWS), lane_of(contract_of(at_most(700), uptime())), **more).folder
 
 
 def test_two_reviews_give_the_same_bytes(tmp_path: Path) -> None:
     """Judged here, judged again, judged by another process with another hash seed: no byte differs."""
     folder = folder_of(tmp_path)
-    review(Run(folder))
+    file_records(Run(folder))
     first = bytes_of(folder)
-    review(Run(folder))
+    file_records(Run(folder))
     assert bytes_of(folder) == first
-    program = "import sys; from pathlib import Path; from bench.judge.review import review; from bench.record.run_folder import Run; review(Run(Path(sys.argv[1])))"
+    program = "import sys; from pathlib import Path; from bench.judge.review import file_records; from bench.record.run_folder import Run; file_records(Run(Path(sys.argv[1])))"
     root = Path(__file__).resolve().parents[2]
     subprocess.run([sys.executable, "-c", program, str(folder)], check=True, cwd=root, env={"PYTHONHASHSEED": "7"})
     assert bytes_of(folder) == first
@@ -46,8 +46,9 @@ def test_two_reviews_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_records_name_run_overall_and_state(tmp_path: Path) -> None:
     """Both records carry format and run, agree on the overall verdict, and hold no NaN or infinity."""
-    summary, verdicts = review(Run(folder_of(tmp_path)))
-    assert (summary["format"], verdicts["format"]) == (1, 1)
+    records = file_records(Run(folder_of(tmp_path)))
+    summary, verdicts = records.summary, records.verdicts
+    assert (summary["format"], verdicts["format"]) == (1, 2)
     assert summary["run"] == verdicts["run"] == "r"
     assert summary["overall"] == verdicts["overall"] == "FAIL"
     assert summary["state"] == "complete"
@@ -57,9 +58,9 @@ def test_records_name_run_overall_and_state(tmp_path: Path) -> None:
 def test_another_contract_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
     """Judged by an override without writing, the records on disk keep their bytes."""
     folder = folder_of(tmp_path)
-    review(Run(folder))
+    file_records(Run(folder))
     before = bytes_of(folder)
-    _, verdicts = review(Run(folder), contract_of(uptime("50%")), write=False)
+    _, verdicts = review(Run(folder), contract_of(uptime("50%")))
     assert verdicts["overall"] == "PASS"
     assert bytes_of(folder) == before
 
@@ -67,8 +68,8 @@ def test_another_contract_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
 def test_lag_is_held_against_the_limit_that_is_judged(tmp_path: Path) -> None:
     """2 ms of lag are within 1 % of 700 ms and beyond 1 % of 100 ms: the override's limit decides the health."""
     run = Run(folder_of(tmp_path))
-    own, _ = review(run, write=False)
-    tight, _ = review(run, contract_of(at_most(100)), write=False)
+    own, _ = review(run)
+    tight, _ = review(run, contract_of(at_most(100)))
     assert (own["health"]["state"], tight["health"]["state"]) == ("valid", "degraded")
 
 
@@ -77,7 +78,7 @@ def test_lag_is_held_against_the_limit_that_is_judged(tmp_path: Path) -> None:
 def test_a_record_that_is_missing_or_stale_is_made_again(tmp_path: Path, name: str, change: str) -> None:
     """Whatever is wrong with one of the two, both are made anew; a good pair is taken as it lies."""
     folder = folder_of(tmp_path)
-    review(Run(folder))
+    file_records(Run(folder))
     good, path = bytes_of(folder), folder / name
     record = json.loads(path.read_bytes())
     if change == "missing":
@@ -87,7 +88,7 @@ def test_a_record_that_is_missing_or_stale_is_made_again(tmp_path: Path, name: s
     else:
         key = change.split()[1]
         (folder / NAMES[0 if key == "state" else NAMES.index(name)]).write_text(json.dumps(
-            (record if key != "state" else json.loads(good[0])) | {key: 2 if key == "format" else "other"}))  # fmt: skip
+            (record if key != "state" else json.loads(good[0])) | {key: 99 if key == "format" else "other"}))  # fmt: skip
     reviewed(folder)
     assert bytes_of(folder) == good
 
@@ -95,20 +96,20 @@ def test_a_record_that_is_missing_or_stale_is_made_again(tmp_path: Path, name: s
 def test_a_fresh_record_is_taken_as_it_lies(tmp_path: Path) -> None:
     """reviewed reads what review wrote; it does not reckon again."""
     folder = folder_of(tmp_path)
-    review(Run(folder))
+    file_records(Run(folder))
     summary = json.loads((folder / "summary.json").read_bytes()) | {"note": "kept"}
     (folder / "summary.json").write_text(json.dumps(summary))
-    assert reviewed(folder)[1]["note"] == "kept"
+    assert reviewed(folder)[1].summary["note"] == "kept"
 
 
 def test_records_of_a_running_run_are_always_stale(tmp_path: Path) -> None:
     """A run that was looked at while its writer was at work is judged anew the next time."""
     run = run_of(tmp_path / "r", ROWS, lane_of(contract_of(uptime())), state="running")
-    review(run)
+    file_records(run)
     before = bytes_of(run.folder)
     (run.folder / "samples" / "w0-000000.npy").unlink()
-    _, summary, _ = reviewed(run.folder)
-    assert summary["targets"]["t"]["ok"] == 0
+    _, records = reviewed(run.folder)
+    assert records.summary["targets"]["t"]["ok"] == 0
     assert bytes_of(run.folder) != before
 
 

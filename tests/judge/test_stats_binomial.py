@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import special
 from scipy import stats as scipy_stats
 
-from bench.judge.binomial import beta_quantile, beta_tails, binomial_tails, both, first, student_t_quantile
+from bench.judge.stats.binomial import beta_quantile, beta_tails, binomial_tails, both, first, student_t_quantile
 
 GRID = [
     (n, p, k)

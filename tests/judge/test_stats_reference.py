@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.judge.stats import (
+from bench.judge.stats.tail import (
     clopper_pearson,
     korn_graubard,
     min_n,

@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rows_by_hand import VALID, Row, answered, at_most, contract_of, cut, failed, lane_of, run_of, uptime
+from rows_by_hand import VALID, Row, answered, at_most, contract_of, cut, evenly, failed, lane_of, run_of, uptime
 from scipy import stats as scipy_stats
 
-from bench.conduct import worst_exit
+from bench.conclude import worst_exit
 from bench.errors import ExitCode, UserError
-from bench.judge.clauses import Tally
-from bench.judge.verdict import Decision, decide, judge_run
+from bench.judge.contract.reasons import sentence
+from bench.judge.contract.verdict import Decision, judge_run
+from bench.judge.stats.dependence import Trials, judge_trials
 from bench.load.health import Health
-from bench.plan.contract import Clause, Contract
+from bench.plan.clause import Clause
+from bench.plan.contract import Contract
 from bench.record.samples import Outcome
 
 P0 = Fraction(1, 100)
@@ -29,15 +31,19 @@ INVALID = replace(VALID, state="invalid", reasons=["5 of 10 due requests were ne
 
 
 def verdict(n: int, bad: int, unknown: int = 0, p0: Fraction = P0, alpha: float = 0.05) -> Decision:
-    """What is decided of n rows."""
-    return decide(Tally(n, bad, unknown, {}, None), p0, alpha)
+    """What is decided of n rows, the bad and the unknown ones spread evenly over the time."""
+    place = (np.arange(n) * 0.618033988749895 % 1).argsort().argsort()
+    none = np.zeros(n, bool)
+    is_bad, is_unknown = place < bad, (place >= bad) & (place < bad + unknown)
+    judged = judge_trials(Trials(np.arange(n) * 10**7, is_bad, is_unknown, none), p0, alpha)
+    return Decision(judged.outcome, sentence(judged, at_most(800), {}, None), judged.needed)
 
 
 def judged(folder: Path, rows: list[Row], *clauses: Clause, health: Health = VALID, override: Contract | None = None,
            lane: Row | None = None, **more: Any) -> dict[str, Any]:  # fmt: skip
     """verdicts.json of one lane under a contract of these clauses."""
     contract = contract_of(*clauses) if clauses else None
-    return judge_run(run_of(folder, rows, lane_of(contract, **(lane or {})), **more), health, override)
+    return judge_run(run_of(folder, evenly(rows), lane_of(contract, **(lane or {})), **more), health, override)
 
 
 def only(verdicts: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +112,7 @@ def test_an_inconclusive_clause_says_what_would_decide() -> None:
 
     assert chance_of_pass(found.needed) >= 0.8
     assert all(chance_of_pass(n) < 0.8 for n in range(found.needed - 300, found.needed))
-    assert found.reason.endswith(f"about {found.needed - 1000:,} more would probably decide")
+    assert found.reason.endswith(f"about {found.needed - 1000:,} more requests would probably decide")
     assert "PASS needs at most 4, FAIL at least 16" in found.reason
     assert "PASS is impossible with so few" in verdict(100, 0).reason
     assert verdict(100, 0).needed == 299
@@ -222,7 +228,7 @@ def test_each_lane_is_judged_by_its_own_rows(tmp_path: Path) -> None:
     """Two lanes under one contract: one fails, the other passes; the numbers do not mix; one breach costs once."""
     contract = contract_of(at_most(800), breach_cost_usd="1000000", attested=[{"term": "data stay"}])
     rows = [answered(100, lane=0)] * 400 + [answered(900, lane=1)] * 400
-    found = judge_run(run_of(tmp_path / "r", rows, lane_of(contract), lane_of(contract, name="u")), VALID)
+    found = judge_run(run_of(tmp_path / "r", evenly(rows), lane_of(contract), lane_of(contract, name="u")), VALID)
     assert [(record["target"], record["verdict"], record["measured"]) for record in found["clauses"]] == [
         ("t", "PASS", 100.0), ("u", "FAIL", 900.0)]  # fmt: skip
     assert found["projected_breach_usd"] == 1_000_000
@@ -318,3 +324,89 @@ def test_a_system_exactly_at_its_limit_is_rarely_misjudged(n: int) -> None:
             ("FAIL", scipy_stats.binom.sf(first_fail - 1, n, p)),
         ):
             assert abs(found[word] - exact) <= 4 * math.sqrt(exact * (1 - exact) / runs) + 1 / runs
+
+
+def bursty(minutes: int, slow: set[int]) -> list[Row]:
+    """10 requests a second; in the slow minutes every fifth takes 2 s, else 100 ms."""
+    return [
+        answered(2_000 if at // 60_000 in slow and at % 500 == 0 else 100, due=at)
+        for at in range(0, minutes * 60_000, 100)
+    ]
+
+
+def only_of(folder: Path, rows: list[Row], *clauses: Clause, **terms: Any) -> dict[str, Any]:
+    """The first clause's record, the rows at the times they were written with."""
+    lane = lane_of(contract_of(*clauses, **terms))
+    return dict(judge_run(run_of(folder, rows, lane), VALID)["clauses"][0])
+
+
+def test_spells_are_not_independent_evidence(tmp_path: Path) -> None:
+    """One slow minute of 40 puts 0.5 % of 24,000 rows over the limit: exact counts would PASS, one more such minute would not do."""
+    record = only_of(tmp_path / "r", bursty(40, {17}), at_most(800))
+    assert record["k"] == 120
+    assert scipy_stats.binomtest(120, 24_000, 0.01, "less").pvalue < 1e-12
+    assert (record["verdict"], record["decided_by"]) == ("INCONCLUSIVE", "blocks")
+    assert record["n_effective"] < 24_000 / 20
+    assert record["worst_block"]["start_s"] <= 17 * 60 < record["worst_block"]["end_s"]
+    assert record["interval"][1] is None or record["interval"][1] > 800
+    spread = only_of(tmp_path / "s", evenly([answered(2_000)] * 120 + [answered(100)] * 23_880), at_most(800))
+    assert (spread["verdict"], spread["decided_by"], spread["n_effective"]) == ("PASS", "exact", 24_000)
+
+
+def test_a_fail_must_stand_among_all_clauses(tmp_path: Path) -> None:
+    """16 of 1,000 is p = 0.048 by scipy: FAIL alone, undecided beside a second clause; 25 of 1,000 FAILs beside ten."""
+    assert 0.025 < scipy_stats.binomtest(16, 1000, 0.01, "greater").pvalue < 0.05
+    rows = [answered(900)] * 16 + [answered(100)] * 984
+    assert only(judged(tmp_path / "one", rows, at_most(800)))["verdict"] == "FAIL"
+    first, _ = judged(tmp_path / "two", rows, at_most(800), at_most(5_000))["clauses"]
+    assert first["verdict"] == "INCONCLUSIVE"
+    assert "among 2 clauses" in first["reason"]
+    shown = judged(tmp_path / "shown", rows, at_most(800), at_most(5_000, report_only=True))["clauses"][0]
+    assert shown["verdict"] == "FAIL"
+    many = [at_most(limit) for limit in range(1_000, 10_000, 1_000)]
+    worse = [answered(900)] * 25 + [answered(100)] * 975
+    assert judged(tmp_path / "ten", worse, at_most(800), *many)["clauses"][0]["verdict"] == "FAIL"
+
+
+def test_tokens_per_second_are_measured_from_the_slow_end(tmp_path: Path) -> None:
+    """1 ... 100 tokens in a second each: 90 % hold at least 11 tokens/s, the nearest rank from below."""
+    rows = [answered(1000, tokens=tokens) for tokens in range(1, 101)]
+    record = only(judged(tmp_path / "r", rows, Clause(metric="output_tps", quantile="90%", at_least="5/s")))
+    assert record["unit"] == "tokens/s"
+    assert record["measured"] == pytest.approx(sorted(range(1, 101))[100 - 90])
+    low, high = record["interval"]
+    assert low < record["measured"] < high
+
+
+def test_a_sample_only_projects_a_credit(tmp_path: Path) -> None:
+    """97 % of 1,000 is between 95 and 99 %: 25 % are projected, at least and at most by the limits of the share."""
+    ladder = [{"below": "99.9%", "credit": "10%"}, {"below": "99%", "credit": "25%"}, {"below": "95%", "credit": "100%"}]
+    rows = evenly([failed(Outcome.http_5xx)] * 30 + [answered(5)] * 970)
+    record = only_of(tmp_path / "r", rows, uptime("99.9%", credit=ladder), credits={"base": "the month's bill"})
+    assert record["projected_credit"] == {"share": 0.25, "at_least": 0.25, "at_most": 0.25}
+    assert only_of(tmp_path / "none", rows, uptime("99.9%"))["projected_credit"] is None
+
+
+def test_exclusions_are_shown_with_what_they_changed(tmp_path: Path) -> None:
+    """Long contexts set aside by the contract: counts per reason, and the counts with them back in."""
+    rows = evenly([answered(900, prompt_tokens=300_000)] * 40 + [answered(100, prompt_tokens=10)] * 960)
+    rule = {"reason": "long context", "kind": "long_context", "above_prompt_tokens": 200_000}
+    record = only_of(tmp_path / "r", rows, at_most(800), exclusion=[rule])
+    assert (record["n"], record["k"], record["excluded"]) == (960, 0, {"long context": 40})
+    assert record["with_excluded"] == {"n": 1000, "k": 40}
+    assert record["verdict"] == "PASS"
+
+
+def test_each_planned_look_spends_its_share_of_the_error(tmp_path: Path) -> None:
+    """Declared for early stopping, a run is judged at a quarter of alpha: ln(0.0125)/ln(0.99) = 437 clean rows, not 299."""
+    assert math.ceil(math.log(0.05 / 4) / math.log(0.99)) == 437
+    for n, declared, wanted in ((299, None, "PASS"), (436, 4, "INCONCLUSIVE"), (437, 4, "PASS")):
+        record = only(judged(tmp_path / f"{n}", [answered(5)] * n, at_most(800), early_stop=declared))
+        assert record["verdict"] == wanted, n
+
+
+def test_rows_after_an_early_end_are_no_rows(tmp_path: Path) -> None:
+    """Ended early by its own rule, a run is complete, and the rows that never came up count nowhere."""
+    rows = [answered(5)] * 500 + [failed(Outcome.never_sent, sent=-1, done=-1)] * 500
+    found = judged(tmp_path / "r", rows, uptime("99%"), early_stop=4, ended_early="decided")
+    assert (only(found)["n"], only(found)["unknown"], only(found)["verdict"], found["exit_code"]) == (500, 0, "PASS", 0)

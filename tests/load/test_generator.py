@@ -217,7 +217,7 @@ def test_ctrl_c_sends_nothing_more_and_lets_the_rest_end() -> None:
     assert played.generator.interrupted
     assert 350 * MS + STOP_DRAIN_NS <= played.columns.samples["done_ns"][2] <= 361 * MS + STOP_DRAIN_NS
     assert times(played, "due") == list(range(0, 800, 100))
-    assert played.note(3) == "the run was interrupted"
+    assert played.note(3) == "the run ended before its turn"
     assert list(played.columns.samples["note"][4:]) == [-1] * 4
 
 

@@ -23,7 +23,8 @@ from bench.errors import RunFolderError, TargetUnreachable, UserError
 from bench.judge.review import review
 from bench.load.player import Player
 from bench.load.runner import check_descriptors, play
-from bench.plan.contract import Clause, Contract
+from bench.plan.clause import Clause
+from bench.plan.contract import Contract
 from bench.plan.schedule import Plan
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Flag, Outcome

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from bench.load.endpoint import Endpoint
 from bench.load.generator import Generator, LaneState
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
@@ -249,7 +250,9 @@ def play(
         SegmentWriter(Path("never-written")), "run", len(plan.schedule), [len(lane.phases) for lane in plan.lanes], []
     )
     states = [
-        LaneState(lane, cast("Any", world), BodyWriter(lane, plan.schedule, text()), lane.profile.max_in_flight)
+        LaneState(
+            lane, Endpoint(cast("Any", world), BodyWriter(lane, plan.schedule, text())), lane.profile.max_in_flight
+        )
         for lane in plan.lanes
     ]
     generator = Generator(

@@ -48,7 +48,7 @@ def test_numbers_keep_about_three_digits(value: float | None, text: str) -> None
 
 def clause(**more: Any) -> dict[str, Any]:
     """A latency clause with nothing measured."""
-    return {"metric": "e2e", "text": "response e2e p99 ≤ 800 ms", "measured": None, "interval": [None, None], "n": 0, "k": 0,
+    return {"metric": "e2e", "unit": "ms", "operator": "<=", "text": "response e2e p99 ≤ 800 ms", "measured": None, "interval": [None, None], "n": 0, "k": 0,
             "limit_ms": 800.0, "share": None, "allowed_k": -1, "verdict": "FAIL", "reason": "because", **more}  # fmt: skip
 
 
@@ -62,9 +62,9 @@ def test_a_bound_that_does_not_exist_is_not_shown_as_a_number(bounds: list[float
 
 def test_shares_are_written_as_per_cent_with_their_direction() -> None:
     """An uptime clause has a floor, an error share a ceiling, both in per cent."""
-    up = clause(metric="uptime", share=0.999, limit_ms=None, measured=0.9983, interval=[0.9974, 1.0], n=9)
+    up = clause(metric="uptime", unit="share", operator=">=", share=0.999, limit_ms=None, measured=0.9983, interval=[0.9974, 1.0], n=9)
     assert (wording.measured(up), wording.interval(up), wording.limit(up)) == ("99.83 %", "99.74 – 100 %", "≥ 99.9 %")
-    assert wording.limit({**up, "metric": "error_share", "share": 0.01}) == "≤ 1 %"
+    assert wording.limit({**up, "metric": "error_share", "operator": "<=", "share": 0.01}) == "≤ 1 %"
 
 
 def test_rounding_does_not_lay_a_value_upon_the_limit() -> None:
@@ -72,7 +72,7 @@ def test_rounding_does_not_lay_a_value_upon_the_limit() -> None:
     assert wording.measured(clause(measured=800.2, n=9)) == "800.2 ms"
     assert wording.measured(clause(measured=800.0, n=9)) == "800 ms"
     assert wording.interval(clause(interval=[799.9, 950.0])) == "799.9 – 950 ms"
-    up = clause(metric="uptime", share=0.999, limit_ms=None, measured=0.998999, n=9)
+    up = clause(metric="uptime", unit="share", operator=">=", share=0.999, limit_ms=None, measured=0.998999, n=9)
     assert wording.measured(up) == "99.8999 %"
 
 
@@ -94,6 +94,7 @@ def test_the_limit_leaves_the_clause_text_for_its_own_column(text: str, name: st
 
 def test_the_decider_gives_counts_or_the_reason() -> None:
     """A decided clause shows its counts, an undecided one what the judge said."""
-    assert wording.decider(clause(k=611, n=12_000, allowed_k=100)) == "611 slow or failed, 100 allowed"
-    assert wording.decider(clause(k=1, n=9, unknown=2)) == "1 slow or failed, none allowed, 2 unknown"
+    assert wording.decider(clause(k=611, n=12_000, p0=0.01)) == "611 slow or failed, 120 may"
+    kept = clause(verdict="PASS", k=1, n=900, unknown=2, allowed_k=4, p0=0.01)
+    assert wording.decider(kept) == "1 slow or failed, 2 unknown, up to 4 prove 1 %"
     assert wording.decider(clause(verdict="INCONCLUSIVE", reason="too few\x07")) == "too few\\x07"

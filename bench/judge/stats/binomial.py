@@ -152,6 +152,22 @@ def binomial_tails(k: int, n: int, share: Share) -> tuple[float, float]:
     return lower, upper
 
 
+def count_tails(k: float, n: float, share: Share) -> tuple[float, float]:
+    """(P(X <= k), P(X >= k)) for X ~ Bin(n, share), continued to real k and n by the beta law.
+
+    Real numbers serve effective sizes: k of n requests that are worth fewer independent ones.
+    """
+    at_most = beta_tails(k + 1, n - k, share)[1] if k < n else 1.0
+    at_least = beta_tails(k, n - k + 1, share)[0] if k > 0 else 1.0
+    return at_most, at_least
+
+
+def log_beta_odds(a: float, b: float, x: Share) -> tuple[float, float]:
+    """ln of each tail of Beta(a, b) at x, lower and upper, in units of x^a (1-x)^b / B(a, b), for 0 < x < 1."""
+    lower, upper, front = _log_tails(a, b, *both(x))
+    return lower - front, upper - front
+
+
 def first(holds: Callable[[int], bool], low: int, high: int, guess: float) -> int:
     """Smallest integer of low..high-1 for which `holds`, else high; once true it must stay true.
 

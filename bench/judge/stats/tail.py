@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.judge.binomial import Share, beta_quantile, binomial_tails, first, student_t_quantile
+from bench.judge.stats.binomial import Share, beta_quantile, binomial_tails, count_tails, first, student_t_quantile
 from bench.units import nearest_rank
 
 #: Largest sample that a sentence of the report would ever ask for.
 MAX_N = 10**8
-_BATCH = 5
+#: Values a batch of MSER-5.
+MSER_BATCH = 5
 
 
 class Ranks(NamedTuple):
@@ -60,21 +61,24 @@ def quantile_nearest_rank(sorted_values: Sequence[Any] | npt.NDArray[Any], q: Fr
     return sorted_values[nearest_rank(len(sorted_values), q) - 1] if len(sorted_values) else None
 
 
-def verdict_counts(n: int, p0: Share, alpha: float) -> VerdictCounts:
+def verdict_counts(n: int, p0: Share, alpha: float, worth: float | None = None) -> VerdictCounts:
     """Counts of exceedances that decide "the share above the limit is at most p0" at n requests.
 
     PASS iff P(X <= k | p0) <= alpha, which is: the one-sided Clopper-Pearson upper limit is at
     most p0. FAIL iff P(X >= k | p0) < alpha: the lower limit is above p0. alpha is the error of
-    each side. p0 = 0 ("every request") can fail but never pass.
+    each side. p0 = 0 ("every request") can fail but never pass. `worth`: how many independent
+    requests the n are worth (n_star of `korn_graubard`); the counts are still of the n.
     """
     _check(n, alpha)
     if not 0 <= p0 < 1:
         raise ValueError(f"a clause that lets a share of {p0} through promises nothing")
     p0 = Fraction(p0)
     z = NormalDist().inv_cdf(alpha)
-    mean, width = n * float(p0), z * math.sqrt(n * float(p0 * (1 - p0)))
-    k_pass = first(lambda k: binomial_tails(k, n, p0)[0] > alpha, 0, n, mean + width) - 1
-    k_fail = first(lambda k: binomial_tails(k - 1, n, p0)[1] < alpha, 1, n + 1, mean - width)
+    size = float(n if worth is None else worth)
+    scale = size / n if n else 1.0
+    mean, width = n * float(p0), z * math.sqrt(size * float(p0 * (1 - p0))) / scale
+    k_pass = first(lambda k: count_tails(k * scale, size, p0)[0] > alpha, 0, n, mean + width) - 1
+    k_fail = first(lambda k: count_tails(k * scale, size, p0)[1] < alpha, 1, n + 1, mean - width)
     return VerdictCounts(k_pass, k_fail)
 
 
@@ -152,6 +156,11 @@ def needed_n(p_hat: Share, p0: Share, alpha: float, power: float = 0.8) -> int |
     return n if n <= MAX_N else None
 
 
+def outage_free_ns(mean_outage_ns: int, p0: Share, alpha: float) -> int:
+    """Time without an outage that shows an unavailability of at most p0, if outages last so long (methods 3.4)."""
+    return math.ceil(mean_outage_ns * math.log(1 / alpha) / float(p0))
+
+
 @dataclass(frozen=True)
 class KornGraubard:
     """Limits of a share seen in time blocks, and what the blocks said about dependence."""
@@ -166,12 +175,14 @@ class KornGraubard:
     n_star: float
 
 
-def korn_graubard(k_blocks: Sequence[int], n_blocks: Sequence[int], alpha_each_side: float) -> KornGraubard:
+def korn_graubard(k_blocks: Sequence[int] | npt.NDArray[np.int64], n_blocks: Sequence[int] | npt.NDArray[np.int64],
+                  alpha_each_side: float, deff_at_least: float = 0.0) -> KornGraubard:  # fmt: skip
     """Limits of a share whose requests depend on each other within blocks (Korn and Graubard 1998).
 
     k_blocks exceedances among n_blocks requests, one pair a block of equal duration; blocks
     without a request are left out. Where the blocks show no variance at all (k = 0 everywhere
-    among them) the requests count as independent. Raises ValueError below two blocks.
+    among them) the requests count as independent. `deff_at_least` is what is known of the
+    dependence from elsewhere. Raises ValueError below two blocks.
     """
     k, n = (np.asarray(values, dtype=np.int64) for values in (k_blocks, n_blocks))
     if k.shape != n.shape or np.any(k < 0) or np.any(k > n):
@@ -185,8 +196,9 @@ def korn_graubard(k_blocks: Sequence[int], n_blocks: Sequence[int], alpha_each_s
     residuals = (k * total - seen * n) / total
     variance = blocks / (blocks - 1) * float(residuals @ residuals) / total**2
     n_eff = share * (1 - share) / variance if variance else float(total)
+    n_eff = min(n_eff, total / deff_at_least) if deff_at_least else n_eff
     n_star = float(total)
-    if 0 < seen < total:
+    if 0 < seen < total or n_eff < total:
         price = student_t_quantile(alpha_each_side, total - 1) / student_t_quantile(alpha_each_side, blocks - 1)
         n_star = min(n_star, n_eff * price**2)
     limits = clopper_pearson(share * n_star, n_star, alpha_each_side)
@@ -209,10 +221,10 @@ def mser5(y: Sequence[float] | npt.NDArray[np.float64]) -> Mser5:
     """MSER-5 over the means of successive fives: the d <= m/2 that minimises the squared standard
     error of the mean of what is left (White 1997). Raises ValueError below two batches."""
     values = np.asarray(y, dtype=np.float64)
-    m = len(values) // _BATCH
+    m = len(values) // MSER_BATCH
     if m < 2:
-        raise ValueError(f"{len(values)} values are fewer than two batches of {_BATCH}")
-    means = values[: m * _BATCH].reshape(m, _BATCH).mean(axis=1)
+        raise ValueError(f"{len(values)} values are fewer than two batches of {MSER_BATCH}")
+    means = values[: m * MSER_BATCH].reshape(m, MSER_BATCH).mean(axis=1)
     means -= means.mean()
     left = np.arange(m, 0, -1)
     sums, squares = (np.cumsum(series[::-1])[::-1] for series in (means, means**2))
@@ -220,7 +232,7 @@ def mser5(y: Sequence[float] | npt.NDArray[np.float64]) -> Mser5:
     spread[spread < 1e-12 * squares] = 0  # rounding, where what is left is constant
     mser = (spread / left**2)[: m // 2 + 1]
     d = int(np.argmin(mser))
-    return Mser5(m, d, d * _BATCH, float(mser[d]), d == m // 2)
+    return Mser5(m, d, d * MSER_BATCH, float(mser[d]), d == m // 2)
 
 
 def _check(count: int, alpha: float) -> None:

@@ -1,0 +1,80 @@
+"""`tailproof schema`: what a file may hold, as JSON Schema for editors.
+
+Must stay true: the schema takes every file that the loader takes; a key it does not know is refused in both.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+_KINDS = ("contract", "profile", "target", "suite", "scenario", "summary")
+
+
+@click.command(short_help="Print the JSON Schema of a kind of file, for editors.")
+@click.argument("kind", type=click.Choice(_KINDS))
+def schema(kind: str) -> int:
+    """Print the JSON Schema (draft 2020-12) that files of KIND follow; `summary` is a run's summary.json.
+
+    \b
+    Save it beside your files and name it in their first line:
+      tailproof schema contract > contract.schema.json
+      #:schema ./contract.schema.json
+    """
+    click.echo(json.dumps(schema_of(kind), indent=1, ensure_ascii=False))
+    return 0
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """The JSON Schema of `contract`, `profile`, `target`, `suite` or `scenario` files, or of a run's summary.json."""
+    from bench.gateway.scenarios import Scenario
+    from bench.judge.formats.shape import Summary
+    from bench.plan.contract import Contract
+    from bench.plan.month import MonthFile
+    from bench.plan.profile import Profile
+    from bench.plan.suite import ScenarioFile, SuiteFile
+    from bench.plan.target import Target
+
+    models = {"contract": Contract, "profile": Profile, "target": Target, "suite": SuiteFile, "scenario": ScenarioFile,
+              "summary": Summary}  # fmt: skip
+    found = _described(models[kind])
+    if kind == "scenario":
+        # A scenario is a month for a census, or is played: the suite reads its stages, the gateway the rest.
+        played = _described(Scenario)
+        for part in ("gateway", "truth"):
+            found["properties"][part] = played["properties"][part]
+        month = _described(MonthFile)
+        shared = {key: value for each in (played, month, found) for key, value in each.pop("$defs").items()}
+        found = {"anyOf": [found, month], "$defs": shared}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": f"tailproof {kind}"}
+
+
+def _described(model: Any) -> dict[str, Any]:
+    """A model's schema; the `#:` comment above a field becomes its description."""
+    import inspect
+    import re
+
+    from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+    class Described(GenerateJsonSchema):
+        def model_schema(self, schema: Any) -> JsonSchemaValue:
+            made = super().model_schema(schema)
+            cls = schema["cls"]
+            for comment, name in re.findall(r"((?:^ +#: .*\n)+) +(\w+):", inspect.getsource(cls), re.MULTILINE):
+                if field := cls.model_fields.get(name):
+                    text = " ".join(line.strip().removeprefix("#: ") for line in comment.splitlines())
+                    made["properties"][field.alias or name]["description"] = text
+            return made
+
+        def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 "First Wait" says nothing
+            return False
+
+        def function_before_schema(self, schema: Any) -> JsonSchemaValue:
+            made = super().function_before_schema(schema)
+            # In these files a list that is looked at before it is read may also be one thing alone.
+            return {"anyOf": [made["items"], made]} if made.get("type") == "array" else made
+
+    found: dict[str, Any] = model.model_json_schema(schema_generator=Described)
+    return found

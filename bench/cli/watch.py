@@ -1,0 +1,120 @@
+"""`tailproof watch`: low-rate probing for days or weeks, and where it stands."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from bench.plan.contract import Contract
+
+#: Seldom enough for weeks, often enough for a contract that counts minutes.
+_RATE = "1/30s"
+
+
+@click.command(short_help="Probe for days or weeks; outages, monthly verdict, error budget.")
+@click.argument("suite", required=False)
+@click.option(
+    "--rate",
+    default=_RATE,
+    show_default=True,
+    help='Probes of each target, evenly apart: "1/30s", "2/min"; "profile" = as the suite\'s own profile has them.',
+)
+@click.option("--contract", help="Contract to judge by: built-in name or .toml path.  [default: the suite's]")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the watch; started again with it, the watch goes on.  [default: results/watch-SUITE]",
+)
+@click.option("--for", "lasts", help='End by itself after this long, e.g. "7d".  [default: when told to]')
+@click.option("--hook", help="Command to call on outage, outage_end, breach, recovery, budget (see docs/watch.md).")
+@click.option("--max-cost-per-day", metavar="USD", help="Refuse probes that may cost more than this a day.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of schedules and prompts.  [default: the suite's]")
+@click.option(
+    "--status",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    metavar="DIR",
+    help="Print where the watch in DIR stands, and stop.",
+)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Of --status.  [default: text]")
+def watch(suite: str | None, status: Path | None, contract: str | None, form: str, **flags: Any) -> int:
+    """Probe the targets of SUITE, one stage, until told to stop.
+
+    Ctrl-C or SIGTERM end it cleanly (exit 130). Time in which nobody probed counts as unobserved.
+
+    \b
+    tailproof watch my-suite.toml --contract enterprise --hook '/usr/local/bin/page on-call'
+    tailproof watch --status results/watch-my-suite
+    """
+    from bench.errors import UserError
+    from bench.plan.contract import load_contract
+
+    held = load_contract(contract) if contract else None
+    if status is not None:
+        if suite is not None:
+            raise UserError("goes without a SUITE", where="--status")
+        return _status(status, held, form)
+    if suite is None:
+        raise UserError("names no suite", where="watch", remedy="give a suite, or --status DIR")
+    return _watch(suite, held, flags)
+
+
+def _watch(name: str, contract: Contract | None, flags: dict[str, Any]) -> int:
+    from bench.cli.adhoc import parsed
+    from bench.errors import ExitCode
+    from bench.load.generator import run_loop
+    from bench.plan.suite import load_suite
+    from bench.units import parse_duration_ns, parse_rate_per_s, parse_usd
+    from bench.watch import Terms, Watch, probing, resolution
+
+    loaded = probing(load_suite(name), None if flags["rate"] == "profile" else parsed("--rate", parse_rate_per_s, flags["rate"]), contract)
+    terms = Terms(
+        flags["out"] or Path("results") / f"watch-{loaded.name}", loaded.seed if flags["seed"] is None else flags["seed"],
+        parsed("--hook", shlex.split, flags["hook"]) or (), parsed("--for", parse_duration_ns, flags["lasts"]),
+        parsed("--max-cost-per-day", parse_usd, flags["max_cost_per_day"]),
+        shlex.join(["tailproof", "watch", name, "--rate", flags["rate"], *(["--contract", contract.name] if contract else [])]),
+    )  # fmt: skip
+    for sentence in resolution(loaded):
+        _tell(sentence)
+    _tell(f"probing into {terms.folder}; `tailproof watch --status {shlex.quote(str(terms.folder))}` tells where it stands")
+
+    async def main() -> tuple[Watch, list[str]]:
+        watching = Watch(loaded, terms, _tell)
+        return watching, await watching.go_on()
+
+    watching, verdicts = run_loop(main)
+    return int(ExitCode.INTERRUPTED) if watching.stopped else _exit(verdicts)
+
+
+def _tell(text: str) -> None:
+    from bench.clock import utc_text, wall_ns
+    from bench.show.wording import visible
+
+    click.echo(f"{utc_text(wall_ns())} {visible(text, 400)}", err=True)
+
+
+def _exit(verdicts: list[str]) -> int:
+    from bench.errors import ExitCode
+
+    by_name = {"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}
+    return int(next((code for name, code in by_name.items() if name in verdicts), ExitCode.PASS))
+
+
+def _status(folder: Path, contract: Contract | None, form: str) -> int:
+    from bench.watch_desk import overall, status
+
+    record = status(folder, contract)
+    if form == "json":
+        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from bench.show.watch import watch_lines
+
+        console = Console()
+        console.print(watch_lines(record, console.width), soft_wrap=True)
+    return _exit(overall(record["targets"]))

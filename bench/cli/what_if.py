@@ -1,0 +1,103 @@
+"""`tailproof what-if`: router policies tried on the answers that were measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from bench.record.run_folder import Run
+
+
+@click.command(short_help="Try router thresholds and hedging delays on recorded answers.")
+@click.argument("runs", metavar="RUN[:NAME]...", nargs=-1, required=True)
+@click.option("--default", "first", metavar="NAME", required=True, help="Target that is called first.")
+@click.option("--fallback", "second", metavar="NAME", required=True, help="Target that is called next.")
+@click.option("--policy", "policies", type=click.Choice(["sequential", "deadline", "hedge"]), multiple=True,
+              help="What to try; repeatable.  [default: all]")  # fmt: skip
+@click.option(
+    "--threshold", metavar="SWEEP", help="sequential, deadline: such as 3s, or 1s..5s/9 (nine from 1 s to 5 s)."
+)
+@click.option(
+    "--delay", metavar="SWEEP", help="hedge: likewise.  [both by default: p50 to p99 of the default's answers]"
+)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Write what-if.json and what-if.svg there."
+)
+def what_if(runs: tuple[str, ...], first: str, second: str, policies: tuple[str, ...], threshold: str | None,
+            delay: str | None, form: str, out: Path | None) -> int:  # fmt: skip
+    """Estimate what router policies would have done with the answers of RUN, without sending a request.
+
+    Latency, success and cost of each policy at each threshold or delay, beside the models alone,
+    with the Pareto front of p99 and cost. The router as published is always among them. Other
+    targets of the stage, or those named, are shown as they were measured.
+    """
+    import json
+
+    from bench.errors import UserError
+    from bench.judge.routing.replay import calls_of
+    from bench.judge.routing.what_if import POLICIES, parse_sweep, settings_for
+    from bench.judge.routing.what_if import what_if as replayed
+    from bench.show.what_if import what_if_lines
+
+    sweeps = []
+    for flag, text in (("--threshold", threshold), ("--delay", delay)):
+        try:
+            sweeps.append(None if text is None else parse_sweep(text))
+        except ValueError as error:
+            raise UserError(str(error), where=flag) from None
+    default, fallback, *others = (calls_of(run, index) for run, index in _lanes(runs, first, second))
+    settings = settings_for(default, policies or POLICIES, sweeps[0], sweeps[1])
+    record = replayed(default, fallback, others, settings)
+    if out is not None:
+        _write(out, record)
+    if form == "json":
+        click.echo(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        click.echo("\n".join(what_if_lines(record)))
+    return 0
+
+
+def _lanes(names: tuple[str, ...], first: str, second: str) -> list[tuple[Run, int]]:
+    """The default, the fallback, then what stands beside them: lanes by name, and the default's whole stage of a bare RUN."""
+    from bench.cli.picked import picked
+    from bench.errors import UserError
+
+    given = [picked(name) for name in names]
+    lanes = [(run, index, named is not None) for run, named in given for index, lane in enumerate(run.lanes)
+             if named in (None, lane["name"])]  # fmt: skip
+
+    def found(name: str, flag: str) -> int:
+        places = [place for place, (run, index, _) in enumerate(lanes) if run.lanes[index]["name"] == name]
+        if len(places) != 1:
+            known = ", ".join(dict.fromkeys(run.lanes[index]["name"] for run, index, _ in lanes))
+            said = f"{len(places)} of the runs have a target" if places else "there is no target"
+            raise UserError(f"{said} named {name!r}", where=flag,
+                            remedy="name the one as RUN:NAME" if places else f"there are {known}")  # fmt: skip
+        return places[0]
+
+    chosen = found(first, "--default"), found(second, "--fallback")
+    if chosen[0] == chosen[1]:
+        raise UserError("the fallback is the default itself", where="--fallback", remedy="name another target")
+    home, at, _ = lanes[chosen[0]]
+    stage = home.lanes[at]["stage"]
+    rest = [lane for place, lane in enumerate(lanes) if place not in chosen
+            and (lane[2] or (lane[0].folder == home.folder and lane[0].lanes[lane[1]]["stage"] == stage))]  # fmt: skip
+    return [(run, index) for run, index, _ in (*(lanes[place] for place in chosen), *rest)]
+
+
+def _write(folder: Path, record: dict[str, Any]) -> None:
+    from bench.errors import UserError
+    from bench.record.run_folder import write_atomically, write_json
+    from bench.show.what_if import what_if_figure
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot be made ({error.strerror})", where=str(folder)) from None
+    write_json(folder / "what-if.json", record)
+    if (figure := what_if_figure(record)) is not None:
+        write_atomically(folder / "what-if.svg", figure.encode())

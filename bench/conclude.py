@@ -1,0 +1,45 @@
+"""The end of a run, however it was played: judged, recorded, reported.
+
+In: a sealed folder. Out: its records, its report, an exit code. Must stay true: this is wiring;
+a run over HTTP and one in virtual time end alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from bench.errors import ExitCode
+from bench.judge.review import Records, file_records
+from bench.record.run_folder import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A run that was played, judged and reported."""
+
+    folder: Path
+    records: Records
+    report: Path
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the process should return."""
+        return ExitCode(self.records.verdicts["exit_code"])
+
+
+def conclude(folder: Path) -> Finished:
+    """Judge and report a run's folder."""
+    from bench.show.report import write_report
+    from bench.show.sections import further_parts
+
+    run = Run(folder)
+    records = file_records(run)
+    written = write_report(run, records.summary, records.verdicts, further_parts(records))
+    return Finished(folder, records, next(path for path in written if path.name == "report.html"))
+
+
+def worst_exit(codes: list[ExitCode]) -> ExitCode:
+    """Where several hold: 130, 5, 4, 1, 3, 0."""
+    order = [ExitCode.INTERRUPTED, ExitCode.UNREACHABLE, ExitCode.INVALID, ExitCode.FAIL, ExitCode.INCONCLUSIVE]
+    return next((code for code in order if code in codes), ExitCode.PASS)

@@ -1,0 +1,1 @@
+"""Where the slow requests come from."""

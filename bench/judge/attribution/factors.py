@@ -1,0 +1,109 @@
+"""What a request had about it that may have made it slow: its factors, a level a row.
+
+In: one lane's rows, its record and the run's texts. Out: `Factor`s. Must stay true: a factor that
+the run did not vary, or that nothing recorded, is absent; a row whose level nobody knows (a
+failure names no model) is -1 and takes no part, for its silence follows from the failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from bench.record.samples import Bool, Columns, Flag, Int, Outcome
+from bench.units import nearest_rank, show_duration
+
+CONTEXT, PHASE, TIME = "context", "phase", "time of run"
+#: Equal slices of the run for `time of run`.
+SLICES = 10
+#: Above this many models or regions the rarer ones are one level.
+_NAMES_MOST = 20
+#: Output lengths are cut here when they are not a few fixed ones.
+_CUTS = (Fraction(1, 2), Fraction(9, 10))
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A property of requests. `codes` index `levels`, -1 = not known."""
+
+    name: str
+    codes: Int
+    levels: list[str]
+    #: the one level that says something, where the other is merely its absence
+    only: int | None = None
+
+
+def factors_of(columns: Columns, lane: dict[str, Any], strings: Callable[[str], list[str]],
+               leg: Int | None = None) -> list[Factor]:  # fmt: skip
+    """Every factor on which these rows differ. `leg`: of a routed lane, the leg that answered each row, -1 unknown."""
+    schedule, samples = columns.schedule, columns.samples
+    found = [
+        Factor(CONTEXT, schedule["bucket"].astype(np.int64), lane["buckets"]),
+        _lengths(columns),
+        Factor(PHASE, schedule["phase"].astype(np.int64), lane["phases"]),
+        _flag("connection", (samples["flags"] & Flag.NEW_CONNECTION) != 0, "new", "reused"),
+        _flag("cold start", (samples["flags"] & Flag.COLD_START) != 0, "yes", "no"),
+        _named("served region", samples["served_region"], strings("served_region")),
+        _named("served model", samples["served_model"], strings("served_model")),
+        Factor("attempts", np.clip(samples["attempts"].astype(np.int64), 1, 3) - 1, ["1", "2", "3 or more"]),
+        _slices(columns, lane),
+    ]
+    if leg is not None:
+        tiers = [str(one["tier"]) for one in lane["legs"]]
+        kinds = list(dict.fromkeys(tiers))
+        found += [Factor("route leg", leg, [one["name"] for one in lane["legs"]]),
+                  Factor("tier", np.array([*(kinds.index(tier) for tier in tiers), -1])[leg], kinds)]  # fmt: skip
+    return [factor for factor in found if _varies(factor)]
+
+
+def _varies(factor: Factor) -> bool:
+    seen = factor.codes[factor.codes >= 0]
+    return len(seen) > 0 and bool((seen != seen[0]).any())
+
+
+def _flag(name: str, present: Bool, yes: str, no: str) -> Factor:
+    return Factor(name, present.astype(np.int64), [no, yes], only=1)
+
+
+def _named(name: str, codes: Int, texts: list[str]) -> Factor:
+    """The most frequent names; all rarer ones are one level."""
+    codes = codes.astype(np.int64)
+    counts = np.bincount(codes[codes >= 0], minlength=len(texts))
+    kept = np.argsort(-counts, kind="stable")[:_NAMES_MOST]
+    number = np.full(len(counts) + 1, len(kept))
+    number[kept] = np.arange(len(kept))
+    number[-1] = -1
+    return Factor(name, number[codes], [*(texts[index] if index < len(texts) else "?" for index in kept), "others"])
+
+
+def _lengths(columns: Columns) -> Factor:
+    """Output tokens: as counted where the request succeeded, else as planned; few lengths as they are, many in three."""
+    known = (columns.samples["outcome"] == Outcome.ok) & (columns.samples["output_tokens"] >= 0)
+    tokens = np.where(known, columns.samples["output_tokens"], columns.schedule["output_tokens"]).astype(np.int64)
+    name = "output tokens"
+    counts = np.bincount(np.minimum(tokens, 1 << 20)) if len(tokens) else np.zeros(0, np.int64)
+    lengths = np.flatnonzero(counts)
+    if len(lengths) <= 4:
+        return Factor(name, np.searchsorted(lengths, tokens), [f"{length}" for length in lengths])
+    below = np.cumsum(counts)
+    cuts = sorted({int(np.searchsorted(below, nearest_rank(len(tokens), q))) for q in _CUTS} - {int(lengths[-1])})
+    middle = [f"{low + 1}–{high}" for low, high in pairwise(cuts)]
+    edges = [f"≤{cuts[0]}", *middle, f">{cuts[-1]}"] if cuts else ["all"]
+    return Factor(name, np.searchsorted(cuts, tokens), edges)
+
+
+def _slices(columns: Columns, lane: dict[str, Any]) -> Factor:
+    """The span of the lane's arrivals (or of what came due, where it plans none) in equal parts."""
+    due = columns.samples["due_ns"]
+    start, end = int(lane["start_ns"]), int(lane["end_ns"])
+    if end <= start:
+        start, end = int(due.min(initial=0)), int(due.max(initial=0)) + 1
+    slices = np.clip((due - start) * SLICES // (end - start), 0, SLICES - 1)
+    edges = [start + (end - start) * index // SLICES for index in range(SLICES + 1)]
+    names = [f"{show_duration(low)} to {show_duration(high)}" for low, high in pairwise(edges)]
+    return Factor(TIME, np.where(due >= 0, slices, -1), names)

@@ -1,0 +1,1 @@
+"""A whole period's log held against a contract, by exact arithmetic."""

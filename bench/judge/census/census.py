@@ -1,0 +1,335 @@
+"""A whole period of a request log against a contract: exact arithmetic, no inference.
+
+In: a log, a contract, what the log covers. Out: the value of census.json, and the rows that each
+clause rests on. Must stay true: a clause passes only if it would whatever happened in unobserved
+time and to unknown rows, and fails only if it would in the best case; a log that lacks what a
+judged clause speaks of is refused; only here is a credit due.
+
+Source: methods 1.3-1.5, 3.4 and 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.clock import utc_text
+from bench.errors import ExitCode, UserError
+from bench.judge.census.neighbours import Neighbour, uptime_neighbours, window_neighbours
+from bench.judge.census.periods import Span, spans
+from bench.judge.census.rows import ClauseRows, clause_rows
+from bench.judge.contract.credits import Credit, credit
+from bench.judge.contract.exclusions import Classes, classify
+from bench.judge.contract.uptime import Attained, attained, attained_means, attained_requests, minute_table
+from bench.plan.clause import MINUTE_NS, TIMED, Clause
+from bench.plan.contract import Contract
+from bench.record.request_log import RequestLog
+from bench.record.samples import Bool, Columns, Int, Outcome, latency_ns
+from bench.units import MS, S, nearest_rank
+from bench.userfile import file_digest
+
+FORMAT = 1
+#: Episodes and rows that the record itself lists; the evidence has all.
+_LISTED = 1_000
+_ROWS_LISTED = 20
+#: A log longer than this is more likely to hold a wrong time.
+_MOST_DAYS = 1_100
+#: Resources whose minutes are told apart.
+_MOST_RESOURCES = 500
+#: A fraction longer than this is told as a decimal number alone.
+_LONGEST = 80
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Time in which the log is known to hold every request, so that an empty minute was empty."""
+
+    #: [start, end) in Unix ns
+    stretches: Sequence[tuple[int, int]] = ()
+    complete: bool = False
+
+
+@dataclass(frozen=True)
+class Census:
+    """census.json, and behind it the rows (indices into the log) that broke each clause of each period."""
+
+    record: dict[str, Any]
+    evidence: dict[tuple[str, int], Int]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The log within one period."""
+
+    span: Span
+    columns: Columns
+    wall_ns: Int
+    resource: Int | None
+    observed: Bool
+    #: the parties agreed that this much watched is enough: the rest does not count
+    observed_only: bool
+
+
+def census(log: RequestLog, contract: Contract, *, period: str | None = None, coverage: Coverage = Coverage(),
+           bill_usd: Decimal | None = None) -> Census:  # fmt: skip
+    """Hold the log against every clause of the contract, period by period.
+
+    `bill_usd` is the base that credits are per cent of, of each period. Raises UserError: a
+    clause or a class of requests for which the log has no column, no such period.
+    """
+    wall = log.columns.samples["due_ns"] + log.facts.start_wall_ns
+    if period is None and (apart := int(wall[-1] - wall[0]) // (86400 * S)) > _MOST_DAYS:
+        first, last = row_record(log, 0), row_record(log, len(wall) - 1)
+        raise UserError(f"its rows lie {apart:,} days apart: line {first['line']} ({first['at_utc']}) and "
+                        f"line {last['line']} ({last['at_utc']})", where=first["file"],
+                        remedy="correct these times, or choose one --period")  # fmt: skip
+    _refuse_missing(log, contract)
+    classes = classify(log.columns, contract, log.facts)
+    if classes.missing:
+        raise UserError(f"requests.failed cannot be told: {classes.missing[0]}", where=f"contract {contract.name}",
+                        remedy="map the column with --column")  # fmt: skip
+    found, evidence = [], dict[tuple[str, int], Int]()
+    for span in spans(contract.period, int(wall[0]), int(wall[-1]), period):
+        first, last = np.searchsorted(wall, [span.start_ns, span.end_ns]).tolist()
+        part = _part(log, contract, span, slice(first, last), wall, coverage)
+        record, rows = _period(part, contract, _sliced(classes, slice(first, last)), log, first, bill_usd)
+        found.append(record)
+        evidence |= {(span.name, number): each + first for number, each in rows.items()}
+    overall = _overall([each["overall"] for each in found])
+    return Census({
+        "format": FORMAT, "contract": contract.name, "title": contract.title, "log": _log_record(log, wall),
+        "overall": overall, "exit_code": int({"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}.get(overall, ExitCode.PASS)),
+        "unusable": classes.unusable, "periods": found, "attested": [term.term for term in contract.attested],
+        "not_stated": list(contract.not_stated),
+    }, evidence)  # fmt: skip
+
+
+def _refuse_missing(log: RequestLog, contract: Contract) -> None:
+    for number, clause in enumerate(contract.clauses, 1):
+        where = f"contract {contract.name}: clause {number} ({clause.text})"
+        if clause.phase is not None:
+            raise UserError("a log has no phases", where=where, remedy="judge a run, or leave phase out")
+        if clause.report_only:
+            continue
+        if lacking := _lacking(log, clause):
+            raise UserError(f"the log has no column for it ({lacking})", where=where,
+                            remedy="name the column with --column, or judge a contract without this clause")  # fmt: skip
+
+
+def _lacking(log: RequestLog, clause: Clause) -> str:
+    """What a clause needs and the log does not have, as fields of `--column`; empty where it has all."""
+    needs = {"e2e": "latency", "ttft": "ttft", "tpot": "latency, ttft and output_tokens",
+             "output_tps": "latency and output_tokens"}  # fmt: skip
+    if clause.metric not in log.metrics:
+        return needs.get(clause.metric, f"{clause.metric}: only a run records it")
+    if clause.metric == "output_tps" and not clause.with_ttft and "tpot" not in log.metrics:
+        return "ttft"
+    if clause.weight != "together" and "resource" not in log.facts.labels:
+        return f'resource, for weight = "{clause.weight}"'
+    if clause.weight != "together" and (n := len(log.facts.texts["resource"])) > _MOST_RESOURCES:
+        return f"resource: this one has {n:,} different texts, {_MOST_RESOURCES} at most"
+    if clause.bucket is not None and not (log.columns.samples["prompt_tokens"] >= 0).any():
+        return f"prompt_tokens, for the context bucket {clause.bucket}"
+    return ""
+
+
+def _part(log: RequestLog, contract: Contract, span: Span, rows: slice, wall: Int, coverage: Coverage) -> _Part:
+    observed = np.full(span.minutes, coverage.complete)
+    observed[(wall[rows] - span.start_ns) // MINUTE_NS] = True
+    for start, end in coverage.stretches:
+        whole = [
+            min(max((moment - span.start_ns) // MINUTE_NS, 0), span.minutes) for moment in (start + MINUTE_NS - 1, end)
+        ]
+        observed[whole[0] : whole[1]] = True
+    watched = Fraction(int(observed.sum()), span.minutes)
+    enough = contract.minimum_coverage is not None and watched >= contract.minimum_coverage
+    resource = log.facts.labels.get("resource")
+    return _Part(
+        span, log.columns.where(rows), wall[rows], None if resource is None else resource[rows], observed, enough
+    )
+
+
+def _sliced(classes: Classes, rows: slice) -> Classes:
+    return replace(classes, failed=classes.failed[rows], unknown=classes.unknown[rows], excluded=classes.excluded[rows])
+
+
+def _period(part: _Part, contract: Contract, classes: Classes, log: RequestLog, offset: int,
+            bill_usd: Decimal | None) -> tuple[dict[str, Any], dict[int, Int]]:  # fmt: skip
+    """(record of one period, rows that broke each clause)."""
+    span, paying = part.span, []
+    records: list[dict[str, Any]] = []
+    evidence: dict[int, Int] = {}
+    for number, clause in enumerate(contract.clauses, 1):
+        if lacking := _lacking(log, clause):  # of a clause that is only reported
+            records.append(
+                {"number": number, "text": clause.text, "verdict": "REPORTED", "reason": f"no column: {lacking}"}
+            )
+            continue
+        rows = clause_rows(part.columns, clause, classes)
+        reached = _attained(part, clause, rows)
+        evidence[number] = np.flatnonzero(rows.bad)
+        record = _clause_record(part, clause, rows, reached) | {"number": number}
+        if (classes.excluded >= 0).any():
+            all_rows = clause_rows(part.columns, clause, replace(classes, excluded=np.full_like(classes.excluded, -1)))
+            record["without_exclusions"] = _exact(_attained(part, clause, all_rows).value)
+        record["neighbours"] = _neighbours(part, clause, rows, classes)
+        record["evidence"] = {"rows": len(evidence[number]),
+                              "first": [row_record(log, row + offset) for row in evidence[number][:_ROWS_LISTED].tolist()]}  # fmt: skip
+        if clause.credit is not None and not clause.report_only:
+            paying.append((clause.credit, reached.best, reached.worst))
+        records.append(record)
+    observed = int(part.observed.sum())
+    return {
+        "period": span.name, "start_utc": utc_text(span.start_ns), "end_utc": utc_text(span.end_ns),
+        "time_zone": contract.period.time_zone if contract.period else None, "minutes": span.minutes,
+        "observed_minutes": observed, "coverage": observed / span.minutes, "rows": len(part.columns),
+        "excluded": classes.counts(), "clauses": records,
+        "overall": _overall([each["verdict"] for each in records]),
+        "credit": _credit_record(credit(paying, contract.credits, "due", bill_usd), contract) if contract.credits else None,
+    }, evidence  # fmt: skip
+
+
+def _attained(part: _Part, clause: Clause, rows: ClauseRows) -> Attained:
+    """The share that keeps the promise, of whatever unit the clause counts, with its bounds."""
+    keep = rows.counted
+    if not keep.any():  # empty minutes may be up, but no clause passes on no data
+        return Attained(None, Fraction(1), Fraction(0), 0, 0, 0, [])
+    wall, bad, unknown = part.wall_ns[keep], rows.bad[keep], rows.unknown[keep]
+    resource = part.resource[keep] if part.resource is not None and clause.weight != "together" else None
+    bounds = (part.span.start_ns, part.span.end_ns)
+    table = minute_table(wall, bad, unknown, bounds, part.observed, resource)
+    if clause.statistic == "share_of_windows" and clause.of_window == "mean":
+        assert rows.values is not None
+        limit = clause.at_least if clause.at_least is not None else Fraction(clause.limit or 0)
+        if part.observed_only:
+            table = replace(table, observed=np.ones_like(part.observed))
+        return attained_means(wall, rows.values[keep], ~unknown, table, clause, limit)
+    if clause.metric == "uptime" or clause.statistic == "share_of_windows":
+        return attained(table, clause, observed_only=part.observed_only)
+    unseen = 0 if part.observed_only else int((~part.observed).sum()) * max(int(table.n.max()), 1)
+    return attained_requests(int(keep.sum()), int(bad.sum()), int(unknown.sum()), unseen)
+
+
+def kept(clause: Clause, share: Fraction) -> bool:
+    """Whether this attained share keeps the promise; `>` and `<` of a share do not count the share itself."""
+    promised = 1 - clause.allowed_share
+    return share > promised if clause.strict and clause.metric not in TIMED else share >= promised
+
+
+def _clause_record(part: _Part, clause: Clause, rows: ClauseRows, reached: Attained) -> dict[str, Any]:
+    verdict = "PASS" if kept(clause, reached.worst) else "INCONCLUSIVE" if kept(clause, reached.best) else "FAIL"
+    by_unit = clause.by_time and clause.method != "mean_of_intervals"
+    n, k, unknown = int(rows.counted.sum()), int(rows.bad.sum()), int(rows.unknown.sum())
+    broken, of = (reached.bad_units, reached.observed_units) if by_unit else (k, n)
+    return {
+        "text": clause.text, "metric": clause.metric, "method": clause.method if clause.metric == "uptime" else None,
+        "promised": _exact(1 - clause.allowed_share), "report_only": clause.report_only,
+        "verdict": "REPORTED" if clause.report_only else verdict, "reason": _reason(part, clause, reached, broken, of, unknown),
+        "attained": _exact(reached.value), "best": _exact(reached.best), "worst": _exact(reached.worst),
+        "measured_ms": _quantile_ms(clause, rows), "n": n, "k": k, "unknown": unknown,
+        "units": reached.units, "observed_units": reached.observed_units, "bad_units": reached.bad_units,
+        "episodes": {"count": len(reached.down), "first": [
+            {"start_utc": utc_text(each.start_ns), "end_utc": utc_text(each.end_ns),
+             "minutes": (each.end_ns - each.start_ns) // MINUTE_NS, "requests": each.n, "broke": each.failed}
+            for each in reached.down[:_LISTED]]},
+    }  # fmt: skip
+
+
+def _reason(part: _Part, clause: Clause, reached: Attained, broken: int, of: int, unknown: int) -> str:
+    """`65 of 43,200 minutes broke it, 43 may`, and what leaves a choice."""
+    if not reached.units:
+        return "no request of the log counts for this clause"
+    units = ("minutes" if clause.unit_ns == MINUTE_NS else "windows") if clause.by_time else "requests"
+    if clause.method == "mean_of_intervals" and clause.metric == "uptime":
+        said = f"{reached.bad_units:,} of {reached.observed_units:,} intervals lost requests"
+    else:
+        most = of * clause.allowed_share
+        allowed = most.numerator // most.denominator
+        allowed -= bool(allowed and not kept(clause, 1 - Fraction(allowed, max(of, 1))))
+        said = f"{broken:,} of {of:,} {units} broke it, {allowed:,} may"
+    open_ = []
+    if hidden := int((~part.observed).sum()):
+        aside = ", left aside as agreed" if part.observed_only else ""
+        open_.append(f"{hidden:,} of {part.span.minutes:,} minutes were not observed{aside}")
+    if unknown:
+        open_.append(f"{unknown:,} requests have no known end")
+    return "; ".join([said, *open_])
+
+
+def _quantile_ms(clause: Clause, rows: ClauseRows) -> float | None:
+    """The value of nearest rank (ms, or tokens/s) of the clause's quantile; None among failures and for shares."""
+    if clause.quantile is None or rows.values is None:
+        return None
+    values = np.sort(rows.values[rows.counted & ~rows.unknown])
+    if not len(values):
+        return None
+    values = values[::-1] if clause.rising else values / MS
+    found = float(values[nearest_rank(len(values), clause.quantile) - 1])
+    return found if np.isfinite(found) else None
+
+
+def _neighbours(part: _Part, clause: Clause, rows: ClauseRows, classes: Classes) -> list[dict[str, Any]]:
+    """The same period under other definitions. They speak of all resources together."""
+    found: list[tuple[Neighbour, Attained]] = []
+    if not rows.counted.any():
+        return []
+    if clause.metric == "uptime":
+        keep = rows.counted
+        table = minute_table(part.wall_ns[keep], rows.bad[keep], rows.unknown[keep],
+                             (part.span.start_ns, part.span.end_ns), part.observed)  # fmt: skip
+        found = [(each, attained(table, each.clause)) for each in uptime_neighbours(clause.share)]
+    elif clause.statistic == "share_of_windows":
+        for each in window_neighbours(clause):
+            found.append((each, _attained(part, each.clause, clause_rows(part.columns, each.clause, classes))))
+    return [{"definition": each.name, "whose": each.whose, "attained": _exact(reached.value),
+             "kept": None if reached.value is None else kept(clause, reached.value)} for each, reached in found]  # fmt: skip
+
+
+def _exact(share: Fraction | None) -> dict[str, Any] | None:
+    if share is None:
+        return None
+    text = str(share)
+    return {"share": float(share), "fraction": text if len(text) <= _LONGEST else None}
+
+
+def _credit_record(found: Credit, contract: Contract) -> dict[str, Any]:
+    assert contract.credits is not None
+    return {
+        "kind": found.kind, "share": _exact(found.share), "at_most": _exact(found.at_most),
+        "usd": None if found.usd is None else str(found.usd),
+        "at_most_usd": None if found.at_most_usd is None else str(found.at_most_usd),
+        "base": contract.credits.base, "claim_within_days": contract.credits.claim_within_days,
+        "evidence_wanted": contract.credits.evidence,
+    }  # fmt: skip
+
+
+def _overall(verdicts: Sequence[str]) -> str:
+    return next((each for each in ("FAIL", "INCONCLUSIVE", "PASS") if each in verdicts), "NONE")
+
+
+def _log_record(log: RequestLog, wall: Int) -> dict[str, Any]:
+    return {
+        "files": [{"name": name, "sha256": file_digest(Path(name)) if Path(name).is_file() else None} for name in log.names],
+        "rows": len(log.columns), "first_utc": utc_text(int(wall[0])), "last_utc": utc_text(int(wall[-1])),
+        "columns": {name: column.name + (f":{column.unit}" if column.unit else "") for name, column in log.mapping.items()},
+        "notes": log.notes,
+        "unreadable": {"count": len(log.unreadable), "first": [
+            {"file": each.file, "line": each.line, "reason": each.reason} for each in log.unreadable[:_LISTED]]},
+    }  # fmt: skip
+
+
+def row_record(log: RequestLog, row: int) -> dict[str, Any]:
+    """One row of the log as evidence: where it stands, when it began, how it ended."""
+    samples = log.columns.samples[row : row + 1]
+    e2e = int(latency_ns(samples, "e2e")[0])
+    at = int(samples["due_ns"][0]) + log.facts.start_wall_ns
+    fraction = f".{at % S // MS:03d}" if at % S else ""
+    return {"file": log.names[log.file[row]], "line": int(log.line[row]), "at_utc": utc_text(at).replace("Z", f"{fraction}Z"),
+            "outcome": Outcome(int(samples["outcome"][0])).name, "status": int(samples["status"][0]) or None,
+            "e2e_ms": e2e / MS if e2e >= 0 else None}  # fmt: skip

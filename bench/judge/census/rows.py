@@ -1,0 +1,52 @@
+"""A clause and a log's classed rows -> which rows count, which broke it, which are unknown.
+
+In: rows, their classes, a clause. Out: masks, and a value a row. Must stay true: rows are good, bad
+or unknown by the rule that runs are judged by (`judge/contract/clauses`); a row whose value was not
+recorded is unknown, never kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.judge.contract.clauses import OVER_ANY_LIMIT_NS, marks, time_and_tokens
+from bench.judge.contract.exclusions import Classes
+from bench.plan.clause import Clause
+from bench.plan.profile import bucket_names
+from bench.record.samples import Bool, Columns, Float, Int, Outcome
+from bench.units import S
+
+
+@dataclass(frozen=True)
+class ClauseRows:
+    """One entry a row."""
+
+    counted: Bool
+    bad: Bool
+    unknown: Bool
+    #: of a timed metric: ns, or tokens/s; a miss is inf (0 tokens/s), and so is what is not known
+    values: Float | None
+
+
+def clause_rows(columns: Columns, clause: Clause, classes: Classes) -> ClauseRows:
+    """Apply one clause. `bad` and `unknown` lie inside `counted`."""
+    counted = classes.kept.copy()
+    for name in clause.excluding:
+        counted &= columns.samples["outcome"] != Outcome[name]
+    if clause.bucket is not None:
+        counted &= columns.schedule["bucket"] == bucket_names().index(clause.bucket)
+    found = marks(columns, clause, classes, clause.view, logged=True)
+    for mask in found.aside.values():
+        counted &= ~mask
+    values = None if found.values_ns is None else _values(columns, clause, found.values_ns)
+    return ClauseRows(counted, counted & found.is_bad, counted & found.is_unknown, values)
+
+
+def _values(columns: Columns, clause: Clause, values_ns: Int) -> Float:
+    missed = values_ns == OVER_ANY_LIMIT_NS
+    if not clause.rising:
+        return np.where(missed, np.inf, values_ns)
+    took, tokens = time_and_tokens(columns.samples, clause, clause.view)
+    return np.where(missed, 0.0, tokens * float(S) / np.maximum(took, 1))

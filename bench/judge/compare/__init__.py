@@ -1,0 +1,1 @@
+"""Two arms held against each other."""

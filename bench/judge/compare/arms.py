@@ -1,0 +1,155 @@
+"""One arm of a comparison: a lane's judged rows, and the facts that let two arms stand side by side.
+
+In: a run and one of its lanes, or a stored baseline. Out: an `Arm`, and why two arms should not
+be compared. Must stay true: a failure is a latency above any other; rows cut off by the end of
+the run are left out and counted; a place in time is one on the lane's own clock, so the arms of
+two runs under one profile lie side by side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.errors import UserError
+from bench.judge.fitness import fitness
+from bench.judge.reached import came_to, undecided
+from bench.judge.summary import token_cost
+from bench.plan.contract import Contract
+from bench.record.run_folder import Run, write_atomically
+from bench.record.samples import Bool, Columns, Float, Int, latency_ns
+
+#: Format history of a stored baseline: 1 = first.
+BASELINE_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """The measured rows of a lane whose end is known. Arrays are twins."""
+
+    name: str
+    metric: str
+    #: when each was due, ns after the lane's start
+    at_ns: Int
+    #: response latency in ns, np.inf for a failure
+    values: Float
+    #: index into facts["phases"]
+    phase: Int
+    #: index into facts["buckets"]
+    bucket: Int
+    #: rows left out, because the run ended before they did
+    undecided: int
+    #: run, machine, clock, profile digest, spans, limit, price: plain JSON
+    facts: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.at_ns)
+
+    def where(self, keep: Bool) -> Arm:
+        """The rows that `keep` selects."""
+        return dataclasses.replace(self, at_ns=self.at_ns[keep], values=self.values[keep], phase=self.phase[keep],
+                                   bucket=self.bucket[keep])  # fmt: skip
+
+    def spans(self, phase: str | None = None) -> list[tuple[int, int]]:
+        """Measured stretches of the lane's clock, (start, end) in ns; those of one phase where it is named."""
+        return [(start, end) for name, start, end in self.facts["spans"] if phase in (None, name)]
+
+
+def arm_of(run: Run, index: int, metric: str) -> Arm:
+    """The arm that a lane is."""
+    lane = run.lanes[index]
+    columns = came_to(run).lane(index).measured()
+    open_ended = undecided(columns)
+    rows = columns.where(~open_ended)
+    latency = latency_ns(rows.samples, metric)
+    return Arm(
+        name=lane["name"], metric=metric, at_ns=np.maximum(rows.samples["due_ns"] - lane["start_ns"], 0),
+        values=np.where(rows.ok & (latency >= 0), latency, np.inf), phase=rows.schedule["phase"].astype(np.int64),
+        bucket=rows.schedule["bucket"].astype(np.int64), undecided=int(open_ended.sum()), facts=_facts(run, lane, metric)
+        | {"usd_per_request": _usd_per_request(rows, lane)},
+    )  # fmt: skip
+
+
+def _facts(run: Run, lane: dict[str, Any], metric: str) -> dict[str, Any]:
+    profile = {key: value for key, value in lane["profile"].items() if key not in ("name", "description")}
+    started = run.manifest.get("started_wall_ns", 0)
+    contract = Contract.model_validate(lane["contract"]) if lane["contract"] else None
+    limits = [clause.limit for clause in (contract.clauses if contract else ()) if clause.metric == metric
+              and clause.limit is not None and clause.view == "response" and not (clause.phase or clause.bucket)]  # fmt: skip
+    breach = contract.breach_cost_usd if contract else None
+    health = fitness(run)
+    return {
+        "run": run.manifest["run"], "machine": run.manifest.get("machine", {}),
+        "clock": run.manifest.get("clock", {}).get("source"), "simulated": bool(lane.get("simulated")),
+        "profile": hashlib.sha256(json.dumps(profile, sort_keys=True).encode()).hexdigest(),
+        "closed_loop": lane["closed_loop"], "began_ns": started + lane["start_ns"], "ended_ns": started + lane["end_ns"],
+        "phases": lane["phases"], "buckets": lane["buckets"],
+        "spans": [[span["phase"], span["start_ns"] - lane["start_ns"], span["end_ns"] - lane["start_ns"]]
+                  for span in lane["phase_spans"] if not span["warmup"]],
+        "unfit": health.reasons[0] if health.state == "invalid" else None,
+        "limit_ns": limits[0] if limits else None, "breach_usd": None if breach is None else float(breach),
+    }  # fmt: skip
+
+
+def _usd_per_request(rows: Columns, lane: dict[str, Any]) -> float | None:
+    """Mean cost of a request's tokens at the lane's prices; None where prices or token counts are missing."""
+    cost = token_cost(rows, lane) if len(rows) and bool((rows.samples["output_tokens"] >= 0).any()) else None
+    return None if cost is None else float(cost["usd"]) / len(rows)
+
+
+def differences(baseline: Arm, other: Arm) -> list[str]:
+    """Why the two do not belong side by side: what besides the target was not the same."""
+    first, second = baseline.facts, other.facts
+    said = []
+    if first["profile"] != second["profile"]:
+        said.append("the load profiles differ")
+    changed = [key for key in sorted({*first["machine"], *second["machine"]})
+               if first["machine"].get(key) != second["machine"].get(key)]  # fmt: skip
+    if changed:
+        said.append(f"the machines differ ({', '.join(changed)})")
+    if first["clock"] != second["clock"]:
+        said.append(f"the clock sources differ ({first['clock']}, {second['clock']})")
+    if first["simulated"] != second["simulated"]:
+        said.append("one of them is simulated")
+    return said
+
+
+def one_after_the_other(baseline: Arm, other: Arm) -> bool:
+    """True where the two were never measured at the same time."""
+    first, second = baseline.facts, other.facts
+    return bool(first["ended_ns"] <= second["began_ns"] or second["ended_ns"] <= first["began_ns"])
+
+
+def save_baseline(arm: Arm, path: Path) -> None:
+    """Keep what a later comparison needs of an arm: every row's place and latency, and the facts."""
+    rows = {"at_ns": arm.at_ns, "value_ns": np.where(np.isfinite(arm.values), arm.values, -1).astype(np.int64),
+            "phase": arm.phase, "bucket": arm.bucket}  # fmt: skip
+    record = {"format": BASELINE_FORMAT, "name": arm.name, "metric": arm.metric, "undecided": arm.undecided,
+              "facts": arm.facts, "rows": {key: column.tolist() for key, column in rows.items()}}  # fmt: skip
+    write_atomically(path, (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def load_baseline(path: Path) -> Arm:
+    """The arm that `save_baseline` kept. Raises UserError naming what is wrong with the file."""
+    try:
+        record = json.loads(path.read_bytes())
+        if record["format"] > BASELINE_FORMAT:
+            raise UserError(
+                f"has format {record['format']}; this tailproof reads up to {BASELINE_FORMAT}", where=str(path)
+            )
+        rows = {key: np.array(record["rows"][key], np.int64) for key in ("at_ns", "value_ns", "phase", "bucket")}
+        if len({column.shape for column in rows.values()}) > 1:
+            raise ValueError
+        values = np.where(rows["value_ns"] >= 0, rows["value_ns"], np.inf)
+        return Arm(record["name"], record["metric"], rows["at_ns"], values, rows["phase"], rows["bucket"],
+                   record["undecided"], record["facts"])  # fmt: skip
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError("is not a baseline that tailproof stored", where=str(path),
+                        remedy="make one with --save-baseline") from None  # fmt: skip

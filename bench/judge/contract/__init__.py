@@ -1,0 +1,1 @@
+"""A run held against a contract: which rows count, which break a clause, and the verdict."""

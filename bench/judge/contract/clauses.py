@@ -1,0 +1,242 @@
+"""A clause and the rows it speaks of -> what they came to: valid, bad, unknown, each at its time.
+
+In: a contract's clause, a lane's columns and their classes. Out: one `Tally`. Must stay true:
+every clause is one proportion, P(bad) <= p0; a failure is over any limit; a row that was cut off
+is unknown, and its verdict is reckoned both ways; warm-up rows are no rows.
+
+Source: methods 0.1 ("p99 <= T" is "P(latency > T) <= 0.01"); nearest rank, type 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from bench.judge.contract.exclusions import Classes
+from bench.plan.clause import TIMED, Clause
+from bench.record.samples import Bool, Columns, Flag, Int, Outcome, Table, latency_ns
+from bench.units import S, nearest_rank
+
+#: A value above every limit: what a failure counts as in a latency clause.
+OVER_ANY_LIMIT_NS = np.iinfo(np.int64).max
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """What a clause's rows came to, in the order in which they were due."""
+
+    #: indices of the rows that count
+    rows: Int
+    at_ns: Int
+    #: rows that broke the promise for certain
+    is_bad: Bool
+    #: rows cut off by the end of the run before they could break or keep it
+    is_unknown: Bool
+    #: rows set aside, by reason
+    excluded: dict[str, int]
+    #: value a row: ns, ns a token for tokens per second; failures and unknowns over any limit. None for shares
+    values_ns: Int | None
+
+    @property
+    def n(self) -> int:
+        """Rows that count."""
+        return len(self.at_ns)
+
+    @property
+    def bad(self) -> int:
+        """Rows that broke the promise for certain."""
+        return int(self.is_bad.sum())
+
+    @property
+    def unknown(self) -> int:
+        """Rows that may have broken it."""
+        return int(self.is_unknown.sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class Marks:
+    """What a clause makes of each row."""
+
+    is_bad: Bool
+    #: never also bad
+    is_unknown: Bool
+    #: rows that it does not speak of, by reason
+    aside: dict[str, Bool]
+    #: as in `Tally`
+    values_ns: Int | None
+
+
+def scope(columns: Columns, clause: Clause, lane: dict[str, Any]) -> Bool:
+    """Mask of the measured rows that the clause is about: its phase, its context bucket."""
+    keep: Bool = ~columns.schedule["warmup"]
+    if clause.phase is not None:
+        keep &= columns.schedule["phase"] == _index(lane["phases"], clause.phase)
+    if clause.bucket is not None:
+        keep &= columns.schedule["bucket"] == _index(lane["buckets"], clause.bucket)
+    return keep
+
+
+def _index(names: list[str], wanted: str) -> int:
+    return names.index(wanted) if wanted in names else -1
+
+
+def missing_part(clause: Clause, lane: dict[str, Any], streamed: bool) -> str | None:
+    """Why the run cannot have what the clause asks for, or None."""
+    if clause.phase is not None and clause.phase not in lane["phases"]:
+        return f"the run has no phase {clause.phase!r} (its phases: {', '.join(lane['phases'])})"
+    if clause.bucket is not None and clause.bucket not in lane["buckets"]:
+        return f"no context bucket is named {clause.bucket!r} (they are {', '.join(lane['buckets'])})"
+    needs_stream = clause.metric in ("ttft", "ttft_answer", "tpot", "inter_chunk_max") or not clause.with_ttft
+    if needs_stream and not streamed:
+        return f"{clause.metric} needs streamed answers, and this target's answers came whole"
+    return None
+
+
+def tally(columns: Columns, clause: Clause, classes: Classes, keep: Bool, view: str | None = None, *,
+          exclusions: bool = True) -> Tally:  # fmt: skip
+    """Count the rows of `keep`; `view` overrides the clause's own, `exclusions` may be left out of account."""
+    excluded: dict[str, int] = {}
+    if exclusions:
+        for index, reason in enumerate(classes.reasons):
+            _set_aside(excluded, reason, mask := keep & (classes.excluded == index))
+            keep = keep & ~mask
+    for name in clause.excluding if exclusions else ():
+        _set_aside(excluded, name, mask := keep & (columns.samples["outcome"] == Outcome[name]))
+        keep = keep & ~mask
+    found = marks(columns, clause, classes, view or clause.view)
+    for reason, mask in found.aside.items():
+        _set_aside(excluded, reason, keep & mask)
+        keep = keep & ~mask
+    # Rows that wait for another have no due time in the schedule, but all that were due have one here.
+    order = np.flatnonzero(keep)
+    at_ns = columns.samples["due_ns"][order]
+    if (unsaid := at_ns < 0).any():
+        at_ns = np.where(unsaid, columns.schedule["due_ns"][order], at_ns)
+    if np.any(at_ns[1:] < at_ns[:-1]):
+        order = order[turn := np.argsort(at_ns, kind="stable")]
+        at_ns = at_ns[turn]
+    values = None if found.values_ns is None else found.values_ns[order]
+    return Tally(order, at_ns, found.is_bad[order], found.is_unknown[order], excluded, values)
+
+
+def _set_aside(excluded: dict[str, int], reason: str, mask: Bool) -> None:
+    if count := int(mask.sum()):
+        excluded[reason] = excluded.get(reason, 0) + count
+
+
+def marks(columns: Columns, clause: Clause, classes: Classes, view: str, *, logged: bool = False) -> Marks:
+    """What the clause makes of every row, whatever its phase, bucket or exclusion.
+
+    Of a run, what is not in a row did not happen: an answer without a first token never had one in time.
+    A log (`logged`) may only not have recorded it: such a row is unknown.
+    """
+    if clause.metric not in TIMED:
+        return Marks(classes.failed & ~classes.unknown, classes.unknown, {}, None)
+    samples = columns.samples
+    served = columns.ok
+    ok = served & ~classes.failed
+    unknown = classes.unknown.copy()
+    if clause.metric == "output_tps":
+        took, tokens = time_and_tokens(samples, clause, view)
+        values = np.where(took >= 0, -(-took // np.maximum(tokens, 1)), -1)
+        over = _slower(took, tokens, clause)
+    else:
+        limit = OVER_ANY_LIMIT_NS - 1 if clause.limit is None else clause.limit - clause.strict
+        values = latency_ns(samples, clause.metric, view)
+        over = values > limit
+        if clause.failed == "miss":  # else one that went on to fail would not count
+            cut = np.flatnonzero(unknown)
+            unknown[cut] = _known_ns(samples[cut], clause.metric, view) <= limit
+    lacks = ok & (values < 0)
+    if logged:
+        unrecorded = lacks & ~_too_short(samples, clause)
+        unknown |= unrecorded
+        lacks &= ~unrecorded
+    measured = ok & (values >= 0)
+    aside = _aside(samples, clause, ok, lacks, ~(served | classes.failed | classes.unknown))
+    if clause.failed == "excluded":
+        aside["failed"] = ~(ok | classes.unknown)
+    return Marks((over | ~measured) & ~unknown, unknown, aside, np.where(measured, values, OVER_ANY_LIMIT_NS))  # fmt: skip
+
+
+def _aside(samples: Table, clause: Clause, ok: Bool, lacks: Bool, unlisted: Bool) -> dict[str, Bool]:
+    """Rows that a clause with a value a row does not speak of: answers that cannot have the value (`lacks`) or are
+    too short for it, and of errors that the contract does not list as its own (`unlisted`) the caller's."""
+    aside: dict[str, Bool] = {}
+    if clause.metric in ("tpot", "inter_chunk_max", "output_tps"):
+        # An answer of one token has no TPOT, one of one chunk no gap: neither kept nor broken.
+        aside[f"without {clause.metric}"] = lacks
+    if clause.min_output_tokens > 1:
+        tokens = samples["output_tokens"]
+        aside[f"under {clause.min_output_tokens} output tokens"] = ok & (tokens >= 0) & (tokens < clause.min_output_tokens)
+    if unlisted.any():
+        # Any other request without its answer misses every limit, whatever is an error for uptime.
+        for mine in (Outcome.http_4xx, Outcome.rate_limited):
+            aside[f"{mine.name}, no failure by the contract"] = unlisted & (samples["outcome"] == mine)
+    return aside
+
+
+def _too_short(samples: Table, clause: Clause) -> Bool:
+    """Answers that are known to have too few tokens (or chunks: only a run counts them) for the metric."""
+    if clause.metric == "inter_chunk_max":
+        return np.ones(len(samples), bool)
+    least = {"tpot": 2, "output_tps": 1 if clause.with_ttft else 2}.get(clause.metric, 0)
+    tokens = samples["output_tokens"]
+    return np.asarray((tokens >= 0) & (tokens < least), bool)
+
+
+def time_and_tokens(samples: Table, clause: Clause, view: str) -> tuple[Int, Int]:
+    """(ns, output tokens made in them); the time is -1 where a row has no tokens or no such time."""
+    took = latency_ns(samples, "e2e", view)
+    tokens = samples["output_tokens"].astype(np.int64)
+    if not clause.with_ttft:
+        first = latency_ns(samples, "ttft", view)
+        took, tokens = np.where((took >= 0) & (first >= 0), took - first, -1), tokens - 1
+    return np.where((took >= 0) & (tokens > 0), took, -1), tokens
+
+
+def _slower(took: Int, tokens: Int, clause: Clause) -> Bool:
+    """tokens / took < at_least without a division, so that 33 tokens in a second are 33 tokens/s."""
+    if clause.at_least is None:
+        return np.zeros(len(took), bool)
+    least, made = took * clause.at_least.numerator, tokens * (S * clause.at_least.denominator)
+    return np.asarray(made <= least if clause.strict else made < least, bool)
+
+
+def _known_ns(samples: Table, metric: str, view: str) -> Int:
+    """What the metric had come to for certain when a row was cut off; -1 where nothing is known.
+
+    A first token that came keeps its time; one that did not is as late as the cut. A gap is at
+    least the silence since the last token. A mean over tokens that never came has no bound.
+    """
+    cut = samples["done_ns"]
+    if metric == "tpot":
+        return np.full(len(samples), -1)
+    if metric == "inter_chunk_max":
+        silence = np.where(samples["last_token_ns"] >= 0, cut - samples["last_token_ns"], -1)
+        return np.maximum(latency_ns(samples, metric), silence)
+    start = samples["due_ns" if view == "response" else "sent_ns"]
+    age = np.where((start >= 0) & (cut >= 0), cut - start, -1)
+    if metric == "e2e":
+        return age
+    came = latency_ns(samples, metric, view)
+    return np.where(came >= 0, came, age)
+
+
+def slow_twentieth(columns: Columns, rows: Int) -> Bool:
+    """Which of `rows` lie above their own p95 from due to end: where nothing broke the promise, how
+    these cluster stands for how breaches would (methods 3.5)."""
+    took = latency_ns(columns.samples[rows], "e2e")
+    if not len(took):
+        return np.zeros(0, bool)
+    rank = nearest_rank(len(took), Fraction(19, 20))
+    return np.asarray(took > np.partition(took, rank - 1)[rank - 1], bool)
+
+
+def streamed_any(columns: Columns) -> bool:
+    """Whether any answer came as a stream; True when nothing succeeded, for then none can tell."""
+    ok = columns.ok
+    return not ok.any() or bool(((columns.samples["flags"][ok] & Flag.STREAMED) != 0).any())

@@ -1,0 +1,299 @@
+"""What a contract needs to be decided, before anything is sent: rows, time, tokens and money a clause.
+
+In: a compiled plan, a guess of the true share that breaks each promise, the power wanted. Out: per
+lane and clause what decides it, and what the plan as it stands would say. Must stay true: the
+thresholds are those of the verdict engine; what is scaled is the plan itself, so rate, mix and
+phases stay as they are; what no short run can decide is said, with the days that it takes.
+
+Source: methods 3.3 (power), 3.4 (clauses by time), 3.5 (dependence).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+
+from bench.judge.stats.dependence import ENOUGH_BLOCKS, INDEPENDENT, PHASES_A_BLOCK, rows_worth_one
+from bench.judge.stats.tail import min_n, needed_n, operating_characteristic, outage_free_ns
+from bench.plan.clause import Clause
+from bench.plan.profile import bucket_names
+from bench.plan.schedule import Lane, Plan, Table
+from bench.units import S, show_duration, show_exact
+
+Unit = Literal["requests", "windows", "time"]
+DAY_NS = 86_400 * S
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What the plan is reckoned with; a guess of None is half the allowed share, and then twice."""
+
+    power: Fraction = Fraction(8, 10)
+    design_effect: float = 1.0
+    #: true share of requests over a latency limit
+    slow_share: Fraction | None = None
+    #: true share of requests that succeed
+    uptime: Fraction | None = None
+
+
+@dataclass(frozen=True)
+class Load:
+    """A lane's traffic of some length, without its warm-up; `usd` is None without prices."""
+
+    requests: int
+    duration_ns: int
+    prompt_tokens: int
+    output_tokens: int
+    usd: float | None
+
+    def times(self, factor: Fraction) -> Load:
+        """The same traffic going on for `factor` of its length."""
+        return Load(math.ceil(self.requests * factor), math.ceil(self.duration_ns * factor),
+                    math.ceil(self.prompt_tokens * factor), math.ceil(self.output_tokens * factor),
+                    None if self.usd is None else self.usd * float(factor))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One clause if this share of its units truly broke it."""
+
+    bad_share: Fraction
+    #: units that decide with the power wanted, and the lane's traffic that has them; None: no run does
+    needed: int | None
+    load: Load | None
+    #: chances of the plan as it is
+    p_pass: float
+    p_fail: float
+
+    @property
+    def p_inconclusive(self) -> float:
+        """What is left."""
+        return max(0.0, 1 - self.p_pass - self.p_fail)
+
+    @property
+    def expected(self) -> str:
+        """The likeliest verdict of the plan as it is."""
+        chances = {"INCONCLUSIVE": self.p_inconclusive, "PASS": self.p_pass, "FAIL": self.p_fail}
+        return max(chances, key=lambda verdict: chances[verdict])
+
+
+@dataclass(frozen=True)
+class ClauseSize:
+    """A judged clause: what the plan gives it, and what it needs under each guess."""
+
+    number: int
+    text: str
+    unit: Unit
+    allowed_share: Fraction
+    #: units that the plan gives it, and the fewest that can PASS at all (without a single miss)
+    planned: int
+    least: int | None
+    guesses: tuple[Guess, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def load(self) -> Load | None:
+        """The traffic that decides it whichever guess is true; None where no run does."""
+        loads = [guess.load for guess in self.guesses]
+        return None if None in loads else max((load for load in loads if load), key=lambda load: load.duration_ns)
+
+
+@dataclass(frozen=True)
+class LaneSize:
+    """A lane as planned, and its clauses."""
+
+    name: str
+    stage: str
+    load: Load
+    #: requests that are sent before and judged by no clause
+    warmup: int
+    #: measured requests per second; None for a closed loop, which plans no rate
+    rate_rps: float | None
+    contract: str | None
+    confidence: Fraction | None
+    clauses: tuple[ClauseSize, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The plan that decides all of some clauses: its traffic, and the clause that sets its length."""
+
+    load: Load
+    lane: str
+    clause: str
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What a suite needs. `every` leaves out what no run decides, `short` also the clauses by time."""
+
+    assumed: Assumed
+    lanes: tuple[LaneSize, ...]
+    every: Whole | None
+    short: Whole | None
+    #: "lane: clause" of those that no run of any size decides under a guess
+    undecidable: tuple[str, ...]
+
+
+def size_plan(plan: Plan, assumed: Assumed) -> Sizing:
+    """What each clause of a compiled plan needs, and all of them together."""
+    lanes = tuple(_lane(lane, plan.schedule[plan.schedule["lane"] == lane.index], assumed) for lane in plan.lanes)
+    undecidable = tuple(
+        f"{lane.name}: {clause.text}" for lane in lanes for clause in lane.clauses if clause.load is None
+    )
+    return Sizing(assumed, lanes, _whole(lanes, by_time=True), _whole(lanes, by_time=False), undecidable)
+
+
+def _lane(lane: Lane, rows: Table, assumed: Assumed) -> LaneSize:
+    measured = rows[~rows["warmup"]]
+    warm_ns = sum(span.end_ns - span.start_ns for span in lane.spans if span.warmup)
+    load = Load(len(measured), lane.end_ns - lane.start_ns - warm_ns, int(measured["prompt_tokens"].sum()),
+                int(measured["output_tokens"].sum()), _usd(lane, measured))  # fmt: skip
+    closed, contract = lane.profile.closed_loop, lane.contract
+    notes = list(lane.notes)
+    judged: tuple[ClauseSize, ...] = ()
+    if contract is not None and closed:
+        notes.append("a closed loop slows down with the server: no clause can be decided by it")
+    elif contract is not None:
+        alpha = float(1 - contract.confidence)
+        judged = tuple(_clause(clause, number, lane, measured, load, alpha, assumed)
+                       for number, clause in enumerate(contract.clauses, 1) if not clause.report_only)  # fmt: skip
+        if contract.proof == "census":
+            notes.append(
+                "the contract is settled by the log of its whole period; a run of any length only points the way"
+            )
+    return LaneSize(lane.name, lane.stage, load, len(rows) - len(measured),
+                    None if closed or load.duration_ns <= 0 else load.requests / (load.duration_ns / S),
+                    contract.name if contract else None, contract.confidence if contract else None,
+                    judged, tuple(notes))  # fmt: skip
+
+
+def _usd(lane: Lane, rows: Table) -> float | None:
+    """Planned tokens at the prices of the target, or of the legs that a route begins with."""
+    total = Decimal(0)
+    for number, endpoint in enumerate(lane.target.endpoints):
+        mine = rows[rows["leg"] == number] if lane.target.legs else rows
+        if not len(mine):
+            continue
+        if endpoint.prices is None:
+            return None
+        total += int(mine["prompt_tokens"].sum()) * endpoint.prices.input_usd_per_million
+        total += int(mine["output_tokens"].sum()) * endpoint.prices.output_usd_per_million
+    return float(total / 1_000_000)
+
+
+def _clause(clause: Clause, number: int, lane: Lane, measured: Table, load: Load, alpha: float,
+            assumed: Assumed) -> ClauseSize:  # fmt: skip
+    p0 = clause.allowed_share
+    if clause.by_time and clause.metric == "uptime":
+        return _uptime_by_time(clause, number, load, alpha)
+    unit: Unit = "windows" if clause.by_time else "requests"
+    rows = _rows_of(clause, lane, measured)
+    planned = load.duration_ns // clause.unit_ns if clause.by_time else len(rows)
+    least = min_n(1 - p0, alpha)
+    # Windows take the dependence of the requests within them upon themselves.
+    deff = 1.0 if clause.by_time else assumed.design_effect
+    shares = _guessed(clause, assumed)
+    unit_ns = Fraction(clause.unit_ns) if clause.by_time else Fraction(load.duration_ns, max(planned, 1))
+    guesses = tuple(_guess(share, p0, planned, unit_ns, load, alpha, deff, assumed.power) for share in shares)
+    notes = []
+    if least is None or planned < least:
+        fewest = "more rows than any run holds" if least is None else f"{least:,} {unit} without a single miss"
+        notes.append(f"PASS needs at least {fewest}, and the plan has {planned:,}")
+    if clause.by_time:
+        within = len(rows) * clause.unit_ns / max(load.duration_ns, 1)
+        if within < clause.min_requests:
+            notes.append(
+                f"a window would hold about {within:,.1f} requests; fewer than {clause.min_requests:,} say nothing"
+            )
+    return ClauseSize(number, clause.text, unit, p0, planned, least, guesses, tuple(notes))
+
+
+def _rows_of(clause: Clause, lane: Lane, measured: Table) -> Table:
+    """The planned rows that can have the clause's metric, in its phase and context bucket."""
+    keep = np.ones(len(measured), bool)
+    if clause.phase is not None:
+        keep &= measured["phase"] == (lane.phases.index(clause.phase) if clause.phase in lane.phases else -1)
+    if clause.bucket is not None:
+        keep &= measured["bucket"] == bucket_names().index(clause.bucket)
+    if clause.metric in ("tpot", "inter_chunk_max"):
+        keep &= measured["output_tokens"] >= 2
+    elif clause.metric == "output_tps":
+        keep &= measured["output_tokens"] >= clause.min_output_tokens
+    return measured[keep]
+
+
+def _guessed(clause: Clause, assumed: Assumed) -> list[Fraction]:
+    """The shares that may truly break the clause."""
+    p0 = clause.allowed_share
+    by_requests = clause.metric in ("uptime", "error_share")
+    if by_requests and assumed.uptime is not None:
+        return [1 - assumed.uptime]
+    if not by_requests and not clause.by_time and assumed.slow_share is not None:
+        return [assumed.slow_share]
+    return [p0 / 2, min(2 * p0, (1 + p0) / 2)]
+
+
+def _guess(share: Fraction, p0: Fraction, planned: int, unit_ns: Fraction, load: Load, alpha: float, deff: float,
+           power: Fraction) -> Guess:  # fmt: skip
+    """One guess; a unit of the clause comes up every `unit_ns`."""
+    needed, blocks = needed_n(share, p0, alpha, float(power)), _rows_for_blocks(deff)
+    to_pass, to_fail = rows_worth_one(deff)
+    if needed is not None:
+        needed = max(math.ceil(needed * to_pass), blocks) if share < p0 else math.ceil(needed * to_fail)
+    decides = None if needed is None else load.times(needed * unit_ns / max(load.duration_ns, 1))
+    p_pass, p_fail = (
+        operating_characteristic(max(int(planned / rows), 1), p0, share, alpha) for rows in (to_pass, to_fail)
+    )
+    return Guess(share, needed, decides, p_pass.p_pass if planned >= blocks else 0.0, p_fail.p_fail if planned else 0.0)
+
+
+def _rows_for_blocks(deff: float) -> int:
+    """Rows that 20 blocks need, below which dependent requests never PASS.
+
+    A block holds 5 slow phases, and phases of mean length L requests cannot inflate the variance
+    by more than 2L - 1: a design effect of D tells of phases of at least (D + 1)/2 requests.
+    """
+    return 0 if deff < INDEPENDENT else math.ceil(ENOUGH_BLOCKS * PHASES_A_BLOCK * (deff + 1) / 2)
+
+
+def _uptime_by_time(clause: Clause, number: int, load: Load, alpha: float) -> ClauseSize:
+    """No outage is seen: the time in which one of the assumed length would have shown itself."""
+    p0 = clause.allowed_share
+    needed_ns = outage_free_ns(clause.assumed_outage, p0, alpha)
+    span = max(load.duration_ns, 1)
+    enough = load.duration_ns >= needed_ns
+    guess = Guess(
+        Fraction(0), -(-needed_ns // clause.unit_ns), load.times(Fraction(needed_ns, span)), float(enough), 0.0
+    )
+    note = (f"outages are the sample, not requests: {show_exact(100 - p0 * 100)} % takes {needed_ns / DAY_NS:,.1f} days without one, "
+            f"if one lasts {show_duration(clause.assumed_outage)}")  # fmt: skip
+    return ClauseSize(number, clause.text, "time", p0, load.duration_ns // clause.unit_ns, guess.needed, (guess,),
+                      (note if enough else f"{note}; no short run can decide it",))  # fmt: skip
+
+
+def _whole(lanes: tuple[LaneSize, ...], *, by_time: bool) -> Whole | None:
+    """All lanes run until the longest clause of their stage is decided, stage after stage."""
+    longest: dict[str, tuple[Fraction, LaneSize, ClauseSize]] = {}
+    for lane in lanes:
+        for clause in lane.clauses:
+            if clause.load is not None and (by_time or clause.unit == "requests"):
+                factor = Fraction(clause.load.requests, max(lane.load.requests, 1))
+                if lane.stage not in longest or factor > longest[lane.stage][0]:
+                    longest[lane.stage] = (factor, lane, clause)
+    if not longest:
+        return None
+    grown = {lane.name: lane.load.times(longest[lane.stage][0]) for lane in lanes if lane.stage in longest}
+    spans = {lane.stage: grown[lane.name].duration_ns for lane in lanes if lane.name in grown}
+    prices = [load.usd for load in grown.values()]
+    total = Load(sum(load.requests for load in grown.values()), sum(spans.values()),
+                 sum(load.prompt_tokens for load in grown.values()), sum(load.output_tokens for load in grown.values()),
+                 None if None in prices else sum(price for price in prices if price is not None))  # fmt: skip
+    slowest = max(longest, key=lambda stage: spans[stage])
+    return Whole(total, longest[slowest][1].name, longest[slowest][2].text)

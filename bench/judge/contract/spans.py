@@ -1,0 +1,133 @@
+"""A clause about stretches of time, judged from a run: windows, intervals, slices, minutes.
+
+In: a clause's tally, its contract, the lane. Out: the same record that a clause about requests
+gets, with time as its unit. Must stay true: only whole stretches that the run covered count; a
+stretch with unknown rows is reckoned both ways; a run without an outage acquits only if it was
+long enough to meet one of the assumed length.
+
+Source: methods 3.4 (time-based uptime: T >= L ln(1/alpha)/(1 - target)) and 8 step 3.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from bench.judge.contract.clauses import Tally
+from bench.judge.contract.uptime import Attained, Minutes, attained, minute_table
+from bench.judge.stats.dependence import LEAST_P, Judged, Trials, judge_trials, p_value_fail
+from bench.judge.stats.tail import clopper_pearson, outage_free_ns
+from bench.plan.clause import MINUTE_NS, Clause
+from bench.plan.contract import Contract
+from bench.record.samples import Bool
+from bench.units import S, show_duration
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a clause's rows or stretches came to."""
+
+    judged: Judged
+    p_fail: float
+    numbers: dict[str, Any]
+    #: what time alone decides or leaves open, in words
+    note: str | None
+
+
+def judge_spans(counts: Tally, clause: Clause, contract: Contract, lane: dict[str, Any], alpha: float) -> Found:
+    """Judge "the share of bad stretches is at most p0", with error `alpha` for each side."""
+    table, start_ns = _minutes(counts, lane)
+    if table is None:
+        none = np.zeros(0, bool)
+        empty = judge_trials(Trials(np.zeros(0, np.int64), none, none, none), clause.allowed_share, alpha)
+        return Found(empty, 1.0, _numbers(None, empty, alpha), "the run covered no whole minute" if counts.n else None)
+    found = attained(table, clause)
+    sour = dataclasses.replace(table, failed=table.failed + table.unknown, unknown=np.zeros_like(table.unknown))
+    with_unknown = attained(sour, clause)
+    bad, maybe = (_bad_units(each, found.units, clause) for each in (found, with_unknown))
+    at_ns = start_ns + np.arange(found.units, dtype=np.int64) * clause.unit_ns
+    counted = _with_requests(table, clause) if clause.statistic == "share_of_windows" else np.ones(found.units, bool)
+    trials = Trials(at_ns[counted], bad[counted], (maybe & ~bad)[counted], np.zeros(int(counted.sum()), bool))
+    judged = judge_trials(trials, clause.allowed_share, alpha)
+    p_fail = p_value_fail(trials, clause.allowed_share) if judged.outcome == "FAIL" else 1.0
+    numbers = _numbers(found, judged, alpha)
+    if clause.statistic == "share_of_windows":
+        numbers["share_of_requests"] = 1 - counts.bad / counts.n if counts.n else None
+        return Found(judged, p_fail, numbers, None)
+    if clause.method == "mean_of_intervals":
+        judged = _mean(judged, found, with_unknown, clause, alpha)
+        p_fail = p_fail if judged.outcome == "FAIL" else 1.0
+    return _by_time(judged, p_fail, numbers, found, clause, contract, alpha)
+
+
+def _minutes(counts: Tally, lane: dict[str, Any]) -> tuple[Minutes | None, int]:
+    """The whole minutes that the lane's measured time covered, and where they begin."""
+    measured = [span for span in lane["phase_spans"] if not span["warmup"]]
+    start = measured[0]["start_ns"] if measured else lane["start_ns"]
+    end = int(counts.at_ns[-1]) if counts.n and lane["closed_loop"] else lane["end_ns"]
+    minutes = (end - start) // MINUTE_NS
+    if minutes < 1 or not counts.n:
+        return None, start
+    table = minute_table(counts.at_ns - start, counts.is_bad, counts.is_unknown, (0, minutes * MINUTE_NS),
+                         np.ones(minutes, bool))  # fmt: skip
+    return table, start
+
+
+def _bad_units(found: Attained, units: int, clause: Clause) -> Bool:
+    bad = np.zeros(units, bool)
+    for episode in found.down:
+        bad[episode.start_ns // clause.unit_ns : -(-episode.end_ns // clause.unit_ns)] = True
+    return bad
+
+
+def _with_requests(table: Minutes, clause: Clause) -> Bool:
+    edges = np.arange(0, len(table.observed), clause.unit_ns // MINUTE_NS)
+    return np.asarray(np.add.reduceat(table.n[0], edges) >= clause.min_requests, bool)
+
+
+def _numbers(found: Attained | None, judged: Judged, alpha: float) -> dict[str, Any]:
+    """Measured share with its two-sided limits; of stretches, so few that they are rarely narrow."""
+    if found is None or found.value is None or judged.n == 0:
+        return {"unit": "share", "measured": None, "interval": [None, None], "p_interval": [0.0, 1.0]}
+    size = min(float(judged.n), judged.n_eff)
+    lost = clopper_pearson(float(1 - found.value) * size, size, alpha / 2)
+    return {"unit": "share", "measured": float(found.value), "interval": [1 - lost.upper, 1 - lost.lower],
+            "p_interval": [lost.lower, lost.upper]}  # fmt: skip
+
+
+def _mean(judged: Judged, found: Attained, with_unknown: Attained, clause: Clause, alpha: float) -> Judged:
+    """A mean of intervals: each loses a part of itself. A share of one varies at most as much as a yes or no, so the
+    exact limits of a proportion hold for it."""
+    units = found.observed_units
+    if found.value is None or with_unknown.value is None:
+        return judged
+    lower = clopper_pearson(float((1 - found.value) * units), units, alpha).lower
+    upper = clopper_pearson(float((1 - with_unknown.value) * units), units, alpha).upper
+    if upper <= clause.allowed_share:
+        return dataclasses.replace(judged, outcome="PASS", cause="few_enough", lower=lower, upper=upper)
+    if judged.outcome == "FAIL" and lower > clause.allowed_share:
+        return dataclasses.replace(judged, lower=lower, upper=upper)
+    return dataclasses.replace(judged, outcome="INCONCLUSIVE", cause="undecided", lower=lower, upper=upper)
+
+
+def _by_time(judged: Judged, p_fail: float, numbers: dict[str, Any], found: Attained, clause: Clause,
+             contract: Contract, alpha: float) -> Found:  # fmt: skip
+    """What only time can decide: long enough to acquit, or the whole period's allowance used up."""
+    lost_ns = float((1 - (found.value or Fraction(1))) * found.observed_units) * clause.unit_ns
+    if contract.period is not None and lost_ns > clause.allowed_share * contract.period.nominal_ns:
+        judged = dataclasses.replace(judged, outcome="FAIL", cause="too_many")
+        used = f"{show_duration(lost_ns)} down are more than the whole period may have"
+        return Found(judged, LEAST_P, numbers, used)
+    least_ns = outage_free_ns(clause.assumed_outage, clause.allowed_share, alpha)
+    watched_ns = found.observed_units * clause.unit_ns
+    if judged.outcome != "PASS" or watched_ns >= least_ns:
+        return Found(judged, p_fail, numbers, None)
+    needed = -(-least_ns // clause.unit_ns)
+    note = (f"{show_duration(watched_ns)} without an outage prove nothing yet: with outages of "
+            f"{show_duration(clause.assumed_outage)} it takes {least_ns / (86_400 * S):,.1f} days")  # fmt: skip
+    return Found(
+        dataclasses.replace(judged, outcome="INCONCLUSIVE", cause="too_few", needed=needed), 1.0, numbers, note
+    )

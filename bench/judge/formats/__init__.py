@@ -1,0 +1,1 @@
+"""Results and contracts in other tools' shapes."""

@@ -1,0 +1,165 @@
+"""A run as metrics: histograms, counters and facts under the names that monitoring systems know.
+
+In: a run and its records. Out: `Metric`s, named and labelled by OpenTelemetry's conventions for
+generative AI where these have a name. Must stay true: `gen_ai.client.*` counts from the send, as
+the convention says, `tailproof.response.*` from the moment a request was due; warm-up is left
+out; each judged limit is an edge of the histograms, so the share that broke it can be read.
+
+Source: methods 6; github.com/open-telemetry/semantic-conventions-genai, gen-ai-metrics (status: development).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from bench.judge.reached import came_to, undecided
+from bench.plan.contract import Contract
+from bench.record.run_folder import Run
+from bench.record.samples import Columns, Int, Outcome, end_ns, latency_ns
+from bench.units import MS, S
+
+#: Edges that the conventions advise: s of every duration (here in ms), tokens.
+_EDGES_MS = tuple(10 * 2**step for step in range(14))
+_EDGES_TOKENS = tuple(4**step for step in range(14))
+
+
+#: A lane with a `phase`, an outcome, and the rows of the one that ended so.
+_Part = tuple[dict[str, Any], int, Columns]
+
+
+@dataclass(frozen=True)
+class Point:
+    """The value of one combination of labels."""
+
+    labels: Mapping[str, str]
+    #: of a counter or a fact; of a histogram the sum of its values, in the metric's unit
+    value: float = 1
+    #: of a histogram: values up to each edge and above the one before, then those above the last
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric with its points. `edges` are those of a histogram, whole numbers of `1 / per_unit`."""
+
+    name: str
+    unit: str
+    kind: Literal["histogram", "counter", "gauge"]
+    says: str
+    points: tuple[Point, ...]
+    edges: tuple[int, ...] = ()
+    per_unit: int = 1
+
+
+def run_metrics(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> list[Metric]:
+    """All metrics of a run; those without a point are left out."""
+    parts = list(_parts(run))
+    edges = tuple(sorted({*(each * MS for each in _EDGES_MS), *_limits_ns(run)}))
+    found = [Metric(name, "s", "histogram", says, tuple(_durations(name, parts, edges)), edges, S)
+             for name, (says, _) in _DURATIONS.items()]  # fmt: skip
+    found += [
+        Metric("gen_ai.client.token.usage", "{token}", "histogram", "Tokens of a request, as its server reports them.",
+               tuple(_tokens(parts)), _EDGES_TOKENS),
+        Metric("tailproof.requests", "{request}", "counter", "Requests that the run came to, by how they ended.",
+               tuple(Point(_own(lane) | {"outcome": Outcome(outcome).name}, len(rows)) for lane, outcome, rows in parts)),
+        Metric("tailproof.clause.verdict", "1", "gauge", "1, with the verdict of each clause as a label.", tuple(
+            Point({"target": each["target"], "stage": each["stage"], "contract": each["contract"],
+                   "clause": str(each["number"]), "says": each["text"], "verdict": each["verdict"]})
+            for each in verdicts["clauses"])),
+        Metric("tailproof.run.info", "1", "gauge", "1, with what the run was as labels.", (
+            Point({"run": run.manifest["run"], "suite": run.manifest["suite"]["name"], "state": run.state,
+                   "health": summary["health"]["state"], "overall": summary["overall"],
+                   "simulated": str(summary["simulated"]).lower()}),)),
+    ]  # fmt: skip
+    return [metric for metric in found if metric.points]
+
+
+def _parts(run: Run) -> Iterator[_Part]:
+    """The measured rows that the run came to."""
+    came = came_to(run).measured()
+    for index, lane in enumerate(run.lanes):
+        rows = came.lane(index)
+        for number, phase in enumerate(lane["phases"]):
+            here = rows.schedule["phase"] == number
+            for outcome in np.unique(rows.samples["outcome"][here]).tolist():
+                yield {**lane, "phase": phase}, outcome, rows.where(here & (rows.samples["outcome"] == outcome))
+
+
+def _limits_ns(run: Run) -> Iterator[int]:
+    for lane in run.lanes:
+        for clause in Contract.model_validate(lane["contract"]).clauses if lane["contract"] else ():
+            if clause.limit:
+                yield clause.limit
+
+
+def _own(lane: Mapping[str, Any]) -> dict[str, str]:
+    return {name: lane[key] for name, key in (("target", "name"), ("stage", "stage"), ("phase", "phase"))}
+
+
+def _gen_ai(lane: Mapping[str, Any]) -> dict[str, str]:
+    """The convention's attributes. The provider is the flavour of the API, as it asks; a route has no one server."""
+    server = urlsplit(lane["base_url"]) if "," not in lane["base_url"] else None
+    port = server and (server.port or {"http": 80, "https": 443}.get(server.scheme))
+    place = {"server.address": server.hostname, "server.port": str(port)} if server and server.hostname else {}
+    return {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": lane["model"],
+        **place,
+    }
+
+
+def _since_sent_ns(rows: Columns) -> Int:
+    """From the send, or from when it could have been sent where it never got so far (refused), to the end."""
+    samples = rows.samples
+    begun = np.where(
+        samples["sent_ns"] >= 0, samples["sent_ns"], np.maximum(samples["due_ns"], samples["slot_free_ns"])
+    )
+    ended = end_ns(samples)
+    return np.where((begun >= 0) & (ended >= 0), np.maximum(ended - begun, 0), -1)
+
+
+#: name -> what it says, and its values, -1 where a row has none.
+_DURATIONS: dict[str, tuple[str, Callable[[Columns], Int]]] = {
+    "gen_ai.client.operation.duration": (
+        "Time of a request from its send to its last token, or to its failure.", _since_sent_ns),
+    "gen_ai.client.operation.time_to_first_chunk": (
+        "Time from the send to the first chunk that held a token.", lambda rows: latency_ns(rows.samples, "ttft", "service")),
+    "tailproof.response.duration": (
+        "Time from the moment a request was due to its last token, or to its failure.", lambda rows: latency_ns(rows.samples, "e2e")),
+    "tailproof.response.time_to_first_token": (
+        "Time from the moment a request was due to its first token.", lambda rows: latency_ns(rows.samples, "ttft")),
+    "tailproof.time_per_output_token": (
+        "Time per output token after the first one.", lambda rows: latency_ns(rows.samples, "tpot")),
+}  # fmt: skip
+
+
+def _durations(name: str, parts: list[_Part], edges: tuple[int, ...]) -> Iterator[Point]:
+    """One point a lane, phase and way to fail. What ended without the target's doing is no operation."""
+    for lane, outcome, rows in parts:
+        values = _DURATIONS[name][1](rows)
+        values = values[(values >= 0) & ~undecided(rows)]
+        labels = _own(lane) | (_gen_ai(lane) if name.startswith("gen_ai.") else {})
+        if outcome != Outcome.ok:
+            labels["error.type"] = Outcome(outcome).name
+        if len(values):
+            yield _histogram(labels, values, edges, S)
+
+
+def _tokens(parts: list[_Part]) -> Iterator[Point]:
+    for lane, outcome, rows in parts:
+        for kind, column in (("input", "prompt_tokens"), ("output", "output_tokens")):
+            values = rows.samples[column].astype(np.int64)
+            values = values[values >= 0]
+            if outcome == Outcome.ok and len(values):
+                yield _histogram(_own(lane) | _gen_ai(lane) | {"gen_ai.token.type": kind}, values, _EDGES_TOKENS, 1)
+
+
+def _histogram(labels: dict[str, str], values: Int, edges: tuple[int, ...], per_unit: int) -> Point:
+    counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
+    return Point(labels, int(values.sum()) / per_unit, tuple(counts.tolist()))

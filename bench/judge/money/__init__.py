@@ -1,0 +1,1 @@
+"""What a run was billed, and what a month would be."""

@@ -1,0 +1,46 @@
+"""Which rows a run came to, and which of them it leaves open.
+
+In: a run's columns. Out: the rows that count, and a mask. Must stay true: rows that a run which
+broke off never came to are no rows; a row that ended without the target's doing is neither kept
+nor broken.
+"""
+
+from __future__ import annotations
+
+from bench.record.run_folder import Run
+from bench.record.samples import Bool, Columns, Outcome
+
+
+def reached(columns: Columns, state: str) -> Columns:
+    """All rows of a complete run; of one that broke off, the rows it came to.
+
+    Rows that were never due are nobody's failure. Rows that were due and not sent (waiting when
+    Ctrl-C came, or not yet on disk when the process died) count as cut off. `columns` are those
+    of the whole run, for the last moment known is the whole run's.
+    """
+    if state == "complete":
+        return columns
+    schedule, samples = columns.schedule, columns.samples.copy()
+    unsent = samples["outcome"] == Outcome.never_sent
+    if state == "interrupted":
+        was_due = samples["note"] >= 0
+    else:
+        was_due = (schedule["due_ns"] >= 0) & (schedule["due_ns"] <= samples["done_ns"].max(initial=-1))
+    samples["outcome"][unsent & was_due] = Outcome.censored
+    return Columns(schedule, samples).where(~unsent | was_due)
+
+
+def undecided(columns: Columns) -> Bool:
+    """Rows that ended without the target's doing: cut off by the end of the run, or never sent.
+
+    Never sent is what still waited behind the cap when the drain was over, or what could not be
+    sent for want of descriptors or ports here. Neither is shown to have broken anything.
+    """
+    outcome = columns.samples["outcome"]
+    mask: Bool = (outcome == Outcome.censored) | (outcome == Outcome.never_sent)
+    return mask
+
+
+def came_to(run: Run) -> Columns:
+    """The rows that a run came to. One that ended early by its own rule came as far as one that Ctrl-C ended."""
+    return reached(run.columns, "interrupted" if run.manifest.get("ended_early") else run.state)

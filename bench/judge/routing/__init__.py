@@ -1,0 +1,1 @@
+"""What router policies did, and what they would have done."""

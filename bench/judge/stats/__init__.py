@@ -1,0 +1,1 @@
+"""Statistics of a tail, without rows or contracts: limits, blocks, planned looks, resampling."""

@@ -1,0 +1,136 @@
+"""Verdicts over time and over several clauses: planned looks, e-values, steadiness, Holm's order.
+
+In: the trials so far, counts, p values. Out: verdicts at planned looks, log e-values, diagnostics
+of drift and warm-up, which FAIL claims stand together. Must stay true: a look spends its share of
+alpha and the looks are fixed before the run; an e-value serves the display and an abort, never a
+PASS; a diagnostic never drops a row. Methods 3.5 to 3.7; figures: docs/statistics.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.judge.stats.binomial import beta_tails, log_beta_odds
+from bench.judge.stats.dependence import (
+    BLOCKS,
+    INDEPENDENT,
+    Judged,
+    Trials,
+    count_within,
+    equal_times,
+    judge_trials,
+    watched_ns,
+)
+from bench.judge.stats.tail import MSER_BATCH, Mser5, mser5
+from bench.record.samples import Float, Int
+
+LOOKS = 4
+
+
+class EValues(NamedTuple):
+    """Natural logs of the evidence that the share is below p0 (`passing`) and above it (`failing`)."""
+
+    passing: float
+    failing: float
+
+
+class Trend(NamedTuple):
+    """Spearman's rank correlation with time, and its two-sided p value."""
+
+    rho: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """Whether the run was one thing from beginning to end. None: too few values to say."""
+
+    #: of the share of bad requests in blocks of run/30
+    trend: Trend | None
+    #: MSER-5 of ln(latency) by due time, and of medians of fifths of those blocks
+    rows: Mser5 | None
+    medians: Mser5 | None
+    #: where MSER-5 of the rows would end the warm-up, ns after the first due time
+    warm_up_ns: int | None
+
+
+def look_times(start_ns: int, end_ns: int, looks: int = LOOKS) -> tuple[int, ...]:
+    """The moments of the planned looks, the last at the end: quarters of the run for four."""
+    return tuple(start_ns + (end_ns - start_ns) * number // looks for number in range(1, looks + 1))
+
+
+def look(trials: Trials, p0: Fraction, alpha: float, looks: int = LOOKS) -> Judged:
+    """The verdict at one of `looks` planned looks, each at alpha/looks: together they err at most alpha.
+
+    `trials` are the rows due up to that look; what was not answered by then is unknown.
+    """
+    return judge_trials(trials, p0, alpha / looks)
+
+
+def e_values(bad: int, n: int, p0: Fraction) -> EValues:
+    """Evidence from a stream of independent requests that may be read at any time.
+
+    The likelihood averaged over Jeffreys' prior cut to each side of p0, over the likelihood at
+    p0. Where p0 is true, the chance that E ever reaches 1/alpha is at most alpha (Ville).
+    """
+    if not 0 <= bad <= n or not 0 < p0 < 1:
+        raise ValueError(f"no evidence in {bad} of {n} against {p0}")
+    below, above = log_beta_odds(bad + 0.5, n - bad + 0.5, p0)
+    prior_below, prior_above = log_beta_odds(0.5, 0.5, p0)
+    return EValues(below - prior_below, above - prior_above)
+
+
+def obvious_fail(bad: int, n: int, p0: Fraction, alpha: float, deff: float) -> bool:
+    """Whether a live run may be given up as a FAIL. Never where requests depend on each other."""
+    return deff < INDEPENDENT and e_values(bad, n, p0).failing >= -math.log(alpha)
+
+
+def trend(values: Sequence[float] | Float | Int) -> Trend | None:
+    """Spearman's rho of values in order of time, equal values sharing their mean rank.
+
+    p from Student's t with m-2 degrees of freedom. None below four values or where all are equal.
+    """
+    _, which, times = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+    m = len(which)
+    if m < 4 or len(times) == 1:
+        return None
+    ranks = (np.cumsum(times) - (times - 1) / 2)[which]
+    rho = float(np.corrcoef(np.arange(m), ranks)[0, 1])
+    return Trend(rho, beta_tails((m - 2) / 2, 0.5, min(max(1 - rho * rho, 0.0), 1.0))[0])
+
+
+def steadiness(trials: Trials, latency_ns: Int) -> Steadiness:
+    """Diagnose drift and warm-up. `latency_ns` per trial; zero or less where a row has none."""
+    if len(trials.at_ns) == 0:
+        return Steadiness(None, None, None, None)
+    edges = equal_times(watched_ns(trials.at_ns), BLOCKS)
+    drift = trend(count_within(trials.bad, edges) / np.diff(edges))
+    timed = latency_ns > 0
+    at_ns, logs = trials.at_ns[timed], np.log(latency_ns[timed])
+    if len(logs) < 2 * MSER_BATCH:
+        return Steadiness(drift, None, None, None)
+    rows = mser5(logs)
+    fifths = equal_times(watched_ns(at_ns), BLOCKS * MSER_BATCH)
+    medians = [float(np.median(part)) for part in np.split(logs, fifths[1:-1])]
+    warm_up_ns = int(at_ns[rows.truncate_first] - trials.at_ns[0])
+    return Steadiness(drift, rows, mser5(medians) if len(medians) >= 2 * MSER_BATCH else None, warm_up_ns)
+
+
+def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
+    """Which of several claims stand with at most `alpha` for any false one among them (Holm 1979).
+
+    The smallest p is held to alpha over the count of claims, the next to alpha over one fewer,
+    and so on to the first that does not stay below.
+    """
+    stands = [False] * len(p_values)
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if p_values[index] >= alpha / (len(p_values) - rank):
+            break
+        stands[index] = True
+    return stands

@@ -1,0 +1,149 @@
+"""What ends a run before its plan does: the spending cap, and a host that keeps refusing.
+
+In: rows about to leave one process, and what became of them. Out: the row sent or not, and once
+the reason why nothing more is. Must stay true: a row that the cap does not allow never reaches a
+socket; the stop rule hears of hosts beyond this machine alone; an open loop is ended, never slowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from bench.load.endpoint import Outlet
+from bench.load.flight import Attempt, Flight
+from bench.load.spending import Spending
+from bench.plan.budget import is_remote
+from bench.plan.schedule import Lane, Table
+from bench.record.samples import Outcome
+from bench.units import S, show_duration, show_share
+
+#: A host refuses when, over this time, at least so many rows ended and this share of them with 429 or 5xx.
+SUSTAINED_NS, FEWEST, REFUSED_SHARE = 30 * S, 20, Fraction(9, 10)
+_REFUSED = {Outcome.rate_limited, Outcome.http_5xx}
+#: Ends that are no answer of the host's.
+_OURS = {Outcome.never_sent, Outcome.censored}
+
+
+def should_stop(refused: int, ended: int, watched_ns: int) -> bool:
+    """The stop rule: `refused` of `ended` rows within the last SUSTAINED_NS, watched for `watched_ns`."""
+    return watched_ns >= SUSTAINED_NS and ended >= FEWEST and refused >= REFUSED_SHARE * ended
+
+
+class Recent:
+    """How the rows of one lane ended within the last SUSTAINED_NS."""
+
+    def __init__(self) -> None:
+        self._ends: deque[tuple[int, bool]] = deque()
+        self._first_ns: int | None = None
+        self.refused = 0
+
+    def add(self, now_ns: int, outcome: Outcome) -> bool:
+        """A row has ended; True when the lane should be left alone."""
+        self._first_ns = now_ns if self._first_ns is None else self._first_ns
+        self._ends.append((now_ns, outcome in _REFUSED))
+        self.refused += outcome in _REFUSED
+        while self._ends[0][0] < now_ns - SUSTAINED_NS:
+            self.refused -= self._ends.popleft()[1]
+        return should_stop(self.refused, len(self._ends), now_ns - self._first_ns)
+
+    @property
+    def text(self) -> str:
+        """Of what the rule was broken by."""
+        share = show_share(Fraction(self.refused, len(self._ends)), 0)
+        return f"{share} of {len(self._ends):,} requests in {show_duration(SUSTAINED_NS)} ended with HTTP 429 or 5xx"
+
+
+@dataclasses.dataclass(frozen=True)
+class Caps:
+    """What a run is held to while it lasts, beside its plan."""
+
+    cost_usd: Fraction | None = None
+    stop_rule: bool = False
+
+    def part(self, workers: int) -> Caps:
+        """Of one of so many workers: an equal part of the money, the rule whole."""
+        return self if self.cost_usd is None else dataclasses.replace(self, cost_usd=self.cost_usd / workers)
+
+
+UNCAPPED = Caps()
+
+
+class Guard:
+    """One process's. `tell` hears once why nothing more is sent, before the row that is refused ends as never sent."""
+
+    def __init__(self, lanes: Sequence[Lane], schedule: Table, caps: Caps, tell: Callable[[str], None]):
+        """`caps` are this process's part; `tell` must see to it that no row comes up any more."""
+        self._lanes, self._tell = lanes, tell
+        self._spending = None if caps.cost_usd is None else Spending(lanes, schedule, caps.cost_usd)
+        self._recent = {lane.index: Recent() for lane in lanes
+                        if caps.stop_rule and any(is_remote(endpoint) for endpoint in lane.target.endpoints)}  # fmt: skip
+        self.why: str | None = None
+
+    def begin(self, row: int) -> bool:
+        """Whether the row may be sent; if so, it counts as under way."""
+        if self.why is None and self._spending is not None and not self._spending.begin(row):
+            self._stop(self._spending.text)
+        return self.why is None
+
+    def called(self, attempt: Attempt) -> None:
+        """A call of a route has ended; told before its row is."""
+        self._bill(attempt, attempt.leg, attempt.outcome)
+
+    def ended(self, flight: Flight, outcome: Outcome, lane: int) -> None:
+        """A row has ended."""
+        if self._lanes[lane].target.route is None:
+            self._bill(flight, 0, outcome)
+        if self._spending is not None:
+            self._spending.ended(flight.row)
+        recent = self._recent.get(lane)
+        if recent is not None and outcome not in _OURS and recent.add(flight.done_ns, outcome) and self.why is None:
+            self._stop(f"{self._lanes[lane].name}: {recent.text} (--no-stop-rule goes on)")
+
+    def facts(self) -> dict[str, Any]:
+        """For the manifest: the cap and what was spent of it at most, in USD; the lanes under the stop rule."""
+        spending = self._spending
+        spent = {"cap_usd": spending.cap_usd, "spent_usd": spending.spent_usd} if spending is not None else {}
+        return {**{name: float(usd) for name, usd in spent.items()},
+                "stop_rule": [self._lanes[lane].name for lane in self._recent]}  # fmt: skip
+
+    def _bill(self, call: Flight, leg: int, outcome: Outcome) -> None:
+        if self._spending is not None and call.sent_ns >= 0:
+            usage = (-1, -1) if call.answer is None else (call.answer.prompt_tokens, call.answer.output_tokens)
+            self._spending.called(call.row, leg, outcome, *usage)
+
+    def _stop(self, why: str) -> None:
+        self.why = why
+        self._tell(why)
+
+
+class Guarded:
+    """An outlet behind the guard."""
+
+    __slots__ = ("_clock", "_guard", "_outlet")
+
+    def __init__(self, outlet: Outlet, guard: Guard, clock: Callable[[], int]):
+        self._outlet, self._guard, self._clock = outlet, guard, clock
+
+    def send(self, flight: Flight, request_id: str) -> None:
+        """Begin; or end it as never sent, without the slot that would make that our own failure."""
+        if self._guard.begin(flight.row):
+            self._outlet.send(flight, request_id)
+            return
+        flight.slot_free_ns = -1
+        flight.fail(Outcome.never_sent, f"not sent: {self._guard.why}", self._clock())
+
+    def send_again(self, flight: Flight, note: str, now_ns: int, request_id: str) -> bool:
+        """As the outlet has it: a request that was refused for an option cost nothing."""
+        return self._outlet.send_again(flight, note, now_ns, request_id)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._outlet.close()
+
+    def facts(self) -> dict[str, object]:
+        """What the manifest says of it."""
+        return self._outlet.facts()

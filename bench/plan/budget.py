@@ -1,0 +1,231 @@
+"""What a plan will cost and whom it will reach, before anything is sent.
+
+In: a compiled plan and the prices of its targets. Out: its planned cost, exact; the most that one
+row may be billed; a refusal, a question to be answered first, or neither. Must stay true: a target
+without prices gives a reason and no sum; whether requests leave this machine is told from the
+address as it is written, nothing is looked up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import math
+from fractions import Fraction
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from bench.errors import UserError
+from bench.plan.schedule import Lane, Plan, Table
+from bench.plan.target import Prices, Target
+
+MILLION = 1_000_000
+#: Bounds of rows are whole numbers of this part of a USD: one token at 0.000001 USD a million.
+PER_USD = 10**12
+#: A prompt may be billed so many tokens beyond its plan: the server's chat template, another vocabulary.
+PROMPT_MARGIN = 64
+#: Requests that may leave this machine without --max-requests.
+REMOTE_REQUESTS = 10_000
+#: What may be spent beyond this machine without asking.
+ASK_ABOVE_USD = Fraction(1)
+_LENGTHS = ("max_tokens", "max_completion_tokens")
+
+
+def usd_of(prices: Prices, prompt_tokens: int, output_tokens: int) -> Fraction:
+    """What so many tokens cost."""
+    return (prompt_tokens * Fraction(prices.input_usd_per_million)
+            + output_tokens * Fraction(prices.output_usd_per_million)) / MILLION  # fmt: skip
+
+
+def show_usd(usd: Fraction | float) -> str:
+    """USD with cents, or with three significant digits below one."""
+    return f"{float(usd):,.2f}" if usd >= 1 or usd == 0 else f"{float(usd):.3g}"
+
+
+def is_remote(endpoint: Target) -> bool:
+    """Whether requests leave this machine: a name other than localhost is taken to lead elsewhere."""
+    if endpoint.embedded or endpoint.unix_socket is not None:
+        return False
+    host = urlsplit(endpoint.address).hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
+
+
+# ---- the whole plan
+
+
+@dataclasses.dataclass(frozen=True)
+class LaneBudget:
+    """What a lane is planned to send and to cost."""
+
+    name: str
+    requests: int
+    #: each row once, at the prices of the leg that it begins with; None where `unpriced`
+    usd: Fraction | None
+    #: the first of its targets without prices
+    unpriced: str | None
+    #: the first whose extra body asks for answers of no stated length
+    unbounded: str | None
+    #: a closed loop by duration: as many rows as the quickest answers would allow, maybe far fewer
+    at_most: bool
+    #: where its requests leave this machine for
+    hosts: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """The lanes that are played over HTTP."""
+
+    lanes: tuple[LaneBudget, ...]
+
+    @property
+    def usd(self) -> Fraction | None:
+        """Planned cost of what leaves this machine; None where a price is not known."""
+        sums = [lane.usd for lane in self.remote]
+        return None if None in sums else sum((usd for usd in sums if usd is not None), Fraction(0))
+
+    @property
+    def remote(self) -> tuple[LaneBudget, ...]:
+        """Lanes whose requests leave this machine."""
+        return tuple(lane for lane in self.lanes if lane.hosts)
+
+
+def budget_of(plan: Plan) -> Budget:
+    """The budget of a plan."""
+    live = plan.live()
+    return Budget(tuple(_lane_budget(lane, plan.schedule[plan.schedule["lane"] == lane.index]) for lane in live.lanes))
+
+
+def _lane_budget(lane: Lane, rows: Table) -> LaneBudget:
+    endpoints = lane.target.endpoints
+    # Our own gateway is for nothing, unless its target rehearses a price.
+    unpriced = next((each.name for each in endpoints if each.prices is None and not each.embedded), None)
+    hosts = tuple(dict.fromkeys(urlsplit(each.address).hostname or "" for each in endpoints if is_remote(each)))
+    closed_by_duration = lane.profile.closed_loop and lane.profile.duration is not None
+    unbounded = next((each.name for each in endpoints if not all(isinstance(n, int) for n in _own_lengths(each))), None)
+    usd = None if unpriced is not None else planned_usd(lane.target, rows)
+    return LaneBudget(lane.name, len(rows), usd, unpriced, unbounded, closed_by_duration, hosts)
+
+
+def planned_usd(target: Target, rows: Table) -> Fraction:
+    """Planned tokens of schedule rows at the prices of the target, or of the legs that a route begins with.
+
+    An endpoint without prices adds nothing.
+    """
+    total = Fraction(0)
+    for number, endpoint in enumerate(target.endpoints):
+        mine = rows[rows["leg"] == number] if target.legs else rows
+        if endpoint.prices is not None:
+            sums = (int(mine[column].sum(dtype=np.int64)) for column in ("prompt_tokens", "output_tokens"))
+            total += usd_of(endpoint.prices, *sums)
+    return total
+
+
+def refuse_beyond(budget: Budget, max_cost: Fraction | None, max_requests: int | None, runs: int = 1) -> None:
+    """Hold a plan that is played `runs` times against --max-cost (USD) and --max-requests.
+
+    Raises UserError where it costs more than the one, or could not be held to it, or sends more to
+    other machines than the other (REMOTE_REQUESTS without it).
+    """
+    remote = budget.remote
+    requests = runs * sum(lane.requests for lane in remote)
+    limit = REMOTE_REQUESTS if max_requests is None else max_requests
+    if requests > limit:
+        why = "that go to other machines unasked" if max_requests is None else "of --max-requests"
+        sends = "may send up to" if any(lane.at_most for lane in remote) else "sends"
+        raise UserError(f"the plan {sends} {requests:,} requests to {_hosts(remote)}, above the {limit:,} {why}",
+                        remedy=f"shorten it, or allow it with --max-requests {requests}")  # fmt: skip
+    if max_cost is None:
+        return
+    for lane in budget.lanes:
+        if lane.unpriced is not None:
+            raise UserError(f"cannot be held: target {lane.unpriced} has no prices", where="--max-cost",
+                            remedy="add [prices] to its file")  # fmt: skip
+        if lane.unbounded is not None:
+            raise UserError(f"cannot be held: the extra body of target {lane.unbounded} does not bound its answers",
+                            where="--max-cost", remedy="give their length as a number")  # fmt: skip
+    sure = runs * sum((lane.usd for lane in budget.lanes if lane.usd is not None and not lane.at_most), Fraction(0))
+    if sure > max_cost:
+        raise UserError(f"the plan costs {show_usd(sure)} USD by its planned tokens, above --max-cost {show_usd(max_cost)}",
+                        remedy="shorten it or raise the cap")  # fmt: skip
+
+
+def question(budget: Budget, runs: int = 1) -> str | None:
+    """What to ask before a plan is sent `runs` times; None where nothing leaves this machine, or for little money."""
+    remote = budget.remote
+    if not remote:
+        return None
+    if budget.usd is None:
+        unpriced = next(lane.unpriced for lane in remote if lane.unpriced is not None)
+        cost = f"at a cost that is not known (target {unpriced} has no prices)"
+    elif runs * budget.usd > ASK_ABOVE_USD:
+        cost = f"{'at most' if any(lane.at_most for lane in remote) else 'about'} {show_usd(runs * budget.usd)} USD"
+    else:
+        return None
+    most = "up to " if any(lane.at_most for lane in remote) else ""
+    requests = runs * sum(lane.requests for lane in remote)
+    return f"Send {most}{requests:,} requests, {cost}, to {_hosts(remote)}?"
+
+
+def _hosts(lanes: tuple[LaneBudget, ...]) -> str:
+    hosts = list(dict.fromkeys(host for lane in lanes for host in lane.hosts))
+    return ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
+
+
+# ---- one row
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """The most that a request may be billed, in 1/PER_USD, by its planned tokens."""
+
+    per_prompt: int
+    per_output: int
+    #: of answers whose length the extra body sets
+    fixed: int = 0
+
+    def prompt(self, planned_tokens: int) -> int:
+        """Of its prompt."""
+        return self.per_prompt * (planned_tokens + PROMPT_MARGIN)
+
+    def answer(self, planned_tokens: int) -> int:
+        """Of its answer."""
+        return self.per_output * planned_tokens + self.fixed
+
+
+def token_prices(endpoint: Target) -> tuple[int, int]:
+    """(a prompt's, an answer's token), in 1/PER_USD, rounded up. Nothing without prices."""
+    prices = endpoint.prices
+    each = (prices.input_usd_per_million, prices.output_usd_per_million) if prices is not None else (0, 0)
+    per_prompt, per_output = (math.ceil(Fraction(usd) * PER_USD / MILLION) for usd in each)
+    return per_prompt, per_output
+
+
+def call_bound(endpoint: Target) -> Bound:
+    """Of one call: read whole and answered to the length asked for."""
+    per_prompt, per_output = token_prices(endpoint)
+    choices = endpoint.extra_body.get("n")
+    per_output *= choices if isinstance(choices, int) and choices > 1 else 1
+    lengths = [value for value in _own_lengths(endpoint) if isinstance(value, int)]
+    planned = endpoint.max_tokens_field not in endpoint.extra_body
+    return Bound(per_prompt, per_output * planned, per_output * sum(lengths))
+
+
+def row_bound(target: Target) -> Bound:
+    """Of a row: every call that its route may make; where it stays on one leg, the dearest."""
+    calls = [call_bound(endpoint) for endpoint in target.endpoints]
+    route = target.route
+    if route is None:
+        return calls[0]
+    gather: Any = sum if route.fallback else max
+    repeats = route.retry.attempts if route.retry is not None else 1
+    return Bound(*(repeats * gather(parts) for parts in zip(*map(dataclasses.astuple, calls), strict=True)))
+
+
+def _own_lengths(endpoint: Target) -> list[Any]:
+    """Lengths of answers that the extra body asks for."""
+    return [endpoint.extra_body[name] for name in _LENGTHS if name in endpoint.extra_body]

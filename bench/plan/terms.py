@@ -1,0 +1,251 @@
+"""The terms of a contract that say which requests, which time and which money it speaks of.
+
+In: tables of a contract file. Out: frozen records: scope, period, request classes, back-off,
+exclusions, credit ladders, sources. Must stay true: what a contract leaves out is empty here,
+never a guess; ladder bounds are exact and half-open; a calendar needs its time zone.
+
+Source: the fields seen in real agreements, methods 1.1-1.3.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from bench.units import S, show_exact
+from bench.userfile import DurationNs, Share, Times, Usd, UserModel
+
+
+class Source(UserModel):
+    """Where terms were read, when, and whether it was the provider's own text."""
+
+    url: str
+    retrieved: date
+    read: Literal["primary", "secondary"] = "primary"
+    note: str = ""
+
+
+class Scope(UserModel):
+    """Which requests the agreement covers. An empty list sets no bound."""
+
+    provider: str = ""
+    tier: str = ""
+    #: names may end in `*`
+    models: list[str] = []
+    regions: list[str] = []
+    endpoints: list[str] = []
+    operations: list[str] = []
+    streaming_only: bool = False
+    #: preview and experimental models are not covered
+    general_availability_only: bool = False
+    #: what the figures are reckoned for: "project", "subscription", "region", "account"
+    per: str = ""
+    source: str | None = None
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone; write an IANA name such as America/Los_Angeles or UTC") from None
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
+
+
+class Period(UserModel):
+    """The time that one attained value is reckoned over."""
+
+    kind: Literal["calendar_month", "billing_cycle", "quarter", "rolling"]
+    time_zone: Zone | None = None
+    #: of a rolling period
+    days: Annotated[int, Field(gt=0, le=366)] | None = None
+    #: day of the month on which a billing cycle begins
+    starts_on_day: Annotated[int, Field(ge=1, le=28)] | None = None
+    source: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.kind != "rolling" and self.time_zone is None:
+            raise ValueError(f'a {self.kind.replace("_", " ")} begins at midnight somewhere; add time_zone = "..."')
+        if (self.kind == "rolling") != (self.days is not None):
+            raise ValueError("days belong to a rolling period, and a rolling period needs them")
+        if (self.kind == "billing_cycle") != (self.starts_on_day is not None):
+            raise ValueError("starts_on_day belongs to a billing cycle, and a billing cycle needs it")
+        return self
+
+    @property
+    def nominal_ns(self) -> int:
+        """Length for planning: 30 days a month, 90 a quarter."""
+        return (self.days or (90 if self.kind == "quarter" else 30)) * 86400 * S
+
+
+#: `outcome` names of a run, `status:500`, `status:5xx`, `code:NAME` and `finish:NAME` of the provider.
+_MATCHERS = re.compile(r"(status:(\d{3}|[1-5]xx)|(code|finish):\S+)")
+_OUTCOMES = ("http_4xx", "rate_limited", "http_5xx", "refused", "dns", "tls", "reset", "timeout_connect",
+             "timeout_first", "timeout_total", "truncated", "malformed", "stream_error")  # fmt: skip
+
+
+def _known_matcher(text: str) -> str:
+    if text not in _OUTCOMES and not _MATCHERS.fullmatch(text):
+        raise ValueError(f"{text!r} matches no request; write an outcome ({', '.join(_OUTCOMES)}), "
+                         "status:500, status:5xx, code:NAME or finish:NAME")  # fmt: skip
+    return text
+
+
+Matcher = Annotated[str, AfterValidator(_known_matcher)]
+
+
+class RequestClasses(UserModel):
+    """Which requests are errors and which do not count; the rest count as served.
+
+    With `failed` left empty every request that did not succeed is an error.
+    """
+
+    failed: list[Matcher] = []
+    excluded: list[Matcher] = []
+    source: str | None = None
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if both := sorted(set(self.failed) & set(self.excluded)):
+            raise ValueError(f"{both[0]!r} is both failed and excluded; it can be only one")
+        return self
+
+
+class BackOff(UserModel):
+    """Repeats of a failed request that do not count.
+
+    A repeat sooner than the waits (first_wait, then times `factor` up to `cap`) ignored the
+    back-off; one of the same error within `repeat_window` is no new attempt.
+    """
+
+    first_wait: DurationNs | None = None
+    factor: Times = Fraction(2)
+    cap: DurationNs | None = None
+    repeat_window: DurationNs | None = None
+    source: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.first_wait is None and self.repeat_window is None:
+            raise ValueError("needs first_wait or repeat_window")
+        if self.cap is not None and (self.first_wait is None or self.cap < self.first_wait):
+            raise ValueError("cap must be at least first_wait")
+        return self
+
+
+class Exclusion(UserModel):
+    """A rule that sets requests aside, under a reason that the report counts them by."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=80)]
+    kind: Literal["window", "long_context", "short_deadline", "above_rate", "ramp", "served_elsewhere", "label"]
+    #: window
+    start: datetime | None = None
+    end: datetime | None = None
+    #: long_context: more prompt tokens than this
+    above_prompt_tokens: Annotated[int, Field(gt=0)] | None = None
+    #: short_deadline: the caller gave the request less time than this
+    below: DurationNs | None = None
+    #: above_rate: beyond this many prompt and output tokens within the same minute
+    tokens_per_min: Annotated[int, Field(gt=0)] | None = None
+    #: ramp: tokens a minute more than this above the least of the `within` before
+    above: Share | None = None
+    within: DurationNs | None = None
+    #: label: the log's own label of the row
+    label: str | None = None
+    source: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needs = {"window": ("start", "end"), "long_context": ("above_prompt_tokens",), "short_deadline": ("below",),
+                 "above_rate": ("tokens_per_min",), "ramp": ("above", "within"), "served_elsewhere": (),
+                 "label": ("label",)}  # fmt: skip
+        given = {name for names in needs.values() for name in names if getattr(self, name) is not None}
+        wanted = set(needs[self.kind])
+        if missing := sorted(wanted - given):
+            raise ValueError(f'an exclusion of kind "{self.kind}" needs {" and ".join(missing)}')
+        if further := sorted(given - wanted):
+            raise ValueError(f'{further[0]} does not belong to an exclusion of kind "{self.kind}"')
+        if self.start is not None and self.end is not None:
+            if self.start.tzinfo is None or self.end.tzinfo is None:
+                raise ValueError("start and end need their offset from UTC, such as 2026-11-01T02:00:00Z")
+            if self.end <= self.start:
+                raise ValueError("end must come after start")
+        return self
+
+
+class CreditStep(UserModel):
+    """Below this attained share (and not below the next step's), this part of the base is credited."""
+
+    below: Share
+    credit: Share
+
+
+def check_ladder(steps: list[CreditStep]) -> None:
+    """Raises ValueError unless bounds fall and credits rise, so that each value has one step."""
+    if not steps:
+        raise ValueError("the credit ladder is empty; leave it out or give its steps")
+    for upper, lower in pairwise(steps):
+        if lower.below >= upper.below or lower.credit <= upper.credit:
+            raise ValueError(f"credit steps must go down in `below` and up in `credit`; "
+                             f"{show_exact(lower.below * 100)} % does not follow {show_exact(upper.below * 100)} %")  # fmt: skip
+
+
+class Credits(UserModel):
+    """What a missed clause pays, over all clauses of a period."""
+
+    #: what the per cent are taken of, in words
+    base: str
+    #: both missed: the greater ("max"), the sum, or the sum up to `cap`
+    combine: Literal["max", "sum", "sum_capped"] = "max"
+    cap: Share | None = None
+    #: nothing is paid below this sum
+    minimum_usd: Usd = Decimal(0)
+    claim_within_days: Annotated[int, Field(gt=0)] | None = None
+    #: what a claim must come with
+    evidence: list[str] = []
+    source: str | None = None
+
+    @model_validator(mode="after")
+    def _capped(self) -> Self:
+        if self.combine == "sum_capped" and self.cap is None:
+            raise ValueError('combine = "sum_capped" needs cap = "..."')
+        return self
+
+
+class Forecast(UserModel):
+    """What a month was expected to cost, and how far the bill may be from it."""
+
+    monthly_usd: Annotated[Usd, Field(gt=0)]
+    #: tokens of prompts and answers that were of use
+    tokens_per_month: Annotated[int, Field(gt=0)]
+    within: Annotated[Share, Field(gt=0, lt=1)] = Fraction(5, 100)
+    source: str | None = None
+
+    @property
+    def text(self) -> str:
+        """`monthly bill 125.00 USD ± 5 % for 500,000,000 tokens`."""
+        return f"monthly bill {self.monthly_usd:,.2f} USD ± {show_exact(self.within * 100)} % for {self.tokens_per_month:,} tokens"
+
+
+class Attested(UserModel):
+    """A term that no probe can measure: shown, never judged."""
+
+    term: str
+    source: str | None = None
+
+    @field_validator("term")
+    @classmethod
+    def _says_something(cls, term: str) -> str:
+        if not term.strip():
+            raise ValueError("a term needs words")
+        return term

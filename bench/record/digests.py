@@ -1,0 +1,69 @@
+"""What a folder's files are known by: the digests that tell an edited, a lost and an added file.
+
+In: bytes as they are written. Out: SHA-256 digests, in a list beside the pieces while a run lasts
+and in the manifest once it is closed. Must stay true: a piece is in its worker's list as soon as
+it is sealed, so that a killed process leaves both; the manifest's own digest covers all the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+#: Key of the manifest's digest of itself.
+OWN = "manifest_sha256"
+#: What else a run may write before it is closed, and nothing makes again.
+WITNESSES = ("histograms.hlog", "truth.json")
+_LIST = "segments.jsonl"
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def manifest_digest(manifest: dict[str, Any]) -> str:
+    """Digest of a manifest's content without the digest itself: the same for any layout of the same JSON."""
+    # Through JSON first: keys that are numbers become text there, and sort in another order.
+    plain = json.loads(json.dumps({key: value for key, value in manifest.items() if key != OWN}))
+    return sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())
+
+
+def note_sealed(folder: Path, worker: int, name: str, data: bytes) -> None:
+    """Add a file that was just sealed to its worker's list. `name` is relative to the run's folder."""
+    line = json.dumps({"file": name, "sha256": sha256(data)}) + "\n"
+    # One write of one line: a process that is killed leaves it whole or not at all.
+    descriptor = os.open(folder / "samples" / f"w{worker}-{_LIST}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, line.encode())
+    finally:
+        os.close(descriptor)
+
+
+def sealed(folder: Path) -> dict[str, str]:
+    """File -> digest of all pieces that a run's lists name; of a file sealed again, the last."""
+    found: dict[str, str] = {}
+    for path in sorted((folder / "samples").glob(f"w*-{_LIST}")):
+        for line in path.read_bytes().splitlines():
+            try:
+                entry = json.loads(line)
+                found[str(entry["file"])] = str(entry["sha256"])
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that cannot be read leaves its file unlisted, which is told
+    return found
+
+
+def listed(manifest: dict[str, Any]) -> dict[str, str]:
+    """File -> digest of all that a closed manifest names."""
+    named = {"schedule.npy": manifest.get("schedule_sha256"), **manifest.get("files", {})}
+    for entry in manifest.get("segments", []):
+        named[str(entry["file"])] = entry["sha256"]
+    return {name: str(digest) for name, digest in named.items() if digest is not None}
+
+
+def is_list(path: Path) -> bool:
+    """Whether a file is a worker's list, which no digest covers while the run lasts."""
+    return path.name.endswith(f"-{_LIST}")

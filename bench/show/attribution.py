@@ -1,0 +1,187 @@
+"""Where the slow requests come from: one line, a report's part, a screen.
+
+In: records of attribution.json. Out: strings, tables, a figure and one `page.Part` a lane. Must stay true: it
+says "associated with" and never "caused by"; what was not tested or did not stand is not named;
+foreign text has passed through `wording.visible`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.show.page import Figure, Part, Table
+from bench.show.plots import BLUE, GREY, draw_svg
+from bench.show.tables import table_lines
+from bench.show.wording import ABSENT, count, exact, milliseconds, number, per_cent, visible
+
+Record = Mapping[str, Any]
+#: Levels that one line names, and that a table lists.
+_NAMED_MOST, _LISTED_MOST = 4, 20
+_SAY = {("connection", "new"): "new connection", ("cold start", "yes"): "cold start"}
+_CAVEAT = ("Share of the tail that would vanish if the level behaved like the rest (population attributable fraction): "
+           "what it is associated with, not what caused it. Shares of single levels overlap and need not sum to 100 %.")  # fmt: skip
+
+
+def level_name(factor: str, level: str) -> str:
+    """`context >32K`, `phase burst`, `new connection`."""
+    return _SAY.get((factor, level), f"{factor} {visible(level, 60)}")
+
+
+def attribution_line(name: str, record: Record) -> str:
+    """`where the slow 1 % of standard comes from: phase burst 83 % (76 – 89), context >32K 9 %`."""
+    head = f"where the slow {per_cent(record['tail'] / record['n'], 1) if record['n'] else 'requests'} of {visible(name, 60)} comes from: "
+    if record["reason"]:
+        return head + visible(record["reason"])
+    causes = [_with_limits(level_name(cause["factor"], cause["level"]), cause["paf"], cause["paf_95"])
+              for cause in record["causes"][:_NAMED_MOST]]  # fmt: skip
+    if not causes:
+        causes = ["nothing that was recorded stands out"]
+        if record["when"]:
+            causes.append(_when(record["when"]))
+    return head + ", ".join(causes)
+
+
+def _with_limits(name: str, share: float, limits: Sequence[float | None]) -> str:
+    low, high = limits
+    inside = (
+        ""
+        if low is None or high is None
+        else f" ({per_cent(max(low, 0), 0).removesuffix(' %')} – {per_cent(high, 0).removesuffix(' %')})"
+    )
+    return f"{name} {per_cent(share, 0)}{inside}"
+
+
+def _when(when: Record) -> str:
+    return f"{per_cent(when['share_of_tail'], 0)} of it fell into {', '.join(when['slices'])}"
+
+
+def attribution_part(name: str, record: Record, number_of: int = 0) -> Part:
+    """Everything about the tail of one lane, for the report; `number_of` keeps the figures' files apart."""
+    svg = causes_figure(name, record)
+    figures = (
+        [Figure("what the tail is associated with", f"attribution-{number_of:02d}-causes.svg", svg)] if svg else []
+    )
+    return dataclasses.replace(_words(name, record), figures=figures)
+
+
+def _words(name: str, record: Record) -> Part:
+    tables = [table for table in (_levels(record), _shares(record), _time(record)) if table is not None]
+    notes = [_CAVEAT] if record["levels"] else []
+    notes += [_confounding(level) for level in record["confounded"]]
+    return Part(f"Slow requests of {visible(name, 60)}", list(_about(record)), tables, [], notes)
+
+
+def _about(record: Record) -> Iterator[tuple[str, str]]:
+    metric = f"{record['view']} {record['metric']}"
+    where = "the limit" if record["by"] == "limit" else "the run's own p99"
+    yield (
+        "the tail",
+        f"{count(record['tail'])} of {count(record['n'])} requests: {metric} above {milliseconds(record['above_ms'])}, {where}",
+    )
+    if record["failed"]:
+        failed = ", ".join(f"{name} {count(times)}" for name, times in record["failed"].items())
+        yield "failed, in the tail", failed
+    if record["set_apart"]:
+        yield "set apart", f"{count(record['set_apart'])} cut off or never sent: nobody knows"
+    if record["reason"]:
+        yield "not looked into", visible(record["reason"])
+        return
+    causes = [level_name(cause["factor"], cause["level"]) for cause in record["causes"]]
+    yield "associated with", ", ".join(causes) or "nothing that was recorded"
+    if record["when"]:
+        yield "when", _when(record["when"])
+
+
+def _confounding(level: Record) -> str:
+    crude, within = level["odds_ratio_crude"], level["mh_odds_ratio"]
+    part = "part of it goes with the context size" if within < crude else "the context size hides part of it"
+    return f"{level_name(level['factor'], level['level'])}: odds ratio {number(crude)}, within like contexts {number(within)}: {part}."
+
+
+def _levels(record: Record) -> Table | None:
+    """Levels that stood the test; where a level is named, its factor's others are but its mirror."""
+    named = {level["factor"] for level in record["levels"] if level["effect"] == "associated"}
+    shown = [level for level in record["levels"] if level["effect"] == "associated"
+             or (level["effect"] == "protective" and level["factor"] not in named)]  # fmt: skip
+    rows = [[level_name(level["factor"], level["level"]), level["effect"], per_cent(level["paf"], 0), _interval(level["paf_95"]),
+             per_cent(level["share_of_tail"], 0), per_cent(level["share_overall"], 0), number(level["odds_ratio"]),
+             number(level["mh_odds_ratio"]), number(level["p99_ms"]), number(level["p99_without_ms"])]
+            for level in shown[:_LISTED_MOST]]  # fmt: skip
+    head = ["level", "effect", "of the tail", "95 % interval", "share in tail", "share of all", "odds ratio", "within like contexts",
+            "its p99 ms", "p99 without it ms"]  # fmt: skip
+    return Table("What the tail is associated with", head, rows, words=2) if rows else None
+
+
+def _interval(limits: Sequence[float | None]) -> str:
+    low, high = limits
+    return ABSENT if low is None or high is None else f"{100 * low:.0f} – {100 * high:.0f} %"
+
+
+def _shares(record: Record) -> Table | None:
+    found = record["shapley"]
+    if found is None:
+        return None
+    rows = [
+        [", ".join(level_name(one["factor"], level) for level in one["levels"]), per_cent(one["share"], 0)]
+        for one in found["factors"]
+    ]
+    rows.append(["none of them", per_cent(found["baseline"], 0)])
+    return Table("Shared out so that it adds up (Shapley)", ["factor", "of the tail"], rows)
+
+
+def _time(record: Record) -> Table | None:
+    found = record["decomposition"]
+    if found is None:
+        return None
+    parts = [part for part in found["parts"] if part["tail_ms"] or part["body_ms"]]
+    rows = [[part["about"], exact(round(part["tail_ms"], 1)), exact(round(part["body_ms"], 1)), exact(round(part["excess_ms"], 1)),
+             ABSENT if part["share_of_excess"] is None else f"{100 * part['share_of_excess']:.0f} %"] for part in parts]  # fmt: skip
+    rows.append(["whole", exact(round(found["tail_ms"], 1)), exact(round(found["body_ms"], 1)),
+                 exact(round(found["tail_ms"] - found["body_ms"], 1)), ""])  # fmt: skip
+    caption = f"Where the time goes: mean of {count(found['tail_rows'])} slow against {count(found['body_rows'])} other answers, ms"
+    return Table(caption, ["part", "slow", "others", "more", "of the excess"], rows)
+
+
+def attribution_lines(name: str, record: Record) -> Iterator[str]:
+    """One lane on a screen, verdict first."""
+    part = _words(name, record)
+    yield attribution_line(name, record)
+    yield from (f"  {title}: {said}" for title, said in part.about)
+    for table in part.tables:
+        yield ""
+        yield from table_lines(table)
+    yield from ("", *part.notes)
+
+
+def causes_figure(name: str, record: Record) -> str | None:
+    """The share of the tail that each named level is associated with, with its interval (SVG); None without any."""
+    causes = record["causes"][:_LISTED_MOST]
+    if not causes:
+        return None
+    title = f"Where do the slow requests come from? {visible(name, 32)}"
+    height = 1.15 + 0.28 * len(causes)
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_axes((0.24, 0.5 / height, 0.58, (height - 0.85) / height))
+        axes.set_title(title)
+        axes.set_xlim(0, 100)
+        for place, cause in enumerate(causes):
+            axes.barh(place, 100 * cause["paf"], height=0.5, color=BLUE, alpha=0.75)
+            if None not in cause["paf_95"]:
+                axes.plot(
+                    [min(max(100 * limit, 0), 100) for limit in cause["paf_95"]],
+                    [place, place],
+                    color=GREY,
+                    linewidth=2,
+                )
+            axes.text(1.02, place, _with_limits("", cause["paf"], cause["paf_95"]).strip(), fontsize=8, va="center",
+                      transform=axes.get_yaxis_transform())  # fmt: skip
+        axes.set_yticks(
+            range(len(causes)), [level_name(cause["factor"], visible(cause["level"], 16)) for cause in causes]
+        )
+        axes.set_ylim(len(causes) - 0.5, -0.5)
+        axes.set_xlabel("% of the slow requests associated with it; line: 95 % interval")
+
+    return draw_svg(title, height, draw)

@@ -1,0 +1,112 @@
+"""Bills by stage, what a run was billed, and where going direct breaks even.
+
+In: records of `judge.cost` and `judge.spend`. Out: tables and sentences. Must stay true: sums stand to
+the cent with their currency in the heading; what is assumed and what was measured are told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bench.show.page import Part, Table
+from bench.show.tables import table_lines
+from bench.show.wording import ABSENT, count, exact, per_cent, visible
+
+Record = Mapping[str, Any]
+_SIZES = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
+
+
+def tokens(value: int) -> str:
+    """`500 M`, `5 B`."""
+    size, unit = next(((size, unit) for size, unit in _SIZES if value >= size), (1, ""))
+    return f"{exact(value / size)} {unit}".rstrip()
+
+
+def usd(value: float) -> str:
+    """To the cent, or to the digits that a sum below a cent has."""
+    return f"{value:,.2f}" if value >= 0.01 or value == 0 else f"{value:,.6f}".rstrip("0")
+
+
+def cost_part(record: Record, spent: Record | None = None) -> Part:
+    """The bills of one target; `spent` is what the run was billed, where there was one."""
+    about = list(_spent(spent)) if spent else []
+    return Part(f"Cost of {visible(record['target'], 60)}", about, [cost_table(record)], [], list(_notes(record)))
+
+
+def cost_table(record: Record) -> Table:
+    """One row a stage, USD a month."""
+    name, other, overhead = visible(record["target"], 30), visible(record["compare_with"], 30), record["overhead"]
+    measured = record["overhead_from"] != "assumed"
+    head = ["stage", "users", "tokens", name, other, "saving", f"with {per_cent(overhead, 1)} overhead",
+            *(["95 % interval"] if measured else []), "saving then", "direct"]  # fmt: skip
+    rows = []
+    for stage in record["stages"]:
+        low, high = stage["interval_usd"]
+        interval = ABSENT if low is None or high is None else f"{usd(low)} – {usd(high)}"
+        rows.append([visible(stage["stage"], 30), visible(stage["users"], 20), tokens(stage["tokens"]), usd(stage["usd"]), usd(stage["other_usd"]),
+                     _saving(stage["saving"]), usd(stage["usd_with_overhead"]), *([interval] if measured else []),
+                     _saving(stage["saving_with_overhead"]), usd(stage["direct_usd"])])  # fmt: skip
+    return Table(f"USD a month at {exact(record['usd_per_million'])} against {exact(record['other_usd_per_million'])} USD per million tokens",
+                 head, rows)  # fmt: skip
+
+
+def _saving(share: float | None) -> str:
+    """One decimal; below zero the comparison is the cheaper one."""
+    return ABSENT if share is None else f"{100 * share:.1f} %"
+
+
+def _notes(record: Record) -> Iterator[str]:
+    whose = (
+        "assumed" if record["overhead_from"] == "assumed" else f"measured in {visible(record['overhead_from'], 120)}"
+    )
+    dated = f"; price as of {visible(record['as_of'], 20)}" if record["as_of"] else ""
+    yield f"Overhead of {per_cent(record['overhead'], 2)} is {whose}{dated}."
+    direct = record["direct"]
+    terms = f"a direct contract at {per_cent(direct['discount'])} less with {usd(direct['engineering_usd'])} USD of engineering a month"
+    yield (f"Break-even: {terms} pays above {tokens(direct['break_even_tokens'])} tokens a month." if direct["reason"] is None
+           else f"Break-even: {terms} has none: {direct['reason']}.")  # fmt: skip
+    if record["breach_usd"] is not None:
+        last = record["stages"][-1]
+        bills = (
+            f", {record['breach_usd'] / last['usd']:,.0f} monthly bills of {visible(last['stage'], 30)}"
+            if last["usd"]
+            else ""
+        )
+        yield f"One breach of the contract is priced at {usd(record['breach_usd'])} USD{bills}."
+
+
+def _spent(spent: Record) -> Iterator[tuple[str, str]]:
+    useful = spent["useful_tokens"]
+    yield (
+        "billed",
+        f"{usd(spent['usd'])} USD, of which {usd(spent['useful_usd'])} USD is the list price of the useful tokens",
+    )
+    yield (
+        "useful tokens in and out",
+        f"{count(useful['prompt'])} and {count(useful['output'])}; wasted {count(spent['wasted_tokens'])}",
+    )
+    if spent["reckoned_calls"]:
+        yield (
+            "reckoned as planned",
+            f"the prompts of {count(spent['reckoned_calls'])} calls whose usage the server did not state",
+        )
+    forecast = spent["forecast"]
+    said = {True: "holds", False: "does not hold", None: "undecided"}[forecast["holds"]]
+    if forecast["ratio"] is not None:
+        low, high = forecast["interval"]
+        limits = "" if low is None or high is None else f" ({100 * low:.1f} – {100 * high:.1f} %)"
+        said = f"{100 * forecast['ratio']:.1f} % of it{limits}: within {per_cent(forecast['margin'])} either way {said}"
+    yield (
+        "forecast from planned tokens",
+        f"{usd(forecast['forecast_usd'])} USD; billed {said}"
+        + (f", {forecast['reason']}" if forecast["reason"] else ""),
+    )
+
+
+def cost_lines(record: Record, spent: Record | None = None) -> Iterator[str]:
+    """One target on a screen."""
+    part = cost_part(record, spent)
+    yield part.name
+    yield from (f"  {title}: {said}" for title, said in part.about)
+    yield from (*table_lines(part.tables[0]), *part.notes)

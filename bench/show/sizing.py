@@ -1,0 +1,128 @@
+"""What a suite would send and what it could decide: a table, or the same as JSON.
+
+In: a sizing. Out: a table within 100 columns, or plain values for JSON. Must stay true: nothing is
+computed here; a lane without prices shows none, never 0; what no run decides says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bench.judge.contract.sizing import DAY_NS, ClauseSize, Guess, LaneSize, Sizing, Whole
+from bench.show.terminal import STYLES
+from bench.show.wording import ABSENT, count, per_cent, visible
+from bench.units import show_duration
+
+WIDTH = 100
+#: clause, true share, needs, takes, costs, chances of PASS, FAIL and neither
+_WIDTHS = (30, 10, 12, 11, 8, 6, 6, 6)
+
+
+def sizing_table(sizing: Sizing) -> RenderableType:
+    """Each lane with its clauses, then what decides them all."""
+    power = per_cent(float(sizing.assumed.power))
+    parts: list[RenderableType] = []
+    for lane in sizing.lanes:
+        parts.append(_lane_line(lane))
+        if lane.clauses:
+            parts.append(Padding(_clauses(lane, power), (0, 0, 0, 2)))
+        parts += [Text(f"  note: {visible(note)}") for note in _notes(lane)]
+    for label, whole in (("all clauses", sizing.every), ("without the clauses by time", sizing.short)):
+        if whole is not None and (whole is sizing.every or sizing.every != sizing.short):
+            parts.append(Text(f"{label}: {_whole_text(whole)}"))
+    if sizing.undecidable:
+        parts.append(
+            Text("no run of any size decides, if the guess is right: " + visible("; ".join(sizing.undecidable), 400))
+        )
+    return Group(*parts)
+
+
+def _lane_line(lane: LaneSize) -> Text:
+    rate = "closed loop" if lane.rate_rps is None else f"{lane.rate_rps:,.1f}/s"
+    warmup = f" + {count(lane.warmup)} warm-up" if lane.warmup else ""
+    load = lane.load
+    return Text.assemble((visible(lane.name, 90), "bold"), (
+        f"\n  {count(load.requests)}{warmup} requests, {rate}, {span(load.duration_ns)}; "
+        f"tokens {count(load.prompt_tokens)} prompt, {count(load.output_tokens)} output; "
+        + ("no prices" if load.usd is None else f"{money(load.usd)} USD") + ("" if lane.contract else "; no contract")
+    ))  # fmt: skip
+
+
+def _clauses(lane: LaneSize, power: str) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
+    titles = (visible(lane.contract or "", 30), "if truly", f"needs ({power})", "takes", "USD", "PASS", "FAIL", "open")
+    for title, width in zip(titles, _WIDTHS, strict=True):
+        table.add_column(title, width=width, justify="left" if width == _WIDTHS[0] else "right", overflow="fold")
+    for clause in lane.clauses:
+        for guess in clause.guesses:
+            name = Text(clause.text if guess is clause.guesses[0] else "")
+            table.add_row(name, _truth(clause, guess), *_needs(clause, guess), *_chances(guess))
+    return table
+
+
+def _truth(clause: ClauseSize, guess: Guess) -> str:
+    if clause.unit == "time":
+        return "no outage"
+    return f"{per_cent(float(guess.bad_share))} bad"
+
+
+def _needs(clause: ClauseSize, guess: Guess) -> tuple[str, str, str]:
+    if guess.needed is None or guess.load is None:
+        return "no run", ABSENT, ABSENT
+    needed = count(guess.needed) if clause.unit != "time" else span(guess.load.duration_ns)
+    unit = " win" if clause.unit == "windows" else ""
+    return needed + unit, span(guess.load.duration_ns), ABSENT if guess.load.usd is None else money(guess.load.usd)
+
+
+def _chances(guess: Guess) -> tuple[Text, ...]:
+    """In whole per cent, the likeliest in the colour of its verdict."""
+    shown = (("PASS", guess.p_pass), ("FAIL", guess.p_fail), ("INCONCLUSIVE", guess.p_inconclusive))
+    return tuple(Text(per_cent(chance, 0), STYLES[verdict] if verdict == guess.expected else "")
+                 for verdict, chance in shown)  # fmt: skip
+
+
+def _notes(lane: LaneSize) -> list[str]:
+    return [f"clause {clause.number}: {note}" for clause in lane.clauses for note in clause.notes] + list(lane.notes)
+
+
+def _whole_text(whole: Whole) -> str:
+    load = whole.load
+    cost = "cost unknown: a target has no prices" if load.usd is None else f"{money(load.usd)} USD"
+    return (f"{count(load.requests)} requests, {span(load.duration_ns)}, {count(load.prompt_tokens + load.output_tokens)} tokens, "
+            f"{cost}; the length is set by {visible(whole.lane, 60)}, {visible(whole.clause)}")  # fmt: skip
+
+
+def span(ns: int) -> str:
+    """A length of time; from two days on in days."""
+    return f"{ns / DAY_NS:,.1f} days" if ns >= 2 * DAY_NS else show_duration(ns)
+
+
+def money(usd: float) -> str:
+    """USD with cents, or with three significant digits below one."""
+    return f"{usd:,.2f}" if usd >= 1 or usd == 0 else f"{usd:.3g}"
+
+
+def sizing_record(sizing: Sizing) -> dict[str, Any]:
+    """The sizing as JSON values: shares of one as numbers, times in ns, chances and the expected verdict a guess."""
+    record: dict[str, Any] = _plain(sizing)
+    for lane, lane_record in zip(sizing.lanes, record["lanes"], strict=True):
+        for clause, clause_record in zip(lane.clauses, lane_record["clauses"], strict=True):
+            for guess, guess_record in zip(clause.guesses, clause_record["guesses"], strict=True):
+                guess_record |= {"p_inconclusive": guess.p_inconclusive, "expected": guess.expected}
+    return record
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return float(value) if isinstance(value, (Fraction, Decimal)) else value

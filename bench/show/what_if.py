@@ -1,0 +1,111 @@
+"""Router policies tried on recorded rows: a table, a figure, lines of a screen.
+
+In: the record of `judge.what_if`. Out: a `page.Table`, SVG text, strings. Must stay true: what rests on an
+assumption says which; measured and estimated rows are told apart; foreign text has passed
+through `wording.visible`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.show.page import Table
+from bench.show.plots import latency_against_cost
+from bench.show.tables import table_lines
+from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
+from bench.units import MS, show_duration
+
+Record = Mapping[str, Any]
+_AT = {"sequential": "slower than", "deadline": "after", "hedge": "after"}
+_ASSUMPTION = {
+    "paired": "paired: each request of the one with the same request of the other, so what slows both stays in",
+    "independent": "independent: every request of the one with every request of the other",
+}
+_NOT_IN = ("Not in these figures: what the calls of the router itself would have done to the load of the two, and breakers, "
+           "retries and sessions.")  # fmt: skip
+
+
+def row_name(row: Record) -> str:
+    """`hedge after 1 s`, `sequential slower than 3 s, as published`, or the measured lane's name."""
+    if row["policy"] is None:
+        return visible(row["name"], 40)
+    return f"{row['policy']} {_AT[row['policy']]} {_at(row)}" + (", as published" if row["published"] else "")
+
+
+def _at(row: Record) -> str:
+    return show_duration(round(row["at_ms"] * MS))
+
+
+def what_if_table(record: Record) -> Table:
+    """One row a measured lane and a setting."""
+    rows = [["measured" if row["policy"] is None else "estimated", row_name(row), "front" if row["on_front"] else "",
+             number(row["p50_ms"]), number(row["p99_ms"]), _interval(row["p99_95"]), number(row["p999_ms"]),
+             per_cent(row["success"]), f"{row['calls']:.3f}",
+             ABSENT if row["usd_per_1000"] is None else f"{row['usd_per_1000']:.4f}", _interval(row["usd_95"], 4)]
+            for row in record["settings"]]  # fmt: skip
+    level = f"{per_cent(record['confidence'])} interval"
+    head = ["", "policy", "Pareto", "p50 ms", "p99 ms", f"its {level}", "p99.9 ms", "success", "calls a request",
+            "USD per 1,000", f"its {level}"]  # fmt: skip
+    return Table(f"{visible(record['default'], 60)} first, then {visible(record['fallback'], 60)}", head, rows, words=3)
+
+
+def _interval(limits: Sequence[float | None], digits: int | None = None) -> str:
+    """Limits as `number` writes them, or with so many digits."""
+    low, high = (
+        None if limit is None else number(limit) if digits is None else f"{limit:.{digits}f}" for limit in limits
+    )
+    return f"{low} – {high}" if low and high else f"≥ {low}" if low else f"≤ {high}" if high else ABSENT
+
+
+def what_if_lines(record: Record) -> Iterator[str]:
+    """The record on a screen: what to mistrust, the table, what the published router would have done."""
+    if record["simulated"]:
+        yield "SIMULATED: these rows were computed from a model. No request was sent."
+    yield from (f"warning: {visible(warning, 400)}" for warning in record["warnings"])
+    yield from table_lines(what_if_table(record))
+    rows = record["rows"]
+    yield (f"Rows are {_ASSUMPTION[record['assumption']]} ({record['because']}). "
+           f"{count(rows['default'])} and {count(rows['fallback'])} rows, {count(record['blocks'])} time blocks.")  # fmt: skip
+    if record["unpriced"]:
+        yield f"No cost: {visible(record['unpriced'])}; the front is that of p99 and calls a request."
+    if (said := _published(record)) is not None:
+        yield said
+    yield _NOT_IN
+
+
+def _published(record: Record) -> str | None:
+    """What the published router does to the default's tail, and what does better for no more cost; None where it has no p99."""
+    default, router = record["settings"][0], next(row for row in record["settings"] if row["published"])
+    if router["p99_ms"] is None:
+        return None
+    was, then = default["p99_ms"], router["p99_ms"]
+    name = visible(record["default"], 60)
+    verdict = (f"{name} alone had its p99 among its failures" if was is None else
+               f"{name} alone had {milliseconds(was)}: the router makes the tail {'worse' if then > was else 'no worse'}")  # fmt: skip
+    rivals = [row for row in record["settings"] if row["p99_ms"] is not None and row["policy"] is not None
+              and row[record["cost"]] <= router[record["cost"]]]  # fmt: skip
+    best = min(rivals, key=lambda row: row["p99_ms"])
+    better = f" {row_name(best)}: {milliseconds(best['p99_ms'])} for no more cost." if best is not router else ""
+    return f"The published router's p99 would have been {milliseconds(then)}; {verdict}.{better}"
+
+
+def what_if_figure(record: Record) -> str | None:
+    """p99 against cost; without prices against calls a request (SVG)."""
+    shown = sorted((row for row in record["settings"] if row["p99_ms"] is not None and row[record["cost"]] is not None),
+                   key=lambda row: row["at_ms"] or 0)  # fmt: skip
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for row in (row for row in shown if row["policy"] is not None):
+        lines.setdefault(row["policy"], []).append(_point(record, row))
+    # Moments crowd where they are long: only the shortest stands at its point, the line's name says the rest.
+    named = {f"{policy}, {points[0]['label']} to {points[-1]['label']}":
+             [points[0], *(point | {"label": ""} for point in points[1:])] for policy, points in lines.items()}  # fmt: skip
+    unit = "USD per 1,000 requests" if record["cost"] == "usd_per_1000" else "calls a request"
+    words = f"{unit}; star: the published router; bars: {per_cent(record['confidence'])} intervals; rows {record['assumption']}"
+    title = f"What does the tail cost? {visible(record['default'], 24)} first, then {visible(record['fallback'], 24)}"
+    return latency_against_cost(title, words, named, [_point(record, row) for row in shown if row["policy"] is None])
+
+
+def _point(record: Record, row: Record) -> dict[str, Any]:
+    return {"cost": row[record["cost"]], "p99_ms": row["p99_ms"], "p99_95": row["p99_95"], "marked": row["published"],
+            "label": row["name"] if row["policy"] is None else _at(row), "on_front": row["on_front"]}  # fmt: skip

@@ -1,0 +1,326 @@
+"""Probing for days or weeks: one ordinary run folder after another, rolled by day.
+
+In: a suite of one stage, a folder, a rate. Out: DIR/DAY/RUN/ folders, each as `tailproof run` leaves
+them; events as they happen. Must stay true: every probe is on disk a second after it ended, so a
+kill loses no more; a new start is a new run folder, and what lies between is unobserved, never up;
+a target that does not answer is data, never the end of the watch; no probe is sent before the
+moment that a server's retry-after names, and the probe's row says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import signal
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from bench.clock import monotonic_ns, utc_text, wall_ns
+from bench.errors import TargetUnreachable, UserError
+from bench.judge.census.episodes import OutageTracker, Probe
+from bench.judge.census.standing import outage_record, silent, tracked
+from bench.load.ceiling import share_of_ceiling
+from bench.load.endpoint import Endpoint
+from bench.load.flight import Flight
+from bench.load.journal import Strings
+from bench.load.player import Player, make_endpoints, run_secrets
+from bench.load.runner import check_descriptors, plan_facts, run_id, write_histograms
+from bench.load.transport.sender import check_ready
+from bench.plan.contract import Contract
+from bench.plan.profile import Arrivals
+from bench.plan.prompts import PromptText
+from bench.plan.schedule import Plan, compile_plan
+from bench.plan.suite import Suite
+from bench.record.run_folder import RunWriter, State
+from bench.record.samples import Columns, Outcome
+from bench.units import MS, S, show_duration
+from bench.watch_desk import Desk, Shelf, day_of, only_watch, zone_of
+
+DAY_NS = 86400 * S
+#: Wall clock and monotonic clock may part by so much before the run is ended: from then on its dates were wrong.
+STEP_NS = S
+#: No server silences a watch for longer at a time.
+MOST_WAIT_NS = 3600 * S
+#: A run holds about so many probes at most, so that reading one that lasts stays cheap.
+MOST_ROWS = 3_000
+#: Pause before another try where no probe falls into what is left of a day.
+_LEAST_NS = S
+WAITED = "not sent: the server's retry-after had not passed"
+
+
+class Polite(Endpoint):
+    """An endpoint that is left alone while its server has asked to wait."""
+
+    __slots__ = ("_sent", "_until_ns")
+
+    def __init__(self, endpoint: Endpoint):
+        super().__init__(endpoint.sender, endpoint.writer)
+        self._sent: list[Flight] = []
+        self._until_ns = 0
+
+    def send(self, flight: Flight, request_id: str) -> None:
+        """Begin; or end it as never sent, without the slot that would make that our own failure."""
+        now = monotonic_ns()
+        for each in [each for each in self._sent if each.ended]:
+            self._until_ns = max(self._until_ns, each.done_ns + min(max(each.retry_after_ms, 0) * MS, MOST_WAIT_NS))
+            self._sent.remove(each)
+        if now < self._until_ns:
+            flight.slot_free_ns = -1
+            flight.fail(Outcome.never_sent, WAITED, now)
+            return
+        self._sent.append(flight)
+        super().send(flight, request_id)
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """How a watch goes about it. The last four are for tests: days of seconds, another wall clock."""
+
+    folder: Path
+    seed: int = 1
+    hook: Sequence[str] = ()
+    #: None = until it is told to stop
+    lasts_ns: int | None = None
+    max_usd_per_day: Decimal | None = None
+    repeat_command: str = ""
+    roll: Callable[[int], int] | None = None
+    wall: Callable[[], int] = wall_ns
+    judge_every_ns: int = 60 * S
+    most_rows: int = MOST_ROWS
+
+
+def probing(suite: Suite, rate_per_s: Fraction | None, contract: Contract | None) -> Suite:
+    """The suite as it is watched: lone probes evenly apart at this rate (None: as its profile has it).
+
+    Raises UserError for what cannot be watched.
+    """
+    if len(suite.stages) > 1:
+        raise UserError("has several stages, which follow each other; a watch has one that lasts", where=f"suite {suite.name}",
+                        remedy="write a suite of one stage with the targets side by side")  # fmt: skip
+    stage = suite.stages[0]
+    if any(target.embedded for target in stage.targets):
+        raise UserError("an embedded target lives no longer than a run", where=f"suite {suite.name}",
+                        remedy="give the target a base_url; `tailproof gateway` serves one to rehearse with")  # fmt: skip
+    if stage.drills:
+        raise UserError("has drills, which change what is watched", where=f"suite {suite.name}")
+    profile = stage.profile
+    if rate_per_s is not None:
+        profile = profile.model_copy(
+            update={"arrivals": Arrivals(kind="constant", rate=rate_per_s), "phases": [], "rate_curve": None}
+        )
+    if profile.arrivals.kind in ("closed", "trace"):
+        raise UserError(f'arrivals of kind "{profile.arrivals.kind}" cannot go on for days', where=f"suite {suite.name}",
+                        remedy="give a --rate")  # fmt: skip
+    profile = profile.model_copy(update={"requests": None, "warmup": 0, "sessions": None})
+    held = contract or stage.contract
+    stage = stage.model_copy(update={"profile": profile, "contract": held, "expect": [], "compare": []})
+    return suite.model_copy(update={"stages": [stage]})
+
+
+def lasting(suite: Suite, duration_ns: int) -> Suite:
+    """The suite for one run of this length."""
+    stage = suite.stages[0]
+    profile = stage.profile.model_copy(update={"duration": duration_ns})
+    return suite.model_copy(update={"stages": [stage.model_copy(update={"profile": profile})]})
+
+
+def planned_usd(plan: Plan) -> Fraction:
+    """What a plan costs at most by its own token counts. Raises UserError for a target without prices."""
+    total = Fraction(0)
+    for lane in plan.lanes:
+        rows = plan.schedule[plan.schedule["lane"] == lane.index]
+        tokens = [int(rows[name].sum(dtype="int64")) for name in ("prompt_tokens", "output_tokens")]
+        dearest = []
+        for target in lane.target.endpoints:
+            if (prices := target.prices) is None:
+                raise UserError(f"target {target.name} has no prices", where="--max-cost-per-day",
+                                remedy="add [prices] to it, or leave the flag out")  # fmt: skip
+            dearest.append(tokens[0] * Fraction(prices.input_usd_per_million) + tokens[1] * Fraction(prices.output_usd_per_million))
+        total += max(dearest) / 1_000_000
+    return total
+
+
+def resolution(suite: Suite) -> list[str]:
+    """Sentences on what probes this far apart cannot see (methods 3.4)."""
+    stage = suite.stages[0]
+    per_min = float(stage.profile.arrivals.rate or 0) * 60
+    told = [f"an outage shorter than {show_duration(60e9 / per_min)} may go unseen"]
+    if per_min < 1:
+        told.append("minutes without a probe count as unobserved; a month decided by minutes needs one probe a minute")
+    rated = [(clause.text, float(clause.error_rate)) for clause in (stage.contract.clauses if stage.contract else ()) if clause.error_rate]
+    return told + [f"{text}: at {per_min:g} probes a minute a single failure is above its error rate; {1 / rate:g} a minute would tell"
+                   for text, rate in rated if per_min * rate < 1]  # fmt: skip
+
+
+class Watch:
+    """One watch while it lasts; lives on one loop."""
+
+    def __init__(self, suite: Suite, terms: Terms, tell: Callable[[str], None]):
+        self.suite, self.terms, self._tell = suite, terms, tell
+        self._contract = suite.stages[0].contract
+        self._zone = zone_of(self._contract)
+        self._player: Player | None = None
+        self._stop = anyio.Event()
+        self._trackers: dict[str, OutageTracker] = {}
+        self._judged_ns = 0
+
+    async def go_on(self) -> list[str]:
+        """Probe until told to stop. Returns the overall verdict so far of each target with a contract.
+
+        Raises UserError before the first probe, TargetUnreachable where nothing answers and the
+        folder holds no earlier watch, RunFolderError where the disk is full.
+        """
+        terms, day = self.terms, compile_plan(lasting(self.suite, DAY_NS), self.terms.seed)
+        if terms.max_usd_per_day is not None and (usd := planned_usd(day)) > Fraction(terms.max_usd_per_day):
+            raise UserError(f"a day of these probes costs up to {float(usd):.2f} USD, above {terms.max_usd_per_day}",
+                            where="--max-cost-per-day", remedy="lower --rate or raise the cap")  # fmt: skip
+        check_descriptors(day, 1, self._tell)
+        with only_watch(terms.folder):
+            desk = Desk(terms.folder, {lane.name: self._contract for lane in day.lanes}, terms.hook, self._tell,
+                        Strings(run_secrets(day.lanes)).clean)  # fmt: skip
+            began = terms.wall()
+            earlier = desk.start(began)
+            try:
+                self._trackers = {name: tracked(log) for name, log in earlier.items()}
+                await self._check_ready(day, fatal=not Shelf(terms.folder).runs())
+                await self._play_on(desk, None if terms.lasts_ns is None else began + terms.lasts_ns)
+            finally:
+                desk.close()
+            return desk.overall()
+
+    @property
+    def stopped(self) -> bool:
+        """Ended by Ctrl-C or SIGTERM."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Send nothing more; what is under way has a few seconds, and none when told twice."""
+        self._stop.set()
+        if self._player is not None:
+            self._player.generator.stop()
+
+    async def _check_ready(self, plan: Plan, *, fatal: bool) -> None:
+        for target in [target for lane in plan.lanes for target in lane.target.endpoints]:
+            try:
+                warning = await check_ready(target)
+            except TargetUnreachable as error:
+                if fatal:
+                    raise
+                warning = str(error)
+            if warning is not None:
+                self._tell(warning)
+
+    async def _play_on(self, desk: Desk, end_ns: int | None) -> None:
+        loop = asyncio.get_running_loop()
+        kinds = (signal.SIGINT, signal.SIGTERM)
+        for kind in kinds:
+            loop.add_signal_handler(kind, self.stop)
+        try:
+            while not self.stopped and (end_ns is None or self.terms.wall() < end_ns):
+                await self._run(desk, end_ns)
+        finally:
+            for kind in kinds:
+                loop.remove_signal_handler(kind)
+
+    async def _run(self, desk: Desk, end_ns: int | None) -> None:
+        """One run folder: up to the next roll, or until clocks part or the watch is told to stop."""
+        started = self.terms.wall()
+        rate = self.suite.stages[0].profile.arrivals.rate or 1
+        day = day_of(started, self._zone)
+        roll = self.terms.roll(started) if self.terms.roll is not None else day[2]
+        until = min(roll, started + int(self.terms.most_rows / rate * S), end_ns or started + 2 * DAY_NS)
+        try:
+            plan = compile_plan(lasting(self.suite, max(until - started, 1)), self.terms.seed + started // S)
+        except UserError:  # the day's plan was sound: none of it falls into what is left
+            await self._rest(max(until - started, _LEAST_NS))
+            return
+        text = PromptText(plan.seed, None)
+        outlets = make_endpoints(plan.lanes, plan.schedule, text)
+        for lane, made in zip(plan.lanes, outlets, strict=True):
+            if lane.target.route is None:
+                made[:] = [Polite(endpoint) for endpoint in made]
+        name = run_id(plan, started)
+        notes = {"repeat_command": self.terms.repeat_command, "watch": {"next_roll_utc": utc_text(until)}}
+        writer = RunWriter(self.terms.folder / day[0] / name, plan_facts(plan, name, started) | notes, plan.schedule)
+        player = self._player = Player(plan.lanes, plan.schedule, text, writer.folder, name, outlets=outlets)
+        live = _Live(plan, player, started, str(writer.folder.relative_to(self.terms.folder)))
+        offset = self.terms.wall() - monotonic_ns()
+        parted: list[int] = []
+
+        def tick(_now_ns: int, _counters: object) -> None:
+            self._hear(live, desk)
+            now = monotonic_ns()
+            if abs(step := self.terms.wall() - now - offset) > STEP_NS and not parted:
+                parted.append(step)
+                for _ in range(2):  # the second cuts what is under way: a sleep of ours is no failure of the target's
+                    player.generator.stop()
+            if now - self._judged_ns >= self.terms.judge_every_ns:
+                self._judged_ns = now
+                desk.judge(writer.folder, live.known_until(self.terms.wall()))
+
+        await player.play(tick)
+        self._player = None
+        self._hear(live, desk)
+        why = None
+        if parted:
+            why = f"wall clock and monotonic clock parted by {show_duration(parted[0])}: suspended, or set; what lies between is unobserved"
+            desk.event("clock", {"run": live.run, "text": why})
+        _seal(writer, plan, player, started, why)
+        desk.judge(writer.folder, self.terms.wall())
+        if not parted:
+            await self._rest(until - self.terms.wall())
+
+    async def _rest(self, length_ns: int) -> None:
+        with anyio.move_on_after(max(length_ns, 0) / S):
+            await self._stop.wait()
+
+    def _hear(self, live: _Live, desk: Desk) -> None:
+        for name, probe in live.ended():
+            outage = self._trackers.setdefault(name, OutageTracker()).feed(probe)
+            if outage is not None:
+                about = {"target": name, "definition": "failed probes in a row", **outage_record(outage)}
+                desk.event("outage" if outage.open else "outage_end", about)
+
+
+class _Live:
+    """The probes of a run under way, handed on in the order in which they were due."""
+
+    def __init__(self, plan: Plan, player: Player, started_ns: int, run: str):
+        self._plan, self._samples, self._started, self.run = plan, player.journal.samples, started_ns, run
+        self._rows = [(plan.schedule["lane"] == lane.index).nonzero()[0] for lane in plan.lanes]
+        self._next = [0] * len(plan.lanes)
+
+    def ended(self) -> list[tuple[str, Probe]]:
+        """(lane, probe) of those that ended since the last call and have none before them under way."""
+        found = []
+        for lane in self._plan.lanes:
+            rows, at = self._rows[lane.index], self._next[lane.index]
+            while at < len(rows) and self._samples["done_ns"][rows[at]] >= 0:
+                one = rows[at : at + 1]
+                columns = Columns(self._plan.schedule[one], self._samples[one])
+                failed = None if silent(columns)[0] else not columns.ok[0]
+                at += 1
+                found.append((lane.name, Probe(self._started + int(columns.samples["due_ns"][0]), failed, self.run, at)))
+            self._next[lane.index] = at
+        return found
+
+    def known_until(self, now_ns: int) -> int:
+        """Every probe that was due before this moment (Unix ns) has ended."""
+        due = [int(self._plan.schedule["due_ns"][rows[at]]) for rows, at in zip(self._rows, self._next, strict=True) if at < len(rows)]
+        return min([now_ns, *(self._started + each for each in due)])
+
+
+def _seal(writer: RunWriter, plan: Plan, player: Player, started_ns: int, why: str | None) -> None:
+    """Close the folder as an ordinary run's; `why` it ended early by our own decision."""
+    journal, facts = player.journal, player.facts()
+    state: State = "interrupted" if player.generator.interrupted else "complete"
+    write_histograms(writer.folder, plan, journal.samples, journal.gap_histograms, started_ns)
+    harness = {**facts, "state": state, "workers": 1, "dead_workers": [], "calibration": share_of_ceiling(plan, 1), "by_worker": [facts]}
+    told: dict[str, Any] = {"ended_wall_ns": wall_ns(), "harness": harness, "strings": journal.texts(), "ended_early": why,
+                            "events": [], "leg_events": journal.leg_events}  # fmt: skip
+    writer.finish(state, journal.samples, told, journal.attempts() if any(lane.target.route for lane in plan.lanes) else None)

@@ -1,0 +1,263 @@
+"""What a watch makes of its folders while it goes on: records, events, the user's hook.
+
+In: a watch's folder, jobs in a queue. Out: where each target stands; lines in watch.jsonl; calls of
+the hook. Must stay true: everything is reckoned anew from the run folders, nothing else is kept;
+this is one thread of its own, so neither reading nor a slow hook delays a probe; a hook that fails
+or hangs is a line in the log, never the end of the watch; a run that cannot be read is named.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from queue import SimpleQueue
+from zoneinfo import ZoneInfo
+
+from bench.clock import sleep_s, utc_text, wall_ns
+from bench.errors import RunFolderError, UserError
+from bench.judge.census.periods import spans
+from bench.judge.census.standing import Record, before, changes, joined, lane_logs, standing, with_period
+from bench.plan.contract import Contract
+from bench.record.request_log import RequestLog
+from bench.record.run_folder import Run, read_manifest
+from bench.units import S
+
+#: The hook is killed after this.
+HOOK_S = 30.0
+#: What it hears of.
+HOOKED = ("breach", "recovery", "outage", "outage_end", "budget")
+LOG = "watch.jsonl"
+_LOCK = "watch.lock"
+Logs = dict[str, RequestLog]
+
+
+def zone_of(contract: Contract | None) -> ZoneInfo:
+    """Where the days of a watch begin: the zone of the contract's period, else UTC."""
+    return ZoneInfo((contract and contract.period and contract.period.time_zone) or "UTC")
+
+
+def day_of(moment_ns: int, zone: ZoneInfo) -> tuple[str, int, int]:
+    """(name, first moment, first moment of the next day) of the day that holds a moment; Unix ns."""
+    day = datetime.fromtimestamp(moment_ns // S, zone).date()
+    edges = (datetime(each.year, each.month, each.day, tzinfo=zone) for each in (day, day + timedelta(days=1)))
+    start, end = (int(edge.timestamp()) * S for edge in edges)
+    return day.isoformat(), start, end
+
+
+@contextmanager
+def only_watch(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which dies with this process. Raises UserError while another watch holds it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = (folder / _LOCK).open("a")
+    except OSError as error:
+        raise UserError(f"cannot be written ({error.strerror})", where=str(folder)) from None
+    with handle:
+        for _ in range(3):  # `--status` holds it for a moment while it looks
+            if _lock(handle.fileno()):
+                break
+            sleep_s(0.1)
+        else:
+            raise UserError("another watch is at work here", where=str(folder), remedy="choose another --out")
+        yield
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def watched_now(folder: Path) -> bool:
+    """True while a watch holds the folder."""
+    with (folder / _LOCK).open("a") as handle:
+        return not _lock(handle.fileno())
+
+
+@dataclass
+class Shelf:
+    """A watch's runs, each read once; those still at work are read anew."""
+
+    folder: Path
+    _read: dict[Path, Logs] = field(default_factory=dict)
+    _last_live: Path | None = None
+    #: sentences about runs that could not be read: their time counts as unobserved
+    unreadable: dict[Path, str] = field(default_factory=dict)
+
+    def runs(self, since_day: str = "") -> list[Path]:
+        """Run folders from this day on, in order of time."""
+        return sorted(path.parent for path in self.folder.glob("????-??-??/*/run.json") if path.parts[-3] >= since_day)
+
+    def logs(self, since_day: str = "", live: Path | None = None) -> Logs:
+        """All rows of each target from this day on. `live` is the run still at work."""
+        runs = self.runs(since_day)
+        self._read = {path: logs for path, logs in self._read.items() if path in runs}
+        for path in runs:
+            if path not in self._read or path in (live, self._last_live):
+                self._take(path)
+        self._last_live = live
+        names = dict.fromkeys(name for logs in self._read.values() for name in logs)
+        return {name: joined([self._read[path][name] for path in runs if name in self._read.get(path, {})]) for name in names}
+
+    def _take(self, path: Path) -> None:
+        self._read.pop(path, None)
+        self.unreadable.pop(path, None)
+        try:
+            named = str(path.relative_to(self.folder))
+            self._read[path] = {name: replace(log, names=[named]) for name, log in lane_logs(Run(path)).items()}
+        except RunFolderError as error:
+            self.unreadable[path] = str(error)
+
+
+def needed_since(contract: Contract | None, now_ns: int) -> str:
+    """The first day that counts: one before the present period, for an outage that reaches into it."""
+    start = now_ns
+    if contract is not None:
+        start = spans(with_period(contract).period, now_ns, now_ns)[-1].start_ns
+    return day_of(start - 86400 * S, zone_of(contract))[0]
+
+
+def records(logs: Logs, contracts: Mapping[str, Contract | None], now_ns: int) -> dict[str, Record]:
+    """Where each target stands at a moment."""
+    found = {}
+    for name, log in logs.items():
+        contract = contracts.get(name)
+        if (past := before(log, now_ns)) is not None:
+            found[name] = standing(past, contract, now_ns, day_of(now_ns, zone_of(contract))[:2])
+    return found
+
+
+def overall(found: Mapping[str, Record]) -> list[str]:
+    """The verdict so far of each target that is held to a contract; what cannot be judged yet is INCONCLUSIVE."""
+    return [str(each["period"]["overall"]) if each["period"] else "INCONCLUSIVE"
+            for each in found.values() if each["period"] or each["note"]]  # fmt: skip
+
+
+def status(folder: Path, override: Contract | None = None, now_ns: int | None = None) -> Record:
+    """The value of `watch --status`. Raises UserError where no watch has been."""
+    shelf, now = Shelf(folder), wall_ns() if now_ns is None else now_ns
+    runs = shelf.runs()
+    if not runs:
+        raise UserError("holds no watch", where=str(folder), remedy="give the --out of a watch")
+    lanes = read_manifest(runs[-1])["lanes"]
+    contracts = {str(lane["name"]): override or (Contract.model_validate(lane["contract"]) if lane["contract"] else None)
+                 for lane in lanes}  # fmt: skip
+    first = next(iter(contracts.values()))
+    found = records(shelf.logs(needed_since(first, now)), contracts, now)
+    return {"format": 1, "folder": str(folder), "now_utc": utc_text(now), "watched_now": watched_now(folder),
+            "next_roll_utc": utc_text(day_of(now, zone_of(first))[2]), "targets": found,
+            "unreadable": list(shelf.unreadable.values())}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Look at the folders: rows due before `until_ns` (Unix ns) have all ended."""
+
+    live: Path | None
+    until_ns: int
+
+
+class Desk:
+    """The thread that judges and calls the hook, one job after the other."""
+
+    def __init__(self, folder: Path, contracts: Mapping[str, Contract | None], hook: Sequence[str],
+                 tell: Callable[[str], None], clean: Callable[[str], str] = str, hook_s: float = HOOK_S):  # fmt: skip
+        """`tell` prints a sentence; `clean` makes a text fit to be kept; a hook may take `hook_s`."""
+        self._folder, self._contracts, self._hook, self._tell, self._clean = folder, contracts, hook, tell, clean
+        self._shelf, self._known = Shelf(folder), dict[str, Record]()
+        self._hook_s = hook_s
+        self._jobs: SimpleQueue[_Judge | tuple[str, Record] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def start(self, until_ns: int) -> Logs:
+        """Take up what the folders say already, without events; then work."""
+        contract = next(iter(self._contracts.values()))
+        logs = self._shelf.logs(needed_since(contract, until_ns))
+        self._known = records(logs, self._contracts, until_ns)
+        self._thread.start()
+        return logs
+
+    def judge(self, live: Path | None, until_ns: int) -> None:
+        """Have the folders looked at."""
+        if self._jobs.qsize() < 2:  # a look that has not begun yet will see the same
+            self._jobs.put(_Judge(live, until_ns))
+
+    def event(self, name: str, details: Record) -> None:
+        """Log it, and call the hook where it is one of those it hears of."""
+        self._jobs.put((name, details))
+
+    def close(self) -> None:
+        """Finish what waits; each hook has its time and no more."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def overall(self) -> list[str]:
+        """The overall verdict so far of each target that has a contract; after `close`."""
+        return overall(self._known)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                if isinstance(job, _Judge):
+                    self._look(job)
+                else:
+                    self._report(*job)
+            except Exception:  # whatever it is, probing goes on
+                self._log({"event": "fault", "text": self._clean(traceback.format_exc(limit=-3))})
+
+    def _look(self, job: _Judge) -> None:
+        contract = next(iter(self._contracts.values()))
+        told = set(self._shelf.unreadable)
+        found = records(self._shelf.logs(needed_since(contract, job.until_ns), job.live), self._contracts, job.until_ns)
+        for path in self._shelf.unreadable.keys() - told:
+            self._log({"event": "unreadable", "text": self._shelf.unreadable[path]})
+        earlier, self._known = self._known, found
+        for name, record in found.items():
+            # A target's first record is held against nothing known: what is broken then is news.
+            for event, details in changes(earlier.get(name, {"period": None}), record):
+                self._report(event, {"target": name, **details})
+
+    def _report(self, event: str, details: Record) -> None:
+        record = {"event": event, "at_utc": utc_text(wall_ns()), **details}
+        self._log(record)
+        if self._hook and event in HOOKED:
+            self._call(event, record)
+
+    def _log(self, record: Record) -> None:
+        line = json.dumps(record, ensure_ascii=False)
+        with (self._folder / LOG).open("a", encoding="utf-8") as handle:
+            handle.write(line + "\n")
+        said = record.get("text") or ""
+        since = f" since {record['start_utc']}" if "start_utc" in record else ""
+        self._tell(f"{record['event']} {record.get('target', '')}{since} {said}".strip())
+
+    def _call(self, event: str, record: Record) -> None:
+        """Run the hook in a process group of its own, so that Ctrl-C is not for it and all of it can be ended."""
+        try:
+            process = subprocess.Popen([*self._hook], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,  # noqa: S603 the user's own command
+                                       env={**os.environ, "TAILPROOF_EVENT": event}, process_group=0)  # fmt: skip
+        except OSError as error:
+            self._log({"event": "hook_failed", "text": f"the hook cannot be run ({error.strerror})"})
+            return
+        try:
+            process.communicate(json.dumps(record).encode(), self._hook_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            self._log({"event": "hook_failed", "text": f"the hook was killed after {self._hook_s:g} s"})
+            return
+        if process.returncode:
+            self._log({"event": "hook_failed", "text": f"the hook ended with {process.returncode}"})
+

@@ -1,0 +1,1 @@
+"""Programs that measure: speed beside peers, and how often the judge errs."""

@@ -1,0 +1,127 @@
+"""Looks, e-values, steadiness and Holm's order: vectors, scipy and hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.judge.stats.dependence import Trials, judge_trials
+from bench.judge.stats.sequential import e_values, holm, look, look_times, obvious_fail, steadiness, trend
+
+VECTORS = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
+P0 = Fraction(1, 100)
+with_vectors = pytest.mark.skipif(not VECTORS.is_file(), reason="no ../shared/stats_reference.json")
+
+
+def reference(name: str) -> Any:
+    return json.loads(VECTORS.read_bytes())[name]
+
+
+def trials(n: int, bad: Any) -> Trials:
+    flags = np.zeros(n, bool)
+    flags[np.asarray(bad, int)] = True
+    return Trials(np.arange(n) * 1_000_000, flags, np.zeros(n, bool), np.zeros(n, bool))
+
+
+@with_vectors
+def test_e_values_are_the_tables() -> None:
+    """Both log e-values agree with the reference to 1e-6, from strong evidence against to strong evidence for."""
+    for row in reference("e_process")["vectors"]:
+        found = e_values(row["S"], row["n"], Fraction(str(row["p0"])))
+        assert found == pytest.approx((row["log_e_pass"], row["log_e_fail"]), rel=1e-6)
+
+
+@with_vectors
+def test_the_price_of_looking_at_any_time() -> None:
+    """E reaches 1/alpha at the table's n and not one request before."""
+    for row in reference("e_process")["n_to_pass"]:
+        for bad, sizes in row["n_to_pass_by_exceedances"].items():
+            n, p0 = sizes["anytime_n"], Fraction(str(row["p0"]))
+            enough = -math.log(row["alpha"])
+            assert e_values(int(bad), n - 1, p0).passing < enough <= e_values(int(bad), n, p0).passing
+
+
+def test_e_values_are_a_fair_game() -> None:
+    """Where p0 is true the mean of each e-value over all outcomes of n requests is exactly one."""
+    chances = stats.binom.pmf(np.arange(41), 40, 0.1)
+    values = [e_values(bad, 40, Fraction(1, 10)) for bad in range(41)]
+    assert sum(chances * np.exp([value.passing for value in values])) == pytest.approx(1, rel=1e-9)
+    assert sum(chances * np.exp([value.failing for value in values])) == pytest.approx(1, rel=1e-9)
+    with pytest.raises(ValueError, match="no evidence"):
+        e_values(3, 2, P0)
+
+
+@with_vectors
+def test_live_abort_comes_when_the_reference_simulation_stops() -> None:
+    """At twice the limit, looked at every 100 requests, the mean moment of giving up is the table's within 4 errors."""
+    row = next(row for row in reference("simulations")["sequential"]["rows"] if row["p_true"] == 0.02)
+    rng, stops = np.random.default_rng(4), []
+    for _ in range(100):
+        bad = rng.binomial(100, 0.02, 500).cumsum()
+        stops.append(100 * next(i for i in range(1, 501) if obvious_fail(int(bad[i - 1]), 100 * i, P0, 0.05, 1.0)))
+    error = np.std(stops) * (1 / 100 + 1 / row["reps"]) ** 0.5
+    assert np.mean(stops) == pytest.approx(row["e_process"]["mean_stop_n"], abs=4 * error)
+
+
+def test_no_abort_where_requests_depend_on_each_other() -> None:
+    """The same counts that end an independent run end no other."""
+    assert obvious_fail(50, 1000, P0, 0.05, 1.19)
+    assert not obvious_fail(50, 1000, P0, 0.05, 1.2)
+    assert not obvious_fail(10, 1000, P0, 0.05, 1.0)
+
+
+def test_looks_are_planned_and_spend_alpha() -> None:
+    """Four looks fall on the quarters, and each is a verdict at a quarter of alpha: 437 good requests, not 299."""
+    assert look_times(100, 1100) == (350, 600, 850, 1100)
+    assert look_times(0, 10, 3) == (3, 6, 10)
+    assert math.ceil(math.log(0.05 / 4) / math.log(0.99)) == 437
+    assert look(trials(436, []), P0, 0.05).outcome == "INCONCLUSIVE"
+    assert look(trials(437, []), P0, 0.05).outcome == "PASS"
+    assert look(trials(500, [5, 100]), P0, 0.2) == judge_trials(trials(500, [5, 100]), P0, 0.05)
+
+
+def test_trend_is_spearmans() -> None:
+    """rho and p equal scipy's, ties and both directions included; nothing is said of too little or of a constant."""
+    rng = np.random.default_rng(6)
+    for values in (rng.integers(0, 5, 30), rng.random(12) + np.arange(12) / 5, -np.arange(9) + rng.random(9) * 3):
+        expected = stats.spearmanr(np.arange(len(values)), values)
+        found = trend(values)
+        assert found is not None
+        assert found == pytest.approx((expected.statistic, expected.pvalue), rel=1e-9)
+    assert trend([1.0, 1.0, 1.0, 1.0, 1.0]) is trend([1.0, 2.0, 3.0]) is None
+
+
+def test_steadiness_names_a_drift_and_a_warm_up() -> None:
+    """A share that grows has rho near one; a slow beginning ends where it was put; a still run has neither."""
+    n, rng = 3000, np.random.default_rng(9)
+    growing = np.flatnonzero(rng.random(n) < np.linspace(0, 0.2, n))
+    warm = 20 + rng.normal(0, 0.1, n) + 3 * np.exp(-np.arange(n) / 100)
+    found = steadiness(trials(n, growing), np.exp(warm).astype(np.int64))
+    assert found.trend is not None
+    assert found.rows is not None
+    assert found.medians is not None
+    assert (found.trend.rho > 0.8, found.trend.p < 1e-6) == (True, True)
+    assert 200 <= found.rows.truncate_first <= 600  # e^-2 to e^-6 of the excess is left
+    assert found.warm_up_ns == found.rows.truncate_first * 1_000_000
+    assert 1 <= found.medians.d_star <= 6
+    still = steadiness(trials(n, np.arange(0, n, 97)), np.exp(20 + rng.normal(0, 0.1, n)).astype(np.int64))
+    assert still.trend is None or still.trend.p > 0.05
+    assert still.rows is not None
+    assert still.rows.at_boundary is False
+    nothing = steadiness(trials(40, []), np.full(40, -1))
+    assert (nothing.trend, nothing.rows, nothing.medians, nothing.warm_up_ns) == (None, None, None, None)
+
+
+def test_holm_holds_each_claim_to_its_own_share() -> None:
+    """Of 0.01, 0.04, 0.03 and 0.005 at 5 % the two smallest stand: 0.03 is over 0.05/2."""
+    assert holm([0.01, 0.04, 0.03, 0.005], 0.05) == [True, False, False, True]
+    assert holm([0.02, 0.0251], 0.05) == [True, True]
+    assert holm([0.04, 0.03], 0.05) == [False, False]
+    assert holm([], 0.05) == []

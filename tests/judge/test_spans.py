@@ -1,0 +1,142 @@
+"""Clauses about stretches of time: minutes and windows counted by hand, long enough or not by the published days."""
+
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rows_by_hand import MS, VALID, Row, answered, contract_of, cut, failed, lane_of, run_of
+
+from bench.judge.contract.verdict import judge_run
+from bench.judge.stats.tail import outage_free_ns
+from bench.plan.clause import Clause
+from bench.record.samples import Outcome
+
+REFERENCE = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
+MINUTE = 60_000
+MONTH: dict[str, Any] = {"period": {"kind": "calendar_month", "time_zone": "UTC"}}
+
+
+def down(minutes: int = 1, **more: Any) -> Clause:
+    """99 % of the minutes without over 5 % errors in a run of `minutes`."""
+    return Clause(metric="uptime", share="99%", method="downtime_minutes", error_rate="5%", minutes=minutes, **more)
+
+
+def windows(share: str = "99%", **more: Any) -> Clause:
+    """The wording of the reserved tiers: a share of 5-minute windows whose p50 holds 50 tokens/s."""
+    return Clause(
+        metric="output_tps", statistic="share_of_windows", share=share, window="5min", at_least="50/s", **more
+    )
+
+
+def record(folder: Path, rows: list[Row], clause: Clause, minutes: float, **terms: Any) -> Row:
+    """The clause's record of a run of so many minutes."""
+    span = {"phase": "calm", "start_ns": 0, "end_ns": int(minutes * MINUTE) * MS, "warmup": False}
+    lane = lane_of(contract_of(clause, **terms), phase_spans=[span], end_ns=span["end_ns"])
+    return dict(judge_run(run_of(folder, rows, lane), VALID)["clauses"][0])
+
+
+def each_minute(minutes: int, bad: set[int] = frozenset(), *, a_minute: int = 20) -> list[Row]:  # type: ignore[assignment]
+    """`a_minute` requests in every minute, all of them failed in the bad ones."""
+    return [
+        failed(Outcome.http_5xx, due=at) if minute in bad else answered(100, due=at)
+        for minute in range(minutes)
+        for at in (minute * MINUTE + number * MINUTE // a_minute for number in range(a_minute))
+    ]
+
+
+def test_down_minutes_count_in_runs_only(tmp_path: Path) -> None:
+    """Of 60 minutes 3 single ones and 5 in a row were down: 8 of 60 by single minutes, 5 by runs of five."""
+    rows = each_minute(60, {3, 20, 30, 40, 41, 42, 43, 44})
+    single, runs = record(tmp_path / "a", rows, down(), 60), record(tmp_path / "b", rows, down(5), 60)
+    assert (single["n"], single["k"], single["measured"]) == (60, 8, float(Fraction(52, 60)))
+    assert (runs["n"], runs["k"], runs["measured"]) == (60, 5, float(Fraction(55, 60)))
+    assert single["unit"] == "share"
+
+
+def test_a_minute_with_one_error_in_twenty_is_up(tmp_path: Path) -> None:
+    """1 of 20 is 5 %, and 5 % are not over 5 %; 2 of 20 are."""
+    rows = each_minute(3)
+    rows[0] = failed(Outcome.http_5xx, due=0)
+    rows[25], rows[26] = (failed(Outcome.http_5xx, due=MINUTE + 5 * number) for number in (1, 2))
+    assert record(tmp_path / "r", rows, down(), 3)["k"] == 1
+
+
+def test_a_clean_hour_does_not_prove_a_month(tmp_path: Path) -> None:
+    """No outage in 8 hours at 99 %: with outages of 1 minute enough, with outages of 5 it takes 1.04 days, as published."""
+    rows = each_minute(480, a_minute=1)
+    short = record(tmp_path / "short", rows, down(assumed_outage="1min"), 480)
+    assert (short["verdict"], short["k"], short["n"]) == ("PASS", 0, 480)
+    long = record(tmp_path / "long", rows, down(), 480)
+    assert long["verdict"] == "INCONCLUSIVE"
+    assert "1.0 days" in long["reason"]
+    assert long["needed_n"] == math.ceil(5 * math.log(20) / 0.01)
+
+
+def test_the_days_needed_are_those_of_the_reference() -> None:
+    """Time without an outage for each target and outage length of the vector, rounded up to whole ns."""
+    if not REFERENCE.is_file():
+        pytest.skip("the reference figures are not beside this checkout")
+    vector = json.loads(REFERENCE.read_text())["time_uptime_min_duration"]["rows"]
+    assert len(vector) == 20
+    for row in vector:
+        p0 = 1 - Fraction(row["target"]) / 100
+        minutes = outage_free_ns(row["mean_outage_min"] * 60 * 10**9, p0, 0.05) / (60 * 10**9)
+        assert minutes == pytest.approx(row["minutes"], rel=1e-6)
+
+
+def test_more_downtime_than_the_period_may_have_is_a_breach_at_once(tmp_path: Path) -> None:
+    """8 hours down are more than 1 % of a month of 720 hours; without a period the same run is too short a sample of one spell."""
+    rows = each_minute(500, set(range(20, 470)), a_minute=1)
+    with_period = record(tmp_path / "a", rows, down(), 500, **MONTH)
+    assert with_period["verdict"] == "FAIL"
+    assert "7 h 30 min down" in with_period["reason"]
+    assert record(tmp_path / "b", each_minute(60, {7}, a_minute=1), down(), 60, **MONTH)["verdict"] != "FAIL"
+
+
+def test_half_of_each_window_may_be_slow(tmp_path: Path) -> None:
+    """p50 a window: 4 of 10 slow rows leave a window good, 6 make it bad; the share of requests is printed beside it."""
+    rows = [
+        answered(1000, due=window * 5 * MINUTE + 1000 * number, tokens=100 if number >= slow else 10)
+        for window, slow in enumerate([4, 6, 0, 10])
+        for number in range(10)
+    ]
+    found = record(tmp_path / "r", rows, windows(), 20)
+    assert (found["n"], found["k"], found["measured"]) == (4, 2, 0.5)
+    assert found["share_of_requests"] == 0.5
+    assert found["verdict"] == "INCONCLUSIVE"
+
+
+def test_windows_with_too_few_requests_say_nothing(tmp_path: Path) -> None:
+    """min_requests = 5 leaves one of two windows, whose rows are all slow."""
+    rows = [answered(1000, due=1000 * number, tokens=1) for number in range(10)]
+    rows.append(answered(1000, due=5 * MINUTE + 1, tokens=100))
+    found = record(tmp_path / "r", rows, windows(min_requests=5), 10)
+    assert (found["n"], found["k"]) == (1, 1)
+
+
+def test_the_mean_of_intervals_weighs_intervals_not_requests(tmp_path: Path) -> None:
+    """One 5-minute interval loses half of 2 requests, one none of 98, one is empty: (50 + 100 + 100) / 3 %."""
+    rows = [answered(10, due=0), failed(Outcome.http_5xx, due=10)]
+    rows += [answered(10, due=5 * MINUTE + number) for number in range(98)]
+    clause = Clause(metric="uptime", share="99%", method="mean_of_intervals", window="5min")
+    assert record(tmp_path / "r", rows, clause, 15)["measured"] == pytest.approx(2.5 / 3)
+    some = clause.model_copy(update={"empty": "excluded"})
+    assert record(tmp_path / "s", rows, some, 15)["measured"] == pytest.approx(0.75)
+
+
+def test_cut_rows_leave_a_minute_open(tmp_path: Path) -> None:
+    """A minute whose only request was cut off is neither up nor down."""
+    rows = [answered(10, due=0), cut(5, due=MINUTE)]
+    found = record(tmp_path / "r", rows, down(), 2)
+    assert (found["n"], found["k"], found["unknown"]) == (2, 0, 1)
+
+
+def test_a_run_shorter_than_its_unit_says_so(tmp_path: Path) -> None:
+    """30 seconds hold no whole minute: no rows, no verdict, and the reason."""
+    found = record(tmp_path / "r", [answered(10)], down(), 0.5)
+    assert (found["n"], found["verdict"], found["reason"]) == (0, "INCONCLUSIVE", "the run covered no whole minute")

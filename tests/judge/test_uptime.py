@@ -1,0 +1,228 @@
+"""Uptime by the five methods: the published vector, bounds, resources, windows."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.judge.census.neighbours import uptime_neighbours, window_neighbours
+from bench.judge.contract.uptime import Minutes, attained, attained_means, attained_requests, minute_table
+from bench.plan.clause import MINUTE_NS, Clause
+
+REFERENCE = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
+needs_reference = pytest.mark.skipif(not REFERENCE.is_file(), reason="the reference vectors are not here")
+DOWN = {"method": "downtime_minutes", "error_rate": "5%", "minutes": 5}
+
+
+def uptime(**terms: Any) -> Clause:
+    return Clause.model_validate({"metric": "uptime", "share": "99.9%", **terms})
+
+
+def minutes(
+    n: list[Any], failed: list[Any], unknown: list[Any] | None = None, unobserved: list[int] | None = None
+) -> Minutes:
+    """One resource, or a list of lists; `unobserved` are the minutes that nobody watched."""
+    tables = [np.atleast_2d(np.array(each, np.int64)) for each in (n, failed, unknown or np.zeros_like(n))]
+    observed = np.ones(tables[0].shape[1], bool)
+    observed[unobserved or []] = False
+    return Minutes(0, tables[0], tables[1], tables[2], observed)
+
+
+def vector(name: str) -> Any:
+    return json.loads(REFERENCE.read_text())[name]
+
+
+@needs_reference
+@pytest.mark.parametrize(("terms", "path"), [
+    ({}, ("expected", "request_ratio")),
+    ({"method": "mean_of_intervals", "window": "5min"}, ("expected", "mean_of_5min_availability_empty_is_100")),
+    ({"method": "mean_of_intervals", "window": "1min"}, ("expected", "mean_of_1min_availability_empty_is_100")),
+    ({"method": "mean_of_intervals", "window": "60min"}, ("expected", "hourly_error_rate_mean")),
+    (DOWN, ("expected", "downtime_gt5pct_for_5_consecutive_min", "uptime")),
+    (DOWN | {"minutes": 1}, ("expected", "downtime_gt5pct_for_1_min", "uptime")),
+    (DOWN | {"minutes": 1, "error_rate": "10%"}, ("expected", "downtime_gt10pct_for_1_min", "uptime")),
+    ({"method": "minute_all_fail"}, ("expected", "minute_down_iff_all_attempts_fail", "uptime")),
+    ({"method": "slice_ok", "window": "5min", "slice_share": "95%"}, ("openslo", "Timeslices_5m_target_0_95")),
+])  # fmt: skip
+def test_one_log_has_the_uptimes_of_the_reference(terms: dict[str, Any], path: tuple[str, ...]) -> None:
+    """Each method gives the reference's figure for the same 60 minutes, and nothing unknown parts its bounds."""
+    log = vector("uptime_definition_vector")
+    found = attained(minutes(log["total_per_minute"], log["errors_per_minute"]), uptime(**terms))
+    wanted = log
+    for key in path:
+        wanted = wanted[key]
+    assert found.value == found.best == found.worst
+    assert float(found.value or 0) * 100 == pytest.approx(wanted, rel=1e-6)
+
+
+@needs_reference
+def test_the_neighbours_are_the_six_definitions_of_the_reference() -> None:
+    """97.98, 97.10, 95.83, 88.33, 80.00 and 98.33 % in this order, then OpenSLO's slices."""
+    log = vector("uptime_definition_vector")
+    table = minutes(log["total_per_minute"], log["errors_per_minute"])
+    shown = [round(float(attained(table, each.clause).value or 0) * 100, 2) for each in uptime_neighbours("99.9%")]
+    assert shown == [97.98, 97.1, 95.83, 88.33, 80.0, 98.33, 83.33]
+
+
+@needs_reference
+def test_a_tenth_of_the_intervals_at_nine_tenths_is_99_per_cent_exactly() -> None:
+    """AWS's own example: 864 of 8,640 five-minute intervals at 90 % make 99 %, with no rounding."""
+    example = vector("aws_worked_example")
+    errors = [1] * example["bad"] + [0] * (example["intervals"] - example["bad"])
+    n, failed = ([each for value in values for each in (value, 0, 0, 0, 0)] for values in ([10] * len(errors), errors))
+    found = attained(minutes(n, failed), uptime(method="mean_of_intervals", window="5min"))
+    assert found.value == Fraction(example["expected_uptime"]) / 100
+
+
+@needs_reference
+@pytest.mark.parametrize("number", range(6))
+def test_unobserved_minutes_bound_the_month(number: int) -> None:
+    """Best: all unobserved minutes up, worst: all down, to the minute."""
+    row = vector("census_bounds")["rows"][number]
+    failed = np.zeros(row["period_min"], np.int64)
+    failed[: row["down_min"]] = 1
+    hidden = list(range(row["observed_min"], row["period_min"]))
+    found = attained(minutes([np.ones_like(failed)], [failed], unobserved=hidden), uptime(**DOWN | {"minutes": 1}))
+    assert float(found.best) * 100 == pytest.approx(row["best_case"], rel=1e-9)
+    assert float(found.worst) * 100 == pytest.approx(row["worst_case"], rel=1e-9)
+    assert found.value == 1 - Fraction(row["down_min"], row["observed_min"])
+    assert found.observed_units == row["observed_min"]
+    target = Fraction(999, 1000)
+    verdict = "PASS" if found.worst >= target else "FAIL" if found.best < target else "INCONCLUSIVE"
+    assert verdict == row["verdict"]
+
+
+@needs_reference
+def test_three_readings_of_p50_per_five_minutes() -> None:
+    """Share of windows by median, share of requests, share of windows by mean: 75, 65 and 100 % of one log."""
+    example = vector("latency_window_vector")
+    clause = Clause.model_validate({"metric": "output_tps", "statistic": "share_of_windows", "share": "99%", "window": "5min",
+                                    "at_least": example["target_tps"], "operator": ">"})  # fmt: skip
+    speeds = np.array(example["windows"], np.float64)
+    at = np.repeat(np.arange(4) * 5 * MINUTE_NS, 5)
+    slow = (speeds <= example["target_tps"]).ravel()
+    none = np.zeros(20, bool)
+    table = minute_table(at, slow, none, (0, 20 * MINUTE_NS), np.ones(20, bool))
+    by_window, by_request, by_mean = (each.clause for each in window_neighbours(clause))
+    assert by_request.statistic == "share_of_requests"
+    found = [attained(table, by_window), attained_requests(20, int(slow.sum()), 0, 0),
+             attained_means(at, speeds.ravel(), ~none, table, by_mean, Fraction(example["target_tps"]))]  # fmt: skip
+    names = ("A_share_of_windows_with_p50", "B_share_of_requests", "C_mean_tps_per_window")
+    wanted = [next(value for key, value in example.items() if key.startswith(f"reading_{name}")) for name in names]
+    assert [float(each.value or 0) * 100 for each in found] == wanted
+
+
+def test_downtime_needs_its_run() -> None:
+    """Four bad minutes in a row are no downtime, five are; an empty minute parts two runs; at 5 % sharp none is bad."""
+    four, parted = [1, 1, 1, 1, 0, 1, 1, 1, 1, 0], [1, 1, 1, 0, 1, 1, 0, 0, 0, 0]
+    assert attained(minutes([10] * 10, four), uptime(**DOWN)).value == 1
+    assert attained(minutes([10, 10, 10, 0, 10, 10, 10, 10, 10, 10], parted), uptime(**DOWN)).value == 1
+    assert attained(minutes([10] * 10, [1] * 5 + [0] * 5), uptime(**DOWN)).value == Fraction(1, 2)
+    assert attained(minutes([20] * 10, [1] * 10), uptime(**DOWN)).value == 1
+
+
+def test_unobserved_minutes_may_join_what_stands_beside_them() -> None:
+    """Two bad minutes on each side of an unobserved one may have been a run of five; alone, one minute is none."""
+    table = minutes([10] * 2 + [0] + [10] * 7, [9, 9, 0, 9, 9, 0, 0, 0, 0, 0], unobserved=[2])
+    found = attained(table, uptime(**DOWN))
+    assert (found.best, found.worst) == (Fraction(1), Fraction(1, 2))
+    lonely = minutes([10, 10, 0, 10], [0] * 4, unobserved=[2])
+    assert attained(lonely, uptime(**DOWN)).worst == 1
+
+
+def test_empty_intervals_are_up_or_left_out() -> None:
+    """With `empty` up they count as 100 %, excluded they do not count."""
+    terms = {"method": "mean_of_intervals", "window": "1min"}
+    table = minutes([10, 0, 0, 0], [5, 0, 0, 0])
+    assert attained(table, uptime(**terms)).value == Fraction(7, 8)
+    assert attained(table, uptime(**terms, empty="excluded")).value == Fraction(1, 2)
+    assert attained(minutes([0, 0], [0, 0]), uptime(**terms, empty="excluded")).value is None
+
+
+def test_resources_join_as_the_clause_says() -> None:
+    """Two resources, one down in one of four minutes and idle in another: four figures by hand."""
+    table = minutes([[9, 9, 9, 9], [1, 1, 0, 1]], [[0, 0, 0, 0], [0, 1, 0, 0]])
+    terms = {"method": "downtime_minutes", "error_rate": "5%", "minutes": 1}
+    found = {
+        weight: attained(table, uptime(**terms, weight=weight)).value
+        for weight in ("together", "mean", "least", "affected")
+    }
+    # together: 1 of 10 failed in minute 1; each: 100 % and 75 %; affected: half of the resources in one of four minutes
+    assert found == {
+        "together": Fraction(3, 4),
+        "mean": Fraction(7, 8),
+        "least": Fraction(3, 4),
+        "affected": Fraction(7, 8),
+    }
+    idle = minutes([[9, 9], [0, 1]], [[9, 0], [0, 0]])
+    assert attained(idle, uptime(**terms, weight="affected")).value == Fraction(1, 2)
+    assert attained(idle, uptime(**terms, weight="mean", empty="excluded")).value == Fraction(3, 4)
+
+
+def test_windows_with_few_requests_say_nothing() -> None:
+    """Below `min_requests` a window is neither kept nor broken."""
+    terms = {"metric": "e2e", "statistic": "share_of_windows", "share": "99%", "window": "1min", "limit": "1s"}
+    table = minutes([10, 3, 2, 0], [0, 3, 2, 0])
+    assert attained(table, Clause.model_validate(terms)).value == Fraction(1, 3)
+    assert attained(table, Clause.model_validate({**terms, "min_requests": 3})).value == Fraction(1, 2)
+    assert attained(table, Clause.model_validate({**terms, "min_requests": 4})).value == 1
+
+
+def test_episodes_have_their_times_and_counts() -> None:
+    """Each run of down minutes is one episode, with the requests in it; of a ratio, each run of minutes with a failure."""
+    table = minutes([10] * 12, [0, 2, 2, 2, 2, 2, 0, 3, 0, 0, 0, 0])
+    (episode,) = attained(table, uptime(**DOWN)).down
+    assert (episode.start_ns, episode.end_ns, episode.n, episode.failed) == (MINUTE_NS, 6 * MINUTE_NS, 50, 10)
+    assert [(each.start_ns // MINUTE_NS, each.failed) for each in attained(table, uptime()).down] == [(1, 10), (7, 3)]
+
+
+def test_rows_fall_into_their_minutes() -> None:
+    """The last ns of a minute belongs to it, the first of the next does not; rows outside the span count nowhere."""
+    at = np.array([0, MINUTE_NS - 1, MINUTE_NS, 2 * MINUTE_NS, 3 * MINUTE_NS])
+    yes = np.ones(5, bool)
+    table = minute_table(at, yes, ~yes, (0, 3 * MINUTE_NS), np.ones(3, bool), np.array([0, 1, 0, -1, 0]))
+    assert table.n.sum(axis=0).tolist() == [2, 1, 1]
+    assert table.failed.sum() == 4
+    assert table.n.shape == (3, 3)
+    with pytest.raises(ValueError, match="whole minutes"):
+        minute_table(at, yes, yes, (1, MINUTE_NS), np.ones(1, bool))
+
+
+CLAUSES = [uptime(), uptime(method="mean_of_intervals", window="2min"), uptime(**DOWN | {"minutes": 2}), uptime(method="minute_all_fail"),
+           uptime(method="slice_ok", window="2min", slice_share="80%"),
+           Clause.model_validate({"metric": "e2e", "statistic": "share_of_windows", "share": "99%", "window": "2min", "limit": "1s"})]  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4), st.booleans()), min_size=2, max_size=9),
+       st.sampled_from(CLAUSES), st.data())  # fmt: skip
+def test_bounds_hold_whatever_was_hidden(
+    cells: list[tuple[int, int, int, bool]], clause: Clause, data: st.DataObject
+) -> None:
+    """Fill unobserved minutes with any traffic up to the busiest observed, decide the unknown: the truth is inside."""
+    hidden = [place for place, cell in enumerate(cells) if cell[3]]
+    seen = [(0, 0, 0) if at else (good + bad + unknown, bad, unknown) for good, bad, unknown, at in cells]
+    counts, bads, unknowns = (list(column) for column in zip(*seen, strict=True))
+    found = attained(minutes(counts, bads, unknowns, hidden), clause)
+    busiest = max(*(n for n, _, _ in seen), 1)
+    n, failed = [], []
+    for place, (count, bad, unknown) in enumerate(seen):
+        count = data.draw(st.integers(0, busiest)) if place in hidden else count  # noqa: PLW2901
+        n.append(count)
+        failed.append(data.draw(st.integers(0, count)) if place in hidden else bad + data.draw(st.integers(0, unknown)))
+    truth = attained(minutes(n, failed), clause).value
+    assert truth is None or found.worst <= truth <= found.best
+
+
+def test_observed_only_leaves_unobserved_time_aside() -> None:
+    """Where the parties agreed on a coverage, only unknown rows part the bounds."""
+    table = minutes([10, 10, 0], [0, 1, 0], [0, 1, 0], unobserved=[2])
+    found = attained(table, uptime(), observed_only=True)
+    assert (found.best, found.worst) == (Fraction(19, 20), Fraction(18, 20))
+    assert attained(table, uptime()).worst < found.worst

@@ -1,0 +1,117 @@
+"""A comparison on the page and on the screen: outcome first, reasons for what is missing, two figures."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.judge.compare.arms import Arm
+from bench.judge.compare.compare import Question, compare_arms
+from bench.show.comparison import comparison_part, comparison_text, expectation_table, ratio_figure, shift_figure
+
+S, MS = 10**9, 10**6
+
+
+def made(ratio: float = 0.5, rows: int = 2_000, name: str = "pro", **question: Any) -> dict[str, Any]:
+    """The record of two arms of lognormal answers, due evenly over 400 s in two phases."""
+    rng = np.random.default_rng(1)
+    facts = {"run": "r", "machine": {}, "clock": "k", "simulated": False, "profile": "p", "closed_loop": False, "began_ns": 0,
+             "ended_ns": 400 * S, "phases": ["quiet", "burst"], "buckets": ["≤1K"], "limit_ns": None, "unfit": None, "breach_usd": None,
+             "spans": [["quiet", 0, 200 * S], ["burst", 200 * S, 400 * S]], "usd_per_request": 0.001}  # fmt: skip
+    at_ns = np.arange(rows) * (400 * S // rows)
+    phase, bucket = (at_ns >= 200 * S).astype(np.int64), np.zeros(rows, np.int64)
+    arms = [Arm(label, "e2e", at_ns, 200 * MS * times * rng.lognormal(0, 0.5, rows), phase, bucket, 0, facts | {"usd_per_request": usd})
+            for label, times, usd in (("standard", 1.0, 0.001), (name, ratio, 0.003))]  # fmt: skip
+    return compare_arms(arms[0], arms[1], Question(**{"limit_ns": 500 * MS, **question}))
+
+
+def test_the_part_says_what_the_record_holds() -> None:
+    """Title, outcome, reason, ratios, phases and price of the record stand in the part, in this order."""
+    record = made()
+    part = comparison_part(record, 3)
+    assert part.name == "pro against standard"
+    assert [name for name, _ in part.about] == [
+        "outcome",
+        "because",
+        "design",
+        "rows",
+        "over 500 ms",
+        "everywhere",
+        "price",
+    ]
+    about = dict(part.about)
+    assert about["outcome"].startswith("MATERIALLY_BETTER (better by more than the margin), BETTER")
+    assert about["because"] == record["reason"]
+    assert "+2.0000 USD per 1,000 requests" in about["price"]
+    assert [table.caption for table in part.tables] == [
+        "Ratio of the quantiles, other over baseline",
+        "By phase: p99, and how far the shares over the limit lie apart",
+    ]
+    assert [row[0] for row in part.tables[0].rows] == ["p50", "p95", "p99"]
+    assert part.tables[0].rows[2][3] == f"{record['ratios']['p99']['ratio']:.3f}"
+    assert [row[:2] for row in part.tables[1].rows] == [
+        [name, record["by_phase"][name]["headline"]] for name in ("quiet", "burst")
+    ]
+    assert [figure.file for figure in part.figures] == ["compare-03-shift.svg", "compare-03-ratios.svg"]
+
+
+def test_the_figures_are_svg_that_name_both_arms() -> None:
+    """Both parse, carry their title, and the ratios are written beside their intervals."""
+    record = made()
+    for svg in (shift_figure(record), ratio_figure(record)):
+        assert svg is not None
+        assert ET.fromstring(svg).get("aria-label", "").endswith("pro against standard")  # noqa: S314 our own
+    assert f"{record['ratios']['p99']['ratio']:.3f} (" in str(ratio_figure(record))
+    assert "p99, burst" not in str(ratio_figure(made(rows=1_500)))  # 750 rows a phase have no p99
+
+
+def test_what_cannot_be_compared_is_said_without_figures() -> None:
+    """An arm without rows: INCONCLUSIVE, its reason, no table, no figure, no number."""
+    record = made()
+    empty = record | {"outcomes": ["INCONCLUSIVE"], "headline": "INCONCLUSIVE", "reason": "pro has no rows", "ratios": {},
+                      "exceedance": None, "shift": [], "permutation": None, "by_phase": {}, "by_bucket": {}}  # fmt: skip
+    part = comparison_part(empty)
+    assert (part.tables, part.figures) == ([], [])
+    assert "pro has no rows" in comparison_text(empty).plain
+
+
+def test_a_failing_arm_shows_absent_numbers() -> None:
+    """A ratio among failures is a dash, a limit that exists stands alone."""
+    record = made()
+    record["ratios"]["p99"] = {
+        "baseline_ms": 900.0,
+        "other_ms": None,
+        "ratio": None,
+        "interval": [2.5, None],
+        "mde": None,
+    }
+    assert comparison_part(record).tables[0].rows[2][2:] == ["–", "–", "≥ 2.500", "–"]
+
+
+def test_the_screen_is_not_steered_by_names() -> None:
+    """A target's name with markup and a control character is written out, and no line is wider than asked."""
+    text = comparison_text(made(name="[red]pro\x1b[2J"), width=100)
+    assert "[red]pro\\x1b[2J against standard" in text.plain
+    assert "\x1b" not in text.plain
+    assert max(map(len, text.plain.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("met", [True, False])
+def test_rehearsed_outcomes_have_a_table(met: bool) -> None:
+    """One row an expectation; none without."""
+    item = {
+        "baseline": "standard",
+        "other": "pro",
+        "phase": "burst",
+        "bucket": None,
+        "expected": "BETTER",
+        "got": "WORSE",
+        "met": met,
+    }
+    table = expectation_table({"expects": [item]})
+    assert table is not None
+    assert table.rows == [["pro against standard", "burst", "BETTER", "WORSE", "met" if met else "NOT MET"]]
+    assert expectation_table({"expects": []}) is None

@@ -1,0 +1,102 @@
+"""Routes and drills on the page and on the last screen, from a record written down by hand."""
+
+from __future__ import annotations
+
+import copy
+import xml.etree.ElementTree as ET
+from typing import Any
+
+from bench.show.routes import policies_figure, route_lines, route_parts, timeline_figure
+
+S, BINS = 10**9, 48
+
+
+def lane(target: str, p99: float | None, **more: Any) -> dict[str, Any]:
+    return {"target": target, "routed": True, "of": target, "legs": ["alone", "spare"], "requests": 1000, "success": 0.99, "p50_ms": 300.0,
+            "p99_ms": p99, "p999_ms": p99, "interval": [p99, None], "against_first_leg": "longer", **more}  # fmt: skip
+
+
+def line(target: str, legs: list[str]) -> dict[str, Any]:
+    return {"stage": "s", "of": target, "start_ns": 0, "bin_ns": S // 2, "requests": [10] * BINS, "lost": [0] * 47 + [1],
+            "p99_ms": [400.0] * 20 + [3000.0] * 10 + [None] * 18, "legs": [{"name": leg, "answered": [5] * BINS} for leg in legs],
+            "states": []}  # fmt: skip
+
+
+def drill(target: str, **more: Any) -> dict[str, Any]:
+    return {"target": target, "stage": "s", "event": "eu \x1b[31m gone", "at_ns": 8 * S, "ok": True, "healed_ns": 16 * S, "detect_ms": None,
+            "detected_by": None, "switch_ms": None, "fail_back_ms": None, "requests": 471, "lost": 0, "unknown": 0, "delayed": 77,
+            "added_ms": {"mean": 1.0, "p50": 1.0, "p99": 2459.0}, "double_billed": 3, "cost": None, **more}  # fmt: skip
+
+
+COST = {"usd": 0.029, "wasted_usd": 0.0, "added_usd": 0.001, "added_share": 0.036}
+RECORD: dict[str, Any] = {
+    "routes": {"r": {"legs": [{"name": "alone", "share_answered": 0.9}, {"name": "spare", "share_answered": 0.1}], "cost": COST,
+                     "by_reason": {"first": 1000, "slow": 32}, "attempts_per_request": 1.032, "double_billed": 32,
+                     "tokens": {"prompt": 9, "output": 9, "wasted_prompt": 2048, "wasted_output": 512}}},
+    "stages": [{"stage": "s", "worst": "r", "says": ["r makes the tail worse than no route at all"],
+                "lanes": [lane("r", 4430.0, interval=[4361.0, 4497.0]), lane("alone", None, routed=False, against_first_leg=None, success=0.0)]}],
+    "drills": [drill("alone", lost=44), drill("r", detect_ms=870.0, detected_by="breaker", switch_ms=900.0, fail_back_ms=4460.0, cost=COST)],
+    "timelines": {"alone": line("alone", []), "r": line("r", ["alone", "spare"])},
+    "residency": {"r": {"allowed": ["eu-1"], "by": "target", "checked": 1450, "elsewhere": 0, "unnamed": 0, "by_region": {"eu-1": 1450}}},
+    "expects": [],
+}  # fmt: skip
+
+
+def test_the_parts_say_what_the_record_holds() -> None:
+    """Side by side, the drill, residency: in this order, each figure of the record in its column."""
+    policies, borne, home = route_parts(RECORD)
+    assert policies.about == [("the tail", "r makes the tail worse than no route at all")]
+    tails, paid = policies.tables
+    assert tails.rows == [["r", "99 %", "300", "4,430", "4,361 – 4,497", "4,430", "longer"], ["alone", "0 %", "300", "–", "–", "–", "–"]]
+    assert paid.rows == [["r", "alone 90 %, spare 10 %", "first 1,000, slow 32", "1.03", "0.0290", "+3.6 %", "2,560", "32"]]
+    (table,) = borne.tables
+    assert table.rows == [
+        ["alone", "–", "–", "–", "–", "471", "44", "77", "2,459 ms", "–", "3"],
+        ["r", "breaker", "870 ms", "900 ms", "4.46 s", "471", "0", "77", "2,459 ms", "+3.6 %", "3"],
+    ]
+    assert borne.about == [("eu \\x1b[31m gone", "cut at 8.00 s after the run's start, healed at 16.00 s")]
+    assert home.tables[0].rows == [["r", "eu-1", "target", "eu-1 1,450", "1,450", "0", "0"]]
+    assert [figure.file for part in (policies, borne, home) for figure in part.figures] == ["routes-00-p99.svg", "drill-00-00.svg"]
+
+
+def test_the_screen_says_the_same_in_a_line_each() -> None:
+    """The longest tail; the routed lane's way through the drill; answers from elsewhere by name, else all at home."""
+    said = list(route_lines(RECORD))
+    assert said == [
+        "r makes the tail worse than no route at all",
+        ("eu \\x1b[31m gone, r: noticed after 870 ms, switched after 900 ms, back 4.46 s after the healing, 0 of 471 requests lost, "
+        "77 delayed, added cost +3.6 %"),
+        "data residency: all 1,450 answers from allowed regions",
+    ]
+    moved = copy.deepcopy(RECORD)
+    moved["residency"]["r"].update(elsewhere=12, unnamed=3)
+    assert list(route_lines(moved))[-1] == "data residency of r: 12 of 1,450 answers from ELSEWHERE than allowed, 3 named no region"
+
+
+def test_what_never_came_is_absent() -> None:
+    """No price, nothing noticed, a cut that failed and was never healed: said or shown as absent, and no figure breaks."""
+    bare = copy.deepcopy(RECORD)
+    bare["routes"]["r"]["cost"] = {"usd": None, "reason": "no price for spare"}
+    bare["drills"] = [drill("r", ok=False, healed_ns=None, delayed=None, added_ms=None, cost={"usd": None, "reason": "?"})]
+    policies, borne, _ = route_parts(bare)
+    assert policies.tables[1].rows[0][4:6] == ["–", "–"]
+    assert "CARRYING IT OUT FAILED" in borne.about[0][1]
+    assert borne.tables[0].rows == [["r", "–", "–", "–", "–", "471", "0", "–", "–", "–", "3"]]
+    assert list(route_lines(bare))[1].endswith("r: noticed nothing new, 0 of 471 requests lost")
+    assert route_parts({**RECORD, "stages": [], "drills": [], "residency": {}}) == []
+
+
+def words(svg: str) -> str:
+    return " ".join(node.text or "" for node in ET.fromstring(svg).iter())  # noqa: S314 our own figure
+
+
+def test_the_figures_name_lanes_legs_and_moments() -> None:
+    """Every lane with an answer and its interval; the route beside its first leg alone; when it switched and was back."""
+    svg = policies_figure(RECORD["stages"][0])
+    assert svg is not None
+    assert "4,430 (4,361 – 4,497)" in words(svg)
+    assert policies_figure({"stage": "s", "lanes": [lane("x", None)]}) is None
+    drawn = words(timeline_figure("r", RECORD["timelines"], RECORD["drills"]))
+    for text in ("switched +900 ms", "back +4.46 s", "alone", "spare", "not answered"):
+        assert text in drawn
+    assert "switched" not in words(timeline_figure("r", RECORD["timelines"], [drill("r", healed_ns=None)]))

@@ -1,0 +1,103 @@
+"""Ending a run early, and stages in virtual time beside stages over HTTP: real processes on the loopback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.judge.review import review
+from bench.record.run_folder import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+POOL = """
+[[gateway.model]]
+name = "*"
+pool = "p"
+
+[[gateway.pool]]
+name = "p"
+e2e = { fixed = "20ms" }
+
+[truth]
+says = "every answer takes 20 ms"
+"""
+STAGE = """
+[[stage]]
+name = "%s"
+targets = ["standard"]
+profile = "poisson"
+contract = "quick.toml"
+rate = "50/s"
+duration = "%s"
+"""
+CONTRACT = """
+title = "half of the answers within 10 s"
+[[clause]]
+metric = "e2e"
+quantile = "50%"
+limit = "10s"
+"""
+
+
+def run(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    """`tailproof run` with these words: its exit code and its manifest."""
+    done = subprocess.run([sys.executable, "-m", "bench", "run", *words, "--quiet", "--out", str(folder)], cwd=ROOT,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert (folder / "run.json").is_file(), done.stderr
+    return done.returncode, json.loads((folder / "run.json").read_bytes())
+
+
+def scenario(folder: Path, name: str, duration: str, extra: str = "") -> Path:
+    """A scenario file of one stage, its contract beside it."""
+    (folder / "quick.toml").write_text(CONTRACT)
+    path = folder / f"{name}.toml"
+    path.write_text(f'description = "made"\n{extra}{POOL}{STAGE % (name, duration)}')
+    return path
+
+
+def test_a_decided_run_ends_at_a_planned_look(tmp_path: Path) -> None:
+    """A clause that 24 s would prove many times over is proven at a quarter: the rest is never sent, and is no failure."""
+    code, manifest = run(tmp_path / "r", str(scenario(tmp_path, "calm", "24s")), "--early-stop")
+    done = Run(tmp_path / "r")
+    unsent = int((done.columns.samples["sent_ns"] < 0).sum())
+    assert manifest["ended_early"] == "every clause was decided at planned look 1 of 4"
+    assert (code, manifest["state"], manifest["early_stop"]) == (0, "complete", 4)
+    assert unsent > 50
+    _, verdicts = review(done)
+    assert verdicts["clauses"][0]["n"] == len(done.columns) - unsent
+    assert verdicts["clauses"][0]["unknown"] == 0
+
+
+def test_a_run_without_the_flag_goes_to_its_end(tmp_path: Path) -> None:
+    """Nothing looks, nothing is spent, every row is sent."""
+    _, manifest = run(tmp_path / "r", str(scenario(tmp_path, "calm", "4s")))
+    assert (manifest["ended_early"], manifest["early_stop"]) == (None, None)
+    assert bool((Run(tmp_path / "r").columns.samples["sent_ns"] >= 0).all())
+
+
+def test_simulated_stages_stand_beside_those_that_were_sent(tmp_path: Path) -> None:
+    """One folder, two lanes: the live one first, the simulated one marked, each with its own rows, outcomes and gateway."""
+    scenario(tmp_path, "live", "2s")
+    scenario(tmp_path, "virtual", "30s", "[gateway]\nsimulated = true\n")
+    suite = tmp_path / "both.toml"
+    suite.write_text('description = "both"\nscenarios = ["virtual.toml", "live.toml"]\n')
+    code, manifest = run(tmp_path / "r", str(suite))
+    done = Run(tmp_path / "r")
+    assert [(lane["name"], lane["simulated"]) for lane in done.lanes] == [("standard/live", False), ("standard/virtual", True)]
+    live, virtual = done.columns.lane(0), done.columns.lane(1)
+    assert bool(live.ok.all())
+    assert bool(virtual.ok.all())
+    assert len(virtual) > 5 * len(live)
+    assert set((virtual.samples["last_token_ns"] - virtual.samples["due_ns"]).tolist()) == {20_000_000}
+    assert len(np.unique(live.samples["last_token_ns"] - live.samples["due_ns"])) > 10
+    assert done.strings("served_model")[virtual.samples["served_model"][0]] == done.lanes[1]["model"]
+    assert list(manifest["harness"]["gateway"]) == ["live"]
+    summary, verdicts = review(done)
+    assert summary["health"]["facts"]["due"] == len(live)
+    assert [clause["verdict"] for clause in verdicts["clauses"]] == ["PASS", "PASS"]
+    assert code == 0
