@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from bench.cli import main
 from bench.judge.review import review
-from bench.record.run_folder import Run
+from bench.record.run_folder import Run, RunWriter
+from bench.record.samples import SCHEDULE_DTYPE, empty_samples
 
 ROOT = Path(__file__).resolve().parents[1]
 POOL = """
@@ -101,3 +104,19 @@ def test_simulated_stages_stand_beside_those_that_were_sent(tmp_path: Path) -> N
     assert summary["health"]["facts"]["due"] == len(live)
     assert [clause["verdict"] for clause in verdicts["clauses"]] == ["PASS", "PASS"]
     assert code == 0
+
+
+def test_a_run_that_goes_on_is_not_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While its writer lives, judge and report refuse; killed, the same folder is judged as far as it came."""
+    rows = np.zeros(3, SCHEDULE_DTYPE)
+    writer = RunWriter(tmp_path / "r", {"run": "r", "lanes": []}, rows)
+    for command in ("judge", "report"):
+        assert main([command, str(writer.folder)]) == 2
+        assert "is still going on; wait for its end" in capsys.readouterr().err
+    writer.finish("interrupted", empty_samples(3), {"harness": {}, "strings": {}})
+    assert main(["judge", str(writer.folder)]) == 130
+    program = ("import os, sys, numpy; from pathlib import Path; from bench.record.run_folder import RunWriter; "
+               "from bench.record.samples import SCHEDULE_DTYPE; "
+               "w = RunWriter(Path(sys.argv[1]), {'run': 'r', 'lanes': []}, numpy.zeros(3, SCHEDULE_DTYPE)); os._exit(9)")  # fmt: skip
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "killed")], cwd=ROOT, check=False)
+    assert main(["judge", str(tmp_path / "killed")]) == 130

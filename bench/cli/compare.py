@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from bench.judge.compare.arms import Arm
+    from bench.record.run_folder import Run
 
 _GATE = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 
@@ -37,7 +38,6 @@ def compare(arms: tuple[str, ...], metric: str | None, margin: str | None, force
     from bench.errors import UserError
     from bench.judge.compare.arms import differences, load_baseline
     from bench.judge.compare.arms import save_baseline as save
-    from bench.judge.compare.compare import compare_arms
 
     if len(arms) > 2 or (len(arms) == 2 and baseline is not None):
         raise UserError("compares two targets", remedy="name a baseline and one other")
@@ -58,7 +58,7 @@ def compare(arms: tuple[str, ...], metric: str | None, margin: str | None, force
         raise UserError(f"{first.name} and {second.name} do not belong side by side: {'; '.join(reasons)}",
                         remedy="compare like with like, or say --force")  # fmt: skip
     runs = [] if stored is not None else [each[1] for each in found]
-    record = compare_arms(first, second, _question(first, second, runs, margin))
+    record = _compared(first, second, runs, margin)
     _print([record], style)
     if stored is None:
         return 0
@@ -86,47 +86,48 @@ def _suite_comparisons(folder: str, style: str, flags: dict[str, Any]) -> int:
     return 0
 
 
-def _arm(text: str, metric: str) -> tuple[Arm, Any]:
+def _arm(text: str, metric: str) -> tuple[Arm, Run]:
     """The arm and the run that `RUN[:NAME]` means. Raises UserError naming the targets there are."""
+    from bench.cli.picked import picked
     from bench.errors import UserError
     from bench.judge.compare.arms import arm_of
-    from bench.record.run_folder import Run
 
-    folder, _, name = (text, "", "") if Path(text).is_dir() else text.rpartition(":")
-    run = Run(Path(folder or text))
+    run, name = picked(text)
     names = [lane["name"] for lane in run.lanes]
-    if not name and len(names) == 1:
-        name = names[0]
-    if name not in names:
-        said = f"has no target {name!r}" if name else f"has {len(names)} targets"
-        raise UserError(said, where=str(folder), remedy=f"write {folder}:NAME with one of {', '.join(names)}")
-    return arm_of(run, names.index(name), metric), run
+    if name is None and len(names) > 1:
+        raise UserError(f"has {len(names)} targets", where=text,
+                        remedy=f"write {text}:NAME with one of {', '.join(names)}")  # fmt: skip
+    return arm_of(run, names.index(name or names[0]), metric), run
 
 
-def _question(first: Arm, second: Arm, runs: list[Any], margin: str | None) -> Any:
-    """What is asked; two arms of one comparison in a suite are looked at in the order they were sent in."""
+def _compared(first: Arm, second: Arm, runs: list[Run], margin: str | None) -> dict[str, Any]:
+    """The record of two arms; two of one comparison in a suite are looked at in the order they were sent in, and
+    beside its A/A check."""
     import dataclasses
 
     from bench.errors import UserError
     from bench.judge.compare.arms import one_after_the_other
-    from bench.judge.compare.compare import Question
-    from bench.judge.compare.compared import question_of, table_of
+    from bench.judge.compare.compare import Question, compare_arms
+    from bench.judge.compare.compared import aa_check, question_of, split, table_of, with_aa
     from bench.units import parse_share
 
     asked = Question(design="one after the other" if one_after_the_other(first, second) else "side by side",
                      limit_ns=first.facts["limit_ns"])  # fmt: skip
+    table = None
     if runs and runs[0].folder.resolve() == runs[1].folder.resolve():
+        if first.name == second.name:
+            raise UserError(f"{first.name} is compared with itself", remedy="name two targets")
         table = table_of(runs[0], [first.name, second.name])
-        asked = question_of(runs[0], first, table, last=second.name == table.arms[-1]) if table is not None else asked
-    if margin is None:
-        return asked
+    if table is not None:
+        asked = question_of(runs[0], first, table, last=second.name == table.arms[-1])
+    checks = [aa_check(*split(first, asked.seed), asked)] if table is not None and table.aa else []
     try:
-        share = parse_share(margin)
+        share = asked.margin if margin is None else parse_share(margin)
     except ValueError as error:
         raise UserError(str(error), where="--margin") from None
     if not 0 < share < 1:
         raise UserError("must lie between 0 % and 100 %", where="--margin")
-    return dataclasses.replace(asked, margin=share)
+    return with_aa(compare_arms(first, second, dataclasses.replace(asked, margin=share)), checks)
 
 
 def _print(records: list[dict[str, Any]], style: str, made: dict[str, Any] | None = None) -> None:

@@ -95,6 +95,7 @@ def _judge_run(folder: Path, override: Contract | None, form: str, pinned: str |
     from bench.record.run_folder import Run
     from bench.show.annotations import github_lines
 
+    _refuse_while_it_grows(folder)
     run = Run(folder)
     if override is None:
         records = file_records(run)
@@ -110,6 +111,15 @@ def _judge_run(folder: Path, override: Contract | None, form: str, pinned: str |
     return int(verdicts["exit_code"])
 
 
+def _refuse_while_it_grows(folder: Path) -> None:
+    """Who looks at a run again and again and stops when he likes the verdict is told more errors than the level says."""
+    from bench.errors import UserError
+    from bench.record.run_folder import read_manifest, under_way
+
+    if read_manifest(folder)["state"] == "running" and under_way(folder):
+        raise UserError("is still going on", where=str(folder), remedy="wait for its end; `run --early-stop` looks at planned moments")
+
+
 @click.command(short_help="Write the report of a run again.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -123,6 +133,7 @@ def report(folder: Path, form: str) -> int:
     from bench.show.report import write_report
     from bench.show.sections import further_parts
 
+    _refuse_while_it_grows(folder)
     run, records = reviewed(folder)
     paths = write_report(run, records.summary, records.verdicts, further_parts(records))
     if form == "json":

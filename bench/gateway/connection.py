@@ -26,6 +26,8 @@ from bench.units import S
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
+#: Of one request, with what frames its body: sizes of chunks, their extensions, trailers.
+MAX_REQUEST_BYTES = 2 * MAX_BODY_BYTES
 #: A client that lets more than this pile up unread is cut off.
 MAX_UNSENT_BYTES = 1024 * 1024
 MAX_WAITING = 8
@@ -69,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._fd = -1
-        self._request, self._size, self._chunks = Request(), 0, list[bytes]()
+        self._request, self._size, self._read, self._chunks = Request(), 0, 0, list[bytes]()
         self._reading_head, self._head_size, self._discarding = True, 0, False
         self._waiting: deque[Request] = deque()
         self.open = False
@@ -93,6 +95,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._discarding or not self.open:
             return
+        self._read += len(data)
         if self._reading_head:
             self._size += len(data)
         try:
@@ -104,9 +107,11 @@ class Connection(asyncio.Protocol):
         else:
             if self._reading_head and self._size > MAX_HEAD_BYTES:
                 self._refuse(RequestError(431, f"the head of the request is longer than {MAX_HEAD_BYTES} bytes"))
+            elif self._read > MAX_REQUEST_BYTES:
+                self._refuse_body()
 
     def on_message_begin(self) -> None:
-        self._request, self._chunks, self._head_size = Request(), [], 0
+        self._request, self._chunks, self._head_size, self._read = Request(), [], 0, 0
         if not self.busy:
             self.deadline_ns = monotonic_ns() + self._handler.request_ns
 
@@ -136,7 +141,7 @@ class Connection(asyncio.Protocol):
             self._chunks.append(body)
 
     def on_message_complete(self) -> None:
-        self._reading_head, self._size = True, 0
+        self._reading_head, self._size, self._read = True, 0, 0
         if self._discarding:
             return
         request = self._request

@@ -1,7 +1,7 @@
 """Which rows a run came to, and which of them it leaves open.
 
-In: a run's columns. Out: the rows that count, and a mask. Must stay true: rows that a run which
-broke off never came to are no rows; a row that ended without the target's doing is neither kept
+In: a run's columns. Out: the rows that count, and a mask. Must stay true: rows that a run never
+came to are no rows; a row that ended without the target's doing is neither kept
 nor broken.
 """
 
@@ -12,16 +12,17 @@ from bench.record.samples import Bool, Columns, Outcome
 
 
 def reached(columns: Columns, state: str) -> Columns:
-    """All rows of a complete run; of one that broke off, the rows it came to.
+    """The rows of a run that came up: all but those whose predecessor ended too late, or with the run.
 
-    Rows that were never due are nobody's failure. Rows that were due and not sent (waiting when
+    Rows that were never due are nobody's failure. Of a run that broke off, rows that were due and not sent (waiting when
     Ctrl-C came, or not yet on disk when the process died) count as cut off. `columns` are those
     of the whole run, for the last moment known is the whole run's.
     """
-    if state == "complete":
-        return columns
-    schedule, samples = columns.schedule, columns.samples.copy()
+    schedule, samples = columns.schedule, columns.samples
     unsent = samples["outcome"] == Outcome.never_sent
+    if state == "complete":
+        return columns.where(~unsent | (samples["due_ns"] >= 0) | (schedule["due_ns"] >= 0))
+    samples = samples.copy()
     if state == "interrupted":
         was_due = samples["note"] >= 0
     else:

@@ -243,6 +243,8 @@ class Course:
             (at_ns, leg), self._retry = self._retry, None
             if self._legs[leg].admits(now_ns):
                 return [self._call(leg, Reason.retry, at_ns, now_ns)]
+            if self._running:
+                return []
             return (self._next(now_ns, Reason.error) if self._route.fallback else []) or self._finish(
                 self._count, now_ns
             )
@@ -300,8 +302,8 @@ class Course:
         )
         self._running[self._count] = call
         self._legs[leg].began(call, now_ns)
-        if self._route.hedge is not None and more and self._hedge_ns is None:
-            self._hedge_ns = at_ns + self._route.hedge.after
+        if self._route.hedge is not None:
+            self._hedge_ns = at_ns + self._route.hedge.after if more else None
         return Begin(self._count, leg, reason, at_ns)
 
     def _cancel_others(self, number: int, now_ns: int) -> list[Action]:

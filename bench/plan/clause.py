@@ -41,6 +41,8 @@ METRIC_TEXT = {
 }  # fmt: skip
 Method = Literal["request_ratio", "mean_of_intervals", "downtime_minutes", "minute_all_fail", "slice_ok"]
 MINUTE_NS = 60 * S
+#: Below this share even 3 * 10^9 units without a single bad one prove nothing (3 / share, at 95 %).
+LEAST_ALLOWED = Fraction(1, 10**9)
 
 
 class Clause(UserModel):
@@ -123,6 +125,10 @@ class Clause(UserModel):
             self._check_timed()
         else:
             self._check_share()
+        if self.allowed_share < LEAST_ALLOWED:
+            raise ValueError(f"{show_exact(100 - self.allowed_share * 100)} % is out of reach of any run: "
+                             "to prove it takes more than 3 * 10^9 requests without a miss")  # fmt: skip
+        self._check_belonging()
         if self.operator is not None and (self.operator[0] == ">") != self.rising:
             raise ValueError(f'operator "{self.operator}" points the wrong way for metric "{self.metric}"')
         if self.credit is not None:
@@ -186,6 +192,17 @@ class Clause(UserModel):
             raise ValueError(
                 "no minute has more than 100 % errors, and none serves less than 0 %; nothing could break it"
             )
+
+    def _check_belonging(self) -> None:
+        """Keys that would say nothing here are refused, for they were written to say something."""
+        homes = {'statistic = "share_of_windows"': (self.statistic == "share_of_windows", ("of_window", "min_requests")),
+                 'metric "output_tps"': (self.metric == "output_tps", ("with_ttft",)),
+                 "a metric with a limit": (self.metric in TIMED, ("failed", "min_output_tokens")),
+                 'metric "uptime"': (self.metric == "uptime", ("empty", "assumed_outage"))}  # fmt: skip
+        for home, (here, keys) in homes.items():
+            for key in keys:
+                if not here and getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(f"{key} belongs to {home}")
 
     def _given(self, *keys: str) -> set[str]:
         return {key for key in keys if getattr(self, key) is not None}

@@ -7,11 +7,13 @@ is closed; samples reach the disk at least once a second; a folder belongs to on
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import re
 import shutil
+import weakref
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -215,6 +217,10 @@ class RunWriter:
             raise RunFolderError("holds a run already", where=str(folder), remedy="choose another --out") from None
         except OSError as error:
             raise RunFolderError(f"cannot be written ({error.strerror})", where=str(folder)) from None
+        # Held for as long as we live; the system lets go of it when we die.
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        self._let_go = weakref.finalize(self, os.close, descriptor)
         self.manifest: dict[str, Any] = {"format": FORMAT, "state": "running", **manifest, "segments": []}
         schedule_bytes = _npy_bytes(schedule)
         write_atomically(folder / "schedule.npy", schedule_bytes)
@@ -245,10 +251,23 @@ class RunWriter:
         self.save_manifest()
         for piece in pieces:
             piece.unlink(missing_ok=True)
+        self._let_go()
 
     def discard(self) -> None:
         """Remove the folder: nothing was sent, so there is nothing to keep."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def under_way(folder: Path) -> bool:
+    """Whether the folder's writer is at work."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 class Run:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from bench.show.page import Figure, Part, Table
 from bench.show.plots import BLUE, GREY, METRIC_WORDS, RED, draw_svg
+from bench.show.tables import table_lines
 from bench.show.terminal import wrapped
 from bench.show.wording import ABSENT, count, exact, milliseconds, number, per_cent, visible
 
@@ -67,25 +68,13 @@ def comparison_text(record: Record, width: int = 100) -> Text:
     for warning in part.notes:
         text.append("".join(f"{line}\n" for line in wrapped(" warning      ", warning, width)), "yellow")
     for name, value in part.about:
-        label = f" {name:<13}"
+        label = f" {name:<12} "
         style = STYLES.get(record["headline"], "") if name == "outcome" else ""
         text.append("".join(f"{line}\n" for line in wrapped(label, value, width)), style)
     for table in part.tables:
-        text.append(f" {table.caption}\n")
-        for line in _columns(table):
-            text.append(f"   {line}\n")
+        text.append("".join(f" {line}\n" for line in table_lines(table)))
     text.rstrip()
     return text
-
-
-def _columns(table: Table) -> Iterator[str]:
-    """Heading and rows, columns padded; words to the left, numbers to the right."""
-    lines = [table.head, *table.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.head))]
-    for line in lines:
-        cells = (cell.ljust(width) if column < table.words else cell.rjust(width)
-                 for column, (cell, width) in enumerate(zip(line, widths, strict=True)))  # fmt: skip
-        yield "  ".join(cells).rstrip()
 
 
 def _name(record: Record, side: str) -> str:
@@ -108,7 +97,7 @@ def _about(record: Record) -> Iterator[tuple[str, str]]:
                             + (f", {count(arm['undecided'])} cut off and left out" if arm["undecided"] else "")
                             for arm in (record["baseline"], record["other"]))  # fmt: skip
     if (over := record["exceedance"]) is not None:
-        yield f"over {exact(over['limit_ms'])} ms", _exceedance(over)
+        yield f"over {over['limit_ms']:,.6g} ms", _exceedance(over)
     if record["permutation"] is not None:
         yield "everywhere", _dominance(record)
     if record["aa"] is not None:
@@ -125,7 +114,7 @@ def _exceedance(over: Record) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.3f}".rstrip("0").rstrip(".")
+    return f"{100 * share:+.3f}".rstrip("0").rstrip(".") if abs(share) >= 5e-6 else "0"
 
 
 def _dominance(record: Record) -> str:

@@ -94,6 +94,14 @@ def test_the_text_says_outcome_reason_and_price(make: Make, capsys: pytest.Captu
     assert all(len(line) <= 100 for line in text.splitlines())
 
 
+def test_two_targets_of_a_suites_comparison_stand_beside_its_aa_check(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the suite asks for the check it is made however the pair is named; where it does not, there is none."""
+    run = make("r", 0.5)
+    assert record_of([f"{run}:standard", f"{run}:pro"], capsys)["aa"]["rejects"] is False
+    without = make("w", 0.5, tables=COMPARED.replace("true", "false"))
+    assert record_of([f"{without}:standard", f"{without}:pro"], capsys)["aa"] is None
+
+
 def test_a_suite_says_what_is_compared_and_expected(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     """With one RUN the suite's own comparisons are made, and each rehearsed outcome is said to be met or not."""
     tables = (
@@ -157,8 +165,9 @@ def test_ttft_is_compared_where_asked(make: Make, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(("words", "part"), [
-    (["r:premium", "r:pro"], "has no target 'premium'; write r:NAME with one of standard, pro"),
+    (["r:premium", "r:pro"], "has no target named 'premium'; it has standard, pro"),
     (["r", "r:pro"], "has 2 targets"),
+    (["r:pro", "r:pro"], "pro is compared with itself; name two targets"),
     (["r:pro", "r:standard", "r:pro"], "compares two targets"),
     (["none:pro", "r:pro"], "is not a run's folder"),
     (["r:pro", "r:standard", "--margin", "10"], "--margin"),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from tests_gateway_process import GatewayProcess, chat_body, events, raw_request
 
-from bench.gateway.connection import MAX_BODY_BYTES, MAX_HEAD_BYTES
+from bench.gateway.connection import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_REQUEST_BYTES
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -220,16 +220,26 @@ def test_oversized_and_foreign_bytes(menagerie: GatewayProcess, sent: bytes, sta
 def test_a_body_of_unknown_length_is_bounded(menagerie: GatewayProcess) -> None:
     """A chunked body is cut off at the bound, whatever its head did not say."""
     chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
-    with menagerie.connect() as connection:
-        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
-        received = b""
+    assert endless(menagerie, b"", chunk, MAX_BODY_BYTES // len(chunk) + 2).startswith(b"HTTP/1.1 413")
+
+
+def test_what_frames_a_body_is_bounded(menagerie: GatewayProcess) -> None:
+    """Trailers without end and the extension of a chunk without end are cut off at a bound too."""
+    trailers = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 1000) for number in range(1000))
+    for begin, more in ((b"1\r\n \r\n0\r\n", trailers), (b"1;", b"e" * 1_000_000)):
+        assert endless(menagerie, begin, more, MAX_REQUEST_BYTES // len(more) + 2).startswith(b"HTTP/1.1 413")
+
+
+def endless(gateway: GatewayProcess, begin: bytes, more: bytes, times: int) -> bytes:
+    """The answer to a chunked body that begins with `begin` and goes on with `more`, so many times."""
+    with gateway.connect() as connection:
+        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + begin)
         try:
-            for _ in range(MAX_BODY_BYTES // 0x100000 + 2):
-                connection.sendall(chunk)
-            received = read_all(connection)
+            for _ in range(times):
+                connection.sendall(more)
+            return read_all(connection)
         except (BrokenPipeError, ConnectionResetError):
             pytest.fail("the connection was cut before the answer could be read")
-    assert received.startswith(b"HTTP/1.1 413")
 
 
 def test_slow_loris_is_refused_and_harms_nobody(start: Callable[..., GatewayProcess], scenario: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.gateway.wire import MAX_OUTPUT_TOKENS, ChatFrames, RequestError, parse_chat
+from bench.gateway.wire import MAX_OUTPUT_TOKENS, ChatFrames, RequestError, head, parse_chat
 
 CAPTURES = Path(__file__).resolve().parents[2] / ".." / "shared" / "captures"
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -69,6 +69,7 @@ def test_max_completion_tokens_goes_first() -> None:
     ({"messages": "hi"}, "messages"), ({"messages": ["hi"]}, "messages[0]"), ({"messages": [{"content": None}]}, "messages[0]"),
     ({"max_tokens": -1}, "max_tokens"), ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": 1.5}, "max_tokens"),
     ({"max_tokens": True}, "max_tokens"), ({"max_completion_tokens": MAX_OUTPUT_TOKENS + 1}, "max_completion_tokens"),
+    ({"max_completion_tokens": 5, "max_tokens": -1}, "max_tokens"),
     ({"stream": "yes"}, "stream"), ({"n": 2}, "n"), ({"stream_options": {}}, "stream_options"),
     ({"stream": True, "stream_options": []}, "stream_options"),
 ])  # fmt: skip
@@ -83,6 +84,16 @@ def test_bodies_that_are_not_json_objects(body: bytes) -> None:
     """What is not a JSON object is a 400, however deep or odd."""
     status, error = refused(body)
     assert (status, error["type"]) == (400, "invalid_request_error")
+
+
+@pytest.mark.parametrize(("name", "written"), [
+    ("m\r\nx-mine: 1", b"m\\r\\nx-mine: 1"), ("模", b"\\u6a21"), ("m\ud800", b"m\\ud800"), ("Pro/m-1.5", b"Pro/m-1.5"),
+])  # fmt: skip
+def test_no_model_name_breaks_a_head(name: str, written: bytes) -> None:
+    """A name that a client made up makes no header of its own and never fails to be written."""
+    lines = head(200, [("x-served-model", name)], length=0, content_type="text/plain", close=False).split(b"\r\n")
+    assert lines == [b"HTTP/1.1 200 OK", b"content-type: text/plain", b"content-length: 0",
+                     b"x-served-model: " + written, b"connection: keep-alive", b"", b""]  # fmt: skip
 
 
 def test_error_shape_is_that_of_the_captures() -> None:

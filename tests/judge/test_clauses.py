@@ -196,6 +196,9 @@ def test_a_run_that_broke_off_judges_the_rows_it_came_to() -> None:
     names = [Outcome(outcome).name for outcome in reached(killed, "running").samples["outcome"]]
     assert names == ["ok", "censored"]
     assert len(reached(columns, "complete")) == 4
+    # a turn whose predecessor was cut off by the end never came up; the predecessor did
+    turns = columns_of([cut(900), failed(Outcome.never_sent, due=-1, sent=-1, done=-1)])
+    assert reached(turns, "complete").samples["outcome"].tolist() == [Outcome.censored]
     assert columns.samples["outcome"].tolist() == [1, 4, 0, 0]
 
 
@@ -260,6 +263,14 @@ def test_tokens_per_second_are_compared_without_rounding(made: int, took: int, b
     rows = [answered(took, tokens=made)]
     assert counted(rows, clause) == (1, bad, 0)
     assert counted(rows, clause.model_copy(update={"operator": ">"})) == (1, strictly, 0)
+
+
+def test_a_speed_with_many_digits_does_not_overflow() -> None:
+    """5,000 tokens in 60 s are 83.33...3 a second: they keep one ninth digit less and miss one more."""
+    row = answered(60_000, tokens=5000)
+    assert Fraction(5000, 60) > Fraction("83.333333333")
+    for least, bad in (("83.333333333/s", 0), ("83.333333334/s", 1)):
+        assert counted([row], Clause(metric="output_tps", quantile="99%", at_least=least)) == (1, bad, 0)
 
 
 def test_tokens_per_second_without_the_first_token() -> None:

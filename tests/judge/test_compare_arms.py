@@ -148,8 +148,37 @@ def test_failing_fast_is_not_fast() -> None:
 def test_p99_of_both_among_failures_is_no_ratio() -> None:
     """Where both arms fail 3 % there is no p99 ratio: INCONCLUSIVE with the reason; the p95 is compared all the same."""
     record = compare_arms(*pair(4, 5_000, fail=(0.03, 0.03)), ASKED)
-    assert (record["headline"], record["reason"]) == ("INCONCLUSIVE", "the p99 of both arms lies among their failures")
+    assert record["headline"] == "INCONCLUSIVE"
+    assert record["reason"].startswith("the p99 of both arms lies among their failures: 2.89 % of standard and 3.21 % of pro")
     assert record["ratios"]["p95"]["ratio"] == pytest.approx(1, rel=0.2)
+
+
+def test_unequal_failures_are_held_against_each_other_where_no_p99_is_left() -> None:
+    """Ten against two of a hundred failing, no limit in a contract: the shares of failures and the limits of their difference."""
+    record = compare_arms(*pair(4, 5_000, fail=(0.10, 0.02)), dataclasses.replace(ASKED, limit_ns=None))
+    over = record["exceedance"]
+    assert [over[side]["over"] for side in ("baseline", "other")] == [record[side]["failed"] for side in ("baseline", "other")]
+    assert over["interval"][0] < -0.08 < over["interval"][1] < 0
+
+
+@pytest.mark.parametrize(("fail", "headline", "name"), [
+    ((0.03, 0.0), "MATERIALLY_BETTER", "standard"), ((0.0, 0.03), "WORSE", "pro"),
+])  # fmt: skip
+def test_a_p99_among_failures_gives_no_number(fail: tuple[float, float], headline: str, name: str) -> None:
+    """Where one arm alone has no p99 the outcome holds, and the reason names that arm instead of a ratio."""
+    record = compare_arms(*pair(4, 5_000, fail=fail), ASKED)
+    assert (record["headline"], record["reason"]) == (headline, f"the p99 of {name} lies among its failures, so there is no ratio")
+
+
+def test_by_force_phases_meet_by_name() -> None:
+    """Of two load profiles only the phase that both have is compared, wherever it stands in each."""
+    standard, pro = pair(4, 5_000)
+    pro = dataclasses.replace(pro, facts=pro.facts | {"phases": ["burst", "ramp"], "buckets": ["all"]})
+    later = dataclasses.replace(pro, phase=1 - pro.phase)  # its rows of `burst` are at 0 now, as its own list has it
+    named = pro.facts | {"phases": ["burst", "quiet"]}
+    assert compare_arms(standard, pro, ASKED)["by_phase"] == {}
+    found = compare_arms(standard, dataclasses.replace(later, facts=named), ASKED)["by_phase"]
+    assert found == compare_arms(*pair(4, 5_000), ASKED)["by_phase"]
 
 
 def test_below_a_thousand_rows_fisher_speaks() -> None:
@@ -255,6 +284,9 @@ def test_an_aa_check_that_rejects_spoils_the_comparison() -> None:
     record = with_aa(compare_arms(*pair(8, 3_000, ratio=0.5), ASKED), [check])
     assert record["outcomes"] == ["INCONCLUSIVE"]
     assert "A/A" in record["reason"]
+    parts = [part for kind in ("by_phase", "by_bucket") for part in record[kind].values()]
+    assert [part["outcomes"] for part in parts] == [["INCONCLUSIVE"]] * 4
+    assert record["price"]["reason"] == record["reason"]
     few = aa_check(*pair(8, 8), ASKED)
     assert few["rejects"] is None
     assert with_aa({"outcomes": ["BETTER"]}, [few])["outcomes"] == ["BETTER"]

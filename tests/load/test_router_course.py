@@ -148,6 +148,20 @@ def test_three_legs_are_hedged_one_after_another() -> None:
     assert (walked.end_ns, sorted(walked.cancelled)) == (250 * MS, [1, 2])
 
 
+def test_a_delay_counts_from_the_last_call_not_from_one_that_failed() -> None:
+    """The second leg, called for an error at 900 ms, has its own second before the third is called beside it."""
+    walked = walk(route(legs=["a", "b", "c"], hedge={"after": "1s"}), failing(900), ok(3000), ok(200))
+    assert [(at, leg) for at, leg, _ in walked.begun] == [(0, 0), (900, 1), (1900, 2)]
+    assert (walked.end_ns, walked.answer) == (2100 * MS, 3)
+
+
+def test_a_retry_that_its_leg_refuses_leaves_a_hedge_running() -> None:
+    """The first leg fails at 50 ms and its breaker opens: the row waits for the hedge of 100 ms that answers at 2,100 ms."""
+    rules = route(hedge={"after": "100ms"}, retry={"attempts": 3, "backoff": "500ms"}, breaker={"failures": 1})
+    walked = walk(rules, failing(50), ok(2000))
+    assert (walked.end_ns, walked.answer, walked.cancelled) == (2100 * MS, 2, [])
+
+
 def test_retries_back_off_and_heed_retry_after() -> None:
     """Waits of 200, 400, 800 capped at 500 ms; `retry-after` 700 ms lengthens the first alone where it is heeded."""
     calls: list[Does] = [

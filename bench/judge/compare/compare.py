@@ -132,11 +132,13 @@ def enough(baseline: Arm, other: Arm, q: Fraction) -> bool:
 
 
 def _parts(baseline: Arm, other: Arm, question: Question, kind: str) -> dict[str, Any]:
-    """The comparison within each phase or bucket that both arms have rows in; none where there is only one."""
-    names = baseline.facts["phases" if kind == "phase" else "buckets"]
+    """The comparison within each phase or bucket, by name, that both arms have rows in; none where there is only one."""
+    listed = "phases" if kind == "phase" else "buckets"
     parts = {}
-    for index, name in enumerate(names):
-        first, second = (arm.where(getattr(arm, kind) == index) for arm in (baseline, other))
+    for name in baseline.facts[listed]:
+        if name not in other.facts[listed]:
+            continue  # two load profiles, compared by force
+        first, second = (arm.where(getattr(arm, kind) == arm.facts[listed].index(name)) for arm in (baseline, other))
         if len(first) and len(second):
             parts[name] = part_of(first, second, question, name if kind == "phase" else None)[0]
     return parts if len(parts) > 1 else {}
@@ -156,7 +158,7 @@ def part_of(baseline: Arm, other: Arm, question: Question, phase: str | None) ->
         None if sampled is None or "p99" not in ratios else _without_most_telling(sampled, ratios["p99"], question.seed)
     )
     limit: float | None = question.limit_ns
-    if limit is None and min(len(baseline), len(other)) < SMALL:
+    if limit is None and (min(len(baseline), len(other)) < SMALL or (sampled is not None and "p99" not in ratios)):
         pooled = np.sort(np.concatenate([baseline.values, other.values]))
         limit = float(min(quantile_nearest_rank(pooled, QUANTILES["p99"]), pooled[np.isfinite(pooled)].max()))
     over = None if limit is None else exceedance(baseline.values, other.values, limit, sampled, ALPHA / 2)
@@ -247,14 +249,18 @@ def _outcome(baseline: Arm, other: Arm, p99: Ratio | None, less: Ratio | None, o
     if sampled is None:
         return undecided(f"the arms share fewer than {LEAST} superblocks: make the run longer or the blocks shorter")
     if p99 is None:
-        return undecided("the p99 of both arms lies among their failures")
+        failed = " and ".join(f"{show_share(float(np.isinf(arm.values).mean()), 2)} of {arm.name}" for arm in (baseline, other))
+        return undecided(f"the p99 of both arms lies among their failures: {failed} failed")
     whole = outcomes(p99.limits(ALPHA / 2), p99.limits(ALPHA), margin)
     again = outcomes(less.limits(ALPHA / 2), less.limits(ALPHA), margin) if less is not None else []
     held = [name for name in whole if name not in DIFFERENCES or name in again] or ["INCONCLUSIVE"]
     low, high = p99.limits(ALPHA / 2)
     said = f"p99 ratio {_number(p99.value)} ({_number(low)} to {_number(high)})"
+    failing = next((arm.name for arm, value in ((baseline, p99.baseline), (other, p99.other)) if math.isinf(value)), None)
+    if failing is not None:
+        said = f"the p99 of {failing} lies among its failures, so there is no ratio"
     low, high = p99.limits(ALPHA)  # "at least" is a claim with one side
-    if "BETTER" in held:
+    if "BETTER" in held and high > 0:
         said += f": at least {show_share(1 - high, 1)} lower"
     elif "WORSE" in held and math.isfinite(low):
         said += f": at least {show_share(low - 1, 1)} higher"
@@ -267,7 +273,7 @@ def _outcome(baseline: Arm, other: Arm, p99: Ratio | None, less: Ratio | None, o
 
 
 def _number(ratio: float) -> str:
-    if math.isinf(ratio):
+    if not 0 < ratio < math.inf:
         return "no bound"
     return f"{ratio:.3f}" if ratio < 10 else f"{ratio:,.1f}"
 

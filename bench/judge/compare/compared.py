@@ -102,6 +102,7 @@ def with_aa(record: dict[str, Any], checks: Sequence[Mapping[str, Any]]) -> dict
     worst = next((check for check in checks if check["rejects"]), checks[0] if checks else None)
     if worst is None or not worst["rejects"]:
         return record | {"aa": worst}
-    return (
-        record | {"aa": worst} | undecided("the A/A check rejects: this set-up finds a difference where there is none")
-    )
+    reason = "the A/A check rejects: this set-up finds a difference where there is none"
+    parts = {kind: {name: part | undecided(reason) for name, part in record[kind].items()} for kind in ("by_phase", "by_bucket")}
+    priceless = {"usd_per_1000_requests_per_ms": None, "usd_per_avoided_miss": None, "reason": reason}
+    return {**record, "aa": worst, **undecided(reason), **parts, "price": record["price"] | priceless}

@@ -202,7 +202,10 @@ def _slower(took: Int, tokens: Int, clause: Clause) -> Bool:
     """tokens / took < at_least without a division, so that 33 tokens in a second are 33 tokens/s."""
     if clause.at_least is None:
         return np.zeros(len(took), bool)
-    least, made = took * clause.at_least.numerator, tokens * (S * clause.at_least.denominator)
+    top, bottom = clause.at_least.numerator, S * clause.at_least.denominator
+    if max(int(took.max(initial=0)) * top, int(tokens.max(initial=0)) * bottom) > OVER_ANY_LIMIT_NS:
+        took, tokens = took.astype(object), tokens.astype(object)  # 83.3333333/s of a minute is more than 64 bits hold
+    least, made = took * top, tokens * bottom
     return np.asarray(made <= least if clause.strict else made < least, bool)
 
 

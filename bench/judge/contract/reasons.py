@@ -46,6 +46,8 @@ def _open(judged: Judged) -> str:
         if judged.bad > judged.allowed:
             return f"without its worst spell ({spell}) it would not FAIL"
         return f"one more spell like its worst ({spell}) would break it"
+    if judged.cause == "unknown_rows":
+        return "what became of those cut off would decide it"
     between = f"PASS needs at most {judged.allowed:,}" if judged.allowed >= 0 else "PASS is impossible with so few"
     return f"{between}, FAIL at least {judged.fails:,}"
 
