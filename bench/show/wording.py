@@ -146,11 +146,20 @@ def decider(clause: Mapping[str, Any]) -> str:
         return "reported, not judged"
     if clause["verdict"] == "INCONCLUSIVE":
         return visible(clause["reason"], 2 * CUT)
+    if clause["statistic"] == "share_of_windows":
+        return _windows(clause)
     broke = f"{count(clause['k'])} {'failed' if clause['unit'] == 'share' else 'slow or failed'}"
     unknown = f", {count(clause['unknown'])} unknown" if clause.get("unknown") else ""
     if clause["verdict"] == "FAIL":
         return f"{broke}{unknown}, {count(math.floor(clause['p0'] * clause['n']))} may"
     return f"{broke}{unknown}, up to {count(clause['allowed_k'])} prove {per_cent(clause['p0'])}"
+
+
+def _windows(clause: Mapping[str, Any]) -> str:
+    """Windows that broke it, and the other reading: a window's median says nothing of its slower half."""
+    said = f"{count(clause['k'])} of {count(clause['n'])} windows broke it"
+    share = clause.get("share_of_requests")
+    return said if share is None else f"{said}; {per_cent(share)} of the requests kept the limit, which is no part of this promise"
 
 
 def worth(clause: Mapping[str, Any]) -> str:

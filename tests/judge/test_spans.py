@@ -119,6 +119,32 @@ def test_windows_with_too_few_requests_say_nothing(tmp_path: Path) -> None:
     assert (found["n"], found["k"]) == (1, 1)
 
 
+def test_windows_by_their_mean(tmp_path: Path) -> None:
+    """Means of 91, 55, 46 and 100 tokens/s a window: one of four misses 50; a cut row leaves its window open."""
+    rows = [
+        answered(1000, due=window * 5 * MINUTE + 1000 * number, tokens=100 if number >= slow else 10)
+        for window, slow in enumerate([1, 5, 6, 0])
+        for number in range(10)
+    ]
+    found = record(tmp_path / "r", rows, windows(of_window="mean"), 20)
+    assert (found["n"], found["k"], found["unknown"], found["measured"]) == (4, 1, 0, 0.75)
+    found = record(tmp_path / "s", [*rows, cut(5, due=19 * MINUTE)], windows(of_window="mean"), 20)
+    assert (found["n"], found["k"], found["unknown"]) == (4, 1, 1)
+    slow = [answered(200, due=0), answered(1000, due=MINUTE), answered(100, due=MINUTE + 1)]
+    clause = Clause(metric="e2e", statistic="share_of_windows", share="99%", window="1min", of_window="mean", limit="500ms")
+    assert record(tmp_path / "t", slow, clause, 2)["k"] == 1
+
+
+def test_minutes_of_other_phases_are_not_up(tmp_path: Path) -> None:
+    """A burst of 10 minutes of which 2 were down is 80 %, however long the calm around it; empty minutes left out likewise."""
+    rows = [row | {"phase": 2 if row["due"] >= 50 * MINUTE else 1} for row in each_minute(60, {50, 51})]
+    found = record(tmp_path / "r", rows, down(phase="burst"), 60)
+    assert (found["n"], found["k"], found["measured"]) == (10, 2, 0.8)
+    sparse = [row for row in rows if row["due"] >= 50 * MINUTE]
+    assert record(tmp_path / "s", sparse, down(empty="excluded"), 60)["n"] == 10
+    assert record(tmp_path / "t", sparse, down(), 60)["n"] == 60
+
+
 def test_the_mean_of_intervals_weighs_intervals_not_requests(tmp_path: Path) -> None:
     """One 5-minute interval loses half of 2 requests, one none of 98, one is empty: (50 + 100 + 100) / 3 %."""
     rows = [answered(10, due=0), failed(Outcome.http_5xx, due=10)]

@@ -149,7 +149,7 @@ def clause_of(target: str, number: int, text: str, metric: str, **more: Any) -> 
         "view": "response", "quantile": None, "limit_ms": None, "share": None, "phase": None, "bucket": None,
         "report_only": False, "confidence": 0.95, "measured": None, "interval": [None, None], "n": 0, "k": 0, "unknown": 0,
         "allowed_k": -1, "fail_k": 1, "p0": 0.01, "p_interval": [0.0, 1.0], "n_effective": 0, "at_least_tps": None,
-        "decided_by": "exact", "excluded": {}, "with_excluded": None, "projected_credit": None, "steadiness": None,
+        "decided_by": "exact", "statistic": "quantile", "excluded": {}, "with_excluded": None, "projected_credit": None, "steadiness": None,
         "unit": "share" if metric in ("uptime", "error_share") else "ms", "operator": ">=" if metric == "uptime" else "<=",
         "verdict": "INCONCLUSIVE", "reason": "no rows to judge", "needed_n": None,
     }  # fmt: skip

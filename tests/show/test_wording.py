@@ -48,7 +48,7 @@ def test_numbers_keep_about_three_digits(value: float | None, text: str) -> None
 
 def clause(**more: Any) -> dict[str, Any]:
     """A latency clause with nothing measured."""
-    return {"metric": "e2e", "unit": "ms", "operator": "<=", "text": "response e2e p99 ≤ 800 ms", "measured": None, "interval": [None, None], "n": 0, "k": 0,
+    return {"metric": "e2e", "unit": "ms", "operator": "<=", "statistic": "quantile", "text": "response e2e p99 ≤ 800 ms", "measured": None, "interval": [None, None], "n": 0, "k": 0,
             "limit_ms": 800.0, "share": None, "allowed_k": -1, "verdict": "FAIL", "reason": "because", **more}  # fmt: skip
 
 
@@ -98,3 +98,10 @@ def test_the_decider_gives_counts_or_the_reason() -> None:
     kept = clause(verdict="PASS", k=1, n=900, unknown=2, allowed_k=4, p0=0.01)
     assert wording.decider(kept) == "1 slow or failed, 2 unknown, up to 4 prove 1 %"
     assert wording.decider(clause(verdict="INCONCLUSIVE", reason="too few\x07")) == "too few\\x07"
+
+
+def test_a_share_of_windows_names_the_other_reading() -> None:
+    """Half of the requests in every window may be slow: the share of requests stands beside the share of windows."""
+    kept = clause(verdict="PASS", statistic="share_of_windows", unit="share", k=1, n=400, share_of_requests=0.655)
+    said = "1 of 400 windows broke it; 65.5 % of the requests kept the limit, which is no part of this promise"
+    assert wording.decider(kept) == said

@@ -206,10 +206,9 @@ def _attained(part: _Part, clause: Clause, rows: ClauseRows) -> Attained:
     table = minute_table(wall, bad, unknown, bounds, part.observed, resource)
     if clause.statistic == "share_of_windows" and clause.of_window == "mean":
         assert rows.values is not None
-        limit = clause.at_least if clause.at_least is not None else Fraction(clause.limit or 0)
         if part.observed_only:
             table = replace(table, observed=np.ones_like(part.observed))
-        return attained_means(wall, rows.values[keep], ~unknown, table, clause, limit)
+        return attained_means(wall, rows.values[keep], ~unknown, table, clause)
     if clause.metric == "uptime" or clause.statistic == "share_of_windows":
         return attained(table, clause, observed_only=part.observed_only)
     unseen = 0 if part.observed_only else int((~part.observed).sum()) * max(int(table.n.max()), 1)

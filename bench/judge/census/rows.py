@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from bench.judge.contract.clauses import OVER_ANY_LIMIT_NS, marks, time_and_tokens
+from bench.judge.contract.clauses import in_own_unit, marks
 from bench.judge.contract.exclusions import Classes
 from bench.plan.clause import Clause
 from bench.plan.profile import bucket_names
-from bench.record.samples import Bool, Columns, Float, Int, Outcome
-from bench.units import S
+from bench.record.samples import Bool, Columns, Float, Outcome
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,5 @@ def clause_rows(columns: Columns, clause: Clause, classes: Classes) -> ClauseRow
     found = marks(columns, clause, classes, clause.view, logged=True)
     for mask in found.aside.values():
         counted &= ~mask
-    values = None if found.values_ns is None else _values(columns, clause, found.values_ns)
+    values = None if found.values_ns is None else in_own_unit(columns.samples, clause, found.values_ns)
     return ClauseRows(counted, counted & found.is_bad, counted & found.is_unknown, values)
-
-
-def _values(columns: Columns, clause: Clause, values_ns: Int) -> Float:
-    missed = values_ns == OVER_ANY_LIMIT_NS
-    if not clause.rising:
-        return np.where(missed, np.inf, values_ns)
-    took, tokens = time_and_tokens(columns.samples, clause, clause.view)
-    return np.where(missed, 0.0, tokens * float(S) / np.maximum(took, 1))

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.judge.contract.exclusions import Classes
 from bench.plan.clause import TIMED, Clause
-from bench.record.samples import Bool, Columns, Flag, Int, Outcome, Table, latency_ns
+from bench.record.samples import Bool, Columns, Flag, Float, Int, Outcome, Table, latency_ns
 from bench.units import S, nearest_rank
 
 #: A value above every limit: what a failure counts as in a latency clause.
@@ -140,7 +140,7 @@ def marks(columns: Columns, clause: Clause, classes: Classes, view: str, *, logg
     ok = served & ~classes.failed
     unknown = classes.unknown.copy()
     if clause.metric == "output_tps":
-        took, tokens = time_and_tokens(samples, clause, view)
+        took, tokens = _time_and_tokens(samples, clause, view)
         values = np.where(took >= 0, -(-took // np.maximum(tokens, 1)), -1)
         over = _slower(took, tokens, clause)
     else:
@@ -188,7 +188,7 @@ def _too_short(samples: Table, clause: Clause) -> Bool:
     return np.asarray((tokens >= 0) & (tokens < least), bool)
 
 
-def time_and_tokens(samples: Table, clause: Clause, view: str) -> tuple[Int, Int]:
+def _time_and_tokens(samples: Table, clause: Clause, view: str) -> tuple[Int, Int]:
     """(ns, output tokens made in them); the time is -1 where a row has no tokens or no such time."""
     took = latency_ns(samples, "e2e", view)
     tokens = samples["output_tokens"].astype(np.int64)
@@ -196,6 +196,15 @@ def time_and_tokens(samples: Table, clause: Clause, view: str) -> tuple[Int, Int
         first = latency_ns(samples, "ttft", view)
         took, tokens = np.where((took >= 0) & (first >= 0), took - first, -1), tokens - 1
     return np.where((took >= 0) & (tokens > 0), took, -1), tokens
+
+
+def in_own_unit(samples: Table, clause: Clause, values_ns: Int) -> Float:
+    """The values of a tally or of `marks`, of these rows, in ns or in tokens/s; a miss is inf, or 0 tokens/s."""
+    missed = values_ns == OVER_ANY_LIMIT_NS
+    if not clause.rising:
+        return np.where(missed, np.inf, values_ns)
+    took, tokens = _time_and_tokens(samples, clause, clause.view)
+    return np.where(missed, 0.0, tokens * float(S) / np.maximum(took, 1))
 
 
 def _slower(took: Int, tokens: Int, clause: Clause) -> Bool:

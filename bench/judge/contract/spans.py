@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.judge.contract.clauses import Tally
-from bench.judge.contract.uptime import Attained, Minutes, attained, minute_table
+from bench.judge.contract.clauses import Tally, in_own_unit
+from bench.judge.contract.uptime import Attained, Minutes, attained, attained_means, minute_table
 from bench.judge.stats.dependence import LEAST_P, Judged, Trials, judge_trials, p_value_fail
 from bench.judge.stats.tail import clopper_pearson, outage_free_ns
 from bench.plan.clause import MINUTE_NS, Clause
 from bench.plan.contract import Contract
-from bench.record.samples import Bool
+from bench.record.samples import Bool, Columns, Int
 from bench.units import S, show_duration
 
 
@@ -37,24 +37,35 @@ class Found:
     note: str | None
 
 
-def judge_spans(counts: Tally, clause: Clause, contract: Contract, lane: dict[str, Any], alpha: float) -> Found:
+def judge_spans(columns: Columns, counts: Tally, clause: Clause, contract: Contract, lane: dict[str, Any],
+                alpha: float) -> Found:  # fmt: skip
     """Judge "the share of bad stretches is at most p0", with error `alpha` for each side."""
     table, start_ns = _minutes(counts, lane)
     if table is None:
         none = np.zeros(0, bool)
         empty = judge_trials(Trials(np.zeros(0, np.int64), none, none, none), clause.allowed_share, alpha)
         return Found(empty, 1.0, _numbers(None, empty, alpha), "the run covered no whole minute" if counts.n else None)
-    found = attained(table, clause)
-    sour = dataclasses.replace(table, failed=table.failed + table.unknown, unknown=np.zeros_like(table.unknown))
-    with_unknown = attained(sour, clause)
-    bad, maybe = (_bad_units(each, found.units, clause) for each in (found, with_unknown))
+    if clause.phase is not None:
+        clause = clause.model_copy(update={"empty": "excluded"})  # the minutes of other phases are not up
+    counted = _counted(table, clause)
+    if clause.of_window == "mean" and counts.values_ns is not None:
+        values = in_own_unit(columns.samples[counts.rows], clause, counts.values_ns)
+        found = with_unknown = attained_means(counts.at_ns - start_ns, values, ~counts.is_unknown, table, clause)
+        bad = _bad_units(found, found.units, clause)
+        maybe = bad | (_by_unit(table.unknown[0], clause) > 0)
+    else:
+        found = attained(table, clause)
+        sour = dataclasses.replace(table, failed=table.failed + table.unknown, unknown=np.zeros_like(table.unknown))
+        with_unknown = attained(sour, clause)
+        bad, maybe = (_bad_units(each, found.units, clause) for each in (found, with_unknown))
+    found = dataclasses.replace(found, observed_units=int(counted.sum()))
     at_ns = start_ns + np.arange(found.units, dtype=np.int64) * clause.unit_ns
-    counted = _with_requests(table, clause) if clause.statistic == "share_of_windows" else np.ones(found.units, bool)
     trials = Trials(at_ns[counted], bad[counted], (maybe & ~bad)[counted], np.zeros(int(counted.sum()), bool))
     judged = judge_trials(trials, clause.allowed_share, alpha)
     p_fail = p_value_fail(trials, clause.allowed_share) if judged.outcome == "FAIL" else 1.0
     numbers = _numbers(found, judged, alpha)
     if clause.statistic == "share_of_windows":
+        # The other reading of the same words (methods 1.5, B).
         numbers["share_of_requests"] = 1 - counts.bad / counts.n if counts.n else None
         return Found(judged, p_fail, numbers, None)
     if clause.method == "mean_of_intervals":
@@ -83,9 +94,14 @@ def _bad_units(found: Attained, units: int, clause: Clause) -> Bool:
     return bad
 
 
-def _with_requests(table: Minutes, clause: Clause) -> Bool:
-    edges = np.arange(0, len(table.observed), clause.unit_ns // MINUTE_NS)
-    return np.asarray(np.add.reduceat(table.n[0], edges) >= clause.min_requests, bool)
+def _by_unit(minutes: Int, clause: Clause) -> Int:
+    return np.add.reduceat(minutes, np.arange(0, len(minutes), clause.unit_ns // MINUTE_NS))
+
+
+def _counted(table: Minutes, clause: Clause) -> Bool:
+    """Units that say something: windows with enough requests; of uptime all, unless empty ones are left out."""
+    least = clause.min_requests if clause.statistic == "share_of_windows" else int(clause.empty == "excluded")
+    return np.asarray(_by_unit(table.n[0], clause) >= least, bool)
 
 
 def _numbers(found: Attained | None, judged: Judged, alpha: float) -> dict[str, Any]:

@@ -231,9 +231,7 @@ def attained_requests(n: int, bad: int, unknown: int, unseen: int) -> Attained:
     )  # fmt: skip
 
 
-def attained_means(
-    wall_ns: Int, values: Float, sure: Bool, table: Minutes, clause: Clause, limit: Fraction
-) -> Attained:
+def attained_means(wall_ns: Int, values: Float, sure: Bool, table: Minutes, clause: Clause) -> Attained:
     """The share of windows whose mean keeps the limit; `values` a row, inf for a miss, `sure` where it is known.
 
     A window with unobserved minutes or unknown rows may have had any mean.
@@ -250,7 +248,7 @@ def attained_means(
     for number, (start, end) in enumerate(pairwise(np.searchsorted(unit[order], np.arange(len(edges) + 1)).tolist())):
         inside = values[order[start:end]]
         if seen[number]:
-            bad[number] = not np.isfinite(inside).all() or _mean_breaks(inside, clause, limit)
+            bad[number] = not np.isfinite(inside).all() or _mean_breaks(inside, clause)
     counted, broken = int(seen.sum()), int((bad & seen).sum())
     either = seen | open_
     units = int(either.sum())
@@ -263,8 +261,11 @@ def attained_means(
     )  # fmt: skip
 
 
-def _mean_breaks(values: Float, clause: Clause, limit: Fraction) -> bool:
+def _mean_breaks(values: Float, clause: Clause) -> bool:
     """Whether their mean breaks the limit: by floats, and by exact sums of those where floats are too near to tell."""
+    limit = clause.at_least if clause.limit is None else Fraction(clause.limit)
+    if limit is None:  # only shown
+        return False
     mean = float(values.mean())
     if abs(mean - float(limit)) > 1e-9 * abs(float(limit)):
         return (mean < limit) == clause.rising

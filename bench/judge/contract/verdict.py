@@ -145,7 +145,7 @@ def judge_clause(columns: Columns, classes: Classes, clause: Clause, contract: C
     keep = scope(columns, clause, lane) & (missing is None)
     counts = tally(columns, clause, classes, keep)
     alpha = float(1 - contract.confidence) / looks
-    found = judge_spans(counts, clause, contract, lane, alpha) if clause.by_time else _judge_requests(columns, counts, clause, alpha)  # fmt: skip
+    found = judge_spans(columns, counts, clause, contract, lane, alpha) if clause.by_time else _judge_requests(columns, counts, clause, alpha)  # fmt: skip
     judged = found.judged
     decision = Decision(judged.outcome, sentence(judged, clause, counts.excluded, found.note), judged.needed)
     if clause.report_only:
