@@ -61,7 +61,9 @@ def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, fol
         raise UserError(f"the plan has {len(plan.schedule):,} requests, above --max-requests {max_requests:,}",
                         remedy="shorten it or raise the cap")  # fmt: skip
     text = PromptText(seed, tokenizer)
-    scenarios = list(dict.fromkeys(lane.scenario for lane in plan.live().lanes if lane.target.embedded and lane.scenario))
+    scenarios = list(
+        dict.fromkeys(lane.scenario for lane in plan.live().lanes if lane.target.embedded and lane.scenario)
+    )
     with embedded_gateway(scenarios) as gateway_url:
         plan = dataclasses.replace(plan, lanes=tuple(_with_address(lane, gateway_url) for lane in plan.lanes))
         manifest: dict[str, Any] = {"repeat_command": repeat_command, "tokenizer": tokenizer.name if tokenizer else None,

@@ -45,8 +45,12 @@ def simulate(suite: Suite, seed: int, *, repeat_command: str, requests: int | No
     scenarios = {lane.scenario: load_scenario(lane.scenario) for lane in plan.lanes if lane.scenario is not None}
     started = wall_ns()
     name = run_id(plan, started)
-    facts = plan_facts(plan, name, started) | {"repeat_command": repeat_command, "tokenizer": None, "clock": _CLOCK,
-                                                  "notes": left_out}
+    facts = plan_facts(plan, name, started) | {
+        "repeat_command": repeat_command,
+        "tokenizer": None,
+        "clock": _CLOCK,
+        "notes": left_out,
+    }
     repeated = [f"; the scenario's timeline begins again every {periods[lane.scenario] / S:g} s"
                 if lane.scenario in periods and scenarios[lane.scenario].gateway.timeline else "" for lane in plan.lanes]  # fmt: skip
     facts["lanes"] = [record | {"simulated": True, "notes": [*record["notes"], _NOTE + more]}
@@ -58,7 +62,13 @@ def simulate(suite: Suite, seed: int, *, repeat_command: str, requests: int | No
     write_histograms(writer.folder, plan, answers.samples, answers.gap_histograms(), started)
     write_json(writer.folder / "truth.json", truth(plan, scenarios, answers.samples))
     state: State = "interrupted" if interrupted else "complete"
-    harness: dict[str, Any] = {"state": state, "workers": 1, "dead_workers": [], "loop": "virtual time", "simulated_rps": rate}
+    harness: dict[str, Any] = {
+        "state": state,
+        "workers": 1,
+        "dead_workers": [],
+        "loop": "virtual time",
+        "simulated_rps": rate,
+    }
     writer.finish(state, answers.samples, {"ended_wall_ns": wall_ns(), "harness": harness, "strings": answers.texts()})
     return conclude(writer.folder)
 
@@ -69,6 +79,9 @@ def playable(suite: Suite) -> tuple[Suite, list[str]]:
     A drill that is a bare mark says when, and changes nothing here. Raises UserError for a real endpoint, for a drill that does
     something, and where nothing would be left to play or to compare.
     """
+    if not suite.stages:
+        raise UserError("nothing in it is played: it is a log that is judged", where=f"suite {suite.name}",
+                        remedy=f"tailproof run {suite.name}")  # fmt: skip
     stages, left_out = [], []
     for stage in suite.stages:
         where, remedy = f"stage {stage.name!r}", "play it with `tailproof run`"
@@ -79,10 +92,14 @@ def playable(suite: Suite) -> tuple[Suite, list[str]]:
                                 remedy='give it base_url = "embedded" and a scenario')  # fmt: skip
         names = [target.name for target in stage.targets if target.route is not None]
         if not plain or any(set(names) & set(table.lanes) for table in stage.compare):
-            raise UserError(f"target {names[0]!r} has a route, which virtual time does not play", where=where, remedy=remedy)
+            raise UserError(
+                f"target {names[0]!r} has a route, which virtual time does not play", where=where, remedy=remedy
+            )
         if any(drill.change is not None or drill.command is not None for drill in stage.drills):
             raise UserError("has a drill, which virtual time does not play", where=where, remedy=remedy)
-        left_out += [f"left out of stage {stage.name}, for virtual time plays no routes: {', '.join(names)}"] if names else []
+        left_out += (
+            [f"left out of stage {stage.name}, for virtual time plays no routes: {', '.join(names)}"] if names else []
+        )
         stages.append(stage.model_copy(update={"targets": plain, "drills": [], "expect_route": []}) if names else stage)
     return suite.model_copy(update={"stages": stages}), left_out
 
@@ -136,7 +153,9 @@ def play_virtual(plan: Plan, scenarios: dict[str, Scenario], periods: dict[str, 
 def play_beside(plan: Plan) -> Simulated:
     """The rows of the lanes that a run over HTTP leaves to virtual time."""
     lanes = [lane for lane in plan.lanes if lane.simulated and lane.scenario is not None]
-    answers, _ = play_virtual(plan, {lane.scenario: load_scenario(lane.scenario) for lane in lanes if lane.scenario}, {})
+    answers, _ = play_virtual(
+        plan, {lane.scenario: load_scenario(lane.scenario) for lane in lanes if lane.scenario}, {}
+    )
     return Simulated(answers.samples, answers.texts(), answers.gap_histograms())
 
 

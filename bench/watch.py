@@ -140,7 +140,9 @@ def planned_usd(plan: Plan) -> Fraction:
             if (prices := target.prices) is None:
                 raise UserError(f"target {target.name} has no prices", where="--max-cost-per-day",
                                 remedy="add [prices] to it, or leave the flag out")  # fmt: skip
-            dearest.append(tokens[0] * Fraction(prices.input_usd_per_million) + tokens[1] * Fraction(prices.output_usd_per_million))
+            dearest.append(
+                tokens[0] * Fraction(prices.input_usd_per_million) + tokens[1] * Fraction(prices.output_usd_per_million)
+            )
         total += max(dearest) / 1_000_000
     return total
 
@@ -152,7 +154,11 @@ def resolution(suite: Suite) -> list[str]:
     told = [f"an outage shorter than {show_duration(60e9 / per_min)} may go unseen"]
     if per_min < 1:
         told.append("minutes without a probe count as unobserved; a month decided by minutes needs one probe a minute")
-    rated = [(clause.text, float(clause.error_rate)) for clause in (stage.contract.clauses if stage.contract else ()) if clause.error_rate]
+    rated = [
+        (clause.text, float(clause.error_rate))
+        for clause in (stage.contract.clauses if stage.contract else ())
+        if clause.error_rate
+    ]
     return told + [f"{text}: at {per_min:g} probes a minute a single failure is above its error rate; {1 / rate:g} a minute would tell"
                    for text, rate in rated if per_min * rate < 1]  # fmt: skip
 
@@ -305,13 +311,19 @@ class _Live:
                 columns = Columns(self._plan.schedule[one], self._samples[one])
                 failed = None if silent(columns)[0] else not columns.ok[0]
                 at += 1
-                found.append((lane.name, Probe(self._started + int(columns.samples["due_ns"][0]), failed, self.run, at)))
+                found.append(
+                    (lane.name, Probe(self._started + int(columns.samples["due_ns"][0]), failed, self.run, at))
+                )
             self._next[lane.index] = at
         return found
 
     def known_until(self, now_ns: int) -> int:
         """Every probe that was due before this moment (Unix ns) has ended."""
-        due = [int(self._plan.schedule["due_ns"][rows[at]]) for rows, at in zip(self._rows, self._next, strict=True) if at < len(rows)]
+        due = [
+            int(self._plan.schedule["due_ns"][rows[at]])
+            for rows, at in zip(self._rows, self._next, strict=True)
+            if at < len(rows)
+        ]
         return min([now_ns, *(self._started + each for each in due)])
 
 
@@ -320,7 +332,16 @@ def _seal(writer: RunWriter, plan: Plan, player: Player, started_ns: int, why: s
     journal, facts = player.journal, player.facts()
     state: State = "interrupted" if player.generator.interrupted else "complete"
     write_histograms(writer.folder, plan, journal.samples, journal.gap_histograms, started_ns)
-    harness = {**facts, "state": state, "workers": 1, "dead_workers": [], "calibration": share_of_ceiling(plan, 1), "by_worker": [facts]}
+    harness = {
+        **facts,
+        "state": state,
+        "workers": 1,
+        "dead_workers": [],
+        "calibration": share_of_ceiling(plan, 1),
+        "by_worker": [facts],
+    }
     told: dict[str, Any] = {"ended_wall_ns": wall_ns(), "harness": harness, "strings": journal.texts(), "ended_early": why,
                             "events": [], "leg_events": journal.leg_events}  # fmt: skip
-    writer.finish(state, journal.samples, told, journal.attempts() if any(lane.target.route for lane in plan.lanes) else None)
+    writer.finish(
+        state, journal.samples, told, journal.attempts() if any(lane.target.route for lane in plan.lanes) else None
+    )

@@ -109,7 +109,10 @@ class Shelf:
                 self._take(path)
         self._last_live = live
         names = dict.fromkeys(name for logs in self._read.values() for name in logs)
-        return {name: joined([self._read[path][name] for path in runs if name in self._read.get(path, {})]) for name in names}
+        return {
+            name: joined([self._read[path][name] for path in runs if name in self._read.get(path, {})])
+            for name in names
+        }
 
     def _take(self, path: Path) -> None:
         self._read.pop(path, None)
@@ -260,4 +263,3 @@ class Desk:
             return
         if process.returncode:
             self._log({"event": "hook_failed", "text": f"the hook ended with {process.returncode}"})
-

@@ -64,7 +64,9 @@ def theory(n: int, law: str, seeds: list[int]) -> None:
             for q, expected in wanted.items():
                 errors[q].append(100 * (float(np.quantile(waits, q)) / expected - 1))
         for q, found in errors.items():
-            print(f"{name} wait p{100 * q:g}: theory {wanted[q]:.2f} ms, off by {', '.join(f'{e:+.2f} %' for e in found)}")
+            print(
+                f"{name} wait p{100 * q:g}: theory {wanted[q]:.2f} ms, off by {', '.join(f'{e:+.2f} %' for e in found)}"
+            )
 
 
 if __name__ == "__main__":

@@ -91,7 +91,10 @@ def test_simulated_stages_stand_beside_those_that_were_sent(tmp_path: Path) -> N
     suite.write_text('description = "both"\nscenarios = ["virtual.toml", "live.toml"]\n')
     code, manifest = run(tmp_path / "r", str(suite))
     done = Run(tmp_path / "r")
-    assert [(lane["name"], lane["simulated"]) for lane in done.lanes] == [("standard/live", False), ("standard/virtual", True)]
+    assert [(lane["name"], lane["simulated"]) for lane in done.lanes] == [
+        ("standard/live", False),
+        ("standard/virtual", True),
+    ]
     live, virtual = done.columns.lane(0), done.columns.lane(1)
     assert bool(live.ok.all())
     assert bool(virtual.ok.all())

@@ -154,7 +154,9 @@ def test_the_record_is_what_the_rows_say(played: tuple[Path, subprocess.Complete
     """Lost, calls and regions counted again from the tables: the target alone loses the window's rows, the route none."""
     folder, _ = played
     routes = json.loads((folder / "routes.json").read_text())
-    schedule, samples, attempts = (np.load(folder / name) for name in ("schedule.npy", "samples/rows.npy", "attempts/rows.npy"))
+    schedule, samples, attempts = (
+        np.load(folder / name) for name in ("schedule.npy", "samples/rows.npy", "attempts/rows.npy")
+    )
     alone, routed = ({drill["target"]: drill for drill in routes["drills"]}[name] for name in ("near", "routed"))
     inside = (samples["due_ns"] >= alone["at_ns"]) & (samples["due_ns"] < alone["healed_ns"])
     assert alone["lost"] == int((inside & (schedule["lane"] == 0) & (samples["status"] == 503)).sum()) > 30
@@ -163,7 +165,9 @@ def test_the_record_is_what_the_rows_say(played: tuple[Path, subprocess.Complete
     regions = json.loads((folder / "run.json").read_text())["strings"]["served_region"]
     by_region = routes["residency"]["routed"]["by_region"]
     answered = attempts[attempts["served_region"] >= 0]
-    assert by_region == {region: int((answered["served_region"] == number).sum()) for number, region in enumerate(regions)}
+    assert by_region == {
+        region: int((answered["served_region"] == number).sum()) for number, region in enumerate(regions)
+    }
     assert set(by_region) == {"eu-1", "eu-2"}
     assert routes["residency"]["routed"]["elsewhere"] == routes["residency"]["near"]["elsewhere"] == 0
     assert set(routes["residency"]["near"]["by_region"]) == {"eu-1"}

@@ -232,7 +232,9 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         done = simulate(load_suite("three-tier-router"), seed, repeat_command="again", folder=folder)
         assert done.exit_code == 0
-        kept.append([(folder / name).read_bytes() for name in ("samples/rows.npy", "truth.json", "histograms.hlog")][:2])
+        kept.append(
+            [(folder / name).read_bytes() for name in ("samples/rows.npy", "truth.json", "histograms.hlog")][:2]
+        )
     assert kept[0] == kept[1]
     assert kept[0][0] != kept[2][0]
     assert kept[0][1] != kept[2][1]
@@ -260,7 +262,7 @@ def test_the_folder_is_a_runs_and_says_simulated(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(("arguments", "words"), [
     (["simulate", "field-guide", "--requests", "3"], "leave none"),
     (["simulate", "vanity-average", "--requests", "20000001"], "above the 20,000,000"),
-    (["simulate", "steady"], "not a suite but a load profile"),
+    (["simulate", "steady"], "not a suite but a load profile"), (["simulate", "written-uptime"], "nothing in it is played"),
 ])  # fmt: skip
 def test_what_cannot_be_simulated_is_said(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A sentence and exit code 2."""
@@ -304,7 +306,9 @@ def test_ctrl_c_keeps_what_was_played(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     folder = tmp_path / "run"
-    done = simulate(load_suite("vanity-average"), 1, repeat_command="again", requests=70_000, folder=folder, on_played=interrupt)
+    done = simulate(
+        load_suite("vanity-average"), 1, repeat_command="again", requests=70_000, folder=folder, on_played=interrupt
+    )
     assert done.exit_code == 130
     run = Run(folder)
     outcomes = run.columns.samples["outcome"]

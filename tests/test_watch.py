@@ -80,7 +80,9 @@ def contract(**clause: Any) -> Contract:
     return Contract.model_validate(text)
 
 
-def log_of(start_ns: int, ends: str, every_ns: int = 30 * S, run: str = "run", notes: tuple[str, ...] = ()) -> RequestLog:
+def log_of(
+    start_ns: int, ends: str, every_ns: int = 30 * S, run: str = "run", notes: tuple[str, ...] = ()
+) -> RequestLog:
     """Probes evenly apart: `.` answered, `x` failed (503), `?` never sent; a blank was never due. Notes by number."""
     places = [place for place, end in enumerate(ends) if end != " "]
     schedule, samples = np.zeros(len(places), SCHEDULE_DTYPE), empty_samples(len(places))
@@ -88,7 +90,9 @@ def log_of(start_ns: int, ends: str, every_ns: int = 30 * S, run: str = "run", n
     for name in ("due_ns", "slot_free_ns", "sent_ns"):
         samples[name] = due
     samples["done_ns"] = due + 100 * MS
-    samples["outcome"] = [{".": Outcome.ok, "x": Outcome.http_5xx, "?": Outcome.never_sent}[ends[place]] for place in places]
+    samples["outcome"] = [
+        {".": Outcome.ok, "x": Outcome.http_5xx, "?": Outcome.never_sent}[ends[place]] for place in places
+    ]
     samples["note"] = np.arange(len(places)) if notes else -1
     return RequestLog(Columns(schedule, samples), Facts(start_ns, texts={"note": notes}), [run], np.zeros(len(places), np.int64),
                       np.arange(1, len(places) + 1), [], frozenset({"e2e", "uptime", "error_share"}), {}, [])  # fmt: skip
@@ -104,7 +108,10 @@ def test_a_day_begins_at_midnight_of_its_zone_and_may_be_longer() -> None:
     assert (name, end - start) == ("2026-10-25", 25 * 3600 * S)
     assert start == int(datetime(2026, 10, 24, 22, tzinfo=UTC).timestamp()) * S
     assert day_of(noon, ZoneInfo("UTC"))[2] - day_of(noon, ZoneInfo("UTC"))[1] == 24 * 3600 * S
-    assert (day_of(end - 1, ZoneInfo("Europe/Berlin"))[0], day_of(end, ZoneInfo("Europe/Berlin"))[0]) == ("2026-10-25", "2026-10-26")
+    assert (day_of(end - 1, ZoneInfo("Europe/Berlin"))[0], day_of(end, ZoneInfo("Europe/Berlin"))[0]) == (
+        "2026-10-25",
+        "2026-10-26",
+    )
 
 
 # ---- where it stands
@@ -116,11 +123,19 @@ def test_runs_are_one_log_with_time_between_them_unobserved() -> None:
     second = log_of(NOVEMBER + 3600 * S, ". " * 10, 30 * S, "b", tuple(f"b{n}" for n in range(10)))
     whole = joined([second, first])
     assert [whole.names[file] for file in whole.file] == ["a"] * 10 + ["b"] * 10
-    assert [whole.facts.texts["note"][n] for n in whole.columns.samples["note"]] == [f"a{n}" for n in range(10)] + [f"b{n}" for n in range(10)]
+    assert [whole.facts.texts["note"][n] for n in whole.columns.samples["note"]] == [f"a{n}" for n in range(10)] + [
+        f"b{n}" for n in range(10)
+    ]
     at = whole.columns.samples["due_ns"] + whole.facts.start_wall_ns
-    assert at.tolist() == [NOVEMBER + n * MINUTE for n in range(10)] + [NOVEMBER + 3600 * S + n * MINUTE for n in range(10)]
+    assert at.tolist() == [NOVEMBER + n * MINUTE for n in range(10)] + [
+        NOVEMBER + 3600 * S + n * MINUTE for n in range(10)
+    ]
     record = census(whole, contract(metric="uptime", share="99%", method="minute_all_fail")).record["periods"][0]
-    assert (record["observed_minutes"], record["minutes"], record["clauses"][0]["verdict"]) == (20, 43_200, "INCONCLUSIVE")
+    assert (record["observed_minutes"], record["minutes"], record["clauses"][0]["verdict"]) == (
+        20,
+        43_200,
+        "INCONCLUSIVE",
+    )
 
 
 @pytest.mark.parametrize(("minutes", "verdict"), [(43, "INCONCLUSIVE"), (44, "FAIL")])
@@ -167,12 +182,21 @@ def test_an_outage_by_the_contract_ends_with_the_minute_that_is_up_again() -> No
 
 def test_today_counts_its_own_probes_and_outages() -> None:
     """A quarter of an hour astride midnight: of today are 10 probes, 4 failed, 1 unknown, the outage that reaches into it."""
-    record = standing(log_of(NOVEMBER - 10 * MINUTE, "........xxxxxx?.....", MINUTE), None, NOVEMBER + 10 * MINUTE, ("2026-11-01", NOVEMBER))
+    record = standing(
+        log_of(NOVEMBER - 10 * MINUTE, "........xxxxxx?.....", MINUTE),
+        None,
+        NOVEMBER + 10 * MINUTE,
+        ("2026-11-01", NOVEMBER),
+    )
     today = record["today"]
     assert {key: today[key] for key in ("probes", "failed", "unknown", "outages", "observed_minutes", "minutes")} == {
         "probes": 10, "failed": 4, "unknown": 1, "outages": 1, "observed_minutes": 10, "minutes": 10}  # fmt: skip
     (outage,) = record["outages"]["last"]
-    assert (outage["start_utc"], outage["end_utc"], outage["failed_probes"]) == ("2026-10-31T23:58:00Z", "2026-11-01T00:05:00Z", 6)
+    assert (outage["start_utc"], outage["end_utc"], outage["failed_probes"]) == (
+        "2026-10-31T23:58:00Z",
+        "2026-11-01T00:05:00Z",
+        6,
+    )
     assert record["period"] is None
 
 
@@ -187,8 +211,16 @@ def test_a_contract_without_a_period_is_held_to_calendar_months() -> None:
 def test_the_status_in_words_says_what_burns_and_what_was_not_watched() -> None:
     """44 minutes down of 43 allowed: the verdict, both bounds, the budget, a firing alert and the evidence, in 100 columns."""
     promise = contract(metric="uptime", share="99.9%", method="minute_all_fail")
-    record = standing(log_of(NOVEMBER, "." * 120 + "x" * 88), promise, NOVEMBER + 104 * MINUTE, ("2026-11-01", NOVEMBER))
-    whole = {"folder": "out", "watched_now": True, "next_roll_utc": "2026-11-02T00:00:00Z", "targets": {"t": record}, "unreadable": ["a piece"]}
+    record = standing(
+        log_of(NOVEMBER, "." * 120 + "x" * 88), promise, NOVEMBER + 104 * MINUTE, ("2026-11-01", NOVEMBER)
+    )
+    whole = {
+        "folder": "out",
+        "watched_now": True,
+        "next_roll_utc": "2026-11-02T00:00:00Z",
+        "targets": {"t": record},
+        "unreadable": ["a piece"],
+    }
     lines = watch_lines(whole, 100).plain.splitlines()
     words = " ".join(" ".join(lines).split())
     assert max(map(len, lines)) <= 100
@@ -219,8 +251,12 @@ def suite_to(tmp_path: Path) -> Callable[..., Path]:
     """Writes a suite of one target."""
 
     def write(url: str, target: str = "", stage: str = 'contract = "written-uptime"') -> Path:
-        (tmp_path / "target.toml").write_text(f'description = "t"\nname = "t"\nbase_url = "{url}/v1"\nmodel = "m"\n{target}\n')
-        (tmp_path / "suite.toml").write_text(f'description = "s"\n[[stage]]\nname = "one"\ntargets = ["target.toml"]\nprofile = "steady"\n{stage}\n')
+        (tmp_path / "target.toml").write_text(
+            f'description = "t"\nname = "t"\nbase_url = "{url}/v1"\nmodel = "m"\n{target}\n'
+        )
+        (tmp_path / "suite.toml").write_text(
+            f'description = "s"\n[[stage]]\nname = "one"\ntargets = ["target.toml"]\nprofile = "steady"\n{stage}\n'
+        )
         return tmp_path / "suite.toml"
 
     return write
@@ -267,14 +303,22 @@ def test_two_watchers_in_one_folder_are_refused(tmp_path: Path) -> None:
     with only_watch(tmp_path / "out"):
         assert watched_now(tmp_path / "out")
         program = "import sys; from pathlib import Path; from bench.watch_desk import only_watch\nwith only_watch(Path(sys.argv[1])): pass"
-        second = subprocess.run([sys.executable, "-c", program, str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True, check=False)
+        second = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "out")],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert "another watch is at work here" in second.stderr
     assert not watched_now(tmp_path / "out")
     with only_watch(tmp_path / "out"):
         pass
 
 
-def test_a_target_that_never_answered_ends_a_first_watch_and_no_later_one(suite_to: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_target_that_never_answered_ends_a_first_watch_and_no_later_one(
+    suite_to: Callable[..., Path], tmp_path: Path
+) -> None:
     """A wrong address is said at once; a provider that is down when the watch is started again is data."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -316,7 +360,9 @@ class Watcher:
 
     def __init__(self, suite: Path, folder: Path, day_s: float, hook: Path, heard_in: Path):
         command = [sys.executable, "-c", WATCHER, str(suite), str(folder), str(hook), str(day_s)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "HEARD": str(heard_in)})
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "HEARD": str(heard_in)}
+        )
 
     def wait_for(self, word: str) -> str:
         """The next line with this word."""
@@ -342,7 +388,9 @@ def test_an_outage_a_kill_and_a_new_start(gateway: str, suite_to: Callable[..., 
         change(gateway, outage=True)
         first.wait_for("outage t since")
         wait_until(lambda: [record["event"] for record in heard(told)] == ["outage"])
-        wait_until(lambda: status(folder)["targets"]["t"]["open_outage"] is not None)  # what the last second held is lost
+        wait_until(
+            lambda: status(folder)["targets"]["t"]["open_outage"] is not None
+        )  # what the last second held is lost
         sealed = done(folder)
     finally:
         first.end(signal.SIGKILL)
@@ -371,8 +419,16 @@ def test_an_outage_a_kill_and_a_new_start(gateway: str, suite_to: Callable[..., 
     begin, end = heard(told)
     for record in (begin, end):
         assert record["start_utc"] == stamp(int(at[spell[0]]))
-        assert record["evidence"][0] == {"run": str(dead.relative_to(folder)), "line": int(log.line[spell[0]]), "at_utc": record["start_utc"]}
-    assert (begin["failed_probes"], end["failed_probes"], end["end_utc"]) == (3, len(spell), stamp(int(at[spell[-1] + 1])))
+        assert record["evidence"][0] == {
+            "run": str(dead.relative_to(folder)),
+            "line": int(log.line[spell[0]]),
+            "at_utc": record["start_utc"],
+        }
+    assert (begin["failed_probes"], end["failed_probes"], end["end_utc"]) == (
+        3,
+        len(spell),
+        stamp(int(at[spell[-1] + 1])),
+    )
     promise = contract(metric="uptime", share="99.9%")
     (clause,) = census(log, promise).record["periods"][0]["clauses"]
     assert (clause["n"], clause["k"], clause["unknown"]) == (len(log.columns), len(spell), int((~known).sum()))
@@ -424,7 +480,9 @@ def test_a_signal_ends_the_command_cleanly(gateway: str, suite_to: Callable[...,
     assert {Outcome(value) for value in Shelf(out).logs()["t"].columns.samples["outcome"]} == {Outcome.ok}
 
 
-def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(gateway: str, suite_to: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(
+    gateway: str, suite_to: Callable[..., Path], tmp_path: Path
+) -> None:
     """The wall clock is set an hour ahead amid a run: two runs an hour apart, both dated rightly, the reason on file."""
     folder, ahead = tmp_path / "out", [0]
 
@@ -470,11 +528,20 @@ class Busy:
                 while b"\r\n\r\n" not in request:
                     request += peer.recv(65536)
                 head, _, body = request.partition(b"\r\n\r\n")
-                length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0)
+                length = next(
+                    (
+                        int(line.split(b":")[1])
+                        for line in head.split(b"\r\n")
+                        if line.lower().startswith(b"content-length")
+                    ),
+                    0,
+                )
                 while len(body) < length:
                     body += peer.recv(65536)
                 self.posts += head.startswith(b"POST")
-                peer.sendall(b"HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                peer.sendall(
+                    b"HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                )
 
     def close(self) -> None:
         """Take no more."""
@@ -495,11 +562,15 @@ def test_no_probe_is_sent_before_the_moment_the_server_named(suite_to: Callable[
     assert len(sent) == server.posts
     assert (np.diff(sent) >= 1 * S).all()
     assert int(unsent.sum()) + len(sent) == 25
-    (clause,) = census(log, contract(metric="uptime", share="99%", method="minute_all_fail")).record["periods"][0]["clauses"]
+    (clause,) = census(log, contract(metric="uptime", share="99%", method="minute_all_fail")).record["periods"][0][
+        "clauses"
+    ]
     assert clause["unknown"] == int(unsent.sum())
 
 
-@pytest.mark.parametrize(("program", "said"), [("raise SystemExit(3)", "ended with 3"), ("import time; time.sleep(60)", "killed after 1 s")])
+@pytest.mark.parametrize(
+    ("program", "said"), [("raise SystemExit(3)", "ended with 3"), ("import time; time.sleep(60)", "killed after 1 s")]
+)
 def test_a_hook_that_fails_is_logged_and_the_next_event_is_told(program: str, said: str, tmp_path: Path) -> None:
     """Whatever becomes of it, both events stand in the log with the failure behind each."""
     desk = Desk(tmp_path, {"t": None}, (sys.executable, "-c", program), lambda _: None, hook_s=1)

@@ -69,9 +69,13 @@ def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
         # Known answers are those of the embedded gateway under the suite's own contract.
         known = contract is stage.contract and flags["url"] is None
         compare = stage.compare if known else [table.model_copy(update={"expect": []}) for table in stage.compare]
+        # Without the embedded gateway there is nothing of it to change.
+        drills = [
+            drill for drill in stage.drills if flags["url"] is None or drill.change is None or drill.url is not None
+        ]
         stages.append(stage.model_copy(update={
             "targets": targets, "profile": profile, "contract": contract, "expect": stage.expect if known else [],
-            "compare": compare, "simulated": stage.simulated and flags["url"] is None,
+            "compare": compare, "expect_route": stage.expect_route if known else [], "drills": drills, "simulated": stage.simulated and flags["url"] is None,
         }))  # fmt: skip
     return suite.model_copy(update={"stages": stages, "files": list(dict.fromkeys([*suite.files, *_files(flags)]))})
 
@@ -127,6 +131,10 @@ def _override_target(target: Target, flags: dict[str, Any]) -> Target:
     fields = _target_fields(flags)
     if not fields:
         return target
+    if target.legs:  # a route sends nothing itself
+        legs = tuple(_override_target(leg, flags) for leg in target.legs)
+        waits = {"timeout": legs[0].timeout} if "timeout" in fields else {}
+        return target.model_copy(update={"legs": legs, "stream": all(leg.stream for leg in legs), **waits})
     return parse_model(Target, target.model_dump(exclude_defaults=True, by_alias=True) | fields, "command line", _FLAGS)
 
 

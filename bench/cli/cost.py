@@ -85,13 +85,7 @@ def _of_run(which: str, flags: Flags) -> list[dict[str, Any]]:
         if name not in (None, lane["name"]):
             continue
         spend = spend_of(run, index)
-        reason = (
-            spend
-            if isinstance(spend, str)
-            else None
-            if spend.overhead is not None
-            else "no answer of any worth was paid for"
-        )
+        reason = spend if isinstance(spend, str) else spend.unsummed
         if isinstance(spend, str) or reason is not None:
             found.append({"target": lane["name"], "cost": None, "reason": reason})
             continue

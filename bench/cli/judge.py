@@ -117,7 +117,11 @@ def _refuse_while_it_grows(folder: Path) -> None:
     from bench.record.run_folder import read_manifest, under_way
 
     if read_manifest(folder)["state"] == "running" and under_way(folder):
-        raise UserError("is still going on", where=str(folder), remedy="wait for its end; `run --early-stop` looks at planned moments")
+        raise UserError(
+            "is still going on",
+            where=str(folder),
+            remedy="wait for its end; `run --early-stop` looks at planned moments",
+        )
 
 
 @click.command(short_help="Write the report of a run again.")

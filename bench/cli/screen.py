@@ -114,7 +114,15 @@ def _print(text: Any) -> None:
 def show_finished(done: Finished) -> None:
     """Verdict, health, report path and repeat command of a run."""
     repeat = Run(done.folder).manifest.get("repeat_command", "")
-    _print(verdict_lines(done.records.summary, done.records.verdicts, [*further_lines(done.records)], report=done.report, repeat=repeat))
+    _print(
+        verdict_lines(
+            done.records.summary,
+            done.records.verdicts,
+            [*further_lines(done.records)],
+            report=done.report,
+            repeat=repeat,
+        )
+    )
 
 
 def show_verdicts(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> None:
@@ -129,7 +137,9 @@ def show_comparisons(records: Sequence[dict[str, Any]], expects: Sequence[dict[s
     for item in expects:
         where = item["phase"] or item["bucket"] or "the whole run"
         said = "met" if item["met"] else f"NOT MET, got {item['got']}"
-        _print(f"expected  {visible(item['other'])} against {visible(item['baseline'])} in {visible(where)}: {item['expected']}, {said}")
+        _print(
+            f"expected  {visible(item['other'])} against {visible(item['baseline'])} in {visible(where)}: {item['expected']}, {said}"
+        )
 
 
 def show_paths(paths: Sequence[Path]) -> None:
@@ -158,7 +168,13 @@ def show_spread(finished: Sequence[Finished]) -> None:
 def show_plan(plan: Plan, sizing: Sizing, *, as_json: bool) -> None:
     """What a suite would send, what its contracts need to be decided, and what it would say as it is."""
     if as_json:
-        facts = {"format": 1, "suite": plan.suite.name, "seed": plan.seed, "requests": len(plan.schedule), "duration_ns": plan.end_ns}
+        facts = {
+            "format": 1,
+            "suite": plan.suite.name,
+            "seed": plan.seed,
+            "requests": len(plan.schedule),
+            "duration_ns": plan.end_ns,
+        }
         sys.stdout.write(json.dumps(facts | sizing_record(sizing), indent=2, ensure_ascii=False) + "\n")
         return
     console = Console(file=sys.stdout, highlight=False, width=SIZING_WIDTH)

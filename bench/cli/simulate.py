@@ -16,9 +16,7 @@ import click
     type=click.IntRange(min=1),
     help="Lengthen or shorten the plan to this many measured requests; rates stay as they are.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), help="Seed of schedule and scenario.  [default: the suite's]"
-)
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of schedule and scenario.  [default: the suite's]")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -43,7 +41,9 @@ def simulate(suite: str, requests: int | None, seed: int | None, out: Path | Non
     first = seed if seed is not None else loaded.seed
     length = ["--requests", str(requests)] if requests is not None else []
     again = shlex.join(["tailproof", "simulate", suite, *length, "--seed", str(first)])
-    with click.progressbar(length=requests or 1, label="simulated", file=sys.stderr, hidden=quiet or requests is None) as bar:
+    with click.progressbar(
+        length=requests or 1, label="simulated", file=sys.stderr, hidden=quiet or requests is None
+    ) as bar:
         done = play(loaded, first, repeat_command=again, requests=requests, folder=out,
                     on_played=bar.update)  # fmt: skip
     show_finished(done)

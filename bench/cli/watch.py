@@ -40,7 +40,9 @@ _RATE = "1/30s"
     metavar="DIR",
     help="Print where the watch in DIR stands, and stop.",
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Of --status.  [default: text]")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="Of --status.  [default: text]"
+)
 def watch(suite: str | None, status: Path | None, contract: str | None, form: str, **flags: Any) -> int:
     """Probe the targets of SUITE, one stage, until told to stop.
 
@@ -71,7 +73,11 @@ def _watch(name: str, contract: Contract | None, flags: dict[str, Any]) -> int:
     from bench.units import parse_duration_ns, parse_rate_per_s, parse_usd
     from bench.watch import Terms, Watch, probing, resolution
 
-    loaded = probing(load_suite(name), None if flags["rate"] == "profile" else parsed("--rate", parse_rate_per_s, flags["rate"]), contract)
+    loaded = probing(
+        load_suite(name),
+        None if flags["rate"] == "profile" else parsed("--rate", parse_rate_per_s, flags["rate"]),
+        contract,
+    )
     terms = Terms(
         flags["out"] or Path("results") / f"watch-{loaded.name}", loaded.seed if flags["seed"] is None else flags["seed"],
         parsed("--hook", shlex.split, flags["hook"]) or (), parsed("--for", parse_duration_ns, flags["lasts"]),
@@ -80,7 +86,9 @@ def _watch(name: str, contract: Contract | None, flags: dict[str, Any]) -> int:
     )  # fmt: skip
     for sentence in resolution(loaded):
         _tell(sentence)
-    _tell(f"probing into {terms.folder}; `tailproof watch --status {shlex.quote(str(terms.folder))}` tells where it stands")
+    _tell(
+        f"probing into {terms.folder}; `tailproof watch --status {shlex.quote(str(terms.folder))}` tells where it stands"
+    )
 
     async def main() -> tuple[Watch, list[str]]:
         watching = Watch(loaded, terms, _tell)

@@ -55,6 +55,13 @@ def _duration_ns(text: str) -> int:
         raise UserError(str(error), where="--request-timeout") from None
 
 
+def _log(path: Path) -> TextIO:
+    try:
+        return path.open("a")
+    except OSError as error:
+        raise UserError(f"cannot be written ({error.strerror})", where=f"--truth-log {path}") from None
+
+
 def _warn_if_public(host: str) -> None:
     try:
         loopback = ipaddress.ip_address(host).is_loopback
@@ -114,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
         _warn_if_public(arguments.host)
         _raise_descriptor_limit()
         with contextlib.ExitStack() as stack:
-            log = stack.enter_context(arguments.truth_log.open("a")) if arguments.truth_log else None
+            log = stack.enter_context(_log(arguments.truth_log)) if arguments.truth_log else None
             _run(_serve(arguments, scenarios, log))
     except TailproofError as error:
         sys.stderr.write(f"{error}\n")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from bench.errors import UserError
 from bench.gateway.laws import Law
 from bench.userfile import (
     DurationNs,
@@ -326,5 +327,7 @@ def scenario_names() -> list[str]:
 def load_scenario(name: str, beside: Path | None = None) -> Scenario:
     """A scenario by built-in name or path. Raises UserError that names file and key."""
     path = find_file("scenarios", name, beside)
+    if "gateway" not in read_toml(path):
+        raise UserError("has no [gateway]: there is nothing to serve", where=str(path), remedy="name another scenario")
     scenario = load_model(Scenario, path)
     return scenario.model_copy(update={"name": scenario.name or path.stem})

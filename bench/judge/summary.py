@@ -78,7 +78,7 @@ def lane_summary(columns: Columns, lane: dict[str, Any], came: Columns, gaps: Hi
     counts = outcome_counts(columns.samples)
     judged = int((came.measured().samples["outcome"] != Outcome.censored).sum())
     return {
-        "requests": len(columns), "reached": len(came), "ok": counts.get("ok", 0), "warmup": len(columns) - len(measured), "outcomes": counts,
+        "simulated": bool(lane.get("simulated")), "requests": len(columns), "reached": len(came), "ok": counts.get("ok", 0), "warmup": len(columns) - len(measured), "outcomes": counts,
         "offered_rps": _offered_rps(columns, lane), "sent_rps": _sent_rps(columns, lane, whole=len(came) == len(columns)),
         "response_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric)) for metric in ("ttft", "ttft_answer", "e2e", "tpot")},
         "service_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric, "service")) for metric in ("ttft", "e2e")},

@@ -101,8 +101,12 @@ def make_endpoints(lanes: Sequence[Lane], schedule: Table, text: PromptText) -> 
 def run_secrets(lanes: Sequence[Lane]) -> list[str]:
     """What must never reach a file: header values, and what stands behind `${ENV}`, but for what the lane's record states anyway."""
     targets = [target for lane in lanes for target in lane.target.endpoints]
-    return [value for target in targets for value in [*secrets_of(request_headers(target)), *env_values(target)]
-            if value not in (target.model, target.tier, target.region)]
+    return [
+        value
+        for target in targets
+        for value in [*secrets_of(request_headers(target)), *env_values(target)]
+        if value not in (target.model, target.tier, target.region)
+    ]
 
 
 #: Called every few ms with the time since the run's start and a way to ask where it stands. A sentence

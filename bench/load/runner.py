@@ -127,9 +127,9 @@ async def play(plan: Plan, text: PromptText, folder: Path | None, manifest: dict
             samples, strings = gather(writer.folder, len(plan.schedule))
             attempts = gather_attempts(writer.folder, strings)
             _own_up(samples, strings, live, together)
-    gaps = together.gaps
-    if simulated is not None:
-        gaps = gaps + _overlay(samples, strings, simulated(), plan)
+        gaps = together.gaps
+        if simulated is not None:  # still here, so that Ctrl-C leaves a sealed folder
+            gaps = gaps + _overlay(samples, strings, simulated(), plan)
     write_histograms(writer.folder, plan, samples, gaps, started)
     broke_off = ending.interrupted or (together.interrupted and ending.early is None)
     state: State = "interrupted" if broke_off else "complete"

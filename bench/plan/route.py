@@ -175,7 +175,9 @@ class RouteExpect(UserModel):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not self.model_fields_set - {"target"}:
-            raise ValueError(f"expects nothing of {self.target!r}; give p99_above, p99_within, detect_within or another")
+            raise ValueError(
+                f"expects nothing of {self.target!r}; give p99_above, p99_within, detect_within or another"
+            )
         return self
 
 

@@ -126,7 +126,9 @@ class Suite(UserModel):
 
     def over_http(self) -> Suite:
         """The suite with nothing left to virtual time."""
-        return self.model_copy(update={"stages": [stage.model_copy(update={"simulated": False}) for stage in self.stages]})
+        return self.model_copy(
+            update={"stages": [stage.model_copy(update={"simulated": False}) for stage in self.stages]}
+        )
 
 
 def load_suite(name: str) -> Suite:

@@ -180,7 +180,7 @@ def load_target(name: str, beside: Path | None = None) -> Target:
     if "legs" in target.model_fields_set:
         raise UserError("unknown key", where=f"{path}: legs", remedy="a route names its targets in route.legs")
     if target.route is not None:
-        legs = tuple(_load_leg(leg, path) for leg in target.route.legs)
+        legs = _told_apart([_load_leg(leg, path) for leg in target.route.legs])
         # What counts as streamed is what every leg streams.
         return target.model_copy(update={"legs": legs, "stream": all(leg.stream for leg in legs)})
     url = expand_env(target.base_url, f"{path}: base_url")
@@ -203,6 +203,13 @@ def _load_leg(name: str, route: Path) -> Target:
     if load_model(Target, path).route is not None:
         raise UserError(f"{name!r} is a route; routes do not nest", where=where, remedy="name the targets it leads to")
     return load_target(name, route.parent)
+
+
+def _told_apart(legs: list[Target]) -> tuple[Target, ...]:
+    """Legs of one name (a hedge to the same target again) are `name`, `name#2`, ..."""
+    times = [sum(leg.name == before.name for before in legs[:number]) for number, leg in enumerate(legs)]
+    return tuple(leg.model_copy(update={"name": f"{leg.name}#{again + 1}"}) if again else leg
+                 for leg, again in zip(legs, times, strict=True))  # fmt: skip
 
 
 def target_files(name: str, beside: Path | None = None) -> list[Path]:

@@ -87,6 +87,11 @@ class Period(UserModel):
         """Length for planning: 30 days a month, 90 a quarter."""
         return (self.days or (90 if self.kind == "quarter" else 30)) * 86400 * S
 
+    @property
+    def longest_ns(self) -> int:
+        """The most that one can last: 31 days a month, 92 a quarter, and the hour of a change of the clock."""
+        return ((self.days or (92 if self.kind == "quarter" else 31)) * 24 + 1) * 3600 * S
+
 
 #: `outcome` names of a run, `status:500`, `status:5xx`, `code:NAME` and `finish:NAME` of the provider.
 _MATCHERS = re.compile(r"(status:(\d{3}|[1-5]xx)|(code|finish):\S+)")

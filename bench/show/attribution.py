@@ -30,8 +30,9 @@ def level_name(factor: str, level: str) -> str:
 
 
 def attribution_line(name: str, record: Record) -> str:
-    """`where the slow 1 % of standard comes from: phase burst 83 % (76 – 89), context >32K 9 %`."""
-    head = f"where the slow {per_cent(record['tail'] / record['n'], 1) if record['n'] else 'requests'} of {visible(name, 60)} comes from: "
+    """`the slow 1 % of standard is associated with: phase burst 83 % (76 – 89), context >32K 9 %`."""
+    share = per_cent(record["tail"] / record["n"], 1) if record["tail"] else "requests"
+    head = f"the slow {share} of {visible(name, 60)} {'is' if record['tail'] else 'are'} associated with: "
     if record["reason"]:
         return head + visible(record["reason"])
     causes = [_with_limits(level_name(cause["factor"], cause["level"]), cause["paf"], cause["paf_95"])

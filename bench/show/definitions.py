@@ -28,7 +28,10 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
      "limit, and in an uptime clause as down, except for outcomes that the clause excludes by name. A request still open when "
      "the run ended (censored) is unknown, never dropped.")),
     ("interval", ("The range that holds the true value at the stated confidence, from order statistics for percentiles and "
-     "from the exact binomial for shares. Where there are too few rows for a bound to exist, none is shown.")),
+     "from the exact binomial for shares, at the number of rows that these are worth. Where there are too few for a bound to exist, "
+     "none is shown.")),
+    ("worth", ("Slow requests come in spells, and a hundred of one spell are not a hundred pieces of evidence. Where blocks of time "
+     "show such spells, the rows count as this many independent ones.")),
     ("verdict", ("PASS: the share of requests that broke the promise is shown to be at most what the clause allows. FAIL: it is "
      "shown to be more. INCONCLUSIVE: neither is shown by this many rows. INVALID: the measuring side was itself the limit.")),
     ("warm-up", "Requests of a stretch declared before the run. They are sent and kept, and judged by no clause."),

@@ -176,7 +176,14 @@ def _beside_the_verdicts(clauses: Sequence[Record]) -> Iterator[Table]:
                count(found["mser5_drops"]), "yes" if found["steady"] else "NO", wording.trend(found)]
               for clause in clauses if (found := clause.get("steadiness"))]  # fmt: skip
     if steady:
-        head = ["clause", "all rows", "without MSER-5's warm-up", "rows that would drop", "steady", "trend of breaches"]
+        head = [
+            "clause",
+            "all rows",
+            "without MSER-5's warm-up",
+            "rows that would drop",
+            "settled by MSER-5",
+            "trend of breaches",
+        ]
         yield Table("Was the run one thing? (diagnostics: no row was dropped)", head, steady)
 
 
@@ -207,6 +214,10 @@ def health_line(summary: Record) -> str:
     if calibration:
         used = f"busiest second {per_cent(calibration['share'], 0)} of what this machine can measure"
         reasons = f"{reasons}; {used}" if reasons else used
+    if health["state"] == "degraded":
+        reasons += "; lateness only lengthens: a PASS stands, a FAIL of latency only where it fails without it"
+    if all(target.get("simulated") for target in summary["targets"].values()) and summary["targets"]:
+        reasons = "nothing was sent, all rows were computed from a model"
     return f"{visible(health['state'], 20)}: {reasons}" if reasons else visible(health["state"], 20)
 
 
@@ -258,7 +269,9 @@ def _about(run: Run, rows: Columns, lane: Record, target: Record) -> Iterator[tu
     yield "tier, region", f"{visible(lane['tier'], 40) or ABSENT}, {visible(lane['region'], 40) or ABSENT}"
     yield "endpoint", visible(lane["base_url"])
     profile = lane["profile"]
-    yield "load", f"{visible(profile.get('name', ''), 60)}: {visible(profile.get('description', ''))}"
+    rate = profile.get("arrivals", {}).get("rate")
+    asked = f" at {visible(rate, 20)}" if rate else ""
+    yield "load", f"{visible(profile.get('name', ''), 60)}{asked}: {visible(profile.get('description', ''))}"
     if lane.get("scenario"):
         yield "scenario of the simulated gateway", visible(lane["scenario"], 80)
     yield (

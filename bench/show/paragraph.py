@@ -21,7 +21,8 @@ def buyers_paragraph(
 ) -> str:
     """Load, answers and terms kept, in words."""
     targets = summary["targets"]
-    length = max((lane["end_ns"] for lane in lanes), default=0) - min((lane["start_ns"] for lane in lanes), default=0)
+    played = [lane for lane in lanes if not lane.get("simulated")] or lanes
+    length = max((lane["end_ns"] for lane in played), default=0) - min((lane["start_ns"] for lane in played), default=0)
     requests = sum(target["requests"] for target in targets.values())
     what = f"{count(requests)} request{'s' * (requests != 1)} to {len(targets)} target{'s' * (len(targets) != 1)}"
     kinds = list(dict.fromkeys(visible(lane["profile"].get("description", ""), 80) for lane in lanes))
@@ -30,8 +31,9 @@ def buyers_paragraph(
     if summary["overall"] == "INVALID":
         said.append("The measuring side was itself the limit, so nothing here judges the service.")
         return " ".join(said)
-    if summary.get("simulated"):
-        said.append("The answers came from a simulation, not from a service.")
+    if virtual := sum(bool(lane.get("simulated")) for lane in lanes):
+        whose = "The answers" if virtual == len(lanes) else f"Those of {virtual} targets"
+        said.append(f"{whose} came from a simulation, not from a service.")
     clauses = verdicts["clauses"]
     if len(targets) <= NAMED_MOST:
         said += [_target_sentence(name, target, clauses) for name, target in targets.items()]

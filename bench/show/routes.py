@@ -32,17 +32,24 @@ def route_parts(record: Record) -> list[Part]:
 
 
 def route_lines(record: Record) -> Iterator[str]:
-    """One line a finding: the longest tail, how each route bore each cut, answers from elsewhere."""
+    """One line a finding: the longest tail, drills that failed, how each route bore each cut, answers from elsewhere."""
     for stage in record["stages"]:
         yield from (visible(said, 400) for said in stage["says"])
+    yield from map(_failure, record.get("failed", []))
     for drill in record["drills"]:
-        if drill["target"] in record["routes"]:
+        if drill["target"] in record["routes"] and drill["ok"]:
             yield f"{visible(drill['event'], 40)}, {visible(drill['target'], 40)}: {_bore(drill)}"
     for name, found in record["residency"].items():
         if found["elsewhere"] or found["unnamed"]:
             yield f"data residency of {visible(name, 40)}: {_home(found)}"
-    if record["residency"] and not any(found["elsewhere"] or found["unnamed"] for found in record["residency"].values()):
+    if record["residency"] and not any(
+        found["elsewhere"] or found["unnamed"] for found in record["residency"].values()
+    ):
         yield f"data residency: all {count(sum(found['checked'] for found in record['residency'].values()))} answers from allowed regions"
+
+
+def _failure(event: Record) -> str:
+    return f"drill {visible(event['name'], 40)} of stage {visible(event['stage'], 40)} FAILED: {visible(event['detail'], 200)}"
 
 
 def _bore(drill: Record) -> str:
@@ -76,7 +83,10 @@ def _policies(stage: Record, record: Record, number_of: int) -> Part:
     rows = [[visible(lane["target"], 60), per_cent(lane["success"]), number(lane["p50_ms"]), number(lane["p99_ms"]), _interval(lane),
              number(lane["p999_ms"]), lane["against_first_leg"] or ABSENT] for lane in stage["lanes"]]  # fmt: skip
     head = ["lane", "answered", "p50", "p99", "95 % interval", "p99.9", "p99 against its first leg alone"]
-    tables = [Table("Lanes of this stage by their p99, response end-to-end latency, ms", head, rows), _paid(stage, record["routes"])]
+    tables = [
+        Table("Lanes of this stage by their p99, response end-to-end latency, ms", head, rows),
+        _paid(stage, record["routes"]),
+    ]
     svg = policies_figure(stage)
     figures = [Figure("p99 by route", f"routes-{number_of:02d}-p99.svg", svg)] if svg else []
     about = [("the tail", visible(said, 400)) for said in stage["says"]]
@@ -93,12 +103,23 @@ def _paid(stage: Record, routes: Mapping[str, Record]) -> Table:
     for lane in stage["lanes"]:
         if (found := routes.get(lane["target"])) is not None:
             tokens = found["tokens"]
-            legs = ", ".join(f"{visible(leg['name'], 30)} {per_cent(leg['share_answered'], 1)}" for leg in found["legs"])
+            legs = ", ".join(
+                f"{visible(leg['name'], 30)} {per_cent(leg['share_answered'], 1)}" for leg in found["legs"]
+            )
             wasted = count(tokens["wasted_prompt"] + tokens["wasted_output"])
             usd = found["cost"]["usd"]
             rows.append([visible(lane["target"], 60), legs, _calls(found["by_reason"]), number(found["attempts_per_request"]),
                          ABSENT if usd is None else f"{usd:,.4f}", _added(found["cost"]), wasted, count(found["double_billed"])])  # fmt: skip
-    head = ["route", "answered by", "calls by reason", "calls a request", "USD", "added cost", "wasted tokens", "billed twice"]
+    head = [
+        "route",
+        "answered by",
+        "calls by reason",
+        "calls a request",
+        "USD",
+        "added cost",
+        "wasted tokens",
+        "billed twice",
+    ]
     return Table("Who answered, and what it cost", head, rows, words=3)
 
 
@@ -109,24 +130,42 @@ def _calls(by_reason: Mapping[str, int]) -> str:
 def _drill(stage: str, drills: Sequence[Record], record: Record, number_of: int) -> Part:
     about = [(visible(name, 80), _span(next(drill for drill in drills if drill["event"] == name)))
              for name in dict.fromkeys(drill["event"] for drill in drills)]  # fmt: skip
-    several = len(about) > 1
+    several, done = len(about) > 1, [drill for drill in drills if drill["ok"]]
     rows = [[visible(drill["target"], 60) + (f", {visible(drill['event'], 40)}" if several else ""), drill["detected_by"] or ABSENT,
              _time(drill["detect_ms"]), _time(drill["switch_ms"]), _time(drill["fail_back_ms"]), count(drill["requests"]),
              count(drill["lost"]), count(drill["delayed"]), milliseconds((drill["added_ms"] or {}).get("p99")), _added(drill["cost"]),
-             count(drill["double_billed"])] for drill in drills]  # fmt: skip
-    head = ["lane", "noticed by", "noticed", "switched", "back", "requests", "lost", "delayed", "p99 up by", "added cost", "billed twice"]
-    svgs = [timeline_figure(name, record["timelines"], drills) for name in record["timelines"]
+             count(drill["double_billed"])] for drill in done]  # fmt: skip
+    head = [
+        "lane",
+        "noticed by",
+        "noticed",
+        "switched",
+        "back",
+        "requests",
+        "lost",
+        "delayed",
+        "p99 up by",
+        "added cost",
+        "billed twice",
+    ]
+    svgs = [timeline_figure(name, record["timelines"], done) for name in record["timelines"]
             if name in record["routes"] and record["timelines"][name]["stage"] == stage]  # fmt: skip
-    figures = [Figure("timeline of the drill", f"drill-{number_of:02d}-{place:02d}.svg", svg) for place, svg in enumerate(svgs)]
+    figures = [
+        Figure("timeline of the drill", f"drill-{number_of:02d}-{place:02d}.svg", svg) for place, svg in enumerate(svgs)
+    ]
     notes = [("Noticed and switched count from the cut, back from the healing. Lost, delayed and added are of the requests due between "
              "the two; delayed: slower than 99 of 100 before the cut. A target without a route notices nothing.")]  # fmt: skip
-    return Part(f"Drill: {visible(stage, 60)}", about, [Table("How each lane bore it", head, rows, words=2)], figures, notes)
+    tables = [Table("How each lane bore it", head, rows, words=2)] if rows else []
+    failures = [_failure(event) for event in record.get("failed", []) if event["stage"] == stage]
+    return Part(f"Drill: {visible(stage, 60)}", about, tables, figures, [*failures, *notes])
 
 
 def _span(drill: Record) -> str:
+    if not drill["ok"]:
+        return "was not carried out, so nothing was measured"
     began = f"cut at {drill['at_ns'] / S:.2f} s after the run's start"
     healed = "never healed" if drill["healed_ns"] is None else f"healed at {drill['healed_ns'] / S:.2f} s"
-    return f"{began}, {healed}" + ("" if drill["ok"] else "; CARRYING IT OUT FAILED, see the run's events")
+    return f"{began}, {healed}"
 
 
 def _residency(found: Mapping[str, Record]) -> Part:
@@ -163,7 +202,12 @@ def policies_figure(stage: Record) -> str | None:
         for place, lane in enumerate(lanes):
             colour = BLUE if lane["routed"] else GREY
             axes.plot([lane["p50_ms"], lane["p99_ms"]], [place, place], color=colour, linewidth=1, alpha=0.6)
-            axes.plot([lane["interval"][0] or lane["p99_ms"], lane["interval"][1] or right], [place, place], color=colour, linewidth=4)
+            axes.plot(
+                [lane["interval"][0] or lane["p99_ms"], lane["interval"][1] or right],
+                [place, place],
+                color=colour,
+                linewidth=4,
+            )
             axes.plot(lane["p50_ms"], place, "|", color=colour, markersize=9)
             axes.plot(lane["p99_ms"], place, "s", color=colour, markersize=5)
             axes.text(1.02, place, f"{number(lane['p99_ms'])} ({_interval(lane)})", fontsize=8, va="center",
@@ -204,7 +248,15 @@ def _draw_tails(axes: Any, lanes: Sequence[tuple[str, Record, str]]) -> None:
     for place, (name, line, colour) in enumerate(lanes):
         p99_s = [float("nan") if value is None else value / 1000 for value in line["p99_ms"]]
         axes.stairs(p99_s, _edges(line), baseline=None, color=colour, linewidth=1.8)
-        axes.text(1.015, 0.94 - 0.13 * place, visible(name, 18), color=colour, transform=axes.transAxes, fontsize=8, va="center")
+        axes.text(
+            1.015,
+            0.94 - 0.13 * place,
+            visible(name, 18),
+            color=colour,
+            transform=axes.transAxes,
+            fontsize=8,
+            va="center",
+        )
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     ticks = [tick for decade in range(-3, 4) for step in (1, 2, 5) if low <= (tick := step * 10.0**decade) <= high]
@@ -219,7 +271,15 @@ def _draw_shares(axes: Any, line: Record) -> None:
     for place, (label, counts, colour) in enumerate([*layers, ("not answered", line["lost"], RED)]):
         top = [base + 100 * times / max(of, 1) for base, times, of in zip(below, counts, line["requests"], strict=True)]
         axes.stairs(top, edges, baseline=below, fill=True, color=colour, alpha=0.75, linewidth=0)
-        axes.text(1.015, 0.9 - 0.2 * place, visible(label, 18), color=colour, transform=axes.transAxes, fontsize=8, va="center")
+        axes.text(
+            1.015,
+            0.9 - 0.2 * place,
+            visible(label, 18),
+            color=colour,
+            transform=axes.transAxes,
+            fontsize=8,
+            va="center",
+        )
         below = top
     axes.set_ylim(0, 100)
     axes.set_xlim(edges[0], edges[-1])

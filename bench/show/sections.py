@@ -51,7 +51,9 @@ def _forecasts(forecasts: Sequence[Record]) -> Part:
     rows = [[visible(each["target"], 60), visible(each["text"]), each["verdict"], _usd(each["projected_usd"]),
              f"{_usd(each['interval_usd'][0])} – {_usd(each['interval_usd'][1])}", visible(each["reason"])] for each in forecasts]  # fmt: skip
     head = ["target", "promise", "verdict", "a month like this run, USD", "interval", "decided by"]
-    return Part("The bill as it was forecast", [], [Table("A month's bill against its forecast", head, rows, words=2)], [], [])
+    return Part(
+        "The bill as it was forecast", [], [Table("A month's bill against its forecast", head, rows, words=2)], [], []
+    )
 
 
 def _usd(value: float | None) -> str:
@@ -74,8 +76,12 @@ def _month(name: str, record: Record) -> Part:
             tables.append(Table("The same log under other definitions", head, list(nearby.values()), words=2))
         if credit := period["credit"]:
             usd = f" = {credit['usd']} USD" if credit["usd"] is not None else ""
-            about.append((f"credit {credit['kind']}, {when}", f"{_share(credit['share'])} of {visible(credit['base'])}{usd}"))
-    return Part(f"{visible(name, 60)}: a whole period", about, tables, [], [visible(note) for note in record["log"]["notes"]])
+            about.append(
+                (f"credit {credit['kind']}, {when}", f"{_share(credit['share'])} of {visible(credit['base'])}{usd}")
+            )
+    return Part(
+        f"{visible(name, 60)}: a whole period", about, tables, [], [visible(note) for note in record["log"]["notes"]]
+    )
 
 
 def _share(found: Record | None) -> str:

@@ -36,11 +36,7 @@ def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = ()
     """
     text = Text()
     width = max(width, 80)
-    if summary["overall"] == "INVALID":
-        text.append("INVALID", STYLES["INVALID"])
-        text.append(": the measuring side was itself the limit; nothing here judges a target\n")
-    if summary.get("state") != "complete":
-        text.append("interrupted: what follows rests on the part that was carried out\n")
+    _before_anything_else(text, summary, width)
     clauses = verdicts["clauses"]
     for contract in dict.fromkeys(clause["contract"] for clause in clauses):
         _contract(text, contract, [clause for clause in clauses if clause["contract"] == contract],
@@ -69,6 +65,19 @@ def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = ()
         text.append(f"again     {visible(repeat, 4096)}\n")
     text.rstrip()
     return text
+
+
+def _before_anything_else(text: Text, summary: Record, width: int) -> None:
+    """What must be known before the first number is read."""
+    if summary["overall"] == "INVALID":
+        text.append("INVALID", STYLES["INVALID"])
+        text.append(": the measuring side was itself the limit; nothing here judges a target\n")
+    virtual = [visible(name, 60) for name, target in summary["targets"].items() if target.get("simulated")]
+    if virtual:
+        for line in wrapped("SIMULATED ", f"computed from a model, nothing was sent: {', '.join(virtual)}", width):
+            text.append(f"{line}\n", "bold")
+    if summary.get("state") != "complete":
+        text.append("interrupted: what follows rests on the part that was carried out\n")
 
 
 def _contract(text: Text, contract: str, clauses: list[Record], interval: str, width: int) -> None:
@@ -112,6 +121,9 @@ def _numbers_without_contract(summary: Record) -> Iterator[str]:
             if latency is not None:
                 parts.append(f"{label} p50 {milliseconds(latency['p50'])} p99 {milliseconds(latency['p99'])}")
         yield f" {fit(visible(name, 30), widest + 2)}{'   '.join(parts)}"
+        ended = {outcome: times for outcome, times in target["outcomes"].items() if outcome != "ok"}
+        if ended:
+            yield f" {fit('', widest + 2)}{', '.join(f'{count(times)} {visible(outcome, 30)}' for outcome, times in ended.items())}"
 
 
 def fit(text: str, width: int) -> str:

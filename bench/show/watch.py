@@ -24,7 +24,13 @@ def watch_lines(record: Record, width: int = WIDTH) -> Text:
     """Print it with `soft_wrap=True`."""
     text, width = Text(), max(width, 80)
     running = "probing now" if record["watched_now"] else "nobody is probing"
-    _add(text, "WATCH     ", f"{visible(record['folder'], 200)} · {running} · next roll {record['next_roll_utc']}", width, "bold")
+    _add(
+        text,
+        "WATCH     ",
+        f"{visible(record['folder'], 200)} · {running} · next roll {record['next_roll_utc']}",
+        width,
+        "bold",
+    )
     for name, target in record["targets"].items():
         _target(text, visible(name, 60), target, width)
     for sentence in record["unreadable"]:
@@ -40,12 +46,20 @@ def _add(text: Text, label: str, said: str, width: int, style: str = "") -> None
 
 def _target(text: Text, name: str, target: Record, width: int) -> None:
     today = target["today"]
-    _add(text, "target    ", f"{name} · {count(target['probes'])} probes, {target['first_utc']} to {target['last_utc']}", width, "bold")
+    _add(
+        text,
+        "target    ",
+        f"{name} · {count(target['probes'])} probes, {target['first_utc']} to {target['last_utc']}",
+        width,
+        "bold",
+    )
     _add(text, "today     ", f"{today['day']} · {count(today['probes'])} probes, {count(today['failed'])} failed, "
                              f"{count(today['unknown'])} unknown · outages {count(today['outages'])} · "
                              f"{count(today['observed_minutes'])} of {count(today['minutes'])} minutes observed", width)  # fmt: skip
     for outage in reversed(target["outages"]["last"][-_OUTAGES:]):
-        hidden = f", {count(outage['unobserved_minutes'])} minutes of it unobserved" if outage["unobserved_minutes"] else ""
+        hidden = (
+            f", {count(outage['unobserved_minutes'])} minutes of it unobserved" if outage["unobserved_minutes"] else ""
+        )
         evidence = outage["evidence"][0]
         _add(text, "outage    ", f"{outage['start_utc']} – {outage['end_utc'] or 'now'} · {count(outage['failed_probes'])} failed probes{hidden}; "
                                  f"{visible(evidence['run'], 120)} line {evidence['line']}", width,
@@ -83,7 +97,9 @@ def _budget(text: Text, clause: Record, width: int) -> None:
     for burn in clause["burn"]:
         windows = [show_duration(burn[key] * 60 * S) for key in ("long_min", "short_min")]
         rates = [ABSENT if burn[key] is None else f"{burn[key]:.1f}" for key in ("long_rate", "short_rate")]
-        said = f"burn {windows[0]} {rates[0]}, {windows[1]} {rates[1]}, {burn['severity']} above {burn['threshold']:.1f}"
+        said = (
+            f"burn {windows[0]} {rates[0]}, {windows[1]} {rates[1]}, {burn['severity']} above {burn['threshold']:.1f}"
+        )
         said += ": FIRING" if burn["firing"] else ""
         said += " (a single failure is enough at this rate)" if burn["coarse"] and burn["firing"] else ""
         _add(text, "     ", said, width, STYLES["FAIL"] if burn["firing"] else "dim")

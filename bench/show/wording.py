@@ -151,7 +151,9 @@ def decider(clause: Mapping[str, Any]) -> str:
     broke = f"{count(clause['k'])} {'failed' if clause['unit'] == 'share' else 'slow or failed'}"
     unknown = f", {count(clause['unknown'])} unknown" if clause.get("unknown") else ""
     if clause["verdict"] == "FAIL":
-        return f"{broke}{unknown}, {count(math.floor(clause['p0'] * clause['n']))} may"
+        return (
+            f"{broke}{unknown}, {count(math.floor(clause['p0'] * clause['n']) or None).replace(ABSENT, 'none')} allowed"
+        )
     return f"{broke}{unknown}, up to {count(clause['allowed_k'])} prove {per_cent(clause['p0'])}"
 
 
@@ -159,7 +161,11 @@ def _windows(clause: Mapping[str, Any]) -> str:
     """Windows that broke it, and the other reading: a window's median says nothing of its slower half."""
     said = f"{count(clause['k'])} of {count(clause['n'])} windows broke it"
     share = clause.get("share_of_requests")
-    return said if share is None else f"{said}; {per_cent(share)} of the requests kept the limit, which is no part of this promise"
+    return (
+        said
+        if share is None
+        else f"{said}; {per_cent(share)} of the requests kept the limit, which is no part of this promise"
+    )
 
 
 def worth(clause: Mapping[str, Any]) -> str:

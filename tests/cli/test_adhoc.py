@@ -161,12 +161,16 @@ def test_flags_over_a_suite_reach_every_stage() -> None:
         own, flags("field-guide", "--request-rate", "3", "--url", "http://h/v1", "--contract", "pro-channel")
     )
     assert {stage.profile.arrivals.rate for stage in changed.stages} == {3}
-    assert {target.base_url for stage in changed.stages for target in stage.targets} == {"http://h/v1"}
+    assert {sent.base_url for stage in changed.stages for target in stage.targets for sent in target.endpoints} == {
+        "http://h/v1"
+    }
+    assert any(target.route for stage in changed.stages for target in stage.targets)
     assert [[target.model for target in stage.targets] for stage in changed.stages] == [
         [target.model for target in stage.targets] for stage in own.stages
     ]
     assert {stage.contract.name for stage in changed.stages if stage.contract} == {"pro-channel"}
     assert not any(stage.expect or stage.simulated for stage in changed.stages)
+    assert not any(stage.expect_route for stage in changed.stages)
     assert not any(table.expect for stage in changed.stages for table in stage.compare)
     assert any(stage.compare and stage.simulated for stage in own.stages)
     assert {path.name for path in changed.files} - {path.name for path in own.files} == {"pro-channel.toml"}

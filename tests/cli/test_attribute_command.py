@@ -36,7 +36,7 @@ def test_the_causes_come_first_and_in_order(folder: Path, capsys: pytest.Capture
     assert main(["attribute", str(folder)]) == 0
     out, err = capsys.readouterr()
     first = out.splitlines()[0]
-    assert first.startswith("where the slow 1 % of shop comes from: context >32K 4")
+    assert first.startswith("the slow 1 % of shop is associated with: context >32K 4")
     assert first.index("context >32K") < first.index("cold start") < first.index("phase burst")
     assert "associated with: context >32K, cold start, phase burst" in out
     assert "server until the first token" in out

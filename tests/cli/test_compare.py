@@ -94,7 +94,9 @@ def test_the_text_says_outcome_reason_and_price(make: Make, capsys: pytest.Captu
     assert all(len(line) <= 100 for line in text.splitlines())
 
 
-def test_two_targets_of_a_suites_comparison_stand_beside_its_aa_check(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_targets_of_a_suites_comparison_stand_beside_its_aa_check(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Where the suite asks for the check it is made however the pair is named; where it does not, there is none."""
     run = make("r", 0.5)
     assert record_of([f"{run}:standard", f"{run}:pro"], capsys)["aa"]["rejects"] is False

@@ -233,7 +233,9 @@ def test_what_frames_a_body_is_bounded(menagerie: GatewayProcess) -> None:
 def endless(gateway: GatewayProcess, begin: bytes, more: bytes, times: int) -> bytes:
     """The answer to a chunked body that begins with `begin` and goes on with `more`, so many times."""
     with gateway.connect() as connection:
-        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + begin)
+        connection.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + begin
+        )
         try:
             for _ in range(times):
                 connection.sendall(more)

@@ -70,6 +70,8 @@ def test_by_hand_without_a_name_all_are_served() -> None:
     (["--scenarios", "vanity-average,vanity-average"], "different names"),
     (["--scenarios", "vanity-average", "--request-timeout", "5"], "not a duration"),
     (["--scenarios", "vanity-average", "--host", "203.0.113.1"], "cannot listen on"),
+    (["--scenarios", "vanity-average", "--truth-log", "no/such/folder"], "--truth-log no/such/folder: cannot be written"),
+    (["--scenarios", "written-uptime"], "nothing to serve"),
 ])  # fmt: skip
 def test_bad_arguments(arguments: list[str], words: str) -> None:
     """A bad name or address is one sentence on stderr and exit 2."""

@@ -18,7 +18,14 @@ from bench.plan.suite import load_suite
 from bench.units import S
 
 #: Laws alone, without limits or load: any number of requests sees the same truth.
-LAWS = ["vanity-average", "noisy-neighbour", "provider-outage", "premium-placebo", "regional-failover", "three-tier-router"]
+LAWS = [
+    "vanity-average",
+    "noisy-neighbour",
+    "provider-outage",
+    "premium-placebo",
+    "regional-failover",
+    "three-tier-router",
+]
 N = 20_000
 
 

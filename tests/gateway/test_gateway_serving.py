@@ -240,9 +240,7 @@ def test_same_seed_same_world() -> None:
     """The same seed gives the same ends, another seed others; arrivals apart from the draws are the same."""
     world = gateway({"e2e": {"lognormal": {"median": "20ms", "sigma": 1.0}}, "slots": 2},
                     timeline=[{"fault": "truncate", "share": "5%"}])  # fmt: skip
-    runs = [
-        play(world, list(range(0, 3000, 11)), seed=seed) for seed in (1, 1, 2)
-    ]
+    runs = [play(world, list(range(0, 3000, 11)), seed=seed) for seed in (1, 1, 2)]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
 

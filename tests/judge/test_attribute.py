@@ -244,7 +244,7 @@ def test_what_is_said_never_goes_beyond_association() -> None:
     """One line: the causes, or that none stands out and when it was, or why nothing was looked into."""
     columns, lane = long_tail()
     line = attribution_line("shop", attribute_lane(columns, lane, strings, 800 * MS))
-    assert line.startswith("where the slow 1 % of shop comes from: context >32K 48 % (")
+    assert line.startswith("the slow 1 % of shop is associated with: context >32K 48 % (")
     columns, lane = quiet()
     slow_down(columns, np.arange(1200, 2400, 10), 3000)
     line = attribution_line("shop", attribute_lane(columns, lane, strings, 800 * MS))

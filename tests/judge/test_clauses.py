@@ -299,7 +299,12 @@ def test_a_strict_limit_is_broken_by_equality() -> None:
 
 def test_what_a_contract_calls_an_error_decides_uptime_but_not_speed() -> None:
     """Only 500 and 503 are errors here: a time-out is up by the letter, and still no answer within any limit."""
-    rows = [failed(Outcome.http_5xx, status=500), failed(Outcome.http_5xx, status=504), failed(Outcome.timeout_total), answered(5)]
+    rows = [
+        failed(Outcome.http_5xx, status=500),
+        failed(Outcome.http_5xx, status=504),
+        failed(Outcome.timeout_total),
+        answered(5),
+    ]
     terms: dict[str, Any] = {"requests": {"failed": ["status:500", "status:503"]}}
     up, fast = tallied(rows, uptime(), **terms), tallied(rows, at_most(800), **terms)
     assert (up.n, up.bad) == (4, 1)

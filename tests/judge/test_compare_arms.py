@@ -149,7 +149,9 @@ def test_p99_of_both_among_failures_is_no_ratio() -> None:
     """Where both arms fail 3 % there is no p99 ratio: INCONCLUSIVE with the reason; the p95 is compared all the same."""
     record = compare_arms(*pair(4, 5_000, fail=(0.03, 0.03)), ASKED)
     assert record["headline"] == "INCONCLUSIVE"
-    assert record["reason"].startswith("the p99 of both arms lies among their failures: 2.89 % of standard and 3.21 % of pro")
+    assert record["reason"].startswith(
+        "the p99 of both arms lies among their failures: 2.89 % of standard and 3.21 % of pro"
+    )
     assert record["ratios"]["p95"]["ratio"] == pytest.approx(1, rel=0.2)
 
 
@@ -157,7 +159,9 @@ def test_unequal_failures_are_held_against_each_other_where_no_p99_is_left() -> 
     """Ten against two of a hundred failing, no limit in a contract: the shares of failures and the limits of their difference."""
     record = compare_arms(*pair(4, 5_000, fail=(0.10, 0.02)), dataclasses.replace(ASKED, limit_ns=None))
     over = record["exceedance"]
-    assert [over[side]["over"] for side in ("baseline", "other")] == [record[side]["failed"] for side in ("baseline", "other")]
+    assert [over[side]["over"] for side in ("baseline", "other")] == [
+        record[side]["failed"] for side in ("baseline", "other")
+    ]
     assert over["interval"][0] < -0.08 < over["interval"][1] < 0
 
 
@@ -167,7 +171,10 @@ def test_unequal_failures_are_held_against_each_other_where_no_p99_is_left() -> 
 def test_a_p99_among_failures_gives_no_number(fail: tuple[float, float], headline: str, name: str) -> None:
     """Where one arm alone has no p99 the outcome holds, and the reason names that arm instead of a ratio."""
     record = compare_arms(*pair(4, 5_000, fail=fail), ASKED)
-    assert (record["headline"], record["reason"]) == (headline, f"the p99 of {name} lies among its failures, so there is no ratio")
+    assert (record["headline"], record["reason"]) == (
+        headline,
+        f"the p99 of {name} lies among its failures, so there is no ratio",
+    )
 
 
 def test_by_force_phases_meet_by_name() -> None:

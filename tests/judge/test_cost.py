@@ -13,6 +13,7 @@ from planted_tail import quiet
 from rows_by_hand import answered, columns_of, failed, lane_of, run_of
 
 from bench.errors import UserError
+from bench.judge.compare.arms import arm_of
 from bench.judge.money.cost import (
     Assumed,
     CostStage,
@@ -159,6 +160,10 @@ def test_a_routes_calls_are_billed_at_the_prices_of_their_legs(tmp_path: Path) -
     assert spend.paid_usd * 10**6 == (100 + 4 * 5) + 10 * (100 + 4 * 20)
     assert spend.useful_usd * 10**6 == 100 + 4 * 20
     assert (spend.wasted_tokens, spend.reckoned) == (105, 1)
+    route = run_with(tmp_path / "again", [row, row | {"warmup": True}], attempts, prices=None, legs=legs)
+    assert arm_of(route, 0, "e2e").facts["usd_per_request"] == pytest.approx(1920e-6), (
+        "both calls; the warm-up is left out"
+    )
 
 
 def test_a_lane_without_a_price_has_a_reason(tmp_path: Path) -> None:
@@ -167,6 +172,7 @@ def test_a_lane_without_a_price_has_a_reason(tmp_path: Path) -> None:
     nothing = spend_of(run_with(tmp_path / "b", [failed(Outcome.http_5xx)]), 0)
     assert isinstance(nothing, Spend)
     assert nothing.overhead is None
+    assert nothing.unsummed == "no answer of any worth was paid for"
     assert forecast_interval(nothing)["ratio"] == 0
 
 
@@ -224,4 +230,5 @@ def test_a_price_of_zero_is_a_price(tmp_path: Path) -> None:
     assert isinstance(spend, Spend)
     assert spend.paid_usd == 0
     assert spend.overhead is None
+    assert spend.unsummed == "the price is zero"
     assert forecast_interval(spend)["holds"] is None

@@ -97,7 +97,9 @@ def test_a_p99_is_expected_above_others() -> None:
     assert (missed["got"], missed["met"]) == ("not told apart: slower, not measured: nobody", False)
 
 
-@pytest.mark.parametrize(("slow", "failed", "got"), [(3, 1, "PASS"), (3, 2, "INCONCLUSIVE"), (10, 0, "INCONCLUSIVE"), (10, 20, "FAIL")])
+@pytest.mark.parametrize(
+    ("slow", "failed", "got"), [(3, 1, "PASS"), (3, 2, "INCONCLUSIVE"), (10, 0, "INCONCLUSIVE"), (10, 20, "FAIL")]
+)
 def test_a_p99_is_expected_within_a_limit(slow: int, failed: int, got: str) -> None:
     """Of 1,000 rows up to 4 may break it (Clopper-Pearson, 95 %), 16 or more disprove it; failures count as slow."""
     assert stats.beta.ppf(0.95, 5, 996) <= 0.01 < stats.beta.ppf(0.95, 6, 995)
@@ -117,6 +119,8 @@ def drill(**more: Any) -> dict[str, Any]:
     ({"detect_within": "5s"}, [], "no cut was carried out", False), ({"detect_within": "5s"}, [drill(ok=False)], "no cut was carried out", False),
     ({"lost_at_most": 2}, [drill(lost=1), drill(lost=1)], "2", True), ({"lost_at_most": 2}, [drill(lost=1, unknown=2)], "1, 2 unknown", False),
     ({"lost_at_most": 0}, [], "no cut was carried out", False),
+    ({"lost_at_most": 0}, [drill(ok=False, lost=None, unknown=None)], "no cut was carried out", False),
+    ({"lost_at_most": 0}, [drill(), drill(ok=False, lost=None, unknown=None)], "0", False),
 ])  # fmt: skip
 def test_a_drill_is_expected_to_be_borne(expect: dict[str, Any], drills: Any, got: str, met: bool) -> None:
     """The slowest of all cuts counts; what never came, was not cut or is not known meets nothing."""

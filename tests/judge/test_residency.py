@@ -18,12 +18,23 @@ REGIONS = ["eu-1", "us-1", "eu-2"]
 def run_of(lane: dict[str, Any], served: list[int], attempts: list[tuple[int, int, int]] = []) -> Run:  # noqa: B006 never changed
     """One lane whose rows named these regions (-1: none, -2: none and an error); `attempts` are (row, leg, region)."""
     samples, schedule = empty_samples(len(served)), np.zeros(len(served), SCHEDULE_DTYPE)
-    samples["served_region"], samples["status"] = np.maximum(served, -1), [503 if number == -2 else 200 for number in served]
+    samples["served_region"], samples["status"] = (
+        np.maximum(served, -1),
+        [503 if number == -2 else 200 for number in served],
+    )
     table = np.zeros(len(attempts), ATTEMPT_DTYPE)
     for place, (row, leg, region) in enumerate(attempts):
-        table[place]["row"], table[place]["leg"], table[place]["served_region"], table[place]["status"] = row, leg, region, 200
+        table[place]["row"], table[place]["leg"], table[place]["served_region"], table[place]["status"] = (
+            row,
+            leg,
+            region,
+            200,
+        )
     whole = {"name": "x", "region": "", "contract": None, "legs": [], **lane}
-    return cast("Run", SimpleNamespace(lanes=[whole], columns=Columns(schedule, samples), attempts=table, strings=lambda _: REGIONS))
+    return cast(
+        "Run",
+        SimpleNamespace(lanes=[whole], columns=Columns(schedule, samples), attempts=table, strings=lambda _: REGIONS),
+    )
 
 
 def test_a_target_is_held_to_its_own_region() -> None:
@@ -49,4 +60,7 @@ def test_each_call_of_a_route_is_held_to_its_leg() -> None:
 def test_without_an_allowed_list_there_is_no_record() -> None:
     """A target without a region, and a route with one leg that has none."""
     assert residency(run_of({}, [0])) == {}
-    assert residency(run_of({"legs": [{"name": "a", "region": "eu-1"}, {"name": "b", "region": ""}]}, [0], [(0, 0, 0)])) == {}
+    assert (
+        residency(run_of({"legs": [{"name": "a", "region": "eu-1"}, {"name": "b", "region": ""}]}, [0], [(0, 0, 0)]))
+        == {}
+    )

@@ -178,6 +178,16 @@ def test_a_drill_that_never_happened_or_was_no_cut_has_no_record() -> None:
     assert (made["switch_ms"], made["fail_back_ms"]) == (None, None)
 
 
+def test_a_drill_that_failed_measures_nothing() -> None:
+    """A cut that failed has no figures and bounds no other's; a healing that failed healed nothing: the window runs on to the end."""
+    columns, attempts = drilled()
+    failed = [event("cut", 500, ok=False, name="refused"), event("cut", 2950), event("heal", 7000, ok=False)]
+    nothing, made = drill_records(columns, attempts, np.arange(90), failed, [])
+    assert (nothing["event"], nothing["ok"]) == ("refused", False)
+    assert {value for key, value in nothing.items() if key not in ("event", "at_ns", "ok")} == {None}
+    assert (made["healed_ns"], made["fail_back_ms"], made["requests"], made["lost"]) == (None, None, 60, 1)
+
+
 def test_a_cuts_own_cost_by_hand() -> None:
     """Of 40 rows planned on the cheap leg (120 µUSD an answer) one is lost and 39 are answered by the dear one at ten times that."""
     columns, attempts = drilled()

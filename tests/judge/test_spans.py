@@ -131,7 +131,9 @@ def test_windows_by_their_mean(tmp_path: Path) -> None:
     found = record(tmp_path / "s", [*rows, cut(5, due=19 * MINUTE)], windows(of_window="mean"), 20)
     assert (found["n"], found["k"], found["unknown"]) == (4, 1, 1)
     slow = [answered(200, due=0), answered(1000, due=MINUTE), answered(100, due=MINUTE + 1)]
-    clause = Clause(metric="e2e", statistic="share_of_windows", share="99%", window="1min", of_window="mean", limit="500ms")
+    clause = Clause(
+        metric="e2e", statistic="share_of_windows", share="99%", window="1min", of_window="mean", limit="500ms"
+    )
     assert record(tmp_path / "t", slow, clause, 2)["k"] == 1
 
 
@@ -153,6 +155,27 @@ def test_the_mean_of_intervals_weighs_intervals_not_requests(tmp_path: Path) -> 
     assert record(tmp_path / "r", rows, clause, 15)["measured"] == pytest.approx(2.5 / 3)
     some = clause.model_copy(update={"empty": "excluded"})
     assert record(tmp_path / "s", rows, some, 15)["measured"] == pytest.approx(0.75)
+
+
+def test_a_mean_of_intervals_is_told_by_what_they_lose(tmp_path: Path) -> None:
+    """Ten intervals that each lose 1 of 20 requests: 95 % on the mean, so the ladder projects 10 % and not its last step."""
+    rows = [failed(Outcome.http_5xx, due=interval * 5 * MINUTE) if number == 0 else answered(5, due=interval * 5 * MINUTE + number)
+            for interval in range(10) for number in range(20)]  # fmt: skip
+    ladder = [{"below": "99%", "credit": "10%"}, {"below": "95%", "credit": "100%"}]
+    clause = Clause(metric="uptime", share="99%", method="mean_of_intervals", window="5min", credit=ladder)
+    found = record(tmp_path / "r", rows, clause, 50, credits={"base": "the bill"})
+    assert (found["n"], found["k"], found["measured"]) == (10, 10, 0.95)
+    assert found["projected_credit"]["share"] == 0.1
+    assert "on the mean 5 % of an interval is lost" in found["reason"]
+
+
+def test_a_run_that_was_down_throughout_uses_up_the_period(tmp_path: Path) -> None:
+    """8 hours of nothing but failures are more than 1 % of any month; 7 h 25 min are not more than that of 31 days."""
+    assert record(tmp_path / "a", each_minute(480, set(range(480)), a_minute=1), down(), 480, **MONTH)[
+        "reason"
+    ].endswith("may have")
+    short = record(tmp_path / "b", each_minute(445, set(range(445)), a_minute=1), down(), 445, **MONTH)
+    assert "whole period" not in short["reason"]
 
 
 def test_cut_rows_leave_a_minute_open(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.judge.stats.tail import (
@@ -19,6 +20,7 @@ from bench.judge.stats.tail import (
     quantile_nearest_rank,
     verdict_counts,
 )
+from bench.record.samples import Outcome, empty_samples, latency_ns
 from bench.units import nearest_rank
 
 VECTORS = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
@@ -35,6 +37,32 @@ def test_min_n(vectors: dict[str, Any]) -> None:
     for row in vectors["min_n"]["rows"]:
         expected = {int(k): n for k, n in row["n_by_allowed_exceedances"].items()}
         assert {k: min_n(Fraction(row["q"]), row["alpha"], k) for k in expected} == expected
+
+
+def test_mlperf_early_stopping(vectors: dict[str, Any]) -> None:
+    """MLPerf's rule at 99 % is the smallest n of a claim with so many over the limit: its published sizes come out."""
+    for row in vectors["mlperf_early_stopping"]["rows"]:
+        for name, size in row.items():
+            if name != "overlatency":
+                assert min_n(Fraction(int(name.removeprefix("n_p")), 100), 0.01, row["overlatency"]) == size
+
+
+def test_a_freeze_counts_from_the_due_times(vectors: dict[str, Any]) -> None:
+    """10,000 answers of 1 ms, then 100 s of nothing, a request due every 10 ms: response time has the corrected
+    figures of the vector, service time (each sent when the one before had ended) the uncorrected."""
+    n, ms = 20_000, 10**6
+    rows = empty_samples(n)
+    rows["outcome"], rows["due_ns"] = Outcome.ok, np.arange(n) * 10 * ms
+    frozen = rows["due_ns"] >= 100_000 * ms
+    rows["done_ns"] = np.where(frozen, 200_000 * ms, rows["due_ns"] + ms)
+    rows["sent_ns"] = rows["done_ns"] - ms
+    rows["sent_ns"][10_000] = rows["due_ns"][10_000]
+    given = vectors["coordinated_omission_vector"]
+    response, service = (np.sort(latency_ns(rows, "e2e", view)) / 1e9 for view in ("response", "service"))
+    assert float(response.mean()) == pytest.approx(given["corrected_mean"], rel=1e-3)
+    for q in given["corrected"]:
+        assert quantile_nearest_rank(response, Fraction(q)) == pytest.approx(given["corrected"][q], rel=1e-3)
+        assert quantile_nearest_rank(service, Fraction(q)) == given["uncorrected"][q]
 
 
 def test_quantile_ci_ranks(vectors: dict[str, Any]) -> None:

@@ -113,7 +113,7 @@ def test_three_readings_of_p50_per_five_minutes() -> None:
     by_window, by_request, by_mean = (each.clause for each in window_neighbours(clause))
     assert by_request.statistic == "share_of_requests"
     found = [attained(table, by_window), attained_requests(20, int(slow.sum()), 0, 0),
-             attained_means(at, speeds.ravel(), ~none, table, by_mean, Fraction(example["target_tps"]))]  # fmt: skip
+             attained_means(at, speeds.ravel(), ~none, table, by_mean)]  # fmt: skip
     names = ("A_share_of_windows_with_p50", "B_share_of_requests", "C_mean_tps_per_window")
     wanted = [next(value for key, value in example.items() if key.startswith(f"reading_{name}")) for name in names]
     assert [float(each.value or 0) * 100 for each in found] == wanted

@@ -73,6 +73,16 @@ def test_the_verdict_turns_exactly_where_the_exact_test_does(n: int, p0: Fractio
     assert said == {k: word for k, word in wanted.items() if k >= 0}
 
 
+def test_a_contract_that_only_a_census_settles_says_so(tmp_path: Path) -> None:
+    """A sample's verdict under proof = "census" names what would settle it; under "sample" it does not."""
+    month = {"kind": "calendar_month", "time_zone": "UTC"}
+    for index, (terms, said) in enumerate((({"proof": "census", "period": month}, True), ({}, False))):
+        contract = contract_of(at_most(800), **terms)
+        run = run_of(tmp_path / str(index), evenly([answered(5)] * 400), lane_of(contract))
+        record = only(judge_run(run, VALID))
+        assert (record["verdict"], "census of its period" in record["reason"]) == ("PASS", said)
+
+
 def test_the_published_counts_of_p99() -> None:
     """1,000 rows: PASS up to 4, FAIL from 16; 299 rows without a miss PASS, 298 cannot."""
     assert [verdict(1000, k).verdict for k in (4, 5, 15, 16)] == ["PASS", "INCONCLUSIVE", "INCONCLUSIVE", "FAIL"]
@@ -381,7 +391,11 @@ def test_tokens_per_second_are_measured_from_the_slow_end(tmp_path: Path) -> Non
 
 def test_a_sample_only_projects_a_credit(tmp_path: Path) -> None:
     """97 % of 1,000 is between 95 and 99 %: 25 % are projected, at least and at most by the limits of the share."""
-    ladder = [{"below": "99.9%", "credit": "10%"}, {"below": "99%", "credit": "25%"}, {"below": "95%", "credit": "100%"}]
+    ladder = [
+        {"below": "99.9%", "credit": "10%"},
+        {"below": "99%", "credit": "25%"},
+        {"below": "95%", "credit": "100%"},
+    ]
     rows = evenly([failed(Outcome.http_5xx)] * 30 + [answered(5)] * 970)
     record = only_of(tmp_path / "r", rows, uptime("99.9%", credit=ladder), credits={"base": "the month's bill"})
     assert record["projected_credit"] == {"share": 0.25, "at_least": 0.25, "at_most": 0.25}

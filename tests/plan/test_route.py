@@ -53,7 +53,7 @@ def test_routes_that_make_no_sense_are_refused(keys: dict[str, Any], text: str) 
 
 
 def test_a_route_names_other_targets_that_are_there(tmp_path: Path) -> None:
-    """An unknown target, the route itself and another route are refused with file and key; sound ones are loaded."""
+    """An unknown target, the route itself and another route are refused with file and key; sound ones are loaded, equal names told apart."""
     (tmp_path / "leg.toml").write_text(LEG)
     for name, legs, text in (("r", '["leg.toml", "nobody"]', "no target named 'nobody'"), ("r", '["./r.toml"]', "'./r.toml' is the route itself"),
                              ("s", '["r.toml"]', "'r.toml' is a route; routes do not nest")):  # fmt: skip
@@ -65,7 +65,7 @@ def test_a_route_names_other_targets_that_are_there(tmp_path: Path) -> None:
     good = tmp_path / "good.toml"
     good.write_text('description = "d"\n[route]\nlegs = ["leg.toml", "leg.toml"]\nhedge = { after = "1s" }\n')
     loaded = load_target(str(good))
-    assert [leg.name for leg in loaded.endpoints] == ["leg", "leg"]
+    assert [leg.name for leg in loaded.endpoints] == ["leg", "leg#2"]
     assert target_files(str(good)) == [good, tmp_path / "leg.toml", tmp_path / "leg.toml"]
 
 

@@ -35,7 +35,9 @@ def test_names_and_cuts_must_be_there(keys: dict[str, Any], cuts: int, text: str
     with pytest.raises(UserError, match="s: expect_route") as caught:
         check_route_expects([RouteExpect.model_validate({"target": "r", **keys})], ["r", "q"], cuts, "s")
     assert text in str(caught.value)
-    check_route_expects([RouteExpect.model_validate({"target": "r", "p99_above": ["q"], "lost_at_most": 0})], ["r", "q"], 1, "s")
+    check_route_expects(
+        [RouteExpect.model_validate({"target": "r", "p99_above": ["q"], "lost_at_most": 0})], ["r", "q"], 1, "s"
+    )
 
 
 def test_an_expectation_stays_with_its_lane(tmp_path: Path) -> None:

@@ -37,6 +37,10 @@ def test_every_kind_of_period_has_a_length_to_plan_with(period: dict[str, Any], 
     made = contract(period=period).period
     assert made is not None
     assert made.nominal_ns == days * 24 * 3600 * 10**9
+    assert (
+        made.longest_ns
+        == ({30: 31, 90: 92}.get(days, days) if made.days is None else days) * 24 * 3600 * 10**9 + 3600 * 10**9
+    )
 
 
 @pytest.mark.parametrize(("period", "text"), [

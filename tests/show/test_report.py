@@ -78,7 +78,7 @@ def test_the_verdict_comes_first_with_its_numbers(spoilt: Made) -> None:
     head, first, second, third, *_ = page.tables[0]
     assert head == ["target", "clause", "verdict", "measured", "95 % interval", "limit", "rows", "decided by"]
     assert first == ["standard", "response e2e p99", "FAIL", "3,870 ms", "3,610 – 4,020 ms", "≤ 800 ms", "12,000",
-                     "611 slow or failed, 120 may"]  # fmt: skip
+                     "611 slow or failed, 120 allowed"]  # fmt: skip
     assert "Verdicts by contract enterprise" in page.text
     assert second[2:7] == ["INCONCLUSIVE", "99.83 %", "99.74 – 99.9 %", "≥ 99.9 %", "12,000"]
     assert third[2:7] == ["REPORTED", "181 ms", "≥ 178 ms", "–", "12,000"]

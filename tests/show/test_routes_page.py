@@ -38,7 +38,7 @@ RECORD: dict[str, Any] = {
     "drills": [drill("alone", lost=44), drill("r", detect_ms=870.0, detected_by="breaker", switch_ms=900.0, fail_back_ms=4460.0, cost=COST)],
     "timelines": {"alone": line("alone", []), "r": line("r", ["alone", "spare"])},
     "residency": {"r": {"allowed": ["eu-1"], "by": "target", "checked": 1450, "elsewhere": 0, "unnamed": 0, "by_region": {"eu-1": 1450}}},
-    "expects": [],
+    "failed": [], "expects": [],
 }  # fmt: skip
 
 
@@ -47,8 +47,13 @@ def test_the_parts_say_what_the_record_holds() -> None:
     policies, borne, home = route_parts(RECORD)
     assert policies.about == [("the tail", "r makes the tail worse than no route at all")]
     tails, paid = policies.tables
-    assert tails.rows == [["r", "99 %", "300", "4,430", "4,361 – 4,497", "4,430", "longer"], ["alone", "0 %", "300", "–", "–", "–", "–"]]
-    assert paid.rows == [["r", "alone 90 %, spare 10 %", "first 1,000, slow 32", "1.03", "0.0290", "+3.6 %", "2,560", "32"]]
+    assert tails.rows == [
+        ["r", "99 %", "300", "4,430", "4,361 – 4,497", "4,430", "longer"],
+        ["alone", "0 %", "300", "–", "–", "–", "–"],
+    ]
+    assert paid.rows == [
+        ["r", "alone 90 %, spare 10 %", "first 1,000, slow 32", "1.03", "0.0290", "+3.6 %", "2,560", "32"]
+    ]
     (table,) = borne.tables
     assert table.rows == [
         ["alone", "–", "–", "–", "–", "471", "44", "77", "2,459 ms", "–", "3"],
@@ -56,7 +61,10 @@ def test_the_parts_say_what_the_record_holds() -> None:
     ]
     assert borne.about == [("eu \\x1b[31m gone", "cut at 8.00 s after the run's start, healed at 16.00 s")]
     assert home.tables[0].rows == [["r", "eu-1", "target", "eu-1 1,450", "1,450", "0", "0"]]
-    assert [figure.file for part in (policies, borne, home) for figure in part.figures] == ["routes-00-p99.svg", "drill-00-00.svg"]
+    assert [figure.file for part in (policies, borne, home) for figure in part.figures] == [
+        "routes-00-p99.svg",
+        "drill-00-00.svg",
+    ]
 
 
 def test_the_screen_says_the_same_in_a_line_each() -> None:
@@ -64,26 +72,43 @@ def test_the_screen_says_the_same_in_a_line_each() -> None:
     said = list(route_lines(RECORD))
     assert said == [
         "r makes the tail worse than no route at all",
-        ("eu \\x1b[31m gone, r: noticed after 870 ms, switched after 900 ms, back 4.46 s after the healing, 0 of 471 requests lost, "
-        "77 delayed, added cost +3.6 %"),
+        (
+            "eu \\x1b[31m gone, r: noticed after 870 ms, switched after 900 ms, back 4.46 s after the healing, 0 of 471 requests lost, "
+            "77 delayed, added cost +3.6 %"
+        ),
         "data residency: all 1,450 answers from allowed regions",
     ]
     moved = copy.deepcopy(RECORD)
     moved["residency"]["r"].update(elsewhere=12, unnamed=3)
-    assert list(route_lines(moved))[-1] == "data residency of r: 12 of 1,450 answers from ELSEWHERE than allowed, 3 named no region"
+    assert (
+        list(route_lines(moved))[-1]
+        == "data residency of r: 12 of 1,450 answers from ELSEWHERE than allowed, 3 named no region"
+    )
 
 
 def test_what_never_came_is_absent() -> None:
-    """No price, nothing noticed, a cut that failed and was never healed: said or shown as absent, and no figure breaks."""
+    """No price, nothing noticed, never healed: said or shown as absent, and no figure breaks."""
     bare = copy.deepcopy(RECORD)
     bare["routes"]["r"]["cost"] = {"usd": None, "reason": "no price for spare"}
-    bare["drills"] = [drill("r", ok=False, healed_ns=None, delayed=None, added_ms=None, cost={"usd": None, "reason": "?"})]
+    bare["drills"] = [drill("r", healed_ns=None, delayed=None, added_ms=None, cost={"usd": None, "reason": "?"})]
     policies, borne, _ = route_parts(bare)
     assert policies.tables[1].rows[0][4:6] == ["–", "–"]
-    assert "CARRYING IT OUT FAILED" in borne.about[0][1]
+    assert borne.about[0][1].endswith("never healed")
     assert borne.tables[0].rows == [["r", "–", "–", "–", "–", "471", "0", "–", "–", "–", "3"]]
     assert list(route_lines(bare))[1].endswith("r: noticed nothing new, 0 of 471 requests lost")
     assert route_parts({**RECORD, "stages": [], "drills": [], "residency": {}}) == []
+
+
+def test_a_drill_that_failed_is_said_first_and_shown_without_figures() -> None:
+    """Its own words on the screen and beside the part's tables, no row among those that were measured."""
+    failed = {"name": "eu \x1b[31m gone", "stage": "s", "do": "cut", "detail": "HTTP 400: no such region"}
+    said = "drill eu \\x1b[31m gone of stage s FAILED: HTTP 400: no such region"
+    record = RECORD | {"failed": [failed], "drills": [drill("r", ok=False, lost=None, requests=None)]}
+    assert list(route_lines(record))[1:] == [said, "data residency: all 1,450 answers from allowed regions"]
+    borne = route_parts(record)[1]
+    assert borne.tables == []
+    assert borne.notes[0] == said
+    assert borne.about[0][1] == "was not carried out, so nothing was measured"
 
 
 def words(svg: str) -> str:

@@ -62,7 +62,16 @@ def test_a_bound_that_does_not_exist_is_not_shown_as_a_number(bounds: list[float
 
 def test_shares_are_written_as_per_cent_with_their_direction() -> None:
     """An uptime clause has a floor, an error share a ceiling, both in per cent."""
-    up = clause(metric="uptime", unit="share", operator=">=", share=0.999, limit_ms=None, measured=0.9983, interval=[0.9974, 1.0], n=9)
+    up = clause(
+        metric="uptime",
+        unit="share",
+        operator=">=",
+        share=0.999,
+        limit_ms=None,
+        measured=0.9983,
+        interval=[0.9974, 1.0],
+        n=9,
+    )
     assert (wording.measured(up), wording.interval(up), wording.limit(up)) == ("99.83 %", "99.74 – 100 %", "≥ 99.9 %")
     assert wording.limit({**up, "metric": "error_share", "operator": "<=", "share": 0.01}) == "≤ 1 %"
 
@@ -94,7 +103,7 @@ def test_the_limit_leaves_the_clause_text_for_its_own_column(text: str, name: st
 
 def test_the_decider_gives_counts_or_the_reason() -> None:
     """A decided clause shows its counts, an undecided one what the judge said."""
-    assert wording.decider(clause(k=611, n=12_000, p0=0.01)) == "611 slow or failed, 120 may"
+    assert wording.decider(clause(k=611, n=12_000, p0=0.01)) == "611 slow or failed, 120 allowed"
     kept = clause(verdict="PASS", k=1, n=900, unknown=2, allowed_k=4, p0=0.01)
     assert wording.decider(kept) == "1 slow or failed, 2 unknown, up to 4 prove 1 %"
     assert wording.decider(clause(verdict="INCONCLUSIVE", reason="too few\x07")) == "too few\\x07"

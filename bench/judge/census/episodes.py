@@ -137,7 +137,9 @@ def burn_rates(at_ns: Int, bad: Bool, allowed: Fraction, days: int, now_ns: int)
             units = int(np.count_nonzero(inside))
             rates.append(float(Fraction(int(np.count_nonzero(bad & inside)), units) / allowed) if units else None)
         coarse = units * allowed * threshold < 1
-        found.append(Burn(alert.severity, alert.long_min, alert.short_min, float(threshold), rates[0], rates[1], coarse))
+        found.append(
+            Burn(alert.severity, alert.long_min, alert.short_min, float(threshold), rates[0], rates[1], coarse)
+        )
     return found
 
 

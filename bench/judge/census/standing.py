@@ -90,7 +90,9 @@ def before(log: RequestLog, until_ns: int) -> RequestLog | None:
     if not rows:
         return None
     part = slice(0, rows)
-    return replace(log, columns=log.columns.where(part), facts=log.facts.where(part), file=log.file[part], line=log.line[part])
+    return replace(
+        log, columns=log.columns.where(part), facts=log.facts.where(part), file=log.file[part], line=log.line[part]
+    )
 
 
 def _wall(log: RequestLog) -> Int:
@@ -107,7 +109,9 @@ def silent(columns: Columns) -> Bool:
 def probes_of(log: RequestLog) -> Iterator[Probe]:
     """The rows of a log as probes."""
     ok, unknown = log.columns.ok.tolist(), silent(log.columns).tolist()
-    for at, good, open_, file, line in zip(_wall(log).tolist(), ok, unknown, log.file.tolist(), log.line.tolist(), strict=True):
+    for at, good, open_, file, line in zip(
+        _wall(log).tolist(), ok, unknown, log.file.tolist(), log.line.tolist(), strict=True
+    ):
         yield Probe(at, None if open_ else not good, log.names[file], line)
 
 

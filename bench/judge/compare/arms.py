@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.judge.fitness import fitness
+from bench.judge.money.spend import spend_of
 from bench.judge.reached import came_to, undecided
 from bench.judge.summary import token_cost
 from bench.plan.contract import Contract
@@ -71,7 +72,7 @@ def arm_of(run: Run, index: int, metric: str) -> Arm:
         name=lane["name"], metric=metric, at_ns=np.maximum(rows.samples["due_ns"] - lane["start_ns"], 0),
         values=np.where(rows.ok & (latency >= 0), latency, np.inf), phase=rows.schedule["phase"].astype(np.int64),
         bucket=rows.schedule["bucket"].astype(np.int64), undecided=int(open_ended.sum()), facts=_facts(run, lane, metric)
-        | {"usd_per_request": _usd_per_request(rows, lane)},
+        | {"usd_per_request": _usd_of_route(run, index) if lane.get("legs") else _usd_per_request(rows, lane)},
     )  # fmt: skip
 
 
@@ -100,6 +101,15 @@ def _usd_per_request(rows: Columns, lane: dict[str, Any]) -> float | None:
     """Mean cost of a request's tokens at the lane's prices; None where prices or token counts are missing."""
     cost = token_cost(rows, lane) if len(rows) and bool((rows.samples["output_tokens"] >= 0).any()) else None
     return None if cost is None else float(cost["usd"]) / len(rows)
+
+
+def _usd_of_route(run: Run, index: int) -> float | None:
+    """The same of a route: all calls of a request, each at its leg's prices."""
+    spend, rows = spend_of(run, index), run.columns.lane(index)
+    if isinstance(spend, str):
+        return None
+    paid = spend.paid[~rows.schedule["warmup"] & ~undecided(rows)]
+    return float(paid.mean()) if len(paid) else None
 
 
 def differences(baseline: Arm, other: Arm) -> list[str]:

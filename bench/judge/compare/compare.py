@@ -249,14 +249,18 @@ def _outcome(baseline: Arm, other: Arm, p99: Ratio | None, less: Ratio | None, o
     if sampled is None:
         return undecided(f"the arms share fewer than {LEAST} superblocks: make the run longer or the blocks shorter")
     if p99 is None:
-        failed = " and ".join(f"{show_share(float(np.isinf(arm.values).mean()), 2)} of {arm.name}" for arm in (baseline, other))
+        failed = " and ".join(
+            f"{show_share(float(np.isinf(arm.values).mean()), 2)} of {arm.name}" for arm in (baseline, other)
+        )
         return undecided(f"the p99 of both arms lies among their failures: {failed} failed")
     whole = outcomes(p99.limits(ALPHA / 2), p99.limits(ALPHA), margin)
     again = outcomes(less.limits(ALPHA / 2), less.limits(ALPHA), margin) if less is not None else []
     held = [name for name in whole if name not in DIFFERENCES or name in again] or ["INCONCLUSIVE"]
     low, high = p99.limits(ALPHA / 2)
     said = f"p99 ratio {_number(p99.value)} ({_number(low)} to {_number(high)})"
-    failing = next((arm.name for arm, value in ((baseline, p99.baseline), (other, p99.other)) if math.isinf(value)), None)
+    failing = next(
+        (arm.name for arm, value in ((baseline, p99.baseline), (other, p99.other)) if math.isinf(value)), None
+    )
     if failing is not None:
         said = f"the p99 of {failing} lies among its failures, so there is no ratio"
     low, high = p99.limits(ALPHA)  # "at least" is a claim with one side

@@ -103,6 +103,9 @@ def with_aa(record: dict[str, Any], checks: Sequence[Mapping[str, Any]]) -> dict
     if worst is None or not worst["rejects"]:
         return record | {"aa": worst}
     reason = "the A/A check rejects: this set-up finds a difference where there is none"
-    parts = {kind: {name: part | undecided(reason) for name, part in record[kind].items()} for kind in ("by_phase", "by_bucket")}
+    parts = {
+        kind: {name: part | undecided(reason) for name, part in record[kind].items()}
+        for kind in ("by_phase", "by_bucket")
+    }
     priceless = {"usd_per_1000_requests_per_ms": None, "usd_per_avoided_miss": None, "reason": reason}
     return {**record, "aa": worst, **undecided(reason), **parts, "price": record["price"] | priceless}

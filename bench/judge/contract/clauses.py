@@ -171,7 +171,9 @@ def _aside(samples: Table, clause: Clause, ok: Bool, lacks: Bool, unlisted: Bool
         aside[f"without {clause.metric}"] = lacks
     if clause.min_output_tokens > 1:
         tokens = samples["output_tokens"]
-        aside[f"under {clause.min_output_tokens} output tokens"] = ok & (tokens >= 0) & (tokens < clause.min_output_tokens)
+        aside[f"under {clause.min_output_tokens} output tokens"] = (
+            ok & (tokens >= 0) & (tokens < clause.min_output_tokens)
+        )
     if unlisted.any():
         # Any other request without its answer misses every limit, whatever is an error for uptime.
         for mine in (Outcome.http_4xx, Outcome.rate_limited):

@@ -21,7 +21,7 @@ def sentence(judged: Judged, clause: Clause, excluded: dict[str, int], note: str
     seen = f"{judged.bad:,} of {judged.n:,} {unit} broke it"
     if judged.unknown:
         seen += f", {judged.unknown:,} more were cut off"
-    if judged.method == "blocks":
+    if judged.method == "blocks" and judged.n_eff < judged.n - 1:
         seen += f" and count as {judged.n_eff:,.0f} independent ones, for they come in spells"
     if note is not None:
         return f"{seen}; {note}"
@@ -31,7 +31,9 @@ def sentence(judged: Judged, clause: Clause, excluded: dict[str, int], note: str
     if judged.outcome == "FAIL":
         if judged.bad >= judged.fails:
             return f"{seen}; {judged.fails:,} or more disprove {share}"
-        return f"{seen}; too many even without the worst spell, for {share} is {int(clause.allowed_share * judged.n):,}"
+        return (
+            f"{seen}; too many even without the worst spell: {share} would be {int(clause.allowed_share * judged.n):,}"
+        )
     return f"{seen}; {_open(judged)}; {_more(judged, unit)}"
 
 
@@ -42,7 +44,9 @@ def _open(judged: Judged) -> str:
         return (f"the slow phases are so long that the run holds {judged.blocks} of the 20 blocks "
                 f"that a PASS needs ({show_duration(judged.block_ns or 0)} each)")  # fmt: skip
     if judged.cause == "worst_block" and worst is not None:
-        spell = f"{worst.bad:,} of {worst.n:,} between {show_duration(worst.start_ns)} and {show_duration(worst.end_ns)}"
+        spell = (
+            f"{worst.bad:,} of {worst.n:,} between {show_duration(worst.start_ns)} and {show_duration(worst.end_ns)}"
+        )
         if judged.bad > judged.allowed:
             return f"without its worst spell ({spell}) it would not FAIL"
         return f"one more spell like its worst ({spell}) would break it"

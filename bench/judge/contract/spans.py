@@ -11,19 +11,27 @@ Source: methods 3.4 (time-based uptime: T >= L ln(1/alpha)/(1 - target)) and 8 s
 from __future__ import annotations
 
 import dataclasses
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from bench.judge.contract.clauses import Tally, in_own_unit
 from bench.judge.contract.uptime import Attained, Minutes, attained, attained_means, minute_table
-from bench.judge.stats.dependence import LEAST_P, Judged, Trials, judge_trials, p_value_fail
+from bench.judge.stats.dependence import (
+    ENOUGH_BLOCKS,
+    LEAST_P,
+    Cause,
+    Judged,
+    Outcome,
+    Trials,
+    judge_trials,
+    p_value_fail,
+)
 from bench.judge.stats.tail import clopper_pearson, outage_free_ns
 from bench.plan.clause import MINUTE_NS, Clause
 from bench.plan.contract import Contract
 from bench.record.samples import Bool, Columns, Int
-from bench.units import S, show_duration
+from bench.units import S, show_duration, show_share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +76,11 @@ def judge_spans(columns: Columns, counts: Tally, clause: Clause, contract: Contr
         # The other reading of the same words (methods 1.5, B).
         numbers["share_of_requests"] = 1 - counts.bad / counts.n if counts.n else None
         return Found(judged, p_fail, numbers, None)
+    said = None
     if clause.method == "mean_of_intervals":
-        judged = _mean(judged, found, with_unknown, clause, alpha)
+        judged, said = _mean(judged, found, with_unknown, clause, alpha)
         p_fail = p_fail if judged.outcome == "FAIL" else 1.0
-    return _by_time(judged, p_fail, numbers, found, clause, contract, alpha)
+    return _by_time(Found(judged, p_fail, numbers, said), found, clause, contract, alpha)
 
 
 def _minutes(counts: Tally, lane: dict[str, Any]) -> tuple[Minutes | None, int]:
@@ -114,36 +123,41 @@ def _numbers(found: Attained | None, judged: Judged, alpha: float) -> dict[str, 
             "p_interval": [lost.lower, lost.upper]}  # fmt: skip
 
 
-def _mean(judged: Judged, found: Attained, with_unknown: Attained, clause: Clause, alpha: float) -> Judged:
-    """A mean of intervals: each loses a part of itself. A share of one varies at most as much as a yes or no, so the
-    exact limits of a proportion hold for it."""
-    units = found.observed_units
+def _mean(
+    judged: Judged, found: Attained, with_unknown: Attained, clause: Clause, alpha: float
+) -> tuple[Judged, str | None]:
+    """A mean of intervals, and its limits in words. Each interval loses a part of itself. A share of one varies at most
+    as much as a yes or no, so the exact limits of a proportion hold for it, at the size that the intervals are worth."""
     if found.value is None or with_unknown.value is None:
-        return judged
-    lower = clopper_pearson(float((1 - found.value) * units), units, alpha).lower
-    upper = clopper_pearson(float((1 - with_unknown.value) * units), units, alpha).upper
-    if upper <= clause.allowed_share:
-        return dataclasses.replace(judged, outcome="PASS", cause="few_enough", lower=lower, upper=upper)
-    if judged.outcome == "FAIL" and lower > clause.allowed_share:
-        return dataclasses.replace(judged, lower=lower, upper=upper)
-    return dataclasses.replace(judged, outcome="INCONCLUSIVE", cause="undecided", lower=lower, upper=upper)
+        return judged, None
+    units = min(float(found.observed_units), judged.n_eff)
+    lower = clopper_pearson(float(1 - found.value) * units, units, alpha).lower
+    upper = clopper_pearson(float(1 - with_unknown.value) * units, units, alpha).upper
+    said = (f"on the mean {show_share(1 - found.value)} of an interval is lost ({show_share(lower)} to {show_share(upper)}), "
+            f"and {show_share(clause.allowed_share)} may be")  # fmt: skip
+    long_enough = judged.method == "exact" or judged.blocks >= ENOUGH_BLOCKS
+    outcome: Outcome = "INCONCLUSIVE"
+    cause: Cause = "undecided"
+    if upper <= clause.allowed_share and long_enough:
+        outcome, cause = "PASS", "few_enough"
+    elif judged.outcome == "FAIL" and lower > clause.allowed_share:
+        outcome, cause = "FAIL", "too_many"
+    return dataclasses.replace(judged, outcome=outcome, cause=cause, lower=lower, upper=upper), said
 
 
-def _by_time(judged: Judged, p_fail: float, numbers: dict[str, Any], found: Attained, clause: Clause,
-             contract: Contract, alpha: float) -> Found:  # fmt: skip
+def _by_time(judgement: Found, found: Attained, clause: Clause, contract: Contract, alpha: float) -> Found:
     """What only time can decide: long enough to acquit, or the whole period's allowance used up."""
-    lost_ns = float((1 - (found.value or Fraction(1))) * found.observed_units) * clause.unit_ns
-    if contract.period is not None and lost_ns > clause.allowed_share * contract.period.nominal_ns:
-        judged = dataclasses.replace(judged, outcome="FAIL", cause="too_many")
+    judged = judgement.judged
+    lost_ns = 0.0 if found.value is None else float((1 - found.value) * found.observed_units) * clause.unit_ns
+    if contract.period is not None and lost_ns > clause.allowed_share * contract.period.longest_ns:
         used = f"{show_duration(lost_ns)} down are more than the whole period may have"
-        return Found(judged, LEAST_P, numbers, used)
+        failed = dataclasses.replace(judged, outcome="FAIL", cause="too_many")
+        return dataclasses.replace(judgement, judged=failed, p_fail=LEAST_P, note=used)
     least_ns = outage_free_ns(clause.assumed_outage, clause.allowed_share, alpha)
     watched_ns = found.observed_units * clause.unit_ns
     if judged.outcome != "PASS" or watched_ns >= least_ns:
-        return Found(judged, p_fail, numbers, None)
-    needed = -(-least_ns // clause.unit_ns)
-    note = (f"{show_duration(watched_ns)} without an outage prove nothing yet: with outages of "
+        return judgement
+    note = (f"{show_duration(watched_ns)} without a long outage prove nothing yet: with outages of "
             f"{show_duration(clause.assumed_outage)} it takes {least_ns / (86_400 * S):,.1f} days")  # fmt: skip
-    return Found(
-        dataclasses.replace(judged, outcome="INCONCLUSIVE", cause="too_few", needed=needed), 1.0, numbers, note
-    )
+    open_ = dataclasses.replace(judged, outcome="INCONCLUSIVE", cause="too_few", needed=-(-least_ns // clause.unit_ns))
+    return dataclasses.replace(judgement, judged=open_, p_fail=1.0, note=note)

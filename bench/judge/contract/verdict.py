@@ -159,6 +159,10 @@ def judge_clause(columns: Columns, classes: Classes, clause: Clause, contract: C
     else:
         decision = _with_health(decision, columns, classes, keep, clause, alpha, health)
         decision = _beside_drift(decision, found.numbers.get("steadiness"))
+        if contract.proof == "census":
+            decision = dataclasses.replace(
+                decision, reason=f"{decision.reason}; what settles the contract is a census of its period"
+            )
     whole = tally(columns, clause, classes, keep, exclusions=False) if counts.excluded else counts
     return {
         "target": lane["name"], "stage": lane["stage"], "contract": contract.name, "number": number, "text": clause.text,
@@ -173,7 +177,7 @@ def judge_clause(columns: Columns, classes: Classes, clause: Clause, contract: C
         "p0": float(clause.allowed_share), "p_limits": [judged.lower, judged.upper], "p_fail": found.p_fail,
         "n_effective": judged.n_eff, "design_effect": judged.deff, "decided_by": judged.method,
         "blocks": judged.blocks, "block_s": judged.block_ns / S,
-        "worst_block": _worst(judged), "projected_credit": _projected_credit(clause, judged),
+        "worst_block": _worst(judged), "projected_credit": _projected_credit(clause, found),
         "verdict": decision.verdict, "reason": decision.reason, "needed_n": decision.needed,
     }  # fmt: skip
 
@@ -232,11 +236,15 @@ def _worst(judged: Judged) -> dict[str, Any] | None:
     )
 
 
-def _projected_credit(clause: Clause, judged: Judged) -> dict[str, float] | None:
+def _projected_credit(clause: Clause, found: Found) -> dict[str, float] | None:
     """What the ladder would credit if the whole period were like this run, and at the limits of the share."""
+    judged = found.judged
     if clause.credit is None or not judged.n:
         return None
-    attained = (Fraction(judged.n - judged.bad, judged.n), 1 - Fraction(judged.lower), 1 - Fraction(judged.upper))
+    kept = Fraction(judged.n - judged.bad, judged.n)
+    if clause.method == "mean_of_intervals" and found.numbers["measured"] is not None:
+        kept = Fraction(found.numbers["measured"]).limit_denominator(10**9)  # an interval loses a part of itself
+    attained = (kept, 1 - Fraction(judged.lower), 1 - Fraction(judged.upper))
     point, least, most = (float(step(clause.credit, share)) for share in attained)
     return {"share": point, "at_least": least, "at_most": most}
 

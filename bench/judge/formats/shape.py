@@ -93,6 +93,8 @@ class Part(BaseModel):
 class Target(BaseModel):
     """One target; latencies of rows that succeeded, warm-up left out, unless said otherwise."""
 
+    #: played in virtual time: nothing was sent
+    simulated: bool
     #: every scheduled row
     requests: Count
     #: those that a run which broke off came to

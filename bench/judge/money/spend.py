@@ -59,6 +59,13 @@ class Spend:
         return self.paid_usd / self.useful_usd - 1 if self.useful_usd else None
 
     @property
+    def unsummed(self) -> str | None:
+        """Why there is no overhead, and so no bill; None where there is one."""
+        if self.useful_usd:
+            return None
+        return "the price is zero" if self.useful_prompt + self.useful_output else "no answer of any worth was paid for"
+
+    @property
     def output_share(self) -> Fraction | None:
         """Share of output among the useful tokens."""
         total = self.useful_prompt + self.useful_output

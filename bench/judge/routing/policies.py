@@ -162,7 +162,7 @@ def _time(drills: Sequence[Record], clause: str, key: str, limit_ns: int) -> Rec
 
 
 def _lost(drills: Sequence[Record], most: int) -> Record:
-    lost, unknown = (sum(drill[key] for drill in drills) for key in ("lost", "unknown"))
+    lost, unknown = (sum(drill[key] for drill in drills if drill["ok"]) for key in ("lost", "unknown"))
     got = f"{lost:,}" + (f", {unknown:,} unknown" if unknown else "")
-    return {"clause": "requests lost", "expected": f"≤ {most:,}", "got": got if drills else "no cut was carried out",
+    return {"clause": "requests lost", "expected": f"≤ {most:,}", "got": got if any(drill["ok"] for drill in drills) else "no cut was carried out",
             "met": bool(drills) and all(drill["ok"] for drill in drills) and lost + unknown <= most}  # fmt: skip

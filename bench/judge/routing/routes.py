@@ -36,7 +36,8 @@ def route_run(run: Run) -> dict[str, Any] | None:
     """The value of routes.json; None for a run without routes, drills and allowed regions.
 
     {"format", "run", "routes": {NAME: `route_record`}, "stages": `policies.standings`, "drills": [`drill_records`],
-    "timelines": {NAME: `timeline`}, "residency": {NAME: `residency.residency`}, "expects": `policies.expectations`}
+    "failed": events that did not go well, "timelines": {NAME: `timeline`}, "residency": {NAME: `residency.residency`},
+    "expects": `policies.expectations`}
     """
     routed = any(lane.get("route") for lane in run.lanes)
     events = run.manifest.get("events") or []
@@ -58,7 +59,8 @@ def route_run(run: Run) -> dict[str, Any] | None:
         drills += [{"target": lane["name"], "stage": lane["stage"], **record} for record in found]
         if found:
             timelines[lane["name"]] = timeline(columns, own, rows, lane, changes)
-    return {"format": FORMAT, "run": run.manifest["run"], "routes": routes, "stages": stages, "drills": drills,
+    failed = [{key: event[key] for key in ("name", "stage", "do", "detail")} for event in events if not event["ok"]]
+    return {"format": FORMAT, "run": run.manifest["run"], "routes": routes, "stages": stages, "drills": drills, "failed": failed,
             "timelines": timelines, "residency": regions, "expects": expectations(run, stages, drills)}  # fmt: skip
 
 
@@ -156,10 +158,12 @@ def drill_records(columns: Columns, attempts: Table, rows: Int, events: list[dic
 
     `rows` are the numbers of `columns`' rows in the run, `events` the stage's drills in order,
     `changes` those of the lane's `legs`; without legs there is no `cost`. Times count from when the cut was really done; its window
-    ends when it was healed, at the next cut, or with the run.
+    ends when it was healed, at the next cut, or with the run. A cut that failed has a record and no figures, a healing
+    that failed healed nothing.
     """
     marks = [event for event in events if event["do"] in ("cut", "heal") and event["done_ns"] >= 0]
-    records = []
+    records = [_never_cut(mark) for mark in marks if mark["do"] == "cut" and not mark["ok"]]
+    marks = [mark for mark in marks if mark["ok"]]
     due = columns.samples["due_ns"]
     before_ns = 0
     for number, cut in enumerate(marks):
@@ -185,6 +189,12 @@ def drill_records(columns: Columns, attempts: Table, rows: Int, events: list[dic
                   "cost": _cost(inside, planned, billed, _won(inside), legs) if legs else None}  # fmt: skip
         records.append(record)
     return records
+
+
+def _never_cut(cut: dict[str, Any]) -> dict[str, Any]:
+    figures = ("healed_ns", "detect_ms", "detected_by", "switch_ms", "fail_back_ms", "requests", "lost", "unknown", "delayed",
+               "added_ms", "double_billed", "cost")  # fmt: skip
+    return {"event": cut["name"], "at_ns": cut["done_ns"], "ok": False, **dict.fromkeys(figures)}
 
 
 def _detected(attempts: Table, begin: int, end: int, before_ns: int, changes: list[dict[str, Any]]) -> dict[str, Any]:

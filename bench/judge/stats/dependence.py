@@ -187,12 +187,15 @@ def watched_ns(at_ns: Int) -> Int:
     """Due times after the first, with pauses cut down to the longest phase that blocks of run/30 can hold.
 
     A clause on one phase of a profile, or a night without load, leaves holes that hold no
-    evidence. The run's length is itself what is left without them, hence three rounds.
+    evidence. The run's length is itself what is left without them, hence the rounds.
     """
-    gaps, watched = np.diff(at_ns), np.zeros(len(at_ns), np.int64)
-    longest = int(at_ns[-1] - at_ns[0])
-    for _ in range(3):
-        longest = max(int(np.minimum(gaps, longest).sum()) // (PHASES_A_BLOCK * BLOCKS), 1)
+    gaps, parts = np.diff(at_ns), PHASES_A_BLOCK * BLOCKS
+    longest = max(int(at_ns[-1] - at_ns[0]) // parts, 1)
+    if gaps.max(initial=0) <= longest:
+        return np.asarray(at_ns - at_ns[0], np.int64)
+    for _ in range(2):
+        longest = max(int(np.minimum(gaps, longest).sum()) // parts, 1)
+    watched = np.zeros(len(at_ns), np.int64)
     np.cumsum(np.minimum(gaps, longest), out=watched[1:])
     return watched
 

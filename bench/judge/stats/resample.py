@@ -137,7 +137,9 @@ class Sampled:
         worst = int(np.argmax((over[1] - over[0]) * (1 if slower else -1)))
         kept = np.abs(np.arange(self.number) - worst) > 1
         number, numbering = int(kept.sum()), np.cumsum(kept) - 1
-        first, second = (ordered(arm.values[kept[arm.cells]], numbering[arm.cells[kept[arm.cells]]], number) for arm in self.arms)
+        first, second = (
+            ordered(arm.values[kept[arm.cells]], numbering[arm.cells[kept[arm.cells]]], number) for arm in self.arms
+        )
         return Sampled(number, (first, second), bootstrap_weights(number, seed))
 
     def share_over(self, arm: int, limit: float) -> Float:
