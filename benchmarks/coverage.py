@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.judge.stats.dependence import Outcome, Trials, judge_trials
-from bench.judge.stats.sequential import look, look_times
+from bench.judge.stats.sequential import LOOKS, look_times
 from bench.judge.stats.tail import verdict_counts
 from bench.record.samples import Bool, Float, Int
 
@@ -189,7 +189,8 @@ def as_if_independent(run: Trials) -> Outcome:
 def at_planned_looks(run: Trials) -> Outcome:
     for end_ns in look_times(int(run.at_ns[0]), int(run.at_ns[-1]) + 1):
         due = int(np.searchsorted(run.at_ns, end_ns))
-        outcome = look(Trials(run.at_ns[:due], run.bad[:due], run.unknown[:due], run.proxy[:due]), P0, ALPHA).outcome
+        seen = Trials(run.at_ns[:due], run.bad[:due], run.unknown[:due], run.proxy[:due])
+        outcome = judge_trials(seen, P0, ALPHA / LOOKS).outcome
         if outcome != "INCONCLUSIVE":
             return outcome
     return "INCONCLUSIVE"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.judge.stats.dependence import Trials, judge_trials
-from bench.judge.stats.sequential import e_values, holm, look, look_times, obvious_fail, steadiness, trend
+from bench.judge.stats.dependence import Trials
+from bench.judge.stats.sequential import e_values, holm, look_times, obvious_fail, steadiness, trend
 
 VECTORS = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
 P0 = Fraction(1, 100)
@@ -78,13 +78,9 @@ def test_no_abort_where_requests_depend_on_each_other() -> None:
 
 
 def test_looks_are_planned_and_spend_alpha() -> None:
-    """Four looks fall on the quarters, and each is a verdict at a quarter of alpha: 437 good requests, not 299."""
+    """Four looks fall on the quarters; what each spends is held in test_verdict."""
     assert look_times(100, 1100) == (350, 600, 850, 1100)
     assert look_times(0, 10, 3) == (3, 6, 10)
-    assert math.ceil(math.log(0.05 / 4) / math.log(0.99)) == 437
-    assert look(trials(436, []), P0, 0.05).outcome == "INCONCLUSIVE"
-    assert look(trials(437, []), P0, 0.05).outcome == "PASS"
-    assert look(trials(500, [5, 100]), P0, 0.2) == judge_trials(trials(500, [5, 100]), P0, 0.05)
 
 
 def test_trend_is_spearmans() -> None:

@@ -20,11 +20,9 @@ from bench.judge.stats.binomial import beta_tails, log_beta_odds
 from bench.judge.stats.dependence import (
     BLOCKS,
     INDEPENDENT,
-    Judged,
     Trials,
     count_within,
     equal_times,
-    judge_trials,
     watched_ns,
 )
 from bench.judge.stats.tail import MSER_BATCH, Mser5, mser5
@@ -63,14 +61,6 @@ class Steadiness:
 def look_times(start_ns: int, end_ns: int, looks: int = LOOKS) -> tuple[int, ...]:
     """The moments of the planned looks, the last at the end: quarters of the run for four."""
     return tuple(start_ns + (end_ns - start_ns) * number // looks for number in range(1, looks + 1))
-
-
-def look(trials: Trials, p0: Fraction, alpha: float, looks: int = LOOKS) -> Judged:
-    """The verdict at one of `looks` planned looks, each at alpha/looks: together they err at most alpha.
-
-    `trials` are the rows due up to that look; what was not answered by then is unknown.
-    """
-    return judge_trials(trials, p0, alpha / looks)
 
 
 def e_values(bad: int, n: int, p0: Fraction) -> EValues:
