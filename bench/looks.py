@@ -1,9 +1,9 @@
 """Planned looks at a run that is still going on: may it end early?
 
 In: a run's folder while it grows, the planned end. Out: whether every judged clause is decided at
-the alpha of a single look, or one is an obvious FAIL by its e-value. Must stay true: the moments
-are fixed before the run (25, 50, 75 and 100 %) and spend a quarter of alpha each; looking happens
-in a process of its own, never on the loop that sends; a look that cannot be taken decides nothing.
+the alpha of a single look. Must stay true: the moments are fixed before the run (25, 50, 75 and
+100 %) and spend a quarter of alpha each; looking happens in a process of its own, never on the
+loop that sends; a look that cannot be taken decides nothing.
 
 Source: methods 3.6.
 """
@@ -12,20 +12,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from bench.judge.review import review
-from bench.judge.stats.sequential import LOOKS, look_times, obvious_fail
+from bench.judge.stats.sequential import LOOKS, look_times
 from bench.record.run_folder import Run
 from bench.units import S
 
 #: Answers under way at a look have this long to reach the disk before it is taken: a second in memory, and to write.
 _SEALED_NS = 2 * S
-#: None is the 1 of an interpreter that failed.
-DECIDED, UNDECIDED, LOST = 0, 3, 4
-_WHY = {DECIDED: "every clause was decided", LOST: "a clause was beyond saving"}
+DECIDED, UNDECIDED = 0, 3
 
 
 class Looks:
@@ -49,7 +45,7 @@ class Looks:
                 return None
             self._process = None
             self._taken += 1
-            return None if code not in _WHY else f"{_WHY[code]} at planned look {self._taken} of {LOOKS}"
+            return f"every clause was decided at planned look {self._taken} of {LOOKS}" if code == DECIDED else None
         if self._folder is not None and self._times and now_ns >= self._times[0] + _SEALED_NS:
             self._times.pop(0)
             self._process = subprocess.Popen([sys.executable, "-m", "bench.looks", str(self._folder)],  # noqa: S603 our own module
@@ -63,22 +59,12 @@ class Looks:
             self._process.wait()
 
 
-def found_at_a_look(folder: Path) -> int:
-    """DECIDED where each judged clause of a growing run is PASS or FAIL at a single look's alpha; LOST where one that
-    asks about independent requests is so far over its limit that no rest of the run would save it."""
+def everything_decided(folder: Path) -> bool:
+    """Whether each judged clause of a growing run is PASS or FAIL at a single look's alpha."""
     _, verdicts = review(Run(folder))
-    judged = [clause for clause in verdicts["clauses"] if clause["verdict"] != "REPORTED"]
-    if judged and all(clause["verdict"] in ("PASS", "FAIL") for clause in judged):
-        return DECIDED
-    return LOST if any(clause["verdict"] == "FAIL" and _beyond_saving(clause) for clause in judged) else UNDECIDED
-
-
-def _beyond_saving(clause: dict[str, Any]) -> bool:
-    alpha = (1 - clause["confidence"]) / LOOKS
-    return obvious_fail(
-        clause["k"], clause["n"], Fraction(clause["p0"]).limit_denominator(10**9), alpha, clause["design_effect"]
-    )
+    judged = [clause["verdict"] for clause in verdicts["clauses"] if clause["verdict"] != "REPORTED"]
+    return bool(judged) and all(verdict in ("PASS", "FAIL") for verdict in judged)
 
 
 if __name__ == "__main__":
-    sys.exit(found_at_a_look(Path(sys.argv[1])))
+    sys.exit(DECIDED if everything_decided(Path(sys.argv[1])) else UNDECIDED)
