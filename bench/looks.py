@@ -14,7 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.judge.review import review
+from bench.judge.contract.verdict import judge_run
+from bench.judge.fitness import fitness
 from bench.judge.stats.sequential import LOOKS, look_times
 from bench.record.run_folder import Run
 from bench.units import S
@@ -61,8 +62,10 @@ class Looks:
 
 def everything_decided(folder: Path) -> bool:
     """Whether each judged clause of a growing run is PASS or FAIL at a single look's alpha."""
-    _, verdicts = review(Run(folder))
-    judged = [clause["verdict"] for clause in verdicts["clauses"] if clause["verdict"] != "REPORTED"]
+    run = Run(folder)
+    judged = [
+        clause["verdict"] for clause in judge_run(run, fitness(run))["clauses"] if clause["verdict"] != "REPORTED"
+    ]
     return bool(judged) and all(verdict in ("PASS", "FAIL") for verdict in judged)
 
 

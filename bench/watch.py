@@ -31,6 +31,7 @@ from bench.load.journal import Strings
 from bench.load.player import Player, make_endpoints, run_secrets
 from bench.load.runner import check_descriptors, plan_facts, run_id, write_histograms
 from bench.load.transport.sender import check_ready
+from bench.plan.budget import usd_of
 from bench.plan.contract import Contract
 from bench.plan.profile import Arrivals
 from bench.plan.prompts import PromptText
@@ -129,7 +130,7 @@ def lasting(suite: Suite, duration_ns: int) -> Suite:
     return suite.model_copy(update={"stages": [stage.model_copy(update={"profile": profile})]})
 
 
-def planned_usd(plan: Plan) -> Fraction:
+def most_usd(plan: Plan) -> Fraction:
     """What a plan costs at most by its own token counts. Raises UserError for a target without prices."""
     total = Fraction(0)
     for lane in plan.lanes:
@@ -140,10 +141,8 @@ def planned_usd(plan: Plan) -> Fraction:
             if (prices := target.prices) is None:
                 raise UserError(f"target {target.name} has no prices", where="--max-cost-per-day",
                                 remedy="add [prices] to it, or leave the flag out")  # fmt: skip
-            dearest.append(
-                tokens[0] * Fraction(prices.input_usd_per_million) + tokens[1] * Fraction(prices.output_usd_per_million)
-            )
-        total += max(dearest) / 1_000_000
+            dearest.append(usd_of(prices, *tokens))
+        total += max(dearest)
     return total
 
 
@@ -182,7 +181,7 @@ class Watch:
         folder holds no earlier watch, RunFolderError where the disk is full.
         """
         terms, day = self.terms, compile_plan(lasting(self.suite, DAY_NS), self.terms.seed)
-        if terms.max_usd_per_day is not None and (usd := planned_usd(day)) > Fraction(terms.max_usd_per_day):
+        if terms.max_usd_per_day is not None and (usd := most_usd(day)) > Fraction(terms.max_usd_per_day):
             raise UserError(f"a day of these probes costs up to {float(usd):.2f} USD, above {terms.max_usd_per_day}",
                             where="--max-cost-per-day", remedy="lower --rate or raise the cap")  # fmt: skip
         check_descriptors(day, 1, self._tell)

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from bench.judge.stats.dependence import Trials
-from bench.judge.stats.sequential import e_values, holm, look_times, obvious_fail, steadiness, trend
+from bench.judge.stats.sequential import e_values, holm, look_times, steadiness, trend
 
 VECTORS = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
 P0 = Fraction(1, 100)
@@ -56,25 +56,6 @@ def test_e_values_are_a_fair_game() -> None:
     assert sum(chances * np.exp([value.failing for value in values])) == pytest.approx(1, rel=1e-9)
     with pytest.raises(ValueError, match="no evidence"):
         e_values(3, 2, P0)
-
-
-@with_vectors
-def test_live_abort_comes_when_the_reference_simulation_stops() -> None:
-    """At twice the limit, looked at every 100 requests, the mean moment of giving up is the table's within 4 errors."""
-    row = next(row for row in reference("simulations")["sequential"]["rows"] if row["p_true"] == 0.02)
-    rng, stops = np.random.default_rng(4), []
-    for _ in range(100):
-        bad = rng.binomial(100, 0.02, 500).cumsum()
-        stops.append(100 * next(i for i in range(1, 501) if obvious_fail(int(bad[i - 1]), 100 * i, P0, 0.05, 1.0)))
-    error = np.std(stops) * (1 / 100 + 1 / row["reps"]) ** 0.5
-    assert np.mean(stops) == pytest.approx(row["e_process"]["mean_stop_n"], abs=4 * error)
-
-
-def test_no_abort_where_requests_depend_on_each_other() -> None:
-    """The same counts that end an independent run end no other."""
-    assert obvious_fail(50, 1000, P0, 0.05, 1.19)
-    assert not obvious_fail(50, 1000, P0, 0.05, 1.2)
-    assert not obvious_fail(10, 1000, P0, 0.05, 1.0)
 
 
 def test_looks_are_planned_and_spend_alpha() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from bench.judge.stats.dependence import ENOUGH_BLOCKS, INDEPENDENT, PHASES_A_BLOCK, rows_worth_one
 from bench.judge.stats.tail import min_n, needed_n, operating_characteristic, outage_free_ns
+from bench.plan.budget import planned_usd
 from bench.plan.clause import Clause
 from bench.plan.profile import bucket_names
 from bench.plan.schedule import Lane, Plan, Table
@@ -175,17 +175,10 @@ def _lane(lane: Lane, rows: Table, assumed: Assumed) -> LaneSize:
 
 
 def _usd(lane: Lane, rows: Table) -> float | None:
-    """Planned tokens at the prices of the target, or of the legs that a route begins with."""
-    total = Decimal(0)
-    for number, endpoint in enumerate(lane.target.endpoints):
-        mine = rows[rows["leg"] == number] if lane.target.legs else rows
-        if not len(mine):
-            continue
-        if endpoint.prices is None:
-            return None
-        total += int(mine["prompt_tokens"].sum()) * endpoint.prices.input_usd_per_million
-        total += int(mine["output_tokens"].sum()) * endpoint.prices.output_usd_per_million
-    return float(total / 1_000_000)
+    """Planned cost; None where a leg that is used has no price."""
+    used = np.unique(rows["leg"]) if lane.target.legs else range(min(len(rows), 1))
+    unpriced = any(lane.target.endpoints[number].prices is None for number in used)
+    return None if unpriced else float(planned_usd(lane.target, rows))
 
 
 def _clause(clause: Clause, number: int, lane: Lane, measured: Table, load: Load, alpha: float,

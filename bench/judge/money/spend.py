@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.judge.money.cost import MILLION, Price, blended
 from bench.judge.stats.blocks import ratio_limits, time_blocks
+from bench.plan.budget import usd_of
 from bench.plan.target import Prices
 from bench.record.attempts import AttemptFlag
 from bench.record.run_folder import Run
@@ -102,12 +103,12 @@ def spend_of(run: Run, index: int) -> Spend | str:
     for leg, price in enumerate(known):
         used = calls.leg == leg
         paid += np.bincount(calls.row[used], _usd(price, calls.prompt[used], calls.output[used]), len(columns))
-        paid_usd += _exact(price, int(calls.prompt[used].sum()), int(calls.output[used].sum()))
+        paid_usd += usd_of(price, int(calls.prompt[used].sum()), int(calls.output[used].sum()))
     prompt, output = _useful(columns)
     total = [int(tokens.sum()) for tokens in (prompt, output)]
     return Spend(
         paid, _usd(first, prompt, output), _usd(first, columns.schedule["prompt_tokens"], columns.schedule["output_tokens"]),
-        columns.samples["due_ns"], paid_usd, _exact(first, *total), total[0], total[1],
+        columns.samples["due_ns"], paid_usd, usd_of(first, *total), total[0], total[1],
         int(calls.prompt.sum() + calls.output.sum()) - sum(total), int(calls.reckoned.sum()), first,
     )  # fmt: skip
 
@@ -116,10 +117,6 @@ def _usd(price: Prices, prompt: Any, output: Any) -> Float:
     return np.asarray(
         (prompt * float(price.input_usd_per_million) + output * float(price.output_usd_per_million)) / MILLION
     )
-
-
-def _exact(price: Prices, prompt: int, output: int) -> Fraction:
-    return (prompt * Fraction(price.input_usd_per_million) + output * Fraction(price.output_usd_per_million)) / MILLION
 
 
 def _billed(table: Table, planned_prompt: Int, cut_off: Bool) -> tuple[Int, Int, Bool]:

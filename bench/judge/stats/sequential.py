@@ -2,13 +2,12 @@
 
 In: the trials so far, counts, p values. Out: verdicts at planned looks, log e-values, diagnostics
 of drift and warm-up, which FAIL claims stand together. Must stay true: a look spends its share of
-alpha and the looks are fixed before the run; an e-value serves the display and an abort, never a
-PASS; a diagnostic never drops a row. Methods 3.5 to 3.7; figures: docs/statistics.md.
+alpha and the looks are fixed before the run; an e-value serves the display, never a
+verdict; a diagnostic never drops a row. Methods 3.5 to 3.7; figures: docs/statistics.md.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +18,6 @@ import numpy as np
 from bench.judge.stats.binomial import beta_tails, log_beta_odds
 from bench.judge.stats.dependence import (
     BLOCKS,
-    INDEPENDENT,
     Trials,
     count_within,
     equal_times,
@@ -74,11 +72,6 @@ def e_values(bad: int, n: int, p0: Fraction) -> EValues:
     below, above = log_beta_odds(bad + 0.5, n - bad + 0.5, p0)
     prior_below, prior_above = log_beta_odds(0.5, 0.5, p0)
     return EValues(below - prior_below, above - prior_above)
-
-
-def obvious_fail(bad: int, n: int, p0: Fraction, alpha: float, deff: float) -> bool:
-    """Whether a live run may be given up as a FAIL. Never where requests depend on each other."""
-    return deff < INDEPENDENT and e_values(bad, n, p0).failing >= -math.log(alpha)
 
 
 def trend(values: Sequence[float] | Float | Int) -> Trend | None:
