@@ -28,6 +28,13 @@ def wall_offset_ns() -> int:
     return best_offset
 
 
+def suspended_ns() -> int:
+    """How long the machine has slept since it was started, as far as the system tells (Linux); else 0."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - monotonic_ns()
+
+
 def clock_facts() -> dict[str, str | float | bool]:
     """Name, resolution and adjustability of the clock that every stored time comes from."""
     info = time.get_clock_info("monotonic")

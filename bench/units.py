@@ -135,6 +135,11 @@ def show_share(share: Fraction | float, digits: int = 4) -> str:
     return f"{text.rstrip('0').rstrip('.') if digits else text} %"
 
 
+def show_ratio(ratio: float) -> str:
+    """How many times as much, to three decimals and, from 10 on, one: `0.115`, `12.3`."""
+    return f"{ratio:.3f}" if ratio < 10 else f"{ratio:,.1f}"
+
+
 def show_exact(number: Fraction) -> str:
     """A decimal number without rounding or exponent: `99.95`. Beyond 28 digits it is cut."""
     return f"{(Decimal(number.numerator) / Decimal(number.denominator)).normalize():f}"

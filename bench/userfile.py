@@ -125,6 +125,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError("is not UTF-8 text", where=str(path), remedy="save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"is not valid TOML: {error}", where=str(path)) from None
+    except ValueError:  # Python's own limit on the digits of a whole number
+        raise UserError("holds a number of thousands of digits", where=str(path)) from None
+    except RecursionError:  # Python's own parser goes down a level of Python for each bracket
+        raise UserError("is nested too deeply", where=str(path)) from None
 
 
 def file_digest(path: Path) -> str:
@@ -221,4 +225,7 @@ def _sentence(model: type[BaseModel], error: Any) -> str:
         return message
     if kind == "literal_error":
         return f"{error['input']!r} is not known here; write {error['ctx']['expected']}"
-    return f"{error['input']!r} does not fit; {message[0].lower()}{message[1:]}"
+    field = model.model_fields.get(str(location[0])) if location else None
+    # what a record does not print of itself is not repeated here either
+    given = "the value" if field is not None and not field.repr else repr(error["input"])
+    return f"{given} does not fit; {message[0].lower()}{message[1:]}"

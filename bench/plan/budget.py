@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import math
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +42,7 @@ def usd_of(prices: Prices, prompt_tokens: int, output_tokens: int) -> Fraction:
 
 def show_usd(usd: Fraction | float) -> str:
     """USD with cents, or with three significant digits below one."""
-    return f"{float(usd):,.2f}" if usd >= 1 or usd == 0 else f"{float(usd):.3g}"
+    return f"{float(usd):,.2f}" if usd >= 1 or usd == 0 else f"{Decimal(f'{float(usd):.3g}'):f}"
 
 
 def is_remote(endpoint: Target) -> bool:
@@ -144,7 +145,7 @@ def refuse_beyond(budget: Budget, max_cost: Fraction | None, max_requests: int |
     for lane in budget.lanes:
         if lane.unpriced is not None:
             raise UserError(f"cannot be held: target {lane.unpriced} has no prices", where="--max-cost",
-                            remedy="add [prices] to its file")  # fmt: skip
+                            remedy="add [prices] to its file (with --url: name a target file in a suite), or leave it out")  # fmt: skip
         if lane.unbounded is not None:
             raise UserError(f"cannot be held: the extra body of target {lane.unbounded} does not bound its answers",
                             where="--max-cost", remedy="give their length as a number")  # fmt: skip

@@ -306,7 +306,7 @@ _SLO_SHARE = re.compile(r"(?P<metric>[a-z_0-9]+)\s*(?P<op>>=?|<=?)\s*(?P<share>[
 def parse_slo(text: str) -> Clause:
     """`ttft:p99<800ms`, `uptime>=99.9%`, `error_share<=1%` -> a clause.
 
-    A bare number as limit is in ms, as AIPerf's and vLLM's flags have it. Raises UserError.
+    A bare number as limit is refused, but in AIPerf's own form (`ttft:p99:lt:800`), which is in ms. Raises UserError.
     """
     where = f"--slo {text!r}"
     clean = text.strip().lower()
@@ -315,7 +315,8 @@ def parse_slo(text: str) -> Clause:
             metric = ALIASES.get(match["metric"], match["metric"])
             if metric in LATENCIES:
                 limit = match["limit"].strip()
-                ns = parse_duration_ns(f"{limit}ms" if re.fullmatch(r"[\d.]+", limit) else limit)
+                in_ms = match["op"].startswith(":") and re.fullmatch(r"[\d.]+", limit)
+                ns = parse_duration_ns(f"{limit}ms" if in_ms else limit)
                 return Clause(metric=metric, quantile=parse_share(match["q"] + "%"), limit=f"{ns}ns")
         elif match := _SLO_SHARE.fullmatch(clean):
             metric = ALIASES.get(match["metric"], match["metric"])

@@ -78,7 +78,7 @@ class Lane:
             "name": self.name, "target": target.name, "tier": target.tier, "region": target.region,
             "model": ", ".join(dict.fromkeys(each.model for each in target.endpoints)),
             "base_url": ", ".join(dict.fromkeys(each.base_url for each in target.endpoints)), "transport": target.transport,
-            "insecure": target.insecure, "stage": self.stage, "scenario": self.scenario, "simulated": self.simulated,
+            "insecure": bool(target.unverified), "stage": self.stage, "scenario": self.scenario, "simulated": self.simulated,
             "profile": profile.model_dump(mode="json", exclude_defaults=True) | {"name": profile.name},
             "contract": self.contract.model_dump(mode="json", by_alias=True) if self.contract else None,
             "phases": list(self.phases),

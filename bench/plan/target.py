@@ -1,21 +1,19 @@
 """A target: an OpenAI-compatible endpoint, or a route over several; its model, tier and prices.
 
 In: one TOML file of `profiles/targets`. Out: a frozen `Target`. Must stay true: a key is known
-by the *name* of its environment variable alone; its value never enters a model or a file; what
-is sent somewhere goes to an endpoint, and `endpoints` names them all.
+by where it can be had alone, its value never enters a model or a file; what the user's headers
+and body say is not printed; what is sent somewhere goes to an endpoint, and `endpoints` names them all.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from bench.errors import UserError
 from bench.plan.route import Route
@@ -26,6 +24,10 @@ EMBEDDED = "embedded"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 #: Keys of a request's body that no extra body may take.
 OWN_KEYS = ("model", "messages", "stream")
+#: What stands in records and on screens as it is.
+_SHOWN = ("name", "model", "tier", "region")
+#: Where a key may be had.
+KEY_SOURCES = ("api_key_env", "api_key_file", "api_key_command")
 #: What a route says for itself; everything else belongs to its legs.
 _OF_A_ROUTE = {"description", "name", "tier", "region", "timeout", "route", "legs", "stream"}
 
@@ -49,9 +51,12 @@ class Target(UserModel):
     model: str = ""
     tier: str = ""
     region: str = ""
+    #: the bearer key: one environment variable, file (the key alone) or command (prints it)
     api_key_env: str | None = None
-    headers: dict[str, str] = {}
-    extra_body: dict[str, Any] = {}
+    api_key_file: str | None = None
+    api_key_command: tuple[str, ...] = ()
+    headers: dict[str, str] = Field(default={}, repr=False)
+    extra_body: dict[str, Any] = Field(default={}, repr=False)
     stream: bool = True
     include_usage: bool = True
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -83,16 +88,13 @@ class Target(UserModel):
             raise ValueError("base_url is required; add it, or a [route]")
         if self.base_url != EMBEDDED and "${" not in self.base_url:
             check_base_url(self.base_url)
-        for name, value in self.headers.items():
-            if any(c in name + value for c in "\r\n\0"):
-                raise ValueError(f"header {name!r} holds a line break")
-            if not _HEADER_NAME.fullmatch(name) or not (name + value).isascii():
-                raise ValueError(
-                    f"header {name!r} is not one that HTTP can carry; names are letters, digits and -, values ASCII"
-                )
-        for key in OWN_KEYS:
-            if key in self.extra_body:
-                raise ValueError(f"extra_body: {key!r} is set by tailproof; leave it out")
+        _check_headers(self.headers)
+        if sum(bool(getattr(self, name)) for name in KEY_SOURCES) > 1:
+            raise ValueError(f"{', '.join(KEY_SOURCES[:-1])} and {KEY_SOURCES[-1]} exclude each other")
+        if taken := next((key for key in OWN_KEYS if key in self.extra_body), None):
+            raise ValueError(f"extra_body: {taken!r} is set by tailproof; leave it out")
+        if odd := next((name for name in _SHOWN if not getattr(self, name).isprintable()), None):
+            raise ValueError(f"{odd} holds a line break or another character that cannot be shown")
         if not self.model:
             raise ValueError("model is empty; name the model to ask for")
         if (self.client_cert_file is None) != (self.client_key_file is None):
@@ -114,6 +116,11 @@ class Target(UserModel):
         """What requests are sent to: the legs of a route, else the target itself."""
         return self.legs or (self,)
 
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """Names of the endpoints whose TLS certificate nobody verifies, because their file or `--insecure` says so."""
+        return tuple(each.name for each in self.endpoints if each.insecure and not each.base_url.startswith("http://"))
+
     def served_at(self, url: str) -> Target:
         """The same with tailproof's own gateway at `url`."""
         if self.legs:
@@ -121,15 +128,31 @@ class Target(UserModel):
         return self.model_copy(update={"base_url": url}) if self.embedded else self
 
 
-def check_base_url(url: str) -> None:
-    """Raises ValueError unless `url` is an http(s) URL with a host and without credentials."""
+def _check_headers(headers: dict[str, str]) -> None:
+    for name, value in headers.items():
+        if any(c in name + value for c in "\r\n\0"):
+            raise ValueError(f"header {name!r} holds a line break")
+        if not _HEADER_NAME.fullmatch(name) or not (name + value).isascii():
+            raise ValueError(
+                f"header {name!r} is not one that HTTP can carry; names are letters, digits and -, values ASCII"
+            )
+
+
+def check_base_url(url: str, written: str | None = None) -> None:
+    """Raises ValueError unless `url` is an http(s) URL with a host and without credentials.
+
+    `written`: as it stands in the user's file or flag, where `url` has `${ENV}` filled in: then no message repeats `url`.
+    """
+    shown = url if written is None else written
+    if not url.isprintable() or " " in url:
+        raise ValueError(f"{shown!r} holds a space, a line break or another character that a URL cannot have")
     try:
         parts = urlsplit(url)
         _ = parts.port  # read for its check: urlsplit looks at a port only when asked
     except ValueError as error:
-        raise ValueError(f"{url!r} is not a URL: {error}") from None
+        raise ValueError(f"{shown!r} is not a URL" + (f": {error}" if shown == url else "")) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f'{url!r} is not a base URL; write "https://api.example.com/v1"')
+        raise ValueError(f'{shown!r} is not a base URL; write "https://api.example.com/v1"')
     if parts.username or parts.password:
         raise ValueError("the URL holds credentials; name an environment variable in api_key_env instead")
     if parts.query or parts.fragment:
@@ -152,26 +175,6 @@ def models_url(base_url: str) -> str:
     return chat_url(base_url).removesuffix("/chat/completions") + "/models"
 
 
-def request_headers(target: Target) -> list[tuple[str, str]]:
-    """The user's headers with `${ENV}` filled in, and the key. For the wire only, never a file.
-
-    Raises UserError when a named variable is not set.
-    """
-    where = f"target {target.name}"
-    headers = [(name, expand_env(value, f"{where}: headers.{name}")) for name, value in target.headers.items()]
-    if target.api_key_env is not None:
-        key = os.environ.get(target.api_key_env)
-        if not key:
-            raise UserError(f"environment variable {target.api_key_env} is not set",
-                            where=f"{where}: api_key_env", remedy=f"export {target.api_key_env}=... first")  # fmt: skip
-        if any(c in key for c in "\r\n\0"):
-            raise UserError(
-                f"environment variable {target.api_key_env} holds a line break", where=f"{where}: api_key_env"
-            )
-        headers.append(("Authorization", f"Bearer {key}"))
-    return headers
-
-
 def load_target(name: str, beside: Path | None = None) -> Target:
     """A target by built-in name or path, its URL checked with each `${ENV}` filled in, a route with its legs."""
     path = find_file("targets", name, beside)
@@ -186,7 +189,7 @@ def load_target(name: str, beside: Path | None = None) -> Target:
     url = expand_env(target.base_url, f"{path}: base_url")
     if url != EMBEDDED:
         try:
-            check_base_url(url)
+            check_base_url(url, target.base_url)
         except ValueError as error:
             raise UserError(str(error), where=f"{path}: base_url") from None
     return target
@@ -217,9 +220,3 @@ def target_files(name: str, beside: Path | None = None) -> list[Path]:
     path = find_file("targets", name, beside)
     route = load_model(Target, path).route
     return [path, *(find_file("targets", leg, path.parent) for leg in (route.legs if route else ()))]
-
-
-def env_values(target: Target) -> list[str]:
-    """What stands behind each `${ENV}` of URL and extra body: never to be kept, like the headers' values."""
-    text = target.base_url + json.dumps(target.extra_body)
-    return [os.environ[name] for name in re.findall(r"\$\{(\w+)\}", text) if os.environ.get(name)]

@@ -133,6 +133,8 @@ def test_a_cap_that_cannot_be_held_is_refused() -> None:
     assert "--max-cost: cannot be held: target b has no prices" in refusal(
         budget_of(planned(routed(*legs))), Fraction(9)
     )
+    said = refusal(budget_of(planned(target())), Fraction(9))
+    assert said.endswith("add [prices] to its file (with --url: name a target file in a suite), or leave it out")
     endless = target(prices=PRICES, extra_body={"max_tokens": None})
     assert "target t does not bound its answers" in refusal(budget_of(planned(endless)), Fraction(9))
 
@@ -185,10 +187,11 @@ def test_a_routed_row_may_call_every_leg_as_often_as_it_may_try() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usd", "text"), [(0, "0.00"), (1, "1.00"), (1234.5, "1,234.50"), (0.0042, "0.0042"), (0.4, "0.4")]
+    ("usd", "text"),
+    [(0, "0.00"), (1, "1.00"), (1234.5, "1,234.50"), (0.0042, "0.0042"), (0.4, "0.4"), (0.00000012345, "0.000000123")],
 )
 def test_sums_are_shown_as_people_read_them(usd: float, text: str) -> None:
-    """Cents from one USD on, three digits below."""
+    """Cents from one USD on, three digits below, never as 0 nor with an exponent."""
     assert show_usd(Fraction(str(usd))) == text
 
 

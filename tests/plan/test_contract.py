@@ -253,14 +253,14 @@ def promises(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("text", "clause"), [
-    ("ttft:p99<800ms", "response TTFT p99 ≤ 800 ms"), ("ttft:p99<=800", "response TTFT p99 ≤ 800 ms"),
+    ("ttft:p99<800ms", "response TTFT p99 ≤ 800 ms"), ("ttft:p99<=800ms", "response TTFT p99 ≤ 800 ms"),
     ("TTFT : P99 < 1.5s", "response TTFT p99 ≤ 1.5 s"), ("e2e:p(99.9)<2s", "response e2e p99.9 ≤ 2 s"),
     ("time_to_first_token:p99:lt:800", "response TTFT p99 ≤ 800 ms"), ("request_latency:p50:le:2000", "response e2e p50 ≤ 2 s"),
     ("tpot:p90<50ms", "response TPOT p90 ≤ 50 ms"), ("uptime>=99.9%", "uptime, request ratio ≥ 99.9 %"),
     ("availability > 99.95 %", "uptime, request ratio ≥ 99.95 %"), ("error_rate<1%", "error share ≤ 1 %"),
 ])  # fmt: skip
 def test_one_line_slos_are_read_as_other_tools_write_them(text: str, clause: str) -> None:
-    """Names, separators and bare milliseconds of vLLM, AIPerf and k6 mean what they mean there."""
+    """Names and separators of vLLM, AIPerf and k6, and AIPerf's bare milliseconds, mean what they mean there."""
     assert parse_slo(text).text == clause
 
 
@@ -269,6 +269,7 @@ def test_one_line_slos_are_read_as_other_tools_write_them(text: str, clause: str
     ("ttft:p100<1s", "no finite run can prove 100 %"), ("ttft:p101<1s", "outside 0 % to 100 %"), ("ttft:p99<1x", "is not a duration"),
     ("uptime>=99.9", "uptime>=99.9%"), ("uptime<=99.9%", "uptime>=99.9%"), ("uptime>=100%", "no finite run can prove"),
     ("ttft:p99<0ms", "limit must be above zero"), ("", "write metric:pNN<limit"), ("ttft:p99<1.2.3", "is not a duration"),
+    ("ttft:p99<800", "'800' is not a duration; write a number and its unit, such as \"800ms\""),
 ])  # fmt: skip
 def test_one_line_slos_that_mean_nothing_are_refused(text: str, part: str) -> None:
     """The sentence quotes what was typed and shows a form that works."""

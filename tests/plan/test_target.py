@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planned import target
 
 from bench.errors import UserError
-from bench.plan.target import Target, chat_url, load_target, models_url, request_headers
+from bench.plan.target import Target, chat_url, load_target, models_url
 from bench.userfile import parse_model
 
 
@@ -32,7 +31,7 @@ def test_urls_are_completed_as_other_tools_do(base: str, chat: str, models: str)
     ({"base_url": "https://user:pw@h/v1"}, "api_key_env"), ({"base_url": "https://h/v1?key=1"}, "no query"),
     ({"model": ""}, "model is empty"), ({"timeout": "0s"}, "timeouts must be above zero"),
     ({"timeout": 60}, "timeout: 60 is not a duration"), ({"headers": {"X": "a\nb"}}, "line break"),
-    ({"headers": {"X\r\nY": "a"}}, "line break"), ({"extra_body": [1]}, "extra_body: [1] does not fit"),
+    ({"headers": {"X\r\nY": "a"}}, "line break"), ({"extra_body": [1]}, "extra_body: the value does not fit"),
     ({"extra_body": {"messages": []}}, "extra_body: 'messages' is set by tailproof; leave it out"),
     ({"api_key": "sk-1"}, "api_key: unknown key; did you mean 'api_key_env'?"),
     ({"transport": "aiohttp"}, "write 'tailproof' or 'httpx'"),
@@ -47,29 +46,6 @@ def test_targets_that_cannot_be_asked_are_refused(keys: dict[str, Any], text: st
     assert "pw" not in str(caught.value).replace("t.toml", "")
 
 
-def test_headers_take_their_values_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`${ENV}` and the key are filled in for the wire; the model itself never holds a value."""
-    monkeypatch.setenv("TP_KEY", "sk-secret")
-    monkeypatch.setenv("TP_TEAM", "blue")
-    asked = target(api_key_env="TP_KEY", headers={"X-Team": "team ${TP_TEAM}"})
-    assert request_headers(asked) == [("X-Team", "team blue"), ("Authorization", "Bearer sk-secret")]
-    assert "secret" not in repr(asked)
-    assert "secret" not in asked.model_dump_json()
-
-
-@pytest.mark.parametrize(("value", "text"), [(None, "environment variable TP_KEY is not set; export TP_KEY=... first"),
-                                             ("", "is not set"), ("a\nb", "holds a line break")])  # fmt: skip
-def test_a_key_that_is_not_there_is_asked_for(value: str | None, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing, empty or broken variable is named with the key that names it; its value is not shown."""
-    monkeypatch.delenv("TP_KEY", raising=False)
-    if value is not None:
-        monkeypatch.setenv("TP_KEY", value)
-    with pytest.raises(UserError) as caught:
-        request_headers(target(api_key_env="TP_KEY"))
-    assert str(caught.value).startswith("target t: api_key_env: ")
-    assert text in str(caught.value)
-
-
 def test_a_url_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`${ENV}` in a base URL is filled in for the wire alone, and checked like any other."""
     path = tmp_path / "mine.toml"
@@ -79,7 +55,7 @@ def test_a_url_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest
     assert (loaded.base_url, loaded.address) == ("${TP_URL}/v1", "https://h/v1")
     assert (loaded.name, loaded.embedded) == ("mine", False)
     monkeypatch.setenv("TP_URL", "h")
-    with pytest.raises(UserError, match="base_url: 'h/v1' is not a base URL"):
+    with pytest.raises(UserError, match=r"base_url: '\$\{TP_URL\}/v1' is not a base URL"):
         load_target(str(path))
     monkeypatch.delenv("TP_URL")
     with pytest.raises(UserError, match="environment variable TP_URL is not set"):
