@@ -76,6 +76,17 @@ class Timeline:
             ok, detail = False, f"{type(error).__name__}: {error}"
         event.update(done_ns=monotonic_ns() - t0, ok=ok, detail=self._clean(detail))
 
+    def told(self) -> list[tuple[int, str]]:
+        """What was begun and done so far: the moment (ns after the run's start) and a sentence."""
+        said: list[tuple[int, str]] = []
+        for event in self._events[: len(self._threads)]:
+            if event["begun_ns"] >= 0:
+                said.append((event["begun_ns"], f"drill {event['name']}: begun"))
+            if event["done_ns"] >= 0:
+                how = "done" if event["ok"] else f"failed, {event['detail']}"
+                said.append((event["done_ns"], f"drill {event['name']}: {how}"))
+        return said
+
     async def finish(self, *, interrupted: bool = False) -> list[dict[str, Any]]:
         """The events, once what was begun has ended: by itself, at its timeout, or now where the run was interrupted."""
         if interrupted:

@@ -54,7 +54,7 @@ class Flight:
         """The same request once more, from `now_ns` (monotonic) on, as if nothing had been sent."""
         self.attempts += 1
         self.ended = False
-        self.answer = None
+        self.answer = self._error_body = None
         self.status = 0
         self.sent_ns = self.headers_ns = self.done_ns = -1
         self.slot_free_ns = now_ns
@@ -83,12 +83,16 @@ class Flight:
         self.sent_ns = min(self.sent_ns, stamp_ns)
         if user_stamp:
             self.flags |= Flag.USER_STAMP
-        content_type = b""
+        content_type, coding = b"", b"identity"
         for name, value in headers:
             if name == b"content-type":
                 content_type = value.lower()
+            elif name == b"content-encoding":
+                coding = value.lower() or coding
             elif name == b"retry-after":
                 self.retry_after_ms = retry_after_ms(value)
+            elif name == b"llm_provider-retry-after" and self.retry_after_ms < 0:
+                self.retry_after_ms = retry_after_ms(value)  # LiteLLM's name for it, with its own 429s too
             elif name == b"x-cold-start" and value == b"1":
                 self.flags |= Flag.COLD_START
             elif name in _MODEL_HEADERS:
@@ -97,6 +101,11 @@ class Flight:
                 self.region = value.decode("latin-1")
         if not 200 <= status < 300:
             self._error_body = b""
+            return
+        if coding != b"identity":
+            # To unpack it would cost time that the stamps do not show, and memory without bound.
+            note = f"content-encoding {coding.decode('latin-1')}: identity was asked for"
+            self.fail(Outcome.malformed, note, stamp_ns)
             return
         streamed = content_type.startswith(b"text/event-stream") if content_type else self.streamed
         if streamed:
@@ -108,8 +117,9 @@ class Flight:
         if self.ended:
             return
         if self.answer is None:
-            if self._error_body is not None and len(self._error_body) < _MAX_ERROR_BYTES:
-                self._error_body += data
+            self._error_body = (self._error_body or b"") + data
+            if len(self._error_body) > _MAX_ERROR_BYTES:
+                self.fail(*self._judge_status(), stamp_ns)
             return
         try:
             self.answer.feed(data, stamp_ns)
@@ -126,10 +136,13 @@ class Flight:
         self.end(*self._judge())
 
     def on_fail(self, outcome: Outcome, note: str, now_ns: int) -> None:
-        """Failed below HTTP."""
-        if not self.ended:
-            self.done_ns = now_ns
-            self.end(outcome, note)
+        """Failed below HTTP; an error status that had come stands, whatever became of its text."""
+        if self.ended:
+            return
+        self.done_ns = now_ns
+        if self._error_body is not None:
+            outcome, note = self._judge_status()
+        self.end(outcome, note)
 
     # ---- decisions
 

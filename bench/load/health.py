@@ -26,6 +26,8 @@ DEGRADED_LAG_NS, INVALID_LAG_NS = 10 * MS, 100 * MS
 #: Less than this share of what was due left in time: the load was not the one asked for.
 SENT_SHARE_INVALID = 0.95
 CLOCK_STEP_MS = 50.0
+#: Shards whose time zeros lie further apart did not begin together.
+START_SKEW_MS = 50.0
 #: Kernel stamps do not feel a loop that stands still; beyond this share without them it is reported.
 LATE_STAMPS_SHARE = 0.05
 
@@ -63,6 +65,7 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
         degraded.append(f"{waited:,} of {due:,} due requests still waited behind the in-flight cap when the run ended")
     invalid += [f"worker {worker} died: the load was not the one asked for, and its last rows are lost"
                 for worker in harness.get("dead_workers") or ()]  # fmt: skip
+    _shards(harness.get("shards") or {}, degraded, invalid)
     cut = int((samples["outcome"] == Outcome.censored).sum())
     if cut:
         degraded.append(f"{cut:,} requests were still under way when the run ended")
@@ -77,6 +80,9 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
     step = abs(float(harness.get("clock_step_ms", 0.0)))
     if step > CLOCK_STEP_MS:
         degraded.append(f"the wall clock stepped by {step:,.0f} ms during the run")
+    if (slept := float(harness.get("suspended_ms", 0.0))) > CLOCK_STEP_MS:
+        # the monotonic clock stood still meanwhile: answers that came in that time look quick
+        degraded.append(f"the machine slept for {slept:,.0f} ms during the run, which no latency counts")
     bounded = int(((samples["flags"] & Flag.TTFT_UPPER_BOUND) != 0).sum())
     streamed = int(((samples["flags"] & Flag.STREAMED) != 0).sum())
     facts = {
@@ -87,6 +93,22 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
     }  # fmt: skip
     state: State = "invalid" if invalid else "degraded" if degraded else "valid"
     return Health(state, invalid + degraded, facts, client_limited)
+
+
+def _shards(facts: dict[str, Any], degraded: list[str], invalid: list[str]) -> None:
+    """Of a run that was merged: did all its parts play, and together?"""
+    invalid += [
+        f"shard {number} of {facts['of']} was not given: the load was not the one asked for"
+        for number in facts.get("missing", ())
+    ]
+    invalid += [
+        f"shard {number} of {facts['of']} ended before its plan while others went on"
+        for number in facts.get("ended_early", ())
+    ]
+    skew_ms, share = facts.get("start_skew_ms", 0.0), facts.get("start_skew_share", 0.0)
+    if skew_ms > START_SKEW_MS:
+        text = f"the shards began up to {show_duration(skew_ms * MS)} apart, {show_share(share)} of the shortest phase"
+        (invalid if share > 1 - SENT_SHARE_INVALID else degraded).append(text)
 
 
 def _p99(values: Int) -> int:

@@ -15,11 +15,14 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import numpy as np
+from pydantic import SecretStr
 
+from bench.clock import monotonic_ns
 from bench.errors import RunFolderError
 from bench.load.flight import Attempt, Flight
 from bench.load.guard import Guard
 from bench.load.stream import Answer
+from bench.plan.credentials import REDACTED, Redaction
 from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag, empty_attempts, in_order
 from bench.record.histogram import Histogram
 from bench.record.run_folder import FURTHER_TEXTS, MAX_STRINGS, STRING_KINDS, SegmentWriter
@@ -27,6 +30,8 @@ from bench.record.samples import Flag, Int, Outcome, Table, empty_samples
 
 SEGMENT_EVERY_S = 0.5
 _MAX_STRING = 200
+#: Of a longer text only so much is searched for secrets, and the rest dropped.
+_LOOKED_AT = 4 * _MAX_STRING
 _SECRET = re.compile(r"(?i)\b(?:sk|pk|api|key|bearer)[-_ ][A-Za-z0-9_*.\-]{6,}")
 _NO_ANSWER = Answer(streamed=True)
 
@@ -34,8 +39,8 @@ _NO_ANSWER = Answer(streamed=True)
 class Strings:
     """Short texts by number, bounded in count and length; the last number stands for the rest."""
 
-    def __init__(self, secrets: Iterable[str] = ()):
-        self._secrets = sorted((secret for secret in secrets if len(secret) >= 4), key=len, reverse=True)
+    def __init__(self, secrets: Iterable[SecretStr] = ()):
+        self._redaction = Redaction(secrets)
         self._index: dict[str, int] = {}
         self.names: list[str] = []
 
@@ -62,31 +67,27 @@ class Strings:
     def clean(self, text: str) -> str:
         """The text as it may be kept: writable, without secrets, of bounded length."""
         # Half a surrogate pair, from a server that cuts text by bytes, cannot be written as UTF-8.
-        text = text.encode("utf-8", "replace").decode()
-        for secret in self._secrets:
-            text = text.replace(secret, "[redacted]")
-            # A text cut to length may end inside a secret.
-            cut = next((n for n in range(min(len(secret), len(text)), 3, -1) if text.endswith(secret[:n])), 0)
-            text = text[: len(text) - cut] + "[redacted]" * bool(cut)
-        return _SECRET.sub("[redacted]", text)[:_MAX_STRING]
+        text = text.encode("utf-8", "replace").decode()[:_LOOKED_AT]
+        return _SECRET.sub(REDACTED, self._redaction.clean(text))[:_MAX_STRING]
 
 
 class Journal:
     """The samples of one process's rows."""
 
-    def __init__(self, writer: SegmentWriter, run_id: str, rows: int, lane_phases: list[int], secrets: Iterable[str],
+    def __init__(self, writer: SegmentWriter, run_id: str, rows: int, lane_phases: list[int], secrets: Iterable[SecretStr],
                  worker: int = 0, guard: Guard | None = None):  # fmt: skip
         self._writer, self.run_id, self._worker, self._guard = writer, run_id, worker, guard
         self.samples = empty_samples(rows)
         self._fresh: list[int] = []
         self._t0 = 0
+        self._begun = False
         secrets = list(secrets)
         self.strings = {kind: Strings(secrets) for kind in STRING_KINDS}
         self.gap_histograms = [[Histogram() for _ in range(phases)] for phases in lane_phases]
         self._gaps: list[list[array[int]]] = []
-        self._recent = [array("q") for _ in lane_phases]
-        #: for the screen alone: end-to-end response of successes a lane, and the harness's own lag
-        self.live = [Histogram() for _ in lane_phases]
+        #: for observers of the run alone: response of successes a lane, to the last token and to the first, and our own lag
+        self.response, self.first_token = ([Histogram() for _ in lane_phases] for _ in range(2))
+        self._responses, self._first_tokens = ([array("q") for _ in lane_phases] for _ in range(2))
         self._lags = array("q")
         self.lag = Histogram()
         #: what routes tried: rows not yet sealed, and tables that are
@@ -94,12 +95,13 @@ class Journal:
         self._sealed = [empty_attempts()]
         #: changes of routes' legs, as the manifest keeps them
         self.leg_events: list[dict[str, Any]] = []
-        self.done = [0] * len(lane_phases)
-        self.failed = [0] * len(lane_phases)
+        #: rows that ended, by lane and value of Outcome; tokens that their servers stated or that were counted
+        self.outcomes = [[0] * len(Outcome) for _ in lane_phases]
+        self.prompt_tokens, self.output_tokens, self.without_usage = ([0] * len(lane_phases) for _ in range(3))
 
     def begin(self, t0: int) -> None:
         """The run's time zero is known (monotonic ns)."""
-        self._t0 = t0
+        self._t0, self._begun = t0, True
 
     def record(self, flight: Flight, outcome: Outcome, note: str, lane_index: int) -> None:
         """Fill the row of a flight that ended."""
@@ -126,14 +128,19 @@ class Journal:
             strings["finish"].number(answer.finish), strings["note"].number(note), self._worker,
         )  # fmt: skip
         self._fresh.append(flight.row)
-        self.done[lane_index] += 1
+        self.outcomes[lane_index][outcome] += 1
+        self.output_tokens[lane_index] += max(output_tokens, 0)
+        if answer.prompt_tokens >= 0:
+            self.prompt_tokens[lane_index] += answer.prompt_tokens
+        elif flight.sent_ns >= 0 and flight.status < 400:
+            self.without_usage[lane_index] += 1
         if flight.sent_ns >= 0:
             self._lags.append(max(0, flight.sent_ns - max(flight.slot_free_ns, flight.due_ns + t0)))
         if outcome == Outcome.ok:
             end = answer.last_token_ns if answer.last_token_ns >= 0 else flight.done_ns
-            self._recent[lane_index].append(end - t0 - flight.due_ns)
-        else:
-            self.failed[lane_index] += 1
+            self._responses[lane_index].append(end - t0 - flight.due_ns)
+            if answer.first_token_ns >= 0:
+                self._first_tokens[lane_index].append(answer.first_token_ns - t0 - flight.due_ns)
         if self._guard is not None:
             self._guard.ended(flight, outcome, lane_index)
 
@@ -193,8 +200,9 @@ class Journal:
         for buffers, histograms in zip(self._gaps, self.gap_histograms, strict=True):
             for buffer, histogram in zip(buffers, histograms, strict=True):
                 _pour(buffer, histogram)
-        for buffer, histogram in zip(self._recent, self.live, strict=True):
-            _pour(buffer, histogram)
+        for buffers, histograms in ((self._responses, self.response), (self._first_tokens, self.first_token)):
+            for buffer, histogram in zip(buffers, histograms, strict=True):
+                _pour(buffer, histogram)
         _pour(self._lags, self.lag)
 
     async def write_regularly(self) -> None:
@@ -206,18 +214,24 @@ class Journal:
     async def flush(self) -> None:
         """Seal what ended since the last call."""
         self.fold()
+        until_ns = monotonic_ns() - self._t0
         rows = np.array(self._fresh, np.int64)
         self._fresh = []
         tried = self._gather_attempts() if self._tried else empty_attempts()
+        try:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._seal, rows, self.samples[rows], tried, self.texts(), until_ns)
+        except OSError as error:
+            raise RunFolderError(f"cannot be written ({error.strerror})", where="results",
+                                 remedy="free some space and run again") from None  # fmt: skip
+
+    def _seal(self, rows: Int, samples: Table, tried: Table, texts: dict[str, list[str]], until_ns: int) -> None:
         if len(rows) or len(tried):
-            try:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self._writer.append, rows, self.samples[rows], self.texts())
-                    if len(tried):
-                        await anyio.to_thread.run_sync(self._writer.append_attempts, tried, self.texts())
-            except OSError as error:
-                raise RunFolderError(f"cannot be written ({error.strerror})", where="results",
-                                     remedy="free some space and run again") from None  # fmt: skip
+            self._writer.append(rows, samples, texts)
+        if len(tried):
+            self._writer.append_attempts(tried, texts)
+        if self._begun and until_ns >= 0:
+            self._writer.mark(until_ns)
 
     def texts(self) -> dict[str, list[str]]:
         """The texts behind the string columns, by kind."""
@@ -233,9 +247,3 @@ def _pour(buffer: array[int], histogram: Histogram) -> None:
         histogram.record_many_ns(np.frombuffer(buffer, np.int64).clip(0))
         # A new view per call: an array that numpy looks at cannot be resized.
         del buffer[:]
-
-
-def secrets_of(headers: Iterable[tuple[str, str]]) -> list[str]:
-    """Header values that must never reach a file, whole and without their scheme."""
-    values = [value for _, value in headers]
-    return values + [part for value in values for part in re.split(r"[\s=;,]+", value) if len(part) >= 8]

@@ -14,74 +14,131 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from pydantic import SecretStr
 
 from bench.clock import monotonic_ns
 from bench.load.endpoint import Endpoint, Outlet
 from bench.load.generator import Generator, LaneState, current_loop_name
 from bench.load.guard import UNCAPPED, Caps, Guard, Guarded
-from bench.load.journal import Journal, secrets_of
+from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
 from bench.load.request import BodyWriter
 from bench.load.router import Router
 from bench.load.timers import Timers
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
+from bench.plan.credentials import secrets_of
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
-from bench.plan.target import env_values, request_headers
 from bench.record.histogram import Histogram
 from bench.record.run_folder import SegmentWriter
-from bench.record.samples import Bool
+from bench.record.samples import Bool, Outcome
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Worker `worker` of `workers`, counted from 0."""
+    """Worker `worker` of `workers` in shard `shard` of `shards`, counted from 0; shards may differ in their workers."""
 
     worker: int = 0
     workers: int = 1
+    shard: int = 0
+    shards: int = 1
+
+    @property
+    def parts(self) -> int:
+        """How many processes share the run, if all shards have as many workers as ours."""
+        return self.workers * self.shards
+
+    @property
+    def _part(self) -> int:
+        return self.shard + self.shards * self.worker
 
     def rows(self, schedule: Table) -> Bool:
         """Mask of the rows that are ours: every n-th session of each lane."""
-        mask: Bool = schedule["session"] % self.workers == self.worker
+        mask: Bool = schedule["session"] % self.parts == self._part
         return mask
 
     def cap(self, whole: int | None) -> int | None:
-        """Our part of an in-flight cap; the parts add up to the whole."""
-        return None if whole is None else whole // self.workers + (self.worker < whole % self.workers)
+        """Our part of an in-flight cap; the parts add up to the whole, those of a shard's workers to the shard's."""
+        return None if whole is None else whole // self.parts + (self._part < whole % self.parts)
+
+
+ALONE = Share()
+#: Something to tell of while a run lasts: its moment (ns after the run's start), a sentence.
+Event = tuple[int, str]
+#: So many events are told, the latest.
+EVENTS_TOLD = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Counters:
     """Where a run stands, lane by lane; those of several workers add up."""
 
+    #: rows that came due, those of them that wait behind a cap, those under way
     started: list[int]
     waiting: list[int]
     in_flight: list[int]
-    done: list[int]
-    failed: list[int]
-    #: end-to-end response of successes
+    #: rows that ended, by value of Outcome
+    outcomes: list[list[int]]
+    #: of rows that ended, as the server stated them; answers are counted where it did not
+    prompt_tokens: list[int]
+    output_tokens: list[int]
+    #: rows that may be billed and whose prompt tokens nobody stated
+    without_usage: list[int]
+    #: response of successes, to the last token and to the first
     response: list[Histogram]
+    first_token: list[Histogram]
     harness_lag: Histogram
+    #: the latest, in order
+    events: list[Event] = dataclasses.field(default_factory=list)
+
+    @property
+    def done(self) -> list[int]:
+        """Rows that ended."""
+        return [sum(counts) for counts in self.outcomes]
+
+    @property
+    def failed(self) -> list[int]:
+        """Rows that ended otherwise than well."""
+        return [sum(counts) - counts[Outcome.ok] for counts in self.outcomes]
+
+    def with_events(self, more: Iterable[Event]) -> Counters:
+        """With events from elsewhere."""
+        return dataclasses.replace(self, events=_latest([*self.events, *more]))
 
     def plain(self) -> dict[str, Any]:
         """As JSON; histograms by their cells in use."""
-        lists = {name: getattr(self, name) for name in ("started", "waiting", "in_flight", "done", "failed")}
-        return {**lists, "response": [h.cells() for h in self.response], "harness_lag": self.harness_lag.cells()}
+        lists = {name: getattr(self, name) for name in (*_SUMS, "outcomes", "events")}
+        cells = {name: [histogram.cells() for histogram in getattr(self, name)] for name in _HISTOGRAMS}
+        return lists | cells | {"harness_lag": self.harness_lag.cells()}
 
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> Counters:
         """The reverse of `plain`."""
-        return cls(**{**data, "response": [Histogram.from_cells(cells) for cells in data["response"]],
-                      "harness_lag": Histogram.from_cells(data["harness_lag"])})  # fmt: skip
+        histograms = {name: [Histogram.from_cells(cells) for cells in data[name]] for name in _HISTOGRAMS}
+        return cls(**data | histograms | {"harness_lag": Histogram.from_cells(data["harness_lag"]),
+                                          "events": [(at_ns, text) for at_ns, text in data["events"]]})  # fmt: skip
 
     @classmethod
     def total(cls, parts: Sequence[Counters], lanes: int) -> Counters:
         """The sum; zeros without parts."""
-        sums = {name: [sum(getattr(part, name)[lane] for part in parts) for lane in range(lanes)]
-                for name in ("started", "waiting", "in_flight", "done", "failed")}  # fmt: skip
-        response = [_added(part.response[lane] for part in parts) for lane in range(lanes)]
-        return cls(**sums, response=response, harness_lag=_added(part.harness_lag for part in parts))
+        every = range(lanes)
+        fields: dict[str, Any] = {
+            name: [sum(getattr(part, name)[lane] for part in parts) for lane in every] for name in _SUMS
+        }
+        for name in _HISTOGRAMS:
+            fields[name] = [_added(getattr(part, name)[lane] for part in parts) for lane in every]
+        return cls(outcomes=[[sum(part.outcomes[lane][outcome] for part in parts) for outcome in Outcome] for lane in every],
+                   harness_lag=_added(part.harness_lag for part in parts),
+                   events=_latest(event for part in parts for event in part.events), **fields)  # fmt: skip
+
+
+_SUMS = ("started", "waiting", "in_flight", "prompt_tokens", "output_tokens", "without_usage")
+_HISTOGRAMS = ("response", "first_token")
+
+
+def _latest(events: Iterable[Event]) -> list[Event]:
+    return sorted(events)[-EVENTS_TOLD:]
 
 
 def _added(histograms: Iterable[Histogram]) -> Histogram:
@@ -98,15 +155,9 @@ def make_endpoints(lanes: Sequence[Lane], schedule: Table, text: PromptText) -> 
              for target in lane.target.endpoints] for lane in lanes]  # fmt: skip
 
 
-def run_secrets(lanes: Sequence[Lane]) -> list[str]:
-    """What must never reach a file: header values, and what stands behind `${ENV}`, but for what the lane's record states anyway."""
-    targets = [target for lane in lanes for target in lane.target.endpoints]
-    return [
-        value
-        for target in targets
-        for value in [*secrets_of(request_headers(target)), *env_values(target)]
-        if value not in (target.model, target.tier, target.region)
-    ]
+def run_secrets(lanes: Sequence[Lane]) -> list[SecretStr]:
+    """What must never reach a file of the run."""
+    return [secret for lane in lanes for target in lane.target.endpoints for secret in secrets_of(target)]
 
 
 #: Called every few ms with the time since the run's start and a way to ask where it stands. A sentence
@@ -118,7 +169,7 @@ class Player:
     """Made on a running loop; plays once."""
 
     def __init__(self, lanes: Sequence[Lane], schedule: Table, text: PromptText, folder: Path, run_id: str,
-                 share: Share = Share(), outlets: list[list[Endpoint]] | None = None, caps: Caps = UNCAPPED,
+                 share: Share = ALONE, sitting: int = 1, outlets: list[list[Endpoint]] | None = None, caps: Caps = UNCAPPED,
                  tell: Callable[[str], None] = lambda _: None):  # fmt: skip
         """`outlets` are those of `make_endpoints`, where they were made before; `tell` hears why `caps` end the run, and stops it.
 
@@ -126,8 +177,8 @@ class Player:
         """
         self._lanes = lanes
         endpoints = outlets if outlets is not None else make_endpoints(lanes, schedule, text)
-        self.guard = Guard(lanes, schedule, caps.part(share.workers), tell) if caps != UNCAPPED else None
-        self.journal = Journal(SegmentWriter(folder, share.worker), run_id, len(schedule),
+        self.guard = Guard(lanes, schedule, caps.part(share.parts), tell) if caps != UNCAPPED else None
+        self.journal = Journal(SegmentWriter(folder, share.worker, sitting), run_id, len(schedule),
                                [len(lane.phases) for lane in lanes], run_secrets(lanes), share.worker, self.guard)  # fmt: skip
         self._probe = HarnessProbe()
         # The routes' own clockwork, on a loop that has any.
@@ -178,9 +229,17 @@ class Player:
         """Where we stand."""
         states, journal = self.generator.lanes, self.journal
         return Counters(
-            [state.started for state in states], [len(state.waiting) for state in states],
-            [state.in_flight for state in states], list(journal.done), list(journal.failed), journal.live, journal.lag,
+            started=[state.started for state in states], waiting=[len(state.waiting) for state in states],
+            in_flight=[state.in_flight for state in states], outcomes=[list(counts) for counts in journal.outcomes],
+            prompt_tokens=list(journal.prompt_tokens), output_tokens=list(journal.output_tokens),
+            without_usage=list(journal.without_usage), response=journal.response, first_token=journal.first_token,
+            harness_lag=journal.lag, events=[self._leg_event(change) for change in journal.leg_events[-EVENTS_TOLD:]],
         )  # fmt: skip
+
+    def _leg_event(self, change: dict[str, Any]) -> Event:
+        lane = next(lane for lane in self._lanes if lane.name == change["lane"])
+        leg = lane.target.legs[change["leg"]].name
+        return change["at_ns"], f"{lane.name}: leg {leg} {change['state']}, {change['why']}"
 
     def facts(self) -> dict[str, Any]:
         """What our process did, for the manifest."""

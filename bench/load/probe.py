@@ -7,13 +7,37 @@ true: probing costs next to nothing and changes nothing but the collector's thre
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from typing import Any
 
-from bench.clock import cpu_ns, monotonic_ns, wall_offset_ns
+from bench.clock import cpu_ns, monotonic_ns, suspended_ns, wall_offset_ns
 from bench.units import MS, S
 
 #: A loop that comes back this much later than asked was held up.
 STALL_NS = 10 * MS
+
+
+#: Ticks from one look at the clocks to the next: about a second, in which no slewing comes near a step.
+_LOOK_EVERY = 50
+
+
+class ClockWatch:
+    """Steps of the wall clock and sleeps of the machine. A slow drift is neither, however long the run."""
+
+    def __init__(self, wall_offset: Callable[[], int] = wall_offset_ns, slept: Callable[[], int] = suspended_ns):
+        """Clocks to ask (ns): wall minus monotonic time; time the machine has slept, which only the first counts."""
+        self._wall_offset, self._slept = wall_offset, slept
+        self._offset, self._asleep = wall_offset(), slept()
+        #: the largest step seen, signed, and all sleep (ns)
+        self.step_ns = self.slept_ns = 0
+
+    def look(self) -> None:
+        """Compare with the look before."""
+        offset, asleep = self._wall_offset(), self._slept()
+        slept = asleep - self._asleep
+        self.step_ns = max(self.step_ns, offset - self._offset - slept, key=abs)
+        self.slept_ns += slept
+        self._offset, self._asleep = offset, asleep
 
 
 class HarnessProbe:
@@ -31,12 +55,14 @@ class HarnessProbe:
         gc.freeze()
         gc.set_threshold(50_000, 50, 1000)
         gc.callbacks.append(self._on_gc)
-        self._wall_offset = wall_offset_ns()
+        self._clocks = ClockWatch()
         self._cpu, self._began = cpu_ns(), monotonic_ns()
 
     def tick(self, late_ns: int) -> None:
         """The loop's regular tick came this late."""
         self._ticks += 1
+        if self._ticks % _LOOK_EVERY == 0:
+            self._clocks.look()
         self._worst_ns = max(self._worst_ns, late_ns)
         if late_ns > STALL_NS:
             self._stalls += 1
@@ -57,7 +83,8 @@ class HarnessProbe:
         gc.unfreeze()
 
     def facts(self) -> dict[str, Any]:
-        """Lengths in ms, CPU as a share of one core, how far the wall clock stepped in ms."""
+        """Lengths in ms, CPU as a share of one core, the wall clock's largest step and the machine's sleep in ms."""
+        self._clocks.look()
         elapsed = max(monotonic_ns() - self._began, 1)
         return {
             "alarm": self.alarm_kind,
@@ -65,5 +92,6 @@ class HarnessProbe:
             "gc_pause_max_ms": round(self._gc_worst_ns / MS, 3), "gc_pause_total_ms": round(self._gc_total_ns / MS, 3),
             "elapsed_s": round(elapsed / S, 3),
             "cpu_share": round((cpu_ns() - self._cpu) / elapsed, 4),
-            "clock_step_ms": round((wall_offset_ns() - self._wall_offset) / MS, 3),
+            "clock_step_ms": round(self._clocks.step_ns / MS, 3),
+            "suspended_ms": round(self._clocks.slept_ns / MS, 3),
         }  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,20 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import numpy as np
 
 from bench.clock import clock_facts, utc_text, wall_ns
 from bench.errors import UserError
 from bench.load.ceiling import share_of_ceiling
 from bench.load.drill import Timeline
+from bench.load.endpoint import Endpoint
+from bench.load.generator import STOP_DRAIN_NS
 from bench.load.guard import UNCAPPED, Caps
 from bench.load.journal import Strings
-from bench.load.player import Counters, OnTick, Player, Share, make_endpoints, run_secrets
+from bench.load.player import Counters, OnTick, Player, make_endpoints, run_secrets
+from bench.load.shard import UNSHARDED, Shard
+from bench.load.sitting import Sitting, inputs, take_up
+from bench.load.transport.pool import SPARE_DESCRIPTORS
 from bench.load.transport.sender import check_ready
-from bench.load.workers import Crew, Together
+from bench.load.workers import Crew, Together, innermost
 from bench.plan.profile import bucket_names
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, Table
+from bench.record.digests import marks
 from bench.record.histogram import Histogram, HistogramSet, Interval, write_hlog
+from bench.record.pieces import settle, writer_name
 from bench.record.run_folder import (
     RunWriter,
     State,
@@ -39,16 +48,24 @@ from bench.record.run_folder import (
     machine_facts,
     renumbered,
 )
-from bench.record.samples import Columns, latency_ns
+from bench.record.samples import Columns, Outcome, latency_ns
+from bench.record.sittings import due_again_ns, may_have_begun
+from bench.units import show_duration
 
-#: Descriptors that are not connections: files, the loop's own, the interpreter's.
-_SPARE_DESCRIPTORS = 64
+#: Characters of a suite's name in the name of its runs.
+_SUITE_MOST = 60
 
 
 def run_id(plan: Plan, started_wall_ns: int) -> str:
     """`2026-11-23T10-04-11Z-field-guide-3fa9`: time, suite, and what tells equal seconds apart."""
-    digest = hashlib.sha256(plan.schedule.tobytes() + str(started_wall_ns).encode()).hexdigest()[:4]
-    return f"{utc_text(started_wall_ns).replace(':', '-')}-{plan.suite.name}-{digest}"
+    return named(plan.suite.name, started_wall_ns, plan.schedule.tobytes())
+
+
+def named(suite: str, started_wall_ns: int, content: bytes) -> str:
+    """A run's id, which is a folder's name and part of a header; equal content that began at the same ns has the same."""
+    suite = re.sub(r"[^A-Za-z0-9._-]+", "-", suite)[:_SUITE_MOST]
+    digest = hashlib.sha256(content + str(started_wall_ns).encode()).hexdigest()[:4]
+    return f"{utc_text(started_wall_ns).replace(':', '-')}-{suite}-{digest}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +78,21 @@ class Simulated:
 
 
 class _Ending:
-    """Whether and why a run ends before its time."""
+    """Whether and why a run ends before its time; `tell` hears of it at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
         self.stop: Callable[[], None] = lambda: None
         #: our own reason; None where the run went to its end or was interrupted
         self.early: str | None = None
         self.interrupted = False
+        #: the last moment (ns after the run's start) before that
+        self.stopped_ns = 0
 
     def on_signal(self) -> None:
         """First Ctrl-C: send nothing more and drain; second: cut what is under way."""
+        self._tell("cutting off what is under way" if self.interrupted else
+                   f"interrupted: nothing more is sent, answers under way have {show_duration(STOP_DRAIN_NS)}; again cuts them off")  # fmt: skip
         self.interrupted = True
         self.stop()
 
@@ -78,69 +100,114 @@ class _Ending:
         """Send nothing more and drain."""
         if why is not None and self.early is None and not self.interrupted:
             self.early = why
+            self._tell(f"the run ends early: {why}")
             self.stop()
 
 
 async def play(plan: Plan, text: PromptText, folder: Path | None, manifest: dict[str, Any], *, workers: int = 1,
                results: Path = Path("results"), warn: Callable[[str], None], on_tick: OnTick,
                opened: Callable[[Path], None] | None = None, caps: Caps = UNCAPPED,
-               simulated: Callable[[], Simulated] | None = None) -> Path:  # fmt: skip
+               simulated: Callable[[], Simulated] | None = None, resume: Path | None = None, shard: Shard = UNSHARDED) -> Path:  # fmt: skip
     """Run the plan on `workers` processes; returns its folder, of which `opened` is told before anything is sent.
 
-    Lanes that are `simulated` come last in the plan; their rows are asked of `simulated` once the
+    `resume` is the folder of a run of this plan that broke off: what it left is played there. Of the plan its `shard` alone is played. Lanes that are `simulated` come last in the plan; their rows are asked of `simulated` once the
     others have ended. Raises UserError (a variable not set, a proxy in the way), TargetUnreachable
     (no answer to the ready check) or RunFolderError before anything is sent.
     """
+    check_descriptors(plan.live(), workers * shard.of, warn)
+    _check_shares(plan.live(), workers, shard.of)
+    whole, plan = plan.schedule, shard.cut(plan)
     live = plan.live()
-    check_descriptors(live, workers, warn)
-    _check_shares(live, workers)
     outlets = make_endpoints(live.lanes, plan.schedule, text)
     await _check_ready(live, warn)
-    started = wall_ns()
-    name = run_id(plan, started)
-    writer = RunWriter(folder or results / name, plan_facts(plan, name, started) | manifest, plan.schedule)
+    sitting = (
+        _first(plan, folder, results, manifest, caps, shard, workers)
+        if resume is None
+        else take_up(plan, resume, workers, caps)
+    )
+    writer, live = sitting.writer, sitting.plan.live()
+    shard.keep(whole, writer)
+    if shard.start_at_ns is not None:
+        warn(f"begins at {utc_text(shard.start_at_ns)}")
     if opened is not None:
         opened(writer.folder)
-    timeline = Timeline(plan.drills, live.lanes, Strings(run_secrets(live.lanes)).clean)
-    ending = _Ending()
+    timeline = Timeline(sitting.plan.drills, live.lanes, Strings(run_secrets(live.lanes)).clean)
+    ending, started = _Ending(warn), writer.manifest.get("start")
+    facts: dict[str, Any] = {}
 
     def ticking(now_ns: int, counters: Callable[[], Counters]) -> None:
         timeline.tick(now_ns)
-        ending.on_reason(on_tick(now_ns, counters))
+        if started is not None and now_ns >= 0 and not facts:
+            facts["start"] = started | {"wall_ns": wall_ns() - now_ns}
+        ending.on_reason(on_tick(now_ns - sitting.shift_ns, lambda: counters().with_events(timeline.told())))
+        if ending.early is None and not ending.interrupted:
+            ending.stopped_ns = max(now_ns, 0)
 
     async with _stopping_on_signals(ending.on_signal):
-        if workers == 1:
-            player = Player(live.lanes, plan.schedule, text, writer.folder, name, outlets=outlets, caps=caps, tell=ending.on_reason)  # fmt: skip
-            ending.stop = player.generator.stop
-            await player.play(ticking)
-            journal = player.journal
-            together = Together([player.facts()], journal.gap_histograms, journal.leg_events, player.generator.interrupted, [])  # fmt: skip
-            samples, strings, attempts = journal.samples, journal.texts(), journal.attempts()
-        else:
-            for outlet in outlets:
-                for endpoint in outlet:
-                    await endpoint.close()
-            crew = Crew(live, writer.folder, name, workers, plan.seed, text.tokenizer.name if text.tokenizer else None,
-                        caps, ending.on_reason)  # fmt: skip
-            ending.stop = crew.stop
-            together = await crew.play(ticking)
-            samples, strings = gather(writer.folder, len(plan.schedule))
-            attempts = gather_attempts(writer.folder, strings)
-            _own_up(samples, strings, live, together)
+        samples, strings, attempts, together = await _played(sitting, text, outlets, workers, ending, ticking)
         gaps = together.gaps
+        sitting.add_gaps(gaps)
         if simulated is not None:  # still here, so that Ctrl-C leaves a sealed folder
             gaps = gaps + _overlay(samples, strings, simulated(), plan)
-    write_histograms(writer.folder, plan, samples, gaps, started)
+    write_histograms(writer.folder, sitting.plan, samples, gaps, writer.manifest["started_wall_ns"])
     broke_off = ending.interrupted or (together.interrupted and ending.early is None)
     state: State = "interrupted" if broke_off else "complete"
-    harness = {**worst_facts(together.facts), "state": state, "workers": workers, "dead_workers": together.dead,
-               "calibration": share_of_ceiling(live, workers),
-               "by_worker": together.facts}  # fmt: skip
-    facts = {"ended_wall_ns": wall_ns(), "harness": harness, "strings": strings, "ended_early": ending.early,
-             "events": await timeline.finish(interrupted=together.interrupted),
-             "leg_events": sorted(together.leg_events, key=lambda event: int(event["at_ns"]))}  # fmt: skip
+    workers_facts = sitting.whole("by_worker", together.facts)
+    harness = {**worst_facts(workers_facts), "state": state, "workers": workers,
+               "dead_workers": sitting.whole("dead_workers", together.dead), "calibration": share_of_ceiling(live, workers),
+               "by_worker": workers_facts}  # fmt: skip
+    events = await timeline.finish(interrupted=together.interrupted)
+    leg_events = sitting.whole("leg_events", together.leg_events)
+    facts |= {"ended_wall_ns": wall_ns(), "harness": harness, "strings": strings, "ended_early": ending.early,
+             "stopped_ns": ending.stopped_ns if broke_off or ending.early is not None else None,
+             "events": sitting.whole("events", events),
+             "leg_events": sorted(leg_events, key=lambda event: int(event["at_ns"]))}  # fmt: skip
     writer.finish(state, samples, facts, attempts if any(lane.target.route for lane in live.lanes) else None)
     return writer.folder
+
+
+def _first(plan: Plan, folder: Path | None, results: Path, manifest: dict[str, Any], caps: Caps, shard: Shard,
+           workers: int) -> Sitting:  # fmt: skip
+    """A run's first sitting, in a folder of its own."""
+    start = shard.start(workers)
+    started = wall_ns() if start is None else start.wall_ns
+    name = run_id(plan, started)
+    facts = plan_facts(plan, name, started) | manifest | shard.facts(start)
+    writer = RunWriter(folder or results / name, facts, plan.schedule)
+    return Sitting(plan, writer, caps, t0=None if start is None else start.t0, share=shard.share)
+
+
+async def _played(
+    sitting: Sitting, text: PromptText, outlets: list[list[Endpoint]], workers: int, ending: _Ending, ticking: OnTick
+) -> tuple[Table, dict[str, list[str]], Table, Together]:
+    """(samples, strings, attempts) of all sittings, and what the workers of this one came to."""
+    live, schedule, folder, name = (
+        sitting.plan.live(),
+        sitting.plan.schedule,
+        sitting.writer.folder,
+        sitting.writer.manifest["run"],
+    )
+    if workers == 1:
+        player = Player(live.lanes, schedule, text, folder, name, sitting.share, sitting.number, outlets, sitting.caps,
+                        tell=ending.on_reason)  # fmt: skip
+        ending.stop = player.generator.stop
+        await player.play(ticking, sitting.t0)
+        journal = player.journal
+        together = Together([player.facts()], journal.gap_histograms, journal.leg_events, player.generator.interrupted, [])  # fmt: skip
+        if sitting.number == 1:
+            return journal.samples, journal.texts(), journal.attempts(), together
+    else:
+        for outlet in outlets:
+            for endpoint in outlet:
+                await endpoint.close()
+        crew = Crew(live, folder, name, workers, sitting.plan.seed, text.tokenizer.name if text.tokenizer else None,
+                    sitting.caps, ending.on_reason, sitting.number, sitting.writer.lock, sitting.share)  # fmt: skip
+        ending.stop = crew.stop
+        together = await crew.play(ticking, sitting.t0)
+    samples, strings = gather(folder, len(schedule))
+    attempts = gather_attempts(folder, strings)
+    _own_up(samples, strings, sitting, together)
+    return samples, strings, attempts, together
 
 
 async def _check_ready(plan: Plan, warn: Callable[[str], None]) -> None:
@@ -174,28 +241,30 @@ async def _stopping_on_signals(stop: Callable[[], None]) -> AsyncIterator[None]:
             yield
             group.cancel_scope.cancel()
     except BaseExceptionGroup as errors:
-        first: BaseException = errors
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        # Whoever called knows an error by its class, not by the tasks it came through.
-        raise first from None
+        raise innermost(errors) from None
 
 
-def _check_shares(plan: Plan, workers: int) -> None:
+def _check_shares(plan: Plan, workers: int, shards: int) -> None:
     for lane in plan.lanes:
         cap = lane.profile.arrivals.concurrency or lane.profile.max_in_flight
-        if cap is not None and cap < workers:
-            raise UserError(f"cannot divide {cap} requests in flight among {workers} workers", where="--workers",
-                            remedy=f"use at most {cap}")  # fmt: skip
+        if cap is not None and cap < workers * shards:
+            of = f" in each of {shards} shards" if shards > 1 else ""
+            raise UserError(f"cannot divide {cap} requests in flight among {workers} workers{of}", where="--workers",
+                            remedy=f"use at most {cap}{' in all' if shards > 1 else ''}")  # fmt: skip
 
 
-def _own_up(samples: Table, strings: dict[str, list[str]], plan: Plan, together: Together) -> None:
-    """Rows that a dead worker took with it were due and are unaccounted for: never sent, and why."""
+def _own_up(samples: Table, strings: dict[str, list[str]], sitting: Sitting, together: Together) -> None:
+    """Rows that a dead worker took with it: cut off where they were due while it lived, else never sent, and why."""
+    schedule, known = sitting.plan.schedule, marks(sitting.writer.folder)
+    due_ns = due_again_ns(schedule, samples, 0)
     for worker in together.dead:
-        lost = Share(worker, len(together.facts) + len(together.dead)).rows(plan.schedule) & (samples["due_ns"] < 0)
-        strings["note"].append(f"worker {worker} died before this row was sealed")
-        samples["due_ns"][lost] = plan.schedule["due_ns"][lost]
-        samples["note"][lost] = len(strings["note"]) - 1
+        lost = dataclasses.replace(sitting.share, worker=worker, workers=len(together.facts) + len(together.dead)).rows(
+            schedule
+        ) & (samples["due_ns"] < 0)
+        begun = lost & may_have_begun(schedule, samples, 0, known.get(writer_name(worker, sitting.number), -1))
+        samples["due_ns"][lost] = np.where(begun, due_ns, schedule["due_ns"])[lost]
+        settle(samples, strings, begun, Outcome.censored, f"under way when worker {worker} died")
+        settle(samples, strings, lost & ~begun, Outcome.never_sent, f"worker {worker} died before this row was sealed")
 
 
 def worst_facts(facts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -233,9 +302,9 @@ def check_descriptors(plan: Plan, workers: int, warn: Callable[[str], None]) -> 
         # A hedged row may call all its legs at once.
         calls = len(lane.target.legs) if lane.target.route is not None and lane.target.route.hedge is not None else 1
         known += min(arrivals.concurrency or lane.profile.max_in_flight or 0, lane.requests) * calls
-    if known + _SPARE_DESCRIPTORS > soft:
+    if known + SPARE_DESCRIPTORS > soft:
         raise UserError(f"the plan may hold {known:,} connections open, the descriptor limit is {soft:,}",
-                        remedy=f"raise it: ulimit -n {known // workers + _SPARE_DESCRIPTORS}")  # fmt: skip
+                        remedy=f"raise it: ulimit -n {known // workers + SPARE_DESCRIPTORS}")  # fmt: skip
     busiest = max(span.to_rps for lane in plan.lanes for span in lane.spans)
     if busiest > soft:
         warn(
@@ -245,13 +314,11 @@ def check_descriptors(plan: Plan, workers: int, warn: Callable[[str], None]) -> 
 
 def plan_facts(plan: Plan, name: str, started: int) -> dict[str, Any]:
     """What the manifest says of a plan, its machine and its inputs."""
-    from bench.userfile import file_digest
-
     return {
         "run": name, "suite": {"name": plan.suite.name, "description": plan.suite.description}, "seed": plan.seed,
         "started_utc": utc_text(started), "started_wall_ns": started, "versions": library_versions(),
         "machine": machine_facts(), "clock": clock_facts(),
-        "inputs": [{"name": "/".join(path.parts[-2:]), "sha256": file_digest(path)} for path in plan.suite.files],
+        "inputs": inputs(plan.suite),
         "lanes": [lane.record() for lane in plan.lanes],
     }  # fmt: skip
 

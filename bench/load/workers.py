@@ -24,9 +24,11 @@ from anyio.streams.text import TextReceiveStream
 from pydantic import TypeAdapter
 
 from bench.clock import monotonic_ns
+from bench.errors import TailproofError
 from bench.load.generator import run_loop
 from bench.load.guard import UNCAPPED, Caps
-from bench.load.player import Counters, OnTick, Player, Share
+from bench.load.player import ALONE, Counters, OnTick, Player, Share
+from bench.plan.credentials import fault_text
 from bench.plan.prompts import PromptText, load_tokenizer
 from bench.plan.schedule import Lane, Plan
 from bench.record.histogram import Histogram
@@ -37,7 +39,7 @@ LANES = TypeAdapter(list[Lane])
 _CAPS = TypeAdapter(Caps)
 #: From the moment all workers are ready to the run's time zero.
 _LEAD_NS = 300 * MS
-_TELL_EVERY_NS = 250 * MS
+_TELL_EVERY_NS = 500 * MS
 _TICK_S = 0.05
 
 
@@ -75,10 +77,12 @@ class Crew:
     """The workers of one run. `stop` as for a generator: once to drain, twice to cut off."""
 
     def __init__(self, plan: Plan, folder: Path, run_id: str, workers: int, seed: int, tokenizer: str | None,
-                 caps: Caps = UNCAPPED, tell: Callable[[str], None] = lambda _: None):  # fmt: skip
-        """`tell` hears why a worker's part of `caps` is used up."""
+                 caps: Caps = UNCAPPED, tell: Callable[[str], None] = lambda _: None, sitting: int = 1, lock: int | None = None,
+                 share: Share = ALONE):  # fmt: skip
+        """`share` is what the workers divide; `tell` hears why a worker's part of `caps` is used up; `lock` is a descriptor that workers hold while they live."""
         self._plan, self._count, self._tell_why = plan, workers, tell
-        self._job = {"folder": str(folder), "run_id": run_id, "workers": workers, "seed": seed, "tokenizer": tokenizer,
+        self._heirloom = () if lock is None else (lock,)
+        self._job = {"folder": str(folder), "run_id": run_id, "share": dataclasses.asdict(share) | {"workers": workers}, "seed": seed, "tokenizer": tokenizer, "sitting": sitting,
                      "lanes": json.loads(dump_lanes(plan.lanes)), "caps": _CAPS.dump_python(caps, mode="json")}  # fmt: skip
         self._workers: list[_Worker] = []
         self._stops = self._told = 0
@@ -88,19 +92,19 @@ class Crew:
         """Tell every worker to stop; what they have is kept."""
         self._stops += 1
 
-    async def play(self, on_tick: OnTick) -> Together:
-        """Start the workers, give them their time zero, gather what they tell until all have ended."""
+    async def play(self, on_tick: OnTick, t0: int | None = None) -> Together:
+        """Start the workers, give them their time zero (monotonic ns; soon, by default), gather what they tell until all have ended."""
         async with anyio.create_task_group() as group:
             for number in range(self._count):
                 process = await anyio.open_process([sys.executable, "-m", "bench.load.workers"], stderr=None,
-                                                   start_new_session=True)  # fmt: skip
+                                                   start_new_session=True, pass_fds=self._heirloom)  # fmt: skip
                 worker = _Worker(number, process)
                 self._workers.append(worker)
                 await _say(worker, {**self._job, "worker": number})
                 group.start_soon(self._listen, worker)
             for worker in self._workers:
                 await worker.ready.wait()
-            self._t0 = monotonic_ns() + _LEAD_NS
+            self._t0 = monotonic_ns() + _LEAD_NS if t0 is None else t0
             for worker in self._workers:
                 await _say(worker, {"start": self._t0})
             while any(worker.process.returncode is None for worker in self._workers):
@@ -160,6 +164,13 @@ async def _lines(process: anyio.abc.Process) -> AsyncIterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def innermost(error: BaseException) -> BaseException:
+    """The first of the errors that came together: who called knows it by its class, not by the tasks it came through."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 # ---- the worker's side
 
 
@@ -179,8 +190,8 @@ async def _work(job: dict[str, Any]) -> None:
         player.generator.stop()
         _tell({"early": why})
 
-    player = Player(lanes, read_schedule(folder), PromptText(job["seed"], tokenizer), folder, job["run_id"],
-                    Share(job["worker"], job["workers"]), caps=_CAPS.validate_python(job["caps"]), tell=ended_early)  # fmt: skip
+    player = Player(lanes, read_schedule(folder, job["sitting"]), PromptText(job["seed"], tokenizer), folder, job["run_id"],
+                    Share(**job["share"] | {"worker": job["worker"]}), job["sitting"], caps=_CAPS.validate_python(job["caps"]), tell=ended_early)  # fmt: skip
     told = -_TELL_EVERY_NS
 
     def on_tick(now_ns: int, counters: Callable[[], Counters]) -> None:
@@ -219,7 +230,12 @@ async def _obey(player: Player) -> None:
 def main() -> int:
     """A worker's process: the job on the first line of standard input."""
     job = json.loads(sys.stdin.readline())
-    run_loop(lambda: _work(job))
+    try:
+        run_loop(lambda: _work(job))
+    except BaseException as group:
+        error = innermost(group)
+        said = str(error) if isinstance(error, TailproofError) else fault_text()
+        sys.stderr.write(f"tailproof: worker {job['worker']}: {said}\n")
     sys.stdout.flush()
     # A thread may still wait for a line of the parent's; nothing is left to be saved.
     os._exit(0)

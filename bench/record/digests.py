@@ -2,7 +2,8 @@
 
 In: bytes as they are written. Out: SHA-256 digests, in a list beside the pieces while a run lasts
 and in the manifest once it is closed. Must stay true: a piece is in its worker's list as soon as
-it is sealed, so that a killed process leaves both; the manifest's own digest covers all the others.
+it is sealed, so that a killed process leaves both; the manifest's own digest covers all the others; no
+list, whoever wrote it, has a file looked at that lies outside its folder.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from bench.errors import RunFolderError
 
 #: Key of the manifest's digest of itself.
 OWN = "manifest_sha256"
 #: What else a run may write before it is closed, and nothing makes again.
-WITNESSES = ("histograms.hlog", "truth.json")
+WITNESSES = ("histograms.hlog", "truth.json", "whole.npy")
 _LIST = "segments.jsonl"
 
 
@@ -32,11 +36,20 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
     return sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())
 
 
-def note_sealed(folder: Path, worker: int, name: str, data: bytes) -> None:
-    """Add a file that was just sealed to its worker's list. `name` is relative to the run's folder."""
-    line = json.dumps({"file": name, "sha256": sha256(data)}) + "\n"
+def note_sealed(folder: Path, writer: str, name: str, data: bytes) -> None:
+    """Add a file that was just sealed to its writer's list. `name` is relative to the run's folder."""
+    _note(folder, writer, {"file": name, "sha256": sha256(data)})
+
+
+def note_until(folder: Path, writer: str, until_ns: int) -> None:
+    """Mark that whatever ended before `until_ns` (ns after the run's start) is on disk, as far as it is this writer's."""
+    _note(folder, writer, {"until_ns": until_ns})
+
+
+def _note(folder: Path, writer: str, entry: dict[str, Any]) -> None:
+    line = json.dumps(entry) + "\n"
     # One write of one line: a process that is killed leaves it whole or not at all.
-    descriptor = os.open(folder / "samples" / f"w{worker}-{_LIST}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = os.open(folder / "samples" / f"{writer}-{_LIST}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(descriptor, line.encode())
     finally:
@@ -44,24 +57,43 @@ def note_sealed(folder: Path, worker: int, name: str, data: bytes) -> None:
 
 
 def sealed(folder: Path) -> dict[str, str]:
-    """File -> digest of all pieces that a run's lists name; of a file sealed again, the last."""
-    found: dict[str, str] = {}
+    """File -> digest of all pieces that a run's lists name; of a file sealed again, the last. Raises RunFolderError."""
+    return {
+        _inside(str(entry["file"])): str(entry["sha256"])
+        for _, entry in _entries(folder)
+        if "file" in entry and "sha256" in entry
+    }
+
+
+def marks(folder: Path) -> dict[str, int]:
+    """Writer -> its last mark (ns after the run's start), of a run that has no end."""
+    return {writer: int(entry["until_ns"]) for writer, entry in _entries(folder) if "until_ns" in entry}
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted((folder / "samples").glob(f"w*-{_LIST}")):
         for line in path.read_bytes().splitlines():
             try:
                 entry = json.loads(line)
-                found[str(entry["file"])] = str(entry["sha256"])
-            except (ValueError, KeyError, TypeError):
+            except ValueError:
                 continue  # a line that cannot be read leaves its file unlisted, which is told
-    return found
+            if isinstance(entry, dict):
+                yield path.name.removesuffix(f"-{_LIST}"), entry
+
+
+def _inside(name: str) -> str:
+    """A name that a list gives, if it is one below the run's folder. Raises RunFolderError."""
+    if not name.isprintable() or name.startswith("/") or ".." in name.split("/"):
+        raise RunFolderError(f"{name!r} is outside the run's folder")
+    return name
 
 
 def listed(manifest: dict[str, Any]) -> dict[str, str]:
-    """File -> digest of all that a closed manifest names."""
+    """File -> digest of all that a closed manifest names. Raises RunFolderError for a name that leads out of its folder."""
     named = {"schedule.npy": manifest.get("schedule_sha256"), **manifest.get("files", {})}
     for entry in manifest.get("segments", []):
         named[str(entry["file"])] = entry["sha256"]
-    return {name: str(digest) for name, digest in named.items() if digest is not None}
+    return {_inside(name): str(digest) for name, digest in named.items() if digest is not None}
 
 
 def is_list(path: Path) -> bool:

@@ -8,63 +8,50 @@ is closed; samples reach the disk at least once a second; a folder belongs to on
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import platform
 import re
 import shutil
+import stat
 import weakref
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic_core import from_json
 
 from bench import __version__
 from bench.errors import RunFolderError
-from bench.record.attempts import ATTEMPT_DTYPE, ATTEMPT_STRINGS, empty_attempts, in_order
-from bench.record.digests import OWN, WITNESSES, manifest_digest, note_sealed, sha256
-from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table, empty_samples
+from bench.record.attempts import ATTEMPT_DTYPE
+from bench.record.digests import OWN, WITNESSES, manifest_digest, marks
+from bench.record.files import read_table, refuse_ways_out, write_atomically, write_json, write_table
+from bench.record.pieces import (
+    FURTHER_TEXTS,
+    MAX_STRINGS,
+    STRING_KINDS,
+    SegmentWriter,
+    gather,
+    gather_attempts,
+    has_pieces,
+    renumbered,
+    settle,
+    writer_name,
+)
+from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Outcome, Table
+from bench.record.sittings import UNDER_WAY, due_again_ns, gaps_ns, may_have_begun, shift_ns, untouched
+from bench.userfile import file_digest
+
+__all__ = [
+    "FORMAT", "FURTHER_TEXTS", "MAX_STRINGS", "STRING_KINDS", "LaterSitting", "Run", "RunWriter", "SegmentWriter", "State", "gather",
+    "gather_attempts", "library_versions", "machine_facts", "read_manifest", "read_schedule", "renumbered", "under_way",
+    "write_atomically", "write_json",
+]  # fmt: skip
 
 #: Format history: 1 = first.
 FORMAT = 1
 State = Literal["running", "complete", "interrupted"]
-#: Sample columns that hold numbers of texts.
-#: Texts kept a kind, and the one that stands for all beyond them.
-MAX_STRINGS, FURTHER_TEXTS = 1000, "(further texts)"
-STRING_KINDS = ("served_model", "served_region", "finish", "note")
-_SEGMENT_DTYPE = np.dtype([("row", "<i8"), ("sample", SAMPLE_DTYPE)])
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, private to the user. Raises RunFolderError: disk full, no right to."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise RunFolderError(f"cannot be written ({error.strerror})", where=str(path)) from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """JSON, UTF-8, two spaces, newline at the end; NaN is refused."""
-    write_atomically(path, _json_bytes(value))
-
-
-def _json_bytes(value: Any) -> bytes:
-    return f"{json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
-
-
-def _npy_bytes(table: Table) -> bytes:
-    import io
-
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, table, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def machine_facts() -> dict[str, Any]:
@@ -91,141 +78,44 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-class SegmentWriter:
-    """Seals what one worker's rows came to, piece by piece, while the run lasts."""
-
-    def __init__(self, folder: Path, worker: int = 0):
-        self._folder, self._worker = folder, worker
-        self._count = self._attempts_count = 0
-        self._known = -1
-
-    def append(self, rows: np.ndarray, samples: Table, strings: dict[str, list[str]]) -> None:
-        """Seal the samples of `rows`; `strings` are the texts their numbers stand for. Safe off the loop."""
-        self._seal_strings(strings)
-        segment = np.empty(len(rows), _SEGMENT_DTYPE)
-        segment["row"], segment["sample"] = rows, samples
-        self._seal(f"samples/w{self._worker}-{self._count:06d}.npy", _npy_bytes(segment))
-        self._count += 1
-
-    def append_attempts(self, attempts: Table, strings: dict[str, list[str]]) -> None:
-        """Seal what routes tried. Safe off the loop."""
-        self._seal_strings(strings)
-        (self._folder / "attempts").mkdir(mode=0o700, exist_ok=True)
-        self._seal(f"attempts/w{self._worker}-{self._attempts_count:06d}.npy", _npy_bytes(attempts))
-        self._attempts_count += 1
-
-    def _seal_strings(self, strings: dict[str, list[str]]) -> None:
-        """Before the rows that need them: a piece never points at a text that is not there."""
-        size = sum(map(len, strings.values()))
-        if size != self._known:
-            self._seal(f"samples/w{self._worker}-strings.json", _json_bytes(strings))
-            self._known = size
-
-    def _seal(self, name: str, data: bytes) -> None:
-        """Write a piece and note its digest, which outlives a killed process as the piece does."""
-        write_atomically(self._folder / name, data)
-        note_sealed(self._folder, self._worker, name, data)
-
-
-def gather(folder: Path, rows: int) -> tuple[Table, dict[str, list[str]]]:
-    """(samples, strings) of all workers' pieces in one table of `rows`; what has none never began.
-
-    Raises RunFolderError naming a piece that cannot be read.
-    """
-    samples = empty_samples(rows)
-    strings: dict[str, dict[str, int]] = {kind: {} for kind in STRING_KINDS}
-    numbering: dict[str, dict[str, np.ndarray]] = {}
-    for piece in sorted((folder / "samples").glob("w*.npy")):
-        segment = _read_table(piece, _SEGMENT_DTYPE)
-        taken = segment["sample"].copy()
-        worker = piece.name.partition("-")[0]
-        if worker not in numbering:
-            own = _read_strings(folder / "samples" / f"{worker}-strings.json")
-            numbering[worker] = {kind: _numbering(own.get(kind, []), strings[kind]) for kind in STRING_KINDS}
-        if len(segment) and not 0 <= segment["row"].min() <= segment["row"].max() < rows:
-            raise RunFolderError(f"holds rows outside the {rows} that are scheduled", where=str(piece))
-        for kind in STRING_KINDS:
-            _renumber(taken[kind], numbering[worker][kind])
-        samples[segment["row"]] = taken
-    return samples, {kind: list(names) for kind, names in strings.items()}
-
-
-def gather_attempts(folder: Path, strings: dict[str, list[str]]) -> Table:
-    """All workers' pieces of the attempts in one table, numbered by `strings`.
-
-    `strings` are those of `gather`; texts that attempts alone hold are added to them.
-    """
-    parts = [empty_attempts()]
-    for piece in sorted((folder / "attempts").glob("w*.npy")):
-        taken = _read_table(piece, ATTEMPT_DTYPE)
-        own = _read_strings(folder / "samples" / f"{piece.name.partition('-')[0]}-strings.json")
-        for kind in ATTEMPT_STRINGS:
-            shared = {text: number for number, text in enumerate(strings[kind])}
-            table = _numbering(own.get(kind, []), shared)
-            _renumber(taken[kind], table)
-            strings[kind] = list(shared)
-        parts.append(taken)
-    return in_order(np.concatenate(parts))
-
-
-def _read_strings(path: Path) -> dict[str, list[str]]:
-    try:
-        names = json.loads(path.read_bytes())
-        return {kind: [str(name) for name in names[kind]] for kind in STRING_KINDS}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
-
-
-def _numbering(own: list[str], shared: dict[str, int]) -> np.ndarray:
-    """A worker's numbers for texts -> those of the merged list, which grows to MAX_STRINGS; last entry for none."""
-    table = np.full(len(own) + 1, -1, np.int64)
-    for number, text in enumerate(own):
-        if text not in shared and len(shared) >= MAX_STRINGS:
-            text = FURTHER_TEXTS  # noqa: PLW2901 the one text that stands for the rest
-        table[number] = shared.setdefault(text, len(shared))
-    return table
-
-
-def _renumber(column: np.ndarray, table: np.ndarray) -> None:
-    known = (column >= 0) & (column < len(table) - 1)
-    column[:] = table[np.where(known, column, -1)]
-
-
-def renumbered(samples: Table, own: dict[str, list[str]], strings: dict[str, list[str]]) -> Table:
-    """Samples that are numbered by `own` texts, numbered by `strings`, to which the texts are added."""
-    taken = samples.copy()
-    for kind in STRING_KINDS:
-        shared = {text: number for number, text in enumerate(strings[kind])}
-        _renumber(taken[kind], _numbering(own.get(kind, []), shared))
-        strings[kind] = list(shared)
-    return taken
-
-
 class RunWriter:
     """The one writer of a run's folder while the run lasts."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any], schedule: Table):
         """Create the folder. Raises RunFolderError when it holds a run already or cannot be made."""
-        self.folder = folder
-        self.samples_folder = folder / "samples"
+        taken = RunFolderError("holds a run already", where=str(folder), remedy="choose another --out")
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.samples_folder.mkdir(mode=0o700)
+            self._hold(folder, taken)
+            (folder / "samples").mkdir(mode=0o700, exist_ok=True)
+            # A run that was killed before it had a manifest has sent nothing: its folder is free.
+            if (folder / "run.json").exists() or any((folder / "samples").iterdir()):
+                raise taken
         except FileExistsError:
-            raise RunFolderError("holds a run already", where=str(folder), remedy="choose another --out") from None
+            raise taken from None
         except OSError as error:
             raise RunFolderError(f"cannot be written ({error.strerror})", where=str(folder)) from None
-        # Held for as long as we live; the system lets go of it when we die.
-        descriptor = os.open(folder, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        self._let_go = weakref.finalize(self, os.close, descriptor)
         self.manifest: dict[str, Any] = {"format": FORMAT, "state": "running", **manifest, "segments": []}
-        schedule_bytes = _npy_bytes(schedule)
-        write_atomically(folder / "schedule.npy", schedule_bytes)
-        self.manifest["schedule_sha256"] = sha256(schedule_bytes)
+        self.manifest["schedule_sha256"] = write_table(
+            folder / "schedule.npy", [schedule], len(schedule), schedule.dtype
+        )
         self.save_manifest()
+
+    def _hold(self, folder: Path, taken: RunFolderError) -> None:
+        """Become the folder's one writer, for as long as we and `lock`'s heirs live; raises `taken` where another is."""
+        self.folder = folder
+        #: a descriptor; the system lets go of the folder when no process has it any more
+        self.lock = os.open(folder, os.O_RDONLY)
+        self._let_go = weakref.finalize(self, os.close, self.lock)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.let_go()
+            raise taken from None
+
+    def let_go(self) -> None:
+        """Leave the folder to others."""
+        self._let_go()
 
     def save_manifest(self) -> None:
         """Write run.json as it stands, under its own digest."""
@@ -236,30 +126,68 @@ class RunWriter:
 
         `attempts` is None for a run without a route.
         """
-        pieces: list[Path] = []
         for name, table in (("samples", samples), ("attempts", attempts)):
-            if table is None:
-                continue
-            data = _npy_bytes(table)
-            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
-            write_atomically(self.folder / name / "rows.npy", data)
-            pieces += (self.folder / name).glob("w*")
-            self.manifest["segments"].append({"file": f"{name}/rows.npy", "rows": len(table), "sha256": sha256(data)})
-        self.manifest["files"] = {name: sha256((self.folder / name).read_bytes())
+            if table is not None:
+                self.seal(name, [table], len(table), table.dtype)
+        self.close(state, facts)
+
+    def seal(self, name: str, parts: Iterable[Table], rows: int, dtype: np.dtype[Any]) -> None:
+        """Seal `samples` or `attempts` as one segment of `rows`, of which one part at a time is in memory."""
+        file = f"{name}/rows.npy"
+        (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+        digest = write_table(self.folder / file, parts, rows, dtype)
+        self.manifest["segments"].append({"file": file, "rows": rows, "sha256": digest})
+
+    def close(self, state: State, facts: dict[str, Any]) -> None:
+        """Close the manifest, and remove the pieces of what is sealed."""
+        self.manifest["files"] = {name: file_digest(self.folder / name)
                                   for name in WITNESSES if (self.folder / name).is_file()}  # fmt: skip
         self.manifest.update(facts, state=state)
         self.save_manifest()
-        for piece in pieces:
-            piece.unlink(missing_ok=True)
-        self._let_go()
+        for segment in self.manifest["segments"]:
+            for piece in (self.folder / segment["file"]).parent.glob("w*"):
+                piece.unlink(missing_ok=True)
+        self.let_go()
 
     def discard(self) -> None:
         """Remove the folder: nothing was sent, so there is nothing to keep."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class LaterSitting(RunWriter):
+    """The writer of a run that broke off and is taken up again."""
+
+    def __init__(self, folder: Path):
+        """Raises RunFolderError while its writer, or a worker of it, is alive; nothing is changed yet."""
+        read_manifest(folder)
+        self._hold(
+            folder, RunFolderError("is still going on", where=str(folder), remedy="wait for its end, or stop it")
+        )
+        self.manifest = read_manifest(folder)
+
+    def begin(
+        self, run: Run, samples: Table, strings: dict[str, list[str]], rest: Table, facts: dict[str, Any]
+    ) -> None:
+        """Open the folder again: all that is settled becomes a piece, `rest` is what will be played.
+
+        Killed at any moment, it leaves a run that broke off, with all its rows.
+        """
+        attempts = run.attempts
+        sitting = len(facts["sittings"])
+        pieces = SegmentWriter(self.folder, None, sitting)
+        settled = np.flatnonzero(~untouched(samples))
+        pieces.append(settled, samples[settled], strings)
+        if self.manifest["state"] != "running" and len(attempts):
+            pieces.append_attempts(attempts, strings)
+        pieces.append_schedule(rest)
+        self.manifest = {**self.manifest, **facts, "state": "running", "segments": [], "files": {}, "stopped_ns": None}
+        self.save_manifest()
+        for name in ("samples/rows.npy", "attempts/rows.npy", "summary.json", "run.json.sig"):
+            (self.folder / name).unlink(missing_ok=True)
+
+
 def under_way(folder: Path) -> bool:
-    """Whether the folder's writer is at work."""
+    """Whether the folder's writer, or a worker of it, is alive."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -275,41 +203,51 @@ class Run:
 
     def __init__(self, folder: Path):
         """Read manifest and tables. Raises RunFolderError naming what is missing or unreadable."""
+        refuse_ways_out(folder)
         self.folder = folder
-        self.manifest = read_manifest(folder)
-        schedule = read_schedule(folder)
-        samples, self._strings = _read_samples(folder, self.manifest, len(schedule))
+        self.manifest, schedule, samples, self.texts = _read(folder)
         if len(samples) != len(schedule):
             raise RunFolderError(f"has {len(samples)} samples for {len(schedule)} scheduled rows", where=str(folder))
-        self.columns = _without_unreached(Columns(schedule, samples), self.manifest)
-
-    @property
-    def state(self) -> str:
-        """running (its writer died or is at work), complete or interrupted."""
-        return str(self.manifest["state"])
-
-    @property
-    def lanes(self) -> list[dict[str, Any]]:
-        """One record a lane (a target under a profile in a stage), in the order of the schedule."""
-        lanes: list[dict[str, Any]] = self.manifest["lanes"]
-        return lanes
+        state = str(self.manifest["state"])
+        killed = state == "running" and not under_way(folder)
+        #: running (its writer is at work), complete or interrupted (by Ctrl-C, or by the writer's death)
+        self.state = "interrupted" if killed else state
+        #: how far the record reaches (ns after the run's start); None: to the plan's end
+        self.until_ns: int | None = self.manifest.get("stopped_ns")
+        if state == "running":
+            self.until_ns = _known_until(folder, samples, self.manifest)
+            _mark_under_way(schedule, samples, self.texts, self.manifest, self.until_ns)
+        #: stretches of the run's time that were planned and are on no record
+        self.gaps_ns = gaps_ns(self.manifest, self.until_ns)
+        #: one record a lane (a target under a profile in a stage), in the order of the schedule
+        self.lanes: list[dict[str, Any]] = self.manifest["lanes"]
+        if self.gaps_ns:
+            self.lanes = [lane if lane.get("simulated") else lane | {"gaps_ns": self.gaps_ns} for lane in self.lanes]
+        #: all rows that were planned; `columns` are without those that a closed loop never came to
+        self.planned = Columns(schedule, samples)
+        self.columns = _without_unreached(self.planned, self.manifest)
 
     @property
     def attempts(self) -> Table:
         """What routes tried (see `bench/record/attempts.py`); empty without one. Raises RunFolderError."""
         whole = self.folder / "attempts" / "rows.npy"
-        return _read_table(whole, ATTEMPT_DTYPE) if whole.is_file() else gather_attempts(self.folder, self._strings)
+        listed = any(segment["file"] == "attempts/rows.npy" for segment in self.manifest.get("segments", []))
+        sealed = self.manifest["state"] != "running" or not has_pieces(self.folder)
+        taken = sealed and (listed or whole.is_file())
+        return read_table(whole, ATTEMPT_DTYPE) if taken else gather_attempts(self.folder, self.texts)
 
     def strings(self, kind: str) -> list[str]:
         """Names behind the sample columns served_model, served_region, finish or note."""
-        return self._strings.get(kind, [])
+        return self.texts.get(kind, [])
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """run.json of a folder. Raises RunFolderError when it is none of ours or of a newer format."""
     path = folder / "run.json"
     try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise RunFolderError("is no ordinary file", where=str(path))
+        manifest: dict[str, Any] = from_json(path.read_bytes())  # json takes twice as long: for a list of runs
         number = int(manifest["format"])
         missing = [key for key in ("run", "state", "lanes") if key not in manifest]
     except FileNotFoundError:
@@ -318,63 +256,60 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
     if number > FORMAT:
-        writer = manifest.get("versions", {}).get("tailproof", "a newer version")
+        versions = manifest.get("versions")
+        writer = versions.get("tailproof") if isinstance(versions, dict) else None
         raise RunFolderError(f"has format {number}; this tailproof reads up to {FORMAT}", where=str(path),
-                             remedy=f"open it with tailproof {writer} or newer")  # fmt: skip
+                             remedy=f"open it with tailproof {writer} or newer" if writer else "open it with a newer tailproof")  # fmt: skip
     if missing:
         raise RunFolderError(f"lacks {', '.join(missing)}", where=str(path))
     return manifest
 
 
-def _read_samples(folder: Path, manifest: dict[str, Any], rows: int) -> tuple[Table, dict[str, list[str]]]:
-    """The sealed table and its strings, or what the pieces hold of them while there is none."""
-    whole = folder / "samples" / "rows.npy"
-    if not whole.is_file() and manifest["state"] == "running":
+def _read(folder: Path) -> tuple[dict[str, Any], Table, Table, dict[str, list[str]]]:
+    """(manifest, schedule, samples, strings), all of one moment: a writer at work may seal or take up the run meanwhile."""
+    while True:
+        manifest = read_manifest(folder)
+        schedule = read_schedule(folder)
         try:
-            pieces = gather(folder, rows)
+            samples, strings = _read_samples(folder, manifest, len(schedule))
         except RunFolderError:
-            if not whole.is_file():
+            if read_manifest(folder)["state"] == manifest["state"]:
                 raise
-        else:
-            if not whole.is_file():
-                return pieces
-    # Where it was sealed while we read, the pieces are gone and the manifest is not yet read.
+            continue
+        # Pieces go only after the manifest says that they are sealed elsewhere.
+        if manifest["state"] != "running" or read_manifest(folder)["state"] == "running":
+            return manifest, schedule, samples, strings
+
+
+def _read_samples(folder: Path, manifest: dict[str, Any], rows: int) -> tuple[Table, dict[str, list[str]]]:
+    """The sealed table and its strings; of a run without an end, what its pieces hold."""
+    whole = folder / "samples" / "rows.npy"
+    if manifest["state"] == "running" and (has_pieces(folder) or not whole.is_file()):
+        return gather(folder, rows)
     strings: dict[str, list[str]] = manifest.get("strings", {})
-    return _read_table(whole, SAMPLE_DTYPE), strings
+    return read_table(whole, SAMPLE_DTYPE), strings
 
 
-def read_schedule(folder: Path) -> Table:
-    """The schedule of a run's folder. Raises RunFolderError."""
-    return _read_table(folder / "schedule.npy", SCHEDULE_DTYPE)
+def _known_until(folder: Path, samples: Table, manifest: dict[str, Any]) -> int:
+    """Up to when (ns after the run's start) all that ended is on disk, in a run without an end."""
+    begun = [int(sitting["began_ns"]) - 1 for sitting in manifest.get("sittings", [])]
+    return max([*begun, *marks(folder).values()], default=int(samples["done_ns"].max(initial=0)))
 
 
-def _read_table(path: Path, dtype: np.dtype[Any]) -> Table:
-    try:
-        with path.open("rb") as handle:
-            table: Table = np.lib.format.read_array(handle, allow_pickle=False)
-    except FileNotFoundError:
-        raise RunFolderError("is missing", where=str(path)) from None
-    except Exception as error:  # a damaged header raises numpy's, tokenize's and memory errors alike
-        raise RunFolderError(f"cannot be read ({error})", where=str(path)) from None
-    if table.ndim == 1 and table.dtype.names and table.dtype != dtype:
-        table = _with_later_columns(table, dtype)
-    if table.dtype != dtype or table.ndim != 1:
-        raise RunFolderError("has columns of another format", where=str(path))
-    return table
+def _mark_under_way(
+    schedule: Table, samples: Table, strings: dict[str, list[str]], manifest: dict[str, Any], until_ns: int
+) -> None:
+    """Rows that were due before the record ends and are not on it: cut off, by the writer's death or by our looking now."""
+    virtual = [index for index, lane in enumerate(manifest["lanes"]) if lane.get("simulated")]
+    cut = may_have_begun(schedule, samples, shift_ns(manifest), until_ns) & ~np.isin(schedule["lane"], virtual)
+    settle(samples, strings, cut, Outcome.censored, UNDER_WAY)
+    samples["due_ns"][cut] = due_again_ns(schedule, samples, shift_ns(manifest))[cut]
 
 
-def _with_later_columns(table: Table, dtype: np.dtype[Any]) -> Table:
-    """A table of an earlier version, whose columns are the first of today's: what it lacks is -1."""
-    older = [name for name in dtype.names or () if name in (table.dtype.names or ())]
-    if (
-        table.dtype != np.dtype([(name, dtype[name]) for name in older])
-        or older != list(dtype.names or ())[: len(older)]
-    ):
-        return table
-    whole = np.full(len(table), -1, dtype)
-    for name in older:
-        whole[name] = table[name]
-    return whole
+def read_schedule(folder: Path, sitting: int = 1) -> Table:
+    """The schedule of a run's folder, or what a later sitting plays of it while it lasts. Raises RunFolderError."""
+    name = "schedule.npy" if sitting == 1 else f"samples/{writer_name(None, sitting)}-schedule.npy"
+    return read_table(folder / name, SCHEDULE_DTYPE)
 
 
 def _without_unreached(columns: Columns, manifest: dict[str, Any]) -> Columns:

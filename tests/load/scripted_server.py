@@ -81,8 +81,9 @@ class ScriptedServer:
     def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._scripts, self._tls = scripts, tls
-        self._listener = socket.create_server((host, 0), family=family, backlog=64)
-        self.host, self.port = host, int(self._listener.getsockname()[1])
+        self.listener = socket.socket(family)
+        self.listener.bind((host, 0))
+        self.host, self.port = host, int(self.listener.getsockname()[1])
         self.requests: list[tuple[int, bytes]] = []
         self.connections = 0
         self._errors: list[Exception] = []
@@ -90,6 +91,8 @@ class ScriptedServer:
         self._closing = False
 
     def __enter__(self) -> Self:
+        """Listen: until then connections are refused."""
+        self.listener.listen(64)
         self._threads[0].start()
         return self
 
@@ -97,17 +100,17 @@ class ScriptedServer:
         self._closing = True
         # A listener that is closed while another thread accepts would leave that thread waiting.
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+            self.listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(PATIENCE_S)
-        self._listener.close()
+        self.listener.close()
         if kind is None:
             assert not self._errors, self._errors
 
     def _accept(self) -> None:
         while not self._closing:
             try:
-                sock, _ = self._listener.accept()
+                sock, _ = self.listener.accept()
             except OSError:
                 return
             number, self.connections = self.connections, self.connections + 1

@@ -57,7 +57,7 @@ def test_the_null_server_streams_and_owns_up() -> None:
     truth = np.array(json.loads(told.partition(b"\r\n\r\n")[2])).reshape(-1, 4)
     assert truth[:, 0].tolist() == [7, 9]
     assert (truth[:, 2] - truth[:, 1] >= 30_000_000).all()
-    assert (truth[:, 3] - truth[:, 2] >= 10_000_000).all()
+    assert (truth[:, 3] - truth[:, 1] >= 40_000_000).all()  # the first may be late, and the last is not for that
 
 
 def step(rate: int, sent: float, ttft_p99: float, e2e_p50: float) -> Step:

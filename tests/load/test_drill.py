@@ -43,6 +43,24 @@ def test_a_drill_begins_when_it_is_due_and_not_before() -> None:
     assert (events[2]["done_ns"], events[2]["detail"]) == (-1, "the run ended first")
 
 
+def test_what_was_begun_and_done_can_be_told_while_the_run_lasts() -> None:
+    """Before the first tick nothing; then each drill that was due, begun and how it ended, with its moments."""
+    drills = [Drill.model_validate({"at": f"{at}s", "do": "cut", "name": f"n{at}", **more}) for at, more in
+              ((0, {}), (1, {"command": ["no-such-command-4711"]}), (9, {}))]  # fmt: skip
+    timeline = Timeline([PlannedDrill(drill.at, "s", drill) for drill in drills], (), str)
+    assert timeline.told() == []
+    timeline.tick(2 * S)
+    anyio.run(timeline.finish)
+    told = timeline.told()
+    assert [said.split(",")[0] for _, said in told] == [
+        "drill n0: begun",
+        "drill n0: done",
+        "drill n1: begun",
+        "drill n1: failed",
+    ]
+    assert all(at_ns >= 2 * S for at_ns, _ in told)
+
+
 def test_a_change_is_posted_as_it_was_written() -> None:
     """The body arrives as JSON at the URL; a refusal is an event that failed, with the server's words."""
     bodies: list[bytes] = []

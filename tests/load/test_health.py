@@ -81,6 +81,12 @@ def test_what_was_cut_off_and_a_stepped_clock_degrade() -> None:
     assert "1 requests were still under way" in cut.reasons[0]
     assert state(rows(10), clock_step_ms=50.0) == "valid"
     assert state(rows(10), clock_step_ms=-50.1) == "degraded"
+    assert state(rows(10), suspended_ms=50.0) == "valid"
+    asleep = examine(rows(10), {"suspended_ms": 61_000.0}, None)
+    assert (asleep.state, asleep.reasons) == (
+        "degraded",
+        ["the machine slept for 61,000 ms during the run, which no latency counts"],
+    )
 
 
 def test_a_stalled_loop_matters_where_the_kernel_does_not_stamp() -> None:

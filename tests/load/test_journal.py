@@ -14,13 +14,14 @@ import pytest
 from heard import on_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from scripted_server import PATIENCE_S
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
 from bench.load.flight import Flight, error_message, retry_after_ms
-from bench.load.journal import Journal, Strings, secrets_of
-from bench.load.probe import HarnessProbe
+from bench.load.journal import Journal, Strings
+from bench.load.probe import ClockWatch, HarnessProbe
 from bench.record.run_folder import SegmentWriter
 from bench.record.samples import Flag, Outcome
 from bench.units import MS, S
@@ -37,7 +38,7 @@ def test_no_piece_of_a_secret_is_kept_wherever_a_text_holds_or_cuts_it(
     before: str, after: str, padding: int, cut: int
 ) -> None:
     """A key in the middle, at the end, or cut by the length limit leaves no run of 8 of its characters."""
-    strings = Strings(secrets_of([("Authorization", f"Bearer {KEY}")]))
+    strings = Strings([SecretStr(f"Bearer {KEY}"), SecretStr(KEY)])
     for text in (f"{before}{'.' * padding}{KEY}{after}", f"{'.' * padding}{KEY}"[: padding + cut]):
         kept = strings.names[strings.number(text)] if text else ""
         assert len(kept) <= 200
@@ -156,6 +157,16 @@ def test_served_model_region_and_flags_come_from_headers_and_events() -> None:
     assert flight.flags == Flag.NEW_CONNECTION | Flag.RECONNECTED | Flag.STREAMED
 
 
+@pytest.mark.parametrize(("headers", "ms"), [
+    ([(b"llm_provider-retry-after", b"60")], 60_000),
+    ([(b"retry-after", b"2"), (b"llm_provider-retry-after", b"60")], 2000),
+    ([(b"llm_provider-retry-after", b"60"), (b"retry-after", b"2")], 2000),
+])  # fmt: skip
+def test_litellms_name_for_the_wait_counts_where_there_is_no_other(headers: list[tuple[bytes, bytes]], ms: int) -> None:
+    """LiteLLM hands on what a provider said under a name of its own; `retry-after` itself is nearer to us."""
+    assert Ending().answered(429, headers, b"").retry_after_ms == ms
+
+
 @pytest.mark.parametrize(("value", "ms"), [
     (b"0", 0), (b"1.5", 1500), (b"-3", 0), (b"1e400", -1), (b"nan", -1), (b"soon", -1), (b"", -1), (b"9" * 30, 2**31 - 1),
     (b"Wed, 21 Oct 2015 07:28:00 GMT", 0),
@@ -218,9 +229,30 @@ def test_rows_reach_the_disk_with_their_texts_and_counted_tokens(tmp_path: Path)
         "why",
     )
     assert list(np.load(next((tmp_path / "samples").glob("*.npy")))["row"]) == [1, 2]
-    # Response of a success runs from its due time to its last token; lag from the slot to the send.
-    assert journal.live[0].percentile_ns(Fraction(1)) == pytest.approx(9 * MS, rel=0.001)
+    # Response of a success runs from its due time to its last token, or its first; lag from the slot to the send.
+    assert journal.response[0].percentile_ns(Fraction(1)) == pytest.approx(9 * MS, rel=0.001)
+    assert journal.first_token[0].percentile_ns(Fraction(1)) == pytest.approx(5 * MS, rel=0.001)
     assert journal.lag.percentile_ns(Fraction(1)) == pytest.approx(1 * MS, rel=0.001)
+
+
+USAGE = SOUND.replace(b'"choices"', b'"usage":{"prompt_tokens":7,"completion_tokens":5},"choices"')
+
+
+def test_outcomes_and_tokens_are_summed_by_lane(tmp_path: Path) -> None:
+    """Stated tokens add up, else an answer's chunks are counted; a prompt of which nobody spoke is counted unless it was refused."""
+    journal = Journal(SegmentWriter(tmp_path), "run", 1, [1, 1], [])
+    ended = [(200, USAGE), (200, USAGE), (200, SOUND.replace(b'"stop"', b"null") * 2 + SOUND), (429, b"")]
+    for status, body in ended:
+        ending = Ending()
+        journal.record(ending.answered(status, SSE, body), *ending.ends[0], 1)
+    hung, unsent = Ending(), Ending()
+    hung.flight.on_sent(10, False)
+    for ending, outcome in ((hung, Outcome.timeout_first), (unsent, Outcome.never_sent)):
+        ending.flight.fail(outcome, "", 50)
+        journal.record(ending.flight, *ending.ends[0], 1)
+    assert (journal.prompt_tokens, journal.output_tokens, journal.without_usage) == ([0, 14], [0, 13], [0, 2])
+    counted = {Outcome.ok: 3, Outcome.rate_limited: 1, Outcome.timeout_first: 1, Outcome.never_sent: 1}
+    assert journal.outcomes == [[0] * 16, [counted.get(outcome, 0) for outcome in Outcome]]
 
 
 # ---- alarm and probe
@@ -276,7 +308,29 @@ def test_the_probe_counts_stalls_and_gives_the_collector_back() -> None:
     assert (facts["loop_stalls"], facts["loop_stall_max_ms"]) == (2, 42.0)
     assert facts["gc_pause_max_ms"] > 0
     assert abs(facts["clock_step_ms"]) < 1000
+    assert facts["suspended_ms"] < 1000
     assert (gc.get_threshold(), gc.callbacks, gc.get_freeze_count()) == (before, callbacks, 0)
+
+
+def test_a_step_there_and_back_is_seen_and_a_drift_is_none() -> None:
+    """A clock set forward and back an hour later stepped; one that runs 10 ppm fast for a week did not."""
+    watch = ClockWatch(iter([0, 0, 70 * MS, 70 * MS, 0]).__next__, lambda: 0)
+    for _ in range(4):
+        watch.look()
+    assert watch.step_ns == 70 * MS
+    drifting = ClockWatch(iter(range(0, 7 * 86_400 * 10_000 + 1, 10_000)).__next__, lambda: 0)
+    for _ in range(7 * 86_400):
+        drifting.look()
+    assert drifting.step_ns == 10_000
+
+
+def test_a_sleep_is_no_step() -> None:
+    """The machine slept 90 s, so the wall clock went on by 90 s while the monotonic one stood; it was then set back 2 s."""
+    watch = ClockWatch(iter([5 * S, 95 * S, 93 * S]).__next__, iter([S, 91 * S, 91 * S]).__next__)
+    watch.look()
+    assert (watch.slept_ns, watch.step_ns) == (90 * S, 0)
+    watch.look()
+    assert (watch.slept_ns, watch.step_ns) == (90 * S, -2 * S)
 
 
 def test_half_a_surrogate_pair_reaches_the_disk_as_a_question_mark() -> None:

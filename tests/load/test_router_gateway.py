@@ -20,6 +20,7 @@ from world import text
 
 from bench.judge.routing.routes import route_run
 from bench.load.generator import run_loop
+from bench.load.player import Event, OnTick
 from bench.load.runner import play
 from bench.plan.drill import Drill
 from bench.plan.profile import Profile
@@ -110,8 +111,8 @@ def plan_of(targets: list[Target], rate: int, duration: str, *drills: dict[str, 
     return compile_plan(Suite(name="routes", description="d", seed=1, stages=[stage], files=[]), 7)
 
 
-def played(plan: Plan, folder: Path, workers: int = 1) -> Run:
-    run_loop(lambda: play(plan, text(), folder, {}, workers=workers, warn=lambda _: None, on_tick=lambda *_: None))
+def played(plan: Plan, folder: Path, workers: int = 1, on_tick: OnTick = lambda *_: None) -> Run:
+    run_loop(lambda: play(plan, text(), folder, {}, workers=workers, warn=lambda _: None, on_tick=on_tick))
     return Run(folder)
 
 
@@ -317,7 +318,11 @@ def test_a_status_feed_moves_the_rows(tmp_path: Path) -> None:
             "probes": 1,
             "open_for": "60s",
         }
-        run = played(plan_of([routed("fed", url, breaker=rule)], 60, "3s"), tmp_path / "run")
+        told: list[Event] = []
+        run = played(plan_of([routed("fed", url, breaker=rule)], 60, "3s"), tmp_path / "run",
+                     on_tick=lambda _, counters: told.__setitem__(slice(None), counters().events))  # fmt: skip
+    assert told == [(change["at_ns"], f"fed: leg {run.lanes[0]['legs'][0]['name']} {change['state']}, {change['why']}")
+                    for change in run.manifest["leg_events"]]  # fmt: skip
     assert [change["state"] for change in run.manifest["leg_events"]] == ["open", "half-open", "closed"]
     opened, half_open, closed = (change["at_ns"] for change in run.manifest["leg_events"])
     attempts = run.attempts

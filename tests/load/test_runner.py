@@ -68,7 +68,7 @@ def plan_to(
 
 
 def run(
-    plan: Plan, folder: Path, loop: str = "asyncio", on_tick: Callable[[int, Any], None] = lambda *_: None
+    plan: Plan, folder: Path, loop: str = "asyncio", on_tick: Callable[[int, Any], str | None] = lambda *_: None
 ) -> tuple[Run, list[str]]:
     """Play the plan; the folder read back, and the warnings."""
     warnings: list[str] = []
@@ -273,6 +273,15 @@ def test_ctrl_c_ends_the_run_and_keeps_the_record(loop: str, tmp_path: Path) -> 
 
 class MineError(Exception):
     """An error of ours."""
+
+
+def test_a_reason_to_end_early_is_told_once_and_kept(tmp_path: Path) -> None:
+    """What `on_tick` answers ends the run as complete; whoever watches hears why, the manifest keeps it."""
+    with chat() as server:
+        done, warnings = run(plan_to(server, 2000), tmp_path / "run", on_tick=lambda *_: "enough")
+    assert warnings == ["the run ends early: enough"]
+    assert (done.state, done.manifest["ended_early"]) == ("complete", "enough")
+    assert (done.columns.samples["sent_ns"] < 0).any()
 
 
 @LOOPS

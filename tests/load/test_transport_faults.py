@@ -217,6 +217,21 @@ def test_a_reset_of_a_reused_connection_while_writing_is_never_sent_again(loop: 
 
 
 @LOOPS
+def test_a_reused_connection_that_ends_unanswered_says_what_may_help(loop: str) -> None:
+    """The request was whole, so it is not sent again; the note names the header that ends such races."""
+
+    def answer_once(peer: Peer, request: bytes) -> bool:
+        if again := request.endswith(b"first"):
+            peer.send(answer(b"one"))
+        return again
+
+    with ScriptedServer(each(answer_once)) as server:
+        first, second = asked(loop, target_for(server), b"first", b"second")
+    assert (first.outcome, second.outcome, server.connections) == (Outcome.ok, Outcome.reset, 1)
+    assert second.note.endswith("send the header Connection: close")
+
+
+@LOOPS
 def test_a_new_connection_that_ends_while_writing_is_not_tried_again(loop: str) -> None:
     """Only idle connections go stale: a server that hangs up on a fresh one did so on purpose."""
 

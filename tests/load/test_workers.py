@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from scripted_server import Peer, ScriptedServer, chunked, each
 
+from bench.clock import monotonic_ns, sleep_s
 from bench.load.player import Counters, Share
 from bench.load.workers import LANES, dump_lanes
 from bench.plan.contract import load_contract
@@ -23,9 +24,11 @@ from bench.plan.profile import load_profile
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
+from bench.record.digests import marks
 from bench.record.histogram import Histogram
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
+from bench.units import S
 from bench.userfile import builtin_names
 
 _DATA = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
@@ -75,15 +78,30 @@ def test_lanes_travel_to_a_worker_unchanged(profile: str) -> None:
 
 
 def test_counters_travel_as_json_and_add_up() -> None:
-    """Two workers' counts sum lane by lane, their histograms cell by cell."""
+    """Two workers' counts sum lane by lane and outcome by outcome, their histograms cell by cell; the latest events stay."""
     one, two = Histogram(), Histogram()
     one.record_many_ns(np.array([1_000_000, 2_000_000]))
     two.record_many_ns(np.array([5_000_000_000_000]))  # over an hour: the overflow must arrive too
-    parts = [Counters([1], [0], [1], [2], [0], [one], Histogram()), Counters([3], [4], [0], [1], [1], [two], one)]
-    total = Counters.total([Counters.from_plain(json.loads(json.dumps(part.plain()))) for part in parts], 1)
-    assert (total.started, total.waiting, total.in_flight, total.done, total.failed) == ([4], [4], [1], [3], [1])
+    ended = {Outcome.ok: 3, Outcome.rate_limited: 2}
+    first = Counters(started=[9, 1], waiting=[0, 2], in_flight=[1, 0], outcomes=[[ended.get(o, 0) for o in Outcome], [0] * 16],
+                     prompt_tokens=[30, 0], output_tokens=[12, 0], without_usage=[2, 0], response=[one, Histogram()],
+                     first_token=[Histogram(), one], harness_lag=Histogram(),
+                     events=[(4, "e"), (5, "f"), (9, "i"), (11, "k")])  # fmt: skip
+    second = Counters(started=[3, 0], waiting=[4, 0], in_flight=[0, 5], outcomes=[[0] * 16, [1] * 16], prompt_tokens=[7, 8],
+                      output_tokens=[1, 2], without_usage=[0, 1], response=[two, one], first_token=[two, two], harness_lag=one,
+                      events=[(7, "g"), (8, "h")])  # fmt: skip
+    total = Counters.total([Counters.from_plain(json.loads(json.dumps(part.plain()))) for part in (first, second)], 2)
+    assert (total.started, total.waiting, total.in_flight) == ([12, 1], [4, 2], [1, 5])
+    assert (total.prompt_tokens, total.output_tokens, total.without_usage) == ([37, 8], [13, 2], [2, 1])
+    assert total.outcomes == [[0, 3, 0, 2, *[0] * 12], [1] * 16]
+    assert (total.done, total.failed) == ([5, 16], [2, 15])
     assert (total.response[0].n, total.response[0].overflow, total.harness_lag.n) == (3, 1, 2)
+    assert [histogram.n for histogram in total.first_token] == [1, 3]
     assert total.response[0].percentile_ns(Fraction(1, 3)) == one.percentile_ns(Fraction(1, 2))
+    assert total.events == [(7, "g"), (8, "h"), (9, "i"), (11, "k")]
+    assert total.with_events([(10, "j")]).events == [(8, "h"), (9, "i"), (10, "j"), (11, "k")]
+    nothing = Counters.total([], 2)
+    assert (nothing.done, nothing.events, nothing.response[1].n) == ([0, 0], [], 0)
 
 
 def test_two_workers_send_what_one_would(tmp_path: Path) -> None:
@@ -156,3 +174,43 @@ def test_what_is_left_of_a_shared_run(tmp_path: Path, dies: bool) -> None:
     else:
         assert process.returncode == 130, output
         assert summary["state"] == "interrupted"
+
+
+def test_what_a_dying_worker_takes_with_it(tmp_path: Path) -> None:
+    """Killed once its marks reach beyond a second: its rows under way are cut off, those after them never sent; the other one's are answered."""
+
+    def reply(peer: Peer, request: bytes) -> bool:
+        found = re.search(rb"(?i)x-request-id: \S+-(\d+)\r", request)
+        if found is not None and int(found[1]) % 2:
+            peer.until_closed()  # rows of worker 1 hang
+            return False
+        return chat(peer, request)
+
+    folder = tmp_path / "r"
+    with ScriptedServer(each(reply)) as server:
+        process = run_on(
+            server, folder, "--request-rate", "20", "--arrival", "constant", "--duration", "4s", "--workers", "2"
+        )
+        deadline = monotonic_ns() + 50 * S
+        while not folder.is_dir() or marks(folder).get("w1", 0) < 1 * S:
+            assert monotonic_ns() < deadline
+            sleep_s(0.01)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        mark_ns = marks(folder)["w1"]
+        output, _ = process.communicate(timeout=50)
+    assert process.returncode in (0, 4), output
+    run = Run(folder)
+    samples, notes = run.columns.samples, run.strings("note")
+    its = run.columns.schedule["session"] % 2 == 1
+    assert {*samples["outcome"][~its]} == {Outcome.ok}
+    under_way = its & (samples["due_ns"] <= mark_ns)
+    assert {*samples["outcome"][under_way]} == {Outcome.censored}
+    assert {notes[number] for number in samples["note"][under_way]} == {"under way when worker 1 died"}
+    later = its & (samples["due_ns"] > mark_ns + S)
+    assert later.any()
+    assert {*samples["outcome"][later]} == {Outcome.never_sent}
+    assert {notes[number] for number in samples["note"][later]} == {"worker 1 died before this row was sealed"}
+    assert (samples["due_ns"] == run.columns.schedule["due_ns"]).all()
+    reasons = json.loads((folder / "summary.json").read_text())["health"]["reasons"]
+    assert any("worker 1 died" in reason for reason in reasons)

@@ -19,11 +19,13 @@ from bench.errors import ExitCode, RunFolderError
 from bench.record.run_folder import (
     FORMAT,
     STRING_KINDS,
+    LaterSitting,
     Run,
     RunWriter,
     SegmentWriter,
     gather,
     read_manifest,
+    under_way,
     write_atomically,
     write_json,
 )
@@ -227,6 +229,82 @@ def test_a_discarded_run_leaves_nothing(tmp_path: Path) -> None:
     """Where nothing was sent there is nothing to keep."""
     begin(tmp_path / "r", schedule_of(3)).discard()
     assert not (tmp_path / "r").exists()
+
+
+def test_a_run_that_was_killed_before_it_had_a_manifest_leaves_its_folder_free(tmp_path: Path) -> None:
+    """Nothing was sent, so another may have the folder; one whose samples/ holds something is left alone."""
+    (tmp_path / "r/samples").mkdir(parents=True)
+    (tmp_path / "r/.schedule.npy.part").write_bytes(b"half")
+    begin(tmp_path / "r", schedule_of(3))
+    (tmp_path / "mine/samples").mkdir(parents=True)
+    (tmp_path / "mine/samples/song.wav").write_bytes(b"la")
+    with pytest.raises(RunFolderError, match="holds a run already"):
+        begin(tmp_path / "mine", schedule_of(3))
+    assert [path.name for path in (tmp_path / "mine").rglob("*")] == ["samples", "song.wav"]
+
+
+def test_a_living_writer_keeps_its_folder_and_a_dead_one_leaves_a_broken_off_run(tmp_path: Path) -> None:
+    """Two writers at once: the second is refused even where nothing is written yet; without its writer a run is interrupted."""
+    writer = begin(tmp_path / "r", schedule_of(3))
+    (tmp_path / "r/run.json").rename(tmp_path / "kept")
+    with pytest.raises(RunFolderError, match="holds a run already"):
+        begin(tmp_path / "r", schedule_of(3))
+    (tmp_path / "kept").rename(tmp_path / "r/run.json")
+    assert (Run(tmp_path / "r").state, under_way(tmp_path / "r")) == ("running", True)
+    with pytest.raises(RunFolderError, match="is still going on"):
+        LaterSitting(tmp_path / "r")
+    writer.let_go()
+    assert (Run(tmp_path / "r").state, under_way(tmp_path / "r")) == ("interrupted", False)
+    LaterSitting(tmp_path / "r").let_go()
+
+
+def test_rows_that_were_due_before_the_record_ends_are_cut_off(tmp_path: Path) -> None:
+    """The last mark of any worker divides what was under way from what was never come to; virtual lanes are left alone."""
+    schedule = schedule_of(10)
+    schedule["lane"][7] = 1
+    schedule["due_ns"][8:], schedule["after_row"][8:], schedule["think_ns"][8:] = -1, [0, 3], 10**6
+    writer = RunWriter(tmp_path / "r", {"run": "r", "lanes": [lane(end_ns=10**7), lane(simulated=True)]}, schedule)
+    samples = samples_of(schedule)
+    samples["done_ns"], samples["note"] = 4 * 10**6, -1
+    for worker, until_ms in ((0, 5), (1, 3)):
+        pieces = SegmentWriter(tmp_path / "r", worker)
+        pieces.append(np.array([worker]), samples[worker : worker + 1], texts())
+        pieces.mark(until_ms * 10**6)
+    writer.let_go()
+    run = Run(tmp_path / "r")
+    # Row 8 waits for row 0, which ended after 4 ms; row 9 for one that never did.
+    assert np.flatnonzero(run.columns.samples["outcome"] == Outcome.censored).tolist() == [2, 3, 4, 5, 8]
+    assert run.columns.samples["due_ns"][[2, 5, 8]].tolist() == [2 * 10**6, 5 * 10**6, 5 * 10**6]
+    assert {run.strings("note")[number] for number in run.columns.samples["note"][2:6]} == {
+        "under way when the record ends"
+    }
+    assert (run.until_ns, run.gaps_ns) == (5 * 10**6, [(5 * 10**6, 10**7)])
+    assert [lane.get("gaps_ns") for lane in run.lanes] == [run.gaps_ns, None]
+
+
+def test_a_run_that_was_killed_while_it_was_sealed_is_whole(tmp_path: Path) -> None:
+    """Between rows.npy and the manifest the pieces count, with their texts; after the manifest what is left of them does not."""
+    schedule = schedule_of(4)
+    samples = samples_of(schedule)
+    for kind in STRING_KINDS:
+        samples[kind] = -1
+    samples["note"] = [1, 0, 1, 0]
+    writer = begin(tmp_path / "r", schedule)
+    SegmentWriter(tmp_path / "r").append(np.arange(4), samples, texts(note=["a", "b"]))
+    other = samples.copy()
+    other["note"] = 3  # as its own manifest, which was never written, would number it
+    (tmp_path / "r/samples/rows.npy").write_bytes(npy(other))
+
+    def notes() -> list[str]:
+        run = Run(tmp_path / "r")
+        return [run.strings("note")[number] for number in run.columns.samples["note"]]
+
+    assert notes() == ["b", "a", "b", "a"]
+    piece = (tmp_path / "r/samples/w0-000000.npy").read_bytes()
+    samples["note"] = 0
+    writer.finish("complete", samples, {"strings": {"note": ["sealed"]}})
+    (tmp_path / "r/samples/w0-000000.npy").write_bytes(piece)
+    assert notes() == ["sealed"] * 4
 
 
 def test_a_newer_format_is_refused_with_the_version_that_reads_it(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ anything unexpected is never reused.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -89,7 +90,10 @@ class Connection:
         self._uses = 0
         self._resend: Callable[[], None] | None = None
         self.alive = True
-        loop.add_reader(self._fd, self._receive)
+        #: asks for nothing, and so hears of failures alone
+        self._failures = select.poll()
+        self._failures.register(self._fd, 0)
+        loop.add_reader(self._fd, self._readable)
 
     # ---- sending
 
@@ -164,6 +168,17 @@ class Connection:
         self._broken(*_lost(error))
 
     # ---- receiving
+
+    def _readable(self) -> None:
+        """Read once; of a socket that has failed, all there is.
+
+        uvloop watches a failed socket no longer: where a reset came close behind the bytes, nobody
+        would tell us of it, and the request would wait for its timeout.
+        """
+        self._receive()
+        if self._exchange is not None and self._failures.poll(0):
+            while self._exchange is not None and self._receive():
+                pass
 
     def _receive(self) -> bool:
         """Read once and act on it; False when there was nothing to read."""
@@ -241,7 +256,9 @@ class Connection:
         elif self._unsent is not None:
             self._broken(Outcome.reset, "connection closed while the request was being written", again=self._resend)
         else:
-            self._broken(Outcome.reset, "connection closed before any byte of an answer")
+            # Engines that hang up behind each answer without a word (llama.cpp) make every reuse a race.
+            used = "; it had carried an answer before: if this recurs, send the header Connection: close"
+            self._broken(Outcome.reset, f"connection closed before any byte of an answer{used if self._uses else ''}")
 
     # ---- httptools callbacks; they go on after the message, should the server
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
+import resource
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +27,8 @@ from bench.record.samples import Outcome
 from bench.units import S
 
 _HAPPY_EYEBALLS_DELAY_S = 0.25
+#: Descriptors that no connection may take: sealing what was measured must go on when servers hang.
+SPARE_DESCRIPTORS = 64
 #: How long an address list is used before the name is looked up again.
 _DNS_KEEP_NS = 10 * S
 
@@ -81,6 +86,9 @@ class Pool:
         self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
         self._resolved_ns = -_DNS_KEEP_NS
         self._lookup: asyncio.Future[list[Any]] | None = None
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        #: the first descriptor that is not for connections
+        self._highest = max(limit - SPARE_DESCRIPTORS, limit // 2) if limit != resource.RLIM_INFINITY else sys.maxsize
         self.opened = 0
         #: False once a connection was made on which the kernel would not stamp
         self.kernel_stamps = True
@@ -156,8 +164,15 @@ class Pool:
         sock = await aiohappyeyeballs.start_connection(
             self._addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_S, interleave=1, loop=self._loop
         )
+        self._leave_some(sock)
         sock.setblocking(False)
         return sock
+
+    def _leave_some(self, sock: socket.socket) -> None:
+        """The system gives the lowest free number: one this high means that few are left."""
+        if sock.fileno() >= self._highest:
+            sock.close()
+            raise OSError(errno.EMFILE, "the last descriptors are for the record")
 
     async def _resolve(self) -> None:
         """Look the name up once for all dials that wait for it."""
@@ -177,6 +192,7 @@ class Pool:
 
     async def _open_at(self, family: int, protocol: int, address: object) -> socket.socket:
         sock = socket.socket(family, socket.SOCK_STREAM, protocol)
+        self._leave_some(sock)
         sock.setblocking(False)
         try:
             await self._loop.sock_connect(sock, address)  # type: ignore[arg-type]

@@ -20,7 +20,8 @@ from bench.load.transport.client import httpx, in_use
 from bench.load.transport.exchange import Exchange, TransportFailure, classify
 from bench.load.transport.pool import Origin, Pool, report, tls_context
 from bench.load.transport.stamps import StampedReader
-from bench.plan.target import Target, chat_url, models_url, request_headers
+from bench.plan.credentials import Redaction, request_headers, secrets_of
+from bench.plan.target import Target, chat_url, models_url
 from bench.record.samples import Outcome
 from bench.units import S
 
@@ -54,7 +55,8 @@ def _headers(target: Target) -> list[tuple[str, str]]:
                 ("Content-Type", "application/json")]  # fmt: skip
     given = request_headers(target)
     named = {name.lower() for name, _ in given}
-    return [*((name, value) for name, value in defaults if name.lower() not in named), *given]
+    return [*((name, value) for name, value in defaults if name.lower() not in named),
+            *((name, value.get_secret_value()) for name, value in given)]  # fmt: skip
 
 
 def _request(method: str, url: str, target: Target) -> httpx.Request:
@@ -210,6 +212,10 @@ def _verify(target: Target) -> ssl.SSLContext | bool:
         ) from None
 
 
+#: Over HTTP/2 httpx says so of a stream that was reset and of a connection that ended, with a goodbye or without.
+_HTTP2_ENDS = ("StreamReset", "ConnectionTerminated", "Server disconnected")
+
+
 def _classify_httpx(error: BaseException) -> tuple[Outcome, str]:
     """httpx hides the cause one or two levels down; look for it before using httpx's own name."""
     if isinstance(error, httpx.ReadTimeout):
@@ -228,7 +234,9 @@ def _classify_httpx(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, httpx.RemoteProtocolError):
         if "without sending a response" in str(error):
             return Outcome.reset, "connection closed before any byte of an answer"
-        cut = "without" in str(error) or "incomplete" in str(error) or "closed" in str(error)
+        if any(end in str(error) for end in _HTTP2_ENDS):
+            return Outcome.reset, str(error)[:200]
+        cut = "without sending" in str(error) or "incomplete" in str(error) or "closed" in str(error)
         return (Outcome.truncated if cut else Outcome.malformed), str(error)[:200]
     if isinstance(error, (httpx.ReadError, httpx.WriteError)):
         return Outcome.reset, str(error) or type(error).__name__
@@ -252,13 +260,14 @@ async def check_ready(target: Target) -> str | None:
 
     Raises TargetUnreachable with what to check when nothing answers.
     """
-    url = models_url(target.address)
-    request = _request("GET", url, target)
+    request = _request("GET", models_url(target.address), target)
+    url = models_url(target.base_url)  # as it is written: what stands behind `${ENV}` is not for the screen
     try:
         async with _client(target, httpx.Timeout(min(target.connect_timeout, target.timeout) / S)) as client:
             response = await client.send(request)
     except (httpx.HTTPError, OSError, UnicodeError) as error:
         outcome, note = _classify_httpx(error)
+        note = Redaction(secrets_of(target)).clean(note)
         hints = {Outcome.refused: "check that the server runs and the port is right",
                  Outcome.dns: "check the host name", Outcome.tls: "check the certificate, or name its CA in ca_file",
                  Outcome.timeout_connect: "check address, firewall and proxy"}  # fmt: skip

@@ -1,0 +1,146 @@
+"""A run shared among places that do not know of each other: which part is played here, and from which instant.
+
+In: "3/10", an instant of the wall clock, a whole plan. Out: the plan of that part, its time zero, its
+lines of the manifest. Must stay true: the shards of a plan hold each session once; what no row stands
+for, a drill, is done by the first alone; whatever the parts would not share is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import numpy as np
+
+from bench.clock import monotonic_ns, utc_text, wall_offset_ns
+from bench.errors import UserError
+from bench.load.player import Share
+from bench.load.sitting import lead_ns
+from bench.plan.schedule import Plan, Table
+from bench.record.files import write_table
+from bench.record.run_folder import RunWriter
+from bench.units import S, show_duration
+
+#: The whole plan's table, in the folder of each shard: where its rows belong, and what a lost shard would have played.
+WHOLE_TABLE = "whole.npy"
+#: A run that comes to its agreed instant later than this is refused; until then its first rows leave late, and health sees it.
+LATE_NS = 1 * S
+#: An instant further ahead is taken for one in another unit.
+AHEAD_NS = 24 * 3600 * S
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """A run's time zero, on the monotonic clock and as this machine's wall clock has it (Unix ns)."""
+
+    t0: int
+    wall_ns: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """Shard `number` of `of`, counted from 1, beginning at `start_at_ns` (Unix ns; None: at once)."""
+
+    number: int = 1
+    of: int = 1
+    start_at_ns: int | None = None
+
+    @property
+    def share(self) -> Share:
+        """Its part of sessions and caps."""
+        return Share(shard=self.number - 1, shards=self.of)
+
+    def refuse(self, plan: Plan) -> None:
+        """Raises UserError for a suite's plan whose parts would not meet the same servers."""
+        for lane in plan.lanes if self.of > 1 else ():
+            if lane.target.embedded or lane.simulated:
+                raise UserError(f"target {lane.target.name!r} is embedded: each shard would have a gateway of its own", where="--shard",
+                                remedy="start one with `tailproof gateway` and give its --url")  # fmt: skip
+
+    def cut(self, plan: Plan) -> Plan:
+        """The plan of this shard alone. Raises UserError for one with too little to share."""
+        if self.of == 1:
+            return plan
+        table = cut_table(plan.schedule, self.share)
+        rows = np.bincount(table["lane"], minlength=len(plan.lanes)).tolist()
+        for lane, count in zip(plan.lanes, rows, strict=True):
+            if not count:
+                raise UserError(f"lane {lane.name!r} has no request for shard {self.number} of {self.of}", where="--shard",
+                                remedy="use fewer shards")  # fmt: skip
+        lanes = tuple(dataclasses.replace(lane, requests=count) for lane, count in zip(plan.lanes, rows, strict=True))
+        return dataclasses.replace(plan, lanes=lanes, schedule=table, drills=plan.drills if self.number == 1 else ())
+
+    def start(self, workers: int) -> Start | None:
+        """Its time zero; None for a run that is not sharded and begins at once. Raises UserError for an instant gone by."""
+        offset = wall_offset_ns()
+        if self.start_at_ns is None:
+            t0 = monotonic_ns() + lead_ns(workers)
+            return Start(t0, t0 + offset) if self.of > 1 else None
+        t0 = self.start_at_ns - offset
+        ahead = t0 - monotonic_ns()
+        if ahead < -LATE_NS:
+            raise UserError(f"{utc_text(self.start_at_ns)} was {show_duration(-ahead)} ago, and a shard never joins late",
+                            where="--start-at", remedy="agree on a later instant")  # fmt: skip
+        if ahead > AHEAD_NS:
+            raise UserError(f"{utc_text(self.start_at_ns)} is more than {show_duration(AHEAD_NS)} ahead", where="--start-at",
+                            remedy="give Unix seconds or RFC 3339")  # fmt: skip
+        return Start(t0, self.start_at_ns)
+
+    def facts(self, start: Start | None) -> dict[str, Any]:
+        """Lines of the manifest; none for a run that is not sharded and has no agreed instant."""
+        found: dict[str, Any] = {}
+        if start is not None:
+            found["start"] = {"agreed_wall_ns": self.start_at_ns, "wall_ns": start.wall_ns,
+                              "wall_offset_ns": start.wall_ns - start.t0}  # fmt: skip
+        if self.of > 1:
+            found["shard"] = {"number": self.number, "of": self.of}
+        return found
+
+    def keep(self, whole: Table, writer: RunWriter) -> None:
+        """Put the whole plan's table into a shard's folder."""
+        if self.of > 1:
+            writer.manifest["shard"]["whole_sha256"] = write_table(
+                writer.folder / WHOLE_TABLE, [whole], len(whole), whole.dtype
+            )
+            writer.save_manifest()
+
+
+UNSHARDED = Shard()
+
+
+def cut_table(whole: Table, share: Share) -> Table:
+    """The rows of a share, in their order; a row that waits for another names it by its place among them."""
+    mine = share.rows(whole)
+    table: Table = whole[mine]
+    places = np.cumsum(mine) - 1
+    waits = table["after_row"] >= 0
+    table["after_row"][waits] = places[table["after_row"][waits]]
+    return table
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`3/10` -> (3, 10). Raises ValueError."""
+    found = re.fullmatch(r"(\d{1,5})/(\d{1,5})", text.strip())
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise ValueError(f'{text!r} is not a shard; write "3/10", counted from 1')
+    return int(found[1]), int(found[2])
+
+
+def parse_instant(text: str) -> int:
+    """Unix seconds, or RFC 3339 with its offset -> Unix ns. Raises ValueError."""
+    remedy = f'{text!r} is not an instant; write Unix seconds or RFC 3339, such as "2026-11-23T10:00:00Z"'
+    try:
+        return int(Decimal(text) * S)
+    except (InvalidOperation, ValueError, OverflowError):
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(remedy) from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset from UTC; add Z or +01:00")
+    whole = moment.replace(microsecond=0)
+    return int(whole.timestamp()) * S + moment.microsecond * 1000

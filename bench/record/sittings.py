@@ -1,0 +1,119 @@
+"""A run in more than one sitting: what broke off, what of it is left to play, and the time between.
+
+In: the schedule, the samples so far, the manifest's `sittings`. Out: masks, moments, a table. Must
+stay true: a row that may have been begun is never played again; rows that are played later keep
+their distances; the time between two sittings stays a gap, in the axis of time as in the manifest.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.record.samples import Bool, Int, Outcome, Table
+from bench.units import S
+
+#: Pieces and marks are sealed twice a second: what was begun within this of the last mark may be on no disk.
+UNSEALED_NS = 1 * S
+UNDER_WAY = "under way when the record ends"
+LOST_TURN = "the turn before it was lost when the run broke off"
+_NEVER = np.iinfo(np.int64).max
+
+
+def shift_ns(manifest: Mapping[str, Any]) -> int:
+    """How much later than planned the rows of the latest sitting are due."""
+    sittings = manifest.get("sittings")
+    return int(sittings[-1]["shift_ns"]) if sittings else 0
+
+
+def due_again_ns(schedule: Table, samples: Table, shift: int) -> Int:
+    """When each row is due (ns after the run's start) in the latest sitting; beyond all time where its predecessor has not ended."""
+    due = np.where(schedule["due_ns"] >= 0, schedule["due_ns"] + shift, _NEVER)
+    waits = np.flatnonzero((schedule["due_ns"] < 0) & (schedule["after_row"] >= 0))
+    ended = samples["done_ns"][schedule["after_row"][waits]]
+    due[waits] = np.where(ended >= 0, ended + schedule["think_ns"][waits], _NEVER)
+    return due
+
+
+def untouched(samples: Table) -> Bool:
+    """Rows of which nothing is on record but perhaps when they were due."""
+    mask: Bool = (samples["outcome"] == Outcome.never_sent) & (samples["note"] < 0)
+    return mask
+
+
+def may_have_begun(schedule: Table, samples: Table, shift: int, until_ns: int) -> Bool:
+    """Rows that no piece holds and that were due by `until_ns`: begun, or about to be, when the writer died."""
+    mask: Bool = untouched(samples) & (samples["due_ns"] < 0) & (due_again_ns(schedule, samples, shift) <= until_ns)
+    return mask
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What a later sitting plays."""
+
+    #: the schedule with due times after the run's start; all other rows are struck out: neither due nor waiting
+    table: Table
+    #: how much later than planned its rows are due
+    shift_ns: int
+    #: the planned moment at which it takes up
+    from_planned_ns: int
+
+
+def lost_turns(schedule: Table, samples: Table) -> Bool:
+    """Rows that wait, directly or not, for one that was cut off or never sent."""
+    gone = ~untouched(samples) & np.isin(samples["outcome"], (Outcome.censored, Outcome.never_sent))
+    waits = (schedule["due_ns"] < 0) & (schedule["after_row"] >= 0) & untouched(samples)
+    found = np.zeros(len(schedule), bool)
+    while (more := waits & (gone | found)[schedule["after_row"]] & ~found).any():
+        found |= more
+    return found
+
+
+def rest_of(schedule: Table, samples: Table, shift: int, playable: Bool, begins_ns: int) -> Rest | None:
+    """The `playable` rows that nothing is on record of, the first of them due at `begins_ns`; None where none is left.
+
+    `samples` are settled: what may have begun, and what waits for it, has its outcome and note.
+    """
+    left = untouched(samples) & playable
+    due = due_again_ns(schedule, samples, shift)
+    known = left & (due < _NEVER)
+    if not known.any():
+        return None
+    first = int(due[known].min())
+    table = schedule.copy()
+    table["due_ns"] = np.where(known, due + (begins_ns - first), -1)
+    table["after_row"] = np.where(left & ~known, schedule["after_row"], -1)
+    return Rest(table, shift + begins_ns - first, first - shift)
+
+
+def in_run_time(planned_ns: int, sittings: Sequence[Mapping[str, Any]]) -> int:
+    """Where a planned moment came to lie in the run's time."""
+    return planned_ns + max((each for each in sittings if each["from_planned_ns"] <= planned_ns),
+                            key=lambda each: int(each["from_planned_ns"]), default={"shift_ns": 0})["shift_ns"]  # fmt: skip
+
+
+def cut_spans(spans: Sequence[tuple[int, int]], sittings: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, int]]:
+    """Planned stretches in the run's time, as (number, start, end): one that a break falls into becomes two."""
+    cuts = [int(each["from_planned_ns"]) for each in sittings[1:]]
+    found = []
+    for number, (start, end) in enumerate(spans):
+        edges = [start, *(cut for cut in cuts if start < cut < end), end]
+        for begin, stop in itertools.pairwise(edges):
+            moved = in_run_time(begin, sittings) - begin
+            found.append((number, begin + moved, stop + moved))
+    return found
+
+
+def gaps_ns(manifest: Mapping[str, Any], until_ns: int | None) -> list[tuple[int, int]]:
+    """Stretches of the run's time in which nothing was sent or seen though it was planned: between
+    sittings, and from `until_ns`, where the record of a run that broke off ends, to the planned end."""
+    sittings = manifest.get("sittings", [])
+    gaps = [(int(one["until_ns"]), int(two["began_ns"])) for one, two in itertools.pairwise(sittings)]
+    end = max(
+        (int(lane["end_ns"]) for lane in manifest["lanes"] if not lane.get("simulated") and "end_ns" in lane), default=0
+    )
+    return gaps if until_ns is None or until_ns >= end else [*gaps, (until_ns, end)]
