@@ -14,19 +14,15 @@ from bench.record.samples import Bool, Columns, Outcome
 def reached(columns: Columns, state: str) -> Columns:
     """The rows of a run that came up: all but those whose predecessor ended too late, or with the run.
 
-    Rows that were never due are nobody's failure. Of a run that broke off, rows that were due and not sent (waiting when
-    Ctrl-C came, or not yet on disk when the process died) count as cut off. `columns` are those
-    of the whole run, for the last moment known is the whole run's.
+    Rows that were never due are nobody's failure. Of a run that broke off, rows that were due and
+    not sent (those that waited when Ctrl-C came) count as cut off.
     """
     schedule, samples = columns.schedule, columns.samples
     unsent = samples["outcome"] == Outcome.never_sent
     if state == "complete":
         return columns.where(~unsent | (samples["due_ns"] >= 0) | (schedule["due_ns"] >= 0))
     samples = samples.copy()
-    if state == "interrupted":
-        was_due = samples["note"] >= 0
-    else:
-        was_due = (schedule["due_ns"] >= 0) & (schedule["due_ns"] <= samples["done_ns"].max(initial=-1))
+    was_due = (samples["due_ns"] >= 0) & (samples["note"] >= 0)
     samples["outcome"][unsent & was_due] = Outcome.censored
     return Columns(schedule, samples).where(~unsent | was_due)
 

@@ -64,13 +64,18 @@ def census_of(folder: Path) -> Record | None:
     return record
 
 
-def file_records(run: Run) -> Records:
-    """Make all records of a run and write them into its folder."""
+def records_of(run: Run) -> Records:
+    """Make all records of a run; nothing is written."""
     health = fitness(run)
     comparisons, routes, census = compare_run(run), route_run(run), census_of(run.folder)
     verdicts = judge_run(run, health, None, _expects(comparisons, routes, census))
     summary = summarise(run, health, verdicts["overall"])
-    records = Records(summary, verdicts, attribute_run(run), comparisons, routes, census)
+    return Records(summary, verdicts, attribute_run(run), comparisons, routes, census)
+
+
+def file_records(run: Run) -> Records:
+    """Make all records of a run and write them into its folder."""
+    records = records_of(run)
     for name, record in records.files().items():
         write_json(run.folder / name, record)
     return records
@@ -89,7 +94,7 @@ def reviewed(folder: Path) -> tuple[Run, Records]:
 
     try:
         records = _as_filed(read)
-        stale = run.state == "running" or any(
+        stale = run.manifest["state"] == "running" or any(
             record["format"] != (VERDICTS_FORMAT if name == "verdicts.json" else FORMAT) or record["run"] != run.manifest["run"]
             for name, record in records.files().items()
         ) or records.summary["state"] != run.state  # fmt: skip

@@ -97,7 +97,7 @@ def lane_summary(columns: Columns, lane: dict[str, Any], came: Columns, gaps: Hi
 
 def _offered_rps(columns: Columns, lane: dict[str, Any]) -> float | None:
     """Planned rows per second of the lane's span; None for a closed loop, which plans no rate."""
-    span_ns = lane["end_ns"] - lane["start_ns"]
+    span_ns = lane["end_ns"] - lane["start_ns"] - _broken_off_ns(lane, lane["end_ns"])
     return None if lane["closed_loop"] or span_ns <= 0 else float(len(columns) / (span_ns / S))
 
 
@@ -108,8 +108,17 @@ def _sent_rps(columns: Columns, lane: dict[str, Any], *, whole: bool) -> float |
     if not len(sent):
         return None
     start_ns, end_ns = int(lane["start_ns"]), int(lane["end_ns"])
-    planned_ns = end_ns - start_ns if whole else 0
-    return len(sent) / (max(int(sent.max()) - start_ns, planned_ns, 1) / S)
+    last_ns = max(int(sent.max()), end_ns if whole else 0)
+    return len(sent) / (max(last_ns - start_ns - _broken_off_ns(lane, last_ns), 1) / S)
+
+
+def _broken_off_ns(lane: dict[str, Any], until_ns: int) -> int:
+    """How long the lane stood still between sittings that came before `until_ns`."""
+    return sum(
+        max(0, min(end, lane["end_ns"]) - max(start, lane["start_ns"]))
+        for start, end in lane.get("gaps_ns", [])
+        if end < until_ns
+    )
 
 
 def _tokens(ok: Columns) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 In: a run's folder, optionally the public key that vouches for it. Out: everything that differs,
 by file and key. Must stay true: nothing is written; verdicts and summary are reckoned anew from
 manifest and tables alone; a file that is in no list differs as much as one that is gone; a folder
-without a manifest that can be read is refused, anything else is told.
+without a manifest that can be read, or with links in it, is refused, anything else is told.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from bench import __version__
 from bench.errors import TailproofError
 from bench.judge.review import review
 from bench.record.digests import OWN, is_list, listed, manifest_digest, sealed
+from bench.record.files import refuse_ways_out
 from bench.record.run_folder import Run, read_manifest
 from bench.record.signature import SIGNATURE, is_signed_by
 from bench.userfile import builtin_root, file_digest
@@ -55,8 +56,9 @@ class Verified:
 def verify(folder: Path, public_key: Path | None = None) -> Verified:
     """Check digests, recompute the records, check the signature where a public key is given.
 
-    Raises RunFolderError for a folder without a readable manifest, UserError for an unusable key.
+    Raises RunFolderError for a folder without a readable manifest or with a link in it, UserError for an unusable key.
     """
+    refuse_ways_out(folder)
     manifest = read_manifest(folder)
     open_ended = manifest["state"] == "running"
     differences = [*_manifest_itself(manifest)]

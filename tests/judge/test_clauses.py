@@ -58,6 +58,17 @@ def test_a_tally_written_out_by_hand() -> None:
     assert sorted(found.values_ns.tolist()) == [700 * MS, 800 * MS, 801 * MS] + [OVER_ANY_LIMIT_NS] * 7
 
 
+def test_rows_are_tallied_in_the_order_in_which_they_were_due() -> None:
+    """Rows that waited for others stand elsewhere in the table than in time."""
+    found = tallied(
+        [answered(801, due=300), answered(1, due=100), answered(802, due=400), answered(2, due=200)], at_most(800)
+    )
+    assert (found.at_ns // MS).tolist() == [100, 200, 300, 400]
+    assert found.is_bad.tolist() == [False, False, True, True]
+    assert found.values_ns is not None
+    assert (found.values_ns // MS).tolist() == [1, 2, 801, 802]
+
+
 @pytest.mark.parametrize("outcome", FAILURES, ids=lambda outcome: outcome.name)
 def test_every_failure_breaks_every_promise(outcome: Outcome) -> None:
     """Latency, uptime and error share all count a failed row as bad, however fast it failed."""
@@ -182,7 +193,7 @@ def test_parts_that_a_run_lacks_are_named() -> None:
 
 
 def test_a_run_that_broke_off_judges_the_rows_it_came_to() -> None:
-    """Interrupted: rows never due are no rows, rows that waited are cut off. Killed: the last moment on disk divides them."""
+    """Interrupted: rows never due are no rows, rows that waited are cut off."""
     rows = [
         answered(100), failed(Outcome.http_5xx, due=50),
         failed(Outcome.never_sent, due=100, sent=-1, done=-1, note=0),
@@ -191,10 +202,6 @@ def test_a_run_that_broke_off_judges_the_rows_it_came_to() -> None:
     columns = columns_of(rows)
     names = [Outcome(outcome).name for outcome in reached(columns, "interrupted").samples["outcome"]]
     assert names == ["ok", "http_5xx", "censored"]
-    killed = columns_of([answered(100), failed(Outcome.never_sent, due=-1, sent=-1, done=-1, planned=101),
-                         failed(Outcome.never_sent, due=-1, sent=-1, done=-1, planned=102)])  # fmt: skip
-    names = [Outcome(outcome).name for outcome in reached(killed, "running").samples["outcome"]]
-    assert names == ["ok", "censored"]
     assert len(reached(columns, "complete")) == 4
     # a turn whose predecessor was cut off by the end never came up; the predecessor did
     turns = columns_of([cut(900), failed(Outcome.never_sent, due=-1, sent=-1, done=-1)])

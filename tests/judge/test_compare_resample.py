@@ -53,6 +53,22 @@ def test_resampled_quantiles_are_those_of_the_rows_written_out(seed: int, n: int
         assert row.tolist() == [written[rank - 1] for rank in ranks]
 
 
+@pytest.mark.parametrize(("slower", "gone"), [(True, {2, 3, 4}), (False, {6, 7, 8})])
+def test_the_superblock_that_speaks_most_goes_with_its_neighbours(slower: bool, gone: set[int]) -> None:
+    """The other arm's spell is in block 3, the baseline's in block 7: each direction of the finding leaves out its own."""
+    cells = np.repeat(np.arange(10), 10)
+    baseline, other = np.arange(100.0), np.arange(100.0)
+    baseline[70:75] += 1000
+    other[30:36] += 1000
+    arms = tuple(ordered(values, cells, 10) for values in (baseline, other))
+    rest = Sampled(10, (arms[0], arms[1]), bootstrap_weights(10, 1)).without_most_telling(
+        Fraction(9, 10), 1, slower=slower
+    )
+    assert rest.number == 7
+    for arm in rest.arms:
+        assert {int(value % 1000) // 10 for value in arm.values} == set(range(10)) - gone
+
+
 def test_superblocks_hold_both_arms() -> None:
     """Units of 10: the second lacks the other arm and joins the first, the fourth is empty, the fifth counts as third."""
     first, second, number = superblocks((np.array([1, 12, 25, 44]), np.array([3, 27, 41])), 10)

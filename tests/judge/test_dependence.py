@@ -156,6 +156,10 @@ def test_without_a_bad_request_the_slowest_speak_of_dependence() -> None:
     of_slow = 30 / 29 * ((slow - 30 * share) ** 2).sum() / 900 / (share * (1 - share))
     assert found.deff == pytest.approx(1 + (of_slow - 1) * 0.01 / share, rel=1e-9)
     assert (found.outcome, found.cause, found.method) == ("INCONCLUSIVE", "too_few", "blocks")
+    assert (
+        judge_trials(trials(900, rows[:1], proxy=rows), P0, 0.05).deff == found.deff
+    )  # one bad says as little as none
+    assert judge_trials(trials(900, rows[:2], proxy=rows), P0, 0.05).deff != found.deff
 
 
 def test_holes_in_time_hold_no_evidence() -> None:

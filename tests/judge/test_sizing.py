@@ -201,6 +201,7 @@ def test_a_run_longer_than_that_can_pass() -> None:
         "INCONCLUSIVE",
         "PASS",
     ]
+    assert only(clause, **slow).guesses[0].needed == 300
 
 
 def test_windows_are_counted_as_windows() -> None:

@@ -189,3 +189,18 @@ def test_a_run_shorter_than_its_unit_says_so(tmp_path: Path) -> None:
     """30 seconds hold no whole minute: no rows, no verdict, and the reason."""
     found = record(tmp_path / "r", [answered(10)], down(), 0.5)
     assert (found["n"], found["verdict"], found["reason"]) == (0, "INCONCLUSIVE", "the run covered no whole minute")
+    assert (found["measured"], found["interval"], found["p_interval"]) == (None, [None, None], [0, 1])
+
+
+def test_minutes_that_nobody_watched_are_neither_up_nor_down(tmp_path: Path) -> None:
+    """Broken off from 10 min 30 s to 20 min 10 s, and for good at 50 min: 39 of 60 minutes are left, those that lie whole on the record."""
+    on_record = [*range(10), *range(21, 50)]
+    rows = [row for row in each_minute(60, {3, 30}) if row["due"] // MINUTE in on_record]
+    span = {"phase": "calm", "start_ns": 0, "end_ns": 60 * MINUTE * MS, "warmup": False}
+    gaps = [(630_000 * MS, 1_210_000 * MS), (50 * MINUTE * MS, 60 * MINUTE * MS)]
+    clause = down(empty="up")
+    lane = lane_of(contract_of(clause), phase_spans=[span], end_ns=span["end_ns"])
+    seen = judge_run(run_of(tmp_path / "r", rows, lane | {"gaps_ns": gaps}), VALID)["clauses"][0]
+    assert (seen["n"], seen["k"], seen["measured"]) == (39, 2, float(Fraction(37, 39)))
+    blind = judge_run(run_of(tmp_path / "blind", rows, lane), VALID)["clauses"][0]
+    assert blind["n"] == 60

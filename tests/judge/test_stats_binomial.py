@@ -34,6 +34,12 @@ def test_incomplete_beta_over_a_wide_grid() -> None:
                 assert mine == pytest.approx(theirs, rel=1e-10), (n, p, k)
 
 
+def test_nothing_lies_beyond_the_ends() -> None:
+    """At the ends of the unit interval one tail is all and the other nothing, whatever the shape."""
+    assert beta_tails(2, 3, Fraction(0)) == (0, 1)
+    assert beta_tails(2, 3, Fraction(1)) == (1, 0)
+
+
 @given(SHAPE, SHAPE, st.floats(-6, 6))
 @settings(deadline=None)
 def test_incomplete_beta_of_real_shapes(a: float, b: float, z: float) -> None:

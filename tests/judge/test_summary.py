@@ -210,3 +210,15 @@ def test_a_run_that_broke_off_keeps_every_row_and_blames_none_it_never_came_to(t
         target = found["targets"]["t"]
         assert (found["state"], target["requests"], target["outcomes"]["never_sent"]) == (state, 10, 6)
         assert target["uptime"] == {"request_ratio": ratio}
+
+
+def test_rates_leave_the_time_between_sittings_out() -> None:
+    """40 rows in 10 s and 10 s with a minute between them: two a second, planned and sent; one of which the second half was never sent: two too."""
+    due = [at for at in range(0, 80_000, 500) if at < 10_000 or at >= 70_000]
+    lane = lane_of(end_ns=80_000 * MS) | {"gaps_ns": [(10_000 * MS, 70_000 * MS)]}
+    columns = columns_of([answered(5, due=at) for at in due])
+    found = lane_summary(columns, lane, columns, None)
+    assert found["offered_rps"] == 2.0
+    assert found["sent_rps"] == 2.0
+    first = columns.where(columns.samples["due_ns"] < 10_000 * MS)
+    assert lane_summary(first, lane, columns, None)["sent_rps"] == pytest.approx(20 / 9.5)

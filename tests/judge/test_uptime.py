@@ -119,6 +119,12 @@ def test_three_readings_of_p50_per_five_minutes() -> None:
     assert [float(each.value or 0) * 100 for each in found] == wanted
 
 
+def test_a_share_of_no_requests_is_unknown_and_may_be_anything() -> None:
+    """Nothing sent and nothing that may have been: no value, between none kept and all kept."""
+    found = attained_requests(0, 0, 0, 0)
+    assert (found.value, found.best, found.worst) == (None, Fraction(1), Fraction(0))
+
+
 def test_downtime_needs_its_run() -> None:
     """Four bad minutes in a row are no downtime, five are; an empty minute parts two runs; at 5 % sharp none is bad."""
     four, parted = [1, 1, 1, 1, 0, 1, 1, 1, 1, 0], [1, 1, 1, 0, 1, 1, 0, 0, 0, 0]

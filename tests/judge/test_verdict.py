@@ -124,12 +124,20 @@ def test_an_inconclusive_clause_says_what_would_decide() -> None:
     assert chance_of_pass(found.needed) >= 0.8
     assert all(chance_of_pass(n) < 0.8 for n in range(found.needed - 300, found.needed))
     assert found.reason.endswith(f"about {found.needed - 1000:,} more requests would probably decide")
-    assert "PASS needs at most 4, FAIL at least 16" in found.reason
+    assert "PASS needs at most 4, FAIL needs at least 16" in found.reason
     assert "PASS is impossible with so few" in verdict(100, 0).reason
     assert verdict(100, 0).needed == 299
     at_the_limit = verdict(1000, 10)
     assert at_the_limit.needed is None
     assert at_the_limit.reason.endswith("too near the limit for any run to decide")
+
+
+def test_one_failure_alone_is_said_to_be_one_spell() -> None:
+    """1 of 1 is more than 1 %, yet it is all one spell: the sentence does not call for a FAIL that the count has."""
+    found = verdict(1, 1)
+    assert found.verdict == "INCONCLUSIVE"
+    assert "PASS is impossible with so few, and without its worst spell it would not FAIL" in found.reason
+    assert "at least" not in found.reason
 
 
 @pytest.mark.parametrize("quantile", ["50%", "90%", "99%", "99.9%"])
@@ -425,3 +433,13 @@ def test_rows_after_an_early_end_are_no_rows(tmp_path: Path) -> None:
     rows = [answered(5)] * 500 + [failed(Outcome.never_sent, sent=-1, done=-1)] * 500
     found = judged(tmp_path / "r", rows, uptime("99%"), early_stop=4, ended_early="decided")
     assert (only(found)["n"], only(found)["unknown"], only(found)["verdict"], found["exit_code"]) == (500, 0, "PASS", 0)
+
+
+@pytest.mark.parametrize("n", [100, 101, 102])
+def test_where_all_that_is_not_bad_is_unknown_everything_may_have_been_bad(n: int, tmp_path: Path) -> None:
+    """A spell of slow rows among rows that were cut off: all of them together are worth the whole, not a hair more."""
+    slow = range(n // 3, n // 3 + n // 4)
+    rows = [answered(900, due=at * 100) if at in slow else cut(400, due=at * 100) for at in range(n)]
+    record = only_of(tmp_path / "r", rows, at_most(800))
+    assert (record["n"], record["k"] + record["unknown"], record["decided_by"]) == (n, n, "blocks")
+    assert record["p_interval"][1] == 1.0

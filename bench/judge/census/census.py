@@ -287,7 +287,13 @@ def _neighbours(part: _Part, clause: Clause, rows: ClauseRows, classes: Classes)
         for each in window_neighbours(clause):
             found.append((each, _attained(part, each.clause, clause_rows(part.columns, each.clause, classes))))
     return [{"definition": each.name, "whose": each.whose, "attained": _exact(reached.value),
-             "kept": None if reached.value is None else kept(clause, reached.value)} for each, reached in found]  # fmt: skip
+             "kept": _settled(clause, reached)} for each, reached in found]  # fmt: skip
+
+
+def _settled(clause: Clause, reached: Attained) -> bool | None:
+    """Whether the promise is kept; None where what was not seen could turn it either way, or nothing was seen."""
+    at_worst, at_best = kept(clause, reached.worst), kept(clause, reached.best)
+    return at_worst if reached.value is not None and at_worst == at_best else None
 
 
 def _exact(share: Fraction | None) -> dict[str, Any] | None:

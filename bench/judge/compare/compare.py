@@ -26,7 +26,7 @@ from bench.judge.compare.shift import permutation, shift_function
 from bench.judge.stats.resample import LEAST, RESAMPLES, Sampled, percentile_limits, sample, slot_ns
 from bench.judge.stats.tail import quantile_nearest_rank
 from bench.record.samples import Float, Int
-from bench.units import MS, show_share
+from bench.units import MS, show_ratio, show_share
 
 #: Outcomes that say "there is a difference": they must hold without the superblock that speaks most for them.
 DIFFERENCES = ("BETTER", "MATERIALLY_BETTER", "WORSE")
@@ -279,7 +279,7 @@ def _outcome(baseline: Arm, other: Arm, p99: Ratio | None, less: Ratio | None, o
 def _number(ratio: float) -> str:
     if not 0 < ratio < math.inf:
         return "no bound"
-    return f"{ratio:.3f}" if ratio < 10 else f"{ratio:,.1f}"
+    return show_ratio(ratio)
 
 
 def _by_fisher(over: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def sentence(judged: Judged, clause: Clause, excluded: dict[str, int], note: str
     if judged.unknown:
         seen += f", {judged.unknown:,} more were cut off"
     if judged.method == "blocks" and judged.n_eff < judged.n - 1:
-        seen += f" and count as {judged.n_eff:,.0f} independent ones, for they come in spells"
+        seen += f"; all count as {judged.n_eff:,.0f} independent ones, for they come in spells"
     if note is not None:
         return f"{seen}; {note}"
     share = show_share(clause.allowed_share)
@@ -53,7 +53,9 @@ def _open(judged: Judged) -> str:
     if judged.cause == "unknown_rows":
         return "what became of those cut off would decide it"
     between = f"PASS needs at most {judged.allowed:,}" if judged.allowed >= 0 else "PASS is impossible with so few"
-    return f"{between}, FAIL at least {judged.fails:,}"
+    if judged.bad >= judged.fails:
+        return f"{between}, and without its worst spell it would not FAIL"
+    return f"{between}, FAIL needs at least {judged.fails:,}"
 
 
 def _more(judged: Judged, unit: str) -> str:

@@ -112,6 +112,8 @@ class LaneSize:
     load: Load
     #: requests that are sent before and judged by no clause
     warmup: int
+    #: played in virtual time, which nobody waits for
+    simulated: bool
     #: measured requests per second; None for a closed loop, which plans no rate
     rate_rps: float | None
     contract: str | None
@@ -122,7 +124,10 @@ class LaneSize:
 
 @dataclass(frozen=True)
 class Whole:
-    """The plan that decides all of some clauses: its traffic, and the clause that sets its length."""
+    """The plan that decides all of some clauses: its traffic, and the clause that sets its length.
+
+    Virtual time is no part of the traffic's length.
+    """
 
     load: Load
     lane: str
@@ -168,7 +173,7 @@ def _lane(lane: Lane, rows: Table, assumed: Assumed) -> LaneSize:
             notes.append(
                 "the contract is settled by the log of its whole period; a run of any length only points the way"
             )
-    return LaneSize(lane.name, lane.stage, load, len(rows) - len(measured),
+    return LaneSize(lane.name, lane.stage, load, len(rows) - len(measured), lane.simulated,
                     None if closed or load.duration_ns <= 0 else load.requests / (load.duration_ns / S),
                     contract.name if contract else None, contract.confidence if contract else None,
                     judged, tuple(notes))  # fmt: skip
@@ -283,7 +288,7 @@ def _whole(lanes: tuple[LaneSize, ...], *, by_time: bool) -> Whole | None:
     if not longest:
         return None
     grown = {lane.name: lane.load.times(longest[lane.stage][0]) for lane in lanes if lane.stage in longest}
-    spans = {lane.stage: grown[lane.name].duration_ns for lane in lanes if lane.name in grown}
+    spans = {lane.stage: 0 if lane.simulated else grown[lane.name].duration_ns for lane in lanes if lane.name in grown}
     prices = [load.usd for load in grown.values()]
     total = Load(sum(load.requests for load in grown.values()), sum(spans.values()),
                  sum(load.prompt_tokens for load in grown.values()), sum(load.output_tokens for load in grown.values()),

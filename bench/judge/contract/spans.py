@@ -92,8 +92,16 @@ def _minutes(counts: Tally, lane: dict[str, Any]) -> tuple[Minutes | None, int]:
     if minutes < 1 or not counts.n:
         return None, start
     table = minute_table(counts.at_ns - start, counts.is_bad, counts.is_unknown, (0, minutes * MINUTE_NS),
-                         np.ones(minutes, bool))  # fmt: skip
+                         _watched(lane, start, minutes))  # fmt: skip
     return table, start
+
+
+def _watched(lane: dict[str, Any], start_ns: int, minutes: int) -> Bool:
+    """Minutes that lie whole on the record: of those between two sittings, or after the record ends, nobody can tell."""
+    watched = np.ones(minutes, bool)
+    for begin, end in lane.get("gaps_ns", []):
+        watched[max(begin - start_ns, 0) // MINUTE_NS : max(-(-(end - start_ns) // MINUTE_NS), 0)] = False
+    return watched
 
 
 def _bad_units(found: Attained, units: int, clause: Clause) -> Bool:
@@ -108,9 +116,10 @@ def _by_unit(minutes: Int, clause: Clause) -> Int:
 
 
 def _counted(table: Minutes, clause: Clause) -> Bool:
-    """Units that say something: windows with enough requests; of uptime all, unless empty ones are left out."""
+    """Units that say something: windows with enough requests; of uptime all that were watched, unless empty ones are left out."""
     least = clause.min_requests if clause.statistic == "share_of_windows" else int(clause.empty == "excluded")
-    return np.asarray(_by_unit(table.n[0], clause) >= least, bool)
+    watched = _by_unit(table.observed.astype(np.int64), clause)
+    return np.asarray((_by_unit(table.n[0], clause) >= least) & (watched > 0), bool)
 
 
 def _numbers(found: Attained | None, judged: Judged, alpha: float) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def judge_run(
 ) -> dict[str, Any]:
     """Judge every lane by its contract (or by `override`). The value is verdicts.json.
 
-    `further` are rehearsed answers of other records, which join the exit code. Raises UserError for a clause of `override` that the run cannot have. Under the run's own
+    `further` are rehearsed answers of other records, which join the exit code. Raises UserError for a clause of `override` that the run cannot have. A shard of a run is judged by nothing. Under the run's own
     contract such a clause is INCONCLUSIVE: the run is over, and its report must be written.
     """
     clauses: list[dict[str, Any]] = []
@@ -80,7 +80,11 @@ def judge_run(
     unusable: list[str] = []
     rows = came_to(run)
     looks = LOOKS if run.manifest.get("early_stop") else 1
-    for index, lane in enumerate(run.lanes):
+    shard = run.manifest.get("shard")
+    if shard and override is not None:
+        raise UserError(f"is shard {shard['number']} of {shard['of']}, which alone is no run to judge", where=str(run.folder),
+                        remedy="merge them: tailproof merge RUN… --out DIR")  # fmt: skip
+    for index, lane in enumerate([] if shard else run.lanes):
         contract = override or (Contract.model_validate(lane["contract"]) if lane["contract"] else None)
         if contract is None:
             continue
@@ -96,8 +100,8 @@ def judge_run(
         attested += [{"contract": contract.name, "term": term.term} for term in contract.attested]
         if contract.breach_cost_usd is not None and any(record["verdict"] == "FAIL" for record in records):
             breach_cost[contract.name] = float(contract.breach_cost_usd)  # once, however many targets broke it
-    expects = [*further]
-    if override is None:
+    expects = [] if shard else [*further]
+    if override is None and not shard:
         expects += [_expectation(expect, clauses, lane) for lane in run.lanes for expect in lane["expect"]]
     overall = overall_verdict([record["verdict"] for record in [*clauses, *forecasts]], health)
     return {
@@ -279,9 +283,9 @@ def _with_health(decision: Decision, columns: Columns, classes: Classes, keep: B
 def _share_limits(counts: Tally, alpha_each_side: float, worth: int) -> tuple[float, float]:
     """Limits of the share that broke it, the rows being worth `worth` independent ones: the lower with unknown
     rows counted good, the upper with them bad."""
-    scale = worth / counts.n
-    low = clopper_pearson(counts.bad * scale, worth, alpha_each_side).lower
-    return low, clopper_pearson((counts.bad + counts.unknown) * scale, worth, alpha_each_side).upper
+    # Divided last: all of the rows are never a hair more than all.
+    low = clopper_pearson(counts.bad * worth / counts.n, worth, alpha_each_side).lower
+    return low, clopper_pearson((counts.bad + counts.unknown) * worth / counts.n, worth, alpha_each_side).upper
 
 
 def _unit(clause: Clause) -> str:

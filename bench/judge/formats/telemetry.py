@@ -10,8 +10,9 @@ Source: methods 6; github.com/open-telemetry/semantic-conventions-genai, gen-ai-
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -42,6 +43,11 @@ class Point:
     #: of a histogram: values up to each edge and above the one before, then those above the last
     counts: tuple[int, ...] = ()
 
+    def __add__(self, other: Point) -> Point:
+        """Both together, of the same labels."""
+        counts = tuple(map(operator.add, self.counts, other.counts))
+        return Point(self.labels, self.value + other.value, counts)
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -57,41 +63,67 @@ class Metric:
 
 
 def run_metrics(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> list[Metric]:
-    """All metrics of a run; those without a point are left out."""
-    parts = list(_parts(run))
-    edges = tuple(sorted({*(each * MS for each in _EDGES_MS), *_limits_ns(run)}))
+    """All metrics of a run that was judged; those without a point are left out."""
+    clauses = tuple(
+        Point({"target": each["target"], "stage": each["stage"], "contract": each["contract"],
+               "clause": str(each["number"]), "says": each["text"], "verdict": each["verdict"]})
+        for each in verdicts["clauses"]
+    )  # fmt: skip
+    judged = Metric("tailproof.clause.verdict", "1", "gauge", "1, with the verdict of each clause as a label.", clauses)
+    return [
+        *row_metrics(run.lanes, came_to(run)),
+        *([judged] if clauses else []),
+        run_info(run.manifest, health=summary["health"]["state"], overall=summary["overall"],
+                 simulated=str(summary["simulated"]).lower()),
+    ]  # fmt: skip
+
+
+def run_info(manifest: dict[str, Any], **judged: str) -> Metric:
+    """What a run is, in labels; `judged` are those that its records alone know."""
+    about = {"run": manifest["run"], "suite": manifest["suite"]["name"], "state": manifest["state"]}
+    return Metric("tailproof.run.info", "1", "gauge", "1, with what the run was as labels.", (Point(about | judged),))
+
+
+def row_metrics(lanes: list[dict[str, Any]], rows: Columns) -> list[Metric]:
+    """The metrics of some rows that a run came to; those without a point are left out."""
+    parts = list(_parts(lanes, rows))
+    edges = tuple(sorted({*(each * MS for each in _EDGES_MS), *_limits_ns(lanes)}))
     found = [Metric(name, "s", "histogram", says, tuple(_durations(name, parts, edges)), edges, S)
              for name, (says, _) in _DURATIONS.items()]  # fmt: skip
     found += [
         Metric("gen_ai.client.token.usage", "{token}", "histogram", "Tokens of a request, as its server reports them.",
                tuple(_tokens(parts)), _EDGES_TOKENS),
         Metric("tailproof.requests", "{request}", "counter", "Requests that the run came to, by how they ended.",
-               tuple(Point(_own(lane) | {"outcome": Outcome(outcome).name}, len(rows)) for lane, outcome, rows in parts)),
-        Metric("tailproof.clause.verdict", "1", "gauge", "1, with the verdict of each clause as a label.", tuple(
-            Point({"target": each["target"], "stage": each["stage"], "contract": each["contract"],
-                   "clause": str(each["number"]), "says": each["text"], "verdict": each["verdict"]})
-            for each in verdicts["clauses"])),
-        Metric("tailproof.run.info", "1", "gauge", "1, with what the run was as labels.", (
-            Point({"run": run.manifest["run"], "suite": run.manifest["suite"]["name"], "state": run.state,
-                   "health": summary["health"]["state"], "overall": summary["overall"],
-                   "simulated": str(summary["simulated"]).lower()}),)),
+               tuple(Point(_own(lane) | {"outcome": Outcome(outcome).name}, len(part)) for lane, outcome, part in parts)),
     ]  # fmt: skip
     return [metric for metric in found if metric.points]
 
 
-def _parts(run: Run) -> Iterator[_Part]:
-    """The measured rows that the run came to."""
-    came = came_to(run).measured()
-    for index, lane in enumerate(run.lanes):
-        rows = came.lane(index)
+def added(one: list[Metric], other: list[Metric]) -> list[Metric]:
+    """The metrics of two sets of rows of one run as those of both together."""
+    together = {metric.name: metric for metric in one}
+    for metric in other:
+        points = {tuple(point.labels.items()): point for point in getattr(together.get(metric.name), "points", ())}
+        for point in metric.points:
+            key = tuple(point.labels.items())
+            points[key] = point if key not in points else point + points[key]
+        together[metric.name] = replace(metric, points=tuple(points.values()))
+    return list(together.values())
+
+
+def _parts(lanes: list[dict[str, Any]], rows: Columns) -> Iterator[_Part]:
+    """The measured ones of the rows."""
+    measured = rows.measured()
+    for index, lane in enumerate(lanes):
+        own = measured.lane(index)
         for number, phase in enumerate(lane["phases"]):
-            here = rows.schedule["phase"] == number
-            for outcome in np.unique(rows.samples["outcome"][here]).tolist():
-                yield {**lane, "phase": phase}, outcome, rows.where(here & (rows.samples["outcome"] == outcome))
+            here = own.schedule["phase"] == number
+            for outcome in np.unique(own.samples["outcome"][here]).tolist():
+                yield {**lane, "phase": phase}, outcome, own.where(here & (own.samples["outcome"] == outcome))
 
 
-def _limits_ns(run: Run) -> Iterator[int]:
-    for lane in run.lanes:
+def _limits_ns(lanes: list[dict[str, Any]]) -> Iterator[int]:
+    for lane in lanes:
         for clause in Contract.model_validate(lane["contract"]).clauses if lane["contract"] else ():
             if clause.limit:
                 yield clause.limit
