@@ -33,6 +33,11 @@ def github_lines(summary: Record, verdicts: Record, file: str | None = None) -> 
                 f"measured {wording.measured(clause)} ({wording.interval(clause)}): {clause['reason']}",
                 file,
             )
+    for bill in verdicts.get("forecasts", []):
+        if bill["verdict"] in _LEVELS:
+            yield _line(
+                _LEVELS[bill["verdict"]], f"{bill['verdict']} {bill['target']}: {bill['text']}", bill["reason"], file
+            )
     for item in verdicts.get("expects", []):
         if not item["met"]:
             yield _line(

@@ -11,14 +11,17 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.show.page import Figure, Part, Table
-from bench.show.plots import BLUE, GREY, draw_svg
+from bench.show.figures import Figure
+from bench.show.page import Part, Table
+from bench.show.plots.canvas import BLUE, GREY, draw_svg
 from bench.show.tables import table_lines
-from bench.show.wording import ABSENT, count, exact, milliseconds, number, per_cent, visible
+from bench.show.terminal import WIDTH, wrapped
+from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
 
 Record = Mapping[str, Any]
 #: Levels that one line names, and that a table lists.
 _NAMED_MOST, _LISTED_MOST = 4, 20
+_ODDS_MOST = 1000
 _SAY = {("connection", "new"): "new connection", ("cold start", "yes"): "cold start"}
 _CAVEAT = ("Share of the tail that would vanish if the level behaved like the rest (population attributable fraction): "
            "what it is associated with, not what caused it. Shares of single levels overlap and need not sum to 100 %.")  # fmt: skip
@@ -71,7 +74,8 @@ def _words(name: str, record: Record) -> Part:
     tables = [table for table in (_levels(record), _shares(record), _time(record)) if table is not None]
     notes = [_CAVEAT] if record["levels"] else []
     notes += [_confounding(level) for level in record["confounded"]]
-    return Part(f"Slow requests of {visible(name, 60)}", list(_about(record)), tables, [], notes)
+    name = visible(name, 60)
+    return Part(f"Slow requests of {name}", list(_about(record)), tables, [], notes, target=name)
 
 
 def _about(record: Record) -> Iterator[tuple[str, str]]:
@@ -98,7 +102,7 @@ def _about(record: Record) -> Iterator[tuple[str, str]]:
 def _confounding(level: Record) -> str:
     crude, within = level["odds_ratio_crude"], level["mh_odds_ratio"]
     part = "part of it goes with the context size" if within < crude else "the context size hides part of it"
-    return f"{level_name(level['factor'], level['level'])}: odds ratio {number(crude)}, within like contexts {number(within)}: {part}."
+    return f"{level_name(level['factor'], level['level'])}: odds ratio {_odds(crude)}, within like contexts {_odds(within)}: {part}."
 
 
 def _levels(record: Record) -> Table | None:
@@ -107,17 +111,22 @@ def _levels(record: Record) -> Table | None:
     shown = [level for level in record["levels"] if level["effect"] == "associated"
              or (level["effect"] == "protective" and level["factor"] not in named)]  # fmt: skip
     rows = [[level_name(level["factor"], level["level"]), level["effect"], per_cent(level["paf"], 0), _interval(level["paf_95"]),
-             per_cent(level["share_of_tail"], 0), per_cent(level["share_overall"], 0), number(level["odds_ratio"]),
-             number(level["mh_odds_ratio"]), number(level["p99_ms"]), number(level["p99_without_ms"])]
+             per_cent(level["share_of_tail"], 0), per_cent(level["share_overall"], 0), _odds(level["odds_ratio"]),
+             _odds(level["mh_odds_ratio"]), number(level["p99_ms"]), number(level["p99_without_ms"])]
             for level in shown[:_LISTED_MOST]]  # fmt: skip
     head = ["level", "effect", "of the tail", "95 % interval", "share in tail", "share of all", "odds ratio", "within like contexts",
             "its p99 ms", "p99 without it ms"]  # fmt: skip
     return Table("What the tail is associated with", head, rows, words=2) if rows else None
 
 
+def _odds(ratio: float | None) -> str:
+    """Beyond a thousand the rows no longer tell how many times."""
+    return number(ratio) if ratio is None or ratio <= _ODDS_MOST else f"> {_ODDS_MOST:,}"
+
+
 def _interval(limits: Sequence[float | None]) -> str:
     low, high = limits
-    return ABSENT if low is None or high is None else f"{100 * low:.0f} – {100 * high:.0f} %"
+    return ABSENT if low is None or high is None else f"{100 * low:z.0f} – {100 * high:z.0f} %"
 
 
 def _shares(record: Record) -> Table | None:
@@ -137,23 +146,26 @@ def _time(record: Record) -> Table | None:
     if found is None:
         return None
     parts = [part for part in found["parts"] if part["tail_ms"] or part["body_ms"]]
-    rows = [[part["about"], exact(round(part["tail_ms"], 1)), exact(round(part["body_ms"], 1)), exact(round(part["excess_ms"], 1)),
-             ABSENT if part["share_of_excess"] is None else f"{100 * part['share_of_excess']:.0f} %"] for part in parts]  # fmt: skip
-    rows.append(["whole", exact(round(found["tail_ms"], 1)), exact(round(found["body_ms"], 1)),
-                 exact(round(found["tail_ms"] - found["body_ms"], 1)), ""])  # fmt: skip
+    rows = [[part["about"], number(part["tail_ms"]), number(part["body_ms"]), number(part["excess_ms"]),
+             ABSENT if part["share_of_excess"] is None else f"{100 * part['share_of_excess']:z.0f} %"] for part in parts]  # fmt: skip
+    rows.append(["whole", *map(number, (found["tail_ms"], found["body_ms"], found["tail_ms"] - found["body_ms"])), ""])
     caption = f"Where the time goes: mean of {count(found['tail_rows'])} slow against {count(found['body_rows'])} other answers, ms"
     return Table(caption, ["part", "slow", "others", "more", "of the excess"], rows)
 
 
-def attribution_lines(name: str, record: Record) -> Iterator[str]:
+def attribution_lines(name: str, record: Record, width: int = WIDTH) -> Iterator[str]:
     """One lane on a screen, verdict first."""
     part = _words(name, record)
-    yield attribution_line(name, record)
-    yield from (f"  {title}: {said}" for title, said in part.about)
+    yield from wrapped("", attribution_line(name, record), width)
+    for title, said in part.about:
+        yield from wrapped("  ", f"{title}: {said}", width)
     for table in part.tables:
         yield ""
-        yield from table_lines(table)
-    yield from ("", *part.notes)
+        yield from table_lines(table, width)
+    if part.notes:
+        yield ""
+    for note in part.notes:
+        yield from wrapped("", note, width)
 
 
 def causes_figure(name: str, record: Record) -> str | None:

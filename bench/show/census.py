@@ -20,6 +20,8 @@ Record = Mapping[str, Any]
 _ATTAINED, _PROMISED, _VERDICT = 26, 12, 13
 _EPISODES = 10
 _UNREADABLE = 5
+#: Whether a promise holds by another definition; open where its bounds leave that.
+KEPT = {True: "kept", False: "broken", None: "open"}
 
 
 def census_lines(record: Record, width: int = WIDTH) -> Text:
@@ -60,11 +62,11 @@ def _period(text: Text, record: Record, period: Record, width: int) -> None:
         _add(text, wrapped("excluded  ", said, width))
     told: list[Any] = []  # clauses that differ by their definition alone have the same neighbours
     for clause in period["clauses"]:
-        if clause.get("neighbours") and clause["neighbours"] not in told:
+        if clause["verdict"] != "REPORTED" and clause.get("neighbours") and clause["neighbours"] not in told:
             told.append(clause["neighbours"])
             _neighbours(text, clause, width)
     if period["credit"] is not None:
-        _add(text, wrapped("credit    ", _credit(period["credit"]), width))
+        _add(text, wrapped("credit    ", credit_line(period["credit"]), width))
     for clause in period["clauses"]:
         if clause["verdict"] == "FAIL":
             _evidence(text, clause, zone, width)
@@ -75,26 +77,35 @@ def _clause(text: Text, clause: Record, promise: int, width: int) -> None:
     if len(said) >= promise:
         text.append(f"{fit(' ' + said, width).rstrip()}\n")
         said = ""
-    value = _attained(clause) if "attained" in clause else ""
-    promised = f"≥ {per_cent(clause['promised']['share'])}" if "promised" in clause else ""
+    judged = clause["verdict"] != "REPORTED"
+    value = attained(clause)
+    promised = f"≥ {per_cent(clause['promised']['share'])}" if judged else ABSENT
     text.append(f"{label}{fit(said, promise)}{fit(value, _ATTAINED)}{fit(promised, _PROMISED)}")
     text.append(f"{clause['verdict']}\n", STYLES.get(clause["verdict"], ""))
-    reason = visible(clause["reason"])
+    _add(text, wrapped("   ", "; ".join(because(clause)), width), "dim")
+
+
+def because(clause: Record) -> Iterator[str]:
+    """What decided a clause, and what was measured; one that is only reported broke no promise."""
+    shown = clause["verdict"] == "REPORTED" and "promised" in clause
+    yield "reported, not judged" if shown else visible(clause["reason"])
     if clause.get("measured_ms") is not None:
         unit = "tokens/s" if clause["metric"] == "output_tps" else "ms"
-        reason += f"; measured {exact(clause['measured_ms'])} {unit}"
+        yield f"measured {exact(round(clause['measured_ms'], 1))} {unit}"
     if clause.get("without_exclusions"):
-        reason += f"; without exclusions {per_cent(clause['without_exclusions']['share'])}"
-    _add(text, wrapped("   ", reason, width), "dim")
+        yield f"without exclusions {per_cent(clause['without_exclusions']['share'])}"
 
 
-def _attained(clause: Record) -> str:
+def attained(clause: Record) -> str:
+    """`99.97 %`, with its bounds where the log leaves some; absent where the clause has no such share."""
+    if "attained" not in clause:
+        return ABSENT
     best, worst = clause["best"]["share"], clause["worst"]["share"]
-    value = _beside(clause["attained"], clause["promised"])
+    value = beside(clause["attained"], clause["promised"])
     return value if best == worst else f"{value} ({per_cent(worst, 2).removesuffix(' %')} – {per_cent(best, 2)})"
 
 
-def _beside(attained: Record | None, promised: Record) -> str:
+def beside(attained: Record | None, promised: Record) -> str:
     """A share that rounding must not lay upon the promised one: 99.8995 % beside 99.9 %."""
     if attained is None:
         return ABSENT
@@ -105,13 +116,13 @@ def _beside(attained: Record | None, promised: Record) -> str:
 def _neighbours(text: Text, clause: Record, width: int) -> None:
     text.append("elsewhere the same requests by other definitions\n")
     for each in clause["neighbours"]:
-        share = _beside(each["attained"], clause["promised"])
-        kept = {True: "kept", False: "broken", None: ""}[each["kept"]]
+        share = beside(each["attained"], clause["promised"])
+        kept = KEPT[each["kept"]]
         whose = f" ({each['whose']})" if each["whose"] else ""
         _add(text, wrapped(f"          {share:>10}  {kept:<6}  ", f"{each['definition']}{whose}", width), "dim")
 
 
-def _credit(credit: Record) -> str:
+def credit_line(credit: Record) -> str:
     """`due: 10 % of the monthly bill = 120.00 USD`, with what more there may be."""
     share, most = credit["share"]["share"], credit["at_most"]["share"]
     if not most:

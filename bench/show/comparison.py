@@ -13,11 +13,14 @@ from typing import Any
 
 from rich.text import Text
 
-from bench.show.page import Figure, Part, Table
-from bench.show.plots import BLUE, GREY, METRIC_WORDS, RED, draw_svg
+from bench.plan.budget import show_usd
+from bench.show.figures import Figure
+from bench.show.page import Part, Table
+from bench.show.plots.canvas import BLUE, GREY, METRIC_WORDS, RED, draw_svg, readings
 from bench.show.tables import table_lines
-from bench.show.terminal import wrapped
+from bench.show.terminal import WIDTH, wrapped
 from bench.show.wording import ABSENT, count, exact, milliseconds, number, per_cent, visible
+from bench.units import show_ratio
 
 Record = Mapping[str, Any]
 NAMES = {"p50": "p50", "p95": "p95", "p99": "p99", "p999": "p99.9"}
@@ -52,16 +55,7 @@ def _words(record: Record) -> Part:
                 [visible(warning) for warning in record["warnings"]])  # fmt: skip
 
 
-def expectation_table(comparisons: Record) -> Table | None:
-    """Rehearsed outcomes; None where none were stated."""
-    rows = [[f"{visible(item['other'], 60)} against {visible(item['baseline'], 60)}",
-             visible(item["phase"] or item["bucket"] or "whole run", 40), item["expected"], item["got"],
-             "met" if item["met"] else "NOT MET"] for item in comparisons["expects"]]  # fmt: skip
-    head = ["comparison", "part", "expected", "got", "as expected"]
-    return Table("Outcomes rehearsed by this suite", head, rows, words=5) if rows else None
-
-
-def comparison_text(record: Record, width: int = 100) -> Text:
+def comparison_text(record: Record, width: int = WIDTH) -> Text:
     """The same for the screen; foreign text is never read as markup."""
     part, text = _words(record), Text()
     text.append(f"{part.name}\n", "bold")
@@ -72,7 +66,7 @@ def comparison_text(record: Record, width: int = 100) -> Text:
         style = STYLES.get(record["headline"], "") if name == "outcome" else ""
         text.append("".join(f"{line}\n" for line in wrapped(label, value, width)), style)
     for table in part.tables:
-        text.append("".join(f" {line}\n" for line in table_lines(table)))
+        text.append("".join(f" {line}\n" for line in table_lines(table, width - 1)))
     text.rstrip()
     return text
 
@@ -114,7 +108,9 @@ def _exceedance(over: Record) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.3f}".rstrip("0").rstrip(".") if abs(share) >= 5e-6 else "0"
+    """A difference of shares in percentage points, with its sign: `-34.4`, `+0.06`, `0`."""
+    size = number(abs(100 * share))
+    return size if size in ("0", "0.000") else f"{'-' if share < 0 else '+'}{size}"
 
 
 def _dominance(record: Record) -> str:
@@ -141,12 +137,14 @@ def _price(record: Record) -> str:
     said = []
     if found["yearly_usd"] is not None:
         said.append(f"{found['yearly_usd']:,.0f} USD a year on top of the tokens")
-    if found["extra_usd_per_request"] is not None:
-        said.append(f"{1000 * found['extra_usd_per_request']:+,.4f} USD per 1,000 requests")
+    if (extra := found["extra_usd_per_request"]) is not None:
+        said.append(f"{'+' * (extra > 0)}{show_usd(1000 * extra)} USD per 1,000 requests")
     if found["usd_per_1000_requests_per_ms"] is not None:
-        said.append(f"{found['usd_per_1000_requests_per_ms']:,.6f} USD per 1,000 requests for each ms of p99 gained")
+        said.append(
+            f"{show_usd(found['usd_per_1000_requests_per_ms'])} USD per 1,000 requests for each ms of p99 gained"
+        )
     if found["usd_per_avoided_miss"] is not None:
-        said.append(f"{found['usd_per_avoided_miss']:,.6f} USD per avoided miss: it pays where a miss costs more")
+        said.append(f"{show_usd(found['usd_per_avoided_miss'])} USD per avoided miss: it pays where a miss costs more")
     if found["requests_per_breach"] is not None:
         said.append(f"{found['requests_per_breach']:,.0f} requests cost as much more as one breach of the contract")
     return "; ".join([*said, *([visible(found["reason"])] if found["reason"] else [])])
@@ -174,7 +172,7 @@ def _tables(record: Record) -> Iterator[Table]:
 
 
 def _ratio(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.3f}" if value < 10 else number(value)
+    return ABSENT if value is None else show_ratio(value)
 
 
 def _interval(limits: Sequence[float | None]) -> str:
@@ -194,7 +192,7 @@ def shift_figure(record: Record) -> str | None:
         return None
     title = f"Where is it faster? {comparison_title(record)}"
 
-    def draw(figure: Any) -> None:
+    def draw(figure: Any) -> Mapping[str, str]:
         axes = figure.add_axes((0.125, 0.16, 0.83, 0.72))
         axes.set_title(title)
         places = range(len(points))
@@ -208,8 +206,17 @@ def shift_figure(record: Record) -> str | None:
         )
         axes.set_ylabel("other less baseline, ms")
         axes.set_xlabel("quantile, and the baseline's latency there in ms; band: 95 % for all quantiles at once")
+        return readings(
+            figure, ((axes, place, point["shift_ms"], _shifted(point)) for place, point in enumerate(points))
+        )
 
     return draw_svg(title, 3.5, draw)
+
+
+def _shifted(point: Record) -> str:
+    """What a reader may ask of a quantile: `p90: -1,720 ms (-1,910 – -1,330)`."""
+    low, high = point["interval"]
+    return f"p{exact(100 * point['q'])}: {milliseconds(point['shift_ms'])} ({number(low)} – {number(high)})"
 
 
 def ratio_figure(record: Record) -> str | None:

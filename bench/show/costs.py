@@ -1,7 +1,7 @@
 """Bills by stage, what a run was billed, and where going direct breaks even.
 
 In: records of `judge.cost` and `judge.spend`. Out: tables and sentences. Must stay true: sums stand to
-the cent with their currency in the heading; what is assumed and what was measured are told apart.
+the cent, or to three digits below 1 USD, with their currency in the heading; what is assumed and what was measured are told apart.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bench.plan.budget import show_usd
 from bench.show.page import Part, Table
 from bench.show.tables import table_lines
+from bench.show.terminal import WIDTH, wrapped
 from bench.show.wording import ABSENT, count, exact, per_cent, visible
 
 Record = Mapping[str, Any]
@@ -21,11 +23,6 @@ def tokens(value: int) -> str:
     """`500 M`, `5 B`."""
     size, unit = next(((size, unit) for size, unit in _SIZES if value >= size), (1, ""))
     return f"{exact(value / size)} {unit}".rstrip()
-
-
-def usd(value: float) -> str:
-    """To the cent, or to the digits that a sum below a cent has."""
-    return f"{value:,.2f}" if value >= 0.01 or value == 0 else f"{value:,.6f}".rstrip("0")
 
 
 def cost_part(record: Record, spent: Record | None = None) -> Part:
@@ -43,17 +40,17 @@ def cost_table(record: Record) -> Table:
     rows = []
     for stage in record["stages"]:
         low, high = stage["interval_usd"]
-        interval = ABSENT if low is None or high is None else f"{usd(low)} – {usd(high)}"
-        rows.append([visible(stage["stage"], 30), visible(stage["users"], 20), tokens(stage["tokens"]), usd(stage["usd"]), usd(stage["other_usd"]),
-                     _saving(stage["saving"]), usd(stage["usd_with_overhead"]), *([interval] if measured else []),
-                     _saving(stage["saving_with_overhead"]), usd(stage["direct_usd"])])  # fmt: skip
+        interval = ABSENT if low is None or high is None else f"{show_usd(low)} – {show_usd(high)}"
+        rows.append([visible(stage["stage"], 30), visible(stage["users"], 20), tokens(stage["tokens"]), show_usd(stage["usd"]), show_usd(stage["other_usd"]),
+                     _saving(stage["saving"]), show_usd(stage["usd_with_overhead"]), *([interval] if measured else []),
+                     _saving(stage["saving_with_overhead"]), show_usd(stage["direct_usd"])])  # fmt: skip
     return Table(f"USD a month at {exact(record['usd_per_million'])} against {exact(record['other_usd_per_million'])} USD per million tokens",
                  head, rows)  # fmt: skip
 
 
 def _saving(share: float | None) -> str:
     """One decimal; below zero the comparison is the cheaper one."""
-    return ABSENT if share is None else f"{100 * share:.1f} %"
+    return ABSENT if share is None else f"{100 * share:z.1f} %"
 
 
 def _notes(record: Record) -> Iterator[str]:
@@ -63,7 +60,7 @@ def _notes(record: Record) -> Iterator[str]:
     dated = f"; price as of {visible(record['as_of'], 20)}" if record["as_of"] else ""
     yield f"Overhead of {per_cent(record['overhead'], 2)} is {whose}{dated}."
     direct = record["direct"]
-    terms = f"a direct contract at {per_cent(direct['discount'])} less with {usd(direct['engineering_usd'])} USD of engineering a month"
+    terms = f"a direct contract at {per_cent(direct['discount'])} less with {show_usd(direct['engineering_usd'])} USD of engineering a month"
     yield (f"Break-even: {terms} pays above {tokens(direct['break_even_tokens'])} tokens a month." if direct["reason"] is None
            else f"Break-even: {terms} has none: {direct['reason']}.")  # fmt: skip
     if record["breach_usd"] is not None:
@@ -73,14 +70,14 @@ def _notes(record: Record) -> Iterator[str]:
             if last["usd"]
             else ""
         )
-        yield f"One breach of the contract is priced at {usd(record['breach_usd'])} USD{bills}."
+        yield f"One breach of the contract is priced at {show_usd(record['breach_usd'])} USD{bills}."
 
 
 def _spent(spent: Record) -> Iterator[tuple[str, str]]:
     useful = spent["useful_tokens"]
     yield (
         "billed",
-        f"{usd(spent['usd'])} USD, of which {usd(spent['useful_usd'])} USD is the list price of the useful tokens",
+        f"{show_usd(spent['usd'])} USD, of which {show_usd(spent['useful_usd'])} USD is the list price of the useful tokens",
     )
     yield (
         "useful tokens in and out",
@@ -99,14 +96,17 @@ def _spent(spent: Record) -> Iterator[tuple[str, str]]:
         said = f"{100 * forecast['ratio']:.1f} % of it{limits}: within {per_cent(forecast['margin'])} either way {said}"
     yield (
         "forecast from planned tokens",
-        f"{usd(forecast['forecast_usd'])} USD; billed {said}"
+        f"{show_usd(forecast['forecast_usd'])} USD; billed {said}"
         + (f", {forecast['reason']}" if forecast["reason"] else ""),
     )
 
 
-def cost_lines(record: Record, spent: Record | None = None) -> Iterator[str]:
+def cost_lines(record: Record, spent: Record | None = None, width: int = WIDTH) -> Iterator[str]:
     """One target on a screen."""
     part = cost_part(record, spent)
     yield part.name
-    yield from (f"  {title}: {said}" for title, said in part.about)
-    yield from (*table_lines(part.tables[0]), *part.notes)
+    for title, said in part.about:
+        yield from wrapped("  ", f"{title}: {said}", width)
+    yield from table_lines(part.tables[0], width)
+    for note in part.notes:
+        yield from wrapped("", note, width)

@@ -37,6 +37,11 @@ def junit_xml(summary: Record, verdicts: Record, inconclusive: Literal["skip", "
             SubElement(case, "system-out").text = f"FAIL, as rehearsed: {visible(clause['reason'])}"
         else:
             _judge(case, clause, "failure" if inconclusive == "fail" and not as_rehearsed else "skipped")
+    for bill in verdicts.get("forecasts", []):
+        case = _case(clauses, f"{visible(bill['contract'], 60)}.{visible(bill['target'], 60)}", bill["text"])
+        if bill["verdict"] != "PASS":
+            tag = "failure" if bill["verdict"] == "FAIL" or inconclusive == "fail" else "skipped"
+            SubElement(case, tag, message=f"{bill['verdict']}: {visible(bill['reason'])}")
     health = summary["health"]
     checks = SubElement(root, "testsuite", name="harness")
     case = _case(checks, "harness", "fit to judge")

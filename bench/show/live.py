@@ -1,14 +1,16 @@
 """What is seen while a run lasts: a live screen, plain lines, or nothing.
 
-In: frozen `Progress` records, about four a second. Out: a terminal's live region; where the
-output is no terminal, a line every few seconds of the run; nothing when quiet. Must stay true:
-no thread and no clock of its own (times come with the record), so it costs the load generator
-no more than its own drawing.
+In: frozen `Progress` records, a few a second. Out: a terminal's live region, never larger
+than its window; where the output is no terminal, a line every few seconds of the run and one for
+each event; nothing when quiet. Must stay true: no thread and no clock of its own (times come with
+the record), so it costs the load generator no more than its own drawing; what `note` is told stays
+when the region is gone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -17,54 +19,90 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bench.show.wording import count, milliseconds, number, per_cent, visible
+from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
 from bench.units import S, show_duration
 
 PLAIN_EVERY_NS = 5 * S
-_BAR = 16
+_BAR = 12
+#: Characters of a line in a log.
+_PLAIN = 125
+#: Cells of a lane's name, of its rows and of a latency.
+_NAME, _ROWS, _LATENCY = 18, 16, 11
+#: Lines of the window that the region leaves free: the opening sentence, and where the cursor stands.
+_SPARE = 3
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class LaneProgress:
     """One lane so far. Quantiles are running ones of response latency in ms, None before the first answer."""
 
     name: str
     done: int = 0
-    failed: int = 0
+    #: rows by how they ended, only those that did not end well
+    failed: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    #: rows of its plan; None where they depend on how quick the answers are
+    planned: int | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
+    p999_ms: float | None = None
+
+    @property
+    def failures(self) -> int:
+        """Rows that did not end well."""
+        return sum(self.failed.values())
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """Requests a second over the last `over_ns`."""
+
+    over_ns: int
+    offered: float
+    sent: float
+    done: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Progress:
     """The stage that is running. Counts are rows of the stage; `offered` are the rows due so far."""
 
     stage: str
     phase: str
     elapsed_ns: int
+    #: 0 for a closed loop that ends with its count of requests
     total_ns: int
     offered: int
     sent: int
     done: int
     in_flight: int
-    failed: int
+    #: None before the first answer
     late_p99_ms: float | None = None
+    #: None until enough time has passed
+    recent: Rates | None = None
+    #: of the whole run, with its unit
+    spend: str = ABSENT
+    phase_left_ns: int = 0
     lanes: tuple[LaneProgress, ...] = ()
-    #: position among the run's stages, from 1, and how many there are
+    #: the latest, oldest first: ns after the run's start, sentence
+    events: tuple[tuple[int, str], ...] = ()
+    #: position among the run's stages and the stage's phases, from 1, and how many there are
     stage_number: int = 1
     stages: int = 1
+    phase_number: int = 1
+    phases: int = 1
 
 
 class Screen:
-    """A context manager; `update` while it is open, `note` for events that must not scroll away."""
+    """A context manager; `update` while it is open, `note` for what must not scroll away."""
 
     def __init__(self, console: Console, *, quiet: bool = False):
-        """`console` decides between live and plain by whether it is a terminal."""
+        """`console` decides between live and plain by whether it is a terminal that can move its cursor."""
         self._console, self._quiet = console, quiet
         self._live = (
-            Live(console=console, auto_refresh=False, transient=True) if console.is_terminal and not quiet else None
+            Live(console=console, auto_refresh=False, transient=True) if console.is_interactive and not quiet else None
         )
         self._last: tuple[str, int] | None = None
+        self._told: tuple[tuple[int, str], ...] = ()
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -82,12 +120,21 @@ class Screen:
         if self._quiet:
             return
         if self._live is not None:
-            self._live.update(live_text(progress, self._console.width), refresh=True)
+            size = self._console.size
+            self._live.update(live_text(progress, size.width, size.height), refresh=True)
             return
         stage, told_ns = self._last or ("", 0)
         if stage != progress.stage or progress.elapsed_ns - told_ns >= PLAIN_EVERY_NS:
             self._last = (progress.stage, progress.elapsed_ns)
+            for event in progress.events:
+                if event not in self._told:
+                    self._line(_event(event))
+            self._told = progress.events
             self._line(plain_line(progress))
+
+    def alarm(self, sentence: str) -> None:
+        """Say something that is said even when nothing else is."""
+        self._line(visible(sentence))
 
     def note(self, sentence: str) -> None:
         """Say something once; it stays above the live region."""
@@ -95,61 +142,137 @@ class Screen:
             self._line(visible(sentence))
 
     def _line(self, line: str) -> None:
-        self._console.print(Text(line), soft_wrap=True, highlight=False)
+        # A log keeps a sentence on its line; in a window it is broken between words.
+        self._console.print(Text(line), soft_wrap=self._live is None, highlight=False)
 
 
 def _share(progress: Progress) -> float:
-    return min(max(progress.elapsed_ns / progress.total_ns, 0.0), 1.0) if progress.total_ns > 0 else 1.0
+    at, end = (progress.elapsed_ns, progress.total_ns) if progress.total_ns > 0 else (progress.done, _planned(progress))
+    return min(max(at / end, 0.0), 1.0) if end > 0 else 1.0
+
+
+def _planned(progress: Progress) -> int:
+    return sum(lane.planned or 0 for lane in progress.lanes)
 
 
 def _done(progress: Progress) -> str:
     return f"{_share(progress) * 100:3.0f} %"
 
 
+def _whole_seconds(left_ns: int) -> str:
+    return show_duration(-(-left_ns // S) * S)
+
+
 def _left(progress: Progress) -> str:
-    left = progress.total_ns - progress.elapsed_ns
-    return f"{show_duration(-(-left // S) * S)} left" if left > 0 else "waiting for the last answers"
+    if progress.total_ns <= 0 and progress.done < _planned(progress):
+        return f"{count(_planned(progress) - progress.done)} requests left"
+    left_ns = progress.total_ns - progress.elapsed_ns
+    return (
+        f"{_whole_seconds(left_ns)} left"
+        if left_ns > 0
+        else f"{count(progress.offered - progress.done)} answers to come"
+    )
 
 
-def _rates(progress: Progress) -> str:
-    seconds = max(progress.elapsed_ns, 1) / S
-    return f"sent {number(progress.sent / seconds)}/s of {number(progress.offered / seconds)}/s"
+def _of_all(at: int, of: int) -> str:
+    return f" ({at} of {of})" if of > 1 else ""
 
 
-def _of_all(progress: Progress) -> str:
-    return f" ({progress.stage_number} of {progress.stages})" if progress.stages > 1 else ""
+def _phase(progress: Progress) -> str:
+    left = (
+        f", {_whole_seconds(progress.phase_left_ns)} left" if progress.phase_left_ns > 0 and progress.phases > 1 else ""
+    )
+    return f"{visible(progress.phase, 24)}{_of_all(progress.phase_number, progress.phases) if left else ''}{left}"
 
 
-def live_text(progress: Progress, width: int) -> Text:
-    """Stage, phase and bar; rates; a line a lane. Every line is cut to `width`."""
-    filled = round(_share(progress) * _BAR)
-    name = f" ▸ {visible(progress.stage, 40)}{_of_all(progress)}   {visible(progress.phase, 24)}"
-    lines = [
-        f"{name:<36}   {'█' * filled}{'░' * (_BAR - filled)}  {_done(progress)}   {_left(progress)}",
-        (
-            f"   {_rates(progress)} · done {count(progress.done)} · in flight {count(progress.in_flight)}"
-            f" · failed {count(progress.failed)} · late p99 {milliseconds(progress.late_p99_ms)}"
-        ),
-    ]
-    widest = min(max((cell_len(visible(lane.name, 24)) for lane in progress.lanes), default=0), 24)
-    for lane in progress.lanes:
-        shown = visible(lane.name, 24)
-        ok = per_cent((lane.done - lane.failed) / lane.done, 2) if lane.done else "–"
-        lines.append(f"   {shown}{' ' * (widest - cell_len(shown))}   p50 {milliseconds(lane.p50_ms):>9}"
-                     f"   p99 {milliseconds(lane.p99_ms):>9}   ok {ok}")  # fmt: skip
-    text = Text(no_wrap=True, overflow="ellipsis")
-    for index, line in enumerate(lines):
+def _event(event: tuple[int, str]) -> str:
+    at_ns, sentence = event
+    return f"at {_whole_seconds(max(at_ns, 0))}: {visible(sentence)}"
+
+
+def _failed(lane: LaneProgress) -> str:
+    worst = sorted(lane.failed.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count(times)} {visible(outcome, 30)}" for outcome, times in worst)
+
+
+# ---- the live region
+
+
+def live_text(progress: Progress, width: int, height: int) -> Text:
+    """Stage and phase, rates, a line or two a lane, the last events: at most `height` lines of `width` cells."""
+    head = list(_head(progress))
+    events = [f"   {_event(event)}" for event in progress.events]
+    room = max(height - _SPARE - len(head) - len(events), 1)
+    text = Text(no_wrap=True)
+    for index, line in enumerate([*head, *_lane_lines(progress.lanes, room), *events][: max(height - 1, 1)]):
         row = Text(line, style="bold" if index == 0 else "")
         row.truncate(width, overflow="ellipsis")
         text.append_text(row if index == 0 else Text("\n").append_text(row))
     return text
 
 
+def _head(progress: Progress) -> Iterator[str]:
+    filled = round(_share(progress) * _BAR)
+    stage = f" ▸ {visible(progress.stage, 30)}{_of_all(progress.stage_number, progress.stages)}"
+    yield f"{_padded(stage, 34)}  {'█' * filled}{'░' * (_BAR - filled)}  {_done(progress)}   {_left(progress)}"
+    yield f"   {_phase(progress)} · in flight {count(progress.in_flight)} · late p99 {milliseconds(progress.late_p99_ms)}"
+    if (recent := progress.recent) is not None:
+        rates = (f"{number(rate)}/s" for rate in (recent.offered, recent.sent, recent.done))
+        yield _three(f"last {show_duration(round(recent.over_ns / S) * S)}", *rates)
+    yield _three("so far", *map(count, (progress.offered, progress.sent, progress.done))) + f"spend {progress.spend}"
+    heads = "".join(f"{title:>{_LATENCY}}" for title in ("p50", "p99", "p99.9"))
+    yield f"   {_padded('response', _NAME)}{'done':>{_ROWS}}{heads}{'ok':>9}"
+
+
+def _three(when: str, offered: str, sent: str, done: str) -> str:
+    parts = (f"offered {offered}", f"sent {sent}", f"done {done}")
+    return f"   {_padded(when, 9)}" + "".join(f"{_padded(part, 14)}  " for part in parts)
+
+
+def _lane_lines(lanes: Sequence[LaneProgress], room: int) -> list[str]:
+    """In the order of the plan; where there is no room for all, the worst first and how many are left out."""
+    lines = [_lane(lane) for lane in lanes]
+    if sum(map(len, lines)) <= room:
+        return [line for each in lines for line in each]
+    kept: list[str] = []
+    left = len(lanes)
+    for lane in sorted(lanes, key=_badness, reverse=True):
+        more = _lane(lane)
+        if len(kept) + len(more) + 1 > room:
+            break
+        kept += more
+        left -= 1
+    return [*kept, f"   and {left} more"]
+
+
+def _badness(lane: LaneProgress) -> tuple[float, float]:
+    return lane.failures / max(lane.done, 1), lane.p99_ms or 0.0
+
+
+def _lane(lane: LaneProgress) -> list[str]:
+    rows = count(lane.done) if lane.planned is None else f"{count(lane.done)} of {count(lane.planned)}"
+    ok = per_cent((lane.done - lane.failures) / lane.done, 2) if lane.done else ABSENT
+    latencies = "".join(f"{milliseconds(value):>{_LATENCY}}" for value in (lane.p50_ms, lane.p99_ms, lane.p999_ms))
+    line = f"   {_padded(visible(lane.name, _NAME - 1), _NAME)}{rows:>{_ROWS}}{latencies}{ok:>9}"
+    return [line, f"     {_failed(lane)}"] if lane.failed else [line]
+
+
+def _padded(text: str, width: int) -> str:
+    """At least so many terminal cells."""
+    return text + " " * (width - cell_len(text))
+
+
+# ---- a line for a log
+
+
 def plain_line(progress: Progress) -> str:
-    """The same in one line, for a log."""
-    lanes = "".join(f"; {visible(lane.name, 24)} p50 {milliseconds(lane.p50_ms)} p99 {milliseconds(lane.p99_ms)}"
-                    for lane in progress.lanes)  # fmt: skip
-    return (f"{visible(progress.stage, 40)}{_of_all(progress)} {visible(progress.phase, 24)}: "
-            f"{_done(progress).strip()}, {_left(progress)}; {_rates(progress)}; "
-            f"in flight {count(progress.in_flight)}; failed {count(progress.failed)}; "
-            f"late p99 {milliseconds(progress.late_p99_ms)}{lanes}")  # fmt: skip
+    """The same in one line; of several lanes the worst."""
+    recent = progress.recent
+    rates = f"; {number(recent.sent)} of {number(recent.offered)}/s" if recent is not None else ""
+    lanes = "".join(f"; {visible(lane.name, 24)} p99 {milliseconds(lane.p99_ms)}" for lane in
+                    sorted(progress.lanes, key=_badness, reverse=True)[:1])  # fmt: skip
+    at = f" ({progress.stage_number}/{progress.stages})" if progress.stages > 1 else ""
+    failures = sum(lane.failures for lane in progress.lanes)
+    return visible(f"{visible(progress.stage, 30)}{at} {visible(progress.phase, 24)} {_done(progress).strip()}, {_left(progress)}{rates}; "
+                   f"done {count(progress.done)}, failed {count(failures)}{lanes}; late {milliseconds(progress.late_p99_ms)}",
+                   _PLAIN)  # fmt: skip

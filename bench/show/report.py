@@ -1,7 +1,7 @@
 """The report of a run: report.html, report.md, junit.xml and the figures as files.
 
 In: a run, its summary and its verdicts. Out: files in the run's folder. Must stay true: the
-page stands alone (no network, no script); foreign text is data in every format; each file is
+page stands alone (no network) and is whole without its script; foreign text is data in every format; each file is
 written whole or not at all.
 """
 
@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.record.run_folder import Run, write_atomically
+from bench.show.contents import build_page
 from bench.show.junit import junit_xml
-from bench.show.page import Page, Part, Table, build_page
+from bench.show.page import Page, Part, Table
 
 _HERE = Path(__file__).parent
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$!@&])")
@@ -34,31 +37,68 @@ _ALONE = ("<style>svg{background:#fff;color:#1b1d20}"
 def write_report(run: Run, summary: Mapping[str, Any], verdicts: Mapping[str, Any],
                  further: Sequence[Part] = ()) -> list[Path]:  # fmt: skip
     """Write all of it into the run's folder, `further` parts after the targets. Returns the paths, report.html first."""
-    page = build_page(run, summary, verdicts)
-    page = dataclasses.replace(page, parts=[*page.parts, *further])
-    files = {"report.html": html_page(page).encode(), "report.md": markdown_page(page).encode(),
-             "junit.xml": junit_xml(summary, verdicts)}  # fmt: skip
+    page = report_page(run, summary, verdicts, further)
+    files = page_files(page) | {"junit.xml": junit_xml(summary, verdicts)}
     plots = run.folder / "plots"
     plots.mkdir(mode=0o700, exist_ok=True)
     for stale in plots.glob("*.svg"):
         stale.unlink()
-    for part in page.parts:
-        for figure in part.figures:
-            files[f"plots/{figure.file}"] = figure.svg.replace("</title>", f"</title>{_ALONE}", 1).encode()
+    (run.folder / "report.pdf").unlink(missing_ok=True)
     for name, data in files.items():
         write_atomically(run.folder / name, data)
     return [run.folder / name for name in files]
 
 
-def html_page(page: Page) -> str:
-    """The page as one self-contained HTML document."""
-    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
+def page_files(page: Page) -> dict[str, bytes]:
+    """A page as HTML and Markdown, and its figures, by the paths below the folder that it is written to."""
+    files = {"report.html": html_page(page).encode(), "report.md": markdown_page(page).encode()}
+    for part in page.parts:
+        for figure in part.figures:
+            files[f"plots/{figure.file}"] = figure.svg.replace("</title>", f"</title>{_ALONE}", 1).encode()
+    return files
+
+
+def report_page(
+    run: Run, summary: Mapping[str, Any], verdicts: Mapping[str, Any], further: Sequence[Part] = ()
+) -> Page:
+    """The whole page, `further` parts and their terms after the targets'."""
+    page = build_page(run, summary, verdicts)
+    terms = dict(pair for part in further for pair in part.terms)
+    return dataclasses.replace(page, parts=[*page.parts, *further], definitions=[*page.definitions, *terms.items()])
+
+
+def page_environment(*folders: Path) -> Environment:
+    """Where pages come from: these folders and our own, escaping on, with what the tables of tables.html ask for."""
+    environment = Environment(loader=FileSystemLoader([*folders, _HERE]), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     environment.filters["long"] = lambda cell: (
         " long" if max(map(len, cell.split()), default=0) > _UNBROKEN_MOST else ""
     )
-    css = (_HERE / "report.css").read_text(encoding="utf-8")
-    return environment.get_template("report.html").render(page=page, css=css, wordy=_WORDY, judged=_JUDGED)
+    environment.globals.update(wordy=_WORDY, judged=_JUDGED)
+    return environment
+
+
+def html_page(page: Page) -> str:
+    """The page as one self-contained HTML document."""
+    css = "".join((_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "print.css")) + _footer(
+        page.run
+    )
+    script, digest = page_script()
+    return (
+        page_environment().get_template("report.html").render(page=page, css=css, script=script, script_digest=digest)
+    )
+
+
+def page_script() -> tuple[str, str]:
+    """The script that a page embeds, and the SHA-256 by which a Content-Security-Policy knows it."""
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    return script, b64encode(sha256(script.encode()).digest()).decode()
+
+
+def _footer(run: str) -> str:
+    """The run's id at the foot of every printed page, each character written so that CSS cannot misread it."""
+    said = "".join(f"\\{ord(char):06x}" for char in f"run {run}")
+    return f'@page {{ @bottom-left {{ content: "{said}" }} }}\n'
 
 
 def markdown_page(page: Page) -> str:
@@ -71,7 +111,9 @@ def _markdown_lines(page: Page) -> Iterator[str]:
     yield from ("", _md(page.description), "")
     for alert in page.alerts:
         yield from (f"> **{_md(alert)}**", "")
-    yield from _md_table(page.verdicts) if page.verdicts else ("No contract was given, so nothing was judged.", "")
+    yield from _md_table(page.verdicts) if page.verdicts else (_md(page.unjudged), "")
+    for remark in page.remarks:
+        yield from (_md(remark), "")
     yield from (f"**harness** {_md(page.health)}", "", _md(page.paragraph), "")
     if page.expects:
         yield from _md_table(page.expects)

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.show.page import Figure, Part, Table
-from bench.show.plots import BLUE, GREY, RED, draw_svg
+from bench.plan.budget import show_usd
+from bench.show.figures import Figure
+from bench.show.page import Part, Table
+from bench.show.plots.canvas import BLUE, GREY, draw_svg
+from bench.show.plots.drill import drill_timeline
 from bench.show.wording import ABSENT, count, exact, milliseconds, number, per_cent, visible
 from bench.units import MS, S, show_duration
 
 Record = Mapping[str, Any]
-#: Of the legs in their order; all beyond the third are grey.
-_LEG_COLOURS = (BLUE, "#e69f00", "#56b4e9", GREY)
 _NOTE = ("p99 of the requests that were answered, from their due time; failed ones are in the share answered. Added cost: over the "
-         "answers' own tokens at the price of the leg that each request was planned for.")  # fmt: skip
+         "answers' own tokens at the price of the leg that each request was planned for. Intervals here take each request for a piece of "
+         "evidence of its own; those of the verdicts weigh spells, and are wider where there are some.")  # fmt: skip
 
 
 def route_parts(record: Record) -> list[Part]:
@@ -70,10 +72,15 @@ def _time(value_ms: float | None) -> str:
     return ABSENT if value_ms is None else show_duration(value_ms * MS)
 
 
+def _change(value_ms: float | None) -> str:
+    """`+741 ms`, `-14.2 ms`."""
+    return ("+" if (value_ms or 0) > 0 else "") + milliseconds(value_ms)
+
+
 def _added(cost: Record | None) -> str:
     """`+3.1 %` of what the planned legs' answers alone would have cost."""
     share = None if cost is None else cost.get("added_share")
-    return ABSENT if share is None else "none" if share == 0 else f"{100 * share:+.1f} %"
+    return ABSENT if share is None else "none" if share == 0 else f"{100 * share:+z.1f} %"
 
 
 # ---- parts
@@ -109,7 +116,7 @@ def _paid(stage: Record, routes: Mapping[str, Record]) -> Table:
             wasted = count(tokens["wasted_prompt"] + tokens["wasted_output"])
             usd = found["cost"]["usd"]
             rows.append([visible(lane["target"], 60), legs, _calls(found["by_reason"]), number(found["attempts_per_request"]),
-                         ABSENT if usd is None else f"{usd:,.4f}", _added(found["cost"]), wasted, count(found["double_billed"])])  # fmt: skip
+                         ABSENT if usd is None else show_usd(usd), _added(found["cost"]), wasted, count(found["double_billed"])])  # fmt: skip
     head = [
         "route",
         "answered by",
@@ -133,7 +140,7 @@ def _drill(stage: str, drills: Sequence[Record], record: Record, number_of: int)
     several, done = len(about) > 1, [drill for drill in drills if drill["ok"]]
     rows = [[visible(drill["target"], 60) + (f", {visible(drill['event'], 40)}" if several else ""), drill["detected_by"] or ABSENT,
              _time(drill["detect_ms"]), _time(drill["switch_ms"]), _time(drill["fail_back_ms"]), count(drill["requests"]),
-             count(drill["lost"]), count(drill["delayed"]), milliseconds((drill["added_ms"] or {}).get("p99")), _added(drill["cost"]),
+             count(drill["lost"]), count(drill["delayed"]), _change((drill["added_ms"] or {}).get("p99")), _added(drill["cost"]),
              count(drill["double_billed"])] for drill in done]  # fmt: skip
     head = [
         "lane",
@@ -144,11 +151,11 @@ def _drill(stage: str, drills: Sequence[Record], record: Record, number_of: int)
         "requests",
         "lost",
         "delayed",
-        "p99 up by",
+        "p99, change",
         "added cost",
         "billed twice",
     ]
-    svgs = [timeline_figure(name, record["timelines"], done) for name in record["timelines"]
+    svgs = [drill_timeline(name, record["timelines"], done) for name in record["timelines"]
             if name in record["routes"] and record["timelines"][name]["stage"] == stage]  # fmt: skip
     figures = [
         Figure("timeline of the drill", f"drill-{number_of:02d}-{place:02d}.svg", svg) for place, svg in enumerate(svgs)
@@ -219,86 +226,3 @@ def policies_figure(stage: Record) -> str | None:
         axes.set_xlabel("ms: stroke p50, square p99 with its 95 % interval; blue: routes, grey: without a route")
 
     return draw_svg(title, height, draw)
-
-
-def timeline_figure(name: str, timelines: Mapping[str, Record], drills: Sequence[Record]) -> str:
-    """One route through its stage's cuts: its p99 beside that of its first leg alone, and who answered (SVG)."""
-    mine = timelines[name]
-    title = f"How did it bear the drill? {visible(name, 40)}"
-    alone = {other: line for other, line in timelines.items()
-             if line["stage"] == mine["stage"] and line["of"] == mine["legs"][0]["name"]}  # fmt: skip
-
-    def draw(figure: Any) -> None:
-        upper = figure.add_axes((0.095, 0.5, 0.735, 0.38))
-        lower = figure.add_axes((0.095, 0.11, 0.735, 0.28), sharex=upper)
-        upper.set_title(title, pad=19)
-        _draw_tails(upper, [*((other, line, GREY) for other, line in alone.items()), (name, mine, BLUE)])
-        _draw_shares(lower, mine)
-        _draw_moments(upper, lower, [drill for drill in drills if drill["target"] == name])
-        upper.tick_params(labelbottom=False)
-
-    return draw_svg(title, 4.4, draw)
-
-
-def _edges(line: Record) -> list[float]:
-    return [(line["start_ns"] + number_of * line["bin_ns"]) / S for number_of in range(len(line["requests"]) + 1)]
-
-
-def _draw_tails(axes: Any, lanes: Sequence[tuple[str, Record, str]]) -> None:
-    for place, (name, line, colour) in enumerate(lanes):
-        p99_s = [float("nan") if value is None else value / 1000 for value in line["p99_ms"]]
-        axes.stairs(p99_s, _edges(line), baseline=None, color=colour, linewidth=1.8)
-        axes.text(
-            1.015,
-            0.94 - 0.13 * place,
-            visible(name, 18),
-            color=colour,
-            transform=axes.transAxes,
-            fontsize=8,
-            va="center",
-        )
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    ticks = [tick for decade in range(-3, 4) for step in (1, 2, 5) if low <= (tick := step * 10.0**decade) <= high]
-    axes.set_yticks(ticks, [exact(tick) for tick in ticks])
-    axes.set_yticks([], minor=True)
-    axes.set_ylabel("p99 of each part, s")
-
-
-def _draw_shares(axes: Any, line: Record) -> None:
-    edges, below = _edges(line), [0.0] * len(line["requests"])
-    layers = [(leg["name"], leg["answered"], _LEG_COLOURS[min(place, 3)]) for place, leg in enumerate(line["legs"])]
-    for place, (label, counts, colour) in enumerate([*layers, ("not answered", line["lost"], RED)]):
-        top = [base + 100 * times / max(of, 1) for base, times, of in zip(below, counts, line["requests"], strict=True)]
-        axes.stairs(top, edges, baseline=below, fill=True, color=colour, alpha=0.75, linewidth=0)
-        axes.text(
-            1.015,
-            0.9 - 0.2 * place,
-            visible(label, 18),
-            color=colour,
-            transform=axes.transAxes,
-            fontsize=8,
-            va="center",
-        )
-        below = top
-    axes.set_ylim(0, 100)
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylabel("answered by, %")
-    axes.set_xlabel("due time, s after the start of the run; shaded: from the cut to its healing")
-
-
-def _draw_moments(upper: Any, lower: Any, drills: Sequence[Record]) -> None:
-    """Shade each cut; a dotted line where the route switched and where it was back."""
-    for drill in drills:
-        begin = drill["at_ns"] / S
-        end = upper.get_xlim()[1] if drill["healed_ns"] is None else drill["healed_ns"] / S
-        moments = [(begin, drill["switch_ms"], "switched"), (end, drill["fail_back_ms"], "back")]
-        for axes in (upper, lower):
-            axes.axvspan(begin, end, color=GREY, alpha=0.18, linewidth=0)
-            for since, after_ms, _ in moments:
-                if after_ms is not None:
-                    axes.axvline(since + after_ms / 1000, color=RED, linewidth=1, linestyle=(0, (2, 2)))
-        for since, after_ms, label in moments:
-            if after_ms is not None:
-                upper.text(since + after_ms / 1000, 1.02, f"{label} +{_time(after_ms)}", transform=upper.get_xaxis_transform(),
-                           fontsize=8, ha="center", va="bottom")  # fmt: skip

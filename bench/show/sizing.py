@@ -1,6 +1,6 @@
 """What a suite would send and what it could decide: a table, or the same as JSON.
 
-In: a sizing. Out: a table within 100 columns, or plain values for JSON. Must stay true: nothing is
+In: a sizing. Out: a table within the width of the screen, or plain values for JSON. Must stay true: nothing is
 computed here; a lane without prices shows none, never 0; what no run decides says so.
 """
 
@@ -17,50 +17,59 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.judge.contract.sizing import DAY_NS, ClauseSize, Guess, LaneSize, Sizing, Whole
-from bench.show.terminal import STYLES
+from bench.plan.budget import show_usd
+from bench.show.terminal import STYLES, WIDTH, wrapped
 from bench.show.wording import ABSENT, count, per_cent, visible
 from bench.units import show_duration
 
-WIDTH = 100
-#: clause, true share, needs, takes, costs, chances of PASS, FAIL and neither
-_WIDTHS = (30, 10, 12, 11, 8, 6, 6, 6)
+#: true share, needs, takes, costs, chances of PASS, FAIL and neither; the clause has the rest
+_WIDTHS = (10, 12, 11, 8, 6, 6, 6)
+_INDENT = 2
 
 
-def sizing_table(sizing: Sizing) -> RenderableType:
+def sizing_table(sizing: Sizing, width: int = WIDTH) -> RenderableType:
     """Each lane with its clauses, then what decides them all."""
     power = per_cent(float(sizing.assumed.power))
     parts: list[RenderableType] = []
     for lane in sizing.lanes:
-        parts.append(_lane_line(lane))
+        parts.append(_lane_line(lane, width))
         if lane.clauses:
-            parts.append(Padding(_clauses(lane, power), (0, 0, 0, 2)))
-        parts += [Text(f"  note: {visible(note)}") for note in _notes(lane)]
+            parts.append(Padding(_clauses(lane, power, width), (0, 0, 0, _INDENT)))
+        parts += [_wrapped("  note: ", visible(note, 400), width) for note in _notes(lane)]
     for label, whole in (("all clauses", sizing.every), ("without the clauses by time", sizing.short)):
         if whole is not None and (whole is sizing.every or sizing.every != sizing.short):
-            parts.append(Text(f"{label}: {_whole_text(whole)}"))
+            parts.append(_wrapped("", f"{label}: {_whole_text(whole)}", width))
     if sizing.undecidable:
         parts.append(
-            Text("no run of any size decides, if the guess is right: " + visible("; ".join(sizing.undecidable), 400))
+            _wrapped(
+                "no run of any size decides, if the guess is right: ",
+                visible("; ".join(sizing.undecidable), 400),
+                width,
+            )
         )
     return Group(*parts)
 
 
-def _lane_line(lane: LaneSize) -> Text:
+def _wrapped(label: str, said: str, width: int) -> Text:
+    return Text("\n".join(wrapped(label, said, width)))
+
+
+def _lane_line(lane: LaneSize, width: int) -> Text:
     rate = "closed loop" if lane.rate_rps is None else f"{lane.rate_rps:,.1f}/s"
     warmup = f" + {count(lane.warmup)} warm-up" if lane.warmup else ""
     load = lane.load
-    return Text.assemble((visible(lane.name, 90), "bold"), (
-        f"\n  {count(load.requests)}{warmup} requests, {rate}, {span(load.duration_ns)}; "
-        f"tokens {count(load.prompt_tokens)} prompt, {count(load.output_tokens)} output; "
-        + ("no prices" if load.usd is None else f"{money(load.usd)} USD") + ("" if lane.contract else "; no contract")
-    ))  # fmt: skip
+    said = (f"{count(load.requests)}{warmup} requests, {rate}, {span(load.duration_ns)}{' of virtual time' * lane.simulated}; "
+            f"tokens {count(load.prompt_tokens)} prompt, {count(load.output_tokens)} output; "
+            + ("no prices" if load.usd is None else f"{show_usd(load.usd)} USD") + ("" if lane.contract else "; no contract"))  # fmt: skip
+    return Text.assemble((visible(lane.name, 60), "bold"), "\n", _wrapped("  ", said, width))
 
 
-def _clauses(lane: LaneSize, power: str) -> Table:
+def _clauses(lane: LaneSize, power: str, width: int) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
     titles = (visible(lane.contract or "", 30), "if truly", f"needs ({power})", "takes", "USD", "PASS", "FAIL", "open")
-    for title, width in zip(titles, _WIDTHS, strict=True):
-        table.add_column(title, width=width, justify="left" if width == _WIDTHS[0] else "right", overflow="fold")
+    table.add_column(titles[0], width=width - _INDENT - sum(_WIDTHS) - len(_WIDTHS) - 1, overflow="fold")
+    for title, cells in zip(titles[1:], _WIDTHS, strict=True):
+        table.add_column(title, width=cells, justify="right", overflow="fold")
     for clause in lane.clauses:
         for guess in clause.guesses:
             name = Text(clause.text if guess is clause.guesses[0] else "")
@@ -79,7 +88,7 @@ def _needs(clause: ClauseSize, guess: Guess) -> tuple[str, str, str]:
         return "no run", ABSENT, ABSENT
     needed = count(guess.needed) if clause.unit != "time" else span(guess.load.duration_ns)
     unit = " win" if clause.unit == "windows" else ""
-    return needed + unit, span(guess.load.duration_ns), ABSENT if guess.load.usd is None else money(guess.load.usd)
+    return needed + unit, span(guess.load.duration_ns), ABSENT if guess.load.usd is None else show_usd(guess.load.usd)
 
 
 def _chances(guess: Guess) -> tuple[Text, ...]:
@@ -95,19 +104,14 @@ def _notes(lane: LaneSize) -> list[str]:
 
 def _whole_text(whole: Whole) -> str:
     load = whole.load
-    cost = "cost unknown: a target has no prices" if load.usd is None else f"{money(load.usd)} USD"
-    return (f"{count(load.requests)} requests, {span(load.duration_ns)}, {count(load.prompt_tokens + load.output_tokens)} tokens, "
+    cost = "cost unknown: a target has no prices" if load.usd is None else f"{show_usd(load.usd)} USD"
+    return (f"{count(load.requests)} requests, {span(load.duration_ns) if load.duration_ns else 'in virtual time alone'}, {count(load.prompt_tokens + load.output_tokens)} tokens, "
             f"{cost}; the length is set by {visible(whole.lane, 60)}, {visible(whole.clause)}")  # fmt: skip
 
 
 def span(ns: int) -> str:
     """A length of time; from two days on in days."""
     return f"{ns / DAY_NS:,.1f} days" if ns >= 2 * DAY_NS else show_duration(ns)
-
-
-def money(usd: float) -> str:
-    """USD with cents, or with three significant digits below one."""
-    return f"{usd:,.2f}" if usd >= 1 or usd == 0 else f"{usd:.3g}"
 
 
 def sizing_record(sizing: Sizing) -> dict[str, Any]:

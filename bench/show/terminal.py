@@ -7,6 +7,7 @@ is never read as markup or as a terminal's control sequence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,26 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from bench.show import wording
-from bench.show.page import health_line
+from bench.show.facts import health_line
 from bench.show.wording import count, milliseconds, per_cent, visible
 
 Record = Mapping[str, Any]
 WIDTH = 100
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow", "INVALID": "bold red"}
 #: Columns after the clause: measured (with its interval where there is room), limit, rows, verdict.
-_MEASURED, _BARE, _LIMIT, _ROWS, _VERDICT = 31, 16, 13, 10, 12
+_MEASURED, _BARE, _LIMIT, _ROWS, _VERDICT = 31, 18, 13, 10, 12
 #: Longer names stand on a line of their own, so that two of them never look alike by being cut.
 _TARGET_MOST = 10
+_NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:%|ns|µs|ms|s|min|h|K|M|B|T|USD)(?:\W|$))")
+_HELD = "\N{NO-BREAK SPACE}"
 
 
 def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = (), *, report: Path | str | None = None, repeat: str = "",
-                  width: int = WIDTH) -> Text:  # fmt: skip
-    """Contract by contract, then key numbers, health, `further` sentences, the report's path and the repeat command.
+                  resume: str = "", width: int = WIDTH) -> Text:  # fmt: skip
+    """Contract by contract, then key numbers, health, `further` sentences, the report's path and what to type next.
 
-    Print it with `soft_wrap=True`: its lines are cut to `width` (80 at least), except path and
-    command, which must be copied whole.
+    `resume` is the command that goes on with a run that broke off. Print it with `soft_wrap=True`:
+    its lines are cut to `width` (80 at least), except path and commands, which must be copied whole.
     """
     text = Text()
     width = max(width, 80)
@@ -42,7 +45,7 @@ def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = ()
         _contract(text, contract, [clause for clause in clauses if clause["contract"] == contract],
                   wording.interval_title(verdicts), width)  # fmt: skip
     if not clauses:
-        for line in _numbers_without_contract(summary):
+        for line in _numbers_without_contract(summary, width):
             text.append(f"{fit(line, width).rstrip()}\n")
     text.append("overall   ")
     text.append(f"{visible(summary['overall'], 20)}\n", STYLES.get(summary["overall"], ""))
@@ -57,10 +60,13 @@ def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = ()
             f"expected  {len(verdicts['expects']) - len(missed)} of {len(verdicts['expects'])} known answers met\n"
         )
     for item in missed:
-        line = f"          {visible(item['target'], 30)}, {visible(item['clause'], 40)}: expected {item['expected']}, got {item['got']}"
-        text.append(f"{fit(line, width).rstrip()}\n")
+        said = f"{visible(item['target'], 60)}, {visible(item['clause'], 90)}: expected {item['expected']}, got {item['got']}"
+        for line in wrapped("          ", said, width):
+            text.append(f"{line}\n")
     if report is not None:
         text.append(f"report    {visible(report, 4096)}\n")
+    if resume:
+        text.append(f"go on     {visible(resume, 4096)}\n")
     if repeat:
         text.append(f"again     {visible(repeat, 4096)}\n")
     text.rstrip()
@@ -78,6 +84,11 @@ def _before_anything_else(text: Text, summary: Record, width: int) -> None:
             text.append(f"{line}\n", "bold")
     if summary.get("state") != "complete":
         text.append("interrupted: what follows rests on the part that was carried out\n")
+    if shard := summary["health"]["facts"].get("shard"):
+        text.append(f"{visible(shard, width)}\n", "bold")
+    for gap in summary["health"]["facts"].get("gaps", []):
+        for line in wrapped("gap       ", visible(gap, 300), width):
+            text.append(f"{line}\n")
 
 
 def _contract(text: Text, contract: str, clauses: list[Record], interval: str, width: int) -> None:
@@ -110,8 +121,8 @@ def _contract(text: Text, contract: str, clauses: list[Record], interval: str, w
                 text.append(f"{line}\n", "dim")
 
 
-def _numbers_without_contract(summary: Record) -> Iterator[str]:
-    widest = max((cell_len(visible(name, 30)) for name in summary["targets"]), default=0)
+def _numbers_without_contract(summary: Record, width: int) -> Iterator[str]:
+    beside = 1 + max((cell_len(visible(name, 30)) for name in summary["targets"]), default=0) + 2
     for name, target in summary["targets"].items():
         came = target.get("reached", target["requests"])
         share = per_cent(target["ok"] / came, 2) if came else wording.ABSENT
@@ -120,10 +131,16 @@ def _numbers_without_contract(summary: Record) -> Iterator[str]:
             latency = target["response_ms"].get(metric)
             if latency is not None:
                 parts.append(f"{label} p50 {milliseconds(latency['p50'])} p99 {milliseconds(latency['p99'])}")
-        yield f" {fit(visible(name, 30), widest + 2)}{'   '.join(parts)}"
+        line = fit(f" {visible(name, 30)}", beside)
+        for part in parts:
+            if cell_len(line) + cell_len(part) > width:
+                yield line
+                line = " " * beside
+            line += f"{part}   "
+        yield line.rstrip()
         ended = {outcome: times for outcome, times in target["outcomes"].items() if outcome != "ok"}
         if ended:
-            yield f" {fit('', widest + 2)}{', '.join(f'{count(times)} {visible(outcome, 30)}' for outcome, times in ended.items())}"
+            yield f"{' ' * beside}{', '.join(f'{count(times)} {visible(outcome, 30)}' for outcome, times in ended.items())}"
 
 
 def fit(text: str, width: int) -> str:
@@ -133,10 +150,15 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(text, width - 2) + "… "
 
 
+def pieces(text: str) -> list[str]:
+    """Where a line may be broken: between words, never between a number and its unit."""
+    return [piece.replace(_HELD, " ") for piece in _NUMBER_AND_UNIT.sub(_HELD, text).split(" ")]
+
+
 def wrapped(label: str, said: str, width: int) -> Iterator[str]:
     """Lines of at most `width` cells, continued under the text; words longer than a line are cut."""
     line = label
-    for word in said.split(" "):
+    for word in pieces(said):
         if line.strip() and cell_len(line) + cell_len(word) >= width and line != " " * len(label):
             yield line.rstrip()
             line = " " * len(label)

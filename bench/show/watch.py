@@ -76,6 +76,8 @@ def _period(text: Text, period: Record, width: int) -> None:
     for clause in period["clauses"]:
         verdict = clause["verdict"]
         _add(text, " ", f"{clause_name(clause)}: {verdict} so far", width, STYLES.get(verdict, ""))
+        if verdict == "REPORTED":
+            continue
         _add(text, "   ", visible(clause["reason"], 400), width, "dim")
         if "attained" in clause:
             attained = per_cent(clause["attained"]["share"] if clause["attained"] else None)

@@ -7,12 +7,14 @@ through `wording.visible`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.plan.budget import show_usd
 from bench.show.page import Table
-from bench.show.plots import latency_against_cost
+from bench.show.plots.trade_off import latency_against_cost
 from bench.show.tables import table_lines
+from bench.show.terminal import WIDTH, wrapped
 from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
 from bench.units import MS, show_duration
 
@@ -38,37 +40,69 @@ def _at(row: Record) -> str:
 
 
 def what_if_table(record: Record) -> Table:
-    """One row a measured lane and a setting."""
-    rows = [["measured" if row["policy"] is None else "estimated", row_name(row), "front" if row["on_front"] else "",
-             number(row["p50_ms"]), number(row["p99_ms"]), _interval(row["p99_95"]), number(row["p999_ms"]),
-             per_cent(row["success"]), f"{row['calls']:.3f}",
-             ABSENT if row["usd_per_1000"] is None else f"{row['usd_per_1000']:.4f}", _interval(row["usd_95"], 4)]
+    """One row a measured lane and a setting; what nobody priced has no columns of cost."""
+    priced, level = not record["unpriced"], f"{per_cent(record['confidence'])} interval"
+    rows = [[_label(row), "*" if row["on_front"] else "", number(row["p50_ms"]), number(row["p99_ms"]),
+             _interval(row["p99_95"], number), number(row["p999_ms"]), per_cent(row["success"]), f"{row['calls']:.3f}",
+             *([_usd(row["usd_per_1000"]), _interval(row["usd_95"], show_usd)] if priced else [])]
             for row in record["settings"]]  # fmt: skip
-    level = f"{per_cent(record['confidence'])} interval"
-    head = ["", "policy", "Pareto", "p50 ms", "p99 ms", f"its {level}", "p99.9 ms", "success", "calls a request",
-            "USD per 1,000", f"its {level}"]  # fmt: skip
-    return Table(f"{visible(record['default'], 60)} first, then {visible(record['fallback'], 60)}", head, rows, words=3)
-
-
-def _interval(limits: Sequence[float | None], digits: int | None = None) -> str:
-    """Limits as `number` writes them, or with so many digits."""
-    low, high = (
-        None if limit is None else number(limit) if digits is None else f"{limit:.{digits}f}" for limit in limits
+    head = [
+        "policy",
+        "",
+        "p50",
+        "p99",
+        f"its {level}",
+        "p99.9",
+        "success",
+        "calls",
+        *(["USD", f"its {level}"] if priced else []),
+    ]
+    units = f"latency in ms, calls a request{', USD per 1,000 requests' if priced else ''}"
+    return Table(
+        f"{visible(record['default'], 60)} first, then {visible(record['fallback'], 60)}: {units}", head, rows, words=2
     )
+
+
+def _label(row: Record) -> str:
+    """`hedge 1 s`, short beside its numbers; a measured lane says that it is one."""
+    if row["policy"] is None:
+        return f"{row_name(row)}, measured"
+    return f"{row['policy']} {_at(row)}" + (", as published" if row["published"] else "")
+
+
+def _usd(value: float | None) -> str:
+    return ABSENT if value is None else show_usd(value)
+
+
+def _interval(limits: Sequence[float | None], write: Callable[[float], str]) -> str:
+    low, high = (None if limit is None else write(limit) for limit in limits)
     return f"{low} – {high}" if low and high else f"≥ {low}" if low else f"≤ {high}" if high else ABSENT
 
 
-def what_if_lines(record: Record) -> Iterator[str]:
+def what_if_lines(record: Record, width: int = WIDTH) -> Iterator[str]:
     """The record on a screen: what to mistrust, the table, what the published router would have done."""
+    for said in _before(record):
+        yield from wrapped("", said, width)
+    yield from table_lines(what_if_table(record), width)
+    for said in _after(record):
+        yield from wrapped("", said, width)
+
+
+def _before(record: Record) -> Iterator[str]:
     if record["simulated"]:
         yield "SIMULATED: these rows were computed from a model. No request was sent."
     yield from (f"warning: {visible(warning, 400)}" for warning in record["warnings"])
-    yield from table_lines(what_if_table(record))
+
+
+def _after(record: Record) -> Iterator[str]:
+    cost = "fewer calls" if record["unpriced"] else "a lower cost"
+    yield (f"*: no other row has both a lower p99 and {cost}. Rows that are not measured are estimated: sequential calls the "
+           "fallback after an answer slower than that, deadline and hedge once that long has passed.")  # fmt: skip
     rows = record["rows"]
     yield (f"Rows are {_ASSUMPTION[record['assumption']]} ({record['because']}). "
            f"{count(rows['default'])} and {count(rows['fallback'])} rows, {count(record['blocks'])} time blocks.")  # fmt: skip
     if record["unpriced"]:
-        yield f"No cost: {visible(record['unpriced'])}; the front is that of p99 and calls a request."
+        yield f"No cost: {visible(record['unpriced'])}."
     if (said := _published(record)) is not None:
         yield said
     yield _NOT_IN

@@ -44,7 +44,7 @@ def number(value: float | None) -> str:
         return ABSENT
     size = abs(value)
     digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 or size == 0 else 3
-    text = f"{value:,.{digits}f}"
+    text = f"{value:z,.{digits}f}"  # z: what rounds to zero has no sign
     return text.rstrip("0").rstrip(".") if digits > 1 else text
 
 
@@ -134,7 +134,7 @@ def _beside_limit(value: float, clause: Mapping[str, Any]) -> str:
 def limit(clause: Mapping[str, Any]) -> str:
     """`≤ 800 ms`, `≥ 99.9 %`, or absent for a clause that is only reported."""
     bound = _bound(clause)
-    if bound is None:
+    if bound is None or clause["verdict"] == "REPORTED":
         return ABSENT
     sign = {">=": "≥", "<=": "≤"}.get(clause["operator"], clause["operator"])
     return f"{sign} {per_cent(bound) if clause['unit'] == 'share' else _write(bound, clause, exactly=True)}"
@@ -182,8 +182,7 @@ def trend(steadiness: Mapping[str, Any]) -> str:
 
 def confidence_levels(verdicts: Mapping[str, Any]) -> list[float]:
     """The levels that the clauses were judged at, ascending; 95 % where nothing was judged."""
-    found = verdicts.get("confidence")
-    return (sorted(found) if isinstance(found, list) else [found] if found else []) or [0.95]
+    return sorted({clause["confidence"] for clause in verdicts["clauses"]}) or [0.95]
 
 
 def interval_title(verdicts: Mapping[str, Any]) -> str:

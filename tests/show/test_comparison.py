@@ -10,7 +10,7 @@ import pytest
 
 from bench.judge.compare.arms import Arm
 from bench.judge.compare.compare import Question, compare_arms
-from bench.show.comparison import comparison_part, comparison_text, expectation_table, ratio_figure, shift_figure
+from bench.show.comparison import comparison_part, comparison_text, ratio_figure, shift_figure
 
 S, MS = 10**9, 10**6
 
@@ -45,7 +45,7 @@ def test_the_part_says_what_the_record_holds() -> None:
     about = dict(part.about)
     assert about["outcome"].startswith("MATERIALLY_BETTER (better by more than the margin), BETTER")
     assert about["because"] == record["reason"]
-    assert "+2.0000 USD per 1,000 requests" in about["price"]
+    assert "+2.00 USD per 1,000 requests" in about["price"]
     assert [table.caption for table in part.tables] == [
         "Ratio of the quantiles, other over baseline",
         "By phase: p99, and how far the shares over the limit lie apart",
@@ -56,6 +56,14 @@ def test_the_part_says_what_the_record_holds() -> None:
         [name, record["by_phase"][name]["headline"]] for name in ("quiet", "burst")
     ]
     assert [figure.file for figure in part.figures] == ["compare-03-shift.svg", "compare-03-ratios.svg"]
+
+
+@pytest.mark.parametrize("ratio", [0.123456, 5.4321, 43.21, 432.1])
+def test_the_sentence_and_the_table_round_alike(ratio: float) -> None:
+    """The p99 ratio and its limits in the reason are those of the table, digit for digit."""
+    part = comparison_part(made(ratio))
+    row = next(row for row in part.tables[0].rows if row[0] == "p99")
+    assert dict(part.about)["because"].startswith(f"p99 ratio {row[3]} ({row[4].replace(' – ', ' to ')})")
 
 
 def test_the_figures_are_svg_that_name_both_arms() -> None:
@@ -97,21 +105,3 @@ def test_the_screen_is_not_steered_by_names() -> None:
     assert "[red]pro\\x1b[2J against standard" in text.plain
     assert "\x1b" not in text.plain
     assert max(map(len, text.plain.splitlines())) <= 100
-
-
-@pytest.mark.parametrize("met", [True, False])
-def test_rehearsed_outcomes_have_a_table(met: bool) -> None:
-    """One row an expectation; none without."""
-    item = {
-        "baseline": "standard",
-        "other": "pro",
-        "phase": "burst",
-        "bucket": None,
-        "expected": "BETTER",
-        "got": "WORSE",
-        "met": met,
-    }
-    table = expectation_table({"expects": [item]})
-    assert table is not None
-    assert table.rows == [["pro against standard", "burst", "BETTER", "WORSE", "met" if met else "NOT MET"]]
-    assert expectation_table({"expects": []}) is None

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_runs import Made, MakeRun, spoil_some
+from made_runs import Made, MakeRun, fail, spoil_some
 
+from bench.exporter import Growing
 from bench.judge.formats.prometheus import HISTOGRAMS, burn_rate_rules
-from bench.judge.formats.telemetry import Metric, run_metrics
+from bench.judge.formats.telemetry import Metric, added, row_metrics, run_metrics
+from bench.judge.reached import came_to
 from bench.judge.review import review
 from bench.plan.contract import Contract
+from bench.record.pieces import STRING_KINDS, SegmentWriter
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome, Table
 from bench.show.exposition import otlp, prometheus_text
@@ -50,6 +53,23 @@ def scraped(metrics: list[Metric]) -> Samples:
             assert match, line
             found.setdefault(match[1], []).append((dict(LABEL.findall(match[2])), float(match[3])))
     return found
+
+
+def counted(read: Samples) -> Counter[str]:
+    """Requests by outcome, all lanes and phases together."""
+    counts: Counter[str] = Counter()
+    for labels, value in read["tailproof_requests_total"]:
+        counts[labels["outcome"]] += int(value)
+    return counts
+
+
+def flat(metrics: list[Metric]) -> dict[tuple[str, ...], float]:
+    """Each series and its value."""
+    return {
+        (name, *map(str, sorted(labels.items()))): value
+        for name, samples in scraped(metrics).items()
+        for labels, value in samples
+    }
 
 
 @pytest.fixture
@@ -91,11 +111,8 @@ def test_requests_by_outcome_are_all_measured_rows(spoilt_metrics: tuple[Run, li
     run, metrics = spoilt_metrics
     read = scraped(metrics)
     measured = run.columns.measured().samples["outcome"]
-    counted: Counter[str] = Counter()
-    for labels, value in read["tailproof_requests_total"]:
-        counted[labels["outcome"]] += int(value)
-    assert counted == Counter(Outcome(code).name for code in measured.tolist())
-    assert counted["censored"] == 3
+    assert counted(read) == Counter(Outcome(code).name for code in measured.tolist())
+    assert counted(read)["censored"] == 3
     kinds = {
         labels.get("error_type") for name, samples in read.items() if name.endswith("_count") for labels, _ in samples
     }
@@ -144,7 +161,46 @@ def test_every_series_of_the_dashboard_is_exported(spoilt_metrics: tuple[Run, li
     for expression in expressions:
         assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)\"", expression)) <= labels
         assert {label for group in re.findall(r"by \(([^)]*)\)", expression) for label in group.split(", ")} <= labels
-    assert "rate(" not in board
+    # A file replaces the one before: a quantile is that of a whole run, and of a run so far while it lasts.
+    assert not [expression for expression in expressions if "quantile" in expression and "rate(" in expression]
+
+
+def test_metrics_of_rows_apart_add_up(spoilt_metrics: tuple[Run, list[Metric]]) -> None:
+    """Those of every third row and of the others, added, are those of all: each series, whoever had it first."""
+    run, metrics = spoilt_metrics
+    rows = came_to(run)
+    third = np.arange(len(rows)) % 3 == 0
+    apart = [row_metrics(run.lanes, rows.where(mask)) for mask in (third, ~third)]
+    assert flat(added(*apart)) == pytest.approx({series: value for series, value in flat(metrics).items()
+                                                 if not series[0].startswith(("tailproof_run", "tailproof_clause"))})  # fmt: skip
+
+
+def test_a_run_that_grows_is_read_piece_by_piece(make_run: MakeRun) -> None:
+    """After each sealed piece: its rows more, those never sent not yet; sealed whole, all that the run came to."""
+
+    def spoil(schedule: Table, samples: Table) -> None:
+        spoil_some(schedule, samples)
+        fail(samples, slice(-12, -8), Outcome.never_sent)
+
+    made = make_run(spoil=spoil, notes=["503"])
+    folder, columns = made.run.folder, made.run.columns
+    whole, manifest = folder / "samples" / "rows.npy", json.loads((folder / "run.json").read_text())
+    aside = whole.rename(folder / "rows.npy")
+    (folder / "run.json").write_text(json.dumps(manifest | {"state": "running"}))
+    writer, growing = SegmentWriter(folder), Growing(folder)
+    sealed: list[int] = []
+    for part in np.array_split(np.random.default_rng(1).permutation(len(columns)), 3):
+        writer.append(part, columns.samples[part], {kind: [] for kind in STRING_KINDS})
+        sealed += part.tolist()
+        read = scraped(growing.metrics())
+        ended = columns.samples["outcome"][[row for row in sealed if not columns.schedule["warmup"][row]]]
+        assert counted(read) == Counter(Outcome(code).name for code in ended.tolist() if code != Outcome.never_sent)
+        assert [labels["state"] for labels, _ in read["tailproof_run_info"]] == ["running"]
+    aside.rename(whole)
+    (folder / "run.json").write_text(json.dumps(manifest))
+    assert counted(scraped(growing.metrics())) == Counter(
+        Outcome(code).name for code in columns.measured().samples["outcome"].tolist()
+    )
 
 
 def test_otlp_says_the_same(spoilt_metrics: tuple[Run, list[Metric]]) -> None:

@@ -12,7 +12,9 @@ from made_runs import Made, MakeRun, fail, samples_of, schedule_of, spoil_all, s
 from scipy.stats import binom
 
 from bench.record.samples import Outcome, Table
-from bench.show import plots
+from bench.show.plots.canvas import BLUE
+from bench.show.plots.over_time import latency_over_time
+from bench.show.plots.spectrum import percentile_spectrum
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -31,14 +33,12 @@ def texts(svg: str | None) -> list[str]:
 def spectrum(made: Made, lane: int = 0, metric: str = "e2e") -> str | None:
     """The percentile figure of a lane as the report draws it."""
     clauses = [clause for clause in made.verdicts["clauses"] if clause["target"] == made.run.lanes[lane]["name"]]
-    return plots.percentile_spectrum(made.run.columns.lane(lane).measured(), made.run.lanes[lane], metric, clauses)
+    return percentile_spectrum(made.run.columns.lane(lane).measured(), made.run.lanes[lane], metric, clauses)
 
 
 def over_time(made: Made, lane: int = 0) -> str | None:
     """The figure over time of a lane as the report draws it."""
-    return plots.latency_over_time(
-        made.run.columns.lane(lane), made.run.lanes[lane], "e2e", made.verdicts["clauses"][:1]
-    )
+    return latency_over_time(made.run.columns.lane(lane), made.run.lanes[lane], "e2e", made.verdicts["clauses"][:1])
 
 
 def test_the_same_rows_give_the_same_bytes_whatever_the_user_set(spoilt: Made) -> None:
@@ -90,7 +90,7 @@ def test_the_line_ends_where_no_upper_limit_exists(make_run: MakeRun, rows: int)
     n = int((~made.run.columns.schedule["warmup"]).sum())
     last = max(k for k in range(1, n) if binom.ppf(0.975, n, k / n) + 1 <= n)
     svg = spectrum(made)
-    lines = [node for node in nodes(svg, "path") if f"stroke: {plots.BLUE}; stroke-width: 1.8" in node.get("style", "")]
+    lines = [node for node in nodes(svg, "path") if f"stroke: {BLUE}; stroke-width: 1.8" in node.get("style", "")]
     x = float(re.findall(r"[ML] ([\d.]+) [\d.]+", lines[0].get("d", ""))[-1])
     right = max(1.0, math.ceil(math.log10(n) * 4) / 4)
     drawn = (x / (7.4 * 72) - 0.095) / 0.735 * right
@@ -169,12 +169,10 @@ def test_a_limit_of_another_view_or_metric_is_not_drawn(spoilt: Made) -> None:
     lane, rows = spoilt.run.lanes[0], spoilt.run.columns.lane(0).measured()
     served = [{**spoilt.verdicts["clauses"][0], "view": "service"}]
     assert not any(
-        "limit" in word
-        for word in texts(plots.percentile_spectrum(rows, lane, "e2e", served))
-        if "over every" not in word
+        "limit" in word for word in texts(percentile_spectrum(rows, lane, "e2e", served)) if "over every" not in word
     )
     assert not any(
-        "limit 800" in word for word in texts(plots.percentile_spectrum(rows, lane, "ttft", spoilt.verdicts["clauses"]))
+        "limit 800" in word for word in texts(percentile_spectrum(rows, lane, "ttft", spoilt.verdicts["clauses"]))
     )
 
 

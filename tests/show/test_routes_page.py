@@ -6,7 +6,8 @@ import copy
 import xml.etree.ElementTree as ET
 from typing import Any
 
-from bench.show.routes import policies_figure, route_lines, route_parts, timeline_figure
+from bench.show.plots.drill import drill_timeline
+from bench.show.routes import policies_figure, route_lines, route_parts
 
 S, BINS = 10**9, 48
 
@@ -52,12 +53,12 @@ def test_the_parts_say_what_the_record_holds() -> None:
         ["alone", "0 %", "300", "–", "–", "–", "–"],
     ]
     assert paid.rows == [
-        ["r", "alone 90 %, spare 10 %", "first 1,000, slow 32", "1.03", "0.0290", "+3.6 %", "2,560", "32"]
+        ["r", "alone 90 %, spare 10 %", "first 1,000, slow 32", "1.03", "0.029", "+3.6 %", "2,560", "32"]
     ]
     (table,) = borne.tables
     assert table.rows == [
-        ["alone", "–", "–", "–", "–", "471", "44", "77", "2,459 ms", "–", "3"],
-        ["r", "breaker", "870 ms", "900 ms", "4.46 s", "471", "0", "77", "2,459 ms", "+3.6 %", "3"],
+        ["alone", "–", "–", "–", "–", "471", "44", "77", "+2,459 ms", "–", "3"],
+        ["r", "breaker", "870 ms", "900 ms", "4.46 s", "471", "0", "77", "+2,459 ms", "+3.6 %", "3"],
     ]
     assert borne.about == [("eu \\x1b[31m gone", "cut at 8.00 s after the run's start, healed at 16.00 s")]
     assert home.tables[0].rows == [["r", "eu-1", "target", "eu-1 1,450", "1,450", "0", "0"]]
@@ -121,7 +122,7 @@ def test_the_figures_name_lanes_legs_and_moments() -> None:
     assert svg is not None
     assert "4,430 (4,361 – 4,497)" in words(svg)
     assert policies_figure({"stage": "s", "lanes": [lane("x", None)]}) is None
-    drawn = words(timeline_figure("r", RECORD["timelines"], RECORD["drills"]))
+    drawn = words(drill_timeline("r", RECORD["timelines"], RECORD["drills"]))
     for text in ("switched +900 ms", "back +4.46 s", "alone", "spare", "not answered"):
         assert text in drawn
-    assert "switched" not in words(timeline_figure("r", RECORD["timelines"], [drill("r", healed_ns=None)]))
+    assert "switched" not in words(drill_timeline("r", RECORD["timelines"], [drill("r", healed_ns=None)]))

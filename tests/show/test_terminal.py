@@ -11,14 +11,16 @@ from made_runs import Made, MakeRun
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench.show.live import LaneProgress, Progress, Screen, live_text, plain_line
+from bench.show.live import LaneProgress, Progress, Rates, Screen, live_text, plain_line
 from bench.show.terminal import STYLES, verdict_lines
 
 S = 10**9
 MIDWAY = Progress(
     stage="noisy-neighbour", phase="burst", elapsed_ns=119 * S, total_ns=160 * S, offered=14_066, sent=14_066, done=13_960,
-    in_flight=31, failed=12, late_p99_ms=0.06, stage_number=2, stages=9,
-    lanes=(LaneProgress("shared", 7000, 14, 212.0, 3870.2), LaneProgress("dedicated", 6960, 0, 208.0, 402.0)),
+    in_flight=31, late_p99_ms=0.06, recent=Rates(5 * S, 118.2, 117.4, 98.0), spend="0.042 USD", phase_left_ns=12 * S,
+    stage_number=2, stages=9, phase_number=3, phases=4, events=((62 * S, "drill cut: done"), (71_200_000_000, "shared: first reset")),
+    lanes=(LaneProgress("shared", 7000, {"reset": 2, "rate_limited": 12}, 9440, 212.0, 3870.2, 4020.0),
+           LaneProgress("dedicated", 6960, {}, None, 208.0, 402.0, 455.0)),
 )  # fmt: skip
 
 
@@ -75,14 +77,29 @@ def test_without_a_contract_the_numbers_themselves_are_shown(spoilt: Made) -> No
     assert lines[0].startswith(" standard  ok 98.5 % of 1,200")
     assert f"e2e p50 212 ms p99 {p99:,.0f} ms" in lines[0]
     assert "TTFT" not in lines[1]
+    narrow = verdict_lines(spoilt.summary, spoilt.verdicts, width=80).plain.split("\n")
+    assert narrow[1] == f"           e2e p50 212 ms p99 {p99:,.0f} ms", "what does not fit is not cut"
 
 
 def test_missed_expectations_are_listed(spoilt: Made) -> None:
     """How many known answers were met, and each that was not."""
     met = {"target": "standard", "clause": "e2e p99", "expected": "FAIL", "got": "FAIL", "met": True}
-    spoilt.verdicts["expects"] = [met, {**met, "got": "PASS", "met": False}]
-    plain = verdict_lines(spoilt.summary, spoilt.verdicts).plain
-    assert "expected  1 of 2 known answers met\n          standard, e2e p99: expected FAIL, got PASS" in plain
+    wordy = {
+        **met,
+        "target": "pro/noisy-neighbour",
+        "clause": "against standard/noisy-neighbour in the burst of neighbours",
+    }
+    spoilt.verdicts["expects"] = [
+        met,
+        {**met, "got": "PASS", "met": False},
+        *[{**wordy, "got": "PASS", "met": False}] * 31,
+    ]
+    lines = verdict_lines(spoilt.summary, spoilt.verdicts, width=80).plain.split("\n")
+    at = lines.index("expected  1 of 33 known answers met")
+    assert lines[at + 1].strip() == "standard, e2e p99: expected FAIL, got PASS"
+    assert max(map(cell_len, lines)) <= 80
+    whole = " ".join(" ".join(lines).split())
+    assert whole.count(f"{wordy['target']}, {wordy['clause']}: expected FAIL, got PASS") == 31, "wrapped, never cut"
 
 
 def plain_output(steps: list[Progress], *, quiet: bool = False) -> list[str]:
@@ -99,9 +116,12 @@ def test_where_there_is_no_terminal_a_line_comes_every_few_seconds() -> None:
     """Four updates a second for 12 s of one stage are three lines, and a new stage speaks at once."""
     steps = [replace(MIDWAY, elapsed_ns=quarter * S // 4) for quarter in range(48)]
     lines = plain_output([*steps, replace(MIDWAY, stage="next", elapsed_ns=0)])
-    assert [line.split()[0] for line in lines] == ["noisy-neighbour"] * 3 + ["next", "target"]
+    assert [line.split()[0] for line in lines] == ["at", "at", *["noisy-neighbour"] * 3, "next", "target"]
+    assert lines[:2] == ["at 62 s: drill cut: done", "at 72 s: shared: first reset"], "each event once"
     assert lines[-1] == "target \\x1b[31mrefused [red]once"
-    assert "in flight 31; failed 12; late p99 0.06 ms; shared p50 212 ms p99 3,870 ms" in lines[0]
+    assert lines[2] == ("noisy-neighbour (2/9) burst 0 %, 2 min 40 s left; 117 of 118/s; done 13,960, failed 14; "
+                        "shared p99 3,870 ms; late 0.06 ms")  # fmt: skip
+    assert max(map(len, lines)) <= 125
 
 
 def test_quiet_is_silent() -> None:
@@ -123,25 +143,58 @@ def test_the_live_screen_draws_in_a_terminal_without_a_thread() -> None:
 
 
 def test_the_live_screen_says_where_the_run_stands() -> None:
-    """Share of the time, time left, rates against the plan, and a line a lane with its success."""
-    lines = live_text(MIDWAY, 100).plain.split("\n")
-    assert "noisy-neighbour (2 of 9)   burst" in lines[0]
+    """Stage and phase with their time left, recent rates beside totals, a line a lane, its failures, the last events."""
+    lines = live_text(MIDWAY, 80, 24).plain.split("\n")
+    assert "noisy-neighbour (2 of 9)  " in lines[0]
     assert lines[0].endswith("74 %   41 s left")
-    assert lines[0].count("█") == round(119 / 160 * 16)
-    assert lines[1].strip().startswith("sent 118/s of 118/s · done 13,960 · in flight 31")
-    assert lines[2].split() == ["shared", "p50", "212", "ms", "p99", "3,870", "ms", "ok", "99.8", "%"]
+    assert lines[0].count("█") == round(119 / 160 * 12)
+    assert lines[1].strip() == "burst (3 of 4), 12 s left · in flight 31 · late p99 0.06 ms"
+    assert [" ".join(line.split()) for line in lines[2:]] == [
+        "last 5 s offered 118/s sent 117/s done 98.0/s",
+        "so far offered 14,066 sent 14,066 done 13,960 spend 0.042 USD",
+        "response done p50 p99 p99.9 ok",
+        "shared 7,000 of 9,440 212 ms 3,870 ms 4,020 ms 99.8 %",
+        "12 rate_limited, 2 reset",
+        "dedicated 6,960 208 ms 402 ms 455 ms 100 %",
+        "at 62 s: drill cut: done",
+        "at 72 s: shared: first reset",
+    ]
 
 
+@pytest.mark.parametrize("height", [1, 4, 10, 24, 50])
 @pytest.mark.parametrize("width", [20, 60, 100])
-def test_the_live_screen_is_cut_to_the_window(width: int) -> None:
-    """A narrow window cuts lines and never wraps them."""
-    hostile = replace(MIDWAY, stage="漢" * 60, lanes=(LaneProgress("\x1b[2J" * 20),))
-    assert max(cell_len(line) for line in live_text(hostile, width).plain.split("\n")) <= width
+def test_the_live_screen_is_cut_to_the_window(width: int, height: int) -> None:
+    """A small window cuts lines and never wraps or scrolls them; foreign text cannot steer it."""
+    lanes = tuple(LaneProgress("\x1b[2J\u202e" * 20 + str(n), 9, {"reset": 1}) for n in range(40))
+    hostile = replace(MIDWAY, stage="漢" * 60, phase="\n\n", lanes=lanes, events=((0, "\r\x1b[A" * 90),) * 4)
+    text = live_text(hostile, width, height).plain
+    assert max(cell_len(line) for line in text.split("\n")) <= width
+    assert text.count("\n") + 1 <= max(height - 1, 1)
+    assert not set(text) & set("\x1b\r\u202e")
+
+
+def test_of_many_lanes_the_worst_are_shown_and_the_rest_counted() -> None:
+    """By share of failures, then by p99; every lane where there is room, and then in the order of the plan."""
+    lanes = tuple(
+        LaneProgress(f"t{n}", 100, {"reset": 3} if n == 17 else {}, None, 5.0, float(n % 20)) for n in range(30)
+    )
+    crowded = replace(MIDWAY, lanes=lanes, events=())
+    lines = live_text(crowded, 80, 24).plain.split("\n")[5:]
+    assert [line.split()[0] for line in lines[:4]] == ["t17", "3", "t19", "t18"]
+    shown = [line for line in lines if line.split()[0].startswith("t")]
+    assert lines[-1] == f"   and {30 - len(shown)} more"
+    assert len(lines) + 5 + 3 == 24
+    whole = live_text(crowded, 80, 60).plain.split("\n")[5:]
+    assert [line.split()[0] for line in whole if "reset" not in line] == [f"t{n}" for n in range(30)]
 
 
 def test_a_run_that_has_hardly_begun_or_is_over_can_be_shown() -> None:
-    """No division by nothing: before the first answer dashes, after the last arrival a word for the wait."""
-    nothing = Progress("a", "", 0, 0, 0, 0, 0, 0, 0, lanes=(LaneProgress("x"),))
-    assert "p99         –   ok –" in live_text(nothing, 100).plain
-    assert "waiting for the last answers" in plain_line(replace(MIDWAY, elapsed_ns=170 * S))
-    assert "100 %" in plain_line(replace(MIDWAY, elapsed_ns=170 * S))
+    """Before the first answer dashes; after the last arrival what is awaited; without a planned end the requests that are left."""
+    nothing = Progress("a", "", 0, 10 * S, 0, 0, 0, 0, lanes=(LaneProgress("x", planned=5),))
+    first, *_, lane = live_text(nothing, 100, 24).plain.split("\n")
+    assert first.endswith("0 %   10 s left")
+    assert lane.split() == ["x", "0", "of", "5", "–", "–", "–", "–"]
+    over = replace(MIDWAY, elapsed_ns=170 * S)
+    assert "burst 100 %, 106 answers to come; " in plain_line(over)
+    counted = replace(nothing, total_ns=0, done=2)
+    assert live_text(counted, 80, 24).plain.split("\n")[0].endswith("40 %   3 requests left")

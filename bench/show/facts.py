@@ -1,0 +1,93 @@
+"""The facts of a run in words: was the harness fit, on what and with what was it made, and its digests.
+
+In: a run's manifest and summary. Out: pairs of a name and a sentence or list. Must stay true: each fact is given once, with its
+unit; nothing is cut inside a word; what is too long for a page is named as standing in run.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.record.run_folder import Run
+from bench.show.page import Pair
+from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
+from bench.units import show_duration
+
+Record = Mapping[str, Any]
+_SEGMENTS_MOST = 20
+#: Ends of names that carry a unit -> how the value is written; the name is shown without it.
+_UNITS = {"_events_per_s": lambda value: f"{number(value)} chunks/s", "_rps": lambda value: f"{number(value)} requests/s",
+          "_ms": milliseconds, "_s": lambda value: f"{number(value)} s", "_ns": show_duration, "share": per_cent}  # fmt: skip
+#: Said of each target or of the run, or, worker by worker, in run.json alone.
+_ELSEWHERE = ("senders", "gateway", "state", "by_worker")
+
+
+def health_line(summary: Record) -> str:
+    """`valid: late p99 0.06 ms, 0 of 12,000 due requests unsent`, or the reasons against it."""
+    health, facts = summary["health"], summary["health"].get("facts", {})
+    reasons = "; ".join(visible(reason) for reason in health["reasons"])
+    if not reasons and "harness_lag_p99_ms" in facts:
+        reasons = f"late p99 {milliseconds(facts['harness_lag_p99_ms'])}"
+        if "due" in facts and "never_sent" in facts:
+            reasons += f", {count(facts['never_sent'])} of {count(facts['due'])} due requests unsent"
+    calibration = facts.get("calibration")
+    if calibration:
+        used = f"busiest second {per_cent(calibration['share'], 0)} of what this machine can measure"
+        reasons = f"{reasons}; {used}" if reasons else used
+    if health["state"] == "degraded":
+        reasons += "; lateness only lengthens: a PASS stands, a FAIL of latency only where it fails without it"
+    if all(target.get("simulated") for target in summary["targets"].values()) and summary["targets"]:
+        reasons = "nothing was sent, all rows were computed from a model"
+    return f"{visible(health['state'], 20)}: {reasons}" if reasons else visible(health["state"], 20)
+
+
+def run_facts(run: Run, summary: Record) -> Iterator[Pair]:
+    """When, with what and on what the run was made; then what it is known by."""
+    manifest = run.manifest
+    yield "run", visible(manifest["run"], 120)
+    yield "state", visible(run.state, 20)
+    yield "started", visible(manifest["started_utc"], 40)
+    yield "seed", visible(manifest["seed"], 40)
+    for title in ("versions", "machine", "clock", "tokenizer"):
+        if found := manifest.get(title):
+            yield title, in_words(found) if isinstance(found, Mapping) else visible(found)
+    harness = {**manifest.get("harness", {}), **summary["health"].get("facts", {})}
+    if said := in_words({name: value for name, value in harness.items() if name not in _ELSEWHERE}):
+        yield "harness", said
+    yield from _digests(manifest)
+
+
+def _digests(manifest: Record) -> Iterator[Pair]:
+    """SHA-256 of what was read, planned and recorded; that of the manifest pins all of them."""
+    for item in manifest.get("inputs", []):
+        yield f"sha256 of {visible(item['name'], 120)}", visible(item["sha256"], 64)
+    yield "sha256 of the schedule", visible(manifest.get("schedule_sha256", ABSENT), 64)
+    segments = manifest.get("segments", [])
+    for item in segments[:_SEGMENTS_MOST]:
+        yield f"sha256 of {visible(item['file'], 80)}", visible(item["sha256"], 64)
+    if len(segments) > _SEGMENTS_MOST:
+        yield "further segments", f"{count(len(segments) - _SEGMENTS_MOST)}, listed in run.json"
+    for name, digest in manifest.get("files", {}).items():
+        yield f"sha256 of {visible(name, 80)}", visible(digest, 64)
+    if "manifest_sha256" in manifest:
+        yield "sha256 of the manifest", f"{visible(manifest['manifest_sha256'], 64)} (of everything in run.json, the digests above among it)"  # fmt: skip
+
+
+def in_words(facts: Record) -> str:
+    """`loop stalls 3, gc pause max 12.3 ms`: names without the unit that the value carries; empty ones left out."""
+    return ", ".join(_fact(name, value) for name, value in facts.items() if value not in (None, "", [], {}))
+
+
+def _fact(name: str, value: Any) -> str:
+    unit = next((end for end in _UNITS if name.endswith(end)), "")
+    plain = visible((name.removesuffix(unit).strip("_") or name).replace("_", " "), 60)
+    if isinstance(value, Mapping):
+        return f"{plain}: {in_words(value) or 'none'}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"{plain}: {' and '.join(visible(one, 80) for one in value)}"
+    if isinstance(value, bool):
+        return f"{plain} {'yes' if value else 'no'}"
+    if isinstance(value, (int, float)):
+        return f"{plain} {_UNITS[unit](value) if unit else number(value) if isinstance(value, float) else count(value)}"
+    return f"{plain} {visible(value)}"

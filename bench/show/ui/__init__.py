@@ -1,0 +1,1 @@
+"""`tailproof ui`: a local web page over the runs of a results folder."""

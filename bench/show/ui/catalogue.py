@@ -1,0 +1,179 @@
+"""What lies in a results folder: the list, and the way to one run of it.
+
+In: the folder. Out: an `Entry` a subfolder, sound or not; a run's folder by its name. Must stay
+true: nothing is written; a file is read again only when it changed; neither a name nor a symbolic
+link leads out of the folder; what cannot be read is listed with the reason, not left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import stat
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from bench.errors import RunFolderError
+from bench.record.files import refuse_ways_out
+from bench.record.run_folder import read_manifest, under_way
+from bench.show.wording import ABSENT, visible
+
+#: Lanes whose targets and models the list names.
+_NAMED_MOST = 4
+#: Runs of one suite say the same over and over.
+_shown = functools.lru_cache(4096)(visible)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One subfolder as the list shows it. Texts from files have passed `wording.visible`; the name has not."""
+
+    name: str
+    suite: str = ABSENT
+    targets: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    #: running, complete or interrupted (by Ctrl-C, or by the death of its writer); ABSENT where it cannot be told
+    state: str = ABSENT
+    #: of the judge for the whole run; ABSENT while there is none
+    verdict: str = ABSENT
+    started: str = ABSENT
+    simulated: bool = False
+    #: why it cannot be opened; None for a run that can
+    problem: str | None = None
+
+
+#: By which an entry may be sorted: what the list's headings link to.
+SORTS: Mapping[str, Callable[[Entry], Any]] = {
+    "started": lambda entry: entry.started if entry.started != ABSENT else "",
+    "name": lambda entry: entry.name,
+    "verdict": lambda entry: entry.verdict,
+    "state": lambda entry: entry.state,
+    "suite": lambda entry: entry.suite,
+    "targets": lambda entry: entry.targets,
+    "models": lambda entry: entry.models,
+}
+
+
+class Catalogue:
+    """The runs of a results folder, for any thread."""
+
+    def __init__(self, results: Path):
+        self.results = results
+        self._read: dict[str, tuple[Any, Entry]] = {}
+        self._at_work = threading.Lock()
+
+    def entries(self) -> list[Entry]:
+        """Every subfolder, in no order. Raises RunFolderError when there is no results folder."""
+        try:
+            with os.scandir(self.results) as found:
+                folders = [item for item in found if not item.name.startswith(".")
+                           and (item.is_symlink() or item.is_dir(follow_symlinks=False))]  # fmt: skip
+        except OSError as error:
+            raise RunFolderError(f"cannot be read ({error.strerror})", where=str(self.results)) from None
+        with self._at_work:
+            self._read = {item.name: self._looked_at(item) for item in folders}
+            return [_as_it_stands(self.results, entry) for _, entry in self._read.values()]
+
+    def _looked_at(self, item: os.DirEntry[str]) -> tuple[Any, Entry]:
+        signs, before = _signs(item.path), self._read.get(item.name)
+        return before if before is not None and before[0] == signs else (signs, _entry(Path(item.path), signs))
+
+    def entry(self, name: str) -> Entry:
+        """The entry of this name. Raises RunFolderError where there is none."""
+        entry = next((entry for entry in self.entries() if entry.name == name), None)
+        if entry is None:
+            raise RunFolderError("is not there", where=name)
+        return entry
+
+    def folder(self, name: str) -> Path:
+        """The folder of a run that can be opened. Raises RunFolderError saying why one cannot."""
+        entry, folder = self.entry(name), self.results / name
+        if entry.problem is not None:
+            raise RunFolderError(entry.problem, where=name)
+        refuse_ways_out(folder)
+        return folder
+
+
+def chosen(entries: Sequence[Entry], *, words: str = "", verdict: str = "", state: str = "", sort: str = "started",
+           ascending: bool = False) -> list[Entry]:  # fmt: skip
+    """Entries that hold every word in name, suite, target or model, sorted; the name parts what is equal."""
+    asked = words.casefold().split()
+    kept = [entry for entry in entries if verdict in ("", entry.verdict) and state in ("", entry.state)
+            and all(word in "\n".join((entry.name, entry.suite, *entry.targets, *entry.models)).casefold() for word in asked)]  # fmt: skip
+    key = SORTS.get(sort, SORTS["started"])
+    return sorted(kept, key=lambda entry: (key(entry), entry.name), reverse=not ascending)
+
+
+def _signs(folder: str) -> Any:
+    """By which a change of the files behind an entry is seen; None for a file that is not there."""
+    signs: list[tuple[int, int, bool] | None] = []
+    for name in ("run.json", "summary.json"):
+        try:
+            found = os.lstat(os.path.join(folder, name))  # noqa: PTH118 a Path a run costs as much as the stat
+            signs.append((found.st_mtime_ns, found.st_size, stat.S_ISREG(found.st_mode)))
+        except OSError:
+            signs.append(None)
+    return signs
+
+
+def _entry(folder: Path, signs: Sequence[tuple[int, int, bool] | None]) -> Entry:
+    if folder.is_symlink():
+        return Entry(folder.name, problem="is a symbolic link, which is not followed")
+    if not folder.name.isprintable():
+        return Entry(folder.name, problem="has characters in its name that cannot be shown")
+    if signs[0] is None:
+        return Entry(folder.name, problem="is not a run's folder (no run.json)")
+    if not all(sign[2] for sign in signs if sign is not None):
+        return Entry(folder.name, problem="run.json or summary.json is no ordinary file")
+    try:
+        manifest = read_manifest(folder)
+        return _of_manifest(folder, manifest, judged=signs[1] is not None)
+    except RunFolderError as error:
+        return Entry(
+            folder.name, problem=visible(f"{error.message}; {error.remedy}" if error.remedy else error.message)
+        )
+    except (KeyError, TypeError, AttributeError):
+        return Entry(folder.name, problem="run.json does not say what a run's says")
+
+
+def _of_manifest(folder: Path, manifest: Mapping[str, Any], *, judged: bool) -> Entry:
+    lanes = manifest["lanes"][:_NAMED_MOST]
+    summary = record_at(folder / "summary.json") if judged else {}
+    # A summary of another run, or from before the last rows, judges something else. A run that says
+    # running is judged once its writer is dead.
+    ended = "interrupted" if manifest["state"] == "running" else manifest["state"]
+    fits = summary.get("run") == manifest["run"] and summary.get("state") == ended
+    return Entry(
+        folder.name, suite=_shown(manifest["suite"]["name"], 80), state=_shown(manifest["state"], 20),
+        targets=tuple(dict.fromkeys(_shown(lane["target"], 60) for lane in lanes)),
+        models=tuple(dict.fromkeys(_shown(lane["model"], 60) for lane in lanes)),
+        started=_shown(manifest.get("started_utc", ABSENT), 20),
+        verdict=_shown(summary.get("overall", ABSENT), 20) if fits else ABSENT, simulated=bool(fits and summary.get("simulated")),
+    )  # fmt: skip
+
+
+def record_at(path: Path) -> Mapping[str, Any]:
+    """A record's file, empty where it cannot be read. For a thousand at once: three times as quick as json."""
+    try:
+        record = from_json(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _as_it_stands(results: Path, entry: Entry) -> Entry:
+    """Whether a run that says `running` is at work is not in a file: asked each time."""
+    if entry.state != "running":
+        return entry
+    folder = results / entry.name
+    try:
+        # its writer may have closed it since we read that it runs
+        dead = not under_way(folder) and read_manifest(folder)["state"] == "running"
+        return dataclasses.replace(entry, state="interrupted") if dead else dataclasses.replace(entry, verdict=ABSENT)
+    except (OSError, RunFolderError):
+        return dataclasses.replace(entry, problem="cannot be read")

@@ -1,0 +1,119 @@
+"""A run's folder while it grows: how far it is and how its answers look so far.
+
+In: the folder of a run. Out: a `Standing` each time it is asked. Must stay true: each sealed piece
+is read once; a row counts once; nothing is written, so the run does not notice;
+quantiles are those of summary.json (successes, warm-up left out) within a histogram's 0.1 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.errors import RunFolderError
+from bench.record.files import read_table
+from bench.record.histogram import Histogram
+from bench.record.pieces import Following
+from bench.record.run_folder import read_manifest, read_schedule, under_way
+from bench.record.samples import SAMPLE_DTYPE, Int, Outcome, Table, latency_ns
+from bench.units import MS
+
+METRICS = ("ttft", "e2e")
+QUANTILES = {"p50": Fraction(1, 2), "p99": Fraction(99, 100), "p99.9": Fraction(999, 1000)}
+
+
+@dataclass(frozen=True)
+class LaneStanding:
+    """One lane so far: counts are rows, quantiles response latencies in ms."""
+
+    name: str
+    planned: int
+    #: by the name of the outcome, what never occurred left out
+    outcomes: Mapping[str, int]
+    quantiles_ms: Mapping[str, Mapping[str, float | None]]
+
+    @property
+    def ended(self) -> int:
+        """Rows that came to an outcome on disk."""
+        return sum(self.outcomes.values())
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The run so far."""
+
+    #: running, complete or interrupted (by Ctrl-C, or by the death of its writer)
+    state: str
+    #: how far the last row on disk is into the run, and how long the plan is (0 = as long as its requests take); ns
+    elapsed_ns: int
+    planned_ns: int
+    lanes: tuple[LaneStanding, ...]
+
+
+@dataclass
+class _Lane:
+    outcomes: Any = field(default_factory=lambda: np.zeros(len(Outcome), np.int64))
+    latencies: dict[str, Histogram] = field(default_factory=lambda: {metric: Histogram() for metric in METRICS})
+
+
+class Growing:
+    """Reads what a run seals, piece by piece. One thread at a time."""
+
+    def __init__(self, folder: Path):
+        """Raises RunFolderError where manifest or schedule cannot be read."""
+        self._folder = folder
+        self._manifest = read_manifest(folder)
+        schedule = read_schedule(folder)
+        self._lane_of, self._warmup = schedule["lane"].copy(), schedule["warmup"].copy()
+        self._seen = np.zeros(len(schedule), np.bool_)
+        self._pieces = Following(folder)
+        self._lanes = [_Lane() for _ in self._manifest["lanes"]]
+        self._elapsed_ns = 0
+
+    def now(self) -> Standing:
+        """Read what was sealed since the last call. Raises RunFolderError naming a piece that cannot be read."""
+        at_work = under_way(self._folder)  # before the manifest: it is closed first and left then
+        self._take(*self._pieces.fresh())
+        state = str(read_manifest(self._folder)["state"])
+        if state != "running":
+            whole = read_table(self._folder / "samples" / "rows.npy", SAMPLE_DTYPE)
+            self._take(np.arange(len(whole)), whole)
+        lanes = self._manifest["lanes"]
+        return Standing(
+            "interrupted" if state == "running" and not at_work else state, self._elapsed_ns, max((int(lane["end_ns"]) for lane in lanes), default=0),
+            tuple(_standing(lane, own, int((self._lane_of == index).sum()))
+                  for index, (lane, own) in enumerate(zip(lanes, self._lanes, strict=True))),
+        )  # fmt: skip
+
+    def _take(self, rows: Int, samples: Table) -> None:
+        """Count what was not counted yet; a row that never came up (of a closed loop, behind a lost turn) has no outcome."""
+        try:
+            fresh = ~self._seen[rows] & (samples["due_ns"] >= 0)
+        except IndexError:
+            raise RunFolderError("holds rows that are not scheduled", where=str(self._folder)) from None
+        rows, samples = rows[fresh], samples[fresh]
+        self._seen[rows] = True
+        self._elapsed_ns = max(self._elapsed_ns, int(samples["done_ns"].max(initial=0)))
+        for index, lane in enumerate(self._lanes):
+            mine = self._lane_of[rows] == index
+            lane.outcomes += np.bincount(samples["outcome"][mine], minlength=len(Outcome))
+            measured = mine & ~self._warmup[rows] & (samples["outcome"] == Outcome.ok)
+            for metric, histogram in lane.latencies.items():
+                values = latency_ns(samples[measured], metric)
+                histogram.record_many_ns(values[values >= 0])
+
+
+def _standing(lane: Mapping[str, Any], own: _Lane, planned: int) -> LaneStanding:
+    outcomes = {Outcome(index).name: int(times) for index, times in enumerate(own.outcomes) if times}
+    found = {metric: {name: _ms(histogram.percentile_ns(q)) for name, q in QUANTILES.items()}
+             for metric, histogram in own.latencies.items()}  # fmt: skip
+    return LaneStanding(str(lane["name"]), planned, outcomes, found)
+
+
+def _ms(value_ns: int | None) -> float | None:
+    return None if value_ns is None else value_ns / MS
