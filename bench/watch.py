@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shlex
 import signal
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -31,7 +32,7 @@ from bench.load.journal import Strings
 from bench.load.player import Player, make_endpoints, run_secrets
 from bench.load.runner import check_descriptors, plan_facts, run_id, write_histograms
 from bench.load.transport.sender import check_ready
-from bench.plan.budget import usd_of
+from bench.plan.budget import show_usd, usd_of
 from bench.plan.contract import Contract
 from bench.plan.profile import Arrivals
 from bench.plan.prompts import PromptText
@@ -89,6 +90,8 @@ class Terms:
     lasts_ns: int | None = None
     max_usd_per_day: Decimal | None = None
     repeat_command: str = ""
+    #: is told of each run's folder
+    opened: Callable[[Path], None] = lambda _: None
     roll: Callable[[int], int] | None = None
     wall: Callable[[], int] = wall_ns
     judge_every_ns: int = 60 * S
@@ -182,7 +185,7 @@ class Watch:
         """
         terms, day = self.terms, compile_plan(lasting(self.suite, DAY_NS), self.terms.seed)
         if terms.max_usd_per_day is not None and (usd := most_usd(day)) > Fraction(terms.max_usd_per_day):
-            raise UserError(f"a day of these probes costs up to {float(usd):.2f} USD, above {terms.max_usd_per_day}",
+            raise UserError(f"a day of these probes costs up to {show_usd(usd)} USD, above {terms.max_usd_per_day}",
                             where="--max-cost-per-day", remedy="lower --rate or raise the cap")  # fmt: skip
         check_descriptors(day, 1, self._tell)
         with only_watch(terms.folder):
@@ -193,6 +196,8 @@ class Watch:
             try:
                 self._trackers = {name: tracked(log) for name, log in earlier.items()}
                 await self._check_ready(day, fatal=not Shelf(terms.folder).runs())
+                status = shlex.join(["tailproof", "watch", "--status", str(terms.folder)])
+                self._tell(f"probing into {terms.folder}; `{status}` tells where it stands")
                 await self._play_on(desk, None if terms.lasts_ns is None else began + terms.lasts_ns)
             finally:
                 desk.close()
@@ -211,6 +216,8 @@ class Watch:
 
     async def _check_ready(self, plan: Plan, *, fatal: bool) -> None:
         for target in [target for lane in plan.lanes for target in lane.target.endpoints]:
+            if target.unverified:
+                self._tell(f"WARNING: the TLS certificate of {target.name} is NOT verified")
             try:
                 warning = await check_ready(target)
             except TargetUnreachable as error:
@@ -252,6 +259,7 @@ class Watch:
         name = run_id(plan, started)
         notes = {"repeat_command": self.terms.repeat_command, "watch": {"next_roll_utc": utc_text(until)}}
         writer = RunWriter(self.terms.folder / day[0] / name, plan_facts(plan, name, started) | notes, plan.schedule)
+        self.terms.opened(writer.folder)
         player = self._player = Player(plan.lanes, plan.schedule, text, writer.folder, name, outlets=outlets)
         live = _Live(plan, player, started, str(writer.folder.relative_to(self.terms.folder)))
         offset = self.terms.wall() - monotonic_ns()

@@ -18,44 +18,11 @@ import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
+from two_tiers import two_tiers
 
 ROOT = Path(__file__).resolve().parents[1]
 MS, OK = 10**6, 1
-SCENARIO = """
-description = "Two tiers: one good, one that loses requests"
-seed = 3
-
-[[gateway.model]]
-name = "Pro/*"
-pool = "good"
-
-[[gateway.model]]
-name = "*"
-pool = "lossy"
-
-[[gateway.pool]]
-name = "good"
-e2e = { lognormal = { median = "60ms", p99 = "120ms" } }
-
-[[gateway.pool]]
-name = "lossy"
-e2e = { lognormal = { median = "60ms", p99 = "120ms" } }
-
-[[gateway.timeline]]
-pool = "lossy"
-fault = "http_503"
-share = "30%"
-
-[truth]
-says = "the good tier answers all requests, the other seven in ten"
-
-[[stage]]
-name = "tiers"
-targets = ["standard", "pro"]
-profile = "../load.toml"
-contract = "../contract.toml"
-settle = "0s"
-"""
+SCENARIO = two_tiers('e2e = { lognormal = { median = "60ms", p99 = "120ms" } }', "../")
 LOAD = """
 description = "A short warm-up, then two phases"
 warmup = "200ms"

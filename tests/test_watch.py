@@ -282,8 +282,11 @@ def test_what_cannot_be_watched_is_refused(suite_to: Callable[..., Path], tmp_pa
     prices = '[prices]\ninput_usd_per_million = "1"\noutput_usd_per_million = "2"\nas_of = 2026-11-23\nsource = "s"'
     # steady asks for 64 tokens in and 16 out: 96 millionths of a USD a probe, 2,880 probes a day, 0.276 USD
     suite = probing(load_suite(str(suite_to("http://127.0.0.1:9", prices))), Fraction(1, 30), None)
-    with pytest.raises(UserError, match=r"up to 0\.28 USD, above 0\.27"):
-        watched(suite, Terms(tmp_path / "out", max_usd_per_day=Decimal("0.27")))
+    told: list[str] = []
+    dear = Watch(suite, Terms(tmp_path / "out", max_usd_per_day=Decimal("0.27")), told.append)
+    with pytest.raises(UserError, match=r"up to 0\.276 USD, above 0\.27"):
+        run_loop(dear.go_on)
+    assert told == []
     bare = probing(load_suite(str(suite_to("http://127.0.0.1:9"))), Fraction(1, 30), None)
     with pytest.raises(UserError, match="no prices"):
         watched(bare, Terms(tmp_path / "out", max_usd_per_day=Decimal(1)))
@@ -395,7 +398,7 @@ def test_an_outage_a_kill_and_a_new_start(gateway: str, suite_to: Callable[..., 
     finally:
         first.end(signal.SIGKILL)
     (dead,) = Shelf(folder).runs()
-    assert Run(dead).state == "running"
+    assert Run(dead).state == "interrupted"
     second = Watcher(suite, folder, 2, hook, told)
     try:
         wait_until(lambda: len(Shelf(folder).runs()) >= 3)  # its days are two seconds long
@@ -406,7 +409,7 @@ def test_an_outage_a_kill_and_a_new_start(gateway: str, suite_to: Callable[..., 
         assert second.end(signal.SIGTERM) == 0
     runs = Shelf(folder).runs()
     states = [Run(run).state for run in runs]
-    assert (states[0], {*states[1:-1]}) == ("running", {"complete"})
+    assert (states[0], {*states[1:-1]}) == ("interrupted", {"complete"})
     log = Shelf(folder).logs()["t"]
     samples = log.columns.samples
     assert int((log.file == 0).sum()) >= sealed
@@ -606,6 +609,7 @@ def test_the_command_watches_and_tells_where_it_stands(
     assert main(["watch", "--status", out]) == 3
     words = capsys.readouterr().out
     assert "10 probes" in words
+    assert max(map(len, words.splitlines())) <= 100
     assert "nobody is probing" in words
     assert main(["watch", "--status", str(tmp_path)]) == 2
     assert "holds no watch" in capsys.readouterr().err

@@ -18,13 +18,14 @@ from bench.errors import ExitCode, TailproofError
 
 #: command -> module that holds it under the same name (`_` for `-`). Listed in the order of use.
 _COMMANDS = {
-    "run": "bench.cli.run", "plan": "bench.cli.plan", "judge": "bench.cli.judge", "report": "bench.cli.judge",
+    "run": "bench.cli.run", "resume": "bench.cli.resume", "merge": "bench.cli.merge", "plan": "bench.cli.plan", "judge": "bench.cli.judge", "report": "bench.cli.judge",
     "verify": "bench.cli.verify", "sign": "bench.cli.verify",
     "compare": "bench.cli.compare",
     "export": "bench.cli.export", "import-openslo": "bench.cli.import_openslo", "schema": "bench.cli.schema",
     "calibrate": "bench.cli.calibrate", "profiles": "bench.cli.profiles", "gateway": "bench.cli.gateway",
-    "simulate": "bench.cli.simulate", "watch": "bench.cli.watch",
+    "simulate": "bench.cli.simulate", "watch": "bench.cli.watch", "ramp": "bench.cli.ramp",
     "attribute": "bench.cli.attribute", "what-if": "bench.cli.what_if", "cost": "bench.cli.cost",
+    "ui": "bench.cli.ui",
 }  # fmt: skip
 
 
@@ -59,12 +60,23 @@ def tailproof() -> None:
     """
 
 
+def _fault() -> str:
+    """The traceback at hand; without secrets, where this process was given any."""
+    if "bench.plan.credentials" not in sys.modules:
+        return traceback.format_exc()
+    from bench.plan.credentials import fault_text
+
+    return fault_text()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
         result = tailproof.main(argv, prog_name="tailproof", standalone_mode=False)
     except TailproofError as error:
-        sys.stderr.write(f"tailproof: {error}\n")
+        from bench.show.wording import visible
+
+        sys.stderr.write(f"tailproof: {visible(error, 4096)}\n")
         return int(error.exit_code)
     except click.ClickException as error:
         error.show()
@@ -80,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         return 141
     except Exception:
         # A fault of ours is no verdict: 70, as sysexits.h has it, and never the 1 of a broken contract.
-        traceback.print_exc()
+        sys.stderr.write(_fault())
         sys.stderr.write("tailproof: this is a fault in tailproof itself; the run's folder holds what was gathered\n")
         return 70
     return int(result) if isinstance(result, int) else 0

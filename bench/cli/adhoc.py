@@ -7,6 +7,7 @@ key of a file it stands for, and is refused with the same sentence.
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bench.plan.clause import Clause, parse_slo
 from bench.plan.contract import Contract, load_contract
 from bench.plan.profile import Profile, load_profile
 from bench.plan.suite import Stage, Suite, override_profile
-from bench.plan.target import EMBEDDED, Target, check_base_url
+from bench.plan.target import EMBEDDED, KEY_SOURCES, Target, check_base_url
 from bench.units import parse_duration_ns, parse_rate_per_s, parse_share
 from bench.userfile import expand_env, find_file, parse_model
 
@@ -23,6 +24,7 @@ _DEFAULT_RATE = "10/s"
 #: key of a target or profile -> the flag that sets it, for messages
 _FLAGS = {
     "base_url": "--url", "model": "--model", "timeout": "--timeout", "headers": "--header", "api_key_env": "--api-key-env",
+    "api_key_file": "--api-key-file", "api_key_command": "--api-key-command",
     "extra_body": "--extra-body", "ca_file": "--ca-file", "duration": "--duration", "warmup": "--warmup-duration",
     "requests": "--request-count", "prompt_tokens": "--isl", "output_tokens": "--osl",
 }  # fmt: skip
@@ -80,23 +82,25 @@ def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
     return suite.model_copy(update={"stages": stages, "files": list(dict.fromkeys([*suite.files, *_files(flags)]))})
 
 
-def _checked_url(url: str) -> None:
-    if url != EMBEDDED:
-        check_base_url(url)
+def _checked_url(written: str) -> None:
+    """Filled in for the wire alone; refused now if a variable is not set or does not make a URL."""
+    if written != EMBEDDED:
+        check_base_url(expand_env(written, "--url"), written)
 
 
 def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
     """The target's keys that flags set, as a file would write them."""
-    fields: dict[str, Any] = {key: flags[key] for key in ("model", "api_key_env", "max_tokens_field", "transport", "ca_file", "timeout")
+    fields: dict[str, Any] = {key: flags[key] for key in ("model", "api_key_env", "api_key_file", "max_tokens_field", "transport", "ca_file", "timeout")
                               if flags[key] is not None}  # fmt: skip
     if flags["url"] is not None:
-        # Filled in for the wire alone; refused now if a variable is not set or does not make a URL.
-        parsed("--url", _checked_url, expand_env(flags["url"], "--url"))
+        parsed("--url", _checked_url, flags["url"])
         fields["base_url"] = flags["url"]
     if flags["streaming"] is not None:
         fields["stream"] = flags["streaming"]
     if flags["insecure"]:
         fields["insecure"] = True
+    if flags["api_key_command"] is not None:
+        fields["api_key_command"] = parsed("--api-key-command", shlex.split, flags["api_key_command"])
     if flags["header"]:
         fields["headers"] = dict(_header(text) for text in flags["header"])
     if flags["extra_body"] is not None:
@@ -114,7 +118,7 @@ def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        raise UserError(f"{text!r} is not a header", where="--header", remedy="write 'name: value'")
+        raise UserError("is not a header", where="--header", remedy="write 'name: value'")
     return name.strip(), value.strip()
 
 
@@ -135,7 +139,9 @@ def _override_target(target: Target, flags: dict[str, Any]) -> Target:
         legs = tuple(_override_target(leg, flags) for leg in target.legs)
         waits = {"timeout": legs[0].timeout} if "timeout" in fields else {}
         return target.model_copy(update={"legs": legs, "stream": all(leg.stream for leg in legs), **waits})
-    return parse_model(Target, target.model_dump(exclude_defaults=True, by_alias=True) | fields, "command line", _FLAGS)
+    replaced = set(KEY_SOURCES) if any(name in fields for name in KEY_SOURCES) else set()
+    kept = target.model_dump(exclude=replaced, exclude_defaults=True, by_alias=True)
+    return parse_model(Target, kept | fields, "command line", _FLAGS)
 
 
 def _profile(flags: dict[str, Any]) -> Profile:

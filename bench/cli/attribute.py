@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
+from bench.cli.output import format_option, print_json, print_lines, screen_width
+
 
 @click.command(short_help="Say what the slow requests of a run have in common.")
 @click.argument("which", metavar="RUN[:NAME]")
 @click.option(
     "--limit", help="Latency from which a request is slow, such as 800ms.  [default: the contract's; p99 without one]"
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@format_option()
 def attribute(which: str, limit: str | None, form: str) -> int:
     """Compare the slow requests of RUN, a folder below results/, with the others.
 
@@ -18,8 +20,6 @@ def attribute(which: str, limit: str | None, form: str) -> int:
     share of the tail that is associated with it, with its interval; then where their time went.
     The tail is what exceeds the contract's limit, or the slowest 1 % where fewer than 30 requests do.
     """
-    import json
-
     from bench.cli.picked import picked
     from bench.errors import UserError
     from bench.judge.attribution.attribute import attribute_run
@@ -33,8 +33,9 @@ def attribute(which: str, limit: str | None, form: str) -> int:
         raise UserError(str(error), where="--limit") from None
     record = attribute_run(run, limit_ns, name)
     if form == "json":
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(record)
         return 0
-    lanes = [line for target, found in record["targets"].items() for line in ("", *attribution_lines(target, found))]
-    click.echo("\n".join(lanes[1:]))
+    lanes = [line for target, found in record["targets"].items()
+             for line in ("", *attribution_lines(target, found, screen_width()))]  # fmt: skip
+    print_lines(lanes[1:])
     return 0

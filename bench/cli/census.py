@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-import click
+from bench.cli.output import print_json, screen_width
 
 if TYPE_CHECKING:
     from bench.judge.census.census import Census
@@ -47,6 +46,8 @@ def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> in
     from bench.judge.census.source import source_of
     from bench.units import parse_usd
 
+    if form == "github":
+        raise UserError("goes with a run's requests", where="--format github", remedy="take json for a census")
     source = source_of(flags.census, _reading(flags))
     contract = contract or source.contract
     if contract is None:
@@ -131,14 +132,14 @@ def _write(folder: Path, found: Census, log: RequestLog) -> None:
 
 def _show(record: Mapping[str, Any], form: str, folder: Path | None) -> None:
     if form == "json":
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        print_json(record)
         return
     from rich.console import Console
 
     from bench.show.census import census_lines
 
     console = Console()
-    console.print(census_lines(record, console.width), soft_wrap=True)
+    console.print(census_lines(record, screen_width()), soft_wrap=True)
     if folder is not None:
         console.print(
             f"written   {folder / 'census.json'}, {folder / 'evidence.csv'}",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bench.cli.output import format_option, print_json, print_lines, screen_width
+
 if TYPE_CHECKING:
     from fractions import Fraction
 
@@ -32,28 +34,27 @@ T = TypeVar("T")
 @click.option("--direct-discount", metavar="SHARE", help="What a direct contract saves.  [default: the table's]")
 @click.option("--engineering-usd", metavar="USD", help="What its engineers cost a month.  [default: the table's]")
 @click.option("--contract", help="Contract that prices a breach.  [default: the run's]")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@format_option()
 def cost(which: str | None, form: str, **flags: str | None) -> int:
     """Print what a month costs at each stage of a cost table, and what going direct would.
 
     With RUN, a folder below results/, prices, mix of tokens and overhead (failed, repeated and
     rerouted calls) are those that the run measured, for each of its targets.
     """
-    import json
-
     from bench.show.costs import cost_lines
+    from bench.show.wording import visible
 
     found = _of_run(which, flags) if which else [{"cost": _by_list_price(flags)}]
     if form == "json":
-        click.echo(json.dumps({"format": 1, "targets": found}, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json({"format": 1, "targets": found})
         return 0
     for place, one in enumerate(found):
         lines = (
-            cost_lines(one["cost"], one.get("spent"))
+            cost_lines(one["cost"], one.get("spent"), screen_width())
             if one["cost"]
-            else [f"Cost of {one['target']}", f"  no sum: {one['reason']}"]
+            else [f"Cost of {visible(one['target'], 60)}", f"  no sum: {visible(one['reason'])}"]
         )
-        click.echo("\n".join(["", *lines] if place else lines))
+        print_lines(["", *lines] if place else lines)
     return 0
 
 

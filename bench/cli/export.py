@@ -104,9 +104,9 @@ def _text(parts: str | bytes | Iterable[str]) -> Writer:
 
 
 def _json(value: Any) -> Writer:
-    import json
+    from bench.record.files import json_text
 
-    return _text(f"{json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)}\n")
+    return _text(f"{json_text(value, indent=1)}\n")
 
 
 def _pair(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from bench.cli.output import described, format_option, print_json, print_lines
+
 
 @click.command(short_help="Serve the embedded gateway until Ctrl-C.")
 @click.option(
@@ -20,7 +22,8 @@ import click
     "--truth-log", type=click.Path(dir_okay=False), help="Append one JSON line a request: what really happened."
 )
 @click.option("--list", "list_only", is_flag=True, help="List the scenarios and stop.")
-def gateway(scenarios: tuple[str, ...], host: str, port: int, truth_log: str | None, list_only: bool) -> int:
+@format_option("--list")
+def gateway(scenarios: tuple[str, ...], host: str, port: int, truth_log: str | None, list_only: bool, form: str) -> int:
     """Serve a simulated LLM provider on loopback.
 
     Its OpenAI-compatible base URL is http://HOST:PORT/SCENARIO/v1; GET /SCENARIO/truth tells
@@ -30,8 +33,11 @@ def gateway(scenarios: tuple[str, ...], host: str, port: int, truth_log: str | N
     from bench.gateway.scenarios import load_scenario, scenario_names
 
     if list_only:
-        for name in scenario_names():
-            click.echo(f"{name:<20} {load_scenario(name).description}")
+        found = {name: load_scenario(name).description for name in scenario_names()}
+        if form == "json":
+            print_json({"scenarios": found})
+        else:
+            print_lines(described(found, max(map(len, found))))
         return 0
     arguments = ["--scenarios", ",".join(scenarios or scenario_names()), "--host", host, "--port", str(port)]
     return main(arguments + (["--truth-log", truth_log] if truth_log else []))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from bench.cli.filing import file_beside, filing_flags, ready_to_file
+from bench.cli.output import format_option, print_json, print_lines
 
 if TYPE_CHECKING:
     from bench.plan.contract import Contract
@@ -31,32 +33,33 @@ if TYPE_CHECKING:
     "--covered",
     multiple=True,
     metavar="FROM..TO",
-    help="With --census: here the log has every request, so an empty minute was empty.",
+    help="With --census: between these the log has every request, so a minute without one had none. Repeatable.",
 )
-@click.option("--complete-log", is_flag=True, help="With --census: so it has in the whole period.")
-@click.option("--monthly-bill-usd", metavar="USD", help="With --census: what the credits are per cent of.")
+@click.option("--complete-log", is_flag=True, help="With --census: the log has every request of its whole period.")
+@click.option("--monthly-bill-usd", metavar="USD", help="With --census: the bill that credits are a share of.")
 @click.option(
     "--column",
     multiple=True,
     metavar="FIELD=COLUMN[:UNIT]",
     help="With --census: where the log has a field, e.g. latency=took:ms. Repeatable.",
 )
-@click.option("--time-zone", help="With --census: of times that say none.")
-@click.option("--sort", is_flag=True, help="With --census: rows may stand in another order than that of their times.")
+@click.option("--time-zone", help="With --census: zone of times that state none.")
+@click.option(
+    "--sort", is_flag=True, help="With --census: sort the rows, which need not stand in the order of their times."
+)
 @click.option(
     "--duplicates",
     type=click.Choice(["refuse", "drop", "keep"]),
     default="refuse",
     show_default=True,
-    help="With --census: what rows that occur twice mean.",
+    help="With --census: what becomes of rows that occur twice.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="With --census: write census.json and evidence.csv here.",
 )
-@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True,
-              help="github: annotations for a job's log.")  # fmt: skip
+@format_option(github=True)
 def judge(folder: Path | None, contract: str | None, slo: tuple[str, ...], form: str, **flags: Any) -> int:
     """Judge the samples in RUN, a folder below results/, without running anything.
 
@@ -75,8 +78,6 @@ def judge(folder: Path | None, contract: str | None, slo: tuple[str, ...], form:
         own = override or Contract(title="Clauses of the command line", name="slo")
         override = own.model_copy(update={"clauses": [*own.clauses, *clauses]})
     if census.census:
-        if form == "github":
-            raise UserError("goes with a RUN", where="--format github", remedy="take json for a census")
         if folder is not None:
             raise UserError(
                 "goes with no RUN", where="--census", remedy=f"write --census {folder} for that run's samples"
@@ -103,9 +104,9 @@ def _judge_run(folder: Path, override: Contract | None, form: str, pinned: str |
     else:
         summary, verdicts = review(run, override)
     if form == "json":
-        click.echo(json.dumps(verdicts, indent=2, ensure_ascii=False))
+        print_json(verdicts)
     elif form == "github":
-        click.echo("\n".join(github_lines(summary, verdicts, pinned)))
+        print_lines(github_lines(summary, verdicts, pinned))
     else:
         show_verdicts(run, summary, verdicts)
     return int(verdicts["exit_code"])
@@ -126,23 +127,28 @@ def _refuse_while_it_grows(folder: Path) -> None:
 
 @click.command(short_help="Write the report of a run again.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def report(folder: Path, form: str) -> int:
+@filing_flags
+@format_option(github=True)
+def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
     """Write report.html, report.md, junit.xml and the plots of RUN, a folder below results/.
 
     A missing or stale summary.json or verdicts.json is made first.
     """
     from bench.cli.screen import show_paths
     from bench.judge.review import reviewed
+    from bench.show.annotations import github_lines
     from bench.show.report import write_report
     from bench.show.sections import further_parts
 
     _refuse_while_it_grows(folder)
+    ready_to_file(pdf=pdf)
     run, records = reviewed(folder)
     paths = write_report(run, records.summary, records.verdicts, further_parts(records))
+    paths += file_beside(folder, records, pdf=pdf, inconclusive=junit_inconclusive)
     if form == "json":
-        click.echo(json.dumps({"run": run.manifest["run"], "overall": records.verdicts["overall"], "files": list(map(str, paths))},
-                              indent=2, ensure_ascii=False))  # fmt: skip
+        print_json({"run": run.manifest["run"], "overall": records.verdicts["overall"], "files": list(map(str, paths))})
+    elif form == "github":
+        print_lines(github_lines(records.summary, records.verdicts))
     else:
         show_paths(paths)
     return 0

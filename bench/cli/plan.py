@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.output import format_option, print_json, screen_width
+
 if TYPE_CHECKING:
+    from bench.judge.contract.sizing import Sizing
+    from bench.plan.schedule import Plan
     from bench.plan.suite import Suite
 
 
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--contract", help="Built-in name or .toml path: hold every target to this contract.")
 @click.option("--rate", help="Requests per second of every stage, such as 20/s.  [default: the suite's]")
 @click.option(
-    "--slow-share", help="Guess of the true share over a latency limit.  [default: half the allowed, and twice]"
+    "--slow-share", help="Guess of the true share over a latency limit.  [default: half and twice the allowed share]"
 )
 @click.option("--uptime-guess", help="Guess of the true share of requests served, such as 99.97%.  [default: likewise]")
 @click.option(
@@ -24,9 +28,9 @@ if TYPE_CHECKING:
 @click.option("--design-effect", type=click.FloatRange(min=1), default=1.0, show_default=True,
               help="How many dependent requests are worth one independent (bursts: 4 to 70).")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the schedule.  [default: the suite's]")
-@click.option("--format", "kind", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option()
 def plan(suite: str, contract: str | None, rate: str | None, slow_share: str | None, uptime_guess: str | None,
-         power: str, design_effect: float, seed: int | None, kind: str) -> int:  # fmt: skip
+         power: str, design_effect: float, seed: int | None, form: str) -> int:  # fmt: skip
     """Compile SUITE and print, for each target and clause, what decides it and what the suite as it is would say.
 
     "If truly 0.5 % bad" is a guess of the truth; beside it stand the requests, the time at the suite's
@@ -34,11 +38,11 @@ def plan(suite: str, contract: str | None, rate: str | None, slow_share: str | N
     suite as it is. Nothing is sent.
     """
     from bench.cli.adhoc import parsed
-    from bench.cli.screen import show_plan
     from bench.errors import UserError
     from bench.judge.contract.sizing import Assumed, size_plan
     from bench.plan.schedule import compile_plan
     from bench.plan.suite import load_suite
+    from bench.show.sizing import sizing_record
     from bench.units import parse_share
 
     assumed = Assumed(parsed("--power", parse_share, power), design_effect, parsed("--slow-share", parse_share, slow_share),
@@ -46,8 +50,43 @@ def plan(suite: str, contract: str | None, rate: str | None, slow_share: str | N
     if not 0 < assumed.power < 1:
         raise UserError("must lie between 0 % and 100 %", where="--power", remedy="80% is usual")
     compiled = compile_plan(_changed(load_suite(suite), contract, rate), seed)
-    show_plan(compiled, size_plan(compiled, assumed), as_json=kind == "json")
+    sizing = size_plan(compiled, assumed)
+    if form == "json":
+        live = compiled.live().lanes
+        print_json({"format": 1, "suite": compiled.suite.name, "seed": compiled.seed, "requests": len(compiled.schedule),
+                    "duration_ns": max((lane.end_ns for lane in live), default=0)} | sizing_record(sizing))  # fmt: skip
+    else:
+        _show(compiled, sizing)
     return 0
+
+
+def _show(plan: Plan, sizing: Sizing) -> None:
+    import sys
+
+    from rich.console import Console
+
+    from bench.show.sizing import sizing_table
+    from bench.show.terminal import wrapped
+    from bench.show.wording import visible
+
+    console = Console(file=sys.stdout, highlight=False, markup=False, width=screen_width())
+    for said in (f"{plan.suite.name}: {visible(plan.suite.description)}", _length(plan)):
+        console.print("\n".join(wrapped("", said, console.width)))
+    console.print(sizing_table(sizing, console.width))
+
+
+def _length(plan: Plan) -> str:
+    """What is sent, and for how long; virtual time is nobody's."""
+    import numpy as np
+
+    from bench.units import show_duration
+
+    live = plan.live()
+    sent = int(np.isin(plan.schedule["lane"], [lane.index for lane in live.lanes]).sum())
+    virtual = len(plan.schedule) - sent
+    parts = [f"{sent:,} requests in {show_duration(live.end_ns)}"] if sent else []
+    parts += [f"{virtual:,} requests in virtual time, which takes seconds"] if virtual else []
+    return f"{' and '.join(parts)}, seed {plan.seed}"
 
 
 def _changed(suite: Suite, contract: str | None, rate: str | None) -> Suite:

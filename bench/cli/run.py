@@ -7,9 +7,17 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from bench.cli.filing import file_beside, filing_flags, ready_to_file
+from bench.cli.monitoring import metrics_flags, monitored
+from bench.cli.output import format_option, print_runs
+
+if TYPE_CHECKING:
+    from bench.load.shard import Shard
+    from bench.plan.suite import Suite
 
 _SIZE = click.IntRange(min=1)
 #: Flags of other tools that mean the same -> ours.
@@ -64,6 +72,8 @@ class _WithAliases(click.Command):
 @click.option("--timeout", help="Give a request up after this long.  [default: 60s]")
 @click.option("-H", "--header", multiple=True, help="Header 'name: value'; ${ENV} is filled in. Repeatable.")
 @click.option("--api-key-env", help="Name of the environment variable that holds the API key.")
+@click.option("--api-key-file", help="File that holds the API key and nothing else.")
+@click.option("--api-key-command", help="Command that prints the API key, e.g. 'pass show openai'.")
 @click.option("--extra-body", help="JSON object merged into every request body.")
 @click.option(
     "--max-tokens-field",
@@ -109,6 +119,10 @@ class _WithAliases(click.Command):
     help="Processes that share the schedule.  [default: by the plan's busiest second and the cores]",
 )
 @click.option(
+    "--shard", metavar="I/N", help="Play part I of N of the plan, counted from 1; `tailproof merge` judges all parts."
+)
+@click.option("--start-at", metavar="TIME", help="Begin at this instant: Unix seconds or RFC 3339.")
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     help="The run's own folder.  [default: results/<time>-<suite>-<digest>]",
@@ -122,9 +136,12 @@ class _WithAliases(click.Command):
 @click.option(
     "--over-http", is_flag=True, help="Send what a suite plays in virtual time over HTTP too, in its full length."
 )
+@metrics_flags
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@filing_flags
+@format_option(github=True)
 def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int | None, max_requests: int | None,
-        tokenizer: str | None, workers: int | None, early_stop: bool, over_http: bool, **flags: Any) -> int:  # fmt: skip
+        tokenizer: str | None, workers: int | None, early_stop: bool, over_http: bool, form: str, **flags: Any) -> int:  # fmt: skip
     """Plan, load, judge and report.
 
     SUITE is a suite or scenario by built-in name or .toml path. Without SUITE and --url the
@@ -135,24 +152,21 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
     tailproof run --url http://localhost:8000/v1 --model m --slo 'ttft:p99<800ms'
     tailproof run field-guide --seed 7
     """
-    from bench.cli.adhoc import adhoc_suite, override_suite
     from bench.cli.approval import approve
     from bench.cli.census import CensusFlags, judge_census
-    from bench.cli.screen import make_screen, show_finished, show_spread
+    from bench.cli.screen import make_screen, show_spread, tell_run
     from bench.conclude import worst_exit
     from bench.conduct import conduct
     from bench.errors import UserError
     from bench.load.guard import Caps
     from bench.plan.prompts import load_tokenizer
-    from bench.plan.suite import load_suite
     from bench.simulate import simulate
 
-    if suite is None and flags["url"] is None:
-        suite = "field-guide"
-    loaded = override_suite(load_suite(suite), flags) if suite is not None else adhoc_suite(flags)
+    loaded = suite_of({**flags, "suite": suite, "over_http": over_http})
     if not loaded.stages:
-        return judge_census(CensusFlags(census=(str(suite),), out=out), None, "text")
-    loaded = loaded.over_http() if over_http else loaded
+        return judge_census(CensusFlags(census=(str(suite),), out=out), None, form)
+    ready_to_file(pdf=flags["pdf"])
+    part = shard_of(flags["shard"], flags["start_at"], repeat, early_stop=early_stop)
     counter = load_tokenizer(tokenizer) if tokenizer else None
     first = seed if seed is not None else loaded.seed
     cap = approve(loaded, first, repeat, max_cost=flags["max_cost"], max_requests=max_requests, yes=flags["yes"])
@@ -162,35 +176,77 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
     for number in range(repeat):
         folder = out if repeat == 1 or out is None else out / str(number + 1)
         again = repeat_command(sys.argv, first + number)
-        if all(stage.simulated for stage in loaded.stages):
-            done = simulate(loaded, first + number, repeat_command=again, folder=folder)
-        else:
-            done = conduct(loaded, first + number, repeat_command=again, screen=make_screen(loaded, quiet=quiet),
-                           folder=folder, tokenizer=counter, max_requests=max_requests, workers=workers,
-                           early_stop=early_stop, caps=Caps(cap, not flags["no_stop_rule"]))  # fmt: skip
-        show_finished(done)
+        screen = make_screen(loaded, quiet=quiet)
+        with monitored(flags["metrics_port"], flags["otlp_endpoint"], screen.warn) as exporter:
+            if part.of == 1 and all(stage.simulated for stage in loaded.stages):
+                done = simulate(loaded, first + number, repeat_command=again, folder=folder)
+            else:
+                done = conduct(loaded, first + number, repeat_command=again, screen=screen, opened=exporter.follow,
+                               folder=folder, tokenizer=counter, max_requests=max_requests, workers=workers,
+                               early_stop=early_stop, caps=Caps(cap, not flags["no_stop_rule"]), shard=part)  # fmt: skip
+            file_beside(done.folder, done.records, pdf=flags["pdf"], inconclusive=flags["junit_inconclusive"])
+            tell_run(done, form)
+            exporter.judged(done.folder, wait=done.records.summary["state"] == "complete")
         finished.append(done)
         if done.records.summary["state"] == "interrupted":
             break
+    exit_code = worst_exit([done.exit_code for done in finished])
+    if form == "json":
+        print_runs(finished, exit_code)
     whole = [done for done in finished if done.records.summary["state"] == "complete"]
-    if len(whole) > 1:
+    if form == "text" and len(whole) > 1:
         show_spread(whole)
-    return int(worst_exit([done.exit_code for done in finished]))
+    return int(exit_code)
 
 
-def repeat_command(argv: list[str], seed: int) -> str:
-    """This command again, with its seed spelled out and its own folder and repetition left out.
+def shard_of(shard: str | None, start_at: str | None, repeat: int, *, early_stop: bool) -> Shard:
+    """What `--shard` and `--start-at` ask for. Raises UserError for what no part of a run can do alone."""
+    from bench.cli.adhoc import parsed
+    from bench.errors import UserError
+    from bench.load.shard import Shard, parse_instant, parse_shard
+
+    if (shard or start_at) and repeat > 1:
+        raise UserError("plays a run once", where="--shard" if shard else "--start-at", remedy="leave out --repeat")
+    if shard and early_stop:
+        raise UserError(
+            "sees its own part alone, which decides nothing", where="--shard", remedy="leave out --early-stop"
+        )
+    number, of = parsed("--shard", parse_shard, shard) or (1, 1)
+    return Shard(number, of, parsed("--start-at", parse_instant, start_at))
+
+
+def suite_of(flags: dict[str, Any]) -> Suite:
+    """The suite that the flags of `run` name, or describe, or change."""
+    from bench.cli.adhoc import adhoc_suite, override_suite
+    from bench.plan.suite import load_suite
+
+    name = "field-guide" if flags["suite"] is None and flags["url"] is None else flags["suite"]
+    loaded = override_suite(load_suite(name), flags) if name is not None else adhoc_suite(flags)
+    return loaded.over_http() if flags["over_http"] else loaded
+
+
+def repeat_command(argv: list[str], seed: int, command: str = "run") -> str:
+    """This command again, with its seed spelled out and its own folder, repetition, shard and monitors left out.
 
     It is kept in files, so a header's value is kept only where it is `${ENV}`.
     """
-    words = ["tailproof", "run"]
-    rest = iter(argv[2:] if argv[1:2] == ["run"] else [])
+    words = ["tailproof", command]
+    rest = iter(argv[2:] if argv[1:2] == [command] else [])
     for word in rest:
         flag, joined, value = word.partition("=")
         flag = _ALIASES.get(flag, flag)
         if flag in ("-y", "--yes"):
             continue  # whoever repeats it is asked again
-        if flag in ("--seed", "--out", "--repeat"):
+        if flag in (
+            "--seed",
+            "--out",
+            "--repeat",
+            "--shard",
+            "--start-at",
+            "--format",
+            "--metrics-port",
+            "--otlp-endpoint",
+        ):
             if not joined:
                 next(rest, None)
         elif flag in ("-H", "--header"):
@@ -204,24 +260,14 @@ def repeat_command(argv: list[str], seed: int) -> str:
     return shlex.join([*words, "--seed", str(seed)])
 
 
-_SECRET_KEY = re.compile(r"(?i)key|token|secret|password|auth|credential")
-
-
 def _body_without_secret(text: str) -> str:
     """An extra body whose literal texts under telling keys are redacted; `${ENV}` stays."""
-
-    def clean(value: Any, telling: bool) -> Any:
-        if isinstance(value, dict):
-            return {key: clean(inner, telling or bool(_SECRET_KEY.search(key))) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [clean(inner, telling) for inner in value]
-        literal = isinstance(value, str) and re.sub(r"\$\{\w+\}", "", value).strip()
-        return "[redacted]" if telling and literal else value
+    from bench.plan.credentials import REDACTED, body_without_literals
 
     try:
-        return json.dumps(clean(json.loads(text), False))
+        return json.dumps(body_without_literals(json.loads(text)))
     except ValueError:
-        return "[redacted]"
+        return REDACTED
 
 
 def _without_secret(header: str) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-_KINDS = ("contract", "profile", "target", "suite", "scenario", "summary")
+_KINDS = ("contract", "profile", "target", "suite", "scenario", "summary", "ramp")
 
 
 @click.command(short_help="Print the JSON Schema of a kind of file, for editors.")
 @click.argument("kind", type=click.Choice(_KINDS))
 def schema(kind: str) -> int:
-    """Print the JSON Schema (draft 2020-12) that files of KIND follow; `summary` is a run's summary.json.
+    """Print the JSON Schema (draft 2020-12) that files of KIND follow; `summary` is a run's summary.json,
+    `ramp` a ramp's ramp.json.
 
     \b
     Save it beside your files and name it in their first line:
@@ -28,9 +29,10 @@ def schema(kind: str) -> int:
 
 
 def schema_of(kind: str) -> dict[str, Any]:
-    """The JSON Schema of `contract`, `profile`, `target`, `suite` or `scenario` files, or of a run's summary.json."""
+    """The JSON Schema of `contract`, `profile`, `target`, `suite` or `scenario` files, of a run's summary.json or a ramp's ramp.json."""
     from bench.gateway.scenarios import Scenario
     from bench.judge.formats.shape import Summary
+    from bench.judge.ramp.shape import RampRecord
     from bench.plan.contract import Contract
     from bench.plan.month import MonthFile
     from bench.plan.profile import Profile
@@ -38,7 +40,7 @@ def schema_of(kind: str) -> dict[str, Any]:
     from bench.plan.target import Target
 
     models = {"contract": Contract, "profile": Profile, "target": Target, "suite": SuiteFile, "scenario": ScenarioFile,
-              "summary": Summary}  # fmt: skip
+              "summary": Summary, "ramp": RampRecord}  # fmt: skip
     found = _described(models[kind])
     if kind == "scenario":
         # A scenario is a month for a census, or is played: the suite reads its stages, the gateway the rest.

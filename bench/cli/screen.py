@@ -1,14 +1,15 @@
 """What a command prints: the one place where `show` meets the terminal.
 
 In: plans, running generators, finished runs. Out: text on stdout (results) and stderr (progress
-and warnings). Must stay true: drawing is bounded to a few times a second; results go to stdout
+and warnings). Must stay true: drawing is bounded to twice a second; results go to stdout
 so that they can be piped, progress never does.
 """
 
 from __future__ import annotations
 
-import json
+import shlex
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,25 +18,30 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from bench.cli.output import print_lines, screen_width
 from bench.conclude import Finished
-from bench.judge.contract.sizing import Sizing
+from bench.errors import UserError
 from bench.judge.verify import Verified
 from bench.load.player import Counters
+from bench.load.sitting import refuse_unless_broken_off
+from bench.plan.budget import show_usd, usd_of
 from bench.plan.schedule import Lane, Plan
 from bench.plan.suite import Suite
 from bench.record.histogram import Histogram
 from bench.record.run_folder import Run
+from bench.record.samples import Outcome
+from bench.show.annotations import github_lines
 from bench.show.comparison import comparison_text
-from bench.show.live import LaneProgress, Progress, Screen
+from bench.show.live import LaneProgress, Progress, Rates, Screen
 from bench.show.sections import further_lines
-from bench.show.sizing import WIDTH as SIZING_WIDTH
-from bench.show.sizing import sizing_record, sizing_table
-from bench.show.terminal import verdict_lines
+from bench.show.terminal import verdict_lines, wrapped
 from bench.show.wording import visible
 from bench.units import MS, S, show_duration, show_share
 
-_DRAW_EVERY_NS = 250 * MS
-_P50, _P99 = Fraction(1, 2), Fraction(99, 100)
+DRAW_EVERY_NS = 500 * MS
+#: Rates are those of so long a time.
+_RECENT_NS = 5 * S
+_P50, _P99, _P999 = Fraction(1, 2), Fraction(99, 100), Fraction(999, 1000)
 
 
 class RunScreen:
@@ -45,8 +51,12 @@ class RunScreen:
         self._console = Console(stderr=True)
         self._screen = Screen(self._console, quiet=quiet)
         self._suite, self._quiet = suite, quiet
-        self._drawn_ns = -_DRAW_EVERY_NS
+        self._drawn_ns = -DRAW_EVERY_NS
         self._stages: list[tuple[str, list[Lane]]] = []
+        #: moment, stage, rows offered, sent and done, over the last _RECENT_NS
+        self._past: deque[tuple[int, int, int, int, int]] = deque()
+        self._failures: list[tuple[int, str]] = []
+        self._seen: set[tuple[int, Outcome]] = set()
 
     def open(self, plan: Plan) -> None:
         """Say what will happen and for how long."""
@@ -61,31 +71,62 @@ class RunScreen:
         planned = plan.end_ns or max(len(plan.schedule), 1)
         length = f"about {show_duration(-(-planned // S) * S)}" if plan.end_ns else f"{len(plan.schedule):,} requests"
         self._screen.__enter__()
+        for lane in plan.lanes:
+            for name in lane.target.unverified:
+                self._screen.alarm(
+                    f"WARNING: the TLS certificate of {name} is NOT verified: whoever answers there is believed, and sent the key"
+                )
         self._screen.note(
             f"{plan.suite.name} · {stages}{len(plan.schedule):,} requests · {where} · {length} · seed {plan.seed}"
         )
 
     def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
         """Draw when it is time to."""
-        if self._quiet or now_ns - self._drawn_ns < _DRAW_EVERY_NS or now_ns < 0:
+        if self._quiet or now_ns - self._drawn_ns < DRAW_EVERY_NS or now_ns < 0:
             return
         self._drawn_ns = now_ns
-        at = counters()
+        self._screen.update(self._progress(now_ns, counters()))
+
+    def _progress(self, now_ns: int, at: Counters) -> Progress:
         number = max((n for n, (_, lanes) in enumerate(self._stages) if lanes[0].start_ns <= now_ns), default=0)
         name, lanes = self._stages[number]
         begin, end = lanes[0].start_ns, max(lane.end_ns for lane in lanes)
-        phase = next((span.phase for span in lanes[0].spans if span.start_ns <= now_ns < span.end_ns), "draining")
+        spans = lanes[0].spans
+        phase = next((n for n, span in enumerate(spans) if span.start_ns <= now_ns < span.end_ns), None)
         indices = [lane.index for lane in lanes]
-        self._screen.update(Progress(
-            stage=name, phase=phase, elapsed_ns=now_ns - begin, total_ns=end - begin,
-            offered=sum(at.started[i] for i in indices), sent=sum(at.started[i] - at.waiting[i] for i in indices),
-            done=sum(at.done[i] for i in indices), in_flight=sum(at.in_flight[i] for i in indices),
-            failed=sum(at.failed[i] for i in indices), late_p99_ms=_ms(at.harness_lag, _P99),
-            lanes=tuple(LaneProgress(lane.name, at.done[lane.index], at.failed[lane.index],
-                                     _ms(at.response[lane.index], _P50), _ms(at.response[lane.index], _P99))
-                        for lane in lanes),
-            stage_number=number + 1, stages=len(self._stages),
-        ))  # fmt: skip
+        offered = sum(at.started[i] for i in indices)
+        sent, done = offered - sum(at.waiting[i] for i in indices), sum(at.done[i] for i in indices)
+        return Progress(
+            stage=name, phase="draining" if phase is None else spans[phase].phase, elapsed_ns=now_ns - begin,
+            total_ns=end - begin, offered=offered, sent=sent, done=done, in_flight=sum(at.in_flight[i] for i in indices),
+            late_p99_ms=_ms(at.harness_lag, _P99), recent=self._recent(now_ns, number, offered, sent, done),
+            spend=_spend([lane for _, every in self._stages for lane in every], at),
+            phase_left_ns=0 if phase is None else spans[phase].end_ns - now_ns,
+            lanes=tuple(_lane_progress(lane, at) for lane in lanes), events=self._events(now_ns, at),
+            stage_number=number + 1, stages=len(self._stages), phase_number=1 if phase is None else phase + 1, phases=len(spans),
+        )  # fmt: skip
+
+    def _recent(self, now_ns: int, stage: int, offered: int, sent: int, done: int) -> Rates | None:
+        past = self._past
+        past.append((now_ns, stage, offered, sent, done))
+        while past[0][1] != stage or (len(past) > 2 and past[1][0] <= now_ns - _RECENT_NS):
+            past.popleft()
+        then_ns, _, *then = past[0]
+        over_ns = now_ns - then_ns
+        if over_ns < S:
+            return None
+        return Rates(
+            over_ns, *((now - before) * S / over_ns for now, before in zip((offered, sent, done), then, strict=True))
+        )
+
+    def _events(self, now_ns: int, at: Counters) -> tuple[tuple[int, str], ...]:
+        """What was told of, and the first failure of each class of each lane, the latest."""
+        for lane in (lane for _, lanes in self._stages for lane in lanes):
+            for outcome, times in enumerate(at.outcomes[lane.index]):
+                if times and outcome != Outcome.ok and (lane.index, outcome) not in self._seen:
+                    self._seen.add((lane.index, Outcome(outcome)))
+                    self._failures.append((now_ns, f"{lane.name}: first {Outcome(outcome).name}"))
+        return tuple(at.with_events(self._failures).events)
 
     def warn(self, text: str) -> None:
         """A sentence that the user should see now."""
@@ -94,6 +135,26 @@ class RunScreen:
     def close(self) -> None:
         """The run is over."""
         self._screen.__exit__(None, None, None)
+
+
+def _lane_progress(lane: Lane, at: Counters) -> LaneProgress:
+    response, counts = at.response[lane.index], at.outcomes[lane.index]
+    ends_with_its_count = not (lane.profile.closed_loop and lane.profile.duration is not None)
+    return LaneProgress(
+        lane.name, done=at.done[lane.index], planned=lane.requests if ends_with_its_count else None,
+        failed={outcome.name: counts[outcome] for outcome in Outcome if counts[outcome] and outcome != Outcome.ok},
+        p50_ms=_ms(response, _P50), p99_ms=_ms(response, _P99), p999_ms=_ms(response, _P999),
+    )  # fmt: skip
+
+
+def _spend(lanes: Sequence[Lane], at: Counters) -> str:
+    """At list price, by the tokens that were stated or counted; a lower bound where some were not, or have no price."""
+    priced = [(lane.index, lane.target.prices) for lane in lanes if lane.target.prices is not None]
+    if not priced:
+        return "–"
+    usd = sum((usd_of(prices, at.prompt_tokens[i], at.output_tokens[i]) for i, prices in priced), Fraction(0))
+    least = len(priced) < len(lanes) or any(at.without_usage[i] for i, _ in priced)
+    return f"{'≥ ' if least else ''}{show_usd(usd)} USD"
 
 
 def _ms(histogram: Histogram, q: Fraction) -> float | None:
@@ -112,34 +173,44 @@ def _print(text: Any) -> None:
 
 
 def show_finished(done: Finished) -> None:
-    """Verdict, health, report path and repeat command of a run."""
-    repeat = Run(done.folder).manifest.get("repeat_command", "")
-    _print(
-        verdict_lines(
-            done.records.summary,
-            done.records.verdicts,
-            [*further_lines(done.records)],
-            report=done.report,
-            repeat=repeat,
-        )
-    )
+    """Verdict, health, report path of a run, and the commands that go on with it or repeat it."""
+    manifest = Run(done.folder).manifest
+    _print(verdict_lines(done.records.summary, done.records.verdicts, [*further_lines(done.records)], report=done.report,
+                         repeat=manifest.get("repeat_command", ""), resume=_resume_command(manifest, done.folder),
+                         width=screen_width()))  # fmt: skip
+
+
+def _resume_command(manifest: dict[str, Any], folder: Path) -> str:
+    """The command that sends what a run never began; empty where it would be refused."""
+    try:
+        refuse_unless_broken_off(manifest, folder)
+    except UserError:
+        return ""
+    return shlex.join(["tailproof", "resume", str(folder)])
+
+
+def tell_run(done: Finished, form: str) -> None:
+    """One run that is over, as text or annotations; of JSON there is one document, when all are."""
+    if form == "github":
+        print_lines(github_lines(done.records.summary, done.records.verdicts))
+    elif form == "text":
+        show_finished(done)
 
 
 def show_verdicts(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> None:
     """Verdicts of a run that was judged again."""
-    _print(verdict_lines(summary, verdicts, repeat=run.manifest.get("repeat_command", "")))
+    _print(verdict_lines(summary, verdicts, repeat=run.manifest.get("repeat_command", ""), width=screen_width()))
 
 
 def show_comparisons(records: Sequence[dict[str, Any]], expects: Sequence[dict[str, Any]]) -> None:
     """Outcome, numbers and price of each pair, and which rehearsed outcomes were missed."""
     for record in records:
-        _print(comparison_text(record))
+        _print(comparison_text(record, screen_width()))
     for item in expects:
         where = item["phase"] or item["bucket"] or "the whole run"
         said = "met" if item["met"] else f"NOT MET, got {item['got']}"
-        _print(
-            f"expected  {visible(item['other'])} against {visible(item['baseline'])} in {visible(where)}: {item['expected']}, {said}"
-        )
+        line = f"{visible(item['other'])} against {visible(item['baseline'])} in {visible(where)}: {item['expected']}, {said}"
+        print_lines(wrapped("expected  ", line, screen_width()))
 
 
 def show_paths(paths: Sequence[Path]) -> None:
@@ -163,24 +234,6 @@ def show_spread(finished: Sequence[Finished]) -> None:
                 spread = (high - low) / middle if middle else 0.0
                 _print(f"  {name}  {metric} {quantile}   min {low:,.1f}   median {middle:,.1f}   max {high:,.1f}   "
                        f"spread {show_share(spread, 1)}")  # fmt: skip
-
-
-def show_plan(plan: Plan, sizing: Sizing, *, as_json: bool) -> None:
-    """What a suite would send, what its contracts need to be decided, and what it would say as it is."""
-    if as_json:
-        facts = {
-            "format": 1,
-            "suite": plan.suite.name,
-            "seed": plan.seed,
-            "requests": len(plan.schedule),
-            "duration_ns": plan.end_ns,
-        }
-        sys.stdout.write(json.dumps(facts | sizing_record(sizing), indent=2, ensure_ascii=False) + "\n")
-        return
-    console = Console(file=sys.stdout, highlight=False, width=SIZING_WIDTH)
-    console.print(Text(f"{plan.suite.name}: {visible(plan.suite.description)}"))
-    console.print(f"{len(plan.schedule):,} requests in {show_duration(plan.end_ns)}, seed {plan.seed}")
-    console.print(sizing_table(sizing))
 
 
 def show_verified(found: Verified) -> None:

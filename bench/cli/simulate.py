@@ -8,6 +8,9 @@ from pathlib import Path
 
 import click
 
+from bench.cli.filing import file_beside, filing_flags, ready_to_file
+from bench.cli.output import format_option, print_runs
+
 
 @click.command(short_help="Play a suite in virtual time, judge and report.")
 @click.argument("suite")
@@ -23,7 +26,10 @@ import click
     help="The run's own folder.  [default: results/<time>-<suite>-<digest>]",
 )
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
-def simulate(suite: str, requests: int | None, seed: int | None, out: Path | None, quiet: bool) -> int:
+@filing_flags
+@format_option(github=True)
+def simulate(suite: str, requests: int | None, seed: int | None, out: Path | None, quiet: bool, form: str, pdf: bool,
+             junit_inconclusive: str) -> int:  # fmt: skip
     """Play SUITE, a suite or scenario on the embedded gateway, against its serving model in virtual time.
 
     The same schedule, the same samples, the same judgement as `run`, without a socket: tens of
@@ -33,10 +39,11 @@ def simulate(suite: str, requests: int | None, seed: int | None, out: Path | Non
     tailproof simulate premium-placebo
     tailproof simulate vanity-average --requests 5000000 --out results/five-million
     """
-    from bench.cli.screen import show_finished
+    from bench.cli.screen import tell_run
     from bench.plan.suite import load_suite
     from bench.simulate import simulate as play
 
+    ready_to_file(pdf=pdf)
     loaded = load_suite(suite)
     first = seed if seed is not None else loaded.seed
     length = ["--requests", str(requests)] if requests is not None else []
@@ -46,5 +53,8 @@ def simulate(suite: str, requests: int | None, seed: int | None, out: Path | Non
     ) as bar:
         done = play(loaded, first, repeat_command=again, requests=requests, folder=out,
                     on_played=bar.update)  # fmt: skip
-    show_finished(done)
+    file_beside(done.folder, done.records, pdf=pdf, inconclusive=junit_inconclusive)
+    tell_run(done, form)
+    if form == "json":
+        print_runs([done], done.exit_code)
     return int(done.exit_code)

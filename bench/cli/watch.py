@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from bench.cli.monitoring import metrics_flags, monitored
+from bench.cli.output import format_option, print_json, screen_width
 
 if TYPE_CHECKING:
     from bench.plan.contract import Contract
@@ -33,6 +36,7 @@ _RATE = "1/30s"
 @click.option("--for", "lasts", help='End by itself after this long, e.g. "7d".  [default: when told to]')
 @click.option("--hook", help="Command to call on outage, outage_end, breach, recovery, budget (see docs/watch.md).")
 @click.option("--max-cost-per-day", metavar="USD", help="Refuse probes that may cost more than this a day.")
+@metrics_flags
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of schedules and prompts.  [default: the suite's]")
 @click.option(
     "--status",
@@ -40,9 +44,7 @@ _RATE = "1/30s"
     metavar="DIR",
     help="Print where the watch in DIR stands, and stop.",
 )
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="Of --status.  [default: text]"
-)
+@format_option("--status")
 def watch(suite: str | None, status: Path | None, contract: str | None, form: str, **flags: Any) -> int:
     """Probe the targets of SUITE, one stage, until told to stop.
 
@@ -86,15 +88,14 @@ def _watch(name: str, contract: Contract | None, flags: dict[str, Any]) -> int:
     )  # fmt: skip
     for sentence in resolution(loaded):
         _tell(sentence)
-    _tell(
-        f"probing into {terms.folder}; `tailproof watch --status {shlex.quote(str(terms.folder))}` tells where it stands"
-    )
 
     async def main() -> tuple[Watch, list[str]]:
         watching = Watch(loaded, terms, _tell)
         return watching, await watching.go_on()
 
-    watching, verdicts = run_loop(main)
+    with monitored(flags["metrics_port"], flags["otlp_endpoint"], _tell) as exporter:
+        terms = dataclasses.replace(terms, opened=exporter.follow)
+        watching, verdicts = run_loop(main)
     return int(ExitCode.INTERRUPTED) if watching.stopped else _exit(verdicts)
 
 
@@ -117,12 +118,12 @@ def _status(folder: Path, contract: Contract | None, form: str) -> int:
 
     record = status(folder, contract)
     if form == "json":
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        print_json(record)
     else:
         from rich.console import Console
 
         from bench.show.watch import watch_lines
 
         console = Console()
-        console.print(watch_lines(record, console.width), soft_wrap=True)
+        console.print(watch_lines(record, screen_width()), soft_wrap=True)
     return _exit(overall(record["targets"]))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.output import format_option, print_json, print_lines, screen_width
+
 if TYPE_CHECKING:
     from bench.record.run_folder import Run
 
@@ -18,12 +20,12 @@ if TYPE_CHECKING:
 @click.option("--policy", "policies", type=click.Choice(["sequential", "deadline", "hedge"]), multiple=True,
               help="What to try; repeatable.  [default: all]")  # fmt: skip
 @click.option(
-    "--threshold", metavar="SWEEP", help="sequential, deadline: such as 3s, or 1s..5s/9 (nine from 1 s to 5 s)."
+    "--threshold", metavar="SWEEP", help="Of sequential and deadline: such as 3s, or 1s..5s/9 (nine of them)."
 )
 @click.option(
-    "--delay", metavar="SWEEP", help="hedge: likewise.  [both by default: p50 to p99 of the default's answers]"
+    "--delay", metavar="SWEEP", help="Of hedge: likewise.  [both by default: p50 to p99 of the default's answers]"
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@format_option()
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Write what-if.json and what-if.svg there."
 )
@@ -35,8 +37,6 @@ def what_if(runs: tuple[str, ...], first: str, second: str, policies: tuple[str,
     with the Pareto front of p99 and cost. The router as published is always among them. Other
     targets of the stage, or those named, are shown as they were measured.
     """
-    import json
-
     from bench.errors import UserError
     from bench.judge.routing.replay import calls_of
     from bench.judge.routing.what_if import POLICIES, parse_sweep, settings_for
@@ -49,15 +49,20 @@ def what_if(runs: tuple[str, ...], first: str, second: str, policies: tuple[str,
             sweeps.append(None if text is None else parse_sweep(text))
         except ValueError as error:
             raise UserError(str(error), where=flag) from None
+    tried = policies or POLICIES
+    for flag, sweep, of in (("--threshold", sweeps[0], {"sequential", "deadline"}), ("--delay", sweeps[1], {"hedge"})):
+        if sweep is not None and not of & set(tried):
+            raise UserError(f"nothing that is tried has one: --policy {', '.join(tried)}", where=flag,
+                            remedy=f"leave it out, or add --policy {min(of)}")  # fmt: skip
     default, fallback, *others = (calls_of(run, index) for run, index in _lanes(runs, first, second))
-    settings = settings_for(default, policies or POLICIES, sweeps[0], sweeps[1])
+    settings = settings_for(default, tried, sweeps[0], sweeps[1])
     record = replayed(default, fallback, others, settings)
     if out is not None:
         _write(out, record)
     if form == "json":
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(record)
     else:
-        click.echo("\n".join(what_if_lines(record)))
+        print_lines(what_if_lines(record, screen_width()))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,6 +91,19 @@ def test_the_target_takes_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (named.base_url, named.address) == ("https://${TP_HOST}/v1", "https://h/v1")
 
 
+def test_a_source_of_the_key_replaces_the_targets_own(tmp_path: Path) -> None:
+    """A flag names where the key is; a suite's target that names another place loses that one."""
+    (tmp_path / "mine.toml").write_text(
+        'description = "d"\nbase_url = "http://h/v1"\nmodel = "m"\napi_key_env = "TP_KEY"\n'
+    )
+    (tmp_path / "one.toml").write_text(
+        'description = "d"\n[[stage]]\nname = "s"\ntargets = ["mine.toml"]\nprofile = "chat"\n'
+    )
+    loaded = override_suite(load_suite(str(tmp_path / "one.toml")), flags("--api-key-command", "pass show 'my key'"))
+    made = loaded.stages[0].targets[0]
+    assert (made.api_key_env, made.api_key_command) == (None, ("pass", "show", "my key"))
+
+
 def test_slos_stand_alone_or_after_a_contract() -> None:
     """`--slo` alone makes a contract at --confidence; after --contract its clauses are added."""
     alone = suite("--slo", "ttft:p99<800ms", "--slo", "uptime>=99%", "--confidence", "99%").stages[0].contract
@@ -115,7 +129,7 @@ def test_slos_stand_alone_or_after_a_contract() -> None:
     (["--concurrency", "4", "--warmup-duration", "5s"], 'arrivals of kind "closed" cannot have warmup'),
     (["--profile", "trace", "--isl", "5"], "a trace brings its own sizes"),
     (["--timeout", "5"], "--timeout: '5' is not a duration"),
-    (["--header", "nocolon"], "--header: 'nocolon' is not a header; write 'name: value'"),
+    (["--header", "nocolon"], "--header: is not a header; write 'name: value'"),
     (["--extra-body", "{a"], "--extra-body: is not JSON"),
     (["--extra-body", "[1]"], "--extra-body: is not a JSON object; write '{\"temperature\": 0}'"),
     (["--slo", "ttft<1s"], "--slo 'ttft<1s': is not an SLO that can be judged"),

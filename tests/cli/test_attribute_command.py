@@ -35,7 +35,7 @@ def test_the_causes_come_first_and_in_order(folder: Path, capsys: pytest.Capture
     """The first line names target, tail and the three causes with their intervals; the word is `associated`."""
     assert main(["attribute", str(folder)]) == 0
     out, err = capsys.readouterr()
-    first = out.splitlines()[0]
+    first = " ".join(out[: out.index("  the tail:")].split())
     assert first.startswith("the slow 1 % of shop is associated with: context >32K 4")
     assert first.index("context >32K") < first.index("cold start") < first.index("phase burst")
     assert "associated with: context >32K, cold start, phase burst" in out

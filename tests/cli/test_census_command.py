@@ -74,6 +74,24 @@ def test_a_log_that_may_have_gaps_decides_nothing_it_cannot(log: Path, capsys: p
     assert json.loads(covered)["periods"][0]["observed_minutes"] == 200
 
 
+def test_what_is_open_or_only_reported_is_called_so(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Unobserved minutes leave every neighbouring definition open; a reported clause has a value and no promise."""
+    reported = '[[clause]]\nmetric = "e2e"\nquantile = "50%"\nreport_only = true\n'
+    (log.parent / "c.toml").write_text(CONTRACT.replace("[credits]", f"{reported}[credits]"))
+    log.write_text(log.read_text().replace(",300\n", ",314.5714286\n"))
+    lines = said(["--census", str(log), "--contract", "c.toml"], capsys, 3).splitlines()
+    nearby = [line.split() for line in lines[lines.index("elsewhere the same requests by other definitions") + 1 :]]
+    told = [words[2] for words in nearby if words[1:2] == ["%"]]
+    assert set(told) == {"open"}
+    assert len(told) >= 5
+    (row,) = (place for place, line in enumerate(lines) if line.startswith(" response e2e p50"))
+    assert lines[row].split()[-2:] == ["–", "REPORTED"]
+    assert lines[row + 1].strip() == "reported, not judged; measured 314.6 ms"
+    decided = said(["--census", str(log), "--contract", "c.toml", "--complete-log", "--format", "json"], capsys, 1)
+    first = json.loads(decided)["periods"][0]["clauses"][0]
+    assert {each["kept"] for each in first["neighbours"]} <= {True, False}
+
+
 def test_slo_in_one_line_and_files(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a period the log itself is the time; the evidence file has each failed row with its line."""
     out = said(["--census", str(log), "--slo", "uptime>=98%", "--out", "found"], capsys, 0)

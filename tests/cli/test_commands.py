@@ -100,7 +100,7 @@ def test_a_clause_that_the_run_cannot_meet_is_refused(
 @pytest.mark.parametrize(("words", "text"), [
     (["--request-rate", "abc"], "--request-rate: 'abc' is not a rate"),
     (["--arrival", "poisson", "--burstiness", "0.5"], "--burstiness: does not go with --arrival poisson"),
-    (["--header", "nocolon"], "--header: 'nocolon' is not a header"),
+    (["--header", "nocolon"], "--header: is not a header"),
     (["--header", "k: ${TP_NOT_SET}"], "environment variable TP_NOT_SET is not set"),
     (["--api-key-env", "TP_NOT_SET"], "environment variable TP_NOT_SET is not set"),
     (["--extra-body", "{a"], "--extra-body: is not JSON"),
@@ -192,7 +192,7 @@ def test_profiles_lists_all_that_ships_in_a_line_each(capsys: pytest.CaptureFixt
             assert any(re.match(rf"  {re.escape(name)} +\S", line) for line in lines), name
     assert main(["profiles", "load"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in listed[1:]] == builtin_names("load")
+    assert [line.split()[0] for line in listed[1:] if not line.startswith("   ")] == builtin_names("load")
 
 
 def test_the_same_sentence_comes_out_of_the_real_process(folder: Path) -> None:

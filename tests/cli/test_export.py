@@ -6,12 +6,16 @@ import copy
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from jsonschema import Draft202012Validator
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from two_tiers import two_tiers
 
 from bench.cli import main
 from bench.cli.schema import schema_of
@@ -23,34 +27,7 @@ from bench.show.export import COLUMNS
 from bench.simulate import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIO = """
-description = "Two tiers: one good, one that loses requests"
-seed = 3
-[[gateway.model]]
-name = "Pro/*"
-pool = "good"
-[[gateway.model]]
-name = "*"
-pool = "lossy"
-[[gateway.pool]]
-name = "good"
-e2e = { lognormal = { median = "40ms", p99 = "90ms" } }
-[[gateway.pool]]
-name = "lossy"
-e2e = { lognormal = { median = "40ms", p99 = "90ms" } }
-[[gateway.timeline]]
-pool = "lossy"
-fault = "http_503"
-share = "30%"
-[truth]
-says = "the good tier answers all requests, the other seven in ten"
-[[stage]]
-name = "tiers"
-targets = ["standard", "pro"]
-profile = "load.toml"
-contract = "contract.toml"
-settle = "0s"
-"""
+SCENARIO = two_tiers('e2e = { lognormal = { median = "40ms", p99 = "90ms" } }')
 LOAD = """
 description = "A short warm-up, then a second"
 warmup = "200ms"

@@ -55,6 +55,38 @@ def test_the_table_says_what_is_sent_needed_and_expected(folder: Path, capsys: p
     assert sorted(folder.rglob("*")) == before
 
 
+def test_virtual_time_is_nobodys(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A scenario that is played in virtual time adds its requests to the plan, and no time."""
+    world = """[gateway]
+simulated = true
+[[gateway.model]]
+name = "*"
+pool = "p"
+[[gateway.pool]]
+name = "p"
+e2e = { fixed = "1ms" }
+[truth]
+says = "it answers"
+"""
+    stage = FILES["s"].split("\n", 1)[1].replace("t.toml", "e.toml")
+    (folder / "v.toml").write_text(f'description = "d"\nseed = 1\n{world}{stage}')
+    live = world.replace("simulated = true", "") + stage.replace('"one"', '"two"')
+    (folder / "live.toml").write_text(f'description = "d"\nseed = 1\n{live}')
+    (folder / "e.toml").write_text(FILES["t"].replace("http://127.0.0.1:9/v1", "embedded"))
+    (folder / "both.toml").write_text('description = "d"\nscenarios = ["v.toml", "live.toml"]\n')
+    assert main(["plan", "v.toml"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "300 requests in virtual time, which takes seconds, seed 1" in text
+    assert "30 s of virtual time; tokens" in text
+    assert "1,941 requests, in virtual time alone" in text
+    assert main(["plan", "both.toml"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "300 requests in 30 s and 300 requests in virtual time, which takes seconds, seed 1" in text
+    assert "without the clauses by time: 3,882 requests, 3 min 14 s" in text
+    assert main(["plan", "both.toml", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["duration_ns"] == 30 * 10**9
+
+
 def test_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     """Shares as numbers, times in ns, chances that add up to one, the likeliest verdict beside them."""
     record = as_json(capsys)

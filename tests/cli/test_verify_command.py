@@ -44,6 +44,16 @@ def test_exit_1_when_something_differs(folder: Path, capsys: pytest.CaptureFixtu
     assert lines[-1].startswith("2 differences; looked at 2 files")
 
 
+def test_json_names_file_and_difference(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the text says in a line, and how much was looked at."""
+    summary = json.loads((folder / "summary.json").read_bytes())
+    (folder / "summary.json").write_text(json.dumps(summary | {"state": "x"}))
+    assert main(["verify", str(folder), "--format", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert {"file": "summary.json", "said": 'state: stored "x", recomputed "complete"'} in found["differences"]
+    assert (found["files"], found["clauses"]) == (2, 0)
+
+
 def test_exit_2_for_what_is_no_run(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder without a run, and a key that is none."""
     assert main(["verify", str(tmp_path)]) == 2
@@ -70,6 +80,8 @@ def test_a_signed_run_is_verified_by_its_public_key(
     checked = ["verify", str(folder), "--public-key", str(public)]
     assert main(checked) == 1
     assert "run.json.sig: is missing" in capsys.readouterr().out
+    assert main(["sign", str(folder), "--key", str(private), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == [str(folder / "run.json.sig")]
     assert main(["sign", str(folder), "--key", str(private)]) == 0
     assert capsys.readouterr().out == f"{folder / 'run.json.sig'}\n"
     assert main(checked) == 0
@@ -81,7 +93,10 @@ def test_a_signed_run_is_verified_by_its_public_key(
     assert "run.json: was edited" in said
     assert "run.json.sig: is not this key's signature of run.json" in said
     before = (folder / "run.json.sig").read_bytes()
-    assert main(["sign", str(folder), "--key", str(private)]) == 1  # nobody should vouch for what was changed
+    assert (
+        main(["sign", str(folder), "--key", str(private), "--format", "json"]) == 1
+    )  # nobody should vouch for what was changed
+    assert [each["file"] for each in json.loads(capsys.readouterr().out)["differences"]] == ["run.json"]
     assert (folder / "run.json.sig").read_bytes() == before
 
 

@@ -127,10 +127,17 @@ def test_the_screen_names_policies_assumption_and_what_serves_better(
         "--delay",
         "1s",
     ]
-    text = said(words, capsys)
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    for part in ("measured main 100 –", "measured third front 50.0 50.0", "estimated sequential slower than 3 s, as published 100 4,200",
-                 "estimated deadline after 2 s 100 2,200", "estimated hedge after 1 s 100 1,200"):  # fmt: skip
+    whole = said(words, capsys)
+    lines, text = [" ".join(line.split()) for line in whole.splitlines()], " ".join(whole.split())
+    published = next(place for place, line in enumerate(lines) if line.startswith("sequential 3 s"))
+    assert "100 4,200" in lines[published]
+    assert "published" in " ".join(lines[published : published + 2])
+    for part in (
+        "main, measured 100 –",
+        "third, measured * 50.0 50.0",
+        "deadline 2 s 100 2,200",
+        "hedge 1 s 100 1,200",
+    ):
         assert any(line.startswith(part) for line in lines), part
     assert "Rows are paired: each request of the one with the same request of the other" in text
     assert "The published router's p99 would have been 4,200 ms; main alone had its p99 among its failures." in text
@@ -141,7 +148,7 @@ def test_a_router_that_makes_the_tail_worse_is_called_so(tmp_path: Path, capsys:
     """Without failures the default's p99 is 4 s, and waiting for it before the fallback's 200 ms is worse."""
     rows = rows_of(0, [4000 if place % 10 == 3 else 100 for place in range(600)]) + rows_of(1, [200] * 600)
     run_of(tmp_path / "r", rows, lane_of(name="main"), lane_of(name="spare"))
-    text = said([str(tmp_path / "r"), "--default", "main", "--fallback", "spare"], capsys)
+    text = " ".join(said([str(tmp_path / "r"), "--default", "main", "--fallback", "spare"], capsys).split())
     assert "would have been 4,200 ms; main alone had 4,000 ms: the router makes the tail worse." in text
     assert "No cost: target main has no prices" in text
 
@@ -175,8 +182,12 @@ def test_json_and_figure_are_written_where_asked(tmp_path: Path, capsys: pytest.
 def test_a_price_of_zero_gives_no_sum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The reason, and calls a request in its place."""
     free = PRICES | {"input_usd_per_million": "0", "output_usd_per_million": "0"}
-    text = said([a_run(tmp_path / "r", prices=free), "--default", "main", "--fallback", "spare"], capsys)
-    assert "No cost: target main has a price of zero; the front is that of p99 and calls a request." in text
+    text = " ".join(
+        said([a_run(tmp_path / "r", prices=free), "--default", "main", "--fallback", "spare"], capsys).split()
+    )
+    assert "No cost: target main has a price of zero." in text
+    assert "*: no other row has both a lower p99 and fewer calls." in text
+    assert "USD" not in text
 
 
 @pytest.mark.parametrize(("words", "part"), [
@@ -186,6 +197,10 @@ def test_a_price_of_zero_gives_no_sum(tmp_path: Path, capsys: pytest.CaptureFixt
     (["r", "--default", "main", "--fallback", "spare", "--delay", "1"], "--delay: '1' is not a duration"),
     (["r", "--default", "main", "--fallback", "spare", "--threshold", "2s..1s/3"], "--threshold: '2s..1s/3' does not rise"),
     (["none", "--default", "main", "--fallback", "spare"], "is not a run's folder"),
+    (["r", "--default", "main", "--fallback", "spare", "--policy", "hedge", "--threshold", "3s"],
+     "--threshold: nothing that is tried has one: --policy hedge; leave it out, or add --policy deadline"),
+    (["r", "--default", "main", "--fallback", "spare", "--policy", "sequential", "--delay", "3s"],
+     "--delay: nothing that is tried has one: --policy sequential; leave it out, or add --policy hedge"),
     (["r:man", "--default", "main", "--fallback", "spare"], "did you mean 'main'"),
 ])  # fmt: skip
 def test_bad_words_end_in_one_sentence(

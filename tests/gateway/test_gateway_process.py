@@ -55,12 +55,14 @@ def test_other_than_loopback_is_said_loudly(start: Callable[..., GatewayProcess]
 def test_by_hand_without_a_name_all_are_served() -> None:
     """`tailproof gateway` without --scenario serves every built-in scenario that it lists, and no census."""
     words = [sys.executable, "-m", "bench", "gateway"]
-    listed = subprocess.run([*words, "--list"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
+    listed = subprocess.run(
+        [*words, "--list", "--format", "json"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    ).stdout
     with subprocess.Popen([*words, "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         served = json.loads(process.stdout.readline())["scenarios"]
         process.terminate()
-    assert served == [line.split()[0] for line in listed.splitlines()]
+    assert served == list(json.loads(listed)["scenarios"])
     assert "premium-placebo" in served
     assert "written-uptime" not in served
 

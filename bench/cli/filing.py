@@ -1,0 +1,46 @@
+"""What is filed beside report.html: `--pdf` and `--junit-inconclusive`, of every command that writes a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from bench.judge.review import Records
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def filing_flags(command: Command) -> Command:
+    """Adds both."""
+    pdf = click.option("--pdf", is_flag=True, help="Write report.pdf too (needs tailproof[pdf]).")
+    inconclusive = click.option(
+        "--junit-inconclusive",
+        type=click.Choice(["skip", "fail"]),
+        default="skip",
+        show_default=True,
+        help="What junit.xml calls a clause that was not decided.",
+    )
+    return pdf(inconclusive(command))
+
+
+def ready_to_file(*, pdf: bool) -> None:
+    """Raises UserError where a PDF is wanted and cannot be made: before a run, not after it."""
+    if pdf:
+        from bench.show.pdf import pdf_library
+
+        pdf_library()
+
+
+def file_beside(folder: Path, records: Records, *, pdf: bool, inconclusive: str) -> list[Path]:
+    """What the flags ask for, once the report stands in the run's folder; the paths that came new."""
+    from bench.record.run_folder import write_atomically
+    from bench.show.junit import junit_xml
+    from bench.show.pdf import write_pdf
+
+    if inconclusive == "fail":
+        write_atomically(folder / "junit.xml", junit_xml(records.summary, records.verdicts, "fail"))
+    return [write_pdf(folder)] if pdf else []

@@ -1,0 +1,39 @@
+"""`tailproof merge`: the shards of one run, judged as the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli.filing import file_beside, filing_flags, ready_to_file
+from bench.cli.output import format_option, print_runs
+
+
+@click.command(short_help="Make one run of its shards, and judge it.")
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The merged run's own folder."
+)
+@filing_flags
+@format_option(github=True)
+def merge(folders: tuple[Path, ...], out: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
+    """Put the folders of `tailproof run --shard I/N` together, judge them as one run and exit as it would.
+
+    All must be of one command and seed. The requests of a shard that is not given count as never sent.
+
+    \b
+    tailproof merge results/shard-* --out results/whole
+    """
+    from bench.cli.screen import tell_run
+    from bench.conclude import conclude
+    from bench.merge import merge as merged
+
+    ready_to_file(pdf=pdf)
+    done = conclude(merged(folders, out))
+    file_beside(done.folder, done.records, pdf=pdf, inconclusive=junit_inconclusive)
+    if form == "json":
+        print_runs([done], done.exit_code)
+    else:
+        tell_run(done, form)
+    return int(done.exit_code)

@@ -1,0 +1,62 @@
+"""How results leave a command: `--format`, one JSON document, the width of a screen.
+
+In: a result. Out: standard output. Must stay true: with `--format json` standard output holds one document and nothing
+else; lines that are drawn are 80 to 100 cells wide, 100 where there is no terminal.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from bench.conclude import Finished
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def format_option(of: str = "", *, github: bool = False) -> Callable[[Command], Command]:
+    """`--format text|json`, as `form`; `of` names the flag that it goes with, where it is not of the whole command.
+
+    `github`: offered too, for commands that pronounce verdicts.
+    """
+    choices, last = (
+        (["text", "json", "github"], ", or annotations for a job's log") if github else (["text", "json"], "")
+    )
+    return click.option("--format", "form", type=click.Choice(choices), default="text", show_default=True,
+                        help=f"{f'Of {of}: text' if of else 'Text'} to read, {'' if last else 'or '}one JSON document{last}.")  # fmt: skip
+
+
+def print_json(record: Any) -> None:
+    """One document; a number that JSON does not have is a fault of ours."""
+    from bench.record.files import json_text
+
+    click.echo(json_text(record))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Text as it stands."""
+    click.echo("\n".join(lines))
+
+
+def print_runs(finished: Sequence[Finished], exit_code: int) -> None:
+    """Runs that were played just now, as one document: where they are, and their records."""
+    runs = [{"folder": str(done.folder), "report": str(done.report), "summary": done.records.summary,
+             "verdicts": done.records.verdicts} for done in finished]  # fmt: skip
+    print_json({"format": 1, "runs": runs, "exit_code": exit_code})
+
+
+def screen_width() -> int:
+    """Cells that a line may have."""
+    return min(max(shutil.get_terminal_size((100, 24)).columns, 80), 100)
+
+
+def described(names: Mapping[str, str], widest: int) -> Iterator[str]:
+    """A line or two a name and what it is; `widest` is the longest name in cells."""
+    from bench.show.terminal import wrapped
+
+    for name, says in names.items():
+        yield from wrapped(f"  {name:<{widest}}  ", says, screen_width())

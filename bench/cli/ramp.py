@@ -1,0 +1,132 @@
+"""`tailproof ramp`: the highest rate at which a contract still holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.output import format_option, print_json, print_lines, screen_width
+from bench.cli.run import repeat_command, suite_of
+from bench.cli.run import run as run_command
+
+if TYPE_CHECKING:
+    from bench.plan.suite import Suite
+    from bench.ramp import Terms
+
+#: Flags of `run` that say what is sent, to whom and by which contract; they mean the same here.
+_SHARED = ("url", "model", "profile", "request_rate", "arrival", "burstiness", "isl", "osl", "contract", "slo", "confidence", "timeout",
+           "header", "api_key_env", "api_key_file", "api_key_command", "extra_body", "max_tokens_field", "streaming", "transport",
+           "insecure", "ca_file", "over_http", "no_stop_rule", "workers", "seed", "yes")  # fmt: skip
+#: And those that have no meaning in a ramp.
+_UNSAID = ("concurrency", "duration", "request_count", "warmup_duration")
+
+
+def _shared(command: click.Command) -> click.Command:
+    command.params += [param for param in run_command.params if param.name in _SHARED]
+    return command
+
+
+@_shared
+@click.command(short_help="Find the highest rate at which a contract still holds.")
+@click.argument("suite", required=False)
+@click.option("--target", metavar="NAME", help="Which target, where SUITE has several.")
+@click.option("--min-rate", help="Lowest rate to try.  [default: a 64th of where it begins]")
+@click.option("--max-rate", help="Highest rate to try.  [default: none]")
+@click.option(
+    "--resolution",
+    default="10%",
+    show_default=True,
+    help="How far above the rate that passed the one that failed may be.",
+)
+@click.option("--max-probes", type=click.IntRange(1, 100), default=24, show_default=True,
+              help="Probes at most; they and the last run share the error that the contract allows.")  # fmt: skip
+@click.option("--max-requests", type=click.IntRange(min=1),
+              help="Requests of all runs together.  [default: 10,000 where they leave this machine]")  # fmt: skip
+@click.option("--max-cost", metavar="USD", help="Cost of all runs together.")
+@click.option("--max-time", help='Load of all runs together, pauses left out, e.g. "2h".  [default: no limit]')
+@click.option("--cool-down", default="5s", show_default=True, help="Pause between runs over HTTP.")
+@click.option("--simulated", is_flag=True, help="Play an embedded target in virtual time, whatever its scenario says.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The ramp's own folder.  [default: results/<time>-ramp-<suite>-<digest>]",
+)
+@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@format_option()
+def ramp(suite: str | None, form: str, quiet: bool, **flags: Any) -> int:
+    """Search the rate: doubled while the contract holds, halved while it is broken, then closed in on.
+
+    The search begins at the suite's own rate, or --request-rate. Each probe is judged like any run; one that
+    is not decided is made longer. At the rate found a run of verdict grade follows. Exit codes: 0 found,
+    1 not even the lowest rate holds, 3 not decided, 4 the harness was the limit before the server.
+
+    \b
+    tailproof ramp my-suite.toml
+    tailproof ramp --url http://localhost:8000/v1 --model m --slo 'ttft:p99<800ms' --max-rate 200/s
+    """
+    from bench.cli.screen import make_screen
+    from bench.errors import UserError
+    from bench.ramp import Ramp, ramping
+    from bench.show.ramp import ramp_lines, write_ramp_report
+
+    if suite is None and flags["url"] is None:
+        raise UserError("names no suite", where="ramp", remedy="give a suite, or --url and --model")
+    loaded = ramping(suite_of({**dict.fromkeys(_UNSAID), **flags, "suite": suite}), flags["target"])
+    if flags["simulated"]:
+        (stage,) = loaded.stages
+        loaded = loaded.model_copy(update={"stages": [stage.model_copy(update={"simulated": True})]})
+    terms = _approved(loaded, _terms(loaded, flags), yes=flags["yes"])
+    searching = Ramp(loaded, terms, lambda each: make_screen(each, quiet=quiet),
+                     lambda text: None if quiet else click.echo(text, err=True))  # fmt: skip
+    record = searching.go()
+    final = searching.last.records.verdicts if searching.last is not None and record["final"] else None
+    report = write_ramp_report(searching.folder, record, final)
+    if form == "json":
+        print_json({"format": 1, "folder": str(searching.folder), "report": str(report), "ramp": record})
+    else:
+        print_lines(ramp_lines(record, report, screen_width()))
+    return int(record["exit_code"])
+
+
+def _terms(suite: Suite, flags: dict[str, Any]) -> Terms:
+    from bench.cli.adhoc import parsed
+    from bench.errors import UserError
+    from bench.ramp import Terms
+    from bench.units import parse_duration_ns, parse_rate_per_s, parse_share, parse_usd
+
+    resolution = parsed("--resolution", parse_share, flags["resolution"])
+    if not Fraction(1, 100) <= resolution <= 1:
+        raise UserError("must lie between 1 % and 100 %", where="--resolution", remedy="10% is usual")
+    seed = suite.seed if flags["seed"] is None else flags["seed"]
+    cost = parsed("--max-cost", parse_usd, flags["max_cost"])
+    return Terms(
+        seed=seed, lowest=parsed("--min-rate", parse_rate_per_s, flags["min_rate"]), highest=parsed("--max-rate", parse_rate_per_s, flags["max_rate"]),
+        resolution=resolution, max_probes=flags["max_probes"], max_requests=flags["max_requests"],
+        max_cost_usd=None if cost is None else Fraction(cost), max_time_ns=parsed("--max-time", parse_duration_ns, flags["max_time"]),
+        cool_down_ns=parsed("--cool-down", parse_duration_ns, flags["cool_down"]), workers=flags["workers"],
+        stop_rule=not flags["no_stop_rule"], folder=flags["out"], repeat_command=repeat_command(sys.argv, seed, "ramp"),
+    )  # fmt: skip
+
+
+def _approved(suite: Suite, terms: Terms, *, yes: bool) -> Terms:
+    """Ask once, for all that the caps allow, before anything leaves this machine; what nobody capped is capped."""
+    from bench.cli.approval import approve
+    from bench.plan.budget import REMOTE_REQUESTS, budget_of, is_remote
+    from bench.plan.schedule import compile_plan
+    from bench.simulate import lengthened
+
+    (stage,) = suite.stages
+    if stage.simulated or not any(is_remote(endpoint) for endpoint in stage.targets[0].endpoints):
+        return terms
+    most = terms.max_requests or REMOTE_REQUESTS
+    whole, _ = lengthened(suite, terms.seed, most)
+    usd = budget_of(compile_plan(whole, terms.seed)).usd
+    if terms.max_cost_usd is not None and usd is not None and usd > terms.max_cost_usd:
+        whole, _ = lengthened(suite, terms.seed, max(1, int(most * terms.max_cost_usd / usd)))
+    approve(whole, terms.seed, 1, max_cost=None, max_requests=most, yes=yes)
+    return dataclasses.replace(terms, max_requests=most)

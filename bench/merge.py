@@ -1,0 +1,330 @@
+"""The shards of one run -> the run.
+
+In: folders that `run --shard` wrote, a folder to make. Out: a run's folder like any other. Must stay
+true: parts of different runs are refused before anything is written; each planned row stands in it
+once, in the schedule's order; what a shard did not play is there as never sent, and says why; of the
+rows one part at a time is in memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.clock import utc_text
+from bench.errors import RunFolderError, UserError
+from bench.load.player import Share
+from bench.load.runner import named, worst_facts
+from bench.load.shard import WHOLE_TABLE
+from bench.record.attempts import ATTEMPT_DTYPE, ATTEMPT_STRINGS, in_order
+from bench.record.digests import OWN, listed, manifest_digest
+from bench.record.files import read_table, refuse_ways_out
+from bench.record.histogram import Histogram, Interval, read_hlog, write_hlog
+from bench.record.pieces import STRING_KINDS, renumbered, settle
+from bench.record.run_folder import Run, RunWriter, State, read_manifest, under_way, write_json
+from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Int, Outcome, Table, empty_samples
+from bench.record.sittings import untouched
+from bench.units import MS
+from bench.userfile import file_digest
+
+Record = dict[str, Any]
+#: Rows in memory at once.
+_AT_ONCE = 1 << 18
+#: A row as one value: numpy would copy a record field by field.
+_ROW = f"V{SAMPLE_DTYPE.itemsize}"
+#: Columns in ns that are no moments after the run's start.
+_LENGTHS = ("connect_ns", "tls_ns", "gap_max_ns", "gap_sum_ns")
+#: What a merged manifest takes over from its shards, which have it in common.
+_COMMON = ("suite", "seed", "inputs", "tokenizer")
+#: ... and from the first of them.
+_FIRST = ("versions", "machine", "clock", "notes", "repeat_command")
+
+
+@dataclasses.dataclass
+class _Part:
+    """One shard's folder, checked."""
+
+    folder: Path
+    manifest: Record
+    #: its rows, as the machine that played them numbered workers and texts
+    samples: Table
+    attempts: Table | None
+    strings: dict[str, list[str]]
+    #: complete, or interrupted: by Ctrl-C, or by its death
+    state: str
+    #: how far its record reaches (ns after its time zero); None: to its plan's end
+    until_ns: int | None
+    #: its time zero after that of the merged run
+    shift_ns: int = 0
+    #: the number of its first worker among all
+    first_worker: int = 0
+
+    @property
+    def number(self) -> int:
+        """Counted from 1."""
+        return int(self.manifest["shard"]["number"])
+
+    @property
+    def of(self) -> int:
+        """How many shards the run has."""
+        return int(self.manifest["shard"]["of"])
+
+    @property
+    def share(self) -> Share:
+        """Its part of the whole plan."""
+        return Share(shard=self.number - 1, shards=self.of)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it came to its plan's end."""
+        return self.state == "complete" and not self.manifest.get("ended_early")
+
+    @property
+    def workers(self) -> int:
+        """How many processes it had; of one that was killed, as many as its rows tell of."""
+        told = self.manifest.get("harness", {}).get("workers")
+        return int(told if told is not None else self.samples["worker"].max(initial=0) + 1)
+
+    def rows(self, start: int, stop: int, strings: dict[str, list[str]]) -> Table:
+        """Samples as the merged run has them."""
+        return self._moved(self.samples[start:stop], strings, STRING_KINDS)
+
+    def tried(self, whole: Table, strings: dict[str, list[str]]) -> Table:
+        """Attempts as the merged run has them."""
+        assert self.attempts is not None
+        moved = self._moved(self.attempts, strings, ATTEMPT_STRINGS)
+        moved["row"] = np.flatnonzero(self.share.rows(whole))[moved["row"]]
+        return moved
+
+    def _moved(self, table: Table, strings: dict[str, list[str]], kinds: Sequence[str]) -> Table:
+        moved = renumbered(table, self.strings, strings, kinds)
+        moved["worker"][moved["worker"] >= 0] += self.first_worker
+        for name in (name for name in moved.dtype.names or () if name.endswith("_ns") and name not in _LENGTHS):
+            moved[name][moved[name] >= 0] += self.shift_ns
+        return moved
+
+
+def merge(folders: Sequence[Path], out: Path) -> Path:
+    """Make the run of its shards, sealed and not yet judged; returns `out`.
+
+    Raises UserError for folders that are not shards of one run, RunFolderError for one that is
+    still going on, damaged or edited, and where `out` cannot be written.
+    """
+    parts = sorted((_part(folder) for folder in folders), key=lambda part: part.number)
+    _refuse_strangers(parts)
+    began_ns = _align(parts)
+    first = parts[0]
+    _check(first.folder / WHOLE_TABLE, first.manifest["shard"].get("whole_sha256"))
+    whole = read_table(first.folder / WHOLE_TABLE, SCHEDULE_DTYPE, mapped=True)
+    counts = np.bincount(whole["lane"], minlength=len(first.manifest["lanes"])).tolist()
+    manifest = {
+        "run": named(first.manifest["suite"]["name"], began_ns, first.manifest["shard"]["whole_sha256"].encode()),
+        "started_utc": utc_text(began_ns), "started_wall_ns": began_ns,
+        **{key: first.manifest.get(key) for key in (*_COMMON, *_FIRST)},
+        "lanes": [lane | {"requests": count} for lane, count in zip(first.manifest["lanes"], counts, strict=True)],
+        "shards": [_told(part) for part in parts],
+    }  # fmt: skip
+    writer = RunWriter(out, manifest, whole)
+    try:
+        _fill(writer, parts, whole)
+    except BaseException:
+        writer.discard()
+        raise
+    return out
+
+
+def _fill(writer: RunWriter, parts: list[_Part], whole: Table) -> None:
+    strings: dict[str, list[str]] = {kind: [] for kind in STRING_KINDS}
+    writer.seal("samples", _samples(parts, whole, strings), len(whole), SAMPLE_DTYPE)
+    tried = [part.tried(whole, strings) for part in parts if part.attempts is not None]
+    if tried:
+        attempts = in_order(np.concatenate(tried))
+        writer.seal("attempts", [attempts], len(attempts), ATTEMPT_DTYPE)
+    write_hlog(writer.folder / "histograms.hlog", _histograms(parts), writer.manifest["started_wall_ns"])
+    census = parts[0].folder / "census.json"
+    if census.is_file():  # of the suite's own logs, the same for all
+        write_json(writer.folder / "census.json", json.loads(census.read_bytes()))
+    state, facts = _ending(parts)
+    writer.close(
+        state,
+        facts | {"strings": strings, "harness": _harness(parts, writer.manifest["started_wall_ns"]) | {"state": state}},
+    )
+
+
+# ---- what is merged
+
+
+def _part(folder: Path) -> _Part:
+    """Read and check one folder."""
+    refuse_ways_out(folder)
+    manifest = read_manifest(folder)
+    if "shard" not in manifest:
+        raise UserError("is no shard of a run", where=str(folder), remedy="give folders of `tailproof run --shard I/N`")
+    if manifest.get(OWN) != manifest_digest(manifest):
+        raise RunFolderError("was edited since it was written", where=str(folder / "run.json"))
+    for name, digest in listed(manifest).items():
+        if name != WHOLE_TABLE:  # the same in all, and read of one
+            _check(folder / name, digest)
+    if manifest["state"] == "running":
+        if under_way(folder):
+            raise RunFolderError("is still going on", where=str(folder), remedy="wait for its end")
+        run = Run(folder)
+        attempts = run.attempts
+        return _Part(
+            folder,
+            manifest,
+            run.planned.samples,
+            attempts if len(attempts) else None,
+            run.texts,
+            run.state,
+            run.until_ns,
+        )
+    tried = folder / "attempts" / "rows.npy"
+    return _Part(folder, manifest, read_table(folder / "samples" / "rows.npy", SAMPLE_DTYPE, mapped=True),
+                 read_table(tried, ATTEMPT_DTYPE, mapped=True) if tried.is_file() else None, manifest["strings"],
+                 manifest["state"], manifest.get("stopped_ns"))  # fmt: skip
+
+
+def _check(path: Path, digest: str | None) -> None:
+    if not path.is_file() or file_digest(path) != digest:
+        raise RunFolderError(
+            "is missing or not what was sealed", where=str(path), remedy="copy the shard's whole folder again"
+        )
+
+
+def _refuse_strangers(parts: list[_Part]) -> None:
+    """Raises UserError naming two folders that are not parts of one run, and why."""
+    for one, two in itertools.pairwise(parts):
+        if one.of == two.of and one.number == two.number:
+            raise UserError(f"is shard {one.number} of {one.of}, as {one.folder} is", where=str(two.folder),
+                            remedy="give each shard once")  # fmt: skip
+    first = parts[0]
+    for part in parts[1:]:
+        for what, ours, theirs in _in_common(first, part):
+            if ours != theirs:
+                raise UserError(f"is of another run than {first.folder}: {what} differs", where=str(part.folder),
+                                remedy="merge shards of one command alone")  # fmt: skip
+
+
+def _in_common(one: _Part, two: _Part) -> Iterator[tuple[str, Any, Any]]:
+    yield "the number of shards", one.of, two.of
+    for key in _COMMON:
+        yield key, one.manifest.get(key), two.manifest.get(key)
+    yield "the schedule", one.manifest["shard"]["whole_sha256"], two.manifest["shard"]["whole_sha256"]
+    yield "--start-at", *(part.manifest["start"]["agreed_wall_ns"] for part in (one, two))
+    for ours, theirs in zip(one.manifest["lanes"], two.manifest["lanes"], strict=True):
+        for key in ours.keys() | theirs.keys():
+            if key != "requests":
+                yield f"{key} of {ours['name']}", ours.get(key), theirs.get(key)
+
+
+def _align(parts: list[_Part]) -> int:
+    """Place each shard in the run's time and among its workers; returns the run's time zero (Unix ns).
+
+    Where an instant was agreed on, each counts from it as its own clock had it; else from when it began.
+    """
+    starts = [part.manifest["start"] for part in parts]
+    began_ns: int = starts[0]["agreed_wall_ns"] or min(start["wall_ns"] for start in starts)
+    workers = 0
+    for part, start in zip(parts, starts, strict=True):
+        part.shift_ns = 0 if start["agreed_wall_ns"] else start["wall_ns"] - began_ns
+        part.first_worker = workers
+        workers += part.workers
+    return began_ns
+
+
+def _told(part: _Part) -> Record:
+    """A shard, as the merged manifest keeps it."""
+    ours = part.manifest
+    return {"number": part.number, "of": part.of, "run": ours["run"], "state": part.state, "ended_early": ours.get("ended_early"),
+            "start": ours["start"], "workers": [part.first_worker, part.workers], "machine": ours["machine"],
+            "manifest_sha256": ours[OWN]}  # fmt: skip
+
+
+def _samples(parts: list[_Part], whole: Table, strings: dict[str, list[str]]) -> Iterator[Table]:
+    """The samples of all rows in the schedule's order, part by part."""
+    of, given = parts[0].of, {part.number: part for part in parts}
+    taken = [0] * of
+    for start in range(0, len(whole), _AT_ONCE):
+        planned = whole[start : start + _AT_ONCE]
+        samples = np.empty(len(planned), SAMPLE_DTYPE)
+        for index in range(of):
+            mine = np.flatnonzero(Share(shard=index, shards=of).rows(planned))
+            first, taken[index] = taken[index], taken[index] + len(mine)
+            part = given.get(index + 1)
+            rows = empty_samples(len(mine)) if part is None else part.rows(first, taken[index], strings)
+            if part is None:
+                _lost(rows, planned["due_ns"][mine], strings, f"shard {index + 1} of {of} was not given")
+            elif _left_by_others(part, parts):
+                _lost(rows, planned["due_ns"][mine], strings, f"shard {index + 1} of {of} ended before this row")
+            samples.view(_ROW)[mine] = rows.view(_ROW)
+        yield samples
+
+
+def _left_by_others(part: _Part, parts: list[_Part]) -> bool:
+    """Whether a shard ended before its plan while others went on: what it left was due all the same."""
+    return not part.whole and any(other.whole for other in parts)
+
+
+def _lost(rows: Table, planned_ns: Int, strings: dict[str, list[str]], why: str) -> None:
+    """Rows of which nothing is on record: never sent, though due where the plan says when."""
+    lost = untouched(rows)
+    settle(rows, strings, lost, Outcome.never_sent, why)
+    unknown = lost & (rows["due_ns"] < 0)
+    rows["due_ns"][unknown] = planned_ns[unknown]
+
+
+def _histograms(parts: list[_Part]) -> list[Interval]:
+    """Those of all shards, tag by tag; a shard that was killed wrote none."""
+    total: dict[str, Interval] = {}
+    for part in parts:
+        path = part.folder / "histograms.hlog"
+        for interval in read_hlog(path)[1] if path.is_file() else ():
+            if interval.tag not in total:
+                total[interval.tag] = dataclasses.replace(interval, histogram=Histogram())
+            total[interval.tag].histogram.add(interval.histogram)
+    return list(total.values())
+
+
+def _ending(parts: list[_Part]) -> tuple[State, Record]:
+    """State and facts of the run's end. It broke off, or ended early, where all its shards did."""
+    facts: Record = {"ended_wall_ns": max((part.manifest.get("ended_wall_ns", 0) for part in parts), default=0),
+                     "events": [event for part in parts for event in part.manifest.get("events", [])],
+                     "leg_events": _leg_events(parts), "ended_early": None, "stopped_ns": None}  # fmt: skip
+    if any(part.whole for part in parts):
+        return "complete", facts
+    facts["stopped_ns"] = max((part.until_ns or 0) + part.shift_ns for part in parts)
+    if any(part.state != "complete" for part in parts):
+        return "interrupted", facts
+    return "complete", facts | {"ended_early": parts[0].manifest["ended_early"]}
+
+
+def _leg_events(parts: list[_Part]) -> list[Record]:
+    events = [event | {"at_ns": event["at_ns"] + part.shift_ns, "worker": event["worker"] + part.first_worker}
+              for part in parts for event in part.manifest.get("leg_events", [])]  # fmt: skip
+    return sorted(events, key=lambda event: int(event["at_ns"]))
+
+
+def _harness(parts: list[_Part], began_ns: int) -> Record:
+    """What the processes of all shards did, and how far the shards were one run."""
+    told = [(part, part.manifest.get("harness", {})) for part in parts]
+    by_worker = [facts for _, harness in told for facts in harness.get("by_worker", [])]
+    calibrations = [harness["calibration"] for _, harness in told if harness.get("calibration")]
+    lanes = parts[0].manifest["lanes"]
+    shortest = min(span["end_ns"] - span["start_ns"] for lane in lanes for span in lane["phase_spans"])
+    skew_ns = max(abs(part.manifest["start"]["wall_ns"] - began_ns) for part in parts)
+    given, of = {part.number for part in parts}, parts[0].of
+    return worst_facts(by_worker) | {
+        "workers": sum(part.workers for part in parts),
+        "dead_workers": [part.first_worker + dead for part, harness in told for dead in harness.get("dead_workers", [])],
+        "calibration": max(calibrations, key=lambda each: float(each["share"]), default=None), "by_worker": by_worker,
+        "shards": {"of": of, "missing": [number for number in range(1, of + 1) if number not in given],
+                   "ended_early": [part.number for part in parts if _left_by_others(part, parts)],
+                   "start_skew_ms": round(skew_ns / MS, 3), "start_skew_share": round(skew_ns / max(shortest, 1), 6)},
+    }  # fmt: skip
