@@ -68,17 +68,15 @@ class RunScreen:
         own = any(url.endswith(f"/{scenario}/v1") for url, scenario in urls)
         where = "embedded gateway" if own else urls[0][0]
         stages = f"{len(self._stages)} stages · " if len(self._stages) > 1 else ""
-        planned = plan.end_ns or max(len(plan.schedule), 1)
-        length = f"about {show_duration(-(-planned // S) * S)}" if plan.end_ns else f"{len(plan.schedule):,} requests"
+        length = f" · about {show_duration(-(-plan.end_ns // S) * S)}" if plan.end_ns else ""
+        requests = f"{len(plan.schedule):,} request{'s' * (len(plan.schedule) != 1)}"
         self._screen.__enter__()
         for lane in plan.lanes:
             for name in lane.target.unverified:
                 self._screen.alarm(
                     f"WARNING: the TLS certificate of {name} is NOT verified: whoever answers there is believed, and sent the key"
                 )
-        self._screen.note(
-            f"{plan.suite.name} · {stages}{len(plan.schedule):,} requests · {where} · {length} · seed {plan.seed}"
-        )
+        self._screen.note(f"{plan.suite.name} · {stages}{requests} · {where}{length} · seed {plan.seed}")
 
     def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
         """Draw when it is time to."""

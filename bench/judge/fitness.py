@@ -26,7 +26,7 @@ def _gaps_told(run: Run) -> Iterator[str]:
                f"two sittings nothing was sent and nothing seen")  # fmt: skip
     for start, end in run.gaps_ns[breaks:]:
         yield (f"the record ends {show_duration(start)} into a run of {show_duration(end)}: "
-               f"{planned - came:,} of {planned:,} requests were never come to")  # fmt: skip
+               f"{planned - came:,} of {planned:,} requests were never reached")  # fmt: skip
 
 
 def fitness(run: Run, override: Contract | None = None) -> Health:

@@ -211,6 +211,18 @@ def test_many_output_lengths_are_cut_into_three() -> None:
     assert counts == {"≤500": ROWS // 2, "501–900": ROWS * 4 // 10, ">900": ROWS // 10}
 
 
+@pytest.mark.parametrize(("shortest", "blamed"), [(1, False), (12, True)])
+def test_a_failure_is_no_length_of_its_own(shortest: int, blamed: bool) -> None:
+    """Failures of long plans are told by their length only where answers keep to the plan: else 24 would be a length of failures alone."""
+    columns, lane = quiet()
+    failed = np.arange(ROWS) % 4 == 0
+    columns.schedule["output_tokens"] = np.where(failed, 24, 12)
+    columns.samples["output_tokens"] = np.where(failed, -1, shortest + np.arange(ROWS) % (13 - shortest))
+    columns.samples["outcome"][failed] = Outcome.http_5xx
+    causes = attribute_lane(columns, lane, strings, 800 * MS)["causes"]
+    assert ("output tokens" in {cause["factor"] for cause in causes}) == blamed
+
+
 def test_p99_with_and_without_a_level() -> None:
     """Levels of known latencies: the nearest ranks of the level's own rows and of all others, found by sorting."""
     columns, lane = quiet()

@@ -90,7 +90,7 @@ def test_a_run_is_taken_up_where_it_broke_off(state: str, first: int, tmp_path: 
     assert run.gaps_ns[0] == (700 * MS, due[first])
     said = fitness(run).facts["gaps"]
     assert said[0].startswith("broken off after 700 ms and resumed ")
-    assert said[1].endswith(f"{60 - first} of 60 requests were never come to")
+    assert said[1].endswith(f"{60 - first} of 60 requests were never reached")
 
 
 def states(before: Path, after: Path, place: Path) -> Iterator[Path]:

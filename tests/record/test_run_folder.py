@@ -259,7 +259,7 @@ def test_a_living_writer_keeps_its_folder_and_a_dead_one_leaves_a_broken_off_run
 
 
 def test_rows_that_were_due_before_the_record_ends_are_cut_off(tmp_path: Path) -> None:
-    """The last mark of any worker divides what was under way from what was never come to; virtual lanes are left alone."""
+    """The last mark of any worker divides what was under way from what was never reached; virtual lanes are left alone."""
     schedule = schedule_of(10)
     schedule["lane"][7] = 1
     schedule["due_ns"][8:], schedule["after_row"][8:], schedule["think_ns"][8:] = -1, [0, 3], 10**6

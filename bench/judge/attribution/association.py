@@ -80,7 +80,7 @@ def associate(table: Table2, drawn: Float, alpha_each_side: float) -> list[dict[
 
     `drawn` are `blocks.draw_blocks` of the table's blocks. The p-value is that of ln(odds ratio)
     against its standard error: Woolf's or that of the drawn blocks, whichever is larger. A level
-    without rows gets {}, one that all rows share has a PAF of 0 and p = 1.
+    without rows or with all of them gets {}, and so does every level where no row is slow.
     """
     rows, tail = table.rows, table.tail
     all_rows, all_tail = int(rows.sum()), int(tail.sum())

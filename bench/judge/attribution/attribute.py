@@ -188,7 +188,7 @@ def _levels_of(tail: Tail, factor: Factor, block: Int, drawn: Any, context: Int 
     in_order = factor.codes[order]
     records = []
     for level, name in enumerate(factor.levels):
-        if not table.rows[level] or factor.only not in (None, level):
+        if not limits[level] or factor.only not in (None, level):
             continue
         record = {"factor": factor.name, "level": name, **limits[level]}
         mine = in_order == level

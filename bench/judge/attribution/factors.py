@@ -25,6 +25,8 @@ SLICES = 10
 _NAMES_MOST = 20
 #: Output lengths are cut here when they are not a few fixed ones.
 _CUTS = (Fraction(1, 2), Fraction(9, 10))
+#: Answers keep to the plan when so many have their planned length.
+KEEP_TO_PLAN = 0.9
 
 
 @dataclass(frozen=True)
@@ -82,19 +84,29 @@ def _named(name: str, codes: Int, texts: list[str]) -> Factor:
 
 
 def _lengths(columns: Columns) -> Factor:
-    """Output tokens: as counted where the request succeeded, else as planned; few lengths as they are, many in three."""
-    known = (columns.samples["outcome"] == Outcome.ok) & (columns.samples["output_tokens"] >= 0)
-    tokens = np.where(known, columns.samples["output_tokens"], columns.schedule["output_tokens"]).astype(np.int64)
-    name = "output tokens"
+    """Output tokens: as counted where the request succeeded; few lengths as they are, many in three.
+
+    Failures have their planned length where answers keep to the plan. Where they do not, it would be
+    a length of its own that only failures have: then theirs is not known.
+    """
+    counted = (columns.samples["outcome"] == Outcome.ok) & (columns.samples["output_tokens"] >= 0)
+    planned, found = columns.schedule["output_tokens"], columns.samples["output_tokens"]
+    kept = np.count_nonzero(found[counted] == planned[counted]) >= KEEP_TO_PLAN * np.count_nonzero(counted)
+    known = counted | kept
+    tokens = np.where(counted, found, planned)[known].astype(np.int64)
+    codes = np.full(len(columns), -1, np.int64)
     counts = np.bincount(np.minimum(tokens, 1 << 20)) if len(tokens) else np.zeros(0, np.int64)
     lengths = np.flatnonzero(counts)
+    name = "output tokens"
     if len(lengths) <= 4:
-        return Factor(name, np.searchsorted(lengths, tokens), [f"{length}" for length in lengths])
+        codes[known] = np.searchsorted(lengths, tokens)
+        return Factor(name, codes, [f"{length}" for length in lengths])
     below = np.cumsum(counts)
     cuts = sorted({int(np.searchsorted(below, nearest_rank(len(tokens), q))) for q in _CUTS} - {int(lengths[-1])})
     middle = [f"{low + 1}–{high}" for low, high in pairwise(cuts)]
     edges = [f"≤{cuts[0]}", *middle, f">{cuts[-1]}"] if cuts else ["all"]
-    return Factor(name, np.searchsorted(cuts, tokens), edges)
+    codes[known] = np.searchsorted(cuts, tokens)
+    return Factor(name, codes, edges)
 
 
 def _slices(columns: Columns, lane: dict[str, Any]) -> Factor:
