@@ -58,7 +58,10 @@ def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, fol
             tokenizer: Tokenizer | None = None, max_requests: int | None = None, workers: int | None = None,
             early_stop: bool = False, caps: Caps = UNCAPPED, opened: Callable[[Path], None] = lambda _: None,
             resume: Path | None = None, shard: Shard = UNSHARDED) -> Finished:  # fmt: skip
-    """Play one suite, or its `shard`, or what a run of it that broke off in `resume` left; `opened` is told its folder. Raises TailproofError before anything was sent."""
+    """Play one suite, or its `shard`, or what a run of it that broke off in `resume` left; `opened` is told its folder.
+
+    Raises TailproofError before anything was sent.
+    """
     plan = compile_plan(suite, seed)
     if max_requests is not None and len(plan.schedule) > max_requests:
         raise UserError(f"the plan has {len(plan.schedule):,} requests, above --max-requests {max_requests:,}",

@@ -63,10 +63,8 @@ class Looks:
 def everything_decided(folder: Path) -> bool:
     """Whether each judged clause of a growing run is PASS or FAIL at a single look's alpha."""
     run = Run(folder)
-    judged = [
-        clause["verdict"] for clause in judge_run(run, fitness(run))["clauses"] if clause["verdict"] != "REPORTED"
-    ]
-    return bool(judged) and all(verdict in ("PASS", "FAIL") for verdict in judged)
+    verdicts = {clause["verdict"] for clause in judge_run(run, fitness(run))["clauses"]} - {"REPORTED"}
+    return bool(verdicts) and verdicts <= {"PASS", "FAIL"}
 
 
 if __name__ == "__main__":

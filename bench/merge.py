@@ -151,10 +151,8 @@ def _fill(writer: RunWriter, parts: list[_Part], whole: Table) -> None:
     if census.is_file():  # of the suite's own logs, the same for all
         write_json(writer.folder / "census.json", json.loads(census.read_bytes()))
     state, facts = _ending(parts)
-    writer.close(
-        state,
-        facts | {"strings": strings, "harness": _harness(parts, writer.manifest["started_wall_ns"]) | {"state": state}},
-    )
+    harness = _harness(parts, writer.manifest["started_wall_ns"]) | {"state": state}
+    writer.close(state, facts | {"strings": strings, "harness": harness})
 
 
 # ---- what is merged
@@ -176,15 +174,8 @@ def _part(folder: Path) -> _Part:
             raise RunFolderError("is still going on", where=str(folder), remedy="wait for its end")
         run = Run(folder)
         attempts = run.attempts
-        return _Part(
-            folder,
-            manifest,
-            run.planned.samples,
-            attempts if len(attempts) else None,
-            run.texts,
-            run.state,
-            run.until_ns,
-        )
+        return _Part(folder, manifest, run.planned.samples, attempts if len(attempts) else None, run.texts, run.state,
+                     run.until_ns)  # fmt: skip
     tried = folder / "attempts" / "rows.npy"
     return _Part(folder, manifest, read_table(folder / "samples" / "rows.npy", SAMPLE_DTYPE, mapped=True),
                  read_table(tried, ATTEMPT_DTYPE, mapped=True) if tried.is_file() else None, manifest["strings"],
@@ -216,7 +207,7 @@ def _in_common(one: _Part, two: _Part) -> Iterator[tuple[str, Any, Any]]:
     yield "the number of shards", one.of, two.of
     for key in _COMMON:
         yield key, one.manifest.get(key), two.manifest.get(key)
-    yield "the schedule", one.manifest["shard"]["whole_sha256"], two.manifest["shard"]["whole_sha256"]
+    yield "the schedule", *(part.manifest["shard"].get("whole_sha256") for part in (one, two))
     yield "--start-at", *(part.manifest["start"]["agreed_wall_ns"] for part in (one, two))
     for ours, theirs in zip(one.manifest["lanes"], two.manifest["lanes"], strict=True):
         for key in ours.keys() | theirs.keys():

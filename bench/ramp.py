@@ -2,8 +2,8 @@
 
 In: a suite of one target, the bounds of a search. Out: a folder of run folders, ramp.json after every
 probe, a report. Must stay true: this is wiring, `judge.ramp.search` chooses each rate; every probe has
-draws of its own; every run is judged at its part of the error allowed; nothing
-is sent that what is left of requests, money or time does not cover.
+draws of its own; every run is judged at its part of the error allowed; nothing is sent that what is
+left of requests, money or time does not cover.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ FORMAT = 1
 #: A probe far from the boundary has so many times the requests that PASS needs without a single miss. One near it has
 #: those that decide half, or twice, the allowed share, and grows to at most so many times as many.
 _FIRST, _MOST = 2, 128
-_EXITS: dict[Outcome | None, ExitCode] = {
+_EXITS: dict[Outcome, ExitCode] = {
     "found": ExitCode.PASS, "beyond": ExitCode.PASS, "none": ExitCode.FAIL, "undecided": ExitCode.INCONCLUSIVE,
-    "harness": ExitCode.INVALID, None: ExitCode.INTERRUPTED,
+    "harness": ExitCode.INVALID,
 }  # fmt: skip
 
 
@@ -267,10 +267,8 @@ class Ramp:
                            workers=self.terms.workers, caps=Caps(left_usd, self.terms.stop_rule))  # fmt: skip
         if done.records.summary["state"] != "complete":
             return None
-        found = observed(step.rate, done.records.summary, done.records.verdicts, self._shown) | {
-            "folder": name,
-            "seed": seed,
-        }
+        found = observed(step.rate, done.records.summary, done.records.verdicts, self._shown)
+        found |= {"folder": name, "seed": seed}
         self._file(**{kind: [*self.record[kind], found]})
         self.last = done
         self._tell(f"run {name} · {show_rate(step.rate)} · {found['requests']:,} requests: {found['verdict']}")

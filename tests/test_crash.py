@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from bench.cli import main
+from bench.cli.resume import flags_of
 from bench.clock import monotonic_ns, sleep_s
 from bench.errors import UserError
 from bench.load.sitting import refuse_unless_broken_off
@@ -273,3 +274,10 @@ def start_resume() -> subprocess.Popen[bytes]:
     """`tailproof resume r`, as a process of its own."""
     return subprocess.Popen([sys.executable, "-m", "bench", "resume", "r", "--quiet"], stdout=subprocess.DEVNULL,
                             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])})  # fmt: skip
+
+
+def test_a_probe_of_a_ramp_is_run_again_and_not_resumed() -> None:
+    """Its own command is a search, of which one probe cannot be gone on with."""
+    with pytest.raises(UserError, match="was not begun by `tailproof run`; run it again: tailproof ramp s --seed 1"):
+        flags_of("tailproof ramp s --seed 1", Path("r"))
+    assert flags_of("tailproof run s --seed 7", Path("r"))["seed"] == 7

@@ -220,6 +220,13 @@ def test_the_embedded_gateway_is_not_sharded(capsys: pytest.CaptureFixture[str],
     assert "a gateway of its own" in capsys.readouterr().err
 
 
+def test_virtual_time_begins_at_no_instant(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A suite that is only simulated has no moment to wait for."""
+    words = ["run", "long-tail", "--start-at", "2999-01-01T00:00:00Z", "--out", str(tmp_path / "r")]
+    assert main(words) == 2
+    assert "--start-at: has no meaning in virtual time" in capsys.readouterr().err
+
+
 def test_the_documented_matrix_plays_every_shard_and_merges_whatever_came() -> None:
     """As many jobs as shards, none stopped by another's failure, one instant for all, flags that `run` and `merge` have."""
     jobs = yaml.safe_load((EXAMPLES / "ci-matrix.yml").read_text())["jobs"]

@@ -34,7 +34,7 @@ def resume(folder: Path, yes: bool, quiet: bool, form: str) -> int:
 
     manifest = read_manifest(folder)
     refuse_unless_broken_off(manifest, folder)
-    flags = flags_of(manifest["repeat_command"])
+    flags = flags_of(manifest["repeat_command"], folder)
     loaded, seed = suite_of(flags), int(flags["seed"])
     cap = approve(loaded, seed, 1, max_cost=flags["max_cost"], max_requests=flags["max_requests"], yes=yes)
     done = conduct(loaded, seed, repeat_command="", screen=make_screen(loaded, quiet=quiet), resume=folder,
@@ -47,9 +47,12 @@ def resume(folder: Path, yes: bool, quiet: bool, form: str) -> int:
     return int(done.exit_code)
 
 
-def flags_of(repeat_command: str) -> dict[str, Any]:
-    """The flags of `tailproof run` as a run's own command has them, `suite` among them."""
+def flags_of(repeat_command: str, folder: Path) -> dict[str, Any]:
+    """The flags of `tailproof run` as a run's own command has them, `suite` among them. Raises UserError for a ramp's probe."""
     from bench.cli.run import run
+    from bench.errors import UserError
 
     words = shlex.split(repeat_command)
-    return run.make_context("run", words[words.index("run") + 1 :]).params
+    if words[1:2] != ["run"]:
+        raise UserError("was not begun by `tailproof run`", where=str(folder), remedy=f"run it again: {repeat_command}")
+    return run.make_context("run", words[2:]).params

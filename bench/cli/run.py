@@ -167,6 +167,9 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
         return judge_census(CensusFlags(census=(str(suite),), out=out), None, form)
     ready_to_file(pdf=flags["pdf"])
     part = shard_of(flags["shard"], flags["start_at"], repeat, early_stop=early_stop)
+    virtual = all(stage.simulated for stage in loaded.stages)
+    if virtual and flags["start_at"]:
+        raise UserError("has no meaning in virtual time", where="--start-at", remedy="leave it out, or add --over-http")
     counter = load_tokenizer(tokenizer) if tokenizer else None
     first = seed if seed is not None else loaded.seed
     cap = approve(loaded, first, repeat, max_cost=flags["max_cost"], max_requests=max_requests, yes=flags["yes"])
@@ -178,7 +181,7 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
         again = repeat_command(sys.argv, first + number)
         screen = make_screen(loaded, quiet=quiet)
         with monitored(flags["metrics_port"], flags["otlp_endpoint"], screen.warn) as exporter:
-            if part.of == 1 and all(stage.simulated for stage in loaded.stages):
+            if part.of == 1 and virtual:
                 done = simulate(loaded, first + number, repeat_command=again, folder=folder)
             else:
                 done = conduct(loaded, first + number, repeat_command=again, screen=screen, opened=exporter.follow,
@@ -225,8 +228,12 @@ def suite_of(flags: dict[str, Any]) -> Suite:
     return loaded.over_http() if flags["over_http"] else loaded
 
 
+#: Flags with a value that say where and how this once, not what is sent; the seed is spelled out at the end.
+_NOT_REPEATED = ("--seed", "--out", "--repeat", "--shard", "--start-at", "--format", "--metrics-port", "--otlp-endpoint")  # fmt: skip
+
+
 def repeat_command(argv: list[str], seed: int, command: str = "run") -> str:
-    """This command again, with its seed spelled out and its own folder, repetition, shard and monitors left out.
+    """This command again, with its seed spelled out and its own folder, repetition, shard, format and monitors left out.
 
     It is kept in files, so a header's value is kept only where it is `${ENV}`.
     """
@@ -237,16 +244,7 @@ def repeat_command(argv: list[str], seed: int, command: str = "run") -> str:
         flag = _ALIASES.get(flag, flag)
         if flag in ("-y", "--yes"):
             continue  # whoever repeats it is asked again
-        if flag in (
-            "--seed",
-            "--out",
-            "--repeat",
-            "--shard",
-            "--start-at",
-            "--format",
-            "--metrics-port",
-            "--otlp-endpoint",
-        ):
+        if flag in _NOT_REPEATED:
             if not joined:
                 next(rest, None)
         elif flag in ("-H", "--header"):

@@ -36,6 +36,7 @@ from bench.load.workers import Crew, Together, innermost
 from bench.plan.profile import bucket_names
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, Table
+from bench.plan.target import KEY_SOURCES
 from bench.record.digests import marks
 from bench.record.histogram import Histogram, HistogramSet, Interval, write_hlog
 from bench.record.pieces import settle, writer_name
@@ -110,9 +111,10 @@ async def play(plan: Plan, text: PromptText, folder: Path | None, manifest: dict
                simulated: Callable[[], Simulated] | None = None, resume: Path | None = None, shard: Shard = UNSHARDED) -> Path:  # fmt: skip
     """Run the plan on `workers` processes; returns its folder, of which `opened` is told before anything is sent.
 
-    `resume` is the folder of a run of this plan that broke off: what it left is played there. Of the plan its `shard` alone is played. Lanes that are `simulated` come last in the plan; their rows are asked of `simulated` once the
-    others have ended. Raises UserError (a variable not set, a proxy in the way), TargetUnreachable
-    (no answer to the ready check) or RunFolderError before anything is sent.
+    `resume` is the folder of a run of this plan that broke off: what it left is played there. Of the plan
+    its `shard` alone is played. Lanes that are `simulated` come last in the plan; their rows are asked of
+    `simulated` once the others have ended. Raises UserError (a variable not set, a proxy in the way),
+    TargetUnreachable (no answer to the ready check) or RunFolderError before anything is sent.
     """
     check_descriptors(plan.live(), workers * shard.of, warn)
     _check_shares(plan.live(), workers, shard.of)
@@ -120,11 +122,8 @@ async def play(plan: Plan, text: PromptText, folder: Path | None, manifest: dict
     live = plan.live()
     outlets = make_endpoints(live.lanes, plan.schedule, text)
     await _check_ready(live, warn)
-    sitting = (
-        _first(plan, folder, results, manifest, caps, shard, workers)
-        if resume is None
-        else take_up(plan, resume, workers, caps)
-    )
+    sitting = (_first(plan, folder, results, manifest, caps, shard, workers) if resume is None else
+               take_up(plan, resume, workers, caps))  # fmt: skip
     writer, live = sitting.writer, sitting.plan.live()
     shard.keep(whole, writer)
     if shard.start_at_ns is not None:
@@ -181,12 +180,8 @@ async def _played(
     sitting: Sitting, text: PromptText, outlets: list[list[Endpoint]], workers: int, ending: _Ending, ticking: OnTick
 ) -> tuple[Table, dict[str, list[str]], Table, Together]:
     """(samples, strings, attempts) of all sittings, and what the workers of this one came to."""
-    live, schedule, folder, name = (
-        sitting.plan.live(),
-        sitting.plan.schedule,
-        sitting.writer.folder,
-        sitting.writer.manifest["run"],
-    )
+    live, schedule = sitting.plan.live(), sitting.plan.schedule
+    folder, name = sitting.writer.folder, sitting.writer.manifest["run"]
     if workers == 1:
         player = Player(live.lanes, schedule, text, folder, name, sitting.share, sitting.number, outlets, sitting.caps,
                         tell=ending.on_reason)  # fmt: skip
@@ -212,7 +207,7 @@ async def _played(
 
 async def _check_ready(plan: Plan, warn: Callable[[str], None]) -> None:
     targets = [target for lane in plan.lanes for target in lane.target.endpoints]
-    asked = {(t.base_url, t.unix_socket, t.transport, t.api_key_env): t for t in targets}
+    asked = {(t.base_url, t.unix_socket, t.transport, *(getattr(t, name) for name in KEY_SOURCES)): t for t in targets}
     for target in asked.values():
         if (warning := await check_ready(target)) is not None:
             warn(warning)
@@ -258,9 +253,8 @@ def _own_up(samples: Table, strings: dict[str, list[str]], sitting: Sitting, tog
     schedule, known = sitting.plan.schedule, marks(sitting.writer.folder)
     due_ns = due_again_ns(schedule, samples, 0)
     for worker in together.dead:
-        lost = dataclasses.replace(sitting.share, worker=worker, workers=len(together.facts) + len(together.dead)).rows(
-            schedule
-        ) & (samples["due_ns"] < 0)
+        share = dataclasses.replace(sitting.share, worker=worker, workers=len(together.facts) + len(together.dead))
+        lost = share.rows(schedule) & (samples["due_ns"] < 0)
         begun = lost & may_have_begun(schedule, samples, 0, known.get(writer_name(worker, sitting.number), -1))
         samples["due_ns"][lost] = np.where(begun, due_ns, schedule["due_ns"])[lost]
         settle(samples, strings, begun, Outcome.censored, f"under way when worker {worker} died")

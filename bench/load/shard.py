@@ -102,9 +102,8 @@ class Shard:
     def keep(self, whole: Table, writer: RunWriter) -> None:
         """Put the whole plan's table into a shard's folder."""
         if self.of > 1:
-            writer.manifest["shard"]["whole_sha256"] = write_table(
-                writer.folder / WHOLE_TABLE, [whole], len(whole), whole.dtype
-            )
+            digest = write_table(writer.folder / WHOLE_TABLE, [whole], len(whole), whole.dtype)
+            writer.manifest["shard"]["whole_sha256"] = digest
             writer.save_manifest()
 
 

@@ -38,6 +38,7 @@ from bench.record.sittings import (
     lost_turns,
     may_have_begun,
     rest_of,
+    shift_ns,
 )
 from bench.units import S
 from bench.userfile import file_digest
@@ -145,7 +146,7 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
     playable = schedule["lane"] < len(plan.live().lanes)
     sittings = run.manifest.get("sittings") or [{"began_ns": 0, "shift_ns": 0, "from_planned_ns": 0,
                                                  "started_wall_ns": run.manifest["started_wall_ns"]}]  # fmt: skip
-    shift = int(sittings[-1]["shift_ns"])
+    shift = shift_ns(run.manifest)
     until = run.until_ns if run.until_ns is not None else int(samples["done_ns"].max(initial=0))
     if run.manifest["state"] == "running":
         cut = may_have_begun(schedule, samples, shift, until + UNSEALED_NS) & playable

@@ -79,10 +79,14 @@ class Crew:
     def __init__(self, plan: Plan, folder: Path, run_id: str, workers: int, seed: int, tokenizer: str | None,
                  caps: Caps = UNCAPPED, tell: Callable[[str], None] = lambda _: None, sitting: int = 1, lock: int | None = None,
                  share: Share = ALONE):  # fmt: skip
-        """`share` is what the workers divide; `tell` hears why a worker's part of `caps` is used up; `lock` is a descriptor that workers hold while they live."""
+        """`share` is what the workers divide; `tell` hears why a worker's part of `caps` is used up.
+
+        `lock` is a descriptor that workers hold while they live.
+        """
         self._plan, self._count, self._tell_why = plan, workers, tell
         self._heirloom = () if lock is None else (lock,)
-        self._job = {"folder": str(folder), "run_id": run_id, "share": dataclasses.asdict(share) | {"workers": workers}, "seed": seed, "tokenizer": tokenizer, "sitting": sitting,
+        self._job = {"folder": str(folder), "run_id": run_id, "share": dataclasses.asdict(share) | {"workers": workers},
+                     "seed": seed, "tokenizer": tokenizer, "sitting": sitting,
                      "lanes": json.loads(dump_lanes(plan.lanes)), "caps": _CAPS.dump_python(caps, mode="json")}  # fmt: skip
         self._workers: list[_Worker] = []
         self._stops = self._told = 0

@@ -134,10 +134,8 @@ def read_table(path: Path, dtype: np.dtype[Any], *, mapped: bool = False) -> Tab
 def _with_later_columns(table: Table, dtype: np.dtype[Any]) -> Table:
     """A table of an earlier version, whose columns are the first of today's: what it lacks is -1."""
     older = [name for name in dtype.names or () if name in (table.dtype.names or ())]
-    if (
-        table.dtype != np.dtype([(name, dtype[name]) for name in older])
-        or older != list(dtype.names or ())[: len(older)]
-    ):
+    first = list(dtype.names or ())[: len(older)]
+    if older != first or table.dtype != np.dtype([(name, dtype[name]) for name in older]):
         return table
     whole = np.full(len(table), -1, dtype)
     for name in older:

@@ -138,12 +138,7 @@ def gather_attempts(folder: Path, strings: dict[str, list[str]]) -> Table:
     for piece in sorted((folder / "attempts").glob("w*.npy")):
         taken = read_table(piece, ATTEMPT_DTYPE)
         own = _read_strings(folder / "samples" / f"{piece.name.partition('-')[0]}-strings.json")
-        for kind in ATTEMPT_STRINGS:
-            shared = {text: number for number, text in enumerate(strings[kind])}
-            table = _numbering(own.get(kind, []), shared)
-            _renumber(taken[kind], table)
-            strings[kind] = list(shared)
-        parts.append(taken)
+        parts.append(renumbered(taken, own, strings, ATTEMPT_STRINGS))
     return in_order(np.concatenate(parts))
 
 

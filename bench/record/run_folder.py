@@ -7,6 +7,7 @@ is closed; samples reach the disk at least once a second; a folder belongs to on
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import platform
@@ -87,6 +88,8 @@ class RunWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._hold(folder, taken)
+            #: what was there before us; samples/ is ours, or refused below
+            self._theirs = {path.name for path in folder.iterdir()} - {"samples"}
             (folder / "samples").mkdir(mode=0o700, exist_ok=True)
             # A run that was killed before it had a manifest has sent nothing: its folder is free.
             if (folder / "run.json").exists() or any((folder / "samples").iterdir()):
@@ -150,8 +153,12 @@ class RunWriter:
         self.let_go()
 
     def discard(self) -> None:
-        """Remove the folder: nothing was sent, so there is nothing to keep."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove what we wrote: nothing was sent, so there is nothing to keep but what was there before us."""
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                if path.name not in self._theirs:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            self.folder.rmdir()
 
 
 class LaterSitting(RunWriter):

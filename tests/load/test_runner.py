@@ -80,6 +80,20 @@ def run(
     return Run(on_loop(loop, main)), warnings
 
 
+def test_each_key_is_asked_for_before_a_run(tmp_path: Path) -> None:
+    """Two targets of one URL, keys from two files: the ready check asks with each."""
+    with chat(models=answer(status="401 Unauthorized")) as server:
+        plan = plan_for(FAST, {"base_url": f"http://127.0.0.1:{server.port}/v1"}, targets=2, requests=1)
+        lanes = []
+        for lane in plan.lanes:
+            (tmp_path / lane.name).write_text(f"key-of-{lane.name}")
+            target = lane.target.model_copy(update={"api_key_file": str(tmp_path / lane.name)})
+            lanes.append(dataclasses.replace(lane, target=target))
+        _, warnings = run(dataclasses.replace(plan, lanes=tuple(lanes)), tmp_path / "run")
+    assert [warning.split(":")[0] for warning in warnings] == ["target t0", "target t1"]
+    assert all("api_key_file" in warning for warning in warnings)
+
+
 @LOOPS
 @BOTH
 def test_a_run_leaves_what_happened_in_its_folder(loop: str, transport: str, tmp_path: Path) -> None:

@@ -252,6 +252,13 @@ def another_instant(folder: Path) -> None:
     write_json(folder / "run.json", manifest | {OWN: manifest_digest(manifest)})
 
 
+def killed_at_once(folder: Path) -> None:
+    """As a shard that died before it kept the whole plan."""
+    manifest = read_manifest(folder)
+    del manifest["shard"]["whole_sha256"]
+    write_json(folder / "run.json", manifest | {OWN: manifest_digest(manifest)})
+
+
 def damaged(folder: Path) -> None:
     """A sample lost on the way."""
     path = folder / "samples" / "rows.npy"
@@ -259,7 +266,8 @@ def damaged(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    (edited, "edited"), (another_contract, "contract of t0 differs"), (another_instant, "--start-at differs"), (damaged, "sealed"),
+    (edited, "edited"), (another_contract, "contract of t0 differs"), (another_instant, "--start-at differs"), (killed_at_once, "schedule differs"),
+    (damaged, "sealed"),
 ])  # fmt: skip
 def test_what_is_not_of_one_run_is_refused_by_name(tmp_path: Path, change: Any, said: str) -> None:
     """The folder and what is wrong with it are named, and nothing is left behind."""

@@ -231,6 +231,15 @@ def test_a_discarded_run_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+def test_a_discarded_run_leaves_what_was_there_before_it(tmp_path: Path) -> None:
+    """A folder that somebody named for it may hold more than the run."""
+    (tmp_path / "mine/photos").mkdir(parents=True)
+    (tmp_path / "mine/photos/cat.jpg").write_bytes(b"meow")
+    begin(tmp_path / "mine", schedule_of(3)).discard()
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["photos"]
+    assert (tmp_path / "mine/photos/cat.jpg").read_bytes() == b"meow"
+
+
 def test_a_run_that_was_killed_before_it_had_a_manifest_leaves_its_folder_free(tmp_path: Path) -> None:
     """Nothing was sent, so another may have the folder; one whose samples/ holds something is left alone."""
     (tmp_path / "r/samples").mkdir(parents=True)

@@ -70,8 +70,9 @@ def judge_run(
 ) -> dict[str, Any]:
     """Judge every lane by its contract (or by `override`). The value is verdicts.json.
 
-    `further` are rehearsed answers of other records, which join the exit code. Raises UserError for a clause of `override` that the run cannot have. A shard of a run is judged by nothing. Under the run's own
-    contract such a clause is INCONCLUSIVE: the run is over, and its report must be written.
+    `further` are rehearsed answers of other records, which join the exit code. Raises UserError for a clause of
+    `override` that the run cannot have; under the run's own contract such a clause is INCONCLUSIVE, for the run
+    is over, and its report must be written. A shard is judged by no contract of its own, and refused under `override`.
     """
     clauses: list[dict[str, Any]] = []
     forecasts: list[dict[str, Any]] = []

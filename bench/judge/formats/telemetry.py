@@ -1,9 +1,9 @@
 """A run as metrics: histograms, counters and facts under the names that monitoring systems know.
 
-In: a run and its records. Out: `Metric`s, named and labelled by OpenTelemetry's conventions for
-generative AI where these have a name. Must stay true: `gen_ai.client.*` counts from the send, as
-the convention says, `tailproof.response.*` from the moment a request was due; warm-up is left
-out; each judged limit is an edge of the histograms, so the share that broke it can be read.
+In: rows that a run came to, and its records once it was judged. Out: `Metric`s, named and labelled
+by OpenTelemetry's conventions for generative AI where these have a name. Must stay true:
+`gen_ai.client.*` counts from the send, as the convention says, `tailproof.response.*` from the
+moment a request was due; warm-up is left out; each judged limit is an edge of the histograms, so the share that broke it can be read.
 
 Source: methods 6; github.com/open-telemetry/semantic-conventions-genai, gen-ai-metrics (status: development).
 """

@@ -3,9 +3,9 @@
 In: the bounds of a search, the verdicts of the probes so far. Out: the next probe, or the bracket
 that the search ends with. Must stay true: a rate counts as kept or broken only by a PASS or a FAIL of
 the judge; a probe that was not decided is made longer, never guessed at; no rate is tried above one
-that the harness could not measure; with every probe, and the run that
-confirms the end, judged at `1 / (max_probes + 1)` of the error allowed, all verdicts of a search are right
-together with the contract's confidence (Bonferroni).
+that the harness could not measure; with every probe, and the run that confirms the end, judged at
+`1 / (max_probes + 1)` of the error allowed, all verdicts of a search are right together with the
+contract's confidence (Bonferroni).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 In: the trials so far, counts, p values. Out: verdicts at planned looks, log e-values, diagnostics
 of drift and warm-up, which FAIL claims stand together. Must stay true: a look spends its share of
-alpha and the looks are fixed before the run; an e-value serves the display, never a
-verdict; a diagnostic never drops a row. Methods 3.5 to 3.7; figures: docs/statistics.md.
+alpha and the looks are fixed before the run; an e-value decides no verdict and
+ends no run; a diagnostic never drops a row. Methods 3.5 to 3.7; figures: docs/statistics.md.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from bench.load.transport.exchange import Exchange, TransportFailure, classify
 from bench.load.transport.pool import Origin, Pool, report, tls_context
 from bench.load.transport.stamps import StampedReader
 from bench.plan.credentials import Redaction, request_headers, secrets_of
-from bench.plan.target import Target, chat_url, models_url
+from bench.plan.target import KEY_SOURCES, Target, chat_url, models_url
 from bench.record.samples import Outcome
 from bench.units import S
 
@@ -274,5 +274,6 @@ async def check_ready(target: Target) -> str | None:
         raise TargetUnreachable(f"{url} does not answer ({outcome.name}: {note})", where=f"target {target.name}",
                                 remedy=hints.get(outcome, "check base_url")) from None  # fmt: skip
     if response.status_code in (401, 403):
-        return f"target {target.name}: {url} answers {response.status_code}; check api_key_env and headers"
+        source = next((name for name in KEY_SOURCES if getattr(target, name)), KEY_SOURCES[0])
+        return f"target {target.name}: {url} answers {response.status_code}; check {source} and headers"
     return None

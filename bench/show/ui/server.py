@@ -160,7 +160,7 @@ class _Site:
         path, kind = _FILES.get(request.path_params["file"], (None, ""))
         if path is None:
             return await self.not_found(request, RunFolderError("is not there"))
-        return Response(path.read_bytes(), media_type=kind)
+        return Response(await anyio.to_thread.run_sync(path.read_bytes), media_type=kind)
 
     async def told(self, request: Request, error: Exception) -> Response:  # noqa: ARG002 starlette's signature
         return HTMLResponse(self._pages.message("This cannot be shown", str(error)), 404)
