@@ -34,7 +34,8 @@ from bench.plan.prompts import ESTIMATOR_ERROR, PromptText, Tokenizer, exactness
 from bench.plan.schedule import Lane, Plan, compile_plan
 from bench.plan.suite import Suite
 from bench.record.digests import OWN, manifest_digest
-from bench.record.run_folder import FORMAT, read_manifest, write_json
+from bench.record.files import write_json
+from bench.record.run_folder import FORMAT, read_manifest
 from bench.simulate import play_beside
 
 

@@ -24,10 +24,10 @@ from bench.load.runner import named, worst_facts
 from bench.load.shard import WHOLE_TABLE
 from bench.record.attempts import ATTEMPT_DTYPE, ATTEMPT_STRINGS, in_order
 from bench.record.digests import OWN, listed, manifest_digest
-from bench.record.files import read_table, refuse_ways_out
+from bench.record.files import read_table, refuse_ways_out, write_json
 from bench.record.histogram import Histogram, Interval, read_hlog, write_hlog
 from bench.record.pieces import STRING_KINDS, renumbered, settle
-from bench.record.run_folder import Run, RunWriter, State, read_manifest, under_way, write_json
+from bench.record.run_folder import Run, RunWriter, State, read_manifest, under_way
 from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Int, Outcome, Table, empty_samples
 from bench.record.sittings import untouched
 from bench.units import MS

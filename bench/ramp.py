@@ -27,7 +27,7 @@ from bench.plan.budget import budget_of, refuse_beyond, show_usd
 from bench.plan.contract import Contract
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite, override_profile
-from bench.record.run_folder import write_json
+from bench.record.files import write_json
 from bench.simulate import lengthened, simulate
 from bench.units import MS, S, show_duration, show_rate
 

@@ -21,7 +21,8 @@ from bench.load.generator import drain_bound_ns
 from bench.load.runner import Simulated, plan_facts, run_id, write_histograms
 from bench.plan.schedule import Lane, Plan, compile_plan
 from bench.plan.suite import Suite, override_profile
-from bench.record.run_folder import RunWriter, State, write_json
+from bench.record.files import write_json
+from bench.record.run_folder import RunWriter, State
 from bench.record.samples import Columns, Table, empty_samples, latency_ns, outcome_counts
 from bench.units import S
 from bench.virtual_client import Answers, VirtualClient

@@ -18,7 +18,7 @@ from bench.gateway.scenarios import Gateway
 from bench.gateway.virtual import Ended, Simulation
 from bench.plan.schedule import Lane, Plan
 from bench.record.histogram import Histogram
-from bench.record.run_folder import STRING_KINDS
+from bench.record.pieces import STRING_KINDS
 from bench.record.samples import Flag, Int, Outcome, Table
 from bench.units import S
 

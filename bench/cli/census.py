@@ -115,7 +115,7 @@ def _write(folder: Path, found: Census, log: RequestLog) -> None:
     """census.json, and evidence.csv: every row that broke a clause, with its line in the log."""
     from bench.errors import UserError
     from bench.judge.census.census import row_record
-    from bench.record.run_folder import write_atomically, write_json
+    from bench.record.files import write_atomically, write_json
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def ready_to_file(*, pdf: bool) -> None:
 
 def file_beside(folder: Path, records: Records, *, pdf: bool, inconclusive: str) -> list[Path]:
     """What the flags ask for, once the report stands in the run's folder; the paths that came new."""
-    from bench.record.run_folder import write_atomically
+    from bench.record.files import write_atomically
     from bench.show.junit import junit_xml
     from bench.show.pdf import write_pdf
 

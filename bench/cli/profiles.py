@@ -20,7 +20,10 @@ def profiles(kind: str | None, path: bool, form: str) -> int:
 
     if path:
         root = str(builtin_root())
-        print_json({"path": root}) if form == "json" else click.echo(root)
+        if form == "json":
+            print_json({"path": root})
+        else:
+            print_lines([root])
         return 0
     found = {}
     for folder in [kind] if kind else _TITLES:

@@ -96,7 +96,7 @@ def _lanes(names: tuple[str, ...], first: str, second: str) -> list[tuple[Run, i
 
 def _write(folder: Path, record: dict[str, Any]) -> None:
     from bench.errors import UserError
-    from bench.record.run_folder import write_atomically, write_json
+    from bench.record.files import write_atomically, write_json
     from bench.show.what_if import what_if_figure
 
     try:

@@ -20,7 +20,8 @@ from bench.judge.fitness import fitness
 from bench.judge.routing.routes import route_run
 from bench.judge.summary import summarise
 from bench.plan.contract import Contract
-from bench.record.run_folder import FORMAT, Run, write_json
+from bench.record.files import write_json
+from bench.record.run_folder import FORMAT, Run
 
 Record = dict[str, Any]
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from bench.plan.schedule import Plan
-from bench.record.run_folder import machine_facts, write_json
+from bench.record.files import write_json
+from bench.record.run_folder import machine_facts
 from bench.units import S
 
 FORMAT = 1

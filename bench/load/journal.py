@@ -25,7 +25,7 @@ from bench.load.stream import Answer
 from bench.plan.credentials import REDACTED, Redaction
 from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag, empty_attempts, in_order
 from bench.record.histogram import Histogram
-from bench.record.run_folder import FURTHER_TEXTS, MAX_STRINGS, STRING_KINDS, SegmentWriter
+from bench.record.pieces import FURTHER_TEXTS, MAX_STRINGS, STRING_KINDS, SegmentWriter
 from bench.record.samples import Flag, Int, Outcome, Table, empty_samples
 
 SEGMENT_EVERY_S = 0.5

@@ -31,7 +31,7 @@ from bench.plan.credentials import secrets_of
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
 from bench.record.histogram import Histogram
-from bench.record.run_folder import SegmentWriter
+from bench.record.pieces import SegmentWriter
 from bench.record.samples import Bool, Outcome
 
 

@@ -39,16 +39,8 @@ from bench.plan.schedule import Plan, Table
 from bench.plan.target import KEY_SOURCES
 from bench.record.digests import marks
 from bench.record.histogram import Histogram, HistogramSet, Interval, write_hlog
-from bench.record.pieces import settle, writer_name
-from bench.record.run_folder import (
-    RunWriter,
-    State,
-    gather,
-    gather_attempts,
-    library_versions,
-    machine_facts,
-    renumbered,
-)
+from bench.record.pieces import gather, gather_attempts, renumbered, settle, writer_name
+from bench.record.run_folder import RunWriter, State, library_versions, machine_facts
 from bench.record.samples import Columns, Outcome, latency_ns
 from bench.record.sittings import due_again_ns, may_have_begun
 from bench.units import show_duration

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.record.run_folder import STRING_KINDS, Run
+from bench.record.pieces import STRING_KINDS
+from bench.record.run_folder import Run
 from bench.record.samples import Bool, Int
 
 #: Texts a row that logs may hold beside the columns of the samples; `deadline_ns` is a number.

@@ -24,7 +24,7 @@ from hdrh.histogram import HdrHistogram
 
 from bench.clock import utc_text
 from bench.errors import RunFolderError
-from bench.record.run_folder import write_atomically
+from bench.record.files import write_atomically
 from bench.record.samples import Int
 from bench.units import US, S, nearest_rank
 

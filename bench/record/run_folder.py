@@ -27,28 +27,18 @@ from bench import __version__
 from bench.errors import RunFolderError
 from bench.record.attempts import ATTEMPT_DTYPE
 from bench.record.digests import OWN, WITNESSES, manifest_digest, marks
-from bench.record.files import read_table, refuse_ways_out, write_atomically, write_json, write_table
+from bench.record.files import read_table, refuse_ways_out, write_json, write_table
 from bench.record.pieces import (
-    FURTHER_TEXTS,
-    MAX_STRINGS,
-    STRING_KINDS,
     SegmentWriter,
     gather,
     gather_attempts,
     has_pieces,
-    renumbered,
     settle,
     writer_name,
 )
 from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Outcome, Table
 from bench.record.sittings import UNDER_WAY, due_again_ns, gaps_ns, may_have_begun, shift_ns, untouched
 from bench.userfile import file_digest
-
-__all__ = [
-    "FORMAT", "FURTHER_TEXTS", "MAX_STRINGS", "STRING_KINDS", "LaterSitting", "Run", "RunWriter", "SegmentWriter", "State", "gather",
-    "gather_attempts", "library_versions", "machine_facts", "read_manifest", "read_schedule", "renumbered", "under_way",
-    "write_atomically", "write_json",
-]  # fmt: skip
 
 #: Format history: 1 = first.
 FORMAT = 1

@@ -19,7 +19,7 @@ from bench.show.page import Part, Table
 from bench.show.plots.canvas import BLUE, GREY, METRIC_WORDS, RED, draw_svg, readings
 from bench.show.tables import table_lines
 from bench.show.terminal import WIDTH, wrapped
-from bench.show.wording import ABSENT, count, exact, milliseconds, number, per_cent, visible
+from bench.show.wording import ABSENT, between, count, exact, milliseconds, number, per_cent, visible
 from bench.units import show_ratio
 
 Record = Mapping[str, Any]
@@ -176,10 +176,7 @@ def _ratio(value: float | None) -> str:
 
 
 def _interval(limits: Sequence[float | None]) -> str:
-    low, high = limits
-    if low is None or high is None:
-        return "no bound" if low is high else f"≤ {_ratio(high)}" if low is None else f"≥ {_ratio(low)}"
-    return f"{_ratio(low)} – {_ratio(high)}"
+    return between(limits, _ratio, "no bound")
 
 
 # ---- figures

@@ -20,7 +20,8 @@ import numpy as np
 from pydantic_core import to_json
 
 from bench.errors import RunFolderError, UserError
-from bench.record.run_folder import STRING_KINDS, Run
+from bench.record.pieces import STRING_KINDS
+from bench.record.run_folder import Run
 from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns
 from bench.show.wording import visible
 from bench.units import MS

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.record.run_folder import write_atomically
+from bench.record.files import write_atomically
 
 
 def write_pdf(folder: Path) -> Path:

@@ -7,11 +7,11 @@ would decide it; foreign text has passed through `wording.visible`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.record.run_folder import write_atomically
+from bench.record.files import write_atomically
 from bench.show.figures import Figure
 from bench.show.page import Page, Pair, Part, Table
 from bench.show.plots.against_load import tail_against_load
@@ -19,7 +19,7 @@ from bench.show.promises import remarks, verdict_table
 from bench.show.report import page_files
 from bench.show.tables import table_lines
 from bench.show.terminal import WIDTH, wrapped
-from bench.show.wording import ABSENT, CUT, count, exact, milliseconds, number, per_cent, visible
+from bench.show.wording import ABSENT, CUT, between, count, exact, milliseconds, number, per_cent, visible
 
 Record = Mapping[str, Any]
 _VERDICT = {
@@ -91,16 +91,9 @@ def probe_table(record: Record) -> Table:
     runs = [*record["probes"], *record["final"]]
     rows = [[visible(run["folder"], 40), run["verdict"], f"{exact(run['rate_rps'])}/s", count(run["requests"]),
              ABSENT if curve is None else "among the failed" if run["tail_ms"] is None else milliseconds(run["tail_ms"]),
-             _interval(run["tail_interval_ms"]), _broke(run), visible(run["reason"], 2 * CUT)] for run in runs]  # fmt: skip
+             between(run["tail_interval_ms"]), _broke(run), visible(run["reason"], 2 * CUT)] for run in runs]  # fmt: skip
     return Table(f"Runs, each judged at {per_cent(record['search']['probe_confidence'])} confidence",
                  ["run", "verdict", "rate", "requests", what, "its interval, ms", "broke it", "what was said"], rows, words=2)  # fmt: skip
-
-
-def _interval(limits: Sequence[float | None]) -> str:
-    low, high = limits
-    if high is None:
-        return ABSENT if low is None else f"≥ {number(low)}"
-    return f"≤ {number(high)}" if low is None else f"{number(low)} – {number(high)}"
 
 
 def _broke(run: Record) -> str:

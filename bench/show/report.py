@@ -17,7 +17,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bench.record.run_folder import Run, write_atomically
+from bench.record.files import write_atomically
+from bench.record.run_folder import Run
 from bench.show.contents import build_page
 from bench.show.junit import junit_xml
 from bench.show.page import Page, Part, Table

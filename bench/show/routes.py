@@ -15,7 +15,7 @@ from bench.show.figures import Figure
 from bench.show.page import Part, Table
 from bench.show.plots.canvas import BLUE, GREY, draw_svg
 from bench.show.plots.drill import drill_timeline
-from bench.show.wording import ABSENT, count, exact, milliseconds, number, per_cent, visible
+from bench.show.wording import ABSENT, between, count, exact, milliseconds, number, per_cent, visible
 from bench.units import MS, S, show_duration
 
 Record = Mapping[str, Any]
@@ -87,7 +87,7 @@ def _added(cost: Record | None) -> str:
 
 
 def _policies(stage: Record, record: Record, number_of: int) -> Part:
-    rows = [[visible(lane["target"], 60), per_cent(lane["success"]), number(lane["p50_ms"]), number(lane["p99_ms"]), _interval(lane),
+    rows = [[visible(lane["target"], 60), per_cent(lane["success"]), number(lane["p50_ms"]), number(lane["p99_ms"]), between(lane["interval"]),
              number(lane["p999_ms"]), lane["against_first_leg"] or ABSENT] for lane in stage["lanes"]]  # fmt: skip
     head = ["lane", "answered", "p50", "p99", "95 % interval", "p99.9", "p99 against its first leg alone"]
     tables = [
@@ -98,11 +98,6 @@ def _policies(stage: Record, record: Record, number_of: int) -> Part:
     figures = [Figure("p99 by route", f"routes-{number_of:02d}-p99.svg", svg)] if svg else []
     about = [("the tail", visible(said, 400)) for said in stage["says"]]
     return Part(f"Routes side by side: {visible(stage['stage'], 60)}", about, tables, figures, [_NOTE])
-
-
-def _interval(lane: Record) -> str:
-    low, high = lane["interval"]
-    return ABSENT if low is None else f"≥ {number(low)}" if high is None else f"{number(low)} – {number(high)}"
 
 
 def _paid(stage: Record, routes: Mapping[str, Record]) -> Table:
@@ -217,7 +212,7 @@ def policies_figure(stage: Record) -> str | None:
             )
             axes.plot(lane["p50_ms"], place, "|", color=colour, markersize=9)
             axes.plot(lane["p99_ms"], place, "s", color=colour, markersize=5)
-            axes.text(1.02, place, f"{number(lane['p99_ms'])} ({_interval(lane)})", fontsize=8, va="center",
+            axes.text(1.02, place, f"{number(lane['p99_ms'])} ({between(lane['interval'])})", fontsize=8, va="center",
                       transform=axes.get_yaxis_transform())  # fmt: skip
         axes.set_yticks(range(len(lanes)), [visible(lane["target"], 20) for lane in lanes])
         axes.set_ylim(len(lanes) - 0.5, -0.5)

@@ -7,7 +7,7 @@ through `wording.visible`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.plan.budget import show_usd
@@ -15,7 +15,7 @@ from bench.show.page import Table
 from bench.show.plots.trade_off import latency_against_cost
 from bench.show.tables import table_lines
 from bench.show.terminal import WIDTH, wrapped
-from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
+from bench.show.wording import ABSENT, between, count, milliseconds, number, per_cent, visible
 from bench.units import MS, show_duration
 
 Record = Mapping[str, Any]
@@ -43,8 +43,8 @@ def what_if_table(record: Record) -> Table:
     """One row a measured lane and a setting; what nobody priced has no columns of cost."""
     priced, level = not record["unpriced"], f"{per_cent(record['confidence'])} interval"
     rows = [[_label(row), "*" if row["on_front"] else "", number(row["p50_ms"]), number(row["p99_ms"]),
-             _interval(row["p99_95"], number), number(row["p999_ms"]), per_cent(row["success"]), f"{row['calls']:.3f}",
-             *([_usd(row["usd_per_1000"]), _interval(row["usd_95"], show_usd)] if priced else [])]
+             between(row["p99_95"]), number(row["p999_ms"]), per_cent(row["success"]), f"{row['calls']:.3f}",
+             *([_usd(row["usd_per_1000"]), between(row["usd_95"], show_usd)] if priced else [])]
             for row in record["settings"]]  # fmt: skip
     head = [
         "policy",
@@ -72,11 +72,6 @@ def _label(row: Record) -> str:
 
 def _usd(value: float | None) -> str:
     return ABSENT if value is None else show_usd(value)
-
-
-def _interval(limits: Sequence[float | None], write: Callable[[float], str]) -> str:
-    low, high = (None if limit is None else write(limit) for limit in limits)
-    return f"{low} – {high}" if low and high else f"≥ {low}" if low else f"≤ {high}" if high else ABSENT
 
 
 def what_if_lines(record: Record, width: int = WIDTH) -> Iterator[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 ABSENT = "–"
@@ -117,6 +117,14 @@ def interval(clause: Mapping[str, Any]) -> str:
     if high is None:
         return f"≥ {_beside_limit(low, clause)}"
     return f"{_beside_limit(low, clause).rsplit(' ', 1)[0]} – {_beside_limit(high, clause)}"
+
+
+def between(limits: Sequence[float | None], write: Callable[[float], str] | None = None, none: str = ABSENT) -> str:
+    """`391 – 418`, `≥ 391` or `≤ 418` where there is one bound, `none` without any; `write` puts a bound in words."""
+    low, high = (None if bound is None else (write or number)(bound) for bound in limits)
+    if low is None:
+        return none if high is None else f"≤ {high}"
+    return f"≥ {low}" if high is None else f"{low} – {high}"
 
 
 def _bound(clause: Mapping[str, Any]) -> float | None:

@@ -6,65 +6,25 @@ import itertools
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import click
 import pytest
 from rich.cells import cell_len
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from two_models import model, poisson, two_models
+
 from bench.cli import main, tailproof
 
 #: Commands whose output is a file or a page of its own.
 OTHERS = {"export", "import-openslo", "schema", "ui"}
-SCENARIO = """
-description = "m0 takes 300 ms and loses one in twenty, m1 takes 400 ms; a comparison, prices, a contract and virtual time in one"
-seed = 1
-[gateway]
-simulated = true
-[[gateway.model]]
-name = "m1"
-pool = "other"
-[[gateway.model]]
-name = "*"
-pool = "usual"
-[[gateway.pool]]
-name = "usual"
-e2e = [{ weight = 80, fixed = "300ms" }, { weight = 20, lognormal = { median = "2s", p99 = "4s" } }]
-[[gateway.pool]]
-name = "other"
-e2e = { lognormal = { median = "400ms", p99 = "700ms" } }
-[[gateway.timeline]]
-pool = "usual"
-fault = "http_500"
-share = "5%"
-[truth]
-says = "see above"
-[[stage]]
-name = "s"
-targets = ["m0-of-a-provider-with-a-long-name.toml", "m1.toml"]
-profile = "p.toml"
-contract = "enterprise"
-"""
-PROFILE = """
-description = "d"
-duration = "60s"
-prompt_tokens = [{ fixed = 20 }]
-output_tokens = [{ fixed = 20 }]
-[arrivals]
-kind = "poisson"
-rate = "20/s"
-"""
-MODEL = """
-description = "d"
-base_url = "embedded"
-model = "NAME"
-[prices]
-input_usd_per_million = 0.02
-output_usd_per_million = 0.04
-as_of = 2026-11-23
-source = "made"
-"""
 M0 = "m0-of-a-provider-with-a-long-name"
+#: A comparison, prices, a contract and virtual time in one.
+SCENARIO = two_models('[{ weight = 80, fixed = "300ms" }, { weight = 20, lognormal = { median = "2s", p99 = "4s" } }]',
+                      '{ lognormal = { median = "400ms", p99 = "700ms" } }',
+                      f'targets = ["{M0}.toml", "m1.toml"]\ncontract = "enterprise"', "[gateway]\nsimulated = true")  # fmt: skip
 COMMANDS = [
     "run s.toml --quiet --out again", "run written-uptime", "simulate s.toml --requests 500 --quiet --out once-more", "plan s.toml",
     "plan field-guide", "judge r", "judge r --slo e2e:p50<1s", "judge --census written-uptime", "judge --census r:m1 --contract startup",
@@ -86,7 +46,7 @@ ELSEWHERE = {
 def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run `r` of some 2,400 requests in virtual time, its suite, and a baseline."""
     folder = tmp_path_factory.mktemp("played")
-    files = {"s": SCENARIO, "p": PROFILE, **{name: MODEL.replace("NAME", name[:2]) for name in (M0, "m1")}}
+    files = {"s": SCENARIO, "p": poisson("20/s", "60s"), **{name: model(name[:2], 0.02, 0.04) for name in (M0, "m1")}}
     for name, text in files.items():
         (folder / f"{name}.toml").write_text(text)
     assert main(["simulate", str(folder / "s.toml"), "--quiet", "--out", str(folder / "r")]) == 1

@@ -11,56 +11,15 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "judge"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rows_by_hand import Row, answered, failed, lane_of, run_of
+from two_models import model, poisson, two_models
 
 from bench.cli import main
 from bench.record.samples import Outcome
 
-SUITE = """
-description = "m0 takes 300 ms, one in five 2 s, and loses one in twenty; m1 takes 400 ms"
-seed = 1
-[[gateway.model]]
-name = "m1"
-pool = "other"
-[[gateway.model]]
-name = "*"
-pool = "usual"
-[[gateway.pool]]
-name = "usual"
-e2e = [{ weight = 80, fixed = "300ms" }, { weight = 20, fixed = "2s" }]
-[[gateway.pool]]
-name = "other"
-e2e = { fixed = "400ms" }
-[[gateway.timeline]]
-pool = "usual"
-fault = "http_500"
-share = "5%"
-[truth]
-says = "see above"
-[[stage]]
-name = "s"
-targets = ["m0.toml", "m1.toml", "published.toml", "deadline.toml", "hedge.toml"]
-profile = "p.toml"
-"""
-PROFILE = """
-description = "d"
-duration = "8s"
-prompt_tokens = [{ fixed = 20 }]
-output_tokens = [{ fixed = 20 }]
-[arrivals]
-kind = "poisson"
-rate = "42/s"
-"""
-MODEL = """
-description = "d"
-base_url = "embedded"
-model = "NAME"
-[prices]
-input_usd_per_million = 1
-output_usd_per_million = 2
-as_of = 2026-11-23
-source = "made"
-"""
+SUITE = two_models('[{ weight = 80, fixed = "300ms" }, { weight = 20, fixed = "2s" }]', '{ fixed = "400ms" }',
+                   'targets = ["m0.toml", "m1.toml", "published.toml", "deadline.toml", "hedge.toml"]')  # fmt: skip
 #: 600 ms: what it costs a slow row is 600 + 400 ms, and 2,000 + 400 ms where the slow answer is waited for.
 RULES = {"published": 'sequential = { timeout = "5s", slower_than = "600ms" }', "deadline": 'deadline = { after = "600ms" }',
          "hedge": 'hedge = { after = "600ms" }'}  # fmt: skip
@@ -78,7 +37,7 @@ def said(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) ->
 
 def test_the_estimate_is_what_the_routes_did_on_the_gateway(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """p50, p99, success, calls and cost of each policy from the two models alone, within 10 % of the route that ran beside them."""
-    files = {"suite": SUITE, "p": PROFILE, **{name: MODEL.replace("NAME", name) for name in ("m0", "m1")},
+    files = {"suite": SUITE, "p": poisson("42/s", "8s"), **{name: model(name, 1, 2) for name in ("m0", "m1")},
              **{name: f'description = "d"\n[route]\nlegs = ["m0.toml", "m1.toml"]\n{rule}\n' for name, rule in RULES.items()}}  # fmt: skip
     for name, text in files.items():
         (tmp_path / f"{name}.toml").write_text(text)

@@ -14,7 +14,8 @@ import numpy as np
 from bench.load.health import Health
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
-from bench.record.run_folder import STRING_KINDS, Run, RunWriter, SegmentWriter, State
+from bench.record.pieces import STRING_KINDS, SegmentWriter
+from bench.record.run_folder import Run, RunWriter, State
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
 
 MS = 10**6

@@ -20,8 +20,10 @@ from bench.errors import RunFolderError
 from bench.judge.review import file_records
 from bench.judge.verify import Verified, unequal, verify
 from bench.record.digests import manifest_digest
+from bench.record.files import write_json
 from bench.record.histogram import write_hlog
-from bench.record.run_folder import STRING_KINDS, Run, RunWriter, SegmentWriter, write_json
+from bench.record.pieces import STRING_KINDS, SegmentWriter
+from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Outcome
 
 ROWS: list[Row] = [answered(50 + i % 700, due=4 * i, phase=i % 2 + 1, bucket=i % 2) for i in range(900)]
@@ -217,7 +219,7 @@ def test_digests_outlive_a_killed_process(tmp_path: Path) -> None:
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from bench.record.run_folder import STRING_KINDS, SegmentWriter
+from bench.record.pieces import STRING_KINDS, SegmentWriter
 from bench.record.samples import empty_samples
 writer = SegmentWriter(Path(sys.argv[1]))
 for row in range(20):

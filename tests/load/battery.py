@@ -27,8 +27,7 @@ from bench.plan.profile import Profile
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
-from bench.record.pieces import gather
-from bench.record.run_folder import SegmentWriter
+from bench.record.pieces import SegmentWriter, gather
 from bench.record.samples import Outcome, Table
 from bench.units import S
 

@@ -23,7 +23,7 @@ from bench.plan.budget import PROMPT_MARGIN
 from bench.plan.schedule import Plan
 from bench.plan.target import Target
 from bench.record.attempts import Reason
-from bench.record.run_folder import SegmentWriter
+from bench.record.pieces import SegmentWriter
 from bench.record.samples import Outcome
 from bench.units import MS, S
 

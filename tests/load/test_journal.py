@@ -22,7 +22,7 @@ from bench.load.alarm import Alarm
 from bench.load.flight import Flight, error_message, retry_after_ms
 from bench.load.journal import Journal, Strings
 from bench.load.probe import ClockWatch, HarnessProbe
-from bench.record.run_folder import SegmentWriter
+from bench.record.pieces import SegmentWriter
 from bench.record.samples import Flag, Outcome
 from bench.units import MS, S
 

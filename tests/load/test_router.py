@@ -21,7 +21,7 @@ from bench.load.timers import Timers
 from bench.plan.schedule import Plan
 from bench.plan.target import Target
 from bench.record.attempts import AttemptFlag, Reason
-from bench.record.run_folder import SegmentWriter
+from bench.record.pieces import SegmentWriter
 from bench.record.samples import Columns, Flag, Outcome, Table, end_ns, latency_ns
 from bench.units import MS, S
 

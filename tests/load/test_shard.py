@@ -25,8 +25,9 @@ from bench.plan.contract import Contract
 from bench.plan.schedule import Plan
 from bench.record.attempts import ATTEMPT_DTYPE
 from bench.record.digests import OWN, manifest_digest
+from bench.record.files import write_json
 from bench.record.histogram import read_hlog
-from bench.record.run_folder import Run, RunWriter, read_manifest, write_json
+from bench.record.run_folder import Run, RunWriter, read_manifest
 from bench.record.samples import Outcome, Table
 from bench.units import MS, S
 

@@ -22,8 +22,8 @@ from bench.load.sitting import take_up
 from bench.plan.drill import Drill, PlannedDrill
 from bench.plan.schedule import Plan
 from bench.record.attempts import ATTEMPT_DTYPE
-from bench.record.pieces import gather_attempts
-from bench.record.run_folder import Run, RunWriter, SegmentWriter
+from bench.record.pieces import SegmentWriter, gather_attempts
+from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Outcome, empty_samples
 from bench.units import MS, S
 

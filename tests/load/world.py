@@ -23,7 +23,7 @@ from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
-from bench.record.run_folder import SegmentWriter
+from bench.record.pieces import SegmentWriter
 from bench.record.samples import Columns, Outcome
 from bench.units import MS, S
 

@@ -10,7 +10,8 @@ import pytest
 
 from bench.errors import RunFolderError
 from bench.record.attempts import ATTEMPT_DTYPE, empty_attempts, in_order
-from bench.record.run_folder import Run, RunWriter, SegmentWriter, gather, gather_attempts, read_schedule
+from bench.record.pieces import SegmentWriter, gather, gather_attempts
+from bench.record.run_folder import Run, RunWriter, read_schedule
 from bench.record.samples import SCHEDULE_DTYPE, Table, empty_samples
 
 MANIFEST = {"run": "r", "lanes": [{"name": "a"}]}

@@ -16,19 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import ExitCode, RunFolderError
-from bench.record.run_folder import (
-    FORMAT,
-    STRING_KINDS,
-    LaterSitting,
-    Run,
-    RunWriter,
-    SegmentWriter,
-    gather,
-    read_manifest,
-    under_way,
-    write_atomically,
-    write_json,
-)
+from bench.record.files import write_atomically, write_json
+from bench.record.pieces import STRING_KINDS, SegmentWriter, gather
+from bench.record.run_folder import FORMAT, LaterSitting, Run, RunWriter, read_manifest, under_way
 from bench.record.samples import SCHEDULE_DTYPE, Outcome, Table, empty_samples
 
 

@@ -15,7 +15,8 @@ import pytest
 from made_runs import fail, lane_of, manifest_of, samples_of, schedule_of
 from served import seen, served
 
-from bench.record.run_folder import RunWriter, SegmentWriter
+from bench.record.pieces import SegmentWriter
+from bench.record.run_folder import RunWriter
 from bench.record.samples import Outcome, Table
 
 pytest.importorskip("starlette")

@@ -114,3 +114,12 @@ def test_a_share_of_windows_names_the_other_reading() -> None:
     kept = clause(verdict="PASS", statistic="share_of_windows", unit="share", k=1, n=400, share_of_requests=0.655)
     said = "1 of 400 windows broke it; 65.5 % of the requests kept the limit, which is no part of this promise"
     assert wording.decider(kept) == said
+
+
+@pytest.mark.parametrize(("limits", "said"), [((391.0, 418.0), "391 – 418"), ((391.0, None), "≥ 391"), ((None, 418.0), "≤ 418"),
+                                              ((None, None), "–"), ((0.0, 0.0), "0 – 0")])  # fmt: skip
+def test_an_interval_names_the_bounds_that_exist(limits: tuple[float | None, float | None], said: str) -> None:
+    """Both, one with its sign, or none; a bound of zero is a bound."""
+    assert wording.between(limits) == said
+    assert wording.between((None, None), none="no bound") == "no bound"
+    assert wording.between((0.5, 2.0), lambda value: f"{value:.2f}") == "0.50 – 2.00"

@@ -30,8 +30,9 @@ from bench.judge.reached import came_to, undecided
 from bench.plan.clause import MINUTE_NS, Clause
 from bench.plan.contract import Contract
 from bench.plan.terms import Period
+from bench.record.pieces import STRING_KINDS
 from bench.record.request_log import RequestLog
-from bench.record.run_folder import STRING_KINDS, Run
+from bench.record.run_folder import Run
 from bench.record.samples import SAMPLE_DTYPE, Bool, Columns, Int, Outcome
 from bench.units import S
 

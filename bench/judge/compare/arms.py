@@ -22,7 +22,8 @@ from bench.judge.money.spend import spend_of
 from bench.judge.reached import came_to, undecided
 from bench.judge.summary import token_cost
 from bench.plan.contract import Contract
-from bench.record.run_folder import Run, write_atomically
+from bench.record.files import write_atomically
+from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Float, Int, latency_ns
 
 #: Format history of a stored baseline: 1 = first.
