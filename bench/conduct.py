@@ -63,10 +63,7 @@ def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, fol
 
     Raises TailproofError before anything was sent.
     """
-    plan = compile_plan(suite, seed)
-    if max_requests is not None and len(plan.schedule) > max_requests:
-        raise UserError(f"the plan has {len(plan.schedule):,} requests, above --max-requests {max_requests:,}",
-                        remedy="shorten it or raise the cap")  # fmt: skip
+    plan = planned(suite, seed, max_requests)
     shard.refuse(plan)
     text = PromptText(seed, tokenizer)
     scenarios = list(
@@ -76,9 +73,7 @@ def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, fol
         plan = dataclasses.replace(plan, lanes=tuple(_with_address(lane, gateway_url) for lane in plan.lanes))
         # A command that prints the key may be written with the key in it.
         again = Redaction(run_secrets(plan.live().lanes)).clean(repeat_command)
-        manifest: dict[str, Any] = {"repeat_command": again, "tokenizer": tokenizer.name if tokenizer else None,
-                                    "early_stop": LOOKS if early_stop else None,
-                                    "notes": [_prompt_sizes(plan, text)]}  # fmt: skip
+        manifest = told_of(plan, text, again) | {"early_stop": LOOKS if early_stop else None}
         live = shard.cut(plan.live())
         screen.open(live)
         looks = Looks(live.end_ns) if early_stop else None
@@ -108,11 +103,26 @@ def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, fol
             closed["harness"]["gateway"] = gateway_facts(gateway_url, scenarios)
             write_json(path / "run.json", closed | {OWN: manifest_digest(closed)})
     if suite.months:
-        write_json(path / "census.json", _census(suite))
+        write_json(path / "census.json", census(suite))
     return conclude(path)
 
 
-def _census(suite: Suite) -> dict[str, Any]:
+def planned(suite: Suite, seed: int, max_requests: int | None) -> Plan:
+    """The plan. Raises UserError for one of more requests than are allowed."""
+    plan = compile_plan(suite, seed)
+    if max_requests is not None and len(plan.schedule) > max_requests:
+        raise UserError(f"the plan has {len(plan.schedule):,} requests, above --max-requests {max_requests:,}",
+                        remedy="shorten it or raise the cap")  # fmt: skip
+    return plan
+
+
+def told_of(plan: Plan, text: PromptText, repeat_command: str) -> dict[str, Any]:
+    """Lines of the manifest that a run has from its command and prompts."""
+    return {"repeat_command": repeat_command, "tokenizer": text.tokenizer.name if text.tokenizer else None,
+            "early_stop": None, "notes": [_prompt_sizes(plan, text)]}  # fmt: skip
+
+
+def census(suite: Suite) -> dict[str, Any]:
     """census.json: each scenario that is a log of its own, held against its contract."""
     months, expects = {}, []
     for month, file in suite.months:

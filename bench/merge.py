@@ -1,6 +1,6 @@
 """The shards of one run -> the run.
 
-In: folders that `run --shard` wrote, a folder to make. Out: a run's folder like any other. Must stay
+In: folders that `run --shard` wrote, or a cluster's nodes. Out: a run's folder like any other. Must stay
 true: parts of different runs are refused before anything is written; each planned row stands in it
 once, in the schedule's order; what a shard did not play is there as never sent, and says why; of the
 rows one part at a time is in memory.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ _FIRST = ("versions", "machine", "clock", "notes", "repeat_command")
 
 
 @dataclasses.dataclass
-class _Part:
+class Part:
     """One shard's folder, checked."""
 
     folder: Path
@@ -74,6 +74,11 @@ class _Part:
     def of(self) -> int:
         """How many shards the run has."""
         return int(self.manifest["shard"]["of"])
+
+    @property
+    def whole_sha256(self) -> str:
+        """Digest of the whole plan's table."""
+        return str(self.manifest["shard"]["whole_sha256"])
 
     @property
     def share(self) -> Share:
@@ -116,49 +121,61 @@ def merge(folders: Sequence[Path], out: Path) -> Path:
     Raises UserError for folders that are not shards of one run, RunFolderError for one that is
     still going on, damaged or edited, and where `out` cannot be written.
     """
-    parts = sorted((_part(folder) for folder in folders), key=lambda part: part.number)
-    _refuse_strangers(parts)
-    began_ns = _align(parts)
+    parts = read_parts(folders)
     first = parts[0]
-    _check(first.folder / WHOLE_TABLE, first.manifest["shard"].get("whole_sha256"))
+    began_ns: int = first.manifest["start"]["agreed_wall_ns"] or min(
+        part.manifest["start"]["wall_ns"] for part in parts
+    )
+    _check(first.folder / WHOLE_TABLE, first.whole_sha256)
     whole = read_table(first.folder / WHOLE_TABLE, SCHEDULE_DTYPE, mapped=True)
     counts = np.bincount(whole["lane"], minlength=len(first.manifest["lanes"])).tolist()
     manifest = {
-        "run": named(first.manifest["suite"]["name"], began_ns, first.manifest["shard"]["whole_sha256"].encode()),
+        "run": named(first.manifest["suite"]["name"], began_ns, first.whole_sha256.encode()),
         "started_utc": utc_text(began_ns), "started_wall_ns": began_ns,
         **{key: first.manifest.get(key) for key in (*_COMMON, *_FIRST)},
         "lanes": [lane | {"requests": count} for lane, count in zip(first.manifest["lanes"], counts, strict=True)],
-        "shards": [_told(part) for part in parts],
     }  # fmt: skip
     writer = RunWriter(out, manifest, whole)
     try:
-        _fill(writer, parts, whole)
+        fill(writer, parts, whole, first.of, {})
+        census = first.folder / "census.json"
+        if census.is_file():  # of the suite's own logs, the same for all
+            write_json(out / "census.json", json.loads(census.read_bytes()))
     except BaseException:
         writer.discard()
         raise
     return out
 
 
-def _fill(writer: RunWriter, parts: list[_Part], whole: Table) -> None:
+def read_parts(folders: Sequence[Path]) -> list[Part]:
+    """The shards in their order. Raises UserError for strangers, RunFolderError for one going on, damaged or edited."""
+    parts = sorted((_part(folder) for folder in folders), key=lambda part: part.number)
+    _refuse_strangers(parts)
+    return parts
+
+
+def fill(writer: RunWriter, parts: Sequence[Part], whole: Table, of: int, known: Mapping[int, Record]) -> None:
+    """Seal the `of` shards' rows as those of the run that `writer` began, and close it.
+
+    `known`: what else the manifest is to keep of a shard; `lost` says why its part is missing or breaks off.
+    """
+    _align(parts, writer.manifest["started_wall_ns"])
     strings: dict[str, list[str]] = {kind: [] for kind in STRING_KINDS}
-    writer.seal("samples", _samples(parts, whole, strings), len(whole), SAMPLE_DTYPE)
+    writer.seal("samples", _samples(parts, whole, strings, of, known), len(whole), SAMPLE_DTYPE)
     tried = [part.tried(whole, strings) for part in parts if part.attempts is not None]
     if tried:
         attempts = in_order(np.concatenate(tried))
         writer.seal("attempts", [attempts], len(attempts), ATTEMPT_DTYPE)
     write_hlog(writer.folder / "histograms.hlog", _histograms(parts), writer.manifest["started_wall_ns"])
-    census = parts[0].folder / "census.json"
-    if census.is_file():  # of the suite's own logs, the same for all
-        write_json(writer.folder / "census.json", json.loads(census.read_bytes()))
     state, facts = _ending(parts)
-    harness = _harness(parts, writer.manifest["started_wall_ns"]) | {"state": state}
-    writer.close(state, facts | {"strings": strings, "harness": harness})
+    harness = _harness(parts, writer.manifest, of) | {"state": state}
+    writer.close(state, facts | {"strings": strings, "harness": harness, "shards": _shards(parts, of, known)})
 
 
 # ---- what is merged
 
 
-def _part(folder: Path) -> _Part:
+def _part(folder: Path) -> Part:
     """Read and check one folder."""
     refuse_ways_out(folder)
     manifest = read_manifest(folder)
@@ -174,10 +191,10 @@ def _part(folder: Path) -> _Part:
             raise RunFolderError("is still going on", where=str(folder), remedy="wait for its end")
         run = Run(folder)
         attempts = run.attempts
-        return _Part(folder, manifest, run.planned.samples, attempts if len(attempts) else None, run.texts, run.state,
+        return Part(folder, manifest, run.planned.samples, attempts if len(attempts) else None, run.texts, run.state,
                      run.until_ns)  # fmt: skip
     tried = folder / "attempts" / "rows.npy"
-    return _Part(folder, manifest, read_table(folder / "samples" / "rows.npy", SAMPLE_DTYPE, mapped=True),
+    return Part(folder, manifest, read_table(folder / "samples" / "rows.npy", SAMPLE_DTYPE, mapped=True),
                  read_table(tried, ATTEMPT_DTYPE, mapped=True) if tried.is_file() else None, manifest["strings"],
                  manifest["state"], manifest.get("stopped_ns"))  # fmt: skip
 
@@ -189,7 +206,7 @@ def _check(path: Path, digest: str | None) -> None:
         )
 
 
-def _refuse_strangers(parts: list[_Part]) -> None:
+def _refuse_strangers(parts: list[Part]) -> None:
     """Raises UserError naming two folders that are not parts of one run, and why."""
     for one, two in itertools.pairwise(parts):
         if one.of == two.of and one.number == two.number:
@@ -203,7 +220,7 @@ def _refuse_strangers(parts: list[_Part]) -> None:
                                 remedy="merge shards of one command alone")  # fmt: skip
 
 
-def _in_common(one: _Part, two: _Part) -> Iterator[tuple[str, Any, Any]]:
+def _in_common(one: Part, two: Part) -> Iterator[tuple[str, Any, Any]]:
     yield "the number of shards", one.of, two.of
     for key in _COMMON:
         yield key, one.manifest.get(key), two.manifest.get(key)
@@ -215,22 +232,27 @@ def _in_common(one: _Part, two: _Part) -> Iterator[tuple[str, Any, Any]]:
                 yield f"{key} of {ours['name']}", ours.get(key), theirs.get(key)
 
 
-def _align(parts: list[_Part]) -> int:
-    """Place each shard in the run's time and among its workers; returns the run's time zero (Unix ns).
+def _align(parts: Sequence[Part], began_ns: int) -> None:
+    """Place each shard in the run's time, whose zero is `began_ns` (Unix ns), and among its workers.
 
     Where an instant was agreed on, each counts from it as its own clock had it; else from when it began.
     """
-    starts = [part.manifest["start"] for part in parts]
-    began_ns: int = starts[0]["agreed_wall_ns"] or min(start["wall_ns"] for start in starts)
     workers = 0
-    for part, start in zip(parts, starts, strict=True):
+    for part in parts:
+        start = part.manifest["start"]
         part.shift_ns = 0 if start["agreed_wall_ns"] else start["wall_ns"] - began_ns
         part.first_worker = workers
         workers += part.workers
-    return began_ns
 
 
-def _told(part: _Part) -> Record:
+def _shards(parts: Sequence[Part], of: int, known: Mapping[int, Record]) -> list[Record]:
+    """Every shard that something is known of, as the merged manifest keeps it."""
+    told = {part.number: _told(part) for part in parts}
+    return [{"number": number, "of": of, **told.get(number, {}), **known.get(number, {})}
+            for number in range(1, of + 1) if number in told or number in known]  # fmt: skip
+
+
+def _told(part: Part) -> Record:
     """A shard, as the merged manifest keeps it."""
     ours = part.manifest
     return {"number": part.number, "of": part.of, "run": ours["run"], "state": part.state, "ended_early": ours.get("ended_early"),
@@ -238,9 +260,11 @@ def _told(part: _Part) -> Record:
             "manifest_sha256": ours[OWN]}  # fmt: skip
 
 
-def _samples(parts: list[_Part], whole: Table, strings: dict[str, list[str]]) -> Iterator[Table]:
+def _samples(
+    parts: Sequence[Part], whole: Table, strings: dict[str, list[str]], of: int, known: Mapping[int, Record]
+) -> Iterator[Table]:
     """The samples of all rows in the schedule's order, part by part."""
-    of, given = parts[0].of, {part.number: part for part in parts}
+    given = {part.number: part for part in parts}
     taken = [0] * of
     for start in range(0, len(whole), _AT_ONCE):
         planned = whole[start : start + _AT_ONCE]
@@ -248,17 +272,19 @@ def _samples(parts: list[_Part], whole: Table, strings: dict[str, list[str]]) ->
         for index in range(of):
             mine = np.flatnonzero(Share(shard=index, shards=of).rows(planned))
             first, taken[index] = taken[index], taken[index] + len(mine)
-            part = given.get(index + 1)
+            part, shard = given.get(index + 1), f"shard {index + 1} of {of}"
+            lost = known.get(index + 1, {}).get("lost")
+            gone = None if lost is None else f"{shard} was lost: {lost}"
             rows = empty_samples(len(mine)) if part is None else part.rows(first, taken[index], strings)
             if part is None:
-                _lost(rows, planned["due_ns"][mine], strings, f"shard {index + 1} of {of} was not given")
+                _lost(rows, planned["due_ns"][mine], strings, gone or f"{shard} was not given")
             elif _left_by_others(part, parts):
-                _lost(rows, planned["due_ns"][mine], strings, f"shard {index + 1} of {of} ended before this row")
+                _lost(rows, planned["due_ns"][mine], strings, gone or f"{shard} ended before this row")
             samples.view(_ROW)[mine] = rows.view(_ROW)
         yield samples
 
 
-def _left_by_others(part: _Part, parts: list[_Part]) -> bool:
+def _left_by_others(part: Part, parts: Sequence[Part]) -> bool:
     """Whether a shard ended before its plan while others went on: what it left was due all the same."""
     return not part.whole and any(other.whole for other in parts)
 
@@ -271,7 +297,7 @@ def _lost(rows: Table, planned_ns: Int, strings: dict[str, list[str]], why: str)
     rows["due_ns"][unknown] = planned_ns[unknown]
 
 
-def _histograms(parts: list[_Part]) -> list[Interval]:
+def _histograms(parts: Sequence[Part]) -> list[Interval]:
     """Those of all shards, tag by tag; a shard that was killed wrote none."""
     total: dict[str, Interval] = {}
     for part in parts:
@@ -283,39 +309,40 @@ def _histograms(parts: list[_Part]) -> list[Interval]:
     return list(total.values())
 
 
-def _ending(parts: list[_Part]) -> tuple[State, Record]:
+def _ending(parts: Sequence[Part]) -> tuple[State, Record]:
     """State and facts of the run's end. It broke off, or ended early, where all its shards did."""
     facts: Record = {"ended_wall_ns": max((part.manifest.get("ended_wall_ns", 0) for part in parts), default=0),
                      "events": [event for part in parts for event in part.manifest.get("events", [])],
                      "leg_events": _leg_events(parts), "ended_early": None, "stopped_ns": None}  # fmt: skip
     if any(part.whole for part in parts):
         return "complete", facts
-    facts["stopped_ns"] = max((part.until_ns or 0) + part.shift_ns for part in parts)
-    if any(part.state != "complete" for part in parts):
+    facts["stopped_ns"] = max(((part.until_ns or 0) + part.shift_ns for part in parts), default=0)
+    if not parts or any(part.state != "complete" for part in parts):
         return "interrupted", facts
     return "complete", facts | {"ended_early": parts[0].manifest["ended_early"]}
 
 
-def _leg_events(parts: list[_Part]) -> list[Record]:
+def _leg_events(parts: Sequence[Part]) -> list[Record]:
     events = [event | {"at_ns": event["at_ns"] + part.shift_ns, "worker": event["worker"] + part.first_worker}
               for part in parts for event in part.manifest.get("leg_events", [])]  # fmt: skip
     return sorted(events, key=lambda event: int(event["at_ns"]))
 
 
-def _harness(parts: list[_Part], began_ns: int) -> Record:
+def _harness(parts: Sequence[Part], manifest: Record, of: int) -> Record:
     """What the processes of all shards did, and how far the shards were one run."""
     told = [(part, part.manifest.get("harness", {})) for part in parts]
     by_worker = [facts for _, harness in told for facts in harness.get("by_worker", [])]
     calibrations = [harness["calibration"] for _, harness in told if harness.get("calibration")]
-    lanes = parts[0].manifest["lanes"]
-    shortest = min(span["end_ns"] - span["start_ns"] for lane in lanes for span in lane["phase_spans"])
-    skew_ns = max(abs(part.manifest["start"]["wall_ns"] - began_ns) for part in parts)
-    given, of = {part.number for part in parts}, parts[0].of
+    shortest = min(span["end_ns"] - span["start_ns"] for lane in manifest["lanes"] for span in lane["phase_spans"])
+    began_ns = manifest["started_wall_ns"]
+    skew_ns = max((abs(part.manifest["start"]["wall_ns"] - began_ns) for part in parts), default=0)
+    given = {part.number for part in parts}
     return worst_facts(by_worker) | {
         "workers": sum(part.workers for part in parts),
         "dead_workers": [part.first_worker + dead for part, harness in told for dead in harness.get("dead_workers", [])],
         "calibration": max(calibrations, key=lambda each: float(each["share"]), default=None), "by_worker": by_worker,
-        "shards": {"of": of, "missing": [number for number in range(1, of + 1) if number not in given],
+        "shards": {"of": of,
+                   "missing": [number for number in range(1, of + 1) if number not in given],
                    "ended_early": [part.number for part in parts if _left_by_others(part, parts)],
                    "start_skew_ms": round(skew_ns / MS, 3), "start_skew_share": round(skew_ns / max(shortest, 1), 6)},
     }  # fmt: skip

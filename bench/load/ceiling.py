@@ -71,13 +71,18 @@ def _load(plan: Plan, known: dict[str, Any] | None) -> float:
     return max(peak_events_per_s(plan) / events, peak_requests_per_s(plan) / requests)
 
 
+def needed_workers(plan: Plan) -> int:
+    """As many as the busiest second needs at a comfortable load, however many cores there are."""
+    return math.ceil(_load(plan, stored()) / COMFORTABLE_SHARE)
+
+
 def default_workers(plan: Plan, cores: int | None = None, shards: int = 1) -> int:
     """As many as the busiest second needs at a comfortable load, one core left free for the rest.
 
     Of a plan that is one of so many `shards`: no more than its part of each cap allows.
     """
     free = (cores if cores is not None else os.cpu_count() or 1) - 1
-    needed = math.ceil(_load(plan, stored()) / COMFORTABLE_SHARE)
+    needed = needed_workers(plan)
     caps = [
         cap // shards for lane in plan.lanes if (cap := lane.profile.arrivals.concurrency or lane.profile.max_in_flight)
     ]

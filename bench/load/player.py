@@ -106,6 +106,22 @@ class Counters:
         """With events from elsewhere."""
         return dataclasses.replace(self, events=_latest([*self.events, *more]))
 
+    def copy(self) -> Counters:
+        """As they are now: what counts on counts elsewhere."""
+        return Counters.total([self], len(self.started))
+
+    def since(self, before: Counters) -> Counters:
+        """What came since: `before` and the difference add up to these."""
+        lanes = range(len(self.started))
+        fields: dict[str, Any] = {
+            name: [getattr(self, name)[lane] - getattr(before, name)[lane] for lane in lanes] for name in _SUMS
+        }
+        for name in _HISTOGRAMS:
+            fields[name] = [getattr(self, name)[lane].since(getattr(before, name)[lane]) for lane in lanes]
+        return Counters(outcomes=[[self.outcomes[lane][outcome] - before.outcomes[lane][outcome] for outcome in Outcome] for lane in lanes],
+                        harness_lag=self.harness_lag.since(before.harness_lag),
+                        events=[event for event in self.events if event not in before.events], **fields)  # fmt: skip
+
     def plain(self) -> dict[str, Any]:
         """As JSON; histograms by their cells in use."""
         lists = {name: getattr(self, name) for name in (*_SUMS, "outcomes", "events")}

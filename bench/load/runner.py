@@ -71,10 +71,10 @@ class Simulated:
 
 
 class _Ending:
-    """Whether and why a run ends before its time; `tell` hears of it at once."""
+    """Whether and why a run ends before its time; `tell` hears of it at once, `ends_early` of a rule's reason alone."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, tell: Callable[[str], None], ends_early: Callable[[str], None]) -> None:
+        self._tell, self._ends_early = tell, ends_early
         self.stop: Callable[[], None] = lambda: None
         #: our own reason; None where the run went to its end or was interrupted
         self.early: str | None = None
@@ -94,14 +94,18 @@ class _Ending:
         if why is not None and self.early is None and not self.interrupted:
             self.early = why
             self._tell(f"the run ends early: {why}")
+            self._ends_early(why)
             self.stop()
 
 
 async def play(plan: Plan, text: PromptText, folder: Path | None, manifest: dict[str, Any], *, workers: int = 1,
                results: Path = Path("results"), warn: Callable[[str], None], on_tick: OnTick,
-               opened: Callable[[Path], None] | None = None, caps: Caps = UNCAPPED,
-               simulated: Callable[[], Simulated] | None = None, resume: Path | None = None, shard: Shard = UNSHARDED) -> Path:  # fmt: skip
+               opened: Callable[[Path], None] = lambda _: None, caps: Caps = UNCAPPED,
+               simulated: Callable[[], Simulated] | None = None, resume: Path | None = None, shard: Shard = UNSHARDED,
+               ends_early: Callable[[str], None] = lambda _: None) -> Path:  # fmt: skip
     """Run the plan on `workers` processes; returns its folder, of which `opened` is told before anything is sent.
+
+    `ends_early` hears at once why the run ends before its plan by a rule of its own.
 
     `resume` is the folder of a run of this plan that broke off: what it left is played there. Of the plan
     its `shard` alone is played. Lanes that are `simulated` come last in the plan; their rows are asked of
@@ -120,16 +124,15 @@ async def play(plan: Plan, text: PromptText, folder: Path | None, manifest: dict
     shard.keep(whole, writer)
     if shard.start_at_ns is not None:
         warn(f"begins at {utc_text(shard.start_at_ns)}")
-    if opened is not None:
-        opened(writer.folder)
+    opened(writer.folder)
     timeline = Timeline(sitting.plan.drills, live.lanes, Strings(run_secrets(live.lanes)).clean)
-    ending, started = _Ending(warn), writer.manifest.get("start")
+    ending, started = _Ending(warn, ends_early), writer.manifest.get("start")
     facts: dict[str, Any] = {}
 
     def ticking(now_ns: int, counters: Callable[[], Counters]) -> None:
         timeline.tick(now_ns)
         if started is not None and now_ns >= 0 and not facts:
-            facts["start"] = started | {"wall_ns": wall_ns() - now_ns}
+            facts["start"] = started | {"wall_ns": wall_ns() - started["ahead_ns"] - now_ns}
         ending.on_reason(on_tick(now_ns - sitting.shift_ns, lambda: counters().with_events(timeline.told())))
         if ending.early is None and not ending.interrupted:
             ending.stopped_ns = max(now_ns, 0)

@@ -34,10 +34,40 @@ AHEAD_NS = 24 * 3600 * S
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """A run's time zero, on the monotonic clock and as this machine's wall clock has it (Unix ns)."""
+    """A run's time zero, on this machine's monotonic clock and by the wall clock that its places go by (Unix ns)."""
 
     t0: int
     wall_ns: int
+    #: the instant that was agreed on; None: it begins when it is ready
+    agreed_ns: int | None = None
+    #: how far this machine's wall clock is ahead of the one that its places go by
+    ahead_ns: int = 0
+
+    @classmethod
+    def at(cls, agreed_ns: int, ahead_ns: int = 0) -> Start:
+        """The agreed instant. Raises UserError for one gone by, or so far ahead that it is taken for a slip."""
+        t0 = agreed_ns + ahead_ns - wall_offset_ns()
+        ahead = t0 - monotonic_ns()
+        if ahead < -LATE_NS:
+            raise UserError(f"{utc_text(agreed_ns)} was {show_duration(-ahead)} ago, and a shard never joins late",
+                            where="--start-at", remedy="agree on a later instant")  # fmt: skip
+        if ahead > AHEAD_NS:
+            raise UserError(f"{utc_text(agreed_ns)} is more than {show_duration(AHEAD_NS)} ahead", where="--start-at",
+                            remedy="give Unix seconds or RFC 3339")  # fmt: skip
+        return cls(t0, agreed_ns, agreed_ns, ahead_ns)
+
+    def record(self) -> dict[str, Any]:
+        """As the manifest keeps it."""
+        return {"agreed_wall_ns": self.agreed_ns, "wall_ns": self.wall_ns, "wall_offset_ns": self.wall_ns - self.t0,
+                "ahead_ns": self.ahead_ns}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Vantage:
+    """Where a shard is sent from."""
+
+    node: str
+    region: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +77,7 @@ class Shard:
     number: int = 1
     of: int = 1
     start_at_ns: int | None = None
+    place: Vantage | None = None
 
     @property
     def share(self) -> Share:
@@ -75,28 +106,18 @@ class Shard:
 
     def start(self, workers: int) -> Start | None:
         """Its time zero; None for a run that is not sharded and begins at once. Raises UserError for an instant gone by."""
-        offset = wall_offset_ns()
-        if self.start_at_ns is None:
-            t0 = monotonic_ns() + lead_ns(workers)
-            return Start(t0, t0 + offset) if self.of > 1 else None
-        t0 = self.start_at_ns - offset
-        ahead = t0 - monotonic_ns()
-        if ahead < -LATE_NS:
-            raise UserError(f"{utc_text(self.start_at_ns)} was {show_duration(-ahead)} ago, and a shard never joins late",
-                            where="--start-at", remedy="agree on a later instant")  # fmt: skip
-        if ahead > AHEAD_NS:
-            raise UserError(f"{utc_text(self.start_at_ns)} is more than {show_duration(AHEAD_NS)} ahead", where="--start-at",
-                            remedy="give Unix seconds or RFC 3339")  # fmt: skip
-        return Start(t0, self.start_at_ns)
+        if self.start_at_ns is not None:
+            return Start.at(self.start_at_ns)
+        t0 = monotonic_ns() + lead_ns(workers)
+        return Start(t0, t0 + wall_offset_ns()) if self.of > 1 else None
 
     def facts(self, start: Start | None) -> dict[str, Any]:
         """Lines of the manifest; none for a run that is not sharded and has no agreed instant."""
-        found: dict[str, Any] = {}
-        if start is not None:
-            found["start"] = {"agreed_wall_ns": self.start_at_ns, "wall_ns": start.wall_ns,
-                              "wall_offset_ns": start.wall_ns - start.t0}  # fmt: skip
+        found: dict[str, Any] = {} if start is None else {"start": start.record()}
         if self.of > 1:
             found["shard"] = {"number": self.number, "of": self.of}
+            if self.place is not None:
+                found["shard"]["place"] = dataclasses.asdict(self.place)
         return found
 
     def keep(self, whole: Table, writer: RunWriter) -> None:
@@ -126,6 +147,14 @@ def parse_shard(text: str) -> tuple[int, int]:
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise ValueError(f'{text!r} is not a shard; write "3/10", counted from 1')
     return int(found[1]), int(found[2])
+
+
+def parse_vantage(text: str) -> Vantage:
+    """`runner-3` or `runner-3@eu-west`. Raises ValueError."""
+    found = re.fullmatch(r"([\w.:-]{1,60})(?:@([\w.:-]{1,60}))?", text.strip())
+    if found is None:
+        raise ValueError(f'{text!r} is not a place; write "runner-3" or "runner-3@eu-west"')
+    return Vantage(found[1], found[2])
 
 
 def parse_instant(text: str) -> int:

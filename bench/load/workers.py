@@ -36,7 +36,7 @@ from bench.record.run_folder import read_schedule
 from bench.units import MS
 
 LANES = TypeAdapter(list[Lane])
-_CAPS = TypeAdapter(Caps)
+CAPS = TypeAdapter(Caps)
 #: From the moment all workers are ready to the run's time zero.
 _LEAD_NS = 300 * MS
 _TELL_EVERY_NS = 500 * MS
@@ -87,7 +87,7 @@ class Crew:
         self._heirloom = () if lock is None else (lock,)
         self._job = {"folder": str(folder), "run_id": run_id, "share": dataclasses.asdict(share) | {"workers": workers},
                      "seed": seed, "tokenizer": tokenizer, "sitting": sitting,
-                     "lanes": json.loads(dump_lanes(plan.lanes)), "caps": _CAPS.dump_python(caps, mode="json")}  # fmt: skip
+                     "lanes": json.loads(dump_lanes(plan.lanes)), "caps": CAPS.dump_python(caps, mode="json")}  # fmt: skip
         self._workers: list[_Worker] = []
         self._stops = self._told = 0
         self._t0 = 0
@@ -195,7 +195,7 @@ async def _work(job: dict[str, Any]) -> None:
         _tell({"early": why})
 
     player = Player(lanes, read_schedule(folder, job["sitting"]), PromptText(job["seed"], tokenizer), folder, job["run_id"],
-                    Share(**job["share"] | {"worker": job["worker"]}), job["sitting"], caps=_CAPS.validate_python(job["caps"]), tell=ended_early)  # fmt: skip
+                    Share(**job["share"] | {"worker": job["worker"]}), job["sitting"], caps=CAPS.validate_python(job["caps"]), tell=ended_early)  # fmt: skip
     told = -_TELL_EVERY_NS
 
     def on_tick(now_ns: int, counters: Callable[[], Counters]) -> None:

@@ -21,7 +21,7 @@ from bench.errors import RunFolderError
 OWN = "manifest_sha256"
 #: What else a run may write before it is closed, and nothing makes again.
 WITNESSES = ("histograms.hlog", "truth.json", "whole.npy")
-_LIST = "segments.jsonl"
+LIST = "segments.jsonl"
 
 
 def sha256(data: bytes) -> str:
@@ -49,7 +49,7 @@ def note_until(folder: Path, writer: str, until_ns: int) -> None:
 def _note(folder: Path, writer: str, entry: dict[str, Any]) -> None:
     line = json.dumps(entry) + "\n"
     # One write of one line: a process that is killed leaves it whole or not at all.
-    descriptor = os.open(folder / "samples" / f"{writer}-{_LIST}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = os.open(folder / "samples" / f"{writer}-{LIST}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(descriptor, line.encode())
     finally:
@@ -59,7 +59,7 @@ def _note(folder: Path, writer: str, entry: dict[str, Any]) -> None:
 def sealed(folder: Path) -> dict[str, str]:
     """File -> digest of all pieces that a run's lists name; of a file sealed again, the last. Raises RunFolderError."""
     return {
-        _inside(str(entry["file"])): str(entry["sha256"])
+        inside(str(entry["file"])): str(entry["sha256"])
         for _, entry in _entries(folder)
         if "file" in entry and "sha256" in entry
     }
@@ -71,17 +71,17 @@ def marks(folder: Path) -> dict[str, int]:
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted((folder / "samples").glob(f"w*-{_LIST}")):
+    for path in sorted((folder / "samples").glob(f"w*-{LIST}")):
         for line in path.read_bytes().splitlines():
             try:
                 entry = json.loads(line)
             except ValueError:
                 continue  # a line that cannot be read leaves its file unlisted, which is told
             if isinstance(entry, dict):
-                yield path.name.removesuffix(f"-{_LIST}"), entry
+                yield path.name.removesuffix(f"-{LIST}"), entry
 
 
-def _inside(name: str) -> str:
+def inside(name: str) -> str:
     """A name that a list gives, if it is one below the run's folder. Raises RunFolderError."""
     if not name.isprintable() or name.startswith("/") or ".." in name.split("/"):
         raise RunFolderError(f"{name!r} is outside the run's folder")
@@ -93,9 +93,9 @@ def listed(manifest: dict[str, Any]) -> dict[str, str]:
     named = {"schedule.npy": manifest.get("schedule_sha256"), **manifest.get("files", {})}
     for entry in manifest.get("segments", []):
         named[str(entry["file"])] = entry["sha256"]
-    return {_inside(name): str(digest) for name, digest in named.items() if digest is not None}
+    return {inside(name): str(digest) for name, digest in named.items() if digest is not None}
 
 
 def is_list(path: Path) -> bool:
     """Whether a file is a worker's list, which no digest covers while the run lasts."""
-    return path.name.endswith(f"-{_LIST}")
+    return path.name.endswith(f"-{LIST}")

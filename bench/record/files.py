@@ -83,22 +83,31 @@ def write_table(path: Path, parts: Iterable[Table], rows: int, dtype: np.dtype[A
     """Write a table of `rows` as `npy_bytes` has it, of which one part at a time is in memory; returns its SHA-256 digest."""
     digest = hashlib.sha256()
 
-    def pieces() -> Iterator[bytes | memoryview]:
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(
-            header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
-        )
-        yield header.getvalue()
-        for part in parts:
-            yield np.ascontiguousarray(part).view(np.uint8).data
-
     def seen() -> Iterator[bytes | memoryview]:
-        for piece in pieces():
+        for piece in _npy_pieces(parts, rows, dtype):
             digest.update(piece)
             yield piece
 
     _write_atomically(path, seen())
     return digest.hexdigest()
+
+
+def table_digest(table: Table) -> str:
+    """The digest that `write_table` would return for it."""
+    digest = hashlib.sha256()
+    for piece in _npy_pieces([table], len(table), table.dtype):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _npy_pieces(parts: Iterable[Table], rows: int, dtype: np.dtype[Any]) -> Iterator[bytes | memoryview]:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
+    )
+    yield header.getvalue()
+    for part in parts:
+        yield np.ascontiguousarray(part).view(np.uint8).data
 
 
 def npy_bytes(table: Table) -> bytes:

@@ -96,6 +96,13 @@ class Histogram:
         self.overflow += other.overflow
         self.max_ns = max(self.max_ns, other.max_ns)
 
+    def since(self, before: Histogram) -> Histogram:
+        """What was recorded since: `before` and the difference add up to this one, its maximum included."""
+        made = Histogram()
+        made.counts[:] = self.counts - before.counts
+        made.n, made.overflow, made.max_ns = self.n - before.n, self.overflow - before.overflow, self.max_ns
+        return made
+
     def cells(self) -> dict[str, Any]:
         """As plain JSON: the cells in use and what they cannot hold."""
         used = np.flatnonzero(self.counts)

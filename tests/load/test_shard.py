@@ -51,7 +51,7 @@ def made(plan: Plan, folder: Path, shard: Shard = UNSHARDED, *, skew_ns: int = 0
     """The folder of a run or of one of its shards, as `runner.play` leaves it."""
     part = shard.cut(plan)
     played = play(part, answer, stop_at=stop_at)
-    lines = plan_facts(part, folder.name, AGREED_NS) | shard.facts(Start(0, AGREED_NS))
+    lines = plan_facts(part, folder.name, AGREED_NS) | shard.facts(Start(0, AGREED_NS, shard.start_at_ns))
     if "start" in lines:
         lines["start"]["wall_ns"] += skew_ns
     writer = RunWriter(folder, lines, part.schedule)
@@ -216,7 +216,11 @@ def test_attempts_and_changes_of_legs_find_their_rows_and_workers(tmp_path: Path
         part, folder = shard.cut(plan), tmp_path / f"s{number}"
         tried = np.zeros(2, ATTEMPT_DTYPE)
         tried["row"], tried["sent_ns"], tried["note"], tried["worker"] = (1, 3), 7, (0, -1), (0, 1)
-        writer = RunWriter(folder, plan_facts(part, "r", AGREED_NS) | shard.facts(Start(0, AGREED_NS)), part.schedule)
+        writer = RunWriter(
+            folder,
+            plan_facts(part, "r", AGREED_NS) | shard.facts(Start(0, AGREED_NS, shard.start_at_ns)),
+            part.schedule,
+        )
         shard.keep(plan.schedule, writer)
         strings = {kind: [f"only of {number}"] for kind in ("served_model", "served_region", "finish", "note")}
         change = {"lane": "t0", "leg": 0, "at_ns": 50 - number, "state": "open", "why": "w", "worker": 1}
@@ -302,7 +306,9 @@ def test_a_shard_under_way_is_refused(tmp_path: Path) -> None:
     first, shard = made(plan, tmp_path / "s1", Shard(1, 2, AGREED_NS)), Shard(2, 2, AGREED_NS)
     part = shard.cut(plan)
     writer = RunWriter(
-        tmp_path / "s2", plan_facts(part, "r", AGREED_NS) | shard.facts(Start(0, AGREED_NS)), part.schedule
+        tmp_path / "s2",
+        plan_facts(part, "r", AGREED_NS) | shard.facts(Start(0, AGREED_NS, shard.start_at_ns)),
+        part.schedule,
     )
     shard.keep(plan.schedule, writer)
     with pytest.raises(TailproofError, match="still going on"):
