@@ -18,7 +18,7 @@ from bench.errors import ExitCode, TailproofError
 
 #: command -> module that holds it under the same name (`_` for `-`). Listed in the order of use.
 _COMMANDS = {
-    "run": "bench.cli.run", "resume": "bench.cli.resume", "merge": "bench.cli.merge", "plan": "bench.cli.plan", "judge": "bench.cli.judge", "report": "bench.cli.judge",
+    "run": "bench.cli.run", "resume": "bench.cli.resume", "merge": "bench.cli.merge", "collect": "bench.cli.collect", "plan": "bench.cli.plan", "judge": "bench.cli.judge", "report": "bench.cli.judge",
     "verify": "bench.cli.verify", "sign": "bench.cli.verify",
     "compare": "bench.cli.compare",
     "export": "bench.cli.export", "import-openslo": "bench.cli.import_openslo", "schema": "bench.cli.schema",

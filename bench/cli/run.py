@@ -16,6 +16,8 @@ from bench.cli.monitoring import metrics_flags, monitored
 from bench.cli.output import format_option, print_runs
 
 if TYPE_CHECKING:
+    from bench.conclude import Finished
+    from bench.exporter import Exporter
     from bench.load.shard import Shard
     from bench.plan.suite import Suite
 
@@ -123,6 +125,21 @@ class _WithAliases(click.Command):
 )
 @click.option("--start-at", metavar="TIME", help="Begin at this instant: Unix seconds or RFC 3339.")
 @click.option(
+    "--vantage", metavar="NODE[@REGION]", help="Where this shard is sent from; the merged run tells places apart."
+)
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help='Play the suite on the nodes of this Ray cluster, a core for each of --workers; "auto" finds the one that this '
+    "machine is part of. Needs tailproof[cluster] on every node.",
+)
+@click.option(
+    "--shared",
+    type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
+    help="With --cluster: a folder that this machine and all nodes see under this name. Samples stay there and do not cross "
+    "the network.",
+)
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     help="The run's own folder.  [default: results/<time>-<suite>-<digest>]",
@@ -156,20 +173,16 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
     from bench.cli.census import CensusFlags, judge_census
     from bench.cli.screen import make_screen, show_spread, tell_run
     from bench.conclude import worst_exit
-    from bench.conduct import conduct
     from bench.errors import UserError
     from bench.load.guard import Caps
     from bench.plan.prompts import load_tokenizer
-    from bench.simulate import simulate
 
     loaded = suite_of({**flags, "suite": suite, "over_http": over_http})
     if not loaded.stages:
         return judge_census(CensusFlags(census=(str(suite),), out=out), None, form)
     ready_to_file(pdf=flags["pdf"])
-    part = shard_of(flags["shard"], flags["start_at"], repeat, early_stop=early_stop)
-    virtual = all(stage.simulated for stage in loaded.stages)
-    if virtual and flags["start_at"]:
-        raise UserError("has no meaning in virtual time", where="--start-at", remedy="leave it out, or add --over-http")
+    part = shard_of(flags, repeat, early_stop=early_stop)
+    refuse_places(loaded, flags, part, repeat, early_stop=early_stop)
     counter = load_tokenizer(tokenizer) if tokenizer else None
     first = seed if seed is not None else loaded.seed
     cap = approve(loaded, first, repeat, max_cost=flags["max_cost"], max_requests=max_requests, yes=flags["yes"])
@@ -181,12 +194,9 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
         again = repeat_command(sys.argv, first + number)
         screen = make_screen(loaded, quiet=quiet)
         with monitored(flags["metrics_port"], flags["otlp_endpoint"], screen.warn) as exporter:
-            if part.of == 1 and virtual:
-                done = simulate(loaded, first + number, repeat_command=again, folder=folder)
-            else:
-                done = conduct(loaded, first + number, repeat_command=again, screen=screen, opened=exporter.follow,
-                               folder=folder, tokenizer=counter, max_requests=max_requests, workers=workers,
-                               early_stop=early_stop, caps=Caps(cap, not flags["no_stop_rule"]), shard=part)  # fmt: skip
+            done = _play(loaded, first + number, part, flags, exporter, early_stop=early_stop, repeat_command=again, screen=screen,
+                         folder=folder, tokenizer=counter, max_requests=max_requests, workers=workers,
+                         caps=Caps(cap, not flags["no_stop_rule"]))  # fmt: skip
             file_beside(done.folder, done.records, pdf=flags["pdf"], inconclusive=flags["junit_inconclusive"])
             tell_run(done, form)
             exporter.judged(done.folder, wait=done.records.summary["state"] == "complete")
@@ -202,20 +212,60 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
     return int(exit_code)
 
 
-def shard_of(shard: str | None, start_at: str | None, repeat: int, *, early_stop: bool) -> Shard:
-    """What `--shard` and `--start-at` ask for. Raises UserError for what no part of a run can do alone."""
+def _play(loaded: Suite, seed: int, part: Shard, flags: dict[str, Any], exporter: Exporter, *, early_stop: bool,
+          **how: Any) -> Finished:  # fmt: skip
+    """Once, where the flags say: in virtual time, on a cluster, or from here."""
+    from bench.cluster import conduct_on
+    from bench.conduct import conduct
+    from bench.simulate import simulate
+
+    if part.of == 1 and _virtual(loaded):
+        return simulate(loaded, seed, repeat_command=how["repeat_command"], folder=how["folder"])
+    if flags["cluster"]:
+        return conduct_on(flags["cluster"], loaded, seed, start_at_ns=part.start_at_ns, shared=flags["shared"], **how)
+    return conduct(loaded, seed, opened=exporter.follow, early_stop=early_stop, shard=part, **how)
+
+
+def _virtual(loaded: Suite) -> bool:
+    return all(stage.simulated for stage in loaded.stages)
+
+
+def shard_of(flags: dict[str, Any], repeat: int, *, early_stop: bool) -> Shard:
+    """What `--shard`, `--start-at` and `--vantage` ask for. Raises UserError for what no part of a run can do alone."""
     from bench.cli.adhoc import parsed
     from bench.errors import UserError
-    from bench.load.shard import Shard, parse_instant, parse_shard
+    from bench.load.shard import Shard, parse_instant, parse_shard, parse_vantage
 
+    shard, start_at, vantage = flags["shard"], flags["start_at"], flags["vantage"]
     if (shard or start_at) and repeat > 1:
         raise UserError("plays a run once", where="--shard" if shard else "--start-at", remedy="leave out --repeat")
     if shard and early_stop:
         raise UserError(
             "sees its own part alone, which decides nothing", where="--shard", remedy="leave out --early-stop"
         )
+    if vantage and not shard:
+        raise UserError(
+            "tells the parts of a run apart, and this run has one", where="--vantage", remedy="add --shard I/N"
+        )
     number, of = parsed("--shard", parse_shard, shard) or (1, 1)
-    return Shard(number, of, parsed("--start-at", parse_instant, start_at))
+    return Shard(number, of, parsed("--start-at", parse_instant, start_at), parsed("--vantage", parse_vantage, vantage))
+
+
+def refuse_places(loaded: Suite, flags: dict[str, Any], part: Shard, repeat: int, *, early_stop: bool) -> None:
+    """Raises UserError for what virtual time, or a run on a cluster, has no place for, and for `--shared` without one."""
+    from bench.errors import UserError
+
+    for flag in ("start_at", "cluster"):
+        if flags[flag] and _virtual(loaded):
+            raise UserError("has no meaning in virtual time", where=f"--{flag.replace('_', '-')}",
+                            remedy="leave it out, or add --over-http")  # fmt: skip
+    if flags["shared"] and not flags["cluster"]:
+        raise UserError("says where a cluster's nodes write", where="--shared", remedy="add --cluster, or leave it out")
+    others = {"--shard": part.of > 1, "--repeat": repeat > 1, "--early-stop": early_stop,
+              "--metrics-port": flags["metrics_port"] is not None, "--otlp-endpoint": flags["otlp_endpoint"] is not None}  # fmt: skip
+    for flag, given in others.items():
+        if given and flags["cluster"]:
+            raise UserError(f"does not go with {flag}", where="--cluster", remedy="leave one of them out")
 
 
 def suite_of(flags: dict[str, Any]) -> Suite:
@@ -229,7 +279,7 @@ def suite_of(flags: dict[str, Any]) -> Suite:
 
 
 #: Flags with a value that say where and how this once, not what is sent; the seed is spelled out at the end.
-_NOT_REPEATED = ("--seed", "--out", "--repeat", "--shard", "--start-at", "--format", "--metrics-port", "--otlp-endpoint")  # fmt: skip
+_NOT_REPEATED = ("--seed", "--out", "--repeat", "--shard", "--start-at", "--vantage", "--format", "--metrics-port", "--otlp-endpoint")  # fmt: skip
 
 
 def repeat_command(argv: list[str], seed: int, command: str = "run") -> str:

@@ -1,0 +1,195 @@
+"""One suite on the nodes of a cluster: cut, sent out, brought back and put together.
+
+In: a suite, an engine. Out: a run's folder like any other, judged. Must stay true: this is wiring; while the run
+lasts its folder holds what came back so far and where the rest lies, so that another process can collect it; what a
+lost node did not send is there as never sent, with its reason, and the verdict counts it as a shard's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bench.clock import monotonic_ns, sleep_s, wall_ns
+from bench.conclude import Finished, conclude
+from bench.conduct import Screen, census, planned, told_of
+from bench.errors import RunFolderError, UserError
+from bench.load.ceiling import needed_workers
+from bench.load.cluster.fleet import LEAD_A_SEAT_NS, LEAD_NS, Fleet, Post, fetch
+from bench.load.cluster.job import Job
+from bench.load.cluster.outbox import Inbox
+from bench.load.cluster.ray_engine import RayEngine
+from bench.load.cluster.seat import Engine, Seat
+from bench.load.generator import STOP_DRAIN_NS
+from bench.load.guard import UNCAPPED, Caps
+from bench.load.player import run_secrets
+from bench.load.runner import plan_facts, run_id
+from bench.load.shard import Shard, Vantage
+from bench.load.sitting import inputs
+from bench.merge import fill, read_parts
+from bench.plan.credentials import Redaction
+from bench.plan.prompts import PromptText, Tokenizer
+from bench.plan.schedule import Plan
+from bench.plan.suite import Suite
+from bench.record.files import npy_bytes, table_digest, write_atomically, write_json
+from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way
+from bench.units import S, show_duration
+
+Record = dict[str, Any]
+#: Where the shards' folders lie while the run lasts, and the key of the manifest that says where they are on the nodes.
+_SHARDS, _AFAR = "shards", "cluster"
+#: A plan's table is written between the agreement and the start.
+_LEAD_A_ROW_NS = 200
+#: A shard whose driver is gone drains for so long at the most.
+_DRAIN_NS = STOP_DRAIN_NS + 30 * S
+
+
+def conduct_on(address: str, suite: Suite, seed: int, *, repeat_command: str, screen: Screen, folder: Path | None = None,
+               tokenizer: Tokenizer | None = None, max_requests: int | None = None, workers: int | None = None, caps: Caps = UNCAPPED,
+               start_at_ns: int | None = None, shared: Path | None = None, join: Callable[[str], Engine] = RayEngine) -> Finished:  # fmt: skip
+    """Play a suite on the nodes of the cluster that `join` finds at `address`.
+
+    `shared` is a folder that this machine and all nodes see under that name. Raises TailproofError before anything was sent.
+    """
+    plan = planned(suite, seed, max_requests)
+    Shard(1, 2).refuse(plan)
+    if folder is not None and (folder / "run.json").exists():
+        raise RunFolderError("holds a run already", where=str(folder), remedy="choose another --out")
+    text = PromptText(seed, tokenizer)
+    again = Redaction(run_secrets(plan.lanes)).clean(repeat_command)
+    manifest = told_of(plan, text, again) | {"inputs": inputs(suite)}
+    engine = join(address)
+    try:
+        fleet = Fleet(_posts(engine, plan, workers, caps, manifest), len(plan.lanes), screen.warn)
+        screen.open(plan)
+        try:
+            fleet.prepare(shared, suite.name)
+            fleet.compare_clocks()
+            lead_ns = LEAD_NS + LEAD_A_SEAT_NS * len(fleet.posts) + _LEAD_A_ROW_NS * len(plan.schedule)
+            instant = wall_ns() + lead_ns if start_at_ns is None else start_at_ns
+            name = run_id(plan, instant)
+            facts = plan_facts(plan, name, instant) | manifest | {_AFAR: _afar(fleet.posts, address, shared)}
+            writer = RunWriter(folder or Path("results") / name, facts, plan.schedule)
+            _make_room(writer.folder, fleet.posts, shared)
+            fleet.begin(instant)
+            with _ctrl_c(fleet.stop, screen.warn):
+                fleet.play(screen.tick)
+            fleet.compare_clocks(after=True)
+        finally:
+            screen.close()
+        finished = _together(writer, {post.job.shard.number: (post.folder, post.told()) for post in fleet.posts})
+        fleet.dismiss()
+    finally:
+        engine.close()
+    if suite.months:
+        write_json(finished / "census.json", census(suite))
+    return conclude(finished)
+
+
+def _posts(engine: Engine, plan: Plan, workers: int | None, caps: Caps, manifest: Record) -> list[Post]:
+    """Cut the plan, and give each shard its seat. Raises UserError for a plan that cannot be cut so, or has no room."""
+    of = workers or max(engine.nodes, needed_workers(plan))
+    try:
+        parts = [Shard(number, of).cut(plan) for number in range(1, of + 1)]
+    except UserError as error:
+        raise UserError(error.message, where="--workers", remedy="use fewer") from None
+    digest = table_digest(plan.schedule)
+    return [Post(seat, Job(part, Shard(number, of, place=seat.place), digest, caps, manifest["tokenizer"], manifest))
+            for number, (part, seat) in enumerate(zip(parts, engine.seats(of), strict=True), 1)]  # fmt: skip
+
+
+def _afar(posts: Sequence[Post], address: str, shared: Path | None) -> Record:
+    """Where the shards lie while the run lasts, for `collect`."""
+    return {"address": address, "shared": shared is not None,
+            "seats": [{"number": post.job.shard.number, "of": post.job.shard.of, "node_id": post.seat.node_id,
+                       "folder": post.node_folder, **post.record()} for post in posts]}  # fmt: skip
+
+
+def _make_room(folder: Path, posts: Sequence[Post], shared: Path | None) -> None:
+    """A folder here for each shard, with its slice, unless its node's is seen from here."""
+    for post in posts:
+        if shared is not None:
+            post.folder = Path(post.node_folder)
+            continue
+        post.folder = folder / _SHARDS / str(post.job.shard.number)
+        (post.folder / "samples").mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(post.folder / "schedule.npy", npy_bytes(post.job.plan.schedule))
+        post.inbox = Inbox(post.folder)
+
+
+def _together(writer: RunWriter, shards: dict[int, tuple[Path, Record]]) -> Path:
+    """Put the shards' rows into the run that `writer` holds, and clear away what is in it now."""
+    whole = read_schedule(writer.folder)
+    parts = read_parts([folder for folder, _ in shards.values() if (folder / "run.json").is_file()])
+    del writer.manifest[_AFAR]
+    fill(writer, parts, whole, len(shards), {number: told for number, (_, told) in shards.items()})
+    for folder, _ in shards.values():
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(writer.folder / _SHARDS, ignore_errors=True)
+    return writer.folder
+
+
+def collect(folder: Path, join: Callable[[str], Engine] | None) -> Finished:
+    """End a run whose driver is gone: what its shards left is brought here, put together and judged.
+
+    `join` is given the address of the cluster; None: what is here already is all there is. Raises RunFolderError while
+    the driver lives, UserError for a run that has nothing to collect.
+    """
+    writer = LaterSitting(folder)
+    afar = writer.manifest.get(_AFAR)
+    if afar is None:
+        raise UserError("has no shards that lie elsewhere", where=str(folder), remedy=f"tailproof report {folder}")
+    engine = join(afar["address"]) if join is not None and not afar["shared"] else None
+    shards = {}
+    try:
+        for seat in afar["seats"]:
+            number = int(seat["number"])
+            told = {key: seat[key] for key in ("place", "clock") if key in seat}
+            here = Path(seat["folder"]) if afar["shared"] else folder / _SHARDS / str(number)
+            if afar["shared"]:
+                _wait_for_its_end(here)
+            elif engine is not None and (why := fetch(_keeper(engine, seat), seat["folder"], Inbox(here))) is not None:
+                told["lost"] = why
+            shards[number] = here, told
+    finally:
+        if engine is not None:
+            engine.close()
+    return conclude(_together(writer, shards))
+
+
+def _keeper(engine: Engine, seat: Record) -> Seat:
+    return engine.seat_on(seat["node_id"], Vantage(**seat["place"]))
+
+
+def _wait_for_its_end(folder: Path) -> None:
+    """A shard without a driver drains and seals. Raises RunFolderError where it goes on all the same."""
+    deadline = monotonic_ns() + _DRAIN_NS
+    while folder.is_dir() and under_way(folder):
+        if monotonic_ns() > deadline:
+            raise RunFolderError(f"is still being written to after {show_duration(_DRAIN_NS)}", where=str(folder))
+        sleep_s(0.5)
+
+
+@contextmanager
+def _ctrl_c(stop: Callable[[], None], warn: Callable[[str], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop the shards; a second one cuts off what is under way."""
+    times = 0
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        nonlocal times
+        times += 1
+        warn("cutting off what is under way" if times > 1 else
+             f"interrupted: nothing more is sent, answers under way have {show_duration(STOP_DRAIN_NS)}; again cuts them off")  # fmt: skip
+        stop()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

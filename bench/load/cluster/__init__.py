@@ -1,0 +1,1 @@
+"""One run on many machines: a driver, and an agent on each node. Which engine carries their words is its own door."""

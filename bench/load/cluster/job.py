@@ -1,0 +1,90 @@
+"""What a node is given to play: one shard's slice of a plan, and what its folder will say of itself.
+
+In: a plan, cut. Out: bytes, and from them the same plan elsewhere. Must stay true: JSON and a plain array, nothing
+that is executed; keys travel as the names of what holds them, and are looked up where the requests are sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from bench.load.guard import Caps
+from bench.load.shard import Shard, Start, Vantage
+from bench.load.workers import CAPS, LANES, dump_lanes
+from bench.plan.drill import PlannedDrill
+from bench.plan.schedule import SCHEDULE_DTYPE, Plan, Table
+from bench.plan.suite import Suite
+from bench.record.files import npy_bytes
+from bench.record.run_folder import RunWriter
+
+_DRILLS = TypeAdapter(list[PlannedDrill])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Slice(Shard):
+    """A shard that was cut elsewhere, and whose beginning is agreed on once all are ready."""
+
+    whole_sha256: str
+    #: says that everything is ready, and waits for the instant
+    agree: Callable[[], Start]
+
+    def cut(self, plan: Plan) -> Plan:
+        """The plan as it is: this shard's alone."""
+        return plan
+
+    def start(self, workers: int) -> Start | None:  # noqa: ARG002 nobody is waited for here
+        """The instant that was agreed on. Raises UserError for one gone by."""
+        return self.agree()
+
+    def keep(self, whole: Table, writer: RunWriter) -> None:  # noqa: ARG002 the whole plan's table is the driver's
+        """Say of which plan this is a slice."""
+        writer.manifest["shard"]["whole_sha256"] = self.whole_sha256
+        writer.save_manifest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One shard as it crosses the network."""
+
+    plan: Plan
+    shard: Shard
+    whole_sha256: str
+    caps: Caps
+    tokenizer: str | None
+    #: lines of the shard's manifest that the driver knows
+    manifest: dict[str, Any]
+
+    def dump(self) -> tuple[bytes, bytes]:
+        """(JSON, the slice as a .npy file)."""
+        place = self.shard.place
+        head = {
+            "suite": {"name": self.plan.suite.name, "description": self.plan.suite.description}, "seed": self.plan.seed,
+            "lanes": json.loads(dump_lanes(self.plan.lanes)),
+            "drills": _DRILLS.dump_python(list(self.plan.drills), mode="json", by_alias=True, exclude_unset=True),
+            "shard": {"number": self.shard.number, "of": self.shard.of}, "whole_sha256": self.whole_sha256,
+            "place": None if place is None else dataclasses.asdict(place), "caps": CAPS.dump_python(self.caps, mode="json"),
+            "tokenizer": self.tokenizer, "manifest": self.manifest,
+        }  # fmt: skip
+        return json.dumps(head).encode(), npy_bytes(self.plan.schedule)
+
+    @classmethod
+    def load(cls, head: bytes, rows: bytes) -> Job:
+        """The reverse of `dump`."""
+        found = json.loads(head)
+        table = np.lib.format.read_array(io.BytesIO(rows), allow_pickle=False)
+        if table.dtype != SCHEDULE_DTYPE:
+            raise ValueError("the slice has columns of another version")
+        suite = Suite(seed=found["seed"], stages=[], files=list[Path](), **found["suite"])
+        plan = Plan(suite, found["seed"], tuple(LANES.validate_python(found["lanes"])), table,
+                    tuple(_DRILLS.validate_python(found["drills"])))  # fmt: skip
+        place = Vantage(**found["place"]) if found["place"] else None
+        return cls(plan, Shard(found["shard"]["number"], found["shard"]["of"], place=place), found["whole_sha256"],
+                   CAPS.validate_python(found["caps"]), found["tokenizer"], found["manifest"])  # fmt: skip

@@ -1,0 +1,43 @@
+"""How far another machine's clock is ahead of ours, from questions and answers.
+
+In: (asked, answered, heard): ours, theirs, ours. Out: an offset and how far it may be off. Must stay true: an answer
+was given between its question and its hearing, whatever the way took; nothing else is assumed.
+
+Source: Marzullo and Owicki 1983, the intersection of intervals; the midpoint is NTP's (RFC 5905, section 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.units import MS
+
+
+@dataclass(frozen=True)
+class Offset:
+    """Their clock minus ours (ns), which is within `bound_ns` of `ahead_ns`."""
+
+    ahead_ns: int
+    bound_ns: int
+    round_trips: int
+
+    def record(self, later: Offset | None) -> dict[str, float | int]:
+        """As the manifest keeps it; `later` is what it was when the run had ended."""
+        drift_ns = 0 if later is None else later.ahead_ns - self.ahead_ns
+        return {"offset_ms": self.ahead_ns / MS, "bound_ms": self.bound_ns / MS, "drift_ms": drift_ns / MS,
+                "round_trips": self.round_trips}  # fmt: skip
+
+
+def offset_of(exchanges: Sequence[tuple[int, int, int]]) -> Offset:
+    """The offset that all exchanges allow. Where none is (a clock was set meanwhile) the bound covers every one of them.
+
+    Raises ValueError without an exchange.
+    """
+    least = [answered - heard for _, answered, heard in exchanges]
+    most = [answered - asked for asked, answered, _ in exchanges]
+    low, high = max(least), min(most)
+    if low > high:
+        low, high = min(least), max(most)
+    middle = (low + high) // 2
+    return Offset(middle, max(high - middle, middle - low), len(exchanges))

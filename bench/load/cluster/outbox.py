@@ -1,0 +1,140 @@
+"""A shard's folder, handed over piece by piece while it grows.
+
+In: the folder of a run in one process. Out: parts of its files. Must stay true: whoever puts the parts down in
+their order has, after each of them, a folder that is a run which broke off there; each sealed byte is
+handed over once; of a folder that is closed the sealed tables follow, and its manifest last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.errors import RunFolderError
+from bench.record.digests import LIST, inside, listed
+from bench.record.pieces import writer_name
+from bench.record.run_folder import read_manifest
+
+_MANIFEST = "run.json"
+#: A worker's list of its pieces, which grows; all other files are written whole.
+_LIST = f"samples/{writer_name(0, 1)}-{LIST}"
+#: Driver and node have it both before the run.
+_COMMON = "schedule.npy"
+#: Bytes of a part at the most.
+_PART_BYTES = 4 << 20
+
+
+class FilePart(NamedTuple):
+    """Bytes of a file from `offset`; `last`: the file is whole with them."""
+
+    name: str
+    offset: int
+    data: bytes
+    last: bool
+
+
+class _Waiting(NamedTuple):
+    """A file to be handed over, or the stretch of one that grows."""
+
+    name: str
+    start: int = 0
+    end: int | None = None
+
+
+class Outbox:
+    """What of a folder has not been handed over yet."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._waiting: deque[_Waiting] = deque()
+        #: how much of the first of them is gone
+        self._gone = 0
+        #: how much of the list was read
+        self._read = 0
+        self._begun = self._closing = False
+
+    def take(self, budget: int, *, ended: bool) -> tuple[list[FilePart], bool]:
+        """(about `budget` bytes of what is next, whether more is known of); `ended`: no process writes to the folder any more."""
+        parts: list[FilePart] = []
+        if not self._begun and (self._folder / _MANIFEST).is_file():
+            self._begun = True
+            self._waiting.append(_Waiting(_MANIFEST))
+        while budget > 0 and (self._waiting or self._more(ended=ended)):
+            part = self._next(min(budget, _PART_BYTES))
+            if part is not None:
+                parts.append(part)
+                budget -= len(part.data)
+        return parts, bool(self._waiting)
+
+    def _more(self, *, ended: bool) -> bool:
+        """Look what was sealed meanwhile."""
+        if self._closing:
+            return False
+        if ended and self._begun and (manifest := read_manifest(self._folder))["state"] != "running":
+            self._closing = True
+            self._waiting += [_Waiting(name) for name in listed(manifest) if name != _COMMON]
+            self._waiting.append(_Waiting(_MANIFEST))
+            return True
+        return self._grown()
+
+    def _grown(self) -> bool:
+        """Lines of the list are handed over behind the files that they name."""
+        try:
+            with (self._folder / _LIST).open("rb") as handle:
+                handle.seek(self._read)
+                fresh = handle.read()
+        except FileNotFoundError:
+            return False
+        fresh = fresh[: fresh.rfind(b"\n") + 1]
+        names = [entry["file"] for entry in map(json.loads, fresh.splitlines()) if "file" in entry]
+        self._waiting += [_Waiting(name) for name in dict.fromkeys(names)]
+        if fresh:
+            self._waiting.append(_Waiting(_LIST, self._read, self._read + len(fresh)))
+            self._read += len(fresh)
+        return bool(fresh)
+
+    def _next(self, most: int) -> FilePart | None:
+        """The next part of the first waiting file; None for one that went into a sealed table meanwhile."""
+        name, begin, end = self._waiting[0]
+        start = begin + self._gone
+        try:
+            with (self._folder / name).open("rb") as handle:
+                handle.seek(start)
+                data = handle.read(most if end is None else min(most, end - start))
+                last = not handle.read(1) if end is None else handle.tell() == end
+        except FileNotFoundError:
+            self._waiting.popleft()
+            self._gone = 0
+            return None
+        self._gone += len(data)
+        if last:
+            self._waiting.popleft()
+            self._gone = 0
+        return FilePart(name, start, data, last)
+
+
+class Inbox:
+    """The other end: a folder that becomes what the node's is."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def put(self, part: FilePart) -> None:
+        """Put a part down; a file appears when it is whole. Raises RunFolderError."""
+        path = self._folder / inside(part.name)
+        # The list's lines are whole by themselves.
+        taken = path if part.name == _LIST else path.with_name(f".{path.name}.part")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(
+                taken, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if part.offset else os.O_TRUNC), 0o600
+            )
+            with os.fdopen(descriptor, "ab") as handle:
+                handle.write(part.data)
+            if part.last and taken != path:
+                taken.replace(path)
+        except OSError as error:
+            raise RunFolderError(f"cannot be written ({error.strerror})", where=str(path)) from error
