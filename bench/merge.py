@@ -233,9 +233,10 @@ def _align(parts: list[_Part]) -> int:
 def _told(part: _Part) -> Record:
     """A shard, as the merged manifest keeps it."""
     ours = part.manifest
+    sent_from = {key: ours["shard"][key] for key in ("place", "clock") if key in ours["shard"]}
     return {"number": part.number, "of": part.of, "run": ours["run"], "state": part.state, "ended_early": ours.get("ended_early"),
             "start": ours["start"], "workers": [part.first_worker, part.workers], "machine": ours["machine"],
-            "manifest_sha256": ours[OWN]}  # fmt: skip
+            "manifest_sha256": ours[OWN], **sent_from}  # fmt: skip
 
 
 def _samples(parts: list[_Part], whole: Table, strings: dict[str, list[str]]) -> Iterator[Table]:
