@@ -71,9 +71,15 @@ def decide(run: Run, names: Sequence[str], override: Contract | None = None) -> 
 
 def leave_out(folder: Path, names: Sequence[str]) -> None:
     """Write what `decide` says into a sealed run's manifest, before the run is judged. Raises UserError."""
-    manifest = read_manifest(folder)
-    manifest["left_out"] = decide(Run(folder), names)
-    if manifest["left_out"]:
+    manifest, run = read_manifest(folder), Run(folder)
+    changed: Record = {"left_out": left_out} if (left_out := decide(run, names)) else {}
+    if UNFIT in names and all(each.unfit for each in conducts(run)):
+        changed["notes"] = [
+            *(manifest.get("notes") or []),
+            "Every node was late or skewed by its own doing, so none was left out for it.",
+        ]
+    if changed:
+        manifest |= changed
         write_json(folder / "run.json", manifest | {OWN: manifest_digest(manifest)})
 
 

@@ -148,14 +148,14 @@ def conduct_of(columns: Columns, node: Node, shortest_phase_ns: int, tightest_li
             f"{node.name} could not send {ours:,} of its {due:,} due requests"
         )
     clock, skew_ns = node.clock, node.start_skew_ns or 0
-    told = [("began", abs(skew_ns), "early" if skew_ns < 0 else "late")]
+    off = [(abs(skew_ns), f"began {{}} {'early' if skew_ns < 0 else 'late'}")]
     if clock is not None:
-        told += [("has a clock known to", round(clock.bound_ms * MS), "only"),
-                 ("has a clock that drifted by", round(abs(clock.drift_ms) * MS), "during the run")]  # fmt: skip
-    for what, off_ns, how in told:
-        share = off_ns / max(shortest_phase_ns, 1)
-        if off_ns > START_SKEW_MS * MS:
-            text = f"{node.name} {what} {show_duration(off_ns)} {how}, {show_share(share)} of the shortest phase"
+        off += [(round(clock.bound_ms * MS), "has a clock known only to ± {}"),
+                (round(abs(clock.drift_ms) * MS), "has a clock that drifted by {} during the run")]  # fmt: skip
+    for by_ns, what in off:
+        if by_ns > START_SKEW_MS * MS:
+            share = by_ns / max(shortest_phase_ns, 1)
+            text = f"{node.name} {what.format(show_duration(by_ns))}, {show_share(share, 2)} of the shortest phase"
             (invalid if share > 1 - SENT_SHARE_INVALID else degraded).append(text)
     facts = {"region": node.region, "due": due, "could_not_send": ours, "harness_lag_p99_ms": round(p99 / MS, 4),
              "harness_lag_max_ms": round(worst / MS, 4), "start_skew_ms": round(skew_ns / MS, 3),

@@ -96,7 +96,7 @@ def places_among(shards: Sequence[Record]) -> Places | None:
     for shard in shards:
         if shard.get("place"):
             by_name.setdefault(str(shard["place"]["node"]), []).append(shard)
-    if not by_name:
+    if not by_name:  # none are given, or none says where it was
         return None
     meant_ns = _meant_start_ns(shards)
     nodes = tuple(_node(name, mine, meant_ns) for name, mine in by_name.items())
