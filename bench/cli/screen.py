@@ -33,7 +33,7 @@ from bench.record.samples import Outcome
 from bench.show.annotations import github_lines
 from bench.show.comparison import comparison_text
 from bench.show.live import LaneProgress, Progress, Rates, Screen
-from bench.show.places import places_tables
+from bench.show.places import on_screen, places_tables
 from bench.show.sections import further_lines
 from bench.show.tables import table_lines
 from bench.show.terminal import verdict_lines, wrapped
@@ -208,13 +208,13 @@ def show_verdicts(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -
 def _sent_from(manifest: dict[str, Any], summary: dict[str, Any]) -> Iterator[str]:
     """The nodes of each target as tables; of more than a screen holds, that the report has them."""
     for name, target in summary["targets"].items():
-        for table in places_tables(manifest, target, name if len(summary["targets"]) > 1 else ""):
-            if len(table.rows) <= _NODES_MOST:
-                yield from table_lines(table, screen_width())
-            else:
-                yield from wrapped(
-                    "sent from ", f"{len(table.rows):,} places: the report has a line for each", screen_width()
-                )
+        table = next(places_tables(manifest, target), None)
+        if table is not None and len(table.rows) <= _NODES_MOST:
+            yield from table_lines(on_screen(table, name if len(summary["targets"]) > 1 else ""), screen_width())
+        elif table is not None:
+            yield from wrapped(
+                "sent from ", f"{len(table.rows):,} nodes: the report has a line for each", screen_width()
+            )
 
 
 def show_comparisons(records: Sequence[dict[str, Any]], expects: Sequence[dict[str, Any]]) -> None:

@@ -16,10 +16,15 @@ Record = Mapping[str, Any]
 
 
 def left_out_sentences(verdicts: Record) -> list[str]:
-    """`node-2 is left out of the verdict (asked for): ...`, one a node."""
-    return [f"{visible(entry['node'], 60)} is left out of the verdict ({visible(entry['why'], 2 * CUT)}): the {count(entry['requests'])} of "
-            f"{count(entry['of'])} requests that were its part are set aside, and {_load(entry)}"
-            for entry in verdicts.get("left_out", [])]  # fmt: skip
+    """`node-2 is left out of the verdict, as was asked for: ...`, one a node."""
+    return [_sentence(entry) for entry in verdicts.get("left_out", [])]
+
+
+def _sentence(entry: Record) -> str:
+    asked = entry["why"] == ASKED_FOR
+    said = (f"{visible(entry['node'], 60)} is left out of the verdict{', as was asked for' if asked else ''}: the {count(entry['requests'])} of "
+            f"{count(entry['of'])} requests that were its part are set aside, and {_load(entry)}")  # fmt: skip
+    return said if asked else f"{said}; the reason: {visible(entry['why'], 2 * CUT)}"
 
 
 def _load(entry: Record) -> str:

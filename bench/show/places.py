@@ -14,12 +14,13 @@ from bench.show.page import Table
 from bench.show.wording import ABSENT, count, milliseconds, number, visible
 
 Record = Mapping[str, Any]
-_HEAD = ["requests", "ok", "TTFT p50", "TTFT p99", "e2e p50", "e2e p99", "service e2e p50", "service e2e p99", "connect p50",
-         "own lag p99"]  # fmt: skip
-_CAPTION = "Where it was sent from, ms (response, unless service is said)"
+_HEAD = ["requests", "ok", "response p50", "response p99", "service p50", "service p99", "connect p50", "own lag p99"]
+_CAPTION = "Where it was sent from: e2e, connecting and own lag, ms"
+#: What of it a screen has room for.
+_ON_SCREEN = ("node", "region", "requests", "ok", "response p50", "response p99", "own lag p99", "clock offset")
 
 
-def places_tables(manifest: Record, target: Record, name: str = "") -> Iterator[Table]:
+def places_tables(manifest: Record, target: Record) -> Iterator[Table]:
     """By node with its clock, then by region where there is more than one; nothing of a run without places."""
     places, by_node = places_of(manifest), target.get("by_node")
     if places is None or not by_node:
@@ -28,11 +29,21 @@ def places_tables(manifest: Record, target: Record, name: str = "") -> Iterator[
     nodes = [node for node in places.nodes if node.name in by_node]
     rows = [[visible(node.name, 60) + (" (left out)" if node.name in gone else ""), visible(node.region or ABSENT, 40),
              *_seen(by_node[node.name]), _clock(node.clock)] for node in nodes]  # fmt: skip
-    of = f"{visible(name, 60)}: " if name else ""
-    yield _table(f"{of}{_CAPTION}", ["node", "region", *_HEAD, "clock offset"], rows, nodes)
+    yield _table(_CAPTION, ["node", "region", *_HEAD, "clock offset"], rows, nodes)
     if by_region := target.get("by_region"):
         rows = [[visible(region, 40), *_seen(vantage)] for region, vantage in by_region.items()]
-        yield Table(f"{of}The same by region, ms", ["region", *_HEAD], rows)
+        yield Table("The same by region", ["region", *_HEAD], rows)
+
+
+def on_screen(table: Table, name: str = "") -> Table:
+    """A table by node with fewer columns; `name` is the target's where there are several."""
+    kept = [place for place, title in enumerate(table.head) if title in _ON_SCREEN]
+    caption = f"sent from: e2e and own lag, ms{f' ({visible(name, 60)})' if name else ''}"
+    return Table(caption, *_columns(table.head, table.rows, kept), words=table.words)
+
+
+def _columns(head: list[str], rows: list[list[str]], kept: list[int]) -> tuple[list[str], list[list[str]]]:
+    return [head[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def _table(caption: str, head: list[str], rows: list[list[str]], nodes: Sequence[Node]) -> Table:
@@ -40,14 +51,13 @@ def _table(caption: str, head: list[str], rows: list[list[str]], nodes: Sequence
     empty = [title for title, known in (("region", any(node.region for node in nodes)),
                                         ("clock offset", any(node.clock for node in nodes))) if not known]  # fmt: skip
     kept = [place for place, title in enumerate(head) if title not in empty]
-    return Table(caption, [head[place] for place in kept], [[row[place] for place in kept] for row in rows],
-                 words=1 + ("region" not in empty))  # fmt: skip
+    return Table(caption, *_columns(head, rows, kept), words=1 + ("region" not in empty))
 
 
 def _seen(vantage: Record) -> list[str]:
-    response, service = vantage["response_ms"], vantage["service_ms"]
-    shown = ((response["ttft"], "p50"), (response["ttft"], "p99"), (response["e2e"], "p50"), (response["e2e"], "p99"),
-             (service["e2e"], "p50"), (service["e2e"], "p99"), (vantage["connect_ms"], "p50"), (vantage["harness_lag_ms"], "p99"))  # fmt: skip
+    response, service = vantage["response_ms"]["e2e"], vantage["service_ms"]["e2e"]
+    shown = ((response, "p50"), (response, "p99"), (service, "p50"), (service, "p99"), (vantage["connect_ms"], "p50"),
+             (vantage["harness_lag_ms"], "p99"))  # fmt: skip
     return [count(vantage["requests"]), count(vantage["ok"]), *(number((found or {}).get(key)) for found, key in shown)]
 
 
