@@ -45,7 +45,9 @@ def fitness(run: Run, override: Contract | None = None) -> Health:
         if too_few_sent(ours, due) and harness["state"] != "interrupted":
             lost.append(f"{ours:,} of {due:,} due requests could not be sent, with those of the nodes that were left out: "
                         f"the load was not the one asked for")  # fmt: skip
-        rows = rows.where(~np.isin(places.node_of(rows.schedule), [places.names.index(name) for name in gone]))
+        rows = rows.where(
+            ~np.isin(places.node_of(rows.schedule), [index for index, name in enumerate(places.names) if name in gone])
+        )
     return examine(rows, harness, limit_ns, told, lost)
 
 
@@ -95,15 +97,20 @@ def _gaps_told(run: Run) -> Iterator[str]:
 
 
 def _lost(manifest: Record, harness: Record) -> list[str]:
-    """A sentence for each shard that went with its node; `harness` then no longer says of it that it was not given."""
-    shards = [shard for shard in manifest.get("shards", []) if shard.get("lost")]
-    if shards:
-        facts, numbers = harness.get("shards") or {}, {shard["number"] for shard in shards}
+    """A sentence for the shards that went with each node; `harness` then no longer says of them that they were not given."""
+    together: dict[tuple[str, str], list[Record]] = {}
+    for shard in manifest.get("shards", []):
+        if shard.get("lost"):
+            node = f" with {shard['place']['node']}" if shard.get("place") else ""
+            together.setdefault((node, str(shard["lost"])), []).append(shard)
+    numbers = [shard["number"] for shards in together.values() for shard in shards]
+    if numbers:
+        facts = harness.get("shards") or {}
         harness["shards"] = {**facts, **{key: [number for number in facts.get(key, ()) if number not in numbers]
                                          for key in ("missing", "ended_early")}}  # fmt: skip
-    return [f"shard {shard['number']} of {shard['of']} was lost"
-            f"{' with ' + shard['place']['node'] if shard.get('place') else ''} ({shard['lost']}): the load was not the one asked for"
-            for shard in shards]  # fmt: skip
+    return [f"shard{'s' * (len(shards) > 1)} {', '.join(str(shard['number']) for shard in shards)} of {shards[0]['of']} "
+            f"{'were' if len(shards) > 1 else 'was'} lost{node} ({why}): the load was not the one asked for"
+            for (node, why), shards in together.items()]  # fmt: skip
 
 
 def _without(run: Run, places: Places, gone: list[str], harness: Record) -> Record:

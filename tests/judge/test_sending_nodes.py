@@ -269,6 +269,8 @@ def test_what_a_left_out_node_did_to_the_load_stays(tmp_path: Path) -> None:
     ]
     verdict = review(run)[1]
     assert verdict["left_out"][0]["sent"] == 0
+    run.manifest["shards"][2] |= lost | {"place": {"node": "node-2", "region": None}}
+    assert fitness(run).reasons[0].startswith("shards 2, 3 of 3 were lost with node-2 (did not answer for 5 s)")
 
     rows = one_each(300)
     for index in range(1, 100, 6):  # 17 of 300

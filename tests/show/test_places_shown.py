@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import jsonschema
 import numpy as np
 import pytest
 from made_runs import lane_of, manifest_of, samples_of, schedule_of
@@ -166,10 +167,14 @@ def test_exported_rows_say_where_they_were_sent_from(tmp_path: Path) -> None:
     assert {(cells["sending_node"][0], cells["sending_region"][0]) for cells in rows_of(run)} == {(None, None)}
 
 
-def test_the_records_on_disk_are_json_that_says_it(tmp_path: Path) -> None:
-    """verdicts.json lists the node with its counts, and only where one was left out."""
-    run, records = made(tmp_path / "r", out=("node-2",))
+def test_the_records_on_disk_say_it_in_their_published_shape(tmp_path: Path) -> None:
+    """verdicts.json lists the node with its counts, and only where one was left out; summary.json follows its schema."""
+    run, _ = made(tmp_path / "r", out=("node-2",))
     filed: dict[str, Any] = json.loads((run.folder / "verdicts.json").read_text())
     assert filed["left_out"] == [{"node": "node-2", "why": "asked for", "requests": 300, "sent": 300, "of": 900}]
     assert "left_out" not in made(tmp_path / "whole")[1].verdicts
-    assert records.summary["targets"]["standard"]["by_node"]["node-2"]["requests"] == 270
+    summary = json.loads((run.folder / "summary.json").read_text())
+    assert summary["targets"]["standard"]["by_node"]["node-2"]["requests"] == 270
+    schema = json.loads((Path(__file__).parents[2] / "docs/schemas/summary.schema.json").read_text())
+    schema["$defs"]["Vantage"]["additionalProperties"] = schema["$defs"]["Target"]["additionalProperties"] = False
+    jsonschema.validate(summary, schema)
