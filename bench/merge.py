@@ -255,9 +255,10 @@ def _shards(parts: Sequence[Part], of: int, known: Mapping[int, Record]) -> list
 def _told(part: Part) -> Record:
     """A shard, as the merged manifest keeps it."""
     ours = part.manifest
+    sent_from = {key: ours["shard"][key] for key in ("place", "clock") if key in ours["shard"]}
     return {"number": part.number, "of": part.of, "run": ours["run"], "state": part.state, "ended_early": ours.get("ended_early"),
             "start": ours["start"], "workers": [part.first_worker, part.workers], "machine": ours["machine"],
-            "manifest_sha256": ours[OWN]}  # fmt: skip
+            "manifest_sha256": ours[OWN], **sent_from}  # fmt: skip
 
 
 def _samples(

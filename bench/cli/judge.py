@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 @click.argument("folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
 @click.option("--contract", help="Built-in name or .toml path.  [default: the contract each target was run under]")
 @click.option("--slo", multiple=True, help="A clause in one line: 'ttft:p99<800ms'. Repeatable.")
+@click.option("--leave-out", multiple=True, metavar="NODE", help="Judge without what this node sent, or `unfit`: without "
+              "those that were late or skewed by their own doing. Repeatable.")  # fmt: skip
 @click.option(
     "--census",
     multiple=True,
@@ -60,10 +62,12 @@ if TYPE_CHECKING:
     help="With --census: write census.json and evidence.csv here.",
 )
 @format_option(github=True)
-def judge(folder: Path | None, contract: str | None, slo: tuple[str, ...], form: str, **flags: Any) -> int:
+def judge(
+    folder: Path | None, contract: str | None, slo: tuple[str, ...], leave_out: tuple[str, ...], form: str, **flags: Any
+) -> int:
     """Judge the samples in RUN, a folder below results/, without running anything.
 
-    With --contract or --slo the verdict is printed and the folder left as it is. With --census a
+    With --contract, --slo or --leave-out the verdict is printed and the folder left as it is. With --census a
     whole period of your own request log is held against the contract, by exact arithmetic.
     """
     from bench.cli.census import CensusFlags, judge_census
@@ -78,6 +82,9 @@ def judge(folder: Path | None, contract: str | None, slo: tuple[str, ...], form:
         own = override or Contract(title="Clauses of the command line", name="slo")
         override = own.model_copy(update={"clauses": [*own.clauses, *clauses]})
     if census.census:
+        if leave_out:
+            raise UserError("belongs to a run's own verdict", where="--leave-out",
+                            remedy="merge with it, and take the merged run as the log")  # fmt: skip
         if folder is not None:
             raise UserError(
                 "goes with no RUN", where="--census", remedy=f"write --census {folder} for that run's samples"
@@ -87,18 +94,23 @@ def judge(folder: Path | None, contract: str | None, slo: tuple[str, ...], form:
         raise UserError("nothing to judge", remedy="give RUN, a folder below results/, or --census LOG")
     if given := census.given():
         raise UserError("belongs to --census", where=given[0])
-    return _judge_run(folder, override, form, contract if contract and Path(contract).is_file() else None)
+    return _judge_run(folder, override, leave_out, form, contract if contract and Path(contract).is_file() else None)
 
 
-def _judge_run(folder: Path, override: Contract | None, form: str, pinned: str | None) -> int:
+def _judge_run(
+    folder: Path, override: Contract | None, leave_out: tuple[str, ...], form: str, pinned: str | None
+) -> int:
     from bench.cli.screen import show_verdicts
+    from bench.judge.left_out import decide, without
     from bench.judge.review import file_records, review
     from bench.record.run_folder import Run
     from bench.show.annotations import github_lines
 
     _refuse_while_it_grows(folder)
     run = Run(folder)
-    if override is None:
+    if leave_out:
+        run = without(run, decide(run, leave_out, override))
+    if override is None and not leave_out:
         records = file_records(run)
         summary, verdicts = records.summary, records.verdicts
     else:

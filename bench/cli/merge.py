@@ -15,9 +15,13 @@ from bench.cli.output import format_option, print_runs
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The merged run's own folder."
 )
+@click.option("--leave-out", multiple=True, metavar="NODE", help="Leave what this node sent out of the verdict, or `unfit`: "
+              "of those that were late or skewed by their own doing. Repeatable; the run keeps it.")  # fmt: skip
 @filing_flags
 @format_option(github=True)
-def merge(folders: tuple[Path, ...], out: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
+def merge(
+    folders: tuple[Path, ...], out: Path, leave_out: tuple[str, ...], form: str, pdf: bool, junit_inconclusive: str
+) -> int:
     """Put the folders of `tailproof run --shard I/N` together, judge them as one run and exit as it would.
 
     All must be of one command and seed. The requests of a shard that is not given count as never sent.
@@ -27,10 +31,20 @@ def merge(folders: tuple[Path, ...], out: Path, form: str, pdf: bool, junit_inco
     """
     from bench.cli.screen import tell_run
     from bench.conclude import conclude
+    from bench.judge.left_out import leave_out as leave_nodes_out
+    from bench.judge.left_out import refuse_unknown
     from bench.merge import merge as merged
+    from bench.record.places import places_among
+    from bench.record.run_folder import read_manifest
 
     ready_to_file(pdf=pdf)
-    done = conclude(merged(folders, out))
+    if leave_out:  # refused before anything is written
+        shards = [read_manifest(folder).get("shard") for folder in folders]
+        refuse_unknown(leave_out, places_among([shard for shard in shards if shard]), "these shards")
+    folder = merged(folders, out)
+    if leave_out:
+        leave_nodes_out(folder, leave_out)
+    done = conclude(folder)
     file_beside(done.folder, done.records, pdf=pdf, inconclusive=junit_inconclusive)
     if form == "json":
         print_runs([done], done.exit_code)

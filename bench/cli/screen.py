@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,9 @@ from bench.record.samples import Outcome
 from bench.show.annotations import github_lines
 from bench.show.comparison import comparison_text
 from bench.show.live import LaneProgress, Progress, Rates, Screen
+from bench.show.places import on_screen, places_tables
 from bench.show.sections import further_lines
+from bench.show.tables import table_lines
 from bench.show.terminal import verdict_lines, wrapped
 from bench.show.wording import visible
 from bench.units import MS, S, show_duration, show_share
@@ -41,6 +43,8 @@ from bench.units import MS, S, show_duration, show_share
 DRAW_EVERY_NS = 500 * MS
 #: Rates are those of so long a time.
 _RECENT_NS = 5 * S
+#: More nodes than this stand in the report alone.
+_NODES_MOST = 12
 _P50, _P99, _P999 = Fraction(1, 2), Fraction(99, 100), Fraction(999, 1000)
 
 
@@ -173,8 +177,8 @@ def _print(text: Any) -> None:
 def show_finished(done: Finished) -> None:
     """Verdict, health, report path of a run, and the commands that go on with it or repeat it."""
     manifest = Run(done.folder).manifest
-    _print(verdict_lines(done.records.summary, done.records.verdicts, [*further_lines(done.records)], report=done.report,
-                         repeat=manifest.get("repeat_command", ""), resume=_resume_command(manifest, done.folder),
+    _print(verdict_lines(done.records.summary, done.records.verdicts, [*further_lines(done.records)],
+                         beside=_sent_from(manifest, done.records.summary), report=done.report, repeat=manifest.get("repeat_command", ""), resume=_resume_command(manifest, done.folder),
                          width=screen_width()))  # fmt: skip
 
 
@@ -197,7 +201,20 @@ def tell_run(done: Finished, form: str) -> None:
 
 def show_verdicts(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> None:
     """Verdicts of a run that was judged again."""
-    _print(verdict_lines(summary, verdicts, repeat=run.manifest.get("repeat_command", ""), width=screen_width()))
+    _print(verdict_lines(summary, verdicts, beside=_sent_from(run.manifest, summary),
+                         repeat=run.manifest.get("repeat_command", ""), width=screen_width()))  # fmt: skip
+
+
+def _sent_from(manifest: dict[str, Any], summary: dict[str, Any]) -> Iterator[str]:
+    """The nodes of each target as tables; of more than a screen holds, that the report has them."""
+    for name, target in summary["targets"].items():
+        table = next(places_tables(manifest, target), None)
+        if table is not None and len(table.rows) <= _NODES_MOST:
+            yield from table_lines(on_screen(table, name if len(summary["targets"]) > 1 else ""), screen_width())
+        elif table is not None:
+            yield from wrapped(
+                "sent from ", f"{len(table.rows):,} nodes: the report has a line for each", screen_width()
+            )
 
 
 def show_comparisons(records: Sequence[dict[str, Any]], expects: Sequence[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ sets are None, never 0; `requests` counts every scheduled row and `outcomes` sum
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from bench.judge.reached import came_to
 from bench.load.health import Health
 from bench.record.histogram import Histogram, read_hlog
+from bench.record.places import Places, places_of
 from bench.record.run_folder import FORMAT, Run
 from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns, outcome_counts
 from bench.units import MS, S, nearest_rank
@@ -46,11 +48,11 @@ def _histogram_ms(histogram: Histogram) -> dict[str, float | int | None] | None:
 def summarise(run: Run, health: Health, overall: str) -> dict[str, Any]:
     """The value of summary.json."""
     gaps = _gap_histograms(run)
-    came = came_to(run)
+    came, places = came_to(run), places_of(run.manifest)
     return {
         "format": FORMAT, "run": run.manifest["run"], "state": run.state,
         "simulated": any(lane.get("simulated") for lane in run.lanes),
-        "targets": {lane["name"]: lane_summary(run.columns.lane(index), lane, came.lane(index), gaps.get(lane["name"]))
+        "targets": {lane["name"]: lane_summary(run.columns.lane(index), lane, came.lane(index), gaps.get(lane["name"]), places)
                     for index, lane in enumerate(run.lanes)},
         "health": {"state": health.state, "reasons": health.reasons, "facts": health.facts},
         "overall": overall,
@@ -71,8 +73,9 @@ def _gap_histograms(run: Run) -> dict[str, Histogram]:
     return gaps
 
 
-def lane_summary(columns: Columns, lane: dict[str, Any], came: Columns, gaps: Histogram | None) -> dict[str, Any]:
-    """One target of summary.json; `came` are those of its rows that the run came to."""
+def lane_summary(columns: Columns, lane: dict[str, Any], came: Columns, gaps: Histogram | None,
+                 places: Places | None = None) -> dict[str, Any]:  # fmt: skip
+    """One target of summary.json; `came` are those of its rows that the run came to, `places` where they were sent from."""
     measured = columns.measured()
     ok = measured.where(measured.ok)
     counts = outcome_counts(columns.samples)
@@ -90,8 +93,9 @@ def lane_summary(columns: Columns, lane: dict[str, Any], came: Columns, gaps: Hi
         "new_connections": int(((columns.samples["flags"] & Flag.NEW_CONNECTION) != 0).sum()),
         "uptime": {"request_ratio": len(ok) / judged if judged else None},
         "tokens": _tokens(ok), "cost": token_cost(columns, lane),
-        "by_phase": _parts(measured, lane["phases"], "phase"),
-        "by_bucket": _parts(measured, lane["buckets"], "bucket"),
+        "by_phase": _parts(measured, lane["phases"], measured.schedule["phase"]),
+        "by_bucket": _parts(measured, lane["buckets"], measured.schedule["bucket"]),
+        **(_by_place(measured, places) if places is not None else {}),
     }  # fmt: skip
 
 
@@ -152,13 +156,31 @@ def token_cost(columns: Columns, lane: dict[str, Any]) -> dict[str, Any] | None:
     return {"usd": float(usd), "as_of": prices["as_of"]}
 
 
-def _parts(measured: Columns, names: list[str], column: str) -> dict[str, Any]:
-    """Requests and response quantiles by phase or context bucket; parts without rows left out."""
-    parts: dict[str, Any] = {}
-    for index, name in enumerate(names):
-        rows = measured.where(measured.schedule[column] == index)
-        if len(rows):
-            ok = rows.where(rows.ok)
-            parts[name] = {"requests": len(rows), "ok": len(ok),
-                           "response_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric)) for metric in ("ttft", "e2e")}}  # fmt: skip
-    return parts
+def _parts(
+    measured: Columns, names: list[str], codes: Int, of: Callable[[Columns], dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """`of` the rows of each phase, context bucket or place by name; parts without rows left out."""
+    found = ((name, measured.where(codes == index)) for index, name in enumerate(names))
+    return {name: (of or _part)(rows) for name, rows in found if len(rows)}
+
+
+def _part(rows: Columns) -> dict[str, Any]:
+    """Requests and response quantiles."""
+    ok = rows.where(rows.ok)
+    return {"requests": len(rows), "ok": len(ok),
+            "response_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric)) for metric in ("ttft", "e2e")}}  # fmt: skip
+
+
+def _by_place(measured: Columns, places: Places) -> dict[str, Any]:
+    """`by_node`, and `by_region` where there is more than one: what each saw of the target, and of itself."""
+
+    def vantage(rows: Columns) -> dict[str, Any]:
+        ok = rows.where(rows.ok)
+        return {**_part(rows), "service_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric, "service")) for metric in ("ttft", "e2e")},
+                "connect_ms": quantiles_ms(rows.samples["connect_ns"]),
+                "harness_lag_ms": quantiles_ms(latency_ns(rows.samples, "harness_lag"))}  # fmt: skip
+
+    found = {"by_node": _parts(measured, places.names, places.node_of(measured.schedule), vantage)}
+    if len(places.regions) > 1:
+        found["by_region"] = _parts(measured, places.regions, places.region_of(measured.schedule), vantage)
+    return found

@@ -9,12 +9,14 @@ limit it could distort.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
 
-from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns
+from bench.record.places import Node
+from bench.record.samples import Columns, Flag, Int, Outcome, Table, latency_ns
 from bench.units import MS, nearest_rank, show_duration, show_share
 
 State = Literal["valid", "degraded", "invalid"]
@@ -43,29 +45,50 @@ class Health:
     client_limited: bool
 
 
-def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | None) -> Health:
-    """Hold the run's own conduct against its budgets."""
+@dataclasses.dataclass(frozen=True)
+class Conduct:
+    """What one node of a run did itself, and what of it speaks against judging: sentences that name it."""
+
+    node: str
+    degraded: list[str]
+    invalid: list[str]
+    facts: dict[str, Any]
+    client_limited: bool
+
+    @property
+    def unfit(self) -> bool:
+        """Whether anything speaks against it."""
+        return bool(self.degraded or self.invalid)
+
+
+def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | None,
+            nodes: Sequence[Conduct] = (), not_as_asked: Sequence[str] = ()) -> Health:  # fmt: skip
+    """Hold the run's own conduct against its budgets, and each of its `nodes`' against theirs.
+
+    `not_as_asked`: why the load was not the one that was asked for, where these rows do not say it.
+    """
     samples = columns.samples
     lag = latency_ns(samples, "harness_lag")
     lag = lag[lag >= 0]
     degraded: list[str] = []
     invalid: list[str] = []
     p99, worst = _p99(lag), int(lag.max()) if len(lag) else 0
-    client_limited = _lag_budget(p99, worst, tightest_limit_ns, degraded, invalid)
+    client_limited = _lag_budget("the harness itself sent late", p99, worst, tightest_limit_ns, degraded, invalid)
     unsent = samples["outcome"] == Outcome.never_sent
-    due = int((samples["due_ns"] >= 0).sum())
-    # Without a slot a row waited for the server; with one it failed here, for want of ports or descriptors.
-    ours = int((unsent & (samples["slot_free_ns"] >= 0)).sum())
+    ours, due = could_not_send(samples)
     if ours and harness.get("state") != "interrupted":
-        share = ours / max(due, 1)
         text = f"{ours:,} of {due:,} due requests could not be sent"
-        (invalid if share > 1 - SENT_SHARE_INVALID else degraded).append(text)
+        (invalid if too_few_sent(ours, due) else degraded).append(text)
     waited = int((unsent & (samples["slot_free_ns"] < 0) & (samples["done_ns"] >= 0)).sum())
     if waited and harness.get("state") == "complete":
         degraded.append(f"{waited:,} of {due:,} due requests still waited behind the in-flight cap when the run ended")
     invalid += [f"worker {worker} died: the load was not the one asked for, and its last rows are lost"
                 for worker in harness.get("dead_workers") or ()]  # fmt: skip
+    invalid += not_as_asked
     _shards(harness.get("shards") or {}, degraded, invalid)
+    for node in nodes:
+        invalid += node.invalid
+        degraded += node.degraded
     cut = int((samples["outcome"] == Outcome.censored).sum())
     if cut:
         degraded.append(f"{cut:,} requests were still under way when the run ended")
@@ -89,10 +112,55 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
         "harness_lag_p99_ms": round(p99 / MS, 4), "harness_lag_max_ms": round(worst / MS, 4),
         "due": due, "never_sent": int(unsent.sum()), "could_not_send": ours, "censored": cut,
         "first_token_shared_read": bounded, "first_token_shared_read_share": round(bounded / max(streamed, 1), 6),
-        "user_stamps": user_stamped, **harness,
+        "user_stamps": user_stamped, **harness, **({"nodes": {node.node: node.facts for node in nodes}} if nodes else {}),
     }  # fmt: skip
     state: State = "invalid" if invalid else "degraded" if degraded else "valid"
-    return Health(state, invalid + degraded, facts, client_limited)
+    return Health(state, invalid + degraded, facts, client_limited or any(node.client_limited for node in nodes))
+
+
+def could_not_send(samples: Table) -> tuple[int, int]:
+    """(rows that failed here, rows that were due)."""
+    # Without a slot a row waited for the server; with one it failed here, for want of ports or descriptors.
+    ours = (samples["outcome"] == Outcome.never_sent) & (samples["slot_free_ns"] >= 0)
+    return int(ours.sum()), int((samples["due_ns"] >= 0).sum())
+
+
+def too_few_sent(ours: int, due: int) -> bool:
+    """Whether the load was not the one that was asked for."""
+    return ours / max(due, 1) > 1 - SENT_SHARE_INVALID
+
+
+def conduct_of(columns: Columns, node: Node, shortest_phase_ns: int, tightest_limit_ns: int | None, *,
+               interrupted: bool = False) -> Conduct:  # fmt: skip
+    """Hold one node's own conduct, `columns` being its rows, against the budgets of a whole run.
+
+    How long its answers took is the network's and the server's doing, and never looked at here.
+    """
+    lag = latency_ns(columns.samples, "harness_lag")
+    lag = lag[lag >= 0]
+    degraded: list[str] = []
+    invalid: list[str] = []
+    p99, worst = _p99(lag), int(lag.max()) if len(lag) else 0
+    client_limited = _lag_budget(f"{node.name} itself sent late", p99, worst, tightest_limit_ns, degraded, invalid)
+    ours, due = could_not_send(columns.samples)
+    if ours and not interrupted:
+        (invalid if too_few_sent(ours, due) else degraded).append(
+            f"{node.name} could not send {ours:,} of its {due:,} due requests"
+        )
+    clock, skew_ns = node.clock, node.start_skew_ns or 0
+    off = [(abs(skew_ns), f"began {{}} {'early' if skew_ns < 0 else 'late'}")]
+    if clock is not None:
+        off += [(round(clock.bound_ms * MS), "has a clock known only to ± {}"),
+                (round(abs(clock.drift_ms) * MS), "has a clock that drifted by {} during the run")]  # fmt: skip
+    for by_ns, what in off:
+        if by_ns > START_SKEW_MS * MS:
+            share = by_ns / max(shortest_phase_ns, 1)
+            text = f"{node.name} {what.format(show_duration(by_ns))}, {show_share(share, 2)} of the shortest phase"
+            (invalid if share > 1 - SENT_SHARE_INVALID else degraded).append(text)
+    facts = {"region": node.region, "due": due, "could_not_send": ours, "harness_lag_p99_ms": round(p99 / MS, 4),
+             "harness_lag_max_ms": round(worst / MS, 4), "start_skew_ms": round(skew_ns / MS, 3),
+             "clock": dataclasses.asdict(clock) if clock else None}  # fmt: skip
+    return Conduct(node.name, degraded, invalid, facts, client_limited)
 
 
 def _shards(facts: dict[str, Any], degraded: list[str], invalid: list[str]) -> None:
@@ -125,13 +193,13 @@ def _budget(limit_ns: int | None) -> tuple[int, int]:
     return int(limit_ns * DEGRADED_SHARE), int(limit_ns * INVALID_SHARE)
 
 
-def _lag_budget(p99: int, worst: int, limit_ns: int | None, degraded: list[str], invalid: list[str]) -> bool:
+def _lag_budget(said: str, p99: int, worst: int, limit_ns: int | None, degraded: list[str], invalid: list[str]) -> bool:
     fair, bad = _budget(limit_ns)
     if limit_ns is None:
         against = "without a limit the budget is " + show_duration(fair)
     else:
         against = f"{show_share(DEGRADED_SHARE)} of the tightest limit is {show_duration(fair)}"
-    text = f"the harness itself sent late: p99 {show_duration(p99)}, worst {show_duration(worst)} ({against})"
+    text = f"{said}: p99 {show_duration(p99)}, worst {show_duration(worst)} ({against})"
     if p99 > bad:
         invalid.append(text)
     elif p99 > fair:

@@ -34,10 +34,13 @@ class Facts:
     timeout_ns: int | None = None
     #: one entry a row: an index into `texts` of the same name, -1 for none; `deadline_ns` holds ns, -1 for none
     labels: Mapping[str, Int] = field(default_factory=dict)
+    #: rows that are set aside whatever the contract says: why, and a mask
+    aside: Sequence[tuple[str, Bool]] = ()
 
     def where(self, keep: Bool | Any) -> Facts:
         """The facts beside the rows that `keep` (a mask, indices or a slice) selects."""
-        return replace(self, labels={name: values[keep] for name, values in self.labels.items()})
+        return replace(self, labels={name: values[keep] for name, values in self.labels.items()},
+                       aside=[(reason, rows[keep]) for reason, rows in self.aside])  # fmt: skip
 
 
 def run_facts(run: Run, lane: Mapping[str, Any]) -> Facts:

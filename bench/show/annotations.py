@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.show import wording
 from bench.show.junit import rehearsed
+from bench.show.left_out import left_out_sentences
 from bench.show.wording import visible
 
 Record = Mapping[str, Any]
@@ -50,6 +51,8 @@ def github_lines(summary: Record, verdicts: Record, file: str | None = None) -> 
     if health["state"] != "valid":
         yield _line("error" if health["state"] == "invalid" else "warning", f"harness {health['state']}",
                     "; ".join(health["reasons"]))  # fmt: skip
+    for entry, said in zip(verdicts.get("left_out", []), left_out_sentences(verdicts), strict=True):
+        yield _line("warning", f"{entry['node']} left out", said)
     expects = verdicts.get("expects", [])
     met = f", {sum(item['met'] for item in expects)} of {len(expects)} known answers met" if expects else ""
     yield _line("notice", "tailproof", f"{verdicts['overall']}{met}, run {verdicts['run']}")

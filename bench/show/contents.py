@@ -12,6 +12,7 @@ from typing import Any
 from bench.record.run_folder import Run
 from bench.show.definitions import DEFINITIONS
 from bench.show.facts import health_line, run_facts
+from bench.show.left_out import left_out_sentences
 from bench.show.page import NO_CONTRACT, Page
 from bench.show.paragraph import buyers_paragraph
 from bench.show.promises import expect_table, remarks, verdict_table
@@ -27,7 +28,7 @@ def build_page(run: Run, summary: Record, verdicts: Record) -> Page:
     return Page(
         run=visible(manifest["run"], 120), title=visible(manifest["suite"]["name"], 80),
         description=visible(manifest["suite"].get("description", "")),
-        overall=visible(summary["overall"], 20), rehearsal=_rehearsal(verdicts), alerts=_alerts(run, summary),
+        overall=visible(summary["overall"], 20), rehearsal=_rehearsal(verdicts), alerts=_alerts(run, summary, verdicts),
         verdicts=verdict_table(verdicts), remarks=remarks(verdicts, manifest.get("early_stop")),
         expects=expect_table(verdicts), health=health_line(summary), paragraph=buyers_paragraph(manifest, summary, verdicts),
         parts=[target_part(run, index, lane, summary["targets"][lane["name"]], verdicts) for index, lane in enumerate(run.lanes)],
@@ -45,7 +46,7 @@ def _rehearsal(verdicts: Record) -> str:
     return f"{said}: {met} of {len(expects)} known answers met" if expects else ""
 
 
-def _alerts(run: Run, summary: Record) -> list[str]:
+def _alerts(run: Run, summary: Record, verdicts: Record) -> list[str]:
     """What must be known before the first number is read."""
     said = []
     if summary["overall"] == "INVALID":
@@ -60,6 +61,7 @@ def _alerts(run: Run, summary: Record) -> list[str]:
     said += [f"{gap[0].upper()}{gap[1:]}." for gap in gaps]
     if ended := run.manifest.get("ended_early"):
         said.append(f"The run ended before its plan: {visible(ended)}.")
+    said += [f"{sentence}." for sentence in left_out_sentences(verdicts)]
     if summary.get("simulated"):
         virtual = [visible(lane["name"], 60) for lane in run.lanes if lane.get("simulated")]
         whose = "these rows" if len(virtual) == len(run.lanes) else f"the rows of {', '.join(virtual)}"

@@ -21,6 +21,7 @@ from pydantic_core import to_json
 
 from bench.errors import RunFolderError, UserError
 from bench.record.pieces import STRING_KINDS
+from bench.record.places import Places, places_of
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns
 from bench.show.wording import visible
@@ -57,6 +58,7 @@ COLUMNS = {
     "row": "count", **dict.fromkeys(("target", "stage", "phase", "bucket"), "text"), "warmup": "flag", "at": "moment",
     **dict.fromkeys(("requested_model", "tier", "outcome"), "text"), **dict.fromkeys(_LENGTHS, "length"),
     **dict.fromkeys(_COUNTS, "count"), **dict.fromkeys(_FLAGS, "flag"), **dict.fromkeys(STRING_KINDS, "text"),
+    **dict.fromkeys(("sending_node", "sending_region"), "text"),
 }  # fmt: skip
 
 Cells = dict[str, list[Any]]
@@ -84,6 +86,7 @@ def rows_of(run: Run, lane: str | None = None) -> Iterator[Cells]:
     """The rows of a run, or of one of its lanes, column by column, `_CHUNK` rows at a time; None where a cell is empty."""
     strings = {kind: _texts(run.strings(kind)) for kind in STRING_KINDS}
     columns, began = run.columns, np.datetime64(run.manifest["started_wall_ns"], "ns")
+    places = places_of(run.manifest)
     names = [each["name"] for each in run.lanes]
     chosen = np.arange(len(columns)) if lane is None else np.flatnonzero(columns.schedule["lane"] == names.index(lane))
     for begin in range(0, len(chosen), _CHUNK):
@@ -104,7 +107,16 @@ def rows_of(run: Run, lane: str | None = None) -> Iterator[Cells]:
             cells[name] = ((rows.samples["flags"] & flag) != 0).tolist()
         for kind, texts in strings.items():
             cells[kind] = texts[rows.samples[kind]].tolist()
+        for name, known, index in _vantages(places, rows):
+            cells[name] = _texts(known)[index].tolist()
         yield {name: cells[name] for name in COLUMNS}
+
+
+def _vantages(places: Places | None, rows: Columns) -> list[tuple[str, list[str], Int]]:
+    """Where each row was sent from. Not called `region`: to a reader of logs that is where the answer came from."""
+    none = np.full(len(rows), -1)
+    return [("sending_node", places.names if places else [], places.node_of(rows.schedule) if places else none),
+            ("sending_region", places.regions if places else [], places.region_of(rows.schedule) if places else none)]  # fmt: skip
 
 
 def _places(run: Run, rows: Columns) -> Cells:

@@ -19,8 +19,8 @@ _SEGMENTS_MOST = 20
 #: Ends of names that carry a unit -> how the value is written; the name is shown without it.
 _UNITS = {"_events_per_s": lambda value: f"{number(value)} chunks/s", "_rps": lambda value: f"{number(value)} requests/s",
           "_ms": milliseconds, "_s": lambda value: f"{number(value)} s", "_ns": show_duration, "share": per_cent}  # fmt: skip
-#: Said of each target or of the run, or, worker by worker, in run.json alone.
-_ELSEWHERE = ("senders", "gateway", "state", "by_worker")
+#: Said of each target, node or of the run, or, worker by worker, in run.json alone.
+_ELSEWHERE = ("senders", "gateway", "state", "by_worker", "nodes")
 
 
 def health_line(summary: Record) -> str:

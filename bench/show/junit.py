@@ -12,6 +12,7 @@ from typing import Any, Literal
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from bench.show import wording
+from bench.show.left_out import left_out_sentences
 from bench.show.wording import visible
 
 Record = Mapping[str, Any]
@@ -23,7 +24,7 @@ def rehearsed(verdicts: Record) -> set[tuple[str, str]]:
 
 
 def junit_xml(summary: Record, verdicts: Record, inconclusive: Literal["skip", "fail"] = "skip") -> bytes:
-    """One suite of clauses, one of the harness's health, one of rehearsed answers where there are any.
+    """One suite of clauses, one of the harness's health (nodes that are left out skipped), one of rehearsed answers where there are any.
 
     `inconclusive`: what a build server is told of a clause that was not decided and not rehearsed.
     """
@@ -42,14 +43,7 @@ def junit_xml(summary: Record, verdicts: Record, inconclusive: Literal["skip", "
         if bill["verdict"] != "PASS":
             tag = "failure" if bill["verdict"] == "FAIL" or inconclusive == "fail" else "skipped"
             SubElement(case, tag, message=f"{bill['verdict']}: {visible(bill['reason'])}")
-    health = summary["health"]
-    checks = SubElement(root, "testsuite", name="harness")
-    case = _case(checks, "harness", "fit to judge")
-    reasons = "; ".join(visible(reason) for reason in health["reasons"])
-    if health["state"] == "invalid":
-        SubElement(case, "error", message=f"invalid: {reasons}")
-    elif health["state"] == "degraded":
-        SubElement(case, "skipped", message=f"degraded: {reasons}")
+    _harness(SubElement(root, "testsuite", name="harness"), summary["health"], verdicts)
     if verdicts.get("expects"):
         answers = SubElement(root, "testsuite", name="expected answers")
         for item in verdicts["expects"]:
@@ -68,6 +62,17 @@ def junit_xml(summary: Record, verdicts: Record, inconclusive: Literal["skip", "
     indent(root)
     body: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
     return body + b"\n"
+
+
+def _harness(checks: Element, health: Record, verdicts: Record) -> None:
+    case = _case(checks, "harness", "fit to judge")
+    reasons = "; ".join(visible(reason) for reason in health["reasons"])
+    if health["state"] == "invalid":
+        SubElement(case, "error", message=f"invalid: {reasons}")
+    elif health["state"] == "degraded":
+        SubElement(case, "skipped", message=f"degraded: {reasons}")
+    for entry, said in zip(verdicts.get("left_out", []), left_out_sentences(verdicts), strict=True):
+        SubElement(_case(checks, "harness", f"{entry['node']} in the verdict"), "skipped", message=said)
 
 
 def _case(suite: Element, classname: str, name: object) -> Element:

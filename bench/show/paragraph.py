@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.show.left_out import for_buyers
 from bench.show.wording import count, limit, per_cent, seconds_for_readers, visible
 from bench.units import show_duration
 
@@ -29,6 +30,8 @@ def buyers_paragraph(manifest: Record, summary: Record, verdicts: Record) -> str
     if virtual := sum(bool(lane.get("simulated")) for lane in lanes):
         whose = "The answers" if virtual == len(lanes) else f"Those of {virtual} of the {len(lanes)}"
         said.append(f"{whose} came from a simulation, not from a service.")
+    if left_out := verdicts.get("left_out"):
+        said.append(for_buyers(left_out))
     if len(targets) <= NAMED_MOST:
         said += [_service_sentence(name, target, clauses) for name, target in targets.items()]
     else:

@@ -95,7 +95,7 @@ def beside_the_verdicts(clauses: Sequence[Record]) -> Iterator[Table]:
              for clause in clauses for reason, rows in clause["excluded"].items()]  # fmt: skip
     if aside:
         head = ["clause", "reason", "rows", "broke it", "broke it, nothing set aside"]
-        yield Table("Set aside by the contract", head, aside, words=2)
+        yield Table("Set aside, and why", head, aside, words=2)
     steady = [[wording.clause_name(clause), wording.measured(clause), wording.measured({**clause, "measured": found["measured_without"]}),
                count(found["mser5_drops"]), "yes" if found["steady"] else "NO", wording.trend(found)]
               for clause in clauses if (found := clause.get("steadiness"))]  # fmt: skip

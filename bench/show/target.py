@@ -17,6 +17,7 @@ from bench.record.samples import Columns, Outcome
 from bench.show import wording
 from bench.show.figures import lane_figures
 from bench.show.page import Pair, Part, Table
+from bench.show.places import places_tables
 from bench.show.promises import beside_the_verdicts
 from bench.show.wording import ABSENT, CUT, count, number, per_cent, visible
 from bench.units import show_duration
@@ -36,6 +37,7 @@ def target_part(run: Run, index: int, lane: Record, target: Record, verdicts: Re
     tables += [_slices(title, first, target[key]) for title, first, key in
                (("By phase, ms", "phase", "by_phase"), ("By context bucket, ms", "prompt tokens", "by_bucket"))
                if target.get(key)]  # fmt: skip
+    tables += places_tables(run.manifest, target)
     clauses = [clause for clause in verdicts["clauses"] if clause["target"] == lane["name"]]
     tables += beside_the_verdicts(clauses)
     # the level of this lane's own contract, else the highest of the run

@@ -8,7 +8,7 @@ is never read as markup or as a terminal's control sequence.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from bench.show import wording
 from bench.show.facts import health_line
+from bench.show.left_out import left_out_sentences
 from bench.show.wording import count, milliseconds, per_cent, visible
 
 Record = Mapping[str, Any]
@@ -30,16 +31,16 @@ _NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:%|ns|µs|ms|s|min|h|K|M|B|T|USD)(?
 _HELD = "\N{NO-BREAK SPACE}"
 
 
-def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = (), *, report: Path | str | None = None, repeat: str = "",
-                  resume: str = "", width: int = WIDTH) -> Text:  # fmt: skip
+def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = (), *, beside: Iterable[str] = (),
+                  report: Path | str | None = None, repeat: str = "", resume: str = "", width: int = WIDTH) -> Text:  # fmt: skip
     """Contract by contract, then key numbers, health, `further` sentences, the report's path and what to type next.
 
-    `resume` is the command that goes on with a run that broke off. Print it with `soft_wrap=True`:
+    `beside` are lines of tables, drawn to the width. `resume` is the command that goes on with a run that broke off. Print it with `soft_wrap=True`:
     its lines are cut to `width` (80 at least), except path and commands, which must be copied whole.
     """
     text = Text()
     width = max(width, 80)
-    _before_anything_else(text, summary, width)
+    _before_anything_else(text, summary, verdicts, width)
     clauses = verdicts["clauses"]
     for contract in dict.fromkeys(clause["contract"] for clause in clauses):
         _contract(text, contract, [clause for clause in clauses if clause["contract"] == contract],
@@ -47,6 +48,7 @@ def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = ()
     if not clauses:
         for line in _numbers_without_contract(summary, width):
             text.append(f"{fit(line, width).rstrip()}\n")
+    text.append("".join(f"{line}\n" for line in beside))
     text.append("overall   ")
     text.append(f"{visible(summary['overall'], 20)}\n", STYLES.get(summary["overall"], ""))
     for line in wrapped("harness   ", health_line(summary), width):
@@ -73,7 +75,7 @@ def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = ()
     return text
 
 
-def _before_anything_else(text: Text, summary: Record, width: int) -> None:
+def _before_anything_else(text: Text, summary: Record, verdicts: Record, width: int) -> None:
     """What must be known before the first number is read."""
     if summary["overall"] == "INVALID":
         text.append("INVALID", STYLES["INVALID"])
@@ -89,6 +91,9 @@ def _before_anything_else(text: Text, summary: Record, width: int) -> None:
     for gap in summary["health"]["facts"].get("gaps", []):
         for line in wrapped("gap       ", visible(gap, 300), width):
             text.append(f"{line}\n")
+    for sentence in left_out_sentences(verdicts):
+        for line in wrapped("left out  ", sentence, width):
+            text.append(f"{line}\n", "bold")
 
 
 def _contract(text: Text, contract: str, clauses: list[Record], interval: str, width: int) -> None:

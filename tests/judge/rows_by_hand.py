@@ -56,14 +56,14 @@ def evenly(rows: list[Row], every: int = 10) -> list[Row]:
 
 
 def columns_of(rows: list[Row]) -> Columns:
-    """The two tables. Keys: times in ms without `_ns`, other sample columns, and `phase`, `bucket`, `warmup`, `lane`."""
+    """The two tables. Keys: times in ms without `_ns`, other sample columns, and `phase`, `bucket`, `warmup`, `lane`, `session`."""
     schedule, samples = np.zeros(len(rows), SCHEDULE_DTYPE), empty_samples(len(rows))
     for name in ("after_row", "prefix_group"):
         schedule[name] = -1
     for index, row in enumerate(rows):
         schedule["due_ns"][index] = (row["planned"] if "planned" in row else row.get("due", 0)) * MS
         for name, value in row.items():
-            if name in ("phase", "bucket", "warmup", "lane"):
+            if name in ("phase", "bucket", "warmup", "lane", "session"):
                 schedule[name][index] = value
             elif name in _TIMES:
                 samples[f"{name}_ns"][index] = value * MS if value >= 0 else -1

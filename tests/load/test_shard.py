@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from world import Ask, Reply, plan_for, play, whole
 
+from bench.cli import main
 from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
 from bench.errors import TailproofError, UserError
 from bench.judge.review import review
@@ -27,6 +29,7 @@ from bench.record.attempts import ATTEMPT_DTYPE
 from bench.record.digests import OWN, manifest_digest
 from bench.record.files import write_json
 from bench.record.histogram import read_hlog
+from bench.record.places import places_of
 from bench.record.run_folder import Run, RunWriter, read_manifest
 from bench.record.samples import Outcome, Table
 from bench.units import MS, S
@@ -47,13 +50,29 @@ def answer(ask: Ask) -> Reply:
 
 
 def made(plan: Plan, folder: Path, shard: Shard = UNSHARDED, *, skew_ns: int = 0, stop_at: tuple[int, ...] = (),
-         early: str | None = None) -> Path:  # fmt: skip
-    """The folder of a run or of one of its shards, as `runner.play` leaves it."""
+         early: str | None = None, sent_from: dict[str, Any] | None = None, late_ns: int = 0) -> Path:  # fmt: skip
+    """The folder of a run or of one of its shards, as `runner.play` leaves it; `sent_from` is what its shard's record says besides,
+    `late_ns` after its time each request left."""
     part = shard.cut(plan)
     played = play(part, answer, stop_at=stop_at)
-    lines = plan_facts(part, folder.name, AGREED_NS) | shard.facts(Start(0, AGREED_NS, shard.start_at_ns))
+    lines = (
+        plan_facts(part, folder.name, AGREED_NS)
+        | shard.facts(Start(0, AGREED_NS, shard.start_at_ns))
+        | {"notes": [], "repeat_command": ""}
+    )
     if "start" in lines:
         lines["start"]["wall_ns"] += skew_ns
+    lines.get("shard", {}).update(sent_from or {})
+    for name in (
+        "sent_ns",
+        "headers_ns",
+        "first_byte_ns",
+        "first_token_ns",
+        "first_answer_token_ns",
+        "last_token_ns",
+        "done_ns",
+    ):
+        played.columns.samples[name][played.columns.samples[name] >= 0] += late_ns
     writer = RunWriter(folder, lines, part.schedule)
     shard.keep(plan.schedule, writer)
     write_histograms(folder, part, played.columns.samples, played.journal.gap_histograms, AGREED_NS)
@@ -236,6 +255,76 @@ def test_attempts_and_changes_of_legs_find_their_rows_and_workers(tmp_path: Path
     names = [*run.strings("note"), ""]
     assert [(int(call["row"]), names[call["note"]], int(call["worker"])) for call in run.attempts] == wanted
     assert [(event["at_ns"], event["worker"]) for event in run.manifest["leg_events"]] == [(48, 3), (49, 1)]
+
+
+def vantages(plan: Plan, root: Path, late_ms: tuple[int, ...] = (0, 80, 0)) -> list[Path]:
+    """A shard a node, each so late by its own doing; two of them in one region."""
+    regions, clock = ("eu", "eu", None), {"offset_ms": -3.0, "bound_ms": 0.5, "drift_ms": 0.1, "round_trips": 9}
+    return [made(plan, root / f"s{number}", Shard(number, 3, AGREED_NS), late_ns=late * MS,
+                 sent_from={"place": {"node": f"node-{number}", "region": regions[number - 1]}, "clock": clock})
+            for number, late in enumerate(late_ms, 1)]  # fmt: skip
+
+
+def test_a_merged_run_knows_where_each_row_was_sent_from(tmp_path: Path) -> None:
+    """Place and clock of each shard are in the manifest, and so each row has its node, in the summary too."""
+    plan = plan_for(POISSON, duration="6s")
+    run = Run(merge(vantages(plan, tmp_path), tmp_path / "all"))
+    assert [shard["place"] for shard in run.manifest["shards"]] == [
+        {"node": "node-1", "region": "eu"},
+        {"node": "node-2", "region": "eu"},
+        {"node": "node-3", "region": None},
+    ]
+    assert {shard["clock"]["offset_ms"] for shard in run.manifest["shards"]} == {-3.0}
+    places = places_of(run.manifest)
+    assert places is not None
+    assert (places.node_of(run.columns.schedule) == plan.schedule["session"] % 3).all()
+    summary = review(run)[0]
+    by_node = summary["targets"]["t0"]["by_node"]
+    assert {name: part["requests"] for name, part in by_node.items()} == {
+        f"node-{number + 1}": (plan.schedule["session"] % 3 == number).sum() for number in range(3)
+    }
+    assert next(reason for reason in summary["health"]["reasons"] if "node" in reason).startswith(
+        "node-2 itself sent late: p99 80 ms"
+    )
+
+
+def test_merge_leaves_a_node_out_for_good_and_judge_for_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`merge --leave-out unfit` keeps node-2 out of every later verdict, which verifies; judge does the same without writing."""
+    plan = judged(plan_for(POISSON, duration="6s"), "e2e:p90<500ms")
+    folders = [*map(str, vantages(plan, tmp_path, (0, 300, 0)))]
+    whole, without = tmp_path / "whole", tmp_path / "without"
+    assert main(["merge", *folders, "--out", str(whole)]) == 4
+    assert main(["merge", *folders, "--out", str(without), "--leave-out", "unfit", "--format", "json"]) != 4
+    said = capsys.readouterr()
+    verdicts = json.loads(said.out[said.out.index("{") :])["runs"][0]["verdicts"]
+    theirs = int((plan.schedule["session"] % 3 == 1).sum())
+    assert [(entry["node"], entry["requests"]) for entry in verdicts["left_out"]] == [("node-2", theirs)]
+    assert verdicts["clauses"][0]["n"] == len(plan.schedule) - theirs
+    assert verdicts["clauses"][0]["excluded"] == {"sent by node-2, which was left out": theirs}
+    assert main(["verify", str(without)]) == 0
+    before = (whole / "run.json").read_bytes(), (whole / "verdicts.json").read_bytes()
+    capsys.readouterr()
+    code = main(["judge", str(whole), "--leave-out", "node-2", "--format", "json"])
+    again = json.loads(capsys.readouterr().out)
+    assert (code, again["clauses"]) == (verdicts["exit_code"], verdicts["clauses"])
+    assert ((whole / "run.json").read_bytes(), (whole / "verdicts.json").read_bytes()) == before
+    assert "node-2 is left out of the verdict" in (without / "report.html").read_text()
+    assert main(["report", str(without)]) == 0
+    assert "itself sent late" in (without / "report.md").read_text()
+
+
+@pytest.mark.parametrize("names", [["node-9"], ["node-1", "node-2", "node-3"], ["node-2", "nobody"]])
+def test_merge_refuses_names_before_it_writes(
+    tmp_path: Path, names: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2 with the names there are, and no folder."""
+    folders = [*map(str, vantages(plan_for(POISSON, duration="3s"), tmp_path))]
+    flags = [word for name in names for word in ("--leave-out", name)]
+    assert main(["merge", *folders, "--out", str(tmp_path / "all"), *flags]) == 2
+    assert "node-1, node-2, node-3" in capsys.readouterr().err
+    assert not (tmp_path / "all").exists()
 
 
 def edited(folder: Path) -> None:

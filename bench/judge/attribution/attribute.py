@@ -27,6 +27,7 @@ from bench.judge.reached import came_to, undecided
 from bench.judge.stats.blocks import draw_blocks, time_blocks
 from bench.judge.stats.tail import quantile_ci_ranks
 from bench.plan.contract import Contract
+from bench.record.places import Places, places_of
 from bench.record.run_folder import FORMAT, Run
 from bench.record.samples import Bool, Columns, Int, latency_ns, outcome_counts
 from bench.units import MS, nearest_rank
@@ -75,12 +76,13 @@ def attribute_run(run: Run, limit_ns: int | None = None, only: str | None = None
     rows = came_to(run)
     # the numbers that attempts give to rows hold for the whole table alone
     routed = any(lane.get("legs") for lane in run.lanes) and len(rows) == len(run.columns)
+    places = places_of(run.manifest)
     calls = answering(run.attempts, len(rows)) if routed else None
 
     def record(index: int, lane: dict[str, Any]) -> dict[str, Any]:
         mine = rows.schedule["lane"] == index
         before = calls.where(mine) if calls is not None and lane.get("legs") else None
-        return attribute_lane(rows if mine.all() else rows.where(mine), lane, run.strings, limit_ns, before)
+        return attribute_lane(rows if mine.all() else rows.where(mine), lane, run.strings, limit_ns, before, places)
 
     return {
         "format": FORMAT, "run": run.manifest["run"], "state": run.state,
@@ -90,14 +92,15 @@ def attribute_run(run: Run, limit_ns: int | None = None, only: str | None = None
 
 
 def attribute_lane(columns: Columns, lane: dict[str, Any], strings: Callable[[str], list[str]],
-                   limit_ns: int | None = None, before: Answering | None = None) -> dict[str, Any]:  # fmt: skip
+                   limit_ns: int | None = None, before: Answering | None = None,
+                   places: Places | None = None) -> dict[str, Any]:  # fmt: skip
     """One lane's record; `columns` are those of its rows that the run came to, `strings` the run's texts by kind.
 
-    `before`: of a routed lane, which call of each row was answered.
+    `before`: of a routed lane, which call of each row was answered. `places`: where the run was sent from.
     """
     tail = tail_of(columns, lane, limit_ns)
     before = None if before is None else before.where(tail.keep)
-    factors = factors_of(tail.columns, lane, strings, None if before is None else before.leg)
+    factors = factors_of(tail.columns, lane, strings, None if before is None else before.leg, places)
     record: dict[str, Any] = {
         "metric": tail.metric, "view": tail.view, "above_ms": tail.above_ns / MS, "by": tail.by,
         "n": len(tail.slow), "tail": int(tail.slow.sum()), "set_apart": tail.set_apart,

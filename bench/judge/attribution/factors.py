@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.record.samples import Bool, Columns, Flag, Int, Outcome
+from bench.record.places import Places
+from bench.record.samples import Bool, Columns, Flag, Int, Outcome, Table
 from bench.units import nearest_rank, show_duration
 
 CONTEXT, PHASE, TIME = "context", "phase", "time of run"
@@ -41,7 +42,7 @@ class Factor:
 
 
 def factors_of(columns: Columns, lane: dict[str, Any], strings: Callable[[str], list[str]],
-               leg: Int | None = None) -> list[Factor]:  # fmt: skip
+               leg: Int | None = None, places: Places | None = None) -> list[Factor]:  # fmt: skip
     """Every factor on which these rows differ. `leg`: of a routed lane, the leg that answered each row, -1 unknown."""
     schedule, samples = columns.schedule, columns.samples
     found = [
@@ -55,12 +56,22 @@ def factors_of(columns: Columns, lane: dict[str, Any], strings: Callable[[str], 
         Factor("attempts", np.clip(samples["attempts"].astype(np.int64), 1, 3) - 1, ["1", "2", "3 or more"]),
         _slices(columns, lane),
     ]
+    if places is not None:
+        found += _places(schedule, places)
     if leg is not None:
         tiers = [str(one["tier"]) for one in lane["legs"]]
         kinds = list(dict.fromkeys(tiers))
         found += [Factor("route leg", leg, [one["name"] for one in lane["legs"]]),
                   Factor("tier", np.array([*(kinds.index(tier) for tier in tiers), -1])[leg], kinds)]  # fmt: skip
     return [factor for factor in found if _varies(factor)]
+
+
+def _places(schedule: Table, places: Places) -> list[Factor]:
+    """The sending node, and its region where that is not the same split again: it would take half the node's share."""
+    found = [Factor("sending node", places.node_of(schedule), places.names)]
+    if len(places.regions) < sum(node.region is not None for node in places.nodes):
+        found.append(Factor("sending region", places.region_of(schedule), places.regions))
+    return found
 
 
 def _varies(factor: Factor) -> bool:

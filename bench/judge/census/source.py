@@ -17,11 +17,11 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.judge.census.census import Census, Coverage, census
+from bench.judge.left_out import facts_of
 from bench.judge.reached import came_to
 from bench.plan.contract import Contract, load_contract
 from bench.plan.month import Month, load_month
 from bench.plan.suite import match_clause
-from bench.record.facts import run_facts
 from bench.record.month import play_month
 from bench.record.request_log import Reading, RequestLog, read_log
 from bench.record.run_folder import Run
@@ -93,5 +93,12 @@ def log_of_run(run: Run, lane: str = "") -> RequestLog:
     order = np.argsort(columns.samples["due_ns"], kind="stable")
     if not len(order):
         raise UserError("holds no request", where=f"--census {run.folder}")
-    return RequestLog(columns.where(order), run_facts(run, run.lanes[index]), [str(run.folder)], np.zeros(len(order), np.int64),
-                      order + 1, [], _RUN_METRICS, {}, ["lines are rows of the run, in the order of their due times"])  # fmt: skip
+    columns = columns.where(order)
+    facts = facts_of(run, run.lanes[index], columns)
+    notes = [
+        "lines are rows of the run, in the order of their due times",
+        *(f"set aside: rows {why}" for why, _ in facts.aside),
+    ]
+    return RequestLog(
+        columns, facts, [str(run.folder)], np.zeros(len(order), np.int64), order + 1, [], _RUN_METRICS, {}, notes
+    )

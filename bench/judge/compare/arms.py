@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.judge.fitness import fitness
+from bench.judge.left_out import kept
 from bench.judge.money.spend import spend_of
 from bench.judge.reached import came_to, undecided
 from bench.judge.summary import token_cost
@@ -65,7 +66,7 @@ class Arm:
 def arm_of(run: Run, index: int, metric: str) -> Arm:
     """The arm that a lane is."""
     lane = run.lanes[index]
-    columns = came_to(run).lane(index).measured()
+    columns = kept(run, came_to(run).lane(index).measured())
     open_ended = undecided(columns)
     rows = columns.where(~open_ended)
     latency = latency_ns(rows.samples, metric)
@@ -95,6 +96,7 @@ def _facts(run: Run, lane: dict[str, Any], metric: str) -> dict[str, Any]:
                   for span in lane["phase_spans"] if not span["warmup"]],
         "unfit": health.reasons[0] if health.state == "invalid" else None,
         "limit_ns": limits[0] if limits else None, "breach_usd": None if breach is None else float(breach),
+        "left_out": [entry["node"] for entry in run.manifest.get("left_out", [])],
     }  # fmt: skip
 
 

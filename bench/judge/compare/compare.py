@@ -123,6 +123,8 @@ def _warnings(baseline: Arm, other: Arm) -> list[str]:
                     "interleave the arms in one run to tell them apart")  # fmt: skip
     if baseline.facts["closed_loop"] or other.facts["closed_loop"]:
         said.append("a closed loop asks a slower server less often: the arms did not meet the same load")
+    said += [f"{arm.name}: without the requests that {' and '.join(gone)} sent"
+             for arm in (baseline, other) if (gone := arm.facts.get("left_out"))]  # fmt: skip
     return said
 
 

@@ -64,6 +64,11 @@ class _Sieve:
         self.excluded: Int = np.full(len(columns), -1)
         self.reasons: list[str] = []
         self.unusable: list[str] = []
+        #: rows that are set aside whatever the contract says
+        self.left_out: Bool = np.zeros(len(columns), bool)
+        for reason, rows in facts.aside:
+            self.drop(reason, rows, "")
+            self.left_out |= rows
 
     def drop(self, reason: str, rows: Bool | None, needs: str) -> None:
         """Exclude `rows`; None says that the columns `needs` are missing."""
@@ -226,7 +231,8 @@ def _beyond_rate(sieve: _Sieve, rule: Exclusion) -> Bool | None:
     if prompt is None and output is None:
         return None
     tokens = sum(np.maximum(each, 0) for each in (prompt, output) if each is not None)
-    counted = np.where(sieve.excluded < 0, tokens, 0)
+    # a node that was left out had its share of the purchased rate all the same
+    counted = np.where((sieve.excluded < 0) | sieve.left_out, tokens, 0)
     minute = (_due(columns) + sieve.facts.start_wall_ns) // MINUTE_NS
     minute -= minute.min(initial=_NEVER)
     order = np.argsort(minute, kind="stable")

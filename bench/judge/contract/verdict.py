@@ -34,6 +34,7 @@ from bench.judge.contract.exclusions import Classes, classify
 from bench.judge.contract.forecast import judge_forecast
 from bench.judge.contract.reasons import sentence
 from bench.judge.contract.spans import Found, judge_spans
+from bench.judge.left_out import facts_of, told
 from bench.judge.reached import came_to
 from bench.judge.stats.dependence import Judged, Trials, judge_trials, p_value_fail
 from bench.judge.stats.sequential import LOOKS, holm, steadiness
@@ -42,7 +43,6 @@ from bench.load.health import Health
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.plan.suite import match_clause
-from bench.record.facts import run_facts
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns
 from bench.units import MS, S, nearest_rank
@@ -92,7 +92,7 @@ def judge_run(
         columns = rows.lane(index)
         if override is not None:
             refuse_missing(contract, lane, streamed_any(columns))
-        classes = classify(columns, contract, run_facts(run, lane))
+        classes = classify(columns, contract, facts_of(run, lane, columns))
         unusable += [f"{contract.name}: {said}" for said in [*classes.unusable, *classes.missing]]
         records = judge_lane(columns, classes, contract, lane, health, looks)
         clauses += records
@@ -114,6 +114,7 @@ def judge_run(
         "attested": [dict(pair) for pair in dict.fromkeys(tuple(term.items()) for term in attested)],
         "not_applied": list(dict.fromkeys(unusable)),
         "projected_breach_usd": sum(breach_cost.values()) if breach_cost else None,
+        **({"left_out": left_out} if (left_out := told(run)) else {}),
     }  # fmt: skip
 
 

@@ -90,6 +90,16 @@ class Part(BaseModel):
     response_ms: PartMs
 
 
+class Vantage(Part):
+    """The measured rows that were sent from one node or region."""
+
+    service_ms: ServiceMs
+    #: of every one that opened a connection
+    connect_ms: Quantiles | None
+    #: of every one that was sent
+    harness_lag_ms: Quantiles | None
+
+
 class Target(BaseModel):
     """One target; latencies of rows that succeeded, warm-up left out, unless said otherwise."""
 
@@ -122,6 +132,10 @@ class Target(BaseModel):
     cost: Cost | None
     by_phase: dict[str, Part]
     by_bucket: dict[str, Part]
+    #: of a run that says where it was sent from; rows of unknown origin are in none
+    by_node: dict[str, Vantage] = Field(default_factory=dict)
+    #: the same where there is more than one region
+    by_region: dict[str, Vantage] = Field(default_factory=dict)
 
 
 class Health(BaseModel):
