@@ -19,12 +19,14 @@ from bench.clock import monotonic_ns, sleep_s, wall_ns
 from bench.conclude import Finished, conclude
 from bench.conduct import Screen, census, planned, told_of
 from bench.errors import RunFolderError, UserError
+from bench.judge.left_out import leave_out as leave_nodes_out
+from bench.judge.left_out import refuse_unknown
 from bench.load.ceiling import needed_workers
-from bench.load.cluster.fleet import LEAD_A_SEAT_NS, LEAD_NS, Fleet, Post, fetch
+from bench.load.cluster.fleet import LEAD_A_SEAT_NS, LEAD_NS, Fleet, Post, dismiss, fetch
 from bench.load.cluster.job import Job
 from bench.load.cluster.outbox import Inbox
 from bench.load.cluster.ray_engine import RayEngine
-from bench.load.cluster.seat import Engine, Seat
+from bench.load.cluster.seat import Engine
 from bench.load.generator import STOP_DRAIN_NS
 from bench.load.guard import UNCAPPED, Caps
 from bench.load.player import run_secrets
@@ -37,6 +39,7 @@ from bench.plan.prompts import PromptText, Tokenizer
 from bench.plan.schedule import Plan
 from bench.plan.suite import Suite
 from bench.record.files import npy_bytes, table_digest, write_atomically, write_json
+from bench.record.places import places_among
 from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way
 from bench.units import S, show_duration
 
@@ -51,10 +54,11 @@ _DRAIN_NS = STOP_DRAIN_NS + 30 * S
 
 def conduct_on(address: str, suite: Suite, seed: int, *, repeat_command: str, screen: Screen, folder: Path | None = None,
                tokenizer: Tokenizer | None = None, max_requests: int | None = None, workers: int | None = None, caps: Caps = UNCAPPED,
-               start_at_ns: int | None = None, shared: Path | None = None, join: Callable[[str], Engine] = RayEngine) -> Finished:  # fmt: skip
+               start_at_ns: int | None = None, shared: Path | None = None, leave_out: Sequence[str] = (), join: Callable[[str], Engine] = RayEngine) -> Finished:  # fmt: skip
     """Play a suite on the nodes of the cluster that `join` finds at `address`.
 
-    `shared` is a folder that this machine and all nodes see under that name. Raises TailproofError before anything was sent.
+    `shared` is a folder that this machine and all nodes see under that name; `leave_out` names nodes whose rows no verdict
+    rests on, as `merge` does. Raises TailproofError before anything was sent.
     """
     plan = planned(suite, seed, max_requests)
     Shard(1, 2).refuse(plan)
@@ -66,6 +70,7 @@ def conduct_on(address: str, suite: Suite, seed: int, *, repeat_command: str, sc
     engine = join(address)
     try:
         fleet = Fleet(_posts(engine, plan, workers, caps, manifest), len(plan.lanes), screen.warn)
+        _refuse_unknown_nodes(leave_out, fleet.posts, address)
         screen.open(plan)
         try:
             fleet.prepare(shared, suite.name)
@@ -83,12 +88,21 @@ def conduct_on(address: str, suite: Suite, seed: int, *, repeat_command: str, sc
         finally:
             screen.close()
         finished = _together(writer, {post.job.shard.number: (post.folder, post.told()) for post in fleet.posts})
-        fleet.dismiss()
+        dismiss([post.seat for post in fleet.posts if post.lost is None])
     finally:
         engine.close()
     if suite.months:
         write_json(finished / "census.json", census(suite))
+    if leave_out:
+        leave_nodes_out(finished, leave_out)
     return conclude(finished)
+
+
+def _refuse_unknown_nodes(names: Sequence[str], posts: Sequence[Post], address: str) -> None:
+    """Raises UserError for a name that no node of the cluster has."""
+    if names:
+        shards = [{"number": post.job.shard.number, "of": post.job.shard.of, **post.record()} for post in posts]
+        refuse_unknown(names, places_among(shards), address)
 
 
 def _posts(engine: Engine, plan: Plan, workers: int | None, caps: Caps, manifest: Record) -> list[Post]:
@@ -134,7 +148,7 @@ def _together(writer: RunWriter, shards: dict[int, tuple[Path, Record]]) -> Path
     return writer.folder
 
 
-def collect(folder: Path, join: Callable[[str], Engine] | None) -> Finished:
+def collect(folder: Path, join: Callable[[str], Engine] | None, leave_out: Sequence[str] = ()) -> Finished:
     """End a run whose driver is gone: what its shards left is brought here, put together and judged.
 
     `join` is given the address of the cluster; None: what is here already is all there is. Raises RunFolderError while
@@ -144,8 +158,10 @@ def collect(folder: Path, join: Callable[[str], Engine] | None) -> Finished:
     afar = writer.manifest.get(_AFAR)
     if afar is None:
         raise UserError("has no shards that lie elsewhere", where=str(folder), remedy=f"tailproof report {folder}")
+    if leave_out:
+        refuse_unknown(leave_out, places_among(afar["seats"]), str(folder))
     engine = join(afar["address"]) if join is not None and not afar["shared"] else None
-    shards = {}
+    shards, keepers = {}, []
     try:
         for seat in afar["seats"]:
             number = int(seat["number"])
@@ -153,17 +169,19 @@ def collect(folder: Path, join: Callable[[str], Engine] | None) -> Finished:
             here = Path(seat["folder"]) if afar["shared"] else folder / _SHARDS / str(number)
             if afar["shared"]:
                 _wait_for_its_end(here)
-            elif engine is not None and (why := fetch(_keeper(engine, seat), seat["folder"], Inbox(here))) is not None:
-                told["lost"] = why
+            elif engine is not None:
+                keepers.append(engine.seat_on(seat["node_id"], Vantage(**seat["place"])))
+                if (why := fetch(keepers[-1], seat["folder"], Inbox(here))) is not None:
+                    told["lost"] = why
             shards[number] = here, told
+        _together(writer, shards)
+        dismiss(keepers)
     finally:
         if engine is not None:
             engine.close()
-    return conclude(_together(writer, shards))
-
-
-def _keeper(engine: Engine, seat: Record) -> Seat:
-    return engine.seat_on(seat["node_id"], Vantage(**seat["place"]))
+    if leave_out:
+        leave_nodes_out(folder, leave_out)
+    return conclude(folder)
 
 
 def _wait_for_its_end(folder: Path) -> None:

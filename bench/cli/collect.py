@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.filing import file_beside, filing_flags, ready_to_file
+from bench.cli.merge import leave_out_option
 from bench.cli.output import format_option, print_runs
 
 
@@ -18,9 +19,11 @@ from bench.cli.output import format_option, print_runs
 @click.option(
     "--offline", is_flag=True, help="Do not ask the nodes: what came here while the run lasted is all there is."
 )
+@leave_out_option
 @filing_flags
 @format_option(github=True)
-def collect(folder: Path, cluster: str | None, offline: bool, form: str, pdf: bool, junit_inconclusive: str) -> int:
+def collect(folder: Path, cluster: str | None, offline: bool, leave_out: tuple[str, ...], form: str, pdf: bool,
+            junit_inconclusive: str) -> int:  # fmt: skip
     """Bring what the nodes of `tailproof run --cluster` have of RUN here, and judge it as the run.
 
     Without their driver the nodes sent nothing more, finished what was under way and kept it. What a node
@@ -31,7 +34,7 @@ def collect(folder: Path, cluster: str | None, offline: bool, form: str, pdf: bo
     from bench.load.cluster.ray_engine import RayEngine
 
     ready_to_file(pdf=pdf)
-    done = collected(folder, None if offline else lambda address: RayEngine(cluster or address))
+    done = collected(folder, None if offline else lambda address: RayEngine(cluster or address), leave_out)
     file_beside(done.folder, done.records, pdf=pdf, inconclusive=junit_inconclusive)
     if form == "json":
         print_runs([done], done.exit_code)

@@ -9,14 +9,19 @@ import click
 from bench.cli.filing import file_beside, filing_flags, ready_to_file
 from bench.cli.output import format_option, print_runs
 
+#: Of every command that ends a run which was sent from several nodes.
+leave_out_option = click.option(
+    "--leave-out", multiple=True, metavar="NODE", help="Leave what this node sent out of the verdict, or `unfit`: "
+    "of those that were late or skewed by their own doing. Repeatable; the run keeps it.",
+)  # fmt: skip
+
 
 @click.command(short_help="Make one run of its shards, and judge it.")
 @click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The merged run's own folder."
 )
-@click.option("--leave-out", multiple=True, metavar="NODE", help="Leave what this node sent out of the verdict, or `unfit`: "
-              "of those that were late or skewed by their own doing. Repeatable; the run keeps it.")  # fmt: skip
+@leave_out_option
 @filing_flags
 @format_option(github=True)
 def merge(

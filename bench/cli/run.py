@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.filing import file_beside, filing_flags, ready_to_file
+from bench.cli.merge import leave_out_option
 from bench.cli.monitoring import metrics_flags, monitored
 from bench.cli.output import format_option, print_runs
 
@@ -139,6 +140,7 @@ class _WithAliases(click.Command):
     help="With --cluster: a folder that this machine and all nodes see under this name. Samples stay there and do not cross "
     "the network.",
 )
+@leave_out_option
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -222,7 +224,8 @@ def _play(loaded: Suite, seed: int, part: Shard, flags: dict[str, Any], exporter
     if part.of == 1 and _virtual(loaded):
         return simulate(loaded, seed, repeat_command=how["repeat_command"], folder=how["folder"])
     if flags["cluster"]:
-        return conduct_on(flags["cluster"], loaded, seed, start_at_ns=part.start_at_ns, shared=flags["shared"], **how)
+        return conduct_on(flags["cluster"], loaded, seed, start_at_ns=part.start_at_ns, shared=flags["shared"],
+                          leave_out=flags["leave_out"], **how)  # fmt: skip
     return conduct(loaded, seed, opened=exporter.follow, early_stop=early_stop, shard=part, **how)
 
 
@@ -261,6 +264,10 @@ def refuse_places(loaded: Suite, flags: dict[str, Any], part: Shard, repeat: int
                             remedy="leave it out, or add --over-http")  # fmt: skip
     if flags["shared"] and not flags["cluster"]:
         raise UserError("says where a cluster's nodes write", where="--shared", remedy="add --cluster, or leave it out")
+    if flags["leave_out"] and not flags["cluster"]:
+        raise UserError(
+            "names a node, and this run has none", where="--leave-out", remedy="add --cluster, or leave it out"
+        )
     others = {"--shard": part.of > 1, "--repeat": repeat > 1, "--early-stop": early_stop,
               "--metrics-port": flags["metrics_port"] is not None, "--otlp-endpoint": flags["otlp_endpoint"] is not None}  # fmt: skip
     for flag, given in others.items():

@@ -52,7 +52,7 @@ class _Peer:
 class NullServer:
     """One epoll loop; `truth` has four numbers a request: row, received, first write, last write."""
 
-    def __init__(self, ttft_ns: int, sigma: float, gap_ns: int, tokens: int):
+    def __init__(self, ttft_ns: int, sigma: float, gap_ns: int, tokens: int, host: str = "127.0.0.1"):
         self._gap_ns, self._tokens = gap_ns, tokens
         # Lognormal without a generator: quantiles in the order of a golden-ratio sequence, which
         # fills the distribution evenly from any starting point.
@@ -60,7 +60,7 @@ class NullServer:
         self._ttft_ns = [
             round(ttft_ns * math.exp(sigma * normal.inv_cdf((n * _GOLDEN) % 1 or 0.5))) for n in range(_LAW_STEPS)
         ]
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self._listener = socket.create_server((host, 0), backlog=4096)
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
         self._epoll = select.epoll()
@@ -175,8 +175,9 @@ def main() -> int:
     parser.add_argument("--sigma", type=float, default=0.0)
     parser.add_argument("--gap-ms", type=float, default=2.0)
     parser.add_argument("--tokens", type=int, default=16)
+    parser.add_argument("--host", default="127.0.0.1")
     given = parser.parse_args()
-    server = NullServer(round(given.ttft_ms * MS), given.sigma, round(given.gap_ms * MS), given.tokens)
+    server = NullServer(round(given.ttft_ms * MS), given.sigma, round(given.gap_ms * MS), given.tokens, given.host)
     sys.stdout.write(json.dumps({"port": server.port}) + "\n")
     sys.stdout.flush()
     gc.freeze()

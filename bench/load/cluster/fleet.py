@@ -108,7 +108,7 @@ class Fleet:
                     raise kind(found["refused"], where=f"node {post.node}")
                 post.node_folder = found["folder"]
         except TailproofError:
-            self.dismiss()
+            dismiss([post.seat for post in self.posts])
             raise
 
     def compare_clocks(self, *, after: bool = False) -> None:
@@ -212,11 +212,10 @@ class Fleet:
             when = f" {show_duration(at)} into the run" if self._t0 and at > 0 else ""
             self._tell(f"{post.node} was lost{when} with shard {post.job.shard.number} of {post.job.shard.of}: {why}")
 
-    # ---- afterwards
 
-    def dismiss(self) -> None:
-        """Remove what lies on the nodes; one that does not answer keeps it."""
-        wait([post.seat.ask("remove") for post in self.posts if post.lost is None], timeout=_LAST_WORD_S)
+def dismiss(seats: Sequence[Seat]) -> None:
+    """Remove what lies on the nodes; one that does not answer keeps it."""
+    wait([seat.ask("remove") for seat in seats], timeout=_LAST_WORD_S)
 
 
 def fetch(seat: Seat, node_folder: str, inbox: Inbox) -> str | None:
