@@ -28,7 +28,7 @@ class RayNode:
     def __init__(self, name: str, region: str, head: str | None, *, cores: int = 1, place: Path, inside: Sequence[str] = (),
                  ip: str | None = None):  # fmt: skip
         """`head`: the address to join, None to be it; `inside`: what a command is started with to be in a namespace."""
-        self.mark = uuid.uuid4().hex
+        self.mark, self.place = uuid.uuid4().hex, place
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.address = head or f"{ip or '127.0.0.1'}:{port}"
