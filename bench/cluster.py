@@ -109,7 +109,7 @@ def _posts(engine: Engine, plan: Plan, workers: int | None, caps: Caps, manifest
     """Cut the plan, and give each shard its seat. Raises UserError for a plan that cannot be cut so, or has no room."""
     of = workers or max(engine.nodes, needed_workers(plan))
     try:
-        parts = [Shard(number, of).cut(plan) for number in range(1, of + 1)]
+        parts = Shard.all_of(plan, of)
     except UserError as error:
         raise UserError(error.message, where="--workers", remedy="use fewer") from None
     digest = table_digest(plan.schedule)

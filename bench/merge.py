@@ -21,7 +21,7 @@ from bench.clock import utc_text
 from bench.errors import RunFolderError, UserError
 from bench.load.player import Share
 from bench.load.runner import named, worst_facts
-from bench.load.shard import WHOLE_TABLE
+from bench.load.shard import WHOLE_TABLE, rows_of_shards
 from bench.record.attempts import ATTEMPT_DTYPE, ATTEMPT_STRINGS, in_order
 from bench.record.digests import OWN, listed, manifest_digest
 from bench.record.files import read_table, refuse_ways_out, write_json
@@ -270,8 +270,7 @@ def _samples(
     for start in range(0, len(whole), _AT_ONCE):
         planned = whole[start : start + _AT_ONCE]
         samples = np.empty(len(planned), SAMPLE_DTYPE)
-        for index in range(of):
-            mine = np.flatnonzero(Share(shard=index, shards=of).rows(planned))
+        for index, mine in enumerate(rows_of_shards(planned, of)):
             first, taken[index] = taken[index], taken[index] + len(mine)
             part, shard = given.get(index + 1), f"shard {index + 1} of {of}"
             lost = known.get(index + 1, {}).get("lost")

@@ -130,7 +130,7 @@ def senders() -> list[int]:
     return found
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_what_a_cluster_cannot_do_is_refused_before_anything_is_sent(
     provider: Provider, cluster: str, tmp_path: Path
 ) -> None:

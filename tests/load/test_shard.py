@@ -20,7 +20,19 @@ from bench.judge.review import review
 from bench.load.ceiling import default_workers
 from bench.load.player import Share
 from bench.load.runner import plan_facts, write_histograms
-from bench.load.shard import AHEAD_NS, LATE_NS, UNSHARDED, Shard, Start, cut_table, parse_instant, parse_shard
+from bench.load.shard import (
+    AHEAD_NS,
+    LATE_NS,
+    UNSHARDED,
+    Shard,
+    Start,
+    Vantage,
+    cut_table,
+    parse_instant,
+    parse_shard,
+    parse_vantage,
+    rows_of_shards,
+)
 from bench.merge import merge
 from bench.plan.clause import parse_slo
 from bench.plan.contract import Contract
@@ -436,7 +448,7 @@ def test_a_cut_table_keeps_each_request_and_what_it_waits_for() -> None:
     """Rows that wait do so for the turn before of their own session, and no row is changed otherwise."""
     table = plan_for({"kind": "poisson", "rate": "20/s"}, duration="5s", **SESSIONS).schedule
     for number in range(3):
-        part = cut_table(table, Share(shard=number, shards=3))
+        part = cut_table(table, np.flatnonzero(Share(shard=number, shards=3).rows(table)))
         kept = table[table["session"] % 3 == number]
         assert all((part[name] == kept[name]).all() for name in table.dtype.names or () if name != "after_row")
         waits = np.flatnonzero(part["after_row"] >= 0)
@@ -480,3 +492,37 @@ def test_shards_and_instants_are_read_as_written() -> None:
     for text in ("soon", "2027-01-15T08:00:00", "", "nan", "inf"):
         with pytest.raises(ValueError, match=r"instant|offset"):
             parse_instant(text)
+
+
+@pytest.mark.parametrize("of", [1, 2, 7, 60, 70_000])
+def test_all_shards_at_once_are_the_shards_one_by_one(of: int) -> None:
+    """One sort gives each shard the rows that looking at every row gives it, also of more shards than 16 bits count."""
+    table = plan_for({"kind": "poisson", "rate": "100/s"}, duration="4s", **SESSIONS).schedule
+    found = rows_of_shards(table, of)
+    assert len(found) == of
+    for index in {0, 1 % of, of // 2, of - 1}:
+        assert found[index].tolist() == np.flatnonzero(Share(shard=index, shards=of).rows(table)).tolist()
+
+
+def test_the_plans_of_all_shards_are_those_that_each_cuts_for_itself() -> None:
+    """Tables to the byte, counts, drills with the first alone."""
+    plan = plan_for({"kind": "poisson", "rate": "50/s"}, targets=2, duration="4s", **SESSIONS)
+    for number, part in enumerate(Shard.all_of(plan, 5), 1):
+        alone = Shard(number, 5).cut(plan)
+        assert part.schedule.tobytes() == alone.schedule.tobytes()
+        assert (part.lanes, part.drills) == (alone.lanes, alone.drills)
+
+
+def test_a_vantage_names_a_node_and_perhaps_its_region(tmp_path: Path) -> None:
+    """`NODE` or `NODE@REGION`, in the shard's record and so among the merged run's places; anything else is refused."""
+    assert parse_vantage("runner-3") == Vantage("runner-3")
+    assert parse_vantage(" runner-3@eu-west ") == Vantage("runner-3", "eu-west")
+    for wrong in ("", "@eu", "a@", "a b", "a@b@c", "x" * 61):
+        with pytest.raises(ValueError, match="is not a place"):
+            parse_vantage(wrong)
+    plan = plan_for(POISSON, duration="6s")
+    folders = [made(plan, tmp_path / name, Shard(number, 2, AGREED_NS, Vantage(name, "eu")))
+               for number, name in enumerate(("one", "two"), 1)]  # fmt: skip
+    places = places_of(read_manifest(merge(folders, tmp_path / "all")))
+    assert places is not None
+    assert (places.names, places.regions) == (["one", "two"], ["eu"])
