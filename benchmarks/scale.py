@@ -270,7 +270,6 @@ def bounds(costs: Costs, setting: Setting, worker_rps: float) -> list[Bound]:
     poll_s = (poll["poll_parse_us"] + poll["poll_total_us"]) / 1e6
     length_s, latency = setting.minutes * 60, setting.latency_s
     nic = setting.nic_gbit * 1e9 / 8
-    per_square = length_s / worker_rps / 1e6
     found = [
         Bound(worker_rps, "worker", f"its core: lag p99 reaches {LIMITS_NS[0] // MS} ms", "more workers"),
         Bound((setting.descriptors - SPARE_DESCRIPTORS) / latency, "worker", f"{setting.descriptors:,} descriptors", "ulimit -n"),
@@ -283,9 +282,8 @@ def bounds(costs: Costs, setting: Setting, worker_rps: float) -> list[Bound]:
         Bound(setting.memory_gb * 1e9 / costs.plan_row_peak_bytes / length_s, "driver", f"{setting.memory_gb:g} GB to compile the plan", "compiling in slices"),
         Bound(setting.memory_gb * 1e9 / _JUDGE_BYTES / length_s, "driver", f"{setting.memory_gb:g} GB to judge and report", "judging by pieces"),
         Bound(setting.patience_s * 1e6 / costs.plan_row_us / length_s, "driver", f"{setting.patience_s:g} s to compile the plan", "patience; slices on several cores"),
-        Bound(math.sqrt(setting.patience_s / costs.cut_row_us / per_square), "driver", f"{setting.patience_s:g} s to cut it, a pass for each shard", "one sort for all shards"),
-        Bound(math.sqrt(setting.patience_s / costs.merge_row_shard_us / per_square), "driver", f"{setting.patience_s:g} s to merge: each shard looks at each row", "one sort for all shards"),
-        Bound(setting.patience_s * 1e6 / costs.merge_row_us / length_s, "driver", f"{setting.patience_s:g} s to merge: a row once", "patience; a merge on several cores"),
+        Bound(setting.patience_s * 1e6 / costs.cut_row_us / length_s, "driver", f"{setting.patience_s:g} s to cut it", "patience"),
+        Bound(setting.patience_s * 1e6 / costs.merge_row_us / length_s, "driver", f"{setting.patience_s:g} s to merge", "patience; a merge on several cores"),
         Bound(setting.patience_s * 1e6 / costs.merge_shard_us * worker_rps, "driver", f"{setting.patience_s:g} s to merge: each shard's folder", "patience"),
         Bound(worker_rps / poll_s, "driver", "a core to read polls, one a shard and second", "cells added as they come; rarer polls; a tree"),
         Bound(worker_rps * 1e6 / _ACTOR_US, "driver", f"actor calls one after another, {_ACTOR_US / 1e3:g} ms each (assumed)", "calls at once; rarer polls"),
@@ -312,12 +310,11 @@ def needs(rate: int, workers: int, costs: Costs, setting: Setting) -> None:
         "network out, in": f"{rate * out * 8 / 1e9:,.2f}, {rate * into * 8 / 1e9:,.2f} Gbit/s",
         "plan": f"{rows:,.0f} rows, {rows * costs.planned_row_bytes / 1e9:,.1f} GB, {rows * costs.plan_row_us / 1e6:,.0f} s of CPU, "
                 f"{rows * costs.plan_row_peak_bytes / 1e9:,.1f} GB at its worst",
-        "slices": f"{rows * workers * costs.cut_row_us / 1e6:,.0f} s of CPU by a pass each, {rows * costs.sorted_row_us / 1e6:,.0f} s by one sort",
+        "slices": f"{rows * costs.cut_row_us / 1e6:,.0f} s of CPU",
         "polls": f"{workers:,}/s, {workers * poll['poll_bytes'] / 1e6:,.1f} MB/s, "
                  f"{workers * (poll['poll_parse_us'] + poll['poll_total_us']) / 1e6:,.2f} cores",
         "mirrors": f"{rate * costs.sample_row_bytes / 1e6:,.0f} MB/s in {workers / SEGMENT_EVERY_S:,.0f} files/s",
-        "merge": f"{(rows * (costs.merge_row_us + costs.merge_row_shard_us * workers) + workers * costs.merge_shard_us) / 1e6:,.0f} s of CPU "
-                 f"({rows * costs.merge_row_us / 1e6:,.0f} s without looking for rows), {rows * 201 / 1e9:,.1f} GB of tables",
+        "merge": f"{(rows * costs.merge_row_us + workers * costs.merge_shard_us) / 1e6:,.0f} s of CPU, {rows * 201 / 1e9:,.1f} GB of tables",
     }  # fmt: skip
     print(f"\nWhat {rate:,} requests/s ask for, {seconds:,.0f} s long, {setting.latency_s:.2f} s an answer:")
     for name, text in lines.items():

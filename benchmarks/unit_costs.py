@@ -33,9 +33,9 @@ from bench.load.endpoint import Endpoint
 from bench.load.flight import Flight
 from bench.load.generator import run_loop
 from bench.load.journal import SEGMENT_EVERY_S, Journal
-from bench.load.player import Counters, Player, Share, make_endpoints
+from bench.load.player import Counters, Player, make_endpoints
 from bench.load.runner import plan_facts
-from bench.load.shard import cut_table
+from bench.load.shard import cut_table, rows_of_shards
 from bench.load.stream import Answer
 from bench.plan.profile import Amount, Arrivals, Profile
 from bench.plan.prompts import PromptText
@@ -96,18 +96,16 @@ class Costs:
     #: compiling a plan, by row; its memory at the worst moment
     plan_row_us: float
     plan_row_peak_bytes: float
-    #: a slice for one shard, by row of the whole plan; all slices at once by one sort, by row
+    #: the slices of all shards, by row of the plan
     cut_row_us: float
-    sorted_row_us: float
     #: what the driver does with one shard's poll: JSON to histograms, and adding them up; the message
     poll_parse_us: float
     poll_total_us: float
     poll_bytes: int
-    #: merging at the end: a histogram from a shard's log; a row, a shard's folder, and a row once more for each shard
+    #: merging at the end: a histogram from a shard's log; a row, a shard's folder
     histogram_us: float
     merge_row_us: float
     merge_shard_us: float
-    merge_row_shard_us: float
 
     def seals_us(self, rows: float) -> tuple[float, float]:
         """CPU of sealing so many rows: on the loop, and aside."""
@@ -309,17 +307,13 @@ def _plan_costs() -> dict[str, float]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     kept = len(compiling) - 1  # plans of earlier rounds, held while the last was compiled
     table = compiling[-1].schedule
-    bounds = np.arange(_CUT + 1)
 
-    def by_sort() -> None:
-        part = table["session"] % _CUT
-        order = np.argsort(part, kind="stable")
-        np.searchsorted(part[order], bounds)
-        table[order]
+    def cut() -> None:
+        for mine in rows_of_shards(table, _CUT):
+            cut_table(table, mine)
 
     return {"plan_row_us": plan_us, "plan_row_peak_bytes": peak * 1024 / _PLANNED - kept * SCHEDULE_DTYPE.itemsize,
-            "cut_row_us": _least(lambda: cut_table(table, Share(shard=3, shards=_CUT)), _PLANNED),
-            "sorted_row_us": _least(by_sort, _PLANNED)}  # fmt: skip
+            "cut_row_us": _least(cut, _PLANNED)}  # fmt: skip
 
 
 def counters(answers: int, seed: int = 1) -> Counters:
@@ -348,15 +342,12 @@ def poll_costs(answers: int, shards: int = 100) -> dict[str, float]:
 
 
 def _merge_costs() -> dict[str, float]:
-    """A row's cost grows with the shards, for each shard looks for its rows among all."""
+    """A row's and a shard's, from the same rows in few shards and in many."""
     workers = 200
     by_log = merge.histograms(workers)["from_logs_cpu_s"] * 1e6 / workers
-    table = merge.planned(_ROWS_MERGED).schedule
-    looking = _least(lambda: np.flatnonzero(Share(shard=3, shards=_CUT).rows(table)), _ROWS_MERGED)
-    few, many = (merge.rows(shards, _ROWS_MERGED // shards)["cpu_seconds"] * 1e6 - looking * shards * _ROWS_MERGED
-                 for shards in _SHARDS_MERGED)  # fmt: skip
+    few, many = (merge.rows(shards, _ROWS_MERGED // shards)["cpu_seconds"] * 1e6 for shards in _SHARDS_MERGED)
     shard = max(many - few, 0.0) / (_SHARDS_MERGED[1] - _SHARDS_MERGED[0])
-    return {"histogram_us": by_log, "merge_shard_us": shard, "merge_row_shard_us": looking,
+    return {"histogram_us": by_log, "merge_shard_us": shard,
             "merge_row_us": (few - shard * _SHARDS_MERGED[0]) / _ROWS_MERGED}  # fmt: skip
 
 
