@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Debian's names of what report.pdf is laid out with
 PDF_LIBRARIES := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 
-.PHONY: bench bench-hot bench-peers test test-browser chromium test-real test-real-engine nginx fuzz coverage mutation check lint types dependencies audit help clean
+.PHONY: bench bench-hot bench-peers test test-browser test-cluster chromium test-real test-real-engine nginx fuzz coverage mutation check lint types dependencies audit help clean
 
 bench: $(VENV)/.base  ## run the suite field-guide on the embedded gateway; prints the report's path
 	@$(BIN)/tailproof run field-guide
@@ -17,6 +17,10 @@ test: $(VENV)/.dev  ## install the development extras and run the tests
 test-browser: $(VENV)/.browser chromium  ## look at the pages in headless Chromium (apt-get installs it where there is none)
 	@$(BIN)/mypy tests/browser
 	@$(BIN)/python -m pytest tests/browser
+
+test-cluster: $(VENV)/.cluster  ## runs on two Ray nodes on this machine, one of which dies
+	@$(BIN)/mypy tests/cluster
+	@$(BIN)/python -m pytest tests/cluster
 
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
@@ -64,9 +68,9 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev
-	@$(BIN)/mypy bench benchmarks tests --exclude 'tests/(show|browser|real)/|tests/conftest|benchmarks/report'
+	@$(BIN)/mypy bench benchmarks tests --exclude 'tests/(show|browser|cluster|real)/|tests/conftest|benchmarks/report'
 	@$(BIN)/mypy tests/conftest.py
-	@$(BIN)/mypy tests/show benchmarks/report.py  # by itself: folders with a conftest.py of their own; tests/browser and tests/real: their targets
+	@$(BIN)/mypy tests/show benchmarks/report.py  # by itself: folders with a conftest.py of their own; tests/browser, tests/cluster and tests/real: their targets
 
 bench-hot: $(VENV)/.base  ## the hot path in µs, beside its stored baseline
 	@$(BIN)/python benchmarks/hot.py
@@ -110,6 +114,11 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 $(VENV)/.browser: $(VENV)/.dev
 	@echo "installing the browser's driver into $(VENV) ..."
 	@$(PIP) install -e '.[browser]'
+	@touch $@
+
+$(VENV)/.cluster: $(VENV)/.dev
+	@echo "installing Ray into $(VENV) ..."
+	@$(PIP) install -e '.[cluster-test]'
 	@touch $@
 
 $(VENV)/.deep: $(VENV)/.dev
