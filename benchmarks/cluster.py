@@ -201,7 +201,7 @@ def hosts(place: Path) -> int:
         head = RayNode("one", "here", None, cores=2, place=place / "hosts", inside=first, ip=first_ip)
         nodes = [head]
         words = ["--url", f"http://{first_ip}:{port}/v1", "--model", "m", "--isl", "64", "--osl", "4", "--request-rate", "100",
-                 "--duration", "20s", "--yes", "--slo", "e2e:p90<100ms", "--slo", "e2e:p90<20ms", "--slo", "uptime>=99%",
+                 "--duration", "20s", "--yes", "--slo", "e2e:p90<3s", "--slo", "e2e:p90<700ms", "--slo", "uptime>=99%",
                  "--cluster", head.address, "--workers", "2"]  # fmt: skip
         try:
             for name in ("one host", "two hosts"):
