@@ -118,7 +118,7 @@ class _WithAliases(click.Command):
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, 256),
+    type=click.IntRange(1, 4096),
     help="Processes that share the schedule.  [default: by the plan's busiest second and the cores]",
 )
 @click.option(
