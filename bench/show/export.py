@@ -20,6 +20,7 @@ import numpy as np
 from pydantic_core import to_json
 
 from bench.errors import RunFolderError, UserError
+from bench.record.files import unwritable
 from bench.record.run_folder import STRING_KINDS, Run
 from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns
 from bench.show.wording import visible
@@ -73,7 +74,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
                 os.fsync(handle.fileno())
                 place.replace(path)
     except OSError as error:
-        raise RunFolderError(f"cannot be written ({error.strerror})", where=str(path)) from None
+        raise unwritable(path, error) from None
     finally:
         if place != path:
             place.unlink(missing_ok=True)
