@@ -18,7 +18,6 @@ import numpy as np
 from pydantic import SecretStr
 
 from bench.clock import monotonic_ns
-from bench.errors import RunFolderError
 from bench.load.flight import Attempt, Flight
 from bench.load.guard import Guard
 from bench.load.stream import Answer
@@ -212,18 +211,14 @@ class Journal:
             await self.flush()
 
     async def flush(self) -> None:
-        """Seal what ended since the last call."""
+        """Seal what ended since the last call. Raises RunFolderError naming the file that cannot be written."""
         self.fold()
         until_ns = monotonic_ns() - self._t0
         rows = np.array(self._fresh, np.int64)
         self._fresh = []
         tried = self._gather_attempts() if self._tried else empty_attempts()
-        try:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._seal, rows, self.samples[rows], tried, self.texts(), until_ns)
-        except OSError as error:
-            raise RunFolderError(f"cannot be written ({error.strerror})", where="results",
-                                 remedy="free some space and run again") from None  # fmt: skip
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._seal, rows, self.samples[rows], tried, self.texts(), until_ns)
 
     def _seal(self, rows: Int, samples: Table, tried: Table, texts: dict[str, list[str]], until_ns: int) -> None:
         if len(rows) or len(tried):

@@ -8,6 +8,7 @@ list, whoever wrote it, has a file looked at that lies outside its folder.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import RunFolderError
+from bench.record.files import unwritable
 
 #: Key of the manifest's digest of itself.
 OWN = "manifest_sha256"
@@ -47,13 +49,18 @@ def note_until(folder: Path, writer: str, until_ns: int) -> None:
 
 
 def _note(folder: Path, writer: str, entry: dict[str, Any]) -> None:
-    line = json.dumps(entry) + "\n"
-    # One write of one line: a process that is killed leaves it whole or not at all.
-    descriptor = os.open(folder / "samples" / f"{writer}-{LIST}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    path, line = folder / "samples" / f"{writer}-{LIST}", (json.dumps(entry) + "\n").encode()
     try:
-        os.write(descriptor, line.encode())
-    finally:
-        os.close(descriptor)
+        # One write of one line: a process that is killed leaves it whole or not at all.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            if os.write(descriptor, line) < len(line):
+                # There was room for a part of it.
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise unwritable(path, error) from None
 
 
 def sealed(folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ folder that came from elsewhere leads to no file outside itself.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -24,7 +25,14 @@ from bench.record.samples import Table
 
 #: Where a run's files lie below its folder.
 _PARTS = ("samples", "attempts", "plots")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+
+
+def unwritable(path: Path, error: OSError) -> RunFolderError:
+    """What to say of a file or folder of a run that the system does not let us write, and what to do."""
+    remedy = "free some space" if error.errno in _FULL else "make it writable, or choose another folder"
+    return RunFolderError(f"cannot be written ({error.strerror})", where=str(path), remedy=remedy)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -47,7 +55,7 @@ def _write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise RunFolderError(f"cannot be written ({error.strerror})", where=str(path)) from error
+        raise unwritable(path, error) from error
 
 
 def refuse_ways_out(folder: Path) -> None:

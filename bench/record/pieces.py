@@ -16,7 +16,7 @@ import numpy as np
 from bench.errors import RunFolderError
 from bench.record.attempts import ATTEMPT_DTYPE, ATTEMPT_STRINGS, empty_attempts, in_order
 from bench.record.digests import note_sealed, note_until
-from bench.record.files import json_bytes, npy_bytes, read_table, write_atomically
+from bench.record.files import json_bytes, npy_bytes, read_table, unwritable, write_atomically
 from bench.record.samples import SAMPLE_DTYPE, Bool, Outcome, Table, empty_samples
 
 #: Texts kept a kind, and the one that stands for all beyond them.
@@ -51,7 +51,11 @@ class SegmentWriter:
     def append_attempts(self, attempts: Table, strings: dict[str, list[str]]) -> None:
         """Seal what routes tried. Safe off the loop."""
         self._seal_strings(strings)
-        (self._folder / "attempts").mkdir(mode=0o700, exist_ok=True)
+        folder = self._folder / "attempts"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise unwritable(folder, error) from None
         self._seal(f"attempts/{self._writer}-{self._attempts_count:06d}.npy", npy_bytes(attempts))
         self._attempts_count += 1
 

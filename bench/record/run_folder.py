@@ -27,7 +27,7 @@ from bench import __version__
 from bench.errors import RunFolderError
 from bench.record.attempts import ATTEMPT_DTYPE
 from bench.record.digests import OWN, WITNESSES, manifest_digest, marks
-from bench.record.files import read_table, refuse_ways_out, write_json, write_table
+from bench.record.files import read_table, refuse_ways_out, unwritable, write_json, write_table
 from bench.record.pieces import (
     SegmentWriter,
     gather,
@@ -87,12 +87,16 @@ class RunWriter:
         except FileExistsError:
             raise taken from None
         except OSError as error:
-            raise RunFolderError(f"cannot be written ({error.strerror})", where=str(folder)) from None
+            raise unwritable(folder, error) from None
         self.manifest: dict[str, Any] = {"format": FORMAT, "state": "running", **manifest, "segments": []}
-        self.manifest["schedule_sha256"] = write_table(
-            folder / "schedule.npy", [schedule], len(schedule), schedule.dtype
-        )
-        self.save_manifest()
+        try:
+            self.manifest["schedule_sha256"] = write_table(
+                folder / "schedule.npy", [schedule], len(schedule), schedule.dtype
+            )
+            self.save_manifest()
+        except RunFolderError:
+            self.discard()
+            raise
 
     def _hold(self, folder: Path, taken: RunFolderError) -> None:
         """Become the folder's one writer, for as long as we and `lock`'s heirs live; raises `taken` where another is."""

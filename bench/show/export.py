@@ -20,6 +20,7 @@ import numpy as np
 from pydantic_core import to_json
 
 from bench.errors import RunFolderError, UserError
+from bench.record.files import unwritable
 from bench.record.pieces import STRING_KINDS
 from bench.record.places import Places, places_of
 from bench.record.run_folder import Run
@@ -76,7 +77,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
                 os.fsync(handle.fileno())
                 place.replace(path)
     except OSError as error:
-        raise RunFolderError(f"cannot be written ({error.strerror})", where=str(path)) from None
+        raise unwritable(path, error) from None
     finally:
         if place != path:
             place.unlink(missing_ok=True)

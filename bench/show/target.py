@@ -77,11 +77,17 @@ def _senders(harness: Record, lane: str) -> list[Record]:
 
 
 def _sent_by(senders: Sequence[Record]) -> str:
-    """Who stamped what arrived, and the connections opened where that is known: by all senders together."""
+    """Who stamped what arrived, and where that is known the connections opened, and those not trusted: by all senders together."""
     kernel = all(sender.get("stamps") == "kernel" for sender in senders)
     opened = [sender["connections_opened"] for sender in senders if sender.get("connections_opened") is not None]
     said = f"arrivals stamped by the {'kernel' if kernel else 'process'}"
-    return f"{said}, {count(sum(opened))} connection{'s' * (sum(opened) != 1)} opened" if opened else said
+    if opened:
+        said += f", {count(sum(opened))} connection{'s' * (sum(opened) != 1)} opened"
+    if held_back := sum(sender.get("connections_held_back") or 0 for sender in senders):
+        said += (
+            f"; the server hangs up behind answers: {count(held_back)} times a connection was not used again at once"
+        )
+    return said
 
 
 def _served(run: Run, rows: Columns) -> Iterator[Pair]:

@@ -97,6 +97,11 @@ def stalls(peer: Peer, _sound: Sound) -> None:
     peer.until_closed()
 
 
+def hangs_up_behind(peer: Peer, _sound: Sound) -> None:
+    """Without a word, when the next request is on its way: the worst moment."""
+    peer.head()
+
+
 def goes_on(peer: Peer, sound: Sound) -> None:
     """Sound answers on the same connection."""
     each(lambda peer, _: peer.send(*sound.chunked()))(peer)
@@ -269,6 +274,7 @@ FAULTS: dict[str, Fault] = {
     "resets in a chunk": Fault(says(lambda s: [*_half(s), b"ff\r\ndata"], resets)),
     "closes before the last chunk": Fault(says(_but_the_end, closes)),
     "resets before the last chunk": Fault(says(_but_the_end, resets)),
+    "hangs up behind the answer": Fault(says(lambda s: s.chunked(), hangs_up_behind)),
     # silence
     "silent before the head": Fault(says([], stalls)),
     "silent in the head": Fault(says(lambda s: [s.head()[:-9]], stalls)),

@@ -1,7 +1,8 @@
-"""The connection pool against a model of it: a stack of idle connections, and requests under way.
+"""The connection pool against a model of it: idle connections, trusted and not, and requests under way.
 
 Hypothesis picks what clients and server do next; the test itself is the server, on real sockets, and moves only when
-told to. What the model expects is told from the server's side: which connection a request's bytes come on.
+told to, as does the clock by which connections are idle. What the model expects is told from the server's side: which
+connection a request's bytes come on.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from scripted_server import PATIENCE_S, answer, chunked
 
 from bench.load.transport.connection import Connection
+from bench.load.transport.idle import PROOFS, SETTLE_NS
 from bench.load.transport.pool import Origin, Pool
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
 
+STREAM = b"".join(chunked(b"bo", b"dy"))
 #: what the server says -> whether the connection can carry another request after it
 ANSWERS = {
     answer(b"body"): True,
-    b"".join(chunked(b"bo", b"dy")): True,
+    STREAM: True,
     b"HTTP/1.1 103 Early Hints\r\n\r\n" + answer(b"body"): True,
     answer(b"body", headers=b"Connection: close\r\n"): False,
     answer(b"body").replace(b"HTTP/1.1", b"HTTP/1.0"): False,
@@ -54,6 +57,9 @@ class Line:
     client: Connection | None = None
     used: bool = False
     ended: bool = False
+    #: of its last answer: did it come in chunks, and when was it complete
+    chunked: bool = False
+    since_ns: int = 0
 
     def finish(self, how: str) -> None:
         """What the server does to a connection that it has had enough of."""
@@ -76,7 +82,11 @@ class Asked:
 
 
 class PoolModel(RuleBasedStateMachine):
-    """`idle` is the model: the last one given back is the first one taken; ended ones are passed over."""
+    """The model. Of `idle` the last one given back is the first one taken; ended ones are passed over.
+
+    Where the server ended a line less than SETTLE_NS behind an answer, and nothing had come since, it is `wanted` of
+    PROOFS lines behind answers of that kind that they stay open for as long: until then they wait in `settling`.
+    """
 
     loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 
@@ -85,15 +95,20 @@ class PoolModel(RuleBasedStateMachine):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.settimeout(PATIENCE_S)
         self.runner = asyncio.Runner(loop_factory=type(self).loop_factory)
+        self.now_ns = 0
         self.pool = self.run(self._pool)
         self.idle: list[Line] = []
+        self.settling: list[Line] = []
+        self.wanted = {False: 0, True: 0}
+        self.held_back = 0
         self.under_way: list[Asked] = []
         self.lines: list[Line] = []
         self.given_up: list[tuple[Heard, list[str]]] = []
         self.requests = 0
 
     async def _pool(self) -> Pool:
-        return Pool(Origin("127.0.0.1", self.listener.getsockname()[1]), None, StampedReader())
+        origin = Origin("127.0.0.1", self.listener.getsockname()[1])
+        return Pool(origin, None, StampedReader(), clock=lambda: self.now_ns)
 
     def run(self, main: Callable[[], Any]) -> Any:
         """Let the client's side move until `main` returns."""
@@ -106,13 +121,38 @@ class PoolModel(RuleBasedStateMachine):
 
     def taken(self) -> Line | None:
         """The idle line that the next request must use."""
+        while self.settled():
+            line = self.settling.pop(0)
+            if not line.ended:
+                self.wanted[line.chunked] = max(0, self.wanted[line.chunked] - 1)
+                self.idle.append(line)
         while self.idle:
             line = self.idle.pop()
             if not line.ended:
                 return line
         return None
 
+    def settled(self) -> bool:
+        """Has the next line that is not trusted been open for long enough?"""
+        return bool(self.settling) and not self.young(self.settling[0])
+
+    def young(self, line: Line) -> bool:
+        """Is an end of this line now one right behind an answer?"""
+        return line.used and self.now_ns - line.since_ns < SETTLE_NS
+
+    def given_back(self, line: Line, kind: bool) -> None:
+        """Its answer is complete."""
+        line.used, line.chunked, line.since_ns = True, kind, self.now_ns
+        self.held_back += bool(self.wanted[kind])
+        (self.settling if self.wanted[kind] else self.idle).append(line)
+
     # ---- what clients do
+
+    @rule(part=st.sampled_from([SETTLE_NS, SETTLE_NS - 1, 1]))
+    def time_passes(self, part: int) -> None:
+        """Long enough for a line to settle, or just not."""
+        self._look()
+        self.now_ns += part
 
     @rule(count=st.integers(1, 3))
     def ask(self, count: int) -> None:
@@ -186,15 +226,35 @@ class PoolModel(RuleBasedStateMachine):
     @rule(data=st.data(), said=st.sampled_from(sorted(ANSWERS)))
     def reply(self, data: st.DataObject, said: bytes) -> None:
         """An answer reaches the request that came on its line; the line is kept where both sides may."""
-        asked = self._any(data)
+        self._reply(self._any(data), said)
+
+    def _reply(self, asked: Asked, said: bytes) -> None:
+        self._look()
         asked.line.sock.sendall(said)
         self.run(asked.heard.over.wait)
         assert (asked.heard.outcome, asked.heard.body) == (Outcome.ok, b"body")
         if ANSWERS[said]:
-            asked.line.used = True
-            self.idle.append(asked.line)
+            self.given_back(asked.line, said == STREAM)
         else:
             asked.line.ended = True
+
+    @rule(count=st.integers(1, PROOFS))
+    def stream_and_stay(self, count: int) -> None:
+        """Streams one after another, behind each of which the server keeps the line for as long as it takes."""
+        for _ in range(count):
+            self.ask(1)
+            self._reply(self.under_way.pop(), STREAM)
+            self.time_passes(SETTLE_NS)
+
+    @rule(said=st.sampled_from([answer(b"body"), STREAM]))
+    def hang_up(self, said: bytes) -> None:
+        """The server ends a line right behind an answer."""
+        self.ask(1)
+        line = self.under_way[-1].line
+        self._reply(self.under_way.pop(), said)
+        line.finish("end")
+        self._over(line)
+        self._look()
 
     @precondition(lambda self: self.under_way)
     @rule(data=st.data(), way=st.sampled_from(sorted(BREAKS)))
@@ -206,21 +266,29 @@ class PoolModel(RuleBasedStateMachine):
         asked.line.finish(how)
         self.run(asked.heard.over.wait)
         assert asked.heard.outcome == BREAKS[way]
+        if said == b"":
+            self._over(asked.line)
         asked.line.ended = True
 
-    @precondition(lambda self: any(not line.ended for line in self.idle))
+    @precondition(lambda self: any(not line.ended for line in self.idle + self.settling))
     @rule(data=st.data(), how=IDLE_ENDS, looked=st.booleans())
     def end_an_idle_line(self, data: st.DataObject, how: str, looked: bool) -> None:
         """The server may close an idle line, or speak out of turn, whether or not the client's loop has looked since."""
-        line = data.draw(st.sampled_from([line for line in self.idle if not line.ended]), "line")
+        open_lines = [line for line in self.idle + self.settling if not line.ended]
+        line = data.draw(st.sampled_from(open_lines), "line")
         assert line.client is not None
+        # Which comes first, another line's proof or this one's end, is for the model to know.
+        looked = looked or (self.young(line) and self.settled())
         line.finish(how)
-        line.ended = True
+        if how == "speak":
+            line.ended = True
+        else:
+            self._over(line)
         arrived = select.poll()
         arrived.register(line.client._fd, select.POLLIN)
         assert arrived.poll(PATIENCE_S * 1000)
         if looked:
-            self.run(self._until(lambda: line.client is not None and not line.client.alive))
+            self._look()
 
     # ---- what holds at all times
 
@@ -230,6 +298,11 @@ class PoolModel(RuleBasedStateMachine):
         assert self.pool.opened == len(self.lines)
         standing = {line.client for line in self.lines if not line.ended}
         assert {each for each in self.pool._open if not self._is_over(each)} == standing
+
+    @invariant()
+    def each_line_that_was_not_trusted_is_told(self) -> None:
+        """As often as an answer's line had to wait."""
+        assert self.pool.idle.held_back == self.held_back
 
     @invariant()
     def what_was_given_up_hears_nothing(self) -> None:
@@ -254,6 +327,17 @@ class PoolModel(RuleBasedStateMachine):
     def _is_over(self, client: Connection) -> bool:
         """Ended by the server, which the client has not looked at yet."""
         return any(line.client is client and line.ended for line in self.lines)
+
+    def _over(self, line: Line) -> None:
+        """The server ended a line, and no answer had begun."""
+        line.ended = True
+        if self.young(line):
+            self.wanted[line.chunked] = PROOFS
+
+    def _look(self) -> None:
+        """The client's loop sees every end there is."""
+        ended = [line.client for line in self.lines if line.ended and line.client is not None]
+        self.run(self._until(lambda: not any(client.alive for client in ended)))
 
     def _any(self, data: st.DataObject) -> Asked:
         return self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1), "request"))

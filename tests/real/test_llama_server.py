@@ -93,6 +93,20 @@ def test_a_connection_that_the_engine_keeps_is_used_again(engine: Server, tmp_pa
     assert [(row["outcome"], row["new_connection"]) for row in rows] == [("ok", True)] + [("ok", False)] * 3
 
 
+def test_a_connection_that_the_engine_hangs_up_behind_a_stream_costs_one_row_at_most(
+    engine: Server, tmp_path: Path
+) -> None:
+    """Streams one right behind the other: the first race may be lost, then each has a connection of its own, and the report says so."""
+    rows, out = run(tmp_path, "--url", engine.url, "--request-rate", "20", "--request-count", "12", "--isl", "16", "--osl", "2", kept=True)  # fmt: skip
+    lost = [row for row in rows if row["outcome"] != "ok"]
+    assert {(row["outcome"], row["new_connection"]) for row in lost} <= {("reset", False)}
+    assert len(lost) <= 1
+    (sender,) = json.loads((out / "run.json").read_text())["harness"]["senders"].values()
+    assert sender["connections_opened"] == 12 - len(lost)
+    assert sender["connections_held_back"] >= 8
+    assert "the server hangs up behind answers" in (out / "report.md").read_text()
+
+
 def test_an_engine_that_dies_in_mid_answer_is_reported(another: Callable[..., Server], tmp_path: Path) -> None:
     """Answered until it died, then cut, then refused: every row has its class, and the run ends as a run does."""
     mortal = another("mortal")

@@ -390,15 +390,21 @@ def test_run_facts_are_words_with_units_each_given_once(spoilt: Made) -> None:
 
 
 def test_a_route_is_sent_by_its_legs_and_an_unknown_count_is_left_out(spoilt: Made) -> None:
-    """The legs' connections together, one is one; stamped by the kernel only where all are; stock httpx counts none."""
+    """The legs' connections together, one is one; those not trusted where there are any; stamped by the kernel only where all are; stock httpx counts none."""
     kernel, stock = {"connections_opened": 33, "stamps": "kernel"}, {"transport": "httpx", "stamps": "user"}
     spoilt.run.manifest["harness"] = {"senders": {
-        "pro": {"legs": [kernel, {**kernel, "connections_opened": 3}]}, "standard": {**kernel, "connections_opened": 1}}}  # fmt: skip
+        "pro": {"legs": [kernel, {**kernel, "connections_opened": 3, "connections_held_back": 2}]},
+        "standard": {**kernel, "connections_opened": 1, "connections_held_back": 0}}}  # fmt: skip
     page, _, _, _ = written(spoilt)
+    assert (
+        page.text.count("opened; the server hangs up behind answers: 2 times a connection was not used again at once")
+        == 1
+    )
     assert "arrivals stamped by the kernel, 36 connections opened" in page.text
     assert "arrivals stamped by the kernel, 1 connection opened" in page.text
     spoilt.run.manifest["harness"] = {"senders": {"pro": {"legs": [kernel, stock]}, "standard": stock}}
     page, _, _, _ = written(spoilt)
+    assert "hangs up" not in page.text
     assert "arrivals stamped by the process, 33 connections opened" in page.text
     assert page.text.count("arrivals stamped by the process") == 2
     assert page.text.count("connections opened") == 1

@@ -90,6 +90,12 @@ class Connection:
         self._uses = 0
         self._resend: Callable[[], None] | None = None
         self.alive = True
+        #: did its last answer come in chunks?
+        self.chunked = False
+        #: the server ended it when nothing had come behind an answer
+        self.hung_up = False
+        #: when its last answer was complete, by the clock of who keeps idle connections
+        self.given_back_ns = -1
         #: asks for nothing, and so hears of failures alone
         self._failures = select.poll()
         self._failures.register(self._fd, 0)
@@ -105,12 +111,13 @@ class Connection:
             except BlockingIOError:
                 return True
             except OSError:
-                break
+                spoke = b""
             # TLS peers may send session tickets at any time; plain ones have nothing to say.
-            if not spoke or self._tls is None:
-                break
-            self._receive()
-        self.close()
+            if spoke and self._tls is not None:
+                self._receive()
+                continue
+            self.hung_up = not spoke and self._uses > 0
+            self.close()
         return False
 
     def send(self, request: bytes, exchange: Exchange, resend: Callable[[], None] | None = None) -> None:
@@ -202,6 +209,7 @@ class Connection:
         if self._exchange is None:
             # Session tickets and the like carry no plain bytes; anything else is out of turn.
             if data or ended:
+                self.hung_up = not data and self._uses > 0
                 self.close()
             return True
         if data:
@@ -275,6 +283,7 @@ class Connection:
             return
         self._head_done, self._head_bytes = True, 0
         names = {name for name, _ in self._headers}
+        self.chunked = b"transfer-encoding" in names
         self._until_close = not names & {b"content-length", b"transfer-encoding"} and status not in (204, 304)
         if self._exchange is not None:
             self._exchange.on_head(status, self._headers, self._stamp_ns, self._user_stamp)
@@ -295,6 +304,7 @@ class Connection:
 
     def _broken(self, outcome: Outcome, note: str, again: Callable[[], None] | None = None) -> None:
         exchange, self._exchange = self._exchange, None
+        self.hung_up = outcome == Outcome.reset and self._uses > 0 and (exchange is None or not self._answered)
         self.close()
         if exchange is None:
             return

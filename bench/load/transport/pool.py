@@ -1,8 +1,8 @@
 """Connections to one origin: taken and given back in O(1), dialled when none is idle.
 
 In: an `Origin`. Out: connections. Must stay true: no scan over connections at any time; the
-most recently used idle connection goes first, so surplus ones age out at the server; a dial
-races IPv6 and IPv4 (RFC 8305) and leaves no socket behind when it fails.
+most recently used idle connection goes first, so surplus ones age out at the server, and `idle`
+says which may be used; a dial races IPv6 and IPv4 (RFC 8305) and leaves no socket behind when it fails.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bench.clock import monotonic_ns
 from bench.load.transport import stamps
 from bench.load.transport.connection import Connection, Tls
 from bench.load.transport.exchange import Exchange, TransportFailure, classify
+from bench.load.transport.idle import Idle
 from bench.record.samples import Outcome
 from bench.units import S
 
@@ -76,11 +77,12 @@ def report(task: asyncio.Task[None]) -> None:
 class Pool:
     """All connections of one lane to its origin."""
 
-    def __init__(self, origin: Origin, context: ssl.SSLContext | None, reader: stamps.StampedReader):
-        """`context` is that of `tls_context` where the origin speaks TLS."""
+    def __init__(self, origin: Origin, context: ssl.SSLContext | None, reader: stamps.StampedReader,
+                 clock: Callable[[], int] = monotonic_ns):  # fmt: skip
+        """`context` is that of `tls_context` where the origin speaks TLS; `clock` tells how long connections were idle."""
         self._origin, self._context, self._reader = origin, context, reader
         self._loop = asyncio.get_running_loop()
-        self._idle: list[Connection] = []
+        self.idle = Idle(clock)
         self._open: set[Connection] = set()
         self._dials: set[asyncio.Task[None]] = set()
         self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
@@ -98,15 +100,13 @@ class Pool:
 
         Nothing is written when `on_connection` answers that the exchange has ended meanwhile.
         """
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable():
-                if on_connection(connection):
-                    connection.send(request, exchange, lambda: self._reconnect(request, exchange, on_connection))
-                else:
-                    self._idle.append(connection)
-                return
-        self._dial(request, exchange, on_connection)
+        connection = self.idle.take()
+        if connection is None:
+            self._dial(request, exchange, on_connection)
+        elif on_connection(connection):
+            connection.send(request, exchange, lambda: self._reconnect(request, exchange, on_connection))
+        else:
+            self.idle.put(connection)
 
     def _reconnect(self, request: bytes, exchange: Exchange, on_connection: OnConnection) -> None:
         exchange.on_reconnect()
@@ -129,7 +129,7 @@ class Pool:
         if on_connection(connection):
             connection.send(request, exchange)
         else:
-            self._idle.append(connection)
+            self.idle.put(connection)
 
     async def _connect(self) -> tuple[Connection, int, int]:
         begun = monotonic_ns()
@@ -147,9 +147,13 @@ class Pool:
             sock.close()
             raise
         self.opened += 1
-        connection = Connection(self._loop, sock, tls, self._reader, self._idle.append, self._open.discard)
+        connection = Connection(self._loop, sock, tls, self._reader, self.idle.give_back, self._closed)
         self._open.add(connection)
         return connection, connected - begun, monotonic_ns() - connected if tls else -1
+
+    def _closed(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self.idle.closed(connection)
 
     async def _open_socket(self) -> socket.socket:
         origin = self._origin
@@ -219,4 +223,4 @@ class Pool:
         await asyncio.gather(*self._dials, return_exceptions=True)
         for connection in list(self._open):
             connection.abort()
-        self._idle.clear()
+        self.idle.clear()

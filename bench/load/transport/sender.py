@@ -107,7 +107,7 @@ class StampedSender:
     def facts(self) -> dict[str, object]:
         """What the manifest says of it."""
         return {"transport": "tailproof", "connections_opened": self._pool.opened,
-                "stamps": "kernel" if self._pool.kernel_stamps else "user"}  # fmt: skip
+                "connections_held_back": self._pool.idle.held_back, "stamps": "kernel" if self._pool.kernel_stamps else "user"}  # fmt: skip
 
 
 class StockSender:
