@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from made_runs import MakeRun
+from patience import PATIENCE_S
 
 from bench.cli import main
 from bench.record.run_folder import FORMAT
@@ -344,7 +345,7 @@ def broken_off(folder: Path, ended_by: signal.Signals) -> int:
             assert process.poll() is None
             pause.wait(0.05)
         process.send_signal(ended_by)
-        return process.wait(30)
+        return process.wait(PATIENCE_S)
 
 
 def poor_run(kind: str, folder: Path) -> None:
