@@ -56,6 +56,12 @@ def test_down_minutes_count_in_runs_only(tmp_path: Path) -> None:
     assert (single["n"], single["k"], single["measured"]) == (60, 8, float(Fraction(52, 60)))
     assert (runs["n"], runs["k"], runs["measured"]) == (60, 5, float(Fraction(55, 60)))
     assert single["unit"] == "share"
+    assert (single["verdict"], single["p_fail"] < 0.05, runs["verdict"], runs["p_fail"]) == (
+        "FAIL",
+        True,
+        "INCONCLUSIVE",
+        1,
+    )
 
 
 def test_a_minute_with_one_error_in_twenty_is_up(tmp_path: Path) -> None:
@@ -190,6 +196,16 @@ def test_a_run_shorter_than_its_unit_says_so(tmp_path: Path) -> None:
     found = record(tmp_path / "r", [answered(10)], down(), 0.5)
     assert (found["n"], found["verdict"], found["reason"]) == (0, "INCONCLUSIVE", "the run covered no whole minute")
     assert (found["measured"], found["interval"], found["p_interval"]) == (None, [None, None], [0, 1])
+
+
+def test_the_mean_of_a_minute_half_watched_is_none(tmp_path: Path) -> None:
+    """Broken off from 0 min 30 s to 1 min 30 s: neither of two one-minute windows was watched whole, whatever was answered in them."""
+    clause = windows(of_window="mean").model_copy(update={"window": MINUTE * MS})
+    span = {"phase": "calm", "start_ns": 0, "end_ns": 2 * MINUTE * MS, "warmup": False}
+    lane = lane_of(contract_of(clause), phase_spans=[span], end_ns=span["end_ns"], gaps_ns=[(30_000 * MS, 90_000 * MS)])
+    rows = [answered(1000, due=10_000, tokens=100), answered(1000, due=100_000, tokens=100)]
+    found = judge_run(run_of(tmp_path / "r", rows, lane), VALID)["clauses"][0]
+    assert (found["n"], found["measured"], found["interval"], found["p_interval"]) == (0, None, [None, None], [0, 1])
 
 
 def test_minutes_that_nobody_watched_are_neither_up_nor_down(tmp_path: Path) -> None:

@@ -387,6 +387,17 @@ def test_a_fail_must_stand_among_all_clauses(tmp_path: Path) -> None:
     assert judged(tmp_path / "ten", worse, at_most(800), *many)["clauses"][0]["verdict"] == "FAIL"
 
 
+def test_a_fail_at_planned_looks_must_stand_among_all_clauses_at_a_looks_share(tmp_path: Path) -> None:
+    """19 of 1,000 is p = 0.0072 by scipy: under a quarter of 5 %, so a FAIL alone, but not under an eighth, so none of two."""
+    p = float(scipy_stats.binomtest(19, 1000, 0.01, "greater").pvalue)
+    assert 0.05 / 8 < p < 0.05 / 4
+    rows = [answered(900)] * 19 + [answered(100)] * 981
+    alone = only(judged(tmp_path / "one", rows, at_most(800), early_stop=4))
+    assert (alone["verdict"], alone["p_fail"]) == ("FAIL", pytest.approx(p, rel=1e-5))
+    first, second = judged(tmp_path / "two", rows, at_most(800), at_most(5_000), early_stop=4)["clauses"]
+    assert (first["verdict"], second["verdict"], second["p_fail"]) == ("INCONCLUSIVE", "PASS", 1)
+
+
 def test_tokens_per_second_are_measured_from_the_slow_end(tmp_path: Path) -> None:
     """1 ... 100 tokens in a second each: 90 % hold at least 11 tokens/s, the nearest rank from below."""
     rows = [answered(1000, tokens=tokens) for tokens in range(1, 101)]
