@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,22 @@ def test_the_same_error_again_within_the_window_is_no_new_attempt() -> None:
     assert reasons(found) == [None, again, again, None, None, None, None]
     no_keys = classed(rows, labelled({"key": [None] * 7}), back_off={"repeat_window": "5min"})
     assert no_keys.kept.all()
+
+
+def test_the_same_error_has_its_code_status_and_outcome() -> None:
+    """Of every pair of errors, a second within the window is a repeat exactly where all three are the first's."""
+    outcomes = (Outcome.http_4xx, Outcome.rate_limited, Outcome.http_5xx)
+    errors = list(itertools.product((None, "a", "b"), (0, 429, 430, 500), outcomes))
+    pairs = list(itertools.product(errors, errors))
+    rows = [failed(outcome, due=at, status=status) for at, pair in enumerate(pairs) for _, status, outcome in pair]
+    facts = labelled(
+        {
+            "key": [str(at) for at in range(len(pairs)) for _ in (0, 1)],
+            "code": [code for pair in pairs for code, _, _ in pair],
+        }
+    )
+    found = classed(rows, facts, back_off={"repeat_window": "5min"})
+    assert found.kept.tolist() == [kept for first, second in pairs for kept in (True, first != second)]
 
 
 def test_order_of_files_does_not_matter_to_back_off() -> None:

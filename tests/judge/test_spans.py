@@ -49,6 +49,17 @@ def each_minute(minutes: int, bad: set[int] = frozenset(), *, a_minute: int = 20
     ]
 
 
+def test_all_measured_phases_are_watched(tmp_path: Path) -> None:
+    """A minute of warm-up, then two phases of two minutes: four minutes count, of which the first was down and the warm-up none."""
+    spans = [{"phase": name, "start_ns": begin * MINUTE * MS, "end_ns": end * MINUTE * MS, "warmup": name == "warmup"}
+             for name, begin, end in (("warmup", 0, 1), ("calm", 1, 3), ("burst", 3, 5))]  # fmt: skip
+    rows = [row | {"warmup": row["due"] < MINUTE} for row in each_minute(5, {0, 1})]
+    lane = lane_of(contract_of(down()), phase_spans=spans, end_ns=5 * MINUTE * MS)
+    found = judge_run(run_of(tmp_path / "r", rows, lane), VALID)["clauses"][0]
+    assert (found["n"], found["k"], found["measured"]) == (4, 1, 0.75)
+    assert found["worst_block"]["start_s"] == 60
+
+
 def test_down_minutes_count_in_runs_only(tmp_path: Path) -> None:
     """Of 60 minutes 3 single ones and 5 in a row were down: 8 of 60 by single minutes, 5 by runs of five."""
     rows = each_minute(60, {3, 20, 30, 40, 41, 42, 43, 44})
