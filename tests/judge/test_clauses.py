@@ -69,6 +69,20 @@ def test_rows_are_tallied_in_the_order_in_which_they_were_due() -> None:
     assert (found.values_ns // MS).tolist() == [1, 2, 801, 802]
 
 
+def test_rows_that_never_came_up_stand_where_they_were_planned() -> None:
+    """A row that was never due has its planned time, and takes its turn by it."""
+    never = failed(Outcome.never_sent, due=-1, planned=150, slot_free=-1, sent=-1, done=-1)
+    found = tallied([answered(1, due=100), answered(1, due=200), never], at_most(800))
+    assert (found.at_ns // MS).tolist() == [100, 150, 200]
+    assert found.is_unknown.tolist() == [False, True, False]
+
+
+def test_a_speed_without_a_floor_is_only_shown() -> None:
+    """Only what never came breaks it."""
+    shown = Clause(metric="output_tps", quantile="99%", report_only=True)
+    assert counted([answered(10**6, tokens=1), answered(5, tokens=9), failed(Outcome.reset)], shown) == (3, 1, 0)
+
+
 @pytest.mark.parametrize("outcome", FAILURES, ids=lambda outcome: outcome.name)
 def test_every_failure_breaks_every_promise(outcome: Outcome) -> None:
     """Latency, uptime and error share all count a failed row as bad, however fast it failed."""
@@ -278,6 +292,13 @@ def test_a_speed_with_many_digits_does_not_overflow() -> None:
     assert Fraction(5000, 60) > Fraction("83.333333333")
     for least, bad in (("83.333333333/s", 0), ("83.333333334/s", 1)):
         assert counted([row], Clause(metric="output_tps", quantile="99%", at_least=least)) == (1, bad, 0)
+
+
+def test_tokens_that_came_at_once_are_fast_enough() -> None:
+    """Five tokens in no time at all keep any speed; none say nothing."""
+    clause = Clause(metric="output_tps", quantile="99%", at_least="50/s")
+    found = tallied([answered(0, 0, tokens=5), answered(0, 0, tokens=0)], clause)
+    assert (found.n, found.bad, found.excluded) == (1, 0, {"without output_tps": 1})
 
 
 def test_tokens_per_second_without_the_first_token() -> None:

@@ -186,6 +186,38 @@ def test_a_mean_of_intervals_is_told_by_what_they_lose(tmp_path: Path) -> None:
     assert "on the mean 5 % of an interval is lost" in found["reason"]
 
 
+def intervals(lost: list[int], *, unknown: bool = False) -> list[Row]:
+    """One-minute intervals of 20 requests each, of which so many failed; or were all cut off."""
+    rows = []
+    for minute, failures in enumerate(lost):
+        for number in range(20):
+            due = minute * MINUTE + number * 1000
+            rows.append(cut(5, due=due) if unknown else failed(Outcome.http_5xx, due=due) if number < failures else answered(5, due=due))  # fmt: skip
+    return rows
+
+
+def test_the_mean_of_intervals_decides_by_what_is_lost(tmp_path: Path) -> None:
+    """Of 400 intervals every fifth loses 1 of 20: a fifth lost something, but 1 % of the whole, by which 5 % is kept and 0.5 % is broken
+    only where whole intervals go as well."""
+    clause = Clause(metric="uptime", share="95%", method="mean_of_intervals", window="1min")
+    kept = record(tmp_path / "a", intervals([1, 0, 0, 0, 0] * 80), clause, 400)
+    assert (kept["verdict"], kept["k"], kept["measured"], kept["p_fail"]) == ("PASS", 80, 0.99, 1)
+    assert "on the mean 1 % of an interval is lost" in kept["reason"]
+    broken = record(tmp_path / "b", intervals([20, 0] * 200), clause, 400)
+    assert (broken["verdict"], broken["measured"], broken["p_fail"] < 0.05) == ("FAIL", 0.5, True)
+    between = record(
+        tmp_path / "c", intervals([1, 2, 0, 0] * 100), clause, 400
+    )  # half of them lost something, 3.75 % of the whole
+    assert (between["verdict"], between["k"], between["measured"], between["p_fail"]) == (
+        "INCONCLUSIVE",
+        200,
+        0.9625,
+        1,
+    )
+    nothing = record(tmp_path / "d", intervals([0] * 30, unknown=True), clause, 30)
+    assert (nothing["verdict"], nothing["unknown"]) == ("INCONCLUSIVE", 30)
+
+
 def test_a_run_that_was_down_throughout_uses_up_the_period(tmp_path: Path) -> None:
     """8 hours of nothing but failures are more than 1 % of any month; 7 h 25 min are not more than that of 31 days."""
     assert record(tmp_path / "a", each_minute(480, set(range(480)), a_minute=1), down(), 480, **MONTH)[

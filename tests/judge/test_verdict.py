@@ -132,6 +132,38 @@ def test_an_inconclusive_clause_says_what_would_decide() -> None:
     assert at_the_limit.reason.endswith("too near the limit for any run to decide")
 
 
+def spells(counts: list[int], size: int = 300) -> str:
+    """The sentence on blocks of `size` rows ten ms apart, in each so many bad ones, spread over it."""
+    bad = np.zeros(size * len(counts), bool)
+    for block, count in enumerate(counts):
+        bad[block * size + ((np.arange(count) + 0.5) * size / max(count, 1)).astype(int)] = True
+    none = np.zeros(len(bad), bool)
+    return sentence(
+        judge_trials(Trials(np.arange(len(bad)) * 10**7, bad, none, none), P0, 0.05), at_most(800), {}, None
+    )
+
+
+def test_what_stands_between_the_counts_and_a_verdict_is_said() -> None:
+    """Too few blocks for the length of its spells; one more spell that would break it."""
+    # 20 bad rows in a row are 10 cells of 600, which is a phase of 9: five of them a block make 13 blocks
+    assert "the run holds 13 of the 20 blocks that a PASS needs (" in spells([0] * 25 + [20] + [0] * 34, 20)
+    assert "one more spell like its worst (12 of 300 between" in spells([1] * 29 + [12])
+
+
+@pytest.mark.parametrize(("later", "way"), [(True, "more"), (False, "fewer")])
+def test_a_pass_names_the_drift_it_was_reached_in(tmp_path: Path, later: bool, way: str) -> None:
+    """All 12 misses of 6,000 lie in one half of the run: a PASS that says so; spread evenly it says nothing."""
+    rows = [
+        answered(900 if number % 250 == 125 and (number >= 3000) == later else 100, due=number * 100)
+        for number in range(6000)
+    ]
+    found = only_of(tmp_path / "r", rows, at_most(800))
+    assert (found["verdict"], found["k"]) == ("PASS", 12)
+    assert f"note: {way} broke it as the run went on" in found["reason"]
+    even = [answered(900 if number % 500 == 250 else 100, due=number * 100) for number in range(6000)]
+    assert "as the run went on" not in only_of(tmp_path / "even", even, at_most(800))["reason"]
+
+
 def test_one_failure_alone_is_said_to_be_one_spell() -> None:
     """1 of 1 is more than 1 %, yet it is all one spell: the sentence does not call for a FAIL that the count has."""
     found = verdict(1, 1)
