@@ -119,6 +119,7 @@ def test_what_a_contract_excludes_is_set_aside_and_counted() -> None:
     # the token came in time; whether the answer would have ended well is not known
     ("ttft", cut(9_000, first_token=100, first_answer_token=100, last_token=100), 0, 1),
     ("ttft", cut(9_000, first_token=900, first_answer_token=900, last_token=900), 1, 0),
+    ("ttft", cut(9_000, first_token=0, first_answer_token=0, last_token=0), 0, 1),
     ("ttft_answer", cut(9_000, first_token=100, last_token=9_000), 1, 0),
     ("ttft_answer", cut(700, first_token=100, last_token=700), 0, 1),
     ("tpot", cut(9_000, first_token=100, last_token=9_000, output_tokens=-1), 0, 1),
