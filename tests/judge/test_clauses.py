@@ -14,6 +14,7 @@ from rows_by_hand import MS, Row, answered, at_most, columns_of, contract_of, cu
 from bench.judge.contract.clauses import (
     OVER_ANY_LIMIT_NS,
     Tally,
+    in_own_unit,
     missing_part,
     scope,
     slow_twentieth,
@@ -293,6 +294,16 @@ def test_a_speed_with_many_digits_does_not_overflow() -> None:
     assert Fraction(5000, 60) > Fraction("83.333333333")
     for least, bad in (("83.333333333/s", 0), ("83.333333334/s", 1)):
         assert counted([row], Clause(metric="output_tps", quantile="99%", at_least=least)) == (1, bad, 0)
+
+
+def test_a_miss_is_no_speed_at_all_and_later_than_any_time() -> None:
+    """In a clause's own unit: 25 and 0 tokens/s of an answer and a failure, 2 s in ns and never."""
+    rows = [answered(2000, 1000, tokens=50), failed(Outcome.reset)]
+    speed = Clause(metric="output_tps", quantile="99%", at_least="5/s")
+    for clause, wanted in ((speed, [25.0, 0.0]), (at_most(800), [2e9, np.inf])):
+        found = tallied(rows, clause)
+        assert found.values_ns is not None
+        assert in_own_unit(columns_of(rows).samples, clause, found.values_ns).tolist() == wanted
 
 
 def test_tokens_that_came_at_once_are_fast_enough() -> None:
