@@ -208,6 +208,56 @@ def test_a_share_comes_with_its_exact_limits(tmp_path: Path) -> None:
     assert up["verdict"] == errors["verdict"] == "PASS"
 
 
+def test_a_record_holds_the_clause_its_counts_and_its_limits(tmp_path: Path) -> None:
+    """1,000 rows every 10 ms of which 5 are over 800 ms and 2 were cut off: each field by hand or by scipy."""
+    rows = [answered(900 if number % 200 == 100 else 100, due=number * 10) for number in range(1000)]
+    rows[333], rows[666] = (cut(5, due=number * 10) for number in (333, 666))
+    found = judge_run(run_of(tmp_path / "r", rows, lane_of(contract_of(at_most(800), confidence="90%"))), VALID)
+    record = only(found)
+    assert (found["format"], found["run"], found["confidence"], found["simulated"], found["overall"]) == (
+        2, "r", 0.9, False, "INCONCLUSIVE")  # fmt: skip
+    clause = {"target": "t", "stage": "s", "contract": "c", "number": 1, "metric": "e2e", "view": "response", "quantile": 0.99,
+              "limit_ms": 800.0, "at_least_tps": None, "share": None, "operator": "<=", "statistic": "quantile", "method": None,
+              "phase": None, "bucket": None, "report_only": False, "p0": 0.01, "confidence": 0.9, "unit": "ms"}  # fmt: skip
+    assert {name: record[name] for name in clause} == clause
+    counts = {
+        "n": 1000,
+        "k": 5,
+        "unknown": 2,
+        "excluded": {},
+        "with_excluded": None,
+        "decided_by": "exact",
+        "blocks": 30,
+    }
+    assert {name: record[name] for name in counts} == counts
+    assert record["n_effective"] == pytest.approx(1000 / record["design_effect"])
+    assert 1 <= record["design_effect"] < 1.2
+    allowed, fails = last_pass_and_first_fail(1000, P0, 0.1)
+    assert (record["allowed_k"], record["fail_k"], record["p_fail"]) == (allowed, fails, 1)
+    assert record["p_limits"] == pytest.approx(
+        [scipy_stats.binomtest(k, 1000).proportion_ci(0.8, "exact")[side] for side, k in ((0, 5), (1, 7))], rel=1e-9)  # fmt: skip
+    assert record["p_interval"] == pytest.approx(
+        [scipy_stats.binomtest(k, 1000).proportion_ci(0.9, "exact")[side] for side, k in ((0, 5), (1, 7))], rel=1e-9)  # fmt: skip
+    assert record["block_s"] == pytest.approx(9.99 / 30, rel=1e-6)
+    worst = record["worst_block"]
+    assert (worst["k"], worst["n"] in (33, 34)) == (1, True)
+    assert worst["end_s"] - worst["start_s"] == pytest.approx((worst["n"] - 1) / 100)
+    assert worst["start_s"] % 2 <= 1 <= worst["end_s"] % 2  # the bad rows are due at 1, 3, 5, 7 and 9 s
+    assert record["measured"] == 100.0
+
+
+@pytest.mark.parametrize(("clause", "wanted"), [
+    (Clause(metric="output_tps", quantile="90%", at_least="5/s"), {"unit": "tokens/s", "at_least_tps": 5.0, "limit_ms": None, "operator": ">="}),
+    (Clause(metric="error_share", share="1%"), {"unit": "share", "share": 0.01, "operator": "<=", "quantile": None}),
+    (uptime("99%"), {"unit": "share", "share": 0.99, "operator": ">=", "method": "request_ratio"}),
+    (at_most(800, operator="<"), {"unit": "ms", "operator": "<"}),
+])  # fmt: skip
+def test_a_record_says_its_unit_and_direction(tmp_path: Path, clause: Clause, wanted: dict[str, Any]) -> None:
+    """Per kind of clause."""
+    record = only(judged(tmp_path / "r", [answered(5)] * 400, clause))
+    assert {name: record[name] for name in wanted} == wanted
+
+
 def test_each_contract_is_judged_at_its_own_confidence(tmp_path: Path) -> None:
     """299 rows without a miss prove p99 at 95 % and not at 99 %, which takes 459."""
     sure = contract_of(at_most(800), confidence="99%")
