@@ -296,6 +296,17 @@ def test_a_speed_with_many_digits_does_not_overflow() -> None:
         assert counted([row], Clause(metric="output_tps", quantile="99%", at_least=least)) == (1, bad, 0)
 
 
+@given(st.integers(1, 20_000), st.integers(1, 600_000), st.integers(0, 9))
+def test_a_speed_is_compared_to_its_last_digit(tokens: int, took_ms: int, digits: int) -> None:
+    """The largest floor of so many digits that a speed keeps, by fractions, is kept, and one more of the last digit is not."""
+    unit = Fraction(1, 10**digits)
+    kept = Fraction(1000 * tokens, took_ms) // unit * unit
+    for floor, bad in ((kept, 0), (kept + unit, 1)):
+        if floor > 0:
+            clause = Clause(metric="output_tps", quantile="99%", at_least="1/s").model_copy(update={"at_least": floor})
+            assert counted([answered(took_ms, 0, tokens=tokens)], clause) == (1, bad, 0)
+
+
 def test_a_miss_is_no_speed_at_all_and_later_than_any_time() -> None:
     """In a clause's own unit: 25 and 0 tokens/s of an answer and a failure, 2 s in ns and never."""
     rows = [answered(2000, 1000, tokens=50), failed(Outcome.reset)]

@@ -188,6 +188,24 @@ def test_a_latency_interval_is_the_order_statistics_of_scipy(tmp_path: Path, qua
     assert record["k"] == int((values > 800).sum())
 
 
+@pytest.mark.parametrize("quantile", ["50%", "75%", "90%"])
+def test_a_latency_interval_of_few_rows_ends_where_scipys_does(tmp_path: Path, quantile: str) -> None:
+    """Of 1 to 40 rows: the largest may be the upper limit, the smallest the lower, and of too few there is neither."""
+    compared = 0
+    for n in range(1, 41):
+        values = np.arange(1, n + 1) * 10
+        record = only_of(
+            tmp_path / str(n),
+            [answered(int(value), 0, due=at * 100) for at, value in enumerate(values)],
+            at_most(10_000, quantile),
+        )
+        theirs: Any = scipy_stats.quantile_test(values, p=float(record["quantile"])).confidence_interval(0.95)
+        if math.ceil(record["n_effective"]) == n:
+            compared += 1
+            assert record["interval"] == [float(end) if math.isfinite(end) else None for end in theirs], n
+    assert compared >= 20
+
+
 def test_a_quantile_among_failures_has_no_number(tmp_path: Path) -> None:
     """With 2 % failures p99 lies above any number: null; the lower limit still stands."""
     record = only(judged(tmp_path / "r", [answered(50)] * 490 + [failed(Outcome.reset)] * 10, at_most(800)))
