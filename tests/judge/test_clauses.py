@@ -298,10 +298,14 @@ def test_a_speed_with_many_digits_does_not_overflow() -> None:
 
 @given(st.integers(1, 20_000), st.integers(1, 600_000), st.integers(0, 9))
 def test_a_speed_is_compared_to_its_last_digit(tokens: int, took_ms: int, digits: int) -> None:
-    """The largest floor of so many digits that a speed keeps, by fractions, is kept, and one more of the last digit is not."""
+    """The largest floor of so many digits that a speed keeps, by fractions, is kept, and one more of the last digit is not; nor
+    do floors far below and above it change sides where their products need more than 64 bits."""
     unit = Fraction(1, 10**digits)
     kept = Fraction(1000 * tokens, took_ms) // unit * unit
-    for floor, bad in ((kept, 0), (kept + unit, 1)):
+    far = [(kept / part // unit * unit, 0) for part in (2, 3, 7, 50)] + [
+        (kept * times + unit, 1) for times in (2, 3, 7, 50)
+    ]
+    for floor, bad in ((kept, 0), (kept + unit, 1), *far):
         if floor > 0:
             clause = Clause(metric="output_tps", quantile="99%", at_least="1/s").model_copy(update={"at_least": floor})
             assert counted([answered(took_ms, 0, tokens=tokens)], clause) == (1, bad, 0)
