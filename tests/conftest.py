@@ -1,5 +1,7 @@
 """No test speaks to another machine; the tests of several rooms share the listening exchange of tests/load.
 
+No test fails because a machine was slow to draw an example.
+
 The interpreter tells an audit hook of each connection before it is made. It sees Python's sockets, which includes the
 stamped transport on either loop, and not those that uvloop opens by itself, nor other processes.
 """
@@ -11,6 +13,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 sys.path.append(str(Path(__file__).parent / "load"))
 
 

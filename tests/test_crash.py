@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 
 from bench.cli import main
 from bench.cli.resume import flags_of
@@ -59,7 +60,7 @@ def start(provider: Provider, *more: str, out: str = "r") -> subprocess.Popen[st
 
 def until(true: Callable[[], object]) -> None:
     """Wait for a state."""
-    deadline = monotonic_ns() + 40 * S
+    deadline = monotonic_ns() + int(PATIENCE_S * S)
     while not true():
         assert monotonic_ns() < deadline
         sleep_s(0.01)
@@ -120,7 +121,7 @@ def test_ctrl_c_loses_nothing_and_sessions_go_on(provider: Provider) -> None:
     process = start(provider, "--profile", "talk.toml")
     until(lambda: len(provider.answered) >= 30)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=40)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     before = Run(Path("r"))
     kept = sorted(rows_of(before, Outcome.ok))
@@ -218,7 +219,7 @@ def test_workers_that_outlive_their_parent_keep_the_folder(
     finally:
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
-        process.communicate(timeout=40)
+        process.communicate(timeout=PATIENCE_S)
     until(lambda: not under_way(Path("r")))
     assert Run(Path("r")).state == "interrupted"
 
@@ -227,7 +228,7 @@ def test_of_two_runs_into_one_folder_one_is_refused(provider: Provider) -> None:
     """Started together: one is carried out, the other ends with exit 2 and has asked for nothing."""
     flags = ("--request-rate", "40/s", "--request-count", "20", "--isl", "10", "--osl", "3")
     both = [start(provider, *flags, "--seed", seed) for seed in ("1", "2")]
-    said = {process.communicate(timeout=50)[0]: process.returncode for process in both}
+    said = {process.communicate(timeout=PATIENCE_S)[0]: process.returncode for process in both}
     assert sorted(code == 2 for code in said.values()) == [False, True], said
     assert any("r: holds a run already; choose another --out" in text for text, code in said.items() if code == 2)
     assert Run(Path("r")).state == "complete"
@@ -243,7 +244,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence(workers: str, provider: Provid
     moment = monotonic_ns()
     for pid in tree_of(process.pid):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (100, 100))
-    output, _ = process.communicate(timeout=50)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2, output
     assert "cannot be written (File too large)" in output
     assert "Traceback" not in output

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
+from patience import PATIENCE_S, STEP_S
 from two_tiers import two_tiers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,7 +68,7 @@ share = "90%"
 def tailproof(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(
-        command(*arguments), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=50, check=False
+        command(*arguments), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
 
 
@@ -131,7 +132,7 @@ def gateway(place: Path) -> Iterator[str]:
     assert process.stdout is not None
     yield f"{json.loads(process.stdout.readline())['url']}/tiers/v1"
     process.stdin.close()
-    assert process.wait(10) == 0
+    assert process.wait(STEP_S) == 0
     process.stdout.close()
 
 
@@ -300,7 +301,7 @@ def test_ctrl_c_ends_the_run_and_keeps_the_record(place: Path) -> None:
             break
         pause.wait(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    said, errors = process.communicate(timeout=30)
+    said, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert (record(folder, "run.json")["state"], record(folder, "summary.json")["state"]) == (

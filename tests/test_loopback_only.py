@@ -7,6 +7,7 @@ import socket
 
 import pytest
 import uvloop
+from patience import STEP_S
 
 ELSEWHERE = ("192.0.2.1", 9)  # TEST-NET-1: nobody's
 
@@ -35,4 +36,4 @@ def test_this_machine_is_reached() -> None:
     """By number, over both families, and by name."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         for name in ("127.0.0.1", "localhost"):
-            socket.create_connection((name, server.getsockname()[1]), timeout=10).close()
+            socket.create_connection((name, server.getsockname()[1]), timeout=STEP_S).close()

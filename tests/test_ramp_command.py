@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from patience import PATIENCE_S
 from scipy import optimize
 
 from bench.cli import main
@@ -78,7 +79,7 @@ def slower_md1(limit_s: float, rate: float, service_s: float = 0.1) -> float:
         for k in range(int(wait / service_s) + 1))  # fmt: skip
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(6 * PATIENCE_S)
 @pytest.mark.parametrize("law", ["M/M/4", "M/D/1"])
 def test_the_rate_found_is_the_one_that_theory_knows(law: str, tmp_path: Path) -> None:
     """e2e p90 ≤ 400 ms: the bracket holds the rate at which 10 % take longer, and a run of verdict grade passes at the rate named."""
@@ -216,7 +217,7 @@ def test_the_target_chosen_is_ramped_alone() -> None:
     assert (stage.expect, stage.compare, stage.profile.seed) == ([], [], None)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(6 * PATIENCE_S)
 def test_over_real_sockets(tmp_path: Path) -> None:
     """Four slots of 100 ms serve 40/s: 30 evenly apart a second never wait, at 60 a queue grows; the answer is 30."""
     code, record = ramped(tmp_path / "out", made(tmp_path, 4, "steady"), "--over-http", "--slo", "e2e:p90<400ms", "--request-rate", "30/s",
@@ -244,7 +245,7 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
         while process.poll() is None and not any((out / "02/samples").glob("*")):
             threading.Event().wait(0.05)
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=50)
+        said, _ = process.communicate(timeout=PATIENCE_S)
     record = json.loads((out / "ramp.json").read_text("utf-8"))
     assert (process.returncode, record["exit_code"], record["state"], record["rate_rps"]) == (
         130,

@@ -22,13 +22,14 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from patience import PATIENCE_S, STEP_S
 from prometheus_client.parser import text_string_to_metric_families
 from two_tiers import two_tiers
 
 from bench.cli import main
 from bench.conduct import embedded_gateway
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(4 * PATIENCE_S)
 ROOT = Path(__file__).resolve().parents[1]
 SCENARIO = two_tiers('ttft = { fixed = "30ms" }\ngap = { fixed = "1ms" }')
 LOAD = """
@@ -133,7 +134,7 @@ class Command:
 
     def end(self) -> int:
         """Its exit code; the rest of standard error is kept."""
-        self.errors += self.process.communicate(timeout=120)[1]
+        self.errors += self.process.communicate(timeout=2 * PATIENCE_S)[1]
         return self.process.returncode
 
 
@@ -150,7 +151,7 @@ def command(*words: str, **environment: str) -> Iterator[Command]:
 
 def scrape(port: int) -> tuple[str, str]:
     """(content type, text) of GET /metrics."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", port, timeout=STEP_S)
     connection.request("GET", "/metrics", headers={"Accept": "text/plain"})
     answer = connection.getresponse()
     text = answer.read().decode()

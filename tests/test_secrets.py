@@ -22,12 +22,13 @@ from urllib.request import urlopen
 
 import pytest
 import trustme
+from patience import PATIENCE_S
 
 from bench.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The fixture is two whole runs, which may meet a busy machine.
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(3 * PATIENCE_S)
 #: Where each is given -> the secret. Two words of it differ in every form: in JSON, in a URL, in base64.
 PLACES = ("key_env", "key_file", "key_command", "header_key", "header_literal", "header_env", "header_within", "cookie_first",
           "cookie_second", "basic", "url_env", "body_env", "body_within", "body_key", "body_nested", "leg_key", "leg_header",
@@ -93,7 +94,7 @@ class Parrot(BaseHTTPRequestHandler):
             self._answer(401, forms(mine[0]), "")
             return
         with heard.looked:
-            if heard.started.wait(30) and not heard.processes:
+            if heard.started.wait(PATIENCE_S) and not heard.processes:
                 heard.processes = children(heard.pid)
             turn = next(heard.turns.setdefault(self.headers["x-lane"], itertools.count()))
         secret = mine[turn // len(KINDS) % len(mine)]
@@ -242,7 +243,7 @@ def tailproof(
         if heard is not None:
             heard.pid = process.pid
             heard.started.set()
-        said, _ = process.communicate(timeout=70)
+        said, _ = process.communicate(timeout=2 * PATIENCE_S)
     return process.returncode, said
 
 
@@ -324,7 +325,7 @@ def test_no_page_of_the_ui_shows_a_secret(echoed: tuple[Path, bytes, Heard]) -> 
         url = process.stdout.readline().split(" at ")[1].split()[0]
         try:
             for page in ("", "report/run", "compare?run=run&baseline=run/env&other=run/file", "trend", "watch/run"):
-                with urlopen(url + page, timeout=50) as answer:  # noqa: S310 our own server
+                with urlopen(url + page, timeout=PATIENCE_S) as answer:  # noqa: S310 our own server
                     assert leaks(answer.read(), page) == []
         finally:
             process.terminate()

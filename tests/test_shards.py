@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from patience import PATIENCE_S
 
 from bench.cli import main
 from bench.cli.run import run as run_command
@@ -109,7 +110,7 @@ def test_the_documented_jobs_own_command_in_three_shards_is_one_run(
     }
     pods = [subprocess.Popen([*container["command"], *container["args"]], env=env | {"JOB_COMPLETION_INDEX": str(index)},
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for index in range(3)]  # fmt: skip
-    said = [pod.communicate(timeout=50)[0] for pod in pods]
+    said = [pod.communicate(timeout=PATIENCE_S)[0] for pod in pods]
     assert [pod.returncode for pod in pods] == [0, 0, 0], said
     assert all(f"shard {number} of 3" in text and "overall   NONE" in text for number, text in enumerate(said, 1))
     folders = sorted(results.iterdir())
@@ -169,7 +170,7 @@ def test_a_shard_that_is_killed_leaves_a_whole_and_honest_report(
     with one, two:
         until(lambda: len(list(Path("s2/samples").glob("w?-0*.npy"))) >= 2)
         kill(two, Path("s2"))
-        assert one.wait(50) == 0
+        assert one.wait(PATIENCE_S) == 0
     assert main(["resume", "s2"]) == 2
     assert "the others would not send beside it" in capsys.readouterr().err
     held = Run(Path("s2"))
@@ -194,7 +195,7 @@ def test_ctrl_c_while_a_shard_waits_for_its_instant_leaves_an_interrupted_shard(
     with waiting:
         until(Path("s1/run.json").is_file)
         waiting.send_signal(signal.SIGINT)
-        assert waiting.wait(50) == 130
+        assert waiting.wait(PATIENCE_S) == 130
     assert asked(provider) == 0
     assert Run(Path("s1")).state == "interrupted"
 

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from patience import STEP_S
 
 from bench.cli import main
 from bench.clock import wall_ns
@@ -346,7 +347,7 @@ def change(gateway: str, **what: Any) -> None:
     """Post a change to the gateway's admin endpoint."""
     url = gateway.removeprefix("http://")
     host, _, path = url.partition("/")
-    connection = HTTPConnection(host, timeout=10)
+    connection = HTTPConnection(host, timeout=STEP_S)
     connection.request("POST", f"/{path}/change", json.dumps(what))
     assert connection.getresponse().status == 200
     connection.close()
@@ -377,7 +378,7 @@ class Watcher:
         self.process.send_signal(kind)
         assert self.process.stdout is not None
         self.process.stdout.close()
-        return self.process.wait(20)
+        return self.process.wait(STEP_S)
 
 
 def test_an_outage_a_kill_and_a_new_start(gateway: str, suite_to: Callable[..., Path], tmp_path: Path) -> None:
@@ -444,7 +445,7 @@ def test_an_outage_a_kill_and_a_new_start(gateway: str, suite_to: Callable[..., 
 def heal(gateway: str) -> None:
     """Begin the scenario again, without the changes."""
     host, _, path = gateway.removeprefix("http://").partition("/")
-    connection = HTTPConnection(host, timeout=10)
+    connection = HTTPConnection(host, timeout=STEP_S)
     connection.request("POST", f"/{path}/reset")
     assert connection.getresponse().status == 200
     connection.close()
@@ -477,7 +478,7 @@ def test_a_signal_ends_the_command_cleanly(gateway: str, suite_to: Callable[...,
         wait_until(lambda: done(out) >= 3)
     finally:
         process.terminate()
-    assert process.wait(20) == 130
+    assert process.wait(STEP_S) == 130
     (run,) = Shelf(out).runs()
     assert (Run(run).state, (run / "samples" / "rows.npy").is_file(), watched_now(out)) == ("interrupted", True, False)
     assert {Outcome(value) for value in Shelf(out).logs()["t"].columns.samples["outcome"]} == {Outcome.ok}

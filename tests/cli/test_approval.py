@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from bench.cli import main
 from bench.cli.approval import approve
@@ -68,7 +69,7 @@ def test_on_a_terminal_it_is_asked(folder: Path) -> None:
         while b"[y/N]" not in said:
             said += os.read(leader, 4096)
         os.write(leader, b"n\n")
-        assert process.wait(30) == 2
+        assert process.wait(PATIENCE_S) == 2
     os.close(leader)
     assert QUESTION in said.decode()
     assert not (folder / "results").exists()

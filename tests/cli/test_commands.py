@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from bench.cli import main
 from bench.userfile import builtin_names
@@ -214,4 +215,4 @@ def test_a_reader_that_goes_away_is_no_verdict() -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(30) == 141
+        assert process.wait(PATIENCE_S) == 141

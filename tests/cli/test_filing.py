@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from bench.cli import main
 
@@ -65,7 +66,7 @@ def test_a_missing_library_is_named_before_anything_is_sent(tmp_path: Path) -> N
     (tmp_path / "weasyprint.py").write_text("raise ImportError('none here')\n")
     command = [sys.executable, "-c", "import sys; sys.path.insert(0, '.'); from bench.cli import main; sys.exit(main(sys.argv[1:]))",
                "simulate", "noisy-neighbour", "--requests", "600", "--out", "r", "--pdf"]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 2
     assert "pip install 'tailproof[pdf]'" in done.stderr
     assert not (tmp_path / "r").exists()

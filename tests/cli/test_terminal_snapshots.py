@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pyte
 import pytest
+from patience import PATIENCE_S
 
-PATIENCE_S = 50
 #: On a machine that is too busy the run is INVALID: the reader sees as much of it.
 FAILED, OVERALL = (1, 4), "^overall   (FAIL|INVALID)$"
 COLOUR = re.compile(rb"\x1b\[[\d;]*3[0-7][;m]")

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S, STEP_S
 from tests_gateway_process import ROOT, GatewayProcess, chat_body, events, raw_request
 
 from bench.gateway.scenarios import load_scenario
@@ -41,7 +42,7 @@ def test_it_cannot_outlive_its_parent(start: Callable[..., GatewayProcess], scen
     stdin, gateway.process.stdin = gateway.process.stdin, None
     assert stdin is not None
     stdin.close()
-    assert gateway.process.wait(timeout=15) == 0
+    assert gateway.process.wait(STEP_S) == 0
 
 
 def test_other_than_loopback_is_said_loudly(start: Callable[..., GatewayProcess], scenario: str) -> None:
@@ -56,7 +57,7 @@ def test_by_hand_without_a_name_all_are_served() -> None:
     """`tailproof gateway` without --scenario serves every built-in scenario that it lists, and no census."""
     words = [sys.executable, "-m", "bench", "gateway"]
     listed = subprocess.run(
-        [*words, "--list", "--format", "json"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+        [*words, "--list", "--format", "json"], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True
     ).stdout
     with subprocess.Popen([*words, "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -78,7 +79,7 @@ def test_by_hand_without_a_name_all_are_served() -> None:
 def test_bad_arguments(arguments: list[str], words: str) -> None:
     """A bad name or address is one sentence on stderr and exit 2."""
     done = subprocess.run([sys.executable, "-m", "bench.gateway", *arguments], cwd=ROOT, capture_output=True,
-                          text=True, timeout=30, check=False)  # fmt: skip
+                          text=True, timeout=PATIENCE_S, check=False)  # fmt: skip
     assert done.returncode == 2
     assert done.stdout == ""
     assert words in done.stderr

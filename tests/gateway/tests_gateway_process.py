@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from patience import STEP_S
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Every kind of answer by model name; all times short and fixed.
@@ -90,12 +92,12 @@ class GatewayProcess:
 
     def connect(self) -> socket.socket:
         """A bare socket to it."""
-        return socket.create_connection((self.host, self.port), timeout=15)
+        return socket.create_connection((self.host, self.port), timeout=STEP_S)
 
     def call(self, method: str, path: str, body: object = None,
              headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
         """One request on a connection of its own: status, headers (lower case), body."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=15)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=STEP_S)
         try:
             data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
             connection.request(method, path, data, headers or {})
@@ -121,7 +123,7 @@ class GatewayProcess:
         """SIGTERM; its exit code and what it said on stderr."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        _, errors = self.process.communicate(timeout=15)
+        _, errors = self.process.communicate(timeout=STEP_S)
         return self.process.returncode, errors
 
 

@@ -14,6 +14,7 @@ from rows_by_hand import MS, Row, answered, at_most, columns_of, contract_of, cu
 from bench.judge.contract.clauses import (
     OVER_ANY_LIMIT_NS,
     Tally,
+    in_own_unit,
     missing_part,
     scope,
     slow_twentieth,
@@ -69,6 +70,20 @@ def test_rows_are_tallied_in_the_order_in_which_they_were_due() -> None:
     assert (found.values_ns // MS).tolist() == [1, 2, 801, 802]
 
 
+def test_rows_that_never_came_up_stand_where_they_were_planned() -> None:
+    """A row that was never due has its planned time, and takes its turn by it."""
+    never = failed(Outcome.never_sent, due=-1, planned=150, slot_free=-1, sent=-1, done=-1)
+    found = tallied([answered(1, due=100), answered(1, due=200), never], at_most(800))
+    assert (found.at_ns // MS).tolist() == [100, 150, 200]
+    assert found.is_unknown.tolist() == [False, True, False]
+
+
+def test_a_speed_without_a_floor_is_only_shown() -> None:
+    """Only what never came breaks it."""
+    shown = Clause(metric="output_tps", quantile="99%", report_only=True)
+    assert counted([answered(10**6, tokens=1), answered(5, tokens=9), failed(Outcome.reset)], shown) == (3, 1, 0)
+
+
 @pytest.mark.parametrize("outcome", FAILURES, ids=lambda outcome: outcome.name)
 def test_every_failure_breaks_every_promise(outcome: Outcome) -> None:
     """Latency, uptime and error share all count a failed row as bad, however fast it failed."""
@@ -105,6 +120,7 @@ def test_what_a_contract_excludes_is_set_aside_and_counted() -> None:
     # the token came in time; whether the answer would have ended well is not known
     ("ttft", cut(9_000, first_token=100, first_answer_token=100, last_token=100), 0, 1),
     ("ttft", cut(9_000, first_token=900, first_answer_token=900, last_token=900), 1, 0),
+    ("ttft", cut(9_000, first_token=0, first_answer_token=0, last_token=0), 0, 1),
     ("ttft_answer", cut(9_000, first_token=100, last_token=9_000), 1, 0),
     ("ttft_answer", cut(700, first_token=100, last_token=700), 0, 1),
     ("tpot", cut(9_000, first_token=100, last_token=9_000, output_tokens=-1), 0, 1),
@@ -278,6 +294,38 @@ def test_a_speed_with_many_digits_does_not_overflow() -> None:
     assert Fraction(5000, 60) > Fraction("83.333333333")
     for least, bad in (("83.333333333/s", 0), ("83.333333334/s", 1)):
         assert counted([row], Clause(metric="output_tps", quantile="99%", at_least=least)) == (1, bad, 0)
+
+
+@given(st.integers(1, 20_000), st.integers(1, 600_000), st.integers(0, 9))
+def test_a_speed_is_compared_to_its_last_digit(tokens: int, took_ms: int, digits: int) -> None:
+    """The largest floor of so many digits that a speed keeps, by fractions, is kept, and one more of the last digit is not; nor
+    do floors far below and above it change sides where their products need more than 64 bits."""
+    unit = Fraction(1, 10**digits)
+    kept = Fraction(1000 * tokens, took_ms) // unit * unit
+    far = [(kept / part // unit * unit, 0) for part in (2, 3, 7, 50)] + [
+        (kept * times + unit, 1) for times in (2, 3, 7, 50)
+    ]
+    for floor, bad in ((kept, 0), (kept + unit, 1), *far):
+        if floor > 0:
+            clause = Clause(metric="output_tps", quantile="99%", at_least="1/s").model_copy(update={"at_least": floor})
+            assert counted([answered(took_ms, 0, tokens=tokens)], clause) == (1, bad, 0)
+
+
+def test_a_miss_is_no_speed_at_all_and_later_than_any_time() -> None:
+    """In a clause's own unit: 25 and 0 tokens/s of an answer and a failure, 2 s in ns and never."""
+    rows = [answered(2000, 1000, tokens=50), failed(Outcome.reset)]
+    speed = Clause(metric="output_tps", quantile="99%", at_least="5/s")
+    for clause, wanted in ((speed, [25.0, 0.0]), (at_most(800), [2e9, np.inf])):
+        found = tallied(rows, clause)
+        assert found.values_ns is not None
+        assert in_own_unit(columns_of(rows).samples, clause, found.values_ns).tolist() == wanted
+
+
+def test_tokens_that_came_at_once_are_fast_enough() -> None:
+    """Five tokens in no time at all keep any speed; none say nothing."""
+    clause = Clause(metric="output_tps", quantile="99%", at_least="50/s")
+    found = tallied([answered(0, 0, tokens=5), answered(0, 0, tokens=0)], clause)
+    assert (found.n, found.bad, found.excluded) == (1, 0, {"without output_tps": 1})
 
 
 def test_tokens_per_second_without_the_first_token() -> None:

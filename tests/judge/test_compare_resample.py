@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_arms import MS, RUN_S, S, pair
 from scipy import stats
@@ -69,6 +70,29 @@ def test_the_superblock_that_speaks_most_goes_with_its_neighbours(slower: bool, 
         assert {int(value % 1000) // 10 for value in arm.values} == set(range(10)) - gone
 
 
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=4, max_size=12), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_counts_that_differ_by_one_tell_the_superblocks_apart(slow: list[tuple[int, int]], slower: bool) -> None:
+    """The block with the most rows above the quantile in one arm over the other goes, and what is beside it, by counting rows."""
+    number = len(slow)
+    cells = np.repeat(np.arange(number), 10)
+    arms = []
+    for arm in (0, 1):
+        values = np.concatenate([[1000.0 + block] * each[arm] + [float(block)] * (10 - each[arm])
+                                 for block, each in enumerate(slow)])  # fmt: skip
+        arms.append(ordered(values, cells, number))
+    above = sum(sum(each) for each in slow)
+    q = 1 - Fraction(max(above, 1) - 1, 20 * number)  # its nearest rank is the least of the slow rows
+    leads = [each[1] - each[0] if slower else each[0] - each[1] for each in slow]
+    assume(above > 0)
+    rest = Sampled(number, (arms[0], arms[1]), bootstrap_weights(number, 1)).without_most_telling(q, 1, slower=slower)
+    worst = leads.index(max(leads))
+    left = {block for block in range(number) if abs(block - worst) > 1}
+    assert rest.number == len(left)
+    for rows in rest.arms:
+        assert {int(value % 1000) for value in rows.values} == left
+
+
 def test_superblocks_hold_both_arms() -> None:
     """Units of 10: the second lacks the other arm and joins the first, the fourth is empty, the fifth counts as third."""
     first, second, number = superblocks((np.array([1, 12, 25, 44]), np.array([3, 27, 41])), 10)
@@ -95,8 +119,10 @@ def test_few_superblocks_widen_the_limits() -> None:
     """Draws 1..2000: with many superblocks the 2.5 % limits are ranks 50 and 1951; with 30 a t of 2.045 stands for 1.96."""
     draws = np.arange(1.0, 2001)
     assert percentile_limits(draws, 0.025, 10**9) == (50, 1951)
-    tail = stats.norm.cdf(-stats.t.ppf(0.975, 29) * np.sqrt(30 / 29))
-    assert percentile_limits(draws, 0.025, 30) == (np.floor(tail * 2001), 2001 - np.floor(tail * 2001))
+    for number, alpha in itertools.product((2, 3, 4, 7, 12, 30), (0.01, 0.025, 0.05, 0.2)):
+        tail = stats.norm.cdf(-stats.t.ppf(1 - alpha, number - 1) * np.sqrt(number / (number - 1)))
+        rank = max(np.floor(tail * 2001), 1)
+        assert percentile_limits(draws, alpha, number) == (rank, 2001 - rank), number
 
 
 def test_a_draw_without_a_value_widens_both_limits() -> None:

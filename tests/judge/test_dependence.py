@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import math
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 from scipy import stats
 
 from bench.judge.stats.dependence import LEAST_P, Trials, judge_trials, p_value_fail
-from bench.judge.stats.tail import korn_graubard
+from bench.judge.stats.tail import korn_graubard, needed_n
 from bench.record.samples import Int
 from benchmarks.coverage import P0, SHAPES, as_if_independent, judged, phases, rates
 
@@ -76,7 +79,16 @@ def test_a_clump_is_not_three_requests() -> None:
 
 def test_no_row_and_too_few_rows_never_pass() -> None:
     """Nothing is said of nothing, and 298 good requests cannot show p99 where 299 can."""
-    assert judge_trials(trials(0), P0, 0.05).cause == "no_rows"
+    none = judge_trials(trials(0), P0, 0.05)
+    assert (none.outcome, none.cause, none.method, none.worst, none.needed) == (
+        "INCONCLUSIVE",
+        "no_rows",
+        "exact",
+        None,
+        None,
+    )
+    assert (none.n, none.bad, none.unknown, none.allowed, none.fails, none.lower, none.upper) == (0, 0, 0, -1, 1, 0, 1)
+    assert (none.deff, none.n_eff, none.blocks, none.block_ns) == (1, 0, 0, 0)
     found = judge_trials(trials(298), P0, 0.05)
     assert (found.outcome, found.cause, found.allowed) == ("INCONCLUSIVE", "too_few", -1)
     assert judge_trials(trials(299), P0, 0.05).outcome == "PASS"
@@ -99,6 +111,45 @@ def test_blocks_decide_at_korn_and_graubards_limits() -> None:
     for total, decides in ((found.fails, True), (found.fails - 1, False)):
         x = total / 9000 * size
         assert (stats.beta.ppf(0.05, x, size - x + 1) > 0.01) == decides
+
+
+@pytest.mark.parametrize(("most", "price"), [(5, 2.5), (8, 1.25)])
+def test_an_open_verdict_asks_for_rows_at_the_price_of_dependence(most: int, price: float) -> None:
+    """What independent requests would take, times the design effect, times 2.5 for a PASS and 1.25 for a FAIL (docs/planning.md)."""
+    counts = np.array([0, most] * 15)
+    found = judge_trials(in_blocks(counts.tolist(), 300), P0, 0.05)
+    share = Fraction(int(counts.sum()), 9000)
+    deff = 30 / 29 * ((counts - 300 * float(share)) ** 2).sum() / 9000 / float(share * (1 - share))
+    independent = needed_n(share, P0, 0.05)
+    assert independent is not None
+    assert (found.outcome, found.cause, found.needed) == (
+        "INCONCLUSIVE",
+        "undecided",
+        math.ceil(independent * deff * price),
+    )
+
+
+def test_blocks_pass_and_fail_where_the_formula_does() -> None:
+    """Calm blocks and busy ones by turns, the last busier still: PASS, FAIL and neither where scipy's limits say so, with a
+    further block that outdoes the worst by twice its lead over the second, or without the worst."""
+    said = Counter[str]()
+    for every, calm, busy, lead, behind in itertools.product((2, 3, 5), range(2), range(2, 12), (0, 1, 3, 6), (0, 2)):
+        k, n = np.array(([calm] * (every - 1) + [calm + busy]) * (30 // every)), np.full(31, 300)
+        k[-1] += lead + behind
+        k[-1 - every] += behind
+        found = judge_trials(in_blocks(k.tolist(), 300), P0, 0.05)
+        if (found.method, found.blocks) == ("blocks", 30):
+            passes = max(limits(k, n[:30])[1], limits(np.append(k, k[-1] + 2 * lead), n)[1]) <= 0.01
+            fails = min(limits(k, n[:30])[0], limits(k[:-1], n[:29])[0]) > 0.01
+            assert found.outcome == ("PASS" if passes else "FAIL" if fails else "INCONCLUSIVE"), (
+                every,
+                calm,
+                busy,
+                lead,
+                behind,
+            )
+            said[found.outcome] += 1
+    assert min(said[word] for word in ("PASS", "FAIL", "INCONCLUSIVE")) >= 10, said
 
 
 def test_pass_bears_one_spell_more() -> None:
@@ -132,6 +183,19 @@ def test_a_short_run_condemns_but_does_not_acquit() -> None:
     assert (mild.outcome, mild.cause) == ("INCONCLUSIVE", "few_blocks")
     assert mild.needed is not None
     assert mild.needed >= 1200 * 20 / mild.blocks
+
+
+@pytest.mark.parametrize(("p0", "few"), [(Fraction(98, 100), True), (Fraction(6, 10), False)])
+def test_an_open_verdict_asks_for_enough_blocks_and_enough_rows(p0: Fraction, few: bool) -> None:
+    """Half of the rows bad in two long phases: a run five times as long has the 20 blocks that a PASS needs, unless the rows
+    that tell one half from the limit are more."""
+    slow = np.flatnonzero((np.arange(1200) // 300) % 2 == 1)
+    found = judge_trials(trials(1200, slow), p0, 0.05)
+    independent = needed_n(Fraction(1, 2), p0, 0.05)
+    assert independent is not None
+    wanted, blocks = math.ceil(independent * 2.5 * found.deff), math.ceil(1200 * 20 / found.blocks)
+    assert (found.outcome, found.cause, found.blocks, wanted < blocks) == ("INCONCLUSIVE", "few_blocks", 4, few)
+    assert found.needed == max(wanted, blocks)
 
 
 def test_unknown_rows_count_against_either_verdict() -> None:

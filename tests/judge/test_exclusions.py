@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -51,13 +52,15 @@ def test_without_terms_every_row_counts_and_what_is_not_ok_failed() -> None:
 
 @pytest.mark.parametrize(("matcher", "hits"), [
     ("status:500", [1]), ("status:5xx", [1, 2]), ("status:4xx", [3]), ("rate_limited", [3]), ("http_5xx", [1, 2]),
-    ("finish:length", [0]), ("code:overloaded", [2]),
+    ("finish:length", [0]), ("finish:stop", [1]), ("finish:content_filter", [3]), ("code:overloaded", [2]), ("code:busy", [1]),
+    ("code:rate", [3]),
 ])  # fmt: skip
 def test_matchers_name_rows_by_outcome_status_code_or_finish(matcher: str, hits: list[int]) -> None:
     """Each form matches exactly its rows."""
-    rows = [answered(5, status=200, finish=0), failed(Outcome.http_5xx, status=500), failed(Outcome.http_5xx, status=529),
-            failed(Outcome.rate_limited, status=429)]  # fmt: skip
-    facts = Facts(START, {"finish": ["length"], "code": ["overloaded"]}, labels={"code": np.array([-1, -1, 0, -1])})
+    rows = [answered(5, status=200, finish=1), failed(Outcome.http_5xx, status=500, finish=2), failed(Outcome.http_5xx, status=529),
+            failed(Outcome.rate_limited, status=429, finish=0)]  # fmt: skip
+    facts = Facts(START, {"finish": ["content_filter", "length", "stop"], "code": ["busy", "overloaded", "rate"]},
+                  labels={"code": np.array([-1, 0, 1, 2])})  # fmt: skip
     found = matches(matcher, columns_of(rows), facts)
     assert found is not None
     assert np.flatnonzero(found).tolist() == hits
@@ -148,6 +151,32 @@ def test_traffic_above_the_purchased_rate_is_set_aside_minute_by_minute() -> Non
     assert reasons(found) == [None, None, "over", "over", None, None, "over"]
 
 
+def test_a_row_without_tokens_is_not_above_the_rate() -> None:
+    """A failure that cost nothing, and a row set aside before, take no part of what was purchased and are not over it."""
+    rows = [answered(5, due=0, prompt_tokens=90, tokens=9, status=200), failed(Outcome.http_5xx, due=1, prompt_tokens=0, output_tokens=0, status=500),
+            answered(5, due=2, prompt_tokens=50, tokens=5, status=418), answered(5, due=3, prompt_tokens=1, tokens=0, status=200),
+            answered(5, due=4, prompt_tokens=1, tokens=0, status=200),
+            failed(Outcome.http_5xx, due=5, prompt_tokens=0, output_tokens=0, status=500)]  # fmt: skip
+    found = classed(
+        rows,
+        requests={"excluded": ["status:418"]},
+        exclusion=[{"reason": "over", "kind": "above_rate", "tokens_per_min": 100}],
+    )
+    assert reasons(found) == [None, None, "status:418", None, "over", None]
+
+
+@pytest.mark.parametrize("facts", [
+    Facts(START, {"tier": ["x"]}), Facts(START, labels={"tier": np.array([-1, -1])}),
+    Facts(START, {"tier": []}, labels={"tier": np.array([-1, -1])}),
+])  # fmt: skip
+def test_a_column_without_texts_is_no_column(facts: Facts) -> None:
+    """Where no row names its tier, whether by a missing column or an empty one, the term is told not to be applied."""
+    rule = {"reason": "spill", "kind": "served_elsewhere"}
+    found = classed([answered(5)] * 2, facts, scope={"tier": "x"}, exclusion=[rule])
+    assert found.unusable[0].startswith("spill: not applied")
+    assert found.kept.all()
+
+
 def test_a_ramp_is_measured_from_the_least_of_the_minutes_before() -> None:
     """More than half above the least of the two minutes before is a ramp; idle minutes set no level."""
     per_minute = [10, 15, 16, 30, 24, 0, 36]
@@ -199,6 +228,22 @@ def test_the_same_error_again_within_the_window_is_no_new_attempt() -> None:
     assert reasons(found) == [None, again, again, None, None, None, None]
     no_keys = classed(rows, labelled({"key": [None] * 7}), back_off={"repeat_window": "5min"})
     assert no_keys.kept.all()
+
+
+def test_the_same_error_has_its_code_status_and_outcome() -> None:
+    """Of every pair of errors, a second within the window is a repeat exactly where all three are the first's."""
+    outcomes = (Outcome.http_4xx, Outcome.rate_limited, Outcome.http_5xx)
+    errors = list(itertools.product((None, "a", "b"), (0, 429, 430, 500), outcomes))
+    pairs = list(itertools.product(errors, errors))
+    rows = [failed(outcome, due=at, status=status) for at, pair in enumerate(pairs) for _, status, outcome in pair]
+    facts = labelled(
+        {
+            "key": [str(at) for at in range(len(pairs)) for _ in (0, 1)],
+            "code": [code for pair in pairs for code, _, _ in pair],
+        }
+    )
+    found = classed(rows, facts, back_off={"repeat_window": "5min"})
+    assert found.kept.tolist() == [kept for first, second in pairs for kept in (True, first != second)]
 
 
 def test_order_of_files_does_not_matter_to_back_off() -> None:

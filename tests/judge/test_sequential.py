@@ -54,8 +54,9 @@ def test_e_values_are_a_fair_game() -> None:
     values = [e_values(bad, 40, Fraction(1, 10)) for bad in range(41)]
     assert sum(chances * np.exp([value.passing for value in values])) == pytest.approx(1, rel=1e-9)
     assert sum(chances * np.exp([value.failing for value in values])) == pytest.approx(1, rel=1e-9)
-    with pytest.raises(ValueError, match="no evidence"):
-        e_values(3, 2, P0)
+    for bad, n, p0 in ((3, 2, P0), (-1, 2, P0), (1, 2, Fraction(0)), (1, 2, Fraction(1)), (1, 2, Fraction(-1, 2))):
+        with pytest.raises(ValueError, match="no evidence"):
+            e_values(bad, n, p0)
 
 
 def test_looks_are_planned_and_spend_alpha() -> None:
@@ -67,7 +68,8 @@ def test_looks_are_planned_and_spend_alpha() -> None:
 def test_trend_is_spearmans() -> None:
     """rho and p equal scipy's, ties and both directions included; nothing is said of too little or of a constant."""
     rng = np.random.default_rng(6)
-    for values in (rng.integers(0, 5, 30), rng.random(12) + np.arange(12) / 5, -np.arange(9) + rng.random(9) * 3):
+    for values in (rng.integers(0, 5, 30), rng.random(12) + np.arange(12) / 5, -np.arange(9) + rng.random(9) * 3,
+                   np.array([1.0, 3.0, 2.0, 4.0])):  # fmt: skip
         expected = stats.spearmanr(np.arange(len(values)), values)
         found = trend(values)
         assert found is not None

@@ -171,6 +171,29 @@ def test_a_clause_on_a_part_of_the_traffic_needs_the_whole_around_it() -> None:
     assert part.load.requests == math.ceil(whole.load.requests * Fraction(4000, part.planned))
 
 
+def test_only_rows_that_can_have_the_metric_are_counted() -> None:
+    """A time per token needs two tokens, a speed the fewest that the clause names; a phase counts the rows due in it, by plain loops."""
+    speed = Clause(metric="output_tps", quantile="90%", at_least="5/s", min_output_tokens=20)
+    clauses = (Clause(metric="tpot", quantile="90%", limit="1s"), Clause(metric="inter_chunk_max", quantile="90%", limit="1s"), speed,
+               e2e("90%", phase="burst"))  # fmt: skip
+    made = stage(*clauses, seconds=60, output_tokens=[{"fixed": tokens, "weight": 1} for tokens in (1, 5, 30)],
+                 phases=[{"name": "calm", "duration": "20s"}, {"name": "burst", "duration": "10s"}])  # fmt: skip
+    plan = compile_plan(Suite(name="s", description="d", seed=1, stages=[made], files=[]))
+    tokens = plan.schedule["output_tokens"].tolist()
+    in_burst = sum(due % (30 * S) >= 20 * S for due in plan.schedule["due_ns"].tolist())
+    two, twenty = (sum(each >= least for each in tokens) for least in (2, 20))
+    assert 0 < twenty < two < len(tokens)
+    assert [clause.planned for clause in size_plan(plan, Assumed()).lanes[0].clauses] == [two, two, twenty, in_burst]
+
+
+def test_a_lane_without_a_contract_has_its_load_and_nothing_to_decide() -> None:
+    """No clause, no confidence, and no whole that would decide."""
+    bare = stage().model_copy(update={"contract": None})
+    found = sized(bare)
+    assert (found.lanes[0].clauses, found.lanes[0].contract, found.lanes[0].confidence) == ((), None, None)
+    assert (found.every, found.short, found.undecidable, found.lanes[0].load.requests) == (None, None, (), 1000)
+
+
 def test_too_few_rows_to_pass_are_told() -> None:
     """100 rows cannot acquit a p99, which takes 299 without a miss; 299 can."""
     short, enough = only(e2e("99%"), seconds=10), only(e2e("99%"), seconds=30)

@@ -49,6 +49,17 @@ def each_minute(minutes: int, bad: set[int] = frozenset(), *, a_minute: int = 20
     ]
 
 
+def test_all_measured_phases_are_watched(tmp_path: Path) -> None:
+    """A minute of warm-up, then two phases of two minutes: four minutes count, of which the first was down and the warm-up none."""
+    spans = [{"phase": name, "start_ns": begin * MINUTE * MS, "end_ns": end * MINUTE * MS, "warmup": name == "warmup"}
+             for name, begin, end in (("warmup", 0, 1), ("calm", 1, 3), ("burst", 3, 5))]  # fmt: skip
+    rows = [row | {"warmup": row["due"] < MINUTE} for row in each_minute(5, {0, 1})]
+    lane = lane_of(contract_of(down()), phase_spans=spans, end_ns=5 * MINUTE * MS)
+    found = judge_run(run_of(tmp_path / "r", rows, lane), VALID)["clauses"][0]
+    assert (found["n"], found["k"], found["measured"]) == (4, 1, 0.75)
+    assert found["worst_block"]["start_s"] == 60
+
+
 def test_down_minutes_count_in_runs_only(tmp_path: Path) -> None:
     """Of 60 minutes 3 single ones and 5 in a row were down: 8 of 60 by single minutes, 5 by runs of five."""
     rows = each_minute(60, {3, 20, 30, 40, 41, 42, 43, 44})
@@ -56,6 +67,12 @@ def test_down_minutes_count_in_runs_only(tmp_path: Path) -> None:
     assert (single["n"], single["k"], single["measured"]) == (60, 8, float(Fraction(52, 60)))
     assert (runs["n"], runs["k"], runs["measured"]) == (60, 5, float(Fraction(55, 60)))
     assert single["unit"] == "share"
+    assert (single["verdict"], single["p_fail"] < 0.05, runs["verdict"], runs["p_fail"]) == (
+        "FAIL",
+        True,
+        "INCONCLUSIVE",
+        1,
+    )
 
 
 def test_a_minute_with_one_error_in_twenty_is_up(tmp_path: Path) -> None:
@@ -169,6 +186,38 @@ def test_a_mean_of_intervals_is_told_by_what_they_lose(tmp_path: Path) -> None:
     assert "on the mean 5 % of an interval is lost" in found["reason"]
 
 
+def intervals(lost: list[int], *, unknown: bool = False) -> list[Row]:
+    """One-minute intervals of 20 requests each, of which so many failed; or were all cut off."""
+    rows = []
+    for minute, failures in enumerate(lost):
+        for number in range(20):
+            due = minute * MINUTE + number * 1000
+            rows.append(cut(5, due=due) if unknown else failed(Outcome.http_5xx, due=due) if number < failures else answered(5, due=due))  # fmt: skip
+    return rows
+
+
+def test_the_mean_of_intervals_decides_by_what_is_lost(tmp_path: Path) -> None:
+    """Of 400 intervals every fifth loses 1 of 20: a fifth lost something, but 1 % of the whole, by which 5 % is kept and 0.5 % is broken
+    only where whole intervals go as well."""
+    clause = Clause(metric="uptime", share="95%", method="mean_of_intervals", window="1min")
+    kept = record(tmp_path / "a", intervals([1, 0, 0, 0, 0] * 80), clause, 400)
+    assert (kept["verdict"], kept["k"], kept["measured"], kept["p_fail"]) == ("PASS", 80, 0.99, 1)
+    assert "on the mean 1 % of an interval is lost" in kept["reason"]
+    broken = record(tmp_path / "b", intervals([20, 0] * 200), clause, 400)
+    assert (broken["verdict"], broken["measured"], broken["p_fail"] < 0.05) == ("FAIL", 0.5, True)
+    between = record(
+        tmp_path / "c", intervals([1, 2, 0, 0] * 100), clause, 400
+    )  # half of them lost something, 3.75 % of the whole
+    assert (between["verdict"], between["k"], between["measured"], between["p_fail"]) == (
+        "INCONCLUSIVE",
+        200,
+        0.9625,
+        1,
+    )
+    nothing = record(tmp_path / "d", intervals([0] * 30, unknown=True), clause, 30)
+    assert (nothing["verdict"], nothing["unknown"]) == ("INCONCLUSIVE", 30)
+
+
 def test_a_run_that_was_down_throughout_uses_up_the_period(tmp_path: Path) -> None:
     """8 hours of nothing but failures are more than 1 % of any month; 7 h 25 min are not more than that of 31 days."""
     assert record(tmp_path / "a", each_minute(480, set(range(480)), a_minute=1), down(), 480, **MONTH)[
@@ -190,6 +239,16 @@ def test_a_run_shorter_than_its_unit_says_so(tmp_path: Path) -> None:
     found = record(tmp_path / "r", [answered(10)], down(), 0.5)
     assert (found["n"], found["verdict"], found["reason"]) == (0, "INCONCLUSIVE", "the run covered no whole minute")
     assert (found["measured"], found["interval"], found["p_interval"]) == (None, [None, None], [0, 1])
+
+
+def test_the_mean_of_a_minute_half_watched_is_none(tmp_path: Path) -> None:
+    """Broken off from 0 min 30 s to 1 min 30 s: neither of two one-minute windows was watched whole, whatever was answered in them."""
+    clause = windows(of_window="mean").model_copy(update={"window": MINUTE * MS})
+    span = {"phase": "calm", "start_ns": 0, "end_ns": 2 * MINUTE * MS, "warmup": False}
+    lane = lane_of(contract_of(clause), phase_spans=[span], end_ns=span["end_ns"], gaps_ns=[(30_000 * MS, 90_000 * MS)])
+    rows = [answered(1000, due=10_000, tokens=100), answered(1000, due=100_000, tokens=100)]
+    found = judge_run(run_of(tmp_path / "r", rows, lane), VALID)["clauses"][0]
+    assert (found["n"], found["measured"], found["interval"], found["p_interval"]) == (0, None, [None, None], [0, 1])
 
 
 def test_minutes_that_nobody_watched_are_neither_up_nor_down(tmp_path: Path) -> None:

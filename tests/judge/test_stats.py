@@ -121,6 +121,7 @@ def test_every_request_is_a_promise_that_can_only_fail() -> None:
 def test_impossible_counts_are_refused(k: int) -> None:
     """A count outside 0..n and an error outside 0..1 are errors, not numbers."""
     for wrong in (lambda: clopper_pearson(k, 100, 0.05), lambda: clopper_pearson(1, 100, 0.0),
+                  lambda: clopper_pearson(1, 100, 1.0), lambda: clopper_pearson(1, 100, 1.5), lambda: verdict_counts(100, 0.01, 0.0),
                   lambda: verdict_counts(-1, 0.01, 0.05), lambda: min_n(P99, 1.0)):  # fmt: skip
         with pytest.raises(ValueError, match=r"no limits|must be"):
             wrong()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.judge.census.neighbours import uptime_neighbours, window_neighbours
@@ -197,8 +198,9 @@ def test_rows_fall_into_their_minutes() -> None:
     assert table.n.sum(axis=0).tolist() == [2, 1, 1]
     assert table.failed.sum() == 4
     assert table.n.shape == (3, 3)
-    with pytest.raises(ValueError, match="whole minutes"):
-        minute_table(at, yes, yes, (1, MINUTE_NS), np.ones(1, bool))
+    for broken in ((1, MINUTE_NS), (0, MINUTE_NS + 1), (MINUTE_NS, MINUTE_NS), (MINUTE_NS, 0)):
+        with pytest.raises(ValueError, match="whole minutes"):
+            minute_table(at, yes, yes, broken, np.ones(1, bool))
 
 
 CLAUSES = [uptime(), uptime(method="mean_of_intervals", window="2min"), uptime(**DOWN | {"minutes": 2}), uptime(method="minute_all_fail"),
@@ -224,6 +226,141 @@ def test_bounds_hold_whatever_was_hidden(
         failed.append(data.draw(st.integers(0, count)) if place in hidden else bad + data.draw(st.integers(0, unknown)))
     truth = attained(minutes(n, failed), clause).value
     assert truth is None or found.worst <= truth <= found.best
+
+
+#: (requests, failures) of a minute
+Cell = tuple[int, int]
+
+
+def unit_losses(cells: list[Cell], clause: Clause, counted: list[int]) -> list[tuple[Fraction | None, bool]]:
+    """What each unit of one resource lost and whether it had requests; None where it does not count, as a unit without
+    a counted minute never does."""
+    whole = clause.statistic == "quantile" and clause.method == "request_ratio"
+    length = len(cells) if whole else clause.window // MINUTE_NS if clause.window else 1
+    over = [n > 0 and Fraction(k, n) > (clause.error_rate or 0) for n, k in cells]
+    losses: list[tuple[Fraction | None, bool]] = []
+    for start in range(0, len(cells), length):
+        inside = range(start, min(start + length, len(cells)))
+        n, k = (sum(cells[at][which] for at in inside) for which in (0, 1))
+        share = Fraction(k, n) if n else Fraction(0)
+        empty = n == 0 and (whole or clause.empty == "excluded" or clause.statistic == "share_of_windows")
+        loss: Fraction | None
+        if empty or not set(inside) & set(counted):
+            loss = None
+        elif clause.statistic == "share_of_windows":
+            least = Fraction(clause.of_window[1:]) / 100
+            loss = Fraction(1 - share < least) if n >= clause.min_requests else None
+        elif whole or clause.method == "mean_of_intervals":
+            loss = share
+        elif clause.method == "slice_ok":
+            loss = Fraction(1 - share < (clause.slice_share or 0))
+        elif clause.method == "minute_all_fail":
+            loss = Fraction(share == 1)
+        else:
+            first = start - next((back for back in range(start + 1) if not over[start - back]), start + 1)
+            last = start + next((on for on in range(len(cells) - start) if not over[start + on]), len(cells) - start)
+            loss = Fraction(over[start] and last - first - 1 >= (clause.minutes or 1))
+        losses.append((loss, n > 0))
+    return losses
+
+
+def plainly(resources: list[list[Cell]], clause: Clause, counted: list[int]) -> Fraction | None:
+    """The attained share of several resources, by plain loops; None where nothing counts."""
+    if clause.weight == "together" or clause.statistic == "share_of_windows":
+        resources = [[(sum(n for n, _ in cells), sum(k for _, k in cells)) for cells in zip(*resources, strict=True)]]
+    lost = [unit_losses(cells, clause, counted) for cells in resources]
+    if clause.weight == "affected":
+        of_units = []
+        for unit in zip(*lost, strict=True):
+            in_use = [loss for loss, active in unit if loss is not None and active]
+            if any(loss is not None for loss, _ in unit):
+                of_units.append(sum(in_use) / Fraction(max(len(in_use), 1)))
+        return 1 - sum(of_units) / Fraction(len(of_units)) if of_units else None
+    counts = [[loss for loss, _ in losses if loss is not None] for losses in lost]
+    shares = [1 - sum(losses) / Fraction(len(losses)) for losses in counts if losses]
+    if not shares:
+        return None
+    return min(shares) if clause.weight == "least" else sum(shares, Fraction(0)) / len(shares)
+
+
+@pytest.mark.parametrize(
+    "clause", CLAUSES, ids=lambda clause: clause.method if clause.metric == "uptime" else "windows"
+)
+@given(st.integers(2, 9).flatmap(lambda length: st.tuples(
+           st.lists(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=length, max_size=length), min_size=1, max_size=3),
+           st.sets(st.integers(0, length - 1)))), st.integers(1, 3))  # fmt: skip
+@settings(max_examples=25)
+def test_value_and_bounds_are_those_of_plain_loops(
+    clause: Clause, drawn: tuple[list[list[tuple[int, int, int]]], set[int]], least: int
+) -> None:
+    """The value leaves out unknown rows and units nobody watched; in the best and worst case an unobserved minute is as
+    busy as the busiest, and all good or all bad, as are unknown rows."""
+    for weight, empty in itertools.product(("together", "mean", "least", "affected"), ("up", "excluded")):
+        equals_plain_loops(*drawn, clause.model_copy(update={"weight": weight, "empty": empty, "min_requests": least}))
+
+
+def equals_plain_loops(tables: list[list[tuple[int, int, int]]], hidden: set[int], clause: Clause) -> None:
+    """(good, bad, unknown) a minute and resource; the minutes that nobody watched."""
+    seen = [[(0, 0, 0) if at in hidden else cell for at, cell in enumerate(cells)] for cells in tables]
+    columns = [[[cell[at] for cell in cells] for cells in seen] for at in range(3)]  # good, bad, unknown
+    n = (np.array(columns[0]) + columns[1] + columns[2]).tolist()
+    found = attained(minutes(n, columns[1], columns[2], sorted(hidden)), clause)
+
+    together = clause.weight == "together" or clause.statistic == "share_of_windows"
+    sums = np.array(n).sum(axis=0, keepdims=True) if together else np.array(n)
+    busiest = np.maximum(sums.max(axis=1), 1).tolist()
+    every = list(range(len(n[0])))
+
+    def filled(good: bool) -> list[list[Cell]]:
+        """Together, the busiest minute of all is that of one resource, and the others had nothing."""
+        fill = busiest + [0] * (len(seen) - len(busiest))
+        return [[(fill[number], 0 if good else fill[number]) if at in hidden else
+                 (sum(cell), cell[1] if good else cell[1] + cell[2]) for at, cell in enumerate(cells)]
+                for number, cells in enumerate(seen)]  # fmt: skip
+
+    known = [[(good + bad, bad) for good, bad, _ in cells] for cells in seen]
+    assert found.value == plainly(known, clause, [at for at in every if at not in hidden])
+    best, worst = plainly(filled(True), clause, every), plainly(filled(False), clause, every)
+    assert (found.best, found.worst) == (1 if best is None else best, 0 if worst is None else worst)
+    if found.value is not None and len(known) == 1:
+        losses = unit_losses(known[0], clause, [at for at in every if at not in hidden])
+        assert found.bad_units == sum(loss is not None and loss > 0 for loss, _ in losses)
+
+
+@given(st.lists(st.tuples(st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=4), st.booleans()), min_size=2, max_size=8),
+       st.integers(1, 3), st.integers(1, 9), st.sampled_from(["<=", "<"]))  # fmt: skip
+def test_windows_by_their_mean_are_those_of_plain_loops(
+    cells: list[tuple[list[tuple[int, bool]], bool]], least: int, limit: int, operator: str
+) -> None:
+    """A two-minute window counts from `least` known rows on and is bad where their mean is over the limit; a window with an
+    unobserved minute or an unknown row may have been either."""
+    clause = Clause.model_validate({"metric": "e2e", "statistic": "share_of_windows", "share": "99%", "window": "2min", "of_window": "mean",
+                                    "limit": f"{limit}s", "operator": operator, "min_requests": least})  # fmt: skip
+    seen = [(rows if watched else [], watched) for rows, watched in cells]
+    at = np.array([minute * MINUTE_NS for minute, (rows, _) in enumerate(seen) for _ in rows], np.int64)
+    values = np.array([value * 1e9 for rows, _ in seen for value, _ in rows])
+    sure = np.array([known for rows, _ in seen for _, known in rows], bool)
+    watched = np.array([watched for _, watched in seen])
+    table = minute_table(at, np.zeros(len(at), bool), ~sure, (0, len(seen) * MINUTE_NS), watched)
+    found = attained_means(at, values, sure, table, clause)
+
+    good = bad = sure_good = sure_bad = either = 0
+    for start in range(0, len(seen), 2):
+        inside = seen[start : start + 2]
+        known = [value for rows, _ in inside for value, known in rows if known]
+        doubtful = any(not watched for _, watched in inside) or any(
+            not known for rows, _ in inside for _, known in rows
+        )
+        mean = Fraction(sum(known), max(len(known), 1))
+        broken = mean >= limit if operator == "<" else mean > limit
+        if len(known) >= least:
+            bad, good = bad + broken, good + (not broken)
+        if len(known) >= least and not doubtful:
+            sure_bad, sure_good = sure_bad + broken, sure_good + (not broken)
+        either += len(known) >= least or doubtful
+    assert (found.units, found.observed_units, found.bad_units) == (len(range(0, len(seen), 2)), good + bad, bad)
+    assert found.value == (Fraction(good, good + bad) if good + bad else None)
+    assert found.best == (1 - Fraction(sure_bad, either) if either else 1)
 
 
 def test_observed_only_leaves_unobserved_time_aside() -> None:

@@ -132,6 +132,38 @@ def test_an_inconclusive_clause_says_what_would_decide() -> None:
     assert at_the_limit.reason.endswith("too near the limit for any run to decide")
 
 
+def spells(counts: list[int], size: int = 300) -> str:
+    """The sentence on blocks of `size` rows ten ms apart, in each so many bad ones, spread over it."""
+    bad = np.zeros(size * len(counts), bool)
+    for block, count in enumerate(counts):
+        bad[block * size + ((np.arange(count) + 0.5) * size / max(count, 1)).astype(int)] = True
+    none = np.zeros(len(bad), bool)
+    return sentence(
+        judge_trials(Trials(np.arange(len(bad)) * 10**7, bad, none, none), P0, 0.05), at_most(800), {}, None
+    )
+
+
+def test_what_stands_between_the_counts_and_a_verdict_is_said() -> None:
+    """Too few blocks for the length of its spells; one more spell that would break it."""
+    # 20 bad rows in a row are 10 cells of 600, which is a phase of 9: five of them a block make 13 blocks
+    assert "the run holds 13 of the 20 blocks that a PASS needs (" in spells([0] * 25 + [20] + [0] * 34, 20)
+    assert "one more spell like its worst (12 of 300 between" in spells([1] * 29 + [12])
+
+
+@pytest.mark.parametrize(("later", "way"), [(True, "more"), (False, "fewer")])
+def test_a_pass_names_the_drift_it_was_reached_in(tmp_path: Path, later: bool, way: str) -> None:
+    """All 12 misses of 6,000 lie in one half of the run: a PASS that says so; spread evenly it says nothing."""
+    rows = [
+        answered(900 if number % 250 == 125 and (number >= 3000) == later else 100, due=number * 100)
+        for number in range(6000)
+    ]
+    found = only_of(tmp_path / "r", rows, at_most(800))
+    assert (found["verdict"], found["k"]) == ("PASS", 12)
+    assert f"note: {way} broke it as the run went on" in found["reason"]
+    even = [answered(900 if number % 500 == 250 else 100, due=number * 100) for number in range(6000)]
+    assert "as the run went on" not in only_of(tmp_path / "even", even, at_most(800))["reason"]
+
+
 def test_one_failure_alone_is_said_to_be_one_spell() -> None:
     """1 of 1 is more than 1 %, yet it is all one spell: the sentence does not call for a FAIL that the count has."""
     found = verdict(1, 1)
@@ -156,6 +188,24 @@ def test_a_latency_interval_is_the_order_statistics_of_scipy(tmp_path: Path, qua
     assert record["k"] == int((values > 800).sum())
 
 
+@pytest.mark.parametrize("quantile", ["50%", "75%", "90%"])
+def test_a_latency_interval_of_few_rows_ends_where_scipys_does(tmp_path: Path, quantile: str) -> None:
+    """Of 1 to 40 rows: the largest may be the upper limit, the smallest the lower, and of too few there is neither."""
+    compared = 0
+    for n in range(1, 41):
+        values = np.arange(1, n + 1) * 10
+        record = only_of(
+            tmp_path / str(n),
+            [answered(int(value), 0, due=at * 100) for at, value in enumerate(values)],
+            at_most(10_000, quantile),
+        )
+        theirs: Any = scipy_stats.quantile_test(values, p=float(record["quantile"])).confidence_interval(0.95)
+        if math.ceil(record["n_effective"]) == n:
+            compared += 1
+            assert record["interval"] == [float(end) if math.isfinite(end) else None for end in theirs], n
+    assert compared >= 20
+
+
 def test_a_quantile_among_failures_has_no_number(tmp_path: Path) -> None:
     """With 2 % failures p99 lies above any number: null; the lower limit still stands."""
     record = only(judged(tmp_path / "r", [answered(50)] * 490 + [failed(Outcome.reset)] * 10, at_most(800)))
@@ -174,6 +224,56 @@ def test_a_share_comes_with_its_exact_limits(tmp_path: Path) -> None:
     assert errors["interval"] == errors["p_interval"] == pytest.approx([low, high], rel=1e-9)
     assert (up["k"], up["p0"], up["allowed_k"], up["fail_k"]) == (3, 0.01, 4, 16)
     assert up["verdict"] == errors["verdict"] == "PASS"
+
+
+def test_a_record_holds_the_clause_its_counts_and_its_limits(tmp_path: Path) -> None:
+    """1,000 rows every 10 ms of which 5 are over 800 ms and 2 were cut off: each field by hand or by scipy."""
+    rows = [answered(900 if number % 200 == 100 else 100, due=number * 10) for number in range(1000)]
+    rows[333], rows[666] = (cut(5, due=number * 10) for number in (333, 666))
+    found = judge_run(run_of(tmp_path / "r", rows, lane_of(contract_of(at_most(800), confidence="90%"))), VALID)
+    record = only(found)
+    assert (found["format"], found["run"], found["confidence"], found["simulated"], found["overall"]) == (
+        2, "r", 0.9, False, "INCONCLUSIVE")  # fmt: skip
+    clause = {"target": "t", "stage": "s", "contract": "c", "number": 1, "metric": "e2e", "view": "response", "quantile": 0.99,
+              "limit_ms": 800.0, "at_least_tps": None, "share": None, "operator": "<=", "statistic": "quantile", "method": None,
+              "phase": None, "bucket": None, "report_only": False, "p0": 0.01, "confidence": 0.9, "unit": "ms"}  # fmt: skip
+    assert {name: record[name] for name in clause} == clause
+    counts = {
+        "n": 1000,
+        "k": 5,
+        "unknown": 2,
+        "excluded": {},
+        "with_excluded": None,
+        "decided_by": "exact",
+        "blocks": 30,
+    }
+    assert {name: record[name] for name in counts} == counts
+    assert record["n_effective"] == pytest.approx(1000 / record["design_effect"])
+    assert 1 <= record["design_effect"] < 1.2
+    allowed, fails = last_pass_and_first_fail(1000, P0, 0.1)
+    assert (record["allowed_k"], record["fail_k"], record["p_fail"]) == (allowed, fails, 1)
+    assert record["p_limits"] == pytest.approx(
+        [scipy_stats.binomtest(k, 1000).proportion_ci(0.8, "exact")[side] for side, k in ((0, 5), (1, 7))], rel=1e-9)  # fmt: skip
+    assert record["p_interval"] == pytest.approx(
+        [scipy_stats.binomtest(k, 1000).proportion_ci(0.9, "exact")[side] for side, k in ((0, 5), (1, 7))], rel=1e-9)  # fmt: skip
+    assert record["block_s"] == pytest.approx(9.99 / 30, rel=1e-6)
+    worst = record["worst_block"]
+    assert (worst["k"], worst["n"] in (33, 34)) == (1, True)
+    assert worst["end_s"] - worst["start_s"] == pytest.approx((worst["n"] - 1) / 100)
+    assert worst["start_s"] % 2 <= 1 <= worst["end_s"] % 2  # the bad rows are due at 1, 3, 5, 7 and 9 s
+    assert record["measured"] == 100.0
+
+
+@pytest.mark.parametrize(("clause", "wanted"), [
+    (Clause(metric="output_tps", quantile="90%", at_least="5/s"), {"unit": "tokens/s", "at_least_tps": 5.0, "limit_ms": None, "operator": ">="}),
+    (Clause(metric="error_share", share="1%"), {"unit": "share", "share": 0.01, "operator": "<=", "quantile": None}),
+    (uptime("99%"), {"unit": "share", "share": 0.99, "operator": ">=", "method": "request_ratio"}),
+    (at_most(800, operator="<"), {"unit": "ms", "operator": "<"}),
+])  # fmt: skip
+def test_a_record_says_its_unit_and_direction(tmp_path: Path, clause: Clause, wanted: dict[str, Any]) -> None:
+    """Per kind of clause."""
+    record = only(judged(tmp_path / "r", [answered(5)] * 400, clause))
+    assert {name: record[name] for name in wanted} == wanted
 
 
 def test_each_contract_is_judged_at_its_own_confidence(tmp_path: Path) -> None:
@@ -385,6 +485,17 @@ def test_a_fail_must_stand_among_all_clauses(tmp_path: Path) -> None:
     many = [at_most(limit) for limit in range(1_000, 10_000, 1_000)]
     worse = [answered(900)] * 25 + [answered(100)] * 975
     assert judged(tmp_path / "ten", worse, at_most(800), *many)["clauses"][0]["verdict"] == "FAIL"
+
+
+def test_a_fail_at_planned_looks_must_stand_among_all_clauses_at_a_looks_share(tmp_path: Path) -> None:
+    """19 of 1,000 is p = 0.0072 by scipy: under a quarter of 5 %, so a FAIL alone, but not under an eighth, so none of two."""
+    p = float(scipy_stats.binomtest(19, 1000, 0.01, "greater").pvalue)
+    assert 0.05 / 8 < p < 0.05 / 4
+    rows = [answered(900)] * 19 + [answered(100)] * 981
+    alone = only(judged(tmp_path / "one", rows, at_most(800), early_stop=4))
+    assert (alone["verdict"], alone["p_fail"]) == ("FAIL", pytest.approx(p, rel=1e-5))
+    first, second = judged(tmp_path / "two", rows, at_most(800), at_most(5_000), early_stop=4)["clauses"]
+    assert (first["verdict"], second["verdict"], second["p_fail"]) == ("INCONCLUSIVE", "PASS", 1)
 
 
 def test_tokens_per_second_are_measured_from_the_slow_end(tmp_path: Path) -> None:

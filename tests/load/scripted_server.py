@@ -10,7 +10,9 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-PATIENCE_S = 20.0
+from patience import STEP_S
+
+PATIENCE_S = STEP_S
 
 
 class Peer:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from patience import STEP_S
 
 from bench.cli import main
 from bench.load.calibrate import Step, calibrate
@@ -26,7 +27,7 @@ def test_the_null_server_streams_and_owns_up() -> None:
     try:
         port = json.loads(process.stdout.readline())["port"]
         bodies = []
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=STEP_S) as sock:
             for row, cut in ((7, None), (9, 40)):
                 request = (
                     b"POST /v1/chat/completions HTTP/1.1\r\nX-Request-Id: run-%d\r\nContent-Length: 2\r\n\r\n{}" % row
@@ -38,14 +39,14 @@ def test_the_null_server_streams_and_owns_up() -> None:
                 while not data.endswith(b"0\r\n\r\n"):
                     data += sock.recv(65536)
                 bodies.append(data)
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=STEP_S) as sock:
             sock.sendall(b"GET /truth HTTP/1.1\r\nHost: x\r\n\r\n")
             told = b""
             while not told.endswith(b"]"):
                 told += sock.recv(65536)
     finally:
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(STEP_S) == 0
         process.stdout.close()
     for data in bodies:
         answer = Answer(streamed=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 from scripted_server import Peer, ScriptedServer, chunked, each
 
 from bench.clock import monotonic_ns, sleep_s
@@ -111,7 +112,7 @@ def test_two_workers_send_what_one_would(tmp_path: Path) -> None:
             process = run_on(
                 server, tmp_path / workers, "--request-rate", "100", "--request-count", "60", "--workers", workers
             )
-            output, _ = process.communicate(timeout=50)
+            output, _ = process.communicate(timeout=PATIENCE_S)
             assert process.returncode == 0, output
     alone, shared = Run(tmp_path / "1"), Run(tmp_path / "2")
     assert (alone.columns.schedule == shared.columns.schedule).all()
@@ -135,7 +136,7 @@ def test_a_cap_that_cannot_be_divided_is_refused(tmp_path: Path) -> None:
     """Three workers cannot share two requests in flight: exit 2, nothing written."""
     with ScriptedServer(each(chat)) as server:
         process = run_on(server, tmp_path / "r", "--request-rate", "10", "--concurrency", "2", "--workers", "3")
-        output, _ = process.communicate(timeout=50)
+        output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert "--workers" in output
     assert not (tmp_path / "r").exists()
@@ -155,13 +156,13 @@ def test_what_is_left_of_a_shared_run(tmp_path: Path, dies: bool) -> None:
         process = run_on(
             server, tmp_path / "r", "--request-rate", "50", "--duration", "4s" if dies else "40s", "--workers", "2"
         )
-        assert begun.wait(40)
+        assert begun.wait(PATIENCE_S)
         if dies:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             os.kill(int(children[-1]), signal.SIGKILL)
         else:
             process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=50)
+        output, _ = process.communicate(timeout=PATIENCE_S)
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())
     outcomes = summary["targets"]["target"]["outcomes"]
     assert sum(outcomes.values()) == summary["targets"]["target"]["requests"]
@@ -191,14 +192,14 @@ def test_what_a_dying_worker_takes_with_it(tmp_path: Path) -> None:
         process = run_on(
             server, folder, "--request-rate", "20", "--arrival", "constant", "--duration", "4s", "--workers", "2"
         )
-        deadline = monotonic_ns() + 50 * S
+        deadline = monotonic_ns() + int(PATIENCE_S * S)
         while not folder.is_dir() or marks(folder).get("w1", 0) < 1 * S:
             assert monotonic_ns() < deadline
             sleep_s(0.01)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(children[-1]), signal.SIGKILL)
         mark_ns = marks(folder)["w1"]
-        output, _ = process.communicate(timeout=50)
+        output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode in (0, 4), output
     run = Run(folder)
     samples, notes = run.columns.samples, run.strings("note")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -18,6 +19,8 @@ from html.parser import HTMLParser
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
+
+from patience import PATIENCE_S
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Ui:
 
     def answer(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
         """Ask; the path goes out as it is written here, `_` in a header's name as `-`."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=50)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)) as connection:
             connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
             with connection.getresponse() as answer:
                 return Answer(answer.status, answer.headers, answer.read())
@@ -51,7 +54,7 @@ class Ui:
 
     def events(self, run: str) -> Generator[tuple[str, dict[str, str]], None, None]:
         """Kind and data of each server-sent event until the server ends the stream, or the caller closes it."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=50)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)) as connection:
             connection.request("GET", f"/events/{run}")
             with connection.getresponse() as answer:
                 assert answer.headers["Content-Type"].startswith("text/event-stream")
@@ -75,7 +78,17 @@ def served(results: Path, *options: str) -> Iterator[Ui]:
             assert said, "it printed no address"
             yield Ui(process, int(said[1]))
         finally:
-            process.kill()
+            end(process)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """By Ctrl-C, so that it leaves as it would for a user; by force if that takes too long."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
 
 
 @dataclass

@@ -21,6 +21,8 @@ from bench.record.samples import Outcome, Table
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
+from patience import PATIENCE_S
+
 from bench.cli import main
 from bench.show.ui.growing import Growing
 from bench.show.ui.server import PORT, listening, may_be_asked
@@ -167,7 +169,7 @@ def test_the_server_ends_on_a_signal_though_somebody_listens(going_on: tuple[Run
         heard = ui.events("live")
         next(heard)
         ui.process.send_signal(signal.SIGINT)
-        assert ui.process.wait(timeout=30) == 0
+        assert ui.process.wait(PATIENCE_S) == 0
         heard.close()
 
 
@@ -184,7 +186,7 @@ def test_a_real_run_is_watched_to_its_end(tmp_path: Path) -> None:
             assert run.poll() is None
             pause.wait(0.02)
         heard = [said for _, said in ui.events("live")]
-        run.wait(timeout=50)
+        run.wait(PATIENCE_S)
         counts = [int(said["lane-0-rows"].partition(" ")[0]) for said in heard]
         assert counts == sorted(counts)
         found = json.loads((results / "live" / "summary.json").read_text())["targets"]["pro"]
