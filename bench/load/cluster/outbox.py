@@ -7,6 +7,7 @@ handed over once; of a folder that is closed the sealed tables follow, and its m
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections import deque
@@ -37,11 +38,11 @@ class FilePart(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """A file to be handed over, or the stretch of one that grows."""
+    """A file to be handed over, or what of one is to stand from `start` on."""
 
     name: str
     start: int = 0
-    end: int | None = None
+    data: bytes | None = None
 
 
 class Outbox:
@@ -50,7 +51,9 @@ class Outbox:
     def __init__(self, folder: Path):
         self._folder = folder
         self._waiting: deque[_Waiting] = deque()
-        #: how much of the first of them is gone
+        #: the first of them, held open: a file that is sealed again meanwhile is another one
+        self._open: io.BufferedReader | None = None
+        #: how much of it is gone
         self._gone = 0
         #: how much of the list was read
         self._read = 0
@@ -59,15 +62,24 @@ class Outbox:
     def take(self, budget: int, *, ended: bool) -> tuple[list[FilePart], bool]:
         """(about `budget` bytes of what is next, whether more is known of); `ended`: no process writes to the folder any more."""
         parts: list[FilePart] = []
-        if not self._begun and (self._folder / _MANIFEST).is_file():
-            self._begun = True
-            self._waiting.append(_Waiting(_MANIFEST))
+        if not self._begun:
+            self._begin()
         while budget > 0 and (self._waiting or self._more(ended=ended)):
             part = self._next(min(budget, _PART_BYTES))
             if part is not None:
                 parts.append(part)
                 budget -= len(part.data)
         return parts, bool(self._waiting)
+
+    def _begin(self) -> None:
+        """The manifest as it is while the run goes on; one that is closed follows the tables that it names."""
+        try:
+            data = (self._folder / _MANIFEST).read_bytes()
+        except FileNotFoundError:
+            return
+        self._begun = True
+        if json.loads(data)["state"] == "running":
+            self._waiting.append(_Waiting(_MANIFEST, data=data))
 
     def _more(self, *, ended: bool) -> bool:
         """Look what was sealed meanwhile."""
@@ -92,28 +104,30 @@ class Outbox:
         names = [entry["file"] for entry in map(json.loads, fresh.splitlines()) if "file" in entry]
         self._waiting += [_Waiting(name) for name in dict.fromkeys(names)]
         if fresh:
-            self._waiting.append(_Waiting(_LIST, self._read, self._read + len(fresh)))
+            self._waiting.append(_Waiting(_LIST, self._read, fresh))
             self._read += len(fresh)
         return bool(fresh)
 
     def _next(self, most: int) -> FilePart | None:
-        """The next part of the first waiting file; None for one that went into a sealed table meanwhile."""
-        name, begin, end = self._waiting[0]
-        start = begin + self._gone
-        try:
-            with (self._folder / name).open("rb") as handle:
-                handle.seek(start)
-                data = handle.read(most if end is None else min(most, end - start))
-                last = not handle.read(1) if end is None else handle.tell() == end
-        except FileNotFoundError:
-            self._waiting.popleft()
-            self._gone = 0
-            return None
-        self._gone += len(data)
+        """The next part of the first waiting file; None where it went into a sealed table meanwhile.
+
+        Then the lines that name it stay here too: they would vouch for what is not there.
+        """
+        name, start, data = self._waiting[0]
+        if self._open is None:
+            try:
+                self._open = (self._folder / name).open("rb") if data is None else io.BufferedReader(io.BytesIO(data))
+            except FileNotFoundError:
+                self._waiting.clear()
+                return None
+        found, gone = self._open.read(most), self._gone
+        last = not self._open.peek(1)
+        self._gone += len(found)
         if last:
+            self._open.close()
+            self._open, self._gone = None, 0
             self._waiting.popleft()
-            self._gone = 0
-        return FilePart(name, start, data, last)
+        return FilePart(name, start + gone, found, last)
 
 
 class Inbox:
@@ -125,6 +139,8 @@ class Inbox:
     def put(self, part: FilePart) -> None:
         """Put a part down; a file appears when it is whole. Raises RunFolderError."""
         path = self._folder / inside(part.name)
+        if path == self._folder:
+            raise RunFolderError(f"{part.name!r} is no file of a run's folder")
         # The list's lines are whole by themselves.
         taken = path if part.name == _LIST else path.with_name(f".{path.name}.part")
         try:
