@@ -102,6 +102,9 @@ def refuse_unless_broken_off(manifest: dict[str, Any], folder: Path) -> None:
         early = manifest.get("ended_early")
         why = f"ended by its own rule: {early}" if early else "has come to its end"
         raise UserError(f"{why}; there is nothing to resume", where=str(folder))
+    if "cluster" in manifest:
+        raise UserError("was played on a cluster, and its shards lie on the nodes", where=str(folder),
+                        remedy=f"tailproof collect {folder}")  # fmt: skip
     if OWN in manifest and manifest[OWN] != manifest_digest(manifest):
         raise UserError("was edited since it was written", where=str(folder / "run.json"), remedy=remedy)
     if not lanes:
