@@ -54,6 +54,10 @@ class Provider(http.server.ThreadingHTTPServer):
         self.answered: dict[int, int] = {}
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def row_of(self, request_id: str) -> int:
+        """The row that a request is for."""
+        return int(request_id.rpartition("-")[2])
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that is killed leaves broken pipes."""
 
@@ -68,7 +72,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_POST(self) -> None:
-        provider, row = cast("Provider", self.server), int(self.headers["x-request-id"].rpartition("-")[2])
+        provider = cast("Provider", self.server)
+        row = provider.row_of(self.headers["x-request-id"])
         provider.asked.setdefault(row, []).append(monotonic_ns())
         self.rfile.read(int(self.headers["content-length"]))
         sleep_s(0.005)
