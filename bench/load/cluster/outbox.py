@@ -7,7 +7,6 @@ handed over once; of a folder that is closed the sealed tables follow, and its m
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections import deque
@@ -24,6 +23,9 @@ _MANIFEST = "run.json"
 _LIST = f"samples/{writer_name(0, 1)}-{LIST}"
 #: Driver and node have it both before the run.
 _COMMON = "schedule.npy"
+#: A table is sealed once under its name; any other file may be another one between two of its parts, and is read at once.
+_TABLE = ".npy"
+_SEALED = f"rows{_TABLE}"
 #: Bytes of a part at the most.
 _PART_BYTES = 4 << 20
 
@@ -38,7 +40,7 @@ class FilePart(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """A file to be handed over, or what of one is to stand from `start` on."""
+    """A file to be handed over, or what is to stand in one from `start` on."""
 
     name: str
     start: int = 0
@@ -51,9 +53,7 @@ class Outbox:
     def __init__(self, folder: Path):
         self._folder = folder
         self._waiting: deque[_Waiting] = deque()
-        #: the first of them, held open: a file that is sealed again meanwhile is another one
-        self._open: io.BufferedReader | None = None
-        #: how much of it is gone
+        #: how much of the first of them is gone
         self._gone = 0
         #: how much of the list was read
         self._read = 0
@@ -114,20 +114,27 @@ class Outbox:
         Then the lines that name it stay here too: they would vouch for what is not there.
         """
         name, start, data = self._waiting[0]
-        if self._open is None:
-            try:
-                self._open = (self._folder / name).open("rb") if data is None else io.BufferedReader(io.BytesIO(data))
-            except FileNotFoundError:
-                self._waiting.clear()
-                return None
-        found, gone = self._open.read(most), self._gone
-        last = not self._open.peek(1)
+        try:
+            if data is None and not name.endswith(_TABLE):
+                data = (self._folder / name).read_bytes()
+                self._waiting[0] = _Waiting(name, start, data)
+            if data is None:
+                with (self._folder / name).open("rb") as handle:
+                    handle.seek(self._gone)
+                    found, last = handle.read(most), not handle.read(1)
+            else:
+                found = data[self._gone : self._gone + most]
+                last = self._gone + len(found) == len(data)
+        except FileNotFoundError:
+            self._waiting.clear()
+            self._gone = 0
+            return None
+        part = FilePart(name, start + self._gone, found, last)
         self._gone += len(found)
         if last:
-            self._open.close()
-            self._open, self._gone = None, 0
             self._waiting.popleft()
-        return FilePart(name, start + gone, found, last)
+            self._gone = 0
+        return part
 
 
 class Inbox:
@@ -135,9 +142,11 @@ class Inbox:
 
     def __init__(self, folder: Path):
         self._folder = folder
+        #: sealed tables that are whole and wait for their manifest, which has the texts that they number
+        self._held: list[tuple[Path, Path]] = []
 
     def put(self, part: FilePart) -> None:
-        """Put a part down; a file appears when it is whole. Raises RunFolderError."""
+        """Put a part down; a file appears when it is whole, a sealed table together with its manifest. Raises RunFolderError."""
         path = self._folder / inside(part.name)
         if path == self._folder:
             raise RunFolderError(f"{part.name!r} is no file of a run's folder")
@@ -150,7 +159,15 @@ class Inbox:
             )
             with os.fdopen(descriptor, "ab") as handle:
                 handle.write(part.data)
-            if part.last and taken != path:
-                taken.replace(path)
+            if not part.last or taken == path:
+                return
+            if path.name == _SEALED:
+                self._held.append((taken, path))
+                return
+            if part.name == _MANIFEST:
+                for table, name in self._held:
+                    table.replace(name)
+                self._held = []
+            taken.replace(path)
         except OSError as error:
             raise RunFolderError(f"cannot be written ({error.strerror})", where=str(path)) from error
