@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ _COMMAND = [sys.executable, "-m", "bench.load.cluster.detach", "bench.load.clust
 class Agent:
     """One shard's, or the keeper of a folder that one left."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = _COMMAND) -> None:
+        """`command` starts what sends: it reads a job, and then what it is told, line by line."""
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._outbox: Outbox | None = None
@@ -67,7 +70,7 @@ class Agent:
         except OSError as error:
             return {"refused": f"{error.filename}: cannot be made ({error.strerror})"}
         self._outbox = None if shared else Outbox(self._folder)
-        self._process = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 our own module
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 our own module
         threading.Thread(target=self._listen, daemon=True).start()
         self._tell(
             json.dumps({"head": len(head), "rows": len(rows), "folder": str(self._folder)}).encode()
