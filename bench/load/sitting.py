@@ -114,6 +114,8 @@ def refuse_unless_broken_off(manifest: dict[str, Any], folder: Path) -> None:
     if shard := manifest.get("shard"):
         raise UserError(f"is shard {shard['number']} of {shard['of']}: the others would not send beside it", where=str(folder),
                         remedy="merge it as it is, or run all shards again")  # fmt: skip
+    if manifest.get("shards"):
+        raise UserError("was put together of shards, which were sent from elsewhere", where=str(folder), remedy=remedy)
     if "watch" in manifest:
         raise UserError(
             "is a part of a watch, which goes on by itself", where=str(folder), remedy="start the watch again"
