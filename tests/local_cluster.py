@@ -246,13 +246,11 @@ def driver(port: int, nodes: Path, *flags: str, out: str = "r") -> subprocess.Po
 def main(port: str, nodes: str, out: str, *flags: str) -> int:
     """The driver's side of `driver`."""
     tempfile.tempdir = nodes
-    suite = suite_of(
-        run.make_context(
-            "run", ["--url", f"http://127.0.0.1:{port}/v1", "--model", "m", "--isl", "20", "--osl", "3", *flags]
-        ).params
-    )
+    given = ["--url", f"http://127.0.0.1:{port}/v1", "--model", "m", "--isl", "20", "--osl", "3", *flags]
+    params = run.make_context("run", given).params
+    suite = suite_of(params)
     done = conduct_on("here", suite, 1, repeat_command="tailproof run --cluster here", screen=Heard(), folder=Path(out), workers=2,
-                      join=LocalCluster(EU, US).join)  # fmt: skip
+                      shared=params["shared"], join=LocalCluster(EU, US).join)  # fmt: skip
     return int(done.exit_code)
 
 
