@@ -22,7 +22,7 @@ from bench.errors import RunFolderError, UserError
 from bench.judge.left_out import leave_out as leave_nodes_out
 from bench.judge.left_out import refuse_unknown
 from bench.load.ceiling import needed_workers
-from bench.load.cluster.fleet import LEAD_A_SEAT_NS, LEAD_NS, Fleet, Post, dismiss, fetch
+from bench.load.cluster.fleet import LEAD_A_SEAT_NS, LEAD_NS, SILENCE_NS, Fleet, Post, dismiss, fetch
 from bench.load.cluster.job import Job
 from bench.load.cluster.outbox import Inbox
 from bench.load.cluster.ray_engine import RayEngine
@@ -31,13 +31,14 @@ from bench.load.generator import STOP_DRAIN_NS
 from bench.load.guard import UNCAPPED, Caps
 from bench.load.player import run_secrets
 from bench.load.runner import plan_facts, run_id
-from bench.load.shard import Shard, Vantage
+from bench.load.shard import Shard, Start, Vantage
 from bench.load.sitting import inputs
 from bench.merge import fill, read_parts
 from bench.plan.credentials import Redaction
 from bench.plan.prompts import PromptText, Tokenizer
 from bench.plan.schedule import Plan
 from bench.plan.suite import Suite
+from bench.record.digests import OWN, manifest_digest
 from bench.record.files import npy_bytes, table_digest, write_atomically, write_json
 from bench.record.places import places_among
 from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way
@@ -54,8 +55,9 @@ _DRAIN_NS = STOP_DRAIN_NS + 30 * S
 
 def conduct_on(address: str, suite: Suite, seed: int, *, repeat_command: str, screen: Screen, folder: Path | None = None,
                tokenizer: Tokenizer | None = None, max_requests: int | None = None, workers: int | None = None, caps: Caps = UNCAPPED,
-               start_at_ns: int | None = None, shared: Path | None = None, leave_out: Sequence[str] = (), join: Callable[[str], Engine] = RayEngine) -> Finished:  # fmt: skip
-    """Play a suite on the nodes of the cluster that `join` finds at `address`.
+               start_at_ns: int | None = None, shared: Path | None = None, leave_out: Sequence[str] = (),
+               join: Callable[[str], Engine] = RayEngine, silence_ns: int = SILENCE_NS) -> Finished:  # fmt: skip
+    """Play a suite on the nodes of the cluster that `join` finds at `address`; a node silent for `silence_ns` is given up.
 
     `shared` is a folder that this machine and all nodes see under that name; `leave_out` names nodes whose rows no verdict
     rests on, as `merge` does. Raises TailproofError before anything was sent.
@@ -64,23 +66,18 @@ def conduct_on(address: str, suite: Suite, seed: int, *, repeat_command: str, sc
     Shard(1, 2).refuse(plan)
     if folder is not None and (folder / "run.json").exists():
         raise RunFolderError("holds a run already", where=str(folder), remedy="choose another --out")
+    if start_at_ns is not None:
+        Start.at(start_at_ns)
     text = PromptText(seed, tokenizer)
     again = Redaction(run_secrets(plan.lanes)).clean(repeat_command)
     manifest = told_of(plan, text, again) | {"inputs": inputs(suite)}
     engine = join(address)
     try:
-        fleet = Fleet(_posts(engine, plan, workers, caps, manifest), len(plan.lanes), screen.warn)
+        fleet = Fleet(_posts(engine, plan, workers, caps, manifest), len(plan.lanes), screen.warn, silence_ns)
         _refuse_unknown_nodes(leave_out, fleet.posts, address)
         screen.open(plan)
         try:
-            fleet.prepare(shared, suite.name)
-            fleet.compare_clocks()
-            lead_ns = LEAD_NS + LEAD_A_SEAT_NS * len(fleet.posts) + _LEAD_A_ROW_NS * len(plan.schedule)
-            instant = wall_ns() + lead_ns if start_at_ns is None else start_at_ns
-            name = run_id(plan, instant)
-            facts = plan_facts(plan, name, instant) | manifest | {_AFAR: _afar(fleet.posts, address, shared)}
-            writer = RunWriter(folder or Path("results") / name, facts, plan.schedule)
-            _make_room(writer.folder, fleet.posts, shared)
+            writer, instant = _ready(fleet, plan, manifest, address, folder, shared, start_at_ns)
             fleet.begin(instant)
             with _ctrl_c(fleet.stop, screen.warn):
                 fleet.play(screen.tick)
@@ -117,6 +114,29 @@ def _posts(engine: Engine, plan: Plan, workers: int | None, caps: Caps, manifest
             for number, (part, seat) in enumerate(zip(parts, engine.seats(of), strict=True), 1)]  # fmt: skip
 
 
+def _ready(fleet: Fleet, plan: Plan, manifest: Record, address: str, folder: Path | None, shared: Path | None,
+           start_at_ns: int | None) -> tuple[RunWriter, int]:  # fmt: skip
+    """(the run's folder, the instant to begin at) once every node is ready. Raises TailproofError, and then leaves nothing on them."""
+    try:
+        fleet.prepare(shared, plan.suite.name)
+        fleet.compare_clocks()
+        fleet.refuse_lost()
+        lead_ns = LEAD_NS + LEAD_A_SEAT_NS * len(fleet.posts) + _LEAD_A_ROW_NS * len(plan.schedule)
+        instant = wall_ns() + lead_ns if start_at_ns is None else Start.at(start_at_ns).wall_ns
+        name = run_id(plan, instant)
+        facts = plan_facts(plan, name, instant) | manifest | {_AFAR: _afar(fleet.posts, address, shared)}
+        writer = RunWriter(folder or Path("results") / name, facts, plan.schedule)
+        try:
+            _make_room(writer.folder, fleet.posts, shared)
+        except BaseException:
+            writer.discard()
+            raise
+    except BaseException:
+        fleet.dismiss()
+        raise
+    return writer, instant
+
+
 def _afar(posts: Sequence[Post], address: str, shared: Path | None) -> Record:
     """Where the shards lie while the run lasts, for `collect`."""
     return {"address": address, "shared": shared is not None,
@@ -139,10 +159,16 @@ def _make_room(folder: Path, posts: Sequence[Post], shared: Path | None) -> None
 def _together(writer: RunWriter, shards: dict[int, tuple[Path, Record]]) -> Path:
     """Put the shards' rows into the run that `writer` holds, and clear away what is in it now."""
     whole = read_schedule(writer.folder)
-    parts = read_parts([folder for folder, _ in shards.values() if (folder / "run.json").is_file()])
+    there = [folder for folder, _ in shards.values() if (folder / "run.json").is_file()]
+    parts = read_parts(there) if there else []
+    for part in parts:
+        if part.whole_sha256 != writer.manifest["schedule_sha256"]:
+            raise UserError(
+                "is of another run", where=str(part.folder), remedy=f"see what became of that of {writer.folder}"
+            )
     del writer.manifest[_AFAR]
     fill(writer, parts, whole, len(shards), {number: told for number, (_, told) in shards.items()})
-    for folder, _ in shards.values():
+    for folder in there:  # nothing else that a manifest may name
         shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(writer.folder / _SHARDS, ignore_errors=True)
     return writer.folder
@@ -155,33 +181,45 @@ def collect(folder: Path, join: Callable[[str], Engine] | None, leave_out: Seque
     the driver lives, UserError for a run that has nothing to collect.
     """
     writer = LaterSitting(folder)
-    afar = writer.manifest.get(_AFAR)
-    if afar is None:
-        raise UserError("has no shards that lie elsewhere", where=str(folder), remedy=f"tailproof report {folder}")
-    if leave_out:
-        refuse_unknown(leave_out, places_among(afar["seats"]), str(folder))
-    engine = join(afar["address"]) if join is not None and not afar["shared"] else None
-    shards, keepers = {}, []
     try:
-        for seat in afar["seats"]:
-            number = int(seat["number"])
-            told = {key: seat[key] for key in ("place", "clock") if key in seat}
-            here = Path(seat["folder"]) if afar["shared"] else folder / _SHARDS / str(number)
-            if afar["shared"]:
-                _wait_for_its_end(here)
-            elif engine is not None:
-                keepers.append(engine.seat_on(seat["node_id"], Vantage(**seat["place"])))
-                if (why := fetch(keepers[-1], seat["folder"], Inbox(here))) is not None:
-                    told["lost"] = why
-            shards[number] = here, told
-        _together(writer, shards)
-        dismiss(keepers)
+        afar = writer.manifest.get(_AFAR)
+        if afar is None:
+            raise UserError("has no shards that lie elsewhere", where=str(folder), remedy=f"tailproof report {folder}")
+        if writer.manifest.get(OWN) != manifest_digest(writer.manifest):
+            raise RunFolderError("was edited since it was written", where=str(folder / "run.json"))
+        if leave_out:
+            refuse_unknown(leave_out, places_among(afar["seats"]), str(folder))
+        engine = join(afar["address"]) if join is not None and not afar["shared"] else None
+        try:
+            _bring(writer, afar, engine)
+        finally:
+            if engine is not None:
+                engine.close()
     finally:
-        if engine is not None:
-            engine.close()
+        writer.let_go()
     if leave_out:
         leave_nodes_out(folder, leave_out)
     return conclude(folder)
+
+
+def _bring(writer: RunWriter, afar: Record, engine: Engine | None) -> None:
+    """Bring here what the shards left, put it together, and then remove it there."""
+    shards, keepers = {}, []
+    for seat in afar["seats"]:
+        number = int(seat["number"])
+        told = {key: seat[key] for key in ("place", "clock") if key in seat}
+        here = Path(seat["folder"]) if afar["shared"] else writer.folder / _SHARDS / str(number)
+        if afar["shared"]:
+            _wait_for_its_end(here)
+        elif engine is not None:
+            keeper = engine.seat_on(seat["node_id"], Vantage(**seat["place"]))
+            if (why := fetch(keeper, seat["folder"], Inbox(here))) is None:
+                keepers.append(keeper)
+            else:
+                told["lost"] = why
+        shards[number] = here, told
+    _together(writer, shards)
+    dismiss(keepers)
 
 
 def _wait_for_its_end(folder: Path) -> None:

@@ -111,6 +111,15 @@ def overhead(address: str, place: Path, turns: int, rate: int) -> None:
 # ---- kills
 
 
+class Keeper(Provider):
+    """Writes requests down by (run, row): shards number their rows anew."""
+
+    def row_of(self, request_id: str) -> tuple[str, int]:
+        """The run and the row in it."""
+        name, _, row = request_id.rpartition("-")
+        return name, int(row)
+
+
 def honest(folder: Path, provider: Provider, killed_ns: int, code: int, output: str) -> list[str]:
     """What is wrong with the record of a run that lost a node."""
     if code != 4:
@@ -162,7 +171,7 @@ def kills(head: RayNode, others: list[RayNode], place: Path, times: int, seed: i
     good = 0
     for number in range(times):
         draw = random.Random(f"{seed}-{number}")
-        provider, folder = Provider(key=whole_id), place / f"kill-{number}"
+        provider, folder = Keeper(), place / f"kill-{number}"
         process = tailproof("run", "--quiet", "--url", f"http://127.0.0.1:{provider.server_port}/v1", "--model", "m", "--isl", "20",
                             "--osl", "3", "--request-rate", "50", "--duration", "8s", "--slo", "e2e:p90<500ms",
                             "--cluster", head.address, "--workers", "2", "--out", str(folder))  # fmt: skip
@@ -180,12 +189,6 @@ def kills(head: RayNode, others: list[RayNode], place: Path, times: int, seed: i
         others[0] = RayNode("far", "us", head.address, place=place / "ray")
     print(f"complete and honest: {good}/{times}", flush=True)
     return times - good
-
-
-def whole_id(text: str) -> tuple[str, int]:
-    """(run, row) of a request's id."""
-    name, _, row = text.rpartition("-")
-    return name, int(row)
 
 
 # ---- two hosts

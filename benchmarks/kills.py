@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,14 +47,16 @@ class Provider(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, key: Callable[[str], Any] = lambda request_id: int(request_id.rpartition("-")[2])) -> None:
-        """`key` makes of a request's id what it is written down by: its row, unless shards number theirs anew."""
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.key = key
         #: row -> moments (monotonic ns) at which it was asked for, and wholly answered
         self.asked: dict[Any, list[int]] = {}
         self.answered: dict[Any, int] = {}
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def row_of(self, request_id: str) -> Any:
+        """What a request is written down by: its row."""
+        return int(request_id.rpartition("-")[2])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that is killed leaves broken pipes."""
@@ -72,7 +73,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         provider = cast("Provider", self.server)
-        row = provider.key(self.headers["x-request-id"])
+        row = provider.row_of(self.headers["x-request-id"])
         provider.asked.setdefault(row, []).append(monotonic_ns())
         self.rfile.read(int(self.headers["content-length"]))
         sleep_s(0.005)

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from bench.cli.run import run, suite_of
+from bench.clock import monotonic_ns, sleep_s
+from bench.cluster import conduct_on
 from bench.load.cluster.agent import Agent
 from bench.load.cluster.seat import SeatLost
+from bench.load.player import Counters, Share
 from bench.load.shard import Vantage
+from bench.plan.schedule import Plan
+from bench.plan.suite import Suite
+from bench.record.run_folder import Run
+from bench.record.samples import Outcome
+from bench.units import S
+from benchmarks.kills import Provider
+
+EU, US = Vantage("node-1", "eu"), Vantage("node-2", "us")
 
 
 class LocalSeat:
@@ -33,20 +52,24 @@ class LocalSeat:
             raise SeatLost(self.lost)
         return answer
 
-    def kill(self, why: str = "the node died") -> None:
-        """What a power cut does: the sender and the agent are gone at once."""
+    def kill(self, why: str = "the node died") -> int:
+        """What a power cut does: the sender and the agent are gone at once. When (monotonic ns)."""
         self.lost = why
         if self.agent.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self.agent.pid, signal.SIGKILL)
+        return monotonic_ns()
 
 
 class LocalCluster:
     """So many nodes; seats are dealt to them in turn."""
 
-    def __init__(self, *places: Vantage, make_agent: Callable[[], Agent] = Agent):
-        self.places, self._make_agent = places, make_agent
+    def __init__(self, *places: Vantage, make_agent: Callable[[], Agent] = Agent,
+                 make_seat: Callable[[Vantage, str, Agent], LocalSeat] = LocalSeat):  # fmt: skip
+        self.places, self._make_agent, self._make_seat = places, make_agent, make_seat
+        #: those of the run, and all that were made
         self.given: list[LocalSeat] = []
+        self._made: list[LocalSeat] = []
 
     @property
     def nodes(self) -> int:
@@ -55,14 +78,181 @@ class LocalCluster:
 
     def seats(self, count: int) -> list[LocalSeat]:
         """A seat each."""
-        self.given = [
-            LocalSeat(self.places[n % self.nodes], f"id-{n % self.nodes}", self._make_agent()) for n in range(count)
-        ]
+        self.given = [self._seat(self.places[n % self.nodes], f"id-{n % self.nodes}") for n in range(count)]
         return self.given
 
     def seat_on(self, node_id: str, place: Vantage) -> LocalSeat:
         """A further agent."""
-        return LocalSeat(place, node_id, self._make_agent())
+        return self._seat(place, node_id)
+
+    def _seat(self, place: Vantage, node_id: str) -> LocalSeat:
+        self._made.append(self._make_seat(place, node_id, self._make_agent()))
+        return self._made[-1]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """The agents go, and with them what their processes listen to."""
+        for seat in self._made:
+            process = seat.agent._process
+            if process is not None and process.stdin is not None:
+                with suppress(OSError):
+                    process.stdin.close()
+
+    def join(self, _address: str) -> LocalCluster:
+        """Itself, wherever it is said to be."""
+        return self
+
+
+def until(true: Callable[[], object], within_s: float = 40) -> None:
+    """Wait for a state."""
+    deadline = monotonic_ns() + int(within_s * S)
+    while not true():
+        assert monotonic_ns() < deadline
+        sleep_s(0.01)
+
+
+class ManyRunsProvider(Provider):
+    """Tells the requests of several shards apart, each of which counts its own rows."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._lock = threading.Lock()
+        super().__init__()
+
+    def row_of(self, request_id: str) -> int:
+        """A number for each request that was ever made."""
+        with self._lock:
+            return self._numbers.setdefault(request_id, len(self._numbers))
+
+    def asked_of(self, run: Run) -> dict[int, list[int]]:
+        """Row of the whole run -> moments at which it was asked for."""
+        return {row: self.asked[number] for row, number in self._rows(run).items()}
+
+    def answered_of(self, run: Run) -> dict[int, int]:
+        """Row of the whole run -> when it was wholly answered."""
+        return {row: self.answered[number] for row, number in self._rows(run).items() if number in self.answered}
+
+    def _rows(self, run: Run) -> dict[int, int]:
+        numbered = {shard["run"]: shard["number"] for shard in run.manifest["shards"] if "run" in shard}
+        of = len(run.manifest["shards"])
+        found = {}
+        for request_id, number in self._numbers.items():
+            name, _, row = request_id.rpartition("-")
+            found[rows_of_shard(run, numbered[name], of)[int(row)]] = number
+        assert len(found) == len(self._numbers)
+        return found
+
+
+def rows_of_shard(run: Run, number: int, of: int) -> list[int]:
+    """The rows of the whole run that a shard was to play, in their order."""
+    rows: list[int] = np.flatnonzero(Share(shard=number - 1, shards=of).rows(run.columns.schedule)).tolist()
+    return rows
+
+
+def rows_that(run: Run, *outcomes: Outcome) -> set[int]:
+    """Rows that ended so."""
+    return set(np.flatnonzero(np.isin(run.columns.samples["outcome"], outcomes)).tolist())
+
+
+def asked(provider: Provider) -> int:
+    """Requests that reached the provider."""
+    return sum(len(moments) for moments in provider.asked.values())
+
+
+def left_in(folder: Path) -> list[str]:
+    """What nodes keep there: folders of shards."""
+    return sorted(path.name for path in folder.glob("tailproof-*"))
+
+
+@contextmanager
+def meanwhile(act: Callable[[], None]) -> Iterator[None]:
+    """Do something on another thread; what went wrong there is raised here."""
+    wrong: list[BaseException] = []
+
+    def acted() -> None:
+        try:
+            act()
+        except BaseException as error:
+            wrong.append(error)
+
+    thread = threading.Thread(target=acted)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    if wrong:
+        raise wrong[0]
+
+
+class Pulse:
+    """How long this machine kept a thread of ours waiting at worst: what a bound in seconds has to be given."""
+
+    _EVERY_S = 0.02
+
+    def __init__(self) -> None:
+        self.worst_ns = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat)
+
+    def _beat(self) -> None:
+        before = monotonic_ns()
+        while not self._over.wait(self._EVERY_S):
+            now = monotonic_ns()
+            self.worst_ns, before = max(self.worst_ns, now - before), now
+
+    def __enter__(self) -> Pulse:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+class Heard:
+    """A screen that keeps the sentences."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def open(self, plan: Plan) -> None:
+        """Nothing is drawn."""
+
+    def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
+        """Nothing is drawn."""
+
+    def warn(self, text: str) -> None:
+        """Keep it."""
+        self.said.append(text)
+
+    def close(self) -> None:
+        """Nothing is drawn."""
+
+
+def suite_for(provider: Provider, *flags: str) -> Suite:
+    """What `tailproof run --url` with these flags plays: 40 requests a second, promised within 5 s."""
+    given = ["--url", f"http://127.0.0.1:{provider.server_port}/v1", "--model", "m", "--request-rate", "40", "--isl", "20",
+             "--osl", "3", "--slo", "e2e:p50<5s", *flags]  # fmt: skip
+    return suite_of(run.make_context("run", given).params)
+
+
+def driver(port: int, nodes: Path, *flags: str, out: str = "r") -> subprocess.Popen[str]:
+    """A driver as a process of its own, with a cluster of two nodes in it, which keep what they have below `nodes`."""
+    root = Path(__file__).resolve().parents[1]
+    return subprocess.Popen([sys.executable, __file__, str(port), str(nodes), out, *flags], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONPATH": str(root)})  # fmt: skip
+
+
+def main(port: str, nodes: str, out: str, *flags: str) -> int:
+    """The driver's side of `driver`."""
+    tempfile.tempdir = nodes
+    given = ["--url", f"http://127.0.0.1:{port}/v1", "--model", "m", "--isl", "20", "--osl", "3", *flags]
+    params = run.make_context("run", given).params
+    suite = suite_of(params)
+    done = conduct_on("here", suite, 1, repeat_command="tailproof run --cluster here", screen=Heard(), folder=Path(out), workers=2,
+                      shared=params["shared"], join=LocalCluster(EU, US).join)  # fmt: skip
+    return int(done.exit_code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -193,8 +193,10 @@ LANE: dict[str, Any] = {"name": "t"}
     ({"lanes": [LANE | {"simulated": True}]}, "virtual time"),
     ({"lanes": [LANE, LANE | {"name": "loop", "closed_loop": True}]}, "'loop' is a closed loop"),
     ({"watch": {}}, "part of a watch"),
+    ({"shards": [{}]}, "put together of shards, which were sent from elsewhere; run it again"),
+    ({"cluster": {}}, "its shards lie on the nodes; tailproof collect r"),
     ({"repeat_command": "tailproof run --header 'X: [redacted]'"}, "literal secret"),
-], ids=["ended early", "virtual", "closed loop", "watch", "secret"])  # fmt: skip
+], ids=["ended early", "virtual", "closed loop", "watch", "merged", "cluster", "secret"])  # fmt: skip
 def test_what_no_second_sitting_continues_is_refused(facts: dict[str, Any], said: str) -> None:
     """Each with its reason; the same run without that may be resumed."""
     sound = {"state": "interrupted", "lanes": [LANE], "repeat_command": "tailproof run s"}

@@ -32,7 +32,7 @@ def fitness(run: Run, override: Contract | None = None) -> Health:
     harness = {**run.manifest.get("harness", {}), "state": _state(run)}
     if shard := run.manifest.get("shard"):
         harness["shard"] = f"shard {shard['number']} of {shard['of']}: tailproof merge judges them together"
-    if run.gaps_ns:
+    if run.gaps_ns or "cluster" in run.manifest:
         harness["gaps"] = list(_gaps_told(run))
     lost = _lost(run.manifest, harness)
     if places is None:
@@ -94,6 +94,9 @@ def _gaps_told(run: Run) -> Iterator[str]:
     for start, end in run.gaps_ns[breaks:]:
         yield (f"the record ends {show_duration(start)} into a run of {show_duration(end)}: "
                f"{planned - came:,} of {planned:,} requests were never reached")  # fmt: skip
+    if "cluster" in run.manifest:
+        yield ("what its shards sent lies on the nodes of its cluster: " +
+               ("it comes here when they end" if run.state == "running" else "tailproof collect RUN brings it here and ends the run"))  # fmt: skip
 
 
 def _lost(manifest: Record, harness: Record) -> list[str]:

@@ -53,7 +53,8 @@ class Start:
             raise UserError(f"{utc_text(agreed_ns)} was {show_duration(-ahead)} ago, and a shard never joins late",
                             where="--start-at", remedy="agree on a later instant")  # fmt: skip
         if ahead > AHEAD_NS:
-            raise UserError(f"{utc_text(agreed_ns)} is more than {show_duration(AHEAD_NS)} ahead", where="--start-at",
+            # No date: an instant in ms, taken for seconds, lies beyond the calendar.
+            raise UserError(f"is more than {show_duration(AHEAD_NS)} ahead", where="--start-at",
                             remedy="give Unix seconds or RFC 3339")  # fmt: skip
         return cls(t0, agreed_ns, agreed_ns, ahead_ns)
 

@@ -102,6 +102,9 @@ def refuse_unless_broken_off(manifest: dict[str, Any], folder: Path) -> None:
         early = manifest.get("ended_early")
         why = f"ended by its own rule: {early}" if early else "has come to its end"
         raise UserError(f"{why}; there is nothing to resume", where=str(folder))
+    if "cluster" in manifest:
+        raise UserError("was played on a cluster, and its shards lie on the nodes", where=str(folder),
+                        remedy=f"tailproof collect {folder}")  # fmt: skip
     if OWN in manifest and manifest[OWN] != manifest_digest(manifest):
         raise UserError("was edited since it was written", where=str(folder / "run.json"), remedy=remedy)
     if not lanes:
@@ -111,6 +114,8 @@ def refuse_unless_broken_off(manifest: dict[str, Any], folder: Path) -> None:
     if shard := manifest.get("shard"):
         raise UserError(f"is shard {shard['number']} of {shard['of']}: the others would not send beside it", where=str(folder),
                         remedy="merge it as it is, or run all shards again")  # fmt: skip
+    if manifest.get("shards"):
+        raise UserError("was put together of shards, which were sent from elsewhere", where=str(folder), remedy=remedy)
     if "watch" in manifest:
         raise UserError(
             "is a part of a watch, which goes on by itself", where=str(folder), remedy="start the watch again"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kills import Provider
+from benchmarks.cluster import Keeper
 from benchmarks.ray_nodes import RayNode, two_nodes
 
 
@@ -30,11 +30,9 @@ def cluster(nodes: tuple[RayNode, list[RayNode]]) -> str:
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
+def provider() -> Iterator[Keeper]:
     """A server that writes down what it was asked, by the whole id of each request."""
-    from benchmarks.cluster import whole_id
-
-    server = Provider(key=whole_id)
+    server = Keeper()
     yield server
     server.shutdown()
     server.server_close()

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,9 @@ _COMMAND = [sys.executable, "-m", "bench.load.cluster.detach", "bench.load.clust
 class Agent:
     """One shard's, or the keeper of a folder that one left."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = _COMMAND) -> None:
+        """`command` starts what sends: it reads a job, and then what it is told, line by line."""
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._outbox: Outbox | None = None
@@ -56,15 +60,17 @@ class Agent:
     def prepare(self, head: bytes, rows: bytes, shared: str | None, name: str) -> dict[str, Any]:
         """Start the process for a job of `Job.dump`; `{"folder"}` once it is ready, or `{"refused", "unreachable"}`.
 
-        Its folder lies in `shared`, or where this node keeps what is temporary.
+        Its folder, a new one, lies in `shared`, or where this node keeps what is temporary.
         """
         try:
-            self._folder = Path(shared) / name if shared else Path(tempfile.mkdtemp(prefix=f"tailproof-{name}-"))
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if shared is not None:
+                Path(shared).mkdir(parents=True, exist_ok=True)
+            # A name that was never given before: what an earlier run left there is not this one's.
+            self._folder = Path(tempfile.mkdtemp(prefix=f"tailproof-{name}-", dir=shared))
         except OSError as error:
             return {"refused": f"{error.filename}: cannot be made ({error.strerror})"}
         self._outbox = None if shared else Outbox(self._folder)
-        self._process = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 our own module
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 our own module
         threading.Thread(target=self._listen, daemon=True).start()
         self._tell(
             json.dumps({"head": len(head), "rows": len(rows), "folder": str(self._folder)}).encode()
@@ -117,20 +123,27 @@ class Agent:
         return "there"
 
     def remove(self) -> None:
-        """Remove the folder: the driver has what was in it."""
+        """Remove the folder: the driver has what was in it. A process that was never started with is let go."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _listen(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            message = json.loads(line)
-            self.pid = message.get("pid", self.pid)
-            with self._lock:
-                self._said.append(message)
-            if "ready" in message:
-                self._ready.set()
+        with self._process.stdout:
+            for line in self._process.stdout:
+                try:
+                    message = json.loads(line)
+                except ValueError:  # the process was killed amid a line
+                    continue
+                self.pid = message.get("pid", self.pid)
+                with self._lock:
+                    self._said.append(message)
+                if "ready" in message:
+                    self._ready.set()
         self._process.wait()
         self._gone.set()
         self._ready.set()
@@ -141,7 +154,7 @@ class Agent:
         try:
             self._process.stdin.write(data)
             self._process.stdin.flush()
-        except OSError:  # it is gone, which its output's end says
+        except (OSError, ValueError):  # it is gone, which its output's end says, or was let go
             return
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.clock import monotonic_ns, sleep_s, wall_offset_ns
-from bench.errors import TailproofError, TargetUnreachable, UserError
+from bench.errors import TargetUnreachable, UserError
 from bench.load.cluster.agent import READY_S, Agent, part_of
 from bench.load.cluster.job import Job
 from bench.load.cluster.offset import Offset, offset_of
@@ -31,7 +31,8 @@ LEAD_NS, LEAD_A_SEAT_NS = 1 * S, 5_000_000
 #: A seat that gave no word for so long is given up.
 SILENCE_NS = 30 * S
 _HELLO_S = 60.0
-_ASK_EVERY_NS = 1 * S
+#: What a node seals twice a second is here within a second of its end.
+_ASK_EVERY_NS = S // 4
 _TICK_S = 0.05
 #: What is asked of a seat that may be gone is waited for so long.
 _LAST_WORD_S = 10.0
@@ -56,6 +57,10 @@ class Post:
     asked_ns: int = 0
     next_ns: int = 0
     ended: bool = False
+    #: whether its process said that it came to its own end
+    at_its_end: bool = False
+    #: what it said when it could not go on
+    refused: str | None = None
     #: why nothing more is to be had of it
     lost: str | None = None
 
@@ -82,18 +87,20 @@ class Post:
 class Fleet:
     """All shards of one run. `stop` as for a generator: once to drain, twice to cut off."""
 
-    def __init__(self, posts: Sequence[Post], lanes: int, tell: Callable[[str], None]):
-        """`tell` hears sentences for the user."""
-        self.posts, self._tell = posts, tell
+    def __init__(self, posts: Sequence[Post], lanes: int, tell: Callable[[str], None], silence_ns: int = SILENCE_NS):
+        """`tell` hears sentences for the user; a seat that is silent for `silence_ns` is given up."""
+        self.posts, self._tell, self._silence_ns = posts, tell, silence_ns
         self._total = Counters.total([], lanes)
         self._t0 = 0
+        #: how often the user said stop, and how often it was passed on
+        self._stops = self._passed_on = 0
         #: why a shard, and then every shard, ended before its plan
         self.early: str | None = None
 
     # ---- before the run
 
     def prepare(self, shared: Path | None, name: str) -> None:
-        """Have every node make its shard ready. Raises UserError or TargetUnreachable naming the node; nothing was sent then."""
+        """Have every node make its shard ready. Raises UserError or TargetUnreachable naming the node; `dismiss` then."""
         for post, found in _answers([(post, post.seat.ask("hello")) for post in self.posts], _HELLO_S):
             _same_software(post.node, found)
         where = None if shared is None else str(shared)
@@ -101,15 +108,20 @@ class Fleet:
             (post, post.seat.ask("prepare", *post.job.dump(), where, f"{name}-{post.job.shard.number}"))
             for post in self.posts
         ]
-        try:
-            for post, found in _answers(asked, READY_S + _HELLO_S):
-                if "refused" in found:
-                    kind = TargetUnreachable if found.get("unreachable") else UserError
-                    raise kind(found["refused"], where=f"node {post.node}")
-                post.node_folder = found["folder"]
-        except TailproofError:
-            dismiss([post.seat for post in self.posts])
-            raise
+        for post, found in _answers(asked, READY_S + _HELLO_S):
+            if "refused" in found:
+                kind = TargetUnreachable if found.get("unreachable") else UserError
+                raise kind(found["refused"], where=f"node {post.node}")
+            post.node_folder = found["folder"]
+            if shared is not None and not Path(post.node_folder).is_dir():
+                raise UserError(f"wrote to {post.node_folder}, which this machine does not see", where=f"node {post.node}",
+                                remedy="give --shared a folder that all see under one name, or leave it out")  # fmt: skip
+
+    def refuse_lost(self) -> None:
+        """Raises UserError naming a node that was lost: before a run every one is needed."""
+        for post in self.posts:
+            if post.lost is not None:
+                raise UserError(post.lost, where=f"node {post.node}")
 
     def compare_clocks(self, *, after: bool = False) -> None:
         """Ask each node's clock, one node after the other, so that no answer waits for another."""
@@ -149,6 +161,9 @@ class Fleet:
     def play(self, on_tick: OnTick) -> None:
         """Listen until every shard has ended or is given up."""
         while not all(post.over for post in self.posts):
+            while self._passed_on < self._stops:
+                self._passed_on += 1
+                self._say_stop(None)
             now = monotonic_ns()
             for post in self.posts:
                 if not post.over:
@@ -158,8 +173,8 @@ class Fleet:
             sleep_s(_TICK_S)
 
     def stop(self) -> None:
-        """The user's Ctrl-C, for every shard."""
-        self._say_stop(None)
+        """The user's Ctrl-C, for every shard. Safe in a signal's handler: `play` passes it on."""
+        self._stops += 1
 
     def end(self, why: str) -> None:
         """End by rule, for a reason."""
@@ -183,7 +198,7 @@ class Fleet:
                 self._take(post, answered.result())
             except SeatLost as error:
                 self._lose(post, str(error))
-        elif now - post.asked_ns > SILENCE_NS:
+        elif now - post.asked_ns > self._silence_ns:
             self._lose(post, f"gave no word for {show_duration(now - post.asked_ns)}")
 
     def _take(self, post: Post, told: dict[str, Any]) -> None:
@@ -196,14 +211,20 @@ class Fleet:
                 self.end(said["early"])
             elif "warn" in said:
                 self._tell(f"{post.node}: {said['warn']}")
+            elif "ended" in said:
+                post.at_its_end = True
             elif "refused" in said:
-                self._lose(post, said["refused"].strip().splitlines()[-1])
+                post.refused = said["refused"].strip().splitlines()[-1]
         if post.inbox is not None:
             for part in told["files"]:
                 post.inbox.put(part_of(part))
         if told["more"]:
             post.next_ns = 0
-        post.ended = post.ended or told["ended"]
+        if told["ended"]:
+            # Only now: what it had sealed before is here.
+            if not post.at_its_end:
+                self._lose(post, post.refused or "its process died")
+            post.ended = True
 
     def _lose(self, post: Post, why: str) -> None:
         if not post.over:
@@ -212,9 +233,13 @@ class Fleet:
             when = f" {show_duration(at)} into the run" if self._t0 and at > 0 else ""
             self._tell(f"{post.node} was lost{when} with shard {post.job.shard.number} of {post.job.shard.of}: {why}")
 
+    def dismiss(self) -> None:
+        """Remove what lies on the nodes; one that does not answer keeps it."""
+        dismiss([post.seat for post in self.posts if post.lost is None or post.ended])
+
 
 def dismiss(seats: Sequence[Seat]) -> None:
-    """Remove what lies on the nodes; one that does not answer keeps it."""
+    """Have each remove its folder."""
     wait([seat.ask("remove") for seat in seats], timeout=_LAST_WORD_S)
 
 

@@ -44,10 +44,14 @@ class Slice(Shard):
         """The instant that was agreed on. Raises UserError for one gone by."""
         return self.agree()
 
-    def keep(self, whole: Table, writer: RunWriter) -> None:  # noqa: ARG002 the whole plan's table is the driver's
-        """Say of which plan this is a slice."""
-        writer.manifest["shard"]["whole_sha256"] = self.whole_sha256
-        writer.save_manifest()
+    def facts(self, start: Start | None) -> dict[str, Any]:
+        """Lines of the manifest, from its first version on: of which plan this is a slice, were it the only one."""
+        place = {} if self.place is None else {"place": dataclasses.asdict(self.place)}
+        return {"start": None if start is None else start.record(),
+                "shard": {"number": self.number, "of": self.of, **place, "whole_sha256": self.whole_sha256}}  # fmt: skip
+
+    def keep(self, whole: Table, writer: RunWriter) -> None:
+        """Nothing: the whole plan's table is the driver's."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,9 @@ _MANIFEST = "run.json"
 _LIST = f"samples/{writer_name(0, 1)}-{LIST}"
 #: Driver and node have it both before the run.
 _COMMON = "schedule.npy"
+#: A table is sealed once under its name; any other file may be another one between two of its parts, and is read at once.
+_TABLE = ".npy"
+_SEALED = f"rows{_TABLE}"
 #: Bytes of a part at the most.
 _PART_BYTES = 4 << 20
 
@@ -37,11 +40,11 @@ class FilePart(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """A file to be handed over, or the stretch of one that grows."""
+    """A file to be handed over, or what is to stand in one from `start` on."""
 
     name: str
     start: int = 0
-    end: int | None = None
+    data: bytes | None = None
 
 
 class Outbox:
@@ -59,15 +62,24 @@ class Outbox:
     def take(self, budget: int, *, ended: bool) -> tuple[list[FilePart], bool]:
         """(about `budget` bytes of what is next, whether more is known of); `ended`: no process writes to the folder any more."""
         parts: list[FilePart] = []
-        if not self._begun and (self._folder / _MANIFEST).is_file():
-            self._begun = True
-            self._waiting.append(_Waiting(_MANIFEST))
+        if not self._begun:
+            self._begin()
         while budget > 0 and (self._waiting or self._more(ended=ended)):
             part = self._next(min(budget, _PART_BYTES))
             if part is not None:
                 parts.append(part)
                 budget -= len(part.data)
         return parts, bool(self._waiting)
+
+    def _begin(self) -> None:
+        """The manifest as it is while the run goes on; one that is closed follows the tables that it names."""
+        try:
+            data = (self._folder / _MANIFEST).read_bytes()
+        except FileNotFoundError:
+            return
+        self._begun = True
+        if json.loads(data)["state"] == "running":
+            self._waiting.append(_Waiting(_MANIFEST, data=data))
 
     def _more(self, *, ended: bool) -> bool:
         """Look what was sealed meanwhile."""
@@ -92,28 +104,37 @@ class Outbox:
         names = [entry["file"] for entry in map(json.loads, fresh.splitlines()) if "file" in entry]
         self._waiting += [_Waiting(name) for name in dict.fromkeys(names)]
         if fresh:
-            self._waiting.append(_Waiting(_LIST, self._read, self._read + len(fresh)))
+            self._waiting.append(_Waiting(_LIST, self._read, fresh))
             self._read += len(fresh)
         return bool(fresh)
 
     def _next(self, most: int) -> FilePart | None:
-        """The next part of the first waiting file; None for one that went into a sealed table meanwhile."""
-        name, begin, end = self._waiting[0]
-        start = begin + self._gone
+        """The next part of the first waiting file; None where it went into a sealed table meanwhile.
+
+        Then the lines that name it stay here too: they would vouch for what is not there.
+        """
+        name, start, data = self._waiting[0]
         try:
-            with (self._folder / name).open("rb") as handle:
-                handle.seek(start)
-                data = handle.read(most if end is None else min(most, end - start))
-                last = not handle.read(1) if end is None else handle.tell() == end
+            if data is None and not name.endswith(_TABLE):
+                data = (self._folder / name).read_bytes()
+                self._waiting[0] = _Waiting(name, start, data)
+            if data is None:
+                with (self._folder / name).open("rb") as handle:
+                    handle.seek(self._gone)
+                    found, last = handle.read(most), not handle.read(1)
+            else:
+                found = data[self._gone : self._gone + most]
+                last = self._gone + len(found) == len(data)
         except FileNotFoundError:
-            self._waiting.popleft()
+            self._waiting.clear()
             self._gone = 0
             return None
-        self._gone += len(data)
+        part = FilePart(name, start + self._gone, found, last)
+        self._gone += len(found)
         if last:
             self._waiting.popleft()
             self._gone = 0
-        return FilePart(name, start, data, last)
+        return part
 
 
 class Inbox:
@@ -121,10 +142,14 @@ class Inbox:
 
     def __init__(self, folder: Path):
         self._folder = folder
+        #: sealed tables that are whole and wait for their manifest, which has the texts that they number
+        self._held: list[tuple[Path, Path]] = []
 
     def put(self, part: FilePart) -> None:
-        """Put a part down; a file appears when it is whole. Raises RunFolderError."""
+        """Put a part down; a file appears when it is whole, a sealed table together with its manifest. Raises RunFolderError."""
         path = self._folder / inside(part.name)
+        if path == self._folder:
+            raise RunFolderError(f"{part.name!r} is no file of a run's folder")
         # The list's lines are whole by themselves.
         taken = path if part.name == _LIST else path.with_name(f".{path.name}.part")
         try:
@@ -134,7 +159,15 @@ class Inbox:
             )
             with os.fdopen(descriptor, "ab") as handle:
                 handle.write(part.data)
-            if part.last and taken != path:
-                taken.replace(path)
+            if not part.last or taken == path:
+                return
+            if path.name == _SEALED:
+                self._held.append((taken, path))
+                return
+            if part.name == _MANIFEST:
+                for table, name in self._held:
+                    table.replace(name)
+                self._held = []
+            taken.replace(path)
         except OSError as error:
             raise RunFolderError(f"cannot be written ({error.strerror})", where=str(path)) from error
