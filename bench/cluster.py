@@ -85,7 +85,7 @@ def conduct_on(address: str, suite: Suite, seed: int, *, repeat_command: str, sc
         finally:
             screen.close()
         finished = _together(writer, {post.job.shard.number: (post.folder, post.told()) for post in fleet.posts})
-        dismiss([post.seat for post in fleet.posts if post.lost is None])
+        fleet.dismiss()
     finally:
         engine.close()
     if suite.months:
