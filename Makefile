@@ -30,11 +30,11 @@ chromium:
 
 test-real: $(VENV)/.dev .real/engine/.ready .real/gateway/.ready nginx  ## tailproof against llama.cpp, nginx and LiteLLM (installs them into .real, 0.9 GB)
 	@$(BIN)/mypy tests/real
-	@$(BIN)/python -m pytest tests/real --timeout 180
+	@REAL_SERVERS=required $(BIN)/python -m pytest tests/real --timeout 180
 
 test-real-engine: $(VENV)/.dev .real/engine/.ready nginx  ## the same without LiteLLM, the larger part of it
 	@$(BIN)/mypy tests/real
-	@$(BIN)/python -m pytest tests/real --timeout 180 --ignore tests/real/test_litellm_gateway.py
+	@REAL_SERVERS=required $(BIN)/python -m pytest tests/real --timeout 180 --ignore tests/real/test_litellm_gateway.py
 
 nginx:
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || \
