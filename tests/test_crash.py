@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from patience import PATIENCE_S
+from patience import PATIENCE_S, unmeasured
 
 from bench.cli import main
 from bench.cli.resume import flags_of
@@ -49,13 +49,15 @@ def in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "talk.toml").write_text(SESSIONS)
 
 
-def start(provider: Provider, *more: str, out: str = "r") -> subprocess.Popen[str]:
+def start(
+    provider: Provider, *more: str, out: str = "r", environment: Mapping[str, str] = os.environ
+) -> subprocess.Popen[str]:
     """`tailproof run` against the server."""
     command = [sys.executable, "-m", "bench", "run", "--url", f"http://127.0.0.1:{provider.server_port}/v1", "--model", "m",
                "--slo", "e2e:p90<500ms", "--out", out, "--quiet", *more]  # fmt: skip
     root = str(Path(__file__).resolve().parents[1])
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            env={**os.environ, "PYTHONPATH": root})  # fmt: skip
+                            env={**environment, "PYTHONPATH": root})  # fmt: skip
 
 
 def until(true: Callable[[], object]) -> None:
@@ -241,7 +243,9 @@ def test_of_two_runs_into_one_folder_one_is_refused(provider: Provider) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_full_disk_ends_the_run_with_a_sentence(workers: str, provider: Provider) -> None:
     """No file may grow any more: exit 2 and what could not be written, no traceback; what was sealed is reported."""
-    process = start(provider, "--request-rate", "60/s", "--duration", "20s", "--workers", workers)
+    process = start(
+        provider, "--request-rate", "60/s", "--duration", "20s", "--workers", workers, environment=unmeasured()
+    )
     until(lambda: len(provider.answered) >= 60)
     moment = monotonic_ns()
     for pid in tree_of(process.pid):

@@ -147,12 +147,10 @@ def test_a_run_leaves_its_files_and_its_verdict(played: Played) -> None:
     assert {path.stat().st_mode & 0o777 for path in played.folder.rglob("*") if path.is_file()} == {0o600}
     verdicts, manifest = record(played.folder, "verdicts.json"), record(played.folder, "run.json")
     said = {(clause["target"], clause["metric"]): clause["verdict"] for clause in verdicts["clauses"]}
-    assert said == {
-        ("standard", "e2e"): "FAIL",
-        ("standard", "uptime"): "FAIL",
-        ("pro", "e2e"): "PASS",
-        ("pro", "uptime"): "PASS",
-    }
+    fit = record(played.folder, "summary.json")["health"]["state"] == "valid"
+    # a busy machine's own lateness may keep the good tier's latency open; it condemns nobody
+    assert said.pop(("pro", "e2e")) in ({"PASS"} if fit else {"PASS", "INCONCLUSIVE"})
+    assert said == {("standard", "e2e"): "FAIL", ("standard", "uptime"): "FAIL", ("pro", "uptime"): "PASS"}
     assert (verdicts["overall"], verdicts["exit_code"], played.code) == ("FAIL", 1, 1)
     assert (manifest["state"], manifest["seed"], manifest["format"]) == ("complete", 5, 1)
     assert manifest["repeat_command"] == "tailproof run scenarios/tiers.toml --seed 5"

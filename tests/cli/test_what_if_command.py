@@ -43,6 +43,8 @@ def test_the_estimate_is_what_the_routes_did_on_the_gateway(tmp_path: Path, caps
         (tmp_path / f"{name}.toml").write_text(text)
     run = str(tmp_path / "run")
     assert main(["run", str(tmp_path / "suite.toml"), "--out", run]) == 0
+    if json.loads((tmp_path / "run" / "summary.json").read_bytes())["health"]["state"] == "invalid":
+        pytest.skip("this machine was too busy to measure: the run is INVALID, and what-if rests on none such")
     words = [run, "--default", "m0", "--fallback", "m1", "--threshold", "600ms", "--delay", "600ms", "--format", "json"]
     record = json.loads(said(words, capsys))
     assert record["assumption"] == "paired"

@@ -169,7 +169,7 @@ def test_what_is_left_of_a_shared_run(tmp_path: Path, dies: bool) -> None:
     assert outcomes["never_sent"] > 0
     if dies:
         assert summary["health"]["state"] == "invalid"
-        assert "died" in summary["health"]["reasons"][0]
+        assert any("died" in reason for reason in summary["health"]["reasons"])
         workers = Run(tmp_path / "r").columns.samples["worker"]
         assert (workers == 0).any()
     else:
