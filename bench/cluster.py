@@ -84,6 +84,7 @@ def conduct_on(address: str, suite: Suite, seed: int, *, repeat_command: str, sc
             fleet.compare_clocks(after=True)
         finally:
             screen.close()
+        _refuse_going_on(writer, fleet.posts)
         finished = _together(writer, {post.job.shard.number: (post.folder, post.told()) for post in fleet.posts})
         fleet.dismiss()
     finally:
@@ -154,6 +155,15 @@ def _make_room(folder: Path, posts: Sequence[Post], shared: Path | None) -> None
         (post.folder / "samples").mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(post.folder / "schedule.npy", npy_bytes(post.job.plan.schedule))
         post.inbox = Inbox(post.folder)
+
+
+def _refuse_going_on(writer: RunWriter, posts: Sequence[Post]) -> None:
+    """Raises RunFolderError where a node that was given up still writes to the shared folder; the run is there to be collected."""
+    for post in posts:
+        if post.lost is not None and post.folder.is_dir() and under_way(post.folder):
+            writer.let_go()
+            raise RunFolderError(f"is still written to by {post.node}, which {post.lost}", where=str(post.folder),
+                                 remedy=f"tailproof collect {writer.folder} waits for its end")  # fmt: skip
 
 
 def _together(writer: RunWriter, shards: dict[int, tuple[Path, Record]]) -> Path:

@@ -30,9 +30,9 @@ from local_cluster import (
 
 from bench.cli import main
 from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
-from bench.cluster import conduct_on
+from bench.cluster import collect, conduct_on
 from bench.conclude import Finished
-from bench.errors import ExitCode
+from bench.errors import ExitCode, RunFolderError
 from bench.load.cluster.agent import Agent
 from bench.load.shard import LATE_NS
 from bench.plan.schedule import compile_plan
@@ -207,6 +207,35 @@ def test_a_silent_node_is_given_up(provider: ManyRunsProvider) -> None:
         for seat in cluster.given:
             assert isinstance(seat, Quiet)
             seat.over.set()
+
+
+def test_a_silent_node_that_goes_on_writing_to_a_shared_folder_is_collected(provider: ManyRunsProvider) -> None:
+    """Given up, its process plays on: the driver leaves the run as it is and says so; collected, no answer of anybody is missing."""
+    cluster = LocalCluster(EU, US, make_seat=Quiet)
+
+    def falls_silent() -> None:
+        until(lambda: asked(provider) >= 20)
+        for seat in cluster.given:
+            assert isinstance(seat, Quiet)
+            seat.quiet.set()
+
+    try:
+        with (
+            meanwhile(falls_silent),
+            pytest.raises(
+                RunFolderError, match=r"is still written to by node-1, which gave no word .*; tailproof collect r"
+            ),
+        ):
+            play(cluster, provider, "--duration", "30s", silence_ns=2 * S, shared=Path("between").resolve())
+    finally:
+        for seat in cluster.given:
+            assert isinstance(seat, Quiet)
+            seat.over.set()
+    done = collect(Path("r"), cluster.join)
+    run = Run(Path("r"))
+    assert done.exit_code == ExitCode.INTERRUPTED
+    assert rows_that(run, Outcome.ok) == set(provider.answered_of(run)) == set(provider.asked_of(run))
+    assert left_in(Path("between")) == []
 
 
 class Held(LocalSeat):
