@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,3 +119,40 @@ def test_a_folder_that_a_shard_left_is_kept_once_nobody_writes_to_it(tmp_path: P
     assert keeper.tell()["ended"]
     keeper.remove()
     assert not folder.exists()
+
+
+NOBODY_READS = """
+import subprocess
+import sys
+from pathlib import Path
+from bench.load.cluster.slice import TELL_EVERY_NS, Telling, Voice
+from bench.load.player import Counters
+from dataclasses import replace
+voice = Voice()
+telling, zero = Telling(voice, 1), Counters.total([], 1)
+voice.say(warn="x" * (1 << 20))  # more than a pipe holds
+for second in range(5):
+    telling.tick(second * TELL_EVERY_NS, lambda: replace(zero, started=[second + 1]))
+Path(sys.argv[1]).write_text("went on")
+sys.stdin.read()
+while not voice.heard:
+    pass
+telling.tick(9 * TELL_EVERY_NS, lambda: replace(zero, started=[10]))
+voice.finish()
+"""
+
+
+def test_a_sender_whose_agent_stands_still_sends_on_and_tells_all_of_it_later(tmp_path: Path) -> None:
+    """With the pipe full nothing waits for it; what was not told in those seconds is in the next difference."""
+    mark = tmp_path / "mark"
+    process = subprocess.Popen(
+        [sys.executable, "-c", NOBODY_READS, str(mark)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    deadline = monotonic_ns() + 40 * S
+    while not mark.exists():
+        assert process.poll() is None
+        assert monotonic_ns() < deadline
+        sleep_s(0.01)
+    told = [json.loads(text) for text in process.communicate(timeout=40)[0].splitlines()]
+    assert [set(message) for message in told] == [{"warn"}, {"counters"}]
+    assert told[1]["counters"]["started"] == [10]

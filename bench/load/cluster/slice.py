@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from bench.errors import TailproofError, TargetUnreachable
@@ -30,13 +31,41 @@ from bench.plan.prompts import PromptText, load_tokenizer
 from bench.units import S
 
 TELL_EVERY_NS = 1 * S
+#: An agent that has not read for so long (s) when all is over is not waited for.
+_LAST_WORD_S = 10.0
 
 
-def tell(**message: Any) -> None:
-    """One line to the agent; one that is gone hears nothing."""
-    with suppress(BrokenPipeError):
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()
+class Voice:
+    """Lines to the agent, written on a thread of its own: one that is gone hears nothing, one that stands still holds nobody up."""
+
+    def __init__(self) -> None:
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread.start()
+        #: lines that were said, and those that were written
+        self._said = self._written = 0
+
+    @property
+    def heard(self) -> bool:
+        """Whether everything that was said has been written."""
+        return self._said == self._written
+
+    def say(self, **message: Any) -> None:
+        """One line, soon."""
+        self._said += 1
+        self._lines.put(json.dumps(message) + "\n")
+
+    def finish(self) -> None:
+        """Write what is left, if anybody still reads."""
+        self._lines.put(None)
+        self._thread.join(_LAST_WORD_S)
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            with suppress(BrokenPipeError):
+                sys.stdout.write(line)
+                sys.stdout.flush()
+            self._written += 1
 
 
 class Ear:
@@ -59,9 +88,10 @@ class Ear:
 
 
 class Telling:
-    """What went on since it was last told."""
+    """What went on since it was last told; while nobody hears, it gathers."""
 
-    def __init__(self, lanes: int):
+    def __init__(self, voice: Voice, lanes: int):
+        self._voice = voice
         self._told = Counters.total([], lanes)
         self._told_ns = -TELL_EVERY_NS
         self._ask: Callable[[], Counters] | None = None
@@ -69,7 +99,7 @@ class Telling:
     def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
         """Tell when it is time to."""
         self._ask = counters
-        if now_ns - self._told_ns >= TELL_EVERY_NS:
+        if now_ns - self._told_ns >= TELL_EVERY_NS and self._voice.heard:
             self._told_ns = now_ns
             self.finish()
 
@@ -77,17 +107,17 @@ class Telling:
         """Tell what is left."""
         if self._ask is not None:
             now = self._ask().copy()
-            tell(counters=now.since(self._told).plain())
+            self._voice.say(counters=now.since(self._told).plain())
             self._told = now
 
 
-async def _play(head: bytes, rows: bytes, folder: Path) -> None:
+async def _play(voice: Voice, head: bytes, rows: bytes, folder: Path) -> None:
     job, ear = Job.load(head, rows), Ear()
     tokenizer = load_tokenizer(job.tokenizer) if job.tokenizer else None
-    telling = Telling(len(job.plan.lanes))
+    telling = Telling(voice, len(job.plan.lanes))
 
     def agree() -> Start:
-        tell(ready=True)
+        voice.say(ready=True)
         line = sys.stdin.buffer.readline()
         if not line:  # nobody is there any more to say when
             os._exit(0)
@@ -100,23 +130,25 @@ async def _play(head: bytes, rows: bytes, folder: Path) -> None:
         return ear.why
 
     shard = Slice(number=job.shard.number, of=job.shard.of, place=job.shard.place, whole_sha256=job.whole_sha256, agree=agree)  # fmt: skip
-    await play(job.plan, PromptText(job.plan.seed, tokenizer), folder, job.manifest, warn=lambda text: tell(warn=text),
-               on_tick=on_tick, ends_early=lambda why: tell(early=why), caps=job.caps, shard=shard)  # fmt: skip
+    await play(job.plan, PromptText(job.plan.seed, tokenizer), folder, job.manifest, warn=lambda text: voice.say(warn=text),
+               on_tick=on_tick, ends_early=lambda why: voice.say(early=why), caps=job.caps, shard=shard)  # fmt: skip
     telling.finish()
 
 
 def main() -> int:
     """The job's two parts on standard input, their lengths before them: `{"head": n, "rows": n, "folder": ...}`."""
-    tell(pid=os.getpid())
+    voice = Voice()
+    voice.say(pid=os.getpid())
     first = json.loads(sys.stdin.buffer.readline())
     head, rows = (sys.stdin.buffer.read(first[name]) for name in ("head", "rows"))
     try:
-        run_loop(lambda: _play(head, rows, Path(first["folder"])))
-        tell(ended=True)
+        run_loop(lambda: _play(voice, head, rows, Path(first["folder"])))
+        voice.say(ended=True)
     except BaseException as group:
         error = innermost(group)
         ours = isinstance(error, TailproofError)
-        tell(refused=str(error) if ours else fault_text(), unreachable=isinstance(error, TargetUnreachable))
+        voice.say(refused=str(error) if ours else fault_text(), unreachable=isinstance(error, TargetUnreachable))
+    voice.finish()
     # A thread may still wait for the agent's word; nothing is left to be saved.
     os._exit(0)
 
