@@ -118,6 +118,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def played(place: Path) -> Played:
     """The scenario, played once."""
     ran = tailproof("run", "scenarios/tiers.toml", "--out", "run", "--seed", "5", cwd=place)
+    if ran.returncode == 4:
+        pytest.skip("this machine was too busy to measure: the run is INVALID")
     assert ran.returncode in (0, 1, 3), ran.stderr
     return Played(place / "run", ran.returncode, ran.stdout)
 

@@ -178,6 +178,14 @@ def test_a_short_run_condemns_but_does_not_acquit() -> None:
     slow = (np.arange(1200) // 200) % 2 == 1
     dreadful = judge_trials(trials(1200, np.flatnonzero(slow)), P0, 0.05)
     assert (dreadful.outcome, dreadful.blocks, dreadful.method) == ("FAIL", 4, "blocks")
+    k, n = (
+        slow.reshape(30, 40).sum(axis=1),
+        np.full(30, 40),
+    )  # what condemns is thirtieths of the run, one of them left out
+    for p0, outcome in ((Fraction(1, 4), "FAIL"), (Fraction(1, 3), "INCONCLUSIVE")):
+        found = judge_trials(trials(1200, np.flatnonzero(slow)), p0, 0.05)
+        lower = min(limits(k, n)[0], limits(np.delete(k, np.argmax(k)), n[1:])[0])
+        assert (found.outcome, found.blocks, lower > p0) == (outcome, 4, outcome == "FAIL")
     mild = judge_trials(trials(1200, range(500, 515)), Fraction(1, 50), 0.05)
     assert stats.binom.cdf(15, 1200, 0.02) < 0.05
     assert (mild.outcome, mild.cause) == ("INCONCLUSIVE", "few_blocks")
