@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -20,6 +21,8 @@ from bench.load.shard import Vantage
 
 #: Labels of `ray start --labels` that name a node's region and its name in the run.
 REGION_LABEL, NODE_LABEL = "ray.io/region", "tailproof.io/node"
+#: Whoever listens at an address says so within this.
+_ANSWERS_S = 5.0
 #: Seats that a cluster has room for are there within this.
 _PLACED_S = 60.0
 
@@ -64,6 +67,7 @@ class RayEngine:
             raise UserError("needs Ray", where="--cluster", remedy="pip install 'tailproof[cluster]'") from None
         self._ray: Any = ray
         try:
+            _knock(address)
             self._ray.init(address=address, logging_level="ERROR", log_to_driver=False, configure_logging=False)
         except Exception as error:
             raise UserError(f"no Ray cluster answers at {address} ({_sentence(error)})", where="--cluster",
@@ -123,6 +127,13 @@ class RayEngine:
         made = actor.options(scheduling_strategy=strategy).remote()
         self._actors.append(made)  # an actor that nobody holds is ended
         return RaySeat(place, node_id, made)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens: Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWERS_S).close()
 
 
 def _sentence(error: BaseException) -> str:
