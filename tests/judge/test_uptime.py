@@ -310,7 +310,7 @@ def plainly(resources: list[list[Cell]], clause: Clause, counted: list[int]) -> 
 @given(st.integers(2, 9).flatmap(lambda length: st.tuples(
            st.lists(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=length, max_size=length), min_size=1, max_size=3),
            st.sets(st.integers(0, length - 1)))), st.integers(1, 3))  # fmt: skip
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_value_and_bounds_are_those_of_plain_loops(
     clause: Clause, drawn: tuple[list[list[tuple[int, int, int]]], set[int]], least: int
 ) -> None:
