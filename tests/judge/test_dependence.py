@@ -92,6 +92,8 @@ def test_no_row_and_too_few_rows_never_pass() -> None:
     found = judge_trials(trials(298), P0, 0.05)
     assert (found.outcome, found.cause, found.allowed) == ("INCONCLUSIVE", "too_few", -1)
     assert judge_trials(trials(299), P0, 0.05).outcome == "PASS"
+    one = judge_trials(trials(400, [200], proxy=spread(400, 20)), P0, 0.05)  # one fewer would pass
+    assert (one.outcome, one.cause, one.allowed) == ("INCONCLUSIVE", "undecided", 0)
     assert judge_trials(trials(1, [0]), P0, 0.05).outcome == "INCONCLUSIVE"
 
 

@@ -94,6 +94,10 @@ def test_steadiness_names_a_drift_and_a_warm_up() -> None:
     assert still.trend is None or still.trend.p > 0.05
     assert still.rows is not None
     assert still.rows.at_boundary is False
+    few = steadiness(trials(12, []), np.full(12, 20_000_000))  # two batches of five, one median a row
+    assert few.rows is not None
+    assert few.medians is not None
+    assert (few.rows.batches, few.medians.batches) == (2, 2)
     nothing = steadiness(trials(40, []), np.full(40, -1))
     assert (nothing.trend, nothing.rows, nothing.medians, nothing.warm_up_ns) == (None, None, None, None)
 

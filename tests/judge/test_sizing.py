@@ -212,7 +212,7 @@ def test_uptime_by_time_takes_days(share: str, outage: str, days: float) -> None
     assert guess.load is not None
     assert guess.load.duration_ns / (86400 * S) == pytest.approx(days, rel=0.02)
     assert (clause.unit, guess.p_pass, guess.expected) == ("time", 0.0, "INCONCLUSIVE")
-    assert f"takes {days:,.1f} days without one" in clause.notes[0]
+    assert f": {share.removesuffix('%')} % takes {days:,.1f} days without one" in clause.notes[0]
     assert clause.notes[0].endswith("no short run can decide it")
 
 

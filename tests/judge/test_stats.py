@@ -256,5 +256,8 @@ def test_mser5_of_constants_and_of_too_little() -> None:
     """A constant needs no cut, a constant after a spell only that spell; below ten values there is no answer."""
     assert mser5([0.1] * 500).d_star == 0
     assert mser5([274.4] * 40 + [2.38] * 460).truncate_first == 40
+    for half in (2, 3, 4, 5):  # a spell of half the batches is cut whole, at the last place allowed
+        found = mser5([9.0] * 5 * half + [1.0] * 5 * half)
+        assert (found.batches, found.d_star, found.at_boundary) == (2 * half, half, True)
     with pytest.raises(ValueError, match="two batches"):
         mser5([1.0] * 9)

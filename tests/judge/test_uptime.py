@@ -182,6 +182,27 @@ def test_windows_with_few_requests_say_nothing() -> None:
     assert attained(table, Clause.model_validate({**terms, "min_requests": 4})).value == 1
 
 
+@pytest.mark.parametrize(("statistic", "most"), [("p50", 50), ("p90", 10), ("p95", 5), ("p99", 1)])
+def test_a_window_holds_its_quantile_up_to_the_nearest_rank(statistic: str, most: int) -> None:
+    """Of 100 requests a window bears as many misses as lie above the quantile, and not one more."""
+    terms = {
+        "metric": "e2e",
+        "statistic": "share_of_windows",
+        "share": "99%",
+        "window": "1min",
+        "limit": "1s",
+        "of_window": statistic,
+    }
+    found = attained(minutes([100, 100], [most, most + 1]), Clause.model_validate(terms))
+    assert (found.value, found.bad_units) == (Fraction(1, 2), 1)
+
+
+def test_a_unit_as_long_as_the_log_is_one_episode() -> None:
+    """A slice of two minutes that failed in its second begins with its first."""
+    (episode,) = attained(minutes([10, 10], [0, 9]), uptime(method="slice_ok", window="2min", slice_share="80%")).down
+    assert (episode.start_ns, episode.end_ns, episode.n, episode.failed) == (0, 2 * MINUTE_NS, 20, 9)
+
+
 def test_episodes_have_their_times_and_counts() -> None:
     """Each run of down minutes is one episode, with the requests in it; of a ratio, each run of minutes with a failure."""
     table = minutes([10] * 12, [0, 2, 2, 2, 2, 2, 0, 3, 0, 0, 0, 0])
@@ -289,7 +310,7 @@ def plainly(resources: list[list[Cell]], clause: Clause, counted: list[int]) -> 
 @given(st.integers(2, 9).flatmap(lambda length: st.tuples(
            st.lists(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=length, max_size=length), min_size=1, max_size=3),
            st.sets(st.integers(0, length - 1)))), st.integers(1, 3))  # fmt: skip
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_value_and_bounds_are_those_of_plain_loops(
     clause: Clause, drawn: tuple[list[list[tuple[int, int, int]]], set[int]], least: int
 ) -> None:
