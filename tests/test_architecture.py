@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,14 +36,23 @@ def row(name: str) -> int:
     return 1 + (ROOMS.index(room) if room in ROOMS else len(ROOMS))
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
+@functools.cache
+def nodes_of(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Every node of a module; walked once for all rules."""
+    return tuple(ast.walk(tree))
+
+
+@functools.cache
+def imported(tree: ast.Module) -> tuple[str, ...]:
     """Dotted names of every import, also of those inside functions."""
-    for node in ast.walk(tree):
+    found: list[str] = []
+    for node in nodes_of(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide the room they come from"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += (f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(found)
 
 
 def module_of(dotted: str) -> str | None:
@@ -69,9 +78,12 @@ def dotted_name(node: ast.AST) -> str:
     return ""
 
 
-def names_used(tree: ast.Module) -> set[str]:
+@functools.cache
+def names_used(tree: ast.Module) -> frozenset[str]:
     """Every attribute chain and every imported name of a module."""
-    return {dotted_name(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | set(imported(tree))
+    return frozenset(imported(tree)).union(
+        dotted_name(node) for node in nodes_of(tree) if isinstance(node, ast.Attribute)
+    )
 
 
 def users_of(*roots: str) -> set[str]:
@@ -167,7 +179,7 @@ def test_random_numbers_come_from_a_seed_and_in_few_places() -> None:
         }
         assert not draws or name.startswith(allowed), f"{name}: {sorted(draws)}"
         assert not {dotted for dotted in used if dotted.startswith(("secrets", "uuid", "os.urandom"))}, name
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        for call in (node for node in nodes_of(tree) if isinstance(node, ast.Call)):
             if dotted_name(call.func).endswith(("default_rng", "random.PCG64", "random.Random")):
                 assert call.args, f"{name} line {call.lineno}: a generator without a seed"
 
@@ -176,7 +188,7 @@ def test_nothing_read_from_a_file_is_executed() -> None:
     """No pickle and its kin, no eval or exec, no shell; numpy reads arrays without objects."""
     assert users_of("pickle", "marshal", "shelve", "dill", "joblib", "code", "codeop") == set()
     for name, tree in MODULES.items():
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        for call in (node for node in nodes_of(tree) if isinstance(node, ast.Call)):
             where, called = f"{name} line {call.lineno}", dotted_name(call.func)
             options = {keyword.arg: getattr(keyword.value, "value", None) for keyword in call.keywords}
             assert called not in {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}, where
@@ -187,7 +199,7 @@ def test_nothing_read_from_a_file_is_executed() -> None:
 
 def test_secrets_are_revealed_in_two_places() -> None:
     """Where bytes go onto the wire, and where secrets are made and texts searched for them."""
-    reveal = {name for name, tree in MODULES.items() for node in ast.walk(tree)
+    reveal = {name for name, tree in MODULES.items() for node in nodes_of(tree)
               if isinstance(node, ast.Attribute) and node.attr == "get_secret_value"}  # fmt: skip
     assert reveal == {"bench/load/transport/sender.py", "bench/plan/credentials.py"}
 
@@ -230,7 +242,7 @@ def test_modules_and_functions_stay_readable() -> None:
         for name in MODULES
         if (lines := len((ROOT / name).read_text("utf-8").splitlines())) > LINES_OF_A_MODULE
     } == {}
-    long = {f"{name}: {node.name}": lines for name, tree in MODULES.items() for node in ast.walk(tree)
+    long = {f"{name}: {node.name}": lines for name, tree in MODULES.items() for node in nodes_of(tree)
             if isinstance(node, Function) and (lines := (node.end_lineno or 0) - node.lineno + 1) > LINES_OF_A_FUNCTION}  # fmt: skip
     assert long == {}
 
@@ -238,7 +250,7 @@ def test_modules_and_functions_stay_readable() -> None:
 def test_inheritance_is_two_levels_deep_at_most() -> None:
     """A class of ours has at most one class of ours above it."""
     bases = {node.name: [dotted_name(base) for base in node.bases]
-             for tree in MODULES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}  # fmt: skip
+             for tree in MODULES.values() for node in nodes_of(tree) if isinstance(node, ast.ClassDef)}  # fmt: skip
 
     def depth(name: str) -> int:
         return 1 + max((depth(base) for base in bases[name] if base in bases), default=0)
