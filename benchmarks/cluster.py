@@ -29,8 +29,8 @@ from bench.units import S
 from benchmarks.kills import Provider
 from benchmarks.ray_nodes import RayNode, two_hosts, two_nodes
 
-#: What was answered longer before a node's death than this must be on record: sealed twice a second, taken once a second.
-LOSS_NS = 3 * S
+#: What was answered longer before a node's death than this must be on record: sealed twice, asked for four times a second.
+LOSS_NS = 2 * S
 
 
 def tailproof(*words: str, inside: Sequence[str] = ()) -> subprocess.Popen[str]:

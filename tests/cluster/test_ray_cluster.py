@@ -39,9 +39,14 @@ def begin(provider: Provider, cluster: str, out: Path, *words: str, seconds: int
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """(exit code, output)."""
-    output = process.communicate(timeout=150)[0]
-    return process.returncode, output
+    """(exit code, output); one that does not end is ended."""
+    try:
+        output = process.communicate(timeout=150)[0]
+        return process.returncode, output
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
 
 
 @pytest.mark.timeout(240)
@@ -83,7 +88,7 @@ def compile_plan_of(provider: Provider) -> Any:
 def test_a_node_that_dies_leaves_an_honest_report(
     provider: Provider, cluster: str, nodes: tuple[RayNode, list[RayNode]], tmp_path: Path
 ) -> None:
-    """Every process of one node is killed: what it answered up to 3 s before is on record, the rest is never sent, the run is INVALID."""
+    """Every process of one node is killed: what it answered up to 2 s before is on record, the rest is never sent, the run is INVALID."""
     process = begin(provider, cluster, tmp_path / "run", seconds=12)
     until(lambda: len(provider.answered) > 200)
     killed_ns = monotonic_ns()
