@@ -31,8 +31,9 @@ LEAD_NS, LEAD_A_SEAT_NS = 1 * S, 5_000_000
 #: A seat that gave no word for so long is given up.
 SILENCE_NS = 30 * S
 _HELLO_S = 60.0
-#: What a node seals twice a second is here within a second of its end.
-_ASK_EVERY_NS = S // 4
+#: A seat is asked this often, so that what it seals twice a second is here within a second of its end; more rarely where
+#: there are many, for a question and its answer take some of the driver's core.
+_ASK_EVERY_NS, _ASK_A_SEAT_NS = S // 4, 2_000_000
 _TICK_S = 0.05
 #: What is asked of a seat that may be gone is waited for so long.
 _LAST_WORD_S = 10.0
@@ -92,6 +93,7 @@ class Fleet:
         self.posts, self._tell, self._silence_ns = posts, tell, silence_ns
         self._total = Counters.total([], lanes)
         self._t0 = 0
+        self._every_ns = max(_ASK_EVERY_NS, _ASK_A_SEAT_NS * len(posts))
         #: how often the user said stop, and how often it was passed on
         self._stops = self._passed_on = 0
         #: why a shard, and then every shard, ended before its plan
@@ -188,10 +190,10 @@ class Fleet:
                 post.seat.ask("stop", why)
 
     def _listen(self, post: Post, now: int) -> None:
-        """Take what has come of a seat, and ask again once a second, or at once while it has more to hand over."""
+        """Take what has come of a seat, and ask again soon, or at once while it has more to hand over."""
         if post.pending is None:
             if now >= post.next_ns:
-                post.asked_ns, post.next_ns, post.pending = now, now + _ASK_EVERY_NS, post.seat.ask("tell")
+                post.asked_ns, post.next_ns, post.pending = now, now + self._every_ns, post.seat.ask("tell")
         elif post.pending.done():
             answered, post.pending = post.pending, None
             try:
