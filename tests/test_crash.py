@@ -29,7 +29,7 @@ from benchmarks.kills import LOSS_NS, Provider, kill, tree_of
 
 SESSIONS = (
     'description = "d"\nrequests = 120\nprompt_tokens = [{ fixed = 10 }]\noutput_tokens = [{ fixed = 3 }]\n'
-    '[arrivals]\nkind = "poisson"\nrate = "10/s"\n[sessions]\nthink = "600ms"\n[sessions.turns]\nfixed = 3\n'
+    '[arrivals]\nkind = "poisson"\nrate = "20/s"\n[sessions]\nthink = "600ms"\n[sessions.turns]\nfixed = 3\n'
 )
 
 
@@ -68,7 +68,7 @@ def until(true: Callable[[], object]) -> None:
         sleep_s(0.01)
 
 
-STEADY = ("--request-rate", "60/s", "--isl", "10", "--osl", "3", "--duration", "4s")
+STEADY = ("--request-rate", "60/s", "--isl", "10", "--osl", "3", "--duration", "3s")
 
 
 def killed(provider: Provider, *flags: str, answers: int = 90) -> int:
@@ -262,7 +262,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence(workers: str, provider: Provid
 
 def test_a_run_that_breaks_off_twice_has_three_sittings(provider: Provider) -> None:
     """Killed, resumed and killed again: two gaps, and no row asked for twice; the folder can be copied and read."""
-    killed(provider, *STEADY, answers=60)
+    killed(provider, *STEADY, "--duration", "4s", answers=60)
     second = start_resume()
     until(lambda: len(provider.answered) >= 120)
     kill(second, Path("r"))

@@ -49,8 +49,8 @@ def test_the_record_goes_on_when_connections_have_taken_every_descriptor(tmp_pat
     folder = tmp_path / "run"
     with silent_server() as url:
         done = subprocess.run(
-            [sys.executable, "-c", _RUN, "run", "--url", url, "--model", "m", "--request-rate", "150", "--request-count", "450",
-             "--timeout", "5s", "--isl", "10", "--osl", "4", "--quiet", "--out", str(folder)],
+            [sys.executable, "-c", _RUN, "run", "--url", url, "--model", "m", "--request-rate", "300", "--request-count", "450",
+             "--timeout", "2s", "--isl", "10", "--osl", "4", "--quiet", "--out", str(folder)],
             check=False, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
     assert "cannot be written" not in done.stderr

@@ -116,7 +116,10 @@ def test_the_id_of_a_request_is_a_header_whatever_its_suite_is_called(name: str,
         )
         suite = tmp_path / f"{name}.toml"
         suite.write_text(
-            'description = "d"\n[[stage]]\nname = "s"\nprofile = "chat"\ntargets = ["t.toml"]\nrequests = 2\n'
+            'description = "d"\n[[stage]]\nname = "s"\nprofile = "p.toml"\ntargets = ["t.toml"]\nrequests = 2\n'
+        )
+        (tmp_path / "p.toml").write_text(
+            'description = "d"\narrivals = { kind = "constant", rate = "50/s" }\nrequests = 2\n'
         )
         code = main(["run", str(suite), "--quiet", "--out", str(tmp_path / "run")])
     assert code in (0, 4)
