@@ -95,11 +95,19 @@ def test_the_documented_job_never_sends_a_part_twice_and_starts_them_all_at_once
     assert container["resources"]["requests"]["cpu"] == container["resources"]["limits"]["cpu"]
 
 
+def seconds_to_begin(environment: dict[str, str]) -> int:
+    """What one process takes on this machine, as busy as it is, to come as far as a plan."""
+    began = monotonic_ns()
+    subprocess.run(["tailproof", "plan", "suite.toml"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    return (monotonic_ns() - began) // S + 1
+
+
 def test_the_documented_jobs_own_command_in_three_shards_is_one_run(
     provider: Provider, environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its command with each index, from one instant: each request is sent once, and merge judges, exits and files as run does."""
     container = job()[1]
+<<<<<<< HEAD
     began = wall_ns()
     subprocess.run(
         [sys.executable, "-m", "bench", "plan", str(tmp_path / "suite.toml")],
@@ -110,6 +118,9 @@ def test_the_documented_jobs_own_command_in_three_shards_is_one_run(
     agreed = (
         wall_ns() + 4 * (wall_ns() - began)
     ) // S + 4  # three begin at once, on a machine as busy as one has just found it
+=======
+    agreed = wall_ns() // S + 3 + 4 * seconds_to_begin(environment)
+>>>>>>> h1
     results = tmp_path / "results"
     env = environment | {
         "SUITE": str(tmp_path / "suite.toml"),
