@@ -107,20 +107,9 @@ def test_the_documented_jobs_own_command_in_three_shards_is_one_run(
 ) -> None:
     """Its command with each index, from one instant: each request is sent once, and merge judges, exits and files as run does."""
     container = job()[1]
-<<<<<<< HEAD
-    began = wall_ns()
-    subprocess.run(
-        [sys.executable, "-m", "bench", "plan", str(tmp_path / "suite.toml")],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
     agreed = (
-        wall_ns() + 4 * (wall_ns() - began)
-    ) // S + 4  # three begin at once, on a machine as busy as one has just found it
-=======
-    agreed = wall_ns() // S + 3 + 4 * seconds_to_begin(environment)
->>>>>>> h1
+        wall_ns() // S + 3 + 4 * seconds_to_begin(environment)
+    )  # three begin at once, on a machine as busy as one has just found it
     results = tmp_path / "results"
     env = environment | {
         "SUITE": str(tmp_path / "suite.toml"),
