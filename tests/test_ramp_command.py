@@ -239,7 +239,7 @@ def test_a_harness_that_is_itself_the_limit(tmp_path: Path, capsys: pytest.Captu
 def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
     """Interrupted in its second run: exit 130, the first probe and a page are there, and no rate is named."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "bench", "ramp", made(tmp_path, 4, "steady"), "--over-http", "--slo", "e2e:p90<2s", "--request-rate",
+    command = [sys.executable, "-m", "bench", "ramp", made(tmp_path, 4, "steady"), "--over-http", "--slo", "e2e:p90<20s", "--request-rate",
                "20/s", "--resolution", "100%", "--max-probes", "3", "--cool-down", "0s", "--out", str(out), "--quiet"]  # fmt: skip
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not any((out / "02/samples").glob("*")):

@@ -38,6 +38,7 @@ ELSEWHERE = {
     "watch": "tests/test_watch.py",
     "resume": "tests/test_crash.py",
     "merge": "tests/test_shards.py",
+    "collect": "tests/cluster/test_ray_cluster.py",
     "ramp": "tests/test_ramp_command.py",
 }
 

@@ -173,7 +173,7 @@ def test_without_descriptors_a_request_is_ours_to_answer_for(transport: str) -> 
     """With none left the row was never sent and says why; with some given back the next one succeeds."""
     here = Path(__file__).parent
     told = subprocess.run([sys.executable, "-W", "error", "-c", EXHAUST, transport], capture_output=True, text=True, timeout=3 * PATIENCE_S,
-                          check=False, env={**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}"})  # fmt: skip
+                          check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here, *here.parents[:2])))})  # fmt: skip
     expected = classes(transport, True)["out of descriptors"]
     assert told.stdout.strip().split("|") == [expected.name, "out of descriptors (EMFILE)", "ok"], told.stderr
 
