@@ -52,11 +52,11 @@ weight = 0.2
 fixed = 8
 """
 CONTRACT = """
-title = "Five seconds at p99, and no more than one request in a hundred lost"
+title = "Five seconds at p95, and no more than one request in a hundred lost"
 
 [[clause]]
 metric = "e2e"
-quantile = "99%"
+quantile = "95%"
 limit = "5s"
 
 [[clause]]
