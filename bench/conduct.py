@@ -33,9 +33,8 @@ from bench.plan.credentials import Redaction
 from bench.plan.prompts import ESTIMATOR_ERROR, PromptText, Tokenizer, exactness
 from bench.plan.schedule import Lane, Plan, compile_plan
 from bench.plan.suite import Suite
-from bench.record.digests import OWN, manifest_digest
 from bench.record.files import write_json
-from bench.record.run_folder import FORMAT, read_manifest
+from bench.record.run_folder import FORMAT, read_manifest, write_manifest
 from bench.simulate import play_beside
 
 
@@ -101,7 +100,7 @@ def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, fol
         if gateway_url is not None:
             closed = read_manifest(path)
             closed["harness"]["gateway"] = gateway_facts(gateway_url, scenarios)
-            write_json(path / "run.json", closed | {OWN: manifest_digest(closed)})
+            write_manifest(path, closed)
     if suite.months:
         write_json(path / "census.json", census(suite))
     return conclude(path)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from bench.cli.run import run, suite_of
 from bench.clock import monotonic_ns, sleep_s
@@ -256,3 +257,15 @@ def main(port: str, nodes: str, out: str, *flags: str) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(*sys.argv[1:]))
+
+
+@contextmanager
+def serving(place: Path, patch: pytest.MonkeyPatch) -> Iterator[ManyRunsProvider]:
+    """A server that writes down what it was asked and answered; `place` is the working folder, nodes keep what they have in its `nodes`."""
+    patch.chdir(place)
+    (place / "nodes").mkdir()
+    patch.setattr(tempfile, "tempdir", str(place / "nodes"))
+    server = ManyRunsProvider()
+    yield server
+    server.shutdown()
+    server.server_close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from local_cluster import (
     meanwhile,
     rows_of_shard,
     rows_that,
+    serving,
     suite_for,
     until,
 )
@@ -45,13 +45,8 @@ from benchmarks.kills import LOSS_NS
 @pytest.fixture
 def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManyRunsProvider]:
     """A server that writes down what it was asked and what it answered; runs lie beside `nodes`."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "nodes").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nodes"))
-    server = ManyRunsProvider()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(tmp_path, monkeypatch) as server:
+        yield server
 
 
 def play(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +24,7 @@ from local_cluster import (
     left_in,
     rows_of_shard,
     rows_that,
+    serving,
     suite_for,
     until,
 )
@@ -49,13 +49,8 @@ STEADY = ("--request-rate", "40", "--duration", "20s", "--slo", "e2e:p50<5s")
 @pytest.fixture
 def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManyRunsProvider]:
     """A server that writes down what it was asked and what it answered; runs lie beside `nodes`."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "nodes").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nodes"))
-    server = ManyRunsProvider()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(tmp_path, monkeypatch) as server:
+        yield server
 
 
 def started(provider: ManyRunsProvider, requests: int, *flags: str) -> subprocess.Popen[str]:

@@ -7,13 +7,12 @@ import re
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from local_cluster import EU, US, Heard, LocalCluster, LocalSeat, ManyRunsProvider, asked, left_in, suite_for
+from local_cluster import EU, US, Heard, LocalCluster, LocalSeat, ManyRunsProvider, asked, left_in, serving, suite_for
 
 from bench.cli import main
 from bench.clock import wall_ns
@@ -29,13 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManyRunsProvider]:
     """A server that must be asked nothing; nodes keep what they have in `nodes`."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "nodes").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nodes"))
-    server = ManyRunsProvider()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(tmp_path, monkeypatch) as server:
+        yield server
     assert asked(server) == 0
     assert left_in(Path("nodes")) == []
 

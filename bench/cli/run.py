@@ -217,13 +217,14 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
 def _play(loaded: Suite, seed: int, part: Shard, flags: dict[str, Any], exporter: Exporter, *, early_stop: bool,
           **how: Any) -> Finished:  # fmt: skip
     """Once, where the flags say: in virtual time, on a cluster, or from here."""
-    from bench.cluster import conduct_on
     from bench.conduct import conduct
     from bench.simulate import simulate
 
     if part.of == 1 and _virtual(loaded):
         return simulate(loaded, seed, repeat_command=how["repeat_command"], folder=how["folder"])
     if flags["cluster"]:
+        from bench.cluster import conduct_on
+
         return conduct_on(flags["cluster"], loaded, seed, start_at_ns=part.start_at_ns, shared=flags["shared"],
                           leave_out=flags["leave_out"], **how)  # fmt: skip
     return conduct(loaded, seed, opened=exporter.follow, early_stop=early_stop, shard=part, **how)

@@ -20,11 +20,9 @@ from bench.errors import UserError
 from bench.judge.fitness import conducts
 from bench.judge.reached import came_to
 from bench.plan.contract import Contract
-from bench.record.digests import OWN, manifest_digest
 from bench.record.facts import Facts, run_facts
-from bench.record.files import write_json
 from bench.record.places import Places, places_of
-from bench.record.run_folder import Run, read_manifest
+from bench.record.run_folder import Run, read_manifest, write_manifest
 from bench.record.samples import Bool, Columns
 
 Record = dict[str, Any]
@@ -80,8 +78,7 @@ def leave_out(folder: Path, names: Sequence[str]) -> None:
             "Every node was late or skewed by its own doing, so none was left out for it.",
         ]
     if changed:
-        manifest |= changed
-        write_json(folder / "run.json", manifest | {OWN: manifest_digest(manifest)})
+        write_manifest(folder, manifest | changed)
 
 
 def without(run: Run, left_out: list[Record]) -> Run:

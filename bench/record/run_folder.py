@@ -69,6 +69,11 @@ def library_versions() -> dict[str, str]:
     return found
 
 
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write run.json under its own digest."""
+    write_json(folder / "run.json", {**manifest, OWN: manifest_digest(manifest)})
+
+
 class RunWriter:
     """The one writer of a run's folder while the run lasts."""
 
@@ -116,7 +121,7 @@ class RunWriter:
 
     def save_manifest(self) -> None:
         """Write run.json as it stands, under its own digest."""
-        write_json(self.folder / "run.json", {**self.manifest, OWN: manifest_digest(self.manifest)})
+        write_manifest(self.folder, self.manifest)
 
     def finish(self, state: State, samples: Table, facts: dict[str, Any], attempts: Table | None = None) -> None:
         """Seal each whole table as one segment in place of its pieces, and close the manifest.
