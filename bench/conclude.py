@@ -41,5 +41,11 @@ def conclude(folder: Path) -> Finished:
 
 def worst_exit(codes: list[ExitCode]) -> ExitCode:
     """Where several hold: 130, 5, 4, 1, 3, 0."""
-    order = [ExitCode.INTERRUPTED, ExitCode.UNREACHABLE, ExitCode.INVALID, ExitCode.FAIL, ExitCode.INCONCLUSIVE]
+    order = [
+        ExitCode.INTERRUPTED,
+        ExitCode.UNREACHABLE,
+        ExitCode.INVALID,
+        ExitCode.FAIL,
+        ExitCode.INCONCLUSIVE,
+    ]
     return next((code for code in order if code in codes), ExitCode.PASS)

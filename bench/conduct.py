@@ -54,11 +54,24 @@ class Screen(Protocol):
         """The run is over."""
 
 
-def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, folder: Path | None = None,
-            tokenizer: Tokenizer | None = None, max_requests: int | None = None, workers: int | None = None,
-            early_stop: bool = False, caps: Caps = UNCAPPED, opened: Callable[[Path], None] = lambda _: None,
-            resume: Path | None = None, shard: Shard = UNSHARDED) -> Finished:  # fmt: skip
-    """Play one suite, or its `shard`, or what a run of it that broke off in `resume` left; `opened` is told its folder.
+def conduct(
+    suite: Suite,
+    seed: int,
+    *,
+    repeat_command: str,
+    screen: Screen,
+    folder: Path | None = None,
+    tokenizer: Tokenizer | None = None,
+    max_requests: int | None = None,
+    workers: int | None = None,
+    early_stop: bool = False,
+    caps: Caps = UNCAPPED,
+    opened: Callable[[Path], None] = lambda _: None,
+    resume: Path | None = None,
+    shard: Shard = UNSHARDED,
+) -> Finished:
+    """Play one suite, or its `shard`, or what a run of it that broke off in `resume` left; `opened`
+    is told its folder.
 
     Raises TailproofError before anything was sent.
     """
@@ -66,10 +79,14 @@ def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, fol
     shard.refuse(plan)
     text = PromptText(seed, tokenizer)
     scenarios = list(
-        dict.fromkeys(lane.scenario for lane in plan.live().lanes if lane.target.embedded and lane.scenario)
+        dict.fromkeys(
+            lane.scenario for lane in plan.live().lanes if lane.target.embedded and lane.scenario
+        )
     )
     with embedded_gateway(scenarios) as gateway_url:
-        plan = dataclasses.replace(plan, lanes=tuple(_with_address(lane, gateway_url) for lane in plan.lanes))
+        plan = dataclasses.replace(
+            plan, lanes=tuple(_with_address(lane, gateway_url) for lane in plan.lanes)
+        )
         # A command that prints the key may be written with the key in it.
         again = Redaction(run_secrets(plan.live().lanes)).clean(repeat_command)
         manifest = told_of(plan, text, again) | {"early_stop": LOOKS if early_stop else None}
@@ -89,10 +106,23 @@ def conduct(suite: Suite, seed: int, *, repeat_command: str, screen: Screen, fol
         try:
             count = workers or default_workers(live, shards=shard.of)
             path = run_loop(
-                lambda: play(plan, text, folder, manifest, workers=count, warn=screen.warn, on_tick=on_tick,
-                             opened=on_opened, caps=caps, resume=resume, shard=shard,
-                             simulated=(lambda: play_beside(plan)) if len(live.lanes) < len(plan.lanes) else None)
-            )  # fmt: skip
+                lambda: play(
+                    plan,
+                    text,
+                    folder,
+                    manifest,
+                    workers=count,
+                    warn=screen.warn,
+                    on_tick=on_tick,
+                    opened=on_opened,
+                    caps=caps,
+                    resume=resume,
+                    shard=shard,
+                    simulated=(lambda: play_beside(plan))
+                    if len(live.lanes) < len(plan.lanes)
+                    else None,
+                )
+            )
         finally:
             screen.close()
             if looks is not None:
@@ -110,15 +140,21 @@ def planned(suite: Suite, seed: int, max_requests: int | None) -> Plan:
     """The plan. Raises UserError for one of more requests than are allowed."""
     plan = compile_plan(suite, seed)
     if max_requests is not None and len(plan.schedule) > max_requests:
-        raise UserError(f"the plan has {len(plan.schedule):,} requests, above --max-requests {max_requests:,}",
-                        remedy="shorten it or raise the cap")  # fmt: skip
+        raise UserError(
+            f"the plan has {len(plan.schedule):,} requests, above --max-requests {max_requests:,}",
+            remedy="shorten it or raise the cap",
+        )
     return plan
 
 
 def told_of(plan: Plan, text: PromptText, repeat_command: str) -> dict[str, Any]:
     """Lines of the manifest that a run has from its command and prompts."""
-    return {"repeat_command": repeat_command, "tokenizer": text.tokenizer.name if text.tokenizer else None,
-            "early_stop": None, "notes": [_prompt_sizes(plan, text)]}  # fmt: skip
+    return {
+        "repeat_command": repeat_command,
+        "tokenizer": text.tokenizer.name if text.tokenizer else None,
+        "early_stop": None,
+        "notes": [_prompt_sizes(plan, text)],
+    }
 
 
 def census(suite: Suite) -> dict[str, Any]:
@@ -132,7 +168,9 @@ def census(suite: Suite) -> dict[str, Any]:
 
 
 def _prompt_sizes(plan: Plan, text: PromptText) -> str:
-    """How far the prompts' true sizes may be from the plan: a recount, or the estimator's known error."""
+    """How far the prompts' true sizes may be from the plan: a recount, or the estimator's known
+    error.
+    """
     if text.tokenizer is None:
         return ESTIMATOR_ERROR
     rows = plan.schedule[:: max(1, len(plan.schedule) // 50)]
@@ -157,16 +195,34 @@ def embedded_gateway(scenarios: list[str]) -> Iterator[str | None]:
     if not scenarios:
         yield None
         return
-    command = [sys.executable, "-m", "bench.gateway", "--scenarios", ",".join(scenarios), "--port", "0", "--exit-with-parent"]  # fmt: skip
-    # A group of its own: the terminal's Ctrl-C is for us, and requests under way still want their answers.
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0)  # noqa: S603 our own module  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "bench.gateway",
+        "--scenarios",
+        ",".join(scenarios),
+        "--port",
+        "0",
+        "--exit-with-parent",
+    ]
+    # A group of its own: the terminal's Ctrl-C is for us, and requests under way still want their
+    # answers.
+    process = subprocess.Popen(  # noqa: S603 our own module
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    )
     try:
         assert process.stdout is not None
         assert process.stderr is not None
         ready = process.stdout.readline()
         if not ready:
             text = process.stderr.read().decode(errors="replace").strip().splitlines()
-            raise UserError(f"the embedded gateway did not start: {text[-1] if text else 'no message'}")
+            raise UserError(
+                f"the embedded gateway did not start: {text[-1] if text else 'no message'}"
+            )
         yield str(json.loads(ready)["url"])
     finally:
         process.terminate()

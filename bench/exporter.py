@@ -1,11 +1,13 @@
-"""The metrics of a run while it lasts, for monitoring systems: scraped on the loopback, pushed by OTLP.
+"""The metrics of a run while it lasts, for monitoring systems: scraped on the loopback, pushed by
+OTLP.
 
-In: a run's folder while it grows. Out: answers to GET /metrics, posts to a collector. Must stay true: it
-happens in a process of its own, at low priority, that reads what is on disk, so that the loop that
-sends knows nothing of it; names and numbers are those of `export`; counters never fall; a monitor that
-fails ends no run; nothing leaves this machine but to the URL that the user gave.
+In: a run's folder while it grows. Out: answers to GET /metrics, posts to a collector. Must stay
+true: it happens in a process of its own, at low priority, that reads what is on disk, so that the
+loop that sends knows nothing of it; names and numbers are those of `export`; counters never fall; a
+monitor that fails ends no run; nothing leaves this machine but to the URL that the user gave.
 
-Source: Prometheus text format 0.0.4; OTLP 1.x over HTTP in its JSON encoding; OTEL_EXPORTER_OTLP_HEADERS.
+Source: Prometheus text format 0.0.4; OTLP 1.x over HTTP in its JSON encoding;
+OTEL_EXPORTER_OTLP_HEADERS.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ from bench.record.samples import Columns, Outcome
 from bench.show.exposition import otlp, prometheus_text
 
 PATH = "/metrics"
-#: After the end a scraper has this long to come once more: the default scrape interval of Prometheus.
+#: After the end a scraper has this long to come once more: the default scrape interval of
+#: Prometheus.
 LAST_SCRAPE_S = 60
 PUSH_EVERY_S = 5
 _TIMEOUT_S = 10
@@ -46,7 +49,10 @@ _NICE = 10
 
 
 class Exporter:
-    """The run's side: says which folder to follow, hears what went wrong. Without a process it does nothing."""
+    """The run's side: says which folder to follow, hears what went wrong.
+
+    Without a process it does nothing.
+    """
 
     def __init__(self, warn: Callable[[str], None], process: subprocess.Popen[str] | None = None):
         #: where it can be scraped
@@ -63,15 +69,21 @@ class Exporter:
         self._wait_for("port")
         self.port = self._heard.get("port")
         if "refused" in self._heard:
-            raise UserError(f"port {port} cannot be listened on ({self._heard['refused']})", where="--metrics-port",
-                            remedy="name another, or 0 for a free one")  # fmt: skip
+            raise UserError(
+                f"port {port} cannot be listened on ({self._heard['refused']})",
+                where="--metrics-port",
+                remedy="name another, or 0 for a free one",
+            )
 
     def follow(self, folder: Path) -> None:
         """From now on the metrics are those of the run that is written here."""
         self._say({"follow": str(folder)})
 
     def judged(self, folder: Path, *, wait: bool) -> None:
-        """The run has its verdicts: push them and, if `wait`, let a scraper come once more. Ctrl-C ends the waiting alone."""
+        """The run has its verdicts: push them and, if `wait`, let a scraper come once more.
+
+        Ctrl-C ends the waiting alone.
+        """
         if self._process is None:
             return
         self._say({"judged": str(folder)})
@@ -79,7 +91,8 @@ class Exporter:
             self._wait_for("pushed")
             if wait and self.port is not None:
                 self._warn(
-                    f"the verdicts wait up to {LAST_SCRAPE_S} s for a scrape of port {self.port}; Ctrl-C to go on"
+                    f"the verdicts wait up to {LAST_SCRAPE_S} s for a scrape of port {self.port};"
+                    " Ctrl-C to go on"
                 )
                 self._wait_for("scraped", LAST_SCRAPE_S)
 
@@ -110,8 +123,11 @@ class Exporter:
 
 
 @contextmanager
-def exporting(port: int | None, endpoint: str | None, warn: Callable[[str], None]) -> Iterator[Exporter]:
-    """Export on this port (0: a free one), to the collector at this base URL, or, without either, not at all.
+def exporting(
+    port: int | None, endpoint: str | None, warn: Callable[[str], None]
+) -> Iterator[Exporter]:
+    """Export on this port (0: a free one), to the collector at this base URL, or, without either,
+    not at all.
 
     `warn` is called from a thread. Raises UserError where the port cannot be had.
     """
@@ -119,8 +135,13 @@ def exporting(port: int | None, endpoint: str | None, warn: Callable[[str], None
         yield Exporter(warn)
         return
     # A group of its own: the terminal's Ctrl-C is for the run.
-    process = subprocess.Popen([sys.executable, "-m", "bench.exporter"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               text=True, process_group=0)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.exporter"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
     exporter = Exporter(warn, process)
     try:
         exporter.start(port, endpoint)
@@ -147,7 +168,9 @@ class Growing:
         self._sealed = False
 
     def metrics(self) -> list[Metric]:
-        """Of the rows on disk; those of a run under way that were never sent wait for its end, which may not count them."""
+        """Of the rows on disk; those of a run under way that were never sent wait for its end,
+        which may not count them.
+        """
         manifest = read_manifest(self._folder)
         if manifest["state"] == "running":
             self._read_on(manifest["lanes"])
@@ -159,7 +182,9 @@ class Growing:
     def _read_on(self, lanes: list[dict[str, Any]]) -> None:
         rows, samples = self._pieces.fresh()
         if len(rows):
-            ended = Columns(self._schedule[rows], samples).where(samples["outcome"] != Outcome.never_sent)
+            ended = Columns(self._schedule[rows], samples).where(
+                samples["outcome"] != Outcome.never_sent
+            )
             self._total = added(self._total, row_metrics(lanes, ended))
 
 
@@ -184,7 +209,9 @@ class Source:
             self._judged = run_metrics(run, records.summary, records.verdicts)
 
     def metrics(self) -> tuple[list[Metric], int, bool]:
-        """The metrics, when their run began (Unix ns), and whether it was judged; none before a run. Raises RunFolderError."""
+        """The metrics, when their run began (Unix ns), and whether it was judged; none before a
+        run. Raises RunFolderError.
+        """
         with self._lock:
             if self._growing is None:
                 return [], 0, False
@@ -232,7 +259,10 @@ class _Answer(BaseHTTPRequestHandler):
 
 
 def push_regularly(endpoint: str, source: Source, calls: SimpleQueue[bool]) -> None:
-    """Post the metrics every few seconds, and at each call; a true one is the last. The first failure is told."""
+    """Post the metrics every few seconds, and at each call; a true one is the last.
+
+    The first failure is told.
+    """
     warned = last = False
     while not last:
         with contextlib.suppress(Empty):
@@ -248,7 +278,10 @@ def push_regularly(endpoint: str, source: Source, calls: SimpleQueue[bool]) -> N
 
 
 def _post(endpoint: str, request: dict[str, Any]) -> str | None:
-    """Why the collector did not take it all; None where it did. No header's value is in the reason."""
+    """Why the collector did not take it all; None where it did.
+
+    No header's value is in the reason.
+    """
     url = urlsplit(endpoint)
     kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
     path = f"{url.path.rstrip('/').removesuffix('/v1/metrics')}/v1/metrics"
@@ -268,7 +301,9 @@ def _post(endpoint: str, request: dict[str, Any]) -> str | None:
 
 def _headers() -> dict[str, str]:
     """Those of OTEL_EXPORTER_OTLP_HEADERS (`key=value,key2=value%202`), for the wire alone."""
-    pairs = (item.partition("=") for item in os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", "").split(","))
+    pairs = (
+        item.partition("=") for item in os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", "").split(",")
+    )
     named = {name.strip(): unquote(value.strip()) for name, equals, value in pairs if equals}
     return named | {"Content-Type": "application/json"}
 
@@ -288,7 +323,9 @@ def _tell(message: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """The process: what to do on the first line of standard input, then what becomes of the run, until its end."""
+    """The process: what to do on the first line of standard input, then what becomes of the run,
+    until its end.
+    """
     os.nice(_NICE)
     job, source = json.loads(sys.stdin.readline()), Source()
     port = None
@@ -301,7 +338,9 @@ def main() -> int:
         _tell({"port": None, "refused": error.strerror})
         return 0
     calls: SimpleQueue[bool] = SimpleQueue()
-    pusher = threading.Thread(target=push_regularly, args=(job["endpoint"], source, calls), daemon=True)
+    pusher = threading.Thread(
+        target=push_regularly, args=(job["endpoint"], source, calls), daemon=True
+    )
     if job["endpoint"] is not None:
         pusher.start()
     _tell({"port": port})

@@ -20,7 +20,8 @@ from bench.judge.stats.sequential import LOOKS, look_times
 from bench.record.run_folder import Run
 from bench.units import S
 
-#: Answers under way at a look have this long to reach the disk before it is taken: a second in memory, and to write.
+#: Answers under way at a look have this long to reach the disk before it is taken: a second in
+#: memory, and to write.
 _SEALED_NS = 2 * S
 DECIDED, UNDECIDED = 0, 3
 
@@ -39,18 +40,28 @@ class Looks:
         self._folder = folder
 
     def ends(self, now_ns: int) -> str | None:
-        """Ask every few ms: starts a look when its moment has come; why the run may end, once one decided."""
+        """Ask every few ms: starts a look when its moment has come; why the run may end, once one
+        decided.
+        """
         if self._process is not None:
             code = self._process.poll()
             if code is None:
                 return None
             self._process = None
             self._taken += 1
-            return f"every clause was decided at planned look {self._taken} of {LOOKS}" if code == DECIDED else None
+            return (
+                f"every clause was decided at planned look {self._taken} of {LOOKS}"
+                if code == DECIDED
+                else None
+            )
         if self._folder is not None and self._times and now_ns >= self._times[0] + _SEALED_NS:
             self._times.pop(0)
-            self._process = subprocess.Popen([sys.executable, "-m", "bench.looks", str(self._folder)],  # noqa: S603 our own module
-                                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+            self._process = subprocess.Popen(  # noqa: S603 our own module
+                [sys.executable, "-m", "bench.looks", str(self._folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         return None
 
     def close(self) -> None:
@@ -63,7 +74,9 @@ class Looks:
 def everything_decided(folder: Path) -> bool:
     """Whether each judged clause of a growing run is PASS or FAIL at a single look's alpha."""
     run = Run(folder)
-    verdicts = {clause["verdict"] for clause in judge_run(run, fitness(run))["clauses"]} - {"REPORTED"}
+    verdicts = {clause["verdict"] for clause in judge_run(run, fitness(run))["clauses"]} - {
+        "REPORTED"
+    }
     return bool(verdicts) and verdicts <= {"PASS", "FAIL"}
 
 

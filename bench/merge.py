@@ -1,9 +1,9 @@
 """The shards of one run -> the run.
 
-In: folders that `run --shard` wrote, or a cluster's nodes. Out: a run's folder like any other. Must stay
-true: parts of different runs are refused before anything is written; each planned row stands in it
-once, in the schedule's order; what a shard did not play is there as never sent, and says why; of the
-rows one part at a time is in memory.
+In: folders that `run --shard` wrote, or a cluster's nodes. Out: a run's folder like any other. Must
+stay true: parts of different runs are refused before anything is written; each planned row stands
+in it once, in the schedule's order; what a shard did not play is there as never sent, and says why;
+of the rows one part at a time is in memory.
 """
 
 from __future__ import annotations
@@ -110,7 +110,11 @@ class Part:
     def _moved(self, table: Table, strings: dict[str, list[str]], kinds: Sequence[str]) -> Table:
         moved = renumbered(table, self.strings, strings, kinds)
         moved["worker"][moved["worker"] >= 0] += self.first_worker
-        for name in (name for name in moved.dtype.names or () if name.endswith("_ns") and name not in _LENGTHS):
+        for name in (
+            name
+            for name in moved.dtype.names or ()
+            if name.endswith("_ns") and name not in _LENGTHS
+        ):
             moved[name][moved[name] >= 0] += self.shift_ns
         return moved
 
@@ -131,10 +135,14 @@ def merge(folders: Sequence[Path], out: Path) -> Path:
     counts = np.bincount(whole["lane"], minlength=len(first.manifest["lanes"])).tolist()
     manifest = {
         "run": named(first.manifest["suite"]["name"], began_ns, first.whole_sha256.encode()),
-        "started_utc": utc_text(began_ns), "started_wall_ns": began_ns,
+        "started_utc": utc_text(began_ns),
+        "started_wall_ns": began_ns,
         **{key: first.manifest.get(key) for key in (*_COMMON, *_FIRST)},
-        "lanes": [lane | {"requests": count} for lane, count in zip(first.manifest["lanes"], counts, strict=True)],
-    }  # fmt: skip
+        "lanes": [
+            lane | {"requests": count}
+            for lane, count in zip(first.manifest["lanes"], counts, strict=True)
+        ],
+    }
     writer = RunWriter(out, manifest, whole)
     try:
         fill(writer, parts, whole, first.of, {})
@@ -148,16 +156,22 @@ def merge(folders: Sequence[Path], out: Path) -> Path:
 
 
 def read_parts(folders: Sequence[Path]) -> list[Part]:
-    """The shards in their order. Raises UserError for strangers, RunFolderError for one going on, damaged or edited."""
+    """The shards in their order.
+
+    Raises UserError for strangers, RunFolderError for one going on, damaged or edited.
+    """
     parts = sorted((_part(folder) for folder in folders), key=lambda part: part.number)
     _refuse_strangers(parts)
     return parts
 
 
-def fill(writer: RunWriter, parts: Sequence[Part], whole: Table, of: int, known: Mapping[int, Record]) -> None:
+def fill(
+    writer: RunWriter, parts: Sequence[Part], whole: Table, of: int, known: Mapping[int, Record]
+) -> None:
     """Seal the `of` shards' rows as those of the run that `writer` began, and close it.
 
-    `known`: what else the manifest is to keep of a shard; `lost` says why its part is missing or breaks off.
+    `known`: what else the manifest is to keep of a shard; `lost` says why its part is missing or
+    breaks off.
     """
     _align(parts, writer.manifest["started_wall_ns"])
     strings: dict[str, list[str]] = {kind: [] for kind in STRING_KINDS}
@@ -166,10 +180,14 @@ def fill(writer: RunWriter, parts: Sequence[Part], whole: Table, of: int, known:
     if tried:
         attempts = in_order(np.concatenate(tried))
         writer.seal("attempts", [attempts], len(attempts), ATTEMPT_DTYPE)
-    write_hlog(writer.folder / "histograms.hlog", _histograms(parts), writer.manifest["started_wall_ns"])
+    write_hlog(
+        writer.folder / "histograms.hlog", _histograms(parts), writer.manifest["started_wall_ns"]
+    )
     state, facts = _ending(parts)
     harness = _harness(parts, writer.manifest, of) | {"state": state}
-    writer.close(state, facts | {"strings": strings, "harness": harness, "shards": _shards(parts, of, known)})
+    writer.close(
+        state, facts | {"strings": strings, "harness": harness, "shards": _shards(parts, of, known)}
+    )
 
 
 # ---- what is merged
@@ -180,7 +198,11 @@ def _part(folder: Path) -> Part:
     refuse_ways_out(folder)
     manifest = read_manifest(folder)
     if "shard" not in manifest:
-        raise UserError("is no shard of a run", where=str(folder), remedy="give folders of `tailproof run --shard I/N`")
+        raise UserError(
+            "is no shard of a run",
+            where=str(folder),
+            remedy="give folders of `tailproof run --shard I/N`",
+        )
     if manifest.get(OWN) != manifest_digest(manifest):
         raise RunFolderError("was edited since it was written", where=str(folder / "run.json"))
     for name, digest in listed(manifest).items():
@@ -191,18 +213,33 @@ def _part(folder: Path) -> Part:
             raise RunFolderError("is still going on", where=str(folder), remedy="wait for its end")
         run = Run(folder)
         attempts = run.attempts
-        return Part(folder, manifest, run.planned.samples, attempts if len(attempts) else None, run.texts, run.state,
-                     run.until_ns)  # fmt: skip
+        return Part(
+            folder,
+            manifest,
+            run.planned.samples,
+            attempts if len(attempts) else None,
+            run.texts,
+            run.state,
+            run.until_ns,
+        )
     tried = folder / "attempts" / "rows.npy"
-    return Part(folder, manifest, read_table(folder / "samples" / "rows.npy", SAMPLE_DTYPE, mapped=True),
-                 read_table(tried, ATTEMPT_DTYPE, mapped=True) if tried.is_file() else None, manifest["strings"],
-                 manifest["state"], manifest.get("stopped_ns"))  # fmt: skip
+    return Part(
+        folder,
+        manifest,
+        read_table(folder / "samples" / "rows.npy", SAMPLE_DTYPE, mapped=True),
+        read_table(tried, ATTEMPT_DTYPE, mapped=True) if tried.is_file() else None,
+        manifest["strings"],
+        manifest["state"],
+        manifest.get("stopped_ns"),
+    )
 
 
 def _check(path: Path, digest: str | None) -> None:
     if not path.is_file() or file_digest(path) != digest:
         raise RunFolderError(
-            "is missing or not what was sealed", where=str(path), remedy="copy the shard's whole folder again"
+            "is missing or not what was sealed",
+            where=str(path),
+            remedy="copy the shard's whole folder again",
         )
 
 
@@ -210,14 +247,20 @@ def _refuse_strangers(parts: list[Part]) -> None:
     """Raises UserError naming two folders that are not parts of one run, and why."""
     for one, two in itertools.pairwise(parts):
         if one.of == two.of and one.number == two.number:
-            raise UserError(f"is shard {one.number} of {one.of}, as {one.folder} is", where=str(two.folder),
-                            remedy="give each shard once")  # fmt: skip
+            raise UserError(
+                f"is shard {one.number} of {one.of}, as {one.folder} is",
+                where=str(two.folder),
+                remedy="give each shard once",
+            )
     first = parts[0]
     for part in parts[1:]:
         for what, ours, theirs in _in_common(first, part):
             if ours != theirs:
-                raise UserError(f"is of another run than {first.folder}: {what} differs", where=str(part.folder),
-                                remedy="merge shards of one command alone")  # fmt: skip
+                raise UserError(
+                    f"is of another run than {first.folder}: {what} differs",
+                    where=str(part.folder),
+                    remedy="merge shards of one command alone",
+                )
 
 
 def _in_common(one: Part, two: Part) -> Iterator[tuple[str, Any, Any]]:
@@ -233,9 +276,11 @@ def _in_common(one: Part, two: Part) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _align(parts: Sequence[Part], began_ns: int) -> None:
-    """Place each shard in the run's time, whose zero is `began_ns` (Unix ns), and among its workers.
+    """Place each shard in the run's time, whose zero is `began_ns` (Unix ns), and among its
+    workers.
 
-    Where an instant was agreed on, each counts from it as its own clock had it; else from when it began.
+    Where an instant was agreed on, each counts from it as its own clock had it; else from when it
+    began.
     """
     workers = 0
     for part in parts:
@@ -248,21 +293,37 @@ def _align(parts: Sequence[Part], began_ns: int) -> None:
 def _shards(parts: Sequence[Part], of: int, known: Mapping[int, Record]) -> list[Record]:
     """Every shard that something is known of, as the merged manifest keeps it."""
     told = {part.number: _told(part) for part in parts}
-    return [{"number": number, "of": of, **told.get(number, {}), **known.get(number, {})}
-            for number in range(1, of + 1) if number in told or number in known]  # fmt: skip
+    return [
+        {"number": number, "of": of, **told.get(number, {}), **known.get(number, {})}
+        for number in range(1, of + 1)
+        if number in told or number in known
+    ]
 
 
 def _told(part: Part) -> Record:
     """A shard, as the merged manifest keeps it."""
     ours = part.manifest
     sent_from = {key: ours["shard"][key] for key in ("place", "clock") if key in ours["shard"]}
-    return {"number": part.number, "of": part.of, "run": ours["run"], "state": part.state, "ended_early": ours.get("ended_early"),
-            "start": ours["start"], "workers": [part.first_worker, part.workers], "machine": ours["machine"],
-            "manifest_sha256": ours[OWN], **sent_from}  # fmt: skip
+    return {
+        "number": part.number,
+        "of": part.of,
+        "run": ours["run"],
+        "state": part.state,
+        "ended_early": ours.get("ended_early"),
+        "start": ours["start"],
+        "workers": [part.first_worker, part.workers],
+        "machine": ours["machine"],
+        "manifest_sha256": ours[OWN],
+        **sent_from,
+    }
 
 
 def _samples(
-    parts: Sequence[Part], whole: Table, strings: dict[str, list[str]], of: int, known: Mapping[int, Record]
+    parts: Sequence[Part],
+    whole: Table,
+    strings: dict[str, list[str]],
+    of: int,
+    known: Mapping[int, Record],
 ) -> Iterator[Table]:
     """The samples of all rows in the schedule's order, part by part."""
     given = {part.number: part for part in parts}
@@ -275,17 +336,25 @@ def _samples(
             part, shard = given.get(index + 1), f"shard {index + 1} of {of}"
             lost = known.get(index + 1, {}).get("lost")
             gone = None if lost is None else f"{shard} was lost: {lost}"
-            rows = empty_samples(len(mine)) if part is None else part.rows(first, taken[index], strings)
+            rows = (
+                empty_samples(len(mine))
+                if part is None
+                else part.rows(first, taken[index], strings)
+            )
             if part is None:
                 _lost(rows, planned["due_ns"][mine], strings, gone or f"{shard} was not given")
             elif _left_by_others(part, parts):
-                _lost(rows, planned["due_ns"][mine], strings, gone or f"{shard} ended before this row")
+                _lost(
+                    rows, planned["due_ns"][mine], strings, gone or f"{shard} ended before this row"
+                )
             samples.view(_ROW)[mine] = rows.view(_ROW)
         yield samples
 
 
 def _left_by_others(part: Part, parts: Sequence[Part]) -> bool:
-    """Whether a shard ended before its plan while others went on: what it left was due all the same."""
+    """Whether a shard ended before its plan while others went on: what it left was due all the
+    same.
+    """
     return not part.whole and any(other.whole for other in parts)
 
 
@@ -311,9 +380,13 @@ def _histograms(parts: Sequence[Part]) -> list[Interval]:
 
 def _ending(parts: Sequence[Part]) -> tuple[State, Record]:
     """State and facts of the run's end. It broke off, or ended early, where all its shards did."""
-    facts: Record = {"ended_wall_ns": max((part.manifest.get("ended_wall_ns", 0) for part in parts), default=0),
-                     "events": [event for part in parts for event in part.manifest.get("events", [])],
-                     "leg_events": _leg_events(parts), "ended_early": None, "stopped_ns": None}  # fmt: skip
+    facts: Record = {
+        "ended_wall_ns": max((part.manifest.get("ended_wall_ns", 0) for part in parts), default=0),
+        "events": [event for part in parts for event in part.manifest.get("events", [])],
+        "leg_events": _leg_events(parts),
+        "ended_early": None,
+        "stopped_ns": None,
+    }
     if any(part.whole for part in parts):
         return "complete", facts
     facts["stopped_ns"] = max(((part.until_ns or 0) + part.shift_ns for part in parts), default=0)
@@ -323,8 +396,12 @@ def _ending(parts: Sequence[Part]) -> tuple[State, Record]:
 
 
 def _leg_events(parts: Sequence[Part]) -> list[Record]:
-    events = [event | {"at_ns": event["at_ns"] + part.shift_ns, "worker": event["worker"] + part.first_worker}
-              for part in parts for event in part.manifest.get("leg_events", [])]  # fmt: skip
+    events = [
+        event
+        | {"at_ns": event["at_ns"] + part.shift_ns, "worker": event["worker"] + part.first_worker}
+        for part in parts
+        for event in part.manifest.get("leg_events", [])
+    ]
     return sorted(events, key=lambda event: int(event["at_ns"]))
 
 
@@ -333,16 +410,28 @@ def _harness(parts: Sequence[Part], manifest: Record, of: int) -> Record:
     told = [(part, part.manifest.get("harness", {})) for part in parts]
     by_worker = [facts for _, harness in told for facts in harness.get("by_worker", [])]
     calibrations = [harness["calibration"] for _, harness in told if harness.get("calibration")]
-    shortest = min(span["end_ns"] - span["start_ns"] for lane in manifest["lanes"] for span in lane["phase_spans"])
+    shortest = min(
+        span["end_ns"] - span["start_ns"]
+        for lane in manifest["lanes"]
+        for span in lane["phase_spans"]
+    )
     began_ns = manifest["started_wall_ns"]
     skew_ns = max((abs(part.manifest["start"]["wall_ns"] - began_ns) for part in parts), default=0)
     given = {part.number for part in parts}
     return worst_facts(by_worker) | {
         "workers": sum(part.workers for part in parts),
-        "dead_workers": [part.first_worker + dead for part, harness in told for dead in harness.get("dead_workers", [])],
-        "calibration": max(calibrations, key=lambda each: float(each["share"]), default=None), "by_worker": by_worker,
-        "shards": {"of": of,
-                   "missing": [number for number in range(1, of + 1) if number not in given],
-                   "ended_early": [part.number for part in parts if _left_by_others(part, parts)],
-                   "start_skew_ms": round(skew_ns / MS, 3), "start_skew_share": round(skew_ns / max(shortest, 1), 6)},
-    }  # fmt: skip
+        "dead_workers": [
+            part.first_worker + dead
+            for part, harness in told
+            for dead in harness.get("dead_workers", [])
+        ],
+        "calibration": max(calibrations, key=lambda each: float(each["share"]), default=None),
+        "by_worker": by_worker,
+        "shards": {
+            "of": of,
+            "missing": [number for number in range(1, of + 1) if number not in given],
+            "ended_early": [part.number for part in parts if _left_by_others(part, parts)],
+            "start_skew_ms": round(skew_ns / MS, 3),
+            "start_skew_share": round(skew_ns / max(shortest, 1), 6),
+        },
+    }

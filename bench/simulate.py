@@ -32,9 +32,18 @@ _CLOCK = {"source": "virtual", "resolution_ns": 1.0, "monotonic": True, "adjusta
 _NOTE = "played in virtual time: sending, connecting and the network cost nothing"
 
 
-def simulate(suite: Suite, seed: int, *, repeat_command: str, requests: int | None = None, folder: Path | None = None,
-             on_played: Callable[[int], None] = lambda _: None) -> Finished:  # fmt: skip
-    """Play a suite in virtual time, judge and report it. `on_played` is told of every few thousand rows.
+def simulate(
+    suite: Suite,
+    seed: int,
+    *,
+    repeat_command: str,
+    requests: int | None = None,
+    folder: Path | None = None,
+    on_played: Callable[[int], None] = lambda _: None,
+) -> Finished:
+    """Play a suite in virtual time, judge and report it.
+
+    `on_played` is told of every few thousand rows.
 
     Raises UserError for a target that nothing simulates, and for a plan that cannot be lengthened.
     """
@@ -43,7 +52,11 @@ def simulate(suite: Suite, seed: int, *, repeat_command: str, requests: int | No
     if requests is not None:
         suite, periods = lengthened(suite, seed, requests)
     plan = compile_plan(suite, seed)
-    scenarios = {lane.scenario: load_scenario(lane.scenario) for lane in plan.lanes if lane.scenario is not None}
+    scenarios = {
+        lane.scenario: load_scenario(lane.scenario)
+        for lane in plan.lanes
+        if lane.scenario is not None
+    }
     started = wall_ns()
     name = run_id(plan, started)
     facts = plan_facts(plan, name, started) | {
@@ -52,10 +65,18 @@ def simulate(suite: Suite, seed: int, *, repeat_command: str, requests: int | No
         "clock": _CLOCK,
         "notes": left_out,
     }
-    repeated = [f"; the scenario's timeline begins again every {periods[lane.scenario] / S:g} s"
-                if lane.scenario in periods and scenarios[lane.scenario].gateway.timeline else "" for lane in plan.lanes]  # fmt: skip
-    facts["lanes"] = [record | {"simulated": True, "notes": [*record["notes"], _NOTE + more]}
-                      for record, more in zip(facts["lanes"], repeated, strict=True)]  # fmt: skip
+    repeated = [
+        (
+            f"; the scenario's timeline begins again every {periods[lane.scenario] / S:g} s"
+            if lane.scenario in periods and scenarios[lane.scenario].gateway.timeline
+            else ""
+        )
+        for lane in plan.lanes
+    ]
+    facts["lanes"] = [
+        record | {"simulated": True, "notes": [*record["notes"], _NOTE + more]}
+        for record, more in zip(facts["lanes"], repeated, strict=True)
+    ]
     writer = RunWriter(folder or Path("results") / name, facts, plan.schedule)
     began_ns = monotonic_ns()
     answers, interrupted = play_virtual(plan, scenarios, periods, on_played)
@@ -70,38 +91,65 @@ def simulate(suite: Suite, seed: int, *, repeat_command: str, requests: int | No
         "loop": "virtual time",
         "simulated_rps": rate,
     }
-    writer.finish(state, answers.samples, {"ended_wall_ns": wall_ns(), "harness": harness, "strings": answers.texts()})
+    writer.finish(
+        state,
+        answers.samples,
+        {"ended_wall_ns": wall_ns(), "harness": harness, "strings": answers.texts()},
+    )
     return conclude(writer.folder)
 
 
 def playable(suite: Suite) -> tuple[Suite, list[str]]:
-    """The suite without its routes, and a sentence for what was left out: what they would do depends on answers.
+    """The suite without its routes, and a sentence for what was left out: what they would do
+    depends on answers.
 
-    A drill that is a bare mark says when, and changes nothing here. Raises UserError for a real endpoint, for a drill that does
-    something, and where nothing would be left to play or to compare.
+    A drill that is a bare mark says when, and changes nothing here. Raises UserError for a real
+    endpoint, for a drill that does something, and where nothing would be left to play or to
+    compare.
     """
     if not suite.stages:
-        raise UserError("nothing in it is played: it is a log that is judged", where=f"suite {suite.name}",
-                        remedy=f"tailproof run {suite.name}")  # fmt: skip
+        raise UserError(
+            "nothing in it is played: it is a log that is judged",
+            where=f"suite {suite.name}",
+            remedy=f"tailproof run {suite.name}",
+        )
     stages, left_out = [], []
     for stage in suite.stages:
         where, remedy = f"stage {stage.name!r}", "play it with `tailproof run`"
         plain = [target for target in stage.targets if target.route is None]
         for target in plain:
             if not target.embedded:
-                raise UserError(f"target {target.name!r} is a real endpoint, which nothing simulates", where=where,
-                                remedy='give it base_url = "embedded" and a scenario')  # fmt: skip
+                raise UserError(
+                    f"target {target.name!r} is a real endpoint, which nothing simulates",
+                    where=where,
+                    remedy='give it base_url = "embedded" and a scenario',
+                )
         names = [target.name for target in stage.targets if target.route is not None]
         if not plain or any(set(names) & set(table.lanes) for table in stage.compare):
             raise UserError(
-                f"target {names[0]!r} has a route, which virtual time does not play", where=where, remedy=remedy
+                f"target {names[0]!r} has a route, which virtual time does not play",
+                where=where,
+                remedy=remedy,
             )
         if any(drill.change is not None or drill.command is not None for drill in stage.drills):
-            raise UserError("has a drill, which virtual time does not play", where=where, remedy=remedy)
+            raise UserError(
+                "has a drill, which virtual time does not play", where=where, remedy=remedy
+            )
         left_out += (
-            [f"left out of stage {stage.name}, for virtual time plays no routes: {', '.join(names)}"] if names else []
+            [
+                (
+                    f"left out of stage {stage.name}, for virtual time plays no routes:"
+                    f" {', '.join(names)}"
+                )
+            ]
+            if names
+            else []
         )
-        stages.append(stage.model_copy(update={"targets": plain, "drills": [], "expect_route": []}) if names else stage)
+        stages.append(
+            stage.model_copy(update={"targets": plain, "drills": [], "expect_route": []})
+            if names
+            else stage
+        )
     return suite.model_copy(update={"stages": stages}), left_out
 
 
@@ -120,29 +168,53 @@ def lengthened(suite: Suite, seed: int, requests: int) -> tuple[Suite, dict[str,
         left, rows_left = left - count * len(lanes), rows_left - rows
         where = f"stage {stage.name!r}"
         if count < 1:
-            raise UserError(f"{requests:,} requests leave none for each target", where=where, remedy="ask for more")
+            raise UserError(
+                f"{requests:,} requests leave none for each target",
+                where=where,
+                remedy="ask for more",
+            )
         if stage.profile.arrivals.kind == "trace" and count > lanes[0].requests:
-            raise UserError(f"a trace of {lanes[0].requests:,} rows cannot be made {count:,} long", where=where,
-                            remedy="ask for fewer requests, or use another profile")  # fmt: skip
+            raise UserError(
+                f"a trace of {lanes[0].requests:,} rows cannot be made {count:,} long",
+                where=where,
+                remedy="ask for fewer requests, or use another profile",
+            )
         length_ns = max(lane.end_ns for lane in lanes) - lanes[0].start_ns
-        if stage.scenario is not None and count > rows // len(lanes) and not stage.profile.closed_loop:
+        if (
+            stage.scenario is not None
+            and count > rows // len(lanes)
+            and not stage.profile.closed_loop
+        ):
             periods.setdefault(stage.scenario, length_ns)
         # Phases end a plan by its length alone: give them more of it than the count can need.
         phased = bool(stage.profile.phases)
-        profile = override_profile(stage.profile, where, requests=count,
-                                   duration_ns=2 * (length_ns * (1 + count * len(lanes) // rows) + S) if phased else None)  # fmt: skip
+        profile = override_profile(
+            stage.profile,
+            where,
+            requests=count,
+            duration_ns=2 * (length_ns * (1 + count * len(lanes) // rows) + S) if phased else None,
+        )
         stages.append(stage.model_copy(update={"profile": profile}))
     return suite.model_copy(update={"stages": stages}), periods
 
 
-def play_virtual(plan: Plan, scenarios: dict[str, Scenario], periods: dict[str, int],
-                 on_played: Callable[[int], None] = lambda _: None) -> tuple[Answers, bool]:  # fmt: skip
-    """What each row came to, and whether Ctrl-C ended it. Scenarios are worlds apart, played one after another."""
+def play_virtual(
+    plan: Plan,
+    scenarios: dict[str, Scenario],
+    periods: dict[str, int],
+    on_played: Callable[[int], None] = lambda _: None,
+) -> tuple[Answers, bool]:
+    """What each row came to, and whether Ctrl-C ended it.
+
+    Scenarios are worlds apart, played one after another.
+    """
     answers = Answers(plan, empty_samples(len(plan.schedule)))
     until_ns = plan.end_ns + drain_bound_ns(plan.lanes, plan.schedule)
     for name, scenario in scenarios.items():
         gateway = scenario.gateway.repeated(periods[name]) if name in periods else scenario.gateway
-        client = VirtualClient(gateway, plan.seed, [lane for lane in plan.lanes if lane.scenario == name], answers)
+        client = VirtualClient(
+            gateway, plan.seed, [lane for lane in plan.lanes if lane.scenario == name], answers
+        )
         try:
             client.play(until_ns, on_played)
         except KeyboardInterrupt:
@@ -167,15 +239,34 @@ def truth(plan: Plan, scenarios: dict[str, Scenario], samples: Table) -> dict[st
     a client's own queue is not the provider's.
     """
     columns = Columns(plan.schedule, samples)
-    return {"format": FORMAT, "seed": plan.seed, "scenarios": {
-        scenario.name: {"says": scenario.truth.says,
-                        "planted": [line.model_dump(mode="json", exclude_defaults=True) for line in scenario.truth.line],
-                        "played": {lane.name: _played(lane, columns.lane(lane.index)) for lane in plan.lanes
-                                   if lane.scenario == name}}
-        for name, scenario in scenarios.items()}}  # fmt: skip
+    return {
+        "format": FORMAT,
+        "seed": plan.seed,
+        "scenarios": {
+            scenario.name: {
+                "says": scenario.truth.says,
+                "planted": [
+                    line.model_dump(mode="json", exclude_defaults=True)
+                    for line in scenario.truth.line
+                ],
+                "played": {
+                    lane.name: _played(lane, columns.lane(lane.index))
+                    for lane in plan.lanes
+                    if lane.scenario == name
+                },
+            }
+            for name, scenario in scenarios.items()
+        },
+    }
 
 
 def _played(lane: Lane, rows: Columns) -> dict[str, Any]:
     ok = rows.where(rows.ok).samples
-    return {"model": lane.target.model, "outcomes": outcome_counts(rows.samples),
-            **{f"{metric}_ms": quantiles_ms(latency_ns(ok, metric, "service")) for metric in ("ttft", "e2e")}}  # fmt: skip
+    return {
+        "model": lane.target.model,
+        "outcomes": outcome_counts(rows.samples),
+        **{
+            f"{metric}_ms": quantiles_ms(latency_ns(ok, metric, "service"))
+            for metric in ("ttft", "e2e")
+        },
+    }

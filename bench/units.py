@@ -14,9 +14,16 @@ from fractions import Fraction
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
 _DURATION_NS = {
-    "ns": 1, "us": US, "µs": US, "ms": MS, "s": S, "min": 60 * S, "m": 60 * S,
-    "h": 3600 * S, "d": 86400 * S,
-}  # fmt: skip
+    "ns": 1,
+    "us": US,
+    "µs": US,
+    "ms": MS,
+    "s": S,
+    "min": 60 * S,
+    "m": 60 * S,
+    "h": 3600 * S,
+    "d": 86400 * S,
+}
 _PER_S = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}
 _NUMBER = r"(\d+(?:_\d+)*(?:\.\d+)?)"
 _DURATION_PART = re.compile(_NUMBER + r"\s*(ns|us|µs|ms|s|min|m|h|d)")
@@ -51,7 +58,9 @@ def parse_duration_ns(text: object) -> int:
 
 
 def parse_rate_per_s(text: object) -> Fraction:
-    """`"10/s"`, `"120/min"`, `"1/30s"`, or a bare number per second -> requests per second, exact."""
+    """`"10/s"`, `"120/min"`, `"1/30s"`, or a bare number per second -> requests per second,
+    exact.
+    """
     match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
     times = int(match[2] or 1) if match else 1
     rate = _number(match[1]) / (_PER_S[match[3]] * times) if match and times else _finite(text)
@@ -67,7 +76,9 @@ def parse_share(text: object) -> Fraction:
     elif (bare := _finite(text)) is not None:
         share = bare
         if share > 1:
-            raise ValueError(f'{text!r} is above 1; per cent are written with their sign: "{text}%"')
+            raise ValueError(
+                f'{text!r} is above 1; per cent are written with their sign: "{text}%"'
+            )
     else:
         raise ValueError(f'{text!r} is not a share; write "99.9%" or 0.999')
     if not 0 <= share <= 1:
@@ -98,14 +109,18 @@ def parse_usd(text: object) -> Decimal:
 
 
 def nearest_rank(n: int, q: Fraction) -> int:
-    """Rank (1-based) of the q-quantile of n values, type 1: the ceiling of q·n in exact arithmetic."""
+    """Rank (1-based) of the q-quantile of n values, type 1: the ceiling of q·n in exact
+    arithmetic.
+    """
     if n < 1 or not 0 < q <= 1:
         raise ValueError(f"no rank for quantile {q} of {n} values")
     return -(-q.numerator * n // q.denominator)
 
 
 def show_duration(ns: int | float) -> str:
-    """Three significant digits or so, with the unit a reader expects: `402 ms`, `1.5 s`, `3 min`."""
+    """Three significant digits or so, with the unit a reader expects: `402 ms`, `1.5 s`, `3
+    min`.
+    """
     sign, size = "-" if ns < 0 else "", abs(ns)
     for unit, name, top in ((1, "ns", US), (US, "µs", MS), (MS, "ms", S), (S, "s", 120 * S)):
         value = size / unit
@@ -125,7 +140,9 @@ def show_limit(ns: int) -> str:
     short = show_duration(ns)
     if parse_duration_ns(short) == ns:
         return short
-    unit, name = next((unit, name) for unit, name in ((S, "s"), (MS, "ms"), (US, "µs"), (1, "ns")) if ns >= unit)
+    unit, name = next(
+        (unit, name) for unit, name in ((S, "s"), (MS, "ms"), (US, "µs"), (1, "ns")) if ns >= unit
+    )
     return f"{Decimal(ns) / unit:f} {name}"
 
 

@@ -18,7 +18,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from bench.errors import UserError
 from bench.units import (
@@ -35,7 +42,9 @@ from bench.units import (
 class UserModel(BaseModel):
     """A frozen record that refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
+    )
 
 
 def _already(kind: type | tuple[type, ...], parse: Any) -> BeforeValidator:
@@ -46,7 +55,8 @@ def _already(kind: type | tuple[type, ...], parse: Any) -> BeforeValidator:
 def _written(pattern: str, example: str, **number: int) -> WithJsonSchema:
     """JSON Schema of a scalar as a file may write it: text of this form, or a number within bounds.
 
-    An editor's hint: whatever the parser takes fits it, not the other way round ("101%" has the form of a share).
+    An editor's hint: whatever the parser takes fits it, not the other way round ("101%" has the
+    form of a share).
     """
     text = {"type": "string", "pattern": rf"^\s*{pattern}\s*$"}
     form = {"anyOf": [text, {"type": "number", **number}]} if number else text
@@ -56,16 +66,33 @@ def _written(pattern: str, example: str, **number: int) -> WithJsonSchema:
 _DIGITS = r"\d+(_\d+)*(\.\d+)?"
 _as_text = PlainSerializer(str, return_type=str)
 #: Inner value integer ns. A bare integer is refused in files: it has no unit.
-DurationNs = Annotated[int, BeforeValidator(parse_duration_ns), PlainSerializer(lambda ns: f"{ns}ns", return_type=str),
-                       _written(rf"({_DIGITS}\s*(ns|us|µs|ms|s|min|m|h|d)\s*)+", "800ms")]  # fmt: skip
-PerSecond = Annotated[Fraction, _already(Fraction, parse_rate_per_s), PlainSerializer(show_rate, return_type=str),
-                      _written(rf"{_DIGITS}\s*(/|per)\s*(s|sec|min|m|h)", "10/s", exclusiveMinimum=0)]  # fmt: skip
-Share = Annotated[Fraction, _already(Fraction, parse_share),
-                  PlainSerializer(lambda s: f"{show_exact(s * 100)}%", return_type=str),
-                  _written(rf"{_DIGITS}\s*%", "99.9%", minimum=0, maximum=1)]  # fmt: skip
-Times = Annotated[Fraction, _already(Fraction, parse_times), PlainSerializer(float),
-                  _written(rf"{_DIGITS}[x×]?", "10x", minimum=0)]  # fmt: skip
-Usd = Annotated[Decimal, _already(Decimal, parse_usd), _as_text, _written(r"\S+", "0.25", minimum=0)]
+DurationNs = Annotated[
+    int,
+    BeforeValidator(parse_duration_ns),
+    PlainSerializer(lambda ns: f"{ns}ns", return_type=str),
+    _written(rf"({_DIGITS}\s*(ns|us|µs|ms|s|min|m|h|d)\s*)+", "800ms"),
+]
+PerSecond = Annotated[
+    Fraction,
+    _already(Fraction, parse_rate_per_s),
+    PlainSerializer(show_rate, return_type=str),
+    _written(rf"{_DIGITS}\s*(/|per)\s*(s|sec|min|m|h)", "10/s", exclusiveMinimum=0),
+]
+Share = Annotated[
+    Fraction,
+    _already(Fraction, parse_share),
+    PlainSerializer(lambda s: f"{show_exact(s * 100)}%", return_type=str),
+    _written(rf"{_DIGITS}\s*%", "99.9%", minimum=0, maximum=1),
+]
+Times = Annotated[
+    Fraction,
+    _already(Fraction, parse_times),
+    PlainSerializer(float),
+    _written(rf"{_DIGITS}[x×]?", "10x", minimum=0),
+]
+Usd = Annotated[
+    Decimal, _already(Decimal, parse_usd), _as_text, _written(r"\S+", "0.25", minimum=0)
+]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -110,8 +137,10 @@ def find_file(kind: str, name: str, beside: Path | None = None, *more_kinds: str
     known = [known for each in (kind, *more_kinds) for known in builtin_names(each)]
     near = difflib.get_close_matches(name, known, 3, 0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"built in: {', '.join(known)}"
-    raise UserError(f"no {' or '.join(_KINDS[each] for each in (kind, *more_kinds))} named {name!r}",
-                    remedy=f"{hint} (a path to a .toml file works too)")  # fmt: skip
+    raise UserError(
+        f"no {' or '.join(_KINDS[each] for each in (kind, *more_kinds))} named {name!r}",
+        remedy=f"{hint} (a path to a .toml file works too)",
+    )
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -169,8 +198,11 @@ def expand_env(text: str, where: str) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1]
         if name not in os.environ:
-            raise UserError(f"environment variable {name} is not set", where=where,
-                            remedy=f"export {name}=... first")  # fmt: skip
+            raise UserError(
+                f"environment variable {name} is not set",
+                where=where,
+                remedy=f"export {name}=... first",
+            )
         return os.environ[name]
 
     return _ENV.sub(value, text)

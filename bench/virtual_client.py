@@ -24,8 +24,23 @@ from bench.units import S
 
 _CODE = {outcome.name: int(outcome) for outcome in Outcome}
 #: What is kept of each end until it becomes a row: whole numbers, moments in the scenario's time.
-_COLUMNS = ("row", "outcome", "region", "cold", "status", "sent", "start", "head", "first", "last", "ended", "tokens",
-            "cached", "gap", "retry")  # fmt: skip
+_COLUMNS = (
+    "row",
+    "outcome",
+    "region",
+    "cold",
+    "status",
+    "sent",
+    "start",
+    "head",
+    "first",
+    "last",
+    "ended",
+    "tokens",
+    "cached",
+    "gap",
+    "retry",
+)
 _AT_ONCE = 1 << 16
 
 
@@ -34,11 +49,14 @@ class Answers:
 
     def __init__(self, plan: Plan, samples: Table):
         self.plan, self.samples = plan, samples
-        #: times that exist before anything is sent; a row that waits for another learns its own later
+        #: times that exist before anything is sent; a row that waits for another learns its own
+        #: later
         self.samples["due_ns"] = plan.schedule["due_ns"]
         self._texts: dict[str, dict[str, int]] = {kind: {} for kind in STRING_KINDS}
         self._streams = np.array([lane.target.stream for lane in plan.lanes])
-        self._usage = np.array([lane.target.include_usage or not lane.target.stream for lane in plan.lanes])
+        self._usage = np.array(
+            [lane.target.include_usage or not lane.target.stream for lane in plan.lanes]
+        )
         self._models = np.zeros(len(plan.lanes), np.int16)
         #: (lane, phase) -> for each power of two, the gaps that came that many times over
         self._gaps: dict[tuple[int, int], dict[int, Histogram]] = {}
@@ -59,7 +77,9 @@ class Answers:
 
     def fill(self, ends: array[int], origin_ns: int) -> None:
         """Rows from ends, `_COLUMNS` each; `origin_ns` is the scenario's zero in the run's time."""
-        seen = dict(zip(_COLUMNS, np.frombuffer(ends, np.int64).reshape(-1, len(_COLUMNS)).T, strict=True))
+        seen = dict(
+            zip(_COLUMNS, np.frombuffer(ends, np.int64).reshape(-1, len(_COLUMNS)).T, strict=True)
+        )
         rows, outcome, status = seen["row"], seen["outcome"], seen["status"]
         lane = self.plan.schedule["lane"][rows]
         stream, ok = self._streams[lane], outcome == Outcome.ok
@@ -67,11 +87,21 @@ class Answers:
         status = np.where(begun & (status == 0), 200, status)
         answered = status == 200
         out = np.zeros(len(rows), self.samples.dtype)
-        moments = {"sent": seen["sent"], "slot_free": seen["sent"], "done": seen["ended"],
-                   "headers": np.where(begun, seen["head"], np.where(status > 0, seen["ended"], -1))}  # fmt: skip
+        moments = {
+            "sent": seen["sent"],
+            "slot_free": seen["sent"],
+            "done": seen["ended"],
+            "headers": np.where(begun, seen["head"], np.where(status > 0, seen["ended"], -1)),
+        }
         moments["first_byte"] = np.where(answered, moments["headers"], -1)
-        moments |= {name: np.where(stream, seen[source], -1) for name, source in
-                    (("first_token", "first"), ("first_answer_token", "first"), ("last_token", "last"))}  # fmt: skip
+        moments |= {
+            name: np.where(stream, seen[source], -1)
+            for name, source in (
+                ("first_token", "first"),
+                ("first_answer_token", "first"),
+                ("last_token", "last"),
+            )
+        }
         for name, moment in moments.items():
             out[f"{name}_ns"] = np.where(moment >= 0, moment + origin_ns, -1)
         out["due_ns"] = self.samples["due_ns"][rows]
@@ -85,12 +115,16 @@ class Answers:
         out["flags"] = np.where(stream & answered, int(Flag.STREAMED), 0) | np.where(
             counted, int(Flag.COUNTED_TOKENS), 0
         )
-        out["flags"] |= np.where(ok & (seen["cold"] > 0), int(Flag.COLD_START), 0).astype(out["flags"].dtype)
+        out["flags"] |= np.where(ok & (seen["cold"] > 0), int(Flag.COLD_START), 0).astype(
+            out["flags"].dtype
+        )
         steps = np.where(stream, tokens - 1, 0)
         span = seen["last"] - seen["first"]
         out["gap_sum_ns"] = np.where(steps > 0, span, -1)
         evenly = (steps > 0) & (seen["gap"] < 0)
-        out["gap_max_ns"] = np.where(evenly, -(-span // np.maximum(steps, 1)), np.where(steps > 0, seen["gap"], -1))
+        out["gap_max_ns"] = np.where(
+            evenly, -(-span // np.maximum(steps, 1)), np.where(steps > 0, seen["gap"], -1)
+        )
         out["outcome"], out["status"], out["attempts"] = outcome, status, 1
         out["retry_after_ms"] = np.where(seen["retry"] >= 0, -(-seen["retry"] // S) * 1000, -1)
         out["served_model"] = np.where(answered, self._models[lane], -1)
@@ -105,9 +139,16 @@ class Answers:
     def _notes(self, outcome: Int, status: Int, lane: npt.NDArray[np.uint16]) -> Int:
         notes = np.full(len(outcome), -1)
         failed = outcome != Outcome.ok
-        kinds, which = np.unique(np.stack([outcome, status, lane])[:, failed], axis=1, return_inverse=True)
-        texts = [_note(Outcome(int(code)), int(answer), self.plan.lanes[int(index)]) for code, answer, index in kinds.T]
-        notes[failed] = np.array([self.number("note", text) for text in texts], np.int64)[which.reshape(-1)]
+        kinds, which = np.unique(
+            np.stack([outcome, status, lane])[:, failed], axis=1, return_inverse=True
+        )
+        texts = [
+            _note(Outcome(int(code)), int(answer), self.plan.lanes[int(index)])
+            for code, answer, index in kinds.T
+        ]
+        notes[failed] = np.array([self.number("note", text) for text in texts], np.int64)[
+            which.reshape(-1)
+        ]
         return notes
 
     def _count_gaps(self, rows: Int, lane: npt.NDArray[np.uint16], gap: Int, times: Int) -> None:
@@ -117,12 +158,18 @@ class Answers:
             mine = (lane == index) & (phase == part)
             levels = self._gaps.setdefault((index, part), {})
             for bit in range(int(times[mine].max()).bit_length()):
-                levels.setdefault(bit, Histogram()).record_many_ns(gap[mine & (times >> bit & 1 > 0)])
+                levels.setdefault(bit, Histogram()).record_many_ns(
+                    gap[mine & (times >> bit & 1 > 0)]
+                )
 
     def gap_histograms(self) -> list[list[Histogram]]:
-        """Gaps between tokens by lane and phase, of pools that spread them evenly; none of others."""
-        return [[_doubled(self._gaps.get((lane.index, phase), {})) for phase in range(len(lane.phases))]
-                for lane in self.plan.lanes]  # fmt: skip
+        """Gaps between tokens by lane and phase, of pools that spread them evenly; none of
+        others.
+        """
+        return [
+            [_doubled(self._gaps.get((lane.index, phase), {})) for phase in range(len(lane.phases))]
+            for lane in self.plan.lanes
+        ]
 
     def give_up(self, rows: Sequence[int], now_ns: int) -> None:
         """Rows that still waited for a slot when the run ended."""
@@ -137,8 +184,11 @@ def _note(outcome: Outcome, status: int, lane: Lane) -> str:
     patience = f"{lane.target.timeout / S:g} s"
     if status >= 400:
         return f"HTTP {status}"
-    return {Outcome.timeout_first: f"no token within {patience}", Outcome.timeout_total: f"not finished within {patience}",
-            Outcome.censored: "still under way when the run ended"}.get(outcome, f"simulated fault: {outcome.name}")  # fmt: skip
+    return {
+        Outcome.timeout_first: f"no token within {patience}",
+        Outcome.timeout_total: f"not finished within {patience}",
+        Outcome.censored: "still under way when the run ended",
+    }.get(outcome, f"simulated fault: {outcome.name}")
 
 
 def _doubled(levels: dict[int, Histogram]) -> Histogram:
@@ -153,17 +203,35 @@ def _doubled(levels: dict[int, Histogram]) -> Histogram:
 class _LaneState:
     """The moving parts of one lane."""
 
-    __slots__ = ("cap", "in_flight", "key", "model", "plain", "region", "stops_at_ns", "timeout_ns", "waiting")
+    __slots__ = (
+        "cap",
+        "in_flight",
+        "key",
+        "model",
+        "plain",
+        "region",
+        "stops_at_ns",
+        "timeout_ns",
+        "waiting",
+    )
 
     def __init__(self, lane: Lane, plain: bool):
         target = lane.target
-        self.model, self.cap, self.in_flight = target.model, lane.profile.max_in_flight or lane.requests, 0
+        self.model, self.cap, self.in_flight = (
+            target.model,
+            lane.profile.max_in_flight or lane.requests,
+            0,
+        )
         self.timeout_ns, self.key = target.timeout, target.api_key_env or "anonymous"
-        self.region = next((value for name, value in target.headers.items() if name.lower() == "x-region"), None)
+        self.region = next(
+            (value for name, value in target.headers.items() if name.lower() == "x-region"), None
+        )
         #: no row of it waits for another or for a slot, or may meet a prefix cache
         self.plain = plain and lane.profile.max_in_flight is None
         self.waiting: deque[int] = deque()
-        self.stops_at_ns = lane.end_ns if lane.profile.closed_loop and lane.profile.duration is not None else None
+        self.stops_at_ns = (
+            lane.end_ns if lane.profile.closed_loop and lane.profile.duration is not None else None
+        )
 
 
 class VirtualClient:
@@ -180,13 +248,26 @@ class VirtualClient:
         self._next_of[self._schedule["after_row"][dependent]] = dependent
         follows = set(np.unique(self._schedule["lane"][dependent]).tolist())
         caches = {
-            pool.name: pool.batch.prefix_block for pool in gateway.pool if pool.batch and pool.batch.prefix_blocks
+            pool.name: pool.batch.prefix_block
+            for pool in gateway.pool
+            if pool.batch and pool.batch.prefix_blocks
         }
-        #: lane -> (tokens of a block, tokens of its shared prefix), where its requests may meet a prefix cache
-        self._cached = {lane.index: (block, lane.profile.shared_prefix.tokens if lane.profile.shared_prefix else 0)
-                        for lane in lanes if (entry := gateway.match(lane.target.model)) is not None
-                        and (block := next((caches[name] for name in entry.pool if name in caches), None)) is not None}  # fmt: skip
-        self._lanes = {lane.index: _LaneState(lane, lane.index not in follows | set(self._cached)) for lane in lanes}
+        #: lane -> (tokens of a block, tokens of its shared prefix), where its requests may meet a
+        #: prefix cache
+        self._cached = {
+            lane.index: (
+                block,
+                lane.profile.shared_prefix.tokens if lane.profile.shared_prefix else 0,
+            )
+            for lane in lanes
+            if (entry := gateway.match(lane.target.model)) is not None
+            and (block := next((caches[name] for name in entry.pool if name in caches), None))
+            is not None
+        }
+        self._lanes = {
+            lane.index: _LaneState(lane, lane.index not in follows | set(self._cached))
+            for lane in lanes
+        }
         self._all_plain = all(lane.plain for lane in self._lanes.values())
         self._regions: dict[str, int] = {"": -1}
         for pool in gateway.pool:
@@ -197,17 +278,40 @@ class VirtualClient:
         self._world = Simulation(gateway, seed, self._ended, timeout_ns=60 * S)
 
     def play(self, until_ns: int, on_played: Callable[[int], None]) -> None:
-        """Send every row and see it end; what is still under way at `until_ns` (the run's time) is censored."""
-        schedule, origin, request, lanes = self._schedule, self._origin_ns, self._world.request, self._lanes
+        """Send every row and see it end; what is still under way at `until_ns` (the run's time) is
+        censored.
+        """
+        schedule, origin, request, lanes = (
+            self._schedule,
+            self._origin_ns,
+            self._world.request,
+            self._lanes,
+        )
         for start in range(0, len(self._rows), _AT_ONCE):
             rows = self._rows[start : start + _AT_ONCE]
             part = schedule[rows]
-            columns = (rows, part["due_ns"] - origin, part["lane"], part["prompt_tokens"], part["output_tokens"])
-            for row, due_ns, index, prompt, output in zip(*(column.tolist() for column in columns), strict=True):
+            columns = (
+                rows,
+                part["due_ns"] - origin,
+                part["lane"],
+                part["prompt_tokens"],
+                part["output_tokens"],
+            )
+            for row, due_ns, index, prompt, output in zip(
+                *(column.tolist() for column in columns), strict=True
+            ):
                 lane = lanes[index]
                 if lane.plain:
-                    request(due_ns, row, lane.model, prompt, output, timeout_ns=lane.timeout_ns, key=lane.key,
-                            region=lane.region)  # fmt: skip
+                    request(
+                        due_ns,
+                        row,
+                        lane.model,
+                        prompt,
+                        output,
+                        timeout_ns=lane.timeout_ns,
+                        key=lane.key,
+                        region=lane.region,
+                    )
                 else:
                     self._world.run_until(due_ns)
                     self._due(due_ns, row)
@@ -241,18 +345,36 @@ class VirtualClient:
         index, prompt = int(planned["lane"]), int(planned["prompt_tokens"])
         lane = self._lanes[index]
         blocks = self._blocks(planned, *self._cached[index]) if index in self._cached else ()
-        self._world.request(now_ns, row, lane.model, prompt, int(planned["output_tokens"]), timeout_ns=lane.timeout_ns,
-                            key=lane.key, region=lane.region, blocks=blocks)  # fmt: skip
+        self._world.request(
+            now_ns,
+            row,
+            lane.model,
+            prompt,
+            int(planned["output_tokens"]),
+            timeout_ns=lane.timeout_ns,
+            key=lane.key,
+            region=lane.region,
+            blocks=blocks,
+        )
 
     @staticmethod
     def _blocks(planned: np.void, block: int, prefix: int) -> tuple[int, ...]:
-        """Names for the prompt's blocks: those inside the shared prefix are the group's, the others the session's."""
-        group, own = -1 - int(planned["prefix_group"]), int(planned["lane"]) << 32 | int(planned["session"])
+        """Names for the prompt's blocks: those inside the shared prefix are the group's, the others
+        the session's.
+        """
+        group, own = (
+            -1 - int(planned["prefix_group"]),
+            int(planned["lane"]) << 32 | int(planned["session"]),
+        )
         whole = int(planned["prompt_tokens"]) // block
-        return tuple(hash((group if (index + 1) * block <= prefix else own, index)) for index in range(whole))
+        return tuple(
+            hash((group if (index + 1) * block <= prefix else own, index)) for index in range(whole)
+        )
 
     def _ended(self, row: int, how: Ended) -> None:
-        self._ends.extend((row, _CODE[how.outcome], self._regions[how.region], how.cold, *how[1:12]))
+        self._ends.extend(
+            (row, _CODE[how.outcome], self._regions[how.region], how.cold, *how[1:12])
+        )
         if len(self._ends) >= _AT_ONCE * len(_COLUMNS):
             self._write()
         if self._all_plain or how.outcome == "censored":

@@ -1,9 +1,9 @@
 """Probing for days or weeks: one ordinary run folder after another, rolled by day.
 
-In: a suite of one stage, a folder, a rate. Out: DIR/DAY/RUN/ folders, each as `tailproof run` leaves
-them; events as they happen. Must stay true: every probe is on disk a second after it ended, so a
-kill loses no more; a new start is a new run folder, and what lies between is unobserved, never up;
-a target that does not answer is data, never the end of the watch; no probe is sent before the
+In: a suite of one stage, a folder, a rate. Out: DIR/DAY/RUN/ folders, each as `tailproof run`
+leaves them; events as they happen. Must stay true: every probe is on disk a second after it ended,
+so a kill loses no more; a new start is a new run folder, and what lies between is unobserved, never
+up; a target that does not answer is data, never the end of the watch; no probe is sent before the
 moment that a server's retry-after names, and the probe's row says so.
 """
 
@@ -44,7 +44,8 @@ from bench.units import MS, S, show_duration
 from bench.watch_desk import Desk, Shelf, day_of, only_watch, zone_of
 
 DAY_NS = 86400 * S
-#: Wall clock and monotonic clock may part by so much before the run is ended: from then on its dates were wrong.
+#: Wall clock and monotonic clock may part by so much before the run is ended: from then on its
+#: dates were wrong.
 STEP_NS = S
 #: No server silences a watch for longer at a time.
 MOST_WAIT_NS = 3600 * S
@@ -69,7 +70,9 @@ class Polite(Endpoint):
         """Begin; or end it as never sent, without the slot that would make that our own failure."""
         now = monotonic_ns()
         for each in [each for each in self._sent if each.ended]:
-            self._until_ns = max(self._until_ns, each.done_ns + min(max(each.retry_after_ms, 0) * MS, MOST_WAIT_NS))
+            self._until_ns = max(
+                self._until_ns, each.done_ns + min(max(each.retry_after_ms, 0) * MS, MOST_WAIT_NS)
+            )
             self._sent.remove(each)
         if now < self._until_ns:
             flight.slot_free_ns = -1
@@ -81,7 +84,10 @@ class Polite(Endpoint):
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """How a watch goes about it. The last four are for tests: days of seconds, another wall clock."""
+    """How a watch goes about it.
+
+    The last four are for tests: days of seconds, another wall clock.
+    """
 
     folder: Path
     seed: int = 1
@@ -99,30 +105,46 @@ class Terms:
 
 
 def probing(suite: Suite, rate_per_s: Fraction | None, contract: Contract | None) -> Suite:
-    """The suite as it is watched: lone probes evenly apart at this rate (None: as its profile has it).
+    """The suite as it is watched: lone probes evenly apart at this rate (None: as its profile has
+    it).
 
     Raises UserError for what cannot be watched.
     """
     if len(suite.stages) > 1:
-        raise UserError("has several stages, which follow each other; a watch has one that lasts", where=f"suite {suite.name}",
-                        remedy="write a suite of one stage with the targets side by side")  # fmt: skip
+        raise UserError(
+            "has several stages, which follow each other; a watch has one that lasts",
+            where=f"suite {suite.name}",
+            remedy="write a suite of one stage with the targets side by side",
+        )
     stage = suite.stages[0]
     if any(target.embedded for target in stage.targets):
-        raise UserError("an embedded target lives no longer than a run", where=f"suite {suite.name}",
-                        remedy="give the target a base_url; `tailproof gateway` serves one to rehearse with")  # fmt: skip
+        raise UserError(
+            "an embedded target lives no longer than a run",
+            where=f"suite {suite.name}",
+            remedy="give the target a base_url; `tailproof gateway` serves one to rehearse with",
+        )
     if stage.drills:
         raise UserError("has drills, which change what is watched", where=f"suite {suite.name}")
     profile = stage.profile
     if rate_per_s is not None:
         profile = profile.model_copy(
-            update={"arrivals": Arrivals(kind="constant", rate=rate_per_s), "phases": [], "rate_curve": None}
+            update={
+                "arrivals": Arrivals(kind="constant", rate=rate_per_s),
+                "phases": [],
+                "rate_curve": None,
+            }
         )
     if profile.arrivals.kind in ("closed", "trace"):
-        raise UserError(f'arrivals of kind "{profile.arrivals.kind}" cannot go on for days', where=f"suite {suite.name}",
-                        remedy="give a --rate")  # fmt: skip
+        raise UserError(
+            f'arrivals of kind "{profile.arrivals.kind}" cannot go on for days',
+            where=f"suite {suite.name}",
+            remedy="give a --rate",
+        )
     profile = profile.model_copy(update={"requests": None, "warmup": 0, "sessions": None})
     held = contract or stage.contract
-    stage = stage.model_copy(update={"profile": profile, "contract": held, "expect": [], "compare": []})
+    stage = stage.model_copy(
+        update={"profile": profile, "contract": held, "expect": [], "compare": []}
+    )
     return suite.model_copy(update={"stages": [stage]})
 
 
@@ -134,7 +156,10 @@ def lasting(suite: Suite, duration_ns: int) -> Suite:
 
 
 def most_usd(plan: Plan) -> Fraction:
-    """What a plan costs at most by its own token counts. Raises UserError for a target without prices."""
+    """What a plan costs at most by its own token counts.
+
+    Raises UserError for a target without prices.
+    """
     total = Fraction(0)
     for lane in plan.lanes:
         rows = plan.schedule[plan.schedule["lane"] == lane.index]
@@ -142,8 +167,11 @@ def most_usd(plan: Plan) -> Fraction:
         dearest = []
         for target in lane.target.endpoints:
             if (prices := target.prices) is None:
-                raise UserError(f"target {target.name} has no prices", where="--max-cost-per-day",
-                                remedy="add [prices] to it, or leave the flag out")  # fmt: skip
+                raise UserError(
+                    f"target {target.name} has no prices",
+                    where="--max-cost-per-day",
+                    remedy="add [prices] to it, or leave the flag out",
+                )
             dearest.append(usd_of(prices, *tokens))
         total += max(dearest)
     return total
@@ -155,14 +183,21 @@ def resolution(suite: Suite) -> list[str]:
     per_min = float(stage.profile.arrivals.rate or 0) * 60
     told = [f"an outage shorter than {show_duration(60e9 / per_min)} may go unseen"]
     if per_min < 1:
-        told.append("minutes without a probe count as unobserved; a month decided by minutes needs one probe a minute")
+        told.append(
+            "minutes without a probe count as unobserved; a month decided by minutes needs one"
+            " probe a minute"
+        )
     rated = [
         (clause.text, float(clause.error_rate))
         for clause in (stage.contract.clauses if stage.contract else ())
         if clause.error_rate
     ]
-    return told + [f"{text}: at {per_min:g} probes a minute a single failure is above its error rate; {1 / rate:g} a minute would tell"
-                   for text, rate in rated if per_min * rate < 1]  # fmt: skip
+    return told + [
+        f"{text}: at {per_min:g} probes a minute a single failure is above its error rate;"
+        f" {1 / rate:g} a minute would tell"
+        for text, rate in rated
+        if per_min * rate < 1
+    ]
 
 
 class Watch:
@@ -178,19 +213,32 @@ class Watch:
         self._judged_ns = 0
 
     async def go_on(self) -> list[str]:
-        """Probe until told to stop. Returns the overall verdict so far of each target with a contract.
+        """Probe until told to stop.
+
+        Returns the overall verdict so far of each target with a contract.
 
         Raises UserError before the first probe, TargetUnreachable where nothing answers and the
         folder holds no earlier watch, RunFolderError where the disk is full.
         """
         terms, day = self.terms, compile_plan(lasting(self.suite, DAY_NS), self.terms.seed)
-        if terms.max_usd_per_day is not None and (usd := most_usd(day)) > Fraction(terms.max_usd_per_day):
-            raise UserError(f"a day of these probes costs up to {show_usd(usd)} USD, above {terms.max_usd_per_day}",
-                            where="--max-cost-per-day", remedy="lower --rate or raise the cap")  # fmt: skip
+        if terms.max_usd_per_day is not None and (usd := most_usd(day)) > Fraction(
+            terms.max_usd_per_day
+        ):
+            raise UserError(
+                f"a day of these probes costs up to {show_usd(usd)} USD, above"
+                f" {terms.max_usd_per_day}",
+                where="--max-cost-per-day",
+                remedy="lower --rate or raise the cap",
+            )
         check_descriptors(day, 1, self._tell)
         with only_watch(terms.folder):
-            desk = Desk(terms.folder, {lane.name: self._contract for lane in day.lanes}, terms.hook, self._tell,
-                        Strings(run_secrets(day.lanes)).clean)  # fmt: skip
+            desk = Desk(
+                terms.folder,
+                {lane.name: self._contract for lane in day.lanes},
+                terms.hook,
+                self._tell,
+                Strings(run_secrets(day.lanes)).clean,
+            )
             began = terms.wall()
             earlier = desk.start(began)
             try:
@@ -198,7 +246,9 @@ class Watch:
                 await self._check_ready(day, fatal=not Shelf(terms.folder).runs())
                 status = shlex.join(["tailproof", "watch", "--status", str(terms.folder)])
                 self._tell(f"probing into {terms.folder}; `{status}` tells where it stands")
-                await self._play_on(desk, None if terms.lasts_ns is None else began + terms.lasts_ns)
+                await self._play_on(
+                    desk, None if terms.lasts_ns is None else began + terms.lasts_ns
+                )
             finally:
                 desk.close()
             return desk.overall()
@@ -240,14 +290,20 @@ class Watch:
                 loop.remove_signal_handler(kind)
 
     async def _run(self, desk: Desk, end_ns: int | None) -> None:
-        """One run folder: up to the next roll, or until clocks part or the watch is told to stop."""
+        """One run folder: up to the next roll, or until clocks part or the watch is told to
+        stop.
+        """
         started = self.terms.wall()
         rate = self.suite.stages[0].profile.arrivals.rate or 1
         day = day_of(started, self._zone)
         roll = self.terms.roll(started) if self.terms.roll is not None else day[2]
-        until = min(roll, started + int(self.terms.most_rows / rate * S), end_ns or started + 2 * DAY_NS)
+        until = min(
+            roll, started + int(self.terms.most_rows / rate * S), end_ns or started + 2 * DAY_NS
+        )
         try:
-            plan = compile_plan(lasting(self.suite, max(until - started, 1)), self.terms.seed + started // S)
+            plan = compile_plan(
+                lasting(self.suite, max(until - started, 1)), self.terms.seed + started // S
+            )
         except UserError:  # the day's plan was sound: none of it falls into what is left
             await self._rest(max(until - started, _LEAST_NS))
             return
@@ -257,10 +313,19 @@ class Watch:
             if lane.target.route is None:
                 made[:] = [Polite(endpoint) for endpoint in made]
         name = run_id(plan, started)
-        notes = {"repeat_command": self.terms.repeat_command, "watch": {"next_roll_utc": utc_text(until)}}
-        writer = RunWriter(self.terms.folder / day[0] / name, plan_facts(plan, name, started) | notes, plan.schedule)
+        notes = {
+            "repeat_command": self.terms.repeat_command,
+            "watch": {"next_roll_utc": utc_text(until)},
+        }
+        writer = RunWriter(
+            self.terms.folder / day[0] / name,
+            plan_facts(plan, name, started) | notes,
+            plan.schedule,
+        )
         self.terms.opened(writer.folder)
-        player = self._player = Player(plan.lanes, plan.schedule, text, writer.folder, name, outlets=outlets)
+        player = self._player = Player(
+            plan.lanes, plan.schedule, text, writer.folder, name, outlets=outlets
+        )
         live = _Live(plan, player, started, str(writer.folder.relative_to(self.terms.folder)))
         offset = self.terms.wall() - monotonic_ns()
         parted: list[int] = []
@@ -270,7 +335,11 @@ class Watch:
             now = monotonic_ns()
             if abs(step := self.terms.wall() - now - offset) > STEP_NS and not parted:
                 parted.append(step)
-                for _ in range(2):  # the second cuts what is under way: a sleep of ours is no failure of the target's
+                for _ in range(
+                    2
+                    # the second cuts what is under way: a sleep of ours is no failure of the
+                    # target's
+                ):
                     player.generator.stop()
             if now - self._judged_ns >= self.terms.judge_every_ns:
                 self._judged_ns = now
@@ -281,7 +350,10 @@ class Watch:
         self._hear(live, desk)
         why = None
         if parted:
-            why = f"wall clock and monotonic clock parted by {show_duration(parted[0])}: suspended, or set; what lies between is unobserved"
+            why = (
+                f"wall clock and monotonic clock parted by {show_duration(parted[0])}: suspended,"
+                " or set; what lies between is unobserved"
+            )
             desk.event("clock", {"run": live.run, "text": why})
         _seal(writer, plan, player, started, why)
         desk.judge(writer.folder, self.terms.wall())
@@ -296,7 +368,11 @@ class Watch:
         for name, probe in live.ended():
             outage = self._trackers.setdefault(name, OutageTracker()).feed(probe)
             if outage is not None:
-                about = {"target": name, "definition": "failed probes in a row", **outage_record(outage)}
+                about = {
+                    "target": name,
+                    "definition": "failed probes in a row",
+                    **outage_record(outage),
+                }
                 desk.event("outage" if outage.open else "outage_end", about)
 
 
@@ -304,12 +380,19 @@ class _Live:
     """The probes of a run under way, handed on in the order in which they were due."""
 
     def __init__(self, plan: Plan, player: Player, started_ns: int, run: str):
-        self._plan, self._samples, self._started, self.run = plan, player.journal.samples, started_ns, run
+        self._plan, self._samples, self._started, self.run = (
+            plan,
+            player.journal.samples,
+            started_ns,
+            run,
+        )
         self._rows = [(plan.schedule["lane"] == lane.index).nonzero()[0] for lane in plan.lanes]
         self._next = [0] * len(plan.lanes)
 
     def ended(self) -> list[tuple[str, Probe]]:
-        """(lane, probe) of those that ended since the last call and have none before them under way."""
+        """(lane, probe) of those that ended since the last call and have none before them under
+        way.
+        """
         found = []
         for lane in self._plan.lanes:
             rows, at = self._rows[lane.index], self._next[lane.index]
@@ -319,7 +402,12 @@ class _Live:
                 failed = None if silent(columns)[0] else not columns.ok[0]
                 at += 1
                 found.append(
-                    (lane.name, Probe(self._started + int(columns.samples["due_ns"][0]), failed, self.run, at))
+                    (
+                        lane.name,
+                        Probe(
+                            self._started + int(columns.samples["due_ns"][0]), failed, self.run, at
+                        ),
+                    )
                 )
             self._next[lane.index] = at
         return found
@@ -347,8 +435,17 @@ def _seal(writer: RunWriter, plan: Plan, player: Player, started_ns: int, why: s
         "calibration": share_of_ceiling(plan, 1),
         "by_worker": [facts],
     }
-    told: dict[str, Any] = {"ended_wall_ns": wall_ns(), "harness": harness, "strings": journal.texts(), "ended_early": why,
-                            "events": [], "leg_events": journal.leg_events}  # fmt: skip
+    told: dict[str, Any] = {
+        "ended_wall_ns": wall_ns(),
+        "harness": harness,
+        "strings": journal.texts(),
+        "ended_early": why,
+        "events": [],
+        "leg_events": journal.leg_events,
+    }
     writer.finish(
-        state, journal.samples, told, journal.attempts() if any(lane.target.route for lane in plan.lanes) else None
+        state,
+        journal.samples,
+        told,
+        journal.attempts() if any(lane.target.route for lane in plan.lanes) else None,
     )

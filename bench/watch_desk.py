@@ -26,7 +26,15 @@ from zoneinfo import ZoneInfo
 from bench.clock import sleep_s, utc_text, wall_ns
 from bench.errors import RunFolderError, UserError
 from bench.judge.census.periods import spans
-from bench.judge.census.standing import Record, before, changes, joined, lane_logs, standing, with_period
+from bench.judge.census.standing import (
+    Record,
+    before,
+    changes,
+    joined,
+    lane_logs,
+    standing,
+    with_period,
+)
 from bench.plan.contract import Contract
 from bench.record.request_log import RequestLog
 from bench.record.run_folder import Run, read_manifest
@@ -47,16 +55,24 @@ def zone_of(contract: Contract | None) -> ZoneInfo:
 
 
 def day_of(moment_ns: int, zone: ZoneInfo) -> tuple[str, int, int]:
-    """(name, first moment, first moment of the next day) of the day that holds a moment; Unix ns."""
+    """(name, first moment, first moment of the next day) of the day that holds a moment;
+    Unix ns.
+    """
     day = datetime.fromtimestamp(moment_ns // S, zone).date()
-    edges = (datetime(each.year, each.month, each.day, tzinfo=zone) for each in (day, day + timedelta(days=1)))
+    edges = (
+        datetime(each.year, each.month, each.day, tzinfo=zone)
+        for each in (day, day + timedelta(days=1))
+    )
     start, end = (int(edge.timestamp()) * S for edge in edges)
     return day.isoformat(), start, end
 
 
 @contextmanager
 def only_watch(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which dies with this process. Raises UserError while another watch holds it."""
+    """Hold the folder's lock, which dies with this process.
+
+    Raises UserError while another watch holds it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = (folder / _LOCK).open("a")
@@ -68,7 +84,9 @@ def only_watch(folder: Path) -> Iterator[None]:
                 break
             sleep_s(0.1)
         else:
-            raise UserError("another watch is at work here", where=str(folder), remedy="choose another --out")
+            raise UserError(
+                "another watch is at work here", where=str(folder), remedy="choose another --out"
+            )
         yield
 
 
@@ -98,7 +116,11 @@ class Shelf:
 
     def runs(self, since_day: str = "") -> list[Path]:
         """Run folders from this day on, in order of time."""
-        return sorted(path.parent for path in self.folder.glob("????-??-??/*/run.json") if path.parts[-3] >= since_day)
+        return sorted(
+            path.parent
+            for path in self.folder.glob("????-??-??/*/run.json")
+            if path.parts[-3] >= since_day
+        )
 
     def logs(self, since_day: str = "", live: Path | None = None) -> Logs:
         """All rows of each target from this day on. `live` is the run still at work."""
@@ -110,7 +132,9 @@ class Shelf:
         self._last_live = live
         names = dict.fromkeys(name for logs in self._read.values() for name in logs)
         return {
-            name: joined([self._read[path][name] for path in runs if name in self._read.get(path, {})])
+            name: joined(
+                [self._read[path][name] for path in runs if name in self._read.get(path, {})]
+            )
             for name in names
         }
 
@@ -119,13 +143,17 @@ class Shelf:
         self.unreadable.pop(path, None)
         try:
             named = str(path.relative_to(self.folder))
-            self._read[path] = {name: replace(log, names=[named]) for name, log in lane_logs(Run(path)).items()}
+            self._read[path] = {
+                name: replace(log, names=[named]) for name, log in lane_logs(Run(path)).items()
+            }
         except RunFolderError as error:
             self.unreadable[path] = str(error)
 
 
 def needed_since(contract: Contract | None, now_ns: int) -> str:
-    """The first day that counts: one before the present period, for an outage that reaches into it."""
+    """The first day that counts: one before the present period, for an outage that reaches
+    into it.
+    """
     start = now_ns
     if contract is not None:
         start = spans(with_period(contract).period, now_ns, now_ns)[-1].start_ns
@@ -143,9 +171,14 @@ def records(logs: Logs, contracts: Mapping[str, Contract | None], now_ns: int) -
 
 
 def overall(found: Mapping[str, Record]) -> list[str]:
-    """The verdict so far of each target that is held to a contract; what cannot be judged yet is INCONCLUSIVE."""
-    return [str(each["period"]["overall"]) if each["period"] else "INCONCLUSIVE"
-            for each in found.values() if each["period"] or each["note"]]  # fmt: skip
+    """The verdict so far of each target that is held to a contract; what cannot be judged yet is
+    INCONCLUSIVE.
+    """
+    return [
+        str(each["period"]["overall"]) if each["period"] else "INCONCLUSIVE"
+        for each in found.values()
+        if each["period"] or each["note"]
+    ]
 
 
 def status(folder: Path, override: Contract | None = None, now_ns: int | None = None) -> Record:
@@ -155,13 +188,22 @@ def status(folder: Path, override: Contract | None = None, now_ns: int | None = 
     if not runs:
         raise UserError("holds no watch", where=str(folder), remedy="give the --out of a watch")
     lanes = read_manifest(runs[-1])["lanes"]
-    contracts = {str(lane["name"]): override or (Contract.model_validate(lane["contract"]) if lane["contract"] else None)
-                 for lane in lanes}  # fmt: skip
+    contracts = {
+        str(lane["name"]): override
+        or (Contract.model_validate(lane["contract"]) if lane["contract"] else None)
+        for lane in lanes
+    }
     first = next(iter(contracts.values()))
     found = records(shelf.logs(needed_since(first, now)), contracts, now)
-    return {"format": 1, "folder": str(folder), "now_utc": utc_text(now), "watched_now": watched_now(folder),
-            "next_roll_utc": utc_text(day_of(now, zone_of(first))[2]), "targets": found,
-            "unreadable": list(shelf.unreadable.values())}  # fmt: skip
+    return {
+        "format": 1,
+        "folder": str(folder),
+        "now_utc": utc_text(now),
+        "watched_now": watched_now(folder),
+        "next_roll_utc": utc_text(day_of(now, zone_of(first))[2]),
+        "targets": found,
+        "unreadable": list(shelf.unreadable.values()),
+    }
 
 
 @dataclass(frozen=True)
@@ -175,10 +217,25 @@ class _Judge:
 class Desk:
     """The thread that judges and calls the hook, one job after the other."""
 
-    def __init__(self, folder: Path, contracts: Mapping[str, Contract | None], hook: Sequence[str],
-                 tell: Callable[[str], None], clean: Callable[[str], str] = str, hook_s: float = HOOK_S):  # fmt: skip
-        """`tell` prints a sentence; `clean` makes a text fit to be kept; a hook may take `hook_s`."""
-        self._folder, self._contracts, self._hook, self._tell, self._clean = folder, contracts, hook, tell, clean
+    def __init__(
+        self,
+        folder: Path,
+        contracts: Mapping[str, Contract | None],
+        hook: Sequence[str],
+        tell: Callable[[str], None],
+        clean: Callable[[str], str] = str,
+        hook_s: float = HOOK_S,
+    ):
+        """`tell` prints a sentence; `clean` makes a text fit to be kept; a hook may take
+        `hook_s`.
+        """
+        self._folder, self._contracts, self._hook, self._tell, self._clean = (
+            folder,
+            contracts,
+            hook,
+            tell,
+            clean,
+        )
         self._shelf, self._known = Shelf(folder), dict[str, Record]()
         self._hook_s = hook_s
         self._jobs: SimpleQueue[_Judge | tuple[str, Record] | None] = SimpleQueue()
@@ -223,7 +280,11 @@ class Desk:
     def _look(self, job: _Judge) -> None:
         contract = next(iter(self._contracts.values()))
         told = set(self._shelf.unreadable)
-        found = records(self._shelf.logs(needed_since(contract, job.until_ns), job.live), self._contracts, job.until_ns)
+        found = records(
+            self._shelf.logs(needed_since(contract, job.until_ns), job.live),
+            self._contracts,
+            job.until_ns,
+        )
         for path in self._shelf.unreadable.keys() - told:
             self._log({"event": "unreadable", "text": self._shelf.unreadable[path]})
         earlier, self._known = self._known, found
@@ -247,19 +308,31 @@ class Desk:
         self._tell(f"{record['event']} {record.get('target', '')}{since} {said}".strip())
 
     def _call(self, event: str, record: Record) -> None:
-        """Run the hook in a process group of its own, so that Ctrl-C is not for it and all of it can be ended."""
+        """Run the hook in a process group of its own, so that Ctrl-C is not for it and all of it
+        can be ended.
+        """
         try:
-            process = subprocess.Popen([*self._hook], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,  # noqa: S603 the user's own command
-                                       env={**os.environ, "TAILPROOF_EVENT": event}, process_group=0)  # fmt: skip
+            process = subprocess.Popen(  # noqa: S603 the user's own command
+                [*self._hook],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "TAILPROOF_EVENT": event},
+                process_group=0,
+            )
         except OSError as error:
-            self._log({"event": "hook_failed", "text": f"the hook cannot be run ({error.strerror})"})
+            self._log(
+                {"event": "hook_failed", "text": f"the hook cannot be run ({error.strerror})"}
+            )
             return
         try:
             process.communicate(json.dumps(record).encode(), self._hook_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-            self._log({"event": "hook_failed", "text": f"the hook was killed after {self._hook_s:g} s"})
+            self._log(
+                {"event": "hook_failed", "text": f"the hook was killed after {self._hook_s:g} s"}
+            )
             return
         if process.returncode:
             self._log({"event": "hook_failed", "text": f"the hook ended with {process.returncode}"})

@@ -1,7 +1,9 @@
-"""What a cluster costs, and what it survives: `python -m benchmarks.cluster [--start-up] [--overhead] [--kills N] [--hosts]`.
+"""What a cluster costs, and what it survives: `python -m benchmarks.cluster [--start-up]
+[--overhead] [--kills N] [--hosts]`.
 
-In: two Ray nodes on this machine, a core each. Out: figures. Needs tailproof[cluster-test]; --hosts also root and iproute2.
-Must stay true: what is compared runs in turns in one sitting; whether a run is honest is held against what the server did.
+In: two Ray nodes on this machine, a core each. Out: figures. Needs tailproof[cluster-test]; --hosts
+also root and iproute2. Must stay true: what is compared runs in turns in one sitting; whether a run
+is honest is held against what the server did.
 """
 
 from __future__ import annotations
@@ -29,15 +31,21 @@ from bench.units import S
 from benchmarks.kills import Provider
 from benchmarks.ray_nodes import RayNode, two_hosts, two_nodes
 
-#: What was answered longer before a node's death than this must be on record: sealed twice, asked for four times a second.
+#: What was answered longer before a node's death than this must be on record: sealed twice, asked
+#: for four times a second.
 LOSS_NS = 2 * S
 
 
 def tailproof(*words: str, inside: Sequence[str] = ()) -> subprocess.Popen[str]:
     """A command of ours."""
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    return subprocess.Popen([*inside, sys.executable, "-m", "bench", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            text=True, env=environment)  # fmt: skip
+    return subprocess.Popen(
+        [*inside, sys.executable, "-m", "bench", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
 
 
 def run(*words: str, inside: Sequence[str] = ()) -> tuple[int, str]:
@@ -55,12 +63,30 @@ def start_up(address: str, place: Path) -> None:
     for number in range(3):
         provider = Provider()
         begun = monotonic_ns()
-        code, output = run("--url", f"http://127.0.0.1:{provider.server_port}/v1", "--model", "m", "--arrival", "constant",
-                           "--request-rate", "20", "--duration", "2s", "--cluster", address, "--workers", "2",
-                           "--out", str(place / f"start-{number}"))  # fmt: skip
+        code, output = run(
+            "--url",
+            f"http://127.0.0.1:{provider.server_port}/v1",
+            "--model",
+            "m",
+            "--arrival",
+            "constant",
+            "--request-rate",
+            "20",
+            "--duration",
+            "2s",
+            "--cluster",
+            address,
+            "--workers",
+            "2",
+            "--out",
+            str(place / f"start-{number}"),
+        )
         first = min(moment for moments in provider.asked.values() for moment in moments)
-        print(f"start-up: {(first - begun) / S:.1f} s from the command to the first request (exit {code})"
-              f"{'' if code == 0 else output}", flush=True)  # fmt: skip
+        print(
+            f"start-up: {(first - begun) / S:.1f} s from the command to the first request (exit"
+            f" {code}){'' if code == 0 else output}",
+            flush=True,
+        )
         provider.shutdown()
 
 
@@ -69,16 +95,32 @@ def start_up(address: str, place: Path) -> None:
 
 def null_server(*words: str, inside: Sequence[str] = ()) -> tuple[subprocess.Popen[bytes], int]:
     """A server that answers after set times and tells what it really did."""
-    process = subprocess.Popen([*inside, sys.executable, "-m", "bench.load.nullserver", *words], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE)  # fmt: skip
+    process = subprocess.Popen(
+        [*inside, sys.executable, "-m", "bench.load.nullserver", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert process.stdout is not None
     return process, int(json.loads(process.stdout.readline())["port"])
 
 
 def overhead(address: str, place: Path, turns: int, rate: int) -> None:
-    """A closed loop's rate and an open loop's error at p99, by two plain workers and by two on the cluster, in turns."""
+    """A closed loop's rate and an open loop's error at p99, by two plain workers and by two on the
+    cluster, in turns.
+    """
     server, port = null_server("--ttft-ms", "5", "--sigma", "0.3", "--gap-ms", "1", "--tokens", "4")
-    target = ["--url", f"http://127.0.0.1:{port}/v1", "--model", "m", "--isl", "64", "--osl", "4", "--workers", "2"]
+    target = [
+        "--url",
+        f"http://127.0.0.1:{port}/v1",
+        "--model",
+        "m",
+        "--isl",
+        "64",
+        "--osl",
+        "4",
+        "--workers",
+        "2",
+    ]
     ways = {"plain": [], "cluster": ["--cluster", address]}
     closed: dict[str, list[float]] = {way: [] for way in ways}
     errors: dict[str, list[float]] = {way: [] for way in ways}
@@ -86,24 +128,42 @@ def overhead(address: str, place: Path, turns: int, rate: int) -> None:
         for way, words in ways.items():
             out = place / f"closed-{way}-{turn}"
             run(*target, *words, "--concurrency", "16", "--duration", "8s", "--out", str(out))
-            closed[way].append(json.loads((out / "summary.json").read_text())["targets"]["target"]["ok"] / 8)
+            closed[way].append(
+                json.loads((out / "summary.json").read_text())["targets"]["target"]["ok"] / 8
+            )
             out, known = place / f"open-{way}-{turn}", len(_truth(port, 0))
-            run(*target, *words, "--request-rate", str(rate), "--duration", "10s", "--out", str(out))
-            truth = np.array([(last - received, first - received) for _, received, first, last in _truth(port, known)])
+            run(
+                *target, *words, "--request-rate", str(rate), "--duration", "10s", "--out", str(out)
+            )
+            truth = np.array(
+                [
+                    (last - received, first - received)
+                    for _, received, first, last in _truth(port, known)
+                ]
+            )
             found = Run(out).columns
             e2e = latency_ns(found.where(found.ok).samples, "e2e", "service")
             errors[way].append(_three(e2e)[1] - _three(truth[:, 0])[1])
             sent = json.loads((out / "summary.json").read_text())["targets"]["target"]["sent_rps"]
-            print(f"turn {turn + 1} {way:8} closed loop {closed[way][-1]:7.1f}/s; open loop {sent:6.1f}/s sent, "
-                  f"p99 error {errors[way][-1]:+.3f} ms", flush=True)  # fmt: skip
+            print(
+                f"turn {turn + 1} {way:8} closed loop {closed[way][-1]:7.1f}/s; open loop"
+                f" {sent:6.1f}/s sent, p99 error {errors[way][-1]:+.3f} ms",
+                flush=True,
+            )
     assert server.stdin is not None
     server.stdin.close()
     server.wait(5)
-    ratios = [ours / theirs for ours, theirs in zip(closed["cluster"], closed["plain"], strict=True)]
+    ratios = [
+        ours / theirs for ours, theirs in zip(closed["cluster"], closed["plain"], strict=True)
+    ]
     apart = [ours - theirs for ours, theirs in zip(errors["cluster"], errors["plain"], strict=True)]
-    print(f"rate, cluster / plain: median {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
     print(
-        f"p99 error, cluster - plain: median {statistics.median(apart):+.3f} ms ({min(apart):+.3f} to {max(apart):+.3f})",
+        f"rate, cluster / plain: median {statistics.median(ratios):.3f} ({min(ratios):.3f} to"
+        f" {max(ratios):.3f})"
+    )
+    print(
+        f"p99 error, cluster - plain: median {statistics.median(apart):+.3f} ms ({min(apart):+.3f}"
+        f" to {max(apart):+.3f})",
         flush=True,
     )
 
@@ -125,7 +185,11 @@ def honest(folder: Path, provider: Provider, killed_ns: int, code: int, output: 
     if code != 4:
         return [f"exit {code}: {output[-500:]}"]
     found = Run(folder)
-    samples, schedule, shards = found.columns.samples, found.columns.schedule, found.manifest["shards"]
+    samples, schedule, shards = (
+        found.columns.samples,
+        found.columns.schedule,
+        found.manifest["shards"],
+    )
     wrong = []
     if int((samples["outcome"] == Outcome.ok).sum()) > len(provider.answered):
         wrong.append("more rows are ok than were answered")
@@ -136,11 +200,17 @@ def honest(folder: Path, provider: Provider, killed_ns: int, code: int, output: 
         if lost is None and not ok.all():
             wrong.append(f"{(~ok).sum()} rows of the living node are not ok")
         if lost is not None:
-            early = [row for (run_id, row), moment in provider.answered.items()
-                     if run_id == shard.get("run") and moment < killed_ns - LOSS_NS]  # fmt: skip
+            early = [
+                row
+                for (run_id, row), moment in provider.answered.items()
+                if run_id == shard.get("run") and moment < killed_ns - LOSS_NS
+            ]
             gone = [row for row in early if not ok[row]]
             if gone:
-                wrong.append(f"{len(gone)} rows that were answered {LOSS_NS // S} s before the kill are not on record")
+                wrong.append(
+                    f"{len(gone)} rows that were answered {LOSS_NS // S} s before the kill are not"
+                    " on record"
+                )
             states = {Outcome(value).name for value in np.unique(samples["outcome"][mine])} - {
                 "ok",
                 "never_sent",
@@ -167,14 +237,37 @@ def reasons(folder: Path) -> list[str]:
 
 
 def kills(head: RayNode, others: list[RayNode], place: Path, times: int, seed: int) -> int:
-    """Kill one of two nodes in the middle of a run, so often; how many left a complete and honest report."""
+    """Kill one of two nodes in the middle of a run, so often; how many left a complete and honest
+    report.
+    """
     good = 0
     for number in range(times):
         draw = random.Random(f"{seed}-{number}")
         provider, folder = Keeper(), place / f"kill-{number}"
-        process = tailproof("run", "--quiet", "--url", f"http://127.0.0.1:{provider.server_port}/v1", "--model", "m", "--isl", "20",
-                            "--osl", "3", "--request-rate", "50", "--duration", "8s", "--slo", "e2e:p90<500ms",
-                            "--cluster", head.address, "--workers", "2", "--out", str(folder))  # fmt: skip
+        process = tailproof(
+            "run",
+            "--quiet",
+            "--url",
+            f"http://127.0.0.1:{provider.server_port}/v1",
+            "--model",
+            "m",
+            "--isl",
+            "20",
+            "--osl",
+            "3",
+            "--request-rate",
+            "50",
+            "--duration",
+            "8s",
+            "--slo",
+            "e2e:p90<500ms",
+            "--cluster",
+            head.address,
+            "--workers",
+            "2",
+            "--out",
+            str(folder),
+        )
         while not provider.asked and process.poll() is None:
             sleep_s(0.01)
         sleep_s(draw.uniform(0.0, 7.0))
@@ -183,7 +276,11 @@ def kills(head: RayNode, others: list[RayNode], place: Path, times: int, seed: i
         output = process.communicate()[0]
         wrong = honest(folder, provider, killed_ns, process.returncode, output)
         good += not wrong
-        print(f"kill {number + 1}: {'; '.join(wrong) or 'honest'} ({len(provider.answered)} answered)", flush=True)
+        print(
+            f"kill {number + 1}: {'; '.join(wrong) or 'honest'} ({len(provider.answered)}"
+            " answered)",
+            flush=True,
+        )
         provider.shutdown()
         provider.server_close()
         others[0] = RayNode("far", "us", head.address, place=place / "ray")
@@ -199,19 +296,59 @@ def hosts(place: Path) -> int:
     results: dict[str, dict[str, Any]] = {}
     with two_hosts() as (first, first_ip, second, second_ip):
         server, port = null_server(
-            "--ttft-ms", "1000", "--sigma", "0.3", "--gap-ms", "1", "--tokens", "4", "--host", first_ip, inside=first
+            "--ttft-ms",
+            "1000",
+            "--sigma",
+            "0.3",
+            "--gap-ms",
+            "1",
+            "--tokens",
+            "4",
+            "--host",
+            first_ip,
+            inside=first,
         )
-        head = RayNode("one", "here", None, cores=2, place=place / "hosts", inside=first, ip=first_ip)
+        head = RayNode(
+            "one", "here", None, cores=2, place=place / "hosts", inside=first, ip=first_ip
+        )
         nodes = [head]
-        words = ["--url", f"http://{first_ip}:{port}/v1", "--model", "m", "--isl", "64", "--osl", "4", "--request-rate", "100",
-                 "--duration", "20s", "--yes", "--slo", "e2e:p90<3s", "--slo", "e2e:p90<700ms", "--slo", "uptime>=99%",
-                 "--cluster", head.address, "--workers", "2"]  # fmt: skip
+        words = [
+            "--url",
+            f"http://{first_ip}:{port}/v1",
+            "--model",
+            "m",
+            "--isl",
+            "64",
+            "--osl",
+            "4",
+            "--request-rate",
+            "100",
+            "--duration",
+            "20s",
+            "--yes",
+            "--slo",
+            "e2e:p90<3s",
+            "--slo",
+            "e2e:p90<700ms",
+            "--slo",
+            "uptime>=99%",
+            "--cluster",
+            head.address,
+            "--workers",
+            "2",
+        ]
         try:
             for name in ("one host", "two hosts"):
                 if name == "two hosts":
                     nodes.append(
                         RayNode(
-                            "two", "there", head.address, cores=2, place=place / "hosts", inside=second, ip=second_ip
+                            "two",
+                            "there",
+                            head.address,
+                            cores=2,
+                            place=place / "hosts",
+                            inside=second,
+                            ip=second_ip,
                         )
                     )
                 out = place / name.replace(" ", "-")
@@ -220,10 +357,20 @@ def hosts(place: Path) -> int:
                     print(output)
                 verdicts = json.loads((out / "verdicts.json").read_text())
                 manifest = json.loads((out / "run.json").read_text())
-                results[name] = {"exit": code, "verdicts": [clause["verdict"] for clause in verdicts["clauses"]]}
-                places = [f"{shard['place']['node']} {shard.get('clock')}" for shard in manifest["shards"]]
-                p99 = json.loads((out / "summary.json").read_text())["targets"]["target"]["service_ms"]["e2e"]["p99"]
-                print(f"{name}: {results[name]}, service e2e p99 {p99:.2f} ms; {'; '.join(places)}", flush=True)
+                results[name] = {
+                    "exit": code,
+                    "verdicts": [clause["verdict"] for clause in verdicts["clauses"]],
+                }
+                places = [
+                    f"{shard['place']['node']} {shard.get('clock')}" for shard in manifest["shards"]
+                ]
+                p99 = json.loads((out / "summary.json").read_text())["targets"]["target"][
+                    "service_ms"
+                ]["e2e"]["p99"]
+                print(
+                    f"{name}: {results[name]}, service e2e p99 {p99:.2f} ms; {'; '.join(places)}",
+                    flush=True,
+                )
         finally:
             for node in reversed(nodes):
                 node.kill()

@@ -28,7 +28,9 @@ DESIGNS = {"random": Question(), "abba": Question(unit_ns=20 * S), "first": Ques
 
 
 def differs(seed: int, rows: int, order: str, **law: Any) -> tuple[bool, bool]:
-    """Whether the interval of the p99 ratio leaves out 1, and whether the outcome is BETTER or WORSE."""
+    """Whether the interval of the p99 ratio leaves out 1, and whether the outcome is BETTER or
+    WORSE.
+    """
     first, second = pair(seed, rows, order=order, **law)
     record = part_of(first, second, DESIGNS[order], None)[0]
     low, high = record["ratios"]["p99"]["interval"]
@@ -42,9 +44,13 @@ def rates(seeds: range, rows: int, order: str, **law: Any) -> str:
 
 
 def permutations(seed: int, rows: int, drift: float) -> tuple[bool, bool]:
-    """Whether the permutation test rejects at 5 %, and whether an arm is said to be faster everywhere."""
+    """Whether the permutation test rejects at 5 %, and whether an arm is said to be faster
+    everywhere.
+    """
     arms = pair(seed, rows, drift=drift)
-    sampled = sample((arms[0].values, arms[1].values), (arms[0].at_ns, arms[1].at_ns), slot_ns(RUN_S * S), seed)
+    sampled = sample(
+        (arms[0].values, arms[1].values), (arms[0].at_ns, arms[1].at_ns), slot_ns(RUN_S * S), seed
+    )
     assert sampled is not None
     found = permutation(sampled, QUANTILES["p99"], seed)
     return found["p_value"] <= ALPHA, found["dominance"] != "none"
@@ -56,25 +62,35 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=200)
     seeds = range(parser.parse_args().seeds)
     print(f"{len(seeds)} seeds; the 95 % interval leaves out 1, and the outcome is BETTER or WORSE")
-    for rows, order in ((2_000, "random"), (5_000, "random"), (2_000, "abba"), (5_000, "abba"), (2_000, "first")):
+    for rows, order in (
+        (2_000, "random"),
+        (5_000, "random"),
+        (2_000, "abba"),
+        (5_000, "abba"),
+        (2_000, "first"),
+    ):
         for drift in (0.0, 0.2, 0.5):
             print(
-                f"  identical, {rows:,} an arm, {order:6}, drift {drift:4.0%}: {rates(seeds, rows, order, drift=drift)}",
+                f"  identical, {rows:,} an arm, {order:6}, drift {drift:4.0%}:"
+                f" {rates(seeds, rows, order, drift=drift)}",
                 flush=True,
             )
     for spell_s in (2.0, 10.0, 30.0, 60.0):
         print(
-            f"  identical, 5,000 an arm, own spells of {spell_s:2.0f} s: {rates(seeds, 5_000, 'random', sigma=0.3, spell_s=spell_s)}",
+            f"  identical, 5,000 an arm, own spells of {spell_s:2.0f} s:"
+            f" {rates(seeds, 5_000, 'random', sigma=0.3, spell_s=spell_s)}",
             flush=True,
         )
     for rows, ratio in ((5_000, 1.3), (1_100, 1.3)):
         print(
-            f"  ratio {ratio}, {rows:,} an arm, drift 20 %: {rates(seeds, rows, 'random', ratio=ratio, drift=0.2)}",
+            f"  ratio {ratio}, {rows:,} an arm, drift 20 %:"
+            f" {rates(seeds, rows, 'random', ratio=ratio, drift=0.2)}",
             flush=True,
         )
     found_by = np.mean([permutations(seed, 2_000, 0.5) for seed in seeds], axis=0)
     print(
-        f"permutation at 2,000 an arm, 50 % drift: rejects {100 * found_by[0]:.1f} %, an arm faster everywhere {100 * found_by[1]:.1f} %"
+        f"permutation at 2,000 an arm, 50 % drift: rejects {100 * found_by[0]:.1f} %, an arm faster"
+        f" everywhere {100 * found_by[1]:.1f} %"
     )
     first, second = pair(1, 100_000, ratio=0.8)
     began = monotonic_ns()
@@ -82,7 +98,8 @@ def main() -> None:
     middle = monotonic_ns()
     part = comparison_part(record)
     print(
-        f"100,000 rows an arm: {(middle - began) / S:.2f} s, and {(monotonic_ns() - middle) / S:.2f} s for {len(part.figures)} figures"
+        f"100,000 rows an arm: {(middle - began) / S:.2f} s, and"
+        f" {(monotonic_ns() - middle) / S:.2f} s for {len(part.figures)} figures"
     )
 
 

@@ -1,4 +1,5 @@
-"""How often the judge errs when requests come in spells: `python benchmarks/coverage.py [--plot FILE]`.
+"""How often the judge errs when requests come in spells: `python benchmarks/coverage.py [--plot
+FILE]`.
 
 In: nothing but a seed. Out: for each shape of dependence, the share of runs that PASS and FAIL
 with the true share of slow requests exactly at the limit (both are errors), by the exact binomial
@@ -42,7 +43,9 @@ class Rates(NamedTuple):
 
 
 def trials(rng: np.random.Generator, bad: Bool, slow: Bool, at_ns: Int | None = None) -> Trials:
-    """Rows whose latency is over the limit where `bad`, and else longer in `slow` phases than outside."""
+    """Rows whose latency is over the limit where `bad`, and else longer in `slow` phases than
+    outside.
+    """
     n = len(bad)
     return of_latency(np.where(bad, 2.0, 0.5 * slow) + rng.random(n), bad, at_ns)
 
@@ -54,12 +57,17 @@ def of_latency(latency: Float, bad: Bool, at_ns: Int | None = None) -> Trials:
     return Trials(at_ns, bad, np.zeros(n, bool), latency > p95)
 
 
-def spells(rng: np.random.Generator, n: int, share: float, lengths: Callable[[int], Int], mean: float) -> Bool:
-    """On and off by turns: `lengths(count)` on, geometric off so that on has its share in the long run."""
+def spells(
+    rng: np.random.Generator, n: int, share: float, lengths: Callable[[int], Int], mean: float
+) -> Bool:
+    """On and off by turns: `lengths(count)` on, geometric off so that on has its share in the long
+    run.
+    """
     pairs = 8 * math.ceil(n * share / mean) + 20
     turns = np.empty(2 * pairs, np.int64)
     turns[::2], turns[1::2] = lengths(pairs), rng.geometric(share / (mean * (1 - share)), pairs)
-    # the start falls on a random row of a random turn, long turns likelier: a run joins what already goes on
+    # the start falls on a random row of a random turn, long turns likelier: a run joins what
+    # already goes on
     state = np.repeat(np.arange(2 * pairs) % 2 == 0, np.maximum(turns, 1))
     start = rng.integers(0, max(len(state) - n, 1))
     return state[start : start + n] if len(state) >= start + n else np.resize(state, n)
@@ -70,14 +78,16 @@ def independent(n: int) -> Draw:
 
 
 def phases(n: int, dwell: int, background: float = 0.0) -> Draw:
-    """Slow 5 % of the time; `background` is the part of the slow requests that come outside slow phases."""
+    """Slow 5 % of the time; `background` is the part of the slow requests that come outside slow
+    phases.
+    """
 
     def draw(rng: np.random.Generator, share: float) -> Trials:
         slow = spells(rng, n, 0.05, lambda count: rng.geometric(1 / dwell, count), dwell)
         chance = np.where(slow, share * (1 - background) / 0.05, share * background / 0.95)
         return trials(rng, rng.random(n) < chance, slow)
 
-    return draw  # fmt: skip
+    return draw
 
 
 def outages(n: int, mean: float, tail: float | None) -> Draw:
@@ -87,12 +97,16 @@ def outages(n: int, mean: float, tail: float | None) -> Draw:
         def lengths(count: int) -> Int:
             if tail is None:
                 return np.full(count, round(mean))
-            return (mean * (tail - 1) / tail * (1 - rng.random(count)) ** (-1 / tail)).astype(np.int64).clip(1, 20 * n)
+            return (
+                (mean * (tail - 1) / tail * (1 - rng.random(count)) ** (-1 / tail))
+                .astype(np.int64)
+                .clip(1, 20 * n)
+            )
 
         down = spells(rng, n, share, lengths, mean)
         return trials(rng, down, down)
 
-    return draw  # fmt: skip
+    return draw
 
 
 def autoregressive(n: int, phi: float) -> Draw:
@@ -107,21 +121,25 @@ def autoregressive(n: int, phi: float) -> Draw:
         level = noise[warm_up:]
         return of_latency(level, level > NormalDist().inv_cdf(1 - share))
 
-    return draw  # fmt: skip
+    return draw
 
 
 def drift(n: int, periods: float) -> Draw:
-    """A share that swings between nothing and double, as a sine over the run that begins anywhere."""
+    """A share that swings between nothing and double, as a sine over the run that begins
+    anywhere.
+    """
 
     def draw(rng: np.random.Generator, share: float) -> Trials:
         swing = 1 + np.sin(2 * np.pi * (periods * np.arange(n) / n + rng.random()))
         return trials(rng, rng.random(n) < share * swing, swing > 1.5)
 
-    return draw  # fmt: skip
+    return draw
 
 
 def self_exciting(n: int, children: float, delay: float) -> Draw:
-    """Each slow request brings Poisson(`children`) further ones, after geometric delays of mean `delay` rows."""
+    """Each slow request brings Poisson(`children`) further ones, after geometric delays of mean
+    `delay` rows.
+    """
 
     def draw(rng: np.random.Generator, share: float) -> Trials:
         before = 200 * int(delay)  # what came before the run has children in it
@@ -138,7 +156,7 @@ def self_exciting(n: int, children: float, delay: float) -> Draw:
         bad[slow[(slow >= 0) & (slow < n)]] = True
         return trials(rng, bad, bad)
 
-    return draw  # fmt: skip
+    return draw
 
 
 def surges(n: int, dwell: int) -> Draw:
@@ -150,9 +168,11 @@ def surges(n: int, dwell: int) -> Draw:
         slot = np.repeat(np.arange(slots), rng.poisson(np.where(busy, 5.0, 1.0)))
         at_ns = np.sort(slot * 1_000_000 + rng.integers(0, 1_000_000, len(slot)))
         slow = busy[at_ns // 1_000_000]
-        return trials(rng, rng.random(len(slow)) < np.where(slow, share * 1.4 / 0.5, 0.0), slow, at_ns)
+        return trials(
+            rng, rng.random(len(slow)) < np.where(slow, share * 1.4 / 0.5, 0.0), slow, at_ns
+        )
 
-    return draw  # fmt: skip
+    return draw
 
 
 SHAPES = [
@@ -196,11 +216,16 @@ def at_planned_looks(run: Trials) -> Outcome:
     return "INCONCLUSIVE"
 
 
-def rates(draw: Draw, share: float, runs: int, *rules: Callable[[Trials], Outcome], seed: int = SEED) -> list[Rates]:
+def rates(
+    draw: Draw, share: float, runs: int, *rules: Callable[[Trials], Outcome], seed: int = SEED
+) -> list[Rates]:
     """What each rule says of the same simulated runs."""
     rng = np.random.default_rng(seed)
     said = [[rule(run) for rule in rules] for run in (draw(rng, share) for _ in range(runs))]
-    return [Rates(column.count("PASS") / runs, column.count("FAIL") / runs) for column in zip(*said, strict=True)]
+    return [
+        Rates(column.count("PASS") / runs, column.count("FAIL") / runs)
+        for column in zip(*said, strict=True)
+    ]
 
 
 def percent(share: float) -> str:
@@ -209,10 +234,18 @@ def percent(share: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=300, help="simulated runs at the limit; a quarter of it elsewhere")
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=300,
+        help="simulated runs at the limit; a quarter of it elsewhere",
+    )
     parser.add_argument("--plot", type=Path, help="draw false PASS by shape as an SVG")
     options = parser.parse_args()
-    print("| shape | exact: false PASS / FAIL | judge: false PASS / FAIL | PASS at 1/2 | PASS at 1/4 | FAIL at 2 |")
+    print(
+        "| shape | exact: false PASS / FAIL | judge: false PASS / FAIL | PASS at 1/2 | PASS at 1/4"
+        " | FAIL at 2 |"
+    )
     print("|---|---|---|---|---|---|")
     found: list[tuple[str, Rates, Rates]] = []
     for name, draw in SHAPES:
@@ -225,7 +258,10 @@ def main() -> None:
         power = [percent(half.passed), percent(quarter.passed), percent(double.failed)]
         print("|", " | ".join([name, *cells, *power]), "|", flush=True)
     looks = rates(phases(50_000, 50), float(P0), options.runs // 2, at_planned_looks)[0]
-    print(f"\nfour planned looks, phases of 50, n 50,000: {percent(looks.passed)} / {percent(looks.failed)}")
+    print(
+        f"\nfour planned looks, phases of 50, n 50,000: {percent(looks.passed)} /"
+        f" {percent(looks.failed)}"
+    )
     if options.plot:
         draw_plot(found, options.plot)
 
@@ -240,10 +276,18 @@ def draw_plot(found: list[tuple[str, Rates, Rates]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
     rows = range(len(found))[::-1]
     axes.axvline(5, color="0.6", linewidth=1)
-    axes.plot([100 * exact.passed for _, exact, _ in found], rows, "o", color="0.55", label="as if independent")
+    axes.plot(
+        [100 * exact.passed for _, exact, _ in found],
+        rows,
+        "o",
+        color="0.55",
+        label="as if independent",
+    )
     axes.plot([100 * ours.passed for *_, ours in found], rows, "o", color="#b3261e", label="judge")
     axes.set(
-        yticks=rows, yticklabels=[name for name, *_ in found], xlabel="false PASS, % (truth at the limit; line: 5 %)"
+        yticks=rows,
+        yticklabels=[name for name, *_ in found],
+        xlabel="false PASS, % (truth at the limit; line: 5 %)",
     )
     axes.set_xlim(0)
     axes.legend(frameon=False)

@@ -1,4 +1,6 @@
-"""The hot path in µs: body, dispatch, chunk, record. `make bench-hot`; `--store` keeps a new baseline.
+"""The hot path in µs: body, dispatch, chunk, record.
+
+`make bench-hot`; `--store` keeps a new baseline.
 
 In: nothing. Out: µs per event, and the ratio to the stored baseline (benchmarks/hot-baseline.json).
 Absolute figures belong to the machine named in the baseline; a ratio to it taken on another says
@@ -38,15 +40,32 @@ from bench.record.samples import Outcome
 
 BASELINE = Path(__file__).with_name("hot-baseline.json")
 ROWS, ROUNDS = 5_000, 7
-_EVENT = (b'data: {"id":"c-1","object":"chat.completion.chunk","created":1750000000,"model":"m","choices":'
-          b'[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}]}\n\n')  # fmt: skip
+_EVENT = (
+    b'data: {"id":"c-1","object":"chat.completion.chunk","created":1750000000,"model":"m",'
+    b'"choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,'
+    b'"finish_reason":null}]}\n\n'
+)
 
 
 def _plan() -> Plan:
     target = Target(description="none", name="none", base_url="http://127.0.0.1:1/v1", model="m")
-    profile = Profile(description="hot", name="hot", requests=ROWS, arrivals=Arrivals(kind="constant", rate=Fraction(1000)),
-                      prompt_tokens=[Amount(fixed=500)], output_tokens=[Amount(fixed=16)])  # fmt: skip
-    stage = Stage(name="hot", targets=[target], profile=profile, contract=None, scenario=None, settle_ns=0, expect=[])
+    profile = Profile(
+        description="hot",
+        name="hot",
+        requests=ROWS,
+        arrivals=Arrivals(kind="constant", rate=Fraction(1000)),
+        prompt_tokens=[Amount(fixed=500)],
+        output_tokens=[Amount(fixed=16)],
+    )
+    stage = Stage(
+        name="hot",
+        targets=[target],
+        profile=profile,
+        contract=None,
+        scenario=None,
+        settle_ns=0,
+        expect=[],
+    )
     return compile_plan(Suite(name="hot", description="", seed=1, stages=[stage], files=[]))
 
 
@@ -63,7 +82,9 @@ def _best(action: Callable[[], int]) -> float:
 class _Sink:
     """A sender that takes a request and does nothing."""
 
-    def start(self, body: bytes, request_id: str, exchange: Any, on_carrier: Callable[[Any], bool]) -> None:
+    def start(
+        self, body: bytes, request_id: str, exchange: Any, on_carrier: Callable[[Any], bool]
+    ) -> None:
         on_carrier(None)
 
     async def close(self) -> None:
@@ -150,8 +171,13 @@ def measure() -> dict[str, float]:
                 journal.record(flight, Outcome.ok, "", 0)
         return ROWS
 
-    return {"body, 500 tokens": _best(body), "dispatch, body included": _best(dispatch), "chunk": _best(chunk),
-            "chunk with its HTTP framing": _best(http_chunk), "record": _best(record)}  # fmt: skip
+    return {
+        "body, 500 tokens": _best(body),
+        "dispatch, body included": _best(dispatch),
+        "chunk": _best(chunk),
+        "chunk with its HTTP framing": _best(http_chunk),
+        "record": _best(record),
+    }
 
 
 def main() -> int:
@@ -160,7 +186,9 @@ def main() -> int:
     parser.add_argument("--store", action="store_true", help="keep these figures as the baseline")
     figures = measure()
     if parser.parse_args().store:
-        BASELINE.write_text(json.dumps({"machine": machine_facts(), "us": figures}, indent=2) + "\n")
+        BASELINE.write_text(
+            json.dumps({"machine": machine_facts(), "us": figures}, indent=2) + "\n"
+        )
     known = json.loads(BASELINE.read_text()) if BASELINE.is_file() else {"machine": None, "us": {}}
     if known["machine"] != machine_facts():
         print("the baseline was taken on another machine: its ratios say nothing here")

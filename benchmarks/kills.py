@@ -91,9 +91,31 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 def start(provider: Provider, folder: Path, workers: int) -> subprocess.Popen[bytes]:
     """A run against the provider."""
-    command = [sys.executable, "-m", "bench", "run", "--url", f"http://127.0.0.1:{provider.server_port}/v1", "--model", "m",
-               "--request-rate", str(RATE), "--duration", f"{LENGTH_S}s", "--isl", "20", "--osl", "3", "--slo", "e2e:p90<500ms",
-               "--workers", str(workers), "--out", str(folder), "--quiet"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "run",
+        "--url",
+        f"http://127.0.0.1:{provider.server_port}/v1",
+        "--model",
+        "m",
+        "--request-rate",
+        str(RATE),
+        "--duration",
+        f"{LENGTH_S}s",
+        "--isl",
+        "20",
+        "--osl",
+        "3",
+        "--slo",
+        "e2e:p90<500ms",
+        "--workers",
+        str(workers),
+        "--out",
+        str(folder),
+        "--quiet",
+    ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -133,19 +155,30 @@ def faults(folder: Path, provider: Provider, killed_ns: int) -> list[str]:
     except RunFolderError as error:
         return [f"{error}, and {len(provider.asked)} requests were sent"] if provider.asked else []
     ok = {*np.flatnonzero(run.columns.samples["outcome"] == Outcome.ok).tolist()}
-    found = [f"row {row} was answered {(killed_ns - moment) / S:.2f} s before the kill and is lost"
-             for row, moment in provider.answered.items() if moment < killed_ns - LOSS_NS and row not in ok]  # fmt: skip
+    found = [
+        f"row {row} was answered {(killed_ns - moment) / S:.2f} s before the kill and is lost"
+        for row, moment in provider.answered.items()
+        if moment < killed_ns - LOSS_NS and row not in ok
+    ]
     found += [f"row {row} was answered by nobody" for row in ok - set(provider.answered)]
     code, output = said("report", str(folder))
     if code:
         return [*found, f"report: {output}"]
     code, output = said("judge", str(folder))
-    found += [f"judge: exit {code}, {output}"] if (code == 130) != (run.state != "complete") or code in (2, 70) else []
+    found += (
+        [f"judge: exit {code}, {output}"]
+        if (code == 130) != (run.state != "complete") or code in (2, 70)
+        else []
+    )
     code, output = said("verify", str(folder))
     found += [f"verify: {output}"] if code and "killed as it sealed it" not in output else []
     summary = json.loads((folder / "summary.json").read_text())
     target = summary["targets"]["target"]
-    found += ["rows without an outcome"] if sum(target["outcomes"].values()) != target["requests"] else []
+    found += (
+        ["rows without an outcome"]
+        if sum(target["outcomes"].values()) != target["requests"]
+        else []
+    )
     told = summary["health"]["facts"].get("gaps")
     found += ["the gap is not told"] if target["reached"] < target["requests"] and not told else []
     return found
@@ -155,20 +188,34 @@ def faults_of_resuming(folder: Path, provider: Provider) -> list[str]:
     """What is wrong with the second sitting of a killed run."""
     code, output = said("resume", str(folder), "--quiet")
     if code in (2, 5, 70):
-        fine = "has come to its end" in output or "no request left" in output or "is not a run's folder" in output
+        fine = (
+            "has come to its end" in output
+            or "no request left" in output
+            or "is not a run's folder" in output
+        )
         return [] if fine else [f"resume: {output}"]
     run = Run(folder)
-    found = [f"row {row} was sent {len(moments)} times" for row, moments in provider.asked.items() if len(moments) > 1]
+    found = [
+        f"row {row} was sent {len(moments)} times"
+        for row, moments in provider.asked.items()
+        if len(moments) > 1
+    ]
     found += [f"a resumed run is {run.state}"] if run.state != "complete" else []
-    unknown = np.isin(run.columns.samples["outcome"], (Outcome.censored, Outcome.ok), invert=True).sum()
-    return found + ([f"{unknown} rows of a resumed run are neither answered nor cut off"] if unknown else [])
+    unknown = np.isin(
+        run.columns.samples["outcome"], (Outcome.censored, Outcome.ok), invert=True
+    ).sum()
+    return found + (
+        [f"{unknown} rows of a resumed run are neither answered nor cut off"] if unknown else []
+    )
 
 
 def main() -> int:
     """Kill, look, count."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--first", type=int, default=0, help="number of the first kill, to do them in parts")
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first kill, to do them in parts"
+    )
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
     recovered = resumed = 0
@@ -191,7 +238,10 @@ def main() -> int:
                 print(f"kill {number} at {moment_s:.2f} s: {line}", flush=True)
             provider.shutdown()
             provider.server_close()
-    print(f"recovered {recovered}/{wanted.kills} (a whole run takes {whole_s:.1f} s; {resumed} were resumed)")
+    print(
+        f"recovered {recovered}/{wanted.kills} (a whole run takes {whole_s:.1f} s; {resumed} were"
+        " resumed)"
+    )
     return int(recovered != wanted.kills)
 
 

@@ -1,10 +1,13 @@
-"""Would a test notice? The statistics and the verdicts, one change of their source at a time (`make mutation`).
+"""Would a test notice?
 
-In: bench/judge/stats and bench/judge/contract, cosmic-ray's operators, tests/judge. Out: the share of a sample of
-changes that make a test fail, and the changes that none notices. Must stay true: every place that can be changed is as
-likely as any other, however many ways there are to change it; annotations are no places, for nothing evaluates them;
-a change meets the tests that ran its line, without those above SLOW_S, in a process of its own that takes the changed
-source from memory; a change that hangs is noticed.
+The statistics and the verdicts, one change of their source at a time (`make mutation`).
+
+In: bench/judge/stats and bench/judge/contract, cosmic-ray's operators, tests/judge. Out: the share
+of a sample of changes that make a test fail, and the changes that none notices. Must stay true:
+every place that can be changed is as likely as any other, however many ways there are to change it;
+annotations are no places, for nothing evaluates them; a change meets the tests that ran its line,
+without those above SLOW_S, in a process of its own that takes the changed source from memory; a
+change that hangs is noticed.
 """
 
 from __future__ import annotations
@@ -42,15 +45,30 @@ import bench.plan.suite
 import bench.record.request_log  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = [path for room in ("stats", "contract") for path in sorted((ROOT / "bench/judge" / room).glob("[!_]*.py"))]
+MODULES = [
+    path
+    for room in ("stats", "contract")
+    for path in sorted((ROOT / "bench/judge" / room).glob("[!_]*.py"))
+]
 #: A test that takes more of a processor is not asked.
 SLOW_S = 3.0
-#: A change is given this many times what its tests take, and this much more: the machine has other work.
+#: A change is given this many times what its tests take, and this much more: the machine has other
+#: work.
 PATIENCE, GRACE_S = 20, 60
 #: Bytes that a change may fill.
 MEMORY = 8 << 30
 FORK = multiprocessing.get_context("fork")
-_PYTEST = ["-q", "-x", "--no-header", "--tb=line", "-p", "no:randomly", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+_PYTEST = [
+    "-q",
+    "-x",
+    "--no-header",
+    "--tb=line",
+    "-p",
+    "no:randomly",
+    "-p",
+    "no:cacheprovider",
+    "--hypothesis-seed=0",
+]
 
 #: test -> seconds of a processor that it took
 Seconds = dict[str, float]
@@ -66,7 +84,9 @@ class Change:
 
     def shown(self) -> str:
         """Where, and the lines before and after."""
-        lines = unified_diff(self.path.read_text().splitlines(), self.source.splitlines(), n=0, lineterm="")
+        lines = unified_diff(
+            self.path.read_text().splitlines(), self.source.splitlines(), n=0, lineterm=""
+        )
         return "\n".join([f"{self.path.relative_to(ROOT)}:{self.line}", *list(lines)[3:]])
 
 
@@ -77,7 +97,9 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         self._name = ".".join(change.path.relative_to(ROOT).with_suffix("").parts)
         self._source = change.source
 
-    def find_spec(self, name: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: object, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """That module's, no other's."""
         return importlib.util.spec_from_loader(name, self) if name == self._name else None
 
@@ -87,7 +109,9 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
 
 class _Clock:
-    """Notes what each test took, whatever else the machine does; those that were skipped or slow are left out."""
+    """Notes what each test took, whatever else the machine does; those that were skipped or slow
+    are left out.
+    """
 
     def __init__(self) -> None:
         self.took: Seconds = {}
@@ -113,7 +137,9 @@ def tests_of_lines() -> dict[tuple[Path, int], Seconds]:
     with tempfile.TemporaryDirectory() as folder:
         clock, measure = (
             _Clock(),
-            coverage.Coverage(f"{folder}/data", source=[str(ROOT / "bench/judge")], config_file=False),
+            coverage.Coverage(
+                f"{folder}/data", source=[str(ROOT / "bench/judge")], config_file=False
+            ),
         )
         measure.set_option("run:dynamic_context", "test_function")
         measure.start()
@@ -124,11 +150,15 @@ def tests_of_lines() -> dict[tuple[Path, int], Seconds]:
         named = defaultdict(list)
         for test in clock.took:
             file, _, name = test.partition("::")
-            named[f"{Path(file).stem}.{name.partition('[')[0]}"].append(test)  # as coverage names its contexts
+            named[f"{Path(file).stem}.{name.partition('[')[0]}"].append(
+                test
+            )  # as coverage names its contexts
         found: dict[tuple[Path, int], Seconds] = defaultdict(dict)
         for path in MODULES:
             for line, contexts in measure.get_data().contexts_by_lineno(str(path)).items():
-                found[path, line] = {test: clock.took[test] for context in contexts for test in named[context]}
+                found[path, line] = {
+                    test: clock.took[test] for context in contexts for test in named[context]
+                }
                 found[path, 0] |= found[path, line]
                 if "" in contexts:  # ran at import
                     found[path, line] = found[path, 0]
@@ -145,7 +175,10 @@ def changes(sample: int, seed: int) -> tuple[int, list[Change]]:
         if not any(begin <= start < end for begin, end in unread[path]):
             places[path, start, found.operator_name.split("_")[0]].append(found)
     drawn = random.Random(seed)
-    chosen = [drawn.choice(places[place]) for place in drawn.sample(sorted(places), min(sample, len(places)))]
+    chosen = [
+        drawn.choice(places[place])
+        for place in drawn.sample(sorted(places), min(sample, len(places)))
+    ]
     return len(places), [_changed(found) for found in chosen]
 
 
@@ -161,11 +194,16 @@ def _annotations(source: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]
         for name in ("annotation", "returns"):
             note = getattr(node, name, None)
             if isinstance(note, ast.expr):
-                yield (note.lineno, note.col_offset), (note.end_lineno or 0, note.end_col_offset or 0)
+                yield (
+                    (note.lineno, note.col_offset),
+                    (note.end_lineno or 0, note.end_col_offset or 0),
+                )
 
 
 def tests_for(change: Change, ran: Mapping[tuple[Path, int], Seconds]) -> Seconds:
-    """Those that ran the changed line: of an expression over several lines, the nearest line above that is known."""
+    """Those that ran the changed line: of an expression over several lines, the nearest line above
+    that is known.
+    """
     line = next(line for line in range(change.line, -1, -1) if (change.path, line) in ran)
     return ran[change.path, line]
 
@@ -178,7 +216,9 @@ def attempt(change: Change, tests: Seconds) -> None:
     sys.exit(pytest.main([*_PYTEST, *sorted(tests, key=tests.__getitem__)]))
 
 
-def unnoticed(wanted: Sequence[Change], ran: Mapping[tuple[Path, int], Seconds], jobs: int) -> Iterator[Change]:
+def unnoticed(
+    wanted: Sequence[Change], ran: Mapping[tuple[Path, int], Seconds], jobs: int
+) -> Iterator[Change]:
     """The changes that no test notices, as they are found."""
     waiting = [(change, tests_for(change, ran)) for change in reversed(wanted)]
     running: dict[int, tuple[Change, ForkProcess, float]] = {}
@@ -187,7 +227,11 @@ def unnoticed(wanted: Sequence[Change], ran: Mapping[tuple[Path, int], Seconds],
             change, tests = waiting.pop()
             process = FORK.Process(target=attempt, args=(change, tests))
             process.start()
-            running[process.sentinel] = change, process, time.monotonic() + PATIENCE * sum(tests.values()) + GRACE_S
+            running[process.sentinel] = (
+                change,
+                process,
+                time.monotonic() + PATIENCE * sum(tests.values()) + GRACE_S,
+            )
         ended = wait(list(running), timeout=1)
         for sentinel, (change, process, until) in list(running.items()):
             if sentinel in ended:
@@ -211,7 +255,11 @@ def main() -> None:
     with FORK.Pool(1) as child:  # bench.judge must not be loaded where the changes fork off
         ran = child.apply(tests_of_lines)
     places, wanted = changes(wish.sample, wish.seed)
-    print(f"{len(wanted)} of {places} places; tests by line known after {time.monotonic() - begun:.0f} s", flush=True)
+    print(
+        f"{len(wanted)} of {places} places; tests by line known after"
+        f" {time.monotonic() - begun:.0f} s",
+        flush=True,
+    )
     missed = Counter[Path]()
     for change in unnoticed(wanted, ran, wish.jobs):
         missed[change.path] += 1
@@ -220,11 +268,16 @@ def main() -> None:
 
     tried = Counter(change.path for change in wanted)
     for path in MODULES:
-        print(f"{path.relative_to(ROOT / 'bench/judge')!s:28}{tried[path] - missed[path]:5} of {tried[path]:4} noticed")
+        print(
+            f"{path.relative_to(ROOT / 'bench/judge')!s:28}{tried[path] - missed[path]:5} of"
+            f" {tried[path]:4} noticed"
+        )
     noticed = len(wanted) - missed.total()
     low, high = (float(end) for end in clopper_pearson(noticed, len(wanted), 0.025)[:2])
-    print(f"{noticed} of {len(wanted)} noticed: {noticed / len(wanted):.1%} (95 % interval {low:.1%} to {high:.1%})"
-          f" in {(time.monotonic() - begun) / 60:.0f} min")  # fmt: skip
+    print(
+        f"{noticed} of {len(wanted)} noticed: {noticed / len(wanted):.1%} (95 % interval {low:.1%}"
+        f" to {high:.1%}) in {(time.monotonic() - begun) / 60:.0f} min"
+    )
 
 
 if __name__ == "__main__":

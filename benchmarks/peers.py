@@ -5,7 +5,8 @@ Each peer lives in an environment of its own under `--envs` and is installed the
 (AIPerf about 0.5 GB, GuideLLM about 5 GB). The server is `truthd` where its C source is given
 (`--truthd PATH`, found by itself beside the checkout), else tailproof's own null server.
 
-    make bench-peers                          # or: python benchmarks/peers.py --rates 200 800 --tools tailproof aiperf
+    make bench-peers                          # or: python benchmarks/peers.py --rates 200 800
+    --tools tailproof aiperf
 """
 
 from __future__ import annotations
@@ -47,10 +48,12 @@ _MAKE_TOKENIZER = """
 import sys
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
-words = {"[UNK]": 0, "[PAD]": 1, **{w: n + 2 for n, w in enumerate("a b c d e f g h token word".split())}}
+names = "[UNK] [PAD] a b c d e f g h token word".split()
+words = {name: number for number, name in enumerate(names)}
 made = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
 made.pre_tokenizer = pre_tokenizers.Whitespace()
-PreTrainedTokenizerFast(tokenizer_object=made, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(sys.argv[1])
+fast = PreTrainedTokenizerFast(tokenizer_object=made, unk_token="[UNK]", pad_token="[PAD]")
+fast.save_pretrained(sys.argv[1])
 """
 
 
@@ -89,12 +92,17 @@ class Server:
     def truth(self) -> Truth:
         if self.kind == "truthd":
             data = json.load(urlopen(f"{self.url}/truth"))
-            return Truth(data["requests"], data["rps"], data["ttft_ms"]["p50"], data["ttft_ms"]["p99"])
+            return Truth(
+                data["requests"], data["rps"], data["ttft_ms"]["p50"], data["ttft_ms"]["p99"]
+            )
         rows = self._rows()
         ttft = sorted((row[2] - row[1]) / 1e6 for row in rows if row[2] > 0)
         span = (max(row[1] for row in rows) - min(row[1] for row in rows)) / 1e9
         return Truth(
-            len(rows), (len(rows) - 1) / span, ttft[-(-len(ttft) // 2) - 1], ttft[-(-99 * len(ttft) // 100) - 1]
+            len(rows),
+            (len(rows) - 1) / span,
+            ttft[-(-len(ttft) // 2) - 1],
+            ttft[-(-99 * len(ttft) // 100) - 1],
         )
 
     def _rows(self) -> list[list[int]]:
@@ -108,8 +116,14 @@ def server(source: Path | None) -> Iterator[Server]:
     if source is not None and source.is_file() and shutil.which("cc"):
         with tempfile.TemporaryDirectory() as folder:
             binary = Path(folder) / "truthd"
-            subprocess.run(["cc", "-O2", "-o", str(binary), str(source), "-lm"], check=True, stderr=subprocess.DEVNULL)
-            process = subprocess.Popen([str(binary), "--port", "9107", *LAW], stdout=subprocess.DEVNULL)
+            subprocess.run(
+                ["cc", "-O2", "-o", str(binary), str(source), "-lm"],
+                check=True,
+                stderr=subprocess.DEVNULL,
+            )
+            process = subprocess.Popen(
+                [str(binary), "--port", "9107", *LAW], stdout=subprocess.DEVNULL
+            )
             try:
                 time.sleep(0.3)
                 yield Server("http://127.0.0.1:9107", "truthd")
@@ -117,12 +131,17 @@ def server(source: Path | None) -> Iterator[Server]:
                 process.terminate()
                 process.wait()
         return
-    null = subprocess.Popen([sys.executable, "-m", "bench.load.nullserver", "--tokens", str(TOKENS)],
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    null = subprocess.Popen(
+        [sys.executable, "-m", "bench.load.nullserver", "--tokens", str(TOKENS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert null.stdout is not None
     assert null.stdin is not None
     try:
-        yield Server(f"http://127.0.0.1:{json.loads(null.stdout.readline())['port']}", "null server")
+        yield Server(
+            f"http://127.0.0.1:{json.loads(null.stdout.readline())['port']}", "null server"
+        )
     finally:
         null.stdin.close()
         null.wait()
@@ -137,9 +156,20 @@ def environment(tool: str, envs: Path) -> Path:
         print(f"installing {PACKAGES[tool]} into {home} ...", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
         subprocess.run(
-            [str(home / "bin" / "pip"), "install", "-q", PACKAGES[tool], "transformers", "tokenizers"], check=True
+            [
+                str(home / "bin" / "pip"),
+                "install",
+                "-q",
+                PACKAGES[tool],
+                "transformers",
+                "tokenizers",
+            ],
+            check=True,
         )
-        subprocess.run([str(home / "bin" / "python"), "-c", _MAKE_TOKENIZER, str(home / "tokenizer")], check=True)
+        subprocess.run(
+            [str(home / "bin" / "python"), "-c", _MAKE_TOKENIZER, str(home / "tokenizer")],
+            check=True,
+        )
         (home / ".ready").touch()
     return home / "bin"
 
@@ -150,42 +180,117 @@ def _run(command: list[str], log: Path) -> float:
     with log.open("wb") as handle:
         done = subprocess.run(command, stdout=handle, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
-        raise SystemExit(f"{command[0]} ended with {done.returncode}:\n{log.read_text(errors='replace')[-3000:]}")
+        raise SystemExit(
+            f"{command[0]} ended with {done.returncode}:\n{log.read_text(errors='replace')[-3000:]}"
+        )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def tailproof(url: str, rate: int, count: int, work: Path, bin_folder: Path) -> Reported:
     out = work / "run"
-    cpu = _run([str(bin_folder / "tailproof"), "run", "--url", url, "--model", "m", "--request-rate", str(rate), "--request-count",
-                str(count), "--isl", "64", "--osl", str(TOKENS), "--quiet", "--out", str(out)], work / "log")  # fmt: skip
-    ttft = json.loads((out / "summary.json").read_text())["targets"]["target"]["response_ms"]["ttft"]
+    cpu = _run(
+        [
+            str(bin_folder / "tailproof"),
+            "run",
+            "--url",
+            url,
+            "--model",
+            "m",
+            "--request-rate",
+            str(rate),
+            "--request-count",
+            str(count),
+            "--isl",
+            "64",
+            "--osl",
+            str(TOKENS),
+            "--quiet",
+            "--out",
+            str(out),
+        ],
+        work / "log",
+    )
+    ttft = json.loads((out / "summary.json").read_text())["targets"]["target"]["response_ms"][
+        "ttft"
+    ]
     return Reported(ttft["p50"], ttft["p99"], cpu)
 
 
 def aiperf(url: str, rate: int, count: int, work: Path, bin_folder: Path) -> Reported:
     prompts = work / "prompts.jsonl"
     prompts.write_text(
-        "".join(json.dumps({"text": f"word {n} a b c", "output_length": TOKENS}) + "\n" for n in range(count))
+        "".join(
+            json.dumps({"text": f"word {n} a b c", "output_length": TOKENS}) + "\n"
+            for n in range(count)
+        )
     )
-    cpu = _run([str(bin_folder / "aiperf"), "profile", "--model", "m", "--url", url, "--endpoint-type", "chat", "--streaming",
-                "--request-rate", str(rate), "--request-rate-mode", "poisson", "--request-count", str(count), "--input-file",
-                str(prompts), "--custom-dataset-type", "single_turn", "--tokenizer", str(bin_folder.parent / "tokenizer"),
-                "--extra-inputs", f"max_tokens:{TOKENS}", "--ui", "none", "--artifact-dir", str(work / "out")], work / "log")  # fmt: skip
-    data = json.loads((work / "out" / "profile_export_aiperf.json").read_text())["time_to_first_token"]
+    cpu = _run(
+        [
+            str(bin_folder / "aiperf"),
+            "profile",
+            "--model",
+            "m",
+            "--url",
+            url,
+            "--endpoint-type",
+            "chat",
+            "--streaming",
+            "--request-rate",
+            str(rate),
+            "--request-rate-mode",
+            "poisson",
+            "--request-count",
+            str(count),
+            "--input-file",
+            str(prompts),
+            "--custom-dataset-type",
+            "single_turn",
+            "--tokenizer",
+            str(bin_folder.parent / "tokenizer"),
+            "--extra-inputs",
+            f"max_tokens:{TOKENS}",
+            "--ui",
+            "none",
+            "--artifact-dir",
+            str(work / "out"),
+        ],
+        work / "log",
+    )
+    data = json.loads((work / "out" / "profile_export_aiperf.json").read_text())[
+        "time_to_first_token"
+    ]
     return Reported(data["p50"], data["p99"], cpu)
 
 
 def guidellm(url: str, rate: int, count: int, work: Path, bin_folder: Path) -> Reported:
     prompts, out = work / "prompts.jsonl", work / "out.json"
     prompts.write_text(
-        "".join(json.dumps({"prompt": f"word {n} a b c", "output_tokens_count": TOKENS}) + "\n" for n in range(count))
+        "".join(
+            json.dumps({"prompt": f"word {n} a b c", "output_tokens_count": TOKENS}) + "\n"
+            for n in range(count)
+        )
     )
-    cpu = _run([str(bin_folder / "guidellm"), "run",
-                "--backend", f"kind=openai_http,target={url},model=m,request_format=/v1/chat/completions",
-                "--profile", f"kind=poisson,rate={rate}", "--constraint", f"kind=max_requests,count={count}",
-                "--tokenizer", f"kind=hf_auto,model={bin_folder.parent / 'tokenizer'}", "--data", f"kind=json_file,path={prompts}",
-                "--output", f"kind=json,path={out}", "--disable-console"], work / "log")  # fmt: skip
+    cpu = _run(
+        [
+            str(bin_folder / "guidellm"),
+            "run",
+            "--backend",
+            f"kind=openai_http,target={url},model=m,request_format=/v1/chat/completions",
+            "--profile",
+            f"kind=poisson,rate={rate}",
+            "--constraint",
+            f"kind=max_requests,count={count}",
+            "--tokenizer",
+            f"kind=hf_auto,model={bin_folder.parent / 'tokenizer'}",
+            "--data",
+            f"kind=json_file,path={prompts}",
+            "--output",
+            f"kind=json,path={out}",
+            "--disable-console",
+        ],
+        work / "log",
+    )
     found = _find(json.loads(out.read_text()), "time_to_first_token_ms")
     percentiles = found["successful"]["percentiles"]
     return Reported(percentiles["p50"], percentiles["p99"], cpu)
@@ -218,8 +323,10 @@ def main() -> int:
     bins = {tool: environment(tool, given.envs) for tool in given.tools}
     with server(given.truthd) as truth, tempfile.TemporaryDirectory() as scratch:
         print(f"server: {truth.kind}; times in ms; sent = seen by the server")
-        print(f"{'asked':>7} {'tool':<10} {'sent/s':>8} {'of asked':>8} {'TTFT p50':>9} {'truth':>8} {'error':>8} "
-              f"{'p99':>9} {'truth':>8} {'error':>8} {'CPU s':>7} {'ms/request':>10}")  # fmt: skip
+        print(
+            f"{'asked':>7} {'tool':<10} {'sent/s':>8} {'of asked':>8} {'TTFT p50':>9} {'truth':>8}"
+            f" {'error':>8} {'p99':>9} {'truth':>8} {'error':>8} {'CPU s':>7} {'ms/request':>10}"
+        )
         for rate in given.rates:
             for tool in given.tools:
                 work = Path(scratch) / f"{tool}-{rate}"
@@ -227,9 +334,13 @@ def main() -> int:
                 truth.reset()
                 said = TOOLS[tool](truth.url, rate, round(rate * given.seconds), work, bins[tool])
                 real = truth.truth()
-                print(f"{rate:>5}/s {tool:<10} {real.rps:>8.1f} {real.rps / rate:>8.2f} {said.p50:>9.2f} {real.p50:>8.2f} "
-                      f"{said.p50 - real.p50:>+8.2f} {said.p99:>9.2f} {real.p99:>8.2f} {said.p99 - real.p99:>+8.2f} "
-                      f"{said.cpu_s:>7.1f} {1000 * said.cpu_s / max(real.requests, 1):>10.2f}", flush=True)  # fmt: skip
+                print(
+                    f"{rate:>5}/s {tool:<10} {real.rps:>8.1f} {real.rps / rate:>8.2f}"
+                    f" {said.p50:>9.2f} {real.p50:>8.2f} {said.p50 - real.p50:>+8.2f}"
+                    f" {said.p99:>9.2f} {real.p99:>8.2f} {said.p99 - real.p99:>+8.2f}"
+                    f" {said.cpu_s:>7.1f} {1000 * said.cpu_s / max(real.requests, 1):>10.2f}",
+                    flush=True,
+                )
     return 0
 
 

@@ -1,7 +1,9 @@
-"""A Ray cluster on this machine: nodes that are started, killed as by a power cut, and put into network namespaces.
+"""A Ray cluster on this machine: nodes that are started, killed as by a power cut, and put into
+network namespaces.
 
-In: names and regions. Out: an address, and processes that end with ours. Must stay true: nothing is ended that was not
-started here (each node's processes carry its mark); a namespace and its wires go with it.
+In: names and regions. Out: an address, and processes that end with ours. Must stay true: nothing is
+ended that was not started here (each node's processes carry its mark); a namespace and its wires go
+with it.
 """
 
 from __future__ import annotations
@@ -25,24 +27,62 @@ _MARK = "TAILPROOF_RAY_NODE"
 class RayNode:
     """One node of so many cores; the first is the head."""
 
-    def __init__(self, name: str, region: str, head: str | None, *, cores: int = 1, place: Path, inside: Sequence[str] = (),
-                 ip: str | None = None):  # fmt: skip
-        """`head`: the address to join, None to be it; `inside`: what a command is started with to be in a namespace."""
+    def __init__(
+        self,
+        name: str,
+        region: str,
+        head: str | None,
+        *,
+        cores: int = 1,
+        place: Path,
+        inside: Sequence[str] = (),
+        ip: str | None = None,
+    ):
+        """`head`: the address to join, None to be it; `inside`: what a command is started with to
+        be in a namespace.
+        """
         self.mark, self.place = uuid.uuid4().hex, place
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.address = head or f"{ip or '127.0.0.1'}:{port}"
         labels = f"ray.io/region={region},tailproof.io/node={name}"
-        words = ["--head", f"--port={port}", "--include-dashboard=false"] if head is None else [f"--address={head}"]
+        words = (
+            ["--head", f"--port={port}", "--include-dashboard=false"]
+            if head is None
+            else [f"--address={head}"]
+        )
         words += [f"--node-ip-address={ip}"] if ip else []
-        command = [*inside, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words, f"--num-cpus={cores}",
-                   f"--labels={labels}", f"--temp-dir={place}", "--disable-usage-stats", "--object-store-memory=100000000"]  # fmt: skip
+        command = [
+            *inside,
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            "--block",
+            *words,
+            f"--num-cpus={cores}",
+            f"--labels={labels}",
+            f"--temp-dir={place}",
+            "--disable-usage-stats",
+            "--object-store-memory=100000000",
+        ]
         if head is not None:  # the head's for all
             command = [word for word in command if not word.startswith("--temp-dir")]
         self._log = (place.parent / f"{name}-{self.mark[:6]}.log").open("w+")
-        environment = {**os.environ, _MARK: self.mark, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONWARNINGS": "ignore"}
-        self._process = subprocess.Popen(command, env=environment, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL,
-                                         start_new_session=True)  # fmt: skip
+        environment = {
+            **os.environ,
+            _MARK: self.mark,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "PYTHONWARNINGS": "ignore",
+        }
+        self._process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=self._log,
+            stderr=self._log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         deadline = monotonic_ns() + 120 * S
         while "Ray runtime started" not in self.said():
             if self._process.poll() is not None or monotonic_ns() > deadline:
@@ -77,7 +117,10 @@ class RayNode:
 
 @contextlib.contextmanager
 def two_nodes(place: Path) -> Iterator[tuple[RayNode, list[RayNode]]]:
-    """(the head, a list with the other node, which may be replaced); a core each. Their files lie in `place`."""
+    """(the head, a list with the other node, which may be replaced); a core each.
+
+    Their files lie in `place`.
+    """
     head = RayNode("near", "eu", None, place=place / "ray")
     others: list[RayNode] = []
     try:
@@ -90,7 +133,10 @@ def two_nodes(place: Path) -> Iterator[tuple[RayNode, list[RayNode]]]:
 
 @contextlib.contextmanager
 def two_hosts() -> Iterator[tuple[list[str], str, list[str], str]]:
-    """Two network namespaces and a wire: (command prefix, address) of each. Needs root and iproute2."""
+    """Two network namespaces and a wire: (command prefix, address) of each.
+
+    Needs root and iproute2.
+    """
     names = [f"tp{os.getpid() % 10000}{letter}" for letter in "ab"]
     wires = [f"{name}w" for name in names]
     addresses = ["10.77.0.1", "10.77.0.2"]

@@ -1,8 +1,10 @@
-"""What the live screen costs the load generator: CPU of drawing alone, then the same run in a window and with --quiet in turns.
+"""What the live screen costs the load generator: CPU of drawing alone, then the same run in a
+window and with --quiet in turns.
 
-In: a rate, seconds a run, turns. Out: the drawing's share of a core by lanes; CPU of the process that
-sends, as a share of one core while it sends, and its lateness, run by run; the medians' difference,
-which on a shared machine is smaller than their spread. The server is tailproof's null server.
+In: a rate, seconds a run, turns. Out: the drawing's share of a core by lanes; CPU of the process
+that sends, as a share of one core while it sends, and its lateness, run by run; the medians'
+difference, which on a shared machine is smaller than their spread. The server is tailproof's null
+server.
 
     python benchmarks/screen.py --rate 500 --seconds 15 --turns 3
 """
@@ -38,17 +40,48 @@ BENCH = [sys.executable, "-m", "bench"]
 
 
 def drawing(lanes: int, draws: int = 200) -> float:
-    """Share of a core that the screen takes for so many lanes, each with 100,000 answers and some failures."""
-    stage = Stage(name="s", targets=[Target(description="d", name=f"t{n}", base_url="http://127.0.0.1:1/v1", model="m") for n in range(lanes)],
-                  profile=load_profile("chat"), contract=None, scenario=None, settle_ns=0, expect=[])  # fmt: skip
+    """Share of a core that the screen takes for so many lanes, each with 100,000 answers and some
+    failures.
+    """
+    stage = Stage(
+        name="s",
+        targets=[
+            Target(description="d", name=f"t{n}", base_url="http://127.0.0.1:1/v1", model="m")
+            for n in range(lanes)
+        ],
+        profile=load_profile("chat"),
+        contract=None,
+        scenario=None,
+        settle_ns=0,
+        expect=[],
+    )
     suite = Suite(name="s", description="d", seed=1, stages=[stage], files=[])
     taken = Histogram()
     taken.record_many_ns(np.random.default_rng(1).lognormal(19, 0.5, 100_000).astype(np.int64))
-    ended = [100_000 * (outcome == Outcome.ok) + 40 * (outcome == Outcome.rate_limited) for outcome in Outcome]
-    at = Counters([100_100] * lanes, [0] * lanes, [60] * lanes, [ended] * lanes, [9] * lanes, [9] * lanes, [0] * lanes,
-                  [taken] * lanes, [taken] * lanes, taken, [(1, "drill cut: begun")])  # fmt: skip
+    ended = [
+        100_000 * (outcome == Outcome.ok) + 40 * (outcome == Outcome.rate_limited)
+        for outcome in Outcome
+    ]
+    at = Counters(
+        [100_100] * lanes,
+        [0] * lanes,
+        [60] * lanes,
+        [ended] * lanes,
+        [9] * lanes,
+        [9] * lanes,
+        [0] * lanes,
+        [taken] * lanes,
+        [taken] * lanes,
+        taken,
+        [(1, "drill cut: begun")],
+    )
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
-        os.environ |= {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1", "COLUMNS": "100", "LINES": "30"}
+        os.environ |= {
+            "TTY_COMPATIBLE": "1",
+            "TTY_INTERACTIVE": "1",
+            "COLUMNS": "100",
+            "LINES": "30",
+        }
         screen = make_screen(suite, quiet=False)
         screen.open(compile_plan(suite))
         began_ns = cpu_ns()
@@ -74,8 +107,27 @@ def measured(url: str, rate: int, seconds: int, *, quiet: bool) -> tuple[float, 
     reader.start()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        command = [*BENCH, "run", "--url", url, "--model", "m", "--request-rate", str(rate), "--duration", f"{seconds}s", "--isl", "20",
-                   "--osl", "16", "--workers", "1", "--out", str(out), *["--quiet"] * quiet]  # fmt: skip
+        command = [
+            *BENCH,
+            "run",
+            "--url",
+            url,
+            "--model",
+            "m",
+            "--request-rate",
+            str(rate),
+            "--duration",
+            f"{seconds}s",
+            "--isl",
+            "20",
+            "--osl",
+            "16",
+            "--workers",
+            "1",
+            "--out",
+            str(out),
+            *["--quiet"] * quiet,
+        ]
         subprocess.run(command, stdin=window, stdout=window, stderr=window, check=False)
         os.close(window)
         reader.join()
@@ -95,7 +147,10 @@ def main() -> None:
     for lanes in (1, 2, 8):
         print(f"drawing {lanes} lanes takes {drawing(lanes):.2%} of a core")
     server = subprocess.Popen(
-        [*BENCH[:2], "bench.load.nullserver"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*BENCH[:2], "bench.load.nullserver"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert server.stdout is not None
     url = f"http://127.0.0.1:{json.loads(server.stdout.readline())['port']}/v1"
@@ -105,13 +160,15 @@ def main() -> None:
             share, lag_ms = measured(url, given.rate, given.seconds, quiet=quiet)
             shares[quiet].append(share)
             print(
-                f"{'quiet' if quiet else 'screen':8}CPU {share:.4f} of a core   harness lag p99 {lag_ms:.2f} ms",
+                f"{'quiet' if quiet else 'screen':8}CPU {share:.4f} of a core   harness lag p99"
+                f" {lag_ms:.2f} ms",
                 flush=True,
             )
     server.communicate()
     quiet_share, screen_share = statistics.median(shares[True]), statistics.median(shares[False])
     print(
-        f"the screen costs {screen_share - quiet_share:+.4f} of a core, {screen_share / quiet_share - 1:+.1%} of the generator's CPU"
+        f"the screen costs {screen_share - quiet_share:+.4f} of a core,"
+        f" {screen_share / quiet_share - 1:+.1%} of the generator's CPU"
     )
 
 

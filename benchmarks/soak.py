@@ -45,27 +45,66 @@ def watch(process: subprocess.Popen[bytes]) -> list[Look]:
             descriptors = len(os.listdir(f"/proc/{process.pid}/fd"))  # noqa: PTH208 no Path a descriptor
         except (FileNotFoundError, IndexError, ProcessLookupError):
             break
-        looks.append(Look(time.monotonic() - began, pages * os.sysconf("SC_PAGESIZE") / 1e6, descriptors))
+        looks.append(
+            Look(time.monotonic() - began, pages * os.sysconf("SC_PAGESIZE") / 1e6, descriptors)
+        )
         time.sleep(_EVERY_S)
     return looks
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--requests", type=int, default=2_000_000)
     parser.add_argument("--rate", type=float, default=2_000)
     parser.add_argument("--tokens", type=int, default=4)
     given = parser.parse_args()
-    null = subprocess.Popen([sys.executable, "-m", "bench.load.nullserver", "--ttft-ms", "5", "--gap-ms", "1",
-                             "--tokens", str(given.tokens)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    null = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "bench.load.nullserver",
+            "--ttft-ms",
+            "5",
+            "--gap-ms",
+            "1",
+            "--tokens",
+            str(given.tokens),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     try:
         assert null.stdout is not None
         ready = json.loads(null.stdout.readline())
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "run"
-            command = [sys.executable, "-m", "bench", "run", "--url", f"http://127.0.0.1:{ready['port']}/v1", "--model", "null",
-                       "--request-rate", str(given.rate), "--request-count", str(given.requests), "--isl", "20",
-                       "--osl", str(given.tokens), "--concurrency", "500", "--workers", "1", "--quiet", "--out", str(folder)]  # fmt: skip
+            command = [
+                sys.executable,
+                "-m",
+                "bench",
+                "run",
+                "--url",
+                f"http://127.0.0.1:{ready['port']}/v1",
+                "--model",
+                "null",
+                "--request-rate",
+                str(given.rate),
+                "--request-count",
+                str(given.requests),
+                "--isl",
+                "20",
+                "--osl",
+                str(given.tokens),
+                "--concurrency",
+                "500",
+                "--workers",
+                "1",
+                "--quiet",
+                "--out",
+                str(folder),
+            ]
             looks = watch(subprocess.Popen(command))
             tell(Run(folder), looks, given.rate)
     finally:
@@ -88,11 +127,16 @@ def tell(run: Run, looks: list[Look], rate: float) -> None:
         p50, p99 = np.percentile(lag[rows], [50, 99]) / 1e6
         bad = int(np.count_nonzero(~run.columns.ok[rows]))
         seen.append(max(look.resident_mb for look in mine))
-        print(f"{part + 1:>4}   {seen[-1]:>11.1f}   {max(look.descriptors for look in mine):>11}   "
-              f"{p50:>12.3f} / {p99:.3f}        {bad:>6}")  # fmt: skip
+        print(
+            f"{part + 1:>4}   {seen[-1]:>11.1f}   {max(look.descriptors for look in mine):>11}   "
+            f"{p50:>12.3f} / {p99:.3f}        {bad:>6}"
+        )
     tables = (run.columns.schedule.nbytes + samples.nbytes) / 1e6
-    print(f"growth after the first tenth: {seen[-1] - seen[0]:.1f} MB; tables {tables:.0f} MB, allocated before the first request; "
-          f"peak with judging and reporting {max(look.resident_mb for look in looks):.0f} MB")  # fmt: skip
+    print(
+        f"growth after the first tenth: {seen[-1] - seen[0]:.1f} MB; tables {tables:.0f} MB,"
+        " allocated before the first request; peak with judging and reporting"
+        f" {max(look.resident_mb for look in looks):.0f} MB"
+    )
     print(f"health: {json.loads((run.folder / 'summary.json').read_bytes())['health']['state']}")
 
 

@@ -1,8 +1,8 @@
 """How long `tailproof ui` takes to list many runs, at first sight and again.
 
-`python benchmarks/ui.py RUN` copies the manifest and the summary of a run 1,000 times under other names,
-starts the ui over them as users do, and prints what a request takes: the first look at every file, asked
-as soon as the address is printed, then files that are known, a search, and a trend.
+`python benchmarks/ui.py RUN` copies the manifest and the summary of a run 1,000 times under other
+names, starts the ui over them as users do, and prints what a request takes: the first look at every
+file, asked as soon as the address is printed, then files that are known, a search, and a trend.
 """
 
 from __future__ import annotations
@@ -20,20 +20,28 @@ from pathlib import Path
 
 from bench.clock import monotonic_ns
 
-PAGES = {"list, again": "/", "search and filter": "/?words=0042&verdict=PASS&sort=suite", "trend": "/trend"}
+PAGES = {
+    "list, again": "/",
+    "search and filter": "/?words=0042&verdict=PASS&sort=suite",
+    "trend": "/trend",
+}
 
 
 def made(run: Path, number: int, results: Path) -> None:
     """`number` folders with the records of `run`; each has its own id, start and verdict."""
     manifest, *records = (
-        json.loads((run / name).read_bytes()) for name in ("run.json", "summary.json", "verdicts.json")
+        json.loads((run / name).read_bytes())
+        for name in ("run.json", "summary.json", "verdicts.json")
     )
     for index in range(number):
-        folder = results / f"2026-11-{1 + index // 60 % 28:02d}T{index % 24:02d}-{index % 60:02d}-00Z-made-{index:04d}"
+        day, hour, minute = 1 + index // 60 % 28, index % 24, index % 60
+        folder = results / f"2026-11-{day:02d}T{hour:02d}-{minute:02d}-00Z-made-{index:04d}"
         folder.mkdir()
-        started = f"2026-11-{1 + index // 60 % 28:02d}T{index % 24:02d}:{index % 60:02d}:00Z"
+        started = f"2026-11-{day:02d}T{hour:02d}:{minute:02d}:00Z"
         own = {"run": folder.name, "overall": ("PASS", "FAIL", "INCONCLUSIVE")[index % 3]}
-        (folder / "run.json").write_text(json.dumps(manifest | {"run": folder.name, "started_utc": started}, indent=2))
+        (folder / "run.json").write_text(
+            json.dumps(manifest | {"run": folder.name, "started_utc": started}, indent=2)
+        )
         for name, record in zip(("summary.json", "verdicts.json"), records, strict=True):
             (folder / name).write_text(json.dumps(record | own, indent=2))
 
@@ -60,7 +68,9 @@ def show(name: str, port: int, process: int, path: str, times: int) -> None:
     before = cpu_ms(process)
     walls, sizes = zip(*(asked_ms(port, path) for _ in range(times)), strict=True)
     cpu = (cpu_ms(process) - before) / times
-    print(f"{name:<20}{statistics.median(walls):8.0f} ms{cpu:12.0f} ms CPU{sizes[0] / 1e3:10.0f} kB")
+    print(
+        f"{name:<20}{statistics.median(walls):8.0f} ms{cpu:12.0f} ms CPU{sizes[0] / 1e3:10.0f} kB"
+    )
 
 
 def main() -> None:

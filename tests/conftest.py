@@ -1,9 +1,11 @@
-"""No test speaks to another machine; the tests of several rooms share the listening exchange of tests/load.
+"""No test speaks to another machine; the tests of several rooms share the listening exchange of
+tests/load.
 
 No test fails because a machine was slow to draw an example.
 
-The interpreter tells an audit hook of each connection before it is made. It sees Python's sockets, which includes the
-stamped transport on either loop, and not those that uvloop opens by itself, nor other processes.
+The interpreter tells an audit hook of each connection before it is made. It sees Python's sockets,
+which includes the stamped transport on either loop, and not those that uvloop opens by itself, nor
+other processes.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any machine")
 sys.path.append(str(Path(__file__).parent / "load"))
 
@@ -28,7 +32,11 @@ def _refuse_other_machines(event: str, arguments: tuple[Any, ...]) -> None:
     if event not in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         return
     address = arguments[1]
-    if isinstance(address, tuple) and address[0] != "localhost" and not ip_address(address[0]).is_loopback:
+    if (
+        isinstance(address, tuple)
+        and address[0] != "localhost"
+        and not ip_address(address[0]).is_loopback
+    ):
         raise LeavesTheMachine(f"a test connects to {address}")
 
 

@@ -1,4 +1,6 @@
-"""A cluster without an engine: every seat is an agent in this process, its shard a real process of its own."""
+"""A cluster without an engine: every seat is an agent in this process, its shard a real process of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +67,12 @@ class LocalSeat:
 class LocalCluster:
     """So many nodes; seats are dealt to them in turn."""
 
-    def __init__(self, *places: Vantage, make_agent: Callable[[], Agent] = Agent,
-                 make_seat: Callable[[Vantage, str, Agent], LocalSeat] = LocalSeat):  # fmt: skip
+    def __init__(
+        self,
+        *places: Vantage,
+        make_agent: Callable[[], Agent] = Agent,
+        make_seat: Callable[[Vantage, str, Agent], LocalSeat] = LocalSeat,
+    ):
         self.places, self._make_agent, self._make_seat = places, make_agent, make_seat
         #: those of the run, and all that were made
         self.given: list[LocalSeat] = []
@@ -79,7 +85,9 @@ class LocalCluster:
 
     def seats(self, count: int) -> list[LocalSeat]:
         """A seat each."""
-        self.given = [self._seat(self.places[n % self.nodes], f"id-{n % self.nodes}") for n in range(count)]
+        self.given = [
+            self._seat(self.places[n % self.nodes], f"id-{n % self.nodes}") for n in range(count)
+        ]
         return self.given
 
     def seat_on(self, node_id: str, place: Vantage) -> LocalSeat:
@@ -130,10 +138,16 @@ class ManyRunsProvider(Provider):
 
     def answered_of(self, run: Run) -> dict[int, int]:
         """Row of the whole run -> when it was wholly answered."""
-        return {row: self.answered[number] for row, number in self._rows(run).items() if number in self.answered}
+        return {
+            row: self.answered[number]
+            for row, number in self._rows(run).items()
+            if number in self.answered
+        }
 
     def _rows(self, run: Run) -> dict[int, int]:
-        numbered = {shard["run"]: shard["number"] for shard in run.manifest["shards"] if "run" in shard}
+        numbered = {
+            shard["run"]: shard["number"] for shard in run.manifest["shards"] if "run" in shard
+        }
         of = len(run.manifest["shards"])
         found = {}
         for request_id, number in self._numbers.items():
@@ -145,7 +159,9 @@ class ManyRunsProvider(Provider):
 
 def rows_of_shard(run: Run, number: int, of: int) -> list[int]:
     """The rows of the whole run that a shard was to play, in their order."""
-    rows: list[int] = np.flatnonzero(Share(shard=number - 1, shards=of).rows(run.columns.schedule)).tolist()
+    rows: list[int] = np.flatnonzero(
+        Share(shard=number - 1, shards=of).rows(run.columns.schedule)
+    ).tolist()
     return rows
 
 
@@ -186,7 +202,9 @@ def meanwhile(act: Callable[[], None]) -> Iterator[None]:
 
 
 class Pulse:
-    """How long this machine kept a thread of ours waiting at worst: what a bound in seconds has to be given."""
+    """How long this machine kept a thread of ours waiting at worst: what a bound in seconds has to
+    be given.
+    """
 
     _EVERY_S = 0.02
 
@@ -231,27 +249,68 @@ class Heard:
 
 
 def suite_for(provider: Provider, *flags: str) -> Suite:
-    """What `tailproof run --url` with these flags plays: 40 requests a second, promised within 5 s."""
-    given = ["--url", f"http://127.0.0.1:{provider.server_port}/v1", "--model", "m", "--request-rate", "40", "--isl", "20",
-             "--osl", "3", "--slo", "e2e:p50<5s", *flags]  # fmt: skip
+    """What `tailproof run --url` with these flags plays: 40 requests a second, promised
+    within 5 s.
+    """
+    given = [
+        "--url",
+        f"http://127.0.0.1:{provider.server_port}/v1",
+        "--model",
+        "m",
+        "--request-rate",
+        "40",
+        "--isl",
+        "20",
+        "--osl",
+        "3",
+        "--slo",
+        "e2e:p50<5s",
+        *flags,
+    ]
     return suite_of(run.make_context("run", given).params)
 
 
 def driver(port: int, nodes: Path, *flags: str, out: str = "r") -> subprocess.Popen[str]:
-    """A driver as a process of its own, with a cluster of two nodes in it, which keep what they have below `nodes`."""
+    """A driver as a process of its own, with a cluster of two nodes in it, which keep what they
+    have below `nodes`.
+    """
     root = Path(__file__).resolve().parents[1]
-    return subprocess.Popen([sys.executable, __file__, str(port), str(nodes), out, *flags], stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONPATH": str(root)})  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, __file__, str(port), str(nodes), out, *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
 
 
 def main(port: str, nodes: str, out: str, *flags: str) -> int:
     """The driver's side of `driver`."""
     tempfile.tempdir = nodes
-    given = ["--url", f"http://127.0.0.1:{port}/v1", "--model", "m", "--isl", "20", "--osl", "3", *flags]
+    given = [
+        "--url",
+        f"http://127.0.0.1:{port}/v1",
+        "--model",
+        "m",
+        "--isl",
+        "20",
+        "--osl",
+        "3",
+        *flags,
+    ]
     params = run.make_context("run", given).params
     suite = suite_of(params)
-    done = conduct_on("here", suite, 1, repeat_command="tailproof run --cluster here", screen=Heard(), folder=Path(out), workers=2,
-                      shared=params["shared"], join=LocalCluster(EU, US).join)  # fmt: skip
+    done = conduct_on(
+        "here",
+        suite,
+        1,
+        repeat_command="tailproof run --cluster here",
+        screen=Heard(),
+        folder=Path(out),
+        workers=2,
+        shared=params["shared"],
+        join=LocalCluster(EU, US).join,
+    )
     return int(done.exit_code)
 
 
@@ -261,7 +320,9 @@ if __name__ == "__main__":
 
 @contextmanager
 def serving(place: Path, patch: pytest.MonkeyPatch) -> Iterator[ManyRunsProvider]:
-    """A server that writes down what it was asked and answered; `place` is the working folder, nodes keep what they have in its `nodes`."""
+    """A server that writes down what it was asked and answered; `place` is the working folder,
+    nodes keep what they have in its `nodes`.
+    """
     patch.chdir(place)
     (place / "nodes").mkdir()
     patch.setattr(tempfile, "tempdir", str(place / "nodes"))

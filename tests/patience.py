@@ -1,7 +1,9 @@
-"""How long a test waits for a process or a thread before it says that it hangs; processes that nothing measures.
+"""How long a test waits for a process or a thread before it says that it hangs; processes that
+nothing measures.
 
-Out: seconds. Must stay true: shorter than what pytest gives a test (`timeout` in pyproject.toml, or PYTEST_TIMEOUT), so that
-the wait itself is told; longer where a test is given more, as `make coverage` does: no test fails for want of speed.
+Out: seconds. Must stay true: shorter than what pytest gives a test (`timeout` in pyproject.toml, or
+PYTEST_TIMEOUT), so that the wait itself is told; longer where a test is given more, as `make
+coverage` does: no test fails for want of speed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import os
 
 
 def unmeasured() -> dict[str, str]:
-    """The environment of a process whose own processor time, or last words, the test is about: no coverage is taken of it."""
+    """The environment of a process whose own processor time, or last words, the test is about: no
+    coverage is taken of it.
+    """
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 

@@ -1,4 +1,6 @@
-"""A suite on the nodes of a cluster: real shards, a provider that knows what it was asked, nodes that die, fall silent, come late."""
+"""A suite on the nodes of a cluster: real shards, a provider that knows what it was asked, nodes
+that die, fall silent, come late.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +52,24 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManyRu
 
 
 def play(
-    cluster: LocalCluster, provider: ManyRunsProvider, *flags: str, screen: Heard | None = None, **how: Any
+    cluster: LocalCluster,
+    provider: ManyRunsProvider,
+    *flags: str,
+    screen: Heard | None = None,
+    **how: Any,
 ) -> Finished:
     """A run of the suite in `r`, on as many shards as there are nodes."""
     suite = suite_for(provider, *flags)
-    return conduct_on("here", suite, 1, repeat_command="tailproof run --cluster here", screen=screen or Heard(), folder=Path("r"),
-                      join=cluster.join, **{"workers": len(cluster.places), **how})  # fmt: skip
+    return conduct_on(
+        "here",
+        suite,
+        1,
+        repeat_command="tailproof run --cluster here",
+        screen=screen or Heard(),
+        folder=Path("r"),
+        join=cluster.join,
+        **{"workers": len(cluster.places), **how},
+    )
 
 
 def of_shard(run: Run, number: int, of: int) -> set[int]:
@@ -75,7 +89,9 @@ def reasons(done: Finished) -> str:
 
 @pytest.mark.parametrize("shared", [False, True], ids=["brought", "shared"])
 def test_a_run_on_two_nodes_is_the_plans_run(shared: bool, provider: ManyRunsProvider) -> None:
-    """Each row is asked once, all is on record and nothing lies about: not here, not on the nodes, not between."""
+    """Each row is asked once, all is on record and nothing lies about: not here, not on the nodes,
+    not between.
+    """
     cluster = LocalCluster(EU, US)
     place = Path("between").resolve()
     done = play(cluster, provider, "--duration", "3s", workers=3, shared=place if shared else None)
@@ -89,7 +105,10 @@ def test_a_run_on_two_nodes_is_the_plans_run(shared: bool, provider: ManyRunsPro
     assert run.state == "complete"
     manifest = read_manifest(Path("r"))
     assert [(shard["place"]["node"], shard["place"]["region"]) for shard in manifest["shards"]] == [
-        ("node-1", "eu"), ("node-2", "us"), ("node-1", "eu")]  # fmt: skip
+        ("node-1", "eu"),
+        ("node-2", "us"),
+        ("node-1", "eu"),
+    ]
     for shard in manifest["shards"]:
         assert abs(shard["clock"]["offset_ms"]) <= shard["clock"]["bound_ms"]
         assert shard["start"]["agreed_wall_ns"] == manifest["started_wall_ns"]
@@ -105,15 +124,21 @@ def test_a_run_on_two_nodes_is_the_plans_run(shared: bool, provider: ManyRunsPro
 
 
 def test_a_cluster_of_one_is_a_cluster(provider: ManyRunsProvider) -> None:
-    """One node and one shard: the run is put together of it as of many, and says where it was sent from."""
+    """One node and one shard: the run is put together of it as of many, and says where it was sent
+    from.
+    """
     play(LocalCluster(EU), provider, "--duration", "1s")
     run = Run(Path("r"))
     assert rows_that(run, Outcome.ok) == set(range(len(run.columns))) == set(provider.asked_of(run))
     assert [shard["place"]["node"] for shard in run.manifest["shards"]] == ["node-1"]
 
 
-def test_a_node_that_dies_takes_its_last_second_and_nothing_else(provider: ManyRunsProvider) -> None:
-    """What it answered earlier is on record, the rest says why; the others play on, and the verdict is INVALID and names it."""
+def test_a_node_that_dies_takes_its_last_second_and_nothing_else(
+    provider: ManyRunsProvider,
+) -> None:
+    """What it answered earlier is on record, the rest says why; the others play on, and the verdict
+    is INVALID and names it.
+    """
     cluster = LocalCluster(EU, US)
     moment: list[int] = []
 
@@ -126,7 +151,11 @@ def test_a_node_that_dies_takes_its_last_second_and_nothing_else(provider: ManyR
         done = play(cluster, provider, "--duration", "6s", screen=screen)
     run = Run(Path("r"))
     ok, theirs = rows_that(run, Outcome.ok), of_shard(run, 2, 2)
-    earlier = {row for row, at_ns in provider.answered_of(run).items() if at_ns < moment[0] - LOSS_NS - pulse.worst_ns}
+    earlier = {
+        row
+        for row, at_ns in provider.answered_of(run).items()
+        if at_ns < moment[0] - LOSS_NS - pulse.worst_ns
+    }
     assert earlier & theirs
     assert earlier <= ok <= set(provider.answered_of(run))
     assert of_shard(run, 1, 2) <= ok
@@ -135,7 +164,9 @@ def test_a_node_that_dies_takes_its_last_second_and_nothing_else(provider: ManyR
     unsent = rows_that(run, Outcome.never_sent)
     assert unsent
     assert notes(run, unsent) == {"shard 2 of 2 was lost: the power went"}
-    assert (run.columns.samples["due_ns"][sorted(rest)] == run.columns.schedule["due_ns"][sorted(rest)]).all()
+    assert (
+        run.columns.samples["due_ns"][sorted(rest)] == run.columns.schedule["due_ns"][sorted(rest)]
+    ).all()
     assert done.exit_code == ExitCode.INVALID
     assert "shard 2 of 2 was lost with node-2 (the power went)" in reasons(done)
     assert any(said.startswith("node-2 was lost") for said in screen.said)
@@ -143,8 +174,12 @@ def test_a_node_that_dies_takes_its_last_second_and_nothing_else(provider: ManyR
     assert "shards" not in {path.name for path in Path("r").iterdir()}
 
 
-def test_a_process_that_dies_alone_loses_nothing_that_was_sealed(provider: ManyRunsProvider) -> None:
-    """The node is there and hands over the rest: a run of which one shard says that its process died."""
+def test_a_process_that_dies_alone_loses_nothing_that_was_sealed(
+    provider: ManyRunsProvider,
+) -> None:
+    """The node is there and hands over the rest: a run of which one shard says that its process
+    died.
+    """
     cluster = LocalCluster(EU, US)
     moment: list[int] = []
 
@@ -159,7 +194,11 @@ def test_a_process_that_dies_alone_loses_nothing_that_was_sealed(provider: ManyR
         done = play(cluster, provider, "--duration", "4s")
     run = Run(Path("r"))
     ok = rows_that(run, Outcome.ok)
-    earlier = {row for row, at_ns in provider.answered_of(run).items() if at_ns < moment[0] - LOSS_NS - pulse.worst_ns}
+    earlier = {
+        row
+        for row, at_ns in provider.answered_of(run).items()
+        if at_ns < moment[0] - LOSS_NS - pulse.worst_ns
+    }
     assert earlier & of_shard(run, 1, 2)
     assert earlier | of_shard(run, 2, 2) <= ok <= set(provider.answered_of(run))
     assert "lost with node-1 (its process died)" in reasons(done)
@@ -204,8 +243,12 @@ def test_a_silent_node_is_given_up(provider: ManyRunsProvider) -> None:
             seat.over.set()
 
 
-def test_a_silent_node_that_goes_on_writing_to_a_shared_folder_is_collected(provider: ManyRunsProvider) -> None:
-    """Given up, its process plays on: the driver leaves the run as it is and says so; collected, no answer of anybody is missing."""
+def test_a_silent_node_that_goes_on_writing_to_a_shared_folder_is_collected(
+    provider: ManyRunsProvider,
+) -> None:
+    """Given up, its process plays on: the driver leaves the run as it is and says so; collected, no
+    answer of anybody is missing.
+    """
     cluster = LocalCluster(EU, US, make_seat=Quiet)
 
     def falls_silent() -> None:
@@ -218,10 +261,18 @@ def test_a_silent_node_that_goes_on_writing_to_a_shared_folder_is_collected(prov
         with (
             meanwhile(falls_silent),
             pytest.raises(
-                RunFolderError, match=r"is still written to by node-1, which gave no word .*; tailproof collect r"
+                RunFolderError,
+                match=r"is still written to by node-1, which gave no word .*; tailproof collect r",
             ),
         ):
-            play(cluster, provider, "--duration", "30s", silence_ns=2 * S, shared=Path("between").resolve())
+            play(
+                cluster,
+                provider,
+                "--duration",
+                "30s",
+                silence_ns=2 * S,
+                shared=Path("between").resolve(),
+            )
     finally:
         for seat in cluster.given:
             assert isinstance(seat, Quiet)
@@ -229,7 +280,9 @@ def test_a_silent_node_that_goes_on_writing_to_a_shared_folder_is_collected(prov
     done = collect(Path("r"), cluster.join)
     run = Run(Path("r"))
     assert done.exit_code == ExitCode.INTERRUPTED
-    assert rows_that(run, Outcome.ok) == set(provider.answered_of(run)) == set(provider.asked_of(run))
+    assert (
+        rows_that(run, Outcome.ok) == set(provider.answered_of(run)) == set(provider.asked_of(run))
+    )
     assert left_in(Path("between")) == []
 
 
@@ -256,16 +309,24 @@ def first_punctual(*place: Any) -> LocalSeat:
     return (LocalSeat if place[0] == EU else Held)(*place)
 
 
-@pytest.mark.parametrize(("seats", "late"), [(first_punctual, [2]), (Held, [1, 2])], ids=["one", "all"])
+@pytest.mark.parametrize(
+    ("seats", "late"), [(first_punctual, [2]), (Held, [1, 2])], ids=["one", "all"]
+)
 def test_a_node_that_is_late_never_joins(
     seats: Callable[..., LocalSeat], late: list[int], provider: ManyRunsProvider
 ) -> None:
-    """Held over the agreed instant it sends nothing and says why; who was in time is not disturbed, and no node keeps anything."""
+    """Held over the agreed instant it sends nothing and says why; who was in time is not disturbed,
+    and no node keeps anything.
+    """
     done = play(LocalCluster(EU, US, make_seat=seats), provider, "--duration", "3s")
     run = Run(Path("r"))
     theirs = set[int]().union(*(of_shard(run, number, 2) for number in late))
     assert rows_that(run, Outcome.never_sent) == theirs
-    assert set(provider.asked_of(run)) == rows_that(run, Outcome.ok) == set(range(len(run.columns))) - theirs
+    assert (
+        set(provider.asked_of(run))
+        == rows_that(run, Outcome.ok)
+        == set(range(len(run.columns))) - theirs
+    )
     assert all(f"shard {number} of 2 was lost: " in " ".join(notes(run, theirs)) for number in late)
     assert all("a shard never joins late" in note for note in notes(run, theirs))
     assert done.exit_code == (ExitCode.INVALID if len(late) == 1 else ExitCode.INTERRUPTED)
@@ -308,7 +369,9 @@ def after(kind: Callable[[], Agent]) -> Callable[[], Agent]:
 
 
 def test_a_clock_that_is_ahead_is_corrected_for(provider: ManyRunsProvider) -> None:
-    """The offset is found within its bound; by the one true clock, which that node does not have, it begins as much later."""
+    """The offset is found within its bound; by the one true clock, which that node does not have,
+    it begins as much later.
+    """
     cluster = LocalCluster(EU, US, make_agent=after(Ahead))
     play(cluster, provider, "--duration", "2s")
     run = Run(Path("r"))
@@ -321,16 +384,22 @@ def test_a_clock_that_is_ahead_is_corrected_for(provider: ManyRunsProvider) -> N
         assert abs(shard["clock"]["offset_ms"] * MS - ahead_ns) <= bound_ns
         assert abs(shard["start"]["ahead_ns"] - ahead_ns) <= bound_ns
         lags = [
-            asked_at[row][0] - int(run.columns.schedule["due_ns"][row]) - began_ns for row in of_shard(run, number, 2)
+            asked_at[row][0] - int(run.columns.schedule["due_ns"][row]) - began_ns
+            for row in of_shard(run, number, 2)
         ]
-        # Nothing leaves before it is due, and the quickest of them soon after; 50 ms for what the wall clock was slewed by.
+        # Nothing leaves before it is due, and the quickest of them soon after; 50 ms for what the
+        # wall clock was slewed by.
         assert ahead_ns - bound_ns - 50 * MS <= min(lags) < ahead_ns + S
 
 
 def test_a_clock_that_is_set_during_the_run_is_told(provider: ManyRunsProvider) -> None:
     """Compared before and after: health names the node whose clock moved, and no other."""
     done = play(LocalCluster(EU, US, make_agent=after(Stepped)), provider, "--duration", "1s")
-    told = [reason for reason in done.records.summary["health"]["reasons"] if "has a clock that drifted by" in reason]
+    told = [
+        reason
+        for reason in done.records.summary["health"]["reasons"]
+        if "has a clock that drifted by" in reason
+    ]
     assert [reason.split()[0] for reason in told] == ["node-2"]
     shards = Run(Path("r")).manifest["shards"]
     assert abs(shards[1]["clock"]["drift_ms"] - 2000) < 1000 > abs(shards[0]["clock"]["drift_ms"])

@@ -1,4 +1,6 @@
-"""A cluster's run whose driver is killed, stopped or ends by a rule: what the shards do, and how the run is brought to its end."""
+"""A cluster's run whose driver is killed, stopped or ends by a rule: what the shards do, and how
+the run is brought to its end.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def last_asked_ns(provider: ManyRunsProvider) -> int:
 def test_a_run_whose_driver_is_killed_is_collected(
     provider: ManyRunsProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its shards send nothing more and seal; the folder says what to do; collected, every answer is on record, once and for all."""
+    """Its shards send nothing more and seal; the folder says what to do; collected, every answer is
+    on record, once and for all.
+    """
     with Pulse() as pulse, started(provider, 120) as process:
         with pytest.raises(RunFolderError, match="is still going on"):
             collect(Path("r"), LocalCluster(EU, US).join)
@@ -99,7 +103,9 @@ def test_a_run_whose_driver_is_killed_is_collected(
     assert done.exit_code == ExitCode.INTERRUPTED
     assert run.state == "interrupted"
     assert {len(moments) for moments in provider.asked_of(run).values()} == {1}
-    assert rows_that(run, Outcome.ok) == set(provider.answered_of(run)) == set(provider.asked_of(run))
+    assert (
+        rows_that(run, Outcome.ok) == set(provider.answered_of(run)) == set(provider.asked_of(run))
+    )
     assert [shard["place"]["node"] for shard in run.manifest["shards"]] == ["node-1", "node-2"]
     assert "cluster" not in run.manifest
     assert left_in(Path("nodes")) == []
@@ -111,13 +117,19 @@ def test_a_run_whose_driver_is_killed_is_collected(
     assert collect(Path("offline"), None).exit_code == ExitCode.INTERRUPTED
     offline = Run(Path("offline"))
     answered = provider.answered_of(offline)
-    earlier = {row for row, at_ns in answered.items() if at_ns < killed_ns - LOSS_NS - pulse.worst_ns}
+    earlier = {
+        row for row, at_ns in answered.items() if at_ns < killed_ns - LOSS_NS - pulse.worst_ns
+    }
     assert earlier
     assert earlier <= rows_that(offline, Outcome.ok) <= set(answered)
 
 
-def test_what_a_lost_node_kept_is_told_and_what_had_come_of_it_stays(provider: ManyRunsProvider) -> None:
-    """Driver and one node are gone: the other's rows are whole, of the lost one those that were here before."""
+def test_what_a_lost_node_kept_is_told_and_what_had_come_of_it_stays(
+    provider: ManyRunsProvider,
+) -> None:
+    """Driver and one node are gone: the other's rows are whole, of the lost one those that were
+    here before.
+    """
     with Pulse() as pulse, started(provider, 120) as process:
         process.kill()
         killed_ns = monotonic_ns()
@@ -133,15 +145,23 @@ def test_what_a_lost_node_kept_is_told_and_what_had_come_of_it_stays(provider: M
     run = Run(Path("r"))
     answered, ok = provider.answered_of(run), rows_that(run, Outcome.ok)
     theirs = {*rows_of_shard(run, 2, 2)}
-    earlier = {row for row, at_ns in answered.items() if at_ns < killed_ns - LOSS_NS - pulse.worst_ns}
+    earlier = {
+        row for row, at_ns in answered.items() if at_ns < killed_ns - LOSS_NS - pulse.worst_ns
+    }
     assert earlier & theirs
     assert earlier | (set(answered) - theirs) <= ok <= set(answered)
-    assert "shard 2 of 2 was lost with node-2 (no such node)" in " ".join(done.records.summary["health"]["reasons"])
+    assert "shard 2 of 2 was lost with node-2 (no such node)" in " ".join(
+        done.records.summary["health"]["reasons"]
+    )
     assert len(left_in(Path("nodes"))) == 1
 
 
-def test_what_lies_on_a_shared_folder_is_collected_without_the_cluster(provider: ManyRunsProvider) -> None:
-    """No node is asked, the shards are waited for until they have sealed, and the folder is left empty."""
+def test_what_lies_on_a_shared_folder_is_collected_without_the_cluster(
+    provider: ManyRunsProvider,
+) -> None:
+    """No node is asked, the shards are waited for until they have sealed, and the folder is left
+    empty.
+    """
     with started(provider, 60, "--shared", "between") as process:
         process.kill()
         process.communicate()
@@ -152,14 +172,20 @@ def test_what_lies_on_a_shared_folder_is_collected_without_the_cluster(provider:
     assert len(left_in(Path("between"))) == 2
     assert collect(Path("r"), join).exit_code == ExitCode.INTERRUPTED
     run = Run(Path("r"))
-    assert rows_that(run, Outcome.ok) == set(provider.answered_of(run)) == set(provider.asked_of(run))
+    assert (
+        rows_that(run, Outcome.ok) == set(provider.answered_of(run)) == set(provider.asked_of(run))
+    )
     assert left_in(Path("between")) == left_in(Path("nodes")) == []
     assert main(["verify", "r"]) == 0
 
 
 @pytest.mark.parametrize("forged", ["unsigned", "signed"])
-def test_a_folder_that_was_forged_has_nothing_removed(forged: str, provider: ManyRunsProvider) -> None:
-    """A manifest that names somebody's folder as a shard's is refused, or takes nothing from there."""
+def test_a_folder_that_was_forged_has_nothing_removed(
+    forged: str, provider: ManyRunsProvider
+) -> None:
+    """A manifest that names somebody's folder as a shard's is refused, or takes nothing
+    from there.
+    """
     with started(provider, 20) as process:
         process.kill()
         process.communicate()
@@ -189,7 +215,9 @@ def test_ctrl_c_stops_every_shard(provider: ManyRunsProvider) -> None:
     assert process.returncode == ExitCode.INTERRUPTED, said
     run = Run(Path("r"))
     assert run.state == "interrupted"
-    assert rows_that(run, Outcome.ok) == set(provider.answered_of(run)) == set(provider.asked_of(run))
+    assert (
+        rows_that(run, Outcome.ok) == set(provider.answered_of(run)) == set(provider.asked_of(run))
+    )
     assert [shard["state"] for shard in run.manifest["shards"]] == ["interrupted", "interrupted"]
     assert asked(provider) < len(run.columns)
     assert left_in(Path("nodes")) == []
@@ -199,27 +227,48 @@ def test_ctrl_c_stops_every_shard(provider: ManyRunsProvider) -> None:
 
 #: 60 requests of 20 and 3 tokens, and what the cap's margin adds, at 1 USD a million
 PRICED = {
-    "t": 'description = "d"\nbase_url = "URL"\nmodel = "m"\n[prices]\ninput_usd_per_million = 1\noutput_usd_per_million = 1\n'
-         'as_of = 2026-11-23\nsource = "s"\n',
-    "p": 'description = "d"\nduration = "6s"\nprompt_tokens = [{ fixed = 20 }]\noutput_tokens = [{ fixed = 3 }]\n'
-         '[arrivals]\nkind = "constant"\nrate = "20/s"\n',
+    "t": (
+        'description = "d"\nbase_url = "URL"\nmodel = "m"\n[prices]\ninput_usd_per_million ='
+        ' 1\noutput_usd_per_million = 1\nas_of = 2026-11-23\nsource = "s"\n'
+    ),
+    "p": (
+        'description = "d"\nduration = "6s"\nprompt_tokens = [{ fixed = 20 }]\noutput_tokens = [{'
+        ' fixed = 3 }]\n[arrivals]\nkind = "constant"\nrate = "20/s"\n'
+    ),
     "s": 'description = "d"\n[[stage]]\nname = "one"\ntargets = ["t.toml"]\nprofile = "p.toml"\n',
-}  # fmt: skip
+}
 
 
 def test_the_spending_cap_of_one_shard_ends_them_all(provider: ManyRunsProvider) -> None:
-    """The cap is divided; the shard that comes to its part's end ends the run, for that reason, as a run of one process."""
+    """The cap is divided; the shard that comes to its part's end ends the run, for that reason, as
+    a run of one process.
+    """
     for name, text in PRICED.items():
-        Path(f"{name}.toml").write_text(text.replace("URL", f"http://127.0.0.1:{provider.server_port}/v1"))
+        Path(f"{name}.toml").write_text(
+            text.replace("URL", f"http://127.0.0.1:{provider.server_port}/v1")
+        )
     cap_usd = Fraction(40 * 23, 1_000_000)
-    done = conduct_on("here", load_suite("s.toml"), 1, repeat_command="tailproof run s.toml", screen=Heard(), folder=Path("r"), workers=2,
-                      caps=Caps(cap_usd), join=LocalCluster(EU, US).join)  # fmt: skip
+    done = conduct_on(
+        "here",
+        load_suite("s.toml"),
+        1,
+        repeat_command="tailproof run s.toml",
+        screen=Heard(),
+        folder=Path("r"),
+        workers=2,
+        caps=Caps(cap_usd),
+        join=LocalCluster(EU, US).join,
+    )
     run = Run(Path("r"))
     assert run.state == "complete"
     assert run.manifest["ended_early"].startswith("the spending cap: ")
-    assert {shard["ended_early"] for shard in run.manifest["shards"]} == {run.manifest["ended_early"]}
+    assert {shard["ended_early"] for shard in run.manifest["shards"]} == {
+        run.manifest["ended_early"]
+    }
     assert 0 < asked(provider) <= 40 < len(run.columns)
-    assert [worker["guard"]["cap_usd"] for worker in run.manifest["harness"]["by_worker"]] == [float(cap_usd / 2)] * 2
+    assert [worker["guard"]["cap_usd"] for worker in run.manifest["harness"]["by_worker"]] == [
+        float(cap_usd / 2)
+    ] * 2
     assert "lost" not in " ".join(done.records.summary["health"]["reasons"])
 
 
@@ -239,12 +288,24 @@ class Ruled(Agent):
         return told
 
 
-def test_a_rule_that_one_shard_breaks_ends_the_others_for_its_reason(provider: ManyRunsProvider) -> None:
-    """One agent reports an end by rule: both processes drain and seal it as theirs, long before the plan's end."""
+def test_a_rule_that_one_shard_breaks_ends_the_others_for_its_reason(
+    provider: ManyRunsProvider,
+) -> None:
+    """One agent reports an end by rule: both processes drain and seal it as theirs, long before the
+    plan's end.
+    """
     agents = iter([Agent(), Ruled(lambda: asked(provider) >= 40)])
     cluster = LocalCluster(EU, US, make_agent=lambda: next(agents))
-    conduct_on("here", suite_for(provider, "--duration", "20s"), 1, repeat_command="tailproof run", screen=Heard(), folder=Path("r"), workers=2,
-               join=cluster.join)  # fmt: skip
+    conduct_on(
+        "here",
+        suite_for(provider, "--duration", "20s"),
+        1,
+        repeat_command="tailproof run",
+        screen=Heard(),
+        folder=Path("r"),
+        workers=2,
+        join=cluster.join,
+    )
     run = Run(Path("r"))
     assert (run.state, run.manifest["ended_early"]) == ("complete", "node-2 had enough")
     assert [shard["ended_early"] for shard in run.manifest["shards"]] == ["node-2 had enough"] * 2

@@ -1,4 +1,6 @@
-"""What no run on a cluster begins with: refused in one sentence, before anything is sent, with nothing left on any node."""
+"""What no run on a cluster begins with: refused in one sentence, before anything is sent, with
+nothing left on any node.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_cluster import EU, US, Heard, LocalCluster, LocalSeat, ManyRunsProvider, asked, left_in, serving, suite_for
+from local_cluster import (
+    EU,
+    US,
+    Heard,
+    LocalCluster,
+    LocalSeat,
+    ManyRunsProvider,
+    asked,
+    left_in,
+    serving,
+    suite_for,
+)
 
 from bench.cli import main
 from bench.clock import wall_ns
@@ -37,8 +50,15 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManyRu
 def play(suite: Suite, cluster: LocalCluster | None = None, **how: Any) -> None:
     """A run that should not begin; its processes are let go."""
     cluster = cluster or LocalCluster(EU, US)
-    conduct_on("here", suite, 1, repeat_command="tailproof run", screen=Heard(), join=cluster.join,
-               **{"workers": 2, "folder": Path("r"), **how})  # fmt: skip
+    conduct_on(
+        "here",
+        suite,
+        1,
+        repeat_command="tailproof run",
+        screen=Heard(),
+        join=cluster.join,
+        **{"workers": 2, "folder": Path("r"), **how},
+    )
 
 
 class Older(Agent):
@@ -80,7 +100,10 @@ class DeadOnceReady(LocalSeat):
 def test_nodes_of_another_version_are_refused(provider: ManyRunsProvider) -> None:
     """The sentence names the node, both versions and what to do."""
     with pytest.raises(
-        UserError, match=r"node node-1: has tailproof 0\.0\.1, this machine .*; install the same on every node"
+        UserError,
+        match=(
+            r"node node-1: has tailproof 0\.0\.1, this machine .*; install the same on every node"
+        ),
     ):
         play(suite_for(provider), LocalCluster(EU, US, make_agent=Older))
 
@@ -88,10 +111,14 @@ def test_nodes_of_another_version_are_refused(provider: ManyRunsProvider) -> Non
 def test_a_key_that_a_node_does_not_have_is_refused(
     provider: ManyRunsProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The driver has the variable, the nodes have not: the node is named, and the variable, and no value."""
+    """The driver has the variable, the nodes have not: the node is named, and the variable, and no
+    value.
+    """
     monkeypatch.setenv("A_KEY", "sk-very-secret-value")
     with pytest.raises(UserError, match=r"node node-1: .*A_KEY") as refused:
-        play(suite_for(provider, "--api-key-env", "A_KEY"), LocalCluster(EU, US, make_agent=Keyless))
+        play(
+            suite_for(provider, "--api-key-env", "A_KEY"), LocalCluster(EU, US, make_agent=Keyless)
+        )
     assert "sk-very" not in str(refused.value)
 
 
@@ -118,28 +145,49 @@ def below_a_file() -> Path:
     return Path("file", "r")
 
 
-@pytest.mark.parametrize(("how", "kind", "said"), [
-    (lambda: {"folder": taken(Path("r"))}, RunFolderError, "r: holds a run already; choose another --out"),
-    (lambda: {"folder": below_a_file()}, RunFolderError, "file/r"),
-    (lambda: {"start_at_ns": wall_ns() - 5 * S}, UserError, "a shard never joins late"),
-    (lambda: {"start_at_ns": wall_ns() * 1000}, UserError, "is more than"),
-    (lambda: {"workers": 3000}, UserError, "--workers: .* has no request for shard .*; use fewer"),
-], ids=["taken", "cannot be made", "gone by", "slip", "too many"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("how", "kind", "said"),
+    [
+        (
+            lambda: {"folder": taken(Path("r"))},
+            RunFolderError,
+            "r: holds a run already; choose another --out",
+        ),
+        (lambda: {"folder": below_a_file()}, RunFolderError, "file/r"),
+        (lambda: {"start_at_ns": wall_ns() - 5 * S}, UserError, "a shard never joins late"),
+        (lambda: {"start_at_ns": wall_ns() * 1000}, UserError, "is more than"),
+        (
+            lambda: {"workers": 3000},
+            UserError,
+            "--workers: .* has no request for shard .*; use fewer",
+        ),
+    ],
+    ids=["taken", "cannot be made", "gone by", "slip", "too many"],
+)
 def test_what_cannot_be_is_refused_with_nothing_left(
-    how: Callable[[], dict[str, Any]], kind: type[TailproofError], said: str, provider: ManyRunsProvider
+    how: Callable[[], dict[str, Any]],
+    kind: type[TailproofError],
+    said: str,
+    provider: ManyRunsProvider,
 ) -> None:
     """A folder that is taken or cannot be made, an instant gone by, more shards than sessions."""
     with pytest.raises(kind, match=said):
         play(suite_for(provider, "--duration", "2s"), **how())
 
 
-def test_an_instant_that_passes_while_the_nodes_get_ready_is_refused(provider: ManyRunsProvider) -> None:
-    """It was ahead when it was given; the nodes took longer: nothing is sent, and the run has no folder."""
+def test_an_instant_that_passes_while_the_nodes_get_ready_is_refused(
+    provider: ManyRunsProvider,
+) -> None:
+    """It was ahead when it was given; the nodes took longer: nothing is sent, and the run has no
+    folder.
+    """
 
     class Slow(Agent):
         """Ready when the instant is gone."""
 
-        def prepare(self, head: bytes, rows: bytes, shared: str | None, name: str) -> dict[str, Any]:
+        def prepare(
+            self, head: bytes, rows: bytes, shared: str | None, name: str
+        ) -> dict[str, Any]:
             """Later."""
             found = super().prepare(head, rows, shared, name)
             while wall_ns() < instant + 2 * S:
@@ -162,7 +210,9 @@ def test_a_gateway_of_our_own_is_refused(provider: ManyRunsProvider) -> None:
 def test_a_folder_that_is_not_shared_is_refused(provider: ManyRunsProvider) -> None:
     """A node that writes where the driver does not see it would take its samples with it."""
     between = Path("between").resolve()
-    with pytest.raises(UserError, match=r"node node-1: wrote to .*, which this machine does not see"):
+    with pytest.raises(
+        UserError, match=r"node node-1: wrote to .*, which this machine does not see"
+    ):
         play(suite_for(provider), LocalCluster(EU, US, make_agent=Elsewhere), shared=between)
     assert left_in(between) == []
 
@@ -174,14 +224,20 @@ def test_a_node_that_is_lost_before_the_start_is_refused(provider: ManyRunsProvi
     assert not Path("r").exists()
 
 
-@pytest.mark.parametrize(("flags", "said"), [
-    (["--cluster", "auto", "--shard", "1/2"], "--cluster: does not go with --shard"),
-    (["--cluster", "auto", "--repeat", "2"], "--cluster: does not go with --repeat"),
-    (["--cluster", "auto", "--early-stop"], "--cluster: does not go with --early-stop"),
-    (["--cluster", "auto", "--metrics-port", "0"], "--cluster: does not go with --metrics-port"),
-    (["--shared", "between"], "--shared: says where a cluster's nodes write; add --cluster"),
-    (["--vantage", "runner-1"], "--vantage: .*; add --shard I/N"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--cluster", "auto", "--shard", "1/2"], "--cluster: does not go with --shard"),
+        (["--cluster", "auto", "--repeat", "2"], "--cluster: does not go with --repeat"),
+        (["--cluster", "auto", "--early-stop"], "--cluster: does not go with --early-stop"),
+        (
+            ["--cluster", "auto", "--metrics-port", "0"],
+            "--cluster: does not go with --metrics-port",
+        ),
+        (["--shared", "between"], "--shared: says where a cluster's nodes write; add --cluster"),
+        (["--vantage", "runner-1"], "--vantage: .*; add --shard I/N"),
+    ],
+)
 def test_flags_that_do_not_go_together_are_refused(
     flags: list[str], said: str, provider: ManyRunsProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,8 +262,27 @@ def test_without_ray_the_line_that_installs_it_is_given(provider: ManyRunsProvid
     (stub / "__init__.py").write_text('raise ImportError("not here")\n')
     url = f"http://127.0.0.1:{provider.server_port}/v1"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(stub.parent.resolve()), str(ROOT)])}
-    done = subprocess.run([sys.executable, "-m", "bench", "run", "--url", url, "--model", "m", "--out", "r", "--cluster", "auto"],
-                          env=env, capture_output=True, text=True, timeout=50, check=False)  # fmt: skip
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "bench",
+            "run",
+            "--url",
+            url,
+            "--model",
+            "m",
+            "--out",
+            "r",
+            "--cluster",
+            "auto",
+        ],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
     assert done.returncode == 2
     assert "--cluster: needs Ray; pip install 'tailproof[cluster]'" in done.stderr
     assert not Path("r").exists()

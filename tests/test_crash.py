@@ -1,4 +1,6 @@
-"""Runs that are killed, that fill their disk, that are gone on with: real processes, and a server that knows what it answered."""
+"""Runs that are killed, that fill their disk, that are gone on with: real processes, and a server
+that knows what it answered.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,9 @@ from bench.units import S
 from benchmarks.kills import LOSS_NS, Provider, kill, tree_of
 
 SESSIONS = (
-    'description = "d"\nrequests = 120\nprompt_tokens = [{ fixed = 10 }]\noutput_tokens = [{ fixed = 3 }]\n'
-    '[arrivals]\nkind = "poisson"\nrate = "20/s"\n[sessions]\nthink = "600ms"\n[sessions.turns]\nfixed = 3\n'
+    'description = "d"\nrequests = 120\nprompt_tokens = [{ fixed = 10 }]\noutput_tokens = [{ fixed'
+    ' = 3 }]\n[arrivals]\nkind = "poisson"\nrate = "20/s"\n[sessions]\nthink ='
+    ' "600ms"\n[sessions.turns]\nfixed = 3\n'
 )
 
 
@@ -53,11 +56,30 @@ def start(
     provider: Provider, *more: str, out: str = "r", environment: Mapping[str, str] = os.environ
 ) -> subprocess.Popen[str]:
     """`tailproof run` against the server."""
-    command = [sys.executable, "-m", "bench", "run", "--url", f"http://127.0.0.1:{provider.server_port}/v1", "--model", "m",
-               "--slo", "e2e:p90<500ms", "--out", out, "--quiet", *more]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "run",
+        "--url",
+        f"http://127.0.0.1:{provider.server_port}/v1",
+        "--model",
+        "m",
+        "--slo",
+        "e2e:p90<500ms",
+        "--out",
+        out,
+        "--quiet",
+        *more,
+    ]
     root = str(Path(__file__).resolve().parents[1])
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            env={**environment, "PYTHONPATH": root})  # fmt: skip
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**environment, "PYTHONPATH": root},
+    )
 
 
 def until(true: Callable[[], object]) -> None:
@@ -88,7 +110,9 @@ def rows_of(run: Run, *outcomes: Outcome) -> set[int]:
 def test_a_killed_run_loses_a_second_and_is_gone_on_with(
     workers: str, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was answered earlier is there and judged, the gap is told; resumed, every row was asked for once or cut off."""
+    """What was answered earlier is there and judged, the gap is told; resumed, every row was asked
+    for once or cut off.
+    """
     moment = killed(provider, *STEADY, "--workers", workers)
     run = Run(Path("r"))
     early = {row for row, at_ns in provider.answered.items() if at_ns < moment - LOSS_NS}
@@ -105,11 +129,15 @@ def test_a_killed_run_loses_a_second_and_is_gone_on_with(
     assert whole.state == "complete"
     assert {len(moments) for moments in provider.asked.values()} == {1}
     everything = set(range(len(whole.columns)))
-    assert rows_of(whole, Outcome.ok) == everything - rows_of(whole, Outcome.censored) <= asked, whole.texts["note"]
+    assert rows_of(whole, Outcome.ok) == everything - rows_of(whole, Outcome.censored) <= asked, (
+        whole.texts["note"]
+    )
     first, second = whole.manifest["sittings"]
     assert first["ended"] == "killed"
     samples, planned = whole.columns.samples, whole.columns.schedule["due_ns"]
-    assert not ((samples["sent_ns"] > first["until_ns"]) & (samples["sent_ns"] < second["began_ns"])).any()
+    assert not (
+        (samples["sent_ns"] > first["until_ns"]) & (samples["sent_ns"] < second["began_ns"])
+    ).any()
     late = samples["due_ns"] >= second["began_ns"]
     assert {*(samples["due_ns"] - planned)[late]} == {second["shift_ns"]}
     assert {*(samples["due_ns"] - planned)[~late]} == {0}
@@ -119,7 +147,9 @@ def test_a_killed_run_loses_a_second_and_is_gone_on_with(
 
 
 def test_ctrl_c_loses_nothing_and_sessions_go_on(provider: Provider) -> None:
-    """Interrupted between turns and resumed: every row answered and asked for once, each turn its thinking time after the last."""
+    """Interrupted between turns and resumed: every row answered and asked for once, each turn its
+    thinking time after the last.
+    """
     process = start(provider, "--profile", "talk.toml")
     until(lambda: len(provider.answered) >= 30)
     process.send_signal(signal.SIGINT)
@@ -144,7 +174,9 @@ def test_ctrl_c_loses_nothing_and_sessions_go_on(provider: Provider) -> None:
 
 
 def test_a_turn_whose_predecessor_was_lost_is_not_sent(provider: Provider) -> None:
-    """Killed with sessions open: what waits for a row that was cut off is never sent, and says why."""
+    """Killed with sessions open: what waits for a row that was cut off is never sent, and
+    says why.
+    """
     killed(provider, "--profile", "talk.toml", answers=15)
     assert main(["resume", "r", "--quiet"]) in (0, 1, 3, 4)
     run = Run(Path("r"))
@@ -158,8 +190,12 @@ def test_a_turn_whose_predecessor_was_lost_is_not_sent(provider: Provider) -> No
     assert rows_of(run, Outcome.ok) == set(range(120)) - lost - cut
 
 
-def test_what_is_not_the_same_run_any_more_is_refused(provider: Provider, capsys: pytest.CaptureFixture[str]) -> None:
-    """An edited schedule, input or manifest, a living writer, a run with an end: exit 2, named, and nothing is changed."""
+def test_what_is_not_the_same_run_any_more_is_refused(
+    provider: Provider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An edited schedule, input or manifest, a living writer, a run with an end: exit 2, named, and
+    nothing is changed.
+    """
     killed(provider, "--profile", "talk.toml", answers=10)
     asked = len(provider.asked)
 
@@ -169,8 +205,11 @@ def test_what_is_not_the_same_run_any_more_is_refused(provider: Provider, capsys
         assert said in capsys.readouterr().err
         assert {path: path.read_bytes() for path in Path("r").rglob("*") if path.is_file()} == files
 
-    for name, said in (("talk.toml", "talk.toml: has changed"), ("r/schedule.npy", "schedule.npy: was edited"),
-                       ("r/run.json", "run.json: was edited")):  # fmt: skip
+    for name, said in (
+        ("talk.toml", "talk.toml: has changed"),
+        ("r/schedule.npy", "schedule.npy: was edited"),
+        ("r/run.json", "run.json: was edited"),
+    ):
         whole = Path(name).read_bytes()
         changed = whole.replace(b"600ms", b"500ms").replace(b'"seed": 1', b'"seed": 2')
         Path(name).write_bytes(changed if changed != whole else whole[:-3] + b"\0\0\0")
@@ -190,15 +229,22 @@ def test_what_is_not_the_same_run_any_more_is_refused(provider: Provider, capsys
 LANE: dict[str, Any] = {"name": "t"}
 
 
-@pytest.mark.parametrize(("facts", "said"), [
-    ({"state": "complete", "ended_early": "the cap"}, "ended by its own rule: the cap"),
-    ({"lanes": [LANE | {"simulated": True}]}, "virtual time"),
-    ({"lanes": [LANE, LANE | {"name": "loop", "closed_loop": True}]}, "'loop' is a closed loop"),
-    ({"watch": {}}, "part of a watch"),
-    ({"shards": [{}]}, "put together of shards, which were sent from elsewhere; run it again"),
-    ({"cluster": {}}, "its shards lie on the nodes; tailproof collect r"),
-    ({"repeat_command": "tailproof run --header 'X: [redacted]'"}, "literal secret"),
-], ids=["ended early", "virtual", "closed loop", "watch", "merged", "cluster", "secret"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"state": "complete", "ended_early": "the cap"}, "ended by its own rule: the cap"),
+        ({"lanes": [LANE | {"simulated": True}]}, "virtual time"),
+        (
+            {"lanes": [LANE, LANE | {"name": "loop", "closed_loop": True}]},
+            "'loop' is a closed loop",
+        ),
+        ({"watch": {}}, "part of a watch"),
+        ({"shards": [{}]}, "put together of shards, which were sent from elsewhere; run it again"),
+        ({"cluster": {}}, "its shards lie on the nodes; tailproof collect r"),
+        ({"repeat_command": "tailproof run --header 'X: [redacted]'"}, "literal secret"),
+    ],
+    ids=["ended early", "virtual", "closed loop", "watch", "merged", "cluster", "secret"],
+)
 def test_what_no_second_sitting_continues_is_refused(facts: dict[str, Any], said: str) -> None:
     """Each with its reason; the same run without that may be resumed."""
     sound = {"state": "interrupted", "lanes": [LANE], "repeat_command": "tailproof run s"}
@@ -210,7 +256,9 @@ def test_what_no_second_sitting_continues_is_refused(facts: dict[str, Any], said
 def test_workers_that_outlive_their_parent_keep_the_folder(
     provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The parent alone is killed while its workers hold still: the run cannot be resumed before they are gone."""
+    """The parent alone is killed while its workers hold still: the run cannot be resumed before
+    they are gone.
+    """
     process = start(provider, "--request-rate", "60/s", "--duration", "20s", "--workers", "2")
     until(lambda: len(provider.answered) >= 30)
     workers = tree_of(process.pid)[1:]
@@ -229,22 +277,41 @@ def test_workers_that_outlive_their_parent_keep_the_folder(
 
 
 def test_of_two_runs_into_one_folder_one_is_refused(provider: Provider) -> None:
-    """Started together: one is carried out, the other ends with exit 2 and has asked for nothing."""
+    """Started together: one is carried out, the other ends with exit 2 and has asked for
+    nothing.
+    """
     flags = ("--request-rate", "40/s", "--request-count", "20", "--isl", "10", "--osl", "3")
     both = [start(provider, *flags, "--seed", seed) for seed in ("1", "2")]
     said = {process.communicate(timeout=PATIENCE_S)[0]: process.returncode for process in both}
     assert sorted(code == 2 for code in said.values()) == [False, True], said
-    assert any("r: holds a run already; choose another --out" in text for text, code in said.items() if code == 2)
+    assert any(
+        "r: holds a run already; choose another --out" in text
+        for text, code in said.items()
+        if code == 2
+    )
     assert Run(Path("r")).state == "complete"
-    assert {row: len(moments) for row, moments in provider.asked.items()} == dict.fromkeys(range(20), 1)
+    assert {row: len(moments) for row, moments in provider.asked.items()} == dict.fromkeys(
+        range(20), 1
+    )
 
 
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process are Linux's")
+@pytest.mark.skipif(
+    not hasattr(resource, "prlimit"), reason="limits of another process are Linux's"
+)
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_full_disk_ends_the_run_with_a_sentence(workers: str, provider: Provider) -> None:
-    """No file may grow any more: exit 2 and what could not be written, no traceback; what was sealed is reported."""
+    """No file may grow any more: exit 2 and what could not be written, no traceback; what was
+    sealed is reported.
+    """
     process = start(
-        provider, "--request-rate", "60/s", "--duration", "20s", "--workers", workers, environment=unmeasured()
+        provider,
+        "--request-rate",
+        "60/s",
+        "--duration",
+        "20s",
+        "--workers",
+        workers,
+        environment=unmeasured(),
     )
     until(lambda: len(provider.answered) >= 60)
     moment = monotonic_ns()
@@ -255,13 +322,17 @@ def test_a_full_disk_ends_the_run_with_a_sentence(workers: str, provider: Provid
     assert "cannot be written (File too large)" in output
     assert "Traceback" not in output
     run = Run(Path("r"))
-    assert {row for row, at_ns in provider.answered.items() if at_ns < moment - LOSS_NS} <= rows_of(run, Outcome.ok)
+    assert {row for row, at_ns in provider.answered.items() if at_ns < moment - LOSS_NS} <= rows_of(
+        run, Outcome.ok
+    )
     assert run.state == "interrupted"
     assert main(["report", "r"]) == 0
 
 
 def test_a_run_that_breaks_off_twice_has_three_sittings(provider: Provider) -> None:
-    """Killed, resumed and killed again: two gaps, and no row asked for twice; the folder can be copied and read."""
+    """Killed, resumed and killed again: two gaps, and no row asked for twice; the folder can be
+    copied and read.
+    """
     killed(provider, *STEADY, "--duration", "4s", answers=60)
     second = start_resume()
     until(lambda: len(provider.answered) >= 120)
@@ -273,18 +344,27 @@ def test_a_run_that_breaks_off_twice_has_three_sittings(provider: Provider) -> N
     assert {len(moments) for moments in provider.asked.values()} == {1}
     assert len(run.gaps_ns) == 2
     assert rows_of(run, Outcome.ok, Outcome.censored) == set(range(len(run.columns)))
-    assert len(json.loads(Path("r/run.json").read_text())["sittings"]) == 3 == len(read_manifest(Path("r"))["sittings"])
+    assert (
+        len(json.loads(Path("r/run.json").read_text())["sittings"])
+        == 3
+        == len(read_manifest(Path("r"))["sittings"])
+    )
     assert main(["verify", "r"]) == 0
 
 
 def start_resume() -> subprocess.Popen[bytes]:
     """`tailproof resume r`, as a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", "bench", "resume", "r", "--quiet"], stdout=subprocess.DEVNULL,
-                            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])})  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", "resume", "r", "--quiet"],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+    )
 
 
 def test_a_probe_of_a_ramp_is_run_again_and_not_resumed() -> None:
     """Its own command is a search, of which one probe cannot be gone on with."""
-    with pytest.raises(UserError, match="was not begun by `tailproof run`; run it again: tailproof ramp s --seed 1"):
+    with pytest.raises(
+        UserError, match="was not begun by `tailproof run`; run it again: tailproof ramp s --seed 1"
+    ):
         flags_of("tailproof ramp s --seed 1", Path("r"))
     assert flags_of("tailproof run s --seed 7", Path("r"))["seed"] == 7

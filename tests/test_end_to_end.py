@@ -1,4 +1,6 @@
-"""The command line against the embedded gateway, as a user would run it: files, numbers, exit codes."""
+"""The command line against the embedded gateway, as a user would run it: files, numbers, exit
+codes.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,13 @@ share = "90%"
 def tailproof(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(
-        command(*arguments), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        command(*arguments),
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
 
 
@@ -98,7 +106,10 @@ class Played:
 
     def rows(self, lane: int) -> tuple[np.ndarray, np.ndarray]:
         """(schedule, samples) of one lane's rows, read with numpy alone."""
-        schedule, samples = np.load(self.folder / "schedule.npy"), np.load(self.folder / "samples" / "rows.npy")
+        schedule, samples = (
+            np.load(self.folder / "schedule.npy"),
+            np.load(self.folder / "samples" / "rows.npy"),
+        )
         mine = schedule["lane"] == lane
         return schedule[mine], samples[mine]
 
@@ -128,8 +139,20 @@ def played(place: Path) -> Played:
 def gateway(place: Path) -> Iterator[str]:
     """The base URL of the scenario on a gateway of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.gateway", "--scenarios", "scenarios/tiers.toml", "--exit-with-parent"],
-        cwd=place, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "bench.gateway",
+            "--scenarios",
+            "scenarios/tiers.toml",
+            "--exit-with-parent",
+        ],
+        cwd=place,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     yield f"{json.loads(process.stdout.readline())['url']}/tiers/v1"
@@ -139,20 +162,44 @@ def gateway(place: Path) -> Iterator[str]:
 
 
 def test_a_run_leaves_its_files_and_its_verdict(played: Played) -> None:
-    """The lossy tier breaks the contract (exit 1), the good one keeps it; every promised file is there and private."""
-    names = {"run.json", "schedule.npy", "samples/rows.npy", "histograms.hlog", "summary.json", "verdicts.json", "report.html",
-             "report.md", "junit.xml", "attribution.json"}  # fmt: skip
-    files = {path.relative_to(played.folder).as_posix() for path in played.folder.rglob("*") if path.is_file()}
+    """The lossy tier breaks the contract (exit 1), the good one keeps it; every promised file is
+    there and private.
+    """
+    names = {
+        "run.json",
+        "schedule.npy",
+        "samples/rows.npy",
+        "histograms.hlog",
+        "summary.json",
+        "verdicts.json",
+        "report.html",
+        "report.md",
+        "junit.xml",
+        "attribution.json",
+    }
+    files = {
+        path.relative_to(played.folder).as_posix()
+        for path in played.folder.rglob("*")
+        if path.is_file()
+    }
     assert names <= files
     assert all(name.startswith("plots/") and name.endswith(".svg") for name in files - names)
     assert files - names
-    assert {path.stat().st_mode & 0o777 for path in played.folder.rglob("*") if path.is_file()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in played.folder.rglob("*") if path.is_file()} == {
+        0o600
+    }
     verdicts, manifest = record(played.folder, "verdicts.json"), record(played.folder, "run.json")
-    said = {(clause["target"], clause["metric"]): clause["verdict"] for clause in verdicts["clauses"]}
+    said = {
+        (clause["target"], clause["metric"]): clause["verdict"] for clause in verdicts["clauses"]
+    }
     fit = record(played.folder, "summary.json")["health"]["state"] == "valid"
     # a busy machine's own lateness may keep the good tier's latency open; it condemns nobody
     assert said.pop(("pro", "e2e")) in ({"PASS"} if fit else {"PASS", "INCONCLUSIVE"})
-    assert said == {("standard", "e2e"): "FAIL", ("standard", "uptime"): "FAIL", ("pro", "uptime"): "PASS"}
+    assert said == {
+        ("standard", "e2e"): "FAIL",
+        ("standard", "uptime"): "FAIL",
+        ("pro", "uptime"): "PASS",
+    }
     assert (verdicts["overall"], verdicts["exit_code"], played.code) == ("FAIL", 1, 1)
     assert (manifest["state"], manifest["seed"], manifest["format"]) == ("complete", 5, 1)
     assert manifest["repeat_command"] == "tailproof run scenarios/tiers.toml --seed 5"
@@ -174,21 +221,40 @@ def test_the_summary_is_what_the_rows_say(played: Played) -> None:
     for lane, (name, found) in enumerate(summary["targets"].items()):
         schedule, samples = played.rows(lane)
         assert found["requests"] == len(samples) == sum(found["outcomes"].values())
-        assert found["warmup"] == int((schedule["due_ns"] < 200 * MS).sum()) == int(schedule["warmup"].sum()) > 0
+        assert (
+            found["warmup"]
+            == int((schedule["due_ns"] < 200 * MS).sum())
+            == int(schedule["warmup"].sum())
+            > 0
+        )
         kept = samples[~schedule["warmup"]]
         good = kept[kept["outcome"] == OK]
         assert found["outcomes"].get("ok") == found["ok"] == int((samples["outcome"] == OK).sum())
         assert set(found["outcomes"]) == ({"ok"} if name == "pro" else {"ok", "http_5xx"})
         assert found["uptime"]["request_ratio"] == pytest.approx(len(good) / len(kept))
         assert found["offered_rps"] == pytest.approx(len(samples) / 1.7)
-        spans = {("response_ms", "e2e"): good["last_token_ns"] - good["due_ns"], ("response_ms", "ttft"): good["first_token_ns"] - good["due_ns"],
-                 ("service_ms", "e2e"): good["last_token_ns"] - good["sent_ns"]}  # fmt: skip
+        spans = {
+            ("response_ms", "e2e"): good["last_token_ns"] - good["due_ns"],
+            ("response_ms", "ttft"): good["first_token_ns"] - good["due_ns"],
+            ("service_ms", "e2e"): good["last_token_ns"] - good["sent_ns"],
+        }
         for (view, metric), values in spans.items():
             q = found[view][metric]
             assert (q["n"], q["max"]) == (len(good), pytest.approx(values.max() / MS))
             assert q["mean"] == pytest.approx(values.mean() / MS)
-            for key, percent in (("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99), ("p999", 99.9)):
-                assert q[key] == pytest.approx(nearest_rank(values, percent)), (name, view, metric, key)
+            for key, percent in (
+                ("p50", 50),
+                ("p90", 90),
+                ("p95", 95),
+                ("p99", 99),
+                ("p999", 99.9),
+            ):
+                assert q[key] == pytest.approx(nearest_rank(values, percent)), (
+                    name,
+                    view,
+                    metric,
+                    key,
+                )
         for index, phase in ((1, "calm"), (2, "busy")):
             assert found["by_phase"][phase]["requests"] == int((schedule["phase"] == index).sum())
         assert found["by_bucket"]["1K–8K"]["requests"] == int(
@@ -198,7 +264,9 @@ def test_the_summary_is_what_the_rows_say(played: Played) -> None:
 
 
 def test_no_answer_is_faster_than_the_law_it_was_given(played: Played) -> None:
-    """Due, sent, first and last token come in this order, and no answer arrives before it was due."""
+    """Due, sent, first and last token come in this order, and no answer arrives before it
+    was due.
+    """
     for lane in (0, 1):
         schedule, samples = played.rows(lane)
         good = samples[samples["outcome"] == OK]
@@ -209,8 +277,12 @@ def test_no_answer_is_faster_than_the_law_it_was_given(played: Played) -> None:
 
 
 def test_the_histogram_log_opens_with_hdrh(played: Played) -> None:
-    """hdrh's own reader finds every tag; each holds as many values as there are rows, the largest within a bucket."""
-    reader = HistogramLogReader(str(played.folder / "histograms.hlog"), HdrHistogram(1, 3_600_000_000, 3))
+    """hdrh's own reader finds every tag; each holds as many values as there are rows, the largest
+    within a bucket.
+    """
+    reader = HistogramLogReader(
+        str(played.folder / "histograms.hlog"), HdrHistogram(1, 3_600_000_000, 3)
+    )
     logs: dict[str, Any] = {}
     while (histogram := reader.get_next_interval_histogram()) is not None:
         logs[histogram.get_tag()] = histogram
@@ -220,19 +292,27 @@ def test_the_histogram_log_opens_with_hdrh(played: Played) -> None:
         assert not any(tag.endswith(".warmup") and "inter_chunk" not in tag for tag in logs)
         for metric, end in (("ttft", "first_token_ns"), ("e2e", "last_token_ns")):
             for view, start in (("response", "due_ns"), ("service", "sent_ns")):
-                for part, mask in (("calm", schedule["phase"] == 1), ("busy", schedule["phase"] == 2),
-                                   ("≤1K", (schedule["bucket"] == 0) & ~schedule["warmup"]),
-                                   ("1K–8K", (schedule["bucket"] == 1) & ~schedule["warmup"])):  # fmt: skip
+                for part, mask in (
+                    ("calm", schedule["phase"] == 1),
+                    ("busy", schedule["phase"] == 2),
+                    ("≤1K", (schedule["bucket"] == 0) & ~schedule["warmup"]),
+                    ("1K–8K", (schedule["bucket"] == 1) & ~schedule["warmup"]),
+                ):
                     rows = samples[mask & (samples["outcome"] == OK)]
                     values_us = (rows[end] - rows[start]) / 1000
                     log = logs[f"{name}.{view}.{metric}.{part}"]
                     assert log.get_total_count() == len(rows)
                     assert log.get_max_value() == pytest.approx(values_us.max(), rel=1e-3, abs=1)
-                    assert log.get_value_at_percentile(50) >= nearest_rank(values_us * 1000, 50) * 1000 * (1 - 1e-9) - 1
+                    assert (
+                        log.get_value_at_percentile(50)
+                        >= nearest_rank(values_us * 1000, 50) * 1000 * (1 - 1e-9) - 1
+                    )
 
 
 def test_a_finished_run_is_judged_by_another_contract(played: Played) -> None:
-    """judge RUN --slo: exit 0, 1 or 3 by the clause; the folder keeps its bytes; an impossible clause is exit 2."""
+    """judge RUN --slo: exit 0, 1 or 3 by the clause; the folder keeps its bytes; an impossible
+    clause is exit 2.
+    """
     before = {path: path.read_bytes() for path in played.folder.rglob("*") if path.is_file()}
     schedule, samples = played.rows(0)
     kept = samples[~schedule["warmup"]]
@@ -242,19 +322,28 @@ def test_a_finished_run_is_judged_by_another_contract(played: Played) -> None:
         ("uptime>=99%", 1, "FAIL"),
         (f"uptime>={ratio}%", 3, "INCONCLUSIVE"),
     ):
-        # the second clause is one that any machine keeps: the harness's lag is held against its limit
-        ran = tailproof("judge", played.folder, "--slo", slo, "--slo", "e2e:p50<60s", cwd=played.folder.parent)
+        # the second clause is one that any machine keeps: the harness's lag is held against its
+        # limit
+        ran = tailproof(
+            "judge", played.folder, "--slo", slo, "--slo", "e2e:p50<60s", cwd=played.folder.parent
+        )
         assert (ran.returncode, ran.stderr) == (code, ""), (slo, ran.stdout)
         assert f"overall   {word}" in ran.stdout
-    (played.folder.parent / "flood.toml").write_text(CONTRACT.replace('limit = "5s"', 'limit = "5s"\nphase = "flood"'))
+    (played.folder.parent / "flood.toml").write_text(
+        CONTRACT.replace('limit = "5s"', 'limit = "5s"\nphase = "flood"')
+    )
     ran = tailproof("judge", played.folder, "--contract", "./flood.toml", cwd=played.folder.parent)
     assert ran.returncode == 2
     assert "no phase 'flood'" in ran.stderr
-    assert {path: path.read_bytes() for path in played.folder.rglob("*") if path.is_file()} == before
+    assert {
+        path: path.read_bytes() for path in played.folder.rglob("*") if path.is_file()
+    } == before
 
 
 def test_a_report_is_made_again_from_the_tables(played: Played) -> None:
-    """Without summary.json, report RUN makes it again, byte for byte, and prints the files it wrote."""
+    """Without summary.json, report RUN makes it again, byte for byte, and prints the files it
+    wrote.
+    """
     path = played.folder / "summary.json"
     before, report = path.read_bytes(), (played.folder / "report.md").read_bytes()
     path.unlink()
@@ -273,13 +362,21 @@ def test_a_run_never_writes_over_another(played: Played) -> None:
     assert ran.returncode == 2
     assert "holds a run already; choose another --out" in ran.stderr
     assert "Traceback" not in ran.stderr
-    assert {path: path.read_bytes() for path in played.folder.rglob("*") if path.is_file()} == before
+    assert {
+        path: path.read_bytes() for path in played.folder.rglob("*") if path.is_file()
+    } == before
 
 
 def test_a_clause_that_the_run_cannot_have_is_refused_before_anything_is_sent(place: Path) -> None:
-    """A contract on a phase that the profile lacks: exit 2 at once, with the phases there are, and no folder."""
-    (place / "scenarios" / "flood.toml").write_text(SCENARIO.replace("../contract.toml", "../burst.toml"))
-    (place / "burst.toml").write_text(CONTRACT.replace('limit = "5s"', 'limit = "5s"\nphase = "flood"'))
+    """A contract on a phase that the profile lacks: exit 2 at once, with the phases there are, and
+    no folder.
+    """
+    (place / "scenarios" / "flood.toml").write_text(
+        SCENARIO.replace("../contract.toml", "../burst.toml")
+    )
+    (place / "burst.toml").write_text(
+        CONTRACT.replace('limit = "5s"', 'limit = "5s"\nphase = "flood"')
+    )
     ran = tailproof("run", "scenarios/flood.toml", "--out", "refused", cwd=place)
     assert ran.returncode == 2
     assert "contract burst: clause 1" in ran.stderr
@@ -289,12 +386,31 @@ def test_a_clause_that_the_run_cannot_have_is_refused_before_anything_is_sent(pl
 
 
 def test_ctrl_c_ends_the_run_and_keeps_the_record(place: Path) -> None:
-    """The terminal's Ctrl-C, sent to the whole group once rows are on disk: exit 130, requests under way answered, report written."""
+    """The terminal's Ctrl-C, sent to the whole group once rows are on disk: exit 130, requests
+    under way answered, report written.
+    """
     folder = place / "broken-off"
-    process = subprocess.Popen(command("run", "scenarios/tiers.toml", "--profile", "steady", "--request-rate", "100/s", "--duration", "40s",
-                                       "--out", folder, "--quiet"),
-                               cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)  # fmt: skip
+    process = subprocess.Popen(
+        command(
+            "run",
+            "scenarios/tiers.toml",
+            "--profile",
+            "steady",
+            "--request-rate",
+            "100/s",
+            "--duration",
+            "40s",
+            "--out",
+            folder,
+            "--quiet",
+        ),
+        cwd=place,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     pause = threading.Event()
     for _ in range(1000):
         if list(folder.glob("samples/w0-*.npy")) or process.poll() is not None:
@@ -315,17 +431,45 @@ def test_ctrl_c_ends_the_run_and_keeps_the_record(place: Path) -> None:
     assert found["requests"] == 4000 == sum(found["outcomes"].values())
     assert found["uptime"]["request_ratio"] == 1.0
     clauses = record(folder, "verdicts.json")["clauses"]
-    assert {clause["verdict"] for clause in clauses if clause["target"] == "pro"} <= {"PASS", "INCONCLUSIVE"}
+    assert {clause["verdict"] for clause in clauses if clause["target"] == "pro"} <= {
+        "PASS",
+        "INCONCLUSIVE",
+    }
 
 
 def test_repetitions_show_their_spread(place: Path, gateway: str) -> None:
-    """--repeat 2 --request-count 40: two folders of 40 rows, seeds one apart, other due times, and lines of the spread."""
-    ran = tailproof("run", "--url", gateway, "--model", "Pro/x", "--request-rate", "100/s", "--request-count", "40", "--isl", "20",
-                    "--osl", "4", "--repeat", "2", "--out", "twice", cwd=place)  # fmt: skip
+    """--repeat 2 --request-count 40: two folders of 40 rows, seeds one apart, other due times, and
+    lines of the spread.
+    """
+    ran = tailproof(
+        "run",
+        "--url",
+        gateway,
+        "--model",
+        "Pro/x",
+        "--request-rate",
+        "100/s",
+        "--request-count",
+        "40",
+        "--isl",
+        "20",
+        "--osl",
+        "4",
+        "--repeat",
+        "2",
+        "--out",
+        "twice",
+        cwd=place,
+    )
     assert ran.returncode == 0, ran.stderr
     assert "run-to-run spread over 2 runs" in ran.stdout
     lines = [line.split() for line in ran.stdout.splitlines() if line.startswith("  target")]
-    assert [line[1:3] for line in lines] == [["ttft", "p50"], ["ttft", "p99"], ["e2e", "p50"], ["e2e", "p99"]]
+    assert [line[1:3] for line in lines] == [
+        ["ttft", "p50"],
+        ["ttft", "p99"],
+        ["e2e", "p50"],
+        ["e2e", "p99"],
+    ]
     dues = []
     for number in (1, 2):
         folder = place / "twice" / str(number)
@@ -334,18 +478,43 @@ def test_repetitions_show_their_spread(place: Path, gateway: str) -> None:
         assert record(folder, "verdicts.json")["overall"] == "NONE"
         dues.append(np.load(folder / "schedule.npy")["due_ns"].tolist())
     assert dues[0] != dues[1]
-    spread = {word: [float(line[line.index(word) + 1].replace(",", "")) for line in lines] for word in ("min", "max")}
+    spread = {
+        word: [float(line[line.index(word) + 1].replace(",", "")) for line in lines]
+        for word in ("min", "max")
+    }
     both = [
-        record(place / "twice" / str(number), "summary.json")["targets"]["target"]["response_ms"]["e2e"]["p99"]
+        record(place / "twice" / str(number), "summary.json")["targets"]["target"]["response_ms"][
+            "e2e"
+        ]["p99"]
         for number in (1, 2)
     ]
     assert [spread["min"][3], spread["max"][3]] == pytest.approx([min(both), max(both)], abs=0.06)
 
 
 def test_a_closed_loop_is_measured_and_not_judged(place: Path, gateway: str) -> None:
-    """--concurrency 4 --duration 1s: never more than 4 under way, no row that was never due, exit 3 under a clause."""
-    ran = tailproof("run", "--url", gateway, "--model", "Pro/x", "--concurrency", "4", "--duration", "1s", "--isl", "20", "--osl", "4",
-                    "--slo", "e2e:p50<10s", "--out", "closed", cwd=place)  # fmt: skip
+    """--concurrency 4 --duration 1s: never more than 4 under way, no row that was never due, exit 3
+    under a clause.
+    """
+    ran = tailproof(
+        "run",
+        "--url",
+        gateway,
+        "--model",
+        "Pro/x",
+        "--concurrency",
+        "4",
+        "--duration",
+        "1s",
+        "--isl",
+        "20",
+        "--osl",
+        "4",
+        "--slo",
+        "e2e:p50<10s",
+        "--out",
+        "closed",
+        cwd=place,
+    )
     assert ran.returncode == 3, ran.stderr
     (clause,) = record(place / "closed", "verdicts.json")["clauses"]
     assert clause["verdict"] == "INCONCLUSIVE"
@@ -355,7 +524,10 @@ def test_a_closed_loop_is_measured_and_not_judged(place: Path, gateway: str) -> 
     found = record(place / "closed", "summary.json")["targets"]["target"]
     assert found["requests"] == len(reached) == found["ok"]
     assert found["offered_rps"] is None
-    steps = sorted([(int(sent), 1) for sent in reached["sent_ns"]] + [(int(done), -1) for done in reached["done_ns"]])
+    steps = sorted(
+        [(int(sent), 1) for sent in reached["sent_ns"]]
+        + [(int(done), -1) for done in reached["done_ns"]]
+    )
     assert max(np.cumsum([step for _, step in steps])) <= 4
     assert len(reached) >= 4
     assert int(reached["due_ns"].max()) < 10**9

@@ -1,4 +1,6 @@
-"""Runs whose results lie on a disk that is really full, or really read-only: mounts of their own, real processes."""
+"""Runs whose results lie on a disk that is really full, or really read-only: mounts of their own,
+real processes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ PATIENCE_S = 40
 
 
 class Disk:
-    """A small file system that only processes of its own mount namespace see; `seen` is the way there for the others."""
+    """A small file system that only processes of its own mount namespace see; `seen` is the way
+    there for the others.
+    """
 
     def __init__(self, folder: Path):
         """Skips the test where this machine lets nobody mount."""
@@ -35,8 +39,13 @@ class Disk:
         mount = 'mount -t tmpfs -o size="$1" tmpfs "$2" && echo mounted && exec cat'
         refused = ""
         for user in ([], ["--user", "--map-root-user"]):
-            self._room = subprocess.Popen(["unshare", *user, "--mount", "sh", "-c", mount, "sh", SIZE, str(folder)], text=True,
-                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+            self._room = subprocess.Popen(
+                ["unshare", *user, "--mount", "sh", "-c", mount, "sh", SIZE, str(folder)],
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
             assert self._room.stdout is not None
             if self._room.stdout.readline():
                 break
@@ -50,8 +59,13 @@ class Disk:
     def start(self, *command: str) -> subprocess.Popen[str]:
         """A process that sees the disk."""
         root = str(Path(__file__).resolve().parents[1])
-        return subprocess.Popen([*self._enter, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                env={**os.environ, "PYTHONPATH": root})  # fmt: skip
+        return subprocess.Popen(
+            [*self._enter, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": root},
+        )
 
     def remount(self, how: str) -> bool:
         """`ro` or `rw`; False while a file is being written."""
@@ -61,7 +75,10 @@ class Disk:
 
     def fill(self) -> None:
         """Take every block there is."""
-        with (self.seen / "ballast").open("ab", buffering=0) as ballast, contextlib.suppress(OSError):
+        with (
+            (self.seen / "ballast").open("ab", buffering=0) as ballast,
+            contextlib.suppress(OSError),
+        ):
             while True:
                 ballast.write(bytes(4096))
 
@@ -89,12 +106,36 @@ def provider() -> Iterator[Provider]:
 
 def command(provider: Provider, disk: Disk, *more: str) -> list[str]:
     """`run` against the server, into the disk."""
-    return ["run", "--url", f"http://127.0.0.1:{provider.server_port}/v1", "--model", "m", "--request-rate", "60/s", "--isl", "10",
-            "--osl", "3", "--duration", "5s", "--slo", "e2e:p90<500ms", "--quiet", "--out", str(disk.folder / "r"), *more]  # fmt: skip
+    return [
+        "run",
+        "--url",
+        f"http://127.0.0.1:{provider.server_port}/v1",
+        "--model",
+        "m",
+        "--request-rate",
+        "60/s",
+        "--isl",
+        "10",
+        "--osl",
+        "3",
+        "--duration",
+        "5s",
+        "--slo",
+        "e2e:p90<500ms",
+        "--quiet",
+        "--out",
+        str(disk.folder / "r"),
+        *more,
+    ]
 
 
-def broken_off(provider: Provider, disk: Disk, spoil: Callable[[], object], *more: str) -> tuple[int, str]:
-    """A run whose disk is spoilt again and again after 60 answers; (when first, what it said). It ends with exit 2."""
+def broken_off(
+    provider: Provider, disk: Disk, spoil: Callable[[], object], *more: str
+) -> tuple[int, str]:
+    """A run whose disk is spoilt again and again after 60 answers; (when first, what it said).
+
+    It ends with exit 2.
+    """
     process = disk.start(sys.executable, "-m", "bench", *command(provider, disk, *more))
     until(lambda: len(provider.answered) >= 60)
     moment = monotonic_ns()
@@ -128,10 +169,17 @@ def nothing_is_lost(provider: Provider, disk: Disk, moment: int) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_disk_that_fills_up_ends_the_run_with_a_sentence(workers: str, provider: Provider, disk: Disk) -> None:
-    """Exit 2, the file and the remedy; what was sealed stays, and is reported as soon as there is room."""
+def test_a_disk_that_fills_up_ends_the_run_with_a_sentence(
+    workers: str, provider: Provider, disk: Disk
+) -> None:
+    """Exit 2, the file and the remedy; what was sealed stays, and is reported as soon as there is
+    room.
+    """
     moment, output = broken_off(provider, disk, disk.fill, "--workers", workers)
-    assert all("cannot be written (No space left on device); free some space" in line for line in sentences(output))
+    assert all(
+        "cannot be written (No space left on device); free some space" in line
+        for line in sentences(output)
+    )
     assert f"{disk.folder}/r/" in output
     assert len(sentences(output)) == 1 or workers == "2"
     nothing_is_lost(provider, disk, moment)
@@ -145,12 +193,19 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence(workers: str, provide
     nothing_is_lost(provider, disk, moment)
 
 
-def test_results_that_become_read_only_end_the_run_with_a_sentence(provider: Provider, disk: Disk) -> None:
-    """Exit 2, the file and the remedy; it can be verified as it is, a copy reported, and once it is writable gone on with."""
+def test_results_that_become_read_only_end_the_run_with_a_sentence(
+    provider: Provider, disk: Disk
+) -> None:
+    """Exit 2, the file and the remedy; it can be verified as it is, a copy reported, and once it is
+    writable gone on with.
+    """
     moment, output = broken_off(provider, disk, lambda: disk.remount("ro"))
     (line,) = sentences(output)
     assert f"{disk.folder}/r/" in line
-    assert "cannot be written (Read-only file system); make it writable, or choose another folder" in line
+    assert (
+        "cannot be written (Read-only file system); make it writable, or choose another folder"
+        in line
+    )
     nothing_is_lost(provider, disk, moment)
     code, output = said("report", str(disk.seen / "r"))
     assert (code, len(sentences(output))) == (2, 1)
@@ -164,10 +219,20 @@ def test_results_that_become_read_only_end_the_run_with_a_sentence(provider: Pro
     assert {len(moments) for moments in provider.asked.values()} == {1}
 
 
-@pytest.mark.parametrize(("spoilt", "refusal"), [
-    ("full", "/r/schedule.npy: cannot be written (No space left on device); free some space"),
-    ("read-only", "/r: cannot be written (Read-only file system); make it writable, or choose another folder"),
-], ids=["full", "read-only"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("spoilt", "refusal"),
+    [
+        ("full", "/r/schedule.npy: cannot be written (No space left on device); free some space"),
+        (
+            "read-only",
+            (
+                "/r: cannot be written (Read-only file system); make it writable, or choose another"
+                " folder"
+            ),
+        ),
+    ],
+    ids=["full", "read-only"],
+)
 def test_a_disk_that_takes_nothing_is_refused_before_anything_is_sent(
     spoilt: str, refusal: str, provider: Provider, disk: Disk
 ) -> None:

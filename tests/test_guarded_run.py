@@ -11,23 +11,51 @@ from bench.cli import main
 
 #: 40 requests of 436 and 100 tokens at 0.001 USD a token: 21.44 USD
 FILES = {
-    "t": 'description = "d"\nbase_url = "embedded"\nmodel = "m"\n[prices]\ninput_usd_per_million = 1000\n'
-         'output_usd_per_million = 1000\nas_of = 2026-11-23\nsource = "s"\n',
-    "p": 'description = "d"\nduration = "2s"\nprompt_tokens = [{ fixed = 436 }]\noutput_tokens = [{ fixed = 100 }]\n'
-         '[arrivals]\nkind = "constant"\nrate = "20/s"\n',
-    "s": 'description = "d"\n[[stage]]\nname = "one"\ntargets = ["t.toml"]\nprofile = "p.toml"\nscenario = "vanity-average"\n',
-}  # fmt: skip
+    "t": (
+        'description = "d"\nbase_url = "embedded"\nmodel = "m"\n[prices]\ninput_usd_per_million ='
+        ' 1000\noutput_usd_per_million = 1000\nas_of = 2026-11-23\nsource = "s"\n'
+    ),
+    "p": (
+        'description = "d"\nduration = "2s"\nprompt_tokens = [{ fixed = 436 }]\noutput_tokens = [{'
+        ' fixed = 100 }]\n[arrivals]\nkind = "constant"\nrate = "20/s"\n'
+    ),
+    "s": (
+        'description = "d"\n[[stage]]\nname = "one"\ntargets = ["t.toml"]\nprofile ='
+        ' "p.toml"\nscenario = "vanity-average"\n'
+    ),
+}
 CAP_USD = 21.45
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_run_ends_before_its_cap_is_passed(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plan fits, its last row's margin of 64 tokens does not: with all before it billed, it stays unsent."""
+def test_a_run_ends_before_its_cap_is_passed(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan fits, its last row's margin of 64 tokens does not: with all before it billed, it
+    stays unsent.
+    """
     monkeypatch.chdir(tmp_path)
     for name, text in FILES.items():
         (tmp_path / f"{name}.toml").write_text(text)
-    assert main(["run", "s.toml", "--max-cost", str(CAP_USD), "--workers", str(workers), "--quiet", "--out", "r"]) == 0
-    manifest, summary = (json.loads((tmp_path / "r" / name).read_text()) for name in ("run.json", "summary.json"))
+    assert (
+        main(
+            [
+                "run",
+                "s.toml",
+                "--max-cost",
+                str(CAP_USD),
+                "--workers",
+                str(workers),
+                "--quiet",
+                "--out",
+                "r",
+            ]
+        )
+        == 0
+    )
+    manifest, summary = (
+        json.loads((tmp_path / "r" / name).read_text()) for name in ("run.json", "summary.json")
+    )
     (target,) = summary["targets"].values()
     assert target["cost"]["usd"] <= CAP_USD
     assert target["outcomes"]["never_sent"] >= 1

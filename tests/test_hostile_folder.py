@@ -1,4 +1,6 @@
-"""A run's folder that came from elsewhere: no name, link or pipe in it leads any command out of it."""
+"""A run's folder that came from elsewhere: no name, link or pipe in it leads any command
+out of it.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,28 @@ from bench.record.digests import OWN, manifest_digest, sha256
 from bench.record.files import write_atomically
 
 #: Every command that reads a run's folder.
-COMMANDS = (["report"], ["judge"], ["attribute"], ["verify"], ["export", "--format", "csv"], ["export", "--format", "hlog"],
-            ["export", "--format", "prometheus"], ["what-if", "--default", "a", "--fallback", "b"], ["cost"])  # fmt: skip
+COMMANDS = (
+    ["report"],
+    ["judge"],
+    ["attribute"],
+    ["verify"],
+    ["export", "--format", "csv"],
+    ["export", "--format", "hlog"],
+    ["export", "--format", "prometheus"],
+    ["what-if", "--default", "a", "--fallback", "b"],
+    ["cost"],
+)
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run in virtual time."""
     folder = tmp_path_factory.mktemp("sound") / "run"
-    assert main(["simulate", "vanity-average", "--requests", "300", "--out", str(folder)]) in (0, 1, 3)
+    assert main(["simulate", "vanity-average", "--requests", "300", "--out", str(folder)]) in (
+        0,
+        1,
+        3,
+    )
     return folder
 
 
@@ -40,7 +55,10 @@ def outside(tmp_path: Path) -> Path:
 
 def untouched(outside: Path) -> bool:
     """Whether they are as they were."""
-    return {path.name: path.read_text() for path in outside.iterdir()} == {"own.txt": "mine", "own.svg": "mine"}
+    return {path.name: path.read_text() for path in outside.iterdir()} == {
+        "own.txt": "mine",
+        "own.svg": "mine",
+    }
 
 
 def link_plots(run: Path, outside: Path) -> None:
@@ -73,16 +91,26 @@ def lay_pipe_for_the_manifest(run: Path, _outside: Path) -> None:
     os.mkfifo(run / "run.json")
 
 
-WAYS_OUT = {"plots": link_plots, "samples": link_samples, "report": link_file("report.html"), "part": link_file(".report.html.part"),
-            "summary": link_file("summary.json"), "piece": link_file("samples/w0-000000.npy"), "manifest": link_file("run.json"),
-            "pipe": lay_pipe, "pipe for run.json": lay_pipe_for_the_manifest}  # fmt: skip
+WAYS_OUT = {
+    "plots": link_plots,
+    "samples": link_samples,
+    "report": link_file("report.html"),
+    "part": link_file(".report.html.part"),
+    "summary": link_file("summary.json"),
+    "piece": link_file("samples/w0-000000.npy"),
+    "manifest": link_file("run.json"),
+    "pipe": lay_pipe,
+    "pipe for run.json": lay_pipe_for_the_manifest,
+}
 
 
 @pytest.mark.parametrize("way", WAYS_OUT)
 def test_a_link_or_pipe_in_a_folder_is_named_and_not_followed(
     way: str, sound: Path, outside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every command that reads a run refuses it in one sentence, at once, and nothing outside changes."""
+    """Every command that reads a run refuses it in one sentence, at once, and nothing outside
+    changes.
+    """
     run = tmp_path / "run"
     shutil.copytree(sound, run)
     WAYS_OUT[way](run, outside)
@@ -96,7 +124,9 @@ def test_a_link_or_pipe_in_a_folder_is_named_and_not_followed(
 
 
 def test_a_file_is_written_anew_and_never_through_a_link(outside: Path, tmp_path: Path) -> None:
-    """Links at its name or at the name it has while it is written are replaced; what they led to stays, and so for hard links."""
+    """Links at its name or at the name it has while it is written are replaced; what they led to
+    stays, and so for hard links.
+    """
     for name, lay in (("a", os.symlink), ("b", os.link)):
         for place in (tmp_path / name, tmp_path / f".{name}.part"):
             lay(outside / "own.txt", place)
@@ -112,15 +142,26 @@ def test_a_file_is_written_anew_and_never_through_a_link(outside: Path, tmp_path
 )
 @pytest.mark.parametrize("place", ["segments", "files"])
 def test_a_manifest_that_lists_a_file_elsewhere_is_told_and_the_file_not_looked_at(
-    name: str, place: str, sound: Path, outside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    place: str,
+    sound: Path,
+    outside: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`verify` names the entry, right digest or not: it does not say whether a file elsewhere has a certain content."""
+    """`verify` names the entry, right digest or not: it does not say whether a file elsewhere has a
+    certain content.
+    """
     for digest in (sha256(b"mine"), sha256(b"other")):
         run = tmp_path / digest[:4]
         shutil.copytree(sound, run)
         manifest = json.loads((run / "run.json").read_bytes())
-        more: Any = [{"file": name, "rows": 1, "sha256": digest}] if place == "segments" else {name: digest}
-        manifest[place] = [*manifest[place], *more] if place == "segments" else manifest[place] | more
+        more: Any = (
+            [{"file": name, "rows": 1, "sha256": digest}] if place == "segments" else {name: digest}
+        )
+        manifest[place] = (
+            [*manifest[place], *more] if place == "segments" else manifest[place] | more
+        )
         (run / "run.json").write_text(json.dumps(manifest | {OWN: manifest_digest(manifest)}))
         assert main(["verify", str(run)]) == 1
         said = capsys.readouterr().out
@@ -128,8 +169,12 @@ def test_a_manifest_that_lists_a_file_elsewhere_is_told_and_the_file_not_looked_
 
 
 @pytest.mark.parametrize("name", ["..", "../up", "x" * 300, "a\nb", "/abs", "CON", ".hidden"])
-def test_names_in_a_manifest_choose_no_path(name: str, sound: Path, outside: Path, tmp_path: Path) -> None:
-    """Run, suite, lane, stage, target, profile and contract named at will: a report is written below its own folder alone."""
+def test_names_in_a_manifest_choose_no_path(
+    name: str, sound: Path, outside: Path, tmp_path: Path
+) -> None:
+    """Run, suite, lane, stage, target, profile and contract named at will: a report is written
+    below its own folder alone.
+    """
     run = tmp_path / "runs" / "deep" / "run"
     shutil.copytree(sound, run)
     manifest = json.loads((run / "run.json").read_bytes())
@@ -141,7 +186,12 @@ def test_names_in_a_manifest_choose_no_path(name: str, sound: Path, outside: Pat
             lane["contract"] |= {"name": name, "title": name}
     (run / "run.json").write_text(json.dumps(manifest))
     before = {path for path in tmp_path.rglob("*") if run not in path.parents}
-    known = {path.name for path in run.iterdir()} | {"report.md", "junit.xml", "routes.json", "comparisons.json"}
+    known = {path.name for path in run.iterdir()} | {
+        "report.md",
+        "junit.xml",
+        "routes.json",
+        "comparisons.json",
+    }
     for words in (["report"], ["judge"], ["attribute"], ["export", "--format", "prometheus"]):
         assert main([*words, str(run)]) in (0, 1, 3), words
     assert {path for path in tmp_path.rglob("*") if run not in path.parents} == before
@@ -149,6 +199,7 @@ def test_names_in_a_manifest_choose_no_path(name: str, sound: Path, outside: Pat
     figures = [path.name for path in (run / "plots").iterdir()]
     assert figures
     assert all(
-        len(figure) < 100 and figure.isascii() and figure[0].isdigit() and figure.endswith(".svg") for figure in figures
+        len(figure) < 100 and figure.isascii() and figure[0].isdigit() and figure.endswith(".svg")
+        for figure in figures
     )
     assert untouched(outside)

@@ -32,17 +32,23 @@ import contextlib, io, json, sys
 from bench.cli import main
 with contextlib.redirect_stdout(io.StringIO()) as said:
     code = main(sys.argv[1:])
-print(json.dumps({"code": code, "text": said.getvalue(), "modules": sorted({name.split(".")[0] for name in sys.modules})}))
+modules = sorted({name.split(".")[0] for name in sys.modules})
+print(json.dumps({"code": code, "text": said.getvalue(), "modules": modules}))
 """
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["run", "--help"], ["judge", "--help"], ["profiles", "--help"]]
+    "arguments",
+    [["--help"], ["--version"], ["run", "--help"], ["judge", "--help"], ["profiles", "--help"]],
 )
 def test_help_imports_click_and_nothing_heavier(arguments: list[str]) -> None:
     """A question about the command line loads no numerics, no network, no models and no drawing."""
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = json.loads(ran.stdout)
     assert found["code"] == 0
@@ -51,13 +57,18 @@ def test_help_imports_click_and_nothing_heavier(arguments: list[str]) -> None:
 
 
 def test_help_takes_less_than_a_fifth_of_a_second_of_cpu() -> None:
-    """User and system time of the whole process, interpreter included; the best of up to ten, for a busy machine's caches are cold."""
+    """User and system time of the whole process, interpreter included; the best of up to ten, for a
+    busy machine's caches are cold.
+    """
     if not hasattr(os, "wait4"):
         pytest.skip("no wait4 here")
     spent: list[float] = []
     while len(spent) < 10 and min(spent, default=1) >= 0.2:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench", "--help"], cwd=ROOT, stdout=subprocess.DEVNULL, env=unmeasured()
+            [sys.executable, "-m", "bench", "--help"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            env=unmeasured(),
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -1,4 +1,6 @@
-"""Ending a run early, and stages in virtual time beside stages over HTTP: real processes on the loopback."""
+"""Ending a run early, and stages in virtual time beside stages over HTTP: real processes on the
+loopback.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,13 @@ limit = "10s"
 
 def run(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:
     """`tailproof run` with these words: its exit code and its manifest."""
-    done = subprocess.run([sys.executable, "-m", "bench", "run", *words, "--quiet", "--out", str(folder)], cwd=ROOT,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "run", *words, "--quiet", "--out", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (folder / "run.json").is_file(), done.stderr
     return done.returncode, json.loads((folder / "run.json").read_bytes())
 
@@ -64,7 +71,9 @@ def scenario(folder: Path, name: str, duration: str, extra: str = "") -> Path:
 
 
 def test_a_decided_run_ends_at_a_planned_look(tmp_path: Path) -> None:
-    """A clause that 24 s would prove many times over is proven at a quarter: the rest is never sent, and is no failure."""
+    """A clause that 24 s would prove many times over is proven at a quarter: the rest is never
+    sent, and is no failure.
+    """
     code, manifest = run(tmp_path / "r", str(scenario(tmp_path, "calm", "24s")), "--early-stop")
     done = Run(tmp_path / "r")
     unsent = int((done.columns.samples["sent_ns"] < 0).sum())
@@ -84,7 +93,9 @@ def test_a_run_without_the_flag_goes_to_its_end(tmp_path: Path) -> None:
 
 
 def test_simulated_stages_stand_beside_those_that_were_sent(tmp_path: Path) -> None:
-    """One folder, two lanes: the live one first, the simulated one marked, each with its own rows, outcomes and gateway."""
+    """One folder, two lanes: the live one first, the simulated one marked, each with its own rows,
+    outcomes and gateway.
+    """
     scenario(tmp_path, "live", "2s")
     scenario(tmp_path, "virtual", "30s", "[gateway]\nsimulated = true\n")
     suite = tmp_path / "both.toml"
@@ -99,9 +110,13 @@ def test_simulated_stages_stand_beside_those_that_were_sent(tmp_path: Path) -> N
     assert bool(live.ok.all())
     assert bool(virtual.ok.all())
     assert len(virtual) > 5 * len(live)
-    assert set((virtual.samples["last_token_ns"] - virtual.samples["due_ns"]).tolist()) == {20_000_000}
+    assert set((virtual.samples["last_token_ns"] - virtual.samples["due_ns"]).tolist()) == {
+        20_000_000
+    }
     assert len(np.unique(live.samples["last_token_ns"] - live.samples["due_ns"])) > 10
-    assert done.strings("served_model")[virtual.samples["served_model"][0]] == done.lanes[1]["model"]
+    assert (
+        done.strings("served_model")[virtual.samples["served_model"][0]] == done.lanes[1]["model"]
+    )
     assert list(manifest["harness"]["gateway"]) == ["live"]
     summary, verdicts = review(done)
     assert summary["health"]["facts"]["due"] == len(live)
@@ -109,8 +124,12 @@ def test_simulated_stages_stand_beside_those_that_were_sent(tmp_path: Path) -> N
     assert code == 0
 
 
-def test_a_run_that_goes_on_is_not_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """While its writer lives, judge and report refuse; killed, the same folder is judged as far as it came."""
+def test_a_run_that_goes_on_is_not_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While its writer lives, judge and report refuse; killed, the same folder is judged as far as
+    it came.
+    """
     rows = np.zeros(3, SCHEDULE_DTYPE)
     writer = RunWriter(tmp_path / "r", {"run": "r", "lanes": []}, rows)
     for command in ("judge", "report"):
@@ -118,8 +137,11 @@ def test_a_run_that_goes_on_is_not_judged(tmp_path: Path, capsys: pytest.Capture
         assert "is still going on; wait for its end" in capsys.readouterr().err
     writer.finish("interrupted", empty_samples(3), {"harness": {}, "strings": {}})
     assert main(["judge", str(writer.folder)]) == 130
-    program = ("import os, sys, numpy; from pathlib import Path; from bench.record.run_folder import RunWriter; "
-               "from bench.record.samples import SCHEDULE_DTYPE; "
-               "w = RunWriter(Path(sys.argv[1]), {'run': 'r', 'lanes': []}, numpy.zeros(3, SCHEDULE_DTYPE)); os._exit(9)")  # fmt: skip
+    program = (
+        "import os, sys, numpy; from pathlib import Path; from bench.record.run_folder import"
+        " RunWriter; from bench.record.samples import SCHEDULE_DTYPE; w ="
+        " RunWriter(Path(sys.argv[1]), {'run': 'r', 'lanes': []}, numpy.zeros(3, SCHEDULE_DTYPE));"
+        " os._exit(9)"
+    )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "killed")], cwd=ROOT, check=False)
     assert main(["judge", str(tmp_path / "killed")]) == 130

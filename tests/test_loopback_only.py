@@ -15,7 +15,10 @@ ELSEWHERE = ("192.0.2.1", 9)  # TEST-NET-1: nobody's
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 def test_a_connection_to_another_machine_is_refused_before_it_is_made(kind: int) -> None:
     """By its own exception, which no code under test takes for a failure of the network."""
-    with socket.socket(socket.AF_INET, kind) as sock, pytest.raises(BaseException, match="a test connects to"):
+    with (
+        socket.socket(socket.AF_INET, kind) as sock,
+        pytest.raises(BaseException, match="a test connects to"),
+    ):
         sock.connect(ELSEWHERE)
 
 
@@ -28,7 +31,10 @@ def test_the_loops_own_connect_is_seen_too(loop: object) -> None:
             sock.setblocking(False)
             await asyncio.get_running_loop().sock_connect(sock, ELSEWHERE)
 
-    with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(BaseException, match="a test connects to"):  # type: ignore[arg-type]
+    with (
+        asyncio.Runner(loop_factory=loop) as runner,  # type: ignore[arg-type]
+        pytest.raises(BaseException, match="a test connects to"),
+    ):
         runner.run(main())
 
 

@@ -1,4 +1,6 @@
-"""`tailproof ramp` as a user runs it: against queues whose boundary theory knows, and over real sockets."""
+"""`tailproof ramp` as a user runs it: against queues whose boundary theory knows, and over real
+sockets.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def ramped(out: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Exit code and ramp.json, which follows its schema."""
     code = main(["ramp", *arguments, "--out", str(out), "--quiet", "--cool-down", "0s"])
     record = json.loads((out / "ramp.json").read_text("utf-8"))
-    assert [error.message for error in Draft202012Validator(schema_of("ramp")).iter_errors(record)] == []
+    assert [
+        error.message for error in Draft202012Validator(schema_of("ramp")).iter_errors(record)
+    ] == []
     assert record["exit_code"] == code
     return code, record
 
@@ -67,7 +71,9 @@ def slower_mmc(limit_s: float, rate: float, servers: int = 4, mean_s: float = 0.
         blocked = load * blocked / (count + load * blocked)
     waits = blocked / (1 - load / servers * (1 - blocked))
     drain, serve = servers / mean_s - rate, 1 / mean_s
-    both = (drain * math.exp(-serve * limit_s) - serve * math.exp(-drain * limit_s)) / (drain - serve)
+    both = (drain * math.exp(-serve * limit_s) - serve * math.exp(-drain * limit_s)) / (
+        drain - serve
+    )
     return (1 - waits) * math.exp(-serve * limit_s) + waits * both
 
 
@@ -75,24 +81,37 @@ def slower_md1(limit_s: float, rate: float, service_s: float = 0.1) -> float:
     """P(wait + service > limit) in M/D/1 (Crommelin 1932)."""
     wait = limit_s - service_s
     return 1 - (1 - rate * service_s) * sum(
-        (-rate * (wait - k * service_s)) ** k / math.factorial(k) * math.exp(rate * (wait - k * service_s))
-        for k in range(int(wait / service_s) + 1))  # fmt: skip
+        (-rate * (wait - k * service_s)) ** k
+        / math.factorial(k)
+        * math.exp(rate * (wait - k * service_s))
+        for k in range(int(wait / service_s) + 1)
+    )
 
 
 @pytest.mark.timeout(6 * PATIENCE_S)
 @pytest.mark.parametrize("law", ["M/M/4", "M/D/1"])
 def test_the_rate_found_is_the_one_that_theory_knows(law: str, tmp_path: Path) -> None:
-    """e2e p90 ≤ 400 ms: the bracket holds the rate at which 10 % take longer, and a run of verdict grade passes at the rate named."""
+    """e2e p90 ≤ 400 ms: the bracket holds the rate at which 10 % take longer, and a run of verdict
+    grade passes at the rate named.
+    """
     suite = FOUR_SLOTS if law == "M/M/4" else made(tmp_path)
     slower, most, first = (slower_mmc, 39.9, "6/s") if law == "M/M/4" else (slower_md1, 9.99, "5/s")
     boundary = float(optimize.brentq(lambda rate: slower(0.4, rate) - 0.1, 1, most))
     out = tmp_path / "out"
-    code, record = ramped(out, suite, "--slo", "e2e:p90<400ms", "--resolution", "25%", "--request-rate", first)
-    assert (code, record["outcome"], record["state"], record["simulated"]) == (0, "found", "complete", True)
+    code, record = ramped(
+        out, suite, "--slo", "e2e:p90<400ms", "--resolution", "25%", "--request-rate", first
+    )
+    assert (code, record["outcome"], record["state"], record["simulated"]) == (
+        0,
+        "found",
+        "complete",
+        True,
+    )
     bracket = record["bracket"]
     assert bracket["passes_rps"] <= boundary < bracket["fails_rps"] <= 1.25 * bracket["passes_rps"]
     assert record["rate_rps"] == bracket["passes_rps"] == record["final"][-1]["rate_rps"]
-    # 24 probes and the run that confirms: each at most spends a 25th of the 5 %, on draws of its own
+    # 24 probes and the run that confirms: each at most spends a 25th of the 5 %, on draws of its
+    # own
     runs = [*record["probes"], *record["final"]]
     assert {clause["confidence"] for run in runs for clause in run["clauses"]} == {1 - 0.05 / 25}
     assert len({run["seed"] for run in runs}) == len(runs)
@@ -106,15 +125,26 @@ def test_the_rate_found_is_the_one_that_theory_knows(law: str, tmp_path: Path) -
     assert main(["verify", str(out / record["final"][-1]["folder"])]) == 0
     page = (out / "report.html").read_text("utf-8")
     assert f"{bracket['passes_rps']:g}/s keeps contract slo" in page
-    assert all(f"{clause['k']:,} of {clause['n']:,}" in page for run in runs for clause in run["clauses"])
+    assert all(
+        f"{clause['k']:,} of {clause['n']:,}" in page for run in runs for clause in run["clauses"]
+    )
     assert "plots/tail-against-load.svg" in (out / "report.md").read_text("utf-8")
     assert (out / "plots/tail-against-load.svg").is_file()
 
 
 def test_not_even_the_lowest_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An answer takes 100 ms and 50 are promised: exit 1, no run of verdict grade, and the screen says which rate failed."""
+    """An answer takes 100 ms and 50 are promised: exit 1, no run of verdict grade, and the screen
+    says which rate failed.
+    """
     code, record = ramped(
-        tmp_path / "out", made(tmp_path), "--slo", "e2e:p90<50ms", "--min-rate", "5/s", "--request-rate", "8/s"
+        tmp_path / "out",
+        made(tmp_path),
+        "--slo",
+        "e2e:p90<50ms",
+        "--min-rate",
+        "5/s",
+        "--request-rate",
+        "8/s",
     )
     assert (code, record["outcome"], record["rate_rps"], record["final"]) == (1, "none", None, [])
     assert [run["rate_rps"] for run in record["probes"]] == [8, 5]
@@ -122,7 +152,9 @@ def test_not_even_the_lowest_rate(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_the_highest_rate_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Never more than --max-rate; where that is kept too, the exit is 0 and the boundary is said to lie beyond. One document."""
+    """Never more than --max-rate; where that is kept too, the exit is 0 and the boundary is said to
+    lie beyond. One document.
+    """
     out = tmp_path / "out"
     code = main(
         [
@@ -141,58 +173,96 @@ def test_the_highest_rate_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[
     )
     told = json.loads(capsys.readouterr().out)
     record = told["ramp"]
-    assert (code, record["outcome"], record["rate_rps"], record["bracket"]["fails_rps"]) == (0, "beyond", 15, None)
+    assert (code, record["outcome"], record["rate_rps"], record["bracket"]["fails_rps"]) == (
+        0,
+        "beyond",
+        15,
+        None,
+    )
     assert [run["rate_rps"] for run in record["probes"]] == [10, 15]
     assert told["report"] == str(out / "report.html")
     assert record == json.loads((out / "ramp.json").read_text("utf-8"))
 
 
-def test_what_the_caps_do_not_cover_is_not_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Requests for the first probe and no more: exit 3, no rate, and what was left is said; another ramp is not laid over it."""
+def test_what_the_caps_do_not_cover_is_not_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Requests for the first probe and no more: exit 3, no rate, and what was left is said; another
+    ramp is not laid over it.
+    """
     out, slo = tmp_path / "out", ["--slo", "e2e:p90<400ms"]
     _, whole = ramped(tmp_path / "whole", FOUR_SLOTS, *slo, "--max-rate", "10/s")
     first = whole["probes"][0]["requests"]
     code, record = ramped(out, FOUR_SLOTS, *slo, "--max-requests", str(first + 1))
-    assert (code, record["outcome"], record["rate_rps"], len(record["probes"])) == (3, "undecided", None, 1)
+    assert (code, record["outcome"], record["rate_rps"], len(record["probes"])) == (
+        3,
+        "undecided",
+        None,
+        1,
+    )
     assert "1 of --max-requests are left" in record["reason"]
     assert main(["ramp", FOUR_SLOTS, *slo, "--out", str(out), "--quiet"]) == 2
     assert "holds a ramp already" in capsys.readouterr().err
 
 
 def test_too_few_probes_draw_no_boundary(tmp_path: Path) -> None:
-    """Three probes pass and the fourth is not made: not decided, though 40/s is known to pass at none."""
+    """Three probes pass and the fourth is not made: not decided, though 40/s is known to pass at
+    none.
+    """
     code, record = ramped(
-        tmp_path / "out", FOUR_SLOTS, "--slo", "e2e:p90<400ms", "--request-rate", "2/s", "--max-probes", "3"
+        tmp_path / "out",
+        FOUR_SLOTS,
+        "--slo",
+        "e2e:p90<400ms",
+        "--request-rate",
+        "2/s",
+        "--max-probes",
+        "3",
     )
     assert (code, record["rate_rps"], record["final"]) == (3, None, [])
     assert record["bracket"]["passes_rps"] == 8
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    ([], "names no suite"), (["field-guide"], "choose with --target"),
-    (["vanity-average", "--target", "nobody"], "0 of its stages' targets fit"),
-    (["PLAIN"], "no contract"), (["TRACE", "--slo", "e2e:p90<1s"], "no rate to search"),
-    (["PLAIN", "--contract", "BY-TIME"], "is not decided by any probe"),
-    (["PLAIN", "--slo", "e2e:p90<1s", "--min-rate", "20/s"], "above where the search begins"),
-    (["PLAIN", "--slo", "e2e:p90<1s", "--resolution", "0%"], "between 1 % and 100 %"),
-    (["PLAIN", "--slo", "e2e:p90<1s", "--max-requests", "9"], "9 of --max-requests are left"),
-    (["PLAIN", "--over-http", "--slo", "e2e:p90<1s", "--max-cost", "0"], "above --max-cost 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "names no suite"),
+        (["field-guide"], "choose with --target"),
+        (["vanity-average", "--target", "nobody"], "0 of its stages' targets fit"),
+        (["PLAIN"], "no contract"),
+        (["TRACE", "--slo", "e2e:p90<1s"], "no rate to search"),
+        (["PLAIN", "--contract", "BY-TIME"], "is not decided by any probe"),
+        (["PLAIN", "--slo", "e2e:p90<1s", "--min-rate", "20/s"], "above where the search begins"),
+        (["PLAIN", "--slo", "e2e:p90<1s", "--resolution", "0%"], "between 1 % and 100 %"),
+        (["PLAIN", "--slo", "e2e:p90<1s", "--max-requests", "9"], "9 of --max-requests are left"),
+        (["PLAIN", "--over-http", "--slo", "e2e:p90<1s", "--max-cost", "0"], "above --max-cost 0"),
+    ],
+)
 def test_what_has_no_rate_to_find_is_said(
     arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A sentence and exit 2, before anything is written."""
     by_time = tmp_path / "by-time.toml"
-    by_time.write_text('title = "t"\n[[clause]]\nmetric = "uptime"\nmethod = "minute_all_fail"\nshare = "99.9%"\n')
-    files = {"PLAIN": made(tmp_path, profile="trace" if "TRACE" in arguments else "poisson"), "BY-TIME": str(by_time)}
+    by_time.write_text(
+        'title = "t"\n[[clause]]\nmetric = "uptime"\nmethod = "minute_all_fail"\nshare = "99.9%"\n'
+    )
+    files = {
+        "PLAIN": made(tmp_path, profile="trace" if "TRACE" in arguments else "poisson"),
+        "BY-TIME": str(by_time),
+    }
     files["TRACE"] = files["PLAIN"]
     out = tmp_path / "out"
-    assert main(["ramp", *(files.get(word, word) for word in arguments), "--out", str(out), "--quiet"]) == 2
+    assert (
+        main(["ramp", *(files.get(word, word) for word in arguments), "--out", str(out), "--quiet"])
+        == 2
+    )
     assert words in capsys.readouterr().err
     assert not out.exists()
 
 
-def test_nothing_leaves_this_machine_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_leaves_this_machine_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """All that the caps allow is asked for at once, and with nobody to ask nothing is sent."""
     flags = [
         "--url",
@@ -219,28 +289,81 @@ def test_the_target_chosen_is_ramped_alone() -> None:
 
 @pytest.mark.timeout(6 * PATIENCE_S)
 def test_over_real_sockets(tmp_path: Path) -> None:
-    """Four slots of 100 ms serve 40/s: 30 evenly apart a second never wait, at 60 a queue grows; the answer is 30."""
-    code, record = ramped(tmp_path / "out", made(tmp_path, 4, "steady"), "--over-http", "--slo", "e2e:p80<250ms", "--request-rate", "30/s",
-                          "--resolution", "100%", "--max-probes", "3")  # fmt: skip
+    """Four slots of 100 ms serve 40/s: 30 evenly apart a second never wait, at 60 a queue grows;
+    the answer is 30.
+    """
+    code, record = ramped(
+        tmp_path / "out",
+        made(tmp_path, 4, "steady"),
+        "--over-http",
+        "--slo",
+        "e2e:p80<250ms",
+        "--request-rate",
+        "30/s",
+        "--resolution",
+        "100%",
+        "--max-probes",
+        "3",
+    )
     assert (code, record["outcome"], record["simulated"]) == (0, "found", False)
-    assert (record["bracket"]["passes_rps"], record["bracket"]["fails_rps"], record["rate_rps"]) == (30, 60, 30)
+    assert (
+        record["bracket"]["passes_rps"],
+        record["bracket"]["fails_rps"],
+        record["rate_rps"],
+    ) == (30, 60, 30)
     assert Run(tmp_path / "out/final-1").lanes[0]["simulated"] is False
 
 
-def test_a_harness_that_is_itself_the_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No machine sends within a tenth of 20 µs: both probes are INVALID, exit 4, and the server is not blamed."""
-    code, record = ramped(tmp_path / "out", made(tmp_path, 4, "steady"), "--over-http", "--slo", "e2e:p90<20us", "--request-rate", "40/s",
-                          "--min-rate", "40/s", "--max-probes", "2")  # fmt: skip
+def test_a_harness_that_is_itself_the_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No machine sends within a tenth of 20 µs: both probes are INVALID, exit 4, and the server is
+    not blamed.
+    """
+    code, record = ramped(
+        tmp_path / "out",
+        made(tmp_path, 4, "steady"),
+        "--over-http",
+        "--slo",
+        "e2e:p90<20us",
+        "--request-rate",
+        "40/s",
+        "--min-rate",
+        "40/s",
+        "--max-probes",
+        "2",
+    )
     assert (code, record["outcome"], record["rate_rps"]) == (4, "harness", None)
     assert [run["verdict"] for run in record["probes"]] == ["INVALID"] * 2
     assert "the harness was the limit before the server" in capsys.readouterr().out
 
 
 def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
-    """Interrupted in its second run: exit 130, the first probe and a page are there, and no rate is named."""
+    """Interrupted in its second run: exit 130, the first probe and a page are there, and no rate is
+    named.
+    """
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "bench", "ramp", made(tmp_path, 4, "steady"), "--over-http", "--slo", "e2e:p90<20s", "--request-rate",
-               "20/s", "--resolution", "100%", "--max-probes", "3", "--cool-down", "0s", "--out", str(out), "--quiet"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "ramp",
+        made(tmp_path, 4, "steady"),
+        "--over-http",
+        "--slo",
+        "e2e:p90<20s",
+        "--request-rate",
+        "20/s",
+        "--resolution",
+        "100%",
+        "--max-probes",
+        "3",
+        "--cool-down",
+        "0s",
+        "--out",
+        str(out),
+        "--quiet",
+    ]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not any((out / "02/samples").glob("*")):
             threading.Event().wait(0.05)
@@ -267,4 +390,6 @@ def test_a_target_that_does_not_answer(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_the_published_schema_is_what_the_command_prints() -> None:
     """One source: docs/schemas/ramp.schema.json is `tailproof schema ramp`."""
-    assert json.loads((ROOT / "docs/schemas/ramp.schema.json").read_text("utf-8")) == schema_of("ramp")
+    assert json.loads((ROOT / "docs/schemas/ramp.schema.json").read_text("utf-8")) == schema_of(
+        "ramp"
+    )

@@ -1,4 +1,6 @@
-"""Scenarios with routes: what is built in can be decided, and a short one is played, judged and shown as a user would."""
+"""Scenarios with routes: what is built in can be decided, and a short one is played, judged and
+shown as a user would.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,12 @@ profile = "poisson"
 rate = "60/s"
 duration = "5s"
 settle = "0s"
-expect_route = [{ target = "routed", detect_within = "1s", switch_within = "1s", fail_back_within = "2s", lost_at_most = 0 }]
+[[stage.expect_route]]
+target = "routed"
+detect_within = "1s"
+switch_within = "1s"
+fail_back_within = "2s"
+lost_at_most = 0
 [[stage.drill]]
 at = "1500ms"
 do = "cut"
@@ -74,12 +81,21 @@ breaker = { failures = 3, open_for = "300ms", probes = 2 }
 """
 
 
-@pytest.mark.parametrize(("name", "routed"), [
-    ("three-tier-router", ["router-weighted", "router-published", "router-deadline", "router-hedge"]),
-    ("provider-outage", ["router-guarded"]), ("regional-failover", ["router-failover"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "routed"),
+    [
+        (
+            "three-tier-router",
+            ["router-weighted", "router-published", "router-deadline", "router-hedge"],
+        ),
+        ("provider-outage", ["router-guarded"]),
+        ("regional-failover", ["router-failover"]),
+    ],
+)
 def test_each_scenario_has_its_routes_beside_their_first_leg(name: str, routed: list[str]) -> None:
-    """Routes and the target that they begin with stand in one stage of at most 40 s, each route with prices and an expectation."""
+    """Routes and the target that they begin with stand in one stage of at most 40 s, each route
+    with prices and an expectation.
+    """
     (stage,) = load_suite(name).stages
     lanes = {lane.name: lane for lane in compile_plan(load_suite(name), 1).lanes}
     assert [lane for lane in lanes if lanes[lane].target.route is not None] == routed
@@ -97,7 +113,9 @@ def p99_interval(times: np.ndarray) -> tuple[float, float]:
 
 
 def test_the_published_routers_tail_is_told_apart_at_this_many_rows() -> None:
-    """The planted laws drawn 300 times at the lanes' own size: published above default above deadline above hedge in 97 % or more."""
+    """The planted laws drawn 300 times at the lanes' own size: published above default above
+    deadline above hedge in 97 % or more.
+    """
     lanes = {lane.name: lane for lane in compile_plan(load_suite("three-tier-router"), 1).lanes}
     n, rng, apart = min(lane.requests for lane in lanes.values()), np.random.default_rng(1), 0
     scale = np.log(2) / stats.norm.ppf(0.99)
@@ -105,7 +123,12 @@ def test_the_published_routers_tail_is_told_apart_at_this_many_rows() -> None:
         body, other = (300 * rng.lognormal(0, scale, (4, n)) for _ in range(2))
         slow, failed = rng.random((4, n)) < 0.03, rng.random((4, n)) < 0.01
         first = np.where(slow, 4000 * rng.lognormal(0, 0.02, (4, n)), body)
-        fallen = [other[0], first[0] + other[0], 3000 + other[1], np.minimum(first[2], 1000 + other[2])]
+        fallen = [
+            other[0],
+            first[0] + other[0],
+            3000 + other[1],
+            np.minimum(first[2], 1000 + other[2]),
+        ]
         alone = first[3][~failed[3]]
         published = np.where(failed[0], fallen[0], np.where(first[0] > 3000, fallen[1], first[0]))
         deadline = np.where(failed[1], other[1], np.where(first[1] > 3000, fallen[2], first[1]))
@@ -116,17 +139,25 @@ def test_the_published_routers_tail_is_told_apart_at_this_many_rows() -> None:
 
 
 def test_virtual_time_leaves_routes_out_and_says_so(tmp_path: Path) -> None:
-    """The three models alone are played and judged, their expected answers met; the run's notes name the four routes."""
-    done = simulate(load_suite("three-tier-router"), 1, repeat_command="again", folder=tmp_path / "run")
+    """The three models alone are played and judged, their expected answers met; the run's notes
+    name the four routes.
+    """
+    done = simulate(
+        load_suite("three-tier-router"), 1, repeat_command="again", folder=tmp_path / "run"
+    )
     run = Run(done.folder)
     assert done.exit_code == 0
     assert [lane["name"] for lane in run.lanes] == ["default", "fallback", "premium"]
     (note,) = run.manifest["notes"]
-    assert note.endswith("plays no routes: router-weighted, router-published, router-deadline, router-hedge")
+    assert note.endswith(
+        "plays no routes: router-weighted, router-published, router-deadline, router-hedge"
+    )
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def played(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The short scenario, played once: (folder of the run, what the command said)."""
     place = tmp_path_factory.mktemp("routed")
     (place / "scenarios").mkdir()
@@ -134,47 +165,90 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.C
     (place / "near.toml").write_text(TARGET.format(region="eu-1"))
     (place / "far.toml").write_text(TARGET.format(region="eu-2"))
     (place / "routed.toml").write_text(ROUTE)
-    ran = subprocess.run([sys.executable, "-m", "bench", "run", "scenarios/refusals.toml", "--out", "run", "--quiet"], cwd=place, check=False,
-                         env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}, capture_output=True, text=True, timeout=60)  # fmt: skip
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "bench",
+            "run",
+            "scenarios/refusals.toml",
+            "--out",
+            "run",
+            "--quiet",
+        ],
+        cwd=place,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     return place / "run", ran
 
 
-def test_what_was_rehearsed_joins_the_exit_code(played: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    """All four answers met: exit 0 without a contract, and they stand in routes.json and verdicts.json alike."""
+def test_what_was_rehearsed_joins_the_exit_code(
+    played: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """All four answers met: exit 0 without a contract, and they stand in routes.json and
+    verdicts.json alike.
+    """
     folder, ran = played
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    routes, verdicts = (json.loads((folder / name).read_text()) for name in ("routes.json", "verdicts.json"))
+    routes, verdicts = (
+        json.loads((folder / name).read_text()) for name in ("routes.json", "verdicts.json")
+    )
     assert [(each["clause"], each["met"]) for each in routes["expects"]] == [
-        ("time to detect", True), ("time to switch", True), ("time to fail back", True), ("requests lost", True)]  # fmt: skip
+        ("time to detect", True),
+        ("time to switch", True),
+        ("time to fail back", True),
+        ("requests lost", True),
+    ]
     assert [each for each in verdicts["expects"] if each in routes["expects"]] == routes["expects"]
     assert "4 of 4 known answers met" in ran.stdout
 
 
-def test_the_record_is_what_the_rows_say(played: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    """Lost, calls and regions counted again from the tables: the target alone loses the window's rows, the route none."""
+def test_the_record_is_what_the_rows_say(
+    played: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """Lost, calls and regions counted again from the tables: the target alone loses the window's
+    rows, the route none.
+    """
     folder, _ = played
     routes = json.loads((folder / "routes.json").read_text())
     schedule, samples, attempts = (
         np.load(folder / name) for name in ("schedule.npy", "samples/rows.npy", "attempts/rows.npy")
     )
-    alone, routed = ({drill["target"]: drill for drill in routes["drills"]}[name] for name in ("near", "routed"))
+    alone, routed = (
+        {drill["target"]: drill for drill in routes["drills"]}[name] for name in ("near", "routed")
+    )
     inside = (samples["due_ns"] >= alone["at_ns"]) & (samples["due_ns"] < alone["healed_ns"])
-    assert alone["lost"] == int((inside & (schedule["lane"] == 0) & (samples["status"] == 503)).sum()) > 30
+    assert (
+        alone["lost"]
+        == int((inside & (schedule["lane"] == 0) & (samples["status"] == 503)).sum())
+        > 30
+    )
     assert (alone["detect_ms"], routed["lost"]) == (None, 0)
     assert sum(routes["routes"]["routed"]["by_reason"].values()) == len(attempts)
     regions = json.loads((folder / "run.json").read_text())["strings"]["served_region"]
     by_region = routes["residency"]["routed"]["by_region"]
     answered = attempts[attempts["served_region"] >= 0]
     assert by_region == {
-        region: int((answered["served_region"] == number).sum()) for number, region in enumerate(regions)
+        region: int((answered["served_region"] == number).sum())
+        for number, region in enumerate(regions)
     }
     assert set(by_region) == {"eu-1", "eu-2"}
-    assert routes["residency"]["routed"]["elsewhere"] == routes["residency"]["near"]["elsewhere"] == 0
+    assert (
+        routes["residency"]["routed"]["elsewhere"] == routes["residency"]["near"]["elsewhere"] == 0
+    )
     assert set(routes["residency"]["near"]["by_region"]) == {"eu-1"}
 
 
-def test_page_and_screen_tell_of_the_drill(played: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    """The report has the three parts and the timeline's figure; the last screen the line of the routed lane."""
+def test_page_and_screen_tell_of_the_drill(
+    played: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """The report has the three parts and the timeline's figure; the last screen the line of the
+    routed lane.
+    """
     folder, ran = played
     report = (folder / "report.md").read_text()
     for title in ("Routes side by side: refusals", "Drill: refusals", "Data residency"):
@@ -186,14 +260,21 @@ def test_page_and_screen_tell_of_the_drill(played: tuple[Path, subprocess.Comple
     assert "answers from allowed regions" in said
 
 
-def test_an_answer_that_did_not_come_is_not_met(played: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    """The same run held to a millisecond, and to a route that loses nothing where there is none: both not met."""
+def test_an_answer_that_did_not_come_is_not_met(
+    played: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """The same run held to a millisecond, and to a route that loses nothing where there is none:
+    both not met.
+    """
     run = Run(played[0])
     wanted: dict[str, Any] = {"target": "routed", "switch_within": "1ms"}
     run.manifest["lanes"][1]["expect_route"] = [wanted]
     run.manifest["lanes"][0]["expect_route"] = [{"target": "near", "lost_at_most": 0}]
     made = route_run(run)
     assert made is not None
-    assert [(each["target"], each["met"]) for each in made["expects"]] == [("near", False), ("routed", False)]
+    assert [(each["target"], each["met"]) for each in made["expects"]] == [
+        ("near", False),
+        ("routed", False),
+    ]
     drill = next(drill for drill in made["drills"] if drill["target"] == "routed")
     assert drill["switch_ms"] * MS > MS

@@ -1,4 +1,6 @@
-"""A run that is watched by monitoring systems: a real run, scraped and pushed from while it lasts."""
+"""A run that is watched by monitoring systems: a real run, scraped and pushed from while it
+lasts.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,13 @@ class Collector:
         class Answer(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 posted = self.rfile.read(int(self.headers["Content-Length"]))
-                posts.append((self.path, {name.lower(): value for name, value in self.headers.items()}, posted))
+                posts.append(
+                    (
+                        self.path,
+                        {name.lower(): value for name, value in self.headers.items()},
+                        posted,
+                    )
+                )
                 self.send_response(status)
                 self.send_header("Location", location)
                 self.send_header("Content-Length", str(len(body)))
@@ -119,8 +127,14 @@ class Command:
     """A `tailproof` command that serves metrics; what it says on standard error is read on."""
 
     def __init__(self, *words: str, **environment: str):
-        self.process = subprocess.Popen([sys.executable, "-m", "bench", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        text=True, env={**os.environ, **environment})  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench", *words],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
         self.errors = ""
 
     def wait_for(self, pattern: str) -> re.Match[str]:
@@ -189,7 +203,9 @@ class Watched:
         """The scrapes that found the run under way, with requests."""
         scrapes = [told(text) for text in self.texts]
         return [
-            samples for samples in scrapes if about(samples).get("state") == "running" and by_outcome(samples, "pro")
+            samples
+            for samples in scrapes
+            if about(samples).get("state") == "running" and by_outcome(samples, "pro")
         ]
 
 
@@ -204,7 +220,16 @@ def files(folder: Path) -> Path:
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     """One run of 5 s, scraped ten times a second, pushed to a collector below a path of its own."""
     folder = tmp_path_factory.mktemp("watched")
-    words = ["run", str(files(folder)), "--out", str(folder / "run"), "--metrics-port", "0", "--workers", "2"]
+    words = [
+        "run",
+        str(files(folder)),
+        "--out",
+        str(folder / "run"),
+        "--metrics-port",
+        "0",
+        "--workers",
+        "2",
+    ]
     with (
         collecting() as collector,
         command(
@@ -224,7 +249,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
 
 
 def test_counts_grow_while_the_run_lasts_and_end_as_its_summary(watched: Watched) -> None:
-    """Seen under way with fewer requests than planned; no counter or bucket falls; the last says what summary.json says."""
+    """Seen under way with fewer requests than planned; no counter or bucket falls; the last says
+    what summary.json says.
+    """
     assert watched.kind == "text/plain; version=0.0.4; charset=utf-8"
     planned = 5 * 20
     assert any(0 < sum(by_outcome(samples, "pro").values()) < planned for samples in watched.during)
@@ -244,18 +271,28 @@ def test_counts_grow_while_the_run_lasts_and_end_as_its_summary(watched: Watched
     assert watched.exit_code == watched.record("verdicts.json")["exit_code"]
 
 
-def test_the_last_scrape_is_the_export(watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
-    """Once the run is judged, the endpoint says what `export` writes of its folder, byte for byte."""
+def test_the_last_scrape_is_the_export(
+    watched: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once the run is judged, the endpoint says what `export` writes of its folder, byte
+    for byte.
+    """
     assert main(["export", str(watched.folder), "--format", "prometheus"]) == 0
     assert capsys.readouterr().out == watched.texts[-1]
 
 
 def test_the_dashboard_works_while_the_run_lasts(watched: Watched) -> None:
-    """Each series that a panel or a variable reads is served under way; the verdicts' alone come at the end."""
+    """Each series that a panel or a variable reads is served under way; the verdicts' alone come at
+    the end.
+    """
     board = json.loads((ROOT / "docs/examples/grafana-dashboard.json").read_text("utf-8"))
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     queries += [each["definition"] for each in board["templating"]["list"] if "definition" in each]
-    named = {name for query in queries for name in re.findall(r"\b(?:tailproof|gen_ai)_\w+(?=[{,]|$)", query)}
+    named = {
+        name
+        for query in queries
+        for name in re.findall(r"\b(?:tailproof|gen_ai)_\w+(?=[{,]|$)", query)
+    }
     served = {name for name, _, _ in watched.during[-1]}
     assert len(named) >= 7
     assert named - served == {"tailproof_clause_verdict"}
@@ -267,11 +304,16 @@ def points(body: bytes) -> dict[str, list[Any]]:
     request = json_format.Parse(body, ExportMetricsServiceRequest())
     (resource,) = request.resource_metrics
     (scope,) = resource.scope_metrics
-    return {metric.name: list(getattr(metric, metric.WhichOneof("data")).data_points) for metric in scope.metrics}
+    return {
+        metric.name: list(getattr(metric, metric.WhichOneof("data")).data_points)
+        for metric in scope.metrics
+    }
 
 
 def test_pushes_are_otlp_and_the_last_holds_the_verdicts(watched: Watched) -> None:
-    """Posted from the start to the end, under the conventions' names, to the path that OTLP gives metrics; the last adds up to the summary."""
+    """Posted from the start to the end, under the conventions' names, to the path that OTLP gives
+    metrics; the last adds up to the summary.
+    """
     assert len(watched.posts) >= 2
     assert {path for path, _, _ in watched.posts} == {"/in/v1/metrics"}
     assert {(head["content-type"], head["x-key"], head["y"]) for _, head, _ in watched.posts} == {
@@ -284,18 +326,30 @@ def test_pushes_are_otlp_and_the_last_holds_the_verdicts(watched: Watched) -> No
         sum(target["outcomes"].values()) for target in summary.values()
     )
     durations = last["gen_ai.client.operation.duration"]
-    assert sum(point.count for point in durations) == sum(point.as_double for point in last["tailproof.requests"])
+    assert sum(point.count for point in durations) == sum(
+        point.as_double for point in last["tailproof.requests"]
+    )
     assert all(point.count == sum(point.bucket_counts) for point in durations)
-    (verdict,) = {attribute.value.string_value for point in last["tailproof.clause.verdict"] for attribute in point.attributes
-                  if attribute.key == "verdict"}  # fmt: skip
+    (verdict,) = {
+        attribute.value.string_value
+        for point in last["tailproof.clause.verdict"]
+        for attribute in point.attributes
+        if attribute.key == "verdict"
+    }
     assert verdict == watched.record("verdicts.json")["clauses"][0]["verdict"]
     began = watched.record("run.json")["started_wall_ns"]
     assert {point.start_time_unix_nano for point in durations} == {began}
-    assert began < first["tailproof.run.info"][0].time_unix_nano < last["tailproof.run.info"][0].time_unix_nano
+    assert (
+        began
+        < first["tailproof.run.info"][0].time_unix_nano
+        < last["tailproof.run.info"][0].time_unix_nano
+    )
 
 
 def test_nothing_of_the_monitors_is_kept(watched: Watched) -> None:
-    """Neither the collector's address nor a header's value is in a file of the run, nor in what it said."""
+    """Neither the collector's address nor a header's value is in a file of the run, nor in what it
+    said.
+    """
     for path in (path for path in watched.folder.rglob("*") if path.is_file()):
         data = path.read_bytes()
         assert b"zq9x" not in data, path
@@ -304,17 +358,34 @@ def test_nothing_of_the_monitors_is_kept(watched: Watched) -> None:
     assert "--metrics-port" not in watched.record("run.json")["repeat_command"]
 
 
-@pytest.mark.parametrize(("status", "body", "why"), [
-    (307, b"", "HTTP 307"), (200, b'{"partialSuccess": {"rejectedDataPoints": "7"}}', "7 points rejected"),
-])  # fmt: skip
-def test_a_collector_that_fails_is_one_note(status: int, body: bytes, why: str, tmp_path: Path) -> None:
-    """A redirect is not followed, so that headers go where the user said alone; the run ends as without it."""
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (307, b"", "HTTP 307"),
+        (200, b'{"partialSuccess": {"rejectedDataPoints": "7"}}', "7 points rejected"),
+    ],
+)
+def test_a_collector_that_fails_is_one_note(
+    status: int, body: bytes, why: str, tmp_path: Path
+) -> None:
+    """A redirect is not followed, so that headers go where the user said alone; the run ends as
+    without it.
+    """
     with (
         collecting() as elsewhere,
         collecting(status, body, f"{elsewhere.url}/v1/metrics") as collector,
-        command("run", str(files(tmp_path)), "--duration", "1s", "--out", str(tmp_path / "run"),
-                "--otlp-endpoint", collector.url, OTEL_EXPORTER_OTLP_HEADERS="x-key=zq9x") as running,
-    ):  # fmt: skip
+        command(
+            "run",
+            str(files(tmp_path)),
+            "--duration",
+            "1s",
+            "--out",
+            str(tmp_path / "run"),
+            "--otlp-endpoint",
+            collector.url,
+            OTEL_EXPORTER_OTLP_HEADERS="x-key=zq9x",
+        ) as running,
+    ):
         code = running.end()
         assert len(collector.posts) >= 2
         assert not elsewhere.posts
@@ -326,8 +397,16 @@ def test_a_collector_that_fails_is_one_note(status: int, body: bytes, why: str, 
 
 def test_ctrl_c_ends_the_wait_for_the_last_scrape_and_not_the_verdict(tmp_path: Path) -> None:
     """The exit code is that of the verdict; the address is said, and until when it answers."""
-    with command("run", str(files(tmp_path)), "--duration", "1s", "--out", str(tmp_path / "run"),
-                 "--metrics-port", "0") as running:  # fmt: skip
+    with command(
+        "run",
+        str(files(tmp_path)),
+        "--duration",
+        "1s",
+        "--out",
+        str(tmp_path / "run"),
+        "--metrics-port",
+        "0",
+    ) as running:
         running.wait_for("verdicts wait up to 60 s for a scrape")
         running.process.send_signal(signal.SIGINT)
         code = running.end()
@@ -340,15 +419,34 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_sent(
     """Exit 2 with the flag's name, and no folder."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert main(["run", str(files(tmp_path)), "--out", str(tmp_path / "run"), "--metrics-port", port]) == 2
+        assert (
+            main(
+                [
+                    "run",
+                    str(files(tmp_path)),
+                    "--out",
+                    str(tmp_path / "run"),
+                    "--metrics-port",
+                    port,
+                ]
+            )
+            == 2
+        )
     assert f"--metrics-port: port {port} cannot be listened on" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("url", ["localhost:4318", "http://user:word@localhost:4318", "file:///etc"])
-def test_a_collector_is_named_by_its_url(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "url", ["localhost:4318", "http://user:word@localhost:4318", "file:///etc"]
+)
+def test_a_collector_is_named_by_its_url(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Anything else is refused before anything is sent, and a password in it is not repeated."""
-    assert main(["run", str(files(tmp_path)), "--out", str(tmp_path / "run"), "--otlp-endpoint", url]) == 2
+    assert (
+        main(["run", str(files(tmp_path)), "--out", str(tmp_path / "run"), "--otlp-endpoint", url])
+        == 2
+    )
     said = capsys.readouterr().err
     assert "--otlp-endpoint" in said
     assert "word" not in said
@@ -358,12 +456,23 @@ def test_a_collector_is_named_by_its_url(url: str, tmp_path: Path, capsys: pytes
 def test_a_watch_is_scraped_too(tmp_path: Path) -> None:
     """Its probes are counted while it goes on."""
     with embedded_gateway([str(files(tmp_path))]) as url:
-        (tmp_path / "t.toml").write_text(f'description = "d"\nbase_url = "{url}/scenario/v1"\nmodel = "Pro/m"\n')
-        (tmp_path / "s.toml").write_text(
-            'description = "d"\n[[stage]]\nname = "one"\ntargets = ["t.toml"]\nprofile = "load.toml"\n'
+        (tmp_path / "t.toml").write_text(
+            f'description = "d"\nbase_url = "{url}/scenario/v1"\nmodel = "Pro/m"\n'
         )
-        with command("watch", str(tmp_path / "s.toml"), "--rate", "20/s", "--out", str(tmp_path / "w"),
-                     "--metrics-port", "0") as running:  # fmt: skip
+        (tmp_path / "s.toml").write_text(
+            'description = "d"\n[[stage]]\nname = "one"\ntargets = ["t.toml"]\nprofile ='
+            ' "load.toml"\n'
+        )
+        with command(
+            "watch",
+            str(tmp_path / "s.toml"),
+            "--rate",
+            "20/s",
+            "--out",
+            str(tmp_path / "w"),
+            "--metrics-port",
+            "0",
+        ) as running:
             port = int(running.wait_for(r"http://127\.0\.0\.1:(\d+)/metrics")[1])
             texts = scrape_until(port, lambda samples: by_outcome(samples, "t").get("ok", 0) >= 20)
             running.process.send_signal(signal.SIGTERM)

@@ -27,8 +27,16 @@ TARGET = 'description = "t"\nbase_url = "embedded"\nmodel = "m"\n'
 FIXED = 'e2e = { fixed = "100ms" }'
 
 
-def write_suite(folder: Path, *, pool: str = FIXED, profile: str = PROFILE + SIZES, target: str = TARGET, gateway: str = "",
-                model: str = "", stage: str = "") -> str:  # fmt: skip
+def write_suite(
+    folder: Path,
+    *,
+    pool: str = FIXED,
+    profile: str = PROFILE + SIZES,
+    target: str = TARGET,
+    gateway: str = "",
+    model: str = "",
+    stage: str = "",
+) -> str:
     """The path of a scenario of one pool, one target and one profile."""
     (folder / "load.toml").write_text(profile)
     (folder / "t.toml").write_text(target)
@@ -60,7 +68,9 @@ profile = "load.toml"
 def play(path: str, seed: int = 1) -> tuple[Plan, Answers]:
     """A suite's rows, without a folder."""
     plan = compile_plan(load_suite(path), seed)
-    scenarios = {lane.scenario: load_scenario(lane.scenario) for lane in plan.lanes if lane.scenario}
+    scenarios = {
+        lane.scenario: load_scenario(lane.scenario) for lane in plan.lanes if lane.scenario
+    }
     answers, interrupted = play_virtual(plan, scenarios, {})
     assert not interrupted
     return plan, answers
@@ -72,14 +82,22 @@ def rows_of(path: str) -> Table:
 
 
 def record(row: np.void, answers: Answers) -> dict[str, Any]:
-    """A row in words: moments in ms after it was due, texts for their numbers, what is absent left out."""
+    """A row in words: moments in ms after it was due, texts for their numbers, what is absent left
+    out.
+    """
     texts = answers.texts()
     found: dict[str, Any] = {}
     for name in row.dtype.names or ():
         value = int(row[name])
         if name in texts:
             found[name] = texts[name][value] if value >= 0 else None
-        elif name.endswith("_ns") and name not in ("due_ns", "gap_max_ns", "gap_sum_ns", "connect_ns", "tls_ns"):
+        elif name.endswith("_ns") and name not in (
+            "due_ns",
+            "gap_max_ns",
+            "gap_sum_ns",
+            "connect_ns",
+            "tls_ns",
+        ):
             found[name[:-3]] = (value - int(row["due_ns"])) / MS if value >= 0 else None
         elif name != "due_ns":
             found[name.removesuffix("_ns")] = value
@@ -90,17 +108,40 @@ def test_a_row_holds_what_a_client_would_have_seen(tmp_path: Path) -> None:
     """Every field of a streamed answer of three tokens in 100 ms, and of a plain one."""
     plan, answers = play(write_suite(tmp_path))
     assert record(answers.samples[7], answers) == {
-        "first_token": 50, "first_answer_token": 50, "last_token": 100, "done": 100, "gap_max": 25 * MS, "gap_sum": 50 * MS,
-        "outcome": Outcome.ok, "flags": Flag.STREAMED, "status": 200, "attempts": 1, "chunks": 3, "prompt_tokens": 10,
-        "output_tokens": 3, "served_model": "m", "served_region": "here", "finish": "length",
-    }  # fmt: skip
+        "first_token": 50,
+        "first_answer_token": 50,
+        "last_token": 100,
+        "done": 100,
+        "gap_max": 25 * MS,
+        "gap_sum": 50 * MS,
+        "outcome": Outcome.ok,
+        "flags": Flag.STREAMED,
+        "status": 200,
+        "attempts": 1,
+        "chunks": 3,
+        "prompt_tokens": 10,
+        "output_tokens": 3,
+        "served_model": "m",
+        "served_region": "here",
+        "finish": "length",
+    }
     for name in ("slot_free_ns", "sent_ns", "headers_ns", "first_byte_ns"):
         assert (answers.samples[name] == plan.schedule["due_ns"]).all()
     _, plain = play(write_suite(tmp_path, target=TARGET + "stream = false\n"))
     assert record(plain.samples[7], plain) == {
-        "headers": 100, "first_byte": 100, "done": 100, "outcome": Outcome.ok, "status": 200, "attempts": 1, "chunks": 1,
-        "prompt_tokens": 10, "output_tokens": 3, "served_model": "m", "served_region": "here", "finish": "length",
-    }  # fmt: skip
+        "headers": 100,
+        "first_byte": 100,
+        "done": 100,
+        "outcome": Outcome.ok,
+        "status": 200,
+        "attempts": 1,
+        "chunks": 1,
+        "prompt_tokens": 10,
+        "output_tokens": 3,
+        "served_model": "m",
+        "served_region": "here",
+        "finish": "length",
+    }
 
 
 def test_without_usage_tokens_are_counted(tmp_path: Path) -> None:
@@ -112,7 +153,9 @@ def test_without_usage_tokens_are_counted(tmp_path: Path) -> None:
 
 
 def test_the_in_flight_cap_queues_and_keeps_due_times(tmp_path: Path) -> None:
-    """Two slots of 100 ms at 50/s: rows leave in pairs, 20 ms apart within and 100 ms between, however late."""
+    """Two slots of 100 ms at 50/s: rows leave in pairs, 20 ms apart within and 100 ms between,
+    however late.
+    """
     rows = rows_of(write_suite(tmp_path, profile="max_in_flight = 2\n" + PROFILE + SIZES))
     assert (rows["due_ns"] / MS).tolist() == [20 * k for k in range(50)]
     assert (rows["sent_ns"] / MS).tolist() == [100 * (k // 2) + 20 * (k % 2) for k in range(50)]
@@ -121,51 +164,94 @@ def test_the_in_flight_cap_queues_and_keeps_due_times(tmp_path: Path) -> None:
 
 
 def test_who_still_waits_when_the_run_is_over_was_never_sent(tmp_path: Path) -> None:
-    """One slot that stalls: each row takes its timeout, until the drain (a timeout and 1 s) after the run's 1 s is over."""
-    path = write_suite(tmp_path, profile="max_in_flight = 1\n" + PROFILE + SIZES, target=TARGET + 'timeout = "1200ms"\n',
-                       gateway='[[gateway.timeline]]\nfault = "stall"')  # fmt: skip
+    """One slot that stalls: each row takes its timeout, until the drain (a timeout and 1 s) after
+    the run's 1 s is over.
+    """
+    path = write_suite(
+        tmp_path,
+        profile="max_in_flight = 1\n" + PROFILE + SIZES,
+        target=TARGET + 'timeout = "1200ms"\n',
+        gateway='[[gateway.timeline]]\nfault = "stall"',
+    )
     rows = rows_of(path)
     # begun at 0, 1.2 and 2.4 s; all is over at 3.2 s
-    assert rows["outcome"].tolist() == [Outcome.timeout_total] * 2 + [Outcome.censored] + [Outcome.never_sent] * 47
+    assert (
+        rows["outcome"].tolist()
+        == [Outcome.timeout_total] * 2 + [Outcome.censored] + [Outcome.never_sent] * 47
+    )
     assert set(rows["done_ns"][2:].tolist()) == {3200 * MS}
     assert (rows["due_ns"] / MS).tolist() == [20 * k for k in range(50)]
 
 
-@pytest.mark.parametrize(("timeout", "outcome", "done", "tokens", "last"), [
-    ("80ms", Outcome.timeout_total, 80, 2, 75), ("40ms", Outcome.timeout_first, 40, -1, None),
-    ("100ms", Outcome.ok, 100, 3, 100),
-])  # fmt: skip
-def test_timeouts(tmp_path: Path, timeout: str, outcome: Outcome, done: float, tokens: int, last: float | None) -> None:
-    """Tokens at 50, 75 and 100 ms: what had come by the timeout is in the row; an answer on the dot is one."""
+@pytest.mark.parametrize(
+    ("timeout", "outcome", "done", "tokens", "last"),
+    [
+        ("80ms", Outcome.timeout_total, 80, 2, 75),
+        ("40ms", Outcome.timeout_first, 40, -1, None),
+        ("100ms", Outcome.ok, 100, 3, 100),
+    ],
+)
+def test_timeouts(
+    tmp_path: Path, timeout: str, outcome: Outcome, done: float, tokens: int, last: float | None
+) -> None:
+    """Tokens at 50, 75 and 100 ms: what had come by the timeout is in the row; an answer on the dot
+    is one.
+    """
     _, answers = play(write_suite(tmp_path, target=TARGET + f'timeout = "{timeout}"\n'))
     seen = record(answers.samples[3], answers)
-    assert (seen["outcome"], seen["done"], seen.get("output_tokens", -1), seen.get("last_token")) == (
-        outcome, done, tokens, last)  # fmt: skip
+    assert (
+        seen["outcome"],
+        seen["done"],
+        seen.get("output_tokens", -1),
+        seen.get("last_token"),
+    ) == (outcome, done, tokens, last)
     assert seen["status"] == 200
 
 
-@pytest.mark.parametrize(("fault", "outcome", "status", "tokens"), [
-    ("http_503", Outcome.http_5xx, 503, -1), ("reset", Outcome.reset, 0, -1), ("truncate", Outcome.truncated, 200, 1),
-    ("stream_error", Outcome.stream_error, 200, 1), ("slow_tail", Outcome.ok, 200, 3),
-])  # fmt: skip
-def test_faults_are_outcomes(tmp_path: Path, fault: str, outcome: Outcome, status: int, tokens: int) -> None:
+@pytest.mark.parametrize(
+    ("fault", "outcome", "status", "tokens"),
+    [
+        ("http_503", Outcome.http_5xx, 503, -1),
+        ("reset", Outcome.reset, 0, -1),
+        ("truncate", Outcome.truncated, 200, 1),
+        ("stream_error", Outcome.stream_error, 200, 1),
+        ("slow_tail", Outcome.ok, 200, 3),
+    ],
+)
+def test_faults_are_outcomes(
+    tmp_path: Path, fault: str, outcome: Outcome, status: int, tokens: int
+) -> None:
     """Each fault becomes its outcome, with its status and the tokens that came before it."""
     rows = rows_of(write_suite(tmp_path, gateway=f'[[gateway.timeline]]\nfault = "{fault}"'))
-    assert {(row["outcome"], row["status"], row["output_tokens"]) for row in rows} == {(outcome, status, tokens)}
+    assert {(row["outcome"], row["status"], row["output_tokens"]) for row in rows} == {
+        (outcome, status, tokens)
+    }
 
 
 def test_rate_limit_and_retry_after(tmp_path: Path) -> None:
-    """At 50/s against 60 a minute with a burst of 2: the first two pass, the third is told to wait a second."""
+    """At 50/s against 60 a minute with a burst of 2: the first two pass, the third is told to wait
+    a second.
+    """
     rows = rows_of(write_suite(tmp_path, model="rate_limit = { requests_per_min = 60, burst = 2 }"))
     assert rows["outcome"][:3].tolist() == [Outcome.ok, Outcome.ok, Outcome.rate_limited]
-    assert (int(rows["status"][2]), int(rows["retry_after_ms"][2]), int(rows["served_model"][2])) == (429, 1000, -1)
+    assert (
+        int(rows["status"][2]),
+        int(rows["retry_after_ms"][2]),
+        int(rows["served_model"][2]),
+    ) == (429, 1000, -1)
 
 
 def test_a_missing_key_is_refused(tmp_path: Path) -> None:
-    """A provider that asks for a key refuses a target without one, and serves one that names a variable for it."""
+    """A provider that asks for a key refuses a target without one, and serves one that names a
+    variable for it.
+    """
     without = rows_of(write_suite(tmp_path, gateway="require_key = true"))
     assert {(row["outcome"], row["status"]) for row in without} == {(Outcome.http_4xx, 401)}
-    named = rows_of(write_suite(tmp_path, gateway="require_key = true", target=TARGET + 'api_key_env = "SOME_KEY"\n'))
+    named = rows_of(
+        write_suite(
+            tmp_path, gateway="require_key = true", target=TARGET + 'api_key_env = "SOME_KEY"\n'
+        )
+    )
     assert set(named["outcome"]) == {Outcome.ok}
 
 
@@ -192,29 +278,43 @@ def test_turns_of_a_session_follow_each_other(tmp_path: Path) -> None:
 
 def test_a_closed_loop_ends_with_its_time(tmp_path: Path) -> None:
     """Five users, 100 ms an answer, 1 s: ten requests each, the rest of the table was never due."""
-    profile = 'description = "p"\nduration = "1s"\n[arrivals]\nkind = "closed"\nconcurrency = 5\n' + SIZES
+    profile = (
+        'description = "p"\nduration = "1s"\n[arrivals]\nkind = "closed"\nconcurrency = 5\n' + SIZES
+    )
     plan, answers = play(write_suite(tmp_path, profile=profile))
     reached = answers.samples["due_ns"] >= 0
     assert np.bincount(plan.schedule["session"][reached]).tolist() == [10] * 5
-    assert sorted(set((answers.samples["due_ns"][reached] / MS).tolist())) == [100 * k for k in range(10)]
+    assert sorted(set((answers.samples["due_ns"][reached] / MS).tolist())) == [
+        100 * k for k in range(10)
+    ]
 
 
 def test_a_shared_prefix_is_read_once(tmp_path: Path) -> None:
-    """On an engine that remembers blocks of 8 tokens, all but the first request find the 32 of the prefix."""
-    pool = '[gateway.pool.batch]\nsequences = 4\nstep = "1ms"\nprefill_per_token = "10us"\nprefix_blocks = 100\nprefix_block = 8'
+    """On an engine that remembers blocks of 8 tokens, all but the first request find the 32 of the
+    prefix.
+    """
+    pool = (
+        '[gateway.pool.batch]\nsequences = 4\nstep = "1ms"\nprefill_per_token ='
+        ' "10us"\nprefix_blocks = 100\nprefix_block = 8'
+    )
     profile = PROFILE + "[shared_prefix]\ntokens = 32\ngroups = 1\n" + SIZES
     plan, answers = play(write_suite(tmp_path, pool=pool, profile=profile))
     assert set(plan.schedule["prompt_tokens"]) == {42}
     assert answers.samples["cached_tokens"].tolist() == [0] + [32] * 49
     # one step reads 42 tokens, later ones the 10 that are new
     assert latency_ns(answers.samples, "ttft")[:2].tolist() == [1_420_000, 1_100_000]
-    assert answers.gap_histograms()[0][0].n == 0  # an engine's gaps are known by their longest and their sum
+    assert (
+        answers.gap_histograms()[0][0].n == 0
+    )  # an engine's gaps are known by their longest and their sum
     assert set(answers.samples["gap_max_ns"].tolist()) == {1 * MS}
 
 
 def test_gaps_are_counted_as_if_spelled_out(tmp_path: Path) -> None:
     """The gap histogram equals the one of every single gap."""
-    profile = PROFILE + "[[prompt_tokens]]\nfixed = 1\n[[output_tokens]]\nlognormal = { mu = 2.5, sigma = 1.0 }\n"
+    profile = (
+        PROFILE
+        + "[[prompt_tokens]]\nfixed = 1\n[[output_tokens]]\nlognormal = { mu = 2.5, sigma = 1.0 }\n"
+    )
     pool = 'ttft = { fixed = "10ms" }\ngap = { lognormal = { median = "5ms", sigma = 0.5 } }'
     plan, answers = play(write_suite(tmp_path, pool=pool, profile=profile))
     rows = answers.samples
@@ -230,20 +330,32 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
     kept = []
     for number, seed in enumerate((5, 5, 6)):
         folder = tmp_path / str(number)
-        done = simulate(load_suite("three-tier-router"), seed, repeat_command="again", folder=folder)
+        done = simulate(
+            load_suite("three-tier-router"), seed, repeat_command="again", folder=folder
+        )
         assert done.exit_code == 0
         kept.append(
-            [(folder / name).read_bytes() for name in ("samples/rows.npy", "truth.json", "histograms.hlog")][:2]
+            [
+                (folder / name).read_bytes()
+                for name in ("samples/rows.npy", "truth.json", "histograms.hlog")
+            ][:2]
         )
     assert kept[0] == kept[1]
     assert kept[0][0] != kept[2][0]
     assert kept[0][1] != kept[2][1]
 
 
-def test_the_folder_is_a_runs_and_says_simulated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command writes a folder that is sealed, judged and reported; every lane is simulated; the truth agrees."""
+def test_the_folder_is_a_runs_and_says_simulated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command writes a folder that is sealed, judged and reported; every lane is simulated; the
+    truth agrees.
+    """
     folder = tmp_path / "run"
-    assert main(["simulate", "vanity-average", "--requests", "3000", "--out", str(folder), "--quiet"]) == 0
+    assert (
+        main(["simulate", "vanity-average", "--requests", "3000", "--out", str(folder), "--quiet"])
+        == 0
+    )
     assert "tailproof simulate vanity-average --requests 3000 --seed 1" in capsys.readouterr().out
     run = Run(folder)
     assert run.state == "complete"
@@ -251,20 +363,31 @@ def test_the_folder_is_a_runs_and_says_simulated(tmp_path: Path, capsys: pytest.
     assert (folder / "report.html").is_file()
     assert main(["verify", str(folder)]) == 0
     summary = json.loads((folder / "summary.json").read_text())
-    played = json.loads((folder / "truth.json").read_text())["scenarios"]["vanity-average"]["played"]["default"]
+    played = json.loads((folder / "truth.json").read_text())["scenarios"]["vanity-average"][
+        "played"
+    ]["default"]
     assert summary["simulated"] is True
     assert summary["health"]["state"] == "valid"
     assert summary["targets"]["default"]["requests"] == played["outcomes"]["ok"] == 3000
     assert summary["targets"]["default"]["response_ms"]["e2e"] == played["e2e_ms"]
-    assert main(["simulate", "vanity-average", "--requests", "3000", "--out", str(folder), "--quiet"]) == 2
+    assert (
+        main(["simulate", "vanity-average", "--requests", "3000", "--out", str(folder), "--quiet"])
+        == 2
+    )
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["simulate", "field-guide", "--requests", "3"], "leave none"),
-    (["simulate", "vanity-average", "--requests", "20000001"], "above the 20,000,000"),
-    (["simulate", "steady"], "not a suite but a load profile"), (["simulate", "written-uptime"], "nothing in it is played"),
-])  # fmt: skip
-def test_what_cannot_be_simulated_is_said(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["simulate", "field-guide", "--requests", "3"], "leave none"),
+        (["simulate", "vanity-average", "--requests", "20000001"], "above the 20,000,000"),
+        (["simulate", "steady"], "not a suite but a load profile"),
+        (["simulate", "written-uptime"], "nothing in it is played"),
+    ],
+)
+def test_what_cannot_be_simulated_is_said(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A sentence and exit code 2."""
     assert main(arguments) == 2
     assert words in capsys.readouterr().err
@@ -278,7 +401,9 @@ def test_a_real_target_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_longer_plan_keeps_the_scenarios_shares() -> None:
-    """Twice the noisy neighbour's 160 s: about as many requests as asked for, and 48 % over 800 ms as in one."""
+    """Twice the noisy neighbour's 160 s: about as many requests as asked for, and 48 % over 800 ms
+    as in one.
+    """
     suite, periods = lengthened(load_suite("noisy-neighbour"), 1, 51_200)
     plan = compile_plan(suite, 1)
     assert len(plan.schedule) == pytest.approx(51_200, rel=0.01)
@@ -290,7 +415,9 @@ def test_a_longer_plan_keeps_the_scenarios_shares() -> None:
 
 
 def test_a_plan_with_phases_is_made_as_long_as_asked() -> None:
-    """The long tail's ten cycles become two and a half: phases keep their shares, a twentieth is burst."""
+    """The long tail's ten cycles become two and a half: phases keep their shares, a twentieth is
+    burst.
+    """
     suite, periods = lengthened(load_suite("long-tail"), 1, 25_000)
     plan = compile_plan(suite, 1)
     assert (len(plan.schedule), periods) == (25_000, {})
@@ -300,14 +427,21 @@ def test_a_plan_with_phases_is_made_as_long_as_asked() -> None:
 
 
 def test_ctrl_c_keeps_what_was_played(tmp_path: Path) -> None:
-    """Interrupted after the first part: what had ended is kept and reported, the rest was never sent; exit 130."""
+    """Interrupted after the first part: what had ended is kept and reported, the rest was never
+    sent; exit 130.
+    """
 
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
     folder = tmp_path / "run"
     done = simulate(
-        load_suite("vanity-average"), 1, repeat_command="again", requests=70_000, folder=folder, on_played=interrupt
+        load_suite("vanity-average"),
+        1,
+        repeat_command="again",
+        requests=70_000,
+        folder=folder,
+        on_played=interrupt,
     )
     assert done.exit_code == 130
     run = Run(folder)

@@ -1,4 +1,6 @@
-"""A watch over days: what its folders say, whatever ended it, and what it tells people meanwhile."""
+"""A watch over days: what its folders say, whatever ended it, and what it tells people
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -66,25 +68,41 @@ from bench.units import S
 from bench.watch import Terms, Watch, probing
 suite, folder, hook, day = sys.argv[1:]
 length = int(float(day) * S)
-terms = Terms(Path(folder), hook=(sys.executable, hook), roll=lambda now: (now // length + 1) * length)
+def roll(now):
+    return (now // length + 1) * length
+def tell(text):
+    print(text, flush=True)
+terms = Terms(Path(folder), hook=(sys.executable, hook), roll=roll)
 async def main():
-    await Watch(probing(load_suite(suite), Fraction(20), None), terms, lambda text: print(text, flush=True)).go_on()
+    await Watch(probing(load_suite(suite), Fraction(20), None), terms, tell).go_on()
 run_loop(main)
 """
 #: Appends what it is told to the file that its environment names.
-HOOK = "import json, os, sys\nrecord = json.load(sys.stdin)\nassert record['event'] == os.environ['TAILPROOF_EVENT']\nopen(os.environ['HEARD'], 'a').write(json.dumps(record) + chr(10))\n"
+HOOK = (
+    "import json, os, sys\nrecord = json.load(sys.stdin)\nassert record['event'] =="
+    " os.environ['TAILPROOF_EVENT']\nopen(os.environ['HEARD'], 'a').write(json.dumps(record) +"
+    " chr(10))\n"
+)
 
 
 def contract(**clause: Any) -> Contract:
     """One clause, by the month."""
-    text = {"title": "c", "name": "c", "period": {"kind": "calendar_month", "time_zone": "UTC"}, "clause": [clause]}
+    text = {
+        "title": "c",
+        "name": "c",
+        "period": {"kind": "calendar_month", "time_zone": "UTC"},
+        "clause": [clause],
+    }
     return Contract.model_validate(text)
 
 
 def log_of(
     start_ns: int, ends: str, every_ns: int = 30 * S, run: str = "run", notes: tuple[str, ...] = ()
 ) -> RequestLog:
-    """Probes evenly apart: `.` answered, `x` failed (503), `?` never sent; a blank was never due. Notes by number."""
+    """Probes evenly apart: `.` answered, `x` failed (503), `?` never sent; a blank was never due.
+
+    Notes by number.
+    """
     places = [place for place, end in enumerate(ends) if end != " "]
     schedule, samples = np.zeros(len(places), SCHEDULE_DTYPE), empty_samples(len(places))
     due = np.array(places, np.int64) * every_ns
@@ -92,11 +110,21 @@ def log_of(
         samples[name] = due
     samples["done_ns"] = due + 100 * MS
     samples["outcome"] = [
-        {".": Outcome.ok, "x": Outcome.http_5xx, "?": Outcome.never_sent}[ends[place]] for place in places
+        {".": Outcome.ok, "x": Outcome.http_5xx, "?": Outcome.never_sent}[ends[place]]
+        for place in places
     ]
     samples["note"] = np.arange(len(places)) if notes else -1
-    return RequestLog(Columns(schedule, samples), Facts(start_ns, texts={"note": notes}), [run], np.zeros(len(places), np.int64),
-                      np.arange(1, len(places) + 1), [], frozenset({"e2e", "uptime", "error_share"}), {}, [])  # fmt: skip
+    return RequestLog(
+        Columns(schedule, samples),
+        Facts(start_ns, texts={"note": notes}),
+        [run],
+        np.zeros(len(places), np.int64),
+        np.arange(1, len(places) + 1),
+        [],
+        frozenset({"e2e", "uptime", "error_share"}),
+        {},
+        [],
+    )
 
 
 # ---- time
@@ -109,7 +137,10 @@ def test_a_day_begins_at_midnight_of_its_zone_and_may_be_longer() -> None:
     assert (name, end - start) == ("2026-10-25", 25 * 3600 * S)
     assert start == int(datetime(2026, 10, 24, 22, tzinfo=UTC).timestamp()) * S
     assert day_of(noon, ZoneInfo("UTC"))[2] - day_of(noon, ZoneInfo("UTC"))[1] == 24 * 3600 * S
-    assert (day_of(end - 1, ZoneInfo("Europe/Berlin"))[0], day_of(end, ZoneInfo("Europe/Berlin"))[0]) == (
+    assert (
+        day_of(end - 1, ZoneInfo("Europe/Berlin"))[0],
+        day_of(end, ZoneInfo("Europe/Berlin"))[0],
+    ) == (
         "2026-10-25",
         "2026-10-26",
     )
@@ -119,19 +150,23 @@ def test_a_day_begins_at_midnight_of_its_zone_and_may_be_longer() -> None:
 
 
 def test_runs_are_one_log_with_time_between_them_unobserved() -> None:
-    """Two runs of ten minutes, an hour apart: 20 of 43,200 minutes observed; the texts are those of their own runs."""
+    """Two runs of ten minutes, an hour apart: 20 of 43,200 minutes observed; the texts are those of
+    their own runs.
+    """
     first = log_of(NOVEMBER, ". " * 10, 30 * S, "a", tuple(f"a{n}" for n in range(10)))
     second = log_of(NOVEMBER + 3600 * S, ". " * 10, 30 * S, "b", tuple(f"b{n}" for n in range(10)))
     whole = joined([second, first])
     assert [whole.names[file] for file in whole.file] == ["a"] * 10 + ["b"] * 10
-    assert [whole.facts.texts["note"][n] for n in whole.columns.samples["note"]] == [f"a{n}" for n in range(10)] + [
-        f"b{n}" for n in range(10)
-    ]
+    assert [whole.facts.texts["note"][n] for n in whole.columns.samples["note"]] == [
+        f"a{n}" for n in range(10)
+    ] + [f"b{n}" for n in range(10)]
     at = whole.columns.samples["due_ns"] + whole.facts.start_wall_ns
     assert at.tolist() == [NOVEMBER + n * MINUTE for n in range(10)] + [
         NOVEMBER + 3600 * S + n * MINUTE for n in range(10)
     ]
-    record = census(whole, contract(metric="uptime", share="99%", method="minute_all_fail")).record["periods"][0]
+    record = census(whole, contract(metric="uptime", share="99%", method="minute_all_fail")).record[
+        "periods"
+    ][0]
     assert (record["observed_minutes"], record["minutes"], record["clauses"][0]["verdict"]) == (
         20,
         43_200,
@@ -141,10 +176,14 @@ def test_runs_are_one_log_with_time_between_them_unobserved() -> None:
 
 @pytest.mark.parametrize(("minutes", "verdict"), [(43, "INCONCLUSIVE"), (44, "FAIL")])
 def test_a_breach_is_what_no_rest_of_the_month_can_mend(minutes: int, verdict: str) -> None:
-    """Of 43,200 minutes 43 may be down; the 44th is a breach, told with budget and evidence, and November's own."""
+    """Of 43,200 minutes 43 may be down; the 44th is a breach, told with budget and evidence, and
+    November's own.
+    """
     promise = contract(metric="uptime", share="99.9%", method="minute_all_fail")
     quiet, down = "." * 120, "x" * (2 * minutes)
-    before = standing(log_of(NOVEMBER, quiet), promise, NOVEMBER + 60 * MINUTE, ("2026-11-01", NOVEMBER))
+    before = standing(
+        log_of(NOVEMBER, quiet), promise, NOVEMBER + 60 * MINUTE, ("2026-11-01", NOVEMBER)
+    )
     now = NOVEMBER + (60 + minutes) * MINUTE
     later = standing(log_of(NOVEMBER, quiet + down), promise, now, ("2026-11-01", NOVEMBER))
     (told,) = later["period"]["clauses"]
@@ -161,28 +200,40 @@ def test_a_breach_is_what_no_rest_of_the_month_can_mend(minutes: int, verdict: s
     assert told["burn"][0]["long_rate"] == pytest.approx(minutes / 60 / 0.001)
     left = (1 - minutes / 43.2) * 30 * 86400 / (minutes / 60 / 0.001)
     assert told["budget_lasts_s"] == pytest.approx(max(left, 0), abs=1)
-    december = standing(log_of(NOVEMBER, quiet + down + " " * (30 * 2880 - 120 - 2 * minutes) + "...."), promise, NOVEMBER + 30 * 86400 * S + 2 * MINUTE,
-                        ("2026-12-01", NOVEMBER + 30 * 86400 * S))  # fmt: skip
+    december = standing(
+        log_of(NOVEMBER, quiet + down + " " * (30 * 2880 - 120 - 2 * minutes) + "...."),
+        promise,
+        NOVEMBER + 30 * 86400 * S + 2 * MINUTE,
+        ("2026-12-01", NOVEMBER + 30 * 86400 * S),
+    )
     assert december["period"]["period"] == "2026-12"
     assert ("recovery" in dict(changes(later, december))) == (verdict == "FAIL")
 
 
 def test_an_outage_by_the_contract_ends_with_the_minute_that_is_up_again() -> None:
-    """Five minutes over 5 % errors are one for the clause that asks for five in a row, four are none."""
-    promise = contract(metric="uptime", share="99.5%", method="downtime_minutes", error_rate="5%", minutes=5)
+    """Five minutes over 5 % errors are one for the clause that asks for five in a row, four are
+    none.
+    """
+    promise = contract(
+        metric="uptime", share="99.5%", method="downtime_minutes", error_rate="5%", minutes=5
+    )
     at = ("2026-11-01", NOVEMBER)
 
     def record(ends: str) -> dict[str, Any]:
         return standing(log_of(NOVEMBER, ends), promise, NOVEMBER + len(ends) * 30 * S, at)
 
-    up, four, five, over = (record("." * 20 + tail) for tail in ("", "xx" * 4, "xx" * 5, "xx" * 5 + ".."))
+    up, four, five, over = (
+        record("." * 20 + tail) for tail in ("", "xx" * 4, "xx" * 5, "xx" * 5 + "..")
+    )
     assert "outage" not in dict(changes(up, four))
     assert dict(changes(four, five))["outage"]["start_utc"] == "2026-11-01T00:10:00Z"
     assert [event for event, _ in changes(five, over)] == ["outage_end"]
 
 
 def test_today_counts_its_own_probes_and_outages() -> None:
-    """A quarter of an hour astride midnight: of today are 10 probes, 4 failed, 1 unknown, the outage that reaches into it."""
+    """A quarter of an hour astride midnight: of today are 10 probes, 4 failed, 1 unknown, the
+    outage that reaches into it.
+    """
     record = standing(
         log_of(NOVEMBER - 10 * MINUTE, "........xxxxxx?.....", MINUTE),
         None,
@@ -190,8 +241,17 @@ def test_today_counts_its_own_probes_and_outages() -> None:
         ("2026-11-01", NOVEMBER),
     )
     today = record["today"]
-    assert {key: today[key] for key in ("probes", "failed", "unknown", "outages", "observed_minutes", "minutes")} == {
-        "probes": 10, "failed": 4, "unknown": 1, "outages": 1, "observed_minutes": 10, "minutes": 10}  # fmt: skip
+    assert {
+        key: today[key]
+        for key in ("probes", "failed", "unknown", "outages", "observed_minutes", "minutes")
+    } == {
+        "probes": 10,
+        "failed": 4,
+        "unknown": 1,
+        "outages": 1,
+        "observed_minutes": 10,
+        "minutes": 10,
+    }
     (outage,) = record["outages"]["last"]
     assert (outage["start_utc"], outage["end_utc"], outage["failed_probes"]) == (
         "2026-10-31T23:58:00Z",
@@ -203,17 +263,29 @@ def test_today_counts_its_own_probes_and_outages() -> None:
 
 def test_a_contract_without_a_period_is_held_to_calendar_months() -> None:
     """Without one the census would end with the last row and forget the rest of the month."""
-    bare = Contract.model_validate({"title": "c", "clause": [{"metric": "uptime", "share": "99.9%"}]})
-    record = standing(log_of(NOVEMBER, "." * 10), bare, NOVEMBER + 5 * MINUTE, ("2026-11-01", NOVEMBER))
+    bare = Contract.model_validate(
+        {"title": "c", "clause": [{"metric": "uptime", "share": "99.9%"}]}
+    )
+    record = standing(
+        log_of(NOVEMBER, "." * 10), bare, NOVEMBER + 5 * MINUTE, ("2026-11-01", NOVEMBER)
+    )
     assert (record["period"]["minutes"], record["period"]["overall"]) == (43_200, "INCONCLUSIVE")
-    assert with_period(contract(metric="uptime", share="99%")).period == contract(metric="uptime", share="99%").period
+    assert (
+        with_period(contract(metric="uptime", share="99%")).period
+        == contract(metric="uptime", share="99%").period
+    )
 
 
 def test_the_status_in_words_says_what_burns_and_what_was_not_watched() -> None:
-    """44 minutes down of 43 allowed: the verdict, both bounds, the budget, a firing alert and the evidence, in 100 columns."""
+    """44 minutes down of 43 allowed: the verdict, both bounds, the budget, a firing alert and the
+    evidence, in 100 columns.
+    """
     promise = contract(metric="uptime", share="99.9%", method="minute_all_fail")
     record = standing(
-        log_of(NOVEMBER, "." * 120 + "x" * 88), promise, NOVEMBER + 104 * MINUTE, ("2026-11-01", NOVEMBER)
+        log_of(NOVEMBER, "." * 120 + "x" * 88),
+        promise,
+        NOVEMBER + 104 * MINUTE,
+        ("2026-11-01", NOVEMBER),
     )
     whole = {
         "folder": "out",
@@ -225,9 +297,15 @@ def test_the_status_in_words_says_what_burns_and_what_was_not_watched() -> None:
     lines = watch_lines(whole, 100).plain.splitlines()
     words = " ".join(" ".join(lines).split())
     assert max(map(len, lines)) <= 100
-    for said in ("104 of 43,200 minutes observed", "FAIL so far", "0.139 % at worst, 99.898 % at best; promised 99.9 %", "error budget used 101.9 %; none of it is left",
-                 "page above 14.4: FIRING", "2026-11-01T01:00:00Z – now · 88 failed probes; run line 121",
-                 "a piece; its time counts as unobserved"):  # fmt: skip
+    for said in (
+        "104 of 43,200 minutes observed",
+        "FAIL so far",
+        "0.139 % at worst, 99.898 % at best; promised 99.9 %",
+        "error budget used 101.9 %; none of it is left",
+        "page above 14.4: FIRING",
+        "2026-11-01T01:00:00Z – now · 88 failed probes; run line 121",
+        "a piece; its time counts as unobserved",
+    ):
         assert said in words, said
 
 
@@ -238,8 +316,20 @@ def test_the_status_in_words_says_what_burns_and_what_was_not_watched() -> None:
 def gateway(tmp_path: Path) -> Iterator[str]:
     """A gateway's base URL, without `/v1`."""
     (tmp_path / "provider.toml").write_text(GATEWAY)
-    process = subprocess.Popen([sys.executable, "-m", "bench.gateway", "--scenarios", str(tmp_path / "provider.toml"), "--port", "0"], cwd=ROOT,
-                               stdout=subprocess.PIPE, text=True)  # fmt: skip
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "bench.gateway",
+            "--scenarios",
+            str(tmp_path / "provider.toml"),
+            "--port",
+            "0",
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     yield json.loads(process.stdout.readline())["url"] + "/provider"
     process.terminate()
@@ -256,7 +346,8 @@ def suite_to(tmp_path: Path) -> Callable[..., Path]:
             f'description = "t"\nname = "t"\nbase_url = "{url}/v1"\nmodel = "m"\n{target}\n'
         )
         (tmp_path / "suite.toml").write_text(
-            f'description = "s"\n[[stage]]\nname = "one"\ntargets = ["target.toml"]\nprofile = "steady"\n{stage}\n'
+            'description = "s"\n[[stage]]\nname = "one"\ntargets = ["target.toml"]\nprofile ='
+            f' "steady"\n{stage}\n'
         )
         return tmp_path / "suite.toml"
 
@@ -275,13 +366,19 @@ def watched(suite: Suite, terms: Terms) -> list[str]:
 
 
 def test_what_cannot_be_watched_is_refused(suite_to: Callable[..., Path], tmp_path: Path) -> None:
-    """Several stages, a provider that ends with the run, a closed loop, a day dearer than allowed: each with its reason."""
+    """Several stages, a provider that ends with the run, a closed loop, a day dearer than allowed:
+    each with its reason.
+    """
     with pytest.raises(UserError, match="several stages"):
         probing(load_suite("field-guide"), Fraction(1), None)
     with pytest.raises(UserError, match="embedded target"):
         probing(load_suite("vanity-average"), Fraction(1), None)
-    prices = '[prices]\ninput_usd_per_million = "1"\noutput_usd_per_million = "2"\nas_of = 2026-11-23\nsource = "s"'
-    # steady asks for 64 tokens in and 16 out: 96 millionths of a USD a probe, 2,880 probes a day, 0.276 USD
+    prices = (
+        '[prices]\ninput_usd_per_million = "1"\noutput_usd_per_million = "2"\nas_of ='
+        ' 2026-11-23\nsource = "s"'
+    )
+    # steady asks for 64 tokens in and 16 out: 96 millionths of a USD a probe, 2,880 probes a day,
+    # 0.276 USD
     suite = probing(load_suite(str(suite_to("http://127.0.0.1:9", prices))), Fraction(1, 30), None)
     told: list[str] = []
     dear = Watch(suite, Terms(tmp_path / "out", max_usd_per_day=Decimal("0.27")), told.append)
@@ -296,7 +393,9 @@ def test_what_cannot_be_watched_is_refused(suite_to: Callable[..., Path], tmp_pa
 
 def test_probes_too_far_apart_for_a_clause_are_told_of(suite_to: Callable[..., Path]) -> None:
     """Gemini's 5 % needs 20 probes a minute; at one in two minutes most minutes are unobserved."""
-    suite = load_suite(str(suite_to("http://127.0.0.1:9", stage='contract = "google-gemini-vertex"')))
+    suite = load_suite(
+        str(suite_to("http://127.0.0.1:9", stage='contract = "google-gemini-vertex"'))
+    )
     assert "20 a minute would tell" in resolution(probing(suite, Fraction(1, 30), None))[-1]
     assert len(resolution(probing(suite, Fraction(20, 60), None))) == 1
     assert "unobserved" in resolution(probing(suite, Fraction(1, 120), None))[1]
@@ -306,7 +405,10 @@ def test_two_watchers_in_one_folder_are_refused(tmp_path: Path) -> None:
     """The second is told so while the first holds the folder, and may have it afterwards."""
     with only_watch(tmp_path / "out"):
         assert watched_now(tmp_path / "out")
-        program = "import sys; from pathlib import Path; from bench.watch_desk import only_watch\nwith only_watch(Path(sys.argv[1])): pass"
+        program = (
+            "import sys; from pathlib import Path; from bench.watch_desk import only_watch\nwith"
+            " only_watch(Path(sys.argv[1])): pass"
+        )
         second = subprocess.run(
             [sys.executable, "-c", program, str(tmp_path / "out")],
             cwd=ROOT,
@@ -323,7 +425,9 @@ def test_two_watchers_in_one_folder_are_refused(tmp_path: Path) -> None:
 def test_a_target_that_never_answered_ends_a_first_watch_and_no_later_one(
     suite_to: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A wrong address is said at once; a provider that is down when the watch is started again is data."""
+    """A wrong address is said at once; a provider that is down when the watch is started again is
+    data.
+    """
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     suite = probing(load_suite(str(suite_to(f"http://127.0.0.1:{port}"))), Fraction(10), None)
@@ -354,7 +458,9 @@ def change(gateway: str, **what: Any) -> None:
 
 
 def heard(path: Path) -> list[dict[str, Any]]:
-    """What the hook was told so far of failed probes in a row; the contract has definitions of its own."""
+    """What the hook was told so far of failed probes in a row; the contract has definitions of its
+    own.
+    """
     records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return [record for record in records if "definition" in record]
 
@@ -365,7 +471,11 @@ class Watcher:
     def __init__(self, suite: Path, folder: Path, day_s: float, hook: Path, heard_in: Path):
         command = [sys.executable, "-c", WATCHER, str(suite), str(folder), str(hook), str(day_s)]
         self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "HEARD": str(heard_in)}
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "HEARD": str(heard_in)},
         )
 
     def wait_for(self, word: str) -> str:
@@ -381,10 +491,19 @@ class Watcher:
         return self.process.wait(STEP_S)
 
 
-def test_an_outage_a_kill_and_a_new_start(gateway: str, suite_to: Callable[..., Path], tmp_path: Path) -> None:
-    """The provider fails, the watcher is killed amid it, goes on, and the provider heals: one outage, told once, no probe
-    lost but the last second's, and a census that equals the count of rows by hand."""
-    suite, folder, hook, told = suite_to(gateway), tmp_path / "out", tmp_path / "hook.py", tmp_path / "heard.jsonl"
+def test_an_outage_a_kill_and_a_new_start(
+    gateway: str, suite_to: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The provider fails, the watcher is killed amid it, goes on, and the provider heals: one
+    outage, told once, no probe lost but the last second's, and a census that equals the count of
+    rows by hand.
+    """
+    suite, folder, hook, told = (
+        suite_to(gateway),
+        tmp_path / "out",
+        tmp_path / "hook.py",
+        tmp_path / "heard.jsonl",
+    )
     hook.write_text(HOOK)
     first = Watcher(suite, folder, 3600, hook, told)
     try:
@@ -435,10 +554,18 @@ def test_an_outage_a_kill_and_a_new_start(gateway: str, suite_to: Callable[..., 
     )
     promise = contract(metric="uptime", share="99.9%")
     (clause,) = census(log, promise).record["periods"][0]["clauses"]
-    assert (clause["n"], clause["k"], clause["unknown"]) == (len(log.columns), len(spell), int((~known).sum()))
+    assert (clause["n"], clause["k"], clause["unknown"]) == (
+        len(log.columns),
+        len(spell),
+        int((~known).sum()),
+    )
     assert clause["attained"]["share"] == pytest.approx(1 - len(spell) / int(known.sum()))
     found = status(folder, promise)["targets"]["t"]
-    assert (found["probes"], found["outages"]["count"], found["open_outage"]) == (len(log.columns), 1, None)
+    assert (found["probes"], found["outages"]["count"], found["open_outage"]) == (
+        len(log.columns),
+        1,
+        None,
+    )
     assert found["outages"]["last"][0]["failed_probes"] == len(spell)
 
 
@@ -458,7 +585,9 @@ def stamp(moment_ns: int) -> str:
 
 def done(folder: Path) -> int:
     """Rows on disk."""
-    return sum(int((Run(run).columns.samples["done_ns"] >= 0).sum()) for run in Shelf(folder).runs())
+    return sum(
+        int((Run(run).columns.samples["done_ns"] >= 0).sum()) for run in Shelf(folder).runs()
+    )
 
 
 def wait_until(holds: Callable[[], bool], patience_s: float = 40) -> None:
@@ -469,25 +598,50 @@ def wait_until(holds: Callable[[], bool], patience_s: float = 40) -> None:
         pause.wait(0.05)
 
 
-def test_a_signal_ends_the_command_cleanly(gateway: str, suite_to: Callable[..., Path], tmp_path: Path) -> None:
-    """SIGTERM: exit 130, the run is sealed as interrupted with every probe that was sent, and the folder is free."""
+def test_a_signal_ends_the_command_cleanly(
+    gateway: str, suite_to: Callable[..., Path], tmp_path: Path
+) -> None:
+    """SIGTERM: exit 130, the run is sealed as interrupted with every probe that was sent, and the
+    folder is free.
+    """
     out = tmp_path / "out"
-    process = subprocess.Popen([sys.executable, "-m", "bench", "watch", str(suite_to(gateway)), "--rate", "10/s", "--out", str(out)], cwd=ROOT,
-                               stderr=subprocess.DEVNULL)  # fmt: skip
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "bench",
+            "watch",
+            str(suite_to(gateway)),
+            "--rate",
+            "10/s",
+            "--out",
+            str(out),
+        ],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         wait_until(lambda: done(out) >= 3)
     finally:
         process.terminate()
     assert process.wait(STEP_S) == 130
     (run,) = Shelf(out).runs()
-    assert (Run(run).state, (run / "samples" / "rows.npy").is_file(), watched_now(out)) == ("interrupted", True, False)
-    assert {Outcome(value) for value in Shelf(out).logs()["t"].columns.samples["outcome"]} == {Outcome.ok}
+    assert (Run(run).state, (run / "samples" / "rows.npy").is_file(), watched_now(out)) == (
+        "interrupted",
+        True,
+        False,
+    )
+    assert {Outcome(value) for value in Shelf(out).logs()["t"].columns.samples["outcome"]} == {
+        Outcome.ok
+    }
 
 
 def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(
     gateway: str, suite_to: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """The wall clock is set an hour ahead amid a run: two runs an hour apart, both dated rightly, the reason on file."""
+    """The wall clock is set an hour ahead amid a run: two runs an hour apart, both dated rightly,
+    the reason on file.
+    """
     folder, ahead = tmp_path / "out", [0]
 
     def wall() -> int:
@@ -498,14 +652,22 @@ def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(
     suite = probing(load_suite(str(suite_to(gateway))), Fraction(20), None)
     began = wall_ns()
     told = watched(
-        suite, Terms(folder, lasts_ns=3600 * S + int(STEP_S * S / 4), wall=wall, roll=lambda now: now + 7200 * S)
+        suite,
+        Terms(
+            folder,
+            lasts_ns=3600 * S + int(STEP_S * S / 4),
+            wall=wall,
+            roll=lambda now: now + 7200 * S,
+        ),
     )
     first, second = Shelf(folder).runs()[:2]
     manifests = [Run(run).manifest for run in (first, second)]
     assert "parted by 1 h: suspended, or set" in manifests[0]["ended_early"]
     assert 3600 * S < manifests[1]["started_wall_ns"] - began < 3600 * S + STEP_S * S
     assert any("suspended, or set" in text for text in told)
-    events = [json.loads(line)["event"] for line in (folder / "watch.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line)["event"] for line in (folder / "watch.jsonl").read_text().splitlines()
+    ]
     assert events == ["clock"]
     log = Shelf(folder).logs()["t"]
     at = log.columns.samples["due_ns"] + log.facts.start_wall_ns
@@ -514,7 +676,9 @@ def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(
 
 
 class Busy:
-    """A server that refuses every second chat request with 429 and `retry-after: 1`, and notes when each came."""
+    """A server that refuses every second chat request with 429 and `retry-after: 1`, and notes when
+    each came.
+    """
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -546,7 +710,8 @@ class Busy:
                     body += peer.recv(65536)
                 self.posts += head.startswith(b"POST")
                 peer.sendall(
-                    b"HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                    b"HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\nConnection:"
+                    b" close\r\nContent-Length: 0\r\n\r\n"
                 )
 
     def close(self) -> None:
@@ -554,8 +719,12 @@ class Busy:
         self._listener.close()
 
 
-def test_no_probe_is_sent_before_the_moment_the_server_named(suite_to: Callable[..., Path], tmp_path: Path) -> None:
-    """Ten probes a second at a server that asks to wait a second each time: those due meanwhile have a row that says so."""
+def test_no_probe_is_sent_before_the_moment_the_server_named(
+    suite_to: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Ten probes a second at a server that asks to wait a second each time: those due meanwhile
+    have a row that says so.
+    """
     server = Busy()
     suite = probing(load_suite(str(suite_to(server.url))), Fraction(10), None)
     watched(suite, Terms(tmp_path / "out", lasts_ns=int(2.5 * S)))
@@ -568,16 +737,19 @@ def test_no_probe_is_sent_before_the_moment_the_server_named(suite_to: Callable[
     assert len(sent) == server.posts
     assert (np.diff(sent) >= 1 * S).all()
     assert int(unsent.sum()) + len(sent) == 25
-    (clause,) = census(log, contract(metric="uptime", share="99%", method="minute_all_fail")).record["periods"][0][
-        "clauses"
-    ]
+    (clause,) = census(
+        log, contract(metric="uptime", share="99%", method="minute_all_fail")
+    ).record["periods"][0]["clauses"]
     assert clause["unknown"] == int(unsent.sum())
 
 
 @pytest.mark.parametrize(
-    ("program", "said"), [("raise SystemExit(3)", "ended with 3"), ("import time; time.sleep(60)", "killed after 1 s")]
+    ("program", "said"),
+    [("raise SystemExit(3)", "ended with 3"), ("import time; time.sleep(60)", "killed after 1 s")],
 )
-def test_a_hook_that_fails_is_logged_and_the_next_event_is_told(program: str, said: str, tmp_path: Path) -> None:
+def test_a_hook_that_fails_is_logged_and_the_next_event_is_told(
+    program: str, said: str, tmp_path: Path
+) -> None:
     """Whatever becomes of it, both events stand in the log with the failure behind each."""
     desk = Desk(tmp_path, {"t": None}, (sys.executable, "-c", program), lambda _: None, hook_s=1)
     desk.start(wall_ns())
@@ -585,7 +757,12 @@ def test_a_hook_that_fails_is_logged_and_the_next_event_is_told(program: str, sa
         desk.event(name, {"target": "t"})
     desk.close()
     lines = [json.loads(line) for line in (tmp_path / "watch.jsonl").read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["outage", "hook_failed", "outage_end", "hook_failed"]
+    assert [line["event"] for line in lines] == [
+        "outage",
+        "hook_failed",
+        "outage_end",
+        "hook_failed",
+    ]
     assert said in lines[1]["text"]
 
 
@@ -601,9 +778,27 @@ def test_a_hook_that_is_not_there_is_logged(tmp_path: Path) -> None:
 def test_the_command_watches_and_tells_where_it_stands(
     gateway: str, suite_to: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two seconds by flags; --status says the same in words and as JSON, and refuses a folder without a watch."""
+    """Two seconds by flags; --status says the same in words and as JSON, and refuses a folder
+    without a watch.
+    """
     suite, out = str(suite_to(gateway)), str(tmp_path / "out")
-    assert main(["watch", suite, "--rate", "5/1s", "--for", "2s", "--contract", "enterprise", "--out", out]) == 3
+    assert (
+        main(
+            [
+                "watch",
+                suite,
+                "--rate",
+                "5/1s",
+                "--for",
+                "2s",
+                "--contract",
+                "enterprise",
+                "--out",
+                out,
+            ]
+        )
+        == 3
+    )
     capsys.readouterr()
     assert main(["watch", "--status", out, "--format", "json"]) == 3
     record = json.loads(capsys.readouterr().out)

@@ -1,10 +1,14 @@
-"""A scenario of two priced models on the embedded gateway: `m0`, which loses one request in twenty, and `m1`, which loses none."""
+"""A scenario of two priced models on the embedded gateway: `m0`, which loses one request in twenty,
+and `m1`, which loses none.
+"""
 
 from __future__ import annotations
 
 
 def two_models(usual: str, other: str, stage: str, gateway: str = "") -> str:
-    """The scenario's file: the times of m0 and of m1, and what its only stage and the gateway say beyond that; its load is p.toml."""
+    """The scenario's file: the times of m0 and of m1, and what its only stage and the gateway say
+    beyond that; its load is p.toml.
+    """
     return f"""
 description = "two models, of which m0 loses one request in twenty"
 seed = 1

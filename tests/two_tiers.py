@@ -1,10 +1,14 @@
-"""A scenario of two tiers on the embedded gateway: `pro` answers every request, `standard` loses three in ten."""
+"""A scenario of two tiers on the embedded gateway: `pro` answers every request, `standard` loses
+three in ten.
+"""
 
 from __future__ import annotations
 
 
 def two_tiers(law: str, folder: str = "") -> str:
-    """The scenario's file; `law` gives both pools their times, load.toml and contract.toml lie in `folder`."""
+    """The scenario's file; `law` gives both pools their times, load.toml and contract.toml lie in
+    `folder`.
+    """
     return f"""
 description = "Two tiers: one good, one that loses requests"
 seed = 3

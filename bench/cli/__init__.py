@@ -18,15 +18,30 @@ from bench.errors import ExitCode, TailproofError
 
 #: command -> module that holds it under the same name (`_` for `-`). Listed in the order of use.
 _COMMANDS = {
-    "run": "bench.cli.run", "resume": "bench.cli.resume", "merge": "bench.cli.merge", "collect": "bench.cli.collect", "plan": "bench.cli.plan", "judge": "bench.cli.judge", "report": "bench.cli.judge",
-    "verify": "bench.cli.verify", "sign": "bench.cli.verify",
+    "run": "bench.cli.run",
+    "resume": "bench.cli.resume",
+    "merge": "bench.cli.merge",
+    "collect": "bench.cli.collect",
+    "plan": "bench.cli.plan",
+    "judge": "bench.cli.judge",
+    "report": "bench.cli.judge",
+    "verify": "bench.cli.verify",
+    "sign": "bench.cli.verify",
     "compare": "bench.cli.compare",
-    "export": "bench.cli.export", "import-openslo": "bench.cli.import_openslo", "schema": "bench.cli.schema",
-    "calibrate": "bench.cli.calibrate", "profiles": "bench.cli.profiles", "gateway": "bench.cli.gateway",
-    "simulate": "bench.cli.simulate", "watch": "bench.cli.watch", "ramp": "bench.cli.ramp",
-    "attribute": "bench.cli.attribute", "what-if": "bench.cli.what_if", "cost": "bench.cli.cost",
+    "export": "bench.cli.export",
+    "import-openslo": "bench.cli.import_openslo",
+    "schema": "bench.cli.schema",
+    "calibrate": "bench.cli.calibrate",
+    "profiles": "bench.cli.profiles",
+    "gateway": "bench.cli.gateway",
+    "simulate": "bench.cli.simulate",
+    "watch": "bench.cli.watch",
+    "ramp": "bench.cli.ramp",
+    "attribute": "bench.cli.attribute",
+    "what-if": "bench.cli.what_if",
+    "cost": "bench.cli.cost",
     "ui": "bench.cli.ui",
-}  # fmt: skip
+}
 
 
 class _Commands(click.Group):
@@ -37,18 +52,27 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         module = _COMMANDS.get(cmd_name)
-        return None if module is None else getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
+        return (
+            None
+            if module is None
+            else getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
+        )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], _COMMANDS, 1, 0.5)
-            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+            ctx.fail(
+                f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+            )
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="tailproof")
 def tailproof() -> None:
     """Does this LLM API keep its latency and uptime contract, in the tail?
@@ -85,14 +109,19 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write("tailproof: interrupted\n")
         return int(ExitCode.INTERRUPTED)
     except SystemExit as error:
-        # How click ends when the reader of our output went away (`tailproof profiles | head`): with 1,
-        # a FAIL to us. Neither that nor PASS is known here, so the status is a shell's for SIGPIPE.
+        # How click ends when the reader of our output went away (`tailproof profiles | head`): with
+        # 1, a FAIL to us. Neither that nor PASS is known here, so the status is a shell's for
+        # SIGPIPE.
         if error.code != 1:
             raise
         return 141
     except Exception:
-        # A fault of ours is no verdict: 70, as sysexits.h has it, and never the 1 of a broken contract.
+        # A fault of ours is no verdict: 70, as sysexits.h has it, and never the 1 of a broken
+        # contract.
         sys.stderr.write(_fault())
-        sys.stderr.write("tailproof: this is a fault in tailproof itself; the run's folder holds what was gathered\n")
+        sys.stderr.write(
+            "tailproof: this is a fault in tailproof itself; the run's folder holds what was"
+            " gathered\n"
+        )
         return 70
     return int(result) if isinstance(result, int) else 0

@@ -23,11 +23,21 @@ from bench.userfile import expand_env, find_file, parse_model
 _DEFAULT_RATE = "10/s"
 #: key of a target or profile -> the flag that sets it, for messages
 _FLAGS = {
-    "base_url": "--url", "model": "--model", "timeout": "--timeout", "headers": "--header", "api_key_env": "--api-key-env",
-    "api_key_file": "--api-key-file", "api_key_command": "--api-key-command",
-    "extra_body": "--extra-body", "ca_file": "--ca-file", "duration": "--duration", "warmup": "--warmup-duration",
-    "requests": "--request-count", "prompt_tokens": "--isl", "output_tokens": "--osl",
-}  # fmt: skip
+    "base_url": "--url",
+    "model": "--model",
+    "timeout": "--timeout",
+    "headers": "--header",
+    "api_key_env": "--api-key-env",
+    "api_key_file": "--api-key-file",
+    "api_key_command": "--api-key-command",
+    "extra_body": "--extra-body",
+    "ca_file": "--ca-file",
+    "duration": "--duration",
+    "warmup": "--warmup-duration",
+    "requests": "--request-count",
+    "prompt_tokens": "--isl",
+    "output_tokens": "--osl",
+}
 
 
 def parsed(flag: str, parse: Any, value: Any) -> Any:
@@ -43,19 +53,35 @@ def parsed(flag: str, parse: Any, value: Any) -> Any:
 def adhoc_suite(flags: dict[str, Any]) -> Suite:
     """`tailproof run --url … --model …`: a suite of one stage, made from flags alone."""
     if not flags["model"]:
-        raise UserError("is required with --url", where="--model", remedy="name the model to ask for")
+        raise UserError(
+            "is required with --url", where="--model", remedy="name the model to ask for"
+        )
     target = _target(flags)
     profile = _profile(flags)
     contract = _contract(flags, None)
-    stage = Stage(name="adhoc", targets=[target], profile=profile, contract=contract, scenario=None,
-                  settle_ns=0, expect=[])  # fmt: skip
-    return Suite(name="adhoc", description=f"{profile.description} against {target.base_url}", seed=1, stages=[stage],
-                 files=_files(flags))  # fmt: skip
+    stage = Stage(
+        name="adhoc",
+        targets=[target],
+        profile=profile,
+        contract=contract,
+        scenario=None,
+        settle_ns=0,
+        expect=[],
+    )
+    return Suite(
+        name="adhoc",
+        description=f"{profile.description} against {target.base_url}",
+        seed=1,
+        stages=[stage],
+        files=_files(flags),
+    )
 
 
 def _files(flags: dict[str, Any]) -> list[Path]:
     return [
-        find_file(kind, flags[flag]) for kind, flag in (("load", "profile"), ("contracts", "contract")) if flags[flag]
+        find_file(kind, flags[flag])
+        for kind, flag in (("load", "profile"), ("contracts", "contract"))
+        if flags[flag]
     ]
 
 
@@ -70,16 +96,34 @@ def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
         contract = _contract(flags, stage.contract)
         # Known answers are those of the embedded gateway under the suite's own contract.
         known = contract is stage.contract and flags["url"] is None
-        compare = stage.compare if known else [table.model_copy(update={"expect": []}) for table in stage.compare]
+        compare = (
+            stage.compare
+            if known
+            else [table.model_copy(update={"expect": []}) for table in stage.compare]
+        )
         # Without the embedded gateway there is nothing of it to change.
         drills = [
-            drill for drill in stage.drills if flags["url"] is None or drill.change is None or drill.url is not None
+            drill
+            for drill in stage.drills
+            if flags["url"] is None or drill.change is None or drill.url is not None
         ]
-        stages.append(stage.model_copy(update={
-            "targets": targets, "profile": profile, "contract": contract, "expect": stage.expect if known else [],
-            "compare": compare, "expect_route": stage.expect_route if known else [], "drills": drills, "simulated": stage.simulated and flags["url"] is None,
-        }))  # fmt: skip
-    return suite.model_copy(update={"stages": stages, "files": list(dict.fromkeys([*suite.files, *_files(flags)]))})
+        stages.append(
+            stage.model_copy(
+                update={
+                    "targets": targets,
+                    "profile": profile,
+                    "contract": contract,
+                    "expect": stage.expect if known else [],
+                    "compare": compare,
+                    "expect_route": stage.expect_route if known else [],
+                    "drills": drills,
+                    "simulated": stage.simulated and flags["url"] is None,
+                }
+            )
+        )
+    return suite.model_copy(
+        update={"stages": stages, "files": list(dict.fromkeys([*suite.files, *_files(flags)]))}
+    )
 
 
 def _checked_url(written: str) -> None:
@@ -90,8 +134,19 @@ def _checked_url(written: str) -> None:
 
 def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
     """The target's keys that flags set, as a file would write them."""
-    fields: dict[str, Any] = {key: flags[key] for key in ("model", "api_key_env", "api_key_file", "max_tokens_field", "transport", "ca_file", "timeout")
-                              if flags[key] is not None}  # fmt: skip
+    fields: dict[str, Any] = {
+        key: flags[key]
+        for key in (
+            "model",
+            "api_key_env",
+            "api_key_file",
+            "max_tokens_field",
+            "transport",
+            "ca_file",
+            "timeout",
+        )
+        if flags[key] is not None
+    }
     if flags["url"] is not None:
         parsed("--url", _checked_url, flags["url"])
         fields["base_url"] = flags["url"]
@@ -100,7 +155,9 @@ def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
     if flags["insecure"]:
         fields["insecure"] = True
     if flags["api_key_command"] is not None:
-        fields["api_key_command"] = parsed("--api-key-command", shlex.split, flags["api_key_command"])
+        fields["api_key_command"] = parsed(
+            "--api-key-command", shlex.split, flags["api_key_command"]
+        )
     if flags["header"]:
         fields["headers"] = dict(_header(text) for text in flags["header"])
     if flags["extra_body"] is not None:
@@ -108,10 +165,14 @@ def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
             fields["extra_body"] = json.loads(flags["extra_body"])
         except ValueError as error:
             raise UserError(
-                f"is not JSON ({error})", where="--extra-body", remedy="write '{\"temperature\": 0}'"
+                f"is not JSON ({error})",
+                where="--extra-body",
+                remedy="write '{\"temperature\": 0}'",
             ) from None
         if not isinstance(fields["extra_body"], dict):
-            raise UserError("is not a JSON object", where="--extra-body", remedy="write '{\"temperature\": 0}'")
+            raise UserError(
+                "is not a JSON object", where="--extra-body", remedy="write '{\"temperature\": 0}'"
+            )
     return fields
 
 
@@ -126,7 +187,9 @@ def _target(flags: dict[str, Any]) -> Target:
     fields = {"description": "given by flags", "name": "target", **_target_fields(flags)}
     if fields["base_url"] == EMBEDDED:
         raise UserError(
-            f'"{EMBEDDED}" is for target files', where="--url", remedy="run a scenario: tailproof run vanity-average"
+            f'"{EMBEDDED}" is for target files',
+            where="--url",
+            remedy="run a scenario: tailproof run vanity-average",
         )
     return parse_model(Target, fields, "command line", _FLAGS)
 
@@ -138,7 +201,9 @@ def _override_target(target: Target, flags: dict[str, Any]) -> Target:
     if target.legs:  # a route sends nothing itself
         legs = tuple(_override_target(leg, flags) for leg in target.legs)
         waits = {"timeout": legs[0].timeout} if "timeout" in fields else {}
-        return target.model_copy(update={"legs": legs, "stream": all(leg.stream for leg in legs), **waits})
+        return target.model_copy(
+            update={"legs": legs, "stream": all(leg.stream for leg in legs), **waits}
+        )
     replaced = set(KEY_SOURCES) if any(name in fields for name in KEY_SOURCES) else set()
     kept = target.model_dump(exclude=replaced, exclude_defaults=True, by_alias=True)
     return parse_model(Target, kept | fields, "command line", _FLAGS)
@@ -146,10 +211,17 @@ def _override_target(target: Target, flags: dict[str, Any]) -> Target:
 
 def _profile(flags: dict[str, Any]) -> Profile:
     if flags["profile"]:
-        return _override_numbers(load_profile(flags["profile"]), flags, f"profile {flags['profile']}")
+        return _override_numbers(
+            load_profile(flags["profile"]), flags, f"profile {flags['profile']}"
+        )
     rate, users = flags["request_rate"], flags["concurrency"]
     arrivals: dict[str, Any]
-    if users is not None and rate is None and flags["arrival"] is None and flags["burstiness"] is None:
+    if (
+        users is not None
+        and rate is None
+        and flags["arrival"] is None
+        and flags["burstiness"] is None
+    ):
         arrivals = {"kind": "closed", "concurrency": users}
         users = None
     else:
@@ -161,12 +233,20 @@ def _profile(flags: dict[str, Any]) -> Profile:
         if kind == "gamma":
             arrivals["burstiness"] = flags["burstiness"] if flags["burstiness"] is not None else 1.0
         elif flags["burstiness"] is not None:
-            raise UserError(f"does not go with --arrival {kind}", where="--burstiness", remedy="use --arrival gamma")
+            raise UserError(
+                f"does not go with --arrival {kind}",
+                where="--burstiness",
+                remedy="use --arrival gamma",
+            )
     fields: dict[str, Any] = {
-        "name": "flags", "description": f"{arrivals['kind']} arrivals", "arrivals": arrivals,
-        "prompt_tokens": [{"fixed": flags["isl"] or 500}], "output_tokens": [{"fixed": flags["osl"] or 64}],
-        "max_in_flight": users, "requests": flags["request_count"],
-    }  # fmt: skip
+        "name": "flags",
+        "description": f"{arrivals['kind']} arrivals",
+        "arrivals": arrivals,
+        "prompt_tokens": [{"fixed": flags["isl"] or 500}],
+        "output_tokens": [{"fixed": flags["osl"] or 64}],
+        "max_in_flight": users,
+        "requests": flags["request_count"],
+    }
     if flags["duration"] is not None or flags["request_count"] is None:
         fields["duration"] = flags["duration"] or "30s"
     if flags["warmup_duration"] is not None:
@@ -189,10 +269,13 @@ def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Pr
                 remedy="write a profile of your own, or leave --profile out",
             )
     profile = override_profile(
-        profile, where, rate=parsed("--request-rate", parse_rate_per_s, _rate_text(rate)) if rate else None,
-        duration_ns=_duration(flags), requests=flags["request_count"],
+        profile,
+        where,
+        rate=parsed("--request-rate", parse_rate_per_s, _rate_text(rate)) if rate else None,
+        duration_ns=_duration(flags),
+        requests=flags["request_count"],
         max_in_flight=flags["concurrency"],
-    )  # fmt: skip
+    )
     fields: dict[str, Any] = {}
     if flags["isl"] is not None:
         fields["prompt_tokens"] = [{"fixed": flags["isl"]}]
@@ -203,7 +286,10 @@ def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Pr
     if not fields:
         return profile
     return parse_model(
-        Profile, profile.model_dump(exclude_defaults=True, by_alias=True) | fields, "command line", _FLAGS
+        Profile,
+        profile.model_dump(exclude_defaults=True, by_alias=True) | fields,
+        "command line",
+        _FLAGS,
     )
 
 
@@ -219,11 +305,20 @@ def _contract(flags: dict[str, Any], own: Contract | None) -> Contract | None:
     contract = load_contract(flags["contract"]) if flags["contract"] else own
     confidence = parsed("--confidence", parse_share, flags["confidence"] or "95%")
     if flags["confidence"] is not None and (flags["contract"] or not flags["slo"]):
-        raise UserError("goes with --slo alone", where="--confidence", remedy="a contract states its own confidence")
+        raise UserError(
+            "goes with --slo alone",
+            where="--confidence",
+            remedy="a contract states its own confidence",
+        )
     if not flags["slo"]:
         return contract
     clauses: list[Clause] = [parse_slo(text) for text in flags["slo"]]
     if contract is not None and flags["contract"]:
         return contract.model_copy(update={"clauses": [*contract.clauses, *clauses]})
-    fields = {"title": "Clauses of the command line", "name": "slo", "confidence": confidence, "clause": clauses}
+    fields = {
+        "title": "Clauses of the command line",
+        "name": "slo",
+        "confidence": confidence,
+        "clause": clauses,
+    }
     return parse_model(Contract, fields, "--confidence")

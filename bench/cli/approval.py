@@ -18,14 +18,17 @@ from bench.units import parse_usd
 def approve(
     suite: Suite, seed: int, runs: int, *, max_cost: str | None, max_requests: int | None, yes: bool
 ) -> Fraction | None:
-    """Hold a suite that is played `runs` times against its caps, and ask before money leaves this machine.
+    """Hold a suite that is played `runs` times against its caps, and ask before money leaves this
+    machine.
 
     Returns each run's part of the cap in USD. Raises UserError for what may not be sent: beyond a
     cap, not agreed to, or with nobody to ask.
     """
     cap = None if max_cost is None else Fraction(parsed("--max-cost", parse_usd, max_cost))
     live = [target for stage in suite.stages if not stage.simulated for target in stage.targets]
-    if cap is None and not any(is_remote(endpoint) for target in live for endpoint in target.endpoints):
+    if cap is None and not any(
+        is_remote(endpoint) for target in live for endpoint in target.endpoints
+    ):
         return None
     budget = budget_of(compile_plan(suite, seed))
     refuse_beyond(budget, cap, max_requests, runs)

@@ -10,15 +10,19 @@ from bench.cli.output import format_option, print_json, print_lines, screen_widt
 @click.command(short_help="Say what the slow requests of a run have in common.")
 @click.argument("which", metavar="RUN[:NAME]")
 @click.option(
-    "--limit", help="Latency from which a request is slow, such as 800ms.  [default: the contract's; p99 without one]"
+    "--limit",
+    help=(
+        "Latency from which a request is slow, such as 800ms.  [default: the contract's; p99"
+        " without one]"
+    ),
 )
 @format_option()
 def attribute(which: str, limit: str | None, form: str) -> int:
     """Compare the slow requests of RUN, a folder below results/, with the others.
 
     For each level of each factor (context size, phase, new connection, cold start, region ...) the
-    share of the tail that is associated with it, with its interval; then where their time went.
-    The tail is what exceeds the contract's limit, or the slowest 1 % where fewer than 30 requests do.
+    share of the tail that is associated with it, with its interval; then where their time went. The
+    tail is what exceeds the contract's limit, or the slowest 1 % where fewer than 30 requests do.
     """
     from bench.cli.picked import picked
     from bench.errors import UserError
@@ -35,7 +39,10 @@ def attribute(which: str, limit: str | None, form: str) -> int:
     if form == "json":
         print_json(record)
         return 0
-    lanes = [line for target, found in record["targets"].items()
-             for line in ("", *attribution_lines(target, found, screen_width()))]  # fmt: skip
+    lanes = [
+        line
+        for target, found in record["targets"].items()
+        for line in ("", *attribution_lines(target, found, screen_width()))
+    ]
     print_lines(lanes[1:])
     return 0

@@ -36,7 +36,11 @@ class CensusFlags:
 
     def given(self) -> list[str]:
         """Flags that were typed, by their own names."""
-        return [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value and value != "refuse"]
+        return [
+            f"--{name.replace('_', '-')}"
+            for name, value in vars(self).items()
+            if value and value != "refuse"
+        ]
 
 
 def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> int:
@@ -47,19 +51,28 @@ def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> in
     from bench.units import parse_usd
 
     if form == "github":
-        raise UserError("goes with a run's requests", where="--format github", remedy="take json for a census")
+        raise UserError(
+            "goes with a run's requests", where="--format github", remedy="take json for a census"
+        )
     source = source_of(flags.census, _reading(flags))
     contract = contract or source.contract
     if contract is None:
-        raise UserError("a census needs a contract to hold the log against", remedy="add --contract NAME")
+        raise UserError(
+            "a census needs a contract to hold the log against", remedy="add --contract NAME"
+        )
     zone = flags.time_zone or (contract.period.time_zone if contract.period else None)
     stretches = [_stretch(text, zone) for text in flags.covered]
     try:
         bill = parse_usd(flags.monthly_bill_usd) if flags.monthly_bill_usd else source.bill_usd
     except ValueError as error:
         raise UserError(str(error), where="--monthly-bill-usd") from None
-    found = census(source.log, contract, period=flags.period, bill_usd=bill,
-                   coverage=Coverage(stretches, flags.complete_log or source.complete))  # fmt: skip
+    found = census(
+        source.log,
+        contract,
+        period=flags.period,
+        bill_usd=bill,
+        coverage=Coverage(stretches, flags.complete_log or source.complete),
+    )
     if flags.out is not None:
         _write(flags.out, found, source.log)
     _show(found.record, form, flags.out)
@@ -74,7 +87,11 @@ def _reading(flags: CensusFlags) -> Reading:
     for text in flags.column:
         name, equals, column = text.partition("=")
         if not equals or not name or not column:
-            raise UserError("is not FIELD=COLUMN", where=f"--column {text!r}", remedy="write --column at=timestamp")
+            raise UserError(
+                "is not FIELD=COLUMN",
+                where=f"--column {text!r}",
+                remedy="write --column at=timestamp",
+            )
         columns[name] = column
     zone = _zone(flags.time_zone) if flags.time_zone else None
     return Reading(columns, zone, flags.sort, flags.duplicates)  # type: ignore[arg-type]  # click checked the choice
@@ -86,12 +103,18 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise UserError(f"{name!r} is no time zone", where="--time-zone",
-                        remedy="write an IANA name such as America/Los_Angeles or UTC") from None  # fmt: skip
+        raise UserError(
+            f"{name!r} is no time zone",
+            where="--time-zone",
+            remedy="write an IANA name such as America/Los_Angeles or UTC",
+        ) from None
 
 
 def _stretch(text: str, zone: str | None) -> tuple[int, int]:
-    """FROM..TO -> Unix ns. A moment without an offset is of the zone given, or of the contract's."""
+    """FROM..TO -> Unix ns.
+
+    A moment without an offset is of the zone given, or of the contract's.
+    """
     from bench.errors import UserError
 
     where = f"--covered {text}"
@@ -100,11 +123,17 @@ def _stretch(text: str, zone: str | None) -> tuple[int, int]:
     except ValueError:
         moments = []
     if len(moments) != 2:
-        raise UserError("is not FROM..TO", where=where, remedy="write 2026-10-01T00:00Z..2026-10-31T12:00Z")
+        raise UserError(
+            "is not FROM..TO", where=where, remedy="write 2026-10-01T00:00Z..2026-10-31T12:00Z"
+        )
     if zone is not None:
         moments = [each if each.tzinfo else each.replace(tzinfo=_zone(zone)) for each in moments]
     if any(each.tzinfo is None for each in moments):
-        raise UserError("has no time zone", where=where, remedy="write moments with their offset, or add --time-zone")
+        raise UserError(
+            "has no time zone",
+            where=where,
+            remedy="write moments with their offset, or add --time-zone",
+        )
     start, end = (int(each.timestamp()) * 10**9 for each in moments)
     if end <= start:
         raise UserError("ends before it begins", where=where)

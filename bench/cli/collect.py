@@ -14,27 +14,40 @@ from bench.cli.output import format_option, print_runs
 @click.command(short_help="End a cluster's run whose driver is gone, and judge it.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
-    "--cluster", metavar="ADDRESS", help="Where the cluster answers now.  [default: where it did when the run began]"
+    "--cluster",
+    metavar="ADDRESS",
+    help="Where the cluster answers now.  [default: where it did when the run began]",
 )
 @click.option(
-    "--offline", is_flag=True, help="Do not ask the nodes: what came here while the run lasted is all there is."
+    "--offline",
+    is_flag=True,
+    help="Do not ask the nodes: what came here while the run lasted is all there is.",
 )
 @leave_out_option
 @filing_flags
 @format_option(github=True)
-def collect(folder: Path, cluster: str | None, offline: bool, leave_out: tuple[str, ...], form: str, pdf: bool,
-            junit_inconclusive: str) -> int:  # fmt: skip
+def collect(
+    folder: Path,
+    cluster: str | None,
+    offline: bool,
+    leave_out: tuple[str, ...],
+    form: str,
+    pdf: bool,
+    junit_inconclusive: str,
+) -> int:
     """Bring what the nodes of `tailproof run --cluster` have of RUN here, and judge it as the run.
 
-    Without their driver the nodes sent nothing more, finished what was under way and kept it. What a node
-    that is gone had not handed over counts as never sent.
+    Without their driver the nodes sent nothing more, finished what was under way and kept it. What
+    a node that is gone had not handed over counts as never sent.
     """
     from bench.cli.screen import tell_run
     from bench.cluster import collect as collected
     from bench.load.cluster.ray_engine import RayEngine
 
     ready_to_file(pdf=pdf)
-    done = collected(folder, None if offline else lambda address: RayEngine(cluster or address), leave_out)
+    done = collected(
+        folder, None if offline else lambda address: RayEngine(cluster or address), leave_out
+    )
     file_beside(done.folder, done.records, pdf=pdf, inconclusive=junit_inconclusive)
     if form == "json":
         print_runs([done], done.exit_code)

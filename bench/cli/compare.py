@@ -1,4 +1,6 @@
-"""`tailproof compare`: two targets held against each other, within a run, across runs or against a stored baseline."""
+"""`tailproof compare`: two targets held against each other, within a run, across runs or against a
+stored baseline.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,38 @@ _GATE = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 
 @click.command(short_help="Compare two targets: is the dearer one faster, and is it worth it?")
 @click.argument("arms", metavar="RUN[:NAME] [RUN[:NAME]]", nargs=-1, required=True)
-@click.option("--metric", type=click.Choice(["e2e", "ttft", "ttft_answer"]), help="Which latency.  [default: e2e]")
+@click.option(
+    "--metric",
+    type=click.Choice(["e2e", "ttft", "ttft_answer"]),
+    help="Which latency.  [default: e2e]",
+)
 @click.option("--margin", help="A gain below this share does not count.  [default: 10%]")
-@click.option("--force", is_flag=True, help="Compare although machine, load profile or clock differ.")
-@click.option("--baseline", type=click.Path(path_type=Path), help="Hold RUN against this stored baseline: exit 1 where it is worse beyond the margin.")  # fmt: skip
-@click.option("--save-baseline", type=click.Path(path_type=Path), help="Store the (last) RUN[:NAME] as a baseline.")
+@click.option(
+    "--force", is_flag=True, help="Compare although machine, load profile or clock differ."
+)
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    help="Hold RUN against this stored baseline: exit 1 where it is worse beyond the margin.",
+)
+@click.option(
+    "--save-baseline",
+    type=click.Path(path_type=Path),
+    help="Store the (last) RUN[:NAME] as a baseline.",
+)
 @format_option()
-def compare(arms: tuple[str, ...], metric: str | None, margin: str | None, force: bool, baseline: Path | None,
-            save_baseline: Path | None, form: str) -> int:  # fmt: skip
-    """Hold the second target against the first, the baseline. NAME is the target's name in the report.
+def compare(
+    arms: tuple[str, ...],
+    metric: str | None,
+    margin: str | None,
+    force: bool,
+    baseline: Path | None,
+    save_baseline: Path | None,
+    form: str,
+) -> int:
+    """Hold the second target against the first, the baseline.
+
+    NAME is the target's name in the report.
 
     \b
     compare RUN                    the comparisons that the run's suite asked for
@@ -44,10 +69,14 @@ def compare(arms: tuple[str, ...], metric: str | None, margin: str | None, force
     if len(arms) > 2 or (len(arms) == 2 and baseline is not None):
         raise UserError("compares two targets", remedy="name a baseline and one other")
     if len(arms) == 1 and baseline is None and save_baseline is None:
-        return _suite_comparisons(arms[0], form, {"--metric": metric, "--margin": margin, "--force": force})
+        return _suite_comparisons(
+            arms[0], form, {"--metric": metric, "--margin": margin, "--force": force}
+        )
     stored = load_baseline(baseline) if baseline is not None else None
     if stored is not None and metric not in (None, stored.metric):
-        raise UserError(f"the baseline holds {stored.metric}", where="--metric", remedy="leave --metric out")
+        raise UserError(
+            f"the baseline holds {stored.metric}", where="--metric", remedy="leave --metric out"
+        )
     found = [_arm(name, metric or (stored.metric if stored else "e2e")) for name in arms]
     if save_baseline is not None:
         save(found[-1][0], save_baseline)
@@ -76,19 +105,28 @@ def _suite_comparisons(folder: str, form: str, flags: dict[str, Any]) -> int:
 
     for flag, value in flags.items():
         if value:
-            raise UserError("needs two targets; the suite's own comparisons are as the suite states them", where=flag)
+            raise UserError(
+                "needs two targets; the suite's own comparisons are as the suite states them",
+                where=flag,
+            )
     run = Run(Path(folder))
     made = compare_run(run)
     if made is None:
         names = [lane["name"] for lane in run.lanes]
-        raise UserError("the run's suite compares nothing", where=folder,
-                        remedy=f"name two targets: {folder}:{names[0]} {folder}:{names[-1]}")  # fmt: skip
+        raise UserError(
+            "the run's suite compares nothing",
+            where=folder,
+            remedy=f"name two targets: {folder}:{names[0]} {folder}:{names[-1]}",
+        )
     _print(made["comparisons"], form, made)
     return 0
 
 
 def _arm(text: str, metric: str) -> tuple[Arm, Run]:
-    """The arm and the run that `RUN[:NAME]` means. Raises UserError naming the targets there are."""
+    """The arm and the run that `RUN[:NAME]` means.
+
+    Raises UserError naming the targets there are.
+    """
     from bench.cli.picked import picked
     from bench.judge.compare.pair import named_arm
 

@@ -22,17 +22,42 @@ T = TypeVar("T")
 @click.command(short_help="Monthly bills: by list price, or with the overhead that a run measured.")
 @click.argument("which", metavar="[RUN[:NAME]]", required=False)
 @click.option(
-    "--table", default="field-guide", show_default=True, help="Stages and assumptions: built-in name or .toml path."
+    "--table",
+    default="field-guide",
+    show_default=True,
+    help="Stages and assumptions: built-in name or .toml path.",
 )
 @click.option("--target", help="Target whose price is paid.  [default: the table's]")
-@click.option("--compare-with", metavar="TARGET|USD", help="Target, or USD per million tokens.  [default: the table's]")
-@click.option("--tokens-per-month", metavar="N", help="One volume such as 500M in place of the table's stages.")
 @click.option(
-    "--overhead", metavar="SHARE", help="Paid on top of useful tokens.  [default: the run's; the table's without one]"
+    "--compare-with",
+    metavar="TARGET|USD",
+    help="Target, or USD per million tokens.  [default: the table's]",
 )
-@click.option("--output-share", metavar="SHARE", help="Share of output among the tokens, where its price differs.")
-@click.option("--direct-discount", metavar="SHARE", help="What a direct contract saves.  [default: the table's]")
-@click.option("--engineering-usd", metavar="USD", help="What its engineers cost a month.  [default: the table's]")
+@click.option(
+    "--tokens-per-month",
+    metavar="N",
+    help="One volume such as 500M in place of the table's stages.",
+)
+@click.option(
+    "--overhead",
+    metavar="SHARE",
+    help="Paid on top of useful tokens.  [default: the run's; the table's without one]",
+)
+@click.option(
+    "--output-share",
+    metavar="SHARE",
+    help="Share of output among the tokens, where its price differs.",
+)
+@click.option(
+    "--direct-discount",
+    metavar="SHARE",
+    help="What a direct contract saves.  [default: the table's]",
+)
+@click.option(
+    "--engineering-usd",
+    metavar="USD",
+    help="What its engineers cost a month.  [default: the table's]",
+)
 @click.option("--contract", help="Contract that prices a breach.  [default: the run's]")
 @format_option()
 def cost(which: str | None, form: str, **flags: str | None) -> int:
@@ -77,7 +102,9 @@ def _of_run(which: str, flags: Flags) -> list[dict[str, Any]]:
     for key in ("target", "output_share"):
         if flags[key] is not None:
             raise UserError(
-                "does not go with RUN, which has its own", where=f"--{key.replace('_', '-')}", remedy="leave it out"
+                "does not go with RUN, which has its own",
+                where=f"--{key.replace('_', '-')}",
+                remedy="leave it out",
             )
     run, name = picked(which)
     table = load_costs(flags["table"] or "")
@@ -93,8 +120,13 @@ def _of_run(which: str, flags: Flags) -> list[dict[str, Any]]:
         other = price_named(flags["compare_with"] or table.compare_with, spend.output_share)
         assumed = _assumed(flags, table, (spend, run.manifest["run"], lane))
         price = measured_price(spend, lane["name"])
-        found.append({"target": lane["name"], "cost": cost_record(_stages(flags, table), price, other, assumed),
-                      "spent": spend_record(spend, lane)})  # fmt: skip
+        found.append(
+            {
+                "target": lane["name"],
+                "cost": cost_record(_stages(flags, table), price, other, assumed),
+                "spent": spend_record(spend, lane),
+            }
+        )
     return found
 
 
@@ -105,7 +137,9 @@ def _stages(flags: Flags, table: CostTable) -> list[CostStage]:
     return table.stages if volume is None else [CostStage(name="as asked", tokens_per_month=volume)]
 
 
-def _assumed(flags: Flags, table: CostTable, measured: tuple[Spend, str, dict[str, Any]] | None) -> Assumed:
+def _assumed(
+    flags: Flags, table: CostTable, measured: tuple[Spend, str, dict[str, Any]] | None
+) -> Assumed:
     """What the bills rest on: flags before what the run measured, and that before the table."""
     from fractions import Fraction
 
@@ -123,12 +157,19 @@ def _assumed(flags: Flags, table: CostTable, measured: tuple[Spend, str, dict[st
             overhead, source, limits = spend.overhead, run, overhead_limits(spend)
         if contract is None and lane["contract"]:
             contract = Contract.model_validate(lane["contract"])
-    discount, engineering = _parsed(_share, flags, "direct_discount"), _parsed(parse_usd, flags, "engineering_usd")
+    discount, engineering = (
+        _parsed(_share, flags, "direct_discount"),
+        _parsed(parse_usd, flags, "engineering_usd"),
+    )
     breach = contract.breach_cost_usd if contract else None
     return Assumed(
-        table.overhead if overhead is None else overhead, source, table.direct_discount if discount is None else discount,
-        Fraction(table.engineering_usd if engineering is None else engineering), None if breach is None else Fraction(breach), limits,
-    )  # fmt: skip
+        table.overhead if overhead is None else overhead,
+        source,
+        table.direct_discount if discount is None else discount,
+        Fraction(table.engineering_usd if engineering is None else engineering),
+        None if breach is None else Fraction(breach),
+        limits,
+    )
 
 
 def _share(text: str) -> Fraction:

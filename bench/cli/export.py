@@ -25,7 +25,9 @@ def _openslo(what: str, **_options: Any) -> Prepared:
     from bench.judge.formats.yamlfile import write_documents
 
     documents, lossy = to_openslo(_contract_of(what))
-    return _text(write_documents(documents)), [f"kept as an annotation only: {place}" for place in lossy]
+    return _text(write_documents(documents)), [
+        f"kept as an annotation only: {place}" for place in lossy
+    ]
 
 
 def _prometheus_rules(what: str, **options: Any) -> Prepared:
@@ -33,7 +35,11 @@ def _prometheus_rules(what: str, **options: Any) -> Prepared:
     from bench.judge.formats.yamlfile import write_documents
 
     rules, told = burn_rate_rules(
-        _contract_of(what), dict(options["histogram"]), options["selector"], options["failed"], options["days"]
+        _contract_of(what),
+        dict(options["histogram"]),
+        options["selector"],
+        options["failed"],
+        options["days"],
     )
     return _text(write_documents([rules])), told
 
@@ -62,8 +68,11 @@ def _peer(kind: str, what: str, **_options: Any) -> Prepared:
     run, name = picked(what)
     names = [lane["name"] for lane in run.lanes]
     if name is None and len(names) > 1:
-        raise UserError(f"has {len(names)} targets, and this format holds one", where=what,
-                        remedy=f"name one of {', '.join(f'{run.folder}:{each}' for each in names)}")  # fmt: skip
+        raise UserError(
+            f"has {len(names)} targets, and this format holds one",
+            where=what,
+            remedy=f"name one of {', '.join(f'{run.folder}:{each}' for each in names)}",
+        )
     name = name or names[0]
     make = {"vllm": vllm_result, "aiperf": aiperf_result}[kind]
     target = reviewed(run.folder)[1].summary["targets"][name]
@@ -86,16 +95,22 @@ def _otlp(what: str, **_options: Any) -> Prepared:
 
     run, records = reviewed(_whole_run(what).folder)
     started = run.manifest["started_wall_ns"]
-    ended = run.manifest.get("ended_wall_ns", started + max(int(run.columns.samples["done_ns"].max(initial=0)), 0))
+    ended = run.manifest.get(
+        "ended_wall_ns", started + max(int(run.columns.samples["done_ns"].max(initial=0)), 0)
+    )
     return _json(otlp(run_metrics(run, records.summary, records.verdicts), started, ended)), []
 
 
 #: format -> what prepares it: the argument and the options to a writer and remarks.
 _FORMATS: dict[str, Callable[..., Prepared]] = {
-    **{kind: partial(_rows, kind) for kind in ("csv", "jsonl", "parquet")}, "hlog": _hlog,
-    **{kind: partial(_peer, kind) for kind in ("vllm", "aiperf")}, "prometheus": _prometheus, "otlp": _otlp,
-    "openslo": _openslo, "prometheus-rules": _prometheus_rules,
-}  # fmt: skip
+    **{kind: partial(_rows, kind) for kind in ("csv", "jsonl", "parquet")},
+    "hlog": _hlog,
+    **{kind: partial(_peer, kind) for kind in ("vllm", "aiperf")},
+    "prometheus": _prometheus,
+    "otlp": _otlp,
+    "openslo": _openslo,
+    "prometheus-rules": _prometheus_rules,
+}
 
 
 def _text(parts: str | bytes | Iterable[str]) -> Writer:
@@ -109,7 +124,9 @@ def _json(value: Any) -> Writer:
     return _text(f"{json_text(value, indent=1)}\n")
 
 
-def _pair(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, str]]:
+def _pair(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> list[tuple[str, str]]:
     pairs = [value.partition("=") for value in values]
     if wrong := [metric for metric, _, name in pairs if not name]:
         raise click.BadParameter(f"{wrong[0]!r} is not METRIC=NAME")
@@ -119,21 +136,41 @@ def _pair(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...])
 @click.command(short_help="Write a run or a contract in the format of another tool.")
 @click.argument("what", metavar="RUN[:TARGET]|CONTRACT")
 @click.option("--format", "form", type=click.Choice(list(_FORMATS)), required=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), default="-",
-              help="A file.  [default: standard output]")  # fmt: skip
-@click.option("--histogram", metavar="METRIC=NAME", multiple=True, callback=_pair,
-              help="prometheus-rules: the histogram (seconds) of e2e, ttft, ... Repeatable.  [default: OpenTelemetry's]")  # fmt: skip
 @click.option(
-    "--selector", default="", help="prometheus-rules: label matchers for every series, such as 'job=\"llm\"'."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default="-",
+    help="A file.  [default: standard output]",
 )
 @click.option(
-    "--failed", default='error_type!=""', show_default=True, help="prometheus-rules: matcher of failed requests."
+    "--histogram",
+    metavar="METRIC=NAME",
+    multiple=True,
+    callback=_pair,
+    help=(
+        "prometheus-rules: the histogram (seconds) of e2e, ttft, ... Repeatable.  [default:"
+        " OpenTelemetry's]"
+    ),
 )
 @click.option(
-    "--days", type=click.IntRange(1, 366), help="prometheus-rules: the budget's period.  [default: the contract's]"
+    "--selector",
+    default="",
+    help="prometheus-rules: label matchers for every series, such as 'job=\"llm\"'.",
+)
+@click.option(
+    "--failed",
+    default='error_type!=""',
+    show_default=True,
+    help="prometheus-rules: matcher of failed requests.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 366),
+    help="prometheus-rules: the budget's period.  [default: the contract's]",
 )
 def export(what: str, form: str, out: Path, **options: Any) -> int:
-    """Write RUN, or one TARGET of it, for another tool; docs/exports.md names every column and field.
+    """Write RUN, or one TARGET of it, for another tool; docs/exports.md names every column and
+    field.
 
     \b
     csv, jsonl, parquet  one row a request, latencies in ms
@@ -163,7 +200,9 @@ def _whole_run(what: str) -> Run:
 
     run, name = picked(what)
     if name is not None:
-        raise UserError("this format holds all targets at once", where=what, remedy=f"write {run.folder}")
+        raise UserError(
+            "this format holds all targets at once", where=what, remedy=f"write {run.folder}"
+        )
     return run
 
 
@@ -175,9 +214,14 @@ def _contract_of(what: str) -> Contract:
     if not (Path(what) / "run.json").is_file():
         return load_contract(what)
     held = {
-        lane["contract"]["name"]: lane["contract"] for lane in read_manifest(Path(what))["lanes"] if lane["contract"]
+        lane["contract"]["name"]: lane["contract"]
+        for lane in read_manifest(Path(what))["lanes"]
+        if lane["contract"]
     }
     if len(held) != 1:
-        raise UserError(f"was judged by {len(held)} contracts", where=what, remedy="name the contract itself"
-                        + (f": {', '.join(held)}" if held else ""))  # fmt: skip
+        raise UserError(
+            f"was judged by {len(held)} contracts",
+            where=what,
+            remedy="name the contract itself" + (f": {', '.join(held)}" if held else ""),
+        )
     return Contract.model_validate(next(iter(held.values())))

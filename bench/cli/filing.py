@@ -1,4 +1,6 @@
-"""What is filed beside report.html: `--pdf` and `--junit-inconclusive`, of every command that writes a report."""
+"""What is filed beside report.html: `--pdf` and `--junit-inconclusive`, of every command that
+writes a report.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def ready_to_file(*, pdf: bool) -> None:
 
 
 def file_beside(folder: Path, records: Records, *, pdf: bool, inconclusive: str) -> list[Path]:
-    """What the flags ask for, once the report stands in the run's folder; the paths that came new."""
+    """What the flags ask for, once the report stands in the run's folder; the paths that
+    came new.
+    """
     from bench.record.files import write_atomically
     from bench.show.junit import junit_xml
     from bench.show.pdf import write_pdf

@@ -15,15 +15,33 @@ from bench.cli.output import described, format_option, print_json, print_lines
     help="Built-in name or .toml path; repeatable.  [default: every built-in one]",
 )
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to bind; anything but loopback is warned of."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to bind; anything but loopback is warned of.",
 )
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 = any free port.")
 @click.option(
-    "--truth-log", type=click.Path(dir_okay=False), help="Append one JSON line a request: what really happened."
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="0 = any free port.",
+)
+@click.option(
+    "--truth-log",
+    type=click.Path(dir_okay=False),
+    help="Append one JSON line a request: what really happened.",
 )
 @click.option("--list", "list_only", is_flag=True, help="List the scenarios and stop.")
 @format_option("--list")
-def gateway(scenarios: tuple[str, ...], host: str, port: int, truth_log: str | None, list_only: bool, form: str) -> int:
+def gateway(
+    scenarios: tuple[str, ...],
+    host: str,
+    port: int,
+    truth_log: str | None,
+    list_only: bool,
+    form: str,
+) -> int:
     """Serve a simulated LLM provider on loopback.
 
     Its OpenAI-compatible base URL is http://HOST:PORT/SCENARIO/v1; GET /SCENARIO/truth tells
@@ -39,5 +57,12 @@ def gateway(scenarios: tuple[str, ...], host: str, port: int, truth_log: str | N
         else:
             print_lines(described(found, max(map(len, found))))
         return 0
-    arguments = ["--scenarios", ",".join(scenarios or scenario_names()), "--host", host, "--port", str(port)]
+    arguments = [
+        "--scenarios",
+        ",".join(scenarios or scenario_names()),
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
     return main(arguments + (["--truth-log", truth_log] if truth_log else []))

@@ -13,7 +13,10 @@ import click
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--service", help="Which service's SLOs, where the file holds several.")
 @click.option(
-    "--out", type=click.File("w", encoding="utf-8"), default="-", help="A .toml file.  [default: standard output]"
+    "--out",
+    type=click.File("w", encoding="utf-8"),
+    default="-",
+    help="A .toml file.  [default: standard output]",
 )
 def import_openslo(file: Path, service: str | None, out: TextIO) -> int:
     """Turn the SLOs of FILE (multi-document YAML) into a contract.
@@ -28,7 +31,9 @@ def import_openslo(file: Path, service: str | None, out: TextIO) -> int:
     try:
         import tomli_w
     except ImportError:
-        raise UserError("needs tomli-w", where="TOML", remedy="pip install 'tailproof[openslo]'") from None
+        raise UserError(
+            "needs tomli-w", where="TOML", remedy="pip install 'tailproof[openslo]'"
+        ) from None
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -16,29 +16,53 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Judge a finished run, or a whole period of your own request log.")
 @click.argument("folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
-@click.option("--contract", help="Built-in name or .toml path.  [default: the contract each target was run under]")
+@click.option(
+    "--contract",
+    help="Built-in name or .toml path.  [default: the contract each target was run under]",
+)
 @click.option("--slo", multiple=True, help="A clause in one line: 'ttft:p99<800ms'. Repeatable.")
-@click.option("--leave-out", multiple=True, metavar="NODE", help="Judge without what this node sent, or `unfit`: without "
-              "those that were late or skewed by their own doing. Repeatable.")  # fmt: skip
+@click.option(
+    "--leave-out",
+    multiple=True,
+    metavar="NODE",
+    help=(
+        "Judge without what this node sent, or `unfit`: without "
+        "those that were late or skewed by their own doing. Repeatable."
+    ),
+)
 @click.option(
     "--census",
     multiple=True,
     metavar="LOG",
-    help="A request log (CSV, JSON Lines, Parquet, also .gz), RUN[:TARGET], "
-    "or a scenario with a [census]. Repeatable for a log in several files.",
+    help=(
+        "A request log (CSV, JSON Lines, Parquet, also .gz), RUN[:TARGET], "
+        "or a scenario with a [census]. Repeatable for a log in several files."
+    ),
 )
 @click.option(
     "--period",
-    help="With --census: 2026-10, 2026-Q4 or the day a billing cycle begins.  [default: every one in the log]",
+    help=(
+        "With --census: 2026-10, 2026-Q4 or the day a billing cycle begins.  [default: every one in"
+        " the log]"
+    ),
 )
 @click.option(
     "--covered",
     multiple=True,
     metavar="FROM..TO",
-    help="With --census: between these the log has every request, so a minute without one had none. Repeatable.",
+    help=(
+        "With --census: between these the log has every request, so a minute without one had none."
+        " Repeatable."
+    ),
 )
-@click.option("--complete-log", is_flag=True, help="With --census: the log has every request of its whole period.")
-@click.option("--monthly-bill-usd", metavar="USD", help="With --census: the bill that credits are a share of.")
+@click.option(
+    "--complete-log",
+    is_flag=True,
+    help="With --census: the log has every request of its whole period.",
+)
+@click.option(
+    "--monthly-bill-usd", metavar="USD", help="With --census: the bill that credits are a share of."
+)
 @click.option(
     "--column",
     multiple=True,
@@ -47,7 +71,9 @@ if TYPE_CHECKING:
 )
 @click.option("--time-zone", help="With --census: zone of times that state none.")
 @click.option(
-    "--sort", is_flag=True, help="With --census: sort the rows, which need not stand in the order of their times."
+    "--sort",
+    is_flag=True,
+    help="With --census: sort the rows, which need not stand in the order of their times.",
 )
 @click.option(
     "--duplicates",
@@ -63,12 +89,18 @@ if TYPE_CHECKING:
 )
 @format_option(github=True)
 def judge(
-    folder: Path | None, contract: str | None, slo: tuple[str, ...], leave_out: tuple[str, ...], form: str, **flags: Any
+    folder: Path | None,
+    contract: str | None,
+    slo: tuple[str, ...],
+    leave_out: tuple[str, ...],
+    form: str,
+    **flags: Any,
 ) -> int:
     """Judge the samples in RUN, a folder below results/, without running anything.
 
-    With --contract, --slo or --leave-out the verdict is printed and the folder left as it is. With --census a
-    whole period of your own request log is held against the contract, by exact arithmetic.
+    With --contract, --slo or --leave-out the verdict is printed and the folder left as it is. With
+    --census a whole period of your own request log is held against the contract, by exact
+    arithmetic.
     """
     from bench.cli.census import CensusFlags, judge_census
     from bench.errors import UserError
@@ -83,22 +115,39 @@ def judge(
         override = own.model_copy(update={"clauses": [*own.clauses, *clauses]})
     if census.census:
         if leave_out:
-            raise UserError("belongs to a run's own verdict", where="--leave-out",
-                            remedy="merge with it, and take the merged run as the log")  # fmt: skip
+            raise UserError(
+                "belongs to a run's own verdict",
+                where="--leave-out",
+                remedy="merge with it, and take the merged run as the log",
+            )
         if folder is not None:
             raise UserError(
-                "goes with no RUN", where="--census", remedy=f"write --census {folder} for that run's samples"
+                "goes with no RUN",
+                where="--census",
+                remedy=f"write --census {folder} for that run's samples",
             )
         return judge_census(census, override, form)
     if folder is None:
-        raise UserError("nothing to judge", remedy="give RUN, a folder below results/, or --census LOG")
+        raise UserError(
+            "nothing to judge", remedy="give RUN, a folder below results/, or --census LOG"
+        )
     if given := census.given():
         raise UserError("belongs to --census", where=given[0])
-    return _judge_run(folder, override, leave_out, form, contract if contract and Path(contract).is_file() else None)
+    return _judge_run(
+        folder,
+        override,
+        leave_out,
+        form,
+        contract if contract and Path(contract).is_file() else None,
+    )
 
 
 def _judge_run(
-    folder: Path, override: Contract | None, leave_out: tuple[str, ...], form: str, pinned: str | None
+    folder: Path,
+    override: Contract | None,
+    leave_out: tuple[str, ...],
+    form: str,
+    pinned: str | None,
 ) -> int:
     from bench.cli.screen import show_verdicts
     from bench.judge.left_out import decide, without
@@ -125,7 +174,9 @@ def _judge_run(
 
 
 def _refuse_while_it_grows(folder: Path) -> None:
-    """Who looks at a run again and again and stops when he likes the verdict is told more errors than the level says."""
+    """Who looks at a run again and again and stops when he likes the verdict is told more errors
+    than the level says.
+    """
     from bench.errors import UserError
     from bench.record.run_folder import read_manifest, under_way
 
@@ -158,7 +209,13 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
     paths = write_report(run, records.summary, records.verdicts, further_parts(records))
     paths += file_beside(folder, records, pdf=pdf, inconclusive=junit_inconclusive)
     if form == "json":
-        print_json({"run": run.manifest["run"], "overall": records.verdicts["overall"], "files": list(map(str, paths))})
+        print_json(
+            {
+                "run": run.manifest["run"],
+                "overall": records.verdicts["overall"],
+                "files": list(map(str, paths)),
+            }
+        )
     elif form == "github":
         print_lines(github_lines(records.summary, records.verdicts))
     else:

@@ -19,18 +19,26 @@ def metrics_flags(command: _Command) -> _Command:
     port = click.option(
         "--metrics-port",
         type=click.IntRange(0, 65535),
-        help="Serve the metrics of the run on this port of the loopback, /metrics, for Prometheus; 0 = a free one.",
+        help=(
+            "Serve the metrics of the run on this port of the loopback, /metrics, for Prometheus; 0"
+            " = a free one."
+        ),
     )
     endpoint = click.option(
         "--otlp-endpoint",
         metavar="URL",
-        help="Push the metrics of the run to this OpenTelemetry collector every few seconds. Headers: OTEL_EXPORTER_OTLP_HEADERS.",
+        help=(
+            "Push the metrics of the run to this OpenTelemetry collector every few seconds."
+            " Headers: OTEL_EXPORTER_OTLP_HEADERS."
+        ),
     )
     return port(endpoint(command))
 
 
 @contextmanager
-def monitored(metrics_port: int | None, otlp_endpoint: str | None, warn: Callable[[str], None]) -> Iterator[Exporter]:
+def monitored(
+    metrics_port: int | None, otlp_endpoint: str | None, warn: Callable[[str], None]
+) -> Iterator[Exporter]:
     """What the flags ask for, while it is open; the address is printed. Raises UserError."""
     from bench.errors import UserError
     from bench.exporter import PATH, exporting
@@ -40,8 +48,11 @@ def monitored(metrics_port: int | None, otlp_endpoint: str | None, warn: Callabl
         if otlp_endpoint is not None:
             check_base_url(otlp_endpoint)
     except ValueError:
-        raise UserError("is not the URL of a collector", where="--otlp-endpoint",
-                        remedy="write http://127.0.0.1:4318, and headers into OTEL_EXPORTER_OTLP_HEADERS") from None  # fmt: skip
+        raise UserError(
+            "is not the URL of a collector",
+            where="--otlp-endpoint",
+            remedy="write http://127.0.0.1:4318, and headers into OTEL_EXPORTER_OTLP_HEADERS",
+        ) from None
     with exporting(metrics_port, otlp_endpoint, warn) as exporter:
         if exporter.port is not None:
             click.echo(f"metrics: http://127.0.0.1:{exporter.port}{PATH}", err=True)

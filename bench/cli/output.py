@@ -1,7 +1,8 @@
 """How results leave a command: `--format`, one JSON document, the width of a screen.
 
-In: a result. Out: standard output. Must stay true: with `--format json` standard output holds one document and nothing
-else; lines that are drawn are 80 to 100 cells wide, 100 where there is no terminal.
+In: a result. Out: standard output. Must stay true: with `--format json` standard output holds one
+document and nothing else; lines that are drawn are 80 to 100 cells wide, 100 where there is no
+terminal.
 """
 
 from __future__ import annotations
@@ -19,15 +20,27 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def format_option(of: str = "", *, github: bool = False) -> Callable[[Command], Command]:
-    """`--format text|json`, as `form`; `of` names the flag that it goes with, where it is not of the whole command.
+    """`--format text|json`, as `form`; `of` names the flag that it goes with, where it is not of
+    the whole command.
 
     `github`: offered too, for commands that pronounce verdicts.
     """
     choices, last = (
-        (["text", "json", "github"], ", or annotations for a job's log") if github else (["text", "json"], "")
+        (["text", "json", "github"], ", or annotations for a job's log")
+        if github
+        else (["text", "json"], "")
     )
-    return click.option("--format", "form", type=click.Choice(choices), default="text", show_default=True,
-                        help=f"{f'Of {of}: text' if of else 'Text'} to read, {'' if last else 'or '}one JSON document{last}.")  # fmt: skip
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(choices),
+        default="text",
+        show_default=True,
+        help=(
+            f"{f'Of {of}: text' if of else 'Text'} to read, {'' if last else 'or '}one JSON"
+            f" document{last}."
+        ),
+    )
 
 
 def print_json(record: Any) -> None:
@@ -44,8 +57,15 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_runs(finished: Sequence[Finished], exit_code: int) -> None:
     """Runs that were played just now, as one document: where they are, and their records."""
-    runs = [{"folder": str(done.folder), "report": str(done.report), "summary": done.records.summary,
-             "verdicts": done.records.verdicts} for done in finished]  # fmt: skip
+    runs = [
+        {
+            "folder": str(done.folder),
+            "report": str(done.report),
+            "summary": done.records.summary,
+            "verdicts": done.records.verdicts,
+        }
+        for done in finished
+    ]
     print_json({"format": 1, "runs": runs, "exit_code": exit_code})
 
 

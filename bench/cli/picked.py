@@ -10,7 +10,10 @@ from bench.record.run_folder import Run
 
 
 def picked(text: str) -> tuple[Run, str | None]:
-    """The run and, where a name follows, that of one of its targets. Raises UserError, RunFolderError."""
+    """The run and, where a name follows, that of one of its targets.
+
+    Raises UserError, RunFolderError.
+    """
     folder, colon, name = text.rpartition(":")
     if not colon or Path(text).is_dir():
         return Run(Path(text)), None
@@ -18,6 +21,9 @@ def picked(text: str) -> tuple[Run, str | None]:
     names = [lane["name"] for lane in run.lanes]
     if name not in names:
         near = difflib.get_close_matches(name, names, 1, 0.5)
-        raise UserError(f"has no target named {name!r}", where=folder,
-                        remedy=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}")  # fmt: skip
+        raise UserError(
+            f"has no target named {name!r}",
+            where=folder,
+            remedy=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}",
+        )
     return run, name

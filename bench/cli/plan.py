@@ -17,25 +17,53 @@ if TYPE_CHECKING:
 @click.command(short_help="Show what a suite would send and whether that can decide.")
 @click.argument("suite")
 @click.option("--contract", help="Built-in name or .toml path: hold every target to this contract.")
-@click.option("--rate", help="Requests per second of every stage, such as 20/s.  [default: the suite's]")
 @click.option(
-    "--slow-share", help="Guess of the true share over a latency limit.  [default: half and twice the allowed share]"
+    "--rate", help="Requests per second of every stage, such as 20/s.  [default: the suite's]"
 )
-@click.option("--uptime-guess", help="Guess of the true share of requests served, such as 99.97%.  [default: likewise]")
 @click.option(
-    "--power", default="80%", show_default=True, help="Chance to decide that the needed size is asked to have."
+    "--slow-share",
+    help=(
+        "Guess of the true share over a latency limit.  [default: half and twice the allowed share]"
+    ),
 )
-@click.option("--design-effect", type=click.FloatRange(min=1), default=1.0, show_default=True,
-              help="How many dependent requests are worth one independent (bursts: 4 to 70).")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of the schedule.  [default: the suite's]")
+@click.option(
+    "--uptime-guess",
+    help="Guess of the true share of requests served, such as 99.97%.  [default: likewise]",
+)
+@click.option(
+    "--power",
+    default="80%",
+    show_default=True,
+    help="Chance to decide that the needed size is asked to have.",
+)
+@click.option(
+    "--design-effect",
+    type=click.FloatRange(min=1),
+    default=1.0,
+    show_default=True,
+    help="How many dependent requests are worth one independent (bursts: 4 to 70).",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Seed of the schedule.  [default: the suite's]"
+)
 @format_option()
-def plan(suite: str, contract: str | None, rate: str | None, slow_share: str | None, uptime_guess: str | None,
-         power: str, design_effect: float, seed: int | None, form: str) -> int:  # fmt: skip
-    """Compile SUITE and print, for each target and clause, what decides it and what the suite as it is would say.
+def plan(
+    suite: str,
+    contract: str | None,
+    rate: str | None,
+    slow_share: str | None,
+    uptime_guess: str | None,
+    power: str,
+    design_effect: float,
+    seed: int | None,
+    form: str,
+) -> int:
+    """Compile SUITE and print, for each target and clause, what decides it and what the suite as it
+    is would say.
 
-    "If truly 0.5 % bad" is a guess of the truth; beside it stand the requests, the time at the suite's
-    rate and the money that decide the clause, then the chances of PASS, FAIL and neither (open) of the
-    suite as it is. Nothing is sent.
+    "If truly 0.5 % bad" is a guess of the truth; beside it stand the requests, the time at the
+    suite's rate and the money that decide the clause, then the chances of PASS, FAIL and neither
+    (open) of the suite as it is. Nothing is sent.
     """
     from bench.cli.adhoc import parsed
     from bench.errors import UserError
@@ -45,16 +73,28 @@ def plan(suite: str, contract: str | None, rate: str | None, slow_share: str | N
     from bench.show.sizing import sizing_record
     from bench.units import parse_share
 
-    assumed = Assumed(parsed("--power", parse_share, power), design_effect, parsed("--slow-share", parse_share, slow_share),
-                      parsed("--uptime-guess", parse_share, uptime_guess))  # fmt: skip
+    assumed = Assumed(
+        parsed("--power", parse_share, power),
+        design_effect,
+        parsed("--slow-share", parse_share, slow_share),
+        parsed("--uptime-guess", parse_share, uptime_guess),
+    )
     if not 0 < assumed.power < 1:
         raise UserError("must lie between 0 % and 100 %", where="--power", remedy="80% is usual")
     compiled = compile_plan(_changed(load_suite(suite), contract, rate), seed)
     sizing = size_plan(compiled, assumed)
     if form == "json":
         live = compiled.live().lanes
-        print_json({"format": 1, "suite": compiled.suite.name, "seed": compiled.seed, "requests": len(compiled.schedule),
-                    "duration_ns": max((lane.end_ns for lane in live), default=0)} | sizing_record(sizing))  # fmt: skip
+        print_json(
+            {
+                "format": 1,
+                "suite": compiled.suite.name,
+                "seed": compiled.seed,
+                "requests": len(compiled.schedule),
+                "duration_ns": max((lane.end_ns for lane in live), default=0),
+            }
+            | sizing_record(sizing)
+        )
     else:
         _show(compiled, sizing)
     return 0
@@ -102,6 +142,12 @@ def _changed(suite: Suite, contract: str | None, rate: str | None) -> Suite:
         stages = [stage.model_copy(update={"contract": loaded, "expect": []}) for stage in stages]
     if rate is not None:
         per_s = parsed("--rate", parse_rate_per_s, rate)
-        stages = [stage.model_copy(update={"profile": override_profile(stage.profile, f"stage {stage.name!r}", rate=per_s)})
-                  for stage in stages]  # fmt: skip
+        stages = [
+            stage.model_copy(
+                update={
+                    "profile": override_profile(stage.profile, f"stage {stage.name!r}", rate=per_s)
+                }
+            )
+            for stage in stages
+        ]
     return suite.model_copy(update={"stages": stages})

@@ -6,8 +6,14 @@ import click
 
 from bench.cli.output import described, format_option, print_json, print_lines
 
-_TITLES = {"suites": "suites", "scenarios": "scenarios (embedded gateway)", "load": "load profiles", "targets": "targets",
-           "contracts": "contracts", "costs": "cost tables"}  # fmt: skip
+_TITLES = {
+    "suites": "suites",
+    "scenarios": "scenarios (embedded gateway)",
+    "load": "load profiles",
+    "targets": "targets",
+    "contracts": "contracts",
+    "costs": "cost tables",
+}
 
 
 @click.command(short_help="List the built-in suites, profiles, targets and contracts.")
@@ -27,8 +33,13 @@ def profiles(kind: str | None, path: bool, form: str) -> int:
         return 0
     found = {}
     for folder in [kind] if kind else _TITLES:
-        files = {name: read_toml(builtin_root() / folder / f"{name}.toml") for name in builtin_names(folder)}
-        found[folder] = {name: data.get("description") or data.get("title", "") for name, data in files.items()}
+        files = {
+            name: read_toml(builtin_root() / folder / f"{name}.toml")
+            for name in builtin_names(folder)
+        }
+        found[folder] = {
+            name: data.get("description") or data.get("title", "") for name, data in files.items()
+        }
     if form == "json":
         print_json(found)
         return 0

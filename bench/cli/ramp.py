@@ -19,9 +19,35 @@ if TYPE_CHECKING:
     from bench.ramp import Terms
 
 #: Flags of `run` that say what is sent, to whom and by which contract; they mean the same here.
-_SHARED = ("url", "model", "profile", "request_rate", "arrival", "burstiness", "isl", "osl", "contract", "slo", "confidence", "timeout",
-           "header", "api_key_env", "api_key_file", "api_key_command", "extra_body", "max_tokens_field", "streaming", "transport",
-           "insecure", "ca_file", "over_http", "no_stop_rule", "workers", "seed", "yes")  # fmt: skip
+_SHARED = (
+    "url",
+    "model",
+    "profile",
+    "request_rate",
+    "arrival",
+    "burstiness",
+    "isl",
+    "osl",
+    "contract",
+    "slo",
+    "confidence",
+    "timeout",
+    "header",
+    "api_key_env",
+    "api_key_file",
+    "api_key_command",
+    "extra_body",
+    "max_tokens_field",
+    "streaming",
+    "transport",
+    "insecure",
+    "ca_file",
+    "over_http",
+    "no_stop_rule",
+    "workers",
+    "seed",
+    "yes",
+)
 #: And those that have no meaning in a ramp.
 _UNSAID = ("concurrency", "duration", "request_count", "warmup_duration")
 
@@ -43,14 +69,28 @@ def _shared(command: click.Command) -> click.Command:
     show_default=True,
     help="How far above the rate that passed the one that failed may be.",
 )
-@click.option("--max-probes", type=click.IntRange(1, 100), default=24, show_default=True,
-              help="Probes at most; they and the last run share the error that the contract allows.")  # fmt: skip
-@click.option("--max-requests", type=click.IntRange(min=1),
-              help="Requests of all runs together.  [default: 10,000 where they leave this machine]")  # fmt: skip
+@click.option(
+    "--max-probes",
+    type=click.IntRange(1, 100),
+    default=24,
+    show_default=True,
+    help="Probes at most; they and the last run share the error that the contract allows.",
+)
+@click.option(
+    "--max-requests",
+    type=click.IntRange(min=1),
+    help="Requests of all runs together.  [default: 10,000 where they leave this machine]",
+)
 @click.option("--max-cost", metavar="USD", help="Cost of all runs together.")
-@click.option("--max-time", help='Load of all runs together, pauses left out, e.g. "2h".  [default: no limit]')
+@click.option(
+    "--max-time", help='Load of all runs together, pauses left out, e.g. "2h".  [default: no limit]'
+)
 @click.option("--cool-down", default="5s", show_default=True, help="Pause between runs over HTTP.")
-@click.option("--simulated", is_flag=True, help="Play an embedded target in virtual time, whatever its scenario says.")
+@click.option(
+    "--simulated",
+    is_flag=True,
+    help="Play an embedded target in virtual time, whatever its scenario says.",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -59,11 +99,13 @@ def _shared(command: click.Command) -> click.Command:
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @format_option()
 def ramp(suite: str | None, form: str, quiet: bool, **flags: Any) -> int:
-    """Search the rate: doubled while the contract holds, halved while it is broken, then closed in on.
+    """Search the rate: doubled while the contract holds, halved while it is broken, then closed in
+    on.
 
-    The search begins at the suite's own rate, or --request-rate. Each probe is judged like any run; one that
-    is not decided is made longer. At the rate found a run of verdict grade follows. Exit codes: 0 found,
-    1 not even the lowest rate holds, 3 not decided, 4 the harness was the limit before the server.
+    The search begins at the suite's own rate, or --request-rate. Each probe is judged like any run;
+    one that is not decided is made longer. At the rate found a run of verdict grade follows. Exit
+    codes: 0 found, 1 not even the lowest rate holds, 3 not decided, 4 the harness was the limit
+    before the server.
 
     \b
     tailproof ramp my-suite.toml
@@ -79,15 +121,25 @@ def ramp(suite: str | None, form: str, quiet: bool, **flags: Any) -> int:
     loaded = ramping(suite_of({**dict.fromkeys(_UNSAID), **flags, "suite": suite}), flags["target"])
     if flags["simulated"]:
         (stage,) = loaded.stages
-        loaded = loaded.model_copy(update={"stages": [stage.model_copy(update={"simulated": True})]})
+        loaded = loaded.model_copy(
+            update={"stages": [stage.model_copy(update={"simulated": True})]}
+        )
     terms = _approved(loaded, _terms(loaded, flags), yes=flags["yes"])
-    searching = Ramp(loaded, terms, lambda each: make_screen(each, quiet=quiet),
-                     lambda text: None if quiet else click.echo(text, err=True))  # fmt: skip
+    searching = Ramp(
+        loaded,
+        terms,
+        lambda each: make_screen(each, quiet=quiet),
+        lambda text: None if quiet else click.echo(text, err=True),
+    )
     record = searching.go()
-    final = searching.last.records.verdicts if searching.last is not None and record["final"] else None
+    final = (
+        searching.last.records.verdicts if searching.last is not None and record["final"] else None
+    )
     report = write_ramp_report(searching.folder, record, final)
     if form == "json":
-        print_json({"format": 1, "folder": str(searching.folder), "report": str(report), "ramp": record})
+        print_json(
+            {"format": 1, "folder": str(searching.folder), "report": str(report), "ramp": record}
+        )
     else:
         print_lines(ramp_lines(record, report, screen_width()))
     return int(record["exit_code"])
@@ -101,20 +153,32 @@ def _terms(suite: Suite, flags: dict[str, Any]) -> Terms:
 
     resolution = parsed("--resolution", parse_share, flags["resolution"])
     if not Fraction(1, 100) <= resolution <= 1:
-        raise UserError("must lie between 1 % and 100 %", where="--resolution", remedy="10% is usual")
+        raise UserError(
+            "must lie between 1 % and 100 %", where="--resolution", remedy="10% is usual"
+        )
     seed = suite.seed if flags["seed"] is None else flags["seed"]
     cost = parsed("--max-cost", parse_usd, flags["max_cost"])
     return Terms(
-        seed=seed, lowest=parsed("--min-rate", parse_rate_per_s, flags["min_rate"]), highest=parsed("--max-rate", parse_rate_per_s, flags["max_rate"]),
-        resolution=resolution, max_probes=flags["max_probes"], max_requests=flags["max_requests"],
-        max_cost_usd=None if cost is None else Fraction(cost), max_time_ns=parsed("--max-time", parse_duration_ns, flags["max_time"]),
-        cool_down_ns=parsed("--cool-down", parse_duration_ns, flags["cool_down"]), workers=flags["workers"],
-        stop_rule=not flags["no_stop_rule"], folder=flags["out"], repeat_command=repeat_command(sys.argv, seed, "ramp"),
-    )  # fmt: skip
+        seed=seed,
+        lowest=parsed("--min-rate", parse_rate_per_s, flags["min_rate"]),
+        highest=parsed("--max-rate", parse_rate_per_s, flags["max_rate"]),
+        resolution=resolution,
+        max_probes=flags["max_probes"],
+        max_requests=flags["max_requests"],
+        max_cost_usd=None if cost is None else Fraction(cost),
+        max_time_ns=parsed("--max-time", parse_duration_ns, flags["max_time"]),
+        cool_down_ns=parsed("--cool-down", parse_duration_ns, flags["cool_down"]),
+        workers=flags["workers"],
+        stop_rule=not flags["no_stop_rule"],
+        folder=flags["out"],
+        repeat_command=repeat_command(sys.argv, seed, "ramp"),
+    )
 
 
 def _approved(suite: Suite, terms: Terms, *, yes: bool) -> Terms:
-    """Ask once, for all that the caps allow, before anything leaves this machine; what nobody capped is capped."""
+    """Ask once, for all that the caps allow, before anything leaves this machine; what nobody
+    capped is capped.
+    """
     from bench.cli.approval import approve
     from bench.plan.budget import REMOTE_REQUESTS, budget_of, is_remote
     from bench.plan.schedule import compile_plan

@@ -1,4 +1,6 @@
-"""`tailproof resume`: what a run that broke off left, played as a second sitting in the same folder."""
+"""`tailproof resume`: what a run that broke off left, played as a second sitting in the same
+folder.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,18 @@ from bench.cli.output import format_option, print_runs
 
 @click.command(short_help="Go on with a run that was interrupted or killed.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("-y", "--yes", is_flag=True, help="Do not ask before what is left leaves this machine.")
+@click.option(
+    "-y", "--yes", is_flag=True, help="Do not ask before what is left leaves this machine."
+)
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @format_option(github=True)
 def resume(folder: Path, yes: bool, quiet: bool, form: str) -> int:
     """Send what RUN never began, in the same folder, and judge both sittings together.
 
-    Requests keep the distances they were planned with; those that may have been under way are cut off
-    and not sent again. The time between the sittings stays a gap, in the files and in the report.
-    Refused for a run that has an end, for closed loops, and where a file of the plan has changed.
+    Requests keep the distances they were planned with; those that may have been under way are cut
+    off and not sent again. The time between the sittings stays a gap, in the files and in the
+    report. Refused for a run that has an end, for closed loops, and where a file of the plan has
+    changed.
     """
     from bench.cli.approval import approve
     from bench.cli.run import suite_of
@@ -36,10 +41,19 @@ def resume(folder: Path, yes: bool, quiet: bool, form: str) -> int:
     refuse_unless_broken_off(manifest, folder)
     flags = flags_of(manifest["repeat_command"], folder)
     loaded, seed = suite_of(flags), int(flags["seed"])
-    cap = approve(loaded, seed, 1, max_cost=flags["max_cost"], max_requests=flags["max_requests"], yes=yes)
-    done = conduct(loaded, seed, repeat_command="", screen=make_screen(loaded, quiet=quiet), resume=folder,
-                   tokenizer=load_tokenizer(flags["tokenizer"]) if flags["tokenizer"] else None, workers=flags["workers"],
-                   caps=Caps(cap, not flags["no_stop_rule"]))  # fmt: skip
+    cap = approve(
+        loaded, seed, 1, max_cost=flags["max_cost"], max_requests=flags["max_requests"], yes=yes
+    )
+    done = conduct(
+        loaded,
+        seed,
+        repeat_command="",
+        screen=make_screen(loaded, quiet=quiet),
+        resume=folder,
+        tokenizer=load_tokenizer(flags["tokenizer"]) if flags["tokenizer"] else None,
+        workers=flags["workers"],
+        caps=Caps(cap, not flags["no_stop_rule"]),
+    )
     if form == "json":
         print_runs([done], done.exit_code)
     else:
@@ -48,11 +62,18 @@ def resume(folder: Path, yes: bool, quiet: bool, form: str) -> int:
 
 
 def flags_of(repeat_command: str, folder: Path) -> dict[str, Any]:
-    """The flags of `tailproof run` as a run's own command has them, `suite` among them. Raises UserError for a ramp's probe."""
+    """The flags of `tailproof run` as a run's own command has them, `suite` among them.
+
+    Raises UserError for a ramp's probe.
+    """
     from bench.cli.run import run
     from bench.errors import UserError
 
     words = shlex.split(repeat_command)
     if words[1:2] != ["run"]:
-        raise UserError("was not begun by `tailproof run`", where=str(folder), remedy=f"run it again: {repeat_command}")
+        raise UserError(
+            "was not begun by `tailproof run`",
+            where=str(folder),
+            remedy=f"run it again: {repeat_command}",
+        )
     return run.make_context("run", words[2:]).params

@@ -25,11 +25,21 @@ if TYPE_CHECKING:
 _SIZE = click.IntRange(min=1)
 #: Flags of other tools that mean the same -> ours.
 _ALIASES = {
-    "--base-url": "--url", "--target": "--url", "--max-concurrency": "--concurrency", "--parallel": "--concurrency",
-    "--arrival-pattern": "--arrival", "--arrival-smoothness": "--burstiness", "--num-requests": "--request-count",
-    "--num-prompts": "--request-count", "--benchmark-duration": "--duration", "--random-input-len": "--isl",
-    "--random-output-len": "--osl", "--random-seed": "--seed", "--result-dir": "--out", "--output-artifact-dir": "--out",
-}  # fmt: skip
+    "--base-url": "--url",
+    "--target": "--url",
+    "--max-concurrency": "--concurrency",
+    "--parallel": "--concurrency",
+    "--arrival-pattern": "--arrival",
+    "--arrival-smoothness": "--burstiness",
+    "--num-requests": "--request-count",
+    "--num-prompts": "--request-count",
+    "--benchmark-duration": "--duration",
+    "--random-input-len": "--isl",
+    "--random-output-len": "--osl",
+    "--random-seed": "--seed",
+    "--result-dir": "--out",
+    "--output-artifact-dir": "--out",
+}
 
 
 class _WithAliases(click.Command):
@@ -37,7 +47,9 @@ class _WithAliases(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         parts = [word.partition("=") for word in args]
-        return super().parse_args(ctx, [_ALIASES.get(flag, flag) + joined + value for flag, joined, value in parts])
+        return super().parse_args(
+            ctx, [_ALIASES.get(flag, flag) + joined + value for flag, joined, value in parts]
+        )
 
 
 @click.command(cls=_WithAliases, short_help="Plan, load, judge and report.")
@@ -45,13 +57,20 @@ class _WithAliases(click.Command):
 @click.option(
     "-u",
     "--url",
-    help="Base URL of an OpenAI-compatible API, e.g. http://localhost:8000/v1. With SUITE: in place of every target's.",
+    help=(
+        "Base URL of an OpenAI-compatible API, e.g. http://localhost:8000/v1. With SUITE: in place"
+        " of every target's."
+    ),
 )
 @click.option("-m", "--model", help="Model to ask for.")
-@click.option("--profile", help="Load profile: a built-in name (see `tailproof profiles`) or a .toml path.")
+@click.option(
+    "--profile", help="Load profile: a built-in name (see `tailproof profiles`) or a .toml path."
+)
 @click.option("--request-rate", help='Requests a second, or "120/min".  [default: 10/s]')
 @click.option(
-    "--arrival", type=click.Choice(["poisson", "constant", "gamma"]), help="Law of the gaps.  [default: poisson]"
+    "--arrival",
+    type=click.Choice(["poisson", "constant", "gamma"]),
+    help="Law of the gaps.  [default: poisson]",
 )
 @click.option(
     "--burstiness",
@@ -61,19 +80,36 @@ class _WithAliases(click.Command):
 @click.option(
     "--concurrency",
     type=_SIZE,
-    help="With a rate: in-flight cap, due times kept. Alone: closed loop of N users (judges no contract).",
+    help=(
+        "With a rate: in-flight cap, due times kept. Alone: closed loop of N users (judges no"
+        " contract)."
+    ),
 )
 @click.option("--duration", help='How long requests are sent, e.g. "60s".  [default: 30s]')
 @click.option("--request-count", type=_SIZE, help="How many requests are sent.")
-@click.option("--warmup-duration", help='Send this long before the measured part, e.g. "5s"; judged by no clause.')
+@click.option(
+    "--warmup-duration",
+    help='Send this long before the measured part, e.g. "5s"; judged by no clause.',
+)
 @click.option("--isl", type=_SIZE, help="Prompt tokens of every request.  [default: 500]")
 @click.option("--osl", type=_SIZE, help="Output tokens asked for.  [default: 64]")
-@click.option("--tokenizer", help='Exact prompt sizes: "deepseek" or a tokenizer.json (needs tailproof[tokenizer]).')
+@click.option(
+    "--tokenizer",
+    help='Exact prompt sizes: "deepseek" or a tokenizer.json (needs tailproof[tokenizer]).',
+)
 @click.option("--contract", help="Contract to judge by: built-in name or .toml path.")
-@click.option("--slo", multiple=True, help="A clause in one line: 'ttft:p99<800ms', 'uptime>=99.9%'. Repeatable.")
-@click.option("--confidence", help="Confidence of --slo clauses; a contract states its own.  [default: 95%]")
+@click.option(
+    "--slo",
+    multiple=True,
+    help="A clause in one line: 'ttft:p99<800ms', 'uptime>=99.9%'. Repeatable.",
+)
+@click.option(
+    "--confidence", help="Confidence of --slo clauses; a contract states its own.  [default: 95%]"
+)
 @click.option("--timeout", help="Give a request up after this long.  [default: 60s]")
-@click.option("-H", "--header", multiple=True, help="Header 'name: value'; ${ENV} is filled in. Repeatable.")
+@click.option(
+    "-H", "--header", multiple=True, help="Header 'name: value'; ${ENV} is filled in. Repeatable."
+)
 @click.option("--api-key-env", help="Name of the environment variable that holds the API key.")
 @click.option("--api-key-file", help="File that holds the API key and nothing else.")
 @click.option("--api-key-command", help="Command that prints the API key, e.g. 'pass show openai'.")
@@ -83,28 +119,50 @@ class _WithAliases(click.Command):
     type=click.Choice(["max_tokens", "max_completion_tokens"]),
     help="How the output size is asked for.",
 )
-@click.option("--streaming/--no-streaming", default=None, help="Ask for a stream of tokens.  [default: streaming]")
 @click.option(
-    "--transport", type=click.Choice(["tailproof", "httpx"]), help="Stamped sockets, or stock httpx (HTTP/2, proxies)."
+    "--streaming/--no-streaming",
+    default=None,
+    help="Ask for a stream of tokens.  [default: streaming]",
 )
-@click.option("--insecure", is_flag=True, help="Do not verify TLS certificates; the report says so.")
 @click.option(
-    "--ca-file", type=click.Path(exists=True, dir_okay=False), help="Trust this CA instead of the public ones."
+    "--transport",
+    type=click.Choice(["tailproof", "httpx"]),
+    help="Stamped sockets, or stock httpx (HTTP/2, proxies).",
+)
+@click.option(
+    "--insecure", is_flag=True, help="Do not verify TLS certificates; the report says so."
+)
+@click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Trust this CA instead of the public ones.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
-    help="Seed of schedule and prompts; the same seed plans the same bytes.  [default: the suite's, or 1]",
+    help=(
+        "Seed of schedule and prompts; the same seed plans the same bytes.  [default: the suite's,"
+        " or 1]"
+    ),
 )
 @click.option(
-    "--repeat", type=click.IntRange(1, 100), default=1, help="Run N times with seeds one apart and show the spread."
+    "--repeat",
+    type=click.IntRange(1, 100),
+    default=1,
+    help="Run N times with seeds one apart and show the spread.",
 )
 @click.option(
     "--max-requests",
     type=_SIZE,
-    help="Refuse a plan of more requests than this.  [default: 10,000 where they leave this machine]",
+    help=(
+        "Refuse a plan of more requests than this.  [default: 10,000 where they leave this machine]"
+    ),
 )
-@click.option("--max-cost", metavar="USD", help="Refuse a plan that costs more, and end the run before it does.")
+@click.option(
+    "--max-cost",
+    metavar="USD",
+    help="Refuse a plan that costs more, and end the run before it does.",
+)
 @click.option(
     "--no-stop-rule",
     is_flag=True,
@@ -119,26 +177,36 @@ class _WithAliases(click.Command):
 @click.option(
     "--workers",
     type=click.IntRange(1, 4096),
-    help="Processes that share the schedule.  [default: by the plan's busiest second and the cores]",
+    help=(
+        "Processes that share the schedule.  [default: by the plan's busiest second and the cores]"
+    ),
 )
 @click.option(
-    "--shard", metavar="I/N", help="Play part I of N of the plan, counted from 1; `tailproof merge` judges all parts."
+    "--shard",
+    metavar="I/N",
+    help="Play part I of N of the plan, counted from 1; `tailproof merge` judges all parts.",
 )
 @click.option("--start-at", metavar="TIME", help="Begin at this instant: Unix seconds or RFC 3339.")
 @click.option(
-    "--vantage", metavar="NODE[@REGION]", help="Where this shard is sent from; the merged run tells places apart."
+    "--vantage",
+    metavar="NODE[@REGION]",
+    help="Where this shard is sent from; the merged run tells places apart.",
 )
 @click.option(
     "--cluster",
     metavar="ADDRESS",
-    help='Play the suite on the nodes of this Ray cluster, a core for each of --workers; "auto" finds the one that this '
-    "machine is part of. Needs tailproof[cluster] on every node.",
+    help=(
+        'Play the suite on the nodes of this Ray cluster, a core for each of --workers; "auto"'
+        " finds the one that this machine is part of. Needs tailproof[cluster] on every node."
+    ),
 )
 @click.option(
     "--shared",
     type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
-    help="With --cluster: a folder that this machine and all nodes see under this name. Samples stay there and do not cross "
-    "the network.",
+    help=(
+        "With --cluster: a folder that this machine and all nodes see under this name. Samples stay"
+        " there and do not cross the network."
+    ),
 )
 @leave_out_option
 @click.option(
@@ -149,18 +217,34 @@ class _WithAliases(click.Command):
 @click.option(
     "--early-stop",
     is_flag=True,
-    help="Look at 25, 50 and 75 % of the run and end it once every clause is decided; each look, and the end, "
-    "is judged at a quarter of the error allowed.",
+    help=(
+        "Look at 25, 50 and 75 % of the run and end it once every clause is decided; each look, and"
+        " the end, is judged at a quarter of the error allowed."
+    ),
 )
 @click.option(
-    "--over-http", is_flag=True, help="Send what a suite plays in virtual time over HTTP too, in its full length."
+    "--over-http",
+    is_flag=True,
+    help="Send what a suite plays in virtual time over HTTP too, in its full length.",
 )
 @metrics_flags
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @filing_flags
 @format_option(github=True)
-def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int | None, max_requests: int | None,
-        tokenizer: str | None, workers: int | None, early_stop: bool, over_http: bool, form: str, **flags: Any) -> int:  # fmt: skip
+def run(
+    suite: str | None,
+    repeat: int,
+    out: Path | None,
+    quiet: bool,
+    seed: int | None,
+    max_requests: int | None,
+    tokenizer: str | None,
+    workers: int | None,
+    early_stop: bool,
+    over_http: bool,
+    form: str,
+    **flags: Any,
+) -> int:
     """Plan, load, judge and report.
 
     SUITE is a suite or scenario by built-in name or .toml path. Without SUITE and --url the
@@ -187,7 +271,14 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
     refuse_places(loaded, flags, part, repeat, early_stop=early_stop)
     counter = load_tokenizer(tokenizer) if tokenizer else None
     first = seed if seed is not None else loaded.seed
-    cap = approve(loaded, first, repeat, max_cost=flags["max_cost"], max_requests=max_requests, yes=flags["yes"])
+    cap = approve(
+        loaded,
+        first,
+        repeat,
+        max_cost=flags["max_cost"],
+        max_requests=max_requests,
+        yes=flags["yes"],
+    )
     if repeat > 1 and out is not None and (out / "run.json").exists():
         raise UserError("holds a run already", where=str(out), remedy="choose another --out")
     finished = []
@@ -196,10 +287,27 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
         again = repeat_command(sys.argv, first + number)
         screen = make_screen(loaded, quiet=quiet)
         with monitored(flags["metrics_port"], flags["otlp_endpoint"], screen.warn) as exporter:
-            done = _play(loaded, first + number, part, flags, exporter, early_stop=early_stop, repeat_command=again, screen=screen,
-                         folder=folder, tokenizer=counter, max_requests=max_requests, workers=workers,
-                         caps=Caps(cap, not flags["no_stop_rule"]))  # fmt: skip
-            file_beside(done.folder, done.records, pdf=flags["pdf"], inconclusive=flags["junit_inconclusive"])
+            done = _play(
+                loaded,
+                first + number,
+                part,
+                flags,
+                exporter,
+                early_stop=early_stop,
+                repeat_command=again,
+                screen=screen,
+                folder=folder,
+                tokenizer=counter,
+                max_requests=max_requests,
+                workers=workers,
+                caps=Caps(cap, not flags["no_stop_rule"]),
+            )
+            file_beside(
+                done.folder,
+                done.records,
+                pdf=flags["pdf"],
+                inconclusive=flags["junit_inconclusive"],
+            )
             tell_run(done, form)
             exporter.judged(done.folder, wait=done.records.summary["state"] == "complete")
         finished.append(done)
@@ -214,8 +322,16 @@ def run(suite: str | None, repeat: int, out: Path | None, quiet: bool, seed: int
     return int(exit_code)
 
 
-def _play(loaded: Suite, seed: int, part: Shard, flags: dict[str, Any], exporter: Exporter, *, early_stop: bool,
-          **how: Any) -> Finished:  # fmt: skip
+def _play(
+    loaded: Suite,
+    seed: int,
+    part: Shard,
+    flags: dict[str, Any],
+    exporter: Exporter,
+    *,
+    early_stop: bool,
+    **how: Any,
+) -> Finished:
     """Once, where the flags say: in virtual time, on a cluster, or from here."""
     from bench.conduct import conduct
     from bench.simulate import simulate
@@ -225,8 +341,15 @@ def _play(loaded: Suite, seed: int, part: Shard, flags: dict[str, Any], exporter
     if flags["cluster"]:
         from bench.cluster import conduct_on
 
-        return conduct_on(flags["cluster"], loaded, seed, start_at_ns=part.start_at_ns, shared=flags["shared"],
-                          leave_out=flags["leave_out"], **how)  # fmt: skip
+        return conduct_on(
+            flags["cluster"],
+            loaded,
+            seed,
+            start_at_ns=part.start_at_ns,
+            shared=flags["shared"],
+            leave_out=flags["leave_out"],
+            **how,
+        )
     return conduct(loaded, seed, opened=exporter.follow, early_stop=early_stop, shard=part, **how)
 
 
@@ -235,45 +358,81 @@ def _virtual(loaded: Suite) -> bool:
 
 
 def shard_of(flags: dict[str, Any], repeat: int, *, early_stop: bool) -> Shard:
-    """What `--shard`, `--start-at` and `--vantage` ask for. Raises UserError for what no part of a run can do alone."""
+    """What `--shard`, `--start-at` and `--vantage` ask for.
+
+    Raises UserError for what no part of a run can do alone.
+    """
     from bench.cli.adhoc import parsed
     from bench.errors import UserError
     from bench.load.shard import Shard, parse_instant, parse_shard, parse_vantage
 
     shard, start_at, vantage = flags["shard"], flags["start_at"], flags["vantage"]
     if (shard or start_at) and repeat > 1:
-        raise UserError("plays a run once", where="--shard" if shard else "--start-at", remedy="leave out --repeat")
+        raise UserError(
+            "plays a run once",
+            where="--shard" if shard else "--start-at",
+            remedy="leave out --repeat",
+        )
     if shard and early_stop:
         raise UserError(
-            "sees its own part alone, which decides nothing", where="--shard", remedy="leave out --early-stop"
+            "sees its own part alone, which decides nothing",
+            where="--shard",
+            remedy="leave out --early-stop",
         )
     if vantage and not shard:
         raise UserError(
-            "tells the parts of a run apart, and this run has one", where="--vantage", remedy="add --shard I/N"
+            "tells the parts of a run apart, and this run has one",
+            where="--vantage",
+            remedy="add --shard I/N",
         )
     number, of = parsed("--shard", parse_shard, shard) or (1, 1)
-    return Shard(number, of, parsed("--start-at", parse_instant, start_at), parsed("--vantage", parse_vantage, vantage))
+    return Shard(
+        number,
+        of,
+        parsed("--start-at", parse_instant, start_at),
+        parsed("--vantage", parse_vantage, vantage),
+    )
 
 
-def refuse_places(loaded: Suite, flags: dict[str, Any], part: Shard, repeat: int, *, early_stop: bool) -> None:
-    """Raises UserError for what virtual time, or a run on a cluster, has no place for, and for `--shared` without one."""
+def refuse_places(
+    loaded: Suite, flags: dict[str, Any], part: Shard, repeat: int, *, early_stop: bool
+) -> None:
+    """Raises UserError for what virtual time, or a run on a cluster, has no place for, and for
+    `--shared` without one.
+    """
     from bench.errors import UserError
 
     for flag in ("start_at", "cluster"):
         if flags[flag] and _virtual(loaded):
-            raise UserError("has no meaning in virtual time", where=f"--{flag.replace('_', '-')}",
-                            remedy="leave it out, or add --over-http")  # fmt: skip
+            raise UserError(
+                "has no meaning in virtual time",
+                where=f"--{flag.replace('_', '-')}",
+                remedy="leave it out, or add --over-http",
+            )
     if flags["shared"] and not flags["cluster"]:
-        raise UserError("says where a cluster's nodes write", where="--shared", remedy="add --cluster, or leave it out")
+        raise UserError(
+            "says where a cluster's nodes write",
+            where="--shared",
+            remedy="add --cluster, or leave it out",
+        )
     if flags["leave_out"] and not flags["cluster"]:
         raise UserError(
-            "names a node, and this run has none", where="--leave-out", remedy="add --cluster, or leave it out"
+            "names a node, and this run has none",
+            where="--leave-out",
+            remedy="add --cluster, or leave it out",
         )
-    others = {"--shard": part.of > 1, "--repeat": repeat > 1, "--early-stop": early_stop,
-              "--metrics-port": flags["metrics_port"] is not None, "--otlp-endpoint": flags["otlp_endpoint"] is not None}  # fmt: skip
+    others = {
+        "--shard": part.of > 1,
+        "--repeat": repeat > 1,
+        "--early-stop": early_stop,
+        "--metrics-port": flags["metrics_port"] is not None,
+        "--otlp-endpoint": flags["otlp_endpoint"] is not None,
+    }
     for flag, given in others.items():
         if given and flags["cluster"]:
-            raise UserError(f"does not go with {flag}", where="--cluster", remedy="leave one of them out")
+            raise UserError(
+                f"does not go with {flag}", where="--cluster", remedy="leave one of them out"
+            )
 
 
 def suite_of(flags: dict[str, Any]) -> Suite:
@@ -286,12 +445,24 @@ def suite_of(flags: dict[str, Any]) -> Suite:
     return loaded.over_http() if flags["over_http"] else loaded
 
 
-#: Flags with a value that say where and how this once, not what is sent; the seed is spelled out at the end.
-_NOT_REPEATED = ("--seed", "--out", "--repeat", "--shard", "--start-at", "--vantage", "--format", "--metrics-port", "--otlp-endpoint")  # fmt: skip
+#: Flags with a value that say where and how this once, not what is sent; the seed is spelled out at
+#: the end.
+_NOT_REPEATED = (
+    "--seed",
+    "--out",
+    "--repeat",
+    "--shard",
+    "--start-at",
+    "--vantage",
+    "--format",
+    "--metrics-port",
+    "--otlp-endpoint",
+)
 
 
 def repeat_command(argv: list[str], seed: int, command: str = "run") -> str:
-    """This command again, with its seed spelled out and its own folder, repetition, shard, format and monitors left out.
+    """This command again, with its seed spelled out and its own folder, repetition, shard, format
+    and monitors left out.
 
     It is kept in files, so a header's value is kept only where it is `${ENV}`.
     """

@@ -1,6 +1,7 @@
 """`tailproof schema`: what a file may hold, as JSON Schema for editors.
 
-Must stay true: the schema takes every file that the loader takes; a key it does not know is refused in both.
+Must stay true: the schema takes every file that the loader takes; a key it does not know is refused
+in both.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ _KINDS = ("contract", "profile", "target", "suite", "scenario", "summary", "ramp
 @click.command(short_help="Print the JSON Schema of a kind of file, for editors.")
 @click.argument("kind", type=click.Choice(_KINDS))
 def schema(kind: str) -> int:
-    """Print the JSON Schema (draft 2020-12) that files of KIND follow; `summary` is a run's summary.json,
-    `ramp` a ramp's ramp.json.
+    """Print the JSON Schema (draft 2020-12) that files of KIND follow; `summary` is a run's
+    summary.json, `ramp` a ramp's ramp.json.
 
     \b
     Save it beside your files and name it in their first line:
@@ -29,7 +30,9 @@ def schema(kind: str) -> int:
 
 
 def schema_of(kind: str) -> dict[str, Any]:
-    """The JSON Schema of `contract`, `profile`, `target`, `suite` or `scenario` files, of a run's summary.json or a ramp's ramp.json."""
+    """The JSON Schema of `contract`, `profile`, `target`, `suite` or `scenario` files, of a run's
+    summary.json or a ramp's ramp.json.
+    """
     from bench.gateway.scenarios import Scenario
     from bench.judge.formats.shape import Summary
     from bench.judge.ramp.shape import RampRecord
@@ -39,18 +42,34 @@ def schema_of(kind: str) -> dict[str, Any]:
     from bench.plan.suite import ScenarioFile, SuiteFile
     from bench.plan.target import Target
 
-    models = {"contract": Contract, "profile": Profile, "target": Target, "suite": SuiteFile, "scenario": ScenarioFile,
-              "summary": Summary, "ramp": RampRecord}  # fmt: skip
+    models = {
+        "contract": Contract,
+        "profile": Profile,
+        "target": Target,
+        "suite": SuiteFile,
+        "scenario": ScenarioFile,
+        "summary": Summary,
+        "ramp": RampRecord,
+    }
     found = _described(models[kind])
     if kind == "scenario":
-        # A scenario is a month for a census, or is played: the suite reads its stages, the gateway the rest.
+        # A scenario is a month for a census, or is played: the suite reads its stages, the gateway
+        # the rest.
         played = _described(Scenario)
         for part in ("gateway", "truth"):
             found["properties"][part] = played["properties"][part]
         month = _described(MonthFile)
-        shared = {key: value for each in (played, month, found) for key, value in each.pop("$defs").items()}
+        shared = {
+            key: value
+            for each in (played, month, found)
+            for key, value in each.pop("$defs").items()
+        }
         found = {"anyOf": [found, month], "$defs": shared}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": f"tailproof {kind}"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **found,
+        "title": f"tailproof {kind}",
+    }
 
 
 def _described(model: Any) -> dict[str, Any]:
@@ -64,9 +83,13 @@ def _described(model: Any) -> dict[str, Any]:
         def model_schema(self, schema: Any) -> JsonSchemaValue:
             made = super().model_schema(schema)
             cls = schema["cls"]
-            for comment, name in re.findall(r"((?:^ +#: .*\n)+) +(\w+):", inspect.getsource(cls), re.MULTILINE):
+            for comment, name in re.findall(
+                r"((?:^ +#: .*\n)+) +(\w+):", inspect.getsource(cls), re.MULTILINE
+            ):
                 if field := cls.model_fields.get(name):
-                    text = " ".join(line.strip().removeprefix("#: ") for line in comment.splitlines())
+                    text = " ".join(
+                        line.strip().removeprefix("#: ") for line in comment.splitlines()
+                    )
                     made["properties"][field.alias or name]["description"] = text
             return made
 

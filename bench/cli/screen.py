@@ -68,7 +68,11 @@ class RunScreen:
             if not self._stages or self._stages[-1][0] != lane.stage:
                 self._stages.append((lane.stage, []))
             self._stages[-1][1].append(lane)
-        urls = [(target.base_url, lane.scenario) for lane in plan.lanes for target in lane.target.endpoints]
+        urls = [
+            (target.base_url, lane.scenario)
+            for lane in plan.lanes
+            for target in lane.target.endpoints
+        ]
         own = any(url.endswith(f"/{scenario}/v1") for url, scenario in urls)
         where = "embedded gateway" if own else urls[0][0]
         stages = f"{len(self._stages)} stages · " if len(self._stages) > 1 else ""
@@ -78,9 +82,12 @@ class RunScreen:
         for lane in plan.lanes:
             for name in lane.target.unverified:
                 self._screen.alarm(
-                    f"WARNING: the TLS certificate of {name} is NOT verified: whoever answers there is believed, and sent the key"
+                    f"WARNING: the TLS certificate of {name} is NOT verified: whoever answers there"
+                    " is believed, and sent the key"
                 )
-        self._screen.note(f"{plan.suite.name} · {stages}{requests} · {where}{length} · seed {plan.seed}")
+        self._screen.note(
+            f"{plan.suite.name} · {stages}{requests} · {where}{length} · seed {plan.seed}"
+        )
 
     def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
         """Draw when it is time to."""
@@ -90,23 +97,39 @@ class RunScreen:
         self._screen.update(self._progress(now_ns, counters()))
 
     def _progress(self, now_ns: int, at: Counters) -> Progress:
-        number = max((n for n, (_, lanes) in enumerate(self._stages) if lanes[0].start_ns <= now_ns), default=0)
+        number = max(
+            (n for n, (_, lanes) in enumerate(self._stages) if lanes[0].start_ns <= now_ns),
+            default=0,
+        )
         name, lanes = self._stages[number]
         begin, end = lanes[0].start_ns, max(lane.end_ns for lane in lanes)
         spans = lanes[0].spans
-        phase = next((n for n, span in enumerate(spans) if span.start_ns <= now_ns < span.end_ns), None)
+        phase = next(
+            (n for n, span in enumerate(spans) if span.start_ns <= now_ns < span.end_ns), None
+        )
         indices = [lane.index for lane in lanes]
         offered = sum(at.started[i] for i in indices)
         sent, done = offered - sum(at.waiting[i] for i in indices), sum(at.done[i] for i in indices)
         return Progress(
-            stage=name, phase="draining" if phase is None else spans[phase].phase, elapsed_ns=now_ns - begin,
-            total_ns=end - begin, offered=offered, sent=sent, done=done, in_flight=sum(at.in_flight[i] for i in indices),
-            late_p99_ms=_ms(at.harness_lag, _P99), recent=self._recent(now_ns, number, offered, sent, done),
+            stage=name,
+            phase="draining" if phase is None else spans[phase].phase,
+            elapsed_ns=now_ns - begin,
+            total_ns=end - begin,
+            offered=offered,
+            sent=sent,
+            done=done,
+            in_flight=sum(at.in_flight[i] for i in indices),
+            late_p99_ms=_ms(at.harness_lag, _P99),
+            recent=self._recent(now_ns, number, offered, sent, done),
             spend=_spend([lane for _, every in self._stages for lane in every], at),
             phase_left_ns=0 if phase is None else spans[phase].end_ns - now_ns,
-            lanes=tuple(_lane_progress(lane, at) for lane in lanes), events=self._events(now_ns, at),
-            stage_number=number + 1, stages=len(self._stages), phase_number=1 if phase is None else phase + 1, phases=len(spans),
-        )  # fmt: skip
+            lanes=tuple(_lane_progress(lane, at) for lane in lanes),
+            events=self._events(now_ns, at),
+            stage_number=number + 1,
+            stages=len(self._stages),
+            phase_number=1 if phase is None else phase + 1,
+            phases=len(spans),
+        )
 
     def _recent(self, now_ns: int, stage: int, offered: int, sent: int, done: int) -> Rates | None:
         past = self._past
@@ -118,7 +141,11 @@ class RunScreen:
         if over_ns < S:
             return None
         return Rates(
-            over_ns, *((now - before) * S / over_ns for now, before in zip((offered, sent, done), then, strict=True))
+            over_ns,
+            *(
+                (now - before) * S / over_ns
+                for now, before in zip((offered, sent, done), then, strict=True)
+            ),
         )
 
     def _events(self, now_ns: int, at: Counters) -> tuple[tuple[int, str], ...]:
@@ -143,18 +170,31 @@ def _lane_progress(lane: Lane, at: Counters) -> LaneProgress:
     response, counts = at.response[lane.index], at.outcomes[lane.index]
     ends_with_its_count = not (lane.profile.closed_loop and lane.profile.duration is not None)
     return LaneProgress(
-        lane.name, done=at.done[lane.index], planned=lane.requests if ends_with_its_count else None,
-        failed={outcome.name: counts[outcome] for outcome in Outcome if counts[outcome] and outcome != Outcome.ok},
-        p50_ms=_ms(response, _P50), p99_ms=_ms(response, _P99), p999_ms=_ms(response, _P999),
-    )  # fmt: skip
+        lane.name,
+        done=at.done[lane.index],
+        planned=lane.requests if ends_with_its_count else None,
+        failed={
+            outcome.name: counts[outcome]
+            for outcome in Outcome
+            if counts[outcome] and outcome != Outcome.ok
+        },
+        p50_ms=_ms(response, _P50),
+        p99_ms=_ms(response, _P99),
+        p999_ms=_ms(response, _P999),
+    )
 
 
 def _spend(lanes: Sequence[Lane], at: Counters) -> str:
-    """At list price, by the tokens that were stated or counted; a lower bound where some were not, or have no price."""
+    """At list price, by the tokens that were stated or counted; a lower bound where some were not,
+    or have no price.
+    """
     priced = [(lane.index, lane.target.prices) for lane in lanes if lane.target.prices is not None]
     if not priced:
         return "–"
-    usd = sum((usd_of(prices, at.prompt_tokens[i], at.output_tokens[i]) for i, prices in priced), Fraction(0))
+    usd = sum(
+        (usd_of(prices, at.prompt_tokens[i], at.output_tokens[i]) for i, prices in priced),
+        Fraction(0),
+    )
     least = len(priced) < len(lanes) or any(at.without_usage[i] for i, _ in priced)
     return f"{'≥ ' if least else ''}{show_usd(usd)} USD"
 
@@ -177,9 +217,18 @@ def _print(text: Any) -> None:
 def show_finished(done: Finished) -> None:
     """Verdict, health, report path of a run, and the commands that go on with it or repeat it."""
     manifest = Run(done.folder).manifest
-    _print(verdict_lines(done.records.summary, done.records.verdicts, [*further_lines(done.records)],
-                         beside=_sent_from(manifest, done.records.summary), report=done.report, repeat=manifest.get("repeat_command", ""), resume=_resume_command(manifest, done.folder),
-                         width=screen_width()))  # fmt: skip
+    _print(
+        verdict_lines(
+            done.records.summary,
+            done.records.verdicts,
+            [*further_lines(done.records)],
+            beside=_sent_from(manifest, done.records.summary),
+            report=done.report,
+            repeat=manifest.get("repeat_command", ""),
+            resume=_resume_command(manifest, done.folder),
+            width=screen_width(),
+        )
+    )
 
 
 def _resume_command(manifest: dict[str, Any], folder: Path) -> str:
@@ -201,8 +250,15 @@ def tell_run(done: Finished, form: str) -> None:
 
 def show_verdicts(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> None:
     """Verdicts of a run that was judged again."""
-    _print(verdict_lines(summary, verdicts, beside=_sent_from(run.manifest, summary),
-                         repeat=run.manifest.get("repeat_command", ""), width=screen_width()))  # fmt: skip
+    _print(
+        verdict_lines(
+            summary,
+            verdicts,
+            beside=_sent_from(run.manifest, summary),
+            repeat=run.manifest.get("repeat_command", ""),
+            width=screen_width(),
+        )
+    )
 
 
 def _sent_from(manifest: dict[str, Any], summary: dict[str, Any]) -> Iterator[str]:
@@ -210,10 +266,14 @@ def _sent_from(manifest: dict[str, Any], summary: dict[str, Any]) -> Iterator[st
     for name, target in summary["targets"].items():
         table = next(places_tables(manifest, target), None)
         if table is not None and len(table.rows) <= _NODES_MOST:
-            yield from table_lines(on_screen(table, name if len(summary["targets"]) > 1 else ""), screen_width())
+            yield from table_lines(
+                on_screen(table, name if len(summary["targets"]) > 1 else ""), screen_width()
+            )
         elif table is not None:
             yield from wrapped(
-                "sent from ", f"{len(table.rows):,} nodes: the report has a line for each", screen_width()
+                "sent from ",
+                f"{len(table.rows):,} nodes: the report has a line for each",
+                screen_width(),
             )
 
 
@@ -224,7 +284,10 @@ def show_comparisons(records: Sequence[dict[str, Any]], expects: Sequence[dict[s
     for item in expects:
         where = item["phase"] or item["bucket"] or "the whole run"
         said = "met" if item["met"] else f"NOT MET, got {item['got']}"
-        line = f"{visible(item['other'])} against {visible(item['baseline'])} in {visible(where)}: {item['expected']}, {said}"
+        line = (
+            f"{visible(item['other'])} against {visible(item['baseline'])} in {visible(where)}:"
+            f" {item['expected']}, {said}"
+        )
         print_lines(wrapped("expected  ", line, screen_width()))
 
 
@@ -239,7 +302,9 @@ def show_spread(finished: Sequence[Finished]) -> None:
     _print(f"run-to-run spread over {len(finished)} runs (response, ms)")
     for name in finished[0].records.summary["targets"]:
         for metric in ("ttft", "e2e"):
-            cells = [done.records.summary["targets"][name]["response_ms"][metric] for done in finished]
+            cells = [
+                done.records.summary["targets"][name]["response_ms"][metric] for done in finished
+            ]
             present = [cell for cell in cells if cell is not None]
             if len(present) < 2:
                 continue
@@ -247,8 +312,10 @@ def show_spread(finished: Sequence[Finished]) -> None:
                 values = sorted(cell[quantile] for cell in present)
                 low, middle, high = values[0], values[(len(values) - 1) // 2], values[-1]
                 spread = (high - low) / middle if middle else 0.0
-                _print(f"  {name}  {metric} {quantile}   min {low:,.1f}   median {middle:,.1f}   max {high:,.1f}   "
-                       f"spread {show_share(spread, 1)}")  # fmt: skip
+                _print(
+                    f"  {name}  {metric} {quantile}   min {low:,.1f}   median {middle:,.1f}   max"
+                    f" {high:,.1f}   spread {show_share(spread, 1)}"
+                )
 
 
 def show_verified(found: Verified) -> None:
@@ -262,4 +329,7 @@ def show_verified(found: Verified) -> None:
         _print(Text(f"note: {visible(note, 400)}"))
     count = len(found.differences)
     said = "nothing differs" if not count else f"{count:,} difference{'s' * (count > 1)}"
-    _print(f"{said}; looked at {found.files:,} files by digest and judged {found.clauses:,} clauses anew")
+    _print(
+        f"{said}; looked at {found.files:,} files by digest and judged {found.clauses:,} clauses"
+        " anew"
+    )

@@ -19,7 +19,11 @@ from bench.cli.output import format_option, print_runs
     type=click.IntRange(min=1),
     help="Lengthen or shorten the plan to this many measured requests; rates stay as they are.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of schedule and scenario.  [default: the suite's]")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Seed of schedule and scenario.  [default: the suite's]",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -28,9 +32,18 @@ from bench.cli.output import format_option, print_runs
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @filing_flags
 @format_option(github=True)
-def simulate(suite: str, requests: int | None, seed: int | None, out: Path | None, quiet: bool, form: str, pdf: bool,
-             junit_inconclusive: str) -> int:  # fmt: skip
-    """Play SUITE, a suite or scenario on the embedded gateway, against its serving model in virtual time.
+def simulate(
+    suite: str,
+    requests: int | None,
+    seed: int | None,
+    out: Path | None,
+    quiet: bool,
+    form: str,
+    pdf: bool,
+    junit_inconclusive: str,
+) -> int:
+    """Play SUITE, a suite or scenario on the embedded gateway, against its serving model in virtual
+    time.
 
     The same schedule, the same samples, the same judgement as `run`, without a socket: tens of
     thousands of requests a second. Every target is marked simulated.
@@ -51,8 +64,9 @@ def simulate(suite: str, requests: int | None, seed: int | None, out: Path | Non
     with click.progressbar(
         length=requests or 1, label="simulated", file=sys.stderr, hidden=quiet or requests is None
     ) as bar:
-        done = play(loaded, first, repeat_command=again, requests=requests, folder=out,
-                    on_played=bar.update)  # fmt: skip
+        done = play(
+            loaded, first, repeat_command=again, requests=requests, folder=out, on_played=bar.update
+        )
     file_beside(done.folder, done.records, pdf=pdf, inconclusive=junit_inconclusive)
     tell_run(done, form)
     if form == "json":

@@ -10,9 +10,16 @@ import click
 
 @click.command(short_help="Browse, compare and watch the runs below results/ in a browser.")
 @click.argument("results", default="results", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--port", type=click.IntRange(0, 65535), help="0 = any free port.  [default: 8765 or the next free one]")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to bind; anything but loopback is warned of."
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="0 = any free port.  [default: 8765 or the next free one]",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to bind; anything but loopback is warned of.",
 )
 def ui(results: Path, port: int | None, host: str) -> int:
     """Serve a page over the runs in RESULTS until Ctrl-C.
@@ -27,12 +34,19 @@ def ui(results: Path, port: int | None, host: str) -> int:
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn"):
             raise
-        raise UserError(f"needs {error.name}", where="ui", remedy="pip install 'tailproof[ui]'") from None
+        raise UserError(
+            f"needs {error.name}", where="ui", remedy="pip install 'tailproof[ui]'"
+        ) from None
     if not results.is_dir():
-        raise UserError("is no folder", where=str(results), remedy="give the folder that holds your runs")
+        raise UserError(
+            "is no folder", where=str(results), remedy="give the folder that holds your runs"
+        )
     if not is_loopback(host):
-        click.echo(f"WARNING: the ui listens on {host}, which is NOT loopback: anyone who reaches this address can "
-                   "read every run, and it asks nobody for a password", err=True)  # fmt: skip
+        click.echo(
+            f"WARNING: the ui listens on {host}, which is NOT loopback: anyone who reaches this"
+            " address can read every run, and it asks nobody for a password",
+            err=True,
+        )
     listener = listening(host, port)
     click.echo(f"{results} at {address_of(listener, host)} (Ctrl-C ends it)")
     with contextlib.suppress(KeyboardInterrupt):  # how it is ended

@@ -25,19 +25,38 @@ _RATE = "1/30s"
     "--rate",
     default=_RATE,
     show_default=True,
-    help='Probes of each target, evenly apart: "1/30s", "2/min"; "profile" = as the suite\'s own profile has them.',
+    help=(
+        'Probes of each target, evenly apart: "1/30s", "2/min"; "profile" = as the suite\'s own'
+        " profile has them."
+    ),
 )
-@click.option("--contract", help="Contract to judge by: built-in name or .toml path.  [default: the suite's]")
+@click.option(
+    "--contract", help="Contract to judge by: built-in name or .toml path.  [default: the suite's]"
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the watch; started again with it, the watch goes on.  [default: results/watch-SUITE]",
+    help=(
+        "Folder of the watch; started again with it, the watch goes on.  [default:"
+        " results/watch-SUITE]"
+    ),
 )
-@click.option("--for", "lasts", help='End by itself after this long, e.g. "7d".  [default: when told to]')
-@click.option("--hook", help="Command to call on outage, outage_end, breach, recovery, budget (see docs/watch.md).")
-@click.option("--max-cost-per-day", metavar="USD", help="Refuse probes that may cost more than this a day.")
+@click.option(
+    "--for", "lasts", help='End by itself after this long, e.g. "7d".  [default: when told to]'
+)
+@click.option(
+    "--hook",
+    help="Command to call on outage, outage_end, breach, recovery, budget (see docs/watch.md).",
+)
+@click.option(
+    "--max-cost-per-day", metavar="USD", help="Refuse probes that may cost more than this a day."
+)
 @metrics_flags
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of schedules and prompts.  [default: the suite's]")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Seed of schedules and prompts.  [default: the suite's]",
+)
 @click.option(
     "--status",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
@@ -45,7 +64,9 @@ _RATE = "1/30s"
     help="Print where the watch in DIR stands, and stop.",
 )
 @format_option("--status")
-def watch(suite: str | None, status: Path | None, contract: str | None, form: str, **flags: Any) -> int:
+def watch(
+    suite: str | None, status: Path | None, contract: str | None, form: str, **flags: Any
+) -> int:
     """Probe the targets of SUITE, one stage, until told to stop.
 
     Ctrl-C or SIGTERM end it cleanly (exit 130). Time in which nobody probed counts as unobserved.
@@ -81,11 +102,22 @@ def _watch(name: str, contract: Contract | None, flags: dict[str, Any]) -> int:
         contract,
     )
     terms = Terms(
-        flags["out"] or Path("results") / f"watch-{loaded.name}", loaded.seed if flags["seed"] is None else flags["seed"],
-        parsed("--hook", shlex.split, flags["hook"]) or (), parsed("--for", parse_duration_ns, flags["lasts"]),
+        flags["out"] or Path("results") / f"watch-{loaded.name}",
+        loaded.seed if flags["seed"] is None else flags["seed"],
+        parsed("--hook", shlex.split, flags["hook"]) or (),
+        parsed("--for", parse_duration_ns, flags["lasts"]),
         parsed("--max-cost-per-day", parse_usd, flags["max_cost_per_day"]),
-        shlex.join(["tailproof", "watch", name, "--rate", flags["rate"], *(["--contract", contract.name] if contract else [])]),
-    )  # fmt: skip
+        shlex.join(
+            [
+                "tailproof",
+                "watch",
+                name,
+                "--rate",
+                flags["rate"],
+                *(["--contract", contract.name] if contract else []),
+            ]
+        ),
+    )
     for sentence in resolution(loaded):
         _tell(sentence)
 

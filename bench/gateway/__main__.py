@@ -27,19 +27,33 @@ from bench.units import parse_duration_ns
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.gateway", description="A simulated LLM provider.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.gateway", description="A simulated LLM provider."
+    )
     parser.add_argument("--scenarios", required=True, help="names or paths, separated by commas")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: loopback only)"
+    )
     parser.add_argument("--port", type=int, default=0, help="0 means any free port")
     parser.add_argument("--seed", type=int, help="in place of the scenarios' own seeds")
-    parser.add_argument("--truth-log", type=Path, help="append one JSON line a request to this file")
-    parser.add_argument("--exit-with-parent", action="store_true", help="stop when stdin reaches its end")
-    parser.add_argument("--request-timeout", default="10s", help="how long a request may take to arrive (default: 10s)")
+    parser.add_argument(
+        "--truth-log", type=Path, help="append one JSON line a request to this file"
+    )
+    parser.add_argument(
+        "--exit-with-parent", action="store_true", help="stop when stdin reaches its end"
+    )
+    parser.add_argument(
+        "--request-timeout",
+        default="10s",
+        help="how long a request may take to arrive (default: 10s)",
+    )
     return parser.parse_args(argv)
 
 
 def _load(arguments: argparse.Namespace) -> list[Scenario]:
-    scenarios = [load_scenario(name.strip()) for name in arguments.scenarios.split(",") if name.strip()]
+    scenarios = [
+        load_scenario(name.strip()) for name in arguments.scenarios.split(",") if name.strip()
+    ]
     if arguments.seed is not None:
         scenarios = [scenario.model_copy(update={"seed": arguments.seed}) for scenario in scenarios]
     names = [scenario.name for scenario in scenarios]
@@ -59,7 +73,9 @@ def _log(path: Path) -> TextIO:
     try:
         return path.open("a")
     except OSError as error:
-        raise UserError(f"cannot be written ({error.strerror})", where=f"--truth-log {path}") from None
+        raise UserError(
+            f"cannot be written ({error.strerror})", where=f"--truth-log {path}"
+        ) from None
 
 
 def _warn_if_public(host: str) -> None:
@@ -68,8 +84,10 @@ def _warn_if_public(host: str) -> None:
     except ValueError:
         loopback = host == "localhost"
     if not loopback:
-        sys.stderr.write(f"WARNING: the simulated gateway listens on {host}, which is NOT loopback: anyone who "
-                         "reaches this address can use it, and it asks nobody for a password\n")  # fmt: skip
+        sys.stderr.write(
+            f"WARNING: the simulated gateway listens on {host}, which is NOT loopback: anyone who "
+            "reaches this address can use it, and it asks nobody for a password\n"
+        )
 
 
 def _raise_descriptor_limit() -> None:
@@ -92,7 +110,9 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
             runner.run(main)
 
 
-async def _serve(arguments: argparse.Namespace, scenarios: list[Scenario], log: TextIO | None) -> None:
+async def _serve(
+    arguments: argparse.Namespace, scenarios: list[Scenario], log: TextIO | None
+) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -102,15 +122,24 @@ async def _serve(arguments: argparse.Namespace, scenarios: list[Scenario], log: 
 
     def ready(url: str) -> None:
         names = [scenario.name for scenario in scenarios]
-        sys.stdout.write(json.dumps({"ready": True, "url": url, "pid": os.getpid(), "scenarios": names}) + "\n")
+        sys.stdout.write(
+            json.dumps({"ready": True, "url": url, "pid": os.getpid(), "scenarios": names}) + "\n"
+        )
         sys.stdout.flush()
         # what exists now lives as long as the process: a collector that walks it would stall writes
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 1000)
 
-    await serve(scenarios, host=arguments.host, port=arguments.port, log=log,
-                request_ns=_duration_ns(arguments.request_timeout), ready=ready, stop=stop)  # fmt: skip
+    await serve(
+        scenarios,
+        host=arguments.host,
+        port=arguments.port,
+        log=log,
+        request_ns=_duration_ns(arguments.request_timeout),
+        ready=ready,
+        stop=stop,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -48,7 +48,9 @@ class Engine:
 
     def __init__(self, pool: BatchPool, batch: Batch):
         self._pool, self._batch, self._world = pool, batch, pool.world
-        self._cache = PrefixCache(batch.prefix_blocks, batch.prefix_block) if batch.prefix_blocks else None
+        self._cache = (
+            PrefixCache(batch.prefix_blocks, batch.prefix_block) if batch.prefix_blocks else None
+        )
         self._prefilling: deque[Job] = deque()
         #: answers being written that are told of each token, and all by the step that ends them
         self._streams: dict[Job, None] = {}
@@ -59,21 +61,28 @@ class Engine:
         self._step = self._steps = 0
         self._from_ns = self._step_ns = 0
         self._stretch = 0
-        #: (step, ns) of the steps that no later one was as long as: the longest since any step stands first
+        #: (step, ns) of the steps that no later one was as long as: the longest since any step
+        #: stands first
         self._longest: list[tuple[int, int]] = []
 
     def room(self, job: Job) -> bool:
         """True when the job could join at the next step."""
         kv = self._batch.kv_tokens
         return self.running < self._batch.sequences and (
-            kv is None or self._kv_used + job.prompt_tokens + job.output_tokens <= kv or not self.running)  # fmt: skip
+            kv is None
+            or self._kv_used + job.prompt_tokens + job.output_tokens <= kv
+            or not self.running
+        )
 
     def wake(self, now_ns: int) -> None:
-        """Someone waits and there is room, or someone has left: look again at the next step's edge."""
+        """Someone waits and there is room, or someone has left: look again at the next
+        step's edge.
+        """
         if not self._steps:
             self._begin(now_ns)
         elif self._steps > 1:
-            # an edge at this very moment has gone by: steps taken one at a time would be past it too
+            # an edge at this very moment has gone by: steps taken one at a time would be past it
+            # too
             done = (now_ns - self._from_ns) // self._step_ns + 1
             if done < self._steps:
                 self._run(self._from_ns, done)
@@ -91,7 +100,9 @@ class Engine:
         self.wake(now_ns)
 
     def _told_until(self, job: Job, now_ns: int) -> None:
-        """Of a job that is cut off: the tokens that had come, the last one's moment, the longest gap."""
+        """Of a job that is cut off: the tokens that had come, the last one's moment, the longest
+        gap.
+        """
         since = max(0, (now_ns - self._from_ns) // self._step_ns) if self._steps > 1 else 0
         job.emitted = max(job.emitted, self._step + since - job.first_step + 1)
         job.last_ns = self._from_ns + since * self._step_ns + job.distance_ns
@@ -139,7 +150,9 @@ class Engine:
             if not self._streams:
                 steps = self._ends[0][0] - self._step
         slowdown = self._pool.conditions.at(now_ns).slowdown
-        busy_ns = batch.step + batch.per_sequence * self._decoding + batch.prefill_per_token * reading
+        busy_ns = (
+            batch.step + batch.per_sequence * self._decoding + batch.prefill_per_token * reading
+        )
         self._step_ns = int(busy_ns * slowdown) if slowdown != 1.0 else busy_ns
         self._run(now_ns, steps)
 
@@ -206,7 +219,9 @@ class BatchPool:
     def submit(self, job: Job, now_ns: int) -> None:
         """A job arrives: it waits for the edge of a step, or fails."""
         refused = strike(job, self.conditions.at(now_ns), self._fault_rng)
-        if not refused and (job.prompt_tokens + job.output_tokens > self._kv_tokens or not self.queue.put(job)):
+        if not refused and (
+            job.prompt_tokens + job.output_tokens > self._kv_tokens or not self.queue.put(job)
+        ):
             job.strike("http_503")
             refused = True
         if refused:

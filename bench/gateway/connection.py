@@ -106,7 +106,11 @@ class Connection(asyncio.Protocol):
             self._refuse(RequestError(400, "the request is not HTTP/1.1"))
         else:
             if self._reading_head and self._size > MAX_HEAD_BYTES:
-                self._refuse(RequestError(431, f"the head of the request is longer than {MAX_HEAD_BYTES} bytes"))
+                self._refuse(
+                    RequestError(
+                        431, f"the head of the request is longer than {MAX_HEAD_BYTES} bytes"
+                    )
+                )
             elif self._read > MAX_REQUEST_BYTES:
                 self._refuse_body()
 
@@ -126,7 +130,9 @@ class Connection(asyncio.Protocol):
         headers = self._request.headers
         self._reading_head, self._size = False, 0
         if len(self._request.path) + self._head_size > MAX_HEAD_BYTES:
-            self._refuse(RequestError(431, f"the head of the request is longer than {MAX_HEAD_BYTES} bytes"))
+            self._refuse(
+                RequestError(431, f"the head of the request is longer than {MAX_HEAD_BYTES} bytes")
+            )
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > MAX_BODY_BYTES:
             self._refuse_body()
@@ -186,11 +192,23 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.write(data)
 
-    def answer(self, status: int, body: bytes, headers: list[tuple[str, str]], *,
-               content_type: str = "application/json", promise: int = 0) -> None:  # fmt: skip
+    def answer(
+        self,
+        status: int,
+        body: bytes,
+        headers: list[tuple[str, str]],
+        *,
+        content_type: str = "application/json",
+        promise: int = 0,
+    ) -> None:
         """A whole answer at once; `promise` bytes more than are sent, for a body cut short."""
         close = self.busy is None or not self.busy.keep_alive
-        self.write(head(status, headers, length=len(body) + promise, content_type=content_type, close=close) + body)
+        self.write(
+            head(
+                status, headers, length=len(body) + promise, content_type=content_type, close=close
+            )
+            + body
+        )
 
     def answered(self) -> None:
         """The answer is complete: on to the next request, or to the end."""
@@ -222,7 +240,9 @@ class Connection(asyncio.Protocol):
         if reset:
             linger = struct.pack("ii", 1, 0)
             with contextlib.suppress(OSError):
-                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                self._transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, linger
+                )
         self.open = False
         self._transport.abort()
 
@@ -238,10 +258,14 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def _refuse_body(self) -> None:
-        self._refuse(RequestError(413, f"the body of the request is longer than {MAX_BODY_BYTES} bytes"))
+        self._refuse(
+            RequestError(413, f"the body of the request is longer than {MAX_BODY_BYTES} bytes")
+        )
 
     def _refuse(self, error: RequestError) -> None:
-        """Answer an unreadable request, then read on a moment so that the client sees the answer."""
+        """Answer an unreadable request, then read on a moment so that the client sees the
+        answer.
+        """
         if self._discarding:
             return
         self._discarding, self._chunks = True, []

@@ -43,11 +43,17 @@ class Play:
         self.scenario = scenario
         self.world = World(scenario.gateway, scenario.seed, self._tell)
         self.truth = TruthBook(scenario.name, log)
-        caches = {pool.name: pool.batch.prefix_block for pool in scenario.gateway.pool
-                  if pool.batch is not None and pool.batch.prefix_blocks}  # fmt: skip
+        caches = {
+            pool.name: pool.batch.prefix_block
+            for pool in scenario.gateway.pool
+            if pool.batch is not None and pool.batch.prefix_blocks
+        }
         #: tokens in a block of the prefix cache that a model's requests may meet
-        self.prefix_block = {model.name: block for model in scenario.gateway.model
-                             if (block := next((caches[pool] for pool in model.pool if pool in caches), None))}  # fmt: skip
+        self.prefix_block = {
+            model.name: block
+            for model in scenario.gateway.model
+            if (block := next((caches[pool] for pool in model.pool if pool in caches), None))
+        }
         self.requests = self.under_way = 0
         #: the first chat request's moment: scenario time zero
         self.origin_ns: int | None = None
@@ -77,7 +83,9 @@ class Play:
             raise RequestError(400, str(error)[:500]) from None
         now_ns = self.scenario_ns(monotonic_ns()) if self.origin_ns is not None else 0
         self.world.change(change, now_ns)
-        return json.dumps({"changed": self.scenario.name, "at_s": (now_ns + change.at) / S}).encode()
+        return json.dumps(
+            {"changed": self.scenario.name, "at_s": (now_ns + change.at) / S}
+        ).encode()
 
     def advance(self, now_ns: int) -> None:
         """Let what is due by now happen."""
@@ -112,8 +120,17 @@ def begin(play: Play, connection: Connection, request: Request) -> None:
         connection.answer(error.status, error.body, headers)
         # a name that nobody serves is not kept: there is no end of those
         known = chat.model if chat is not None and model is not None else ""
-        play.truth.add(Record(play.scenario.name, number, request_id, request.read_ns, known,
-                              status=error.status, outcome=outcome))  # fmt: skip
+        play.truth.add(
+            Record(
+                play.scenario.name,
+                number,
+                request_id,
+                request.read_ns,
+                known,
+                status=error.status,
+                outcome=outcome,
+            )
+        )
         connection.answered()
         return
     exchange = Exchange(play, connection, request, chat, model, headers, number)
@@ -125,8 +142,16 @@ def begin(play: Play, connection: Connection, request: Request) -> None:
 class Exchange:
     """A request that was let in, being answered. Ends once, in `_end`."""
 
-    def __init__(self, play: Play, connection: Connection, request: Request, chat: ChatRequest, model: Model,
-                 headers: list[tuple[str, str]], number: int):  # fmt: skip
+    def __init__(
+        self,
+        play: Play,
+        connection: Connection,
+        request: Request,
+        chat: ChatRequest,
+        model: Model,
+        headers: list[tuple[str, str]],
+        number: int,
+    ):
         self._play, self._connection, self._request, self._chat = play, connection, request, chat
         self._headers, self._number, self._request_id = headers, number, headers[0][1]
         self._tier = model.tier or ("pro" if chat.model.startswith("Pro/") else "standard")
@@ -136,8 +161,15 @@ class Exchange:
         self._frames = ChatFrames(self._answer_id, self._served_model, self._created)
         tokens = chat.output_tokens or play.scenario.gateway.default_output_tokens
         block = play.prefix_block.get(model.name)
-        self.job = Job(model, chat.prompt_tokens, tokens, play.scenario_ns(request.read_ns), stream=chat.stream, owner=self,
-                       blocks=prompt_blocks(chat.prompt, block) if block else ())  # fmt: skip
+        self.job = Job(
+            model,
+            chat.prompt_tokens,
+            tokens,
+            play.scenario_ns(request.read_ns),
+            stream=chat.stream,
+            owner=self,
+            blocks=prompt_blocks(chat.prompt, block) if block else (),
+        )
 
     def happen(self, event: Event, due_ns: int) -> None:
         """An event of the world, due at `due_ns` in monotonic ns."""
@@ -160,28 +192,40 @@ class Exchange:
 
     def _served(self) -> None:
         """The answer begins: status 200, and headers that say who serves."""
-        self._headers += [("x-served-model", self._served_model), ("x-served-tier", self._tier),
-                          ("x-served-region", self.job.pool.region)]  # fmt: skip
+        self._headers += [
+            ("x-served-model", self._served_model),
+            ("x-served-tier", self._tier),
+            ("x-served-region", self.job.pool.region),
+        ]
         if self.job.cold:
             self._headers.append(("x-cold-start", "1"))
         self._status = 200
 
     def _start(self) -> None:
         self._served()
-        start = head(200, self._headers, length=None, content_type="text/event-stream; charset=utf-8",
-                     close=not self._request.keep_alive)  # fmt: skip
+        start = head(
+            200,
+            self._headers,
+            length=None,
+            content_type="text/event-stream; charset=utf-8",
+            close=not self._request.keep_alive,
+        )
         self._connection.write(start + self._frames.role())
 
     def _answer(self, body: bytes, sent: int | None = None) -> None:
         """An answer that is not streamed, or only the first `sent` bytes of it."""
         self._served()
-        self._connection.answer(200, body[:sent], self._headers, promise=len(body) - len(body[:sent]))
+        self._connection.answer(
+            200, body[:sent], self._headers, promise=len(body) - len(body[:sent])
+        )
 
     def _last(self, due_ns: int) -> None:
         job, chat = self.job, self._chat
         if job.stream:
             usage = (
-                self._frames.usage(chat.prompt_tokens, job.output_tokens, self._cached()) if chat.include_usage else b""
+                self._frames.usage(chat.prompt_tokens, job.output_tokens, self._cached())
+                if chat.include_usage
+                else b""
             )
             last = self._frames.token(job.output_tokens - 1)
             self._connection.write(last + self._frames.finish() + usage + DONE + END)
@@ -192,8 +236,14 @@ class Exchange:
         # else the client went while we wrote, and `disconnected` will be called
 
     def _plain(self) -> bytes:
-        return plain_answer(self._answer_id, self._served_model, self._created,
-                            self.job.prompt_tokens, self.job.output_tokens, self._cached())  # fmt: skip
+        return plain_answer(
+            self._answer_id,
+            self._served_model,
+            self._created,
+            self.job.prompt_tokens,
+            self.job.output_tokens,
+            self._cached(),
+        )
 
     def _cached(self) -> int | None:
         return self.job.cached_tokens if self.job.pool.batch is not None else None
@@ -203,8 +253,11 @@ class Exchange:
         job, connection, kind = self.job, self._connection, self.job.fault
         if kind in REFUSALS:
             self._status = REFUSALS[kind]
-            body = error_body("The server had an error while processing your request.", "server_error",
-                              code=str(self._status))  # fmt: skip
+            body = error_body(
+                "The server had an error while processing your request.",
+                "server_error",
+                code=str(self._status),
+            )
             connection.answer(self._status, body, self._headers)
         elif kind == "reset":
             connection.abort(reset=True)
@@ -222,7 +275,11 @@ class Exchange:
         elif kind == "stall":
             return
         else:
-            self._answer(error_body("The upstream server had an error while answering.", "server_error", code="500"))
+            self._answer(
+                error_body(
+                    "The upstream server had an error while answering.", "server_error", code="500"
+                )
+            )
         self._end("faulted")
 
     def disconnected(self) -> None:
@@ -236,51 +293,87 @@ class Exchange:
         self._play.under_way -= 1
         # the job may stay in the heap for a while; without an owner it holds nothing else alive
         job.owner = None
-        self._play.truth.add(Record(
-            self._play.scenario.name, self._number, self._request_id, read_ns, self._chat.model, self._served_model,
-            self._tier, job.pool.region, job.stream, self._status, outcome, job.fault, job.prompt_tokens, job.emitted,
-            ttft_ns=self._first_ns - read_ns if job.stream and self._first_ns >= 0 else None,
-            e2e_ns=last_ns - read_ns if last_ns is not None else None,
-            planned_ttft_ns=job.first_ns - job.arrived_ns if job.stream and job.first_ns >= 0 else None,
-            planned_e2e_ns=job.last_ns - job.arrived_ns if job.last_ns >= 0 else None,
-        ))  # fmt: skip
+        self._play.truth.add(
+            Record(
+                self._play.scenario.name,
+                self._number,
+                self._request_id,
+                read_ns,
+                self._chat.model,
+                self._served_model,
+                self._tier,
+                job.pool.region,
+                job.stream,
+                self._status,
+                outcome,
+                job.fault,
+                job.prompt_tokens,
+                job.emitted,
+                ttft_ns=self._first_ns - read_ns if job.stream and self._first_ns >= 0 else None,
+                e2e_ns=last_ns - read_ns if last_ns is not None else None,
+                planned_ttft_ns=(
+                    job.first_ns - job.arrived_ns if job.stream and job.first_ns >= 0 else None
+                ),
+                planned_e2e_ns=job.last_ns - job.arrived_ns if job.last_ns >= 0 else None,
+            )
+        )
         self._connection.answered()
 
 
 def _key(gateway: Gateway, request: Request) -> str:
     key = request.headers.get("authorization", "")
     if gateway.require_key and not key:
-        raise RequestError(401, "You didn't provide an API key.", "authentication_error", code="invalid_api_key")
+        raise RequestError(
+            401, "You didn't provide an API key.", "authentication_error", code="invalid_api_key"
+        )
     return key or "anonymous"
 
 
 def _model(gateway: Gateway, chat: ChatRequest) -> Model:
     model = gateway.match(chat.model)
     if model is None:
-        raise RequestError(404, f"The model '{chat.model[:200]}' does not exist or you do not have access to it.",
-                           param="model", code="model_not_found")  # fmt: skip
+        raise RequestError(
+            404,
+            f"The model '{chat.model[:200]}' does not exist or you do not have access to it.",
+            param="model",
+            code="model_not_found",
+        )
     return model
 
 
 def _check_allowance(allowance: Allowance, chat: ChatRequest) -> None:
     if not allowance.allowed:
-        raise RequestError(429, f"Rate limit reached for {chat.model[:200]} on requests per min (RPM): "
-                           f"limit {allowance.limit}.", "requests", code="rate_limit_exceeded")  # fmt: skip
+        raise RequestError(
+            429,
+            f"Rate limit reached for {chat.model[:200]} on requests per min (RPM): "
+            f"limit {allowance.limit}.",
+            "requests",
+            code="rate_limit_exceeded",
+        )
 
 
 def _check_length(model: Model, chat: ChatRequest) -> None:
     output = chat.output_tokens or 0
     if chat.prompt_tokens + output > model.context_tokens:
-        raise RequestError(400, f"This model's maximum context length is {model.context_tokens} tokens. However, you "
-                           f"requested {chat.prompt_tokens} tokens in the messages and {output} in the completion.",
-                           param="messages", code="context_length_exceeded")  # fmt: skip
+        raise RequestError(
+            400,
+            f"This model's maximum context length is {model.context_tokens} tokens. However, you "
+            f"requested {chat.prompt_tokens} tokens in the messages and {output} in the"
+            " completion.",
+            param="messages",
+            code="context_length_exceeded",
+        )
 
 
 def _limit_headers(allowance: Allowance) -> list[tuple[str, str]]:
-    headers = [("x-ratelimit-limit-requests", str(allowance.limit)),
-               ("x-ratelimit-remaining-requests", str(allowance.remaining)),
-               ("x-ratelimit-reset-requests", f"{allowance.reset_ns / S:.3f}s")]  # fmt: skip
+    headers = [
+        ("x-ratelimit-limit-requests", str(allowance.limit)),
+        ("x-ratelimit-remaining-requests", str(allowance.remaining)),
+        ("x-ratelimit-reset-requests", f"{allowance.reset_ns / S:.3f}s"),
+    ]
     if not allowance.allowed:
-        headers += [("retry-after", str(-(-allowance.retry_after_ns // S))),
-                    ("retry-after-ms", str(-(-allowance.retry_after_ns // MS)))]  # fmt: skip
+        headers += [
+            ("retry-after", str(-(-allowance.retry_after_ns // S))),
+            ("retry-after-ms", str(-(-allowance.retry_after_ns // MS))),
+        ]
     return headers

@@ -19,7 +19,10 @@ SLOW_TAIL = 10
 
 
 class Event(IntEnum):
-    """What is told of a job, in this order; FAULT in place of any. All but LAST and FAULT may be missing."""
+    """What is told of a job, in this order; FAULT in place of any.
+
+    All but LAST and FAULT may be missing.
+    """
 
     START = 0
     TOKEN = 1
@@ -30,13 +33,46 @@ class Event(IntEnum):
 class Job:
     """One request. Only pools and the world write to it."""
 
-    __slots__ = ("arrived_ns", "blocks", "cached_tokens", "cold", "distance_ns", "emitted", "fault", "fault_at",
-                 "first_ns", "first_step", "gap_max_ns", "held", "last_ns", "live", "model", "output_tokens", "owner", "place",
-                 "pool", "prefill_left", "prompt_tokens", "queued", "start_ns", "stream")  # fmt: skip
+    __slots__ = (
+        "arrived_ns",
+        "blocks",
+        "cached_tokens",
+        "cold",
+        "distance_ns",
+        "emitted",
+        "fault",
+        "fault_at",
+        "first_ns",
+        "first_step",
+        "gap_max_ns",
+        "held",
+        "last_ns",
+        "live",
+        "model",
+        "output_tokens",
+        "owner",
+        "place",
+        "pool",
+        "prefill_left",
+        "prompt_tokens",
+        "queued",
+        "start_ns",
+        "stream",
+    )
 
-    def __init__(self, model: Model, prompt_tokens: int, output_tokens: int, arrived_ns: int, *, owner: Any,
-                 stream: bool = False, blocks: tuple[int, ...] = ()):  # fmt: skip
-        """`owner` is whoever is told (None for nobody); with `stream` of each token, else of the end alone.
+    def __init__(
+        self,
+        model: Model,
+        prompt_tokens: int,
+        output_tokens: int,
+        arrived_ns: int,
+        *,
+        owner: Any,
+        stream: bool = False,
+        blocks: tuple[int, ...] = (),
+    ):
+        """`owner` is whoever is told (None for nobody); with `stream` of each token, else of the
+        end alone.
 
         `blocks` are chained hashes of the prompt's blocks, for pools with a prefix cache.
         """
@@ -44,10 +80,12 @@ class Job:
         self.arrived_ns, self.owner, self.stream, self.blocks = arrived_ns, owner, stream, blocks
         self.pool: Pool
         self.distance_ns = 0
-        #: service began; the moments at which the first and the last token are due at the client; -1 not known
+        #: service began; the moments at which the first and the last token are due at the client;
+        #: -1 not known
         self.start_ns = self.first_ns = self.last_ns = -1
         self.emitted = self.cached_tokens = self.prefill_left = self.first_step = 0
-        #: the longest gap between two of its tokens, where an engine wrote them; -1: they are spread evenly
+        #: the longest gap between two of its tokens, where an engine wrote them; -1: they are
+        #: spread evenly
         self.gap_max_ns = -1
         #: the engine that runs it, where its pool has engines
         self.place: Any = None
@@ -63,16 +101,24 @@ class Job:
         return self.fault_at >= 0 and self.fault != "garbage"
 
     def token_ns(self, index: int) -> int:
-        """The moment of token `index`, from 0, where tokens are spread evenly from first to last."""
+        """The moment of token `index`, from 0, where tokens are spread evenly from first to
+        last.
+        """
         if index == 0 or self.output_tokens == 1:
             return self.first_ns
         return self.first_ns + (self.last_ns - self.first_ns) * index // (self.output_tokens - 1)
 
     def tokens_by(self, now_ns: int) -> int:
-        """How many tokens had come by then, where they are spread evenly and the last one's moment is known."""
+        """How many tokens had come by then, where they are spread evenly and the last one's moment
+        is known.
+        """
         if not 0 <= self.first_ns <= now_ns:
             return 0
-        most, steps, whole_ns = self.output_tokens, self.output_tokens - 1, self.last_ns - self.first_ns
+        most, steps, whole_ns = (
+            self.output_tokens,
+            self.output_tokens - 1,
+            self.last_ns - self.first_ns,
+        )
         if steps and whole_ns > 0:
             most = min(most, 1 + ((now_ns - self.first_ns + 1) * steps - 1) // whole_ns)
         return min(most, self.fault_at) if self.cut_short else most

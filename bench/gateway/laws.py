@@ -40,7 +40,9 @@ class LognormalTime(UserModel):
     @property
     def spread(self) -> float:
         """Sigma of the natural log."""
-        return self.sigma if self.sigma is not None else math.log((self.p99 or 0) / self.median) / Z99
+        return (
+            self.sigma if self.sigma is not None else math.log((self.p99 or 0) / self.median) / Z99
+        )
 
 
 class Component(UserModel):

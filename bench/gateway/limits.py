@@ -52,5 +52,10 @@ class TokenBuckets:
         self._full_at[key] = full_at
         if len(self._full_at) > MAX_KEYS:
             self._full_at.popitem(last=False)
-        return Allowance(allowed, self.limit, room_ns // self.interval_ns,
-                         max(0, self.interval_ns - room_ns), full_at - now_ns)  # fmt: skip
+        return Allowance(
+            allowed,
+            self.limit,
+            room_ns // self.interval_ns,
+            max(0, self.interval_ns - room_ns),
+            full_at - now_ns,
+        )

@@ -70,8 +70,12 @@ class Conditions:
             gap = change.gap if change.gap is not None else gap
             self.slowdown *= float(change.slowdown)
             self.neighbours *= float(change.neighbours)
-        self.faults = [(change.fault, float(change.share)) for change in on if change.fault is not None]
-        self.outage_since_ns = min((now_ns - change.since_ns(now_ns) for change in on if change.outage), default=None)
+        self.faults = [
+            (change.fault, float(change.share)) for change in on if change.fault is not None
+        ]
+        self.outage_since_ns = min(
+            (now_ns - change.since_ns(now_ns) for change in on if change.outage), default=None
+        )
         self.e2e = sampler(e2e, self.slowdown) if e2e else None
         self.ttft = sampler(ttft, self.slowdown) if ttft else None
         self.gap = sampler(gap, self.slowdown) if gap else None
@@ -135,7 +139,10 @@ class LawPool:
 
     def __init__(self, pool: Pool, changes: list[Change], seed: str, world: Surroundings):
         self.file, self.conditions, self._world = pool, Conditions(pool, changes), world
-        self._rng, self._fault_rng = Random(f"{seed}/{pool.name}"), Random(f"{seed}/{pool.name}/faults")
+        self._rng, self._fault_rng = (
+            Random(f"{seed}/{pool.name}"),
+            Random(f"{seed}/{pool.name}/faults"),
+        )
         self.queue = Queue(pool.queue_limit)
         self._warm = pool.warm if pool.warm is not None else pool.slots or 0
         self._cold_start = sampler(pool.cold_start) if pool.cold_start else None
@@ -178,8 +185,11 @@ class LawPool:
 
     def _start_slot(self, now_ns: int) -> None:
         """Start one more slot unless as many are starting as requests wait."""
-        if (self._cold_start is not None and self._up + self._starting < (self.file.slots or 0)
-                and self._starting < len(self.queue)):  # fmt: skip
+        if (
+            self._cold_start is not None
+            and self._up + self._starting < (self.file.slots or 0)
+            and self._starting < len(self.queue)
+        ):
             self._starting += 1
             self._world.push(now_ns + self._cold_start(self._rng), self._slot_up, None)
 

@@ -1,4 +1,5 @@
-"""Scenario files as the gateway reads them: models, pools, regions, limits, the timeline, the truth.
+"""Scenario files as the gateway reads them: models, pools, regions, limits, the timeline, the
+truth.
 
 In: one TOML file of `profiles/scenarios`. Out: a frozen `Scenario`. Must stay true: a scenario
 holds laws, never draws; its `[[stage]]` tables belong to the suite and are not looked at here.
@@ -29,11 +30,25 @@ from bench.userfile import (
 )
 
 #: Names that `/v1/models` lists wherever some pattern of the scenario answers them.
-CATALOGUE = ("deepseek-ai/DeepSeek-V4-Flash", "deepseek-ai/DeepSeek-V3.2", "Pro/deepseek-ai/DeepSeek-V3.2",
-             "Pro/deepseek-ai/DeepSeek-R1", "Qwen/Qwen3-32B")  # fmt: skip
-#: What can go wrong with an answer. The first three come instead of one, the others within a stream.
+CATALOGUE = (
+    "deepseek-ai/DeepSeek-V4-Flash",
+    "deepseek-ai/DeepSeek-V3.2",
+    "Pro/deepseek-ai/DeepSeek-V3.2",
+    "Pro/deepseek-ai/DeepSeek-R1",
+    "Qwen/Qwen3-32B",
+)
+#: What can go wrong with an answer. The first three come instead of one, the others within a
+#: stream.
 FaultKind = Literal[
-    "http_500", "http_502", "http_503", "reset", "stall", "truncate", "slow_tail", "garbage", "stream_error"
+    "http_500",
+    "http_502",
+    "http_503",
+    "reset",
+    "stall",
+    "truncate",
+    "slow_tail",
+    "garbage",
+    "stream_error",
 ]
 
 
@@ -117,7 +132,8 @@ class Pool(UserModel):
     queue_limit: Annotated[int, Field(ge=0)] | None = None
     #: slots that are always up; the others start when needed and stop after `keep_alive` unused
     warm: Annotated[int, Field(ge=0)] | None = None
-    #: in place of `warm`: the share of requests that find their instance unloaded, by plan and not by load
+    #: in place of `warm`: the share of requests that find their instance unloaded, by plan and not
+    #: by load
     cold_share: Share | None = None
     #: what a cold start adds before the first token; such an answer carries `x-cold-start: 1`
     cold_start: Law | None = None
@@ -130,7 +146,11 @@ class Pool(UserModel):
             raise ValueError("needs exactly one of e2e, ttft, batch")
         if self.gap is not None and self.ttft is None:
             raise ValueError("gap goes with ttft; with e2e the tokens are spread evenly")
-        if self.slots is None and self.batch is None and (self.queue_limit, self.warm) != (None, None):
+        if (
+            self.slots is None
+            and self.batch is None
+            and (self.queue_limit, self.warm) != (None, None)
+        ):
             raise ValueError("queue_limit and warm need slots")
         if self.batch is not None and (self.slots, self.warm) != (None, None):
             raise ValueError("batch has its own sequences and engines in place of slots and warm")
@@ -189,8 +209,14 @@ class Change(UserModel):
     @model_validator(mode="after")
     def _does_something(self) -> Self:
         laws = (self.e2e, self.ttft, self.gap, self.fault)
-        if all(law is None for law in laws) and self.slowdown == self.neighbours == 1 and not self.outage:
-            raise ValueError("changes nothing; give it a law, a slowdown, neighbours, a fault or an outage")
+        if (
+            all(law is None for law in laws)
+            and self.slowdown == self.neighbours == 1
+            and not self.outage
+        ):
+            raise ValueError(
+                "changes nothing; give it a law, a slowdown, neighbours, a fault or an outage"
+            )
         if self.slowdown <= 0:
             raise ValueError("slowdown must be above zero")
         if self.lasts is not None and self.lasts <= 0:
@@ -220,8 +246,14 @@ class Change(UserModel):
 
     def covers(self, pool: Pool) -> bool:
         """True when the change speaks of this pool."""
-        return all(mine is None or mine == its for mine, its in (
-            (self.pool, pool.name), (self.provider, pool.provider), (self.region, pool.region)))  # fmt: skip
+        return all(
+            mine is None or mine == its
+            for mine, its in (
+                (self.pool, pool.name),
+                (self.provider, pool.provider),
+                (self.region, pool.region),
+            )
+        )
 
 
 class Gateway(UserModel):
@@ -248,7 +280,9 @@ class Gateway(UserModel):
         for model in self.model:
             for pool in model.pool:
                 if pool not in pools:
-                    raise ValueError(f"model {model.name!r} names pool {pool!r}; there is: {', '.join(pools)}")
+                    raise ValueError(
+                        f"model {model.name!r} names pool {pool!r}; there is: {', '.join(pools)}"
+                    )
         for change in self.timeline:
             self.check(change)
         return self
@@ -264,22 +298,29 @@ class Gateway(UserModel):
             raise ValueError("a batch has no law to change; give a slowdown")
 
     def repeated(self, period_ns: int) -> Gateway:
-        """The same with its timeline played again each `period_ns`, for a plan made longer than the scenario's own.
+        """The same with its timeline played again each `period_ns`, for a plan made longer than the
+        scenario's own.
 
         What begins at zero and never ends goes on; what repeats by itself is left alone.
         """
         again = []
         for change in self.timeline:
-            ends_ns = period_ns if change.lasts is None else min(change.at + change.lasts, period_ns)
+            ends_ns = (
+                period_ns if change.lasts is None else min(change.at + change.lasts, period_ns)
+            )
             if change.every is None and 0 < ends_ns - change.at < period_ns:
-                change = change.model_copy(update={"lasts": ends_ns - change.at, "every": period_ns})  # noqa: PLW2901
+                change = change.model_copy(  # noqa: PLW2901
+                    update={"lasts": ends_ns - change.at, "every": period_ns}
+                )
             again.append(change)
         return self.model_copy(update={"timeline": again})
 
     def match(self, name: str) -> Model | None:
         """The first entry with exactly this name, else the first whose pattern fits."""
         exact = (model for model in self.model if model.name == name)
-        return next(exact, next((model for model in self.model if fnmatchcase(name, model.name)), None))
+        return next(
+            exact, next((model for model in self.model if fnmatchcase(name, model.name)), None)
+        )
 
     def names(self) -> list[str]:
         """The names that can be asked for, as `/v1/models` lists them: patterns are not names."""
@@ -288,7 +329,9 @@ class Gateway(UserModel):
 
 
 class TruthLine(UserModel):
-    """What a perfect observer would see of one model: quantiles in ms of answers, shares of requests."""
+    """What a perfect observer would see of one model: quantiles in ms of answers, shares of
+    requests.
+    """
 
     model: str
     #: of requests that ask for this region
@@ -319,15 +362,24 @@ class Scenario(UserModel):
 
 
 def scenario_names() -> list[str]:
-    """The built-in scenarios that a gateway can play: a census is one of requests that were made elsewhere."""
-    return [name for name in builtin_names("scenarios")
-            if "gateway" in read_toml(builtin_root() / "scenarios" / f"{name}.toml")]  # fmt: skip
+    """The built-in scenarios that a gateway can play: a census is one of requests that were made
+    elsewhere.
+    """
+    return [
+        name
+        for name in builtin_names("scenarios")
+        if "gateway" in read_toml(builtin_root() / "scenarios" / f"{name}.toml")
+    ]
 
 
 def load_scenario(name: str, beside: Path | None = None) -> Scenario:
     """A scenario by built-in name or path. Raises UserError that names file and key."""
     path = find_file("scenarios", name, beside)
     if "gateway" not in read_toml(path):
-        raise UserError("has no [gateway]: there is nothing to serve", where=str(path), remedy="name another scenario")
+        raise UserError(
+            "has no [gateway]: there is nothing to serve",
+            where=str(path),
+            remedy="name another scenario",
+        )
     scenario = load_model(Scenario, path)
     return scenario.model_copy(update={"name": scenario.name or path.stem})

@@ -28,7 +28,13 @@ SWEEP_S = 0.25
 class Provider:
     """Routes requests to scenarios; the handler of every connection."""
 
-    def __init__(self, scenarios: list[Scenario], loop: asyncio.AbstractEventLoop, log: TextIO | None, request_ns: int):
+    def __init__(
+        self,
+        scenarios: list[Scenario],
+        loop: asyncio.AbstractEventLoop,
+        log: TextIO | None,
+        request_ns: int,
+    ):
         self._loop, self._log, self.request_ns = loop, log, request_ns
         self._plays = {scenario.name: Play(scenario, log) for scenario in scenarios}
         self._first = scenarios[0].name
@@ -78,7 +84,9 @@ class Provider:
             "change": ("POST", lambda: play.change(request.body)),
         }
         if rest not in routes:
-            raise RequestError(404, f"Invalid URL: there is no /{rest[:200]} here", code="unknown_url")
+            raise RequestError(
+                404, f"Invalid URL: there is no /{rest[:200]} here", code="unknown_url"
+            )
         method, answer = routes[rest]
         if request.method != method:
             raise RequestError(405, f"/{rest} answers {method} only", code="method_not_allowed")
@@ -99,14 +107,18 @@ class Provider:
         self._arm()
 
     def _arm(self) -> None:
-        self._timer.arm(min((due for play in self._live if (due := play.due_ns()) is not None), default=None))
+        self._timer.arm(
+            min((due for play in self._live if (due := play.due_ns()) is not None), default=None)
+        )
 
     def _sweep(self) -> None:
         now_ns = monotonic_ns()
         for connection in list(self._connections):
             connection.check_deadline(now_ns)
         # what a reset has retired goes when its last request has ended
-        self._live = [play for play in self._live if play.under_way or self._plays[play.scenario.name] is play]
+        self._live = [
+            play for play in self._live if play.under_way or self._plays[play.scenario.name] is play
+        ]
         if self._log is not None:
             self._log.flush()
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
@@ -119,8 +131,16 @@ class Provider:
         self._timer.close()
 
 
-async def serve(scenarios: list[Scenario], *, host: str = "127.0.0.1", port: int = 0, log: TextIO | None = None,
-                request_ns: int = 10 * S, ready: Callable[[str], None], stop: asyncio.Event) -> None:  # fmt: skip
+async def serve(
+    scenarios: list[Scenario],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    log: TextIO | None = None,
+    request_ns: int = 10 * S,
+    ready: Callable[[str], None],
+    stop: asyncio.Event,
+) -> None:
     """Serve until `stop` is set. `ready` is told the base URL, without `/v1`.
 
     Raises UserError when the address cannot be bound.
@@ -131,8 +151,10 @@ async def serve(scenarios: list[Scenario], *, host: str = "127.0.0.1", port: int
         server = await loop.create_server(lambda: Connection(provider), host, port, backlog=4096)
     except OSError as error:
         provider.close()
-        raise UserError(f"cannot listen on {host}:{port}: {error.strerror or error}",
-                        remedy="choose another port, or 0 for any free one") from None  # fmt: skip
+        raise UserError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            remedy="choose another port, or 0 for any free one",
+        ) from None
     bound = server.sockets[0].getsockname()
     shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
     ready(f"http://{shown}:{bound[1]}")
@@ -141,7 +163,8 @@ async def serve(scenarios: list[Scenario], *, host: str = "127.0.0.1", port: int
     finally:
         server.close()
         provider.close()
-        # connection_lost of the cut connections, and with it their truth records, come in the next turns
+        # connection_lost of the cut connections, and with it their truth records, come in the next
+        # turns
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         if log is not None:

@@ -30,18 +30,30 @@ class World:
 
     def __init__(self, gateway: Gateway, seed: int, sink: Sink):
         self._gateway, self._sink, self._seed = gateway, sink, str(seed)
-        #: what is due is happening now, up to this moment; something that happens may bring it nearer
+        #: what is due is happening now, up to this moment; something that happens may bring it
+        #: nearer
         self.advancing = False
         self.until_ns = 0
         self._heap: list[tuple[int, int, Action, Any]] = []
         self._order = itertools.count()
-        self._pools = {pool.name: (BatchPool if pool.batch else LawPool)(pool, gateway.timeline, self._seed, self)
-                       for pool in gateway.pool}  # fmt: skip
+        self._pools = {
+            pool.name: (BatchPool if pool.batch else LawPool)(
+                pool, gateway.timeline, self._seed, self
+            )
+            for pool in gateway.pool
+        }
         distances = {region.name: region.distance for region in gateway.region}
         self._distance = {pool.name: distances.get(pool.region, 0) for pool in gateway.pool}
         #: the pools of each model, nearest first
-        self._routes = {model.name: sorted(model.pool, key=self._distance.__getitem__) for model in gateway.model}
-        self._limits = {model.name: TokenBuckets(model.rate_limit) for model in gateway.model if model.rate_limit}
+        self._routes = {
+            model.name: sorted(model.pool, key=self._distance.__getitem__)
+            for model in gateway.model
+        }
+        self._limits = {
+            model.name: TokenBuckets(model.rate_limit)
+            for model in gateway.model
+            if model.rate_limit
+        }
         self._common = TokenBuckets(gateway.rate_limit) if gateway.rate_limit else None
         self._conditions = [pool.conditions for pool in self._pools.values()]
         self._begin_neighbours()
@@ -54,7 +66,8 @@ class World:
     def submit(self, job: Job, region: str | None = None) -> None:
         """A request arrives at `job.arrived_ns`, not before any that was submitted earlier.
 
-        What is due by then happens first. The sink may be told before this returns. `region` pins the request to one.
+        What is due by then happens first. The sink may be told before this returns. `region` pins
+        the request to one.
         """
         if not self.advancing:
             self.advance(job.arrived_ns)
@@ -118,7 +131,9 @@ class World:
                 # conditions of their own, since they look ahead of the pool's
                 conditions = Conditions(pool, self._gateway.timeline)
                 self._conditions.append(conditions)
-                traffic = Traffic(pool.neighbours, conditions, f"{self._seed}/{pool.name}/neighbours")
+                traffic = Traffic(
+                    pool.neighbours, conditions, f"{self._seed}/{pool.name}/neighbours"
+                )
                 self.push(traffic.next_ns(0), self._neighbour, (traffic, model))
 
     def _neighbour(self, due_ns: int, source: tuple[Traffic, Model]) -> None:
@@ -138,7 +153,9 @@ class Traffic:
         self.neighbours, self._conditions, self._rng = neighbours, conditions, Random(seed)
 
     def next_ns(self, now_ns: int) -> int:
-        """The arrival after the one at `now_ns`: the drawn gap is used up at the rate that holds."""
+        """The arrival after the one at `now_ns`: the drawn gap is used up at the rate that
+        holds.
+        """
         shape, rate = self.neighbours.burstiness, float(self.neighbours.rate) / S
         left = self._rng.gammavariate(shape, 1.0 / shape)
         while True:

@@ -43,7 +43,9 @@ class TimerFd:
         flags = os.O_NONBLOCK | os.O_CLOEXEC
         self._fd: int = self._libc.timerfd_create(_CLOCK_MONOTONIC, flags)
         if self._fd < 0:
-            raise TailproofError("the kernel gives no timerfd", remedy=os.strerror(ctypes.get_errno()))
+            raise TailproofError(
+                "the kernel gives no timerfd", remedy=os.strerror(ctypes.get_errno())
+            )
         self._loop, self._callback, self._armed = loop, callback, -1
         loop.add_reader(self._fd, self._fired)
 

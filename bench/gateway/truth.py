@@ -21,7 +21,10 @@ MAX_MODELS = 200
 
 
 class Record(NamedTuple):
-    """One request. Moments are monotonic ns; `outcome` is ok, refused, rate_limited, faulted or disconnected."""
+    """One request.
+
+    Moments are monotonic ns; `outcome` is ok, refused, rate_limited, faulted or disconnected.
+    """
 
     scenario: str
     number: int
@@ -76,9 +79,13 @@ class _Group:
                 self.e2e.append(record.e2e_ns)
 
     def facts(self) -> dict[str, Any]:
-        return {"requests": sum(self.outcomes.values()), "by_status": dict(sorted(self.statuses.items())),
-                "by_outcome": dict(sorted(self.outcomes.items())),
-                "ttft_ms": quantiles_ms(self.ttft), "e2e_ms": quantiles_ms(self.e2e)}  # fmt: skip
+        return {
+            "requests": sum(self.outcomes.values()),
+            "by_status": dict(sorted(self.statuses.items())),
+            "by_outcome": dict(sorted(self.outcomes.items())),
+            "ttft_ms": quantiles_ms(self.ttft),
+            "e2e_ms": quantiles_ms(self.e2e),
+        }
 
 
 class TruthBook:
@@ -87,12 +94,20 @@ class TruthBook:
     def __init__(self, scenario: str, log: TextIO | None = None):
         self.scenario, self._log = scenario, log
         self._all, self._models = _Group(), dict[str, _Group]()
-        self._errors, self._max_error_ns, self._writes = array("q", bytes(8 * (ERROR_BINS_US + 1))), 0, 0
+        self._errors, self._max_error_ns, self._writes = (
+            array("q", bytes(8 * (ERROR_BINS_US + 1))),
+            0,
+            0,
+        )
 
     def add(self, record: Record) -> None:
         """A request has ended, in whatever way."""
         self._all.add(record)
-        name = record.model if record.model in self._models or len(self._models) < MAX_MODELS else "(others)"
+        name = (
+            record.model
+            if record.model in self._models or len(self._models) < MAX_MODELS
+            else "(others)"
+        )
         self._models.setdefault(name, _Group()).add(record)
         if self._log is not None:
             self._log.write(json.dumps(record._asdict(), separators=(",", ":")) + "\n")
@@ -114,8 +129,17 @@ class TruthBook:
     def facts(self) -> dict[str, Any]:
         """The whole truth, as `GET /truth` gives it."""
         p99 = self._error_quantile_ms(990)
-        timing = {"writes": self._writes, "p50": self._error_quantile_ms(500), "p99": p99,
-                  "max": self._max_error_ns / 1e6 if self._writes else None,
-                  "kept_up": p99 is None or p99 < 1.0}  # fmt: skip
+        timing = {
+            "writes": self._writes,
+            "p50": self._error_quantile_ms(500),
+            "p99": p99,
+            "max": self._max_error_ns / 1e6 if self._writes else None,
+            "kept_up": p99 is None or p99 < 1.0,
+        }
         models = {name: group.facts() for name, group in sorted(self._models.items())}
-        return {"scenario": self.scenario, "all": self._all.facts(), "models": models, "timing_error_ms": timing}
+        return {
+            "scenario": self.scenario,
+            "all": self._all.facts(),
+            "models": models,
+            "timing_error_ms": timing,
+        }

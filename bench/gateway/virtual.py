@@ -51,7 +51,9 @@ class Ended(NamedTuple):
 class Simulation:
     """A world, and clients that give up after their timeout."""
 
-    def __init__(self, gateway: Gateway, seed: int, ended: Callable[[Any, Ended], None], *, timeout_ns: int):
+    def __init__(
+        self, gateway: Gateway, seed: int, ended: Callable[[Any, Ended], None], *, timeout_ns: int
+    ):
         """`ended(owner, how)` is called once a request, in order of ending; it may call `later`.
 
         `timeout_ns` is that of requests which name none.
@@ -63,8 +65,19 @@ class Simulation:
         self._deadlines: dict[int, deque[tuple[int, Job]]] = {}
         self.under_way = 0
 
-    def request(self, at_ns: int, owner: Any, model: str, prompt_tokens: int, output_tokens: int, *, timeout_ns: int | None = None,
-                key: str = "anonymous", region: str | None = None, blocks: tuple[int, ...] = ()) -> None:  # fmt: skip
+    def request(
+        self,
+        at_ns: int,
+        owner: Any,
+        model: str,
+        prompt_tokens: int,
+        output_tokens: int,
+        *,
+        timeout_ns: int | None = None,
+        key: str = "anonymous",
+        region: str | None = None,
+        blocks: tuple[int, ...] = (),
+    ) -> None:
         """A request at `at_ns`, not before the one before it. `owner` must not be None.
 
         Raises UserError when no entry of the scenario answers to `model`.
@@ -94,7 +107,9 @@ class Simulation:
             world.submit(job, region)
 
     def later(self, at_ns: int, action: Action, subject: Any) -> None:
-        """Call `action(at_ns, subject)` when time has come to `at_ns`; it counts as under way until then."""
+        """Call `action(at_ns, subject)` when time has come to `at_ns`; it counts as under way until
+        then.
+        """
         self.under_way += 1
         self._world.push(at_ns, self._wake, (action, subject))
 
@@ -133,7 +148,9 @@ class Simulation:
                 return
 
     def finish(self, until_ns: int | None = None) -> None:
-        """Let all requests that are under way end; with `until_ns`, censor those that have not ended by then."""
+        """Let all requests that are under way end; with `until_ns`, censor those that have not
+        ended by then.
+        """
         while self.under_way:
             moment_ns = self.next_ns()
             assert moment_ns is not None
@@ -162,23 +179,31 @@ class Simulation:
 
     def _give_up(self, job: Job, now_ns: int) -> None:
         self._world.cancel(job, now_ns)
-        self._end(job, "timeout_total" if 0 <= job.first_ns <= now_ns else "timeout_first", 0, now_ns)
+        self._end(
+            job, "timeout_total" if 0 <= job.first_ns <= now_ns else "timeout_first", 0, now_ns
+        )
 
     def _find(self, name: str) -> Model:
         entry = self._gateway.match(name)
         if entry is None:
-            raise UserError(f"the scenario has no model {name!r}",
-                            remedy=f"there is: {', '.join(model.name for model in self._gateway.model)}")  # fmt: skip
+            raise UserError(
+                f"the scenario has no model {name!r}",
+                remedy=f"there is: {', '.join(model.name for model in self._gateway.model)}",
+            )
         return self._models.setdefault(name, entry)
 
     def _told(self, job: Job, event: Event, due_ns: int) -> None:
         if event is Event.LAST:
             self._end(job, "malformed" if job.fault == "garbage" else "ok", 200, due_ns)
-        elif event is Event.FAULT and job.fault is not None and job.fault not in ("stall", "garbage"):
+        elif (
+            event is Event.FAULT and job.fault is not None and job.fault not in ("stall", "garbage")
+        ):
             status = REFUSALS.get(job.fault, 0 if job.fault == "reset" else 200)
             self._end(job, _OF_FAULT.get(job.fault, "http_5xx"), status, due_ns)
 
-    def _end(self, job: Job, outcome: str, status: int, now_ns: int, retry_after_ns: int = -1) -> None:
+    def _end(
+        self, job: Job, outcome: str, status: int, now_ns: int, retry_after_ns: int = -1
+    ) -> None:
         self.under_way -= 1
         owner, job.owner, job.live = job.owner, None, False
         first_ns, last_ns, tokens, cached = job.first_ns, job.last_ns, job.emitted, -1
@@ -197,5 +222,22 @@ class Simulation:
             elif outcome != "ok" and job.pool.batch is None:
                 tokens = job.tokens_by(now_ns)
                 last_ns = job.token_ns(tokens - 1) if tokens else -1
-        self._ended(owner, Ended(outcome, status, job.arrived_ns, job.start_ns, head_ns, first_ns, last_ns, now_ns, tokens,
-                                 cached, job.gap_max_ns, retry_after_ns, region, job.cold))  # fmt: skip
+        self._ended(
+            owner,
+            Ended(
+                outcome,
+                status,
+                job.arrived_ns,
+                job.start_ns,
+                head_ns,
+                first_ns,
+                last_ns,
+                now_ns,
+                tokens,
+                cached,
+                job.gap_max_ns,
+                retry_after_ns,
+                region,
+                job.cold,
+            ),
+        )

@@ -1,9 +1,9 @@
 """Nodes that are left out of the verdict: which may be, what is said of them, whose rows they sent.
 
-In: a run that was sent from several nodes, names. Out: records for its manifest, and the rows that they
-set aside. Must stay true: a node is called unfit for its own conduct alone, never for how long its answers
-took; no row is dropped from the record, and what is set aside is counted with its reason; of a run something
-is left to judge; the same manifest gives the same verdict anywhere.
+In: a run that was sent from several nodes, names. Out: records for its manifest, and the rows that
+they set aside. Must stay true: a node is called unfit for its own conduct alone, never for how long
+its answers took; no row is dropped from the record, and what is set aside is counted with its
+reason; of a run something is left to judge; the same manifest gives the same verdict anywhere.
 """
 
 from __future__ import annotations
@@ -37,19 +37,28 @@ def refuse_unknown(names: Sequence[str], places: Places | None, where: str) -> N
     asked = [name for name in names if name != UNFIT]
     there = ", ".join(known) or "none: the run does not say where it was sent from"
     for name in [name for name in asked if name not in known] or (list(names) if not known else []):
-        raise UserError(f"{name!r} is no node of {where} (they are: {there})", where="--leave-out",
-                        remedy=f"name one of them, or write {UNFIT}" if known else "give the shards a --vantage")  # fmt: skip
+        raise UserError(
+            f"{name!r} is no node of {where} (they are: {there})",
+            where="--leave-out",
+            remedy=f"name one of them, or write {UNFIT}"
+            if known
+            else "give the shards a --vantage",
+        )
     if asked and {*known} <= {*asked}:
         raise UserError(
-            f"nothing would be left of {where} (its nodes: {there})", where="--leave-out", remedy="leave one in"
+            f"nothing would be left of {where} (its nodes: {there})",
+            where="--leave-out",
+            remedy="leave one in",
         )
 
 
 def decide(run: Run, names: Sequence[str], override: Contract | None = None) -> list[Record]:
-    """`left_out` of a run's manifest once these nodes are left out too: `{"node", "why"}` each, in the order of nodes.
+    """`left_out` of a run's manifest once these nodes are left out too: `{"node", "why"}` each, in
+    the order of nodes.
 
-    `unfit` stands for every node that its own conduct speaks against under the contracts in force; where that
-    is every node there is, it leaves none out, and health says why the run cannot be trusted. Raises UserError.
+    `unfit` stands for every node that its own conduct speaks against under the contracts in force;
+    where that is every node there is, it leaves none out, and health says why the run cannot be
+    trusted. Raises UserError.
     """
     places, before = (
         places_of(run.manifest),
@@ -60,7 +69,9 @@ def decide(run: Run, names: Sequence[str], override: Contract | None = None) -> 
     why = {name: ASKED_FOR for name in names if name != UNFIT}
     if UNFIT in names:
         unfit = {
-            each.node: "; ".join([*each.invalid, *each.degraded]) for each in conducts(run, override) if each.unfit
+            each.node: "; ".join([*each.invalid, *each.degraded])
+            for each in conducts(run, override)
+            if each.unfit
         }
         if not {*places.names} <= {*why, *before, *unfit}:
             why = unfit | {name: said for name, said in why.items() if name not in unfit}
@@ -69,7 +80,10 @@ def decide(run: Run, names: Sequence[str], override: Contract | None = None) -> 
 
 
 def leave_out(folder: Path, names: Sequence[str]) -> None:
-    """Write what `decide` says into a sealed run's manifest, before the run is judged. Raises UserError."""
+    """Write what `decide` says into a sealed run's manifest, before the run is judged.
+
+    Raises UserError.
+    """
     manifest, run = read_manifest(folder), Run(folder)
     changed: Record = {"left_out": left_out} if (left_out := decide(run, names)) else {}
     if UNFIT in names and all(each.unfit for each in conducts(run)):
@@ -89,16 +103,30 @@ def without(run: Run, left_out: list[Record]) -> Run:
 
 
 def told(run: Run) -> list[Record]:
-    """`left_out` of verdicts.json: of each node also how many of the run's requests it had, and how many it sent."""
+    """`left_out` of verdicts.json: of each node also how many of the run's requests it had, and how
+    many it sent.
+    """
     rows = came_to(run)
-    return [{**entry, "requests": int(mine.sum()), "sent": int((rows.samples["sent_ns"][mine] >= 0).sum()), "of": len(rows)}
-            for entry in run.manifest.get("left_out", []) for mine in [_of_node(run, rows, entry["node"])]]  # fmt: skip
+    return [
+        {
+            **entry,
+            "requests": int(mine.sum()),
+            "sent": int((rows.samples["sent_ns"][mine] >= 0).sum()),
+            "of": len(rows),
+        }
+        for entry in run.manifest.get("left_out", [])
+        for mine in [_of_node(run, rows, entry["node"])]
+    ]
 
 
 def facts_of(run: Run, lane: Record, columns: Columns) -> Facts:
-    """The facts beside these rows of a lane, the rows of nodes that were left out among what is set aside."""
-    aside = tuple((f"sent by {entry['node']}, which was left out", _of_node(run, columns, entry["node"]))
-                  for entry in run.manifest.get("left_out", []))  # fmt: skip
+    """The facts beside these rows of a lane, the rows of nodes that were left out among what is set
+    aside.
+    """
+    aside = tuple(
+        (f"sent by {entry['node']}, which was left out", _of_node(run, columns, entry["node"]))
+        for entry in run.manifest.get("left_out", [])
+    )
     return dataclasses.replace(run_facts(run, lane), aside=aside)
 
 

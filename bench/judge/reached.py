@@ -12,7 +12,8 @@ from bench.record.samples import Bool, Columns, Outcome
 
 
 def reached(columns: Columns, state: str) -> Columns:
-    """The rows of a run that came up: all but those whose predecessor ended too late, or with the run.
+    """The rows of a run that came up: all but those whose predecessor ended too late, or with the
+    run.
 
     Rows that were never due are nobody's failure. Of a run that broke off, rows that were due and
     not sent (those that waited when Ctrl-C came) count as cut off.
@@ -39,5 +40,8 @@ def undecided(columns: Columns) -> Bool:
 
 
 def came_to(run: Run) -> Columns:
-    """The rows that a run came to. One that ended early by its own rule came as far as one that Ctrl-C ended."""
+    """The rows that a run came to.
+
+    One that ended early by its own rule came as far as one that Ctrl-C ended.
+    """
     return reached(run.columns, "interrupted" if run.manifest.get("ended_early") else run.state)

@@ -1,4 +1,5 @@
-"""A run's folder -> its records: summary, verdicts, comparisons, routes, attribution; now or a year later.
+"""A run's folder -> its records: summary, verdicts, comparisons, routes, attribution; now or a year
+later.
 
 In: a run's folder, optionally another contract to hold it against. Out: the records, and their
 files. Must stay true: they come from manifest, schedule, samples and histograms alone, so the
@@ -40,13 +41,22 @@ class Records:
 
     def files(self) -> dict[str, Record]:
         """The records by the name of their file."""
-        named = {"summary.json": self.summary, "verdicts.json": self.verdicts, "attribution.json": self.attribution,
-                 "comparisons.json": self.comparisons, "routes.json": self.routes, "census.json": self.census}  # fmt: skip
+        named = {
+            "summary.json": self.summary,
+            "verdicts.json": self.verdicts,
+            "attribution.json": self.attribution,
+            "comparisons.json": self.comparisons,
+            "routes.json": self.routes,
+            "census.json": self.census,
+        }
         return {name: record for name, record in named.items() if record is not None}
 
 
 def review(run: Run, override: Contract | None = None) -> tuple[Record, Record]:
-    """(summary, verdicts) of a run; nothing is written. Raises UserError for a clause that the run cannot have."""
+    """(summary, verdicts) of a run; nothing is written.
+
+    Raises UserError for a clause that the run cannot have.
+    """
     health = fitness(run, override)
     further = [] if override else _expects(compare_run(run), route_run(run), census_of(run.folder))
     verdicts = judge_run(run, health, override, further)
@@ -55,7 +65,9 @@ def review(run: Run, override: Contract | None = None) -> tuple[Record, Record]:
 
 def _expects(*records: Record | None) -> list[Record]:
     """Rehearsed answers of records beside the verdicts."""
-    return [expect for record in records if record is not None for expect in record.get("expects", [])]
+    return [
+        expect for record in records if record is not None for expect in record.get("expects", [])
+    ]
 
 
 def census_of(folder: Path) -> Record | None:
@@ -95,17 +107,31 @@ def reviewed(folder: Path) -> tuple[Run, Records]:
 
     try:
         records = _as_filed(read)
-        stale = run.manifest["state"] == "running" or any(
-            record["format"] != (VERDICTS_FORMAT if name == "verdicts.json" else FORMAT) or record["run"] != run.manifest["run"]
-            for name, record in records.files().items()
-        ) or records.summary["state"] != run.state  # fmt: skip
+        stale = (
+            run.manifest["state"] == "running"
+            or any(
+                record["format"] != (VERDICTS_FORMAT if name == "verdicts.json" else FORMAT)
+                or record["run"] != run.manifest["run"]
+                for name, record in records.files().items()
+            )
+            or records.summary["state"] != run.state
+        )
     except (OSError, ValueError, KeyError, TypeError):
         stale = True
     return run, file_records(run) if stale else records
 
 
 def _as_filed(read: Callable[[str], Record | None]) -> Records:
-    summary, verdicts, attribution = (read(f"{name}.json") for name in ("summary", "verdicts", "attribution"))
+    summary, verdicts, attribution = (
+        read(f"{name}.json") for name in ("summary", "verdicts", "attribution")
+    )
     if summary is None or verdicts is None or attribution is None:
         raise KeyError("a record is missing")
-    return Records(summary, verdicts, attribution, read("comparisons.json"), read("routes.json"), read("census.json"))
+    return Records(
+        summary,
+        verdicts,
+        attribution,
+        read("comparisons.json"),
+        read("routes.json"),
+        read("census.json"),
+    )

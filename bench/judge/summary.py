@@ -22,8 +22,13 @@ from bench.record.run_folder import FORMAT, Run
 from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns, outcome_counts
 from bench.units import MS, S, nearest_rank
 
-_QUANTILES = {"p50": Fraction(1, 2), "p90": Fraction(9, 10), "p95": Fraction(19, 20), "p99": Fraction(99, 100),
-              "p999": Fraction(999, 1000)}  # fmt: skip
+_QUANTILES = {
+    "p50": Fraction(1, 2),
+    "p90": Fraction(9, 10),
+    "p95": Fraction(19, 20),
+    "p99": Fraction(99, 100),
+    "p999": Fraction(999, 1000),
+}
 
 
 def quantiles_ms(values_ns: Int) -> dict[str, float | int] | None:
@@ -42,7 +47,12 @@ def _histogram_ms(histogram: Histogram) -> dict[str, float | int | None] | None:
         return None
     mean = histogram.mean_ns()
     ranks = {name: (histogram.percentile_ns(q) or 0) / MS for name, q in _QUANTILES.items()}
-    return {"n": histogram.n, "mean": None if mean is None else mean / MS, **ranks, "max": histogram.max_ns / MS}
+    return {
+        "n": histogram.n,
+        "mean": None if mean is None else mean / MS,
+        **ranks,
+        "max": histogram.max_ns / MS,
+    }
 
 
 def summarise(run: Run, health: Health, overall: str) -> dict[str, Any]:
@@ -50,13 +60,19 @@ def summarise(run: Run, health: Health, overall: str) -> dict[str, Any]:
     gaps = _gap_histograms(run)
     came, places = came_to(run), places_of(run.manifest)
     return {
-        "format": FORMAT, "run": run.manifest["run"], "state": run.state,
+        "format": FORMAT,
+        "run": run.manifest["run"],
+        "state": run.state,
         "simulated": any(lane.get("simulated") for lane in run.lanes),
-        "targets": {lane["name"]: lane_summary(run.columns.lane(index), lane, came.lane(index), gaps.get(lane["name"]), places)
-                    for index, lane in enumerate(run.lanes)},
+        "targets": {
+            lane["name"]: lane_summary(
+                run.columns.lane(index), lane, came.lane(index), gaps.get(lane["name"]), places
+            )
+            for index, lane in enumerate(run.lanes)
+        },
         "health": {"state": health.state, "reasons": health.reasons, "facts": health.facts},
         "overall": overall,
-    }  # fmt: skip
+    }
 
 
 def _gap_histograms(run: Run) -> dict[str, Histogram]:
@@ -64,8 +80,12 @@ def _gap_histograms(run: Run) -> dict[str, Histogram]:
     gaps: dict[str, Histogram] = {}
     if not path.is_file():
         return gaps
-    wanted = {f"{lane['name']}.inter_chunk.{span['phase']}": lane["name"]
-              for lane in run.lanes for span in lane["phase_spans"] if not span["warmup"]}  # fmt: skip
+    wanted = {
+        f"{lane['name']}.inter_chunk.{span['phase']}": lane["name"]
+        for lane in run.lanes
+        for span in lane["phase_spans"]
+        if not span["warmup"]
+    }
     for interval in read_hlog(path)[1]:
         name = wanted.get(interval.tag)
         if name is not None:
@@ -73,30 +93,51 @@ def _gap_histograms(run: Run) -> dict[str, Histogram]:
     return gaps
 
 
-def lane_summary(columns: Columns, lane: dict[str, Any], came: Columns, gaps: Histogram | None,
-                 places: Places | None = None) -> dict[str, Any]:  # fmt: skip
-    """One target of summary.json; `came` are those of its rows that the run came to, `places` where they were sent from."""
+def lane_summary(
+    columns: Columns,
+    lane: dict[str, Any],
+    came: Columns,
+    gaps: Histogram | None,
+    places: Places | None = None,
+) -> dict[str, Any]:
+    """One target of summary.json; `came` are those of its rows that the run came to, `places` where
+    they were sent from.
+    """
     measured = columns.measured()
     ok = measured.where(measured.ok)
     counts = outcome_counts(columns.samples)
     judged = int((came.measured().samples["outcome"] != Outcome.censored).sum())
     return {
-        "simulated": bool(lane.get("simulated")), "requests": len(columns), "reached": len(came), "ok": counts.get("ok", 0), "warmup": len(columns) - len(measured), "outcomes": counts,
-        "offered_rps": _offered_rps(columns, lane), "sent_rps": _sent_rps(columns, lane, whole=len(came) == len(columns)),
-        "response_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric)) for metric in ("ttft", "ttft_answer", "e2e", "tpot")},
-        "service_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric, "service")) for metric in ("ttft", "e2e")},
+        "simulated": bool(lane.get("simulated")),
+        "requests": len(columns),
+        "reached": len(came),
+        "ok": counts.get("ok", 0),
+        "warmup": len(columns) - len(measured),
+        "outcomes": counts,
+        "offered_rps": _offered_rps(columns, lane),
+        "sent_rps": _sent_rps(columns, lane, whole=len(came) == len(columns)),
+        "response_ms": {
+            metric: quantiles_ms(latency_ns(ok.samples, metric))
+            for metric in ("ttft", "ttft_answer", "e2e", "tpot")
+        },
+        "service_ms": {
+            metric: quantiles_ms(latency_ns(ok.samples, metric, "service"))
+            for metric in ("ttft", "e2e")
+        },
         "inter_chunk_ms": _histogram_ms(gaps) if gaps is not None else None,
         "inter_chunk_max_ms": quantiles_ms(latency_ns(ok.samples, "inter_chunk_max")),
         "lag_ms": quantiles_ms(latency_ns(measured.samples, "lag")),
         "harness_lag_ms": quantiles_ms(latency_ns(measured.samples, "harness_lag")),
-        "connect_ms": quantiles_ms(measured.samples["connect_ns"]), "tls_ms": quantiles_ms(measured.samples["tls_ns"]),
+        "connect_ms": quantiles_ms(measured.samples["connect_ns"]),
+        "tls_ms": quantiles_ms(measured.samples["tls_ns"]),
         "new_connections": int(((columns.samples["flags"] & Flag.NEW_CONNECTION) != 0).sum()),
         "uptime": {"request_ratio": len(ok) / judged if judged else None},
-        "tokens": _tokens(ok), "cost": token_cost(columns, lane),
+        "tokens": _tokens(ok),
+        "cost": token_cost(columns, lane),
         "by_phase": _parts(measured, lane["phases"], measured.schedule["phase"]),
         "by_bucket": _parts(measured, lane["buckets"], measured.schedule["bucket"]),
         **(_by_place(measured, places) if places is not None else {}),
-    }  # fmt: skip
+    }
 
 
 def _offered_rps(columns: Columns, lane: dict[str, Any]) -> float | None:
@@ -106,7 +147,9 @@ def _offered_rps(columns: Columns, lane: dict[str, Any]) -> float | None:
 
 
 def _sent_rps(columns: Columns, lane: dict[str, Any], *, whole: bool) -> float | None:
-    """Sent rows over the planned span, or over the time it took where that is longer or the run was cut short."""
+    """Sent rows over the planned span, or over the time it took where that is longer or the run was
+    cut short.
+    """
     sent = columns.samples["sent_ns"]
     sent = sent[sent >= 0]
     if not len(sent):
@@ -131,17 +174,25 @@ def _tokens(ok: Columns) -> dict[str, Any]:
     prompt, output = samples["prompt_tokens"], samples["output_tokens"]
     counted = int(((samples["flags"] & Flag.COUNTED_TOKENS) != 0).sum())
     known = int((output >= 0).sum())
-    source = "none" if not known else "counted" if counted == known else "mixed" if counted else "usage"
+    source = (
+        "none" if not known else "counted" if counted == known else "mixed" if counted else "usage"
+    )
     has_usage = prompt >= 0
     error = None
     if has_usage.any():
         planned = ok.schedule["prompt_tokens"][has_usage].astype(np.float64)
         relative = (prompt[has_usage] - planned) / np.maximum(planned, 1)
         ordered = np.sort(np.abs(relative))
-        error = {"median": float(np.median(relative)),
-                 "p95": float(ordered[nearest_rank(len(ordered), Fraction(19, 20)) - 1])}  # fmt: skip
-    return {"prompt": int(prompt[has_usage].sum()), "output": int(output[output >= 0].sum()), "source": source,
-            "prompt_error": error}  # fmt: skip
+        error = {
+            "median": float(np.median(relative)),
+            "p95": float(ordered[nearest_rank(len(ordered), Fraction(19, 20)) - 1]),
+        }
+    return {
+        "prompt": int(prompt[has_usage].sum()),
+        "output": int(output[output >= 0].sum()),
+        "source": source,
+        "prompt_error": error,
+    }
 
 
 def token_cost(columns: Columns, lane: dict[str, Any]) -> dict[str, Any] | None:
@@ -151,13 +202,18 @@ def token_cost(columns: Columns, lane: dict[str, Any]) -> dict[str, Any] | None:
         return None
     prompt = columns.samples["prompt_tokens"].astype(np.int64)
     output = columns.samples["output_tokens"].astype(np.int64)
-    usd = (int(prompt[prompt >= 0].sum()) * Decimal(prices["input_usd_per_million"])
-           + int(output[output >= 0].sum()) * Decimal(prices["output_usd_per_million"])) / 1_000_000  # fmt: skip
+    usd = (
+        int(prompt[prompt >= 0].sum()) * Decimal(prices["input_usd_per_million"])
+        + int(output[output >= 0].sum()) * Decimal(prices["output_usd_per_million"])
+    ) / 1_000_000
     return {"usd": float(usd), "as_of": prices["as_of"]}
 
 
 def _parts(
-    measured: Columns, names: list[str], codes: Int, of: Callable[[Columns], dict[str, Any]] | None = None
+    measured: Columns,
+    names: list[str],
+    codes: Int,
+    of: Callable[[Columns], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """`of` the rows of each phase, context bucket or place by name; parts without rows left out."""
     found = ((name, measured.where(codes == index)) for index, name in enumerate(names))
@@ -167,20 +223,35 @@ def _parts(
 def _part(rows: Columns) -> dict[str, Any]:
     """Requests and response quantiles."""
     ok = rows.where(rows.ok)
-    return {"requests": len(rows), "ok": len(ok),
-            "response_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric)) for metric in ("ttft", "e2e")}}  # fmt: skip
+    return {
+        "requests": len(rows),
+        "ok": len(ok),
+        "response_ms": {
+            metric: quantiles_ms(latency_ns(ok.samples, metric)) for metric in ("ttft", "e2e")
+        },
+    }
 
 
 def _by_place(measured: Columns, places: Places) -> dict[str, Any]:
-    """`by_node`, and `by_region` where there is more than one: what each saw of the target, and of itself."""
+    """`by_node`, and `by_region` where there is more than one: what each saw of the target, and of
+    itself.
+    """
 
     def vantage(rows: Columns) -> dict[str, Any]:
         ok = rows.where(rows.ok)
-        return {**_part(rows), "service_ms": {metric: quantiles_ms(latency_ns(ok.samples, metric, "service")) for metric in ("ttft", "e2e")},
-                "connect_ms": quantiles_ms(rows.samples["connect_ns"]),
-                "harness_lag_ms": quantiles_ms(latency_ns(rows.samples, "harness_lag"))}  # fmt: skip
+        return {
+            **_part(rows),
+            "service_ms": {
+                metric: quantiles_ms(latency_ns(ok.samples, metric, "service"))
+                for metric in ("ttft", "e2e")
+            },
+            "connect_ms": quantiles_ms(rows.samples["connect_ns"]),
+            "harness_lag_ms": quantiles_ms(latency_ns(rows.samples, "harness_lag")),
+        }
 
     found = {"by_node": _parts(measured, places.names, places.node_of(measured.schedule), vantage)}
     if len(places.regions) > 1:
-        found["by_region"] = _parts(measured, places.regions, places.region_of(measured.schedule), vantage)
+        found["by_region"] = _parts(
+            measured, places.regions, places.region_of(measured.schedule), vantage
+        )
     return found

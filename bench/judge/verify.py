@@ -56,7 +56,8 @@ class Verified:
 def verify(folder: Path, public_key: Path | None = None) -> Verified:
     """Check digests, recompute the records, check the signature where a public key is given.
 
-    Raises RunFolderError for a folder without a readable manifest or with a link in it, UserError for an unusable key.
+    Raises RunFolderError for a folder without a readable manifest or with a link in it, UserError
+    for an unusable key.
     """
     refuse_ways_out(folder)
     manifest = read_manifest(folder)
@@ -66,31 +67,50 @@ def verify(folder: Path, public_key: Path | None = None) -> Verified:
     expected, verdicts = dict[str, str](), dict[str, Any]()
     try:
         expected = (
-            sealed(folder) | {"schedule.npy": str(manifest["schedule_sha256"])} if open_ended else listed(manifest)
+            sealed(folder) | {"schedule.npy": str(manifest["schedule_sha256"])}
+            if open_ended
+            else listed(manifest)
         )
         notes += _notes(folder, manifest, public_key)
     except _STUMBLES as error:
-        differences.append(Difference("run.json", f"what it lists cannot be read ({type(error).__name__}: {error})"))
+        differences.append(
+            Difference(
+                "run.json", f"what it lists cannot be read ({type(error).__name__}: {error})"
+            )
+        )
     differences += _files(folder, expected)
     try:
         summary, verdicts = review(Run(folder))
     except _STUMBLES as error:
-        said = str(error) if isinstance(error, TailproofError) else f"{type(error).__name__}: {error}"
+        said = (
+            str(error) if isinstance(error, TailproofError) else f"{type(error).__name__}: {error}"
+        )
         differences.append(Difference("verdicts.json", f"cannot be recomputed: {said}"))
     else:
         for name, fresh in (("summary.json", summary), ("verdicts.json", verdicts)):
             differences += _record(folder, name, fresh, open_ended)
     if public_key is not None and not is_signed_by(folder, public_key):
         there = (folder / SIGNATURE).exists()
-        differences.append(Difference(SIGNATURE, "is not this key's signature of run.json" if there else "is missing"))
-    return Verified(tuple(differences), tuple(notes), len(expected), len(verdicts.get("clauses", [])))
+        differences.append(
+            Difference(
+                SIGNATURE, "is not this key's signature of run.json" if there else "is missing"
+            )
+        )
+    return Verified(
+        tuple(differences), tuple(notes), len(expected), len(verdicts.get("clauses", []))
+    )
 
 
 def _manifest_itself(manifest: dict[str, Any]) -> Iterator[Difference]:
     if OWN not in manifest:
-        yield Difference("run.json", "has no digest of its own, so an edited field would not be found")
+        yield Difference(
+            "run.json", "has no digest of its own, so an edited field would not be found"
+        )
     elif manifest[OWN] != manifest_digest(manifest):
-        yield Difference("run.json", "was edited: a field is not what its digest says (which one cannot be known)")
+        yield Difference(
+            "run.json",
+            "was edited: a field is not what its digest says (which one cannot be known)",
+        )
 
 
 def _files(folder: Path, expected: dict[str, str]) -> Iterator[Difference]:
@@ -103,15 +123,29 @@ def _files(folder: Path, expected: dict[str, str]) -> Iterator[Difference]:
             continue
         if found != digest:
             yield Difference(name, f"was edited: SHA-256 {found[:12]}…, sealed as {digest[:12]}…")
-    there = [folder / "schedule.npy", *(path for part in ("samples", "attempts") for path in (folder / part).glob("*"))]
+    there = [
+        folder / "schedule.npy",
+        *(path for part in ("samples", "attempts") for path in (folder / part).glob("*")),
+    ]
     for path in sorted(there):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in expected and not is_list(path) and not path.name.endswith(".part"):
-            yield Difference(name, "was added: it is in no list (or its writer was killed as it sealed it)")
+        if (
+            path.is_file()
+            and name not in expected
+            and not is_list(path)
+            and not path.name.endswith(".part")
+        ):
+            yield Difference(
+                name, "was added: it is in no list (or its writer was killed as it sealed it)"
+            )
 
 
-def _record(folder: Path, name: str, fresh: dict[str, Any], open_ended: bool) -> Iterator[Difference]:
-    """Where a stored record is not the one that its folder gives; a run without an end may have none yet."""
+def _record(
+    folder: Path, name: str, fresh: dict[str, Any], open_ended: bool
+) -> Iterator[Difference]:
+    """Where a stored record is not the one that its folder gives; a run without an end may have
+    none yet.
+    """
     try:
         stored = json.loads((folder / name).read_bytes())
     except FileNotFoundError:
@@ -126,7 +160,9 @@ def _record(folder: Path, name: str, fresh: dict[str, Any], open_ended: bool) ->
 
 
 def unequal(stored: Any, fresh: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
-    """(key path, stored, recomputed) of every place where two JSON values part; "nothing" where one has no such key."""
+    """(key path, stored, recomputed) of every place where two JSON values part; "nothing" where one
+    has no such key.
+    """
     was, now = _parts(stored), _parts(fresh)
     if was is not None and now is not None and type(stored) is type(fresh):
         for step in dict.fromkeys([*now, *was]):
@@ -139,7 +175,11 @@ def _parts(value: Any) -> dict[str, Any] | None:
     """What lies below a value by its step of the key path; None for a leaf."""
     if isinstance(value, dict):
         return {f".{key}": each for key, each in value.items()}
-    return {f"[{index}]": each for index, each in enumerate(value)} if isinstance(value, list) else None
+    return (
+        {f"[{index}]": each for index, each in enumerate(value)}
+        if isinstance(value, list)
+        else None
+    )
 
 
 def _written(value: Any) -> str:
@@ -152,13 +192,24 @@ def _cut(text: str, length: int = 80) -> str:
 
 def _notes(folder: Path, manifest: dict[str, Any], public_key: Path | None) -> Iterator[str]:
     if manifest["state"] == "running":
-        yield "the run says it is still running: its writer is at work or was killed, so the last second may be missing"
+        yield (
+            "the run says it is still running: its writer is at work or was killed, so the last"
+            " second may be missing"
+        )
     writer = manifest.get("versions", {}).get("tailproof", __version__)
     if writer != __version__:
-        yield f"judged by tailproof {writer}, recomputed by {__version__}: rules may have changed between the two"
+        yield (
+            f"judged by tailproof {writer}, recomputed by {__version__}: rules may have changed"
+            " between the two"
+        )
     for entry in manifest.get("inputs", []):
-        found = [path for path in (Path(entry["name"]), builtin_root() / entry["name"]) if path.is_file()]
+        found = [
+            path for path in (Path(entry["name"]), builtin_root() / entry["name"]) if path.is_file()
+        ]
         if found and all(file_digest(path) != entry["sha256"] for path in found):
-            yield f"{entry['name']} has changed since the run; the run keeps its own copy, a repeat would differ"
+            yield (
+                f"{entry['name']} has changed since the run; the run keeps its own copy, a repeat"
+                " would differ"
+            )
     if public_key is None and (folder / SIGNATURE).exists():
         yield f"{SIGNATURE} is there and was not checked; give --public-key"

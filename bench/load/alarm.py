@@ -30,8 +30,12 @@ SPIN_NS = 150_000
 
 
 class _TimerSpec(ctypes.Structure):
-    _fields_ = (("interval_s", ctypes.c_long), ("interval_ns", ctypes.c_long),
-                ("value_s", ctypes.c_long), ("value_ns", ctypes.c_long))  # fmt: skip
+    _fields_ = (
+        ("interval_s", ctypes.c_long),
+        ("interval_ns", ctypes.c_long),
+        ("value_s", ctypes.c_long),
+        ("value_ns", ctypes.c_long),
+    )
 
 
 def _libc() -> Any | None:
@@ -42,13 +46,18 @@ def _libc() -> Any | None:
 
 
 class KernelTimer:
-    """A Linux timerfd: becomes readable at an absolute instant. `os.timerfd_create` needs Python 3.13."""
+    """A Linux timerfd: becomes readable at an absolute instant.
+
+    `os.timerfd_create` needs Python 3.13.
+    """
 
     def __init__(self) -> None:
         """Raises OSError where there is none."""
         self._libc = _libc()
         self.fd = (
-            -1 if self._libc is None else self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
+            -1
+            if self._libc is None
+            else self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
         )
         if self.fd < 0:
             raise OSError("no timerfd")

@@ -45,7 +45,10 @@ SENT_SHARE = 0.99
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One rate of the ladder. Errors are what we report less the truth, at (p50, p99, p99.9), in ms."""
+    """One rate of the ladder.
+
+    Errors are what we report less the truth, at (p50, p99, p99.9), in ms.
+    """
 
     rate_rps: int
     #: the asked rate times the share of the plan that succeeded
@@ -60,12 +63,19 @@ class Step:
     @property
     def within_budget(self) -> bool:
         """Sent as planned, and p50 and p99 near enough to the truth."""
-        worst = max(abs(error) for errors in (self.ttft_error_ms, self.e2e_error_ms) for error in errors[:2])
+        worst = max(
+            abs(error) for errors in (self.ttft_error_ms, self.e2e_error_ms) for error in errors[:2]
+        )
         return self.sent_rps >= SENT_SHARE * self.rate_rps and worst <= ERROR_BUDGET_NS / MS
 
 
-def calibrate(on_step: Callable[[Step], None], *, tokens: int = 16, seconds: float = 4.0,
-              ladder: tuple[int, ...] = LADDER_RPS) -> dict[str, Any]:  # fmt: skip
+def calibrate(
+    on_step: Callable[[Step], None],
+    *,
+    tokens: int = 16,
+    seconds: float = 4.0,
+    ladder: tuple[int, ...] = LADDER_RPS,
+) -> dict[str, Any]:
     """Climb the ladder until two rates in a row are over budget; returns the record to store."""
     steps: list[Step] = []
     with _null_server(tokens) as port, tempfile.TemporaryDirectory(prefix="tailproof-") as folder:
@@ -76,15 +86,28 @@ def calibrate(on_step: Callable[[Step], None], *, tokens: int = 16, seconds: flo
                 break
     ceiling = max((step.rate_rps for step in steps if step.within_budget), default=0)
     return {
-        "format": FORMAT, "measured_utc": utc_text(wall_ns()), "machine": machine_facts(), "tokens": tokens,
-        "error_budget_ms": ERROR_BUDGET_NS / MS, "ceiling_rps": ceiling, "ceiling_events_per_s": ceiling * tokens,
+        "format": FORMAT,
+        "measured_utc": utc_text(wall_ns()),
+        "machine": machine_facts(),
+        "tokens": tokens,
+        "error_budget_ms": ERROR_BUDGET_NS / MS,
+        "ceiling_rps": ceiling,
+        "ceiling_events_per_s": ceiling * tokens,
         "steps": [dataclasses.asdict(step) for step in steps],
-    }  # fmt: skip
+    }
 
 
 @contextmanager
 def _null_server(tokens: int) -> Iterator[int]:
-    command = [sys.executable, "-m", "bench.load.nullserver", "--sigma", "0.3", "--tokens", str(tokens)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.load.nullserver",
+        "--sigma",
+        "0.3",
+        "--tokens",
+        str(tokens),
+    ]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 our own module
     try:
         assert process.stdout is not None
@@ -105,7 +128,9 @@ def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> St
     suite = _suite(port, rate, seconds, tokens)
     plan = compile_plan(suite, 1)
     known = len(_truth(port, 0))
-    run_loop(lambda: play(plan, PromptText(1), folder, {}, warn=lambda _: None, on_tick=lambda *_: None))
+    run_loop(
+        lambda: play(plan, PromptText(1), folder, {}, warn=lambda _: None, on_tick=lambda *_: None)
+    )
     run = Run(folder)
     truth = _truth(port, known)
     samples = run.columns.samples
@@ -120,9 +145,15 @@ def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> St
     row_errors = np.maximum(np.abs(ttft - true_ttft), np.abs(e2e - true_e2e))
     harness = run.manifest["harness"]
     lag = latency_ns(chosen, "lag")
-    return Step(rate, rate * len(rows) / int(measured.sum()), _error(ttft, true_ttft), _error(e2e, true_e2e),
-                _three(row_errors)[1], _three(lag)[1],
-                round(harness["cpu_share"] * harness["elapsed_s"] / len(plan.schedule) * 1e6, 1))  # fmt: skip
+    return Step(
+        rate,
+        rate * len(rows) / int(measured.sum()),
+        _error(ttft, true_ttft),
+        _error(e2e, true_e2e),
+        _three(row_errors)[1],
+        _three(lag)[1],
+        round(harness["cpu_share"] * harness["elapsed_s"] / len(plan.schedule) * 1e6, 1),
+    )
 
 
 def _error(ours: Int, truth: Int) -> tuple[float, float, float]:
@@ -135,20 +166,39 @@ def _three(values: Int) -> tuple[float, float, float]:
     if not len(values):
         return (float("inf"),) * 3
     ordered = np.sort(values)
-    ranks = [nearest_rank(len(ordered), q) for q in (Fraction(1, 2), Fraction(99, 100), Fraction(999, 1000))]
+    ranks = [
+        nearest_rank(len(ordered), q)
+        for q in (Fraction(1, 2), Fraction(99, 100), Fraction(999, 1000))
+    ]
     p50, p99, p999 = (round(int(ordered[rank - 1]) / MS, 4) for rank in ranks)
     return p50, p99, p999
 
 
 def _suite(port: int, rate: int, seconds: float, tokens: int) -> Suite:
-    target = Target(description="null server", name="null", base_url=f"http://127.0.0.1:{port}/v1", model="null")
-    profile = Profile(description="calibration", name="calibration", duration=f"{seconds}s", warmup="1s",
-                      arrivals=Arrivals(kind="poisson", rate=Fraction(rate)),
-                      prompt_tokens=[Amount(fixed=64)], output_tokens=[Amount(fixed=tokens)])  # fmt: skip
-    stage = Stage(
-        name="calibrate", targets=[target], profile=profile, contract=None, scenario=None, settle_ns=0, expect=[]
+    target = Target(
+        description="null server", name="null", base_url=f"http://127.0.0.1:{port}/v1", model="null"
     )
-    return Suite(name="calibrate", description="the harness's own error", seed=1, stages=[stage], files=[])
+    profile = Profile(
+        description="calibration",
+        name="calibration",
+        duration=f"{seconds}s",
+        warmup="1s",
+        arrivals=Arrivals(kind="poisson", rate=Fraction(rate)),
+        prompt_tokens=[Amount(fixed=64)],
+        output_tokens=[Amount(fixed=tokens)],
+    )
+    stage = Stage(
+        name="calibrate",
+        targets=[target],
+        profile=profile,
+        contract=None,
+        scenario=None,
+        settle_ns=0,
+        expect=[],
+    )
+    return Suite(
+        name="calibrate", description="the harness's own error", seed=1, stages=[stage], files=[]
+    )
 
 
 def _truth(port: int, start: int) -> list[tuple[int, int, int, int]]:

@@ -21,7 +21,8 @@ from bench.record.run_folder import machine_facts
 from bench.units import S
 
 FORMAT = 1
-#: Token events and requests a second that one worker measures without visible error where nobody calibrated.
+#: Token events and requests a second that one worker measures without visible error where nobody
+#: calibrated.
 ASSUMED_EVENTS_PER_S, ASSUMED_RPS = 30_000, 2_000
 #: A worker is planned to be loaded to this share of its ceiling.
 COMFORTABLE_SHARE = 0.6
@@ -29,7 +30,11 @@ COMFORTABLE_SHARE = 0.6
 
 def store_path() -> Path:
     """Where the calibration of this user's machine is kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tailproof" / "calibration.json"
+    return (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        / "tailproof"
+        / "calibration.json"
+    )
 
 
 def store(record: dict[str, Any]) -> Path:
@@ -41,16 +46,22 @@ def store(record: dict[str, Any]) -> Path:
 
 
 def stored() -> dict[str, Any] | None:
-    """The calibration of this machine as it is now, or None: another CPU or Python is another machine."""
+    """The calibration of this machine as it is now, or None: another CPU or Python is another
+    machine.
+    """
     try:
         record: dict[str, Any] = json.loads(store_path().read_bytes())
-        return record if record["format"] == FORMAT and record["machine"] == machine_facts() else None
+        return (
+            record if record["format"] == FORMAT and record["machine"] == machine_facts() else None
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def peak_events_per_s(plan: Plan) -> float:
-    """Token events planned for the busiest second, as if every answer came in the second it was due."""
+    """Token events planned for the busiest second, as if every answer came in the second it was
+    due.
+    """
     due = plan.schedule["due_ns"]
     known = due >= 0
     if not known.any():
@@ -65,7 +76,9 @@ def peak_requests_per_s(plan: Plan) -> float:
 
 
 def _load(plan: Plan, known: dict[str, Any] | None) -> float:
-    """The busiest second in workers' ceilings: by token events or by requests, whichever asks for more."""
+    """The busiest second in workers' ceilings: by token events or by requests, whichever asks for
+    more.
+    """
     events = (known["ceiling_events_per_s"] if known else 0) or ASSUMED_EVENTS_PER_S
     requests = (known["ceiling_rps"] if known else 0) or ASSUMED_RPS
     return max(peak_events_per_s(plan) / events, peak_requests_per_s(plan) / requests)
@@ -84,7 +97,9 @@ def default_workers(plan: Plan, cores: int | None = None, shards: int = 1) -> in
     free = (cores if cores is not None else os.cpu_count() or 1) - 1
     needed = needed_workers(plan)
     caps = [
-        cap // shards for lane in plan.lanes if (cap := lane.profile.arrivals.concurrency or lane.profile.max_in_flight)
+        cap // shards
+        for lane in plan.lanes
+        if (cap := lane.profile.arrivals.concurrency or lane.profile.max_in_flight)
     ]
     return max(1, min(needed, free, *caps))
 
@@ -94,6 +109,11 @@ def share_of_ceiling(plan: Plan, workers: int) -> dict[str, Any] | None:
     known = stored()
     if known is None or not known["ceiling_events_per_s"]:
         return None
-    return {"measured_utc": known["measured_utc"], "ceiling_events_per_s": known["ceiling_events_per_s"],
-            "ceiling_rps": known["ceiling_rps"], "peak_events_per_s": round(peak_events_per_s(plan)),
-            "peak_rps": round(peak_requests_per_s(plan)), "share": round(_load(plan, known) / workers, 4)}  # fmt: skip
+    return {
+        "measured_utc": known["measured_utc"],
+        "ceiling_events_per_s": known["ceiling_events_per_s"],
+        "ceiling_rps": known["ceiling_rps"],
+        "peak_events_per_s": round(peak_events_per_s(plan)),
+        "peak_rps": round(peak_requests_per_s(plan)),
+        "share": round(_load(plan, known) / workers, 4),
+    }

@@ -19,14 +19,28 @@ from bench.record.samples import Outcome
 from bench.units import nearest_rank, show_duration
 
 #: Errors that may pass: worth the same leg again.
-_PASSING = {Outcome.rate_limited, Outcome.http_5xx, Outcome.refused, Outcome.dns, Outcome.reset, Outcome.timeout_connect,
-            Outcome.timeout_first, Outcome.timeout_total, Outcome.truncated, Outcome.malformed, Outcome.stream_error}  # fmt: skip
+_PASSING = {
+    Outcome.rate_limited,
+    Outcome.http_5xx,
+    Outcome.refused,
+    Outcome.dns,
+    Outcome.reset,
+    Outcome.timeout_connect,
+    Outcome.timeout_first,
+    Outcome.timeout_total,
+    Outcome.truncated,
+    Outcome.malformed,
+    Outcome.stream_error,
+}
 #: Hears a leg's change of state: moment (monotonic ns), new state, why.
 Tell = Callable[[int, str, str], None]
 
 
 class LegState:
-    """One leg as this process has seen it: closed, open or half-open. Without a rule it is always closed."""
+    """One leg as this process has seen it: closed, open or half-open.
+
+    Without a rule it is always closed.
+    """
 
     def __init__(self, rule: Breaker | None, tell: Tell):
         self._rule, self._tell = rule, tell
@@ -55,7 +69,9 @@ class LegState:
             self._probe = call
 
     def ended(self, call: object, outcome: Outcome | None, now_ns: int) -> None:
-        """A call has ended; None = cancelled for the sake of another, which says nothing of the leg."""
+        """A call has ended; None = cancelled for the sake of another, which says nothing of the
+        leg.
+        """
         rule = self._rule
         if rule is None or (began_ns := self._running.pop(call, None)) is None:
             return
@@ -75,7 +91,9 @@ class LegState:
                     self._close(now_ns)
             else:
                 self._open(now_ns, "a probe failed" if not good else "a probe was slow")
-        elif self.state == "closed" and rule.failures is not None and self._failures >= rule.failures:
+        elif (
+            self.state == "closed" and rule.failures is not None and self._failures >= rule.failures
+        ):
             self._open(now_ns, f"{self._failures} failures in a row")
 
     def feed(self, well: bool, now_ns: int) -> None:
@@ -111,7 +129,9 @@ class LegState:
                 break
             old += 1
         n = len(recent) + old
-        return n >= rule.at_least and self._recent_over + old > n - nearest_rank(n, Fraction(99, 100))
+        return n >= rule.at_least and self._recent_over + old > n - nearest_rank(
+            n, Fraction(99, 100)
+        )
 
     def _open(self, now_ns: int, why: str) -> None:
         self.state, self._opened_ns = "open", now_ns
@@ -177,14 +197,37 @@ class _Call:
 class Course:
     """One logical request on its way."""
 
-    __slots__ = ("_calls_of", "_committed", "_count", "_deadline_ns", "_hedge_ns", "_legs", "_order", "_position", "_retry",
-                 "_route", "_running", "_timeouts", "done")  # fmt: skip
+    __slots__ = (
+        "_calls_of",
+        "_committed",
+        "_count",
+        "_deadline_ns",
+        "_hedge_ns",
+        "_legs",
+        "_order",
+        "_position",
+        "_retry",
+        "_route",
+        "_running",
+        "_timeouts",
+        "done",
+    )
 
     def __init__(
-        self, route: Route, legs: Sequence[LegState], timeouts_ns: Sequence[int], first: int, deadline_ns: int
+        self,
+        route: Route,
+        legs: Sequence[LegState],
+        timeouts_ns: Sequence[int],
+        first: int,
+        deadline_ns: int,
     ):
         """`timeouts_ns` are the legs' own; `deadline_ns` is when the row itself times out."""
-        self._route, self._legs, self._timeouts, self._deadline_ns = route, legs, timeouts_ns, deadline_ns
+        self._route, self._legs, self._timeouts, self._deadline_ns = (
+            route,
+            legs,
+            timeouts_ns,
+            deadline_ns,
+        )
         self._order = route.order_from(first)
         self._position = self._count = 0
         self._running: dict[int, _Call] = {}
@@ -201,12 +244,18 @@ class Course:
 
     def first_token(self, number: int, now_ns: int) -> list[Action]:
         """A call brought its first token."""
-        if self._route.commit != "first_token" or self._committed is not None or number not in self._running:
+        if (
+            self._route.commit != "first_token"
+            or self._committed is not None
+            or number not in self._running
+        ):
             return []
         self._committed, self._retry, self._hedge_ns = number, None, None
         return self._cancel_others(number, now_ns)
 
-    def ended(self, number: int, outcome: Outcome, now_ns: int, retry_after_ms: int = -1) -> list[Action]:
+    def ended(
+        self, number: int, outcome: Outcome, now_ns: int, retry_after_ms: int = -1
+    ) -> list[Action]:
         """A call has ended by itself or at `Expire`."""
         call = self._running.pop(number)
         self._legs[call.leg].ended(call, outcome, now_ns)
@@ -218,7 +267,12 @@ class Course:
         if number == self._committed:
             return self._finish(number, now_ns)
         retry = self._route.retry
-        if retry is not None and not call.expired and outcome in _PASSING and self._calls_of[call.leg] < retry.attempts:
+        if (
+            retry is not None
+            and not call.expired
+            and outcome in _PASSING
+            and self._calls_of[call.leg] < retry.attempts
+        ):
             again_ns = now_ns + retry.wait_ns(self._calls_of[call.leg], retry_after_ms)
             if again_ns < self._deadline_ns and self._retry is None:
                 self._retry = (again_ns, call.leg)
@@ -226,14 +280,20 @@ class Course:
         if self._running or self._retry is not None:
             return []
         reason = Reason.deadline if call.expired else Reason.error
-        return (self._next(now_ns, reason) if self._route.fallback else []) or self._finish(number, now_ns)
+        return (self._next(now_ns, reason) if self._route.fallback else []) or self._finish(
+            number, now_ns
+        )
 
     def wake(self, now_ns: int) -> list[Action]:
         """The moment that `wake_ns` named has come."""
         for call in self._running.values():
             if now_ns >= call.limit_ns:
                 return [Expire(call.number, call.limit_ns - call.start_ns)]
-            if call.step_ns is not None and now_ns >= call.step_ns and call.number != self._committed:
+            if (
+                call.step_ns is not None
+                and now_ns >= call.step_ns
+                and call.number != self._committed
+            ):
                 step_ns, call.step_ns = call.step_ns, None
                 # Without another leg to go to, the call under way is the best there is.
                 if self._next_leg(now_ns) is not None:
@@ -245,9 +305,9 @@ class Course:
                 return [self._call(leg, Reason.retry, at_ns, now_ns)]
             if self._running:
                 return []
-            return (self._next(now_ns, Reason.error) if self._route.fallback else []) or self._finish(
-                self._count, now_ns
-            )
+            return (
+                self._next(now_ns, Reason.error) if self._route.fallback else []
+            ) or self._finish(self._count, now_ns)
         if self._hedge_ns is not None and now_ns >= self._hedge_ns:
             at_ns, self._hedge_ns = self._hedge_ns, None
             return self._next(now_ns, Reason.hedge, at_ns)
@@ -258,14 +318,19 @@ class Course:
         if self.done:
             return None
         moments = [call.limit_ns for call in self._running.values()]
-        moments += [call.step_ns for call in self._running.values()
-                    if call.step_ns is not None and call.number != self._committed]  # fmt: skip
+        moments += [
+            call.step_ns
+            for call in self._running.values()
+            if call.step_ns is not None and call.number != self._committed
+        ]
         moments += [self._retry[0]] if self._retry is not None else []
         moments += [self._hedge_ns] if self._hedge_ns is not None else []
         return min(moments, default=None)
 
     def abandon(self, now_ns: int) -> None:
-        """The row has ended from outside, at its own timeout or the end of the run: it counts against its calls."""
+        """The row has ended from outside, at its own timeout or the end of the run: it counts
+        against its calls.
+        """
         for call in self._running.values():
             self._legs[call.leg].ended(call, Outcome.timeout_total, now_ns)
         self._running.clear()
@@ -298,7 +363,11 @@ class Course:
         self._calls_of[leg] = self._calls_of.get(leg, 0) + 1
         step, more = self._route.step_ns, self._position < len(self._order)
         call = _Call(
-            self._count, leg, at_ns, at_ns + step if step is not None and more else None, at_ns + self._timeouts[leg]
+            self._count,
+            leg,
+            at_ns,
+            at_ns + step if step is not None and more else None,
+            at_ns + self._timeouts[leg],
         )
         self._running[self._count] = call
         self._legs[leg].began(call, now_ns)

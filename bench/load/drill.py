@@ -49,21 +49,38 @@ def change_url(lanes: Sequence[Lane], stage: str) -> str | None:
 class Timeline:
     """The drills of one run, each on a thread of its own."""
 
-    def __init__(self, drills: Sequence[PlannedDrill], lanes: Sequence[Lane], clean: Callable[[str], str]):
+    def __init__(
+        self, drills: Sequence[PlannedDrill], lanes: Sequence[Lane], clean: Callable[[str], str]
+    ):
         """`drills` sorted by their moment; `clean` makes a text fit to be kept."""
         self._drills, self._clean = drills, clean
         self._urls = [planned.drill.url or change_url(lanes, planned.stage) for planned in drills]
         self._events: list[dict[str, Any]] = [
-            {"name": each.drill.title, "stage": each.stage, "do": each.drill.do, "at_ns": each.at_ns, "begun_ns": -1,
-             "done_ns": -1, "ok": False, "detail": "the run ended first"} for each in drills]  # fmt: skip
+            {
+                "name": each.drill.title,
+                "stage": each.stage,
+                "do": each.drill.do,
+                "at_ns": each.at_ns,
+                "begun_ns": -1,
+                "done_ns": -1,
+                "ok": False,
+                "detail": "the run ended first",
+            }
+            for each in drills
+        ]
         self._threads: list[threading.Thread] = []
         self._stopped = threading.Event()
 
     def tick(self, now_ns: int) -> None:
         """Begin what is due by now (ns after the run's start)."""
         t0 = monotonic_ns() - now_ns
-        while len(self._threads) < len(self._drills) and self._drills[len(self._threads)].at_ns <= now_ns:
-            thread = threading.Thread(target=self._carry_out, args=(len(self._threads), t0), daemon=True)
+        while (
+            len(self._threads) < len(self._drills)
+            and self._drills[len(self._threads)].at_ns <= now_ns
+        ):
+            thread = threading.Thread(
+                target=self._carry_out, args=(len(self._threads), t0), daemon=True
+            )
             self._threads.append(thread)
             thread.start()
 
@@ -88,7 +105,9 @@ class Timeline:
         return said
 
     async def finish(self, *, interrupted: bool = False) -> list[dict[str, Any]]:
-        """The events, once what was begun has ended: by itself, at its timeout, or now where the run was interrupted."""
+        """The events, once what was begun has ended: by itself, at its timeout, or now where the
+        run was interrupted.
+        """
         if interrupted:
             self._stopped.set()
         for thread in self._threads:
@@ -118,16 +137,27 @@ def _post(url: str, body: bytes, timeout_s: float) -> tuple[bool, str]:
 
 
 def _run(command: list[str], timeout_ns: int, stopped: threading.Event) -> tuple[bool, str]:
-    """The user's own command, in a process group that ends with its time or with an interrupted run."""
+    """The user's own command, in a process group that ends with its time or with an interrupted
+    run.
+    """
     end_ns = monotonic_ns() + timeout_ns
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,  # noqa: S603
-                                   start_new_session=True)  # fmt: skip
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         while (code := process.poll()) is None:
             if stopped.is_set() or monotonic_ns() >= end_ns:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                why = "when the run was interrupted" if stopped.is_set() else f"after {timeout_ns / S:g} s"
+                why = (
+                    "when the run was interrupted"
+                    if stopped.is_set()
+                    else f"after {timeout_ns / S:g} s"
+                )
                 return False, f"killed {why}"
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_LOOK_EVERY_S)

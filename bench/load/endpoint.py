@@ -22,7 +22,9 @@ class Outlet(Protocol):
         """Begin; the flight hears what comes of it."""
 
     def send_again(self, flight: Flight, note: str, now_ns: int, request_id: str) -> bool:
-        """True when a flight that ended as http_4xx was sent once more instead, without an option that was refused."""
+        """True when a flight that ended as http_4xx was sent once more instead, without an option
+        that was refused.
+        """
 
     async def close(self) -> None:
         """Close every connection."""
@@ -58,7 +60,9 @@ class Endpoint:
         self.sender.start(self.writer.body(flight.row), request_id, flight, carried)
 
     def send_again(self, flight: Flight, note: str, now_ns: int, request_id: str) -> bool:
-        """One row, two attempts, both counted: the refused one was the server's doing, not our lateness."""
+        """One row, two attempts, both counted: the refused one was the server's doing, not our
+        lateness.
+        """
         if flight.status not in (400, 422) or flight.attempts > 2:
             return False
         if not self.writer.drop_refused(note, flight.body_version):

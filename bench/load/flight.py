@@ -29,16 +29,52 @@ class Flight:
     """Implements `Exchange` for one row. `on_end` is called once, with the outcome and a note."""
 
     __slots__ = (
-        "_error_body", "_on_end", "answer", "attempts", "body_version", "carrier", "connect_ns", "deadline_ns", "done_ns", "due_ns",
-        "ended", "flags", "gaps", "headers_ns", "lane", "region", "retry_after_ms", "row", "sent_ns", "served_model",
-        "slot_free_ns", "status", "streamed", "tls_ns",
-    )  # fmt: skip
+        "_error_body",
+        "_on_end",
+        "answer",
+        "attempts",
+        "body_version",
+        "carrier",
+        "connect_ns",
+        "deadline_ns",
+        "done_ns",
+        "due_ns",
+        "ended",
+        "flags",
+        "gaps",
+        "headers_ns",
+        "lane",
+        "region",
+        "retry_after_ms",
+        "row",
+        "sent_ns",
+        "served_model",
+        "slot_free_ns",
+        "status",
+        "streamed",
+        "tls_ns",
+    )
 
-    def __init__(self, row: int, lane: Any, due_ns: int, streamed: bool, gaps: array[int],
-                 on_end: Callable[[Flight, Outcome, str], None]):  # fmt: skip
-        self.row, self.lane, self.due_ns, self.streamed, self.gaps = row, lane, due_ns, streamed, gaps
+    def __init__(
+        self,
+        row: int,
+        lane: Any,
+        due_ns: int,
+        streamed: bool,
+        gaps: array[int],
+        on_end: Callable[[Flight, Outcome, str], None],
+    ):
+        self.row, self.lane, self.due_ns, self.streamed, self.gaps = (
+            row,
+            lane,
+            due_ns,
+            streamed,
+            gaps,
+        )
         self._on_end = on_end
-        self.slot_free_ns = self.sent_ns = self.headers_ns = self.done_ns = self.connect_ns = self.tls_ns = -1
+        self.slot_free_ns = self.sent_ns = self.headers_ns = self.done_ns = self.connect_ns = (
+            self.tls_ns
+        ) = -1
         self.deadline_ns = self.body_version = 0
         self.status = self.flags = 0
         self.attempts = 1
@@ -92,7 +128,9 @@ class Flight:
             elif name == b"retry-after":
                 self.retry_after_ms = retry_after_ms(value)
             elif name == b"llm_provider-retry-after" and self.retry_after_ms < 0:
-                self.retry_after_ms = retry_after_ms(value)  # LiteLLM's name for it, with its own 429s too
+                self.retry_after_ms = retry_after_ms(
+                    value
+                )  # LiteLLM's name for it, with its own 429s too
             elif name == b"x-cold-start" and value == b"1":
                 self.flags |= Flag.COLD_START
             elif name in _MODEL_HEADERS:
@@ -187,11 +225,22 @@ class Flight:
 
 
 class Attempt(Flight):
-    """One call of a route's leg for a row: its lane is the row's `Way`, which hears of its first token and its end."""
+    """One call of a route's leg for a row: its lane is the row's `Way`, which hears of its first
+    token and its end.
+    """
 
     __slots__ = ("cancelled", "heard", "leg", "note", "number", "outcome", "reason", "start_ns")
 
-    def __init__(self, row: int, way: Any, number: int, leg: int, reason: Reason, start_ns: int, streamed: bool):
+    def __init__(
+        self,
+        row: int,
+        way: Any,
+        number: int,
+        leg: int,
+        reason: Reason,
+        start_ns: int,
+        streamed: bool,
+    ):
         """`start_ns` (monotonic): since when nothing but the harness stood in its way."""
         super().__init__(row, way, -1, streamed, array("q"), way.attempt_ended)
         self.number, self.leg, self.reason, self.start_ns = number, leg, reason, start_ns
@@ -202,7 +251,12 @@ class Attempt(Flight):
     def on_body(self, data: bytes, stamp_ns: int) -> None:
         """Body bytes; the route hears of the first token."""
         super().on_body(data, stamp_ns)
-        if not self.heard and not self.ended and self.answer is not None and self.answer.first_token_ns >= 0:
+        if (
+            not self.heard
+            and not self.ended
+            and self.answer is not None
+            and self.answer.first_token_ns >= 0
+        ):
             self.heard = True
             self.lane.first_token(self, stamp_ns)
 

@@ -43,8 +43,19 @@ STOP_DRAIN_NS = 5 * S
 class LaneState:
     """The moving parts of one lane."""
 
-    __slots__ = ("cap", "deadlines", "gaps", "in_flight", "index", "outlet", "started", "stops_at_ns", "streamed",
-                 "timeout_ns", "waiting")  # fmt: skip
+    __slots__ = (
+        "cap",
+        "deadlines",
+        "gaps",
+        "in_flight",
+        "index",
+        "outlet",
+        "started",
+        "stops_at_ns",
+        "streamed",
+        "timeout_ns",
+        "waiting",
+    )
 
     def __init__(self, lane: Lane, outlet: Outlet, cap: int | None):
         """`cap` is this process's part of the lane's in-flight cap; None = no cap."""
@@ -53,7 +64,9 @@ class LaneState:
         self.cap = cap if cap is not None else sys.maxsize
         self.timeout_ns, self.streamed = lane.target.timeout, lane.target.stream
         #: a closed loop bounded by duration begins nothing at or after this instant
-        self.stops_at_ns = lane.end_ns if profile.closed_loop and profile.duration is not None else None
+        self.stops_at_ns = (
+            lane.end_ns if profile.closed_loop and profile.duration is not None else None
+        )
         #: rows that came due so far
         self.started = 0
         self.in_flight = 0
@@ -66,10 +79,20 @@ class LaneState:
 class Generator:
     """Plays the rows of a plan. One per process; lives on one loop."""
 
-    def __init__(self, plan: Sequence[Lane], schedule: Table, lanes: list[LaneState], journal: Journal, probe: HarnessProbe, *,
-                 mine: Bool | None = None, clock: Callable[[], int] = monotonic_ns,
-                 alarm: Callable[[Callable[[], None]], Alarm] = Alarm):  # fmt: skip
-        """`plan` are the lanes as planned, `lanes` their moving parts; `mine` masks the rows to play.
+    def __init__(
+        self,
+        plan: Sequence[Lane],
+        schedule: Table,
+        lanes: list[LaneState],
+        journal: Journal,
+        probe: HarnessProbe,
+        *,
+        mine: Bool | None = None,
+        clock: Callable[[], int] = monotonic_ns,
+        alarm: Callable[[Callable[[], None]], Alarm] = Alarm,
+    ):
+        """`plan` are the lanes as planned, `lanes` their moving parts; `mine` masks the rows to
+        play.
 
         `clock` and `alarm` are the only time there is: a test passes its own and waits for nothing.
         """
@@ -97,7 +120,8 @@ class Generator:
     # ---- the run
 
     async def run(self, on_tick: Callable[[Generator], object], t0: int | None = None) -> None:
-        """Play the schedule from `t0` (soon, by default) to its end, or to what `stop` leaves of it.
+        """Play the schedule from `t0` (soon, by default) to its end, or to what `stop` leaves of
+        it.
 
         Raises what a callback of ours raised: the loop would log it, and its row would never end.
         """
@@ -134,7 +158,9 @@ class Generator:
             loop.default_exception_handler(context)
 
     def begin(self, on_over: Callable[[], None], t0: int | None = None) -> None:
-        """Set time zero (monotonic ns) and the first alarm; `on_over` is called when every row has ended."""
+        """Set time zero (monotonic ns) and the first alarm; `on_over` is called when every row has
+        ended.
+        """
         self._on_over = on_over
         self._alarm = self._make_alarm(self._dispatch_due)
         self._probe.alarm_kind = self._alarm.kind
@@ -152,7 +178,10 @@ class Generator:
         self._journal.fold()
 
     def stop(self) -> None:
-        """Send nothing more; what is under way has STOP_DRAIN_NS to end. A second call waits no longer."""
+        """Send nothing more; what is under way has STOP_DRAIN_NS to end.
+
+        A second call waits no longer.
+        """
         self._drain_ns = 0 if self.interrupted else STOP_DRAIN_NS
         if not self.interrupted:
             self.interrupted = self._stopping = True
@@ -184,7 +213,9 @@ class Generator:
     # ---- sending
 
     def _arm(self) -> None:
-        upcoming = [int(self._due[self._rows[self._pointer]])] if self._pointer < len(self._rows) else []
+        upcoming = (
+            [int(self._due[self._rows[self._pointer]])] if self._pointer < len(self._rows) else []
+        )
         if self._heap:
             upcoming.append(self._heap[0][0])
         if upcoming and not self._stopping:
@@ -212,14 +243,19 @@ class Generator:
         lane = self.lanes[self._lane_of[row]]
         self.started += 1
         lane.started += 1
-        flight = Flight(row, lane, due_ns, lane.streamed, lane.gaps[self._phase_of[row]], self._ended)
+        flight = Flight(
+            row, lane, due_ns, lane.streamed, lane.gaps[self._phase_of[row]], self._ended
+        )
         if lane.in_flight < lane.cap:
             self._launch(flight, lane, self.t0 + due_ns)
         else:
             lane.waiting.append(flight)
 
     def _launch(self, flight: Flight, lane: LaneState, free_ns: int) -> None:
-        """`free_ns`: since when a slot was there for it. What passes from then on is our lateness."""
+        """`free_ns`: since when a slot was there for it.
+
+        What passes from then on is our lateness.
+        """
         lane.in_flight += 1
         flight.slot_free_ns = free_ns
         flight.deadline_ns = self._clock() + lane.timeout_ns
@@ -233,7 +269,9 @@ class Generator:
         if (
             outcome == Outcome.http_4xx
             and not self._stopping
-            and lane.outlet.send_again(flight, note, self._clock(), f"{self._journal.run_id}-{flight.row}")
+            and lane.outlet.send_again(
+                flight, note, self._clock(), f"{self._journal.run_id}-{flight.row}"
+            )
         ):
             return
         lane.in_flight -= 1

@@ -21,7 +21,8 @@ from bench.plan.schedule import Lane, Table
 from bench.record.samples import Outcome
 from bench.units import S, show_duration, show_share
 
-#: A host refuses when, over this time, at least so many rows ended and this share of them with 429 or 5xx.
+#: A host refuses when, over this time, at least so many rows ended and this share of them with 429
+#: or 5xx.
 SUSTAINED_NS, FEWEST, REFUSED_SHARE = 30 * S, 20, Fraction(9, 10)
 _REFUSED = {Outcome.rate_limited, Outcome.http_5xx}
 #: Ends that are no answer of the host's.
@@ -29,7 +30,9 @@ _OURS = {Outcome.never_sent, Outcome.censored}
 
 
 def should_stop(refused: int, ended: int, watched_ns: int) -> bool:
-    """The stop rule: `refused` of `ended` rows within the last SUSTAINED_NS, watched for `watched_ns`."""
+    """The stop rule: `refused` of `ended` rows within the last SUSTAINED_NS, watched for
+    `watched_ns`.
+    """
     return watched_ns >= SUSTAINED_NS and ended >= FEWEST and refused >= REFUSED_SHARE * ended
 
 
@@ -54,7 +57,10 @@ class Recent:
     def text(self) -> str:
         """Of what the rule was broken by."""
         share = show_share(Fraction(self.refused, len(self._ends)), 0)
-        return f"{share} of {len(self._ends):,} requests in {show_duration(SUSTAINED_NS)} ended with HTTP 429 or 5xx"
+        return (
+            f"{share} of {len(self._ends):,} requests in {show_duration(SUSTAINED_NS)} ended with"
+            " HTTP 429 or 5xx"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,21 +72,33 @@ class Caps:
 
     def part(self, workers: int) -> Caps:
         """Of one of so many workers: an equal part of the money, the rule whole."""
-        return self if self.cost_usd is None else dataclasses.replace(self, cost_usd=self.cost_usd / workers)
+        return (
+            self
+            if self.cost_usd is None
+            else dataclasses.replace(self, cost_usd=self.cost_usd / workers)
+        )
 
 
 UNCAPPED = Caps()
 
 
 class Guard:
-    """One process's. `tell` hears once why nothing more is sent, before the row that is refused ends as never sent."""
+    """One process's.
 
-    def __init__(self, lanes: Sequence[Lane], schedule: Table, caps: Caps, tell: Callable[[str], None]):
+    `tell` hears once why nothing more is sent, before the row that is refused ends as never sent.
+    """
+
+    def __init__(
+        self, lanes: Sequence[Lane], schedule: Table, caps: Caps, tell: Callable[[str], None]
+    ):
         """`caps` are this process's part; `tell` must see to it that no row comes up any more."""
         self._lanes, self._tell = lanes, tell
         self._spending = None if caps.cost_usd is None else Spending(lanes, schedule, caps.cost_usd)
-        self._recent = {lane.index: Recent() for lane in lanes
-                        if caps.stop_rule and any(is_remote(endpoint) for endpoint in lane.target.endpoints)}  # fmt: skip
+        self._recent = {
+            lane.index: Recent()
+            for lane in lanes
+            if caps.stop_rule and any(is_remote(endpoint) for endpoint in lane.target.endpoints)
+        }
         self.why: str | None = None
 
     def begin(self, row: int) -> bool:
@@ -100,19 +118,36 @@ class Guard:
         if self._spending is not None:
             self._spending.ended(flight.row)
         recent = self._recent.get(lane)
-        if recent is not None and outcome not in _OURS and recent.add(flight.done_ns, outcome) and self.why is None:
+        if (
+            recent is not None
+            and outcome not in _OURS
+            and recent.add(flight.done_ns, outcome)
+            and self.why is None
+        ):
             self._stop(f"{self._lanes[lane].name}: {recent.text} (--no-stop-rule goes on)")
 
     def facts(self) -> dict[str, Any]:
-        """For the manifest: the cap and what was spent of it at most, in USD; the lanes under the stop rule."""
+        """For the manifest: the cap and what was spent of it at most, in USD; the lanes under the
+        stop rule.
+        """
         spending = self._spending
-        spent = {"cap_usd": spending.cap_usd, "spent_usd": spending.spent_usd} if spending is not None else {}
-        return {**{name: float(usd) for name, usd in spent.items()},
-                "stop_rule": [self._lanes[lane].name for lane in self._recent]}  # fmt: skip
+        spent = (
+            {"cap_usd": spending.cap_usd, "spent_usd": spending.spent_usd}
+            if spending is not None
+            else {}
+        )
+        return {
+            **{name: float(usd) for name, usd in spent.items()},
+            "stop_rule": [self._lanes[lane].name for lane in self._recent],
+        }
 
     def _bill(self, call: Flight, leg: int, outcome: Outcome) -> None:
         if self._spending is not None and call.sent_ns >= 0:
-            usage = (-1, -1) if call.answer is None else (call.answer.prompt_tokens, call.answer.output_tokens)
+            usage = (
+                (-1, -1)
+                if call.answer is None
+                else (call.answer.prompt_tokens, call.answer.output_tokens)
+            )
             self._spending.called(call.row, leg, outcome, *usage)
 
     def _stop(self, why: str) -> None:

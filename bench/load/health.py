@@ -30,7 +30,8 @@ SENT_SHARE_INVALID = 0.95
 CLOCK_STEP_MS = 50.0
 #: Shards whose time zeros lie further apart did not begin together.
 START_SKEW_MS = 50.0
-#: Kernel stamps do not feel a loop that stands still; beyond this share without them it is reported.
+#: Kernel stamps do not feel a loop that stands still; beyond this share without them it is
+#: reported.
 LATE_STAMPS_SHARE = 0.05
 
 
@@ -47,7 +48,9 @@ class Health:
 
 @dataclasses.dataclass(frozen=True)
 class Conduct:
-    """What one node of a run did itself, and what of it speaks against judging: sentences that name it."""
+    """What one node of a run did itself, and what of it speaks against judging: sentences that name
+    it.
+    """
 
     node: str
     degraded: list[str]
@@ -61,8 +64,13 @@ class Conduct:
         return bool(self.degraded or self.invalid)
 
 
-def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | None,
-            nodes: Sequence[Conduct] = (), not_as_asked: Sequence[str] = ()) -> Health:  # fmt: skip
+def examine(
+    columns: Columns,
+    harness: dict[str, Any],
+    tightest_limit_ns: int | None,
+    nodes: Sequence[Conduct] = (),
+    not_as_asked: Sequence[str] = (),
+) -> Health:
     """Hold the run's own conduct against its budgets, and each of its `nodes`' against theirs.
 
     `not_as_asked`: why the load was not the one that was asked for, where these rows do not say it.
@@ -73,7 +81,9 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
     degraded: list[str] = []
     invalid: list[str] = []
     p99, worst = _p99(lag), int(lag.max()) if len(lag) else 0
-    client_limited = _lag_budget("the harness itself sent late", p99, worst, tightest_limit_ns, degraded, invalid)
+    client_limited = _lag_budget(
+        "the harness itself sent late", p99, worst, tightest_limit_ns, degraded, invalid
+    )
     unsent = samples["outcome"] == Outcome.never_sent
     ours, due = could_not_send(samples)
     if ours and harness.get("state") != "interrupted":
@@ -81,9 +91,14 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
         (invalid if too_few_sent(ours, due) else degraded).append(text)
     waited = int((unsent & (samples["slot_free_ns"] < 0) & (samples["done_ns"] >= 0)).sum())
     if waited and harness.get("state") == "complete":
-        degraded.append(f"{waited:,} of {due:,} due requests still waited behind the in-flight cap when the run ended")
-    invalid += [f"worker {worker} died: the load was not the one asked for, and its last rows are lost"
-                for worker in harness.get("dead_workers") or ()]  # fmt: skip
+        degraded.append(
+            f"{waited:,} of {due:,} due requests still waited behind the in-flight cap when the run"
+            " ended"
+        )
+    invalid += [
+        f"worker {worker} died: the load was not the one asked for, and its last rows are lost"
+        for worker in harness.get("dead_workers") or ()
+    ]
     invalid += not_as_asked
     _shards(harness.get("shards") or {}, degraded, invalid)
     for node in nodes:
@@ -94,33 +109,54 @@ def examine(columns: Columns, harness: dict[str, Any], tightest_limit_ns: int | 
         degraded.append(f"{cut:,} requests were still under way when the run ended")
     user_stamped = int(((samples["flags"] & Flag.USER_STAMP) != 0).sum())
     stall_ms = float(harness.get("loop_stall_max_ms", 0.0))
-    if user_stamped > LATE_STAMPS_SHARE * len(samples) and stall_ms * MS > _budget(tightest_limit_ns)[0]:
+    if (
+        user_stamped > LATE_STAMPS_SHARE * len(samples)
+        and stall_ms * MS > _budget(tightest_limit_ns)[0]
+    ):
         degraded.append(
-            f"{user_stamped:,} answers were stamped in user space, and the loop stood still for up to {stall_ms:,.0f} ms"
+            f"{user_stamped:,} answers were stamped in user space, and the loop stood still for up"
+            f" to {stall_ms:,.0f} ms"
         )
-    if behind := [name for name, kept in (harness.get("gateway") or {}).items() if not kept["kept_up"]]:
+    if behind := [
+        name for name, kept in (harness.get("gateway") or {}).items() if not kept["kept_up"]
+    ]:
         degraded.append(f"the simulated gateway fell behind its own plan in {', '.join(behind)}")
     step = abs(float(harness.get("clock_step_ms", 0.0)))
     if step > CLOCK_STEP_MS:
         degraded.append(f"the wall clock stepped by {step:,.0f} ms during the run")
     if (slept := float(harness.get("suspended_ms", 0.0))) > CLOCK_STEP_MS:
         # the monotonic clock stood still meanwhile: answers that came in that time look quick
-        degraded.append(f"the machine slept for {slept:,.0f} ms during the run, which no latency counts")
+        degraded.append(
+            f"the machine slept for {slept:,.0f} ms during the run, which no latency counts"
+        )
     bounded = int(((samples["flags"] & Flag.TTFT_UPPER_BOUND) != 0).sum())
     streamed = int(((samples["flags"] & Flag.STREAMED) != 0).sum())
     facts = {
-        "harness_lag_p99_ms": round(p99 / MS, 4), "harness_lag_max_ms": round(worst / MS, 4),
-        "due": due, "never_sent": int(unsent.sum()), "could_not_send": ours, "censored": cut,
-        "first_token_shared_read": bounded, "first_token_shared_read_share": round(bounded / max(streamed, 1), 6),
-        "user_stamps": user_stamped, **harness, **({"nodes": {node.node: node.facts for node in nodes}} if nodes else {}),
-    }  # fmt: skip
+        "harness_lag_p99_ms": round(p99 / MS, 4),
+        "harness_lag_max_ms": round(worst / MS, 4),
+        "due": due,
+        "never_sent": int(unsent.sum()),
+        "could_not_send": ours,
+        "censored": cut,
+        "first_token_shared_read": bounded,
+        "first_token_shared_read_share": round(bounded / max(streamed, 1), 6),
+        "user_stamps": user_stamped,
+        **harness,
+        **({"nodes": {node.node: node.facts for node in nodes}} if nodes else {}),
+    }
     state: State = "invalid" if invalid else "degraded" if degraded else "valid"
-    return Health(state, invalid + degraded, facts, client_limited or any(node.client_limited for node in nodes))
+    return Health(
+        state,
+        invalid + degraded,
+        facts,
+        client_limited or any(node.client_limited for node in nodes),
+    )
 
 
 def could_not_send(samples: Table) -> tuple[int, int]:
     """(rows that failed here, rows that were due)."""
-    # Without a slot a row waited for the server; with one it failed here, for want of ports or descriptors.
+    # Without a slot a row waited for the server; with one it failed here, for want of ports or
+    # descriptors.
     ours = (samples["outcome"] == Outcome.never_sent) & (samples["slot_free_ns"] >= 0)
     return int(ours.sum()), int((samples["due_ns"] >= 0).sum())
 
@@ -130,8 +166,14 @@ def too_few_sent(ours: int, due: int) -> bool:
     return ours / max(due, 1) > 1 - SENT_SHARE_INVALID
 
 
-def conduct_of(columns: Columns, node: Node, shortest_phase_ns: int, tightest_limit_ns: int | None, *,
-               interrupted: bool = False) -> Conduct:  # fmt: skip
+def conduct_of(
+    columns: Columns,
+    node: Node,
+    shortest_phase_ns: int,
+    tightest_limit_ns: int | None,
+    *,
+    interrupted: bool = False,
+) -> Conduct:
     """Hold one node's own conduct, `columns` being its rows, against the budgets of a whole run.
 
     How long its answers took is the network's and the server's doing, and never looked at here.
@@ -141,7 +183,9 @@ def conduct_of(columns: Columns, node: Node, shortest_phase_ns: int, tightest_li
     degraded: list[str] = []
     invalid: list[str] = []
     p99, worst = _p99(lag), int(lag.max()) if len(lag) else 0
-    client_limited = _lag_budget(f"{node.name} itself sent late", p99, worst, tightest_limit_ns, degraded, invalid)
+    client_limited = _lag_budget(
+        f"{node.name} itself sent late", p99, worst, tightest_limit_ns, degraded, invalid
+    )
     ours, due = could_not_send(columns.samples)
     if ours and not interrupted:
         (invalid if too_few_sent(ours, due) else degraded).append(
@@ -150,16 +194,27 @@ def conduct_of(columns: Columns, node: Node, shortest_phase_ns: int, tightest_li
     clock, skew_ns = node.clock, node.start_skew_ns or 0
     off = [(abs(skew_ns), f"began {{}} {'early' if skew_ns < 0 else 'late'}")]
     if clock is not None:
-        off += [(round(clock.bound_ms * MS), "has a clock known only to ± {}"),
-                (round(abs(clock.drift_ms) * MS), "has a clock that drifted by {} during the run")]  # fmt: skip
+        off += [
+            (round(clock.bound_ms * MS), "has a clock known only to ± {}"),
+            (round(abs(clock.drift_ms) * MS), "has a clock that drifted by {} during the run"),
+        ]
     for by_ns, what in off:
         if by_ns > START_SKEW_MS * MS:
             share = by_ns / max(shortest_phase_ns, 1)
-            text = f"{node.name} {what.format(show_duration(by_ns))}, {show_share(share, 2)} of the shortest phase"
+            text = (
+                f"{node.name} {what.format(show_duration(by_ns))}, {show_share(share, 2)} of the"
+                " shortest phase"
+            )
             (invalid if share > 1 - SENT_SHARE_INVALID else degraded).append(text)
-    facts = {"region": node.region, "due": due, "could_not_send": ours, "harness_lag_p99_ms": round(p99 / MS, 4),
-             "harness_lag_max_ms": round(worst / MS, 4), "start_skew_ms": round(skew_ns / MS, 3),
-             "clock": dataclasses.asdict(clock) if clock else None}  # fmt: skip
+    facts = {
+        "region": node.region,
+        "due": due,
+        "could_not_send": ours,
+        "harness_lag_p99_ms": round(p99 / MS, 4),
+        "harness_lag_max_ms": round(worst / MS, 4),
+        "start_skew_ms": round(skew_ns / MS, 3),
+        "clock": dataclasses.asdict(clock) if clock else None,
+    }
     return Conduct(node.name, degraded, invalid, facts, client_limited)
 
 
@@ -175,7 +230,10 @@ def _shards(facts: dict[str, Any], degraded: list[str], invalid: list[str]) -> N
     ]
     skew_ms, share = facts.get("start_skew_ms", 0.0), facts.get("start_skew_share", 0.0)
     if skew_ms > START_SKEW_MS:
-        text = f"the shards began up to {show_duration(skew_ms * MS)} apart, {show_share(share)} of the shortest phase"
+        text = (
+            f"the shards began up to {show_duration(skew_ms * MS)} apart, {show_share(share)} of"
+            " the shortest phase"
+        )
         (invalid if share > 1 - SENT_SHARE_INVALID else degraded).append(text)
 
 
@@ -193,7 +251,9 @@ def _budget(limit_ns: int | None) -> tuple[int, int]:
     return int(limit_ns * DEGRADED_SHARE), int(limit_ns * INVALID_SHARE)
 
 
-def _lag_budget(said: str, p99: int, worst: int, limit_ns: int | None, degraded: list[str], invalid: list[str]) -> bool:
+def _lag_budget(
+    said: str, p99: int, worst: int, limit_ns: int | None, degraded: list[str], invalid: list[str]
+) -> bool:
     fair, bad = _budget(limit_ns)
     if limit_ns is None:
         against = "without a limit the budget is " + show_duration(fair)

@@ -73,8 +73,16 @@ class Strings:
 class Journal:
     """The samples of one process's rows."""
 
-    def __init__(self, writer: SegmentWriter, run_id: str, rows: int, lane_phases: list[int], secrets: Iterable[SecretStr],
-                 worker: int = 0, guard: Guard | None = None):  # fmt: skip
+    def __init__(
+        self,
+        writer: SegmentWriter,
+        run_id: str,
+        rows: int,
+        lane_phases: list[int],
+        secrets: Iterable[SecretStr],
+        worker: int = 0,
+        guard: Guard | None = None,
+    ):
         self._writer, self.run_id, self._worker, self._guard = writer, run_id, worker, guard
         self.samples = empty_samples(rows)
         self._fresh: list[int] = []
@@ -84,7 +92,8 @@ class Journal:
         self.strings = {kind: Strings(secrets) for kind in STRING_KINDS}
         self.gap_histograms = [[Histogram() for _ in range(phases)] for phases in lane_phases]
         self._gaps: list[list[array[int]]] = []
-        #: for observers of the run alone: response of successes a lane, to the last token and to the first, and our own lag
+        #: for observers of the run alone: response of successes a lane, to the last token and to
+        #: the first, and our own lag
         self.response, self.first_token = ([Histogram() for _ in lane_phases] for _ in range(2))
         self._responses, self._first_tokens = ([array("q") for _ in lane_phases] for _ in range(2))
         self._lags = array("q")
@@ -94,9 +103,12 @@ class Journal:
         self._sealed = [empty_attempts()]
         #: changes of routes' legs, as the manifest keeps them
         self.leg_events: list[dict[str, Any]] = []
-        #: rows that ended, by lane and value of Outcome; tokens that their servers stated or that were counted
+        #: rows that ended, by lane and value of Outcome; tokens that their servers stated or that
+        #: were counted
         self.outcomes = [[0] * len(Outcome) for _ in lane_phases]
-        self.prompt_tokens, self.output_tokens, self.without_usage = ([0] * len(lane_phases) for _ in range(3))
+        self.prompt_tokens, self.output_tokens, self.without_usage = (
+            [0] * len(lane_phases) for _ in range(3)
+        )
 
     def begin(self, t0: int) -> None:
         """The run's time zero is known (monotonic ns)."""
@@ -114,18 +126,36 @@ class Journal:
             flags |= Flag.TTFT_UPPER_BOUND
         strings = self.strings
         self.samples[flight.row] = (
-            flight.due_ns, _after(flight.slot_free_ns, t0), _after(flight.sent_ns, t0), _after(flight.headers_ns, t0),
-            _after(answer.first_byte_ns, t0), _after(answer.first_token_ns, t0), _after(answer.first_answer_token_ns, t0),
-            _after(answer.last_token_ns, t0), _after(flight.done_ns, t0),
-            flight.connect_ns, flight.tls_ns, answer.gap_max_ns,
+            flight.due_ns,
+            _after(flight.slot_free_ns, t0),
+            _after(flight.sent_ns, t0),
+            _after(flight.headers_ns, t0),
+            _after(answer.first_byte_ns, t0),
+            _after(answer.first_token_ns, t0),
+            _after(answer.first_answer_token_ns, t0),
+            _after(answer.last_token_ns, t0),
+            _after(flight.done_ns, t0),
+            flight.connect_ns,
+            flight.tls_ns,
+            answer.gap_max_ns,
             answer.last_token_ns - answer.first_token_ns if answer.chunks > 1 else -1,
-            outcome, flags, flight.status, flight.attempts, answer.chunks, answer.shared_reads,
-            answer.prompt_tokens, output_tokens, answer.reasoning_tokens, answer.cached_tokens,
+            outcome,
+            flags,
+            flight.status,
+            flight.attempts,
+            answer.chunks,
+            answer.shared_reads,
+            answer.prompt_tokens,
+            output_tokens,
+            answer.reasoning_tokens,
+            answer.cached_tokens,
             flight.retry_after_ms,
             strings["served_model"].number(flight.served_model or answer.model),
             strings["served_region"].number(flight.region),
-            strings["finish"].number(answer.finish), strings["note"].number(note), self._worker,
-        )  # fmt: skip
+            strings["finish"].number(answer.finish),
+            strings["note"].number(note),
+            self._worker,
+        )
         self._fresh.append(flight.row)
         self.outcomes[lane_index][outcome] += 1
         self.output_tokens[lane_index] += max(output_tokens, 0)
@@ -145,26 +175,53 @@ class Journal:
 
     def record_attempt(self, attempt: Attempt, *, carried: bool) -> None:
         """Keep what became of one call of a route whose row has ended."""
-        t0, flags = self._t0, (AttemptFlag.CARRIED * carried) | (AttemptFlag.CANCELLED * attempt.cancelled)
+        t0, flags = (
+            self._t0,
+            (AttemptFlag.CARRIED * carried) | (AttemptFlag.CANCELLED * attempt.cancelled),
+        )
         answer = attempt.answer if attempt.answer is not None else _NO_ANSWER
         output_tokens = answer.output_tokens
         if output_tokens < 0 and answer.chunks and attempt.flags & Flag.STREAMED:
             output_tokens = answer.chunks
         strings = self.strings
-        self._tried.append((
-            attempt.row, attempt.number, attempt.leg, attempt.reason, flags, attempt.outcome, attempt.status,
-            attempt.start_ns - t0, _after(attempt.sent_ns, t0), _after(answer.first_token_ns, t0), _after(attempt.done_ns, t0),
-            attempt.connect_ns, answer.prompt_tokens, output_tokens, attempt.retry_after_ms,
-            strings["served_model"].number(attempt.served_model or answer.model),
-            strings["served_region"].number(attempt.region), strings["note"].number(attempt.note), self._worker,
-        ))  # fmt: skip
+        self._tried.append(
+            (
+                attempt.row,
+                attempt.number,
+                attempt.leg,
+                attempt.reason,
+                flags,
+                attempt.outcome,
+                attempt.status,
+                attempt.start_ns - t0,
+                _after(attempt.sent_ns, t0),
+                _after(answer.first_token_ns, t0),
+                _after(attempt.done_ns, t0),
+                attempt.connect_ns,
+                answer.prompt_tokens,
+                output_tokens,
+                attempt.retry_after_ms,
+                strings["served_model"].number(attempt.served_model or answer.model),
+                strings["served_region"].number(attempt.region),
+                strings["note"].number(attempt.note),
+                self._worker,
+            )
+        )
         if self._guard is not None:
             self._guard.called(attempt)
 
     def note_leg(self, lane: str, leg: int, at_ns: int, state: str, why: str) -> None:
         """A leg's breaker changed its state at `at_ns` (monotonic)."""
-        self.leg_events.append({"lane": lane, "leg": leg, "at_ns": at_ns - self._t0, "state": state, "why": why,
-                                "worker": self._worker})  # fmt: skip
+        self.leg_events.append(
+            {
+                "lane": lane,
+                "leg": leg,
+                "at_ns": at_ns - self._t0,
+                "state": state,
+                "why": why,
+                "worker": self._worker,
+            }
+        )
 
     def attempts(self) -> Table:
         """What routes tried so far."""
@@ -179,7 +236,9 @@ class Journal:
         return fresh
 
     def note_never_sent(self, row: int, due_ns: int, note: str, now_ns: int) -> None:
-        """The row was due and was not sent; `done` is when it was given up (ns after the run's start)."""
+        """The row was due and was not sent; `done` is when it was given up (ns after the run's
+        start).
+        """
         self.samples["due_ns"][row] = due_ns
         self.samples["done_ns"][row] = now_ns
         self.samples["note"][row] = self.strings["note"].number(note)
@@ -199,7 +258,10 @@ class Journal:
         for buffers, histograms in zip(self._gaps, self.gap_histograms, strict=True):
             for buffer, histogram in zip(buffers, histograms, strict=True):
                 _pour(buffer, histogram)
-        for buffers, histograms in ((self._responses, self.response), (self._first_tokens, self.first_token)):
+        for buffers, histograms in (
+            (self._responses, self.response),
+            (self._first_tokens, self.first_token),
+        ):
             for buffer, histogram in zip(buffers, histograms, strict=True):
                 _pour(buffer, histogram)
         _pour(self._lags, self.lag)
@@ -211,16 +273,23 @@ class Journal:
             await self.flush()
 
     async def flush(self) -> None:
-        """Seal what ended since the last call. Raises RunFolderError naming the file that cannot be written."""
+        """Seal what ended since the last call.
+
+        Raises RunFolderError naming the file that cannot be written.
+        """
         self.fold()
         until_ns = monotonic_ns() - self._t0
         rows = np.array(self._fresh, np.int64)
         self._fresh = []
         tried = self._gather_attempts() if self._tried else empty_attempts()
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._seal, rows, self.samples[rows], tried, self.texts(), until_ns)
+            await anyio.to_thread.run_sync(
+                self._seal, rows, self.samples[rows], tried, self.texts(), until_ns
+            )
 
-    def _seal(self, rows: Int, samples: Table, tried: Table, texts: dict[str, list[str]], until_ns: int) -> None:
+    def _seal(
+        self, rows: Int, samples: Table, tried: Table, texts: dict[str, list[str]], until_ns: int
+    ) -> None:
         if len(rows) or len(tried):
             self._writer.append(rows, samples, texts)
         if len(tried):

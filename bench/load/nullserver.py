@@ -1,9 +1,9 @@
 """A server with nothing behind it: answers after set times and says when it really did.
 
-In: `python -m bench.load.nullserver --ttft-ms 20 --sigma 0.3 --gap-ms 2 --tokens 16`. Out: streams, and at
-`GET /truth?from=N` what happened to each request, as monotonic ns of this machine. Must stay
-true: one thread, one epoll, bytes made beforehand, so that what calibration measures is the
-client; its times are taken after recv and after send returned, whatever was planned.
+In: `python -m bench.load.nullserver --ttft-ms 20 --sigma 0.3 --gap-ms 2 --tokens 16`. Out: streams,
+and at `GET /truth?from=N` what happened to each request, as monotonic ns of this machine. Must stay
+true: one thread, one epoll, bytes made beforehand, so that what calibration measures is the client;
+its times are taken after recv and after send returned, whatever was planned.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def _event(payload: bytes) -> bytes:
 
 
 _CHUNK = (
-    b'{"id":"c","object":"chat.completion.chunk","model":"null","choices":[{"index":0,"delta":%s,"finish_reason":%s}]}'
+    b'{"id":"c","object":"chat.completion.chunk","model":"null",'
+    b'"choices":[{"index":0,"delta":%s,"finish_reason":%s}]}'
 )
 _ROLE = _event(_CHUNK % (b'{"role":"assistant","content":""}', b"null"))
 _TOKEN = _event(_CHUNK % (b'{"content":" token"}', b"null"))
@@ -50,15 +51,20 @@ class _Peer:
 
 
 class NullServer:
-    """One epoll loop; `truth` has four numbers a request: row, received, first write, last write."""
+    """One epoll loop; `truth` has four numbers a request: row, received, first write, last
+    write.
+    """
 
-    def __init__(self, ttft_ns: int, sigma: float, gap_ns: int, tokens: int, host: str = "127.0.0.1"):
+    def __init__(
+        self, ttft_ns: int, sigma: float, gap_ns: int, tokens: int, host: str = "127.0.0.1"
+    ):
         self._gap_ns, self._tokens = gap_ns, tokens
         # Lognormal without a generator: quantiles in the order of a golden-ratio sequence, which
         # fills the distribution evenly from any starting point.
         normal = NormalDist()
         self._ttft_ns = [
-            round(ttft_ns * math.exp(sigma * normal.inv_cdf((n * _GOLDEN) % 1 or 0.5))) for n in range(_LAW_STEPS)
+            round(ttft_ns * math.exp(sigma * normal.inv_cdf((n * _GOLDEN) % 1 or 0.5)))
+            for n in range(_LAW_STEPS)
         ]
         self._listener = socket.create_server((host, 0), backlog=4096)
         self._listener.setblocking(False)
@@ -121,7 +127,10 @@ class NullServer:
         head, found, body = peer.buffer.partition(b"\r\n\r\n")
         if not found:
             return
-        fields = {name.lower(): value for name, _, value in (line.partition(b": ") for line in head.split(b"\r\n")[1:])}
+        fields = {
+            name.lower(): value
+            for name, _, value in (line.partition(b": ") for line in head.split(b"\r\n")[1:])
+        }
         if len(body) < int(fields.get(b"content-length", 0)):
             return
         peer.buffer = b""
@@ -134,11 +143,16 @@ class NullServer:
         heapq.heappush(self._due, (now + self._ttft_ns[peer.request // 4 % _LAW_STEPS], fd))
 
     def _tell(self, peer: _Peer, path: bytes) -> None:
-        start = int(path.partition(b"from=")[2] or 0) * 4 if path.startswith(b"/truth") else len(self.truth)
+        start = (
+            int(path.partition(b"from=")[2] or 0) * 4
+            if path.startswith(b"/truth")
+            else len(self.truth)
+        )
         body = json.dumps(self.truth[start:].tolist()).encode()
         peer.sock.setblocking(True)
         peer.sock.sendall(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+            % (len(body), body)
         )
         peer.sock.setblocking(False)
 
@@ -177,7 +191,9 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--host", default="127.0.0.1")
     given = parser.parse_args()
-    server = NullServer(round(given.ttft_ms * MS), given.sigma, round(given.gap_ms * MS), given.tokens, given.host)
+    server = NullServer(
+        round(given.ttft_ms * MS), given.sigma, round(given.gap_ms * MS), given.tokens, given.host
+    )
     sys.stdout.write(json.dumps({"port": server.port}) + "\n")
     sys.stdout.flush()
     gc.freeze()

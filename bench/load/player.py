@@ -37,7 +37,9 @@ from bench.record.samples import Bool, Outcome
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Worker `worker` of `workers` in shard `shard` of `shards`, counted from 0; shards may differ in their workers."""
+    """Worker `worker` of `workers` in shard `shard` of `shards`, counted from 0; shards may differ
+    in their workers.
+    """
 
     worker: int = 0
     workers: int = 1
@@ -59,7 +61,9 @@ class Share:
         return mask
 
     def cap(self, whole: int | None) -> int | None:
-        """Our part of an in-flight cap; the parts add up to the whole, those of a shard's workers to the shard's."""
+        """Our part of an in-flight cap; the parts add up to the whole, those of a shard's workers
+        to the shard's.
+        """
         return None if whole is None else whole // self.parts + (self._part < whole % self.parts)
 
 
@@ -114,39 +118,68 @@ class Counters:
         """What came since: `before` and the difference add up to these."""
         lanes = range(len(self.started))
         fields: dict[str, Any] = {
-            name: [getattr(self, name)[lane] - getattr(before, name)[lane] for lane in lanes] for name in _SUMS
+            name: [getattr(self, name)[lane] - getattr(before, name)[lane] for lane in lanes]
+            for name in _SUMS
         }
         for name in _HISTOGRAMS:
-            fields[name] = [getattr(self, name)[lane].since(getattr(before, name)[lane]) for lane in lanes]
-        return Counters(outcomes=[[self.outcomes[lane][outcome] - before.outcomes[lane][outcome] for outcome in Outcome] for lane in lanes],
-                        harness_lag=self.harness_lag.since(before.harness_lag),
-                        events=[event for event in self.events if event not in before.events], **fields)  # fmt: skip
+            fields[name] = [
+                getattr(self, name)[lane].since(getattr(before, name)[lane]) for lane in lanes
+            ]
+        return Counters(
+            outcomes=[
+                [
+                    self.outcomes[lane][outcome] - before.outcomes[lane][outcome]
+                    for outcome in Outcome
+                ]
+                for lane in lanes
+            ],
+            harness_lag=self.harness_lag.since(before.harness_lag),
+            events=[event for event in self.events if event not in before.events],
+            **fields,
+        )
 
     def plain(self) -> dict[str, Any]:
         """As JSON; histograms by their cells in use."""
         lists = {name: getattr(self, name) for name in (*_SUMS, "outcomes", "events")}
-        cells = {name: [histogram.cells() for histogram in getattr(self, name)] for name in _HISTOGRAMS}
+        cells = {
+            name: [histogram.cells() for histogram in getattr(self, name)] for name in _HISTOGRAMS
+        }
         return lists | cells | {"harness_lag": self.harness_lag.cells()}
 
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> Counters:
         """The reverse of `plain`."""
-        histograms = {name: [Histogram.from_cells(cells) for cells in data[name]] for name in _HISTOGRAMS}
-        return cls(**data | histograms | {"harness_lag": Histogram.from_cells(data["harness_lag"]),
-                                          "events": [(at_ns, text) for at_ns, text in data["events"]]})  # fmt: skip
+        histograms = {
+            name: [Histogram.from_cells(cells) for cells in data[name]] for name in _HISTOGRAMS
+        }
+        return cls(
+            **data
+            | histograms
+            | {
+                "harness_lag": Histogram.from_cells(data["harness_lag"]),
+                "events": [(at_ns, text) for at_ns, text in data["events"]],
+            }
+        )
 
     @classmethod
     def total(cls, parts: Sequence[Counters], lanes: int) -> Counters:
         """The sum; zeros without parts."""
         every = range(lanes)
         fields: dict[str, Any] = {
-            name: [sum(getattr(part, name)[lane] for part in parts) for lane in every] for name in _SUMS
+            name: [sum(getattr(part, name)[lane] for part in parts) for lane in every]
+            for name in _SUMS
         }
         for name in _HISTOGRAMS:
             fields[name] = [_added(getattr(part, name)[lane] for part in parts) for lane in every]
-        return cls(outcomes=[[sum(part.outcomes[lane][outcome] for part in parts) for outcome in Outcome] for lane in every],
-                   harness_lag=_added(part.harness_lag for part in parts),
-                   events=_latest(event for part in parts for event in part.events), **fields)  # fmt: skip
+        return cls(
+            outcomes=[
+                [sum(part.outcomes[lane][outcome] for part in parts) for outcome in Outcome]
+                for lane in every
+            ],
+            harness_lag=_added(part.harness_lag for part in parts),
+            events=_latest(event for part in parts for event in part.events),
+            **fields,
+        )
 
 
 _SUMS = ("started", "waiting", "in_flight", "prompt_tokens", "output_tokens", "without_usage")
@@ -164,46 +197,86 @@ def _added(histograms: Iterable[Histogram]) -> Histogram:
     return total
 
 
-def make_endpoints(lanes: Sequence[Lane], schedule: Table, text: PromptText) -> list[list[Endpoint]]:
-    """Each lane's endpoints: its target, or the legs of its route. Raises UserError where one cannot be."""
+def make_endpoints(
+    lanes: Sequence[Lane], schedule: Table, text: PromptText
+) -> list[list[Endpoint]]:
+    """Each lane's endpoints: its target, or the legs of its route.
+
+    Raises UserError where one cannot be.
+    """
     reader = StampedReader()
-    return [[Endpoint(make_sender(target, reader), BodyWriter(dataclasses.replace(lane, target=target), schedule, text))
-             for target in lane.target.endpoints] for lane in lanes]  # fmt: skip
+    return [
+        [
+            Endpoint(
+                make_sender(target, reader),
+                BodyWriter(dataclasses.replace(lane, target=target), schedule, text),
+            )
+            for target in lane.target.endpoints
+        ]
+        for lane in lanes
+    ]
 
 
 def run_secrets(lanes: Sequence[Lane]) -> list[SecretStr]:
     """What must never reach a file of the run."""
-    return [secret for lane in lanes for target in lane.target.endpoints for secret in secrets_of(target)]
+    return [
+        secret
+        for lane in lanes
+        for target in lane.target.endpoints
+        for secret in secrets_of(target)
+    ]
 
 
-#: Called every few ms with the time since the run's start and a way to ask where it stands. A sentence
-#: in return ends the run early, for that reason.
+#: Called every few ms with the time since the run's start and a way to ask where it stands. A
+#: sentence in return ends the run early, for that reason.
 OnTick = Callable[[int, Callable[[], Counters]], str | None]
 
 
 class Player:
     """Made on a running loop; plays once."""
 
-    def __init__(self, lanes: Sequence[Lane], schedule: Table, text: PromptText, folder: Path, run_id: str,
-                 share: Share = ALONE, sitting: int = 1, outlets: list[list[Endpoint]] | None = None, caps: Caps = UNCAPPED,
-                 tell: Callable[[str], None] = lambda _: None):  # fmt: skip
-        """`outlets` are those of `make_endpoints`, where they were made before; `tell` hears why `caps` end the run, and stops it.
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        schedule: Table,
+        text: PromptText,
+        folder: Path,
+        run_id: str,
+        share: Share = ALONE,
+        sitting: int = 1,
+        outlets: list[list[Endpoint]] | None = None,
+        caps: Caps = UNCAPPED,
+        tell: Callable[[str], None] = lambda _: None,
+    ):
+        """`outlets` are those of `make_endpoints`, where they were made before; `tell` hears why
+        `caps` end the run, and stops it.
 
         Raises UserError for headers, bodies or transports that cannot be.
         """
         self._lanes = lanes
         endpoints = outlets if outlets is not None else make_endpoints(lanes, schedule, text)
-        self.guard = Guard(lanes, schedule, caps.part(share.parts), tell) if caps != UNCAPPED else None
-        self.journal = Journal(SegmentWriter(folder, share.worker, sitting), run_id, len(schedule),
-                               [len(lane.phases) for lane in lanes], run_secrets(lanes), share.worker, self.guard)  # fmt: skip
+        self.guard = (
+            Guard(lanes, schedule, caps.part(share.parts), tell) if caps != UNCAPPED else None
+        )
+        self.journal = Journal(
+            SegmentWriter(folder, share.worker, sitting),
+            run_id,
+            len(schedule),
+            [len(lane.phases) for lane in lanes],
+            run_secrets(lanes),
+            share.worker,
+            self.guard,
+        )
         self._probe = HarnessProbe()
         # The routes' own clockwork, on a loop that has any.
         self._timers = Timers(monotonic_ns) if any(lane.target.route for lane in lanes) else None
         self._outlets: list[Outlet] = [
             self._outlet(lane, made, schedule) for lane, made in zip(lanes, endpoints, strict=True)
         ]
-        states = [LaneState(lane, self._guarded(outlet), share.cap(lane.profile.max_in_flight))
-                  for lane, outlet in zip(lanes, self._outlets, strict=True)]  # fmt: skip
+        states = [
+            LaneState(lane, self._guarded(outlet), share.cap(lane.profile.max_in_flight))
+            for lane, outlet in zip(lanes, self._outlets, strict=True)
+        ]
         # Rows of lanes beyond ours are played in virtual time.
         mine = share.rows(schedule) & (schedule["lane"] < len(lanes))
         self.generator = Generator(lanes, schedule, states, self.journal, self._probe, mine=mine)
@@ -231,7 +304,9 @@ class Player:
     @asynccontextmanager
     async def _watching(self) -> AsyncIterator[None]:
         """Status feeds are polled meanwhile; without a feed there is no task."""
-        routers = [outlet for outlet in self._outlets if isinstance(outlet, Router) and outlet.has_feeds]
+        routers = [
+            outlet for outlet in self._outlets if isinstance(outlet, Router) and outlet.has_feeds
+        ]
         if not routers:
             yield
             return
@@ -245,12 +320,18 @@ class Player:
         """Where we stand."""
         states, journal = self.generator.lanes, self.journal
         return Counters(
-            started=[state.started for state in states], waiting=[len(state.waiting) for state in states],
-            in_flight=[state.in_flight for state in states], outcomes=[list(counts) for counts in journal.outcomes],
-            prompt_tokens=list(journal.prompt_tokens), output_tokens=list(journal.output_tokens),
-            without_usage=list(journal.without_usage), response=journal.response, first_token=journal.first_token,
-            harness_lag=journal.lag, events=[self._leg_event(change) for change in journal.leg_events[-EVENTS_TOLD:]],
-        )  # fmt: skip
+            started=[state.started for state in states],
+            waiting=[len(state.waiting) for state in states],
+            in_flight=[state.in_flight for state in states],
+            outcomes=[list(counts) for counts in journal.outcomes],
+            prompt_tokens=list(journal.prompt_tokens),
+            output_tokens=list(journal.output_tokens),
+            without_usage=list(journal.without_usage),
+            response=journal.response,
+            first_token=journal.first_token,
+            harness_lag=journal.lag,
+            events=[self._leg_event(change) for change in journal.leg_events[-EVENTS_TOLD:]],
+        )
 
     def _leg_event(self, change: dict[str, Any]) -> Event:
         lane = next(lane for lane in self._lanes if lane.name == change["lane"])
@@ -259,5 +340,12 @@ class Player:
 
     def facts(self) -> dict[str, Any]:
         """What our process did, for the manifest."""
-        return {**self._probe.facts(), "guard": self.guard.facts() if self.guard is not None else None, "loop": current_loop_name(),
-                "senders": {lane.name: outlet.facts() for lane, outlet in zip(self._lanes, self._outlets, strict=True)}}  # fmt: skip
+        return {
+            **self._probe.facts(),
+            "guard": self.guard.facts() if self.guard is not None else None,
+            "loop": current_loop_name(),
+            "senders": {
+                lane.name: outlet.facts()
+                for lane, outlet in zip(self._lanes, self._outlets, strict=True)
+            },
+        }

@@ -17,15 +17,25 @@ from bench.units import MS, S
 STALL_NS = 10 * MS
 
 
-#: Ticks from one look at the clocks to the next: about a second, in which no slewing comes near a step.
+#: Ticks from one look at the clocks to the next: about a second, in which no slewing comes near a
+#: step.
 _LOOK_EVERY = 50
 
 
 class ClockWatch:
-    """Steps of the wall clock and sleeps of the machine. A slow drift is neither, however long the run."""
+    """Steps of the wall clock and sleeps of the machine.
 
-    def __init__(self, wall_offset: Callable[[], int] = wall_offset_ns, slept: Callable[[], int] = suspended_ns):
-        """Clocks to ask (ns): wall minus monotonic time; time the machine has slept, which only the first counts."""
+    A slow drift is neither, however long the run.
+    """
+
+    def __init__(
+        self,
+        wall_offset: Callable[[], int] = wall_offset_ns,
+        slept: Callable[[], int] = suspended_ns,
+    ):
+        """Clocks to ask (ns): wall minus monotonic time; time the machine has slept, which only the
+        first counts.
+        """
         self._wall_offset, self._slept = wall_offset, slept
         self._offset, self._asleep = wall_offset(), slept()
         #: the largest step seen, signed, and all sleep (ns)
@@ -83,15 +93,19 @@ class HarnessProbe:
         gc.unfreeze()
 
     def facts(self) -> dict[str, Any]:
-        """Lengths in ms, CPU as a share of one core, the wall clock's largest step and the machine's sleep in ms."""
+        """Lengths in ms, CPU as a share of one core, the wall clock's largest step and the
+        machine's sleep in ms.
+        """
         self._clocks.look()
         elapsed = max(monotonic_ns() - self._began, 1)
         return {
             "alarm": self.alarm_kind,
-            "loop_stalls": self._stalls, "loop_stall_max_ms": round(self._worst_ns / MS, 3),
-            "gc_pause_max_ms": round(self._gc_worst_ns / MS, 3), "gc_pause_total_ms": round(self._gc_total_ns / MS, 3),
+            "loop_stalls": self._stalls,
+            "loop_stall_max_ms": round(self._worst_ns / MS, 3),
+            "gc_pause_max_ms": round(self._gc_worst_ns / MS, 3),
+            "gc_pause_total_ms": round(self._gc_total_ns / MS, 3),
             "elapsed_s": round(elapsed / S, 3),
             "cpu_share": round((cpu_ns() - self._cpu) / elapsed, 4),
             "clock_step_ms": round(self._clocks.step_ns / MS, 3),
             "suspended_ms": round(self._clocks.slept_ns / MS, 3),
-        }  # fmt: skip
+        }

@@ -38,7 +38,9 @@ class BodyWriter:
         self._sessions = lane.profile.sessions is not None
         #: raised when an option is left out: a body written before may have been refused for it
         self.version = 0
-        self.usage_option = (target.stream and target.include_usage) or "stream_options" in target.extra_body
+        self.usage_option = (
+            target.stream and target.include_usage
+        ) or "stream_options" in target.extra_body
         self.max_field = target.max_tokens_field
         self._head = b'{"model":' + json.dumps(target.model).encode() + b',"messages":['
         self._write_tail()
@@ -54,10 +56,14 @@ class BodyWriter:
         try:
             tail = json.dumps(extra, allow_nan=False)[1:]
         except (TypeError, ValueError) as error:
-            raise UserError(f"is not JSON ({error})", where=f"target {target.name}: extra_body") from None
+            raise UserError(
+                f"is not JSON ({error})", where=f"target {target.name}: extra_body"
+            ) from None
         self._tail = tail.encode()
         #: None: the extra body sets the length, the plan does not
-        self._field = None if self.max_field in target.extra_body else b'"%s":' % self.max_field.encode()
+        self._field = (
+            None if self.max_field in target.extra_body else b'"%s":' % self.max_field.encode()
+        )
 
     def drop_refused(self, message: str, version: int) -> bool:
         """The server refused a body of `version` and said `message`: leave out what it names.
@@ -80,14 +86,20 @@ class BodyWriter:
     def body(self, row: int) -> bytes:
         """The body of one row."""
         planned = self._schedule[row]
-        length = b"%s%d," % (self._field, planned["output_tokens"]) if self._field is not None else b""
+        length = (
+            b"%s%d," % (self._field, planned["output_tokens"]) if self._field is not None else b""
+        )
         return self._head + self._messages(row, planned) + b"]," + length + self._tail
 
     def _messages(self, row: int, planned: Any) -> bytes:
         if self._sessions:
             return self._conversation(row, planned)
-        prompt = self._text.prompt(int(planned["body"]), int(planned["prompt_tokens"]),
-                                   self._prefix_tokens, int(planned["prefix_group"]))  # fmt: skip
+        prompt = self._text.prompt(
+            int(planned["body"]),
+            int(planned["prompt_tokens"]),
+            self._prefix_tokens,
+            int(planned["prefix_group"]),
+        )
         return _MESSAGE[0] + prompt + b'"}'
 
     def _conversation(self, row: int, planned: Any) -> bytes:
@@ -96,7 +108,13 @@ class BodyWriter:
         rows = self._schedule[row - turn : row + 1]
         context = rows["prompt_tokens"].astype(int)
         answers = rows["output_tokens"].astype(int)
-        user = [int(context[0])] + [int(context[k] - context[k - 1] - answers[k - 1]) for k in range(1, turn + 1)]
-        texts = self._text.turns(int(planned["body"]), list(zip(user, map(int, answers), strict=True)),
-                                 self._prefix_tokens, int(planned["prefix_group"]))  # fmt: skip
+        user = [int(context[0])] + [
+            int(context[k] - context[k - 1] - answers[k - 1]) for k in range(1, turn + 1)
+        ]
+        texts = self._text.turns(
+            int(planned["body"]),
+            list(zip(user, map(int, answers), strict=True)),
+            self._prefix_tokens,
+            int(planned["prefix_group"]),
+        )
         return b",".join(_MESSAGE[index % 2] + text + b'"}' for index, text in enumerate(texts))

@@ -24,8 +24,20 @@ from bench.record.samples import Int, Outcome
 from bench.units import show_duration
 
 #: What a row takes over from the attempt that answered it.
-_CARRIED = ("slot_free_ns", "sent_ns", "headers_ns", "done_ns", "connect_ns", "tls_ns", "status", "flags", "answer",
-            "retry_after_ms", "served_model", "region")  # fmt: skip
+_CARRIED = (
+    "slot_free_ns",
+    "sent_ns",
+    "headers_ns",
+    "done_ns",
+    "connect_ns",
+    "tls_ns",
+    "status",
+    "flags",
+    "answer",
+    "retry_after_ms",
+    "served_model",
+    "region",
+)
 
 
 class Way:
@@ -63,14 +75,20 @@ class Way:
         attempt, router = flight, self._router
         assert isinstance(attempt, Attempt)
         leg = router.endpoints[attempt.leg]
-        if outcome == Outcome.http_4xx and leg.send_again(attempt, note, router.clock(), self._name(attempt)):
+        if outcome == Outcome.http_4xx and leg.send_again(
+            attempt, note, router.clock(), self._name(attempt)
+        ):
             return
         attempt.outcome, attempt.note = outcome, note
-        actions = self._course.ended(attempt.number, outcome, attempt.done_ns, attempt.retry_after_ms)
+        actions = self._course.ended(
+            attempt.number, outcome, attempt.done_ns, attempt.retry_after_ms
+        )
         self._act(actions, attempt.done_ns)
 
     def abort(self) -> None:
-        """The row has ended from outside: so do its attempts, and it keeps what the latest of them had."""
+        """The row has ended from outside: so do its attempts, and it keeps what the latest of them
+        had.
+        """
         now_ns = self._flight.done_ns
         self._course.abandon(now_ns)
         running = [attempt for attempt in self._attempts.values() if not attempt.ended]
@@ -92,7 +110,10 @@ class Way:
             elif action.number is None:
                 self._settle(None)
                 self._flight.done_ns = now_ns
-                self._flight.end(Outcome.refused, "no leg of the route takes calls: every breaker in reach is open")
+                self._flight.end(
+                    Outcome.refused,
+                    "no leg of the route takes calls: every breaker in reach is open",
+                )
             else:
                 answer = self._attempts[action.number]
                 self._settle(answer)
@@ -101,8 +122,15 @@ class Way:
 
     def _send(self, action: Begin) -> None:
         leg = self._router.endpoints[action.leg]
-        attempt = Attempt(self._flight.row, self, action.number, action.leg, action.reason, action.at_ns,
-                          self._router.streamed[action.leg])  # fmt: skip
+        attempt = Attempt(
+            self._flight.row,
+            self,
+            action.number,
+            action.leg,
+            action.reason,
+            action.at_ns,
+            self._router.streamed[action.leg],
+        )
         if action.number == 1:
             attempt.slot_free_ns = self._flight.slot_free_ns
         self._attempts[action.number] = attempt
@@ -126,7 +154,10 @@ class Way:
             self._router.timers.at(due_ns, self)
 
     def _settle(self, answer: Attempt | None) -> None:
-        """The row is over: its times are this attempt's, only when it was due is its own. All are recorded."""
+        """The row is over: its times are this attempt's, only when it was due is its own.
+
+        All are recorded.
+        """
         flight = self._flight
         flight.attempts = sum(attempt.attempts for attempt in self._attempts.values())
         for attempt in self._attempts.values():
@@ -142,15 +173,24 @@ class Way:
 class Router:
     """The outlet of a routed lane: its legs, and what this process knows of their health."""
 
-    def __init__(self, lane: Lane, endpoints: Sequence[Endpoint], first_leg: Int, journal: Journal, timers: Timers,
-                 clock: Callable[[], int]):  # fmt: skip
+    def __init__(
+        self,
+        lane: Lane,
+        endpoints: Sequence[Endpoint],
+        first_leg: Int,
+        journal: Journal,
+        timers: Timers,
+        clock: Callable[[], int],
+    ):
         """`first_leg` is the schedule's column."""
         assert lane.target.route is not None
         self._lane, self._route, self._first_leg = lane, lane.target.route, first_leg
         self.endpoints, self.journal, self.timers, self.clock = endpoints, journal, timers, clock
         self.streamed = [leg.stream for leg in lane.target.legs]
         self._timeouts = [leg.timeout for leg in lane.target.legs]
-        self.legs = [LegState(self._route.breaker, self._teller(number)) for number in range(len(endpoints))]
+        self.legs = [
+            LegState(self._route.breaker, self._teller(number)) for number in range(len(endpoints))
+        ]
 
     def _teller(self, leg: int) -> Callable[[int, str, str], None]:
         def tell(at_ns: int, state: str, why: str) -> None:
@@ -179,7 +219,9 @@ class Router:
         """Poll the legs' status feeds for as long as the run lasts."""
         rule = self._route.breaker
         async with anyio.create_task_group() as group:
-            for leg, url in zip(self.legs, rule.status_urls if rule is not None else (), strict=False):
+            for leg, url in zip(
+                self.legs, rule.status_urls if rule is not None else (), strict=False
+            ):
                 if url and rule is not None:
                     group.start_soon(watch_status, url, rule.poll, self._hearer(leg))
 

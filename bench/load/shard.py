@@ -1,8 +1,9 @@
-"""A run shared among places that do not know of each other: which part is played here, and from which instant.
+"""A run shared among places that do not know of each other: which part is played here, and from
+which instant.
 
-In: "3/10", an instant of the wall clock, a whole plan. Out: the plan of that part, its time zero, its
-lines of the manifest. Must stay true: the shards of a plan hold each session once; what no row stands
-for, a drill, is done by the first alone; whatever the parts would not share is refused.
+In: "3/10", an instant of the wall clock, a whole plan. Out: the plan of that part, its time zero,
+its lines of the manifest. Must stay true: the shards of a plan hold each session once; what no row
+stands for, a drill, is done by the first alone; whatever the parts would not share is refused.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from bench.record.run_folder import RunWriter
 from bench.record.samples import Int
 from bench.units import S, show_duration
 
-#: The whole plan's table, in the folder of each shard: where its rows belong, and what a lost shard would have played.
+#: The whole plan's table, in the folder of each shard: where its rows belong, and what a lost shard
+#: would have played.
 WHOLE_TABLE = "whole.npy"
-#: A run that comes to its agreed instant later than this is refused; until then its first rows leave late, and health sees it.
+#: A run that comes to its agreed instant later than this is refused; until then its first rows
+#: leave late, and health sees it.
 LATE_NS = 1 * S
 #: An instant further ahead is taken for one in another unit.
 AHEAD_NS = 24 * 3600 * S
@@ -35,7 +38,9 @@ AHEAD_NS = 24 * 3600 * S
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """A run's time zero, on this machine's monotonic clock and by the wall clock that its places go by (Unix ns)."""
+    """A run's time zero, on this machine's monotonic clock and by the wall clock that its places go
+    by (Unix ns).
+    """
 
     t0: int
     wall_ns: int
@@ -46,22 +51,36 @@ class Start:
 
     @classmethod
     def at(cls, agreed_ns: int, ahead_ns: int = 0) -> Start:
-        """The agreed instant. Raises UserError for one gone by, or so far ahead that it is taken for a slip."""
+        """The agreed instant.
+
+        Raises UserError for one gone by, or so far ahead that it is taken for a slip.
+        """
         t0 = agreed_ns + ahead_ns - wall_offset_ns()
         ahead = t0 - monotonic_ns()
         if ahead < -LATE_NS:
-            raise UserError(f"{utc_text(agreed_ns)} was {show_duration(-ahead)} ago, and a shard never joins late",
-                            where="--start-at", remedy="agree on a later instant")  # fmt: skip
+            raise UserError(
+                f"{utc_text(agreed_ns)} was {show_duration(-ahead)} ago, and a shard never joins"
+                " late",
+                where="--start-at",
+                remedy="agree on a later instant",
+            )
         if ahead > AHEAD_NS:
             # No date: an instant in ms, taken for seconds, lies beyond the calendar.
-            raise UserError(f"is more than {show_duration(AHEAD_NS)} ahead", where="--start-at",
-                            remedy="give Unix seconds or RFC 3339")  # fmt: skip
+            raise UserError(
+                f"is more than {show_duration(AHEAD_NS)} ahead",
+                where="--start-at",
+                remedy="give Unix seconds or RFC 3339",
+            )
         return cls(t0, agreed_ns, agreed_ns, ahead_ns)
 
     def record(self) -> dict[str, Any]:
         """As the manifest keeps it."""
-        return {"agreed_wall_ns": self.agreed_ns, "wall_ns": self.wall_ns, "wall_offset_ns": self.wall_ns - self.t0,
-                "ahead_ns": self.ahead_ns}  # fmt: skip
+        return {
+            "agreed_wall_ns": self.agreed_ns,
+            "wall_ns": self.wall_ns,
+            "wall_offset_ns": self.wall_ns - self.t0,
+            "ahead_ns": self.ahead_ns,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +93,9 @@ class Vantage:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """Shard `number` of `of`, counted from 1, beginning at `start_at_ns` (Unix ns; None: at once)."""
+    """Shard `number` of `of`, counted from 1, beginning at `start_at_ns` (Unix ns; None: at
+    once).
+    """
 
     number: int = 1
     of: int = 1
@@ -90,12 +111,20 @@ class Shard:
         """Raises UserError for a suite's plan whose parts would not meet the same servers."""
         for lane in plan.lanes if self.of > 1 else ():
             if lane.target.embedded or lane.simulated:
-                raise UserError(f"target {lane.target.name!r} is embedded: each shard would have a gateway of its own", where="--shard",
-                                remedy="start one with `tailproof gateway` and give its --url")  # fmt: skip
+                raise UserError(
+                    f"target {lane.target.name!r} is embedded: each shard would have a gateway of"
+                    " its own",
+                    where="--shard",
+                    remedy="start one with `tailproof gateway` and give its --url",
+                )
 
     def cut(self, plan: Plan) -> Plan:
         """The plan of this shard alone. Raises UserError for one with too little to share."""
-        return plan if self.of == 1 else self.of_rows(plan, np.flatnonzero(self.share.rows(plan.schedule)))
+        return (
+            plan
+            if self.of == 1
+            else self.of_rows(plan, np.flatnonzero(self.share.rows(plan.schedule)))
+        )
 
     def of_rows(self, plan: Plan, mine: Int) -> Plan:
         """The plan of these rows, which are this shard's. Raises UserError as `cut` does."""
@@ -103,18 +132,35 @@ class Shard:
         rows = np.bincount(table["lane"], minlength=len(plan.lanes)).tolist()
         for lane, count in zip(plan.lanes, rows, strict=True):
             if not count:
-                raise UserError(f"lane {lane.name!r} has no request for shard {self.number} of {self.of}", where="--shard",
-                                remedy="use fewer shards")  # fmt: skip
-        lanes = tuple(dataclasses.replace(lane, requests=count) for lane, count in zip(plan.lanes, rows, strict=True))
-        return dataclasses.replace(plan, lanes=lanes, schedule=table, drills=plan.drills if self.number == 1 else ())
+                raise UserError(
+                    f"lane {lane.name!r} has no request for shard {self.number} of {self.of}",
+                    where="--shard",
+                    remedy="use fewer shards",
+                )
+        lanes = tuple(
+            dataclasses.replace(lane, requests=count)
+            for lane, count in zip(plan.lanes, rows, strict=True)
+        )
+        return dataclasses.replace(
+            plan, lanes=lanes, schedule=table, drills=plan.drills if self.number == 1 else ()
+        )
 
     @classmethod
     def all_of(cls, plan: Plan, of: int) -> list[Plan]:
-        """The plans of all `of` shards, in one pass over the whole. Raises UserError as `cut` does."""
-        return [cls(number, of).of_rows(plan, mine) for number, mine in enumerate(rows_of_shards(plan.schedule, of), 1)]
+        """The plans of all `of` shards, in one pass over the whole.
+
+        Raises UserError as `cut` does.
+        """
+        return [
+            cls(number, of).of_rows(plan, mine)
+            for number, mine in enumerate(rows_of_shards(plan.schedule, of), 1)
+        ]
 
     def start(self, workers: int) -> Start | None:
-        """Its time zero; None for a run that is not sharded and begins at once. Raises UserError for an instant gone by."""
+        """Its time zero; None for a run that is not sharded and begins at once.
+
+        Raises UserError for an instant gone by.
+        """
         if self.start_at_ns is not None:
             return Start.at(self.start_at_ns)
         t0 = monotonic_ns() + lead_ns(workers)
@@ -141,7 +187,9 @@ UNSHARDED = Shard()
 
 
 def rows_of_shards(table: Table, of: int) -> list[Int]:
-    """The rows of each of `of` shards in their order, as `Share.rows` has them, by one sort instead of a look at every row for each."""
+    """The rows of each of `of` shards in their order, as `Share.rows` has them, by one sort instead
+    of a look at every row for each.
+    """
     shard = (table["session"] % of).astype(np.uint16 if of < 1 << 16 else np.uint32)
     rows = np.argsort(shard, kind="stable")
     return np.split(rows, np.searchsorted(shard[rows], np.arange(1, of)))
@@ -173,7 +221,10 @@ def parse_vantage(text: str) -> Vantage:
 
 def parse_instant(text: str) -> int:
     """Unix seconds, or RFC 3339 with its offset -> Unix ns. Raises ValueError."""
-    remedy = f'{text!r} is not an instant; write Unix seconds or RFC 3339, such as "2026-11-23T10:00:00Z"'
+    remedy = (
+        f"{text!r} is not an instant; write Unix seconds or RFC 3339, such as"
+        ' "2026-11-23T10:00:00Z"'
+    )
     try:
         return int(Decimal(text) * S)
     except (InvalidOperation, ValueError, OverflowError):

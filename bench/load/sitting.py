@@ -43,7 +43,8 @@ from bench.record.sittings import (
 from bench.units import S
 from bench.userfile import file_digest
 
-#: From taking a run up to its first row: for one process, and more for each worker that has to start.
+#: From taking a run up to its first row: for one process, and more for each worker that has to
+#: start.
 _LEAD_NS, _LEAD_A_WORKER_NS = 1 * S, 1 * S
 
 
@@ -71,7 +72,9 @@ class Sitting:
     earlier: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def whole(self, key: str, ours: list[Any]) -> list[Any]:
-        """A list of the manifest's `harness`, or of the manifest, with what earlier sittings put there."""
+        """A list of the manifest's `harness`, or of the manifest, with what earlier sittings put
+        there.
+        """
         before = self.earlier.get(key, self.earlier.get("harness", {}).get(key))
         return [*(before or []), *ours]
 
@@ -80,8 +83,11 @@ class Sitting:
         path = self.writer.folder / "histograms.hlog"
         if self.number == 1 or not path.is_file():
             return
-        of = {f"{lane.name}.inter_chunk.{phase}": histogram for lane, phases in zip(self.plan.live().lanes, gaps, strict=True)
-              for phase, histogram in zip(lane.phases, phases, strict=True)}  # fmt: skip
+        of = {
+            f"{lane.name}.inter_chunk.{phase}": histogram
+            for lane, phases in zip(self.plan.live().lanes, gaps, strict=True)
+            for phase, histogram in zip(lane.phases, phases, strict=True)
+        }
         for interval in read_hlog(path)[1]:
             if interval.tag in of:
                 of[interval.tag].add(interval.histogram)
@@ -89,7 +95,9 @@ class Sitting:
 
 def inputs(suite: Suite) -> list[dict[str, str]]:
     """Name and SHA-256 of each file that a suite was read from, as the manifest keeps them."""
-    return [{"name": "/".join(path.parts[-2:]), "sha256": file_digest(path)} for path in suite.files]
+    return [
+        {"name": "/".join(path.parts[-2:]), "sha256": file_digest(path)} for path in suite.files
+    ]
 
 
 def refuse_unless_broken_off(manifest: dict[str, Any], folder: Path) -> None:
@@ -103,35 +111,59 @@ def refuse_unless_broken_off(manifest: dict[str, Any], folder: Path) -> None:
         why = f"ended by its own rule: {early}" if early else "has come to its end"
         raise UserError(f"{why}; there is nothing to resume", where=str(folder))
     if "cluster" in manifest:
-        raise UserError("was played on a cluster, and its shards lie on the nodes", where=str(folder),
-                        remedy=f"tailproof collect {folder}")  # fmt: skip
+        raise UserError(
+            "was played on a cluster, and its shards lie on the nodes",
+            where=str(folder),
+            remedy=f"tailproof collect {folder}",
+        )
     if OWN in manifest and manifest[OWN] != manifest_digest(manifest):
-        raise UserError("was edited since it was written", where=str(folder / "run.json"), remedy=remedy)
+        raise UserError(
+            "was edited since it was written", where=str(folder / "run.json"), remedy=remedy
+        )
     if not lanes:
         raise UserError(
-            "was played in virtual time, where the same seed gives the same rows", where=str(folder), remedy=remedy
+            "was played in virtual time, where the same seed gives the same rows",
+            where=str(folder),
+            remedy=remedy,
         )
     if shard := manifest.get("shard"):
-        raise UserError(f"is shard {shard['number']} of {shard['of']}: the others would not send beside it", where=str(folder),
-                        remedy="merge it as it is, or run all shards again")  # fmt: skip
+        raise UserError(
+            f"is shard {shard['number']} of {shard['of']}: the others would not send beside it",
+            where=str(folder),
+            remedy="merge it as it is, or run all shards again",
+        )
     if manifest.get("shards"):
-        raise UserError("was put together of shards, which were sent from elsewhere", where=str(folder), remedy=remedy)
+        raise UserError(
+            "was put together of shards, which were sent from elsewhere",
+            where=str(folder),
+            remedy=remedy,
+        )
     if "watch" in manifest:
         raise UserError(
-            "is a part of a watch, which goes on by itself", where=str(folder), remedy="start the watch again"
+            "is a part of a watch, which goes on by itself",
+            where=str(folder),
+            remedy="start the watch again",
         )
     if closed is not None:
-        raise UserError(f"lane {closed!r} is a closed loop: what its users would have sent next was never planned",
-                        where=str(folder), remedy=remedy)  # fmt: skip
+        raise UserError(
+            f"lane {closed!r} is a closed loop: what its users would have sent next was never"
+            " planned",
+            where=str(folder),
+            remedy=remedy,
+        )
     if "[redacted]" in again:
-        raise UserError("was given a header or a body with a literal secret, which is kept nowhere", where=str(folder),
-                        remedy="run it again with ${ENV} in its place")  # fmt: skip
+        raise UserError(
+            "was given a header or a body with a literal secret, which is kept nowhere",
+            where=str(folder),
+            remedy="run it again with ${ENV} in its place",
+        )
 
 
 def take_up(plan: Plan, folder: Path, workers: int, caps: Caps) -> Sitting:
     """Become the writer of a run that broke off, and settle what of it is left to play.
 
-    Raises RunFolderError while a writer is alive, UserError where `plan` is not the run's or nothing is left.
+    Raises RunFolderError while a writer is alive, UserError where `plan` is not the run's or
+    nothing is left.
     """
     writer = LaterSitting(folder)
     try:
@@ -149,59 +181,115 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
     schedule, samples = run.columns.schedule, run.columns.samples
     strings = {kind: list(texts) for kind, texts in run.texts.items()}
     playable = schedule["lane"] < len(plan.live().lanes)
-    sittings = run.manifest.get("sittings") or [{"began_ns": 0, "shift_ns": 0, "from_planned_ns": 0,
-                                                 "started_wall_ns": run.manifest["started_wall_ns"]}]  # fmt: skip
+    sittings = run.manifest.get("sittings") or [
+        {
+            "began_ns": 0,
+            "shift_ns": 0,
+            "from_planned_ns": 0,
+            "started_wall_ns": run.manifest["started_wall_ns"],
+        }
+    ]
     shift = shift_ns(run.manifest)
     until = run.until_ns if run.until_ns is not None else int(samples["done_ns"].max(initial=0))
     if run.manifest["state"] == "running":
         cut = may_have_begun(schedule, samples, shift, until + UNSEALED_NS) & playable
         samples["due_ns"][cut] = due_again_ns(schedule, samples, shift)[cut]
         settle(samples, strings, cut, Outcome.censored, UNDER_WAY)
-    settle(samples, strings, lost_turns(schedule, samples) & playable, Outcome.never_sent, LOST_TURN)
-    # The wall clock alone is common to both sittings: their process, and perhaps their machine's boot, are not.
+    settle(
+        samples, strings, lost_turns(schedule, samples) & playable, Outcome.never_sent, LOST_TURN
+    )
+    # The wall clock alone is common to both sittings: their process, and perhaps their machine's
+    # boot, are not.
     t0 = int(run.manifest["started_wall_ns"]) - wall_offset_ns()
     begins = monotonic_ns() - t0 + lead_ns(workers)
     if begins <= until:
-        raise UserError("the wall clock stands before the moment at which the run broke off", where=str(folder),
-                        remedy="set the clock")  # fmt: skip
+        raise UserError(
+            "the wall clock stands before the moment at which the run broke off",
+            where=str(folder),
+            remedy="set the clock",
+        )
     rest = rest_of(schedule, samples, shift, playable, begins)
     if rest is None:
-        raise UserError("has no request left that was not begun", where=str(folder),
-                        remedy=f"tailproof report {folder}")  # fmt: skip
+        raise UserError(
+            "has no request left that was not begun",
+            where=str(folder),
+            remedy=f"tailproof report {folder}",
+        )
     caps = _left_of(caps, plan, run)
-    sittings = [*sittings[:-1], sittings[-1] | {"until_ns": until, "ended": "interrupted" if run.manifest["state"] == "interrupted" else "killed"},
-                {"began_ns": begins, "shift_ns": rest.shift_ns, "from_planned_ns": rest.from_planned_ns, "started_wall_ns": wall_ns()}]  # fmt: skip
+    sittings = [
+        *sittings[:-1],
+        sittings[-1]
+        | {
+            "until_ns": until,
+            "ended": "interrupted" if run.manifest["state"] == "interrupted" else "killed",
+        },
+        {
+            "began_ns": begins,
+            "shift_ns": rest.shift_ns,
+            "from_planned_ns": rest.from_planned_ns,
+            "started_wall_ns": wall_ns(),
+        },
+    ]
     lanes = tuple(lane if lane.simulated else _moved(lane, sittings) for lane in plan.lanes)
-    drills = tuple(dataclasses.replace(drill, at_ns=drill.at_ns + rest.shift_ns) for drill in plan.drills
-                   if drill.at_ns >= rest.from_planned_ns)  # fmt: skip
-    records = [kept | {key: record[key] for key in ("phase_spans", "start_ns", "end_ns")}
-               for kept, record in zip(run.manifest["lanes"], (lane.record() for lane in lanes), strict=True)]  # fmt: skip
+    drills = tuple(
+        dataclasses.replace(drill, at_ns=drill.at_ns + rest.shift_ns)
+        for drill in plan.drills
+        if drill.at_ns >= rest.from_planned_ns
+    )
+    records = [
+        kept | {key: record[key] for key in ("phase_spans", "start_ns", "end_ns")}
+        for kept, record in zip(
+            run.manifest["lanes"], (lane.record() for lane in lanes), strict=True
+        )
+    ]
     writer.begin(run, samples, strings, rest.table, {"sittings": sittings, "lanes": records})
-    return Sitting(dataclasses.replace(plan, lanes=lanes, schedule=rest.table, drills=drills), writer, caps, len(sittings), t0,
-                   rest.shift_ns, earlier=run.manifest)  # fmt: skip
+    return Sitting(
+        dataclasses.replace(plan, lanes=lanes, schedule=rest.table, drills=drills),
+        writer,
+        caps,
+        len(sittings),
+        t0,
+        rest.shift_ns,
+        earlier=run.manifest,
+    )
 
 
 def _refuse_another_plan(plan: Plan, run: Run) -> None:
     """Raises UserError naming what is not as it was when the run began."""
     for was, now in zip(run.manifest["inputs"], inputs(plan.suite), strict=False):
         if was != now:
-            raise UserError(f"has changed since the run began, so the rest would be of another run (it began with SHA-256 "
-                            f"{was['sha256'][:12]}…)", where=was["name"], remedy="put it back as it was")  # fmt: skip
+            raise UserError(
+                "has changed since the run began, so the rest would be of another run (it began"
+                f" with SHA-256 {was['sha256'][:12]}…)",
+                where=was["name"],
+                remedy="put it back as it was",
+            )
     if file_digest(run.folder / "schedule.npy") != run.manifest["schedule_sha256"]:
-        raise UserError("was edited: it is not what the manifest says", where=str(run.folder / "schedule.npy"))
+        raise UserError(
+            "was edited: it is not what the manifest says", where=str(run.folder / "schedule.npy")
+        )
     if plan.schedule.tobytes() != run.columns.schedule.tobytes():
         began = run.manifest["versions"].get("tailproof", "another version")
-        raise UserError(f"its schedule cannot be planned again from its command (it was planned by tailproof {began})",
-                        where=str(run.folder), remedy="resume it with that version, from the folder it was begun in")  # fmt: skip
+        raise UserError(
+            "its schedule cannot be planned again from its command (it was planned by tailproof"
+            f" {began})",
+            where=str(run.folder),
+            remedy="resume it with that version, from the folder it was begun in",
+        )
 
 
 def _moved(lane: Lane, sittings: list[dict[str, Any]]) -> Lane:
     """The lane in the run's time."""
     spans = cut_spans([(span.start_ns, span.end_ns) for span in lane.spans], sittings)
     return dataclasses.replace(
-        lane, start_ns=in_run_time(lane.start_ns, sittings), end_ns=in_run_time(lane.end_ns - 1, sittings) + 1,
-        spans=tuple(dataclasses.replace(lane.spans[number], start_ns=start, end_ns=end) for number, start, end in spans),
-    )  # fmt: skip
+        lane,
+        start_ns=in_run_time(lane.start_ns, sittings),
+        end_ns=in_run_time(lane.end_ns - 1, sittings) + 1,
+        spans=tuple(
+            dataclasses.replace(lane.spans[number], start_ns=start, end_ns=end)
+            for number, start, end in spans
+        ),
+    )
 
 
 def _left_of(caps: Caps, plan: Plan, run: Run) -> Caps:
@@ -214,11 +302,19 @@ def _left_of(caps: Caps, plan: Plan, run: Run) -> Caps:
     for attempt in attempts:
         calls.setdefault(int(attempt["row"]), []).append((int(attempt["leg"]), attempt))
     # Of a call that is on no record the most is feared.
-    for row in np.flatnonzero((samples["sent_ns"] >= 0) | (samples["outcome"] == Outcome.censored)).tolist():
+    for row in np.flatnonzero(
+        (samples["sent_ns"] >= 0) | (samples["outcome"] == Outcome.censored)
+    ).tolist():
         made = calls.get(row) or [(0, samples[row])]
         if not spending.begin(row):
             return dataclasses.replace(caps, cost_usd=Fraction(0))
         for leg, call in made:
-            spending.called(row, leg, Outcome(call["outcome"]), int(call["prompt_tokens"]), int(call["output_tokens"]))
+            spending.called(
+                row,
+                leg,
+                Outcome(call["outcome"]),
+                int(call["prompt_tokens"]),
+                int(call["output_tokens"]),
+            )
         spending.ended(row)
     return dataclasses.replace(caps, cost_usd=caps.cost_usd - spending.spent_usd)

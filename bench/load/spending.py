@@ -1,9 +1,9 @@
 """Running spend of one process's rows, held under a cap.
 
-In: rows that begin, calls that end and what their servers said of tokens. Out: whether one more
-row may be sent. Must stay true: what is spent, what is under way and what is next stay together
-under the cap, each call that did not end well and state its usage reckoned at the most that it may be billed;
-a row costs a few additions of whole numbers.
+In: rows that begin, calls that end and what their servers said of tokens. Out: whether one more row
+may be sent. Must stay true: what is spent, what is under way and what is next stay together under
+the cap, each call that did not end well and state its usage reckoned at the most that it may be
+billed; a row costs a few additions of whole numbers.
 """
 
 from __future__ import annotations
@@ -17,12 +17,22 @@ from bench.plan.schedule import Lane, Table
 from bench.record.samples import Outcome
 
 #: Calls that ended so are not billed: nothing was read, or a status said that nothing was done.
-_UNBILLED = {Outcome.never_sent, Outcome.http_4xx, Outcome.rate_limited, Outcome.http_5xx, Outcome.refused, Outcome.dns,
-             Outcome.tls, Outcome.timeout_connect}  # fmt: skip
+_UNBILLED = {
+    Outcome.never_sent,
+    Outcome.http_4xx,
+    Outcome.rate_limited,
+    Outcome.http_5xx,
+    Outcome.refused,
+    Outcome.dns,
+    Outcome.tls,
+    Outcome.timeout_connect,
+}
 
 
 def may_send(spent: int, in_flight_worst: int, next_worst: int, cap: int) -> bool:
-    """Whether the next row may be sent: the cap holds even if all that is under way costs its most."""
+    """Whether the next row may be sent: the cap holds even if all that is under way costs
+    its most.
+    """
     return spent + in_flight_worst + next_worst <= cap
 
 
@@ -31,14 +41,19 @@ class Spending:
 
     def __init__(self, lanes: Sequence[Lane], schedule: Table, cap_usd: Fraction):
         self._rows = [row_bound(lane.target) for lane in lanes]
-        self._calls = [[call_bound(endpoint) for endpoint in lane.target.endpoints] for lane in lanes]
-        self._prices = [[token_prices(endpoint) for endpoint in lane.target.endpoints] for lane in lanes]
+        self._calls = [
+            [call_bound(endpoint) for endpoint in lane.target.endpoints] for lane in lanes
+        ]
+        self._prices = [
+            [token_prices(endpoint) for endpoint in lane.target.endpoints] for lane in lanes
+        ]
         self._schedule = schedule
         self.cap = math.floor(cap_usd * PER_USD)
         self.spent = self.in_flight = 0
         #: rows under way: the most they may cost, and what their ended calls did
         self._open: dict[int, list[int]] = {}
-        # A server may bill more than it was asked for: the worst ratio seen is feared of all that follows.
+        # A server may bill more than it was asked for: the worst ratio seen is feared of all that
+        # follows.
         self._feared = (1, 1)
 
     def begin(self, row: int) -> bool:
@@ -47,14 +62,20 @@ class Spending:
         bound = self._rows[lane]
         most = bound.prompt(prompt) + bound.answer(output)
         over, under = self._feared
-        if not may_send(self.spent, -(-self.in_flight * over // under), -(-most * over // under), self.cap):
+        if not may_send(
+            self.spent, -(-self.in_flight * over // under), -(-most * over // under), self.cap
+        ):
             return False
         self.in_flight += most
         self._open[row] = [most, 0]
         return True
 
-    def called(self, row: int, leg: int, outcome: Outcome, prompt_tokens: int, output_tokens: int) -> None:
-        """A call of the row that was sent has ended; tokens as the server's usage has them, -1 where it said nothing."""
+    def called(
+        self, row: int, leg: int, outcome: Outcome, prompt_tokens: int, output_tokens: int
+    ) -> None:
+        """A call of the row that was sent has ended; tokens as the server's usage has them, -1
+        where it said nothing.
+        """
         if row not in self._open or outcome in _UNBILLED:
             return
         if outcome != Outcome.ok:  # usage that came before the end is not what will be billed
@@ -89,8 +110,10 @@ class Spending:
     def text(self) -> str:
         """Why no more is sent."""
         reserved = Fraction(self.in_flight, PER_USD)
-        return (f"the spending cap: {show_usd(self.spent_usd)} USD are spent and {show_usd(reserved)} USD may still be billed "
-                f"for requests under way, of {show_usd(self.cap_usd)} USD")  # fmt: skip
+        return (
+            f"the spending cap: {show_usd(self.spent_usd)} USD are spent and {show_usd(reserved)}"
+            f" USD may still be billed for requests under way, of {show_usd(self.cap_usd)} USD"
+        )
 
     def _planned(self, row: int) -> tuple[int, int, int]:
         planned = self._schedule[row]

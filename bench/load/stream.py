@@ -29,7 +29,9 @@ _CONTENT = b'"content":"'
 # A quote inside a JSON string is always escaped, so these cannot match within a text.
 _VISIBLE = re.compile(rb'"(?:content|refusal)"\s*:\s*"[^"]')
 _HIDDEN = re.compile(rb'"reasoning(?:_content)?"\s*:\s*"[^"]')
-_NEEDS_JSON = re.compile(rb'"(?:error|usage|finish_reason|tool_calls)"\s*:\s*[^n\s]|"object"\s*:\s*"error"')
+_NEEDS_JSON = re.compile(
+    rb'"(?:error|usage|finish_reason|tool_calls)"\s*:\s*[^n\s]|"object"\s*:\s*"error"'
+)
 
 
 class MalformedAnswer(Exception):
@@ -69,7 +71,7 @@ class Answer:
         "prompt_tokens",
         "reasoning_tokens",
         "shared_reads",
-    )  # fmt: skip
+    )
 
     def __init__(self, streamed: bool, gaps: array[int] | None = None):
         """`gaps`, if given, receives every gap between two chunks in ns, as they come."""
@@ -78,7 +80,9 @@ class Answer:
         self._skip_lf = self._started = False
         self._shape_start, self._before, self._after = -1, b"", b""
         self.gaps = gaps
-        self.first_byte_ns = self.first_token_ns = self.first_answer_token_ns = self.last_token_ns = -1
+        self.first_byte_ns = self.first_token_ns = self.first_answer_token_ns = (
+            self.last_token_ns
+        ) = -1
         self.gap_max_ns = -1
         self.chunks = self.shared_reads = 0
         #: the read that brought the first token brought further ones
@@ -100,7 +104,12 @@ class Answer:
             self._keep(self._plain, data)
             return
         # One whole event of one line is what nearly every read brings.
-        whole = self._started and not self._tail and not self._skip_lf and data.find(b"\n") == len(data) - 2
+        whole = (
+            self._started
+            and not self._tail
+            and not self._skip_lf
+            and data.find(b"\n") == len(data) - 2
+        )
         if whole and data.startswith(b"data:") and data.endswith(b"\n\n") and b"\r" not in data:
             self._payload(data[5:-2], stamp_ns)
         else:
@@ -145,8 +154,11 @@ class Answer:
 
     def _lines(self, event: bytes, stamp_ns: int) -> None:
         """An event of several lines: comments and other fields dropped, data lines joined."""
-        data = [line[5:].removeprefix(b" ") if line.startswith(b"data:") else b""
-                for line in event.split(b"\n") if line.startswith(b"data:") or line == b"data"]  # fmt: skip
+        data = [
+            line[5:].removeprefix(b" ") if line.startswith(b"data:") else b""
+            for line in event.split(b"\n")
+            if line.startswith(b"data:") or line == b"data"
+        ]
         if data:
             self._payload(b"\n".join(data), stamp_ns)
 
@@ -162,7 +174,9 @@ class Answer:
         if self.first_token_ns >= 0 and payload.endswith(b"}") and not _NEEDS_JSON.search(payload):
             visible = _VISIBLE.search(payload) is not None
             # The first visible token is looked at closely; after it only their number counts.
-            if (visible and self.first_answer_token_ns >= 0) or (not visible and _HIDDEN.search(payload)):
+            if (visible and self.first_answer_token_ns >= 0) or (
+                not visible and _HIDDEN.search(payload)
+            ):
                 self._token(stamp_ns, visible)
                 self._learn(payload, start)
                 return
@@ -173,7 +187,9 @@ class Answer:
             self._chunk(_decode(payload), stamp_ns)
 
     def _learn(self, payload: bytes, start: int) -> None:
-        """Keep what stands round the text of a plain token chunk: most that follow differ in the text alone."""
+        """Keep what stands round the text of a plain token chunk: most that follow differ in the
+        text alone.
+        """
         end = payload.find(b'"', start + len(_CONTENT)) if start >= 0 else -1
         if end >= 0:
             self._shape_start, self._before, self._after = start, payload[:start], payload[end:]
@@ -238,7 +254,8 @@ class Answer:
         for a body that holds an error. A stream that was cut raises nothing: see `complete`."""
         if self._plain is None:
             tail, self._tail = self._tail, b""
-            # A last event without its blank line still counts, stamped by its last bytes, if it is whole.
+            # A last event without its blank line still counts, stamped by its last bytes, if it is
+            # whole.
             with suppress(MalformedAnswer):
                 self._lines(tail, self._fed_ns)
             return
@@ -251,9 +268,15 @@ class Answer:
         choices = answer.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise MalformedAnswer("answer without choices")
-        self.finish = choices[0].get("finish_reason") if isinstance(choices[0].get("finish_reason"), str) else None
+        self.finish = (
+            choices[0].get("finish_reason")
+            if isinstance(choices[0].get("finish_reason"), str)
+            else None
+        )
         message = choices[0].get("message")
-        self.chunks = int((isinstance(message, dict) and any(_texts(message))) or bool(choices[0].get("text")))
+        self.chunks = int(
+            (isinstance(message, dict) and any(_texts(message))) or bool(choices[0].get("text"))
+        )
 
     @property
     def complete(self) -> bool:
@@ -267,7 +290,9 @@ def _texts(delta: dict[str, Any]) -> tuple[bool, bool]:
     calls = delta.get("tool_calls")
     if not visible and isinstance(calls, list):
         functions = [
-            call["function"] for call in calls if isinstance(call, dict) and isinstance(call.get("function"), dict)
+            call["function"]
+            for call in calls
+            if isinstance(call, dict) and isinstance(call.get("function"), dict)
         ]
         visible = any(function.get("name") or function.get("arguments") for function in functions)
     return visible, not visible and bool(delta.get("reasoning_content") or delta.get("reasoning"))
@@ -277,7 +302,8 @@ def _decode(payload: bytes) -> dict[str, Any]:
     try:
         value = from_json(payload)
     except ValueError:
-        # Four times as fast, but it refuses half a surrogate pair, which servers that cut text by bytes do send.
+        # Four times as fast, but it refuses half a surrogate pair, which servers that cut text by
+        # bytes do send.
         try:
             value = json.loads(payload)
         except (ValueError, RecursionError):
@@ -289,11 +315,17 @@ def _decode(payload: bytes) -> dict[str, Any]:
 
 def _count(value: Any, otherwise: int) -> int:
     """A token count as servers send it; nonsense leaves what was known."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else otherwise
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+        else otherwise
+    )
 
 
 def error_text(body: dict[str, Any]) -> str:
-    """The message of an OpenAI-shaped error body, or of one that is the error itself (`object: error`)."""
+    """The message of an OpenAI-shaped error body, or of one that is the error itself (`object:
+    error`).
+    """
     error = body.get("error") or body
     message = error.get("message") if isinstance(error, dict) else error
     return str(message if message is not None else error)[:MAX_ERROR_TEXT]

@@ -32,7 +32,9 @@ class Sleeper(Protocol):
 class Timers:
     """The instants of one process's routes."""
 
-    def __init__(self, clock: Callable[[], int], alarm: Callable[[Callable[[], None]], Alarm] = Alarm):
+    def __init__(
+        self, clock: Callable[[], int], alarm: Callable[[Callable[[], None]], Alarm] = Alarm
+    ):
         self._clock, self._alarm = clock, alarm(self._ring)
         self._heap: list[tuple[int, int, Sleeper]] = []
         self._order = itertools.count()

@@ -44,7 +44,9 @@ _TICK_S = 0.05
 
 
 def dump_lanes(lanes: Sequence[Lane]) -> bytes:
-    """Lanes as JSON for `LANES` to read: what was never set stays unset, for some keys exclude others."""
+    """Lanes as JSON for `LANES` to read: what was never set stays unset, for some keys exclude
+    others.
+    """
     return LANES.dump_json(list(lanes), by_alias=True, exclude_unset=True)
 
 
@@ -76,18 +78,37 @@ class Together:
 class Crew:
     """The workers of one run. `stop` as for a generator: once to drain, twice to cut off."""
 
-    def __init__(self, plan: Plan, folder: Path, run_id: str, workers: int, seed: int, tokenizer: str | None,
-                 caps: Caps = UNCAPPED, tell: Callable[[str], None] = lambda _: None, sitting: int = 1, lock: int | None = None,
-                 share: Share = ALONE):  # fmt: skip
-        """`share` is what the workers divide; `tell` hears why a worker's part of `caps` is used up.
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        run_id: str,
+        workers: int,
+        seed: int,
+        tokenizer: str | None,
+        caps: Caps = UNCAPPED,
+        tell: Callable[[str], None] = lambda _: None,
+        sitting: int = 1,
+        lock: int | None = None,
+        share: Share = ALONE,
+    ):
+        """`share` is what the workers divide; `tell` hears why a worker's part of `caps` is used
+        up.
 
         `lock` is a descriptor that workers hold while they live.
         """
         self._plan, self._count, self._tell_why = plan, workers, tell
         self._heirloom = () if lock is None else (lock,)
-        self._job = {"folder": str(folder), "run_id": run_id, "share": dataclasses.asdict(share) | {"workers": workers},
-                     "seed": seed, "tokenizer": tokenizer, "sitting": sitting,
-                     "lanes": json.loads(dump_lanes(plan.lanes)), "caps": CAPS.dump_python(caps, mode="json")}  # fmt: skip
+        self._job = {
+            "folder": str(folder),
+            "run_id": run_id,
+            "share": dataclasses.asdict(share) | {"workers": workers},
+            "seed": seed,
+            "tokenizer": tokenizer,
+            "sitting": sitting,
+            "lanes": json.loads(dump_lanes(plan.lanes)),
+            "caps": CAPS.dump_python(caps, mode="json"),
+        }
         self._workers: list[_Worker] = []
         self._stops = self._told = 0
         self._t0 = 0
@@ -97,11 +118,17 @@ class Crew:
         self._stops += 1
 
     async def play(self, on_tick: OnTick, t0: int | None = None) -> Together:
-        """Start the workers, give them their time zero (monotonic ns; soon, by default), gather what they tell until all have ended."""
+        """Start the workers, give them their time zero (monotonic ns; soon, by default), gather
+        what they tell until all have ended.
+        """
         async with anyio.create_task_group() as group:
             for number in range(self._count):
-                process = await anyio.open_process([sys.executable, "-m", "bench.load.workers"], stderr=None,
-                                                   start_new_session=True, pass_fds=self._heirloom)  # fmt: skip
+                process = await anyio.open_process(
+                    [sys.executable, "-m", "bench.load.workers"],
+                    stderr=None,
+                    start_new_session=True,
+                    pass_fds=self._heirloom,
+                )
                 worker = _Worker(number, process)
                 self._workers.append(worker)
                 await _say(worker, {**self._job, "worker": number})
@@ -120,9 +147,13 @@ class Crew:
                         await _say(worker, {"stop": True})
         results = [worker.result for worker in self._workers if worker.result is not None]
         dead = [worker.number for worker in self._workers if worker.result is None]
-        return Together([result["facts"] for result in results], self._gaps(results),
-                        [event for result in results for event in result["leg_events"]],
-                        self._stops > 0 or any(result["interrupted"] for result in results), dead)  # fmt: skip
+        return Together(
+            [result["facts"] for result in results],
+            self._gaps(results),
+            [event for result in results for event in result["leg_events"]],
+            self._stops > 0 or any(result["interrupted"] for result in results),
+            dead,
+        )
 
     def _counters(self) -> Counters:
         known = [worker.counters for worker in self._workers if worker.counters is not None]
@@ -169,7 +200,9 @@ async def _lines(process: anyio.abc.Process) -> AsyncIterator[dict[str, Any]]:
 
 
 def innermost(error: BaseException) -> BaseException:
-    """The first of the errors that came together: who called knows it by its class, not by the tasks it came through."""
+    """The first of the errors that came together: who called knows it by its class, not by the
+    tasks it came through.
+    """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -194,8 +227,17 @@ async def _work(job: dict[str, Any]) -> None:
         player.generator.stop()
         _tell({"early": why})
 
-    player = Player(lanes, read_schedule(folder, job["sitting"]), PromptText(job["seed"], tokenizer), folder, job["run_id"],
-                    Share(**job["share"] | {"worker": job["worker"]}), job["sitting"], caps=CAPS.validate_python(job["caps"]), tell=ended_early)  # fmt: skip
+    player = Player(
+        lanes,
+        read_schedule(folder, job["sitting"]),
+        PromptText(job["seed"], tokenizer),
+        folder,
+        job["run_id"],
+        Share(**job["share"] | {"worker": job["worker"]}),
+        job["sitting"],
+        caps=CAPS.validate_python(job["caps"]),
+        tell=ended_early,
+    )
     told = -_TELL_EVERY_NS
 
     def on_tick(now_ns: int, counters: Callable[[], Counters]) -> None:
@@ -214,8 +256,16 @@ async def _work(job: dict[str, Any]) -> None:
         group.cancel_scope.cancel()
     gaps = [[histogram.cells() for histogram in phases] for phases in player.journal.gap_histograms]
     _tell({"counters": player.counters().plain()})
-    _tell({"result": {"facts": player.facts(), "gaps": gaps, "leg_events": player.journal.leg_events,
-                      "interrupted": player.generator.interrupted}})  # fmt: skip
+    _tell(
+        {
+            "result": {
+                "facts": player.facts(),
+                "gaps": gaps,
+                "leg_events": player.journal.leg_events,
+                "interrupted": player.generator.interrupted,
+            }
+        }
+    )
 
 
 async def _obey(player: Player) -> None:

@@ -52,7 +52,9 @@ def arrivals(profile: Profile, draw: Draw, where: str) -> tuple[list[Span], Int]
     Raises UserError beyond MAX_ROWS rows, or where phases, curve or states are cut too finely.
     """
     if profile.duration is not None or profile.phases:
-        spans = _spans(profile, profile.duration or sum(phase.duration for phase in profile.phases), where)
+        spans = _spans(
+            profile, profile.duration or sum(phase.duration for phase in profile.phases), where
+        )
         return spans, _due_times(profile, spans, draw, where)
     # Bounded by a request count alone: lengthen the plan until the count fits into it.
     assert profile.requests is not None
@@ -68,22 +70,30 @@ def arrivals(profile: Profile, draw: Draw, where: str) -> tuple[list[Span], Int]
 
 def cut_spans(spans: list[Span], stop_ns: int) -> list[Span]:
     """The spans before `stop_ns`, the last of them cut off there."""
-    return [span if span.end_ns <= stop_ns else span.until(stop_ns) for span in spans if span.start_ns < stop_ns]
+    return [
+        span if span.end_ns <= stop_ns else span.until(stop_ns)
+        for span in spans
+        if span.start_ns < stop_ns
+    ]
 
 
 def refuse_beyond(rows: int, where: str, remedy: str = "lower the rate or the duration") -> None:
     """Raises UserError where one run cannot hold `rows` requests."""
     if rows > MAX_ROWS:
         raise UserError(
-            f"plans {rows:,} requests, above the {MAX_ROWS:,} that one run holds", where=where, remedy=remedy
+            f"plans {rows:,} requests, above the {MAX_ROWS:,} that one run holds",
+            where=where,
+            remedy=remedy,
         )
 
 
 def _spans(profile: Profile, total: int, where: str) -> list[Span]:
     """Warm-up, then the phases, repeated in order until `total` ns are filled."""
     rate = float(profile.arrivals.rate or 1)
-    cycle = [(p.name, p.duration, float(p.burst), float(p.ramp_to if p.ramp_to is not None else p.burst))
-             for p in profile.phases] or [("steady", total, 1.0, 1.0)]  # fmt: skip
+    cycle = [
+        (p.name, p.duration, float(p.burst), float(p.ramp_to if p.ramp_to is not None else p.burst))
+        for p in profile.phases
+    ] or [("steady", total, 1.0, 1.0)]
     _refuse_pieces(len(cycle) * total / sum(length for _, length, _, _ in cycle), "phases", where)
     spans = [Span(WARMUP, 0, profile.warmup, rate, rate, True)] if profile.warmup else []
     clock = profile.warmup
@@ -98,8 +108,11 @@ def _spans(profile: Profile, total: int, where: str) -> list[Span]:
 
 def _refuse_pieces(pieces: float, what: str, where: str) -> None:
     if pieces > _MAX_PIECES:
-        raise UserError(f"{what} would cut the run into {pieces:,.0f} pieces", where=where,
-                        remedy=f"make the {what} longer or the run shorter")  # fmt: skip
+        raise UserError(
+            f"{what} would cut the run into {pieces:,.0f} pieces",
+            where=where,
+            remedy=f"make the {what} longer or the run shorter",
+        )
 
 
 def _due_times(profile: Profile, spans: list[Span], draw: Draw, where: str) -> Int:
@@ -110,7 +123,9 @@ def _due_times(profile: Profile, spans: list[Span], draw: Draw, where: str) -> I
     cumulative = np.concatenate([[0.0], np.cumsum(area)])
     warm_area = float(np.interp(profile.warmup / S, edges_s, cumulative))
     if profile.requests is None:
-        refuse_beyond(int(cumulative[-1] * 0.9), where)  # before millions are drawn to find that out
+        refuse_beyond(
+            int(cumulative[-1] * 0.9), where
+        )  # before millions are drawn to find that out
     unit = _unit_points(profile, float(cumulative[-1]), warm_area, draw.stream(Purpose.ARRIVALS))
     refuse_beyond(len(unit), where)
     segment = np.minimum(np.searchsorted(cumulative, unit, side="right") - 1, len(area) - 1)
@@ -120,13 +135,17 @@ def _due_times(profile: Profile, spans: list[Span], draw: Draw, where: str) -> I
     root = np.sqrt(np.maximum(r0 * r0 + 2 * slope * inside, 0))
     with np.errstate(invalid="ignore", divide="ignore"):
         offset = np.where(inside > 0, 2 * inside / (r0 + root), 0.0)
-    due_ns = np.minimum(np.rint((starts[segment] + offset) * S).astype(np.int64), spans[-1].end_ns - 1)
+    due_ns = np.minimum(
+        np.rint((starts[segment] + offset) * S).astype(np.int64), spans[-1].end_ns - 1
+    )
     if profile.requests is not None:
         due_ns = due_ns[: int(np.searchsorted(due_ns, profile.warmup)) + profile.requests]
     return due_ns
 
 
-def _rate_segments(profile: Profile, spans: list[Span], draw: Draw, where: str) -> tuple[Float, Float]:
+def _rate_segments(
+    profile: Profile, spans: list[Span], draw: Draw, where: str
+) -> tuple[Float, Float]:
     """Piecewise linear rate: edges in s, and (rate at start, rate at end) per segment.
 
     The rate curve begins with the measured part, so that a warm-up does not shift it.
@@ -147,11 +166,17 @@ def _rate_segments(profile: Profile, spans: list[Span], draw: Draw, where: str) 
     last = np.array([span.to_rps for span in spans])[span_of]
     since = start - span_starts[span_of]
     rates = np.stack(
-        [first + (last - first) * since / length, first + (last - first) * (since + end - start) / length], axis=1
+        [
+            first + (last - first) * since / length,
+            first + (last - first) * (since + end - start) / length,
+        ],
+        axis=1,
     )
     if curve is not None:
         measured = start >= profile.warmup
-        factors = np.array(curve.factors)[((start - profile.warmup) // curve.step) % len(curve.factors)]
+        factors = np.array(curve.factors)[
+            ((start - profile.warmup) // curve.step) % len(curve.factors)
+        ]
         rates *= np.where(measured, factors, 1.0)[:, None]
     rates[np.searchsorted(switches, start, side="right") % 2 == 1] = 0.0
     return edges / S, rates
@@ -169,11 +194,15 @@ def _on_off_switches(profile: Profile, total_ns: int, draw: Draw, where: str) ->
     while not len(switches) or switches[-1] < total_ns:
         lengths = rng.standard_exponential((int(pairs * 1.2) + 16, 2)) * np.array([on, off])
         clock = switches[-1] if len(switches) else 0
-        switches = np.concatenate([switches, clock + np.cumsum(np.maximum(np.rint(lengths), 1).astype(np.int64))])
+        switches = np.concatenate(
+            [switches, clock + np.cumsum(np.maximum(np.rint(lengths), 1).astype(np.int64))]
+        )
     return switches[switches < total_ns]
 
 
-def _unit_points(profile: Profile, area: float, warm_area: float, rng: np.random.Generator) -> Float:
+def _unit_points(
+    profile: Profile, area: float, warm_area: float, rng: np.random.Generator
+) -> Float:
     """Event times of a process of rate 1 on [0, area), no more than the profile's count needs."""
     kind, limit = profile.arrivals.kind, profile.requests
     if kind == "constant":
@@ -186,7 +215,9 @@ def _unit_points(profile: Profile, area: float, warm_area: float, rng: np.random
     clock, count, measured = 0.0, 0, 0
     while clock < area and count <= MAX_ROWS and (limit is None or measured <= limit):
         size = min(max(1024, int((area - clock) * 1.1)), _CHUNK)
-        gaps = rng.standard_exponential(size) if shape is None else rng.gamma(shape, 1 / shape, size)
+        gaps = (
+            rng.standard_exponential(size) if shape is None else rng.gamma(shape, 1 / shape, size)
+        )
         chunk = clock + np.cumsum(gaps)
         chunks.append(chunk[: np.searchsorted(chunk, area)])
         clock = float(chunk[-1])

@@ -25,7 +25,8 @@ from bench.plan.target import Prices, Target
 MILLION = 1_000_000
 #: Bounds of rows are whole numbers of this part of a USD: one token at 0.000001 USD a million.
 PER_USD = 10**12
-#: A prompt may be billed so many tokens beyond its plan: the server's chat template, another vocabulary.
+#: A prompt may be billed so many tokens beyond its plan: the server's chat template, another
+#: vocabulary.
 PROMPT_MARGIN = 64
 #: Requests that may leave this machine without --max-requests.
 REMOTE_REQUESTS = 10_000
@@ -36,8 +37,10 @@ _LENGTHS = ("max_tokens", "max_completion_tokens")
 
 def usd_of(prices: Prices, prompt_tokens: int, output_tokens: int) -> Fraction:
     """What so many tokens cost."""
-    return (prompt_tokens * Fraction(prices.input_usd_per_million)
-            + output_tokens * Fraction(prices.output_usd_per_million)) / MILLION  # fmt: skip
+    return (
+        prompt_tokens * Fraction(prices.input_usd_per_million)
+        + output_tokens * Fraction(prices.output_usd_per_million)
+    ) / MILLION
 
 
 def show_usd(usd: Fraction | float) -> str:
@@ -46,7 +49,9 @@ def show_usd(usd: Fraction | float) -> str:
 
 
 def is_remote(endpoint: Target) -> bool:
-    """Whether requests leave this machine: a name other than localhost is taken to lead elsewhere."""
+    """Whether requests leave this machine: a name other than localhost is taken to lead
+    elsewhere.
+    """
     if endpoint.embedded or endpoint.unix_socket is not None:
         return False
     host = urlsplit(endpoint.address).hostname or ""
@@ -98,22 +103,41 @@ class Budget:
 def budget_of(plan: Plan) -> Budget:
     """The budget of a plan."""
     live = plan.live()
-    return Budget(tuple(_lane_budget(lane, plan.schedule[plan.schedule["lane"] == lane.index]) for lane in live.lanes))
+    return Budget(
+        tuple(
+            _lane_budget(lane, plan.schedule[plan.schedule["lane"] == lane.index])
+            for lane in live.lanes
+        )
+    )
 
 
 def _lane_budget(lane: Lane, rows: Table) -> LaneBudget:
     endpoints = lane.target.endpoints
     # Our own gateway is for nothing, unless its target rehearses a price.
-    unpriced = next((each.name for each in endpoints if each.prices is None and not each.embedded), None)
-    hosts = tuple(dict.fromkeys(urlsplit(each.address).hostname or "" for each in endpoints if is_remote(each)))
+    unpriced = next(
+        (each.name for each in endpoints if each.prices is None and not each.embedded), None
+    )
+    hosts = tuple(
+        dict.fromkeys(
+            urlsplit(each.address).hostname or "" for each in endpoints if is_remote(each)
+        )
+    )
     closed_by_duration = lane.profile.closed_loop and lane.profile.duration is not None
-    unbounded = next((each.name for each in endpoints if not all(isinstance(n, int) for n in _own_lengths(each))), None)
+    unbounded = next(
+        (
+            each.name
+            for each in endpoints
+            if not all(isinstance(n, int) for n in _own_lengths(each))
+        ),
+        None,
+    )
     usd = None if unpriced is not None else planned_usd(lane.target, rows)
     return LaneBudget(lane.name, len(rows), usd, unpriced, unbounded, closed_by_duration, hosts)
 
 
 def planned_usd(target: Target, rows: Table) -> Fraction:
-    """Planned tokens of schedule rows at the prices of the target, or of the legs that a route begins with.
+    """Planned tokens of schedule rows at the prices of the target, or of the legs that a route
+    begins with.
 
     An endpoint without prices adds nothing.
     """
@@ -121,12 +145,17 @@ def planned_usd(target: Target, rows: Table) -> Fraction:
     for number, endpoint in enumerate(target.endpoints):
         mine = rows[rows["leg"] == number] if target.legs else rows
         if endpoint.prices is not None:
-            sums = (int(mine[column].sum(dtype=np.int64)) for column in ("prompt_tokens", "output_tokens"))
+            sums = (
+                int(mine[column].sum(dtype=np.int64))
+                for column in ("prompt_tokens", "output_tokens")
+            )
             total += usd_of(endpoint.prices, *sums)
     return total
 
 
-def refuse_beyond(budget: Budget, max_cost: Fraction | None, max_requests: int | None, runs: int = 1) -> None:
+def refuse_beyond(
+    budget: Budget, max_cost: Fraction | None, max_requests: int | None, runs: int = 1
+) -> None:
     """Hold a plan that is played `runs` times against --max-cost (USD) and --max-requests.
 
     Raises UserError where it costs more than the one, or could not be held to it, or sends more to
@@ -138,25 +167,46 @@ def refuse_beyond(budget: Budget, max_cost: Fraction | None, max_requests: int |
     if requests > limit:
         why = "that go to other machines unasked" if max_requests is None else "of --max-requests"
         sends = "may send up to" if any(lane.at_most for lane in remote) else "sends"
-        raise UserError(f"the plan {sends} {requests:,} requests to {_hosts(remote)}, above the {limit:,} {why}",
-                        remedy=f"shorten it, or allow it with --max-requests {requests}")  # fmt: skip
+        raise UserError(
+            f"the plan {sends} {requests:,} requests to {_hosts(remote)}, above the {limit:,}"
+            f" {why}",
+            remedy=f"shorten it, or allow it with --max-requests {requests}",
+        )
     if max_cost is None:
         return
     for lane in budget.lanes:
         if lane.unpriced is not None:
-            raise UserError(f"cannot be held: target {lane.unpriced} has no prices", where="--max-cost",
-                            remedy="add [prices] to its file (with --url: name a target file in a suite), or leave it out")  # fmt: skip
+            raise UserError(
+                f"cannot be held: target {lane.unpriced} has no prices",
+                where="--max-cost",
+                remedy=(
+                    "add [prices] to its file (with --url: name a target file in a suite), or leave"
+                    " it out"
+                ),
+            )
         if lane.unbounded is not None:
-            raise UserError(f"cannot be held: the extra body of target {lane.unbounded} does not bound its answers",
-                            where="--max-cost", remedy="give their length as a number")  # fmt: skip
-    sure = runs * sum((lane.usd for lane in budget.lanes if lane.usd is not None and not lane.at_most), Fraction(0))
+            raise UserError(
+                f"cannot be held: the extra body of target {lane.unbounded} does not bound its"
+                " answers",
+                where="--max-cost",
+                remedy="give their length as a number",
+            )
+    sure = runs * sum(
+        (lane.usd for lane in budget.lanes if lane.usd is not None and not lane.at_most),
+        Fraction(0),
+    )
     if sure > max_cost:
-        raise UserError(f"the plan costs {show_usd(sure)} USD by its planned tokens, above --max-cost {show_usd(max_cost)}",
-                        remedy="shorten it or raise the cap")  # fmt: skip
+        raise UserError(
+            f"the plan costs {show_usd(sure)} USD by its planned tokens, above --max-cost"
+            f" {show_usd(max_cost)}",
+            remedy="shorten it or raise the cap",
+        )
 
 
 def question(budget: Budget, runs: int = 1) -> str | None:
-    """What to ask before a plan is sent `runs` times; None where nothing leaves this machine, or for little money."""
+    """What to ask before a plan is sent `runs` times; None where nothing leaves this machine, or
+    for little money.
+    """
     remote = budget.remote
     if not remote:
         return None
@@ -164,7 +214,10 @@ def question(budget: Budget, runs: int = 1) -> str | None:
         unpriced = next(lane.unpriced for lane in remote if lane.unpriced is not None)
         cost = f"at a cost that is not known (target {unpriced} has no prices)"
     elif runs * budget.usd > ASK_ABOVE_USD:
-        cost = f"{'at most' if any(lane.at_most for lane in remote) else 'about'} {show_usd(runs * budget.usd)} USD"
+        cost = (
+            f"{'at most' if any(lane.at_most for lane in remote) else 'about'}"
+            f" {show_usd(runs * budget.usd)} USD"
+        )
     else:
         return None
     most = "up to " if any(lane.at_most for lane in remote) else ""
@@ -201,7 +254,11 @@ class Bound:
 def token_prices(endpoint: Target) -> tuple[int, int]:
     """(a prompt's, an answer's token), in 1/PER_USD, rounded up. Nothing without prices."""
     prices = endpoint.prices
-    each = (prices.input_usd_per_million, prices.output_usd_per_million) if prices is not None else (0, 0)
+    each = (
+        (prices.input_usd_per_million, prices.output_usd_per_million)
+        if prices is not None
+        else (0, 0)
+    )
     per_prompt, per_output = (math.ceil(Fraction(usd) * PER_USD / MILLION) for usd in each)
     return per_prompt, per_output
 
@@ -224,7 +281,9 @@ def row_bound(target: Target) -> Bound:
         return calls[0]
     gather: Any = sum if route.fallback else max
     repeats = route.retry.attempts if route.retry is not None else 1
-    return Bound(*(repeats * gather(parts) for parts in zip(*map(dataclasses.astuple, calls), strict=True)))
+    return Bound(
+        *(repeats * gather(parts) for parts in zip(*map(dataclasses.astuple, calls), strict=True))
+    )
 
 
 def _own_lengths(endpoint: Target) -> list[Any]:

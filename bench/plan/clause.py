@@ -22,24 +22,43 @@ from bench.plan.terms import CreditStep, check_ladder
 from bench.units import S, parse_duration_ns, parse_share, show_duration, show_exact, show_limit
 from bench.userfile import DurationNs, PerSecond, Share, UserModel
 
-Metric = Literal["ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max", "output_tps", "uptime", "error_share"]
+Metric = Literal[
+    "ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max", "output_tps", "uptime", "error_share"
+]
 LATENCIES: tuple[Metric, ...] = ("ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max")
 #: Metrics with a value a request: the latencies, and tokens per second, whose limit is a floor.
 TIMED: tuple[Metric, ...] = (*LATENCIES, "output_tps")
 #: Names that users of other tools know.
 ALIASES: dict[str, str] = {
-    "time_to_first_token": "ttft", "ttfat": "ttft_answer", "ttfo": "ttft_answer",
-    "e2el": "e2e", "latency": "e2e", "request_latency": "e2e", "end_to_end": "e2e",
-    "time_per_output_token": "tpot", "itl_max": "inter_chunk_max",
-    "tokens_per_second": "output_tps", "output_token_throughput_per_user": "output_tps",
-    "uptime": "uptime", "availability": "uptime", "errors": "error_share", "error_rate": "error_share",
-}  # fmt: skip
+    "time_to_first_token": "ttft",
+    "ttfat": "ttft_answer",
+    "ttfo": "ttft_answer",
+    "e2el": "e2e",
+    "latency": "e2e",
+    "request_latency": "e2e",
+    "end_to_end": "e2e",
+    "time_per_output_token": "tpot",
+    "itl_max": "inter_chunk_max",
+    "tokens_per_second": "output_tps",
+    "output_token_throughput_per_user": "output_tps",
+    "uptime": "uptime",
+    "availability": "uptime",
+    "errors": "error_share",
+    "error_rate": "error_share",
+}
 METRIC_TEXT = {
-    "ttft": "TTFT", "ttft_answer": "TTFT of the answer", "e2e": "e2e",
-    "tpot": "TPOT", "inter_chunk_max": "longest gap between chunks", "output_tps": "output speed",
-    "uptime": "uptime", "error_share": "error share",
-}  # fmt: skip
-Method = Literal["request_ratio", "mean_of_intervals", "downtime_minutes", "minute_all_fail", "slice_ok"]
+    "ttft": "TTFT",
+    "ttft_answer": "TTFT of the answer",
+    "e2e": "e2e",
+    "tpot": "TPOT",
+    "inter_chunk_max": "longest gap between chunks",
+    "output_tps": "output speed",
+    "uptime": "uptime",
+    "error_share": "error share",
+}
+Method = Literal[
+    "request_ratio", "mean_of_intervals", "downtime_minutes", "minute_all_fail", "slice_ok"
+]
 MINUTE_NS = 60 * S
 #: Below this share even 3 * 10^9 units without a single bad one prove nothing (3 / share, at 95 %).
 LEAST_ALLOWED = Fraction(1, 10**9)
@@ -66,7 +85,8 @@ class Clause(UserModel):
     with_ttft: bool = True
     #: by default what the limit itself satisfies is kept; ">" and "<" do not count it
     operator: Literal[">=", ">", "<=", "<"] | None = None
-    #: for `uptime` and shares: at least this share succeeds; for `error_share`: at most this share fails
+    #: for `uptime` and shares: at least this share succeeds; for `error_share`: at most this share
+    #: fails
     share: Share | None = None
     #: length of the windows of `share_of_windows`, of `mean_of_intervals` and of `slice_ok`
     window: DurationNs | None = None
@@ -126,11 +146,15 @@ class Clause(UserModel):
         else:
             self._check_share()
         if self.allowed_share < LEAST_ALLOWED:
-            raise ValueError(f"{show_exact(100 - self.allowed_share * 100)} % is out of reach of any run: "
-                             "to prove it takes more than 3 * 10^9 requests without a miss")  # fmt: skip
+            raise ValueError(
+                f"{show_exact(100 - self.allowed_share * 100)} % is out of reach of any run: "
+                "to prove it takes more than 3 * 10^9 requests without a miss"
+            )
         self._check_belonging()
         if self.operator is not None and (self.operator[0] == ">") != self.rising:
-            raise ValueError(f'operator "{self.operator}" points the wrong way for metric "{self.metric}"')
+            raise ValueError(
+                f'operator "{self.operator}" points the wrong way for metric "{self.metric}"'
+            )
         if self.credit is not None:
             self._check_credit(self.credit)
         return self
@@ -138,32 +162,47 @@ class Clause(UserModel):
     def _check_credit(self, steps: list[CreditStep]) -> None:
         check_ladder(steps)
         if steps[0].below > 1 - self.allowed_share:
-            raise ValueError(f"the credit ladder pays below {show_exact(steps[0].below * 100)} %, where the clause "
-                             f"itself is kept from {show_exact((1 - self.allowed_share) * 100)} % on")  # fmt: skip
+            raise ValueError(
+                f"the credit ladder pays below {show_exact(steps[0].below * 100)} %, where the"
+                f" clause itself is kept from {show_exact((1 - self.allowed_share) * 100)} % on"
+            )
 
     def _check_timed(self) -> None:
         name = f'metric "{self.metric}"'
         wants_share = self.statistic != "quantile"
         if (self.quantile is None) != wants_share or (self.share is None) == wants_share:
-            needs = f"{'share' if wants_share else 'quantile'} and {'at_least' if self.rising else 'limit'}"
-            raise ValueError(f"{name} needs {needs}" + (f' with statistic = "{self.statistic}"' if wants_share else ""))
+            needs = (
+                f"{'share' if wants_share else 'quantile'} and"
+                f" {'at_least' if self.rising else 'limit'}"
+            )
+            raise ValueError(
+                f"{name} needs {needs}"
+                + (f' with statistic = "{self.statistic}"' if wants_share else "")
+            )
         if (self.statistic == "share_of_windows") != (self.window is not None):
             raise ValueError('window belongs to statistic = "share_of_windows", which needs it')
         if self.rising != (self.at_least is not None) and not (self.rising and self.report_only):
-            raise ValueError('metric "output_tps" needs at_least = "50/s", and no other metric has it')
+            raise ValueError(
+                'metric "output_tps" needs at_least = "50/s", and no other metric has it'
+            )
         bound = self.at_least if self.rising else self.limit
         if bound is None and not self.report_only and not self.limits:
             raise ValueError(f'{name} needs a limit such as "800ms"')
         if self.limit is not None and (self.limit <= 0 or self.rising):
             raise ValueError(
-                f"{name} has a floor, at_least, and no limit" if self.rising else "limit must be above zero"
+                f"{name} has a floor, at_least, and no limit"
+                if self.rising
+                else "limit must be above zero"
             )
         if not 0 < self.allowed_share < 1:
             raise ValueError(
-                f"{'share' if wants_share else 'quantile'} must lie between 0 and 1; no finite run can prove 100 %"
+                f"{'share' if wants_share else 'quantile'} must lie between 0 and 1; no finite run"
+                " can prove 100 %"
             )
         if self.limits and (self.limit is not None or self.bucket is not None or self.rising):
-            raise ValueError("limits by context bucket replace limit and bucket; write one or the other")
+            raise ValueError(
+                "limits by context bucket replace limit and bucket; write one or the other"
+            )
         if (
             self.method != "request_ratio"
             or self.weight != "together"
@@ -176,29 +215,42 @@ class Clause(UserModel):
         if self.share is None or self.limits or self._given("quantile", "limit", "at_least"):
             raise ValueError(f"{name} needs share, and neither quantile nor limit")
         if self.allowed_share in (0, 1):
-            raise ValueError("no finite run can prove a share of 0 % or 100 %; state what is allowed")
+            raise ValueError(
+                "no finite run can prove a share of 0 % or 100 %; state what is allowed"
+            )
         if self.view != "response" or self.statistic != "quantile":
             raise ValueError(f"{name} has no {'view' if self.view != 'response' else 'statistic'}")
-        needs = {"mean_of_intervals": {"window"}, "slice_ok": {"window", "slice_share"},
-                 "downtime_minutes": {"error_rate", "minutes"}}.get(self.method, set())  # fmt: skip
+        needs = {
+            "mean_of_intervals": {"window"},
+            "slice_ok": {"window", "slice_share"},
+            "downtime_minutes": {"error_rate", "minutes"},
+        }.get(self.method, set())
         if self.metric != "uptime" and self.method != "request_ratio":
             raise ValueError(f"{name} has no method; only uptime does")
         if self._given("window", "slice_share", "error_rate", "minutes") != needs:
-            what = " and ".join(sorted(needs)) or "none of window, slice_share, error_rate and minutes"
+            what = (
+                " and ".join(sorted(needs)) or "none of window, slice_share, error_rate and minutes"
+            )
             raise ValueError(f'method "{self.method}" needs {what}')
         if self.window is not None and self.window % MINUTE_NS:
             raise ValueError("window must be whole minutes")
         if self.error_rate == 1 or self.slice_share == 0:
             raise ValueError(
-                "no minute has more than 100 % errors, and none serves less than 0 %; nothing could break it"
+                "no minute has more than 100 % errors, and none serves less than 0 %; nothing could"
+                " break it"
             )
 
     def _check_belonging(self) -> None:
         """Keys that would say nothing here are refused, for they were written to say something."""
-        homes = {'statistic = "share_of_windows"': (self.statistic == "share_of_windows", ("of_window", "min_requests")),
-                 'metric "output_tps"': (self.metric == "output_tps", ("with_ttft",)),
-                 "a metric with a limit": (self.metric in TIMED, ("failed", "min_output_tokens")),
-                 'metric "uptime"': (self.metric == "uptime", ("empty", "assumed_outage"))}  # fmt: skip
+        homes = {
+            'statistic = "share_of_windows"': (
+                self.statistic == "share_of_windows",
+                ("of_window", "min_requests"),
+            ),
+            'metric "output_tps"': (self.metric == "output_tps", ("with_ttft",)),
+            "a metric with a limit": (self.metric in TIMED, ("failed", "min_output_tokens")),
+            'metric "uptime"': (self.metric == "uptime", ("empty", "assumed_outage")),
+        }
         for home, (here, keys) in homes.items():
             for key in keys:
                 if not here and getattr(self, key) != type(self).model_fields[key].default:
@@ -227,7 +279,9 @@ class Clause(UserModel):
     @property
     def by_time(self) -> bool:
         """Whether the unit is a stretch of time (a window, a minute), not a request."""
-        return self.statistic == "share_of_windows" or (self.metric == "uptime" and self.method != "request_ratio")
+        return self.statistic == "share_of_windows" or (
+            self.metric == "uptime" and self.method != "request_ratio"
+        )
 
     @property
     def unit_ns(self) -> int:
@@ -237,12 +291,18 @@ class Clause(UserModel):
     @property
     def text(self) -> str:
         """`response e2e p99 ≤ 800 ms`, with the phase or bucket it is restricted to."""
-        limits = [f"{kind} {value}" for kind, value in (("phase", self.phase), ("context", self.bucket)) if value]
+        limits = [
+            f"{kind} {value}"
+            for kind, value in (("phase", self.phase), ("context", self.bucket))
+            if value
+        ]
         name = self._timed_text() if self.metric in TIMED else self._share_text()
         return f"{name} ({', '.join(limits)})" if limits else name
 
     def _timed_text(self) -> str:
-        name = METRIC_TEXT[self.metric] if self.rising else f"{self.view} {METRIC_TEXT[self.metric]}"
+        name = (
+            METRIC_TEXT[self.metric] if self.rising else f"{self.view} {METRIC_TEXT[self.metric]}"
+        )
         bound = ""
         if self.at_least is not None:
             bound = f" {'>' if self.strict else '≥'} {show_exact(self.at_least)} tokens/s"
@@ -250,18 +310,26 @@ class Clause(UserModel):
             bound = f" {'<' if self.strict else '≤'} {show_limit(self.limit)}"
         if self.quantile is not None:
             # Of a floor the slow tail lies below: 99 % above 50 tokens/s is the lowest per cent.
-            return f"{name} {quantile_name(1 - self.quantile if self.rising else self.quantile)}{bound}"
+            return (
+                f"{name}"
+                f" {quantile_name(1 - self.quantile if self.rising else self.quantile)}{bound}"
+            )
         assert self.share is not None
         share = f"{show_exact(self.share * 100)} %"
         if self.statistic == "share_of_requests":
             return f"{name}{bound} for ≥ {share} of requests"
-        return f"{name} {self.of_window}{bound} in ≥ {share} of {show_duration(self.unit_ns)} windows"
+        return (
+            f"{name} {self.of_window}{bound} in ≥ {share} of {show_duration(self.unit_ns)} windows"
+        )
 
     def _share_text(self) -> str:
         assert self.share is not None
         if self.metric == "error_share":
             return f"error share {'<' if self.strict else '≤'} {show_exact(self.share * 100)} %"
-        return f"uptime, {self.method_text} {'>' if self.strict else '≥'} {show_exact(self.share * 100)} %"
+        return (
+            f"uptime, {self.method_text} {'>' if self.strict else '≥'}"
+            f" {show_exact(self.share * 100)} %"
+        )
 
     @property
     def method_text(self) -> str:
@@ -274,13 +342,22 @@ class Clause(UserModel):
             return f"minutes without over {show_exact(self.error_rate * 100)} % errors{run}"
         if self.method == "slice_ok":
             assert self.slice_share is not None
-            return f"{show_duration(self.unit_ns)} slices with {show_exact(self.slice_share * 100)} % served"
-        return {"request_ratio": "request ratio", "minute_all_fail": "minutes not failing whole"}[self.method]
+            return (
+                f"{show_duration(self.unit_ns)} slices with {show_exact(self.slice_share * 100)} %"
+                " served"
+            )
+        return {"request_ratio": "request ratio", "minute_all_fail": "minutes not failing whole"}[
+            self.method
+        ]
 
     def by_bucket(self) -> list[Clause]:
-        """The clause once for each context bucket that has a limit of its own; itself without such."""
-        return [self.model_copy(update={"limits": {}, "limit": limit, "bucket": bucket})
-                for bucket, limit in self.limits.items()] or [self]  # fmt: skip
+        """The clause once for each context bucket that has a limit of its own; itself
+        without such.
+        """
+        return [
+            self.model_copy(update={"limits": {}, "limit": limit, "bucket": bucket})
+            for bucket, limit in self.limits.items()
+        ] or [self]
 
 
 def _bucket(name: str) -> str:
@@ -306,7 +383,8 @@ _SLO_SHARE = re.compile(r"(?P<metric>[a-z_0-9]+)\s*(?P<op>>=?|<=?)\s*(?P<share>[
 def parse_slo(text: str) -> Clause:
     """`ttft:p99<800ms`, `uptime>=99.9%`, `error_share<=1%` -> a clause.
 
-    A bare number as limit is refused, but in AIPerf's own form (`ttft:p99:lt:800`), which is in ms. Raises UserError.
+    A bare number as limit is refused, but in AIPerf's own form (`ttft:p99:lt:800`), which is in ms.
+    Raises UserError.
     """
     where = f"--slo {text!r}"
     clean = text.strip().lower()
@@ -317,15 +395,25 @@ def parse_slo(text: str) -> Clause:
                 limit = match["limit"].strip()
                 in_ms = match["op"].startswith(":") and re.fullmatch(r"[\d.]+", limit)
                 ns = parse_duration_ns(f"{limit}ms" if in_ms else limit)
-                return Clause(metric=metric, quantile=parse_share(match["q"] + "%"), limit=f"{ns}ns")
+                return Clause(
+                    metric=metric, quantile=parse_share(match["q"] + "%"), limit=f"{ns}ns"
+                )
         elif match := _SLO_SHARE.fullmatch(clean):
             metric = ALIASES.get(match["metric"], match["metric"])
             wanted = {"uptime": ">", "error_share": "<"}.get(metric)
             if wanted is not None and match["op"][0] == wanted:
                 return Clause(metric=metric, share=parse_share(match["share"]))
     except ValidationError as error:
-        raise UserError(str(error.errors()[0]["msg"]).removeprefix("Value error, "), where=where) from None
+        raise UserError(
+            str(error.errors()[0]["msg"]).removeprefix("Value error, "), where=where
+        ) from None
     except ValueError as error:
         raise UserError(str(error), where=where) from None
-    raise UserError("is not an SLO that can be judged", where=where,
-                    remedy=f"write metric:pNN<limit (metrics: {', '.join(LATENCIES)}), uptime>=99.9% or error_share<=1%")  # fmt: skip
+    raise UserError(
+        "is not an SLO that can be judged",
+        where=where,
+        remedy=(
+            f"write metric:pNN<limit (metrics: {', '.join(LATENCIES)}), uptime>=99.9% or"
+            " error_share<=1%"
+        ),
+    )

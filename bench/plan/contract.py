@@ -14,7 +14,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from bench.plan.clause import Clause
-from bench.plan.terms import Attested, BackOff, Credits, Exclusion, Forecast, Period, RequestClasses, Scope, Source
+from bench.plan.terms import (
+    Attested,
+    BackOff,
+    Credits,
+    Exclusion,
+    Forecast,
+    Period,
+    RequestClasses,
+    Scope,
+    Source,
+)
 from bench.userfile import Share, Usd, UserModel, find_file, load_model
 
 
@@ -62,17 +72,35 @@ class Contract(UserModel):
         return self
 
     def _check_sources(self) -> None:
-        terms: list[Any] = [*self.clauses, *self.exclusions, *self.attested, self.scope, self.period, self.requests,
-                            self.back_off, self.credits, self.forecast]  # fmt: skip
+        terms: list[Any] = [
+            *self.clauses,
+            *self.exclusions,
+            *self.attested,
+            self.scope,
+            self.period,
+            self.requests,
+            self.back_off,
+            self.credits,
+            self.forecast,
+        ]
         for term in terms:
             if term is not None and term.source is not None and term.source not in self.sources:
                 known = ", ".join(self.sources) or "none"
-                raise ValueError(f"a term names the source {term.source!r}, which is not in [sources] (there: {known})")
+                raise ValueError(
+                    f"a term names the source {term.source!r}, which is not in [sources] (there:"
+                    f" {known})"
+                )
 
     @property
     def tightest_limit_ns(self) -> int | None:
-        """The smallest limit that sending late can break: what the harness's own lag is held against."""
-        counted = [c for c in self.clauses if c.metric in ("ttft", "ttft_answer", "e2e") and not c.report_only]
+        """The smallest limit that sending late can break: what the harness's own lag is held
+        against.
+        """
+        counted = [
+            c
+            for c in self.clauses
+            if c.metric in ("ttft", "ttft_answer", "e2e") and not c.report_only
+        ]
         return min((c.limit for c in counted if c.limit is not None), default=None)
 
 

@@ -26,7 +26,8 @@ class Drill(UserModel):
     #: change: anything else, such as neighbours x10.
     do: Literal["cut", "heal", "change"] = "change"
     name: Annotated[str, Field(max_length=80)] = ""
-    #: the body of `POST /SCENARIO/change`, a timeline entry of a scenario whose `at` counts from now
+    #: the body of `POST /SCENARIO/change`, a timeline entry of a scenario whose `at` counts from
+    #: now
     change: dict[str, Any] | None = None
     #: where to post it; by default the embedded gateway that serves the stage
     url: str | None = None
@@ -39,9 +40,15 @@ class Drill(UserModel):
         if self.change is not None and self.command is not None:
             raise ValueError("give a change or a command, not both")
         if self.change is None and self.command is None and self.do == "change":
-            raise ValueError("does nothing; give a change or a command (a bare mark is a cut or a heal)")
-        if self.url is not None and (self.change is None or not self.url.startswith(("http://", "https://"))):
-            raise ValueError('url is where a change is posted: write "http://127.0.0.1:PORT/SCENARIO/change"')
+            raise ValueError(
+                "does nothing; give a change or a command (a bare mark is a cut or a heal)"
+            )
+        if self.url is not None and (
+            self.change is None or not self.url.startswith(("http://", "https://"))
+        ):
+            raise ValueError(
+                'url is where a change is posted: write "http://127.0.0.1:PORT/SCENARIO/change"'
+            )
         if not 0 < self.timeout <= MOST_NS:
             raise ValueError("timeout must be above zero and at most 10 minutes")
         return self

@@ -23,11 +23,15 @@ from bench.plan.profile import Profile
 from bench.units import show_limit
 from bench.userfile import DurationNs, Share, Usd, UserModel
 
-Outcome = Literal["BETTER", "MATERIALLY_BETTER", "WORSE", "EQUIVALENT", "NOT_MATERIALLY_BETTER", "INCONCLUSIVE"]
+Outcome = Literal[
+    "BETTER", "MATERIALLY_BETTER", "WORSE", "EQUIVALENT", "NOT_MATERIALLY_BETTER", "INCONCLUSIVE"
+]
 
 
 class CompareExpect(UserModel):
-    """A known answer that is being rehearsed: this outcome must hold, in the whole or in one part."""
+    """A known answer that is being rehearsed: this outcome must hold, in the whole or in
+    one part.
+    """
 
     outcome: Outcome
     #: the arm held against the baseline; the last one by default
@@ -72,30 +76,47 @@ class Compare(UserModel):
     @property
     def lanes(self) -> list[str]:
         """The arms with `#2`, `#3` behind a name that came before."""
-        return [name if (times := self.arms[: at + 1].count(name)) == 1 else f"{name}#{times}"
-                for at, name in enumerate(self.arms)]  # fmt: skip
+        return [
+            name if (times := self.arms[: at + 1].count(name)) == 1 else f"{name}#{times}"
+            for at, name in enumerate(self.arms)
+        ]
 
 
 def check_compare(tables: list[Compare], targets: list[str], profile: Profile, where: str) -> None:
-    """Raises UserError for an arm that is no target of the stage, or for arms that cannot share their arrivals."""
+    """Raises UserError for an arm that is no target of the stage, or for arms that cannot share
+    their arrivals.
+    """
     used: list[str] = []
     for table in tables:
         for name in table.arms:
             if name not in targets:
-                raise UserError(f"compare names {name!r}, which is no target of this stage", where=where,
-                                remedy=f"its targets: {', '.join(targets)}")  # fmt: skip
+                raise UserError(
+                    f"compare names {name!r}, which is no target of this stage",
+                    where=where,
+                    remedy=f"its targets: {', '.join(targets)}",
+                )
         for lane in table.lanes:
             if lane in used:
-                raise UserError(f"{lane!r} is an arm of two comparisons", where=where,
-                                remedy="name all its rivals as arms of one")  # fmt: skip
+                raise UserError(
+                    f"{lane!r} is an arm of two comparisons",
+                    where=where,
+                    remedy="name all its rivals as arms of one",
+                )
         used += table.lanes
         for expect in table.expect:
             if expect.arm is not None and expect.arm not in table.lanes[1:]:
-                raise UserError(f"compare expects an outcome of {expect.arm!r}, which is no arm beside the baseline",
-                                where=where, remedy=f"its arms: {', '.join(table.lanes[1:])}")  # fmt: skip
+                raise UserError(
+                    f"compare expects an outcome of {expect.arm!r}, which is no arm beside the"
+                    " baseline",
+                    where=where,
+                    remedy=f"its arms: {', '.join(table.lanes[1:])}",
+                )
     if tables and profile.closed_loop:
-        raise UserError("a closed loop has no arrivals to share among arms", where=where,
-                        remedy="give the profile a rate")  # fmt: skip
+        raise UserError(
+            "a closed loop has no arrivals to share among arms",
+            where=where,
+            remedy="give the profile a rate",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +137,9 @@ class Turn:
         if profile.requests is not None:
             updates["requests"] = profile.requests * self.arms
         if self.order == "random" and profile.arrivals.rate is not None:
-            updates["arrivals"] = profile.arrivals.model_copy(update={"rate": profile.arrivals.rate * self.arms})
+            updates["arrivals"] = profile.arrivals.model_copy(
+                update={"rate": profile.arrivals.rate * self.arms}
+            )
         return profile.model_copy(update=updates)
 
     @property
@@ -124,10 +147,14 @@ class Turn:
         """Length of one ABBA unit: every arm there and back."""
         return 2 * self.arms * self.block_ns
 
-    def mine(self, due_ns: npt.NDArray[np.int64], warmup_ns: int, draw: Draw) -> npt.NDArray[np.bool_]:
+    def mine(
+        self, due_ns: npt.NDArray[np.int64], warmup_ns: int, draw: Draw
+    ) -> npt.NDArray[np.bool_]:
         """Mask of the due times that are this arm's. Units begin with the measured part."""
         if self.order == "random":
-            chosen: npt.NDArray[np.bool_] = draw.stream(Purpose.ARMS).integers(self.arms, size=len(due_ns)) == self.arm
+            chosen: npt.NDArray[np.bool_] = (
+                draw.stream(Purpose.ARMS).integers(self.arms, size=len(due_ns)) == self.arm
+            )
             return chosen
         block = (due_ns - warmup_ns) // self.block_ns % (2 * self.arms)
         mask: npt.NDArray[np.bool_] = (block == self.arm) | (block == 2 * self.arms - 1 - self.arm)
@@ -135,6 +162,12 @@ class Turn:
 
     def note(self) -> str:
         """How the arms alternate, as a sentence of the report."""
-        how = ("each request sent to one of them at random" if self.order == "random" else
-               f"in blocks of {show_limit(self.block_ns)}, there and back")  # fmt: skip
-        return f"{self.arms} arms share one arrival process, {how}; their n-th prompts are equally long, in other words"
+        how = (
+            "each request sent to one of them at random"
+            if self.order == "random"
+            else f"in blocks of {show_limit(self.block_ns)}, there and back"
+        )
+        return (
+            f"{self.arms} arms share one arrival process, {how}; their n-th prompts are equally"
+            " long, in other words"
+        )

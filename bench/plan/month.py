@@ -39,7 +39,9 @@ class Month(UserModel):
     start: datetime
     days: Annotated[int, Field(gt=0, le=366)]
     #: requests a minute, by the hour of the day (UTC), evenly apart
-    requests_per_min: Annotated[list[Annotated[int, Field(ge=0, le=600)]], Field(min_length=24, max_length=24)]
+    requests_per_min: Annotated[
+        list[Annotated[int, Field(ge=0, le=600)]], Field(min_length=24, max_length=24)
+    ]
     latency: DurationNs = 300_000_000
     incidents: Annotated[list[Incident], Field(alias="incident")] = []
     #: by which it is judged: a built-in name or a path beside the file
@@ -52,7 +54,10 @@ class Month(UserModel):
     def _dated(self) -> Self:
         for moment in (self.start, *(each.start for each in self.incidents)):
             if moment.tzinfo is None or moment.second or moment.microsecond:
-                raise ValueError("moments are whole minutes with their offset from UTC, such as 2026-09-01T00:00:00Z")
+                raise ValueError(
+                    "moments are whole minutes with their offset from UTC, such as"
+                    " 2026-09-01T00:00:00Z"
+                )
         return self
 
 
@@ -65,7 +70,8 @@ class MonthFile(UserModel):
 
 
 def load_month(name: str, beside: Path | None = None) -> tuple[Month, Path] | None:
-    """The month of a scenario file, by built-in name or path; None where it is another kind of scenario.
+    """The month of a scenario file, by built-in name or path; None where it is another kind of
+    scenario.
 
     Raises UserError: no such scenario, or a month that is not well formed.
     """

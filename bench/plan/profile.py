@@ -57,7 +57,8 @@ class Amount(UserModel):
             raise ValueError(f"min {self.min} is above max {self.max}")
         if self.fixed is not None and not self.min <= self.fixed <= self.max:
             raise ValueError(
-                f"fixed {self.fixed} lies outside min {self.min} and max {self.max}; state the other bound"
+                f"fixed {self.fixed} lies outside min {self.min} and max {self.max}; state the"
+                " other bound"
             )
         return self
 
@@ -89,7 +90,9 @@ class TraceSource(UserModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.format == "columns" and not (self.time_column and self.prompt_column and self.output_column):
+        if self.format == "columns" and not (
+            self.time_column and self.prompt_column and self.output_column
+        ):
             raise ValueError('format "columns" needs time_column, prompt_column and output_column')
         if self.speed <= 0:
             raise ValueError("speed must be above zero")
@@ -114,10 +117,18 @@ class Arrivals(UserModel):
     @model_validator(mode="after")
     def _keys_of_kind(self) -> Self:
         needed = {
-            "constant": {"rate"}, "poisson": {"rate"}, "gamma": {"rate", "burstiness"},
-            "on_off": {"rate", "on", "off"}, "trace": {"trace"}, "closed": {"concurrency"},
-        }[self.kind]  # fmt: skip
-        given = {name for name in Arrivals.model_fields if name != "kind" and getattr(self, name) is not None}
+            "constant": {"rate"},
+            "poisson": {"rate"},
+            "gamma": {"rate", "burstiness"},
+            "on_off": {"rate", "on", "off"},
+            "trace": {"trace"},
+            "closed": {"concurrency"},
+        }[self.kind]
+        given = {
+            name
+            for name in Arrivals.model_fields
+            if name != "kind" and getattr(self, name) is not None
+        }
         for name in sorted(needed - given):
             raise ValueError(f'kind "{self.kind}" needs {name}')
         for name in sorted(given - needed):
@@ -199,7 +210,12 @@ class Profile(UserModel):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        if self.duration is None and self.requests is None and not self.phases and self.arrivals.kind != "trace":
+        if (
+            self.duration is None
+            and self.requests is None
+            and not self.phases
+            and self.arrivals.kind != "trace"
+        ):
             raise ValueError("needs duration, requests or phases: a run must end")
         if self.duration is not None and self.duration <= 0:
             raise ValueError("duration must be above zero")

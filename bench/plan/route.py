@@ -45,7 +45,9 @@ class Deadline(UserModel):
 
 
 class Hedge(UserModel):
-    """The next leg is called `after` the start of the last one while that still runs; the first answer wins."""
+    """The next leg is called `after` the start of the last one while that still runs; the first
+    answer wins.
+    """
 
     after: Length
 
@@ -62,7 +64,9 @@ class Retry(UserModel):
     honour_retry_after: bool = True
 
     def wait_ns(self, calls: int, retry_after_ms: int) -> int:
-        """How long to wait after the `calls`-th call of a leg has failed; `retry_after_ms` -1 = not said."""
+        """How long to wait after the `calls`-th call of a leg has failed; `retry_after_ms` -1 = not
+        said.
+        """
         own = min(round(self.backoff * float(self.factor) ** (calls - 1)), self.longest)
         return max(own, retry_after_ms * 1_000_000) if self.honour_retry_after else own
 
@@ -124,42 +128,69 @@ class Route(UserModel):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         count = len(self.legs)
-        for pick, name, wanted in (("weighted", "weights", count), ("context", "context_up_to", count - 1),
-                                   ("nearest", "distances", count)):  # fmt: skip
+        for pick, name, wanted in (
+            ("weighted", "weights", count),
+            ("context", "context_up_to", count - 1),
+            ("nearest", "distances", count),
+        ):
             given: list[Any] = getattr(self, name)
             if self.pick == pick and len(given) != wanted:
                 raise ValueError(
-                    f'pick = "{pick}" needs {wanted} {name}, one a leg' + (" but the last" * (wanted < count))
+                    f'pick = "{pick}" needs {wanted} {name}, one a leg'
+                    + (" but the last" * (wanted < count))
                 )
             if given and self.pick != pick:
                 raise ValueError(f'{name} go with pick = "{pick}"')
         if self.context_up_to != sorted(set(self.context_up_to)):
             raise ValueError("context_up_to must rise from leg to leg")
-        steps = [name for name in ("sequential", "deadline", "hedge") if getattr(self, name) is not None]
+        steps = [
+            name for name in ("sequential", "deadline", "hedge") if getattr(self, name) is not None
+        ]
         if len(steps) > 1:
             raise ValueError(f"{' and '.join(steps)} exclude each other; keep one")
         if steps and (count < 2 or not self.fallback):
             raise ValueError(f"{steps[0]} needs a second leg to go to, and fallback")
-        if self.sequential is not None and self.sequential.slower_than is not None and self.commit == "first_token":
-            raise ValueError("slower_than throws whole answers away, so nothing can be committed at the first token")
-        if self.breaker is not None and self.breaker.status_urls and len(self.breaker.status_urls) != count:
+        if (
+            self.sequential is not None
+            and self.sequential.slower_than is not None
+            and self.commit == "first_token"
+        ):
+            raise ValueError(
+                "slower_than throws whole answers away, so nothing can be committed at the first"
+                " token"
+            )
+        if (
+            self.breaker is not None
+            and self.breaker.status_urls
+            and len(self.breaker.status_urls) != count
+        ):
             raise ValueError(f'breaker.status_urls needs {count} entries, one a leg ("" for none)')
         return self
 
     @property
     def step_ns(self) -> int | None:
         """A call that is not the last leg's is cancelled this long after its start."""
-        return self.sequential.timeout if self.sequential else self.deadline.after if self.deadline else None
+        return (
+            self.sequential.timeout
+            if self.sequential
+            else self.deadline.after
+            if self.deadline
+            else None
+        )
 
     def order_from(self, first: int) -> list[int]:
         """The legs in the order in which a request that begins with `first` would come to them."""
         legs = range(len(self.legs))
-        ranked = sorted(legs, key=self.distances.__getitem__) if self.pick == "nearest" else list(legs)
+        ranked = (
+            sorted(legs, key=self.distances.__getitem__) if self.pick == "nearest" else list(legs)
+        )
         return [first, *(leg for leg in ranked if leg != first)]
 
 
 class RouteExpect(UserModel):
-    """Known answers about one lane of a stage that are being rehearsed: each key that is given is one."""
+    """Known answers about one lane of a stage that are being rehearsed: each key that is given is
+    one.
+    """
 
     target: str
     #: its p99 is longer than that of each of these targets, told apart by their intervals
@@ -176,28 +207,47 @@ class RouteExpect(UserModel):
     def _something(self) -> Self:
         if not self.model_fields_set - {"target"}:
             raise ValueError(
-                f"expects nothing of {self.target!r}; give p99_above, p99_within, detect_within or another"
+                f"expects nothing of {self.target!r}; give p99_above, p99_within, detect_within or"
+                " another"
             )
         return self
 
 
-def check_route_expects(tables: Sequence[RouteExpect], targets: Sequence[str], cuts: int, where: str) -> None:
-    """Raises UserError for a name that is no target of the stage, or a drill's figure where nothing is cut."""
+def check_route_expects(
+    tables: Sequence[RouteExpect], targets: Sequence[str], cuts: int, where: str
+) -> None:
+    """Raises UserError for a name that is no target of the stage, or a drill's figure where nothing
+    is cut.
+    """
     for table in tables:
         for name in (table.target, *table.p99_above):
             if name not in targets:
-                raise UserError(f"expect_route names {name!r}, which is no target of this stage", where=where,
-                                remedy=f"its targets: {', '.join(targets)}")  # fmt: skip
-        of_a_drill = {"detect_within", "switch_within", "fail_back_within", "lost_at_most"} & table.model_fields_set
+                raise UserError(
+                    f"expect_route names {name!r}, which is no target of this stage",
+                    where=where,
+                    remedy=f"its targets: {', '.join(targets)}",
+                )
+        of_a_drill = {
+            "detect_within",
+            "switch_within",
+            "fail_back_within",
+            "lost_at_most",
+        } & table.model_fields_set
         if of_a_drill and not cuts:
-            raise UserError(f"expect_route.{min(of_a_drill)} needs a cut, and no drill of this stage is one", where=where,
-                            remedy='add [[stage.drill]] with do = "cut"')  # fmt: skip
+            raise UserError(
+                f"expect_route.{min(of_a_drill)} needs a cut, and no drill of this stage is one",
+                where=where,
+                remedy='add [[stage.drill]] with do = "cut"',
+            )
 
 
 def first_legs(
     route: Route, prompt_tokens: npt.NDArray[Any], session: npt.NDArray[Any], draw: Draw
 ) -> npt.NDArray[np.int8]:
-    """The leg that each row of a lane begins with. A session stays with the leg that was drawn for it."""
+    """The leg that each row of a lane begins with.
+
+    A session stays with the leg that was drawn for it.
+    """
     if route.pick == "context":
         legs = np.searchsorted(np.array(route.context_up_to, np.int64), prompt_tokens)
         return legs.astype(np.int8)
@@ -207,5 +257,9 @@ def first_legs(
         drawn = draw.stream(Purpose.LEGS).random(int(session.max(initial=-1)) + 1)
         of_session = np.searchsorted(bounds, drawn, side="right").astype(np.int8)
         return np.take(of_session, session)
-    first = min(range(len(route.legs)), key=route.distances.__getitem__) if route.pick == "nearest" else 0
+    first = (
+        min(range(len(route.legs)), key=route.distances.__getitem__)
+        if route.pick == "nearest"
+        else 0
+    )
     return np.full(len(session), first, np.int8)

@@ -35,13 +35,26 @@ __all__ = ["MAX_ROWS", "SCHEDULE_DTYPE", "Lane", "Plan", "Span", "Table", "compi
 Table = npt.NDArray[np.void]
 
 #: One planned request. A row that waits for another has `after_row` >= 0 and `due_ns` = -1:
-#: it is due `think_ns` after that row was answered. `leg` is what a route begins it with, -1 without one.
-SCHEDULE_DTYPE = np.dtype([
-    ("due_ns", "<i8"), ("after_row", "<i4"), ("think_ns", "<i8"),
-    ("lane", "<u2"), ("phase", "<u2"), ("bucket", "<u2"), ("warmup", "?"),
-    ("prompt_tokens", "<i4"), ("output_tokens", "<i4"), ("prefix_group", "<i4"),
-    ("body", "<i4"), ("session", "<i4"), ("turn", "<i4"), ("leg", "<i1"),
-])  # fmt: skip
+#: it is due `think_ns` after that row was answered. `leg` is what a route begins it with, -1
+#: without one.
+SCHEDULE_DTYPE = np.dtype(
+    [
+        ("due_ns", "<i8"),
+        ("after_row", "<i4"),
+        ("think_ns", "<i8"),
+        ("lane", "<u2"),
+        ("phase", "<u2"),
+        ("bucket", "<u2"),
+        ("warmup", "?"),
+        ("prompt_tokens", "<i4"),
+        ("output_tokens", "<i4"),
+        ("prefix_group", "<i4"),
+        ("body", "<i4"),
+        ("session", "<i4"),
+        ("turn", "<i4"),
+        ("leg", "<i1"),
+    ]
+)
 #: A closed loop's table is an upper bound: no user is planned to ask more often than this.
 CLOSED_LOOP_FLOOR_NS = 5 * MS
 
@@ -75,26 +88,61 @@ class Lane:
         """The lane as the manifest keeps it. Holds no header value and no key."""
         target, profile = self.target, self.profile
         return {
-            "name": self.name, "target": target.name, "tier": target.tier, "region": target.region,
+            "name": self.name,
+            "target": target.name,
+            "tier": target.tier,
+            "region": target.region,
             "model": ", ".join(dict.fromkeys(each.model for each in target.endpoints)),
-            "base_url": ", ".join(dict.fromkeys(each.base_url for each in target.endpoints)), "transport": target.transport,
-            "insecure": bool(target.unverified), "stage": self.stage, "scenario": self.scenario, "simulated": self.simulated,
-            "profile": profile.model_dump(mode="json", exclude_defaults=True) | {"name": profile.name},
-            "contract": self.contract.model_dump(mode="json", by_alias=True) if self.contract else None,
+            "base_url": ", ".join(dict.fromkeys(each.base_url for each in target.endpoints)),
+            "transport": target.transport,
+            "insecure": bool(target.unverified),
+            "stage": self.stage,
+            "scenario": self.scenario,
+            "simulated": self.simulated,
+            "profile": (
+                profile.model_dump(mode="json", exclude_defaults=True) | {"name": profile.name}
+            ),
+            "contract": (
+                self.contract.model_dump(mode="json", by_alias=True) if self.contract else None
+            ),
             "phases": list(self.phases),
-            "phase_spans": [{"phase": span.phase, "start_ns": span.start_ns, "end_ns": span.end_ns,
-                             "warmup": span.warmup} for span in self.spans],
-            "buckets": bucket_names(), "start_ns": self.start_ns, "end_ns": self.end_ns,
-            "requests": self.requests, "timeout_ns": target.timeout, "max_in_flight": profile.max_in_flight,
+            "phase_spans": [
+                {
+                    "phase": span.phase,
+                    "start_ns": span.start_ns,
+                    "end_ns": span.end_ns,
+                    "warmup": span.warmup,
+                }
+                for span in self.spans
+            ],
+            "buckets": bucket_names(),
+            "start_ns": self.start_ns,
+            "end_ns": self.end_ns,
+            "requests": self.requests,
+            "timeout_ns": target.timeout,
+            "max_in_flight": profile.max_in_flight,
             "closed_loop": profile.closed_loop,
             "closed_by_duration": profile.closed_loop and not _ends_with_its_count(profile),
             "prices": target.prices.model_dump(mode="json") if target.prices else None,
-            "expect": list(self.expect), "notes": list(self.notes), "compare": list(self.compare),
+            "expect": list(self.expect),
+            "notes": list(self.notes),
+            "compare": list(self.compare),
             "expect_route": list(self.expect_route),
-            "route": target.route.model_dump(mode="json", exclude_none=True) if target.route else None,
-            "legs": [{"name": leg.name, "model": leg.model, "tier": leg.tier, "region": leg.region, "base_url": leg.base_url,
-                      "prices": leg.prices.model_dump(mode="json") if leg.prices else None} for leg in target.legs],
-        }  # fmt: skip
+            "route": (
+                target.route.model_dump(mode="json", exclude_none=True) if target.route else None
+            ),
+            "legs": [
+                {
+                    "name": leg.name,
+                    "model": leg.model,
+                    "tier": leg.tier,
+                    "region": leg.region,
+                    "base_url": leg.base_url,
+                    "prices": leg.prices.model_dump(mode="json") if leg.prices else None,
+                }
+                for leg in target.legs
+            ],
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +161,12 @@ class Plan:
         return max(lane.end_ns for lane in self.lanes)
 
     def live(self) -> Plan:
-        """The plan with the lanes alone that are played over HTTP; they come first, so their numbers stay."""
-        return dataclasses.replace(self, lanes=tuple(lane for lane in self.lanes if not lane.simulated))
+        """The plan with the lanes alone that are played over HTTP; they come first, so their
+        numbers stay.
+        """
+        return dataclasses.replace(
+            self, lanes=tuple(lane for lane in self.lanes if not lane.simulated)
+        )
 
 
 def compile_plan(suite: Suite, seed: int | None = None) -> Plan:
@@ -132,63 +184,120 @@ def compile_plan(suite: Suite, seed: int | None = None) -> Plan:
         if _ends_with_its_count(stage.profile) and any(
             not later.simulated for later in suite.stages[stage_index + 1 :]
         ):
-            raise UserError("a closed loop by request count has no planned end, so no stage can follow it",
-                            where=f"stage {stage.name!r}", remedy="give it a duration, or put it last")  # fmt: skip
+            raise UserError(
+                "a closed loop by request count has no planned end, so no stage can follow it",
+                where=f"stage {stage.name!r}",
+                remedy="give it a duration, or put it last",
+            )
         for position, target in enumerate(stage.targets):
             turn, first = _turn(stage, target.name, position)
-            draw = Draw(stage.profile.seed if stage.profile.seed is not None else seed, stage_index, first)
-            table, spans, end_ns, notes = _lane_table(stage.profile, draw, f"stage {stage.name!r}", turn)
+            draw = Draw(
+                stage.profile.seed if stage.profile.seed is not None else seed, stage_index, first
+            )
+            table, spans, end_ns, notes = _lane_table(
+                stage.profile, draw, f"stage {stage.name!r}", turn
+            )
             if not len(table):
-                raise UserError("plans no request at all", where=f"stage {stage.name!r}",
-                                remedy="raise the rate or the duration")  # fmt: skip
+                raise UserError(
+                    "plans no request at all",
+                    where=f"stage {stage.name!r}",
+                    remedy="raise the rate or the duration",
+                )
             if target.route is not None:
-                table["leg"] = first_legs(target.route, table["prompt_tokens"], table["session"], draw)
+                table["leg"] = first_legs(
+                    target.route, table["prompt_tokens"], table["session"], draw
+                )
             phases = tuple(dict.fromkeys(span.phase for span in spans))
             _refuse_clauses_beyond_reach(stage, target, phases, table)
             table["lane"] = len(lanes)
             table["due_ns"][table["due_ns"] >= 0] += offset_ns
-            # Equal sizes, different words: lanes behind one provider must not warm its prefix cache.
+            # Equal sizes, different words: lanes behind one provider must not warm its prefix
+            # cache.
             table["body"] += body_base
             body_base = int(table["body"].max()) + 1
             if stage.profile.shared_prefix is not None:
                 table["prefix_group"] += prefix_base
                 prefix_base += stage.profile.shared_prefix.groups
-            spans = [dataclasses.replace(span, start_ns=span.start_ns + offset_ns, end_ns=span.end_ns + offset_ns)
-                     for span in spans]  # fmt: skip
-            lanes.append(Lane(
-                index=len(lanes), name=names[len(lanes)], stage=stage.name, target=target, profile=stage.profile,
-                contract=stage.contract, scenario=stage.scenario, phases=phases,
-                spans=tuple(spans), start_ns=offset_ns, end_ns=offset_ns + end_ns, requests=len(table), notes=tuple(notes),
-                expect=tuple({"clause": e.clause, "verdict": e.verdict} for e in stage.expect if e.target == target.name),
-                simulated=stage.simulated, compare=_compared(stage, target.name, names[len(lanes) - position :]),
-                expect_route=tuple(e.model_dump(mode="json", exclude_defaults=True)
-                                   for e in stage.expect_route if e.target == target.name),
-            ))  # fmt: skip
+            spans = [
+                dataclasses.replace(
+                    span, start_ns=span.start_ns + offset_ns, end_ns=span.end_ns + offset_ns
+                )
+                for span in spans
+            ]
+            lanes.append(
+                Lane(
+                    index=len(lanes),
+                    name=names[len(lanes)],
+                    stage=stage.name,
+                    target=target,
+                    profile=stage.profile,
+                    contract=stage.contract,
+                    scenario=stage.scenario,
+                    phases=phases,
+                    spans=tuple(spans),
+                    start_ns=offset_ns,
+                    end_ns=offset_ns + end_ns,
+                    requests=len(table),
+                    notes=tuple(notes),
+                    expect=tuple(
+                        {"clause": e.clause, "verdict": e.verdict}
+                        for e in stage.expect
+                        if e.target == target.name
+                    ),
+                    simulated=stage.simulated,
+                    compare=_compared(stage, target.name, names[len(lanes) - position :]),
+                    expect_route=tuple(
+                        e.model_dump(mode="json", exclude_defaults=True)
+                        for e in stage.expect_route
+                        if e.target == target.name
+                    ),
+                )
+            )
             tables.append(table)
             stage_end = max(stage_end, offset_ns + end_ns)
         drills += [PlannedDrill(offset_ns + drill.at, stage.name, drill) for drill in stage.drills]
         if not stage.simulated:
             offset_ns = stage_end + stage.settle_ns
-    return Plan(suite, seed, tuple(lanes), _merge(tables), tuple(sorted(drills, key=lambda drill: drill.at_ns)))
+    return Plan(
+        suite,
+        seed,
+        tuple(lanes),
+        _merge(tables),
+        tuple(sorted(drills, key=lambda drill: drill.at_ns)),
+    )
 
 
 def _turn(stage: Stage, target: str, position: int) -> tuple[Turn | None, int]:
-    """The target's part in a comparison's common arrivals, and the position whose streams they are drawn from."""
+    """The target's part in a comparison's common arrivals, and the position whose streams they are
+    drawn from.
+    """
     for table in stage.compare:
         if target in table.lanes:
-            first = next(at for at, other in enumerate(stage.targets) if other.name == table.lanes[0])
-            return Turn(table.lanes.index(target), len(table.lanes), table.order, table.block), first
+            first = next(
+                at for at, other in enumerate(stage.targets) if other.name == table.lanes[0]
+            )
+            return (
+                Turn(table.lanes.index(target), len(table.lanes), table.order, table.block),
+                first,
+            )
     return None, position
 
 
 def _compared(stage: Stage, baseline: str, names: list[str]) -> tuple[dict[str, Any], ...]:
-    """Records of the comparisons with this baseline; `names` are the lanes' names from the stage's first target on."""
+    """Records of the comparisons with this baseline; `names` are the lanes' names from the stage's
+    first target on.
+    """
     name_of = dict(zip((target.name for target in stage.targets), names, strict=False))
     found = []
     for table in stage.compare:
         if table.lanes[0] == baseline:
-            expect = [each.model_copy(update={"arm": name_of[each.arm or table.lanes[-1]]}) for each in table.expect]
-            named = table.model_copy(update={"arms": [name_of[arm] for arm in table.lanes], "expect": expect})
+            expect = [
+                each.model_copy(update={"arm": name_of[each.arm or table.lanes[-1]]})
+                for each in table.expect
+            ]
+            named = table.model_copy(
+                update={"arms": [name_of[arm] for arm in table.lanes], "expect": expect}
+            )
             found.append(named.model_dump(mode="json", exclude_defaults=True))
     return tuple(found)
 
@@ -197,7 +306,9 @@ def _ends_with_its_count(profile: Profile) -> bool:
     return profile.closed_loop and profile.duration is None
 
 
-def _refuse_clauses_beyond_reach(stage: Stage, target: Target, phases: tuple[str, ...], table: Table) -> None:
+def _refuse_clauses_beyond_reach(
+    stage: Stage, target: Target, phases: tuple[str, ...], table: Table
+) -> None:
     """Raises UserError for a judged clause on what no row of this lane can have."""
     measured = table[~table["warmup"]]
     for number, clause in enumerate(stage.contract.clauses if stage.contract else (), 1):
@@ -205,13 +316,27 @@ def _refuse_clauses_beyond_reach(stage: Stage, target: Target, phases: tuple[str
             continue
         by_token = clause.metric in LATENCIES and clause.metric != "e2e"
         if by_token and not target.stream:
-            why, remedy = f"target {target.name!r} answers without streaming", "judge e2e, or let the target stream"
-        elif clause.metric in ("tpot", "inter_chunk_max") and measured["output_tokens"].max(initial=0) < 2:
-            why, remedy = "no answer is planned to have a second token", "ask for 2 output tokens or more"
+            why, remedy = (
+                f"target {target.name!r} answers without streaming",
+                "judge e2e, or let the target stream",
+            )
+        elif (
+            clause.metric in ("tpot", "inter_chunk_max")
+            and measured["output_tokens"].max(initial=0) < 2
+        ):
+            why, remedy = (
+                "no answer is planned to have a second token",
+                "ask for 2 output tokens or more",
+            )
         elif clause.phase is not None and clause.phase not in set(phases) - {WARMUP}:
             known = ", ".join(name for name in phases if name != WARMUP)
-            why, remedy = f"profile {stage.profile.name!r} has no judged phase {clause.phase!r}", f"its phases: {known}"
-        elif clause.bucket is not None and not np.any(measured["bucket"] == bucket_names().index(clause.bucket)):
+            why, remedy = (
+                f"profile {stage.profile.name!r} has no judged phase {clause.phase!r}",
+                f"its phases: {known}",
+            )
+        elif clause.bucket is not None and not np.any(
+            measured["bucket"] == bucket_names().index(clause.bucket)
+        ):
             why, remedy = (
                 "no planned prompt falls into that context bucket",
                 "change the profile's prompt_tokens or the clause",
@@ -219,8 +344,11 @@ def _refuse_clauses_beyond_reach(stage: Stage, target: Target, phases: tuple[str
         else:
             continue
         name = stage.contract.name if stage.contract else ""
-        raise UserError(f"cannot be judged in stage {stage.name!r}: {why}",
-                        where=f"contract {name}: clause {number} ({clause.text})", remedy=remedy)  # fmt: skip
+        raise UserError(
+            f"cannot be judged in stage {stage.name!r}: {why}",
+            where=f"contract {name}: clause {number} ({clause.text})",
+            remedy=remedy,
+        )
 
 
 def _lane_names(suite: Suite) -> list[str]:
@@ -236,11 +364,15 @@ def _lane_names(suite: Suite) -> list[str]:
         if len(set(names)) == len(names):
             break
     every = [candidates(stage, target) for stage, target in lanes]
-    return [options[0] if sum(o[0] == options[0] for o in every) == 1 else names[i] for i, options in enumerate(every)]
+    return [
+        options[0] if sum(o[0] == options[0] for o in every) == 1 else names[i]
+        for i, options in enumerate(every)
+    ]
 
 
-def _lane_table(profile: Profile, draw: Draw, where: str,
-                turn: Turn | None) -> tuple[Table, list[Span], int, list[str]]:  # fmt: skip
+def _lane_table(
+    profile: Profile, draw: Draw, where: str, turn: Turn | None
+) -> tuple[Table, list[Span], int, list[str]]:
     """Rows of one lane from its own time zero; `end_ns` is when its arrivals stop."""
     if profile.closed_loop:
         table, spans, end_ns, notes = _closed_loop(profile, draw, where)
@@ -257,8 +389,9 @@ def _lane_table(profile: Profile, draw: Draw, where: str,
     return table, spans, end_ns, notes
 
 
-def _open_loop(profile: Profile, draw: Draw, where: str,
-               turn: Turn | None) -> tuple[Table, list[Span], int, list[str]]:  # fmt: skip
+def _open_loop(
+    profile: Profile, draw: Draw, where: str, turn: Turn | None
+) -> tuple[Table, list[Span], int, list[str]]:
     spans, due_ns = arrivals(profile if turn is None else turn.common(profile), draw, where)
     if turn is not None:
         if profile.requests is not None and len(due_ns):
@@ -274,7 +407,11 @@ def _open_loop(profile: Profile, draw: Draw, where: str,
     if profile.sessions is not None:
         _add_context(table)
     counted = profile.requests is not None and (turn is None or profile.sessions is not None)
-    if counted and profile.requests is not None and np.count_nonzero(~table["warmup"]) >= profile.requests:
+    if (
+        counted
+        and profile.requests is not None
+        and np.count_nonzero(~table["warmup"]) >= profile.requests
+    ):
         # The count ends the plan: with its last measured row, which may cut a session short.
         table = table[: int(np.count_nonzero(table["warmup"])) + profile.requests].copy()
         spans = cut_spans(spans, int(table["due_ns"].max()) + 1)
@@ -323,13 +460,22 @@ def _add_context(table: Table) -> None:
 # ---- the other two kinds
 
 
-def _closed_loop(profile: Profile, draw: Draw, where: str) -> tuple[Table, list[Span], int, list[str]]:
-    """`concurrency` users, each asking again once answered: a session a user, whose rows follow each other."""
+def _closed_loop(
+    profile: Profile, draw: Draw, where: str
+) -> tuple[Table, list[Span], int, list[str]]:
+    """`concurrency` users, each asking again once answered: a session a user, whose rows follow
+    each other.
+    """
     users = profile.arrivals.concurrency or 1
     length = profile.duration or 0
-    rows = users * -(-length // CLOSED_LOOP_FLOOR_NS) if profile.requests is None else profile.requests
-    refuse_beyond(rows, where, "a closed loop plans room for its fastest answers; "
-                               "shorten it, or give it a request count")  # fmt: skip
+    rows = (
+        users * -(-length // CLOSED_LOOP_FLOOR_NS) if profile.requests is None else profile.requests
+    )
+    refuse_beyond(
+        rows,
+        where,
+        "a closed loop plans room for its fastest answers; shorten it, or give it a request count",
+    )
     turns = np.full(min(users, rows), rows // users)
     turns[: rows % users] += 1
     table = _rows(rows)
@@ -344,11 +490,18 @@ def _closed_loop(profile: Profile, draw: Draw, where: str) -> tuple[Table, list[
         table,
         [span],
         length,
-        [f"closed loop of {users} users: latencies follow the server, not valid for an SLA verdict"],
+        [
+            (
+                f"closed loop of {users} users: latencies follow the server, not valid for an SLA"
+                " verdict"
+            )
+        ],
     )
 
 
-def _trace_rows(profile: Profile, draw: Draw, turn: Turn | None) -> tuple[Table, list[Span], int, list[str]]:
+def _trace_rows(
+    profile: Profile, draw: Draw, turn: Turn | None
+) -> tuple[Table, list[Span], int, list[str]]:
     source = profile.arrivals.trace
     assert source is not None
     trace: Trace = read_trace(source, int(draw.stream(Purpose.ARRIVALS).integers(2**31)))
@@ -357,8 +510,16 @@ def _trace_rows(profile: Profile, draw: Draw, turn: Turn | None) -> tuple[Table,
     if profile.duration is not None:
         keep &= trace.due_ns < profile.duration
     played = int(np.count_nonzero(keep))
-    cut_by_time = profile.duration is not None and trace.due_ns[-1] >= profile.duration and played != wanted
-    end = profile.duration if cut_by_time and profile.duration else int(trace.due_ns[keep][-1]) + 1 if played else 0
+    cut_by_time = (
+        profile.duration is not None and trace.due_ns[-1] >= profile.duration and played != wanted
+    )
+    end = (
+        profile.duration
+        if cut_by_time and profile.duration
+        else int(trace.due_ns[keep][-1]) + 1
+        if played
+        else 0
+    )
     if turn is not None:
         keep &= turn.mine(trace.due_ns, 0, draw)
     rows = int(np.count_nonzero(keep))

@@ -20,8 +20,10 @@ def request_sizes(profile: Profile, rows: int, draw: Draw) -> tuple[Tokens, Toke
     """Prompt and output tokens of `rows` requests. A prompt's shared prefix comes on top."""
     uniform = draw.stream(Purpose.SIZES).random((rows, 4))
     normal = draw.stream(Purpose.NORMALS).standard_normal((rows, 2))
-    return (_sizes(profile.prompt_tokens, uniform[:, 0], uniform[:, 1], normal[:, 0]),
-            _sizes(profile.output_tokens, uniform[:, 2], uniform[:, 3], normal[:, 1]))  # fmt: skip
+    return (
+        _sizes(profile.prompt_tokens, uniform[:, 0], uniform[:, 1], normal[:, 0]),
+        _sizes(profile.output_tokens, uniform[:, 2], uniform[:, 3], normal[:, 1]),
+    )
 
 
 def session_turns(profile: Profile, sessions: int, draw: Draw) -> Tokens:

@@ -33,8 +33,11 @@ from bench.userfile import (
 )
 
 #: What is not a suite, and where it is named instead.
-_OTHER_KINDS = {"load": ("load profile", "--profile"), "targets": ("target", "the targets of a suite"),
-                "contracts": ("contract", "--contract")}  # fmt: skip
+_OTHER_KINDS = {
+    "load": ("load profile", "--profile"),
+    "targets": ("target", "the targets of a suite"),
+    "contracts": ("contract", "--contract"),
+}
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
@@ -80,7 +83,9 @@ class SuiteFile(UserModel):
     @model_validator(mode="after")
     def _either(self) -> Self:
         if bool(self.stage) == bool(self.scenarios):
-            raise ValueError("is not a suite: it needs [[stage]] tables or a list of scenarios, one of the two")
+            raise ValueError(
+                "is not a suite: it needs [[stage]] tables or a list of scenarios, one of the two"
+            )
         return self
 
 
@@ -127,15 +132,22 @@ class Suite(UserModel):
     def over_http(self) -> Suite:
         """The suite with nothing left to virtual time."""
         return self.model_copy(
-            update={"stages": [stage.model_copy(update={"simulated": False}) for stage in self.stages]}
+            update={
+                "stages": [stage.model_copy(update={"simulated": False}) for stage in self.stages]
+            }
         )
 
 
 def load_suite(name: str) -> Suite:
     """A suite, or a scenario as a suite of one, by built-in name or path."""
     for folder, (kind, place) in _OTHER_KINDS.items():
-        if name in builtin_names(folder) and name not in {*builtin_names("suites"), *builtin_names("scenarios")}:
-            raise UserError(f"{name!r} is not a suite but a {kind}", remedy=f"name it with {place} instead")
+        if name in builtin_names(folder) and name not in {
+            *builtin_names("suites"),
+            *builtin_names("scenarios"),
+        }:
+            raise UserError(
+                f"{name!r} is not a suite but a {kind}", remedy=f"name it with {place} instead"
+            )
     path = find_file("suites", name, None, "scenarios")
     data = read_toml(path)
     months: list[tuple[Month, Path]] = []
@@ -151,13 +163,23 @@ def load_suite(name: str) -> Suite:
         suite = parse_model(SuiteFile, data, str(path))
         stages, files, months = _suite_stages(suite, path)
         description, seed = suite.description, suite.seed
-    stages.sort(key=lambda stage: stage.simulated)  # what is played over HTTP comes first, in its order
+    stages.sort(
+        key=lambda stage: stage.simulated
+    )  # what is played over HTTP comes first, in its order
     names = [stage.name for stage in stages]
     for stage_name in names:
         if names.count(stage_name) > 1:
-            raise UserError(f"two stages are named {stage_name!r}", where=str(path), remedy="rename one")
-    return Suite(name=path.stem, description=description, seed=seed, stages=stages, months=months,
-                 files=list(dict.fromkeys([path, *files])))  # fmt: skip
+            raise UserError(
+                f"two stages are named {stage_name!r}", where=str(path), remedy="rename one"
+            )
+    return Suite(
+        name=path.stem,
+        description=description,
+        seed=seed,
+        stages=stages,
+        months=months,
+        files=list(dict.fromkeys([path, *files])),
+    )
 
 
 def _refuse_other_kind(data: dict[str, Any], path: Path) -> None:
@@ -165,10 +187,16 @@ def _refuse_other_kind(data: dict[str, Any], path: Path) -> None:
     for key, folder in (("arrivals", "load"), ("base_url", "targets"), ("clause", "contracts")):
         kind, place = _OTHER_KINDS[folder]
         if key in data and not {"stage", "scenarios"} & set(data):
-            raise UserError(f"is not a suite but a {kind}", where=str(path), remedy=f"name it with {place} instead")
+            raise UserError(
+                f"is not a suite but a {kind}",
+                where=str(path),
+                remedy=f"name it with {place} instead",
+            )
 
 
-def _suite_stages(suite: SuiteFile, path: Path) -> tuple[list[Stage], list[Path], list[tuple[Month, Path]]]:
+def _suite_stages(
+    suite: SuiteFile, path: Path
+) -> tuple[list[Stage], list[Path], list[tuple[Month, Path]]]:
     stages: list[Stage] = []
     files: list[Path] = []
     months: list[tuple[Month, Path]] = []
@@ -192,28 +220,45 @@ def _scenario_stages(scenario: ScenarioFile, path: Path) -> tuple[list[Stage], l
     stages, files = [], []
     for stage in scenario.stage:
         loaded, used = _load_stage(stage, path, path)
-        stages.append(loaded.model_copy(update={"simulated": scenario.gateway.get("simulated", False)}))
+        stages.append(
+            loaded.model_copy(update={"simulated": scenario.gateway.get("simulated", False)})
+        )
         files += used
     return stages, files
 
 
-def _load_stage(stage: StageFile, path: Path, own_scenario: Path | None) -> tuple[Stage, list[Path]]:
+def _load_stage(
+    stage: StageFile, path: Path, own_scenario: Path | None
+) -> tuple[Stage, list[Path]]:
     """The stage with everything loaded, and the files it came from."""
     beside = path.parent
     where = f"{path}: stage {stage.name!r}"
-    scenario_path = find_file("scenarios", stage.scenario, beside) if stage.scenario else own_scenario
+    scenario_path = (
+        find_file("scenarios", stage.scenario, beside) if stage.scenario else own_scenario
+    )
     profile = load_profile(stage.profile, beside)
-    profile = override_profile(profile, where, rate=stage.rate, duration_ns=stage.duration,
-                               requests=stage.requests, max_in_flight=stage.max_in_flight)  # fmt: skip
+    profile = override_profile(
+        profile,
+        where,
+        rate=stage.rate,
+        duration_ns=stage.duration,
+        requests=stage.requests,
+        max_in_flight=stage.max_in_flight,
+    )
     targets = [load_target(name, beside) for name in stage.targets]
     if len({target.name for target in targets}) < len(targets):
         raise UserError("names a target twice", where=where, remedy="list each target once a stage")
     if any(target.embedded for target in targets) and scenario_path is None:
-        raise UserError("an embedded target needs a scenario to play", where=where,
-                        remedy='add scenario = "..." or a base_url to the target')  # fmt: skip
+        raise UserError(
+            "an embedded target needs a scenario to play",
+            where=where,
+            remedy='add scenario = "..." or a base_url to the target',
+        )
     contract = load_contract(stage.contract, beside) if stage.contract else None
     check_compare(stage.compare, [target.name for target in targets], profile, where)
-    for lane, name in (pair for table in stage.compare for pair in zip(table.lanes, table.arms, strict=True)):
+    for lane, name in (
+        pair for table in stage.compare for pair in zip(table.lanes, table.arms, strict=True)
+    ):
         if lane != name:  # an A/A check: the same target once more, with connections of its own
             again = next(target for target in targets if target.name == name)
             targets.append(again.model_copy(update={"name": lane}))
@@ -222,9 +267,16 @@ def _load_stage(stage: StageFile, path: Path, own_scenario: Path | None) -> tupl
     cuts = sum(drill.do == "cut" for drill in stage.drill)
     check_route_expects(stage.expect_route, [target.name for target in targets], cuts, where)
     for drill in stage.drill:
-        if drill.change is not None and drill.url is None and not any(target.embedded for target in targets):
-            raise UserError(f"drill {drill.title!r} changes a gateway, and no target of this stage is embedded", where=where,
-                            remedy="add url, the gateway's admin endpoint")  # fmt: skip
+        if (
+            drill.change is not None
+            and drill.url is None
+            and not any(target.embedded for target in targets)
+        ):
+            raise UserError(
+                f"drill {drill.title!r} changes a gateway, and no target of this stage is embedded",
+                where=where,
+                remedy="add url, the gateway's admin endpoint",
+            )
     files = [find_file("load", stage.profile, beside)]
     files += [path for name in stage.targets for path in target_files(name, beside)]
     if stage.contract:
@@ -232,26 +284,50 @@ def _load_stage(stage: StageFile, path: Path, own_scenario: Path | None) -> tupl
     if stage.scenario and scenario_path is not None:
         files.append(scenario_path)
     # The gateway knows the built-in scenarios by name and all others by path.
-    built_in = scenario_path is not None and scenario_path.resolve().parent == (builtin_root() / "scenarios").resolve()
-    scenario = None if scenario_path is None else scenario_path.stem if built_in else str(scenario_path)
-    loaded = Stage(name=stage.name, targets=targets, profile=profile, contract=contract, scenario=scenario,
-                   settle_ns=stage.settle, expect=stage.expect, compare=stage.compare,
-                   expect_route=stage.expect_route, drills=stage.drill)  # fmt: skip
+    built_in = (
+        scenario_path is not None
+        and scenario_path.resolve().parent == (builtin_root() / "scenarios").resolve()
+    )
+    scenario = (
+        None if scenario_path is None else scenario_path.stem if built_in else str(scenario_path)
+    )
+    loaded = Stage(
+        name=stage.name,
+        targets=targets,
+        profile=profile,
+        contract=contract,
+        scenario=scenario,
+        settle_ns=stage.settle,
+        expect=stage.expect,
+        compare=stage.compare,
+        expect_route=stage.expect_route,
+        drills=stage.drill,
+    )
     return loaded, files
 
 
-def _check_expect(expect: Expect, targets: list[Target], contract: Contract | None, where: str) -> None:
+def _check_expect(
+    expect: Expect, targets: list[Target], contract: Contract | None, where: str
+) -> None:
     if expect.target not in {target.name for target in targets}:
-        raise UserError(f"expect names {expect.target!r}, which is no target of this stage", where=where)
+        raise UserError(
+            f"expect names {expect.target!r}, which is no target of this stage", where=where
+        )
     clauses = contract.clauses if contract else []
     texts = [clause.text for clause in clauses]
     index = match_clause(expect.clause, texts)
     if index is not None and clauses[index].report_only:
-        raise UserError(f"expect names clause {expect.clause!r}, which is report_only and gets no verdict", where=where,
-                        remedy="name a clause that is judged")  # fmt: skip
+        raise UserError(
+            f"expect names clause {expect.clause!r}, which is report_only and gets no verdict",
+            where=where,
+            remedy="name a clause that is judged",
+        )
     if index is None:
-        raise UserError(f"expect names clause {expect.clause!r}, which matches none or several", where=where,
-                        remedy=f"the contract's clauses: {'; '.join(texts) or 'none'}")  # fmt: skip
+        raise UserError(
+            f"expect names clause {expect.clause!r}, which matches none or several",
+            where=where,
+            remedy=f"the contract's clauses: {'; '.join(texts) or 'none'}",
+        )
 
 
 def match_clause(wanted: str, texts: list[str]) -> int | None:
@@ -262,13 +338,22 @@ def match_clause(wanted: str, texts: list[str]) -> int | None:
     return hits[0] if len(hits) == 1 else None
 
 
-def override_profile(profile: Profile, where: str, *, rate: Any = None, duration_ns: int | None = None,
-                     requests: int | None = None, max_in_flight: int | None = None) -> Profile:  # fmt: skip
+def override_profile(
+    profile: Profile,
+    where: str,
+    *,
+    rate: Any = None,
+    duration_ns: int | None = None,
+    requests: int | None = None,
+    max_in_flight: int | None = None,
+) -> Profile:
     """The profile with a suite's or a flag's numbers in place of its own. Raises UserError."""
     updates: dict[str, object] = {}
     if rate is not None:
         if profile.arrivals.rate is None:
-            raise UserError(f'arrivals of kind "{profile.arrivals.kind}" have no rate to set', where=where)
+            raise UserError(
+                f'arrivals of kind "{profile.arrivals.kind}" have no rate to set', where=where
+            )
         updates["arrivals"] = profile.arrivals.model_copy(update={"rate": rate})
     if duration_ns is not None:
         if duration_ns <= 0:

@@ -1,8 +1,8 @@
 """A target: an OpenAI-compatible endpoint, or a route over several; its model, tier and prices.
 
-In: one TOML file of `profiles/targets`. Out: a frozen `Target`. Must stay true: a key is known
-by where it can be had alone, its value never enters a model or a file; what the user's headers
-and body say is not printed; what is sent somewhere goes to an endpoint, and `endpoints` names them all.
+In: one TOML file of `profiles/targets`. Out: a frozen `Target`. Must stay true: a key is known by
+where it can be had alone, its value never enters a model or a file; what the user's headers and
+body say is not printed; what is sent somewhere goes to an endpoint, and `endpoints` names them all.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ class Target(UserModel):
             raise ValueError("timeouts must be above zero")
         if self.route is not None:
             if foreign := sorted(self.model_fields_set - _OF_A_ROUTE):
-                raise ValueError(f"{foreign[0]} belongs to the targets of a route, not to the route")
+                raise ValueError(
+                    f"{foreign[0]} belongs to the targets of a route, not to the route"
+                )
             return self
         if not self.base_url:
             raise ValueError("base_url is required; add it, or a [route]")
@@ -90,7 +92,9 @@ class Target(UserModel):
             check_base_url(self.base_url)
         _check_headers(self.headers)
         if sum(bool(getattr(self, name)) for name in KEY_SOURCES) > 1:
-            raise ValueError(f"{', '.join(KEY_SOURCES[:-1])} and {KEY_SOURCES[-1]} exclude each other")
+            raise ValueError(
+                f"{', '.join(KEY_SOURCES[:-1])} and {KEY_SOURCES[-1]} exclude each other"
+            )
         if taken := next((key for key in OWN_KEYS if key in self.extra_body), None):
             raise ValueError(f"extra_body: {taken!r} is set by tailproof; leave it out")
         if odd := next((name for name in _SHOWN if not getattr(self, name).isprintable()), None):
@@ -118,8 +122,14 @@ class Target(UserModel):
 
     @property
     def unverified(self) -> tuple[str, ...]:
-        """Names of the endpoints whose TLS certificate nobody verifies, because their file or `--insecure` says so."""
-        return tuple(each.name for each in self.endpoints if each.insecure and not each.base_url.startswith("http://"))
+        """Names of the endpoints whose TLS certificate nobody verifies, because their file or
+        `--insecure` says so.
+        """
+        return tuple(
+            each.name
+            for each in self.endpoints
+            if each.insecure and not each.base_url.startswith("http://")
+        )
 
     def served_at(self, url: str) -> Target:
         """The same with tailproof's own gateway at `url`."""
@@ -134,27 +144,35 @@ def _check_headers(headers: dict[str, str]) -> None:
             raise ValueError(f"header {name!r} holds a line break")
         if not _HEADER_NAME.fullmatch(name) or not (name + value).isascii():
             raise ValueError(
-                f"header {name!r} is not one that HTTP can carry; names are letters, digits and -, values ASCII"
+                f"header {name!r} is not one that HTTP can carry; names are letters, digits and -,"
+                " values ASCII"
             )
 
 
 def check_base_url(url: str, written: str | None = None) -> None:
     """Raises ValueError unless `url` is an http(s) URL with a host and without credentials.
 
-    `written`: as it stands in the user's file or flag, where `url` has `${ENV}` filled in: then no message repeats `url`.
+    `written`: as it stands in the user's file or flag, where `url` has `${ENV}` filled in: then no
+    message repeats `url`.
     """
     shown = url if written is None else written
     if not url.isprintable() or " " in url:
-        raise ValueError(f"{shown!r} holds a space, a line break or another character that a URL cannot have")
+        raise ValueError(
+            f"{shown!r} holds a space, a line break or another character that a URL cannot have"
+        )
     try:
         parts = urlsplit(url)
         _ = parts.port  # read for its check: urlsplit looks at a port only when asked
     except ValueError as error:
-        raise ValueError(f"{shown!r} is not a URL" + (f": {error}" if shown == url else "")) from None
+        raise ValueError(
+            f"{shown!r} is not a URL" + (f": {error}" if shown == url else "")
+        ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f'{shown!r} is not a base URL; write "https://api.example.com/v1"')
     if parts.username or parts.password:
-        raise ValueError("the URL holds credentials; name an environment variable in api_key_env instead")
+        raise ValueError(
+            "the URL holds credentials; name an environment variable in api_key_env instead"
+        )
     if parts.query or parts.fragment:
         raise ValueError("a base URL has no query or fragment; use extra_body or headers")
 
@@ -176,12 +194,16 @@ def models_url(base_url: str) -> str:
 
 
 def load_target(name: str, beside: Path | None = None) -> Target:
-    """A target by built-in name or path, its URL checked with each `${ENV}` filled in, a route with its legs."""
+    """A target by built-in name or path, its URL checked with each `${ENV}` filled in, a route with
+    its legs.
+    """
     path = find_file("targets", name, beside)
     target = load_model(Target, path)
     target = target.model_copy(update={"name": target.name or path.stem})
     if "legs" in target.model_fields_set:
-        raise UserError("unknown key", where=f"{path}: legs", remedy="a route names its targets in route.legs")
+        raise UserError(
+            "unknown key", where=f"{path}: legs", remedy="a route names its targets in route.legs"
+        )
     if target.route is not None:
         legs = _told_apart([_load_leg(leg, path) for leg in target.route.legs])
         # What counts as streamed is what every leg streams.
@@ -204,19 +226,30 @@ def _load_leg(name: str, route: Path) -> Target:
     if path.resolve() == route.resolve():
         raise UserError(f"{name!r} is the route itself", where=where, remedy="name other targets")
     if load_model(Target, path).route is not None:
-        raise UserError(f"{name!r} is a route; routes do not nest", where=where, remedy="name the targets it leads to")
+        raise UserError(
+            f"{name!r} is a route; routes do not nest",
+            where=where,
+            remedy="name the targets it leads to",
+        )
     return load_target(name, route.parent)
 
 
 def _told_apart(legs: list[Target]) -> tuple[Target, ...]:
     """Legs of one name (a hedge to the same target again) are `name`, `name#2`, ..."""
-    times = [sum(leg.name == before.name for before in legs[:number]) for number, leg in enumerate(legs)]
-    return tuple(leg.model_copy(update={"name": f"{leg.name}#{again + 1}"}) if again else leg
-                 for leg, again in zip(legs, times, strict=True))  # fmt: skip
+    times = [
+        sum(leg.name == before.name for before in legs[:number]) for number, leg in enumerate(legs)
+    ]
+    return tuple(
+        leg.model_copy(update={"name": f"{leg.name}#{again + 1}"}) if again else leg
+        for leg, again in zip(legs, times, strict=True)
+    )
 
 
 def target_files(name: str, beside: Path | None = None) -> list[Path]:
     """The file that a target is read from, and those of its legs."""
     path = find_file("targets", name, beside)
     route = load_model(Target, path).route
-    return [path, *(find_file("targets", leg, path.parent) for leg in (route.legs if route else ()))]
+    return [
+        path,
+        *(find_file("targets", leg, path.parent) for leg in (route.legs if route else ())),
+    ]

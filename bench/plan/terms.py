@@ -54,7 +54,9 @@ def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; write an IANA name such as America/Los_Angeles or UTC") from None
+        raise ValueError(
+            f"{name!r} is no time zone; write an IANA name such as America/Los_Angeles or UTC"
+        ) from None
     return name
 
 
@@ -75,11 +77,16 @@ class Period(UserModel):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.kind != "rolling" and self.time_zone is None:
-            raise ValueError(f'a {self.kind.replace("_", " ")} begins at midnight somewhere; add time_zone = "..."')
+            raise ValueError(
+                f"a {self.kind.replace('_', ' ')} begins at midnight somewhere; add time_zone ="
+                ' "..."'
+            )
         if (self.kind == "rolling") != (self.days is not None):
             raise ValueError("days belong to a rolling period, and a rolling period needs them")
         if (self.kind == "billing_cycle") != (self.starts_on_day is not None):
-            raise ValueError("starts_on_day belongs to a billing cycle, and a billing cycle needs it")
+            raise ValueError(
+                "starts_on_day belongs to a billing cycle, and a billing cycle needs it"
+            )
         return self
 
     @property
@@ -89,20 +96,38 @@ class Period(UserModel):
 
     @property
     def longest_ns(self) -> int:
-        """The most that one can last: 31 days a month, 92 a quarter, and the hour of a change of the clock."""
+        """The most that one can last: 31 days a month, 92 a quarter, and the hour of a change of
+        the clock.
+        """
         return ((self.days or (92 if self.kind == "quarter" else 31)) * 24 + 1) * 3600 * S
 
 
-#: `outcome` names of a run, `status:500`, `status:5xx`, `code:NAME` and `finish:NAME` of the provider.
+#: `outcome` names of a run, `status:500`, `status:5xx`, `code:NAME` and `finish:NAME` of the
+#: provider.
 _MATCHERS = re.compile(r"(status:(\d{3}|[1-5]xx)|(code|finish):\S+)")
-_OUTCOMES = ("http_4xx", "rate_limited", "http_5xx", "refused", "dns", "tls", "reset", "timeout_connect",
-             "timeout_first", "timeout_total", "truncated", "malformed", "stream_error")  # fmt: skip
+_OUTCOMES = (
+    "http_4xx",
+    "rate_limited",
+    "http_5xx",
+    "refused",
+    "dns",
+    "tls",
+    "reset",
+    "timeout_connect",
+    "timeout_first",
+    "timeout_total",
+    "truncated",
+    "malformed",
+    "stream_error",
+)
 
 
 def _known_matcher(text: str) -> str:
     if text not in _OUTCOMES and not _MATCHERS.fullmatch(text):
-        raise ValueError(f"{text!r} matches no request; write an outcome ({', '.join(_OUTCOMES)}), "
-                         "status:500, status:5xx, code:NAME or finish:NAME")  # fmt: skip
+        raise ValueError(
+            f"{text!r} matches no request; write an outcome ({', '.join(_OUTCOMES)}), "
+            "status:500, status:5xx, code:NAME or finish:NAME"
+        )
     return text
 
 
@@ -152,7 +177,15 @@ class Exclusion(UserModel):
     """A rule that sets requests aside, under a reason that the report counts them by."""
 
     reason: Annotated[str, Field(min_length=1, max_length=80)]
-    kind: Literal["window", "long_context", "short_deadline", "above_rate", "ramp", "served_elsewhere", "label"]
+    kind: Literal[
+        "window",
+        "long_context",
+        "short_deadline",
+        "above_rate",
+        "ramp",
+        "served_elsewhere",
+        "label",
+    ]
     #: window
     start: datetime | None = None
     end: datetime | None = None
@@ -171,10 +204,18 @@ class Exclusion(UserModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        needs = {"window": ("start", "end"), "long_context": ("above_prompt_tokens",), "short_deadline": ("below",),
-                 "above_rate": ("tokens_per_min",), "ramp": ("above", "within"), "served_elsewhere": (),
-                 "label": ("label",)}  # fmt: skip
-        given = {name for names in needs.values() for name in names if getattr(self, name) is not None}
+        needs = {
+            "window": ("start", "end"),
+            "long_context": ("above_prompt_tokens",),
+            "short_deadline": ("below",),
+            "above_rate": ("tokens_per_min",),
+            "ramp": ("above", "within"),
+            "served_elsewhere": (),
+            "label": ("label",),
+        }
+        given = {
+            name for names in needs.values() for name in names if getattr(self, name) is not None
+        }
         wanted = set(needs[self.kind])
         if missing := sorted(wanted - given):
             raise ValueError(f'an exclusion of kind "{self.kind}" needs {" and ".join(missing)}')
@@ -182,14 +223,18 @@ class Exclusion(UserModel):
             raise ValueError(f'{further[0]} does not belong to an exclusion of kind "{self.kind}"')
         if self.start is not None and self.end is not None:
             if self.start.tzinfo is None or self.end.tzinfo is None:
-                raise ValueError("start and end need their offset from UTC, such as 2026-11-01T02:00:00Z")
+                raise ValueError(
+                    "start and end need their offset from UTC, such as 2026-11-01T02:00:00Z"
+                )
             if self.end <= self.start:
                 raise ValueError("end must come after start")
         return self
 
 
 class CreditStep(UserModel):
-    """Below this attained share (and not below the next step's), this part of the base is credited."""
+    """Below this attained share (and not below the next step's), this part of the base is
+    credited.
+    """
 
     below: Share
     credit: Share
@@ -201,8 +246,11 @@ def check_ladder(steps: list[CreditStep]) -> None:
         raise ValueError("the credit ladder is empty; leave it out or give its steps")
     for upper, lower in pairwise(steps):
         if lower.below >= upper.below or lower.credit <= upper.credit:
-            raise ValueError(f"credit steps must go down in `below` and up in `credit`; "
-                             f"{show_exact(lower.below * 100)} % does not follow {show_exact(upper.below * 100)} %")  # fmt: skip
+            raise ValueError(
+                "credit steps must go down in `below` and up in `credit`;"
+                f" {show_exact(lower.below * 100)} % does not follow"
+                f" {show_exact(upper.below * 100)} %"
+            )
 
 
 class Credits(UserModel):
@@ -239,7 +287,10 @@ class Forecast(UserModel):
     @property
     def text(self) -> str:
         """`monthly bill 125.00 USD ± 5 % for 500,000,000 tokens`."""
-        return f"monthly bill {self.monthly_usd:,.2f} USD ± {show_exact(self.within * 100)} % for {self.tokens_per_month:,} tokens"
+        return (
+            f"monthly bill {self.monthly_usd:,.2f} USD ± {show_exact(self.within * 100)} % for"
+            f" {self.tokens_per_month:,} tokens"
+        )
 
 
 class Attested(UserModel):

@@ -77,12 +77,17 @@ def read_trace(source: TraceSource, seed: int) -> Trace:
     layout, times, sizes, skipped = _read_rows(path, source)
     rows = len(times)
     if not rows:
-        raise UserError("holds no request to replay", where=source.file,
-                        remedy=f"all {skipped} rows have 0 tokens" if skipped else "the file has no rows")  # fmt: skip
+        raise UserError(
+            "holds no request to replay",
+            where=source.file,
+            remedy=f"all {skipped} rows have 0 tokens" if skipped else "the file has no rows",
+        )
     notes = []
     if skipped:
-        notes.append(f"{skipped:,} of {rows + skipped:,} rows have 0 prompt or output tokens (failed when they were "
-                     "recorded) and are left out")  # fmt: skip
+        notes.append(
+            f"{skipped:,} of {rows + skipped:,} rows have 0 prompt or output tokens (failed when"
+            " they were recorded) and are left out"
+        )
     if np.any(np.diff(times) < 0):
         notes.append("the rows are not in time order in the file; they are replayed in time order")
     times = times - times.min()
@@ -96,32 +101,53 @@ def read_trace(source: TraceSource, seed: int) -> Trace:
         kept &= times < source.end
     times, sizes = times[kept], sizes[kept]
     if not len(times):
-        raise UserError("no request of the trace lies between start and end", where=source.file,
-                        remedy=f"start is {show_duration(source.start)} and the trace lasts "
-                               f"{show_duration(length_ns)}; choose another window")  # fmt: skip
+        raise UserError(
+            "no request of the trace lies between start and end",
+            where=source.file,
+            remedy=(
+                f"start is {show_duration(source.start)} and the trace lasts "
+                f"{show_duration(length_ns)}; choose another window"
+            ),
+        )
     num, den = source.speed.numerator, source.speed.denominator
     first = int(times[0])
     if (int(times[-1]) - first) * den // num >= _MOST_NS:
-        raise UserError("speed is so low that the replay would last over a century", where=source.file,
-                        remedy="choose a higher speed")  # fmt: skip
+        raise UserError(
+            "speed is so low that the replay would last over a century",
+            where=source.file,
+            remedy="choose a higher speed",
+        )
     due = np.array([(time - first) * den // num for time in times.tolist()], np.int64)
     pace = "" if source.speed == 1 else f", at {float(source.speed):g} times the recorded speed"
-    notes.insert(0, f"replays {len(due):,} of {rows:,} requests of {path.name} ({layout.title}){pace}")
+    notes.insert(
+        0, f"replays {len(due):,} of {rows:,} requests of {path.name} ({layout.title}){pace}"
+    )
     return Trace(due, sizes[:, 0].copy(), sizes[:, 1].copy(), notes, rows + skipped, skipped)
 
 
-def _spread(times: npt.NDArray[np.int64], seed: int, jitter: str) -> tuple[npt.NDArray[np.int64], str | None]:
+def _spread(
+    times: npt.NDArray[np.int64], seed: int, jitter: str
+) -> tuple[npt.NDArray[np.int64], str | None]:
     step = grid_step_ns(times)
     if step is None:
         return times, None
     instants = len(np.unique(times))
-    found = f"{len(times):,} rows share {instants:,} timestamps on a grid of about {show_duration(step)}"
+    found = (
+        f"{len(times):,} rows share {instants:,} timestamps on a grid of about"
+        f" {show_duration(step)}"
+    )
     if jitter == "none":
         return (
             times,
-            f'{found}; replayed as recorded (jitter = "none"), so the bursts at each step are the recording\'s',
+            (
+                f'{found}; replayed as recorded (jitter = "none"), so the bursts at each step are'
+                " the recording's"
+            ),
         )
-    return spread(times, step, seed), f"{found}; each row is spread uniformly over its step, from the run's seed"
+    return (
+        spread(times, step, seed),
+        f"{found}; each row is spread uniformly over its step, from the run's seed",
+    )
 
 
 def grid_step_ns(times: npt.NDArray[np.int64]) -> int | None:
@@ -143,7 +169,9 @@ def grid_step_ns(times: npt.NDArray[np.int64]) -> int | None:
 
 def spread(times: npt.NDArray[np.int64], step_ns: int, seed: int) -> npt.NDArray[np.int64]:
     """Each time plus a uniform draw from [0, step). Same rows, same order, not sorted."""
-    draws = np.random.default_rng([seed & (2**64 - 1), 0x6A697474]).integers(0, step_ns, size=len(times))
+    draws = np.random.default_rng([seed & (2**64 - 1), 0x6A697474]).integers(
+        0, step_ns, size=len(times)
+    )
     return times + draws.astype(np.int64)
 
 
@@ -152,19 +180,30 @@ class _Line(NamedTuple):
     row: Mapping[str, object]
 
 
-def _read_rows(path: Path, source: TraceSource) -> tuple[Layout, npt.NDArray[np.int64], npt.NDArray[np.int32], int]:
+def _read_rows(
+    path: Path, source: TraceSource
+) -> tuple[Layout, npt.NDArray[np.int64], npt.NDArray[np.int32], int]:
     """Layout, times (ns), sizes (rows × prompt, output), and how many rows had 0 tokens."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"the trace cannot be read ({error.strerror})", where=source.file,
-                        remedy="give a path relative to the profile or to this folder") from None  # fmt: skip
+        raise UserError(
+            f"the trace cannot be read ({error.strerror})",
+            where=source.file,
+            remedy="give a path relative to the profile or to this folder",
+        ) from None
     except UnicodeDecodeError:
         raise UserError(
-            "the trace is not UTF-8 text", where=source.file, remedy="unpack it, or save it as UTF-8"
+            "the trace is not UTF-8 text",
+            where=source.file,
+            remedy="unpack it, or save it as UTF-8",
         ) from None
     if text.startswith("version https://git-lfs"):
-        raise UserError("is a Git LFS pointer, not the trace", where=source.file, remedy="fetch it with: git lfs pull")
+        raise UserError(
+            "is a Git LFS pointer, not the trace",
+            where=source.file,
+            remedy="fetch it with: git lfs pull",
+        )
     is_json = text.lstrip().startswith("{")
     keys, lines = (_json_lines if is_json else _csv_lines)(text, source.file)
     layout = _layout(keys, source)
@@ -192,16 +231,32 @@ def _layout(keys: list[str], source: TraceSource) -> Layout:
     elif source.format != "auto":
         layout = LAYOUTS[source.format]
     else:
-        found = [known for known in LAYOUTS.values() if {known.time, known.prompt, known.output} <= set(keys)]
+        found = [
+            known
+            for known in LAYOUTS.values()
+            if {known.time, known.prompt, known.output} <= set(keys)
+        ]
         if not found:
-            raise UserError(f"the trace's layout is not known (columns: {', '.join(keys)})", where=source.file,
-                            remedy='set format = "columns" and name time_column, prompt_column and output_column')  # fmt: skip
+            raise UserError(
+                f"the trace's layout is not known (columns: {', '.join(keys)})",
+                where=source.file,
+                remedy=(
+                    'set format = "columns" and name time_column, prompt_column and output_column'
+                ),
+            )
         layout = found[0]
     for name in (layout.time, layout.prompt, layout.output):
         if name not in keys:
-            remedy = "correct the name in the profile" if mapped else 'set format = "auto" or name the columns'
-            raise UserError(f"line 1: the trace has no column {name!r} (columns: {', '.join(keys)})",
-                            where=source.file, remedy=remedy)  # fmt: skip
+            remedy = (
+                "correct the name in the profile"
+                if mapped
+                else 'set format = "auto" or name the columns'
+            )
+            raise UserError(
+                f"line 1: the trace has no column {name!r} (columns: {', '.join(keys)})",
+                where=source.file,
+                remedy=remedy,
+            )
     return layout
 
 
@@ -212,16 +267,22 @@ def _csv_lines(text: str, name: str) -> tuple[list[str], Iterator[_Line]]:
         try:
             yield from reader
         except csv.Error as error:
-            raise UserError(f"line {reader.line_num}: is not CSV ({error})", where=name,
-                            remedy="correct or remove the line") from None  # fmt: skip
+            raise UserError(
+                f"line {reader.line_num}: is not CSV ({error})",
+                where=name,
+                remedy="correct or remove the line",
+            ) from None
 
     header = [column.strip() for column in next(rows(), [])]
 
     def lines() -> Iterator[_Line]:
         for cells in rows():
             if len(cells) > len(header):
-                raise UserError(f"line {reader.line_num}: {len(cells)} values for {len(header)} columns", where=name,
-                                remedy="correct or remove the line")  # fmt: skip
+                raise UserError(
+                    f"line {reader.line_num}: {len(cells)} values for {len(header)} columns",
+                    where=name,
+                    remedy="correct or remove the line",
+                )
             if cells:
                 yield _Line(reader.line_num, dict(zip(header, cells, strict=False)))
 
@@ -236,10 +297,16 @@ def _json_lines(text: str, name: str) -> tuple[list[str], Iterator[_Line]]:
             row = json.loads(raw[number - 1], parse_float=Decimal)
         except (ValueError, RecursionError) as error:
             raise UserError(
-                f"line {number}: is not JSON ({error})", where=name, remedy="correct or remove the line"
+                f"line {number}: is not JSON ({error})",
+                where=name,
+                remedy="correct or remove the line",
             ) from None
         if not isinstance(row, dict):
-            raise UserError(f"line {number}: is not a JSON object", where=name, remedy="correct or remove the line")
+            raise UserError(
+                f"line {number}: is not a JSON object",
+                where=name,
+                remedy="correct or remove the line",
+            )
         return _Line(number, row)
 
     filled = [number for number, line in enumerate(raw, 1) if line.strip()]
@@ -253,14 +320,22 @@ def _field(line: _Line, column: str, parse: Callable[[object], int], source: Tra
             raise ValueError("has no value")
         return parse(value)
     except ValueError as error:
-        raise UserError(f"line {line.number}: column {column!r}: {error}", where=source.file,
-                        remedy="correct or remove the line") from None  # fmt: skip
+        raise UserError(
+            f"line {line.number}: column {column!r}: {error}",
+            where=source.file,
+            remedy="correct or remove the line",
+        ) from None
 
 
 def _parse_tokens(value: object) -> int:
     if isinstance(value, str):
         text = value.strip().removesuffix(".0")
-        if text.isascii() and text.isdigit() and len(text) <= 8 and (tokens := int(text)) <= _MOST_TOKENS:
+        if (
+            text.isascii()
+            and text.isdigit()
+            and len(text) <= 8
+            and (tokens := int(text)) <= _MOST_TOKENS
+        ):
             return tokens
     elif (
         isinstance(value, int | Decimal)
@@ -269,7 +344,9 @@ def _parse_tokens(value: object) -> int:
         and 0 <= value <= _MOST_TOKENS
     ):
         return int(value)
-    raise ValueError(f"{_shown(value)} is not a number of tokens (a whole number from 0 to {_MOST_TOKENS:,})")
+    raise ValueError(
+        f"{_shown(value)} is not a number of tokens (a whole number from 0 to {_MOST_TOKENS:,})"
+    )
 
 
 def _number_parser(unit_ns: int) -> Callable[[object], int]:
@@ -282,19 +359,25 @@ def _number_parser(unit_ns: int) -> Callable[[object], int]:
             else:
                 if ns.is_finite() and abs(ns) < _MOST_NS:
                     return round(ns)
-        raise ValueError(f'{_shown(value)} is not a time; for dates and times set time_unit to "rfc3339"')
+        raise ValueError(
+            f'{_shown(value)} is not a time; for dates and times set time_unit to "rfc3339"'
+        )
 
     return parse
 
 
-_STAMP = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s*(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_STAMP = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s*(Z|[+-]\d\d:\d\d)?", re.ASCII
+)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - zones are taken off by hand: wall clocks without one are compared with each other
 
 
 def _parse_stamp(value: object) -> int:
     match = _STAMP.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{_shown(value)} is not a date and time such as 2023-11-16 18:17:03.9799600")
+        raise ValueError(
+            f"{_shown(value)} is not a date and time such as 2023-11-16 18:17:03.9799600"
+        )
     day, clock, fraction, zone = match.groups()
     ns = _whole_second(f"{day}T{clock}", zone or "Z") * S + int((fraction or "0").ljust(9, "0"))
     if abs(ns) >= _MOST_NS:

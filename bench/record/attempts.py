@@ -16,12 +16,29 @@ from bench.plan.schedule import Table
 
 #: `leg` counts from 0 in the lane's `legs`. Of a call that was cut off, `output_tokens` are the
 #: chunks that had arrived and `prompt_tokens` is -1: servers name it only at the end.
-ATTEMPT_DTYPE = np.dtype([
-    ("row", "<i8"), ("attempt", "<u2"), ("leg", "<i1"), ("reason", "<u1"), ("flags", "<u1"), ("outcome", "<u1"),
-    ("status", "<u2"), ("start_ns", "<i8"), ("sent_ns", "<i8"), ("first_token_ns", "<i8"), ("end_ns", "<i8"),
-    ("connect_ns", "<i8"), ("prompt_tokens", "<i4"), ("output_tokens", "<i4"), ("retry_after_ms", "<i4"),
-    ("served_model", "<i2"), ("served_region", "<i2"), ("note", "<i2"), ("worker", "<i2"),
-])  # fmt: skip
+ATTEMPT_DTYPE = np.dtype(
+    [
+        ("row", "<i8"),
+        ("attempt", "<u2"),
+        ("leg", "<i1"),
+        ("reason", "<u1"),
+        ("flags", "<u1"),
+        ("outcome", "<u1"),
+        ("status", "<u2"),
+        ("start_ns", "<i8"),
+        ("sent_ns", "<i8"),
+        ("first_token_ns", "<i8"),
+        ("end_ns", "<i8"),
+        ("connect_ns", "<i8"),
+        ("prompt_tokens", "<i4"),
+        ("output_tokens", "<i4"),
+        ("retry_after_ms", "<i4"),
+        ("served_model", "<i2"),
+        ("served_region", "<i2"),
+        ("note", "<i2"),
+        ("worker", "<i2"),
+    ]
+)
 #: The columns that hold numbers of texts.
 ATTEMPT_STRINGS = ("served_model", "served_region", "note")
 

@@ -1,8 +1,8 @@
 """What a folder's files are known by: the digests that tell an edited, a lost and an added file.
 
 In: bytes as they are written. Out: SHA-256 digests, in a list beside the pieces while a run lasts
-and in the manifest once it is closed. Must stay true: a piece is in its worker's list as soon as
-it is sealed, so that a killed process leaves both; the manifest's own digest covers all the others; no
+and in the manifest once it is closed. Must stay true: a piece is in its worker's list as soon as it
+is sealed, so that a killed process leaves both; the manifest's own digest covers all the others; no
 list, whoever wrote it, has a file looked at that lies outside its folder.
 """
 
@@ -32,19 +32,26 @@ def sha256(data: bytes) -> str:
 
 
 def manifest_digest(manifest: dict[str, Any]) -> str:
-    """Digest of a manifest's content without the digest itself: the same for any layout of the same JSON."""
+    """Digest of a manifest's content without the digest itself: the same for any layout of the same
+    JSON.
+    """
     # Through JSON first: keys that are numbers become text there, and sort in another order.
     plain = json.loads(json.dumps({key: value for key, value in manifest.items() if key != OWN}))
     return sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())
 
 
 def note_sealed(folder: Path, writer: str, name: str, data: bytes) -> None:
-    """Add a file that was just sealed to its writer's list. `name` is relative to the run's folder."""
+    """Add a file that was just sealed to its writer's list.
+
+    `name` is relative to the run's folder.
+    """
     _note(folder, writer, {"file": name, "sha256": sha256(data)})
 
 
 def note_until(folder: Path, writer: str, until_ns: int) -> None:
-    """Mark that whatever ended before `until_ns` (ns after the run's start) is on disk, as far as it is this writer's."""
+    """Mark that whatever ended before `until_ns` (ns after the run's start) is on disk, as far as
+    it is this writer's.
+    """
     _note(folder, writer, {"until_ns": until_ns})
 
 
@@ -64,7 +71,10 @@ def _note(folder: Path, writer: str, entry: dict[str, Any]) -> None:
 
 
 def sealed(folder: Path) -> dict[str, str]:
-    """File -> digest of all pieces that a run's lists name; of a file sealed again, the last. Raises RunFolderError."""
+    """File -> digest of all pieces that a run's lists name; of a file sealed again, the last.
+
+    Raises RunFolderError.
+    """
     return {
         inside(str(entry["file"])): str(entry["sha256"])
         for _, entry in _entries(folder)
@@ -74,7 +84,9 @@ def sealed(folder: Path) -> dict[str, str]:
 
 def marks(folder: Path) -> dict[str, int]:
     """Writer -> its last mark (ns after the run's start), of a run that has no end."""
-    return {writer: int(entry["until_ns"]) for writer, entry in _entries(folder) if "until_ns" in entry}
+    return {
+        writer: int(entry["until_ns"]) for writer, entry in _entries(folder) if "until_ns" in entry
+    }
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -96,7 +108,10 @@ def inside(name: str) -> str:
 
 
 def listed(manifest: dict[str, Any]) -> dict[str, str]:
-    """File -> digest of all that a closed manifest names. Raises RunFolderError for a name that leads out of its folder."""
+    """File -> digest of all that a closed manifest names.
+
+    Raises RunFolderError for a name that leads out of its folder.
+    """
     named = {"schedule.npy": manifest.get("schedule_sha256"), **manifest.get("files", {})}
     for entry in manifest.get("segments", []):
         named[str(entry["file"])] = entry["sha256"]

@@ -30,13 +30,20 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
 def unwritable(path: Path, error: OSError) -> RunFolderError:
-    """What to say of a file or folder of a run that the system does not let us write, and what to do."""
-    remedy = "free some space" if error.errno in _FULL else "make it writable, or choose another folder"
+    """What to say of a file or folder of a run that the system does not let us write, and what to
+    do.
+    """
+    remedy = (
+        "free some space" if error.errno in _FULL else "make it writable, or choose another folder"
+    )
     return RunFolderError(f"cannot be written ({error.strerror})", where=str(path), remedy=remedy)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, private to the user. Raises RunFolderError: disk full, no right to."""
+    """Write a file whole or not at all, private to the user.
+
+    Raises RunFolderError: disk full, no right to.
+    """
     _write_atomically(path, [data])
 
 
@@ -59,13 +66,19 @@ def _write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 
 
 def refuse_ways_out(folder: Path) -> None:
-    """Raises RunFolderError where a run's folder holds anything but files and folders: a link leads out, a pipe never ends."""
+    """Raises RunFolderError where a run's folder holds anything but files and folders: a link leads
+    out, a pipe never ends.
+    """
     for place in (folder, *(folder / name for name in _PARTS)):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as found:
             for item in found:
-                if not item.is_file(follow_symlinks=False) and not item.is_dir(follow_symlinks=False):
+                if not item.is_file(follow_symlinks=False) and not item.is_dir(
+                    follow_symlinks=False
+                ):
                     what = "a symbolic link" if item.is_symlink() else "no ordinary file"
-                    raise RunFolderError(f"{item.name} is {what}, which is not followed", where=str(folder))
+                    raise RunFolderError(
+                        f"{item.name} is {what}, which is not followed", where=str(folder)
+                    )
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -79,16 +92,21 @@ def json_bytes(value: Any) -> bytes:
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:
-    """JSON to look at: letters of any script as they are, what steers a terminal or the reading direction as `\\u202e`.
+    """JSON to look at: letters of any script as they are, what steers a terminal or the reading
+    direction as `\\u202e`.
 
     The value is the same; JSON itself escapes control characters below U+0020 alone.
     """
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
-    return _NOT_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
+    return _NOT_ASCII.sub(
+        lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text
+    )
 
 
 def write_table(path: Path, parts: Iterable[Table], rows: int, dtype: np.dtype[Any]) -> str:
-    """Write a table of `rows` as `npy_bytes` has it, of which one part at a time is in memory; returns its SHA-256 digest."""
+    """Write a table of `rows` as `npy_bytes` has it, of which one part at a time is in memory;
+    returns its SHA-256 digest.
+    """
     digest = hashlib.sha256()
 
     def seen() -> Iterator[bytes | memoryview]:
@@ -108,10 +126,13 @@ def table_digest(table: Table) -> str:
     return digest.hexdigest()
 
 
-def _npy_pieces(parts: Iterable[Table], rows: int, dtype: np.dtype[Any]) -> Iterator[bytes | memoryview]:
+def _npy_pieces(
+    parts: Iterable[Table], rows: int, dtype: np.dtype[Any]
+) -> Iterator[bytes | memoryview]:
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
+        header,
+        {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)},
     )
     yield header.getvalue()
     for part in parts:
@@ -138,8 +159,12 @@ def read_table(path: Path, dtype: np.dtype[Any], *, mapped: bool = False) -> Tab
                 else np.lib.format.read_array(handle, allow_pickle=False)
             )
     except FileNotFoundError:
-        raise RunFolderError("is missing", where=str(path), remedy="copy the run's whole folder again") from None
-    except Exception as error:  # a damaged header raises numpy's, tokenize's and memory errors alike
+        raise RunFolderError(
+            "is missing", where=str(path), remedy="copy the run's whole folder again"
+        ) from None
+    except (
+        Exception
+    ) as error:  # a damaged header raises numpy's, tokenize's and memory errors alike
         raise RunFolderError(f"cannot be read ({error})", where=str(path)) from None
     if table.ndim == 1 and table.dtype.names and table.dtype != dtype:
         table = _with_later_columns(table, dtype)
@@ -149,7 +174,9 @@ def read_table(path: Path, dtype: np.dtype[Any], *, mapped: bool = False) -> Tab
 
 
 def _with_later_columns(table: Table, dtype: np.dtype[Any]) -> Table:
-    """A table of an earlier version, whose columns are the first of today's: what it lacks is -1."""
+    """A table of an earlier version, whose columns are the first of today's: what it lacks
+    is -1.
+    """
     older = [name for name in dtype.names or () if name in (table.dtype.names or ())]
     first = list(dtype.names or ())[: len(older)]
     if older != first or table.dtype != np.dtype([(name, dtype[name]) for name in older]):

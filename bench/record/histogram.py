@@ -1,4 +1,5 @@
-"""The fence round hdrhistogram: latencies in buckets, for live display, merging and the `.hlog` file.
+"""The fence round hdrhistogram: latencies in buckets, for live display, merging and the `.hlog`
+file.
 
 In: latencies in ns. Out: counts in HdrHistogram's own bucket layout (whole µs, 1 µs to 1 h, three
 significant digits), percentiles in ns, HdrHistogram V2 logs. Must stay true: no value is ever
@@ -70,7 +71,10 @@ class Histogram:
         self.max_ns = max(self.max_ns, value_ns)
 
     def record_many_ns(self, values_ns: npt.NDArray[np.integer[Any]]) -> None:
-        """Record an array of latencies in ns, all or none. Raises ValueError when one is negative."""
+        """Record an array of latencies in ns, all or none.
+
+        Raises ValueError when one is negative.
+        """
         values = np.asarray(values_ns)
         if not len(values):
             return
@@ -83,7 +87,11 @@ class Histogram:
         self.overflow += int(np.count_nonzero(us > HIGHEST_US))
         np.minimum(us, HIGHEST_US, out=us)
         # frexp's exponent is the bit length: us is far below 2**53, so the float is exact
-        bucket = np.frexp((us | _SUB_BUCKET_MASK).astype(np.float64))[1].astype(np.int64) - _HALF_BITS - 1
+        bucket = (
+            np.frexp((us | _SUB_BUCKET_MASK).astype(np.float64))[1].astype(np.int64)
+            - _HALF_BITS
+            - 1
+        )
         added = np.bincount((bucket << _HALF_BITS) + (us >> bucket))
         self.counts[: len(added)] += added
         self.n += len(values)
@@ -97,17 +105,28 @@ class Histogram:
         self.max_ns = max(self.max_ns, other.max_ns)
 
     def since(self, before: Histogram) -> Histogram:
-        """What was recorded since: `before` and the difference add up to this one, its maximum included."""
+        """What was recorded since: `before` and the difference add up to this one, its maximum
+        included.
+        """
         made = Histogram()
         made.counts[:] = self.counts - before.counts
-        made.n, made.overflow, made.max_ns = self.n - before.n, self.overflow - before.overflow, self.max_ns
+        made.n, made.overflow, made.max_ns = (
+            self.n - before.n,
+            self.overflow - before.overflow,
+            self.max_ns,
+        )
         return made
 
     def cells(self) -> dict[str, Any]:
         """As plain JSON: the cells in use and what they cannot hold."""
         used = np.flatnonzero(self.counts)
-        return {"cells": used.tolist(), "counts": self.counts[used].tolist(), "n": self.n, "overflow": self.overflow,
-                "max_ns": self.max_ns}  # fmt: skip
+        return {
+            "cells": used.tolist(),
+            "counts": self.counts[used].tolist(),
+            "n": self.n,
+            "overflow": self.overflow,
+            "max_ns": self.max_ns,
+        }
 
     @classmethod
     def from_cells(cls, cells: dict[str, Any]) -> Histogram:
@@ -179,9 +198,12 @@ class Interval:
 #: Readers of other languages split a line at commas and blanks, so no tag may hold one.
 _NOT_IN_TAG = re.compile(r"[\s,%]")
 _HEADER = """\
-#[tailproof latencies; units = microseconds (rounded up); times in seconds after the start of the run]
-#[Tag = target.view.metric.phase, or target.view.metric.bucket; blanks, commas and % are written as %XX]
-#[Interval_Max = the true maximum in milliseconds, also above the histogram's range of {lowest} us to {highest} us]
+#[tailproof latencies; units = microseconds (rounded up); times in seconds after the start \
+of the run]
+#[Tag = target.view.metric.phase, or target.view.metric.bucket; blanks, commas and % are \
+written as %XX]
+#[Interval_Max = the true maximum in milliseconds, also above the histogram's range of \
+{lowest} us to {highest} us]
 #[MaxValueDivisor: {divisor}.0]
 #[Histogram log format version 1.3]
 #[StartTime: {start} (seconds since epoch), {text}]
@@ -201,17 +223,34 @@ def write_hlog(path: Path, intervals: Iterable[Interval], start_wall_ns: int) ->
     use, where any reader sees it; a comment before the line keeps how many there are. Raises
     ValueError for an empty tag or a time before the run.
     """
-    lines = [_HEADER.format(lowest=LOWEST_US, highest=HIGHEST_US, divisor=_MAX_UNIT_NS // US,
-                            start=_decimal(start_wall_ns, S), text=utc_text(start_wall_ns)), _LEGEND]  # fmt: skip
+    lines = [
+        _HEADER.format(
+            lowest=LOWEST_US,
+            highest=HIGHEST_US,
+            divisor=_MAX_UNIT_NS // US,
+            start=_decimal(start_wall_ns, S),
+            text=utc_text(start_wall_ns),
+        ),
+        _LEGEND,
+    ]
     for interval in sorted(intervals, key=lambda interval: (interval.start_ns, interval.tag)):
         if not interval.tag or not 0 <= interval.start_ns <= interval.end_ns:
-            raise ValueError(f"interval {interval.tag!r} from {interval.start_ns} to {interval.end_ns} ns")
+            raise ValueError(
+                f"interval {interval.tag!r} from {interval.start_ns} to {interval.end_ns} ns"
+            )
         histogram = interval.histogram
         if histogram.overflow:
-            lines.append(f"#[Overflow: {histogram.overflow} of the next interval were above {HIGHEST_US} us]\n")
+            lines.append(
+                f"#[Overflow: {histogram.overflow} of the next interval were above {HIGHEST_US}"
+                " us]\n"
+            )
         tag = _NOT_IN_TAG.sub(lambda found: quote(found[0]), interval.tag)
-        times = f"{_decimal(interval.start_ns, S)},{_decimal(interval.end_ns - interval.start_ns, S)}"
-        lines.append(f"Tag={tag},{times},{_decimal(histogram.max_ns, _MAX_UNIT_NS)},{_encode(histogram)}\n")
+        times = (
+            f"{_decimal(interval.start_ns, S)},{_decimal(interval.end_ns - interval.start_ns, S)}"
+        )
+        lines.append(
+            f"Tag={tag},{times},{_decimal(histogram.max_ns, _MAX_UNIT_NS)},{_encode(histogram)}\n"
+        )
     write_atomically(path, "".join(lines).encode())
 
 
@@ -237,7 +276,9 @@ def read_hlog(path: Path) -> tuple[int, list[Interval]]:
                 raise RunFolderError(str(error), where=f"{path} line {number}") from None
             overflow = 0
     if start_wall_ns is None:
-        raise RunFolderError("names no base time", where=str(path), remedy="give a log that tailproof wrote")
+        raise RunFolderError(
+            "names no base time", where=str(path), remedy="give a log that tailproof wrote"
+        )
     return start_wall_ns, intervals
 
 
@@ -272,7 +313,9 @@ def _encode(histogram: Histogram) -> str:
     """Base64 of the compressed V2 encoding."""
     theirs = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
     np.frombuffer(theirs.counts, dtype=np.uint64)[:] = histogram.counts
-    if histogram.n:  # the encoder writes the cells up to that of max_value, and none when total_count is 0
+    if (
+        histogram.n
+    ):  # the encoder writes the cells up to that of max_value, and none when total_count is 0
         theirs.total_count, theirs.max_value = histogram.n, _highest_us(_last_cell(histogram))
     return str(theirs.encode(), "ascii")
 
@@ -281,9 +324,15 @@ def _decode(text: str) -> Histogram:
     """Counts of a compressed V2 encoding. Raises ValueError on damage or another bucket layout."""
     try:
         theirs = HdrHistogram.decode(text)
-    except Exception as error:  # hdrh raises bare Exceptions, zlib.error, struct and ctypes errors alike
+    except (
+        Exception
+    ) as error:  # hdrh raises bare Exceptions, zlib.error, struct and ctypes errors alike
         raise ValueError(f"holds a damaged histogram ({type(error).__name__})") from None
-    layout = (theirs.lowest_trackable_value, theirs.highest_trackable_value, theirs.significant_figures)
+    layout = (
+        theirs.lowest_trackable_value,
+        theirs.highest_trackable_value,
+        theirs.significant_figures,
+    )
     if layout != (LOWEST_US, HIGHEST_US, DIGITS):
         raise ValueError(f"holds a histogram of another layout {layout}")
     histogram = Histogram()

@@ -81,7 +81,9 @@ class LogFile:
         handle = self._open.enter_context(_text(path))
         first = handle.readline()
         if not first.strip():
-            raise UserError("is empty", where=str(path), remedy="give a log with a header line and rows")
+            raise UserError(
+                "is empty", where=str(path), remedy="give a log with a header line and rows"
+            )
         json_like = kind in (".jsonl", ".ndjson", ".json") or first.lstrip().startswith("{")
         return self._json(handle, first) if json_like else self._csv(handle, first)
 
@@ -90,7 +92,9 @@ class LogFile:
         try:
             yield from self._chunks
         except (OSError, EOFError) as error:
-            raise UserError(f"the log cannot be read to its end ({error})", where=str(self.path)) from None
+            raise UserError(
+                f"the log cannot be read to its end ({error})", where=str(self.path)
+            ) from None
 
     def refuse(self, line: int, reason: str) -> None:
         """List a row that cannot be used."""
@@ -100,7 +104,9 @@ class LogFile:
         delimiter = max(",;\t", key=first.count)
         header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter))]
         if twice := [name for name in header if header.count(name) > 1]:
-            raise UserError(f"two columns are named {twice[0]!r}", where=str(self.path), remedy="rename one")
+            raise UserError(
+                f"two columns are named {twice[0]!r}", where=str(self.path), remedy="rename one"
+            )
         return header, self._csv_chunks(header, csv.reader(handle, delimiter=delimiter))
 
     def _csv_chunks(self, header: list[str], reader: Any) -> Iterator[Chunk]:
@@ -113,7 +119,9 @@ class LogFile:
             except csv.Error as error:
                 broken = str(error)
             lines = list(range(before + 1, before + 1 + len(read)))
-            if reader.line_num + 1 - before != len(read) + (broken is not None):  # cells with line breaks in them
+            if reader.line_num + 1 - before != len(read) + (
+                broken is not None
+            ):  # cells with line breaks in them
                 lengths = (1 + sum(cell.count("\n") for cell in row) for row in read)
                 lines = list(accumulate(lengths, initial=before + 1))[:-1]
             if broken is not None:
@@ -134,7 +142,9 @@ class LogFile:
         columns = list(dict.fromkeys(name for _, row, _ in head for name in _names(row)))
         return columns, self._json_chunks(columns, head, source)
 
-    def _json_rows(self, handle: io.TextIOBase, first: str) -> Iterator[tuple[int, dict[str, Any], str]]:
+    def _json_rows(
+        self, handle: io.TextIOBase, first: str
+    ) -> Iterator[tuple[int, dict[str, Any], str]]:
         text, number = first, 1
         while text:
             if text.strip():
@@ -149,12 +159,18 @@ class LogFile:
                         self.refuse(number, "is not a JSON object")
             text, number = handle.readline(), number + 1
 
-    def _json_chunks(self, columns: list[str], head: list[tuple[int, dict[str, Any], str]],
-                     source: Iterator[tuple[int, dict[str, Any], str]]) -> Iterator[Chunk]:  # fmt: skip
+    def _json_chunks(
+        self,
+        columns: list[str],
+        head: list[tuple[int, dict[str, Any], str]],
+        source: Iterator[tuple[int, dict[str, Any], str]],
+    ) -> Iterator[Chunk]:
         taken = head + list(islice(source, _CHUNK))
         while taken:
             lines, rows, texts = zip(*taken, strict=True)
-            yield Chunk(list(lines), {name: [_get(row, name) for row in rows] for name in columns}, texts)
+            yield Chunk(
+                list(lines), {name: [_get(row, name) for row in rows] for name in columns}, texts
+            )
             taken = list(islice(source, _CHUNK))
 
 
@@ -188,8 +204,11 @@ def _parquet(path: Path, opened: ExitStack) -> tuple[list[str], Iterator[Chunk]]
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise UserError("reading Parquet needs pyarrow", where=str(path),
-                        remedy="pip install 'tailproof[parquet]', or write the log as CSV or JSON Lines") from None  # fmt: skip
+        raise UserError(
+            "reading Parquet needs pyarrow",
+            where=str(path),
+            remedy="pip install 'tailproof[parquet]', or write the log as CSV or JSON Lines",
+        ) from None
     try:
         source = opened.enter_context(pq.ParquetFile(path))
         names = pa.Table.from_batches([], schema=source.schema_arrow).flatten().column_names

@@ -24,8 +24,18 @@ from bench.units import MS, US, S
 UNITS = {"ns": 1, "us": US, "ms": MS, "s": S}
 #: The last word of a column's name: `duration_ms`, `durationMs`.
 _LAST_WORD = re.compile(r"(?:[_. -]([A-Za-z]+)|[a-z]([A-Z][a-z]*))$")
-_LONG = {"nanoseconds": "ns", "nanos": "ns", "microseconds": "us", "micros": "us", "milliseconds": "ms", "millis": "ms",
-         "msec": "ms", "seconds": "s", "secs": "s", "sec": "s"}  # fmt: skip
+_LONG = {
+    "nanoseconds": "ns",
+    "nanos": "ns",
+    "microseconds": "us",
+    "micros": "us",
+    "milliseconds": "ms",
+    "millis": "ms",
+    "msec": "ms",
+    "seconds": "s",
+    "secs": "s",
+    "sec": "s",
+}
 _EMPTY = frozenset({None, "", "-", "null", "NULL", "None", "NaN", "nan", "N/A"})
 _LARGEST = 10**19
 #: Cells that tell whether a column of moments holds numbers: most of them must.
@@ -35,8 +45,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _WORDS = {
     **{outcome.name: outcome for outcome in Outcome},
-    **dict.fromkeys(("success", "succeeded", "successful", "true", "1", "completed", "complete"), Outcome.ok),
-    **dict.fromkeys(("failure", "failed", "fail", "error", "false", "0", "server_error"), Outcome.http_5xx),
+    **dict.fromkeys(
+        ("success", "succeeded", "successful", "true", "1", "completed", "complete"), Outcome.ok
+    ),
+    **dict.fromkeys(
+        ("failure", "failed", "fail", "error", "false", "0", "server_error"), Outcome.http_5xx
+    ),
     **dict.fromkeys(("timeout", "timed_out", "deadline_exceeded"), Outcome.timeout_total),
     **dict.fromkeys(("rate_limit", "throttled", "quota_exceeded"), Outcome.rate_limited),
     **dict.fromkeys(("cancelled", "canceled", "aborted"), Outcome.censored),
@@ -72,7 +86,9 @@ def _blank(cells: list[Any]) -> list[bool]:
 
 
 def converted(cells: list[Any], parse: Parse, name: str, bad: Bad, *, needed: bool = False) -> Int:
-    """Every cell through `parse`, -1 where it is empty; a cell that does not parse makes its row bad."""
+    """Every cell through `parse`, -1 where it is empty; a cell that does not parse makes its row
+    bad.
+    """
     if (whole := _parsed(cells, parse)) is not None:
         return whole
     blank = _blank(cells)
@@ -100,8 +116,20 @@ def _parsed(cells: list[Any], parse: Parse) -> Int | None:
         return None
 
 
-def moments(cells: list[Any], name: str, unit: str, zone: tzinfo | None, bad: Bad, where: str, *, needed: bool) -> Int:
-    """Unix ns of ISO 8601 times or epoch numbers. Raises UserError for local times while no zone is given."""
+def moments(
+    cells: list[Any],
+    name: str,
+    unit: str,
+    zone: tzinfo | None,
+    bad: Bad,
+    where: str,
+    *,
+    needed: bool,
+) -> Int:
+    """Unix ns of ISO 8601 times or epoch numbers.
+
+    Raises UserError for local times while no zone is given.
+    """
     samples = list(islice((cell for cell in cells if not is_empty(cell)), _LOOK))
     numbers = sorted(Decimal(cell).copy_abs() for cell in samples if is_number(cell))
     if 2 * len(numbers) > len(samples):
@@ -112,8 +140,11 @@ def moments(cells: list[Any], name: str, unit: str, zone: tzinfo | None, bad: Ba
         at = datetime.fromisoformat(cell)
         if at.tzinfo is None:
             if zone is None:
-                raise UserError(f"column {name!r} holds times without a zone, such as {cell!r}", where=where,
-                                remedy="say which with --time-zone UTC or an IANA name")  # fmt: skip
+                raise UserError(
+                    f"column {name!r} holds times without a zone, such as {cell!r}",
+                    where=where,
+                    remedy="say which with --time-zone UTC or an IANA name",
+                )
             at = at.replace(tzinfo=zone)
         return (at - _EPOCH) // _MICROSECOND * US
 
@@ -125,8 +156,12 @@ def _epoch_unit(size: Decimal, name: str, where: str) -> int:
     for scale in UNITS.values():
         if size < _LARGEST and Decimal(10**9) <= size * scale / S < Decimal(10**10):
             return scale
-    raise UserError(f"column {name!r} holds {_shown(size)}, which is no time of this century in s, ms, µs or ns", where=where,
-                    remedy="map a column of ISO 8601 times or Unix times")  # fmt: skip
+    raise UserError(
+        f"column {name!r} holds {_shown(size)}, which is no time of this century in s, ms, µs"
+        " or ns",
+        where=where,
+        remedy="map a column of ISO 8601 times or Unix times",
+    )
 
 
 def unit_of(column: str) -> str | None:
@@ -197,9 +232,16 @@ def statuses(cells: list[Any], name: str, bad: Bad) -> Int:
 
 def outcomes_of_status(status: Int) -> Int:
     """Outcome numbers of HTTP statuses; where there is none the row is left open."""
-    conditions = [status == 429, (status >= 100) & (status < 400), (status >= 400) & (status < 500), status >= 500]
+    conditions = [
+        status == 429,
+        (status >= 100) & (status < 400),
+        (status >= 400) & (status < 500),
+        status >= 500,
+    ]
     found = np.select(
-        conditions, [Outcome.rate_limited, Outcome.ok, Outcome.http_4xx, Outcome.http_5xx], Outcome.censored
+        conditions,
+        [Outcome.rate_limited, Outcome.ok, Outcome.http_4xx, Outcome.http_5xx],
+        Outcome.censored,
     )
     return found.astype(np.int64)
 
@@ -213,13 +255,20 @@ def numbering() -> Numbers:
 
 def numbered(cells: list[Any], numbers: Numbers) -> Int:
     """The number of each cell's text, -1 where it is empty."""
-    texts = (-1 if empty else numbers[str(cell)] for cell, empty in zip(cells, _blank(cells), strict=True))
+    texts = (
+        -1 if empty else numbers[str(cell)]
+        for cell, empty in zip(cells, _blank(cells), strict=True)
+    )
     return np.fromiter(texts, np.int64, len(cells))
 
 
 def hashed(cells: list[Any]) -> Int:
-    """A number of 64 bits for each text, -1 where it is empty: for columns in which every text is another."""
-    texts = (-1 if empty else hash(str(cell)) for cell, empty in zip(cells, _blank(cells), strict=True))
+    """A number of 64 bits for each text, -1 where it is empty: for columns in which every text is
+    another.
+    """
+    texts = (
+        -1 if empty else hash(str(cell)) for cell, empty in zip(cells, _blank(cells), strict=True)
+    )
     return np.fromiter(texts, np.int64, len(cells))
 
 

@@ -19,7 +19,10 @@ from bench.record.samples import SCHEDULE_DTYPE, Columns, Outcome, empty_samples
 
 
 def play_month(month: Month, name: str) -> RequestLog:
-    """Every request of the period. Raises UserError for an incident that the traffic cannot have."""
+    """Every request of the period.
+
+    Raises UserError for an incident that the traffic cannot have.
+    """
     start = _minute(month.start)
     minutes = month.days * 24 * 60
     hour = (start + np.arange(minutes)) // 60 % 24
@@ -32,8 +35,10 @@ def play_month(month: Month, name: str) -> RequestLog:
             or first + incident.minutes > minutes
             or n[first : first + incident.minutes].min() < incident.failed_per_min
         ):
-            raise UserError("lies outside the period, or fails more requests than are made",
-                            where=f"{name}: incident at {incident.start:%Y-%m-%dT%H:%MZ}")  # fmt: skip
+            raise UserError(
+                "lies outside the period, or fails more requests than are made",
+                where=f"{name}: incident at {incident.start:%Y-%m-%dT%H:%MZ}",
+            )
         failed[first : first + incident.minutes] = incident.failed_per_min
         status[first : first + incident.minutes] = incident.status
     minute = np.repeat(np.arange(minutes), n)
@@ -49,8 +54,17 @@ def play_month(month: Month, name: str) -> RequestLog:
     samples["outcome"] = np.where(bad, Outcome.http_5xx, Outcome.ok)
     samples["status"] = np.where(bad, status[minute], 200)
     rows = len(due)
-    return RequestLog(Columns(schedule, samples), Facts(start * MINUTE_NS), [name], np.zeros(rows, np.int64),
-                      np.arange(1, rows + 1), [], frozenset({"e2e", "uptime", "error_share"}), {}, ["made up, not recorded"])  # fmt: skip
+    return RequestLog(
+        Columns(schedule, samples),
+        Facts(start * MINUTE_NS),
+        [name],
+        np.zeros(rows, np.int64),
+        np.arange(1, rows + 1),
+        [],
+        frozenset({"e2e", "uptime", "error_share"}),
+        {},
+        ["made up, not recorded"],
+    )
 
 
 def _minute(moment: datetime) -> int:

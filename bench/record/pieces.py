@@ -1,4 +1,5 @@
-"""What one sitting of a run leaves on the disk while it lasts: pieces, their texts, and marks of how far they reach.
+"""What one sitting of a run leaves on the disk while it lasts: pieces, their texts, and marks of
+how far they reach.
 
 In: rows that ended. Out: `samples/w*` and `attempts/w*`, and the tables that they make together.
 Must stay true: a piece is sealed before its rows count as kept; texts reach the disk before the
@@ -28,7 +29,9 @@ _SEGMENT_DTYPE = np.dtype([("row", "<i8"), ("sample", SAMPLE_DTYPE)])
 
 
 def writer_name(worker: int | None, sitting: int) -> str:
-    """What the files of one worker's writer begin with; `worker` None: what is known when a later sitting begins."""
+    """What the files of one worker's writer begin with; `worker` None: what is known when a later
+    sitting begins.
+    """
     return f"w{'' if worker is None else worker}{f'.{sitting}' if sitting > 1 else ''}"
 
 
@@ -41,7 +44,10 @@ class SegmentWriter:
         self._known = -1
 
     def append(self, rows: np.ndarray, samples: Table, strings: dict[str, list[str]]) -> None:
-        """Seal the samples of `rows`; `strings` are the texts their numbers stand for. Safe off the loop."""
+        """Seal the samples of `rows`; `strings` are the texts their numbers stand for.
+
+        Safe off the loop.
+        """
         self._seal_strings(strings)
         segment = np.empty(len(rows), _SEGMENT_DTYPE)
         segment["row"], segment["sample"] = rows, samples
@@ -76,7 +82,10 @@ class SegmentWriter:
         self._seal(f"samples/{self._writer}-schedule.npy", npy_bytes(schedule))
 
     def mark(self, until_ns: int) -> None:
-        """All that ended before `until_ns` (ns after the run's start) is sealed. Safe off the loop."""
+        """All that ended before `until_ns` (ns after the run's start) is sealed.
+
+        Safe off the loop.
+        """
         note_until(self._folder, self._writer, until_ns)
 
 
@@ -99,9 +108,13 @@ def gather(folder: Path, rows: int) -> tuple[Table, dict[str, list[str]]]:
         worker = piece.name.partition("-")[0]
         if worker not in numbering:
             own = _read_strings(folder / "samples" / f"{worker}-strings.json")
-            numbering[worker] = {kind: _numbering(own.get(kind, []), strings[kind]) for kind in STRING_KINDS}
+            numbering[worker] = {
+                kind: _numbering(own.get(kind, []), strings[kind]) for kind in STRING_KINDS
+            }
         if len(segment) and not 0 <= segment["row"].min() <= segment["row"].max() < rows:
-            raise RunFolderError(f"holds rows outside the {rows} that are scheduled", where=str(piece))
+            raise RunFolderError(
+                f"holds rows outside the {rows} that are scheduled", where=str(piece)
+            )
         for kind in STRING_KINDS:
             _renumber(taken[kind], numbering[worker][kind])
         samples[segment["row"]] = taken
@@ -118,7 +131,8 @@ class Following:
     def fresh(self) -> tuple[np.ndarray, Table]:
         """(rows, samples) sealed since the last call, texts numbered by each worker's own list.
 
-        A piece that went into the whole table meanwhile is left to who reads that. Raises RunFolderError naming a damaged one.
+        A piece that went into the whole table meanwhile is left to who reads that. Raises
+        RunFolderError naming a damaged one.
         """
         segments = [np.empty(0, _SEGMENT_DTYPE)]
         for piece in sorted((self._folder / "samples").glob(_PIECES)):
@@ -157,7 +171,9 @@ def _read_strings(path: Path) -> dict[str, list[str]]:
 
 
 def _numbering(own: list[str], shared: dict[str, int]) -> np.ndarray:
-    """A worker's numbers for texts -> those of the merged list, which grows to MAX_STRINGS; last entry for none."""
+    """A worker's numbers for texts -> those of the merged list, which grows to MAX_STRINGS; last
+    entry for none.
+    """
     table = np.full(len(own) + 1, -1, np.int64)
     for number, text in enumerate(own):
         if text not in shared and len(shared) >= MAX_STRINGS:
@@ -171,7 +187,9 @@ def _renumber(column: np.ndarray, table: np.ndarray) -> None:
     column[:] = table[np.where(known, column, -1)]
 
 
-def settle(samples: Table, strings: dict[str, list[str]], rows: Bool, outcome: Outcome, note: str) -> None:
+def settle(
+    samples: Table, strings: dict[str, list[str]], rows: Bool, outcome: Outcome, note: str
+) -> None:
     """Give rows that nobody ended their outcome, and say why."""
     if rows.any():
         if note not in strings.setdefault("note", []):
@@ -181,9 +199,14 @@ def settle(samples: Table, strings: dict[str, list[str]], rows: Bool, outcome: O
 
 
 def renumbered(
-    table: Table, own: dict[str, list[str]], strings: dict[str, list[str]], kinds: Sequence[str] = STRING_KINDS
+    table: Table,
+    own: dict[str, list[str]],
+    strings: dict[str, list[str]],
+    kinds: Sequence[str] = STRING_KINDS,
 ) -> Table:
-    """Samples (or attempts, by their `kinds`) that are numbered by `own` texts, numbered by `strings`, to which the texts are added."""
+    """Samples (or attempts, by their `kinds`) that are numbered by `own` texts, numbered by
+    `strings`, to which the texts are added.
+    """
     taken = table.copy()
     for kind in kinds:
         shared = {text: number for number, text in enumerate(strings[kind])}

@@ -1,8 +1,9 @@
-"""Where the requests of a run were sent from: its nodes, their regions and clocks, and whose each row is.
+"""Where the requests of a run were sent from: its nodes, their regions and clocks, and whose each
+row is.
 
-In: a manifest. Out: `Places`, and an index a row. Must stay true: a row's node follows from its session
-and the manifest's shards alone, so it is known of rows that were never sent and stored nowhere twice; a
-shard that names no place has none, and nothing is guessed.
+In: a manifest. Out: `Places`, and an index a row. Must stay true: a row's node follows from its
+session and the manifest's shards alone, so it is known of rows that were never sent and stored
+nowhere twice; a shard that names no place has none, and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Clock:
-    """A node's wall clock against the driver's, in ms: `offset_ms` is corrected for, ± `bound_ms`; drift from start to end."""
+    """A node's wall clock against the driver's, in ms: `offset_ms` is corrected for, ± `bound_ms`;
+    drift from start to end.
+    """
 
     offset_ms: float
     bound_ms: float
@@ -42,7 +45,8 @@ class Node:
     shards: tuple[int, ...]
     #: the least known of its shards' clocks; None where nobody compared them
     clock: Clock | None = None
-    #: how far from the others, or from the agreed instant, its shards began; None where it never did
+    #: how far from the others, or from the agreed instant, its shards began; None where it never
+    #: did
     start_skew_ns: int | None = None
     #: numbers of its worker processes among all of the run
     workers: tuple[int, ...] = ()
@@ -79,7 +83,9 @@ class Places:
     def region_of(self, schedule: Table) -> Int:
         """Index into `regions` a row, -1 where nobody knows."""
         numbers = {name: index for index, name in enumerate(self.regions)}
-        by_node = np.array([*(-1 if node.region is None else numbers[node.region] for node in self.nodes), -1])
+        by_node = np.array(
+            [*(-1 if node.region is None else numbers[node.region] for node in self.nodes), -1]
+        )
         regions: Int = by_node[self.node_of(schedule)]
         return regions
 
@@ -104,21 +110,40 @@ def places_among(shards: Sequence[Record]) -> Places | None:
 
 
 def _node(name: str, shards: list[Record], meant_ns: int) -> Node:
-    clocks = [Clock(*(float(shard["clock"][key]) for key in ("offset_ms", "bound_ms", "drift_ms")))
-              for shard in shards if shard.get("clock")]  # fmt: skip
-    regions = [str(region) for shard in shards if (region := shard["place"].get("region")) is not None]
+    clocks = [
+        Clock(*(float(shard["clock"][key]) for key in ("offset_ms", "bound_ms", "drift_ms")))
+        for shard in shards
+        if shard.get("clock")
+    ]
+    regions = [
+        str(region) for shard in shards if (region := shard["place"].get("region")) is not None
+    ]
     began = [int(shard["start"]["wall_ns"]) - meant_ns for shard in shards if shard.get("start")]
-    workers = [first + number for shard in shards for first, count in [shard.get("workers") or (0, 0)] for number in range(count)]  # fmt: skip
+    workers = [
+        first + number
+        for shard in shards
+        for first, count in [shard.get("workers") or (0, 0)]
+        for number in range(count)
+    ]
     return Node(
-        name, regions[0] if regions else None, tuple(int(shard["number"]) for shard in shards),
-        clock=max(clocks, key=lambda clock: clock.unsure_ms, default=None), start_skew_ns=max(began, key=abs, default=None),
-        workers=tuple(workers), lost=next((str(shard["lost"]) for shard in shards if shard.get("lost")), None),
-    )  # fmt: skip
+        name,
+        regions[0] if regions else None,
+        tuple(int(shard["number"]) for shard in shards),
+        clock=max(clocks, key=lambda clock: clock.unsure_ms, default=None),
+        start_skew_ns=max(began, key=abs, default=None),
+        workers=tuple(workers),
+        lost=next((str(shard["lost"]) for shard in shards if shard.get("lost")), None),
+    )
 
 
 def _meant_start_ns(shards: Sequence[Record]) -> int:
-    """When all should have begun (Unix ns): the agreed instant, else when the middle one did, so that no single one sets it."""
+    """When all should have begun (Unix ns): the agreed instant, else when the middle one did, so
+    that no single one sets it.
+    """
     starts = [shard["start"] for shard in shards if shard.get("start")]
-    agreed = next((start["agreed_wall_ns"] for start in starts if start.get("agreed_wall_ns") is not None), None)
+    agreed = next(
+        (start["agreed_wall_ns"] for start in starts if start.get("agreed_wall_ns") is not None),
+        None,
+    )
     began = sorted(int(start["wall_ns"]) for start in starts)
     return int(agreed) if agreed is not None else began[(len(began) - 1) // 2] if began else 0

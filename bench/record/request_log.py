@@ -28,16 +28,43 @@ from bench.units import S
 Kind = Literal["moment", "length", "count", "status", "outcome", "flag", "text"]
 #: field -> its kind, and the names that common logs give it. The first that a log has is taken.
 FIELDS: dict[str, tuple[Kind, str]] = {
-    "at": ("moment", "at timestamp start_time starttime started_at start @timestamp ts time created_at created request_start"),
-    "ended": ("moment", "ended end_time endtime ended_at finished_at completed_at time_iso8601 msec"),
+    "at": (
+        "moment",
+        (
+            "at timestamp start_time starttime started_at start @timestamp ts time created_at"
+            " created request_start"
+        ),
+    ),
+    "ended": (
+        "moment",
+        "ended end_time endtime ended_at finished_at completed_at time_iso8601 msec",
+    ),
     "first_token_at": ("moment", "first_token_at completion_start_time completionstarttime"),
-    "latency": ("length", "latency latency_ms duration_ms duration_s duration_ns duration e2e e2e_ms e2el_ms request_latency response_time total_time request_time"),
-    "ttft": ("length", "ttft ttft_ms ttft_s time_to_first_token time_to_first_token_ms first_token_ms"),
+    "latency": (
+        "length",
+        (
+            "latency latency_ms duration_ms duration_s duration_ns duration e2e e2e_ms e2el_ms"
+            " request_latency response_time total_time request_time"
+        ),
+    ),
+    "ttft": (
+        "length",
+        "ttft ttft_ms ttft_s time_to_first_token time_to_first_token_ms first_token_ms",
+    ),
     "deadline": ("length", "deadline_ms deadline_s timeout_ms timeout_s client_timeout_ms"),
-    "status": ("status", "status status_code http_status response_status response.status response_code"),
+    "status": (
+        "status",
+        "status status_code http_status response_status response.status response_code",
+    ),
     "outcome": ("outcome", "outcome result success succeeded ok"),
-    "prompt_tokens": ("count", "prompt_tokens input_tokens usage.prompt_tokens usage.input_tokens context_tokens isl"),
-    "output_tokens": ("count", "output_tokens completion_tokens usage.completion_tokens usage.output_tokens osl"),
+    "prompt_tokens": (
+        "count",
+        "prompt_tokens input_tokens usage.prompt_tokens usage.input_tokens context_tokens isl",
+    ),
+    "output_tokens": (
+        "count",
+        "output_tokens completion_tokens usage.completion_tokens usage.output_tokens osl",
+    ),
     "streamed": ("flag", "streamed stream streaming request.stream"),
     "served_model": ("text", "model served_model model_name response.model"),
     "served_region": ("text", "region served_region"),
@@ -51,12 +78,17 @@ FIELDS: dict[str, tuple[Kind, str]] = {
     "endpoint": ("text", "endpoint path uri request_uri api_base"),
     "operation": ("text", "operation call_type"),
     "code": ("text", "code error_code error.code"),
-}  # fmt: skip
+}
 #: Durations whose column name says no unit, and that are documented to be in seconds.
 _SECONDS = {"request_time"}
 #: More different names than this in a column of models or regions: it is another column.
 _MOST_NAMES = 30_000
-_TEXT_COLUMNS = {"served_model": "served_model", "served_region": "served_region", "finish": "finish", "error": "note"}
+_TEXT_COLUMNS = {
+    "served_model": "served_model",
+    "served_region": "served_region",
+    "finish": "finish",
+    "error": "note",
+}
 
 
 class Column(NamedTuple):
@@ -104,8 +136,16 @@ class _Texts(dict[str, values.Numbers]):
 
 
 def read_log(paths: Sequence[Path], reading: Reading) -> RequestLog:
-    """Read one log from its files. Raises UserError: see `Must stay true`, and columns that are missing."""
-    texts, unreadable, mapping, notes = _Texts(), list[Unreadable](), dict[str, Column](), dict[str, None]()
+    """Read one log from its files.
+
+    Raises UserError: see `Must stay true`, and columns that are missing.
+    """
+    texts, unreadable, mapping, notes = (
+        _Texts(),
+        list[Unreadable](),
+        dict[str, Column](),
+        dict[str, None](),
+    )
     parts: list[dict[str, Int]] = []
     for number, path in enumerate(paths):
         with LogFile(path) as source:
@@ -121,55 +161,102 @@ def read_log(paths: Sequence[Path], reading: Reading) -> RequestLog:
                 parts.append({name: array[keep] for name, array in part.items()})
         unreadable += source.unreadable
     names = [str(path) for path in paths]
-    rows = {name: np.concatenate([part.get(name, np.full(len(part["at"]), -1)) for part in parts])
-            for name in dict.fromkeys(name for part in parts for name in part)}  # fmt: skip
+    rows = {
+        name: np.concatenate([part.get(name, np.full(len(part["at"]), -1)) for part in parts])
+        for name in dict.fromkeys(name for part in parts for name in part)
+    }
     if not len(rows.get("at", ())):
         first = unreadable[0] if unreadable else None
-        raise UserError("holds no request that can be read", where=names[0],
-                        remedy=f"line {first.line}: {first.reason}" if first else "the file has no rows")  # fmt: skip
+        raise UserError(
+            "holds no request that can be read",
+            where=names[0],
+            remedy=f"line {first.line}: {first.reason}" if first else "the file has no rows",
+        )
     rows = _in_order(rows, names, sort=reading.sort)
     rows, dropped = _without_duplicates(rows, names, reading.duplicates)
     if dropped:
         notes[f"{dropped:,} duplicate rows are left out"] = None
     columns, facts = _tables(rows, {name: list(numbers) for name, numbers in texts.items()})
     return RequestLog(
-        columns, facts, names, rows["file"], rows["line"], unreadable, _metrics(rows), mapping, list(notes)
+        columns,
+        facts,
+        names,
+        rows["file"],
+        rows["line"],
+        unreadable,
+        _metrics(rows),
+        mapping,
+        list(notes),
     )
 
 
 def _mapping(columns: Sequence[str], asked: Mapping[str, str], where: str) -> dict[str, Column]:
-    """field -> column. Raises UserError for a name that is not there, a length without unit, and what is missing."""
+    """field -> column.
+
+    Raises UserError for a name that is not there, a length without unit, and what is missing.
+    """
     if unknown := sorted(set(asked) - set(FIELDS)):
-        raise UserError(f"{unknown[0]!r} is no field of a log", where="--column", remedy=f"known: {', '.join(FIELDS)}")
+        raise UserError(
+            f"{unknown[0]!r} is no field of a log",
+            where="--column",
+            remedy=f"known: {', '.join(FIELDS)}",
+        )
     plain = {name.lower(): name for name in reversed(columns)}
     found: dict[str, Column] = {}
     for field_name, (kind, known) in FIELDS.items():
-        wanted = asked.get(field_name) or next((plain[each] for each in known.split() if each in plain), "none")
+        wanted = asked.get(field_name) or next(
+            (plain[each] for each in known.split() if each in plain), "none"
+        )
         if wanted == "none":
             continue
         name, _, unit = (
-            (wanted, "", "") if wanted in columns else wanted.rpartition(":") if ":" in wanted else (wanted, "", "")
+            (wanted, "", "")
+            if wanted in columns
+            else wanted.rpartition(":")
+            if ":" in wanted
+            else (wanted, "", "")
         )
         if name not in columns:
-            raise UserError(f"has no column {name!r} (columns: {', '.join(columns)})", where=where,
-                            remedy=f"correct --column {field_name}=...")  # fmt: skip
+            raise UserError(
+                f"has no column {name!r} (columns: {', '.join(columns)})",
+                where=where,
+                remedy=f"correct --column {field_name}=...",
+            )
         if kind == "length":
             unit = unit or values.unit_of(name) or ("s" if name in _SECONDS else "")
         if (unit or kind == "length") and unit not in values.UNITS:
-            raise UserError(f"column {name!r} has no unit", where=where,
-                            remedy=f"write --column {field_name}={name}:ms (or :s, :us, :ns), or --column {field_name}=none")  # fmt: skip
+            raise UserError(
+                f"column {name!r} has no unit",
+                where=where,
+                remedy=(
+                    f"write --column {field_name}={name}:ms (or :s, :us, :ns), or --column"
+                    f" {field_name}=none"
+                ),
+            )
         found[field_name] = Column(name, unit)
     if "at" not in found and not {"ended", "latency"} <= set(found):
-        raise UserError(f"no column says when a request began (columns: {', '.join(columns)})", where=where,
-                        remedy="name it: --column at=NAME, or --column ended=NAME and --column latency=NAME:ms")  # fmt: skip
+        raise UserError(
+            f"no column says when a request began (columns: {', '.join(columns)})",
+            where=where,
+            remedy="name it: --column at=NAME, or --column ended=NAME and --column latency=NAME:ms",
+        )
     if not {"status", "outcome"} & set(found):
-        raise UserError(f"no column says how a request ended (columns: {', '.join(columns)})", where=where,
-                        remedy="name it: --column status=NAME (HTTP status) or --column outcome=NAME")  # fmt: skip
+        raise UserError(
+            f"no column says how a request ended (columns: {', '.join(columns)})",
+            where=where,
+            remedy="name it: --column status=NAME (HTTP status) or --column outcome=NAME",
+        )
     return found
 
 
-def _converted(chunk: Chunk, mapping: Mapping[str, Column], texts: _Texts, zone: tzinfo | None, notes: dict[str, None],
-               where: str) -> tuple[dict[str, Int], values.Bad]:  # fmt: skip
+def _converted(
+    chunk: Chunk,
+    mapping: Mapping[str, Column],
+    texts: _Texts,
+    zone: tzinfo | None,
+    notes: dict[str, None],
+    where: str,
+) -> tuple[dict[str, Int], values.Bad]:
     """field -> one integer a row, and the rows that cannot be read."""
     bad: values.Bad = {}
     found: dict[str, Int] = {"line": np.array(chunk.lines)}
@@ -181,15 +268,21 @@ def _converted(chunk: Chunk, mapping: Mapping[str, Column], texts: _Texts, zone:
         first = next((cell for cell in cells if not values.is_empty(cell)), None)
         if kind == "moment":
             needed = name == "at" or (name == "ended" and "at" not in mapping)
-            found[name] = values.moments(cells, column.name, column.unit, zone, bad, where, needed=needed)
+            found[name] = values.moments(
+                cells, column.name, column.unit, zone, bad, where, needed=needed
+            )
         elif kind == "length":
             found[name] = values.lengths(cells, column.name, column.unit, bad)
         elif kind == "count":
             found[name] = values.counts(cells, column.name, bad)
         elif kind == "text":
-            found[name] = values.hashed(cells) if name == "id" else values.numbered(cells, texts[name])
+            found[name] = (
+                values.hashed(cells) if name == "id" else values.numbered(cells, texts[name])
+            )
         elif kind == "flag":
-            found[name] = np.array([str(cell).strip().lower() in ("true", "1", "yes") for cell in cells], np.int64)
+            found[name] = np.array(
+                [str(cell).strip().lower() in ("true", "1", "yes") for cell in cells], np.int64
+            )
         elif kind == "status" and (first is None or values.is_number(first)):
             found[name] = values.statuses(cells, column.name, bad)
         elif "outcome" not in found:  # words, also in a status column
@@ -201,7 +294,9 @@ def _converted(chunk: Chunk, mapping: Mapping[str, Column], texts: _Texts, zone:
 
 
 def _complete(found: dict[str, Int]) -> None:
-    """Derive what other columns tell: start, length, time to the first token, how the request ended."""
+    """Derive what other columns tell: start, length, time to the first token, how the request
+    ended.
+    """
     nothing = np.full(len(found["line"]), -1)
     found["written"] = found.get("at", found.get("ended", nothing))
     if "at" not in found:
@@ -221,29 +316,43 @@ def _complete(found: dict[str, Int]) -> None:
 
 
 def _in_order(rows: dict[str, Int], names: Sequence[str], *, sort: bool) -> dict[str, Int]:
-    """The rows by their start. Raises UserError where a file's own order goes back in time, unless `sort`."""
+    """The rows by their start.
+
+    Raises UserError where a file's own order goes back in time, unless `sort`.
+    """
     if not sort:
         back = np.flatnonzero((np.diff(rows["written"]) < 0) & (np.diff(rows["file"]) == 0)) + 1
         if len(back):
             row = int(back[0])
             lines = ", ".join(f"line {line}" for line in rows["line"][back[:5]].tolist())
             raise UserError(
-                f"line {rows['line'][row]} ({_utc(rows['written'][row])}) is earlier than the row before it "
-                f"({_utc(rows['written'][row - 1])}); {len(back):,} rows go back in time: {lines}{' ...' if len(back) > 5 else ''}",
+                f"line {rows['line'][row]} ({_utc(rows['written'][row])}) is earlier than the row"
+                f" before it ({_utc(rows['written'][row - 1])}); {len(back):,} rows go back in"
+                f" time: {lines}{' ...' if len(back) > 5 else ''}",
                 where=names[rows["file"][row]],
-                remedy="correct the log, or say with --sort that its rows were written in another order",
-            )  # fmt: skip
+                remedy=(
+                    "correct the log, or say with --sort that its rows were written in another"
+                    " order"
+                ),
+            )
     order = np.argsort(rows["at"], kind="stable")
     return {name: array[order] for name, array in rows.items()}
 
 
-def _without_duplicates(rows: dict[str, Int], names: Sequence[str], wish: str) -> tuple[dict[str, Int], int]:
-    """Rows once each, and how many are gone. The same are rows of one id or, without ids, rows equal in every cell."""
+def _without_duplicates(
+    rows: dict[str, Int], names: Sequence[str], wish: str
+) -> tuple[dict[str, Int], int]:
+    """Rows once each, and how many are gone.
+
+    The same are rows of one id or, without ids, rows equal in every cell.
+    """
     if wish == "keep":
         return rows, 0
     by_id = "id" in rows
     same = rows["id"] if by_id else rows["digest"]
-    order = np.lexsort((np.arange(len(same)), same) if by_id else (np.arange(len(same)), rows["at"], same))
+    order = np.lexsort(
+        (np.arange(len(same)), same) if by_id else (np.arange(len(same)), rows["at"], same)
+    )
     equal = np.diff(same[order]) == 0
     equal &= same[order][1:] != -1 if by_id else np.diff(rows["at"][order]) == 0
     twins = order[1:][equal]
@@ -253,13 +362,17 @@ def _without_duplicates(rows: dict[str, Int], names: Sequence[str], wish: str) -
         at = int(np.flatnonzero(equal)[0])
         first, second = int(order[at]), int(order[at + 1])
         what = "has the id of" if by_id else "is the same as"
+        same_file = rows["file"][first] == rows["file"][second]
+        other_file = "" if same_file else f" of {names[rows['file'][first]]}"
         raise UserError(
-            f"line {rows['line'][second]} {what} line {rows['line'][first]}"
-            f"{'' if rows['file'][first] == rows['file'][second] else ' of ' + names[rows['file'][first]]}; "
-            f"{len(twins):,} rows are duplicates",
+            f"line {rows['line'][second]} {what} line {rows['line'][first]}{other_file};"
+            f" {len(twins):,} rows are duplicates",
             where=names[rows["file"][second]],
-            remedy="correct the log, or say --duplicates drop (or keep, where equal rows are different requests)",
-        )  # fmt: skip
+            remedy=(
+                "correct the log, or say --duplicates drop (or keep, where equal rows are different"
+                " requests)"
+            ),
+        )
     keep = np.ones(len(same), bool)
     keep[twins] = False
     return {name: array[keep] for name, array in rows.items()}, len(twins)
@@ -277,7 +390,11 @@ def _tables(rows: dict[str, Int], texts: dict[str, list[str]]) -> tuple[Columns,
     if "latency" in rows:
         samples["done_ns"] = np.where(rows["latency"] >= 0, due + rows["latency"], -1)
     streamed = (
-        rows["streamed"] > 0 if "streamed" in rows else rows["ttft"] >= 0 if "ttft" in rows else np.zeros(n, bool)
+        rows["streamed"] > 0
+        if "streamed" in rows
+        else rows["ttft"] >= 0
+        if "ttft" in rows
+        else np.zeros(n, bool)
     )
     samples["flags"] = np.where(streamed, Flag.STREAMED, 0)
     if "ttft" in rows:
@@ -305,8 +422,14 @@ def _tables(rows: dict[str, Int], texts: dict[str, list[str]]) -> tuple[Columns,
 
 def _metrics(rows: Mapping[str, Int]) -> frozenset[str]:
     """Metrics that the columns allow."""
-    needs = {"e2e": {"latency"}, "ttft": {"ttft"}, "tpot": {"latency", "ttft", "output_tokens"},
-             "output_tps": {"latency", "output_tokens"}, "uptime": set(), "error_share": set()}  # fmt: skip
+    needs = {
+        "e2e": {"latency"},
+        "ttft": {"ttft"},
+        "tpot": {"latency", "ttft", "output_tokens"},
+        "output_tps": {"latency", "output_tokens"},
+        "uptime": set(),
+        "error_share": set(),
+    }
     return frozenset(metric for metric, columns in needs.items() if columns <= set(rows))
 
 

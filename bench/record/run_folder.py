@@ -1,8 +1,9 @@
 """One run's folder: manifest, schedule, samples, and what was made from them.
 
-In: tables and facts. Out: files under `results/<run>/`. Must stay true: every file is written
-whole or not at all; a sealed piece's digest is kept beside it, and in the manifest once the run
-is closed; samples reach the disk at least once a second; a folder belongs to one writer; nothing that could hold a key is written.
+In: tables and facts. Out: files under `results/<run>/`. Must stay true: every file is written whole
+or not at all; a sealed piece's digest is kept beside it, and in the manifest once the run is
+closed; samples reach the disk at least once a second; a folder belongs to one writer; nothing that
+could hold a key is written.
 """
 
 from __future__ import annotations
@@ -37,7 +38,14 @@ from bench.record.pieces import (
     writer_name,
 )
 from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Outcome, Table
-from bench.record.sittings import UNDER_WAY, due_again_ns, gaps_ns, may_have_begun, shift_ns, untouched
+from bench.record.sittings import (
+    UNDER_WAY,
+    due_again_ns,
+    gaps_ns,
+    may_have_begun,
+    shift_ns,
+    untouched,
+)
 from bench.userfile import file_digest
 
 #: Format history: 1 = first.
@@ -54,14 +62,29 @@ def machine_facts() -> dict[str, Any]:
             model = match[1]
     except OSError:
         pass
-    return {"system": platform.system(), "release": platform.release(), "architecture": platform.machine(),
-            "cpu": model, "cores": os.cpu_count(), "python": platform.python_version()}  # fmt: skip
+    return {
+        "system": platform.system(),
+        "release": platform.release(),
+        "architecture": platform.machine(),
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
 
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that touch the numbers."""
     found = {"tailproof": __version__}
-    for name in ("httpx", "httpx2", "anyio", "uvloop", "httptools", "numpy", "hdrhistogram", "matplotlib"):
+    for name in (
+        "httpx",
+        "httpx2",
+        "anyio",
+        "uvloop",
+        "httptools",
+        "numpy",
+        "hdrhistogram",
+        "matplotlib",
+    ):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -78,8 +101,13 @@ class RunWriter:
     """The one writer of a run's folder while the run lasts."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any], schedule: Table):
-        """Create the folder. Raises RunFolderError when it holds a run already or cannot be made."""
-        taken = RunFolderError("holds a run already", where=str(folder), remedy="choose another --out")
+        """Create the folder.
+
+        Raises RunFolderError when it holds a run already or cannot be made.
+        """
+        taken = RunFolderError(
+            "holds a run already", where=str(folder), remedy="choose another --out"
+        )
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._hold(folder, taken)
@@ -93,7 +121,12 @@ class RunWriter:
             raise taken from None
         except OSError as error:
             raise unwritable(folder, error) from None
-        self.manifest: dict[str, Any] = {"format": FORMAT, "state": "running", **manifest, "segments": []}
+        self.manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "state": "running",
+            **manifest,
+            "segments": [],
+        }
         try:
             self.manifest["schedule_sha256"] = write_table(
                 folder / "schedule.npy", [schedule], len(schedule), schedule.dtype
@@ -104,7 +137,9 @@ class RunWriter:
             raise
 
     def _hold(self, folder: Path, taken: RunFolderError) -> None:
-        """Become the folder's one writer, for as long as we and `lock`'s heirs live; raises `taken` where another is."""
+        """Become the folder's one writer, for as long as we and `lock`'s heirs live; raises `taken`
+        where another is.
+        """
         self.folder = folder
         #: a descriptor; the system lets go of the folder when no process has it any more
         self.lock = os.open(folder, os.O_RDONLY)
@@ -123,7 +158,9 @@ class RunWriter:
         """Write run.json as it stands, under its own digest."""
         write_manifest(self.folder, self.manifest)
 
-    def finish(self, state: State, samples: Table, facts: dict[str, Any], attempts: Table | None = None) -> None:
+    def finish(
+        self, state: State, samples: Table, facts: dict[str, Any], attempts: Table | None = None
+    ) -> None:
         """Seal each whole table as one segment in place of its pieces, and close the manifest.
 
         `attempts` is None for a run without a route.
@@ -134,7 +171,9 @@ class RunWriter:
         self.close(state, facts)
 
     def seal(self, name: str, parts: Iterable[Table], rows: int, dtype: np.dtype[Any]) -> None:
-        """Seal `samples` or `attempts` as one segment of `rows`, of which one part at a time is in memory."""
+        """Seal `samples` or `attempts` as one segment of `rows`, of which one part at a time is in
+        memory.
+        """
         file = f"{name}/rows.npy"
         (self.folder / name).mkdir(mode=0o700, exist_ok=True)
         digest = write_table(self.folder / file, parts, rows, dtype)
@@ -142,8 +181,11 @@ class RunWriter:
 
     def close(self, state: State, facts: dict[str, Any]) -> None:
         """Close the manifest, and remove the pieces of what is sealed."""
-        self.manifest["files"] = {name: file_digest(self.folder / name)
-                                  for name in WITNESSES if (self.folder / name).is_file()}  # fmt: skip
+        self.manifest["files"] = {
+            name: file_digest(self.folder / name)
+            for name in WITNESSES
+            if (self.folder / name).is_file()
+        }
         self.manifest.update(facts, state=state)
         self.save_manifest()
         for segment in self.manifest["segments"]:
@@ -152,7 +194,9 @@ class RunWriter:
         self.let_go()
 
     def discard(self) -> None:
-        """Remove what we wrote: nothing was sent, so there is nothing to keep but what was there before us."""
+        """Remove what we wrote: nothing was sent, so there is nothing to keep but what was there
+        before us.
+        """
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 if path.name not in self._theirs:
@@ -164,17 +208,28 @@ class LaterSitting(RunWriter):
     """The writer of a run that broke off and is taken up again."""
 
     def __init__(self, folder: Path):
-        """Raises RunFolderError while its writer, or a worker of it, is alive; nothing is changed yet."""
+        """Raises RunFolderError while its writer, or a worker of it, is alive; nothing is changed
+        yet.
+        """
         read_manifest(folder)
         self._hold(
-            folder, RunFolderError("is still going on", where=str(folder), remedy="wait for its end, or stop it")
+            folder,
+            RunFolderError(
+                "is still going on", where=str(folder), remedy="wait for its end, or stop it"
+            ),
         )
         self.manifest = read_manifest(folder)
 
     def begin(
-        self, run: Run, samples: Table, strings: dict[str, list[str]], rest: Table, facts: dict[str, Any]
+        self,
+        run: Run,
+        samples: Table,
+        strings: dict[str, list[str]],
+        rest: Table,
+        facts: dict[str, Any],
     ) -> None:
-        """Open the folder again: all that is settled becomes a piece, `rest` is what will be played.
+        """Open the folder again: all that is settled becomes a piece, `rest` is what will be
+        played.
 
         Killed at any moment, it leaves a run that broke off, with all its rows.
         """
@@ -186,7 +241,14 @@ class LaterSitting(RunWriter):
         if self.manifest["state"] != "running" and len(attempts):
             pieces.append_attempts(attempts, strings)
         pieces.append_schedule(rest)
-        self.manifest = {**self.manifest, **facts, "state": "running", "segments": [], "files": {}, "stopped_ns": None}
+        self.manifest = {
+            **self.manifest,
+            **facts,
+            "state": "running",
+            "segments": [],
+            "files": {},
+            "stopped_ns": None,
+        }
         self.save_manifest()
         for name in ("samples/rows.npy", "attempts/rows.npy", "summary.json", "run.json.sig"):
             (self.folder / name).unlink(missing_ok=True)
@@ -213,10 +275,13 @@ class Run:
         self.folder = folder
         self.manifest, schedule, samples, self.texts = _read(folder)
         if len(samples) != len(schedule):
-            raise RunFolderError(f"has {len(samples)} samples for {len(schedule)} scheduled rows", where=str(folder))
+            raise RunFolderError(
+                f"has {len(samples)} samples for {len(schedule)} scheduled rows", where=str(folder)
+            )
         state = str(self.manifest["state"])
         killed = state == "running" and not under_way(folder)
-        #: running (its writer is at work), complete or interrupted (by Ctrl-C, or by the writer's death)
+        #: running (its writer is at work), complete or interrupted (by Ctrl-C, or by the writer's
+        #: death)
         self.state = "interrupted" if killed else state
         #: how far the record reaches (ns after the run's start); None: to the plan's end
         self.until_ns: int | None = self.manifest.get("stopped_ns")
@@ -228,19 +293,29 @@ class Run:
         #: one record a lane (a target under a profile in a stage), in the order of the schedule
         self.lanes: list[dict[str, Any]] = self.manifest["lanes"]
         if self.gaps_ns:
-            self.lanes = [lane if lane.get("simulated") else lane | {"gaps_ns": self.gaps_ns} for lane in self.lanes]
+            self.lanes = [
+                lane if lane.get("simulated") else lane | {"gaps_ns": self.gaps_ns}
+                for lane in self.lanes
+            ]
         #: all rows that were planned; `columns` are without those that a closed loop never came to
         self.planned = Columns(schedule, samples)
         self.columns = _without_unreached(self.planned, self.manifest)
 
     @property
     def attempts(self) -> Table:
-        """What routes tried (see `bench/record/attempts.py`); empty without one. Raises RunFolderError."""
+        """What routes tried (see `bench/record/attempts.py`); empty without one.
+
+        Raises RunFolderError.
+        """
         whole = self.folder / "attempts" / "rows.npy"
-        listed = any(segment["file"] == "attempts/rows.npy" for segment in self.manifest.get("segments", []))
+        listed = any(
+            segment["file"] == "attempts/rows.npy" for segment in self.manifest.get("segments", [])
+        )
         sealed = self.manifest["state"] != "running" or not has_pieces(self.folder)
         taken = sealed and (listed or whole.is_file())
-        return read_table(whole, ATTEMPT_DTYPE) if taken else gather_attempts(self.folder, self.texts)
+        return (
+            read_table(whole, ATTEMPT_DTYPE) if taken else gather_attempts(self.folder, self.texts)
+        )
 
     def strings(self, kind: str) -> list[str]:
         """Names behind the sample columns served_model, served_region, finish or note."""
@@ -253,26 +328,38 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise RunFolderError("is no ordinary file", where=str(path))
-        manifest: dict[str, Any] = from_json(path.read_bytes())  # json takes twice as long: for a list of runs
+        manifest: dict[str, Any] = from_json(
+            path.read_bytes()
+        )  # json takes twice as long: for a list of runs
         number = int(manifest["format"])
         missing = [key for key in ("run", "state", "lanes") if key not in manifest]
     except FileNotFoundError:
-        raise RunFolderError("is not a run's folder (no run.json)", where=str(folder),
-                             remedy="give a folder below results/") from None  # fmt: skip
+        raise RunFolderError(
+            "is not a run's folder (no run.json)",
+            where=str(folder),
+            remedy="give a folder below results/",
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
     if number > FORMAT:
         versions = manifest.get("versions")
         writer = versions.get("tailproof") if isinstance(versions, dict) else None
-        raise RunFolderError(f"has format {number}; this tailproof reads up to {FORMAT}", where=str(path),
-                             remedy=f"open it with tailproof {writer} or newer" if writer else "open it with a newer tailproof")  # fmt: skip
+        raise RunFolderError(
+            f"has format {number}; this tailproof reads up to {FORMAT}",
+            where=str(path),
+            remedy=f"open it with tailproof {writer} or newer"
+            if writer
+            else "open it with a newer tailproof",
+        )
     if missing:
         raise RunFolderError(f"lacks {', '.join(missing)}", where=str(path))
     return manifest
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], Table, Table, dict[str, list[str]]]:
-    """(manifest, schedule, samples, strings), all of one moment: a writer at work may seal or take up the run meanwhile."""
+    """(manifest, schedule, samples, strings), all of one moment: a writer at work may seal or take
+    up the run meanwhile.
+    """
     while True:
         manifest = read_manifest(folder)
         schedule = read_schedule(folder)
@@ -287,7 +374,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], Table, Table, dict[str, list[st
             return manifest, schedule, samples, strings
 
 
-def _read_samples(folder: Path, manifest: dict[str, Any], rows: int) -> tuple[Table, dict[str, list[str]]]:
+def _read_samples(
+    folder: Path, manifest: dict[str, Any], rows: int
+) -> tuple[Table, dict[str, list[str]]]:
     """The sealed table and its strings; of a run without an end, what its pieces hold."""
     whole = folder / "samples" / "rows.npy"
     if manifest["state"] == "running" and (has_pieces(folder) or not whole.is_file()):
@@ -303,17 +392,28 @@ def _known_until(folder: Path, samples: Table, manifest: dict[str, Any]) -> int:
 
 
 def _mark_under_way(
-    schedule: Table, samples: Table, strings: dict[str, list[str]], manifest: dict[str, Any], until_ns: int
+    schedule: Table,
+    samples: Table,
+    strings: dict[str, list[str]],
+    manifest: dict[str, Any],
+    until_ns: int,
 ) -> None:
-    """Rows that were due before the record ends and are not on it: cut off, by the writer's death or by our looking now."""
+    """Rows that were due before the record ends and are not on it: cut off, by the writer's death
+    or by our looking now.
+    """
     virtual = [index for index, lane in enumerate(manifest["lanes"]) if lane.get("simulated")]
-    cut = may_have_begun(schedule, samples, shift_ns(manifest), until_ns) & ~np.isin(schedule["lane"], virtual)
+    cut = may_have_begun(schedule, samples, shift_ns(manifest), until_ns) & ~np.isin(
+        schedule["lane"], virtual
+    )
     settle(samples, strings, cut, Outcome.censored, UNDER_WAY)
     samples["due_ns"][cut] = due_again_ns(schedule, samples, shift_ns(manifest))[cut]
 
 
 def read_schedule(folder: Path, sitting: int = 1) -> Table:
-    """The schedule of a run's folder, or what a later sitting plays of it while it lasts. Raises RunFolderError."""
+    """The schedule of a run's folder, or what a later sitting plays of it while it lasts.
+
+    Raises RunFolderError.
+    """
     name = "schedule.npy" if sitting == 1 else f"samples/{writer_name(None, sitting)}-schedule.npy"
     return read_table(folder / name, SCHEDULE_DTYPE)
 
@@ -324,7 +424,9 @@ def _without_unreached(columns: Columns, manifest: dict[str, Any]) -> Columns:
     A closed loop sends as fast as the server answers, so its table is an upper bound; rows
     beyond the reach of its users were never due. Open-loop rows are never dropped.
     """
-    endless = [index for index, lane in enumerate(manifest["lanes"]) if lane.get("closed_by_duration")]
+    endless = [
+        index for index, lane in enumerate(manifest["lanes"]) if lane.get("closed_by_duration")
+    ]
     if not endless:
         return columns
     unreached = np.isin(columns.schedule["lane"], endless) & (columns.samples["due_ns"] < 0)

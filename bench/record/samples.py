@@ -47,15 +47,31 @@ _TIMES = (
 
 #: What happened to the row of the same index. `*_ns` are times after the run's start, except
 #: connect_ns, tls_ns, gap_max_ns and gap_sum_ns, which are lengths.
-SAMPLE_DTYPE = np.dtype([
-    *((f"{name}_ns", "<i8") for name in _TIMES),
-    ("connect_ns", "<i8"), ("tls_ns", "<i8"), ("gap_max_ns", "<i8"), ("gap_sum_ns", "<i8"),
-    ("outcome", "<u1"), ("flags", "<u2"), ("status", "<u2"), ("attempts", "<u2"),
-    ("chunks", "<i4"), ("shared_reads", "<i4"),
-    ("prompt_tokens", "<i4"), ("output_tokens", "<i4"), ("reasoning_tokens", "<i4"), ("cached_tokens", "<i4"),
-    ("retry_after_ms", "<i4"), ("served_model", "<i2"), ("served_region", "<i2"), ("finish", "<i2"), ("note", "<i2"),
-    ("worker", "<i2"),
-])  # fmt: skip
+SAMPLE_DTYPE = np.dtype(
+    [
+        *((f"{name}_ns", "<i8") for name in _TIMES),
+        ("connect_ns", "<i8"),
+        ("tls_ns", "<i8"),
+        ("gap_max_ns", "<i8"),
+        ("gap_sum_ns", "<i8"),
+        ("outcome", "<u1"),
+        ("flags", "<u2"),
+        ("status", "<u2"),
+        ("attempts", "<u2"),
+        ("chunks", "<i4"),
+        ("shared_reads", "<i4"),
+        ("prompt_tokens", "<i4"),
+        ("output_tokens", "<i4"),
+        ("reasoning_tokens", "<i4"),
+        ("cached_tokens", "<i4"),
+        ("retry_after_ms", "<i4"),
+        ("served_model", "<i2"),
+        ("served_region", "<i2"),
+        ("finish", "<i2"),
+        ("note", "<i2"),
+        ("worker", "<i2"),
+    ]
+)
 
 
 class Outcome(IntEnum):
@@ -102,14 +118,26 @@ def empty_samples(rows: int) -> Table:
     """`rows` samples that have not begun: every time and string index -1, outcome `never_sent`."""
     table = np.zeros(rows, SAMPLE_DTYPE)
     for name in SAMPLE_DTYPE.names or ():
-        if name.endswith("_ns") or name in ("prompt_tokens", "output_tokens", "reasoning_tokens", "cached_tokens",
-                                            "retry_after_ms", "served_model", "served_region", "finish", "note", "worker"):  # fmt: skip
+        if name.endswith("_ns") or name in (
+            "prompt_tokens",
+            "output_tokens",
+            "reasoning_tokens",
+            "cached_tokens",
+            "retry_after_ms",
+            "served_model",
+            "served_region",
+            "finish",
+            "note",
+            "worker",
+        ):
             table[name] = -1
     return table
 
 
 def _difference(table: Table, end: str | Int, start: str) -> Int:
-    """end - start, -1 where either is missing; 0 where an answer's kernel stamp overtook the return of the write."""
+    """end - start, -1 where either is missing; 0 where an answer's kernel stamp overtook the return
+    of the write.
+    """
     last = table[f"{end}_ns"] if isinstance(end, str) else end
     first = table[f"{start}_ns"]
     return np.where((last >= 0) & (first >= 0), np.maximum(last - first, 0), -1)
@@ -118,7 +146,9 @@ def _difference(table: Table, end: str | Int, start: str) -> Int:
 def end_ns(samples: Table) -> Int:
     """End of each request: last token of a stream, last byte of a plain answer; else -1."""
     streamed = (samples["flags"] & Flag.STREAMED) != 0
-    return np.where(streamed & (samples["last_token_ns"] >= 0), samples["last_token_ns"], samples["done_ns"])
+    return np.where(
+        streamed & (samples["last_token_ns"] >= 0), samples["last_token_ns"], samples["done_ns"]
+    )
 
 
 def latency_ns(samples: Table, metric: str, view: str = "response") -> Int:
@@ -161,13 +191,17 @@ def outcome_counts(samples: Table) -> dict[str, int]:
 
 
 def _rows(table: Table, keep: Bool | Any) -> Table:
-    """table[keep], rows copied whole: numpy copies a record field by field, 25 times as slow for a million rows."""
+    """table[keep], rows copied whole: numpy copies a record field by field, 25 times as slow for a
+    million rows.
+    """
     if isinstance(keep, slice):
         return table[keep]
     chosen = np.asarray(keep)
     if chosen.dtype == np.bool_:
         chosen = np.flatnonzero(chosen)
-    return np.ascontiguousarray(table).view(f"V{table.dtype.itemsize}").take(chosen).view(table.dtype)
+    return (
+        np.ascontiguousarray(table).view(f"V{table.dtype.itemsize}").take(chosen).view(table.dtype)
+    )
 
 
 class Columns:
@@ -182,7 +216,9 @@ class Columns:
         return len(self.schedule)
 
     def where(self, keep: Bool | Any) -> Columns:
-        """The rows that `keep` (a mask, indices or a slice) selects; itself where a mask keeps all."""
+        """The rows that `keep` (a mask, indices or a slice) selects; itself where a mask
+        keeps all.
+        """
         if isinstance(keep, np.ndarray) and keep.dtype == np.bool_ and keep.all():
             return self
         return Columns(_rows(self.schedule, keep), _rows(self.samples, keep))

@@ -15,7 +15,10 @@ from bench.errors import UserError
 from bench.record.files import write_atomically
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
 
 SIGNATURE = "run.json.sig"
 
@@ -46,22 +49,32 @@ def is_signed_by(folder: Path, public_key_file: Path) -> bool:
 def _private_key(path: Path, folder: Path) -> Ed25519PrivateKey:
     data = _read(path)
     if path.stat().st_mode & 0o077:
-        raise UserError("can be read by others than its owner", where=str(path), remedy=f"chmod 600 {path}")
+        raise UserError(
+            "can be read by others than its owner", where=str(path), remedy=f"chmod 600 {path}"
+        )
     if folder.resolve() in path.resolve().parents:
-        raise UserError("lies in the folder that it would sign, and would be filed with it", where=str(path),
-                        remedy="move it out of there")  # fmt: skip
+        raise UserError(
+            "lies in the folder that it would sign, and would be filed with it",
+            where=str(path),
+            remedy="move it out of there",
+        )
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         key = load_pem_private_key(data, None)
     except TypeError:
-        raise UserError("is encrypted", where=str(path), remedy="decrypt it with `openssl pkey` first") from None
+        raise UserError(
+            "is encrypted", where=str(path), remedy="decrypt it with `openssl pkey` first"
+        ) from None
     except Exception:  # the library's own, and what it lets through of a damaged file
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise UserError("holds no private Ed25519 key", where=str(path),
-                        remedy=f"make one: openssl genpkey -algorithm ed25519 -out {path.name}")  # fmt: skip
+        raise UserError(
+            "holds no private Ed25519 key",
+            where=str(path),
+            remedy=f"make one: openssl genpkey -algorithm ed25519 -out {path.name}",
+        )
     return key
 
 
@@ -75,14 +88,20 @@ def _public_key(path: Path) -> Ed25519PublicKey:
     except Exception:  # as above
         key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise UserError("holds no public Ed25519 key", where=str(path),
-                        remedy="write it: openssl pkey -in KEY -pubout -out PUBLIC")  # fmt: skip
+        raise UserError(
+            "holds no public Ed25519 key",
+            where=str(path),
+            remedy="write it: openssl pkey -in KEY -pubout -out PUBLIC",
+        )
     return key
 
 
 def _read(path: Path) -> bytes:
     if find_spec("cryptography") is None:
-        raise UserError("signatures need the package cryptography", remedy='install it: pip install "tailproof[sign]"')
+        raise UserError(
+            "signatures need the package cryptography",
+            remedy='install it: pip install "tailproof[sign]"',
+        )
     try:
         return path.read_bytes()
     except OSError as error:

@@ -17,7 +17,8 @@ import numpy as np
 from bench.record.samples import Bool, Int, Outcome, Table
 from bench.units import S
 
-#: Pieces and marks are sealed twice a second: what was begun within this of the last mark may be on no disk.
+#: Pieces and marks are sealed twice a second: what was begun within this of the last mark may be on
+#: no disk.
 UNSEALED_NS = 1 * S
 UNDER_WAY = "under way when the record ends"
 LOST_TURN = "the turn before it was lost when the run broke off"
@@ -31,7 +32,9 @@ def shift_ns(manifest: Mapping[str, Any]) -> int:
 
 
 def due_again_ns(schedule: Table, samples: Table, shift: int) -> Int:
-    """When each row is due (ns after the run's start) in the latest sitting; beyond all time where its predecessor has not ended."""
+    """When each row is due (ns after the run's start) in the latest sitting; beyond all time where
+    its predecessor has not ended.
+    """
     due = np.where(schedule["due_ns"] >= 0, schedule["due_ns"] + shift, _NEVER)
     waits = np.flatnonzero((schedule["due_ns"] < 0) & (schedule["after_row"] >= 0))
     ended = samples["done_ns"][schedule["after_row"][waits]]
@@ -46,8 +49,14 @@ def untouched(samples: Table) -> Bool:
 
 
 def may_have_begun(schedule: Table, samples: Table, shift: int, until_ns: int) -> Bool:
-    """Rows that no piece holds and that were due by `until_ns`: begun, or about to be, when the writer died."""
-    mask: Bool = untouched(samples) & (samples["due_ns"] < 0) & (due_again_ns(schedule, samples, shift) <= until_ns)
+    """Rows that no piece holds and that were due by `until_ns`: begun, or about to be, when the
+    writer died.
+    """
+    mask: Bool = (
+        untouched(samples)
+        & (samples["due_ns"] < 0)
+        & (due_again_ns(schedule, samples, shift) <= until_ns)
+    )
     return mask
 
 
@@ -55,7 +64,8 @@ def may_have_begun(schedule: Table, samples: Table, shift: int, until_ns: int) -
 class Rest:
     """What a later sitting plays."""
 
-    #: the schedule with due times after the run's start; all other rows are struck out: neither due nor waiting
+    #: the schedule with due times after the run's start; all other rows are struck out: neither due
+    #: nor waiting
     table: Table
     #: how much later than planned its rows are due
     shift_ns: int
@@ -73,8 +83,11 @@ def lost_turns(schedule: Table, samples: Table) -> Bool:
     return found
 
 
-def rest_of(schedule: Table, samples: Table, shift: int, playable: Bool, begins_ns: int) -> Rest | None:
-    """The `playable` rows that nothing is on record of, the first of them due at `begins_ns`; None where none is left.
+def rest_of(
+    schedule: Table, samples: Table, shift: int, playable: Bool, begins_ns: int
+) -> Rest | None:
+    """The `playable` rows that nothing is on record of, the first of them due at `begins_ns`; None
+    where none is left.
 
     `samples` are settled: what may have begun, and what waits for it, has its outcome and note.
     """
@@ -92,12 +105,22 @@ def rest_of(schedule: Table, samples: Table, shift: int, playable: Bool, begins_
 
 def in_run_time(planned_ns: int, sittings: Sequence[Mapping[str, Any]]) -> int:
     """Where a planned moment came to lie in the run's time."""
-    return planned_ns + max((each for each in sittings if each["from_planned_ns"] <= planned_ns),
-                            key=lambda each: int(each["from_planned_ns"]), default={"shift_ns": 0})["shift_ns"]  # fmt: skip
+    return (
+        planned_ns
+        + max(
+            (each for each in sittings if each["from_planned_ns"] <= planned_ns),
+            key=lambda each: int(each["from_planned_ns"]),
+            default={"shift_ns": 0},
+        )["shift_ns"]
+    )
 
 
-def cut_spans(spans: Sequence[tuple[int, int]], sittings: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, int]]:
-    """Planned stretches in the run's time, as (number, start, end): one that a break falls into becomes two."""
+def cut_spans(
+    spans: Sequence[tuple[int, int]], sittings: Sequence[Mapping[str, Any]]
+) -> list[tuple[int, int, int]]:
+    """Planned stretches in the run's time, as (number, start, end): one that a break falls into
+    becomes two.
+    """
     cuts = [int(each["from_planned_ns"]) for each in sittings[1:]]
     found = []
     for number, (start, end) in enumerate(spans):
@@ -110,10 +133,19 @@ def cut_spans(spans: Sequence[tuple[int, int]], sittings: Sequence[Mapping[str, 
 
 def gaps_ns(manifest: Mapping[str, Any], until_ns: int | None) -> list[tuple[int, int]]:
     """Stretches of the run's time in which nothing was sent or seen though it was planned: between
-    sittings, and from `until_ns`, where the record of a run that broke off ends, to the planned end."""
+    sittings, and from `until_ns`, where the record of a run that broke off ends, to the planned
+    end.
+    """
     sittings = manifest.get("sittings", [])
-    gaps = [(int(one["until_ns"]), int(two["began_ns"])) for one, two in itertools.pairwise(sittings)]
+    gaps = [
+        (int(one["until_ns"]), int(two["began_ns"])) for one, two in itertools.pairwise(sittings)
+    ]
     end = max(
-        (int(lane["end_ns"]) for lane in manifest["lanes"] if not lane.get("simulated") and "end_ns" in lane), default=0
+        (
+            int(lane["end_ns"])
+            for lane in manifest["lanes"]
+            if not lane.get("simulated") and "end_ns" in lane
+        ),
+        default=0,
     )
     return gaps if until_ns is None or until_ns >= end else [*gaps, (until_ns, end)]

@@ -22,7 +22,10 @@ _LEVELS = {"FAIL": "error", "INCONCLUSIVE": "warning"}
 
 
 def github_lines(summary: Record, verdicts: Record, file: str | None = None) -> Iterator[str]:
-    """The lines, the overall verdict last as a notice. `file`: the contract's, where the annotations are pinned."""
+    """The lines, the overall verdict last as a notice.
+
+    `file`: the contract's, where the annotations are pinned.
+    """
     as_rehearsed = rehearsed(verdicts)
     for clause in verdicts["clauses"]:
         level = _LEVELS.get(clause["verdict"])
@@ -31,13 +34,17 @@ def github_lines(summary: Record, verdicts: Record, file: str | None = None) -> 
             yield _line(
                 level,
                 title,
-                f"measured {wording.measured(clause)} ({wording.interval(clause)}): {clause['reason']}",
+                f"measured {wording.measured(clause)} ({wording.interval(clause)}):"
+                f" {clause['reason']}",
                 file,
             )
     for bill in verdicts.get("forecasts", []):
         if bill["verdict"] in _LEVELS:
             yield _line(
-                _LEVELS[bill["verdict"]], f"{bill['verdict']} {bill['target']}: {bill['text']}", bill["reason"], file
+                _LEVELS[bill["verdict"]],
+                f"{bill['verdict']} {bill['target']}: {bill['text']}",
+                bill["reason"],
+                file,
             )
     for item in verdicts.get("expects", []):
         if not item["met"]:
@@ -49,22 +56,32 @@ def github_lines(summary: Record, verdicts: Record, file: str | None = None) -> 
             )
     health = summary["health"]
     if health["state"] != "valid":
-        yield _line("error" if health["state"] == "invalid" else "warning", f"harness {health['state']}",
-                    "; ".join(health["reasons"]))  # fmt: skip
+        yield _line(
+            "error" if health["state"] == "invalid" else "warning",
+            f"harness {health['state']}",
+            "; ".join(health["reasons"]),
+        )
     for entry, said in zip(verdicts.get("left_out", []), left_out_sentences(verdicts), strict=True):
         yield _line("warning", f"{entry['node']} left out", said)
     expects = verdicts.get("expects", [])
-    met = f", {sum(item['met'] for item in expects)} of {len(expects)} known answers met" if expects else ""
+    met = (
+        f", {sum(item['met'] for item in expects)} of {len(expects)} known answers met"
+        if expects
+        else ""
+    )
     yield _line("notice", "tailproof", f"{verdicts['overall']}{met}, run {verdicts['run']}")
 
 
 def _line(level: str, title: str, message: str, file: str | None = None) -> str:
     places = {"file": file, "title": title}
-    told = ",".join(f"{key}={_escaped(value, property_=True)}" for key, value in places.items() if value)
+    told = ",".join(
+        f"{key}={_escaped(value, property_=True)}" for key, value in places.items() if value
+    )
     return f"::{level} {told}::{_escaped(message)}"
 
 
 def _escaped(text: str, *, property_: bool = False) -> str:
-    # `visible` leaves no line break that could begin a command; what it escapes is theirs, not ours.
+    # `visible` leaves no line break that could begin a command; what it escapes is theirs, not
+    # ours.
     shown = visible(text, 400).replace("%", "%25")
     return shown.replace(":", "%3A").replace(",", "%2C") if property_ else shown

@@ -1,8 +1,8 @@
 """Where the slow requests come from: one line, a report's part, a screen.
 
-In: records of attribution.json. Out: strings, tables, a figure and one `page.Part` a lane. Must stay true: it
-says "associated with" and never "caused by"; what was not tested or did not stand is not named;
-foreign text has passed through `wording.visible`.
+In: records of attribution.json. Out: strings, tables, a figure and one `page.Part` a lane. Must
+stay true: it says "associated with" and never "caused by"; what was not tested or did not stand is
+not named; foreign text has passed through `wording.visible`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ Record = Mapping[str, Any]
 _NAMED_MOST, _LISTED_MOST = 4, 20
 _ODDS_MOST = 1000
 _SAY = {("connection", "new"): "new connection", ("cold start", "yes"): "cold start"}
-_CAVEAT = ("Share of the tail that would vanish if the level behaved like the rest (population attributable fraction): "
-           "what it is associated with, not what caused it. Shares of single levels overlap and need not sum to 100 %.")  # fmt: skip
+_CAVEAT = (
+    "Share of the tail that would vanish if the level behaved like the rest (population"
+    " attributable fraction): what it is associated with, not what caused it. Shares of single"
+    " levels overlap and need not sum to 100 %."
+)
 
 
 def level_name(factor: str, level: str) -> str:
@@ -33,13 +36,20 @@ def level_name(factor: str, level: str) -> str:
 
 
 def attribution_line(name: str, record: Record) -> str:
-    """`the slow 1 % of standard is associated with: phase burst 83 % (76 – 89), context >32K 9 %`."""
+    """`the slow 1 % of standard is associated with: phase burst 83 % (76 – 89), context
+    >32K 9 %`.
+    """
     share = per_cent(record["tail"] / record["n"], 1) if record["tail"] else "requests"
-    head = f"the slow {share} of {visible(name, 60)} {'is' if record['tail'] else 'are'} associated with: "
+    head = (
+        f"the slow {share} of {visible(name, 60)} {'is' if record['tail'] else 'are'} associated"
+        " with: "
+    )
     if record["reason"]:
         return head + visible(record["reason"])
-    causes = [_with_limits(level_name(cause["factor"], cause["level"]), cause["paf"], cause["paf_95"])
-              for cause in record["causes"][:_NAMED_MOST]]  # fmt: skip
+    causes = [
+        _with_limits(level_name(cause["factor"], cause["level"]), cause["paf"], cause["paf_95"])
+        for cause in record["causes"][:_NAMED_MOST]
+    ]
     if not causes:
         causes = ["nothing that was recorded stands out"]
         if record["when"]:
@@ -52,7 +62,10 @@ def _with_limits(name: str, share: float, limits: Sequence[float | None]) -> str
     inside = (
         ""
         if low is None or high is None
-        else f" ({per_cent(max(low, 0), 0).removesuffix(' %')} – {per_cent(high, 0).removesuffix(' %')})"
+        else (
+            f" ({per_cent(max(low, 0), 0).removesuffix(' %')} –"
+            f" {per_cent(high, 0).removesuffix(' %')})"
+        )
     )
     return f"{name} {per_cent(share, 0)}{inside}"
 
@@ -62,16 +75,22 @@ def _when(when: Record) -> str:
 
 
 def attribution_part(name: str, record: Record, number_of: int = 0) -> Part:
-    """Everything about the tail of one lane, for the report; `number_of` keeps the figures' files apart."""
+    """Everything about the tail of one lane, for the report; `number_of` keeps the figures' files
+    apart.
+    """
     svg = causes_figure(name, record)
     figures = (
-        [Figure("what the tail is associated with", f"attribution-{number_of:02d}-causes.svg", svg)] if svg else []
+        [Figure("what the tail is associated with", f"attribution-{number_of:02d}-causes.svg", svg)]
+        if svg
+        else []
     )
     return dataclasses.replace(_words(name, record), figures=figures)
 
 
 def _words(name: str, record: Record) -> Part:
-    tables = [table for table in (_levels(record), _shares(record), _time(record)) if table is not None]
+    tables = [
+        table for table in (_levels(record), _shares(record), _time(record)) if table is not None
+    ]
     notes = [_CAVEAT] if record["levels"] else []
     notes += [_confounding(level) for level in record["confounded"]]
     name = visible(name, 60)
@@ -83,7 +102,10 @@ def _about(record: Record) -> Iterator[tuple[str, str]]:
     where = "the limit" if record["by"] == "limit" else "the run's own p99"
     yield (
         "the tail",
-        f"{count(record['tail'])} of {count(record['n'])} requests: {metric} above {milliseconds(record['above_ms'])}, {where}",
+        (
+            f"{count(record['tail'])} of {count(record['n'])} requests: {metric} above"
+            f" {milliseconds(record['above_ms'])}, {where}"
+        ),
     )
     if record["failed"]:
         failed = ", ".join(f"{name} {count(times)}" for name, times in record["failed"].items())
@@ -101,21 +123,55 @@ def _about(record: Record) -> Iterator[tuple[str, str]]:
 
 def _confounding(level: Record) -> str:
     crude, within = level["odds_ratio_crude"], level["mh_odds_ratio"]
-    part = "part of it goes with the context size" if within < crude else "the context size hides part of it"
-    return f"{level_name(level['factor'], level['level'])}: odds ratio {_odds(crude)}, within like contexts {_odds(within)}: {part}."
+    part = (
+        "part of it goes with the context size"
+        if within < crude
+        else "the context size hides part of it"
+    )
+    return (
+        f"{level_name(level['factor'], level['level'])}: odds ratio {_odds(crude)}, within like"
+        f" contexts {_odds(within)}: {part}."
+    )
 
 
 def _levels(record: Record) -> Table | None:
-    """Levels that stood the test; where a level is named, its factor's others are but its mirror."""
+    """Levels that stood the test; where a level is named, its factor's others are but its
+    mirror.
+    """
     named = {level["factor"] for level in record["levels"] if level["effect"] == "associated"}
-    shown = [level for level in record["levels"] if level["effect"] == "associated"
-             or (level["effect"] == "protective" and level["factor"] not in named)]  # fmt: skip
-    rows = [[level_name(level["factor"], level["level"]), level["effect"], per_cent(level["paf"], 0), _interval(level["paf_95"]),
-             per_cent(level["share_of_tail"], 0), per_cent(level["share_overall"], 0), _odds(level["odds_ratio"]),
-             _odds(level["mh_odds_ratio"]), number(level["p99_ms"]), number(level["p99_without_ms"])]
-            for level in shown[:_LISTED_MOST]]  # fmt: skip
-    head = ["level", "effect", "of the tail", "95 % interval", "share in tail", "share of all", "odds ratio", "within like contexts",
-            "its p99 ms", "p99 without it ms"]  # fmt: skip
+    shown = [
+        level
+        for level in record["levels"]
+        if level["effect"] == "associated"
+        or (level["effect"] == "protective" and level["factor"] not in named)
+    ]
+    rows = [
+        [
+            level_name(level["factor"], level["level"]),
+            level["effect"],
+            per_cent(level["paf"], 0),
+            _interval(level["paf_95"]),
+            per_cent(level["share_of_tail"], 0),
+            per_cent(level["share_overall"], 0),
+            _odds(level["odds_ratio"]),
+            _odds(level["mh_odds_ratio"]),
+            number(level["p99_ms"]),
+            number(level["p99_without_ms"]),
+        ]
+        for level in shown[:_LISTED_MOST]
+    ]
+    head = [
+        "level",
+        "effect",
+        "of the tail",
+        "95 % interval",
+        "share in tail",
+        "share of all",
+        "odds ratio",
+        "within like contexts",
+        "its p99 ms",
+        "p99 without it ms",
+    ]
     return Table("What the tail is associated with", head, rows, words=2) if rows else None
 
 
@@ -134,7 +190,10 @@ def _shares(record: Record) -> Table | None:
     if found is None:
         return None
     rows = [
-        [", ".join(level_name(one["factor"], level) for level in one["levels"]), per_cent(one["share"], 0)]
+        [
+            ", ".join(level_name(one["factor"], level) for level in one["levels"]),
+            per_cent(one["share"], 0),
+        ]
         for one in found["factors"]
     ]
     rows.append(["none of them", per_cent(found["baseline"], 0)])
@@ -146,10 +205,31 @@ def _time(record: Record) -> Table | None:
     if found is None:
         return None
     parts = [part for part in found["parts"] if part["tail_ms"] or part["body_ms"]]
-    rows = [[part["about"], number(part["tail_ms"]), number(part["body_ms"]), number(part["excess_ms"]),
-             ABSENT if part["share_of_excess"] is None else f"{100 * part['share_of_excess']:z.0f} %"] for part in parts]  # fmt: skip
-    rows.append(["whole", *map(number, (found["tail_ms"], found["body_ms"], found["tail_ms"] - found["body_ms"])), ""])
-    caption = f"Where the time goes: mean of {count(found['tail_rows'])} slow against {count(found['body_rows'])} other answers, ms"
+    rows = [
+        [
+            part["about"],
+            number(part["tail_ms"]),
+            number(part["body_ms"]),
+            number(part["excess_ms"]),
+            (
+                ABSENT
+                if part["share_of_excess"] is None
+                else f"{100 * part['share_of_excess']:z.0f} %"
+            ),
+        ]
+        for part in parts
+    ]
+    rows.append(
+        [
+            "whole",
+            *map(number, (found["tail_ms"], found["body_ms"], found["tail_ms"] - found["body_ms"])),
+            "",
+        ]
+    )
+    caption = (
+        f"Where the time goes: mean of {count(found['tail_rows'])} slow against"
+        f" {count(found['body_rows'])} other answers, ms"
+    )
     return Table(caption, ["part", "slow", "others", "more", "of the excess"], rows)
 
 
@@ -169,7 +249,9 @@ def attribution_lines(name: str, record: Record, width: int = WIDTH) -> Iterator
 
 
 def causes_figure(name: str, record: Record) -> str | None:
-    """The share of the tail that each named level is associated with, with its interval (SVG); None without any."""
+    """The share of the tail that each named level is associated with, with its interval (SVG); None
+    without any.
+    """
     causes = record["causes"][:_LISTED_MOST]
     if not causes:
         return None
@@ -189,10 +271,17 @@ def causes_figure(name: str, record: Record) -> str | None:
                     color=GREY,
                     linewidth=2,
                 )
-            axes.text(1.02, place, _with_limits("", cause["paf"], cause["paf_95"]).strip(), fontsize=8, va="center",
-                      transform=axes.get_yaxis_transform())  # fmt: skip
+            axes.text(
+                1.02,
+                place,
+                _with_limits("", cause["paf"], cause["paf_95"]).strip(),
+                fontsize=8,
+                va="center",
+                transform=axes.get_yaxis_transform(),
+            )
         axes.set_yticks(
-            range(len(causes)), [level_name(cause["factor"], visible(cause["level"], 16)) for cause in causes]
+            range(len(causes)),
+            [level_name(cause["factor"], visible(cause["level"], 16)) for cause in causes],
         )
         axes.set_ylim(len(causes) - 0.5, -0.5)
         axes.set_xlabel("% of the slow requests associated with it; line: 95 % interval")

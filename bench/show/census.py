@@ -49,20 +49,32 @@ def _period(text: Text, record: Record, period: Record, width: int) -> None:
     zone = period["time_zone"] or "UTC"
     _add(
         text,
-        wrapped("CENSUS    ", f"{period['period']} ({zone}) · {count(period['rows'])} requests · {watched}", width),
+        wrapped(
+            "CENSUS    ",
+            f"{period['period']} ({zone}) · {count(period['rows'])} requests · {watched}",
+            width,
+        ),
         "bold",
     )
     promise = width - _ATTAINED - _PROMISED - _VERDICT - 1
     head = fit(f"CONTRACT {visible(record['contract'], 40)}", promise + 1)
-    text.append(f"{head}{fit('attained (bounds)', _ATTAINED)}{fit('promised', _PROMISED)}verdict\n", "bold")
+    text.append(
+        f"{head}{fit('attained (bounds)', _ATTAINED)}{fit('promised', _PROMISED)}verdict\n", "bold"
+    )
     for clause in period["clauses"]:
         _clause(text, clause, promise, width)
     if period["excluded"]:
-        said = ", ".join(f"{count(n)} {visible(reason)}" for reason, n in period["excluded"].items())
+        said = ", ".join(
+            f"{count(n)} {visible(reason)}" for reason, n in period["excluded"].items()
+        )
         _add(text, wrapped("excluded  ", said, width))
     told: list[Any] = []  # clauses that differ by their definition alone have the same neighbours
     for clause in period["clauses"]:
-        if clause["verdict"] != "REPORTED" and clause.get("neighbours") and clause["neighbours"] not in told:
+        if (
+            clause["verdict"] != "REPORTED"
+            and clause.get("neighbours")
+            and clause["neighbours"] not in told
+        ):
             told.append(clause["neighbours"])
             _neighbours(text, clause, width)
     if period["credit"] is not None:
@@ -97,12 +109,18 @@ def because(clause: Record) -> Iterator[str]:
 
 
 def attained(clause: Record) -> str:
-    """`99.97 %`, with its bounds where the log leaves some; absent where the clause has no such share."""
+    """`99.97 %`, with its bounds where the log leaves some; absent where the clause has no such
+    share.
+    """
     if "attained" not in clause:
         return ABSENT
     best, worst = clause["best"]["share"], clause["worst"]["share"]
     value = beside(clause["attained"], clause["promised"])
-    return value if best == worst else f"{value} ({per_cent(worst, 2).removesuffix(' %')} – {per_cent(best, 2)})"
+    return (
+        value
+        if best == worst
+        else f"{value} ({per_cent(worst, 2).removesuffix(' %')} – {per_cent(best, 2)})"
+    )
 
 
 def beside(attained: Record | None, promised: Record) -> str:
@@ -110,7 +128,11 @@ def beside(attained: Record | None, promised: Record) -> str:
     if attained is None:
         return ABSENT
     value, limit = attained["share"], promised["share"]
-    return per_cent(value) if value == limit or per_cent(value) != per_cent(limit) else f"{exact(value * 100)} %"
+    return (
+        per_cent(value)
+        if value == limit or per_cent(value) != per_cent(limit)
+        else f"{exact(value * 100)} %"
+    )
 
 
 def _neighbours(text: Text, clause: Record, width: int) -> None:
@@ -119,7 +141,11 @@ def _neighbours(text: Text, clause: Record, width: int) -> None:
         share = beside(each["attained"], clause["promised"])
         kept = KEPT[each["kept"]]
         whose = f" ({each['whose']})" if each["whose"] else ""
-        _add(text, wrapped(f"          {share:>10}  {kept:<6}  ", f"{each['definition']}{whose}", width), "dim")
+        _add(
+            text,
+            wrapped(f"          {share:>10}  {kept:<6}  ", f"{each['definition']}{whose}", width),
+            "dim",
+        )
 
 
 def credit_line(credit: Record) -> str:
@@ -141,18 +167,28 @@ def credit_line(credit: Record) -> str:
 
 def _evidence(text: Text, clause: Record, zone: str, width: int) -> None:
     episodes, rows = clause["episodes"], clause["evidence"]
-    head = f"{count(rows['rows'])} requests" + (f" in {count(episodes['count'])} episodes" if episodes["count"] else "")
+    head = f"{count(rows['rows'])} requests" + (
+        f" in {count(episodes['count'])} episodes" if episodes["count"] else ""
+    )
     _add(text, wrapped("evidence  ", f"{clause_name(clause)}: {head}", width))
     for each in episodes["first"][:_EPISODES]:
         start, end = (_local(each[key], zone) for key in ("start_utc", "end_utc"))
-        line = (f"          {start:%Y-%m-%d %H:%M} – {end:%H:%M}  {count(each['minutes'])} min  "
-                f"{count(each['broke'])} of {count(each['requests'])} requests")  # fmt: skip
+        line = (
+            f"          {start:%Y-%m-%d %H:%M} – {end:%H:%M}  {count(each['minutes'])} min  "
+            f"{count(each['broke'])} of {count(each['requests'])} requests"
+        )
         text.append(f"{fit(line, width).rstrip()}\n", "dim")
     if episodes["count"] > _EPISODES:
         text.append(f"          and {count(episodes['count'] - _EPISODES)} more\n", "dim")
     if not episodes["count"] and rows["first"]:
-        lines = ", ".join(f"{visible(each['file'], 40)}:{each['line']}" for each in rows["first"][:_EPISODES])
-        _add(text, wrapped("          ", lines + (" ..." if rows["rows"] > _EPISODES else ""), width), "dim")
+        lines = ", ".join(
+            f"{visible(each['file'], 40)}:{each['line']}" for each in rows["first"][:_EPISODES]
+        )
+        _add(
+            text,
+            wrapped("          ", lines + (" ..." if rows["rows"] > _EPISODES else ""), width),
+            "dim",
+        )
 
 
 def _local(utc: str, zone: str) -> datetime:
@@ -164,19 +200,32 @@ def _log(text: Text, log: Record, width: int) -> None:
     _add(
         text,
         wrapped(
-            "log       ", f"{names}: {count(log['rows'])} requests, {log['first_utc']} to {log['last_utc']}", width
+            "log       ",
+            f"{names}: {count(log['rows'])} requests, {log['first_utc']} to {log['last_utc']}",
+            width,
         ),
     )
     if log["columns"]:
-        said = ", ".join(f"{name} = {visible(column, 40)}" for name, column in log["columns"].items())
+        said = ", ".join(
+            f"{name} = {visible(column, 40)}" for name, column in log["columns"].items()
+        )
         _add(text, wrapped("columns   ", said, width))
     for note in log["notes"]:
         _add(text, wrapped("note      ", note, width))
     if unreadable := log["unreadable"]["count"]:
-        _add(text, wrapped("unread    ", f"{count(unreadable)} rows cannot be read and count nowhere", width))
+        _add(
+            text,
+            wrapped(
+                "unread    ", f"{count(unreadable)} rows cannot be read and count nowhere", width
+            ),
+        )
         for each in log["unreadable"]["first"][:_UNREADABLE]:
             _add(
                 text,
-                wrapped("          ", f"{visible(each['file'], 40)}:{each['line']}: {visible(each['reason'])}", width),
+                wrapped(
+                    "          ",
+                    f"{visible(each['file'], 40)}:{each['line']}: {visible(each['reason'])}",
+                    width,
+                ),
                 "dim",
             )

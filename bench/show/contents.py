@@ -26,17 +26,38 @@ def build_page(run: Run, summary: Record, verdicts: Record) -> Page:
     """Gather the page. Draws the figures: some tenths of a second a lane."""
     manifest = run.manifest
     return Page(
-        run=visible(manifest["run"], 120), title=visible(manifest["suite"]["name"], 80),
+        run=visible(manifest["run"], 120),
+        title=visible(manifest["suite"]["name"], 80),
         description=visible(manifest["suite"].get("description", "")),
-        overall=visible(summary["overall"], 20), rehearsal=_rehearsal(verdicts), alerts=_alerts(run, summary, verdicts),
-        verdicts=verdict_table(verdicts), remarks=remarks(verdicts, manifest.get("early_stop")),
-        expects=expect_table(verdicts), health=health_line(summary), paragraph=buyers_paragraph(manifest, summary, verdicts),
-        parts=[target_part(run, index, lane, summary["targets"][lane["name"]], verdicts) for index, lane in enumerate(run.lanes)],
-        attested=[f"{visible(item['contract'], 60)}: {visible(item['term'])}" for item in verdicts.get("attested", [])],
-        notes=[visible(note, 2 * CUT) for note in (*manifest.get("notes", []), *verdicts.get("not_applied", []))],
-        facts=list(run_facts(run, summary)), repeat=visible(manifest.get("repeat_command", ""), 2000),
-        definitions=list(DEFINITIONS), unjudged="A part of the load is held against no contract." if "shard" in manifest else NO_CONTRACT,
-    )  # fmt: skip
+        overall=visible(summary["overall"], 20),
+        rehearsal=_rehearsal(verdicts),
+        alerts=_alerts(run, summary, verdicts),
+        verdicts=verdict_table(verdicts),
+        remarks=remarks(verdicts, manifest.get("early_stop")),
+        expects=expect_table(verdicts),
+        health=health_line(summary),
+        paragraph=buyers_paragraph(manifest, summary, verdicts),
+        parts=[
+            target_part(run, index, lane, summary["targets"][lane["name"]], verdicts)
+            for index, lane in enumerate(run.lanes)
+        ],
+        attested=[
+            f"{visible(item['contract'], 60)}: {visible(item['term'])}"
+            for item in verdicts.get("attested", [])
+        ],
+        notes=[
+            visible(note, 2 * CUT)
+            for note in (*manifest.get("notes", []), *verdicts.get("not_applied", []))
+        ],
+        facts=list(run_facts(run, summary)),
+        repeat=visible(manifest.get("repeat_command", ""), 2000),
+        definitions=list(DEFINITIONS),
+        unjudged=(
+            "A part of the load is held against no contract."
+            if "shard" in manifest
+            else NO_CONTRACT
+        ),
+    )
 
 
 def _rehearsal(verdicts: Record) -> str:
@@ -50,7 +71,9 @@ def _alerts(run: Run, summary: Record, verdicts: Record) -> list[str]:
     """What must be known before the first number is read."""
     said = []
     if summary["overall"] == "INVALID":
-        said.append("INVALID: the measuring side was itself the limit. No number below judges a target.")
+        said.append(
+            "INVALID: the measuring side was itself the limit. No number below judges a target."
+        )
     if run.state == "interrupted":
         said.append("The run was interrupted: what follows rests on the part that was carried out.")
     elif run.state != "complete":
@@ -64,11 +87,14 @@ def _alerts(run: Run, summary: Record, verdicts: Record) -> list[str]:
     said += [f"{sentence}." for sentence in left_out_sentences(verdicts)]
     if summary.get("simulated"):
         virtual = [visible(lane["name"], 60) for lane in run.lanes if lane.get("simulated")]
-        whose = "these rows" if len(virtual) == len(run.lanes) else f"the rows of {', '.join(virtual)}"
+        whose = (
+            "these rows" if len(virtual) == len(run.lanes) else f"the rows of {', '.join(virtual)}"
+        )
         said.append(f"SIMULATED: {whose} were computed from a model. No request was sent for them.")
     if unverified := [visible(lane["name"], 60) for lane in run.lanes if lane.get("insecure")]:
         said.append(
-            f"TLS certificates were NOT verified: {', '.join(unverified)}. Another server may have answered, and may have the key."
+            f"TLS certificates were NOT verified: {', '.join(unverified)}. Another server may have"
+            " answered, and may have the key."
         )
     closed = [visible(lane["name"], 60) for lane in run.lanes if lane.get("closed_loop")]
     if closed:

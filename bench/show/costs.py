@@ -1,7 +1,8 @@
 """Bills by stage, what a run was billed, and where going direct breaks even.
 
-In: records of `judge.cost` and `judge.spend`. Out: tables and sentences. Must stay true: sums stand to
-the cent, or to three digits below 1 USD, with their currency in the heading; what is assumed and what was measured are told apart.
+In: records of `judge.cost` and `judge.spend`. Out: tables and sentences. Must stay true: sums stand
+to the cent, or to three digits below 1 USD, with their currency in the heading; what is assumed and
+what was measured are told apart.
 """
 
 from __future__ import annotations
@@ -28,24 +29,59 @@ def tokens(value: int) -> str:
 def cost_part(record: Record, spent: Record | None = None) -> Part:
     """The bills of one target; `spent` is what the run was billed, where there was one."""
     about = list(_spent(spent)) if spent else []
-    return Part(f"Cost of {visible(record['target'], 60)}", about, [cost_table(record)], [], list(_notes(record)))
+    return Part(
+        f"Cost of {visible(record['target'], 60)}",
+        about,
+        [cost_table(record)],
+        [],
+        list(_notes(record)),
+    )
 
 
 def cost_table(record: Record) -> Table:
     """One row a stage, USD a month."""
-    name, other, overhead = visible(record["target"], 30), visible(record["compare_with"], 30), record["overhead"]
+    name, other, overhead = (
+        visible(record["target"], 30),
+        visible(record["compare_with"], 30),
+        record["overhead"],
+    )
     measured = record["overhead_from"] != "assumed"
-    head = ["stage", "users", "tokens", name, other, "saving", f"with {per_cent(overhead, 1)} overhead",
-            *(["95 % interval"] if measured else []), "saving then", "direct"]  # fmt: skip
+    head = [
+        "stage",
+        "users",
+        "tokens",
+        name,
+        other,
+        "saving",
+        f"with {per_cent(overhead, 1)} overhead",
+        *(["95 % interval"] if measured else []),
+        "saving then",
+        "direct",
+    ]
     rows = []
     for stage in record["stages"]:
         low, high = stage["interval_usd"]
         interval = ABSENT if low is None or high is None else f"{show_usd(low)} – {show_usd(high)}"
-        rows.append([visible(stage["stage"], 30), visible(stage["users"], 20), tokens(stage["tokens"]), show_usd(stage["usd"]), show_usd(stage["other_usd"]),
-                     _saving(stage["saving"]), show_usd(stage["usd_with_overhead"]), *([interval] if measured else []),
-                     _saving(stage["saving_with_overhead"]), show_usd(stage["direct_usd"])])  # fmt: skip
-    return Table(f"USD a month at {exact(record['usd_per_million'])} against {exact(record['other_usd_per_million'])} USD per million tokens",
-                 head, rows)  # fmt: skip
+        rows.append(
+            [
+                visible(stage["stage"], 30),
+                visible(stage["users"], 20),
+                tokens(stage["tokens"]),
+                show_usd(stage["usd"]),
+                show_usd(stage["other_usd"]),
+                _saving(stage["saving"]),
+                show_usd(stage["usd_with_overhead"]),
+                *([interval] if measured else []),
+                _saving(stage["saving_with_overhead"]),
+                show_usd(stage["direct_usd"]),
+            ]
+        )
+    return Table(
+        f"USD a month at {exact(record['usd_per_million'])} against"
+        f" {exact(record['other_usd_per_million'])} USD per million tokens",
+        head,
+        rows,
+    )
 
 
 def _saving(share: float | None) -> str:
@@ -55,45 +91,68 @@ def _saving(share: float | None) -> str:
 
 def _notes(record: Record) -> Iterator[str]:
     whose = (
-        "assumed" if record["overhead_from"] == "assumed" else f"measured in {visible(record['overhead_from'], 120)}"
+        "assumed"
+        if record["overhead_from"] == "assumed"
+        else f"measured in {visible(record['overhead_from'], 120)}"
     )
     dated = f"; price as of {visible(record['as_of'], 20)}" if record["as_of"] else ""
     yield f"Overhead of {per_cent(record['overhead'], 2)} is {whose}{dated}."
     direct = record["direct"]
-    terms = f"a direct contract at {per_cent(direct['discount'])} less with {show_usd(direct['engineering_usd'])} USD of engineering a month"
-    yield (f"Break-even: {terms} pays above {tokens(direct['break_even_tokens'])} tokens a month." if direct["reason"] is None
-           else f"Break-even: {terms} has none: {direct['reason']}.")  # fmt: skip
+    terms = (
+        f"a direct contract at {per_cent(direct['discount'])} less with"
+        f" {show_usd(direct['engineering_usd'])} USD of engineering a month"
+    )
+    yield (
+        f"Break-even: {terms} pays above {tokens(direct['break_even_tokens'])} tokens a month."
+        if direct["reason"] is None
+        else f"Break-even: {terms} has none: {direct['reason']}."
+    )
     if record["breach_usd"] is not None:
         last = record["stages"][-1]
         bills = (
-            f", {record['breach_usd'] / last['usd']:,.0f} monthly bills of {visible(last['stage'], 30)}"
+            f", {record['breach_usd'] / last['usd']:,.0f} monthly bills of"
+            f" {visible(last['stage'], 30)}"
             if last["usd"]
             else ""
         )
-        yield f"One breach of the contract is priced at {show_usd(record['breach_usd'])} USD{bills}."
+        yield (
+            f"One breach of the contract is priced at {show_usd(record['breach_usd'])} USD{bills}."
+        )
 
 
 def _spent(spent: Record) -> Iterator[tuple[str, str]]:
     useful = spent["useful_tokens"]
     yield (
         "billed",
-        f"{show_usd(spent['usd'])} USD, of which {show_usd(spent['useful_usd'])} USD is the list price of the useful tokens",
+        (
+            f"{show_usd(spent['usd'])} USD, of which {show_usd(spent['useful_usd'])} USD is the"
+            " list price of the useful tokens"
+        ),
     )
     yield (
         "useful tokens in and out",
-        f"{count(useful['prompt'])} and {count(useful['output'])}; wasted {count(spent['wasted_tokens'])}",
+        (
+            f"{count(useful['prompt'])} and {count(useful['output'])}; wasted"
+            f" {count(spent['wasted_tokens'])}"
+        ),
     )
     if spent["reckoned_calls"]:
         yield (
             "reckoned as planned",
-            f"the prompts of {count(spent['reckoned_calls'])} calls whose usage the server did not state",
+            (
+                f"the prompts of {count(spent['reckoned_calls'])} calls whose usage the server did"
+                " not state"
+            ),
         )
     forecast = spent["forecast"]
     said = {True: "holds", False: "does not hold", None: "undecided"}[forecast["holds"]]
     if forecast["ratio"] is not None:
         low, high = forecast["interval"]
         limits = "" if low is None or high is None else f" ({100 * low:.1f} – {100 * high:.1f} %)"
-        said = f"{100 * forecast['ratio']:.1f} % of it{limits}: within {per_cent(forecast['margin'])} either way {said}"
+        said = (
+            f"{100 * forecast['ratio']:.1f} % of it{limits}: within {per_cent(forecast['margin'])}"
+            f" either way {said}"
+        )
     yield (
         "forecast from planned tokens",
         f"{show_usd(forecast['forecast_usd'])} USD; billed {said}"

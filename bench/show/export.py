@@ -35,39 +35,86 @@ _FORMULA = tuple("=+-@＝＋－＠")
 #: column -> ns, -1 where it never came; written in ms.
 _LENGTHS: dict[str, Callable[[Columns], Int]] = {
     "due_ms": lambda rows: rows.samples["due_ns"],
-    **{f"{metric}_ms": partial(lambda rows, metric: latency_ns(rows.samples, metric), metric=metric)
-       for metric in ("ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max", "lag", "harness_lag")},
-    **{f"service_{metric}_ms": partial(lambda rows, metric: latency_ns(rows.samples, metric, "service"), metric=metric)
-       for metric in ("ttft", "e2e")},
-    "connect_ms": lambda rows: rows.samples["connect_ns"], "tls_ms": lambda rows: rows.samples["tls_ns"],
-}  # fmt: skip
+    **{
+        f"{metric}_ms": partial(
+            lambda rows, metric: latency_ns(rows.samples, metric), metric=metric
+        )
+        for metric in (
+            "ttft",
+            "ttft_answer",
+            "e2e",
+            "tpot",
+            "inter_chunk_max",
+            "lag",
+            "harness_lag",
+        )
+    },
+    **{
+        f"service_{metric}_ms": partial(
+            lambda rows, metric: latency_ns(rows.samples, metric, "service"), metric=metric
+        )
+        for metric in ("ttft", "e2e")
+    },
+    "connect_ms": lambda rows: rows.samples["connect_ns"],
+    "tls_ms": lambda rows: rows.samples["tls_ns"],
+}
 #: column -> whole numbers, negative where there is none.
 _COUNTS: dict[str, Callable[[Columns], Any]] = {
-    **{name: partial(lambda rows, name: rows.schedule[name], name=name) for name in ("session", "turn")},
+    **{
+        name: partial(lambda rows, name: rows.schedule[name], name=name)
+        for name in ("session", "turn")
+    },
     "planned_prompt_tokens": lambda rows: rows.schedule["prompt_tokens"],
     "planned_output_tokens": lambda rows: rows.schedule["output_tokens"],
-    "status": lambda rows: np.where(rows.samples["status"] > 0, rows.samples["status"].astype(np.int64), -1),
-    **{name: partial(lambda rows, name: rows.samples[name], name=name)
-       for name in ("attempts", "retry_after_ms", "chunks", "prompt_tokens", "output_tokens", "reasoning_tokens",
-                    "cached_tokens", "worker")},
-}  # fmt: skip
-_FLAGS = {"streamed": Flag.STREAMED, "new_connection": Flag.NEW_CONNECTION, "reconnected": Flag.RECONNECTED,
-          "option_dropped": Flag.OPTION_DROPPED, "ttft_upper_bound": Flag.TTFT_UPPER_BOUND,
-          "user_stamp": Flag.USER_STAMP, "counted_tokens": Flag.COUNTED_TOKENS}  # fmt: skip
+    "status": lambda rows: np.where(
+        rows.samples["status"] > 0, rows.samples["status"].astype(np.int64), -1
+    ),
+    **{
+        name: partial(lambda rows, name: rows.samples[name], name=name)
+        for name in (
+            "attempts",
+            "retry_after_ms",
+            "chunks",
+            "prompt_tokens",
+            "output_tokens",
+            "reasoning_tokens",
+            "cached_tokens",
+            "worker",
+        )
+    },
+}
+_FLAGS = {
+    "streamed": Flag.STREAMED,
+    "new_connection": Flag.NEW_CONNECTION,
+    "reconnected": Flag.RECONNECTED,
+    "option_dropped": Flag.OPTION_DROPPED,
+    "ttft_upper_bound": Flag.TTFT_UPPER_BOUND,
+    "user_stamp": Flag.USER_STAMP,
+    "counted_tokens": Flag.COUNTED_TOKENS,
+}
 #: column -> its kind, in the order of the file.
 COLUMNS = {
-    "row": "count", **dict.fromkeys(("target", "stage", "phase", "bucket"), "text"), "warmup": "flag", "at": "moment",
-    **dict.fromkeys(("requested_model", "tier", "outcome"), "text"), **dict.fromkeys(_LENGTHS, "length"),
-    **dict.fromkeys(_COUNTS, "count"), **dict.fromkeys(_FLAGS, "flag"), **dict.fromkeys(STRING_KINDS, "text"),
+    "row": "count",
+    **dict.fromkeys(("target", "stage", "phase", "bucket"), "text"),
+    "warmup": "flag",
+    "at": "moment",
+    **dict.fromkeys(("requested_model", "tier", "outcome"), "text"),
+    **dict.fromkeys(_LENGTHS, "length"),
+    **dict.fromkeys(_COUNTS, "count"),
+    **dict.fromkeys(_FLAGS, "flag"),
+    **dict.fromkeys(STRING_KINDS, "text"),
     **dict.fromkeys(("sending_node", "sending_region"), "text"),
-}  # fmt: skip
+}
 
 Cells = dict[str, list[Any]]
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, there under its name only once it is whole. Raises RunFolderError: disk full, no right to."""
+    """A file to write to, there under its name only once it is whole.
+
+    Raises RunFolderError: disk full, no right to.
+    """
     place = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.part")
     try:
         with place.open("wb") as handle:
@@ -84,16 +131,26 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def rows_of(run: Run, lane: str | None = None) -> Iterator[Cells]:
-    """The rows of a run, or of one of its lanes, column by column, `_CHUNK` rows at a time; None where a cell is empty."""
+    """The rows of a run, or of one of its lanes, column by column, `_CHUNK` rows at a time; None
+    where a cell is empty.
+    """
     strings = {kind: _texts(run.strings(kind)) for kind in STRING_KINDS}
     columns, began = run.columns, np.datetime64(run.manifest["started_wall_ns"], "ns")
     places = places_of(run.manifest)
     names = [each["name"] for each in run.lanes]
-    chosen = np.arange(len(columns)) if lane is None else np.flatnonzero(columns.schedule["lane"] == names.index(lane))
+    chosen = (
+        np.arange(len(columns))
+        if lane is None
+        else np.flatnonzero(columns.schedule["lane"] == names.index(lane))
+    )
     for begin in range(0, len(chosen), _CHUNK):
         numbers = chosen[begin : begin + _CHUNK]
         rows = columns.where(numbers)
-        cells: Cells = {"row": numbers.tolist(), **_places(run, rows), "warmup": rows.schedule["warmup"].tolist()}
+        cells: Cells = {
+            "row": numbers.tolist(),
+            **_places(run, rows),
+            "warmup": rows.schedule["warmup"].tolist(),
+        }
         due = rows.samples["due_ns"]
         at = np.datetime_as_string((began + due.astype("m8[ns]")).astype("M8[us]"), timezone="UTC")
         cells["at"] = _with_gaps(at, due < 0)
@@ -114,21 +171,43 @@ def rows_of(run: Run, lane: str | None = None) -> Iterator[Cells]:
 
 
 def _vantages(places: Places | None, rows: Columns) -> list[tuple[str, list[str], Int]]:
-    """Where each row was sent from. Not called `region`: to a reader of logs that is where the answer came from."""
+    """Where each row was sent from.
+
+    Not called `region`: to a reader of logs that is where the answer came from.
+    """
     none = np.full(len(rows), -1)
-    return [("sending_node", places.names if places else [], places.node_of(rows.schedule) if places else none),
-            ("sending_region", places.regions if places else [], places.region_of(rows.schedule) if places else none)]  # fmt: skip
+    return [
+        (
+            "sending_node",
+            places.names if places else [],
+            places.node_of(rows.schedule) if places else none,
+        ),
+        (
+            "sending_region",
+            places.regions if places else [],
+            places.region_of(rows.schedule) if places else none,
+        ),
+    ]
 
 
 def _places(run: Run, rows: Columns) -> Cells:
     """What a row's lane says of it, and the names of its phase and bucket."""
     lane = rows.schedule["lane"]
-    cells = {name: _texts([record[key] for record in run.lanes])[lane].tolist() for name, key in
-             (("target", "name"), ("stage", "stage"), ("requested_model", "model"), ("tier", "tier"))}  # fmt: skip
+    cells = {
+        name: _texts([record[key] for record in run.lanes])[lane].tolist()
+        for name, key in (
+            ("target", "name"),
+            ("stage", "stage"),
+            ("requested_model", "model"),
+            ("tier", "tier"),
+        )
+    }
     for column, plural in (("phase", "phases"), ("bucket", "buckets")):
         names = [_texts(record[plural]) for record in run.lanes]
-        cells[column] = [names[here][part] for here, part in
-                         zip(lane.tolist(), rows.schedule[column].tolist(), strict=True)]  # fmt: skip
+        cells[column] = [
+            names[here][part]
+            for here, part in zip(lane.tolist(), rows.schedule[column].tolist(), strict=True)
+        ]
     return cells
 
 
@@ -145,10 +224,18 @@ def _with_gaps(values: Any, missing: Any) -> list[Any]:
 
 
 def write_csv(chunks: Iterator[Cells], out: IO[bytes]) -> None:
-    """RFC 4180 with a header, UTF-8. A text that a spreadsheet would reckon with begins with an apostrophe."""
+    """RFC 4180 with a header, UTF-8.
+
+    A text that a spreadsheet would reckon with begins with an apostrophe.
+    """
     out.write(f"{','.join(COLUMNS)}\r\n".encode())
-    _write_lines(chunks, out, f"{','.join(['%s'] * len(COLUMNS))}\r\n", _csv_text,
-                 lambda column: column.replace("null", "").replace('"', ""))  # fmt: skip
+    _write_lines(
+        chunks,
+        out,
+        f"{','.join(['%s'] * len(COLUMNS))}\r\n",
+        _csv_text,
+        lambda column: column.replace("null", "").replace('"', ""),
+    )
 
 
 def _csv_text(text: str | None) -> str:
@@ -159,12 +246,21 @@ def _csv_text(text: str | None) -> str:
 def write_jsonl(chunks: Iterator[Cells], out: IO[bytes]) -> None:
     """One JSON object a row, UTF-8; what is missing is null."""
     keys = ",".join(f'"{name}":%s' for name in COLUMNS)
-    _write_lines(chunks, out, f"{{{keys}}}\n", partial(json.dumps, ensure_ascii=False), lambda column: column)
+    _write_lines(
+        chunks, out, f"{{{keys}}}\n", partial(json.dumps, ensure_ascii=False), lambda column: column
+    )
 
 
-def _write_lines(chunks: Iterator[Cells], out: IO[bytes], line: str, of_text: Callable[[str | None], str],
-                 of_column: Callable[[str], str]) -> None:  # fmt: skip
-    """Write cell by cell, but each text once and each other column in one go: by row it takes three times as long."""
+def _write_lines(
+    chunks: Iterator[Cells],
+    out: IO[bytes],
+    line: str,
+    of_text: Callable[[str | None], str],
+    of_column: Callable[[str], str],
+) -> None:
+    """Write cell by cell, but each text once and each other column in one go: by row it takes three
+    times as long.
+    """
     known: dict[str | None, str] = {}
     for cells in chunks:
         written = []
@@ -178,13 +274,19 @@ def _write_lines(chunks: Iterator[Cells], out: IO[bytes], line: str, of_text: Ca
 
 
 def write_parquet(chunks: Iterator[Cells], out: IO[bytes]) -> None:
-    """Parquet, zstd, texts as dictionaries; what is missing is null. Raises UserError without pyarrow."""
+    """Parquet, zstd, texts as dictionaries; what is missing is null.
+
+    Raises UserError without pyarrow.
+    """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise UserError("writing Parquet needs pyarrow", where="--format parquet",
-                        remedy="pip install 'tailproof[parquet]', or take csv or jsonl") from None  # fmt: skip
+        raise UserError(
+            "writing Parquet needs pyarrow",
+            where="--format parquet",
+            remedy="pip install 'tailproof[parquet]', or take csv or jsonl",
+        ) from None
     types = {
         "text": pa.string(),
         "moment": pa.string(),
@@ -195,14 +297,20 @@ def write_parquet(chunks: Iterator[Cells], out: IO[bytes]) -> None:
     schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for cells in chunks:
-            writer.write_batch(pa.RecordBatch.from_arrays([pa.array(cells[field.name], field.type) for field in schema],
-                                                          schema=schema))  # fmt: skip
+            writer.write_batch(
+                pa.RecordBatch.from_arrays(
+                    [pa.array(cells[field.name], field.type) for field in schema], schema=schema
+                )
+            )
 
 
 def read_hlog_bytes(run: Run) -> bytes:
     """histograms.hlog as it is. Raises RunFolderError where the run ended before it had one."""
     path = run.folder / "histograms.hlog"
     if not path.is_file():
-        raise RunFolderError("is missing: the run was cut off before its histograms were written", where=str(path),
-                             remedy="export its rows instead")  # fmt: skip
+        raise RunFolderError(
+            "is missing: the run was cut off before its histograms were written",
+            where=str(path),
+            remedy="export its rows instead",
+        )
     return path.read_bytes()

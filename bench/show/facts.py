@@ -1,7 +1,9 @@
-"""The facts of a run in words: was the harness fit, on what and with what was it made, and its digests.
+"""The facts of a run in words: was the harness fit, on what and with what was it made, and its
+digests.
 
-In: a run's manifest and summary. Out: pairs of a name and a sentence or list. Must stay true: each fact is given once, with its
-unit; nothing is cut inside a word; what is too long for a page is named as standing in run.json.
+In: a run's manifest and summary. Out: pairs of a name and a sentence or list. Must stay true: each
+fact is given once, with its unit; nothing is cut inside a word; what is too long for a page is
+named as standing in run.json.
 """
 
 from __future__ import annotations
@@ -17,8 +19,14 @@ from bench.units import show_duration
 Record = Mapping[str, Any]
 _SEGMENTS_MOST = 20
 #: Ends of names that carry a unit -> how the value is written; the name is shown without it.
-_UNITS = {"_events_per_s": lambda value: f"{number(value)} chunks/s", "_rps": lambda value: f"{number(value)} requests/s",
-          "_ms": milliseconds, "_s": lambda value: f"{number(value)} s", "_ns": show_duration, "share": per_cent}  # fmt: skip
+_UNITS = {
+    "_events_per_s": lambda value: f"{number(value)} chunks/s",
+    "_rps": lambda value: f"{number(value)} requests/s",
+    "_ms": milliseconds,
+    "_s": lambda value: f"{number(value)} s",
+    "_ns": show_duration,
+    "share": per_cent,
+}
 #: Said of each target, node or of the run, or, worker by worker, in run.json alone.
 _ELSEWHERE = ("senders", "gateway", "state", "by_worker", "nodes")
 
@@ -30,14 +38,24 @@ def health_line(summary: Record) -> str:
     if not reasons and "harness_lag_p99_ms" in facts:
         reasons = f"late p99 {milliseconds(facts['harness_lag_p99_ms'])}"
         if "due" in facts and "never_sent" in facts:
-            reasons += f", {count(facts['never_sent'])} of {count(facts['due'])} due requests unsent"
+            reasons += (
+                f", {count(facts['never_sent'])} of {count(facts['due'])} due requests unsent"
+            )
     calibration = facts.get("calibration")
     if calibration:
-        used = f"busiest second {per_cent(calibration['share'], 0)} of what this machine can measure"
+        used = (
+            f"busiest second {per_cent(calibration['share'], 0)} of what this machine can measure"
+        )
         reasons = f"{reasons}; {used}" if reasons else used
     if health["state"] == "degraded":
-        reasons += "; lateness only lengthens: a PASS stands, a FAIL of latency only where it fails without it"
-    if all(target.get("simulated") for target in summary["targets"].values()) and summary["targets"]:
+        reasons += (
+            "; lateness only lengthens: a PASS stands, a FAIL of latency only where it fails"
+            " without it"
+        )
+    if (
+        all(target.get("simulated") for target in summary["targets"].values())
+        and summary["targets"]
+    ):
         reasons = "nothing was sent, all rows were computed from a model"
     return f"{visible(health['state'], 20)}: {reasons}" if reasons else visible(health["state"], 20)
 
@@ -71,12 +89,22 @@ def _digests(manifest: Record) -> Iterator[Pair]:
     for name, digest in manifest.get("files", {}).items():
         yield f"sha256 of {visible(name, 80)}", visible(digest, 64)
     if "manifest_sha256" in manifest:
-        yield "sha256 of the manifest", f"{visible(manifest['manifest_sha256'], 64)} (of everything in run.json, the digests above among it)"  # fmt: skip
+        yield (
+            "sha256 of the manifest",
+            (
+                f"{visible(manifest['manifest_sha256'], 64)} (of everything in run.json, the"
+                " digests above among it)"
+            ),
+        )
 
 
 def in_words(facts: Record) -> str:
-    """`loop stalls 3, gc pause max 12.3 ms`: names without the unit that the value carries; empty ones left out."""
-    return ", ".join(_fact(name, value) for name, value in facts.items() if value not in (None, "", [], {}))
+    """`loop stalls 3, gc pause max 12.3 ms`: names without the unit that the value carries; empty
+    ones left out.
+    """
+    return ", ".join(
+        _fact(name, value) for name, value in facts.items() if value not in (None, "", [], {})
+    )
 
 
 def _fact(name: str, value: Any) -> str:
@@ -89,5 +117,7 @@ def _fact(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return f"{plain} {'yes' if value else 'no'}"
     if isinstance(value, (int, float)):
-        return f"{plain} {_UNITS[unit](value) if unit else number(value) if isinstance(value, float) else count(value)}"
+        if unit:
+            return f"{plain} {_UNITS[unit](value)}"
+        return f"{plain} {number(value) if isinstance(value, float) else count(value)}"
     return f"{plain} {visible(value)}"

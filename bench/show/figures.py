@@ -33,21 +33,35 @@ class Figure:
     svg: str
 
 
-def lane_figures(run: Run, index: int, rows: Columns, clauses: Sequence[Record], confidence: float) -> Iterator[Figure]:
-    """A percentile spectrum a metric, latency over time for e2e and every metric with a limit, by bucket, and failures."""
+def lane_figures(
+    run: Run, index: int, rows: Columns, clauses: Sequence[Record], confidence: float
+) -> Iterator[Figure]:
+    """A percentile spectrum a metric, latency over time for e2e and every metric with a limit, by
+    bucket, and failures.
+    """
     lane = run.lanes[index]
     for name, svg in _drawn(rows, lane, clauses, confidence, lane_moments(run, index, rows)):
         if svg is not None:
             slug = re.sub(r"[^a-z0-9]+", "-", lane["name"].lower())[:40].strip("-") or "lane"
-            yield Figure(name.replace("-", " "), f"{index:02d}-{slug}-{name.replace(' ', '-')}.svg", svg)
+            yield Figure(
+                name.replace("-", " "), f"{index:02d}-{slug}-{name.replace(' ', '-')}.svg", svg
+            )
 
 
-def _drawn(rows: Columns, lane: Record, clauses: Sequence[Record], confidence: float,
-           moments: Sequence[Moment]) -> Iterator[tuple[str, str | None]]:  # fmt: skip
+def _drawn(
+    rows: Columns,
+    lane: Record,
+    clauses: Sequence[Record],
+    confidence: float,
+    moments: Sequence[Moment],
+) -> Iterator[tuple[str, str | None]]:
     limited = {clause["metric"] for clause in clauses if clause["limit_ms"] is not None}
     measured = rows.measured()
     for metric in (metric for metric in LATENCIES if metric in {"e2e", "ttft"} | limited):
-        yield f"{metric} percentiles", percentile_spectrum(measured, lane, metric, clauses, confidence)
+        yield (
+            f"{metric} percentiles",
+            percentile_spectrum(measured, lane, metric, clauses, confidence),
+        )
         if metric in {"e2e"} | limited:
             yield f"{metric} over-time", latency_over_time(rows, lane, metric, clauses, moments)
     yield "failures over-time", failures_over_time(measured, lane)

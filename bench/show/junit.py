@@ -1,8 +1,8 @@
 """junit.xml: a case a clause, for the build server that reads it.
 
-In: summary and verdicts. Out: XML bytes. Must stay true: FAIL is a failure, INCONCLUSIVE is
-skipped (or failed, if asked) with its reason and never passes in silence, an INVALID run is an error; well-formed
-whatever a server or a file put into the text.
+In: summary and verdicts. Out: XML bytes. Must stay true: FAIL is a failure, INCONCLUSIVE is skipped
+(or failed, if asked) with its reason and never passes in silence, an INVALID run is an error;
+well-formed whatever a server or a file put into the text.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ Record = Mapping[str, Any]
 
 
 def rehearsed(verdicts: Record) -> set[tuple[str, str]]:
-    """(target, clause) whose expected verdict came: a planted breach that was found is no failure for a CI to stop at."""
+    """(target, clause) whose expected verdict came: a planted breach that was found is no failure
+    for a CI to stop at.
+    """
     return {(item["target"], item["clause"]) for item in verdicts.get("expects", []) if item["met"]}
 
 
-def junit_xml(summary: Record, verdicts: Record, inconclusive: Literal["skip", "fail"] = "skip") -> bytes:
-    """One suite of clauses, one of the harness's health (nodes that are left out skipped), one of rehearsed answers where there are any.
+def junit_xml(
+    summary: Record, verdicts: Record, inconclusive: Literal["skip", "fail"] = "skip"
+) -> bytes:
+    """One suite of clauses, one of the harness's health (nodes that are left out skipped), one of
+    rehearsed answers where there are any.
 
     `inconclusive`: what a build server is told of a clause that was not decided and not rehearsed.
     """
@@ -32,14 +37,24 @@ def junit_xml(summary: Record, verdicts: Record, inconclusive: Literal["skip", "
     clauses = SubElement(root, "testsuite", name="clauses")
     rehearsed_well = rehearsed(verdicts)
     for clause in verdicts["clauses"]:
-        case = _case(clauses, f"{visible(clause['contract'], 60)}.{visible(clause['target'], 60)}", clause["text"])
+        case = _case(
+            clauses,
+            f"{visible(clause['contract'], 60)}.{visible(clause['target'], 60)}",
+            clause["text"],
+        )
         as_rehearsed = (clause["target"], clause["text"]) in rehearsed_well
         if clause["verdict"] == "FAIL" and as_rehearsed:
             SubElement(case, "system-out").text = f"FAIL, as rehearsed: {visible(clause['reason'])}"
         else:
-            _judge(case, clause, "failure" if inconclusive == "fail" and not as_rehearsed else "skipped")
+            _judge(
+                case,
+                clause,
+                "failure" if inconclusive == "fail" and not as_rehearsed else "skipped",
+            )
     for bill in verdicts.get("forecasts", []):
-        case = _case(clauses, f"{visible(bill['contract'], 60)}.{visible(bill['target'], 60)}", bill["text"])
+        case = _case(
+            clauses, f"{visible(bill['contract'], 60)}.{visible(bill['target'], 60)}", bill["text"]
+        )
         if bill["verdict"] != "PASS":
             tag = "failure" if bill["verdict"] == "FAIL" or inconclusive == "fail" else "skipped"
             SubElement(case, tag, message=f"{bill['verdict']}: {visible(bill['reason'])}")
@@ -49,7 +64,9 @@ def junit_xml(summary: Record, verdicts: Record, inconclusive: Literal["skip", "
         for item in verdicts["expects"]:
             case = _case(answers, f"expect.{visible(item['target'], 60)}", item["clause"])
             if not item["met"]:
-                message = f"expected {visible(item['expected'], 20)}, got {visible(item['got'], 20)}"
+                message = (
+                    f"expected {visible(item['expected'], 20)}, got {visible(item['got'], 20)}"
+                )
                 SubElement(case, "failure", message=message)
     for suite in [root, *root]:
         for attribute, tag in (
@@ -72,7 +89,9 @@ def _harness(checks: Element, health: Record, verdicts: Record) -> None:
     elif health["state"] == "degraded":
         SubElement(case, "skipped", message=f"degraded: {reasons}")
     for entry, said in zip(verdicts.get("left_out", []), left_out_sentences(verdicts), strict=True):
-        SubElement(_case(checks, "harness", f"{entry['node']} in the verdict"), "skipped", message=said)
+        SubElement(
+            _case(checks, "harness", f"{entry['node']} in the verdict"), "skipped", message=said
+        )
 
 
 def _case(suite: Element, classname: str, name: object) -> Element:
@@ -81,7 +100,10 @@ def _case(suite: Element, classname: str, name: object) -> Element:
 
 def _judge(case: Element, clause: Record, undecided: str) -> None:
     reason = visible(clause["reason"])
-    numbers = f"measured {wording.measured(clause)} ({wording.interval(clause)}), limit {wording.limit(clause)}"
+    numbers = (
+        f"measured {wording.measured(clause)} ({wording.interval(clause)}), limit"
+        f" {wording.limit(clause)}"
+    )
     if clause["verdict"] == "FAIL":
         SubElement(case, "failure", message=reason).text = f"{numbers}; {wording.decider(clause)}"
     elif clause["verdict"] == "INCONCLUSIVE":

@@ -1,7 +1,7 @@
 """Which nodes of a run the verdict leaves out, in sentences.
 
-In: verdicts.json. Out: sentences. Must stay true: what is set aside is counted, with the reason, and its load is
-not passed over in silence.
+In: verdicts.json. Out: sentences. Must stay true: what is set aside is counted, with the reason,
+and its load is not passed over in silence.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ def left_out_sentences(verdicts: Record) -> list[str]:
 
 def _sentence(entry: Record) -> str:
     asked = entry["why"] == ASKED_FOR
-    said = (f"{visible(entry['node'], 60)} is left out of the verdict{', as was asked for' if asked else ''}: the {count(entry['requests'])} of "
-            f"{count(entry['of'])} requests that were its part are set aside, and {_load(entry)}")  # fmt: skip
+    said = (
+        f"{visible(entry['node'], 60)} is left out of the"
+        f" verdict{', as was asked for' if asked else ''}: the {count(entry['requests'])} of"
+        f" {count(entry['of'])} requests that were its part are set aside, and {_load(entry)}"
+    )
     return said if asked else f"{said}; the reason: {visible(entry['why'], 2 * CUT)}"
 
 
@@ -42,5 +45,14 @@ def for_buyers(left_out: Sequence[Record]) -> str:
     part, several = sum(entry["requests"] for entry in left_out), len(left_out) > 1
     asked = [entry["why"] == ASKED_FOR for entry in left_out]
     unfit = f"because {'they were' if several else 'it was'} not fit to measure"
-    why = "as was asked for" if all(asked) else f"partly as was asked for, partly {unfit}" if any(asked) else unfit
-    return f"The terms are judged without the {count(part)} of {count(left_out[0]['of'])} requests sent from {names}, {why}."
+    why = (
+        "as was asked for"
+        if all(asked)
+        else f"partly as was asked for, partly {unfit}"
+        if any(asked)
+        else unfit
+    )
+    return (
+        f"The terms are judged without the {count(part)} of {count(left_out[0]['of'])} requests"
+        f" sent from {names}, {why}."
+    )

@@ -28,13 +28,17 @@ _BAR = 12
 _PLAIN = 125
 #: Cells of a lane's name, of its rows and of a latency.
 _NAME, _ROWS, _LATENCY = 18, 16, 11
-#: Lines of the window that the region leaves free: the opening sentence, and where the cursor stands.
+#: Lines of the window that the region leaves free: the opening sentence, and where the cursor
+#: stands.
 _SPARE = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class LaneProgress:
-    """One lane so far. Quantiles are running ones of response latency in ms, None before the first answer."""
+    """One lane so far.
+
+    Quantiles are running ones of response latency in ms, None before the first answer.
+    """
 
     name: str
     done: int = 0
@@ -64,7 +68,10 @@ class Rates:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """The stage that is running. Counts are rows of the stage; `offered` are the rows due so far."""
+    """The stage that is running.
+
+    Counts are rows of the stage; `offered` are the rows due so far.
+    """
 
     stage: str
     phase: str
@@ -96,10 +103,14 @@ class Screen:
     """A context manager; `update` while it is open, `note` for what must not scroll away."""
 
     def __init__(self, console: Console, *, quiet: bool = False):
-        """`console` decides between live and plain by whether it is a terminal that can move its cursor."""
+        """`console` decides between live and plain by whether it is a terminal that can move its
+        cursor.
+        """
         self._console, self._quiet = console, quiet
         self._live = (
-            Live(console=console, auto_refresh=False, transient=True) if console.is_interactive and not quiet else None
+            Live(console=console, auto_refresh=False, transient=True)
+            if console.is_interactive and not quiet
+            else None
         )
         self._last: tuple[str, int] | None = None
         self._told: tuple[tuple[int, str], ...] = ()
@@ -110,7 +121,10 @@ class Screen:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._live is not None:
             self._live.stop()
@@ -147,7 +161,11 @@ class Screen:
 
 
 def _share(progress: Progress) -> float:
-    at, end = (progress.elapsed_ns, progress.total_ns) if progress.total_ns > 0 else (progress.done, _planned(progress))
+    at, end = (
+        (progress.elapsed_ns, progress.total_ns)
+        if progress.total_ns > 0
+        else (progress.done, _planned(progress))
+    )
     return min(max(at / end, 0.0), 1.0) if end > 0 else 1.0
 
 
@@ -180,9 +198,12 @@ def _of_all(at: int, of: int) -> str:
 
 def _phase(progress: Progress) -> str:
     left = (
-        f", {_whole_seconds(progress.phase_left_ns)} left" if progress.phase_left_ns > 0 and progress.phases > 1 else ""
+        f", {_whole_seconds(progress.phase_left_ns)} left"
+        if progress.phase_left_ns > 0 and progress.phases > 1
+        else ""
     )
-    return f"{visible(progress.phase, 24)}{_of_all(progress.phase_number, progress.phases) if left else ''}{left}"
+    place = _of_all(progress.phase_number, progress.phases) if left else ""
+    return f"{visible(progress.phase, 24)}{place}{left}"
 
 
 def _event(event: tuple[int, str]) -> str:
@@ -199,12 +220,16 @@ def _failed(lane: LaneProgress) -> str:
 
 
 def live_text(progress: Progress, width: int, height: int) -> Text:
-    """Stage and phase, rates, a line or two a lane, the last events: at most `height` lines of `width` cells."""
+    """Stage and phase, rates, a line or two a lane, the last events: at most `height` lines of
+    `width` cells.
+    """
     head = list(_head(progress))
     events = [f"   {_event(event)}" for event in progress.events]
     room = max(height - _SPARE - len(head) - len(events), 1)
     text = Text(no_wrap=True)
-    for index, line in enumerate([*head, *_lane_lines(progress.lanes, room), *events][: max(height - 1, 1)]):
+    for index, line in enumerate(
+        [*head, *_lane_lines(progress.lanes, room), *events][: max(height - 1, 1)]
+    ):
         row = Text(line, style="bold" if index == 0 else "")
         row.truncate(width, overflow="ellipsis")
         text.append_text(row if index == 0 else Text("\n").append_text(row))
@@ -214,12 +239,21 @@ def live_text(progress: Progress, width: int, height: int) -> Text:
 def _head(progress: Progress) -> Iterator[str]:
     filled = round(_share(progress) * _BAR)
     stage = f" ▸ {visible(progress.stage, 30)}{_of_all(progress.stage_number, progress.stages)}"
-    yield f"{_padded(stage, 34)}  {'█' * filled}{'░' * (_BAR - filled)}  {_done(progress)}   {_left(progress)}"
-    yield f"   {_phase(progress)} · in flight {count(progress.in_flight)} · late p99 {milliseconds(progress.late_p99_ms)}"
+    yield (
+        f"{_padded(stage, 34)}  {'█' * filled}{'░' * (_BAR - filled)}  {_done(progress)}  "
+        f" {_left(progress)}"
+    )
+    yield (
+        f"   {_phase(progress)} · in flight {count(progress.in_flight)} · late p99"
+        f" {milliseconds(progress.late_p99_ms)}"
+    )
     if (recent := progress.recent) is not None:
         rates = (f"{number(rate)}/s" for rate in (recent.offered, recent.sent, recent.done))
         yield _three(f"last {show_duration(round(recent.over_ns / S) * S)}", *rates)
-    yield _three("so far", *map(count, (progress.offered, progress.sent, progress.done))) + f"spend {progress.spend}"
+    yield (
+        _three("so far", *map(count, (progress.offered, progress.sent, progress.done)))
+        + f"spend {progress.spend}"
+    )
     heads = "".join(f"{title:>{_LATENCY}}" for title in ("p50", "p99", "p99.9"))
     yield f"   {_padded('response', _NAME)}{'done':>{_ROWS}}{heads}{'ok':>9}"
 
@@ -230,7 +264,9 @@ def _three(when: str, offered: str, sent: str, done: str) -> str:
 
 
 def _lane_lines(lanes: Sequence[LaneProgress], room: int) -> list[str]:
-    """In the order of the plan; where there is no room for all, the worst first and how many are left out."""
+    """In the order of the plan; where there is no room for all, the worst first and how many are
+    left out.
+    """
     lines = [_lane(lane) for lane in lanes]
     if sum(map(len, lines)) <= room:
         return [line for each in lines for line in each]
@@ -250,9 +286,13 @@ def _badness(lane: LaneProgress) -> tuple[float, float]:
 
 
 def _lane(lane: LaneProgress) -> list[str]:
-    rows = count(lane.done) if lane.planned is None else f"{count(lane.done)} of {count(lane.planned)}"
+    rows = (
+        count(lane.done) if lane.planned is None else f"{count(lane.done)} of {count(lane.planned)}"
+    )
     ok = per_cent((lane.done - lane.failures) / lane.done, 2) if lane.done else ABSENT
-    latencies = "".join(f"{milliseconds(value):>{_LATENCY}}" for value in (lane.p50_ms, lane.p99_ms, lane.p999_ms))
+    latencies = "".join(
+        f"{milliseconds(value):>{_LATENCY}}" for value in (lane.p50_ms, lane.p99_ms, lane.p999_ms)
+    )
     line = f"   {_padded(visible(lane.name, _NAME - 1), _NAME)}{rows:>{_ROWS}}{latencies}{ok:>9}"
     return [line, f"     {_failed(lane)}"] if lane.failed else [line]
 
@@ -269,10 +309,15 @@ def plain_line(progress: Progress) -> str:
     """The same in one line; of several lanes the worst."""
     recent = progress.recent
     rates = f"; {number(recent.sent)} of {number(recent.offered)}/s" if recent is not None else ""
-    lanes = "".join(f"; {visible(lane.name, 24)} p99 {milliseconds(lane.p99_ms)}" for lane in
-                    sorted(progress.lanes, key=_badness, reverse=True)[:1])  # fmt: skip
+    lanes = "".join(
+        f"; {visible(lane.name, 24)} p99 {milliseconds(lane.p99_ms)}"
+        for lane in sorted(progress.lanes, key=_badness, reverse=True)[:1]
+    )
     at = f" ({progress.stage_number}/{progress.stages})" if progress.stages > 1 else ""
     failures = sum(lane.failures for lane in progress.lanes)
-    return visible(f"{visible(progress.stage, 30)}{at} {visible(progress.phase, 24)} {_done(progress).strip()}, {_left(progress)}{rates}; "
-                   f"done {count(progress.done)}, failed {count(failures)}{lanes}; late {milliseconds(progress.late_p99_ms)}",
-                   _PLAIN)  # fmt: skip
+    return visible(
+        f"{visible(progress.stage, 30)}{at} {visible(progress.phase, 24)}"
+        f" {_done(progress).strip()}, {_left(progress)}{rates}; done {count(progress.done)}, failed"
+        f" {count(failures)}{lanes}; late {milliseconds(progress.late_p99_ms)}",
+        _PLAIN,
+    )

@@ -20,7 +20,9 @@ _CHANGES_MOST = 8
 
 
 def lane_moments(run: Run, index: int, rows: Columns) -> list[Moment]:
-    """Drills of its stage, changes of its route's legs, the first failure of each class, and where the run broke off."""
+    """Drills of its stage, changes of its route's legs, the first failure of each class, and where
+    the run broke off.
+    """
     lane = run.lanes[index]
     found = [*_drills(run, lane), *_changes(run, lane), *_first_failures(rows), *_end(run)]
     return sorted(moment for moment in found if moment.at_s >= lane["start_ns"] / S)
@@ -33,13 +35,18 @@ def _drills(run: Run, lane: Mapping[str, Any]) -> Iterator[Moment]:
 
 
 def _changes(run: Run, lane: Mapping[str, Any]) -> Iterator[Moment]:
-    mine = [change for change in run.manifest.get("leg_events") or [] if change["lane"] == lane["name"]]
+    mine = [
+        change for change in run.manifest.get("leg_events") or [] if change["lane"] == lane["name"]
+    ]
     for change in mine[:_CHANGES_MOST]:
         leg = visible(lane["legs"][change["leg"]]["name"], 24)
         yield Moment(change["at_ns"] / S, f"breaker of {leg} {visible(change['state'], 20)}")
     if len(mine) > _CHANGES_MOST:
         more = mine[_CHANGES_MOST]
-        yield Moment(more["at_ns"] / S, f"first of {count(len(mine) - _CHANGES_MOST)} further changes of breakers")
+        yield Moment(
+            more["at_ns"] / S,
+            f"first of {count(len(mine) - _CHANGES_MOST)} further changes of breakers",
+        )
 
 
 def _first_failures(rows: Columns) -> Iterator[Moment]:
@@ -56,4 +63,6 @@ def _end(run: Run) -> Iterator[Moment]:
     if early or run.state == "interrupted":
         samples = run.columns.samples
         last = max(int(samples[name].max(initial=0)) for name in ("sent_ns", "done_ns"))
-        yield Moment(last / S, f"ended before its plan ({visible(early, 60)})" if early else "interrupted")
+        yield Moment(
+            last / S, f"ended before its plan ({visible(early, 60)})" if early else "interrupted"
+        )

@@ -17,7 +17,11 @@ Record = Mapping[str, Any]
 #: Up to this many services each get a sentence; more are counted.
 NAMED_MOST = 4
 #: What a latency clause promises, to be put before "within 800 ms".
-_UNTIL = {"ttft": "the answer begun", "ttft_answer": "the first word after any reasoning", "e2e": "the answer complete"}
+_UNTIL = {
+    "ttft": "the answer begun",
+    "ttft_answer": "the first word after any reasoning",
+    "e2e": "the answer complete",
+}
 
 
 def buyers_paragraph(manifest: Record, summary: Record, verdicts: Record) -> str:
@@ -26,9 +30,14 @@ def buyers_paragraph(manifest: Record, summary: Record, verdicts: Record) -> str
     clauses = [*verdicts["clauses"], *verdicts.get("forecasts", [])]
     said = [_what_was_done(manifest, summary)]
     if summary["overall"] == "INVALID":
-        return f"{said[0]} The measuring side was itself the limit, so nothing here judges {_services(len(targets), 'the')}."
+        return (
+            f"{said[0]} The measuring side was itself the limit, so nothing here judges"
+            f" {_services(len(targets), 'the')}."
+        )
     if virtual := sum(bool(lane.get("simulated")) for lane in lanes):
-        whose = "The answers" if virtual == len(lanes) else f"Those of {virtual} of the {len(lanes)}"
+        whose = (
+            "The answers" if virtual == len(lanes) else f"Those of {virtual} of the {len(lanes)}"
+        )
         said.append(f"{whose} came from a simulation, not from a service.")
     if left_out := verdicts.get("left_out"):
         said.append(for_buyers(left_out))
@@ -37,7 +46,11 @@ def buyers_paragraph(manifest: Record, summary: Record, verdicts: Record) -> str
     else:
         said.append(_all_of_them(summary, clauses))
     if not any(clause["verdict"] != "REPORTED" for clause in clauses):
-        said.append("No contract was held against it." if len(targets) == 1 else "No contract was held against them.")
+        said.append(
+            "No contract was held against it."
+            if len(targets) == 1
+            else "No contract was held against them."
+        )
     if (breach := verdicts.get("projected_breach_usd")) is not None:
         said.append(f"By the contract's own price, what was broken costs {float(breach):,.0f} USD.")
     return " ".join(said)
@@ -52,46 +65,72 @@ def _services(number: int, article: str = "") -> str:
 def _what_was_done(manifest: Record, summary: Record) -> str:
     targets, lanes = summary["targets"], manifest["lanes"]
     played = [lane for lane in lanes if not lane.get("simulated")] or lanes
-    length = max((lane["end_ns"] for lane in played), default=0) - min((lane["start_ns"] for lane in played), default=0)
+    length = max((lane["end_ns"] for lane in played), default=0) - min(
+        (lane["start_ns"] for lane in played), default=0
+    )
     came = sum(target.get("reached", target["requests"]) for target in targets.values())
     sent = f"{count(came)} request{'s' * (came != 1)} to {_services(len(targets))}"
     broken_off = "" if summary["state"] == "complete" else " It was broken off before its end."
     return (
-        f"On {visible(manifest['started_utc'][:10])} this test put {sent}, within {show_duration(length)}.{broken_off}"
+        f"On {visible(manifest['started_utc'][:10])} this test put {sent}, within"
+        f" {show_duration(length)}.{broken_off}"
     )
 
 
 def _service_sentence(name: str, target: Record, clauses: Sequence[Record]) -> str:
     who, answered = f"“{visible(name, 60)}”", _answered(target)
-    judged = [clause for clause in clauses if clause["target"] == name and clause["verdict"] != "REPORTED"]
+    judged = [
+        clause for clause in clauses if clause["target"] == name and clause["verdict"] != "REPORTED"
+    ]
     if not judged:
         return f"{who} {answered}."
     kept, broken, left = (_having(judged, verdict) for verdict in ("PASS", "FAIL", "INCONCLUSIVE"))
     of = f"the {len(judged)} terms" if len(judged) > 1 else "the one term"
     if len(kept) == len(judged):
-        return f"{who} {answered}, and was shown to keep {of} of its contract that {'were' if len(kept) > 1 else 'was'} tested."
+        return (
+            f"{who} {answered}, and was shown to keep {of} of its contract that"
+            f" {'were' if len(kept) > 1 else 'was'} tested."
+        )
     parts = [f"{len(kept)} {'was' if len(kept) == 1 else 'were'} shown to be kept"] if kept else []
     if broken:
-        parts.append(f"{len(broken)} {'was' if len(broken) == 1 else 'were'} broken ({_named(broken)})")
+        parts.append(
+            f"{len(broken)} {'was' if len(broken) == 1 else 'were'} broken ({_named(broken)})"
+        )
     if left:
         parts.append(f"{len(left)} could not be decided")
     told = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-    return f"{who} {answered}. Of {of} of its contract that {'were' if len(judged) > 1 else 'was'} tested, {told}."
+    return (
+        f"{who} {answered}. Of {of} of its contract that {'were' if len(judged) > 1 else 'was'}"
+        f" tested, {told}."
+    )
 
 
 def _answered(target: Record) -> str:
     """`answered 99.5 % of its 1,200 requests, 99 of 100 of these within 3.9 s`."""
-    came, ok, latency = target.get("reached", target["requests"]), target["ok"], target["response_ms"]["e2e"]
+    came, ok, latency = (
+        target.get("reached", target["requests"]),
+        target["ok"],
+        target["response_ms"]["e2e"],
+    )
     if not came:
         return "was asked nothing"
     if not ok:
-        return "did not answer its one request" if came == 1 else f"answered none of its {count(came)} requests"
-    said = f"answered {'all' if ok == came else per_cent(ok / came, 2) + ' of'} its {count(came)} requests"
+        return (
+            "did not answer its one request"
+            if came == 1
+            else f"answered none of its {count(came)} requests"
+        )
+    said = (
+        f"answered {'all' if ok == came else per_cent(ok / came, 2) + ' of'} its {count(came)}"
+        " requests"
+    )
     said = "answered its one request" if came == 1 else said
     if latency is None:
         return said
     within = seconds_for_readers(latency["p99"])
-    return f"{said}, {'99 of 100 of these ' if latency['n'] >= 100 else 'at most ' if came == 1 else 'these '}within {within}"
+    fewer = "at most " if came == 1 else "these "
+    share = "99 of 100 of these " if latency["n"] >= 100 else fewer
+    return f"{said}, {share}within {within}"
 
 
 def _having(clauses: Sequence[Record], verdict: str) -> list[Record]:
@@ -105,31 +144,51 @@ def _named(broken: Sequence[Record]) -> str:
 
 
 def _promise(clause: Record) -> str:
-    """`the answer complete within 800 ms for 99 % of requests`; a term of another kind in the contract's own words."""
+    """`the answer complete within 800 ms for 99 % of requests`; a term of another kind in the
+    contract's own words.
+    """
     if "metric" not in clause:  # the forecast of a bill
         return visible(clause["text"], 90)
-    everywhere = clause["phase"] is None and clause["bucket"] is None and clause["view"] == "response"
+    everywhere = (
+        clause["phase"] is None and clause["bucket"] is None and clause["view"] == "response"
+    )
     if (
         everywhere
         and clause["metric"] in _UNTIL
         and clause["statistic"] == "quantile"
         and clause["limit_ms"] is not None
     ):
-        return f"{_UNTIL[clause['metric']]} within {limit(clause).split(' ', 1)[1]} for {per_cent(clause['quantile'])} of requests"
-    if everywhere and clause["metric"] == "uptime" and clause.get("method") in (None, "request_ratio"):
+        return (
+            f"{_UNTIL[clause['metric']]} within {limit(clause).split(' ', 1)[1]} for"
+            f" {per_cent(clause['quantile'])} of requests"
+        )
+    if (
+        everywhere
+        and clause["metric"] == "uptime"
+        and clause.get("method") in (None, "request_ratio")
+    ):
         return f"an answer to {limit(clause).split(' ', 1)[1]} of requests"
     return visible(clause["text"], 90)
 
 
 def _all_of_them(summary: Record, clauses: Sequence[Record]) -> str:
-    """Too many services for a sentence each: answers of all, terms by verdict, and who broke any."""
+    """Too many services for a sentence each: answers of all, terms by verdict, and who
+    broke any.
+    """
     came = sum(target.get("reached", target["requests"]) for target in summary["targets"].values())
     ok = sum(target["ok"] for target in summary["targets"].values())
-    said = f"Together they answered {per_cent(ok / came, 2)} of them." if came else "They were asked nothing."
+    said = (
+        f"Together they answered {per_cent(ok / came, 2)} of them."
+        if came
+        else "They were asked nothing."
+    )
     kept, broken, left = (_having(clauses, verdict) for verdict in ("PASS", "FAIL", "INCONCLUSIVE"))
     if kept or broken or left:
-        said += (f" Of {len(kept) + len(broken) + len(left)} terms tested, {len(kept)} were shown to be kept, {len(broken)} {'was' if len(broken) == 1 else 'were'} broken "
-                 f"and {len(left)} could not be decided.")  # fmt: skip
+        said += (
+            f" Of {len(kept) + len(broken) + len(left)} terms tested, {len(kept)} were shown to be"
+            f" kept, {len(broken)} {'was' if len(broken) == 1 else 'were'} broken and {len(left)}"
+            " could not be decided."
+        )
     if names := list(dict.fromkeys(visible(clause["target"], 60) for clause in broken)):
         more = f" and {len(names) - NAMED_MOST} more" if len(names) > NAMED_MOST else ""
         said += f" Broken by: {', '.join(names[:NAMED_MOST])}{more}."

@@ -1,8 +1,8 @@
 """A ramp in words: what was found, each probe, the knee; on a screen and as a report.
 
-In: ramp.json, the verdicts of its last run. Out: lines, a `page.Page`, files in the ramp's folder. Must
-stay true: the rate is named only where the last run confirmed it; what was not decided comes with what
-would decide it; foreign text has passed through `wording.visible`.
+In: ramp.json, the verdicts of its last run. Out: lines, a `page.Page`, files in the ramp's folder.
+Must stay true: the rate is named only where the last run confirmed it; what was not decided comes
+with what would decide it; foreign text has passed through `wording.visible`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,17 @@ from bench.show.promises import remarks, verdict_table
 from bench.show.report import page_files
 from bench.show.tables import table_lines
 from bench.show.terminal import WIDTH, wrapped
-from bench.show.wording import ABSENT, CUT, between, count, exact, milliseconds, number, per_cent, visible
+from bench.show.wording import (
+    ABSENT,
+    CUT,
+    between,
+    count,
+    exact,
+    milliseconds,
+    number,
+    per_cent,
+    visible,
+)
 
 Record = Mapping[str, Any]
 _VERDICT = {
@@ -32,12 +42,39 @@ _VERDICT = {
 }
 _SIMULATED = "SIMULATED: these rows were computed from a model. No request was sent."
 _TERMS: tuple[Pair, ...] = (
-    ("probe", "a run at one rate, judged like any run, at its part of the error allowed: all verdicts of a ramp are right together with the contract's confidence"),
-    ("run of verdict grade", "a run of its own at the rate found, sized for the contract; where it does not pass, the search goes on from it"),
-    ("boundary", "the rate from which on the contract is broken: between the highest rate that passed and the lowest that failed; a probe that was not decided moves neither"),
-    ("INVALID", "the measuring side was the limit at that rate; two such probes end the search upward"),
-    ("knee", "where the tail leaves its flat part: it is more than twice that of the lowest load, by the far ends of the intervals"),
-)  # fmt: skip
+    (
+        "probe",
+        (
+            "a run at one rate, judged like any run, at its part of the error allowed: all verdicts"
+            " of a ramp are right together with the contract's confidence"
+        ),
+    ),
+    (
+        "run of verdict grade",
+        (
+            "a run of its own at the rate found, sized for the contract; where it does not pass,"
+            " the search goes on from it"
+        ),
+    ),
+    (
+        "boundary",
+        (
+            "the rate from which on the contract is broken: between the highest rate that passed"
+            " and the lowest that failed; a probe that was not decided moves neither"
+        ),
+    ),
+    (
+        "INVALID",
+        "the measuring side was the limit at that rate; two such probes end the search upward",
+    ),
+    (
+        "knee",
+        (
+            "where the tail leaves its flat part: it is more than twice that of the lowest load, by"
+            " the far ends of the intervals"
+        ),
+    ),
+)
 
 
 def headline(record: Record) -> str:
@@ -47,20 +84,28 @@ def headline(record: Record) -> str:
     if record["rate_rps"] is not None:
         rate = f"{exact(record['rate_rps'])}/s"
         if outcome == "found":
-            return f"{rate} keeps {held}, {exact(bracket['fails_rps'])}/s breaks it: the boundary lies between"
+            return (
+                f"{rate} keeps {held}, {exact(bracket['fails_rps'])}/s breaks it: the boundary lies"
+                " between"
+            )
         if outcome == "beyond":
             return f"{rate}, the highest rate allowed, keeps {held}; its boundary lies beyond"
-        return f"{rate} keeps {held}; the harness was the limit before the server: {record['reason']}"
+        return (
+            f"{rate} keeps {held}; the harness was the limit before the server: {record['reason']}"
+        )
     if outcome == "none":
         return f"not even {exact(bracket['fails_rps'])}/s keeps {held}"
-    said = {"harness": "the harness was the limit before the server", "undecided": "not decided"}.get(
-        outcome, "broken off"
-    )
+    said = {
+        "harness": "the harness was the limit before the server",
+        "undecided": "not decided",
+    }.get(outcome, "broken off")
     return f"{said}: {visible(record['reason'], 2 * CUT)}" if record["reason"] else said
 
 
 def further(record: Record) -> Iterator[str]:
-    """What the probes alone say where nothing was confirmed, what would decide, where the knee is."""
+    """What the probes alone say where nothing was confirmed, what would decide, where the
+    knee is.
+    """
     bracket, knee = record["bracket"], record["knee"]
     edges = [
         (bracket["passes_rps"], "passed"),
@@ -77,11 +122,20 @@ def further(record: Record) -> Iterator[str]:
             if needed
             else "no number of requests that is known would decide it"
         )
-        yield f"{exact(rate['rate_rps'])}/s was not decided by {count(rate['requests'])} requests; {would}"
+        yield (
+            f"{exact(rate['rate_rps'])}/s was not decided by {count(rate['requests'])} requests;"
+            f" {would}"
+        )
     if knee is not None:
         base = f"{knee['factor']:g} times its value at {exact(knee['base_rps'])}/s"
-        yield (f"no probe shows a tail of more than {base} for certain: no knee was seen" if knee["left_rps"] is None else
-               f"the knee lies between {exact(knee['flat_rps'])}/s and {exact(knee['left_rps'])}/s: from there the tail is more than {base}")  # fmt: skip
+        yield (
+            f"no probe shows a tail of more than {base} for certain: no knee was seen"
+            if knee["left_rps"] is None
+            else (
+                f"the knee lies between {exact(knee['flat_rps'])}/s and"
+                f" {exact(knee['left_rps'])}/s: from there the tail is more than {base}"
+            )
+        )
 
 
 def probe_table(record: Record) -> Table:
@@ -89,11 +143,40 @@ def probe_table(record: Record) -> Table:
     curve = record["curve"]
     what = visible(curve["clause"].split(" ≤")[0], 40) if curve else "tail"
     runs = [*record["probes"], *record["final"]]
-    rows = [[visible(run["folder"], 40), run["verdict"], f"{exact(run['rate_rps'])}/s", count(run["requests"]),
-             ABSENT if curve is None else "among the failed" if run["tail_ms"] is None else milliseconds(run["tail_ms"]),
-             between(run["tail_interval_ms"]), _broke(run), visible(run["reason"], 2 * CUT)] for run in runs]  # fmt: skip
-    return Table(f"Runs, each judged at {per_cent(record['search']['probe_confidence'])} confidence",
-                 ["run", "verdict", "rate", "requests", what, "its interval, ms", "broke it", "what was said"], rows, words=2)  # fmt: skip
+    rows = [
+        [
+            visible(run["folder"], 40),
+            run["verdict"],
+            f"{exact(run['rate_rps'])}/s",
+            count(run["requests"]),
+            (
+                ABSENT
+                if curve is None
+                else "among the failed"
+                if run["tail_ms"] is None
+                else milliseconds(run["tail_ms"])
+            ),
+            between(run["tail_interval_ms"]),
+            _broke(run),
+            visible(run["reason"], 2 * CUT),
+        ]
+        for run in runs
+    ]
+    return Table(
+        f"Runs, each judged at {per_cent(record['search']['probe_confidence'])} confidence",
+        [
+            "run",
+            "verdict",
+            "rate",
+            "requests",
+            what,
+            "its interval, ms",
+            "broke it",
+            "what was said",
+        ],
+        rows,
+        words=2,
+    )
 
 
 def _broke(run: Record) -> str:
@@ -107,7 +190,9 @@ def ramp_lines(record: Record, report: Path, width: int = WIDTH) -> Iterator[str
     if record["simulated"]:
         yield from wrapped("", _SIMULATED, width)
     table = probe_table(record)
-    yield from table_lines(Table(table.caption, table.head[:-1], [row[:-1] for row in table.rows], table.words), width)
+    yield from table_lines(
+        Table(table.caption, table.head[:-1], [row[:-1] for row in table.rows], table.words), width
+    )
     yield from wrapped("found     ", headline(record), width)
     for said in further(record):
         yield from wrapped("          ", said, width)
@@ -120,19 +205,36 @@ def ramp_page(record: Record, final: Record | None) -> Page:
     rate = "" if record["rate_rps"] is None else f" at {exact(record['rate_rps'])}/s"
     virtual = bool(record["simulated"])
     return Page(
-        run=visible(record["ramp"], 120), title=visible(record["suite"], 80) + rate,
-        description=f"Ramp of {visible(record['target'], 60)}", overall=_VERDICT[record["outcome"]], rehearsal="",
-        alerts=[_SIMULATED] if virtual else [], verdicts=probe_table(record), remarks=[], expects=None,
-        health="nothing was sent, all rows were computed from a model" if virtual else "whether it was fit is said in each run's own report",
-        paragraph=f"{headline(record)}.", parts=list(_parts(record, final)), attested=[], notes=[], facts=list(_facts(record)),
-        repeat=visible(record["repeat_command"], 2000), definitions=list(_TERMS),
-    )  # fmt: skip
+        run=visible(record["ramp"], 120),
+        title=visible(record["suite"], 80) + rate,
+        description=f"Ramp of {visible(record['target'], 60)}",
+        overall=_VERDICT[record["outcome"]],
+        rehearsal="",
+        alerts=[_SIMULATED] if virtual else [],
+        verdicts=probe_table(record),
+        remarks=[],
+        expects=None,
+        health=(
+            "nothing was sent, all rows were computed from a model"
+            if virtual
+            else "whether it was fit is said in each run's own report"
+        ),
+        paragraph=f"{headline(record)}.",
+        parts=list(_parts(record, final)),
+        attested=[],
+        notes=[],
+        facts=list(_facts(record)),
+        repeat=visible(record["repeat_command"], 2000),
+        definitions=list(_TERMS),
+    )
 
 
 def _parts(record: Record, final: Record | None) -> Iterator[Part]:
     """The curve, then the last run's verdicts."""
     figure = tail_against_load(record)
-    figures = [] if figure is None else [Figure("tail against load", "tail-against-load.svg", figure)]
+    figures = (
+        [] if figure is None else [Figure("tail against load", "tail-against-load.svg", figure)]
+    )
     yield Part("The tail against the load", [], [], figures, list(further(record)))
     if final is not None and (table := verdict_table(final)) is not None:
         about = [("folder", visible(record["final"][-1]["folder"], 40))]
@@ -141,15 +243,25 @@ def _parts(record: Record, final: Record | None) -> Iterator[Part]:
 
 def _facts(record: Record) -> Iterator[Pair]:
     search = record["search"]
-    highest = "no highest" if search["highest_rps"] is None else f"highest {exact(search['highest_rps'])}/s"
+    highest = (
+        "no highest"
+        if search["highest_rps"] is None
+        else f"highest {exact(search['highest_rps'])}/s"
+    )
     sizes = " to ".join(count(search[f"{name}_requests"]) for name in ("first", "most"))
     yield "started", visible(record["started_utc"], 40)
     yield "seed", str(record["seed"])
-    yield "rates", f"from {exact(search['start_rps'])}/s, lowest {exact(search['lowest_rps'])}/s, {highest}"
+    yield (
+        "rates",
+        f"from {exact(search['start_rps'])}/s, lowest {exact(search['lowest_rps'])}/s, {highest}",
+    )
     yield "resolution", per_cent(search["resolution"])
     yield (
         "probes",
-        f"{len(record['probes'])} of at most {search['max_probes']}, {sizes} requests, {number(search['least_s'])} s at least",
+        (
+            f"{len(record['probes'])} of at most {search['max_probes']}, {sizes} requests,"
+            f" {number(search['least_s'])} s at least"
+        ),
     )
 
 

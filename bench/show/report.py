@@ -1,8 +1,8 @@
 """The report of a run: report.html, report.md, junit.xml and the figures as files.
 
-In: a run, its summary and its verdicts. Out: files in the run's folder. Must stay true: the
-page stands alone (no network) and is whole without its script; foreign text is data in every format; each file is
-written whole or not at all.
+In: a run, its summary and its verdicts. Out: files in the run's folder. Must stay true: the page
+stands alone (no network) and is whole without its script; foreign text is data in every format;
+each file is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -30,14 +30,21 @@ _WORDY = ("verdict", "decided by", "what was said")
 _JUDGED = ("PASS", "FAIL", "INCONCLUSIVE", "REPORTED", "met", "NOT MET")
 #: A longer word may be broken anywhere, lest it push a column off the page.
 _UNBROKEN_MOST = 24
-#: For a figure shown by itself or in a page of others: its own paper, so that its text can be read on any.
-_ALONE = ("<style>svg{background:#fff;color:#1b1d20}"
-          "@media(prefers-color-scheme:dark){svg{background:#14171a;color:#e7e9ec}}</style>")  # fmt: skip
+#: For a figure shown by itself or in a page of others: its own paper, so that its text can be read
+#: on any.
+_ALONE = (
+    "<style>svg{background:#fff;color:#1b1d20}"
+    "@media(prefers-color-scheme:dark){svg{background:#14171a;color:#e7e9ec}}</style>"
+)
 
 
-def write_report(run: Run, summary: Mapping[str, Any], verdicts: Mapping[str, Any],
-                 further: Sequence[Part] = ()) -> list[Path]:  # fmt: skip
-    """Write all of it into the run's folder, `further` parts after the targets. Returns the paths, report.html first."""
+def write_report(
+    run: Run, summary: Mapping[str, Any], verdicts: Mapping[str, Any], further: Sequence[Part] = ()
+) -> list[Path]:
+    """Write all of it into the run's folder, `further` parts after the targets.
+
+    Returns the paths, report.html first.
+    """
     page = report_page(run, summary, verdicts, further)
     files = page_files(page) | {"junit.xml": junit_xml(summary, verdicts)}
     plots = run.folder / "plots"
@@ -51,11 +58,15 @@ def write_report(run: Run, summary: Mapping[str, Any], verdicts: Mapping[str, An
 
 
 def page_files(page: Page) -> dict[str, bytes]:
-    """A page as HTML and Markdown, and its figures, by the paths below the folder that it is written to."""
+    """A page as HTML and Markdown, and its figures, by the paths below the folder that it is
+    written to.
+    """
     files = {"report.html": html_page(page).encode(), "report.md": markdown_page(page).encode()}
     for part in page.parts:
         for figure in part.figures:
-            files[f"plots/{figure.file}"] = figure.svg.replace("</title>", f"</title>{_ALONE}", 1).encode()
+            files[f"plots/{figure.file}"] = figure.svg.replace(
+                "</title>", f"</title>{_ALONE}", 1
+            ).encode()
     return files
 
 
@@ -65,13 +76,22 @@ def report_page(
     """The whole page, `further` parts and their terms after the targets'."""
     page = build_page(run, summary, verdicts)
     terms = dict(pair for part in further for pair in part.terms)
-    return dataclasses.replace(page, parts=[*page.parts, *further], definitions=[*page.definitions, *terms.items()])
+    return dataclasses.replace(
+        page, parts=[*page.parts, *further], definitions=[*page.definitions, *terms.items()]
+    )
 
 
 def page_environment(*folders: Path) -> Environment:
-    """Where pages come from: these folders and our own, escaping on, with what the tables of tables.html ask for."""
-    environment = Environment(loader=FileSystemLoader([*folders, _HERE]), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    """Where pages come from: these folders and our own, escaping on, with what the tables of
+    tables.html ask for.
+    """
+    environment = Environment(
+        loader=FileSystemLoader([*folders, _HERE]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["long"] = lambda cell: (
         " long" if max(map(len, cell.split()), default=0) > _UNBROKEN_MOST else ""
     )
@@ -81,23 +101,29 @@ def page_environment(*folders: Path) -> Environment:
 
 def html_page(page: Page) -> str:
     """The page as one self-contained HTML document."""
-    css = "".join((_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "print.css")) + _footer(
-        page.run
-    )
+    css = "".join(
+        (_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "print.css")
+    ) + _footer(page.run)
     script, digest = page_script()
     return (
-        page_environment().get_template("report.html").render(page=page, css=css, script=script, script_digest=digest)
+        page_environment()
+        .get_template("report.html")
+        .render(page=page, css=css, script=script, script_digest=digest)
     )
 
 
 def page_script() -> tuple[str, str]:
-    """The script that a page embeds, and the SHA-256 by which a Content-Security-Policy knows it."""
+    """The script that a page embeds, and the SHA-256 by which a Content-Security-Policy
+    knows it.
+    """
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     return script, b64encode(sha256(script.encode()).digest()).decode()
 
 
 def _footer(run: str) -> str:
-    """The run's id at the foot of every printed page, each character written so that CSS cannot misread it."""
+    """The run's id at the foot of every printed page, each character written so that CSS cannot
+    misread it.
+    """
     said = "".join(f"\\{ord(char):06x}" for char in f"run {run}")
     return f'@page {{ @bottom-left {{ content: "{said}" }} }}\n'
 
@@ -108,7 +134,9 @@ def markdown_page(page: Page) -> str:
 
 
 def _markdown_lines(page: Page) -> Iterator[str]:
-    yield f"# {_md(page.title)}: {_md(page.overall)}" + (f" ({_md(page.rehearsal)})" if page.rehearsal else "")
+    yield f"# {_md(page.title)}: {_md(page.overall)}" + (
+        f" ({_md(page.rehearsal)})" if page.rehearsal else ""
+    )
     yield from ("", _md(page.description), "")
     for alert in page.alerts:
         yield from (f"> **{_md(alert)}**", "")
@@ -135,7 +163,9 @@ def _markdown_lines(page: Page) -> Iterator[str]:
             yield from (f"## {title}", "", *(f"- {_md(item)}" for item in items), "")
     yield from ("## Run facts", "")
     yield from _md_pairs(page.facts)
-    fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", page.repeat)), default=0))
+    fence = "`" * max(
+        3, 1 + max((len(ticks) for ticks in re.findall("`+", page.repeat)), default=0)
+    )
     yield from ("Repeat this run:", "", fence, page.repeat, fence)
 
 

@@ -15,18 +15,34 @@ from bench.show.figures import Figure
 from bench.show.page import Part, Table
 from bench.show.plots.canvas import BLUE, GREY, draw_svg
 from bench.show.plots.drill import drill_timeline
-from bench.show.wording import ABSENT, between, count, exact, milliseconds, number, per_cent, visible
+from bench.show.wording import (
+    ABSENT,
+    between,
+    count,
+    exact,
+    milliseconds,
+    number,
+    per_cent,
+    visible,
+)
 from bench.units import MS, S, show_duration
 
 Record = Mapping[str, Any]
-_NOTE = ("p99 of the requests that were answered, from their due time; failed ones are in the share answered. Added cost: over the "
-         "answers' own tokens at the price of the leg that each request was planned for. Intervals here take each request for a piece of "
-         "evidence of its own; those of the verdicts weigh spells, and are wider where there are some.")  # fmt: skip
+_NOTE = (
+    "p99 of the requests that were answered, from their due time; failed ones are in the share"
+    " answered. Added cost: over the answers' own tokens at the price of the leg that each request"
+    " was planned for. Intervals here take each request for a piece of evidence of its own; those"
+    " of the verdicts weigh spells, and are wider where there are some."
+)
 
 
 def route_parts(record: Record) -> list[Part]:
-    """A part a stage with routes, one a stage with a cut, and one for data residency where regions are allowed."""
-    parts = [_policies(stage, record, number_of) for number_of, stage in enumerate(record["stages"])]
+    """A part a stage with routes, one a stage with a cut, and one for data residency where regions
+    are allowed.
+    """
+    parts = [
+        _policies(stage, record, number_of) for number_of, stage in enumerate(record["stages"])
+    ]
     for number_of, stage in enumerate(dict.fromkeys(drill["stage"] for drill in record["drills"])):
         drills = [drill for drill in record["drills"] if drill["stage"] == stage]
         parts.append(_drill(stage, drills, record, number_of))
@@ -34,7 +50,9 @@ def route_parts(record: Record) -> list[Part]:
 
 
 def route_lines(record: Record) -> Iterator[str]:
-    """One line a finding: the longest tail, drills that failed, how each route bore each cut, answers from elsewhere."""
+    """One line a finding: the longest tail, drills that failed, how each route bore each cut,
+    answers from elsewhere.
+    """
     for stage in record["stages"]:
         yield from (visible(said, 400) for said in stage["says"])
     yield from map(_failure, record.get("failed", []))
@@ -47,15 +65,28 @@ def route_lines(record: Record) -> Iterator[str]:
     if record["residency"] and not any(
         found["elsewhere"] or found["unnamed"] for found in record["residency"].values()
     ):
-        yield f"data residency: all {count(sum(found['checked'] for found in record['residency'].values()))} answers from allowed regions"
+        yield (
+            "data residency: all"
+            f" {count(sum(found['checked'] for found in record['residency'].values()))} answers"
+            " from allowed regions"
+        )
 
 
 def _failure(event: Record) -> str:
-    return f"drill {visible(event['name'], 40)} of stage {visible(event['stage'], 40)} FAILED: {visible(event['detail'], 200)}"
+    return (
+        f"drill {visible(event['name'], 40)} of stage {visible(event['stage'], 40)} FAILED:"
+        f" {visible(event['detail'], 200)}"
+    )
 
 
 def _bore(drill: Record) -> str:
-    said = [f"noticed after {_time(drill['detect_ms'])}" if drill["detect_ms"] is not None else "noticed nothing new"]
+    said = [
+        (
+            f"noticed after {_time(drill['detect_ms'])}"
+            if drill["detect_ms"] is not None
+            else "noticed nothing new"
+        )
+    ]
     if drill["switch_ms"] is not None:
         said.append(f"switched after {_time(drill['switch_ms'])}")
     if drill["fail_back_ms"] is not None:
@@ -87,9 +118,27 @@ def _added(cost: Record | None) -> str:
 
 
 def _policies(stage: Record, record: Record, number_of: int) -> Part:
-    rows = [[visible(lane["target"], 60), per_cent(lane["success"]), number(lane["p50_ms"]), number(lane["p99_ms"]), between(lane["interval"]),
-             number(lane["p999_ms"]), lane["against_first_leg"] or ABSENT] for lane in stage["lanes"]]  # fmt: skip
-    head = ["lane", "answered", "p50", "p99", "95 % interval", "p99.9", "p99 against its first leg alone"]
+    rows = [
+        [
+            visible(lane["target"], 60),
+            per_cent(lane["success"]),
+            number(lane["p50_ms"]),
+            number(lane["p99_ms"]),
+            between(lane["interval"]),
+            number(lane["p999_ms"]),
+            lane["against_first_leg"] or ABSENT,
+        ]
+        for lane in stage["lanes"]
+    ]
+    head = [
+        "lane",
+        "answered",
+        "p50",
+        "p99",
+        "95 % interval",
+        "p99.9",
+        "p99 against its first leg alone",
+    ]
     tables = [
         Table("Lanes of this stage by their p99, response end-to-end latency, ms", head, rows),
         _paid(stage, record["routes"]),
@@ -97,7 +146,9 @@ def _policies(stage: Record, record: Record, number_of: int) -> Part:
     svg = policies_figure(stage)
     figures = [Figure("p99 by route", f"routes-{number_of:02d}-p99.svg", svg)] if svg else []
     about = [("the tail", visible(said, 400)) for said in stage["says"]]
-    return Part(f"Routes side by side: {visible(stage['stage'], 60)}", about, tables, figures, [_NOTE])
+    return Part(
+        f"Routes side by side: {visible(stage['stage'], 60)}", about, tables, figures, [_NOTE]
+    )
 
 
 def _paid(stage: Record, routes: Mapping[str, Record]) -> Table:
@@ -106,12 +157,23 @@ def _paid(stage: Record, routes: Mapping[str, Record]) -> Table:
         if (found := routes.get(lane["target"])) is not None:
             tokens = found["tokens"]
             legs = ", ".join(
-                f"{visible(leg['name'], 30)} {per_cent(leg['share_answered'], 1)}" for leg in found["legs"]
+                f"{visible(leg['name'], 30)} {per_cent(leg['share_answered'], 1)}"
+                for leg in found["legs"]
             )
             wasted = count(tokens["wasted_prompt"] + tokens["wasted_output"])
             usd = found["cost"]["usd"]
-            rows.append([visible(lane["target"], 60), legs, _calls(found["by_reason"]), number(found["attempts_per_request"]),
-                         ABSENT if usd is None else show_usd(usd), _added(found["cost"]), wasted, count(found["double_billed"])])  # fmt: skip
+            rows.append(
+                [
+                    visible(lane["target"], 60),
+                    legs,
+                    _calls(found["by_reason"]),
+                    number(found["attempts_per_request"]),
+                    ABSENT if usd is None else show_usd(usd),
+                    _added(found["cost"]),
+                    wasted,
+                    count(found["double_billed"]),
+                ]
+            )
     head = [
         "route",
         "answered by",
@@ -130,13 +192,27 @@ def _calls(by_reason: Mapping[str, int]) -> str:
 
 
 def _drill(stage: str, drills: Sequence[Record], record: Record, number_of: int) -> Part:
-    about = [(visible(name, 80), _span(next(drill for drill in drills if drill["event"] == name)))
-             for name in dict.fromkeys(drill["event"] for drill in drills)]  # fmt: skip
+    about = [
+        (visible(name, 80), _span(next(drill for drill in drills if drill["event"] == name)))
+        for name in dict.fromkeys(drill["event"] for drill in drills)
+    ]
     several, done = len(about) > 1, [drill for drill in drills if drill["ok"]]
-    rows = [[visible(drill["target"], 60) + (f", {visible(drill['event'], 40)}" if several else ""), drill["detected_by"] or ABSENT,
-             _time(drill["detect_ms"]), _time(drill["switch_ms"]), _time(drill["fail_back_ms"]), count(drill["requests"]),
-             count(drill["lost"]), count(drill["delayed"]), _change((drill["added_ms"] or {}).get("p99")), _added(drill["cost"]),
-             count(drill["double_billed"])] for drill in done]  # fmt: skip
+    rows = [
+        [
+            visible(drill["target"], 60) + (f", {visible(drill['event'], 40)}" if several else ""),
+            drill["detected_by"] or ABSENT,
+            _time(drill["detect_ms"]),
+            _time(drill["switch_ms"]),
+            _time(drill["fail_back_ms"]),
+            count(drill["requests"]),
+            count(drill["lost"]),
+            count(drill["delayed"]),
+            _change((drill["added_ms"] or {}).get("p99")),
+            _added(drill["cost"]),
+            count(drill["double_billed"]),
+        ]
+        for drill in done
+    ]
     head = [
         "lane",
         "noticed by",
@@ -150,13 +226,22 @@ def _drill(stage: str, drills: Sequence[Record], record: Record, number_of: int)
         "added cost",
         "billed twice",
     ]
-    svgs = [drill_timeline(name, record["timelines"], done) for name in record["timelines"]
-            if name in record["routes"] and record["timelines"][name]["stage"] == stage]  # fmt: skip
-    figures = [
-        Figure("timeline of the drill", f"drill-{number_of:02d}-{place:02d}.svg", svg) for place, svg in enumerate(svgs)
+    svgs = [
+        drill_timeline(name, record["timelines"], done)
+        for name in record["timelines"]
+        if name in record["routes"] and record["timelines"][name]["stage"] == stage
     ]
-    notes = [("Noticed and switched count from the cut, back from the healing. Lost, delayed and added are of the requests due between "
-             "the two; delayed: slower than 99 of 100 before the cut. A target without a route notices nothing.")]  # fmt: skip
+    figures = [
+        Figure("timeline of the drill", f"drill-{number_of:02d}-{place:02d}.svg", svg)
+        for place, svg in enumerate(svgs)
+    ]
+    notes = [
+        (
+            "Noticed and switched count from the cut, back from the healing. Lost, delayed and"
+            " added are of the requests due between the two; delayed: slower than 99 of 100 before"
+            " the cut. A target without a route notices nothing."
+        )
+    ]
     tables = [Table("How each lane bore it", head, rows, words=2)] if rows else []
     failures = [_failure(event) for event in record.get("failed", []) if event["stage"] == stage]
     return Part(f"Drill: {visible(stage, 60)}", about, tables, figures, [*failures, *notes])
@@ -166,31 +251,73 @@ def _span(drill: Record) -> str:
     if not drill["ok"]:
         return "was not carried out, so nothing was measured"
     began = f"cut at {drill['at_ns'] / S:.2f} s after the run's start"
-    healed = "never healed" if drill["healed_ns"] is None else f"healed at {drill['healed_ns'] / S:.2f} s"
+    healed = (
+        "never healed"
+        if drill["healed_ns"] is None
+        else f"healed at {drill['healed_ns'] / S:.2f} s"
+    )
     return f"{began}, {healed}"
 
 
 def _residency(found: Mapping[str, Record]) -> Part:
-    rows = [[visible(name, 60), ", ".join(visible(region, 40) for region in one["allowed"]), one["by"],
-             ", ".join(f"{visible(region, 40)} {count(times)}" for region, times in one["by_region"].items()) or ABSENT,
-             count(one["checked"]), count(one["elsewhere"]), count(one["unnamed"])] for name, one in found.items()]  # fmt: skip
-    head = ["lane", "allowed", "by its", "answered from", "checked", "from elsewhere", "named no region"]
-    return Part("Data residency", [(visible(name, 60), _home(one)) for name, one in found.items()],
-                [Table("Region that each answer named, calls of routes that lost included", head, rows, words=4)], [], [])  # fmt: skip
+    rows = [
+        [
+            visible(name, 60),
+            ", ".join(visible(region, 40) for region in one["allowed"]),
+            one["by"],
+            ", ".join(
+                f"{visible(region, 40)} {count(times)}"
+                for region, times in one["by_region"].items()
+            )
+            or ABSENT,
+            count(one["checked"]),
+            count(one["elsewhere"]),
+            count(one["unnamed"]),
+        ]
+        for name, one in found.items()
+    ]
+    head = [
+        "lane",
+        "allowed",
+        "by its",
+        "answered from",
+        "checked",
+        "from elsewhere",
+        "named no region",
+    ]
+    return Part(
+        "Data residency",
+        [(visible(name, 60), _home(one)) for name, one in found.items()],
+        [
+            Table(
+                "Region that each answer named, calls of routes that lost included",
+                head,
+                rows,
+                words=4,
+            )
+        ],
+        [],
+        [],
+    )
 
 
 def _home(found: Record) -> str:
     unnamed = f", {count(found['unnamed'])} named no region" if found["unnamed"] else ""
     if not found["elsewhere"]:
         return f"none of {count(found['checked'])} answers from elsewhere{unnamed}"
-    return f"{count(found['elsewhere'])} of {count(found['checked'])} answers from ELSEWHERE than allowed{unnamed}"
+    return (
+        f"{count(found['elsewhere'])} of {count(found['checked'])} answers from ELSEWHERE than"
+        f" allowed{unnamed}"
+    )
 
 
 # ---- figures
 
 
 def policies_figure(stage: Record) -> str | None:
-    """p50 and p99 of every lane with the p99's interval, routes in blue (SVG); None where nothing was answered."""
+    """p50 and p99 of every lane with the p99's interval, routes in blue (SVG); None where nothing
+    was answered.
+    """
     lanes = [lane for lane in stage["lanes"] if lane["p99_ms"] is not None]
     if not lanes:
         return None
@@ -203,7 +330,13 @@ def policies_figure(stage: Record) -> str | None:
         axes.set_title(title)
         for place, lane in enumerate(lanes):
             colour = BLUE if lane["routed"] else GREY
-            axes.plot([lane["p50_ms"], lane["p99_ms"]], [place, place], color=colour, linewidth=1, alpha=0.6)
+            axes.plot(
+                [lane["p50_ms"], lane["p99_ms"]],
+                [place, place],
+                color=colour,
+                linewidth=1,
+                alpha=0.6,
+            )
             axes.plot(
                 [lane["interval"][0] or lane["p99_ms"], lane["interval"][1] or right],
                 [place, place],
@@ -212,12 +345,20 @@ def policies_figure(stage: Record) -> str | None:
             )
             axes.plot(lane["p50_ms"], place, "|", color=colour, markersize=9)
             axes.plot(lane["p99_ms"], place, "s", color=colour, markersize=5)
-            axes.text(1.02, place, f"{number(lane['p99_ms'])} ({between(lane['interval'])})", fontsize=8, va="center",
-                      transform=axes.get_yaxis_transform())  # fmt: skip
+            axes.text(
+                1.02,
+                place,
+                f"{number(lane['p99_ms'])} ({between(lane['interval'])})",
+                fontsize=8,
+                va="center",
+                transform=axes.get_yaxis_transform(),
+            )
         axes.set_yticks(range(len(lanes)), [visible(lane["target"], 20) for lane in lanes])
         axes.set_ylim(len(lanes) - 0.5, -0.5)
         axes.set_xlim(0, right)
         axes.xaxis.set_major_formatter(lambda value, _: exact(value))
-        axes.set_xlabel("ms: stroke p50, square p99 with its 95 % interval; blue: routes, grey: without a route")
+        axes.set_xlabel(
+            "ms: stroke p50, square p99 with its 95 % interval; blue: routes, grey: without a route"
+        )
 
     return draw_svg(title, height, draw)

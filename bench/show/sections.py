@@ -25,13 +25,24 @@ Record = Mapping[str, Any]
 def further_parts(records: Records) -> list[Part]:
     """Comparisons, the months of a census, then the tail of each target that has one."""
     compared = (records.comparisons or {}).get("comparisons", [])
-    parts = [_with(COMPARED, comparison_part(record, number)) for number, record in enumerate(compared)]
-    parts += [_month(name, record) for name, record in (records.census or {}).get("months", {}).items()]
+    parts = [
+        _with(COMPARED, comparison_part(record, number)) for number, record in enumerate(compared)
+    ]
+    parts += [
+        _month(name, record) for name, record in (records.census or {}).get("months", {}).items()
+    ]
     parts += route_parts(records.routes) if records.routes else []
-    tails = [(name, record) for name, record in records.attribution["targets"].items() if record["causes"]]
+    tails = [
+        (name, record)
+        for name, record in records.attribution["targets"].items()
+        if record["causes"]
+    ]
     return [
         *parts,
-        *(_with(ATTRIBUTED, attribution_part(name, record, number)) for number, (name, record) in enumerate(tails)),
+        *(
+            _with(ATTRIBUTED, attribution_part(name, record, number))
+            for number, (name, record) in enumerate(tails)
+        ),
     ]
 
 
@@ -44,11 +55,16 @@ def further_lines(records: Records) -> Iterator[str]:
     for record in (records.comparisons or {}).get("comparisons", []):
         yield f"{comparison_title(record)}: {record['headline']}"
     for forecast in records.verdicts["forecasts"]:
-        yield f"{visible(forecast['target'], 40)}, {visible(forecast['text'])}: {forecast['verdict']}"
+        yield (
+            f"{visible(forecast['target'], 40)}, {visible(forecast['text'])}: {forecast['verdict']}"
+        )
     for name, record in (records.census or {}).get("months", {}).items():
         for period in record["periods"]:
             for clause in period["clauses"]:
-                yield f"{visible(name, 40)}, {visible(period['period'], 20)}, {visible(clause['text'])}: {clause['verdict']}"
+                yield (
+                    f"{visible(name, 40)}, {visible(period['period'], 20)},"
+                    f" {visible(clause['text'])}: {clause['verdict']}"
+                )
     yield from route_lines(records.routes) if records.routes else ()
     for name, record in records.attribution["targets"].items():
         if record["causes"]:
@@ -56,18 +72,45 @@ def further_lines(records: Records) -> Iterator[str]:
 
 
 def _month(name: str, record: Record) -> Part:
-    """A census for the page: a table a period, and the same log under the neighbouring definitions."""
-    tables, about = [], [("contract", visible(record["contract"], 60)), ("requests", count(record["log"]["rows"]))]
+    """A census for the page: a table a period, and the same log under the neighbouring
+    definitions.
+    """
+    tables, about = (
+        [],
+        [("contract", visible(record["contract"], 60)), ("requests", count(record["log"]["rows"]))],
+    )
     for period in record["periods"]:
         when = visible(period["period"], 20)
-        rows = [[visible(clause["text"]), attained(clause), clause["verdict"], "; ".join(because(clause))]
-                for clause in period["clauses"]]  # fmt: skip
-        tables.append(Table(f"Census of {when}", ["clause", "attained (bounds)", "verdict", "decided by"], rows))
-        nearby = {each["definition"]: [visible(each["definition"]), visible(each["whose"]), beside(each["attained"], clause["promised"]), KEPT[each["kept"]]]
-                  for clause in period["clauses"] if clause["verdict"] != "REPORTED" for each in clause.get("neighbours", [])}  # fmt: skip
+        rows = [
+            [
+                visible(clause["text"]),
+                attained(clause),
+                clause["verdict"],
+                "; ".join(because(clause)),
+            ]
+            for clause in period["clauses"]
+        ]
+        tables.append(
+            Table(
+                f"Census of {when}", ["clause", "attained (bounds)", "verdict", "decided by"], rows
+            )
+        )
+        nearby = {
+            each["definition"]: [
+                visible(each["definition"]),
+                visible(each["whose"]),
+                beside(each["attained"], clause["promised"]),
+                KEPT[each["kept"]],
+            ]
+            for clause in period["clauses"]
+            if clause["verdict"] != "REPORTED"
+            for each in clause.get("neighbours", [])
+        }
         if nearby:
             head = ["definition", "whose", "uptime", "the promise"]
-            tables.append(Table("The same log under other definitions", head, list(nearby.values()), words=2))
+            tables.append(
+                Table("The same log under other definitions", head, list(nearby.values()), words=2)
+            )
         if period["credit"]:
             about.append((f"credit, {when}", credit_line(period["credit"])))
     notes = [visible(note, 2 * CUT) for note in record["log"]["notes"]]

@@ -1,7 +1,8 @@
 """One target's part of the report: what was asked of it, how it answered, what that cost.
 
-In: a run, a lane, its records in summary and verdicts. Out: one `Part`. Must stay true: every scheduled row
-is in the table of outcomes; percentiles of what succeeded never stand without the count of what failed.
+In: a run, a lane, its records in summary and verdicts. Out: one `Part`. Must stay true: every
+scheduled row is in the table of outcomes; percentiles of what succeeded never stand without the
+count of what failed.
 """
 
 from __future__ import annotations
@@ -26,17 +27,26 @@ Record = Mapping[str, Any]
 _QUANTILES = ("p50", "p90", "p95", "p99", "p999", "max")
 #: What the server said beside an outcome, and model names: this many kinds are written out.
 _NOTES_MOST, _MODELS_MOST = 3, 5
-_TOKENS_FROM = {"usage": "as the server's usage says", "counted": "output counted from chunks", "none": "unknown",
-                "mixed": "partly from the server's usage, partly counted from chunks"}  # fmt: skip
+_TOKENS_FROM = {
+    "usage": "as the server's usage says",
+    "counted": "output counted from chunks",
+    "none": "unknown",
+    "mixed": "partly from the server's usage, partly counted from chunks",
+}
 
 
 def target_part(run: Run, index: int, lane: Record, target: Record, verdicts: Record) -> Part:
     """Everything about one lane. Draws its figures."""
     rows = run.columns.lane(index)
     tables = [_key_numbers(target), _outcomes(run, rows, target)]
-    tables += [_slices(title, first, target[key]) for title, first, key in
-               (("By phase, ms", "phase", "by_phase"), ("By context bucket, ms", "prompt tokens", "by_bucket"))
-               if target.get(key)]  # fmt: skip
+    tables += [
+        _slices(title, first, target[key])
+        for title, first, key in (
+            ("By phase, ms", "phase", "by_phase"),
+            ("By context bucket, ms", "prompt tokens", "by_bucket"),
+        )
+        if target.get(key)
+    ]
     tables += places_tables(run.manifest, target)
     clauses = [clause for clause in verdicts["clauses"] if clause["target"] == lane["name"]]
     tables += beside_the_verdicts(clauses)
@@ -44,7 +54,10 @@ def target_part(run: Run, index: int, lane: Record, target: Record, verdicts: Re
     levels = wording.confidence_levels({"clauses": clauses} if clauses else verdicts)
     figures = list(lane_figures(run, index, rows, clauses, levels[-1]))
     about = [*_asked(run, lane), *_served(run, rows), *_answered(target), *_billed(lane, target)]
-    name, notes = visible(lane["name"], 60), [visible(note, 2 * CUT) for note in lane.get("notes", [])]
+    name, notes = (
+        visible(lane["name"], 60),
+        [visible(note, 2 * CUT) for note in lane.get("notes", [])],
+    )
     return Part(name, about, tables, figures, notes, target=name)
 
 
@@ -58,7 +71,10 @@ def _asked(run: Run, lane: Record) -> Iterator[Pair]:
     profile = lane["profile"]
     rate = profile.get("arrivals", {}).get("rate")
     asked = f" at {visible(rate, 20)}" if rate else ""
-    yield "load", f"{visible(profile.get('name', ''), 60)}{asked}: {visible(profile.get('description', ''))}"
+    yield (
+        "load",
+        f"{visible(profile.get('name', ''), 60)}{asked}: {visible(profile.get('description', ''))}",
+    )
     cap = count(lane["max_in_flight"]) if lane.get("max_in_flight") else "none"
     yield "request timeout, in-flight cap", f"{show_duration(lane['timeout_ns'])}, {cap}"
     harness = run.manifest.get("harness", {})
@@ -77,15 +93,22 @@ def _senders(harness: Record, lane: str) -> list[Record]:
 
 
 def _sent_by(senders: Sequence[Record]) -> str:
-    """Who stamped what arrived, and where that is known the connections opened, and those not trusted: by all senders together."""
+    """Who stamped what arrived, and where that is known the connections opened, and those not
+    trusted: by all senders together.
+    """
     kernel = all(sender.get("stamps") == "kernel" for sender in senders)
-    opened = [sender["connections_opened"] for sender in senders if sender.get("connections_opened") is not None]
+    opened = [
+        sender["connections_opened"]
+        for sender in senders
+        if sender.get("connections_opened") is not None
+    ]
     said = f"arrivals stamped by the {'kernel' if kernel else 'process'}"
     if opened:
         said += f", {count(sum(opened))} connection{'s' * (sum(opened) != 1)} opened"
     if held_back := sum(sender.get("connections_held_back") or 0 for sender in senders):
         said += (
-            f"; the server hangs up behind answers: {count(held_back)} times a connection was not used again at once"
+            f"; the server hangs up behind answers: {count(held_back)} times a connection was not"
+            " used again at once"
         )
     return said
 
@@ -94,7 +117,9 @@ def _served(run: Run, rows: Columns) -> Iterator[Pair]:
     """Models that the server named."""
     named = run.strings("served_model")
     served = [
-        visible(named[which], 120) for which in np.unique(rows.samples["served_model"]) if 0 <= which < len(named)
+        visible(named[which], 120)
+        for which in np.unique(rows.samples["served_model"])
+        if 0 <= which < len(named)
     ]
     more = f" and {count(len(served) - _MODELS_MOST)} more" if len(served) > _MODELS_MOST else ""
     if served:
@@ -103,37 +128,57 @@ def _served(run: Run, rows: Columns) -> Iterator[Pair]:
 
 def _answered(target: Record) -> Iterator[Pair]:
     """How many requests, how many answers."""
-    warmup = f" ({count(target['warmup'])} of them warm-up, not judged)" if target.get("warmup") else ""
+    warmup = (
+        f" ({count(target['warmup'])} of them warm-up, not judged)" if target.get("warmup") else ""
+    )
     yield "requests", f"{count(target['requests'])}{warmup}"
     came = target.get("reached", target["requests"])
     yield "succeeded", f"{count(target['ok'])} ({per_cent(target['ok'] / came if came else None)})"
     yield "uptime, request ratio", per_cent((target.get("uptime") or {}).get("request_ratio"))
     rates = (target["offered_rps"], target["sent_rps"])
-    yield "offered and sent", " and ".join(ABSENT if rate is None else f"{number(rate)}/s" for rate in rates)
+    yield (
+        "offered and sent",
+        " and ".join(ABSENT if rate is None else f"{number(rate)}/s" for rate in rates),
+    )
 
 
 def _billed(lane: Record, target: Record) -> Iterator[Pair]:
     """Tokens, their price and what they came to."""
     if tokens := target.get("tokens"):
-        yield "tokens in and out", f"{count(tokens['prompt'])} and {count(tokens['output'])}, {_TOKENS_FROM.get(tokens['source'], '')}"  # fmt: skip
+        yield (
+            "tokens in and out",
+            (
+                f"{count(tokens['prompt'])} and {count(tokens['output'])},"
+                f" {_TOKENS_FROM.get(tokens['source'], '')}"
+            ),
+        )
         if error := tokens.get("prompt_error"):
             yield (
                 "planned against billed prompt size",
                 f"median error {per_cent(error['median'])}, p95 {per_cent(error['p95'])}",
             )
     if prices := lane.get("prices"):
-        ask = [visible(prices.get(f"{kind}_usd_per_million", ABSENT), 20) for kind in ("input", "output")]
+        ask = [
+            visible(prices.get(f"{kind}_usd_per_million", ABSENT), 20)
+            for kind in ("input", "output")
+        ]
         dated = f", as of {visible(prices['as_of'], 20)}" if prices.get("as_of") else ""
         yield "list price, USD per million tokens", f"{ask[0]} in, {ask[1]} out{dated}"
     if cost := target.get("cost"):
         usd = float(cost["usd"])
-        each = f", {show_usd(1000 * usd / target['ok'])} USD per 1,000 answers" if target["ok"] else ""
+        each = (
+            f", {show_usd(1000 * usd / target['ok'])} USD per 1,000 answers" if target["ok"] else ""
+        )
         yield "cost at list price", f"{show_usd(usd)} USD{each}"
 
 
 def _q_row(name: str, found: Record | None) -> list[str]:
     values = found or {}
-    return [name, count(values.get("n", 0)), *(number(values.get(key)) for key in (*_QUANTILES, "mean"))]
+    return [
+        name,
+        count(values.get("n", 0)),
+        *(number(values.get(key)) for key in (*_QUANTILES, "mean")),
+    ]
 
 
 def _key_numbers(target: Record) -> Table:
@@ -141,16 +186,24 @@ def _key_numbers(target: Record) -> Table:
     response, service = target["response_ms"], target["service_ms"]
     reasoned = response.get("ttft_answer") != response.get("ttft")
     named = [
-        ("TTFT, response", response.get("ttft"), True), ("TTFT, service", service.get("ttft"), True),
+        ("TTFT, response", response.get("ttft"), True),
+        ("TTFT, service", service.get("ttft"), True),
         ("TTFT of the answer, response", response.get("ttft_answer") if reasoned else None, False),
-        ("connect, network's share", target.get("connect_ms"), True), ("TLS, network's share", target.get("tls_ms"), False),
-        ("e2e, response", response.get("e2e"), True), ("e2e, service", service.get("e2e"), True),
-        ("TPOT", response.get("tpot"), True), ("inter-chunk gap", target.get("inter_chunk_ms"), True),
+        ("connect, network's share", target.get("connect_ms"), True),
+        ("TLS, network's share", target.get("tls_ms"), False),
+        ("e2e, response", response.get("e2e"), True),
+        ("e2e, service", service.get("e2e"), True),
+        ("TPOT", response.get("tpot"), True),
+        ("inter-chunk gap", target.get("inter_chunk_ms"), True),
         ("longest inter-chunk gap of each answer", target.get("inter_chunk_max_ms"), False),
-        ("lag behind schedule", target.get("lag_ms"), True), ("of which harness", target.get("harness_lag_ms"), True),
-    ]  # fmt: skip
+        ("lag behind schedule", target.get("lag_ms"), True),
+        ("of which harness", target.get("harness_lag_ms"), True),
+    ]
     rows = [_q_row(name, found) for name, found, always in named if always or found is not None]
-    caption = "Key numbers, ms: latencies of the requests that succeeded; connecting and lag of all that have them"
+    caption = (
+        "Key numbers, ms: latencies of the requests that succeeded; connecting and lag of all that"
+        " have them"
+    )
     return Table(caption, ["metric", "n", "p50", "p90", "p95", "p99", "p99.9", "max", "mean"], rows)
 
 
@@ -161,17 +214,48 @@ def _outcomes(run: Run, rows: Columns, target: Record) -> Table:
     for name, times in target["outcomes"].items():
         mine = rows.samples["note"][rows.samples["outcome"] == Outcome[name]]
         kinds, counts = np.unique(mine[(mine >= 0) & (mine < len(texts))], return_counts=True)
-        often = sorted(zip(counts.tolist(), kinds.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
-        said = "; ".join(f"{visible(texts[kind])} ({count(number_of)})" for number_of, kind in often[:_NOTES_MOST])
-        table.append([visible(name, 40), count(times), per_cent(times / max(target["requests"], 1)), said])
-    return Table("How every request ended, warm-up included", ["outcome", "requests", "share", "what was said"], table)
+        often = sorted(
+            zip(counts.tolist(), kinds.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1])
+        )
+        said = "; ".join(
+            f"{visible(texts[kind])} ({count(number_of)})"
+            for number_of, kind in often[:_NOTES_MOST]
+        )
+        table.append(
+            [visible(name, 40), count(times), per_cent(times / max(target["requests"], 1)), said]
+        )
+    return Table(
+        "How every request ended, warm-up included",
+        ["outcome", "requests", "share", "what was said"],
+        table,
+    )
 
 
 def _slices(title: str, first: str, parts: Mapping[str, Record]) -> Table:
     rows = []
     for name, part in parts.items():
         ttft, e2e = part["response_ms"].get("ttft") or {}, part["response_ms"].get("e2e") or {}
-        rows.append([visible(name, 40), count(part["requests"]), count(part["ok"]),
-                     *(number(values.get(key)) for values in (ttft, e2e) for key in ("p50", "p99", "max"))])  # fmt: skip
-    head = [first, "requests", "ok", "TTFT p50", "TTFT p99", "TTFT max", "e2e p50", "e2e p99", "e2e max"]
+        rows.append(
+            [
+                visible(name, 40),
+                count(part["requests"]),
+                count(part["ok"]),
+                *(
+                    number(values.get(key))
+                    for values in (ttft, e2e)
+                    for key in ("p50", "p99", "max")
+                ),
+            ]
+        )
+    head = [
+        first,
+        "requests",
+        "ok",
+        "TTFT p50",
+        "TTFT p99",
+        "TTFT max",
+        "e2e p50",
+        "e2e p99",
+        "e2e max",
+    ]
     return Table(title, head, rows)

@@ -22,7 +22,12 @@ from bench.show.wording import count, milliseconds, per_cent, visible
 
 Record = Mapping[str, Any]
 WIDTH = 100
-STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow", "INVALID": "bold red"}
+STYLES = {
+    "PASS": "bold green",
+    "FAIL": "bold red",
+    "INCONCLUSIVE": "bold yellow",
+    "INVALID": "bold red",
+}
 #: Columns after the clause: measured (with its interval where there is room), limit, rows, verdict.
 _MEASURED, _BARE, _LIMIT, _ROWS, _VERDICT = 31, 18, 13, 10, 12
 #: Longer names stand on a line of their own, so that two of them never look alike by being cut.
@@ -31,20 +36,36 @@ _NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:%|ns|µs|ms|s|min|h|K|M|B|T|USD)(?
 _HELD = "\N{NO-BREAK SPACE}"
 
 
-def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = (), *, beside: Iterable[str] = (),
-                  report: Path | str | None = None, repeat: str = "", resume: str = "", width: int = WIDTH) -> Text:  # fmt: skip
-    """Contract by contract, then key numbers, health, `further` sentences, the report's path and what to type next.
+def verdict_lines(
+    summary: Record,
+    verdicts: Record,
+    further: Sequence[str] = (),
+    *,
+    beside: Iterable[str] = (),
+    report: Path | str | None = None,
+    repeat: str = "",
+    resume: str = "",
+    width: int = WIDTH,
+) -> Text:
+    """Contract by contract, then key numbers, health, `further` sentences, the report's path and
+    what to type next.
 
-    `beside` are lines of tables, drawn to the width. `resume` is the command that goes on with a run that broke off. Print it with `soft_wrap=True`:
-    its lines are cut to `width` (80 at least), except path and commands, which must be copied whole.
+    `beside` are lines of tables, drawn to the width. `resume` is the command that goes on with a
+    run that broke off. Print it with `soft_wrap=True`: its lines are cut to `width` (80 at least),
+    except path and commands, which must be copied whole.
     """
     text = Text()
     width = max(width, 80)
     _before_anything_else(text, summary, verdicts, width)
     clauses = verdicts["clauses"]
     for contract in dict.fromkeys(clause["contract"] for clause in clauses):
-        _contract(text, contract, [clause for clause in clauses if clause["contract"] == contract],
-                  wording.interval_title(verdicts), width)  # fmt: skip
+        _contract(
+            text,
+            contract,
+            [clause for clause in clauses if clause["contract"] == contract],
+            wording.interval_title(verdicts),
+            width,
+        )
     if not clauses:
         for line in _numbers_without_contract(summary, width):
             text.append(f"{fit(line, width).rstrip()}\n")
@@ -59,10 +80,14 @@ def verdict_lines(summary: Record, verdicts: Record, further: Sequence[str] = ()
     missed = [item for item in verdicts.get("expects", []) if not item["met"]]
     if verdicts.get("expects"):
         text.append(
-            f"expected  {len(verdicts['expects']) - len(missed)} of {len(verdicts['expects'])} known answers met\n"
+            f"expected  {len(verdicts['expects']) - len(missed)} of {len(verdicts['expects'])}"
+            " known answers met\n"
         )
     for item in missed:
-        said = f"{visible(item['target'], 60)}, {visible(item['clause'], 90)}: expected {item['expected']}, got {item['got']}"
+        said = (
+            f"{visible(item['target'], 60)}, {visible(item['clause'], 90)}: expected"
+            f" {item['expected']}, got {item['got']}"
+        )
         for line in wrapped("          ", said, width):
             text.append(f"{line}\n")
     if report is not None:
@@ -80,9 +105,13 @@ def _before_anything_else(text: Text, summary: Record, verdicts: Record, width: 
     if summary["overall"] == "INVALID":
         text.append("INVALID", STYLES["INVALID"])
         text.append(": the measuring side was itself the limit; nothing here judges a target\n")
-    virtual = [visible(name, 60) for name, target in summary["targets"].items() if target.get("simulated")]
+    virtual = [
+        visible(name, 60) for name, target in summary["targets"].items() if target.get("simulated")
+    ]
     if virtual:
-        for line in wrapped("SIMULATED ", f"computed from a model, nothing was sent: {', '.join(virtual)}", width):
+        for line in wrapped(
+            "SIMULATED ", f"computed from a model, nothing was sent: {', '.join(virtual)}", width
+        ):
             text.append(f"{line}\n", "bold")
     if summary.get("state") != "complete":
         text.append("interrupted: what follows rests on the part that was carried out\n")
@@ -104,7 +133,10 @@ def _contract(text: Text, contract: str, clauses: list[Record], interval: str, w
     clause_width = width - beside - 1 - value_width - _LIMIT - _ROWS - _VERDICT
     title = f"measured ({interval})" if width >= WIDTH else "measured"
     head = fit(f"CONTRACT {visible(contract, 40)}", 1 + beside + clause_width)
-    text.append(f"{head}{fit(title, value_width)}{fit('limit', _LIMIT)}{'rows':>{_ROWS - 2}}  verdict\n", "bold")
+    text.append(
+        f"{head}{fit(title, value_width)}{fit('limit', _LIMIT)}{'rows':>{_ROWS - 2}}  verdict\n",
+        "bold",
+    )
     above = ""
     for name, clause in zip(names, clauses, strict=True):
         if widest > _TARGET_MOST and name != above:
@@ -112,14 +144,17 @@ def _contract(text: Text, contract: str, clauses: list[Record], interval: str, w
             text.append(f" {fit(name, width - 1).rstrip()}\n")
         label = f" {fit(name if widest <= _TARGET_MOST else '', beside)}"
         promise = wording.clause_name(clause)
-        if cell_len(promise) >= clause_width:  # a promise is never cut in two: it takes a line of its own
+        if (
+            cell_len(promise) >= clause_width
+        ):  # a promise is never cut in two: it takes a line of its own
             text.append(f"{fit(label + promise, width).rstrip()}\n")
             label, promise = " " * (1 + beside), ""
         label += fit(promise, clause_width)
-        value = wording.measured(clause) + (f" ({wording.interval(clause)})" if width >= WIDTH else "")
-        text.append(
-            f"{label}{fit(value, value_width)}{fit(wording.limit(clause), _LIMIT)}{count(clause['n']):>{_ROWS - 2}}  "
+        value = wording.measured(clause) + (
+            f" ({wording.interval(clause)})" if width >= WIDTH else ""
         )
+        rows = f"{count(clause['n']):>{_ROWS - 2}}  "
+        text.append(f"{label}{fit(value, value_width)}{fit(wording.limit(clause), _LIMIT)}{rows}")
         text.append(f"{clause['verdict']}\n", STYLES.get(clause["verdict"], ""))
         if clause["verdict"] in ("FAIL", "INCONCLUSIVE"):
             for line in wrapped(" " * (beside + 1), wording.decider(clause), width):
@@ -135,7 +170,9 @@ def _numbers_without_contract(summary: Record, width: int) -> Iterator[str]:
         for metric, label in (("ttft", "TTFT"), ("e2e", "e2e")):
             latency = target["response_ms"].get(metric)
             if latency is not None:
-                parts.append(f"{label} p50 {milliseconds(latency['p50'])} p99 {milliseconds(latency['p99'])}")
+                parts.append(
+                    f"{label} p50 {milliseconds(latency['p50'])} p99 {milliseconds(latency['p99'])}"
+                )
         line = fit(f" {visible(name, 30)}", beside)
         for part in parts:
             if cell_len(line) + cell_len(part) > width:
@@ -145,7 +182,8 @@ def _numbers_without_contract(summary: Record, width: int) -> Iterator[str]:
         yield line.rstrip()
         ended = {outcome: times for outcome, times in target["outcomes"].items() if outcome != "ok"}
         if ended:
-            yield f"{' ' * beside}{', '.join(f'{count(times)} {visible(outcome, 30)}' for outcome, times in ended.items())}"
+            words = [f"{count(times)} {visible(outcome, 30)}" for outcome, times in ended.items()]
+            yield " " * beside + ", ".join(words)
 
 
 def fit(text: str, width: int) -> str:
@@ -161,7 +199,9 @@ def pieces(text: str) -> list[str]:
 
 
 def wrapped(label: str, said: str, width: int) -> Iterator[str]:
-    """Lines of at most `width` cells, continued under the text; words longer than a line are cut."""
+    """Lines of at most `width` cells, continued under the text; words longer than a line
+    are cut.
+    """
     line = label
     for word in pieces(said):
         if line.strip() and cell_len(line) + cell_len(word) >= width and line != " " * len(label):

@@ -53,17 +53,30 @@ def _target(text: Text, name: str, target: Record, width: int) -> None:
         width,
         "bold",
     )
-    _add(text, "today     ", f"{today['day']} · {count(today['probes'])} probes, {count(today['failed'])} failed, "
-                             f"{count(today['unknown'])} unknown · outages {count(today['outages'])} · "
-                             f"{count(today['observed_minutes'])} of {count(today['minutes'])} minutes observed", width)  # fmt: skip
+    _add(
+        text,
+        "today     ",
+        f"{today['day']} · {count(today['probes'])} probes, {count(today['failed'])} failed, "
+        f"{count(today['unknown'])} unknown · outages {count(today['outages'])} · "
+        f"{count(today['observed_minutes'])} of {count(today['minutes'])} minutes observed",
+        width,
+    )
     for outage in reversed(target["outages"]["last"][-_OUTAGES:]):
         hidden = (
-            f", {count(outage['unobserved_minutes'])} minutes of it unobserved" if outage["unobserved_minutes"] else ""
+            f", {count(outage['unobserved_minutes'])} minutes of it unobserved"
+            if outage["unobserved_minutes"]
+            else ""
         )
         evidence = outage["evidence"][0]
-        _add(text, "outage    ", f"{outage['start_utc']} – {outage['end_utc'] or 'now'} · {count(outage['failed_probes'])} failed probes{hidden}; "
-                                 f"{visible(evidence['run'], 120)} line {evidence['line']}", width,
-             "" if outage["end_utc"] else STYLES["FAIL"])  # fmt: skip
+        _add(
+            text,
+            "outage    ",
+            f"{outage['start_utc']} – {outage['end_utc'] or 'now'} ·"
+            f" {count(outage['failed_probes'])} failed probes{hidden};"
+            f" {visible(evidence['run'], 120)} line {evidence['line']}",
+            width,
+            "" if outage["end_utc"] else STYLES["FAIL"],
+        )
     if target["note"]:
         _add(text, "note      ", visible(target["note"], 400), width)
     if (period := target["period"]) is not None:
@@ -71,8 +84,15 @@ def _target(text: Text, name: str, target: Record, width: int) -> None:
 
 
 def _period(text: Text, period: Record, width: int) -> None:
-    _add(text, "period    ", f"{period['period']} ({period['time_zone'] or 'UTC'}) · contract {visible(period['contract'], 40)} · "
-                             f"{count(period['observed_minutes'])} of {count(period['minutes'])} minutes observed", width, "bold")  # fmt: skip
+    _add(
+        text,
+        "period    ",
+        f"{period['period']} ({period['time_zone'] or 'UTC'}) · contract"
+        f" {visible(period['contract'], 40)} · {count(period['observed_minutes'])} of"
+        f" {count(period['minutes'])} minutes observed",
+        width,
+        "bold",
+    )
     for clause in period["clauses"]:
         verdict = clause["verdict"]
         _add(text, " ", f"{clause_name(clause)}: {verdict} so far", width, STYLES.get(verdict, ""))
@@ -81,27 +101,53 @@ def _period(text: Text, period: Record, width: int) -> None:
         _add(text, "   ", visible(clause["reason"], 400), width, "dim")
         if "attained" in clause:
             attained = per_cent(clause["attained"]["share"] if clause["attained"] else None)
-            _add(text, "   ", f"attained {attained}; by the period's end {per_cent(clause['worst']['share'])} at worst, "
-                              f"{per_cent(clause['best']['share'])} at best; promised {per_cent(clause['promised']['share'])}", width)  # fmt: skip
+            _add(
+                text,
+                "   ",
+                f"attained {attained}; by the period's end {per_cent(clause['worst']['share'])} at"
+                f" worst, {per_cent(clause['best']['share'])} at best; promised"
+                f" {per_cent(clause['promised']['share'])}",
+                width,
+            )
         if "budget_used" in clause:
             _budget(text, clause, width)
     if (credit := period["credit"]) is not None:
-        _add(text, "credit    ", f"certain by now: {per_cent(credit['share']['share'])} of {visible(credit['base'], 200)}; "
-                                 f"at most {per_cent(credit['at_most']['share'])} by the period's end", width)  # fmt: skip
-    _add(text, "overall   ", f"{period['overall']} so far", width, STYLES.get(period["overall"], ""))
+        _add(
+            text,
+            "credit    ",
+            f"certain by now: {per_cent(credit['share']['share'])} of"
+            f" {visible(credit['base'], 200)}; at most {per_cent(credit['at_most']['share'])} by"
+            " the period's end",
+            width,
+        )
+    _add(
+        text, "overall   ", f"{period['overall']} so far", width, STYLES.get(period["overall"], "")
+    )
 
 
 def _budget(text: Text, clause: Record, width: int) -> None:
     lasts = clause["budget_lasts_s"]
-    rest = "none of it is left" if clause["budget_used"] >= 1 else "at the rate of the last hour it lasts " + (
-        "to the period's end" if lasts is None else show_duration(lasts * S))  # fmt: skip
+    rest = (
+        "none of it is left"
+        if clause["budget_used"] >= 1
+        else "at the rate of the last hour it lasts "
+        + ("to the period's end" if lasts is None else show_duration(lasts * S))
+    )
     _add(text, "   ", f"error budget used {per_cent(clause['budget_used'], 1)}; {rest}", width)
     for burn in clause["burn"]:
         windows = [show_duration(burn[key] * 60 * S) for key in ("long_min", "short_min")]
-        rates = [ABSENT if burn[key] is None else f"{burn[key]:.1f}" for key in ("long_rate", "short_rate")]
+        rates = [
+            ABSENT if burn[key] is None else f"{burn[key]:.1f}"
+            for key in ("long_rate", "short_rate")
+        ]
         said = (
-            f"burn {windows[0]} {rates[0]}, {windows[1]} {rates[1]}, {burn['severity']} above {burn['threshold']:.1f}"
+            f"burn {windows[0]} {rates[0]}, {windows[1]} {rates[1]}, {burn['severity']} above"
+            f" {burn['threshold']:.1f}"
         )
         said += ": FIRING" if burn["firing"] else ""
-        said += " (a single failure is enough at this rate)" if burn["coarse"] and burn["firing"] else ""
+        said += (
+            " (a single failure is enough at this rate)"
+            if burn["coarse"] and burn["firing"]
+            else ""
+        )
         _add(text, "     ", said, width, STYLES["FAIL"] if burn["firing"] else "dim")

@@ -22,15 +22,26 @@ _LIMIT_IN_TEXT = re.compile(r" [≤≥<>] [\d.,]+ (?:%|ns|µs|ms|s|min(?: \d+ s)
 
 
 def visible(text: object, cut: int = CUT) -> str:
-    """Text with control, format and bidirectional characters written out (`\\u202e`), cut to size."""
+    """Text with control, format and bidirectional characters written out (`\\u202e`), cut
+    to size.
+    """
     whole = str(text)
-    shown = "".join(_written_out(char) if unicodedata.category(char) in _UNSEEN else char for char in whole[:cut])
+    shown = "".join(
+        _written_out(char) if unicodedata.category(char) in _UNSEEN else char
+        for char in whole[:cut]
+    )
     return shown if len(shown) <= cut and len(whole) <= cut else f"{shown[: cut - 1]}…"
 
 
 def _written_out(char: str) -> str:
     code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return (
+        f"\\x{code:02x}"
+        if code < 0x100
+        else f"\\u{code:04x}"
+        if code < 0x10000
+        else f"\\U{code:08x}"
+    )
 
 
 def count(value: int | None) -> str:
@@ -63,7 +74,13 @@ def seconds_for_readers(value_ms: float) -> str:
     if value_ms < 10:
         return milliseconds(value_ms)
     seconds = value_ms / 1000
-    return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s" if seconds < 100 else f"{seconds:,.0f} s"
+    return (
+        f"{seconds:.2f} s"
+        if seconds < 1
+        else f"{seconds:.1f} s"
+        if seconds < 100
+        else f"{seconds:,.0f} s"
+    )
 
 
 def per_cent(share: float | None, digits: int | None = None) -> str:
@@ -110,7 +127,9 @@ def measured(clause: Mapping[str, Any]) -> str:
 
 
 def interval(clause: Mapping[str, Any]) -> str:
-    """`391 – 418 ms`, `≥ 391 ms` where no upper bound exists at this n, `no bound` where neither."""
+    """`391 – 418 ms`, `≥ 391 ms` where no upper bound exists at this n, `no bound` where
+    neither.
+    """
     low, high = clause["interval"] or (None, None)
     if low is None:
         return "no bound" if high is None else f"≤ {_beside_limit(high, clause)}"
@@ -119,8 +138,12 @@ def interval(clause: Mapping[str, Any]) -> str:
     return f"{_beside_limit(low, clause).rsplit(' ', 1)[0]} – {_beside_limit(high, clause)}"
 
 
-def between(limits: Sequence[float | None], write: Callable[[float], str] | None = None, none: str = ABSENT) -> str:
-    """`391 – 418`, `≥ 391` or `≤ 418` where there is one bound, `none` without any; `write` puts a bound in words."""
+def between(
+    limits: Sequence[float | None], write: Callable[[float], str] | None = None, none: str = ABSENT
+) -> str:
+    """`391 – 418`, `≥ 391` or `≤ 418` where there is one bound, `none` without any; `write` puts a
+    bound in words.
+    """
     low, high = (None if bound is None else (write or number)(bound) for bound in limits)
     if low is None:
         return none if high is None else f"≤ {high}"
@@ -128,14 +151,20 @@ def between(limits: Sequence[float | None], write: Callable[[float], str] | None
 
 
 def _bound(clause: Mapping[str, Any]) -> float | None:
-    bound: float | None = clause[{"share": "share", "tokens/s": "at_least_tps"}.get(clause["unit"], "limit_ms")]
+    bound: float | None = clause[
+        {"share": "share", "tokens/s": "at_least_tps"}.get(clause["unit"], "limit_ms")
+    ]
     return bound
 
 
 def _beside_limit(value: float, clause: Mapping[str, Any]) -> str:
-    """A value that rounding must not lay upon a limit it does not equal: `800.2 ms` beside `≤ 800 ms`."""
+    """A value that rounding must not lay upon a limit it does not equal: `800.2 ms` beside `≤ 800
+    ms`.
+    """
     bound = _bound(clause)
-    unequal = bound is not None and value != bound and _write(value, clause) == _write(bound, clause)
+    unequal = (
+        bound is not None and value != bound and _write(value, clause) == _write(bound, clause)
+    )
     return _write(value, clause, exactly=unequal)
 
 
@@ -145,11 +174,16 @@ def limit(clause: Mapping[str, Any]) -> str:
     if bound is None or clause["verdict"] == "REPORTED":
         return ABSENT
     sign = {">=": "≥", "<=": "≤"}.get(clause["operator"], clause["operator"])
-    return f"{sign} {per_cent(bound) if clause['unit'] == 'share' else _write(bound, clause, exactly=True)}"
+    return (
+        f"{sign}"
+        f" {per_cent(bound) if clause['unit'] == 'share' else _write(bound, clause, exactly=True)}"
+    )
 
 
 def decider(clause: Mapping[str, Any]) -> str:
-    """The counts that decided a clause; for an undecided one the judge's reason and what would decide it."""
+    """The counts that decided a clause; for an undecided one the judge's reason and what would
+    decide it.
+    """
     if clause["verdict"] == "REPORTED":
         return "reported, not judged"
     if clause["verdict"] == "INCONCLUSIVE":
@@ -160,25 +194,36 @@ def decider(clause: Mapping[str, Any]) -> str:
     unknown = f", {count(clause['unknown'])} unknown" if clause.get("unknown") else ""
     if clause["verdict"] == "FAIL":
         return (
-            f"{broke}{unknown}, {count(math.floor(clause['p0'] * clause['n']) or None).replace(ABSENT, 'none')} allowed"
+            f"{broke}{unknown},"
+            f" {count(math.floor(clause['p0'] * clause['n']) or None).replace(ABSENT, 'none')}"
+            " allowed"
         )
     return f"{broke}{unknown}, up to {count(clause['allowed_k'])} prove {per_cent(clause['p0'])}"
 
 
 def _windows(clause: Mapping[str, Any]) -> str:
-    """Windows that broke it, and the other reading: a window's median says nothing of its slower half."""
+    """Windows that broke it, and the other reading: a window's median says nothing of its slower
+    half.
+    """
     said = f"{count(clause['k'])} of {count(clause['n'])} windows broke it"
     share = clause.get("share_of_requests")
     return (
         said
         if share is None
-        else f"{said}; {per_cent(share)} of the requests kept the limit, which is no part of this promise"
+        else (
+            f"{said}; {per_cent(share)} of the requests kept the limit, which is no part of this"
+            " promise"
+        )
     )
 
 
 def worth(clause: Mapping[str, Any]) -> str:
     """How many independent rows the rows are worth: fewer, where slow ones come in spells."""
-    return count(round(clause["n_effective"])) if clause["decided_by"] == "blocks" else count(clause["n"])
+    return (
+        count(round(clause["n_effective"]))
+        if clause["decided_by"] == "blocks"
+        else count(clause["n"])
+    )
 
 
 def trend(steadiness: Mapping[str, Any]) -> str:

@@ -1,9 +1,10 @@
 """A headless Chromium for tests that look at pages as their readers do.
 
 In: the address of a page, file:// or loopback. Out: Playwright pages. Must stay true: a test fails
-where its page logs an error, throws one, opens a dialog or asks for anything beyond this machine; a failed test
-leaves a picture of each of its pages in `shots/`, a passed one none; these tests are a session of their
-own (`make test-browser`), for Playwright keeps an event loop running in the tests' thread.
+where its page logs an error, throws one, opens a dialog or asks for anything beyond this machine; a
+failed test leaves a picture of each of its pages in `shots/`, a passed one none; these tests are a
+session of their own (`make test-browser`), for Playwright keeps an event loop running in the tests'
+thread.
 """
 
 from __future__ import annotations
@@ -22,8 +23,15 @@ from bench.cli import main
 
 SHOTS = Path(__file__).parent / "shots"
 #: No GPU and, in a container, no user namespaces; and nothing that Chromium would ask of its maker.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 FAILED = pytest.StashKey[bool]()
 
 OpenPage = Callable[..., Page]
@@ -34,7 +42,9 @@ Violations = Callable[[Page], list[str]]
 def browser() -> Iterator[Browser]:
     """Debian's chromium: Playwright's package brings the driver, not a browser."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert found, "no chromium on this machine: run `make test-browser`, or apt-get install chromium"
+    assert found, (
+        "no chromium on this machine: run `make test-browser`, or apt-get install chromium"
+    )
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield chromium
@@ -43,15 +53,21 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def faults() -> Iterator[list[str]]:
-    """What the test's pages complained of or asked of others; a test removes what it provoked itself."""
+    """What the test's pages complained of or asked of others; a test removes what it provoked
+    itself.
+    """
     found: list[str] = []
     yield found
     assert found == []
 
 
 @pytest.fixture
-def open_page(browser: Browser, faults: list[str], request: pytest.FixtureRequest) -> Iterator[OpenPage]:
-    """`open_page(address or path, width=1280, height=800, **context)`: a page, loaded; `context` as Playwright's."""
+def open_page(
+    browser: Browser, faults: list[str], request: pytest.FixtureRequest
+) -> Iterator[OpenPage]:
+    """`open_page(address or path, width=1280, height=800, **context)`: a page, loaded; `context` as
+    Playwright's.
+    """
     opened: list[Page] = []
 
     def complained(message: ConsoleMessage) -> None:
@@ -64,7 +80,10 @@ def open_page(browser: Browser, faults: list[str], request: pytest.FixtureReques
 
     def open_(address: str | Path, width: int = 1280, height: int = 800, **options: Any) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        context.on("request", lambda asked: None if stays_here(asked.url) else faults.append(f"asked {asked.url}"))
+        context.on(
+            "request",
+            lambda asked: None if stays_here(asked.url) else faults.append(f"asked {asked.url}"),
+        )
         context.on("weberror", lambda error: faults.append(f"thrown: {error.error}"))
         context.on("console", complained)
         context.on("dialog", asked)
@@ -76,18 +95,26 @@ def open_page(browser: Browser, faults: list[str], request: pytest.FixtureReques
     for number, page in enumerate(opened):
         if faults or request.node.stash.get(FAILED, False):
             SHOTS.mkdir(exist_ok=True)
-            page.screenshot(path=SHOTS / f"{request.node.name.replace('/', '-')}-{number}.png", full_page=True)
+            page.screenshot(
+                path=SHOTS / f"{request.node.name.replace('/', '-')}-{number}.png", full_page=True
+            )
         page.context.close()
 
 
 def stays_here(address: str) -> bool:
     """Whether a request for this address leaves neither the page nor the machine."""
     place = urlsplit(address)
-    return place.scheme in ("file", "data", "blob", "about") or place.hostname in ("127.0.0.1", "::1", "localhost")
+    return place.scheme in ("file", "data", "blob", "about") or place.hostname in (
+        "127.0.0.1",
+        "::1",
+        "localhost",
+    )
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell fixtures whether the test that they clear up after has failed."""
     report = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
@@ -100,14 +127,20 @@ def violations() -> Violations:
 
     def found(page: Page) -> list[str]:
         rules = Axe().run(page).response["violations"]
-        return [f"{rule['impact']} {rule['id']}: {node['html'][:160]}" for rule in rules for node in rule["nodes"]]
+        return [
+            f"{rule['impact']} {rule['id']}: {node['html'][:160]}"
+            for rule in rules
+            for node in rule["nodes"]
+        ]
 
     return found
 
 
 @pytest.fixture(scope="session")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two targets in virtual time, with a kept, a broken, an undecided and a merely reported clause."""
+    """A run of two targets in virtual time, with a kept, a broken, an undecided and a merely
+    reported clause.
+    """
     folder = tmp_path_factory.mktemp("judged") / "run"
     assert main(["simulate", "noisy-neighbour", "--requests", "20000", "--out", str(folder)]) == 0
     return folder

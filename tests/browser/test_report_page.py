@@ -1,4 +1,6 @@
-"""report.html as its readers see it: on a screen, on a telephone, in the dark, on paper, without scripts."""
+"""report.html as its readers see it: on a screen, on a telephone, in the dark, on paper, without
+scripts.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def record(folder: Path, name: str) -> Any:
 
 def sideways(page: Page) -> int:
     """By how many pixels the page is wider than its window."""
-    found: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    found: int = page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
     return found
 
 
@@ -39,33 +43,54 @@ def light_of(page: Page, selector: str, property_: str) -> float:
     return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
 
 
-def test_the_first_screen_holds_the_verdict(judged: Path, report: Path, open_page: OpenPage) -> None:
-    """Without scrolling: the overall verdict, every clause with its verdict, the harness's health."""
+def test_the_first_screen_holds_the_verdict(
+    judged: Path, report: Path, open_page: OpenPage
+) -> None:
+    """Without scrolling: the overall verdict, every clause with its verdict, the harness's
+    health.
+    """
     page = open_page(report)
     verdicts, summary = record(judged, "verdicts"), record(judged, "summary")
-    assert {clause["verdict"] for clause in verdicts["clauses"]} == {"PASS", "FAIL", "INCONCLUSIVE", "REPORTED"}
+    assert {clause["verdict"] for clause in verdicts["clauses"]} == {
+        "PASS",
+        "FAIL",
+        "INCONCLUSIVE",
+        "REPORTED",
+    }
     rows = page.get_by_role("table").first.get_by_role("row")
     seen = [rows.nth(place).inner_text().split("\t") for place in range(1, rows.count())]
-    assert [(row[0], row[2]) for row in seen] == [(each["target"], each["verdict"]) for each in verdicts["clauses"]]
+    assert [(row[0], row[2]) for row in seen] == [
+        (each["target"], each["verdict"]) for each in verdicts["clauses"]
+    ]
     health = page.get_by_text(f"harness {summary['health']['state']}")
     for part in (page.get_by_role("heading", level=1), *rows.all(), health):
         box = part.bounding_box()
         assert box is not None
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= 800
-    assert page.get_by_role("heading", level=1).inner_text().startswith(f"noisy-neighbour: {verdicts['overall']}")
+    assert (
+        page.get_by_role("heading", level=1)
+        .inner_text()
+        .startswith(f"noisy-neighbour: {verdicts['overall']}")
+    )
 
 
-def test_a_telephone_shows_every_verdict_at_once(judged: Path, report: Path, open_page: OpenPage) -> None:
+def test_a_telephone_shows_every_verdict_at_once(
+    judged: Path, report: Path, open_page: OpenPage
+) -> None:
     """Whose, which clause and what was found of it need no scrolling sideways."""
     words = open_page(report, **PHONE).locator("#verdicts table").first.locator("td.verdict")
-    assert words.all_inner_texts() == [clause["verdict"] for clause in record(judged, "verdicts")["clauses"]]
+    assert words.all_inner_texts() == [
+        clause["verdict"] for clause in record(judged, "verdicts")["clauses"]
+    ]
     boxes = [word.bounding_box() for word in words.all()]
     assert all(box and box["x"] + box["width"] <= PHONE["width"] for box in boxes)
 
 
 def test_a_telephone_gives_facts_the_whole_line(report: Path, open_page: OpenPage) -> None:
-    """A name stands above its value, which is not squeezed into what the names leave of the line."""
+    """A name stands above its value, which is not squeezed into what the names leave of the
+    line.
+    """
     values = open_page(report, **PHONE).locator("dd")
     widths = [box["width"] for box in (value.bounding_box() for value in values.all()) if box]
     assert len(widths) > 20
@@ -88,7 +113,9 @@ def test_the_paragraph_follows_the_verdicts(report: Path, open_page: OpenPage) -
 def test_axe_finds_nothing(
     report: Path, open_page: OpenPage, violations: Violations, scheme: str, size: dict[str, int]
 ) -> None:
-    """Contrast, names, roles, order of headings, what can be reached by keyboard: in both schemes, at both widths."""
+    """Contrast, names, roles, order of headings, what can be reached by keyboard: in both schemes,
+    at both widths.
+    """
     assert violations(open_page(report, color_scheme=scheme, **size)) == []
 
 
@@ -104,16 +131,22 @@ def test_the_page_follows_the_readers_scheme(report: Path, open_page: OpenPage) 
 
 
 def test_paper_is_white_whatever_the_screen(report: Path, open_page: OpenPage) -> None:
-    """Printed from a dark screen: dark words on white, no links to jump by, nothing beyond the paper's edge."""
-    page = open_page(report, width=688, color_scheme="dark")  # A4 within its margins, at 96 pixels an inch
+    """Printed from a dark screen: dark words on white, no links to jump by, nothing beyond the
+    paper's edge.
+    """
+    page = open_page(
+        report, width=688, color_scheme="dark"
+    )  # A4 within its margins, at 96 pixels an inch
     page.emulate_media(media="print")
     assert light_of(page, "body", "color") < 100
     assert light_of(page, "body", "backgroundColor") > 230
     assert not page.get_by_role("navigation").is_visible()
     assert sideways(page) == 0
-    cut = page.evaluate("[...document.querySelectorAll('table, figure')]"
-                        ".filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
-                        ".map(e => e.innerText.slice(0, 80))")  # fmt: skip
+    cut = page.evaluate(
+        "[...document.querySelectorAll('table, figure')]"
+        ".filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+        ".map(e => e.innerText.slice(0, 80))"
+    )
     assert cut == []
 
 
@@ -122,16 +155,24 @@ def test_the_pdf_is_a4(report: Path, open_page: OpenPage) -> None:
     pdf = open_page(report).pdf(prefer_css_page_size=True)
     boxes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", pdf)
     assert len(boxes) > 1
-    assert {(round(float(wide) / 72 * 25.4), round(float(high) / 72 * 25.4)) for wide, high in boxes} == {(210, 297)}
+    assert {
+        (round(float(wide) / 72 * 25.4), round(float(high) / 72 * 25.4)) for wide, high in boxes
+    } == {(210, 297)}
 
 
 @pytest.mark.parametrize("size", [{"width": 1280}, PHONE], ids=["screen", "phone"])
-def test_nothing_scrolls_sideways_but_wide_tables(report: Path, open_page: OpenPage, size: dict[str, int]) -> None:
-    """The page is as wide as its window; a table wider than that scrolls by itself, and by keyboard too."""
+def test_nothing_scrolls_sideways_but_wide_tables(
+    report: Path, open_page: OpenPage, size: dict[str, int]
+) -> None:
+    """The page is as wide as its window; a table wider than that scrolls by itself, and by keyboard
+    too.
+    """
     page = open_page(report, **size)
     assert sideways(page) == 0
-    wide = page.evaluate("[...document.querySelectorAll('*')].filter(e => e.scrollWidth > e.clientWidth + 1 &&"
-                         " getComputedStyle(e).overflowX === 'auto').map(e => [e.tabIndex, e.ariaLabel])")  # fmt: skip
+    wide = page.evaluate(
+        "[...document.querySelectorAll('*')].filter(e => e.scrollWidth > e.clientWidth + 1 &&"
+        " getComputedStyle(e).overflowX === 'auto').map(e => [e.tabIndex, e.ariaLabel])"
+    )
     assert all(place == 0 and name for place, name in wide)
     assert wide or size["width"] == 1280
 
@@ -163,18 +204,31 @@ def test_every_link_leads_to_its_section(report: Path, open_page: OpenPage) -> N
 def test_it_reads_the_same_without_scripts(report: Path, open_page: OpenPage) -> None:
     """A browser that runs no scripts shows every word and every figure of the page."""
     plain, lively = open_page(report, java_script_enabled=False), open_page(report)
-    told, with_scripts = (Counter(page.locator("main").inner_text().split()) for page in (plain, lively))
+    told, with_scripts = (
+        Counter(page.locator("main").inner_text().split()) for page in (plain, lively)
+    )
     assert told.total() > 500
     assert told <= with_scripts
-    assert plain.locator("figure svg:visible").count() == lively.locator("figure svg:visible").count() > 3
+    assert (
+        plain.locator("figure svg:visible").count()
+        == lively.locator("figure svg:visible").count()
+        > 3
+    )
 
 
-def test_hostile_names_are_words_on_the_page(judged: Path, tmp_path: Path, open_page: OpenPage) -> None:
-    """Markup and scripts in every text of a manifest can be read, and nothing else: nothing runs, nothing is fetched, nothing moves."""
+def test_hostile_names_are_words_on_the_page(
+    judged: Path, tmp_path: Path, open_page: OpenPage
+) -> None:
+    """Markup and scripts in every text of a manifest can be read, and nothing else: nothing runs,
+    nothing is fetched, nothing moves.
+    """
     folder = tmp_path / "run"
     shutil.copytree(judged, folder)
     manifest = record(folder, "run")
-    evil = "</style></script><script>alert(1)</script><img src=http://192.0.2.1/ onerror=alert(2)>\u202e{{ 7*7 }}"
+    evil = (
+        "</style></script><script>alert(1)</script><img src=http://192.0.2.1/"
+        " onerror=alert(2)>\u202e{{ 7*7 }}"
+    )
     manifest["suite"] = {"name": evil, "description": evil}
     manifest["repeat_command"] = evil
     manifest["strings"] = {kind: [evil] * len(names) for kind, names in manifest["strings"].items()}
@@ -183,7 +237,11 @@ def test_hostile_names_are_words_on_the_page(judged: Path, tmp_path: Path, open_
     (folder / "run.json").write_text(json.dumps(manifest))
     main(["report", str(folder)])
     page = open_page(folder / "report.html")
-    assert page.get_by_role("heading", level=1).inner_text().startswith("</style></script><script>alert(1)")
+    assert (
+        page.get_by_role("heading", level=1)
+        .inner_text()
+        .startswith("</style></script><script>alert(1)")
+    )
     assert page.locator("main").inner_text().count("<script>alert(1)</script>") > 8
     assert page.locator("script, img").count() == 1
     assert page.title().startswith("</style>")
@@ -194,7 +252,9 @@ def test_hostile_names_are_words_on_the_page(judged: Path, tmp_path: Path, open_
 def test_a_value_that_is_asked_for_is_that_of_the_rows(
     judged: Path, report: Path, open_page: OpenPage, violations: Violations, scheme: str
 ) -> None:
-    """By the right arrow: the first window of time, its requests and its slowest answer as counted here; axe minds nothing."""
+    """By the right arrow: the first window of time, its requests and its slowest answer as counted
+    here; axe minds nothing.
+    """
     page = open_page(report, color_scheme=scheme)
     page.locator('[id="00-standard-e2e-over-time"]').press("ArrowRight")
     told = page.get_by_role("status").inner_text()
@@ -204,5 +264,7 @@ def test_a_value_that_is_asked_for_is_that_of_the_rows(
     rows = Run(judged).columns.lane(0)
     mine = (rows.samples["due_ns"] >= 0) & (rows.samples["due_ns"] < length * 10**9)
     assert requests == np.count_nonzero(mine)
-    assert slowest == round(int((rows.samples["last_token_ns"] - rows.samples["due_ns"])[mine].max()) / 10**6)
+    assert slowest == round(
+        int((rows.samples["last_token_ns"] - rows.samples["due_ns"])[mine].max()) / 10**6
+    )
     assert violations(page) == []

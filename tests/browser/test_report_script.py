@@ -1,4 +1,6 @@
-"""What the report's script adds: values on hover and by keys, one zoom for a target's figures, targets to leave out."""
+"""What the report's script adds: values on hover and by keys, one zoom for a target's figures,
+targets to leave out.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def drag(page: Page, shown: Locator, start: float, end: float) -> None:
 def ticks(shown: Locator) -> list[float]:
     """The labels of the time axis that are in sight."""
     texts = shown.locator(".tick text").all()
-    return sorted(float((text.text_content() or "").replace(",", "")) for text in texts if text.is_visible())
+    return sorted(
+        float((text.text_content() or "").replace(",", "")) for text in texts if text.is_visible()
+    )
 
 
 def window(page: Page) -> tuple[float, float]:
@@ -58,8 +62,12 @@ def window(page: Page) -> tuple[float, float]:
     return float(found[0]), float(found[1])
 
 
-def test_the_value_under_the_pointer_is_shown_and_goes_with_it(report: Path, open_page: OpenPage) -> None:
-    """Half way along the time axis is the middle of the run; further right is later; off the figure is nothing."""
+def test_the_value_under_the_pointer_is_shown_and_goes_with_it(
+    report: Path, open_page: OpenPage
+) -> None:
+    """Half way along the time axis is the middle of the run; further right is later; off the figure
+    is nothing.
+    """
     page = open_page(report)
     shown = figure(page, "over-time")
     first, last = map(float, (shown.locator("svg").get_attribute("data-span") or "").split())
@@ -73,7 +81,9 @@ def test_the_value_under_the_pointer_is_shown_and_goes_with_it(report: Path, ope
 
 
 def test_keys_step_through_every_value(report: Path, open_page: OpenPage) -> None:
-    """The right arrow goes from one percentile to the next, ever slower, and stays at the last; the left one goes back."""
+    """The right arrow goes from one percentile to the next, ever slower, and stays at the last; the
+    left one goes back.
+    """
     page = open_page(report)
     shown = figure(page, "e2e-percentiles")
     shown.focus()
@@ -89,10 +99,17 @@ def test_keys_step_through_every_value(report: Path, open_page: OpenPage) -> Non
     assert page.get_by_role("status").inner_text() == said[count - 2]
 
 
-def test_a_chosen_range_is_shown_by_all_figures_of_the_target(report: Path, open_page: OpenPage) -> None:
-    """Dragging over a third of the time shows that third in this target's figures and in no other's; a double click undoes it."""
+def test_a_chosen_range_is_shown_by_all_figures_of_the_target(
+    report: Path, open_page: OpenPage
+) -> None:
+    """Dragging over a third of the time shows that third in this target's figures and in no
+    other's; a double click undoes it.
+    """
     page = open_page(report)
-    shown, failures = figure(page, "00-default-e2e-over-time"), figure(page, "00-default-failures-over-time")
+    shown, failures = (
+        figure(page, "00-default-e2e-over-time"),
+        figure(page, "00-default-failures-over-time"),
+    )
     other = figure(page, "01-fallback-e2e-over-time")
     whole = [ticks(each) for each in (shown, failures, other)]
     last = float((shown.locator("svg").get_attribute("data-span") or "").split()[1])
@@ -126,15 +143,21 @@ def test_keys_zoom_too(report: Path, open_page: OpenPage) -> None:
     assert ticks(shown) == whole
 
 
-def test_a_target_can_be_left_out_on_the_screen_but_not_on_paper(report: Path, open_page: OpenPage) -> None:
-    """Its parts, its link and its verdicts go and come back with its box; printed they are all there."""
+def test_a_target_can_be_left_out_on_the_screen_but_not_on_paper(
+    report: Path, open_page: OpenPage
+) -> None:
+    """Its parts, its link and its verdicts go and come back with its box; printed they are all
+    there.
+    """
     page = open_page(report)
     box = page.get_by_role("group", name="targets on screen").get_by_label("default", exact=True)
     part, link = (
         page.get_by_role("heading", name="default", exact=True),
         page.locator("nav a", has_text="default").first,
     )
-    rows = page.locator("#verdicts tbody tr", has=page.locator("th", has_text=re.compile("^default$")))
+    rows = page.locator(
+        "#verdicts tbody tr", has=page.locator("th", has_text=re.compile("^default$"))
+    )
     others = page.locator("#verdicts tbody tr", has=page.locator("th", has_text="fallback"))
     assert rows.count()
     box.uncheck()
@@ -151,18 +174,23 @@ def test_a_target_can_be_left_out_on_the_screen_but_not_on_paper(report: Path, o
         expect(back).to_be_visible()
 
 
-def test_the_script_is_the_only_one_that_may_run(report: Path, open_page: OpenPage, faults: list[str]) -> None:
+def test_the_script_is_the_only_one_that_may_run(
+    report: Path, open_page: OpenPage, faults: list[str]
+) -> None:
     """The page's policy names its script by digest: one that somebody adds is refused."""
     page = open_page(report)
     page.evaluate(
-        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.x = 1'}))"
+        "document.body.append(Object.assign(document.createElement('script'), {textContent:"
+        " 'window.x = 1'}))"
     )
     assert page.evaluate("window.x") is None
     assert [fault for fault in faults if "Content Security Policy" in fault] == faults
     faults.clear()
 
 
-def test_what_the_script_adds_can_be_used_by_all(report: Path, open_page: OpenPage, violations: Violations) -> None:
+def test_what_the_script_adds_can_be_used_by_all(
+    report: Path, open_page: OpenPage, violations: Violations
+) -> None:
     """No violation of the accessibility rules with a value shown."""
     page = open_page(report)
     figure(page, "percentiles").focus()

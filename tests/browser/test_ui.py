@@ -1,4 +1,6 @@
-"""`tailproof ui` as its reader sees it: found and sorted, compared, followed while a run goes on; with and without a script."""
+"""`tailproof ui` as its reader sees it: found and sorted, compared, followed while a run goes on;
+with and without a script.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,15 @@ if TYPE_CHECKING:
 
 STRINGS: dict[str, list[str]] = {"served_model": [], "served_region": [], "finish": [], "note": []}
 COMPARED = "/compare?run=first&baseline=first/standard&other=first/pro"
-PAGES = ["/", "/?words=second", "/report/first", COMPARED, "/trend", "/watch/first", "/report/nobody"]
+PAGES = [
+    "/",
+    "/?words=second",
+    "/report/first",
+    COMPARED,
+    "/trend",
+    "/watch/first",
+    "/report/nobody",
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +43,18 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of one suite and a folder that is none."""
     folder = tmp_path_factory.mktemp("results")
     for seed, name in enumerate(("first", "second"), 1):
-        main(["simulate", "noisy-neighbour", "--requests", "2500", "--seed", str(seed), "--out", str(folder / name)])
+        main(
+            [
+                "simulate",
+                "noisy-neighbour",
+                "--requests",
+                "2500",
+                "--seed",
+                str(seed),
+                "--out",
+                str(folder / name),
+            ]
+        )
     (folder / "letters").mkdir()
     return folder
 
@@ -61,12 +82,21 @@ def see_nothing_wrong(page: Page, violations: Violations) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_can_be_read_by_all(
-    path: str, scheme: str, address: str, open_page: OpenPage, violations: Violations, faults: list[str]
+    path: str,
+    scheme: str,
+    address: str,
+    open_page: OpenPage,
+    violations: Violations,
+    faults: list[str],
 ) -> None:
-    """Wide and narrow, light and dark: axe objects to nothing and nothing runs over the window's edge."""
+    """Wide and narrow, light and dark: axe objects to nothing and nothing runs over the window's
+    edge.
+    """
     for width in (1280, 390):
         page = open_page(address + path, width=width, color_scheme=scheme)
-        if path.startswith("/report/first"):  # the report's own tests look at it; here: that its sandbox lets it be
+        if path.startswith(
+            "/report/first"
+        ):  # the report's own tests look at it; here: that its sandbox lets it be
             expect(page.locator("h1")).to_be_visible()
         else:
             see_nothing_wrong(page, violations)
@@ -75,9 +105,13 @@ def test_every_page_can_be_read_by_all(
 
 @pytest.mark.parametrize("script", [True, False])
 def test_from_the_list_to_a_comparison(script: bool, address: str, open_page: OpenPage) -> None:
-    """Search, sort, mark a run, choose its two targets: the outcome and two figures, script or none."""
+    """Search, sort, mark a run, choose its two targets: the outcome and two figures, script or
+    none.
+    """
     page = open_page(address, java_script_enabled=script)
-    expect(page.get_by_role("row", name="letters")).to_contain_text("is not a run's folder (no run.json)")
+    expect(page.get_by_role("row", name="letters")).to_contain_text(
+        "is not a run's folder (no run.json)"
+    )
     page.get_by_role("link", name="run", exact=True).click()
     expect(page.locator("tbody th")).to_have_text(["first", "letters", "second"])
     page.get_by_label("search").fill("first")
@@ -88,16 +122,22 @@ def test_from_the_list_to_a_comparison(script: bool, address: str, open_page: Op
     page.get_by_label("other").select_option("first/pro")
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_role("heading", name="pro against standard")).to_be_visible()
-    expect(page.locator("dd").first).to_contain_text(re.compile("EQUIVALENT|BETTER|WORSE|INCONCLUSIVE"))
+    expect(page.locator("dd").first).to_contain_text(
+        re.compile("EQUIVALENT|BETTER|WORSE|INCONCLUSIVE")
+    )
     expect(page.locator("figure svg")).to_have_count(2)
 
 
 def test_a_trend_is_chosen_and_leads_to_its_runs(address: str, open_page: OpenPage) -> None:
-    """A number of the summary: a figure that names it and a row a run, whose link opens that run's report."""
+    """A number of the summary: a figure that names it and a row a run, whose link opens that run's
+    report.
+    """
     page = open_page(f"{address}/trend")
     page.get_by_label("number of summary.json").fill("targets/pro/uptime/request_ratio")
     page.get_by_role("button", name="Show").click()
-    expect(page.get_by_role("img", name="from run to run? targets/pro/uptime/request_ratio")).to_be_visible()
+    expect(
+        page.get_by_role("img", name="from run to run? targets/pro/uptime/request_ratio")
+    ).to_be_visible()
     expect(page.locator("tbody th")).to_have_text(["second", "first"])
     page.get_by_role("link", name="first").click()
     expect(page.locator("h1")).to_contain_text("noisy-neighbour")
@@ -106,13 +146,17 @@ def test_a_trend_is_chosen_and_leads_to_its_runs(address: str, open_page: OpenPa
 def test_a_report_runs_our_script_and_no_other(
     results: Path, address: str, open_page: OpenPage, faults: list[str]
 ) -> None:
-    """The targets of a report can be hidden by its own script; one that somebody wrote into a report does nothing."""
+    """The targets of a report can be hidden by its own script; one that somebody wrote into a
+    report does nothing.
+    """
     expect(open_page(f"{address}/report/first").get_by_role("checkbox").first).to_be_visible()
     assert faults == []
     report = results / "second" / "report.html"
     kept = report.read_text()
     try:
-        report.write_text(kept.replace("</body>", "<script>document.title = 'taken over'</script></body>"))
+        report.write_text(
+            kept.replace("</body>", "<script>document.title = 'taken over'</script></body>")
+        )
         assert "noisy-neighbour" in open_page(f"{address}/report/second").title()
         assert any("Content Security Policy" in fault for fault in faults)
         faults.clear()
@@ -121,13 +165,19 @@ def test_a_report_runs_our_script_and_no_other(
 
 
 def test_a_run_is_followed_until_it_ends(results: Path, address: str, open_page: OpenPage) -> None:
-    """Numbers change in place as pieces are sealed; at the end the state says so and the report can be opened."""
+    """Numbers change in place as pieces are sealed; at the end the state says so and the report can
+    be opened.
+    """
     plan = compile_plan(load_suite("noisy-neighbour"), 1)
     samples = empty_samples(len(plan.schedule))
     samples["due_ns"] = samples["slot_free_ns"] = samples["sent_ns"] = plan.schedule["due_ns"]
     samples["done_ns"], samples["outcome"] = samples["due_ns"] + 80_000_000, Outcome.ok
     lanes = [lane.record() for lane in plan.lanes]
-    writer = RunWriter(results / "live", {"run": "live", "suite": {"name": "by hand"}, "lanes": lanes}, plan.schedule)
+    writer = RunWriter(
+        results / "live",
+        {"run": "live", "suite": {"name": "by hand"}, "lanes": lanes},
+        plan.schedule,
+    )
     try:
         page = open_page(f"{address}/watch/live")
         mine = np.flatnonzero(plan.schedule["lane"] == 0)

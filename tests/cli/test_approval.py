@@ -1,4 +1,7 @@
-"""Before money leaves this machine: asked on a terminal, refused without one. Nothing here is sent."""
+"""Before money leaves this machine: asked on a terminal, refused without one.
+
+Nothing here is sent.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from bench.plan.suite import load_suite
 
 #: a name that never resolves (RFC 6761)
 TARGET = 'description = "d"\nbase_url = "https://api.example.invalid/v1"\nmodel = "m"\n'
-PRICES = '[prices]\ninput_usd_per_million = 100\noutput_usd_per_million = 100\nas_of = 2026-11-23\nsource = "s"\n'
+PRICES = (
+    "[prices]\ninput_usd_per_million = 100\noutput_usd_per_million = 100\nas_of ="
+    ' 2026-11-23\nsource = "s"\n'
+)
 PROFILE = """description = "d"
 requests = 100
 prompt_tokens = [{ fixed = 900 }]
@@ -40,18 +46,34 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    ([], f"{QUESTION} There is no terminal to ask on; add --yes to send it"),
-    (["--repeat", "2"], "Send 200 requests, about 20.00 USD, to"),
-    (["--max-cost", "9.99", "--yes"], "the plan costs 10.00 USD by its planned tokens, above --max-cost 9.99"),
-    (["--max-cost", "19.99", "--repeat", "2", "--yes"], "the plan costs 20.00 USD"),
-    (["--max-cost", "ten"], "--max-cost: 'ten' is not a sum in USD; write 0.25"),
-    (["--max-requests", "150", "--repeat", "2", "--yes"], "sends 200 requests to api.example.invalid, above the 150 of --max-requests"),
-    (["--request-count", "10001", "--yes"], "above the 10,000 that go to other machines unasked"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], f"{QUESTION} There is no terminal to ask on; add --yes to send it"),
+        (["--repeat", "2"], "Send 200 requests, about 20.00 USD, to"),
+        (
+            ["--max-cost", "9.99", "--yes"],
+            "the plan costs 10.00 USD by its planned tokens, above --max-cost 9.99",
+        ),
+        (["--max-cost", "19.99", "--repeat", "2", "--yes"], "the plan costs 20.00 USD"),
+        (["--max-cost", "ten"], "--max-cost: 'ten' is not a sum in USD; write 0.25"),
+        (
+            ["--max-requests", "150", "--repeat", "2", "--yes"],
+            "sends 200 requests to api.example.invalid, above the 150 of --max-requests",
+        ),
+        (
+            ["--request-count", "10001", "--yes"],
+            "above the 10,000 that go to other machines unasked",
+        ),
+    ],
+)
 @pytest.mark.usefixtures("folder")
-def test_without_a_terminal_it_is_refused(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit 2, one sentence with the number, no folder; --yes answers the question and lifts no cap."""
+def test_without_a_terminal_it_is_refused(
+    words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2, one sentence with the number, no folder; --yes answers the question and lifts
+    no cap.
+    """
     before = sorted(Path().rglob("*"))
     assert main(["run", "s.toml", *words]) == 2
     out, err = capsys.readouterr()
@@ -60,10 +82,18 @@ def test_without_a_terminal_it_is_refused(words: list[str], text: str, capsys: p
 
 
 def test_on_a_terminal_it_is_asked(folder: Path) -> None:
-    """The question stands on the terminal with the plan's numbers; `n` ends it with exit 2 and nothing sent."""
+    """The question stands on the terminal with the plan's numbers; `n` ends it with exit 2 and
+    nothing sent.
+    """
     leader, follower = pty.openpty()
-    with subprocess.Popen([sys.executable, "-m", "bench", "run", "s.toml"], cwd=folder, stdin=follower, stdout=subprocess.PIPE,
-                          stderr=follower, env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}) as process:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench", "run", "s.toml"],
+        cwd=folder,
+        stdin=follower,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    ) as process:
         os.close(follower)
         said = b""
         while b"[y/N]" not in said:
@@ -76,11 +106,15 @@ def test_on_a_terminal_it_is_asked(folder: Path) -> None:
 
 
 def test_who_says_yes_is_not_asked(folder: Path) -> None:
-    """--yes lets the same plan pass; so does one for little money, and any on this machine, where not even prices matter."""
+    """--yes lets the same plan pass; so does one for little money, and any on this machine, where
+    not even prices matter.
+    """
     approve(load_suite("s.toml"), 1, 1, max_cost=None, max_requests=None, yes=True)
     (folder / "p.toml").write_text(PROFILE.replace("requests = 100", "requests = 10"))
     approve(load_suite("s.toml"), 1, 1, max_cost="1", max_requests=None, yes=False)
-    (folder / "t.toml").write_text(TARGET.replace("https://api.example.invalid", "http://127.0.0.1:9"))
+    (folder / "t.toml").write_text(
+        TARGET.replace("https://api.example.invalid", "http://127.0.0.1:9")
+    )
     approve(load_suite("s.toml"), 1, 100_000, max_cost=None, max_requests=None, yes=False)
     approve(load_suite("field-guide"), 1, 100, max_cost=None, max_requests=None, yes=False)
 

@@ -26,13 +26,18 @@ def folder(tmp_path: Path) -> Path:
         | {"name": "shop", "contract": lane_of(contract_of(at_most(800)))["contract"]}
     )
     strings = {"note": NOTES, "served_region": ["eu", "us"], "served_model": ["m"], "finish": []}
-    RunWriter(tmp_path / "r", {"run": "r", "lanes": [whole], "strings": strings}, columns.schedule).finish(
-        "complete", columns.samples, {"harness": {}})  # fmt: skip
+    RunWriter(
+        tmp_path / "r", {"run": "r", "lanes": [whole], "strings": strings}, columns.schedule
+    ).finish("complete", columns.samples, {"harness": {}})
     return tmp_path / "r"
 
 
-def test_the_causes_come_first_and_in_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first line names target, tail and the three causes with their intervals; the word is `associated`."""
+def test_the_causes_come_first_and_in_order(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first line names target, tail and the three causes with their intervals; the word is
+    `associated`.
+    """
     assert main(["attribute", str(folder)]) == 0
     out, err = capsys.readouterr()
     first = " ".join(out[: out.index("  the tail:")].split())
@@ -45,18 +50,23 @@ def test_the_causes_come_first_and_in_order(folder: Path, capsys: pytest.Capture
 
 
 def test_json_holds_the_record(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--format json` prints attribution.json; `RUN:NAME` is the same run with one target; the flag's limit is used."""
+    """`--format json` prints attribution.json; `RUN:NAME` is the same run with one target; the
+    flag's limit is used.
+    """
     assert main(["attribute", f"{folder}:shop", "--format", "json", "--limit", "2.5s"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["run"], list(record["targets"])) == ("r", ["shop"])
     assert (record["targets"]["shop"]["above_ms"], record["targets"]["shop"]["tail"]) == (2500, 120)
 
 
-@pytest.mark.parametrize(("name", "more", "said"), [
-    ("r:shp", [], "has no target named 'shp'; did you mean 'shop'?"),
-    ("none", [], "is not a run's folder"),
-    ("r", ["--limit", "800"], "--limit: '800' is not a duration"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "more", "said"),
+    [
+        ("r:shp", [], "has no target named 'shp'; did you mean 'shop'?"),
+        ("none", [], "is not a run's folder"),
+        ("r", ["--limit", "800"], "--limit: '800' is not a duration"),
+    ],
+)
 def test_bad_input_ends_in_one_sentence(
     folder: Path, name: str, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,7 +25,9 @@ Growth 100 K 5 B 1,250.00 50,000.00 97.5 % 1,437.50 97.1 %"""
 
 
 def test_the_guides_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every stage with the printed sums, the source of the overhead, and break-even at 100 B tokens."""
+    """Every stage with the printed sums, the source of the overhead, and break-even at 100 B
+    tokens.
+    """
     assert main(["cost"]) == 0
     out = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in out.splitlines()]
@@ -36,9 +38,23 @@ def test_the_guides_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_flags_take_the_place_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """Volume, comparison by bare price, overhead, discount, engineers and the breach of a contract."""
-    words = ["--tokens-per-month", "2B", "--compare-with", "5", "--overhead", "0.2", "--direct-discount", "50%", "--engineering-usd",
-             "250", "--contract", "enterprise"]  # fmt: skip
+    """Volume, comparison by bare price, overhead, discount, engineers and the breach of a
+    contract.
+    """
+    words = [
+        "--tokens-per-month",
+        "2B",
+        "--compare-with",
+        "5",
+        "--overhead",
+        "0.2",
+        "--direct-discount",
+        "50%",
+        "--engineering-usd",
+        "250",
+        "--contract",
+        "enterprise",
+    ]
     assert main(["cost", *words, "--format", "json"]) == 0
     cost = json.loads(capsys.readouterr().out)["targets"][0]["cost"]
     stage = cost["stages"][0]
@@ -53,30 +69,45 @@ def test_flags_take_the_place_of_the_table(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A run of 3,000 requests of 112 tokens, each tenth broken off after 11 chunks; a second target has no prices."""
+    """A run of 3,000 requests of 112 tokens, each tenth broken off after 11 chunks; a second target
+    has no prices.
+    """
     columns, lane = quiet(3000)
     broken = slice(0, None, 10)
     columns.samples["outcome"][broken] = Outcome.truncated
     columns.samples["prompt_tokens"][broken] = -1
     columns.samples["output_tokens"][broken] = 11
     columns.schedule["lane"][-1] = 1
-    prices = {"input_usd_per_million": "0.25", "output_usd_per_million": "0.25", "as_of": "2026-11-23", "source": "s"}
+    prices = {
+        "input_usd_per_million": "0.25",
+        "output_usd_per_million": "0.25",
+        "as_of": "2026-11-23",
+        "source": "s",
+    }
     contract = load_contract("enterprise").model_dump(mode="json", by_alias=True)
-    lanes = [lane_of() | lane | {"prices": prices, "contract": contract}, lane_of() | lane | {"name": "bare"}]
+    lanes = [
+        lane_of() | lane | {"prices": prices, "contract": contract},
+        lane_of() | lane | {"name": "bare"},
+    ]
     RunWriter(tmp_path / "r", {"run": "r", "lanes": lanes, "strings": {}}, columns.schedule).finish(
-        "complete", columns.samples, {"harness": {}})  # fmt: skip
+        "complete", columns.samples, {"harness": {}}
+    )
     return tmp_path / "r"
 
 
 def test_a_runs_own_overhead_takes_the_place_of_fifteen_per_cent(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """300 of 2,999 requests cost 111 tokens for nothing beside 2,699 good ones of 112; the contract prices the breach."""
+    """300 of 2,999 requests cost 111 tokens for nothing beside 2,699 good ones of 112; the contract
+    prices the breach.
+    """
     assert main(["cost", f"{folder}:t", "--tokens-per-month", "500M", "--format", "json"]) == 0
     [found] = json.loads(capsys.readouterr().out)["targets"]
     overhead = 300 * 111 / (2699 * 112)
     assert found["spent"]["overhead"] == pytest.approx(overhead)
-    assert found["cost"]["stages"][0]["usd_with_overhead"] == pytest.approx(125 * (1 + overhead), abs=0.005)
+    assert found["cost"]["stages"][0]["usd_with_overhead"] == pytest.approx(
+        125 * (1 + overhead), abs=0.005
+    )
     low, high = found["cost"]["stages"][0]["interval_usd"]
     assert low < 125 * (1 + overhead) < high
     assert (found["cost"]["overhead_from"], found["cost"]["breach_usd"]) == ("r", 1_000_000)
@@ -86,17 +117,20 @@ def test_a_runs_own_overhead_takes_the_place_of_fifteen_per_cent(
     assert "Cost of bare\n  no sum: target bare has no prices" in out
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["--target", "standard"], "target standard: has no prices"),
-    (["--target", "standrd"], "no target named 'standrd'; did you mean standard"),
-    (["--compare-with", "-3"], "'-3' is not a sum of at least 0 USD"),
-    (["--overhead", "20"], "--overhead: 20.0 is above 1"),
-    (["--tokens-per-month", "many"], "--tokens-per-month: 'many' is not a number of tokens"),
-    (["--table", "nosuch"], "no cost table named 'nosuch'; built in: field-guide"),
-    (["--contract", "enterprize"], "did you mean enterprise"),
-    (["RUN", "--target", "default"], "--target: does not go with RUN"),
-    (["nowhere"], "nowhere: is not a run's folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--target", "standard"], "target standard: has no prices"),
+        (["--target", "standrd"], "no target named 'standrd'; did you mean standard"),
+        (["--compare-with", "-3"], "'-3' is not a sum of at least 0 USD"),
+        (["--overhead", "20"], "--overhead: 20.0 is above 1"),
+        (["--tokens-per-month", "many"], "--tokens-per-month: 'many' is not a number of tokens"),
+        (["--table", "nosuch"], "no cost table named 'nosuch'; built in: field-guide"),
+        (["--contract", "enterprize"], "did you mean enterprise"),
+        (["RUN", "--target", "default"], "--target: does not go with RUN"),
+        (["nowhere"], "nowhere: is not a run's folder"),
+    ],
+)
 def test_bad_input_ends_in_one_sentence(
     words: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

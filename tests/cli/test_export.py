@@ -1,4 +1,6 @@
-"""`tailproof export` and JSON on standard output, on a run that the gateway's own model played and on one over loopback."""
+"""`tailproof export` and JSON on standard output, on a run that the gateway's own model played and
+on one over loopback.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(files: Path) -> Path:
     """The scenario, played in virtual time."""
-    return simulate(load_suite(str(files / "scenario.toml")), 3, repeat_command="again", folder=files / "run").folder
+    return simulate(
+        load_suite(str(files / "scenario.toml")), 3, repeat_command="again", folder=files / "run"
+    ).folder
 
 
 def export(capsysbinary: pytest.CaptureFixture[bytes], *words: str) -> bytes:
@@ -87,48 +91,85 @@ def test_rows_go_to_a_file_or_to_standard_output(
     assert 0 < len(one) < rows
 
 
-def test_the_log_is_handed_on_and_json_formats_parse(run: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    """hlog byte for byte; vllm and aiperf for one target; metrics of the whole run in both formats."""
-    assert export(capsysbinary, str(run), "--format", "hlog") == (run / "histograms.hlog").read_bytes()
+def test_the_log_is_handed_on_and_json_formats_parse(
+    run: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """hlog byte for byte; vllm and aiperf for one target; metrics of the whole run in both
+    formats.
+    """
+    assert (
+        export(capsysbinary, str(run), "--format", "hlog") == (run / "histograms.hlog").read_bytes()
+    )
     vllm = json.loads(export(capsysbinary, f"{run}:standard", "--format", "vllm"))
     aiperf = json.loads(export(capsysbinary, f"{run}:standard", "--format", "aiperf"))
     lane = Run(run).columns.lane(0).measured()
     assert vllm["num_prompts"] == len(lane)
     assert vllm["completed"] == aiperf["request_count"]["avg"] == lane.ok.sum()
     text = export(capsysbinary, str(run), "--format", "prometheus").decode()
-    metrics = json.loads(export(capsysbinary, str(run), "--format", "otlp"))["resourceMetrics"][0]["scopeMetrics"][0][
-        "metrics"
-    ]
+    metrics = json.loads(export(capsysbinary, str(run), "--format", "otlp"))["resourceMetrics"][0][
+        "scopeMetrics"
+    ][0]["metrics"]
     assert text.count("# TYPE ") == len(metrics)
-    assert 'tailproof_requests_total{target="standard",stage="tiers",phase="steady",outcome="http_5xx"}' in text
+    assert (
+        'tailproof_requests_total{target="standard",stage="tiers",phase="steady",outcome="http_5xx"}'
+        in text
+    )
 
 
-def test_exported_rows_are_a_log_that_the_census_counts_alike(run: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes],
-                                                              files: Path) -> None:  # fmt: skip
-    """CSV and Parquet of one target's measured rows, read back as a request log: the same n and k as the run's own rows."""
+def test_exported_rows_are_a_log_that_the_census_counts_alike(
+    run: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes], files: Path
+) -> None:
+    """CSV and Parquet of one target's measured rows, read back as a request log: the same n and k
+    as the run's own rows.
+    """
     csv_file = tmp_path / "rows.csv"
-    written = export(capsysbinary, f"{run}:standard", "--format", "csv").decode().splitlines(keepends=True)
+    written = (
+        export(capsysbinary, f"{run}:standard", "--format", "csv")
+        .decode()
+        .splitlines(keepends=True)
+    )
     warmup = [row["warmup"] == "true" for row in csv.DictReader(written)]
-    csv_file.write_text(written[0] + "".join(line for line, warm in zip(written[1:], warmup, strict=True) if not warm))
+    csv_file.write_text(
+        written[0]
+        + "".join(line for line, warm in zip(written[1:], warmup, strict=True) if not warm)
+    )
     counts = []
     for log in (str(csv_file), f"{run}:standard"):
         main(
-            ["judge", "--census", log, "--contract", str(files / "contract.toml"), "--complete-log", "--format", "json"]
+            [
+                "judge",
+                "--census",
+                log,
+                "--contract",
+                str(files / "contract.toml"),
+                "--complete-log",
+                "--format",
+                "json",
+            ]
         )
         (period,) = json.loads(capsysbinary.readouterr().out)["periods"]
-        counts.append([(clause["n"], clause["k"], clause["verdict"]) for clause in period["clauses"]])
+        counts.append(
+            [(clause["n"], clause["k"], clause["verdict"]) for clause in period["clauses"]]
+        )
     assert counts[0] == counts[1]
     lane = Run(run).columns.lane(0).measured().samples
     assert counts[0][1][:2] == (len(lane), int((lane["outcome"] == Outcome.http_5xx).sum()))
 
 
-@pytest.mark.parametrize(("name", "form", "text"), [
-    ("RUN", "vllm", "has 2 targets, and this format holds one; name one of"), ("RUN:pr", "csv", "did you mean 'pro'?"),
-    ("RUN:pro", "prometheus", "holds all targets at once"), ("RUN:pro", "hlog", "holds all targets at once"),
-    ("enterprise", "csv", "is not a run's folder"), ("nowhere", "otlp", "is not a run's folder"),
-])  # fmt: skip
-def test_what_cannot_be_exported_is_one_sentence(run: Path, tmp_path: Path, name: str, form: str, text: str,
-                                                 capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "form", "text"),
+    [
+        ("RUN", "vllm", "has 2 targets, and this format holds one; name one of"),
+        ("RUN:pr", "csv", "did you mean 'pro'?"),
+        ("RUN:pro", "prometheus", "holds all targets at once"),
+        ("RUN:pro", "hlog", "holds all targets at once"),
+        ("enterprise", "csv", "is not a run's folder"),
+        ("nowhere", "otlp", "is not a run's folder"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_sentence(
+    run: Path, tmp_path: Path, name: str, form: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Exit 2, the sentence, no file."""
     out = tmp_path / "out"
     assert main(["export", name.replace("RUN", str(run)), "--format", form, "--out", str(out)]) == 2
@@ -136,18 +177,38 @@ def test_what_cannot_be_exported_is_one_sentence(run: Path, tmp_path: Path, name
     assert not out.exists()
 
 
-def test_contracts_are_exported_as_before(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_contracts_are_exported_as_before(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A contract by name, and a run's own; to a file as to standard output."""
     assert main(["export", str(run), "--format", "prometheus-rules"]) == 0
     printed = capsys.readouterr().out
     assert 'le="0.2"' in printed
-    assert main(["export", str(run), "--format", "prometheus-rules", "--out", str(tmp_path / "rules.yml")]) == 0
+    assert (
+        main(
+            [
+                "export",
+                str(run),
+                "--format",
+                "prometheus-rules",
+                "--out",
+                str(tmp_path / "rules.yml"),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "rules.yml").read_text("utf-8") == printed
 
 
-def test_no_key_reaches_an_export(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                  capsysbinary: pytest.CaptureFixture[bytes]) -> None:  # fmt: skip
-    """A run over loopback with a key in its header and environment: in none of the formats, and its summary follows the schema."""
+def test_no_key_reaches_an_export(
+    files: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    """A run over loopback with a key in its header and environment: in none of the formats, and its
+    summary follows the schema.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TP_EXPORT_KEY", "sk-never-to-be-seen-1234")
     for name in ("scenario", "load", "contract"):
@@ -175,18 +236,25 @@ def closed(schema: Any) -> Any:
 
 
 def assert_follows(summary: Any) -> None:
-    assert [error.message for error in Draft202012Validator(closed(schema_of("summary"))).iter_errors(summary)] == []
+    assert [
+        error.message
+        for error in Draft202012Validator(closed(schema_of("summary"))).iter_errors(summary)
+    ] == []
 
 
 def test_the_published_schema_is_what_the_command_prints() -> None:
-    """One source: docs/schemas/summary.schema.json is `tailproof schema summary`, and a valid schema."""
+    """One source: docs/schemas/summary.schema.json is `tailproof schema summary`, and a valid
+    schema.
+    """
     published = json.loads((ROOT / "docs/schemas/summary.schema.json").read_text("utf-8"))
     assert published == schema_of("summary")
     Draft202012Validator.check_schema(published)
 
 
 def test_summaries_follow_the_published_schema(run: Path, tmp_path: Path) -> None:
-    """A whole run, the same without one success, and the same cut off: every key is named, none is missing, and a wrong type is seen."""
+    """A whole run, the same without one success, and the same cut off: every key is named, none is
+    missing, and a wrong type is seen.
+    """
     summary = json.loads((run / "summary.json").read_text("utf-8"))
     assert_follows(summary)
     for name, state in (("none", "complete"), ("cut", "interrupted")):
@@ -201,8 +269,12 @@ def test_summaries_follow_the_published_schema(run: Path, tmp_path: Path) -> Non
                 samples[column] = -1
         assert_follows(json.loads(json.dumps(review(broken)[0])))
     validator = Draft202012Validator(schema_of("summary"))
-    for path, value in ((("overall",), "MAYBE"), (("targets", "pro", "response_ms", "e2e", "p99"), "fast"),
-                        (("targets", "pro", "outcomes", "sleepy"), 1), (("health", "state"), None)):  # fmt: skip
+    for path, value in (
+        (("overall",), "MAYBE"),
+        (("targets", "pro", "response_ms", "e2e", "p99"), "fast"),
+        (("targets", "pro", "outcomes", "sleepy"), 1),
+        (("health", "state"), None),
+    ):
         spoiled = copy.deepcopy(summary)
         place = spoiled
         for key in path[:-1]:
@@ -211,9 +283,12 @@ def test_summaries_follow_the_published_schema(run: Path, tmp_path: Path) -> Non
         assert not validator.is_valid(spoiled), path
 
 
-def test_report_profiles_and_calibrate_speak_json(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    """Standard output is one JSON value: files that were written, names with what they are, the steps of the ladder."""
+def test_report_profiles_and_calibrate_speak_json(
+    run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard output is one JSON value: files that were written, names with what they are, the
+    steps of the ladder.
+    """
     assert main(["report", str(run), "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert all(Path(name).is_file() for name in told["files"])
@@ -230,9 +305,13 @@ def test_report_profiles_and_calibrate_speak_json(run: Path, capsys: pytest.Capt
 def test_judge_prints_annotations_pinned_to_the_contract(
     run: Path, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The lossy tier's uptime clause is an error at the contract's file; the exit code stays that of the verdict."""
+    """The lossy tier's uptime clause is an error at the contract's file; the exit code stays that
+    of the verdict.
+    """
     contract = str(files / "contract.toml")
     assert main(["judge", str(run), "--contract", contract, "--format", "github"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith(f"::error file={contract},title=FAIL standard%3A uptime") for line in lines)
+    assert any(
+        line.startswith(f"::error file={contract},title=FAIL standard%3A uptime") for line in lines
+    )
     assert lines[-1].startswith("::notice title=tailproof::FAIL")

@@ -37,11 +37,16 @@ def kinds(folder: Path) -> set[str]:
     """What junit.xml calls the clauses that were not decided."""
     root = ET.fromstring((folder / "junit.xml").read_bytes())  # noqa: S314 our own file
     return {
-        child.tag for case in root.iter("testcase") for child in case if "INCONCLUSIVE:" in str(child.get("message"))
+        child.tag
+        for case in root.iter("testcase")
+        for child in case
+        if "INCONCLUSIVE:" in str(child.get("message"))
     }
 
 
-def test_junit_calls_the_undecided_what_was_asked_for(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_junit_calls_the_undecided_what_was_asked_for(
+    short: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Skipped by default, failures with --junit-inconclusive fail."""
     assert kinds(short) == {"skipped"}
     assert main(["report", str(short), "--junit-inconclusive", "fail"]) == 0
@@ -49,8 +54,12 @@ def test_junit_calls_the_undecided_what_was_asked_for(short: Path, capsys: pytes
     assert "report.html" in capsys.readouterr().out
 
 
-def test_github_lines_name_each_undecided_clause(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`report --format github` prints workflow commands alone, one for each clause that wants a reader."""
+def test_github_lines_name_each_undecided_clause(
+    short: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`report --format github` prints workflow commands alone, one for each clause that wants a
+    reader.
+    """
     capsys.readouterr()
     assert main(["report", str(short), "--format", "github"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -62,11 +71,28 @@ def test_github_lines_name_each_undecided_clause(short: Path, capsys: pytest.Cap
 
 
 def test_a_missing_library_is_named_before_anything_is_sent(tmp_path: Path) -> None:
-    """Without WeasyPrint `--pdf` is refused with the extra to install, and no run's folder comes into being."""
+    """Without WeasyPrint `--pdf` is refused with the extra to install, and no run's folder comes
+    into being.
+    """
     (tmp_path / "weasyprint.py").write_text("raise ImportError('none here')\n")
-    command = [sys.executable, "-c", "import sys; sys.path.insert(0, '.'); from bench.cli import main; sys.exit(main(sys.argv[1:]))",
-               "simulate", "noisy-neighbour", "--requests", "600", "--out", "r", "--pdf"]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    command = [
+        sys.executable,
+        "-c",
+        (
+            "import sys; sys.path.insert(0, '.'); from bench.cli import main;"
+            " sys.exit(main(sys.argv[1:]))"
+        ),
+        "simulate",
+        "noisy-neighbour",
+        "--requests",
+        "600",
+        "--out",
+        "r",
+        "--pdf",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert done.returncode == 2
     assert "pip install 'tailproof[pdf]'" in done.stderr
     assert not (tmp_path / "r").exists()

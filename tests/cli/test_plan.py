@@ -1,4 +1,6 @@
-"""`plan` as a command: one table within 100 columns, the same as JSON, nothing sent, nothing written."""
+"""`plan` as a command: one table within 100 columns, the same as JSON, nothing sent, nothing
+written.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,26 @@ import pytest
 from bench.cli import main
 
 FILES = {
-    "p": 'description = "d"\nduration = "30s"\nprompt_tokens = [{fixed = 100}]\noutput_tokens = [{fixed = 50}]\n'
-         '[arrivals]\nkind = "constant"\nrate = "10/s"\n',
-    "t": 'description = "d"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\n'
-         '[prices]\ninput_usd_per_million = "1"\noutput_usd_per_million = "2"\nas_of = 2026-11-23\nsource = "made"\n',
-    "c": 'title = "t"\n[[clause]]\nmetric = "e2e"\nquantile = "99%"\nlimit = "1s"\n'
-         '[[clause]]\nmetric = "uptime"\nshare = "99.9%"\nmethod = "downtime_minutes"\nerror_rate = "5%"\nminutes = 5\n',
+    "p": (
+        'description = "d"\nduration = "30s"\nprompt_tokens = [{fixed = 100}]\noutput_tokens ='
+        ' [{fixed = 50}]\n[arrivals]\nkind = "constant"\nrate = "10/s"\n'
+    ),
+    "t": (
+        'description = "d"\nbase_url = "http://127.0.0.1:9/v1"\nmodel ='
+        ' "m"\n[prices]\ninput_usd_per_million = "1"\noutput_usd_per_million = "2"\nas_of ='
+        ' 2026-11-23\nsource = "made"\n'
+    ),
+    "c": (
+        'title = "t"\n[[clause]]\nmetric = "e2e"\nquantile = "99%"\nlimit ='
+        ' "1s"\n[[clause]]\nmetric = "uptime"\nshare = "99.9%"\nmethod ='
+        ' "downtime_minutes"\nerror_rate = "5%"\nminutes = 5\n'
+    ),
     "d": 'title = "t"\n[[clause]]\nmetric = "ttft"\nquantile = "95%"\nlimit = "1s"\n',
-    "s": 'description = "what it is"\n[[stage]]\nname = "one"\ntargets = ["t.toml"]\nprofile = "p.toml"\ncontract = "c.toml"\n',
-}  # fmt: skip
+    "s": (
+        'description = "what it is"\n[[stage]]\nname = "one"\ntargets = ["t.toml"]\nprofile ='
+        ' "p.toml"\ncontract = "c.toml"\n'
+    ),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -37,20 +50,28 @@ def as_json(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return record
 
 
-def test_the_table_says_what_is_sent_needed_and_expected(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Requests, rate, tokens, cost; needed rows, time and money; chances; what takes days. The target never answers."""
+def test_the_table_says_what_is_sent_needed_and_expected(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Requests, rate, tokens, cost; needed rows, time and money; chances; what takes days.
+
+    The target never answers.
+    """
     before = sorted(folder.rglob("*"))
     assert main(["plan", "s.toml"]) == 0
     out = capsys.readouterr().out
     text = " ".join(out.split())
     assert text.startswith(
-        "s: what it is 300 requests in 30 s, seed 1 t 300 requests, 10.0/s, 30 s; tokens 30,000 prompt, 15,000 output; 0.06 USD"
+        "s: what it is 300 requests in 30 s, seed 1 t 300 requests, 10.0/s, 30 s; tokens 30,000"
+        " prompt, 15,000 output; 0.06 USD"
     )
     assert "response e2e p99 ≤ 1 s 0.5 % bad 1,941 3 min 14 s 0.388 22 % < 1 % 78 %" in text
     assert "2 % bad 905 90.5 s 0.181 < 1 % " in text
     assert "no outage 10.4 days" in text
     assert "no short run can decide it" in text
-    assert "without the clauses by time: 1,941 requests, 3 min 14 s, 291,150 tokens, 0.388 USD" in text
+    assert (
+        "without the clauses by time: 1,941 requests, 3 min 14 s, 291,150 tokens, 0.388 USD" in text
+    )
     assert max(map(len, out.splitlines())) <= 100
     assert sorted(folder.rglob("*")) == before
 
@@ -81,46 +102,73 @@ says = "it answers"
     assert "1,941 requests, in virtual time alone" in text
     assert main(["plan", "both.toml"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "300 requests in 30 s and 300 requests in virtual time, which takes seconds, seed 1" in text
+    assert (
+        "300 requests in 30 s and 300 requests in virtual time, which takes seconds, seed 1" in text
+    )
     assert "without the clauses by time: 3,882 requests, 3 min 14 s" in text
     assert main(["plan", "both.toml", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["duration_ns"] == 30 * 10**9
 
 
 def test_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    """Shares as numbers, times in ns, chances that add up to one, the likeliest verdict beside them."""
+    """Shares as numbers, times in ns, chances that add up to one, the likeliest verdict beside
+    them.
+    """
     record = as_json(capsys)
     assert (record["format"], record["requests"], record["duration_ns"]) == (1, 300, 30 * 10**9)
     clause = record["lanes"][0]["clauses"][0]
-    assert (clause["allowed_share"], clause["planned"], clause["least"], clause["unit"]) == (0.01, 300, 299, "requests")
+    assert (clause["allowed_share"], clause["planned"], clause["least"], clause["unit"]) == (
+        0.01,
+        300,
+        299,
+        "requests",
+    )
     guess = clause["guesses"][0]
-    assert (guess["needed"], guess["load"]["requests"], guess["expected"]) == (1941, 1941, "INCONCLUSIVE")
+    assert (guess["needed"], guess["load"]["requests"], guess["expected"]) == (
+        1941,
+        1941,
+        "INCONCLUSIVE",
+    )
     assert guess["p_pass"] + guess["p_fail"] + guess["p_inconclusive"] == pytest.approx(1)
     assert record["every"]["clause"].startswith("uptime, minutes")
     assert record["short"]["clause"] == "response e2e p99 ≤ 1 s"
 
 
-def test_flags_change_contract_rate_guess_power_and_dependence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_flags_change_contract_rate_guess_power_and_dependence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Each is what the sizing then rests on."""
     plain = as_json(capsys)["lanes"][0]
     assert as_json(capsys, "--rate", "20/s")["lanes"][0]["load"]["requests"] == 600
-    assert [clause["text"] for clause in as_json(capsys, "--contract", "d.toml")["lanes"][0]["clauses"]] == [
-        "response TTFT p95 ≤ 1 s"
-    ]
+    assert [
+        clause["text"] for clause in as_json(capsys, "--contract", "d.toml")["lanes"][0]["clauses"]
+    ] == ["response TTFT p95 ≤ 1 s"]
     (guess,) = as_json(capsys, "--slow-share", "0.1%")["lanes"][0]["clauses"][0]["guesses"]
     assert guess["bad_share"] == 0.001
     needed = plain["clauses"][0]["guesses"][0]["needed"]
-    assert as_json(capsys, "--design-effect", "4")["lanes"][0]["clauses"][0]["guesses"][0]["needed"] == 10 * needed
-    assert as_json(capsys, "--power", "95%")["lanes"][0]["clauses"][0]["guesses"][0]["needed"] > needed
+    assert (
+        as_json(capsys, "--design-effect", "4")["lanes"][0]["clauses"][0]["guesses"][0]["needed"]
+        == 10 * needed
+    )
+    assert (
+        as_json(capsys, "--power", "95%")["lanes"][0]["clauses"][0]["guesses"][0]["needed"] > needed
+    )
     assert as_json(capsys, "--uptime-guess", "99.97%")["assumed"]["uptime"] == 0.9997
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["--rate", "fast"], "--rate: 'fast' is not a rate above zero"), (["--power", "100%"], "--power: must lie between 0 % and 100 %"),
-    (["--slow-share", "101%"], "--slow-share: '101%' is outside 0 % to 100 %"), (["--uptime-guess", "much"], "--uptime-guess: 'much' is not a share"),
-    (["--contract", "enterprize"], "did you mean enterprise"),
-])  # fmt: skip
-def test_a_bad_flag_is_named(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--rate", "fast"], "--rate: 'fast' is not a rate above zero"),
+        (["--power", "100%"], "--power: must lie between 0 % and 100 %"),
+        (["--slow-share", "101%"], "--slow-share: '101%' is outside 0 % to 100 %"),
+        (["--uptime-guess", "much"], "--uptime-guess: 'much' is not a share"),
+        (["--contract", "enterprize"], "did you mean enterprise"),
+    ],
+)
+def test_a_bad_flag_is_named(
+    words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Exit 2 and one sentence."""
     assert main(["plan", "s.toml", *words]) == 2
     out, err = capsys.readouterr()
@@ -134,7 +182,9 @@ def test_a_design_effect_below_one_is_refused(capsys: pytest.CaptureFixture[str]
     assert "--design-effect" in capsys.readouterr().err
 
 
-def test_a_target_without_prices_has_no_cost(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_target_without_prices_has_no_cost(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """No sum in USD, and the reason."""
     (folder / "t.toml").write_text(FILES["t"][: FILES["t"].index("[prices]")])
     assert main(["plan", "s.toml"]) == 0

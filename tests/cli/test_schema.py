@@ -1,4 +1,6 @@
-"""The schemas that editors check files by: they take what the loader takes and refuse what nobody knows."""
+"""The schemas that editors check files by: they take what the loader takes and refuse what nobody
+knows.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,19 @@ from bench.cli.schema import schema_of
 from bench.userfile import DurationNs, PerSecond, Share, Times, Usd, builtin_root
 
 #: kind of schema -> folder of the built-in files
-FOLDERS = {"contract": "contracts", "profile": "load", "target": "targets", "suite": "suites", "scenario": "scenarios"}
+FOLDERS = {
+    "contract": "contracts",
+    "profile": "load",
+    "target": "targets",
+    "suite": "suites",
+    "scenario": "scenarios",
+}
 VALIDATORS = {kind: Draft202012Validator(schema_of(kind)) for kind in FOLDERS}
-FILES = [(kind, path) for kind, folder in FOLDERS.items() for path in sorted((builtin_root() / folder).glob("*.toml"))]
+FILES = [
+    (kind, path)
+    for kind, folder in FOLDERS.items()
+    for path in sorted((builtin_root() / folder).glob("*.toml"))
+]
 
 
 def as_json(path: Path) -> Any:
@@ -31,7 +43,9 @@ def as_json(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
-def test_the_command_prints_a_schema_of_draft_2020_12(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_a_schema_of_draft_2020_12(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Valid by its own meta-schema, which it names."""
     assert main(["schema", kind]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -39,7 +53,9 @@ def test_the_command_prints_a_schema_of_draft_2020_12(kind: str, capsys: pytest.
     Draft202012Validator.check_schema(printed)
 
 
-@pytest.mark.parametrize(("kind", "path"), FILES, ids=[f"{kind}-{path.stem}" for kind, path in FILES])
+@pytest.mark.parametrize(
+    ("kind", "path"), FILES, ids=[f"{kind}-{path.stem}" for kind, path in FILES]
+)
 def test_every_shipped_file_follows_its_schema(kind: str, path: Path) -> None:
     """An editor shows no error in any built-in file."""
     assert [error.message for error in VALIDATORS[kind].iter_errors(as_json(path))] == []
@@ -51,9 +67,13 @@ def tables(held: Any) -> list[dict[str, Any]]:
     return [held] * isinstance(held, dict) + [table for value in inner for table in tables(value)]
 
 
-@pytest.mark.parametrize(("kind", "path"), [next(file for file in FILES if file[0] == kind) for kind in FOLDERS])
+@pytest.mark.parametrize(
+    ("kind", "path"), [next(file for file in FILES if file[0] == kind) for kind in FOLDERS]
+)
 def test_a_misspelt_key_fails_at_every_depth(kind: str, path: Path) -> None:
-    """In each table of the file; only tables whose keys are the user's own (headers, sources, buckets) take any key."""
+    """In each table of the file; only tables whose keys are the user's own (headers, sources,
+    buckets) take any key.
+    """
     data = as_json(path)
     refused = []
     for place in range(len(tables(data))):
@@ -72,13 +92,36 @@ def test_comments_above_fields_are_what_an_editor_shows() -> None:
     assert clause["limit"]["anyOf"][0]["examples"] == ["800ms"]
 
 
-SCALARS: dict[str, Any] = {"duration": DurationNs, "rate": PerSecond, "share": Share, "times": Times, "usd": Usd}
+SCALARS: dict[str, Any] = {
+    "duration": DurationNs,
+    "rate": PerSecond,
+    "share": Share,
+    "times": Times,
+    "usd": Usd,
+}
 WRITTEN = st.one_of(
     st.builds(
         lambda number, gap, unit: f"{number}{gap}{unit}",
         st.one_of(st.integers(0, 10**6), st.decimals(0, 1000, places=2)),
         st.sampled_from(["", " "]),
-        st.sampled_from(["", "ms", "s", "min", "h", "1m30s", "%", "/s", "/min", " per s", "x", "×", "mss", "/ms"]),
+        st.sampled_from(
+            [
+                "",
+                "ms",
+                "s",
+                "min",
+                "h",
+                "1m30s",
+                "%",
+                "/s",
+                "/min",
+                " per s",
+                "x",
+                "×",
+                "mss",
+                "/ms",
+            ]
+        ),
     ),
     st.integers(-1, 3),
     st.floats(-1, 2, allow_nan=False),
@@ -98,10 +141,20 @@ def test_the_schema_of_a_scalar_takes_whatever_its_parser_takes(name: str, writt
     assert Draft202012Validator(adapter.json_schema()).is_valid(written)
 
 
-@pytest.mark.parametrize(("name", "written"), [
-    ("duration", 800), ("duration", "800"), ("duration", "8 parsecs"), ("share", 99.9), ("share", "99,9%"), ("rate", 0),
-    ("rate", "5/ms"), ("times", "ten"), ("usd", -1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("duration", 800),
+        ("duration", "800"),
+        ("duration", "8 parsecs"),
+        ("share", 99.9),
+        ("share", "99,9%"),
+        ("rate", 0),
+        ("rate", "5/ms"),
+        ("times", "ten"),
+        ("usd", -1),
+    ],
+)
 def test_the_schema_of_a_scalar_shows_slips_of_the_pen(name: str, written: Any) -> None:
     """A number without its unit, a share above one, an unknown unit: marked while one types."""
     assert not Draft202012Validator(TypeAdapter(SCALARS[name]).json_schema()).is_valid(written)

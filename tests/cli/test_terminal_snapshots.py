@@ -1,4 +1,6 @@
-"""What a reader of the terminal sees: the real command in a pseudo-terminal, its bytes read by an emulator."""
+"""What a reader of the terminal sees: the real command in a pseudo-terminal, its bytes read by an
+emulator.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,18 @@ COLOUR = re.compile(rb"\x1b\[[\d;]*3[0-7][;m]")
 #: Wider than any window here: a line that would have wrapped in the window is seen as too long.
 WIDE = 400
 HOSTILE = "\x1b[2J\x1b[31m\u202e\x07[bold]"
-#: Opens its standard input as its controlling terminal, so that Ctrl-C is the terminal's own, and becomes tailproof.
-LAUNCH = ("import os,sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); "
-          "os.execv(sys.executable, [sys.executable, '-m', 'bench', *sys.argv[1:]])")  # fmt: skip
+#: Opens its standard input as its controlling terminal, so that Ctrl-C is the terminal's own, and
+#: becomes tailproof.
+LAUNCH = (
+    "import os,sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); "
+    "os.execv(sys.executable, [sys.executable, '-m', 'bench', *sys.argv[1:]])"
+)
 
 
 class Provider(BaseHTTPRequestHandler):
-    """Three tokens and their usage; 429 for every second request to the model `shy`; its words would steer a terminal."""
+    """Three tokens and their usage; 429 for every second request to the model `shy`; its words
+    would steer a terminal.
+    """
 
     protocol_version = "HTTP/1.1"
     shy = 0
@@ -49,15 +56,22 @@ class Provider(BaseHTTPRequestHandler):
             return
         Provider.shy += body["model"] == "shy"
         if body["model"] == "shy" and Provider.shy % 2:
-            self._send(429, json.dumps({"error": {"message": HOSTILE}}).encode(), "application/json")
+            self._send(
+                429, json.dumps({"error": {"message": HOSTILE}}).encode(), "application/json"
+            )
             return
-        token = {"model": HOSTILE, "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}
+        token = {
+            "model": HOSTILE,
+            "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}],
+        }
         last = {
             "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 1000, "completion_tokens": 3},
         }
         events = [*[json.dumps(token)] * 3, json.dumps(last), "[DONE]"]
-        self._send(200, "".join(f"data: {event}\n\n" for event in events).encode(), "text/event-stream")
+        self._send(
+            200, "".join(f"data: {event}\n\n" for event in events).encode(), "text/event-stream"
+        )
 
     def _send(self, status: int, body: bytes, kind: str) -> None:
         self.send_response(status)
@@ -72,23 +86,32 @@ class Provider(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Iterator[Path]:
-    """Two targets with a price beside each other, one of a long name; two phases and a drill. 4 s at 20/s each."""
+    """Two targets with a price beside each other, one of a long name; two phases and a drill. 4 s
+    at 20/s each.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    target = (f'description = "d"\nbase_url = "http://127.0.0.1:{server.server_port}/v1"\nmodel = MODEL\n[prices]\n'
-              'input_usd_per_million = 1000\noutput_usd_per_million = 0\nas_of = 2026-11-23\nsource = "s"\n')  # fmt: skip
+    target = (
+        f'description = "d"\nbase_url = "http://127.0.0.1:{server.server_port}/v1"\nmodel ='
+        " MODEL\n[prices]\ninput_usd_per_million = 1000\noutput_usd_per_million = 0\nas_of ="
+        ' 2026-11-23\nsource = "s"\n'
+    )
     files = {
         "plain": target.replace("MODEL", '"m"'),
         "shy-of-words-and-of-colours": target.replace("MODEL", '"shy"'),
-        "load": 'description = "d"\nprompt_tokens = [{ fixed = 20 }]\noutput_tokens = [{ fixed = 3 }]\n'
-                '[arrivals]\nkind = "constant"\nrate = "20/s"\n'
-                '[[phases]]\nname = "calm"\nduration = "2s"\n[[phases]]\nname = "storm"\nduration = "2s"\n',
-        "both": 'description = "d"\n[[stage]]\nname = "first-stage"\n'
-                f'targets = ["plain.toml", "shy-of-words-and-of-colours.toml"]\nprofile = "load.toml"\ncontract = "enterprise"\n'
-                '[[stage.drill]]\nat = "1s"\ndo = "cut"\nname = "plug"\nchange = {}\n'
-                f'url = "http://127.0.0.1:{server.server_port}/change"\n',
-    }  # fmt: skip
+        "load": (
+            'description = "d"\nprompt_tokens = [{ fixed = 20 }]\noutput_tokens = [{ fixed = 3'
+            ' }]\n[arrivals]\nkind = "constant"\nrate = "20/s"\n[[phases]]\nname = "calm"\nduration'
+            ' = "2s"\n[[phases]]\nname = "storm"\nduration = "2s"\n'
+        ),
+        "both": (
+            'description = "d"\n[[stage]]\nname = "first-stage"\ntargets = ["plain.toml",'
+            ' "shy-of-words-and-of-colours.toml"]\nprofile = "load.toml"\ncontract ='
+            ' "enterprise"\n[[stage.drill]]\nat = "1s"\ndo = "cut"\nname = "plug"\nchange ='
+            f' {{}}\nurl = "http://127.0.0.1:{server.server_port}/change"\n'
+        ),
+    }
     for name, text in files.items():
         (tmp_path / f"{name}.toml").write_text(text)
     yield tmp_path / "both.toml"
@@ -106,10 +129,19 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._master, inside = pty.openpty()
         termios.tcsetwinsize(inside, (rows, columns))
-        kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("COLUMNS", "LINES", "NO_COLOR")
+        }
         self._process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, *words], stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
-            env=kept | {"TERM": "xterm-256color"} | dict(env or {}))  # fmt: skip
+            [sys.executable, "-c", LAUNCH, *words],
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+            env=kept | {"TERM": "xterm-256color"} | dict(env or {}),
+        )
         os.close(inside)
         self.raw = b""
 
@@ -123,7 +155,9 @@ class Terminal:
 
     def _read(self) -> bool:
         """More of what it writes; False at its end."""
-        assert select.select([self._master], [], [], PATIENCE_S)[0], f"silent for {PATIENCE_S} s: {self.window()}"
+        assert select.select([self._master], [], [], PATIENCE_S)[0], (
+            f"silent for {PATIENCE_S} s: {self.window()}"
+        )
         with contextlib.suppress(OSError):  # EIO: the last writer is gone
             if more := os.read(self._master, 1 << 16):
                 self.raw += more
@@ -153,7 +187,10 @@ class Terminal:
 
     def everything(self) -> list[str]:
         """What scrolled out of the window, and the window."""
-        above = ["".join(line[column].data for column in range(WIDE)).rstrip() for line in self._screen.history.top]
+        above = [
+            "".join(line[column].data for column in range(WIDE)).rstrip()
+            for line in self._screen.history.top
+        ]
         return [*above, *self.window()]
 
 
@@ -164,26 +201,48 @@ def matching(lines: list[str], pattern: str) -> str:
 
 
 @pytest.mark.parametrize(("columns", "rows", "workers"), [(80, 24, 1), (100, 30, 2)])
-def test_a_run_is_watched_and_ends_in_its_verdict(columns: int, rows: int, workers: int, suite: Path) -> None:
-    """The region shows where the run stands and fits its window; at the end it is gone and the verdict is there whole."""
+def test_a_run_is_watched_and_ends_in_its_verdict(
+    columns: int, rows: int, workers: int, suite: Path
+) -> None:
+    """The region shows where the run stands and fits its window; at the end it is gone and the
+    verdict is there whole.
+    """
     out = suite.parent / "r"
-    with Terminal(columns, rows, "run", str(suite), "--workers", str(workers), "--out", str(out)) as terminal:
-        lines = terminal.until(lambda window: any("storm (2 of 2)" in line for line in window)
-                               and any(line.endswith("[bold]") for line in window))  # fmt: skip
+    with Terminal(
+        columns, rows, "run", str(suite), "--workers", str(workers), "--out", str(out)
+    ) as terminal:
+        lines = terminal.until(
+            lambda window: (
+                any("storm (2 of 2)" in line for line in window)
+                and any(line.endswith("[bold]") for line in window)
+            )
+        )
         at = lines.index(matching(lines, "^ ▸ first-stage  "))
-        assert lines[at - 1] == "both · 160 requests · http://127.0.0.1:" + lines[at - 1].split(":")[2]
+        assert (
+            lines[at - 1] == "both · 160 requests · http://127.0.0.1:" + lines[at - 1].split(":")[2]
+        )
         assert re.fullmatch(r" ▸ first-stage +█+░* +\d+ %   [12] s left", lines[at])
-        assert re.fullmatch(r"   storm \(2 of 2\), [12] s left · in flight \d+ · late p99 [\d,.]+ ms", lines[at + 1])
-        assert re.fullmatch(r"   last \d s offered [\d.]+/s +sent [\d.]+/s +done [\d.]+/s", lines[at + 2])
-        assert re.fullmatch(r"   so far   offered \d+ +sent \d+ +done \d+ +spend [\d.]+ USD", lines[at + 3])
+        assert re.fullmatch(
+            r"   storm \(2 of 2\), [12] s left · in flight \d+ · late p99 [\d,.]+ ms", lines[at + 1]
+        )
+        assert re.fullmatch(
+            r"   last \d s offered [\d.]+/s +sent [\d.]+/s +done [\d.]+/s", lines[at + 2]
+        )
+        assert re.fullmatch(
+            r"   so far   offered \d+ +sent \d+ +done \d+ +spend [\d.]+ USD", lines[at + 3]
+        )
         assert lines[at + 4].split() == ["response", "done", "p50", "p99", "p99.9", "ok"]
         assert re.fullmatch(r"   plain +\d+ of 80( +[\d,.]+ ms){3} +100 %", lines[at + 5])
-        assert re.fullmatch(r"   shy-of-words-and… +\d+ of 80( +[\d,.]+ ms){3} +[\d.]+ %", lines[at + 6])
+        assert re.fullmatch(
+            r"   shy-of-words-and… +\d+ of 80( +[\d,.]+ ms){3} +[\d.]+ %", lines[at + 6]
+        )
         assert re.fullmatch(r"     \d+ rate_limited", lines[at + 7])
         told = [line for line in lines[at + 8 :] if line]
         assert [re.sub("^   at .*?: ", "", line) for line in told] == [
-            "shy-of-words-and-of-colours: first rate_limited", "drill plug: begun",
-            r"drill plug: failed, HTTP 400: \x1b[2J\x1b[31m\u202e\x07[bold]"]  # fmt: skip
+            "shy-of-words-and-of-colours: first rate_limited",
+            "drill plug: begun",
+            r"drill plug: failed, HTTP 400: \x1b[2J\x1b[31m\u202e\x07[bold]",
+        ]
         assert max(map(len, lines)) <= columns
         code = terminal.end()
         whole = terminal.everything()
@@ -192,33 +251,51 @@ def test_a_run_is_watched_and_ends_in_its_verdict(columns: int, rows: int, worke
     assert not any("▸" in line or "offered" in line for line in whole), "the region is gone"
     assert whole[0].startswith("both · 160 requests"), "and took nothing with it"
     assert matching(whole, OVERALL) in terminal.window()
-    assert [bool(re.match(start, line)) for start, line in
-            zip(("report    ", "again     tailproof run "), [line for line in whole if line][-2:], strict=True)] == [True, True]  # fmt: skip
+    assert [
+        bool(re.match(start, line))
+        for start, line in zip(
+            ("report    ", "again     tailproof run "),
+            [line for line in whole if line][-2:],
+            strict=True,
+        )
+    ] == [True, True]
     copied = ("report    ", "again     ")
     assert max(len(line) for line in whole if not line.startswith(copied)) <= columns
     assert str(out / "report.html") in matching(whole, "^report ")
     for steering in (b"\x1b[2J", b"\x1b[31m", b"\x07", HOSTILE.encode(), "\u202e".encode()):
         assert steering not in terminal.raw
-    assert terminal.raw.count(b"\x1b[?25l") == terminal.raw.count(b"\x1b[?25h") == 1, "the cursor is given back"
+    assert terminal.raw.count(b"\x1b[?25l") == terminal.raw.count(b"\x1b[?25h") == 1, (
+        "the cursor is given back"
+    )
 
 
 def test_ctrl_c_says_what_happens_now_and_what_the_end_rests_on(suite: Path) -> None:
-    """At once a sentence that stays; then the verdict of what was carried out, how to go on, exit code 130."""
+    """At once a sentence that stays; then the verdict of what was carried out, how to go on, exit
+    code 130.
+    """
     with Terminal(80, 24, "run", str(suite), "--out", str(suite.parent / "r")) as terminal:
         terminal.until(lambda window: any("calm (1 of 2)" in line for line in window))
         terminal.press_ctrl_c()
         assert terminal.end() == 130
         whole = terminal.everything()
     said = " ".join(whole)
-    assert "note: interrupted: nothing more is sent, answers under way have 5 s; again cuts them off" in said
+    assert (
+        "note: interrupted: nothing more is sent, answers under way have 5 s; again cuts them off"
+        in said
+    )
     assert "interrupted: what follows rests on the part that was carried out" in whole
     assert f"go on     tailproof resume {suite.parent / 'r'}" in whole
-    assert max(len(line) for line in whole if not line.startswith(("report ", "go on ", "again "))) <= 80
+    assert (
+        max(len(line) for line in whole if not line.startswith(("report ", "go on ", "again ")))
+        <= 80
+    )
 
 
 def test_without_colour_the_words_are_left(suite: Path) -> None:
     """NO_COLOR: no sequence that sets a colour reaches the terminal, the verdict does."""
-    with Terminal(100, 30, "run", str(suite), "--out", str(suite.parent / "r"), env={"NO_COLOR": "1"}) as terminal:
+    with Terminal(
+        100, 30, "run", str(suite), "--out", str(suite.parent / "r"), env={"NO_COLOR": "1"}
+    ) as terminal:
         assert terminal.end() in FAILED
         assert matching(terminal.everything(), OVERALL)
     assert not COLOUR.search(terminal.raw)
@@ -226,8 +303,19 @@ def test_without_colour_the_words_are_left(suite: Path) -> None:
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_log_gets_lines_and_no_control_sequences(quiet: bool, suite: Path) -> None:
-    """Where standard error is no terminal: the opening sentence, lines of at most 125 characters; with --quiet nothing at all."""
-    command = [sys.executable, "-m", "bench", "run", str(suite), "--out", str(suite.parent / "r"), *["--quiet"] * quiet]
+    """Where standard error is no terminal: the opening sentence, lines of at most 125 characters;
+    with --quiet nothing at all.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "run",
+        str(suite),
+        "--out",
+        str(suite.parent / "r"),
+        *["--quiet"] * quiet,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode in FAILED
     lines = done.stderr.splitlines()

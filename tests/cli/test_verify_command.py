@@ -1,4 +1,6 @@
-"""`verify` and `sign` as commands: exit codes, sentences, nothing written that was not asked for."""
+"""`verify` and `sign` as commands: exit codes, sentences, nothing written that was not
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,24 @@ from bench.judge.review import file_records
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import SCHEDULE_DTYPE, empty_samples
 
-LANE = {"name": "t", "contract": None, "phases": ["steady"], "phase_spans": [], "buckets": [], "start_ns": 0, "end_ns": 10**9,
-        "closed_loop": False, "closed_by_duration": False, "prices": None, "expect": [], "stage": "s", "max_in_flight": None, "model": "m",
-        "region": "", "tier": ""}  # fmt: skip
+LANE = {
+    "name": "t",
+    "contract": None,
+    "phases": ["steady"],
+    "phase_spans": [],
+    "buckets": [],
+    "start_ns": 0,
+    "end_ns": 10**9,
+    "closed_loop": False,
+    "closed_by_duration": False,
+    "prices": None,
+    "expect": [],
+    "stage": "s",
+    "max_in_flight": None,
+    "model": "m",
+    "region": "",
+    "tier": "",
+}
 
 
 @pytest.fixture
@@ -30,13 +47,18 @@ def folder(tmp_path: Path) -> Path:
 def test_exit_0_when_nothing_differs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line says how much was looked at."""
     assert main(["verify", str(folder)]) == 0
-    assert capsys.readouterr() == ("nothing differs; looked at 2 files by digest and judged 0 clauses anew\n", "")
+    assert capsys.readouterr() == (
+        "nothing differs; looked at 2 files by digest and judged 0 clauses anew\n",
+        "",
+    )
 
 
 def test_exit_1_when_something_differs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What differs stands first, a line each; foreign text cannot steer the terminal."""
     summary = json.loads((folder / "summary.json").read_bytes())
-    (folder / "summary.json").write_text(json.dumps(summary | {"overall": "PASS\u202e", "state": "x"}))
+    (folder / "summary.json").write_text(
+        json.dumps(summary | {"overall": "PASS\u202e", "state": "x"})
+    )
     assert main(["verify", str(folder)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert 'summary.json: overall: stored "PASS\\u202e", recomputed "NONE"' in lines
@@ -50,11 +72,15 @@ def test_json_names_file_and_difference(folder: Path, capsys: pytest.CaptureFixt
     (folder / "summary.json").write_text(json.dumps(summary | {"state": "x"}))
     assert main(["verify", str(folder), "--format", "json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert {"file": "summary.json", "said": 'state: stored "x", recomputed "complete"'} in found["differences"]
+    assert {"file": "summary.json", "said": 'state: stored "x", recomputed "complete"'} in found[
+        "differences"
+    ]
     assert (found["files"], found["clauses"]) == (2, 0)
 
 
-def test_exit_2_for_what_is_no_run(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_2_for_what_is_no_run(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A folder without a run, and a key that is none."""
     assert main(["verify", str(tmp_path)]) == 2
     assert "is not a run's folder (no run.json)" in capsys.readouterr().err
@@ -65,7 +91,9 @@ def test_exit_2_for_what_is_no_run(tmp_path: Path, folder: Path, capsys: pytest.
 def test_a_signed_run_is_verified_by_its_public_key(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Signed, checked; after an edit of the manifest both its digest and the signature fail; unsigned is a difference."""
+    """Signed, checked; after an edit of the manifest both its digest and the signature fail;
+    unsigned is a difference.
+    """
     serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -75,7 +103,9 @@ def test_a_signed_run_is_verified_by_its_public_key(
     private.write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
     private.chmod(0o600)
     public.write_bytes(
-        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
     )
     checked = ["verify", str(folder), "--public-key", str(public)]
     assert main(checked) == 1
@@ -86,8 +116,13 @@ def test_a_signed_run_is_verified_by_its_public_key(
     assert capsys.readouterr().out == f"{folder / 'run.json.sig'}\n"
     assert main(checked) == 0
     assert main(["verify", str(folder)]) == 0
-    assert "note: run.json.sig is there and was not checked; give --public-key" in capsys.readouterr().out
-    (folder / "run.json").write_text((folder / "run.json").read_text().replace('"stage": "s"', '"stage": "z"'))
+    assert (
+        "note: run.json.sig is there and was not checked; give --public-key"
+        in capsys.readouterr().out
+    )
+    (folder / "run.json").write_text(
+        (folder / "run.json").read_text().replace('"stage": "s"', '"stage": "z"')
+    )
     assert main(checked) == 1
     said = capsys.readouterr().out
     assert "run.json: was edited" in said
@@ -96,11 +131,15 @@ def test_a_signed_run_is_verified_by_its_public_key(
     assert (
         main(["sign", str(folder), "--key", str(private), "--format", "json"]) == 1
     )  # nobody should vouch for what was changed
-    assert [each["file"] for each in json.loads(capsys.readouterr().out)["differences"]] == ["run.json"]
+    assert [each["file"] for each in json.loads(capsys.readouterr().out)["differences"]] == [
+        "run.json"
+    ]
     assert (folder / "run.json.sig").read_bytes() == before
 
 
-def test_a_run_without_an_end_is_not_signed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_an_end_is_not_signed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its manifest does not cover its samples yet."""
     RunWriter(tmp_path / "r", {"run": "r", "lanes": [LANE]}, np.zeros(5, SCHEDULE_DTYPE))
     assert main(["sign", str(tmp_path / "r"), "--key", "k.pem"]) == 2

@@ -1,4 +1,6 @@
-"""Two Ray nodes of a core each for the whole session; skipped, with the reason, where Ray is not installed."""
+"""Two Ray nodes of a core each for the whole session; skipped, with the reason, where Ray is not
+installed.
+"""
 
 from __future__ import annotations
 

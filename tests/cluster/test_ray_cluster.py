@@ -1,4 +1,6 @@
-"""`tailproof run --cluster` on two real Ray nodes: whole, with a node that dies, with a driver that dies, and refused."""
+"""`tailproof run --cluster` on two real Ray nodes: whole, with a node that dies, with a driver that
+dies, and refused.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,35 @@ def until(true: Callable[[], object]) -> None:
         sleep_s(0.02)
 
 
-def begin(provider: Provider, cluster: str, out: Path, *words: str, seconds: int = 5) -> subprocess.Popen[str]:
+def begin(
+    provider: Provider, cluster: str, out: Path, *words: str, seconds: int = 5
+) -> subprocess.Popen[str]:
     """A run of 40 requests/s in two processes on the cluster."""
-    return tailproof("run", "--quiet", "--url", f"http://127.0.0.1:{provider.server_port}/v1", "--model", "m", "--isl", "20",
-                     "--osl", "3", "--request-rate", "40", "--duration", f"{seconds}s", "--slo", "e2e:p50<5s",
-                     "--cluster", cluster, "--workers", "2", "--out", str(out), *words)  # fmt: skip
+    return tailproof(
+        "run",
+        "--quiet",
+        "--url",
+        f"http://127.0.0.1:{provider.server_port}/v1",
+        "--model",
+        "m",
+        "--isl",
+        "20",
+        "--osl",
+        "3",
+        "--request-rate",
+        "40",
+        "--duration",
+        f"{seconds}s",
+        "--slo",
+        "e2e:p50<5s",
+        "--cluster",
+        cluster,
+        "--workers",
+        "2",
+        "--out",
+        str(out),
+        *words,
+    )
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -51,10 +77,16 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_suite_on_two_nodes_is_the_suite(provider: Provider, cluster: str, tmp_path: Path, *, shared: bool) -> None:
-    """Each planned row is asked for once, from a node and a region by Ray's labels, whose clocks are ours; nothing is left lying about."""
+def test_a_suite_on_two_nodes_is_the_suite(
+    provider: Provider, cluster: str, tmp_path: Path, *, shared: bool
+) -> None:
+    """Each planned row is asked for once, from a node and a region by Ray's labels, whose clocks
+    are ours; nothing is left lying about.
+    """
     out, lake = tmp_path / "run", tmp_path / "lake"
-    code, output = ended(begin(provider, cluster, out, *(["--shared", str(lake)] if shared else [])))
+    code, output = ended(
+        begin(provider, cluster, out, *(["--shared", str(lake)] if shared else []))
+    )
     assert code == 0, output
     run = Run(out)
     assert (run.columns.samples["outcome"] == Outcome.ok).all()
@@ -63,8 +95,13 @@ def test_a_suite_on_two_nodes_is_the_suite(provider: Provider, cluster: str, tmp
     plan = compile_plan_of(provider)
     assert run.columns.schedule["due_ns"].tolist() == plan["due_ns"].tolist()
     shards = run.manifest["shards"]
-    assert [shard["place"] for shard in shards] == [{"node": "near", "region": "eu"}, {"node": "far", "region": "us"}] or \
-           [shard["place"] for shard in shards] == [{"node": "far", "region": "us"}, {"node": "near", "region": "eu"}]  # fmt: skip
+    assert [shard["place"] for shard in shards] == [
+        {"node": "near", "region": "eu"},
+        {"node": "far", "region": "us"},
+    ] or [shard["place"] for shard in shards] == [
+        {"node": "far", "region": "us"},
+        {"node": "near", "region": "eu"},
+    ]
     for shard in shards:
         assert abs(shard["clock"]["offset_ms"]) <= shard["clock"]["bound_ms"]
     assert not (out / "shards").exists()
@@ -79,8 +116,25 @@ def compile_plan_of(provider: Provider) -> Any:
     from bench.cli.run import run as command
     from bench.cli.run import suite_of
 
-    flags = command.make_context("run", ["--url", f"http://127.0.0.1:{provider.server_port}/v1", "--model", "m", "--isl", "20", "--osl", "3",
-                                         "--request-rate", "40", "--duration", "5s", "--slo", "e2e:p50<5s"]).params  # fmt: skip
+    flags = command.make_context(
+        "run",
+        [
+            "--url",
+            f"http://127.0.0.1:{provider.server_port}/v1",
+            "--model",
+            "m",
+            "--isl",
+            "20",
+            "--osl",
+            "3",
+            "--request-rate",
+            "40",
+            "--duration",
+            "5s",
+            "--slo",
+            "e2e:p50<5s",
+        ],
+    ).params
     return compile_plan(suite_of(flags), 1).schedule
 
 
@@ -88,7 +142,9 @@ def compile_plan_of(provider: Provider) -> Any:
 def test_a_node_that_dies_leaves_an_honest_report(
     provider: Provider, cluster: str, nodes: tuple[RayNode, list[RayNode]], tmp_path: Path
 ) -> None:
-    """Every process of one node is killed: what it answered up to 2 s before is on record, the rest is never sent, the run is INVALID."""
+    """Every process of one node is killed: what it answered up to 2 s before is on record, the rest
+    is never sent, the run is INVALID.
+    """
     process = begin(provider, cluster, tmp_path / "run", seconds=12)
     until(lambda: len(provider.answered) > 200)
     killed_ns = monotonic_ns()
@@ -102,7 +158,9 @@ def test_a_node_that_dies_leaves_an_honest_report(
 def test_a_driver_that_dies_leaves_shards_that_stop_and_can_be_collected(
     provider: Provider, cluster: str, tmp_path: Path
 ) -> None:
-    """Nothing more is sent, what was answered is sealed on the nodes; `collect` brings all of it, ends the run and leaves nothing there."""
+    """Nothing more is sent, what was answered is sealed on the nodes; `collect` brings all of it,
+    ends the run and leaves nothing there.
+    """
     out = tmp_path / "run"
     process = begin(provider, cluster, out, seconds=60)
     until(lambda: len(provider.answered) > 60)
@@ -139,7 +197,9 @@ def senders() -> list[int]:
 def test_what_a_cluster_cannot_do_is_refused_before_anything_is_sent(
     provider: Provider, cluster: str, tmp_path: Path
 ) -> None:
-    """More processes than cores, an address where no cluster is, a name that no node has: a sentence and exit 2."""
+    """More processes than cores, an address where no cluster is, a name that no node has: a
+    sentence and exit 2.
+    """
     code, output = ended(begin(provider, cluster, tmp_path / "many", "--workers", "3"))
     assert (code, "3 processes need 3 cores, the cluster has 2 free" in output) == (2, True), output
     code, output = ended(begin(provider, cluster, tmp_path / "unknown", "--leave-out", "nowhere"))

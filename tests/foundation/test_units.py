@@ -24,18 +24,49 @@ from bench.units import (
 )
 
 
-@pytest.mark.parametrize(("text", "ns"), [
-    ("800ms", 800_000_000), ("800 ms", 800_000_000), ("1m30s", 90_000_000_000), ("2.5s", 2_500_000_000),
-    ("1h", 3_600_000_000_000), ("58min", 3_480_000_000_000), ("3us", 3000), ("3µs", 3000), ("7ns", 7),
-    ("1d", 86_400_000_000_000), ("1_000ms", 1_000_000_000), ("0s", 0), ("0.1s", 100_000_000), ("1h 2m 3s", 3_723_000_000_000),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("800ms", 800_000_000),
+        ("800 ms", 800_000_000),
+        ("1m30s", 90_000_000_000),
+        ("2.5s", 2_500_000_000),
+        ("1h", 3_600_000_000_000),
+        ("58min", 3_480_000_000_000),
+        ("3us", 3000),
+        ("3µs", 3000),
+        ("7ns", 7),
+        ("1d", 86_400_000_000_000),
+        ("1_000ms", 1_000_000_000),
+        ("0s", 0),
+        ("0.1s", 100_000_000),
+        ("1h 2m 3s", 3_723_000_000_000),
+    ],
+)
 def test_durations_are_read_exactly(text: str, ns: int) -> None:
     """A number with its unit, or several, is whole ns without a float on the way."""
     assert parse_duration_ns(text) == ns
 
 
 @pytest.mark.parametrize(
-    "text", ["", "800", 800, 0.8, "-1s", "s", "1x", "1s2", "1.2.3s", "800 mss", None, True, ["1s"], "1 month", "nan s"]
+    "text",
+    [
+        "",
+        "800",
+        800,
+        0.8,
+        "-1s",
+        "s",
+        "1x",
+        "1s2",
+        "1.2.3s",
+        "800 mss",
+        None,
+        True,
+        ["1s"],
+        "1 month",
+        "nan s",
+    ],
 )
 def test_what_is_no_duration_is_refused_with_an_example(text: object) -> None:
     """A bare number has no unit: it is refused, and the sentence shows how to write one."""
@@ -50,18 +81,30 @@ def test_a_duration_beyond_a_century_is_refused() -> None:
         parse_duration_ns("99999999d")
 
 
-@pytest.mark.parametrize(("text", "rate"), [
-    ("10/s", Fraction(10)), ("120/min", Fraction(2)), ("10 / min", Fraction(1, 6)), ("1/h", Fraction(1, 3600)),
-    (10, Fraction(10)), (0.1, Fraction(1, 10)), (1e-5, Fraction(1, 100_000)), ("10 per s", Fraction(10)), ("5.53/s", Fraction(553, 100)),
-    ("1/30s", Fraction(1, 30)), ("3 per 10 min", Fraction(3, 600)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("10/s", Fraction(10)),
+        ("120/min", Fraction(2)),
+        ("10 / min", Fraction(1, 6)),
+        ("1/h", Fraction(1, 3600)),
+        (10, Fraction(10)),
+        (0.1, Fraction(1, 10)),
+        (1e-5, Fraction(1, 100_000)),
+        ("10 per s", Fraction(10)),
+        ("5.53/s", Fraction(553, 100)),
+        ("1/30s", Fraction(1, 30)),
+        ("3 per 10 min", Fraction(3, 600)),
+    ],
+)
 def test_rates_are_read_exactly(text: object, rate: Fraction) -> None:
     """A rate is an exact fraction per second, small bare numbers included."""
     assert parse_rate_per_s(text) == rate
 
 
 @pytest.mark.parametrize(
-    "text", [0, -5, "-5/s", "0/s", "abc", "10", "10/day", float("nan"), float("inf"), True, None, "10 rps"]
+    "text",
+    [0, -5, "-5/s", "0/s", "abc", "10", "10/day", float("nan"), float("inf"), True, None, "10 rps"],
 )
 def test_what_is_no_rate_is_refused_with_an_example(text: object) -> None:
     """Zero, below zero, infinite or without its unit: refused with two ways to write a rate."""
@@ -70,7 +113,9 @@ def test_what_is_no_rate_is_refused_with_an_example(text: object) -> None:
 
 
 def test_shares_are_exact_and_never_guess_per_cent() -> None:
-    """`99.9%` and 0.999 are the same exact fraction; 99.9 without its sign is refused and corrected."""
+    """`99.9%` and 0.999 are the same exact fraction; 99.9 without its sign is refused and
+    corrected.
+    """
     assert parse_share("99.9%") == parse_share(0.999) == Fraction(999, 1000)
     assert parse_share("100 %") == 1
     assert parse_share(0) == 0
@@ -89,7 +134,9 @@ def test_a_wrong_multiplier_is_answered_with_the_right_one() -> None:
     assert parse_times("10x") == parse_times("10") == parse_times(10) == 10
     assert parse_times(1.5) == parse_times("1.5×") == Fraction(3, 2)
     assert parse_times(1e-5) == Fraction(1, 100_000)
-    with pytest.raises(ValueError, match=re.escape('"10 x" is not a multiplier; write 10 or "10x"')):
+    with pytest.raises(
+        ValueError, match=re.escape('"10 x" is not a multiplier; write 10 or "10x"')
+    ):
         parse_times("10 x")
     with pytest.raises(ValueError, match=re.escape('write 1.2 or "1.2x"')):
         parse_times("1.2.3")
@@ -107,11 +154,26 @@ def test_money_is_decimal_and_not_below_zero() -> None:
             parse_usd(other)
 
 
-@pytest.mark.parametrize(("ns", "text"), [
-    (0, "0 ns"), (402_000_000, "402 ms"), (1_500_000_000, "1.5 s"), (180_000_000_000, "3 min"), (3_600_000_000_000, "1 h"),
-    (999, "999 ns"), (999_600_000, "1 s"), (119_960_000_000, "2 min"), (3_725_000_000_000, "1 h 2 min 5 s"), (12_340, "12.3 µs"),
-    (1_234_000, "1.23 ms"), (9_996_000, "10 ms"), (99_960_000, "100 ms"), (-2_500_000, "-2.5 ms"), (-180_000_000_000, "-3 min"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (0, "0 ns"),
+        (402_000_000, "402 ms"),
+        (1_500_000_000, "1.5 s"),
+        (180_000_000_000, "3 min"),
+        (3_600_000_000_000, "1 h"),
+        (999, "999 ns"),
+        (999_600_000, "1 s"),
+        (119_960_000_000, "2 min"),
+        (3_725_000_000_000, "1 h 2 min 5 s"),
+        (12_340, "12.3 µs"),
+        (1_234_000, "1.23 ms"),
+        (9_996_000, "10 ms"),
+        (99_960_000, "100 ms"),
+        (-2_500_000, "-2.5 ms"),
+        (-180_000_000_000, "-3 min"),
+    ],
+)
 def test_durations_are_shown_as_a_reader_expects(ns: int, text: str) -> None:
     """Three digits or so and the unit that fits, also where rounding reaches the next unit."""
     assert show_duration(ns) == text
@@ -125,7 +187,9 @@ def test_a_limit_is_shown_without_rounding(ns: int) -> None:
 
 def test_limits_read_well() -> None:
     """Round limits are short, odd ones keep their digits."""
-    assert [show_limit(ns) for ns in (800_000_000, 1_500_000_000, 1_234_000_000, 1_234_500_000)] == [
+    assert [
+        show_limit(ns) for ns in (800_000_000, 1_500_000_000, 1_234_000_000, 1_234_500_000)
+    ] == [
         "800 ms",
         "1.5 s",
         "1.234 s",
@@ -142,7 +206,12 @@ def test_a_shown_rate_reads_back(number: int, decimals: int, seconds: int) -> No
 
 def test_shares_are_shown_without_idle_zeros() -> None:
     """Per cent with as many digits as they need, and whole hundreds keep their zeros."""
-    assert [show_share(share) for share in (Fraction(9995, 10_000), 1, 0, 0.5)] == ["99.95 %", "100 %", "0 %", "50 %"]
+    assert [show_share(share) for share in (Fraction(9995, 10_000), 1, 0, 0.5)] == [
+        "99.95 %",
+        "100 %",
+        "0 %",
+        "50 %",
+    ]
     assert show_share(1.0, 0) == "100 %"
     assert show_exact(Fraction("99.999999")) == "99.999999"
     assert show_exact(Fraction(100)) == "100"

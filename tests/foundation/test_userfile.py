@@ -50,20 +50,44 @@ def refusal(data: object) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("data", "text"), [
-    ({"title": "t", "prize": 1}, "tree.toml: prize: unknown key; did you mean 'price'?"),
-    ({"titel": "t"}, "tree.toml: titel: unknown key; did you mean 'title'?"),
-    ({"title": "t", "leaf": [{}, {"color": "red"}]}, "tree.toml: leaf[1].color: unknown key; did you mean 'colour'?"),
-    ({"title": "t", "best": {"wieght": 1}}, "tree.toml: best.wieght: unknown key; did you mean 'weight'?"),
-    ({"title": "t", "best": {"zzz": 1}}, "tree.toml: best.zzz: unknown key; known here: colour, weight"),
-    ({"title": "t", "leaves": []}, "tree.toml: leaves: unknown key; did you mean 'leaf'?"),
-    ({}, "tree.toml: title: is required; add it"),
-    ({"title": "t", "wait": 5}, 'tree.toml: wait: 5 is not a duration; write a number and its unit, such as "800ms"'),
-    ({"title": "t", "rate": "-1/s"}, "tree.toml: rate: '-1/s' is not a rate above zero; write \"10/s\" or \"120/min\""),
-    ({"title": "t", "times": "10 x"}, 'tree.toml: times: "10 x" is not a multiplier; write 10 or "10x"'),
-    ({"title": "t", "best": {"colour": "blue"}}, "tree.toml: best.colour: 'blue' is not known here; write 'red' or 'green'"),
-    ({"title": 3}, "tree.toml: title: 3 does not fit; input should be a valid string"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({"title": "t", "prize": 1}, "tree.toml: prize: unknown key; did you mean 'price'?"),
+        ({"titel": "t"}, "tree.toml: titel: unknown key; did you mean 'title'?"),
+        (
+            {"title": "t", "leaf": [{}, {"color": "red"}]},
+            "tree.toml: leaf[1].color: unknown key; did you mean 'colour'?",
+        ),
+        (
+            {"title": "t", "best": {"wieght": 1}},
+            "tree.toml: best.wieght: unknown key; did you mean 'weight'?",
+        ),
+        (
+            {"title": "t", "best": {"zzz": 1}},
+            "tree.toml: best.zzz: unknown key; known here: colour, weight",
+        ),
+        ({"title": "t", "leaves": []}, "tree.toml: leaves: unknown key; did you mean 'leaf'?"),
+        ({}, "tree.toml: title: is required; add it"),
+        (
+            {"title": "t", "wait": 5},
+            'tree.toml: wait: 5 is not a duration; write a number and its unit, such as "800ms"',
+        ),
+        (
+            {"title": "t", "rate": "-1/s"},
+            'tree.toml: rate: \'-1/s\' is not a rate above zero; write "10/s" or "120/min"',
+        ),
+        (
+            {"title": "t", "times": "10 x"},
+            'tree.toml: times: "10 x" is not a multiplier; write 10 or "10x"',
+        ),
+        (
+            {"title": "t", "best": {"colour": "blue"}},
+            "tree.toml: best.colour: 'blue' is not known here; write 'red' or 'green'",
+        ),
+        ({"title": 3}, "tree.toml: title: 3 does not fit; input should be a valid string"),
+    ],
+)
 def test_a_wrong_file_is_refused_in_one_helpful_sentence(data: object, text: str) -> None:
     """File, key path, fault and remedy; an unknown key is met with the nearest known one."""
     assert refusal(data) == text
@@ -82,9 +106,20 @@ def test_flags_are_named_instead_of_keys() -> None:
 
 
 def test_models_survive_being_written_and_read() -> None:
-    """Dumping a model and parsing the dump gives the same exact values, thirds and sixtieths included."""
+    """Dumping a model and parsing the dump gives the same exact values, thirds and sixtieths
+    included.
+    """
     tree = parse_model(
-        Tree, {"title": "t", "wait": "1m30s", "rate": "10/min", "part": "99.95%", "times": 1e-5, "price": "0.1"}, "x"
+        Tree,
+        {
+            "title": "t",
+            "wait": "1m30s",
+            "rate": "10/min",
+            "part": "99.95%",
+            "times": 1e-5,
+            "price": "0.1",
+        },
+        "x",
     )
     again = parse_model(Tree, tree.model_dump(exclude_defaults=True, by_alias=True), "x")
     assert again == tree
@@ -110,8 +145,12 @@ def test_toml_errors_name_the_line(tmp_path: Path) -> None:
         load_model(Tree, tmp_path / "none.toml")
 
 
-def test_a_name_is_a_built_in_file_and_a_path_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bare name finds what ships; a path is looked for beside the file that names it, then here."""
+def test_a_name_is_a_built_in_file_and_a_path_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bare name finds what ships; a path is looked for beside the file that names it,
+    then here.
+    """
     assert find_file("load", "chat").name == "chat.toml"
     (tmp_path / "mine.toml").write_text("")
     assert find_file("load", "mine.toml", tmp_path) == tmp_path / "mine.toml"
@@ -131,20 +170,30 @@ def test_an_unknown_name_is_met_with_the_nearest() -> None:
     with pytest.raises(UserError) as caught:
         find_file("contracts", "qqqqqq")
     assert all(name in str(caught.value) for name in builtin_names("contracts"))
-    with pytest.raises(UserError, match=r"no suite or scenario named 'vanity-averag'; did you mean vanity-average\?"):
+    with pytest.raises(
+        UserError,
+        match=r"no suite or scenario named 'vanity-averag'; did you mean vanity-average\?",
+    ):
         find_file("suites", "vanity-averag", None, "scenarios")
 
 
 def test_environment_is_filled_in_or_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`${NAME}` becomes its value; a variable that is not set ends with its name and what to type."""
+    """`${NAME}` becomes its value; a variable that is not set ends with its name and what
+    to type.
+    """
     monkeypatch.setenv("TP_A", "one")
     monkeypatch.delenv("TP_B", raising=False)
     assert expand_env("x ${TP_A} $TP_A ${TP_A}", "here") == "x one $TP_A one"
-    with pytest.raises(UserError, match=r"^here: environment variable TP_B is not set; export TP_B=\.\.\. first"):
+    with pytest.raises(
+        UserError, match=r"^here: environment variable TP_B is not set; export TP_B=\.\.\. first"
+    ):
         expand_env("${TP_B}", "here")
 
 
 def test_digest_is_sha256(tmp_path: Path) -> None:
     """The digest of a file's bytes is the published SHA-256 of `abc`."""
     (tmp_path / "abc").write_bytes(b"abc")
-    assert file_digest(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        file_digest(tmp_path / "abc")
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )

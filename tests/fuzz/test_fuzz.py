@@ -1,7 +1,9 @@
-"""Bytes that nobody vouches for: each parser reads them or refuses them in its documented way, and nothing else.
+"""Bytes that nobody vouches for: each parser reads them or refuses them in its documented way, and
+nothing else.
 
-Seeds are the small files of `corpus/` (and the built-in profiles), whole, cut, spliced and changed byte by byte. A find
-is kept by adding its bytes to the corpus: every seed is also tried as it stands.
+Seeds are the small files of `corpus/` (and the built-in profiles), whole, cut, spliced and changed
+byte by byte. A find is kept by adding its bytes to the corpus: every seed is also tried as it
+stands.
 """
 
 from __future__ import annotations
@@ -37,10 +39,40 @@ from bench.userfile import builtin_root
 
 CORPUS = Path(__file__).parent / "corpus"
 #: Pieces of the grammars, so that changes get past the first byte.
-TOKENS = [b"\n", b"\r\n\r\n", b"\r", b"\x00", b"\xff", b'"', b"'''", b"{", b"[" * 900, b"}", b"]", b",", b";", b":", b"=", b"-",
-          b"data: ", b"data: [DONE]\n\n", b"null", b"NaN", b"1e999", b"9" * 40, b"9" * 5000, b"-1", b"true", b"ms",
-          b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n", b"\\ud800",
-          "\u202e٣".encode()]  # fmt: skip
+TOKENS = [
+    b"\n",
+    b"\r\n\r\n",
+    b"\r",
+    b"\x00",
+    b"\xff",
+    b'"',
+    b"'''",
+    b"{",
+    b"[" * 900,
+    b"}",
+    b"]",
+    b",",
+    b";",
+    b":",
+    b"=",
+    b"-",
+    b"data: ",
+    b"data: [DONE]\n\n",
+    b"null",
+    b"NaN",
+    b"1e999",
+    b"9" * 40,
+    b"9" * 5000,
+    b"-1",
+    b"true",
+    b"ms",
+    b"HTTP/1.1 200 OK\r\n",
+    b"Content-Length: 0\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"0\r\n\r\n",
+    b"\\ud800",
+    "\u202e٣".encode(),
+]
 #: `make fuzz` sets the number.
 FUZZ = settings(
     max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")),
@@ -53,13 +85,18 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 
 def seeds(kind: str) -> list[bytes]:
     """The files of one kind; of TOML the built-in profiles too."""
-    paths = [*(CORPUS / kind).iterdir(), *(builtin_root().rglob("*.toml") if kind == "toml" else [])]
+    paths = [
+        *(CORPUS / kind).iterdir(),
+        *(builtin_root().rglob("*.toml") if kind == "toml" else []),
+    ]
     return [path.read_bytes() for path in sorted(paths)]
 
 
 @st.composite
 def changed(draw: st.DrawFn, kind: str) -> bytes:
-    """A seed after a few changes: cut out, said twice, overwritten, or with bytes, tokens or another seed put in."""
+    """A seed after a few changes: cut out, said twice, overwritten, or with bytes, tokens or
+    another seed put in.
+    """
     known = seeds(kind)
     data = draw(st.sampled_from(known))
     for _ in range(draw(st.integers(1, 5))):
@@ -67,7 +104,10 @@ def changed(draw: st.DrawFn, kind: str) -> bytes:
         end = min(len(data), begin + draw(st.integers(0, 12)))
         put = draw(
             st.one_of(
-                st.binary(max_size=4), st.sampled_from(TOKENS), st.sampled_from(known), st.just(data[begin:end] * 2)
+                st.binary(max_size=4),
+                st.sampled_from(TOKENS),
+                st.sampled_from(known),
+                st.just(data[begin:end] * 2),
             )
         )
         data = data[:begin] + put + data[end:]
@@ -87,8 +127,12 @@ def fuzzed(kind: str) -> Callable[[Test], Test]:
 
 @pytest.mark.parametrize("streamed", [True, False])
 @fuzzed("sse")
-def test_an_answer_is_read_malformed_or_an_error_of_the_servers(streamed: bool, data: bytes) -> None:
-    """Of any bytes an answer has at most one token a data line, its instants in order, and keeps no more than it got."""
+def test_an_answer_is_read_malformed_or_an_error_of_the_servers(
+    streamed: bool, data: bytes
+) -> None:
+    """Of any bytes an answer has at most one token a data line, its instants in order, and keeps no
+    more than it got.
+    """
     answer = Answer(streamed)
     with contextlib.suppress(MalformedAnswer, StreamError):
         for at, begin in enumerate(range(0, len(data), 7)):
@@ -97,12 +141,19 @@ def test_an_answer_is_read_malformed_or_an_error_of_the_servers(streamed: bool, 
         answer.close()
     assert answer.chunks <= max(1, data.count(b"data"))
     if answer.first_token_ns >= 0:
-        assert answer.first_byte_ns <= answer.first_token_ns <= answer.last_token_ns <= len(data) // 7
-    assert all(-1 <= count < 2**31 for count in (answer.prompt_tokens, answer.output_tokens, answer.cached_tokens))
+        assert (
+            answer.first_byte_ns <= answer.first_token_ns <= answer.last_token_ns <= len(data) // 7
+        )
+    assert all(
+        -1 <= count < 2**31
+        for count in (answer.prompt_tokens, answer.output_tokens, answer.cached_tokens)
+    )
 
 
 def carried(data: bytes) -> tuple[Heard, bool]:
-    """What the exchange hears when the server says `data` and closes; whether the connection outlives that."""
+    """What the exchange hears when the server says `data` and closes; whether the connection
+    outlives that.
+    """
 
     async def main() -> tuple[Heard, bool]:
         ours, theirs = socket.socketpair()
@@ -123,9 +174,13 @@ def carried(data: bytes) -> tuple[Heard, bool]:
 
 @fuzzed("http")
 def test_an_http_answer_ends_once_and_in_one_of_four_ways(data: bytes) -> None:
-    """Whatever a server says before it closes: done, malformed, truncated or, without a byte, reset; and the line is dead."""
+    """Whatever a server says before it closes: done, malformed, truncated or, without a byte,
+    reset; and the line is dead.
+    """
     heard, usable = carried(data)
-    assert heard.outcome in ({Outcome.ok, Outcome.malformed, Outcome.truncated} if data else {Outcome.reset})
+    assert heard.outcome in (
+        {Outcome.ok, Outcome.malformed, Outcome.truncated} if data else {Outcome.reset}
+    )
     assert len(heard.body) <= len(data)
     assert (heard.status >= 200) >= (heard.outcome is Outcome.ok)
     assert not usable
@@ -142,7 +197,9 @@ def refusal(read: Callable[[], object], kind: type[TailproofError]) -> str | Non
 
 @pytest.mark.parametrize("load", [load_profile, load_target, load_contract, load_suite])
 @fuzzed("toml")
-def test_a_users_file_is_read_or_the_users_error(tmp_path: Path, load: Callable[[str], object], data: bytes) -> None:
+def test_a_users_file_is_read_or_the_users_error(
+    tmp_path: Path, load: Callable[[str], object], data: bytes
+) -> None:
     """Whatever a TOML file holds, its writer is told in a sentence that names the file."""
     path = tmp_path / "odd.toml"
     path.write_bytes(data)
@@ -171,9 +228,13 @@ def test_a_histogram_log_is_read_or_refused_by_name(tmp_path: Path, data: bytes)
 
 @pytest.mark.parametrize("mapped", [False, True])
 @fuzzed("npy")
-def test_a_table_is_read_or_refused_by_name_and_never_run(tmp_path: Path, mapped: bool, data: bytes) -> None:
+def test_a_table_is_read_or_refused_by_name_and_never_run(
+    tmp_path: Path, mapped: bool, data: bytes
+) -> None:
     """rows.npy: any bytes, pickled objects among them."""
-    assert refused_by_name(tmp_path / "rows.npy", data, lambda path: read_table(path, SCHEDULE_DTYPE, mapped=mapped))
+    assert refused_by_name(
+        tmp_path / "rows.npy", data, lambda path: read_table(path, SCHEDULE_DTYPE, mapped=mapped)
+    )
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.csv.gz"])

@@ -30,8 +30,12 @@ settle = "0s"
 """
 
 
-def test_the_gateways_own_word_is_fetched(start: Callable[..., GatewayProcess], scenario: str) -> None:
-    """The facts are those of /truth, scenario by scenario; a gateway that is gone has not kept up."""
+def test_the_gateways_own_word_is_fetched(
+    start: Callable[..., GatewayProcess], scenario: str
+) -> None:
+    """The facts are those of /truth, scenario by scenario; a gateway that is gone has not
+    kept up.
+    """
     gateway = start("--scenarios", f"{scenario},vanity-average")
     gateway.chat("plain", tokens=4, stream=True)
     told = gateway.truth()["timing_error_ms"]
@@ -40,13 +44,19 @@ def test_the_gateways_own_word_is_fetched(start: Callable[..., GatewayProcess], 
     assert facts["menagerie"]["timing_error_ms"]["writes"] == 4
     assert facts["vanity-average"]["timing_error_ms"]["writes"] == 0
     gateway.stop()
-    assert gateway_facts(gateway.ready["url"], [scenario]) == {"menagerie": {"kept_up": False, "timing_error_ms": {}}}
+    assert gateway_facts(gateway.ready["url"], [scenario]) == {
+        "menagerie": {"kept_up": False, "timing_error_ms": {}}
+    }
 
 
 def test_a_run_keeps_it_in_its_manifest(tmp_path: Path) -> None:
-    """run.json of a run on the embedded gateway says of each scenario whether it kept up: here 5 streams of 16 tokens."""
+    """run.json of a run on the embedded gateway says of each scenario whether it kept up: here 5
+    streams of 16 tokens.
+    """
     (tmp_path / "short.toml").write_text(SUITE)
-    assert main(["run", str(tmp_path / "short.toml"), "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    assert (
+        main(["run", str(tmp_path / "short.toml"), "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    )
     facts = json.loads((tmp_path / "run" / "run.json").read_text())["harness"]["gateway"]
     assert main(["verify", str(tmp_path / "run")]) == 0
     assert list(facts) == ["short"]

@@ -34,8 +34,12 @@ def read_until(connection: socket.socket, mark: bytes) -> bytes:
 
 @pytest.mark.parametrize("tokens", [1, 2, 16])
 def test_stream_has_exactly_the_tokens_asked_for(menagerie: GatewayProcess, tokens: int) -> None:
-    """A role-only event, one content event a token, the finish reason, usage without choices, [DONE]."""
-    status, headers, body = menagerie.chat("plain", tokens=tokens, stream=True, stream_options={"include_usage": True})
+    """A role-only event, one content event a token, the finish reason, usage without choices,
+    [DONE].
+    """
+    status, headers, body = menagerie.chat(
+        "plain", tokens=tokens, stream=True, stream_options={"include_usage": True}
+    )
     assert (status, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     first, *content, finish, usage, done = events(body)
     assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
@@ -43,7 +47,11 @@ def test_stream_has_exactly_the_tokens_asked_for(menagerie: GatewayProcess, toke
     assert all(event["choices"][0]["delta"]["content"].strip() for event in content)
     assert finish["choices"][0]["finish_reason"] == "length"
     assert usage["choices"] == []
-    assert usage["usage"] == {"prompt_tokens": 3, "completion_tokens": tokens, "total_tokens": 3 + tokens}
+    assert usage["usage"] == {
+        "prompt_tokens": 3,
+        "completion_tokens": tokens,
+        "total_tokens": 3 + tokens,
+    }
     assert done == "[DONE]"
     assert {event["id"] for event in (first, *content, finish, usage)} == {first["id"]}
 
@@ -55,7 +63,9 @@ def test_no_usage_event_unless_asked_for(menagerie: GatewayProcess) -> None:
 
 
 def test_plain_answer(menagerie: GatewayProcess) -> None:
-    """Without stream: one JSON object with the text and its usage; max_completion_tokens is heard."""
+    """Without stream: one JSON object with the text and its usage; max_completion_tokens is
+    heard.
+    """
     status, headers, body = menagerie.chat("plain", max_tokens=None, max_completion_tokens=3)
     answer = json.loads(body)
     assert (status, headers["content-type"]) == (200, "application/json")
@@ -64,10 +74,20 @@ def test_plain_answer(menagerie: GatewayProcess) -> None:
 
 
 def test_headers_name_what_served(menagerie: GatewayProcess) -> None:
-    """Served model, tier (by the name's prefix) and region stand in headers; the request's id comes back."""
+    """Served model, tier (by the name's prefix) and region stand in headers; the request's id comes
+    back.
+    """
     _, headers, body = menagerie.chat("Pro/plain", headers={"x-request-id": "mine-1"})
-    named = {key: headers[f"x-{key}"] for key in ("request-id", "served-model", "served-tier", "served-region")}
-    assert named == {"request-id": "mine-1", "served-model": "plain-v2", "served-tier": "pro", "served-region": "eu-1"}
+    named = {
+        key: headers[f"x-{key}"]
+        for key in ("request-id", "served-model", "served-tier", "served-region")
+    }
+    assert named == {
+        "request-id": "mine-1",
+        "served-model": "plain-v2",
+        "served-tier": "pro",
+        "served-region": "eu-1",
+    }
     assert json.loads(body)["model"] == "plain-v2"
     _, headers, _ = menagerie.chat("plain")
     assert headers["x-request-id"].startswith("req-")
@@ -85,19 +105,38 @@ def test_models_and_prefixes(menagerie: GatewayProcess) -> None:
     _, _, body = menagerie.call("GET", "/v1/models")
     names = [entry["id"] for entry in json.loads(body)["data"]]
     assert {"plain", "Pro/plain", "slow"} <= set(names)
-    assert json.loads(menagerie.call("GET", "/menagerie/v1/models")[2])["data"] == json.loads(body)["data"]
+    assert (
+        json.loads(menagerie.call("GET", "/menagerie/v1/models")[2])["data"]
+        == json.loads(body)["data"]
+    )
 
 
-@pytest.mark.parametrize(("method", "path", "body", "status", "code"), [
-    ("POST", "/v1/chat/completions", b'{"model":', 400, None),
-    ("POST", "/v1/chat/completions", chat_body("nobody"), 404, "model_not_found"),
-    ("POST", "/v1/chat/completions", chat_body("plain", prompt="w " * 60), 400, "context_length_exceeded"),
-    ("POST", "/v1/chat/completions", chat_body("plain", tokens=-1), 400, "integer_below_min_value"),
-    ("POST", "/v1/embeddings", {}, 404, "unknown_url"),
-    ("GET", "/v1/chat/completions", None, 405, "method_not_allowed"),
-])  # fmt: skip
-def test_mistakes_are_answered_as_errors(menagerie: GatewayProcess, method: str, path: str, body: object,
-                                         status: int, code: str | None) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("POST", "/v1/chat/completions", b'{"model":', 400, None),
+        ("POST", "/v1/chat/completions", chat_body("nobody"), 404, "model_not_found"),
+        (
+            "POST",
+            "/v1/chat/completions",
+            chat_body("plain", prompt="w " * 60),
+            400,
+            "context_length_exceeded",
+        ),
+        (
+            "POST",
+            "/v1/chat/completions",
+            chat_body("plain", tokens=-1),
+            400,
+            "integer_below_min_value",
+        ),
+        ("POST", "/v1/embeddings", {}, 404, "unknown_url"),
+        ("GET", "/v1/chat/completions", None, 405, "method_not_allowed"),
+    ],
+)
+def test_mistakes_are_answered_as_errors(
+    menagerie: GatewayProcess, method: str, path: str, body: object, status: int, code: str | None
+) -> None:
     """Each mistake has its status and code, and the four keys of an OpenAI error."""
     got, headers, data = menagerie.call(method, path, body)
     error = json.loads(data)["error"]
@@ -113,7 +152,10 @@ def test_rate_limit_by_key(menagerie: GatewayProcess) -> None:
     assert (statuses, status) == ([200, 200], 429)
     assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
     assert 50 <= int(headers["retry-after"]) <= 60
-    assert (headers["x-ratelimit-limit-requests"], headers["x-ratelimit-remaining-requests"]) == ("1", "0")
+    assert (headers["x-ratelimit-limit-requests"], headers["x-ratelimit-remaining-requests"]) == (
+        "1",
+        "0",
+    )
     assert menagerie.chat("limited", tokens=1, headers={"authorization": "Bearer b"})[0] == 200
 
 
@@ -121,7 +163,11 @@ def test_rate_limit_by_key(menagerie: GatewayProcess) -> None:
 def test_faults_in_place_of_an_answer(menagerie: GatewayProcess, model: str, status: int) -> None:
     """A 5xx fault is an error answer with its code as a string, on a connection that lives on."""
     got, headers, body = menagerie.chat(model, stream=True)
-    assert (got, json.loads(body)["error"]["code"], headers["connection"]) == (status, str(status), "keep-alive")
+    assert (got, json.loads(body)["error"]["code"], headers["connection"]) == (
+        status,
+        str(status),
+        "keep-alive",
+    )
 
 
 def test_reset_fault(menagerie: GatewayProcess) -> None:
@@ -138,7 +184,9 @@ def test_truncate_fault(menagerie: GatewayProcess) -> None:
 
 
 def test_garbage_fault(menagerie: GatewayProcess) -> None:
-    """Garbage stands in the middle of a stream that otherwise runs to its end; a plain answer is not JSON."""
+    """Garbage stands in the middle of a stream that otherwise runs to its end; a plain answer is
+    not JSON.
+    """
     _, _, body = menagerie.chat("garbage", stream=True)
     parts = body.split(b"\n\n")
     with pytest.raises(ValueError, match=r"decode|Expecting"):
@@ -172,13 +220,15 @@ def test_keep_alive_and_pipelining(menagerie: GatewayProcess) -> None:
     """Requests sent at once on one connection are answered one after another, in order."""
     with menagerie.connect() as connection:
         requests = [
-            raw_request(chat_body("plain", tokens=1), "/v1/chat/completions", f"x-request-id: r{i}") for i in range(12)
+            raw_request(chat_body("plain", tokens=1), "/v1/chat/completions", f"x-request-id: r{i}")
+            for i in range(12)
         ]
         end = b"GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
         connection.sendall(b"".join(requests) + end)
         received = read_all(connection)
     assert [received.index(b"x-request-id: r%d\r\n" % i) for i in range(12)] == sorted(
-        received.index(b"x-request-id: r%d\r\n" % i) for i in range(12))  # fmt: skip
+        received.index(b"x-request-id: r%d\r\n" % i) for i in range(12)
+    )
     assert received.count(b"HTTP/1.1 200 OK") == 13
     assert b"connection: close" in received
 
@@ -194,7 +244,9 @@ def test_request_in_single_bytes(menagerie: GatewayProcess) -> None:
 
 def test_expect_100_continue(menagerie: GatewayProcess) -> None:
     """A client that asks before it sends its body is told to go on."""
-    request = raw_request(chat_body("plain", tokens=1), "/v1/chat/completions", "expect: 100-continue")
+    request = raw_request(
+        chat_body("plain", tokens=1), "/v1/chat/completions", "expect: 100-continue"
+    )
     head, _, body = request.partition(b"\r\n\r\n")
     with menagerie.connect() as connection:
         connection.sendall(head + b"\r\n\r\n")
@@ -203,13 +255,20 @@ def test_expect_100_continue(menagerie: GatewayProcess) -> None:
         assert b" 200 OK" in read_until(connection, b"usage")
 
 
-@pytest.mark.parametrize(("sent", "status"), [
-    (b"GET / HTTP/1.1\r\nx: " + b"a" * (MAX_HEAD_BYTES + 1), b"431"),
-    (b"GET / HTTP/1.1\r\nx: " + b"a" * (MAX_HEAD_BYTES + 1) + b"\r\n\r\n", b"431"),
-    (b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), b"413"),
-    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"400"),
-    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"400"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nx: " + b"a" * (MAX_HEAD_BYTES + 1), b"431"),
+        (b"GET / HTTP/1.1\r\nx: " + b"a" * (MAX_HEAD_BYTES + 1) + b"\r\n\r\n", b"431"),
+        (
+            b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n"
+            % (MAX_BODY_BYTES + 1),
+            b"413",
+        ),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"400"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"400"),
+    ],
+)
 def test_oversized_and_foreign_bytes(menagerie: GatewayProcess, sent: bytes, status: bytes) -> None:
     """Too large a head or body, and what is not HTTP/1.1, are answered and the connection ends."""
     with menagerie.connect() as connection:
@@ -220,21 +279,28 @@ def test_oversized_and_foreign_bytes(menagerie: GatewayProcess, sent: bytes, sta
 def test_a_body_of_unknown_length_is_bounded(menagerie: GatewayProcess) -> None:
     """A chunked body is cut off at the bound, whatever its head did not say."""
     chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
-    assert endless(menagerie, b"", chunk, MAX_BODY_BYTES // len(chunk) + 2).startswith(b"HTTP/1.1 413")
+    assert endless(menagerie, b"", chunk, MAX_BODY_BYTES // len(chunk) + 2).startswith(
+        b"HTTP/1.1 413"
+    )
 
 
 def test_what_frames_a_body_is_bounded(menagerie: GatewayProcess) -> None:
     """Trailers without end and the extension of a chunk without end are cut off at a bound too."""
     trailers = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 1000) for number in range(1000))
     for begin, more in ((b"1\r\n \r\n0\r\n", trailers), (b"1;", b"e" * 1_000_000)):
-        assert endless(menagerie, begin, more, MAX_REQUEST_BYTES // len(more) + 2).startswith(b"HTTP/1.1 413")
+        assert endless(menagerie, begin, more, MAX_REQUEST_BYTES // len(more) + 2).startswith(
+            b"HTTP/1.1 413"
+        )
 
 
 def endless(gateway: GatewayProcess, begin: bytes, more: bytes, times: int) -> bytes:
-    """The answer to a chunked body that begins with `begin` and goes on with `more`, so many times."""
+    """The answer to a chunked body that begins with `begin` and goes on with `more`, so
+    many times.
+    """
     with gateway.connect() as connection:
         connection.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + begin
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+            + begin
         )
         try:
             for _ in range(times):
@@ -244,7 +310,9 @@ def endless(gateway: GatewayProcess, begin: bytes, more: bytes, times: int) -> b
             pytest.fail("the connection was cut before the answer could be read")
 
 
-def test_slow_loris_is_refused_and_harms_nobody(start: Callable[..., GatewayProcess], scenario: str) -> None:
+def test_slow_loris_is_refused_and_harms_nobody(
+    start: Callable[..., GatewayProcess], scenario: str
+) -> None:
     """A head that never ends is refused after the stated time; others are answered meanwhile."""
     gateway = start("--scenarios", scenario, "--request-timeout", "500ms")
     with gateway.connect() as connection:
@@ -253,7 +321,9 @@ def test_slow_loris_is_refused_and_harms_nobody(start: Callable[..., GatewayProc
         assert read_all(connection).startswith(b"HTTP/1.1 408")
 
 
-def test_a_client_that_leaves_is_noticed(start: Callable[..., GatewayProcess], scenario: str) -> None:
+def test_a_client_that_leaves_is_noticed(
+    start: Callable[..., GatewayProcess], scenario: str
+) -> None:
     """An orderly end and a reset before the answer are both recorded as disconnected, once each."""
     gateway = start("--scenarios", scenario)
     for reset in (False, True):

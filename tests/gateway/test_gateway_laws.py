@@ -47,10 +47,18 @@ def test_times_multiplies_each_draw() -> None:
     assert np.allclose(draws(law, 3.0), 3 * draws(law), atol=1e-5)
 
 
-@pytest.mark.parametrize("bad", [
-    [], [{}], [{"fixed": "1ms", "exponential": "1ms"}], [{"lognormal": {"median": "1ms"}}],
-    [{"lognormal": {"median": "2ms", "p99": "1ms"}}], [{"fixed": 5}], [{"fixed": "1ms", "weight": 0}],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [],
+        [{}],
+        [{"fixed": "1ms", "exponential": "1ms"}],
+        [{"lognormal": {"median": "1ms"}}],
+        [{"lognormal": {"median": "2ms", "p99": "1ms"}}],
+        [{"fixed": 5}],
+        [{"fixed": "1ms", "weight": 0}],
+    ],
+)
 def test_impossible_laws_are_refused(bad: object) -> None:
     """A law needs one shape a component, units, and a weight above zero."""
     with pytest.raises(ValidationError):

@@ -11,14 +11,36 @@ def test_fifty_a_minute_by_hand() -> None:
     """50/min is one each 1.2 s: with burst 2, two at once pass, and the third after 1.2 s."""
     buckets = TokenBuckets(RateLimit(requests_per_min=50, burst=2))
     seen = [buckets.take("k", round(t * S)) for t in (0, 0, 0, 1.1, 1.2, 1.2, 3.6, 3.6, 3.6)]
-    assert [one.allowed for one in seen] == [True, True, False, False, True, False, True, True, False]
+    assert [one.allowed for one in seen] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
     assert [one.remaining for one in seen] == [1, 0, 0, 0, 0, 0, 1, 0, 0]
-    assert [round(one.retry_after_ns / S, 6) for one in seen] == [0, 1.2, 1.2, 0.1, 1.2, 1.2, 0, 1.2, 1.2]
+    assert [round(one.retry_after_ns / S, 6) for one in seen] == [
+        0,
+        1.2,
+        1.2,
+        0.1,
+        1.2,
+        1.2,
+        0,
+        1.2,
+        1.2,
+    ]
     assert seen[0].limit == 50
 
 
 def test_offered_120_a_minute_70_are_refused() -> None:
-    """In an hour at a steady 120/min against 50/min, 50 of each 120 pass (one more: the full bucket)."""
+    """In an hour at a steady 120/min against 50/min, 50 of each 120 pass (one more: the full
+    bucket).
+    """
     buckets = TokenBuckets(RateLimit(requests_per_min=50, burst=2))
     passed = sum(buckets.take("k", index * S // 2).allowed for index in range(60 * 120))
     assert passed == 60 * 50 + 1

@@ -22,35 +22,76 @@ Seen = list[tuple[Event, int]]
 POOLS: list[dict[str, Any]] = [
     {"ttft": {"exponential": "30ms"}, "gap": {"fixed": "2ms"}},
     {"e2e": {"exponential": "50ms"}, "slots": 2, "queue_limit": 5},
-    {"e2e": {"exponential": "50ms"}, "slots": 4, "warm": 1, "cold_start": {"fixed": "100ms"}, "keep_alive": "200ms"},
-    {"batch": {"sequences": 3, "engines": 2, "step": "5ms", "per_sequence": "1ms", "prefill_per_token": "50us",
-               "kv_tokens": 300, "prefill_chunk": 70, "prefix_blocks": 3}},
-]  # fmt: skip
+    {
+        "e2e": {"exponential": "50ms"},
+        "slots": 4,
+        "warm": 1,
+        "cold_start": {"fixed": "100ms"},
+        "keep_alive": "200ms",
+    },
+    {
+        "batch": {
+            "sequences": 3,
+            "engines": 2,
+            "step": "5ms",
+            "per_sequence": "1ms",
+            "prefill_per_token": "50us",
+            "kv_tokens": 300,
+            "prefill_chunk": 70,
+            "prefix_blocks": 3,
+        }
+    },
+]
 FAULTS = ["http_500", "reset", "stall", "truncate", "slow_tail", "garbage", "stream_error"]
-REQUESTS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 200), st.integers(1, 20)), min_size=1, max_size=60)
+REQUESTS = st.lists(
+    st.tuples(st.integers(0, 40), st.integers(1, 200), st.integers(1, 20)), min_size=1, max_size=60
+)
 
 
 @pytest.mark.parametrize("pool", POOLS)
 @settings(max_examples=40, deadline=None)
-@given(requests=REQUESTS, fault=st.sampled_from(FAULTS), share=st.sampled_from([0.0, 0.3, 1.0]),
-       distance_ms=st.sampled_from([0, 40]), timeout_ms=st.sampled_from([20, 300, 60_000]), seed=st.integers(0, 9))  # fmt: skip
+@given(
+    requests=REQUESTS,
+    fault=st.sampled_from(FAULTS),
+    share=st.sampled_from([0.0, 0.3, 1.0]),
+    distance_ms=st.sampled_from([0, 40]),
+    timeout_ms=st.sampled_from([20, 300, 60_000]),
+    seed=st.integers(0, 9),
+)
 def test_each_request_ends_once_and_all_is_given_back(
-    pool: dict[str, Any], requests: list[tuple[int, int, int]], fault: str, share: float, distance_ms: int,
-    timeout_ms: int, seed: int,
-) -> None:  # fmt: skip
-    """Under any load, fault and timeout each request ends once, in time, and pools are as empty as before."""
-    world = Gateway.model_validate({
-        "model": [{"name": "m", "pool": "p"}, {"name": "vip", "pool": "p", "priority": 1}],
-        "pool": [{"name": "p", "region": "r", **pool}], "region": [{"name": "r", "distance": f"{distance_ms}ms"}],
-        "timeline": [{"at": "50ms", "fault": fault, "share": share}],
-    })  # fmt: skip
+    pool: dict[str, Any],
+    requests: list[tuple[int, int, int]],
+    fault: str,
+    share: float,
+    distance_ms: int,
+    timeout_ms: int,
+    seed: int,
+) -> None:
+    """Under any load, fault and timeout each request ends once, in time, and pools are as empty as
+    before.
+    """
+    world = Gateway.model_validate(
+        {
+            "model": [{"name": "m", "pool": "p"}, {"name": "vip", "pool": "p", "priority": 1}],
+            "pool": [{"name": "p", "region": "r", **pool}],
+            "region": [{"name": "r", "distance": f"{distance_ms}ms"}],
+            "timeline": [{"at": "50ms", "fault": fault, "share": share}],
+        }
+    )
     ends: list[tuple[tuple[int, int], Ended]] = []
-    simulation = Simulation(world, seed, lambda owner, how: ends.append((owner, how)), timeout_ns=timeout_ms * MS)
+    simulation = Simulation(
+        world, seed, lambda owner, how: ends.append((owner, how)), timeout_ns=timeout_ms * MS
+    )
     now = 0
     for index, (gap_ms, prompt, output) in enumerate(requests):
         now += gap_ms * MS
         simulation.request(
-            now, (index, now), "vip" if prompt % 5 == 0 else "m", prompt, output, blocks=(prompt // 64, 9)
+            now,
+            (index, now),
+            "vip" if prompt % 5 == 0 else "m",
+            prompt,
+            output,
+            blocks=(prompt // 64, 9),
         )
     simulation.finish()
     simulation.run_until(now + 600 * S)
@@ -65,29 +106,44 @@ def test_each_request_ends_once_and_all_is_given_back(
     (served,) = simulation._world._pools.values()
     assert len(served.queue) == 0
     if isinstance(served, BatchPool):
-        assert [(engine.running, engine._decoding, engine._kv_used) for engine in served._engines] == [(0, 0, 0)] * 2
+        assert [
+            (engine.running, engine._decoding, engine._kv_used) for engine in served._engines
+        ] == [(0, 0, 0)] * 2
     elif isinstance(served, LawPool) and served.file.slots:
         assert len(served._idle) == served._up == served._warm
 
 
 @pytest.mark.parametrize("pool", POOLS)
 @settings(max_examples=40, deadline=None)
-@given(requests=REQUESTS, fault=st.sampled_from([fault for fault in FAULTS if fault != "stall"]),
-       distance_ms=st.sampled_from([0, 40]))  # fmt: skip
-def test_telling_each_token_changes_no_moment(pool: dict[str, Any], requests: list[tuple[int, int, int]], fault: str,
-                                              distance_ms: int) -> None:  # fmt: skip
-    """Streams have the moments that plain answers have, a token for each event, one end, the longest gap that is told."""
-    world = Gateway.model_validate({
-        "model": [{"name": "m", "pool": "p"}], "pool": [{"name": "p", "region": "r", **pool}],
-        "region": [{"name": "r", "distance": f"{distance_ms}ms"}],
-        "timeline": [{"at": "50ms", "fault": fault, "share": 0.2}],
-    })  # fmt: skip
+@given(
+    requests=REQUESTS,
+    fault=st.sampled_from([fault for fault in FAULTS if fault != "stall"]),
+    distance_ms=st.sampled_from([0, 40]),
+)
+def test_telling_each_token_changes_no_moment(
+    pool: dict[str, Any], requests: list[tuple[int, int, int]], fault: str, distance_ms: int
+) -> None:
+    """Streams have the moments that plain answers have, a token for each event, one end, the
+    longest gap that is told.
+    """
+    world = Gateway.model_validate(
+        {
+            "model": [{"name": "m", "pool": "p"}],
+            "pool": [{"name": "p", "region": "r", **pool}],
+            "region": [{"name": "r", "distance": f"{distance_ms}ms"}],
+            "timeline": [{"at": "50ms", "fault": fault, "share": 0.2}],
+        }
+    )
     # two engines whose edges meet at the same ns may share out who waits either way
     world = world.model_copy(update={"pool": [one_engine(pool) for pool in world.pool]})
     plain, streamed = (watch(world, requests, stream=stream) for stream in (False, True))
     for (was, _), (job, seen) in zip(plain, streamed, strict=True):
         assert (was.start_ns, was.first_ns, was.fault) == (job.start_ns, job.first_ns, job.fault)
-        ends = [event for event, _ in seen if event is Event.LAST or (event is Event.FAULT and job.fault != "garbage")]
+        ends = [
+            event
+            for event, _ in seen
+            if event is Event.LAST or (event is Event.FAULT and job.fault != "garbage")
+        ]
         moments = [due_ns for _, due_ns in seen]
         tokens = [due_ns for event, due_ns in seen if event in (Event.TOKEN, Event.LAST)]
         assert moments == sorted(moments)
@@ -95,7 +151,9 @@ def test_telling_each_token_changes_no_moment(pool: dict[str, Any], requests: li
         if job.fault == "garbage":
             assert [event for event, _ in seen].count(Event.FAULT) == 1
         if job.fault is None and job.pool.batch is not None:
-            assert was.gap_max_ns == max((late - soon for soon, late in pairwise(tokens)), default=-1)
+            assert was.gap_max_ns == max(
+                (late - soon for soon, late in pairwise(tokens)), default=-1
+            )
         if job.fault in (None, "slow_tail", "garbage"):
             assert (was.last_ns, len(tokens)) == (job.last_ns, job.output_tokens)
             assert (tokens[0], tokens[-1]) == (job.first_ns, job.last_ns)
@@ -107,11 +165,15 @@ def test_telling_each_token_changes_no_moment(pool: dict[str, Any], requests: li
 def one_engine(pool: Pool) -> Pool:
     """The pool with a single engine, if it has engines."""
     return (
-        pool if pool.batch is None else pool.model_copy(update={"batch": pool.batch.model_copy(update={"engines": 1})})
+        pool
+        if pool.batch is None
+        else pool.model_copy(update={"batch": pool.batch.model_copy(update={"engines": 1})})
     )
 
 
-def watch(gateway: Gateway, requests: list[tuple[int, int, int]], *, stream: bool) -> list[tuple[Job, Seen]]:
+def watch(
+    gateway: Gateway, requests: list[tuple[int, int, int]], *, stream: bool
+) -> list[tuple[Job, Seen]]:
     """The jobs of these requests and what was told of each."""
     jobs: list[tuple[Job, Seen]] = []
     world = World(gateway, 1, lambda job, event, due_ns: job.owner.append((event, due_ns)))
@@ -125,7 +187,9 @@ def watch(gateway: Gateway, requests: list[tuple[int, int, int]], *, stream: boo
     return jobs
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(noise=st.binary(max_size=300), cut=st.integers(0, 200))
 def test_no_bytes_end_the_server(menagerie: GatewayProcess, noise: bytes, cut: int) -> None:
     """Whatever is sent, whole, cut short or mixed into a request, others are answered after it."""

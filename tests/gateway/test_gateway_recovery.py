@@ -1,4 +1,6 @@
-"""What is planted is found: every built-in scenario in virtual time, over 20 seeds, by exact intervals."""
+"""What is planted is found: every built-in scenario in virtual time, over 20 seeds, by exact
+intervals.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,29 @@ from bench.units import MS, S
 
 SEEDS, ENOUGH, ERROR = range(1, 21), 18, 0.05
 #: Those with truth in numbers; the long tail by a fifth of its rows a seed, in whole cycles.
-ROWS = {"vanity-average": None, "noisy-neighbour": None, "provider-outage": None, "free-tier-limit": None,
-        "premium-placebo": None, "long-tail": 20_000, "regional-failover": None, "three-tier-router": None}  # fmt: skip
+ROWS = {
+    "vanity-average": None,
+    "noisy-neighbour": None,
+    "provider-outage": None,
+    "free-tier-limit": None,
+    "premium-placebo": None,
+    "long-tail": 20_000,
+    "regional-failover": None,
+    "three-tier-router": None,
+}
 WANTED = {"p50": Fraction(1, 2), "p90": Fraction(9, 10), "p99": Fraction(99, 100)}
 
 
 def rows_of(line: TruthLine, scenario: Scenario, plan: Plan, samples: Table) -> Table:
     """The answers that a line speaks of: its model's, its region's, in its window."""
     columns = Columns(plan.schedule, samples)
-    lanes = [lane.index for lane in plan.lanes
-             if (entry := scenario.gateway.match(lane.target.model)) is not None and entry.name == line.model
-             and line.region in (None, lane.target.headers.get("x-region"))]  # fmt: skip
+    lanes = [
+        lane.index
+        for lane in plan.lanes
+        if (entry := scenario.gateway.match(lane.target.model)) is not None
+        and entry.name == line.model
+        and line.region in (None, lane.target.headers.get("x-region"))
+    ]
     keep = np.isin(plan.schedule["lane"], lanes) & columns.ok
     if line.window_s is not None:
         since_s = (samples["due_ns"] - samples["due_ns"].min()) / S
@@ -37,16 +51,22 @@ def rows_of(line: TruthLine, scenario: Scenario, plan: Plan, samples: Table) -> 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_planted_quantiles_are_recovered(name: str) -> None:
-    """p50, p90, p99 of TTFT and e2e lie in their order-statistic intervals, all at once at 95 %, for 18 of 20 seeds."""
+    """p50, p90, p99 of TTFT and e2e lie in their order-statistic intervals, all at once at 95 %,
+    for 18 of 20 seeds.
+    """
     scenario, rows, found = load_scenario(name), ROWS[name], 0
     lines = scenario.truth.line
-    wanted = sum(key in WANTED for line in lines for told in (line.e2e_ms, line.ttft_ms) for key in told)
+    wanted = sum(
+        key in WANTED for line in lines for told in (line.e2e_ms, line.ttft_ms) for key in told
+    )
     assert wanted >= 6
     for seed in SEEDS:
         suite = playable(load_suite(name))[0]
         suite = suite if rows is None else lengthened(suite, seed, rows)[0]
         plan = compile_plan(suite, seed)
-        answers, _ = play_virtual(plan, {lane.scenario: scenario for lane in plan.lanes if lane.scenario}, {})
+        answers, _ = play_virtual(
+            plan, {lane.scenario: scenario for lane in plan.lanes if lane.scenario}, {}
+        )
         within = True
         for line in lines:
             chosen = rows_of(line, scenario, plan, answers.samples)
@@ -56,6 +76,8 @@ def test_planted_quantiles_are_recovered(name: str) -> None:
                     ranks = quantile_ci_ranks(len(seen_ms), WANTED[key], ERROR / 2 / wanted)
                     bounded = np.concatenate([[0.0], seen_ms, [np.inf]])
                     # planted figures are rounded to a tenth of a ms
-                    within &= bool(bounded[ranks.lower] - 0.05 <= told[key] <= bounded[ranks.upper] + 0.05)
+                    within &= bool(
+                        bounded[ranks.lower] - 0.05 <= told[key] <= bounded[ranks.upper] + 0.05
+                    )
         found += within
     assert found >= ENOUGH

@@ -19,13 +19,19 @@ N = 150_000
 
 def waits_ms(pool: dict[str, Any], rate: float, n: int = N, seed: int = 1) -> np.ndarray:
     """Waiting times of Poisson arrivals at `rate` a second, in order of arrival."""
-    world = Gateway.model_validate({"model": [{"name": "m", "pool": "p"}], "pool": [{"name": "p", **pool}]})
+    world = Gateway.model_validate(
+        {"model": [{"name": "m", "pool": "p"}], "pool": [{"name": "p", **pool}]}
+    )
     waits = np.zeros(n)
 
     def ended(owner: tuple[int, int], how: Ended) -> None:
         waits[owner[0]] = (how.start_ns - owner[1]) / 1e6
 
-    simulation, rng, moment = Simulation(world, seed, ended, timeout_ns=600 * S), Random(seed + 100), 0
+    simulation, rng, moment = (
+        Simulation(world, seed, ended, timeout_ns=600 * S),
+        Random(seed + 100),
+        0,
+    )
     for index in range(n):
         moment += int(rng.expovariate(rate) * S)
         simulation.request(moment, (index, moment), "m", 1, 1)
@@ -60,14 +66,17 @@ def test_mmc() -> None:
     assert (waits > 0).mean() == pytest.approx(waiting, abs=4 * error)
     for quantile in (0.9, 0.99):
         theory = math.log(waiting / (1 - quantile)) / (servers / mean_s - rate) * 1e3
-        assert np.quantile(waits, quantile) == pytest.approx(theory, abs=4 * batch_error(waits, quantile))
+        assert np.quantile(waits, quantile) == pytest.approx(
+            theory, abs=4 * batch_error(waits, quantile)
+        )
 
 
 def md1_wait_cdf(t: float, rate: float, service: float) -> float:
     """P(W <= t) in M/D/1 (Erlang 1909, Crommelin 1932)."""
     return (1 - rate * service) * sum(
         (-rate * (t - k * service)) ** k / math.factorial(k) * math.exp(rate * (t - k * service))
-        for k in range(int(t / service) + 1))  # fmt: skip
+        for k in range(int(t / service) + 1)
+    )
 
 
 def test_md1() -> None:
@@ -75,29 +84,47 @@ def test_md1() -> None:
     rate, service = 7.0, 0.1
     waits = waits_ms({"e2e": {"fixed": "100ms"}, "slots": 1}, rate)
     for quantile in (0.5, 0.9, 0.99):
-        theory = 1e3 * optimize.brentq(lambda t, q=quantile: md1_wait_cdf(t, rate, service) - q, 0, 2)
-        assert np.quantile(waits, quantile) == pytest.approx(theory, abs=4 * batch_error(waits, quantile))
+        theory = 1e3 * optimize.brentq(
+            lambda t, q=quantile: md1_wait_cdf(t, rate, service) - q, 0, 2
+        )
+        assert np.quantile(waits, quantile) == pytest.approx(
+            theory, abs=4 * batch_error(waits, quantile)
+        )
 
 
 def test_neighbours_are_load_like_any_other() -> None:
-    """Few own requests among 60 Poisson neighbours a second on one slot of 10 ms wait as in M/D/1 at 61/s."""
+    """Few own requests among 60 Poisson neighbours a second on one slot of 10 ms wait as in M/D/1
+    at 61/s.
+    """
     pool = {"e2e": {"fixed": "10ms"}, "slots": 1, "neighbours": {"rate": "60/s"}}
     waits = waits_ms(pool, 1.0, 3000)
     load = 0.61
-    assert waits.mean() == pytest.approx(10 * load / (2 * (1 - load)), abs=4 * waits.std() / math.sqrt(len(waits)))
+    assert waits.mean() == pytest.approx(
+        10 * load / (2 * (1 - load)), abs=4 * waits.std() / math.sqrt(len(waits))
+    )
 
 
 def test_burst_of_neighbours_is_felt_on_the_shared_pool_alone() -> None:
-    """In a burst of ten times the neighbours' rate, shared requests queue; dedicated ones do not."""
+    """In a burst of ten times the neighbours' rate, shared requests queue; dedicated ones
+    do not.
+    """
     fixed = {"e2e": {"fixed": "10ms"}, "slots": 1}
-    world = Gateway.model_validate({
-        "model": [{"name": "shared", "pool": "s"}, {"name": "dedicated", "pool": "d"}],
-        "pool": [{"name": "s", **fixed, "neighbours": {"rate": "20/s"}}, {"name": "d", **fixed}],
-        "timeline": [{"at": "10s", "for": "5s", "pool": "s", "neighbours": "10x"}],
-    })  # fmt: skip
+    world = Gateway.model_validate(
+        {
+            "model": [{"name": "shared", "pool": "s"}, {"name": "dedicated", "pool": "d"}],
+            "pool": [
+                {"name": "s", **fixed, "neighbours": {"rate": "20/s"}},
+                {"name": "d", **fixed},
+            ],
+            "timeline": [{"at": "10s", "for": "5s", "pool": "s", "neighbours": "10x"}],
+        }
+    )
     waits: dict[tuple[str, int], float] = {}
     simulation = Simulation(
-        world, 1, lambda owner, how: waits.__setitem__(owner, how.start_ns / S - owner[1]), timeout_ns=60 * S
+        world,
+        1,
+        lambda owner, how: waits.__setitem__(owner, how.start_ns / S - owner[1]),
+        timeout_ns=60 * S,
     )
     for second in (5, 9, 14, 40):
         for model in ("shared", "dedicated"):
@@ -112,15 +139,19 @@ def test_burst_of_neighbours_is_felt_on_the_shared_pool_alone() -> None:
 def test_burstiness_of_neighbours() -> None:
     """Gamma gaps with shape 0.25 make the wait longer than Poisson ones at the same rate."""
     pool = {"e2e": {"fixed": "10ms"}, "slots": 1}
-    poisson, bursty = (waits_ms(pool | {"neighbours": {"rate": "50/s", "burstiness": shape}}, 1.0, 1000).mean()
-                       for shape in (1.0, 0.25))  # fmt: skip
+    poisson, bursty = (
+        waits_ms(pool | {"neighbours": {"rate": "50/s", "burstiness": shape}}, 1.0, 1000).mean()
+        for shape in (1.0, 0.25)
+    )
     assert bursty > 2 * poisson
 
 
 def test_batch_of_any_size_is_busy_as_theory_says() -> None:
-    """One step of 10 ms serves all who came before it: Poisson arrivals at 50/s wait with chance 0.452.
+    """One step of 10 ms serves all who came before it: Poisson arrivals at 50/s wait with chance
+    0.452.
 
-    A busy time lasts as long as each step sees an arrival, e^(λd) steps in the mean; an idle one 1/λ.
+    A busy time lasts as long as each step sees an arrival, e^(λd) steps in the mean; an idle one
+    1/λ.
     """
     waits = waits_ms({"batch": {"sequences": 1000, "step": "10ms"}}, 50.0, 20_000)
     load = 50.0 * 0.010

@@ -13,7 +13,9 @@ from bench.units import MS
 
 @pytest.mark.parametrize("kind", [TimerFd, LoopTimer])
 def test_the_earliest_moment_holds(kind: type[TimerFd | LoopTimer]) -> None:
-    """Armed for 10 s, then for 20 ms, then for 5 s, it calls after 20 ms and only once; then it can be armed again."""
+    """Armed for 10 s, then for 20 ms, then for 5 s, it calls after 20 ms and only once; then it can
+    be armed again.
+    """
 
     async def main() -> list[int]:
         loop, fired = asyncio.get_running_loop(), asyncio.Queue[int]()

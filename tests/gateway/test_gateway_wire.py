@@ -36,7 +36,9 @@ def test_stream_bytes_by_hand() -> None:
     """Role, token, finish and usage events are these bytes, each one HTTP chunk."""
     frames = ChatFrames("c-1", "m", 7)
     start = b'data: {"id":"c-1","object":"chat.completion.chunk","created":7,"model":"m","choices":'
-    role = start + b'[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
+    role = (
+        start + b'[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
+    )
     token = start + b'[{"index":0,"delta":{"content":" tail"},"finish_reason":null}]}\n\n'
     finish = start + b'[{"index":0,"delta":{},"finish_reason":"length"}]}\n\n'
     assert frames.role() == b"%x\r\n%b\r\n" % (len(role), role)
@@ -49,9 +51,17 @@ def test_stream_bytes_by_hand() -> None:
 
 def test_prompt_tokens_are_words() -> None:
     """A prompt token is a word between white space, over all messages and text parts."""
-    messages = [{"role": "system", "content": " be  brief\n"},
-                {"role": "user", "content": [{"type": "text", "text": "one two"}, {"type": "image_url", "image_url": {}}]},
-                {"role": "assistant", "content": None, "tool_calls": []}]  # fmt: skip
+    messages = [
+        {"role": "system", "content": " be  brief\n"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "one two"},
+                {"type": "image_url", "image_url": {}},
+            ],
+        },
+        {"role": "assistant", "content": None, "tool_calls": []},
+    ]
     chat = parse_chat(json.dumps({"model": "m", "messages": messages}).encode())
     assert chat.prompt_tokens == 4
     assert chat.output_tokens is None
@@ -64,15 +74,27 @@ def test_max_completion_tokens_goes_first() -> None:
     assert parse_chat(json.dumps(body).encode()).output_tokens == 5
 
 
-@pytest.mark.parametrize(("change", "param"), [
-    ({"model": None}, "model"), ({"model": ""}, "model"), ({"messages": []}, "messages"),
-    ({"messages": "hi"}, "messages"), ({"messages": ["hi"]}, "messages[0]"), ({"messages": [{"content": None}]}, "messages[0]"),
-    ({"max_tokens": -1}, "max_tokens"), ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": 1.5}, "max_tokens"),
-    ({"max_tokens": True}, "max_tokens"), ({"max_completion_tokens": MAX_OUTPUT_TOKENS + 1}, "max_completion_tokens"),
-    ({"max_completion_tokens": 5, "max_tokens": -1}, "max_tokens"),
-    ({"stream": "yes"}, "stream"), ({"n": 2}, "n"), ({"stream_options": {}}, "stream_options"),
-    ({"stream": True, "stream_options": []}, "stream_options"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"model": ""}, "model"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages[0]"),
+        ({"messages": [{"content": None}]}, "messages[0]"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_completion_tokens": MAX_OUTPUT_TOKENS + 1}, "max_completion_tokens"),
+        ({"max_completion_tokens": 5, "max_tokens": -1}, "max_tokens"),
+        ({"stream": "yes"}, "stream"),
+        ({"n": 2}, "n"),
+        ({"stream_options": {}}, "stream_options"),
+        ({"stream": True, "stream_options": []}, "stream_options"),
+    ],
+)
 def test_bad_bodies_name_the_parameter(change: dict[str, object], param: str) -> None:
     """Each mistake is a 400 of type invalid_request_error that names the parameter."""
     status, error = refused({"model": "m", "messages": MESSAGES} | change)
@@ -86,14 +108,29 @@ def test_bodies_that_are_not_json_objects(body: bytes) -> None:
     assert (status, error["type"]) == (400, "invalid_request_error")
 
 
-@pytest.mark.parametrize(("name", "written"), [
-    ("m\r\nx-mine: 1", b"m\\r\\nx-mine: 1"), ("模", b"\\u6a21"), ("m\ud800", b"m\\ud800"), ("Pro/m-1.5", b"Pro/m-1.5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("m\r\nx-mine: 1", b"m\\r\\nx-mine: 1"),
+        ("模", b"\\u6a21"),
+        ("m\ud800", b"m\\ud800"),
+        ("Pro/m-1.5", b"Pro/m-1.5"),
+    ],
+)
 def test_no_model_name_breaks_a_head(name: str, written: bytes) -> None:
     """A name that a client made up makes no header of its own and never fails to be written."""
-    lines = head(200, [("x-served-model", name)], length=0, content_type="text/plain", close=False).split(b"\r\n")
-    assert lines == [b"HTTP/1.1 200 OK", b"content-type: text/plain", b"content-length: 0",
-                     b"x-served-model: " + written, b"connection: keep-alive", b"", b""]  # fmt: skip
+    lines = head(
+        200, [("x-served-model", name)], length=0, content_type="text/plain", close=False
+    ).split(b"\r\n")
+    assert lines == [
+        b"HTTP/1.1 200 OK",
+        b"content-type: text/plain",
+        b"content-length: 0",
+        b"x-served-model: " + written,
+        b"connection: keep-alive",
+        b"",
+        b"",
+    ]
 
 
 def test_error_shape_is_that_of_the_captures() -> None:

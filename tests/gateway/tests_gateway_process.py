@@ -66,7 +66,16 @@ gap = {{ fixed = "2ms" }}
 pool = "{kind}"
 fault = "{kind}"
 """
-        for kind in ("http_500", "http_503", "reset", "stall", "truncate", "slow_tail", "garbage", "stream_error")
+        for kind in (
+            "http_500",
+            "http_503",
+            "reset",
+            "stall",
+            "truncate",
+            "slow_tail",
+            "garbage",
+            "stream_error",
+        )
     )
     + """
 [truth]
@@ -79,8 +88,14 @@ class GatewayProcess:
     """A running gateway and its address."""
 
     def __init__(self, arguments: list[str], *, stdin: int = subprocess.DEVNULL):
-        self.process = subprocess.Popen([sys.executable, "-m", "bench.gateway", *arguments], cwd=ROOT, stdin=stdin,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.gateway", *arguments],
+            cwd=ROOT,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.process.stderr.read() if self.process.stderr else ""
@@ -94,8 +109,9 @@ class GatewayProcess:
         """A bare socket to it."""
         return socket.create_connection((self.host, self.port), timeout=STEP_S)
 
-    def call(self, method: str, path: str, body: object = None,
-             headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+    def call(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
         """One request on a connection of its own: status, headers (lower case), body."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=STEP_S)
         try:
@@ -106,8 +122,16 @@ class GatewayProcess:
         finally:
             connection.close()
 
-    def chat(self, model: str, *, tokens: int = 4, prompt: str = "one two three", path: str = "",
-             headers: dict[str, str] | None = None, **more: object) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+    def chat(
+        self,
+        model: str,
+        *,
+        tokens: int = 4,
+        prompt: str = "one two three",
+        path: str = "",
+        headers: dict[str, str] | None = None,
+        **more: object,
+    ) -> tuple[int, dict[str, str], bytes]:
         """One chat request."""
         body = chat_body(model, tokens=tokens, prompt=prompt, **more)
         return self.call("POST", f"{path}/v1/chat/completions", body, headers)
@@ -127,12 +151,21 @@ class GatewayProcess:
         return self.process.returncode, errors
 
 
-def chat_body(model: str, *, tokens: int = 4, prompt: str = "one two three", **more: object) -> dict[str, object]:
+def chat_body(
+    model: str, *, tokens: int = 4, prompt: str = "one two three", **more: object
+) -> dict[str, object]:
     """The body of a chat request."""
-    return {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, **more}
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": tokens,
+        **more,
+    }
 
 
-def raw_request(body: dict[str, object], path: str = "/v1/chat/completions", *headers: str) -> bytes:
+def raw_request(
+    body: dict[str, object], path: str = "/v1/chat/completions", *headers: str
+) -> bytes:
     """A chat request as bytes."""
     data = json.dumps(body).encode()
     lines = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(data)}", *headers]

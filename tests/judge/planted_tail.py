@@ -32,11 +32,20 @@ def quiet(rows: int = ROWS, seconds: int = 600) -> tuple[Columns, dict[str, Any]
     schedule["output_tokens"] = samples["output_tokens"] = 12
     samples["outcome"], samples["attempts"], samples["flags"] = Outcome.ok, 1, Flag.STREAMED
     # scattered, in step with nothing else
-    samples["served_region"], samples["served_model"] = (np.arange(rows) * 2_654_435_761 >> 20) % 2, 0
+    samples["served_region"], samples["served_model"] = (
+        (np.arange(rows) * 2_654_435_761 >> 20) % 2,
+        0,
+    )
     columns = Columns(schedule, samples)
     slow_down(columns, slice(None), 200)
-    lane = {"name": "t", "contract": None, "phases": ["calm", "burst"], "buckets": bucket_names(), "start_ns": 0,
-            "end_ns": seconds * S}  # fmt: skip
+    lane = {
+        "name": "t",
+        "contract": None,
+        "phases": ["calm", "burst"],
+        "buckets": bucket_names(),
+        "start_ns": 0,
+        "end_ns": seconds * S,
+    }
     return columns, lane
 
 
@@ -44,14 +53,18 @@ def slow_down(columns: Columns, rows: Any, ms: int) -> None:
     """Let rows take so long: nine tenths of it before the first token."""
     samples = columns.samples
     due = samples["due_ns"][rows]
-    samples["first_token_ns"][rows] = samples["first_answer_token_ns"][rows] = due + ms * MS * 9 // 10
+    samples["first_token_ns"][rows] = samples["first_answer_token_ns"][rows] = (
+        due + ms * MS * 9 // 10
+    )
     samples["last_token_ns"][rows] = samples["done_ns"][rows] = due + ms * MS
 
 
 def long_tail() -> tuple[Columns, dict[str, Any]]:
-    """The slow 1 %, 120 of 12,000 by plan: 60 with a long context, 36 with a cold start, 24 in a burst.
+    """The slow 1 %, 120 of 12,000 by plan: 60 with a long context, 36 with a cold start, 24 in a
+    burst.
 
-    Long are 540 rows, cold 220, in a burst 1,200 (twenty spells of 60 rows); no row has two of them.
+    Long are 540 rows, cold 220, in a burst 1,200 (twenty spells of 60 rows); no row has two of
+    them.
     """
     columns, lane = quiet()
     number = np.arange(ROWS)

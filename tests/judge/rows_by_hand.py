@@ -25,11 +25,25 @@ _MOMENTS = ("due", "slot_free", "sent", "first_token", "first_answer_token", "la
 _TIMES = (*_MOMENTS, "gap_max", "connect")
 
 
-def answered(e2e: int, ttft: int = 10, *, due: int = 0, lag: int = 0, tokens: int = 2, **more: Any) -> Row:
-    """A streamed answer: sent `lag` ms after it was due, first and last token `ttft` and `e2e` ms after due."""
-    row = {"outcome": Outcome.ok, "due": due, "slot_free": due, "sent": due + lag, "first_token": due + ttft,
-           "first_answer_token": due + ttft, "last_token": due + e2e, "done": due + e2e + 1, "output_tokens": tokens,
-           "flags": int(Flag.STREAMED), "gap_max": e2e - ttft}  # fmt: skip
+def answered(
+    e2e: int, ttft: int = 10, *, due: int = 0, lag: int = 0, tokens: int = 2, **more: Any
+) -> Row:
+    """A streamed answer: sent `lag` ms after it was due, first and last token `ttft` and `e2e` ms
+    after due.
+    """
+    row = {
+        "outcome": Outcome.ok,
+        "due": due,
+        "slot_free": due,
+        "sent": due + lag,
+        "first_token": due + ttft,
+        "first_answer_token": due + ttft,
+        "last_token": due + e2e,
+        "done": due + e2e + 1,
+        "output_tokens": tokens,
+        "flags": int(Flag.STREAMED),
+        "gap_max": e2e - ttft,
+    }
     return row | more
 
 
@@ -40,12 +54,20 @@ def failed(outcome: Outcome, *, due: int = 0, **more: Any) -> Row:
 
 def cut(after: int, *, due: int = 0, **more: Any) -> Row:
     """A row that was under way when the run ended, `after` ms after it was due."""
-    return {"outcome": Outcome.censored, "due": due, "slot_free": due, "sent": due, "done": due + after,
-            "flags": int(Flag.STREAMED)} | more  # fmt: skip
+    return {
+        "outcome": Outcome.censored,
+        "due": due,
+        "slot_free": due,
+        "sent": due,
+        "done": due + after,
+        "flags": int(Flag.STREAMED),
+    } | more
 
 
 def evenly(rows: list[Row], every: int = 10) -> list[Row]:
-    """The rows `every` ms apart, those of one kind spread over the whole time (multiples of the golden ratio)."""
+    """The rows `every` ms apart, those of one kind spread over the whole time (multiples of the
+    golden ratio).
+    """
     order = sorted(range(len(rows)), key=lambda index: index * 0.618033988749895 % 1)
     spread = [dict(rows[index]) for index in order]
     for place, row in enumerate(spread):
@@ -56,7 +78,11 @@ def evenly(rows: list[Row], every: int = 10) -> list[Row]:
 
 
 def columns_of(rows: list[Row]) -> Columns:
-    """The two tables. Keys: times in ms without `_ns`, other sample columns, and `phase`, `bucket`, `warmup`, `lane`, `session`."""
+    """The two tables.
+
+    Keys: times in ms without `_ns`, other sample columns, and `phase`, `bucket`, `warmup`, `lane`,
+    `session`.
+    """
     schedule, samples = np.zeros(len(rows), SCHEDULE_DTYPE), empty_samples(len(rows))
     for name in ("after_row", "prefix_group"):
         schedule[name] = -1
@@ -75,17 +101,40 @@ def columns_of(rows: list[Row]) -> Columns:
 def lane_of(contract: Contract | None = None, **more: Any) -> Row:
     """One lane's record of the manifest."""
     record = {
-        "name": "t", "target": "t", "model": "m", "tier": "", "region": "", "base_url": "http://127.0.0.1:1/v1",
-        "transport": "tailproof", "stage": "s", "scenario": None, "simulated": False,
-        "profile": {"name": "p", "description": "", "arrivals": {"kind": "constant", "rate": "1/s"}},
+        "name": "t",
+        "target": "t",
+        "model": "m",
+        "tier": "",
+        "region": "",
+        "base_url": "http://127.0.0.1:1/v1",
+        "transport": "tailproof",
+        "stage": "s",
+        "scenario": None,
+        "simulated": False,
+        "profile": {
+            "name": "p",
+            "description": "",
+            "arrivals": {"kind": "constant", "rate": "1/s"},
+        },
         "contract": contract.model_dump(mode="json", by_alias=True) if contract else None,
         "phases": ["warmup", "calm", "burst"],
-        "phase_spans": [{"phase": "warmup", "start_ns": 0, "end_ns": 1000 * MS, "warmup": True},
-                        {"phase": "calm", "start_ns": 1000 * MS, "end_ns": 2000 * MS, "warmup": False},
-                        {"phase": "burst", "start_ns": 2000 * MS, "end_ns": 4000 * MS, "warmup": False}],
-        "buckets": ["≤1K", "1K–8K"], "start_ns": 0, "end_ns": 4000 * MS, "requests": 0, "timeout_ns": 60_000 * MS,
-        "max_in_flight": None, "closed_loop": False, "closed_by_duration": False, "prices": None, "expect": [], "notes": [],
-    }  # fmt: skip
+        "phase_spans": [
+            {"phase": "warmup", "start_ns": 0, "end_ns": 1000 * MS, "warmup": True},
+            {"phase": "calm", "start_ns": 1000 * MS, "end_ns": 2000 * MS, "warmup": False},
+            {"phase": "burst", "start_ns": 2000 * MS, "end_ns": 4000 * MS, "warmup": False},
+        ],
+        "buckets": ["≤1K", "1K–8K"],
+        "start_ns": 0,
+        "end_ns": 4000 * MS,
+        "requests": 0,
+        "timeout_ns": 60_000 * MS,
+        "max_in_flight": None,
+        "closed_loop": False,
+        "closed_by_duration": False,
+        "prices": None,
+        "expect": [],
+        "notes": [],
+    }
     return record | more
 
 
@@ -94,7 +143,9 @@ def contract_of(*clauses: Clause, **more: Any) -> Contract:
     return Contract.model_validate({"title": "c", "name": "c", "clause": clauses, **more})
 
 
-def at_most(limit_ms: int | None, quantile: str = "99%", metric: str = "e2e", **more: Any) -> Clause:
+def at_most(
+    limit_ms: int | None, quantile: str = "99%", metric: str = "e2e", **more: Any
+) -> Clause:
     """`metric` at `quantile` within `limit_ms`."""
     limit = None if limit_ms is None else f"{limit_ms}ms"
     return Clause(metric=metric, quantile=quantile, limit=limit, **more)
@@ -105,14 +156,26 @@ def uptime(share: str = "99%", **more: Any) -> Clause:
     return Clause(metric="uptime", share=share, **more)
 
 
-def run_of(folder: Path, rows: list[Row], *lanes: Row, state: State = "complete", harness: Row | None = None,
-           **manifest: Any) -> Run:  # fmt: skip
-    """A run's folder, written by its writer and read back; `manifest` are further facts of run.json."""
+def run_of(
+    folder: Path,
+    rows: list[Row],
+    *lanes: Row,
+    state: State = "complete",
+    harness: Row | None = None,
+    **manifest: Any,
+) -> Run:
+    """A run's folder, written by its writer and read back; `manifest` are further facts of
+    run.json.
+    """
     columns = columns_of(rows)
-    writer = RunWriter(folder, {"run": "r", "lanes": list(lanes), "strings": {}, **manifest}, columns.schedule)
+    writer = RunWriter(
+        folder, {"run": "r", "lanes": list(lanes), "strings": {}, **manifest}, columns.schedule
+    )
     if state == "running":
         ended = np.flatnonzero(columns.samples["outcome"] != Outcome.never_sent)
-        SegmentWriter(folder).append(ended, columns.samples[ended], {kind: [] for kind in STRING_KINDS})
+        SegmentWriter(folder).append(
+            ended, columns.samples[ended], {kind: [] for kind in STRING_KINDS}
+        )
     else:
         writer.finish(state, columns.samples, {"harness": harness or {}})
     return Run(folder)

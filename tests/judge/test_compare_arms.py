@@ -1,4 +1,6 @@
-"""Two arms held against each other: outcomes, intervals, errors and the answer to every bad input."""
+"""Two arms held against each other: outcomes, intervals, errors and the answer to every bad
+input.
+"""
 
 from __future__ import annotations
 
@@ -43,30 +45,39 @@ def differs(record: dict[str, Any]) -> bool:
 # ---- the outcome
 
 
-@pytest.mark.parametrize(("low", "high", "held"), [
-    (0.50, 0.60, ["MATERIALLY_BETTER", "BETTER"]),
-    (0.85, 0.95, ["BETTER"]),
-    (0.92, 0.98, ["EQUIVALENT", "BETTER", "NOT_MATERIALLY_BETTER"]),
-    (0.95, 1.05, ["EQUIVALENT", "NOT_MATERIALLY_BETTER"]),
-    (1.02, 1.08, ["EQUIVALENT", "WORSE", "NOT_MATERIALLY_BETTER"]),
-    (1.05, 1.50, ["WORSE", "NOT_MATERIALLY_BETTER"]),
-    (0.95, 1.50, ["NOT_MATERIALLY_BETTER"]),
-    (0.80, 1.20, ["INCONCLUSIVE"]),
-    (0.90, 1.00, ["INCONCLUSIVE"]),
-    (math.inf, math.inf, ["WORSE", "NOT_MATERIALLY_BETTER"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("low", "high", "held"),
+    [
+        (0.50, 0.60, ["MATERIALLY_BETTER", "BETTER"]),
+        (0.85, 0.95, ["BETTER"]),
+        (0.92, 0.98, ["EQUIVALENT", "BETTER", "NOT_MATERIALLY_BETTER"]),
+        (0.95, 1.05, ["EQUIVALENT", "NOT_MATERIALLY_BETTER"]),
+        (1.02, 1.08, ["EQUIVALENT", "WORSE", "NOT_MATERIALLY_BETTER"]),
+        (1.05, 1.50, ["WORSE", "NOT_MATERIALLY_BETTER"]),
+        (0.95, 1.50, ["NOT_MATERIALLY_BETTER"]),
+        (0.80, 1.20, ["INCONCLUSIVE"]),
+        (0.90, 1.00, ["INCONCLUSIVE"]),
+        (math.inf, math.inf, ["WORSE", "NOT_MATERIALLY_BETTER"]),
+    ],
+)
 def test_outcomes_follow_the_limits(low: float, high: float, held: list[str]) -> None:
-    """With a margin of 10 % the limits 0.9, 1 and 1/0.9 part the outcomes; several may hold at once."""
+    """With a margin of 10 % the limits 0.9, 1 and 1/0.9 part the outcomes; several may hold at
+    once.
+    """
     assert outcomes((low, high), (low, high), TENTH) == held
 
 
 def test_a_difference_needs_both_sides_a_claim_about_the_margin_one() -> None:
-    """Limits of 0.97 to 1.01 two-sided and 0.98 to 0.995 one-sided prove EQUIVALENT and no difference."""
+    """Limits of 0.97 to 1.01 two-sided and 0.98 to 0.995 one-sided prove EQUIVALENT and no
+    difference.
+    """
     assert outcomes((0.97, 1.01), (0.98, 0.995), TENTH) == ["EQUIVALENT", "NOT_MATERIALLY_BETTER"]
 
 
 def test_a_placebo_is_called_one() -> None:
-    """10,000 requests of each of two tiers with one law (sigma 0.5): EQUIVALENT, and the price of nothing is said."""
+    """10,000 requests of each of two tiers with one law (sigma 0.5): EQUIVALENT, and the price of
+    nothing is said.
+    """
     standard, pro = pair(1, 10_000, sigma=0.5)
     record = compare_arms(standard, pro, dataclasses.replace(ASKED, yearly_usd=180_000.0))
     assert record["outcomes"] == ["EQUIVALENT", "NOT_MATERIALLY_BETTER"]
@@ -77,7 +88,9 @@ def test_a_placebo_is_called_one() -> None:
 
 
 def test_a_gain_in_the_burst_alone_is_found_there() -> None:
-    """Five times as fast in the burst, alike outside: MATERIALLY_BETTER there, EQUIVALENT in the quiet."""
+    """Five times as fast in the burst, alike outside: MATERIALLY_BETTER there, EQUIVALENT in the
+    quiet.
+    """
     record = compare_arms(*pair(2, 12_000, sigma=0.3, burst_ratio=0.2), ASKED)
     assert record["by_phase"]["burst"]["headline"] == "MATERIALLY_BETTER"
     assert p99_of(record["by_phase"]["burst"])["ratio"] == pytest.approx(0.2, rel=0.1)
@@ -90,18 +103,28 @@ def test_a_gain_in_the_burst_alone_is_found_there() -> None:
 
 @pytest.mark.parametrize(("order", "asked"), [("random", ASKED), ("abba", ABBA)])
 def test_identical_tiers_seldom_differ_under_drift(order: str, asked: Question) -> None:
-    """Of 60 pairs with one law and 50 % drift at most 8 differ: more has a chance below 1 % at the nominal 5 %."""
-    times = sum(differs(whole(*pair(seed, 1_500, drift=0.5, order=order), asked)) for seed in range(60))
+    """Of 60 pairs with one law and 50 % drift at most 8 differ: more has a chance below 1 % at the
+    nominal 5 %.
+    """
+    times = sum(
+        differs(whole(*pair(seed, 1_500, drift=0.5, order=order), asked)) for seed in range(60)
+    )
     assert times <= stats.binom.ppf(0.99, 60, 0.05)
 
 
 def test_one_after_the_other_a_drift_differs() -> None:
-    """The same drift makes most of 20 identical tiers differ when the one follows the other: it is the design that helps."""
-    assert sum(differs(whole(*pair(seed, 3_000, drift=0.5, order="first"))) for seed in range(20)) > 10
+    """The same drift makes most of 20 identical tiers differ when the one follows the other: it is
+    the design that helps.
+    """
+    assert (
+        sum(differs(whole(*pair(seed, 3_000, drift=0.5, order="first"))) for seed in range(20)) > 10
+    )
 
 
 def test_a_planted_ratio_is_found() -> None:
-    """A p99 1.3 times as long at 5,000 requests an arm (sigma 0.7) is called WORSE in 19 of 20 runs with 20 % drift."""
+    """A p99 1.3 times as long at 5,000 requests an arm (sigma 0.7) is called WORSE in 19 of 20 runs
+    with 20 % drift.
+    """
     records = [whole(*pair(seed, 5_000, ratio=1.3, drift=0.2)) for seed in range(20)]
     assert [record["headline"] for record in records].count("WORSE") >= 19
     covered = sum(p99_of(r)["interval"][0] <= 1.3 <= p99_of(r)["interval"][1] for r in records)
@@ -109,7 +132,10 @@ def test_a_planted_ratio_is_found() -> None:
 
 
 def test_the_smallest_effect_is_that_of_theory() -> None:
-    """se(log p99) = sqrt(q(1-q)/n) · sigma/phi(z_q); the MDE is exp(2.80 · sqrt(2) · se). Medians of 15 runs agree within 15 %."""
+    """se(log p99) = sqrt(q(1-q)/n) · sigma/phi(z_q); the MDE is exp(2.80 · sqrt(2) · se).
+
+    Medians of 15 runs agree within 15 %.
+    """
     q, sigma, n = 0.99, 0.5, 10_000
     error = math.sqrt(q * (1 - q) / n) * sigma / stats.norm.pdf(stats.norm.ppf(q))
     theory = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * math.sqrt(2) * error
@@ -118,24 +144,35 @@ def test_the_smallest_effect_is_that_of_theory() -> None:
 
 
 def test_one_spell_proves_no_tier_slower() -> None:
-    """A minute in which half of one arm's requests took ten times as long moves the p99's interval, not the outcome."""
+    """A minute in which half of one arm's requests took ten times as long moves the p99's interval,
+    not the outcome.
+    """
     standard, pro = pair(1, 5_000, sigma=0.3)
     spell = (pro.at_ns > 500 * S) & (pro.at_ns < 560 * S) & (np.arange(len(pro)) % 2 == 0)
     slow = dataclasses.replace(pro, values=np.where(spell, 10 * pro.values, pro.values))
-    spread = dataclasses.replace(pro, values=np.where(np.arange(len(pro)) % 40 == 0, 10 * pro.values, pro.values))
+    spread = dataclasses.replace(
+        pro, values=np.where(np.arange(len(pro)) % 40 == 0, 10 * pro.values, pro.values)
+    )
     record = whole(standard, slow)
     assert p99_of(record)["ratio"] > 3
     assert "WORSE" not in record["outcomes"]
     assert record["regression"]["headline"] != "FAIL"
-    assert spell.sum() == pytest.approx(len(pro) / 40, rel=0.15)  # as many slow ones, spread over the run
-    assert (whole(standard, spread)["headline"], whole(standard, spread)["regression"]["headline"]) == ("WORSE", "FAIL")
+    assert spell.sum() == pytest.approx(
+        len(pro) / 40, rel=0.15
+    )  # as many slow ones, spread over the run
+    assert (
+        whole(standard, spread)["headline"],
+        whole(standard, spread)["regression"]["headline"],
+    ) == ("WORSE", "FAIL")
 
 
 # ---- failures, few rows, nothing
 
 
 def test_failing_fast_is_not_fast() -> None:
-    """An arm that fails 3 % of its requests at once has no p99: WORSE without a made-up ratio, and over the limit more often."""
+    """An arm that fails 3 % of its requests at once has no p99: WORSE without a made-up ratio, and
+    over the limit more often.
+    """
     record = compare_arms(*pair(3, 5_000, sigma=0.3, fail=(0.0, 0.03)), ASKED)
     assert record["headline"] == "WORSE"
     assert p99_of(record)["other_ms"] is p99_of(record)["ratio"] is None
@@ -146,7 +183,9 @@ def test_failing_fast_is_not_fast() -> None:
 
 
 def test_p99_of_both_among_failures_is_no_ratio() -> None:
-    """Where both arms fail 3 % there is no p99 ratio: INCONCLUSIVE with the reason; the p95 is compared all the same."""
+    """Where both arms fail 3 % there is no p99 ratio: INCONCLUSIVE with the reason; the p95 is
+    compared all the same.
+    """
     record = compare_arms(*pair(4, 5_000, fail=(0.03, 0.03)), ASKED)
     assert record["headline"] == "INCONCLUSIVE"
     assert record["reason"].startswith(
@@ -156,8 +195,12 @@ def test_p99_of_both_among_failures_is_no_ratio() -> None:
 
 
 def test_unequal_failures_are_held_against_each_other_where_no_p99_is_left() -> None:
-    """Ten against two of a hundred failing, no limit in a contract: the shares of failures and the limits of their difference."""
-    record = compare_arms(*pair(4, 5_000, fail=(0.10, 0.02)), dataclasses.replace(ASKED, limit_ns=None))
+    """Ten against two of a hundred failing, no limit in a contract: the shares of failures and the
+    limits of their difference.
+    """
+    record = compare_arms(
+        *pair(4, 5_000, fail=(0.10, 0.02)), dataclasses.replace(ASKED, limit_ns=None)
+    )
     over = record["exceedance"]
     assert [over[side]["over"] for side in ("baseline", "other")] == [
         record[side]["failed"] for side in ("baseline", "other")
@@ -165,11 +208,19 @@ def test_unequal_failures_are_held_against_each_other_where_no_p99_is_left() -> 
     assert over["interval"][0] < -0.08 < over["interval"][1] < 0
 
 
-@pytest.mark.parametrize(("fail", "headline", "name"), [
-    ((0.03, 0.0), "MATERIALLY_BETTER", "standard"), ((0.0, 0.03), "WORSE", "pro"),
-])  # fmt: skip
-def test_a_p99_among_failures_gives_no_number(fail: tuple[float, float], headline: str, name: str) -> None:
-    """Where one arm alone has no p99 the outcome holds, and the reason names that arm instead of a ratio."""
+@pytest.mark.parametrize(
+    ("fail", "headline", "name"),
+    [
+        ((0.03, 0.0), "MATERIALLY_BETTER", "standard"),
+        ((0.0, 0.03), "WORSE", "pro"),
+    ],
+)
+def test_a_p99_among_failures_gives_no_number(
+    fail: tuple[float, float], headline: str, name: str
+) -> None:
+    """Where one arm alone has no p99 the outcome holds, and the reason names that arm instead of a
+    ratio.
+    """
     record = compare_arms(*pair(4, 5_000, fail=fail), ASKED)
     assert (record["headline"], record["reason"]) == (
         headline,
@@ -178,10 +229,16 @@ def test_a_p99_among_failures_gives_no_number(fail: tuple[float, float], headlin
 
 
 def test_by_force_phases_meet_by_name() -> None:
-    """Of two load profiles only the phase that both have is compared, wherever it stands in each."""
+    """Of two load profiles only the phase that both have is compared, wherever it stands in
+    each.
+    """
     standard, pro = pair(4, 5_000)
-    pro = dataclasses.replace(pro, facts=pro.facts | {"phases": ["burst", "ramp"], "buckets": ["all"]})
-    later = dataclasses.replace(pro, phase=1 - pro.phase)  # its rows of `burst` are at 0 now, as its own list has it
+    pro = dataclasses.replace(
+        pro, facts=pro.facts | {"phases": ["burst", "ramp"], "buckets": ["all"]}
+    )
+    later = dataclasses.replace(
+        pro, phase=1 - pro.phase
+    )  # its rows of `burst` are at 0 now, as its own list has it
     named = pro.facts | {"phases": ["burst", "quiet"]}
     assert compare_arms(standard, pro, ASKED)["by_phase"] == {}
     found = compare_arms(standard, dataclasses.replace(later, facts=named), ASKED)["by_phase"]
@@ -189,11 +246,15 @@ def test_by_force_phases_meet_by_name() -> None:
 
 
 def test_below_a_thousand_rows_fisher_speaks() -> None:
-    """With 400 rows an arm there is no p99 ratio; Fisher's p of the misses is scipy's and decides."""
+    """With 400 rows an arm there is no p99 ratio; Fisher's p of the misses is scipy's and
+    decides.
+    """
     standard, pro = pair(5, 400, ratio=0.3)
     record = compare_arms(standard, pro, ASKED)
     over = record["exceedance"]
-    table = [[over[side]["over"], over[side]["n"] - over[side]["over"]] for side in ("baseline", "other")]
+    table = [
+        [over[side]["over"], over[side]["n"] - over[side]["over"]] for side in ("baseline", "other")
+    ]
     assert over["fisher_p"] == pytest.approx(stats.fisher_exact(np.array(table)).pvalue, rel=1e-9)
     assert "p99" not in record["ratios"]
     assert record["outcomes"] == ["BETTER"]
@@ -202,7 +263,9 @@ def test_below_a_thousand_rows_fisher_speaks() -> None:
 
 
 def test_without_a_limit_few_rows_are_compared_at_the_pooled_p99() -> None:
-    """300 rows an arm and no contract: the limit is the 99th per cent value of both arms together."""
+    """300 rows an arm and no contract: the limit is the 99th per cent value of both arms
+    together.
+    """
     standard, pro = pair(6, 300)
     record = compare_arms(standard, pro, Question())
     pooled = np.sort(np.concatenate([standard.values, pro.values])) / MS
@@ -210,15 +273,27 @@ def test_without_a_limit_few_rows_are_compared_at_the_pooled_p99() -> None:
     assert compare_arms(*pair(6, 3_000), Question())["exceedance"] is None
 
 
-@pytest.mark.parametrize(("change", "part"), [
-    ({"at_ns": np.zeros(0, np.int64), "values": np.zeros(0), "phase": np.zeros(0, np.int64), "bucket": np.zeros(0, np.int64)},
-     "pro has no rows"),
-    ({"values": np.full(2_000, np.inf)}, "no request of pro succeeded"),
-    ({"undecided": 40}, "40 rows of pro were cut off"),
-    ({"at_ns": np.repeat(np.arange(20) * 60 * S, 100)}, "fewer than 30 superblocks"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (
+            {
+                "at_ns": np.zeros(0, np.int64),
+                "values": np.zeros(0),
+                "phase": np.zeros(0, np.int64),
+                "bucket": np.zeros(0, np.int64),
+            },
+            "pro has no rows",
+        ),
+        ({"values": np.full(2_000, np.inf)}, "no request of pro succeeded"),
+        ({"undecided": 40}, "40 rows of pro were cut off"),
+        ({"at_ns": np.repeat(np.arange(20) * 60 * S, 100)}, "fewer than 30 superblocks"),
+    ],
+)
 def test_what_allows_no_comparison_has_a_reason(change: dict[str, Any], part: str) -> None:
-    """No rows, no success, too many cut off, too few superblocks: INCONCLUSIVE, a reason, and no ratio."""
+    """No rows, no success, too many cut off, too few superblocks: INCONCLUSIVE, a reason, and no
+    ratio.
+    """
     at = np.linspace(0, RUN_S, 2_000, endpoint=False)
     standard, pro = (arm(name, at, np.full(2_000, 200.0)) for name in ("standard", "pro"))
     record = compare_arms(standard, dataclasses.replace(pro, **change), ASKED)
@@ -229,9 +304,13 @@ def test_what_allows_no_comparison_has_a_reason(change: dict[str, Any], part: st
 
 
 def test_a_harness_that_was_the_limit_finds_nothing() -> None:
-    """An arm measured by an unfit harness: the numbers are shown, no outcome and no gate rests on them."""
+    """An arm measured by an unfit harness: the numbers are shown, no outcome and no gate rests on
+    them.
+    """
     standard, pro = pair(5, 3_000, ratio=0.5)
-    record = compare_arms(standard, dataclasses.replace(pro, facts=pro.facts | {"unfit": "sent late"}), ASKED)
+    record = compare_arms(
+        standard, dataclasses.replace(pro, facts=pro.facts | {"unfit": "sent late"}), ASKED
+    )
     assert record["outcomes"] == record["regression"]["outcomes"] == ["INCONCLUSIVE"]
     assert record["reason"] == "the harness was not fit to judge: sent late"
     assert p99_of(record)["ratio"] == pytest.approx(0.5, rel=0.1)
@@ -240,30 +319,50 @@ def test_a_harness_that_was_the_limit_finds_nothing() -> None:
 # ---- price
 
 
-def priced(first: float | None, second: float | None, ratio: float = 0.5, **more: Any) -> dict[str, Any]:
+def priced(
+    first: float | None, second: float | None, ratio: float = 0.5, **more: Any
+) -> dict[str, Any]:
     standard, pro = pair(7, 5_000, ratio=ratio, sigma=0.6)
-    arms = [dataclasses.replace(each, facts=each.facts | {"usd_per_request": usd, **more})
-            for each, usd in ((standard, first), (pro, second))]  # fmt: skip
+    arms = [
+        dataclasses.replace(each, facts=each.facts | {"usd_per_request": usd, **more})
+        for each, usd in ((standard, first), (pro, second))
+    ]
     return compare_arms(arms[0], arms[1], ASKED)
 
 
 def test_a_gain_has_a_price() -> None:
-    """1 ct more a request, divided by hand by the milliseconds of p99 and by the misses avoided; a breach of 5,000 USD is 500,000 requests."""
+    """1 ct more a request, divided by hand by the milliseconds of p99 and by the misses avoided; a
+    breach of 5,000 USD is 500,000 requests.
+    """
     record = priced(0.001, 0.011, breach_usd=5_000.0)
     found, p99, over = record["price"], p99_of(record), record["exceedance"]
     assert found["extra_usd_per_request"] == pytest.approx(0.01)
-    assert found["usd_per_1000_requests_per_ms"] == pytest.approx(10 / (p99["baseline_ms"] - p99["other_ms"]))
-    avoided = over["baseline"]["over"] / over["baseline"]["n"] - over["other"]["over"] / over["other"]["n"]
+    assert found["usd_per_1000_requests_per_ms"] == pytest.approx(
+        10 / (p99["baseline_ms"] - p99["other_ms"])
+    )
+    avoided = (
+        over["baseline"]["over"] / over["baseline"]["n"]
+        - over["other"]["over"] / over["other"]["n"]
+    )
     assert found["usd_per_avoided_miss"] == pytest.approx(0.01 / avoided)
     assert found["requests_per_breach"] == pytest.approx(500_000)
 
 
-@pytest.mark.parametrize(("first", "second", "ratio", "part"), [
-    (None, 0.01, 0.5, "standard has no price"), (0.001, 0.0, 0.5, "pro has a price of zero"),
-    (0.01, 0.01, 0.5, "costs no more"), (0.001, 0.01, 1.0, "no gain is shown"),
-])  # fmt: skip
-def test_no_price_is_made_from_nothing(first: float | None, second: float | None, ratio: float, part: str) -> None:
-    """A missing or zero price, a tier that costs no more, a gain not shown: a reason instead of a number."""
+@pytest.mark.parametrize(
+    ("first", "second", "ratio", "part"),
+    [
+        (None, 0.01, 0.5, "standard has no price"),
+        (0.001, 0.0, 0.5, "pro has a price of zero"),
+        (0.01, 0.01, 0.5, "costs no more"),
+        (0.001, 0.01, 1.0, "no gain is shown"),
+    ],
+)
+def test_no_price_is_made_from_nothing(
+    first: float | None, second: float | None, ratio: float, part: str
+) -> None:
+    """A missing or zero price, a tier that costs no more, a gain not shown: a reason instead of a
+    number.
+    """
     found = priced(first, second, ratio)["price"]
     assert part in found["reason"]
     assert found["usd_per_1000_requests_per_ms"] is None
@@ -273,7 +372,9 @@ def test_no_price_is_made_from_nothing(first: float | None, second: float | None
 
 
 def test_halves_of_one_arm_do_not_differ() -> None:
-    """The check rejects at 1 %: of 40 arms split in two at random at most 2 do; every row is in one half."""
+    """The check rejects at 1 %: of 40 arms split in two at random at most 2 do; every row is in one
+    half.
+    """
     checks = []
     for seed in range(40):
         whole = pair(seed, 3_000)[0]
@@ -303,9 +404,17 @@ def test_an_aa_check_that_rejects_spoils_the_comparison() -> None:
 
 
 def test_an_arm_is_a_lane_without_warm_up_and_without_what_was_cut_off(tmp_path: Any) -> None:
-    """Of six rows the warm-up and the cut one are left out, the cut one is counted, the failure is above any latency."""
-    rows = [answered(50, due=10, warmup=True), answered(100, due=1100, lane=0, phase=1), answered(7, due=1200, lane=1, phase=1),
-            failed(Outcome.http_5xx, due=2300, phase=2), cut(500, due=2400, phase=2), answered(300, due=2500, phase=2, bucket=1)]  # fmt: skip
+    """Of six rows the warm-up and the cut one are left out, the cut one is counted, the failure is
+    above any latency.
+    """
+    rows = [
+        answered(50, due=10, warmup=True),
+        answered(100, due=1100, lane=0, phase=1),
+        answered(7, due=1200, lane=1, phase=1),
+        failed(Outcome.http_5xx, due=2300, phase=2),
+        cut(500, due=2400, phase=2),
+        answered(300, due=2500, phase=2, bucket=1),
+    ]
     lane = lane_of(contract_of(at_most(900), at_most(800, metric="ttft")), name="a")
     made = arm_of(run_of(tmp_path / "r", rows, lane, lane_of(name="b")), 0, "e2e")
     assert (made.values / MS).tolist() == [100, math.inf, 300]
@@ -316,7 +425,9 @@ def test_an_arm_is_a_lane_without_warm_up_and_without_what_was_cut_off(tmp_path:
 
 
 def test_a_stored_arm_comes_back_as_it_was(tmp_path: Any) -> None:
-    """Places, latencies, failures and facts survive the file; what is no baseline is refused in one sentence."""
+    """Places, latencies, failures and facts survive the file; what is no baseline is refused in one
+    sentence.
+    """
     made = pair(9, 50, fail=(0.2, 0))[0]
     whole = dataclasses.replace(made, values=np.floor(made.values))
     save_baseline(whole, tmp_path / "b.json")
@@ -329,10 +440,16 @@ def test_a_stored_arm_comes_back_as_it_was(tmp_path: Any) -> None:
 def test_unlike_arms_are_told_apart() -> None:
     """Load profile, machine, clock and simulation must be equal; the target may be anything."""
     one = arm("a", [1], [1])
-    other = dataclasses.replace(one, facts=facts(machine={"cpu": "d"}, clock="l", profile="q", simulated=True))
+    other = dataclasses.replace(
+        one, facts=facts(machine={"cpu": "d"}, clock="l", profile="q", simulated=True)
+    )
     assert differences(one, dataclasses.replace(one, name="b")) == []
-    assert differences(one, other) == ["the load profiles differ", "the machines differ (cpu)",
-                                       "the clock sources differ (k, l)", "one of them is simulated"]  # fmt: skip
+    assert differences(one, other) == [
+        "the load profiles differ",
+        "the machines differ (cpu)",
+        "the clock sources differ (k, l)",
+        "one of them is simulated",
+    ]
 
 
 def test_a_run_without_comparisons_has_none(tmp_path: Any) -> None:

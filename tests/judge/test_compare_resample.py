@@ -1,4 +1,6 @@
-"""What a comparison rests on: superblocks, resampled quantiles, limits, Fisher's test, the shift and who is faster where."""
+"""What a comparison rests on: superblocks, resampled quantiles, limits, Fisher's test, the shift
+and who is faster where.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +33,21 @@ P99 = Fraction(99, 100)
 
 
 def sampled(baseline: Arm, other: Arm, seed: int = 1) -> Sampled:
-    made = sample((baseline.values, other.values), (baseline.at_ns, other.at_ns), slot_ns(RUN_S * S), seed)
+    made = sample(
+        (baseline.values, other.values), (baseline.at_ns, other.at_ns), slot_ns(RUN_S * S), seed
+    )
     assert made is not None
     return made
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 400), st.integers(1, 12), st.booleans())
-def test_resampled_quantiles_are_those_of_the_rows_written_out(seed: int, n: int, blocks: int, ties: bool) -> None:
-    """Repeating every row as often as its superblock was drawn and sorting gives the same nearest ranks, ties or not."""
+def test_resampled_quantiles_are_those_of_the_rows_written_out(
+    seed: int, n: int, blocks: int, ties: bool
+) -> None:
+    """Repeating every row as often as its superblock was drawn and sorting gives the same nearest
+    ranks, ties or not.
+    """
     rng = np.random.default_rng(seed)
     values = rng.integers(0, 5, n).astype(float) if ties else rng.random(n)
     values[rng.random(n) < 0.1] = np.inf
@@ -55,8 +63,12 @@ def test_resampled_quantiles_are_those_of_the_rows_written_out(seed: int, n: int
 
 
 @pytest.mark.parametrize(("slower", "gone"), [(True, {2, 3, 4}), (False, {6, 7, 8})])
-def test_the_superblock_that_speaks_most_goes_with_its_neighbours(slower: bool, gone: set[int]) -> None:
-    """The other arm's spell is in block 3, the baseline's in block 7: each direction of the finding leaves out its own."""
+def test_the_superblock_that_speaks_most_goes_with_its_neighbours(
+    slower: bool, gone: set[int]
+) -> None:
+    """The other arm's spell is in block 3, the baseline's in block 7: each direction of the finding
+    leaves out its own.
+    """
     cells = np.repeat(np.arange(10), 10)
     baseline, other = np.arange(100.0), np.arange(100.0)
     baseline[70:75] += 1000
@@ -70,22 +82,37 @@ def test_the_superblock_that_speaks_most_goes_with_its_neighbours(slower: bool, 
         assert {int(value % 1000) // 10 for value in arm.values} == set(range(10)) - gone
 
 
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=4, max_size=12), st.booleans())
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=4, max_size=12),
+    st.booleans(),
+)
 @settings(max_examples=60, deadline=None)
-def test_counts_that_differ_by_one_tell_the_superblocks_apart(slow: list[tuple[int, int]], slower: bool) -> None:
-    """The block with the most rows above the quantile in one arm over the other goes, and what is beside it, by counting rows."""
+def test_counts_that_differ_by_one_tell_the_superblocks_apart(
+    slow: list[tuple[int, int]], slower: bool
+) -> None:
+    """The block with the most rows above the quantile in one arm over the other goes, and what is
+    beside it, by counting rows.
+    """
     number = len(slow)
     cells = np.repeat(np.arange(number), 10)
     arms = []
     for arm in (0, 1):
-        values = np.concatenate([[1000.0 + block] * each[arm] + [float(block)] * (10 - each[arm])
-                                 for block, each in enumerate(slow)])  # fmt: skip
+        values = np.concatenate(
+            [
+                [1000.0 + block] * each[arm] + [float(block)] * (10 - each[arm])
+                for block, each in enumerate(slow)
+            ]
+        )
         arms.append(ordered(values, cells, number))
     above = sum(sum(each) for each in slow)
-    q = 1 - Fraction(max(above, 1) - 1, 20 * number)  # its nearest rank is the least of the slow rows
+    q = 1 - Fraction(
+        max(above, 1) - 1, 20 * number
+    )  # its nearest rank is the least of the slow rows
     leads = [each[1] - each[0] if slower else each[0] - each[1] for each in slow]
     assume(above > 0)
-    rest = Sampled(number, (arms[0], arms[1]), bootstrap_weights(number, 1)).without_most_telling(q, 1, slower=slower)
+    rest = Sampled(number, (arms[0], arms[1]), bootstrap_weights(number, 1)).without_most_telling(
+        q, 1, slower=slower
+    )
     worst = leads.index(max(leads))
     left = {block for block in range(number) if abs(block - worst) > 1}
     assert rest.number == len(left)
@@ -94,7 +121,9 @@ def test_counts_that_differ_by_one_tell_the_superblocks_apart(slow: list[tuple[i
 
 
 def test_superblocks_hold_both_arms() -> None:
-    """Units of 10: the second lacks the other arm and joins the first, the fourth is empty, the fifth counts as third."""
+    """Units of 10: the second lacks the other arm and joins the first, the fourth is empty, the
+    fifth counts as third.
+    """
     first, second, number = superblocks((np.array([1, 12, 25, 44]), np.array([3, 27, 41])), 10)
     assert (first.tolist(), second.tolist(), number) == ([0, 0, 1, 2], [0, 1, 2], 3)
     assert superblocks((np.array([1]), np.array([15])), 10)[2] == 0
@@ -106,7 +135,9 @@ def test_slots_are_a_fortieth_of_the_run_and_a_minute_at_most() -> None:
 
 
 def test_arms_are_drawn_together_and_swapped_whole() -> None:
-    """Each bootstrap draws as many superblocks as there are; labels are exchanged in half of them; seeds repeat."""
+    """Each bootstrap draws as many superblocks as there are; labels are exchanged in half of them;
+    seeds repeat.
+    """
     weights = bootstrap_weights(40, 3)
     assert set(weights.sum(axis=1)) == {40.0}
     assert weights.mean(axis=0) == pytest.approx(1, abs=0.15)
@@ -116,7 +147,9 @@ def test_arms_are_drawn_together_and_swapped_whole() -> None:
 
 
 def test_few_superblocks_widen_the_limits() -> None:
-    """Draws 1..2000: with many superblocks the 2.5 % limits are ranks 50 and 1951; with 30 a t of 2.045 stands for 1.96."""
+    """Draws 1..2000: with many superblocks the 2.5 % limits are ranks 50 and 1951; with 30 a t of
+    2.045 stands for 1.96.
+    """
     draws = np.arange(1.0, 2001)
     assert percentile_limits(draws, 0.025, 10**9) == (50, 1951)
     for number, alpha in itertools.product((2, 3, 4, 7, 12, 30), (0.01, 0.025, 0.05, 0.2)):
@@ -138,11 +171,15 @@ def test_fisher_is_scipys(rows: int, more: int, data: st.DataObject) -> None:
     """The two-sided p value of any 2 × 2 table is that of scipy."""
     misses = data.draw(st.integers(0, rows)), data.draw(st.integers(0, more))
     table = [[misses[0], rows - misses[0]], [misses[1], more - misses[1]]]
-    assert fisher_exact(misses, (rows, more)) == pytest.approx(stats.fisher_exact(np.array(table)).pvalue, rel=1e-9)
+    assert fisher_exact(misses, (rows, more)) == pytest.approx(
+        stats.fisher_exact(np.array(table)).pvalue, rel=1e-9
+    )
 
 
 def test_no_misses_do_not_make_certainty() -> None:
-    """Without a miss among 3,000 and 3,000 the difference is 0 and its interval that of exact limits: 1 - 0.025^(1/3000)."""
+    """Without a miss among 3,000 and 3,000 the difference is 0 and its interval that of exact
+    limits: 1 - 0.025^(1/3000).
+    """
     values = np.full(3_000, 100.0 * MS)
     over = exceedance(values, values, 800 * MS, None, 0.025)
     most = 1 - 0.025 ** (1 / 3_000)
@@ -151,26 +188,33 @@ def test_no_misses_do_not_make_certainty() -> None:
 
 
 def test_the_difference_of_misses_is_covered() -> None:
-    """True shares over 800 ms are known from the law; the interval of their difference holds it in 54 of 60 runs or more."""
+    """True shares over 800 ms are known from the law; the interval of their difference holds it in
+    54 of 60 runs or more.
+    """
     z = [np.log(800 / 200) / 0.7, np.log(800 / 200 / 1.2) / 0.7]
     truth = float(stats.norm.sf(z[1]) - stats.norm.sf(z[0]))
     held = 0
     for seed in range(60):
         baseline, other = pair(seed, 3_000, ratio=1.2)
-        low, high = exceedance(baseline.values, other.values, 800 * MS, sampled(baseline, other), 0.025)["interval"]
+        low, high = exceedance(
+            baseline.values, other.values, 800 * MS, sampled(baseline, other), 0.025
+        )["interval"]
         held += low <= truth <= high
     assert held >= stats.binom.ppf(0.01, 60, 0.95)
 
 
 def test_the_shift_is_held_at_all_quantiles_at_once() -> None:
-    """A law scaled by 1.2 shifts every quantile by 0.2 of itself; all nine truths lie within their limits in most of 40 runs."""
+    """A law scaled by 1.2 shifts every quantile by 0.2 of itself; all nine truths lie within their
+    limits in most of 40 runs.
+    """
     truth = 0.2 * 200 * np.exp(0.7 * stats.norm.ppf([float(q) for q in TENTHS]))
     held = 0
     for seed in range(40):
         found = shift_function(sampled(*pair(seed, 2_000, ratio=1.2)), TENTHS, 0.05)
         assert [point["q"] for point in found] == [float(q) for q in TENTHS]
         held += all(
-            point["interval"][0] <= true <= point["interval"][1] for point, true in zip(found, truth, strict=True)
+            point["interval"][0] <= true <= point["interval"][1]
+            for point, true in zip(found, truth, strict=True)
         )
     assert held >= stats.binom.ppf(0.01, 40, 0.95)
 
@@ -190,7 +234,9 @@ def test_the_faster_arm_dominates() -> None:
 
 
 def test_a_better_tail_with_a_worse_middle_crosses() -> None:
-    """Lognormals of medians 200 and 260 and sigmas 0.9 and 0.4 cross where ln(x/200)/0.9 = ln(x/260)/0.4, at 321 ms."""
+    """Lognormals of medians 200 and 260 and sigmas 0.9 and 0.4 cross where ln(x/200)/0.9 =
+    ln(x/260)/0.4, at 321 ms.
+    """
     wide, _ = pair(1, 4_000, sigma=0.9)
     _, narrow = pair(1, 4_000, sigma=0.4, ratio=1.3)
     truth = np.exp((0.9 * np.log(260) - 0.4 * np.log(200)) / 0.5)
@@ -200,7 +246,9 @@ def test_a_better_tail_with_a_worse_middle_crosses() -> None:
 
 
 def test_arms_of_one_law_are_seldom_told_apart_by_permutation() -> None:
-    """Of 60 pairs with one law and 50 % drift the p value is below 5 % in no more than a fair test would have, nor is one faster."""
+    """Of 60 pairs with one law and 50 % drift the p value is below 5 % in no more than a fair test
+    would have, nor is one faster.
+    """
     found = [permutation(sampled(*pair(seed, 1_200, drift=0.5)), P99, seed) for seed in range(60)]
     most = stats.binom.ppf(0.99, 60, 0.05)
     assert sum(each["p_value"] <= 0.05 for each in found) <= most
@@ -208,5 +256,10 @@ def test_arms_of_one_law_are_seldom_told_apart_by_permutation() -> None:
 
 
 def test_many_equal_failures_part_no_labels() -> None:
-    """Two arms that fail 40 % alike are no different: equal values are never cut between the arms."""
-    assert permutation(sampled(*pair(2, 2_000, fail=(0.4, 0.4))), Fraction(1, 2), 1)["dominance"] == "none"
+    """Two arms that fail 40 % alike are no different: equal values are never cut between
+    the arms.
+    """
+    assert (
+        permutation(sampled(*pair(2, 2_000, fail=(0.4, 0.4))), Fraction(1, 2), 1)["dominance"]
+        == "none"
+    )

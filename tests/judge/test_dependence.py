@@ -1,4 +1,6 @@
-"""Verdicts on dependent requests: by hand where the counts are few, by scipy's beta law and by simulation elsewhere."""
+"""Verdicts on dependent requests: by hand where the counts are few, by scipy's beta law and by
+simulation elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ VECTORS = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
 SECOND = 1_000_000_000
 
 
-def trials(n: int, bad: Any = (), unknown: Any = (), proxy: Any = (), at_ns: Int | None = None) -> Trials:
+def trials(
+    n: int, bad: Any = (), unknown: Any = (), proxy: Any = (), at_ns: Int | None = None
+) -> Trials:
     """n rows ten ms apart, flagged at the indices named."""
     flags = [np.zeros(n, bool) for _ in range(3)]
     for flag, rows in zip(flags, (bad, unknown, proxy), strict=True):
@@ -50,17 +54,31 @@ def limits(k: Int, n: Int) -> tuple[float, float]:
     price = stats.t.ppf(0.95, total - 1) / stats.t.ppf(0.95, blocks - 1)
     size = min(total, share * (1 - share) / variance * price**2)
     x = share * size
-    return float(stats.beta.ppf(0.05, x, size - x + 1)), float(stats.beta.ppf(0.95, x + 1, size - x))
+    return float(stats.beta.ppf(0.05, x, size - x + 1)), float(
+        stats.beta.ppf(0.95, x + 1, size - x)
+    )
 
 
-@pytest.mark.parametrize(("bad", "outcome", "cause"), [
-    (0, "PASS", "few_enough"), (3, "PASS", "few_enough"), (4, "INCONCLUSIVE", "undecided"),
-    (13, "INCONCLUSIVE", "undecided"), (14, "FAIL", "too_many"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bad", "outcome", "cause"),
+    [
+        (0, "PASS", "few_enough"),
+        (3, "PASS", "few_enough"),
+        (4, "INCONCLUSIVE", "undecided"),
+        (13, "INCONCLUSIVE", "undecided"),
+        (14, "FAIL", "too_many"),
+    ],
+)
 def test_spread_requests_are_judged_exactly(bad: int, outcome: str, cause: str) -> None:
     """A short run without clumps decides at the counts of the binomial law: 3 and 14 of 800."""
     found = judge_trials(trials(800, spread(800, bad), proxy=spread(800, 40)), P0, 0.05)
-    assert (found.outcome, found.cause, found.method, found.allowed, found.fails) == (outcome, cause, "exact", 3, 14)
+    assert (found.outcome, found.cause, found.method, found.allowed, found.fails) == (
+        outcome,
+        cause,
+        "exact",
+        3,
+        14,
+    )
     assert stats.binom.cdf([3, 4], 800, 0.01) == pytest.approx([0.0417, 0.0985], abs=1e-4)
     assert stats.binom.sf(13, 800, 0.01) < 0.05 < stats.binom.sf(12, 800, 0.01)
     assert (found.deff < 1.2, found.n_eff, found.blocks) == (True, 800, 30)
@@ -68,7 +86,9 @@ def test_spread_requests_are_judged_exactly(bad: int, outcome: str, cause: str) 
 
 
 def test_a_clump_is_not_three_requests() -> None:
-    """Three bad requests in a row of 800 do not pass, though three far apart do; the block that holds them is named."""
+    """Three bad requests in a row of 800 do not pass, though three far apart do; the block that
+    holds them is named.
+    """
     found = judge_trials(trials(800, [400, 401, 402]), P0, 0.05)
     assert (found.outcome, found.method, found.n, found.bad) == ("INCONCLUSIVE", "blocks", 800, 3)
     assert found.deff == pytest.approx(3.0, rel=0.05)  # three events that are one
@@ -87,7 +107,15 @@ def test_no_row_and_too_few_rows_never_pass() -> None:
         None,
         None,
     )
-    assert (none.n, none.bad, none.unknown, none.allowed, none.fails, none.lower, none.upper) == (0, 0, 0, -1, 1, 0, 1)
+    assert (none.n, none.bad, none.unknown, none.allowed, none.fails, none.lower, none.upper) == (
+        0,
+        0,
+        0,
+        -1,
+        1,
+        0,
+        1,
+    )
     assert (none.deff, none.n_eff, none.blocks, none.block_ns) == (1, 0, 0, 0)
     found = judge_trials(trials(298), P0, 0.05)
     assert (found.outcome, found.cause, found.allowed) == ("INCONCLUSIVE", "too_few", -1)
@@ -98,7 +126,9 @@ def test_no_row_and_too_few_rows_never_pass() -> None:
 
 
 def test_blocks_decide_at_korn_and_graubards_limits() -> None:
-    """Limits, design effect and the counts that decide are those of the formula at the blocks' effective size."""
+    """Limits, design effect and the counts that decide are those of the formula at the blocks'
+    effective size.
+    """
     counts = [0, 9] * 15
     found = judge_trials(in_blocks(counts, 300), P0, 0.05)
     k, n = np.array(counts), np.full(30, 300)
@@ -117,7 +147,9 @@ def test_blocks_decide_at_korn_and_graubards_limits() -> None:
 
 @pytest.mark.parametrize(("most", "price"), [(5, 2.5), (8, 1.25)])
 def test_an_open_verdict_asks_for_rows_at_the_price_of_dependence(most: int, price: float) -> None:
-    """What independent requests would take, times the design effect, times 2.5 for a PASS and 1.25 for a FAIL (docs/planning.md)."""
+    """What independent requests would take, times the design effect, times 2.5 for a PASS and 1.25
+    for a FAIL (docs/planning.md).
+    """
     counts = np.array([0, most] * 15)
     found = judge_trials(in_blocks(counts.tolist(), 300), P0, 0.05)
     share = Fraction(int(counts.sum()), 9000)
@@ -132,10 +164,14 @@ def test_an_open_verdict_asks_for_rows_at_the_price_of_dependence(most: int, pri
 
 
 def test_blocks_pass_and_fail_where_the_formula_does() -> None:
-    """Calm blocks and busy ones by turns, the last busier still: PASS, FAIL and neither where scipy's limits say so, with a
-    further block that outdoes the worst by twice its lead over the second, or without the worst."""
+    """Calm blocks and busy ones by turns, the last busier still: PASS, FAIL and neither where
+    scipy's limits say so, with a further block that outdoes the worst by twice its lead over the
+    second, or without the worst.
+    """
     said = Counter[str]()
-    for every, calm, busy, lead, behind in itertools.product((2, 3, 5), range(2), range(2, 12), (0, 1, 3, 6), (0, 2)):
+    for every, calm, busy, lead, behind in itertools.product(
+        (2, 3, 5), range(2), range(2, 12), (0, 1, 3, 6), (0, 2)
+    ):
         k, n = np.array(([calm] * (every - 1) + [calm + busy]) * (30 // every)), np.full(31, 300)
         k[-1] += lead + behind
         k[-1 - every] += behind
@@ -155,7 +191,9 @@ def test_blocks_pass_and_fail_where_the_formula_does() -> None:
 
 
 def test_pass_bears_one_spell_more() -> None:
-    """Limits that keep the promise do not pass it when a spell beyond the worst block would break it."""
+    """Limits that keep the promise do not pass it when a spell beyond the worst block would break
+    it.
+    """
     counts = [1] * 29 + [12]
     found = judge_trials(in_blocks(counts, 300), P0, 0.05)
     k, n = np.array(counts), np.full(30, 300)
@@ -168,7 +206,9 @@ def test_pass_bears_one_spell_more() -> None:
 
 
 def test_fail_stands_without_the_worst_block() -> None:
-    """One spell alone condemns nobody, however many requests it took; the same number in every block does."""
+    """One spell alone condemns nobody, however many requests it took; the same number in every
+    block does.
+    """
     alone = judge_trials(in_blocks([0] * 15 + [290] + [0] * 14, 300), P0, 0.05)
     assert stats.binom.sf(289, 9000, 0.01) < 1e-60
     assert alone.outcome == "INCONCLUSIVE"
@@ -176,7 +216,9 @@ def test_fail_stands_without_the_worst_block() -> None:
 
 
 def test_a_short_run_condemns_but_does_not_acquit() -> None:
-    """With phases of a third of the run there are too few blocks to PASS; half of the requests slow is a FAIL still."""
+    """With phases of a third of the run there are too few blocks to PASS; half of the requests slow
+    is a FAIL still.
+    """
     slow = (np.arange(1200) // 200) % 2 == 1
     dreadful = judge_trials(trials(1200, np.flatnonzero(slow)), P0, 0.05)
     assert (dreadful.outcome, dreadful.blocks, dreadful.method) == ("FAIL", 4, "blocks")
@@ -197,14 +239,20 @@ def test_a_short_run_condemns_but_does_not_acquit() -> None:
 
 @pytest.mark.parametrize(("p0", "few"), [(Fraction(98, 100), True), (Fraction(6, 10), False)])
 def test_an_open_verdict_asks_for_enough_blocks_and_enough_rows(p0: Fraction, few: bool) -> None:
-    """Half of the rows bad in two long phases: a run five times as long has the 20 blocks that a PASS needs, unless the rows
-    that tell one half from the limit are more."""
+    """Half of the rows bad in two long phases: a run five times as long has the 20 blocks that a
+    PASS needs, unless the rows that tell one half from the limit are more.
+    """
     slow = np.flatnonzero((np.arange(1200) // 300) % 2 == 1)
     found = judge_trials(trials(1200, slow), p0, 0.05)
     independent = needed_n(Fraction(1, 2), p0, 0.05)
     assert independent is not None
     wanted, blocks = math.ceil(independent * 2.5 * found.deff), math.ceil(1200 * 20 / found.blocks)
-    assert (found.outcome, found.cause, found.blocks, wanted < blocks) == ("INCONCLUSIVE", "few_blocks", 4, few)
+    assert (found.outcome, found.cause, found.blocks, wanted < blocks) == (
+        "INCONCLUSIVE",
+        "few_blocks",
+        4,
+        few,
+    )
     assert found.needed == max(wanted, blocks)
 
 
@@ -214,7 +262,9 @@ def test_unknown_rows_count_against_either_verdict() -> None:
     for count, outcome, cause in ((3, "PASS", "few_enough"), (4, "INCONCLUSIVE", "unknown_rows")):
         found = judge_trials(trials(800, unknown=spread(800, count)), P0, 0.05)
         assert (found.outcome, found.cause, found.unknown) == (outcome, cause, count)
-        assert (found.lower, found.upper) == pytest.approx((0, stats.beta.ppf(0.95, count + 1, 800 - count)))
+        assert (found.lower, found.upper) == pytest.approx(
+            (0, stats.beta.ppf(0.95, count + 1, 800 - count))
+        )
     assert judge_trials(trials(800, spread(800, 14), far[:3]), P0, 0.05).outcome == "FAIL"
     assert judge_trials(trials(800, spread(800, 13), far[:3]), P0, 0.05).cause == "unknown_rows"
 
@@ -240,10 +290,14 @@ def test_holes_in_time_hold_no_evidence() -> None:
     """A night without load between two halves changes neither the blocks nor the verdict."""
     counts = [0, 9] * 15
     whole = in_blocks(counts, 300)
-    night = dataclasses.replace(whole, at_ns=whole.at_ns + np.where(np.arange(9000) < 4500, 0, 30_000 * SECOND))
+    night = dataclasses.replace(
+        whole, at_ns=whole.at_ns + np.where(np.arange(9000) < 4500, 0, 30_000 * SECOND)
+    )
     first, second = judge_trials(whole, P0, 0.05), judge_trials(night, P0, 0.05)
     assert (second.blocks, second.outcome) == (first.blocks, first.outcome)
-    assert second.deff == pytest.approx(first.deff, rel=0.25)  # a fifth of a block of the night is left
+    assert second.deff == pytest.approx(
+        first.deff, rel=0.25
+    )  # a fifth of a block of the night is left
 
 
 def test_one_bad_request_disproves_never() -> None:
@@ -254,7 +308,9 @@ def test_one_bad_request_disproves_never() -> None:
 
 def test_p_value_of_fail_is_where_the_verdict_turns() -> None:
     """Independent requests have the binomial tail; with blocks the verdict turns exactly there."""
-    assert p_value_fail(trials(800, spread(800, 14)), P0) == pytest.approx(stats.binom.sf(13, 800, 0.01), rel=1e-5)
+    assert p_value_fail(trials(800, spread(800, 14)), P0) == pytest.approx(
+        stats.binom.sf(13, 800, 0.01), rel=1e-5
+    )
     assert p_value_fail(trials(800, spread(800, 400)), P0) == pytest.approx(LEAST_P, rel=1e-5)
     assert p_value_fail(trials(0), P0) == p_value_fail(trials(800), P0) == 1
     run = in_blocks([1, 9] * 15, 300)
@@ -265,7 +321,9 @@ def test_p_value_of_fail_is_where_the_verdict_turns() -> None:
 
 
 def test_false_verdicts_stay_rare_in_bursts() -> None:
-    """Truth at the limit, phases of 200 of 20,000: false PASS near 7 % or below, where the exact binomial has 40 %."""
+    """Truth at the limit, phases of 200 of 20,000: false PASS near 7 % or below, where the exact
+    binomial has 40 %.
+    """
     exact, ours = rates(phases(20_000, 200), float(P0), 120, as_if_independent, judged, seed=5)
     margin = 3 * (0.07 * 0.93 / 120) ** 0.5
     assert exact.passed > 0.3
@@ -274,7 +332,9 @@ def test_false_verdicts_stay_rare_in_bursts() -> None:
 
 
 def test_simulated_shapes_have_the_share_they_claim() -> None:
-    """Every shape of benchmarks/coverage.py has the stated share of slow requests in the long run."""
+    """Every shape of benchmarks/coverage.py has the stated share of slow requests in the
+    long run.
+    """
     for name, draw in SHAPES:
         rng = np.random.default_rng(8)
         seen = np.array([draw(rng, 0.01).bad.mean() for _ in range(60)])
@@ -283,9 +343,14 @@ def test_simulated_shapes_have_the_share_they_claim() -> None:
 
 @pytest.mark.skipif(not VECTORS.is_file(), reason="no ../shared/stats_reference.json")
 def test_plain_and_block_limits_err_as_the_reference_simulation() -> None:
-    """Phases of 50 of 20,000 in blocks of 500: both rules PASS and FAIL as often as the table's, within 4 errors."""
-    row = next(row for row in json.loads(VECTORS.read_bytes())["simulations"]["worst_block_rule"]["rows"]
-               if (row["n"], row["mean_slow_dwell"], row["p_true"]) == (20_000, 50, 0.01))  # fmt: skip
+    """Phases of 50 of 20,000 in blocks of 500: both rules PASS and FAIL as often as the table's,
+    within 4 errors.
+    """
+    row = next(
+        row
+        for row in json.loads(VECTORS.read_bytes())["simulations"]["worst_block_rule"]["rows"]
+        if (row["n"], row["mean_slow_dwell"], row["p_true"]) == (20_000, 50, 0.01)
+    )
     runs = 200
     rng = np.random.default_rng(11)
     said = dict.fromkeys(("naive_PASS", "naive_FAIL", "kg_PASS", "kg_FAIL", "rule_FAIL"), 0)
@@ -294,9 +359,13 @@ def test_plain_and_block_limits_err_as_the_reference_simulation() -> None:
         k, n = run.bad.reshape(40, 500).sum(axis=1), np.full(40, 500)
         found = korn_graubard(k, n, 0.05)
         spared = korn_graubard(np.delete(k, np.argmax(k)), n[1:], 0.05)
-        for name, holds in (("naive_PASS", exact == "PASS"), ("naive_FAIL", exact == "FAIL"),
-                            ("kg_PASS", found.upper <= 0.01), ("kg_FAIL", found.lower > 0.01),
-                            ("rule_FAIL", found.lower > 0.01 and spared.lower > 0.01)):  # fmt: skip
+        for name, holds in (
+            ("naive_PASS", exact == "PASS"),
+            ("naive_FAIL", exact == "FAIL"),
+            ("kg_PASS", found.upper <= 0.01),
+            ("kg_FAIL", found.lower > 0.01),
+            ("rule_FAIL", found.lower > 0.01 and spared.lower > 0.01),
+        ):
             said[name] += holds
     for name, count in said.items():
         error = (max(row[name], 0.01) * (1 - row[name]) * (1 / runs + 1 / row["reps"])) ** 0.5

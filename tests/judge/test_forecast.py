@@ -17,7 +17,12 @@ from bench.record.samples import Flag, Outcome
 from bench.userfile import parse_model
 
 #: 1 USD a million in, 4 out: 100 and 20 tokens are 180 micro-USD, 1.5 USD a million
-PRICES = {"input_usd_per_million": "1", "output_usd_per_million": "4", "as_of": "2026-11-23", "source": "s"}
+PRICES = {
+    "input_usd_per_million": "1",
+    "output_usd_per_million": "4",
+    "as_of": "2026-11-23",
+    "source": "s",
+}
 MONTH = 10**9
 ROWS = 600
 
@@ -46,10 +51,18 @@ def judged(run: Run, held: Contract) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("usd", "verdict"),
-    [("1500", "PASS"), ("1450", "PASS"), ("1800", "FAIL"), ("1250", "FAIL"), ("1429", "INCONCLUSIVE")],
+    [
+        ("1500", "PASS"),
+        ("1450", "PASS"),
+        ("1800", "FAIL"),
+        ("1250", "FAIL"),
+        ("1429", "INCONCLUSIVE"),
+    ],
 )
 def test_a_bill_is_within_its_margin_or_not(usd: str, verdict: str, tmp_path: Path) -> None:
-    """1.5 USD a million tokens, a thousand million a month: 1,500 USD, which 5 % around the forecast hold or do not."""
+    """1.5 USD a million tokens, a thousand million a month: 1,500 USD, which 5 % around the
+    forecast hold or do not.
+    """
     record = judged(run_with(tmp_path, mixed()), contract(usd))
     assert record["projected_usd"] == pytest.approx(1500)
     low, high = record["interval_usd"]
@@ -62,9 +75,15 @@ def test_a_bill_is_within_its_margin_or_not(usd: str, verdict: str, tmp_path: Pa
 
 
 def test_what_failed_calls_cost_is_in_the_bill(tmp_path: Path) -> None:
-    """Every other answer is cut off after 20 tokens with its prompt read: the bill doubles, and 1,500 USD FAIL."""
-    rows = [failed(Outcome.truncated, due=row["due"], prompt_tokens=100, output_tokens=20) if number % 2 else row | {"output_tokens": 20}
-            for number, row in enumerate(mixed(420))]  # fmt: skip
+    """Every other answer is cut off after 20 tokens with its prompt read: the bill doubles, and
+    1,500 USD FAIL.
+    """
+    rows = [
+        failed(Outcome.truncated, due=row["due"], prompt_tokens=100, output_tokens=20)
+        if number % 2
+        else row | {"output_tokens": 20}
+        for number, row in enumerate(mixed(420))
+    ]
     record = judged(run_with(tmp_path, rows), contract("1500"))
     assert record["projected_usd"] == pytest.approx(3000)
     assert record["verdict"] == "FAIL"
@@ -77,7 +96,9 @@ def test_a_wider_margin_takes_more(tmp_path: Path) -> None:
 
 
 def test_tokens_that_nobody_stated_decide_nothing(tmp_path: Path) -> None:
-    """A server without usage: the sum would be ours, so it is shown and not judged; one answer in 120 is let pass, not one in 80."""
+    """A server without usage: the sum would be ours, so it is shown and not judged; one answer in
+    120 is let pass, not one in 80.
+    """
     silent = {"prompt_tokens": -1, "flags": int(Flag.STREAMED | Flag.COUNTED_TOKENS)}
     record = judged(run_with(tmp_path / "all", [row | silent for row in mixed()]), contract("1500"))
     assert (record["verdict"], record["reason"]) == (
@@ -90,12 +111,21 @@ def test_tokens_that_nobody_stated_decide_nothing(tmp_path: Path) -> None:
         assert judged(run_with(tmp_path / str(every), few), contract("1500"))["verdict"] == verdict
 
 
-@pytest.mark.parametrize(("rows", "lane", "reason"), [
-    (mixed(42), {"prices": None}, "target t has no prices"),
-    ([answered(50, prompt_tokens=100)], {}, "the run is too short to be cut into time blocks"),
-    ([failed(Outcome.http_5xx, due=number * 10) for number in range(60)], {}, "no answer was of use: nothing can be projected from it"),
-])  # fmt: skip
-def test_nothing_is_made_from_nothing(rows: list[Row], lane: dict[str, Any], reason: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rows", "lane", "reason"),
+    [
+        (mixed(42), {"prices": None}, "target t has no prices"),
+        ([answered(50, prompt_tokens=100)], {}, "the run is too short to be cut into time blocks"),
+        (
+            [failed(Outcome.http_5xx, due=number * 10) for number in range(60)],
+            {},
+            "no answer was of use: nothing can be projected from it",
+        ),
+    ],
+)
+def test_nothing_is_made_from_nothing(
+    rows: list[Row], lane: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
     """No price, one block, no answer: INCONCLUSIVE with its reason."""
     record = judged(run_with(tmp_path, rows, **lane), contract("1500"))
     assert (record["verdict"], record["reason"]) == ("INCONCLUSIVE", reason)
@@ -106,12 +136,19 @@ def test_a_contract_without_a_forecast_has_no_record(tmp_path: Path) -> None:
     assert judge_forecast(run_with(tmp_path, mixed(42)), 0, contract_of(uptime())) is None
 
 
-@pytest.mark.parametrize(("table", "text"), [
-    ({"monthly_usd": "0", "tokens_per_month": 5}, "forecast.monthly_usd: "), ({"monthly_usd": "1", "tokens_per_month": 0}, "forecast.tokens_per_month: "),
-    ({"monthly_usd": "1", "tokens_per_month": 5, "within": "0%"}, "forecast.within: "),
-    ({"monthly_usd": "1", "tokens_per_month": 5, "source": "x"}, "a term names the source 'x', which is not in [sources]"),
-    ({"monthly_usd": "1"}, "forecast.tokens_per_month: "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ({"monthly_usd": "0", "tokens_per_month": 5}, "forecast.monthly_usd: "),
+        ({"monthly_usd": "1", "tokens_per_month": 0}, "forecast.tokens_per_month: "),
+        ({"monthly_usd": "1", "tokens_per_month": 5, "within": "0%"}, "forecast.within: "),
+        (
+            {"monthly_usd": "1", "tokens_per_month": 5, "source": "x"},
+            "a term names the source 'x', which is not in [sources]",
+        ),
+        ({"monthly_usd": "1"}, "forecast.tokens_per_month: "),
+    ],
+)
 def test_a_forecast_of_nothing_is_refused(table: dict[str, Any], text: str) -> None:
     """No sum, no tokens, no margin, no such source: named by key."""
     with pytest.raises(UserError) as caught:

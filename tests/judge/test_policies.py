@@ -18,8 +18,17 @@ from bench.units import MS
 
 def lane(name: str, *legs: str, expect: Any = ()) -> dict[str, Any]:
     route = {"legs": list(legs)} if legs else None
-    return {"name": name, "target": name, "stage": "s", "route": route, "legs": [{"name": leg} for leg in legs],
-            "expect_route": [RouteExpect.model_validate({"target": name, **each}).model_dump(mode="json") for each in expect]}  # fmt: skip
+    return {
+        "name": name,
+        "target": name,
+        "stage": "s",
+        "route": route,
+        "legs": [{"name": leg} for leg in legs],
+        "expect_route": [
+            RouteExpect.model_validate({"target": name, **each}).model_dump(mode="json")
+            for each in expect
+        ],
+    }
 
 
 def rows(times_ms: Any, failed: int = 0) -> Columns:
@@ -38,16 +47,26 @@ def run_of(lanes: list[dict[str, Any]], columns: Columns) -> Run:
 
 
 def test_quantiles_and_interval_are_those_of_the_answers() -> None:
-    """1 to 1,000 ms and 50 failures: p50 500, p99 990, p99.9 999; the interval's ranks are the binomial's."""
+    """1 to 1,000 ms and 50 failures: p50 500, p99 990, p99.9 999; the interval's ranks are the
+    binomial's.
+    """
     made = lane_tail(lane("x"), rows(np.arange(1, 1001), failed=50))
     assert [made[key] for key in ("p50_ms", "p99_ms", "p999_ms")] == [500.0, 990.0, 999.0]
-    assert made["interval"] == [stats.binom.ppf(0.025, 1000, 0.99), stats.binom.ppf(0.975, 1000, 0.99) + 1]
+    assert made["interval"] == [
+        stats.binom.ppf(0.025, 1000, 0.99),
+        stats.binom.ppf(0.975, 1000, 0.99) + 1,
+    ]
     assert made["success"] == pytest.approx(1000 / 1050)
 
 
 def test_limits_that_do_not_exist_are_none() -> None:
-    """100 answers bound no p99 from above, no answer bounds nothing, and neither is longer than anything."""
-    few, none = lane_tail(lane("few"), rows(np.arange(1, 101))), lane_tail(lane("none"), rows([], failed=3))
+    """100 answers bound no p99 from above, no answer bounds nothing, and neither is longer than
+    anything.
+    """
+    few, none = (
+        lane_tail(lane("few"), rows(np.arange(1, 101))),
+        lane_tail(lane("none"), rows([], failed=3)),
+    )
     assert few["interval"][1] is None
     assert (none["p99_ms"], none["interval"], none["success"]) == (None, [None, None], 0.0)
     assert not longer(few, few)
@@ -55,20 +74,35 @@ def test_limits_that_do_not_exist_are_none() -> None:
 
 
 def side_by_side() -> dict[str, Any]:
-    """A target alone with a p99 near 4 s, a route that waits longer, one that waits less, one like the target alone."""
+    """A target alone with a p99 near 4 s, a route that waits longer, one that waits less, one like
+    the target alone.
+    """
     body = np.linspace(200, 400, 970)
     tails = {"alone": 4000, "slower": 4600, "faster": 1300, "alike": 4000}
-    return standing("s", [lane_tail(lane(name, *(() if name == "alone" else ("alone", "spare"))),
-                                    rows([*body, *np.linspace(at, at + 50, 30)], failed=10 if name == "alone" else 0))
-                          for name, at in tails.items()])  # fmt: skip
+    return standing(
+        "s",
+        [
+            lane_tail(
+                lane(name, *(() if name == "alone" else ("alone", "spare"))),
+                rows([*body, *np.linspace(at, at + 50, 30)], failed=10 if name == "alone" else 0),
+            )
+            for name, at in tails.items()
+        ],
+    )
 
 
 def test_the_worst_route_is_named_and_held_against_no_route() -> None:
-    """The longest first; only what lies wholly above is called longer; the sentence names both shares answered."""
+    """The longest first; only what lies wholly above is called longer; the sentence names both
+    shares answered.
+    """
     made = side_by_side()
     assert made["worst"] == "slower"
     assert {each["target"]: each["against_first_leg"] for each in made["lanes"]} == {
-        "slower": "longer", "alone": None, "alike": "not told apart", "faster": "shorter"}  # fmt: skip
+        "slower": "longer",
+        "alone": None,
+        "alike": "not told apart",
+        "faster": "shorter",
+    }
     assert made["lanes"][0]["target"] == "slower"
     longest, worse = made["says"]
     assert longest.startswith("slower has the longest p99 of the routes: 4,6")
@@ -78,51 +112,96 @@ def test_the_worst_route_is_named_and_held_against_no_route() -> None:
 
 def test_routes_that_are_alike_have_no_worst() -> None:
     """Two routes with the same rows: nothing is called the longest."""
-    made = standing("s", [lane_tail(lane(name, "x", "y"), rows(np.arange(1, 1001))) for name in "ab"])
+    made = standing(
+        "s", [lane_tail(lane(name, "x", "y"), rows(np.arange(1, 1001))) for name in "ab"]
+    )
     assert made["worst"] is None
     assert made["says"][0].startswith("no route's p99 is told apart")
 
 
-def answers(expect: dict[str, Any], columns: Columns | None = None, drills: Any = ()) -> dict[str, Any]:
-    run = run_of([lane("slower", "alone", "spare", expect=[expect])], columns if columns is not None else rows([1]))
-    (made,) = expectations(run, [side_by_side()], [{"target": "slower", **drill} for drill in drills])
+def answers(
+    expect: dict[str, Any], columns: Columns | None = None, drills: Any = ()
+) -> dict[str, Any]:
+    run = run_of(
+        [lane("slower", "alone", "spare", expect=[expect])],
+        columns if columns is not None else rows([1]),
+    )
+    (made,) = expectations(
+        run, [side_by_side()], [{"target": "slower", **drill} for drill in drills]
+    )
     return made
 
 
 def test_a_p99_is_expected_above_others() -> None:
     """Met where every named one is shorter; else each that is not is named, an unknown one too."""
     assert answers({"p99_above": ["faster", "alone"]}) == {
-        "target": "slower", "clause": "e2e p99 against faster, alone", "expected": "longer", "got": "longer", "met": True}  # fmt: skip
+        "target": "slower",
+        "clause": "e2e p99 against faster, alone",
+        "expected": "longer",
+        "got": "longer",
+        "met": True,
+    }
     missed = answers({"p99_above": ["slower", "nobody"]})
     assert (missed["got"], missed["met"]) == ("not told apart: slower, not measured: nobody", False)
 
 
 @pytest.mark.parametrize(
-    ("slow", "failed", "got"), [(3, 1, "PASS"), (3, 2, "INCONCLUSIVE"), (10, 0, "INCONCLUSIVE"), (10, 20, "FAIL")]
+    ("slow", "failed", "got"),
+    [(3, 1, "PASS"), (3, 2, "INCONCLUSIVE"), (10, 0, "INCONCLUSIVE"), (10, 20, "FAIL")],
 )
 def test_a_p99_is_expected_within_a_limit(slow: int, failed: int, got: str) -> None:
-    """Of 1,000 rows up to 4 may break it (Clopper-Pearson, 95 %), 16 or more disprove it; failures count as slow."""
+    """Of 1,000 rows up to 4 may break it (Clopper-Pearson, 95 %), 16 or more disprove it; failures
+    count as slow.
+    """
     assert stats.beta.ppf(0.95, 5, 996) <= 0.01 < stats.beta.ppf(0.95, 6, 995)
     times = [100] * (1000 - slow - failed) + [2000] * slow
     made = answers({"p99_within": "1.5s"}, rows(times, failed))
-    assert (made["clause"], made["got"], made["met"]) == ("response e2e p99 ≤ 1.5 s", got, got == "PASS")
+    assert (made["clause"], made["got"], made["met"]) == (
+        "response e2e p99 ≤ 1.5 s",
+        got,
+        got == "PASS",
+    )
 
 
 def drill(**more: Any) -> dict[str, Any]:
-    return {"ok": True, "detect_ms": 870.0, "switch_ms": 900.0, "fail_back_ms": None, "lost": 0, "unknown": 0, **more}
+    return {
+        "ok": True,
+        "detect_ms": 870.0,
+        "switch_ms": 900.0,
+        "fail_back_ms": None,
+        "lost": 0,
+        "unknown": 0,
+        **more,
+    }
 
 
-@pytest.mark.parametrize(("expect", "drills", "got", "met"), [
-    ({"detect_within": "870ms"}, [drill()], "870 ms", True), ({"detect_within": "869ms"}, [drill()], "870 ms", False),
-    ({"switch_within": "5s"}, [drill(), drill(switch_ms=6000.0)], "6 s", False),
-    ({"switch_within": "5s"}, [drill(), drill(switch_ms=None)], "never", False), ({"fail_back_within": "5s"}, [drill()], "never", False),
-    ({"detect_within": "5s"}, [], "no cut was carried out", False), ({"detect_within": "5s"}, [drill(ok=False)], "no cut was carried out", False),
-    ({"lost_at_most": 2}, [drill(lost=1), drill(lost=1)], "2", True), ({"lost_at_most": 2}, [drill(lost=1, unknown=2)], "1, 2 unknown", False),
-    ({"lost_at_most": 0}, [], "no cut was carried out", False),
-    ({"lost_at_most": 0}, [drill(ok=False, lost=None, unknown=None)], "no cut was carried out", False),
-    ({"lost_at_most": 0}, [drill(), drill(ok=False, lost=None, unknown=None)], "0", False),
-])  # fmt: skip
-def test_a_drill_is_expected_to_be_borne(expect: dict[str, Any], drills: Any, got: str, met: bool) -> None:
-    """The slowest of all cuts counts; what never came, was not cut or is not known meets nothing."""
+@pytest.mark.parametrize(
+    ("expect", "drills", "got", "met"),
+    [
+        ({"detect_within": "870ms"}, [drill()], "870 ms", True),
+        ({"detect_within": "869ms"}, [drill()], "870 ms", False),
+        ({"switch_within": "5s"}, [drill(), drill(switch_ms=6000.0)], "6 s", False),
+        ({"switch_within": "5s"}, [drill(), drill(switch_ms=None)], "never", False),
+        ({"fail_back_within": "5s"}, [drill()], "never", False),
+        ({"detect_within": "5s"}, [], "no cut was carried out", False),
+        ({"detect_within": "5s"}, [drill(ok=False)], "no cut was carried out", False),
+        ({"lost_at_most": 2}, [drill(lost=1), drill(lost=1)], "2", True),
+        ({"lost_at_most": 2}, [drill(lost=1, unknown=2)], "1, 2 unknown", False),
+        ({"lost_at_most": 0}, [], "no cut was carried out", False),
+        (
+            {"lost_at_most": 0},
+            [drill(ok=False, lost=None, unknown=None)],
+            "no cut was carried out",
+            False,
+        ),
+        ({"lost_at_most": 0}, [drill(), drill(ok=False, lost=None, unknown=None)], "0", False),
+    ],
+)
+def test_a_drill_is_expected_to_be_borne(
+    expect: dict[str, Any], drills: Any, got: str, met: bool
+) -> None:
+    """The slowest of all cuts counts; what never came, was not cut or is not known meets
+    nothing.
+    """
     made = answers(expect, drills=drills)
     assert (made["got"], made["met"]) == (got, met)

@@ -1,4 +1,6 @@
-"""The search for a rate: with judges whose answers are known, and with noisy ones whose error is counted."""
+"""The search for a rate: with judges whose answers are known, and with noisy ones whose error is
+counted.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,26 @@ TENTH = Fraction(1, 10)
 Judge = Callable[[Fraction, int], tuple[Any, int | None]]
 
 
-def searching(start: int = 10, *, lowest: Fraction | int = 1, highest: int | None = None, resolution: Fraction = TENTH,
-              max_probes: int = 40, least: int = 0) -> Search:  # fmt: skip
-    return Search(Fraction(start), Fraction(lowest), None if highest is None else Fraction(highest), resolution, max_probes,
-                  first=100, close=400, most=3200, least_ns=least)  # fmt: skip
+def searching(
+    start: int = 10,
+    *,
+    lowest: Fraction | int = 1,
+    highest: int | None = None,
+    resolution: Fraction = TENTH,
+    max_probes: int = 40,
+    least: int = 0,
+) -> Search:
+    return Search(
+        Fraction(start),
+        Fraction(lowest),
+        None if highest is None else Fraction(highest),
+        resolution,
+        max_probes,
+        first=100,
+        close=400,
+        most=3200,
+        least_ns=least,
+    )
 
 
 def play(search: Search, judge: Judge) -> tuple[End, list[Probe]]:
@@ -63,8 +81,12 @@ def sure(boundary: float) -> Judge:
     boundary=st.floats(2, 50_000),
     resolution=st.sampled_from([Fraction(1, 50), TENTH, Fraction(1, 2)]),
 )
-def test_a_sure_judge_leads_to_its_boundary(start: int, boundary: float, resolution: Fraction) -> None:
-    """Wherever it begins, the bracket holds the boundary, is as tight as asked for, and took no more probes than halving does."""
+def test_a_sure_judge_leads_to_its_boundary(
+    start: int, boundary: float, resolution: Fraction
+) -> None:
+    """Wherever it begins, the bracket holds the boundary, is as tight as asked for, and took no
+    more probes than halving does.
+    """
     end, probes = play(searching(start, resolution=resolution, max_probes=100), sure(boundary))
     low, high = end.bracket.passes, end.bracket.fails
     assert end.outcome == "found"
@@ -77,7 +99,10 @@ def test_a_sure_judge_leads_to_its_boundary(start: int, boundary: float, resolut
 
 
 def test_the_lowest_and_the_highest_rate_bound_the_search() -> None:
-    """Broken at the lowest: `none`, and nothing below was tried. Kept at the highest: `beyond`, and nothing above was."""
+    """Broken at the lowest: `none`, and nothing below was tried.
+
+    Kept at the highest: `beyond`, and nothing above was.
+    """
     end, probes = play(searching(10, lowest=3), sure(2))
     assert end.outcome == "none"
     assert rates(probes) == [10, 5, 3]
@@ -88,7 +113,9 @@ def test_the_lowest_and_the_highest_rate_bound_the_search() -> None:
 
 
 def test_what_is_not_decided_is_repeated_longer() -> None:
-    """At one rate the judge needs 700 requests, and says so: the probe is repeated with 700, not with another rate."""
+    """At one rate the judge needs 700 requests, and says so: the probe is repeated with 700, not
+    with another rate.
+    """
 
     def judge(rate: Fraction, requests: int) -> tuple[Any, int | None]:
         return ("INCONCLUSIVE", 700) if rate == 20 and requests < 700 else sure(30)(rate, requests)
@@ -101,14 +128,20 @@ def test_what_is_not_decided_is_repeated_longer() -> None:
     ]
     assert end.outcome == "found"
     _, blind = play(
-        searching(), lambda rate, n: ("INCONCLUSIVE", None) if rate == 20 and n < 900 else sure(30)(rate, n)
+        searching(),
+        lambda rate, n: ("INCONCLUSIVE", None) if rate == 20 and n < 900 else sure(30)(rate, n),
     )
     assert [probe.requests for probe in blind if probe.rate == 20] == [100, 800, 3200]
 
 
 def test_no_boundary_is_drawn_through_probes_that_were_not_decided() -> None:
-    """A judge that never decides between 25 and 30: the ends are proven rates, no `found` is said, what is open is named."""
-    end, probes = play(searching(), lambda rate, _: ("INCONCLUSIVE", 10**6) if 25 <= rate <= 30 else sure(27)(rate, 0))
+    """A judge that never decides between 25 and 30: the ends are proven rates, no `found` is said,
+    what is open is named.
+    """
+    end, probes = play(
+        searching(),
+        lambda rate, _: ("INCONCLUSIVE", 10**6) if 25 <= rate <= 30 else sure(27)(rate, 0),
+    )
     assert end.outcome == "undecided"
     assert end.bracket.passes is not None
     assert end.bracket.fails is not None
@@ -123,10 +156,17 @@ def test_no_boundary_is_drawn_through_probes_that_were_not_decided() -> None:
 
 
 def test_a_rate_above_an_open_one_is_not_probed_shorter() -> None:
-    """After 3,200 requests did not decide 28.28/s, every higher rate between the ends gets as many from the first."""
-    _, probes = play(searching(), lambda rate, _: ("INCONCLUSIVE", None) if 28 <= rate <= 29 else sure(30)(rate, 0))
+    """After 3,200 requests did not decide 28.28/s, every higher rate between the ends gets as many
+    from the first.
+    """
+    _, probes = play(
+        searching(),
+        lambda rate, _: ("INCONCLUSIVE", None) if 28 <= rate <= 29 else sure(30)(rate, 0),
+    )
     opened = next(
-        index for index, probe in enumerate(probes) if probe.verdict == "INCONCLUSIVE" and probe.requests == 3200
+        index
+        for index, probe in enumerate(probes)
+        if probe.verdict == "INCONCLUSIVE" and probe.requests == 3200
     )
     above = [probe.requests for probe in probes[opened + 1 :] if probe.rate > probes[opened].rate]
     assert above
@@ -134,7 +174,9 @@ def test_a_rate_above_an_open_one_is_not_probed_shorter() -> None:
 
 
 def test_a_longer_run_overturns_a_pass() -> None:
-    """40/s passed and broke the contract in the long run at it: the lower end falls back, and the next rate gets as many requests."""
+    """40/s passed and broke the contract in the long run at it: the lower end falls back, and the
+    next rate gets as many requests.
+    """
     probes = [
         Probe(Fraction(20), 100, "PASS"),
         Probe(Fraction(40), 100, "PASS"),
@@ -147,8 +189,12 @@ def test_a_longer_run_overturns_a_pass() -> None:
 
 
 def test_the_harness_ends_the_search_upward() -> None:
-    """INVALID twice from 100/s on: below it the search goes on, at or above it nothing is tried again, and it is not the server's."""
-    end, probes = play(searching(), lambda rate, _: ("INVALID", None) if rate >= 100 else ("PASS", None))
+    """INVALID twice from 100/s on: below it the search goes on, at or above it nothing is tried
+    again, and it is not the server's.
+    """
+    end, probes = play(
+        searching(), lambda rate, _: ("INVALID", None) if rate >= 100 else ("PASS", None)
+    )
     assert end.outcome == "harness"
     assert end.bracket.harness is not None
     assert end.bracket.passes is not None
@@ -190,7 +236,9 @@ def test_probes_are_bounded() -> None:
 
 
 def test_an_overload_by_the_resolution_shows_within_a_probe() -> None:
-    """One server that takes 10 ms, arrivals 10 % too fast, limit 200 ms: half of the requests break it in the least time, not a fifth in half of it."""
+    """One server that takes 10 ms, arrivals 10 % too fast, limit 200 ms: half of the requests break
+    it in the least time, not a fifth in half of it.
+    """
     lasts_s = least_ns(200 * MS, TENTH) / S
     for part, share in ((1.0, 0.5), (0.5, 0.1)):
         arrives = np.arange(0, lasts_s * part, 0.010 / 1.1)
@@ -206,16 +254,24 @@ def test_an_overload_by_the_resolution_shows_within_a_probe() -> None:
 
 
 def test_all_verdicts_of_a_search_are_right_together() -> None:
-    """True share rate/2000, promised 1 %, so the boundary is 20/s. Probes judged by scipy's exact tests at 5 %/16: the bracket misses it in at most 5 % of 400 searches."""
+    """True share rate/2000, promised 1 %, so the boundary is 20/s.
+
+    Probes judged by scipy's exact tests at 5 %/16: the bracket misses it in at most 5 % of 400
+    searches.
+    """
     rng, alpha, missed, found = np.random.default_rng(5), 0.05 / 16, 0, 0
 
     def judge(rate: Fraction, requests: int) -> tuple[Any, int | None]:
         bad = int(rng.binomial(requests, min(float(rate) / 2000, 1.0)))
         if stats.binom.cdf(bad, requests, 0.01) <= alpha:
             return "PASS", None
-        return ("FAIL" if stats.binom.sf(bad - 1, requests, 0.01) < alpha else "INCONCLUSIVE"), 64_000
+        return (
+            "FAIL" if stats.binom.sf(bad - 1, requests, 0.01) < alpha else "INCONCLUSIVE"
+        ), 64_000
 
-    search = Search(Fraction(7), Fraction(1), None, Fraction(1, 2), 16, first=1200, close=4000, most=64_000)
+    search = Search(
+        Fraction(7), Fraction(1), None, Fraction(1, 2), 16, first=1200, close=4000, most=64_000
+    )
     for _ in range(400):
         end, probes = play(search, judge)
         low, high = end.bracket.passes, end.bracket.fails
@@ -227,8 +283,21 @@ def test_all_verdicts_of_a_search_are_right_together() -> None:
 
 
 def clause(verdict: str, **keys: Any) -> dict[str, Any]:
-    return {"number": 1, "text": "e2e p99 ≤ 800 ms", "verdict": verdict, "reason": f"said of {verdict}", "n": 1000, "k": 3, "confidence": 0.95,
-            "design_effect": 2.0, "needed_n": None, "measured": 500.0, "interval": [400.0, 600.0], "steadiness": None, **keys}  # fmt: skip
+    return {
+        "number": 1,
+        "text": "e2e p99 ≤ 800 ms",
+        "verdict": verdict,
+        "reason": f"said of {verdict}",
+        "n": 1000,
+        "k": 3,
+        "confidence": 0.95,
+        "design_effect": 2.0,
+        "needed_n": None,
+        "measured": 500.0,
+        "interval": [400.0, 600.0],
+        "steadiness": None,
+        **keys,
+    }
 
 
 def read(overall: str, *clauses: dict[str, Any], reasons: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -237,8 +306,15 @@ def read(overall: str, *clauses: dict[str, Any], reasons: tuple[str, ...] = ()) 
 
 
 def test_a_probe_is_what_the_judge_said() -> None:
-    """Verdict and reason are those of the clause that decided; the harness's reason where it was not fit; requests needed are of the whole probe."""
-    found = read("FAIL", clause("PASS"), clause("FAIL", number=2, design_effect=5.0), clause("REPORTED", number=3))
+    """Verdict and reason are those of the clause that decided; the harness's reason where it was
+    not fit; requests needed are of the whole probe.
+    """
+    found = read(
+        "FAIL",
+        clause("PASS"),
+        clause("FAIL", number=2, design_effect=5.0),
+        clause("REPORTED", number=3),
+    )
     assert (found["verdict"], found["reason"], found["tail_ms"], found["design_effect"]) == (
         "FAIL",
         "said of FAIL",
@@ -247,14 +323,23 @@ def test_a_probe_is_what_the_judge_said() -> None:
     )
     assert len(found["clauses"]) == 2
     assert read("INVALID", clause("INCONCLUSIVE"), reasons=("sent late",))["reason"] == "sent late"
-    # half of the probe's 2,000 requests were in the clause's bucket: 3,000 of those are 6,000 of the probe's
-    open_ = read("INCONCLUSIVE", clause("INCONCLUSIVE", needed_n=3000), clause("INCONCLUSIVE", number=2, needed_n=100))
-    assert probe_of(Step(Fraction(15, 2), 2000), open_) == Probe(Fraction(15, 2), 2000, "INCONCLUSIVE", 6000)
+    # half of the probe's 2,000 requests were in the clause's bucket: 3,000 of those are 6,000 of
+    # the probe's
+    open_ = read(
+        "INCONCLUSIVE",
+        clause("INCONCLUSIVE", needed_n=3000),
+        clause("INCONCLUSIVE", number=2, needed_n=100),
+    )
+    assert probe_of(Step(Fraction(15, 2), 2000), open_) == Probe(
+        Fraction(15, 2), 2000, "INCONCLUSIVE", 6000
+    )
 
 
 def test_a_pass_that_gets_worse_is_not_taken_for_one_that_lasts() -> None:
     """More breaches as the probe went on (p = 0.001): not decided; fewer, or by chance: a PASS."""
-    worse, better, chance = ({"trend_rho": rho, "trend_p": p} for rho, p in ((0.6, 0.001), (-0.6, 0.001), (0.6, 0.2)))
+    worse, better, chance = (
+        {"trend_rho": rho, "trend_p": p} for rho, p in ((0.6, 0.001), (-0.6, 0.001), (0.6, 0.2))
+    )
     assert read("PASS", clause("PASS", steadiness=worse))["verdict"] == "INCONCLUSIVE"
     assert read("PASS", clause("PASS", steadiness=better))["verdict"] == "PASS"
     assert read("PASS", clause("PASS", steadiness=chance))["verdict"] == "PASS"
@@ -263,8 +348,15 @@ def test_a_pass_that_gets_worse_is_not_taken_for_one_that_lasts() -> None:
 def test_brackets_by_hand() -> None:
     """A longer probe of a rate replaces its shorter one; rates outside the ends are not open."""
     tried: list[tuple[int, int, Verdict]] = [
-        (10, 100, "INCONCLUSIVE"), (10, 200, "PASS"), (4, 100, "INCONCLUSIVE"), (20, 100, "INCONCLUSIVE"), (40, 100, "FAIL"),
-        (80, 100, "INVALID"), (15, 100, "INCONCLUSIVE"), (15, 400, "INCONCLUSIVE")]  # fmt: skip
+        (10, 100, "INCONCLUSIVE"),
+        (10, 200, "PASS"),
+        (4, 100, "INCONCLUSIVE"),
+        (20, 100, "INCONCLUSIVE"),
+        (40, 100, "FAIL"),
+        (80, 100, "INVALID"),
+        (15, 100, "INCONCLUSIVE"),
+        (15, 400, "INCONCLUSIVE"),
+    ]
     probes = [Probe(Fraction(rate), requests, verdict) for rate, requests, verdict in tried]
     assert bracket_of(probes) == Bracket(Fraction(10), Fraction(40), None, (probes[7], probes[3]))
 
@@ -272,17 +364,35 @@ def test_brackets_by_hand() -> None:
 def point(
     rate: float, low: float | None, high: float | None, requests: int = 100, verdict: str = "PASS"
 ) -> dict[str, Any]:
-    return {"rate_rps": rate, "tail_interval_ms": [low, high], "requests": requests, "verdict": verdict}
+    return {
+        "rate_rps": rate,
+        "tail_interval_ms": [low, high],
+        "requests": requests,
+        "verdict": verdict,
+    }
 
 
 def test_the_knee_is_named_as_far_as_intervals_tell() -> None:
-    """Flat tail between 100 and 120 ms (the tightest limits): up to 200 ms surely not left, from 240 ms surely left."""
-    curve = [point(10, 100, 150), point(20, 90, 120), point(30, 110, 190), point(40, 180, 300), point(50, 230, None, verdict="FAIL"),
-             point(60, 241, None, verdict="FAIL"), point(70, 500, None, verdict="FAIL")]  # fmt: skip
+    """Flat tail between 100 and 120 ms (the tightest limits): up to 200 ms surely not left, from
+    240 ms surely left.
+    """
+    curve = [
+        point(10, 100, 150),
+        point(20, 90, 120),
+        point(30, 110, 190),
+        point(40, 180, 300),
+        point(50, 230, None, verdict="FAIL"),
+        point(60, 241, None, verdict="FAIL"),
+        point(70, 500, None, verdict="FAIL"),
+    ]
     assert knee_of(curve) == {"base_rps": 10, "flat_rps": 30, "left_rps": 60, "factor": 2}
     assert knee_of(curve[:5]) == {"base_rps": 10, "flat_rps": 30, "left_rps": None, "factor": 2}
     # of two probes at a rate the longer counts, and none that the harness spoiled
     assert knee_of([*curve, point(60, 130, None, 200), point(55, 900, 950, verdict="INVALID")]) == {
-        "base_rps": 10, "flat_rps": 30, "left_rps": 70, "factor": 2}  # fmt: skip
+        "base_rps": 10,
+        "flat_rps": 30,
+        "left_rps": 70,
+        "factor": 2,
+    }
     assert knee_of([point(10, None, 100)]) is None
     assert knee_of([]) is None

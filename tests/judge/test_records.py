@@ -11,7 +11,11 @@ import pytest
 
 import bench.judge
 
-MODULES = [found.name for found in pkgutil.walk_packages(bench.judge.__path__, "bench.judge.") if not found.ispkg]
+MODULES = [
+    found.name
+    for found in pkgutil.walk_packages(bench.judge.__path__, "bench.judge.")
+    if not found.ispkg
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -23,5 +27,9 @@ def test_records_of_the_judge_cannot_be_changed(name: str) -> None:
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    records = [each for each in vars(module).values() if dataclasses.is_dataclass(each) and each.__module__ == name]
+    records = [
+        each
+        for each in vars(module).values()
+        if dataclasses.is_dataclass(each) and each.__module__ == name
+    ]
     assert [each for each in records if not each.__dataclass_params__.frozen] == []  # type: ignore[union-attr]

@@ -12,7 +12,12 @@ from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag, Reason
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Outcome, Table, empty_samples
 from bench.units import MS, S
 
-CHEAP = {"input_usd_per_million": "1.00", "output_usd_per_million": "2.00", "as_of": "2026-11-23", "source": "made"}
+CHEAP = {
+    "input_usd_per_million": "1.00",
+    "output_usd_per_million": "2.00",
+    "as_of": "2026-11-23",
+    "source": "made",
+}
 DEAR = {**CHEAP, "input_usd_per_million": "10.00", "output_usd_per_million": "20.00"}
 LEGS: list[dict[str, Any]] = [
     {"name": "cheap", "model": "c", "prices": CHEAP},
@@ -22,7 +27,9 @@ CARRIED, CANCELLED = AttemptFlag.CARRIED, AttemptFlag.CANCELLED
 
 
 def rows(*ends: tuple[int, int, Outcome]) -> Columns:
-    """(due ms, end ms, outcome) -> rows planned on leg 0 with prompts of 100 tokens, all served by model 0."""
+    """(due ms, end ms, outcome) -> rows planned on leg 0 with prompts of 100 tokens, all served by
+    model 0.
+    """
     schedule, samples = np.zeros(len(ends), SCHEDULE_DTYPE), empty_samples(len(ends))
     schedule["prompt_tokens"] = 100
     for number, (due, end, outcome) in enumerate(ends):
@@ -33,7 +40,9 @@ def rows(*ends: tuple[int, int, Outcome]) -> Columns:
 
 
 def tries(*calls: tuple[int, int, int, Reason, AttemptFlag, Outcome, int, int]) -> Table:
-    """(row, leg, start ms, reason, flags, outcome, prompt, output) -> attempts, numbered within their row."""
+    """(row, leg, start ms, reason, flags, outcome, prompt, output) -> attempts, numbered within
+    their row.
+    """
     table = np.zeros(len(calls), ATTEMPT_DTYPE)
     for number, (row, leg, start, reason, flags, outcome, prompt, output) in enumerate(calls):
         table[number]["row"], table[number]["leg"], table[number]["reason"] = row, leg, reason
@@ -49,7 +58,9 @@ NONE = AttemptFlag(0)
 
 def hedged() -> tuple[Columns, Table]:
     """Four rows: plain; hedged and won by the dear leg; refused by the cheap leg; lost on both."""
-    columns = rows((0, 200, Outcome.ok), (0, 400, Outcome.ok), (0, 300, Outcome.ok), (0, 50, Outcome.http_5xx))
+    columns = rows(
+        (0, 200, Outcome.ok), (0, 400, Outcome.ok), (0, 300, Outcome.ok), (0, 50, Outcome.http_5xx)
+    )
     return columns, tries(
         (0, 0, 0, Reason.first, CARRIED, Outcome.ok, 110, 10),
         (1, 0, 0, Reason.first, CANCELLED, Outcome.censored, -1, 4),
@@ -58,7 +69,7 @@ def hedged() -> tuple[Columns, Table]:
         (2, 1, 10, Reason.error, CARRIED, Outcome.ok, 100, 10),
         (3, 0, 0, Reason.first, NONE, Outcome.http_5xx, -1, -1),
         (3, 1, 20, Reason.error, CARRIED, Outcome.http_5xx, -1, -1),
-    )  # fmt: skip
+    )
 
 
 def record(columns: Columns, attempts: Table, legs: list[dict[str, Any]] = LEGS) -> dict[str, Any]:
@@ -66,9 +77,15 @@ def record(columns: Columns, attempts: Table, legs: list[dict[str, Any]] = LEGS)
 
 
 def test_a_policys_figures_by_hand() -> None:
-    """Success 3 of 4; p50 300 ms; legs answered 1 and 2; one row billed twice: its loser's planned prompt and 4 tokens."""
+    """Success 3 of 4; p50 300 ms; legs answered 1 and 2; one row billed twice: its loser's planned
+    prompt and 4 tokens.
+    """
     made = record(*hedged())
-    assert (made["success"], made["response_ms"]["e2e"]["p50"], made["response_ms"]["e2e"]["p99"]) == (
+    assert (
+        made["success"],
+        made["response_ms"]["e2e"]["p50"],
+        made["response_ms"]["e2e"]["p99"],
+    ) == (
         0.75,
         300.0,
         400.0,
@@ -82,7 +99,9 @@ def test_a_policys_figures_by_hand() -> None:
 
 
 def test_the_bill_by_hand() -> None:
-    """Cheap: (110 + 100 + 2·(10 + 4)) = 238; dear: 2·(1,000 + 200) = 2,400; wasted 108; plain answers 310 + 60 = 370 µUSD."""
+    """Cheap: (110 + 100 + 2·(10 + 4)) = 238; dear: 2·(1,000 + 200) = 2,400; wasted 108; plain
+    answers 310 + 60 = 370 µUSD.
+    """
     cost = record(*hedged())["cost"]
     assert cost["usd"] == pytest.approx(2638e-6)
     assert cost["wasted_usd"] == pytest.approx(108e-6)
@@ -114,8 +133,10 @@ def event(do: str, at_ms: int, **more: Any) -> dict[str, Any]:
 
 
 def drilled() -> tuple[Columns, Table]:
-    """Ten rows a second for 9 s, 100 ms each; leg 0 is cut at 3 s, noticed by row 31's error, left alone from row 33 on,
-    back from row 75 on; row 30 is lost, 31 and 32 take 500 ms, the others on leg 1 take 150 ms."""
+    """Ten rows a second for 9 s, 100 ms each; leg 0 is cut at 3 s, noticed by row 31's error, left
+    alone from row 33 on, back from row 75 on; row 30 is lost, 31 and 32 take 500 ms, the others on
+    leg 1 take 150 ms.
+    """
     ends, calls = [], []
     for number in range(90):
         due = number * 100
@@ -125,8 +146,10 @@ def drilled() -> tuple[Columns, Table]:
             calls.append((number, 0, due, Reason.first, CARRIED, Outcome.http_5xx, -1, -1))
         elif number in (31, 32):
             ends.append((due, due + 500, Outcome.ok))
-            calls += [(number, 0, due, Reason.first, NONE, Outcome.http_5xx, -1, -1),
-                      (number, 1, due + 20, Reason.error, CARRIED, Outcome.ok, 100, 10)]  # fmt: skip
+            calls += [
+                (number, 0, due, Reason.first, NONE, Outcome.http_5xx, -1, -1),
+                (number, 1, due + 20, Reason.error, CARRIED, Outcome.ok, 100, 10),
+            ]
         else:
             took = 150 if on_other else 100
             ends.append((due, due + took, Outcome.ok))
@@ -136,19 +159,28 @@ def drilled() -> tuple[Columns, Table]:
 
 
 def test_a_drill_by_hand() -> None:
-    """Cut done at 2.95 s, healed at 7 s: noticed after 170 ms, switched after 350 ms, back 500 ms after healing;
-    of 40 rows one lost and 39 delayed, p50 up by 50 ms."""
+    """Cut done at 2.95 s, healed at 7 s: noticed after 170 ms, switched after 350 ms, back 500 ms
+    after healing; of 40 rows one lost and 39 delayed, p50 up by 50 ms.
+    """
     columns, attempts = drilled()
-    (made,) = drill_records(columns, attempts, np.arange(90), [event("cut", 2950), event("heal", 7000)], [])
+    (made,) = drill_records(
+        columns, attempts, np.arange(90), [event("cut", 2950), event("heal", 7000)], []
+    )
     assert (made["detect_ms"], made["detected_by"]) == (170.0, "error")
     assert (made["switch_ms"], made["fail_back_ms"]) == (350.0, 500.0)
     assert (made["requests"], made["lost"], made["delayed"], made["unknown"]) == (40, 1, 39, 0)
-    assert made["added_ms"] == {"mean": pytest.approx((37 * 150 + 2 * 500) / 39 - 100), "p50": 50.0, "p99": 400.0}
+    assert made["added_ms"] == {
+        "mean": pytest.approx((37 * 150 + 2 * 500) / 39 - 100),
+        "p50": 50.0,
+        "p99": 400.0,
+    }
     assert made["double_billed"] == 0
 
 
 def test_a_breaker_that_opens_first_is_what_noticed() -> None:
-    """An opening at 3 s comes before the first fallback call; one before the cut belongs to something else."""
+    """An opening at 3 s comes before the first fallback call; one before the cut belongs to
+    something else.
+    """
     columns, attempts = drilled()
     opened = [
         {"at_ns": 2 * S, "state": "open"},
@@ -161,38 +193,63 @@ def test_a_breaker_that_opens_first_is_what_noticed() -> None:
 
 
 def test_what_a_route_does_all_the_time_marks_no_moment() -> None:
-    """A row that fell back on an error before the cut makes errors usual; the rerouting still tells."""
+    """A row that fell back on an error before the cut makes errors usual; the rerouting still
+    tells.
+    """
     columns, attempts = drilled()
     attempts["reason"][5] = Reason.error
-    (made,) = drill_records(columns, attempts, np.arange(90), [event("cut", 2950), event("heal", 7000)], [])
+    (made,) = drill_records(
+        columns, attempts, np.arange(90), [event("cut", 2950), event("heal", 7000)], []
+    )
     assert (made["detect_ms"], made["detected_by"]) == (350.0, "rerouted")
 
 
 def test_a_drill_that_never_happened_or_was_no_cut_has_no_record() -> None:
-    """Marks without a moment and plain changes are no cuts; a lane that was never rerouted has no way back."""
+    """Marks without a moment and plain changes are no cuts; a lane that was never rerouted has no
+    way back.
+    """
     columns, attempts = drilled()
     silent = [event("cut", 1, done_ns=-1), event("change", 2950)]
     assert drill_records(columns, attempts, np.arange(90), silent, []) == []
     attempts["reason"][attempts["reason"] == Reason.rerouted] = Reason.first
-    (made,) = drill_records(columns, attempts, np.arange(90), [event("cut", 2950), event("heal", 7000)], [])
+    (made,) = drill_records(
+        columns, attempts, np.arange(90), [event("cut", 2950), event("heal", 7000)], []
+    )
     assert (made["switch_ms"], made["fail_back_ms"]) == (None, None)
 
 
 def test_a_drill_that_failed_measures_nothing() -> None:
-    """A cut that failed has no figures and bounds no other's; a healing that failed healed nothing: the window runs on to the end."""
+    """A cut that failed has no figures and bounds no other's; a healing that failed healed nothing:
+    the window runs on to the end.
+    """
     columns, attempts = drilled()
-    failed = [event("cut", 500, ok=False, name="refused"), event("cut", 2950), event("heal", 7000, ok=False)]
+    failed = [
+        event("cut", 500, ok=False, name="refused"),
+        event("cut", 2950),
+        event("heal", 7000, ok=False),
+    ]
     nothing, made = drill_records(columns, attempts, np.arange(90), failed, [])
     assert (nothing["event"], nothing["ok"]) == ("refused", False)
-    assert {value for key, value in nothing.items() if key not in ("event", "at_ns", "ok")} == {None}
-    assert (made["healed_ns"], made["fail_back_ms"], made["requests"], made["lost"]) == (None, None, 60, 1)
+    assert {value for key, value in nothing.items() if key not in ("event", "at_ns", "ok")} == {
+        None
+    }
+    assert (made["healed_ns"], made["fail_back_ms"], made["requests"], made["lost"]) == (
+        None,
+        None,
+        60,
+        1,
+    )
 
 
 def test_a_cuts_own_cost_by_hand() -> None:
-    """Of 40 rows planned on the cheap leg (120 µUSD an answer) one is lost and 39 are answered by the dear one at ten times that."""
+    """Of 40 rows planned on the cheap leg (120 µUSD an answer) one is lost and 39 are answered by
+    the dear one at ten times that.
+    """
     columns, attempts = drilled()
     columns.schedule["leg"] = 0
-    (made,) = drill_records(columns, attempts, np.arange(90), [event("cut", 2950), event("heal", 7000)], [], LEGS)
+    (made,) = drill_records(
+        columns, attempts, np.arange(90), [event("cut", 2950), event("heal", 7000)], [], LEGS
+    )
     answered = int((columns.samples["outcome"][30:70] == Outcome.ok).sum())
     assert answered == 39
     assert made["cost"]["usd"] == pytest.approx(39 * 1200e-6)
@@ -201,7 +258,9 @@ def test_a_cuts_own_cost_by_hand() -> None:
 
 
 def test_a_timeline_by_hand() -> None:
-    """90 rows over 9.6 s in 48 parts of 200 ms: two a part; who answered, the lost row's part, and each part's slowest."""
+    """90 rows over 9.6 s in 48 parts of 200 ms: two a part; who answered, the lost row's part, and
+    each part's slowest.
+    """
     columns, attempts = drilled()
     lane = {"stage": "s", "target": "t", "start_ns": 0, "end_ns": 9600 * MS, "legs": LEGS}
     changes = [{"leg": 0, "at_ns": 5, "state": "open", "why": "?"}]
@@ -211,6 +270,8 @@ def test_a_timeline_by_hand() -> None:
     assert made["lost"] == [int(number == 15) for number in range(48)]
     cheap, dear = (leg["answered"] for leg in made["legs"])
     assert cheap == [2] * 15 + [0] * 22 + [1] + [2] * 7 + [0] * 3
-    assert [a + b + lost for a, b, lost in zip(cheap, dear, made["lost"], strict=True)] == made["requests"]
+    assert [a + b + lost for a, b, lost in zip(cheap, dear, made["lost"], strict=True)] == made[
+        "requests"
+    ]
     assert made["p99_ms"] == [100.0] * 15 + [500.0] * 2 + [150.0] * 21 + [100.0] * 7 + [None] * 3
     assert made["states"] == [{"leg": 0, "at_ns": 5, "state": "open"}]

@@ -32,7 +32,9 @@ def trials(n: int, bad: Any) -> Trials:
 
 @with_vectors
 def test_e_values_are_the_tables() -> None:
-    """Both log e-values agree with the reference to 1e-6, from strong evidence against to strong evidence for."""
+    """Both log e-values agree with the reference to 1e-6, from strong evidence against to strong
+    evidence for.
+    """
     for row in reference("e_process")["vectors"]:
         found = e_values(row["S"], row["n"], Fraction(str(row["p0"])))
         assert found == pytest.approx((row["log_e_pass"], row["log_e_fail"]), rel=1e-6)
@@ -45,7 +47,9 @@ def test_the_price_of_looking_at_any_time() -> None:
         for bad, sizes in row["n_to_pass_by_exceedances"].items():
             n, p0 = sizes["anytime_n"], Fraction(str(row["p0"]))
             enough = -math.log(row["alpha"])
-            assert e_values(int(bad), n - 1, p0).passing < enough <= e_values(int(bad), n, p0).passing
+            assert (
+                e_values(int(bad), n - 1, p0).passing < enough <= e_values(int(bad), n, p0).passing
+            )
 
 
 def test_e_values_are_a_fair_game() -> None:
@@ -54,7 +58,13 @@ def test_e_values_are_a_fair_game() -> None:
     values = [e_values(bad, 40, Fraction(1, 10)) for bad in range(41)]
     assert sum(chances * np.exp([value.passing for value in values])) == pytest.approx(1, rel=1e-9)
     assert sum(chances * np.exp([value.failing for value in values])) == pytest.approx(1, rel=1e-9)
-    for bad, n, p0 in ((3, 2, P0), (-1, 2, P0), (1, 2, Fraction(0)), (1, 2, Fraction(1)), (1, 2, Fraction(-1, 2))):
+    for bad, n, p0 in (
+        (3, 2, P0),
+        (-1, 2, P0),
+        (1, 2, Fraction(0)),
+        (1, 2, Fraction(1)),
+        (1, 2, Fraction(-1, 2)),
+    ):
         with pytest.raises(ValueError, match="no evidence"):
             e_values(bad, n, p0)
 
@@ -66,10 +76,16 @@ def test_looks_are_planned_and_spend_alpha() -> None:
 
 
 def test_trend_is_spearmans() -> None:
-    """rho and p equal scipy's, ties and both directions included; nothing is said of too little or of a constant."""
+    """rho and p equal scipy's, ties and both directions included; nothing is said of too little or
+    of a constant.
+    """
     rng = np.random.default_rng(6)
-    for values in (rng.integers(0, 5, 30), rng.random(12) + np.arange(12) / 5, -np.arange(9) + rng.random(9) * 3,
-                   np.array([1.0, 3.0, 2.0, 4.0])):  # fmt: skip
+    for values in (
+        rng.integers(0, 5, 30),
+        rng.random(12) + np.arange(12) / 5,
+        -np.arange(9) + rng.random(9) * 3,
+        np.array([1.0, 3.0, 2.0, 4.0]),
+    ):
         expected = stats.spearmanr(np.arange(len(values)), values)
         found = trend(values)
         assert found is not None
@@ -78,7 +94,9 @@ def test_trend_is_spearmans() -> None:
 
 
 def test_steadiness_names_a_drift_and_a_warm_up() -> None:
-    """A share that grows has rho near one; a slow beginning ends where it was put; a still run has neither."""
+    """A share that grows has rho near one; a slow beginning ends where it was put; a still run has
+    neither.
+    """
     n, rng = 3000, np.random.default_rng(9)
     growing = np.flatnonzero(rng.random(n) < np.linspace(0, 0.2, n))
     warm = 20 + rng.normal(0, 0.1, n) + 3 * np.exp(-np.arange(n) / 100)
@@ -90,16 +108,25 @@ def test_steadiness_names_a_drift_and_a_warm_up() -> None:
     assert 200 <= found.rows.truncate_first <= 600  # e^-2 to e^-6 of the excess is left
     assert found.warm_up_ns == found.rows.truncate_first * 1_000_000
     assert 1 <= found.medians.d_star <= 6
-    still = steadiness(trials(n, np.arange(0, n, 97)), np.exp(20 + rng.normal(0, 0.1, n)).astype(np.int64))
+    still = steadiness(
+        trials(n, np.arange(0, n, 97)), np.exp(20 + rng.normal(0, 0.1, n)).astype(np.int64)
+    )
     assert still.trend is None or still.trend.p > 0.05
     assert still.rows is not None
     assert still.rows.at_boundary is False
-    few = steadiness(trials(12, []), np.full(12, 20_000_000))  # two batches of five, one median a row
+    few = steadiness(
+        trials(12, []), np.full(12, 20_000_000)
+    )  # two batches of five, one median a row
     assert few.rows is not None
     assert few.medians is not None
     assert (few.rows.batches, few.medians.batches) == (2, 2)
     nothing = steadiness(trials(40, []), np.full(40, -1))
-    assert (nothing.trend, nothing.rows, nothing.medians, nothing.warm_up_ns) == (None, None, None, None)
+    assert (nothing.trend, nothing.rows, nothing.medians, nothing.warm_up_ns) == (
+        None,
+        None,
+        None,
+        None,
+    )
 
 
 def test_holm_holds_each_claim_to_its_own_share() -> None:

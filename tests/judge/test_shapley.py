@@ -1,4 +1,6 @@
-"""Shares of several causes: the stored example, every order by hand, borrowed cells against a general optimiser."""
+"""Shares of several causes: the stored example, every order by hand, borrowed cells against a
+general optimiser.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +25,29 @@ def test_the_example_of_the_reference() -> None:
     """Two causes: 48.7 %, 31.3 % and a baseline of 20 % of a 1 % tail."""
     stored = json.loads(REFERENCE.read_text())["attribution"]["shapley"]
     cells = [stored["cells"][name] for name in ("(0, 0)", "(1, 0)", "(0, 1)", "(1, 1)")]
-    found = shapley(np.array([cell["n"] for cell in cells]), np.array([cell["tail"] for cell in cells]))
+    found = shapley(
+        np.array([cell["n"] for cell in cells]), np.array([cell["tail"] for cell in cells])
+    )
     assert found.parts == pytest.approx((stored["phi_A"], stored["phi_B"]), rel=1e-9)
-    assert (found.baseline, found.rate) == pytest.approx((stored["baseline_rate"], stored["tail_rate"]), rel=1e-9)
+    assert (found.baseline, found.rate) == pytest.approx(
+        (stored["baseline_rate"], stored["tail_rate"]), rel=1e-9
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(causes=st.integers(1, 4), data=st.data())
 def test_every_order_of_taking_causes_away(causes: int, data: st.DataObject) -> None:
     """A part is the mean gain over all orders, and parts and baseline sum to the tail rate."""
-    rows = np.array(data.draw(st.lists(st.integers(1, 500), min_size=1 << causes, max_size=1 << causes)))
+    rows = np.array(
+        data.draw(st.lists(st.integers(1, 500), min_size=1 << causes, max_size=1 << causes))
+    )
     tail = np.array([data.draw(st.integers(0, int(n))) for n in rows])
 
     def left(taken: int) -> float:
-        return float(sum(n * tail[cell & ~taken] / rows[cell & ~taken] for cell, n in enumerate(rows)) / rows.sum())
+        return float(
+            sum(n * tail[cell & ~taken] / rows[cell & ~taken] for cell, n in enumerate(rows))
+            / rows.sum()
+        )
 
     gains: list[list[float]] = [[] for _ in range(causes)]
     for order in permutations(range(causes)):
@@ -51,7 +62,9 @@ def test_every_order_of_taking_causes_away(causes: int, data: st.DataObject) -> 
 
 
 def test_an_empty_cell_borrows_the_additive_logit() -> None:
-    """No row had cause A alone: its rate is that of the likeliest additive logit, found by another optimiser, and decides the parts."""
+    """No row had cause A alone: its rate is that of the likeliest additive logit, found by another
+    optimiser, and decides the parts.
+    """
     rows, tail = np.array([5000, 0, 900, 100]), np.array([20, 0, 45, 30])
     design = np.array([[1, 0, 0], [1, 0, 1], [1, 1, 1]])
 
@@ -60,7 +73,10 @@ def test_an_empty_cell_borrows_the_additive_logit() -> None:
         return float(np.sum(rows[[0, 2, 3]] * np.logaddexp(0, eta) - tail[[0, 2, 3]] * eta))
 
     likeliest = optimize.minimize(
-        unlikely, [-3.0, 0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-9, "maxiter": 4000}
+        unlikely,
+        [-3.0, 0.0, 0.0],
+        method="Nelder-Mead",
+        options={"xatol": 1e-9, "fatol": 1e-9, "maxiter": 4000},
     )
     best = likeliest.x
     alone = 1 / (1 + np.exp(-(best[0] + best[1])))

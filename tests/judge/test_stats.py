@@ -33,14 +33,22 @@ ALPHAS = st.sampled_from([0.005, 0.01, 0.025, 0.05, 0.1])
 @given(st.integers(1, 10**7), st.fractions(Fraction(1, 10**6), 1, max_denominator=10**6))
 @settings(deadline=None)
 def test_nearest_rank_is_the_first_rank_that_reaches_the_quantile(n: int, q: Fraction) -> None:
-    """A share of at least q of the values lies at or below the rank, and less below the one before."""
+    """A share of at least q of the values lies at or below the rank, and less below the one
+    before.
+    """
     rank = nearest_rank(n, q)
     assert Fraction(rank, n) >= q > Fraction(rank - 1, n)
 
 
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=200), st.integers(0, 50), st.sampled_from([P99, P999]))
+@given(
+    st.lists(st.integers(0, 50), min_size=1, max_size=200),
+    st.integers(0, 50),
+    st.sampled_from([P99, P999]),
+)
 @settings(deadline=None)
-def test_a_quantile_within_the_limit_is_a_share_within_the_limit(values: list[int], limit: int, q: Fraction) -> None:
+def test_a_quantile_within_the_limit_is_a_share_within_the_limit(
+    values: list[int], limit: int, q: Fraction
+) -> None:
     """p99 <= T exactly when no more than 1 % of the values are above T."""
     within = quantile_nearest_rank(sorted(values), q) <= limit
     assert within == (Fraction(sum(value > limit for value in values), len(values)) <= 1 - q)
@@ -56,8 +64,12 @@ def test_quantiles_of_nothing_and_of_no_quantile() -> None:
 
 @given(st.integers(1, 10**6), SHARES, ALPHAS)
 @settings(deadline=None)
-def test_verdict_counts_are_the_turning_points_of_the_limits(n: int, p0: Fraction, alpha: float) -> None:
-    """The upper limit is within p0 at k_pass and no longer one above; the lower one turns at k_fail."""
+def test_verdict_counts_are_the_turning_points_of_the_limits(
+    n: int, p0: Fraction, alpha: float
+) -> None:
+    """The upper limit is within p0 at k_pass and no longer one above; the lower one turns at
+    k_fail.
+    """
     k_pass, k_fail = verdict_counts(n, p0, alpha)
     law = scipy_stats.binom(n, float(p0))
     assume(all(abs(law.cdf(k) / alpha - 1) > 1e-9 for k in (k_pass, k_pass + 1)))
@@ -74,7 +86,9 @@ def test_verdict_counts_are_the_turning_points_of_the_limits(n: int, p0: Fractio
 @given(st.integers(1, 10**6), SHARES, ALPHAS)
 @settings(deadline=None)
 def test_ranks_are_the_binomial_quantiles(n: int, p0: Fraction, alpha: float) -> None:
-    """The ranks are ppf(alpha) and ppf(1-alpha) + 1 of Bin(n, q) and cover the quantile as promised."""
+    """The ranks are ppf(alpha) and ppf(1-alpha) + 1 of Bin(n, q) and cover the quantile as
+    promised.
+    """
     law = scipy_stats.binom(n, float(1 - p0))
     lower, upper = quantile_ci_ranks(n, 1 - p0, alpha)
     # A tail that equals alpha falls to either side, as its last digit was rounded.
@@ -87,7 +101,9 @@ def test_ranks_are_the_binomial_quantiles(n: int, p0: Fraction, alpha: float) ->
 @given(st.integers(0, 5000), st.integers(1, 5000), ALPHAS)
 @settings(deadline=None)
 def test_limits_hold_the_share_and_mirror(k: int, n: int, alpha: float) -> None:
-    """Limits are scipy's exact ones, hold k/n, and those of the complement are their mirror image."""
+    """Limits are scipy's exact ones, hold k/n, and those of the complement are their mirror
+    image.
+    """
     assume(k <= n)
     lower, upper = clopper_pearson(k, n, alpha)
     exact = scipy_stats.binomtest(k, n).proportion_ci(1 - 2 * alpha, method="exact")
@@ -100,7 +116,9 @@ def test_limits_hold_the_share_and_mirror(k: int, n: int, alpha: float) -> None:
 @pytest.mark.parametrize("n", [1, 299, 10**4, 10**7])
 def test_no_exceedance_has_the_closed_form(n: int) -> None:
     """With none seen the upper limit is 1 - alpha^(1/n), the rule of three, to ten digits."""
-    assert clopper_pearson(0, n, 0.05) == pytest.approx((0, -math.expm1(math.log(0.05) / n)), rel=1e-10)
+    assert clopper_pearson(0, n, 0.05) == pytest.approx(
+        (0, -math.expm1(math.log(0.05) / n)), rel=1e-10
+    )
 
 
 def test_nothing_seen_says_nothing() -> None:
@@ -120,9 +138,15 @@ def test_every_request_is_a_promise_that_can_only_fail() -> None:
 @pytest.mark.parametrize("k", [-1, 101])
 def test_impossible_counts_are_refused(k: int) -> None:
     """A count outside 0..n and an error outside 0..1 are errors, not numbers."""
-    for wrong in (lambda: clopper_pearson(k, 100, 0.05), lambda: clopper_pearson(1, 100, 0.0),
-                  lambda: clopper_pearson(1, 100, 1.0), lambda: clopper_pearson(1, 100, 1.5), lambda: verdict_counts(100, 0.01, 0.0),
-                  lambda: verdict_counts(-1, 0.01, 0.05), lambda: min_n(P99, 1.0)):  # fmt: skip
+    for wrong in (
+        lambda: clopper_pearson(k, 100, 0.05),
+        lambda: clopper_pearson(1, 100, 0.0),
+        lambda: clopper_pearson(1, 100, 1.0),
+        lambda: clopper_pearson(1, 100, 1.5),
+        lambda: verdict_counts(100, 0.01, 0.0),
+        lambda: verdict_counts(-1, 0.01, 0.05),
+        lambda: min_n(P99, 1.0),
+    ):
         with pytest.raises(ValueError, match=r"no limits|must be"):
             wrong()
 
@@ -138,7 +162,9 @@ def test_min_n_is_where_the_count_begins_to_pass(p0: Fraction, alpha: float, k: 
 
 
 def test_min_n_known_to_the_trade() -> None:
-    """Zero exceedances need 299 (p99), 459 (at 99 %), 2,995 (p99.9); a claim of 100 % needs more than any n."""
+    """Zero exceedances need 299 (p99), 459 (at 99 %), 2,995 (p99.9); a claim of 100 % needs more
+    than any n.
+    """
     assert [min_n(P99, 0.05), min_n(P99, 0.01), min_n(P999, 0.05)] == [299, 459, 2995]
     assert min_n(Fraction(1), 0.05) is None
     assert min_n(1 - Fraction(1, MAX_N), 0.05) is None
@@ -146,7 +172,9 @@ def test_min_n_known_to_the_trade() -> None:
 
 @given(st.integers(1, 400), SHARES, st.fractions(0, 1, max_denominator=500))
 @settings(deadline=None)
-def test_operating_characteristic_adds_up_the_outcomes(n: int, p0: Fraction, p_true: Fraction) -> None:
+def test_operating_characteristic_adds_up_the_outcomes(
+    n: int, p0: Fraction, p_true: Fraction
+) -> None:
     """The chances are the binomial terms of the counts that pass and of those that fail."""
     k_pass, k_fail = verdict_counts(n, p0, 0.05)
     terms = scipy_stats.binom.pmf(np.arange(n + 1), n, float(p_true))
@@ -156,7 +184,9 @@ def test_operating_characteristic_adds_up_the_outcomes(n: int, p0: Fraction, p_t
     assert max(at_the_limit) <= 0.05 + 1e-12
 
 
-def _needed_by_trying_all(p_hat: float, p0: float, alpha: float, power: float, most: int) -> int | None:
+def _needed_by_trying_all(
+    p_hat: float, p0: float, alpha: float, power: float, most: int
+) -> int | None:
     n = np.arange(1, most + 1)
     if p_hat < p0:
         k = scipy_stats.binom.ppf(alpha, n, p0)
@@ -170,12 +200,30 @@ def _needed_by_trying_all(p_hat: float, p0: float, alpha: float, power: float, m
 
 @pytest.mark.parametrize(
     ("p_hat", "p0"),
-    [("0", "0.01"), ("0.002", "0.01"), ("0.005", "0.01"), ("0.008", "0.01"), ("0.02", "0.01"), ("0.013", "0.01"),
-     ("0.5", "0.01"), ("1", "0.01"), ("0.03", "0.05"), ("0.06", "0.05"), ("0.45", "0.5"), ("0.53", "0.5"),
-     ("0.85", "0.9"), ("0.93", "0.9"), ("0.0002", "0.001"), ("0.004", "0.001"), ("0.3", "0")],
-)  # fmt: skip
+    [
+        ("0", "0.01"),
+        ("0.002", "0.01"),
+        ("0.005", "0.01"),
+        ("0.008", "0.01"),
+        ("0.02", "0.01"),
+        ("0.013", "0.01"),
+        ("0.5", "0.01"),
+        ("1", "0.01"),
+        ("0.03", "0.05"),
+        ("0.06", "0.05"),
+        ("0.45", "0.5"),
+        ("0.53", "0.5"),
+        ("0.85", "0.9"),
+        ("0.93", "0.9"),
+        ("0.0002", "0.001"),
+        ("0.004", "0.001"),
+        ("0.3", "0"),
+    ],
+)
 @pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.9), (0.025, 0.55)])
-def test_needed_n_is_the_first_n_that_decides(p_hat: str, p0: str, alpha: float, power: float) -> None:
+def test_needed_n_is_the_first_n_that_decides(
+    p_hat: str, p0: str, alpha: float, power: float
+) -> None:
     """Trying every n up to 30,000 finds the same smallest n, or none where the answer is larger."""
     n = needed_n(Fraction(p_hat), Fraction(p0), alpha, power)
     by_trial = _needed_by_trying_all(float(p_hat), float(p0), alpha, power, 30_000)
@@ -189,7 +237,9 @@ def test_needed_n_gives_up_beside_the_limit() -> None:
         assert needed_n(Fraction(p_hat), Fraction(1, 100), 0.05) is None
 
 
-@given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 500)), min_size=2, max_size=60), ALPHAS)
+@given(
+    st.lists(st.tuples(st.integers(1, 500), st.integers(0, 500)), min_size=2, max_size=60), ALPHAS
+)
 @settings(deadline=None)
 def test_korn_graubard_by_its_formula(blocks: list[tuple[int, int]], alpha: float) -> None:
     """Limits, design effect and effective size are those of the published formula under scipy."""
@@ -204,7 +254,9 @@ def test_korn_graubard_by_its_formula(blocks: list[tuple[int, int]], alpha: floa
     n_star = min(total, n_eff * price**2)
     x = p * n_star
     got = korn_graubard(k.tolist(), n.tolist(), alpha)
-    assert (got.n_eff, got.deff, got.n_star) == pytest.approx((n_eff, total / n_eff, n_star), rel=1e-8)
+    assert (got.n_eff, got.deff, got.n_star) == pytest.approx(
+        (n_eff, total / n_eff, n_star), rel=1e-8
+    )
     lower = scipy_stats.beta.ppf(alpha, x, n_star - x + 1)
     upper = scipy_stats.beta.isf(alpha, x + 1, n_star - x)
     assert (got.lower, got.upper) == pytest.approx((lower, upper), rel=1e-6, abs=1e-290)
@@ -221,7 +273,10 @@ def test_a_spell_widens_the_limits() -> None:
 
 def test_blocks_without_a_variance_count_as_independent() -> None:
     """With no or only exceedances the limits are the exact binomial ones, empty blocks left out."""
-    none, all_of_them = korn_graubard([0, 0, 0], [50, 0, 50], 0.05), korn_graubard([50, 50], [50, 50], 0.05)
+    none, all_of_them = (
+        korn_graubard([0, 0, 0], [50, 0, 50], 0.05),
+        korn_graubard([50, 50], [50, 50], 0.05),
+    )
     assert (none.lower, none.upper) == clopper_pearson(0, 100, 0.05)
     assert (all_of_them.lower, all_of_them.upper) == clopper_pearson(100, 100, 0.05)
     assert none.deff == all_of_them.deff == 1
@@ -229,7 +284,13 @@ def test_blocks_without_a_variance_count_as_independent() -> None:
 
 def test_blocks_that_cannot_be_are_refused() -> None:
     """One block shows no dependence, and a block has no more exceedances than requests."""
-    for k, n in (([1], [10]), ([1, 0], [10, 0]), ([11, 0], [10, 10]), ([-1, 0], [10, 10]), ([0], [1, 1])):
+    for k, n in (
+        ([1], [10]),
+        ([1, 0], [10, 0]),
+        ([11, 0], [10, 10]),
+        ([-1, 0], [10, 10]),
+        ([0], [1, 1]),
+    ):
         with pytest.raises(ValueError, match="block"):
             korn_graubard(k, n, 0.05)
 
@@ -253,7 +314,9 @@ def test_mser5_by_definition(y: list[int]) -> None:
 
 
 def test_mser5_of_constants_and_of_too_little() -> None:
-    """A constant needs no cut, a constant after a spell only that spell; below ten values there is no answer."""
+    """A constant needs no cut, a constant after a spell only that spell; below ten values there is
+    no answer.
+    """
     assert mser5([0.1] * 500).d_star == 0
     assert mser5([274.4] * 40 + [2.38] * 460).truncate_first == 40
     for half in (2, 3, 4, 5):  # a spell of half the batches is cut whole, at the last place allowed

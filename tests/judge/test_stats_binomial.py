@@ -11,13 +11,26 @@ from hypothesis import strategies as st
 from scipy import special
 from scipy import stats as scipy_stats
 
-from bench.judge.stats.binomial import beta_quantile, beta_tails, binomial_tails, both, first, student_t_quantile
+from bench.judge.stats.binomial import (
+    beta_quantile,
+    beta_tails,
+    binomial_tails,
+    both,
+    first,
+    student_t_quantile,
+)
 
 GRID = [
     (n, p, k)
     for n in (1, 2, 10, 299, 10**4, 10**6, 10**7)
     for p in (1e-7, 5e-4, 0.01, 0.05, 0.5, 0.9, 0.999)
-    for k in sorted({0, n - 1, *(int(n * p + z * math.sqrt(n * p * (1 - p))) for z in (-30, -5, -2, 0, 1, 3, 30))})
+    for k in sorted(
+        {
+            0,
+            n - 1,
+            *(int(n * p + z * math.sqrt(n * p * (1 - p))) for z in (-30, -5, -2, 0, 1, 3, 30)),
+        }
+    )
     if 0 <= k < n
 ]
 SHAPE = st.floats(-2, 7).map(lambda power: 10.0**power)
@@ -35,7 +48,9 @@ def test_incomplete_beta_over_a_wide_grid() -> None:
 
 
 def test_nothing_lies_beyond_the_ends() -> None:
-    """At the ends of the unit interval one tail is all and the other nothing, whatever the shape."""
+    """At the ends of the unit interval one tail is all and the other nothing, whatever the
+    shape.
+    """
     assert beta_tails(2, 3, Fraction(0)) == (0, 1)
     assert beta_tails(2, 3, Fraction(1)) == (1, 0)
 
@@ -70,19 +85,25 @@ def test_beta_quantile_below_the_smallest_float() -> None:
 @settings(deadline=None)
 def test_student_t_quantile(tail: float, freedom: float) -> None:
     """The t quantile is scipy's from one degree of freedom to ten million."""
-    assert student_t_quantile(tail, freedom) == pytest.approx(scipy_stats.t.isf(tail, freedom), rel=1e-10)
+    assert student_t_quantile(tail, freedom) == pytest.approx(
+        scipy_stats.t.isf(tail, freedom), rel=1e-10
+    )
 
 
 @given(st.integers(1, 60), st.integers(-2, 62), st.fractions(0, 1, max_denominator=1000))
 @settings(deadline=None)
 def test_binomial_tails_are_sums_of_exact_terms(n: int, k: int, share: Fraction) -> None:
-    """Both tails equal the exact rational sums over the binomial terms, impossible counts included."""
+    """Both tails equal the exact rational sums over the binomial terms, impossible counts
+    included.
+    """
     lower = sum(math.comb(n, j) * share**j * (1 - share) ** (n - j) for j in range(min(k, n) + 1))
     assert binomial_tails(k, n, share) == pytest.approx((float(lower), float(1 - lower)), rel=1e-12)
 
 
 def test_complement_keeps_its_digits() -> None:
-    """One minus 99.9999999 % is one part in 1e9 to full precision, and shares outside 0..1 are refused."""
+    """One minus 99.9999999 % is one part in 1e9 to full precision, and shares outside 0..1 are
+    refused.
+    """
     assert both(Fraction(999_999_999, 10**9)) == (0.999999999, 1e-9)
     for bad in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match=r"share of one|NaN"):
@@ -98,11 +119,18 @@ def test_impossible_tails_are_refused(bad: float) -> None:
         student_t_quantile(bad, 3)
 
 
-@given(st.integers(-50, 10**6), st.integers(0, 10**6), st.floats(-(10**7), 10**7), st.integers(0, 10**6 + 10))
+@given(
+    st.integers(-50, 10**6),
+    st.integers(0, 10**6),
+    st.floats(-(10**7), 10**7),
+    st.integers(0, 10**6 + 10),
+)
 @settings(deadline=None)
 @example(5, 0, 7.0, 5)
 def test_first_finds_the_turn_in_few_calls(low: int, length: int, guess: float, turn: int) -> None:
-    """The smallest integer that holds is found from any guess, in calls that grow with its distance's logarithm."""
+    """The smallest integer that holds is found from any guess, in calls that grow with its
+    distance's logarithm.
+    """
     high, calls = low + length, 0
 
     def holds(at: int) -> bool:

@@ -40,16 +40,23 @@ def test_min_n(vectors: dict[str, Any]) -> None:
 
 
 def test_mlperf_early_stopping(vectors: dict[str, Any]) -> None:
-    """MLPerf's rule at 99 % is the smallest n of a claim with so many over the limit: its published sizes come out."""
+    """MLPerf's rule at 99 % is the smallest n of a claim with so many over the limit: its published
+    sizes come out.
+    """
     for row in vectors["mlperf_early_stopping"]["rows"]:
         for name, size in row.items():
             if name != "overlatency":
-                assert min_n(Fraction(int(name.removeprefix("n_p")), 100), 0.01, row["overlatency"]) == size
+                assert (
+                    min_n(Fraction(int(name.removeprefix("n_p")), 100), 0.01, row["overlatency"])
+                    == size
+                )
 
 
 def test_a_freeze_counts_from_the_due_times(vectors: dict[str, Any]) -> None:
-    """10,000 answers of 1 ms, then 100 s of nothing, a request due every 10 ms: response time has the corrected
-    figures of the vector, service time (each sent when the one before had ended) the uncorrected."""
+    """10,000 answers of 1 ms, then 100 s of nothing, a request due every 10 ms: response time has
+    the corrected figures of the vector, service time (each sent when the one before had ended) the
+    uncorrected.
+    """
     n, ms = 20_000, 10**6
     rows = empty_samples(n)
     rows["outcome"], rows["due_ns"] = Outcome.ok, np.arange(n) * 10 * ms
@@ -58,10 +65,14 @@ def test_a_freeze_counts_from_the_due_times(vectors: dict[str, Any]) -> None:
     rows["sent_ns"] = rows["done_ns"] - ms
     rows["sent_ns"][10_000] = rows["due_ns"][10_000]
     given = vectors["coordinated_omission_vector"]
-    response, service = (np.sort(latency_ns(rows, "e2e", view)) / 1e9 for view in ("response", "service"))
+    response, service = (
+        np.sort(latency_ns(rows, "e2e", view)) / 1e9 for view in ("response", "service")
+    )
     assert float(response.mean()) == pytest.approx(given["corrected_mean"], rel=1e-3)
     for q in given["corrected"]:
-        assert quantile_nearest_rank(response, Fraction(q)) == pytest.approx(given["corrected"][q], rel=1e-3)
+        assert quantile_nearest_rank(response, Fraction(q)) == pytest.approx(
+            given["corrected"][q], rel=1e-3
+        )
         assert quantile_nearest_rank(service, Fraction(q)) == given["uncorrected"][q]
 
 
@@ -81,7 +92,9 @@ def test_quantile_ci_ranks(vectors: dict[str, Any]) -> None:
 def test_clopper_pearson(vectors: dict[str, Any]) -> None:
     """Exact limits of a share agree to 1e-6, with none, some and all requests over the limit."""
     for row in vectors["clopper_pearson"]["rows"]:
-        assert clopper_pearson(row["k"], row["n"], 0.025) == pytest.approx(row["two_sided_95"], rel=1e-6)
+        assert clopper_pearson(row["k"], row["n"], 0.025) == pytest.approx(
+            row["two_sided_95"], rel=1e-6
+        )
         one_sided = (row["one_sided_95_lower"], row["one_sided_95_upper"])
         assert clopper_pearson(row["k"], row["n"], 0.05) == pytest.approx(one_sided, rel=1e-6)
 
@@ -116,21 +129,37 @@ def test_korn_graubard(vectors: dict[str, Any]) -> None:
     """Share, design effect, effective size and limits of every set of blocks agree to 1e-6."""
     for row in vectors["korn_graubard"]["rows"]:
         two, one = (korn_graubard(row["k"], row["n"], alpha) for alpha in (0.025, 0.05))
-        expected = [row["p"], row["deff"], row["n_eff"], row["n_star_two_sided"], *row["two_sided_95"]]
-        assert [two.share, two.deff, two.n_eff, two.n_star, two.lower, two.upper] == pytest.approx(expected, rel=1e-6)
-        assert (one.lower, one.upper) == pytest.approx((row["one_sided_95_lower"], row["one_sided_95_upper"]), rel=1e-6)
+        expected = [
+            row["p"],
+            row["deff"],
+            row["n_eff"],
+            row["n_star_two_sided"],
+            *row["two_sided_95"],
+        ]
+        assert [two.share, two.deff, two.n_eff, two.n_star, two.lower, two.upper] == pytest.approx(
+            expected, rel=1e-6
+        )
+        assert (one.lower, one.upper) == pytest.approx(
+            (row["one_sided_95_lower"], row["one_sided_95_upper"]), rel=1e-6
+        )
 
 
 def test_mser5(vectors: dict[str, Any]) -> None:
     """A decaying start is cut where the vector says; a trend without end is flagged."""
     trend = [t / 100 for t in range(500)]
     given = vectors["mser5"]
-    for y, expected in ((given["y"], given["expected"]), (trend, given["expected_no_steady_state"])):
+    for y, expected in (
+        (given["y"], given["expected"]),
+        (trend, given["expected_no_steady_state"]),
+    ):
         got = mser5(y)
         assert got.mser == pytest.approx(expected["mser"], rel=1e-6)
         assert (got.batches, got.d_star, got.truncate_first, got.at_boundary) == (
-            expected["batches"], expected["d_star"], expected["truncate_first"], expected["at_boundary"],
-        )  # fmt: skip
+            expected["batches"],
+            expected["d_star"],
+            expected["truncate_first"],
+            expected["at_boundary"],
+        )
 
 
 def test_ranks_that_floats_get_wrong(vectors: dict[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""A folder that was changed is found out: each kind of change by the file and key that it touched."""
+"""A folder that was changed is found out: each kind of change by the file and key that it
+touched.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from bench.record.pieces import STRING_KINDS, SegmentWriter
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Outcome
 
-ROWS: list[Row] = [answered(50 + i % 700, due=4 * i, phase=i % 2 + 1, bucket=i % 2) for i in range(900)]
+ROWS: list[Row] = [
+    answered(50 + i % 700, due=4 * i, phase=i % 2 + 1, bucket=i % 2) for i in range(900)
+]
 ROWS[450] = failed(Outcome.http_5xx, due=1800, phase=2)
 TEXTS: dict[str, list[str]] = {kind: [] for kind in STRING_KINDS}
 
@@ -65,19 +69,29 @@ def edit_json(path: Path, *keys: str | int, value: Any) -> None:
 
 
 def test_a_folder_as_it_was_written_has_no_difference(folder: Path) -> None:
-    """Complete, judged, judged again: nothing differs, nothing is written; schedule, samples and two clauses were looked at."""
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+    """Complete, judged, judged again: nothing differs, nothing is written; schedule, samples and
+    two clauses were looked at.
+    """
+    before = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
     found = verify(folder)
     assert found == Verified((), (), 2, 2)
     assert before == {
-        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
     }
     file_records(Run(folder))
     assert verify(folder).differences == ()
 
 
 def test_an_edited_sample_is_found_by_its_file_and_by_what_it_changes(folder: Path) -> None:
-    """One failed row made to look answered: the table's digest, and the counts that the records took from it."""
+    """One failed row made to look answered: the table's digest, and the counts that the records
+    took from it.
+    """
     path = folder / "samples" / "rows.npy"
     table = np.load(path)
     table[450] = table[451]
@@ -88,13 +102,36 @@ def test_an_edited_sample_is_found_by_its_file_and_by_what_it_changes(folder: Pa
     assert "summary.json: targets.t.outcomes.http_5xx: stored 1, recomputed nothing" in found
 
 
-@pytest.mark.parametrize(("name", "keys", "value", "text"), [
-    ("verdicts.json", ("clauses", 1, "verdict"), "FAIL", 'verdicts.json: clauses[1].verdict: stored "FAIL", recomputed "PASS"'),
-    ("verdicts.json", ("exit_code",), True, "verdicts.json: exit_code: stored true, recomputed 0"),
-    ("verdicts.json", ("clauses",), [], 'verdicts.json: clauses[0]: stored nothing, recomputed {"target": "t"'),
-    ("verdicts.json", ("more",), 1, "verdicts.json: more: stored 1, recomputed nothing"),
-    ("summary.json", ("targets", "t", "response_ms", "e2e", "p99"), 100.0, "summary.json: targets.t.response_ms.e2e.p99: stored 100.0, recomputed 74"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "keys", "value", "text"),
+    [
+        (
+            "verdicts.json",
+            ("clauses", 1, "verdict"),
+            "FAIL",
+            'verdicts.json: clauses[1].verdict: stored "FAIL", recomputed "PASS"',
+        ),
+        (
+            "verdicts.json",
+            ("exit_code",),
+            True,
+            "verdicts.json: exit_code: stored true, recomputed 0",
+        ),
+        (
+            "verdicts.json",
+            ("clauses",),
+            [],
+            'verdicts.json: clauses[0]: stored nothing, recomputed {"target": "t"',
+        ),
+        ("verdicts.json", ("more",), 1, "verdicts.json: more: stored 1, recomputed nothing"),
+        (
+            "summary.json",
+            ("targets", "t", "response_ms", "e2e", "p99"),
+            100.0,
+            "summary.json: targets.t.response_ms.e2e.p99: stored 100.0, recomputed 74",
+        ),
+    ],
+)
 def test_an_edited_record_is_found_by_its_key(
     folder: Path, name: str, keys: tuple[str | int, ...], value: object, text: str
 ) -> None:
@@ -106,11 +143,19 @@ def test_an_edited_record_is_found_by_its_key(
     assert all(line.startswith(name) for line in found)
 
 
-@pytest.mark.parametrize(("keys", "value"), [
-    (("seed",), 7), (("lanes", 0, "base_url"), "http://127.0.0.1:2/v1"), (("strings",), {"note": ["x"]}),
-    (("segments", 0, "rows"), 901), (("repeat_command",), "x"),
-])  # fmt: skip
-def test_an_edited_field_of_the_manifest_is_found(folder: Path, keys: tuple[str | int, ...], value: object) -> None:
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("seed",), 7),
+        (("lanes", 0, "base_url"), "http://127.0.0.1:2/v1"),
+        (("strings",), {"note": ["x"]}),
+        (("segments", 0, "rows"), 901),
+        (("repeat_command",), "x"),
+    ],
+)
+def test_an_edited_field_of_the_manifest_is_found(
+    folder: Path, keys: tuple[str | int, ...], value: object
+) -> None:
     """Also one that no verdict depends on, and one that was not there."""
     edit_json(folder / "run.json", *keys, value=value)
     assert said(verify(folder)) == [
@@ -119,17 +164,29 @@ def test_an_edited_field_of_the_manifest_is_found(folder: Path, keys: tuple[str 
 
 
 def test_an_edited_contract_shows_in_the_verdicts_too(folder: Path) -> None:
-    """A limit lowered afterwards: the manifest's digest, and each number that follows from the limit."""
+    """A limit lowered afterwards: the manifest's digest, and each number that follows from the
+    limit.
+    """
     edit_json(folder / "run.json", "lanes", 0, "contract", "clause", 0, "limit", value="10ms")
     found = said(verify(folder))
     assert found[0].startswith("run.json: was edited")
     assert 'verdicts.json: clauses[0].verdict: stored "PASS", recomputed "FAIL"' in found
 
 
-@pytest.mark.parametrize(("keys", "value"), [
-    (("lanes", 0, "contract"), "none"), (("lanes",), 3), (("lanes", 0, "phases"), None), (("segments",), [{}]), (("segments",), 1),
-    (("versions",), []), (("inputs",), [1]), (("files",), ["x"]), (("harness",), None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("lanes", 0, "contract"), "none"),
+        (("lanes",), 3),
+        (("lanes", 0, "phases"), None),
+        (("segments",), [{}]),
+        (("segments",), 1),
+        (("versions",), []),
+        (("inputs",), [1]),
+        (("files",), ["x"]),
+        (("harness",), None),
+    ],
+)
 def test_a_manifest_that_makes_no_sense_is_told_and_not_stumbled_over(
     folder: Path, keys: tuple[str | int, ...], value: object
 ) -> None:
@@ -143,7 +200,9 @@ def test_a_manifest_without_its_digest_is_told(folder: Path) -> None:
     manifest = json.loads((folder / "run.json").read_bytes())
     del manifest["manifest_sha256"]
     write_json(folder / "run.json", manifest)
-    assert said(verify(folder)) == ["run.json: has no digest of its own, so an edited field would not be found"]
+    assert said(verify(folder)) == [
+        "run.json: has no digest of its own, so an edited field would not be found"
+    ]
 
 
 def test_the_layout_of_the_manifest_does_not_matter(folder: Path) -> None:
@@ -153,7 +212,9 @@ def test_the_layout_of_the_manifest_does_not_matter(folder: Path) -> None:
     assert verify(folder).differences == ()
 
 
-@pytest.mark.parametrize("name", ["samples/rows.npy", "schedule.npy", "verdicts.json", "summary.json"])
+@pytest.mark.parametrize(
+    "name", ["samples/rows.npy", "schedule.npy", "verdicts.json", "summary.json"]
+)
 def test_a_file_that_is_gone_is_found(folder: Path, name: str) -> None:
     """By its name; what cannot be recomputed without it is said."""
     (folder / name).unlink()
@@ -162,7 +223,9 @@ def test_a_file_that_is_gone_is_found(folder: Path, name: str) -> None:
     assert ("verdicts.json: cannot be recomputed" in " ".join(found)) == name.endswith(".npy")
 
 
-@pytest.mark.parametrize("name", ["samples/w0-000007.npy", "attempts/rows.npy", "samples/other.npy"])
+@pytest.mark.parametrize(
+    "name", ["samples/w0-000007.npy", "attempts/rows.npy", "samples/other.npy"]
+)
 def test_a_file_that_was_added_is_found(folder: Path, name: str) -> None:
     """A table that no list names is a difference, whether or not anything reads it."""
     (folder / "attempts").mkdir(exist_ok=True)
@@ -173,7 +236,9 @@ def test_a_file_that_was_added_is_found(folder: Path, name: str) -> None:
 def test_the_histograms_are_covered_by_the_manifest(tmp_path: Path) -> None:
     """What was there when the run was closed is known by its digest."""
     run = run_of(tmp_path / "r", ROWS, lane_of())
-    writer = RunWriter(tmp_path / "h", {"run": "r", "lanes": [lane_of()], "strings": {}}, run.columns.schedule)
+    writer = RunWriter(
+        tmp_path / "h", {"run": "r", "lanes": [lane_of()], "strings": {}}, run.columns.schedule
+    )
     write_hlog(writer.folder / "histograms.hlog", [], 0)
     writer.finish("complete", run.columns.samples, {"harness": {}})
     file_records(Run(writer.folder))
@@ -184,7 +249,9 @@ def test_the_histograms_are_covered_by_the_manifest(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_is_verified_by_its_pieces(killed: Path) -> None:
-    """No end, no records: its pieces are as they were sealed, and a note says that it has no end."""
+    """No end, no records: its pieces are as they were sealed, and a note says that it has
+    no end.
+    """
     found = verify(killed)
     assert found.differences == ()
     assert found.files == 3 + 1 + 1  # pieces, texts, schedule
@@ -192,7 +259,9 @@ def test_a_killed_run_is_verified_by_its_pieces(killed: Path) -> None:
 
 
 def test_changes_to_a_killed_run_are_found_by_piece(killed: Path) -> None:
-    """The piece that was edited, the one that is gone and the one that was added are named, and no other."""
+    """The piece that was edited, the one that is gone and the one that was added are named, and no
+    other.
+    """
     pieces = sorted((killed / "samples").glob("w0-0*.npy"))
     table = np.load(pieces[0])
     table["sample"]["last_token_ns"][5] += 1
@@ -200,8 +269,10 @@ def test_changes_to_a_killed_run_are_found_by_piece(killed: Path) -> None:
     (killed / "samples/w0-000009.npy").write_bytes(pieces[1].read_bytes())
     pieces[2].unlink()
     assert [line.split(" (")[0].split(": SHA")[0] for line in said(verify(killed))] == [
-        "samples/w0-000000.npy: was edited", "samples/w0-000002.npy: is missing",
-        "samples/w0-000009.npy: was added: it is in no list"]  # fmt: skip
+        "samples/w0-000000.npy: was edited",
+        "samples/w0-000002.npy: is missing",
+        "samples/w0-000009.npy: was added: it is in no list",
+    ]
 
 
 def test_a_list_that_is_gone_leaves_its_pieces_unknown(killed: Path) -> None:
@@ -211,7 +282,9 @@ def test_a_list_that_is_gone_leaves_its_pieces_unknown(killed: Path) -> None:
 
 
 def test_digests_outlive_a_killed_process(tmp_path: Path) -> None:
-    """A real process, killed while it seals piece after piece: every piece is listed with the digest it has."""
+    """A real process, killed while it seals piece after piece: every piece is listed with the
+    digest it has.
+    """
     whole = run_of(tmp_path / "r", ROWS, lane_of(), state="running")
     for piece in (whole.folder / "samples").glob("w*"):
         piece.unlink()
@@ -227,7 +300,9 @@ for row in range(20):
 os.kill(os.getpid(), signal.SIGKILL)
 """
     root = Path(__file__).resolve().parents[2]
-    ended = subprocess.run([sys.executable, "-c", program, str(whole.folder)], cwd=root, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(whole.folder)], cwd=root, check=False
+    )
     assert ended.returncode == -signal.SIGKILL
     found = verify(whole.folder)
     assert (found.differences, found.files) == ((), 20 + 1 + 1)
@@ -240,14 +315,21 @@ def test_a_torn_line_leaves_its_piece_unlisted(killed: Path) -> None:
     assert [line.split(": ")[0] for line in said(verify(killed))] == ["samples/w0-000002.npy"]
 
 
-def test_an_input_that_changed_since_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run keeps its own copy, so this is no difference; a file that is not there says nothing."""
+def test_an_input_that_changed_since_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run keeps its own copy, so this is no difference; a file that is not there says
+    nothing.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.toml").write_text("now")
     run = run_of(tmp_path / "r", ROWS, lane_of())
     file_records(run)
     manifest = json.loads((run.folder / "run.json").read_bytes())
-    manifest["inputs"] = [{"name": "s.toml", "sha256": "0" * 64}, {"name": "gone.toml", "sha256": "0" * 64}]
+    manifest["inputs"] = [
+        {"name": "s.toml", "sha256": "0" * 64},
+        {"name": "gone.toml", "sha256": "0" * 64},
+    ]
     manifest["manifest_sha256"] = manifest_digest(manifest)
     write_json(run.folder / "run.json", manifest)
     found = verify(run.folder)
@@ -261,8 +343,12 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         verify(tmp_path)
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers(-2, 2) | st.floats(-1, 1) | st.text(max_size=2),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3))  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.floats(-1, 1) | st.text(max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3)
+    ),
+)
 
 
 @given(JSON, JSON)
@@ -274,4 +360,6 @@ def test_two_values_differ_exactly_where_their_texts_do(stored: object, fresh: o
 
 def test_numbers_are_not_taken_for_truth_values() -> None:
     """1, 1.0 and true are three things, and so is a number that is none."""
-    assert [len(list(unequal(a, b))) for a, b in ((1, True), (1, 1.0), (0.1, 0.1), (math.inf, 1))] == [1, 1, 0, 1]
+    assert [
+        len(list(unequal(a, b))) for a, b in ((1, True), (1, 1.0), (0.1, 0.1), (math.inf, 1))
+    ] == [1, 1, 0, 1]

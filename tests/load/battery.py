@@ -1,4 +1,6 @@
-"""Play faults: a lane each, all at once, two requests a lane, on real sockets; only the waiting for timeouts is leapt over."""
+"""Play faults: a lane each, all at once, two requests a lane, on real sockets; only the waiting for
+timeouts is leapt over.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ class Mended(Endpoint):
 
 
 class Played(NamedTuple):
-    """What became of it: fault -> its two rows, as they are on disk, and the ids of the requests that came whole."""
+    """What became of it: fault -> its two rows, as they are on disk, and the ids of the requests
+    that came whole.
+    """
 
     rows: dict[str, Table]
     texts: dict[str, list[str]]
@@ -84,16 +88,27 @@ class Played(NamedTuple):
         return {name: Outcome(rows["outcome"][number]).name for name, rows in self.rows.items()}
 
 
-def play(faults: Mapping[str, Fault], transport: str, streamed: bool, expected: Mapping[str, Outcome | None]) -> Played:
+def play(
+    faults: Mapping[str, Fault],
+    transport: str,
+    streamed: bool,
+    expected: Mapping[str, Outcome | None],
+) -> Played:
     """`expected` says which requests nothing but a timeout will end."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         (folder / "samples").mkdir()
         authority().cert_pem.write_to_path(folder / "ca.pem")
-        sites = {name: Site(fault, STREAMED if streamed else PLAIN) for name, fault in faults.items()}
+        sites = {
+            name: Site(fault, STREAMED if streamed else PLAIN) for name, fault in faults.items()
+        }
         try:
             plan = _plan(list(sites.values()), transport, streamed, str(folder / "ca.pem"))
-            run_loop(lambda: _play(plan, list(sites.values()), [expected.get(name) for name in sites], folder))
+            run_loop(
+                lambda: _play(
+                    plan, list(sites.values()), [expected.get(name) for name in sites], folder
+                )
+            )
         finally:
             for site in sites.values():
                 site.close()
@@ -103,22 +118,48 @@ def play(faults: Mapping[str, Fault], transport: str, streamed: bool, expected: 
 
 
 def _plan(sites: list[Site], transport: str, streamed: bool, ca_file: str) -> Plan:
-    shared = {"description": "d", "model": "m", "stream": streamed, "transport": transport, "ca_file": ca_file}
+    shared = {
+        "description": "d",
+        "model": "m",
+        "stream": streamed,
+        "transport": transport,
+        "ca_file": ca_file,
+    }
     targets = [
-        Target.model_validate({
-            **shared, "name": f"t{number}", "base_url": site.url, "timeout": f"{TIMEOUT_S}s", "connect_timeout": site.connect_timeout,
-        })
+        Target.model_validate(
+            {
+                **shared,
+                "name": f"t{number}",
+                "base_url": site.url,
+                "timeout": f"{TIMEOUT_S}s",
+                "connect_timeout": site.connect_timeout,
+            }
+        )
         for number, site in enumerate(sites)
-    ]  # fmt: skip
-    one_user = {"description": "d", "name": "p", "arrivals": {"kind": "closed", "concurrency": 1}, "requests": 2}
-    stage = Stage(name="s", targets=targets, profile=Profile.model_validate(one_user), contract=None, scenario=None,
-                  settle_ns=0, expect=[])  # fmt: skip
+    ]
+    one_user = {
+        "description": "d",
+        "name": "p",
+        "arrivals": {"kind": "closed", "concurrency": 1},
+        "requests": 2,
+    }
+    stage = Stage(
+        name="s",
+        targets=targets,
+        profile=Profile.model_validate(one_user),
+        contract=None,
+        scenario=None,
+        settle_ns=0,
+        expect=[],
+    )
     return compile_plan(Suite(name="battery", description="d", seed=1, stages=[stage], files=[]), 1)
 
 
 def _ids(site: Site) -> list[bytes]:
     return [
-        found for _, request in site.server.requests for found in re.findall(rb"(?i)\r\nx-request-id: (\S+)", request)
+        found
+        for _, request in site.server.requests
+        for found in re.findall(rb"(?i)\r\nx-request-id: (\S+)", request)
     ]
 
 
@@ -129,18 +170,30 @@ def _waits(flight: Flight, expected: Outcome | None) -> bool:
     return flight.sent_ns >= 0 and expected == Outcome.timeout_first
 
 
-async def _play(plan: Plan, sites: list[Site], expected: list[Outcome | None], folder: Path) -> None:
+async def _play(
+    plan: Plan, sites: list[Site], expected: list[Outcome | None], folder: Path
+) -> None:
     clock, reader, probe = Leap(), StampedReader(), HarnessProbe()
     journal = Journal(SegmentWriter(folder), "run", len(plan.schedule), [1] * len(plan.lanes), [])
     states = [
-        LaneState(lane, Mended(site, make_sender(lane.target, reader), BodyWriter(lane, plan.schedule, text())), None)
+        LaneState(
+            lane,
+            Mended(site, make_sender(lane.target, reader), BodyWriter(lane, plan.schedule, text())),
+            None,
+        )
         for lane, site in zip(plan.lanes, sites, strict=True)
     ]
-    generator = Generator(plan.lanes, plan.schedule, states, journal, probe, clock=clock, alarm=clock.alarm)
+    generator = Generator(
+        plan.lanes, plan.schedule, states, journal, probe, clock=clock, alarm=clock.alarm
+    )
 
     def pass_time(playing: Generator) -> None:
         busy = [lane for lane in playing.lanes if lane.in_flight]
-        if not clock.ahead_ns and busy and all(_waits(lane.deadlines[-1], expected[lane.index]) for lane in busy):
+        if (
+            not clock.ahead_ns
+            and busy
+            and all(_waits(lane.deadlines[-1], expected[lane.index]) for lane in busy)
+        ):
             clock.ahead_ns = TIMEOUT_S * S
 
     probe.start()

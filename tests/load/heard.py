@@ -61,7 +61,12 @@ class Heard:
 
     def on_head(self, status: int, headers: Headers, stamp_ns: int, user_stamp: bool) -> None:
         self._hear("head")
-        self.status, self.headers, self.head_ns, self.user_stamp = status, list(headers), stamp_ns, user_stamp
+        self.status, self.headers, self.head_ns, self.user_stamp = (
+            status,
+            list(headers),
+            stamp_ns,
+            user_stamp,
+        )
 
     def on_body(self, data: bytes, stamp_ns: int) -> None:
         self._hear("body")
@@ -90,7 +95,14 @@ def target_for(server: ScriptedServer | str, transport: str = "tailproof", **mor
         host = f"[{server.host}]" if ":" in server.host else server.host
         server = f"{more.pop('scheme', 'http')}://{host}:{server.port}/v1"
     return Target.model_validate(
-        {"description": "d", "name": "t", "base_url": server, "model": "m", "transport": transport, **more}
+        {
+            "description": "d",
+            "name": "t",
+            "base_url": server,
+            "model": "m",
+            "transport": transport,
+            **more,
+        }
     )
 
 

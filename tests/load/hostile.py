@@ -1,4 +1,7 @@
-"""What hostile servers do. A fault is done to the first request of a lane; every later one gets a sound answer."""
+"""What hostile servers do.
+
+A fault is done to the first request of a lane; every later one gets a sound answer.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,8 @@ class Sound:
 TOKEN, LAST, DONE = chunk({"content": "w"}), chunk({}, "stop"), b"data: [DONE]\n\n"
 STREAMED = Sound(b"text/event-stream", (chunk({"role": "assistant"}), TOKEN, TOKEN, LAST, DONE))
 PLAIN = Sound(
-    b"application/json", (b'{"choices":[{"message":', b'{"content":"w w"},', b'"finish_reason"', b':"stop"}]}')
+    b"application/json",
+    (b'{"choices":[{"message":', b'{"content":"w w"},', b'"finish_reason"', b':"stop"}]}'),
 )
 
 Script = Callable[[Peer, Sound], object]
@@ -65,11 +69,15 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def certificate(host: str = "127.0.0.1", issuer: trustme.CA | None = None, days: int = 1) -> ssl.SSLContext:
+def certificate(
+    host: str = "127.0.0.1", issuer: trustme.CA | None = None, days: int = 1
+) -> ssl.SSLContext:
     """The server's side of TLS."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     now = datetime.now(UTC)
-    issued = (issuer or authority()).issue_cert(host, not_before=now - timedelta(9), not_after=now + timedelta(days))
+    issued = (issuer or authority()).issue_cert(
+        host, not_before=now - timedelta(9), not_after=now + timedelta(days)
+    )
     issued.configure_cert(made)
     return made
 
@@ -172,7 +180,9 @@ def speaks_plainly(peer: Peer, sound: Sound) -> None:
     peer.until_closed()
 
 
-def status(line: str, *lines: bytes, body: bytes = b'{"error":{"message":"no"}}', ending: Script = goes_on) -> Script:
+def status(
+    line: str, *lines: bytes, body: bytes = b'{"error":{"message":"no"}}', ending: Script = goes_on
+) -> Script:
     """An answer with this status; the connection goes on, or ends as said."""
 
     def writes(_sound: Sound) -> list[bytes]:
@@ -242,8 +252,10 @@ def _busy_until(peer: Peer, sound: Sound) -> None:
 
 
 #: an error inside an answer with status 200
-ERROR = {STREAMED.kind: (*STREAMED.parts[:2], b'data: {"error":{"message":"overloaded"}}\n\n'),
-         PLAIN.kind: (b'{"error":{"message":"overloaded"}}',)}  # fmt: skip
+ERROR = {
+    STREAMED.kind: (*STREAMED.parts[:2], b'data: {"error":{"message":"overloaded"}}\n\n'),
+    PLAIN.kind: (b'{"error":{"message":"overloaded"}}',),
+}
 
 #: by the names that docs/faults.md gives them
 FAULTS: dict[str, Fault] = {
@@ -254,7 +266,9 @@ FAULTS: dict[str, Fault] = {
     # TLS
     "unknown issuer": Fault(over_tls(goes_on, lambda: certificate(issuer=trustme.CA())), tls=True),
     "certificate expired": Fault(over_tls(goes_on, lambda: certificate(days=-1)), tls=True),
-    "certificate of another host": Fault(over_tls(goes_on, lambda: certificate("other.example")), tls=True),
+    "certificate of another host": Fault(
+        over_tls(goes_on, lambda: certificate("other.example")), tls=True
+    ),
     "no TLS": Fault(speaks_plainly, tls=True),
     "hangs up in the handshake": Fault(hangs_up, tls=True),
     "silent in the handshake": Fault(stalls, tls=True, connect_timeout="3s"),
@@ -281,37 +295,77 @@ FAULTS: dict[str, Fault] = {
     "silent after the head": Fault(says(lambda s: s.chunked()[:1], stalls)),
     "silent in the body": Fault(says(_half, stalls)),
     "silent before the last chunk": Fault(says(_but_the_end, stalls)),
-    "one byte at a time": Fault(says(lambda s: [bytes([byte]) for byte in b"".join(s.chunked())], goes_on)),
+    "one byte at a time": Fault(
+        says(lambda s: [bytes([byte]) for byte in b"".join(s.chunked())], goes_on)
+    ),
     # framing
     "not HTTP": Fault(says([b"SSH-2.0-OpenSSH_9.2\r\n\r\n"], closes)),
     "HTTP/1.0": Fault(says(lambda s: [s.head(status=b"HTTP/1.0 200 OK"), s.body], closes)),
-    "1xx before the answer": Fault(says(lambda s: [b"HTTP/1.1 100 Continue\r\n\r\n",
-                                                   b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", *s.chunked()], goes_on)),
-    "switches protocols": Fault(says([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"], stalls)),
-    "surplus bytes": Fault(says(lambda s: [s.whole() + b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"], goes_on)),
-    "length too long": Fault(says(lambda s: [s.head(b"Content-Length: %d" % (len(s.body) + 9)), s.body], closes)),
-    "length too short": Fault(says(lambda s: [s.head(b"Content-Length: %d" % (len(s.body) // 2)), s.body], goes_on)),
+    "1xx before the answer": Fault(
+        says(
+            lambda s: [
+                b"HTTP/1.1 100 Continue\r\n\r\n",
+                b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
+                *s.chunked(),
+            ],
+            goes_on,
+        )
+    ),
+    "switches protocols": Fault(
+        says(
+            [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"],
+            stalls,
+        )
+    ),
+    "surplus bytes": Fault(
+        says(lambda s: [s.whole() + b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"], goes_on)
+    ),
+    "length too long": Fault(
+        says(lambda s: [s.head(b"Content-Length: %d" % (len(s.body) + 9)), s.body], closes)
+    ),
+    "length too short": Fault(
+        says(lambda s: [s.head(b"Content-Length: %d" % (len(s.body) // 2)), s.body], goes_on)
+    ),
     "length negative": Fault(says(lambda s: [s.head(b"Content-Length: -1"), s.body], closes)),
     "length no number": Fault(says(lambda s: [s.head(b"Content-Length: five"), s.body], closes)),
     "two lengths that differ": Fault(says(lambda s: [s.whole(b"Content-Length: 5")], goes_on)),
-    "two equal lengths": Fault(says(lambda s: [s.whole(b"Content-Length: %d" % len(s.body))], goes_on)),
+    "two equal lengths": Fault(
+        says(lambda s: [s.whole(b"Content-Length: %d" % len(s.body))], goes_on)
+    ),
     "chunked, and a length": Fault(says(lambda s: s.chunked(b"Content-Length: 5"), goes_on)),
     "chunk size no number": Fault(says(lambda s: [*_half(s), b"zz\r\nab\r\n"], closes)),
-    "chunk longer than its size": Fault(says(lambda s: [*_half(s), b"2\r\nlonger\r\n0\r\n\r\n"], closes)),
+    "chunk longer than its size": Fault(
+        says(lambda s: [*_half(s), b"2\r\nlonger\r\n0\r\n\r\n"], closes)
+    ),
     "header no header": Fault(says(lambda s: [s.head(b"no colon here"), s.body], closes)),
     # content
     "no body": Fault(instead(b"")),
     "204": Fault(says([b"HTTP/1.1 204 No Content\r\n\r\n"], goes_on)),
     "HTML": Fault(instead(b"<html><h1>Welcome</h1></html>", b"text/html")),
     "another API's JSON": Fault(instead(b'{"hello":"world"}', b"application/json")),
-    "invalid JSON": Fault(says(lambda s: [Sound(s.kind, (s.parts[0], b'data: {"choices":[}\n\n')).whole()], goes_on)),
-    "invalid UTF-8": Fault(says(lambda s: [Sound(s.kind, (s.body.replace(b'"w', b'"\xff', 1),)).whole()], goes_on)),
-    "invalid UTF-8 in a later token": Fault(events(*STREAMED.parts[:2], TOKEN.replace(b'"w', b'"\xff'), LAST, DONE)),
+    "invalid JSON": Fault(
+        says(lambda s: [Sound(s.kind, (s.parts[0], b'data: {"choices":[}\n\n')).whole()], goes_on)
+    ),
+    "invalid UTF-8": Fault(
+        says(lambda s: [Sound(s.kind, (s.body.replace(b'"w', b'"\xff', 1),)).whole()], goes_on)
+    ),
+    "invalid UTF-8 in a later token": Fault(
+        events(*STREAMED.parts[:2], TOKEN.replace(b'"w', b'"\xff'), LAST, DONE)
+    ),
     "error inside 200": Fault(says(lambda s: [Sound(s.kind, ERROR[s.kind]).whole()], goes_on)),
     "neither [DONE] nor finish": Fault(events(TOKEN, TOKEN)),
     "no [DONE]": Fault(events(TOKEN, LAST)),
-    "the other kind of answer": Fault(says(lambda s: [(PLAIN if s is STREAMED else STREAMED).whole()], goes_on)),
-    "gzip": Fault(says(lambda s: [Sound(s.kind, (zlib.compress(s.body, wbits=31),)).whole(b"Content-Encoding: gzip")], goes_on)),
+    "the other kind of answer": Fault(
+        says(lambda s: [(PLAIN if s is STREAMED else STREAMED).whole()], goes_on)
+    ),
+    "gzip": Fault(
+        says(
+            lambda s: [
+                Sound(s.kind, (zlib.compress(s.body, wbits=31),)).whole(b"Content-Encoding: gzip")
+            ],
+            goes_on,
+        )
+    ),
     # statuses
     "302 to itself": Fault(redirects("302 Found", "127.0.0.1")),
     "307 to another host": Fault(redirects("307 Temporary Redirect", "localhost")),
@@ -329,23 +383,35 @@ FAULTS: dict[str, Fault] = {
     "503, retry-after 7": Fault(status("503 Service Unavailable", b"Retry-After: 7")),
     "504": Fault(status("504 Gateway Timeout")),
     "529": Fault(status("529 Overloaded")),
-    "429, its text cut": Fault(says([b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 9\r\n\r\nslow"], closes)),
-    "503, its text silent": Fault(says([b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 9\r\n\r\nslow"], stalls)),
-}  # fmt: skip
+    "429, its text cut": Fault(
+        says([b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 9\r\n\r\nslow"], closes)
+    ),
+    "503, its text silent": Fault(
+        says([b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 9\r\n\r\nslow"], stalls)
+    ),
+}
 
-#: those that send without end, or more than there is room for; one at a time, with an eye on the memory
+#: those that send without end, or more than there is room for; one at a time, with an eye on the
+#: memory
 FLOODS: dict[str, Fault] = {
-    "endless headers": Fault(says([b"HTTP/1.1 200 OK\r\n"], floods(b"X-More: and more\r\n" * 1000))),
+    "endless headers": Fault(
+        says([b"HTTP/1.1 200 OK\r\n"], floods(b"X-More: and more\r\n" * 1000))
+    ),
     "endless header": Fault(says([b"HTTP/1.1 200 OK\r\nX-Long: "], floods(b"x" * BLOCK))),
     "endless 1xx": Fault(says([], floods(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000))),
-    "endless trailers": Fault(says(lambda s: [*_but_the_end(s), b"0\r\n"], floods(b"X-More: and more\r\n" * 1000))),
-    "100 MB line": Fault(says(lambda s: [s.head(), s.parts[0] + b'data: "'], floods(b"x" * BLOCK, 100 << 20))),
+    "endless trailers": Fault(
+        says(lambda s: [*_but_the_end(s), b"0\r\n"], floods(b"X-More: and more\r\n" * 1000))
+    ),
+    "100 MB line": Fault(
+        says(lambda s: [s.head(), s.parts[0] + b'data: "'], floods(b"x" * BLOCK, 100 << 20))
+    ),
     "endless body": Fault(says(lambda s: [s.head()], floods(lambda s: s.parts[1] * 100))),
     "endless comments": Fault(says(lambda s: [s.head()], floods(b": still here\n\n" * 1000))),
-    "endless error text": Fault(says(lambda s: [s.head(status=b"HTTP/1.1 500 Internal Server Error")],
-                                     floods(b"x" * BLOCK))),
+    "endless error text": Fault(
+        says(lambda s: [s.head(status=b"HTTP/1.1 500 Internal Server Error")], floods(b"x" * BLOCK))
+    ),
     "gzip bomb": Fault(says(lambda s: [s.head(b"Content-Encoding: gzip"), _bomb()], closes)),
-}  # fmt: skip
+}
 
 
 @functools.cache
@@ -374,7 +440,9 @@ class Site:
     def __init__(self, fault: Fault, sound: Sound):
         self.connect_timeout, self._stack = fault.connect_timeout, contextlib.ExitStack()
         later = over_tls(goes_on) if fault.tls else goes_on
-        scripts = [lambda peer, script=script: script(peer, sound) for script in (fault.script, later)]
+        scripts = [
+            lambda peer, script=script: script(peer, sound) for script in (fault.script, later)
+        ]
         self.server = ScriptedServer(*scripts, host=fault.host)
         host = fault.address or (f"[{fault.host}]" if ":" in fault.host else fault.host)
         self.url = f"{'https' if fault.tls else 'http'}://{host}:{self.server.port}/v1"
@@ -386,7 +454,9 @@ class Site:
             self._fill()
 
     def _fill(self) -> None:
-        """Nobody accepts, and those who wait leave no place in the queue: the kernel answers no SYN."""
+        """Nobody accepts, and those who wait leave no place in the queue: the kernel answers no
+        SYN.
+        """
         self.server.listener.listen(0)
         for _ in range(4):
             self._fillers.append(socket.socket())

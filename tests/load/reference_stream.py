@@ -15,9 +15,23 @@ from typing import Any
 from bench.load.stream import Answer, MalformedAnswer, StreamError
 
 CR, LF = 13, 10
-NAMES = ("chunks", "first_byte_ns", "first_token_ns", "first_answer_token_ns", "last_token_ns", "gap_max_ns", "shared_reads",
-         "first_shared", "prompt_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "finish", "model",
-         "done_marker")  # fmt: skip
+NAMES = (
+    "chunks",
+    "first_byte_ns",
+    "first_token_ns",
+    "first_answer_token_ns",
+    "last_token_ns",
+    "gap_max_ns",
+    "shared_reads",
+    "first_shared",
+    "prompt_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "cached_tokens",
+    "finish",
+    "model",
+    "done_marker",
+)
 
 
 @dataclasses.dataclass
@@ -39,11 +53,19 @@ class Reading:
         shared = [stamp for stamp, run in itertools.groupby(at) if len(list(run)) > 1]
         visible = [stamps[index] for index, seen in self.tokens if seen]
         found = {
-            "chunks": len(at), "first_byte_ns": stamps[0] if stamps else -1, "first_token_ns": at[0] if at else -1,
-            "first_answer_token_ns": visible[0] if visible else -1, "last_token_ns": at[-1] if at else -1,
-            "gap_max_ns": max(gaps, default=-1), "shared_reads": len(shared), "first_shared": bool(at) and at[0] in shared,
-            "finish": self.finish, "model": self.model, "done_marker": self.done, "gaps": gaps,
-        }  # fmt: skip
+            "chunks": len(at),
+            "first_byte_ns": stamps[0] if stamps else -1,
+            "first_token_ns": at[0] if at else -1,
+            "first_answer_token_ns": visible[0] if visible else -1,
+            "last_token_ns": at[-1] if at else -1,
+            "gap_max_ns": max(gaps, default=-1),
+            "shared_reads": len(shared),
+            "first_shared": bool(at) and at[0] in shared,
+            "finish": self.finish,
+            "model": self.model,
+            "done_marker": self.done,
+            "gaps": gaps,
+        }
         for name in ("prompt_tokens", "output_tokens", "reasoning_tokens", "cached_tokens"):
             found[name] = self.counts.get(name, -1)
         return found
@@ -102,9 +124,12 @@ def _event(payload: bytes, index: int, reading: Reading) -> None:
         reading.error = "stream_error"
         return
     usage = chunk.get("usage") or {}
-    for place, key, name in ((usage, "prompt_tokens", "prompt_tokens"), (usage, "completion_tokens", "output_tokens"),
-                             (usage.get("completion_tokens_details") or {}, "reasoning_tokens", "reasoning_tokens"),
-                             (usage.get("prompt_tokens_details") or {}, "cached_tokens", "cached_tokens")):  # fmt: skip
+    for place, key, name in (
+        (usage, "prompt_tokens", "prompt_tokens"),
+        (usage, "completion_tokens", "output_tokens"),
+        (usage.get("completion_tokens_details") or {}, "reasoning_tokens", "reasoning_tokens"),
+        (usage.get("prompt_tokens_details") or {}, "cached_tokens", "cached_tokens"),
+    ):
         if key in place:
             reading.counts[name] = place[key]
     reading.model = reading.model or chunk.get("model")
@@ -117,7 +142,11 @@ def _event(payload: bytes, index: int, reading: Reading) -> None:
 
 def _kind(delta: dict[str, Any]) -> str:
     calls = [call.get("function", {}) for call in delta.get("tool_calls") or []]
-    if delta.get("content") or delta.get("refusal") or any(f.get("name") or f.get("arguments") for f in calls):
+    if (
+        delta.get("content")
+        or delta.get("refusal")
+        or any(f.get("name") or f.get("arguments") for f in calls)
+    ):
         return "visible"
     return "hidden" if delta.get("reasoning") or delta.get("reasoning_content") else "none"
 
@@ -129,7 +158,9 @@ def pieces(stream: bytes, cuts: Sequence[int]) -> list[bytes]:
 
 
 def feed(parts: Sequence[bytes], stamps: Sequence[int]) -> tuple[dict[str, Any], str | None]:
-    """The product's facts about a stream that came in `parts` with `stamps`, and its error's name."""
+    """The product's facts about a stream that came in `parts` with `stamps`, and its
+    error's name.
+    """
     from array import array
 
     answer, error = Answer(streamed=True, gaps=array("q")), None
@@ -146,7 +177,9 @@ def feed(parts: Sequence[bytes], stamps: Sequence[int]) -> tuple[dict[str, Any],
 
 
 def agree(stream: bytes, cuts: Sequence[int], reading: Reading | None = None) -> None:
-    """Fail unless product and reference see the same in `stream` cut at `cuts`, each piece with its own stamp."""
+    """Fail unless product and reference see the same in `stream` cut at `cuts`, each piece with its
+    own stamp.
+    """
     reading = reading or read(stream)
     parts = pieces(stream, cuts)
     stamps = [1_000 + 7 * number * number for number in range(len(parts))]

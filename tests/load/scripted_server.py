@@ -18,7 +18,9 @@ PATIENCE_S = STEP_S
 class Peer:
     """The server's end of one connection."""
 
-    def __init__(self, sock: socket.socket, number: int, log: list[tuple[int, bytes]] | None = None):
+    def __init__(
+        self, sock: socket.socket, number: int, log: list[tuple[int, bytes]] | None = None
+    ):
         self.sock, self.number, self._buffer = sock, number, b""
         self._log = log if log is not None else []
 
@@ -36,7 +38,12 @@ class Peer:
         """The next request with its body, `b""` when the client closed instead."""
         head = self.head()
         length = next(
-            (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+            (
+                int(line.split(b":")[1])
+                for line in head.split(b"\r\n")
+                if line.lower().startswith(b"content-length:")
+            ),
+            0,
         )
         held = bytearray(self._buffer)
         while len(held) < length:
@@ -75,12 +82,15 @@ Script = Callable[[Peer], None]
 
 
 class ScriptedServer:
-    """Connection number i is served by `scripts[i]`, later ones by the last; closed when it returns.
+    """Connection number i is served by `scripts[i]`, later ones by the last; closed when it
+    returns.
 
     `requests` holds (connection number, bytes) of every request that came whole.
     """
 
-    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"):
+    def __init__(
+        self, *scripts: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    ):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._scripts, self._tls = scripts, tls
         self.listener = socket.socket(family)
@@ -147,16 +157,23 @@ def each(reply: Callable[[Peer, bytes], bool | None]) -> Script:
 
 def answer(body: bytes = b"{}", *, status: str = "200 OK", headers: bytes = b"") -> bytes:
     """A response with a content-length."""
-    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n" % (status.encode(), len(body), headers) + body
+    return (
+        b"HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n" % (status.encode(), len(body), headers)
+        + body
+    )
 
 
 def chunked(*parts: bytes) -> list[bytes]:
     """Head, chunks and end of a chunked response, as separate writes."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     return [head, *(b"%x\r\n%s\r\n" % (len(part), part) for part in parts), b"0\r\n\r\n"]
 
 
-def serving(*writes: bytes, close: bool = False, tls: ssl.SSLContext | None = None) -> ScriptedServer:
+def serving(
+    *writes: bytes, close: bool = False, tls: ssl.SSLContext | None = None
+) -> ScriptedServer:
     """A server that gives every request the same writes, and closes after the first if `close`."""
 
     def reply(peer: Peer, _request: bytes) -> bool:

@@ -17,7 +17,9 @@ LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 T = TypeVar("T")
 
 
-def talk(loop: str, script: Script, use: Callable[[httpx.AsyncClient, str], Awaitable[T]]) -> tuple[T, ScriptedServer]:
+def talk(
+    loop: str, script: Script, use: Callable[[httpx.AsyncClient, str], Awaitable[T]]
+) -> tuple[T, ScriptedServer]:
     """Use a client on the stamped transport against a scripted server."""
     with ScriptedServer(script) as server:
 
@@ -40,10 +42,15 @@ def answering(*parts: bytes) -> Script:
 
 @LOOPS
 def test_requests_on_one_connection_with_their_stamps(loop: str) -> None:
-    """Body and headers arrive as httpx wrote them; the first request connects, the second reuses, stamps rise."""
+    """Body and headers arrive as httpx wrote them; the first request connects, the second reuses,
+    stamps rise.
+    """
 
     async def use(client: httpx.AsyncClient, url: str) -> list[httpx.Response]:
-        return [await client.post(f"{url}/v1/x?q=1", json={"a": 1}, headers={"X-Own": "yes"}) for _ in range(2)]
+        return [
+            await client.post(f"{url}/v1/x?q=1", json={"a": 1}, headers={"X-Own": "yes"})
+            for _ in range(2)
+        ]
 
     responses, server = talk(loop, answering(*chunked(b"one", b"two")), use)
     assert [(r.status_code, r.content) for r in responses] == [(200, b"onetwo")] * 2
@@ -63,7 +70,9 @@ def test_requests_on_one_connection_with_their_stamps(loop: str) -> None:
 
 @LOOPS
 def test_a_stream_can_be_left_early(loop: str) -> None:
-    """Leaving a stream closes its connection instead of reusing it; the next request gets a new one."""
+    """Leaving a stream closes its connection instead of reusing it; the next request gets a new
+    one.
+    """
 
     def script(peer: Peer) -> None:
         if peer.number == 0:
@@ -84,11 +93,23 @@ def test_a_stream_can_be_left_early(loop: str) -> None:
     assert (begun, whole, server.connections) == (b"first", b"whole", 2)
 
 
-@pytest.mark.parametrize(("script", "error"), [
-    (lambda peer: peer.request() and None, httpx.ReadError),
-    (lambda peer: peer.request() and peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"), httpx.RemoteProtocolError),
-    (lambda peer: peer.request() and peer.send(b"not HTTP at all\r\n\r\n"), httpx.RemoteProtocolError),
-], ids=["closed", "cut", "garbage"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (lambda peer: peer.request() and None, httpx.ReadError),
+        (
+            lambda peer: (
+                peer.request() and peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")
+            ),
+            httpx.RemoteProtocolError,
+        ),
+        (
+            lambda peer: peer.request() and peer.send(b"not HTTP at all\r\n\r\n"),
+            httpx.RemoteProtocolError,
+        ),
+    ],
+    ids=["closed", "cut", "garbage"],
+)
 def test_failures_are_httpx_errors(script: Script, error: type[Exception]) -> None:
     """Each failure comes out as the class of httpx that stock transports raise for it."""
 
@@ -100,7 +121,9 @@ def test_failures_are_httpx_errors(script: Script, error: type[Exception]) -> No
 
 
 def test_refused_and_late_answers_are_httpx_errors() -> None:
-    """Nobody listening is a ConnectError; a silent server a ReadTimeout, before the head and inside the body."""
+    """Nobody listening is a ConnectError; a silent server a ReadTimeout, before the head and inside
+    the body.
+    """
 
     async def refused(client: httpx.AsyncClient, url: str) -> None:
         with pytest.raises(httpx.ConnectError):

@@ -1,4 +1,6 @@
-"""An agent and its process: real processes that say little, half a line, or nothing; folders that are kept, under way or gone."""
+"""An agent and its process: real processes that say little, half a line, or nothing; folders that
+are kept, under way or gone.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,15 @@ from bench.units import S
 
 
 class Scripted(Agent):
-    """Its process says what a test has it say, then waits for the end of its input, or ends at once."""
+    """Its process says what a test has it say, then waits for the end of its input, or ends at
+    once.
+    """
 
     def __init__(self, said: str, *, stays: bool = False):
-        script = f"import sys; sys.stdout.write({said!r}); sys.stdout.flush(); {'sys.stdin.read()' if stays else ''}"
+        script = (
+            f"import sys; sys.stdout.write({said!r}); sys.stdout.flush();"
+            f" {'sys.stdin.read()' if stays else ''}"
+        )
         super().__init__([sys.executable, "-c", script])
 
     def ready(self, shared: Path, name: str = "s-1") -> dict[str, Any]:
@@ -58,9 +65,15 @@ def waiting(tmp_path: Path) -> Iterator[Scripted]:
 
 
 def test_a_process_that_is_killed_amid_a_line_has_ended(tmp_path: Path) -> None:
-    """Half a line, and one that is none of ours, are nobody's word; the end is told all the same."""
+    """Half a line, and one that is none of ours, are nobody's word; the end is told all the
+    same.
+    """
     agent = Scripted(
-        line(pid=7) + "a library's own remark\n" + line(ready=True) + line(warn="w") + '{"counters": {"star'
+        line(pid=7)
+        + "a library's own remark\n"
+        + line(ready=True)
+        + line(warn="w")
+        + '{"counters": {"star'
     )
     assert "folder" in agent.ready(tmp_path)
     assert everything(agent) == [{"pid": 7}, {"ready": True}, {"warn": "w"}]
@@ -68,12 +81,21 @@ def test_a_process_that_is_killed_amid_a_line_has_ended(tmp_path: Path) -> None:
     agent.remove()
 
 
-@pytest.mark.parametrize(("said", "refused"), [
-    ("", {"refused": "its process ended before it was ready"}),
-    (line(refused="no key", unreachable=False), {"refused": "no key", "unreachable": False}),
-    (line(refused="nobody there", unreachable=True), {"refused": "nobody there", "unreachable": True}),
-], ids=["silent", "refused", "unreachable"])  # fmt: skip
-def test_a_process_that_is_not_ready_leaves_no_folder(said: str, refused: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ("", {"refused": "its process ended before it was ready"}),
+        (line(refused="no key", unreachable=False), {"refused": "no key", "unreachable": False}),
+        (
+            line(refused="nobody there", unreachable=True),
+            {"refused": "nobody there", "unreachable": True},
+        ),
+    ],
+    ids=["silent", "refused", "unreachable"],
+)
+def test_a_process_that_is_not_ready_leaves_no_folder(
+    said: str, refused: dict[str, Any], tmp_path: Path
+) -> None:
     """What it said is the answer, and its folder is gone."""
     assert Scripted(said).ready(tmp_path) == refused
     assert list(tmp_path.iterdir()) == []
@@ -142,11 +164,17 @@ voice.finish()
 """
 
 
-def test_a_sender_whose_agent_stands_still_sends_on_and_tells_all_of_it_later(tmp_path: Path) -> None:
-    """With the pipe full nothing waits for it; what was not told in those seconds is in the next difference."""
+def test_a_sender_whose_agent_stands_still_sends_on_and_tells_all_of_it_later(
+    tmp_path: Path,
+) -> None:
+    """With the pipe full nothing waits for it; what was not told in those seconds is in the next
+    difference.
+    """
     mark = tmp_path / "mark"
     process = subprocess.Popen(
-        [sys.executable, "-c", NOBODY_READS, str(mark)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", NOBODY_READS, str(mark)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     deadline = monotonic_ns() + 40 * S
     while not mark.exists():

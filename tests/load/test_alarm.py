@@ -46,9 +46,15 @@ run_loop(main)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="timerfd is Linux's")
 @pytest.mark.parametrize(("descriptors", "kind"), [("free", "timerfd"), ("full", "event loop")])
 def test_an_alarm_rings_once_and_never_early(descriptors: str, kind: str) -> None:
-    """Set anew it forgets the instant before; without a descriptor left for a timer the loop's own rings as well."""
+    """Set anew it forgets the instant before; without a descriptor left for a timer the loop's own
+    rings as well.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, descriptors], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+        [sys.executable, "-c", PROGRAM, descriptors],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
     )
     named, late_ns = json.loads(done.stdout)
     assert named == kind

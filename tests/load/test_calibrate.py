@@ -19,9 +19,24 @@ from bench.load.stream import Answer
 
 
 def test_the_null_server_streams_and_owns_up() -> None:
-    """Two requests, one of them split over two writes: whole streams come back, and the truth names their rows and times."""
-    process = subprocess.Popen([sys.executable, "-m", "bench.load.nullserver", "--ttft-ms", "30", "--gap-ms", "5", "--tokens", "4"],
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    """Two requests, one of them split over two writes: whole streams come back, and the truth names
+    their rows and times.
+    """
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "bench.load.nullserver",
+            "--ttft-ms",
+            "30",
+            "--gap-ms",
+            "5",
+            "--tokens",
+            "4",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert process.stdout is not None
     assert process.stdin is not None
     try:
@@ -30,7 +45,8 @@ def test_the_null_server_streams_and_owns_up() -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=STEP_S) as sock:
             for row, cut in ((7, None), (9, 40)):
                 request = (
-                    b"POST /v1/chat/completions HTTP/1.1\r\nX-Request-Id: run-%d\r\nContent-Length: 2\r\n\r\n{}" % row
+                    b"POST /v1/chat/completions HTTP/1.1\r\nX-Request-Id: run-%d\r\nContent-Length:"
+                    b" 2\r\n\r\n{}" % row
                 )
                 sock.sendall(request[:cut])
                 if cut is not None:
@@ -58,7 +74,9 @@ def test_the_null_server_streams_and_owns_up() -> None:
     truth = np.array(json.loads(told.partition(b"\r\n\r\n")[2])).reshape(-1, 4)
     assert truth[:, 0].tolist() == [7, 9]
     assert (truth[:, 2] - truth[:, 1] >= 30_000_000).all()
-    assert (truth[:, 3] - truth[:, 1] >= 40_000_000).all()  # the first may be late, and the last is not for that
+    assert (
+        truth[:, 3] - truth[:, 1] >= 40_000_000
+    ).all()  # the first may be late, and the last is not for that
 
 
 def step(rate: int, sent: float, ttft_p99: float, e2e_p50: float) -> Step:
@@ -67,7 +85,9 @@ def step(rate: int, sent: float, ttft_p99: float, e2e_p50: float) -> Step:
 
 
 def test_what_counts_as_within_budget() -> None:
-    """p50 and p99 of both metrics within 1 ms of the truth on either side, and 99 % of the plan answered."""
+    """p50 and p99 of both metrics within 1 ms of the truth on either side, and 99 % of the plan
+    answered.
+    """
     assert step(100, 100, 0.99, -0.99).within_budget
     assert not step(100, 100, 1.01, 0.5).within_budget
     assert not step(100, 100, 0.5, -1.01).within_budget
@@ -77,12 +97,17 @@ def test_what_counts_as_within_budget() -> None:
 def test_calibration_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A short ladder through the command: a line a step, a record on disk whose ceiling is a rate that was within budget."""
+    """A short ladder through the command: a line a step, a record on disk whose ceiling is a rate
+    that was within budget.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     seen: list[Step] = []
     record: dict[str, Any] = calibrate(seen.append, tokens=3, seconds=1.0, ladder=(20, 40))
     assert [found.rate_rps for found in seen] == [20, 40]
-    assert all(found.sent_rps > 0 and np.isfinite(found.ttft_error_ms + found.e2e_error_ms).all() for found in seen)
+    assert all(
+        found.sent_rps > 0 and np.isfinite(found.ttft_error_ms + found.e2e_error_ms).all()
+        for found in seen
+    )
     assert record["ceiling_rps"] in {0, *(found.rate_rps for found in seen if found.within_budget)}
     assert record["ceiling_events_per_s"] == record["ceiling_rps"] * 3
     assert main(["calibrate", "--seconds", "1", "--tokens", "2", "--max-rate", "100"]) == 0

@@ -20,11 +20,25 @@ from bench.record.run_folder import machine_facts
 def plan_of(rate: int, tokens: int, **more: Any) -> Plan:
     """One lane of constant arrivals for 3 s."""
     target = Target(description="d", name="t", base_url="http://127.0.0.1:1/v1", model="m")
-    profile = Profile.model_validate({
-        "description": "d", "duration": "3s", "arrivals": Arrivals(kind="constant", rate=Fraction(rate)),
-        "prompt_tokens": [Amount(fixed=10)], "output_tokens": [Amount(fixed=tokens)], **more,
-    })  # fmt: skip
-    stage = Stage(name="s", targets=[target], profile=profile, contract=None, scenario=None, settle_ns=0, expect=[])
+    profile = Profile.model_validate(
+        {
+            "description": "d",
+            "duration": "3s",
+            "arrivals": Arrivals(kind="constant", rate=Fraction(rate)),
+            "prompt_tokens": [Amount(fixed=10)],
+            "output_tokens": [Amount(fixed=tokens)],
+            **more,
+        }
+    )
+    stage = Stage(
+        name="s",
+        targets=[target],
+        profile=profile,
+        contract=None,
+        scenario=None,
+        settle_ns=0,
+        expect=[],
+    )
     return compile_plan(Suite(name="s", description="d", seed=1, stages=[stage], files=[]))
 
 
@@ -37,12 +51,19 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def calibrated(events: int, **machine: Any) -> dict[str, Any]:
     """A record as `tailproof calibrate` stores it."""
-    return {"format": ceiling.FORMAT, "machine": machine_facts() | machine, "measured_utc": "2026-01-01T00:00:00Z",
-            "ceiling_events_per_s": events, "ceiling_rps": 100_000}  # fmt: skip
+    return {
+        "format": ceiling.FORMAT,
+        "machine": machine_facts() | machine,
+        "measured_utc": "2026-01-01T00:00:00Z",
+        "ceiling_events_per_s": events,
+        "ceiling_rps": 100_000,
+    }
 
 
 def test_the_busiest_second_counts_not_the_mean() -> None:
-    """100/s of 16 tokens with a burst of 5x in one of three seconds peaks at 8,000 token events a second."""
+    """100/s of 16 tokens with a burst of 5x in one of three seconds peaks at 8,000 token events a
+    second.
+    """
     phases = [
         {"name": "a", "duration": "1s"},
         {"name": "b", "duration": "1s", "burst": 5},
@@ -53,12 +74,16 @@ def test_the_busiest_second_counts_not_the_mean() -> None:
 
 
 def test_workers_by_default(cache: Path) -> None:
-    """Enough workers for 60 % of the ceiling each, one core left free, no more than a cap can feed."""
+    """Enough workers for 60 % of the ceiling each, one core left free, no more than a cap
+    can feed.
+    """
     heavy = plan_of(2000, 40)  # 80,000 events a second against 0.6 * 30,000 each
     assert [ceiling.default_workers(heavy, cores) for cores in (1, 2, 4, 8)] == [1, 1, 3, 5]
     assert ceiling.default_workers(plan_of(10, 16), 8) == 1
     assert ceiling.default_workers(plan_of(2000, 40, max_in_flight=2), 8) == 2
-    assert ceiling.default_workers(plan_of(3000, 1), 8) == 3  # few tokens, but 1.5 times 2,000 requests a second
+    assert (
+        ceiling.default_workers(plan_of(3000, 1), 8) == 3
+    )  # few tokens, but 1.5 times 2,000 requests a second
     ceiling.store(calibrated(200_000))
     assert ceiling.default_workers(heavy, 8) == 1
 
@@ -69,10 +94,18 @@ def test_a_calibration_counts_on_its_own_machine_only(cache: Path) -> None:
     assert ceiling.share_of_ceiling(plan, 1) is None
     path = ceiling.store(calibrated(4_000))
     assert ceiling.share_of_ceiling(plan, 2) == {
-        "measured_utc": "2026-01-01T00:00:00Z", "ceiling_events_per_s": 4_000, "ceiling_rps": 100_000, "peak_events_per_s": 1600,
-        "peak_rps": 100, "share": 0.2,
-    }  # fmt: skip
-    for other in (calibrated(4_000, cpu="another"), calibrated(4_000) | {"format": 99}, {"format": 1}):
+        "measured_utc": "2026-01-01T00:00:00Z",
+        "ceiling_events_per_s": 4_000,
+        "ceiling_rps": 100_000,
+        "peak_events_per_s": 1600,
+        "peak_rps": 100,
+        "share": 0.2,
+    }
+    for other in (
+        calibrated(4_000, cpu="another"),
+        calibrated(4_000) | {"format": 99},
+        {"format": 1},
+    ):
         path.write_text(json.dumps(other))
         assert ceiling.stored() is None
     path.write_text("{")

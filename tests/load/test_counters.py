@@ -35,8 +35,12 @@ def plain(counters: Counters) -> Any:
 
 
 @given(earlier=VALUES, later=VALUES)
-def test_a_histogram_is_what_it_was_and_what_came_since(earlier: list[int], later: list[int]) -> None:
-    """The difference has the later values and no other; added to what was, it is what is, the maximum included."""
+def test_a_histogram_is_what_it_was_and_what_came_since(
+    earlier: list[int], later: list[int]
+) -> None:
+    """The difference has the later values and no other; added to what was, it is what is, the
+    maximum included.
+    """
     before, now = histogram(earlier), histogram(earlier + later)
     since = now.since(before)
     assert since.counts.tolist() == histogram(later).counts.tolist()
@@ -48,32 +52,52 @@ def test_a_histogram_is_what_it_was_and_what_came_since(earlier: list[int], late
 
 @st.composite
 def growing(draw: st.DrawFn) -> list[Counters]:
-    """Where a run stood at several moments: what is counted grows, what waits or is under way comes and goes."""
+    """Where a run stood at several moments: what is counted grows, what waits or is under way comes
+    and goes.
+    """
     moments = draw(st.integers(1, 4))
-    sums = {name: np.zeros(LANES, np.int64) for name in ("started", "prompt_tokens", "output_tokens", "without_usage")}
+    sums = {
+        name: np.zeros(LANES, np.int64)
+        for name in ("started", "prompt_tokens", "output_tokens", "without_usage")
+    }
     outcomes = np.zeros((LANES, len(Outcome)), np.int64)
-    values: dict[str, list[list[int]]] = {name: [[] for _ in range(LANES)] for name in ("response", "first_token")}
+    values: dict[str, list[list[int]]] = {
+        name: [[] for _ in range(LANES)] for name in ("response", "first_token")
+    }
     lags: list[int] = []
     events: list[tuple[int, str]] = []
     found = []
     for _ in range(moments):
         sums = {name: column + draw(COUNTS) for name, column in sums.items()}
-        outcomes = outcomes + draw(st.lists(COUNTS, min_size=len(Outcome), max_size=len(Outcome)).map(np.transpose))
+        outcomes = outcomes + draw(
+            st.lists(COUNTS, min_size=len(Outcome), max_size=len(Outcome)).map(np.transpose)
+        )
         values = {name: [each + draw(VALUES) for each in lanes] for name, lanes in values.items()}
         lags = lags + draw(VALUES)
         events = events + [
-            (len(events) + n, text) for n, text in enumerate(draw(st.lists(st.text(max_size=3), max_size=EVENTS_TOLD)))
+            (len(events) + n, text)
+            for n, text in enumerate(draw(st.lists(st.text(max_size=3), max_size=EVENTS_TOLD)))
         ]
         fields: dict[str, Any] = {name: column.tolist() for name, column in sums.items()}
         fields |= {name: [histogram(each) for each in lanes] for name, lanes in values.items()}
-        found.append(Counters(waiting=draw(COUNTS), in_flight=draw(COUNTS), outcomes=outcomes.tolist(), harness_lag=histogram(lags),
-                              events=events[-EVENTS_TOLD:], **fields))  # fmt: skip
+        found.append(
+            Counters(
+                waiting=draw(COUNTS),
+                in_flight=draw(COUNTS),
+                outcomes=outcomes.tolist(),
+                harness_lag=histogram(lags),
+                events=events[-EVENTS_TOLD:],
+                **fields,
+            )
+        )
     return found
 
 
 @given(moments=growing())
 def test_whoever_adds_up_what_is_told_knows_where_the_run_stands(moments: list[Counters]) -> None:
-    """From nothing to each moment, told as differences in JSON: the sum is the moment, events and all."""
+    """From nothing to each moment, told as differences in JSON: the sum is the moment, events and
+    all.
+    """
     told, sum_of_told = Counters.total([], LANES), Counters.total([], LANES)
     for now in moments:
         difference = Counters.from_plain(plain(now.since(told)))

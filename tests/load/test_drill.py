@@ -21,7 +21,9 @@ from bench.units import MS, S
 STEADY = {"kind": "constant", "rate": "10/s"}
 
 
-def carried_out(*drills: dict[str, Any], ticks: tuple[int, ...] = (0,), clean: Any = str) -> list[dict[str, Any]]:
+def carried_out(
+    *drills: dict[str, Any], ticks: tuple[int, ...] = (0,), clean: Any = str
+) -> list[dict[str, Any]]:
     """Events after ticks at these instants (ns); drills are due in the order given."""
     planned = [PlannedDrill(drill.at, "s", drill) for drill in map(Drill.model_validate, drills)]
 
@@ -44,9 +46,13 @@ def test_a_drill_begins_when_it_is_due_and_not_before() -> None:
 
 
 def test_what_was_begun_and_done_can_be_told_while_the_run_lasts() -> None:
-    """Before the first tick nothing; then each drill that was due, begun and how it ended, with its moments."""
-    drills = [Drill.model_validate({"at": f"{at}s", "do": "cut", "name": f"n{at}", **more}) for at, more in
-              ((0, {}), (1, {"command": ["no-such-command-4711"]}), (9, {}))]  # fmt: skip
+    """Before the first tick nothing; then each drill that was due, begun and how it ended, with its
+    moments.
+    """
+    drills = [
+        Drill.model_validate({"at": f"{at}s", "do": "cut", "name": f"n{at}", **more})
+        for at, more in ((0, {}), (1, {"command": ["no-such-command-4711"]}), (9, {}))
+    ]
     timeline = Timeline([PlannedDrill(drill.at, "s", drill) for drill in drills], (), str)
     assert timeline.told() == []
     timeline.tick(2 * S)
@@ -62,7 +68,9 @@ def test_what_was_begun_and_done_can_be_told_while_the_run_lasts() -> None:
 
 
 def test_a_change_is_posted_as_it_was_written() -> None:
-    """The body arrives as JSON at the URL; a refusal is an event that failed, with the server's words."""
+    """The body arrives as JSON at the URL; a refusal is an event that failed, with the server's
+    words.
+    """
     bodies: list[bytes] = []
 
     def reply(peer: Peer, request: bytes) -> None:
@@ -75,31 +83,45 @@ def test_a_change_is_posted_as_it_was_written() -> None:
 
     with ScriptedServer(each(reply)) as server:
         url = f"http://127.0.0.1:{server.port}/s/change"
-        good, bad = carried_out({"at": "0s", "change": {"fault": "reset", "share": "5%"}, "url": url},
-                                {"at": "0s", "change": {"pool": "nowhere"}, "url": url})  # fmt: skip
+        good, bad = carried_out(
+            {"at": "0s", "change": {"fault": "reset", "share": "5%"}, "url": url},
+            {"at": "0s", "change": {"pool": "nowhere"}, "url": url},
+        )
     assert sorted(bodies) == [b'{"fault": "reset", "share": "5%"}', b'{"pool": "nowhere"}']
     assert (good["ok"], good["detail"]) == (True, "changed")
     assert (bad["ok"], bad["detail"]) == (False, 'HTTP 400: {"error":"no such pool"}')
 
 
 def test_a_command_is_run_without_a_shell_and_its_words_are_kept_clean() -> None:
-    """Arguments arrive as they were written; the secret in the output is gone; the exit code decides."""
+    """Arguments arrive as they were written; the secret in the output is gone; the exit code
+    decides.
+    """
     script = "import sys; print(sys.argv[1]); raise SystemExit(int(sys.argv[2]))"
-    good, bad = carried_out({"at": "0s", "command": [sys.executable, "-c", script, "$HOME; opaque-4711", "0"]},
-                            {"at": "0s", "command": [sys.executable, "-c", script, "x", "7"]},
-                            clean=lambda text: text.replace("opaque-4711", "[redacted]"))  # fmt: skip
+    good, bad = carried_out(
+        {"at": "0s", "command": [sys.executable, "-c", script, "$HOME; opaque-4711", "0"]},
+        {"at": "0s", "command": [sys.executable, "-c", script, "x", "7"]},
+        clean=lambda text: text.replace("opaque-4711", "[redacted]"),
+    )
     assert (good["ok"], good["detail"]) == (True, "$HOME; [redacted]")
     assert (bad["ok"], bad["detail"]) == (False, "exit 7: x")
 
 
-@pytest.mark.parametrize(("drill", "text"), [
-    ({"command": [sys.executable, "-c", "import time; time.sleep(100)"], "timeout": "200ms"}, "killed after 0.2 s"),
-    ({"command": ["no-such-command-4711"]}, "FileNotFoundError"),
-    ({"change": {}, "url": f"http://127.0.0.1:{unused_port()}/change"}, "URLError"),
-    ({"change": {}}, "no embedded gateway serves this stage"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("drill", "text"),
+    [
+        (
+            {"command": [sys.executable, "-c", "import time; time.sleep(100)"], "timeout": "200ms"},
+            "killed after 0.2 s",
+        ),
+        ({"command": ["no-such-command-4711"]}, "FileNotFoundError"),
+        ({"change": {}, "url": f"http://127.0.0.1:{unused_port()}/change"}, "URLError"),
+        ({"change": {}}, "no embedded gateway serves this stage"),
+    ],
+)
 def test_a_drill_that_fails_is_an_event(drill: dict[str, Any], text: str) -> None:
-    """A hook that hangs is killed at its time; one that is missing, or a gateway that is not there, is said."""
+    """A hook that hangs is killed at its time; one that is missing, or a gateway that is not there,
+    is said.
+    """
     (event,) = carried_out({"at": "0s", **drill})
     assert not event["ok"]
     assert text in event["detail"]
@@ -107,7 +129,11 @@ def test_a_drill_that_fails_is_an_event(drill: dict[str, Any], text: str) -> Non
 
 def test_an_interrupted_run_takes_its_hooks_with_it() -> None:
     """A hook that would run for ten minutes ends with the run, and the event says so."""
-    hook = {"at": "0s", "command": [sys.executable, "-c", "import time; time.sleep(600)"], "timeout": "10min"}
+    hook = {
+        "at": "0s",
+        "command": [sys.executable, "-c", "import time; time.sleep(600)"],
+        "timeout": "10min",
+    }
     timeline = Timeline([PlannedDrill(0, "s", Drill.model_validate(hook))], (), str)
     timeline.tick(0)
     (event,) = anyio.run(functools.partial(timeline.finish, interrupted=True))
@@ -123,13 +149,28 @@ def test_the_gateways_admin_endpoint_follows_from_the_stages_targets() -> None:
     assert change_url([served], "other") is None
 
 
-@pytest.mark.parametrize(("status", "body", "well"), [
-    (200, b"", True), (204, b"", True), (503, b'{"status":"ok"}', False), (301, b"", False), (200, b"not json", True),
-    (200, b'{"status":"ok"}', True), (200, b'{"status":"Operational"}', True), (200, b'{"status":"down"}', False),
-    (200, b'{"status":{"indicator":"none"}}', True), (200, b'{"status":{"indicator":"major"}}', False), (200, b"[1]", True),
-])  # fmt: skip
-def test_a_status_feed_is_read_as_such_feeds_are_written(status: int, body: bytes, well: bool) -> None:
-    """The status line first, then a bare word or a status page's indicator; what says nothing says nothing bad."""
+@pytest.mark.parametrize(
+    ("status", "body", "well"),
+    [
+        (200, b"", True),
+        (204, b"", True),
+        (503, b'{"status":"ok"}', False),
+        (301, b"", False),
+        (200, b"not json", True),
+        (200, b'{"status":"ok"}', True),
+        (200, b'{"status":"Operational"}', True),
+        (200, b'{"status":"down"}', False),
+        (200, b'{"status":{"indicator":"none"}}', True),
+        (200, b'{"status":{"indicator":"major"}}', False),
+        (200, b"[1]", True),
+    ],
+)
+def test_a_status_feed_is_read_as_such_feeds_are_written(
+    status: int, body: bytes, well: bool
+) -> None:
+    """The status line first, then a bare word or a status page's indicator; what says nothing says
+    nothing bad.
+    """
     assert says_well(status, body) is well
 
 
@@ -143,7 +184,12 @@ def test_a_tick_never_waits_for_a_drill() -> None:
 
     with ScriptedServer(each(reply)) as server:
         drill = Drill.model_validate(
-            {"at": "0s", "change": {}, "url": f"http://127.0.0.1:{server.port}/change", "timeout": "5s"}
+            {
+                "at": "0s",
+                "change": {},
+                "url": f"http://127.0.0.1:{server.port}/change",
+                "timeout": "5s",
+            }
         )
         timeline = Timeline([PlannedDrill(0, "s", drill)], (), str)
         timeline.tick(5 * MS)

@@ -1,4 +1,6 @@
-"""Every fault of docs/faults.md, on both transports, streamed and plain: its class, and a run that goes on."""
+"""Every fault of docs/faults.md, on both transports, streamed and plain: its class, and a run that
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ EITHER = pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "pl
 
 
 class Documented(NamedTuple):
-    """A row of a table: classes by (transport, streamed), None where the fault cannot be; what the next request comes to."""
+    """A row of a table: classes by (transport, streamed), None where the fault cannot be; what the
+    next request comes to.
+    """
 
     classes: dict[tuple[str, bool], Outcome | None]
     next: dict[str, str]
@@ -40,7 +44,10 @@ class Documented(NamedTuple):
             ("httpx", True): also[0],
             ("httpx", False): also[-1],
         }
-        known = {key: None if plain == "–" and not key[1] else Outcome[cell.strip("`")] for key, cell in cells.items()}
+        known = {
+            key: None if plain == "–" and not key[1] else Outcome[cell.strip("`")]
+            for key, cell in cells.items()
+        }
         following = re.search(r"next( through httpx)?: `(\w+)`", why)
         otherwise = {"tailproof": "ok", "httpx": "ok"}
         if following:
@@ -53,7 +60,9 @@ def documented() -> dict[str, Documented]:
     """The tables of docs/faults.md."""
     rows = [
         re.split(r" ?\| ?", row)
-        for row in re.findall(r"^\| (?!fault )(.+?) ?\|$", DOCUMENT.read_text("utf-8"), re.MULTILINE)
+        for row in re.findall(
+            r"^\| (?!fault )(.+?) ?\|$", DOCUMENT.read_text("utf-8"), re.MULTILINE
+        )
     ]
     return {name: Documented.read(*cells) for name, *cells in rows}
 
@@ -68,13 +77,17 @@ def classes(transport: str, streamed: bool) -> dict[str, Outcome]:
 def battery(transport: str, streamed: bool) -> Played:
     """All faults but the floods, once."""
     expected = classes(transport, streamed)
-    faults = {name: fault for name, fault in FAULTS.items() if name in expected and name not in absent()}
+    faults = {
+        name: fault for name, fault in FAULTS.items() if name in expected and name not in absent()
+    }
     return play(faults, transport, streamed, expected)
 
 
 @BOTH
 @EITHER
-def test_each_fault_has_the_class_that_the_document_gives_it(transport: str, streamed: bool) -> None:
+def test_each_fault_has_the_class_that_the_document_gives_it(
+    transport: str, streamed: bool
+) -> None:
     """The table of docs/faults.md is what happens, transport by transport, streamed and plain."""
     found = battery(transport, streamed).outcomes(0)
     assert found == {name: classes(transport, streamed)[name].name for name in found}
@@ -91,7 +104,9 @@ def test_after_each_fault_the_run_goes_on(transport: str, streamed: bool) -> Non
 @BOTH
 @EITHER
 def test_no_fault_costs_a_row_or_sends_one_twice(transport: str, streamed: bool) -> None:
-    """Each row is on disk with its end and, where it failed, the reason; no id reached a server twice, redirected or not."""
+    """Each row is on disk with its end and, where it failed, the reason; no id reached a server
+    twice, redirected or not.
+    """
     played = battery(transport, streamed)
     for name, rows in played.rows.items():
         assert (rows["done_ns"] > 0).all(), name
@@ -102,7 +117,9 @@ def test_no_fault_costs_a_row_or_sends_one_twice(transport: str, streamed: bool)
 @BOTH
 @EITHER
 def test_retry_after_is_kept_in_either_form(transport: str, streamed: bool) -> None:
-    """Seconds as they are, a date as what is left until then (whole seconds, less what the answer took), nonsense as unsaid."""
+    """Seconds as they are, a date as what is left until then (whole seconds, less what the answer
+    took), nonsense as unsaid.
+    """
     rows = battery(transport, streamed).rows
     told = {
         name.partition("retry-after ")[2]: int(row["retry_after_ms"][0])
@@ -117,8 +134,12 @@ def test_retry_after_is_kept_in_either_form(transport: str, streamed: bool) -> N
 @BOTH
 @EITHER
 @pytest.mark.parametrize("fault", FLOODS)
-def test_what_never_ends_is_ended_within_bounded_memory(fault: str, transport: str, streamed: bool) -> None:
-    """Its class, a run that goes on, and never more than 64 MiB, where twice as much was sent or there was no end to it."""
+def test_what_never_ends_is_ended_within_bounded_memory(
+    fault: str, transport: str, streamed: bool
+) -> None:
+    """Its class, a run that goes on, and never more than 64 MiB, where twice as much was sent or
+    there was no end to it.
+    """
     expected = classes(transport, streamed)
     tracemalloc.start()
     try:
@@ -132,9 +153,13 @@ def test_what_never_ends_is_ended_within_bounded_memory(fault: str, transport: s
 
 @BOTH
 def test_a_second_attempt_is_judged_by_its_own_end(transport: str) -> None:
-    """An option is refused, the request goes again without it and meets a reset: the row is a reset, not the refusal."""
+    """An option is refused, the request goes again without it and meets a reset: the row is a
+    reset, not the refusal.
+    """
     refusal = status(
-        "400 Bad Request", body=b'{"error":{"message":"unknown: stream_options"}}', ending=says([], resets)
+        "400 Bad Request",
+        body=b'{"error":{"message":"unknown: stream_options"}}',
+        ending=says([], resets),
     )
     played = play({"f": Fault(refusal)}, transport, True, {})
     assert played.outcomes(0) == {"f": "reset"}
@@ -170,12 +195,22 @@ with scripted_server.serving(scripted_server.answer()) as server:
 
 @BOTH
 def test_without_descriptors_a_request_is_ours_to_answer_for(transport: str) -> None:
-    """With none left the row was never sent and says why; with some given back the next one succeeds."""
+    """With none left the row was never sent and says why; with some given back the next one
+    succeeds.
+    """
     here = Path(__file__).parent
-    told = subprocess.run([sys.executable, "-W", "error", "-c", EXHAUST, transport], capture_output=True, text=True, timeout=3 * PATIENCE_S,
-                          check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here, *here.parents[:2])))})  # fmt: skip
+    told = subprocess.run(
+        [sys.executable, "-W", "error", "-c", EXHAUST, transport],
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE_S,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here, *here.parents[:2])))},
+    )
     expected = classes(transport, True)["out of descriptors"]
-    assert told.stdout.strip().split("|") == [expected.name, "out of descriptors (EMFILE)", "ok"], told.stderr
+    assert told.stdout.strip().split("|") == [expected.name, "out of descriptors (EMFILE)", "ok"], (
+        told.stderr
+    )
 
 
 def test_the_document_names_every_fault_of_the_battery_and_no_other() -> None:

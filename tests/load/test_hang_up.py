@@ -1,4 +1,6 @@
-"""Servers that hang up behind an answer without a word: what the pool learns of it, what it costs, and when it forgets."""
+"""Servers that hang up behind an answer without a word: what the pool learns of it, what it costs,
+and when it forgets.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,19 @@ class Asking:
     def __init__(self, server: ScriptedServer, ca_file: str | None = None):
         self.now_ns, self.asked = 0, 0
         origin = Origin("127.0.0.1", server.port, tls=ca_file is not None, ca_file=ca_file)
-        self.pool = Pool(origin, tls_context(origin) if ca_file else None, StampedReader(), clock=lambda: self.now_ns)
+        self.pool = Pool(
+            origin,
+            tls_context(origin) if ca_file else None,
+            StampedReader(),
+            clock=lambda: self.now_ns,
+        )
 
     async def __call__(self, path: bytes = b"stream", heard: Heard | None = None) -> Heard:
         """One request to its end."""
         heard, self.asked = heard or Heard(), self.asked + 1
-        self.pool.start(b"POST /%s HTTP/1.1\r\nX: %d\r\n\r\n" % (path, self.asked), heard, heard.carried)
+        self.pool.start(
+            b"POST /%s HTTP/1.1\r\nX: %d\r\n\r\n" % (path, self.asked), heard, heard.carried
+        )
         with anyio.fail_after(PATIENCE_S):
             await heard.over.wait()
         return heard
@@ -49,7 +58,10 @@ class Asking:
 
 
 def asking(
-    loop: str, server: ScriptedServer, course: Callable[[Asking], Awaitable[None]], ca_file: str | None = None
+    loop: str,
+    server: ScriptedServer,
+    course: Callable[[Asking], Awaitable[None]],
+    ca_file: str | None = None,
 ) -> int:
     """Play a course on a pool of its own; returns how often it did not trust a connection."""
 
@@ -63,7 +75,10 @@ def asking(
 
 
 def hanging_up(peer: Peer, request: bytes) -> bool:
-    """The worst of the race: a stream's connection ends when the next request is on its way. Plain answers keep theirs."""
+    """The worst of the race: a stream's connection ends when the next request is on its way.
+
+    Plain answers keep theirs.
+    """
     plain = request.startswith(b"POST /plain")
     peer.send(PLAIN if plain else STREAM)
     if not plain:
@@ -79,7 +94,9 @@ def whole_requests(server: ScriptedServer) -> list[bytes]:
 @LOOPS
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 def test_one_race_is_lost_and_no_other_is_run(loop: str, tls: bool, tmp_path: Path) -> None:
-    """The first request behind a stream is `reset`; every later one has a connection of its own, and none is sent twice."""
+    """The first request behind a stream is `reset`; every later one has a connection of its own,
+    and none is sent twice.
+    """
     found: list[Heard] = []
 
     async def course(request: Asking) -> None:
@@ -90,13 +107,18 @@ def test_one_race_is_lost_and_no_other_is_run(loop: str, tls: bool, tmp_path: Pa
         held_back = asking(loop, server, course, str(tmp_path / "ca.pem") if tls else None)
     assert [one.outcome for one in found] == [Outcome.ok, Outcome.reset, *[Outcome.ok] * 6]
     assert [one.reused for one in found] == [False, True, *[False] * 6]
-    assert (whole_requests(server), server.connections) == ([b"1", b"3", b"4", b"5", b"6", b"7", b"8"], 7)
+    assert (whole_requests(server), server.connections) == (
+        [b"1", b"3", b"4", b"5", b"6", b"7", b"8"],
+        7,
+    )
     assert held_back == 6
 
 
 @LOOPS
 def test_an_end_that_was_seen_in_time_costs_no_request(loop: str) -> None:
-    """Where the end of an idle connection is seen, nothing is lost before it is known what the server does."""
+    """Where the end of an idle connection is seen, nothing is lost before it is known what the
+    server does.
+    """
 
     def first_ends(peer: Peer) -> None:
         peer.request()
@@ -121,17 +143,30 @@ def test_plain_answers_keep_their_connection_where_only_streams_lose_it(loop: st
     found: list[Heard] = []
 
     async def course(request: Asking) -> None:
-        found.extend([await request(path) for path in (b"stream", b"stream", b"plain", b"plain", b"stream", b"plain")])
+        found.extend(
+            [
+                await request(path)
+                for path in (b"stream", b"stream", b"plain", b"plain", b"stream", b"plain")
+            ]
+        )
 
     with ScriptedServer(each(hanging_up)) as server:
         asking(loop, server, course)
     assert [(one.outcome.name if one.outcome else "", one.reused) for one in found] == [
-        ("ok", False), ("reset", True), ("ok", False), ("ok", True), ("ok", True), ("ok", False)]  # fmt: skip
+        ("ok", False),
+        ("reset", True),
+        ("ok", False),
+        ("ok", True),
+        ("ok", True),
+        ("ok", False),
+    ]
 
 
 @LOOPS
 def test_connections_that_live_are_trusted_again(loop: str) -> None:
-    """Open for the settle time they are used again; after so many in a row nobody waits any more."""
+    """Open for the settle time they are used again; after so many in a row nobody waits any
+    more.
+    """
     found: list[Heard] = []
 
     async def course(request: Asking) -> None:
@@ -151,7 +186,9 @@ def test_connections_that_live_are_trusted_again(loop: str) -> None:
 
 @LOOPS
 def test_a_connection_that_ends_later_was_kept_alive(loop: str) -> None:
-    """An idle connection that ends after the settle time tells nothing: the next answer's is used again at once."""
+    """An idle connection that ends after the settle time tells nothing: the next answer's is used
+    again at once.
+    """
 
     def ends_when_told(peer: Peer) -> None:
         peer.request()
@@ -179,7 +216,9 @@ def test_a_connection_that_ends_later_was_kept_alive(loop: str) -> None:
 
 @LOOPS
 def test_a_reset_in_an_answer_is_no_hang_up(loop: str) -> None:
-    """A reused connection that fails when its next answer has begun tells nothing of what follows answers."""
+    """A reused connection that fails when its next answer has begun tells nothing of what follows
+    answers.
+    """
 
     def breaks_the_second(peer: Peer) -> None:
         peer.request()
@@ -198,19 +237,27 @@ def test_a_reset_in_an_answer_is_no_hang_up(loop: str) -> None:
     begun, found = threading.Event(), []
 
     async def course(request: Asking) -> None:
-        found.extend([await request(), await request(heard=Telling()), await request(), await request()])
+        found.extend(
+            [await request(), await request(heard=Telling()), await request(), await request()]
+        )
 
     with ScriptedServer(breaks_the_second, each(lambda peer, _: peer.send(STREAM))) as server:
         held_back = asking(loop, server, course)
     assert [(one.outcome, one.reused) for one in found] == [
-        (Outcome.ok, False), (Outcome.reset, True), (Outcome.ok, False), (Outcome.ok, True)]  # fmt: skip
+        (Outcome.ok, False),
+        (Outcome.reset, True),
+        (Outcome.ok, False),
+        (Outcome.ok, True),
+    ]
     assert held_back == 0
 
 
 @LOOPS
 @pytest.mark.parametrize("said", [STREAM, PLAIN], ids=["streamed", "plain"])
 def test_servers_that_keep_alive_keep_their_reuse(loop: str, said: bytes) -> None:
-    """Fifty requests one behind the other share one connection, and the sender says that none was held back."""
+    """Fifty requests one behind the other share one connection, and the sender says that none was
+    held back.
+    """
 
     async def main(server: ScriptedServer) -> dict[str, object]:
         sender = make_sender(target_for(server), StampedReader())
@@ -221,4 +268,8 @@ def test_servers_that_keep_alive_keep_their_reuse(loop: str, said: bytes) -> Non
 
     with serving(said) as server:
         facts = on_loop(loop, lambda: main(server))
-    assert (facts["connections_opened"], facts["connections_held_back"], server.connections) == (1, 0, 1)
+    assert (facts["connections_opened"], facts["connections_held_back"], server.connections) == (
+        1,
+        0,
+        1,
+    )

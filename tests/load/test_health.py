@@ -28,28 +28,43 @@ def state(columns: Columns, limit_ns: int | None = None, **harness: Any) -> str:
     return examine(columns, harness, limit_ns).state
 
 
-@pytest.mark.parametrize(("lag", "limit", "expected"), [
-    (10 * MS, None, "valid"), (10 * MS + 1, None, "degraded"), (100 * MS, None, "degraded"), (100 * MS + 1, None, "invalid"),
-    (8 * MS, 800 * MS, "valid"), (8 * MS + 1, 800 * MS, "degraded"), (80 * MS, 800 * MS, "degraded"), (80 * MS + 1, 800 * MS, "invalid"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("lag", "limit", "expected"),
+    [
+        (10 * MS, None, "valid"),
+        (10 * MS + 1, None, "degraded"),
+        (100 * MS, None, "degraded"),
+        (100 * MS + 1, None, "invalid"),
+        (8 * MS, 800 * MS, "valid"),
+        (8 * MS + 1, 800 * MS, "degraded"),
+        (80 * MS, 800 * MS, "degraded"),
+        (80 * MS + 1, 800 * MS, "invalid"),
+    ],
+)
 def test_lag_is_held_against_one_and_ten_per_cent_of_the_tightest_limit(
     lag: int, limit: int | None, expected: str
 ) -> None:
-    """p99 at the budget is within it, a nanosecond above is not; without a limit it is 10 and 100 ms."""
+    """p99 at the budget is within it, a nanosecond above is not; without a limit it is 10 and 100
+    ms.
+    """
     # The nearest rank of p99 in 200 rows is the 198th: three late rows are needed to move it.
     assert state(rows(200, [lag] * 3), limit) == expected
     assert state(rows(200, [lag] * 2), limit) == "valid"
 
 
 def test_a_few_rows_far_over_the_budget_leave_the_state_and_mark_the_verdicts() -> None:
-    """One stall of 500 ms in 1,000 rows cannot move p99; clauses are then judged by service time too."""
+    """One stall of 500 ms in 1,000 rows cannot move p99; clauses are then judged by service time
+    too.
+    """
     health = examine(rows(1000, [500 * MS]), {}, 800 * MS)
     assert (health.state, health.client_limited) == ("valid", True)
     assert not examine(rows(1000), {}, 800 * MS).client_limited
 
 
 def test_waiting_behind_a_cap_is_not_ours() -> None:
-    """Rows that waited 2 s for a slot and left at once have no harness lag; rows never given a slot are not ours either."""
+    """Rows that waited 2 s for a slot and left at once have no harness lag; rows never given a slot
+    are not ours either.
+    """
     columns = rows(1000)
     columns.samples["slot_free_ns"] += 2 * S
     columns.samples["sent_ns"] += 2 * S
@@ -62,7 +77,9 @@ def test_waiting_behind_a_cap_is_not_ours() -> None:
     assert health.facts["harness_lag_max_ms"] == 0
 
 
-@pytest.mark.parametrize(("failed", "expected"), [(0, "valid"), (1, "degraded"), (50, "degraded"), (51, "invalid")])
+@pytest.mark.parametrize(
+    ("failed", "expected"), [(0, "valid"), (1, "degraded"), (50, "degraded"), (51, "invalid")]
+)
 def test_rows_that_could_not_be_sent_for_want_of_ports_are_ours(failed: int, expected: str) -> None:
     """Any is degraded, more than 5 % of what was due is not the load that was asked for."""
     columns = rows(1000)
@@ -90,7 +107,9 @@ def test_what_was_cut_off_and_a_stepped_clock_degrade() -> None:
 
 
 def test_a_stalled_loop_matters_where_the_kernel_does_not_stamp() -> None:
-    """A stall above the budget degrades a run stamped in user space, not one stamped by the kernel."""
+    """A stall above the budget degrades a run stamped in user space, not one stamped by the
+    kernel.
+    """
     stamped_late = rows(100)
     stamped_late.samples["flags"][:6] = Flag.STREAMED | Flag.USER_STAMP
     assert state(stamped_late, 800 * MS, loop_stall_max_ms=8.1) == "degraded"
@@ -103,10 +122,16 @@ def test_facts_carry_the_harness_record_and_the_shares() -> None:
     columns = rows(4)
     columns.samples["flags"][0] = Flag.STREAMED | Flag.TTFT_UPPER_BOUND
     facts = examine(columns, {"cpu_share": 0.5}, None).facts
-    assert (facts["due"], facts["first_token_shared_read"], facts["first_token_shared_read_share"]) == (4, 1, 0.25)
+    assert (
+        facts["due"],
+        facts["first_token_shared_read"],
+        facts["first_token_shared_read_share"],
+    ) == (4, 1, 0.25)
     assert facts["cpu_share"] == 0.5
 
 
 def test_no_rows_at_all_are_no_crash() -> None:
     """An empty run is valid and says nothing."""
-    assert examine(rows(0), {}, None) == Health("valid", [], examine(rows(0), {}, None).facts, False)
+    assert examine(rows(0), {}, None) == Health(
+        "valid", [], examine(rows(0), {}, None).facts, False
+    )

@@ -51,8 +51,12 @@ def frames(end: End) -> Script:
         asked_for: list[int] = []
         while not asked_for:
             events = http2.receive_data(peer.sock.recv(1 << 16))
-            asked_for = [event.stream_id or 0 for event in events if isinstance(event, RequestReceived)]
-        http2.send_headers(asked_for[0], [(":status", "200"), ("content-type", "text/event-stream")])
+            asked_for = [
+                event.stream_id or 0 for event in events if isinstance(event, RequestReceived)
+            ]
+        http2.send_headers(
+            asked_for[0], [(":status", "200"), ("content-type", "text/event-stream")]
+        )
         http2.send_data(asked_for[0], b": begun\n\n")
         end(http2, asked_for[0])
         peer.send(http2.data_to_send())
@@ -65,15 +69,24 @@ def frames(end: End) -> Script:
 
 @pytest.mark.parametrize(
     ("end", "outcome"),
-    [(whole, Outcome.ok), (reset, Outcome.reset), (goodbye, Outcome.reset), (silence, Outcome.reset)],
+    [
+        (whole, Outcome.ok),
+        (reset, Outcome.reset),
+        (goodbye, Outcome.reset),
+        (silence, Outcome.reset),
+    ],
 )
 def test_an_answer_cut_over_http2_is_a_reset(end: End, outcome: Outcome, tmp_path: Path) -> None:
-    """The server's failure and no fault of the protocol: `reset`, as docs/faults.md has it where httpx says no more."""
+    """The server's failure and no fault of the protocol: `reset`, as docs/faults.md has it where
+    httpx says no more.
+    """
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     context.set_alpn_protocols(["h2"])
     with ScriptedServer(frames(end), tls=context) as server:
-        (heard,) = asked("asyncio", target_for(server, "httpx", scheme="https", ca_file=str(tmp_path / "ca.pem")))
+        (heard,) = asked(
+            "asyncio", target_for(server, "httpx", scheme="https", ca_file=str(tmp_path / "ca.pem"))
+        )
     assert heard.outcome == outcome, heard.note

@@ -37,7 +37,9 @@ KEY = "q7Wv-0123456789abcdef.long_opaque=key/" * 5
 def test_no_piece_of_a_secret_is_kept_wherever_a_text_holds_or_cuts_it(
     before: str, after: str, padding: int, cut: int
 ) -> None:
-    """A key in the middle, at the end, or cut by the length limit leaves no run of 8 of its characters."""
+    """A key in the middle, at the end, or cut by the length limit leaves no run of 8 of its
+    characters.
+    """
     strings = Strings([SecretStr(f"Bearer {KEY}"), SecretStr(KEY)])
     for text in (f"{before}{'.' * padding}{KEY}{after}", f"{'.' * padding}{KEY}"[: padding + cut]):
         kept = strings.names[strings.number(text)] if text else ""
@@ -46,7 +48,8 @@ def test_no_piece_of_a_secret_is_kept_wherever_a_text_holds_or_cuts_it(
 
 
 @pytest.mark.parametrize(
-    "text", ["Incorrect API key provided: sk-abc123***xyz9.", "Bearer abcdefgh12345", "api_key-0123456789"]
+    "text",
+    ["Incorrect API key provided: sk-abc123***xyz9.", "Bearer abcdefgh12345", "api_key-0123456789"],
 )
 def test_what_looks_like_a_key_is_removed_even_if_it_is_not_ours(text: str) -> None:
     """A server may quote another's key; shapes that keys have do not stay."""
@@ -56,7 +59,9 @@ def test_what_looks_like_a_key_is_removed_even_if_it_is_not_ours(text: str) -> N
 
 
 def test_texts_have_one_number_each_and_are_bounded_in_count() -> None:
-    """Equal texts share a number, none is -1, and beyond a thousand all further ones share the last."""
+    """Equal texts share a number, none is -1, and beyond a thousand all further ones share the
+    last.
+    """
     strings = Strings()
     assert (
         strings.number(None),
@@ -81,7 +86,12 @@ class Ending:
     def __init__(self, streamed: bool = True) -> None:
         self.ends: list[tuple[Outcome, str]] = []
         self.flight = Flight(
-            0, None, 0, streamed, array("q"), lambda _flight, outcome, note: self.ends.append((outcome, note))
+            0,
+            None,
+            0,
+            streamed,
+            array("q"),
+            lambda _flight, outcome, note: self.ends.append((outcome, note)),
         )
 
     def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Flight:
@@ -97,22 +107,49 @@ SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
 SOUND = b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n'
 
 
-@pytest.mark.parametrize(("status", "headers", "body", "outcome", "note"), [
-    (200, SSE, SOUND, Outcome.ok, ""),
-    (200, [], SOUND, Outcome.ok, ""),
-    (200, [(b"content-type", b"application/json")], b'{"choices":[{"message":{"content":"a"}}]}', Outcome.ok, ""),
-    (200, SSE, b"", Outcome.truncated, "stream ended"),
-    (200, SSE, SOUND[:40], Outcome.truncated, "stream ended"),
-    (200, SSE, b'data: {"error":{"message":"full"}}\n\n', Outcome.stream_error, "full"),
-    (200, [(b"content-type", b"text/html")], b"<html>", Outcome.malformed, "not JSON"),
-    (204, [], b"", Outcome.truncated, ""),
-    (302, [], b"", Outcome.malformed, "redirects"),
-    (401, [], b'{"error":{"message":"Invalid API Key","code":401}}', Outcome.http_4xx, "HTTP 401: Invalid API Key"),
-    (422, [], b'{"detail":[{"loc":["body","stream_options"]}]}', Outcome.http_4xx, "stream_options"),
-    (429, [], b"<html><h1>429 Too Many</h1></html>", Outcome.rate_limited, "HTTP 429: 429 Too Many"),
-    (500, [], b'{"error":"plain words"}', Outcome.http_5xx, "HTTP 500: plain words"),
-    (503, [], b"", Outcome.http_5xx, "HTTP 503"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "outcome", "note"),
+    [
+        (200, SSE, SOUND, Outcome.ok, ""),
+        (200, [], SOUND, Outcome.ok, ""),
+        (
+            200,
+            [(b"content-type", b"application/json")],
+            b'{"choices":[{"message":{"content":"a"}}]}',
+            Outcome.ok,
+            "",
+        ),
+        (200, SSE, b"", Outcome.truncated, "stream ended"),
+        (200, SSE, SOUND[:40], Outcome.truncated, "stream ended"),
+        (200, SSE, b'data: {"error":{"message":"full"}}\n\n', Outcome.stream_error, "full"),
+        (200, [(b"content-type", b"text/html")], b"<html>", Outcome.malformed, "not JSON"),
+        (204, [], b"", Outcome.truncated, ""),
+        (302, [], b"", Outcome.malformed, "redirects"),
+        (
+            401,
+            [],
+            b'{"error":{"message":"Invalid API Key","code":401}}',
+            Outcome.http_4xx,
+            "HTTP 401: Invalid API Key",
+        ),
+        (
+            422,
+            [],
+            b'{"detail":[{"loc":["body","stream_options"]}]}',
+            Outcome.http_4xx,
+            "stream_options",
+        ),
+        (
+            429,
+            [],
+            b"<html><h1>429 Too Many</h1></html>",
+            Outcome.rate_limited,
+            "HTTP 429: 429 Too Many",
+        ),
+        (500, [], b'{"error":"plain words"}', Outcome.http_5xx, "HTTP 500: plain words"),
+        (503, [], b"", Outcome.http_5xx, "HTTP 503"),
+    ],
+)
 def test_an_answer_is_judged_by_what_it_says(
     status: int, headers: list[tuple[bytes, bytes]], body: bytes, outcome: Outcome, note: str
 ) -> None:
@@ -125,7 +162,9 @@ def test_an_answer_is_judged_by_what_it_says(
 
 
 def test_a_flight_that_ended_hears_nothing_more() -> None:
-    """A stream error ends the flight inside a read; the rest of that read and the end change nothing."""
+    """A stream error ends the flight inside a read; the rest of that read and the end change
+    nothing.
+    """
     ending = Ending()
     flight = ending.answered(200, SSE, b'data: {"error":{"message":"full"}}\n\n')
     flight.on_body(SOUND, 50)
@@ -138,7 +177,9 @@ def test_a_flight_that_ended_hears_nothing_more() -> None:
 
 
 def test_an_answer_cannot_come_before_its_request() -> None:
-    """When the kernel had the answer before our write returned, the answer's instant bounds the sending."""
+    """When the kernel had the answer before our write returned, the answer's instant bounds the
+    sending.
+    """
     flight = Ending().flight
     flight.on_sent(1_000, True)
     flight.on_head(200, SSE, 900, False)
@@ -151,26 +192,50 @@ def test_served_model_region_and_flags_come_from_headers_and_events() -> None:
     ending.flight.on_connected(5, -1)
     ending.flight.on_reconnect()
     flight = ending.answered(
-        200, [*SSE, (b"x-served-model", b"m2"), (b"x-ms-region", b"east"), (b"retry-after", b"2")], SOUND
+        200,
+        [*SSE, (b"x-served-model", b"m2"), (b"x-ms-region", b"east"), (b"retry-after", b"2")],
+        SOUND,
     )
-    assert (flight.served_model, flight.region, flight.retry_after_ms, flight.connect_ns) == ("m2", "east", 2000, 5)
+    assert (flight.served_model, flight.region, flight.retry_after_ms, flight.connect_ns) == (
+        "m2",
+        "east",
+        2000,
+        5,
+    )
     assert flight.flags == Flag.NEW_CONNECTION | Flag.RECONNECTED | Flag.STREAMED
 
 
-@pytest.mark.parametrize(("headers", "ms"), [
-    ([(b"llm_provider-retry-after", b"60")], 60_000),
-    ([(b"retry-after", b"2"), (b"llm_provider-retry-after", b"60")], 2000),
-    ([(b"llm_provider-retry-after", b"60"), (b"retry-after", b"2")], 2000),
-])  # fmt: skip
-def test_litellms_name_for_the_wait_counts_where_there_is_no_other(headers: list[tuple[bytes, bytes]], ms: int) -> None:
-    """LiteLLM hands on what a provider said under a name of its own; `retry-after` itself is nearer to us."""
+@pytest.mark.parametrize(
+    ("headers", "ms"),
+    [
+        ([(b"llm_provider-retry-after", b"60")], 60_000),
+        ([(b"retry-after", b"2"), (b"llm_provider-retry-after", b"60")], 2000),
+        ([(b"llm_provider-retry-after", b"60"), (b"retry-after", b"2")], 2000),
+    ],
+)
+def test_litellms_name_for_the_wait_counts_where_there_is_no_other(
+    headers: list[tuple[bytes, bytes]], ms: int
+) -> None:
+    """LiteLLM hands on what a provider said under a name of its own; `retry-after` itself is nearer
+    to us.
+    """
     assert Ending().answered(429, headers, b"").retry_after_ms == ms
 
 
-@pytest.mark.parametrize(("value", "ms"), [
-    (b"0", 0), (b"1.5", 1500), (b"-3", 0), (b"1e400", -1), (b"nan", -1), (b"soon", -1), (b"", -1), (b"9" * 30, 2**31 - 1),
-    (b"Wed, 21 Oct 2015 07:28:00 GMT", 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "ms"),
+    [
+        (b"0", 0),
+        (b"1.5", 1500),
+        (b"-3", 0),
+        (b"1e400", -1),
+        (b"nan", -1),
+        (b"soon", -1),
+        (b"", -1),
+        (b"9" * 30, 2**31 - 1),
+        (b"Wed, 21 Oct 2015 07:28:00 GMT", 0),
+    ],
+)
 def test_retry_after_is_seconds_or_a_date_or_nothing(value: bytes, ms: int) -> None:
     """RFC 9110 10.2.3; what is neither says nothing."""
     assert retry_after_ms(value) == ms
@@ -186,7 +251,9 @@ def test_any_error_body_gives_a_bounded_text(body: bytes) -> None:
 
 
 def test_rows_reach_the_disk_with_their_texts_and_counted_tokens(tmp_path: Path) -> None:
-    """A flight fills its row once: times after the run's start, tokens counted where no usage came, notes by number."""
+    """A flight fills its row once: times after the run's start, tokens counted where no usage came,
+    notes by number.
+    """
     (tmp_path / "samples").mkdir()
     journal = Journal(SegmentWriter(tmp_path), "run", 3, [1], [])
     journal.watch_gaps([[array("q")]])
@@ -215,7 +282,13 @@ def test_rows_reach_the_disk_with_their_texts_and_counted_tokens(tmp_path: Path)
         "done",
     )
     assert [int(row[f"{name}_ns"]) // MS for name in names] == [5, 6, 7, 9, 10, 10, 10, 14, 15]
-    assert (row["gap_max_ns"], row["gap_sum_ns"], row["chunks"], row["output_tokens"], row["shared_reads"]) == (
+    assert (
+        row["gap_max_ns"],
+        row["gap_sum_ns"],
+        row["chunks"],
+        row["output_tokens"],
+        row["shared_reads"],
+    ) == (
         4 * MS,
         4 * MS,
         3,
@@ -229,7 +302,8 @@ def test_rows_reach_the_disk_with_their_texts_and_counted_tokens(tmp_path: Path)
         "why",
     )
     assert list(np.load(next((tmp_path / "samples").glob("*.npy")))["row"]) == [1, 2]
-    # Response of a success runs from its due time to its last token, or its first; lag from the slot to the send.
+    # Response of a success runs from its due time to its last token, or its first; lag from the
+    # slot to the send.
     assert journal.response[0].percentile_ns(Fraction(1)) == pytest.approx(9 * MS, rel=0.001)
     assert journal.first_token[0].percentile_ns(Fraction(1)) == pytest.approx(5 * MS, rel=0.001)
     assert journal.lag.percentile_ns(Fraction(1)) == pytest.approx(1 * MS, rel=0.001)
@@ -239,9 +313,16 @@ USAGE = SOUND.replace(b'"choices"', b'"usage":{"prompt_tokens":7,"completion_tok
 
 
 def test_outcomes_and_tokens_are_summed_by_lane(tmp_path: Path) -> None:
-    """Stated tokens add up, else an answer's chunks are counted; a prompt of which nobody spoke is counted unless it was refused."""
+    """Stated tokens add up, else an answer's chunks are counted; a prompt of which nobody spoke is
+    counted unless it was refused.
+    """
     journal = Journal(SegmentWriter(tmp_path), "run", 1, [1, 1], [])
-    ended = [(200, USAGE), (200, USAGE), (200, SOUND.replace(b'"stop"', b"null") * 2 + SOUND), (429, b"")]
+    ended = [
+        (200, USAGE),
+        (200, USAGE),
+        (200, SOUND.replace(b'"stop"', b"null") * 2 + SOUND),
+        (429, b""),
+    ]
     for status, body in ended:
         ending = Ending()
         journal.record(ending.answered(status, SSE, body), *ending.ends[0], 1)
@@ -250,8 +331,17 @@ def test_outcomes_and_tokens_are_summed_by_lane(tmp_path: Path) -> None:
     for ending, outcome in ((hung, Outcome.timeout_first), (unsent, Outcome.never_sent)):
         ending.flight.fail(outcome, "", 50)
         journal.record(ending.flight, *ending.ends[0], 1)
-    assert (journal.prompt_tokens, journal.output_tokens, journal.without_usage) == ([0, 14], [0, 13], [0, 2])
-    counted = {Outcome.ok: 3, Outcome.rate_limited: 1, Outcome.timeout_first: 1, Outcome.never_sent: 1}
+    assert (journal.prompt_tokens, journal.output_tokens, journal.without_usage) == (
+        [0, 14],
+        [0, 13],
+        [0, 2],
+    )
+    counted = {
+        Outcome.ok: 3,
+        Outcome.rate_limited: 1,
+        Outcome.timeout_first: 1,
+        Outcome.never_sent: 1,
+    }
     assert journal.outcomes == [[0] * 16, [counted.get(outcome, 0) for outcome in Outcome]]
 
 
@@ -296,7 +386,9 @@ def test_an_alarm_never_rings_early_and_rings_for_an_instant_that_has_passed(loo
 
 
 def test_the_probe_counts_stalls_and_gives_the_collector_back() -> None:
-    """Ticks above 10 ms are stalls, the worst is kept, and thresholds and callbacks are as before."""
+    """Ticks above 10 ms are stalls, the worst is kept, and thresholds and callbacks are as
+    before.
+    """
     before, callbacks = gc.get_threshold(), list(gc.callbacks)
     probe = HarnessProbe()
     probe.start()
@@ -313,7 +405,9 @@ def test_the_probe_counts_stalls_and_gives_the_collector_back() -> None:
 
 
 def test_a_step_there_and_back_is_seen_and_a_drift_is_none() -> None:
-    """A clock set forward and back an hour later stepped; one that runs 10 ppm fast for a week did not."""
+    """A clock set forward and back an hour later stepped; one that runs 10 ppm fast for a week did
+    not.
+    """
     watch = ClockWatch(iter([0, 0, 70 * MS, 70 * MS, 0]).__next__, lambda: 0)
     for _ in range(4):
         watch.look()
@@ -325,7 +419,9 @@ def test_a_step_there_and_back_is_seen_and_a_drift_is_none() -> None:
 
 
 def test_a_sleep_is_no_step() -> None:
-    """The machine slept 90 s, so the wall clock went on by 90 s while the monotonic one stood; it was then set back 2 s."""
+    """The machine slept 90 s, so the wall clock went on by 90 s while the monotonic one stood; it
+    was then set back 2 s.
+    """
     watch = ClockWatch(iter([5 * S, 95 * S, 93 * S]).__next__, iter([S, 91 * S, 91 * S]).__next__)
     watch.look()
     assert (watch.slept_ns, watch.step_ns) == (90 * S, 0)
@@ -334,7 +430,9 @@ def test_a_sleep_is_no_step() -> None:
 
 
 def test_half_a_surrogate_pair_reaches_the_disk_as_a_question_mark() -> None:
-    """A server that cuts its error text by bytes sends half of a pair; it is kept in a form that UTF-8 has."""
+    """A server that cuts its error text by bytes sends half of a pair; it is kept in a form that
+    UTF-8 has.
+    """
     strings = Strings()
     assert strings.names[strings.number("cut \ud83d")] == "cut ?"
     assert strings.number("cut \ud83d") == 0

@@ -23,11 +23,21 @@ from bench.record.samples import SCHEDULE_DTYPE, Outcome, empty_samples
 from bench.units import MS
 
 ROWS = 40
-MANIFEST: dict[str, Any] = {"run": "r", "started_wall_ns": 0, "lanes": [{"name": "t", "end_ns": ROWS * MS}]}
+MANIFEST: dict[str, Any] = {
+    "run": "r",
+    "started_wall_ns": 0,
+    "lanes": [{"name": "t", "end_ns": ROWS * MS}],
+}
 #: A step of the node's, or how much of what is there is handed over next.
-STEPS = st.lists(st.one_of(
-    st.tuples(st.just("seal"), st.integers(1, 4)), st.tuples(st.just("mark"), st.just(0)), st.tuples(st.just("try"), st.integers(1, 3)),
-    st.tuples(st.just("take"), st.integers(1, 3000))), max_size=25)  # fmt: skip
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("seal"), st.integers(1, 4)),
+        st.tuples(st.just("mark"), st.just(0)),
+        st.tuples(st.just("try"), st.integers(1, 3)),
+        st.tuples(st.just("take"), st.integers(1, 3000)),
+    ),
+    max_size=25,
+)
 
 
 class Node:
@@ -72,18 +82,24 @@ class Node:
         """Seal the whole, as a run does at its end."""
         samples, strings = gather(self.folder, ROWS)
         attempts = gather_attempts(self.folder, strings)
-        self.writer.finish("complete", samples, {"strings": strings}, attempts if self.tried else None)
+        self.writer.finish(
+            "complete", samples, {"strings": strings}, attempts if self.tried else None
+        )
 
 
 def check(node: Node, mirror: Path) -> int:
-    """The mirror is a run whose rows are a prefix of what was sealed, each with its text; how many."""
+    """The mirror is a run whose rows are a prefix of what was sealed, each with its text;
+    how many.
+    """
     if not (mirror / "run.json").is_file():
         return 0
     run = Run(mirror)
     ok = np.flatnonzero(run.columns.samples["outcome"] == Outcome.ok)
     assert ok.tolist() == list(range(len(ok)))
     assert len(ok) in node.reached
-    assert [run.strings("note")[run.columns.samples["note"][row]] for row in ok] == [f"note of row {row}" for row in ok]
+    assert [run.strings("note")[run.columns.samples["note"][row]] for row in ok] == [
+        f"note of row {row}" for row in ok
+    ]
     assert len(run.attempts) <= node.tried
     # A mark vouches for what ended before it.
     assert all(len(ok) > until_ns // MS for until_ns in marks(mirror).values())
@@ -105,8 +121,12 @@ def same_files(node: Path, mirror: Path) -> bool:
 
 @settings(max_examples=25, deadline=None)
 @given(steps=STEPS, closed=st.booleans(), budget=st.integers(100, 20_000))
-def test_the_other_end_is_a_run_after_each_part(steps: list[tuple[str, int]], closed: bool, budget: int) -> None:
-    """Pieces, growing texts and lists, taken in any portions at any moments, then sealed or not: never less, never ahead, at last the same."""
+def test_the_other_end_is_a_run_after_each_part(
+    steps: list[tuple[str, int]], closed: bool, budget: int
+) -> None:
+    """Pieces, growing texts and lists, taken in any portions at any moments, then sealed or not:
+    never less, never ahead, at last the same.
+    """
     with tempfile.TemporaryDirectory() as made:
         node = Node(Path(made, "node"))
         mirror = mirrored(Path(made))
@@ -145,7 +165,9 @@ def test_the_other_end_is_a_run_after_each_part(steps: list[tuple[str, int]], cl
         assert run.state == ("complete" if closed else "interrupted")
 
 
-def test_a_folder_that_was_closed_before_anybody_looked_is_handed_over_whole(tmp_path: Path) -> None:
+def test_a_folder_that_was_closed_before_anybody_looked_is_handed_over_whole(
+    tmp_path: Path,
+) -> None:
     """Its manifest comes last: until then what is there calls itself no complete run."""
     node = Node(tmp_path / "node")
     node.seal(3)
@@ -164,7 +186,9 @@ def test_a_folder_that_was_closed_before_anybody_looked_is_handed_over_whole(tmp
 
 
 def test_a_run_that_is_closed_while_it_is_handed_over_keeps_what_had_come(tmp_path: Path) -> None:
-    """Pieces vanish into the sealed table: the lines that name them stay back, and the other end is a run as it was."""
+    """Pieces vanish into the sealed table: the lines that name them stay back, and the other end is
+    a run as it was.
+    """
     node = Node(tmp_path / "node")
     node.seal(2)
     node.pieces.mark(2 * MS - 1)
@@ -189,7 +213,9 @@ def test_a_run_that_is_closed_while_it_is_handed_over_keeps_what_had_come(tmp_pa
 
 
 def test_a_second_copy_into_the_same_folder_begins_anew(tmp_path: Path) -> None:
-    """What a driver had half of, a collector brings whole: no line twice, no part of a file left of the first."""
+    """What a driver had half of, a collector brings whole: no line twice, no part of a file left of
+    the first.
+    """
     node = Node(tmp_path / "node")
     node.seal(5)
     mirror = mirrored(tmp_path)
@@ -207,7 +233,9 @@ def test_a_second_copy_into_the_same_folder_begins_anew(tmp_path: Path) -> None:
     assert len({json.dumps(json.loads(line)) for line in lines}) == len(lines)
 
 
-@pytest.mark.parametrize("name", ["../x", "samples/../../x", "/etc/x", "a\0b", "", ".", "samples/.."])
+@pytest.mark.parametrize(
+    "name", ["../x", "samples/../../x", "/etc/x", "a\0b", "", ".", "samples/.."]
+)
 def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, tmp_path: Path) -> None:
     """From a node that is not to be trusted: nothing is written anywhere."""
     (tmp_path / "here").mkdir()

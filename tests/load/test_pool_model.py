@@ -1,8 +1,9 @@
-"""The connection pool against a model of it: idle connections, trusted and not, and requests under way.
+"""The connection pool against a model of it: idle connections, trusted and not, and requests under
+way.
 
-Hypothesis picks what clients and server do next; the test itself is the server, on real sockets, and moves only when
-told to, as does the clock by which connections are idle. What the model expects is told from the server's side: which
-connection a request's bytes come on.
+Hypothesis picks what clients and server do next; the test itself is the server, on real sockets,
+and moves only when told to, as does the clock by which connections are idle. What the model expects
+is told from the server's side: which connection a request's bytes come on.
 """
 
 from __future__ import annotations
@@ -82,10 +83,13 @@ class Asked:
 
 
 class PoolModel(RuleBasedStateMachine):
-    """The model. Of `idle` the last one given back is the first one taken; ended ones are passed over.
+    """The model.
 
-    Where the server ended a line less than SETTLE_NS behind an answer, and nothing had come since, it is `wanted` of
-    PROOFS lines behind answers of that kind that they stay open for as long: until then they wait in `settling`.
+    Of `idle` the last one given back is the first one taken; ended ones are passed over.
+
+    Where the server ended a line less than SETTLE_NS behind an answer, and nothing had come since,
+    it is `wanted` of PROOFS lines behind answers of that kind that they stay open for as long:
+    until then they wait in `settling`.
     """
 
     loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
@@ -156,7 +160,9 @@ class PoolModel(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 3))
     def ask(self, count: int) -> None:
-        """Requests begun together take the idle lines from the top of the stack, then a new line each."""
+        """Requests begun together take the idle lines from the top of the stack, then a new line
+        each.
+        """
         expected = [self.taken() for _ in range(count)]
         begun: dict[bytes, Heard] = {}
 
@@ -165,7 +171,9 @@ class PoolModel(RuleBasedStateMachine):
                 self.requests += 1
                 number, heard = b"%d" % self.requests, Heard()
                 begun[number] = heard
-                self.pool.start(b"POST / HTTP/1.1\r\nX: " + number + b"\r\n\r\n", heard, heard.carried)
+                self.pool.start(
+                    b"POST / HTTP/1.1\r\nX: " + number + b"\r\n\r\n", heard, heard.carried
+                )
             for heard in begun.values():
                 await heard.written.wait()
 
@@ -189,7 +197,9 @@ class PoolModel(RuleBasedStateMachine):
 
     @rule()
     def change_its_mind(self) -> None:
-        """A request given up before it is written leaves its line to the next one, and hears nothing of it."""
+        """A request given up before it is written leaves its line to the next one, and hears
+        nothing of it.
+        """
         line, heard, named = self.taken(), Heard(wanted=False), asyncio.Event()
 
         def carried(connection: Connection) -> bool:
@@ -225,7 +235,9 @@ class PoolModel(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way)
     @rule(data=st.data(), said=st.sampled_from(sorted(ANSWERS)))
     def reply(self, data: st.DataObject, said: bytes) -> None:
-        """An answer reaches the request that came on its line; the line is kept where both sides may."""
+        """An answer reaches the request that came on its line; the line is kept where both sides
+        may.
+        """
         self._reply(self._any(data), said)
 
     def _reply(self, asked: Asked, said: bytes) -> None:
@@ -240,7 +252,9 @@ class PoolModel(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, PROOFS))
     def stream_and_stay(self, count: int) -> None:
-        """Streams one after another, behind each of which the server keeps the line for as long as it takes."""
+        """Streams one after another, behind each of which the server keeps the line for as long as
+        it takes.
+        """
         for _ in range(count):
             self.ask(1)
             self._reply(self.under_way.pop(), STREAM)
@@ -259,7 +273,9 @@ class PoolModel(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way)
     @rule(data=st.data(), way=st.sampled_from(sorted(BREAKS)))
     def break_off(self, data: st.DataObject, way: tuple[bytes, str]) -> None:
-        """A broken answer is that request's outcome, with no second try, and the end of its line."""
+        """A broken answer is that request's outcome, with no second try, and the end of its
+        line.
+        """
         asked = self._any(data)
         said, how = way
         asked.line.sock.sendall(said)
@@ -273,7 +289,9 @@ class PoolModel(RuleBasedStateMachine):
     @precondition(lambda self: any(not line.ended for line in self.idle + self.settling))
     @rule(data=st.data(), how=IDLE_ENDS, looked=st.booleans())
     def end_an_idle_line(self, data: st.DataObject, how: str, looked: bool) -> None:
-        """The server may close an idle line, or speak out of turn, whether or not the client's loop has looked since."""
+        """The server may close an idle line, or speak out of turn, whether or not the client's loop
+        has looked since.
+        """
         open_lines = [line for line in self.idle + self.settling if not line.ended]
         line = data.draw(st.sampled_from(open_lines), "line")
         assert line.client is not None
@@ -381,4 +399,6 @@ class PoolModelOnUvloop(PoolModel):
 
 TestOnAsyncio = PoolModel.TestCase
 TestOnUvloop = PoolModelOnUvloop.TestCase
-TestOnAsyncio.settings = TestOnUvloop.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+TestOnAsyncio.settings = TestOnUvloop.settings = settings(
+    max_examples=30, stateful_step_count=20, deadline=None
+)

@@ -1,4 +1,6 @@
-"""The queues of benchmarks.queueing and what benchmarks.scale makes of them: by hand, against a plain event loop, against theory; each row once."""
+"""The queues of benchmarks.queueing and what benchmarks.scale makes of them: by hand, against a
+plain event loop, against theory; each row once.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +28,25 @@ def poisson(rate: float, rows: int, seed: int) -> np.ndarray:
 def crommelin(t: float, load: float) -> float:
     """P(W <= t) in M/D/1, in service times."""
     return (1 - load) * sum(
-        (-load * (t - k)) ** k / math.factorial(k) * math.exp(load * (t - k)) for k in range(int(t) + 1)
+        (-load * (t - k)) ** k / math.factorial(k) * math.exp(load * (t - k))
+        for k in range(int(t) + 1)
     )
 
 
 def by_event_loop(
     due: list[int], worker: list[int], workers: int, ttft: list[int], work: Work
 ) -> tuple[list[int], list[int]]:
-    """(lag by row, busy by worker): one event after another from a heap, each worker's own clock."""
+    """(lag by row, busy by worker): one event after another from a heap, each worker's own
+    clock.
+    """
     events = [(at, "send", who, row) for row, (at, who) in enumerate(zip(due, worker, strict=True))]
     heapq.heapify(events)
-    free, busy, lag, tokens_left = [0] * workers, [0] * workers, [-1] * len(due), len(due) * work.tokens
+    free, busy, lag, tokens_left = (
+        [0] * workers,
+        [0] * workers,
+        [-1] * len(due),
+        len(due) * work.tokens,
+    )
     # Chores go on for as long as the windows do in which something is due.
     window = min(ttft)
     until = (max(due) // window + 1) * window
@@ -48,7 +58,9 @@ def by_event_loop(
                 at += chore.every_ns
     while events:
         at, kind, who, row = heapq.heappop(events)
-        cost = {"send": work.send_ns, "first": work.first_ns, "token": work.token_ns}.get(kind) or int(kind.split()[1])
+        cost = {"send": work.send_ns, "first": work.first_ns, "token": work.token_ns}.get(
+            kind
+        ) or int(kind.split()[1])
         free[who] = max(free[who], at) + cost
         busy[who] += cost
         if kind == "send":
@@ -63,11 +75,13 @@ def by_event_loop(
 
 
 def test_by_hand() -> None:
-    """Two rows at once wait for each other, a third meets an answer's token, another worker is free."""
+    """Two rows at once wait for each other, a third meets an answer's token, another worker is
+    free.
+    """
     due = np.array([0, 0, 0, 125])
     work = Work(send_ns=10, first_ns=30, token_ns=5, tokens=2, gap_ns=50)
-    # Row 0 leaves at 10, so its first token is read from 110 to 140; row 1's, come at 120, from there to 170. Row 3,
-    # due at 125, is before the tokens of 160 and 170: it leaves at 180.
+    # Row 0 leaves at 10, so its first token is read from 110 to 140; row 1's, come at 120, from
+    # there to 170. Row 3, due at 125, is before the tokens of 160 and 170: it leaves at 180.
     played = play(due, np.array([0, 0, 1, 0]), 2, np.full(4, 100), work)
     assert played.lag_ns.tolist() == [10, 20, 10, 55]
     assert played.wait_ns.tolist() == [0, 10, 0, 45]
@@ -77,7 +91,9 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize("busy", [0.5, 0.95, 1.3])
 def test_windows_change_nothing(busy: float) -> None:
-    """All workers at once by windows, and one event after another, come to the same nanosecond, also where work piles up."""
+    """All workers at once by windows, and one event after another, come to the same nanosecond,
+    also where work piles up.
+    """
     rng = np.random.default_rng(round(100 * busy))
     work = Work(
         40_001,
@@ -97,7 +113,9 @@ def test_windows_change_nothing(busy: float) -> None:
 
 
 def test_each_row_once() -> None:
-    """A compiled plan, cut for seven: each row is sent by one worker, its tokens read once, and all time is accounted for."""
+    """A compiled plan, cut for seven: each row is sent by one worker, its tokens read once, and all
+    time is accounted for.
+    """
     table = planned(5_000, 2_000, tokens=3).schedule
     whose = owners(table, 7)
     work = Work(50_000, 60_000, 10_000, tokens=3, gap_ns=5_000_000)
@@ -105,7 +123,9 @@ def test_each_row_once() -> None:
     assert (played.sent == 1).all()
     assert (played.read == 3).all()
     assert (played.wait_ns >= 0).all()
-    assert played.busy_ns.tolist() == [int((whose == number).sum()) * work.request_ns for number in range(7)]
+    assert played.busy_ns.tolist() == [
+        int((whose == number).sum()) * work.request_ns for number in range(7)
+    ]
 
 
 def test_owners_are_those_of_the_product() -> None:
@@ -118,15 +138,24 @@ def test_owners_are_those_of_the_product() -> None:
 
 
 def test_slices_are_smoother_than_the_whole() -> None:
-    """Every n-th arrival of a Poisson process is Erlang: the squared variation of a worker's gaps is 1/n."""
+    """Every n-th arrival of a Poisson process is Erlang: the squared variation of a worker's gaps
+    is 1/n.
+    """
     table = planned(100_000, 10_000).schedule
     for workers in (1, 4, 16):
-        gaps = np.concatenate([np.diff(table["due_ns"][owners(table, workers) == number]) for number in range(workers)])
+        gaps = np.concatenate(
+            [
+                np.diff(table["due_ns"][owners(table, workers) == number])
+                for number in range(workers)
+            ]
+        )
         assert gaps.var() / gaps.mean() ** 2 == pytest.approx(1 / workers, rel=0.05)
 
 
 def test_md1() -> None:
-    """A worker that only sends is M/D/1: mean, p50, p90 and p99 of the wait at 70 % are theory's within 2 %."""
+    """A worker that only sends is M/D/1: mean, p50, p90 and p99 of the wait at 70 % are theory's
+    within 2 %.
+    """
     load, cost = 0.7, 100_000
     wait = play(
         poisson(load * _S / cost, 1_000_000, 11),
@@ -144,7 +173,9 @@ def test_md1() -> None:
 
 
 def test_answers_are_load() -> None:
-    """Answers that come after widely spread times are a second Poisson stream: the wait is Pollaczek and Khinchine's within 3 %."""
+    """Answers that come after widely spread times are a second Poisson stream: the wait is
+    Pollaczek and Khinchine's within 3 %.
+    """
     rows, rate = 600_000, 20_000.0
     work = Work(10_000, 25_000, tokens=1)
     due = poisson(rate, rows, 3)
@@ -166,18 +197,43 @@ def test_nothing_to_play() -> None:
 def costs() -> Costs:
     """Made up, and easy to reckon with."""
     ones = {field.name: 1 for field in dataclasses.fields(Costs)}
-    return Costs(**ones | {"prompt_tokens": 64, "send_us": 100, "first_us": 200, "token_us": 10, "idle_us_s": 10_000, "seal_us": 500,
-                           "seal_aside_us": 300, "tell_us": 400, "request_bytes": 2_900, "event_bytes": 200})  # fmt: skip
+    return Costs(
+        **ones
+        | {
+            "prompt_tokens": 64,
+            "send_us": 100,
+            "first_us": 200,
+            "token_us": 10,
+            "idle_us_s": 10_000,
+            "seal_us": 500,
+            "seal_aside_us": 300,
+            "tell_us": 400,
+            "request_bytes": 2_900,
+            "event_bytes": 200,
+        }
+    )
 
 
 def setting(minutes: float = 10) -> Setting:
     """16 tokens, 0.8 s an answer."""
-    return Setting(tokens=16, ttft_ms=200, gap_ms=40, minutes=minutes, cores=64, nic_gbit=8, descriptors=1_064, memory_gb=62,
-                   disk_mb_s=500, patience_s=600)  # fmt: skip
+    return Setting(
+        tokens=16,
+        ttft_ms=200,
+        gap_ms=40,
+        minutes=minutes,
+        cores=64,
+        nic_gbit=8,
+        descriptors=1_064,
+        memory_gb=62,
+        disk_mb_s=500,
+        patience_s=600,
+    )
 
 
 def test_as_many_workers_as_needed() -> None:
-    """With so many workers lag p99 is under the limit, with fewer it is not; a thread that holds nobody up needs no more of them."""
+    """With so many workers lag p99 is under the limit, with fewer it is not; a thread that holds
+    nobody up needs no more of them.
+    """
     simulation = Simulation(2_000, 2.5, costs(), setting())
     limit = 1_500_000
     workers = simulation.needed(limit)
@@ -195,14 +251,17 @@ def test_schedule_is_one_plan() -> None:
 
 
 def test_bounds_by_hand() -> None:
-    """What follows from sizes alone is what a calculation on paper gives, and the first to break stands first."""
+    """What follows from sizes alone is what a calculation on paper gives, and the first to break
+    stands first.
+    """
     found = {bound.what: bound.rps for bound in bounds(costs(), setting(), 1_000)}
     assert list(found.values()) == sorted(found.values())
     assert found["20,000,000 rows of one plan, 10 minutes"] == pytest.approx(20e6 / 600)
     assert found["1,064 descriptors"] == pytest.approx(1_000 / 0.8)
     assert found["64 cores, a worker each"] == 64_000
     assert found["62 GB to judge and report"] == pytest.approx(100e6 / 600)
-    # Out: 2,900 bytes in three segments and 16 acknowledgements. In: 300 of head, 16 tokens, as many segments, three acknowledgements.
+    # Out: 2,900 bytes in three segments and 16 acknowledgements. In: 300 of head, 16 tokens, as
+    # many segments, three acknowledgements.
     assert wire_bytes(costs(), setting()) == (2_900 + 19 * 78, 300 + 16 * 200 + 19 * 78)
     assert found["8 Gbit/s of network"] == pytest.approx(1e9 / (300 + 16 * 200 + 19 * 78))
     # R * 600 s rows at 1 us each in 600 s, however many shards they go to.

@@ -29,18 +29,32 @@ CAPTURED: dict[str, tuple[str, int, int, str, str]] = {
     "nginx_error_502": ("http_5xx", 502, -1, "", "HTTP 502: 502 Bad Gateway"),
     "litellm_error_429": ("rate_limited", 429, -1, "", "RPM limit=2, current usage=3"),
     "litellm_error_dead_upstream": ("http_5xx", 500, -1, "", "Connection error"),
-    "litellm_error_upstream_timeout": ("http_5xx", 500, -1, "chat-hasty", "Timeout on reading data from socket"),
+    "litellm_error_upstream_timeout": (
+        "http_5xx",
+        500,
+        -1,
+        "chat-hasty",
+        "Timeout on reading data from socket",
+    ),
 }
 
 
 def recorded(path: Path) -> list[bytes]:
-    """The answer as it was on the wire, a byte a write: curl had undone the chunks, one file's line ends and HTTP/2 are not HTTP/1.1's."""
+    """The answer as it was on the wire, a byte a write: curl had undone the chunks, one file's line
+    ends and HTTP/2 are not HTTP/1.1's.
+    """
     head, _, body = path.read_bytes().partition(b"\r\n\r\n")
     head = re.sub(rb"^HTTP/2 200 *", b"HTTP/1.1 200 OK", re.sub(rb"\r?\n", b"\r\n", head))
     length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
     if length is None:
-        head = re.sub(rb"(?i)\r\ntransfer-encoding: chunked", b"", head) + b"\r\nTransfer-Encoding: chunked"
-        body = b"".join(b"%x\r\n%s\r\n" % (len(line), line) for line in body.splitlines(True)) + b"0\r\n\r\n"
+        head = (
+            re.sub(rb"(?i)\r\ntransfer-encoding: chunked", b"", head)
+            + b"\r\nTransfer-Encoding: chunked"
+        )
+        body = (
+            b"".join(b"%x\r\n%s\r\n" % (len(line), line) for line in body.splitlines(True))
+            + b"0\r\n\r\n"
+        )
     else:
         body = body[: int(length[1])]
     return [bytes([byte]) for byte in head + b"\r\n\r\n" + body]
@@ -49,7 +63,9 @@ def recorded(path: Path) -> list[bytes]:
 @here
 @BOTH
 def test_recorded_answers_through_the_transports(transport: str) -> None:
-    """Real heads and bodies, a byte at a time: class, status, tokens, who answered and the server's own words."""
+    """Real heads and bodies, a byte at a time: class, status, tokens, who answered and the server's
+    own words.
+    """
     answers = {name: recorded(CAPTURES / f"{name}.txt") for name in CAPTURED}
     faults = {name: Fault(says(writes, goes_on)) for name, writes in answers.items()}
     played = play(faults, transport, True, {})
@@ -57,7 +73,8 @@ def test_recorded_answers_through_the_transports(transport: str) -> None:
     for name, (outcome, status, tokens, model, note) in CAPTURED.items():
         row = played.rows[name][0]
         who, words = (
-            played.texts[column][row[column]] if row[column] >= 0 else "" for column in ("served_model", "note")
+            played.texts[column][row[column]] if row[column] >= 0 else ""
+            for column in ("served_model", "note")
         )
         found = Outcome(row["outcome"]).name, row["status"], row["output_tokens"], who
         assert found == (outcome, status, tokens, model), name

@@ -43,14 +43,28 @@ def ok(*ms: int) -> Callable[[int], Does]:
     return lambda call: (ms[min(call, len(ms) - 1)] * MS, Outcome.ok, -1)
 
 
-def failing(ms: int, outcome: Outcome = Outcome.http_5xx, retry_after_ms: int = -1) -> Callable[[int], Does]:
+def failing(
+    ms: int, outcome: Outcome = Outcome.http_5xx, retry_after_ms: int = -1
+) -> Callable[[int], Does]:
     return lambda _: (ms * MS, outcome, retry_after_ms)
 
 
-def walk(rules: Route, *legs: Callable[[int], Does], first: int = 0, deadline: int = LIMIT,
-         states: list[LegState] | None = None, at: int = 0) -> Walked:  # fmt: skip
+def walk(
+    rules: Route,
+    *legs: Callable[[int], Does],
+    first: int = 0,
+    deadline: int = LIMIT,
+    states: list[LegState] | None = None,
+    at: int = 0,
+) -> Walked:
     """Play one row against legs that are functions of how often they were called."""
-    course = Course(rules, states if states is not None else healthy(rules), [LIMIT] * len(legs), first, at + deadline)
+    course = Course(
+        rules,
+        states if states is not None else healthy(rules),
+        [LIMIT] * len(legs),
+        first,
+        at + deadline,
+    )
     now, finished, over = at, Finish(None), False
     events: list[tuple[int, int, Outcome, int]] = []
     calls = [0] * len(legs)
@@ -93,9 +107,15 @@ TIMES = st.integers(1, 9_000)
 
 
 @given(TIMES, TIMES)
-def test_published_waits_for_the_slow_answer_and_then_calls_the_fallback(default: int, fallback: int) -> None:
-    """3 s < x <= 5 s costs both waits, beyond 5 s the timeout and the fallback, and a quick answer itself."""
-    walked = walk(route(sequential={"timeout": "5s", "slower_than": "3s"}), ok(default), ok(fallback))
+def test_published_waits_for_the_slow_answer_and_then_calls_the_fallback(
+    default: int, fallback: int
+) -> None:
+    """3 s < x <= 5 s costs both waits, beyond 5 s the timeout and the fallback, and a quick answer
+    itself.
+    """
+    walked = walk(
+        route(sequential={"timeout": "5s", "slower_than": "3s"}), ok(default), ok(fallback)
+    )
     expected = default if default <= 3000 else min(default, 5000) + fallback
     assert walked.end_ns == expected * MS
     assert walked.answer == 1 + (default > 3000)
@@ -111,7 +131,9 @@ def test_a_deadline_costs_itself_and_the_fallback(default: int, fallback: int) -
 
 
 @given(TIMES, TIMES)
-def test_a_hedge_is_the_faster_of_the_two_and_cancels_the_other(default: int, fallback: int) -> None:
+def test_a_hedge_is_the_faster_of_the_two_and_cancels_the_other(
+    default: int, fallback: int
+) -> None:
     """min(x, d + y) once d has passed, and exactly one loser is cancelled."""
     walked = walk(route(hedge={"after": "800ms"}), ok(default), ok(fallback))
     assert walked.end_ns == min(default, 800 + fallback) * MS
@@ -121,7 +143,9 @@ def test_a_hedge_is_the_faster_of_the_two_and_cancels_the_other(default: int, fa
 
 
 def test_an_error_goes_to_the_next_leg_at_once_and_the_last_error_is_the_rows() -> None:
-    """Every step policy falls back on an error without waiting; with all legs failing the row ends as the last did."""
+    """Every step policy falls back on an error without waiting; with all legs failing the row ends
+    as the last did.
+    """
     for rules in (
         route(),
         route(hedge={"after": "5s"}),
@@ -135,7 +159,9 @@ def test_an_error_goes_to_the_next_leg_at_once_and_the_last_error_is_the_rows() 
 
 
 def test_a_hedge_whose_first_call_fails_later_waits_for_the_second() -> None:
-    """First fails at 900 ms while the hedge of 800 ms runs until 1,000 ms: one answer, no third call."""
+    """First fails at 900 ms while the hedge of 800 ms runs until 1,000 ms: one answer, no third
+    call.
+    """
     walked = walk(route(hedge={"after": "800ms"}), failing(900), ok(200))
     assert (walked.end_ns, walked.answer, len(walked.begun)) == (1000 * MS, 2, 2)
 
@@ -149,21 +175,31 @@ def test_three_legs_are_hedged_one_after_another() -> None:
 
 
 def test_a_delay_counts_from_the_last_call_not_from_one_that_failed() -> None:
-    """The second leg, called for an error at 900 ms, has its own second before the third is called beside it."""
-    walked = walk(route(legs=["a", "b", "c"], hedge={"after": "1s"}), failing(900), ok(3000), ok(200))
+    """The second leg, called for an error at 900 ms, has its own second before the third is called
+    beside it.
+    """
+    walked = walk(
+        route(legs=["a", "b", "c"], hedge={"after": "1s"}), failing(900), ok(3000), ok(200)
+    )
     assert [(at, leg) for at, leg, _ in walked.begun] == [(0, 0), (900, 1), (1900, 2)]
     assert (walked.end_ns, walked.answer) == (2100 * MS, 3)
 
 
 def test_a_retry_that_its_leg_refuses_leaves_a_hedge_running() -> None:
-    """The first leg fails at 50 ms and its breaker opens: the row waits for the hedge of 100 ms that answers at 2,100 ms."""
-    rules = route(hedge={"after": "100ms"}, retry={"attempts": 3, "backoff": "500ms"}, breaker={"failures": 1})
+    """The first leg fails at 50 ms and its breaker opens: the row waits for the hedge of 100 ms
+    that answers at 2,100 ms.
+    """
+    rules = route(
+        hedge={"after": "100ms"}, retry={"attempts": 3, "backoff": "500ms"}, breaker={"failures": 1}
+    )
     walked = walk(rules, failing(50), ok(2000))
     assert (walked.end_ns, walked.answer, walked.cancelled) == (2100 * MS, 2, [])
 
 
 def test_retries_back_off_and_heed_retry_after() -> None:
-    """Waits of 200, 400, 800 capped at 500 ms; `retry-after` 700 ms lengthens the first alone where it is heeded."""
+    """Waits of 200, 400, 800 capped at 500 ms; `retry-after` 700 ms lengthens the first alone where
+    it is heeded.
+    """
     calls: list[Does] = [
         (0, Outcome.rate_limited, 700),
         (0, Outcome.http_5xx, -1),
@@ -173,7 +209,9 @@ def test_retries_back_off_and_heed_retry_after() -> None:
     keys = {"attempts": 4, "backoff": "200ms", "longest": "500ms"}
     patient = walk(route(legs=["a"], retry=keys), lambda call: calls[call])
     assert [at for at, _, _ in patient.begun] == [0, 700, 1100, 1600]
-    heedless = walk(route(legs=["a"], retry={**keys, "honour_retry_after": False}), lambda call: calls[call])
+    heedless = walk(
+        route(legs=["a"], retry={**keys, "honour_retry_after": False}), lambda call: calls[call]
+    )
     assert [at for at, _, _ in heedless.begun] == [0, 200, 600, 1100]
 
 
@@ -193,7 +231,9 @@ def test_retries_come_before_the_next_leg() -> None:
 
 
 def test_a_first_token_commits_the_row_where_the_route_says_so() -> None:
-    """From the first token on, the other call is cancelled, no deadline holds, and a later failure is the row's."""
+    """From the first token on, the other call is cancelled, no deadline holds, and a later failure
+    is the row's.
+    """
     rules = route(hedge={"after": "100ms"}, commit="first_token")
     course = Course(rules, healthy(rules), [LIMIT] * 2, 0, LIMIT)
     course.begin(0)
@@ -227,7 +267,9 @@ class Leg(LegState):
 
     def __init__(self, **rule: Any):
         self.told: list[tuple[int, str]] = []
-        super().__init__(Breaker.model_validate(rule), lambda at, state, _: self.told.append((at // MS, state)))
+        super().__init__(
+            Breaker.model_validate(rule), lambda at, state, _: self.told.append((at // MS, state))
+        )
 
     def call(self, start_ms: int, took_ms: int, outcome: Outcome = Outcome.ok) -> None:
         key = object()
@@ -240,7 +282,9 @@ BAD = Outcome.http_5xx
 
 
 def test_failures_in_a_row_open_a_breaker_and_probes_close_it() -> None:
-    """Two bad, one good, three bad: open; 1 s later one call at a time; two good ones in a row close it."""
+    """Two bad, one good, three bad: open; 1 s later one call at a time; two good ones in a row
+    close it.
+    """
     leg = Leg(failures=3, open_for="1s", probes=2)
     for start, outcome in enumerate([BAD, BAD, Outcome.ok, BAD, BAD, BAD]):
         leg.call(start * 10, 5, outcome)
@@ -256,7 +300,9 @@ def test_failures_in_a_row_open_a_breaker_and_probes_close_it() -> None:
 
 
 def test_a_bad_probe_opens_it_again_and_a_cancelled_one_says_nothing() -> None:
-    """After a failed probe another `open_for` passes; a probe cancelled for another's sake leaves the door ajar."""
+    """After a failed probe another `open_for` passes; a probe cancelled for another's sake leaves
+    the door ajar.
+    """
     leg = Leg(failures=1, open_for="1s", probes=1)
     leg.call(0, 0, BAD)
     leg.call(1000, 5, BAD)
@@ -269,7 +315,9 @@ def test_a_bad_probe_opens_it_again_and_a_cancelled_one_says_nothing() -> None:
 
 
 def test_recent_p99_opens_it_by_nearest_rank_and_forgets_what_left_the_window() -> None:
-    """Of 101 to 199 recent calls one may be slow: a second opens it, unless the first has left the window by then."""
+    """Of 101 to 199 recent calls one may be slow: a second opens it, unless the first has left the
+    window by then.
+    """
 
     def played(second_slow_at: int) -> str:
         leg = Leg(p99_over="100ms", window="5s", at_least=50)
@@ -285,7 +333,9 @@ def test_recent_p99_opens_it_by_nearest_rank_and_forgets_what_left_the_window() 
 
 
 def test_calls_under_way_count_as_soon_as_they_are_too_old() -> None:
-    """Sixty calls that never end open the breaker when the first is older than the limit, long before any timeout."""
+    """Sixty calls that never end open the breaker when the first is older than the limit, long
+    before any timeout.
+    """
     leg = Leg(p99_over="800ms", window="5s", at_least=50)
     for start in range(-3000, 0, 30):
         leg.call(start, 20)
@@ -308,7 +358,9 @@ def test_fewer_calls_than_asked_for_open_nothing() -> None:
 
 
 def test_a_status_feed_opens_at_once_and_lets_probes_in_when_it_is_well_again() -> None:
-    """Bad feed: open, for as long as it is bad; well again: half-open without waiting `open_for`."""
+    """Bad feed: open, for as long as it is bad; well again: half-open without waiting
+    `open_for`.
+    """
     leg = Leg(status_urls=["http://h/status"], open_for="1s", probes=1)
     leg.feed(True, 0)
     assert leg.admits(MS)
@@ -320,10 +372,15 @@ def test_a_status_feed_opens_at_once_and_lets_probes_in_when_it_is_well_again() 
 
 
 def test_an_open_leg_is_passed_over_and_with_none_left_the_row_is_refused() -> None:
-    """Reasons say why a row began elsewhere; a route that keeps rows on their leg refuses instead."""
+    """Reasons say why a row began elsewhere; a route that keeps rows on their leg refuses
+    instead.
+    """
     rules = route(breaker={"failures": 1, "open_for": "10s", "probes": 1})
     states = healthy(rules)
-    assert walk(rules, failing(5), ok(7), states=states).begun == [(0, 0, Reason.first), (5, 1, Reason.error)]
+    assert walk(rules, failing(5), ok(7), states=states).begun == [
+        (0, 0, Reason.first),
+        (5, 1, Reason.error),
+    ]
     assert walk(rules, failing(5), ok(7), states=states, at=S).begun == [(0, 1, Reason.rerouted)]
     probing = walk(rules, ok(5), ok(7), states=states, at=11 * S)
     assert probing.begun == [(0, 0, Reason.probe)]
@@ -334,14 +391,27 @@ def test_an_open_leg_is_passed_over_and_with_none_left_the_row_is_refused() -> N
     assert walk(alone, failing(5), ok(7), states=shut, at=S) == (0, None, [], [])
 
 
-@given(st.lists(st.tuples(st.integers(0, 400), st.sampled_from(list(Outcome)[1:15])), min_size=1, max_size=4),
-       st.sampled_from([{}, {"hedge": {"after": "100ms"}}, {"deadline": {"after": "100ms"}},
-                        {"sequential": {"timeout": "200ms", "slower_than": "100ms"}}]),
-       st.booleans(), st.booleans())  # fmt: skip
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 400), st.sampled_from(list(Outcome)[1:15])), min_size=1, max_size=4
+    ),
+    st.sampled_from(
+        [
+            {},
+            {"hedge": {"after": "100ms"}},
+            {"deadline": {"after": "100ms"}},
+            {"sequential": {"timeout": "200ms", "slower_than": "100ms"}},
+        ]
+    ),
+    st.booleans(),
+    st.booleans(),
+)
 def test_every_row_ends_once_with_nothing_left_running(
     script: list[tuple[int, Outcome]], steps: dict[str, Any], retried: bool, guarded: bool
 ) -> None:
-    """Whatever two legs do, `walk` sees exactly one end, and it is a call that was made (or none was)."""
+    """Whatever two legs do, `walk` sees exactly one end, and it is a call that was made (or none
+    was).
+    """
     more: dict[str, Any] = {"retry": {"attempts": 2, "backoff": "50ms"}} if retried else {}
     more |= {"breaker": {"failures": 1, "open_for": "1s"}} if guarded else {}
     rules = route(**steps, **more)
@@ -353,7 +423,9 @@ def test_every_row_ends_once_with_nothing_left_running(
 
 @pytest.mark.parametrize("wait_ms", [1, 37])
 def test_a_hedge_begins_when_it_is_due_however_late_it_is_noticed(wait_ms: int) -> None:
-    """The call's start is the planned instant, so our own lateness shows as lateness and not as the route's delay."""
+    """The call's start is the planned instant, so our own lateness shows as lateness and not as the
+    route's delay.
+    """
     rules = route(hedge={"after": "100ms"})
     course = Course(rules, healthy(rules), [LIMIT] * 2, 0, LIMIT)
     course.begin(0)

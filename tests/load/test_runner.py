@@ -1,4 +1,6 @@
-"""Whole runs on real sockets: what the folder says, what it must not say, and how a run that breaks ends."""
+"""Whole runs on real sockets: what the folder says, what it must not say, and how a run that breaks
+ends.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def event(**body: Any) -> bytes:
 
 
 TOKENS = [
-    event(model="served", choices=[{"delta": {"content": word}, "finish_reason": None}]) for word in ("a", "b", "c")
+    event(model="served", choices=[{"delta": {"content": word}, "finish_reason": None}])
+    for word in ("a", "b", "c")
 ]
 LAST = event(choices=[{"delta": {}, "finish_reason": "length"}])
 USAGE = event(choices=[], usage={"prompt_tokens": 12, "completion_tokens": 3})
@@ -60,7 +63,10 @@ def chat(*writes: bytes, models: bytes | None = None) -> ScriptedServer:
 
 
 def plan_to(
-    server: ScriptedServer | str, requests: int = 10, target: dict[str, Any] | None = None, **profile: Any
+    server: ScriptedServer | str,
+    requests: int = 10,
+    target: dict[str, Any] | None = None,
+    **profile: Any,
 ) -> Plan:
     """A plan for the server."""
     url = server if isinstance(server, str) else f"http://127.0.0.1:{server.port}/v1"
@@ -68,14 +74,24 @@ def plan_to(
 
 
 def run(
-    plan: Plan, folder: Path, loop: str = "asyncio", on_tick: Callable[[int, Any], str | None] = lambda *_: None
+    plan: Plan,
+    folder: Path,
+    loop: str = "asyncio",
+    on_tick: Callable[[int, Any], str | None] = lambda *_: None,
 ) -> tuple[Run, list[str]]:
     """Play the plan; the folder read back, and the warnings."""
     warnings: list[str] = []
 
     async def main() -> Path:
         with anyio.fail_after(2 * PATIENCE_S):
-            return await play(plan, text(), folder, {"repeat_command": "again"}, warn=warnings.append, on_tick=on_tick)
+            return await play(
+                plan,
+                text(),
+                folder,
+                {"repeat_command": "again"},
+                warn=warnings.append,
+                on_tick=on_tick,
+            )
 
     return Run(on_loop(loop, main)), warnings
 
@@ -83,7 +99,9 @@ def run(
 def test_each_key_is_asked_for_before_a_run(tmp_path: Path) -> None:
     """Two targets of one URL, keys from two files: the ready check asks with each."""
     with chat(models=answer(status="401 Unauthorized")) as server:
-        plan = plan_for(FAST, {"base_url": f"http://127.0.0.1:{server.port}/v1"}, targets=2, requests=1)
+        plan = plan_for(
+            FAST, {"base_url": f"http://127.0.0.1:{server.port}/v1"}, targets=2, requests=1
+        )
         lanes = []
         for lane in plan.lanes:
             (tmp_path / lane.name).write_text(f"key-of-{lane.name}")
@@ -96,15 +114,26 @@ def test_each_key_is_asked_for_before_a_run(tmp_path: Path) -> None:
 
 @LOOPS
 @BOTH
-def test_a_run_leaves_what_happened_in_its_folder(loop: str, transport: str, tmp_path: Path) -> None:
-    """Ten requests: one row each, in order in time, with the server's counts; the manifest names loop and transport."""
+def test_a_run_leaves_what_happened_in_its_folder(
+    loop: str, transport: str, tmp_path: Path
+) -> None:
+    """Ten requests: one row each, in order in time, with the server's counts; the manifest names
+    loop and transport.
+    """
     with chat() as server:
-        done, warnings = run(plan_to(server, target={"transport": transport}), tmp_path / "run", loop)
+        done, warnings = run(
+            plan_to(server, target={"transport": transport}), tmp_path / "run", loop
+        )
     rows, manifest = done.columns.samples, done.manifest
     assert (done.state, warnings, manifest["repeat_command"]) == ("complete", [], "again")
     assert {Outcome(value) for value in rows["outcome"]} == {Outcome.ok}
-    for earlier, later in (("sent", "headers"), ("headers", "first_byte"), ("first_byte", "first_token"), ("first_token", "last_token"),
-                           ("last_token", "done")):  # fmt: skip
+    for earlier, later in (
+        ("sent", "headers"),
+        ("headers", "first_byte"),
+        ("first_byte", "first_token"),
+        ("first_token", "last_token"),
+        ("last_token", "done"),
+    ):
         assert (rows[f"{earlier}_ns"] <= rows[f"{later}_ns"]).all(), (earlier, later)
     assert (rows["due_ns"] == done.columns.schedule["due_ns"]).all()
     assert (rows["sent_ns"] >= rows["due_ns"]).all()
@@ -120,12 +149,16 @@ def test_a_run_leaves_what_happened_in_its_folder(loop: str, transport: str, tmp
     assert sorted(paths) == [b"/v1/chat/completions"] * 10 + [b"/v1/models"]
     assert len({request.partition(b"\r\n\r\n")[2] for _, request in server.requests}) == 11
     if transport == "tailproof":
-        assert harness["senders"]["t0"]["connections_opened"] == int(((rows["flags"] & Flag.NEW_CONNECTION) != 0).sum())
+        assert harness["senders"]["t0"]["connections_opened"] == int(
+            ((rows["flags"] & Flag.NEW_CONNECTION) != 0).sum()
+        )
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kernel stamps are Linux's")
 def test_rows_carry_kernel_stamps(tmp_path: Path) -> None:
-    """Over loopback all rows but perhaps the first few are stamped by the kernel, and the manifest says so."""
+    """Over loopback all rows but perhaps the first few are stamped by the kernel, and the manifest
+    says so.
+    """
     with chat() as server:
         done, _ = run(plan_to(server, 30), tmp_path / "run")
     assert done.manifest["harness"]["senders"]["t0"]["stamps"] == "kernel"
@@ -137,24 +170,38 @@ def test_rows_carry_kernel_stamps(tmp_path: Path) -> None:
 def test_an_answer_given_up_inside_a_read_makes_room_for_the_next_row(
     loop: str, transport: str, tmp_path: Path
 ) -> None:
-    """Cap 1 and garbage inside every stream, the rest of the answer in the same read: each row is malformed, none hangs."""
+    """Cap 1 and garbage inside every stream, the rest of the answer in the same read: each row is
+    malformed, none hangs.
+    """
     with chat(b"".join(chunked(*TOKENS, b"data: {garbage\n\n", LAST))) as server:
-        done, _ = run(plan_to(server, 12, {"transport": transport}, max_in_flight=1), tmp_path / "run", loop)
+        done, _ = run(
+            plan_to(server, 12, {"transport": transport}, max_in_flight=1), tmp_path / "run", loop
+        )
     assert [Outcome(value) for value in done.columns.samples["outcome"]] == [Outcome.malformed] * 12
     assert {*done.columns.samples["chunks"]} == {3}
     if transport == "tailproof":
-        assert len({number for number, request in server.requests if request.startswith(b"POST")}) == 12
+        assert (
+            len({number for number, request in server.requests if request.startswith(b"POST")})
+            == 12
+        )
 
 
 @LOOPS
 @BOTH
-def test_a_refused_option_costs_each_row_under_way_one_more_request(loop: str, transport: str, tmp_path: Path) -> None:
-    """A server without stream_options answers all rows; the bodies it got tell which attempt was which."""
+def test_a_refused_option_costs_each_row_under_way_one_more_request(
+    loop: str, transport: str, tmp_path: Path
+) -> None:
+    """A server without stream_options answers all rows; the bodies it got tell which attempt was
+    which.
+    """
 
     def reply(peer: Peer, request: bytes) -> None:
         if b"stream_options" in request:
             peer.send(
-                answer(b'{"error":{"message":"stream_options: extra fields not permitted"}}', status="400 Bad Request")
+                answer(
+                    b'{"error":{"message":"stream_options: extra fields not permitted"}}',
+                    status="400 Bad Request",
+                )
             )
         else:
             peer.send(*CHAT)
@@ -166,14 +213,18 @@ def test_a_refused_option_costs_each_row_under_way_one_more_request(loop: str, t
     asked_twice = (rows["flags"] & Flag.OPTION_DROPPED) != 0
     assert (rows["attempts"] == 1 + asked_twice).all()
     assert asked_twice[0]
-    assert sum(request.startswith(b"POST") for _, request in server.requests) == rows["attempts"].sum()
+    assert (
+        sum(request.startswith(b"POST") for _, request in server.requests) == rows["attempts"].sum()
+    )
 
 
 # ---- secrets
 
 
 @BOTH
-@pytest.mark.parametrize("place", ["error", "long error", "stream error", "header", "model", "finish", "html"])
+@pytest.mark.parametrize(
+    "place", ["error", "long error", "stream error", "header", "model", "finish", "html"]
+)
 def test_no_key_and_no_header_value_reaches_a_file(
     transport: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,19 +238,35 @@ def test_no_key_and_no_header_value_reaches_a_file(
         "error": [answer(json.dumps({"error": {"message": told}}).encode(), status="401 No")],
         "long error": [answer(json.dumps({"error": {"message": long}}).encode(), status="500 No")],
         "stream error": chunked(event(error={"message": told})),
-        "header": [chunked()[0][:-2] + f"X-Served-Model: {KEY}\r\nX-MS-Region: {HEADER}\r\n\r\n".encode(), *chunked(event(choices=[sound]))[1:]],
+        "header": [
+            chunked()[0][:-2] + f"X-Served-Model: {KEY}\r\nX-MS-Region: {HEADER}\r\n\r\n".encode(),
+            *chunked(event(choices=[sound]))[1:],
+        ],
         "model": chunked(event(model=told, choices=[sound])),
         "finish": chunked(event(choices=[{**sound, "finish_reason": told}])),
         "html": [answer(f"<html>{told}</html>".encode(), status="503 No")],
-    }[place]  # fmt: skip
-    target = {"api_key_env": "LOAD_TEST_KEY", "headers": {"X-Tenant": "v1 ${LOAD_TEST_TENANT}"}, "transport": transport}
+    }[place]
+    target = {
+        "api_key_env": "LOAD_TEST_KEY",
+        "headers": {"X-Tenant": "v1 ${LOAD_TEST_TENANT}"},
+        "transport": transport,
+    }
     with chat(*writes) as server:
         done, _ = run(plan_to(server, 3, target), tmp_path / "run")
-    assert any(KEY.encode() in request and HEADER.encode() in request for _, request in server.requests)
+    assert any(
+        KEY.encode() in request and HEADER.encode() in request for _, request in server.requests
+    )
     kept = b"".join(path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
     for secret in (KEY, HEADER):
-        assert not any(secret[start : start + 8].encode() in kept for start in range(len(secret) - 7))
-    texts = done.strings("note") + done.strings("served_model") + done.strings("served_region") + done.strings("finish")
+        assert not any(
+            secret[start : start + 8].encode() in kept for start in range(len(secret) - 7)
+        )
+    texts = (
+        done.strings("note")
+        + done.strings("served_model")
+        + done.strings("served_region")
+        + done.strings("finish")
+    )
     assert any("[redacted]" in written for written in texts)
 
 
@@ -208,9 +275,17 @@ def test_no_key_and_no_header_value_reaches_a_file(
 
 @pytest.mark.parametrize(
     ("status", "warns"),
-    [("404 Not Found", False), ("200 OK", False), ("500 No", False), ("401 No", True), ("403 No", True)],
+    [
+        ("404 Not Found", False),
+        ("200 OK", False),
+        ("500 No", False),
+        ("401 No", True),
+        ("403 No", True),
+    ],
 )
-def test_any_answer_means_ready_and_a_refused_key_is_said(status: str, warns: bool, tmp_path: Path) -> None:
+def test_any_answer_means_ready_and_a_refused_key_is_said(
+    status: str, warns: bool, tmp_path: Path
+) -> None:
     """The ready check wants an HTTP answer, no particular one; 401 and 403 point at the key."""
     with chat(models=answer(b"{}", status=status)) as server:
         done, warnings = run(plan_to(server, 1), tmp_path / "run")
@@ -223,10 +298,17 @@ def silent(peer: Peer) -> None:
     peer.until_closed()
 
 
-@pytest.mark.parametrize(("script", "words"), [
-    (None, "refused"), ("http://a..b:80/v1", "dns"), (silent, "no answer in time"), (lambda peer: peer.reset(), "reset"),
-    (lambda peer: peer.send(b"SSH-2.0-x\r\n\r\n"), "malformed"),
-], ids=["refused", "no name", "silent", "reset", "not HTTP"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (None, "refused"),
+        ("http://a..b:80/v1", "dns"),
+        (silent, "no answer in time"),
+        (lambda peer: peer.reset(), "reset"),
+        (lambda peer: peer.send(b"SSH-2.0-x\r\n\r\n"), "malformed"),
+    ],
+    ids=["refused", "no name", "silent", "reset", "not HTTP"],
+)
 @BOTH
 def test_a_target_that_does_not_answer_ends_the_run_before_it_began(
     transport: str, script: Callable[[Peer], None] | str | None, words: str, tmp_path: Path
@@ -235,7 +317,11 @@ def test_a_target_that_does_not_answer_ends_the_run_before_it_began(
     folder = tmp_path / "run"
     target = {"transport": transport, "connect_timeout": "300ms"}
     with ScriptedServer(script if callable(script) else silent) as server:
-        url = script if isinstance(script, str) else f"http://127.0.0.1:{server.port if script else unused_port()}/v1"
+        url = (
+            script
+            if isinstance(script, str)
+            else f"http://127.0.0.1:{server.port if script else unused_port()}/v1"
+        )
         with pytest.raises(TargetUnreachable, match=words) as caught:
             run(plan_to(url, target=target), folder)
     assert "target t0" in str(caught.value)
@@ -248,17 +334,23 @@ def test_a_folder_that_holds_a_run_is_refused_before_a_request_leaves(tmp_path: 
     """The second run into one folder changes nothing there and sends no generation request."""
     with chat() as server:
         run(plan_to(server, 2), tmp_path / "run")
-        before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+        before = {
+            path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()
+        }
         with pytest.raises(RunFolderError, match="holds a run already"):
             run(plan_to(server, 2), tmp_path / "run")
-    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    assert {
+        path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()
+    } == before
     assert sum(request.startswith(b"POST") for _, request in server.requests) == 2
 
 
 def test_a_plan_beyond_the_descriptor_limit_names_the_ulimit_that_would_do() -> None:
     """A cap that cannot fit is refused with the number to ask for."""
     plan = plan_for({"kind": "constant", "rate": "10/s"}, requests=1, max_in_flight=10**9)
-    huge = dataclasses.replace(plan, lanes=tuple(dataclasses.replace(lane, requests=10**9) for lane in plan.lanes))
+    huge = dataclasses.replace(
+        plan, lanes=tuple(dataclasses.replace(lane, requests=10**9) for lane in plan.lanes)
+    )
     with pytest.raises(UserError, match="ulimit -n 1000000064"):
         check_descriptors(huge, 1, lambda _: None)
 
@@ -268,7 +360,9 @@ def test_a_plan_beyond_the_descriptor_limit_names_the_ulimit_that_would_do() -> 
 
 @LOOPS
 def test_ctrl_c_ends_the_run_and_keeps_the_record(loop: str, tmp_path: Path) -> None:
-    """SIGINT after the third request: nothing more is sent, every row has its outcome, the state says so."""
+    """SIGINT after the third request: nothing more is sent, every row has its outcome, the state
+    says so.
+    """
     told: list[int] = []
 
     def interrupt(_now: int, counters: Callable[[], Any]) -> None:
@@ -290,7 +384,9 @@ class MineError(Exception):
 
 
 def test_a_reason_to_end_early_is_told_once_and_kept(tmp_path: Path) -> None:
-    """What `on_tick` answers ends the run as complete; whoever watches hears why, the manifest keeps it."""
+    """What `on_tick` answers ends the run as complete; whoever watches hears why, the manifest
+    keeps it.
+    """
     with chat() as server:
         done, warnings = run(plan_to(server, 2000), tmp_path / "run", on_tick=lambda *_: "enough")
     assert warnings == ["the run ends early: enough"]
@@ -300,7 +396,9 @@ def test_a_reason_to_end_early_is_told_once_and_kept(tmp_path: Path) -> None:
 
 @LOOPS
 def test_an_error_on_the_screen_ends_the_run_with_itself(loop: str, tmp_path: Path) -> None:
-    """What `on_tick` raises comes out as it is, not as a group, and what was gathered stays readable."""
+    """What `on_tick` raises comes out as it is, not as a group, and what was gathered stays
+    readable.
+    """
 
     def broken(now: int, _counters: object) -> None:
         if now > 50 * MS:
@@ -318,7 +416,9 @@ def test_an_error_on_the_screen_ends_the_run_with_itself(loop: str, tmp_path: Pa
 def test_an_error_while_recording_ends_the_run_and_does_not_hang(
     loop: str, transport: str, where: str, answers: bool, tmp_path: Path
 ) -> None:
-    """A callback of ours that raises on the loop would leave its row under way for ever: the run ends with it."""
+    """A callback of ours that raises on the loop would leave its row under way for ever: the run
+    ends with it.
+    """
 
     class Broken:
         """Raises after a few calls; stands in for the journal's method."""
@@ -348,7 +448,9 @@ def test_an_error_while_recording_ends_the_run_and_does_not_hang(
 
 
 def test_a_stalled_client_is_noticed_and_condemns_nobody(tmp_path: Path) -> None:
-    """A third of the time the loop stands still for 250 ms: responses show it, service does not, health says so, no FAIL."""
+    """A third of the time the loop stands still for 250 ms: responses show it, service does not,
+    health says so, no FAIL.
+    """
     stalled_until = 0
 
     def stall(now_ns: int, _counters: Any) -> None:

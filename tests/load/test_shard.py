@@ -52,7 +52,9 @@ POISSON = {"kind": "poisson", "rate": "50/s"}
 
 
 def answer(ask: Ask) -> Reply:
-    """A server whose answer follows from the words it was asked alone: quick, slow, an error, a reset."""
+    """A server whose answer follows from the words it was asked alone: quick, slow, an error, a
+    reset.
+    """
     drawn = zlib.crc32(ask.body)
     if drawn % 11 == 0:
         return Reply(head=20 * MS, end=20 * MS, status=503, body=b'{"error":{"message":"busy"}}')
@@ -61,10 +63,20 @@ def answer(ask: Ask) -> Reply:
     return whole((5 + drawn % 400) * MS, tokens=2 + drawn % 5)
 
 
-def made(plan: Plan, folder: Path, shard: Shard = UNSHARDED, *, skew_ns: int = 0, stop_at: tuple[int, ...] = (),
-         early: str | None = None, sent_from: dict[str, Any] | None = None, late_ns: int = 0) -> Path:  # fmt: skip
-    """The folder of a run or of one of its shards, as `runner.play` leaves it; `sent_from` is what its shard's record says besides,
-    `late_ns` after its time each request left."""
+def made(
+    plan: Plan,
+    folder: Path,
+    shard: Shard = UNSHARDED,
+    *,
+    skew_ns: int = 0,
+    stop_at: tuple[int, ...] = (),
+    early: str | None = None,
+    sent_from: dict[str, Any] | None = None,
+    late_ns: int = 0,
+) -> Path:
+    """The folder of a run or of one of its shards, as `runner.play` leaves it; `sent_from` is what
+    its shard's record says besides, `late_ns` after its time each request left.
+    """
     part = shard.cut(plan)
     played = play(part, answer, stop_at=stop_at)
     lines = (
@@ -88,15 +100,24 @@ def made(plan: Plan, folder: Path, shard: Shard = UNSHARDED, *, skew_ns: int = 0
     writer = RunWriter(folder, lines, part.schedule)
     shard.keep(plan.schedule, writer)
     write_histograms(folder, part, played.columns.samples, played.journal.gap_histograms, AGREED_NS)
-    end = {"strings": played.journal.texts(), "harness": {"workers": 1, "by_worker": [{}]}, "ended_wall_ns": AGREED_NS + 60 * S,
-           "stopped_ns": max(stop_at, default=None), "ended_early": early}  # fmt: skip
-    writer.finish("interrupted" if stop_at and early is None else "complete", played.columns.samples, end)
+    end = {
+        "strings": played.journal.texts(),
+        "harness": {"workers": 1, "by_worker": [{}]},
+        "ended_wall_ns": AGREED_NS + 60 * S,
+        "stopped_ns": max(stop_at, default=None),
+        "ended_early": early,
+    }
+    writer.finish(
+        "interrupted" if stop_at and early is None else "complete", played.columns.samples, end
+    )
     return folder
 
 
 def shards(plan: Plan, root: Path, of: int) -> list[Path]:
     """Folders of all shards, with an agreed instant."""
-    return [made(plan, root / f"s{number}", Shard(number, of, AGREED_NS)) for number in range(1, of + 1)]
+    return [
+        made(plan, root / f"s{number}", Shard(number, of, AGREED_NS)) for number in range(1, of + 1)
+    ]
 
 
 def rows(folder: Path) -> Table:
@@ -108,8 +129,13 @@ def rows(folder: Path) -> Table:
 def with_texts(folder: Path) -> dict[str, Any]:
     """Every column but the worker's, with texts in place of their numbers."""
     table, strings = rows(folder), read_manifest(folder)["strings"]
-    return {name: [strings[name][n] if n >= 0 else None for n in table[name]] if name in strings else table[name].tolist()
-            for name in table.dtype.names or () if name != "worker"}  # fmt: skip
+    return {
+        name: [strings[name][n] if n >= 0 else None for n in table[name]]
+        if name in strings
+        else table[name].tolist()
+        for name in table.dtype.names or ()
+        if name != "worker"
+    }
 
 
 def judged(plan: Plan, *slos: str) -> Plan:
@@ -120,24 +146,31 @@ def judged(plan: Plan, *slos: str) -> Plan:
 
 
 @pytest.mark.parametrize("of", [2, 3, 7])
-@pytest.mark.parametrize(("arrivals", "profile", "targets"), [
-    (POISSON, {"duration": "6s"}, 1),
-    (POISSON, {"duration": "6s"}, 2),
-    ({"kind": "poisson", "rate": "20/s"}, {"duration": "5s", **SESSIONS}, 2),
-    ({"kind": "closed", "concurrency": 9}, {"requests": 240}, 1),
-    ({"kind": "closed", "concurrency": 8}, {"duration": "3s"}, 1),
-], ids=["open", "two targets", "sessions", "closed by count", "closed by duration"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arrivals", "profile", "targets"),
+    [
+        (POISSON, {"duration": "6s"}, 1),
+        (POISSON, {"duration": "6s"}, 2),
+        ({"kind": "poisson", "rate": "20/s"}, {"duration": "5s", **SESSIONS}, 2),
+        ({"kind": "closed", "concurrency": 9}, {"requests": 240}, 1),
+        ({"kind": "closed", "concurrency": 8}, {"duration": "3s"}, 1),
+    ],
+    ids=["open", "two targets", "sessions", "closed by count", "closed by duration"],
+)
 def test_merged_shards_are_the_unsharded_run_row_for_row(
     tmp_path: Path, of: int, arrivals: dict[str, Any], profile: dict[str, Any], targets: int
 ) -> None:
-    """Schedule, samples with their texts, histograms, summary and verdicts of the merged run are those of the run in one piece."""
+    """Schedule, samples with their texts, histograms, summary and verdicts of the merged run are
+    those of the run in one piece.
+    """
     plan = judged(plan_for(arrivals, targets=targets, **profile), "e2e:p90<300ms", "uptime>=80%")
     one = made(plan, tmp_path / "one")
     out = merge(list(reversed(shards(plan, tmp_path, of))), tmp_path / "all")
     assert (out / "schedule.npy").read_bytes() == (one / "schedule.npy").read_bytes()
     assert with_texts(out) == with_texts(one)
     logs = [
-        {tag.tag: tag.histogram.cells() for tag in read_hlog(folder / "histograms.hlog")[1]} for folder in (one, out)
+        {tag.tag: tag.histogram.cells() for tag in read_hlog(folder / "histograms.hlog")[1]}
+        for folder in (one, out)
     ]
     assert logs[0] == logs[1]
     assert any("inter_chunk" in tag for tag in logs[0])
@@ -158,7 +191,9 @@ def test_the_order_of_folders_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_shard_that_is_not_given_is_never_sent_and_makes_the_run_invalid(tmp_path: Path) -> None:
-    """Its rows are there with their due times and the reason, the others as they were; nothing is judged by it."""
+    """Its rows are there with their due times and the reason, the others as they were; nothing is
+    judged by it.
+    """
     plan = judged(plan_for(POISSON, duration="6s"), "e2e:p50<5s")
     first, _, third = shards(plan, tmp_path, 3)
     out = merge([first, third], tmp_path / "all")
@@ -167,27 +202,43 @@ def test_a_shard_that_is_not_given_is_never_sent_and_makes_the_run_invalid(tmp_p
     samples = run.columns.samples
     assert (samples["outcome"][lost] == Outcome.never_sent).all()
     assert (samples["due_ns"] == plan.schedule["due_ns"]).all()
-    assert {run.strings("note")[number] for number in samples["note"][lost]} == {"shard 2 of 3 was not given"}
+    assert {run.strings("note")[number] for number in samples["note"][lost]} == {
+        "shard 2 of 3 was not given"
+    }
     assert (samples["outcome"][~lost] != Outcome.never_sent).all()
     summary, verdicts = review(run)
-    assert (summary["health"]["state"], verdicts["overall"], verdicts["exit_code"]) == ("invalid", "INVALID", 4)
+    assert (summary["health"]["state"], verdicts["overall"], verdicts["exit_code"]) == (
+        "invalid",
+        "INVALID",
+        4,
+    )
     assert summary["health"]["reasons"][0].startswith("shard 2 of 3 was not given")
     assert verdicts["clauses"][0]["unknown"] == lost.sum()
 
 
 def test_a_shard_that_broke_off_beside_whole_ones_says_so_in_each_row(tmp_path: Path) -> None:
-    """Rows it came to are kept, the others never sent with the reason, and the run is invalid, not interrupted."""
+    """Rows it came to are kept, the others never sent with the reason, and the run is invalid, not
+    interrupted.
+    """
     plan = judged(plan_for(POISSON, duration="6s"), "e2e:p50<5s")
-    folders = [made(plan, tmp_path / "s1", Shard(1, 2, AGREED_NS)),
-               made(plan, tmp_path / "s2", Shard(2, 2, AGREED_NS), stop_at=(2 * S,))]  # fmt: skip
+    folders = [
+        made(plan, tmp_path / "s1", Shard(1, 2, AGREED_NS)),
+        made(plan, tmp_path / "s2", Shard(2, 2, AGREED_NS), stop_at=(2 * S,)),
+    ]
     run = Run(merge(folders, tmp_path / "all"))
     samples, mine = run.columns.samples, plan.schedule["session"] % 2 == 1
     late = mine & (plan.schedule["due_ns"] > 2 * S)
     assert (samples["outcome"][late] == Outcome.never_sent).all()
-    assert {run.strings("note")[number] for number in samples["note"][late]} == {"shard 2 of 2 ended before this row"}
+    assert {run.strings("note")[number] for number in samples["note"][late]} == {
+        "shard 2 of 2 ended before this row"
+    }
     assert (samples["outcome"][mine & ~late] != Outcome.never_sent).all()
     summary, verdicts = review(run)
-    assert (run.state, summary["health"]["state"], verdicts["exit_code"]) == ("complete", "invalid", 4)
+    assert (run.state, summary["health"]["state"], verdicts["exit_code"]) == (
+        "complete",
+        "invalid",
+        4,
+    )
 
 
 @pytest.mark.parametrize(
@@ -196,24 +247,48 @@ def test_a_shard_that_broke_off_beside_whole_ones_says_so_in_each_row(tmp_path: 
 def test_a_run_all_of_whose_shards_ended_early_ended_early(
     tmp_path: Path, early: str | None, state: str, code: int
 ) -> None:
-    """By Ctrl-C or by a rule of its own: what it came to is judged, and what it never came to is no row."""
+    """By Ctrl-C or by a rule of its own: what it came to is judged, and what it never came to is no
+    row.
+    """
     plan = judged(plan_for(POISSON, duration="6s"), "e2e:p50<5s")
     folders = [
-        made(plan, tmp_path / f"s{number}", Shard(number, 2, AGREED_NS), stop_at=(3 * S,), early=early)
+        made(
+            plan,
+            tmp_path / f"s{number}",
+            Shard(number, 2, AGREED_NS),
+            stop_at=(3 * S,),
+            early=early,
+        )
         for number in (1, 2)
     ]
     run = Run(merge(folders, tmp_path / "all"))
     summary, verdicts = review(run)
-    assert (run.state, verdicts["exit_code"], run.until_ns, run.manifest["ended_early"]) == (state, code, 3 * S, early)
+    assert (run.state, verdicts["exit_code"], run.until_ns, run.manifest["ended_early"]) == (
+        state,
+        code,
+        3 * S,
+        early,
+    )
     assert summary["targets"]["t0"]["reached"] == (plan.schedule["due_ns"] <= 3 * S).sum()
 
 
 @pytest.mark.parametrize(("skew_ms", "state"), [(40, "valid"), (60, "degraded"), (320, "invalid")])
-def test_a_shard_that_began_at_another_instant_is_seen(tmp_path: Path, skew_ms: int, state: str) -> None:
-    """Over 50 ms the run is degraded, over a twentieth of its shortest phase (here 6 s) invalid; rows stay as its clock had them."""
+def test_a_shard_that_began_at_another_instant_is_seen(
+    tmp_path: Path, skew_ms: int, state: str
+) -> None:
+    """Over 50 ms the run is degraded, over a twentieth of its shortest phase (here 6 s) invalid;
+    rows stay as its clock had them.
+    """
     plan = plan_for(POISSON, duration="6s")
-    folders = [made(plan, tmp_path / f"s{number}", Shard(number, 2, AGREED_NS), skew_ns=skew_ms * MS * (number - 1))
-               for number in (1, 2)]  # fmt: skip
+    folders = [
+        made(
+            plan,
+            tmp_path / f"s{number}",
+            Shard(number, 2, AGREED_NS),
+            skew_ns=skew_ms * MS * (number - 1),
+        )
+        for number in (1, 2)
+    ]
     run = Run(merge(folders, tmp_path / "all"))
     health = review(run)[0]["health"]
     assert health["state"] == state
@@ -222,10 +297,13 @@ def test_a_shard_that_began_at_another_instant_is_seen(tmp_path: Path, skew_ms: 
 
 
 def test_without_an_agreed_instant_rows_count_from_the_first_shards_start(tmp_path: Path) -> None:
-    """Every moment of the shard that began 30 ms later is 30 ms later, lengths are not; the run began with the first."""
+    """Every moment of the shard that began 30 ms later is 30 ms later, lengths are not; the run
+    began with the first.
+    """
     plan = plan_for(POISSON, duration="6s")
     folders = [
-        made(plan, tmp_path / f"s{number}", Shard(number, 2), skew_ns=30 * MS * (number - 1)) for number in (1, 2)
+        made(plan, tmp_path / f"s{number}", Shard(number, 2), skew_ns=30 * MS * (number - 1))
+        for number in (1, 2)
     ]
     out = merge(folders, tmp_path / "all")
     samples, second = rows(out), plan.schedule["session"] % 2 == 1
@@ -239,7 +317,9 @@ def test_without_an_agreed_instant_rows_count_from_the_first_shards_start(tmp_pa
 
 
 def test_attempts_and_changes_of_legs_find_their_rows_and_workers(tmp_path: Path) -> None:
-    """A call names its row in the whole plan, its text and its worker among all; a leg's change keeps its moment."""
+    """A call names its row in the whole plan, its text and its worker among all; a leg's change
+    keeps its moment.
+    """
     plan = plan_for(POISSON, duration="4s")
     folders = []
     for number in (1, 2):
@@ -253,32 +333,75 @@ def test_attempts_and_changes_of_legs_find_their_rows_and_workers(tmp_path: Path
             part.schedule,
         )
         shard.keep(plan.schedule, writer)
-        strings = {kind: [f"only of {number}"] for kind in ("served_model", "served_region", "finish", "note")}
-        change = {"lane": "t0", "leg": 0, "at_ns": 50 - number, "state": "open", "why": "w", "worker": 1}
+        strings = {
+            kind: [f"only of {number}"]
+            for kind in ("served_model", "served_region", "finish", "note")
+        }
+        change = {
+            "lane": "t0",
+            "leg": 0,
+            "at_ns": 50 - number,
+            "state": "open",
+            "why": "w",
+            "worker": 1,
+        }
         samples = play(part, answer).columns.samples
         samples["note"] = -1
-        writer.finish("complete", samples, {"strings": strings, "leg_events": [change],
-                                            "harness": {"workers": 2, "by_worker": [{}, {}]}}, tried)  # fmt: skip
+        writer.finish(
+            "complete",
+            samples,
+            {
+                "strings": strings,
+                "leg_events": [change],
+                "harness": {"workers": 2, "by_worker": [{}, {}]},
+            },
+            tried,
+        )
         folders.append(folder)
     run = Run(merge(folders, tmp_path / "all"))
-    whole_rows = {number: np.flatnonzero(plan.schedule["session"] % 2 == number - 1) for number in (1, 2)}
-    wanted = sorted((int(whole_rows[number][row]), note, 2 * (number - 1) + row // 2)
-                    for number in (1, 2) for row, note in ((1, f"only of {number}"), (3, "")))  # fmt: skip
+    whole_rows = {
+        number: np.flatnonzero(plan.schedule["session"] % 2 == number - 1) for number in (1, 2)
+    }
+    wanted = sorted(
+        (int(whole_rows[number][row]), note, 2 * (number - 1) + row // 2)
+        for number in (1, 2)
+        for row, note in ((1, f"only of {number}"), (3, ""))
+    )
     names = [*run.strings("note"), ""]
-    assert [(int(call["row"]), names[call["note"]], int(call["worker"])) for call in run.attempts] == wanted
-    assert [(event["at_ns"], event["worker"]) for event in run.manifest["leg_events"]] == [(48, 3), (49, 1)]
+    assert [
+        (int(call["row"]), names[call["note"]], int(call["worker"])) for call in run.attempts
+    ] == wanted
+    assert [(event["at_ns"], event["worker"]) for event in run.manifest["leg_events"]] == [
+        (48, 3),
+        (49, 1),
+    ]
 
 
 def vantages(plan: Plan, root: Path, late_ms: tuple[int, ...] = (0, 80, 0)) -> list[Path]:
     """A shard a node, each so late by its own doing; two of them in one region."""
-    regions, clock = ("eu", "eu", None), {"offset_ms": -3.0, "bound_ms": 0.5, "drift_ms": 0.1, "round_trips": 9}
-    return [made(plan, root / f"s{number}", Shard(number, 3, AGREED_NS), late_ns=late * MS,
-                 sent_from={"place": {"node": f"node-{number}", "region": regions[number - 1]}, "clock": clock})
-            for number, late in enumerate(late_ms, 1)]  # fmt: skip
+    regions, clock = (
+        ("eu", "eu", None),
+        {"offset_ms": -3.0, "bound_ms": 0.5, "drift_ms": 0.1, "round_trips": 9},
+    )
+    return [
+        made(
+            plan,
+            root / f"s{number}",
+            Shard(number, 3, AGREED_NS),
+            late_ns=late * MS,
+            sent_from={
+                "place": {"node": f"node-{number}", "region": regions[number - 1]},
+                "clock": clock,
+            },
+        )
+        for number, late in enumerate(late_ms, 1)
+    ]
 
 
 def test_a_merged_run_knows_where_each_row_was_sent_from(tmp_path: Path) -> None:
-    """Place and clock of each shard are in the manifest, and so each row has its node, in the summary too."""
+    """Place and clock of each shard are in the manifest, and so each row has its node, in the
+    summary too.
+    """
     plan = plan_for(POISSON, duration="6s")
     run = Run(merge(vantages(plan, tmp_path), tmp_path / "all"))
     assert [shard["place"] for shard in run.manifest["shards"]] == [
@@ -303,16 +426,23 @@ def test_a_merged_run_knows_where_each_row_was_sent_from(tmp_path: Path) -> None
 def test_merge_leaves_a_node_out_for_good_and_judge_for_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`merge --leave-out unfit` keeps node-2 out of every later verdict, which verifies; judge does the same without writing."""
+    """`merge --leave-out unfit` keeps node-2 out of every later verdict, which verifies; judge does
+    the same without writing.
+    """
     plan = judged(plan_for(POISSON, duration="6s"), "e2e:p90<500ms")
     folders = [*map(str, vantages(plan, tmp_path, (0, 300, 0)))]
     whole, without = tmp_path / "whole", tmp_path / "without"
     assert main(["merge", *folders, "--out", str(whole)]) == 4
-    assert main(["merge", *folders, "--out", str(without), "--leave-out", "unfit", "--format", "json"]) != 4
+    assert (
+        main(["merge", *folders, "--out", str(without), "--leave-out", "unfit", "--format", "json"])
+        != 4
+    )
     said = capsys.readouterr()
     verdicts = json.loads(said.out[said.out.index("{") :])["runs"][0]["verdicts"]
     theirs = int((plan.schedule["session"] % 3 == 1).sum())
-    assert [(entry["node"], entry["requests"]) for entry in verdicts["left_out"]] == [("node-2", theirs)]
+    assert [(entry["node"], entry["requests"]) for entry in verdicts["left_out"]] == [
+        ("node-2", theirs)
+    ]
     assert verdicts["clauses"][0]["n"] == len(plan.schedule) - theirs
     assert verdicts["clauses"][0]["excluded"] == {"sent by node-2, which was left out": theirs}
     assert main(["verify", str(without)]) == 0
@@ -327,7 +457,9 @@ def test_merge_leaves_a_node_out_for_good_and_judge_for_once(
     assert "itself sent late" in (without / "report.md").read_text()
 
 
-@pytest.mark.parametrize("names", [["node-9"], ["node-1", "node-2", "node-3"], ["node-2", "nobody"]])
+@pytest.mark.parametrize(
+    "names", [["node-9"], ["node-1", "node-2", "node-3"], ["node-2", "nobody"]]
+)
 def test_merge_refuses_names_before_it_writes(
     tmp_path: Path, names: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -371,10 +503,16 @@ def damaged(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    (edited, "edited"), (another_contract, "contract of t0 differs"), (another_instant, "--start-at differs"), (killed_at_once, "schedule differs"),
-    (damaged, "sealed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (edited, "edited"),
+        (another_contract, "contract of t0 differs"),
+        (another_instant, "--start-at differs"),
+        (killed_at_once, "schedule differs"),
+        (damaged, "sealed"),
+    ],
+)
 def test_what_is_not_of_one_run_is_refused_by_name(tmp_path: Path, change: Any, said: str) -> None:
     """The folder and what is wrong with it are named, and nothing is left behind."""
     plan = judged(plan_for(POISSON, duration="3s"), "e2e:p50<5s")
@@ -387,15 +525,21 @@ def test_what_is_not_of_one_run_is_refused_by_name(tmp_path: Path, change: Any, 
     assert not (tmp_path / "all").exists()
 
 
-def test_a_shard_twice_and_a_shard_of_another_seed_and_of_another_number_are_refused(tmp_path: Path) -> None:
+def test_a_shard_twice_and_a_shard_of_another_seed_and_of_another_number_are_refused(
+    tmp_path: Path,
+) -> None:
     """Both folders are named; so is what is no shard."""
     plan = plan_for(POISSON, duration="3s")
     first, second = shards(plan, tmp_path, 2)
     again = made(plan, tmp_path / "again", Shard(1, 2, AGREED_NS))
     other = made(replace(plan, seed=9), tmp_path / "seed", Shard(2, 2, AGREED_NS))
     third = made(plan, tmp_path / "third", Shard(3, 3, AGREED_NS))
-    for folders, named in (([first, again], ("again", str(first))), ([first, other], ("seed", str(first))),
-                           ([first, third], ("third", "number of shards")), ([second, made(plan, tmp_path / "one")], ("one", "no shard"))):  # fmt: skip
+    for folders, named in (
+        ([first, again], ("again", str(first))),
+        ([first, other], ("seed", str(first))),
+        ([first, third], ("third", "number of shards")),
+        ([second, made(plan, tmp_path / "one")], ("one", "no shard")),
+    ):
         with pytest.raises(UserError) as refused:
             merge(folders, tmp_path / "all")
         assert all(name in str(refused.value) for name in named)
@@ -421,16 +565,22 @@ def test_a_shard_under_way_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [(1, 1, 1), (2, 2, 2), (1, 3, 2)])
 def test_shards_and_their_workers_share_sessions_and_caps(workers: Sequence[int]) -> None:
-    """Each session is one process's, whatever the shards' workers; the workers' caps add up to the shard's, the shards' to the plan's."""
+    """Each session is one process's, whatever the shards' workers; the workers' caps add up to the
+    shard's, the shards' to the plan's.
+    """
     schedule = np.zeros(120, [("session", "<i4"), ("turn", "<i4")])
     schedule["session"] = np.arange(120) // 3
     owners = [
-        Share(worker, count, shard, 3).rows(schedule) for shard, count in enumerate(workers) for worker in range(count)
+        Share(worker, count, shard, 3).rows(schedule)
+        for shard, count in enumerate(workers)
+        for worker in range(count)
     ]
     assert (np.sum(owners, axis=0) == 1).all()
     for cap in (3, 20, 23):
-        parts = [sum(Share(worker, count, shard, 3).cap(cap) or 0 for worker in range(count))
-                 for shard, count in enumerate(workers)]  # fmt: skip
+        parts = [
+            sum(Share(worker, count, shard, 3).cap(cap) or 0 for worker in range(count))
+            for shard, count in enumerate(workers)
+        ]
         assert (
             parts
             == [Share(shard=shard, shards=3).cap(cap) for shard in range(3)]
@@ -445,12 +595,18 @@ def test_a_shard_has_no_more_workers_than_its_part_of_a_cap() -> None:
 
 
 def test_a_cut_table_keeps_each_request_and_what_it_waits_for() -> None:
-    """Rows that wait do so for the turn before of their own session, and no row is changed otherwise."""
+    """Rows that wait do so for the turn before of their own session, and no row is changed
+    otherwise.
+    """
     table = plan_for({"kind": "poisson", "rate": "20/s"}, duration="5s", **SESSIONS).schedule
     for number in range(3):
         part = cut_table(table, np.flatnonzero(Share(shard=number, shards=3).rows(table)))
         kept = table[table["session"] % 3 == number]
-        assert all((part[name] == kept[name]).all() for name in table.dtype.names or () if name != "after_row")
+        assert all(
+            (part[name] == kept[name]).all()
+            for name in table.dtype.names or ()
+            if name != "after_row"
+        )
         waits = np.flatnonzero(part["after_row"] >= 0)
         before = part[part["after_row"][waits]]
         assert len(waits) == (kept["after_row"] >= 0).sum()
@@ -485,7 +641,11 @@ def test_shards_and_instants_are_read_as_written() -> None:
     """I/N counts from 1; an instant is Unix seconds or RFC 3339 with an offset."""
     assert (parse_shard("3/10"), parse_shard("1/1")) == ((3, 10), (1, 1))
     assert parse_instant("1800000000.25") == 1_800_000_000_250_000_000
-    assert parse_instant("2027-01-15T08:00:00Z") == parse_instant("2027-01-15T09:00:00+01:00") == AGREED_NS
+    assert (
+        parse_instant("2027-01-15T08:00:00Z")
+        == parse_instant("2027-01-15T09:00:00+01:00")
+        == AGREED_NS
+    )
     for text in ("0/3", "4/3", "3", "a/b", "-1/3"):
         with pytest.raises(ValueError, match="3/10"):
             parse_shard(text)
@@ -496,12 +656,17 @@ def test_shards_and_instants_are_read_as_written() -> None:
 
 @pytest.mark.parametrize("of", [1, 2, 7, 60, 70_000])
 def test_all_shards_at_once_are_the_shards_one_by_one(of: int) -> None:
-    """One sort gives each shard the rows that looking at every row gives it, also of more shards than 16 bits count."""
+    """One sort gives each shard the rows that looking at every row gives it, also of more shards
+    than 16 bits count.
+    """
     table = plan_for({"kind": "poisson", "rate": "100/s"}, duration="4s", **SESSIONS).schedule
     found = rows_of_shards(table, of)
     assert len(found) == of
     for index in {0, 1 % of, of // 2, of - 1}:
-        assert found[index].tolist() == np.flatnonzero(Share(shard=index, shards=of).rows(table)).tolist()
+        assert (
+            found[index].tolist()
+            == np.flatnonzero(Share(shard=index, shards=of).rows(table)).tolist()
+        )
 
 
 def test_the_plans_of_all_shards_are_those_that_each_cuts_for_itself() -> None:
@@ -514,15 +679,19 @@ def test_the_plans_of_all_shards_are_those_that_each_cuts_for_itself() -> None:
 
 
 def test_a_vantage_names_a_node_and_perhaps_its_region(tmp_path: Path) -> None:
-    """`NODE` or `NODE@REGION`, in the shard's record and so among the merged run's places; anything else is refused."""
+    """`NODE` or `NODE@REGION`, in the shard's record and so among the merged run's places; anything
+    else is refused.
+    """
     assert parse_vantage("runner-3") == Vantage("runner-3")
     assert parse_vantage(" runner-3@eu-west ") == Vantage("runner-3", "eu-west")
     for wrong in ("", "@eu", "a@", "a b", "a@b@c", "x" * 61):
         with pytest.raises(ValueError, match="is not a place"):
             parse_vantage(wrong)
     plan = plan_for(POISSON, duration="6s")
-    folders = [made(plan, tmp_path / name, Shard(number, 2, AGREED_NS, Vantage(name, "eu")))
-               for number, name in enumerate(("one", "two"), 1)]  # fmt: skip
+    folders = [
+        made(plan, tmp_path / name, Shard(number, 2, AGREED_NS, Vantage(name, "eu")))
+        for number, name in enumerate(("one", "two"), 1)
+    ]
     places = places_of(read_manifest(merge(folders, tmp_path / "all")))
     assert places is not None
     assert (places.names, places.regions) == (["one", "two"], ["eu"])

@@ -1,4 +1,6 @@
-"""A run taken up again: what it will send, what it may still cost, and that no moment of taking it up can lose a row."""
+"""A run taken up again: what it will send, what it may still cost, and that no moment of taking it
+up can lose a row.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,20 @@ from bench.units import MS, S
 
 #: 60 requests of 12 and 4 tokens, 100 ms apart
 PRICED = {
-    "prices": {"input_usd_per_million": 1000, "output_usd_per_million": 2000, "as_of": "2026-11-23", "source": "s"}
+    "prices": {
+        "input_usd_per_million": 1000,
+        "output_usd_per_million": 2000,
+        "as_of": "2026-11-23",
+        "source": "s",
+    }
 }
 LATER_NS = 60 * S
-TEXTS: dict[str, list[str]] = {"served_model": ["m"], "served_region": [], "finish": ["stop"], "note": ["said"]}
+TEXTS: dict[str, list[str]] = {
+    "served_model": ["m"],
+    "served_region": [],
+    "finish": ["stop"],
+    "note": ["said"],
+}
 
 
 def made_plan() -> Plan:
@@ -66,9 +78,14 @@ def broken_off(folder: Path, plan: Plan, state: str) -> None:
     writer.let_go()
 
 
-@pytest.mark.parametrize(("state", "first"), [("running", 18), ("interrupted", 7)], ids=["killed", "Ctrl-C"])
+@pytest.mark.parametrize(
+    ("state", "first"), [("running", 18), ("interrupted", 7)], ids=["killed", "Ctrl-C"]
+)
 def test_a_run_is_taken_up_where_it_broke_off(state: str, first: int, tmp_path: Path) -> None:
-    """Killed, a second beyond the record is cut off, for it may have begun; else nothing is. The rest is due from now on, 100 ms apart."""
+    """Killed, a second beyond the record is cut off, for it may have begun; else nothing is.
+
+    The rest is due from now on, 100 ms apart.
+    """
     plan = made_plan()
     broken_off(tmp_path / "r", plan, state)
     sitting = take_up(plan, tmp_path / "r", 1, UNCAPPED)
@@ -80,7 +97,10 @@ def test_a_run_is_taken_up_where_it_broke_off(state: str, first: int, tmp_path: 
     assert sitting.shift_ns == due[first] - plan.schedule["due_ns"][first]
     (lane,) = sitting.plan.lanes
     cut, end = int(plan.schedule["due_ns"][first]), plan.end_ns
-    assert [(span.start_ns, span.end_ns) for span in lane.spans] == [(0, cut), (due[first], end + sitting.shift_ns)]
+    assert [(span.start_ns, span.end_ns) for span in lane.spans] == [
+        (0, cut),
+        (due[first], end + sitting.shift_ns),
+    ]
     assert [drill.at_ns for drill in sitting.plan.drills] == [1_900 * MS + sitting.shift_ns]
     run = Run(tmp_path / "r")
     outcomes = run.columns.samples["outcome"]
@@ -94,7 +114,9 @@ def test_a_run_is_taken_up_where_it_broke_off(state: str, first: int, tmp_path: 
 
 
 def states(before: Path, after: Path, place: Path) -> Iterator[Path]:
-    """The folder as a process leaves it that is killed while it takes a run up: each new piece, then the manifest, then what goes."""
+    """The folder as a process leaves it that is killed while it takes a run up: each new piece,
+    then the manifest, then what goes.
+    """
 
     def files(folder: Path) -> set[str]:
         return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -113,7 +135,9 @@ def states(before: Path, after: Path, place: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("state", ["running", "interrupted"])
 def test_no_moment_of_taking_up_loses_a_row(state: str, tmp_path: Path) -> None:
-    """Between any two files that are written or removed the same answers, texts and attempts are read, and it can be taken up."""
+    """Between any two files that are written or removed the same answers, texts and attempts are
+    read, and it can be taken up.
+    """
     plan = made_plan()
     broken_off(tmp_path / "r", plan, state)
     shutil.copytree(tmp_path / "r", tmp_path / "before")
@@ -128,14 +152,18 @@ def test_no_moment_of_taking_up_loses_a_row(state: str, tmp_path: Path) -> None:
         assert run.attempts["row"].tolist() == [0, 1]
         again = tmp_path / f"again{number}"
         shutil.copytree(folder, again)
-        assert (take_up(plan, again, 1, UNCAPPED).plan.schedule["due_ns"] >= 0).sum() in range(31, 54)
+        assert (take_up(plan, again, 1, UNCAPPED).plan.schedule["due_ns"] >= 0).sum() in range(
+            31, 54
+        )
         assert gather_attempts(again, {kind: [] for kind in TEXTS})["row"].tolist() == [0, 1]
         seen += 1
     assert seen >= 5
 
 
 def test_a_spending_cap_holds_for_all_sittings(tmp_path: Path) -> None:
-    """Seven rows were billed by their usage: what is left is the difference to the cap; nothing, where they cost more than that."""
+    """Seven rows were billed by their usage: what is left is the difference to the cap; nothing,
+    where they cost more than that.
+    """
     plan = made_plan()
     broken_off(tmp_path / "r", plan, "interrupted")
     sitting = take_up(plan, tmp_path / "r", 1, Caps(Fraction(100)))
@@ -148,7 +176,9 @@ def test_nothing_left_is_said(tmp_path: Path) -> None:
     """A run that was killed within its last second has nothing left to send."""
     plan = plan_for({"kind": "constant", "rate": "10/s"}, PRICED, requests=9)
     broken = dataclasses.replace(plan, schedule=plan.schedule)
-    facts: dict[str, Any] = plan_facts(plan, "r", wall_ns() - LATER_NS) | {"repeat_command": "tailproof run s"}
+    facts: dict[str, Any] = plan_facts(plan, "r", wall_ns() - LATER_NS) | {
+        "repeat_command": "tailproof run s"
+    }
     RunWriter(tmp_path / "r", facts, broken.schedule).let_go()
     SegmentWriter(tmp_path / "r").mark(300 * MS)
     with pytest.raises(UserError, match="no request left"):

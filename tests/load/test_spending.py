@@ -1,4 +1,6 @@
-"""The cap on spending: what is set aside, what is given back, and that no order of events passes it."""
+"""The cap on spending: what is set aside, what is given back, and that no order of events passes
+it.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,13 @@ PRICES: dict[str, Any] = {
     "as_of": "2026-11-23",
     "source": "s",
 }
-PLAN = plan_for({"kind": "constant", "rate": "10/s"}, {"prices": PRICES}, requests=50,
-                prompt_tokens=[{"fixed": 1000 - PROMPT_MARGIN}], output_tokens=[{"fixed": 100}])  # fmt: skip
+PLAN = plan_for(
+    {"kind": "constant", "rate": "10/s"},
+    {"prices": PRICES},
+    requests=50,
+    prompt_tokens=[{"fixed": 1000 - PROMPT_MARGIN}],
+    output_tokens=[{"fixed": 100}],
+)
 #: a thousand tokens in, a hundred out
 MOST_USD = 2
 
@@ -31,21 +38,35 @@ def spending(cap_usd: Fraction | int) -> Spending:
     return Spending(PLAN.lanes, PLAN.schedule, Fraction(cap_usd))
 
 
-def answer(held: Spending, row: int, outcome: Outcome = Outcome.ok, prompt: int = -1, output: int = -1) -> None:
+def answer(
+    held: Spending, row: int, outcome: Outcome = Outcome.ok, prompt: int = -1, output: int = -1
+) -> None:
     held.called(row, 0, outcome, prompt, output)
     held.ended(row)
 
 
-@pytest.mark.parametrize(("spent", "under_way", "row", "allowed"), [
-    (0, 0, 10, True), (0, 0, 11, False), (4, 3, 3, True), (4, 4, 3, False), (10, 0, 0, True), (11, 0, 0, False),
-])  # fmt: skip
-def test_the_next_row_may_cost_what_is_left(spent: int, under_way: int, row: int, allowed: bool) -> None:
+@pytest.mark.parametrize(
+    ("spent", "under_way", "row", "allowed"),
+    [
+        (0, 0, 10, True),
+        (0, 0, 11, False),
+        (4, 3, 3, True),
+        (4, 4, 3, False),
+        (10, 0, 0, True),
+        (11, 0, 0, False),
+    ],
+)
+def test_the_next_row_may_cost_what_is_left(
+    spent: int, under_way: int, row: int, allowed: bool
+) -> None:
     """Of a cap of 10: what is spent, may still be billed, and is next, all together."""
     assert may_send(spent, under_way, row, 10) is allowed
 
 
 def test_rows_under_way_count_at_their_most() -> None:
-    """Cap of 7 USD, 2 USD a row: three may be under way, and a fourth only once they prove cheaper."""
+    """Cap of 7 USD, 2 USD a row: three may be under way, and a fourth only once they prove
+    cheaper.
+    """
     held = spending(7)
     assert [held.begin(row) for row in range(4)] == [True, True, True, False]
     answer(held, 0, prompt=500, output=50)
@@ -54,14 +75,30 @@ def test_rows_under_way_count_at_their_most() -> None:
     assert "1.00 USD are spent and 6.00 USD may still be billed" in held.text
 
 
-@pytest.mark.parametrize(("outcome", "usage", "usd"), [
-    (Outcome.ok, (100, 10), Fraction("0.2")), (Outcome.ok, (100, -1), Fraction("1.1")), (Outcome.ok, (-1, 10), Fraction("1.1")),
-    (Outcome.ok, (-1, -1), 2), (Outcome.truncated, (100, 10), 2), (Outcome.censored, (-1, -1), 2), (Outcome.reset, (-1, -1), 2),
-    (Outcome.timeout_total, (-1, -1), 2), (Outcome.stream_error, (-1, -1), 2),
-    (Outcome.http_5xx, (-1, -1), 0), (Outcome.rate_limited, (-1, -1), 0), (Outcome.http_4xx, (-1, -1), 0), (Outcome.refused, (-1, -1), 0),
-])  # fmt: skip
-def test_what_a_call_is_reckoned_at(outcome: Outcome, usage: tuple[int, int], usd: Fraction | int) -> None:
-    """Usage where an answer ended with it, nothing for an error status, else the most that may be billed."""
+@pytest.mark.parametrize(
+    ("outcome", "usage", "usd"),
+    [
+        (Outcome.ok, (100, 10), Fraction("0.2")),
+        (Outcome.ok, (100, -1), Fraction("1.1")),
+        (Outcome.ok, (-1, 10), Fraction("1.1")),
+        (Outcome.ok, (-1, -1), 2),
+        (Outcome.truncated, (100, 10), 2),
+        (Outcome.censored, (-1, -1), 2),
+        (Outcome.reset, (-1, -1), 2),
+        (Outcome.timeout_total, (-1, -1), 2),
+        (Outcome.stream_error, (-1, -1), 2),
+        (Outcome.http_5xx, (-1, -1), 0),
+        (Outcome.rate_limited, (-1, -1), 0),
+        (Outcome.http_4xx, (-1, -1), 0),
+        (Outcome.refused, (-1, -1), 0),
+    ],
+)
+def test_what_a_call_is_reckoned_at(
+    outcome: Outcome, usage: tuple[int, int], usd: Fraction | int
+) -> None:
+    """Usage where an answer ended with it, nothing for an error status, else the most that may be
+    billed.
+    """
     held = spending(100)
     assert held.begin(0)
     answer(held, 0, outcome, *usage)
@@ -69,7 +106,9 @@ def test_what_a_call_is_reckoned_at(outcome: Outcome, usage: tuple[int, int], us
 
 
 def test_a_server_that_bills_more_than_it_was_asked_for_is_feared() -> None:
-    """Billed three times the bound: all that is under way and all that follows is expected to be."""
+    """Billed three times the bound: all that is under way and all that follows is expected
+    to be.
+    """
     held = spending(18)
     assert held.begin(0)
     assert held.begin(1)
@@ -89,10 +128,14 @@ def test_a_row_that_was_never_begun_costs_nothing() -> None:
 
 @given(
     cap=st.integers(0, 40),
-    events=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1000), st.integers(0, 100)), max_size=50),
+    events=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 1000), st.integers(0, 100)), max_size=50
+    ),
 )
 def test_no_order_of_events_passes_the_cap(cap: int, events: list[tuple[int, int, int]]) -> None:
-    """Whatever ends when, with any usage within what was asked for: the sum of true bills stays within the cap."""
+    """Whatever ends when, with any usage within what was asked for: the sum of true bills stays
+    within the cap.
+    """
     held, under_way, bill = spending(cap), [], Fraction(0)
     for row, (ends, prompt, output) in enumerate(events):
         if held.begin(row):

@@ -1,4 +1,6 @@
-"""Bytes with stamps become token events: the same at every split, bounded, and right by a second reading."""
+"""Bytes with stamps become token events: the same at every split, bounded, and right by a second
+reading.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,21 @@ CAPTURED: dict[str, tuple[int, int, int, int, str | None, str, bool]] = {
 
 def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **top: Any) -> bytes:
     """One event in OpenAI's shape."""
-    body = {"model": "m", "choices": [{"index": 0, "delta": delta or {}, "finish_reason": finish}], **top}
+    body = {
+        "model": "m",
+        "choices": [{"index": 0, "delta": delta or {}, "finish_reason": finish}],
+        **top,
+    }
     return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
 
-USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8, "prompt_tokens_details": {"cached_tokens": 2},
-         "completion_tokens_details": {"reasoning_tokens": 1}}  # fmt: skip
+USAGE = {
+    "prompt_tokens": 5,
+    "completion_tokens": 3,
+    "total_tokens": 8,
+    "prompt_tokens_details": {"cached_tokens": 2},
+    "completion_tokens_details": {"reasoning_tokens": 1},
+}
 ROLE, DONE = chunk({"role": "assistant", "content": ""}), b"data: [DONE]\n\n"
 PLAIN = ROLE + chunk({"content": "a"}) + chunk({"content": "b"}) + chunk(finish="stop")
 TOOL = {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": ""}}]}
@@ -40,7 +51,13 @@ ARGUMENTS = {"tool_calls": [{"index": 0, "function": {"arguments": '{"content":"
 
 #: name -> (stream, chunks, output tokens, finish, error)
 STREAMS: dict[str, tuple[bytes, int, int, str | None, str | None]] = {
-    "role-only first, usage with no choices": (PLAIN + chunk(choices=[], usage=USAGE) + DONE, 2, 3, "stop", None),
+    "role-only first, usage with no choices": (
+        PLAIN + chunk(choices=[], usage=USAGE) + DONE,
+        2,
+        3,
+        "stop",
+        None,
+    ),
     "usage beside an empty choice": (
         PLAIN + chunk(choices=[{"index": 0, "delta": {}}], usage=USAGE) + DONE,
         2,
@@ -49,7 +66,13 @@ STREAMS: dict[str, tuple[bytes, int, int, str | None, str | None]] = {
         None,
     ),
     "reasoning": (chunk({"reasoning": "h"}) + PLAIN, 3, -1, "stop", None),
-    "reasoning_content": (chunk({"reasoning_content": "h", "content": None}) * 2 + PLAIN, 4, -1, "stop", None),
+    "reasoning_content": (
+        chunk({"reasoning_content": "h", "content": None}) * 2 + PLAIN,
+        4,
+        -1,
+        "stop",
+        None,
+    ),
     "reasoning and content in one": (
         chunk({"reasoning": "h"}) + chunk({"reasoning": "i", "content": "a"}),
         2,
@@ -57,8 +80,20 @@ STREAMS: dict[str, tuple[bytes, int, int, str | None, str | None]] = {
         None,
         None,
     ),
-    "tool calls": (ROLE + chunk(TOOL) + chunk(ARGUMENTS) + chunk(finish="tool_calls"), 2, -1, "tool_calls", None),
-    "error inside": (PLAIN + chunk(error={"message": "no"}, choices=[]) + DONE, 2, -1, "stop", "stream_error"),
+    "tool calls": (
+        ROLE + chunk(TOOL) + chunk(ARGUMENTS) + chunk(finish="tool_calls"),
+        2,
+        -1,
+        "tool_calls",
+        None,
+    ),
+    "error inside": (
+        PLAIN + chunk(error={"message": "no"}, choices=[]) + DONE,
+        2,
+        -1,
+        "stop",
+        "stream_error",
+    ),
     "error as an object of its own": (
         b'data: {"object":"error","message":"no","code":400}\n\n' + DONE,
         0,
@@ -94,8 +129,20 @@ STREAMS: dict[str, tuple[bytes, int, int, str | None, str | None]] = {
         "stop",
         None,
     ),
-    "other fields": (b"retry: 10\nid: 1\nevent: x\n" + PLAIN.replace(b"\n\n", b"\nid: 2\n\n"), 2, -1, "stop", None),
-    "data over several lines": (PLAIN.replace(b'"choices":', b'\ndata: "choices":\ndata:'), 2, -1, "stop", None),
+    "other fields": (
+        b"retry: 10\nid: 1\nevent: x\n" + PLAIN.replace(b"\n\n", b"\nid: 2\n\n"),
+        2,
+        -1,
+        "stop",
+        None,
+    ),
+    "data over several lines": (
+        PLAIN.replace(b'"choices":', b'\ndata: "choices":\ndata:'),
+        2,
+        -1,
+        "stop",
+        None,
+    ),
     "an empty data line": (b"data\n\ndata:\n\n" + PLAIN, 2, -1, "stop", None),
     "BOM": (b"\xef\xbb\xbf" + PLAIN, 2, -1, "stop", None),
     "nothing but half a BOM": (b"\xef\xbb", 0, -1, None, None),
@@ -103,7 +150,13 @@ STREAMS: dict[str, tuple[bytes, int, int, str | None, str | None]] = {
     "JSON with spaces": (PLAIN.replace(b'":', b'" : ').replace(b',"', b', "'), 2, -1, "stop", None),
     "more blank lines than needed": (PLAIN.replace(b"\n\n", b"\n\n\n\n\n"), 2, -1, "stop", None),
     "last event without its blank line": (PLAIN.rstrip(b"\n"), 2, -1, "stop", None),
-    "a last token without its blank line": (PLAIN + chunk({"content": "c"}).rstrip(b"\n"), 3, -1, "stop", None),
+    "a last token without its blank line": (
+        PLAIN + chunk({"content": "c"}).rstrip(b"\n"),
+        3,
+        -1,
+        "stop",
+        None,
+    ),
     "cut inside an event": (PLAIN[:-30], 2, -1, None, None),
     "two choices in one chunk": (
         chunk(choices=[{"delta": {"content": "a"}}, {"delta": {"content": "b"}}]) * 3,
@@ -113,7 +166,8 @@ STREAMS: dict[str, tuple[bytes, int, int, str | None, str | None]] = {
         None,
     ),
     "usage in every chunk": (
-        chunk({"content": "a"}, usage={"completion_tokens": 1}) + chunk({"content": "b"}, usage=USAGE),
+        chunk({"content": "a"}, usage={"completion_tokens": 1})
+        + chunk({"content": "b"}, usage=USAGE),
         2,
         3,
         None,
@@ -130,12 +184,19 @@ def test_hand_written_streams_say_what_was_written(name: str) -> None:
     """Token chunks, usage, finish and error of each stream, counted by hand."""
     stream, chunks, output, finish, error = STREAMS[name]
     facts, found = feed([stream], [7])
-    assert (facts["chunks"], facts["output_tokens"], facts["finish"], found) == (chunks, output, finish, error)
+    assert (facts["chunks"], facts["output_tokens"], facts["finish"], found) == (
+        chunks,
+        output,
+        finish,
+        error,
+    )
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_hand_written_streams_read_the_same_at_every_split(name: str) -> None:
-    """One cut at every byte, and a cut at every byte at once, change no count and no stamp's meaning."""
+    """One cut at every byte, and a cut at every byte at once, change no count and no stamp's
+    meaning.
+    """
     every_split(STREAMS[name][0])
 
 
@@ -159,7 +220,15 @@ def test_recorded_streams_of_real_servers(name: str) -> None:
     facts, error = feed([body], [7])
     found = tuple(
         facts[key]
-        for key in ("chunks", "prompt_tokens", "output_tokens", "cached_tokens", "finish", "model", "done_marker")
+        for key in (
+            "chunks",
+            "prompt_tokens",
+            "output_tokens",
+            "cached_tokens",
+            "finish",
+            "model",
+            "done_marker",
+        )
     )
     assert found == CAPTURED[name]
     assert error == ("stream_error" if "died" in name else None)
@@ -185,14 +254,23 @@ def test_tokens_of_one_read_share_a_stamp_and_are_counted() -> None:
     """Reads with several tokens are counted once each; only the first token's own read marks it."""
     one = chunk({"content": "a"})
     later, _ = feed([one, one * 3, one, one * 2], [10, 20, 30, 40])
-    assert (later["shared_reads"], later["first_shared"], later["gaps"]) == (2, False, [10, 0, 0, 10, 10, 0])
+    assert (later["shared_reads"], later["first_shared"], later["gaps"]) == (
+        2,
+        False,
+        [10, 0, 0, 10, 10, 0],
+    )
     first, _ = feed([ROLE + one * 2, one], [10, 20])
     assert (first["shared_reads"], first["first_shared"]) == (1, True)
 
 
 def test_a_stream_is_complete_by_its_own_word_only() -> None:
     """[DONE] or a finish reason completes a stream; bytes that merely stop do not."""
-    for stream, complete in ((PLAIN, True), (ROLE + DONE, True), (ROLE + chunk({"content": "a"}), False), (b"", False)):
+    for stream, complete in (
+        (PLAIN, True),
+        (ROLE + DONE, True),
+        (ROLE + chunk({"content": "a"}), False),
+        (b"", False),
+    ):
         answer = Answer(streamed=True)
         answer.feed(stream, 1)
         answer.close()
@@ -203,30 +281,74 @@ def test_a_stream_is_complete_by_its_own_word_only() -> None:
 
 TEXTS = st.one_of(
     st.text(max_size=8),
-    st.sampled_from(['"', "\\", '\\"', '"content":"x"', '"finish_reason":"stop"', '","error":{"a":1}', "data: [DONE]\n\n",
-                     "\n\n", "\r", "\u2028", "é", "\x00", "[DONE]", "}", '"tool_calls":[', '"object":"error"']),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            '"',
+            "\\",
+            '\\"',
+            '"content":"x"',
+            '"finish_reason":"stop"',
+            '","error":{"a":1}',
+            "data: [DONE]\n\n",
+            "\n\n",
+            "\r",
+            "\u2028",
+            "é",
+            "\x00",
+            "[DONE]",
+            "}",
+            '"tool_calls":[',
+            '"object":"error"',
+        ]
+    ),
+)
 MAYBE_TEXT = st.one_of(st.none(), st.just(""), TEXTS)
-DELTAS = st.fixed_dictionaries({}, optional={
-    "role": st.just("assistant"), "content": MAYBE_TEXT, "refusal": MAYBE_TEXT, "reasoning": MAYBE_TEXT,
-    "reasoning_content": MAYBE_TEXT,
-    "tool_calls": st.one_of(st.none(), st.lists(st.fixed_dictionaries({"function": st.fixed_dictionaries({"arguments": TEXTS})}), max_size=1)),
-})  # fmt: skip
-CHOICES = st.lists(st.fixed_dictionaries({"delta": DELTAS}, optional={
-    "finish_reason": st.sampled_from([None, "stop", "length"]),
-    "logprobs": st.fixed_dictionaries({"content": st.lists(st.fixed_dictionaries({"token": TEXTS}), max_size=1)}),
-}), max_size=2)  # fmt: skip
-CHUNKS = st.fixed_dictionaries({"choices": CHOICES, "model": st.just("m")}, optional={
-    "usage": st.sampled_from([None, USAGE]), "error": st.sampled_from([None, {"message": "x"}]),
-    "id": TEXTS,
-})  # fmt: skip
+DELTAS = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.just("assistant"),
+        "content": MAYBE_TEXT,
+        "refusal": MAYBE_TEXT,
+        "reasoning": MAYBE_TEXT,
+        "reasoning_content": MAYBE_TEXT,
+        "tool_calls": st.one_of(
+            st.none(),
+            st.lists(
+                st.fixed_dictionaries({"function": st.fixed_dictionaries({"arguments": TEXTS})}),
+                max_size=1,
+            ),
+        ),
+    },
+)
+CHOICES = st.lists(
+    st.fixed_dictionaries(
+        {"delta": DELTAS},
+        optional={
+            "finish_reason": st.sampled_from([None, "stop", "length"]),
+            "logprobs": st.fixed_dictionaries(
+                {"content": st.lists(st.fixed_dictionaries({"token": TEXTS}), max_size=1)}
+            ),
+        },
+    ),
+    max_size=2,
+)
+CHUNKS = st.fixed_dictionaries(
+    {"choices": CHOICES, "model": st.just("m")},
+    optional={
+        "usage": st.sampled_from([None, USAGE]),
+        "error": st.sampled_from([None, {"message": "x"}]),
+        "id": TEXTS,
+    },
+)
 
 
 @st.composite
 def events(draw: st.DrawFn) -> bytes:
     """One event with a payload and line ends of any allowed kind."""
     text = json.dumps(
-        draw(CHUNKS), ensure_ascii=draw(st.booleans()), separators=draw(st.sampled_from([None, (",", ":")]))
+        draw(CHUNKS),
+        ensure_ascii=draw(st.booleans()),
+        separators=draw(st.sampled_from([None, (",", ":")])),
     )
     end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"]))
     before = draw(st.sampled_from([b"", b": note" + end, b"event: e" + end, b":" + end + end]))
@@ -242,7 +364,9 @@ FIRST = chunk({"reasoning": "h"})
 def test_any_stream_at_any_splits_agrees_with_the_slow_reading(
     made: list[bytes], before: bytes, data: st.DataObject
 ) -> None:
-    """The quick count of chunks between the first token and the end sees what full decoding sees."""
+    """The quick count of chunks between the first token and the end sees what full decoding
+    sees.
+    """
     stream = before + b"".join(made)
     cuts = data.draw(st.lists(st.integers(1, max(1, len(stream) - 1)), max_size=6, unique=True))
     agree(stream, [cut for cut in cuts if cut < len(stream)])
@@ -258,15 +382,23 @@ def test_any_stream_at_any_splits_agrees_with_the_slow_reading(
 def test_chunks_of_one_shape_are_counted_by_their_texts(
     texts: list[str], key: str, ascii_only: bool, separators: tuple[str, str] | None
 ) -> None:
-    """A server's chunks differ in their text alone: whatever it holds or escapes, empty ones are no tokens."""
+    """A server's chunks differ in their text alone: whatever it holds or escapes, empty ones are no
+    tokens.
+    """
     made = [
         {"model": "m", "choices": [{"index": 0, "delta": {key: text}, "finish_reason": None}]}
         for text in ["a", "b", *texts]
     ]
     stream = b"".join(
-        b"data: " + json.dumps(body, ensure_ascii=ascii_only, separators=separators).encode() + b"\n\n" for body in made
+        b"data: "
+        + json.dumps(body, ensure_ascii=ascii_only, separators=separators).encode()
+        + b"\n\n"
+        for body in made
     )
-    agree(stream, [index + 2 for index in range(len(stream)) if stream.startswith(b"\n\n", index)][:-1])
+    agree(
+        stream,
+        [index + 2 for index in range(len(stream)) if stream.startswith(b"\n\n", index)][:-1],
+    )
     assert feed([stream], [1])[0]["chunks"] == 2 + sum(bool(text) for text in texts)
 
 
@@ -277,7 +409,9 @@ def test_chunks_of_one_shape_are_counted_by_their_texts(
 @example(b'data: {"choices":[5]}\n\n', None)
 @example(b"data: " + b"[" * 100_000 + b"\n\n", None)
 @example(b'data: {"usage":{"completion_tokens":' + b"9" * 5_000 + b"}}\n\n", None)
-def test_garbage_is_malformed_or_nothing_and_never_another_error(noise: bytes, data: st.DataObject | None) -> None:
+def test_garbage_is_malformed_or_nothing_and_never_another_error(
+    noise: bytes, data: st.DataObject | None
+) -> None:
     """Whatever bytes come, the parser ends by itself or says malformed, at any split alike."""
     stream = PLAIN + noise
     cut = data.draw(st.integers(0, len(stream))) if data is not None else 1
@@ -326,22 +460,37 @@ def plain(body: bytes, *cuts: int) -> Answer:
 def test_a_plain_answer_gives_usage_finish_and_model_but_no_token_times() -> None:
     """An unstreamed body has counts and no instants of tokens."""
     body = json.dumps(
-        {"model": "m", "usage": USAGE, "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
+        {
+            "model": "m",
+            "usage": USAGE,
+            "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}],
+        }
     ).encode()
     for cut in range(len(body)):
         answer = plain(body, cut)
-        assert (answer.prompt_tokens, answer.output_tokens, answer.cached_tokens, answer.reasoning_tokens) == (
+        assert (
+            answer.prompt_tokens,
+            answer.output_tokens,
+            answer.cached_tokens,
+            answer.reasoning_tokens,
+        ) == (
             5,
             3,
             2,
             1,
         )
-        assert (answer.finish, answer.model, answer.chunks, answer.complete) == ("stop", "m", 1, True)
+        assert (answer.finish, answer.model, answer.chunks, answer.complete) == (
+            "stop",
+            "m",
+            1,
+            True,
+        )
         assert (answer.first_token_ns, answer.last_token_ns, answer.first_byte_ns) == (-1, -1, 3)
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b"{}", b'{"choices":[]}', b'{"choices":["a"]}', b"\xff\xfe", b"nul"]
+    "body",
+    [b"", b"<html>", b"[]", b"{}", b'{"choices":[]}', b'{"choices":["a"]}', b"\xff\xfe", b"nul"],
 )
 def test_a_plain_body_that_is_no_answer_is_malformed(body: bytes) -> None:
     """HTML, other JSON and nothing at all are not answers of this API."""
@@ -350,7 +499,8 @@ def test_a_plain_body_that_is_no_answer_is_malformed(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"error":{"message":"full"}}', b'{"object":"error","message":"full"}', b'{"error":"full"}']
+    "body",
+    [b'{"error":{"message":"full"}}', b'{"object":"error","message":"full"}', b'{"error":"full"}'],
 )
 def test_a_plain_200_that_holds_an_error_is_one(body: bytes) -> None:
     """The status line does not make an error an answer; its own words are kept."""

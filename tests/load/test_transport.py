@@ -1,4 +1,6 @@
-"""Both transports against a server whose every byte is scripted: sound answers and kept connections."""
+"""Both transports against a server whose every byte is scripted: sound answers and kept
+connections.
+"""
 
 from __future__ import annotations
 
@@ -32,20 +34,36 @@ BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])
 
 @LOOPS
 @BOTH
-@pytest.mark.parametrize("writes", [
-    [answer(b"onetwo")],
-    [b"HTTP/1.1 200 OK\r\nContent-", b"Length: 6\r\n\r\non", b"etwo"],
-    chunked(b"one", b"two"),
-    [b"".join(chunked(b"one", b"two"))],
-    [b"HTTP/1.1 200 OK\r\n\r\none", b"two"],
-    [b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\n", answer(b"onetwo")],
-], ids=["length", "in pieces", "chunked", "chunked in one", "until close", "after 1xx"])  # fmt: skip
-def test_a_body_arrives_whole_however_it_is_framed(loop: str, transport: str, writes: list[bytes]) -> None:
-    """Length, chunks, end of connection and interim answers all give the same body, once, in order."""
+@pytest.mark.parametrize(
+    "writes",
+    [
+        [answer(b"onetwo")],
+        [b"HTTP/1.1 200 OK\r\nContent-", b"Length: 6\r\n\r\non", b"etwo"],
+        chunked(b"one", b"two"),
+        [b"".join(chunked(b"one", b"two"))],
+        [b"HTTP/1.1 200 OK\r\n\r\none", b"two"],
+        [
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\n",
+            answer(b"onetwo"),
+        ],
+    ],
+    ids=["length", "in pieces", "chunked", "chunked in one", "until close", "after 1xx"],
+)
+def test_a_body_arrives_whole_however_it_is_framed(
+    loop: str, transport: str, writes: list[bytes]
+) -> None:
+    """Length, chunks, end of connection and interim answers all give the same body, once,
+    in order.
+    """
     with serving(*writes, close=True) as server:
         (heard,) = asked(loop, target_for(server, transport))
     assert (heard.status, heard.body, heard.outcome) == (200, b"onetwo", Outcome.ok)
-    assert [event for event in heard.events if event != "body"] == ["connected", "sent", "head", "done"]
+    assert [event for event in heard.events if event != "body"] == [
+        "connected",
+        "sent",
+        "head",
+        "done",
+    ]
     assert b"x-early" not in dict(heard.headers)
     assert heard.head_ns <= heard.body_ns[0] <= heard.done_ns
 
@@ -55,31 +73,49 @@ def test_a_body_arrives_whole_however_it_is_framed(loop: str, transport: str, wr
 def test_the_request_on_the_wire_is_the_one_asked_for(
     loop: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Path, Host, length, id, the user's headers (per cent signs included) and the key, each once."""
+    """Path, Host, length, id, the user's headers (per cent signs included) and the key,
+    each once.
+    """
     monkeypatch.setenv("LOAD_TEST_KEY", "k%d-secret")
     body = '{"é":"%d %s"}'.encode()
     with serving(answer()) as server:
         target = target_for(
-            server, transport, api_key_env="LOAD_TEST_KEY", headers={"X-Odd": "100%s", "user-agent": "mine"}
+            server,
+            transport,
+            api_key_env="LOAD_TEST_KEY",
+            headers={"X-Odd": "100%s", "user-agent": "mine"},
         )
         asked(loop, target, body)
     (_, request), *none = server.requests
     assert not none
     head, _, sent_body = request.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
-    fields = [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+    fields = [
+        (name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)
+    ]
     assert first == b"POST /v1/chat/completions HTTP/1.1"
     assert sent_body == body
-    for name, value in ((b"host", f"127.0.0.1:{server.port}".encode()), (b"content-length", b"%d" % len(body)), (b"x-request-id", b"id-1"),
-                        (b"x-odd", b"100%s"), (b"user-agent", b"mine"), (b"authorization", b"Bearer k%d-secret"),
-                        (b"content-type", b"application/json"), (b"accept-encoding", b"identity")):  # fmt: skip
+    for name, value in (
+        (b"host", f"127.0.0.1:{server.port}".encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", b"id-1"),
+        (b"x-odd", b"100%s"),
+        (b"user-agent", b"mine"),
+        (b"authorization", b"Bearer k%d-secret"),
+        (b"content-type", b"application/json"),
+        (b"accept-encoding", b"identity"),
+    ):
         assert [found for key, found in fields if key == name] == [value]
 
 
 @LOOPS
 @BOTH
-def test_the_carrier_is_named_once_more_when_the_connection_stands(loop: str, transport: str) -> None:
-    """The last word before sending comes between connecting and writing: from there on lateness is ours."""
+def test_the_carrier_is_named_once_more_when_the_connection_stands(
+    loop: str, transport: str
+) -> None:
+    """The last word before sending comes between connecting and writing: from there on lateness is
+    ours.
+    """
     with serving(answer()) as server:
         first, second = asked(loop, target_for(server, transport), b"1", b"2")
     assert first.carried_after[-1] == ["connected"]
@@ -95,16 +131,26 @@ def test_a_connection_is_kept_and_used_again_in_order(loop: str, transport: str)
     """Three requests one after another use one connection, and the first alone pays for it."""
     with serving(answer()) as server:
         heard = asked(loop, target_for(server, transport), b"1", b"2", b"3")
-    assert [(number, request[-1:]) for number, request in server.requests] == [(0, b"1"), (0, b"2"), (0, b"3")]
+    assert [(number, request[-1:]) for number, request in server.requests] == [
+        (0, b"1"),
+        (0, b"2"),
+        (0, b"3"),
+    ]
     assert [one.reused for one in heard] == [False, True, True]
     assert [one.connected is None for one in heard] == [False, True, True]
 
 
 @LOOPS
 @BOTH
-@pytest.mark.parametrize("last", [answer(headers=b"Connection: close\r\n"), answer().replace(b"1.1", b"1.0")])
-def test_a_connection_that_the_server_ends_is_not_used_again(loop: str, transport: str, last: bytes) -> None:
-    """After `Connection: close`, or an answer of HTTP/1.0, the next request has a connection of its own."""
+@pytest.mark.parametrize(
+    "last", [answer(headers=b"Connection: close\r\n"), answer().replace(b"1.1", b"1.0")]
+)
+def test_a_connection_that_the_server_ends_is_not_used_again(
+    loop: str, transport: str, last: bytes
+) -> None:
+    """After `Connection: close`, or an answer of HTTP/1.0, the next request has a connection of its
+    own.
+    """
     with serving(last) as server:
         heard = asked(loop, target_for(server, transport), b"1", b"2")
     assert [one.outcome for one in heard] == [Outcome.ok, Outcome.ok]
@@ -114,8 +160,12 @@ def test_a_connection_that_the_server_ends_is_not_used_again(loop: str, transpor
 @LOOPS
 @BOTH
 @pytest.mark.parametrize("ending", ["FIN", "RST"])
-def test_an_idle_connection_closed_by_the_server_costs_no_error(loop: str, transport: str, ending: str) -> None:
-    """The end of an idle connection is seen before it is used, even when the loop has not looked since."""
+def test_an_idle_connection_closed_by_the_server_costs_no_error(
+    loop: str, transport: str, ending: str
+) -> None:
+    """The end of an idle connection is seen before it is used, even when the loop has not looked
+    since.
+    """
     closed, go = threading.Event(), threading.Event()
 
     def once(peer: Peer, _request: bytes) -> bool:
@@ -149,7 +199,9 @@ def test_an_idle_connection_closed_by_the_server_costs_no_error(loop: str, trans
 
 @LOOPS
 def test_bytes_after_an_answer_are_never_taken_for_the_next_one(loop: str) -> None:
-    """A second answer nobody asked for, in the same read or later, ends the connection and reaches no request."""
+    """A second answer nobody asked for, in the same read or later, ends the connection and reaches
+    no request.
+    """
     with serving(answer(b"mine") + answer(b"not mine")) as server:
         heard = asked(loop, target_for(server), b"1", b"2")
     assert [one.body for one in heard] == [b"mine", b"mine"]
@@ -159,7 +211,9 @@ def test_bytes_after_an_answer_are_never_taken_for_the_next_one(loop: str) -> No
 
 @LOOPS
 def test_a_request_begun_inside_the_end_of_another_uses_its_connection(loop: str) -> None:
-    """The next request may start from `on_done`, on the same connection, and gets its own answer."""
+    """The next request may start from `on_done`, on the same connection, and gets its own
+    answer.
+    """
 
     async def main(server: ScriptedServer) -> Heard:
         sender = make_sender(target_for(server), StampedReader())
@@ -181,12 +235,18 @@ def test_a_request_begun_inside_the_end_of_another_uses_its_connection(loop: str
 
     with ScriptedServer(each(echo)) as server:
         second = on_loop(loop, lambda: main(server))
-    assert (second.body, second.reused, [number for number, _ in server.requests]) == (b"2!", True, [0, 0])
+    assert (second.body, second.reused, [number for number, _ in server.requests]) == (
+        b"2!",
+        True,
+        [0, 0],
+    )
 
 
 @LOOPS
 def test_a_connection_nobody_wants_any_more_serves_the_next_request(loop: str) -> None:
-    """When the request ended while its connection was made, nothing is written and the connection is kept."""
+    """When the request ended while its connection was made, nothing is written and the connection
+    is kept.
+    """
 
     async def main(server: ScriptedServer) -> Heard:
         pool = Pool(Origin("127.0.0.1", server.port), None, StampedReader())
@@ -215,7 +275,9 @@ def test_a_connection_nobody_wants_any_more_serves_the_next_request(loop: str) -
 @LOOPS
 @BOTH
 def test_an_exchange_that_is_given_up_hears_nothing_more(loop: str, transport: str) -> None:
-    """Aborting in the middle of a body closes the connection; the rest of that very read stays unheard."""
+    """Aborting in the middle of a body closes the connection; the rest of that very read stays
+    unheard.
+    """
 
     async def main(server: ScriptedServer) -> tuple[Heard, Heard]:
         sender = make_sender(target_for(server, transport), StampedReader())
@@ -242,15 +304,23 @@ def test_an_exchange_that_is_given_up_hears_nothing_more(loop: str, transport: s
 # ---- choice of the transport
 
 
-@pytest.mark.parametrize(("variable", "no_proxy", "url", "refused"), [
-    ("HTTPS_PROXY", "", "https://api.example.com/v1", True), ("https_proxy", "", "https://api.example.com/v1", True),
-    ("ALL_PROXY", "", "http://api.example.com/v1", True), ("HTTPS_PROXY", "", "http://api.example.com/v1", False),
-    ("https_proxy", "example.com", "https://api.example.com/v1", False), ("all_proxy", "", "http://127.0.0.1:9/v1", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("variable", "no_proxy", "url", "refused"),
+    [
+        ("HTTPS_PROXY", "", "https://api.example.com/v1", True),
+        ("https_proxy", "", "https://api.example.com/v1", True),
+        ("ALL_PROXY", "", "http://api.example.com/v1", True),
+        ("HTTPS_PROXY", "", "http://api.example.com/v1", False),
+        ("https_proxy", "example.com", "https://api.example.com/v1", False),
+        ("all_proxy", "", "http://127.0.0.1:9/v1", False),
+    ],
+)
 def test_an_outgoing_proxy_is_refused_where_it_would_be_used(
     monkeypatch: pytest.MonkeyPatch, variable: str, no_proxy: str, url: str, refused: bool
 ) -> None:
-    """The stamped transport names the proxy it cannot use, in either case of letters, and heeds NO_PROXY."""
+    """The stamped transport names the proxy it cannot use, in either case of letters, and heeds
+    NO_PROXY.
+    """
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -278,14 +348,18 @@ def test_the_stock_transport_says_what_it_is(loop: str) -> None:
         return sender.facts()
 
     facts = on_loop(loop, main)
-    name = os.environ.get("TAILPROOF_HTTPX") or ("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
+    name = os.environ.get("TAILPROOF_HTTPX") or (
+        "httpx2" if importlib.util.find_spec("httpx2") else "httpx"
+    )
     assert (facts["transport"], facts["stamps"]) == (f"{name} {version(name)}", "user")
 
 
 @LOOPS
 @BOTH
 def test_a_unix_socket_carries_the_requests(loop: str, transport: str, tmp_path: Path) -> None:
-    """With `unix_socket` the connection goes to the socket's path; the base URL only names host and path."""
+    """With `unix_socket` the connection goes to the socket's path; the base URL only names host and
+    path.
+    """
     path = tmp_path / "api.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(path))
@@ -300,7 +374,10 @@ def test_a_unix_socket_carries_the_requests(loop: str, transport: str, tmp_path:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         first, second = asked(
-            loop, target_for("http://models.example/v1", transport, unix_socket=str(path)), b"1", b"2"
+            loop,
+            target_for("http://models.example/v1", transport, unix_socket=str(path)),
+            b"1",
+            b"2",
         )
         thread.join(PATIENCE_S)
     assert (first.body, second.body, second.reused) == (b"here", b"here", True)
@@ -310,7 +387,9 @@ def test_a_unix_socket_carries_the_requests(loop: str, transport: str, tmp_path:
 
 @LOOPS
 def test_dials_at_once_share_one_lookup(loop: str) -> None:
-    """Thirty connections opened together look the name up once; a later one within ten seconds not at all."""
+    """Thirty connections opened together look the name up once; a later one within ten seconds not
+    at all.
+    """
     lookups: list[object] = []
 
     async def main(server: ScriptedServer) -> list[Heard]:

@@ -1,4 +1,6 @@
-"""Broken answers, requests that do not get through and connections never made: what each is called."""
+"""Broken answers, requests that do not get through and connections never made: what each is
+called.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,16 @@ from collections.abc import Callable
 import anyio
 import pytest
 from heard import Heard, ask, asked, on_loop, target_for
-from scripted_server import PATIENCE_S, Peer, ScriptedServer, answer, chunked, each, serving, unused_port
+from scripted_server import (
+    PATIENCE_S,
+    Peer,
+    ScriptedServer,
+    answer,
+    chunked,
+    each,
+    serving,
+    unused_port,
+)
 
 from bench.clock import monotonic_ns
 from bench.errors import UserError
@@ -34,18 +45,36 @@ LARGE = b"x" * (32 << 20)
 
 @LOOPS
 @BOTH
-@pytest.mark.parametrize(("writes", "outcome", "stock"), [
-    ([], Outcome.reset, Outcome.reset),
-    # httpx does not say whether any byte came before the end.
-    ([b"HTTP/1.1 200 OK\r\nContent-"], Outcome.truncated, Outcome.reset),
-    ([answer(b"half")[:-2]], Outcome.truncated, Outcome.truncated),
-    (chunked(b"one", b"two")[:-1], Outcome.truncated, Outcome.truncated),
-    ([*chunked()[:1], b"ff\r\nshort"], Outcome.truncated, Outcome.truncated),
-    ([*chunked()[:1], b"2\r\nlonger\r\n0\r\n\r\n"], Outcome.malformed, Outcome.malformed),
-    ([*chunked()[:1], b"zz\r\nab\r\n"], Outcome.malformed, Outcome.malformed),
-    ([b"SSH-2.0-OpenSSH_9.2\r\n\r\n"], Outcome.malformed, Outcome.malformed),
-    ([b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n"], Outcome.malformed, Outcome.malformed),
-], ids=["nothing", "half a head", "short body", "no last chunk", "chunk too long", "chunk too short", "no size", "not HTTP", "no length"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("writes", "outcome", "stock"),
+    [
+        ([], Outcome.reset, Outcome.reset),
+        # httpx does not say whether any byte came before the end.
+        ([b"HTTP/1.1 200 OK\r\nContent-"], Outcome.truncated, Outcome.reset),
+        ([answer(b"half")[:-2]], Outcome.truncated, Outcome.truncated),
+        (chunked(b"one", b"two")[:-1], Outcome.truncated, Outcome.truncated),
+        ([*chunked()[:1], b"ff\r\nshort"], Outcome.truncated, Outcome.truncated),
+        ([*chunked()[:1], b"2\r\nlonger\r\n0\r\n\r\n"], Outcome.malformed, Outcome.malformed),
+        ([*chunked()[:1], b"zz\r\nab\r\n"], Outcome.malformed, Outcome.malformed),
+        ([b"SSH-2.0-OpenSSH_9.2\r\n\r\n"], Outcome.malformed, Outcome.malformed),
+        (
+            [b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n"],
+            Outcome.malformed,
+            Outcome.malformed,
+        ),
+    ],
+    ids=[
+        "nothing",
+        "half a head",
+        "short body",
+        "no last chunk",
+        "chunk too long",
+        "chunk too short",
+        "no size",
+        "not HTTP",
+        "no length",
+    ],
+)
 def test_broken_answers_have_their_class(
     loop: str, transport: str, writes: list[bytes], outcome: Outcome, stock: Outcome
 ) -> None:
@@ -69,7 +98,9 @@ def test_chunk_sizes_that_cannot_be_are_malformed(loop: str, size: bytes) -> Non
 @LOOPS
 @BOTH
 @pytest.mark.parametrize(
-    "writes", [[], [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]], ids=["before", "in the body"]
+    "writes",
+    [[], [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]],
+    ids=["before", "in the body"],
 )
 def test_a_reset_is_a_reset(loop: str, transport: str, writes: list[bytes]) -> None:
     """RST before or inside an answer is the class `reset`, and the request is not sent again."""
@@ -104,8 +135,12 @@ def test_a_reset_is_a_reset(loop: str, transport: str, writes: list[bytes]) -> N
 
 @LOOPS
 @BOTH
-def test_a_reused_connection_closed_after_the_request_is_an_outcome(loop: str, transport: str) -> None:
-    """Once the request was complete its fate is unknown to us: `reset`, and the server never sees it twice."""
+def test_a_reused_connection_closed_after_the_request_is_an_outcome(
+    loop: str, transport: str
+) -> None:
+    """Once the request was complete its fate is unknown to us: `reset`, and the server never sees
+    it twice.
+    """
 
     def second_unanswered(peer: Peer, request: bytes) -> bool:
         if request.endswith(b"1"):
@@ -129,16 +164,22 @@ def _endless(first: bytes, block: bytes) -> Callable[[Peer], None]:
 
 
 @LOOPS
-@pytest.mark.parametrize(("first", "block"), [
-    (b"HTTP/1.1 200 OK\r\n", b"X-More: and more\r\n" * 1000),
-    (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 10_000),
-    (b"HTTP/1.1 200 ", b"x" * 10_000),
-    (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
-    (chunked()[0] + b"2;", b"x" * 10_000),
-    (chunked()[0] + b"0\r\n", b"X-More: and more\r\n" * 1000),
-    (chunked()[0] + b"0\r\nX-Long: ", b"x" * 10_000),
-], ids=["headers", "one header", "status", "1xx", "chunk extension", "trailers", "one trailer"])  # fmt: skip
-def test_heads_and_trailers_without_end_are_malformed(loop: str, first: bytes, block: bytes) -> None:
+@pytest.mark.parametrize(
+    ("first", "block"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-More: and more\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 10_000),
+        (b"HTTP/1.1 200 ", b"x" * 10_000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        (chunked()[0] + b"2;", b"x" * 10_000),
+        (chunked()[0] + b"0\r\n", b"X-More: and more\r\n" * 1000),
+        (chunked()[0] + b"0\r\nX-Long: ", b"x" * 10_000),
+    ],
+    ids=["headers", "one header", "status", "1xx", "chunk extension", "trailers", "one trailer"],
+)
+def test_heads_and_trailers_without_end_are_malformed(
+    loop: str, first: bytes, block: bytes
+) -> None:
     """Bytes that are no body are read up to a bound, not for ever; the connection is closed."""
     with ScriptedServer(_endless(first, block)) as server:
         (heard,) = asked(loop, target_for(server))
@@ -160,8 +201,12 @@ def test_a_long_body_is_no_endless_head(loop: str) -> None:
 
 @LOOPS
 @pytest.mark.parametrize("ending", ["waits", "closes"])
-def test_an_answer_that_comes_before_the_request_is_written_is_an_answer(loop: str, ending: str) -> None:
-    """A server that refuses a large body unread is heard, also when it then closes on us; no `sent` is claimed."""
+def test_an_answer_that_comes_before_the_request_is_written_is_an_answer(
+    loop: str, ending: str
+) -> None:
+    """A server that refuses a large body unread is heard, also when it then closes on us; no `sent`
+    is claimed.
+    """
 
     over = threading.Event()
 
@@ -191,8 +236,12 @@ def _large_second(ending: Callable[[Peer], None]) -> Callable[[Peer], None]:
 
 
 @LOOPS
-def test_the_end_of_a_reused_connection_seen_before_the_last_byte_sends_it_once_more(loop: str) -> None:
-    """FIN while a reused connection is still being written to: a new connection carries it, and it is said."""
+def test_the_end_of_a_reused_connection_seen_before_the_last_byte_sends_it_once_more(
+    loop: str,
+) -> None:
+    """FIN while a reused connection is still being written to: a new connection carries it, and it
+    is said.
+    """
     over = threading.Event()
 
     def end(peer: Peer) -> None:
@@ -205,7 +254,10 @@ def test_the_end_of_a_reused_connection_seen_before_the_last_byte_sends_it_once_
     assert (first.outcome, second.outcome, second.body) == (Outcome.ok, Outcome.ok, b"again")
     assert second.events[:3] == ["reconnect", "connected", "sent"]
     assert not second.reused
-    assert [(number, len(request) > len(LARGE)) for number, request in server.requests] == [(0, False), (1, True)]
+    assert [(number, len(request) > len(LARGE)) for number, request in server.requests] == [
+        (0, False),
+        (1, True),
+    ]
 
 
 @LOOPS
@@ -213,12 +265,18 @@ def test_a_reset_of_a_reused_connection_while_writing_is_never_sent_again(loop: 
     """RST leaves open what the server did with the bytes it has: the class is `reset`."""
     with ScriptedServer(_large_second(Peer.reset)) as server:
         _, second = asked(loop, target_for(server), b"1", LARGE)
-    assert (second.outcome, "reconnect" in second.events, server.connections) == (Outcome.reset, False, 1)
+    assert (second.outcome, "reconnect" in second.events, server.connections) == (
+        Outcome.reset,
+        False,
+        1,
+    )
 
 
 @LOOPS
 def test_a_reused_connection_that_ends_unanswered_says_what_may_help(loop: str) -> None:
-    """The request was whole, so it is not sent again; the note names the header that ends such races."""
+    """The request was whole, so it is not sent again; the note names the header that ends such
+    races.
+    """
 
     def answer_once(peer: Peer, request: bytes) -> bool:
         if again := request.endswith(b"first"):
@@ -250,15 +308,21 @@ def test_a_new_connection_that_ends_while_writing_is_not_tried_again(loop: str) 
 
 @LOOPS
 @pytest.mark.parametrize("used", [True, False])
-def test_a_send_that_fails_with_nothing_written_moves_to_a_new_connection(loop: str, used: bool) -> None:
-    """A reused connection that breaks between the look and the first byte is as good as found closed."""
+def test_a_send_that_fails_with_nothing_written_moves_to_a_new_connection(
+    loop: str, used: bool
+) -> None:
+    """A reused connection that breaks between the look and the first byte is as good as found
+    closed.
+    """
 
     async def main() -> tuple[Heard, list[str]]:
         listener = socket.create_server(("127.0.0.1", 0))
         sock = socket.create_connection(listener.getsockname())
         peer = Peer(listener.accept()[0], 0)
         sock.setblocking(False)
-        connection = Connection(asyncio.get_running_loop(), sock, None, StampedReader(), lambda _: None, lambda _: None)
+        connection = Connection(
+            asyncio.get_running_loop(), sock, None, StampedReader(), lambda _: None, lambda _: None
+        )
         again: list[str] = []
         if used:
             first = Heard()
@@ -282,7 +346,9 @@ def test_a_send_that_fails_with_nothing_written_moves_to_a_new_connection(loop: 
 @LOOPS
 @pytest.mark.parametrize("ending", ["answer", "FIN", "RST"])
 def test_a_write_that_fails_midway_heeds_what_came_before(loop: str, ending: str) -> None:
-    """The writer may learn of a reset before the reader ran: an answer or an end that came first still counts."""
+    """The writer may learn of a reset before the reader ran: an answer or an end that came first
+    still counts.
+    """
 
     async def main() -> tuple[Heard, list[str]]:
         listener = socket.create_server(("127.0.0.1", 0))
@@ -290,7 +356,9 @@ def test_a_write_that_fails_midway_heeds_what_came_before(loop: str, ending: str
         peer = Peer(listener.accept()[0], 0)
         listener.close()
         sock.setblocking(False)
-        connection = Connection(asyncio.get_running_loop(), sock, None, StampedReader(), lambda _: None, lambda _: None)
+        connection = Connection(
+            asyncio.get_running_loop(), sock, None, StampedReader(), lambda _: None, lambda _: None
+        )
         first, second, again = Heard(), Heard(), []
         connection.send(b"GET / HTTP/1.1\r\n\r\n", first)
         peer.head()
@@ -307,11 +375,17 @@ def test_a_write_that_fails_midway_heeds_what_came_before(loop: str, ending: str
         return second, again
 
     second, again = on_loop(loop, main)
-    expected = {"answer": (413, Outcome.ok, []), "FIN": (-1, None, ["again"]), "RST": (-1, Outcome.reset, [])}
+    expected = {
+        "answer": (413, Outcome.ok, []),
+        "FIN": (-1, None, ["again"]),
+        "RST": (-1, Outcome.reset, []),
+    }
     assert (second.status, second.outcome, again) == expected[ending]
 
 
-@pytest.mark.parametrize("number", [errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ECONNRESET])
+@pytest.mark.parametrize(
+    "number", [errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ECONNRESET]
+)
 def test_a_connection_that_stood_can_only_be_reset(number: int) -> None:
     """An error of the network in the middle of an answer is no refusal and no connect timeout."""
     assert _lost(OSError(number, "x"))[0] == Outcome.reset
@@ -333,7 +407,9 @@ def test_a_closed_port_refuses(loop: str, transport: str) -> None:
 @BOTH
 @pytest.mark.parametrize("host", ["tailproof.invalid", "a..b"])
 def test_a_name_that_does_not_exist_is_dns(loop: str, transport: str, host: str) -> None:
-    """Neither an unknown name (RFC 2606) nor one that cannot be looked up at all is called refused."""
+    """Neither an unknown name (RFC 2606) nor one that cannot be looked up at all is called
+    refused.
+    """
     resolver = threading.Thread(target=_look_up, daemon=True)
     resolver.start()
     resolver.join(3)

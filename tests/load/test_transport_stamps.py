@@ -29,8 +29,12 @@ BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])
 @LOOPS
 @BOTH
 @pytest.mark.parametrize("where", ["on_sent", "on_head", "on_body", "on_done"])
-def test_an_error_in_a_listener_reaches_the_loop_as_itself(loop: str, transport: str, where: str) -> None:
-    """What a listener raises is no outcome of the server's and does not vanish in a parser's callback."""
+def test_an_error_in_a_listener_reaches_the_loop_as_itself(
+    loop: str, transport: str, where: str
+) -> None:
+    """What a listener raises is no outcome of the server's and does not vanish in a parser's
+    callback.
+    """
 
     class MineError(Exception):
         pass
@@ -61,13 +65,20 @@ def test_an_error_in_a_listener_reaches_the_loop_as_itself(loop: str, transport:
     assert [type(error) for error in told] == [MineError]
 
 
-@pytest.mark.parametrize(("error", "outcome"), [
-    (ConnectionRefusedError(errno.ECONNREFUSED, "x"), Outcome.refused), (OSError(errno.ENETUNREACH, "x"), Outcome.refused),
-    (ConnectionResetError(errno.ECONNRESET, "x"), Outcome.reset), (BrokenPipeError(errno.EPIPE, "x"), Outcome.reset),
-    (OSError(errno.EMFILE, "x"), Outcome.never_sent), (OSError(errno.EADDRNOTAVAIL, "x"), Outcome.never_sent),
-    (TimeoutError(), Outcome.timeout_connect), (TimeoutError(errno.ETIMEDOUT, "x"), Outcome.timeout_connect),
-    (socket.gaierror(socket.EAI_NONAME, "x"), Outcome.dns),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "x"), Outcome.refused),
+        (OSError(errno.ENETUNREACH, "x"), Outcome.refused),
+        (ConnectionResetError(errno.ECONNRESET, "x"), Outcome.reset),
+        (BrokenPipeError(errno.EPIPE, "x"), Outcome.reset),
+        (OSError(errno.EMFILE, "x"), Outcome.never_sent),
+        (OSError(errno.EADDRNOTAVAIL, "x"), Outcome.never_sent),
+        (TimeoutError(), Outcome.timeout_connect),
+        (TimeoutError(errno.ETIMEDOUT, "x"), Outcome.timeout_connect),
+        (socket.gaierror(socket.EAI_NONAME, "x"), Outcome.dns),
+    ],
+)
 def test_system_errors_have_their_outcome(error: OSError, outcome: Outcome) -> None:
     """The map from the system's errors to the closed set; what is our own want is `never_sent`."""
     assert classify(error)[0] == outcome
@@ -78,7 +89,9 @@ def test_system_errors_have_their_outcome(error: OSError, outcome: Outcome) -> N
 
 @LOOPS
 def test_bytes_that_waited_in_the_socket_carry_the_time_they_came(loop: str) -> None:
-    """A loop that stood still for 100 ms reads the server's own sending time off the kernel's stamp."""
+    """A loop that stood still for 100 ms reads the server's own sending time off the kernel's
+    stamp.
+    """
     probe = socket.socket()
     stamped = enable(probe)
     probe.close()
@@ -123,7 +136,9 @@ def test_bytes_that_waited_in_the_socket_carry_the_time_they_came(loop: str) -> 
 
 
 def test_a_stamp_is_turned_by_age_so_the_wall_clock_may_be_anywhere() -> None:
-    """The same age gives the same instant whatever the wall clock shows; an age that is none is refused."""
+    """The same age gives the same instant whatever the wall clock shows; an age that is none is
+    refused.
+    """
     for step in (0, 3_600 * S, -3_600 * S, 10**18):
         assert by_age(1_000 + step, 1_250 + step, 7_000_000) == 7_000_000 - 250
     assert by_age(2_000, 1_000, 7_000_000) is None

@@ -1,4 +1,6 @@
-"""TLS on both transports: whom to trust, what a refusal is called, and how a TLS connection ends."""
+"""TLS on both transports: whom to trust, what a refusal is called, and how a TLS connection
+ends.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
     return str(path)
 
 
-def context(authority: trustme.CA, host: str = "127.0.0.1", version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+def context(
+    authority: trustme.CA, host: str = "127.0.0.1", version: ssl.TLSVersion | None = None
+) -> ssl.SSLContext:
     """The server's side, with a certificate for `host`."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if version is not None:
@@ -53,19 +57,28 @@ def context(authority: trustme.CA, host: str = "127.0.0.1", version: ssl.TLSVers
 def test_requests_over_tls_are_timed_and_reuse_their_connection(
     loop: str, transport: str, version: ssl.TLSVersion, authority: trustme.CA, ca_file: str
 ) -> None:
-    """Either version of TLS: both bodies arrive, the handshake is timed once, the connection is kept."""
+    """Either version of TLS: both bodies arrive, the handshake is timed once, the connection is
+    kept.
+    """
     with serving(*chunked(b"one", b"two"), tls=context(authority, version=version)) as server:
-        first, second = asked(loop, target_for(server, transport, scheme="https", ca_file=ca_file), b"1", LARGE)
+        first, second = asked(
+            loop, target_for(server, transport, scheme="https", ca_file=ca_file), b"1", LARGE
+        )
     assert (first.body, second.body, first.outcome) == (b"onetwo", b"onetwo", Outcome.ok)
     assert first.connected is not None
     assert min(first.connected) > 0
     assert (second.connected, second.reused) == (None, True)
-    assert [len(request.partition(b"\r\n\r\n")[2]) for _, request in server.requests] == [1, len(LARGE)]
+    assert [len(request.partition(b"\r\n\r\n")[2]) for _, request in server.requests] == [
+        1,
+        len(LARGE),
+    ]
 
 
 @LOOPS
 @BOTH
-def test_a_large_answer_over_tls_is_whole(loop: str, transport: str, authority: trustme.CA, ca_file: str) -> None:
+def test_a_large_answer_over_tls_is_whole(
+    loop: str, transport: str, authority: trustme.CA, ca_file: str
+) -> None:
     """Records cut anywhere by reads are put together again."""
     body = bytes(range(256)) * (len(LARGE) // 256)
     with serving(answer(body), tls=context(authority)) as server:
@@ -84,7 +97,9 @@ def test_a_certificate_that_proves_nothing_is_refused_unless_told(
     trusted = ca_file if fault == "other host" else None
     with serving(answer(), tls=context(authority, host)) as server:
         (refused,) = asked(loop, target_for(server, transport, scheme="https", ca_file=trusted))
-        (taken,) = asked(loop, target_for(server, transport, scheme="https", ca_file=trusted, insecure=True))
+        (taken,) = asked(
+            loop, target_for(server, transport, scheme="https", ca_file=trusted, insecure=True)
+        )
     assert (refused.outcome, refused.events) == (
         Outcome.tls,
         ["fail"] if transport == "tailproof" else ["connected", "fail"],
@@ -111,7 +126,9 @@ def test_a_server_that_speaks_no_tls_is_a_tls_failure(loop: str, transport: str)
 
 @LOOPS
 @BOTH
-def test_a_server_that_hangs_up_in_the_handshake_is_a_tls_failure(loop: str, transport: str) -> None:
+def test_a_server_that_hangs_up_in_the_handshake_is_a_tls_failure(
+    loop: str, transport: str
+) -> None:
     """The connection stood and TLS did not: `tls`."""
 
     def hang_up(peer: Peer) -> None:
@@ -133,11 +150,15 @@ def _goodbye(peer: Peer) -> None:
 
 
 @LOOPS
-@pytest.mark.parametrize(("transport", "begun"), [("tailproof", "after"), ("tailproof", "inside"), ("httpx", "after")])
+@pytest.mark.parametrize(
+    ("transport", "begun"), [("tailproof", "after"), ("tailproof", "inside"), ("httpx", "after")]
+)
 def test_a_goodbye_over_tls_is_seen_before_the_connection_is_used(
     loop: str, transport: str, begun: str, authority: trustme.CA, ca_file: str
 ) -> None:
-    """close_notify behind an answer, read with it or only waiting in the socket, sends the next request elsewhere."""
+    """close_notify behind an answer, read with it or only waiting in the socket, sends the next
+    request elsewhere.
+    """
     closed, go, over = threading.Event(), threading.Event(), threading.Event()
 
     def once(peer: Peer, _request: bytes) -> bool:
@@ -154,7 +175,9 @@ def test_a_goodbye_over_tls_is_seen_before_the_connection_is_used(
         return bool(peer.number)
 
     async def main(server: ScriptedServer) -> tuple[Heard, Heard]:
-        sender = make_sender(target_for(server, transport, scheme="https", ca_file=ca_file), StampedReader())
+        sender = make_sender(
+            target_for(server, transport, scheme="https", ca_file=ca_file), StampedReader()
+        )
         second = Heard()
 
         class First(Heard):
@@ -171,7 +194,8 @@ def test_a_goodbye_over_tls_is_seen_before_the_connection_is_used(
             else:
                 await first.written.wait()
             go.set()
-            # The loop stands still on purpose: answer and goodbye lie in the socket when it looks again.
+            # The loop stands still on purpose: answer and goodbye lie in the socket when it looks
+            # again.
             assert closed.wait(PATIENCE_S)
             if begun == "after":
                 sender.start(b"2", "id-2", second, second.carried)
@@ -201,7 +225,9 @@ def test_a_client_certificate_is_shown_when_the_server_asks(
     mine.private_key_pem.write_to_path(key)
     with serving(answer(), tls=demanding) as server:
         keys = {"client_cert_file": str(certificate), "client_key_file": str(key)}
-        (shown,) = asked(loop, target_for(server, transport, scheme="https", ca_file=ca_file, **keys))
+        (shown,) = asked(
+            loop, target_for(server, transport, scheme="https", ca_file=ca_file, **keys)
+        )
         (without,) = asked(loop, target_for(server, transport, scheme="https", ca_file=ca_file))
     assert (shown.outcome, without.outcome) == (Outcome.ok, Outcome.tls)
 

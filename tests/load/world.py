@@ -1,4 +1,6 @@
-"""A world without time of its own: a clock that jumps to the next event, and servers that are functions."""
+"""A world without time of its own: a clock that jumps to the next event, and servers that are
+functions.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +38,29 @@ def text() -> PromptText:
     return PromptText(1)
 
 
-def plan_for(arrivals: dict[str, Any], target: dict[str, Any] | None = None, targets: int = 1, **profile: Any) -> Plan:
+def plan_for(
+    arrivals: dict[str, Any], target: dict[str, Any] | None = None, targets: int = 1, **profile: Any
+) -> Plan:
     """A plan of one stage; sizes are small unless given."""
     sizes = {"prompt_tokens": [{"fixed": 12}], "output_tokens": [{"fixed": 4}]}
-    made = Profile.model_validate({"description": "d", "name": "p", "arrivals": arrivals, **sizes, **profile})
+    made = Profile.model_validate(
+        {"description": "d", "name": "p", "arrivals": arrivals, **sizes, **profile}
+    )
     base = {"description": "d", "base_url": "http://127.0.0.1:9/v1", "model": "m", **(target or {})}
     every = [Target.model_validate(base | {"name": f"t{number}"}) for number in range(targets)]
-    stage = Stage(name="s", targets=every, profile=made, contract=None, scenario=None, settle_ns=0, expect=[])
+    stage = Stage(
+        name="s", targets=every, profile=made, contract=None, scenario=None, settle_ns=0, expect=[]
+    )
     return compile_plan(Suite(name="test", description="d", seed=1, stages=[stage], files=[]), 1)
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
     """One event of a stream."""
-    return b"data: " + json.dumps({"choices": [{"delta": delta, "finish_reason": finish}]}).encode() + b"\n\n"
+    return (
+        b"data: "
+        + json.dumps({"choices": [{"delta": delta, "finish_reason": finish}]}).encode()
+        + b"\n\n"
+    )
 
 
 STREAM = [(b"content-type", b"text/event-stream")]
@@ -76,7 +88,9 @@ def whole(service_ns: int, *, tokens: int = 2, sent: int = 0) -> Reply:
 
 
 class Ask(NamedTuple):
-    """A request as the scripted server gets it; `now_ns` after the run's start, `attempt` from 1."""
+    """A request as the scripted server gets it; `now_ns` after the run's start, `attempt`
+    from 1.
+    """
 
     row: int
     attempt: int
@@ -85,9 +99,13 @@ class Ask(NamedTuple):
 
 
 class World:
-    """Fake clock, fake alarm and fake senders; `answer` says what the server does with a request."""
+    """Fake clock, fake alarm and fake senders; `answer` says what the server does with a
+    request.
+    """
 
-    def __init__(self, answer: Callable[[Ask], Reply], start_ns: int = 5 * S, alarm_late_ns: int = 0):
+    def __init__(
+        self, answer: Callable[[Ask], Reply], start_ns: int = 5 * S, alarm_late_ns: int = 0
+    ):
         self.now, self._answer, self._late_ns = start_ns, answer, alarm_late_ns
         self._t0 = 0
         self._events: list[tuple[int, int, Callable[[], object]]] = []
@@ -113,7 +131,13 @@ class World:
 
     # ---- the sender
 
-    def start(self, body: bytes, request_id: str, exchange: Exchange, on_carrier: Callable[[Carrier], bool]) -> None:
+    def start(
+        self,
+        body: bytes,
+        request_id: str,
+        exchange: Exchange,
+        on_carrier: Callable[[Carrier], bool],
+    ) -> None:
         row = int(request_id.rpartition("-")[2])
         self.bodies.setdefault(row, []).append(body)
         reply = self._answer(Ask(row, len(self.bodies[row]), body, self.now - self._t0))
@@ -203,7 +227,9 @@ class _Call:
             self._at(reply.head, lambda: exchange.on_head(reply.status, headers, world.now, False))
         for number, after in enumerate(reply.tokens):
             last = number == len(reply.tokens) - 1 and reply.end is not None
-            self._at(after, functools.partial(self._body, TOKEN + chunk({}, "stop") if last else TOKEN))
+            self._at(
+                after, functools.partial(self._body, TOKEN + chunk({}, "stop") if last else TOKEN)
+            )
         if reply.body:
             self._at(reply.head or 0, lambda: self._body(reply.body))
         if reply.end is not None:
@@ -242,21 +268,37 @@ class Played:
 
 
 def play(
-    plan: Plan, answer: Callable[[Ask], Reply], *, stop_at: tuple[int, ...] = (), alarm_late_ns: int = 0
+    plan: Plan,
+    answer: Callable[[Ask], Reply],
+    *,
+    stop_at: tuple[int, ...] = (),
+    alarm_late_ns: int = 0,
 ) -> Played:
     """Play a plan against a scripted server in fake time, with an alarm that rings late."""
     world = World(answer, alarm_late_ns=alarm_late_ns)
     journal = Journal(
-        SegmentWriter(Path("never-written")), "run", len(plan.schedule), [len(lane.phases) for lane in plan.lanes], []
+        SegmentWriter(Path("never-written")),
+        "run",
+        len(plan.schedule),
+        [len(lane.phases) for lane in plan.lanes],
+        [],
     )
     states = [
         LaneState(
-            lane, Endpoint(cast("Any", world), BodyWriter(lane, plan.schedule, text())), lane.profile.max_in_flight
+            lane,
+            Endpoint(cast("Any", world), BodyWriter(lane, plan.schedule, text())),
+            lane.profile.max_in_flight,
         )
         for lane in plan.lanes
     ]
     generator = Generator(
-        plan.lanes, plan.schedule, states, journal, HarnessProbe(), clock=lambda: world.now, alarm=world.alarm
+        plan.lanes,
+        plan.schedule,
+        states,
+        journal,
+        HarnessProbe(),
+        clock=lambda: world.now,
+        alarm=world.alarm,
     )
     world.play(generator, stop_at=stop_at)
     return Played(Columns(plan.schedule, journal.samples), journal, generator, world)

@@ -22,15 +22,31 @@ def profile(**keys: Any) -> Profile:
 
 
 def target(name: str = "t", **keys: Any) -> Target:
-    fields = {"description": "made", "name": name, "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    fields = {
+        "description": "made",
+        "name": name,
+        "base_url": "http://127.0.0.1:9/v1",
+        "model": "m",
+    }
     return Target.model_validate({**fields, **keys})
 
 
 def stage(
-    used: Profile, *targets: Target, name: str = "only", settle_ns: int = 0, contract: Contract | None = None
+    used: Profile,
+    *targets: Target,
+    name: str = "only",
+    settle_ns: int = 0,
+    contract: Contract | None = None,
 ) -> Stage:
-    return Stage(name=name, targets=list(targets or [target()]), profile=used, contract=contract, scenario=None,
-                 settle_ns=settle_ns, expect=[])  # fmt: skip
+    return Stage(
+        name=name,
+        targets=list(targets or [target()]),
+        profile=used,
+        contract=contract,
+        scenario=None,
+        settle_ns=settle_ns,
+        expect=[],
+    )
 
 
 def suite(*stages: Stage) -> Suite:

@@ -24,15 +24,30 @@ from bench.userfile import builtin_names, builtin_root
 SHARED = Path(__file__).resolve().parents[2] / "../shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared facts are not here")
 
-PROFILES = {"steady", "poisson", "chat", "code", "bursty", "square", "ramp", "reasoning", "long-context", "trace"}
+PROFILES = {
+    "steady",
+    "poisson",
+    "chat",
+    "code",
+    "bursty",
+    "square",
+    "ramp",
+    "reasoning",
+    "long-context",
+    "trace",
+}
 TARGETS = {"standard", "pro", "default", "fallback", "premium", "gpt-4o"}
 CONTRACTS = {"startup", "enterprise", "standard-tier", "pro-channel"}
 #: which table of quantiles.json each profile's sizes come from
 TABLES = {
-    "chat": "azure2023_conv", "code": "azure2023_code", "bursty": "servegen_language_m_large",
-    "square": "servegen_language_m_large", "ramp": "servegen_language_m_large",
-    "reasoning": "servegen_reason_deepseek_r1", "long-context": "mooncake_conversation",
-}  # fmt: skip
+    "chat": "azure2023_conv",
+    "code": "azure2023_code",
+    "bursty": "servegen_language_m_large",
+    "square": "servegen_language_m_large",
+    "ramp": "servegen_language_m_large",
+    "reasoning": "servegen_reason_deepseek_r1",
+    "long-context": "mooncake_conversation",
+}
 
 
 def loaded(kind: str) -> dict[str, Profile | Target | Contract]:
@@ -44,7 +59,9 @@ def loaded(kind: str) -> dict[str, Profile | Target | Contract]:
     return {name: load_contract(name) for name in names}
 
 
-@pytest.mark.parametrize(("kind", "names"), [("load", PROFILES), ("targets", TARGETS), ("contracts", CONTRACTS)])
+@pytest.mark.parametrize(
+    ("kind", "names"), [("load", PROFILES), ("targets", TARGETS), ("contracts", CONTRACTS)]
+)
 def test_all_built_in_files_load_under_their_own_name(kind: str, names: set[str]) -> None:
     """Every promised file ships, loads, and carries its file's name."""
     files = loaded(kind)
@@ -93,13 +110,18 @@ def test_every_table_states_its_source_and_licence() -> None:
         profile = load_profile(name)
         for amount in (*profile.prompt_tokens, *profile.output_tokens):
             assert amount.quantiles is not None
-            assert re.search(r"(Azure/AzurePublicDataset.*CC BY 4\.0|(Mooncake|ServeGen).*Apache-2\.0)", amount.source)
+            assert re.search(
+                r"(Azure/AzurePublicDataset.*CC BY 4\.0|(Mooncake|ServeGen).*Apache-2\.0)",
+                amount.source,
+            )
 
 
 @needs_shared
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_quantile_tables_are_those_of_the_traces(name: str) -> None:
-    """The shipped tables equal quantiles.json at every point, to the two decimals they are written in."""
+    """The shipped tables equal quantiles.json at every point, to the two decimals they are written
+    in.
+    """
     facts = json.loads((SHARED / "traces/quantiles.json").read_text())["traces"][TABLES[name]]
     profile = load_profile(name)
     for side, amounts in (("input", profile.prompt_tokens), ("output", profile.output_tokens)):
@@ -113,7 +135,9 @@ def test_quantile_tables_are_those_of_the_traces(name: str) -> None:
 
 @needs_shared
 def test_rates_and_the_chat_curve_are_those_of_azure() -> None:
-    """chat and code run at the recorded mean rates; chat's curve is the recorded one, minute by minute."""
+    """chat and code run at the recorded mean rates; chat's curve is the recorded one, minute by
+    minute.
+    """
     traces = json.loads((SHARED / "traces/quantiles.json").read_text())["traces"]
     for name in ("chat", "code"):
         recorded = traces[TABLES[name]]["arrivals"]["rate_rps"]
@@ -138,15 +162,23 @@ def test_shipped_trace_is_drawn_from_chat() -> None:
     trace = read_trace(source, 1)
     assert (len(trace.due_ns), trace.rows_skipped) == (200, 0)
     chat = load_profile("chat")
-    assert stats.kstest(share_below(chat.prompt_tokens[0], trace.prompt_tokens), "uniform").pvalue > 0.01
-    assert stats.kstest(share_below(chat.output_tokens[0], trace.output_tokens), "uniform").pvalue > 0.01
+    assert (
+        stats.kstest(share_below(chat.prompt_tokens[0], trace.prompt_tokens), "uniform").pvalue
+        > 0.01
+    )
+    assert (
+        stats.kstest(share_below(chat.output_tokens[0], trace.output_tokens), "uniform").pvalue
+        > 0.01
+    )
     gaps = np.diff(trace.due_ns) / 1e9
     assert stats.kstest(gaps, "expon", args=(0, 1 / 5.53)).pvalue > 0.01
 
 
 @needs_shared
 def test_shipped_trace_is_not_copied() -> None:
-    """No run of three consecutive size pairs of the example occurs in the Azure conversation trace."""
+    """No run of three consecutive size pairs of the example occurs in the Azure
+    conversation trace.
+    """
 
     def triples(lines: list[str]) -> set[tuple[str, ...]]:
         sizes = [line.strip().split(",", 1)[1] for line in lines[1:] if line.strip()]
@@ -163,10 +195,14 @@ def facts_text() -> str:
 
 @needs_shared
 def test_prices_and_models_are_the_stated_ones() -> None:
-    """Each row of the price table is a target with that model and price; no other target has a price."""
+    """Each row of the price table is a target with that model and price; no other target has a
+    price.
+    """
     table = facts_text().split("## Models, prices")[1].split("Router as published")[0]
     rows = [
-        [cell.strip() for cell in line.strip("|\n ").split("|")] for line in table.splitlines() if line.startswith("|")
+        [cell.strip() for cell in line.strip("|\n ").split("|")]
+        for line in table.splitlines()
+        if line.startswith("|")
     ][2:]
     roles = {role.split()[0]: (model.split(",")[0], Decimal(price)) for role, model, price in rows}
     targets = {name: load_target(name) for name in TARGETS}
@@ -181,8 +217,13 @@ def test_prices_and_models_are_the_stated_ones() -> None:
         assert prices.input_usd_per_million == prices.output_usd_per_million == roles[role][1]
         assert "one price" in prices.source
         assert prices.as_of.isoformat() == "2026-11-23"
-        assert load_target(name).model.lower() == roles[role][0].lower().replace("gpt-4o, direct", "gpt-4o")
-    assert {name: target.prices for name, target in targets.items()} == {"standard": None, "pro": None}
+        assert load_target(name).model.lower() == roles[role][0].lower().replace(
+            "gpt-4o, direct", "gpt-4o"
+        )
+    assert {name: target.prices for name, target in targets.items()} == {
+        "standard": None,
+        "pro": None,
+    }
     assert f"`{targets['pro'].model}`" in facts_text()
     assert targets["pro"].model == f"Pro/{targets['standard'].model}"
 
@@ -215,7 +256,9 @@ def test_contracts_judge_what_was_promised_and_no_more(name: str) -> None:
 
 @needs_shared
 def test_contract_figures_are_the_stated_ones() -> None:
-    """The limits and shares, and every number in an attested term, stand in the facts they come from."""
+    """The limits and shares, and every number in an attested term, stand in the facts they come
+    from.
+    """
     text = facts_text()
     assert "`response e2e p99 ≤ 800 ms`" in text
     assert "99.5 % effective is accepted" in text

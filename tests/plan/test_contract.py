@@ -34,8 +34,16 @@ DOWN: dict[str, Any] = {
     "minutes": 5,
 }
 #: Contracts that quote a provider or a benchmark: every term of theirs has its source.
-TEMPLATES = ("google-gemini-vertex", "google-gemini-provisioned", "aws-bedrock", "openai-scale-tier", "openai-priority",
-             "azure-openai-provisioned", "mlperf-server", "mlperf-interactive")  # fmt: skip
+TEMPLATES = (
+    "google-gemini-vertex",
+    "google-gemini-provisioned",
+    "aws-bedrock",
+    "openai-scale-tier",
+    "openai-priority",
+    "azure-openai-provisioned",
+    "mlperf-server",
+    "mlperf-interactive",
+)
 
 
 def contract(*clauses: dict[str, Any], **keys: Any) -> Contract:
@@ -48,92 +56,230 @@ def refusal(*clauses: dict[str, Any], **keys: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("clause", "text", "allowed"), [
-    (E2E, "response e2e p99 ≤ 800 ms", Fraction(1, 100)),
-    ({**E2E, "view": "service", "quantile": 0.999}, "service e2e p99.9 ≤ 800 ms", Fraction(1, 1000)),
-    ({**E2E, "metric": "ttft", "limit": "1.2345s"}, "response TTFT p99 ≤ 1.2345 s", Fraction(1, 100)),
-    ({**E2E, "phase": "burst", "bucket": ">32K"}, "response e2e p99 ≤ 800 ms (phase burst, context >32K)", Fraction(1, 100)),
-    ({"metric": "uptime", "share": "99.95%"}, "uptime, request ratio ≥ 99.95 %", Fraction(1, 2000)),
-    ({"metric": "uptime", "share": "99.999999%"}, "uptime, request ratio ≥ 99.999999 %", Fraction(1, 10**8)),
-    ({"metric": "error_share", "share": "1%"}, "error share ≤ 1 %", Fraction(1, 100)),
-    ({"metric": "e2el", "quantile": "50%", "limit": "2min"}, "response e2e p50 ≤ 2 min", Fraction(1, 2)),
-    ({"metric": "time_to_first_token", "quantile": "99%", "report_only": True}, "response TTFT p99", Fraction(1, 100)),
-    ({**E2E, "operator": "<"}, "response e2e p99 < 800 ms", Fraction(1, 100)),
-    ({"metric": "ttfat", "quantile": "95%", "limit": "2s"}, "response TTFT of the answer p95 ≤ 2 s", Fraction(1, 20)),
-    ({"metric": "e2e", "statistic": "share_of_requests", "limit": "1s", "share": "98%"},
-     "response e2e ≤ 1 s for ≥ 98 % of requests", Fraction(1, 50)),
-    ({**TPS, "statistic": "share_of_requests", "operator": ">"}, "output speed > 50 tokens/s for ≥ 99 % of requests", Fraction(1, 100)),
-    ({**TPS, "statistic": "share_of_windows", "window": "5min"}, "output speed p50 ≥ 50 tokens/s in ≥ 99 % of 5 min windows", Fraction(1, 100)),
-    ({"metric": "e2e", "statistic": "share_of_windows", "window": "1h", "of_window": "p99", "limit": "10ms", "share": "99.9%"},
-     "response e2e p99 ≤ 10 ms in ≥ 99.9 % of 1 h windows", Fraction(1, 1000)),
-    # the slow tail of a speed lies below: 99 % of the requests are at least this fast
-    ({"metric": "output_tps", "quantile": "99%", "at_least": "50/s"}, "output speed p1 ≥ 50 tokens/s", Fraction(1, 100)),
-    ({"metric": "uptime", "share": "99.9%", "method": "mean_of_intervals", "window": "5min", "operator": ">"},
-     "uptime, mean of 5 min intervals > 99.9 %", Fraction(1, 1000)),
-    ({**DOWN, "minutes": 1}, "uptime, minutes without over 5 % errors ≥ 99.5 %", Fraction(1, 200)),
-    (DOWN, "uptime, minutes without over 5 % errors in runs of 5 or more ≥ 99.5 %", Fraction(1, 200)),
-    ({"metric": "uptime", "share": "99%", "method": "minute_all_fail"}, "uptime, minutes not failing whole ≥ 99 %", Fraction(1, 100)),
-    ({"metric": "uptime", "share": "99%", "method": "slice_ok", "window": "5min", "slice_share": "95%"},
-     "uptime, 5 min slices with 95 % served ≥ 99 %", Fraction(1, 100)),
-])  # fmt: skip
-def test_a_clause_says_what_it_promises_without_rounding(clause: dict[str, Any], text: str, allowed: Fraction) -> None:
-    """The text holds every digit of limit and share, and p0 is the exact share that may break the promise."""
+@pytest.mark.parametrize(
+    ("clause", "text", "allowed"),
+    [
+        (E2E, "response e2e p99 ≤ 800 ms", Fraction(1, 100)),
+        (
+            {**E2E, "view": "service", "quantile": 0.999},
+            "service e2e p99.9 ≤ 800 ms",
+            Fraction(1, 1000),
+        ),
+        (
+            {**E2E, "metric": "ttft", "limit": "1.2345s"},
+            "response TTFT p99 ≤ 1.2345 s",
+            Fraction(1, 100),
+        ),
+        (
+            {**E2E, "phase": "burst", "bucket": ">32K"},
+            "response e2e p99 ≤ 800 ms (phase burst, context >32K)",
+            Fraction(1, 100),
+        ),
+        (
+            {"metric": "uptime", "share": "99.95%"},
+            "uptime, request ratio ≥ 99.95 %",
+            Fraction(1, 2000),
+        ),
+        (
+            {"metric": "uptime", "share": "99.999999%"},
+            "uptime, request ratio ≥ 99.999999 %",
+            Fraction(1, 10**8),
+        ),
+        ({"metric": "error_share", "share": "1%"}, "error share ≤ 1 %", Fraction(1, 100)),
+        (
+            {"metric": "e2el", "quantile": "50%", "limit": "2min"},
+            "response e2e p50 ≤ 2 min",
+            Fraction(1, 2),
+        ),
+        (
+            {"metric": "time_to_first_token", "quantile": "99%", "report_only": True},
+            "response TTFT p99",
+            Fraction(1, 100),
+        ),
+        ({**E2E, "operator": "<"}, "response e2e p99 < 800 ms", Fraction(1, 100)),
+        (
+            {"metric": "ttfat", "quantile": "95%", "limit": "2s"},
+            "response TTFT of the answer p95 ≤ 2 s",
+            Fraction(1, 20),
+        ),
+        (
+            {"metric": "e2e", "statistic": "share_of_requests", "limit": "1s", "share": "98%"},
+            "response e2e ≤ 1 s for ≥ 98 % of requests",
+            Fraction(1, 50),
+        ),
+        (
+            {**TPS, "statistic": "share_of_requests", "operator": ">"},
+            "output speed > 50 tokens/s for ≥ 99 % of requests",
+            Fraction(1, 100),
+        ),
+        (
+            {**TPS, "statistic": "share_of_windows", "window": "5min"},
+            "output speed p50 ≥ 50 tokens/s in ≥ 99 % of 5 min windows",
+            Fraction(1, 100),
+        ),
+        (
+            {
+                "metric": "e2e",
+                "statistic": "share_of_windows",
+                "window": "1h",
+                "of_window": "p99",
+                "limit": "10ms",
+                "share": "99.9%",
+            },
+            "response e2e p99 ≤ 10 ms in ≥ 99.9 % of 1 h windows",
+            Fraction(1, 1000),
+        ),
+        # the slow tail of a speed lies below: 99 % of the requests are at least this fast
+        (
+            {"metric": "output_tps", "quantile": "99%", "at_least": "50/s"},
+            "output speed p1 ≥ 50 tokens/s",
+            Fraction(1, 100),
+        ),
+        (
+            {
+                "metric": "uptime",
+                "share": "99.9%",
+                "method": "mean_of_intervals",
+                "window": "5min",
+                "operator": ">",
+            },
+            "uptime, mean of 5 min intervals > 99.9 %",
+            Fraction(1, 1000),
+        ),
+        (
+            {**DOWN, "minutes": 1},
+            "uptime, minutes without over 5 % errors ≥ 99.5 %",
+            Fraction(1, 200),
+        ),
+        (
+            DOWN,
+            "uptime, minutes without over 5 % errors in runs of 5 or more ≥ 99.5 %",
+            Fraction(1, 200),
+        ),
+        (
+            {"metric": "uptime", "share": "99%", "method": "minute_all_fail"},
+            "uptime, minutes not failing whole ≥ 99 %",
+            Fraction(1, 100),
+        ),
+        (
+            {
+                "metric": "uptime",
+                "share": "99%",
+                "method": "slice_ok",
+                "window": "5min",
+                "slice_share": "95%",
+            },
+            "uptime, 5 min slices with 95 % served ≥ 99 %",
+            Fraction(1, 100),
+        ),
+    ],
+)
+def test_a_clause_says_what_it_promises_without_rounding(
+    clause: dict[str, Any], text: str, allowed: Fraction
+) -> None:
+    """The text holds every digit of limit and share, and p0 is the exact share that may break the
+    promise.
+    """
     made = parse_model(Clause, clause, "c")
     assert made.text == text
     assert made.allowed_share == allowed
 
 
-@pytest.mark.parametrize(("clause", "text"), [
-    ({"metric": "e2e", "quantile": "99%"}, 'needs a limit such as "800ms"'),
-    ({"metric": "e2e", "limit": "1s"}, 'metric "e2e" needs quantile and limit'),
-    ({**E2E, "share": "99%"}, "needs quantile and limit"),
-    ({**E2E, "quantile": 99}, 'per cent are written with their sign: "99%"'),
-    ({**E2E, "quantile": "100%"}, "no finite run can prove 100 %"),
-    ({**E2E, "limit": 800}, "clause[0].limit: 800 is not a duration"),
-    ({**E2E, "limit": "0ms"}, "limit must be above zero"),
-    ({"metric": "uptime", "share": "100%"}, "no finite run can prove a share of 0 % or 100 %"),
-    ({"metric": "uptime", "quantile": "99%", "limit": "1s"}, 'metric "uptime" needs share'),
-    ({"metric": "uptime", "share": "99%", "view": "service"}, "has no view"),
-    ({"metric": "speed", "share": "99%"}, "clause[0].metric: 'speed' is not known here; write 'ttft'"),
-    ({**E2E, "metrc": "e2e"}, "clause[0].metrc: unknown key; did you mean 'metric'?"),
-    ({**E2E, "bucket": "huge"}, "write one of ≤1K, 1K–8K, 8K–32K, >32K"),
-    ({**E2E, "excluding": ["timeouts"]}, "write 'http_4xx' or 'rate_limited'"),
-    ({**E2E, "statistic": "share_of_requests"}, 'needs share and limit with statistic = "share_of_requests"'),
-    ({**E2E, "window": "5min"}, 'window belongs to statistic = "share_of_windows"'),
-    ({**TPS, "statistic": "share_of_windows"}, 'window belongs to statistic = "share_of_windows", which needs it'),
-    ({**TPS, "statistic": "share_of_requests", "at_least": None}, 'metric "output_tps" needs at_least = "50/s"'),
-    ({**TPS, "statistic": "share_of_requests", "limit": "1s"}, "has a floor, at_least, and no limit"),
-    ({**TPS, "statistic": "share_of_requests", "at_least": "0/s"}, "is not a rate above zero"),
-    ({**E2E, "at_least": "50/s"}, "no other metric has it"),
-    ({**E2E, "operator": ">="}, 'operator ">=" points the wrong way for metric "e2e"'),
-    ({**UPTIME, "operator": "<"}, 'operator "<" points the wrong way for metric "uptime"'),
-    ({**UPTIME, "at_least": "50/s"}, "needs share, and neither quantile nor limit"),
-    ({**E2E, "error_rate": "5%", "minutes": 5}, 'metric "e2e" has no method; only uptime does'),
-    ({**E2E, "method": "minute_all_fail"}, 'metric "e2e" has no method'),
-    ({"metric": "error_share", "share": "1%", "method": "minute_all_fail"}, 'metric "error_share" has no method'),
-    ({"metric": "error_share", "share": "0%"}, "no finite run can prove a share of 0 % or 100 %"),
-    ({**E2E, "quantile": "99.99999999%"}, "99.99999999 % is out of reach of any run"),
-    ({"metric": "error_share", "share": "0.00000001%"}, "out of reach of any run"),
-    ({**E2E, "min_requests": 20}, 'min_requests belongs to statistic = "share_of_windows"'),
-    ({**E2E, "with_ttft": False}, 'with_ttft belongs to metric "output_tps"'),
-    ({**UPTIME, "failed": "excluded"}, "failed belongs to a metric with a limit"),
-    ({**E2E, "empty": "excluded"}, 'empty belongs to metric "uptime"'),
-    ({**UPTIME, "method": "mean_of_intervals"}, 'method "mean_of_intervals" needs window'),
-    ({**UPTIME, "method": "downtime_minutes", "minutes": 5}, 'method "downtime_minutes" needs error_rate and minutes'),
-    ({**UPTIME, "method": "slice_ok", "window": "5min"}, 'method "slice_ok" needs slice_share and window'),
-    ({**UPTIME, "window": "5min"}, 'method "request_ratio" needs none of window'),
-    ({**UPTIME, "method": "mean_of_intervals", "window": "90s"}, "window must be whole minutes"),
-    ({**DOWN, "error_rate": "100%"}, "nothing could break it"),
-    ({**UPTIME, "method": "slice_ok", "window": "5min", "slice_share": "0%"}, "nothing could break it"),
-    ({**UPTIME, "statistic": "share_of_requests"}, "has no statistic"),
-    ({**E2E, "limits": {"<=1K": "1s"}}, "write one or the other"),
-    ({"metric": "e2e", "quantile": "99%", "limits": {"1K": "1s"}}, "'1K' is no context bucket"),
-    ({"metric": "e2e", "quantile": "99%", "limits": {"<=1K": "0s"}}, "each context bucket has one limit, above zero"),
-    ({"metric": "e2e", "quantile": "99%", "limits": {"<=1K": "1s", "≤1K": "2s"}}, "each context bucket has one limit"),
-    ({**UPTIME, "credit": []}, "the credit ladder is empty"),
-    ({**UPTIME, "credit": [{"below": "99.95%", "credit": "10%"}]},
-     "the credit ladder pays below 99.95 %, where the clause itself is kept from 99.9 % on"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("clause", "text"),
+    [
+        ({"metric": "e2e", "quantile": "99%"}, 'needs a limit such as "800ms"'),
+        ({"metric": "e2e", "limit": "1s"}, 'metric "e2e" needs quantile and limit'),
+        ({**E2E, "share": "99%"}, "needs quantile and limit"),
+        ({**E2E, "quantile": 99}, 'per cent are written with their sign: "99%"'),
+        ({**E2E, "quantile": "100%"}, "no finite run can prove 100 %"),
+        ({**E2E, "limit": 800}, "clause[0].limit: 800 is not a duration"),
+        ({**E2E, "limit": "0ms"}, "limit must be above zero"),
+        ({"metric": "uptime", "share": "100%"}, "no finite run can prove a share of 0 % or 100 %"),
+        ({"metric": "uptime", "quantile": "99%", "limit": "1s"}, 'metric "uptime" needs share'),
+        ({"metric": "uptime", "share": "99%", "view": "service"}, "has no view"),
+        (
+            {"metric": "speed", "share": "99%"},
+            "clause[0].metric: 'speed' is not known here; write 'ttft'",
+        ),
+        ({**E2E, "metrc": "e2e"}, "clause[0].metrc: unknown key; did you mean 'metric'?"),
+        ({**E2E, "bucket": "huge"}, "write one of ≤1K, 1K–8K, 8K–32K, >32K"),
+        ({**E2E, "excluding": ["timeouts"]}, "write 'http_4xx' or 'rate_limited'"),
+        (
+            {**E2E, "statistic": "share_of_requests"},
+            'needs share and limit with statistic = "share_of_requests"',
+        ),
+        ({**E2E, "window": "5min"}, 'window belongs to statistic = "share_of_windows"'),
+        (
+            {**TPS, "statistic": "share_of_windows"},
+            'window belongs to statistic = "share_of_windows", which needs it',
+        ),
+        (
+            {**TPS, "statistic": "share_of_requests", "at_least": None},
+            'metric "output_tps" needs at_least = "50/s"',
+        ),
+        (
+            {**TPS, "statistic": "share_of_requests", "limit": "1s"},
+            "has a floor, at_least, and no limit",
+        ),
+        ({**TPS, "statistic": "share_of_requests", "at_least": "0/s"}, "is not a rate above zero"),
+        ({**E2E, "at_least": "50/s"}, "no other metric has it"),
+        ({**E2E, "operator": ">="}, 'operator ">=" points the wrong way for metric "e2e"'),
+        ({**UPTIME, "operator": "<"}, 'operator "<" points the wrong way for metric "uptime"'),
+        ({**UPTIME, "at_least": "50/s"}, "needs share, and neither quantile nor limit"),
+        ({**E2E, "error_rate": "5%", "minutes": 5}, 'metric "e2e" has no method; only uptime does'),
+        ({**E2E, "method": "minute_all_fail"}, 'metric "e2e" has no method'),
+        (
+            {"metric": "error_share", "share": "1%", "method": "minute_all_fail"},
+            'metric "error_share" has no method',
+        ),
+        (
+            {"metric": "error_share", "share": "0%"},
+            "no finite run can prove a share of 0 % or 100 %",
+        ),
+        ({**E2E, "quantile": "99.99999999%"}, "99.99999999 % is out of reach of any run"),
+        ({"metric": "error_share", "share": "0.00000001%"}, "out of reach of any run"),
+        ({**E2E, "min_requests": 20}, 'min_requests belongs to statistic = "share_of_windows"'),
+        ({**E2E, "with_ttft": False}, 'with_ttft belongs to metric "output_tps"'),
+        ({**UPTIME, "failed": "excluded"}, "failed belongs to a metric with a limit"),
+        ({**E2E, "empty": "excluded"}, 'empty belongs to metric "uptime"'),
+        ({**UPTIME, "method": "mean_of_intervals"}, 'method "mean_of_intervals" needs window'),
+        (
+            {**UPTIME, "method": "downtime_minutes", "minutes": 5},
+            'method "downtime_minutes" needs error_rate and minutes',
+        ),
+        (
+            {**UPTIME, "method": "slice_ok", "window": "5min"},
+            'method "slice_ok" needs slice_share and window',
+        ),
+        ({**UPTIME, "window": "5min"}, 'method "request_ratio" needs none of window'),
+        (
+            {**UPTIME, "method": "mean_of_intervals", "window": "90s"},
+            "window must be whole minutes",
+        ),
+        ({**DOWN, "error_rate": "100%"}, "nothing could break it"),
+        (
+            {**UPTIME, "method": "slice_ok", "window": "5min", "slice_share": "0%"},
+            "nothing could break it",
+        ),
+        ({**UPTIME, "statistic": "share_of_requests"}, "has no statistic"),
+        ({**E2E, "limits": {"<=1K": "1s"}}, "write one or the other"),
+        ({"metric": "e2e", "quantile": "99%", "limits": {"1K": "1s"}}, "'1K' is no context bucket"),
+        (
+            {"metric": "e2e", "quantile": "99%", "limits": {"<=1K": "0s"}},
+            "each context bucket has one limit, above zero",
+        ),
+        (
+            {"metric": "e2e", "quantile": "99%", "limits": {"<=1K": "1s", "≤1K": "2s"}},
+            "each context bucket has one limit",
+        ),
+        ({**UPTIME, "credit": []}, "the credit ladder is empty"),
+        (
+            {**UPTIME, "credit": [{"below": "99.95%", "credit": "10%"}]},
+            "the credit ladder pays below 99.95 %, where the clause itself is kept from 99.9 % on",
+        ),
+    ],
+)
 def test_clauses_that_cannot_be_decided_are_refused(clause: dict[str, Any], text: str) -> None:
     """Half a clause, a promise of 100 %, a unit left out: refused by key path."""
     assert text in refusal(clause)
@@ -142,7 +288,10 @@ def test_clauses_that_cannot_be_decided_are_refused(clause: dict[str, Any], text
 
 def test_buckets_can_be_typed_on_any_keyboard() -> None:
     """`<=1K` and `8K-32K` are the buckets that reports print as ≤1K and 8K–32K."""
-    assert [parse_model(Clause, {**E2E, "bucket": typed}, "c").bucket for typed in ("<=1K", "8K-32K", "1K–8K")] == [
+    assert [
+        parse_model(Clause, {**E2E, "bucket": typed}, "c").bucket
+        for typed in ("<=1K", "8K-32K", "1K–8K")
+    ] == [
         "≤1K",
         "8K–32K",
         "1K–8K",
@@ -157,22 +306,35 @@ def test_confidence_is_above_a_coin_toss_and_below_certainty(confidence: str) ->
 
 def test_the_tightest_limit_is_over_all_clauses() -> None:
     """The harness is held against the smallest latency limit; shares have none."""
-    clauses = [E2E, {**E2E, "metric": "ttft", "limit": "300ms"}, {"metric": "uptime", "share": "99%"}]
+    clauses = [
+        E2E,
+        {**E2E, "metric": "ttft", "limit": "300ms"},
+        {"metric": "uptime", "share": "99%"},
+    ]
     assert contract(*clauses).tightest_limit_ns == 300_000_000
     assert contract(*clauses[2:]).tightest_limit_ns is None
 
 
 def test_limits_by_context_bucket_are_a_clause_each() -> None:
     """One table of limits stands for as many clauses, each judged within its bucket."""
-    made = contract({"metric": "ttft", "quantile": "99%", "limits": {"<=1K": "500ms", ">32K": "5s"}})
+    made = contract(
+        {"metric": "ttft", "quantile": "99%", "limits": {"<=1K": "500ms", ">32K": "5s"}}
+    )
     assert [clause.text for clause in made.clauses] == [
-        "response TTFT p99 ≤ 500 ms (context ≤1K)", "response TTFT p99 ≤ 5 s (context >32K)"]  # fmt: skip
+        "response TTFT p99 ≤ 500 ms (context ≤1K)",
+        "response TTFT p99 ≤ 5 s (context >32K)",
+    ]
 
 
 def test_by_time_and_strictness_follow_the_definition() -> None:
-    """Windows and minutes are units of time, requests are not; only > and < leave the limit itself out."""
+    """Windows and minutes are units of time, requests are not; only > and < leave the limit itself
+    out.
+    """
     clauses = contract(
-        E2E, UPTIME, DOWN, {**TPS, "statistic": "share_of_windows", "window": "5min", "operator": ">"}
+        E2E,
+        UPTIME,
+        DOWN,
+        {**TPS, "statistic": "share_of_windows", "window": "5min", "operator": ">"},
     ).clauses
     assert [clause.by_time for clause in clauses] == [False, False, True, True]
     assert [clause.unit_ns for clause in clauses[2:]] == [60 * 10**9, 300 * 10**9]
@@ -181,7 +343,9 @@ def test_by_time_and_strictness_follow_the_definition() -> None:
 
 @pytest.mark.parametrize("name", builtin_names("contracts"))
 def test_a_contract_survives_being_written_and_read(name: str) -> None:
-    """What the manifest keeps, through JSON text, parses back to the same contract; so does what differs from the defaults."""
+    """What the manifest keeps, through JSON text, parses back to the same contract; so does what
+    differs from the defaults.
+    """
     made = load_contract(name)
     for written in (
         made.model_dump(mode="json", by_alias=True),
@@ -192,48 +356,89 @@ def test_a_contract_survives_being_written_and_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_every_term_of_a_template_has_its_source(name: str) -> None:
-    """No clause, exclusion, scope, credit or attested term stands without an entry that has an address and a date."""
+    """No clause, exclusion, scope, credit or attested term stands without an entry that has an
+    address and a date.
+    """
     made = load_contract(name)
-    terms: list[Any] = [*made.clauses, *made.exclusions, *made.attested, made.back_off, made.credits]
+    terms: list[Any] = [
+        *made.clauses,
+        *made.exclusions,
+        *made.attested,
+        made.back_off,
+        made.credits,
+    ]
     terms += [term for term in (made.scope, made.requests) if term != type(term)()]
     assert all(term.source in made.sources for term in terms if term is not None)
     assert all(
-        source.url.startswith("https://") and source.retrieved == date(2026, 11, 23) for source in made.sources.values()
+        source.url.startswith("https://") and source.retrieved == date(2026, 11, 23)
+        for source in made.sources.values()
     )
     unnamed = made.period is not None and made.period.source is None
     assert not unnamed or any("period" in term for term in made.not_stated)
-    assert set(made.sources) == {term.source for term in [*terms, made.period] if term is not None} - {None}
+    assert set(made.sources) == {
+        term.source for term in [*terms, made.period] if term is not None
+    } - {None}
 
 
 @needs_shared
 def test_credit_ladders_are_those_of_the_vectors() -> None:
-    """Google's and AWS's ladders credit what the reference says at every uptime it lists, bounds half-open."""
+    """Google's and AWS's ladders credit what the reference says at every uptime it lists, bounds
+    half-open.
+    """
     vectors = json.loads((SHARED / "stats_reference.json").read_text())["credit_vectors"]
-    for name, column in (("google-gemini-vertex", "google_genai"), ("google-gemini-provisioned", "google_genai"),
-                         ("aws-bedrock", "aws_bedrock")):  # fmt: skip
+    for name, column in (
+        ("google-gemini-vertex", "google_genai"),
+        ("google-gemini-provisioned", "google_genai"),
+        ("aws-bedrock", "aws_bedrock"),
+    ):
         clause = load_contract(name).clauses[0]
         assert clause.credit is not None
         for row in vectors["rows"]:
             attained = Fraction(row["uptime"]) / 100
-            due = max((step.credit for step in clause.credit if attained < step.below), default=Fraction(0))
+            due = max(
+                (step.credit for step in clause.credit if attained < step.below),
+                default=Fraction(0),
+            )
             assert due * 100 == row[column], (name, row)
 
 
 @needs_shared
 def test_promises_of_the_templates_are_the_stated_ones() -> None:
-    """Uptime targets, speeds and definitions stand in the row of the methods page that they come from."""
-    rows = {row.split("|")[1]: row for row in (SHARED / "methods.md").read_text().splitlines() if row.startswith("| ")}
-    row = {key: next(text for head, text in rows.items() if key in head)
-           for key in ("Gemini on Vertex", "AWS Bedrock**", "OpenAI Scale Tier", "OpenAI Priority", "provisioned**")}  # fmt: skip
+    """Uptime targets, speeds and definitions stand in the row of the methods page that they come
+    from.
+    """
+    rows = {
+        row.split("|")[1]: row
+        for row in (SHARED / "methods.md").read_text().splitlines()
+        if row.startswith("| ")
+    }
+    row = {
+        key: next(text for head, text in rows.items() if key in head)
+        for key in (
+            "Gemini on Vertex",
+            "AWS Bedrock**",
+            "OpenAI Scale Tier",
+            "OpenAI Priority",
+            "provisioned**",
+        )
+    }
     assert "5 % server-side error rate" in row["Gemini on Vertex"]
     assert "5 or more consecutive minutes" in row["Gemini on Vertex"]
-    assert promises("google-gemini-vertex") == ["uptime, minutes without over 5 % errors in runs of 5 or more ≥ 99.5 %"]
+    assert promises("google-gemini-vertex") == [
+        "uptime, minutes without over 5 % errors in runs of 5 or more ≥ 99.5 %"
+    ]
     assert "60 / 80 / 110 tokens/s" in row["Gemini on Vertex"]
-    assert promises("google-gemini-provisioned")[1] == "output speed ≥ 60 tokens/s for ≥ 99 % of requests"
+    assert (
+        promises("google-gemini-provisioned")[1]
+        == "output speed ≥ 60 tokens/s for ≥ 99 % of requests"
+    )
     assert "**mean of the intervals**" in row["AWS Bedrock**"]
     assert promises("aws-bedrock") == ["uptime, mean of 5 min intervals ≥ 99.9 %"]
-    for name, key in (("openai-scale-tier", "OpenAI Scale Tier"), ("openai-priority", "OpenAI Priority"),
-                      ("azure-openai-provisioned", "provisioned**")):  # fmt: skip
+    for name, key in (
+        ("openai-scale-tier", "OpenAI Scale Tier"),
+        ("openai-priority", "OpenAI Priority"),
+        ("azure-openai-provisioned", "provisioned**"),
+    ):
         assert "| 99.9 %" in row[key]
         assert promises(name) == [
             "uptime, request ratio ≥ 99.9 %",
@@ -243,34 +448,60 @@ def test_promises_of_the_templates_are_the_stated_ones() -> None:
 
 
 def test_mlperf_limits_are_those_of_its_load_generator() -> None:
-    """`ttft_latency` and `tpot_latency` of Llama 2 70B in mlperf.conf: 2000 and 200, interactive 450 and 40, at the 99th percentile."""
+    """`ttft_latency` and `tpot_latency` of Llama 2 70B in mlperf.conf: 2000 and 200, interactive
+    450 and 40, at the 99th percentile.
+    """
     assert promises("mlperf-server") == ["response TTFT p99 ≤ 2 s", "response TPOT p99 ≤ 200 ms"]
-    assert promises("mlperf-interactive") == ["response TTFT p99 ≤ 450 ms", "response TPOT p99 ≤ 40 ms"]
+    assert promises("mlperf-interactive") == [
+        "response TTFT p99 ≤ 450 ms",
+        "response TPOT p99 ≤ 40 ms",
+    ]
 
 
 def promises(name: str) -> list[str]:
     return [clause.text for clause in load_contract(name).clauses if not clause.report_only]
 
 
-@pytest.mark.parametrize(("text", "clause"), [
-    ("ttft:p99<800ms", "response TTFT p99 ≤ 800 ms"), ("ttft:p99<=800ms", "response TTFT p99 ≤ 800 ms"),
-    ("TTFT : P99 < 1.5s", "response TTFT p99 ≤ 1.5 s"), ("e2e:p(99.9)<2s", "response e2e p99.9 ≤ 2 s"),
-    ("time_to_first_token:p99:lt:800", "response TTFT p99 ≤ 800 ms"), ("request_latency:p50:le:2000", "response e2e p50 ≤ 2 s"),
-    ("tpot:p90<50ms", "response TPOT p90 ≤ 50 ms"), ("uptime>=99.9%", "uptime, request ratio ≥ 99.9 %"),
-    ("availability > 99.95 %", "uptime, request ratio ≥ 99.95 %"), ("error_rate<1%", "error share ≤ 1 %"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "clause"),
+    [
+        ("ttft:p99<800ms", "response TTFT p99 ≤ 800 ms"),
+        ("ttft:p99<=800ms", "response TTFT p99 ≤ 800 ms"),
+        ("TTFT : P99 < 1.5s", "response TTFT p99 ≤ 1.5 s"),
+        ("e2e:p(99.9)<2s", "response e2e p99.9 ≤ 2 s"),
+        ("time_to_first_token:p99:lt:800", "response TTFT p99 ≤ 800 ms"),
+        ("request_latency:p50:le:2000", "response e2e p50 ≤ 2 s"),
+        ("tpot:p90<50ms", "response TPOT p90 ≤ 50 ms"),
+        ("uptime>=99.9%", "uptime, request ratio ≥ 99.9 %"),
+        ("availability > 99.95 %", "uptime, request ratio ≥ 99.95 %"),
+        ("error_rate<1%", "error share ≤ 1 %"),
+    ],
+)
 def test_one_line_slos_are_read_as_other_tools_write_them(text: str, clause: str) -> None:
-    """Names and separators of vLLM, AIPerf and k6, and AIPerf's bare milliseconds, mean what they mean there."""
+    """Names and separators of vLLM, AIPerf and k6, and AIPerf's bare milliseconds, mean what they
+    mean there.
+    """
     assert parse_slo(text).text == clause
 
 
-@pytest.mark.parametrize(("text", "part"), [
-    ("ttft", "write metric:pNN<limit"), ("speed:p99<1s", "metrics: ttft"), ("ttft:p99>800ms", "write metric:pNN<limit"),
-    ("ttft:p100<1s", "no finite run can prove 100 %"), ("ttft:p101<1s", "outside 0 % to 100 %"), ("ttft:p99<1x", "is not a duration"),
-    ("uptime>=99.9", "uptime>=99.9%"), ("uptime<=99.9%", "uptime>=99.9%"), ("uptime>=100%", "no finite run can prove"),
-    ("ttft:p99<0ms", "limit must be above zero"), ("", "write metric:pNN<limit"), ("ttft:p99<1.2.3", "is not a duration"),
-    ("ttft:p99<800", "'800' is not a duration; write a number and its unit, such as \"800ms\""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("ttft", "write metric:pNN<limit"),
+        ("speed:p99<1s", "metrics: ttft"),
+        ("ttft:p99>800ms", "write metric:pNN<limit"),
+        ("ttft:p100<1s", "no finite run can prove 100 %"),
+        ("ttft:p101<1s", "outside 0 % to 100 %"),
+        ("ttft:p99<1x", "is not a duration"),
+        ("uptime>=99.9", "uptime>=99.9%"),
+        ("uptime<=99.9%", "uptime>=99.9%"),
+        ("uptime>=100%", "no finite run can prove"),
+        ("ttft:p99<0ms", "limit must be above zero"),
+        ("", "write metric:pNN<limit"),
+        ("ttft:p99<1.2.3", "is not a duration"),
+        ("ttft:p99<800", "'800' is not a duration; write a number and its unit, such as \"800ms\""),
+    ],
+)
 def test_one_line_slos_that_mean_nothing_are_refused(text: str, part: str) -> None:
     """The sentence quotes what was typed and shows a form that works."""
     with pytest.raises(UserError) as caught:
@@ -286,7 +517,11 @@ def test_quantile_names_keep_their_digits(thousandths: int) -> None:
     assert Fraction(quantile_name(quantile).removeprefix("p")) / 100 == quantile
 
 
-TABLES = [table for table in vars(terms).values() if isinstance(table, type) and issubclass(table, UserModel)]
+TABLES = [
+    table
+    for table in vars(terms).values()
+    if isinstance(table, type) and issubclass(table, UserModel)
+]
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs/contracts.md").read_text(encoding="utf-8")
 
 
@@ -302,5 +537,7 @@ def test_the_document_leaves_no_key_out(model: type[UserModel]) -> None:
     """Each key of the language stands in docs/contracts.md, as code or in an example."""
     names = {field.alias or name for name, field in model.model_fields.items()}
     assert {
-        name for name in names if not re.search(rf"`{name}\b|^\[?\[?{name}\b|{{ {name} =", DOCUMENT, re.MULTILINE)
+        name
+        for name in names
+        if not re.search(rf"`{name}\b|^\[?\[?{name}\b|{{ {name} =", DOCUMENT, re.MULTILINE)
     } == set()

@@ -27,13 +27,21 @@ def shown(headers: list[tuple[str, Any]]) -> list[tuple[str, str]]:
 
 
 def test_headers_take_their_values_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`${ENV}` and the key are filled in for the wire; neither the model nor what holds them prints a value."""
+    """`${ENV}` and the key are filled in for the wire; neither the model nor what holds them prints
+    a value.
+    """
     monkeypatch.setenv("TP_KEY", KEY)
     monkeypatch.setenv("TP_TEAM", "blue")
     asked = target(api_key_env="TP_KEY", headers={"X-Team": "team ${TP_TEAM}"})
     headers = request_headers(asked)
     assert shown(headers) == [("X-Team", "team blue"), ("Authorization", f"Bearer {KEY}")]
-    for printed in (repr(asked), asked.model_dump_json(), repr(headers), f"{headers[1][1]}", str(secrets_of(asked))):
+    for printed in (
+        repr(asked),
+        asked.model_dump_json(),
+        repr(headers),
+        f"{headers[1][1]}",
+        str(secrets_of(asked)),
+    ):
         assert "planted" not in printed
         assert "blue" not in printed
 
@@ -56,10 +64,20 @@ def test_a_command_is_asked_once(tmp_path: Path) -> None:
     assert asked.read_text() == "x"
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "environment variable TP_KEY is not set; export TP_KEY=... first"),
-                                             ("", "is not set"), (f"{KEY}\nb", "holds a line break")])  # fmt: skip
-def test_a_key_that_is_not_there_is_asked_for(value: str | None, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing, empty or broken variable is named with the key that names it; its value is not shown."""
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "environment variable TP_KEY is not set; export TP_KEY=... first"),
+        ("", "is not set"),
+        (f"{KEY}\nb", "holds a line break"),
+    ],
+)
+def test_a_key_that_is_not_there_is_asked_for(
+    value: str | None, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing, empty or broken variable is named with the key that names it; its value is not
+    shown.
+    """
     monkeypatch.delenv("TP_KEY", raising=False)
     if value is not None:
         monkeypatch.setenv("TP_KEY", value)
@@ -72,9 +90,12 @@ def test_a_key_that_is_not_there_is_asked_for(value: str | None, text: str, monk
 
 @pytest.mark.parametrize(
     ("code", "why"),
-    [(f"print({KEY!r}); raise SystemExit(3)", "gave no key (exit code 3)"), ("pass", "holds nothing"),
-     (f"print({KEY!r}); print({KEY!r})", "holds a line break")],
-)  # fmt: skip
+    [
+        (f"print({KEY!r}); raise SystemExit(3)", "gave no key (exit code 3)"),
+        ("pass", "holds nothing"),
+        (f"print({KEY!r}); print({KEY!r})", "holds a line break"),
+    ],
+)
 def test_a_command_that_gives_no_key_is_named_without_what_it_printed(code: str, why: str) -> None:
     """Its exit code, its silence or its many lines are told, its output is not."""
     with pytest.raises(UserError) as caught:
@@ -91,38 +112,70 @@ def test_a_file_that_cannot_be_read_is_named() -> None:
 
 def test_one_source_at_most() -> None:
     """Two sources for one key are refused where they are written."""
-    fields = {"description": "made", "base_url": "https://h/v1", "model": "m", "api_key_env": "A", "api_key_file": "b"}
+    fields = {
+        "description": "made",
+        "base_url": "https://h/v1",
+        "model": "m",
+        "api_key_env": "A",
+        "api_key_file": "b",
+    }
     with pytest.raises(UserError, match="exclude each other"):
         parse_model(Target, fields, "t.toml")
 
 
 def test_a_value_of_the_wrong_kind_is_not_repeated() -> None:
     """A key written where a table of headers belongs is told from its place alone."""
-    fields = {"description": "made", "base_url": "https://h/v1", "model": "m", "headers": f"Authorization: {KEY}"}
+    fields = {
+        "description": "made",
+        "base_url": "https://h/v1",
+        "model": "m",
+        "headers": f"Authorization: {KEY}",
+    }
     with pytest.raises(UserError) as caught:
         parse_model(Target, fields, "t.toml")
     assert "t.toml: headers: the value does not fit" in str(caught.value)
     assert "planted" not in str(caught.value)
 
 
-def test_secrets_are_headers_whole_and_in_pieces_and_what_variables_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scheme of a header is no secret, a short word is none; a model's name behind a variable is public."""
+def test_secrets_are_headers_whole_and_in_pieces_and_what_variables_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The scheme of a header is no secret, a short word is none; a model's name behind a variable
+    is public.
+    """
     monkeypatch.setenv("TP_TOKEN", "tok-abcdefgh")
     monkeypatch.setenv("TP_MODEL", "m")
-    asked = target(headers={"Authorization": "Basic dXNlcjpwYXNz"}, base_url="https://h/${TP_TOKEN}/v1",
-                   extra_body={"name": "${TP_MODEL}"})  # fmt: skip
+    asked = target(
+        headers={"Authorization": "Basic dXNlcjpwYXNz"},
+        base_url="https://h/${TP_TOKEN}/v1",
+        extra_body={"name": "${TP_MODEL}"},
+    )
     assert [secret.get_secret_value() for secret in secrets_of(asked)] == [
-        "Basic dXNlcjpwYXNz", "dXNlcjpwYXNz", "user:pass", "tok-abcdefgh",
-    ]  # fmt: skip
+        "Basic dXNlcjpwYXNz",
+        "dXNlcjpwYXNz",
+        "user:pass",
+        "tok-abcdefgh",
+    ]
 
 
-def test_texts_under_telling_keys_of_a_body_are_secrets_and_a_public_name_within_a_value_is_none() -> None:
-    """Literals below key, token, password and the like; of a header that holds the model's name, the rest alone."""
-    asked = target(model="gpt-4o-mini", headers={"X-Route": "gpt-4o-mini/very-private-lane"},
-                   extra_body={"api_token": "tok-abcdefgh", "auth": {"deep": ["pass-ijklmnop", 3]}, "stop": "not-a-secret"})  # fmt: skip
+def test_texts_under_telling_keys_of_a_body_are_secrets_and_public_names_are_none() -> None:
+    """Literals below key, token, password and the like; of a header that holds the model's name,
+    the rest alone.
+    """
+    asked = target(
+        model="gpt-4o-mini",
+        headers={"X-Route": "gpt-4o-mini/very-private-lane"},
+        extra_body={
+            "api_token": "tok-abcdefgh",
+            "auth": {"deep": ["pass-ijklmnop", 3]},
+            "stop": "not-a-secret",
+        },
+    )
     clean = Redaction(secrets_of(asked)).clean
     assert clean("gpt-4o-mini not-a-secret") == "gpt-4o-mini not-a-secret"
-    assert clean("tok-abcdefgh, pass-ijklmnop, very-private") == "[redacted], [redacted], [redacted]"
+    assert (
+        clean("tok-abcdefgh, pass-ijklmnop, very-private") == "[redacted], [redacted], [redacted]"
+    )
 
 
 @pytest.mark.parametrize("before", ["", "u", "us", "Bearer "])
@@ -130,7 +183,9 @@ def test_texts_under_telling_keys_of_a_body_are_secrets_and_a_public_name_within
 def test_base64_of_a_secret_is_found_wherever_in_the_encoded_text_it_begins(
     before: str, encode: Callable[[bytes], bytes]
 ) -> None:
-    """Base64 of a text depends on what stood before it, in three ways; of what the secret alone decides nothing stays."""
+    """Base64 of a text depends on what stood before it, in three ways; of what the secret alone
+    decides nothing stays.
+    """
     encoded = encode(f"{before}{KEY}?and more".encode()).decode()
     first, last = -(-4 * len(before) // 3), 4 * len(before + KEY) // 3
     kept = Redaction([SecretStr(KEY)]).clean(f"you sent {encoded}.")
@@ -140,8 +195,13 @@ def test_base64_of_a_secret_is_found_wherever_in_the_encoded_text_it_begins(
 
 @pytest.mark.parametrize("secret", [r'a"b\c/d+e=f', "two words+100%", "schlüssel-ä-ö"])
 def test_a_secret_is_found_as_json_and_urls_write_it(secret: str) -> None:
-    """A server repeats a value inside a JSON text or a URL of its own; one of a few characters only where it is whole."""
+    """A server repeats a value inside a JSON text or a URL of its own; one of a few characters only
+    where it is whole.
+    """
     clean = Redaction([SecretStr(secret)]).clean
     for written in (json.dumps(secret)[1:-1], quote(secret, safe=""), secret[:9], secret[2:]):
         assert clean(f"<{written}>") == "<[redacted]>"
-    assert Redaction([SecretStr("abcd"), SecretStr("xyz")]).clean("abcd abc xyz") == "[redacted] abc xyz"
+    assert (
+        Redaction([SecretStr("abcd"), SecretStr("xyz")]).clean("abcd abc xyz")
+        == "[redacted] abc xyz"
+    )

@@ -14,8 +14,15 @@ from bench.plan.profile import Amount, Profile, bucket_names, load_profile
 from bench.userfile import parse_model
 
 BASE: dict[str, Any] = {"description": "made", **STEADY}
-TRACE: dict[str, Any] = {"description": "made", "arrivals": {"kind": "trace", "trace": {"file": "x.csv"}}}
-CLOSED: dict[str, Any] = {"description": "made", "arrivals": {"kind": "closed", "concurrency": 4}, "duration": "5s"}
+TRACE: dict[str, Any] = {
+    "description": "made",
+    "arrivals": {"kind": "trace", "trace": {"file": "x.csv"}},
+}
+CLOSED: dict[str, Any] = {
+    "description": "made",
+    "arrivals": {"kind": "closed", "concurrency": 4},
+    "duration": "5s",
+}
 
 
 def refusal(data: dict[str, Any]) -> str:
@@ -24,47 +31,103 @@ def refusal(data: dict[str, Any]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("data", "text"), [
-    ({**BASE, "arrivals": {"kind": "constant"}}, 'p.toml: arrivals: kind "constant" needs rate'),
-    ({**BASE, "arrivals": {"kind": "gamma", "rate": "5/s"}}, 'p.toml: arrivals: kind "gamma" needs burstiness'),
-    ({**BASE, "arrivals": {"kind": "poisson", "rate": "5/s", "burstiness": 0.5}}, 'p.toml: arrivals: kind "poisson" has no burstiness'),
-    ({**BASE, "arrivals": {"kind": "on_off", "rate": "5/s", "on": "1s"}}, 'p.toml: arrivals: kind "on_off" needs off'),
-    ({**BASE, "arrivals": {"kind": "constant", "rate": "-5/s"}}, "p.toml: arrivals.rate: '-5/s' is not a rate above zero"),
-    ({**BASE, "duration": None}, "needs duration, requests or phases: a run must end"),
-    ({**BASE, "duration": "0s"}, "duration must be above zero"),
-    ({**BASE, "seed": -1}, "p.toml: seed: -1 does not fit"),
-    ({**BASE, "phases": [{"name": "a", "duration": "1s", "burst": "10 x"}]}, 'p.toml: phases[0].burst: "10 x" is not a multiplier; write 10 or "10x"'),
-    ({**BASE, "phases": [{"name": "warmup", "duration": "1s"}]}, "is the name of the warm-up"),
-    ({**BASE, "phases": [{"name": "a", "duration": "0s"}]}, "p.toml: phases[0]: duration must be above zero"),
-    ({**BASE, "rate_curve": {"step": "1s", "factors": [0, 0]}}, "at least one factor above zero"),
-    ({**CLOSED, "warmup": "5s"}, 'arrivals of kind "closed" cannot have warmup'),
-    ({**CLOSED, "sessions": {"turns": {"fixed": 2}}}, 'arrivals of kind "closed" cannot have sessions'),
-    ({**TRACE, "phases": [{"name": "a", "duration": "1s"}]}, 'arrivals of kind "trace" cannot have phases'),
-    ({**TRACE, "prompt_tokens": [{"fixed": 5}]}, "a trace brings its own sizes; leave prompt_tokens out"),
-    ({**TRACE, "arrivals": {"kind": "trace", "trace": {"file": "x", "format": "columns"}}}, "needs time_column, prompt_column and output_column"),
-    ({**TRACE, "arrivals": {"kind": "trace", "trace": {"file": "x", "start": "5s", "end": "5s"}}}, "end must lie after start"),
-    ({**TRACE, "arrivals": {"kind": "trace", "trace": {"file": "x", "speed": 0}}}, "speed must be above zero"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (
+            {**BASE, "arrivals": {"kind": "constant"}},
+            'p.toml: arrivals: kind "constant" needs rate',
+        ),
+        (
+            {**BASE, "arrivals": {"kind": "gamma", "rate": "5/s"}},
+            'p.toml: arrivals: kind "gamma" needs burstiness',
+        ),
+        (
+            {**BASE, "arrivals": {"kind": "poisson", "rate": "5/s", "burstiness": 0.5}},
+            'p.toml: arrivals: kind "poisson" has no burstiness',
+        ),
+        (
+            {**BASE, "arrivals": {"kind": "on_off", "rate": "5/s", "on": "1s"}},
+            'p.toml: arrivals: kind "on_off" needs off',
+        ),
+        (
+            {**BASE, "arrivals": {"kind": "constant", "rate": "-5/s"}},
+            "p.toml: arrivals.rate: '-5/s' is not a rate above zero",
+        ),
+        ({**BASE, "duration": None}, "needs duration, requests or phases: a run must end"),
+        ({**BASE, "duration": "0s"}, "duration must be above zero"),
+        ({**BASE, "seed": -1}, "p.toml: seed: -1 does not fit"),
+        (
+            {**BASE, "phases": [{"name": "a", "duration": "1s", "burst": "10 x"}]},
+            'p.toml: phases[0].burst: "10 x" is not a multiplier; write 10 or "10x"',
+        ),
+        ({**BASE, "phases": [{"name": "warmup", "duration": "1s"}]}, "is the name of the warm-up"),
+        (
+            {**BASE, "phases": [{"name": "a", "duration": "0s"}]},
+            "p.toml: phases[0]: duration must be above zero",
+        ),
+        (
+            {**BASE, "rate_curve": {"step": "1s", "factors": [0, 0]}},
+            "at least one factor above zero",
+        ),
+        ({**CLOSED, "warmup": "5s"}, 'arrivals of kind "closed" cannot have warmup'),
+        (
+            {**CLOSED, "sessions": {"turns": {"fixed": 2}}},
+            'arrivals of kind "closed" cannot have sessions',
+        ),
+        (
+            {**TRACE, "phases": [{"name": "a", "duration": "1s"}]},
+            'arrivals of kind "trace" cannot have phases',
+        ),
+        (
+            {**TRACE, "prompt_tokens": [{"fixed": 5}]},
+            "a trace brings its own sizes; leave prompt_tokens out",
+        ),
+        (
+            {**TRACE, "arrivals": {"kind": "trace", "trace": {"file": "x", "format": "columns"}}},
+            "needs time_column, prompt_column and output_column",
+        ),
+        (
+            {
+                **TRACE,
+                "arrivals": {"kind": "trace", "trace": {"file": "x", "start": "5s", "end": "5s"}},
+            },
+            "end must lie after start",
+        ),
+        (
+            {**TRACE, "arrivals": {"kind": "trace", "trace": {"file": "x", "speed": 0}}},
+            "speed must be above zero",
+        ),
+    ],
+)
 def test_what_contradicts_itself_is_refused(data: dict[str, Any], text: str) -> None:
-    """Each contradiction ends in one sentence with the key path, never in a plan that ignores a key."""
+    """Each contradiction ends in one sentence with the key path, never in a plan that ignores a
+    key.
+    """
     assert text in refusal(data)
 
 
-@pytest.mark.parametrize(("amount", "text"), [
-    ({}, "needs exactly one of fixed, lognormal, quantiles"),
-    ({"fixed": 5, "lognormal": {"mu": 1, "sigma": 1}}, "needs exactly one of"),
-    ({"fixed": 0}, "fixed 0 lies outside min 1"),
-    ({"fixed": 2_000_000}, "outside min 1 and max 1000000"),
-    ({"fixed": -5}, "prompt_tokens[0].fixed: -5 does not fit"),
-    ({"quantiles": {"0": 5, "50": 9}}, 'at least the keys "0" and "100"'),
-    ({"quantiles": {"0": 5, "50": 4, "100": 9}}, "must not fall"),
-    ({"quantiles": {"0": 5, "median": 7, "100": 9}}, "the keys of quantiles are per cent"),
-    ({"quantiles": {"0": 5, "nan": 7, "100": 9}}, "the keys of quantiles are per cent"),
-    ({"lognormal": {"mu": float("nan"), "sigma": 1}}, "prompt_tokens[0].lognormal.mu: nan does not fit"),
-    ({"lognormal": {"mu": 1, "sigma": -1}}, "prompt_tokens[0].lognormal.sigma"),
-    ({"fixed": 5, "weight": 0}, "prompt_tokens[0].weight"),
-    ({"fixed": 5, "min": 9, "max": 3}, "min 9 is above max 3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ({}, "needs exactly one of fixed, lognormal, quantiles"),
+        ({"fixed": 5, "lognormal": {"mu": 1, "sigma": 1}}, "needs exactly one of"),
+        ({"fixed": 0}, "fixed 0 lies outside min 1"),
+        ({"fixed": 2_000_000}, "outside min 1 and max 1000000"),
+        ({"fixed": -5}, "prompt_tokens[0].fixed: -5 does not fit"),
+        ({"quantiles": {"0": 5, "50": 9}}, 'at least the keys "0" and "100"'),
+        ({"quantiles": {"0": 5, "50": 4, "100": 9}}, "must not fall"),
+        ({"quantiles": {"0": 5, "median": 7, "100": 9}}, "the keys of quantiles are per cent"),
+        ({"quantiles": {"0": 5, "nan": 7, "100": 9}}, "the keys of quantiles are per cent"),
+        (
+            {"lognormal": {"mu": float("nan"), "sigma": 1}},
+            "prompt_tokens[0].lognormal.mu: nan does not fit",
+        ),
+        ({"lognormal": {"mu": 1, "sigma": -1}}, "prompt_tokens[0].lognormal.sigma"),
+        ({"fixed": 5, "weight": 0}, "prompt_tokens[0].weight"),
+        ({"fixed": 5, "min": 9, "max": 3}, "min 9 is above max 3"),
+    ],
+)
 def test_sizes_that_are_no_law_are_refused(amount: dict[str, Any], text: str) -> None:
     """One law a component, whose numbers are finite and inside its own bounds."""
     assert text in refusal({**BASE, "prompt_tokens": [amount]})
@@ -89,7 +152,8 @@ def test_a_profile_is_named_by_its_file_and_finds_its_trace_beside_it(
     (tmp_path / "log.csv").write_text("")
     for name, file in (("mine", "log.csv"), ("other", "elsewhere.csv")):
         (tmp_path / f"{name}.toml").write_text(
-            f'description = "d"\n[arrivals]\nkind = "trace"\n[arrivals.trace]\nfile = "{file}"\nspeed = "2x"\n'
+            'description = "d"\n[arrivals]\nkind = "trace"\n[arrivals.trace]\nfile ='
+            f' "{file}"\nspeed = "2x"\n'
         )
     found = load_profile(str(tmp_path / "mine.toml"))
     assert found.name == "mine"

@@ -1,4 +1,6 @@
-"""The table: sessions, closed loops, traces, lanes and stages, and what the manifest keeps of them."""
+"""The table: sessions, closed loops, traces, lanes and stages, and what the manifest keeps
+of them.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,16 @@ from bench.plan.schedule import SCHEDULE_DTYPE, Table, compile_plan
 
 LEVEL = 0.01
 POISSON: dict[str, Any] = {"arrivals": {"kind": "poisson", "rate": "20/s"}, "duration": "20s"}
-TABLE: dict[str, Any] = {"quantiles": {"0": 0, "50": 200, "90": 1000, "100": 100_000}, "max": 1_000_000}
-CHAT: dict[str, Any] = {**POISSON, "sessions": {"turns": {"quantiles": {"0": 1, "100": 6}}, "think": "2s"},
-                        "prompt_tokens": [TABLE], "output_tokens": [TABLE]}  # fmt: skip
+TABLE: dict[str, Any] = {
+    "quantiles": {"0": 0, "50": 200, "90": 1000, "100": 100_000},
+    "max": 1_000_000,
+}
+CHAT: dict[str, Any] = {
+    **POISSON,
+    "sessions": {"turns": {"quantiles": {"0": 1, "100": 6}}, "think": "2s"},
+    "prompt_tokens": [TABLE],
+    "output_tokens": [TABLE],
+}
 
 
 def sessions_of(table: Table) -> list[Table]:
@@ -35,7 +44,9 @@ def sessions_of(table: Table) -> list[Table]:
 
 
 def test_a_session_stands_together_and_waits_turn_by_turn() -> None:
-    """Each session is one unbroken block; turn 0 has a due time, every later turn waits for the row before it."""
+    """Each session is one unbroken block; turn 0 has a due time, every later turn waits for the row
+    before it.
+    """
     table = compile_plan(suite(stage(profile(**CHAT), target("a"), target("b")))).schedule
     blocks = sessions_of(table)
     assert len(blocks) == len({(row["lane"], row["session"]) for row in table})
@@ -53,13 +64,20 @@ def test_a_session_stands_together_and_waits_turn_by_turn() -> None:
 def test_context_grows_by_what_was_said() -> None:
     """Prompts of 10 and answers of 5 over 4 turns: 10, 25, 40 and 55 prompt tokens."""
     table = rows(
-        **STEADY, sessions={"turns": {"fixed": 4}}, prompt_tokens=[{"fixed": 10}], output_tokens=[{"fixed": 5}]
+        **STEADY,
+        sessions={"turns": {"fixed": 4}},
+        prompt_tokens=[{"fixed": 10}],
+        output_tokens=[{"fixed": 5}],
     )
-    assert [block["prompt_tokens"].tolist() for block in sessions_of(table)] == [[10, 25, 40, 55]] * 100
+    assert [block["prompt_tokens"].tolist() for block in sessions_of(table)] == [
+        [10, 25, 40, 55]
+    ] * 100
 
 
 def test_the_user_texts_inside_a_session_follow_the_profile() -> None:
-    """What a turn adds beyond the turn before and its answer is a prompt of the profile's law (KS), in every turn."""
+    """What a turn adds beyond the turn before and its answer is a prompt of the profile's law (KS),
+    in every turn.
+    """
     table = rows(2, **{**CHAT, "duration": "200s"})
     user, turn = [], []
     for block in sessions_of(table):
@@ -96,7 +114,9 @@ def test_a_request_count_counts_turns() -> None:
 @given(users=st.integers(1, 40), requests=st.integers(1, 300))
 @settings(max_examples=60, deadline=None)
 def test_closed_loop_is_a_chain_for_each_user(users: int, requests: int) -> None:
-    """`requests` rows dealt evenly to the users: each user's first row is due at once, each next waits for the one before."""
+    """`requests` rows dealt evenly to the users: each user's first row is due at once, each next
+    waits for the one before.
+    """
     compiled = plan(arrivals={"kind": "closed", "concurrency": users}, requests=requests)
     blocks = sessions_of(compiled.schedule)
     assert sum(len(block) for block in blocks) == requests
@@ -111,11 +131,18 @@ def test_closed_loop_is_a_chain_for_each_user(users: int, requests: int) -> None
     assert compiled.lanes[0].profile.closed_loop
 
 
-@pytest.mark.parametrize(("bounds", "by_duration"), [
-    ({"duration": "2s"}, True), ({"requests": 50}, False), ({"duration": "2s", "requests": 50}, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bounds", "by_duration"),
+    [
+        ({"duration": "2s"}, True),
+        ({"requests": 50}, False),
+        ({"duration": "2s", "requests": 50}, True),
+    ],
+)
 def test_a_closed_loop_says_what_bounds_it(bounds: dict[str, Any], by_duration: bool) -> None:
-    """The manifest marks a loop that time ends: rows beyond it were never due; with both bounds time may end it first."""
+    """The manifest marks a loop that time ends: rows beyond it were never due; with both bounds
+    time may end it first.
+    """
     lane = plan(arrivals={"kind": "closed", "concurrency": 3}, **bounds).lanes[0]
     assert lane.record()["closed_by_duration"] is by_duration
     assert lane.record()["closed_loop"] is True
@@ -138,8 +165,10 @@ def test_a_closed_loop_by_count_must_be_last() -> None:
 def trace(tmp_path: Path) -> dict[str, Any]:
     """A trace of 5 rows at 0, 1, 2, 3 and 4 s."""
     path = tmp_path / "log.csv"
-    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n"
-                    + "".join(f"2024-01-01 00:00:0{i}.0,{1000 * (i + 1)},{i + 1}\n" for i in range(5)))  # fmt: skip
+    path.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+        + "".join(f"2024-01-01 00:00:0{i}.0,{1000 * (i + 1)},{i + 1}\n" for i in range(5))
+    )
     return {"kind": "trace", "trace": {"file": str(path), "format": "azure"}}
 
 
@@ -155,11 +184,18 @@ def test_a_trace_is_replayed_row_by_row(trace: dict[str, Any]) -> None:
     assert compiled.lanes[0].notes
 
 
-@pytest.mark.parametrize(("bounds", "count", "end_ns"), [
-    ({"duration": "2500ms"}, 3, 2_500_000_000), ({"requests": 2}, 2, S + 1), ({"duration": "1h"}, 5, 4 * S + 1),
-    ({"duration": "2500ms", "requests": 2}, 2, S + 1),
-])  # fmt: skip
-def test_a_trace_can_be_cut(trace: dict[str, Any], bounds: dict[str, Any], count: int, end_ns: int) -> None:
+@pytest.mark.parametrize(
+    ("bounds", "count", "end_ns"),
+    [
+        ({"duration": "2500ms"}, 3, 2_500_000_000),
+        ({"requests": 2}, 2, S + 1),
+        ({"duration": "1h"}, 5, 4 * S + 1),
+        ({"duration": "2500ms", "requests": 2}, 2, S + 1),
+    ],
+)
+def test_a_trace_can_be_cut(
+    trace: dict[str, Any], bounds: dict[str, Any], count: int, end_ns: int
+) -> None:
     """Duration and count cut a replay; a duration beyond the log does not stretch the plan."""
     compiled = plan(arrivals=trace, **bounds)
     assert (len(compiled.schedule), compiled.end_ns) == (count, end_ns)
@@ -169,13 +205,24 @@ def test_a_trace_can_be_cut(trace: dict[str, Any], bounds: dict[str, Any], count
 
 
 def test_stages_follow_each_other_with_their_pause() -> None:
-    """Stage two begins where stage one's arrivals end plus its settling time; warm-ups and spans move with it."""
-    first = stage(profile(arrivals={"kind": "constant", "rate": "10/s"}, duration="3s"), name="one", settle_ns=2 * S)
-    second = stage(profile(arrivals={"kind": "constant", "rate": "5/s"}, duration="2s", warmup="1s"), name="two")
+    """Stage two begins where stage one's arrivals end plus its settling time; warm-ups and spans
+    move with it.
+    """
+    first = stage(
+        profile(arrivals={"kind": "constant", "rate": "10/s"}, duration="3s"),
+        name="one",
+        settle_ns=2 * S,
+    )
+    second = stage(
+        profile(arrivals={"kind": "constant", "rate": "5/s"}, duration="2s", warmup="1s"),
+        name="two",
+    )
     compiled = compile_plan(suite(first, second))
     assert [(lane.start_ns, lane.end_ns) for lane in compiled.lanes] == [(0, 3 * S), (5 * S, 8 * S)]
     assert [(span.phase, span.start_ns, span.end_ns) for span in compiled.lanes[1].spans] == [
-        ("warmup", 5 * S, 6 * S), ("steady", 6 * S, 8 * S)]  # fmt: skip
+        ("warmup", 5 * S, 6 * S),
+        ("steady", 6 * S, 8 * S),
+    ]
     assert lane_rows(compiled, 0)["due_ns"].tolist() == [k * S // 10 for k in range(30)]
     assert lane_rows(compiled, 1)["due_ns"].tolist() == [5 * S + k * S // 5 for k in range(15)]
     assert [lane.requests for lane in compiled.lanes] == [30, 15]
@@ -183,9 +230,13 @@ def test_stages_follow_each_other_with_their_pause() -> None:
 
 @pytest.mark.parametrize("keys", [POISSON, CHAT])
 def test_lanes_of_a_stage_hold_equal_sizes_and_other_words(keys: dict[str, Any]) -> None:
-    """Row by row two lanes plan the same sizes, though they have different numbers of rows and never the same body."""
+    """Row by row two lanes plan the same sizes, though they have different numbers of rows and
+    never the same body.
+    """
     mix = [{"weight": 3, **TABLE}, {"lognormal": {"mu": 5, "sigma": 1}}]
-    compiled = compile_plan(suite(stage(profile(**{**keys, "prompt_tokens": mix}), target("a"), target("b"))), 5)
+    compiled = compile_plan(
+        suite(stage(profile(**{**keys, "prompt_tokens": mix}), target("a"), target("b"))), 5
+    )
     first, second = lane_rows(compiled, 0), lane_rows(compiled, 1)
     common = min(len(first), len(second)) - 10
     assert len(first) != len(second)
@@ -208,7 +259,9 @@ def test_stages_do_not_repeat_each_other() -> None:
     "keys", [POISSON, CHAT, {"arrivals": {"kind": "closed", "concurrency": 7}, "duration": "100ms"}]
 )
 def test_the_whole_table_is_sorted_by_first_due(keys: dict[str, Any]) -> None:
-    """Over all lanes the sessions stand in the order in which they begin, each unbroken and with its own predecessor."""
+    """Over all lanes the sessions stand in the order in which they begin, each unbroken and with
+    its own predecessor.
+    """
     compiled = compile_plan(
         suite(stage(profile(**keys), target("a"), target("b")), stage(profile(**CHAT), name="next"))
     )
@@ -225,10 +278,16 @@ def test_the_whole_table_is_sorted_by_first_due(keys: dict[str, Any]) -> None:
 
 
 def test_lane_names_are_short_where_that_is_unique() -> None:
-    """A target's name alone where it occurs once, with its profile where that tells, else with its stage."""
+    """A target's name alone where it occurs once, with its profile where that tells, else with its
+    stage.
+    """
     one, two = profile(**STEADY), profile(**{**STEADY, "name": "other"})
-    assert [lane.name for lane in compile_plan(suite(stage(one, target("a"), target("b")))).lanes] == ["a", "b"]
-    by_profile = suite(stage(one, target("a"), target("b"), name="s1"), stage(two, target("a"), name="s2"))
+    assert [
+        lane.name for lane in compile_plan(suite(stage(one, target("a"), target("b")))).lanes
+    ] == ["a", "b"]
+    by_profile = suite(
+        stage(one, target("a"), target("b"), name="s1"), stage(two, target("a"), name="s2")
+    )
     assert [lane.name for lane in compile_plan(by_profile).lanes] == ["a/made", "b", "a/other"]
     by_stage = suite(stage(one, target("a"), name="s1"), stage(one, target("a"), name="s2"))
     assert [lane.name for lane in compile_plan(by_stage).lanes] == ["a/s1", "a/s2"]
@@ -236,13 +295,17 @@ def test_lane_names_are_short_where_that_is_unique() -> None:
 
 def test_a_scenario_names_its_lane() -> None:
     """Under two scenarios a target is `target/scenario`, whatever folder the scenario came from."""
-    stages = [stage(profile(**STEADY), name=name).model_copy(update={"scenario": path})
-              for name, path in (("s1", "calm"), ("s2", "/somewhere/storm.toml"))]  # fmt: skip
+    stages = [
+        stage(profile(**STEADY), name=name).model_copy(update={"scenario": path})
+        for name, path in (("s1", "calm"), ("s2", "/somewhere/storm.toml"))
+    ]
     assert [lane.name for lane in compile_plan(suite(*stages)).lanes] == ["t/calm", "t/storm"]
 
 
 def test_shared_prefixes_are_grouped_and_counted() -> None:
-    """Each session begins with one of `groups` prefixes whose tokens come on top of its prompts; lanes share none."""
+    """Each session begins with one of `groups` prefixes whose tokens come on top of its prompts;
+    lanes share none.
+    """
     keys = {**CHAT, "shared_prefix": {"tokens": 700, "groups": 3}}
     with_prefix = compile_plan(suite(stage(profile(**keys), target("a"), target("b"))))
     without = compile_plan(suite(stage(profile(**CHAT), target("a"), target("b"))))
@@ -258,31 +321,44 @@ def test_shared_prefixes_are_grouped_and_counted() -> None:
 
 def clause(**keys: Any) -> Contract:
     return Contract.model_validate(
-        {"title": "made", "name": "made", "clause": [{"metric": "e2e", "quantile": "99%", "limit": "1s", **keys}]}
+        {
+            "title": "made",
+            "name": "made",
+            "clause": [{"metric": "e2e", "quantile": "99%", "limit": "1s", **keys}],
+        }
     )
 
 
-@pytest.mark.parametrize(("keys", "used", "asked", "part"), [
-    ({"metric": "ttft"}, STEADY, {"stream": False}, "without streaming"),
-    ({"metric": "tpot"}, {**STEADY, "output_tokens": [{"fixed": 1}]}, {}, "second token"),
-    ({"phase": "burst"}, STEADY, {}, "its phases: steady"),
-    ({"phase": "warmup"}, {**STEADY, "warmup": "2s"}, {}, "no judged phase 'warmup'"),
-    ({"bucket": ">32K"}, STEADY, {}, "context bucket"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("keys", "used", "asked", "part"),
+    [
+        ({"metric": "ttft"}, STEADY, {"stream": False}, "without streaming"),
+        ({"metric": "tpot"}, {**STEADY, "output_tokens": [{"fixed": 1}]}, {}, "second token"),
+        ({"phase": "burst"}, STEADY, {}, "its phases: steady"),
+        ({"phase": "warmup"}, {**STEADY, "warmup": "2s"}, {}, "no judged phase 'warmup'"),
+        ({"bucket": ">32K"}, STEADY, {}, "context bucket"),
+    ],
+)
 def test_a_clause_that_no_row_can_meet_is_refused(
     keys: dict[str, Any], used: dict[str, Any], asked: dict[str, Any], part: str
 ) -> None:
-    """A judged clause on a metric, phase or bucket that the lane cannot have ends before anything is sent."""
+    """A judged clause on a metric, phase or bucket that the lane cannot have ends before anything
+    is sent.
+    """
     with pytest.raises(UserError) as caught:
         compile_plan(suite(stage(profile(**used), target(**asked), contract=clause(**keys))))
     assert part in str(caught.value)
     assert str(caught.value).startswith("contract made: clause 1 (")
-    compile_plan(suite(stage(profile(**used), target(**asked), contract=clause(**keys, report_only=True))))
+    compile_plan(
+        suite(stage(profile(**used), target(**asked), contract=clause(**keys, report_only=True)))
+    )
 
 
 def test_a_clause_on_what_the_run_has_is_accepted() -> None:
     """Phase and bucket of the profile, and tokens of a stream, can be judged."""
-    used = profile(**STEADY, phases=[{"name": "burst", "duration": "1s"}], prompt_tokens=[{"fixed": 2000}])
+    used = profile(
+        **STEADY, phases=[{"name": "burst", "duration": "1s"}], prompt_tokens=[{"fixed": 2000}]
+    )
     compile_plan(suite(stage(used, contract=clause(metric="tpot", phase="burst", bucket="1K-8K"))))
     compile_plan(suite(stage(used, target(stream=False), contract=clause())))
 
@@ -293,7 +369,13 @@ def test_a_clause_on_what_the_run_has_is_accepted() -> None:
 def test_the_manifest_keeps_no_header() -> None:
     """A lane's record is JSON and holds neither a header nor the name of its value's variable."""
     lane = compile_plan(
-        suite(stage(profile(**CHAT), target(headers={"X-Team": "hunter2-${TEAM_KEY}"}), contract=clause()))
+        suite(
+            stage(
+                profile(**CHAT),
+                target(headers={"X-Team": "hunter2-${TEAM_KEY}"}),
+                contract=clause(),
+            )
+        )
     ).lanes[0]
     text = json.dumps(lane.record())
     assert "hunter2" not in text
@@ -302,7 +384,9 @@ def test_the_manifest_keeps_no_header() -> None:
 
 
 def test_compiling_takes_little_memory_a_row() -> None:
-    """The peak while compiling 200,000 rows stays below 400 bytes a row, of which the table itself is 52."""
+    """The peak while compiling 200,000 rows stays below 400 bytes a row, of which the table itself
+    is 52.
+    """
     tracemalloc.start()
     try:
         table = rows(

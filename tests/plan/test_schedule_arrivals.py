@@ -34,7 +34,9 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @every_kind
 def test_the_seed_decides_every_byte(kind: str) -> None:
-    """One seed compiles to the same bytes twice, another seed to other due times (or sizes, where times are fixed)."""
+    """One seed compiles to the same bytes twice, another seed to other due times (or sizes, where
+    times are fixed).
+    """
     sizes = [{"quantiles": {"0": 1, "100": 1000}}]
     keys: dict[str, Any] = {
         "arrivals": KINDS[kind],
@@ -59,16 +61,25 @@ def test_due_times_are_sorted_and_inside_the_plan(kind: str) -> None:
     assert due[-1] < compiled.lanes[0].end_ns == 60 * S
 
 
-@given(number=st.integers(1, 2000), decimals=st.integers(0, 2), unit=st.sampled_from(["s", "min"]),
-       length_ms=st.integers(1, 100_000))  # fmt: skip
+@given(
+    number=st.integers(1, 2000),
+    decimals=st.integers(0, 2),
+    unit=st.sampled_from(["s", "min"]),
+    length_ms=st.integers(1, 100_000),
+)
 @settings(max_examples=60, deadline=None)
 def test_constant_rate_is_exact(number: int, decimals: int, unit: str, length_ms: int) -> None:
-    """Row k is due at k/rate to 1 ns, and a duration holds exactly the rows with k/rate before its end."""
-    text = f"{Fraction(number, 10**decimals).numerator / Fraction(number, 10**decimals).denominator:.2f}/{unit}"
+    """Row k is due at k/rate to 1 ns, and a duration holds exactly the rows with k/rate before its
+    end.
+    """
+    asked = Fraction(number, 10**decimals)
+    text = f"{asked.numerator / asked.denominator:.2f}/{unit}"
     rate = parse_rate_per_s(text)
     table = rows(arrivals={"kind": "constant", "rate": text}, duration=f"{length_ms}ms")
     expected = [Fraction(k) / rate * S for k in range(len(table))]
-    assert all(abs(int(due) - want) <= 1 for due, want in zip(table["due_ns"], expected, strict=True))
+    assert all(
+        abs(int(due) - want) <= 1 for due, want in zip(table["due_ns"], expected, strict=True)
+    )
     assert (len(table) - 1) / rate < Fraction(length_ms, 1000) <= len(table) / rate
 
 
@@ -88,7 +99,9 @@ def test_a_long_whole_number_of_gaps_has_no_row_at_its_end() -> None:
 
 
 def test_poisson_counts_have_dispersion_one() -> None:
-    """Counts a second of Poisson arrivals: (n-1)·variance/mean lies inside chi-square's central 99 %."""
+    """Counts a second of Poisson arrivals: (n-1)·variance/mean lies inside chi-square's central 99
+    %.
+    """
     counts = np.bincount(due_s(rows(11, **POISSON)).astype(int), minlength=400)
     statistic = (len(counts) - 1) * counts.var(ddof=1) / counts.mean()
     low, high = (float(stats.chi2.ppf(p, len(counts) - 1)) for p in (LEVEL / 2, 1 - LEVEL / 2))
@@ -104,29 +117,51 @@ def test_poisson_gaps_are_exponential_and_independent() -> None:
 
 @pytest.mark.parametrize("shape", [0.25, 0.907, 4.0])
 def test_gamma_gaps_have_the_stated_shape(shape: float) -> None:
-    """`burstiness` is the gamma shape of the gaps, whose mean is 1/rate and whose CV is 1/sqrt(shape)."""
-    gaps = np.diff(due_s(rows(13, arrivals={"kind": "gamma", "rate": "100/s", "burstiness": shape}, duration="300s")))
+    """`burstiness` is the gamma shape of the gaps, whose mean is 1/rate and whose CV is
+    1/sqrt(shape).
+    """
+    gaps = np.diff(
+        due_s(
+            rows(
+                13,
+                arrivals={"kind": "gamma", "rate": "100/s", "burstiness": shape},
+                duration="300s",
+            )
+        )
+    )
     law = stats.gamma(shape, 0, 1 / (100 * shape))
-    # Times are whole ns, which 1 % of the gaps at shape 0.25 fall below: the law is held to what is above 100 ns.
+    # Times are whole ns, which 1 % of the gaps at shape 0.25 fall below: the law is held to what is
+    # above 100 ns.
     seen = gaps[gaps > 100e-9]
-    assert stats.kstest(seen, lambda gap: (law.cdf(gap) - law.cdf(100e-9)) / law.sf(100e-9)).pvalue > LEVEL
+    assert (
+        stats.kstest(seen, lambda gap: (law.cdf(gap) - law.cdf(100e-9)) / law.sf(100e-9)).pvalue
+        > LEVEL
+    )
     assert stats.binomtest(len(seen), len(gaps), float(law.sf(100e-9))).pvalue > LEVEL
     assert gaps.std() / gaps.mean() == pytest.approx(shape**-0.5, rel=0.05)
 
 
 @pytest.mark.skipif(not REFERENCE.is_file(), reason="the reference vectors are not here")
 def test_gamma_quantiles_are_those_of_the_reference() -> None:
-    """The reference's p50, p99 and share below 10 ms split the gaps of each CV as stated (binomial test)."""
+    """The reference's p50, p99 and share below 10 ms split the gaps of each CV as stated (binomial
+    test).
+    """
     for row in json.loads(REFERENCE.read_text())["gamma_arrivals"]["rows"]:
         arrivals = {"kind": "gamma", "rate": row["rate"], "burstiness": 1 / row["cv"] ** 2}
         gaps = np.diff(due_s(rows(14, arrivals=arrivals, requests=40_000)))
-        for limit, share in ((row["iat_p50"], 0.5), (row["iat_p99"], 0.99), (0.01, row["fraction_iat_below_10ms"])):
+        for limit, share in (
+            (row["iat_p50"], 0.5),
+            (row["iat_p99"], 0.99),
+            (0.01, row["fraction_iat_below_10ms"]),
+        ):
             below = int(np.count_nonzero(gaps <= limit))
             assert stats.binomtest(below, len(gaps), share).pvalue > LEVEL / 15
 
 
 def test_on_off_is_silent_while_off_and_at_its_rate_while_on() -> None:
-    """At 1,000/s a gap above 50 ms is an off state: those gaps are exponential, and the rest is Poisson at the rate."""
+    """At 1,000/s a gap above 50 ms is an off state: those gaps are exponential, and the rest is
+    Poisson at the rate.
+    """
     arrivals = {"kind": "on_off", "rate": "1000/s", "on": "2s", "off": "1s"}
     gaps = np.diff(due_s(rows(15, arrivals=arrivals, duration="600s")))
     off = gaps[gaps > 0.05]
@@ -155,15 +190,22 @@ quarters = st.integers(0, 20).map(lambda q: Fraction(q, 4))
 phase_lists = st.lists(st.tuples(st.integers(50, 3000), quarters, quarters), min_size=1, max_size=4)
 
 
-@given(phases=phase_lists.filter(lambda found: any(first + last for _, first, last in found)), rate=st.integers(1, 40),
-       length_ms=st.integers(3000, 9000))  # fmt: skip
+@given(
+    phases=phase_lists.filter(lambda found: any(first + last for _, first, last in found)),
+    rate=st.integers(1, 40),
+    length_ms=st.integers(3000, 9000),
+)
 @settings(max_examples=40, deadline=None)
 def test_ramps_and_bursts_follow_their_integral(
     phases: list[tuple[int, Fraction, Fraction]], rate: int, length_ms: int
 ) -> None:
-    """Row k of constant arrivals is due where the exact area below the rate reaches k, over repeated and cut phases."""
-    written = [{"name": f"p{i}", "duration": f"{ms}ms", "burst": float(first), "ramp_to": float(last)}
-               for i, (ms, first, last) in enumerate(phases)]  # fmt: skip
+    """Row k of constant arrivals is due where the exact area below the rate reaches k, over
+    repeated and cut phases.
+    """
+    written = [
+        {"name": f"p{i}", "duration": f"{ms}ms", "burst": float(first), "ramp_to": float(last)}
+        for i, (ms, first, last) in enumerate(phases)
+    ]
     keys: dict[str, Any] = {
         "arrivals": {"kind": "constant", "rate": rate},
         "duration": f"{length_ms}ms",
@@ -183,11 +225,21 @@ def test_ramps_and_bursts_follow_their_integral(
 
 def test_phases_repeat_in_order_and_are_cut_at_the_duration() -> None:
     """Phases of 3 s and 2 s in 11 s: five spans, the last cut to 1 s and its ramp cut with it."""
-    phases = [{"name": "a", "duration": "3s", "burst": 2, "ramp_to": 5}, {"name": "b", "duration": "2s"}]
+    phases = [
+        {"name": "a", "duration": "3s", "burst": 2, "ramp_to": 5},
+        {"name": "b", "duration": "2s"},
+    ]
     compiled = plan(arrivals={"kind": "constant", "rate": "10/s"}, duration="11s", phases=phases)
     lane = compiled.lanes[0]
-    assert [(s.phase, s.start_ns // S, s.end_ns // S, s.from_rps, s.to_rps) for s in lane.spans] == [
-        ("a", 0, 3, 20, 50), ("b", 3, 5, 10, 10), ("a", 5, 8, 20, 50), ("b", 8, 10, 10, 10), ("a", 10, 11, 20, 30)]  # fmt: skip
+    assert [
+        (s.phase, s.start_ns // S, s.end_ns // S, s.from_rps, s.to_rps) for s in lane.spans
+    ] == [
+        ("a", 0, 3, 20, 50),
+        ("b", 3, 5, 10, 10),
+        ("a", 5, 8, 20, 50),
+        ("b", 8, 10, 10, 10),
+        ("a", 10, 11, 20, 30),
+    ]
     assert lane.phases == ("a", "b")
     table = compiled.schedule
     in_b = ((table["due_ns"] >= 3 * S) & (table["due_ns"] < 5 * S)) | (
@@ -198,7 +250,10 @@ def test_phases_repeat_in_order_and_are_cut_at_the_duration() -> None:
 
 def test_a_burst_changes_the_rate_and_not_the_law() -> None:
     """Inside an 8x burst Poisson arrivals are still Poisson, 8 times as dense."""
-    phases = [{"name": "quiet", "duration": "10s"}, {"name": "burst", "duration": "10s", "burst": "8x"}]
+    phases = [
+        {"name": "quiet", "duration": "10s"},
+        {"name": "burst", "duration": "10s", "burst": "8x"},
+    ]
     table = rows(16, arrivals={"kind": "poisson", "rate": "40/s"}, duration="200s", phases=phases)
     burst = due_s(table[table["phase"] == 1])
     gaps = np.diff(burst)
@@ -218,7 +273,9 @@ def test_rate_curve_multiplies_each_step_and_repeats() -> None:
 
 
 def test_warm_up_comes_before_and_on_top() -> None:
-    """A warm-up of 5 s: its rows are flagged, in their own phase, and the measured part keeps its length, curve and rows."""
+    """A warm-up of 5 s: its rows are flagged, in their own phase, and the measured part keeps its
+    length, curve and rows.
+    """
     curve = {"step": "2s", "factors": [1, 3]}
     plain = plan(**STEADY, rate_curve=curve)
     warm = plan(**STEADY, rate_curve=curve, warmup="5s")
@@ -235,7 +292,9 @@ def test_warm_up_comes_before_and_on_top() -> None:
 @every_kind
 @pytest.mark.parametrize("warmup", ["0s", "3s"])
 def test_a_request_count_is_kept_exactly(kind: str, warmup: str) -> None:
-    """`requests = 700` plans 700 measured rows whatever the law; warm-up rows come on top; the last row ends the plan."""
+    """`requests = 700` plans 700 measured rows whatever the law; warm-up rows come on top; the last
+    row ends the plan.
+    """
     compiled = plan(17, arrivals=KINDS[kind], requests=700, warmup=warmup)
     table = compiled.schedule
     assert np.count_nonzero(~table["warmup"]) == 700
@@ -253,9 +312,13 @@ def test_count_under_a_slow_curve_is_kept() -> None:
 
 
 @pytest.mark.parametrize(("duration", "requests", "expected"), [("10s", 30, 30), ("10s", 500, 100)])
-def test_duration_and_count_whichever_ends_first(duration: str, requests: int, expected: int) -> None:
+def test_duration_and_count_whichever_ends_first(
+    duration: str, requests: int, expected: int
+) -> None:
     """With both bounds the earlier one ends the plan, and the plan's end says so."""
-    compiled = plan(arrivals={"kind": "constant", "rate": "10/s"}, duration=duration, requests=requests)
+    compiled = plan(
+        arrivals={"kind": "constant", "rate": "10/s"}, duration=duration, requests=requests
+    )
     assert len(compiled.schedule) == expected
     assert compiled.end_ns == (10 * S if expected == 100 else 2_900_000_001)
 
@@ -268,22 +331,64 @@ def test_a_longer_count_begins_like_a_shorter_one() -> None:
 
 
 def test_targets_of_a_stage_have_arrivals_of_their_own() -> None:
-    """Two lanes of a stage do not fire together: their Poisson arrivals are independent, whole counts included."""
+    """Two lanes of a stage do not fire together: their Poisson arrivals are independent, whole
+    counts included.
+    """
     compiled = compile_plan(suite(stage(profile(**POISSON), target("a"), target("b"))), 20)
-    first, second = (np.bincount(due_s(lane_rows(compiled, lane)).astype(int), minlength=400) for lane in (0, 1))
+    first, second = (
+        np.bincount(due_s(lane_rows(compiled, lane)).astype(int), minlength=400) for lane in (0, 1)
+    )
     assert float(stats.spearmanr(first, second).pvalue) > LEVEL
 
 
-@pytest.mark.parametrize(("keys", "part"), [
-    ({"arrivals": {"kind": "poisson", "rate": "1000000/s"}, "duration": "1h"}, "requests, above the 20,000,000"),
-    ({"arrivals": {"kind": "constant", "rate": "10/s"}, "requests": 30_000_000}, "30,000,000 requests, above"),
-    ({"arrivals": {"kind": "closed", "concurrency": 5000}, "duration": "1h"}, "shorten it, or give it a request count"),
-    ({"arrivals": {"kind": "constant", "rate": "10/s"}, "duration": "1h", "phases": [{"name": "a", "duration": "1ns"}]}, "pieces"),
-    ({"arrivals": {"kind": "constant", "rate": "10/s"}, "duration": "1h", "rate_curve": {"step": "1us", "factors": [1]}}, "rate_curve.step"),
-    ({"arrivals": {"kind": "on_off", "rate": "10/s", "on": "1us", "off": "1us"}, "duration": "1h"}, "pieces"),
-    ({"arrivals": {"kind": "poisson", "rate": "0.001/h"}, "duration": "1s"}, "plans no request"),
-    ({**STEADY, "phases": [{"name": "pause", "duration": "5s", "burst": 0}]}, "plans no request"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("keys", "part"),
+    [
+        (
+            {"arrivals": {"kind": "poisson", "rate": "1000000/s"}, "duration": "1h"},
+            "requests, above the 20,000,000",
+        ),
+        (
+            {"arrivals": {"kind": "constant", "rate": "10/s"}, "requests": 30_000_000},
+            "30,000,000 requests, above",
+        ),
+        (
+            {"arrivals": {"kind": "closed", "concurrency": 5000}, "duration": "1h"},
+            "shorten it, or give it a request count",
+        ),
+        (
+            {
+                "arrivals": {"kind": "constant", "rate": "10/s"},
+                "duration": "1h",
+                "phases": [{"name": "a", "duration": "1ns"}],
+            },
+            "pieces",
+        ),
+        (
+            {
+                "arrivals": {"kind": "constant", "rate": "10/s"},
+                "duration": "1h",
+                "rate_curve": {"step": "1us", "factors": [1]},
+            },
+            "rate_curve.step",
+        ),
+        (
+            {
+                "arrivals": {"kind": "on_off", "rate": "10/s", "on": "1us", "off": "1us"},
+                "duration": "1h",
+            },
+            "pieces",
+        ),
+        (
+            {"arrivals": {"kind": "poisson", "rate": "0.001/h"}, "duration": "1s"},
+            "plans no request",
+        ),
+        (
+            {**STEADY, "phases": [{"name": "pause", "duration": "5s", "burst": 0}]},
+            "plans no request",
+        ),
+    ],
+)
 def test_plans_that_cannot_be_are_refused(keys: dict[str, Any], part: str) -> None:
     """Too many rows, too fine a cut and no row at all end in one sentence that names the stage."""
     with pytest.raises(UserError) as caught:

@@ -12,30 +12,48 @@ from bench.plan.target import Target, chat_url, load_target, models_url
 from bench.userfile import parse_model
 
 
-@pytest.mark.parametrize(("base", "chat", "models"), [
-    ("http://h:8000", "http://h:8000/v1/chat/completions", "http://h:8000/v1/models"),
-    ("http://h:8000/", "http://h:8000/v1/chat/completions", "http://h:8000/v1/models"),
-    ("https://h/v1", "https://h/v1/chat/completions", "https://h/v1/models"),
-    ("https://h/api/v3/", "https://h/api/v3/chat/completions", "https://h/api/v3/models"),
-    ("https://h/v1/chat/completions", "https://h/v1/chat/completions", "https://h/v1/models"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("base", "chat", "models"),
+    [
+        ("http://h:8000", "http://h:8000/v1/chat/completions", "http://h:8000/v1/models"),
+        ("http://h:8000/", "http://h:8000/v1/chat/completions", "http://h:8000/v1/models"),
+        ("https://h/v1", "https://h/v1/chat/completions", "https://h/v1/models"),
+        ("https://h/api/v3/", "https://h/api/v3/chat/completions", "https://h/api/v3/models"),
+        ("https://h/v1/chat/completions", "https://h/v1/chat/completions", "https://h/v1/models"),
+    ],
+)
 def test_urls_are_completed_as_other_tools_do(base: str, chat: str, models: str) -> None:
-    """A base without a path gets /v1, one with a path keeps it, one that is complete is left alone."""
+    """A base without a path gets /v1, one with a path keeps it, one that is complete is
+    left alone.
+    """
     assert (chat_url(base), models_url(base)) == (chat, models)
 
 
-@pytest.mark.parametrize(("keys", "text"), [
-    ({"base_url": "localhost:8000/v1"}, "is not a base URL"), ({"base_url": "ftp://h/v1"}, "is not a base URL"),
-    ({"base_url": "https:///v1"}, "is not a base URL"), ({"base_url": "http://h:99999/v1"}, "Port out of range"),
-    ({"base_url": "http://h:port/v1"}, "is not a URL"), ({"base_url": "http://[::1/v1"}, "is not a URL"),
-    ({"base_url": "https://user:pw@h/v1"}, "api_key_env"), ({"base_url": "https://h/v1?key=1"}, "no query"),
-    ({"model": ""}, "model is empty"), ({"timeout": "0s"}, "timeouts must be above zero"),
-    ({"timeout": 60}, "timeout: 60 is not a duration"), ({"headers": {"X": "a\nb"}}, "line break"),
-    ({"headers": {"X\r\nY": "a"}}, "line break"), ({"extra_body": [1]}, "extra_body: the value does not fit"),
-    ({"extra_body": {"messages": []}}, "extra_body: 'messages' is set by tailproof; leave it out"),
-    ({"api_key": "sk-1"}, "api_key: unknown key; did you mean 'api_key_env'?"),
-    ({"transport": "aiohttp"}, "write 'tailproof' or 'httpx'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({"base_url": "localhost:8000/v1"}, "is not a base URL"),
+        ({"base_url": "ftp://h/v1"}, "is not a base URL"),
+        ({"base_url": "https:///v1"}, "is not a base URL"),
+        ({"base_url": "http://h:99999/v1"}, "Port out of range"),
+        ({"base_url": "http://h:port/v1"}, "is not a URL"),
+        ({"base_url": "http://[::1/v1"}, "is not a URL"),
+        ({"base_url": "https://user:pw@h/v1"}, "api_key_env"),
+        ({"base_url": "https://h/v1?key=1"}, "no query"),
+        ({"model": ""}, "model is empty"),
+        ({"timeout": "0s"}, "timeouts must be above zero"),
+        ({"timeout": 60}, "timeout: 60 is not a duration"),
+        ({"headers": {"X": "a\nb"}}, "line break"),
+        ({"headers": {"X\r\nY": "a"}}, "line break"),
+        ({"extra_body": [1]}, "extra_body: the value does not fit"),
+        (
+            {"extra_body": {"messages": []}},
+            "extra_body: 'messages' is set by tailproof; leave it out",
+        ),
+        ({"api_key": "sk-1"}, "api_key: unknown key; did you mean 'api_key_env'?"),
+        ({"transport": "aiohttp"}, "write 'tailproof' or 'httpx'"),
+    ],
+)
 def test_targets_that_cannot_be_asked_are_refused(keys: dict[str, Any], text: str) -> None:
     """A wrong URL, a header that would split the request, a key in the file: one sentence each."""
     fields = {"description": "made", "name": "t", "base_url": "https://h/v1", "model": "m", **keys}
@@ -46,7 +64,9 @@ def test_targets_that_cannot_be_asked_are_refused(keys: dict[str, Any], text: st
     assert "pw" not in str(caught.value).replace("t.toml", "")
 
 
-def test_a_url_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_may_come_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`${ENV}` in a base URL is filled in for the wire alone, and checked like any other."""
     path = tmp_path / "mine.toml"
     path.write_text('description = "d"\nbase_url = "${TP_URL}/v1"\nmodel = "m"\n')

@@ -18,7 +18,9 @@ from bench.plan.traces import grid_step_ns, read_trace, spread
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/traces"
 MS, S = 1_000_000, 1_000_000_000
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared trace excerpts are not here")
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="the shared trace excerpts are not here"
+)
 AZURE = b"TIMESTAMP,ContextTokens,GeneratedTokens\r\n"
 
 
@@ -38,14 +40,18 @@ def message(path: Path, **keys: object) -> str:
 
 
 def mooncake(path: Path, stamps_ms: list[int]) -> Path:
-    rows = ({"timestamp": at, "input_length": 10 + i, "output_length": 1 + i} for i, at in enumerate(stamps_ms))
+    rows = (
+        {"timestamp": at, "input_length": 10 + i, "output_length": 1 + i}
+        for i, at in enumerate(stamps_ms)
+    )
     return write(path, "\n".join(json.dumps(row) for row in rows))
 
 
 def test_azure_rows_keep_seven_decimals_across_midnight(tmp_path: Path) -> None:
     """Stamps of 100 ns, CR LF and a last line without its newline are read to the nanosecond."""
     path = write(
-        tmp_path / "a.csv", AZURE + b"2023-11-16 23:59:59.9799601,4808,10\r\n2023-11-17 00:00:00.0319600,3180,8"
+        tmp_path / "a.csv",
+        AZURE + b"2023-11-16 23:59:59.9799601,4808,10\r\n2023-11-17 00:00:00.0319600,3180,8",
     )
     trace = read_trace(source(path), 1)
     assert trace.due_ns.tolist() == [0, 51_999_900]
@@ -55,17 +61,24 @@ def test_azure_rows_keep_seven_decimals_across_midnight(tmp_path: Path) -> None:
 
 
 def test_zones_are_taken_off(tmp_path: Path) -> None:
-    """Two stamps of one instant written in two zones are due together (Azure's 2024 layout has zones)."""
+    """Two stamps of one instant written in two zones are due together (Azure's 2024 layout has
+    zones).
+    """
     path = write(
-        tmp_path / "a.csv", AZURE + b"2024-05-10 00:00:00.009930+00:00,5,6\n2024-05-10T02:00:01.009930+02:00,7,8\n"
+        tmp_path / "a.csv",
+        AZURE + b"2024-05-10 00:00:00.009930+00:00,5,6\n2024-05-10T02:00:01.009930+02:00,7,8\n",
     )
     assert read_trace(source(path), 1).due_ns.tolist() == [0, S]
 
 
 def test_burstgpt_leaves_failed_rows_out_and_counts_them(tmp_path: Path) -> None:
     """A row with 0 response tokens failed when recorded: not replayed, counted, and said."""
-    path = write(tmp_path / "b.csv", "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
-                 "5,,1.2,ChatGPT,472,18,490,Conversation log\n45,,3,GPT-4,1087,0,1087,API log\n45.5,,2,GPT-4,7,230,237,API log\n")  # fmt: skip
+    path = write(
+        tmp_path / "b.csv",
+        "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log"
+        " Type\n5,,1.2,ChatGPT,472,18,490,Conversation log\n45,,3,GPT-4,1087,0,1087,API"
+        " log\n45.5,,2,GPT-4,7,230,237,API log\n",
+    )
     trace = read_trace(source(path), 1)
     assert trace.due_ns.tolist() == [0, 40_500 * MS]
     assert trace.prompt_tokens.tolist() == [472, 7]
@@ -73,27 +86,54 @@ def test_burstgpt_leaves_failed_rows_out_and_counts_them(tmp_path: Path) -> None
     assert any("1 of 3 rows" in note for note in trace.notes)
 
 
-@pytest.mark.parametrize(("unit", "stamps"), [
-    ("s", ["0.25", "1.75"]), ("ms", ["250", "1750"]), ("us", ["250000", "1750000"]), ("ns", ["250000000", "1750000000"]),
-    ("rfc3339", ["2026-01-01T00:00:00.25Z", "2026-01-01T00:00:01.75Z"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("unit", "stamps"),
+    [
+        ("s", ["0.25", "1.75"]),
+        ("ms", ["250", "1750"]),
+        ("us", ["250000", "1750000"]),
+        ("ns", ["250000000", "1750000000"]),
+        ("rfc3339", ["2026-01-01T00:00:00.25Z", "2026-01-01T00:00:01.75Z"]),
+    ],
+)
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_named_columns_are_read_in_their_unit(tmp_path: Path, unit: str, stamps: list[str], kind: str) -> None:
+def test_named_columns_are_read_in_their_unit(
+    tmp_path: Path, unit: str, stamps: list[str], kind: str
+) -> None:
     """The generic mapping gives the same 1.5 s gap from any unit, in CSV and in JSON lines."""
     if kind == "csv":
-        text = "a,when,in,out\n" + "".join(f"x,{stamp},{i + 3},{i + 4}\n" for i, stamp in enumerate(stamps))
+        text = "a,when,in,out\n" + "".join(
+            f"x,{stamp},{i + 3},{i + 4}\n" for i, stamp in enumerate(stamps)
+        )
     else:
         values = stamps if unit == "rfc3339" else [float(stamp) for stamp in stamps]
-        text = "".join(json.dumps({"when": at, "in": i + 3, "out": i + 4}) + "\n\n" for i, at in enumerate(values))
+        text = "".join(
+            json.dumps({"when": at, "in": i + 3, "out": i + 4}) + "\n\n"
+            for i, at in enumerate(values)
+        )
     path = write(tmp_path / f"t.{kind}", text)
-    trace = read_trace(source(path, format="columns", time_column="when", prompt_column="in",
-                              output_column="out", time_unit=unit), 1)  # fmt: skip
+    trace = read_trace(
+        source(
+            path,
+            format="columns",
+            time_column="when",
+            prompt_column="in",
+            output_column="out",
+            time_unit=unit,
+        ),
+        1,
+    )
     assert trace.due_ns.tolist() == [0, 1_500 * MS]
-    assert list(zip(trace.prompt_tokens.tolist(), trace.output_tokens.tolist(), strict=True)) == [(3, 4), (4, 5)]
+    assert list(zip(trace.prompt_tokens.tolist(), trace.output_tokens.tolist(), strict=True)) == [
+        (3, 4),
+        (4, 5),
+    ]
 
 
 def test_rows_out_of_order_are_sorted_with_their_sizes(tmp_path: Path) -> None:
-    """Rows are replayed in time order, each with its own sizes, and a note says the file was not."""
+    """Rows are replayed in time order, each with its own sizes, and a note says the file
+    was not.
+    """
     trace = read_trace(source(mooncake(tmp_path / "m.jsonl", [700, 0, 300])), 1)
     assert trace.due_ns.tolist() == [0, 300 * MS, 700 * MS]
     assert trace.prompt_tokens.tolist() == [11, 12, 10]
@@ -120,7 +160,9 @@ def wobbling_grid(rows: int, seed: int) -> list[int]:
 
 
 def test_coarse_grid_is_spread_uniformly(tmp_path: Path) -> None:
-    """Rows on a 3 s grid land uniformly in their step (KS against theory), each within its own step."""
+    """Rows on a 3 s grid land uniformly in their step (KS against theory), each within its own
+    step.
+    """
     stamps = wobbling_grid(4000, 3)
     path = mooncake(tmp_path / "m.jsonl", stamps)
     trace = read_trace(source(path), 5)
@@ -161,7 +203,9 @@ def test_what_counts_as_a_grid() -> None:
     rng = np.random.default_rng(2)
     fine = np.cumsum(rng.exponential(0.2 * S, 5000)).astype(np.int64)
     assert grid_step_ns(fine) is None
-    assert grid_step_ns(np.arange(0, 500 * S, S)) is None  # one row a second: nobody shares an instant
+    assert (
+        grid_step_ns(np.arange(0, 500 * S, S)) is None
+    )  # one row a second: nobody shares an instant
     bursts = np.repeat(np.cumsum(rng.exponential(3 * S, 400)).astype(np.int64), 8)
     assert grid_step_ns(bursts) is None
     busy_seconds = fine // S * S  # 5/s in whole seconds: most share, and a few seconds are empty
@@ -177,25 +221,77 @@ def test_spread_stays_inside_the_step() -> None:
     assert len(np.unique(moved)) > 9_900
 
 
-@pytest.mark.parametrize(("name", "content", "said"), [
-    ("a.csv", AZURE + b"2023-11-16 18:17:03.9799600,12,3\r\n2023-11-16 18:17:04.1,x,3", ["line 3", "ContextTokens", "'x'"]),
-    ("a.csv", AZURE + b"2023-11-16 18:17:03.9799600,12,-3", ["line 2", "GeneratedTokens", "'-3'"]),
-    ("a.csv", AZURE + b"2023-11-16 18:17:03.9799600,12", ["line 2", "GeneratedTokens", "no value"]),
-    ("a.csv", AZURE + b"2023-11-16 18:17:03,12,3,4", ["line 2", "4 values for 3 columns"]),
-    ("a.csv", AZURE + b"2023-02-30 18:17:03,12,3", ["line 2", "TIMESTAMP", "2023-02-30"]),
-    ("a.csv", AZURE + b"9999-01-01 18:17:03,12,3", ["line 2", "TIMESTAMP", "century"]),
-    ("a.csv", AZURE + b"soon,12,3", ["line 2", "TIMESTAMP", "'soon'"]),
-    ("a.csv", AZURE + b"2023-11-16 18:17:03,12.5,3", ["line 2", "ContextTokens", "12.5"]),
-    ("a.csv", AZURE + b"2023-11-16 18:17:03,99999999,3", ["line 2", "ContextTokens", "10,000,000"]),
-    ("m.jsonl", b'{"timestamp": 0, "input_length": 5, "output_length": 6}\n{"timestamp": ', ["line 2", "JSON"]),
-    ("m.jsonl", b'{"timestamp": 0, "input_length": 5, "output_length": 6}\n[1, 2]', ["line 2", "object"]),
-    ("m.jsonl", b'{"timestamp": 0, "input_length": 5, "output_length": 6}\n{"timestamp": 1, "input_length": 5}', ["line 2", "output_length"]),
-    ("m.jsonl", b'{"timestamp": NaN, "input_length": 5, "output_length": 6}', ["line 1", "timestamp"]),
-    ("m.jsonl", b'{"timestamp": 1e400, "input_length": 5, "output_length": 6}', ["line 1", "timestamp"]),
-    ("m.jsonl", b'{"timestamp": 1, "input_length": true, "output_length": 6}', ["line 1", "input_length"]),
-    ("m.jsonl", b'{"timestamp": "x", "input_length": 1, "output_length": 6}', ["line 1", "timestamp", "rfc3339"]),
-])  # fmt: skip
-def test_first_bad_line_is_named(tmp_path: Path, name: str, content: bytes, said: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "a.csv",
+            AZURE + b"2023-11-16 18:17:03.9799600,12,3\r\n2023-11-16 18:17:04.1,x,3",
+            ["line 3", "ContextTokens", "'x'"],
+        ),
+        (
+            "a.csv",
+            AZURE + b"2023-11-16 18:17:03.9799600,12,-3",
+            ["line 2", "GeneratedTokens", "'-3'"],
+        ),
+        (
+            "a.csv",
+            AZURE + b"2023-11-16 18:17:03.9799600,12",
+            ["line 2", "GeneratedTokens", "no value"],
+        ),
+        ("a.csv", AZURE + b"2023-11-16 18:17:03,12,3,4", ["line 2", "4 values for 3 columns"]),
+        ("a.csv", AZURE + b"2023-02-30 18:17:03,12,3", ["line 2", "TIMESTAMP", "2023-02-30"]),
+        ("a.csv", AZURE + b"9999-01-01 18:17:03,12,3", ["line 2", "TIMESTAMP", "century"]),
+        ("a.csv", AZURE + b"soon,12,3", ["line 2", "TIMESTAMP", "'soon'"]),
+        ("a.csv", AZURE + b"2023-11-16 18:17:03,12.5,3", ["line 2", "ContextTokens", "12.5"]),
+        (
+            "a.csv",
+            AZURE + b"2023-11-16 18:17:03,99999999,3",
+            ["line 2", "ContextTokens", "10,000,000"],
+        ),
+        (
+            "m.jsonl",
+            b'{"timestamp": 0, "input_length": 5, "output_length": 6}\n{"timestamp": ',
+            ["line 2", "JSON"],
+        ),
+        (
+            "m.jsonl",
+            b'{"timestamp": 0, "input_length": 5, "output_length": 6}\n[1, 2]',
+            ["line 2", "object"],
+        ),
+        (
+            "m.jsonl",
+            (
+                b'{"timestamp": 0, "input_length": 5, "output_length": 6}\n{"timestamp": 1,'
+                b' "input_length": 5}'
+            ),
+            ["line 2", "output_length"],
+        ),
+        (
+            "m.jsonl",
+            b'{"timestamp": NaN, "input_length": 5, "output_length": 6}',
+            ["line 1", "timestamp"],
+        ),
+        (
+            "m.jsonl",
+            b'{"timestamp": 1e400, "input_length": 5, "output_length": 6}',
+            ["line 1", "timestamp"],
+        ),
+        (
+            "m.jsonl",
+            b'{"timestamp": 1, "input_length": true, "output_length": 6}',
+            ["line 1", "input_length"],
+        ),
+        (
+            "m.jsonl",
+            b'{"timestamp": "x", "input_length": 1, "output_length": 6}',
+            ["line 1", "timestamp", "rfc3339"],
+        ),
+    ],
+)
+def test_first_bad_line_is_named(
+    tmp_path: Path, name: str, content: bytes, said: list[str]
+) -> None:
     """A line that cannot be read stops the run with file, line, column and what to do."""
     text = message(write(tmp_path / name, content))
     assert name in text
@@ -205,7 +301,9 @@ def test_first_bad_line_is_named(tmp_path: Path, name: str, content: bytes, said
 
 
 def test_files_that_are_no_trace_say_why(tmp_path: Path) -> None:
-    """Missing file, LFS pointer, unknown layout, no rows, binary and wrong format each get a remedy."""
+    """Missing file, LFS pointer, unknown layout, no rows, binary and wrong format each get a
+    remedy.
+    """
     assert "cannot be read" in message(tmp_path / "none.csv")
     assert "git lfs pull" in message(
         write(tmp_path / "l.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
@@ -235,7 +333,9 @@ def test_speed_that_never_ends_is_refused(tmp_path: Path) -> None:
 @needs_shared
 @pytest.mark.parametrize("name", ["azure_llm_2023_code", "azure_llm_2023_conv"])
 def test_azure_excerpts_match_the_published_facts(name: str) -> None:
-    """Row count, span and quantiles of the whole Azure files equal the table made from the sources."""
+    """Row count, span and quantiles of the whole Azure files equal the table made from the
+    sources.
+    """
     path = SHARED / f"{name}.csv"
     facts = json.loads((SHARED / "quantiles.json").read_text())["traces"][name.replace("_llm_", "")]
     trace = read_trace(source(path), 1)
@@ -256,7 +356,9 @@ def test_azure_excerpts_match_the_published_facts(name: str) -> None:
 
 @needs_shared
 def test_mooncake_conversation_loses_its_false_bursts() -> None:
-    """The 3 s grid is found and spread: dispersion of counts per second falls from its artefact to near 1."""
+    """The 3 s grid is found and spread: dispersion of counts per second falls from its artefact to
+    near 1.
+    """
     path = SHARED / "mooncake_fast25_conversation.jsonl"
     raw, auto = read_trace(source(path, jitter="none"), 3), read_trace(source(path), 3)
 

@@ -1,9 +1,9 @@
 """A llama.cpp server with a small real model, for the tests of this folder.
 
-In: flags; run by the interpreter of `.real/engine` (`make test-real`), which holds llama.cpp's wheel and the model. Out: its
-base URL, as one line on standard output once it answers; its log on standard error, with the engine's own time for each
-request. Must stay true: it ends with its standard input, so nobody leaves it behind; nothing of a prompt is
-kept for the next one.
+In: flags; run by the interpreter of `.real/engine` (`make test-real`), which holds llama.cpp's
+wheel and the model. Out: its base URL, as one line on standard output once it answers; its log on
+standard error, with the engine's own time for each request. Must stay true: it ends with its
+standard input, so nobody leaves it behind; nothing of a prompt is kept for the next one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def main() -> None:
     settings.model_alias = {flags.alias}
     settings.api_keys = [flags.key]
     settings.hostnames, settings.port = ["127.0.0.1"], flags.port
-    settings.n_parallel, settings.n_ctx, settings.kv_unified = flags.slots, flags.slots * flags.context, False
+    settings.n_parallel, settings.n_ctx, settings.kv_unified = (
+        flags.slots,
+        flags.slots * flags.context,
+        False,
+    )
     # On a busy machine one thread is quicker than several that wait for each other.
     settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
     settings.cache_prompt, settings.cache_ram_mib, settings.cache_idle_slots = False, 0, False

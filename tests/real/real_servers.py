@@ -1,7 +1,8 @@
 """Real servers for the tests of this folder, and a run against one of them.
 
-In: what `make test-real` installed. Out: processes on free ports of the loopback, and a run's rows as a user would export
-them. Must stay true: each process ends with the test that started it, by its own number; waiting is for a state, with an end.
+In: what `make test-real` installed. Out: processes on free ports of the loopback, and a run's rows
+as a user would export them. Must stay true: each process ends with the test that started it, by its
+own number; waiting is for a state, with an end.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from bench.cli import main
 from bench.errors import ExitCode
 
 HERE = Path(__file__).resolve().parent
-ENGINE, GATEWAY = (HERE.parents[1] / ".real" / name / "bin" / "python" for name in ("engine", "gateway"))
+ENGINE, GATEWAY = (
+    HERE.parents[1] / ".real" / name / "bin" / "python" for name in ("engine", "gateway")
+)
 #: What engines and gateways here want to hear, and the variable that the runs read it from.
 KEY, KEY_ENV = "loopback-key", "TAILPROOF_REAL_KEY"
 PATIENCE_S = 60
@@ -36,7 +39,8 @@ PATIENCE_S = 60
 JUDGED = {ExitCode.PASS, ExitCode.FAIL, ExitCode.INCONCLUSIVE, ExitCode.INVALID}
 MODEL = "smollm2"
 _EVALUATED = re.compile(
-    r"prompt eval time = +([\d.]+) ms / +(\d+) tokens.*\n.*\| +eval time = +([\d.]+) ms / +(\d+) tokens"
+    r"prompt eval time = +([\d.]+) ms / +(\d+) tokens.*\n.*\| +eval time = +([\d.]+) ms / +(\d+)"
+    r" tokens"
 )
 
 Row = dict[str, Any]
@@ -71,7 +75,9 @@ class Server:
         return sum(slot["next_token"][0]["n_decoded"] for slot in slots if slot["is_processing"])
 
     def timings(self) -> list[tuple[float, int, float, int]]:
-        """Of an engine: (ms for the prompt, its tokens, ms for the answer, its tokens), in the order of their ends."""
+        """Of an engine: (ms for the prompt, its tokens, ms for the answer, its tokens), in the
+        order of their ends.
+        """
         found = _EVALUATED.findall(self.log.read_text())
         return [(float(a), int(n), float(b), int(m)) for a, n, b, m in found]
 
@@ -112,7 +118,9 @@ def answers(port: int) -> bool:
 
 
 def missing(server: str) -> NoReturn:
-    """Skip the test; fail it where `make` has installed all that is needed, for then nobody looks at skips."""
+    """Skip the test; fail it where `make` has installed all that is needed, for then nobody looks
+    at skips.
+    """
     (pytest.fail if os.environ.get("REAL_SERVERS") == "required" else pytest.skip)(
         f"no {server} here: run `make test-real`"
     )
@@ -122,9 +130,20 @@ def start_engine(log: Path, alias: str = MODEL, port: int = 0) -> Server:
     """llama.cpp with two slots of 1,024 tokens. `missing` where it is not installed."""
     if not ENGINE.exists():
         missing("llama.cpp")
-    command: list[str | Path] = [ENGINE, HERE / "engine.py", "--alias", alias, "--key", KEY, "--port", str(port)]
+    command: list[str | Path] = [
+        ENGINE,
+        HERE / "engine.py",
+        "--alias",
+        alias,
+        "--key",
+        KEY,
+        "--port",
+        str(port),
+    ]
     with log.open("wb") as errors:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+        )
     assert process.stdout is not None
     url = process.stdout.readline().decode().strip()
     assert url, log.read_text()[-4000:]
@@ -134,22 +153,63 @@ def start_engine(log: Path, alias: str = MODEL, port: int = 0) -> Server:
 def start_gateway(
     folder: Path, models: Mapping[str, tuple[str, Mapping[str, int]]], fallbacks: Mapping[str, str]
 ) -> Server:
-    """LiteLLM over `models` (name → upstream, further parameters). `missing` where it is not installed."""
+    """LiteLLM over `models` (name → upstream, further parameters).
+
+    `missing` where it is not installed.
+    """
     if not GATEWAY.exists():
         missing("LiteLLM")
     port, config, log = free_port(), folder / "litellm.json", folder / "litellm.log"
-    listed = [{"model_name": name, "litellm_params": {"model": f"openai/{MODEL}", "api_base": url, "api_key": KEY, "max_retries": 0, **more}}
-              for name, (url, more) in models.items()]  # fmt: skip
-    routing = {"fallbacks": [{name: [other]} for name, other in fallbacks.items()], "num_retries": 0, "disable_cooldowns": True,
-               "optional_pre_call_checks": ["enforce_model_rate_limits"]}  # fmt: skip
+    listed = [
+        {
+            "model_name": name,
+            "litellm_params": {
+                "model": f"openai/{MODEL}",
+                "api_base": url,
+                "api_key": KEY,
+                "max_retries": 0,
+                **more,
+            },
+        }
+        for name, (url, more) in models.items()
+    ]
+    routing = {
+        "fallbacks": [{name: [other]} for name, other in fallbacks.items()],
+        "num_retries": 0,
+        "disable_cooldowns": True,
+        "optional_pre_call_checks": ["enforce_model_rate_limits"],
+    }
     # JSON is YAML.
-    config.write_text(json.dumps({"model_list": listed, "router_settings": routing, "litellm_settings": {"telemetry": False},
-                                  "general_settings": {"master_key": KEY, "disable_spend_logs": True}}))  # fmt: skip
-    command: list[str | Path] = [GATEWAY.with_name("litellm"), "--config", config, "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
+    config.write_text(
+        json.dumps(
+            {
+                "model_list": listed,
+                "router_settings": routing,
+                "litellm_settings": {"telemetry": False},
+                "general_settings": {"master_key": KEY, "disable_spend_logs": True},
+            }
+        )
+    )
+    command: list[str | Path] = [
+        GATEWAY.with_name("litellm"),
+        "--config",
+        config,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     # Without these it asks others for prices and for its own documentation.
-    offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_DOCS": "True", "PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    offline = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "NO_DOCS": "True",
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(folder),
+    }
     with log.open("wb") as both:
-        process = subprocess.Popen(command, env=offline, stdin=subprocess.DEVNULL, stdout=both, stderr=both)
+        process = subprocess.Popen(
+            command, env=offline, stdin=subprocess.DEVNULL, stdout=both, stderr=both
+        )
     return up(Server(f"http://127.0.0.1:{port}/v1", process, log), port)
 
 
@@ -167,14 +227,25 @@ def start_nginx(folder: Path, config: str, ports: list[int]) -> Server:
 
 
 def run(folder: Path, *flags: str, kept: bool = False) -> tuple[list[Row], Path]:
-    """(rows, folder of the run) of `tailproof run` with `flags`: with --url, short prompts one at a time.
+    """(rows, folder of the run) of `tailproof run` with `flags`: with --url, short prompts one at a
+    time.
 
-    `kept`: connections may be used again. The engine here hangs up behind each streamed answer without
-    a word (docs/real-servers.md), so all but the tests of that ask for it to be said.
+    `kept`: connections may be used again. The engine here hangs up behind each streamed answer
+    without a word (docs/real-servers.md), so all but the tests of that ask for it to be said.
     """
     out, rows = folder / "run", folder / "rows.jsonl"
     # As long as was asked for: the model must not end a test's answer early.
-    asked = ["run", *flags, "--extra-body", '{"ignore_eos": true}', "--api-key-env", KEY_ENV, "--quiet", "--out", str(out)]  # fmt: skip
+    asked = [
+        "run",
+        *flags,
+        "--extra-body",
+        '{"ignore_eos": true}',
+        "--api-key-env",
+        KEY_ENV,
+        "--quiet",
+        "--out",
+        str(out),
+    ]
     if flags[0] == "--url":
         asked = ["run", "--model", MODEL, "--concurrency", "1", *asked[1:]]
     if not kept:

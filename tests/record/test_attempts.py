@@ -42,11 +42,15 @@ def test_pieces_of_two_workers_become_one_table_with_one_numbering(tmp_path: Pat
     assert [(int(a["row"]), int(a["attempt"])) for a in table] == [(1, 1), (2, 1), (2, 2)]
     assert [names["note"][a["note"]] if a["note"] >= 0 else None for a in table] == ["y", None, "x"]
     assert [names["served_model"][a["served_model"]] for a in table] == ["n", "n", "m"]
-    assert len(Run(tmp_path / "r").attempts) == 3, "an interrupted run's pieces are read as they lie"
+    assert len(Run(tmp_path / "r").attempts) == 3, (
+        "an interrupted run's pieces are read as they lie"
+    )
 
 
 def test_a_sealed_run_holds_the_attempts_and_their_digest(tmp_path: Path) -> None:
-    """The pieces go, the table stays, the manifest names both tables; a run without a route has none."""
+    """The pieces go, the table stays, the manifest names both tables; a run without a route has
+    none.
+    """
     writer = RunWriter(tmp_path / "r", MANIFEST, np.zeros(4, SCHEDULE_DTYPE))
     SegmentWriter(tmp_path / "r").append_attempts(attempts((0, 1)), strings([], []))
     kept = in_order(attempts((1, 1), (0, 2), (0, 1)))
@@ -54,7 +58,10 @@ def test_a_sealed_run_holds_the_attempts_and_their_digest(tmp_path: Path) -> Non
     run = Run(tmp_path / "r")
     assert np.array_equal(run.attempts, kept)
     assert [path.name for path in (tmp_path / "r" / "attempts").iterdir()] == ["rows.npy"]
-    assert [segment["file"] for segment in run.manifest["segments"]] == ["samples/rows.npy", "attempts/rows.npy"]
+    assert [segment["file"] for segment in run.manifest["segments"]] == [
+        "samples/rows.npy",
+        "attempts/rows.npy",
+    ]
     plain = RunWriter(tmp_path / "p", MANIFEST, np.zeros(1, SCHEDULE_DTYPE))
     plain.finish("complete", empty_samples(1), {})
     assert not (tmp_path / "p" / "attempts").exists()
@@ -62,14 +69,22 @@ def test_a_sealed_run_holds_the_attempts_and_their_digest(tmp_path: Path) -> Non
 
 
 def test_a_schedule_from_before_a_column_is_read_with_minus_one(tmp_path: Path) -> None:
-    """The first columns of today's are enough; others, or the same in another order, are another format."""
+    """The first columns of today's are enough; others, or the same in another order, are another
+    format.
+    """
     older = np.dtype([(name, SCHEDULE_DTYPE[name]) for name in (SCHEDULE_DTYPE.names or ())[:-1]])
     table = np.zeros(3, older)
     table["body"] = [4, 5, 6]
     np.save(tmp_path / "schedule.npy", table)
     read = read_schedule(tmp_path)
-    assert (read.dtype, read["body"].tolist(), read["leg"].tolist()) == (SCHEDULE_DTYPE, [4, 5, 6], [-1, -1, -1])
-    shuffled = np.dtype([(name, SCHEDULE_DTYPE[name]) for name in reversed(SCHEDULE_DTYPE.names or ())])
+    assert (read.dtype, read["body"].tolist(), read["leg"].tolist()) == (
+        SCHEDULE_DTYPE,
+        [4, 5, 6],
+        [-1, -1, -1],
+    )
+    shuffled = np.dtype(
+        [(name, SCHEDULE_DTYPE[name]) for name in reversed(SCHEDULE_DTYPE.names or ())]
+    )
     for wrong in (shuffled, np.dtype([("due_ns", "<i4")]), np.dtype([("other", "<i8")])):
         np.save(tmp_path / "schedule.npy", np.zeros(3, wrong))
         with pytest.raises(RunFolderError, match="columns of another format"):
@@ -84,4 +99,7 @@ def test_the_manifest_of_a_sealed_run_is_json_with_its_digests(tmp_path: Path) -
         "complete", empty_samples(1), {}, attempts((0, 1))
     )
     for segment in json.loads((tmp_path / "r" / "run.json").read_text())["segments"]:
-        assert hashlib.sha256((tmp_path / "r" / segment["file"]).read_bytes()).hexdigest() == segment["sha256"]
+        assert (
+            hashlib.sha256((tmp_path / "r" / segment["file"]).read_bytes()).hexdigest()
+            == segment["sha256"]
+        )

@@ -33,11 +33,15 @@ from bench.record.histogram import (
 HOUR_NS = HIGHEST_US * 1000
 WALL_NS = 1_760_000_000_123_456_789
 VECTORS = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
-needs_vectors = pytest.mark.skipif(not VECTORS.is_file(), reason="no ../shared/stats_reference.json")
+needs_vectors = pytest.mark.skipif(
+    not VECTORS.is_file(), reason="no ../shared/stats_reference.json"
+)
 #: from ns to four hours, every magnitude alike
 LATENCY = st.integers(0, 43).flatmap(lambda bits: st.integers(2**bits - 1, 2 ** (bits + 1)))
 LATENCIES = st.lists(LATENCY, max_size=80)
-QUANTILE = st.sampled_from([Fraction(n, d) for n, d in ((1, 2), (9, 10), (99, 100), (999, 1000), (1, 1), (1, 10**6))])
+QUANTILE = st.sampled_from(
+    [Fraction(n, d) for n, d in ((1, 2), (9, 10), (99, 100), (999, 1000), (1, 1), (1, 10**6))]
+)
 
 
 def histogram_of(values_ns: list[int]) -> Histogram:
@@ -53,7 +57,9 @@ def state(histogram: Histogram) -> tuple[object, ...]:
 @given(LATENCIES)
 @settings(deadline=None)
 def test_bulk_equals_single_equals_hdrhistogram(values: list[int]) -> None:
-    """Recording an array, one by one, and by hdrhistogram's own record_value fill the same cells."""
+    """Recording an array, one by one, and by hdrhistogram's own record_value fill the same
+    cells.
+    """
     single, theirs = Histogram(), HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
     for value in values:
         single.record_ns(value)
@@ -66,7 +72,9 @@ def test_bulk_equals_single_equals_hdrhistogram(values: list[int]) -> None:
 @given(LATENCIES, QUANTILE)
 @settings(deadline=None)
 def test_a_percentile_is_never_below_the_exact_one(values: list[int], q: Fraction) -> None:
-    """It lies between the exact nearest-rank value and 0.1 % + 1 µs above it, and within the true maximum."""
+    """It lies between the exact nearest-rank value and 0.1 % + 1 µs above it, and within the true
+    maximum.
+    """
     got = histogram_of(values).percentile_ns(q)
     if not values:
         assert got is None
@@ -128,7 +136,10 @@ def test_nothing_recorded_is_none_not_zero() -> None:
 
 def test_the_rank_is_the_ceiling() -> None:
     """The p99 of 51 values is the 51st, where rounding half up would take the 50th."""
-    assert histogram_of([1_000_000 * value for value in range(1, 52)]).percentile_ns(Fraction(99, 100)) == 51_000_000
+    assert (
+        histogram_of([1_000_000 * value for value in range(1, 52)]).percentile_ns(Fraction(99, 100))
+        == 51_000_000
+    )
 
 
 @given(st.lists(LATENCY.map(lambda value: min(value, HOUR_NS)), min_size=1, max_size=80))
@@ -199,7 +210,9 @@ def log(tmp_path: Path) -> Path:
     path = tmp_path / "histograms.hlog"
     burst = histogram_of([1_000, 402_000_000, 2_000_000_000, 2 * HOUR_NS])
     empty = Interval("pro.response.ttft.steady", 0, 60_000_000_000, Histogram())
-    write_hlog(path, [Interval("pro eu, 50%", 60_000_000_000, 90_500_000_001, burst), empty], WALL_NS)
+    write_hlog(
+        path, [Interval("pro eu, 50%", 60_000_000_000, 90_500_000_001, burst), empty], WALL_NS
+    )
     return path
 
 
@@ -219,18 +232,25 @@ def test_hdrhistograms_own_reader_reads_the_log(log: Path) -> None:
 
 
 def test_the_log_follows_the_format_by_hand(log: Path) -> None:
-    """Comments say unit, tags, divisor and base time; every line has five fields in any reader's eyes."""
+    """Comments say unit, tags, divisor and base time; every line has five fields in any reader's
+    eyes.
+    """
     lines = log.read_text("utf-8").splitlines()
     comments = [line for line in lines if line.startswith("#")]
     assert any("units = microseconds" in line for line in comments)
     assert any("Tag = target.view.metric.phase" in line for line in comments)
     assert "#[MaxValueDivisor: 1000.0]" in comments
     assert "#[Histogram log format version 1.3]" in comments
-    assert "#[StartTime: 1760000000.123456789 (seconds since epoch), 2025-10-09T08:53:20Z]" in comments
+    assert (
+        "#[StartTime: 1760000000.123456789 (seconds since epoch), 2025-10-09T08:53:20Z]" in comments
+    )
     assert "#[BaseTime: 1760000000.123456789 (seconds since epoch)]" in comments
     assert "#[Overflow: 1 of the next interval were above 3600000000 us]" in comments
     body = [line for line in lines if not line.startswith("#")]
-    assert body[0] == '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
+    assert (
+        body[0]
+        == '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
+    )
     fields = [line.replace(" ", ",").split(",") for line in body[1:]]
     assert [field[:4] for field in fields] == [
         ["Tag=pro.response.ttft.steady", "0.000000000", "60.000000000", "0.000000"],
@@ -240,12 +260,21 @@ def test_the_log_follows_the_format_by_hand(log: Path) -> None:
 
 
 def test_the_payload_follows_the_v2_encoding_by_hand(log: Path) -> None:
-    """Decoded by the published layout alone, the counts are one in each of four cells and zero elsewhere."""
+    """Decoded by the published layout alone, the counts are one in each of four cells and zero
+    elsewhere.
+    """
     raw = base64.b64decode(log.read_text("utf-8").splitlines()[-1].rpartition(",")[2])
     assert struct.unpack(">II", raw[:8]) == (0x1C849314, len(raw) - 8)
     payload = zlib.decompress(raw[8:])
     cookie, length, offset, digits, lowest, highest, ratio = struct.unpack(">IIIIQQd", payload[:40])
-    assert (cookie, offset, digits, lowest, highest, ratio) == (0x1C849313, 0, 3, 1, HIGHEST_US, 1.0)
+    assert (cookie, offset, digits, lowest, highest, ratio) == (
+        0x1C849313,
+        0,
+        3,
+        1,
+        HIGHEST_US,
+        1.0,
+    )
     assert length == len(payload) - 40
     cell, found, stream = 0, [], iter(payload[40:])
     for first_byte in stream:
@@ -264,16 +293,29 @@ def test_the_payload_follows_the_v2_encoding_by_hand(log: Path) -> None:
             cell += 1
     # cells of 1, 402000, 2000000 and 3600000000 µs: below 2048 the value itself, above it
     # 1024 a doubling plus the value's leading eleven bits
-    by_hand = [1, 8 * 1024 + (402_000 >> 8), 10 * 1024 + (2_000_000 >> 10), 21 * 1024 + (HIGHEST_US >> 21)]
+    by_hand = [
+        1,
+        8 * 1024 + (402_000 >> 8),
+        10 * 1024 + (2_000_000 >> 10),
+        21 * 1024 + (HIGHEST_US >> 21),
+    ]
     assert found == [(cell, 1) for cell in by_hand]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
-    [("HISTFAAA", "HISTFAAB", "damaged"), ("HISTFAAA", "!", "damaged"), ("60.000000000,30", "sixty,30", "Tag="),
-     ("7200000.0", "0.1", "contradicts"), ("Overflow: 1 ", "Overflow: 5 ", "contradicts"), ("[BaseTime", "[Other", "base time")],
-)  # fmt: skip
-def test_a_damaged_log_is_refused_with_its_line(log: Path, old: str, new: str, message: str) -> None:
+    [
+        ("HISTFAAA", "HISTFAAB", "damaged"),
+        ("HISTFAAA", "!", "damaged"),
+        ("60.000000000,30", "sixty,30", "Tag="),
+        ("7200000.0", "0.1", "contradicts"),
+        ("Overflow: 1 ", "Overflow: 5 ", "contradicts"),
+        ("[BaseTime", "[Other", "base time"),
+    ],
+)
+def test_a_damaged_log_is_refused_with_its_line(
+    log: Path, old: str, new: str, message: str
+) -> None:
     """A log whose text was changed is an error that names the file, never a shorter tail."""
     log.write_text(log.read_text("utf-8").replace(old, new), "utf-8")
     with pytest.raises(RunFolderError, match=message) as caught:
@@ -294,8 +336,12 @@ def test_a_log_of_another_layout_is_refused(log: Path) -> None:
 
 
 @pytest.mark.parametrize(("tag", "start", "end"), [("", 0, 1), ("a", -1, 1), ("a", 2, 1)])
-def test_an_impossible_interval_writes_nothing(tmp_path: Path, tag: str, start: int, end: int) -> None:
-    """An empty tag, a start before the run or an end before the start is refused and no file appears."""
+def test_an_impossible_interval_writes_nothing(
+    tmp_path: Path, tag: str, start: int, end: int
+) -> None:
+    """An empty tag, a start before the run or an end before the start is refused and no file
+    appears.
+    """
     with pytest.raises(ValueError, match="interval"):
         write_hlog(tmp_path / "x.hlog", [Interval(tag, start, end, Histogram())], WALL_NS)
     assert list(tmp_path.iterdir()) == []

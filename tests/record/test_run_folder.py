@@ -1,4 +1,6 @@
-"""A run's folder: written whole or not at all, read at any moment, damage named, nothing executed."""
+"""A run's folder: written whole or not at all, read at any moment, damage named, nothing
+executed.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def written(folder: Path, rows: int = 50) -> Path:
     """A complete run."""
     schedule = schedule_of(rows)
     writer = begin(folder, schedule)
-    writer.finish("complete", samples_of(schedule), {"harness": {"x": 1}, "strings": {"note": ["a", "b"]}})
+    writer.finish(
+        "complete", samples_of(schedule), {"harness": {"x": 1}, "strings": {"note": ["a", "b"]}}
+    )
     return folder
 
 
@@ -70,25 +74,35 @@ def npy(table: np.ndarray) -> bytes:
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
-    """Manifest, schedule and samples come back equal, byte for byte; digests in the manifest are those of the files."""
+    """Manifest, schedule and samples come back equal, byte for byte; digests in the manifest are
+    those of the files.
+    """
     schedule = schedule_of(70)
     samples = samples_of(schedule)
     writer = begin(tmp_path / "r", schedule)
     assert Run(tmp_path / "r").state == "running"
     writer.finish("complete", samples, {"harness": {"x": 1}, "strings": {"note": ["a", "b"]}})
     run = Run(tmp_path / "r")
-    assert (run.state, run.manifest["format"], run.manifest["harness"]) == ("complete", FORMAT, {"x": 1})
+    assert (run.state, run.manifest["format"], run.manifest["harness"]) == (
+        "complete",
+        FORMAT,
+        {"x": 1},
+    )
     assert (run.strings("note"), run.strings("finish"), run.lanes) == (["a", "b"], [], [lane()])
     assert run.columns.schedule.tobytes() == schedule.tobytes()
     assert run.columns.samples.tobytes() == samples.tobytes()
     digests = {entry["file"]: entry["sha256"] for entry in run.manifest["segments"]}
     digests["schedule.npy"] = run.manifest["schedule_sha256"]
-    assert digests == {name: hashlib.sha256((run.folder / name).read_bytes()).hexdigest()
-                       for name in ("samples/rows.npy", "schedule.npy")}  # fmt: skip
+    assert digests == {
+        name: hashlib.sha256((run.folder / name).read_bytes()).hexdigest()
+        for name in ("samples/rows.npy", "schedule.npy")
+    }
 
 
 def test_segments_alone_give_the_rows_that_ended(tmp_path: Path) -> None:
-    """Without rows.npy (the writer was killed) the pieces give their rows, in any order; the rest never began."""
+    """Without rows.npy (the writer was killed) the pieces give their rows, in any order; the rest
+    never began.
+    """
     schedule = schedule_of(300)
     samples = samples_of(schedule)
     for kind in STRING_KINDS:
@@ -109,7 +123,9 @@ def test_segments_alone_give_the_rows_that_ended(tmp_path: Path) -> None:
 
 
 def test_the_pieces_of_several_workers_become_one_table(tmp_path: Path) -> None:
-    """Each worker numbers its texts by itself; gathered, every row still names its own text, none twice."""
+    """Each worker numbers its texts by itself; gathered, every row still names its own text, none
+    twice.
+    """
     schedule = schedule_of(6)
     begin(tmp_path / "r", schedule)
     said = {0: ["slow", "late"], 1: ["late", "new"]}
@@ -135,7 +151,9 @@ def test_the_pieces_of_several_workers_become_one_table(tmp_path: Path) -> None:
 
 
 def test_a_run_can_be_read_while_its_writer_is_at_work(tmp_path: Path) -> None:
-    """Read over and over during writing and sealing: never an error, each row whole, rows only ever added."""
+    """Read over and over during writing and sealing: never an error, each row whole, rows only ever
+    added.
+    """
     for attempt in range(5):
         folder, schedule = tmp_path / str(attempt), schedule_of(120)
         samples = samples_of(schedule)
@@ -143,10 +161,14 @@ def test_a_run_can_be_read_while_its_writer_is_at_work(tmp_path: Path) -> None:
             samples[kind] = 0
         writer, segments = begin(folder, schedule), SegmentWriter(folder)
 
-        def write(writer: RunWriter = writer, segments: SegmentWriter = segments, samples: Table = samples) -> None:
+        def write(
+            writer: RunWriter = writer, segments: SegmentWriter = segments, samples: Table = samples
+        ) -> None:
             for row in range(0, 120, 4):
                 segments.append(
-                    np.arange(row, row + 4), samples[row : row + 4], texts(**{kind: ["x"] for kind in STRING_KINDS})
+                    np.arange(row, row + 4),
+                    samples[row : row + 4],
+                    texts(**{kind: ["x"] for kind in STRING_KINDS}),
                 )
             writer.finish("complete", samples, {})
 
@@ -167,7 +189,9 @@ def test_a_run_can_be_read_while_its_writer_is_at_work(tmp_path: Path) -> None:
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    """A write that cannot finish leaves the old file; a value JSON cannot hold is refused before anything is touched."""
+    """A write that cannot finish leaves the old file; a value JSON cannot hold is refused before
+    anything is touched.
+    """
     path = tmp_path / "x.json"
     write_json(path, {"a": "≤"})
     assert path.read_bytes() == '{\n  "a": "≤"\n}\n'.encode()
@@ -182,7 +206,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_files_are_private(tmp_path: Path) -> None:
-    """0600 for files and 0700 for folders, whatever the umask leaves open, during the run and after it."""
+    """0600 for files and 0700 for folders, whatever the umask leaves open, during the run and after
+    it.
+    """
     folder, schedule = tmp_path / "r", schedule_of(10)
     writer = begin(folder, schedule)
     SegmentWriter(folder).append(np.arange(4), samples_of(schedule)[:4], texts(note=["a"]))
@@ -200,7 +226,9 @@ def test_a_folder_belongs_to_one_writer(tmp_path: Path) -> None:
     """A second writer is refused (exit 2, with a remedy), and what the first wrote stands."""
     folder = written(tmp_path / "r")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(RunFolderError, match=r"r: holds a run already; choose another --out") as caught:
+    with pytest.raises(
+        RunFolderError, match=r"r: holds a run already; choose another --out"
+    ) as caught:
         begin(folder, schedule_of(3))
     assert caught.value.exit_code == ExitCode.USAGE
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
@@ -230,8 +258,12 @@ def test_a_discarded_run_leaves_what_was_there_before_it(tmp_path: Path) -> None
     assert (tmp_path / "mine/photos/cat.jpg").read_bytes() == b"meow"
 
 
-def test_a_run_that_was_killed_before_it_had_a_manifest_leaves_its_folder_free(tmp_path: Path) -> None:
-    """Nothing was sent, so another may have the folder; one whose samples/ holds something is left alone."""
+def test_a_run_that_was_killed_before_it_had_a_manifest_leaves_its_folder_free(
+    tmp_path: Path,
+) -> None:
+    """Nothing was sent, so another may have the folder; one whose samples/ holds something is left
+    alone.
+    """
     (tmp_path / "r/samples").mkdir(parents=True)
     (tmp_path / "r/.schedule.npy.part").write_bytes(b"half")
     begin(tmp_path / "r", schedule_of(3))
@@ -242,8 +274,12 @@ def test_a_run_that_was_killed_before_it_had_a_manifest_leaves_its_folder_free(t
     assert [path.name for path in (tmp_path / "mine").rglob("*")] == ["samples", "song.wav"]
 
 
-def test_a_living_writer_keeps_its_folder_and_a_dead_one_leaves_a_broken_off_run(tmp_path: Path) -> None:
-    """Two writers at once: the second is refused even where nothing is written yet; without its writer a run is interrupted."""
+def test_a_living_writer_keeps_its_folder_and_a_dead_one_leaves_a_broken_off_run(
+    tmp_path: Path,
+) -> None:
+    """Two writers at once: the second is refused even where nothing is written yet; without its
+    writer a run is interrupted.
+    """
     writer = begin(tmp_path / "r", schedule_of(3))
     (tmp_path / "r/run.json").rename(tmp_path / "kept")
     with pytest.raises(RunFolderError, match="holds a run already"):
@@ -258,11 +294,15 @@ def test_a_living_writer_keeps_its_folder_and_a_dead_one_leaves_a_broken_off_run
 
 
 def test_rows_that_were_due_before_the_record_ends_are_cut_off(tmp_path: Path) -> None:
-    """The last mark of any worker divides what was under way from what was never reached; virtual lanes are left alone."""
+    """The last mark of any worker divides what was under way from what was never reached; virtual
+    lanes are left alone.
+    """
     schedule = schedule_of(10)
     schedule["lane"][7] = 1
     schedule["due_ns"][8:], schedule["after_row"][8:], schedule["think_ns"][8:] = -1, [0, 3], 10**6
-    writer = RunWriter(tmp_path / "r", {"run": "r", "lanes": [lane(end_ns=10**7), lane(simulated=True)]}, schedule)
+    writer = RunWriter(
+        tmp_path / "r", {"run": "r", "lanes": [lane(end_ns=10**7), lane(simulated=True)]}, schedule
+    )
     samples = samples_of(schedule)
     samples["done_ns"], samples["note"] = 4 * 10**6, -1
     for worker, until_ms in ((0, 5), (1, 3)):
@@ -272,7 +312,13 @@ def test_rows_that_were_due_before_the_record_ends_are_cut_off(tmp_path: Path) -
     writer.let_go()
     run = Run(tmp_path / "r")
     # Row 8 waits for row 0, which ended after 4 ms; row 9 for one that never did.
-    assert np.flatnonzero(run.columns.samples["outcome"] == Outcome.censored).tolist() == [2, 3, 4, 5, 8]
+    assert np.flatnonzero(run.columns.samples["outcome"] == Outcome.censored).tolist() == [
+        2,
+        3,
+        4,
+        5,
+        8,
+    ]
     assert run.columns.samples["due_ns"][[2, 5, 8]].tolist() == [2 * 10**6, 5 * 10**6, 5 * 10**6]
     assert {run.strings("note")[number] for number in run.columns.samples["note"][2:6]} == {
         "under way when the record ends"
@@ -282,7 +328,9 @@ def test_rows_that_were_due_before_the_record_ends_are_cut_off(tmp_path: Path) -
 
 
 def test_a_run_that_was_killed_while_it_was_sealed_is_whole(tmp_path: Path) -> None:
-    """Between rows.npy and the manifest the pieces count, with their texts; after the manifest what is left of them does not."""
+    """Between rows.npy and the manifest the pieces count, with their texts; after the manifest what
+    is left of them does not.
+    """
     schedule = schedule_of(4)
     samples = samples_of(schedule)
     for kind in STRING_KINDS:
@@ -307,20 +355,31 @@ def test_a_run_that_was_killed_while_it_was_sealed_is_whole(tmp_path: Path) -> N
 
 
 def test_a_newer_format_is_refused_with_the_version_that_reads_it(tmp_path: Path) -> None:
-    """The sentence names both formats and the version that wrote the run, even when all else has changed."""
+    """The sentence names both formats and the version that wrote the run, even when all else has
+    changed.
+    """
     folder = written(tmp_path / "r")
     write_json(folder / "run.json", {"format": FORMAT + 1, "versions": {"tailproof": "9.9.1"}})
     with pytest.raises(
-        RunFolderError, match=rf"format {FORMAT + 1}; .* up to {FORMAT}; open it with tailproof 9\.9\.1 or newer"
+        RunFolderError,
+        match=rf"format {FORMAT + 1}; .* up to {FORMAT}; open it with tailproof 9\.9\.1 or newer",
     ):
         Run(folder)
 
 
-@pytest.mark.parametrize(("manifest", "said"), [
-    ("{", "cannot be read"), ("[]", "cannot be read"), ("{}", "cannot be read"), ('{"format": "new"}', "cannot be read"),
-    ('{"format": null}', "cannot be read"), ("\0", "cannot be read"), ("\xff", "cannot be read"),
-    ('{"format": 1, "run": "r"}', "lacks state, lanes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ("{}", "cannot be read"),
+        ('{"format": "new"}', "cannot be read"),
+        ('{"format": null}', "cannot be read"),
+        ("\0", "cannot be read"),
+        ("\xff", "cannot be read"),
+        ('{"format": 1, "run": "r"}', "lacks state, lanes"),
+    ],
+)
 def test_a_manifest_that_is_none_of_ours_is_named(tmp_path: Path, manifest: str, said: str) -> None:
     """Whatever run.json holds, the answer is one sentence with its path."""
     folder = written(tmp_path / "r")
@@ -333,7 +392,8 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     """No run.json: not a run's folder, and where to look for one."""
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(
-            RunFolderError, match=r"is not a run's folder \(no run.json\); give a folder below results/"
+            RunFolderError,
+            match=r"is not a run's folder \(no run.json\); give a folder below results/",
         ):
             Run(folder)
 
@@ -342,13 +402,22 @@ OBJECTS = np.array([{"a": 1}], dtype=object)
 
 
 @pytest.mark.parametrize("name", ["schedule.npy", "samples/rows.npy"])
-@pytest.mark.parametrize(("damage", "said"), [
-    (lambda data: data[:-1], "cannot be read"), (lambda data: data[:20], "cannot be read"), (lambda _: b"", "cannot be read"),
-    (lambda _: b"PK\x03\x04 not a zip", "cannot be read"), (lambda _: b"\x80\x04N.", "cannot be read"),
-    (lambda _: npy(OBJECTS), "cannot be read.*allow_pickle"), (lambda _: npy(np.zeros(50)), "columns of another format"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda data: data[:-1], "cannot be read"),
+        (lambda data: data[:20], "cannot be read"),
+        (lambda _: b"", "cannot be read"),
+        (lambda _: b"PK\x03\x04 not a zip", "cannot be read"),
+        (lambda _: b"\x80\x04N.", "cannot be read"),
+        (lambda _: npy(OBJECTS), "cannot be read.*allow_pickle"),
+        (lambda _: npy(np.zeros(50)), "columns of another format"),
+    ],
+)
 def test_a_damaged_table_is_named(tmp_path: Path, name: str, damage: Any, said: str) -> None:
-    """Cut short, emptied, of another kind or holding objects: one sentence that names the file; nothing is unpickled."""
+    """Cut short, emptied, of another kind or holding objects: one sentence that names the file;
+    nothing is unpickled.
+    """
     folder = written(tmp_path / "r")
     path = folder / name
     path.write_bytes(damage(path.read_bytes()))
@@ -389,10 +458,20 @@ def test_a_segment_of_rows_that_were_never_scheduled_is_named(tmp_path: Path, ro
         Run(tmp_path / "r")
 
 
-@given(at=st.integers(0, 10**6), byte=st.integers(0, 255), name=st.sampled_from(["schedule.npy", "samples/rows.npy"]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_one_wrong_byte_in_a_header_never_ends_in_a_traceback(tmp_path: Path, at: int, byte: int, name: str) -> None:
-    """A byte changed in the first 200 of a table: it is read, or refused as damaged; nothing else is raised."""
+@given(
+    at=st.integers(0, 10**6),
+    byte=st.integers(0, 255),
+    name=st.sampled_from(["schedule.npy", "samples/rows.npy"]),
+)
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_one_wrong_byte_in_a_header_never_ends_in_a_traceback(
+    tmp_path: Path, at: int, byte: int, name: str
+) -> None:
+    """A byte changed in the first 200 of a table: it is read, or refused as damaged; nothing else
+    is raised.
+    """
     folder = tmp_path / "r" if (tmp_path / "r").exists() else written(tmp_path / "r")
     path = folder / name
     good = path.read_bytes()
@@ -408,7 +487,9 @@ def test_one_wrong_byte_in_a_header_never_ends_in_a_traceback(tmp_path: Path, at
 
 
 def test_a_closed_loop_by_duration_drops_the_rows_it_never_reached(tmp_path: Path) -> None:
-    """Its table is an upper bound: rows that no user came to are gone, those of an open loop beside it stay."""
+    """Its table is an upper bound: rows that no user came to are gone, those of an open loop beside
+    it stay.
+    """
     schedule = schedule_of(8)
     schedule["lane"] = [0, 1] * 4
     samples = empty_samples(8)

@@ -20,8 +20,18 @@ from bench.record.samples import (
 )
 
 METRICS = ("ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max", "lag", "harness_lag")
-TIMES = {"due_ns": 1_000, "slot_free_ns": 1_200, "sent_ns": 1_250, "headers_ns": 1_300, "first_byte_ns": 1_400, "first_token_ns": 1_500,
-             "first_answer_token_ns": 1_700, "last_token_ns": 2_501, "done_ns": 2_600, "gap_max_ns": 300}  # fmt: skip
+TIMES = {
+    "due_ns": 1_000,
+    "slot_free_ns": 1_200,
+    "sent_ns": 1_250,
+    "headers_ns": 1_300,
+    "first_byte_ns": 1_400,
+    "first_token_ns": 1_500,
+    "first_answer_token_ns": 1_700,
+    "last_token_ns": 2_501,
+    "done_ns": 2_600,
+    "gap_max_ns": 300,
+}
 
 
 def one(flags: int = int(Flag.STREAMED), **columns: int) -> np.ndarray:
@@ -39,34 +49,82 @@ def derived(table: np.ndarray, view: str = "response") -> dict[str, int]:
 
 
 def test_latencies_of_a_stream_by_hand() -> None:
-    """Response from due, service from sent, end at the last token; TPOT over the steps; lag split at the freed slot."""
+    """Response from due, service from sent, end at the last token; TPOT over the steps; lag split
+    at the freed slot.
+    """
     table = one(**TIMES, output_tokens=11)
-    assert derived(table) == {"ttft": 500, "ttft_answer": 700, "e2e": 1_501, "tpot": 100, "inter_chunk_max": 300, "lag": 250,
-                              "harness_lag": 50}  # fmt: skip
-    assert derived(table, "service") == {"ttft": 250, "ttft_answer": 450, "e2e": 1_251, "tpot": 100, "inter_chunk_max": 300,
-                                         "lag": 250, "harness_lag": 50}  # fmt: skip
+    assert derived(table) == {
+        "ttft": 500,
+        "ttft_answer": 700,
+        "e2e": 1_501,
+        "tpot": 100,
+        "inter_chunk_max": 300,
+        "lag": 250,
+        "harness_lag": 50,
+    }
+    assert derived(table, "service") == {
+        "ttft": 250,
+        "ttft_answer": 450,
+        "e2e": 1_251,
+        "tpot": 100,
+        "inter_chunk_max": 300,
+        "lag": 250,
+        "harness_lag": 50,
+    }
 
 
 def test_a_slot_that_was_free_before_is_no_wait() -> None:
-    """harness_lag counts from due where the slot was free earlier; without a slot time, from due too."""
+    """harness_lag counts from due where the slot was free earlier; without a slot time, from due
+    too.
+    """
     for slot in (-1, 400, 1_000):
         assert derived(one(**TIMES | {"slot_free_ns": slot}))["harness_lag"] == 250
 
 
 def test_a_plain_answer_ends_with_its_last_byte() -> None:
     """Without a stream only e2e and the lags exist."""
-    table = one(flags=0, due_ns=1_000, slot_free_ns=1_000, sent_ns=1_250, headers_ns=1_300, first_byte_ns=1_400, done_ns=2_600,
-                output_tokens=9)  # fmt: skip
+    table = one(
+        flags=0,
+        due_ns=1_000,
+        slot_free_ns=1_000,
+        sent_ns=1_250,
+        headers_ns=1_300,
+        first_byte_ns=1_400,
+        done_ns=2_600,
+        output_tokens=9,
+    )
     assert end_ns(table).tolist() == [2_600]
-    assert derived(table) == {"ttft": -1, "ttft_answer": -1, "e2e": 1_600, "tpot": -1, "inter_chunk_max": -1, "lag": 250,
-                              "harness_lag": 250}  # fmt: skip
+    assert derived(table) == {
+        "ttft": -1,
+        "ttft_answer": -1,
+        "e2e": 1_600,
+        "tpot": -1,
+        "inter_chunk_max": -1,
+        "lag": 250,
+        "harness_lag": 250,
+    }
 
 
 def test_a_stream_without_a_token_ends_with_its_last_byte() -> None:
     """A stream that held no token is as long as its body."""
-    table = one(**TIMES | {"first_token_ns": -1, "first_answer_token_ns": -1, "last_token_ns": -1, "gap_max_ns": -1})
+    table = one(
+        **TIMES
+        | {
+            "first_token_ns": -1,
+            "first_answer_token_ns": -1,
+            "last_token_ns": -1,
+            "gap_max_ns": -1,
+        }
+    )
     assert derived(table) | {"lag": 0, "harness_lag": 0} == {
-        "ttft": -1, "ttft_answer": -1, "e2e": 1_600, "tpot": -1, "inter_chunk_max": -1, "lag": 0, "harness_lag": 0}  # fmt: skip
+        "ttft": -1,
+        "ttft_answer": -1,
+        "e2e": 1_600,
+        "tpot": -1,
+        "inter_chunk_max": -1,
+        "lag": 0,
+        "harness_lag": 0,
+    }
 
 
 @pytest.mark.parametrize("tokens", [-1, 0, 1])
@@ -84,7 +142,12 @@ def test_times_at_zero_are_times() -> None:
 def test_an_answer_that_overtook_the_send_took_no_time() -> None:
     """The kernel's stamp can lie before the write returned: such a latency is 0, not absent."""
     table = one(
-        due_ns=1_000, slot_free_ns=1_300, sent_ns=1_250, first_token_ns=1_240, last_token_ns=1_249, done_ns=1_249
+        due_ns=1_000,
+        slot_free_ns=1_300,
+        sent_ns=1_250,
+        first_token_ns=1_240,
+        last_token_ns=1_249,
+        done_ns=1_249,
     )
     found = derived(table, "service")
     assert (found["ttft"], found["e2e"], found["harness_lag"]) == (0, 0, 0)
@@ -115,27 +178,37 @@ def test_outcomes_sum_to_all_rows(outcomes: list[Outcome]) -> None:
     table["outcome"] = outcomes
     counts = outcome_counts(table)
     assert sum(counts.values()) == len(outcomes)
-    assert counts == {outcome.name: outcomes.count(outcome) for outcome in Outcome if outcome in outcomes}
+    assert counts == {
+        outcome.name: outcomes.count(outcome) for outcome in Outcome if outcome in outcomes
+    }
 
 
 def test_the_outcomes_are_the_closed_set() -> None:
     """Names and numbers of outcomes are the file format: changing one is a new format."""
-    names = ("never_sent ok http_4xx rate_limited http_5xx refused dns tls reset timeout_connect timeout_first timeout_total "
-             "truncated malformed stream_error censored")  # fmt: skip
+    names = (
+        "never_sent ok http_4xx rate_limited http_5xx refused dns tls reset timeout_connect"
+        " timeout_first timeout_total truncated malformed stream_error censored"
+    )
     assert [outcome.name for outcome in Outcome] == names.split()
     assert [int(outcome) for outcome in Outcome] == list(range(16))
     assert not SAMPLE_DTYPE.hasobject
 
 
 def test_columns_select_schedule_and_samples_together() -> None:
-    """A lane, the measured rows and a mask each take the same rows of both tables; unequal lengths are refused."""
+    """A lane, the measured rows and a mask each take the same rows of both tables; unequal lengths
+    are refused.
+    """
     schedule, samples = np.zeros(6, SCHEDULE_DTYPE), empty_samples(6)
     schedule["lane"], schedule["warmup"] = [0, 1, 0, 1, 0, 1], [1, 1, 0, 0, 0, 0]
     samples["status"] = schedule["body"] = np.arange(6)
     samples["outcome"][[2, 3]] = Outcome.ok
     columns = Columns(schedule, samples)
-    for chosen, rows in ((columns.lane(1), [1, 3, 5]), (columns.measured(), [2, 3, 4, 5]), (columns.where(columns.ok), [2, 3]),
-                         (columns.lane(0).measured().where([0]), [2])):  # fmt: skip
+    for chosen, rows in (
+        (columns.lane(1), [1, 3, 5]),
+        (columns.measured(), [2, 3, 4, 5]),
+        (columns.where(columns.ok), [2, 3]),
+        (columns.lane(0).measured().where([0]), [2]),
+    ):
         assert chosen.schedule["body"].tolist() == chosen.samples["status"].tolist() == rows
         assert len(chosen) == len(rows)
     with pytest.raises(ValueError, match="6 rows, samples 5"):

@@ -1,4 +1,6 @@
-"""The detached signature: one key's, of one manifest, checked by another program too; keys stay where they are."""
+"""The detached signature: one key's, of one manifest, checked by another program too; keys stay
+where they are.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_signature_holds_for_its_key_and_its_bytes_alone(folder: Path, tmp_path: Path) -> None:
-    """Another key, one byte more in the manifest, one bit less in the signature: no longer signed."""
+    """Another key, one byte more in the manifest, one bit less in the signature: no longer
+    signed.
+    """
     private, public = pair(tmp_path)
     assert not is_signed_by(folder, public)
     assert sign_manifest(folder, private) == folder / SIGNATURE
@@ -67,15 +71,28 @@ def test_openssl_verifies_it_too(folder: Path, tmp_path: Path) -> None:
         pytest.skip("no openssl here")
     private, public = pair(tmp_path)
     sign_manifest(folder, private)
-    command = [openssl, "pkeyutl", "-verify", "-pubin", "-inkey", str(public), "-rawin",
-               "-in", str(folder / "run.json"), "-sigfile", str(folder / SIGNATURE)]  # fmt: skip
+    command = [
+        openssl,
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        str(public),
+        "-rawin",
+        "-in",
+        str(folder / "run.json"),
+        "-sigfile",
+        str(folder / SIGNATURE),
+    ]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     (folder / "run.json").write_bytes(b"{}")
     assert subprocess.run(command, capture_output=True, check=False).returncode != 0
 
 
 def test_the_key_is_nowhere_copied(folder: Path, tmp_path: Path) -> None:
-    """The folder gains 64 bytes, private to the user, and neither key nor its encoding is among them."""
+    """The folder gains 64 bytes, private to the user, and neither key nor its encoding is among
+    them.
+    """
     private, _ = pair(tmp_path)
     before = set(folder.iterdir())
     path = sign_manifest(folder, private)
@@ -87,7 +104,9 @@ def test_the_key_is_nowhere_copied(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
-def test_a_key_that_others_may_read_or_write_is_refused(folder: Path, tmp_path: Path, mode: int) -> None:
+def test_a_key_that_others_may_read_or_write_is_refused(
+    folder: Path, tmp_path: Path, mode: int
+) -> None:
     """With the command that would mend it; nothing is signed."""
     private, _ = pair(tmp_path)
     private.chmod(mode)
@@ -108,15 +127,22 @@ def test_a_key_within_the_folder_is_refused(folder: Path) -> None:
 
 
 def test_what_is_no_private_ed25519_key_is_refused(folder: Path, tmp_path: Path) -> None:
-    """A public key, another kind of key, an encrypted one, none at all: one sentence each, and how to make one."""
+    """A public key, another kind of key, an encrypted one, none at all: one sentence each, and how
+    to make one.
+    """
     private, public = pair(tmp_path)
     other, locked, empty = (tmp_path / name for name in ("ec.pem", "locked.pem", "empty.pem"))
     other.write_bytes(generate_private_key(SECP256R1()).private_bytes(PEM, PKCS8, NoEncryption()))
     key = Ed25519PrivateKey.from_private_bytes(bytes(32))
     locked.write_bytes(key.private_bytes(PEM, PKCS8, BestAvailableEncryption(b"word")))
     empty.write_bytes(b"\xff\0")
-    for path, text in ((public, "no private Ed25519 key; make one"), (other, "no private Ed25519 key"), (empty, "no private Ed25519 key"),
-                       (locked, "is encrypted; decrypt it"), (tmp_path / "none", "cannot be read")):  # fmt: skip
+    for path, text in (
+        (public, "no private Ed25519 key; make one"),
+        (other, "no private Ed25519 key"),
+        (empty, "no private Ed25519 key"),
+        (locked, "is encrypted; decrypt it"),
+        (tmp_path / "none", "cannot be read"),
+    ):
         if path.exists():
             path.chmod(0o600)
         with pytest.raises(UserError, match=text):

@@ -20,22 +20,36 @@ from bench.record.sittings import (
     rest_of,
 )
 
-#: What is on record of a row: nothing, that it came up never, an answer, a failure, cut off, given up.
+#: What is on record of a row: nothing, that it came up never, an answer, a failure, cut off, given
+#: up.
 FATES = ("nothing", "not come up", "ok", "http_5xx", "censored", "given up")
 
 
 @st.composite
 def broken_off(draw: st.DrawFn) -> tuple[Table, Table, int]:
-    """Sessions of one to four turns, each turn with a fate; and how much later than planned the rows were due."""
+    """Sessions of one to four turns, each turn with a fate; and how much later than planned the
+    rows were due.
+    """
     shift = draw(st.sampled_from([0, 1000]))
     rows: list[tuple[int, int, int, str]] = []
     for number, turns in enumerate(draw(st.lists(st.integers(1, 4), min_size=1, max_size=8))):
         first = len(rows)
-        rows += [(number * 7 if turn == 0 else -1, first + turn - 1 if turn else -1, 3, draw(st.sampled_from(FATES)))
-                 for turn in range(turns)]  # fmt: skip
+        rows += [
+            (
+                number * 7 if turn == 0 else -1,
+                first + turn - 1 if turn else -1,
+                3,
+                draw(st.sampled_from(FATES)),
+            )
+            for turn in range(turns)
+        ]
     schedule, samples = np.zeros(len(rows), SCHEDULE_DTYPE), empty_samples(len(rows))
     for row, (due, after, think, fate) in enumerate(rows):
-        schedule["due_ns"][row], schedule["after_row"][row], schedule["think_ns"][row] = due, after, think
+        schedule["due_ns"][row], schedule["after_row"][row], schedule["think_ns"][row] = (
+            due,
+            after,
+            think,
+        )
         if fate == "not come up":
             samples["due_ns"][row] = max(due, 0) + shift
         elif fate != "nothing":
@@ -46,7 +60,9 @@ def broken_off(draw: st.DrawFn) -> tuple[Table, Table, int]:
 
 
 def left_by_hand(schedule: Table, samples: Table) -> tuple[set[int], set[int]]:
-    """(rows to play, rows whose turn can never come), row by row: a session's rows follow each other."""
+    """(rows to play, rows whose turn can never come), row by row: a session's rows follow each
+    other.
+    """
     play: set[int] = set()
     lost: set[int] = set()
     for row in range(len(schedule)):
@@ -54,15 +70,22 @@ def left_by_hand(schedule: Table, samples: Table) -> tuple[set[int], set[int]]:
         settled = samples["outcome"][row] != Outcome.never_sent or samples["note"][row] >= 0
         if settled:
             continue
-        gone = before >= 0 and (before in lost or samples["outcome"][before] == Outcome.censored
-                                or (samples["outcome"][before] == Outcome.never_sent and samples["note"][before] >= 0))  # fmt: skip
+        gone = before >= 0 and (
+            before in lost
+            or samples["outcome"][before] == Outcome.censored
+            or (samples["outcome"][before] == Outcome.never_sent and samples["note"][before] >= 0)
+        )
         (lost if gone else play).add(row)
     return play, lost
 
 
 @given(broken_off(), st.integers(5_000, 9_000))
-def test_what_is_left_is_played_with_its_distances(case: tuple[Table, Table, int], begins: int) -> None:
-    """Exactly the rows nothing is on record of are due or wait; the first at the new beginning, the others as far apart as before."""
+def test_what_is_left_is_played_with_its_distances(
+    case: tuple[Table, Table, int], begins: int
+) -> None:
+    """Exactly the rows nothing is on record of are due or wait; the first at the new beginning, the
+    others as far apart as before.
+    """
     schedule, samples, shift = case
     play, lost = left_by_hand(schedule, samples)
     found = lost_turns(schedule, samples)
@@ -72,8 +95,13 @@ def test_what_is_left_is_played_with_its_distances(case: tuple[Table, Table, int
     if rest is None:
         assert not play
         return
-    absolute = {row: int(schedule["due_ns"][row]) + shift if schedule["after_row"][row] < 0 else int(samples["done_ns"][schedule["after_row"][row]]) + 3
-                for row in play if schedule["after_row"][row] < 0 or samples["done_ns"][schedule["after_row"][row]] >= 0}  # fmt: skip
+    absolute = {
+        row: int(schedule["due_ns"][row]) + shift
+        if schedule["after_row"][row] < 0
+        else int(samples["done_ns"][schedule["after_row"][row]]) + 3
+        for row in play
+        if schedule["after_row"][row] < 0 or samples["done_ns"][schedule["after_row"][row]] >= 0
+    }
     first = min(absolute.values())
     for row in range(len(schedule)):
         expected = begins + absolute[row] - first if row in absolute else -1
@@ -84,7 +112,9 @@ def test_what_is_left_is_played_with_its_distances(case: tuple[Table, Table, int
 
 
 def test_only_playable_rows_are_left() -> None:
-    """Rows of lanes that are played elsewhere are struck out; where no other is left there is no rest."""
+    """Rows of lanes that are played elsewhere are struck out; where no other is left there is no
+    rest.
+    """
     schedule, samples = np.zeros(3, SCHEDULE_DTYPE), empty_samples(3)
     schedule["due_ns"], schedule["after_row"] = [1, 2, 3], -1
     rest = rest_of(schedule, samples, 0, np.array([False, True, False]), 50)
@@ -94,7 +124,9 @@ def test_only_playable_rows_are_left() -> None:
 
 
 def test_a_row_that_was_due_before_the_record_ends_may_have_begun() -> None:
-    """By its planned time or a thinking time after its predecessor's end; not where that has no end, nor where it never came up."""
+    """By its planned time or a thinking time after its predecessor's end; not where that has no
+    end, nor where it never came up.
+    """
     schedule, samples = np.zeros(6, SCHEDULE_DTYPE), empty_samples(6)
     schedule["due_ns"], schedule["after_row"], schedule["think_ns"] = (
         [10, -1, 10, -1, 90, 30],
@@ -117,15 +149,31 @@ SITTINGS: list[dict[str, Any]] = [
 
 
 def test_planned_moments_lie_where_their_sitting_played_them() -> None:
-    """Before the first break as planned, then later by each sitting's shift; a stretch that a break falls into becomes two."""
-    assert [in_run_time(moment, SITTINGS) for moment in (0, 39, 40, 74, 75, 99)] == [0, 39, 140, 174, 475, 499]
+    """Before the first break as planned, then later by each sitting's shift; a stretch that a break
+    falls into becomes two.
+    """
+    assert [in_run_time(moment, SITTINGS) for moment in (0, 39, 40, 74, 75, 99)] == [
+        0,
+        39,
+        140,
+        174,
+        475,
+        499,
+    ]
     assert in_run_time(7, []) == 7
     assert cut_spans([(0, 10), (10, 60), (60, 100)], SITTINGS) == [
-        (0, 0, 10), (1, 10, 40), (1, 140, 160), (2, 160, 175), (2, 475, 500)]  # fmt: skip
+        (0, 0, 10),
+        (1, 10, 40),
+        (1, 140, 160),
+        (2, 160, 175),
+        (2, 475, 500),
+    ]
 
 
 def test_gaps_are_between_sittings_and_after_the_records_end() -> None:
-    """Each break, and what was planned beyond the last moment on record; lanes in virtual time have no part in it."""
+    """Each break, and what was planned beyond the last moment on record; lanes in virtual time have
+    no part in it.
+    """
     lanes = [{"end_ns": 500}, {"end_ns": 9_000, "simulated": True}]
     manifest = {"sittings": SITTINGS, "lanes": lanes}
     assert gaps_ns(manifest, None) == [(38, 140), (170, 475)]

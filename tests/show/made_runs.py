@@ -16,7 +16,15 @@ import numpy as np
 
 from bench.plan.profile import bucket_names
 from bench.record.run_folder import Run
-from bench.record.samples import SCHEDULE_DTYPE, Flag, Outcome, Table, empty_samples, latency_ns, outcome_counts
+from bench.record.samples import (
+    SCHEDULE_DTYPE,
+    Flag,
+    Outcome,
+    Table,
+    empty_samples,
+    latency_ns,
+    outcome_counts,
+)
 
 S, MS = 10**9, 10**6
 PHASES = ["warmup", "steady", "burst"]
@@ -37,7 +45,9 @@ MakeRun = Callable[..., Made]
 def schedule_of(rows: int, seconds: float, lanes: int) -> Table:
     """Evenly due rows: the first tenth warm-up, then steady, the last third burst."""
     table = np.zeros(rows * lanes, SCHEDULE_DTYPE)
-    table["due_ns"] = np.repeat(np.linspace(0, seconds * S, rows, endpoint=False).astype(np.int64), lanes)
+    table["due_ns"] = np.repeat(
+        np.linspace(0, seconds * S, rows, endpoint=False).astype(np.int64), lanes
+    )
     table["lane"] = np.tile(np.arange(lanes), rows)
     share = table["due_ns"] / (seconds * S)
     table["phase"] = np.where(share < 0.1, 0, np.where(share < 0.65, 1, 2))
@@ -49,7 +59,9 @@ def schedule_of(rows: int, seconds: float, lanes: int) -> Table:
 
 
 def samples_of(schedule: Table, seed: int) -> Table:
-    """Lognormal answers of median 210 ms; in lane 0 every 20th row of the burst takes ten times as long."""
+    """Lognormal answers of median 210 ms; in lane 0 every 20th row of the burst takes ten times as
+    long.
+    """
     rng = np.random.default_rng(seed)
     table = empty_samples(len(schedule))
     whole = rng.lognormal(math.log(210 * MS), 0.25, len(table))
@@ -82,18 +94,45 @@ def lane_of(name: str, index: int, seconds: float, rows: int) -> dict[str, Any]:
     """One lane's record of the manifest."""
     spans = [(PHASES[0], 0, 0.1), (PHASES[1], 0.1, 0.65), (PHASES[2], 0.65, 1)]
     return {
-        "name": name, "target": name, "model": ["deepseek-ai/DeepSeek-V3.2", "Pro/deepseek-ai/DeepSeek-V3.2"][index % 2],
-        "tier": ["standard", "pro"][index % 2], "region": "sg", "base_url": "http://127.0.0.1:8080/v1",
-        "transport": "tailproof", "stage": "chat", "scenario": None, "simulated": False,
-        "profile": {"name": "chat", "description": "mixed chat traffic with a burst",
-                    "arrivals": {"kind": "constant", "rate": "40/s"}, "max_in_flight": None},
-        "contract": None, "phases": PHASES,
-        "phase_spans": [{"phase": phase, "start_ns": round(a * seconds * S), "end_ns": round(b * seconds * S),
-                         "warmup": phase == "warmup"} for phase, a, b in spans],
-        "buckets": bucket_names(), "start_ns": 0, "end_ns": round(seconds * S), "requests": rows,
-        "timeout_ns": 60 * S, "max_in_flight": None, "closed_loop": False, "closed_by_duration": False,
-        "prices": None, "expect": [], "notes": [],
-    }  # fmt: skip
+        "name": name,
+        "target": name,
+        "model": ["deepseek-ai/DeepSeek-V3.2", "Pro/deepseek-ai/DeepSeek-V3.2"][index % 2],
+        "tier": ["standard", "pro"][index % 2],
+        "region": "sg",
+        "base_url": "http://127.0.0.1:8080/v1",
+        "transport": "tailproof",
+        "stage": "chat",
+        "scenario": None,
+        "simulated": False,
+        "profile": {
+            "name": "chat",
+            "description": "mixed chat traffic with a burst",
+            "arrivals": {"kind": "constant", "rate": "40/s"},
+            "max_in_flight": None,
+        },
+        "contract": None,
+        "phases": PHASES,
+        "phase_spans": [
+            {
+                "phase": phase,
+                "start_ns": round(a * seconds * S),
+                "end_ns": round(b * seconds * S),
+                "warmup": phase == "warmup",
+            }
+            for phase, a, b in spans
+        ],
+        "buckets": bucket_names(),
+        "start_ns": 0,
+        "end_ns": round(seconds * S),
+        "requests": rows,
+        "timeout_ns": 60 * S,
+        "max_in_flight": None,
+        "closed_loop": False,
+        "closed_by_duration": False,
+        "prices": None,
+        "expect": [],
+        "notes": [],
+    }
 
 
 def rank(values: Any, q: float) -> float:
@@ -108,87 +147,221 @@ def q_of(values_ns: Any) -> dict[str, float] | None:
     if not values:
         return None
     named = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1.0}
-    return {"n": len(values), "mean": sum(values) / len(values), **{key: rank(values, q) for key, q in named.items()}}
+    return {
+        "n": len(values),
+        "mean": sum(values) / len(values),
+        **{key: rank(values, q) for key, q in named.items()},
+    }
 
 
 def part_of(samples: Table) -> dict[str, Any]:
     """What by_phase and by_bucket hold."""
     good = samples[samples["outcome"] == Outcome.ok]
-    return {"requests": len(samples), "ok": len(good),
-            "response_ms": {"ttft": q_of(latency_ns(good, "ttft")), "e2e": q_of(latency_ns(good, "e2e"))}}  # fmt: skip
+    return {
+        "requests": len(samples),
+        "ok": len(good),
+        "response_ms": {
+            "ttft": q_of(latency_ns(good, "ttft")),
+            "e2e": q_of(latency_ns(good, "e2e")),
+        },
+    }
 
 
-def target_of(schedule: Table, samples: Table, lane: dict[str, Any], seconds: float) -> dict[str, Any]:
+def target_of(
+    schedule: Table, samples: Table, lane: dict[str, Any], seconds: float
+) -> dict[str, Any]:
     """One target's record of summary.json."""
     measured = samples[~schedule["warmup"]]
     good = measured[measured["outcome"] == Outcome.ok]
     plan = schedule[~schedule["warmup"]]
     return {
-        "requests": len(samples), "ok": int((samples["outcome"] == Outcome.ok).sum()),
-        "warmup": int(schedule["warmup"].sum()), "outcomes": outcome_counts(samples),
-        "offered_rps": len(samples) / seconds, "sent_rps": int((samples["sent_ns"] >= 0).sum()) / seconds,
-        "response_ms": {metric: q_of(latency_ns(good, metric)) for metric in ("ttft", "e2e", "tpot")},
-        "service_ms": {metric: q_of(latency_ns(good, metric, "service")) for metric in ("ttft", "e2e")},
-        "inter_chunk_ms": q_of(good["gap_max_ns"]), "lag_ms": q_of(latency_ns(measured, "lag")),
-        "harness_lag_ms": q_of(latency_ns(measured, "harness_lag")), "connect_ms": None,
+        "requests": len(samples),
+        "ok": int((samples["outcome"] == Outcome.ok).sum()),
+        "warmup": int(schedule["warmup"].sum()),
+        "outcomes": outcome_counts(samples),
+        "offered_rps": len(samples) / seconds,
+        "sent_rps": int((samples["sent_ns"] >= 0).sum()) / seconds,
+        "response_ms": {
+            metric: q_of(latency_ns(good, metric)) for metric in ("ttft", "e2e", "tpot")
+        },
+        "service_ms": {
+            metric: q_of(latency_ns(good, metric, "service")) for metric in ("ttft", "e2e")
+        },
+        "inter_chunk_ms": q_of(good["gap_max_ns"]),
+        "lag_ms": q_of(latency_ns(measured, "lag")),
+        "harness_lag_ms": q_of(latency_ns(measured, "harness_lag")),
+        "connect_ms": None,
         "uptime": {"request_ratio": len(good) / len(measured) if len(measured) else None},
-        "tokens": {"prompt": int(good["prompt_tokens"].sum()), "output": int(good["output_tokens"].sum()),
-                   "source": "usage" if len(good) else "none", "prompt_error": None},
+        "tokens": {
+            "prompt": int(good["prompt_tokens"].sum()),
+            "output": int(good["output_tokens"].sum()),
+            "source": "usage" if len(good) else "none",
+            "prompt_error": None,
+        },
         "cost": None,
-        "by_phase": {name: part_of(measured[plan["phase"] == index]) for index, name in enumerate(lane["phases"])
-                     if (plan["phase"] == index).any()},
-        "by_bucket": {name: part_of(measured[plan["bucket"] == index]) for index, name in enumerate(lane["buckets"])
-                      if (plan["bucket"] == index).any()},
-    }  # fmt: skip
+        "by_phase": {
+            name: part_of(measured[plan["phase"] == index])
+            for index, name in enumerate(lane["phases"])
+            if (plan["phase"] == index).any()
+        },
+        "by_bucket": {
+            name: part_of(measured[plan["bucket"] == index])
+            for index, name in enumerate(lane["buckets"])
+            if (plan["bucket"] == index).any()
+        },
+    }
 
 
 def clause_of(target: str, number: int, text: str, metric: str, **more: Any) -> dict[str, Any]:
     """One clause's record of verdicts.json with plain defaults."""
     base = {
-        "target": target, "stage": "chat", "contract": "enterprise", "number": number, "text": text, "metric": metric,
-        "view": "response", "quantile": None, "limit_ms": None, "share": None, "phase": None, "bucket": None,
-        "report_only": False, "confidence": 0.95, "measured": None, "interval": [None, None], "n": 0, "k": 0, "unknown": 0,
-        "allowed_k": -1, "fail_k": 1, "p0": 0.01, "p_interval": [0.0, 1.0], "n_effective": 0, "at_least_tps": None,
-        "decided_by": "exact", "statistic": "quantile", "excluded": {}, "with_excluded": None, "projected_credit": None, "steadiness": None,
-        "unit": "share" if metric in ("uptime", "error_share") else "ms", "operator": ">=" if metric == "uptime" else "<=",
-        "verdict": "INCONCLUSIVE", "reason": "no rows to judge", "needed_n": None,
-    }  # fmt: skip
+        "target": target,
+        "stage": "chat",
+        "contract": "enterprise",
+        "number": number,
+        "text": text,
+        "metric": metric,
+        "view": "response",
+        "quantile": None,
+        "limit_ms": None,
+        "share": None,
+        "phase": None,
+        "bucket": None,
+        "report_only": False,
+        "confidence": 0.95,
+        "measured": None,
+        "interval": [None, None],
+        "n": 0,
+        "k": 0,
+        "unknown": 0,
+        "allowed_k": -1,
+        "fail_k": 1,
+        "p0": 0.01,
+        "p_interval": [0.0, 1.0],
+        "n_effective": 0,
+        "at_least_tps": None,
+        "decided_by": "exact",
+        "statistic": "quantile",
+        "excluded": {},
+        "with_excluded": None,
+        "projected_credit": None,
+        "steadiness": None,
+        "unit": "share" if metric in ("uptime", "error_share") else "ms",
+        "operator": ">=" if metric == "uptime" else "<=",
+        "verdict": "INCONCLUSIVE",
+        "reason": "no rows to judge",
+        "needed_n": None,
+    }
     return {**base, **more}
 
 
 def verdicts_of(names: list[str], overall: str = "FAIL") -> dict[str, Any]:
-    """A failed, an undecided, a kept and a reported clause for the first target; kept ones for the others."""
+    """A failed, an undecided, a kept and a reported clause for the first target; kept ones for the
+    others.
+    """
     e2e: dict[str, Any] = {"metric": "e2e", "quantile": 0.99, "limit_ms": 800.0, "n": 12_000}
     up: dict[str, Any] = {"metric": "uptime", "share": 0.999, "n": 12_000}
     clauses = [
-        clause_of(names[0], 1, "response e2e p99 ≤ 800 ms", **e2e, measured=3870.4, interval=[3610.2, 4020.0], k=611,
-                  allowed_k=100, fail_k=143, verdict="FAIL", reason="611 of 12,000 requests took longer, 100 may"),
-        clause_of(names[0], 2, "uptime, request ratio ≥ 99.9 %", **up, measured=0.9983, interval=[0.9974, 0.9990], k=20,
-                  allowed_k=5, fail_k=22, needed_n=21_000, verdict="INCONCLUSIVE", reason="20 failed, between 5 and 22"),
-        clause_of(names[0], 3, "response TTFT p95", "ttft", quantile=0.95, report_only=True, measured=181.0,
-                  interval=[177.5, None], n=12_000, k=0, verdict="REPORTED", reason="shown, judged by nobody"),
-    ]  # fmt: skip
+        clause_of(
+            names[0],
+            1,
+            "response e2e p99 ≤ 800 ms",
+            **e2e,
+            measured=3870.4,
+            interval=[3610.2, 4020.0],
+            k=611,
+            allowed_k=100,
+            fail_k=143,
+            verdict="FAIL",
+            reason="611 of 12,000 requests took longer, 100 may",
+        ),
+        clause_of(
+            names[0],
+            2,
+            "uptime, request ratio ≥ 99.9 %",
+            **up,
+            measured=0.9983,
+            interval=[0.9974, 0.9990],
+            k=20,
+            allowed_k=5,
+            fail_k=22,
+            needed_n=21_000,
+            verdict="INCONCLUSIVE",
+            reason="20 failed, between 5 and 22",
+        ),
+        clause_of(
+            names[0],
+            3,
+            "response TTFT p95",
+            "ttft",
+            quantile=0.95,
+            report_only=True,
+            measured=181.0,
+            interval=[177.5, None],
+            n=12_000,
+            k=0,
+            verdict="REPORTED",
+            reason="shown, judged by nobody",
+        ),
+    ]
     for name in names[1:]:
         clauses += [
-            clause_of(name, 1, "response e2e p99 ≤ 800 ms", **e2e, measured=402.13, interval=[391.4, 418.0], k=2,
-                      allowed_k=100, fail_k=143, verdict="PASS", reason="2 of 12,000 requests took longer, 100 may"),
-            clause_of(name, 2, "uptime, request ratio ≥ 99.9 %", **up, measured=1.0, interval=[0.99975, 1.0], allowed_k=5,
-                      fail_k=22, verdict="PASS", reason="none failed"),
-        ]  # fmt: skip
-    return {"format": 1, "run": "2026-11-23T10-04-11Z-chat-3fa9", "overall": overall, "exit_code": 1, "confidence": [0.95],
-            "simulated": False, "clauses": clauses, "expects": [],
-            "attested": [{"contract": "enterprise", "term": "data stay in the region"}], "projected_breach_usd": None}  # fmt: skip
+            clause_of(
+                name,
+                1,
+                "response e2e p99 ≤ 800 ms",
+                **e2e,
+                measured=402.13,
+                interval=[391.4, 418.0],
+                k=2,
+                allowed_k=100,
+                fail_k=143,
+                verdict="PASS",
+                reason="2 of 12,000 requests took longer, 100 may",
+            ),
+            clause_of(
+                name,
+                2,
+                "uptime, request ratio ≥ 99.9 %",
+                **up,
+                measured=1.0,
+                interval=[0.99975, 1.0],
+                allowed_k=5,
+                fail_k=22,
+                verdict="PASS",
+                reason="none failed",
+            ),
+        ]
+    return {
+        "format": 1,
+        "run": "2026-11-23T10-04-11Z-chat-3fa9",
+        "overall": overall,
+        "exit_code": 1,
+        "confidence": [0.95],
+        "simulated": False,
+        "clauses": clauses,
+        "expects": [],
+        "attested": [{"contract": "enterprise", "term": "data stay in the region"}],
+        "projected_breach_usd": None,
+    }
 
 
 def manifest_of(lanes: list[dict[str, Any]], strings: dict[str, list[str]]) -> dict[str, Any]:
     """A manifest as the runner writes it."""
     return {
-        "run": "2026-11-23T10-04-11Z-chat-3fa9", "suite": {"name": "chat-tiers", "description": "shared against dedicated"},
-        "seed": 7, "started_utc": "2026-11-23T10:04:11Z", "started_wall_ns": 1_795_514_651 * S,
-        "repeat_command": "tailproof run chat-tiers --seed 7", "versions": {"tailproof": "0.1.0", "numpy": "2.0"},
-        "machine": {"system": "Linux", "cores": 2, "cpu": "a processor"}, "clock": {"source": "clock_gettime", "resolution_ns": 1.0},
-        "inputs": [{"name": "chat-tiers.toml", "sha256": "ab" * 32}], "lanes": lanes, "strings": strings,
-    }  # fmt: skip
+        "run": "2026-11-23T10-04-11Z-chat-3fa9",
+        "suite": {"name": "chat-tiers", "description": "shared against dedicated"},
+        "seed": 7,
+        "started_utc": "2026-11-23T10:04:11Z",
+        "started_wall_ns": 1_795_514_651 * S,
+        "repeat_command": "tailproof run chat-tiers --seed 7",
+        "versions": {"tailproof": "0.1.0", "numpy": "2.0"},
+        "machine": {"system": "Linux", "cores": 2, "cpu": "a processor"},
+        "clock": {"source": "clock_gettime", "resolution_ns": 1.0},
+        "inputs": [{"name": "chat-tiers.toml", "sha256": "ab" * 32}],
+        "lanes": lanes,
+        "strings": strings,
+    }
 
 
 def spoil_nothing(schedule: Table, samples: Table) -> None:
@@ -196,7 +369,9 @@ def spoil_nothing(schedule: Table, samples: Table) -> None:
 
 
 def spoil_some(schedule: Table, samples: Table) -> None:
-    """0.5 % of lane 0 fail in four ways, mostly in the burst; its last rows are still open at the end."""
+    """0.5 % of lane 0 fail in four ways, mostly in the burst; its last rows are still open at the
+    end.
+    """
     mine = np.flatnonzero((schedule["lane"] == 0) & (schedule["phase"] == 2))
     fail(samples, mine[::60], Outcome.http_5xx, note=0)
     fail(samples, mine[7:40:11], Outcome.rate_limited)

@@ -42,7 +42,11 @@ class Ui:
     def answer(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
         """Ask; the path goes out as it is written here, `_` in a header's name as `-`."""
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)) as connection:
-            connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+            connection.request(
+                method,
+                path,
+                headers={name.replace("_", "-"): value for name, value in headers.items()},
+            )
             with connection.getresponse() as answer:
                 return Answer(answer.status, answer.headers, answer.read())
 
@@ -53,7 +57,9 @@ class Ui:
         return answer.body.decode()
 
     def events(self, run: str) -> Generator[tuple[str, dict[str, str]], None, None]:
-        """Kind and data of each server-sent event until the server ends the stream, or the caller closes it."""
+        """Kind and data of each server-sent event until the server ends the stream, or the caller
+        closes it.
+        """
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)) as connection:
             connection.request("GET", f"/events/{run}")
             with connection.getresponse() as answer:

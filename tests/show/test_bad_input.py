@@ -1,4 +1,6 @@
-"""Hostile servers, broken folders and newer formats, through the command line, in every format that is written."""
+"""Hostile servers, broken folders and newer formats, through the command line, in every format that
+is written.
+"""
 
 from __future__ import annotations
 
@@ -27,18 +29,32 @@ from patience import PATIENCE_S
 from bench.cli import main
 from bench.record.run_folder import FORMAT
 
-#: What a server may put into any text: for a page, a terminal, a spreadsheet, a build log, a table, an XML file.
+#: What a server may put into any text: for a page, a terminal, a spreadsheet, a build log, a table,
+#: an XML file.
 TRICKS = [
-    "<script>alert(1)</script><img src=x onerror=alert(2)></title></svg><svg onload=alert(3)> ]]><!-- {{ 7*7 }}{% raw %}",
-    "| a | b |\n|---|\n# head [x](javascript:alert(4)) `y` $$x$$", "\x1b[2J\x1b]0;owned\x07\x9b31m\x7f nul \x00 \ufffe \x0b",
-    "\u202egnp.exe\u2066\u200b\u2028x", "half \ud83d a pair", '=HYPERLINK("http://127.0.0.1")', "+1+cmd|' /C calc'!A0",
-    "@SUM(A1)", "-2", "\n::error title=x::y\n", "quo\"ted, 'and' \\", "A" * 2**20,
-]  # fmt: skip
+    (
+        "<script>alert(1)</script><img src=x onerror=alert(2)></title></svg><svg onload=alert(3)>"
+        " ]]><!-- {{ 7*7 }}{% raw %}"
+    ),
+    "| a | b |\n|---|\n# head [x](javascript:alert(4)) `y` $$x$$",
+    "\x1b[2J\x1b]0;owned\x07\x9b31m\x7f nul \x00 \ufffe \x0b",
+    "\u202egnp.exe\u2066\u200b\u2028x",
+    "half \ud83d a pair",
+    '=HYPERLINK("http://127.0.0.1")',
+    "+1+cmd|' /C calc'!A0",
+    "@SUM(A1)",
+    "-2",
+    "\n::error title=x::y\n",
+    "quo\"ted, 'and' \\",
+    "A" * 2**20,
+]
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 class Hostile(BaseHTTPRequestHandler):
-    """Answers each request with the next trick: as an error, as an event, as names in a good answer."""
+    """Answers each request with the next trick: as an error, as an event, as names in a good
+    answer.
+    """
 
     protocol_version = "HTTP/1.1"
     turns = itertools.count()
@@ -53,7 +69,10 @@ class Hostile(BaseHTTPRequestHandler):
         turn = next(self.turns)
         trick = TRICKS[turn % len(TRICKS)]
         chunk = {"id": trick, "object": "chat.completion.chunk", "model": trick}
-        events: list[dict[str, Any]] = [{"delta": {"content": trick[:80]}}, {"delta": {}, "finish_reason": trick}]
+        events: list[dict[str, Any]] = [
+            {"delta": {"content": trick[:80]}},
+            {"delta": {}, "finish_reason": trick},
+        ]
         good = [json.dumps({**chunk, "choices": [event]}) for event in events]
         error = json.dumps({"error": {"message": trick, "type": trick, "code": trick}})
         kind = turn // len(TRICKS) % 5
@@ -75,7 +94,11 @@ class Hostile(BaseHTTPRequestHandler):
     def _answer(self, status: int, body: bytes, header: str = "") -> None:
         self.send_response_only(status)
         value = "".join(char for char in header if " " <= char <= "\xff")[:4000]
-        for name, text in (("X-Served-Region", value), ("Retry-After", value), ("Content-Type", "text/event-stream")):
+        for name, text in (
+            ("X-Served-Region", value),
+            ("Retry-After", value),
+            ("Content-Type", "text/event-stream"),
+        ):
             self.send_header(name, text)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -109,13 +132,27 @@ class Sound(Hostile):
 
 @contextmanager
 def served_by(handler: type[Hostile], folder: Path) -> Iterator[list[str]]:
-    """`tailproof run` against such a server, but for how many requests; the run goes into `folder`."""
+    """`tailproof run` against such a server, but for how many requests; the run goes into
+    `folder`.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield ["run", "--url", f"http://127.0.0.1:{server.server_port}/v1", "--model", "m", "--slo", "uptime>=99%", "--quiet",
-               "--request-rate", "50", "--out", str(folder)]  # fmt: skip
+        yield [
+            "run",
+            "--url",
+            f"http://127.0.0.1:{server.server_port}/v1",
+            "--model",
+            "m",
+            "--slo",
+            "uptime>=99%",
+            "--quiet",
+            "--request-rate",
+            "50",
+            "--out",
+            str(folder),
+        ]
     finally:
         server.shutdown()
         thread.join()
@@ -124,22 +161,38 @@ def served_by(handler: type[Hostile], folder: Path) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run against a hostile server: every trick in every kind of answer, once, one after the other."""
+    """The folder of a run against a hostile server: every trick in every kind of answer, once, one
+    after the other.
+    """
     folder = tmp_path_factory.mktemp("hostile") / "run"
     with served_by(Hostile, folder) as words:
-        assert main([*words, "--request-count", str(5 * len(TRICKS)), "--concurrency", "1"]) in (1, 4)
+        assert main([*words, "--request-count", str(5 * len(TRICKS)), "--concurrency", "1"]) in (
+            1,
+            4,
+        )
     return folder
 
 
 COMMANDS = [
-    ["report"], ["report", "--format", "json"], ["judge"], ["judge", "--format", "json"], ["judge", "--format", "github"],
-    ["attribute"], ["attribute", "--format", "json"], ["verify"],
-    *(["export", "--format", form] for form in ("csv", "jsonl", "vllm", "aiperf", "prometheus", "otlp", "hlog")),
-]  # fmt: skip
+    ["report"],
+    ["report", "--format", "json"],
+    ["judge"],
+    ["judge", "--format", "json"],
+    ["judge", "--format", "github"],
+    ["attribute"],
+    ["attribute", "--format", "json"],
+    ["verify"],
+    *(
+        ["export", "--format", form]
+        for form in ("csv", "jsonl", "vllm", "aiperf", "prometheus", "otlp", "hlog")
+    ),
+]
 
 
 def unseen(text: str) -> set[str]:
-    """What may not stand in it: control, format, surrogate and private characters and separators of lines."""
+    """What may not stand in it: control, format, surrogate and private characters and separators of
+    lines.
+    """
     return {char for char in text if unicodedata.category(char) in UNSEEN} - {"\n"}
 
 
@@ -162,22 +215,34 @@ class Seen(HTMLParser):
 
 
 def test_no_file_of_a_hostile_run_steers_a_terminal_or_grows(hostile: Path) -> None:
-    """Page, Markdown, XML, figures and JSON: no control or format character, no text beyond what is kept of one."""
-    files = [path for path in hostile.rglob("*") if path.suffix in (".html", ".md", ".xml", ".svg", ".json")]
-    assert {"run.json", "report.html", "report.md", "junit.xml", "summary.json"} <= {path.name for path in files}
+    """Page, Markdown, XML, figures and JSON: no control or format character, no text beyond what is
+    kept of one.
+    """
+    files = [
+        path
+        for path in hostile.rglob("*")
+        if path.suffix in (".html", ".md", ".xml", ".svg", ".json")
+    ]
+    assert {"run.json", "report.html", "report.md", "junit.xml", "summary.json"} <= {
+        path.name for path in files
+    }
     for path in files:
         text = path.read_text(encoding="utf-8")
         assert unseen(text) == set(), path.name
         assert "A" * 201 not in text, path.name
     strings = json.loads((hostile / "run.json").read_text())["strings"]
-    assert {kind for kind, texts in strings.items() if any("alert(1)" in text for text in texts)} == {*strings}
+    assert {
+        kind for kind, texts in strings.items() if any("alert(1)" in text for text in texts)
+    } == {*strings}
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_no_command_prints_what_steers_a_terminal(
     words: list[str], hostile: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """Of a hostile run every command and every export says its say in printable characters, and ends as it should."""
+    """Of a hostile run every command and every export says its say in printable characters, and
+    ends as it should.
+    """
     assert main([*words, str(hostile)]) in (0, 1, 3, 4)
     out, err = (stream.decode() for stream in capfdbinary.readouterr())
     assert unseen(out.replace("\r\n", "\n")) == unseen(err) == set()
@@ -185,22 +250,34 @@ def test_no_command_prints_what_steers_a_terminal(
 
 
 def test_markup_of_a_server_is_words_on_the_page(hostile: Path) -> None:
-    """Each trick can be read; no element of the page is the server's, no attribute runs a script."""
+    """Each trick can be read; no element of the page is the server's, no attribute runs a
+    script.
+    """
     page = Seen((hostile / "report.html").read_text())
     assert "<script>alert(1)</script>" in page.words
     assert "\\x1b[2J" in page.words
-    assert not any(name.startswith("on") or "alert(" in str(value)
-                   for _, found in page.elements for name, value in found.items() if name != "aria-label")  # fmt: skip
+    assert not any(
+        name.startswith("on") or "alert(" in str(value)
+        for _, found in page.elements
+        for name, value in found.items()
+        if name != "aria-label"
+    )
     allowed = {"data:image/png;base64", "#"}
-    assert all(str(found[key]).startswith(tuple(allowed)) for _, found in page.elements for key in ("src", "href")
-               if key in found)  # fmt: skip
+    assert all(
+        str(found[key]).startswith(tuple(allowed))
+        for _, found in page.elements
+        for key in ("src", "href")
+        if key in found
+    )
 
 
 def test_markdown_of_a_server_is_words_in_the_report(hostile: Path) -> None:
     """No heading, link, table or raw HTML of the server's: its marks stand behind backslashes."""
     text = (hostile / "report.md").read_text()
     assert "alert(4)" in text
-    assert not re.search(r"(?<!\\)<(script|img|svg)|(?<!\\)\]\(javascript|^# head", text, re.MULTILINE)
+    assert not re.search(
+        r"(?<!\\)<(script|img|svg)|(?<!\\)\]\(javascript|^# head", text, re.MULTILINE
+    )
 
 
 def test_junit_and_figures_are_well_formed(hostile: Path) -> None:
@@ -208,7 +285,10 @@ def test_junit_and_figures_are_well_formed(hostile: Path) -> None:
     files = [hostile / "junit.xml", *(hostile / "plots").glob("*.svg")]
     assert len(files) > 1
     for path in files:
-        tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(path.read_bytes()).iter()}  # noqa: S314 ours
+        tags = {
+            element.tag.rpartition("}")[2]
+            for element in ET.fromstring(path.read_bytes()).iter()  # noqa: S314 ours
+        }
         assert "script" not in tags
 
 
@@ -218,8 +298,12 @@ def exported(form: str, folder: Path, capfdbinary: pytest.CaptureFixture[bytes])
     return capfdbinary.readouterr()[0].decode()
 
 
-def test_a_spreadsheet_reckons_nothing(hostile: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """A row a request, each of as many cells; a server's formula is text, for it begins with an apostrophe."""
+def test_a_spreadsheet_reckons_nothing(
+    hostile: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A row a request, each of as many cells; a server's formula is text, for it begins with an
+    apostrophe.
+    """
     head, *rows = csv.reader(io.StringIO(exported("csv", hostile, capfdbinary), newline=""))
     assert len(rows) == 5 * len(TRICKS)
     assert {len(row) for row in rows} == {len(head)}
@@ -228,18 +312,26 @@ def test_a_spreadsheet_reckons_nothing(hostile: Path, capfdbinary: pytest.Captur
     assert {'\'=HYPERLINK("http://127.0.0.1")', "'@SUM(A1)", "'-2"} <= notes
 
 
-def test_json_lines_and_metrics_parse(hostile: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """An object a request, with one set of keys; a metric a line, whose labels are quoted strings."""
+def test_json_lines_and_metrics_parse(
+    hostile: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """An object a request, with one set of keys; a metric a line, whose labels are quoted
+    strings.
+    """
     rows = [json.loads(line) for line in exported("jsonl", hostile, capfdbinary).splitlines()]
     assert len(rows) == 5 * len(TRICKS)
     assert len({tuple(row) for row in rows}) == 1
     label = r'[a-z_]+="(?:[^"\\]|\\["\\n])*"'
-    line = re.compile(rf"(# (HELP|TYPE) .+|[a-z_]+(\{{{label}(,{label})*\}})? [-+.e0-9]+(Inf|NaN)?)")
+    line = re.compile(
+        rf"(# (HELP|TYPE) .+|[a-z_]+(\{{{label}(,{label})*\}})? [-+.e0-9]+(Inf|NaN)?)"
+    )
     metrics = exported("prometheus", hostile, capfdbinary).splitlines()
     assert [said for said in metrics if not line.fullmatch(said)] == []
 
 
-def test_a_build_log_gets_no_command_of_a_servers(hostile: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_a_build_log_gets_no_command_of_a_servers(
+    hostile: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     """GitHub reads as a command what begins with two colons: those are ours alone."""
     main(["judge", "--format", "github", str(hostile)])
     lines = capfdbinary.readouterr()[0].decode().splitlines()
@@ -247,15 +339,31 @@ def test_a_build_log_gets_no_command_of_a_servers(hostile: Path, capfdbinary: py
     assert [line for line in lines if line.startswith("::") and "title=x" in line] == []
 
 
-#: Every command that reads a run's rows, and every other that reads a run; RUN stands for the folder, KEY for a key's file.
-OF_ROWS = [*(words for words in COMMANDS if words != ["verify"]), ["cost"], ["compare"], ["compare", "RUN"],
-           ["what-if", "--default", "only", "--fallback", "only"]]  # fmt: skip
-READERS = [*OF_ROWS, ["verify"], ["sign", "--key", "KEY"], ["resume"], ["export", "--format", "openslo"]]
+#: Every command that reads a run's rows, and every other that reads a run; RUN stands for the
+#: folder, KEY for a key's file.
+OF_ROWS = [
+    *(words for words in COMMANDS if words != ["verify"]),
+    ["cost"],
+    ["compare"],
+    ["compare", "RUN"],
+    ["what-if", "--default", "only", "--fallback", "only"],
+]
+READERS = [
+    *OF_ROWS,
+    ["verify"],
+    ["sign", "--key", "KEY"],
+    ["resume"],
+    ["export", "--format", "openslo"],
+]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file by its name."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def told_off(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
@@ -263,7 +371,15 @@ def told_off(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str])
     key = folder.with_name("key.pem")
     key.touch(mode=0o600)
     before = contents(folder)
-    assert main([*(word.replace("RUN", str(folder)).replace("KEY", str(key)) for word in words), str(folder)]) == 2
+    assert (
+        main(
+            [
+                *(word.replace("RUN", str(folder)).replace("KEY", str(key)) for word in words),
+                str(folder),
+            ]
+        )
+        == 2
+    )
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -279,18 +395,27 @@ def test_a_run_of_a_newer_format_is_refused_by_every_command(
     """It names the version that wrote the run, which can read it, and touches nothing."""
     folder = make_run(["only"], rows=20).run.folder
     place = folder / "run.json"
-    newer = {"format": FORMAT + 1, "versions": {"tailproof": "9.9.1"}, "lanes": {"a": "shape of another time"}}
+    newer = {
+        "format": FORMAT + 1,
+        "versions": {"tailproof": "9.9.1"},
+        "lanes": {"a": "shape of another time"},
+    }
     place.write_text(json.dumps(newer))
     said = (
-        f"{place}: has format {FORMAT + 1}; this tailproof reads up to {FORMAT}; open it with tailproof 9.9.1 or newer"
+        f"{place}: has format {FORMAT + 1}; this tailproof reads up to {FORMAT}; open it with"
+        " tailproof 9.9.1 or newer"
     )
     assert told_off(words, folder, capsys) == said
 
 
-@pytest.mark.parametrize(("versions", "remedy"), [
-    ({}, "open it with a newer tailproof"), (["tailproof", "2"], "open it with a newer tailproof"),
-    ({"tailproof": "\x1b[31m2\u202e"}, r"open it with tailproof \x1b[31m2\u202e or newer"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("versions", "remedy"),
+    [
+        ({}, "open it with a newer tailproof"),
+        (["tailproof", "2"], "open it with a newer tailproof"),
+        ({"tailproof": "\x1b[31m2\u202e"}, r"open it with tailproof \x1b[31m2\u202e or newer"),
+    ],
+)
 def test_a_newer_run_that_does_not_say_its_version(
     versions: Any, remedy: str, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -313,7 +438,9 @@ def test_a_missing_file_is_named_with_a_remedy(
     assert remedy in ("copy the run's whole folder again", "give a folder below results/")
 
 
-def test_what_routes_tried_is_missed_too(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_routes_tried_is_missed_too(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A sealed table of attempts that is gone is no run without a route."""
     folder = make_run(["only"], rows=20).run.folder
     place = folder / "run.json"
@@ -326,7 +453,9 @@ def test_what_routes_tried_is_missed_too(make_run: MakeRun, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("name", ["schedule.npy", "samples/rows.npy"])
-def test_verify_finds_what_is_missing(name: str, make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_finds_what_is_missing(
+    name: str, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its question is whether the folder is whole: exit 1, and the file is named."""
     folder = make_run(["only"], rows=20).run.folder
     (folder / name).unlink()
@@ -335,7 +464,9 @@ def test_verify_finds_what_is_missing(name: str, make_run: MakeRun, capsys: pyte
 
 
 def broken_off(folder: Path, ended_by: signal.Signals) -> int:
-    """A run of many seconds that is ended once its first rows are on the disk; how the process ended."""
+    """A run of many seconds that is ended once its first rows are on the disk; how the process
+    ended.
+    """
     with served_by(Sound, folder) as words:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench", *words, "--duration", "60s"], stdout=subprocess.DEVNULL
@@ -360,21 +491,36 @@ def poor_run(kind: str, folder: Path) -> None:
             assert main([*words, "--request-count", str(rows)]) in (1, 3, 4)
 
 
-@pytest.mark.parametrize(("kind", "said"), [
-    ("killed", "rests on the part that was carried out"), ("interrupted", "rests on the part that was carried out"),
-    ("none succeeded", r"succeeded\s*0 \(0 %\)"), ("one request", r"requests\s*1\s*succeeded\s*1 \(100 %\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("killed", "rests on the part that was carried out"),
+        ("interrupted", "rests on the part that was carried out"),
+        ("none succeeded", r"succeeded\s*0 \(0 %\)"),
+        ("one request", r"requests\s*1\s*succeeded\s*1 \(100 %\)"),
+    ],
+)
 def test_every_command_copes_with_a_poor_run(
     kind: str, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Killed, interrupted, without a success, of one request: a page that says so, and an answer or a sentence of each command."""
+    """Killed, interrupted, without a success, of one request: a page that says so, and an answer or
+    a sentence of each command.
+    """
     folder = tmp_path / "run"
     poor_run(kind, folder)
     capfd.readouterr()
     assert main(["report", str(folder)]) == 0
     assert re.search(said, Seen((folder / "report.html").read_text()).words)
     for words in [*OF_ROWS, ["verify"]]:
-        code = main([*(word.replace("RUN", str(folder)).replace("only", "target") for word in words), str(folder)])
+        code = main(
+            [
+                *(word.replace("RUN", str(folder)).replace("only", "target") for word in words),
+                str(folder),
+            ]
+        )
         out, err = capfd.readouterr()
-        assert code in (0, 1, 3, 4, 130) or (code == 2 and out == "" and err.count("\n") == 1), (words, err)
+        assert code in (0, 1, 3, 4, 130) or (code == 2 and out == "" and err.count("\n") == 1), (
+            words,
+            err,
+        )
         assert "nan" not in out.lower().split()

@@ -1,4 +1,6 @@
-"""A comparison on the page and on the screen: outcome first, reasons for what is missing, two figures."""
+"""A comparison on the page and on the screen: outcome first, reasons for what is missing, two
+figures.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +17,50 @@ from bench.show.comparison import comparison_part, comparison_text, ratio_figure
 S, MS = 10**9, 10**6
 
 
-def made(ratio: float = 0.5, rows: int = 2_000, name: str = "pro", **question: Any) -> dict[str, Any]:
+def made(
+    ratio: float = 0.5, rows: int = 2_000, name: str = "pro", **question: Any
+) -> dict[str, Any]:
     """The record of two arms of lognormal answers, due evenly over 400 s in two phases."""
     rng = np.random.default_rng(1)
-    facts = {"run": "r", "machine": {}, "clock": "k", "simulated": False, "profile": "p", "closed_loop": False, "began_ns": 0,
-             "ended_ns": 400 * S, "phases": ["quiet", "burst"], "buckets": ["≤1K"], "limit_ns": None, "unfit": None, "breach_usd": None,
-             "spans": [["quiet", 0, 200 * S], ["burst", 200 * S, 400 * S]], "usd_per_request": 0.001}  # fmt: skip
+    facts = {
+        "run": "r",
+        "machine": {},
+        "clock": "k",
+        "simulated": False,
+        "profile": "p",
+        "closed_loop": False,
+        "began_ns": 0,
+        "ended_ns": 400 * S,
+        "phases": ["quiet", "burst"],
+        "buckets": ["≤1K"],
+        "limit_ns": None,
+        "unfit": None,
+        "breach_usd": None,
+        "spans": [["quiet", 0, 200 * S], ["burst", 200 * S, 400 * S]],
+        "usd_per_request": 0.001,
+    }
     at_ns = np.arange(rows) * (400 * S // rows)
     phase, bucket = (at_ns >= 200 * S).astype(np.int64), np.zeros(rows, np.int64)
-    arms = [Arm(label, "e2e", at_ns, 200 * MS * times * rng.lognormal(0, 0.5, rows), phase, bucket, 0, facts | {"usd_per_request": usd})
-            for label, times, usd in (("standard", 1.0, 0.001), (name, ratio, 0.003))]  # fmt: skip
+    arms = [
+        Arm(
+            label,
+            "e2e",
+            at_ns,
+            200 * MS * times * rng.lognormal(0, 0.5, rows),
+            phase,
+            bucket,
+            0,
+            facts | {"usd_per_request": usd},
+        )
+        for label, times, usd in (("standard", 1.0, 0.001), (name, ratio, 0.003))
+    ]
     return compare_arms(arms[0], arms[1], Question(**{"limit_ns": 500 * MS, **question}))
 
 
 def test_the_part_says_what_the_record_holds() -> None:
-    """Title, outcome, reason, ratios, phases and price of the record stand in the part, in this order."""
+    """Title, outcome, reason, ratios, phases and price of the record stand in the part, in this
+    order.
+    """
     record = made()
     part = comparison_part(record, 3)
     assert part.name == "pro against standard"
@@ -55,7 +86,10 @@ def test_the_part_says_what_the_record_holds() -> None:
     assert [row[:2] for row in part.tables[1].rows] == [
         [name, record["by_phase"][name]["headline"]] for name in ("quiet", "burst")
     ]
-    assert [figure.file for figure in part.figures] == ["compare-03-shift.svg", "compare-03-ratios.svg"]
+    assert [figure.file for figure in part.figures] == [
+        "compare-03-shift.svg",
+        "compare-03-ratios.svg",
+    ]
 
 
 @pytest.mark.parametrize("ratio", [0.123456, 5.4321, 43.21, 432.1])
@@ -63,7 +97,9 @@ def test_the_sentence_and_the_table_round_alike(ratio: float) -> None:
     """The p99 ratio and its limits in the reason are those of the table, digit for digit."""
     part = comparison_part(made(ratio))
     row = next(row for row in part.tables[0].rows if row[0] == "p99")
-    assert dict(part.about)["because"].startswith(f"p99 ratio {row[3]} ({row[4].replace(' – ', ' to ')})")
+    assert dict(part.about)["because"].startswith(
+        f"p99 ratio {row[3]} ({row[4].replace(' – ', ' to ')})"
+    )
 
 
 def test_the_figures_are_svg_that_name_both_arms() -> None:
@@ -79,8 +115,17 @@ def test_the_figures_are_svg_that_name_both_arms() -> None:
 def test_what_cannot_be_compared_is_said_without_figures() -> None:
     """An arm without rows: INCONCLUSIVE, its reason, no table, no figure, no number."""
     record = made()
-    empty = record | {"outcomes": ["INCONCLUSIVE"], "headline": "INCONCLUSIVE", "reason": "pro has no rows", "ratios": {},
-                      "exceedance": None, "shift": [], "permutation": None, "by_phase": {}, "by_bucket": {}}  # fmt: skip
+    empty = record | {
+        "outcomes": ["INCONCLUSIVE"],
+        "headline": "INCONCLUSIVE",
+        "reason": "pro has no rows",
+        "ratios": {},
+        "exceedance": None,
+        "shift": [],
+        "permutation": None,
+        "by_phase": {},
+        "by_bucket": {},
+    }
     part = comparison_part(empty)
     assert (part.tables, part.figures) == ([], [])
     assert "pro has no rows" in comparison_text(empty).plain
@@ -100,7 +145,9 @@ def test_a_failing_arm_shows_absent_numbers() -> None:
 
 
 def test_the_screen_is_not_steered_by_names() -> None:
-    """A target's name with markup and a control character is written out, and no line is wider than asked."""
+    """A target's name with markup and a control character is written out, and no line is wider than
+    asked.
+    """
     text = comparison_text(made(name="[red]pro\x1b[2J"), width=100)
     assert "[red]pro\\x1b[2J against standard" in text.plain
     assert "\x1b" not in text.plain

@@ -17,13 +17,18 @@ COMMAND = re.compile(r"::(error|warning|notice) ((?:[a-z]+=[^:,\n\r]*,?)+)::([^\
 
 
 def test_each_clause_that_wants_a_reader_has_one_line() -> None:
-    """FAIL an error, INCONCLUSIVE a warning, PASS and REPORTED nothing, the overall verdict a notice, last."""
+    """FAIL an error, INCONCLUSIVE a warning, PASS and REPORTED nothing, the overall verdict a
+    notice, last.
+    """
     lines = list(github_lines(VALID, verdicts_of(["standard", "pro"])))
     found = [match.groups() for line in lines if (match := COMMAND.fullmatch(line))]
     assert len(found) == len(lines) == 3
     assert [level for level, _, _ in found] == ["error", "warning", "notice"]
     assert found[0][1] == "title=FAIL standard%3A response e2e p99 ≤ 800 ms"
-    assert found[0][2] == "measured 3,870 ms (3,610 – 4,020 ms): 611 of 12,000 requests took longer, 100 may"
+    assert (
+        found[0][2]
+        == "measured 3,870 ms (3,610 – 4,020 ms): 611 of 12,000 requests took longer, 100 may"
+    )
     assert found[2][2].startswith("FAIL, run 2026-")
 
 
@@ -37,11 +42,18 @@ def test_an_unfit_harness_is_told(state: str, level: str) -> None:
 
 
 def test_a_planted_breach_that_was_found_is_no_error_and_one_that_was_missed_is() -> None:
-    """An expectation that was met silences its FAIL; one that was not met is an error of its own."""
+    """An expectation that was met silences its FAIL; one that was not met is an error of
+    its own.
+    """
     verdicts = verdicts_of(["a"])
     (text,) = [clause["text"] for clause in verdicts["clauses"] if clause["verdict"] == "FAIL"]
-    verdicts["expects"] = [{"target": "a", "clause": text, "expected": "FAIL", "got": "FAIL", "met": True}]
-    assert [line.split(" ")[0] for line in github_lines(VALID, verdicts)] == ["::warning", "::notice"]
+    verdicts["expects"] = [
+        {"target": "a", "clause": text, "expected": "FAIL", "got": "FAIL", "met": True}
+    ]
+    assert [line.split(" ")[0] for line in github_lines(VALID, verdicts)] == [
+        "::warning",
+        "::notice",
+    ]
     verdicts["expects"][0] |= {"expected": "PASS", "met": False}
     lines = list(github_lines(VALID, verdicts))
     assert [line.split(" ")[0] for line in lines] == ["::error", "::warning", "::error", "::notice"]
@@ -50,10 +62,18 @@ def test_a_planted_breach_that_was_found_is_no_error_and_one_that_was_missed_is(
 
 
 def test_no_text_begins_a_command_of_its_own() -> None:
-    """Line breaks, percent signs and the marks of a command in a name or reason stay text of one line."""
+    """Line breaks, percent signs and the marks of a command in a name or reason stay text of one
+    line.
+    """
     hostile = "x\n::set-output name=a::b\r%0A::error::c,file=d"
-    verdicts: dict[str, Any] = {"overall": "FAIL", "run": "r", "expects": [], "clauses": [
-        clause_of(hostile, 1, "e2e", "e2e", measured=1.0, n=1, verdict="FAIL", reason=hostile)]}  # fmt: skip
+    verdicts: dict[str, Any] = {
+        "overall": "FAIL",
+        "run": "r",
+        "expects": [],
+        "clauses": [
+            clause_of(hostile, 1, "e2e", "e2e", measured=1.0, n=1, verdict="FAIL", reason=hostile)
+        ],
+    }
     lines = list(github_lines(VALID, verdicts))
     assert [COMMAND.fullmatch(line) is not None for line in lines] == [True, True]
     assert all("%0A" not in line and "\n" not in line for line in lines)
@@ -61,7 +81,9 @@ def test_no_text_begins_a_command_of_its_own() -> None:
 
 @pytest.mark.parametrize(("asked", "tag"), [({}, "skipped"), ({"inconclusive": "fail"}, "failure")])
 def test_an_undecided_clause_is_skipped_or_failed_as_asked(asked: Any, tag: str) -> None:
-    """With its reason either way; what is only reported stays skipped; a rehearsed indecision never fails."""
+    """With its reason either way; what is only reported stays skipped; a rehearsed indecision never
+    fails.
+    """
     verdicts = verdicts_of(["a"])
     root = ET.fromstring(junit_xml(VALID, verdicts, **asked))  # noqa: S314 our own text
     told = [(child.tag, child.get("message")) for case in root.iter("testcase") for child in case]
@@ -70,7 +92,13 @@ def test_an_undecided_clause_is_skipped_or_failed_as_asked(asked: Any, tag: str)
     assert root.get("failures") == str(1 + (tag == "failure"))
     undecided = verdicts["clauses"][1]
     verdicts["expects"] = [
-        {"target": "a", "clause": undecided["text"], "expected": "INCONCLUSIVE", "got": "INCONCLUSIVE", "met": True}
+        {
+            "target": "a",
+            "clause": undecided["text"],
+            "expected": "INCONCLUSIVE",
+            "got": "INCONCLUSIVE",
+            "met": True,
+        }
     ]
     again = ET.fromstring(junit_xml(VALID, verdicts, **asked))  # noqa: S314
     assert again.get("failures") == "1"

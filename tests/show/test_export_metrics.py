@@ -24,12 +24,21 @@ from bench.record.samples import Outcome, Table
 from bench.show.exposition import otlp, prometheus_text
 
 ROOT = Path(__file__).resolve().parents[2]
-LINE = re.compile(r'([a-z_:][a-z0-9_:]*)\{((?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)')
+LINE = re.compile(
+    r'([a-z_:][a-z0-9_:]*)\{((?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*)\}'
+    r" (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
+)
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
-CONTRACT = Contract.model_validate({
-    "title": "made", "name": "made",
-    "clause": [{"metric": "e2e", "quantile": "99%", "limit": "730ms"}, {"metric": "uptime", "share": "99%"}],
-})  # fmt: skip
+CONTRACT = Contract.model_validate(
+    {
+        "title": "made",
+        "name": "made",
+        "clause": [
+            {"metric": "e2e", "quantile": "99%", "limit": "730ms"},
+            {"metric": "uptime", "share": "99%"},
+        ],
+    }
+)
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 
 
@@ -78,8 +87,12 @@ def spoilt_metrics(make_run: MakeRun) -> tuple[Run, list[Metric]]:
     return metrics_of(make_run(spoil=spoil_some, notes=["503"]))
 
 
-def test_buckets_hold_what_counting_the_rows_holds(spoilt_metrics: tuple[Run, list[Metric]]) -> None:
-    """For each lane, phase and edge: successes up to it, counted row by row; sum and count too; warm-up nowhere."""
+def test_buckets_hold_what_counting_the_rows_holds(
+    spoilt_metrics: tuple[Run, list[Metric]],
+) -> None:
+    """For each lane, phase and edge: successes up to it, counted row by row; sum and count too;
+    warm-up nowhere.
+    """
     run, metrics = spoilt_metrics
     read = scraped(metrics)
     name = "tailproof_response_duration_seconds"
@@ -96,44 +109,66 @@ def test_buckets_hold_what_counting_the_rows_holds(spoilt_metrics: tuple[Run, li
             edge_ns = np.inf if labels["le"] == "+Inf" else float(labels["le"]) * 1e9
             assert value == sum(ns <= edge_ns for ns in took[labels["target"], labels["phase"]])
             checked += 1
-    assert checked == 4 * 16  # two lanes, two phases; 14 advised edges, the contract's, and the last
+    assert (
+        checked == 4 * 16
+    )  # two lanes, two phases; 14 advised edges, the contract's, and the last
     for labels, value in read[f"{name}_sum"]:
         if "error_type" not in labels:
-            assert value == pytest.approx(sum(took[labels["target"], labels["phase"]]) / 1e9, rel=1e-12)
-    assert {labels["phase"] for samples in read.values() for labels, _ in samples if "phase" in labels} == {
+            assert value == pytest.approx(
+                sum(took[labels["target"], labels["phase"]]) / 1e9, rel=1e-12
+            )
+    assert {
+        labels["phase"] for samples in read.values() for labels, _ in samples if "phase" in labels
+    } == {
         "steady",
         "burst",
     }
 
 
-def test_requests_by_outcome_are_all_measured_rows(spoilt_metrics: tuple[Run, list[Metric]]) -> None:
-    """The counter's sum is the number of measured rows; what was cut off is in it and in no histogram."""
+def test_requests_by_outcome_are_all_measured_rows(
+    spoilt_metrics: tuple[Run, list[Metric]],
+) -> None:
+    """The counter's sum is the number of measured rows; what was cut off is in it and in no
+    histogram.
+    """
     run, metrics = spoilt_metrics
     read = scraped(metrics)
     measured = run.columns.measured().samples["outcome"]
     assert counted(read) == Counter(Outcome(code).name for code in measured.tolist())
     assert counted(read)["censored"] == 3
     kinds = {
-        labels.get("error_type") for name, samples in read.items() if name.endswith("_count") for labels, _ in samples
+        labels.get("error_type")
+        for name, samples in read.items()
+        if name.endswith("_count")
+        for labels, _ in samples
     }
     assert "censored" not in kinds
     assert None in kinds
 
 
 def test_a_refused_request_is_a_failed_operation_of_the_time_it_took(make_run: MakeRun) -> None:
-    """Never sent on the wire, refused 2 ms after it was due: one failed operation of 2 ms, none that had a first token."""
+    """Never sent on the wire, refused 2 ms after it was due: one failed operation of 2 ms, none
+    that had a first token.
+    """
 
     def spoil(schedule: Table, samples: Table) -> None:
         for name in ("sent", "first_token", "first_answer_token", "last_token"):
             samples[f"{name}_ns"][8] = -1
-        samples["outcome"][8], samples["done_ns"][8] = Outcome.refused, samples["due_ns"][8] + 2_000_000
+        samples["outcome"][8], samples["done_ns"][8] = (
+            Outcome.refused,
+            samples["due_ns"][8] + 2_000_000,
+        )
 
     read = scraped(metrics_of(make_run(["a"], rows=9, spoil=spoil))[1])
-    failed = [(labels["error_type"], value) for labels, value in read["gen_ai_client_operation_duration_seconds_sum"]
-              if "error_type" in labels]  # fmt: skip
+    failed = [
+        (labels["error_type"], value)
+        for labels, value in read["gen_ai_client_operation_duration_seconds_sum"]
+        if "error_type" in labels
+    ]
     assert failed == [("refused", 0.002)]
     assert all(
-        "error_type" not in labels for labels, _ in read["gen_ai_client_operation_time_to_first_chunk_seconds_count"]
+        "error_type" not in labels
+        for labels, _ in read["gen_ai_client_operation_time_to_first_chunk_seconds_count"]
     )
 
 
@@ -144,39 +179,67 @@ def test_alerts_find_their_series_and_their_edge(spoilt_metrics: tuple[Run, list
     rules = str(burn_rate_rules(CONTRACT)[0])
     edges = set(re.findall(r'le="([^"]+)"', rules))
     assert edges == {"0.73"}
-    assert edges <= {labels["le"] for labels, _ in read["gen_ai_client_operation_duration_seconds_bucket"]}
+    assert edges <= {
+        labels["le"] for labels, _ in read["gen_ai_client_operation_duration_seconds_bucket"]
+    }
 
 
-def test_every_series_of_the_dashboard_is_exported(spoilt_metrics: tuple[Run, list[Metric]]) -> None:
-    """Names and labels in the expressions of its panels and variables are those of a run's export."""
+def test_every_series_of_the_dashboard_is_exported(
+    spoilt_metrics: tuple[Run, list[Metric]],
+) -> None:
+    """Names and labels in the expressions of its panels and variables are those of a run's
+    export.
+    """
     read = scraped(spoilt_metrics[1])
     board = (ROOT / "docs/examples/grafana-dashboard.json").read_text("utf-8")
-    expressions = [target["expr"] for panel in json.loads(board)["panels"] for target in panel["targets"]]
-    named = set(re.findall(r"\b(?:tailproof|gen_ai)_[a-z_]+(?=[\s{,)]|$)", " ".join(expressions))) - {
-        "gen_ai_token_type"
-    }
+    expressions = [
+        target["expr"] for panel in json.loads(board)["panels"] for target in panel["targets"]
+    ]
+    named = set(
+        re.findall(r"\b(?:tailproof|gen_ai)_[a-z_]+(?=[\s{,)]|$)", " ".join(expressions))
+    ) - {"gen_ai_token_type"}
     assert named <= set(read)
     assert {"tailproof_run_info", "tailproof_clause_verdict", "tailproof_requests_total"} <= named
-    labels = {label for samples in read.values() for found, _ in samples for label in found} | {"error_type"}
+    labels = {label for samples in read.values() for found, _ in samples for label in found} | {
+        "error_type"
+    }
     for expression in expressions:
         assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)\"", expression)) <= labels
-        assert {label for group in re.findall(r"by \(([^)]*)\)", expression) for label in group.split(", ")} <= labels
-    # A file replaces the one before: a quantile is that of a whole run, and of a run so far while it lasts.
-    assert not [expression for expression in expressions if "quantile" in expression and "rate(" in expression]
+        assert {
+            label
+            for group in re.findall(r"by \(([^)]*)\)", expression)
+            for label in group.split(", ")
+        } <= labels
+    # A file replaces the one before: a quantile is that of a whole run, and of a run so far while
+    # it lasts.
+    assert not [
+        expression
+        for expression in expressions
+        if "quantile" in expression and "rate(" in expression
+    ]
 
 
 def test_metrics_of_rows_apart_add_up(spoilt_metrics: tuple[Run, list[Metric]]) -> None:
-    """Those of every third row and of the others, added, are those of all: each series, whoever had it first."""
+    """Those of every third row and of the others, added, are those of all: each series, whoever had
+    it first.
+    """
     run, metrics = spoilt_metrics
     rows = came_to(run)
     third = np.arange(len(rows)) % 3 == 0
     apart = [row_metrics(run.lanes, rows.where(mask)) for mask in (third, ~third)]
-    assert flat(added(*apart)) == pytest.approx({series: value for series, value in flat(metrics).items()
-                                                 if not series[0].startswith(("tailproof_run", "tailproof_clause"))})  # fmt: skip
+    assert flat(added(*apart)) == pytest.approx(
+        {
+            series: value
+            for series, value in flat(metrics).items()
+            if not series[0].startswith(("tailproof_run", "tailproof_clause"))
+        }
+    )
 
 
 def test_a_run_that_grows_is_read_piece_by_piece(make_run: MakeRun) -> None:
-    """After each sealed piece: its rows more, those never sent not yet; sealed whole, all that the run came to."""
+    """After each sealed piece: its rows more, those never sent not yet; sealed whole, all that the
+    run came to.
+    """
 
     def spoil(schedule: Table, samples: Table) -> None:
         spoil_some(schedule, samples)
@@ -193,8 +256,12 @@ def test_a_run_that_grows_is_read_piece_by_piece(make_run: MakeRun) -> None:
         writer.append(part, columns.samples[part], {kind: [] for kind in STRING_KINDS})
         sealed += part.tolist()
         read = scraped(growing.metrics())
-        ended = columns.samples["outcome"][[row for row in sealed if not columns.schedule["warmup"][row]]]
-        assert counted(read) == Counter(Outcome(code).name for code in ended.tolist() if code != Outcome.never_sent)
+        ended = columns.samples["outcome"][
+            [row for row in sealed if not columns.schedule["warmup"][row]]
+        ]
+        assert counted(read) == Counter(
+            Outcome(code).name for code in ended.tolist() if code != Outcome.never_sent
+        )
         assert [labels["state"] for labels, _ in read["tailproof_run_info"]] == ["running"]
     aside.rename(whole)
     (folder / "run.json").write_text(json.dumps(manifest))
@@ -204,7 +271,9 @@ def test_a_run_that_grows_is_read_piece_by_piece(make_run: MakeRun) -> None:
 
 
 def test_otlp_says_the_same(spoilt_metrics: tuple[Run, list[Metric]]) -> None:
-    """Each bucket is the difference of two of Prometheus's; 64-bit numbers are text; bounds are one fewer than buckets."""
+    """Each bucket is the difference of two of Prometheus's; 64-bit numbers are text; bounds are one
+    fewer than buckets.
+    """
     metrics = spoilt_metrics[1]
     read = scraped(metrics)
     (resource,) = otlp(metrics, 10, 20)["resourceMetrics"]
@@ -235,4 +304,6 @@ def test_labels_cannot_be_broken_out_of(make_run: MakeRun) -> None:
     read = scraped(metrics_of(make_run([name], rows=9))[1])
     assert "evil" not in read
     told: set[Any] = {labels["target"] for labels, _ in read["tailproof_requests_total"]}
-    assert {text.replace('\\"', '"').replace("\\\\", "\\") for text in told} == {'a"} 1\\x0aevil{x="\\'}
+    assert {text.replace('\\"', '"').replace("\\\\", "\\") for text in told} == {
+        'a"} 1\\x0aevil{x="\\'
+    }

@@ -1,4 +1,6 @@
-"""Rows as CSV, JSON Lines and Parquet: every scheduled row, exact numbers, harmless texts, whole files."""
+"""Rows as CSV, JSON Lines and Parquet: every scheduled row, exact numbers, harmless texts, whole
+files.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,31 @@ from made_runs import MakeRun, spoil_some
 from bench.errors import RunFolderError
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome, Table
-from bench.show.export import COLUMNS, read_hlog_bytes, rows_of, write_csv, write_jsonl, write_parquet, written_whole
+from bench.show.export import (
+    COLUMNS,
+    read_hlog_bytes,
+    rows_of,
+    write_csv,
+    write_jsonl,
+    write_parquet,
+    written_whole,
+)
 
 HOSTILE = [
-    '=HYPERLINK("http://x",1)', "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r\n=1", "＝1", 'say "hi", twice',
-    "\x1b[2J\x1b]0;owned\x07", "\u202eevil\u2066", "x" * 2**20, "line\u2028break", "plain",
-]  # fmt: skip
+    '=HYPERLINK("http://x",1)',
+    "+1",
+    "-1+cmd|' /C calc'!A0",
+    "@SUM(A1)",
+    "\t=1",
+    "\r\n=1",
+    "＝1",
+    'say "hi", twice',
+    "\x1b[2J\x1b]0;owned\x07",
+    "\u202eevil\u2066",
+    "x" * 2**20,
+    "line\u2028break",
+    "plain",
+]
 
 
 def csv_rows(run: Run, lane: str | None = None) -> list[dict[str, str]]:
@@ -42,7 +63,9 @@ def milliseconds(table: Table, row: int, end: str, start: str) -> float | None:
 
 
 def test_a_row_says_what_its_sample_says(make_run: MakeRun) -> None:
-    """Every scheduled row once, in order; each latency reckoned here from the stored moments, empty where one never came."""
+    """Every scheduled row once, in order; each latency reckoned here from the stored moments, empty
+    where one never came.
+    """
     run = make_run(spoil=spoil_some, notes=["upstream said 503"]).run
     schedule, samples, found = run.columns.schedule, run.columns.samples, json_rows(run)
     assert [row["row"] for row in found] == list(range(len(schedule)))
@@ -58,7 +81,10 @@ def test_a_row_says_what_its_sample_says(make_run: MakeRun) -> None:
         assert row["outcome"] == Outcome(samples["outcome"][number]).name
         lane = run.lanes[schedule["lane"][number]]
         assert (row["target"], row["phase"], row["bucket"]) == (
-            lane["name"], lane["phases"][schedule["phase"][number]], lane["buckets"][schedule["bucket"][number]])  # fmt: skip
+            lane["name"],
+            lane["phases"][schedule["phase"][number]],
+            lane["buckets"][schedule["bucket"][number]],
+        )
         assert row["warmup"] is (lane["phases"][schedule["phase"][number]] == "warmup")
         began = datetime.fromisoformat(row["at"])
         assert began.tzinfo == UTC
@@ -81,11 +107,21 @@ def test_the_three_formats_hold_the_same(make_run: MakeRun, tmp_path: Path) -> N
     table, lines = pq.read_table(tmp_path / "rows.parquet"), json_rows(run)
     assert table.to_pylist() == lines
     assert {str(table.schema.field(name).type) for name in ("row", "e2e_ms", "warmup", "note")} == {
-        "int64", "double", "bool", "string"}  # fmt: skip
+        "int64",
+        "double",
+        "bool",
+        "string",
+    }
     for written, line in zip(csv_rows(run), lines, strict=True):
         for name, cell in line.items():
             text = written[name]
-            read = None if text == "" else json.loads(text) if COLUMNS[name] in ("length", "count", "flag") else text
+            read = (
+                None
+                if text == ""
+                else json.loads(text)
+                if COLUMNS[name] in ("length", "count", "flag")
+                else text
+            )
             assert read == cell, name
 
 
@@ -100,7 +136,9 @@ def test_one_lane_keeps_its_row_numbers(make_run: MakeRun) -> None:
 
 
 def test_rows_are_made_a_chunk_at_a_time(make_run: MakeRun) -> None:
-    """However long the run, at most 10,000 rows stand in memory as text; no row is lost at a seam."""
+    """However long the run, at most 10,000 rows stand in memory as text; no row is lost at
+    a seam.
+    """
     run = make_run(["a"], rows=25_000).run
     lengths, numbers = [], []
     for cells in rows_of(run):
@@ -111,7 +149,9 @@ def test_rows_are_made_a_chunk_at_a_time(make_run: MakeRun) -> None:
 
 
 def test_hostile_texts_are_harmless_in_every_format(make_run: MakeRun, tmp_path: Path) -> None:
-    """No cell begins a formula, holds a control or direction character, breaks a row, or is longer than 201 characters."""
+    """No cell begins a formula, holds a control or direction character, breaks a row, or is longer
+    than 201 characters.
+    """
 
     def spoil(schedule: Table, samples: Table) -> None:
         for number in range(len(HOSTILE)):
@@ -132,7 +172,11 @@ def test_hostile_texts_are_harmless_in_every_format(make_run: MakeRun, tmp_path:
     with written_whole(tmp_path / "rows.parquet") as out:
         write_parquet(rows_of(run), out)
     for row in [*json_rows(run), *pq.read_table(tmp_path / "rows.parquet").to_pylist()]:
-        assert all(len(row[name]) <= 200 and row[name].isprintable() for name in ("note", "served_model") if row[name])
+        assert all(
+            len(row[name]) <= 200 and row[name].isprintable()
+            for name in ("note", "served_model")
+            if row[name]
+        )
     assert json_rows(run)[0]["note"] == HOSTILE[0]
 
 
@@ -152,7 +196,9 @@ def test_a_run_that_was_cut_off_keeps_its_rows(make_run: MakeRun) -> None:
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    """A writer that fails leaves the file of before and nothing beside it; a folder that is not there is one sentence."""
+    """A writer that fails leaves the file of before and nothing beside it; a folder that is not
+    there is one sentence.
+    """
     path = tmp_path / "rows.csv"
     path.write_text("before")
     with pytest.raises(TypeError, match="bytes"), written_whole(path) as out:
@@ -162,7 +208,10 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     with written_whole(path) as out:
         out.write(b"after")
     assert path.read_text() == "after"
-    with pytest.raises(RunFolderError, match="cannot be written"), written_whole(tmp_path / "none" / "rows.csv"):
+    with (
+        pytest.raises(RunFolderError, match="cannot be written"),
+        written_whole(tmp_path / "none" / "rows.csv"),
+    ):
         pass
 
 

@@ -39,13 +39,20 @@ def number(text: str) -> float:
 
 def words(svg: str) -> list[str]:
     """All texts of a figure."""
-    return ["".join(node.itertext()) for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314
+    return [
+        "".join(node.itertext())
+        for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314
+    ]
 
 
 def spell(schedule: Table, samples: Table) -> None:
-    """Lane 0: from 12 to 15 s every other row fails, at 21 s a row waits for ever, of 24 to 26 s none was ever due."""
+    """Lane 0: from 12 to 15 s every other row fails, at 21 s a row waits for ever, of 24 to 26 s
+    none was ever due.
+    """
     mine = schedule["lane"] == 0
-    broken = np.flatnonzero(mine & (schedule["due_ns"] >= 12 * S) & (schedule["due_ns"] < 15 * S))[::2]
+    broken = np.flatnonzero(mine & (schedule["due_ns"] >= 12 * S) & (schedule["due_ns"] < 15 * S))[
+        ::2
+    ]
     fail(samples, broken[::3], Outcome.rate_limited)
     fail(samples, broken[1::3], Outcome.http_5xx)
     fail(samples, broken[2::3], Outcome.http_5xx)
@@ -56,18 +63,24 @@ def spell(schedule: Table, samples: Table) -> None:
 
 
 def test_a_lane_without_failures_has_no_figure_of_them(make_run: MakeRun) -> None:
-    """Nor has a lane whose rows share one bucket a figure by bucket; the spectrum and the time stay."""
+    """Nor has a lane whose rows share one bucket a figure by bucket; the spectrum and the time
+    stay.
+    """
 
     def one_bucket(schedule: Table, samples: Table) -> None:
         schedule["bucket"] = 1
 
     figures = drawn(make_run(["only"], rows=300, spoil=one_bucket))
     assert set(figures) == {"ttft-percentiles", "e2e-percentiles", "e2e-over-time"}
-    assert {"failures-over-time", "latency-by-bucket"} <= set(drawn(make_run(rows=300, spoil=spell)))
+    assert {"failures-over-time", "latency-by-bucket"} <= set(
+        drawn(make_run(rows=300, spoil=spell))
+    )
 
 
 def test_every_window_counts_its_rows(make_run: MakeRun) -> None:
-    """Each window of the figure of failures tells requests, failed and their classes as a count of the rows does."""
+    """Each window of the figure of failures tells requests, failed and their classes as a count of
+    the rows does.
+    """
     made = make_run(rows=3000, spoil=spell)
     svg = drawn(made)["failures-over-time"]
     lane = made.run.columns.lane(0).measured().samples
@@ -85,7 +98,10 @@ def test_every_window_counts_its_rows(make_run: MakeRun) -> None:
             assert said.endswith(f"{len(inside)} requests, none failed")
             seen["up"] += 1
         else:
-            classes = {f"{times} {Outcome(kind).name}" for kind, times in Counter(lost["outcome"].tolist()).items()}
+            classes = {
+                f"{times} {Outcome(kind).name}"
+                for kind, times in Counter(lost["outcome"].tolist()).items()
+            }
             assert f"{len(inside)} requests, {len(lost)} failed (" in said
             assert set(said.split("): ")[1].split(", ")) == classes
             seen["down"] += 1
@@ -96,13 +112,17 @@ def test_every_window_counts_its_rows(make_run: MakeRun) -> None:
 
 
 def test_a_spell_is_written_above_its_windows(make_run: MakeRun) -> None:
-    """Half of the rows of three seconds failed: `50 %` above each of their windows, and nowhere else."""
+    """Half of the rows of three seconds failed: `50 %` above each of their windows, and nowhere
+    else.
+    """
     svg = drawn(make_run(rows=3000, spoil=spell))["failures-over-time"]
     assert [word for word in words(svg) if word.endswith(" %")] == ["50 %"] * 6
 
 
 def test_windows_of_a_sparse_run_are_long_enough_to_hold_rows(make_run: MakeRun) -> None:
-    """One request a second is not cut into half seconds, every other of which would look like a gap."""
+    """One request a second is not cut into half seconds, every other of which would look like a
+    gap.
+    """
 
     def first(schedule: Table, samples: Table) -> None:
         fail(samples, [20], Outcome.reset)
@@ -112,19 +132,33 @@ def test_windows_of_a_sparse_run_are_long_enough_to_hold_rows(make_run: MakeRun)
 
 
 def test_the_time_tells_every_row_that_came_due(make_run: MakeRun) -> None:
-    """The windows over time add up to the lane's due rows, and the slowest of all is among the slowest of each."""
+    """The windows over time add up to the lane's due rows, and the slowest of all is among the
+    slowest of each.
+    """
     made = make_run(rows=3000, spoil=spell)
     mine = made.run.columns.lane(0).samples
     said = [text for _, _, text in told(drawn(made)["e2e-over-time"])]
-    assert sum(number(re.findall(r": ([\d,]+) request", text)[0]) for text in said) == (mine["due_ns"] >= 0).sum()
-    slowest = max(int(row["last_token_ns"] - row["due_ns"]) for row in mine if row["outcome"] == Outcome.ok) / MS
-    assert max(number(each) for text in said for each in re.findall(r"answer ([\d,.]+) ms", text)) == pytest.approx(
-        slowest, rel=0.005
+    assert (
+        sum(number(re.findall(r": ([\d,]+) request", text)[0]) for text in said)
+        == (mine["due_ns"] >= 0).sum()
     )
+    slowest = (
+        max(
+            int(row["last_token_ns"] - row["due_ns"])
+            for row in mine
+            if row["outcome"] == Outcome.ok
+        )
+        / MS
+    )
+    assert max(
+        number(each) for text in said for each in re.findall(r"answer ([\d,.]+) ms", text)
+    ) == pytest.approx(slowest, rel=0.005)
 
 
 def test_the_spectrum_tells_value_and_interval(make_run: MakeRun) -> None:
-    """The percentile nearest p90: its value is that rank of the sorted rows, its interval scipy's order statistics."""
+    """The percentile nearest p90: its value is that rank of the sorted rows, its interval scipy's
+    order statistics.
+    """
     made = make_run(["only"], rows=1500)
     rows = made.run.columns.measured().samples
     values = sorted(int(row["last_token_ns"] - row["due_ns"]) / MS for row in rows)
@@ -140,7 +174,9 @@ def test_the_spectrum_tells_value_and_interval(make_run: MakeRun) -> None:
 
 
 def test_a_point_stands_where_its_axis_puts_it(make_run: MakeRun) -> None:
-    """x of a reading of the spectrum is -log10(1 - q) on the axis' length, whatever the figure's resolution."""
+    """x of a reading of the spectrum is -log10(1 - q) on the axis' length, whatever the figure's
+    resolution.
+    """
     places = told(drawn(make_run(["only"], rows=1500))["e2e-percentiles"])
     n, width = 1350, 7.4 * 72
     right = math.ceil(math.log10(n) * 4) / 4
@@ -152,7 +188,9 @@ def test_a_point_stands_where_its_axis_puts_it(make_run: MakeRun) -> None:
 
 @pytest.mark.parametrize("rows", [60, 3000])
 def test_a_bucket_tells_its_quantiles(make_run: MakeRun, rows: int) -> None:
-    """p50, p90 and p99 of each bucket are its ranks; the limits are scipy's, open where too few rows have none."""
+    """p50, p90 and p99 of each bucket are its ranks; the limits are scipy's, open where too few
+    rows have none.
+    """
     made = make_run(["only"], rows=rows)
     measured = made.run.columns.measured()
     by_name: dict[str, list[str]] = {
@@ -164,13 +202,19 @@ def test_a_bucket_tells_its_quantiles(make_run: MakeRun, rows: int) -> None:
     for index, texts in enumerate(by_name.values()):
         mine = measured.samples[measured.schedule["bucket"] == index]
         values = sorted(int(row["last_token_ns"] - row["due_ns"]) / MS for row in mine)
-        for said, q in zip(texts[3:], (0.5, 0.9, 0.99), strict=True):  # the first three are of the time to first token
+        for said, q in zip(
+            texts[3:], (0.5, 0.9, 0.99), strict=True
+        ):  # the first three are of the time to first token
             assert said.startswith(f"p{100 * q:.0f}: ")
-            value, low, *high = (number(each) for each in re.findall(r"[\d,.]+", said.split(": ")[1]))
+            value, low, *high = (
+                number(each) for each in re.findall(r"[\d,.]+", said.split(": ")[1])
+            )
             below, above = binom.ppf(0.025, len(values), q), binom.ppf(0.975, len(values), q) + 1
             assert value == pytest.approx(rank(values, q), abs=0.51)
             assert low == pytest.approx(values[int(below) - 1] if below else 0, abs=0.51)
-            assert high == ([] if above > len(values) else [pytest.approx(values[int(above) - 1], abs=0.51)])
+            assert high == (
+                [] if above > len(values) else [pytest.approx(values[int(above) - 1], abs=0.51)]
+            )
     assert ("at least" in " ".join(map(str, by_name.values()))) == (rows == 60)
 
 
@@ -189,17 +233,23 @@ def happened(made: Made, **facts: Any) -> list[tuple[float, str]]:
     """The moments of lane 0 of a run whose manifest has these facts."""
     made.run.manifest.update(facts)
     made.run.lanes[0]["legs"] = [{"name": "eu-1"}]
-    return [(moment.at_s, moment.says) for moment in lane_moments(made.run, 0, made.run.columns.lane(0))]
+    return [
+        (moment.at_s, moment.says) for moment in lane_moments(made.run, 0, made.run.columns.lane(0))
+    ]
 
 
 def test_drills_breakers_and_first_failures_are_moments(make_run: MakeRun) -> None:
-    """Those of the lane's own stage and name that took place, in the order of time, beside the first row of each class."""
+    """Those of the lane's own stage and name that took place, in the order of time, beside the
+    first row of each class.
+    """
     made = make_run(rows=3000, spoil=spell)
     drill = {"name": "cut", "stage": "chat", "begun_ns": 11 * S, "ok": True}
     change = {"lane": "standard", "leg": 0, "at_ns": 13 * S, "state": "open"}
     rows = made.run.columns.lane(0).samples
-    first = {name: min(row["due_ns"] for row in rows if row["outcome"] == Outcome[name]) / S
-             for name in ("rate_limited", "http_5xx")}  # fmt: skip
+    first = {
+        name: min(row["due_ns"] for row in rows if row["outcome"] == Outcome[name]) / S
+        for name in ("rate_limited", "http_5xx")
+    }
     assert happened(
         made,
         events=[drill, {**drill, "stage": "other"}, {**drill, "ok": False}],
@@ -214,25 +264,38 @@ def test_drills_breakers_and_first_failures_are_moments(make_run: MakeRun) -> No
 
 def test_a_fluttering_breaker_does_not_fill_the_figure(make_run: MakeRun) -> None:
     """Of a hundred changes a few are marked, and one says how many more there were."""
-    changes = [{"lane": "only", "leg": 0, "at_ns": place * S // 10, "state": "open"} for place in range(100)]
+    changes = [
+        {"lane": "only", "leg": 0, "at_ns": place * S // 10, "state": "open"}
+        for place in range(100)
+    ]
     found = happened(make_run(["only"], rows=300), leg_events=changes)
     assert len(found) < 12
     assert found[-1][1] == f"first of {100 - len(found) + 1} further changes of breakers"
 
 
-@pytest.mark.parametrize(("state", "early", "says"), [
-    ("interrupted", None, "interrupted"), ("complete", "cap of 5 USD", "ended before its plan (cap of 5 USD)"),
-])  # fmt: skip
-def test_a_run_that_broke_off_says_where(make_run: MakeRun, state: str, early: str | None, says: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "early", "says"),
+    [
+        ("interrupted", None, "interrupted"),
+        ("complete", "cap of 5 USD", "ended before its plan (cap of 5 USD)"),
+    ],
+)
+def test_a_run_that_broke_off_says_where(
+    make_run: MakeRun, state: str, early: str | None, says: str
+) -> None:
     """Its last moment known is marked and stands in the key below the figure."""
     made = make_run(["only"], rows=300, state=state)
     last = float(made.run.columns.samples["done_ns"].max()) / S
     assert happened(made, ended_early=early) == [(last, says)]
-    assert any(f"1 {says}".replace(" ", "\u00a0") in word for word in words(drawn(made)["e2e-over-time"]))
+    assert any(
+        f"1 {says}".replace(" ", "\u00a0") in word for word in words(drawn(made)["e2e-over-time"])
+    )
 
 
 def test_figures_over_time_share_one_range(make_run: MakeRun) -> None:
-    """A page's script zooms them together: same span in s, same place of the axes, parts marked for it."""
+    """A page's script zooms them together: same span in s, same place of the axes, parts marked for
+    it.
+    """
     figures = drawn(make_run(rows=3000, spoil=spell))
     roots = [ET.fromstring(figures[name]) for name in ("e2e-over-time", "failures-over-time")]  # noqa: S314
     assert {root.attrib["data-span"] for root in roots} == {"0 30"}
@@ -246,12 +309,17 @@ def test_figures_over_time_share_one_range(make_run: MakeRun) -> None:
 def test_all_failed_is_shown_as_such(make_run: MakeRun) -> None:
     """Every window of measured rows says that all of them failed."""
     svg = drawn(make_run(["only"], rows=600, spoil=spoil_all))["failures-over-time"]
-    found = [re.search(r"(\d+) requests, (\d+) failed \(100 %\): (\d+) refused", said) for _, _, said in told(svg)]
+    found = [
+        re.search(r"(\d+) requests, (\d+) failed \(100 %\): (\d+) refused", said)
+        for _, _, said in told(svg)
+    ]
     assert sum(int(each[1]) for each in found if each and each[1] == each[2] == each[3]) == 540
 
 
 def test_hours_are_told_in_hours(make_run: MakeRun) -> None:
-    """A run of eight hours has an axis, windows and moments in h, not in tens of thousands of seconds."""
+    """A run of eight hours has an axis, windows and moments in h, not in tens of thousands of
+    seconds.
+    """
 
     def late(schedule: Table, samples: Table) -> None:
         fail(samples, [1500], Outcome.dns)

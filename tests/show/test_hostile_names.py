@@ -1,4 +1,6 @@
-"""A run whose every name is markup, control characters and ways out: words on each screen, page and in each file."""
+"""A run whose every name is markup, control characters and ways out: words on each screen, page and
+in each file.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,33 @@ from bench.cli import main
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
-TRICK = '../../"><script>alert(1)</script><img src=x onerror=alert(2)>]]>{{ 7*7 }}|`x`\x1b[2J\x07\u202e'
-#: Keys of a manifest whose texts are names: what a suite, a target's file or a contract says of itself.
-NAMES = ("run", "name", "description", "target", "other", "model", "tier", "region", "stage", "scenario", "title", "source",
-         "base_url", "repeat_command", "notes", "term", "ended_early", "cpu", "system", "not_stated")  # fmt: skip
+TRICK = (
+    '../../"><script>alert(1)</script><img src=x onerror=alert(2)>]]>{{ 7*7 }}|`x`\x1b[2J\x07\u202e'
+)
+#: Keys of a manifest whose texts are names: what a suite, a target's file or a contract says of
+#: itself.
+NAMES = (
+    "run",
+    "name",
+    "description",
+    "target",
+    "other",
+    "model",
+    "tier",
+    "region",
+    "stage",
+    "scenario",
+    "title",
+    "source",
+    "base_url",
+    "repeat_command",
+    "notes",
+    "term",
+    "ended_early",
+    "cpu",
+    "system",
+    "not_stated",
+)
 
 
 def tricked(value: Any, lanes: set[str], key: str = "") -> Any:
@@ -35,7 +60,9 @@ def tricked(value: Any, lanes: set[str], key: str = "") -> Any:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two such runs, one of which says that it still goes on."""
     folder = tmp_path_factory.mktemp("results")
-    assert main(["simulate", "noisy-neighbour", "--requests", "2500", "--out", str(folder / "a")]) in (0, 1, 3)
+    assert main(
+        ["simulate", "noisy-neighbour", "--requests", "2500", "--out", str(folder / "a")]
+    ) in (0, 1, 3)
     plain = json.loads((folder / "a" / "run.json").read_bytes())
     manifest = tricked(plain, {lane["name"] for lane in plain["lanes"]})
     manifest["ended_early"] = TRICK
@@ -52,7 +79,9 @@ def lanes(results: Path) -> list[str]:
 
 
 def sound(page: str) -> None:
-    """The trick can be read on the page, and is no element, no attribute that runs and no link of it."""
+    """The trick can be read on the page, and is no element, no attribute that runs and no link of
+    it.
+    """
     seen = Seen(page)
     assert "<script>alert(1)</script>" in seen.words
     assert unseen(seen.words) == set()
@@ -65,12 +94,24 @@ def sound(page: str) -> None:
 def test_every_command_says_such_names_in_words(
     results: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """Reports, verdicts, exports, a comparison and a what-if: their own exit codes, and nothing that steers a terminal."""
+    """Reports, verdicts, exports, a comparison and a what-if: their own exit codes, and nothing
+    that steers a terminal.
+    """
     run, (first, second, *_) = str(results / "a"), lanes(results)
-    commands = [["report", run], ["judge", run], ["judge", run, "--format", "github"], ["attribute", run], ["verify", run],
-                ["compare", f"{run}:{first}", f"{run}:{second}"], ["cost", f"{run}:{first}"],
-                ["what-if", run, "--default", first, "--fallback", second, "--out", str(tmp_path / "w")],
-                *(["export", run, "--format", form] for form in ("csv", "jsonl", "hlog", "prometheus", "otlp"))]  # fmt: skip
+    commands = [
+        ["report", run],
+        ["judge", run],
+        ["judge", run, "--format", "github"],
+        ["attribute", run],
+        ["verify", run],
+        ["compare", f"{run}:{first}", f"{run}:{second}"],
+        ["cost", f"{run}:{first}"],
+        ["what-if", run, "--default", first, "--fallback", second, "--out", str(tmp_path / "w")],
+        *(
+            ["export", run, "--format", form]
+            for form in ("csv", "jsonl", "hlog", "prometheus", "otlp")
+        ),
+    ]
     for words in commands:
         capfdbinary.readouterr()
         code = main(words)
@@ -79,24 +120,48 @@ def test_every_command_says_such_names_in_words(
         assert unseen(out.replace("\r\n", "\n")) == unseen(err) == set(), words
 
 
-def test_files_of_such_a_run_are_well_formed_and_its_page_sound(results: Path, tmp_path: Path) -> None:
+def test_files_of_such_a_run_are_well_formed_and_its_page_sound(
+    results: Path, tmp_path: Path
+) -> None:
     """Page, XML and figures, among them that of a what-if."""
     run = tmp_path / "run"
     shutil.copytree(results / "a", run)
     assert main(["report", str(run)]) == 0
     first, second, *_ = lanes(results)
-    assert main(["what-if", str(run), "--default", first, "--fallback", second, "--out", str(tmp_path / "w")]) == 0
+    assert (
+        main(
+            [
+                "what-if",
+                str(run),
+                "--default",
+                first,
+                "--fallback",
+                second,
+                "--out",
+                str(tmp_path / "w"),
+            ]
+        )
+        == 0
+    )
     sound((run / "report.html").read_text())
     drawn = [*(run / "plots").glob("*.svg"), *(tmp_path / "w").glob("*.svg")]
     assert len(drawn) > 2
     for path in (run / "junit.xml", *drawn):
-        assert "script" not in {element.tag.rpartition("}")[2] for element in ET.fromstring(path.read_bytes()).iter()}  # noqa: S314 ours
+        assert "script" not in {
+            element.tag.rpartition("}")[2]
+            for element in ET.fromstring(path.read_bytes()).iter()  # noqa: S314 ours
+        }
 
 
 def test_every_page_of_the_ui_shows_such_names_as_words(results: Path) -> None:
     """The list, a comparison, a trend, a report, and a run that goes on."""
     first, second, *_ = lanes(results)
     with served(results) as ui:
-        for page in (ui.text("/"), ui.text("/compare", run="a", baseline=f"a/{first}", other=f"a/{second}"),
-                     ui.text("/trend"), ui.text("/report/a"), ui.text("/watch/b")):  # fmt: skip
+        for page in (
+            ui.text("/"),
+            ui.text("/compare", run="a", baseline=f"a/{first}", other=f"a/{second}"),
+            ui.text("/trend"),
+            ui.text("/report/a"),
+            ui.text("/watch/b"),
+        ):
             sound(page)

@@ -30,26 +30,47 @@ def judged(made: Made, contract: Contract) -> str:
     return (made.run.folder / "report.md").read_text()
 
 
-EVERY_METRIC = Contract.model_validate({
-    "title": "every metric", "name": "all", "attested": [{"term": "zero retention"}],
-    "clause": [
-        *({"metric": metric, "quantile": "99%", "limit": "800ms"} for metric in ("ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max")),
-        {"metric": "ttft", "quantile": "95%", "limit": "300ms", "phase": "burst"},
-        {"metric": "e2e", "quantile": "99.9%", "limit": "3s", "view": "service", "bucket": "1K–8K"},
-        {"metric": "uptime", "share": "99.9%"}, {"metric": "error_share", "share": "1%", "excluding": ["rate_limited"]},
-        {"metric": "e2e", "quantile": "50%", "report_only": True},
-    ],
-})  # fmt: skip
+EVERY_METRIC = Contract.model_validate(
+    {
+        "title": "every metric",
+        "name": "all",
+        "attested": [{"term": "zero retention"}],
+        "clause": [
+            *(
+                {"metric": metric, "quantile": "99%", "limit": "800ms"}
+                for metric in ("ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max")
+            ),
+            {"metric": "ttft", "quantile": "95%", "limit": "300ms", "phase": "burst"},
+            {
+                "metric": "e2e",
+                "quantile": "99.9%",
+                "limit": "3s",
+                "view": "service",
+                "bucket": "1K–8K",
+            },
+            {"metric": "uptime", "share": "99.9%"},
+            {"metric": "error_share", "share": "1%", "excluding": ["rate_limited"]},
+            {"metric": "e2e", "quantile": "50%", "report_only": True},
+        ],
+    }
+)
 
 
 def test_every_kind_of_clause_is_shown_as_it_was_judged(make_run: MakeRun) -> None:
     """Verdict and counts of each record stand in its row, found by counting the rows here."""
     made = make_run(["standard"], spoil=spoil_some)
-    rows = [line.split(" | ") for line in judged(made, EVERY_METRIC).splitlines() if line.startswith("| standard |")]
+    rows = [
+        line.split(" | ")
+        for line in judged(made, EVERY_METRIC).splitlines()
+        if line.startswith("| standard |")
+    ]
     assert [row[2] for row in rows] == [clause["verdict"] for clause in made.verdicts["clauses"]]
     measured = made.run.columns.measured().samples
-    over = sum(row["outcome"] != Outcome.ok or row["last_token_ns"] - row["due_ns"] > 800_000_000
-               for row in measured if row["outcome"] != Outcome.censored)  # fmt: skip
+    over = sum(
+        row["outcome"] != Outcome.ok or row["last_token_ns"] - row["due_ns"] > 800_000_000
+        for row in measured
+        if row["outcome"] != Outcome.censored
+    )
     failed = sum(row["outcome"] not in (Outcome.ok, Outcome.censored) for row in measured)
     assert f"{over} of 1,080 requests broke it" in rows[2][8]
     assert made.verdicts["clauses"][7]["verdict"] == "FAIL"
@@ -63,5 +84,7 @@ def test_a_run_in_which_nothing_succeeded_is_judged_and_shown(make_run: MakeRun,
     markdown = judged(made, EVERY_METRIC)
     assert "| among the failed | no bound |" in markdown
     assert (
-        f"“standard” {'answered none of its 60 requests' if rows > 1 else 'did not answer its one request'}" in markdown
+        "“standard”"
+        f" {'answered none of its 60 requests' if rows > 1 else 'did not answer its one request'}"
+        in markdown
     )

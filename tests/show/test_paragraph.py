@@ -14,11 +14,15 @@ def said(made: Made) -> str:
 
 
 def test_terms_are_counted_as_the_verdicts_are_and_named_without_jargon(spoilt: Made) -> None:
-    """Kept, broken and undecided terms of each service, the broken one in plain words; a reported one is no term."""
+    """Kept, broken and undecided terms of each service, the broken one in plain words; a reported
+    one is no term.
+    """
     text = said(spoilt)
     assert text.startswith("On 2026-11-23 this test put 2,400 requests to 2 services, within 30 s.")
-    assert ("Of the 2 terms of its contract that were tested, 1 was broken (promised: the answer complete within 800 ms for 99 % "
-            "of requests) and 1 could not be decided.") in text  # fmt: skip
+    assert (
+        "Of the 2 terms of its contract that were tested, 1 was broken (promised: the answer"
+        " complete within 800 ms for 99 % of requests) and 1 could not be decided." in text
+    )
     assert "“pro” answered all its 1,200 requests, 99 of 100 of these within" in text
     assert "and was shown to keep the 2 terms of its contract that were tested." in text
     assert "p99" not in text
@@ -35,7 +39,8 @@ def test_one_request_is_one(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize(
-    ("services", "said_of_them"), [(1, "No contract was held against it."), (3, "No contract was held against them.")]
+    ("services", "said_of_them"),
+    [(1, "No contract was held against it."), (3, "No contract was held against them.")],
 )
 def test_without_a_contract_it_says_so(make_run: MakeRun, services: int, said_of_them: str) -> None:
     """What nobody promised is neither kept nor broken."""
@@ -53,14 +58,17 @@ def test_many_services_are_counted_and_the_breakers_named(make_run: MakeRun) -> 
     text = said(made)
     assert "Together they answered 100 % of them." in text
     assert (
-        "Of 12 terms tested, 10 were shown to be kept, 1 was broken and 1 could not be decided. Broken by: s0." in text
+        "Of 12 terms tested, 10 were shown to be kept, 1 was broken and 1 could not be decided."
+        " Broken by: s0." in text
     )
 
 
 def test_an_invalid_run_judges_nobody(spoilt: Made) -> None:
     """Neither praise nor blame where the measuring side was the limit."""
     spoilt.summary["overall"] = "INVALID"
-    assert said(spoilt).endswith("The measuring side was itself the limit, so nothing here judges the services.")
+    assert said(spoilt).endswith(
+        "The measuring side was itself the limit, so nothing here judges the services."
+    )
     assert "pro" not in said(spoilt).split("within")[1]
 
 
@@ -69,6 +77,9 @@ def test_broken_off_and_simulated_runs_are_called_so(make_run: MakeRun) -> None:
     made = make_run(["a", "b"], rows=100, state="interrupted")
     made.run.lanes[0]["simulated"] = True
     text = said(made)
-    assert "It was broken off before its end. Those of 1 of the 2 came from a simulation, not from a service." in text
+    assert (
+        "It was broken off before its end. Those of 1 of the 2 came from a simulation, not from a"
+        " service." in text
+    )
     made.run.lanes[1]["simulated"] = True
     assert "The answers came from a simulation, not from a service." in said(made)

@@ -46,24 +46,35 @@ def words(text: str) -> str:
 def embedded(font: Any) -> bool:
     """Whether a font's own file is in the PDF."""
     inner = font["/DescendantFonts"][0].get_object() if "/DescendantFonts" in font else font
-    return bool({"/FontFile", "/FontFile2", "/FontFile3"} & set(inner["/FontDescriptor"].get_object()))
+    return bool(
+        {"/FontFile", "/FontFile2", "/FontFile3"} & set(inner["/FontDescriptor"].get_object())
+    )
 
 
 def test_the_pdf_says_what_the_page_says(filed: PdfReader, spoilt: Made) -> None:
-    """Title, every verdict, every clause and its numbers, the paragraph and the digests can be selected as text."""
+    """Title, every verdict, every clause and its numbers, the paragraph and the digests can be
+    selected as text.
+    """
     text = words(" ".join(page.extract_text() for page in filed.pages))
     assert filed.metadata is not None
     assert filed.metadata.title == "chat-tiers: FAIL"
     for clause in spoilt.verdicts["clauses"]:
         assert words(clause["text"].split(" ≤ ")[0].split(" ≥ ")[0]) in text
         assert clause["verdict"] in text
-    for said in ("611 slow or failed, 120 allowed", "“pro” answered all its 200 requests", "data stay in the region",
-                 spoilt.run.manifest["manifest_sha256"], "tailproof run chat-tiers --seed 7"):  # fmt: skip
+    for said in (
+        "611 slow or failed, 120 allowed",
+        "“pro” answered all its 200 requests",
+        "data stay in the region",
+        spoilt.run.manifest["manifest_sha256"],
+        "tailproof run chat-tiers --seed 7",
+    ):
         assert words(said) in text
 
 
 def test_every_page_can_be_filed_by_itself(filed: PdfReader, spoilt: Made) -> None:
-    """A4, the run's id and its number on each page; an outline leads to each target; fonts are in the file, figures are no bitmaps."""
+    """A4, the run's id and its number on each page; an outline leads to each target; fonts are in
+    the file, figures are no bitmaps.
+    """
     total = len(filed.pages)
     assert total > 1
     for number, page in enumerate(filed.pages, 1):
@@ -76,7 +87,9 @@ def test_every_page_can_be_filed_by_itself(filed: PdfReader, spoilt: Made) -> No
     titles = [part.title for part in below if not isinstance(part, list)]
     assert top.title == "chat-tiers: FAIL"
     assert [name for name in ("standard", "pro", "Run facts") if name not in titles] == []
-    assert any("End-to-end" in page.extract_text() for page in filed.pages)  # a figure's own words are words
+    assert any(
+        "End-to-end" in page.extract_text() for page in filed.pages
+    )  # a figure's own words are words
 
 
 def test_the_same_page_gives_the_same_pdf(filed: PdfReader, spoilt: Made) -> None:
@@ -88,11 +101,18 @@ def test_the_same_page_gives_the_same_pdf(filed: PdfReader, spoilt: Made) -> Non
 
 
 def test_nothing_is_fetched_for_a_pdf(pango: None, tmp_path: Path) -> None:
-    """A picture that a page asks for from this machine's files is not in the PDF; one that the page holds is."""
-    picture = '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"><text y="50">{}</text></svg>'
+    """A picture that a page asks for from this machine's files is not in the PDF; one that the page
+    holds is.
+    """
+    picture = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"><text'
+        ' y="50">{}</text></svg>'
+    )
     (tmp_path / "kept.svg").write_text(picture.format("SECRET"))
     held = "data:image/svg+xml;base64," + base64.b64encode(picture.format("HELD").encode()).decode()
-    (tmp_path / "report.html").write_text(f'<img src="{(tmp_path / "kept.svg").as_uri()}"><img src="{held}">')
+    (tmp_path / "report.html").write_text(
+        f'<img src="{(tmp_path / "kept.svg").as_uri()}"><img src="{held}">'
+    )
     text = PdfReader(write_pdf(tmp_path)).pages[0].extract_text()
     assert "HELD" in text
     assert "SECRET" not in text

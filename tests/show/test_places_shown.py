@@ -37,21 +37,48 @@ ROWS = 900
 HOSTILE = "n<b>\x1b[2J\u202e"
 
 
-def made(folder: Path, names: tuple[str, ...] = ("node-1", "node-2", "node-3"), *, late_ms: int = 200, out: tuple[str, ...] = (),
-         regions: tuple[str | None, ...] = ("eu", "eu", "us"), clocks: bool = True) -> tuple[Run, Records]:  # fmt: skip
+def made(
+    folder: Path,
+    names: tuple[str, ...] = ("node-1", "node-2", "node-3"),
+    *,
+    late_ms: int = 200,
+    out: tuple[str, ...] = (),
+    regions: tuple[str | None, ...] = ("eu", "eu", "us"),
+    clocks: bool = True,
+) -> tuple[Run, Records]:
     """A judged run of one target sent from three nodes, the second late by its own doing."""
     schedule = schedule_of(ROWS, 30, 1)
     schedule["session"] = np.arange(ROWS)
     samples = samples_of(schedule, 7)
-    for column in ("sent_ns", "first_token_ns", "first_answer_token_ns", "last_token_ns", "done_ns"):
+    for column in (
+        "sent_ns",
+        "first_token_ns",
+        "first_answer_token_ns",
+        "last_token_ns",
+        "done_ns",
+    ):
         samples[column][1::3] += late_ms * MS
     clock = {"offset_ms": -3.12, "bound_ms": 0.4, "drift_ms": 0.1, "round_trips": 64}
-    shards = [{"number": number, "of": 3, "start": {"agreed_wall_ns": START_NS, "wall_ns": START_NS}, "workers": [number - 1, 1],
-               "place": {"node": name, "region": region}, **({"clock": clock} if clocks else {})}
-              for number, (name, region) in enumerate(zip(names, regions, strict=True), 1)]  # fmt: skip
-    lane = lane_of("standard", 0, 30, ROWS) | {"contract": load_contract("enterprise").model_dump(mode="json", by_alias=True)}  # fmt: skip
-    manifest = manifest_of([lane], {"served_model": [], "served_region": [], "finish": [], "note": []})
-    RunWriter(folder, manifest | {"shards": shards, "started_wall_ns": START_NS}, schedule).finish("complete", samples, {"harness": {}})  # fmt: skip
+    shards = [
+        {
+            "number": number,
+            "of": 3,
+            "start": {"agreed_wall_ns": START_NS, "wall_ns": START_NS},
+            "workers": [number - 1, 1],
+            "place": {"node": name, "region": region},
+            **({"clock": clock} if clocks else {}),
+        }
+        for number, (name, region) in enumerate(zip(names, regions, strict=True), 1)
+    ]
+    lane = lane_of("standard", 0, 30, ROWS) | {
+        "contract": load_contract("enterprise").model_dump(mode="json", by_alias=True)
+    }
+    manifest = manifest_of(
+        [lane], {"served_model": [], "served_region": [], "finish": [], "note": []}
+    )
+    RunWriter(folder, manifest | {"shards": shards, "started_wall_ns": START_NS}, schedule).finish(
+        "complete", samples, {"harness": {}}
+    )
     if out:
         leave_out(folder, out)
     run = Run(folder)
@@ -64,24 +91,43 @@ def case_tree(records: Records) -> ET.Element:
 
 
 def test_the_table_holds_each_nodes_own_numbers(tmp_path: Path) -> None:
-    """p50 of response and service and the own lag's p99 of node-2's measured rows, reckoned here; its region and clock beside."""
+    """p50 of response and service and the own lag's p99 of node-2's measured rows, reckoned here;
+    its region and clock beside.
+    """
     run, records = made(tmp_path / "r")
     by_node, by_region = places_tables(run.manifest, records.summary["targets"]["standard"])
     assert by_node.words == 2
-    assert [row[:2] for row in by_node.rows] == [["node-1", "eu"], ["node-2", "eu"], ["node-3", "us"]]
+    assert [row[:2] for row in by_node.rows] == [
+        ["node-1", "eu"],
+        ["node-2", "eu"],
+        ["node-3", "us"],
+    ]
     said = dict(zip(by_node.head, by_node.rows[1], strict=True))
     mine = run.columns.where((np.arange(ROWS) % 3 == 1) & ~run.columns.schedule["warmup"])
-    response, service = (sorted(latency_ns(mine.samples, "e2e", view)) for view in ("response", "service"))
+    response, service = (
+        sorted(latency_ns(mine.samples, "e2e", view)) for view in ("response", "service")
+    )
     lag = sorted(latency_ns(mine.samples, "harness_lag"))
     middle, last = -(-len(mine) // 2) - 1, -(-99 * len(mine) // 100) - 1
-    for title, ns in (("response p50", response[middle]), ("service p50", service[middle]), ("response p99", response[last]), ("own lag p99", lag[last])):  # fmt: skip
+    for title, ns in (
+        ("response p50", response[middle]),
+        ("service p50", service[middle]),
+        ("response p99", response[last]),
+        ("own lag p99", lag[last]),
+    ):
         assert float(said[title].replace(",", "")) == pytest.approx(ns / MS, rel=0.005), title
-    assert (said["requests"], said["connect p50"], said["clock offset"]) == (str(len(mine)), "–", "-3.12 ± 0.4 ms")
+    assert (said["requests"], said["connect p50"], said["clock offset"]) == (
+        str(len(mine)),
+        "–",
+        "-3.12 ± 0.4 ms",
+    )
     assert [row[0] for row in by_region.rows] == ["eu", "us"]
 
 
 def test_what_nothing_fills_is_no_column_and_no_table(tmp_path: Path) -> None:
-    """Without regions and clocks neither has a column nor a table; without places there is nothing."""
+    """Without regions and clocks neither has a column nor a table; without places there is
+    nothing.
+    """
     run, records = made(tmp_path / "r", regions=(None, None, None), clocks=False)
     target = records.summary["targets"]["standard"]
     (table,) = places_tables(run.manifest, target)
@@ -92,35 +138,53 @@ def test_what_nothing_fills_is_no_column_and_no_table(tmp_path: Path) -> None:
 
 
 def test_every_reader_is_told_what_was_left_out_and_why(tmp_path: Path) -> None:
-    """Page, Markdown, screen, junit, annotations and the buyer's paragraph: how many of whose rows, why, and what of their load."""
+    """Page, Markdown, screen, junit, annotations and the buyer's paragraph: how many of whose rows,
+    why, and what of their load.
+    """
     run, records = made(tmp_path / "r", out=("unfit",))
     paths = write_report(run, records.summary, records.verdicts)
     page, markdown = paths[0].read_text(), paths[1].read_text()
     for text in (page, markdown.replace("\\", "")):
         assert (
-            "node-2 is left out of the verdict: the 300 of 900 requests that were its part are set aside, and their load was there all the same"
-            in text
+            "node-2 is left out of the verdict: the 300 of 900 requests that were its part are set"
+            " aside, and their load was there all the same" in text
         )
         assert "the reason: node-2 itself sent late: p99 200 ms" in text
         assert "sent by node-2, which was left out" in text
         assert "node-2 (left out)" in text
-        assert "The terms are judged without the 300 of 900 requests sent from “node-2”, because it was not fit to measure." in text  # fmt: skip
+        assert (
+            "The terms are judged without the 300 of 900 requests sent from “node-2”, because it"
+            " was not fit to measure." in text
+        )
     screen = " ".join(verdict_lines(records.summary, records.verdicts).plain.split())
     assert screen.startswith("left out node-2 is left out of the verdict: the 300 of 900 requests")
     cases = {case.get("name"): case for case in case_tree(records).iter("testcase")}
     skipped = cases["node-2 in the verdict"].find("skipped")
     assert skipped is not None
     assert "300 of 900" in str(skipped.get("message"))
-    assert [line for line in github_lines(records.summary, records.verdicts) if line.startswith("::warning title=node-2 left out::node-2 is left out")]  # fmt: skip
+    assert [
+        line
+        for line in github_lines(records.summary, records.verdicts)
+        if line.startswith("::warning title=node-2 left out::node-2 is left out")
+    ]
 
 
-@pytest.mark.parametrize(("sent", "said"), [(300, "their load was there all the same"), (0, "none of them was sent"),
-                                            (12, "the load of the 12 that were sent was there all the same")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (300, "their load was there all the same"),
+        (0, "none of them was sent"),
+        (12, "the load of the 12 that were sent was there all the same"),
+    ],
+)
 def test_the_load_of_a_node_is_not_passed_over(sent: int, said: str) -> None:
     """Whole, in part or not at all."""
     entry = {"node": "b", "why": "asked for", "requests": 300, "of": 900, "sent": sent}
     assert left_out_sentences({"left_out": [entry]}) == [
-        f"b is left out of the verdict, as was asked for: the 300 of 900 requests that were its part are set aside, and {said}"
+        (
+            "b is left out of the verdict, as was asked for: the 300 of 900 requests that were its"
+            f" part are set aside, and {said}"
+        )
     ]
     assert left_out_sentences({}) == []
 
@@ -129,7 +193,9 @@ def test_the_load_of_a_node_is_not_passed_over(sent: int, said: str) -> None:
 def test_the_table_fits_a_screen(tmp_path: Path, width: int) -> None:
     """No line is wider, whatever a node is called, and each has its line."""
     run, records = made(tmp_path / "r", ("node-1", HOSTILE, "漢字" * 20), out=("node-1",))
-    table = on_screen(next(places_tables(run.manifest, records.summary["targets"]["standard"])), "standard")
+    table = on_screen(
+        next(places_tables(run.manifest, records.summary["targets"]["standard"])), "standard"
+    )
     lines = [*table_lines(table, width)]
     assert max(map(cell_len, lines)) <= width
     assert "\x1b" not in "".join(lines)
@@ -139,7 +205,9 @@ def test_the_table_fits_a_screen(tmp_path: Path, width: int) -> None:
 
 
 def test_a_nodes_name_is_data(tmp_path: Path) -> None:
-    """Markup and control characters of a name are shown, never obeyed, in page, Markdown and junit."""
+    """Markup and control characters of a name are shown, never obeyed, in page, Markdown
+    and junit.
+    """
     run, records = made(tmp_path / "r", ("node-1", HOSTILE, "node-3"), out=(HOSTILE,))
     page = write_report(run, records.summary, records.verdicts)[0].read_text()
     assert "<b>" not in page
@@ -151,7 +219,9 @@ def test_a_nodes_name_is_data(tmp_path: Path) -> None:
 
 
 def test_exported_rows_say_where_they_were_sent_from(tmp_path: Path) -> None:
-    """Each row its node and region; a reader of logs does not take the sender's region for the place of the answer."""
+    """Each row its node and region; a reader of logs does not take the sender's region for the
+    place of the answer.
+    """
     run, _ = made(tmp_path / "r")
     out = io.BytesIO()
     write_csv(rows_of(run), out)
@@ -160,21 +230,33 @@ def test_exported_rows_say_where_they_were_sent_from(tmp_path: Path) -> None:
     assert [row["sending_node"] for row in rows[:4]] == ["node-1", "node-2", "node-3", "node-1"]
     assert [row["sending_region"] for row in rows[:4]] == ["eu", "eu", "us", "eu"]
     assert (
-        read_log([tmp_path / "rows.csv"], replace(Reading(), sort=True)).mapping["served_region"].name
+        read_log([tmp_path / "rows.csv"], replace(Reading(), sort=True))
+        .mapping["served_region"]
+        .name
         == "served_region"
     )
     run.manifest = {**run.manifest, "shards": []}
-    assert {(cells["sending_node"][0], cells["sending_region"][0]) for cells in rows_of(run)} == {(None, None)}
+    assert {(cells["sending_node"][0], cells["sending_region"][0]) for cells in rows_of(run)} == {
+        (None, None)
+    }
 
 
 def test_the_records_on_disk_say_it_in_their_published_shape(tmp_path: Path) -> None:
-    """verdicts.json lists the node with its counts, and only where one was left out; summary.json follows its schema."""
+    """verdicts.json lists the node with its counts, and only where one was left out; summary.json
+    follows its schema.
+    """
     run, _ = made(tmp_path / "r", out=("node-2",))
     filed: dict[str, Any] = json.loads((run.folder / "verdicts.json").read_text())
-    assert filed["left_out"] == [{"node": "node-2", "why": "asked for", "requests": 300, "sent": 300, "of": 900}]
+    assert filed["left_out"] == [
+        {"node": "node-2", "why": "asked for", "requests": 300, "sent": 300, "of": 900}
+    ]
     assert "left_out" not in made(tmp_path / "whole")[1].verdicts
     summary = json.loads((run.folder / "summary.json").read_text())
     assert summary["targets"]["standard"]["by_node"]["node-2"]["requests"] == 270
-    schema = json.loads((Path(__file__).parents[2] / "docs/schemas/summary.schema.json").read_text())
-    schema["$defs"]["Vantage"]["additionalProperties"] = schema["$defs"]["Target"]["additionalProperties"] = False
+    schema = json.loads(
+        (Path(__file__).parents[2] / "docs/schemas/summary.schema.json").read_text()
+    )
+    schema["$defs"]["Vantage"]["additionalProperties"] = schema["$defs"]["Target"][
+        "additionalProperties"
+    ] = False
     jsonschema.validate(summary, schema)

@@ -32,13 +32,21 @@ def texts(svg: str | None) -> list[str]:
 
 def spectrum(made: Made, lane: int = 0, metric: str = "e2e") -> str | None:
     """The percentile figure of a lane as the report draws it."""
-    clauses = [clause for clause in made.verdicts["clauses"] if clause["target"] == made.run.lanes[lane]["name"]]
-    return percentile_spectrum(made.run.columns.lane(lane).measured(), made.run.lanes[lane], metric, clauses)
+    clauses = [
+        clause
+        for clause in made.verdicts["clauses"]
+        if clause["target"] == made.run.lanes[lane]["name"]
+    ]
+    return percentile_spectrum(
+        made.run.columns.lane(lane).measured(), made.run.lanes[lane], metric, clauses
+    )
 
 
 def over_time(made: Made, lane: int = 0) -> str | None:
     """The figure over time of a lane as the report draws it."""
-    return latency_over_time(made.run.columns.lane(lane), made.run.lanes[lane], "e2e", made.verdicts["clauses"][:1])
+    return latency_over_time(
+        made.run.columns.lane(lane), made.run.lanes[lane], "e2e", made.verdicts["clauses"][:1]
+    )
 
 
 def test_the_same_rows_give_the_same_bytes_whatever_the_user_set(spoilt: Made) -> None:
@@ -72,9 +80,15 @@ def test_a_figure_asks_its_question_and_names_units_and_limit(spoilt: Made) -> N
 
 
 def test_the_spectrum_counts_failed_rows_and_leaves_warm_up_out(spoilt: Made) -> None:
-    """The title of the axis holds all measured rows; the share shaded is that of the rows without success."""
+    """The title of the axis holds all measured rows; the share shaded is that of the rows without
+    success.
+    """
     mine = spoilt.run.columns.lane(0)
-    rows = [outcome for outcome, warm in zip(mine.samples["outcome"], mine.schedule["warmup"], strict=True) if not warm]
+    rows = [
+        outcome
+        for outcome, warm in zip(mine.samples["outcome"], mine.schedule["warmup"], strict=True)
+        if not warm
+    ]
     failed = sum(outcome != Outcome.ok for outcome in rows)
     words = " ".join(texts(spectrum(spoilt)))
     assert f"percentile of {len(rows):,} requests" in words
@@ -85,12 +99,18 @@ def test_the_spectrum_counts_failed_rows_and_leaves_warm_up_out(spoilt: Made) ->
 
 @pytest.mark.parametrize("rows", [40, 300, 1500])
 def test_the_line_ends_where_no_upper_limit_exists(make_run: MakeRun, rows: int) -> None:
-    """The last point of the line is the highest percentile whose 95 % interval scipy can close; the rest is a bound."""
+    """The last point of the line is the highest percentile whose 95 % interval scipy can close; the
+    rest is a bound.
+    """
     made = make_run(["only"], rows=rows)
     n = int((~made.run.columns.schedule["warmup"]).sum())
     last = max(k for k in range(1, n) if binom.ppf(0.975, n, k / n) + 1 <= n)
     svg = spectrum(made)
-    lines = [node for node in nodes(svg, "path") if f"stroke: {BLUE}; stroke-width: 1.8" in node.get("style", "")]
+    lines = [
+        node
+        for node in nodes(svg, "path")
+        if f"stroke: {BLUE}; stroke-width: 1.8" in node.get("style", "")
+    ]
     x = float(re.findall(r"[ML] ([\d.]+) [\d.]+", lines[0].get("d", ""))[-1])
     right = max(1.0, math.ceil(math.log10(n) * 4) / 4)
     drawn = (x / (7.4 * 72) - 0.095) / 0.735 * right
@@ -116,7 +136,10 @@ def test_every_class_of_failure_is_named_with_its_count(spoilt: Made) -> None:
 
 def test_many_rows_become_one_image_of_bounded_size(make_run: MakeRun) -> None:
     """Few rows stay dots; 60,000 become a heat map that a page can carry."""
-    few, many = over_time(make_run(["only"], rows=2_000)), over_time(make_run(["only"], rows=60_000, seconds=600))
+    few, many = (
+        over_time(make_run(["only"], rows=2_000)),
+        over_time(make_run(["only"], rows=60_000, seconds=600)),
+    )
     assert few is not None
     assert many is not None
     assert (few.count("<image"), many.count("<image")) == (0, 1)
@@ -149,7 +172,9 @@ def test_the_slowest_answer_is_the_slowest_row(make_run: MakeRun) -> None:
 
 
 def test_hostile_names_leave_the_figure_well_formed(make_run: MakeRun) -> None:
-    """Markup, mathematics, control and right-to-left characters in a name are words of the title."""
+    """Markup, mathematics, control and right-to-left characters in a name are words of the
+    title.
+    """
     made = make_run(["<b>$x$&\u202e\x1b[31m\x00", "b"], rows=100)
     assert any("<b>$x$&\\u202e\\x1b[31m\\x00" in word for word in texts(spectrum(made)))
 
@@ -169,10 +194,13 @@ def test_a_limit_of_another_view_or_metric_is_not_drawn(spoilt: Made) -> None:
     lane, rows = spoilt.run.lanes[0], spoilt.run.columns.lane(0).measured()
     served = [{**spoilt.verdicts["clauses"][0], "view": "service"}]
     assert not any(
-        "limit" in word for word in texts(percentile_spectrum(rows, lane, "e2e", served)) if "over every" not in word
+        "limit" in word
+        for word in texts(percentile_spectrum(rows, lane, "e2e", served))
+        if "over every" not in word
     )
     assert not any(
-        "limit 800" in word for word in texts(percentile_spectrum(rows, lane, "ttft", spoilt.verdicts["clauses"]))
+        "limit 800" in word
+        for word in texts(percentile_spectrum(rows, lane, "ttft", spoilt.verdicts["clauses"]))
     )
 
 

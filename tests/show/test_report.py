@@ -22,7 +22,9 @@ EVIL = "<script>alert(1)</script>\u202e\x1b[31m|`x`_*\x00\ufffe&amp; " + "A" * 1
 
 
 class Reader(HTMLParser):
-    """Collects what a browser would see without scripts: tags, attributes, tables as rows of cells, text in order."""
+    """Collects what a browser would see without scripts: tags, attributes, tables as rows of cells,
+    text in order.
+    """
 
     def __init__(self, text: str):
         super().__init__()
@@ -78,11 +80,18 @@ def written(made: Made) -> tuple[Reader, str, ET.Element, list[Path]]:
     paths = write_report(made.run, made.summary, made.verdicts)
     folder = made.run.folder
     junit = ET.fromstring((folder / "junit.xml").read_bytes())  # noqa: S314 made a line above
-    return Reader((folder / "report.html").read_text()), (folder / "report.md").read_text(), junit, paths
+    return (
+        Reader((folder / "report.html").read_text()),
+        (folder / "report.md").read_text(),
+        junit,
+        paths,
+    )
 
 
 def test_the_verdict_comes_first_with_its_numbers(spoilt: Made) -> None:
-    """The page's first table is the verdicts, each with measured value, interval, limit, rows and what decided it."""
+    """The page's first table is the verdicts, each with measured value, interval, limit, rows and
+    what decided it.
+    """
     page, markdown, _, _ = written(spoilt)
     head, first, second, third, *_ = page.tables[0]
     assert head == [
@@ -96,33 +105,60 @@ def test_the_verdict_comes_first_with_its_numbers(spoilt: Made) -> None:
         "effective n",
         "decided by",
     ]
-    assert first == ["standard", "response e2e p99", "FAIL", "3,870 ms", "3,610 – 4,020 ms", "≤ 800 ms", "12,000", "12,000",
-                     "611 slow or failed, 120 allowed"]  # fmt: skip
+    assert first == [
+        "standard",
+        "response e2e p99",
+        "FAIL",
+        "3,870 ms",
+        "3,610 – 4,020 ms",
+        "≤ 800 ms",
+        "12,000",
+        "12,000",
+        "611 slow or failed, 120 allowed",
+    ]
     assert "Verdicts by contract enterprise" in page.text
     assert second[2:7] == ["INCONCLUSIVE", "99.83 %", "99.74 – 99.9 %", "≥ 99.9 %", "12,000"]
     assert third[2:7] == ["REPORTED", "181 ms", "≥ 178 ms", "–", "12,000"]
-    assert markdown.index("3,870 ms") < markdown.index("**harness**") < markdown.index("## standard")
+    assert (
+        markdown.index("3,870 ms") < markdown.index("**harness**") < markdown.index("## standard")
+    )
 
 
 def test_the_page_keeps_its_order(spoilt: Made) -> None:
     """Verdicts, harness, paragraph, lanes, definitions, attested terms, facts, repeat command."""
     page, _, _, _ = written(spoilt)
-    places = [page.text.index(part) for part in (
-        "chat-tiers: FAIL", "611 slow or failed", "harness valid: late p99 0.06 ms", "On 2026-11-23 this test put", "model asked for",
-        "What the words mean", "Attested, not measured", "enterprise: data stay in the region", "Run facts", "Repeat this run",
-        "tailproof run chat-tiers --seed 7")]  # fmt: skip
+    places = [
+        page.text.index(part)
+        for part in (
+            "chat-tiers: FAIL",
+            "611 slow or failed",
+            "harness valid: late p99 0.06 ms",
+            "On 2026-11-23 this test put",
+            "model asked for",
+            "What the words mean",
+            "Attested, not measured",
+            "enterprise: data stay in the region",
+            "Run facts",
+            "Repeat this run",
+            "tailproof run chat-tiers --seed 7",
+        )
+    ]
     assert places == sorted(places)
 
 
 def test_key_numbers_are_those_of_the_rows(spoilt: Made) -> None:
-    """p99 and max of response and service e2e, sorted out of the samples here, stand in the lane's table."""
+    """p99 and max of response and service e2e, sorted out of the samples here, stand in the lane's
+    table.
+    """
     page, _, _, _ = written(spoilt)
     rows = spoilt.run.columns.lane(0).measured()
     good = [row for row in rows.samples if row["outcome"] == Outcome.ok]
     table = {row["metric"]: row for row in page.table("metric", "p99.9")}
     for name, start in (("e2e, response", "due_ns"), ("e2e, service", "sent_ns")):
         values = [int(row["last_token_ns"] - row[start]) / 1e6 for row in good]
-        assert float(table[name]["p99"].replace(",", "")) == pytest.approx(rank(values, 0.99), abs=0.5)
+        assert float(table[name]["p99"].replace(",", "")) == pytest.approx(
+            rank(values, 0.99), abs=0.5
+        )
         assert float(table[name]["max"].replace(",", "")) == pytest.approx(max(values), abs=0.5)
         assert table[name]["n"] == f"{len(good):,}"
     assert table["connect, network's share"]["p50"] == "–"
@@ -130,42 +166,75 @@ def test_key_numbers_are_those_of_the_rows(spoilt: Made) -> None:
 
 
 def test_no_failure_is_hidden(spoilt: Made) -> None:
-    """The outcomes of a lane add up to every scheduled row, and what the server said stands beside its class."""
+    """The outcomes of a lane add up to every scheduled row, and what the server said stands beside
+    its class.
+    """
     page, _, _, _ = written(spoilt)
     table = {row["outcome"]: row for row in page.table("outcome", "what was said")}
     counts = {name: int(row["requests"].replace(",", "")) for name, row in table.items()}
     assert sum(counts.values()) == 1200
-    assert counts["http_5xx"] == int((spoilt.run.columns.lane(0).samples["outcome"] == Outcome.http_5xx).sum())
-    assert table["http_5xx"]["what was said"] == f"upstream said 503 overloaded ({counts['http_5xx']})"
+    assert counts["http_5xx"] == int(
+        (spoilt.run.columns.lane(0).samples["outcome"] == Outcome.http_5xx).sum()
+    )
+    assert (
+        table["http_5xx"]["what was said"] == f"upstream said 503 overloaded ({counts['http_5xx']})"
+    )
 
 
 def test_phases_and_context_buckets_have_their_rows(spoilt: Made) -> None:
     """A table per phase and one per bucket, whose requests add up to the measured rows."""
     page, _, _, _ = written(spoilt)
-    for heading, names in (("phase", {"steady", "burst"}), ("prompt tokens", {"≤1K", "1K–8K", "8K–32K", ">32K"})):
+    for heading, names in (
+        ("phase", {"steady", "burst"}),
+        ("prompt tokens", {"≤1K", "1K–8K", "8K–32K", ">32K"}),
+    ):
         table = page.table(heading, "e2e p99")
         assert {row[heading] for row in table} == names
         assert sum(int(row["requests"].replace(",", "")) for row in table) == 1080
 
 
 def test_the_page_needs_nobody_else(spoilt: Made) -> None:
-    """No frame, no link out, no image but inline ones, no script but its own; ids are unique and every anchor has its place."""
+    """No frame, no link out, no image but inline ones, no script but its own; ids are unique and
+    every anchor has its place.
+    """
     page, _, _, _ = written(spoilt)
-    assert not {tag for tag, _ in page.tags} & {"link", "iframe", "img", "object", "embed", "base", "form"}
+    assert not {tag for tag, _ in page.tags} & {
+        "link",
+        "iframe",
+        "img",
+        "object",
+        "embed",
+        "base",
+        "form",
+    }
     ids = [found["id"] for _, found in page.tags if "id" in found]
     assert len(ids) == len(set(ids))
-    references = [str(found[key]) for _, found in page.tags for key in ("href", "xlink:href", "src") if key in found]
+    references = [
+        str(found[key])
+        for _, found in page.tags
+        for key in ("href", "xlink:href", "src")
+        if key in found
+    ]
     assert references
-    assert all(place.startswith("data:image/png;base64,") or place.removeprefix("#") in ids for place in references)
-    policy = next(str(found["content"]) for tag, found in page.tags if tag == "meta" and "http-equiv" in found)
+    assert all(
+        place.startswith("data:image/png;base64,") or place.removeprefix("#") in ids
+        for place in references
+    )
+    policy = next(
+        str(found["content"]) for tag, found in page.tags if tag == "meta" and "http-equiv" in found
+    )
     assert policy.startswith("default-src 'none'")
     assert not any(
-        name.startswith("on") or (tag, name) == ("script", "src") for tag, found in page.tags for name in found
+        name.startswith("on") or (tag, name) == ("script", "src")
+        for tag, found in page.tags
+        for name in found
     )
 
 
 def test_hostile_text_is_harmless_everywhere(make_run: MakeRun) -> None:
-    """Markup, terminal escapes, a right-to-left mark, NUL and a megabyte: words on the page, cut, in all formats."""
+    """Markup, terminal escapes, a right-to-left mark, NUL and a megabyte: words on the page, cut,
+    in all formats.
+    """
     calm, _, _, _ = written(make_run(["a", "b"], rows=200))
     made = make_run([EVIL, "b"], rows=200, spoil=spoil_some, notes=[EVIL], models=[EVIL])
     made.run.columns.samples["served_model"] = 0
@@ -173,14 +242,20 @@ def test_hostile_text_is_harmless_everywhere(make_run: MakeRun) -> None:
     made.run.lanes[0].update(model=EVIL, notes=[EVIL])
     made.summary["health"].update(reasons=[EVIL])
     made.verdicts["clauses"][0].update(text=EVIL, contract=EVIL, reason=EVIL)
-    made.verdicts["expects"] = [{"target": EVIL, "clause": EVIL, "expected": "FAIL", "got": "PASS", "met": False}]
+    made.verdicts["expects"] = [
+        {"target": EVIL, "clause": EVIL, "expected": "FAIL", "got": "PASS", "met": False}
+    ]
     page, markdown, junit, paths = written(made)
     assert "alert(1)" not in "".join(page.scripts)
-    assert sum(tag == "script" for tag, _ in page.tags) == sum(tag == "script" for tag, _ in calm.tags)
+    assert sum(tag == "script" for tag, _ in page.tags) == sum(
+        tag == "script" for tag, _ in calm.tags
+    )
     assert "<script>alert(1)</script>\\u202e\\x1b[31m" in page.text
     for path in paths:
         text = path.read_text()
-        assert {char for char in text if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Cn")} <= {"\n"}
+        assert {
+            char for char in text if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Cn")
+        } <= {"\n"}
         assert "A" * 401 not in text
     assert not re.search(r"(?<!\\)<script", markdown)
     assert any("\\u202e" in str(case.get("classname")) for case in junit.iter("testcase"))
@@ -197,21 +272,35 @@ def test_hostile_text_adds_no_column_to_a_markdown_table(make_run: MakeRun) -> N
 
 
 def test_junit_has_a_case_a_clause(spoilt: Made) -> None:
-    """FAIL is a failure, INCONCLUSIVE skipped with its reason, PASS bare; the counts are those of the cases."""
+    """FAIL is a failure, INCONCLUSIVE skipped with its reason, PASS bare; the counts are those of
+    the cases.
+    """
     _, _, junit, _ = written(spoilt)
     clauses = next(suite for suite in junit if suite.get("name") == "clauses")
-    by_verdict = {clause["verdict"]: case for clause, case in zip(spoilt.verdicts["clauses"], clauses, strict=True)}
-    failure, skipped = by_verdict["FAIL"].find("failure"), by_verdict["INCONCLUSIVE"].find("skipped")
+    by_verdict = {
+        clause["verdict"]: case
+        for clause, case in zip(spoilt.verdicts["clauses"], clauses, strict=True)
+    }
+    failure, skipped = (
+        by_verdict["FAIL"].find("failure"),
+        by_verdict["INCONCLUSIVE"].find("skipped"),
+    )
     assert failure is not None
     assert failure.get("message") == "611 of 12,000 requests took longer, 100 may"
     assert skipped is not None
     assert skipped.get("message") == "INCONCLUSIVE: 20 failed, between 5 and 22"
     assert len(by_verdict["PASS"]) == 0
-    assert (clauses.get("tests"), clauses.get("failures"), clauses.get("skipped")) == ("5", "1", "2")
+    assert (clauses.get("tests"), clauses.get("failures"), clauses.get("skipped")) == (
+        "5",
+        "1",
+        "2",
+    )
     assert junit.get("tests") == str(len(list(junit.iter("testcase"))))
 
 
-@pytest.mark.parametrize(("state", "tag"), [("valid", None), ("degraded", "skipped"), ("invalid", "error")])
+@pytest.mark.parametrize(
+    ("state", "tag"), [("valid", None), ("degraded", "skipped"), ("invalid", "error")]
+)
 def test_junit_says_whether_the_harness_was_fit(spoilt: Made, state: str, tag: str | None) -> None:
     """A harness that was the bottleneck is an error of its own, not a failure of the target."""
     spoilt.summary["health"].update(state=state, reasons=["late by 30 ms"])
@@ -221,8 +310,16 @@ def test_junit_says_whether_the_harness_was_fit(spoilt: Made, state: str, tag: s
 
 
 def test_rehearsed_answers_are_cases_and_rows(spoilt: Made) -> None:
-    """An expectation that was not met fails in junit and stands on the page; one that was met passes."""
-    met = {"target": "standard", "clause": "response e2e p99 ≤ 800 ms", "expected": "FAIL", "got": "FAIL", "met": True}
+    """An expectation that was not met fails in junit and stands on the page; one that was met
+    passes.
+    """
+    met = {
+        "target": "standard",
+        "clause": "response e2e p99 ≤ 800 ms",
+        "expected": "FAIL",
+        "got": "FAIL",
+        "met": True,
+    }
     spoilt.verdicts["expects"] = [met, {**met, "target": "pro", "got": "PASS", "met": False}]
     page, _, junit, _ = written(spoilt)
     cases = list(next(suite for suite in junit if suite.get("name") == "expected answers"))
@@ -231,16 +328,22 @@ def test_rehearsed_answers_are_cases_and_rows(spoilt: Made) -> None:
 
 
 def test_a_run_without_success_shows_dashes_not_zeros(make_run: MakeRun) -> None:
-    """No latency is invented where none was measured, and the paragraph says that nothing was answered."""
+    """No latency is invented where none was measured, and the paragraph says that nothing was
+    answered.
+    """
     page, _, _, _ = written(make_run(["only"], rows=60, spoil=spoil_all))
     table = {row["metric"]: row for row in page.table("metric", "p99")}
     assert {table["e2e, response"][key] for key in ("p50", "p99", "max", "mean")} == {"–"}
     assert "“only” answered none of its 60 requests." in page.text
 
 
-@pytest.mark.parametrize(("rows", "state"), [(1, "complete"), (300, "interrupted"), (300, "running")])
+@pytest.mark.parametrize(
+    ("rows", "state"), [(1, "complete"), (300, "interrupted"), (300, "running")]
+)
 def test_small_and_broken_off_runs_have_a_report(make_run: MakeRun, rows: int, state: str) -> None:
-    """One request, an interrupted run and one whose process died: a whole page, which says what it rests on."""
+    """One request, an interrupted run and one whose process died: a whole page, which says what it
+    rests on.
+    """
     page, _, _, paths = written(make_run(["only"], rows=rows, state=state))
     assert all(path.stat().st_size for path in paths)
     assert ("The run was interrupted" in page.text) == (state != "complete")
@@ -250,7 +353,9 @@ def test_an_invalid_run_says_so_before_any_number_and_praises_nobody(spoilt: Mad
     """The warning stands above the table; the paragraph names no target."""
     spoilt.summary.update(overall="INVALID")
     page, _, _, _ = written(spoilt)
-    assert page.text.index("INVALID: the measuring side was itself the limit") < page.text.index("3,870 ms")
+    assert page.text.index("INVALID: the measuring side was itself the limit") < page.text.index(
+        "3,870 ms"
+    )
     assert "nothing here judges the service" in page.text
     assert "pro answered" not in page.text
 
@@ -275,10 +380,16 @@ def test_without_a_contract_nothing_is_judged(spoilt: Made) -> None:
 
 def test_a_report_can_be_made_again(spoilt: Made) -> None:
     """The same run gives the same bytes, and figures of an earlier report do not linger."""
-    first = {path: path.read_bytes() for path in write_report(spoilt.run, spoilt.summary, spoilt.verdicts)}
+    first = {
+        path: path.read_bytes()
+        for path in write_report(spoilt.run, spoilt.summary, spoilt.verdicts)
+    }
     stale = spoilt.run.folder / "plots" / "99-gone.svg"
     stale.write_text("<svg/>")
-    again = {path: path.read_bytes() for path in write_report(spoilt.run, spoilt.summary, spoilt.verdicts)}
+    again = {
+        path: path.read_bytes()
+        for path in write_report(spoilt.run, spoilt.summary, spoilt.verdicts)
+    }
     assert first == again
     assert not stale.exists()
     assert str(next(iter(first))).endswith("report.html")
@@ -313,7 +424,11 @@ def test_optional_parts_of_the_records_may_be_missing(spoilt: Made) -> None:
 def test_credits_stand_in_the_table_of_verdicts(spoilt: Made) -> None:
     """Where a clause has a ladder there is a column, and no credit is called due."""
     assert "credit, projected" not in written(spoilt)[0].tables[0][0]
-    spoilt.verdicts["clauses"][1]["projected_credit"] = {"share": 0.1, "at_least": 0.0, "at_most": 0.25}
+    spoilt.verdicts["clauses"][1]["projected_credit"] = {
+        "share": 0.1,
+        "at_least": 0.0,
+        "at_most": 0.25,
+    }
     page, _, _, _ = written(spoilt)
     cells = [row["credit, projected"] for row in page.table("verdict", "credit, projected")]
     assert cells == ["–", "10 % (0 – 25 %)", "–", "–", "–"]
@@ -332,19 +447,27 @@ def test_a_long_reason_that_clauses_share_is_given_once(spoilt: Made) -> None:
 
 
 def test_confidence_levels_are_told_apart(spoilt: Made) -> None:
-    """With contracts of several levels each interval carries its own, and no heading claims one for all."""
+    """With contracts of several levels each interval carries its own, and no heading claims one for
+    all.
+    """
     for clause in spoilt.verdicts["clauses"][3:]:
         clause.update(confidence=0.99, contract="strict")
     rows = written(spoilt)[0].table("verdict", "interval (confidence)")
-    assert [row["interval (confidence)"].rsplit(" (", 1)[1] for row in rows] == ["95 %)"] * 3 + ["99 %)"] * 2
+    assert [row["interval (confidence)"].rsplit(" (", 1)[1] for row in rows] == ["95 %)"] * 3 + [
+        "99 %)"
+    ] * 2
 
 
 def test_one_value_with_two_intervals_has_its_explanation(spoilt: Made) -> None:
-    """Two limits on one percentile weigh spells each at its own: said where it happens, and nowhere else."""
+    """Two limits on one percentile weigh spells each at its own: said where it happens, and nowhere
+    else.
+    """
     said = "One measured value, several intervals"
     assert said not in written(spoilt)[0].text
     first = spoilt.verdicts["clauses"][0]
-    spoilt.verdicts["clauses"].insert(1, {**first, "limit_ms": 5000.0, "interval": [3500.0, 4100.0], "number": 2})
+    spoilt.verdicts["clauses"].insert(
+        1, {**first, "limit_ms": 5000.0, "interval": [3500.0, 4100.0], "number": 2}
+    )
     assert said in written(spoilt)[0].text
 
 
@@ -356,11 +479,22 @@ def test_an_early_stop_names_the_level_of_its_looks(spoilt: Made) -> None:
 
 
 def test_a_bill_against_its_forecast_is_a_row_and_a_case(spoilt: Made) -> None:
-    """A forecast that was missed makes the run FAIL: it stands among the verdicts, in junit and in the paragraph."""
+    """A forecast that was missed makes the run FAIL: it stands among the verdicts, in junit and in
+    the paragraph.
+    """
     spoilt.verdicts["forecasts"] = [
-        {"target": "pro", "contract": "enterprise", "text": "a month's bill within 5 % of 1,000 USD", "confidence": 0.95, "verdict": "FAIL",
-         "forecast_usd": 1000.0, "projected_usd": 1200.0, "interval_usd": [1100.0, 1300.0], "reason": "10 % to 30 % off"}
-    ]  # fmt: skip
+        {
+            "target": "pro",
+            "contract": "enterprise",
+            "text": "a month's bill within 5 % of 1,000 USD",
+            "confidence": 0.95,
+            "verdict": "FAIL",
+            "forecast_usd": 1000.0,
+            "projected_usd": 1200.0,
+            "interval_usd": [1100.0, 1300.0],
+            "reason": "10 % to 30 % off",
+        }
+    ]
     page, _, junit, _ = written(spoilt)
     row = page.table("verdict", "measured")[-1]
     assert (row["verdict"], row["measured"], row["95 % interval"]) == (
@@ -374,14 +508,35 @@ def test_a_bill_against_its_forecast_is_a_row_and_a_case(spoilt: Made) -> None:
 
 
 def test_run_facts_are_words_with_units_each_given_once(spoilt: Made) -> None:
-    """No JSON on the page: names, values with their unit, and what the harness said of a target stands with it."""
+    """No JSON on the page: names, values with their unit, and what the harness said of a target
+    stands with it.
+    """
     spoilt.run.manifest["harness"] = {
-        "gc_pause_max_ms": 12.34, "clock_step_ms": -0.0, "cpu_share": 0.163, "loop": "uvloop", "dead_workers": [],
-        "by_worker": [{"senders": {"pro": {"transport": "tailproof", "connections_opened": opened, "stamps": "kernel"}}} for opened in (100, 34)],
-        "calibration": {"ceiling_rps": 2000, "ceiling_events_per_s": 48000}}  # fmt: skip
+        "gc_pause_max_ms": 12.34,
+        "clock_step_ms": -0.0,
+        "cpu_share": 0.163,
+        "loop": "uvloop",
+        "dead_workers": [],
+        "by_worker": [
+            {
+                "senders": {
+                    "pro": {
+                        "transport": "tailproof",
+                        "connections_opened": opened,
+                        "stamps": "kernel",
+                    }
+                }
+            }
+            for opened in (100, 34)
+        ],
+        "calibration": {"ceiling_rps": 2000, "ceiling_events_per_s": 48000},
+    }
     spoilt.summary["health"]["facts"]["gc_pause_max_ms"] = 12.34
     page, _, _, _ = written(spoilt)
-    said = "gc pause max 12.3 ms, clock step 0 ms, cpu 16.3 %, loop uvloop, calibration: ceiling 2,000 requests/s, ceiling 48,000 chunks/s"
+    said = (
+        "gc pause max 12.3 ms, clock step 0 ms, cpu 16.3 %, loop uvloop, calibration: ceiling 2,000"
+        " requests/s, ceiling 48,000 chunks/s"
+    )
     assert page.text.count(said) == page.text.count("gc pause") == 1
     assert "tailproof, arrivals stamped by the kernel, 134 connections opened" in page.text
     facts = page.text[page.text.index("Run facts") :]
@@ -390,19 +545,34 @@ def test_run_facts_are_words_with_units_each_given_once(spoilt: Made) -> None:
 
 
 def test_a_route_is_sent_by_its_legs_and_an_unknown_count_is_left_out(spoilt: Made) -> None:
-    """The legs' connections together, one is one; those not trusted where there are any; stamped by the kernel only where all are; stock httpx counts none."""
-    kernel, stock = {"connections_opened": 33, "stamps": "kernel"}, {"transport": "httpx", "stamps": "user"}
-    spoilt.run.manifest["harness"] = {"senders": {
-        "pro": {"legs": [kernel, {**kernel, "connections_opened": 3, "connections_held_back": 2}]},
-        "standard": {**kernel, "connections_opened": 1, "connections_held_back": 0}}}  # fmt: skip
+    """The legs' connections together, one is one; those not trusted where there are any; stamped by
+    the kernel only where all are; stock httpx counts none.
+    """
+    kernel, stock = (
+        {"connections_opened": 33, "stamps": "kernel"},
+        {"transport": "httpx", "stamps": "user"},
+    )
+    spoilt.run.manifest["harness"] = {
+        "senders": {
+            "pro": {
+                "legs": [kernel, {**kernel, "connections_opened": 3, "connections_held_back": 2}]
+            },
+            "standard": {**kernel, "connections_opened": 1, "connections_held_back": 0},
+        }
+    }
     page, _, _, _ = written(spoilt)
     assert (
-        page.text.count("opened; the server hangs up behind answers: 2 times a connection was not used again at once")
+        page.text.count(
+            "opened; the server hangs up behind answers: 2 times a connection was not used again at"
+            " once"
+        )
         == 1
     )
     assert "arrivals stamped by the kernel, 36 connections opened" in page.text
     assert "arrivals stamped by the kernel, 1 connection opened" in page.text
-    spoilt.run.manifest["harness"] = {"senders": {"pro": {"legs": [kernel, stock]}, "standard": stock}}
+    spoilt.run.manifest["harness"] = {
+        "senders": {"pro": {"legs": [kernel, stock]}, "standard": stock}
+    }
     page, _, _, _ = written(spoilt)
     assert "hangs up" not in page.text
     assert "arrivals stamped by the process, 33 connections opened" in page.text
@@ -411,31 +581,57 @@ def test_a_route_is_sent_by_its_legs_and_an_unknown_count_is_left_out(spoilt: Ma
 
 
 def test_every_metric_a_contract_can_name_is_defined(spoilt: Made) -> None:
-    """The words that clauses are written with stand among the definitions, by the name that clauses give them."""
+    """The words that clauses are written with stand among the definitions, by the name that clauses
+    give them.
+    """
     text = written(spoilt)[0].text
     defined = text[text.index("What the words mean") : text.index("Attested, not measured")]
-    assert [name for metric, name in METRIC_TEXT.items() if metric != "inter_chunk_max" and name not in defined] == []
+    assert [
+        name
+        for metric, name in METRIC_TEXT.items()
+        if metric != "inter_chunk_max" and name not in defined
+    ] == []
     assert "inter-chunk gap" in defined
 
 
 def test_a_census_leaves_open_what_its_bounds_leave_open(spoilt: Made) -> None:
-    """A promise that holds at one bound and not at the other is neither kept nor broken; bounds stand beside the value."""
+    """A promise that holds at one bound and not at the other is neither kept nor broken; bounds
+    stand beside the value.
+    """
 
     def neighbour(name: str, kept: bool | None) -> dict[str, Any]:
         return {"definition": name, "whose": "", "attained": {"share": 0.9987}, "kept": kept}
 
-    clause = {"text": "uptime, request ratio ≥ 99.9 %", "verdict": "INCONCLUSIVE", "reason": "its bounds lie on both sides",
-              "attained": {"share": 0.9985}, "best": {"share": 0.9995}, "worst": {"share": 0.998}, "promised": {"share": 0.999},
-              "neighbours": [neighbour("a", True), neighbour("b", False), neighbour("c", None)]}  # fmt: skip
-    census = {"months": {"ours": {"contract": "c", "log": {"rows": 1234, "notes": []},
-                                  "periods": [{"period": "2026-10", "clauses": [clause], "credit": None}]}}}  # fmt: skip
-    records = Records(spoilt.summary, {**spoilt.verdicts, "forecasts": []}, {"targets": {}}, None, None, census)
+    clause = {
+        "text": "uptime, request ratio ≥ 99.9 %",
+        "verdict": "INCONCLUSIVE",
+        "reason": "its bounds lie on both sides",
+        "attained": {"share": 0.9985},
+        "best": {"share": 0.9995},
+        "worst": {"share": 0.998},
+        "promised": {"share": 0.999},
+        "neighbours": [neighbour("a", True), neighbour("b", False), neighbour("c", None)],
+    }
+    census = {
+        "months": {
+            "ours": {
+                "contract": "c",
+                "log": {"rows": 1234, "notes": []},
+                "periods": [{"period": "2026-10", "clauses": [clause], "credit": None}],
+            }
+        }
+    }
+    records = Records(
+        spoilt.summary, {**spoilt.verdicts, "forecasts": []}, {"targets": {}}, None, None, census
+    )
     (part,) = further_parts(records)
     attained, nearby = part.tables
     assert attained.rows[0][1] == "99.85 % (99.8 – 99.95 %)"
     assert [row[-1] for row in nearby.rows] == ["kept", "broken", "open"]
     write_report(spoilt.run, spoilt.summary, spoilt.verdicts, [part])
-    assert "exact arithmetic instead of an interval" in (spoilt.run.folder / "report.html").read_text()
+    assert (
+        "exact arithmetic instead of an interval" in (spoilt.run.folder / "report.html").read_text()
+    )
 
 
 def test_an_older_pdf_does_not_outlive_its_page(spoilt: Made) -> None:

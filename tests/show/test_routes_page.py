@@ -13,38 +13,116 @@ S, BINS = 10**9, 48
 
 
 def lane(target: str, p99: float | None, **more: Any) -> dict[str, Any]:
-    return {"target": target, "routed": True, "of": target, "legs": ["alone", "spare"], "requests": 1000, "success": 0.99, "p50_ms": 300.0,
-            "p99_ms": p99, "p999_ms": p99, "interval": [p99, None], "against_first_leg": "longer", **more}  # fmt: skip
+    return {
+        "target": target,
+        "routed": True,
+        "of": target,
+        "legs": ["alone", "spare"],
+        "requests": 1000,
+        "success": 0.99,
+        "p50_ms": 300.0,
+        "p99_ms": p99,
+        "p999_ms": p99,
+        "interval": [p99, None],
+        "against_first_leg": "longer",
+        **more,
+    }
 
 
 def line(target: str, legs: list[str]) -> dict[str, Any]:
-    return {"stage": "s", "of": target, "start_ns": 0, "bin_ns": S // 2, "requests": [10] * BINS, "lost": [0] * 47 + [1],
-            "p99_ms": [400.0] * 20 + [3000.0] * 10 + [None] * 18, "legs": [{"name": leg, "answered": [5] * BINS} for leg in legs],
-            "states": []}  # fmt: skip
+    return {
+        "stage": "s",
+        "of": target,
+        "start_ns": 0,
+        "bin_ns": S // 2,
+        "requests": [10] * BINS,
+        "lost": [0] * 47 + [1],
+        "p99_ms": [400.0] * 20 + [3000.0] * 10 + [None] * 18,
+        "legs": [{"name": leg, "answered": [5] * BINS} for leg in legs],
+        "states": [],
+    }
 
 
 def drill(target: str, **more: Any) -> dict[str, Any]:
-    return {"target": target, "stage": "s", "event": "eu \x1b[31m gone", "at_ns": 8 * S, "ok": True, "healed_ns": 16 * S, "detect_ms": None,
-            "detected_by": None, "switch_ms": None, "fail_back_ms": None, "requests": 471, "lost": 0, "unknown": 0, "delayed": 77,
-            "added_ms": {"mean": 1.0, "p50": 1.0, "p99": 2459.0}, "double_billed": 3, "cost": None, **more}  # fmt: skip
+    return {
+        "target": target,
+        "stage": "s",
+        "event": "eu \x1b[31m gone",
+        "at_ns": 8 * S,
+        "ok": True,
+        "healed_ns": 16 * S,
+        "detect_ms": None,
+        "detected_by": None,
+        "switch_ms": None,
+        "fail_back_ms": None,
+        "requests": 471,
+        "lost": 0,
+        "unknown": 0,
+        "delayed": 77,
+        "added_ms": {"mean": 1.0, "p50": 1.0, "p99": 2459.0},
+        "double_billed": 3,
+        "cost": None,
+        **more,
+    }
 
 
 COST = {"usd": 0.029, "wasted_usd": 0.0, "added_usd": 0.001, "added_share": 0.036}
 RECORD: dict[str, Any] = {
-    "routes": {"r": {"legs": [{"name": "alone", "share_answered": 0.9}, {"name": "spare", "share_answered": 0.1}], "cost": COST,
-                     "by_reason": {"first": 1000, "slow": 32}, "attempts_per_request": 1.032, "double_billed": 32,
-                     "tokens": {"prompt": 9, "output": 9, "wasted_prompt": 2048, "wasted_output": 512}}},
-    "stages": [{"stage": "s", "worst": "r", "says": ["r makes the tail worse than no route at all"],
-                "lanes": [lane("r", 4430.0, interval=[4361.0, 4497.0]), lane("alone", None, routed=False, against_first_leg=None, success=0.0)]}],
-    "drills": [drill("alone", lost=44), drill("r", detect_ms=870.0, detected_by="breaker", switch_ms=900.0, fail_back_ms=4460.0, cost=COST)],
+    "routes": {
+        "r": {
+            "legs": [
+                {"name": "alone", "share_answered": 0.9},
+                {"name": "spare", "share_answered": 0.1},
+            ],
+            "cost": COST,
+            "by_reason": {"first": 1000, "slow": 32},
+            "attempts_per_request": 1.032,
+            "double_billed": 32,
+            "tokens": {"prompt": 9, "output": 9, "wasted_prompt": 2048, "wasted_output": 512},
+        }
+    },
+    "stages": [
+        {
+            "stage": "s",
+            "worst": "r",
+            "says": ["r makes the tail worse than no route at all"],
+            "lanes": [
+                lane("r", 4430.0, interval=[4361.0, 4497.0]),
+                lane("alone", None, routed=False, against_first_leg=None, success=0.0),
+            ],
+        }
+    ],
+    "drills": [
+        drill("alone", lost=44),
+        drill(
+            "r",
+            detect_ms=870.0,
+            detected_by="breaker",
+            switch_ms=900.0,
+            fail_back_ms=4460.0,
+            cost=COST,
+        ),
+    ],
     "timelines": {"alone": line("alone", []), "r": line("r", ["alone", "spare"])},
-    "residency": {"r": {"allowed": ["eu-1"], "by": "target", "checked": 1450, "elsewhere": 0, "unnamed": 0, "by_region": {"eu-1": 1450}}},
-    "failed": [], "expects": [],
-}  # fmt: skip
+    "residency": {
+        "r": {
+            "allowed": ["eu-1"],
+            "by": "target",
+            "checked": 1450,
+            "elsewhere": 0,
+            "unnamed": 0,
+            "by_region": {"eu-1": 1450},
+        }
+    },
+    "failed": [],
+    "expects": [],
+}
 
 
 def test_the_parts_say_what_the_record_holds() -> None:
-    """Side by side, the drill, residency: in this order, each figure of the record in its column."""
+    """Side by side, the drill, residency: in this order, each figure of the record in its
+    column.
+    """
     policies, borne, home = route_parts(RECORD)
     assert policies.about == [("the tail", "r makes the tail worse than no route at all")]
     tails, paid = policies.tables
@@ -53,14 +131,37 @@ def test_the_parts_say_what_the_record_holds() -> None:
         ["alone", "0 %", "300", "–", "–", "–", "–"],
     ]
     assert paid.rows == [
-        ["r", "alone 90 %, spare 10 %", "first 1,000, slow 32", "1.03", "0.029", "+3.6 %", "2,560", "32"]
+        [
+            "r",
+            "alone 90 %, spare 10 %",
+            "first 1,000, slow 32",
+            "1.03",
+            "0.029",
+            "+3.6 %",
+            "2,560",
+            "32",
+        ]
     ]
     (table,) = borne.tables
     assert table.rows == [
         ["alone", "–", "–", "–", "–", "471", "44", "77", "+2,459 ms", "–", "3"],
-        ["r", "breaker", "870 ms", "900 ms", "4.46 s", "471", "0", "77", "+2,459 ms", "+3.6 %", "3"],
+        [
+            "r",
+            "breaker",
+            "870 ms",
+            "900 ms",
+            "4.46 s",
+            "471",
+            "0",
+            "77",
+            "+2,459 ms",
+            "+3.6 %",
+            "3",
+        ],
     ]
-    assert borne.about == [("eu \\x1b[31m gone", "cut at 8.00 s after the run's start, healed at 16.00 s")]
+    assert borne.about == [
+        ("eu \\x1b[31m gone", "cut at 8.00 s after the run's start, healed at 16.00 s")
+    ]
     assert home.tables[0].rows == [["r", "eu-1", "target", "eu-1 1,450", "1,450", "0", "0"]]
     assert [figure.file for part in (policies, borne, home) for figure in part.figures] == [
         "routes-00-p99.svg",
@@ -69,13 +170,15 @@ def test_the_parts_say_what_the_record_holds() -> None:
 
 
 def test_the_screen_says_the_same_in_a_line_each() -> None:
-    """The longest tail; the routed lane's way through the drill; answers from elsewhere by name, else all at home."""
+    """The longest tail; the routed lane's way through the drill; answers from elsewhere by name,
+    else all at home.
+    """
     said = list(route_lines(RECORD))
     assert said == [
         "r makes the tail worse than no route at all",
         (
-            "eu \\x1b[31m gone, r: noticed after 870 ms, switched after 900 ms, back 4.46 s after the healing, 0 of 471 requests lost, "
-            "77 delayed, added cost +3.6 %"
+            "eu \\x1b[31m gone, r: noticed after 870 ms, switched after 900 ms, back 4.46 s after"
+            " the healing, 0 of 471 requests lost, 77 delayed, added cost +3.6 %"
         ),
         "data residency: all 1,450 answers from allowed regions",
     ]
@@ -91,7 +194,9 @@ def test_what_never_came_is_absent() -> None:
     """No price, nothing noticed, never healed: said or shown as absent, and no figure breaks."""
     bare = copy.deepcopy(RECORD)
     bare["routes"]["r"]["cost"] = {"usd": None, "reason": "no price for spare"}
-    bare["drills"] = [drill("r", healed_ns=None, delayed=None, added_ms=None, cost={"usd": None, "reason": "?"})]
+    bare["drills"] = [
+        drill("r", healed_ns=None, delayed=None, added_ms=None, cost={"usd": None, "reason": "?"})
+    ]
     policies, borne, _ = route_parts(bare)
     assert policies.tables[1].rows[0][4:6] == ["–", "–"]
     assert borne.about[0][1].endswith("never healed")
@@ -101,11 +206,24 @@ def test_what_never_came_is_absent() -> None:
 
 
 def test_a_drill_that_failed_is_said_first_and_shown_without_figures() -> None:
-    """Its own words on the screen and beside the part's tables, no row among those that were measured."""
-    failed = {"name": "eu \x1b[31m gone", "stage": "s", "do": "cut", "detail": "HTTP 400: no such region"}
+    """Its own words on the screen and beside the part's tables, no row among those that were
+    measured.
+    """
+    failed = {
+        "name": "eu \x1b[31m gone",
+        "stage": "s",
+        "do": "cut",
+        "detail": "HTTP 400: no such region",
+    }
     said = "drill eu \\x1b[31m gone of stage s FAILED: HTTP 400: no such region"
-    record = RECORD | {"failed": [failed], "drills": [drill("r", ok=False, lost=None, requests=None)]}
-    assert list(route_lines(record))[1:] == [said, "data residency: all 1,450 answers from allowed regions"]
+    record = RECORD | {
+        "failed": [failed],
+        "drills": [drill("r", ok=False, lost=None, requests=None)],
+    }
+    assert list(route_lines(record))[1:] == [
+        said,
+        "data residency: all 1,450 answers from allowed regions",
+    ]
     borne = route_parts(record)[1]
     assert borne.tables == []
     assert borne.notes[0] == said
@@ -117,7 +235,9 @@ def words(svg: str) -> str:
 
 
 def test_the_figures_name_lanes_legs_and_moments() -> None:
-    """Every lane with an answer and its interval; the route beside its first leg alone; when it switched and was back."""
+    """Every lane with an answer and its interval; the route beside its first leg alone; when it
+    switched and was back.
+    """
     svg = policies_figure(RECORD["stages"][0])
     assert svg is not None
     assert "4,430 (4,361 – 4,497)" in words(svg)
@@ -125,4 +245,6 @@ def test_the_figures_name_lanes_legs_and_moments() -> None:
     drawn = words(drill_timeline("r", RECORD["timelines"], RECORD["drills"]))
     for text in ("switched +900 ms", "back +4.46 s", "alone", "spare", "not answered"):
         assert text in drawn
-    assert "switched" not in words(drill_timeline("r", RECORD["timelines"], [drill("r", healed_ns=None)]))
+    assert "switched" not in words(
+        drill_timeline("r", RECORD["timelines"], [drill("r", healed_ns=None)])
+    )

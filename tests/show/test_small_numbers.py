@@ -10,25 +10,83 @@ from bench.show.routes import route_lines
 
 
 def test_a_share_that_rounds_to_zero_has_no_sign() -> None:
-    """Limits of -0.1 % and a saving of -0.01 % are 0, not -0; an odds ratio beyond a thousand is only that."""
-    level = {"factor": "phase", "level": "burst", "effect": "associated", "paf": 0.1, "paf_95": [-0.001, 0.2], "share_of_tail": 0.3,
-             "share_overall": 0.2, "odds_ratio": 344_682.0, "mh_odds_ratio": 1000.0, "p99_ms": 5.0, "p99_without_ms": 1.0}  # fmt: skip
-    record = {"n": 1000, "tail": 10, "view": "response", "metric": "e2e", "by": "limit", "above_ms": 800.0, "failed": {}, "set_apart": 0,
-              "reason": None, "causes": [], "levels": [level], "confounded": [], "when": None, "shapley": None, "decomposition": None}  # fmt: skip
+    """Limits of -0.1 % and a saving of -0.01 % are 0, not -0; an odds ratio beyond a thousand is
+    only that.
+    """
+    level = {
+        "factor": "phase",
+        "level": "burst",
+        "effect": "associated",
+        "paf": 0.1,
+        "paf_95": [-0.001, 0.2],
+        "share_of_tail": 0.3,
+        "share_overall": 0.2,
+        "odds_ratio": 344_682.0,
+        "mh_odds_ratio": 1000.0,
+        "p99_ms": 5.0,
+        "p99_without_ms": 1.0,
+    }
+    record = {
+        "n": 1000,
+        "tail": 10,
+        "view": "response",
+        "metric": "e2e",
+        "by": "limit",
+        "above_ms": 800.0,
+        "failed": {},
+        "set_apart": 0,
+        "reason": None,
+        "causes": [],
+        "levels": [level],
+        "confounded": [],
+        "when": None,
+        "shapley": None,
+        "decomposition": None,
+    }
     [table] = attribution_part("t", record).tables
     (row,) = table.rows
     assert row[3] == "0 – 20 %"
     assert row[6:8] == ["> 1,000", "1,000"]
-    stage = {"stage": "s", "users": "1", "tokens": 5, "usd": 1.0, "other_usd": 1.0, "saving": -0.0001, "usd_with_overhead": 1.0,
-             "interval_usd": [None, None], "saving_with_overhead": -0.5, "direct_usd": 0.0000001}  # fmt: skip
-    cost: dict[str, Any] = {"target": "t", "compare_with": "u", "overhead": 0.1, "overhead_from": "assumed", "usd_per_million": 1,
-                            "other_usd_per_million": 1, "stages": [stage]}  # fmt: skip
+    stage = {
+        "stage": "s",
+        "users": "1",
+        "tokens": 5,
+        "usd": 1.0,
+        "other_usd": 1.0,
+        "saving": -0.0001,
+        "usd_with_overhead": 1.0,
+        "interval_usd": [None, None],
+        "saving_with_overhead": -0.5,
+        "direct_usd": 0.0000001,
+    }
+    cost: dict[str, Any] = {
+        "target": "t",
+        "compare_with": "u",
+        "overhead": 0.1,
+        "overhead_from": "assumed",
+        "usd_per_million": 1,
+        "other_usd_per_million": 1,
+        "stages": [stage],
+    }
     assert cost_table(cost).rows[0][5:] == ["0.0 %", "1.00", "-50.0 %", "0.0000001"]
 
 
 def test_a_drill_that_cost_next_to_nothing_is_not_cheaper() -> None:
     """-0.01 % of added cost is written without a minus."""
-    drill = {"event": "cut", "target": "t", "stage": "s", "ok": True, "detect_ms": 1.0, "switch_ms": None, "fail_back_ms": None,
-             "lost": 0, "requests": 5, "delayed": None, "cost": {"added_share": -0.0001}}  # fmt: skip
+    drill = {
+        "event": "cut",
+        "target": "t",
+        "stage": "s",
+        "ok": True,
+        "detect_ms": 1.0,
+        "switch_ms": None,
+        "fail_back_ms": None,
+        "lost": 0,
+        "requests": 5,
+        "delayed": None,
+        "cost": {"added_share": -0.0001},
+    }
     record: dict[str, Any] = {"stages": [], "drills": [drill], "routes": {"t": {}}, "residency": {}}
-    assert list(route_lines(record)) == ["cut, t: noticed after 1 ms, 0 of 5 requests lost, added cost +0.0 %"]
+    assert list(route_lines(record)) == [
+        "cut, t: noticed after 1 ms, 0 of 5 requests lost, added cost +0.0 %"
+    ]

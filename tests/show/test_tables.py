@@ -20,28 +20,43 @@ NUMBERS = st.one_of(
 @st.composite
 def tables(draw: st.DrawFn) -> Table:
     """Up to four columns of words, then up to twelve of numbers."""
-    words, numbers, rows = draw(st.integers(1, 4)), draw(st.integers(0, 12)), draw(st.integers(0, 4))
+    words, numbers, rows = (
+        draw(st.integers(1, 4)),
+        draw(st.integers(0, 12)),
+        draw(st.integers(0, 4)),
+    )
     head = [draw(WORDS) for _ in range(words + numbers)]
-    cells = [[draw(WORDS if place < words else NUMBERS) for place in range(words + numbers)] for _ in range(rows)]
+    cells = [
+        [draw(WORDS if place < words else NUMBERS) for place in range(words + numbers)]
+        for _ in range(rows)
+    ]
     return Table(draw(WORDS), head, cells, words)
 
 
 @given(tables(), st.integers(80, 120))
 def test_any_table_fits_and_loses_nothing(table: Table, width: int) -> None:
-    """No line is wider than the screen; every number stands whole on one line; every letter of the words is there."""
+    """No line is wider than the screen; every number stands whole on one line; every letter of the
+    words is there.
+    """
     lines = list(table_lines(table, width))
     assert max(map(cell_len, lines)) <= width
     drawn = "\n".join(lines)
     for row in table.rows:
         assert all(cell in drawn for cell in row[table.words :])
     letters = "".join(drawn.split())
-    told = "".join("".join(cell.split()) for row in ([table.caption], table.head, *table.rows) for cell in row)
+    told = "".join(
+        "".join(cell.split()) for row in ([table.caption], table.head, *table.rows) for cell in row
+    )
     assert all(letters.count(letter) >= told.count(letter) for letter in set(told))
 
 
 def test_a_table_that_fits_is_drawn_as_it_is() -> None:
     """Words left, numbers right, three blanks between."""
-    table = Table("sums", ["stage", "USD", "95 % interval"], [["MVP", "1.25", "1 – 2"], ["Growth", "1,250.00", "–"]])
+    table = Table(
+        "sums",
+        ["stage", "USD", "95 % interval"],
+        [["MVP", "1.25", "1 – 2"], ["Growth", "1,250.00", "–"]],
+    )
     assert list(table_lines(table, 80)) == [
         "sums",
         "  stage         USD   95 % interval",
@@ -51,9 +66,13 @@ def test_a_table_that_fits_is_drawn_as_it_is() -> None:
 
 
 def test_headings_are_folded_before_words_and_never_between_number_and_unit() -> None:
-    """In the ten cells that the name leaves, the heading takes four lines; `95 %` stays together."""
+    """In the ten cells that the name leaves, the heading takes four lines; `95 %` stays
+    together.
+    """
     table = Table(
-        "", ["level", "share of all in per cent 95 % interval"], [["a name of thirty characters ..", "1 – 2"]]
+        "",
+        ["level", "share of all in per cent 95 % interval"],
+        [["a name of thirty characters ..", "1 – 2"]],
     )
     assert list(table_lines(table, 44))[1:] == [
         "                                    share of",
@@ -69,5 +88,8 @@ def test_columns_that_do_not_fit_stand_below_under_the_same_names() -> None:
     interval = "1,234.56 – 98,765.43"
     table = Table("c", ["lane", *"abcdef"], [["pro", *[interval] * 6]])
     lines = list(table_lines(table, 80))
-    assert [line.split() for line in lines if "lane" in line] == [["lane", "a", "b", "c"], ["lane", "d", "e", "f"]]
+    assert [line.split() for line in lines if "lane" in line] == [
+        ["lane", "a", "b", "c"],
+        ["lane", "d", "e", "f"],
+    ]
     assert [line.count(interval) for line in lines if line.startswith("  pro")] == [3, 3]

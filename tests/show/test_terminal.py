@@ -16,17 +16,38 @@ from bench.show.terminal import STYLES, verdict_lines
 
 S = 10**9
 MIDWAY = Progress(
-    stage="noisy-neighbour", phase="burst", elapsed_ns=119 * S, total_ns=160 * S, offered=14_066, sent=14_066, done=13_960,
-    in_flight=31, late_p99_ms=0.06, recent=Rates(5 * S, 118.2, 117.4, 98.0), spend="0.042 USD", phase_left_ns=12 * S,
-    stage_number=2, stages=9, phase_number=3, phases=4, events=((62 * S, "drill cut: done"), (71_200_000_000, "shared: first reset")),
-    lanes=(LaneProgress("shared", 7000, {"reset": 2, "rate_limited": 12}, 9440, 212.0, 3870.2, 4020.0),
-           LaneProgress("dedicated", 6960, {}, None, 208.0, 402.0, 455.0)),
-)  # fmt: skip
+    stage="noisy-neighbour",
+    phase="burst",
+    elapsed_ns=119 * S,
+    total_ns=160 * S,
+    offered=14_066,
+    sent=14_066,
+    done=13_960,
+    in_flight=31,
+    late_p99_ms=0.06,
+    recent=Rates(5 * S, 118.2, 117.4, 98.0),
+    spend="0.042 USD",
+    phase_left_ns=12 * S,
+    stage_number=2,
+    stages=9,
+    phase_number=3,
+    phases=4,
+    events=((62 * S, "drill cut: done"), (71_200_000_000, "shared: first reset")),
+    lanes=(
+        LaneProgress("shared", 7000, {"reset": 2, "rate_limited": 12}, 9440, 212.0, 3870.2, 4020.0),
+        LaneProgress("dedicated", 6960, {}, None, 208.0, 402.0, 455.0),
+    ),
+)
 
 
 @pytest.mark.parametrize("width", [80, 100])
 @pytest.mark.parametrize(
-    "names", [["standard", "pro"], ["standard/noisy-neighbour", "pro/noisy-neighbour"], ["漢字" * 30, "\x1b[2J[red]"]]
+    "names",
+    [
+        ["standard", "pro"],
+        ["standard/noisy-neighbour", "pro/noisy-neighbour"],
+        ["漢字" * 30, "\x1b[2J[red]"],
+    ],
 )
 def test_the_final_screen_fits_its_width(make_run: MakeRun, names: list[str], width: int) -> None:
     """No line is wider than asked, whatever the names; every verdict stands there whole."""
@@ -41,14 +62,21 @@ def test_the_final_screen_fits_its_width(make_run: MakeRun, names: list[str], wi
 def test_the_final_screen_gives_reason_and_what_to_do_next(spoilt: Made) -> None:
     """Interval, counts that decided, harness, report path and repeat command, each on its line."""
     plain = verdict_lines(
-        spoilt.summary, spoilt.verdicts, report="results/x/report.html", repeat="tailproof run x --seed 1"
+        spoilt.summary,
+        spoilt.verdicts,
+        report="results/x/report.html",
+        repeat="tailproof run x --seed 1",
     ).plain
     lines = plain.split("\n")
     fail = next(index for index, line in enumerate(lines) if line.endswith("FAIL"))
     assert "3,870 ms (3,610 – 4,020 ms)    ≤ 800 ms       12,000  FAIL" in lines[fail]
     assert lines[fail + 1].strip() == "611 slow or failed, 120 allowed"
-    assert lines[-4:] == ["overall   FAIL", "harness   valid: late p99 0.06 ms, sent 100.0 % of schedule",
-                          "report    results/x/report.html", "again     tailproof run x --seed 1"]  # fmt: skip
+    assert lines[-4:] == [
+        "overall   FAIL",
+        "harness   valid: late p99 0.06 ms, sent 100.0 % of schedule",
+        "report    results/x/report.html",
+        "again     tailproof run x --seed 1",
+    ]
 
 
 def test_colour_carries_the_verdict_and_nothing_else(spoilt: Made) -> None:
@@ -78,12 +106,20 @@ def test_without_a_contract_the_numbers_themselves_are_shown(spoilt: Made) -> No
     assert f"e2e p50 212 ms p99 {p99:,.0f} ms" in lines[0]
     assert "TTFT" not in lines[1]
     narrow = verdict_lines(spoilt.summary, spoilt.verdicts, width=80).plain.split("\n")
-    assert narrow[1] == f"           e2e p50 212 ms p99 {p99:,.0f} ms", "what does not fit is not cut"
+    assert narrow[1] == f"           e2e p50 212 ms p99 {p99:,.0f} ms", (
+        "what does not fit is not cut"
+    )
 
 
 def test_missed_expectations_are_listed(spoilt: Made) -> None:
     """How many known answers were met, and each that was not."""
-    met = {"target": "standard", "clause": "e2e p99", "expected": "FAIL", "got": "FAIL", "met": True}
+    met = {
+        "target": "standard",
+        "clause": "e2e p99",
+        "expected": "FAIL",
+        "got": "FAIL",
+        "met": True,
+    }
     wordy = {
         **met,
         "target": "pro/noisy-neighbour",
@@ -99,7 +135,9 @@ def test_missed_expectations_are_listed(spoilt: Made) -> None:
     assert lines[at + 1].strip() == "standard, e2e p99: expected FAIL, got PASS"
     assert max(map(cell_len, lines)) <= 80
     whole = " ".join(" ".join(lines).split())
-    assert whole.count(f"{wordy['target']}, {wordy['clause']}: expected FAIL, got PASS") == 31, "wrapped, never cut"
+    assert whole.count(f"{wordy['target']}, {wordy['clause']}: expected FAIL, got PASS") == 31, (
+        "wrapped, never cut"
+    )
 
 
 def plain_output(steps: list[Progress], *, quiet: bool = False) -> list[str]:
@@ -113,14 +151,26 @@ def plain_output(steps: list[Progress], *, quiet: bool = False) -> list[str]:
 
 
 def test_where_there_is_no_terminal_a_line_comes_every_few_seconds() -> None:
-    """Four updates a second for 12 s of one stage are three lines, and a new stage speaks at once."""
+    """Four updates a second for 12 s of one stage are three lines, and a new stage speaks
+    at once.
+    """
     steps = [replace(MIDWAY, elapsed_ns=quarter * S // 4) for quarter in range(48)]
     lines = plain_output([*steps, replace(MIDWAY, stage="next", elapsed_ns=0)])
-    assert [line.split()[0] for line in lines] == ["at", "at", *["noisy-neighbour"] * 3, "next", "target"]
-    assert lines[:2] == ["at 62 s: drill cut: done", "at 72 s: shared: first reset"], "each event once"
+    assert [line.split()[0] for line in lines] == [
+        "at",
+        "at",
+        *["noisy-neighbour"] * 3,
+        "next",
+        "target",
+    ]
+    assert lines[:2] == ["at 62 s: drill cut: done", "at 72 s: shared: first reset"], (
+        "each event once"
+    )
     assert lines[-1] == "target \\x1b[31mrefused [red]once"
-    assert lines[2] == ("noisy-neighbour (2/9) burst 0 %, 2 min 40 s left; 117 of 118/s; done 13,960, failed 14; "
-                        "shared p99 3,870 ms; late 0.06 ms")  # fmt: skip
+    assert lines[2] == (
+        "noisy-neighbour (2/9) burst 0 %, 2 min 40 s left; 117 of 118/s; done 13,960, failed 14; "
+        "shared p99 3,870 ms; late 0.06 ms"
+    )
     assert max(map(len, lines)) <= 125
 
 
@@ -130,7 +180,9 @@ def test_quiet_is_silent() -> None:
 
 
 def test_the_live_screen_draws_in_a_terminal_without_a_thread() -> None:
-    """Each update redraws at once in the caller's thread; a note stays above; the cursor is given back."""
+    """Each update redraws at once in the caller's thread; a note stays above; the cursor is given
+    back.
+    """
     out = io.StringIO()
     before = threading.active_count()
     with Screen(Console(file=out, width=100, force_terminal=True)) as screen:
@@ -143,7 +195,9 @@ def test_the_live_screen_draws_in_a_terminal_without_a_thread() -> None:
 
 
 def test_the_live_screen_says_where_the_run_stands() -> None:
-    """Stage and phase with their time left, recent rates beside totals, a line a lane, its failures, the last events."""
+    """Stage and phase with their time left, recent rates beside totals, a line a lane, its
+    failures, the last events.
+    """
     lines = live_text(MIDWAY, 80, 24).plain.split("\n")
     assert "noisy-neighbour (2 of 9)  " in lines[0]
     assert lines[0].endswith("74 %   41 s left")
@@ -166,7 +220,9 @@ def test_the_live_screen_says_where_the_run_stands() -> None:
 def test_the_live_screen_is_cut_to_the_window(width: int, height: int) -> None:
     """A small window cuts lines and never wraps or scrolls them; foreign text cannot steer it."""
     lanes = tuple(LaneProgress("\x1b[2J\u202e" * 20 + str(n), 9, {"reset": 1}) for n in range(40))
-    hostile = replace(MIDWAY, stage="漢" * 60, phase="\n\n", lanes=lanes, events=((0, "\r\x1b[A" * 90),) * 4)
+    hostile = replace(
+        MIDWAY, stage="漢" * 60, phase="\n\n", lanes=lanes, events=((0, "\r\x1b[A" * 90),) * 4
+    )
     text = live_text(hostile, width, height).plain
     assert max(cell_len(line) for line in text.split("\n")) <= width
     assert text.count("\n") + 1 <= max(height - 1, 1)
@@ -174,9 +230,12 @@ def test_the_live_screen_is_cut_to_the_window(width: int, height: int) -> None:
 
 
 def test_of_many_lanes_the_worst_are_shown_and_the_rest_counted() -> None:
-    """By share of failures, then by p99; every lane where there is room, and then in the order of the plan."""
+    """By share of failures, then by p99; every lane where there is room, and then in the order of
+    the plan.
+    """
     lanes = tuple(
-        LaneProgress(f"t{n}", 100, {"reset": 3} if n == 17 else {}, None, 5.0, float(n % 20)) for n in range(30)
+        LaneProgress(f"t{n}", 100, {"reset": 3} if n == 17 else {}, None, 5.0, float(n % 20))
+        for n in range(30)
     )
     crowded = replace(MIDWAY, lanes=lanes, events=())
     lines = live_text(crowded, 80, 24).plain.split("\n")[5:]
@@ -185,11 +244,15 @@ def test_of_many_lanes_the_worst_are_shown_and_the_rest_counted() -> None:
     assert lines[-1] == f"   and {30 - len(shown)} more"
     assert len(lines) + 5 + 3 == 24
     whole = live_text(crowded, 80, 60).plain.split("\n")[5:]
-    assert [line.split()[0] for line in whole if "reset" not in line] == [f"t{n}" for n in range(30)]
+    assert [line.split()[0] for line in whole if "reset" not in line] == [
+        f"t{n}" for n in range(30)
+    ]
 
 
 def test_a_run_that_has_hardly_begun_or_is_over_can_be_shown() -> None:
-    """Before the first answer dashes; after the last arrival what is awaited; without a planned end the requests that are left."""
+    """Before the first answer dashes; after the last arrival what is awaited; without a planned end
+    the requests that are left.
+    """
     nothing = Progress("a", "", 0, 10 * S, 0, 0, 0, 0, lanes=(LaneProgress("x", planned=5),))
     first, *_, lane = live_text(nothing, 100, 24).plain.split("\n")
     assert first.endswith("0 %   10 s left")

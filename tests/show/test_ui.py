@@ -1,4 +1,6 @@
-"""`tailproof ui` over a folder of real runs: the list, reports, comparisons and trends, by a plain HTTP client."""
+"""`tailproof ui` over a folder of real runs: the list, reports, comparisons and trends, by a plain
+HTTP client.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,26 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three runs of one suite, one of another, and what else may lie about."""
     folder = tmp_path_factory.mktemp("results")
     for name, (suite, seed) in RUNS.items():
-        main(["simulate", suite, "--requests", "2500", "--seed", str(seed), "--out", str(folder / name)])
+        main(
+            [
+                "simulate",
+                suite,
+                "--requests",
+                "2500",
+                "--seed",
+                str(seed),
+                "--out",
+                str(folder / name),
+            ]
+        )
         dated(folder / name, f"2026-11-0{list(RUNS).index(name) + 1}T10:00:00Z")
-    unfit = {"empty": None, "torn": '{"format": 1', "list": "[]", "newer": '{"format": 2, "versions": {"tailproof": "7.5"}}',
-             "bare": '{"format": 1, "run": "x", "state": "complete", "lanes": [{}]}'}  # fmt: skip
+    unfit = {
+        "empty": None,
+        "torn": '{"format": 1',
+        "list": "[]",
+        "newer": '{"format": 2, "versions": {"tailproof": "7.5"}}',
+        "bare": '{"format": 1, "run": "x", "state": "complete", "lanes": [{}]}',
+    }
     for name, manifest in unfit.items():
         (folder / name).mkdir()
         if manifest is not None:
@@ -66,7 +84,9 @@ def record(run: Path, name: str) -> Any:
 
 
 def listed(ui: Ui, **query: str) -> list[list[str]]:
-    """The list's rows without its headings: box, started, run, verdict, state, suite, targets, models."""
+    """The list's rows without its headings: box, started, run, verdict, state, suite, targets,
+    models.
+    """
     return seen(ui.text("/", **query)).rows[1:]
 
 
@@ -75,17 +95,31 @@ def names(rows: list[list[str]]) -> list[str]:
 
 
 def test_the_list_has_every_folder_and_says_what_is_wrong_with_some(ui: Ui, results: Path) -> None:
-    """Runs stand with suite, targets, models, verdict, state and date as their files have them; others with a reason."""
+    """Runs stand with suite, targets, models, verdict, state and date as their files have them;
+    others with a reason.
+    """
     rows = {row[2]: row for row in listed(ui)}
     assert set(rows) == {path.name for path in results.iterdir()}
     for name in RUNS:
         manifest, summary = record(results / name, "run"), record(results / name, "summary")
         assert rows[name][3].replace("no contract", "NONE") == summary["overall"]
-        assert (rows[name][1], rows[name][4]) == (manifest["started_utc"][:16].replace("T", " "), "complete, simulated")
-        assert rows[name][5:] == [manifest["suite"]["name"], ", ".join(lane["target"] for lane in manifest["lanes"]),
-                                  ", ".join(lane["model"] for lane in manifest["lanes"])]  # fmt: skip
-    reasons = {"empty": "no run.json", "torn": "cannot be read", "list": "cannot be read", "linked": "symbolic link",
-               "newer": "has format 2; this tailproof reads up to 1; open it with tailproof 7.5 or newer", "bare": "does not say"}  # fmt: skip
+        assert (rows[name][1], rows[name][4]) == (
+            manifest["started_utc"][:16].replace("T", " "),
+            "complete, simulated",
+        )
+        assert rows[name][5:] == [
+            manifest["suite"]["name"],
+            ", ".join(lane["target"] for lane in manifest["lanes"]),
+            ", ".join(lane["model"] for lane in manifest["lanes"]),
+        ]
+    reasons = {
+        "empty": "no run.json",
+        "torn": "cannot be read",
+        "list": "cannot be read",
+        "linked": "symbolic link",
+        "newer": "has format 2; this tailproof reads up to 1; open it with tailproof 7.5 or newer",
+        "bare": "does not say",
+    }
     for name, reason in reasons.items():
         assert reason in rows[name][3]
 
@@ -93,14 +127,29 @@ def test_the_list_has_every_folder_and_says_what_is_wrong_with_some(ui: Ui, resu
 def test_the_list_is_sorted_searched_and_filtered(ui: Ui, results: Path) -> None:
     """Latest first; by any heading, both ways; every word must occur; by verdict and by state."""
     assert names(listed(ui))[:4] == ["d", "c", "b", "a"]
-    assert [name for name in names(listed(ui, sort="started", order="up")) if name in RUNS] == ["a", "b", "c", "d"]
-    assert [name for name in names(listed(ui, sort="suite", order="up")) if name in RUNS] == ["a", "b", "c", "d"]
+    assert [name for name in names(listed(ui, sort="started", order="up")) if name in RUNS] == [
+        "a",
+        "b",
+        "c",
+        "d",
+    ]
+    assert [name for name in names(listed(ui, sort="suite", order="up")) if name in RUNS] == [
+        "a",
+        "b",
+        "c",
+        "d",
+    ]
     assert [name for name in names(listed(ui, sort="name")) if name in RUNS] == ["d", "c", "b", "a"]
     assert names(listed(ui, words="NOISY pro")) == ["c", "b", "a"]
     assert names(listed(ui, words="noisy vanity")) == []
     for verdict in ("PASS", "FAIL", "INCONCLUSIVE", "NONE"):
-        wanted = {path.name for path in results.iterdir() if (path / "summary.json").is_file() and path.name != "linked"
-                  and record(path, "summary")["overall"] == verdict}  # fmt: skip
+        wanted = {
+            path.name
+            for path in results.iterdir()
+            if (path / "summary.json").is_file()
+            and path.name != "linked"
+            and record(path, "summary")["overall"] == verdict
+        }
         assert set(names(listed(ui, verdict=verdict))) == wanted
     assert names(listed(ui, state="running")) == []
     assert set(names(listed(ui, state="complete"))) == {*RUNS, "hostile"}
@@ -125,9 +174,17 @@ def test_the_list_follows_its_files(ui: Ui, results: Path) -> None:
 
 
 def test_hostile_text_is_text(ui: Ui) -> None:
-    """A suite and a model that are markup bring no element onto a page, and a bidi mark is written out."""
-    for page in (ui.text("/"), ui.text("/trend"), ui.text("/trend", path=HOSTILE), ui.text("/", words=HOSTILE),
-                 ui.text("/compare", run="hostile"), ui.text("/report/%3Cscript%3E", 404)):  # fmt: skip
+    """A suite and a model that are markup bring no element onto a page, and a bidi mark is written
+    out.
+    """
+    for page in (
+        ui.text("/"),
+        ui.text("/trend"),
+        ui.text("/trend", path=HOSTILE),
+        ui.text("/", words=HOSTILE),
+        ui.text("/compare", run="hostile"),
+        ui.text("/report/%3Cscript%3E", 404),
+    ):
         assert "script" not in seen(page).tags
     row = next(row for row in listed(ui) if row[2] == "hostile")
     assert row[5] == row[7] == '"><script>alert(1)</script>\\u202e'
@@ -145,28 +202,50 @@ def test_a_report_is_the_runs_own_and_sandboxed(ui: Ui, results: Path) -> None:
 
 
 def test_a_missing_report_is_made_and_nothing_written(ui: Ui, results: Path) -> None:
-    """A run without report and records shows the page of `tailproof report`, and its folder stays as it was."""
+    """A run without report and records shows the page of `tailproof report`, and its folder stays
+    as it was.
+    """
     bare = results / "b"
     assert main(["report", str(bare)]) == 0
-    kept = {name: (bare / name).read_bytes() for name in ("report.html", "summary.json", "verdicts.json")}
+    kept = {
+        name: (bare / name).read_bytes()
+        for name in ("report.html", "summary.json", "verdicts.json")
+    }
     for name in kept:
         (bare / name).unlink()
     try:
-        before = sorted((path.relative_to(bare), path.stat().st_mtime_ns) for path in bare.rglob("*"))
+        before = sorted(
+            (path.relative_to(bare), path.stat().st_mtime_ns) for path in bare.rglob("*")
+        )
         assert ui.text("/report/b").encode() == kept["report.html"]
-        assert sorted((path.relative_to(bare), path.stat().st_mtime_ns) for path in bare.rglob("*")) == before
+        assert (
+            sorted((path.relative_to(bare), path.stat().st_mtime_ns) for path in bare.rglob("*"))
+            == before
+        )
     finally:
         for name, data in kept.items():
             (bare / name).write_bytes(data)
 
 
 def test_no_name_leads_out_of_the_folder(ui: Ui, results: Path) -> None:
-    """Dots, encoded slashes and links, of the folder or within one, end in a sentence and never in a file's text."""
+    """Dots, encoded slashes and links, of the folder or within one, end in a sentence and never in
+    a file's text.
+    """
     shutil.copytree(results / "d", results / "inner")
     (results / "inner" / "report.html").unlink()
     (results / "inner" / "report.html").symlink_to(results.parent / "outside" / "report.html")
     try:
-        for name in ("..", "%2e%2e", "..%2foutside", "%2e%2e%2foutside", "linked", "inner", ".", "", "a%00"):
+        for name in (
+            "..",
+            "%2e%2e",
+            "..%2foutside",
+            "%2e%2e%2foutside",
+            "linked",
+            "inner",
+            ".",
+            "",
+            "a%00",
+        ):
             for page in ("report", "watch", "events"):
                 answer = ui.answer(f"/{page}/{name}")
                 assert answer.status == 404
@@ -177,14 +256,22 @@ def test_no_name_leads_out_of_the_folder(ui: Ui, results: Path) -> None:
         shutil.rmtree(results / "inner")
 
 
-def test_a_comparison_says_what_the_command_says(ui: Ui, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two targets of one run, and one target of two runs: ratio and outcome as `tailproof compare` prints them."""
+def test_a_comparison_says_what_the_command_says(
+    ui: Ui, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two targets of one run, and one target of two runs: ratio and outcome as `tailproof compare`
+    prints them.
+    """
     for first, second in (("a/standard", "a/pro"), ("a/pro", "b/pro")):
         arms = [f"{results}/{arm.replace('/', ':')}" for arm in (first, second)]
         capsys.readouterr()
-        assert main(["compare", *arms, "--metric", "ttft", "--margin", "5%", "--format", "json"]) in (0, 1, 3)
+        assert main(
+            ["compare", *arms, "--metric", "ttft", "--margin", "5%", "--format", "json"]
+        ) in (0, 1, 3)
         told = json.loads(capsys.readouterr().out)
-        page = ui.text("/compare", run=["a", "b"], baseline=first, other=second, metric="ttft", margin="5%")
+        page = ui.text(
+            "/compare", run=["a", "b"], baseline=first, other=second, metric="ttft", margin="5%"
+        )
         rows = {row[0]: row[1:] for row in seen(page).rows}
         assert rows["p99"][2] == f"{told['ratios']['p99']['ratio']:.3f}"
         assert told["headline"] in page
@@ -200,32 +287,51 @@ def test_a_comparison_that_makes_no_sense_is_refused_in_the_products_words(
     assert main(["compare", f"{results}/a:pro", f"{results}/d"]) == 2
     sentence = capsys.readouterr().err.removeprefix("tailproof: ").strip()
     target = record(results / "d", "run")["lanes"][0]["name"]
-    asked: dict[str, str | list[str]] = {"run": ["a", "d"], "baseline": "a/pro", "other": f"d/{target}"}
+    asked: dict[str, str | list[str]] = {
+        "run": ["a", "d"],
+        "baseline": "a/pro",
+        "other": f"d/{target}",
+    }
     assert seen(ui.text("/compare", **asked)).alerts == [sentence]
     forced = ui.text("/compare", **asked, force="on")
     assert "compared by force" in forced
-    assert "is compared with itself" in ui.text("/compare", run="a", baseline="a/pro", other="a/pro")
+    assert "is compared with itself" in ui.text(
+        "/compare", run="a", baseline="a/pro", other="a/pro"
+    )
     assert "has no target named" in ui.text("/compare", run="a", baseline="a/pro", other="a/nobody")
-    assert "--margin" in ui.text("/compare", run="a", baseline="a/pro", other="a/standard", margin="wide")
+    assert "--margin" in ui.text(
+        "/compare", run="a", baseline="a/pro", other="a/standard", margin="wide"
+    )
     assert "compares two targets" in ui.text("/compare")
 
 
 def test_a_trend_shows_each_run_of_a_suite_beside_its_limit(ui: Ui, results: Path) -> None:
-    """The p99 of three runs as in their summaries, the limit and the verdict of the clause that is held against it."""
+    """The p99 of three runs as in their summaries, the limit and the verdict of the clause that is
+    held against it.
+    """
     page = ui.text("/trend", suite="noisy-neighbour", path="targets/pro/response_ms/e2e/p99")
     rows = seen(page).rows[1:]
     assert [row[0] for row in rows] == ["c", "b", "a"]
     for row in rows:
         value = record(results / row[0], "summary")["targets"]["pro"]["response_ms"]["e2e"]["p99"]
-        clause = next(clause for clause in record(results / row[0], "verdicts")["clauses"] if clause["target"] == "pro"
-                      and (clause["metric"], clause["quantile"], clause["view"], clause["phase"]) == ("e2e", 0.99, "response", None))  # fmt: skip
+        clause = next(
+            clause
+            for clause in record(results / row[0], "verdicts")["clauses"]
+            if clause["target"] == "pro"
+            and (clause["metric"], clause["quantile"], clause["view"], clause["phase"])
+            == ("e2e", 0.99, "response", None)
+        )
         assert row[2:] == [f"{value:,.0f} ms", f"{clause['limit_ms']:,.0f} ms", clause["verdict"]]
     assert f"limit {clause['limit_ms']:,.0f} ms" in page.partition("</svg>")[0]
     assert page.count("<option value=") > 100  # every number of the latest summary can be chosen
 
 
-def test_a_trend_begins_with_a_latency_although_nothing_succeeded_last(ui: Ui, results: Path) -> None:
-    """The latest run has no latency: the first look is still at a p99, with that run absent from it."""
+def test_a_trend_begins_with_a_latency_although_nothing_succeeded_last(
+    ui: Ui, results: Path
+) -> None:
+    """The latest run has no latency: the first look is still at a p99, with that run absent from
+    it.
+    """
     kept = (results / "c" / "summary.json").read_text()
     failed = json.loads(kept)
     for target in failed["targets"].values():
@@ -241,24 +347,43 @@ def test_a_trend_begins_with_a_latency_although_nothing_succeeded_last(ui: Ui, r
 
 
 def test_a_trend_of_a_number_that_only_some_runs_have(ui: Ui, results: Path) -> None:
-    """A run without the number stands in the table, absent; where no run has it the page says so."""
+    """A run without the number stands in the table, absent; where no run has it the page
+    says so.
+    """
     kept = (results / "b" / "summary.json").read_text()
     without = json.loads(kept)
     del without["targets"]["pro"]
     (results / "b" / "summary.json").write_text(json.dumps(without))
     try:
         rows = seen(ui.text("/trend", suite="noisy-neighbour", path="targets/pro/ok")).rows[1:]
-        assert [(row[0], row[2] == "–") for row in rows] == [("c", False), ("b", True), ("a", False)]
+        assert [(row[0], row[2] == "–") for row in rows] == [
+            ("c", False),
+            ("b", True),
+            ("a", False),
+        ]
     finally:
         (results / "b" / "summary.json").write_text(kept)
-    assert "has this number" in seen(ui.text("/trend", suite="noisy-neighbour", path="targets/nobody/ok")).alerts[0]
+    assert (
+        "has this number"
+        in seen(ui.text("/trend", suite="noisy-neighbour", path="targets/nobody/ok")).alerts[0]
+    )
 
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("localhost", 200), ("127.0.0.1:1", 200), ("[::1]:8765", 200), ("LOCALHOST:9", 200), ("evil.example", 421),
-     ("127.0.0.1.evil.example", 421), ("localhost.evil.example:8765", 421), ("10.0.0.1", 421), ("", 421), ("[", 421)],
-)  # fmt: skip
+    [
+        ("localhost", 200),
+        ("127.0.0.1:1", 200),
+        ("[::1]:8765", 200),
+        ("LOCALHOST:9", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost.evil.example:8765", 421),
+        ("10.0.0.1", 421),
+        ("", 421),
+        ("[", 421),
+    ],
+)
 def test_only_a_request_that_names_this_server_is_answered(ui: Ui, host: str, status: int) -> None:
     """A name that somebody pointed at loopback (DNS rebinding) reads nothing."""
     answer = ui.answer("/", Host=host)
@@ -267,7 +392,9 @@ def test_only_a_request_that_names_this_server_is_answered(ui: Ui, host: str, st
 
 
 def test_nothing_can_be_changed_and_no_other_site_can_look(ui: Ui) -> None:
-    """GET alone; a foreign page may link to this one and load nothing of it; every page forbids what it does not need."""
+    """GET alone; a foreign page may link to this one and load nothing of it; every page forbids
+    what it does not need.
+    """
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         assert ui.answer("/", method=method).status == 405
     assert ui.answer("/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403

@@ -1,4 +1,6 @@
-"""`tailproof ui` and a run that goes on: its events, its states, and what the run itself comes to."""
+"""`tailproof ui` and a run that goes on: its events, its states, and what the run itself
+comes to.
+"""
 
 from __future__ import annotations
 
@@ -54,11 +56,15 @@ LOAD = 'description = "steady"\nduration = "4s"\n[arrivals]\nkind = "constant"\n
 
 @pytest.fixture
 def going_on(tmp_path: Path) -> tuple[RunWriter, Table]:
-    """A run of 1,200 rows whose writer is this process, and what its rows will come to: 100 of them failures."""
+    """A run of 1,200 rows whose writer is this process, and what its rows will come to: 100 of them
+    failures.
+    """
     schedule = schedule_of(1200, 30, 1)
     samples = samples_of(schedule, 7)
     fail(samples, slice(200, 300), Outcome.http_5xx)
-    writer = RunWriter(tmp_path / "results" / "live", manifest_of([lane_of("pro", 0, 30, 1200)], STRINGS), schedule)
+    writer = RunWriter(
+        tmp_path / "results" / "live", manifest_of([lane_of("pro", 0, 30, 1200)], STRINGS), schedule
+    )
     return writer, samples
 
 
@@ -82,7 +88,9 @@ def shown_ms(text: str) -> float:
 
 
 def test_a_growing_folder_is_read_piece_by_piece(going_on: tuple[RunWriter, Table]) -> None:
-    """Counts and quantiles after each piece, warm-up in the one and not in the other; a piece is never read again."""
+    """Counts and quantiles after each piece, warm-up in the one and not in the other; a piece is
+    never read again.
+    """
     writer, samples = going_on
     growing = Growing(writer.folder)
     assert (growing.now().state, growing.now().lanes[0].outcomes) == ("running", {})
@@ -93,7 +101,9 @@ def test_a_growing_folder_is_read_piece_by_piece(going_on: tuple[RunWriter, Tabl
     sealed(writer, samples, 240, 900, worker=1)
     standing = growing.now()
     assert standing.lanes[0].outcomes == {"ok": 800, "http_5xx": 100}
-    assert standing.lanes[0].quantiles_ms["e2e"]["p99"] == pytest.approx(p99_ms(samples[120:900]), rel=1e-3)
+    assert standing.lanes[0].quantiles_ms["e2e"]["p99"] == pytest.approx(
+        p99_ms(samples[120:900]), rel=1e-3
+    )
     assert standing.elapsed_ns == samples["done_ns"][:900].max()
     sealed(writer, samples, 240, 900, worker=2)  # the same rows once more
     assert growing.now().lanes[0].ended == 900
@@ -103,7 +113,9 @@ def test_a_growing_folder_is_read_piece_by_piece(going_on: tuple[RunWriter, Tabl
 
 
 def test_events_follow_a_run_until_it_is_sealed(going_on: tuple[RunWriter, Table]) -> None:
-    """Each event holds what is on disk by then; the last says that the run is over, and the stream ends."""
+    """Each event holds what is on disk by then; the last says that the run is over, and the stream
+    ends.
+    """
     writer, samples = going_on
     with served(writer.folder.parent) as ui:
         listed = seen(ui.text("/"))
@@ -118,7 +130,11 @@ def test_events_follow_a_run_until_it_is_sealed(going_on: tuple[RunWriter, Table
         )
         sealed(writer, samples, 0, 600)
         kind, said = next(event for event in heard if event[1]["lane-0-rows"] != "0 of 1,200")
-        assert (kind, said["lane-0-rows"], said["lane-0-failed"]) == ("standing", "600 of 1,200", "100 http_5xx")
+        assert (kind, said["lane-0-rows"], said["lane-0-failed"]) == (
+            "standing",
+            "600 of 1,200",
+            "100 http_5xx",
+        )
         writer.finish("complete", samples, {"strings": STRINGS})
         kind, said = list(heard)[-1]
         assert (kind, said["state"], said["lane-0-rows"]) == ("over", "complete", "1,200 of 1,200")
@@ -128,7 +144,9 @@ def test_events_follow_a_run_until_it_is_sealed(going_on: tuple[RunWriter, Table
         assert row[0:3] == ["pro", "1,200 of 1,200", "91.67 %"]
 
 
-def test_a_run_that_goes_on_has_no_report_and_no_comparison(going_on: tuple[RunWriter, Table]) -> None:
+def test_a_run_that_goes_on_has_no_report_and_no_comparison(
+    going_on: tuple[RunWriter, Table],
+) -> None:
     """Its report leads to where it can be watched, its comparison to a sentence."""
     writer, _ = going_on
     with served(writer.folder.parent) as ui:
@@ -139,7 +157,9 @@ def test_a_run_that_goes_on_has_no_report_and_no_comparison(going_on: tuple[RunW
 
 
 def test_a_run_whose_process_died_is_interrupted(going_on: tuple[RunWriter, Table]) -> None:
-    """It says `running` and nobody holds it: so named in the list and by its events, which end, and it has a report."""
+    """It says `running` and nobody holds it: so named in the list and by its events, which end, and
+    it has a report.
+    """
     writer, samples = going_on
     sealed(writer, samples, 0, 600)
     writer._let_go()
@@ -162,8 +182,12 @@ def test_a_torn_piece_ends_the_events_with_a_sentence(going_on: tuple[RunWriter,
         assert seen(ui.text("/")).rows[1][2] == "live"
 
 
-def test_the_server_ends_on_a_signal_though_somebody_listens(going_on: tuple[RunWriter, Table]) -> None:
-    """Ctrl-C with an open stream: exit 0 and nothing on the standard error but the server's own notice."""
+def test_the_server_ends_on_a_signal_though_somebody_listens(
+    going_on: tuple[RunWriter, Table],
+) -> None:
+    """Ctrl-C with an open stream: exit 0 and nothing on the standard error but the server's own
+    notice.
+    """
     writer, _ = going_on
     with served(writer.folder.parent) as ui:
         heard = ui.events("live")
@@ -174,13 +198,27 @@ def test_the_server_ends_on_a_signal_though_somebody_listens(going_on: tuple[Run
 
 
 def test_a_real_run_is_watched_to_its_end(tmp_path: Path) -> None:
-    """`tailproof run` on the embedded gateway: counts never fall, and the last event equals summary.json."""
+    """`tailproof run` on the embedded gateway: counts never fall, and the last event equals
+    summary.json.
+    """
     (tmp_path / "short.toml").write_text(SCENARIO)
     (tmp_path / "load.toml").write_text(LOAD)
     results = tmp_path / "results"
     results.mkdir()
-    command = [sys.executable, "-m", "bench", "run", "short.toml", "--out", "results/live", "--quiet"]
-    with served(results) as ui, subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as run:
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "run",
+        "short.toml",
+        "--out",
+        "results/live",
+        "--quiet",
+    ]
+    with (
+        served(results) as ui,
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as run,
+    ):
         pause = threading.Event()
         while not (results / "live" / "run.json").exists():
             assert run.poll() is None
@@ -192,20 +230,38 @@ def test_a_real_run_is_watched_to_its_end(tmp_path: Path) -> None:
         found = json.loads((results / "live" / "summary.json").read_text())["targets"]["pro"]
         assert (heard[-1]["state"], counts[-1]) == ("complete", found["requests"])
         assert heard[-1]["lane-0-failed"] == f"{found['outcomes']['http_5xx']} http_5xx"
-        assert shown_ms(heard[-1]["lane-0-e2e-p99"]) == pytest.approx(found["response_ms"]["e2e"]["p99"], rel=0.01)
+        assert shown_ms(heard[-1]["lane-0-e2e-p99"]) == pytest.approx(
+            found["response_ms"]["e2e"]["p99"], rel=0.01
+        )
 
 
-@pytest.mark.parametrize(("header", "bound", "answered"), [
-    ("runs.example:8765", "runs.example", True), ("127.0.0.1", "runs.example", True), ("evil.example", "::", False),
-    ("192.0.2.7:8765", "::", True), ("[2001:db8::1]:8765", "::", True), ("192.0.2.7", "192.0.2.8", False),
-])  # fmt: skip
-def test_beyond_loopback_only_numbers_and_the_given_name_are_answered(header: str, bound: str, answered: bool) -> None:
-    """A rebinding attack needs a name of its own; whoever is bound to all addresses answers to numbers."""
+@pytest.mark.parametrize(
+    ("header", "bound", "answered"),
+    [
+        ("runs.example:8765", "runs.example", True),
+        ("127.0.0.1", "runs.example", True),
+        ("evil.example", "::", False),
+        ("192.0.2.7:8765", "::", True),
+        ("[2001:db8::1]:8765", "::", True),
+        ("192.0.2.7", "192.0.2.8", False),
+    ],
+)
+def test_beyond_loopback_only_numbers_and_the_given_name_are_answered(
+    header: str, bound: str, answered: bool
+) -> None:
+    """A rebinding attack needs a name of its own; whoever is bound to all addresses answers to
+    numbers.
+    """
     assert may_be_asked(header, bound) is answered
 
 
-def test_a_taken_port_is_told_and_the_usual_one_makes_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --port the next free one is taken; a named one that is taken is the user's error. Beyond loopback is said."""
+def test_a_taken_port_is_told_and_the_usual_one_makes_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --port the next free one is taken; a named one that is taken is the user's error.
+
+    Beyond loopback is said.
+    """
     with listening("127.0.0.1", None) as first, listening("127.0.0.1", None) as second:
         ports = [each.getsockname()[1] for each in (first, second)]
         assert PORT <= ports[0] < ports[1]
@@ -219,10 +275,15 @@ def test_a_taken_port_is_told_and_the_usual_one_makes_way(tmp_path: Path, capsys
 def test_without_its_extra_the_command_names_it(tmp_path: Path) -> None:
     """An interpreter that cannot import the server ends with exit 2 and the line to install it."""
     program = (
-        "import sys; sys.modules['uvicorn'] = None; from bench.cli import main; sys.exit(main(['ui', sys.argv[1]]))"
+        "import sys; sys.modules['uvicorn'] = None; from bench.cli import main;"
+        " sys.exit(main(['ui', sys.argv[1]]))"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ran.returncode == 2
     assert "pip install 'tailproof[ui]'" in ran.stderr

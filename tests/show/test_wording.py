@@ -14,16 +14,33 @@ from bench.show import wording
 
 @given(st.text(st.characters(), max_size=400))
 def test_visible_text_cannot_steer_a_terminal_or_the_reading_direction(text: str) -> None:
-    """Whatever comes in, no control, format, surrogate or separator character comes out, and 200 at most."""
+    """Whatever comes in, no control, format, surrogate or separator character comes out, and 200 at
+    most.
+    """
     shown = wording.visible(text)
     assert len(shown) <= 200
-    assert not {unicodedata.category(char) for char in shown} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    assert not {unicodedata.category(char) for char in shown} & {
+        "Cc",
+        "Cf",
+        "Cs",
+        "Co",
+        "Cn",
+        "Zl",
+        "Zp",
+    }
 
 
-@pytest.mark.parametrize(("raw", "shown"), [
-    ("plain – ≤ µ 漢字", "plain – ≤ µ 漢字"), ("a\x1b[31mb", "a\\x1b[31mb"), ("x\u202ey", "x\\u202ey"),
-    ("line\nbreak\ttab", "line\\x0abreak\\x09tab"), ("\U000e0041", "\\U000e0041"), ("z" * 300, "z" * 199 + "…"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("plain – ≤ µ 漢字", "plain – ≤ µ 漢字"),
+        ("a\x1b[31mb", "a\\x1b[31mb"),
+        ("x\u202ey", "x\\u202ey"),
+        ("line\nbreak\ttab", "line\\x0abreak\\x09tab"),
+        ("\U000e0041", "\\U000e0041"),
+        ("z" * 300, "z" * 199 + "…"),
+    ],
+)
 def test_visible_text_by_example(raw: str, shown: str) -> None:
     """Ordinary letters of any script stay; the rest is written out; a cut shows itself."""
     assert wording.visible(raw) == shown
@@ -37,10 +54,20 @@ def test_a_share_is_called_whole_or_none_only_where_it_is(share: float, digits: 
     assert (text == "0 %") == (share == 0)
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (None, "–"), (0.0, "0"), (0.0613, "0.061"), (0.5, "0.5"), (2.018, "2.02"), (12.34, "12.3"), (99.96, "100.0"),
-    (402.13, "402"), (3870.4, "3,870"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (0.0613, "0.061"),
+        (0.5, "0.5"),
+        (2.018, "2.02"),
+        (12.34, "12.3"),
+        (99.96, "100.0"),
+        (402.13, "402"),
+        (3870.4, "3,870"),
+    ],
+)
 def test_numbers_keep_about_three_digits(value: float | None, text: str) -> None:
     """An absent number is a dash, never 0; thousands are parted."""
     assert wording.number(value) == text
@@ -48,14 +75,37 @@ def test_numbers_keep_about_three_digits(value: float | None, text: str) -> None
 
 def clause(**more: Any) -> dict[str, Any]:
     """A latency clause with nothing measured."""
-    return {"metric": "e2e", "unit": "ms", "operator": "<=", "statistic": "quantile", "text": "response e2e p99 ≤ 800 ms", "measured": None, "interval": [None, None], "n": 0, "k": 0,
-            "limit_ms": 800.0, "share": None, "allowed_k": -1, "verdict": "FAIL", "reason": "because", **more}  # fmt: skip
+    return {
+        "metric": "e2e",
+        "unit": "ms",
+        "operator": "<=",
+        "statistic": "quantile",
+        "text": "response e2e p99 ≤ 800 ms",
+        "measured": None,
+        "interval": [None, None],
+        "n": 0,
+        "k": 0,
+        "limit_ms": 800.0,
+        "share": None,
+        "allowed_k": -1,
+        "verdict": "FAIL",
+        "reason": "because",
+        **more,
+    }
 
 
-@pytest.mark.parametrize(("bounds", "text"), [
-    ([391.4, 418.0], "391 – 418 ms"), ([391.4, None], "≥ 391 ms"), ([None, 418.0], "≤ 418 ms"), ([None, None], "no bound"),
-])  # fmt: skip
-def test_a_bound_that_does_not_exist_is_not_shown_as_a_number(bounds: list[float | None], text: str) -> None:
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        ([391.4, 418.0], "391 – 418 ms"),
+        ([391.4, None], "≥ 391 ms"),
+        ([None, 418.0], "≤ 418 ms"),
+        ([None, None], "no bound"),
+    ],
+)
+def test_a_bound_that_does_not_exist_is_not_shown_as_a_number(
+    bounds: list[float | None], text: str
+) -> None:
     """Each of the four shapes of an interval reads as what it is."""
     assert wording.interval(clause(interval=bounds)) == text
 
@@ -72,30 +122,53 @@ def test_shares_are_written_as_per_cent_with_their_direction() -> None:
         interval=[0.9974, 1.0],
         n=9,
     )
-    assert (wording.measured(up), wording.interval(up), wording.limit(up)) == ("99.83 %", "99.74 – 100 %", "≥ 99.9 %")
-    assert wording.limit({**up, "metric": "error_share", "operator": "<=", "share": 0.01}) == "≤ 1 %"
+    assert (wording.measured(up), wording.interval(up), wording.limit(up)) == (
+        "99.83 %",
+        "99.74 – 100 %",
+        "≥ 99.9 %",
+    )
+    assert (
+        wording.limit({**up, "metric": "error_share", "operator": "<=", "share": 0.01}) == "≤ 1 %"
+    )
 
 
 def test_rounding_does_not_lay_a_value_upon_the_limit() -> None:
-    """800.2 ms breaks a limit of 800 ms, and 99.8999 % one of 99.9 %: the table shows that they do."""
+    """800.2 ms breaks a limit of 800 ms, and 99.8999 % one of 99.9 %: the table shows that
+    they do.
+    """
     assert wording.measured(clause(measured=800.2, n=9)) == "800.2 ms"
     assert wording.measured(clause(measured=800.0, n=9)) == "800 ms"
     assert wording.interval(clause(interval=[799.9, 950.0])) == "799.9 – 950 ms"
-    up = clause(metric="uptime", unit="share", operator=">=", share=0.999, limit_ms=None, measured=0.998999, n=9)
+    up = clause(
+        metric="uptime",
+        unit="share",
+        operator=">=",
+        share=0.999,
+        limit_ms=None,
+        measured=0.998999,
+        n=9,
+    )
     assert wording.measured(up) == "99.8999 %"
 
 
 def test_a_quantile_among_failures_is_named_so() -> None:
-    """Without a value the cell says why: no rows at all, or a quantile that lies among failed requests."""
+    """Without a value the cell says why: no rows at all, or a quantile that lies among failed
+    requests.
+    """
     assert wording.measured(clause()) == "no rows"
     assert wording.measured(clause(n=10, k=10)) == "among the failed"
 
 
-@pytest.mark.parametrize(("text", "name"), [
-    ("response e2e p99 ≤ 800 ms", "response e2e p99"), ("uptime, request ratio ≥ 99.9 %", "uptime, request ratio"),
-    ("response TTFT p95 ≤ 2 min 30 s (phase burst)", "response TTFT p95 (phase burst)"), ("response TTFT p95", "response TTFT p95"),
-    ("error share ≤ 1 % (context ≤1K)", "error share (context ≤1K)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("response e2e p99 ≤ 800 ms", "response e2e p99"),
+        ("uptime, request ratio ≥ 99.9 %", "uptime, request ratio"),
+        ("response TTFT p95 ≤ 2 min 30 s (phase burst)", "response TTFT p95 (phase burst)"),
+        ("response TTFT p95", "response TTFT p95"),
+        ("error share ≤ 1 % (context ≤1K)", "error share (context ≤1K)"),
+    ],
+)
 def test_the_limit_leaves_the_clause_text_for_its_own_column(text: str, name: str) -> None:
     """Only the limit goes; the phase or bucket that restricts the clause stays."""
     assert wording.clause_name({"text": text}) == name
@@ -110,15 +183,37 @@ def test_the_decider_gives_counts_or_the_reason() -> None:
 
 
 def test_a_share_of_windows_names_the_other_reading() -> None:
-    """Half of the requests in every window may be slow: the share of requests stands beside the share of windows."""
-    kept = clause(verdict="PASS", statistic="share_of_windows", unit="share", k=1, n=400, share_of_requests=0.655)
-    said = "1 of 400 windows broke it; 65.5 % of the requests kept the limit, which is no part of this promise"
+    """Half of the requests in every window may be slow: the share of requests stands beside the
+    share of windows.
+    """
+    kept = clause(
+        verdict="PASS",
+        statistic="share_of_windows",
+        unit="share",
+        k=1,
+        n=400,
+        share_of_requests=0.655,
+    )
+    said = (
+        "1 of 400 windows broke it; 65.5 % of the requests kept the limit, which is no part of this"
+        " promise"
+    )
     assert wording.decider(kept) == said
 
 
-@pytest.mark.parametrize(("limits", "said"), [((391.0, 418.0), "391 – 418"), ((391.0, None), "≥ 391"), ((None, 418.0), "≤ 418"),
-                                              ((None, None), "–"), ((0.0, 0.0), "0 – 0")])  # fmt: skip
-def test_an_interval_names_the_bounds_that_exist(limits: tuple[float | None, float | None], said: str) -> None:
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ((391.0, 418.0), "391 – 418"),
+        ((391.0, None), "≥ 391"),
+        ((None, 418.0), "≤ 418"),
+        ((None, None), "–"),
+        ((0.0, 0.0), "0 – 0"),
+    ],
+)
+def test_an_interval_names_the_bounds_that_exist(
+    limits: tuple[float | None, float | None], said: str
+) -> None:
     """Both, one with its sign, or none; a bound of zero is a bound."""
     assert wording.between(limits) == said
     assert wording.between((None, None), none="no bound") == "no bound"

@@ -16,7 +16,9 @@ from bench.record.samples import Bool, Int, Table
 
 @dataclass(frozen=True)
 class Answering:
-    """Of each row: the leg that answered, ns from the first call's start to that one's, and whether the leg is another."""
+    """Of each row: the leg that answered, ns from the first call's start to that one's, and whether
+    the leg is another.
+    """
 
     leg: Int
     before_ns: Int

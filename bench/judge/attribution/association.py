@@ -48,9 +48,15 @@ class Table2:
         return np.asarray(self.tail_by_block.sum(axis=1))
 
 
-def two_by_two(tail_exposed: int, tail_unexposed: int, body_exposed: int, body_unexposed: int,
-               alpha_each_side: float) -> dict[str, Any]:  # fmt: skip
-    """Lift, risk ratio, odds ratio and PAF of one table; the odds ratio with half a row added to each cell.
+def two_by_two(
+    tail_exposed: int,
+    tail_unexposed: int,
+    body_exposed: int,
+    body_unexposed: int,
+    alpha_each_side: float,
+) -> dict[str, Any]:
+    """Lift, risk ratio, odds ratio and PAF of one table; the odds ratio with half a row added to
+    each cell.
 
     {"tail","n","share_of_tail","share_overall","lift","rate","rate_without","risk_ratio",
     "odds_ratio","odds_ratio_95","odds_ratio_crude","paf"}. PAF = (p - p without)/p: the share of
@@ -67,12 +73,19 @@ def two_by_two(tail_exposed: int, tail_unexposed: int, body_exposed: int, body_u
     reach = NormalDist().inv_cdf(1 - alpha_each_side) * math.sqrt(sum(1 / half for half in halves))
     crossed = body_exposed * tail_unexposed
     return {
-        "n": exposed, "tail": tail_exposed, "share_of_tail": tail_exposed / tail, "share_overall": exposed / n,
-        "lift": rate / (tail / n), "rate": rate, "rate_without": without, "risk_ratio": rate / without if without else None,
-        "odds_ratio": odds, "odds_ratio_95": [odds * math.exp(-reach), odds * math.exp(reach)],
+        "n": exposed,
+        "tail": tail_exposed,
+        "share_of_tail": tail_exposed / tail,
+        "share_overall": exposed / n,
+        "lift": rate / (tail / n),
+        "rate": rate,
+        "rate_without": without,
+        "risk_ratio": rate / without if without else None,
+        "odds_ratio": odds,
+        "odds_ratio_95": [odds * math.exp(-reach), odds * math.exp(reach)],
         "odds_ratio_crude": tail_exposed * body_unexposed / crossed if crossed else None,
         "paf": (tail / n - without) / (tail / n),
-    }  # fmt: skip
+    }
 
 
 def associate(table: Table2, drawn: Float, alpha_each_side: float) -> list[dict[str, Any]]:
@@ -92,12 +105,20 @@ def associate(table: Table2, drawn: Float, alpha_each_side: float) -> list[dict[
         if not exposed or exposed == all_rows or not all_tail:
             records.append({})
             continue
-        record = two_by_two(hit, all_tail - hit, exposed - hit, all_rows - exposed - all_tail + hit, alpha_each_side)
-        b, c, d = n[:, level] - a[:, level], slow - a[:, level], total - n[:, level] - slow + a[:, level]
+        record = two_by_two(
+            hit, all_tail - hit, exposed - hit, all_rows - exposed - all_tail + hit, alpha_each_side
+        )
+        b, c, d = (
+            n[:, level] - a[:, level],
+            slow - a[:, level],
+            total - n[:, level] - slow + a[:, level],
+        )
         paf = 1 - over(over(c, c + d), over(slow, total))
         both = (n[:, level] > 0) & (n[:, level] < total)
         log_odds = np.log((a[:, level] + 0.5) * (d + 0.5) / ((b + 0.5) * (c + 0.5)))[both]
-        woolf = math.log(record["odds_ratio_95"][1] / record["odds_ratio"]) / NormalDist().inv_cdf(1 - alpha_each_side)
+        woolf = math.log(record["odds_ratio_95"][1] / record["odds_ratio"]) / NormalDist().inv_cdf(
+            1 - alpha_each_side
+        )
         error = max(woolf, float(log_odds.std()) if len(log_odds) > 1 else 0.0)
         record["paf_95"] = limits_of(paf, drawn.shape[1], alpha_each_side)
         record["p_value"] = math.erfc(abs(math.log(record["odds_ratio"])) / error / math.sqrt(2))
@@ -106,7 +127,9 @@ def associate(table: Table2, drawn: Float, alpha_each_side: float) -> list[dict[
 
 
 def adjusted_odds_ratio(codes: Int, tail: Bool, stratum: Int, levels: int) -> list[float | None]:
-    """Mantel-Haenszel odds ratio of every level against the others, within strata: None without a denominator."""
+    """Mantel-Haenszel odds ratio of every level against the others, within strata: None without a
+    denominator.
+    """
     strata = int(stratum.max(initial=-1)) + 1
     table = Table2.count(codes, tail, stratum, levels, strata)
     a, exposed = table.tail_by_block.astype(np.float64), table.rows_by_block.astype(np.float64)
@@ -115,11 +138,16 @@ def adjusted_odds_ratio(codes: Int, tail: Bool, stratum: Int, levels: int) -> li
     d = n - exposed - c
     size = np.maximum(n, 1)
     above, below = (a * d / size).sum(axis=1), (b * c / size).sum(axis=1)
-    return [float(top / bottom) if bottom > 0 else None for top, bottom in zip(above, below, strict=True)]
+    return [
+        float(top / bottom) if bottom > 0 else None
+        for top, bottom in zip(above, below, strict=True)
+    ]
 
 
 def discoveries(p_values: Sequence[float], rate: float) -> list[bool]:
-    """Which hypotheses are rejected with a false-discovery rate of at most `rate` (Benjamini and Hochberg)."""
+    """Which hypotheses are rejected with a false-discovery rate of at most `rate` (Benjamini and
+    Hochberg).
+    """
     ordered = sorted(p_values)
     kept = [p for place, p in enumerate(ordered, 1) if p <= rate * place / len(ordered)]
     return [p <= kept[-1] for p in p_values] if kept else [False] * len(p_values)

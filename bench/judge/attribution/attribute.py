@@ -82,36 +82,72 @@ def attribute_run(run: Run, limit_ns: int | None = None, only: str | None = None
     def record(index: int, lane: dict[str, Any]) -> dict[str, Any]:
         mine = rows.schedule["lane"] == index
         before = calls.where(mine) if calls is not None and lane.get("legs") else None
-        return attribute_lane(rows if mine.all() else rows.where(mine), lane, run.strings, limit_ns, before, places)
+        return attribute_lane(
+            rows if mine.all() else rows.where(mine), lane, run.strings, limit_ns, before, places
+        )
 
     return {
-        "format": FORMAT, "run": run.manifest["run"], "state": run.state,
+        "format": FORMAT,
+        "run": run.manifest["run"],
+        "state": run.state,
         "simulated": any(lane.get("simulated") for lane in run.lanes),
-        "targets": {lane["name"]: record(index, lane) for index, lane in enumerate(run.lanes) if only in (None, lane["name"])},
-    }  # fmt: skip
+        "targets": {
+            lane["name"]: record(index, lane)
+            for index, lane in enumerate(run.lanes)
+            if only in (None, lane["name"])
+        },
+    }
 
 
-def attribute_lane(columns: Columns, lane: dict[str, Any], strings: Callable[[str], list[str]],
-                   limit_ns: int | None = None, before: Answering | None = None,
-                   places: Places | None = None) -> dict[str, Any]:  # fmt: skip
-    """One lane's record; `columns` are those of its rows that the run came to, `strings` the run's texts by kind.
+def attribute_lane(
+    columns: Columns,
+    lane: dict[str, Any],
+    strings: Callable[[str], list[str]],
+    limit_ns: int | None = None,
+    before: Answering | None = None,
+    places: Places | None = None,
+) -> dict[str, Any]:
+    """One lane's record; `columns` are those of its rows that the run came to, `strings` the run's
+    texts by kind.
 
-    `before`: of a routed lane, which call of each row was answered. `places`: where the run was sent from.
+    `before`: of a routed lane, which call of each row was answered. `places`: where the run was
+    sent from.
     """
     tail = tail_of(columns, lane, limit_ns)
     before = None if before is None else before.where(tail.keep)
-    factors = factors_of(tail.columns, lane, strings, None if before is None else before.leg, places)
+    factors = factors_of(
+        tail.columns, lane, strings, None if before is None else before.leg, places
+    )
     record: dict[str, Any] = {
-        "metric": tail.metric, "view": tail.view, "above_ms": tail.above_ns / MS, "by": tail.by,
-        "n": len(tail.slow), "tail": int(tail.slow.sum()), "set_apart": tail.set_apart,
-        "failed": {name: count for name, count in outcome_counts(tail.columns.samples).items() if name != "ok"},
-        "blocks": 0, "confidence": 1 - 2 * ALPHA, "levels": [], "causes": [], "when": None, "shapley": None,
-        "decomposition": decompose(tail.columns.samples, tail.slow, tail.columns.ok, tail.metric, before),
-        "confounded": [], "reason": None,
-    }  # fmt: skip
+        "metric": tail.metric,
+        "view": tail.view,
+        "above_ms": tail.above_ns / MS,
+        "by": tail.by,
+        "n": len(tail.slow),
+        "tail": int(tail.slow.sum()),
+        "set_apart": tail.set_apart,
+        "failed": {
+            name: count
+            for name, count in outcome_counts(tail.columns.samples).items()
+            if name != "ok"
+        },
+        "blocks": 0,
+        "confidence": 1 - 2 * ALPHA,
+        "levels": [],
+        "causes": [],
+        "when": None,
+        "shapley": None,
+        "decomposition": decompose(
+            tail.columns.samples, tail.slow, tail.columns.ok, tail.metric, before
+        ),
+        "confounded": [],
+        "reason": None,
+    }
     if record["tail"] < ENOUGH_IN_LEVEL:
-        record["reason"] = (f"only {record['tail']:,} of {record['n']:,} requests are in the tail; "
-                            f"it takes {ENOUGH_IN_LEVEL} to say what they have in common")  # fmt: skip
+        record["reason"] = (
+            f"only {record['tail']:,} of {record['n']:,} requests are in the tail; "
+            f"it takes {ENOUGH_IN_LEVEL} to say what they have in common"
+        )
         return record
     block = time_blocks(tail.columns.samples["due_ns"])
     record["blocks"] = int(block.max()) + 1
@@ -121,13 +157,19 @@ def attribute_lane(columns: Columns, lane: dict[str, Any], strings: Callable[[st
     record["causes"] = [_cause(level) for level in named if level["factor"] != TIME]
     record["when"] = _when(tail, factors, named)
     record["shapley"] = _together(tail, factors, named)
-    record["confounded"] = [{key: level[key] for key in ("factor", "level", "odds_ratio_crude", "mh_odds_ratio")}
-                            for level in named if level["confounded"]]  # fmt: skip
+    record["confounded"] = [
+        {key: level[key] for key in ("factor", "level", "odds_ratio_crude", "mh_odds_ratio")}
+        for level in named
+        if level["confounded"]
+    ]
     return record
 
 
 def tail_of(columns: Columns, lane: dict[str, Any], limit_ns: int | None = None) -> Tail:
-    """Split the measured rows into tail and body. Nobody knows of a row cut off within the limit: it is set apart."""
+    """Split the measured rows into tail and body.
+
+    Nobody knows of a row cut off within the limit: it is set apart.
+    """
     metric, view, contract_ns = _promise(lane)
     limit_ns = contract_ns if limit_ns is None else limit_ns
     samples = columns.samples
@@ -136,7 +178,9 @@ def tail_of(columns: Columns, lane: dict[str, Any], limit_ns: int | None = None)
     start = samples["due_ns" if view == "response" else "sent_ns"]
     age = np.where((start >= 0) & (samples["done_ns"] >= 0), samples["done_ns"] - start, -1)
     age = np.where((came >= 0) & (metric != "e2e"), came, age)
-    apart = (cut & (age <= (OVER_ANY_LIMIT_NS if limit_ns is None else limit_ns))) | (columns.ok & (came < 0))
+    apart = (cut & (age <= (OVER_ANY_LIMIT_NS if limit_ns is None else limit_ns))) | (
+        columns.ok & (came < 0)
+    )
     warm = columns.schedule["warmup"]
     apart, keep = apart & ~warm, ~(apart | warm)
     values = np.where(columns.ok & (came >= 0), came, OVER_ANY_LIMIT_NS)[keep]
@@ -153,7 +197,9 @@ def tail_of(columns: Columns, lane: dict[str, Any], limit_ns: int | None = None)
 
 
 def _promise(lane: dict[str, Any]) -> tuple[str, str, int | None]:
-    """Metric, view and limit of the contract's first judged latency clause on all requests; else e2e without one."""
+    """Metric, view and limit of the contract's first judged latency clause on all requests; else
+    e2e without one.
+    """
     for clause in Contract.model_validate(lane["contract"]).clauses if lane["contract"] else ():
         whole = clause.phase is None and clause.bucket is None and not clause.report_only
         if whole and clause.limit is not None and clause.metric in _METRICS:
@@ -162,24 +208,40 @@ def _promise(lane: dict[str, Any]) -> tuple[str, str, int | None]:
 
 
 def _levels(tail: Tail, factors: list[Factor], block: Int) -> list[dict[str, Any]]:
-    """A record a level of each factor, with the outcome of false-discovery control over all of them."""
+    """A record a level of each factor, with the outcome of false-discovery control over all of
+    them.
+    """
     order = np.argsort(tail.values, kind="stable")
     ordered = tail.values[order]
     drawn = draw_blocks(int(block.max()) + 1)
     context = tail.columns.schedule["bucket"].astype(np.int64)
-    found = [level for factor in factors
-             for level in _levels_of(tail, factor, block, drawn, None if factor.name == CONTEXT else context, order, ordered)]  # fmt: skip
+    found = [
+        level
+        for factor in factors
+        for level in _levels_of(
+            tail, factor, block, drawn, None if factor.name == CONTEXT else context, order, ordered
+        )
+    ]
     tested = [level for level in found if level["tail"] >= ENOUGH_IN_LEVEL]
     standing = discoveries([level["p_value"] for level in tested], FDR)
     for level in found:
         level["effect"] = "too few"
     for level, stands in zip(tested, standing, strict=True):
-        level["effect"] = "undecided" if not stands else "associated" if level["paf"] > 0 else "protective"
+        level["effect"] = (
+            "undecided" if not stands else "associated" if level["paf"] > 0 else "protective"
+        )
     return found
 
 
-def _levels_of(tail: Tail, factor: Factor, block: Int, drawn: Any, context: Int | None, order: Int,
-               ordered: Int) -> list[dict[str, Any]]:  # fmt: skip
+def _levels_of(
+    tail: Tail,
+    factor: Factor,
+    block: Int,
+    drawn: Any,
+    context: Int | None,
+    order: Int,
+    ordered: Int,
+) -> list[dict[str, Any]]:
     known = factor.codes >= 0
     codes, slow, where = factor.codes, tail.slow, block
     if not known.all():
@@ -187,7 +249,9 @@ def _levels_of(tail: Tail, factor: Factor, block: Int, drawn: Any, context: Int 
         context = None if context is None else context[known]
     table = Table2.count(codes, slow, where, len(factor.levels), drawn.shape[1])
     limits = associate(table, drawn, ALPHA)
-    strata = None if context is None else adjusted_odds_ratio(codes, slow, context, len(factor.levels))
+    strata = (
+        None if context is None else adjusted_odds_ratio(codes, slow, context, len(factor.levels))
+    )
     in_order = factor.codes[order]
     records = []
     for level, name in enumerate(factor.levels):
@@ -195,32 +259,50 @@ def _levels_of(tail: Tail, factor: Factor, block: Int, drawn: Any, context: Int 
             continue
         record = {"factor": factor.name, "level": name, **limits[level]}
         mine = in_order == level
-        record |= _p99(ordered[mine]) | {"p99_without_ms": _p99(ordered[~mine & (in_order >= 0)])["p99_ms"]}
+        record |= _p99(ordered[mine]) | {
+            "p99_without_ms": _p99(ordered[~mine & (in_order >= 0)])["p99_ms"]
+        }
         crude, within = record["odds_ratio_crude"], strata[level] if strata is not None else None
         record["mh_odds_ratio"] = within
-        record["confounded"] = bool(crude and within is not None and abs(within / crude - 1) > CONFOUNDED)
+        record["confounded"] = bool(
+            crude and within is not None and abs(within / crude - 1) > CONFOUNDED
+        )
         records.append(record)
     return records
 
 
 def _p99(ordered: Int) -> dict[str, Any]:
-    """p99 and its two-sided limits in ms; None where it lies among the failures or does not exist."""
+    """p99 and its two-sided limits in ms; None where it lies among the failures or does not
+    exist.
+    """
     n = len(ordered)
     if not n:
         return {"p99_ms": None, "p99_95": [None, None]}
 
     def at(rank: int) -> float | None:
-        return int(ordered[rank - 1]) / MS if 1 <= rank <= n and ordered[rank - 1] < OVER_ANY_LIMIT_NS else None
+        return (
+            int(ordered[rank - 1]) / MS
+            if 1 <= rank <= n and ordered[rank - 1] < OVER_ANY_LIMIT_NS
+            else None
+        )
 
-    return {"p99_ms": at(nearest_rank(n, P99)), "p99_95": [at(rank) for rank in quantile_ci_ranks(n, P99, ALPHA)]}
+    return {
+        "p99_ms": at(nearest_rank(n, P99)),
+        "p99_95": [at(rank) for rank in quantile_ci_ranks(n, P99, ALPHA)],
+    }
 
 
 def _cause(level: dict[str, Any]) -> dict[str, Any]:
-    return {key: level[key] for key in ("factor", "level", "paf", "paf_95", "share_of_tail", "share_overall")}
+    return {
+        key: level[key]
+        for key in ("factor", "level", "paf", "paf_95", "share_of_tail", "share_overall")
+    }
 
 
 def _joint(tail: Tail, factor: Factor, levels: list[int]) -> tuple[Bool, float]:
-    """Rows of any of the levels, and the share of the tail that would vanish if they were like the rest."""
+    """Rows of any of the levels, and the share of the tail that would vanish if they were like the
+    rest.
+    """
     present = np.isin(factor.codes, levels)
     rate, rest = float(tail.slow.mean()), tail.slow[~present]
     return present, (rate - float(rest.mean())) / rate if len(rest) else 0.0
@@ -228,8 +310,12 @@ def _joint(tail: Tail, factor: Factor, levels: list[int]) -> tuple[Bool, float]:
 
 def _chosen(factors: list[Factor], named: list[dict[str, Any]]) -> list[tuple[Factor, list[int]]]:
     """The factors that have named levels, with the numbers of those."""
-    mine = {factor.name: [factor.levels.index(level["level"]) for level in named if level["factor"] == factor.name]
-            for factor in factors}  # fmt: skip
+    mine = {
+        factor.name: [
+            factor.levels.index(level["level"]) for level in named if level["factor"] == factor.name
+        ]
+        for factor in factors
+    }
     return [(factor, mine[factor.name]) for factor in factors if mine[factor.name]]
 
 
@@ -238,25 +324,49 @@ def _when(tail: Tail, factors: list[Factor], named: list[dict[str, Any]]) -> dic
     for factor, levels in _chosen(factors, named):
         if factor.name == TIME:
             present, paf = _joint(tail, factor, levels)
-            return {"slices": [factor.levels[level] for level in sorted(levels)], "paf": paf,
-                    "share_of_tail": float(tail.slow[present].sum() / tail.slow.sum())}  # fmt: skip
+            return {
+                "slices": [factor.levels[level] for level in sorted(levels)],
+                "paf": paf,
+                "share_of_tail": float(tail.slow[present].sum() / tail.slow.sum()),
+            }
     return None
 
 
-def _together(tail: Tail, factors: list[Factor], named: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Shapley shares of the factors with the largest joint PAF: they and the baseline sum to 1. None below two."""
-    ranked = sorted(((*_joint(tail, factor, levels), factor, levels) for factor, levels in _chosen(factors, named)
-                     if factor.name != TIME), key=lambda one: -one[1])[:TOGETHER_MOST]  # fmt: skip
+def _together(
+    tail: Tail, factors: list[Factor], named: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Shapley shares of the factors with the largest joint PAF: they and the baseline sum to 1.
+
+    None below two.
+    """
+    ranked = sorted(
+        (
+            (*_joint(tail, factor, levels), factor, levels)
+            for factor, levels in _chosen(factors, named)
+            if factor.name != TIME
+        ),
+        key=lambda one: -one[1],
+    )[:TOGETHER_MOST]
     if len(ranked) < 2:
         return None
     cell = np.zeros(len(tail.slow), np.int64)
     for bit, (present, *_rest) in enumerate(ranked):
         cell |= present.astype(np.int64) << bit
     cells = 1 << len(ranked)
-    rows, in_tail = np.bincount(cell, minlength=cells), np.bincount(cell[tail.slow], minlength=cells)
+    rows, in_tail = (
+        np.bincount(cell, minlength=cells),
+        np.bincount(cell[tail.slow], minlength=cells),
+    )
     shares = shapley(rows, in_tail)
     return {
-        "factors": [{"factor": factor.name, "levels": [factor.levels[level] for level in sorted(levels)], "share": part / shares.rate}
-                    for (_present, _paf, factor, levels), part in zip(ranked, shares.parts, strict=True)],
-        "baseline": shares.baseline / shares.rate, "borrowed_cells": shares.borrowed,
-    }  # fmt: skip
+        "factors": [
+            {
+                "factor": factor.name,
+                "levels": [factor.levels[level] for level in sorted(levels)],
+                "share": part / shares.rate,
+            }
+            for (_present, _paf, factor, levels), part in zip(ranked, shares.parts, strict=True)
+        ],
+        "baseline": shares.baseline / shares.rate,
+        "borrowed_cells": shares.borrowed,
+    }

@@ -58,15 +58,32 @@ def parts_ns(
     tls = np.minimum(np.maximum(samples["tls_ns"], 0), waited)
     connect = np.minimum(np.maximum(samples["connect_ns"], 0), waited - tls)
     left = waited - tls - connect
-    earlier = np.where(samples["attempts"] > 1, left, 0) if before is None else np.minimum(before.before_ns, left)
+    earlier = (
+        np.where(samples["attempts"] > 1, left, 0)
+        if before is None
+        else np.minimum(before.before_ns, left)
+    )
     fallback = np.zeros_like(earlier) if before is None else np.where(before.other_leg, earlier, 0)
-    stall = np.where(samples["gap_max_ns"] > 0, np.clip(samples["gap_max_ns"] - usual_gap_ns, 0, end - first), 0)
-    return {"queue": left - earlier, "retries": earlier - fallback, "fallback": fallback, "connect": connect, "tls": tls,
-            "harness_lag": sent - ready, "first_token": first - sent, "stall": stall, "stream": end - first - stall}  # fmt: skip
+    stall = np.where(
+        samples["gap_max_ns"] > 0, np.clip(samples["gap_max_ns"] - usual_gap_ns, 0, end - first), 0
+    )
+    return {
+        "queue": left - earlier,
+        "retries": earlier - fallback,
+        "fallback": fallback,
+        "connect": connect,
+        "tls": tls,
+        "harness_lag": sent - ready,
+        "first_token": first - sent,
+        "stall": stall,
+        "stream": end - first - stall,
+    }
 
 
 def usual_gap_ns(samples: Table, ok: Bool) -> int:
-    """The median over the answers that succeeded of their mean gap between chunks; 0 without streams."""
+    """The median over the answers that succeeded of their mean gap between chunks; 0 without
+    streams.
+    """
     several = ok & (samples["chunks"] > 1) & (samples["gap_sum_ns"] >= 0)
     if not several.any():
         return 0
@@ -76,7 +93,8 @@ def usual_gap_ns(samples: Table, ok: Bool) -> int:
 def decompose(
     samples: Table, tail: Bool, ok: Bool, metric: str, before: Answering | None = None
 ) -> dict[str, Any] | None:
-    """Mean ms and mean share of each part in tail and body, over rows that succeeded; None where either has none.
+    """Mean ms and mean share of each part in tail and body, over rows that succeeded; None where
+    either has none.
 
     {"tail_rows","body_rows","tail_ms","body_ms","parts":[{"part","about","tail_ms","body_ms",
     "excess_ms","share_of_excess","tail_share","body_share","share_difference"}]}, the parts in
@@ -92,12 +110,30 @@ def decompose(
     parts = []
     for part, length in lengths.items():
         mine = [length[group] for group in groups]
-        (mean, other), (share, usual) = ([float(each.mean()) / MS for each in mine],
-                                         [float((each / total).mean()) for each, total in zip(mine, of_group, strict=True)])  # fmt: skip
-        parts.append({
-            "part": part, "about": PARTS[part], "tail_ms": mean, "body_ms": other, "excess_ms": mean - other,
-            "share_of_excess": (mean - other) / (tail_ms - body_ms) if tail_ms > body_ms else None,
-            "tail_share": share, "body_share": usual, "share_difference": share - usual,
-        })  # fmt: skip
+        (mean, other), (share, usual) = (
+            [float(each.mean()) / MS for each in mine],
+            [float((each / total).mean()) for each, total in zip(mine, of_group, strict=True)],
+        )
+        parts.append(
+            {
+                "part": part,
+                "about": PARTS[part],
+                "tail_ms": mean,
+                "body_ms": other,
+                "excess_ms": mean - other,
+                "share_of_excess": (mean - other) / (tail_ms - body_ms)
+                if tail_ms > body_ms
+                else None,
+                "tail_share": share,
+                "body_share": usual,
+                "share_difference": share - usual,
+            }
+        )
     rows = [len(group) for group in groups]
-    return {"tail_rows": rows[0], "body_rows": rows[1], "tail_ms": tail_ms, "body_ms": body_ms, "parts": parts}
+    return {
+        "tail_rows": rows[0],
+        "body_rows": rows[1],
+        "tail_ms": tail_ms,
+        "body_ms": body_ms,
+        "parts": parts,
+    }

@@ -41,9 +41,17 @@ class Factor:
     only: int | None = None
 
 
-def factors_of(columns: Columns, lane: dict[str, Any], strings: Callable[[str], list[str]],
-               leg: Int | None = None, places: Places | None = None) -> list[Factor]:  # fmt: skip
-    """Every factor on which these rows differ. `leg`: of a routed lane, the leg that answered each row, -1 unknown."""
+def factors_of(
+    columns: Columns,
+    lane: dict[str, Any],
+    strings: Callable[[str], list[str]],
+    leg: Int | None = None,
+    places: Places | None = None,
+) -> list[Factor]:
+    """Every factor on which these rows differ.
+
+    `leg`: of a routed lane, the leg that answered each row, -1 unknown.
+    """
     schedule, samples = columns.schedule, columns.samples
     found = [
         Factor(CONTEXT, schedule["bucket"].astype(np.int64), lane["buckets"]),
@@ -53,7 +61,11 @@ def factors_of(columns: Columns, lane: dict[str, Any], strings: Callable[[str], 
         _flag("cold start", (samples["flags"] & Flag.COLD_START) != 0, "yes", "no"),
         _named("served region", samples["served_region"], strings("served_region")),
         _named("served model", samples["served_model"], strings("served_model")),
-        Factor("attempts", np.clip(samples["attempts"].astype(np.int64), 1, 3) - 1, ["1", "2", "3 or more"]),
+        Factor(
+            "attempts",
+            np.clip(samples["attempts"].astype(np.int64), 1, 3) - 1,
+            ["1", "2", "3 or more"],
+        ),
         _slices(columns, lane),
     ]
     if places is not None:
@@ -61,13 +73,17 @@ def factors_of(columns: Columns, lane: dict[str, Any], strings: Callable[[str], 
     if leg is not None:
         tiers = [str(one["tier"]) for one in lane["legs"]]
         kinds = list(dict.fromkeys(tiers))
-        found += [Factor("route leg", leg, [one["name"] for one in lane["legs"]]),
-                  Factor("tier", np.array([*(kinds.index(tier) for tier in tiers), -1])[leg], kinds)]  # fmt: skip
+        found += [
+            Factor("route leg", leg, [one["name"] for one in lane["legs"]]),
+            Factor("tier", np.array([*(kinds.index(tier) for tier in tiers), -1])[leg], kinds),
+        ]
     return [factor for factor in found if _varies(factor)]
 
 
 def _places(schedule: Table, places: Places) -> list[Factor]:
-    """The sending node, and its region where that is not the same split again: it would take half the node's share."""
+    """The sending node, and its region where that is not the same split again: it would take half
+    the node's share.
+    """
     found = [Factor("sending node", places.node_of(schedule), places.names)]
     if len(places.regions) < sum(node.region is not None for node in places.nodes):
         found.append(Factor("sending region", places.region_of(schedule), places.regions))
@@ -91,18 +107,25 @@ def _named(name: str, codes: Int, texts: list[str]) -> Factor:
     number = np.full(len(counts) + 1, len(kept))
     number[kept] = np.arange(len(kept))
     number[-1] = -1
-    return Factor(name, number[codes], [*(texts[index] if index < len(texts) else "?" for index in kept), "others"])
+    return Factor(
+        name,
+        number[codes],
+        [*(texts[index] if index < len(texts) else "?" for index in kept), "others"],
+    )
 
 
 def _lengths(columns: Columns) -> Factor:
-    """Output tokens: as counted where the request succeeded; few lengths as they are, many in three.
+    """Output tokens: as counted where the request succeeded; few lengths as they are, many in
+    three.
 
-    Failures have their planned length where answers keep to the plan. Where they do not, it would be
-    a length of its own that only failures have: then theirs is not known.
+    Failures have their planned length where answers keep to the plan. Where they do not, it would
+    be a length of its own that only failures have: then theirs is not known.
     """
     counted = (columns.samples["outcome"] == Outcome.ok) & (columns.samples["output_tokens"] >= 0)
     planned, found = columns.schedule["output_tokens"], columns.samples["output_tokens"]
-    kept = np.count_nonzero(found[counted] == planned[counted]) >= KEEP_TO_PLAN * np.count_nonzero(counted)
+    kept = np.count_nonzero(found[counted] == planned[counted]) >= KEEP_TO_PLAN * np.count_nonzero(
+        counted
+    )
     known = counted | kept
     tokens = np.where(counted, found, planned)[known].astype(np.int64)
     codes = np.full(len(columns), -1, np.int64)
@@ -113,7 +136,10 @@ def _lengths(columns: Columns) -> Factor:
         codes[known] = np.searchsorted(lengths, tokens)
         return Factor(name, codes, [f"{length}" for length in lengths])
     below = np.cumsum(counts)
-    cuts = sorted({int(np.searchsorted(below, nearest_rank(len(tokens), q))) for q in _CUTS} - {int(lengths[-1])})
+    cuts = sorted(
+        {int(np.searchsorted(below, nearest_rank(len(tokens), q))) for q in _CUTS}
+        - {int(lengths[-1])}
+    )
     middle = [f"{low + 1}–{high}" for low, high in pairwise(cuts)]
     edges = [f"≤{cuts[0]}", *middle, f">{cuts[-1]}"] if cuts else ["all"]
     codes[known] = np.searchsorted(cuts, tokens)

@@ -5,7 +5,8 @@ the tail rate for each cause, and the rate that is left without any. Must stay t
 remainder sum to the tail rate exactly; a combination that no request had borrows its rate from
 an additive logit fitted to those that were seen.
 
-Source: methods 5. v(S) = p - p_S, p_S the tail rate with the causes of S taken away from every cell.
+Source: methods 5. v(S) = p - p_S, p_S the tail rate with the causes of S taken away from every
+cell.
 """
 
 from __future__ import annotations
@@ -45,7 +46,12 @@ def shapley(rows: Int, tail: Int) -> Shares:
     Raises ValueError for another length or without rows.
     """
     causes = len(rows).bit_length() - 1
-    if not 0 < causes <= CAUSES_MOST or len(rows) != 1 << causes or len(tail) != len(rows) or rows.sum() == 0:
+    if (
+        not 0 < causes <= CAUSES_MOST
+        or len(rows) != 1 << causes
+        or len(tail) != len(rows)
+        or rows.sum() == 0
+    ):
         raise ValueError(f"{len(rows)} cells are not those of 1 to {CAUSES_MOST} causes")
     cells = np.arange(len(rows))
     rates = np.divide(tail, rows, out=np.zeros(len(rows)), where=rows > 0)
@@ -54,7 +60,9 @@ def shapley(rows: Int, tail: Int) -> Shares:
         rates[borrowed] = additive_logit(rows, tail)[borrowed]
     total = float(rows.sum())
     rate = float(rows @ rates / total)
-    gained = np.array([rate - float(rows @ rates[cells & ~taken] / total) for taken in range(len(rows))])
+    gained = np.array(
+        [rate - float(rows @ rates[cells & ~taken] / total) for taken in range(len(rows))]
+    )
     parts = []
     for cause in range(causes):
         others = [1 << other for other in range(causes) if other != cause]
@@ -76,7 +84,9 @@ def additive_logit(rows: Int, tail: Int) -> Float:
     """
     causes = len(rows).bit_length() - 1
     cells = np.arange(len(rows))
-    design = np.column_stack([np.ones(len(rows)), *((cells >> cause & 1).astype(float) for cause in range(causes))])
+    design = np.column_stack(
+        [np.ones(len(rows)), *((cells >> cause & 1).astype(float) for cause in range(causes))]
+    )
     ridge = np.array([1e-9, *[_RIDGE] * causes])
 
     def merit(beta: Float) -> float:

@@ -26,7 +26,13 @@ from bench.judge.census.periods import Span, spans
 from bench.judge.census.rows import ClauseRows, clause_rows
 from bench.judge.contract.credits import Credit, credit
 from bench.judge.contract.exclusions import Classes, classify
-from bench.judge.contract.uptime import Attained, attained, attained_means, attained_requests, minute_table
+from bench.judge.contract.uptime import (
+    Attained,
+    attained,
+    attained_means,
+    attained_requests,
+    minute_table,
+)
 from bench.plan.clause import MINUTE_NS, TIMED, Clause
 from bench.plan.contract import Contract
 from bench.record.request_log import RequestLog
@@ -57,7 +63,9 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Census:
-    """census.json, and behind it the rows (indices into the log) that broke each clause of each period."""
+    """census.json, and behind it the rows (indices into the log) that broke each clause of each
+    period.
+    """
 
     record: dict[str, Any]
     evidence: dict[tuple[str, int], Int]
@@ -76,8 +84,14 @@ class _Part:
     observed_only: bool
 
 
-def census(log: RequestLog, contract: Contract, *, period: str | None = None, coverage: Coverage = Coverage(),
-           bill_usd: Decimal | None = None) -> Census:  # fmt: skip
+def census(
+    log: RequestLog,
+    contract: Contract,
+    *,
+    period: str | None = None,
+    coverage: Coverage = Coverage(),
+    bill_usd: Decimal | None = None,
+) -> Census:
     """Hold the log against every clause of the contract, period by period.
 
     `bill_usd` is the base that credits are per cent of, of each period. Raises UserError: a
@@ -86,46 +100,78 @@ def census(log: RequestLog, contract: Contract, *, period: str | None = None, co
     wall = log.columns.samples["due_ns"] + log.facts.start_wall_ns
     if period is None and (apart := int(wall[-1] - wall[0]) // (86400 * S)) > _MOST_DAYS:
         first, last = row_record(log, 0), row_record(log, len(wall) - 1)
-        raise UserError(f"its rows lie {apart:,} days apart: line {first['line']} ({first['at_utc']}) and "
-                        f"line {last['line']} ({last['at_utc']})", where=first["file"],
-                        remedy="correct these times, or choose one --period")  # fmt: skip
+        raise UserError(
+            f"its rows lie {apart:,} days apart: line {first['line']} ({first['at_utc']}) and "
+            f"line {last['line']} ({last['at_utc']})",
+            where=first["file"],
+            remedy="correct these times, or choose one --period",
+        )
     _refuse_missing(log, contract)
     classes = classify(log.columns, contract, log.facts)
     if classes.missing:
-        raise UserError(f"requests.failed cannot be told: {classes.missing[0]}", where=f"contract {contract.name}",
-                        remedy="map the column with --column")  # fmt: skip
+        raise UserError(
+            f"requests.failed cannot be told: {classes.missing[0]}",
+            where=f"contract {contract.name}",
+            remedy="map the column with --column",
+        )
     found, evidence = [], dict[tuple[str, int], Int]()
     for span in spans(contract.period, int(wall[0]), int(wall[-1]), period):
         first, last = np.searchsorted(wall, [span.start_ns, span.end_ns]).tolist()
         part = _part(log, contract, span, slice(first, last), wall, coverage)
-        record, rows = _period(part, contract, _sliced(classes, slice(first, last)), log, first, bill_usd)
+        record, rows = _period(
+            part, contract, _sliced(classes, slice(first, last)), log, first, bill_usd
+        )
         found.append(record)
         evidence |= {(span.name, number): each + first for number, each in rows.items()}
     overall = _overall([each["overall"] for each in found])
-    return Census({
-        "format": FORMAT, "contract": contract.name, "title": contract.title, "log": _log_record(log, wall),
-        "overall": overall, "exit_code": int({"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}.get(overall, ExitCode.PASS)),
-        "unusable": classes.unusable, "periods": found, "attested": [term.term for term in contract.attested],
-        "not_stated": list(contract.not_stated),
-    }, evidence)  # fmt: skip
+    return Census(
+        {
+            "format": FORMAT,
+            "contract": contract.name,
+            "title": contract.title,
+            "log": _log_record(log, wall),
+            "overall": overall,
+            "exit_code": int(
+                {"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}.get(
+                    overall, ExitCode.PASS
+                )
+            ),
+            "unusable": classes.unusable,
+            "periods": found,
+            "attested": [term.term for term in contract.attested],
+            "not_stated": list(contract.not_stated),
+        },
+        evidence,
+    )
 
 
 def _refuse_missing(log: RequestLog, contract: Contract) -> None:
     for number, clause in enumerate(contract.clauses, 1):
         where = f"contract {contract.name}: clause {number} ({clause.text})"
         if clause.phase is not None:
-            raise UserError("a log has no phases", where=where, remedy="judge a run, or leave phase out")
+            raise UserError(
+                "a log has no phases", where=where, remedy="judge a run, or leave phase out"
+            )
         if clause.report_only:
             continue
         if lacking := _lacking(log, clause):
-            raise UserError(f"the log has no column for it ({lacking})", where=where,
-                            remedy="name the column with --column, or judge a contract without this clause")  # fmt: skip
+            raise UserError(
+                f"the log has no column for it ({lacking})",
+                where=where,
+                remedy="name the column with --column, or judge a contract without this clause",
+            )
 
 
 def _lacking(log: RequestLog, clause: Clause) -> str:
-    """What a clause needs and the log does not have, as fields of `--column`; empty where it has all."""
-    needs = {"e2e": "latency", "ttft": "ttft", "tpot": "latency, ttft and output_tokens",
-             "output_tps": "latency and output_tokens"}  # fmt: skip
+    """What a clause needs and the log does not have, as fields of `--column`; empty where it has
+    all.
+    """
+    needs = {
+        "e2e": "latency",
+        "ttft": "ttft",
+        "tpot": "latency, ttft and output_tokens",
+        "output_tps": "latency and output_tokens",
+    }
     if clause.metric not in log.metrics:
         return needs.get(clause.metric, f"{clause.metric}: only a run records it")
     if clause.metric == "output_tps" and not clause.with_ttft and "tpot" not in log.metrics:
@@ -139,28 +185,47 @@ def _lacking(log: RequestLog, clause: Clause) -> str:
     return ""
 
 
-def _part(log: RequestLog, contract: Contract, span: Span, rows: slice, wall: Int, coverage: Coverage) -> _Part:
+def _part(
+    log: RequestLog, contract: Contract, span: Span, rows: slice, wall: Int, coverage: Coverage
+) -> _Part:
     observed = np.full(span.minutes, coverage.complete)
     observed[(wall[rows] - span.start_ns) // MINUTE_NS] = True
     for start, end in coverage.stretches:
         whole = [
-            min(max((moment - span.start_ns) // MINUTE_NS, 0), span.minutes) for moment in (start + MINUTE_NS - 1, end)
+            min(max((moment - span.start_ns) // MINUTE_NS, 0), span.minutes)
+            for moment in (start + MINUTE_NS - 1, end)
         ]
         observed[whole[0] : whole[1]] = True
     watched = Fraction(int(observed.sum()), span.minutes)
     enough = contract.minimum_coverage is not None and watched >= contract.minimum_coverage
     resource = log.facts.labels.get("resource")
     return _Part(
-        span, log.columns.where(rows), wall[rows], None if resource is None else resource[rows], observed, enough
+        span,
+        log.columns.where(rows),
+        wall[rows],
+        None if resource is None else resource[rows],
+        observed,
+        enough,
     )
 
 
 def _sliced(classes: Classes, rows: slice) -> Classes:
-    return replace(classes, failed=classes.failed[rows], unknown=classes.unknown[rows], excluded=classes.excluded[rows])
+    return replace(
+        classes,
+        failed=classes.failed[rows],
+        unknown=classes.unknown[rows],
+        excluded=classes.excluded[rows],
+    )
 
 
-def _period(part: _Part, contract: Contract, classes: Classes, log: RequestLog, offset: int,
-            bill_usd: Decimal | None) -> tuple[dict[str, Any], dict[int, Int]]:  # fmt: skip
+def _period(
+    part: _Part,
+    contract: Contract,
+    classes: Classes,
+    log: RequestLog,
+    offset: int,
+    bill_usd: Decimal | None,
+) -> tuple[dict[str, Any], dict[int, Int]]:
     """(record of one period, rows that broke each clause)."""
     span, paying = part.span, []
     records: list[dict[str, Any]] = []
@@ -168,7 +233,12 @@ def _period(part: _Part, contract: Contract, classes: Classes, log: RequestLog, 
     for number, clause in enumerate(contract.clauses, 1):
         if lacking := _lacking(log, clause):  # of a clause that is only reported
             records.append(
-                {"number": number, "text": clause.text, "verdict": "REPORTED", "reason": f"no column: {lacking}"}
+                {
+                    "number": number,
+                    "text": clause.text,
+                    "verdict": "REPORTED",
+                    "reason": f"no column: {lacking}",
+                }
             )
             continue
         rows = clause_rows(part.columns, clause, classes)
@@ -176,23 +246,37 @@ def _period(part: _Part, contract: Contract, classes: Classes, log: RequestLog, 
         evidence[number] = np.flatnonzero(rows.bad)
         record = _clause_record(part, clause, rows, reached) | {"number": number}
         if (classes.excluded >= 0).any():
-            all_rows = clause_rows(part.columns, clause, replace(classes, excluded=np.full_like(classes.excluded, -1)))
+            all_rows = clause_rows(
+                part.columns, clause, replace(classes, excluded=np.full_like(classes.excluded, -1))
+            )
             record["without_exclusions"] = _exact(_attained(part, clause, all_rows).value)
         record["neighbours"] = _neighbours(part, clause, rows, classes)
-        record["evidence"] = {"rows": len(evidence[number]),
-                              "first": [row_record(log, row + offset) for row in evidence[number][:_ROWS_LISTED].tolist()]}  # fmt: skip
+        record["evidence"] = {
+            "rows": len(evidence[number]),
+            "first": [
+                row_record(log, row + offset) for row in evidence[number][:_ROWS_LISTED].tolist()
+            ],
+        }
         if clause.credit is not None and not clause.report_only:
             paying.append((clause.credit, reached.best, reached.worst))
         records.append(record)
     observed = int(part.observed.sum())
     return {
-        "period": span.name, "start_utc": utc_text(span.start_ns), "end_utc": utc_text(span.end_ns),
-        "time_zone": contract.period.time_zone if contract.period else None, "minutes": span.minutes,
-        "observed_minutes": observed, "coverage": observed / span.minutes, "rows": len(part.columns),
-        "excluded": classes.counts(), "clauses": records,
+        "period": span.name,
+        "start_utc": utc_text(span.start_ns),
+        "end_utc": utc_text(span.end_ns),
+        "time_zone": contract.period.time_zone if contract.period else None,
+        "minutes": span.minutes,
+        "observed_minutes": observed,
+        "coverage": observed / span.minutes,
+        "rows": len(part.columns),
+        "excluded": classes.counts(),
+        "clauses": records,
         "overall": _overall([each["verdict"] for each in records]),
-        "credit": _credit_record(credit(paying, contract.credits, "due", bill_usd), contract) if contract.credits else None,
-    }, evidence  # fmt: skip
+        "credit": _credit_record(credit(paying, contract.credits, "due", bill_usd), contract)
+        if contract.credits
+        else None,
+    }, evidence
 
 
 def _attained(part: _Part, clause: Clause, rows: ClauseRows) -> Attained:
@@ -201,7 +285,9 @@ def _attained(part: _Part, clause: Clause, rows: ClauseRows) -> Attained:
     if not keep.any():  # empty minutes may be up, but no clause passes on no data
         return Attained(None, Fraction(1), Fraction(0), 0, 0, 0, [])
     wall, bad, unknown = part.wall_ns[keep], rows.bad[keep], rows.unknown[keep]
-    resource = part.resource[keep] if part.resource is not None and clause.weight != "together" else None
+    resource = (
+        part.resource[keep] if part.resource is not None and clause.weight != "together" else None
+    )
     bounds = (part.span.start_ns, part.span.end_ns)
     table = minute_table(wall, bad, unknown, bounds, part.observed, resource)
     if clause.statistic == "share_of_windows" and clause.of_window == "mean":
@@ -216,35 +302,69 @@ def _attained(part: _Part, clause: Clause, rows: ClauseRows) -> Attained:
 
 
 def kept(clause: Clause, share: Fraction) -> bool:
-    """Whether this attained share keeps the promise; `>` and `<` of a share do not count the share itself."""
+    """Whether this attained share keeps the promise; `>` and `<` of a share do not count the share
+    itself.
+    """
     promised = 1 - clause.allowed_share
     return share > promised if clause.strict and clause.metric not in TIMED else share >= promised
 
 
-def _clause_record(part: _Part, clause: Clause, rows: ClauseRows, reached: Attained) -> dict[str, Any]:
-    verdict = "PASS" if kept(clause, reached.worst) else "INCONCLUSIVE" if kept(clause, reached.best) else "FAIL"
+def _clause_record(
+    part: _Part, clause: Clause, rows: ClauseRows, reached: Attained
+) -> dict[str, Any]:
+    verdict = (
+        "PASS"
+        if kept(clause, reached.worst)
+        else "INCONCLUSIVE"
+        if kept(clause, reached.best)
+        else "FAIL"
+    )
     by_unit = clause.by_time and clause.method != "mean_of_intervals"
     n, k, unknown = int(rows.counted.sum()), int(rows.bad.sum()), int(rows.unknown.sum())
     broken, of = (reached.bad_units, reached.observed_units) if by_unit else (k, n)
     return {
-        "text": clause.text, "metric": clause.metric, "method": clause.method if clause.metric == "uptime" else None,
-        "promised": _exact(1 - clause.allowed_share), "report_only": clause.report_only,
-        "verdict": "REPORTED" if clause.report_only else verdict, "reason": _reason(part, clause, reached, broken, of, unknown),
-        "attained": _exact(reached.value), "best": _exact(reached.best), "worst": _exact(reached.worst),
-        "measured_ms": _quantile_ms(clause, rows), "n": n, "k": k, "unknown": unknown,
-        "units": reached.units, "observed_units": reached.observed_units, "bad_units": reached.bad_units,
-        "episodes": {"count": len(reached.down), "first": [
-            {"start_utc": utc_text(each.start_ns), "end_utc": utc_text(each.end_ns),
-             "minutes": (each.end_ns - each.start_ns) // MINUTE_NS, "requests": each.n, "broke": each.failed}
-            for each in reached.down[:_LISTED]]},
-    }  # fmt: skip
+        "text": clause.text,
+        "metric": clause.metric,
+        "method": clause.method if clause.metric == "uptime" else None,
+        "promised": _exact(1 - clause.allowed_share),
+        "report_only": clause.report_only,
+        "verdict": "REPORTED" if clause.report_only else verdict,
+        "reason": _reason(part, clause, reached, broken, of, unknown),
+        "attained": _exact(reached.value),
+        "best": _exact(reached.best),
+        "worst": _exact(reached.worst),
+        "measured_ms": _quantile_ms(clause, rows),
+        "n": n,
+        "k": k,
+        "unknown": unknown,
+        "units": reached.units,
+        "observed_units": reached.observed_units,
+        "bad_units": reached.bad_units,
+        "episodes": {
+            "count": len(reached.down),
+            "first": [
+                {
+                    "start_utc": utc_text(each.start_ns),
+                    "end_utc": utc_text(each.end_ns),
+                    "minutes": (each.end_ns - each.start_ns) // MINUTE_NS,
+                    "requests": each.n,
+                    "broke": each.failed,
+                }
+                for each in reached.down[:_LISTED]
+            ],
+        },
+    }
 
 
-def _reason(part: _Part, clause: Clause, reached: Attained, broken: int, of: int, unknown: int) -> str:
+def _reason(
+    part: _Part, clause: Clause, reached: Attained, broken: int, of: int, unknown: int
+) -> str:
     """`65 of 43,200 minutes broke it, 43 may`, and what leaves a choice."""
     if not reached.units:
         return "no request of the log counts for this clause"
-    units = ("minutes" if clause.unit_ns == MINUTE_NS else "windows") if clause.by_time else "requests"
+    units = (
+        ("minutes" if clause.unit_ns == MINUTE_NS else "windows") if clause.by_time else "requests"
+    )
     if clause.method == "mean_of_intervals" and clause.metric == "uptime":
         said = f"{reached.bad_units:,} of {reached.observed_units:,} intervals lost requests"
     else:
@@ -262,7 +382,9 @@ def _reason(part: _Part, clause: Clause, reached: Attained, broken: int, of: int
 
 
 def _quantile_ms(clause: Clause, rows: ClauseRows) -> float | None:
-    """The value of nearest rank (ms, or tokens/s) of the clause's quantile; None among failures and for shares."""
+    """The value of nearest rank (ms, or tokens/s) of the clause's quantile; None among failures and
+    for shares.
+    """
     if clause.quantile is None or rows.values is None:
         return None
     values = np.sort(rows.values[rows.counted & ~rows.unknown])
@@ -273,25 +395,46 @@ def _quantile_ms(clause: Clause, rows: ClauseRows) -> float | None:
     return found if np.isfinite(found) else None
 
 
-def _neighbours(part: _Part, clause: Clause, rows: ClauseRows, classes: Classes) -> list[dict[str, Any]]:
+def _neighbours(
+    part: _Part, clause: Clause, rows: ClauseRows, classes: Classes
+) -> list[dict[str, Any]]:
     """The same period under other definitions. They speak of all resources together."""
     found: list[tuple[Neighbour, Attained]] = []
     if not rows.counted.any():
         return []
     if clause.metric == "uptime":
         keep = rows.counted
-        table = minute_table(part.wall_ns[keep], rows.bad[keep], rows.unknown[keep],
-                             (part.span.start_ns, part.span.end_ns), part.observed)  # fmt: skip
+        table = minute_table(
+            part.wall_ns[keep],
+            rows.bad[keep],
+            rows.unknown[keep],
+            (part.span.start_ns, part.span.end_ns),
+            part.observed,
+        )
         found = [(each, attained(table, each.clause)) for each in uptime_neighbours(clause.share)]
     elif clause.statistic == "share_of_windows":
         for each in window_neighbours(clause):
-            found.append((each, _attained(part, each.clause, clause_rows(part.columns, each.clause, classes))))
-    return [{"definition": each.name, "whose": each.whose, "attained": _exact(reached.value),
-             "kept": _settled(clause, reached)} for each, reached in found]  # fmt: skip
+            found.append(
+                (
+                    each,
+                    _attained(part, each.clause, clause_rows(part.columns, each.clause, classes)),
+                )
+            )
+    return [
+        {
+            "definition": each.name,
+            "whose": each.whose,
+            "attained": _exact(reached.value),
+            "kept": _settled(clause, reached),
+        }
+        for each, reached in found
+    ]
 
 
 def _settled(clause: Clause, reached: Attained) -> bool | None:
-    """Whether the promise is kept; None where what was not seen could turn it either way, or nothing was seen."""
+    """Whether the promise is kept; None where what was not seen could turn it either way, or
+    nothing was seen.
+    """
     at_worst, at_best = kept(clause, reached.worst), kept(clause, reached.best)
     return at_worst if reached.value is not None and at_worst == at_best else None
 
@@ -306,12 +449,15 @@ def _exact(share: Fraction | None) -> dict[str, Any] | None:
 def _credit_record(found: Credit, contract: Contract) -> dict[str, Any]:
     assert contract.credits is not None
     return {
-        "kind": found.kind, "share": _exact(found.share), "at_most": _exact(found.at_most),
+        "kind": found.kind,
+        "share": _exact(found.share),
+        "at_most": _exact(found.at_most),
         "usd": None if found.usd is None else str(found.usd),
         "at_most_usd": None if found.at_most_usd is None else str(found.at_most_usd),
-        "base": contract.credits.base, "claim_within_days": contract.credits.claim_within_days,
+        "base": contract.credits.base,
+        "claim_within_days": contract.credits.claim_within_days,
         "evidence_wanted": contract.credits.evidence,
-    }  # fmt: skip
+    }
 
 
 def _overall(verdicts: Sequence[str]) -> str:
@@ -320,13 +466,26 @@ def _overall(verdicts: Sequence[str]) -> str:
 
 def _log_record(log: RequestLog, wall: Int) -> dict[str, Any]:
     return {
-        "files": [{"name": name, "sha256": file_digest(Path(name)) if Path(name).is_file() else None} for name in log.names],
-        "rows": len(log.columns), "first_utc": utc_text(int(wall[0])), "last_utc": utc_text(int(wall[-1])),
-        "columns": {name: column.name + (f":{column.unit}" if column.unit else "") for name, column in log.mapping.items()},
+        "files": [
+            {"name": name, "sha256": file_digest(Path(name)) if Path(name).is_file() else None}
+            for name in log.names
+        ],
+        "rows": len(log.columns),
+        "first_utc": utc_text(int(wall[0])),
+        "last_utc": utc_text(int(wall[-1])),
+        "columns": {
+            name: column.name + (f":{column.unit}" if column.unit else "")
+            for name, column in log.mapping.items()
+        },
         "notes": log.notes,
-        "unreadable": {"count": len(log.unreadable), "first": [
-            {"file": each.file, "line": each.line, "reason": each.reason} for each in log.unreadable[:_LISTED]]},
-    }  # fmt: skip
+        "unreadable": {
+            "count": len(log.unreadable),
+            "first": [
+                {"file": each.file, "line": each.line, "reason": each.reason}
+                for each in log.unreadable[:_LISTED]
+            ],
+        },
+    }
 
 
 def row_record(log: RequestLog, row: int) -> dict[str, Any]:
@@ -335,6 +494,11 @@ def row_record(log: RequestLog, row: int) -> dict[str, Any]:
     e2e = int(latency_ns(samples, "e2e")[0])
     at = int(samples["due_ns"][0]) + log.facts.start_wall_ns
     fraction = f".{at % S // MS:03d}" if at % S else ""
-    return {"file": log.names[log.file[row]], "line": int(log.line[row]), "at_utc": utc_text(at).replace("Z", f"{fraction}Z"),
-            "outcome": Outcome(int(samples["outcome"][0])).name, "status": int(samples["status"][0]) or None,
-            "e2e_ms": e2e / MS if e2e >= 0 else None}  # fmt: skip
+    return {
+        "file": log.names[log.file[row]],
+        "line": int(log.line[row]),
+        "at_utc": utc_text(at).replace("Z", f"{fraction}Z"),
+        "outcome": Outcome(int(samples["outcome"][0])).name,
+        "status": int(samples["status"][0]) or None,
+        "e2e_ms": e2e / MS if e2e >= 0 else None,
+    }

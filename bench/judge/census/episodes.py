@@ -1,9 +1,11 @@
-"""Probes in order of time -> outages with their evidence; bad units -> burn rates of an error budget.
+"""Probes in order of time -> outages with their evidence; bad units -> burn rates of an error
+budget.
 
 In: one probe after the other; moments of units that kept or broke a promise. Out: `Outage`s as they
-begin and end; a `Burn` for each row of the alert table. Must stay true: pure, no clock of its own; a
-probe of unknown end neither begins, ends nor interrupts an outage; time without probes is counted
-apart, never as up or down; an alert fires only while both its windows burn faster than its threshold.
+begin and end; a `Burn` for each row of the alert table. Must stay true: pure, no clock of its own;
+a probe of unknown end neither begins, ends nor interrupts an outage; time without probes is counted
+apart, never as up or down; an alert fires only while both its windows burn faster than its
+threshold.
 
 Source: methods 2.3 and 3.4.
 """
@@ -74,7 +76,11 @@ class OutageTracker:
     @property
     def open(self) -> Outage | None:
         """The outage that is under way."""
-        return self._current if self._current is not None and self._current.failed >= self._least else None
+        return (
+            self._current
+            if self._current is not None and self._current.failed >= self._least
+            else None
+        )
 
     def feed(self, probe: Probe) -> Outage | None:
         """The next probe. Returns the outage that began or ended with it, if one did."""
@@ -82,7 +88,9 @@ class OutageTracker:
         gap, self._minute = max(minute - self._minute - 1, 0), minute
         current = self._current
         if current is not None:
-            current = self._current = replace(current, unobserved_minutes=current.unobserved_minutes + gap)
+            current = self._current = replace(
+                current, unobserved_minutes=current.unobserved_minutes + gap
+            )
         if probe.failed is None:
             return None
         if probe.failed:
@@ -102,7 +110,10 @@ class OutageTracker:
 
 @dataclass(frozen=True)
 class Burn:
-    """One alert of the table over the present moment. Rates are multiples of what the budget allows."""
+    """One alert of the table over the present moment.
+
+    Rates are multiples of what the budget allows.
+    """
 
     severity: str
     long_min: int
@@ -111,7 +122,8 @@ class Burn:
     #: None where the window holds no unit
     long_rate: float | None
     short_rate: float | None
-    #: a single bad unit in the short window is already above the threshold: too few units to tell a spell from one
+    #: a single bad unit in the short window is already above the threshold: too few units to tell a
+    #: spell from one
     coarse: bool
 
     @property
@@ -122,7 +134,8 @@ class Burn:
 
 
 def burn_rates(at_ns: Int, bad: Bool, allowed: Fraction, days: int, now_ns: int) -> list[Burn]:
-    """The table for a period of `days`, from units (requests, or minutes) at `at_ns` of which `bad` broke the promise.
+    """The table for a period of `days`, from units (requests, or minutes) at `at_ns` of which `bad`
+    broke the promise.
 
     Alerts whose threshold not even a window of nothing but bad units would pass are left out.
     """
@@ -135,16 +148,30 @@ def burn_rates(at_ns: Int, bad: Bool, allowed: Fraction, days: int, now_ns: int)
         for minutes in (alert.long_min, alert.short_min):
             inside = (at_ns >= now_ns - minutes * MINUTE_NS) & (at_ns < now_ns)
             units = int(np.count_nonzero(inside))
-            rates.append(float(Fraction(int(np.count_nonzero(bad & inside)), units) / allowed) if units else None)
+            rates.append(
+                float(Fraction(int(np.count_nonzero(bad & inside)), units) / allowed)
+                if units
+                else None
+            )
         coarse = units * allowed * threshold < 1
         found.append(
-            Burn(alert.severity, alert.long_min, alert.short_min, float(threshold), rates[0], rates[1], coarse)
+            Burn(
+                alert.severity,
+                alert.long_min,
+                alert.short_min,
+                float(threshold),
+                rates[0],
+                rates[1],
+                coarse,
+            )
         )
     return found
 
 
 def budget_lasts_ns(used: Fraction, rate: float | None, period_ns: int) -> int | None:
-    """How long what is left of a period's budget lasts at this burn rate (ns); None for ever, or where no rate is known."""
+    """How long what is left of a period's budget lasts at this burn rate (ns); None for ever, or
+    where no rate is known.
+    """
     if rate is None or rate <= 0:
         return None
     return max(0, round(float(1 - used) * period_ns / rate))

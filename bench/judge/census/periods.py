@@ -19,8 +19,12 @@ from bench.plan.clause import MINUTE_NS
 from bench.plan.terms import Period
 from bench.units import S
 
-_FORMS = {"calendar_month": "2026-10", "billing_cycle": "2026-10-15, the day on which it begins", "quarter": "2026-Q4",
-          "rolling": "2026-10-31, the last of its days"}  # fmt: skip
+_FORMS = {
+    "calendar_month": "2026-10",
+    "billing_cycle": "2026-10-15, the day on which it begins",
+    "quarter": "2026-Q4",
+    "rolling": "2026-10-31, the last of its days",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ class Span:
         return (self.end_ns - self.start_ns) // MINUTE_NS
 
 
-def spans(period: Period | None, first_ns: int, last_ns: int, wanted: str | None = None) -> list[Span]:
+def spans(
+    period: Period | None, first_ns: int, last_ns: int, wanted: str | None = None
+) -> list[Span]:
     """The periods that hold a moment of the log, or the one that is wanted.
 
     Of a rolling period: the one that ends with the day of the last row. Without a period the log
@@ -46,8 +52,16 @@ def spans(period: Period | None, first_ns: int, last_ns: int, wanted: str | None
     """
     if period is None:
         if wanted is not None:
-            raise UserError("the contract has no [period] to choose from", where=f"--period {wanted}")
-        return [Span("whole log", first_ns // MINUTE_NS * MINUTE_NS, (last_ns // MINUTE_NS + 1) * MINUTE_NS)]
+            raise UserError(
+                "the contract has no [period] to choose from", where=f"--period {wanted}"
+            )
+        return [
+            Span(
+                "whole log",
+                first_ns // MINUTE_NS * MINUTE_NS,
+                (last_ns // MINUTE_NS + 1) * MINUTE_NS,
+            )
+        ]
     found = list(_around(period, first_ns, last_ns))
     if wanted is None:
         return found[-1:] if period.kind == "rolling" else found
@@ -55,8 +69,16 @@ def spans(period: Period | None, first_ns: int, last_ns: int, wanted: str | None
     if not chosen:
         shape = _FORMS[period.kind]
         names = f"{found[0].name} to {found[-1].name}" if len(found) > 1 else found[0].name
-        what = "is not in the log" if re.fullmatch(r"\d{4}-(\d\d(-\d\d)?|Q[1-4])", wanted) else "is not a period"
-        raise UserError(what, where=f"--period {wanted}", remedy=f"write one such as {shape}; the log holds {names}")
+        what = (
+            "is not in the log"
+            if re.fullmatch(r"\d{4}-(\d\d(-\d\d)?|Q[1-4])", wanted)
+            else "is not a period"
+        )
+        raise UserError(
+            what,
+            where=f"--period {wanted}",
+            remedy=f"write one such as {shape}; the log holds {names}",
+        )
     return chosen
 
 
@@ -66,7 +88,9 @@ def _around(period: Period, first_ns: int, last_ns: int) -> Iterator[Span]:
     last = datetime.fromtimestamp(last_ns // S, zone).date()
 
     def span(name: str, start: date, end: date) -> Span:
-        midnights = (datetime(each.year, each.month, each.day, tzinfo=zone) for each in (start, end))
+        midnights = (
+            datetime(each.year, each.month, each.day, tzinfo=zone) for each in (start, end)
+        )
         begin, finish = (int(each.timestamp()) * S for each in midnights)
         return Span(name, begin, finish)
 

@@ -37,5 +37,7 @@ def clause_rows(columns: Columns, clause: Clause, classes: Classes) -> ClauseRow
     found = marks(columns, clause, classes, clause.view, logged=True)
     for mask in found.aside.values():
         counted &= ~mask
-    values = None if found.values_ns is None else in_own_unit(columns.samples, clause, found.values_ns)
+    values = (
+        None if found.values_ns is None else in_own_unit(columns.samples, clause, found.values_ns)
+    )
     return ClauseRows(counted, counted & found.is_bad, counted & found.is_unknown, values)

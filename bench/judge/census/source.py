@@ -1,8 +1,8 @@
 """What a user names for a census -> a request log.
 
-In: names of log files, of a run's folder (`RUN` or `RUN:LANE`), or of a scenario with a
-`[census]` table. Out: a `RequestLog`, and the contract and bill that come with a scenario; a
-scenario's month judged, with its known answers. Must stay true: a run's rows are those it came to, warm-up left out.
+In: names of log files, of a run's folder (`RUN` or `RUN:LANE`), or of a scenario with a `[census]`
+table. Out: a `RequestLog`, and the contract and bill that come with a scenario; a scenario's month
+judged, with its known answers. Must stay true: a run's rows are those it came to, warm-up left out.
 """
 
 from __future__ import annotations
@@ -47,37 +47,59 @@ class Source:
 def source_of(names: Sequence[str], reading: Reading) -> Source:
     """Read what is named. Raises UserError or RunFolderError."""
     folder, _, lane = (
-        names[0].rpartition(":") if not Path(names[0]).exists() and ":" in names[0] else (names[0], "", "")
+        names[0].rpartition(":")
+        if not Path(names[0]).exists() and ":" in names[0]
+        else (names[0], "", "")
     )
     if Path(folder).is_dir():
         if len(names) > 1:
-            raise UserError("one run at a time", where=f"--census {names[1]}", remedy="merge the runs first")
+            raise UserError(
+                "one run at a time", where=f"--census {names[1]}", remedy="merge the runs first"
+            )
         return Source(log_of_run(Run(Path(folder)), lane))
     if len(names) == 1 and (names[0] in builtin_names("scenarios") or names[0].endswith(".toml")):
         found = load_month(names[0])
         if found is None:
-            raise UserError("is a scenario for a gateway, not a log", where=f"--census {names[0]}",
-                            remedy="run it, and give the run's folder")  # fmt: skip
+            raise UserError(
+                "is a scenario for a gateway, not a log",
+                where=f"--census {names[0]}",
+                remedy="run it, and give the run's folder",
+            )
         month, path = found
         return Source(
-            play_month(month, path.stem), load_contract(month.contract, path.parent), month.bill_usd or None, True
+            play_month(month, path.stem),
+            load_contract(month.contract, path.parent),
+            month.bill_usd or None,
+            True,
         )
     return Source(read_log([Path(name) for name in names], reading))
 
 
 def judge_month(month: Month, path: Path) -> tuple[Census, list[dict[str, Any]]]:
-    """Play a scenario's month and hold it against its contract: the census, and its known answers as in verdicts.json."""
+    """Play a scenario's month and hold it against its contract: the census, and its known answers
+    as in verdicts.json.
+    """
     contract = load_contract(month.contract, path.parent)
     found = census(
-        play_month(month, path.stem), contract, coverage=Coverage(complete=True), bill_usd=month.bill_usd or None
+        play_month(month, path.stem),
+        contract,
+        coverage=Coverage(complete=True),
+        bill_usd=month.bill_usd or None,
     )
     expects = []
     for expect in month.expect:
         number = match_clause(expect.clause, [clause.text for clause in contract.clauses])
         for period in found.record["periods"]:
             got = None if number is None else period["clauses"][number]["verdict"]
-            expects.append({"target": path.stem, "clause": expect.clause, "expected": expect.verdict, "got": got,
-                            "met": got == expect.verdict})  # fmt: skip
+            expects.append(
+                {
+                    "target": path.stem,
+                    "clause": expect.clause,
+                    "expected": expect.verdict,
+                    "got": got,
+                    "met": got == expect.verdict,
+                }
+            )
     return found, expects
 
 
@@ -85,8 +107,11 @@ def log_of_run(run: Run, lane: str = "") -> RequestLog:
     """One lane's rows. Raises UserError where the run has several and none is named."""
     known = [each["name"] for each in run.lanes]
     if lane not in known and (lane or len(known) > 1):
-        raise UserError(f"has no target {lane!r}" if lane else "has several targets", where=f"--census {run.folder}",
-                        remedy=f"name one of {', '.join(f'{run.folder}:{each}' for each in known)}")  # fmt: skip
+        raise UserError(
+            f"has no target {lane!r}" if lane else "has several targets",
+            where=f"--census {run.folder}",
+            remedy=f"name one of {', '.join(f'{run.folder}:{each}' for each in known)}",
+        )
     index = known.index(lane) if lane else 0
     columns = came_to(run).lane(index).measured()
     columns = columns.where(columns.samples["due_ns"] >= 0)
@@ -100,5 +125,13 @@ def log_of_run(run: Run, lane: str = "") -> RequestLog:
         *(f"set aside: rows {why}" for why, _ in facts.aside),
     ]
     return RequestLog(
-        columns, facts, [str(run.folder)], np.zeros(len(order), np.int64), order + 1, [], _RUN_METRICS, {}, notes
+        columns,
+        facts,
+        [str(run.folder)],
+        np.zeros(len(order), np.int64),
+        order + 1,
+        [],
+        _RUN_METRICS,
+        {},
+        notes,
     )

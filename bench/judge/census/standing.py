@@ -38,7 +38,9 @@ from bench.units import S
 
 #: Columns in ns that are lengths, not moments.
 _LENGTHS = ("connect_ns", "tls_ns", "gap_max_ns", "gap_sum_ns")
-_MOMENTS = [name for name in SAMPLE_DTYPE.names or () if name.endswith("_ns") and name not in _LENGTHS]
+_MOMENTS = [
+    name for name in SAMPLE_DTYPE.names or () if name.endswith("_ns") and name not in _LENGTHS
+]
 #: Outages that a record lists.
 _LISTED = 100
 Record = dict[str, Any]
@@ -62,7 +64,9 @@ def lane_logs(run: Run) -> dict[str, RequestLog]:
 
 
 def joined(logs: Sequence[RequestLog]) -> RequestLog:
-    """Logs of the same lane in several runs as one, in order of time, each row with its run and line."""
+    """Logs of the same lane in several runs as one, in order of time, each row with its run and
+    line.
+    """
     base = min(log.facts.start_wall_ns for log in logs)
     texts: dict[str, dict[str, int]] = {kind: {} for kind in STRING_KINDS}
     schedules, tables, files, names = [], [], [], list[str]()
@@ -71,7 +75,10 @@ def joined(logs: Sequence[RequestLog]) -> RequestLog:
         for moment in _MOMENTS:
             samples[moment][samples[moment] >= 0] += log.facts.start_wall_ns - base
         for kind in STRING_KINDS:
-            known = [texts[kind].setdefault(text, len(texts[kind])) for text in log.facts.texts.get(kind, ())]
+            known = [
+                texts[kind].setdefault(text, len(texts[kind]))
+                for text in log.facts.texts.get(kind, ())
+            ]
             samples[kind] = np.array([*known, -1])[samples[kind]]
         schedules.append(log.columns.schedule)
         tables.append(samples)
@@ -79,10 +86,21 @@ def joined(logs: Sequence[RequestLog]) -> RequestLog:
         names += log.names
     whole = Columns(np.concatenate(schedules), np.concatenate(tables))
     order = np.argsort(whole.samples["due_ns"], kind="stable")
-    facts = replace(logs[-1].facts, start_wall_ns=base, texts={kind: list(known) for kind, known in texts.items()})
+    facts = replace(
+        logs[-1].facts,
+        start_wall_ns=base,
+        texts={kind: list(known) for kind, known in texts.items()},
+    )
     line = np.concatenate([log.line for log in logs])
-    return replace(logs[-1], columns=whole.where(order), facts=facts, names=names, file=np.concatenate(files)[order],
-                   line=line[order], notes=[f"{len(logs)} runs of a watch as one log"])  # fmt: skip
+    return replace(
+        logs[-1],
+        columns=whole.where(order),
+        facts=facts,
+        names=names,
+        file=np.concatenate(files)[order],
+        line=line[order],
+        notes=[f"{len(logs)} runs of a watch as one log"],
+    )
 
 
 def before(log: RequestLog, until_ns: int) -> RequestLog | None:
@@ -92,7 +110,11 @@ def before(log: RequestLog, until_ns: int) -> RequestLog | None:
         return None
     part = slice(0, rows)
     return replace(
-        log, columns=log.columns.where(part), facts=log.facts.where(part), file=log.file[part], line=log.line[part]
+        log,
+        columns=log.columns.where(part),
+        facts=log.facts.where(part),
+        file=log.file[part],
+        line=log.line[part],
     )
 
 
@@ -102,7 +124,9 @@ def _wall(log: RequestLog) -> Int:
 
 
 def silent(columns: Columns) -> Bool:
-    """Rows that say nothing of the provider: of unknown end, or refused by a limit of our own (429)."""
+    """Rows that say nothing of the provider: of unknown end, or refused by a limit of our own
+    (429).
+    """
     mask: Bool = undecided(columns) | (columns.samples["outcome"] == Outcome.rate_limited)
     return mask
 
@@ -124,24 +148,38 @@ def tracked(log: RequestLog) -> OutageTracker:
     return tracker
 
 
-def standing(log: RequestLog, contract: Contract | None, now_ns: int, day: tuple[str, int]) -> Record:
-    """One target's record. `day` is today's name and its first moment (Unix ns); rows due after `now_ns` are left out.
+def standing(
+    log: RequestLog, contract: Contract | None, now_ns: int, day: tuple[str, int]
+) -> Record:
+    """One target's record.
 
-    {"probes","first_utc","last_utc","today":{…},"outages":{…},"open_outage","period","note"}; times are of the
-    probes' due moments.
+    `day` is today's name and its first moment (Unix ns); rows due after `now_ns` are left out.
+
+    {"probes","first_utc","last_utc","today":{…},"outages":{…},"open_outage","period","note"}; times
+    are of the probes' due moments.
     """
     tracker, wall = tracked(log), _wall(log)
     every = tracker.ended + ([tracker.open] if tracker.open else [])
     today = log.columns.where(wall >= day[1])
     record: Record = {
-        "probes": len(log.columns), "first_utc": utc_text(int(wall[0])), "last_utc": utc_text(int(wall[-1])),
-        "today": {"day": day[0], **_counts(today), "observed_minutes": len(np.unique(wall[wall >= day[1]] // MINUTE_NS)),
-                  "minutes": max(0, (now_ns - day[1]) // MINUTE_NS),
-                  "outages": sum(outage.end_ns is None or outage.end_ns > day[1] for outage in every)},
-        "outages": {"count": len(every), "last": [outage_record(each) for each in every[-_LISTED:]]},
+        "probes": len(log.columns),
+        "first_utc": utc_text(int(wall[0])),
+        "last_utc": utc_text(int(wall[-1])),
+        "today": {
+            "day": day[0],
+            **_counts(today),
+            "observed_minutes": len(np.unique(wall[wall >= day[1]] // MINUTE_NS)),
+            "minutes": max(0, (now_ns - day[1]) // MINUTE_NS),
+            "outages": sum(outage.end_ns is None or outage.end_ns > day[1] for outage in every),
+        },
+        "outages": {
+            "count": len(every),
+            "last": [outage_record(each) for each in every[-_LISTED:]],
+        },
         "open_outage": outage_record(tracker.open) if tracker.open else None,
-        "period": None, "note": None,
-    }  # fmt: skip
+        "period": None,
+        "note": None,
+    }
     if contract is not None:
         past = before(log, now_ns // MINUTE_NS * MINUTE_NS)
         if past is None:
@@ -156,15 +194,25 @@ def standing(log: RequestLog, contract: Contract | None, now_ns: int, day: tuple
 
 def _counts(columns: Columns) -> dict[str, int]:
     unknown = silent(columns)
-    return {"probes": len(columns), "failed": int((~columns.ok & ~unknown).sum()), "unknown": int(unknown.sum())}
+    return {
+        "probes": len(columns),
+        "failed": int((~columns.ok & ~unknown).sum()),
+        "unknown": int(unknown.sum()),
+    }
 
 
 def outage_record(outage: Outage) -> Record:
     """An outage for people and hooks."""
-    return {"start_utc": utc_text(outage.start_ns), "end_utc": None if outage.end_ns is None else utc_text(outage.end_ns),
-            "failed_probes": outage.failed, "unobserved_minutes": outage.unobserved_minutes,
-            "evidence": [{"run": each.run, "line": each.row, "at_utc": utc_text(each.at_ns)}
-                         for each in dict.fromkeys((*outage.first, outage.last))]}  # fmt: skip
+    return {
+        "start_utc": utc_text(outage.start_ns),
+        "end_utc": None if outage.end_ns is None else utc_text(outage.end_ns),
+        "failed_probes": outage.failed,
+        "unobserved_minutes": outage.unobserved_minutes,
+        "evidence": [
+            {"run": each.run, "line": each.row, "at_utc": utc_text(each.at_ns)}
+            for each in dict.fromkeys((*outage.first, outage.last))
+        ],
+    }
 
 
 def _period(log: RequestLog, contract: Contract, now_ns: int) -> Record:
@@ -180,9 +228,14 @@ def _period(log: RequestLog, contract: Contract, now_ns: int) -> Record:
             continue
         rows = clause_rows(log.columns, clause, classes)
         known = rows.counted & ~rows.unknown & (wall >= span.start_ns)
-        told.update(_budget(clause, told, _units(clause, told, wall, known, rows.bad), span, now_ns))
-    return {**period, "contract": contract.name, "evidence": {str(number): _named(log, found, span, number)
-                                                              for _, number in found.evidence}}  # fmt: skip
+        told.update(
+            _budget(clause, told, _units(clause, told, wall, known, rows.bad), span, now_ns)
+        )
+    return {
+        **period,
+        "contract": contract.name,
+        "evidence": {str(number): _named(log, found, span, number) for _, number in found.evidence},
+    }
 
 
 def _named(log: RequestLog, found: Census, span: Span, number: int) -> list[Record]:
@@ -192,7 +245,8 @@ def _named(log: RequestLog, found: Census, span: Span, number: int) -> list[Reco
 
 
 def _units(clause: Clause, told: Record, wall: Int, known: Bool, bad: Bool) -> tuple[Int, Bool]:
-    """(moments, bad) of what a clause counts: minutes with a known request by its own episodes, or requests.
+    """(moments, bad) of what a clause counts: minutes with a known request by its own episodes, or
+    requests.
 
     A mean of intervals burns by its requests.
     """
@@ -210,8 +264,12 @@ def _instant(utc: str) -> int:
     return int(datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()) * S
 
 
-def _budget(clause: Clause, told: Record, units: tuple[Int, Bool], span: Span, now_ns: int) -> Record:
-    """What is certainly lost of the whole period over what may be, how fast it burns, and the episode under way."""
+def _budget(
+    clause: Clause, told: Record, units: tuple[Int, Bool], span: Span, now_ns: int
+) -> Record:
+    """What is certainly lost of the whole period over what may be, how fast it burns, and the
+    episode under way.
+    """
     best = told["best"]
     lost = 1 - (Fraction(best["fraction"]) if best["fraction"] else Fraction(best["share"]))
     used = lost / clause.allowed_share
@@ -219,36 +277,65 @@ def _budget(clause: Clause, told: Record, units: tuple[Int, Bool], span: Span, n
     present = rates[0].long_rate if rates else None
     lasts = budget_lasts_ns(used, present, span.end_ns - span.start_ns)
     episodes = told["episodes"]["first"]
-    under_way = bool(episodes) and len(units[0]) and _instant(episodes[-1]["end_utc"]) > int(units[0][-1])
-    return {"budget_used": float(used), "budget_lasts_s": None if lasts is None else lasts / S,
-            "burn": [{"severity": each.severity, "long_min": each.long_min, "short_min": each.short_min,
-                      "threshold": each.threshold, "long_rate": each.long_rate, "short_rate": each.short_rate,
-                      "coarse": each.coarse, "firing": each.firing} for each in rates],
-            "down_since_utc": episodes[-1]["start_utc"] if under_way and clause.by_time else None}  # fmt: skip
+    under_way = (
+        bool(episodes) and len(units[0]) and _instant(episodes[-1]["end_utc"]) > int(units[0][-1])
+    )
+    return {
+        "budget_used": float(used),
+        "budget_lasts_s": None if lasts is None else lasts / S,
+        "burn": [
+            {
+                "severity": each.severity,
+                "long_min": each.long_min,
+                "short_min": each.short_min,
+                "threshold": each.threshold,
+                "long_rate": each.long_rate,
+                "short_rate": each.short_rate,
+                "coarse": each.coarse,
+                "firing": each.firing,
+            }
+            for each in rates
+        ],
+        "down_since_utc": episodes[-1]["start_utc"] if under_way and clause.by_time else None,
+    }
 
 
 def changes(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Iterator[tuple[str, Record]]:
     """(event, details) of what came and went in one target's contract between two records.
 
-    breach and recovery: a clause that is FAIL, and is no longer (a new period, as a rule). outage and
-    outage_end: an episode as the clause defines it. budget: an alert of the burn table that fires.
+    breach and recovery: a clause that is FAIL, and is no longer (a new period, as a rule). outage
+    and outage_end: an episode as the clause defines it. budget: an alert of the burn table that
+    fires.
     """
     if later["period"] is None:
         return
     old = {told["number"]: told for told in (earlier["period"] or {"clauses": []})["clauses"]}
     for told in later["period"]["clauses"]:
         was = old.get(told["number"], {})
-        about = {"contract": later["period"]["contract"], "period": later["period"]["period"], "clause": told["number"],
-                 "text": told["text"], **{key: told.get(key) for key in ("verdict", "attained", "best", "worst", "budget_used", "reason")}}  # fmt: skip
+        about = {
+            "contract": later["period"]["contract"],
+            "period": later["period"]["period"],
+            "clause": told["number"],
+            "text": told["text"],
+            **{
+                key: told.get(key)
+                for key in ("verdict", "attained", "best", "worst", "budget_used", "reason")
+            },
+        }
         evidence = later["period"]["evidence"].get(str(told["number"]), [])
         if (told["verdict"] == "FAIL") != (was.get("verdict") == "FAIL"):
-            yield "breach" if told["verdict"] == "FAIL" else "recovery", about | {"evidence": evidence}
+            yield (
+                "breach" if told["verdict"] == "FAIL" else "recovery",
+                about | {"evidence": evidence},
+            )
         since, before_ = told.get("down_since_utc"), was.get("down_since_utc")
         if before_ and since != before_:
             yield "outage_end", about | {"start_utc": before_}
         if since and since != before_:
             yield "outage", about | {"start_utc": since, "evidence": evidence}
-        fired = {(each["severity"], each["long_min"]) for each in was.get("burn", []) if each["firing"]}
+        fired = {
+            (each["severity"], each["long_min"]) for each in was.get("burn", []) if each["firing"]
+        }
         for burn in told.get("burn", []):
             if burn["firing"] and (burn["severity"], burn["long_min"]) not in fired:
                 yield "budget", about | {"burn": burn, "budget_lasts_s": told["budget_lasts_s"]}

@@ -1,4 +1,5 @@
-"""One arm of a comparison: a lane's judged rows, and the facts that let two arms stand side by side.
+"""One arm of a comparison: a lane's judged rows, and the facts that let two arms stand side by
+side.
 
 In: a run and one of its lanes, or a stored baseline. Out: an `Arm`, and why two arms should not
 be compared. Must stay true: a failure is a latency above any other; rows cut off by the end of
@@ -55,11 +56,18 @@ class Arm:
 
     def where(self, keep: Bool) -> Arm:
         """The rows that `keep` selects."""
-        return dataclasses.replace(self, at_ns=self.at_ns[keep], values=self.values[keep], phase=self.phase[keep],
-                                   bucket=self.bucket[keep])  # fmt: skip
+        return dataclasses.replace(
+            self,
+            at_ns=self.at_ns[keep],
+            values=self.values[keep],
+            phase=self.phase[keep],
+            bucket=self.bucket[keep],
+        )
 
     def spans(self, phase: str | None = None) -> list[tuple[int, int]]:
-        """Measured stretches of the lane's clock, (start, end) in ns; those of one phase where it is named."""
+        """Measured stretches of the lane's clock, (start, end) in ns; those of one phase where it
+        is named.
+        """
         return [(start, end) for name, start, end in self.facts["spans"] if phase in (None, name)]
 
 
@@ -71,38 +79,70 @@ def arm_of(run: Run, index: int, metric: str) -> Arm:
     rows = columns.where(~open_ended)
     latency = latency_ns(rows.samples, metric)
     return Arm(
-        name=lane["name"], metric=metric, at_ns=np.maximum(rows.samples["due_ns"] - lane["start_ns"], 0),
-        values=np.where(rows.ok & (latency >= 0), latency, np.inf), phase=rows.schedule["phase"].astype(np.int64),
-        bucket=rows.schedule["bucket"].astype(np.int64), undecided=int(open_ended.sum()), facts=_facts(run, lane, metric)
-        | {"usd_per_request": _usd_of_route(run, index) if lane.get("legs") else _usd_per_request(rows, lane)},
-    )  # fmt: skip
+        name=lane["name"],
+        metric=metric,
+        at_ns=np.maximum(rows.samples["due_ns"] - lane["start_ns"], 0),
+        values=np.where(rows.ok & (latency >= 0), latency, np.inf),
+        phase=rows.schedule["phase"].astype(np.int64),
+        bucket=rows.schedule["bucket"].astype(np.int64),
+        undecided=int(open_ended.sum()),
+        facts=_facts(run, lane, metric)
+        | {
+            "usd_per_request": _usd_of_route(run, index)
+            if lane.get("legs")
+            else _usd_per_request(rows, lane)
+        },
+    )
 
 
 def _facts(run: Run, lane: dict[str, Any], metric: str) -> dict[str, Any]:
-    profile = {key: value for key, value in lane["profile"].items() if key not in ("name", "description")}
+    profile = {
+        key: value for key, value in lane["profile"].items() if key not in ("name", "description")
+    }
     started = run.manifest.get("started_wall_ns", 0)
     contract = Contract.model_validate(lane["contract"]) if lane["contract"] else None
-    limits = [clause.limit for clause in (contract.clauses if contract else ()) if clause.metric == metric
-              and clause.limit is not None and clause.view == "response" and not (clause.phase or clause.bucket)]  # fmt: skip
+    limits = [
+        clause.limit
+        for clause in (contract.clauses if contract else ())
+        if clause.metric == metric
+        and clause.limit is not None
+        and clause.view == "response"
+        and not (clause.phase or clause.bucket)
+    ]
     breach = contract.breach_cost_usd if contract else None
     health = fitness(run)
     return {
-        "run": run.manifest["run"], "machine": run.manifest.get("machine", {}),
-        "clock": run.manifest.get("clock", {}).get("source"), "simulated": bool(lane.get("simulated")),
+        "run": run.manifest["run"],
+        "machine": run.manifest.get("machine", {}),
+        "clock": run.manifest.get("clock", {}).get("source"),
+        "simulated": bool(lane.get("simulated")),
         "profile": hashlib.sha256(json.dumps(profile, sort_keys=True).encode()).hexdigest(),
-        "closed_loop": lane["closed_loop"], "began_ns": started + lane["start_ns"], "ended_ns": started + lane["end_ns"],
-        "phases": lane["phases"], "buckets": lane["buckets"],
-        "spans": [[span["phase"], span["start_ns"] - lane["start_ns"], span["end_ns"] - lane["start_ns"]]
-                  for span in lane["phase_spans"] if not span["warmup"]],
+        "closed_loop": lane["closed_loop"],
+        "began_ns": started + lane["start_ns"],
+        "ended_ns": started + lane["end_ns"],
+        "phases": lane["phases"],
+        "buckets": lane["buckets"],
+        "spans": [
+            [span["phase"], span["start_ns"] - lane["start_ns"], span["end_ns"] - lane["start_ns"]]
+            for span in lane["phase_spans"]
+            if not span["warmup"]
+        ],
         "unfit": health.reasons[0] if health.state == "invalid" else None,
-        "limit_ns": limits[0] if limits else None, "breach_usd": None if breach is None else float(breach),
+        "limit_ns": limits[0] if limits else None,
+        "breach_usd": None if breach is None else float(breach),
         "left_out": [entry["node"] for entry in run.manifest.get("left_out", [])],
-    }  # fmt: skip
+    }
 
 
 def _usd_per_request(rows: Columns, lane: dict[str, Any]) -> float | None:
-    """Mean cost of a request's tokens at the lane's prices; None where prices or token counts are missing."""
-    cost = token_cost(rows, lane) if len(rows) and bool((rows.samples["output_tokens"] >= 0).any()) else None
+    """Mean cost of a request's tokens at the lane's prices; None where prices or token counts are
+    missing.
+    """
+    cost = (
+        token_cost(rows, lane)
+        if len(rows) and bool((rows.samples["output_tokens"] >= 0).any())
+        else None
+    )
     return None if cost is None else float(cost["usd"]) / len(rows)
 
 
@@ -121,8 +161,11 @@ def differences(baseline: Arm, other: Arm) -> list[str]:
     said = []
     if first["profile"] != second["profile"]:
         said.append("the load profiles differ")
-    changed = [key for key in sorted({*first["machine"], *second["machine"]})
-               if first["machine"].get(key) != second["machine"].get(key)]  # fmt: skip
+    changed = [
+        key
+        for key in sorted({*first["machine"], *second["machine"]})
+        if first["machine"].get(key) != second["machine"].get(key)
+    ]
     if changed:
         said.append(f"the machines differ ({', '.join(changed)})")
     if first["clock"] != second["clock"]:
@@ -139,12 +182,26 @@ def one_after_the_other(baseline: Arm, other: Arm) -> bool:
 
 
 def save_baseline(arm: Arm, path: Path) -> None:
-    """Keep what a later comparison needs of an arm: every row's place and latency, and the facts."""
-    rows = {"at_ns": arm.at_ns, "value_ns": np.where(np.isfinite(arm.values), arm.values, -1).astype(np.int64),
-            "phase": arm.phase, "bucket": arm.bucket}  # fmt: skip
-    record = {"format": BASELINE_FORMAT, "name": arm.name, "metric": arm.metric, "undecided": arm.undecided,
-              "facts": arm.facts, "rows": {key: column.tolist() for key, column in rows.items()}}  # fmt: skip
-    write_atomically(path, (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    """Keep what a later comparison needs of an arm: every row's place and latency, and the
+    facts.
+    """
+    rows = {
+        "at_ns": arm.at_ns,
+        "value_ns": np.where(np.isfinite(arm.values), arm.values, -1).astype(np.int64),
+        "phase": arm.phase,
+        "bucket": arm.bucket,
+    }
+    record = {
+        "format": BASELINE_FORMAT,
+        "name": arm.name,
+        "metric": arm.metric,
+        "undecided": arm.undecided,
+        "facts": arm.facts,
+        "rows": {key: column.tolist() for key, column in rows.items()},
+    }
+    write_atomically(
+        path, (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    )
 
 
 def load_baseline(path: Path) -> Arm:
@@ -153,16 +210,31 @@ def load_baseline(path: Path) -> Arm:
         record = json.loads(path.read_bytes())
         if record["format"] > BASELINE_FORMAT:
             raise UserError(
-                f"has format {record['format']}; this tailproof reads up to {BASELINE_FORMAT}", where=str(path)
+                f"has format {record['format']}; this tailproof reads up to {BASELINE_FORMAT}",
+                where=str(path),
             )
-        rows = {key: np.array(record["rows"][key], np.int64) for key in ("at_ns", "value_ns", "phase", "bucket")}
+        rows = {
+            key: np.array(record["rows"][key], np.int64)
+            for key in ("at_ns", "value_ns", "phase", "bucket")
+        }
         if len({column.shape for column in rows.values()}) > 1:
             raise ValueError
         values = np.where(rows["value_ns"] >= 0, rows["value_ns"], np.inf)
-        return Arm(record["name"], record["metric"], rows["at_ns"], values, rows["phase"], rows["bucket"],
-                   record["undecided"], record["facts"])  # fmt: skip
+        return Arm(
+            record["name"],
+            record["metric"],
+            rows["at_ns"],
+            values,
+            rows["phase"],
+            rows["bucket"],
+            record["undecided"],
+            record["facts"],
+        )
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from None
     except (ValueError, KeyError, TypeError):
-        raise UserError("is not a baseline that tailproof stored", where=str(path),
-                        remedy="make one with --save-baseline") from None  # fmt: skip
+        raise UserError(
+            "is not a baseline that tailproof stored",
+            where=str(path),
+            remedy="make one with --save-baseline",
+        ) from None

@@ -1,4 +1,5 @@
-"""Two arms held against each other: is the other better than the baseline, and is it worth its price?
+"""Two arms held against each other: is the other better than the baseline, and is it worth its
+price?
 
 In: two arms and the question put to them. Out: one JSON record. Must stay true: the ratio of the
 p99 decides, other over baseline, failures counted as slower than anything; both arms of a
@@ -28,12 +29,19 @@ from bench.judge.stats.tail import quantile_nearest_rank
 from bench.record.samples import Float, Int
 from bench.units import MS, show_ratio, show_share
 
-#: Outcomes that say "there is a difference": they must hold without the superblock that speaks most for them.
+#: Outcomes that say "there is a difference": they must hold without the superblock that speaks most
+#: for them.
 DIFFERENCES = ("BETTER", "MATERIALLY_BETTER", "WORSE")
 CONFIDENCE, ALPHA = 0.95, 0.05
-QUANTILES = {"p50": Fraction(1, 2), "p95": Fraction(19, 20), "p99": Fraction(99, 100), "p999": Fraction(999, 1000)}
+QUANTILES = {
+    "p50": Fraction(1, 2),
+    "p95": Fraction(19, 20),
+    "p99": Fraction(99, 100),
+    "p999": Fraction(999, 1000),
+}
 SHIFT = (*(Fraction(tenth, 10) for tenth in range(1, 10)), QUANTILES["p95"], QUANTILES["p99"])
-#: So many rows an arm must lie beyond a quantile before it is compared: p99 from 1,000 rows, p99.9 from 10,000.
+#: So many rows an arm must lie beyond a quantile before it is compared: p99 from 1,000 rows, p99.9
+#: from 10,000.
 BEYOND = 10
 #: Rows without a known end that a comparison bears, as a share of the rows beyond the p99.
 OPEN_ENDED_MOST = 0.1
@@ -74,16 +82,22 @@ class Ratio:
 
     @property
     def mde(self) -> float | None:
-        """Smallest ratio that 8 of 10 such comparisons would call a difference; None where a draw is among failures."""
+        """Smallest ratio that 8 of 10 such comparisons would call a difference; None where a draw
+        is among failures.
+        """
         with np.errstate(divide="ignore"):
             logs = np.log(self.draws)
         return math.exp(_POWER_Z * float(logs.std(ddof=1))) if np.isfinite(logs).all() else None
 
     def record(self) -> dict[str, Any]:
         """JSON; None for what lies among failures."""
-        return {"baseline_ms": finite(self.baseline / MS), "other_ms": finite(self.other / MS),
-                "ratio": finite(self.value) if math.isfinite(self.baseline) else None,
-                "interval": [finite(limit) if limit > 0 else None for limit in self.limits(ALPHA / 2)], "mde": self.mde}  # fmt: skip
+        return {
+            "baseline_ms": finite(self.baseline / MS),
+            "other_ms": finite(self.other / MS),
+            "ratio": finite(self.value) if math.isfinite(self.baseline) else None,
+            "interval": [finite(limit) if limit > 0 else None for limit in self.limits(ALPHA / 2)],
+            "mde": self.mde,
+        }
 
 
 def finite(value: float) -> float | None:
@@ -104,27 +118,48 @@ def compare_arms(baseline: Arm, other: Arm, question: Question) -> dict[str, Any
     for kind in ("phase", "bucket"):
         record[f"by_{kind}"] = _parts(baseline, other, question, kind)
     return {
-        "baseline": _about(baseline), "other": _about(other), "metric": baseline.metric, "margin": float(question.margin),
-        "confidence": CONFIDENCE, "design": question.design, "resamples": RESAMPLES, "seed": question.seed,
-        "warnings": _warnings(baseline, other), "aa": None, **record,
-    }  # fmt: skip
+        "baseline": _about(baseline),
+        "other": _about(other),
+        "metric": baseline.metric,
+        "margin": float(question.margin),
+        "confidence": CONFIDENCE,
+        "design": question.design,
+        "resamples": RESAMPLES,
+        "seed": question.seed,
+        "warnings": _warnings(baseline, other),
+        "aa": None,
+        **record,
+    }
 
 
 def _about(arm: Arm) -> dict[str, Any]:
-    return {"name": arm.name, "run": arm.facts["run"], "n": len(arm), "failed": int(np.isinf(arm.values).sum()),
-            "undecided": arm.undecided, "usd_per_request": arm.facts["usd_per_request"]}  # fmt: skip
+    return {
+        "name": arm.name,
+        "run": arm.facts["run"],
+        "n": len(arm),
+        "failed": int(np.isinf(arm.values).sum()),
+        "undecided": arm.undecided,
+        "usd_per_request": arm.facts["usd_per_request"],
+    }
 
 
 def _warnings(baseline: Arm, other: Arm) -> list[str]:
     """What a reader must know before the first number."""
     said = [f"compared by force: {reason}" for reason in differences(baseline, other)]
     if one_after_the_other(baseline, other):
-        said.append("measured one after the other: a drift between the two looks like a difference; "
-                    "interleave the arms in one run to tell them apart")  # fmt: skip
+        said.append(
+            "measured one after the other: a drift between the two looks like a difference; "
+            "interleave the arms in one run to tell them apart"
+        )
     if baseline.facts["closed_loop"] or other.facts["closed_loop"]:
-        said.append("a closed loop asks a slower server less often: the arms did not meet the same load")
-    said += [f"{arm.name}: without the requests that {' and '.join(gone)} sent"
-             for arm in (baseline, other) if (gone := arm.facts.get("left_out"))]  # fmt: skip
+        said.append(
+            "a closed loop asks a slower server less often: the arms did not meet the same load"
+        )
+    said += [
+        f"{arm.name}: without the requests that {' and '.join(gone)} sent"
+        for arm in (baseline, other)
+        if (gone := arm.facts.get("left_out"))
+    ]
     return said
 
 
@@ -134,19 +169,26 @@ def enough(baseline: Arm, other: Arm, q: Fraction) -> bool:
 
 
 def _parts(baseline: Arm, other: Arm, question: Question, kind: str) -> dict[str, Any]:
-    """The comparison within each phase or bucket, by name, that both arms have rows in; none where there is only one."""
+    """The comparison within each phase or bucket, by name, that both arms have rows in; none where
+    there is only one.
+    """
     listed = "phases" if kind == "phase" else "buckets"
     parts = {}
     for name in baseline.facts[listed]:
         if name not in other.facts[listed]:
             continue  # two load profiles, compared by force
-        first, second = (arm.where(getattr(arm, kind) == arm.facts[listed].index(name)) for arm in (baseline, other))
+        first, second = (
+            arm.where(getattr(arm, kind) == arm.facts[listed].index(name))
+            for arm in (baseline, other)
+        )
         if len(first) and len(second):
             parts[name] = part_of(first, second, question, name if kind == "phase" else None)[0]
     return parts if len(parts) > 1 else {}
 
 
-def part_of(baseline: Arm, other: Arm, question: Question, phase: str | None) -> tuple[dict[str, Any], Sampled | None]:
+def part_of(
+    baseline: Arm, other: Arm, question: Question, phase: str | None
+) -> tuple[dict[str, Any], Sampled | None]:
     """Ratios, exceedance and outcomes of two arms, and the resamples they rest on."""
     reason = _unfit(baseline, other)
     if reason is not None:
@@ -157,21 +199,35 @@ def part_of(baseline: Arm, other: Arm, question: Question, phase: str | None) ->
     kept = {name: q for name, q in QUANTILES.items() if enough(baseline, other, q)}
     ratios = {} if sampled is None else _ratios(sampled, kept)
     less = (
-        None if sampled is None or "p99" not in ratios else _without_most_telling(sampled, ratios["p99"], question.seed)
+        None
+        if sampled is None or "p99" not in ratios
+        else _without_most_telling(sampled, ratios["p99"], question.seed)
     )
     limit: float | None = question.limit_ns
-    if limit is None and (min(len(baseline), len(other)) < SMALL or (sampled is not None and "p99" not in ratios)):
+    if limit is None and (
+        min(len(baseline), len(other)) < SMALL or (sampled is not None and "p99" not in ratios)
+    ):
         pooled = np.sort(np.concatenate([baseline.values, other.values]))
-        limit = float(min(quantile_nearest_rank(pooled, QUANTILES["p99"]), pooled[np.isfinite(pooled)].max()))
-    over = None if limit is None else exceedance(baseline.values, other.values, limit, sampled, ALPHA / 2)
+        limit = float(
+            min(quantile_nearest_rank(pooled, QUANTILES["p99"]), pooled[np.isfinite(pooled)].max())
+        )
+    over = (
+        None
+        if limit is None
+        else exceedance(baseline.values, other.values, limit, sampled, ALPHA / 2)
+    )
     unfit = next((arm.facts["unfit"] for arm in (baseline, other) if arm.facts["unfit"]), None)
     blamed = None if unfit is None else undecided(f"the harness was not fit to judge: {unfit}")
     return {
         "superblocks": 0 if sampled is None else sampled.number,
-        "ratios": {name: ratio.record() for name, ratio in ratios.items()}, "exceedance": over,
-        **(blamed or _outcome(baseline, other, ratios.get("p99"), less, over, question.margin, sampled)),
+        "ratios": {name: ratio.record() for name, ratio in ratios.items()},
+        "exceedance": over,
+        **(
+            blamed
+            or _outcome(baseline, other, ratios.get("p99"), less, over, question.margin, sampled)
+        ),
         "regression": blamed or _regression(ratios.get("p99"), less, question.margin),
-    }, sampled  # fmt: skip
+    }, sampled
 
 
 def _ratios(sampled: Sampled, wanted: Mapping[str, Fraction]) -> dict[str, Ratio]:
@@ -186,12 +242,18 @@ def _ratios(sampled: Sampled, wanted: Mapping[str, Fraction]) -> dict[str, Ratio
 
 
 def _without_most_telling(sampled: Sampled, p99: Ratio, seed: int) -> Ratio | None:
-    """The p99 ratio without the superblock that speaks most for the difference seen: one spell proves no tier slower."""
+    """The p99 ratio without the superblock that speaks most for the difference seen: one spell
+    proves no tier slower.
+    """
     q = QUANTILES["p99"]
-    return _ratios(sampled.without_most_telling(q, seed, slower=p99.value > 1), {"p99": q}).get("p99")
+    return _ratios(sampled.without_most_telling(q, seed, slower=p99.value > 1), {"p99": q}).get(
+        "p99"
+    )
 
 
-def places_of(baseline: Arm, other: Arm, question: Question, phase: str | None) -> tuple[int, tuple[Int, Int]]:
+def places_of(
+    baseline: Arm, other: Arm, question: Question, phase: str | None
+) -> tuple[int, tuple[Int, Int]]:
     """Length of a superblock, and where on the shared clock each row lies.
 
     Slots are of the time that the phase takes, its spells put together; ABBA units are of the
@@ -227,7 +289,9 @@ def undecided(reason: str) -> dict[str, Any]:
     return {"outcomes": ["INCONCLUSIVE"], "headline": "INCONCLUSIVE", "reason": reason}
 
 
-def outcomes(two_sided: tuple[float, float], one_sided: tuple[float, float], margin: Fraction) -> list[str]:
+def outcomes(
+    two_sided: tuple[float, float], one_sided: tuple[float, float], margin: Fraction
+) -> list[str]:
     """Every outcome that the limits of the ratio prove, the one to say first in front.
 
     `two_sided` limits serve the question "is there a difference", `one_sided` ones the claims
@@ -238,21 +302,37 @@ def outcomes(two_sided: tuple[float, float], one_sided: tuple[float, float], mar
     held = {
         "MATERIALLY_BETTER": high < 1 and high_claim <= least,
         "EQUIVALENT": low_claim > least and high_claim < 1 / least,
-        "WORSE": low > 1, "BETTER": high < 1, "NOT_MATERIALLY_BETTER": low_claim > least,
-    }  # fmt: skip
+        "WORSE": low > 1,
+        "BETTER": high < 1,
+        "NOT_MATERIALLY_BETTER": low_claim > least,
+    }
     return [name for name, holds in held.items() if holds] or ["INCONCLUSIVE"]
 
 
-def _outcome(baseline: Arm, other: Arm, p99: Ratio | None, less: Ratio | None, over: Mapping[str, Any] | None,
-             margin: Fraction, sampled: Sampled | None) -> dict[str, Any]:  # fmt: skip
-    """Outcomes, the headline and one sentence of reason. `less` is the ratio without the most telling superblock."""
+def _outcome(
+    baseline: Arm,
+    other: Arm,
+    p99: Ratio | None,
+    less: Ratio | None,
+    over: Mapping[str, Any] | None,
+    margin: Fraction,
+    sampled: Sampled | None,
+) -> dict[str, Any]:
+    """Outcomes, the headline and one sentence of reason.
+
+    `less` is the ratio without the most telling superblock.
+    """
     if min(len(baseline), len(other)) < SMALL and over is not None:
         return _by_fisher(over)
     if sampled is None:
-        return undecided(f"the arms share fewer than {LEAST} superblocks: make the run longer or the blocks shorter")
+        return undecided(
+            f"the arms share fewer than {LEAST} superblocks: make the run longer or the blocks"
+            " shorter"
+        )
     if p99 is None:
         failed = " and ".join(
-            f"{show_share(float(np.isinf(arm.values).mean()), 2)} of {arm.name}" for arm in (baseline, other)
+            f"{show_share(float(np.isinf(arm.values).mean()), 2)} of {arm.name}"
+            for arm in (baseline, other)
         )
         return undecided(f"the p99 of both arms lies among their failures: {failed} failed")
     whole = outcomes(p99.limits(ALPHA / 2), p99.limits(ALPHA), margin)
@@ -261,7 +341,12 @@ def _outcome(baseline: Arm, other: Arm, p99: Ratio | None, less: Ratio | None, o
     low, high = p99.limits(ALPHA / 2)
     said = f"p99 ratio {_number(p99.value)} ({_number(low)} to {_number(high)})"
     failing = next(
-        (arm.name for arm, value in ((baseline, p99.baseline), (other, p99.other)) if math.isinf(value)), None
+        (
+            arm.name
+            for arm, value in ((baseline, p99.baseline), (other, p99.other))
+            if math.isinf(value)
+        ),
+        None,
     )
     if failing is not None:
         said = f"the p99 of {failing} lies among its failures, so there is no ratio"
@@ -274,7 +359,10 @@ def _outcome(baseline: Arm, other: Arm, p99: Ratio | None, less: Ratio | None, o
         said += "; without the one superblock that speaks most for it there is no difference"
     elif held == ["INCONCLUSIVE"] and p99.mde is not None and p99.mde > 1:
         needed = min(len(baseline), len(other)) * (math.log(p99.mde) / -math.log(1 - margin)) ** 2
-        said += f"; a difference of {show_share(margin)} takes about {math.ceil(needed / 100) * 100:,} requests an arm"
+        said += (
+            f"; a difference of {show_share(margin)} takes about {math.ceil(needed / 100) * 100:,}"
+            " requests an arm"
+        )
     return {"outcomes": held, "headline": held[0], "reason": said}
 
 
@@ -287,33 +375,62 @@ def _number(ratio: float) -> str:
 def _by_fisher(over: Mapping[str, Any]) -> dict[str, Any]:
     """Below 1,000 rows an arm the tail is a count: more misses or fewer, nothing about a margin."""
     baseline, other = over["baseline"], over["other"]
-    said = (f"{other['over']:,} of {other['n']:,} against {baseline['over']:,} of {baseline['n']:,} over "
-            f"{over['limit_ms']:g} ms, Fisher p {over['fisher_p']:.2g}; a p99 ratio takes {SMALL:,} requests an arm")  # fmt: skip
-    held = "INCONCLUSIVE" if over["fisher_p"] > ALPHA else "BETTER" if over["difference"] < 0 else "WORSE"
+    said = (
+        f"{other['over']:,} of {other['n']:,} against {baseline['over']:,} of {baseline['n']:,}"
+        f" over {over['limit_ms']:g} ms, Fisher p {over['fisher_p']:.2g}; a p99 ratio takes"
+        f" {SMALL:,} requests an arm"
+    )
+    held = (
+        "INCONCLUSIVE"
+        if over["fisher_p"] > ALPHA
+        else "BETTER"
+        if over["difference"] < 0
+        else "WORSE"
+    )
     return {"outcomes": [held], "headline": held, "reason": said}
 
 
 def _regression(p99: Ratio | None, less: Ratio | None, margin: Fraction) -> dict[str, Any]:
-    """The gate: WORSE beyond the margin fails, also without the most telling superblock; shown to be within it passes."""
+    """The gate: WORSE beyond the margin fails, also without the most telling superblock; shown to
+    be within it passes.
+    """
     if p99 is None:
         return undecided("without a p99 ratio a regression can be neither shown nor excluded")
     low, high = p99.limits(ALPHA)
     most = 1 / float(1 - margin)
     fails = low > most and less is not None and less.limits(ALPHA)[0] > most
     verdict = "FAIL" if fails else "PASS" if high < most else "INCONCLUSIVE"
-    return {"headline": verdict, "outcomes": [verdict],
-            "reason": f"p99 ratio {_number(low)} to {_number(high)}, one-sided; up to {_number(most)} is within the margin"}  # fmt: skip
+    return {
+        "headline": verdict,
+        "outcomes": [verdict],
+        "reason": (
+            f"p99 ratio {_number(low)} to {_number(high)}, one-sided; up to {_number(most)} is"
+            " within the margin"
+        ),
+    }
 
 
-def price(baseline: Arm, other: Arm, record: Mapping[str, Any], question: Question) -> dict[str, Any]:
-    """What the other arm costs more, a millisecond of p99 gained and an avoided miss; a reason where there is no number."""
+def price(
+    baseline: Arm, other: Arm, record: Mapping[str, Any], question: Question
+) -> dict[str, Any]:
+    """What the other arm costs more, a millisecond of p99 gained and an avoided miss; a reason
+    where there is no number.
+    """
     costs = [arm.facts["usd_per_request"] for arm in (baseline, other)]
-    priced: dict[str, Any] = {"yearly_usd": question.yearly_usd, "extra_usd_per_request": None, "usd_per_1000_requests_per_ms": None,
-                              "usd_per_avoided_miss": None, "requests_per_breach": None}  # fmt: skip
+    priced: dict[str, Any] = {
+        "yearly_usd": question.yearly_usd,
+        "extra_usd_per_request": None,
+        "usd_per_1000_requests_per_ms": None,
+        "usd_per_avoided_miss": None,
+        "requests_per_breach": None,
+    }
     for arm, cost in zip((baseline, other), costs, strict=True):
         if not cost:
             return priced | {
-                "reason": f"{arm.name} has {'a price of zero' if cost == 0 else 'no price or no token counts'}"
+                "reason": (
+                    f"{arm.name} has"
+                    f" {'a price of zero' if cost == 0 else 'no price or no token counts'}"
+                )
             }
     extra = costs[1] - costs[0]
     priced["extra_usd_per_request"] = extra

@@ -26,7 +26,9 @@ MISSES_LEAST = 10
 
 
 def fisher_exact(misses: tuple[int, int], rows: tuple[int, int]) -> float:
-    """Two-sided p value of equal shares: all tables with these margins that are at most as likely as the one seen."""
+    """Two-sided p value of equal shares: all tables with these margins that are at most as likely
+    as the one seen.
+    """
     total = sum(misses)
     low, high = max(0, total - rows[1]), min(total, rows[0])
     ways = [comb(rows[0], k) * comb(rows[1], total - k) for k in range(low, high + 1)]
@@ -37,7 +39,9 @@ def fisher_exact(misses: tuple[int, int], rows: tuple[int, int]) -> float:
 def exceedance(
     baseline: Float, other: Float, limit_ns: float, sampled: Sampled | None, alpha_each_side: float
 ) -> dict[str, Any]:
-    """Misses of both arms at `limit_ns`, the difference of their shares (other less baseline) and its limits."""
+    """Misses of both arms at `limit_ns`, the difference of their shares (other less baseline) and
+    its limits.
+    """
     misses = tuple(int(np.count_nonzero(values > limit_ns)) for values in (baseline, other))
     rows = (len(baseline), len(other))
     shares = [miss / n for miss, n in zip(misses, rows, strict=True)]
@@ -45,13 +49,17 @@ def exceedance(
         drawn = [sampled.share_over(arm, limit_ns) for arm in (0, 1)]
         low, high = percentile_limits(drawn[1] - drawn[0], alpha_each_side, sampled.number)
     else:
-        first, second = (clopper_pearson(miss, n, alpha_each_side) for miss, n in zip(misses, rows, strict=True))
+        first, second = (
+            clopper_pearson(miss, n, alpha_each_side) for miss, n in zip(misses, rows, strict=True)
+        )
         difference = shares[1] - shares[0]
         low = difference - hypot(shares[1] - second.lower, first.upper - shares[0])
         high = difference + hypot(second.upper - shares[1], shares[0] - first.lower)
     return {
-        "limit_ms": limit_ns / 1e6, "baseline": {"over": misses[0], "n": rows[0], "share": shares[0]},
+        "limit_ms": limit_ns / 1e6,
+        "baseline": {"over": misses[0], "n": rows[0], "share": shares[0]},
         "other": {"over": misses[1], "n": rows[1], "share": shares[1]},
-        "difference": shares[1] - shares[0], "interval": [low, high],
+        "difference": shares[1] - shares[0],
+        "interval": [low, high],
         "fisher_p": fisher_exact((misses[0], misses[1]), rows) if min(rows) < SMALL else None,
-    }  # fmt: skip
+    }

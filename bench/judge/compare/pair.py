@@ -20,27 +20,43 @@ from bench.units import parse_share
 
 
 def named_arm(run: Run, name: str | None, metric: str) -> Arm:
-    """The arm of the run's target of this name, or of its only one. Raises UserError naming the targets there are."""
+    """The arm of the run's target of this name, or of its only one.
+
+    Raises UserError naming the targets there are.
+    """
     names = [lane["name"] for lane in run.lanes]
     if name not in (None, *names):
-        raise UserError(f"has no target named {name!r}", where=str(run.folder), remedy=f"it has {', '.join(names)}")
+        raise UserError(
+            f"has no target named {name!r}",
+            where=str(run.folder),
+            remedy=f"it has {', '.join(names)}",
+        )
     if name is None and len(names) > 1:
-        raise UserError(f"has {len(names)} targets", where=str(run.folder),
-                        remedy=f"write {run.folder}:NAME with one of {', '.join(names)}")  # fmt: skip
+        raise UserError(
+            f"has {len(names)} targets",
+            where=str(run.folder),
+            remedy=f"write {run.folder}:NAME with one of {', '.join(names)}",
+        )
     return arm_of(run, names.index(name or names[0]), metric)
 
 
-def compare_pair(first: Arm, second: Arm, runs: Sequence[Run], *, margin: str | None, force: bool) -> dict[str, Any]:
+def compare_pair(
+    first: Arm, second: Arm, runs: Sequence[Run], *, margin: str | None, force: bool
+) -> dict[str, Any]:
     """The record of two arms; `runs` are those they come from, none for a stored baseline.
 
     `margin` is a share as users write it, None for the usual one. Raises UserError.
     """
     reasons = differences(first, second)
     if reasons and not force:
-        raise UserError(f"{first.name} and {second.name} do not belong side by side: {'; '.join(reasons)}",
-                        remedy="compare like with like, or say --force")  # fmt: skip
-    asked = Question(design="one after the other" if one_after_the_other(first, second) else "side by side",
-                     limit_ns=first.facts["limit_ns"])  # fmt: skip
+        raise UserError(
+            f"{first.name} and {second.name} do not belong side by side: {'; '.join(reasons)}",
+            remedy="compare like with like, or say --force",
+        )
+    asked = Question(
+        design="one after the other" if one_after_the_other(first, second) else "side by side",
+        limit_ns=first.facts["limit_ns"],
+    )
     table = None
     if runs and runs[0].folder.resolve() == runs[1].folder.resolve():
         if first.name == second.name:

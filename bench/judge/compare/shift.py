@@ -25,14 +25,21 @@ from bench.units import MS
 LEVEL = 0.025
 
 
-def shift_function(sampled: Sampled, wanted: Sequence[Fraction], alpha: float) -> list[dict[str, Any]]:
-    """Other less baseline (ms) at each quantile, with limits that miss any of them with at most `alpha`.
+def shift_function(
+    sampled: Sampled, wanted: Sequence[Fraction], alpha: float
+) -> list[dict[str, Any]]:
+    """Other less baseline (ms) at each quantile, with limits that miss any of them with at most
+    `alpha`.
 
     A quantile that lies among an arm's failures, in the data or in a resample, is left out.
     """
     baseline, other = (arm.quantiles(sampled.weights, wanted) for arm in sampled.arms)
     seen = [[float(quantile_nearest_rank(arm.values, q)) for q in wanted] for arm in sampled.arms]
-    finite = np.isfinite(seen).all(axis=0) & np.isfinite(baseline).all(axis=0) & np.isfinite(other).all(axis=0)
+    finite = (
+        np.isfinite(seen).all(axis=0)
+        & np.isfinite(baseline).all(axis=0)
+        & np.isfinite(other).all(axis=0)
+    )
     if not finite.any():
         return []
     at = np.flatnonzero(finite)
@@ -41,20 +48,30 @@ def shift_function(sampled: Sampled, wanted: Sequence[Fraction], alpha: float) -
     error = drawn.std(axis=0, ddof=1)
     steps = np.divide(np.abs(drawn - shift), error, out=np.zeros_like(drawn), where=error > 0)
     widest = float(np.quantile(steps.max(axis=1), 1 - alpha, method="inverted_cdf"))
-    return [{"q": float(wanted[i]), "baseline_ms": seen[0][i] / MS, "shift_ms": delta / MS,
-             "interval": [(delta - widest * e) / MS, (delta + widest * e) / MS]}
-            for i, delta, e in zip(at.tolist(), shift.tolist(), error.tolist(), strict=True)]  # fmt: skip
+    return [
+        {
+            "q": float(wanted[i]),
+            "baseline_ms": seen[0][i] / MS,
+            "shift_ms": delta / MS,
+            "interval": [(delta - widest * e) / MS, (delta + widest * e) / MS],
+        }
+        for i, delta, e in zip(at.tolist(), shift.tolist(), error.tolist(), strict=True)
+    ]
 
 
 def _pooled(sampled: Sampled, *, whole_ties: bool) -> Ordered:
-    """All rows in one order; cell 2g holds the baseline's rows of superblock g, cell 2g + 1 the other's."""
+    """All rows in one order; cell 2g holds the baseline's rows of superblock g, cell 2g + 1 the
+    other's.
+    """
     values = np.concatenate([arm.values for arm in sampled.arms])
     cells = np.concatenate([2 * arm.cells + side for side, arm in enumerate(sampled.arms)])
     return ordered(values, cells, 2 * sampled.number, whole_ties=whole_ties)
 
 
 def _labels(swap: Bool) -> Float:
-    """Weights of the cells that count as the other arm's, where `swap` exchanges a superblock's labels."""
+    """Weights of the cells that count as the other arm's, where `swap` exchanges a superblock's
+    labels.
+    """
     taken: Float = np.stack([swap, ~swap], axis=2).reshape(len(swap), -1).astype(np.float64)
     return taken
 
@@ -69,7 +86,9 @@ def permutation(sampled: Sampled, q: Fraction, seed: int) -> dict[str, Any]:
     swap = np.concatenate([np.zeros((1, sampled.number), bool), swapped(sampled.number, seed)])
     other = _labels(swap)
     with np.errstate(invalid="ignore", divide="ignore"):
-        log_ratio = np.abs(np.log(pooled.quantiles(other, [q])[:, 0] / pooled.quantiles(1 - other, [q])[:, 0]))
+        log_ratio = np.abs(
+            np.log(pooled.quantiles(other, [q])[:, 0] / pooled.quantiles(1 - other, [q])[:, 0])
+        )
     below = [steps.below(weights) for weights in (other, 1 - other)]
     ahead = below[0] / below[0][:, -1:] - below[1] / below[1][:, -1:]
     faster, slower = _p_value(ahead.max(axis=1)), _p_value(-ahead.min(axis=1))
@@ -77,9 +96,14 @@ def permutation(sampled: Sampled, q: Fraction, seed: int) -> dict[str, Any]:
     verdict = found.get((faster <= LEVEL, slower <= LEVEL), "none")
     crossing = _crossing(ahead[0]) if verdict == "crosses" else None
     return {
-        "p_value": _p_value(np.nan_to_num(log_ratio, nan=0.0)), "dominance": verdict, "p_faster": faster, "p_slower": slower,
-        "crosses_ms": None if crossing is None else float(steps.values[steps.edges[crossing] - 1]) / MS,
-    }  # fmt: skip
+        "p_value": _p_value(np.nan_to_num(log_ratio, nan=0.0)),
+        "dominance": verdict,
+        "p_faster": faster,
+        "p_slower": slower,
+        "crosses_ms": None
+        if crossing is None
+        else float(steps.values[steps.edges[crossing] - 1]) / MS,
+    }
 
 
 def _p_value(statistic: Float) -> float:
@@ -88,7 +112,9 @@ def _p_value(statistic: Float) -> float:
 
 
 def _crossing(ahead: Float) -> int:
-    """Where the difference of the distribution functions changes its sign between its two extremes."""
+    """Where the difference of the distribution functions changes its sign between its two
+    extremes.
+    """
     first, last = sorted((int(ahead.argmax()), int(ahead.argmin())))
     between = np.sign(ahead[first : last + 1])
     return first + int(np.argmax(between != between[0]))

@@ -37,7 +37,8 @@ class Tally:
     is_unknown: Bool
     #: rows set aside, by reason
     excluded: dict[str, int]
-    #: value a row: ns, ns a token for tokens per second; failures and unknowns over any limit. None for shares
+    #: value a row: ns, ns a token for tokens per second; failures and unknowns over any limit. None
+    #: for shares
     values_ns: Int | None
 
     @property
@@ -88,16 +89,29 @@ def missing_part(clause: Clause, lane: dict[str, Any], streamed: bool) -> str | 
     if clause.phase is not None and clause.phase not in lane["phases"]:
         return f"the run has no phase {clause.phase!r} (its phases: {', '.join(lane['phases'])})"
     if clause.bucket is not None and clause.bucket not in lane["buckets"]:
-        return f"no context bucket is named {clause.bucket!r} (they are {', '.join(lane['buckets'])})"
-    needs_stream = clause.metric in ("ttft", "ttft_answer", "tpot", "inter_chunk_max") or not clause.with_ttft
+        return (
+            f"no context bucket is named {clause.bucket!r} (they are {', '.join(lane['buckets'])})"
+        )
+    needs_stream = (
+        clause.metric in ("ttft", "ttft_answer", "tpot", "inter_chunk_max") or not clause.with_ttft
+    )
     if needs_stream and not streamed:
         return f"{clause.metric} needs streamed answers, and this target's answers came whole"
     return None
 
 
-def tally(columns: Columns, clause: Clause, classes: Classes, keep: Bool, view: str | None = None, *,
-          exclusions: bool = True) -> Tally:  # fmt: skip
-    """Count the rows of `keep`; `view` overrides the clause's own, `exclusions` may be left out of account."""
+def tally(
+    columns: Columns,
+    clause: Clause,
+    classes: Classes,
+    keep: Bool,
+    view: str | None = None,
+    *,
+    exclusions: bool = True,
+) -> Tally:
+    """Count the rows of `keep`; `view` overrides the clause's own, `exclusions` may be left out of
+    account.
+    """
     excluded: dict[str, int] = {}
     if exclusions:
         for index, reason in enumerate(classes.reasons):
@@ -110,7 +124,8 @@ def tally(columns: Columns, clause: Clause, classes: Classes, keep: Bool, view: 
     for reason, mask in found.aside.items():
         _set_aside(excluded, reason, keep & mask)
         keep = keep & ~mask
-    # Rows that wait for another have no due time in the schedule, but all that were due have one here.
+    # Rows that wait for another have no due time in the schedule, but all that were due have one
+    # here.
     order = np.flatnonzero(keep)
     at_ns = columns.samples["due_ns"][order]
     if (unsaid := at_ns < 0).any():
@@ -127,11 +142,13 @@ def _set_aside(excluded: dict[str, int], reason: str, mask: Bool) -> None:
         excluded[reason] = excluded.get(reason, 0) + count
 
 
-def marks(columns: Columns, clause: Clause, classes: Classes, view: str, *, logged: bool = False) -> Marks:
+def marks(
+    columns: Columns, clause: Clause, classes: Classes, view: str, *, logged: bool = False
+) -> Marks:
     """What the clause makes of every row, whatever its phase, bucket or exclusion.
 
-    Of a run, what is not in a row did not happen: an answer without a first token never had one in time.
-    A log (`logged`) may only not have recorded it: such a row is unknown.
+    Of a run, what is not in a row did not happen: an answer without a first token never had one in
+    time. A log (`logged`) may only not have recorded it: such a row is unknown.
     """
     if clause.metric not in TIMED:
         return Marks(classes.failed & ~classes.unknown, classes.unknown, {}, None)
@@ -159,12 +176,18 @@ def marks(columns: Columns, clause: Clause, classes: Classes, view: str, *, logg
     aside = _aside(samples, clause, ok, lacks, ~(served | classes.failed | classes.unknown))
     if clause.failed == "excluded":
         aside["failed"] = ~(ok | classes.unknown)
-    return Marks((over | ~measured) & ~unknown, unknown, aside, np.where(measured, values, OVER_ANY_LIMIT_NS))  # fmt: skip
+    return Marks(
+        (over | ~measured) & ~unknown, unknown, aside, np.where(measured, values, OVER_ANY_LIMIT_NS)
+    )
 
 
-def _aside(samples: Table, clause: Clause, ok: Bool, lacks: Bool, unlisted: Bool) -> dict[str, Bool]:
-    """Rows that a clause with a value a row does not speak of: answers that cannot have the value (`lacks`) or are
-    too short for it, and of errors that the contract does not list as its own (`unlisted`) the caller's."""
+def _aside(
+    samples: Table, clause: Clause, ok: Bool, lacks: Bool, unlisted: Bool
+) -> dict[str, Bool]:
+    """Rows that a clause with a value a row does not speak of: answers that cannot have the value
+    (`lacks`) or are too short for it, and of errors that the contract does not list as its own
+    (`unlisted`) the caller's.
+    """
     aside: dict[str, Bool] = {}
     if clause.metric in ("tpot", "inter_chunk_max", "output_tps"):
         # An answer of one token has no TPOT, one of one chunk no gap: neither kept nor broken.
@@ -177,12 +200,16 @@ def _aside(samples: Table, clause: Clause, ok: Bool, lacks: Bool, unlisted: Bool
     if unlisted.any():
         # Any other request without its answer misses every limit, whatever is an error for uptime.
         for mine in (Outcome.http_4xx, Outcome.rate_limited):
-            aside[f"{mine.name}, no failure by the contract"] = unlisted & (samples["outcome"] == mine)
+            aside[f"{mine.name}, no failure by the contract"] = unlisted & (
+                samples["outcome"] == mine
+            )
     return aside
 
 
 def _too_short(samples: Table, clause: Clause) -> Bool:
-    """Answers that are known to have too few tokens (or chunks: only a run counts them) for the metric."""
+    """Answers that are known to have too few tokens (or chunks: only a run counts them) for the
+    metric.
+    """
     if clause.metric == "inter_chunk_max":
         return np.ones(len(samples), bool)
     least = {"tpot": 2, "output_tps": 1 if clause.with_ttft else 2}.get(clause.metric, 0)
@@ -191,7 +218,9 @@ def _too_short(samples: Table, clause: Clause) -> Bool:
 
 
 def _time_and_tokens(samples: Table, clause: Clause, view: str) -> tuple[Int, Int]:
-    """(ns, output tokens made in them); the time is -1 where a row has no tokens or no such time."""
+    """(ns, output tokens made in them); the time is -1 where a row has no tokens or no such
+    time.
+    """
     took = latency_ns(samples, "e2e", view)
     tokens = samples["output_tokens"].astype(np.int64)
     if not clause.with_ttft:
@@ -201,7 +230,9 @@ def _time_and_tokens(samples: Table, clause: Clause, view: str) -> tuple[Int, In
 
 
 def in_own_unit(samples: Table, clause: Clause, values_ns: Int) -> Float:
-    """The values of a tally or of `marks`, of these rows, in ns or in tokens/s; a miss is inf, or 0 tokens/s."""
+    """The values of a tally or of `marks`, of these rows, in ns or in tokens/s; a miss is inf, or 0
+    tokens/s.
+    """
     missed = values_ns == OVER_ANY_LIMIT_NS
     if not clause.rising:
         return np.where(missed, np.inf, values_ns)
@@ -210,12 +241,17 @@ def in_own_unit(samples: Table, clause: Clause, values_ns: Int) -> Float:
 
 
 def _slower(took: Int, tokens: Int, clause: Clause) -> Bool:
-    """tokens / took < at_least without a division, so that 33 tokens in a second are 33 tokens/s."""
+    """tokens / took < at_least without a division, so that 33 tokens in a second are 33
+    tokens/s.
+    """
     if clause.at_least is None:
         return np.zeros(len(took), bool)
     top, bottom = clause.at_least.numerator, S * clause.at_least.denominator
     if max(int(took.max(initial=0)) * top, int(tokens.max(initial=0)) * bottom) > OVER_ANY_LIMIT_NS:
-        took, tokens = took.astype(object), tokens.astype(object)  # 83.3333333/s of a minute is more than 64 bits hold
+        took, tokens = (
+            took.astype(object),
+            tokens.astype(object),
+        )  # 83.3333333/s of a minute is more than 64 bits hold
     least, made = took * top, tokens * bottom
     return np.asarray(made <= least if clause.strict else made < least, bool)
 

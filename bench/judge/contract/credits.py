@@ -36,7 +36,9 @@ class Credit:
 
 
 def step(ladder: Sequence[CreditStep], attained: Fraction) -> Fraction:
-    """The share that one clause credits: that of the lowest step whose bound the value is below, else 0."""
+    """The share that one clause credits: that of the lowest step whose bound the value is below,
+    else 0.
+    """
     return max((each.credit for each in ladder if attained < each.below), default=Fraction(0))
 
 
@@ -47,17 +49,29 @@ def combine(shares: Sequence[Fraction], rule: Credits) -> Fraction:
 
 
 def payout(share: Fraction, base_usd: Decimal, minimum_usd: Decimal) -> Decimal:
-    """`share` of the base, rounded half up to the cent; 0 where that is less than the least that is paid."""
+    """`share` of the base, rounded half up to the cent; 0 where that is less than the least that is
+    paid.
+    """
     exact = base_usd * share.numerator / share.denominator
     cents = exact.quantize(_CENT, ROUND_HALF_UP)
     return cents if exact >= minimum_usd else 0 * _CENT
 
 
-def credit(bounds: Sequence[tuple[Sequence[CreditStep], Fraction, Fraction]], rule: Credits,
-           kind: Literal["due", "projected"], base_usd: Decimal | None = None) -> Credit:  # fmt: skip
+def credit(
+    bounds: Sequence[tuple[Sequence[CreditStep], Fraction, Fraction]],
+    rule: Credits,
+    kind: Literal["due", "projected"],
+    base_usd: Decimal | None = None,
+) -> Credit:
     """The credit of a period from (ladder, best, worst) of each clause that pays."""
     share = combine([step(ladder, best) for ladder, best, _ in bounds], rule)
     at_most = combine([step(ladder, worst) for ladder, _, worst in bounds], rule)
     if base_usd is None:
         return Credit(kind, share, at_most, None, None)
-    return Credit(kind, share, at_most, payout(share, base_usd, rule.minimum_usd), payout(at_most, base_usd, rule.minimum_usd))  # fmt: skip
+    return Credit(
+        kind,
+        share,
+        at_most,
+        payout(share, base_usd, rule.minimum_usd),
+        payout(at_most, base_usd, rule.minimum_usd),
+    )

@@ -81,12 +81,17 @@ class _Sieve:
 
 
 def classify(columns: Columns, contract: Contract, facts: Facts) -> Classes:
-    """Class every row. Rows must be in the order of their due times where back-off or rates count."""
+    """Class every row.
+
+    Rows must be in the order of their due times where back-off or rates count.
+    """
     unknown = undecided(columns)
     failed, missing = _failed(columns, contract.requests.failed, facts, unknown)
     sieve = _Sieve(columns, facts)
     for each in contract.exclusions:
-        if each.kind == "served_elsewhere":  # before the scope, which the same rows would leave without saying why
+        if (
+            each.kind == "served_elsewhere"
+        ):  # before the scope, which the same rows would leave without saying why
             _apply(sieve, each, contract)
     _scope(sieve, contract)
     for matcher in contract.requests.excluded:
@@ -99,7 +104,9 @@ def classify(columns: Columns, contract: Contract, facts: Facts) -> Classes:
     return Classes(failed, unknown, sieve.excluded, sieve.reasons, sieve.unusable, missing)
 
 
-def _failed(columns: Columns, matchers: Sequence[str], facts: Facts, unknown: Bool) -> tuple[Bool, list[str]]:
+def _failed(
+    columns: Columns, matchers: Sequence[str], facts: Facts, unknown: Bool
+) -> tuple[Bool, list[str]]:
     if not matchers:
         return ~columns.ok & ~unknown, []
     failed = np.zeros(len(columns), bool)
@@ -114,7 +121,9 @@ def _failed(columns: Columns, matchers: Sequence[str], facts: Facts, unknown: Bo
 
 
 def matches(matcher: str, columns: Columns, facts: Facts) -> Bool | None:
-    """Rows that an outcome name, `status:500`, `status:5xx`, `code:NAME` or `finish:NAME` means; None: no such column."""
+    """Rows that an outcome name, `status:500`, `status:5xx`, `code:NAME` or `finish:NAME` means;
+    None: no such column.
+    """
     return _matching(matcher, columns, facts)[0]
 
 
@@ -126,16 +135,27 @@ def _matching(matcher: str, columns: Columns, facts: Facts) -> tuple[Bool | None
         status = samples["status"]
         if len(status) and not status.any():
             return None, "status column"
-        return (status // 100 == int(value[0]) if value.endswith("xx") else status == int(value)), "status column"
+        return (
+            status // 100 == int(value[0]) if value.endswith("xx") else status == int(value)
+        ), "status column"
     if kind == "code":
-        return _named(facts, "code", facts.labels.get("code"), lambda text: text == value), "code column"
+        return _named(
+            facts, "code", facts.labels.get("code"), lambda text: text == value
+        ), "code column"
     if kind == "finish":
-        return _named(facts, "finish", samples["finish"], lambda text: text == value), "finish column"
+        return _named(
+            facts, "finish", samples["finish"], lambda text: text == value
+        ), "finish column"
     return samples["outcome"] == Outcome[matcher], "outcome"
 
 
-def _named(facts: Facts, kind: str, index: Int | None, wanted: Callable[[str], bool]) -> Bool | None:
-    """Rows whose text of this kind is wanted; a row without one is not. None where no row has one."""
+def _named(
+    facts: Facts, kind: str, index: Int | None, wanted: Callable[[str], bool]
+) -> Bool | None:
+    """Rows whose text of this kind is wanted; a row without one is not.
+
+    None where no row has one.
+    """
     texts = facts.texts.get(kind, ())
     if index is None or not len(texts):
         return None
@@ -144,20 +164,37 @@ def _named(facts: Facts, kind: str, index: Int | None, wanted: Callable[[str], b
     return mask
 
 
-def _outside(facts: Facts, kind: str, index: Int | None, patterns: Sequence[str], asked: str | None, rows: int) -> Bool | None:  # fmt: skip
+def _outside(
+    facts: Facts,
+    kind: str,
+    index: Int | None,
+    patterns: Sequence[str],
+    asked: str | None,
+    rows: int,
+) -> Bool | None:
     """Rows that none of the patterns covers; a row without a text is covered."""
 
     def uncovered(text: str) -> bool:
         return not any(fnmatchcase(text.lower(), pattern.lower()) for pattern in patterns)
 
-    return np.full(rows, uncovered(asked)) if asked is not None else _named(facts, kind, index, uncovered)
+    return (
+        np.full(rows, uncovered(asked))
+        if asked is not None
+        else _named(facts, kind, index, uncovered)
+    )
 
 
 def _scope(sieve: _Sieve, contract: Contract) -> None:
-    scope, facts, samples, n = contract.scope, sieve.facts, sieve.columns.samples, len(sieve.columns)
+    scope, facts, samples, n = (
+        contract.scope,
+        sieve.facts,
+        sieve.columns.samples,
+        len(sieve.columns),
+    )
     for name, patterns, kind, asked in (
-        ("model", scope.models, "served_model", facts.model), ("region", scope.regions, "served_region", facts.region),
-    ):  # fmt: skip
+        ("model", scope.models, "served_model", facts.model),
+        ("region", scope.regions, "served_region", facts.region),
+    ):
         if patterns:
             rows = _outside(facts, kind, samples[kind], patterns, asked, n)
             sieve.drop(f"{name} not covered", rows, f"{name} column")
@@ -167,14 +204,18 @@ def _scope(sieve: _Sieve, contract: Contract) -> None:
             sieve.drop(f"{name} not covered", rows, f"{name} column")
     if scope.tier and "tier" in facts.labels:
         sieve.drop(
-            "tier not covered", _outside(facts, "tier", facts.labels["tier"], [scope.tier], None, n), "tier column"
+            "tier not covered",
+            _outside(facts, "tier", facts.labels["tier"], [scope.tier], None, n),
+            "tier column",
         )
     if scope.streaming_only:
         # A request that failed before its first byte cannot show whether it was to be streamed.
         plain = sieve.columns.ok & ((samples["flags"] & Flag.STREAMED) == 0)
         sieve.drop("not streamed", plain, "")
     if scope.general_availability_only:
-        sieve.unusable.append("general availability: not applied, for rows do not show it; name the covered models")
+        sieve.unusable.append(
+            "general availability: not applied, for rows do not show it; name the covered models"
+        )
 
 
 def _apply(sieve: _Sieve, rule: Exclusion, contract: Contract) -> None:
@@ -196,7 +237,11 @@ def _apply(sieve: _Sieve, rule: Exclusion, contract: Contract) -> None:
         rows = None if deadline is None else (deadline >= 0) & (deadline < (rule.below or 0))
     elif rule.kind == "served_elsewhere":
         needs, paid = "tier column or no contracted tier", contract.scope.tier or facts.tier
-        rows = _outside(facts, "tier", facts.labels.get("tier"), [paid], None, len(columns)) if paid else None
+        rows = (
+            _outside(facts, "tier", facts.labels.get("tier"), [paid], None, len(columns))
+            if paid
+            else None
+        )
     elif rule.kind == "label":
         needs = "label column"
         rows = _named(facts, "label", facts.labels.get("label"), lambda text: text == rule.label)
@@ -222,7 +267,9 @@ def _tokens(columns: Columns, name: str) -> Int | None:
 
 
 def _beyond_rate(sieve: _Sieve, rule: Exclusion) -> Bool | None:
-    """Rows above the purchased tokens a minute, or in a minute that ramps too steeply. Minutes are the wall clock's.
+    """Rows above the purchased tokens a minute, or in a minute that ramps too steeply.
+
+    Minutes are the wall clock's.
 
     Of the minutes before, those without traffic set no level to ramp from.
     """
@@ -251,22 +298,30 @@ def _beyond_rate(sieve: _Sieve, rule: Exclusion) -> Bool | None:
         earlier = total[:-back]
         least[back:] = np.minimum(least[back:], np.where(earlier > 0, earlier, _NEVER))
     grown = 1 + rule.above
-    steep = (least < _NEVER) & (total * grown.denominator > np.where(least < _NEVER, least, 0) * grown.numerator)
+    steep = (least < _NEVER) & (
+        total * grown.denominator > np.where(least < _NEVER, least, 0) * grown.numerator
+    )
     mask: Bool = steep[minute]
     return mask
 
 
 def _repeats(sieve: _Sieve, rule: BackOff, failed: Bool) -> None:
-    """Set aside the repeats of a failed request that came too soon, and those of the same error in the window.
+    """Set aside the repeats of a failed request that came too soon, and those of the same error in
+    the window.
 
     A repeat is a row with the key of a row that failed just before it. The wait counts from the
     end of that failure, and grows with each failure in a row. The window counts from the last
     attempt that was kept, so a lasting outage counts again once the window is over.
     """
     key, columns = sieve.facts.labels.get("key"), sieve.columns
-    waits, window = "repeat against the back-off", f"repeat within {show_duration(rule.repeat_window or 0)}"
+    waits, window = (
+        "repeat against the back-off",
+        f"repeat within {show_duration(rule.repeat_window or 0)}",
+    )
     if key is None:
-        for reason in ([waits] if rule.first_wait is not None else []) + ([window] if rule.repeat_window else []):
+        for reason in ([waits] if rule.first_wait is not None else []) + (
+            [window] if rule.repeat_window else []
+        ):
             sieve.drop(reason, None, "key column")
         return
     due, samples = _due(columns), columns.samples
@@ -278,14 +333,23 @@ def _repeats(sieve: _Sieve, rule: BackOff, failed: Bool) -> None:
     ended = np.maximum(samples["done_ns"][before], due[before])
     if rule.first_wait is not None:
         begun = np.maximum.accumulate(np.where(repeat, 0, np.arange(len(order))))[at]
-        table = [min(int(rule.first_wait * rule.factor**power), rule.cap or _NEVER) for power in range(64)]
-        needed = np.minimum(np.array(table, object), _NEVER).astype(np.int64)[np.minimum(at - begun, 64) - 1]
+        table = [
+            min(int(rule.first_wait * rule.factor**power), rule.cap or _NEVER)
+            for power in range(64)
+        ]
+        needed = np.minimum(np.array(table, object), _NEVER).astype(np.int64)[
+            np.minimum(at - begun, 64) - 1
+        ]
         sieve.drop(waits, _mask(len(columns), rows[due[rows] - ended < needed]), "")
     if rule.repeat_window is not None:
         code = sieve.facts.labels.get("code", np.full(len(columns), -1))
         error = (code + 1) * 100_000 + samples["status"].astype(np.int64) * 100 + samples["outcome"]
         same = failed[rows] & (error[rows] == error[before])
-        sieve.drop(window, _mask(len(columns), _within(rows[same], before[same], due, rule.repeat_window)), "")
+        sieve.drop(
+            window,
+            _mask(len(columns), _within(rows[same], before[same], due, rule.repeat_window)),
+            "",
+        )
 
 
 def _within(rows: Int, before: Int, due: Int, window_ns: int) -> Int:

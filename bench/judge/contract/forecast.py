@@ -1,9 +1,9 @@
 """A month's bill as it was forecast, held against what a run was billed.
 
-In: a run's lane and the `[forecast]` of its contract. Out: a record, with PASS, FAIL or INCONCLUSIVE.
-Must stay true: PASS only if the whole interval of the projected bill lies within the margin, FAIL
-only if it lies wholly outside; tokens that no usage states decide nothing; without a price there
-is a reason and no sum.
+In: a run's lane and the `[forecast]` of its contract. Out: a record, with PASS, FAIL or
+INCONCLUSIVE. Must stay true: PASS only if the whole interval of the projected bill lies within the
+margin, FAIL only if it lies wholly outside; tokens that no usage states decide nothing; without a
+price there is a reason and no sum.
 """
 
 from __future__ import annotations
@@ -29,19 +29,27 @@ def judge_forecast(run: Run, index: int, contract: Contract) -> dict[str, Any] |
     """One lane against its contract's forecast; None where the contract has none.
 
     {"target","stage","contract","text","forecast_usd","tokens_per_month","within","confidence",
-    "projected_usd","interval_usd":[lower,upper],"run_usd","verdict","reason"}: the projected bill is
-    `tokens_per_month` times what a useful token of the run cost, all calls paid for included; its
-    limits are drawn by time block, each one-sided at the contract's confidence.
+    "projected_usd","interval_usd":[lower,upper],"run_usd","verdict","reason"}: the projected bill
+    is `tokens_per_month` times what a useful token of the run cost, all calls paid for included;
+    its limits are drawn by time block, each one-sided at the contract's confidence.
     """
     forecast, lane = contract.forecast, run.lanes[index]
     if forecast is None:
         return None
     record: dict[str, Any] = {
-        "target": lane["name"], "stage": lane["stage"], "contract": contract.name, "text": forecast.text,
-        "forecast_usd": float(forecast.monthly_usd), "tokens_per_month": forecast.tokens_per_month,
-        "within": float(forecast.within), "confidence": float(contract.confidence), "projected_usd": None,
-        "interval_usd": [None, None], "run_usd": None, "verdict": "INCONCLUSIVE",
-    }  # fmt: skip
+        "target": lane["name"],
+        "stage": lane["stage"],
+        "contract": contract.name,
+        "text": forecast.text,
+        "forecast_usd": float(forecast.monthly_usd),
+        "tokens_per_month": forecast.tokens_per_month,
+        "within": float(forecast.within),
+        "confidence": float(contract.confidence),
+        "projected_usd": None,
+        "interval_usd": [None, None],
+        "run_usd": None,
+        "verdict": "INCONCLUSIVE",
+    }
     spend = spend_of(run, index)
     if isinstance(spend, str):
         return record | {"reason": spend}
@@ -49,14 +57,22 @@ def judge_forecast(run: Run, index: int, contract: Contract) -> dict[str, Any] |
     priced = dataclasses.replace(spend, planned=_useful_tokens(columns) * _usd_per_token(forecast))
     found = forecast_interval(priced, forecast.within, float(1 - contract.confidence))
     projected, low, high = (
-        None if ratio is None else ratio * record["forecast_usd"] for ratio in (found["ratio"], *found["interval"])
+        None if ratio is None else ratio * record["forecast_usd"]
+        for ratio in (found["ratio"], *found["interval"])
     )
-    record |= {"projected_usd": projected, "interval_usd": [low, high], "run_usd": float(spend.paid_usd)}
+    record |= {
+        "projected_usd": projected,
+        "interval_usd": [low, high],
+        "run_usd": float(spend.paid_usd),
+    }
     if projected is None:
         return record | {"reason": "no answer was of use: nothing can be projected from it"}
     if (unstated := _unstated(columns)) > UNSTATED_MOST:
         return record | {
-            "reason": f"{show_share(unstated, 1)} of the answers came without usage: their tokens are our own count"
+            "reason": (
+                f"{show_share(unstated, 1)} of the answers came without usage: their tokens are our"
+                " own count"
+            )
         }
     verdict = {True: "PASS", False: "FAIL", None: "INCONCLUSIVE"}[found["holds"]]
     return record | {"verdict": verdict, "reason": found["reason"] or _sentence(found, spend)}
@@ -67,9 +83,15 @@ def _usd_per_token(forecast: Forecast) -> float:
 
 
 def _useful_tokens(columns: Columns) -> Float:
-    """Tokens of each row that succeeded: as the server said, a prompt of which it said nothing as planned."""
-    prompt, output = (columns.samples[name].astype(np.float64) for name in ("prompt_tokens", "output_tokens"))
-    useful = np.where(prompt >= 0, prompt, columns.schedule["prompt_tokens"]) + np.maximum(output, 0)
+    """Tokens of each row that succeeded: as the server said, a prompt of which it said nothing as
+    planned.
+    """
+    prompt, output = (
+        columns.samples[name].astype(np.float64) for name in ("prompt_tokens", "output_tokens")
+    )
+    useful = np.where(prompt >= 0, prompt, columns.schedule["prompt_tokens"]) + np.maximum(
+        output, 0
+    )
     return np.where(columns.ok, useful, 0.0)
 
 

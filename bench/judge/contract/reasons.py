@@ -32,7 +32,8 @@ def sentence(judged: Judged, clause: Clause, excluded: dict[str, int], note: str
         if judged.bad >= judged.fails:
             return f"{seen}; {judged.fails:,} or more disprove {share}"
         return (
-            f"{seen}; too many even without the worst spell: {share} would be {int(clause.allowed_share * judged.n):,}"
+            f"{seen}; too many even without the worst spell: {share} would be"
+            f" {int(clause.allowed_share * judged.n):,}"
         )
     return f"{seen}; {_open(judged)}; {_more(judged, unit)}"
 
@@ -41,18 +42,25 @@ def _open(judged: Judged) -> str:
     """What stands between the counts and a verdict."""
     worst = judged.worst
     if judged.cause == "few_blocks":
-        return (f"the slow phases are so long that the run holds {judged.blocks} of the 20 blocks "
-                f"that a PASS needs ({show_duration(judged.block_ns or 0)} each)")  # fmt: skip
+        return (
+            f"the slow phases are so long that the run holds {judged.blocks} of the 20 blocks "
+            f"that a PASS needs ({show_duration(judged.block_ns or 0)} each)"
+        )
     if judged.cause == "worst_block" and worst is not None:
         spell = (
-            f"{worst.bad:,} of {worst.n:,} between {show_duration(worst.start_ns)} and {show_duration(worst.end_ns)}"
+            f"{worst.bad:,} of {worst.n:,} between {show_duration(worst.start_ns)} and"
+            f" {show_duration(worst.end_ns)}"
         )
         if judged.bad > judged.allowed:
             return f"without its worst spell ({spell}) it would not FAIL"
         return f"one more spell like its worst ({spell}) would break it"
     if judged.cause == "unknown_rows":
         return "what became of those cut off would decide it"
-    between = f"PASS needs at most {judged.allowed:,}" if judged.allowed >= 0 else "PASS is impossible with so few"
+    between = (
+        f"PASS needs at most {judged.allowed:,}"
+        if judged.allowed >= 0
+        else "PASS is impossible with so few"
+    )
     if judged.bad >= judged.fails:
         return f"{between}, and without its worst spell it would not FAIL"
     return f"{between}, FAIL needs at least {judged.fails:,}"

@@ -1,4 +1,5 @@
-"""What a contract needs to be decided, before anything is sent: rows, time, tokens and money a clause.
+"""What a contract needs to be decided, before anything is sent: rows, time, tokens and money a
+clause.
 
 In: a compiled plan, a guess of the true share that breaks each promise, the power wanted. Out: per
 lane and clause what decides it, and what the plan as it stands would say. Must stay true: the
@@ -53,9 +54,13 @@ class Load:
 
     def times(self, factor: Fraction) -> Load:
         """The same traffic going on for `factor` of its length."""
-        return Load(math.ceil(self.requests * factor), math.ceil(self.duration_ns * factor),
-                    math.ceil(self.prompt_tokens * factor), math.ceil(self.output_tokens * factor),
-                    None if self.usd is None else self.usd * float(factor))  # fmt: skip
+        return Load(
+            math.ceil(self.requests * factor),
+            math.ceil(self.duration_ns * factor),
+            math.ceil(self.prompt_tokens * factor),
+            math.ceil(self.output_tokens * factor),
+            None if self.usd is None else self.usd * float(factor),
+        )
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ class Guess:
     """One clause if this share of its units truly broke it."""
 
     bad_share: Fraction
-    #: units that decide with the power wanted, and the lane's traffic that has them; None: no run does
+    #: units that decide with the power wanted, and the lane's traffic that has them; None: no run
+    #: does
     needed: int | None
     load: Load | None
     #: chances of the plan as it is
@@ -100,7 +106,11 @@ class ClauseSize:
     def load(self) -> Load | None:
         """The traffic that decides it whichever guess is true; None where no run does."""
         loads = [guess.load for guess in self.guesses]
-        return None if None in loads else max((load for load in loads if load), key=lambda load: load.duration_ns)
+        return (
+            None
+            if None in loads
+            else max((load for load in loads if load), key=lambda load: load.duration_ns)
+        )
 
 
 @dataclass(frozen=True)
@@ -136,7 +146,10 @@ class Whole:
 
 @dataclass(frozen=True)
 class Sizing:
-    """What a suite needs. `every` leaves out what no run decides, `short` also the clauses by time."""
+    """What a suite needs.
+
+    `every` leaves out what no run decides, `short` also the clauses by time.
+    """
 
     assumed: Assumed
     lanes: tuple[LaneSize, ...]
@@ -148,18 +161,31 @@ class Sizing:
 
 def size_plan(plan: Plan, assumed: Assumed) -> Sizing:
     """What each clause of a compiled plan needs, and all of them together."""
-    lanes = tuple(_lane(lane, plan.schedule[plan.schedule["lane"] == lane.index], assumed) for lane in plan.lanes)
-    undecidable = tuple(
-        f"{lane.name}: {clause.text}" for lane in lanes for clause in lane.clauses if clause.load is None
+    lanes = tuple(
+        _lane(lane, plan.schedule[plan.schedule["lane"] == lane.index], assumed)
+        for lane in plan.lanes
     )
-    return Sizing(assumed, lanes, _whole(lanes, by_time=True), _whole(lanes, by_time=False), undecidable)
+    undecidable = tuple(
+        f"{lane.name}: {clause.text}"
+        for lane in lanes
+        for clause in lane.clauses
+        if clause.load is None
+    )
+    return Sizing(
+        assumed, lanes, _whole(lanes, by_time=True), _whole(lanes, by_time=False), undecidable
+    )
 
 
 def _lane(lane: Lane, rows: Table, assumed: Assumed) -> LaneSize:
     measured = rows[~rows["warmup"]]
     warm_ns = sum(span.end_ns - span.start_ns for span in lane.spans if span.warmup)
-    load = Load(len(measured), lane.end_ns - lane.start_ns - warm_ns, int(measured["prompt_tokens"].sum()),
-                int(measured["output_tokens"].sum()), _usd(lane, measured))  # fmt: skip
+    load = Load(
+        len(measured),
+        lane.end_ns - lane.start_ns - warm_ns,
+        int(measured["prompt_tokens"].sum()),
+        int(measured["output_tokens"].sum()),
+        _usd(lane, measured),
+    )
     closed, contract = lane.profile.closed_loop, lane.contract
     notes = list(lane.notes)
     judged: tuple[ClauseSize, ...] = ()
@@ -167,16 +193,28 @@ def _lane(lane: Lane, rows: Table, assumed: Assumed) -> LaneSize:
         notes.append("a closed loop slows down with the server: no clause can be decided by it")
     elif contract is not None:
         alpha = float(1 - contract.confidence)
-        judged = tuple(_clause(clause, number, lane, measured, load, alpha, assumed)
-                       for number, clause in enumerate(contract.clauses, 1) if not clause.report_only)  # fmt: skip
+        judged = tuple(
+            _clause(clause, number, lane, measured, load, alpha, assumed)
+            for number, clause in enumerate(contract.clauses, 1)
+            if not clause.report_only
+        )
         if contract.proof == "census":
             notes.append(
-                "the contract is settled by the log of its whole period; a run of any length only points the way"
+                "the contract is settled by the log of its whole period; a run of any length only"
+                " points the way"
             )
-    return LaneSize(lane.name, lane.stage, load, len(rows) - len(measured), lane.simulated,
-                    None if closed or load.duration_ns <= 0 else load.requests / (load.duration_ns / S),
-                    contract.name if contract else None, contract.confidence if contract else None,
-                    judged, tuple(notes))  # fmt: skip
+    return LaneSize(
+        lane.name,
+        lane.stage,
+        load,
+        len(rows) - len(measured),
+        lane.simulated,
+        None if closed or load.duration_ns <= 0 else load.requests / (load.duration_ns / S),
+        contract.name if contract else None,
+        contract.confidence if contract else None,
+        judged,
+        tuple(notes),
+    )
 
 
 def _usd(lane: Lane, rows: Table) -> float | None:
@@ -186,8 +224,15 @@ def _usd(lane: Lane, rows: Table) -> float | None:
     return None if unpriced else float(planned_usd(lane.target, rows))
 
 
-def _clause(clause: Clause, number: int, lane: Lane, measured: Table, load: Load, alpha: float,
-            assumed: Assumed) -> ClauseSize:  # fmt: skip
+def _clause(
+    clause: Clause,
+    number: int,
+    lane: Lane,
+    measured: Table,
+    load: Load,
+    alpha: float,
+    assumed: Assumed,
+) -> ClauseSize:
     p0 = clause.allowed_share
     if clause.by_time and clause.metric == "uptime":
         return _uptime_by_time(clause, number, load, alpha)
@@ -198,17 +243,26 @@ def _clause(clause: Clause, number: int, lane: Lane, measured: Table, load: Load
     # Windows take the dependence of the requests within them upon themselves.
     deff = 1.0 if clause.by_time else assumed.design_effect
     shares = _guessed(clause, assumed)
-    unit_ns = Fraction(clause.unit_ns) if clause.by_time else Fraction(load.duration_ns, max(planned, 1))
-    guesses = tuple(_guess(share, p0, planned, unit_ns, load, alpha, deff, assumed.power) for share in shares)
+    unit_ns = (
+        Fraction(clause.unit_ns) if clause.by_time else Fraction(load.duration_ns, max(planned, 1))
+    )
+    guesses = tuple(
+        _guess(share, p0, planned, unit_ns, load, alpha, deff, assumed.power) for share in shares
+    )
     notes = []
     if least is None or planned < least:
-        fewest = "more rows than any run holds" if least is None else f"{least:,} {unit} without a single miss"
+        fewest = (
+            "more rows than any run holds"
+            if least is None
+            else f"{least:,} {unit} without a single miss"
+        )
         notes.append(f"PASS needs at least {fewest}, and the plan has {planned:,}")
     if clause.by_time:
         within = len(rows) * clause.unit_ns / max(load.duration_ns, 1)
         if within < clause.min_requests:
             notes.append(
-                f"a window would hold about {within:,.1f} requests; fewer than {clause.min_requests:,} say nothing"
+                f"a window would hold about {within:,.1f} requests; fewer than"
+                f" {clause.min_requests:,} say nothing"
             )
     return ClauseSize(number, clause.text, unit, p0, planned, least, guesses, tuple(notes))
 
@@ -217,7 +271,9 @@ def _rows_of(clause: Clause, lane: Lane, measured: Table) -> Table:
     """The planned rows that can have the clause's metric, in its phase and context bucket."""
     keep = np.ones(len(measured), bool)
     if clause.phase is not None:
-        keep &= measured["phase"] == (lane.phases.index(clause.phase) if clause.phase in lane.phases else -1)
+        keep &= measured["phase"] == (
+            lane.phases.index(clause.phase) if clause.phase in lane.phases else -1
+        )
     if clause.bucket is not None:
         keep &= measured["bucket"] == bucket_names().index(clause.bucket)
     if clause.metric in ("tpot", "inter_chunk_max"):
@@ -238,18 +294,35 @@ def _guessed(clause: Clause, assumed: Assumed) -> list[Fraction]:
     return [p0 / 2, min(2 * p0, (1 + p0) / 2)]
 
 
-def _guess(share: Fraction, p0: Fraction, planned: int, unit_ns: Fraction, load: Load, alpha: float, deff: float,
-           power: Fraction) -> Guess:  # fmt: skip
+def _guess(
+    share: Fraction,
+    p0: Fraction,
+    planned: int,
+    unit_ns: Fraction,
+    load: Load,
+    alpha: float,
+    deff: float,
+    power: Fraction,
+) -> Guess:
     """One guess; a unit of the clause comes up every `unit_ns`."""
     needed, blocks = needed_n(share, p0, alpha, float(power)), _rows_for_blocks(deff)
     to_pass, to_fail = rows_worth_one(deff)
     if needed is not None:
-        needed = max(math.ceil(needed * to_pass), blocks) if share < p0 else math.ceil(needed * to_fail)
+        needed = (
+            max(math.ceil(needed * to_pass), blocks) if share < p0 else math.ceil(needed * to_fail)
+        )
     decides = None if needed is None else load.times(needed * unit_ns / max(load.duration_ns, 1))
     p_pass, p_fail = (
-        operating_characteristic(max(int(planned / rows), 1), p0, share, alpha) for rows in (to_pass, to_fail)
+        operating_characteristic(max(int(planned / rows), 1), p0, share, alpha)
+        for rows in (to_pass, to_fail)
     )
-    return Guess(share, needed, decides, p_pass.p_pass if planned >= blocks else 0.0, p_fail.p_fail if planned else 0.0)
+    return Guess(
+        share,
+        needed,
+        decides,
+        p_pass.p_pass if planned >= blocks else 0.0,
+        p_fail.p_fail if planned else 0.0,
+    )
 
 
 def _rows_for_blocks(deff: float) -> int:
@@ -268,12 +341,27 @@ def _uptime_by_time(clause: Clause, number: int, load: Load, alpha: float) -> Cl
     span = max(load.duration_ns, 1)
     enough = load.duration_ns >= needed_ns
     guess = Guess(
-        Fraction(0), -(-needed_ns // clause.unit_ns), load.times(Fraction(needed_ns, span)), float(enough), 0.0
+        Fraction(0),
+        -(-needed_ns // clause.unit_ns),
+        load.times(Fraction(needed_ns, span)),
+        float(enough),
+        0.0,
     )
-    note = (f"outages are the sample, not requests: {show_exact(100 - p0 * 100)} % takes {needed_ns / DAY_NS:,.1f} days without one, "
-            f"if one lasts {show_duration(clause.assumed_outage)}")  # fmt: skip
-    return ClauseSize(number, clause.text, "time", p0, load.duration_ns // clause.unit_ns, guess.needed, (guess,),
-                      (note if enough else f"{note}; no short run can decide it",))  # fmt: skip
+    note = (
+        f"outages are the sample, not requests: {show_exact(100 - p0 * 100)} % takes"
+        f" {needed_ns / DAY_NS:,.1f} days without one, if one lasts"
+        f" {show_duration(clause.assumed_outage)}"
+    )
+    return ClauseSize(
+        number,
+        clause.text,
+        "time",
+        p0,
+        load.duration_ns // clause.unit_ns,
+        guess.needed,
+        (guess,),
+        (note if enough else f"{note}; no short run can decide it",),
+    )
 
 
 def _whole(lanes: tuple[LaneSize, ...], *, by_time: bool) -> Whole | None:
@@ -287,11 +375,23 @@ def _whole(lanes: tuple[LaneSize, ...], *, by_time: bool) -> Whole | None:
                     longest[lane.stage] = (factor, lane, clause)
     if not longest:
         return None
-    grown = {lane.name: lane.load.times(longest[lane.stage][0]) for lane in lanes if lane.stage in longest}
-    spans = {lane.stage: 0 if lane.simulated else grown[lane.name].duration_ns for lane in lanes if lane.name in grown}
+    grown = {
+        lane.name: lane.load.times(longest[lane.stage][0])
+        for lane in lanes
+        if lane.stage in longest
+    }
+    spans = {
+        lane.stage: 0 if lane.simulated else grown[lane.name].duration_ns
+        for lane in lanes
+        if lane.name in grown
+    }
     prices = [load.usd for load in grown.values()]
-    total = Load(sum(load.requests for load in grown.values()), sum(spans.values()),
-                 sum(load.prompt_tokens for load in grown.values()), sum(load.output_tokens for load in grown.values()),
-                 None if None in prices else sum(price for price in prices if price is not None))  # fmt: skip
+    total = Load(
+        sum(load.requests for load in grown.values()),
+        sum(spans.values()),
+        sum(load.prompt_tokens for load in grown.values()),
+        sum(load.output_tokens for load in grown.values()),
+        None if None in prices else sum(price for price in prices if price is not None),
+    )
     slowest = max(longest, key=lambda stage: spans[stage])
     return Whole(total, longest[slowest][1].name, longest[slowest][2].text)

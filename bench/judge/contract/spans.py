@@ -45,30 +45,51 @@ class Found:
     note: str | None
 
 
-def judge_spans(columns: Columns, counts: Tally, clause: Clause, contract: Contract, lane: dict[str, Any],
-                alpha: float) -> Found:  # fmt: skip
+def judge_spans(
+    columns: Columns,
+    counts: Tally,
+    clause: Clause,
+    contract: Contract,
+    lane: dict[str, Any],
+    alpha: float,
+) -> Found:
     """Judge "the share of bad stretches is at most p0", with error `alpha` for each side."""
     table, start_ns = _minutes(counts, lane)
     if table is None:
         none = np.zeros(0, bool)
-        empty = judge_trials(Trials(np.zeros(0, np.int64), none, none, none), clause.allowed_share, alpha)
-        return Found(empty, 1.0, _numbers(None, empty, alpha), "the run covered no whole minute" if counts.n else None)
+        empty = judge_trials(
+            Trials(np.zeros(0, np.int64), none, none, none), clause.allowed_share, alpha
+        )
+        return Found(
+            empty,
+            1.0,
+            _numbers(None, empty, alpha),
+            "the run covered no whole minute" if counts.n else None,
+        )
     if clause.phase is not None:
-        clause = clause.model_copy(update={"empty": "excluded"})  # the minutes of other phases are not up
+        clause = clause.model_copy(
+            update={"empty": "excluded"}
+        )  # the minutes of other phases are not up
     counted = _counted(table, clause)
     if clause.of_window == "mean" and counts.values_ns is not None:
         values = in_own_unit(columns.samples[counts.rows], clause, counts.values_ns)
-        found = with_unknown = attained_means(counts.at_ns - start_ns, values, ~counts.is_unknown, table, clause)
+        found = with_unknown = attained_means(
+            counts.at_ns - start_ns, values, ~counts.is_unknown, table, clause
+        )
         bad = _bad_units(found, found.units, clause)
         maybe = bad | (_by_unit(table.unknown[0], clause) > 0)
     else:
         found = attained(table, clause)
-        sour = dataclasses.replace(table, failed=table.failed + table.unknown, unknown=np.zeros_like(table.unknown))
+        sour = dataclasses.replace(
+            table, failed=table.failed + table.unknown, unknown=np.zeros_like(table.unknown)
+        )
         with_unknown = attained(sour, clause)
         bad, maybe = (_bad_units(each, found.units, clause) for each in (found, with_unknown))
     found = dataclasses.replace(found, observed_units=int(counted.sum()))
     at_ns = start_ns + np.arange(found.units, dtype=np.int64) * clause.unit_ns
-    trials = Trials(at_ns[counted], bad[counted], (maybe & ~bad)[counted], np.zeros(int(counted.sum()), bool))
+    trials = Trials(
+        at_ns[counted], bad[counted], (maybe & ~bad)[counted], np.zeros(int(counted.sum()), bool)
+    )
     judged = judge_trials(trials, clause.allowed_share, alpha)
     p_fail = p_value_fail(trials, clause.allowed_share) if judged.outcome == "FAIL" else 1.0
     numbers = _numbers(found, judged, alpha)
@@ -91,16 +112,25 @@ def _minutes(counts: Tally, lane: dict[str, Any]) -> tuple[Minutes | None, int]:
     minutes = (end - start) // MINUTE_NS
     if minutes < 1 or not counts.n:
         return None, start
-    table = minute_table(counts.at_ns - start, counts.is_bad, counts.is_unknown, (0, minutes * MINUTE_NS),
-                         _watched(lane, start, minutes))  # fmt: skip
+    table = minute_table(
+        counts.at_ns - start,
+        counts.is_bad,
+        counts.is_unknown,
+        (0, minutes * MINUTE_NS),
+        _watched(lane, start, minutes),
+    )
     return table, start
 
 
 def _watched(lane: dict[str, Any], start_ns: int, minutes: int) -> Bool:
-    """Minutes that lie whole on the record: of those between two sittings, or after the record ends, nobody can tell."""
+    """Minutes that lie whole on the record: of those between two sittings, or after the record
+    ends, nobody can tell.
+    """
     watched = np.ones(minutes, bool)
     for begin, end in lane.get("gaps_ns", []):
-        watched[max(begin - start_ns, 0) // MINUTE_NS : max(-(-(end - start_ns) // MINUTE_NS), 0)] = False
+        watched[
+            max(begin - start_ns, 0) // MINUTE_NS : max(-(-(end - start_ns) // MINUTE_NS), 0)
+        ] = False
     return watched
 
 
@@ -116,34 +146,55 @@ def _by_unit(minutes: Int, clause: Clause) -> Int:
 
 
 def _counted(table: Minutes, clause: Clause) -> Bool:
-    """Units that say something: windows with enough requests; of uptime all that were watched, unless empty ones are left out."""
-    least = clause.min_requests if clause.statistic == "share_of_windows" else int(clause.empty == "excluded")
+    """Units that say something: windows with enough requests; of uptime all that were watched,
+    unless empty ones are left out.
+    """
+    least = (
+        clause.min_requests
+        if clause.statistic == "share_of_windows"
+        else int(clause.empty == "excluded")
+    )
     watched = _by_unit(table.observed.astype(np.int64), clause)
     return np.asarray((_by_unit(table.n[0], clause) >= least) & (watched > 0), bool)
 
 
 def _numbers(found: Attained | None, judged: Judged, alpha: float) -> dict[str, Any]:
-    """Measured share with its two-sided limits; of stretches, so few that they are rarely narrow."""
+    """Measured share with its two-sided limits; of stretches, so few that they are rarely
+    narrow.
+    """
     if found is None or found.value is None or judged.n == 0:
-        return {"unit": "share", "measured": None, "interval": [None, None], "p_interval": [0.0, 1.0]}
+        return {
+            "unit": "share",
+            "measured": None,
+            "interval": [None, None],
+            "p_interval": [0.0, 1.0],
+        }
     size = min(float(judged.n), judged.n_eff)
     lost = clopper_pearson(float(1 - found.value) * size, size, alpha / 2)
-    return {"unit": "share", "measured": float(found.value), "interval": [1 - lost.upper, 1 - lost.lower],
-            "p_interval": [lost.lower, lost.upper]}  # fmt: skip
+    return {
+        "unit": "share",
+        "measured": float(found.value),
+        "interval": [1 - lost.upper, 1 - lost.lower],
+        "p_interval": [lost.lower, lost.upper],
+    }
 
 
 def _mean(
     judged: Judged, found: Attained, with_unknown: Attained, clause: Clause, alpha: float
 ) -> tuple[Judged, str | None]:
-    """A mean of intervals, and its limits in words. Each interval loses a part of itself. A share of one varies at most
-    as much as a yes or no, so the exact limits of a proportion hold for it, at the size that the intervals are worth."""
+    """A mean of intervals, and its limits in words. Each interval loses a part of itself. A share
+    of one varies at most as much as a yes or no, so the exact limits of a proportion hold for it,
+    at the size that the intervals are worth.
+    """
     if found.value is None or with_unknown.value is None:
         return judged, None
     units = min(float(found.observed_units), judged.n_eff)
     lower = clopper_pearson(float(1 - found.value) * units, units, alpha).lower
     upper = clopper_pearson(float(1 - with_unknown.value) * units, units, alpha).upper
-    said = (f"on the mean {show_share(1 - found.value)} of an interval is lost ({show_share(lower)} to {show_share(upper)}), "
-            f"and {show_share(clause.allowed_share)} may be")  # fmt: skip
+    said = (
+        f"on the mean {show_share(1 - found.value)} of an interval is lost ({show_share(lower)} to"
+        f" {show_share(upper)}), and {show_share(clause.allowed_share)} may be"
+    )
     long_enough = judged.method == "exact" or judged.blocks >= ENOUGH_BLOCKS
     outcome: Outcome = "INCONCLUSIVE"
     cause: Cause = "undecided"
@@ -154,10 +205,16 @@ def _mean(
     return dataclasses.replace(judged, outcome=outcome, cause=cause, lower=lower, upper=upper), said
 
 
-def _by_time(judgement: Found, found: Attained, clause: Clause, contract: Contract, alpha: float) -> Found:
+def _by_time(
+    judgement: Found, found: Attained, clause: Clause, contract: Contract, alpha: float
+) -> Found:
     """What only time can decide: long enough to acquit, or the whole period's allowance used up."""
     judged = judgement.judged
-    lost_ns = 0.0 if found.value is None else float((1 - found.value) * found.observed_units) * clause.unit_ns
+    lost_ns = (
+        0.0
+        if found.value is None
+        else float((1 - found.value) * found.observed_units) * clause.unit_ns
+    )
     if contract.period is not None and lost_ns > clause.allowed_share * contract.period.longest_ns:
         used = f"{show_duration(lost_ns)} down are more than the whole period may have"
         failed = dataclasses.replace(judged, outcome="FAIL", cause="too_many")
@@ -166,7 +223,11 @@ def _by_time(judgement: Found, found: Attained, clause: Clause, contract: Contra
     watched_ns = found.observed_units * clause.unit_ns
     if judged.outcome != "PASS" or watched_ns >= least_ns:
         return judgement
-    note = (f"{show_duration(watched_ns)} without a long outage prove nothing yet: with outages of "
-            f"{show_duration(clause.assumed_outage)} it takes {least_ns / (86_400 * S):,.1f} days")  # fmt: skip
-    open_ = dataclasses.replace(judged, outcome="INCONCLUSIVE", cause="too_few", needed=-(-least_ns // clause.unit_ns))
+    note = (
+        f"{show_duration(watched_ns)} without a long outage prove nothing yet: with outages of "
+        f"{show_duration(clause.assumed_outage)} it takes {least_ns / (86_400 * S):,.1f} days"
+    )
+    open_ = dataclasses.replace(
+        judged, outcome="INCONCLUSIVE", cause="too_few", needed=-(-least_ns // clause.unit_ns)
+    )
     return dataclasses.replace(judgement, judged=open_, p_fail=1.0, note=note)

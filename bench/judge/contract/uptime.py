@@ -21,13 +21,22 @@ import numpy as np
 from bench.plan.clause import MINUTE_NS, Clause
 from bench.record.samples import Bool, Float, Int
 
-#: A window's statistic as the share of its requests that must keep the limit (nearest rank, type 1).
-_RANK = {"p50": Fraction(1, 2), "p90": Fraction(9, 10), "p95": Fraction(19, 20), "p99": Fraction(99, 100)}
+#: A window's statistic as the share of its requests that must keep the limit (nearest rank, type
+#: 1).
+_RANK = {
+    "p50": Fraction(1, 2),
+    "p90": Fraction(9, 10),
+    "p95": Fraction(19, 20),
+    "p99": Fraction(99, 100),
+}
 
 
 @dataclass(frozen=True)
 class Minutes:
-    """A table of whole minutes. Arrays are resources x minutes; one resource where none are told apart."""
+    """A table of whole minutes.
+
+    Arrays are resources x minutes; one resource where none are told apart.
+    """
 
     start_wall_ns: int
     n: Int
@@ -49,7 +58,9 @@ class Episode:
 
 @dataclass(frozen=True)
 class Attained:
-    """A share of one with its bounds, and the units (minutes, intervals, slices, windows) it rests on."""
+    """A share of one with its bounds, and the units (minutes, intervals, slices, windows) it rests
+    on.
+    """
 
     #: of what was observed and known; None where nothing was
     value: Fraction | None
@@ -73,8 +84,14 @@ class _Loss:
     active: Bool
 
 
-def minute_table(wall_ns: Int, failed: Bool, unknown: Bool, span: tuple[int, int], observed: Bool,
-                 resource: Int | None = None) -> Minutes:  # fmt: skip
+def minute_table(
+    wall_ns: Int,
+    failed: Bool,
+    unknown: Bool,
+    span: tuple[int, int],
+    observed: Bool,
+    resource: Int | None = None,
+) -> Minutes:
     """Count rows by minute. `span` (Unix ns) is whole minutes; rows outside it are left out.
 
     `resource` numbers each row's resource from 0; rows of -1 share one of their own. Raises
@@ -85,7 +102,11 @@ def minute_table(wall_ns: Int, failed: Bool, unknown: Bool, span: tuple[int, int
         raise ValueError("a span begins and ends at whole minutes, one at least")
     minutes = (end - start) // MINUTE_NS
     inside = (wall_ns >= start) & (wall_ns < end)
-    of = np.zeros(len(wall_ns), np.int64) if resource is None else resource - min(int(resource.min(initial=0)), 0)
+    of = (
+        np.zeros(len(wall_ns), np.int64)
+        if resource is None
+        else resource - min(int(resource.min(initial=0)), 0)
+    )
     shape = (int(of.max(initial=0)) + 1, minutes)
     cell = of * minutes + (wall_ns - start) // MINUTE_NS
 
@@ -96,7 +117,8 @@ def minute_table(wall_ns: Int, failed: Bool, unknown: Bool, span: tuple[int, int
 
 
 def attained(table: Minutes, clause: Clause, *, observed_only: bool = False) -> Attained:
-    """The share that an uptime clause speaks of, or that of windows whose p50 ... p99 keeps the limit.
+    """The share that an uptime clause speaks of, or that of windows whose p50 ... p99 keeps the
+    limit.
 
     For windows `failed` are the rows that missed the limit. Units count from the table's start;
     the last one may be shorter. With `observed_only` the bounds leave unobserved time aside, and
@@ -104,7 +126,8 @@ def attained(table: Minutes, clause: Clause, *, observed_only: bool = False) -> 
     """
     if clause.weight == "together" or clause.statistic == "share_of_windows":
         n, failed, unknown = (
-            np.asarray(each.sum(axis=0, keepdims=True)) for each in (table.n, table.failed, table.unknown)
+            np.asarray(each.sum(axis=0, keepdims=True))
+            for each in (table.n, table.failed, table.unknown)
         )
         table = Minutes(table.start_wall_ns, n, failed, unknown, table.observed)
     length = _unit_minutes(clause, len(table.observed))
@@ -117,16 +140,27 @@ def attained(table: Minutes, clause: Clause, *, observed_only: bool = False) -> 
     unseen = hidden * (0 if observed_only else np.maximum(table.n.max(axis=1, keepdims=True), 1))
     n, failed, unknown = by_unit(table.n), by_unit(table.failed), by_unit(table.unknown)
     seen = hidden < np.diff([*edges, len(table.observed)])
-    known, best, worst = (_losses(clause, size, k) for size, k in (
-        (n - unknown, failed), (n + unseen, failed), (n + unseen, failed + unknown + unseen)))  # fmt: skip
+    known, best, worst = (
+        _losses(clause, size, k)
+        for size, k in (
+            (n - unknown, failed),
+            (n + unseen, failed),
+            (n + unseen, failed + unknown + unseen),
+        )
+    )
     known = replace(known, counted=known.counted & seen)
     if observed_only:
         best, worst = (replace(each, counted=each.counted & seen) for each in (best, worst))
     lost: Bool = np.asarray(((known.num > 0) & known.counted).any(axis=0))
     return Attained(
-        _share(known, clause), _or(_share(best, clause), 1), _or(_share(worst, clause), 0), len(edges),
-        int(seen.sum()), int(lost.sum()), _episodes(table, clause, lost, length),
-    )  # fmt: skip
+        _share(known, clause),
+        _or(_share(best, clause), 1),
+        _or(_share(worst, clause), 0),
+        len(edges),
+        int(seen.sum()),
+        int(lost.sum()),
+        _episodes(table, clause, lost, length),
+    )
 
 
 def _or(share: Fraction | None, else_: int) -> Fraction:
@@ -145,7 +179,9 @@ def _losses(clause: Clause, n: Int, k: Int) -> _Loss:
     counted = (n > 0) | empty_counts
     if clause.statistic == "share_of_windows":
         kept = _RANK[clause.of_window]
-        return _of_bad((n - k) * kept.denominator < kept.numerator * n, n >= clause.min_requests, n > 0)
+        return _of_bad(
+            (n - k) * kept.denominator < kept.numerator * n, n >= clause.min_requests, n > 0
+        )
     if clause.method == "downtime_minutes":
         assert clause.error_rate is not None
         over = (n > 0) & (k * clause.error_rate.denominator > clause.error_rate.numerator * n)
@@ -154,7 +190,11 @@ def _losses(clause: Clause, n: Int, k: Int) -> _Loss:
         return _of_bad((n > 0) & (k == n), counted, n > 0)
     if clause.method == "slice_ok":
         assert clause.slice_share is not None
-        return _of_bad((n - k) * clause.slice_share.denominator < clause.slice_share.numerator * n, counted, n > 0)
+        return _of_bad(
+            (n - k) * clause.slice_share.denominator < clause.slice_share.numerator * n,
+            counted,
+            n > 0,
+        )
     return _Loss(k, np.maximum(n, 1), counted, n > 0)
 
 
@@ -180,13 +220,22 @@ def runs(mask: Bool) -> list[tuple[int, int]]:
 
 
 def _share(loss: _Loss, clause: Clause) -> Fraction | None:
-    """1 - the mean loss of the counted units, resources joined as the clause says; None without a unit."""
+    """1 - the mean loss of the counted units, resources joined as the clause says; None without a
+    unit.
+    """
     if clause.weight == "affected":
         in_use = loss.counted & loss.active
         units = int(loss.counted.any(axis=0).sum())
-        return 1 - _sum(loss.num[in_use], (loss.den * in_use.sum(axis=0))[in_use]) / units if units else None
-    each = [1 - _sum(num[counted], den[counted]) / int(counted.sum())
-            for num, den, counted in zip(loss.num, loss.den, loss.counted, strict=True) if counted.any()]  # fmt: skip
+        return (
+            1 - _sum(loss.num[in_use], (loss.den * in_use.sum(axis=0))[in_use]) / units
+            if units
+            else None
+        )
+    each = [
+        1 - _sum(num[counted], den[counted]) / int(counted.sum())
+        for num, den, counted in zip(loss.num, loss.den, loss.counted, strict=True)
+        if counted.any()
+    ]
     if not each:
         return None
     return min(each) if clause.weight == "least" else total(each) / len(each)
@@ -197,42 +246,69 @@ def _sum(num: Int, den: Int) -> Fraction:
     kinds, which = np.unique(den, return_inverse=True)
     sums = np.zeros(len(kinds), np.int64)
     np.add.at(sums, which, num)
-    return total(Fraction(top, bottom) for top, bottom in zip(sums.tolist(), kinds.tolist(), strict=True) if top)
+    return total(
+        Fraction(top, bottom)
+        for top, bottom in zip(sums.tolist(), kinds.tolist(), strict=True)
+        if top
+    )
 
 
 def total(shares: Iterable[Fraction]) -> Fraction:
-    """Their sum, added in pairs, because a running sum's denominator would grow with each of thousands."""
+    """Their sum, added in pairs, because a running sum's denominator would grow with each of
+    thousands.
+    """
     level = list(shares)
     while len(level) > 1:
-        level = [a + b for a, b in zip(level[::2], level[1::2], strict=False)] + level[len(level) & ~1 :]
+        level = [a + b for a, b in zip(level[::2], level[1::2], strict=False)] + level[
+            len(level) & ~1 :
+        ]
     return level[0] if level else Fraction(0)
 
 
 def _episodes(table: Minutes, clause: Clause, lost: Bool, length: int) -> list[Episode]:
     """Runs of units that lost something; of a request ratio, runs of minutes with a failure."""
-    if length == len(table.observed) and clause.method == "request_ratio" and clause.statistic == "quantile":
+    if (
+        length == len(table.observed)
+        and clause.method == "request_ratio"
+        and clause.statistic == "quantile"
+    ):
         lost, length = table.failed.sum(axis=0) > 0, 1
     n, failed = table.n.sum(axis=0), table.failed.sum(axis=0)
     found = []
     for first, last in runs(lost):
         start, end = first * length, min(last * length, len(n))
-        found.append(Episode(table.start_wall_ns + start * MINUTE_NS, table.start_wall_ns + end * MINUTE_NS,
-                             int(n[start:end].sum()), int(failed[start:end].sum())))  # fmt: skip
+        found.append(
+            Episode(
+                table.start_wall_ns + start * MINUTE_NS,
+                table.start_wall_ns + end * MINUTE_NS,
+                int(n[start:end].sum()),
+                int(failed[start:end].sum()),
+            )
+        )
     return found
 
 
 def attained_requests(n: int, bad: int, unknown: int, unseen: int) -> Attained:
-    """A share of requests: n of them, of which `bad` broke the promise; `unseen` may have been made unobserved."""
+    """A share of requests: n of them, of which `bad` broke the promise; `unseen` may have been made
+    unobserved.
+    """
     known, most = n - unknown, n + unseen
     return Attained(
         1 - Fraction(bad, known) if known else None,
         1 - Fraction(bad, most) if most else Fraction(1),
-        1 - Fraction(bad + unknown + unseen, most) if most else Fraction(0), n, n, bad, [],
-    )  # fmt: skip
+        1 - Fraction(bad + unknown + unseen, most) if most else Fraction(0),
+        n,
+        n,
+        bad,
+        [],
+    )
 
 
-def attained_means(wall_ns: Int, values: Float, sure: Bool, table: Minutes, clause: Clause) -> Attained:
-    """The share of windows whose mean keeps the limit; `values` a row, inf for a miss, `sure` where it is known.
+def attained_means(
+    wall_ns: Int, values: Float, sure: Bool, table: Minutes, clause: Clause
+) -> Attained:
+    """The share of windows whose mean keeps the limit; `values` a row, inf for a miss, `sure` where
+    it is known.
 
     A window with unobserved minutes or unknown rows may have had any mean.
     """
@@ -245,7 +321,9 @@ def attained_means(wall_ns: Int, values: Float, sure: Bool, table: Minutes, clau
     bad = np.zeros(len(edges), bool)
     order = np.argsort(unit, kind="stable")
     order = order[sure[order]]
-    for number, (start, end) in enumerate(pairwise(np.searchsorted(unit[order], np.arange(len(edges) + 1)).tolist())):
+    for number, (start, end) in enumerate(
+        pairwise(np.searchsorted(unit[order], np.arange(len(edges) + 1)).tolist())
+    ):
         inside = values[order[start:end]]
         if seen[number]:
             bad[number] = not np.isfinite(inside).all() or _mean_breaks(inside, clause)
@@ -256,13 +334,19 @@ def attained_means(wall_ns: Int, values: Float, sure: Bool, table: Minutes, clau
     maybe_bad = int(((bad & seen) | open_).sum())
     return Attained(
         1 - Fraction(broken, counted) if counted else None,
-        1 - Fraction(sure_bad, units) if units else Fraction(1), 1 - Fraction(maybe_bad, units) if units else Fraction(0),
-        len(edges), counted, broken, _episodes(table, clause, bad & seen, length),
-    )  # fmt: skip
+        1 - Fraction(sure_bad, units) if units else Fraction(1),
+        1 - Fraction(maybe_bad, units) if units else Fraction(0),
+        len(edges),
+        counted,
+        broken,
+        _episodes(table, clause, bad & seen, length),
+    )
 
 
 def _mean_breaks(values: Float, clause: Clause) -> bool:
-    """Whether their mean breaks the limit: by floats, and by exact sums of those where floats are too near to tell."""
+    """Whether their mean breaks the limit: by floats, and by exact sums of those where floats are
+    too near to tell.
+    """
     limit = clause.at_least if clause.limit is None else Fraction(clause.limit)
     if limit is None:  # only shown
         return False

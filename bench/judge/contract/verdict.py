@@ -49,7 +49,8 @@ from bench.units import MS, S, nearest_rank
 
 #: Format history of verdicts.json: 2 = units, blocks, exclusions, credits.
 VERDICTS_FORMAT = 2
-#: Answers by another tier or place than the contract's, above which the run did not test the contract.
+#: Answers by another tier or place than the contract's, above which the run did not test the
+#: contract.
 SERVED_ELSEWHERE_MOST = Fraction(1, 20)
 
 #: A trend less likely than this by chance is named beside a PASS.
@@ -66,13 +67,17 @@ class Decision:
 
 
 def judge_run(
-    run: Run, health: Health, override: Contract | None = None, further: Sequence[dict[str, Any]] = ()
+    run: Run,
+    health: Health,
+    override: Contract | None = None,
+    further: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Judge every lane by its contract (or by `override`). The value is verdicts.json.
 
-    `further` are rehearsed answers of other records, which join the exit code. Raises UserError for a clause of
-    `override` that the run cannot have; under the run's own contract such a clause is INCONCLUSIVE, for the run
-    is over, and its report must be written. A shard is judged by no contract of its own, and refused under `override`.
+    `further` are rehearsed answers of other records, which join the exit code. Raises UserError for
+    a clause of `override` that the run cannot have; under the run's own contract such a clause is
+    INCONCLUSIVE, for the run is over, and its report must be written. A shard is judged by no
+    contract of its own, and refused under `override`.
     """
     clauses: list[dict[str, Any]] = []
     forecasts: list[dict[str, Any]] = []
@@ -83,10 +88,15 @@ def judge_run(
     looks = LOOKS if run.manifest.get("early_stop") else 1
     shard = run.manifest.get("shard")
     if shard and override is not None:
-        raise UserError(f"is shard {shard['number']} of {shard['of']}, which alone is no run to judge", where=str(run.folder),
-                        remedy="merge them: tailproof merge RUN… --out DIR")  # fmt: skip
+        raise UserError(
+            f"is shard {shard['number']} of {shard['of']}, which alone is no run to judge",
+            where=str(run.folder),
+            remedy="merge them: tailproof merge RUN… --out DIR",
+        )
     for index, lane in enumerate([] if shard else run.lanes):
-        contract = override or (Contract.model_validate(lane["contract"]) if lane["contract"] else None)
+        contract = override or (
+            Contract.model_validate(lane["contract"]) if lane["contract"] else None
+        )
         if contract is None:
             continue
         columns = rows.lane(index)
@@ -99,39 +109,69 @@ def judge_run(
         if (forecast := judge_forecast(run, index, contract)) is not None:
             forecasts.append(forecast)
         attested += [{"contract": contract.name, "term": term.term} for term in contract.attested]
-        if contract.breach_cost_usd is not None and any(record["verdict"] == "FAIL" for record in records):
-            breach_cost[contract.name] = float(contract.breach_cost_usd)  # once, however many targets broke it
+        if contract.breach_cost_usd is not None and any(
+            record["verdict"] == "FAIL" for record in records
+        ):
+            breach_cost[contract.name] = float(
+                contract.breach_cost_usd
+            )  # once, however many targets broke it
     expects = [] if shard else [*further]
     if override is None and not shard:
-        expects += [_expectation(expect, clauses, lane) for lane in run.lanes for expect in lane["expect"]]
+        expects += [
+            _expectation(expect, clauses, lane) for lane in run.lanes for expect in lane["expect"]
+        ]
     overall = overall_verdict([record["verdict"] for record in [*clauses, *forecasts]], health)
     return {
-        "format": VERDICTS_FORMAT, "run": run.manifest["run"], "overall": overall,
+        "format": VERDICTS_FORMAT,
+        "run": run.manifest["run"],
+        "overall": overall,
         "exit_code": int(exit_code(run, overall, expects)),
         "confidence": min((record["confidence"] for record in clauses), default=0.95),
         "simulated": any(lane.get("simulated") for lane in run.lanes),
-        "clauses": clauses, "forecasts": forecasts, "expects": expects,
-        "attested": [dict(pair) for pair in dict.fromkeys(tuple(term.items()) for term in attested)],
+        "clauses": clauses,
+        "forecasts": forecasts,
+        "expects": expects,
+        "attested": [
+            dict(pair) for pair in dict.fromkeys(tuple(term.items()) for term in attested)
+        ],
         "not_applied": list(dict.fromkeys(unusable)),
         "projected_breach_usd": sum(breach_cost.values()) if breach_cost else None,
         **({"left_out": left_out} if (left_out := told(run)) else {}),
-    }  # fmt: skip
+    }
 
 
 def refuse_missing(contract: Contract, lane: dict[str, Any], streamed: bool) -> None:
-    """Raises UserError for the first judged clause on a phase, bucket or metric that the lane does not have."""
+    """Raises UserError for the first judged clause on a phase, bucket or metric that the lane does
+    not have.
+    """
     for number, clause in enumerate(contract.clauses, 1):
         if not clause.report_only and (reason := missing_part(clause, lane, streamed)) is not None:
-            raise UserError(reason, where=f"contract {contract.name}: clause {number} ({clause.text})",
-                            remedy="change the clause, or run the load that it speaks of")  # fmt: skip
+            raise UserError(
+                reason,
+                where=f"contract {contract.name}: clause {number} ({clause.text})",
+                remedy="change the clause, or run the load that it speaks of",
+            )
 
 
-def judge_lane(columns: Columns, classes: Classes, contract: Contract, lane: dict[str, Any], health: Health,
-               looks: int = 1) -> list[dict[str, Any]]:  # fmt: skip
-    """The clauses of one lane as records of verdicts.json. A FAIL must stand among all of them (Holm)."""
+def judge_lane(
+    columns: Columns,
+    classes: Classes,
+    contract: Contract,
+    lane: dict[str, Any],
+    health: Health,
+    looks: int = 1,
+) -> list[dict[str, Any]]:
+    """The clauses of one lane as records of verdicts.json.
+
+    A FAIL must stand among all of them (Holm).
+    """
     streamed = streamed_any(columns)
-    records = [judge_clause(columns, classes, clause, contract, lane, health, number, streamed=streamed, looks=looks)
-               for number, clause in enumerate(contract.clauses, 1)]  # fmt: skip
+    records = [
+        judge_clause(
+            columns, classes, clause, contract, lane, health, number, streamed=streamed, looks=looks
+        )
+        for number, clause in enumerate(contract.clauses, 1)
+    ]
     judged = [record for record in records if record["verdict"] != "REPORTED"]
     alpha = float(1 - contract.confidence) / looks
     stands = holm([record["p_fail"] for record in judged], alpha)
@@ -139,27 +179,46 @@ def judge_lane(columns: Columns, classes: Classes, contract: Contract, lane: dic
         if record["verdict"] == "FAIL" and not stands_alone:
             record["verdict"] = "INCONCLUSIVE"
             record["reason"] += (
-                f"; alone that would be a FAIL (p = {record['p_fail']:.2g}), among {len(judged)} clauses it may be chance"
+                f"; alone that would be a FAIL (p = {record['p_fail']:.2g}), among {len(judged)}"
+                " clauses it may be chance"
             )
     return records
 
 
-def judge_clause(columns: Columns, classes: Classes, clause: Clause, contract: Contract, lane: dict[str, Any],
-                 health: Health, number: int, *, streamed: bool, looks: int = 1) -> dict[str, Any]:  # fmt: skip
+def judge_clause(
+    columns: Columns,
+    classes: Classes,
+    clause: Clause,
+    contract: Contract,
+    lane: dict[str, Any],
+    health: Health,
+    number: int,
+    *,
+    streamed: bool,
+    looks: int = 1,
+) -> dict[str, Any]:
     """One clause of one lane as a record of verdicts.json."""
     missing = missing_part(clause, lane, streamed)
     keep = scope(columns, clause, lane) & (missing is None)
     counts = tally(columns, clause, classes, keep)
     alpha = float(1 - contract.confidence) / looks
-    found = judge_spans(columns, counts, clause, contract, lane, alpha) if clause.by_time else _judge_requests(columns, counts, clause, alpha)  # fmt: skip
+    found = (
+        judge_spans(columns, counts, clause, contract, lane, alpha)
+        if clause.by_time
+        else _judge_requests(columns, counts, clause, alpha)
+    )
     judged = found.judged
-    decision = Decision(judged.outcome, sentence(judged, clause, counts.excluded, found.note), judged.needed)
+    decision = Decision(
+        judged.outcome, sentence(judged, clause, counts.excluded, found.note), judged.needed
+    )
     if clause.report_only:
         decision = Decision("REPORTED", missing or "shown beside the contract, not judged")
     elif missing is not None:
         decision = Decision("INCONCLUSIVE", missing)
     elif lane["closed_loop"]:
-        decision = Decision("INCONCLUSIVE", "a closed loop slows down with the server: not valid for an SLA verdict")
+        decision = Decision(
+            "INCONCLUSIVE", "a closed loop slows down with the server: not valid for an SLA verdict"
+        )
     elif (elsewhere := _served_elsewhere(contract, counts)) is not None:
         decision = Decision("INCONCLUSIVE", elsewhere)
     else:
@@ -167,25 +226,51 @@ def judge_clause(columns: Columns, classes: Classes, clause: Clause, contract: C
         decision = _beside_drift(decision, found.numbers.get("steadiness"))
         if contract.proof == "census":
             decision = dataclasses.replace(
-                decision, reason=f"{decision.reason}; what settles the contract is a census of its period"
+                decision,
+                reason=f"{decision.reason}; what settles the contract is a census of its period",
             )
     whole = tally(columns, clause, classes, keep, exclusions=False) if counts.excluded else counts
     return {
-        "target": lane["name"], "stage": lane["stage"], "contract": contract.name, "number": number, "text": clause.text,
-        "metric": clause.metric, "view": clause.view, "quantile": _float(clause.quantile),
-        "limit_ms": None if clause.limit is None else clause.limit / MS, "at_least_tps": _float(clause.at_least),
-        "share": _float(clause.share), "operator": clause.operator or (">=" if clause.rising else "<="),
-        "statistic": clause.statistic, "method": clause.method if clause.metric == "uptime" else None,
-        "phase": clause.phase, "bucket": clause.bucket, "report_only": clause.report_only,
-        **found.numbers, "confidence": float(contract.confidence), "n": judged.n, "k": judged.bad, "unknown": judged.unknown,
-        "excluded": counts.excluded, "with_excluded": {"n": whole.n, "k": whole.bad} if counts.excluded else None,
-        "allowed_k": judged.allowed, "fail_k": judged.fails,
-        "p0": float(clause.allowed_share), "p_limits": [judged.lower, judged.upper], "p_fail": found.p_fail,
-        "n_effective": judged.n_eff, "design_effect": judged.deff, "decided_by": judged.method,
-        "blocks": judged.blocks, "block_s": judged.block_ns / S,
-        "worst_block": _worst(judged), "projected_credit": _projected_credit(clause, found),
-        "verdict": decision.verdict, "reason": decision.reason, "needed_n": decision.needed,
-    }  # fmt: skip
+        "target": lane["name"],
+        "stage": lane["stage"],
+        "contract": contract.name,
+        "number": number,
+        "text": clause.text,
+        "metric": clause.metric,
+        "view": clause.view,
+        "quantile": _float(clause.quantile),
+        "limit_ms": None if clause.limit is None else clause.limit / MS,
+        "at_least_tps": _float(clause.at_least),
+        "share": _float(clause.share),
+        "operator": clause.operator or (">=" if clause.rising else "<="),
+        "statistic": clause.statistic,
+        "method": clause.method if clause.metric == "uptime" else None,
+        "phase": clause.phase,
+        "bucket": clause.bucket,
+        "report_only": clause.report_only,
+        **found.numbers,
+        "confidence": float(contract.confidence),
+        "n": judged.n,
+        "k": judged.bad,
+        "unknown": judged.unknown,
+        "excluded": counts.excluded,
+        "with_excluded": {"n": whole.n, "k": whole.bad} if counts.excluded else None,
+        "allowed_k": judged.allowed,
+        "fail_k": judged.fails,
+        "p0": float(clause.allowed_share),
+        "p_limits": [judged.lower, judged.upper],
+        "p_fail": found.p_fail,
+        "n_effective": judged.n_eff,
+        "design_effect": judged.deff,
+        "decided_by": judged.method,
+        "blocks": judged.blocks,
+        "block_s": judged.block_ns / S,
+        "worst_block": _worst(judged),
+        "projected_credit": _projected_credit(clause, found),
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "needed_n": decision.needed,
+    }
 
 
 def _judge_requests(columns: Columns, counts: Tally, clause: Clause, alpha: float) -> Found:
@@ -195,36 +280,66 @@ def _judge_requests(columns: Columns, counts: Tally, clause: Clause, alpha: floa
     measured, interval = _measured(counts, clause, alpha, worth)
     low, high = _share_limits(counts, alpha / 2, worth) if counts.n else (0.0, 1.0)
     p_fail = p_value_fail(trials, clause.allowed_share) if judged.outcome == "FAIL" else 1.0
-    numbers = {"unit": _unit(clause), "measured": measured, "interval": interval, "p_interval": [low, high],
-               "steadiness": _steadiness(trials, counts, clause, alpha)}  # fmt: skip
+    numbers = {
+        "unit": _unit(clause),
+        "measured": measured,
+        "interval": interval,
+        "p_interval": [low, high],
+        "steadiness": _steadiness(trials, counts, clause, alpha),
+    }
     return Found(judged, p_fail, numbers, None)
 
 
-def _steadiness(trials: Trials, counts: Tally, clause: Clause, alpha: float) -> dict[str, Any] | None:
-    """Was the run one thing from beginning to end? Diagnostics: they drop no row and decide nothing."""
+def _steadiness(
+    trials: Trials, counts: Tally, clause: Clause, alpha: float
+) -> dict[str, Any] | None:
+    """Was the run one thing from beginning to end?
+
+    Diagnostics: they drop no row and decide nothing.
+    """
     if counts.values_ns is None or clause.report_only:
         return None
     found = steadiness(trials, np.where(counts.values_ns == OVER_ANY_LIMIT_NS, 0, counts.values_ns))
     dropped, after = 0, None
     if found.rows is not None and found.warm_up_ns is not None:
         dropped = int(np.searchsorted(counts.at_ns, counts.at_ns[0] + found.warm_up_ns))
-        later = dataclasses.replace(counts, at_ns=counts.at_ns[dropped:], is_bad=counts.is_bad[dropped:],
-                                    is_unknown=counts.is_unknown[dropped:], values_ns=counts.values_ns[dropped:])  # fmt: skip
+        later = dataclasses.replace(
+            counts,
+            at_ns=counts.at_ns[dropped:],
+            is_bad=counts.is_bad[dropped:],
+            is_unknown=counts.is_unknown[dropped:],
+            values_ns=counts.values_ns[dropped:],
+        )
         after = _measured(later, clause, alpha, later.n)[0]
     return {
-        "trend_rho": found.trend and found.trend.rho, "trend_p": found.trend and found.trend.p,
-        "mser5_drops": dropped, "measured_without": after,
-        "steady": not any(each is not None and each.at_boundary for each in (found.rows, found.medians)),
-    }  # fmt: skip
+        "trend_rho": found.trend and found.trend.rho,
+        "trend_p": found.trend and found.trend.p,
+        "mser5_drops": dropped,
+        "measured_without": after,
+        "steady": not any(
+            each is not None and each.at_boundary for each in (found.rows, found.medians)
+        ),
+    }
 
 
 def _beside_drift(decision: Decision, steady: dict[str, Any] | None) -> Decision:
-    """A PASS names the drift it was reached in: blocks are no guard against a run that only gets worse."""
-    if decision.verdict != "PASS" or steady is None or steady["trend_p"] is None or steady["trend_p"] >= DRIFT_P:
+    """A PASS names the drift it was reached in: blocks are no guard against a run that only gets
+    worse.
+    """
+    if (
+        decision.verdict != "PASS"
+        or steady is None
+        or steady["trend_p"] is None
+        or steady["trend_p"] >= DRIFT_P
+    ):
         return decision
     way = "more" if steady["trend_rho"] > 0 else "fewer"
     return dataclasses.replace(
-        decision, reason=f"{decision.reason}; note: {way} broke it as the run went on (p = {steady['trend_p']:.1g})"
+        decision,
+        reason=(
+            f"{decision.reason}; note: {way} broke it as the run went on (p ="
+            f" {steady['trend_p']:.1g})"
+        ),
     )
 
 
@@ -238,18 +353,27 @@ def _worst(judged: Judged) -> dict[str, Any] | None:
     return (
         None
         if worst is None
-        else {"start_s": worst.start_ns / S, "end_s": worst.end_ns / S, "k": worst.bad, "n": worst.n}
+        else {
+            "start_s": worst.start_ns / S,
+            "end_s": worst.end_ns / S,
+            "k": worst.bad,
+            "n": worst.n,
+        }
     )
 
 
 def _projected_credit(clause: Clause, found: Found) -> dict[str, float] | None:
-    """What the ladder would credit if the whole period were like this run, and at the limits of the share."""
+    """What the ladder would credit if the whole period were like this run, and at the limits of the
+    share.
+    """
     judged = found.judged
     if clause.credit is None or not judged.n:
         return None
     kept = Fraction(judged.n - judged.bad, judged.n)
     if clause.method == "mean_of_intervals" and found.numbers["measured"] is not None:
-        kept = Fraction(found.numbers["measured"]).limit_denominator(10**9)  # an interval loses a part of itself
+        kept = Fraction(found.numbers["measured"]).limit_denominator(
+            10**9
+        )  # an interval loses a part of itself
     attained = (kept, 1 - Fraction(judged.lower), 1 - Fraction(judged.upper))
     point, least, most = (float(step(clause.credit, share)) for share in attained)
     return {"share": point, "at_least": least, "at_most": most}
@@ -262,32 +386,55 @@ def _served_elsewhere(contract: Contract, counts: Tally) -> str | None:
     if elsewhere <= SERVED_ELSEWHERE_MOST * (counts.n + elsewhere):
         return None
     return (
-        f"{elsewhere:,} of {counts.n + elsewhere:,} requests were served by another tier or place than the contract's"
+        f"{elsewhere:,} of {counts.n + elsewhere:,} requests were served by another tier or place"
+        " than the contract's"
     )
 
 
-def _with_health(decision: Decision, columns: Columns, classes: Classes, keep: Bool, clause: Clause, alpha: float,
-                 health: Health) -> Decision:  # fmt: skip
-    """A harness that was the bottleneck refuses to judge; one that may have been must not condemn."""
+def _with_health(
+    decision: Decision,
+    columns: Columns,
+    classes: Classes,
+    keep: Bool,
+    clause: Clause,
+    alpha: float,
+    health: Health,
+) -> Decision:
+    """A harness that was the bottleneck refuses to judge; one that may have been must not
+    condemn.
+    """
     if health.state == "invalid":
-        return Decision("INCONCLUSIVE", f"the harness was not fit to judge: {health.reasons[0]}", decision.needed)
+        return Decision(
+            "INCONCLUSIVE",
+            f"the harness was not fit to judge: {health.reasons[0]}",
+            decision.needed,
+        )
     timed = clause.metric in ("ttft", "ttft_answer", "e2e") and not clause.by_time
     if not health.client_limited or decision.verdict != "FAIL" or not timed:
         return decision
     ours_out = tally(columns, clause, classes, keep, "blameless")
     if judge_trials(_trials(columns, ours_out), clause.allowed_share, alpha).outcome == "FAIL":
-        return Decision("FAIL", decision.reason + " (with the harness's own lateness taken out as well)")
+        return Decision(
+            "FAIL", decision.reason + " (with the harness's own lateness taken out as well)"
+        )
     return Decision(
-        "INCONCLUSIVE", "over the limit only with the harness's own lateness counted in: " + decision.reason
+        "INCONCLUSIVE",
+        "over the limit only with the harness's own lateness counted in: " + decision.reason,
     )
 
 
 def _share_limits(counts: Tally, alpha_each_side: float, worth: int) -> tuple[float, float]:
-    """Limits of the share that broke it, the rows being worth `worth` independent ones: the lower with unknown
-    rows counted good, the upper with them bad."""
+    """Limits of the share that broke it, the rows being worth `worth` independent ones: the lower
+    with unknown rows counted good, the upper with them bad.
+    """
     # Divided last: all of the rows are never a hair more than all.
     low = clopper_pearson(counts.bad * worth / counts.n, worth, alpha_each_side).lower
-    return low, clopper_pearson((counts.bad + counts.unknown) * worth / counts.n, worth, alpha_each_side).upper
+    return (
+        low,
+        clopper_pearson(
+            (counts.bad + counts.unknown) * worth / counts.n, worth, alpha_each_side
+        ).upper,
+    )
 
 
 def _unit(clause: Clause) -> str:
@@ -296,7 +443,9 @@ def _unit(clause: Clause) -> str:
     return "share" if clause.metric in ("uptime", "error_share") else "ms"
 
 
-def _measured(counts: Tally, clause: Clause, alpha: float, worth: int) -> tuple[float | None, list[float | None]]:
+def _measured(
+    counts: Tally, clause: Clause, alpha: float, worth: int
+) -> tuple[float | None, list[float | None]]:
     """The statistic and its two-sided limits, in the clause's unit (`_unit`).
 
     None where the value lies among failures (above any number) or no such limit exists.
@@ -313,9 +462,14 @@ def _measured(counts: Tally, clause: Clause, alpha: float, worth: int) -> tuple[
     quantile = 1 - clause.allowed_share
     lower, upper = quantile_ci_ranks(worth, quantile, alpha / 2)
     # ranks among `worth` rows, spread over all of them
-    ranks = [nearest_rank(counts.n, quantile), lower * counts.n // worth,
-             -(-upper * counts.n // worth) if upper <= worth else counts.n + 1]  # fmt: skip
-    at = np.partition(counts.values_ns, sorted({rank - 1 for rank in ranks if 1 <= rank <= counts.n}))
+    ranks = [
+        nearest_rank(counts.n, quantile),
+        lower * counts.n // worth,
+        -(-upper * counts.n // worth) if upper <= worth else counts.n + 1,
+    ]
+    at = np.partition(
+        counts.values_ns, sorted({rank - 1 for rank in ranks if 1 <= rank <= counts.n})
+    )
     rising = clause.metric == "output_tps"
 
     def value(rank: int) -> float | None:
@@ -331,12 +485,19 @@ def _float(share: Fraction | None) -> float | None:
     return None if share is None else float(share)
 
 
-def _expectation(expect: dict[str, str], clauses: list[dict[str, Any]], lane: dict[str, Any]) -> dict[str, Any]:
+def _expectation(
+    expect: dict[str, str], clauses: list[dict[str, Any]], lane: dict[str, Any]
+) -> dict[str, Any]:
     mine = [record for record in clauses if record["target"] == lane["name"]]
     index = match_clause(expect["clause"], [record["text"] for record in mine])
     got = mine[index]["verdict"] if index is not None else "NONE"
-    return {"target": lane["name"], "clause": mine[index]["text"] if index is not None else expect["clause"],
-            "expected": expect["verdict"], "got": got, "met": got == expect["verdict"]}  # fmt: skip
+    return {
+        "target": lane["name"],
+        "clause": mine[index]["text"] if index is not None else expect["clause"],
+        "expected": expect["verdict"],
+        "got": got,
+        "met": got == expect["verdict"],
+    }
 
 
 def overall_verdict(verdicts: list[str], health: Health) -> str:
@@ -352,11 +513,16 @@ def overall_verdict(verdicts: list[str], health: Health) -> str:
 
 
 def exit_code(run: Run, overall: str, expects: list[dict[str, Any]]) -> ExitCode:
-    """The first of 130, 5, 4, 1, 3, 0 that holds. A suite with `expect` is judged by those alone."""
+    """The first of 130, 5, 4, 1, 3, 0 that holds.
+
+    A suite with `expect` is judged by those alone.
+    """
     if run.state != "complete":
         return ExitCode.INTERRUPTED
     if overall == "INVALID":
         return ExitCode.INVALID
     if expects:
         return ExitCode.PASS if all(expect["met"] for expect in expects) else ExitCode.FAIL
-    return {"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}.get(overall, ExitCode.PASS)
+    return {"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}.get(
+        overall, ExitCode.PASS
+    )

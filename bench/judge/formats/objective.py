@@ -22,12 +22,24 @@ from bench.units import MS, S
 #: `metricSource.type` of what this harness measures itself.
 OURS = "tailproof"
 #: Keys of a clause that say what is measured: they stand in `metricSource.spec`.
-_MEASURED = ("metric", "view", "statistic", "with_ttft", "of_window", "min_requests", "min_output_tokens", "failed",
-             "excluding", "phase", "bucket")  # fmt: skip
+_MEASURED = (
+    "metric",
+    "view",
+    "statistic",
+    "with_ttft",
+    "of_window",
+    "min_requests",
+    "min_output_tokens",
+    "failed",
+    "excluding",
+    "phase",
+    "bucket",
+)
 _MINUTES = {"m": 1, "h": 60, "d": 1440, "w": 10080}
 _DAYS = {"d": 1, "w": 7, "M": 30, "Q": 90, "Y": 365}
 _OPERATORS = {"lte": "<=", "gte": ">=", "lt": "<", "gt": ">"}
-#: The least share that OpenSLO can ask of a slice: one success in any number that a minute can hold.
+#: The least share that OpenSLO can ask of a slice: one success in any number that a minute can
+#: hold.
 _ANY_SUCCESS = Fraction(1, 10**9)
 
 
@@ -44,12 +56,17 @@ def window_of_period(period: Period | None) -> dict[str, Any]:
         days = 30 if period is None or period.days is None else period.days
         return {"duration": f"{days}d", "isRolling": True}
     start = f"2026-01-{period.starts_on_day or 1:02} 00:00:00"
-    return {"duration": "1Q" if period.kind == "quarter" else "1M", "isRolling": False,
-            "calendar": {"startTime": start, "timeZone": period.time_zone}}  # fmt: skip
+    return {
+        "duration": "1Q" if period.kind == "quarter" else "1M",
+        "isRolling": False,
+        "calendar": {"startTime": start, "timeZone": period.time_zone},
+    }
 
 
 def objective_of_clause(clause: Clause) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Budgeting method, objective and the indicator's spec of one clause that has a limit or a share."""
+    """Budgeting method, objective and the indicator's spec of one clause that has a limit or a
+    share.
+    """
     kept = float(1 - clause.allowed_share)
     measured = clause.model_dump(mode="json", include=set(_MEASURED), exclude_defaults=True)
     measured = {key: measured[key] for key in _MEASURED if key in measured}
@@ -64,11 +81,17 @@ def objective_of_clause(clause: Clause) -> tuple[str, dict[str, Any], dict[str, 
     bound = clause.at_least if clause.at_least is not None else Fraction(clause.limit or 0, MS)
     op = ("gt" if clause.strict else "gte") if clause.rising else ("lt" if clause.strict else "lte")
     objective: dict[str, Any] = {"op": op, "value": _number(bound), "target": kept}
-    metric = {"thresholdMetric": _source({**measured, "unit": "tokens/s" if clause.rising else "ms"})}
+    metric = {
+        "thresholdMetric": _source({**measured, "unit": "tokens/s" if clause.rising else "ms"})
+    }
     if clause.window is None:
         return "Occurrences", objective, metric
     # A window has one value, its statistic: that one must be within the limit.
-    return "Timeslices", {**objective, "timeSliceTarget": 1.0, "timeSliceWindow": _slice(clause.window)}, metric
+    return (
+        "Timeslices",
+        {**objective, "timeSliceTarget": 1.0, "timeSliceWindow": _slice(clause.window)},
+        metric,
+    )
 
 
 def _uptime(clause: Clause, kept: float) -> tuple[str, dict[str, Any]]:
@@ -100,16 +123,28 @@ def _slice(window_ns: int) -> str | int | float:
 def metric_source(indicator: dict[str, Any]) -> dict[str, Any]:
     """Where an indicator's values come from; of a ratio, those of its good, bad or raw part."""
     ratio = indicator.get("ratioMetric", {})
-    part = indicator.get("thresholdMetric") or ratio.get("good") or ratio.get("bad") or ratio.get("raw")
+    part = (
+        indicator.get("thresholdMetric")
+        or ratio.get("good")
+        or ratio.get("bad")
+        or ratio.get("raw")
+    )
     return table_of(table_of(part, "indicator").get("metricSource"), "indicator: metricSource")
 
 
 def target_of(objective: dict[str, Any], where: str) -> Fraction:
-    """The promised share of one. Raises UserError for 100 %, and unless it is given in exactly one way."""
+    """The promised share of one.
+
+    Raises UserError for 100 %, and unless it is given in exactly one way.
+    """
     if ("target" in objective) == ("targetPercent" in objective):
         raise UserError("needs one of target, targetPercent", where=where)
     percent = "targetPercent" in objective
-    target = _exact(objective, "targetPercent", where) / 100 if percent else _exact(objective, "target", where)
+    target = (
+        _exact(objective, "targetPercent", where) / 100
+        if percent
+        else _exact(objective, "target", where)
+    )
     if not 0 <= target < 1:
         raise UserError("target must lie below 100 %", where=where)
     return target
@@ -138,7 +173,10 @@ def clause_of_objective(
         if method != "Occurrences":
             clause |= {"method": "mean_of_intervals", "window": _slice_ns(objective, where)}
         if method == "Timeslices":
-            clause |= {"method": "slice_ok", "slice_share": _exact(objective, "timeSliceTarget", where)}
+            clause |= {
+                "method": "slice_ok",
+                "slice_share": _exact(objective, "timeSliceTarget", where),
+            }
         return clause
     if (op := str(objective.get("op"))) not in _OPERATORS:
         raise UserError(f"op must be one of {', '.join(_OPERATORS)}, and is {op!r}", where=where)
@@ -146,14 +184,27 @@ def clause_of_objective(
     if unit not in factors:
         raise UserError(f"unit {unit!r} is not known; write ms, s or tokens/s", where=where)
     value = _exact(objective, "value", where)
-    bound = {"at_least": value} if unit == "tokens/s" else {"limit": f"{round(value * factors[unit])}ns"}
+    bound = (
+        {"at_least": value}
+        if unit == "tokens/s"
+        else {"limit": f"{round(value * factors[unit])}ns"}
+    )
     usual = "gte" if unit == "tokens/s" else "lte"
     clause = {**spec, **bound, "operator": None if op == usual else _OPERATORS[op]}
     if method == "Occurrences":
-        return clause | {"share" if spec.get("statistic") == "share_of_requests" else "quantile": target}
+        return clause | {
+            "share" if spec.get("statistic") == "share_of_requests" else "quantile": target
+        }
     if method == "RatioTimeslices" or _exact(objective, "timeSliceTarget", where) != 1:
-        raise UserError("a threshold by slices needs budgetingMethod Timeslices and timeSliceTarget 1", where=where)
-    return clause | {"statistic": "share_of_windows", "window": _slice_ns(objective, where), "share": target}
+        raise UserError(
+            "a threshold by slices needs budgetingMethod Timeslices and timeSliceTarget 1",
+            where=where,
+        )
+    return clause | {
+        "statistic": "share_of_windows",
+        "window": _slice_ns(objective, where),
+        "share": target,
+    }
 
 
 def _slice_ns(objective: dict[str, Any], where: str) -> str:
@@ -161,13 +212,18 @@ def _slice_ns(objective: dict[str, Any], where: str) -> str:
     if isinstance(window, str):
         match = re.fullmatch(r"(\d+)([mhdw])", window)
         if match is None:
-            raise UserError(f"timeSliceWindow {window!r} is no duration; write 5m, 1h or 1d", where=where)
+            raise UserError(
+                f"timeSliceWindow {window!r} is no duration; write 5m, 1h or 1d", where=where
+            )
         return f"{int(match[1]) * _MINUTES[match[2]]}min"
     return f"{round(_exact(objective, 'timeSliceWindow', where) * MINUTE_NS)}ns"
 
 
 def period_of_window(windows: Any, where: str) -> dict[str, Any] | None:
-    """The keys of a period from an SLO's `timeWindow`; None without one. Raises UserError for what no period is."""
+    """The keys of a period from an SLO's `timeWindow`; None without one.
+
+    Raises UserError for what no period is.
+    """
     if windows is None:
         return None
     if not isinstance(windows, list) or len(windows) != 1:
@@ -176,7 +232,9 @@ def period_of_window(windows: Any, where: str) -> dict[str, Any] | None:
     match = re.fullmatch(r"(\d+)([dwMQY])", str(window.get("duration")))
     if match is None:
         raise UserError(
-            f"timeWindow duration {window.get('duration')!r} is not whole days; write 30d, 4w or 1M", where=where
+            f"timeWindow duration {window.get('duration')!r} is not whole days; write 30d, 4w"
+            " or 1M",
+            where=where,
         )
     if "calendar" not in window:
         return {"kind": "rolling", "days": int(match[1]) * _DAYS[match[2]]}
@@ -185,11 +243,15 @@ def period_of_window(windows: Any, where: str) -> dict[str, Any] | None:
     try:
         day = (start if isinstance(start, datetime) else datetime.fromisoformat(str(start))).day
     except ValueError:
-        raise UserError(f"startTime {start!r} is no time; write 2026-01-01 00:00:00", where=where) from None
+        raise UserError(
+            f"startTime {start!r} is no time; write 2026-01-01 00:00:00", where=where
+        ) from None
     kind = {"1M": "calendar_month" if day == 1 else "billing_cycle", "1Q": "quarter"}.get(match[0])
     if kind is None:
         raise UserError(
-            f"a calendar window of {match[0]} has no counterpart; a contract has months and quarters", where=where
+            f"a calendar window of {match[0]} has no counterpart; a contract has months and"
+            " quarters",
+            where=where,
         )
     return {
         "kind": kind,

@@ -49,8 +49,13 @@ def to_openslo(contract: Contract) -> tuple[list[Document], list[str]]:
             continue
         slo_name = f"{name}-{number}-{_slug(clause.metric, 20)}"
         method, objective, indicator = objective_of_clause(clause)
-        spec = {"service": name, "indicatorRef": slo_name, "timeWindow": [window], "budgetingMethod": method,
-                "objectives": [{"displayName": clause.text, **objective}]}  # fmt: skip
+        spec = {
+            "service": name,
+            "indicatorRef": slo_name,
+            "timeWindow": [window],
+            "budgetingMethod": method,
+            "objectives": [{"displayName": clause.text, **objective}],
+        }
         slo = _document("SLO", slo_name, clause.text, spec)
         plain = _dump(Clause.model_validate(clause_of_objective(method, objective, indicator, "")))
         if lost := _lost(_dump(clause), plain):
@@ -69,7 +74,11 @@ def to_openslo(contract: Contract) -> tuple[list[Document], list[str]]:
 
 
 def _dump(model: Clause | Contract) -> dict[str, Any]:
-    return {key: value for key, value in model.model_dump(mode="json", by_alias=True).items() if key != "clause"}
+    return {
+        key: value
+        for key, value in model.model_dump(mode="json", by_alias=True).items()
+        if key != "clause"
+    }
 
 
 def _lost(whole: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +97,11 @@ def _lost(whole: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
 def _given(plain: dict[str, Any], lost: dict[str, Any]) -> dict[str, Any]:
     """The inverse of `_lost`."""
     return plain | {
-        key: _given(plain[key], value) if isinstance(value, dict) and isinstance(plain.get(key), dict) else value
+        key: (
+            _given(plain[key], value)
+            if isinstance(value, dict) and isinstance(plain.get(key), dict)
+            else value
+        )
         for key, value in lost.items()
     }
 
@@ -99,7 +112,12 @@ def _slug(text: str, most: int) -> str:
 
 
 def _document(kind: str, name: str, title: str, spec: dict[str, Any]) -> Document:
-    return {"apiVersion": VERSION, "kind": kind, "metadata": {"name": name, "displayName": title}, "spec": spec}
+    return {
+        "apiVersion": VERSION,
+        "kind": kind,
+        "metadata": {"name": name, "displayName": title},
+        "spec": spec,
+    }
 
 
 def _annotate(document: Document, lost: dict[str, Any]) -> None:
@@ -107,23 +125,38 @@ def _annotate(document: Document, lost: dict[str, Any]) -> None:
     notes[TERMS], notes[LOSSY] = json.dumps(lost), json.dumps(list(lost))
 
 
-def from_openslo(documents: list[Any], where: str, service: str | None = None) -> tuple[Contract, list[str]]:
+def from_openslo(
+    documents: list[Any], where: str, service: str | None = None
+) -> tuple[Contract, list[str]]:
     """The contract of one service, and a sentence for each SLO that was taken as a definition only.
 
-    References are resolved among `documents`. Raises UserError naming the object and the field at fault.
+    References are resolved among `documents`. Raises UserError naming the object and the field at
+    fault.
     """
     known = _index(documents, where)
     slos = [document for (kind, _), document in known.items() if kind == "SLO"]
     services = list(dict.fromkeys(str(slo["spec"].get("service")) for slo in slos))
     services += [name for kind, name in known if kind == "Service" and name not in services]
     if service is None and len(services) != 1:
-        raise UserError(f"holds {len(services)} services", where=where, remedy=f"choose by --service: {', '.join(services)}"
-                        if services else "an OpenSLO file has Service or SLO documents")  # fmt: skip
+        raise UserError(
+            f"holds {len(services)} services",
+            where=where,
+            remedy=(
+                f"choose by --service: {', '.join(services)}"
+                if services
+                else "an OpenSLO file has Service or SLO documents"
+            ),
+        )
     if (name := service or services[0]) not in services:
-        raise UserError(f"has no service {name!r}", where=where, remedy=f"there is {', '.join(services)}")
+        raise UserError(
+            f"has no service {name!r}", where=where, remedy=f"there is {', '.join(services)}"
+        )
     described = known.get(("Service", name), {"metadata": {"name": name}, "spec": {}})
-    data: dict[str, Any] = {"name": name, "title": described["metadata"].get("displayName", name),
-                            "source": described["spec"].get("description") or ""}  # fmt: skip
+    data: dict[str, Any] = {
+        "name": name,
+        "title": described["metadata"].get("displayName", name),
+        "source": described["spec"].get("description") or "",
+    }
     clauses, attested, notes, periods = [], [], [], []
     for slo in slos:
         if slo["spec"].get("service") != name:
@@ -139,7 +172,8 @@ def from_openslo(documents: list[Any], where: str, service: str | None = None) -
     if periods:
         if any(period != periods[0] for period in periods):
             raise UserError(
-                "its SLOs have different time windows; a contract has one", where=f"{where}: service {name}"
+                "its SLOs have different time windows; a contract has one",
+                where=f"{where}: service {name}",
             )
         data["period"] = periods[0]
     for number, clause in _noted(described, NO_SLO, where).items():
@@ -147,9 +181,14 @@ def from_openslo(documents: list[Any], where: str, service: str | None = None) -
             raise UserError("has clauses by number", where=f"{where}: annotation {NO_SLO}")
         clauses.insert(int(number) - 1, clause)
     data = _given(data, _noted(described, TERMS, where))
-    return parse_model(
-        Contract, {**data, "clause": clauses, "attested": [*data.get("attested", []), *attested]}, where
-    ), notes
+    return (
+        parse_model(
+            Contract,
+            {**data, "clause": clauses, "attested": [*data.get("attested", []), *attested]},
+            where,
+        ),
+        notes,
+    )
 
 
 def _index(documents: list[Any], where: str) -> dict[tuple[str, str], Document]:
@@ -158,7 +197,10 @@ def _index(documents: list[Any], where: str) -> dict[tuple[str, str], Document]:
         own = f"{where}: document {number}"
         kind = table_of(document, own).get("kind")
         if document.get("apiVersion") != VERSION or not isinstance(kind, str):
-            raise UserError(f"is not {VERSION} (apiVersion {document.get('apiVersion')!r}, kind {kind!r})", where=own)
+            raise UserError(
+                f"is not {VERSION} (apiVersion {document.get('apiVersion')!r}, kind {kind!r})",
+                where=own,
+            )
         name = table_of(document.get("metadata"), f"{own}: metadata").get("name")
         if not isinstance(name, str) or (kind, name) in found:
             raise UserError("needs a metadata.name of its own among its kind", where=own)
@@ -167,24 +209,34 @@ def _index(documents: list[Any], where: str) -> dict[tuple[str, str], Document]:
 
 
 def _noted(document: Document, note: str, where: str) -> dict[str, Any]:
-    text = table_of(document["metadata"].get("annotations") or {}, f"{where}: annotations").get(note)
+    text = table_of(document["metadata"].get("annotations") or {}, f"{where}: annotations").get(
+        note
+    )
     try:
         return {} if text is None else table_of(json.loads(text), f"{where}: {note}")
     except (ValueError, TypeError):
         raise UserError("is not JSON", where=f"{where}: annotation {note}") from None
 
 
-def _read_slo(slo: Document, known: dict[tuple[str, str], Document],
-              where: str) -> Iterator[tuple[dict[str, Any] | None, str]]:  # fmt: skip
-    """Each objective as the keys of a clause; None and a sentence where the indicator is not ours."""
+def _read_slo(
+    slo: Document, known: dict[tuple[str, str], Document], where: str
+) -> Iterator[tuple[dict[str, Any] | None, str]]:
+    """Each objective as the keys of a clause; None and a sentence where the indicator is
+    not ours.
+    """
     spec = slo["spec"]
     objectives = spec.get("objectives")
     if not isinstance(objectives, list) or not objectives:
         raise UserError("needs objectives", where=where)
-    method = {"occurrences": "Occurrences", "timeslices": "Timeslices", "ratiotimeslices": "RatioTimeslices"}.get(
-        str(spec.get("budgetingMethod", "Occurrences")).lower())  # fmt: skip
+    method = {
+        "occurrences": "Occurrences",
+        "timeslices": "Timeslices",
+        "ratiotimeslices": "RatioTimeslices",
+    }.get(str(spec.get("budgetingMethod", "Occurrences")).lower())
     if method is None:
-        raise UserError(f"budgetingMethod {spec.get('budgetingMethod')!r} is not known", where=where)
+        raise UserError(
+            f"budgetingMethod {spec.get('budgetingMethod')!r} is not known", where=where
+        )
     for number, entry in enumerate(objectives, 1):
         own = f"{where}: objective {number}"
         objective = table_of(entry, own)
@@ -201,28 +253,52 @@ def _read_slo(slo: Document, known: dict[tuple[str, str], Document],
         else:
             target = show_exact(target_of(objective, own) * 100)
             window = json.dumps(spec.get("timeWindow"), default=str)
-            told = {key: value for key, value in objective.items() if key not in ("displayName", "indicator")}
-            yield None, (f"{slo['metadata'].get('displayName') or slo['metadata']['name']}: {target} % by {method}, "
-                         f"time window {window}, objective {json.dumps(told, default=str)}, "
-                         f"indicator {json.dumps(indicator, default=str)} (its query is not run here)")  # fmt: skip
+            told = {
+                key: value
+                for key, value in objective.items()
+                if key not in ("displayName", "indicator")
+            }
+            yield (
+                None,
+                (
+                    f"{slo['metadata'].get('displayName') or slo['metadata']['name']}: {target} %"
+                    f" by {method}, time window {window}, objective"
+                    f" {json.dumps(told, default=str)}, indicator"
+                    f" {json.dumps(indicator, default=str)} (its query is not run here)"
+                ),
+            )
 
 
-def _indicator(holder: dict[str, Any], known: dict[tuple[str, str], Document], where: str) -> dict[str, Any]:
+def _indicator(
+    holder: dict[str, Any], known: dict[tuple[str, str], Document], where: str
+) -> dict[str, Any]:
     """The SLI's spec, inline or by reference, with exactly one well-formed metric."""
     if ("indicator" in holder) == ("indicatorRef" in holder):
         raise UserError("needs one of indicator, indicatorRef", where=where)
     if "indicator" in holder:
-        spec = table_of(table_of(holder["indicator"], f"{where}: indicator").get("spec"), f"{where}: indicator.spec")
+        spec = table_of(
+            table_of(holder["indicator"], f"{where}: indicator").get("spec"),
+            f"{where}: indicator.spec",
+        )
     elif ("SLI", str(holder["indicatorRef"])) in known:
         spec = known["SLI", str(holder["indicatorRef"])]["spec"]
     else:
-        raise UserError(f"indicatorRef {holder['indicatorRef']!r} names no SLI of this file", where=where)
+        raise UserError(
+            f"indicatorRef {holder['indicatorRef']!r} names no SLI of this file", where=where
+        )
     if ("thresholdMetric" in spec) == ("ratioMetric" in spec):
         raise UserError("its indicator needs one of thresholdMetric, ratioMetric", where=where)
     ratio = table_of(spec.get("ratioMetric", {}), f"{where}: ratioMetric")
     if ratio and ("raw" in ratio) != ("rawType" in ratio):
-        raise UserError('a raw ratio needs rawType = "success" or "failure", and nothing else has one', where=where)
-    if ratio and ({"good", "bad", "total", "raw"} & set(ratio)) not in ({"good", "total"}, {"bad", "total"}, {"raw"}):
+        raise UserError(
+            'a raw ratio needs rawType = "success" or "failure", and nothing else has one',
+            where=where,
+        )
+    if ratio and ({"good", "bad", "total", "raw"} & set(ratio)) not in (
+        {"good", "total"},
+        {"bad", "total"},
+        {"raw"},
+    ):
         raise UserError("a ratioMetric is good and total, bad and total, or raw", where=where)
     return spec
 

@@ -1,8 +1,10 @@
-"""One target's run by the definitions and field names of other tools: vLLM's and AIPerf's result files.
+"""One target's run by the definitions and field names of other tools: vLLM's and AIPerf's result
+files.
 
 In: a run, a lane, its record of summary.json. Out: the value of their JSON. Must stay true: as in
 their files, latencies count from the send and percentiles are interpolated, so they differ from
-summary.json; an empty set is None, where theirs say 0; what we do not hold is left out, never made up.
+summary.json; an empty set is None, where theirs say 0; what we do not hold is left out, never made
+up.
 
 Source: `vllm bench serve --save-result`; AIPerf's profile_export_aiperf.json, schema 1.5.
 """
@@ -28,7 +30,9 @@ _AIPERF_PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
 @dataclass(frozen=True)
 class _Load:
-    """What both files are made of: the measured rows of a lane that the run came to, latencies from the send."""
+    """What both files are made of: the measured rows of a lane that the run came to, latencies from
+    the send.
+    """
 
     rows: Columns
     ok: Columns
@@ -52,8 +56,13 @@ def _load(run: Run, lane: int) -> _Load:
     rows = came_to(run).lane(lane).measured()
     ok = rows.where(rows.ok)
     sent = rows.samples["sent_ns"][rows.samples["sent_ns"] >= 0]
-    ttft, tpot, e2e = (latency_ns(ok.samples, metric, "service") for metric in ("ttft", "tpot", "e2e"))
-    prompt, planned = ok.samples["prompt_tokens"].astype(np.int64), ok.schedule["prompt_tokens"].astype(np.int64)
+    ttft, tpot, e2e = (
+        latency_ns(ok.samples, metric, "service") for metric in ("ttft", "tpot", "e2e")
+    )
+    prompt, planned = (
+        ok.samples["prompt_tokens"].astype(np.int64),
+        ok.schedule["prompt_tokens"].astype(np.int64),
+    )
     limits = _limits_ms(run.lanes[lane])
     # As theirs do: where an answer has no such time (one token has no TPOT), the limit is met.
     met = [
@@ -63,10 +72,18 @@ def _load(run: Run, lane: int) -> _Load:
     ]
     start = int(sent.min()) if len(sent) else 0
     return _Load(
-        rows, ok, start, int(end_ns(rows.samples).max(initial=start)), _known_ms(ttft), _known_ms(tpot), _known_ms(e2e),
-        np.where(prompt >= 0, prompt, planned), np.maximum(ok.samples["output_tokens"].astype(np.int64), 0),
-        limits, int(np.logical_and.reduce(met).sum()) if met else None,
-    )  # fmt: skip
+        rows,
+        ok,
+        start,
+        int(end_ns(rows.samples).max(initial=start)),
+        _known_ms(ttft),
+        _known_ms(tpot),
+        _known_ms(e2e),
+        np.where(prompt >= 0, prompt, planned),
+        np.maximum(ok.samples["output_tokens"].astype(np.int64), 0),
+        limits,
+        int(np.logical_and.reduce(met).sum()) if met else None,
+    )
 
 
 def _known_ms(values_ns: Int) -> Float:
@@ -74,11 +91,17 @@ def _known_ms(values_ns: Int) -> Float:
 
 
 def _limits_ms(lane: Mapping[str, Any]) -> dict[str, float]:
-    """The contract's tightest limits on ttft, tpot and e2e of all rows, under vLLM's names, for a single request."""
+    """The contract's tightest limits on ttft, tpot and e2e of all rows, under vLLM's names, for a
+    single request.
+    """
     found: dict[str, float] = {}
     for clause in Contract.model_validate(lane["contract"]).clauses if lane["contract"] else ():
         name = {"ttft": "ttft", "tpot": "tpot", "e2e": "e2el"}.get(clause.metric)
-        if name and clause.limit is not None and not (clause.report_only or clause.phase or clause.bucket):
+        if (
+            name
+            and clause.limit is not None
+            and not (clause.report_only or clause.phase or clause.bucket)
+        ):
             found[name] = min(found.get(name, np.inf), clause.limit / MS)
     return found
 
@@ -89,64 +112,121 @@ def vllm_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any
     tokens_in, tokens_out = int(load.input_tokens.sum()), int(load.output_tokens.sum())
     gaps = target["inter_chunk_ms"] or {}
     return {
-        "date": run.manifest["started_utc"], "backend": "openai-chat", "label": facts["name"], "model_id": facts["model"],
-        "tokenizer_id": run.manifest.get("tokenizer"), "num_prompts": len(load.rows),
-        "request_rate": "inf" if facts["closed_loop"] else target["offered_rps"], "max_concurrency": facts["max_in_flight"],
-        "duration": (load.end_ns - load.start_ns) / S, "completed": len(load.ok), "failed": len(load.rows) - len(load.ok),
-        "total_input_tokens": tokens_in, "total_output_tokens": tokens_out, "request_throughput": load.per_second(len(load.ok)),
+        "date": run.manifest["started_utc"],
+        "backend": "openai-chat",
+        "label": facts["name"],
+        "model_id": facts["model"],
+        "tokenizer_id": run.manifest.get("tokenizer"),
+        "num_prompts": len(load.rows),
+        "request_rate": "inf" if facts["closed_loop"] else target["offered_rps"],
+        "max_concurrency": facts["max_in_flight"],
+        "duration": (load.end_ns - load.start_ns) / S,
+        "completed": len(load.ok),
+        "failed": len(load.rows) - len(load.ok),
+        "total_input_tokens": tokens_in,
+        "total_output_tokens": tokens_out,
+        "request_throughput": load.per_second(len(load.ok)),
         "request_goodput": None if load.good is None else load.per_second(load.good),
-        "output_throughput": load.per_second(tokens_out), "total_token_throughput": load.per_second(tokens_in + tokens_out),
-        **_vllm_metric("ttft", load.ttft), **_vllm_metric("tpot", load.tpot), **_vllm_metric("e2el", load.e2e),
-        "mean_itl_ms": gaps.get("mean"), "median_itl_ms": gaps.get("p50"),
+        "output_throughput": load.per_second(tokens_out),
+        "total_token_throughput": load.per_second(tokens_in + tokens_out),
+        **_vllm_metric("ttft", load.ttft),
+        **_vllm_metric("tpot", load.tpot),
+        **_vllm_metric("e2el", load.e2e),
+        "mean_itl_ms": gaps.get("mean"),
+        "median_itl_ms": gaps.get("p50"),
         **{f"{name}_itl_ms": gaps.get(name.replace(".", "")) for name in _VLLM_PERCENTILES},
-        "tailproof": {"run": run.manifest["run"], "state": run.state, "simulated": facts["simulated"],
-                      "goodput_limits_ms": load.limits_ms},
-    }  # fmt: skip
+        "tailproof": {
+            "run": run.manifest["run"],
+            "state": run.state,
+            "simulated": facts["simulated"],
+            "goodput_limits_ms": load.limits_ms,
+        },
+    }
 
 
 def _vllm_metric(name: str, values_ms: Float) -> dict[str, float | None]:
     found: dict[str, Any] = dict.fromkeys(("mean", "median", "std", *_VLLM_PERCENTILES))
     if len(values_ms):
-        found = {"mean": float(values_ms.mean()), "median": float(np.median(values_ms)), "std": float(values_ms.std()),
-                 **{key: float(np.percentile(values_ms, q)) for key, q in _VLLM_PERCENTILES.items()}}  # fmt: skip
+        found = {
+            "mean": float(values_ms.mean()),
+            "median": float(np.median(values_ms)),
+            "std": float(values_ms.std()),
+            **{key: float(np.percentile(values_ms, q)) for key, q in _VLLM_PERCENTILES.items()},
+        }
     return {f"{key}_{name}_ms": value for key, value in found.items()}
 
 
 def aiperf_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG001 as vllm_result
-    """The JSON of AIPerf's profile_export_aiperf.json; metrics without a value are left out, as there."""
+    """The JSON of AIPerf's profile_export_aiperf.json; metrics without a value are left out, as
+    there.
+    """
     load = _load(run, lane)
     started = run.manifest["started_wall_ns"]
     failures = load.rows.samples["outcome"][~load.rows.ok]
     single = {
-        "request_throughput": ("requests/sec", load.per_second(len(load.ok))), "request_count": ("requests", len(load.ok)),
+        "request_throughput": ("requests/sec", load.per_second(len(load.ok))),
+        "request_count": ("requests", len(load.ok)),
         "error_request_count": ("requests", len(failures)),
         "output_token_throughput": ("tokens/sec", load.per_second(int(load.output_tokens.sum()))),
-        "total_isl": ("tokens", int(load.input_tokens.sum())), "total_osl": ("tokens", int(load.output_tokens.sum())),
+        "total_isl": ("tokens", int(load.input_tokens.sum())),
+        "total_osl": ("tokens", int(load.output_tokens.sum())),
         "good_request_count": ("requests", load.good),
         "goodput": ("requests/sec", None if load.good is None else load.per_second(load.good)),
         "benchmark_duration": ("sec", (load.end_ns - load.start_ns) / S),
-    }  # fmt: skip
+    }
     spread = {
-        "request_latency": ("ms", load.e2e), "time_to_first_token": ("ms", load.ttft),
-        "time_to_first_output_token": ("ms", _known_ms(latency_ns(load.ok.samples, "ttft_answer", "service"))),
-        "inter_token_latency": ("ms", load.tpot), "output_token_throughput_per_user": ("tokens/sec/user", 1000 / load.tpot[load.tpot > 0]),
-        "input_sequence_length": ("tokens", load.input_tokens), "output_sequence_length": ("tokens", load.output_tokens),
-    }  # fmt: skip
+        "request_latency": ("ms", load.e2e),
+        "time_to_first_token": ("ms", load.ttft),
+        "time_to_first_output_token": (
+            "ms",
+            _known_ms(latency_ns(load.ok.samples, "ttft_answer", "service")),
+        ),
+        "inter_token_latency": ("ms", load.tpot),
+        "output_token_throughput_per_user": ("tokens/sec/user", 1000 / load.tpot[load.tpot > 0]),
+        "input_sequence_length": ("tokens", load.input_tokens),
+        "output_sequence_length": ("tokens", load.output_tokens),
+    }
     return {
-        "schema_version": "1.5", "benchmark_id": run.manifest["run"],
-        **{name: {"unit": unit, "avg": value} for name, (unit, value) in single.items() if value is not None},
-        **{name: _aiperf_metric(unit, values) for name, (unit, values) in spread.items() if len(values)},
+        "schema_version": "1.5",
+        "benchmark_id": run.manifest["run"],
+        **{
+            name: {"unit": unit, "avg": value}
+            for name, (unit, value) in single.items()
+            if value is not None
+        },
+        **{
+            name: _aiperf_metric(unit, values)
+            for name, (unit, values) in spread.items()
+            if len(values)
+        },
         "was_cancelled": run.state != "complete",
-        "error_summary": [{"error_details": {"type": Outcome(code).name, "message": Outcome(code).name}, "count": int(count)}
-                          for code, count in zip(*np.unique(failures, return_counts=True), strict=True)],
-        "start_time": utc_text(started + load.start_ns), "end_time": utc_text(started + load.end_ns),
-        "run_info": {"benchmark_id": run.manifest["run"], "random_seed": run.manifest["seed"],
-                     "run_label": run.lanes[lane]["name"], "cli_command": run.manifest["repeat_command"]},
-    }  # fmt: skip
+        "error_summary": [
+            {
+                "error_details": {"type": Outcome(code).name, "message": Outcome(code).name},
+                "count": int(count),
+            }
+            for code, count in zip(*np.unique(failures, return_counts=True), strict=True)
+        ],
+        "start_time": utc_text(started + load.start_ns),
+        "end_time": utc_text(started + load.end_ns),
+        "run_info": {
+            "benchmark_id": run.manifest["run"],
+            "random_seed": run.manifest["seed"],
+            "run_label": run.lanes[lane]["name"],
+            "cli_command": run.manifest["repeat_command"],
+        },
+    }
 
 
 def _aiperf_metric(unit: str, values: Any) -> dict[str, Any]:
     ranks = np.percentile(values, _AIPERF_PERCENTILES).tolist()
-    return {"unit": unit, "avg": float(values.mean()), **{f"p{q}": rank for q, rank in zip(_AIPERF_PERCENTILES, ranks, strict=True)},
-            "min": values.min().item(), "max": values.max().item(), "std": float(values.std()), "count": len(values),
-            "sum": values.sum().item()}  # fmt: skip
+    return {
+        "unit": unit,
+        "avg": float(values.mean()),
+        **{f"p{q}": rank for q, rank in zip(_AIPERF_PERCENTILES, ranks, strict=True)},
+        "min": values.min().item(),
+        "max": values.max().item(),
+        "std": float(values.std()),
+        "count": len(values),
+        "sum": values.sum().item(),
+    }

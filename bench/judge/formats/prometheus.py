@@ -23,7 +23,9 @@ from bench.units import S, show_exact
 
 @dataclasses.dataclass(frozen=True)
 class BurnAlert:
-    """One row of the table: severity, the budget that may burn in the long window, both windows (minutes)."""
+    """One row of the table: severity, the budget that may burn in the long window, both windows
+    (minutes).
+    """
 
     severity: str
     budget_fraction: Fraction
@@ -48,8 +50,13 @@ HISTOGRAMS = {
 }
 
 
-def burn_rate_rules(contract: Contract, histograms: dict[str, str] | None = None, selector: str = "",
-                    failed: str = 'error_type!=""', days: int | None = None) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
+def burn_rate_rules(
+    contract: Contract,
+    histograms: dict[str, str] | None = None,
+    selector: str = "",
+    failed: str = 'error_type!=""',
+    days: int | None = None,
+) -> tuple[dict[str, Any], list[str]]:
     """The rules file, and a sentence for each clause that is left out or watched by a stand-in.
 
     `selector` narrows every series, `failed` finds the failed requests; `days` is the period of the
@@ -63,26 +70,35 @@ def burn_rate_rules(contract: Contract, histograms: dict[str, str] | None = None
         own = f"clause {number}, {clause.text}"
         series = _Series.of(clause, names, selector, failed)
         if clause.report_only or series is None:
-            told.append(f"{own}: no alert, {'report only' if clause.report_only else 'no histogram holds its share'}")
+            told.append(
+                f"{own}: no alert,"
+                f" {'report only' if clause.report_only else 'no histogram holds its share'}"
+            )
             continue
         if clause.by_time:
             told.append(f"{own}: counts time; its alerts watch the share of requests")
         if series.fast:
             told.append(
-                f"{own}: its alerts count from the send, and need a bucket edge at {float(clause.limit or 0) / S:g} s"
+                f"{own}: its alerts count from the send, and need a bucket edge at"
+                f" {float(clause.limit or 0) / S:g} s"
             )
         rows = [row for row in BURN_ALERTS if row.threshold(days) * clause.allowed_share < 1]
         if len(rows) < len(BURN_ALERTS):
             told.append(
-                f"{own}: allows so much that {len(BURN_ALERTS) - len(rows)} of its alerts could never fire; left out"
+                f"{own}: allows so much that {len(BURN_ALERTS) - len(rows)} of its alerts could"
+                " never fire; left out"
             )
-        rules += _clause_rules({"contract": name, "clause": str(number)}, clause, series, days, rows)
+        rules += _clause_rules(
+            {"contract": name, "clause": str(number)}, clause, series, days, rows
+        )
     return {"groups": [{"name": f"tailproof-{name}", "rules": rules}] if rules else []}, told
 
 
 @dataclasses.dataclass(frozen=True)
 class _Series:
-    """Counters of all requests, of the failed ones, and, for a latency, of the fast ones, failed or not."""
+    """Counters of all requests, of the failed ones, and, for a latency, of the fast ones, failed or
+    not.
+    """
 
     total: str
     failed: str
@@ -108,45 +124,80 @@ class _Series:
         return _Series(counter(f"{name}_count"), counter(bucket, le, failed), counter(bucket, le))
 
     def bad_share(self, window: str) -> str:
-        """PromQL; empty without traffic. Without a failed request there may be no series of them."""
+        """PromQL; empty without traffic.
+
+        Without a failed request there may be no series of them.
+        """
         failed = f"(sum(rate({self.failed}[{window}])) or vector(0))"
         total = f"(sum(rate({self.total}[{window}])) > 0)"
-        return f"1 - (sum(rate({self.fast}[{window}])) - {failed}) / {total}" if self.fast else f"{failed} / {total}"
+        return (
+            f"1 - (sum(rate({self.fast}[{window}])) - {failed}) / {total}"
+            if self.fast
+            else f"{failed} / {total}"
+        )
 
 
 def _text(minutes: int) -> str:
-    return next(f"{minutes // size}{unit}" for size, unit in ((1440, "d"), (60, "h"), (1, "m")) if minutes % size == 0)
+    return next(
+        f"{minutes // size}{unit}"
+        for size, unit in ((1440, "d"), (60, "h"), (1, "m"))
+        if minutes % size == 0
+    )
 
 
-def _clause_rules(labels: dict[str, str], clause: Clause, series: _Series, days: int,
-                  rows: list[BurnAlert]) -> list[dict[str, Any]]:  # fmt: skip
+def _clause_rules(
+    labels: dict[str, str], clause: Clause, series: _Series, days: int, rows: list[BurnAlert]
+) -> list[dict[str, Any]]:
     windows = sorted({minutes for row in rows for minutes in (row.long_min, row.short_min)})
     rules: list[dict[str, Any]] = [
-        {"record": _record(minutes), "expr": series.bad_share(_text(minutes)), "labels": labels} for minutes in windows
+        {"record": _record(minutes), "expr": series.bad_share(_text(minutes)), "labels": labels}
+        for minutes in windows
     ]
     matched = "{" + ",".join(f'{label}="{value}"' for label, value in labels.items()) + "}"
     for row in rows:
         threshold = row.threshold(days)
         limit = f"({float(threshold)!r} * {float(clause.allowed_share)!r})"
-        # One error among n requests burns 1/(n * budget): below this many it is over the threshold by itself.
+        # One error among n requests burns 1/(n * budget): below this many it is over the threshold
+        # by itself.
         least = math.ceil(1 / (clause.allowed_share * threshold))
-        budget, long, short = show_exact(row.budget_fraction * 100), _text(row.long_min), _text(row.short_min)
-        rules.append({
-            "alert": f"ErrorBudgetBurn{long}",
-            "expr": f"{_record(row.long_min)}{matched} > {limit} and {_record(row.short_min)}{matched} > {limit}",
-            "labels": {**labels, "severity": row.severity},
+        budget, long, short = (
+            show_exact(row.budget_fraction * 100),
+            _text(row.long_min),
+            _text(row.short_min),
+        )
+        rules.append(
+            {
+                "alert": f"ErrorBudgetBurn{long}",
+                "expr": (
+                    f"{_record(row.long_min)}{matched} > {limit} and"
+                    f" {_record(row.short_min)}{matched} > {limit}"
+                ),
+                "labels": {**labels, "severity": row.severity},
+                "annotations": {
+                    "summary": (
+                        f"{clause.text}: {budget} % of the {days}-day error budget burns within"
+                        f" {long}"
+                    ),
+                    "low_traffic": (
+                        f"below {least / (row.short_min * 60):.3g} requests/s ({least} in {short}) "
+                        "one error is over the short window's threshold"
+                    ),
+                },
+            }
+        )
+    # Series that are not there raise no alert: without this one, a misspelt name would look like
+    # perfect service.
+    rules.append(
+        {
+            "alert": "ErrorBudgetNotMeasured",
+            "expr": f"absent({series.fast or series.total})",
+            "for": "1h",
+            "labels": {**labels, "severity": "ticket"},
             "annotations": {
-                "summary": f"{clause.text}: {budget} % of the {days}-day error budget burns within {long}",
-                "low_traffic": f"below {least / (row.short_min * 60):.3g} requests/s ({least} in {short}) "
-                               "one error is over the short window's threshold",
+                "summary": f"{clause.text}: the series that its alerts watch do not exist"
             },
-        })  # fmt: skip
-    # Series that are not there raise no alert: without this one, a misspelt name would look like perfect service.
-    rules.append({
-        "alert": "ErrorBudgetNotMeasured", "expr": f"absent({series.fast or series.total})", "for": "1h",
-        "labels": {**labels, "severity": "ticket"},
-        "annotations": {"summary": f"{clause.text}: the series that its alerts watch do not exist"},
-    })  # fmt: skip
+        }
+    )
     return rules
 
 

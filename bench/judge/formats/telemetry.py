@@ -3,9 +3,11 @@
 In: rows that a run came to, and its records once it was judged. Out: `Metric`s, named and labelled
 by OpenTelemetry's conventions for generative AI where these have a name. Must stay true:
 `gen_ai.client.*` counts from the send, as the convention says, `tailproof.response.*` from the
-moment a request was due; warm-up is left out; each judged limit is an edge of the histograms, so the share that broke it can be read.
+moment a request was due; warm-up is left out; each judged limit is an edge of the histograms, so
+the share that broke it can be read.
 
-Source: methods 6; github.com/open-telemetry/semantic-conventions-genai, gen-ai-metrics (status: development).
+Source: methods 6; github.com/open-telemetry/semantic-conventions-genai, gen-ai-metrics (status:
+development).
 """
 
 from __future__ import annotations
@@ -51,7 +53,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric with its points. `edges` are those of a histogram, whole numbers of `1 / per_unit`."""
+    """A metric with its points.
+
+    `edges` are those of a histogram, whole numbers of `1 / per_unit`.
+    """
 
     name: str
     unit: str
@@ -65,37 +70,77 @@ class Metric:
 def run_metrics(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> list[Metric]:
     """All metrics of a run that was judged; those without a point are left out."""
     clauses = tuple(
-        Point({"target": each["target"], "stage": each["stage"], "contract": each["contract"],
-               "clause": str(each["number"]), "says": each["text"], "verdict": each["verdict"]})
+        Point(
+            {
+                "target": each["target"],
+                "stage": each["stage"],
+                "contract": each["contract"],
+                "clause": str(each["number"]),
+                "says": each["text"],
+                "verdict": each["verdict"],
+            }
+        )
         for each in verdicts["clauses"]
-    )  # fmt: skip
-    judged = Metric("tailproof.clause.verdict", "1", "gauge", "1, with the verdict of each clause as a label.", clauses)
+    )
+    judged = Metric(
+        "tailproof.clause.verdict",
+        "1",
+        "gauge",
+        "1, with the verdict of each clause as a label.",
+        clauses,
+    )
     return [
         *row_metrics(run.lanes, came_to(run)),
         *([judged] if clauses else []),
-        run_info(run.manifest, health=summary["health"]["state"], overall=summary["overall"],
-                 simulated=str(summary["simulated"]).lower()),
-    ]  # fmt: skip
+        run_info(
+            run.manifest,
+            health=summary["health"]["state"],
+            overall=summary["overall"],
+            simulated=str(summary["simulated"]).lower(),
+        ),
+    ]
 
 
 def run_info(manifest: dict[str, Any], **judged: str) -> Metric:
     """What a run is, in labels; `judged` are those that its records alone know."""
     about = {"run": manifest["run"], "suite": manifest["suite"]["name"], "state": manifest["state"]}
-    return Metric("tailproof.run.info", "1", "gauge", "1, with what the run was as labels.", (Point(about | judged),))
+    return Metric(
+        "tailproof.run.info",
+        "1",
+        "gauge",
+        "1, with what the run was as labels.",
+        (Point(about | judged),),
+    )
 
 
 def row_metrics(lanes: list[dict[str, Any]], rows: Columns) -> list[Metric]:
     """The metrics of some rows that a run came to; those without a point are left out."""
     parts = list(_parts(lanes, rows))
     edges = tuple(sorted({*(each * MS for each in _EDGES_MS), *_limits_ns(lanes)}))
-    found = [Metric(name, "s", "histogram", says, tuple(_durations(name, parts, edges)), edges, S)
-             for name, (says, _) in _DURATIONS.items()]  # fmt: skip
+    found = [
+        Metric(name, "s", "histogram", says, tuple(_durations(name, parts, edges)), edges, S)
+        for name, (says, _) in _DURATIONS.items()
+    ]
     found += [
-        Metric("gen_ai.client.token.usage", "{token}", "histogram", "Tokens of a request, as its server reports them.",
-               tuple(_tokens(parts)), _EDGES_TOKENS),
-        Metric("tailproof.requests", "{request}", "counter", "Requests that the run came to, by how they ended.",
-               tuple(Point(_own(lane) | {"outcome": Outcome(outcome).name}, len(part)) for lane, outcome, part in parts)),
-    ]  # fmt: skip
+        Metric(
+            "gen_ai.client.token.usage",
+            "{token}",
+            "histogram",
+            "Tokens of a request, as its server reports them.",
+            tuple(_tokens(parts)),
+            _EDGES_TOKENS,
+        ),
+        Metric(
+            "tailproof.requests",
+            "{request}",
+            "counter",
+            "Requests that the run came to, by how they ended.",
+            tuple(
+                Point(_own(lane) | {"outcome": Outcome(outcome).name}, len(part))
+                for lane, outcome, part in parts
+            ),
+        ),
+    ]
     return [metric for metric in found if metric.points]
 
 
@@ -103,7 +148,10 @@ def added(one: list[Metric], other: list[Metric]) -> list[Metric]:
     """The metrics of two sets of rows of one run as those of both together."""
     together = {metric.name: metric for metric in one}
     for metric in other:
-        points = {tuple(point.labels.items()): point for point in getattr(together.get(metric.name), "points", ())}
+        points = {
+            tuple(point.labels.items()): point
+            for point in getattr(together.get(metric.name), "points", ())
+        }
         for point in metric.points:
             key = tuple(point.labels.items())
             points[key] = point if key not in points else point + points[key]
@@ -119,7 +167,11 @@ def _parts(lanes: list[dict[str, Any]], rows: Columns) -> Iterator[_Part]:
         for number, phase in enumerate(lane["phases"]):
             here = own.schedule["phase"] == number
             for outcome in np.unique(own.samples["outcome"][here]).tolist():
-                yield {**lane, "phase": phase}, outcome, own.where(here & (own.samples["outcome"] == outcome))
+                yield (
+                    {**lane, "phase": phase},
+                    outcome,
+                    own.where(here & (own.samples["outcome"] == outcome)),
+                )
 
 
 def _limits_ns(lanes: list[dict[str, Any]]) -> Iterator[int]:
@@ -130,14 +182,24 @@ def _limits_ns(lanes: list[dict[str, Any]]) -> Iterator[int]:
 
 
 def _own(lane: Mapping[str, Any]) -> dict[str, str]:
-    return {name: lane[key] for name, key in (("target", "name"), ("stage", "stage"), ("phase", "phase"))}
+    return {
+        name: lane[key]
+        for name, key in (("target", "name"), ("stage", "stage"), ("phase", "phase"))
+    }
 
 
 def _gen_ai(lane: Mapping[str, Any]) -> dict[str, str]:
-    """The convention's attributes. The provider is the flavour of the API, as it asks; a route has no one server."""
+    """The convention's attributes.
+
+    The provider is the flavour of the API, as it asks; a route has no one server.
+    """
     server = urlsplit(lane["base_url"]) if "," not in lane["base_url"] else None
     port = server and (server.port or {"http": 80, "https": 443}.get(server.scheme))
-    place = {"server.address": server.hostname, "server.port": str(port)} if server and server.hostname else {}
+    place = (
+        {"server.address": server.hostname, "server.port": str(port)}
+        if server and server.hostname
+        else {}
+    )
     return {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
@@ -147,10 +209,14 @@ def _gen_ai(lane: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _since_sent_ns(rows: Columns) -> Int:
-    """From the send, or from when it could have been sent where it never got so far (refused), to the end."""
+    """From the send, or from when it could have been sent where it never got so far (refused), to
+    the end.
+    """
     samples = rows.samples
     begun = np.where(
-        samples["sent_ns"] >= 0, samples["sent_ns"], np.maximum(samples["due_ns"], samples["slot_free_ns"])
+        samples["sent_ns"] >= 0,
+        samples["sent_ns"],
+        np.maximum(samples["due_ns"], samples["slot_free_ns"]),
     )
     ended = end_ns(samples)
     return np.where((begun >= 0) & (ended >= 0), np.maximum(ended - begun, 0), -1)
@@ -159,20 +225,33 @@ def _since_sent_ns(rows: Columns) -> Int:
 #: name -> what it says, and its values, -1 where a row has none.
 _DURATIONS: dict[str, tuple[str, Callable[[Columns], Int]]] = {
     "gen_ai.client.operation.duration": (
-        "Time of a request from its send to its last token, or to its failure.", _since_sent_ns),
+        "Time of a request from its send to its last token, or to its failure.",
+        _since_sent_ns,
+    ),
     "gen_ai.client.operation.time_to_first_chunk": (
-        "Time from the send to the first chunk that held a token.", lambda rows: latency_ns(rows.samples, "ttft", "service")),
+        "Time from the send to the first chunk that held a token.",
+        lambda rows: latency_ns(rows.samples, "ttft", "service"),
+    ),
     "tailproof.response.duration": (
-        "Time from the moment a request was due to its last token, or to its failure.", lambda rows: latency_ns(rows.samples, "e2e")),
+        "Time from the moment a request was due to its last token, or to its failure.",
+        lambda rows: latency_ns(rows.samples, "e2e"),
+    ),
     "tailproof.response.time_to_first_token": (
-        "Time from the moment a request was due to its first token.", lambda rows: latency_ns(rows.samples, "ttft")),
+        "Time from the moment a request was due to its first token.",
+        lambda rows: latency_ns(rows.samples, "ttft"),
+    ),
     "tailproof.time_per_output_token": (
-        "Time per output token after the first one.", lambda rows: latency_ns(rows.samples, "tpot")),
-}  # fmt: skip
+        "Time per output token after the first one.",
+        lambda rows: latency_ns(rows.samples, "tpot"),
+    ),
+}
 
 
 def _durations(name: str, parts: list[_Part], edges: tuple[int, ...]) -> Iterator[Point]:
-    """One point a lane, phase and way to fail. What ended without the target's doing is no operation."""
+    """One point a lane, phase and way to fail.
+
+    What ended without the target's doing is no operation.
+    """
     for lane, outcome, rows in parts:
         values = _DURATIONS[name][1](rows)
         values = values[(values >= 0) & ~undecided(rows)]
@@ -189,7 +268,12 @@ def _tokens(parts: list[_Part]) -> Iterator[Point]:
             values = rows.samples[column].astype(np.int64)
             values = values[values >= 0]
             if outcome == Outcome.ok and len(values):
-                yield _histogram(_own(lane) | _gen_ai(lane) | {"gen_ai.token.type": kind}, values, _EDGES_TOKENS, 1)
+                yield _histogram(
+                    _own(lane) | _gen_ai(lane) | {"gen_ai.token.type": kind},
+                    values,
+                    _EDGES_TOKENS,
+                    1,
+                )
 
 
 def _histogram(labels: dict[str, str], values: Int, edges: tuple[int, ...], per_unit: int) -> Point:

@@ -15,17 +15,25 @@ def _library() -> Any:
     try:
         import yaml
     except ImportError:
-        raise UserError("needs PyYAML", where="YAML", remedy="pip install 'tailproof[openslo]'") from None
+        raise UserError(
+            "needs PyYAML", where="YAML", remedy="pip install 'tailproof[openslo]'"
+        ) from None
     return yaml
 
 
 def parse_documents(text: str, where: str) -> list[Any]:
-    """All documents of a YAML text, empty ones left out. Raises UserError naming the line at fault."""
+    """All documents of a YAML text, empty ones left out.
+
+    Raises UserError naming the line at fault.
+    """
     yaml = _library()
     try:
         return [document for document in yaml.safe_load_all(text) if document is not None]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem, mark = getattr(error, "problem", None) or str(error), getattr(error, "problem_mark", None)
+        problem, mark = (
+            getattr(error, "problem", None) or str(error),
+            getattr(error, "problem_mark", None),
+        )
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"is not valid YAML: {problem}{line}", where=where) from None
 
@@ -38,5 +46,7 @@ def write_documents(documents: list[Any]) -> str:
         def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 PyYAML's signature
             return True
 
-    text: str = yaml.dump_all(documents, Dumper=Plain, sort_keys=False, allow_unicode=True, width=120)
+    text: str = yaml.dump_all(
+        documents, Dumper=Plain, sort_keys=False, allow_unicode=True, width=120
+    )
     return text

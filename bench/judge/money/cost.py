@@ -1,7 +1,7 @@
 """What tokens cost in a month: bills, savings, overhead, and where going direct breaks even.
 
-In: a cost table (`profiles/costs/*.toml`), prices per million tokens, shares. Out: exact sums and the
-record that `cost` shows. Must stay true: every sum is a `Fraction` until it is shown; a cent is
+In: a cost table (`profiles/costs/*.toml`), prices per million tokens, shares. Out: exact sums and
+the record that `cost` shows. Must stay true: every sum is a `Fraction` until it is shown; a cent is
 rounded half up, once, at the end; a price that is not known or is zero gives a reason, no number.
 
 Source: mission facts, cost tables: break-even volume = F / (p·d).
@@ -33,9 +33,15 @@ _THOUSANDS = {"": 0, "K": 1, "M": 2, "B": 3, "T": 4}
 def parse_tokens(text: object) -> int:
     """`"500M"`, `"5 B"`, `"1.5T"` or a whole number -> tokens, above zero. Raises ValueError."""
     match = _TOKENS.fullmatch(str(text).strip()) if not isinstance(text, (bool, float)) else None
-    tokens = Fraction(match[1].replace("_", "")) * 1000 ** _THOUSANDS[match[2].upper()] if match else Fraction(0)
+    tokens = (
+        Fraction(match[1].replace("_", "")) * 1000 ** _THOUSANDS[match[2].upper()]
+        if match
+        else Fraction(0)
+    )
     if tokens <= 0 or tokens.denominator != 1:
-        raise ValueError(f'{text!r} is not a number of tokens; write "500M", "5B" or a whole number')
+        raise ValueError(
+            f'{text!r} is not a number of tokens; write "500M", "5B" or a whole number'
+        )
     return int(tokens)
 
 
@@ -48,7 +54,9 @@ class CostStage(UserModel):
 
 
 class CostTable(UserModel):
-    """Stages, the target that is paid for, what it is compared with, and what is assumed until it is measured."""
+    """Stages, the target that is paid for, what it is compared with, and what is assumed until it
+    is measured.
+    """
 
     description: str
     source: str
@@ -76,27 +84,44 @@ class Price:
 
 
 def price_of(target: Target, output_share: Fraction | None) -> Price:
-    """A target's price. Raises UserError without prices, or where the mix of input and output decides and is not known."""
+    """A target's price.
+
+    Raises UserError without prices, or where the mix of input and output decides and is not known.
+    """
     where = f"target {target.name}"
     if target.prices is None:
         raise UserError(
-            "has no prices", where=where, remedy="add [prices] to its file, or give a price in USD a million"
+            "has no prices",
+            where=where,
+            remedy="add [prices] to its file, or give a price in USD a million",
         )
     return Price(target.name, blended(target.prices, output_share, where), str(target.prices.as_of))
 
 
 def blended(prices: Prices, output_share: Fraction | None, where: str) -> Fraction:
-    """USD per million tokens of which `output_share` are output. Raises UserError where that is needed and not known."""
-    paid_in, paid_out = Fraction(prices.input_usd_per_million), Fraction(prices.output_usd_per_million)
+    """USD per million tokens of which `output_share` are output.
+
+    Raises UserError where that is needed and not known.
+    """
+    paid_in, paid_out = (
+        Fraction(prices.input_usd_per_million),
+        Fraction(prices.output_usd_per_million),
+    )
     if paid_in != paid_out and output_share is None:
-        raise UserError("input and output have different prices", where=where,
-                        remedy="say which part is output with --output-share 20%, or give a measured run")  # fmt: skip
+        raise UserError(
+            "input and output have different prices",
+            where=where,
+            remedy="say which part is output with --output-share 20%, or give a measured run",
+        )
     share = output_share or Fraction(0)
     return paid_in * (1 - share) + paid_out * share
 
 
 def price_named(text: str, output_share: Fraction | None) -> Price:
-    """The price of a target by name or path, or a bare sum in USD per million tokens. Raises UserError."""
+    """The price of a target by name or path, or a bare sum in USD per million tokens.
+
+    Raises UserError.
+    """
     if not _NUMBER.fullmatch(text):
         return price_of(load_target(text), output_share)
     try:
@@ -109,7 +134,9 @@ def cents(usd: Fraction) -> Decimal:
     """To the cent, half up: 1.4375 -> 1.44."""
     with localcontext() as context:
         context.prec = 60
-        return (Decimal(usd.numerator) / Decimal(usd.denominator)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        return (Decimal(usd.numerator) / Decimal(usd.denominator)).quantize(
+            Decimal("0.01"), ROUND_HALF_UP
+        )
 
 
 def bill_usd(tokens: int, price: Price, overhead: Fraction = Fraction(0)) -> Fraction:
@@ -122,8 +149,12 @@ def saving(usd: Fraction, other_usd: Fraction) -> Fraction | None:
     return 1 - usd / other_usd if other_usd else None
 
 
-def break_even_tokens(price: Price, discount: Fraction, engineering_usd: Fraction) -> Fraction | None:
-    """Tokens a month above which a direct contract at `discount` pays for its engineers; None if never."""
+def break_even_tokens(
+    price: Price, discount: Fraction, engineering_usd: Fraction
+) -> Fraction | None:
+    """Tokens a month above which a direct contract at `discount` pays for its engineers; None if
+    never.
+    """
     saved = price.usd_per_million * discount / MILLION
     return engineering_usd / saved if saved else None
 
@@ -142,7 +173,9 @@ class Assumed:
     overhead_limits: tuple[float | None, float | None] = (None, None)
 
 
-def cost_record(stages: Sequence[CostStage], price: Price, other: Price, assumed: Assumed) -> dict[str, Any]:
+def cost_record(
+    stages: Sequence[CostStage], price: Price, other: Price, assumed: Assumed
+) -> dict[str, Any]:
     """The record that `cost` shows: one row a stage, sums to the cent, shares of one.
 
     {"target","compare_with","usd_per_million","other_usd_per_million","as_of","overhead",
@@ -153,16 +186,28 @@ def cost_record(stages: Sequence[CostStage], price: Price, other: Price, assumed
     even = break_even_tokens(price, assumed.discount, assumed.engineering_usd)
     reason = None
     if even is None:
-        reason = "the price is zero" if not price.usd_per_million else "without a discount a direct contract never pays"
+        reason = (
+            "the price is zero"
+            if not price.usd_per_million
+            else "without a discount a direct contract never pays"
+        )
     return {
-        "target": price.name, "compare_with": other.name, "usd_per_million": float(price.usd_per_million),
-        "other_usd_per_million": float(other.usd_per_million), "as_of": price.as_of,
-        "overhead": float(assumed.overhead), "overhead_from": assumed.overhead_from,
+        "target": price.name,
+        "compare_with": other.name,
+        "usd_per_million": float(price.usd_per_million),
+        "other_usd_per_million": float(other.usd_per_million),
+        "as_of": price.as_of,
+        "overhead": float(assumed.overhead),
+        "overhead_from": assumed.overhead_from,
         "stages": [_stage_row(stage, price, other, assumed) for stage in stages],
-        "direct": {"discount": float(assumed.discount), "engineering_usd": float(cents(assumed.engineering_usd)),
-                   "break_even_tokens": None if even is None else round(even), "reason": reason},
+        "direct": {
+            "discount": float(assumed.discount),
+            "engineering_usd": float(cents(assumed.engineering_usd)),
+            "break_even_tokens": None if even is None else round(even),
+            "reason": reason,
+        },
         "breach_usd": None if assumed.breach_usd is None else float(cents(assumed.breach_usd)),
-    }  # fmt: skip
+    }
 
 
 def _stage_row(stage: CostStage, price: Price, other: Price, assumed: Assumed) -> dict[str, Any]:
@@ -172,8 +217,17 @@ def _stage_row(stage: CostStage, price: Price, other: Price, assumed: Assumed) -
     direct = usd * (1 - assumed.discount) + assumed.engineering_usd
     saved, saved_then = saving(usd, other_usd), saving(real, other_usd)
     return {
-        "stage": stage.name, "users": stage.users, "tokens": tokens, "usd": float(cents(usd)), "other_usd": float(cents(other_usd)),
-        "saving": None if saved is None else float(saved), "usd_with_overhead": float(cents(real)),
-        "interval_usd": [None if limit is None else float(cents(usd * (1 + Fraction(limit)))) for limit in assumed.overhead_limits],
-        "saving_with_overhead": None if saved_then is None else float(saved_then), "direct_usd": float(cents(direct)),
-    }  # fmt: skip
+        "stage": stage.name,
+        "users": stage.users,
+        "tokens": tokens,
+        "usd": float(cents(usd)),
+        "other_usd": float(cents(other_usd)),
+        "saving": None if saved is None else float(saved),
+        "usd_with_overhead": float(cents(real)),
+        "interval_usd": [
+            None if limit is None else float(cents(usd * (1 + Fraction(limit))))
+            for limit in assumed.overhead_limits
+        ],
+        "saving_with_overhead": None if saved_then is None else float(saved_then),
+        "direct_usd": float(cents(direct)),
+    }

@@ -25,8 +25,15 @@ from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Float, Int, Outcome, Table
 
 #: A call that ended so had been read by the server, whatever came of it.
-_WORKED_ON = (Outcome.ok, Outcome.truncated, Outcome.malformed, Outcome.stream_error, Outcome.timeout_first,
-              Outcome.timeout_total, Outcome.censored)  # fmt: skip
+_WORKED_ON = (
+    Outcome.ok,
+    Outcome.truncated,
+    Outcome.malformed,
+    Outcome.stream_error,
+    Outcome.timeout_first,
+    Outcome.timeout_total,
+    Outcome.censored,
+)
 #: Each side of the overhead's interval.
 ALPHA = 0.025
 #: Each side of a forecast's limits: a bill within its margin is two one-sided claims.
@@ -64,7 +71,11 @@ class Spend:
         """Why there is no overhead, and so no bill; None where there is one."""
         if self.useful_usd:
             return None
-        return "the price is zero" if self.useful_prompt + self.useful_output else "no answer of any worth was paid for"
+        return (
+            "the price is zero"
+            if self.useful_prompt + self.useful_output
+            else "no answer of any worth was paid for"
+        )
 
     @property
     def output_share(self) -> Fraction | None:
@@ -91,7 +102,11 @@ def spend_of(run: Run, index: int) -> Spend | str:
     prices = [Prices.model_validate(leg["prices"]) if leg["prices"] else None for leg in legs]
     mine = np.flatnonzero(run.columns.schedule["lane"] == index)
     columns = run.columns.where(mine)
-    calls = _calls_of_route(run.attempts, mine, columns) if lane.get("legs") else _calls_of_rows(columns)
+    calls = (
+        _calls_of_route(run.attempts, mine, columns)
+        if lane.get("legs")
+        else _calls_of_rows(columns)
+    )
     for leg in sorted({0, *calls.leg.tolist()}):
         if prices[leg] is None:
             return f"target {legs[leg]['name']} has no prices"
@@ -102,26 +117,42 @@ def spend_of(run: Run, index: int) -> Spend | str:
     paid_usd = Fraction(0)
     for leg, price in enumerate(known):
         used = calls.leg == leg
-        paid += np.bincount(calls.row[used], _usd(price, calls.prompt[used], calls.output[used]), len(columns))
+        paid += np.bincount(
+            calls.row[used], _usd(price, calls.prompt[used], calls.output[used]), len(columns)
+        )
         paid_usd += usd_of(price, int(calls.prompt[used].sum()), int(calls.output[used].sum()))
     prompt, output = _useful(columns)
     total = [int(tokens.sum()) for tokens in (prompt, output)]
     return Spend(
-        paid, _usd(first, prompt, output), _usd(first, columns.schedule["prompt_tokens"], columns.schedule["output_tokens"]),
-        columns.samples["due_ns"], paid_usd, usd_of(first, *total), total[0], total[1],
-        int(calls.prompt.sum() + calls.output.sum()) - sum(total), int(calls.reckoned.sum()), first,
-    )  # fmt: skip
+        paid,
+        _usd(first, prompt, output),
+        _usd(first, columns.schedule["prompt_tokens"], columns.schedule["output_tokens"]),
+        columns.samples["due_ns"],
+        paid_usd,
+        usd_of(first, *total),
+        total[0],
+        total[1],
+        int(calls.prompt.sum() + calls.output.sum()) - sum(total),
+        int(calls.reckoned.sum()),
+        first,
+    )
 
 
 def _usd(price: Prices, prompt: Any, output: Any) -> Float:
     return np.asarray(
-        (prompt * float(price.input_usd_per_million) + output * float(price.output_usd_per_million)) / MILLION
+        (prompt * float(price.input_usd_per_million) + output * float(price.output_usd_per_million))
+        / MILLION
     )
 
 
 def _billed(table: Table, planned_prompt: Int, cut_off: Bool) -> tuple[Int, Int, Bool]:
-    """(prompt, output, prompt reckoned) of each call: as the server said, else as planned where it had been at work."""
-    prompt, output = table["prompt_tokens"].astype(np.int64), np.maximum(table["output_tokens"].astype(np.int64), 0)
+    """(prompt, output, prompt reckoned) of each call: as the server said, else as planned where it
+    had been at work.
+    """
+    prompt, output = (
+        table["prompt_tokens"].astype(np.int64),
+        np.maximum(table["output_tokens"].astype(np.int64), 0),
+    )
     worked = np.isin(table["outcome"], _WORKED_ON) | cut_off | (output > 0)
     reckoned = (prompt < 0) & worked & (table["sent_ns"] >= 0)
     return np.where(reckoned, planned_prompt, np.maximum(prompt, 0)), output, reckoned
@@ -130,7 +161,11 @@ def _billed(table: Table, planned_prompt: Int, cut_off: Bool) -> tuple[Int, Int,
 def _calls_of_rows(columns: Columns) -> _Calls:
     rows = np.arange(len(columns))
     planned = columns.schedule["prompt_tokens"].astype(np.int64)
-    return _Calls(rows, np.zeros(len(rows), np.int64), *_billed(columns.samples, planned, np.zeros(len(rows), bool)))
+    return _Calls(
+        rows,
+        np.zeros(len(rows), np.int64),
+        *_billed(columns.samples, planned, np.zeros(len(rows), bool)),
+    )
 
 
 def _calls_of_route(attempts: Table, mine: Int, columns: Columns) -> _Calls:
@@ -145,19 +180,25 @@ def _calls_of_route(attempts: Table, mine: Int, columns: Columns) -> _Calls:
 def _useful(columns: Columns) -> tuple[Int, Int]:
     """Tokens of the answers that were of use: one for each row that succeeded."""
     none = np.zeros(len(columns), bool)
-    prompt, output, _ = _billed(columns.samples, columns.schedule["prompt_tokens"].astype(np.int64), none)
+    prompt, output, _ = _billed(
+        columns.samples, columns.schedule["prompt_tokens"].astype(np.int64), none
+    )
     return np.where(columns.ok, prompt, 0), np.where(columns.ok, output, 0)
 
 
 def measured_price(spend: Spend, name: str) -> Price:
     """The first choice's price at the run's own mix of input and output."""
-    return Price(name, blended(spend.first, spend.output_share, f"target {name}"), str(spend.first.as_of))
+    return Price(
+        name, blended(spend.first, spend.output_share, f"target {name}"), str(spend.first.as_of)
+    )
 
 
 def overhead_limits(spend: Spend) -> tuple[float | None, float | None]:
     """Limits of the overhead, drawn by time block: a burst of failures is one event."""
     came = spend.due_ns >= 0
-    limits = ratio_limits(spend.paid[came], spend.useful[came], time_blocks(spend.due_ns[came]), ALPHA)
+    limits = ratio_limits(
+        spend.paid[came], spend.useful[came], time_blocks(spend.due_ns[came]), ALPHA
+    )
     lower, upper = (None if limit is None else limit - 1 for limit in limits)
     return lower, upper
 
@@ -165,36 +206,56 @@ def overhead_limits(spend: Spend) -> tuple[float | None, float | None]:
 def forecast_interval(
     spend: Spend, margin: Fraction = MARGIN, alpha_each_side: float = FORECAST_ALPHA
 ) -> dict[str, Any]:
-    """Actual bill over forecast (the planned tokens at the first choice's price), and whether it holds within `margin`.
+    """Actual bill over forecast (the planned tokens at the first choice's price), and whether it
+    holds within `margin`.
 
-    {"forecast_usd","actual_usd","ratio","interval","margin","holds": true|false|null,"reason"}: true
-    when both limits lie within 1 ± margin, false when both lie beyond on one side, else null. The
-    limits are drawn by time block and each is one-sided at `alpha_each_side`.
+    {"forecast_usd","actual_usd","ratio","interval","margin","holds": true|false|null,"reason"}:
+    true when both limits lie within 1 ± margin, false when both lie beyond on one side, else null.
+    The limits are drawn by time block and each is one-sided at `alpha_each_side`.
     """
     came = spend.due_ns >= 0
     planned, paid = spend.planned[came], spend.paid[came]
     forecast = float(planned.sum())
     record: dict[str, Any] = {
-        "forecast_usd": forecast, "actual_usd": float(spend.paid_usd), "ratio": None,
-        "interval": [None, None], "margin": float(margin), "holds": None, "reason": None,
-    }  # fmt: skip
+        "forecast_usd": forecast,
+        "actual_usd": float(spend.paid_usd),
+        "ratio": None,
+        "interval": [None, None],
+        "margin": float(margin),
+        "holds": None,
+        "reason": None,
+    }
     if not forecast:
-        return record | {"reason": "nothing was to be paid: no forecast can be held against the bill"}
+        return record | {
+            "reason": "nothing was to be paid: no forecast can be held against the bill"
+        }
     lower, upper = ratio_limits(paid, planned, time_blocks(spend.due_ns[came]), alpha_each_side)
     record |= {"ratio": float(spend.paid_usd) / forecast, "interval": [lower, upper]}
     if lower is None or upper is None:
         return record | {"reason": "the run is too short to be cut into time blocks"}
     low, high = float(1 - margin), float(1 + margin)
-    holds = True if low <= lower and upper <= high else False if upper < low or lower > high else None
-    return record | {"holds": holds, "reason": None if holds is not None else "the interval reaches across the margin"}
+    holds = (
+        True if low <= lower and upper <= high else False if upper < low or lower > high else None
+    )
+    return record | {
+        "holds": holds,
+        "reason": None if holds is not None else "the interval reaches across the margin",
+    }
 
 
 def spend_record(spend: Spend, lane: dict[str, Any]) -> dict[str, Any]:
-    """What `cost RUN` says of one lane beside the bills: tokens, sums, overhead with its interval, forecast."""
+    """What `cost RUN` says of one lane beside the bills: tokens, sums, overhead with its interval,
+    forecast.
+    """
     overhead = spend.overhead
     return {
-        "target": lane["name"], "usd": float(spend.paid_usd), "useful_usd": float(spend.useful_usd),
-        "useful_tokens": {"prompt": spend.useful_prompt, "output": spend.useful_output}, "wasted_tokens": spend.wasted_tokens,
-        "reckoned_calls": spend.reckoned, "overhead": None if overhead is None else float(overhead),
-        "overhead_95": list(overhead_limits(spend)), "forecast": forecast_interval(spend),
-    }  # fmt: skip
+        "target": lane["name"],
+        "usd": float(spend.paid_usd),
+        "useful_usd": float(spend.useful_usd),
+        "useful_tokens": {"prompt": spend.useful_prompt, "output": spend.useful_output},
+        "wasted_tokens": spend.wasted_tokens,
+        "reckoned_calls": spend.reckoned,
+        "overhead": None if overhead is None else float(overhead),
+        "overhead_95": list(overhead_limits(spend)),
+        "forecast": forecast_interval(spend),
+    }

@@ -1,10 +1,11 @@
-"""Which rate to probe next: growth by halves and doubles, then bisection between what passed and what failed.
+"""Which rate to probe next: growth by halves and doubles, then bisection between what passed and
+what failed.
 
 In: the bounds of a search, the verdicts of the probes so far. Out: the next probe, or the bracket
-that the search ends with. Must stay true: a rate counts as kept or broken only by a PASS or a FAIL of
-the judge; a probe that was not decided is made longer, never guessed at; no rate is tried above one
-that the harness could not measure; with every probe, and the run that confirms the end, judged at
-`1 / (max_probes + 1)` of the error allowed, all verdicts of a search are right together with the
+that the search ends with. Must stay true: a rate counts as kept or broken only by a PASS or a FAIL
+of the judge; a probe that was not decided is made longer, never guessed at; no rate is tried above
+one that the harness could not measure; with every probe, and the run that confirms the end, judged
+at `1 / (max_probes + 1)` of the error allowed, all verdicts of a search are right together with the
 contract's confidence (Bonferroni).
 """
 
@@ -19,12 +20,13 @@ from typing import Literal
 from bench.units import S, show_rate, show_share
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
-#: `found`: kept at one rate, broken at another within the resolution. `beyond`: kept at the highest rate allowed.
-#: `none`: broken at the lowest. `harness`: it was the limit before the server. `undecided`: what was spent does not tell.
+#: `found`: kept at one rate, broken at another within the resolution. `beyond`: kept at the highest
+#: rate allowed. `none`: broken at the lowest. `harness`: it was the limit before the server.
+#: `undecided`: what was spent does not tell.
 Outcome = Literal["found", "beyond", "none", "undecided", "harness"]
 GROWTH = 2
-#: A probe that was not decided is repeated with so many times its requests at least, and at most: what it says of the
-#: requests needed is a guess from few.
+#: A probe that was not decided is repeated with so many times its requests at least, and at most:
+#: what it says of the requests needed is a guess from few.
 LONGER, MUCH_LONGER = 2, 8
 #: INVALID probes of one rate that make it the harness's limit: one may be a hiccup of the machine.
 CEILING_AFTER = 2
@@ -34,7 +36,10 @@ _FINEST = Fraction(1, 4)
 
 @dataclass(frozen=True)
 class Probe:
-    """One run at a rate, as the judge saw it. `needed`: requests that would probably have decided it."""
+    """One run at a rate, as the judge saw it.
+
+    `needed`: requests that would probably have decided it.
+    """
 
     rate: Fraction
     requests: int
@@ -60,7 +65,8 @@ class Search:
     #: how far above the rate that passed the one that failed may be, as a share of it
     resolution: Fraction
     max_probes: int
-    #: requests of a rate's first probe far from the boundary, of its first near it, and of its longest
+    #: requests of a rate's first probe far from the boundary, of its first near it, and of its
+    #: longest
     first: int
     close: int
     most: int
@@ -72,7 +78,9 @@ class Search:
         return max(requests, math.ceil(rate * self.least_ns / S))
 
     def longer(self, probe: Probe) -> Step | None:
-        """A probe that was not decided once more with more requests; None where it was the longest."""
+        """A probe that was not decided once more with more requests; None where it was the
+        longest.
+        """
         most = self.lasting(probe.rate, self.most)
         if probe.requests >= most:
             return None
@@ -82,7 +90,8 @@ class Search:
 
 @dataclass(frozen=True)
 class Bracket:
-    """What is known of the boundary: the highest rate that passed, the lowest that failed, the harness's own limit.
+    """What is known of the boundary: the highest rate that passed, the lowest that failed, the
+    harness's own limit.
 
     `open` are the longest probes of rates between them that were not decided, ascending.
     """
@@ -117,17 +126,25 @@ def least_ns(limit_ns: int | None, resolution: Fraction) -> int:
 
 
 def bracket_of(probes: Sequence[Probe]) -> Bracket:
-    """What probes in the order in which they were made say together: of a rate the last, which is the longest."""
+    """What probes in the order in which they were made say together: of a rate the last, which is
+    the longest.
+    """
     last = {probe.rate: probe for probe in probes}
     fails = min((rate for rate, probe in last.items() if probe.verdict == "FAIL"), default=None)
-    kept = [rate for rate, probe in last.items() if probe.verdict == "PASS" and (fails is None or rate < fails)]
+    kept = [
+        rate
+        for rate, probe in last.items()
+        if probe.verdict == "PASS" and (fails is None or rate < fails)
+    ]
     passes = max(kept, default=None)
     invalid = [probe.rate for probe in probes if probe.verdict == "INVALID"]
     harness = min((rate for rate in invalid if invalid.count(rate) >= CEILING_AFTER), default=None)
     bracket = Bracket(passes, fails, harness)
     low, high = passes or Fraction(0), bracket.top
     undecided = (last[rate] for rate in sorted(last) if last[rate].verdict == "INCONCLUSIVE")
-    between = tuple(probe for probe in undecided if probe.rate > low and (high is None or probe.rate < high))
+    between = tuple(
+        probe for probe in undecided if probe.rate > low and (high is None or probe.rate < high)
+    )
     return Bracket(passes, fails, harness, between)
 
 
@@ -136,7 +153,11 @@ def next_step(search: Search, probes: Sequence[Probe]) -> Step | End:
     if not probes:
         return Step(search.start, search.lasting(search.start, search.first))
     found = bracket_of(probes)
-    step = _settled(search, probes, found) or _again(search, probes) or _elsewhere(search, probes, found)
+    step = (
+        _settled(search, probes, found)
+        or _again(search, probes)
+        or _elsewhere(search, probes, found)
+    )
     if isinstance(step, Step) and len(probes) >= search.max_probes:
         return End("undecided", found, f"all {search.max_probes} probes are spent")
     return step
@@ -146,14 +167,22 @@ def _settled(search: Search, probes: Sequence[Probe], found: Bracket) -> End | N
     """The end that needs no further probe."""
     passes, top = found.passes, found.top
     if passes is None:
-        if top is None or min(probe.rate for probe in probes) > search.lowest or top > search.lowest:
+        if (
+            top is None
+            or min(probe.rate for probe in probes) > search.lowest
+            or top > search.lowest
+        ):
             return None
         if top == found.fails:
             return End("none", found, "the contract is broken at the lowest rate allowed")
         return End("harness", found, "the harness could not measure even the lowest rate allowed")
     if top is None:
         reached = passes == search.highest
-        return End("beyond", found, "the contract is kept at the highest rate allowed") if reached else None
+        return (
+            End("beyond", found, "the contract is kept at the highest rate allowed")
+            if reached
+            else None
+        )
     if top > passes * (1 + search.resolution):
         return None
     if top == found.fails:
@@ -162,7 +191,9 @@ def _settled(search: Search, probes: Sequence[Probe], found: Bracket) -> End | N
 
 
 def _again(search: Search, probes: Sequence[Probe]) -> Step | None:
-    """The last rate once more: longer where it was not decided, unchanged where the harness failed for the first time."""
+    """The last rate once more: longer where it was not decided, unchanged where the harness failed
+    for the first time.
+    """
     last = probes[-1]
     if last.verdict == "INVALID":
         known = sum(probe.rate == last.rate and probe.verdict == "INVALID" for probe in probes)
@@ -179,7 +210,11 @@ def _elsewhere(search: Search, probes: Sequence[Probe], found: Bracket) -> Step 
         rate = max(search.lowest, min(rates) / GROWTH)
         return Step(rate, search.lasting(rate, search.first))
     if found.top is None and (search.highest is None or max(rates) < search.highest):
-        rate = GROWTH * max(rates) if search.highest is None else min(search.highest, GROWTH * max(rates))
+        rate = (
+            GROWTH * max(rates)
+            if search.highest is None
+            else min(search.highest, GROWTH * max(rates))
+        )
         return Step(rate, search.lasting(rate, search.first))
     above = [*(probe.rate for probe in found.open), *([] if found.top is None else [found.top])]
     gaps = [(found.passes, above[0])]
@@ -187,12 +222,23 @@ def _elsewhere(search: Search, probes: Sequence[Probe], found: Bracket) -> Step 
         gaps.append((found.open[-1].rate, found.top))
     low, high = max(gaps, key=lambda gap: gap[1] / gap[0])
     if high <= low * (1 + search.resolution * _FINEST):
-        rates_open = " to ".join(dict.fromkeys(show_rate(probe.rate) for probe in (found.open[0], found.open[-1])))
-        return End("undecided", found, f"{rates_open} was not decided by up to {search.most:,} requests a probe")
+        rates_open = " to ".join(
+            dict.fromkeys(show_rate(probe.rate) for probe in (found.open[0], found.open[-1]))
+        )
+        return End(
+            "undecided",
+            found,
+            f"{rates_open} was not decided by up to {search.most:,} requests a probe",
+        )
     rate = Fraction(f"{math.sqrt(low * high):.4g}")
-    # Where a lower rate was not decided by so many requests, fewer would decide a higher one by luck alone.
+    # Where a lower rate was not decided by so many requests, fewer would decide a higher one by
+    # luck alone.
     known = [probe.requests for probe in found.open if probe.rate < rate]
     # And where a longer run overturned a PASS, what is near it needs as many.
-    known += [probe.requests for place, probe in enumerate(probes) if probe.verdict != "PASS"
-              and any(before.rate == probe.rate and before.verdict == "PASS" for before in probes[:place])]  # fmt: skip
+    known += [
+        probe.requests
+        for place, probe in enumerate(probes)
+        if probe.verdict != "PASS"
+        and any(before.rate == probe.rate and before.verdict == "PASS" for before in probes[:place])
+    ]
     return Step(rate, search.lasting(rate, max([search.close, *known])))

@@ -1,7 +1,7 @@
 """The shape of ramp.json: what its published schema is made from.
 
-In: nothing. Out: a model of the record. Must stay true: each key that a ramp writes stands here with
-its type and unit; a key is added, never renamed, within one format number.
+In: nothing. Out: a model of the record. Must stay true: each key that a ramp writes stands here
+with its type and unit; a key is added, never renamed, within one format number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from bench.judge.ramp.search import Outcome, Verdict
 
 
 class Bounds(BaseModel):
-    """What the search was allowed, and what its probes were held to. Rates in requests per second."""
+    """What the search was allowed, and what its probes were held to.
+
+    Rates in requests per second.
+    """
 
     start_rps: float
     lowest_rps: float
@@ -52,7 +55,8 @@ class ProbeRecord(BaseModel):
     #: requests that would probably have decided it
     needed_requests: int | None
     design_effect: float
-    #: the measured quantile of the curve's clause and its limits; null where it lies among failures or there is none
+    #: the measured quantile of the curve's clause and its limits; null where it lies among failures
+    #: or there is none
     tail_ms: float | None
     tail_interval_ms: tuple[float | None, float | None]
     clauses: list[ClauseRecord]
@@ -67,7 +71,9 @@ class OpenRate(BaseModel):
 
 
 class BracketRecord(BaseModel):
-    """The highest rate that passed, the lowest that failed, the lowest that the harness could not measure."""
+    """The highest rate that passed, the lowest that failed, the lowest that the harness could not
+    measure.
+    """
 
     passes_rps: float | None
     fails_rps: float | None

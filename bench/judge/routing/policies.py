@@ -1,9 +1,9 @@
 """Routes side by side: whose tail is the longest, and did the answers come that a suite rehearses?
 
 In: a run with routes, their records. Out: JSON records with sentences. Must stay true: one p99 is
-called longer than another only where their intervals lie apart; a route is held against its first leg
-alone where that is a lane of the same stage; a p99 here is one of answered requests, so the share
-that was answered stands beside it; what was never seen meets no expectation.
+called longer than another only where their intervals lie apart; a route is held against its first
+leg alone where that is a lane of the same stage; a p99 here is one of answered requests, so the
+share that was answered stands beside it; what was never seen meets no expectation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def standings(run: Run) -> list[Record]:
     found = []
     for stage in dict.fromkeys(lane["stage"] for lane in run.lanes if lane.get("route")):
         lanes = [
-            (lane, run.columns.lane(index).measured()) for index, lane in enumerate(run.lanes) if lane["stage"] == stage
+            (lane, run.columns.lane(index).measured())
+            for index, lane in enumerate(run.lanes)
+            if lane["stage"] == stage
         ]
         if len(lanes) > 1:
             found.append(standing(stage, [lane_tail(lane, columns) for lane, columns in lanes]))
@@ -39,20 +41,36 @@ def standings(run: Run) -> list[Record]:
 
 
 def lane_tail(lane: Record, columns: Columns) -> Record:
-    """p50, p99 and p99.9 (ms) of the lane's answered rows; the p99's 95 % interval, None where it has no such limit."""
+    """p50, p99 and p99.9 (ms) of the lane's answered rows; the p99's 95 % interval, None where it
+    has no such limit.
+    """
     ordered = np.sort(latency_ns(columns.samples[columns.ok], "e2e"))
     n = len(ordered)
     ranks = quantile_ci_ranks(n, P99, _EACH_SIDE) if n else (0, 1)
-    found = {name: int(quantile_nearest_rank(ordered, q)) / MS if n else None
-             for name, q in (("p50_ms", Fraction(1, 2)), ("p99_ms", P99), ("p999_ms", Fraction(999, 1000)))}  # fmt: skip
-    return {"target": lane["name"], "routed": bool(lane.get("route")), "of": lane["target"],
-            "legs": [leg["name"] for leg in lane.get("legs") or []],
-            "requests": len(columns), "success": n / len(columns) if len(columns) else None, **found,
-            "interval": [int(ordered[rank - 1]) / MS if 1 <= rank <= n else None for rank in ranks]}  # fmt: skip
+    found = {
+        name: int(quantile_nearest_rank(ordered, q)) / MS if n else None
+        for name, q in (
+            ("p50_ms", Fraction(1, 2)),
+            ("p99_ms", P99),
+            ("p999_ms", Fraction(999, 1000)),
+        )
+    }
+    return {
+        "target": lane["name"],
+        "routed": bool(lane.get("route")),
+        "of": lane["target"],
+        "legs": [leg["name"] for leg in lane.get("legs") or []],
+        "requests": len(columns),
+        "success": n / len(columns) if len(columns) else None,
+        **found,
+        "interval": [int(ordered[rank - 1]) / MS if 1 <= rank <= n else None for rank in ranks],
+    }
 
 
 def standing(stage: str, lanes: list[Record]) -> Record:
-    """{"stage", "lanes" (longest p99 first), "worst" (the route beyond all others, or None), "says"}."""
+    """{"stage", "lanes" (longest p99 first), "worst" (the route beyond all others, or None),
+    "says"}.
+    """
     lanes = sorted(lanes, key=lambda lane: -(lane["p99_ms"] or 0))
     routes = [lane for lane in lanes if lane["routed"]]
     first, others = routes[0], routes[1:]
@@ -60,19 +78,35 @@ def standing(stage: str, lanes: list[Record]) -> Record:
     says = []
     if worst:
         says.append(
-            f"{first['target']} has the longest p99 of the routes: {_p99(first)} against {', '.join(map(_named, others))}"
+            f"{first['target']} has the longest p99 of the routes: {_p99(first)} against"
+            f" {', '.join(map(_named, others))}"
         )
     elif others:
-        says.append(f"no route's p99 is told apart as the longest: {', '.join(map(_named, routes))}")
+        says.append(
+            f"no route's p99 is told apart as the longest: {', '.join(map(_named, routes))}"
+        )
     for lane in lanes:
         alone = next(
-            (other for other in lanes if not other["routed"] and other["of"] == (lane["legs"] or [None])[0]), None
+            (
+                other
+                for other in lanes
+                if not other["routed"] and other["of"] == (lane["legs"] or [None])[0]
+            ),
+            None,
         )
         lane["against_first_leg"] = None if alone is None else _against(lane, alone)
         if alone is not None and lane["against_first_leg"] == "longer":
-            says.append(f"{lane['target']} makes the tail worse than no route at all: p99 {_p99(lane)} against {_p99(alone)} of "
-                        f"{alone['target']} alone, with {_answered(lane)} of the requests answered against {_answered(alone)}")  # fmt: skip
-    return {"stage": stage, "lanes": lanes, "worst": first["target"] if worst else None, "says": says}
+            says.append(
+                f"{lane['target']} makes the tail worse than no route at all: p99 {_p99(lane)}"
+                f" against {_p99(alone)} of {alone['target']} alone, with {_answered(lane)} of the"
+                f" requests answered against {_answered(alone)}"
+            )
+    return {
+        "stage": stage,
+        "lanes": lanes,
+        "worst": first["target"] if worst else None,
+        "says": says,
+    }
 
 
 def longer(one: Record, other: Record) -> bool:
@@ -103,7 +137,9 @@ def _answered(lane: Record) -> str:
 
 
 def expectations(run: Run, stages: Sequence[Record], drills: Sequence[Record]) -> list[Record]:
-    """{"target", "clause", "expected", "got", "met"} for each answer that `expect_route` tables rehearse."""
+    """{"target", "clause", "expected", "got", "met"} for each answer that `expect_route` tables
+    rehearse.
+    """
     found = []
     for index, lane in enumerate(run.lanes):
         mine = [drill for drill in drills if drill["target"] == lane["name"]]
@@ -111,13 +147,17 @@ def expectations(run: Run, stages: Sequence[Record], drills: Sequence[Record]) -
             wanted = RouteExpect.model_validate(table)
             said = []
             if wanted.p99_above:
-                here: list[Record] = next((stage["lanes"] for stage in stages if stage["stage"] == lane["stage"]), [])
+                here: list[Record] = next(
+                    (stage["lanes"] for stage in stages if stage["stage"] == lane["stage"]), []
+                )
                 said.append(_above(lane["target"], wanted.p99_above, here))
             if wanted.p99_within is not None:
                 said.append(_within(run.columns.lane(index).measured(), wanted.p99_within))
-            for clause, key, limit_ns in (("time to detect", "detect_ms", wanted.detect_within),
-                                          ("time to switch", "switch_ms", wanted.switch_within),
-                                          ("time to fail back", "fail_back_ms", wanted.fail_back_within)):  # fmt: skip
+            for clause, key, limit_ns in (
+                ("time to detect", "detect_ms", wanted.detect_within),
+                ("time to switch", "switch_ms", wanted.switch_within),
+                ("time to fail back", "fail_back_ms", wanted.fail_back_within),
+            ):
                 if limit_ns is not None:
                     said.append(_time(mine, clause, key, limit_ns))
             if wanted.lost_at_most is not None:
@@ -129,9 +169,15 @@ def expectations(run: Run, stages: Sequence[Record], drills: Sequence[Record]) -
 def _above(target: str, names: Sequence[str], lanes: Sequence[Record]) -> Record:
     of = {lane["of"]: lane for lane in lanes}
     said = {name: _against(of[target], of[name]) for name in names if {target, name} <= set(of)}
-    wrong = [f"{said.get(name, 'not measured')}: {name}" for name in names if said.get(name) != "longer"]
-    return {"clause": f"e2e p99 against {', '.join(names)}", "expected": "longer",
-            "got": ", ".join(wrong) or "longer", "met": not wrong}  # fmt: skip
+    wrong = [
+        f"{said.get(name, 'not measured')}: {name}" for name in names if said.get(name) != "longer"
+    ]
+    return {
+        "clause": f"e2e p99 against {', '.join(names)}",
+        "expected": "longer",
+        "got": ", ".join(wrong) or "longer",
+        "met": not wrong,
+    }
 
 
 def _within(columns: Columns, limit_ns: int) -> Record:
@@ -141,7 +187,13 @@ def _within(columns: Columns, limit_ns: int) -> Record:
     over = int((~columns.ok & (outcomes != Outcome.censored)).sum())
     over += int((latency_ns(columns.samples[columns.ok], "e2e") > limit_ns).sum())
     counts = verdict_counts(len(columns), 1 - P99, _OF_A_VERDICT)
-    got = "PASS" if over + unknown <= counts.k_pass else "FAIL" if over >= counts.k_fail else "INCONCLUSIVE"
+    got = (
+        "PASS"
+        if over + unknown <= counts.k_pass
+        else "FAIL"
+        if over >= counts.k_fail
+        else "INCONCLUSIVE"
+    )
     return {
         "clause": f"response e2e p99 ≤ {show_duration(limit_ns)}",
         "expected": "PASS",
@@ -155,14 +207,28 @@ def _time(drills: Sequence[Record], clause: str, key: str, limit_ns: int) -> Rec
     slowest = max((ms for ms in times if ms is not None), default=None)
     never = not times or None in times or len(times) < len(drills)
     got = (
-        "no cut was carried out" if not times else "never" if never or slowest is None else show_duration(slowest * MS)
+        "no cut was carried out"
+        if not times
+        else "never"
+        if never or slowest is None
+        else show_duration(slowest * MS)
     )
-    return {"clause": clause, "expected": f"≤ {show_duration(limit_ns)}", "got": got,
-            "met": not never and slowest is not None and slowest * MS <= limit_ns}  # fmt: skip
+    return {
+        "clause": clause,
+        "expected": f"≤ {show_duration(limit_ns)}",
+        "got": got,
+        "met": not never and slowest is not None and slowest * MS <= limit_ns,
+    }
 
 
 def _lost(drills: Sequence[Record], most: int) -> Record:
-    lost, unknown = (sum(drill[key] for drill in drills if drill["ok"]) for key in ("lost", "unknown"))
+    lost, unknown = (
+        sum(drill[key] for drill in drills if drill["ok"]) for key in ("lost", "unknown")
+    )
     got = f"{lost:,}" + (f", {unknown:,} unknown" if unknown else "")
-    return {"clause": "requests lost", "expected": f"≤ {most:,}", "got": got if any(drill["ok"] for drill in drills) else "no cut was carried out",
-            "met": bool(drills) and all(drill["ok"] for drill in drills) and lost + unknown <= most}  # fmt: skip
+    return {
+        "clause": "requests lost",
+        "expected": f"≤ {most:,}",
+        "got": got if any(drill["ok"] for drill in drills) else "no cut was carried out",
+        "met": bool(drills) and all(drill["ok"] for drill in drills) and lost + unknown <= most,
+    }

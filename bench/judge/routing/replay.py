@@ -64,7 +64,8 @@ class Calls:
         return mask
 
     def usd(self, rows: Int, until_ns: Int) -> Float:
-        """What calls cost that are cancelled `until_ns` after they began; whole where they had ended by then.
+        """What calls cost that are cancelled `until_ns` after they began; whole where they had
+        ended by then.
 
         A cancelled call is billed for its prompt and for the tokens that had come; tokens are taken
         to come evenly between the first and the last.
@@ -89,15 +90,23 @@ def calls_of(run: Run, index: int) -> Calls:
     paid, unpriced = _paid(run, index)
     prompt_usd, output_usd = _token_usd(rows, lane["prices"])
     return Calls(
-        arm=arm_of(run, index, "e2e"), wait_ns=begun - samples["due_ns"], took_ns=np.maximum(ended - begun, 0),
+        arm=arm_of(run, index, "e2e"),
+        wait_ns=begun - samples["due_ns"],
+        took_ns=np.maximum(ended - begun, 0),
         outcome=samples["outcome"].astype(np.int64),
         first_ns=np.where(streamed, np.maximum(samples["first_token_ns"] - begun, 0), 0),
         last_ns=np.where(streamed, np.maximum(samples["last_token_ns"] - begun, 0), 0),
-        paid_usd=None if paid is None else paid[keep], prompt_usd=prompt_usd, output_usd=output_usd, unpriced=unpriced,
-        place=np.flatnonzero(keep), sizes=np.column_stack([schedule["prompt_tokens"], schedule["output_tokens"]]),
-        where=(str(run.folder.resolve()), lane["stage"]), timeout_ns=lane["timeout_ns"], routed=bool(lane.get("route")),
+        paid_usd=None if paid is None else paid[keep],
+        prompt_usd=prompt_usd,
+        output_usd=output_usd,
+        unpriced=unpriced,
+        place=np.flatnonzero(keep),
+        sizes=np.column_stack([schedule["prompt_tokens"], schedule["output_tokens"]]),
+        where=(str(run.folder.resolve()), lane["stage"]),
+        timeout_ns=lane["timeout_ns"],
+        routed=bool(lane.get("route")),
         attempts=samples["attempts"].astype(np.int64),
-    )  # fmt: skip
+    )
 
 
 def _paid(run: Run, index: int) -> tuple[Float | None, str | None]:
@@ -107,24 +116,37 @@ def _paid(run: Run, index: int) -> tuple[Float | None, str | None]:
         return None, found
     lane = run.lanes[index]
     for leg in lane.get("legs") or [lane]:
-        if leg["prices"] and not any(float(leg["prices"][f"{kind}_usd_per_million"]) for kind in ("input", "output")):
+        if leg["prices"] and not any(
+            float(leg["prices"][f"{kind}_usd_per_million"]) for kind in ("input", "output")
+        ):
             return None, f"target {leg['name']} has a price of zero"
     return found.paid, None
 
 
 def _token_usd(rows: Columns, prices: dict[str, Any] | None) -> tuple[Float, Float]:
-    """USD of each row's prompt (the server's usage, else as planned) and of its output; 0 without a price."""
-    prompt = np.where(rows.samples["prompt_tokens"] >= 0, rows.samples["prompt_tokens"], rows.schedule["prompt_tokens"])
+    """USD of each row's prompt (the server's usage, else as planned) and of its output; 0 without a
+    price.
+    """
+    prompt = np.where(
+        rows.samples["prompt_tokens"] >= 0,
+        rows.samples["prompt_tokens"],
+        rows.schedule["prompt_tokens"],
+    )
     output = np.maximum(rows.samples["output_tokens"], 0)
-    each = [float(prices[f"{kind}_usd_per_million"]) / 1e6 if prices else 0.0 for kind in ("input", "output")]
+    each = [
+        float(prices[f"{kind}_usd_per_million"]) / 1e6 if prices else 0.0
+        for kind in ("input", "output")
+    ]
     return prompt * each[0], output * each[1]
 
 
 @dataclasses.dataclass(frozen=True)
 class Fates:
-    """Of each row of the default, ns after it was due, NEVER where it does not happen: as if the fallback never ended.
+    """Of each row of the default, ns after it was due, NEVER where it does not happen: as if the
+    fallback never ended.
 
-    The row's answer is then the earlier of `answer_ns` and the fallback's own, begun at `second_ns`.
+    The row's answer is then the earlier of `answer_ns` and the fallback's own, begun at
+    `second_ns`.
     """
 
     #: the fallback is called
@@ -140,20 +162,27 @@ def fates(route: Route, calls: Calls) -> Fates:
     legs = [LegState(None, lambda *_: None) for _ in route.legs]
     slower_than = route.sequential.slower_than if route.sequential else None
     moments = (route.step_ns, slower_than, route.hedge.after if route.hedge else None)
-    # What is answered before the first of the route's moments ends its row: nothing is left to decide.
-    calm = calls.ok & (calls.took_ns < min((moment for moment in moments if moment is not None), default=NEVER))
+    # What is answered before the first of the route's moments ends its row: nothing is left to
+    # decide.
+    calm = calls.ok & (
+        calls.took_ns < min((moment for moment in moments if moment is not None), default=NEVER)
+    )
     begun, ended = calls.wait_ns, calls.wait_ns + calls.took_ns
     found = np.full((3, len(calls)), NEVER)
     found[1, calm] = ended[calm]
     for row in np.flatnonzero(~calm):
-        found[:, row] = fate(route, legs, int(begun[row]), int(ended[row]), Outcome(calls.outcome[row]))
+        found[:, row] = fate(
+            route, legs, int(begun[row]), int(ended[row]), Outcome(calls.outcome[row])
+        )
     return Fates(*found)
 
 
 def fate(
     route: Route, legs: Sequence[LegState], begun_ns: int, ended_ns: int, outcome: Outcome
 ) -> tuple[int, int, int]:
-    """(fallback called, answered by the default, default given up) of one row whose fallback never ends."""
+    """(fallback called, answered by the default, default given up) of one row whose fallback never
+    ends.
+    """
     course = Course(route, legs, (NEVER, NEVER), 0, NEVER)
     second = answer = cut = NEVER
     own: int | None = ended_ns

@@ -20,10 +20,11 @@ Record = dict[str, Any]
 
 
 def residency(run: Run) -> dict[str, Record]:
-    """{NAME: {"allowed", "by", "checked", "elsewhere", "unnamed", "by_region"}}, lanes without an allowed list left out.
+    """{NAME: {"allowed", "by", "checked", "elsewhere", "unnamed", "by_region"}}, lanes without an
+    allowed list left out.
 
-    Allowed are the regions of the contract's scope (a name may end in `*`), else the target's own; of a route its
-    legs', each call held to its own leg's.
+    Allowed are the regions of the contract's scope (a name may end in `*`), else the target's own;
+    of a route its legs', each call held to its own leg's.
     """
     texts, found = run.strings("served_region"), {}
     attempts = run.attempts if any(lane.get("legs") for lane in run.lanes) else None
@@ -39,13 +40,19 @@ def residency(run: Run) -> dict[str, Record]:
             parts = [(calls[calls["leg"] == leg], names) for leg, names in enumerate(allowed)]
         else:
             parts = [(run.columns.samples[rows], allowed[0])]
-        found[lane["name"]] = {"allowed": sorted({name for names in allowed for name in names}),
-                               "by": "contract" if scope else "target", **_count(parts, texts)}  # fmt: skip
+        found[lane["name"]] = {
+            "allowed": sorted({name for names in allowed for name in names}),
+            "by": "contract" if scope else "target",
+            **_count(parts, texts),
+        }
     return found
 
 
 def _count(parts: Sequence[tuple[Table, Sequence[str]]], texts: Sequence[str]) -> Record:
-    """Responses by region, and how many came from outside. An error that names no region is no answer from anywhere."""
+    """Responses by region, and how many came from outside.
+
+    An error that names no region is no answer from anywhere.
+    """
     by_region: dict[str, int] = {}
     elsewhere = unnamed = 0
     for calls, allowed in parts:
@@ -56,4 +63,9 @@ def _count(parts: Sequence[tuple[Table, Sequence[str]]], texts: Sequence[str]) -
             if times:
                 by_region[region] = by_region.get(region, 0) + times
                 elsewhere += 0 if any(fnmatchcase(region, name) for name in allowed) else times
-    return {"checked": sum(by_region.values()), "elsewhere": elsewhere, "unnamed": unnamed, "by_region": by_region}
+    return {
+        "checked": sum(by_region.values()),
+        "elsewhere": elsewhere,
+        "unnamed": unnamed,
+        "by_region": by_region,
+    }

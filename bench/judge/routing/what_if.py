@@ -1,9 +1,10 @@
-"""What a router would have done with answers that were measured: thresholds and delays tried on recorded rows.
+"""What a router would have done with answers that were measured: thresholds and delays tried on
+recorded rows.
 
 In: the calls of two models, and settings to try. Out: one JSON record. Must stay true: a row ends
-with the first answer that its route lets count; a failure is slower than anything; the estimate says whether rows were paired or taken as independent; of two independent
-laws the quantiles are exact, over every pair of rows; a price that is not known or is zero gives a
-reason, no number.
+with the first answer that its route lets count; a failure is slower than anything; the estimate
+says whether rows were paired or taken as independent; of two independent laws the quantiles are
+exact, over every pair of rows; a price that is not known or is zero gives a reason, no number.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ FORMAT = 1
 POLICIES = ("sequential", "deadline", "hedge")
 #: Fewer judged rows of an arm than this are no law to reckon with.
 LEAST_ROWS = 300
-#: Pairs of rows that costs and intervals of independent arms are reckoned from; quantiles need no such bound.
+#: Pairs of rows that costs and intervals of independent arms are reckoned from; quantiles need no
+#: such bound.
 PAIRS = 1 << 18
 SWEEP_MOST = 100
 _SWEEP_TEXT = re.compile(r"(.+?)\.\.(.+)/(\d{1,6})")
 _SHOWN = {name: QUANTILES[name] for name in ("p50", "p99", "p999")}
-#: Thresholds and delays that are tried when none are given, in equal ratios from the median of the default's answers to their p99.
+#: Thresholds and delays that are tried when none are given, in equal ratios from the median of the
+#: default's answers to their p99.
 STEPS = 9
 
 
@@ -57,7 +60,9 @@ class Setting:
         """The same as a route over two legs."""
         at = f"{self.at_ns}ns"
         rule = (
-            {"slower_than": at, "timeout": f"{published().timeout}ns"} if self.policy == "sequential" else {"after": at}
+            {"slower_than": at, "timeout": f"{published().timeout}ns"}
+            if self.policy == "sequential"
+            else {"after": at}
         )
         return Route.model_validate({"legs": ["default", "fallback"], self.policy: rule})
 
@@ -90,7 +95,9 @@ def published() -> Sequential:
 
 @dataclasses.dataclass(frozen=True)
 class Cells:
-    """Rows in time blocks: the cell of each, how often each cell is drawn (draws x cells), and the number of blocks."""
+    """Rows in time blocks: the cell of each, how often each cell is drawn (draws x cells), and the
+    number of blocks.
+    """
 
     of_row: Int
     weights: Float
@@ -103,7 +110,9 @@ class Cells:
     def mean_limits(self, values: Float | Bool) -> list[float | None]:
         """Limits of the mean of `values`, which are twins of the rows."""
         number = self.weights.shape[1]
-        above, below = (self.weights @ np.bincount(self.of_row, each, number) for each in (values, None))
+        above, below = (
+            self.weights @ np.bincount(self.of_row, each, number) for each in (values, None)
+        )
         return self.limits(over(above, below))
 
 
@@ -119,28 +128,52 @@ class Meeting:
 
 
 def meeting(default: Calls, fallback: Calls) -> Meeting:
-    """The n-th row of the one with the n-th of the other where their prompts were paired, else all with all.
+    """The n-th row of the one with the n-th of the other where their prompts were paired, else all
+    with all.
 
-    Where all with all are too many, each row of the default meets as many of the other's, evenly spread.
+    Where all with all are too many, each row of the default meets as many of the other's, evenly
+    spread.
     """
     together = default.where == fallback.where
-    _, first, second = np.intersect1d(default.place, fallback.place, assume_unique=True, return_indices=True)
-    if together and len(first) >= LEAST_ROWS and np.array_equal(default.sizes[first], fallback.sizes[second]):
+    _, first, second = np.intersect1d(
+        default.place, fallback.place, assume_unique=True, return_indices=True
+    )
+    if (
+        together
+        and len(first) >= LEAST_ROWS
+        and np.array_equal(default.sizes[first], fallback.sizes[second])
+    ):
         block = time_blocks(default.arm.at_ns[first])
-        return Meeting(first, second, _cells(block), True, "of one stage, its n-th prompts equally long")
+        return Meeting(
+            first, second, _cells(block), True, "of one stage, its n-th prompts equally long"
+        )
     count, other = len(default), len(fallback)
     partners = min(max(PAIRS // count, 1), other)
     first = np.repeat(np.arange(count), partners)
-    second = (first * other // count + np.tile(np.arange(partners) * other // partners, count)) % other
+    second = (
+        first * other // count + np.tile(np.arange(partners) * other // partners, count)
+    ) % other
     if together:
-        # Blocks that both arms share are drawn for both at once: a spell that slowed them together is one event.
+        # Blocks that both arms share are drawn for both at once: a spell that slowed them together
+        # is one event.
         both = _cells(time_blocks(np.concatenate([default.arm.at_ns, fallback.arm.at_ns])))
-        mine, theirs = (dataclasses.replace(both, of_row=part) for part in np.split(both.of_row, [count]))
+        mine, theirs = (
+            dataclasses.replace(both, of_row=part) for part in np.split(both.of_row, [count])
+        )
     else:
-        mine, theirs = (_cells(time_blocks(calls.arm.at_ns), seed) for seed, calls in enumerate((default, fallback), 1))
+        mine, theirs = (
+            _cells(time_blocks(calls.arm.at_ns), seed)
+            for seed, calls in enumerate((default, fallback), 1)
+        )
     weights = (mine.weights[:, :, None] * theirs.weights[:, None, :]).reshape(len(mine.weights), -1)
-    cells = Cells(mine.of_row[first] * theirs.blocks + theirs.of_row[second], weights, min(mine.blocks, theirs.blocks))
-    why = "their n-th prompts differ in size" if together else "measured in different stages or runs"
+    cells = Cells(
+        mine.of_row[first] * theirs.blocks + theirs.of_row[second],
+        weights,
+        min(mine.blocks, theirs.blocks),
+    )
+    why = (
+        "their n-th prompts differ in size" if together else "measured in different stages or runs"
+    )
     return Meeting(first, second, cells, False, why)
 
 
@@ -153,12 +186,15 @@ def _cells(block: Int, seed: int = 1) -> Cells:
 
 
 def estimate(default: Calls, fallback: Calls, route: Route, met: Meeting) -> dict[str, Any]:
-    """Latency quantiles, success and cost that the route would have had: {"p50_ms","p50_95",...,"usd_per_1000"}."""
+    """Latency quantiles, success and cost that the route would have had:
+    {"p50_ms","p50_95",...,"usd_per_1000"}.
+    """
     found, timeout = fates(route, default), default.timeout_ns
     first, second = met.first, met.second
     begun = found.second_ns[first]
     answered = np.minimum(
-        found.answer_ns[first], np.where(fallback.ok[second], begun + fallback.took_ns[second], NEVER)
+        found.answer_ns[first],
+        np.where(fallback.ok[second], begun + fallback.took_ns[second], NEVER),
     )
     answered = np.where(answered <= timeout, answered, NEVER)
     end = np.minimum(answered, timeout)
@@ -177,11 +213,17 @@ def _convolved(found: Fates, fallback: Calls, timeout_ns: int) -> dict[str, Any]
     """Quantiles and success over every pair of rows, counted without listing the pairs."""
     took, other = np.sort(fallback.took_ns[fallback.ok]), len(fallback)
     called = found.second_ns < NEVER
-    calm, answer, second = np.sort(found.answer_ns[~called]), found.answer_ns[called], found.second_ns[called]
+    calm, answer, second = (
+        np.sort(found.answer_ns[~called]),
+        found.answer_ns[called],
+        found.second_ns[called],
+    )
 
     def within(limit_ns: int) -> int:
         """Pairs that are answered by then."""
-        by_either = np.where(answer <= limit_ns, other, np.searchsorted(took, limit_ns - second, side="right"))
+        by_either = np.where(
+            answer <= limit_ns, other, np.searchsorted(took, limit_ns - second, side="right")
+        )
         return other * int(np.searchsorted(calm, limit_ns, side="right")) + int(by_either.sum())
 
     pairs = len(found.second_ns) * other
@@ -189,17 +231,31 @@ def _convolved(found: Fates, fallback: Calls, timeout_ns: int) -> dict[str, Any]
     exact: dict[str, Any] = {"success": reached / pairs}
     for name, q in _SHOWN.items():
         rank = nearest_rank(pairs, q)
-        exact[f"{name}_ms"] = bisect_left(range(timeout_ns), rank, key=within) / MS if rank <= reached else None
+        exact[f"{name}_ms"] = (
+            bisect_left(range(timeout_ns), rank, key=within) / MS if rank <= reached else None
+        )
     return exact
 
 
 def alone(calls: Calls) -> dict[str, Any]:
-    """The same figures of a lane as it was measured: a model without a router, or a route that really ran."""
-    return _figures(calls.arm.values, calls.paid_usd, calls.attempts, _cells(time_blocks(calls.arm.at_ns)), len(calls))
+    """The same figures of a lane as it was measured: a model without a router, or a route that
+    really ran.
+    """
+    return _figures(
+        calls.arm.values,
+        calls.paid_usd,
+        calls.attempts,
+        _cells(time_blocks(calls.arm.at_ns)),
+        len(calls),
+    )
 
 
-def _figures(values: Float, usd: Float | None, made: Int, cells: Cells, rows: int) -> dict[str, Any]:
-    """`values` in ns, np.inf for a failure; calls `made` for each; `rows` is how many independent ones stand behind them."""
+def _figures(
+    values: Float, usd: Float | None, made: Int, cells: Cells, rows: int
+) -> dict[str, Any]:
+    """`values` in ns, np.inf for a failure; calls `made` for each; `rows` is how many independent
+    ones stand behind them.
+    """
     ascending = ordered(values, cells.of_row, cells.weights.shape[1])
     drawn = ascending.quantiles(cells.weights, list(_SHOWN.values()))
     record: dict[str, Any] = {}
@@ -211,37 +267,68 @@ def _figures(values: Float, usd: Float | None, made: Int, cells: Cells, rows: in
     good = np.isfinite(values)
     # No draw knows a failure that was never seen, so nothing is said of how rare it is.
     return record | {
-        "success": float(good.mean()), "success_95": [None, None] if good.all() else cells.mean_limits(good),
+        "success": float(good.mean()),
+        "success_95": [None, None] if good.all() else cells.mean_limits(good),
         "calls": float(made.mean()),
         "usd_per_1000": None if usd is None else 1000 * float(usd.mean()),
-        "usd_95": [None, None] if usd is None else [None if limit is None else 1000 * limit for limit in cells.mean_limits(usd)],
-    }  # fmt: skip
+        "usd_95": (
+            [None, None]
+            if usd is None
+            else [None if limit is None else 1000 * limit for limit in cells.mean_limits(usd)]
+        ),
+    }
 
 
 # ---- the whole record
 
 
-def what_if(default: Calls, fallback: Calls, others: Sequence[Calls], settings: Sequence[Setting]) -> dict[str, Any]:
-    """The value of what-if.json: measured lanes, then every setting, then the front. Raises UserError for arms unfit for it."""
+def what_if(
+    default: Calls, fallback: Calls, others: Sequence[Calls], settings: Sequence[Setting]
+) -> dict[str, Any]:
+    """The value of what-if.json: measured lanes, then every setting, then the front.
+
+    Raises UserError for arms unfit for it.
+    """
     for calls in (default, fallback):
         _refuse(calls)
     met = meeting(default, fallback)
-    rows = [{"policy": None, "name": calls.arm.name, "at_ms": None, "published": False, **alone(calls)}
-            for calls in (default, fallback, *others) if len(calls)]  # fmt: skip
-    rows += [{"policy": setting.policy, "name": setting.policy, "at_ms": setting.at_ns / MS, "published": setting.published,
-              **estimate(default, fallback, setting.route, met)} for setting in settings]  # fmt: skip
+    rows = [
+        {"policy": None, "name": calls.arm.name, "at_ms": None, "published": False, **alone(calls)}
+        for calls in (default, fallback, *others)
+        if len(calls)
+    ]
+    rows += [
+        {
+            "policy": setting.policy,
+            "name": setting.policy,
+            "at_ms": setting.at_ns / MS,
+            "published": setting.published,
+            **estimate(default, fallback, setting.route, met),
+        }
+        for setting in settings
+    ]
     unpriced = default.unpriced or fallback.unpriced
     cost = "usd_per_1000" if unpriced is None else "calls"
     on_front = front([(row[cost], row["p99_ms"]) for row in rows])
     return {
-        "format": FORMAT, "default": default.arm.name, "fallback": fallback.arm.name,
-        "runs": list(dict.fromkeys(calls.arm.facts["run"] for calls in (default, fallback, *others))),
+        "format": FORMAT,
+        "default": default.arm.name,
+        "fallback": fallback.arm.name,
+        "runs": list(
+            dict.fromkeys(calls.arm.facts["run"] for calls in (default, fallback, *others))
+        ),
         "simulated": any(calls.arm.facts["simulated"] for calls in (default, fallback)),
-        "rows": {"default": len(default), "fallback": len(fallback)}, "confidence": CONFIDENCE, "blocks": met.cells.blocks,
-        "assumption": "paired" if met.paired else "independent", "because": met.why, "pairs": len(met.first),
-        "warnings": list(_warnings(default, fallback, met)), "cost": cost, "unpriced": unpriced,
+        "rows": {"default": len(default), "fallback": len(fallback)},
+        "confidence": CONFIDENCE,
+        "blocks": met.cells.blocks,
+        "assumption": "paired" if met.paired else "independent",
+        "because": met.why,
+        "pairs": len(met.first),
+        "warnings": list(_warnings(default, fallback, met)),
+        "cost": cost,
+        "unpriced": unpriced,
         "settings": [row | {"on_front": mark} for row, mark in zip(rows, on_front, strict=True)],
-    }  # fmt: skip
+    }
 
 
 def _refuse(calls: Calls) -> None:
@@ -249,10 +336,17 @@ def _refuse(calls: Calls) -> None:
     if calls.routed:
         raise UserError(f"{name} is a route", where=where, remedy="name the models behind it")
     if calls.arm.facts["unfit"] is not None:
-        raise UserError(f"the harness was not fit: {calls.arm.facts['unfit']}", where=where, remedy="measure again")
+        raise UserError(
+            f"the harness was not fit: {calls.arm.facts['unfit']}",
+            where=where,
+            remedy="measure again",
+        )
     if len(calls) < LEAST_ROWS:
-        raise UserError(f"{name} has {len(calls):,} rows to reckon with, {LEAST_ROWS} are needed", where=where,
-                        remedy="measure longer")  # fmt: skip
+        raise UserError(
+            f"{name} has {len(calls):,} rows to reckon with, {LEAST_ROWS} are needed",
+            where=where,
+            remedy="measure longer",
+        )
     if not calls.ok.any():
         raise UserError(f"{name} has no answer at all, so there is nothing to replay", where=where)
 
@@ -260,39 +354,67 @@ def _refuse(calls: Calls) -> None:
 def _warnings(default: Calls, fallback: Calls, met: Meeting) -> Iterator[str]:
     yield from differences(default.arm, fallback.arm)
     if one_after_the_other(default.arm, fallback.arm):
-        yield "measured one after the other: a drift between the two is taken for a difference of the models"
+        yield (
+            "measured one after the other: a drift between the two is taken for a difference of the"
+            " models"
+        )
     for calls in (default, fallback):
         if calls.arm.undecided:
-            yield f"{calls.arm.undecided:,} rows of {calls.arm.name} were cut off by the end of the run and left out"
+            yield (
+                f"{calls.arm.undecided:,} rows of {calls.arm.name} were cut off by the end of the"
+                " run and left out"
+            )
         if calls.arm.facts["closed_loop"]:
             yield f"{calls.arm.name} was asked in a closed loop: it met less load the slower it was"
     if not met.paired:
-        yield "taken as independent: a slow spell that meets both models at once is not in these figures"
+        yield (
+            "taken as independent: a slow spell that meets both models at once is not in these"
+            " figures"
+        )
 
 
 def front(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
-    """Which (cost, latency) no other point beats in one without losing in the other; False where one is missing."""
-    whole = [(cost, latency) for cost, latency in points if cost is not None and latency is not None]
+    """Which (cost, latency) no other point beats in one without losing in the other; False where
+    one is missing.
+    """
+    whole = [
+        (cost, latency) for cost, latency in points if cost is not None and latency is not None
+    ]
 
     def beaten(point: tuple[float, float]) -> bool:
-        return any(other != point and other[0] <= point[0] and other[1] <= point[1] for other in whole)
+        return any(
+            other != point and other[0] <= point[0] and other[1] <= point[1] for other in whole
+        )
 
-    return [cost is not None and latency is not None and not beaten((cost, latency)) for cost, latency in points]
+    return [
+        cost is not None and latency is not None and not beaten((cost, latency))
+        for cost, latency in points
+    ]
 
 
-def settings_for(default: Calls, policies: Sequence[str], thresholds: Sequence[int] | None,
-                 delays: Sequence[int] | None) -> list[Setting]:  # fmt: skip
-    """The published router, then each policy at each threshold (or delay) in ns; None = `STEPS` of them.
+def settings_for(
+    default: Calls,
+    policies: Sequence[str],
+    thresholds: Sequence[int] | None,
+    delays: Sequence[int] | None,
+) -> list[Setting]:
+    """The published router, then each policy at each threshold (or delay) in ns; None = `STEPS` of
+    them.
 
     A sequential router's threshold lies below its published timeout: beyond, it says nothing.
     """
     rule = published()
     answers = np.sort(default.took_ns[default.ok])
-    low, high = (max(quantile_nearest_rank(answers, QUANTILES[name]) or 0, MS) for name in ("p50", "p99"))
+    low, high = (
+        max(quantile_nearest_rank(answers, QUANTILES[name]) or 0, MS) for name in ("p50", "p99")
+    )
     own = list(dict.fromkeys(round(at / MS) * MS for at in np.geomspace(low, high, STEPS)))
     found = [Setting("sequential", rule.slower_than, published=True)] if rule.slower_than else []
     for policy in policies:
         given = delays if policy == "hedge" else thresholds
-        found += [Setting(policy, at) for at in (own if given is None else given)
-                  if policy != "sequential" or (at < rule.timeout and at != rule.slower_than)]  # fmt: skip
+        found += [
+            Setting(policy, at)
+            for at in (own if given is None else given)
+            if policy != "sequential" or (at < rule.timeout and at != rule.slower_than)
+        ]
     return found

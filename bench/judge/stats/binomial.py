@@ -27,7 +27,9 @@ def both(share: Share) -> tuple[float, float]:
 
 
 def _stirling_error(z: float) -> float:
-    """ln Γ(z+1) minus Stirling's formula; the series is short of 2e-14 at z = 10 and better above."""
+    """ln Γ(z+1) minus Stirling's formula; the series is short of 2e-14 at z = 10 and better
+    above.
+    """
     if z < 10:
         return math.lgamma(z + 1) - (z + 0.5) * math.log(z) + z - _HALF_LOG_2PI
     w = 1 / (z * z)
@@ -35,7 +37,8 @@ def _stirling_error(z: float) -> float:
 
 
 def _deviance(observed: float, expected: float) -> float:
-    """observed · ln(observed/expected) + expected - observed without its cancellation near equality.
+    """observed · ln(observed/expected) + expected - observed without its cancellation near
+    equality.
 
     With v = (observed - expected)/(observed + expected), the logarithm is 2 artanh v.
     """
@@ -60,10 +63,14 @@ def _log_front(a: float, b: float, x: float, y: float) -> float:
     """
     n = a + b
     return (
-        (math.log(a) + math.log(b) - math.log(n)) / 2 - _HALF_LOG_2PI
-        + _stirling_error(n) - _stirling_error(a) - _stirling_error(b)
-        - _deviance(a, n * x) - _deviance(b, n * y)
-    )  # fmt: skip
+        (math.log(a) + math.log(b) - math.log(n)) / 2
+        - _HALF_LOG_2PI
+        + _stirling_error(n)
+        - _stirling_error(a)
+        - _stirling_error(b)
+        - _deviance(a, n * x)
+        - _deviance(b, n * y)
+    )
 
 
 def _log_fraction(a: float, b: float, x: float, y: float) -> float:
@@ -99,7 +106,9 @@ def _log_tails(a: float, b: float, x: float, y: float) -> tuple[float, float, fl
 
 
 def beta_tails(a: float, b: float, x: Share) -> tuple[float, float]:
-    """(P(B <= x), P(B > x)) for B ~ Beta(a, b): the regularised incomplete beta and its complement."""
+    """(P(B <= x), P(B > x)) for B ~ Beta(a, b): the regularised incomplete beta and its
+    complement.
+    """
     x, y = both(x)
     if x == 0 or y == 0:
         return (0.0, 1.0) if x == 0 else (1.0, 0.0)
@@ -163,7 +172,9 @@ def count_tails(k: float, n: float, share: Share) -> tuple[float, float]:
 
 
 def log_beta_odds(a: float, b: float, x: Share) -> tuple[float, float]:
-    """ln of each tail of Beta(a, b) at x, lower and upper, in units of x^a (1-x)^b / B(a, b), for 0 < x < 1."""
+    """ln of each tail of Beta(a, b) at x, lower and upper, in units of x^a (1-x)^b / B(a, b), for 0
+    < x < 1.
+    """
     lower, upper, front = _log_tails(a, b, *both(x))
     return lower - front, upper - front
 

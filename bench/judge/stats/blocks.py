@@ -16,13 +16,16 @@ import numpy as np
 from bench.judge.stats.resample import bootstrap_weights, percentile_limits
 from bench.record.samples import Float, Int
 
-#: A thirtieth of the run each: the shortest that methods 3.5 allows, and enough of them to draw from.
+#: A thirtieth of the run each: the shortest that methods 3.5 allows, and enough of them to draw
+#: from.
 BLOCKS = 30
 _SEED = 1
 
 
 def time_blocks(due_ns: Int, blocks: int = BLOCKS) -> Int:
-    """Number of each row's block, 0 and up without gaps: blocks of equal duration, empty ones left out."""
+    """Number of each row's block, 0 and up without gaps: blocks of equal duration, empty ones left
+    out.
+    """
     if not len(due_ns):
         return np.zeros(0, np.int64)
     begin = int(due_ns.min())
@@ -37,10 +40,15 @@ def draw_blocks(blocks: int) -> Float:
 
 
 def limits_of(drawn: Float, blocks: int, alpha_each_side: float) -> list[float | None]:
-    """[lower, upper] of an estimate's draws, NaN where a draw gave none; None below two blocks or beyond the draws."""
+    """[lower, upper] of an estimate's draws, NaN where a draw gave none; None below two blocks or
+    beyond the draws.
+    """
     if blocks < 2:
         return [None, None]
-    return [limit if math.isfinite(limit) else None for limit in percentile_limits(drawn, alpha_each_side, blocks)]
+    return [
+        limit if math.isfinite(limit) else None
+        for limit in percentile_limits(drawn, alpha_each_side, blocks)
+    ]
 
 
 def over(above: Float, below: Float) -> Float:
@@ -48,7 +56,9 @@ def over(above: Float, below: Float) -> Float:
     return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0))
 
 
-def ratio_limits(numerator: Float, denominator: Float, block: Int, alpha_each_side: float) -> list[float | None]:
+def ratio_limits(
+    numerator: Float, denominator: Float, block: Int, alpha_each_side: float
+) -> list[float | None]:
     """Limits of sum(numerator) / sum(denominator) over rows, drawn by block."""
     blocks = int(block.max(initial=-1)) + 1
     if blocks < 2:

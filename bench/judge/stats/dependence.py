@@ -1,4 +1,5 @@
-"""A promise judged on requests that may depend on each other: exactly where they do not, by blocks of time where they do.
+"""A promise judged on requests that may depend on each other: exactly where they do not, by blocks
+of time where they do.
 
 In: per request its due time, whether it broke the limit, whether that is unknown, and whether it
 was among the run's own slowest twentieth. Out: PASS, FAIL or INCONCLUSIVE, with the counts that
@@ -18,7 +19,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bench.judge.stats.binomial import count_tails
-from bench.judge.stats.tail import KornGraubard, clopper_pearson, korn_graubard, needed_n, verdict_counts
+from bench.judge.stats.tail import (
+    KornGraubard,
+    clopper_pearson,
+    korn_graubard,
+    needed_n,
+    verdict_counts,
+)
 from bench.record.samples import Bool, Int
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -26,10 +33,18 @@ Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 #: none bad; `few_blocks`: too short for its slow phases; `worst_block`: the counts would decide,
 #: but one spell more (or one fewer) would undo it; `unknown_rows`: rows cut off would decide.
 Cause = Literal[
-    "few_enough", "too_many", "no_rows", "too_few", "few_blocks", "worst_block", "unknown_rows", "undecided"
+    "few_enough",
+    "too_many",
+    "no_rows",
+    "too_few",
+    "few_blocks",
+    "worst_block",
+    "unknown_rows",
+    "undecided",
 ]
 
-#: Blocks of a run whose slow phases are short; the fewest that may acquit; the fewest a run is cut in.
+#: Blocks of a run whose slow phases are short; the fewest that may acquit; the fewest a run is cut
+#: in.
 BLOCKS, ENOUGH_BLOCKS, LEAST_BLOCKS = 30, 20, 4
 #: A block is as long as this many slow phases of mean length.
 PHASES_A_BLOCK = 5
@@ -38,10 +53,11 @@ PHASES_A_BLOCK = 5
 CELLS = 4 * PHASES_A_BLOCK * BLOCKS
 #: Below this design effect the requests are judged as independent.
 INDEPENDENT = 1.2
-#: The spell a PASS must bear outdoes the worst block by this many times its lead over the second worst.
+#: The spell a PASS must bear outdoes the worst block by this many times its lead over the second
+#: worst.
 LEADS = 2
-#: What estimating the design effect and bearing a further spell cost beyond the effect itself, in rows,
-#: by simulation (docs/planning.md).
+#: What estimating the design effect and bearing a further spell cost beyond the effect itself, in
+#: rows, by simulation (docs/planning.md).
 PRICE_OF_PASS, PRICE_OF_FAIL = 2.5, 1.25
 #: Error probabilities below this are not told apart.
 LEAST_P = 1e-9
@@ -73,7 +89,10 @@ class WorstBlock:
 
 @dataclass(frozen=True)
 class Judged:
-    """The outcome of one promise and what it rests on. Shares are of one, limits one-sided at alpha."""
+    """The outcome of one promise and what it rests on.
+
+    Shares are of one, limits one-sided at alpha.
+    """
 
     outcome: Outcome
     cause: Cause
@@ -124,9 +143,14 @@ def judge_trials(trials: Trials, p0: Fraction, alpha: float) -> Judged:
     """Judge "the share of bad requests is at most p0", with error `alpha` for each side."""
     n = len(trials.at_ns)
     if n == 0:
-        return Judged("INCONCLUSIVE", "no_rows", "exact", 0, 0, 0, -1, 1, 0.0, 1.0, 1.0, 0.0, 0, 0, None, None)
+        return Judged(
+            "INCONCLUSIVE", "no_rows", "exact", 0, 0, 0, -1, 1, 0.0, 1.0, 1.0, 0.0, 0, 0, None, None
+        )
     seen = _weigh(trials, p0)
-    good, sour = _limits(seen, seen.blocks.bad, alpha), _limits(seen, seen.blocks.bad_or_unknown, alpha)
+    good, sour = (
+        _limits(seen, seen.blocks.bad, alpha),
+        _limits(seen, seen.blocks.bad_or_unknown, alpha),
+    )
     allowed = verdict_counts(n, p0, alpha, sour.n_star).k_pass
     fails = verdict_counts(n, p0, alpha, good.n_star).k_fail
     outcome: Outcome = "INCONCLUSIVE"
@@ -138,14 +162,29 @@ def judge_trials(trials: Trials, p0: Fraction, alpha: float) -> Judged:
     else:
         cause = _undecided(seen, p0, alpha, allowed, fails)
     return Judged(
-        outcome, cause, "exact" if seen.exact else "blocks", n, seen.bad, seen.unknown, allowed, fails, good.lower,
-        sour.upper, seen.deff, min(float(n), n / seen.deff), len(seen.blocks.n), seen.blocks.length_ns,
-        _worst_block(trials.at_ns, seen.blocks, p0), None if outcome != "INCONCLUSIVE" else _needed(seen, p0, alpha),
-    )  # fmt: skip
+        outcome,
+        cause,
+        "exact" if seen.exact else "blocks",
+        n,
+        seen.bad,
+        seen.unknown,
+        allowed,
+        fails,
+        good.lower,
+        sour.upper,
+        seen.deff,
+        min(float(n), n / seen.deff),
+        len(seen.blocks.n),
+        seen.blocks.length_ns,
+        _worst_block(trials.at_ns, seen.blocks, p0),
+        None if outcome != "INCONCLUSIVE" else _needed(seen, p0, alpha),
+    )
 
 
 def p_value_fail(trials: Trials, p0: Fraction) -> float:
-    """The smallest alpha at which `judge_trials` would say FAIL, for `holm`; 1 from one half on, never below LEAST_P."""
+    """The smallest alpha at which `judge_trials` would say FAIL, for `holm`; 1 from one half on,
+    never below LEAST_P.
+    """
     if len(trials.at_ns) == 0:
         return 1.0
     seen = _weigh(trials, p0)
@@ -176,7 +215,9 @@ def _weigh(trials: Trials, p0: Fraction) -> _Evidence:
     slow = int(trials.proxy.sum())
     known = 0.0
     if speechless and 0 < slow < n:
-        known = 1 + (_deff(count_within(trials.proxy, blocks.edges), blocks.n) - 1) * min(1.0, float(p0) * n / slow)
+        known = 1 + (_deff(count_within(trials.proxy, blocks.edges), blocks.n) - 1) * min(
+            1.0, float(p0) * n / slow
+        )
     deff = max(known, _deff(blocks.bad, blocks.n), _deff(blocks.bad_or_unknown, blocks.n))
     # one bad request disproves "never", whatever it depends on
     exact = p0 == 0 or (deff < INDEPENDENT and len(blocks.n) >= ENOUGH_BLOCKS)
@@ -184,7 +225,8 @@ def _weigh(trials: Trials, p0: Fraction) -> _Evidence:
 
 
 def watched_ns(at_ns: Int) -> Int:
-    """Due times after the first, with pauses cut down to the longest phase that blocks of run/30 can hold.
+    """Due times after the first, with pauses cut down to the longest phase that blocks of run/30
+    can hold.
 
     A clause on one phase of a profile, or a night without load, leaves holes that hold no
     evidence. The run's length is itself what is left without them, hence the rounds.
@@ -213,7 +255,9 @@ def count_within(flags: Bool, edges: Int) -> Int:
 def _cut(trials: Trials, watched: Int, parts: int) -> _Blocks:
     edges = equal_times(watched, parts)
     bad, unknown = count_within(trials.bad, edges), count_within(trials.unknown, edges)
-    return _Blocks(edges, math.ceil((int(watched[-1]) + 1) / parts), np.diff(edges), bad, bad + unknown)
+    return _Blocks(
+        edges, math.ceil((int(watched[-1]) + 1) / parts), np.diff(edges), bad, bad + unknown
+    )
 
 
 def _mean_phase(watched: Int, slow: Bool) -> float:
@@ -239,7 +283,9 @@ def _limits(seen: _Evidence, k: Int, alpha: float) -> KornGraubard:
         return korn_graubard(k, seen.blocks.n, alpha, seen.deff_at_least)
     size = float(seen.n if seen.exact else 1)
     share = int(k.sum()) / seen.n
-    return KornGraubard(share, *clopper_pearson(share * size, size, alpha), seen.n / size, size, size)
+    return KornGraubard(
+        share, *clopper_pearson(share * size, size, alpha), seen.n / size, size, size
+    )
 
 
 def _acquits(seen: _Evidence, p0: Fraction, alpha: float) -> bool:
@@ -251,11 +297,18 @@ def _acquits(seen: _Evidence, p0: Fraction, alpha: float) -> bool:
     order = np.argsort(_excess(k, n, p0))
     worst, second = int(order[-1]), int(order[-2])
     further = min(k[worst] + LEADS * max(k[worst] - k[second], 0), n[worst])
-    return korn_graubard(np.append(k, further), np.append(n, n[worst]), alpha, seen.deff_at_least).upper <= p0
+    return (
+        korn_graubard(
+            np.append(k, further), np.append(n, n[worst]), alpha, seen.deff_at_least
+        ).upper
+        <= p0
+    )
 
 
 def _condemns(seen: _Evidence, p0: Fraction, alpha: float) -> bool:
-    """With too few blocks to acquit, the exact binomial must say FAIL without the worst of them as well."""
+    """With too few blocks to acquit, the exact binomial must say FAIL without the worst of them as
+    well.
+    """
     if count_tails(seen.bad, seen.n, p0)[1] >= alpha:
         return False
     if seen.exact:
@@ -267,7 +320,9 @@ def _condemns(seen: _Evidence, p0: Fraction, alpha: float) -> bool:
             return False
         blocks = seen.short
     k, n = _without_worst(blocks, p0)
-    return len(n) > 1 and all(korn_graubard(*pair, alpha).lower > p0 for pair in ((blocks.bad, blocks.n), (k, n)))
+    return len(n) > 1 and all(
+        korn_graubard(*pair, alpha).lower > p0 for pair in ((blocks.bad, blocks.n), (k, n))
+    )
 
 
 def _excess(k: Int, n: Int, p0: Fraction) -> Int:
@@ -285,7 +340,9 @@ def _worst_block(at_ns: Int, blocks: _Blocks, p0: Fraction) -> WorstBlock | None
         return None
     worst = int(np.argmax(_excess(blocks.bad, blocks.n, p0)))
     start, end = blocks.edges[worst], blocks.edges[worst + 1]
-    return WorstBlock(int(at_ns[start]), int(at_ns[end - 1]), int(blocks.bad[worst]), int(blocks.n[worst]))
+    return WorstBlock(
+        int(at_ns[start]), int(at_ns[end - 1]), int(blocks.bad[worst]), int(blocks.n[worst])
+    )
 
 
 def _undecided(seen: _Evidence, p0: Fraction, alpha: float, allowed: int, fails: int) -> Cause:
@@ -305,7 +362,9 @@ def _undecided(seen: _Evidence, p0: Fraction, alpha: float, allowed: int, fails:
 
 
 def _needed(seen: _Evidence, p0: Fraction, alpha: float) -> int | None:
-    """Requests with an 80 % chance to decide at this design effect, and enough for the blocks to acquit."""
+    """Requests with an 80 % chance to decide at this design effect, and enough for the blocks to
+    acquit.
+    """
     independent = needed_n(Fraction(seen.bad, seen.n), p0, alpha)
     if independent is None:
         return None

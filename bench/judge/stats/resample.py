@@ -25,7 +25,8 @@ from bench.record.samples import Bool, Float, Int
 
 #: Draws of every bootstrap and every permutation.
 RESAMPLES = 2_000
-#: A run is cut into this many slots, or into slots of a minute where those are more; below LEAST nothing is said.
+#: A run is cut into this many slots, or into slots of a minute where those are more; below LEAST
+#: nothing is said.
 SLOTS, SLOT_MOST_NS, LEAST = 40, 60_000_000_000, 30
 
 
@@ -50,7 +51,11 @@ def superblocks(at_ns: tuple[Int, Int], unit_ns: int) -> tuple[Int, Int, int]:
     """
     units = [at // unit_ns for at in at_ns]
     count = int(max((unit.max(initial=-1) for unit in units), default=-1)) + 1
-    both = np.all([np.bincount(unit, minlength=count) > 0 for unit in units], axis=0) if count else np.zeros(0, bool)
+    both = (
+        np.all([np.bincount(unit, minlength=count) > 0 for unit in units], axis=0)
+        if count
+        else np.zeros(0, bool)
+    )
     number = np.maximum(np.cumsum(both) - 1, 0)
     return number[units[0]], number[units[1]], int(both.sum())
 
@@ -75,7 +80,9 @@ class Ordered:
     counts: Float
 
     def below(self, weights: Float) -> Float:
-        """Weighted number of rows before each edge (resamples × edges), `weights` being resamples × cells."""
+        """Weighted number of rows before each edge (resamples × edges), `weights` being resamples ×
+        cells.
+        """
         reached: Float = weights @ self.counts
         return reached
 
@@ -106,7 +113,9 @@ def ordered(values: Float, cells: Int, number: int, *, whole_ties: bool = False)
     if whole_ties:
         edges = np.unique(np.searchsorted(values, values[edges - 1], side="right"))
     stretch = np.searchsorted(edges, np.arange(n), side="right")
-    counts = np.bincount(cells * len(edges) + stretch, minlength=number * len(edges)).reshape(number, len(edges))
+    counts = np.bincount(cells * len(edges) + stretch, minlength=number * len(edges)).reshape(
+        number, len(edges)
+    )
     return Ordered(values, cells, edges, np.cumsum(counts, axis=1).astype(np.float64))
 
 
@@ -119,33 +128,41 @@ class Sampled:
     weights: Float
 
     def ratios(self, wanted: Sequence[Fraction]) -> Float:
-        """Other over baseline for each quantile (resamples × wanted); nan where both are failures."""
+        """Other over baseline for each quantile (resamples × wanted); nan where both are
+        failures.
+        """
         baseline, other = (arm.quantiles(self.weights, wanted) for arm in self.arms)
         with np.errstate(invalid="ignore", divide="ignore"):
             quotient: Float = other / baseline
         return quotient
 
     def without_most_telling(self, q: Fraction, seed: int, *, slower: bool) -> Sampled:
-        """The same without the superblock that speaks most for the other arm being slower (or faster), and its neighbours.
+        """The same without the superblock that speaks most for the other arm being slower (or
+        faster), and its neighbours.
 
         It speaks most where the arms' counts of rows above the q-quantile of all rows lie farthest
         apart. A spell that made it may have reached into the superblocks beside it.
         """
         pooled = np.sort(np.concatenate([arm.values for arm in self.arms]))
         limit = pooled[-(-q.numerator * len(pooled) // q.denominator) - 1]
-        over = [np.bincount(arm.cells[arm.values >= limit], minlength=self.number) for arm in self.arms]
+        over = [
+            np.bincount(arm.cells[arm.values >= limit], minlength=self.number) for arm in self.arms
+        ]
         worst = int(np.argmax((over[1] - over[0]) * (1 if slower else -1)))
         kept = np.abs(np.arange(self.number) - worst) > 1
         number, numbering = int(kept.sum()), np.cumsum(kept) - 1
         first, second = (
-            ordered(arm.values[kept[arm.cells]], numbering[arm.cells[kept[arm.cells]]], number) for arm in self.arms
+            ordered(arm.values[kept[arm.cells]], numbering[arm.cells[kept[arm.cells]]], number)
+            for arm in self.arms
         )
         return Sampled(number, (first, second), bootstrap_weights(number, seed))
 
     def share_over(self, arm: int, limit: float) -> Float:
         """Share of one arm's latencies above `limit` in each resample."""
         rows = self.arms[arm]
-        over = np.bincount(rows.cells[np.searchsorted(rows.values, limit, side="right") :], minlength=self.number)
+        over = np.bincount(
+            rows.cells[np.searchsorted(rows.values, limit, side="right") :], minlength=self.number
+        )
         share: Float = self.weights @ over / self.rows_of(arm)
         return share
 
@@ -155,8 +172,12 @@ class Sampled:
         return rows
 
 
-def sample(values: tuple[Float, Float], at_ns: tuple[Int, Int], unit_ns: int, seed: int) -> Sampled | None:
-    """A bootstrap of two arms, superblocks being `unit_ns` of their clock; None where there are too few of them."""
+def sample(
+    values: tuple[Float, Float], at_ns: tuple[Int, Int], unit_ns: int, seed: int
+) -> Sampled | None:
+    """A bootstrap of two arms, superblocks being `unit_ns` of their clock; None where there are too
+    few of them.
+    """
     first, second, number = superblocks(at_ns, unit_ns)
     if number < LEAST:
         return None
@@ -166,7 +187,9 @@ def sample(values: tuple[Float, Float], at_ns: tuple[Int, Int], unit_ns: int, se
 
 def bootstrap_weights(number: int, seed: int, resamples: int = RESAMPLES) -> Float:
     """How often each of `number` superblocks was drawn (resamples × superblocks)."""
-    drawn = stream(seed, Draws.BOOTSTRAP).multinomial(number, np.full(number, 1 / number), resamples)
+    drawn = stream(seed, Draws.BOOTSTRAP).multinomial(
+        number, np.full(number, 1 / number), resamples
+    )
     weights: Float = drawn.astype(np.float64)
     return weights
 
@@ -177,7 +200,8 @@ def swapped(number: int, seed: int, resamples: int = RESAMPLES) -> Bool:
 
 
 def percentile_limits(draws: Float, alpha_each_side: float, number: int) -> tuple[float, float]:
-    """Limits from draws of a statistic of `number` superblocks; a draw that is nan counts as beyond either limit.
+    """Limits from draws of a statistic of `number` superblocks; a draw that is nan counts as beyond
+    either limit.
 
     The level is widened for the few superblocks (expanded percentile): a normal tail stands in
     for Student's with number - 1 degrees of freedom.

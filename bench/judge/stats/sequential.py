@@ -30,7 +30,9 @@ LOOKS = 4
 
 
 class EValues(NamedTuple):
-    """Natural logs of the evidence that the share is below p0 (`passing`) and above it (`failing`)."""
+    """Natural logs of the evidence that the share is below p0 (`passing`) and above it
+    (`failing`).
+    """
 
     passing: float
     failing: float
@@ -102,7 +104,9 @@ def steadiness(trials: Trials, latency_ns: Int) -> Steadiness:
     fifths = equal_times(watched_ns(at_ns), BLOCKS * MSER_BATCH)
     medians = [float(np.median(part)) for part in np.split(logs, fifths[1:-1])]
     warm_up_ns = int(at_ns[rows.truncate_first] - trials.at_ns[0])
-    return Steadiness(drift, rows, mser5(medians) if len(medians) >= 2 * MSER_BATCH else None, warm_up_ns)
+    return Steadiness(
+        drift, rows, mser5(medians) if len(medians) >= 2 * MSER_BATCH else None, warm_up_ns
+    )
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:

@@ -19,7 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.judge.stats.binomial import Share, beta_quantile, binomial_tails, count_tails, first, student_t_quantile
+from bench.judge.stats.binomial import (
+    Share,
+    beta_quantile,
+    binomial_tails,
+    count_tails,
+    first,
+    student_t_quantile,
+)
 from bench.units import nearest_rank
 
 #: Largest sample that a sentence of the report would ever ask for.
@@ -29,7 +36,9 @@ MSER_BATCH = 5
 
 
 class Ranks(NamedTuple):
-    """1-based ranks: lower 0 = no lower limit exists at this n, upper n+1 = no upper limit exists."""
+    """1-based ranks: lower 0 = no lower limit exists at this n, upper n+1 = no upper limit
+    exists.
+    """
 
     lower: int
     upper: int
@@ -43,7 +52,9 @@ class Limits(NamedTuple):
 
 
 class VerdictCounts(NamedTuple):
-    """PASS up to `k_pass` exceedances (-1: never), FAIL from `k_fail` (n+1: never), else INCONCLUSIVE."""
+    """PASS up to `k_pass` exceedances (-1: never), FAIL from `k_fail` (n+1: never), else
+    INCONCLUSIVE.
+    """
 
     k_pass: int
     k_fail: int
@@ -111,11 +122,15 @@ def _least_n(share: Share, k: int, tail: float, cap: int) -> int:
     """Smallest n with P(Bin(n, share) <= k) <= tail, else cap + 1."""
     z = -NormalDist().inv_cdf(tail)
     root = (z + math.sqrt(z * z + 4 * k)) / 2
-    return first(lambda n: binomial_tails(k, n, share)[0] <= tail, k + 1, cap + 1, root * root / float(share))
+    return first(
+        lambda n: binomial_tails(k, n, share)[0] <= tail, k + 1, cap + 1, root * root / float(share)
+    )
 
 
 def min_n(q: Fraction, alpha: float, k: int = 0) -> int | None:
-    """Smallest n at which k exceedances still prove quantile q with error alpha; None above MAX_N."""
+    """Smallest n at which k exceedances still prove quantile q with error alpha; None above
+    MAX_N.
+    """
     _check(k, alpha)
     n = _least_n(1 - q, k, alpha, MAX_N) if q < 1 else MAX_N + 1
     return n if n <= MAX_N else None
@@ -132,7 +147,9 @@ def needed_n(p_hat: Share, p0: Share, alpha: float, power: float = 0.8) -> int |
     _check(0, 1 - power)
     # PASS: the share p0 would show more than k (error alpha) and p_hat shows at most k (1 - power).
     # FAIL: the same sentence with the two shares and their errors exchanged.
-    (small, small_tail), (large, large_tail) = sorted([(Fraction(p_hat), 1 - power), (Fraction(p0), alpha)])
+    (small, small_tail), (large, large_tail) = sorted(
+        [(Fraction(p_hat), 1 - power), (Fraction(p0), alpha)]
+    )
     if small == large:
         return None
     z_small, z_large = (-NormalDist().inv_cdf(tail) for tail in (small_tail, large_tail))
@@ -149,7 +166,8 @@ def needed_n(p_hat: Share, p0: Share, alpha: float, power: float = 0.8) -> int |
         return n > MAX_N or binomial_tails(k, n, small)[1] <= small_tail
 
     k = first(decides, 0, MAX_N, guess * float(large) - z_large * math.sqrt(guess) * spread[1])
-    # An n is whole and a tooth is not: near its crossing the chance may already hold a few teeth earlier.
+    # An n is whole and a tooth is not: near its crossing the chance may already hold a few teeth
+    # earlier.
     slack = min(50, math.ceil(4 * float(large * large / (large - small))))
     k = next((early for early in range(max(0, k - slack), k) if decides(early)), k)
     n = tooth(k)
@@ -157,7 +175,9 @@ def needed_n(p_hat: Share, p0: Share, alpha: float, power: float = 0.8) -> int |
 
 
 def outage_free_ns(mean_outage_ns: int, p0: Share, alpha: float) -> int:
-    """Time without an outage that shows an unavailability of at most p0, if outages last so long (methods 3.4)."""
+    """Time without an outage that shows an unavailability of at most p0, if outages last so long
+    (methods 3.4).
+    """
     return math.ceil(mean_outage_ns * math.log(1 / alpha) / float(p0))
 
 
@@ -175,8 +195,12 @@ class KornGraubard:
     n_star: float
 
 
-def korn_graubard(k_blocks: Sequence[int] | npt.NDArray[np.int64], n_blocks: Sequence[int] | npt.NDArray[np.int64],
-                  alpha_each_side: float, deff_at_least: float = 0.0) -> KornGraubard:  # fmt: skip
+def korn_graubard(
+    k_blocks: Sequence[int] | npt.NDArray[np.int64],
+    n_blocks: Sequence[int] | npt.NDArray[np.int64],
+    alpha_each_side: float,
+    deff_at_least: float = 0.0,
+) -> KornGraubard:
     """Limits of a share whose requests depend on each other within blocks (Korn and Graubard 1998).
 
     k_blocks exceedances among n_blocks requests, one pair a block of equal duration; blocks
@@ -199,7 +223,9 @@ def korn_graubard(k_blocks: Sequence[int] | npt.NDArray[np.int64], n_blocks: Seq
     n_eff = min(n_eff, total / deff_at_least) if deff_at_least else n_eff
     n_star = float(total)
     if 0 < seen < total or n_eff < total:
-        price = student_t_quantile(alpha_each_side, total - 1) / student_t_quantile(alpha_each_side, blocks - 1)
+        price = student_t_quantile(alpha_each_side, total - 1) / student_t_quantile(
+            alpha_each_side, blocks - 1
+        )
         n_star = min(n_star, n_eff * price**2)
     limits = clopper_pearson(share * n_star, n_star, alpha_each_side)
     return KornGraubard(share, limits.lower, limits.upper, total / n_eff, n_eff, n_star)
@@ -237,4 +263,6 @@ def mser5(y: Sequence[float] | npt.NDArray[np.float64]) -> Mser5:
 
 def _check(count: int, alpha: float) -> None:
     if count < 0 or not 0 < alpha < 1:
-        raise ValueError(f"count {count} and probability {alpha} must be at least 0 and within 0 and 1")
+        raise ValueError(
+            f"count {count} and probability {alpha} must be at least 0 and within 0 and 1"
+        )

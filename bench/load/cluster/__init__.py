@@ -1,1 +1,4 @@
-"""One run on many machines: a driver, and an agent on each node. Which engine carries their words is its own door."""
+"""One run on many machines: a driver, and an agent on each node.
+
+Which engine carries their words is its own door.
+"""

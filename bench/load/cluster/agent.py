@@ -1,8 +1,9 @@
-"""What an engine runs on a node, once for each shard: it starts the process that sends, and answers for it.
+"""What an engine runs on a node, once for each shard: it starts the process that sends, and answers
+for it.
 
-In: calls, one at a time. Out: plain values. Must stay true: no engine is known here; nothing is sent before
-`start`; when the agent is gone its process stops by itself and its folder stays; each call answers soon
-and does little, for it runs beside what is being timed.
+In: calls, one at a time. Out: plain values. Must stay true: no engine is known here; nothing is
+sent before `start`; when the agent is gone its process stops by itself and its folder stays; each
+call answers soon and does little, for it runs beside what is being timed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from bench.errors import TailproofError
 from bench.load.cluster.outbox import FilePart, Outbox
 from bench.record.run_folder import under_way
 
-#: A node says within this (s) whether its shard is ready: its target is asked, its keys are looked up.
+#: A node says within this (s) whether its shard is ready: its target is asked, its keys are looked
+#: up.
 READY_S = 90.0
 #: Bytes of files in one answer.
 BUDGET = 8 << 20
@@ -58,7 +60,8 @@ class Agent:
         return wall_ns()
 
     def prepare(self, head: bytes, rows: bytes, shared: str | None, name: str) -> dict[str, Any]:
-        """Start the process for a job of `Job.dump`; `{"folder"}` once it is ready, or `{"refused", "unreachable"}`.
+        """Start the process for a job of `Job.dump`; `{"folder"}` once it is ready, or `{"refused",
+        "unreachable"}`.
 
         Its folder, a new one, lies in `shared`, or where this node keeps what is temporary.
         """
@@ -70,7 +73,9 @@ class Agent:
         except OSError as error:
             return {"refused": f"{error.filename}: cannot be made ({error.strerror})"}
         self._outbox = None if shared else Outbox(self._folder)
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 our own module
+        self._process = subprocess.Popen(  # noqa: S603 our own module
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         threading.Thread(target=self._listen, daemon=True).start()
         self._tell(
             json.dumps({"head": len(head), "rows": len(rows), "folder": str(self._folder)}).encode()
@@ -90,16 +95,24 @@ class Agent:
         return {"folder": str(self._folder)} if refused is None else refused
 
     def start(self, agreed_ns: int, ahead_ns: int) -> None:
-        """The instant at which all begin, and how far this node's clock is ahead of the one that it is given by."""
+        """The instant at which all begin, and how far this node's clock is ahead of the one that it
+        is given by.
+        """
         self._tell(json.dumps({"agreed_ns": agreed_ns, "ahead_ns": ahead_ns}).encode() + b"\n")
 
     def stop(self, why: str | None) -> None:
-        """End before the plan's end: by rule, for a reason; without one as Ctrl-C does, twice to cut off."""
+        """End before the plan's end: by rule, for a reason; without one as Ctrl-C does, twice to
+        cut off.
+        """
         self._tell(json.dumps({"stop": why}).encode() + b"\n")
 
     def tell(self) -> dict[str, Any]:
-        """What was said and sealed since the last call: `{"said", "files", "more", "ended"}`, ended once there is no more to come."""
-        gone = self._gone.is_set()  # before what was said: of a process that is gone nothing is missed
+        """What was said and sealed since the last call: `{"said", "files", "more", "ended"}`, ended
+        once there is no more to come.
+        """
+        gone = (
+            self._gone.is_set()
+        )  # before what was said: of a process that is gone nothing is missed
         with self._lock:
             said, self._said = self._said, []
         files, more = list[FilePart](), False
@@ -108,11 +121,17 @@ class Agent:
                 files, more = self._outbox.take(BUDGET, ended=gone)
             except TailproofError as error:
                 said.append({"refused": str(error)})
-        return {"said": said, "files": [tuple(part) for part in files], "more": more or (gone and bool(files)),
-                "ended": gone and not files}  # fmt: skip
+        return {
+            "said": said,
+            "files": [tuple(part) for part in files],
+            "more": more or (gone and bool(files)),
+            "ended": gone and not files,
+        }
 
     def keep(self, folder: str) -> str:
-        """Take over a folder that a shard left, for `tell` to hand over: `there`, `under way` or `missing`."""
+        """Take over a folder that a shard left, for `tell` to hand over: `there`, `under way` or
+        `missing`.
+        """
         self._folder = Path(folder)
         if not (self._folder / "run.json").is_file():
             return "missing"
@@ -123,7 +142,10 @@ class Agent:
         return "there"
 
     def remove(self) -> None:
-        """Remove the folder: the driver has what was in it. A process that was never started with is let go."""
+        """Remove the folder: the driver has what was in it.
+
+        A process that was never started with is let go.
+        """
         if self._process is not None and self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()

@@ -1,9 +1,9 @@
 """Runs a module as a process that is nobody's child: `python -m bench.load.cluster.detach MODULE`.
 
-In: a module's name. Out: its process. Must stay true: an engine that loses its driver kills what its workers
-started, and a process that sends requests must live to write down what came of them; so it is no child of
-theirs, and stops by the end of its standard input. What an engine lays on its workers (blocked signals, a
-low priority) is not ours to send requests with.
+In: a module's name. Out: its process. Must stay true: an engine that loses its driver kills what
+its workers started, and a process that sends requests must live to write down what came of them; so
+it is no child of theirs, and stops by the end of its standard input. What an engine lays on its
+workers (blocked signals, a low priority) is not ours to send requests with.
 """
 
 from __future__ import annotations

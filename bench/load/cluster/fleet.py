@@ -1,8 +1,10 @@
-"""The driver's side of a run on many nodes: prepare, compare clocks, agree on an instant, listen, end.
+"""The driver's side of a run on many nodes: prepare, compare clocks, agree on an instant, listen,
+end.
 
-In: seats and what each is to play. Out: a folder a shard, as its node's was when it was last heard of, and what became
-of the node. Must stay true: no engine is known here; the way of a request never leads through here; a node that is lost or
-silent ends neither the run nor the record, and takes nobody's place; nobody begins later than the others.
+In: seats and what each is to play. Out: a folder a shard, as its node's was when it was last heard
+of, and what became of the node. Must stay true: no engine is known here; the way of a request never
+leads through here; a node that is lost or silent ends neither the run nor the record, and takes
+nobody's place; nobody begins later than the others.
 """
 
 from __future__ import annotations
@@ -26,13 +28,15 @@ from bench.units import S, show_duration
 
 #: Questions for a clock: the quickest of them bound it.
 ROUND_TRIPS = 25
-#: From the moment that all are ready to the run's time zero: the word has to reach them, one after the other.
+#: From the moment that all are ready to the run's time zero: the word has to reach them, one after
+#: the other.
 LEAD_NS, LEAD_A_SEAT_NS = 1 * S, 5_000_000
 #: A seat that gave no word for so long is given up.
 SILENCE_NS = 30 * S
 _HELLO_S = 60.0
-#: A seat is asked this often, so that what it seals twice a second is here within a second of its end; more rarely where
-#: there are many, for a question and its answer take some of the driver's core.
+#: A seat is asked this often, so that what it seals twice a second is here within a second of its
+#: end; more rarely where there are many, for a question and its answer take some of the driver's
+#: core.
 _ASK_EVERY_NS, _ASK_A_SEAT_NS = S // 4, 2_000_000
 _TICK_S = 0.05
 #: What is asked of a seat that may be gone is waited for so long.
@@ -88,8 +92,16 @@ class Post:
 class Fleet:
     """All shards of one run. `stop` as for a generator: once to drain, twice to cut off."""
 
-    def __init__(self, posts: Sequence[Post], lanes: int, tell: Callable[[str], None], silence_ns: int = SILENCE_NS):
-        """`tell` hears sentences for the user; a seat that is silent for `silence_ns` is given up."""
+    def __init__(
+        self,
+        posts: Sequence[Post],
+        lanes: int,
+        tell: Callable[[str], None],
+        silence_ns: int = SILENCE_NS,
+    ):
+        """`tell` hears sentences for the user; a seat that is silent for `silence_ns` is
+        given up.
+        """
         self.posts, self._tell, self._silence_ns = posts, tell, silence_ns
         self._total = Counters.total([], lanes)
         self._t0 = 0
@@ -102,12 +114,22 @@ class Fleet:
     # ---- before the run
 
     def prepare(self, shared: Path | None, name: str) -> None:
-        """Have every node make its shard ready. Raises UserError or TargetUnreachable naming the node; `dismiss` then."""
-        for post, found in _answers([(post, post.seat.ask("hello")) for post in self.posts], _HELLO_S):
+        """Have every node make its shard ready.
+
+        Raises UserError or TargetUnreachable naming the node; `dismiss` then.
+        """
+        for post, found in _answers(
+            [(post, post.seat.ask("hello")) for post in self.posts], _HELLO_S
+        ):
             _same_software(post.node, found)
         where = None if shared is None else str(shared)
         asked = [
-            (post, post.seat.ask("prepare", *post.job.dump(), where, f"{name}-{post.job.shard.number}"))
+            (
+                post,
+                post.seat.ask(
+                    "prepare", *post.job.dump(), where, f"{name}-{post.job.shard.number}"
+                ),
+            )
             for post in self.posts
         ]
         for post, found in _answers(asked, READY_S + _HELLO_S):
@@ -116,8 +138,11 @@ class Fleet:
                 raise kind(found["refused"], where=f"node {post.node}")
             post.node_folder = found["folder"]
             if shared is not None and not Path(post.node_folder).is_dir():
-                raise UserError(f"wrote to {post.node_folder}, which this machine does not see", where=f"node {post.node}",
-                                remedy="give --shared a folder that all see under one name, or leave it out")  # fmt: skip
+                raise UserError(
+                    f"wrote to {post.node_folder}, which this machine does not see",
+                    where=f"node {post.node}",
+                    remedy="give --shared a folder that all see under one name, or leave it out",
+                )
 
     def refuse_lost(self) -> None:
         """Raises UserError naming a node that was lost: before a run every one is needed."""
@@ -190,10 +215,16 @@ class Fleet:
                 post.seat.ask("stop", why)
 
     def _listen(self, post: Post, now: int) -> None:
-        """Take what has come of a seat, and ask again soon, or at once while it has more to hand over."""
+        """Take what has come of a seat, and ask again soon, or at once while it has more to hand
+        over.
+        """
         if post.pending is None:
             if now >= post.next_ns:
-                post.asked_ns, post.next_ns, post.pending = now, now + self._every_ns, post.seat.ask("tell")
+                post.asked_ns, post.next_ns, post.pending = (
+                    now,
+                    now + self._every_ns,
+                    post.seat.ask("tell"),
+                )
         elif post.pending.done():
             answered, post.pending = post.pending, None
             try:
@@ -233,7 +264,10 @@ class Fleet:
             post.lost = why
             at = monotonic_ns() - self._t0
             when = f" {show_duration(at)} into the run" if self._t0 and at > 0 else ""
-            self._tell(f"{post.node} was lost{when} with shard {post.job.shard.number} of {post.job.shard.of}: {why}")
+            self._tell(
+                f"{post.node} was lost{when} with shard {post.job.shard.number} of"
+                f" {post.job.shard.of}: {why}"
+            )
 
     def dismiss(self) -> None:
         """Remove what lies on the nodes; one that does not answer keeps it."""
@@ -270,14 +304,21 @@ def fetch(seat: Seat, node_folder: str, inbox: Inbox) -> str | None:
         return f"gave no word within {_HELLO_S:.0f} s"
 
 
-def _answers(asked: Sequence[tuple[Post, Future[Any]]], timeout_s: float) -> Iterator[tuple[Post, Any]]:
-    """Each with its answer. Raises UserError for a node that has none: before a run every one is needed."""
+def _answers(
+    asked: Sequence[tuple[Post, Future[Any]]], timeout_s: float
+) -> Iterator[tuple[Post, Any]]:
+    """Each with its answer.
+
+    Raises UserError for a node that has none: before a run every one is needed.
+    """
     wait([future for _, future in asked], timeout=timeout_s)
     for post, future in asked:
         try:
             yield post, future.result(0)
         except NoAnswer:
-            raise UserError(f"gave no word within {timeout_s:.0f} s", where=f"node {post.node}") from None
+            raise UserError(
+                f"gave no word within {timeout_s:.0f} s", where=f"node {post.node}"
+            ) from None
         except SeatLost as error:
             raise UserError(str(error), where=f"node {post.node}") from None
 
@@ -285,5 +326,8 @@ def _answers(asked: Sequence[tuple[Post, Future[Any]]], timeout_s: float) -> Ite
 def _same_software(node: str, theirs: dict[str, str]) -> None:
     for what, ours in Agent().hello().items():
         if theirs[what] != ours:
-            raise UserError(f"has {what} {theirs[what]}, this machine {ours}", where=f"node {node}",
-                            remedy="install the same on every node")  # fmt: skip
+            raise UserError(
+                f"has {what} {theirs[what]}, this machine {ours}",
+                where=f"node {node}",
+                remedy="install the same on every node",
+            )

@@ -1,7 +1,9 @@
-"""What a node is given to play: one shard's slice of a plan, and what its folder will say of itself.
+"""What a node is given to play: one shard's slice of a plan, and what its folder will say of
+itself.
 
-In: a plan, cut. Out: bytes, and from them the same plan elsewhere. Must stay true: JSON and a plain array, nothing
-that is executed; keys travel as the names of what holds them, and are looked up where the requests are sent.
+In: a plan, cut. Out: bytes, and from them the same plan elsewhere. Must stay true: JSON and a plain
+array, nothing that is executed; keys travel as the names of what holds them, and are looked up
+where the requests are sent.
 """
 
 from __future__ import annotations
@@ -45,10 +47,19 @@ class Slice(Shard):
         return self.agree()
 
     def facts(self, start: Start | None) -> dict[str, Any]:
-        """Lines of the manifest, from its first version on: of which plan this is a slice, were it the only one."""
+        """Lines of the manifest, from its first version on: of which plan this is a slice, were it
+        the only one.
+        """
         place = {} if self.place is None else {"place": dataclasses.asdict(self.place)}
-        return {"start": None if start is None else start.record(),
-                "shard": {"number": self.number, "of": self.of, **place, "whole_sha256": self.whole_sha256}}  # fmt: skip
+        return {
+            "start": None if start is None else start.record(),
+            "shard": {
+                "number": self.number,
+                "of": self.of,
+                **place,
+                "whole_sha256": self.whole_sha256,
+            },
+        }
 
     def keep(self, whole: Table, writer: RunWriter) -> None:
         """Nothing: the whole plan's table is the driver's."""
@@ -70,13 +81,19 @@ class Job:
         """(JSON, the slice as a .npy file)."""
         place = self.shard.place
         head = {
-            "suite": {"name": self.plan.suite.name, "description": self.plan.suite.description}, "seed": self.plan.seed,
+            "suite": {"name": self.plan.suite.name, "description": self.plan.suite.description},
+            "seed": self.plan.seed,
             "lanes": json.loads(dump_lanes(self.plan.lanes)),
-            "drills": _DRILLS.dump_python(list(self.plan.drills), mode="json", by_alias=True, exclude_unset=True),
-            "shard": {"number": self.shard.number, "of": self.shard.of}, "whole_sha256": self.whole_sha256,
-            "place": None if place is None else dataclasses.asdict(place), "caps": CAPS.dump_python(self.caps, mode="json"),
-            "tokenizer": self.tokenizer, "manifest": self.manifest,
-        }  # fmt: skip
+            "drills": _DRILLS.dump_python(
+                list(self.plan.drills), mode="json", by_alias=True, exclude_unset=True
+            ),
+            "shard": {"number": self.shard.number, "of": self.shard.of},
+            "whole_sha256": self.whole_sha256,
+            "place": None if place is None else dataclasses.asdict(place),
+            "caps": CAPS.dump_python(self.caps, mode="json"),
+            "tokenizer": self.tokenizer,
+            "manifest": self.manifest,
+        }
         return json.dumps(head).encode(), npy_bytes(self.plan.schedule)
 
     @classmethod
@@ -87,8 +104,19 @@ class Job:
         if table.dtype != SCHEDULE_DTYPE:
             raise ValueError("the slice has columns of another version")
         suite = Suite(seed=found["seed"], stages=[], files=list[Path](), **found["suite"])
-        plan = Plan(suite, found["seed"], tuple(LANES.validate_python(found["lanes"])), table,
-                    tuple(_DRILLS.validate_python(found["drills"])))  # fmt: skip
+        plan = Plan(
+            suite,
+            found["seed"],
+            tuple(LANES.validate_python(found["lanes"])),
+            table,
+            tuple(_DRILLS.validate_python(found["drills"])),
+        )
         place = Vantage(**found["place"]) if found["place"] else None
-        return cls(plan, Shard(found["shard"]["number"], found["shard"]["of"], place=place), found["whole_sha256"],
-                   CAPS.validate_python(found["caps"]), found["tokenizer"], found["manifest"])  # fmt: skip
+        return cls(
+            plan,
+            Shard(found["shard"]["number"], found["shard"]["of"], place=place),
+            found["whole_sha256"],
+            CAPS.validate_python(found["caps"]),
+            found["tokenizer"],
+            found["manifest"],
+        )

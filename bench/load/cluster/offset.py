@@ -1,9 +1,11 @@
 """How far another machine's clock is ahead of ours, from questions and answers.
 
-In: (asked, answered, heard): ours, theirs, ours. Out: an offset and how far it may be off. Must stay true: an answer
-was given between its question and its hearing, whatever the way took; nothing else is assumed.
+In: (asked, answered, heard): ours, theirs, ours. Out: an offset and how far it may be off. Must
+stay true: an answer was given between its question and its hearing, whatever the way took; nothing
+else is assumed.
 
-Source: Marzullo and Owicki 1983, the intersection of intervals; the midpoint is NTP's (RFC 5905, section 8).
+Source: Marzullo and Owicki 1983, the intersection of intervals; the midpoint is NTP's (RFC 5905,
+section 8).
 """
 
 from __future__ import annotations
@@ -25,12 +27,18 @@ class Offset:
     def record(self, later: Offset | None) -> dict[str, float | int]:
         """As the manifest keeps it; `later` is what it was when the run had ended."""
         drift_ns = 0 if later is None else later.ahead_ns - self.ahead_ns
-        return {"offset_ms": self.ahead_ns / MS, "bound_ms": self.bound_ns / MS, "drift_ms": drift_ns / MS,
-                "round_trips": self.round_trips}  # fmt: skip
+        return {
+            "offset_ms": self.ahead_ns / MS,
+            "bound_ms": self.bound_ns / MS,
+            "drift_ms": drift_ns / MS,
+            "round_trips": self.round_trips,
+        }
 
 
 def offset_of(exchanges: Sequence[tuple[int, int, int]]) -> Offset:
-    """The offset that all exchanges allow. Where none is (a clock was set meanwhile) the bound covers every one of them.
+    """The offset that all exchanges allow.
+
+    Where none is (a clock was set meanwhile) the bound covers every one of them.
 
     Raises ValueError without an exchange.
     """

@@ -1,8 +1,9 @@
 """A shard's folder, handed over piece by piece while it grows.
 
-In: the folder of a run in one process. Out: parts of its files. Must stay true: whoever puts the parts down in
-their order has, after each of them, a folder that is a run which broke off there; each sealed byte is
-handed over once; of a folder that is closed the sealed tables follow, and its manifest last.
+In: the folder of a run in one process. Out: parts of its files. Must stay true: whoever puts the
+parts down in their order has, after each of them, a folder that is a run which broke off there;
+each sealed byte is handed over once; of a folder that is closed the sealed tables follow, and its
+manifest last.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _MANIFEST = "run.json"
 _LIST = f"samples/{writer_name(0, 1)}-{LIST}"
 #: Driver and node have it both before the run.
 _COMMON = "schedule.npy"
-#: A table is sealed once under its name; any other file may be another one between two of its parts, and is read at once.
+#: A table is sealed once under its name; any other file may be another one between two of its
+#: parts, and is read at once.
 _TABLE = ".npy"
 _SEALED = f"rows{_TABLE}"
 #: Bytes of a part at the most.
@@ -60,7 +62,9 @@ class Outbox:
         self._begun = self._closing = False
 
     def take(self, budget: int, *, ended: bool) -> tuple[list[FilePart], bool]:
-        """(about `budget` bytes of what is next, whether more is known of); `ended`: no process writes to the folder any more."""
+        """(about `budget` bytes of what is next, whether more is known of); `ended`: no process
+        writes to the folder any more.
+        """
         parts: list[FilePart] = []
         if not self._begun:
             self._begin()
@@ -72,7 +76,9 @@ class Outbox:
         return parts, bool(self._waiting)
 
     def _begin(self) -> None:
-        """The manifest as it is while the run goes on; one that is closed follows the tables that it names."""
+        """The manifest as it is while the run goes on; one that is closed follows the tables that
+        it names.
+        """
         try:
             data = (self._folder / _MANIFEST).read_bytes()
         except FileNotFoundError:
@@ -85,7 +91,11 @@ class Outbox:
         """Look what was sealed meanwhile."""
         if self._closing:
             return False
-        if ended and self._begun and (manifest := read_manifest(self._folder))["state"] != "running":
+        if (
+            ended
+            and self._begun
+            and (manifest := read_manifest(self._folder))["state"] != "running"
+        ):
             self._closing = True
             self._waiting += [_Waiting(name) for name in listed(manifest) if name != _COMMON]
             self._waiting.append(_Waiting(_MANIFEST))
@@ -109,7 +119,8 @@ class Outbox:
         return bool(fresh)
 
     def _next(self, most: int) -> FilePart | None:
-        """The next part of the first waiting file; None where it went into a sealed table meanwhile.
+        """The next part of the first waiting file; None where it went into a sealed table
+        meanwhile.
 
         Then the lines that name it stay here too: they would vouch for what is not there.
         """
@@ -142,11 +153,14 @@ class Inbox:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        #: sealed tables that are whole and wait for their manifest, which has the texts that they number
+        #: sealed tables that are whole and wait for their manifest, which has the texts that they
+        #: number
         self._held: list[tuple[Path, Path]] = []
 
     def put(self, part: FilePart) -> None:
-        """Put a part down; a file appears when it is whole, a sealed table together with its manifest. Raises RunFolderError."""
+        """Put a part down; a file appears when it is whole, a sealed table together with its
+        manifest. Raises RunFolderError.
+        """
         path = self._folder / inside(part.name)
         if path == self._folder:
             raise RunFolderError(f"{part.name!r} is no file of a run's folder")
@@ -155,7 +169,9 @@ class Inbox:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(
-                taken, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if part.offset else os.O_TRUNC), 0o600
+                taken,
+                os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if part.offset else os.O_TRUNC),
+                0o600,
             )
             with os.fdopen(descriptor, "ab") as handle:
                 handle.write(part.data)
@@ -170,4 +186,6 @@ class Inbox:
                 self._held = []
             taken.replace(path)
         except OSError as error:
-            raise RunFolderError(f"cannot be written ({error.strerror})", where=str(path)) from error
+            raise RunFolderError(
+                f"cannot be written ({error.strerror})", where=str(path)
+            ) from error

@@ -1,8 +1,9 @@
 """The door to Ray: seats on the nodes of a cluster that `ray start` made.
 
-In: an address. Out: an `Engine`. Must stay true: an agent is started once and its calls are sent once
-(max_restarts, max_task_retries = 0); each has a core that Ray gives to nobody else; what Ray raises ends here, as
-UserError before a run and as SeatLost in one; Ray's own log stays off our screen.
+In: an address. Out: an `Engine`. Must stay true: an agent is started once and its calls are sent
+once (max_restarts, max_task_retries = 0); each has a core that Ray gives to nobody else; what Ray
+raises ends here, as UserError before a run and as SeatLost in one; Ray's own log stays off our
+screen.
 """
 
 from __future__ import annotations
@@ -64,14 +65,24 @@ class RayEngine:
         try:
             import ray
         except ImportError:
-            raise UserError("needs Ray", where="--cluster", remedy="pip install 'tailproof[cluster]'") from None
+            raise UserError(
+                "needs Ray", where="--cluster", remedy="pip install 'tailproof[cluster]'"
+            ) from None
         self._ray: Any = ray
         try:
             _knock(address)
-            self._ray.init(address=address, logging_level="ERROR", log_to_driver=False, configure_logging=False)
+            self._ray.init(
+                address=address, logging_level="ERROR", log_to_driver=False, configure_logging=False
+            )
         except Exception as error:
-            raise UserError(f"no Ray cluster answers at {address} ({_sentence(error)})", where="--cluster",
-                            remedy="start one: ray start --head; and on each further machine ray start --address=HOST:6379") from None  # fmt: skip
+            raise UserError(
+                f"no Ray cluster answers at {address} ({_sentence(error)})",
+                where="--cluster",
+                remedy=(
+                    "start one: ray start --head; and on each further machine ray start"
+                    " --address=HOST:6379"
+                ),
+            ) from None
         self._group: Any = None
         self._actors: list[Any] = []
 
@@ -81,15 +92,23 @@ class RayEngine:
         return len(self._alive())
 
     def _alive(self) -> list[dict[str, Any]]:
-        return [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        return [
+            node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU")
+        ]
 
     def seats(self, count: int) -> Sequence[RaySeat]:
-        """So many seats, a core each, spread over the nodes. Raises UserError where there are not so many."""
+        """So many seats, a core each, spread over the nodes.
+
+        Raises UserError where there are not so many.
+        """
         from ray.util.placement_group import placement_group, placement_group_table
 
         free = int(self._ray.available_resources().get("CPU", 0))
-        too_many = UserError(f"{count} processes need {count} cores, the cluster has {free} free", where="--cluster",
-                             remedy="lower --workers, or add nodes")  # fmt: skip
+        too_many = UserError(
+            f"{count} processes need {count} cores, the cluster has {free} free",
+            where="--cluster",
+            remedy="lower --workers, or add nodes",
+        )
         if count > free:
             raise too_many
         self._group = placement_group([{"CPU": 1}] * count, strategy="SPREAD")
@@ -108,22 +127,37 @@ class RayEngine:
         self._ray.shutdown()
 
     def _names(self) -> dict[str, Vantage]:
-        """Node id -> what it is called: its label, else its number among the nodes in the order of their ids."""
+        """Node id -> what it is called: its label, else its number among the nodes in the order of
+        their ids.
+        """
         nodes = sorted(self._alive(), key=lambda node: str(node["NodeID"]))
         labels = [node.get("Labels") or {} for node in nodes]
         named = [found.get(NODE_LABEL, f"node-{number}") for number, found in enumerate(labels, 1)]
         if len(set(named)) < len(named):
-            raise UserError(f"two nodes are called {next(name for name in named if named.count(name) > 1)!r}", where="--cluster",
-                            remedy=f"give each its own {NODE_LABEL} in ray start --labels")  # fmt: skip
-        return {node["NodeID"]: Vantage(name, found.get(REGION_LABEL))
-                for node, name, found in zip(nodes, named, labels, strict=True)}  # fmt: skip
+            raise UserError(
+                f"two nodes are called {next(name for name in named if named.count(name) > 1)!r}",
+                where="--cluster",
+                remedy=f"give each its own {NODE_LABEL} in ray start --labels",
+            )
+        return {
+            node["NodeID"]: Vantage(name, found.get(REGION_LABEL))
+            for node, name, found in zip(nodes, named, labels, strict=True)
+        }
 
     def _seat(self, place: Vantage, node_id: str, bundle: int | None) -> RaySeat:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
+        from ray.util.scheduling_strategies import (
+            NodeAffinitySchedulingStrategy,
+            PlacementGroupSchedulingStrategy,
+        )
 
-        strategy = (NodeAffinitySchedulingStrategy(node_id, soft=False) if bundle is None else
-                    PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle))  # fmt: skip
-        actor = self._ray.remote(num_cpus=0 if bundle is None else 1, max_restarts=0, max_task_retries=0)(Agent)
+        strategy = (
+            NodeAffinitySchedulingStrategy(node_id, soft=False)
+            if bundle is None
+            else PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle)
+        )
+        actor = self._ray.remote(
+            num_cpus=0 if bundle is None else 1, max_restarts=0, max_task_retries=0
+        )(Agent)
         made = actor.options(scheduling_strategy=strategy).remote()
         self._actors.append(made)  # an actor that nobody holds is ended
         return RaySeat(place, node_id, made)

@@ -1,7 +1,8 @@
-"""What the driver asks of an engine: a seat on a node for each shard, and a way to call the `Agent` that sits there.
+"""What the driver asks of an engine: a seat on a node for each shard, and a way to call the `Agent`
+that sits there.
 
-In: a number of seats. Out: seats. Must stay true: a call is sent once and never again; a seat that is lost says so in each answer that it owes; where a
-shard sits is settled before the run and stays.
+In: a number of seats. Out: seats. Must stay true: a call is sent once and never again; a seat that
+is lost says so in each answer that it owes; where a shard sits is settled before the run and stays.
 """
 
 from __future__ import annotations
@@ -40,10 +41,16 @@ class Engine(Protocol):
         """How many machines it has now."""
 
     def seats(self, count: int) -> Sequence[Seat]:
-        """So many seats, a core each, spread over the nodes. Raises UserError where there are not so many."""
+        """So many seats, a core each, spread over the nodes.
+
+        Raises UserError where there are not so many.
+        """
 
     def seat_on(self, node_id: str, place: Vantage) -> Seat:
-        """One more agent on a node, without a core of its own. Its answers raise SeatLost where the node is gone."""
+        """One more agent on a node, without a core of its own.
+
+        Its answers raise SeatLost where the node is gone.
+        """
 
     def close(self) -> None:
         """Give the seats back."""

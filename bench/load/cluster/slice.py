@@ -1,9 +1,11 @@
-"""The process that sends one slice: started by a node's `Agent`, in its own session and nobody's child.
+"""The process that sends one slice: started by a node's `Agent`, in its own session and nobody's
+child.
 
-In: a job on standard input, then the agreed instant, then at most the word to stop. Out: the shard's folder,
-and lines on standard output: ready, what went on in each second, the end. Must stay true: nothing is sent
-before the instant is known; the end of standard input, which is the end of whoever watches, means stop, drain
-and seal; what is told of a second are differences, so that whoever listens adds them up.
+In: a job on standard input, then the agreed instant, then at most the word to stop. Out: the
+shard's folder, and lines on standard output: ready, what went on in each second, the end. Must stay
+true: nothing is sent before the instant is known; the end of standard input, which is the end of
+whoever watches, means stop, drain and seal; what is told of a second are differences, so that
+whoever listens adds them up.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ _LAST_WORD_S = 10.0
 
 
 class Voice:
-    """Lines to the agent, written on a thread of its own: one that is gone hears nothing, one that stands still holds nobody up."""
+    """Lines to the agent, written on a thread of its own: one that is gone hears nothing, one that
+    stands still holds nobody up.
+    """
 
     def __init__(self) -> None:
         self._lines: SimpleQueue[str | None] = SimpleQueue()
@@ -76,7 +80,11 @@ class Ear:
         self.why: str | None = None
 
     def listen(self) -> None:
-        """On a thread of its own. A reason ends the run by rule; without one it is the user's Ctrl-C, as the end of the input is."""
+        """On a thread of its own.
+
+        A reason ends the run by rule; without one it is the user's Ctrl-C, as the end of the input
+        is.
+        """
         stopped = False
         for line in sys.stdin.buffer:
             self.why = json.loads(line)["stop"]
@@ -129,14 +137,31 @@ async def _play(voice: Voice, head: bytes, rows: bytes, folder: Path) -> None:
         telling.tick(now_ns, counters)
         return ear.why
 
-    shard = Slice(number=job.shard.number, of=job.shard.of, place=job.shard.place, whole_sha256=job.whole_sha256, agree=agree)  # fmt: skip
-    await play(job.plan, PromptText(job.plan.seed, tokenizer), folder, job.manifest, warn=lambda text: voice.say(warn=text),
-               on_tick=on_tick, ends_early=lambda why: voice.say(early=why), caps=job.caps, shard=shard)  # fmt: skip
+    shard = Slice(
+        number=job.shard.number,
+        of=job.shard.of,
+        place=job.shard.place,
+        whole_sha256=job.whole_sha256,
+        agree=agree,
+    )
+    await play(
+        job.plan,
+        PromptText(job.plan.seed, tokenizer),
+        folder,
+        job.manifest,
+        warn=lambda text: voice.say(warn=text),
+        on_tick=on_tick,
+        ends_early=lambda why: voice.say(early=why),
+        caps=job.caps,
+        shard=shard,
+    )
     telling.finish()
 
 
 def main() -> int:
-    """The job's two parts on standard input, their lengths before them: `{"head": n, "rows": n, "folder": ...}`."""
+    """The job's two parts on standard input, their lengths before them: `{"head": n, "rows": n,
+    "folder": ...}`.
+    """
     voice = Voice()
     voice.say(pid=os.getpid())
     first = json.loads(sys.stdin.buffer.readline())
@@ -147,7 +172,10 @@ def main() -> int:
     except BaseException as group:
         error = innermost(group)
         ours = isinstance(error, TailproofError)
-        voice.say(refused=str(error) if ours else fault_text(), unreachable=isinstance(error, TargetUnreachable))
+        voice.say(
+            refused=str(error) if ours else fault_text(),
+            unreachable=isinstance(error, TargetUnreachable),
+        )
     voice.finish()
     # A thread may still wait for the agent's word; nothing is left to be saved.
     os._exit(0)

@@ -1,4 +1,5 @@
-"""The stamped transport as httpx knows transports: `httpx.AsyncClient(transport=StampedTransport())`.
+"""The stamped transport as httpx knows transports:
+`httpx.AsyncClient(transport=StampedTransport())`.
 
 In: httpx requests. Out: httpx responses whose extensions carry the stamps. Must stay true: one
 pool an origin, the same sockets and stamps as the generator's path; httpx's own errors come
@@ -19,10 +20,15 @@ from bench.record.samples import Outcome
 from bench.units import S
 
 _ERRORS: dict[Outcome, type[httpx.TransportError]] = {
-    Outcome.timeout_connect: httpx.ConnectTimeout, Outcome.refused: httpx.ConnectError, Outcome.dns: httpx.ConnectError,
-    Outcome.tls: httpx.ConnectError, Outcome.never_sent: httpx.ConnectError, Outcome.reset: httpx.ReadError,
-    Outcome.truncated: httpx.RemoteProtocolError, Outcome.malformed: httpx.RemoteProtocolError,
-}  # fmt: skip
+    Outcome.timeout_connect: httpx.ConnectTimeout,
+    Outcome.refused: httpx.ConnectError,
+    Outcome.dns: httpx.ConnectError,
+    Outcome.tls: httpx.ConnectError,
+    Outcome.never_sent: httpx.ConnectError,
+    Outcome.reset: httpx.ReadError,
+    Outcome.truncated: httpx.RemoteProtocolError,
+    Outcome.malformed: httpx.RemoteProtocolError,
+}
 
 
 class _Call(httpx.AsyncByteStream):
@@ -35,7 +41,13 @@ class _Call(httpx.AsyncByteStream):
         self._connection: Connection | None = None
         self._given_up = False
         #: monotonic ns; lengths for connect_ns and tls_ns, -1 where there was none
-        self.stamps: dict[str, int] = {"connect_ns": -1, "tls_ns": -1, "sent_ns": -1, "head_ns": -1, "done_ns": -1}
+        self.stamps: dict[str, int] = {
+            "connect_ns": -1,
+            "tls_ns": -1,
+            "sent_ns": -1,
+            "head_ns": -1,
+            "done_ns": -1,
+        }
 
     async def head(self) -> tuple[int, Headers]:
         """Status and headers, or httpx's error."""
@@ -108,9 +120,20 @@ class StampedTransport(httpx.AsyncBaseTransport):
     read to the end, done_ns (monotonic ns). asyncio and uvloop only, no outgoing proxy.
     """
 
-    def __init__(self, *, verify: bool = True, ca_file: str | None = None, client_cert: tuple[str, str] | None = None,
-                 unix_path: str | None = None):  # fmt: skip
-        self._verify, self._ca_file, self._client_cert, self._unix_path = verify, ca_file, client_cert, unix_path
+    def __init__(
+        self,
+        *,
+        verify: bool = True,
+        ca_file: str | None = None,
+        client_cert: tuple[str, str] | None = None,
+        unix_path: str | None = None,
+    ):
+        self._verify, self._ca_file, self._client_cert, self._unix_path = (
+            verify,
+            ca_file,
+            client_cert,
+            unix_path,
+        )
         self._reader = StampedReader()
         self._pools: dict[tuple[str, str, int], Pool] = {}
 
@@ -120,7 +143,11 @@ class StampedTransport(httpx.AsyncBaseTransport):
         target = request.url.raw_path
         lines = [request.method.encode() + b" " + target + b" HTTP/1.1"]
         names = {name.lower() for name, _ in request.headers.raw}
-        lines += [name + b": " + value for name, value in request.headers.raw if name.lower() != b"transfer-encoding"]
+        lines += [
+            name + b": " + value
+            for name, value in request.headers.raw
+            if name.lower() != b"transfer-encoding"
+        ]
         if b"content-length" not in names and (body or request.method in ("POST", "PUT", "PATCH")):
             lines.append(b"Content-Length: %d" % len(body))
         timeout = request.extensions.get("timeout", {})
@@ -134,16 +161,26 @@ class StampedTransport(httpx.AsyncBaseTransport):
             await call.aclose()
             raise
         return httpx.Response(
-            status, headers=headers, stream=call, extensions={"stamps": call.stamps, "http_version": b"HTTP/1.1"}
+            status,
+            headers=headers,
+            stream=call,
+            extensions={"stamps": call.stamps, "http_version": b"HTTP/1.1"},
         )
 
     def _pool(self, url: httpx.URL, connect_timeout_s: float | None) -> Pool:
         tls = url.scheme == "https"
         key = (url.scheme, url.host, url.port or (443 if tls else 80))
         if key not in self._pools:
-            origin = Origin(host=url.host, port=key[2], tls=tls, insecure=not self._verify, ca_file=self._ca_file,
-                            client_cert=self._client_cert, unix_path=self._unix_path,
-                            connect_timeout_ns=round((connect_timeout_s or 60.0) * S))  # fmt: skip
+            origin = Origin(
+                host=url.host,
+                port=key[2],
+                tls=tls,
+                insecure=not self._verify,
+                ca_file=self._ca_file,
+                client_cert=self._client_cert,
+                unix_path=self._unix_path,
+                connect_timeout_ns=round((connect_timeout_s or 60.0) * S),
+            )
             self._pools[key] = Pool(origin, tls_context(origin) if tls else None, self._reader)
         return self._pools[key]
 

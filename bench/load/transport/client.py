@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 else:
     _wanted = os.environ.get("TAILPROOF_HTTPX")
     _names = [_wanted] if _wanted in ("httpx", "httpx2") else ["httpx2", "httpx"]
-    httpx = importlib.import_module(next((name for name in _names if importlib.util.find_spec(name)), "httpx"))
+    httpx = importlib.import_module(
+        next((name for name in _names if importlib.util.find_spec(name)), "httpx")
+    )
 
 __all__ = ["httpx", "in_use"]
 

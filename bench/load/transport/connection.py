@@ -74,8 +74,15 @@ class Tls:
 class Connection:
     """States: idle (no exchange), busy, dead. Lives on one asyncio loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, tls: Tls | None, reader: StampedReader,
-                 on_idle: Callable[[Connection], None], on_closed: Callable[[Connection], None]):  # fmt: skip
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        tls: Tls | None,
+        reader: StampedReader,
+        on_idle: Callable[[Connection], None],
+        on_closed: Callable[[Connection], None],
+    ):
         self._loop, self._sock, self._tls, self._reader = loop, sock, tls, reader
         self._on_idle, self._on_closed = on_idle, on_closed
         self._fd = sock.fileno()
@@ -120,7 +127,9 @@ class Connection:
             self.close()
         return False
 
-    def send(self, request: bytes, exchange: Exchange, resend: Callable[[], None] | None = None) -> None:
+    def send(
+        self, request: bytes, exchange: Exchange, resend: Callable[[], None] | None = None
+    ) -> None:
         """Begin an exchange on an idle connection.
 
         `resend` is called instead of a failure when the end of a reused connection is seen before
@@ -242,7 +251,10 @@ class Connection:
             self._broken(Outcome.malformed, f"headers above {MAX_HEAD_BYTES >> 10} KiB")
 
     def _finish(self, reusable: bool) -> None:
-        """The answer is complete. The next exchange may begin on this connection inside `on_done`."""
+        """The answer is complete.
+
+        The next exchange may begin on this connection inside `on_done`.
+        """
         exchange, self._exchange = self._exchange, None
         self._uses += 1
         if reusable and self._keep and self.alive:
@@ -262,11 +274,22 @@ class Connection:
         elif self._answered:
             self._broken(Outcome.truncated, "connection closed before the answer was complete")
         elif self._unsent is not None:
-            self._broken(Outcome.reset, "connection closed while the request was being written", again=self._resend)
+            self._broken(
+                Outcome.reset,
+                "connection closed while the request was being written",
+                again=self._resend,
+            )
         else:
-            # Engines that hang up behind each answer without a word (llama.cpp) make every reuse a race.
-            used = "; it had carried an answer before: if this recurs, send the header Connection: close"
-            self._broken(Outcome.reset, f"connection closed before any byte of an answer{used if self._uses else ''}")
+            # Engines that hang up behind each answer without a word (llama.cpp) make every reuse a
+            # race.
+            used = (
+                "; it had carried an answer before: if this recurs, send the header Connection:"
+                " close"
+            )
+            self._broken(
+                Outcome.reset,
+                f"connection closed before any byte of an answer{used if self._uses else ''}",
+            )
 
     # ---- httptools callbacks; they go on after the message, should the server
 
@@ -284,7 +307,10 @@ class Connection:
         self._head_done, self._head_bytes = True, 0
         names = {name for name, _ in self._headers}
         self.chunked = b"transfer-encoding" in names
-        self._until_close = not names & {b"content-length", b"transfer-encoding"} and status not in (204, 304)
+        self._until_close = not names & {
+            b"content-length",
+            b"transfer-encoding",
+        } and status not in (204, 304)
         if self._exchange is not None:
             self._exchange.on_head(status, self._headers, self._stamp_ns, self._user_stamp)
 
@@ -298,13 +324,17 @@ class Connection:
             self._headers = []
         elif not self._complete:
             self._complete = True
-            self._keep = self._unsent is None and not self._until_close and self._parser.should_keep_alive()
+            self._keep = (
+                self._unsent is None and not self._until_close and self._parser.should_keep_alive()
+            )
 
     # ---- ending
 
     def _broken(self, outcome: Outcome, note: str, again: Callable[[], None] | None = None) -> None:
         exchange, self._exchange = self._exchange, None
-        self.hung_up = outcome == Outcome.reset and self._uses > 0 and (exchange is None or not self._answered)
+        self.hung_up = (
+            outcome == Outcome.reset and self._uses > 0 and (exchange is None or not self._answered)
+        )
         self.close()
         if exchange is None:
             return
@@ -334,4 +364,6 @@ class Connection:
 def _lost(error: OSError) -> tuple[Outcome, str]:
     """The outcome of an error on a connection that stood: it can no longer be refused."""
     outcome, note = classify(error)
-    return (Outcome.reset if outcome in (Outcome.refused, Outcome.timeout_connect) else outcome), note
+    return (
+        Outcome.reset if outcome in (Outcome.refused, Outcome.timeout_connect) else outcome
+    ), note

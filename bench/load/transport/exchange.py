@@ -62,7 +62,11 @@ def classify(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, TransportFailure):
         return error.outcome, error.note
     if isinstance(error, ssl.SSLError):
-        reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.reason
+        reason = (
+            error.verify_message
+            if isinstance(error, ssl.SSLCertVerificationError)
+            else error.reason
+        )
         return Outcome.tls, f"TLS: {reason or 'failed'}"
     if isinstance(error, socket.gaierror):
         return Outcome.dns, f"DNS: {error.strerror}"
@@ -73,10 +77,9 @@ def classify(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, OSError):
         name = errno.errorcode.get(error.errno or 0, type(error).__name__)
         if error.errno in _OURS:
-            return (
-                Outcome.never_sent,
-                f"out of {'descriptors' if error.errno in (errno.EMFILE, errno.ENFILE) else 'local ports or memory'} ({name})",
-            )
+            no_descriptor = error.errno in (errno.EMFILE, errno.ENFILE)
+            what = "descriptors" if no_descriptor else "local ports or memory"
+            return Outcome.never_sent, f"out of {what} ({name})"
         if error.errno in _RESET:
             return Outcome.reset, name
         return Outcome.refused, name

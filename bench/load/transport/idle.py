@@ -1,9 +1,10 @@
 """Idle connections of one pool, and which of them may carry a request at once.
 
-In: connections behind an answer, and those that their server ended. Out: the one to use next. Must stay true: taken and given
-back in O(1), each looked at once on the way; the most recently used goes first. Engines that hang up behind an answer
-without a word (llama.cpp behind each stream) make every reuse a race in which a request is lost: once that was seen, an
-answer's connection carries the next request only when it has outlived the moment in which it could be hung up on.
+In: connections behind an answer, and those that their server ended. Out: the one to use next. Must
+stay true: taken and given back in O(1), each looked at once on the way; the most recently used goes
+first. Engines that hang up behind an answer without a word (llama.cpp behind each stream) make
+every reuse a race in which a request is lost: once that was seen, an answer's connection carries
+the next request only when it has outlived the moment in which it could be hung up on.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ PROOFS = 8
 
 
 class Idle:
-    """A stack of trusted connections, and a queue of those that have still to prove that they live."""
+    """A stack of trusted connections, and a queue of those that have still to prove that
+    they live.
+    """
 
     def __init__(self, clock: Callable[[], int]):
         """`clock` gives ns of monotonic time."""
         self._clock = clock
         self._trusted: list[Connection] = []
         self._settling: deque[Connection] = deque()
-        #: proofs that are still wanted: of connections whose answer had a length, and of those whose came in chunks
+        #: proofs that are still wanted: of connections whose answer had a length, and of those
+        #: whose came in chunks
         self._wanted = [0, 0]
         #: how often an answer's connection was not trusted at once
         self.held_back = 0

@@ -1,8 +1,8 @@
 """Connections to one origin: taken and given back in O(1), dialled when none is idle.
 
-In: an `Origin`. Out: connections. Must stay true: no scan over connections at any time; the
-most recently used idle connection goes first, so surplus ones age out at the server, and `idle`
-says which may be used; a dial races IPv6 and IPv4 (RFC 8305) and leaves no socket behind when it fails.
+In: an `Origin`. Out: connections. Must stay true: no scan over connections at any time; the most
+recently used idle connection goes first, so surplus ones age out at the server, and `idle` says
+which may be used; a dial races IPv6 and IPv4 (RFC 8305) and leaves no socket behind when it fails.
 """
 
 from __future__ import annotations
@@ -69,17 +69,28 @@ def tls_context(origin: Origin) -> ssl.SSLContext:
 
 
 def report(task: asyncio.Task[None]) -> None:
-    """Done callback: an error that a task of ours let through goes to the loop's handler at once."""
+    """Done callback: an error that a task of ours let through goes to the loop's handler at
+    once.
+    """
     if not task.cancelled() and (error := task.exception()) is not None:
-        task.get_loop().call_exception_handler({"message": "a request's task failed", "exception": error, "task": task})
+        task.get_loop().call_exception_handler(
+            {"message": "a request's task failed", "exception": error, "task": task}
+        )
 
 
 class Pool:
     """All connections of one lane to its origin."""
 
-    def __init__(self, origin: Origin, context: ssl.SSLContext | None, reader: stamps.StampedReader,
-                 clock: Callable[[], int] = monotonic_ns):  # fmt: skip
-        """`context` is that of `tls_context` where the origin speaks TLS; `clock` tells how long connections were idle."""
+    def __init__(
+        self,
+        origin: Origin,
+        context: ssl.SSLContext | None,
+        reader: stamps.StampedReader,
+        clock: Callable[[], int] = monotonic_ns,
+    ):
+        """`context` is that of `tls_context` where the origin speaks TLS; `clock` tells how long
+        connections were idle.
+        """
         self._origin, self._context, self._reader = origin, context, reader
         self._loop = asyncio.get_running_loop()
         self.idle = Idle(clock)
@@ -90,7 +101,11 @@ class Pool:
         self._lookup: asyncio.Future[list[Any]] | None = None
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         #: the first descriptor that is not for connections
-        self._highest = max(limit - SPARE_DESCRIPTORS, limit // 2) if limit != resource.RLIM_INFINITY else sys.maxsize
+        self._highest = (
+            max(limit - SPARE_DESCRIPTORS, limit // 2)
+            if limit != resource.RLIM_INFINITY
+            else sys.maxsize
+        )
         self.opened = 0
         #: False once a connection was made on which the kernel would not stamp
         self.kernel_stamps = True
@@ -104,7 +119,9 @@ class Pool:
         if connection is None:
             self._dial(request, exchange, on_connection)
         elif on_connection(connection):
-            connection.send(request, exchange, lambda: self._reconnect(request, exchange, on_connection))
+            connection.send(
+                request, exchange, lambda: self._reconnect(request, exchange, on_connection)
+            )
         else:
             self.idle.put(connection)
 
@@ -118,7 +135,9 @@ class Pool:
         task.add_done_callback(self._dials.discard)
         task.add_done_callback(report)
 
-    async def _dial_and_send(self, request: bytes, exchange: Exchange, on_connection: OnConnection) -> None:
+    async def _dial_and_send(
+        self, request: bytes, exchange: Exchange, on_connection: OnConnection
+    ) -> None:
         try:
             async with asyncio.timeout(self._origin.connect_timeout_ns / S):
                 connection, connect_ns, tls_ns = await self._connect()
@@ -147,7 +166,9 @@ class Pool:
             sock.close()
             raise
         self.opened += 1
-        connection = Connection(self._loop, sock, tls, self._reader, self.idle.give_back, self._closed)
+        connection = Connection(
+            self._loop, sock, tls, self._reader, self.idle.give_back, self._closed
+        )
         self._open.add(connection)
         return connection, connected - begun, monotonic_ns() - connected if tls else -1
 
@@ -166,7 +187,10 @@ class Pool:
             family, _, protocol, _, address = self._addresses[0]
             return await self._open_at(family, protocol, address)
         sock = await aiohappyeyeballs.start_connection(
-            self._addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_S, interleave=1, loop=self._loop
+            self._addresses,
+            happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_S,
+            interleave=1,
+            loop=self._loop,
         )
         self._leave_some(sock)
         sock.setblocking(False)
@@ -217,7 +241,9 @@ class Pool:
             await self._loop.sock_sendall(sock, out)
 
     async def close(self) -> None:
-        """Give up open dials and close every connection; what is still under way on one hears nothing more."""
+        """Give up open dials and close every connection; what is still under way on one hears
+        nothing more.
+        """
         for task in list(self._dials):
             task.cancel()
         await asyncio.gather(*self._dials, return_exceptions=True)

@@ -39,7 +39,13 @@ class Carrier(Protocol):
 class Sender(Protocol):
     """Sends one POST a call."""
 
-    def start(self, body: bytes, request_id: str, exchange: Exchange, on_carrier: Callable[[Carrier], bool]) -> None:
+    def start(
+        self,
+        body: bytes,
+        request_id: str,
+        exchange: Exchange,
+        on_carrier: Callable[[Carrier], bool],
+    ) -> None:
         """Begin; events follow on the loop."""
 
     async def close(self) -> None:
@@ -50,13 +56,19 @@ class Sender(Protocol):
 
 
 def _headers(target: Target) -> list[tuple[str, str]]:
-    defaults = [("Accept", "text/event-stream, application/json"), ("Accept-Encoding", "identity"),
-                ("Connection", "keep-alive"), ("User-Agent", f"tailproof/{__version__}"),
-                ("Content-Type", "application/json")]  # fmt: skip
+    defaults = [
+        ("Accept", "text/event-stream, application/json"),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "keep-alive"),
+        ("User-Agent", f"tailproof/{__version__}"),
+        ("Content-Type", "application/json"),
+    ]
     given = request_headers(target)
     named = {name.lower() for name, _ in given}
-    return [*((name, value) for name, value in defaults if name.lower() not in named),
-            *((name, value.get_secret_value()) for name, value in given)]  # fmt: skip
+    return [
+        *((name, value) for name, value in defaults if name.lower() not in named),
+        *((name, value.get_secret_value()) for name, value in given),
+    ]
 
 
 def _request(method: str, url: str, target: Target) -> httpx.Request:
@@ -90,13 +102,25 @@ class StampedSender:
     def __init__(self, target: Target, reader: StampedReader):
         request = _request("POST", chat_url(target.address), target)
         lines = [b"POST " + request.url.raw_path + b" HTTP/1.1"]
-        lines += [name + b": " + value for name, value in request.headers.raw if name.lower() != b"content-length"]
+        lines += [
+            name + b": " + value
+            for name, value in request.headers.raw
+            if name.lower() != b"content-length"
+        ]
         head = b"\r\n".join(lines).replace(b"%", b"%%")
         self._head = head + b"\r\nX-Request-Id: %s\r\nContent-Length: %d\r\n\r\n"
         verify = _verify(target)
-        self._pool = Pool(origin_of(target), verify if isinstance(verify, ssl.SSLContext) else None, reader)
+        self._pool = Pool(
+            origin_of(target), verify if isinstance(verify, ssl.SSLContext) else None, reader
+        )
 
-    def start(self, body: bytes, request_id: str, exchange: Exchange, on_carrier: Callable[[Carrier], bool]) -> None:
+    def start(
+        self,
+        body: bytes,
+        request_id: str,
+        exchange: Exchange,
+        on_carrier: Callable[[Carrier], bool],
+    ) -> None:
         """Begin; events follow on the loop."""
         self._pool.start(self._head % (request_id.encode(), len(body)) + body, exchange, on_carrier)
 
@@ -106,8 +130,12 @@ class StampedSender:
 
     def facts(self) -> dict[str, object]:
         """What the manifest says of it."""
-        return {"transport": "tailproof", "connections_opened": self._pool.opened,
-                "connections_held_back": self._pool.idle.held_back, "stamps": "kernel" if self._pool.kernel_stamps else "user"}  # fmt: skip
+        return {
+            "transport": "tailproof",
+            "connections_opened": self._pool.opened,
+            "connections_held_back": self._pool.idle.held_back,
+            "stamps": "kernel" if self._pool.kernel_stamps else "user",
+        }
 
 
 class StockSender:
@@ -118,7 +146,13 @@ class StockSender:
         self._client = _client(target, httpx.Timeout(None, connect=target.connect_timeout / S))
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, body: bytes, request_id: str, exchange: Exchange, on_carrier: Callable[[Carrier], bool]) -> None:
+    def start(
+        self,
+        body: bytes,
+        request_id: str,
+        exchange: Exchange,
+        on_carrier: Callable[[Carrier], bool],
+    ) -> None:
         """Begin; events follow on the loop."""
         task = asyncio.get_running_loop().create_task(
             self._send(body, request_id, exchange, lambda: on_carrier(_Task(task)))
@@ -128,7 +162,9 @@ class StockSender:
         task.add_done_callback(report)
         on_carrier(_Task(task))
 
-    async def _send(self, body: bytes, request_id: str, exchange: Exchange, connected: Callable[[], bool]) -> None:
+    async def _send(
+        self, body: bytes, request_id: str, exchange: Exchange, connected: Callable[[], bool]
+    ) -> None:
         opened: list[int] = []
 
         async def trace(event: str, _info: object) -> None:
@@ -143,8 +179,13 @@ class StockSender:
                 exchange.on_sent(now, reused=not opened)
 
         try:
-            request = self._client.build_request("POST", self._url, content=body, headers={"X-Request-Id": request_id},
-                                                 extensions={"trace": trace})  # fmt: skip
+            request = self._client.build_request(
+                "POST",
+                self._url,
+                content=body,
+                headers={"X-Request-Id": request_id},
+                extensions={"trace": trace},
+            )
             response = await self._client.send(request, stream=True)
             try:
                 headers = [(name.lower(), value) for name, value in response.headers.raw]
@@ -185,16 +226,21 @@ def _has_h2() -> bool:
 
 
 def _client(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
-    """Stock httpx with the target's headers and TLS files, unbounded, on its Unix socket where it has one."""
+    """Stock httpx with the target's headers and TLS files, unbounded, on its Unix socket where it
+    has one.
+    """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     verify, transport = _verify(target), None
     if target.unix_socket is not None:
-        transport = httpx.AsyncHTTPTransport(verify=verify, http2=_has_h2(), limits=limits, uds=target.unix_socket)
+        transport = httpx.AsyncHTTPTransport(
+            verify=verify, http2=_has_h2(), limits=limits, uds=target.unix_socket
+        )
     return httpx.AsyncClient(
         headers=_headers(target),
         limits=limits,
         verify=verify,
-        trust_env=target.transport == "httpx" and httpx.URL(chat_url(target.address)).host not in _LOOPBACK,
+        trust_env=target.transport == "httpx"
+        and httpx.URL(chat_url(target.address)).host not in _LOOPBACK,
         timeout=timeout,
         http2=_has_h2(),
         transport=transport,
@@ -208,11 +254,13 @@ def _verify(target: Target) -> ssl.SSLContext | bool:
         return tls_context(origin) if origin.tls else False
     except OSError as error:
         raise UserError(
-            f"cannot be used ({error})", where=f"target {target.name}: ca_file, client_cert_file or client_key_file"
+            f"cannot be used ({error})",
+            where=f"target {target.name}: ca_file, client_cert_file or client_key_file",
         ) from None
 
 
-#: Over HTTP/2 httpx says so of a stream that was reset and of a connection that ended, with a goodbye or without.
+#: Over HTTP/2 httpx says so of a stream that was reset and of a connection that ended, with a
+#: goodbye or without.
 _HTTP2_ENDS = ("StreamReset", "ConnectionTerminated", "Server disconnected")
 
 
@@ -236,7 +284,9 @@ def _classify_httpx(error: BaseException) -> tuple[Outcome, str]:
             return Outcome.reset, "connection closed before any byte of an answer"
         if any(end in str(error) for end in _HTTP2_ENDS):
             return Outcome.reset, str(error)[:200]
-        cut = "without sending" in str(error) or "incomplete" in str(error) or "closed" in str(error)
+        cut = (
+            "without sending" in str(error) or "incomplete" in str(error) or "closed" in str(error)
+        )
         return (Outcome.truncated if cut else Outcome.malformed), str(error)[:200]
     if isinstance(error, (httpx.ReadError, httpx.WriteError)):
         return Outcome.reset, str(error) or type(error).__name__
@@ -249,9 +299,17 @@ def make_sender(target: Target, reader: StampedReader) -> Sender:
         return StockSender(target)
     origin, proxies = origin_of(target), getproxies()
     proxied = proxies.get("https" if origin.tls else "http") or proxies.get("all")
-    if proxied and origin.unix_path is None and origin.host not in _LOOPBACK and not proxy_bypass(origin.host):
-        raise UserError("the environment names an outgoing proxy, which the stamped transport does not use",
-                        where=f"target {target.name}", remedy='unset it, or set transport = "httpx"')  # fmt: skip
+    if (
+        proxied
+        and origin.unix_path is None
+        and origin.host not in _LOOPBACK
+        and not proxy_bypass(origin.host)
+    ):
+        raise UserError(
+            "the environment names an outgoing proxy, which the stamped transport does not use",
+            where=f"target {target.name}",
+            remedy='unset it, or set transport = "httpx"',
+        )
     return StampedSender(target, reader)
 
 
@@ -261,19 +319,32 @@ async def check_ready(target: Target) -> str | None:
     Raises TargetUnreachable with what to check when nothing answers.
     """
     request = _request("GET", models_url(target.address), target)
-    url = models_url(target.base_url)  # as it is written: what stands behind `${ENV}` is not for the screen
+    url = models_url(
+        target.base_url
+    )  # as it is written: what stands behind `${ENV}` is not for the screen
     try:
-        async with _client(target, httpx.Timeout(min(target.connect_timeout, target.timeout) / S)) as client:
+        async with _client(
+            target, httpx.Timeout(min(target.connect_timeout, target.timeout) / S)
+        ) as client:
             response = await client.send(request)
     except (httpx.HTTPError, OSError, UnicodeError) as error:
         outcome, note = _classify_httpx(error)
         note = Redaction(secrets_of(target)).clean(note)
-        hints = {Outcome.refused: "check that the server runs and the port is right",
-                 Outcome.dns: "check the host name", Outcome.tls: "check the certificate, or name its CA in ca_file",
-                 Outcome.timeout_connect: "check address, firewall and proxy"}  # fmt: skip
-        raise TargetUnreachable(f"{url} does not answer ({outcome.name}: {note})", where=f"target {target.name}",
-                                remedy=hints.get(outcome, "check base_url")) from None  # fmt: skip
+        hints = {
+            Outcome.refused: "check that the server runs and the port is right",
+            Outcome.dns: "check the host name",
+            Outcome.tls: "check the certificate, or name its CA in ca_file",
+            Outcome.timeout_connect: "check address, firewall and proxy",
+        }
+        raise TargetUnreachable(
+            f"{url} does not answer ({outcome.name}: {note})",
+            where=f"target {target.name}",
+            remedy=hints.get(outcome, "check base_url"),
+        ) from None
     if response.status_code in (401, 403):
         source = next((name for name in KEY_SOURCES if getattr(target, name)), KEY_SOURCES[0])
-        return f"target {target.name}: {url} answers {response.status_code}; check {source} and headers"
+        return (
+            f"target {target.name}: {url} answers {response.status_code}; check {source} and"
+            " headers"
+        )
     return None

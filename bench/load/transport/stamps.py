@@ -65,7 +65,11 @@ class StampedReader:
         wall = wall_ns()
         now = monotonic_ns()
         for level, kind, data in control:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) >= _TIMESPEC.size:
+            if (
+                level == socket.SOL_SOCKET
+                and kind == _SO_TIMESTAMPNS
+                and len(data) >= _TIMESPEC.size
+            ):
                 seconds, ns = _TIMESPEC.unpack_from(data)
                 stamp = by_age(seconds * 1_000_000_000 + ns, wall, now)
                 return size, now if stamp is None else stamp, stamp is not None

@@ -1,7 +1,8 @@
-"""The tail against the load: a point a probe with its interval, the limit, and where the rate was found.
+"""The tail against the load: a point a probe with its interval, the limit, and where the rate was
+found.
 
-In: the record of a ramp. Out: SVG text. Must stay true: every probe is drawn, one whose quantile lies among
-failures at the upper edge; points are not joined to a curve that nobody measured.
+In: the record of a ramp. Out: SVG text. Must stay true: every probe is drawn, one whose quantile
+lies among failures at the upper edge; points are not joined to a curve that nobody measured.
 """
 
 from __future__ import annotations
@@ -9,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.show.plots.canvas import BLUE, GREY, INK, LEFT, RED, WIDTH, draw_svg, latency_axis, margin_labels, readings
+from bench.show.plots.canvas import (
+    BLUE,
+    GREY,
+    INK,
+    LEFT,
+    RED,
+    WIDTH,
+    draw_svg,
+    latency_axis,
+    margin_labels,
+    readings,
+)
 from bench.show.wording import exact, milliseconds, number, visible
 
 if TYPE_CHECKING:
@@ -18,14 +30,25 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 #: How a verdict is drawn: mark, colour, words of the key. A colour is never the only sign.
-_MARKS = {"PASS": ("o", BLUE, "PASS"), "FAIL": ("X", RED, "FAIL"), "INCONCLUSIVE": ("D", GREY, "not decided"),
-          "INVALID": ("|", GREY, "harness not fit")}  # fmt: skip
+_MARKS = {
+    "PASS": ("o", BLUE, "PASS"),
+    "FAIL": ("X", RED, "FAIL"),
+    "INCONCLUSIVE": ("D", GREY, "not decided"),
+    "INVALID": ("|", GREY, "harness not fit"),
+}
 
 
 def tail_against_load(record: Record) -> str | None:
-    """The curve of a ramp (its probes, its runs of verdict grade as stars); None where no clause limits a latency."""
+    """The curve of a ramp (its probes, its runs of verdict grade as stars); None where no clause
+    limits a latency.
+    """
     curve, runs = record["curve"], [*record["probes"], *record["final"]]
-    bounds = [value for run in runs for value in (run["tail_ms"], *run["tail_interval_ms"]) if value is not None]
+    bounds = [
+        value
+        for run in runs
+        for value in (run["tail_ms"], *run["tail_interval_ms"])
+        if value is not None
+    ]
     if curve is None or not bounds:
         return None
     title = f"What does the load do to the tail? {visible(record['target'], 40)}"
@@ -33,7 +56,9 @@ def tail_against_load(record: Record) -> str | None:
     def draw(figure: Figure) -> Mapping[str, str]:
         axes = figure.add_axes((LEFT, 0.13, WIDTH, 0.76))
         axes.set_title(title)
-        latency_axis(axes, [*bounds, curve["limit_ms"]], visible(curve["clause"].split(" ≤")[0], 40))
+        latency_axis(
+            axes, [*bounds, curve["limit_ms"]], visible(curve["clause"].split(" ≤")[0], 40)
+        )
         axes.set_xlim(0, 1.05 * max(run["rate_rps"] for run in runs))
         axes.set_xlabel("requests per second")
         axes.axhline(curve["limit_ms"], color=RED, linewidth=1, linestyle=(0, (5, 3)))
@@ -51,10 +76,22 @@ def _shade(axes: Axes, record: Record) -> None:
     bracket, knee = record["bracket"], record["knee"]
     broken = bracket["fails_rps"] or bracket["harness_rps"]
     if bracket["passes_rps"] is not None and broken is not None:
-        axes.axvspan(bracket["passes_rps"], broken, color=RED, alpha=0.15, linewidth=0, label="the boundary lies here")
+        axes.axvspan(
+            bracket["passes_rps"],
+            broken,
+            color=RED,
+            alpha=0.15,
+            linewidth=0,
+            label="the boundary lies here",
+        )
     if knee is not None and knee["left_rps"] is not None:
         axes.axvspan(
-            knee["flat_rps"], knee["left_rps"], color=GREY, alpha=0.15, linewidth=0, label="the knee lies here"
+            knee["flat_rps"],
+            knee["left_rps"],
+            color=GREY,
+            alpha=0.15,
+            linewidth=0,
+            label="the knee lies here",
         )
 
 
@@ -73,8 +110,16 @@ def _draw_run(axes: Axes, run: Record, *, last: bool) -> tuple[float, float, str
     )
     label = "run of verdict grade" if last else words
     known = axes.get_legend_handles_labels()[1]
-    axes.plot(rate, top if value is None else value, "*" if last else mark, color=INK if last else colour, markersize=12 if last else 6,
-              clip_on=False, linestyle="none", label=None if label in known else label)  # fmt: skip
+    axes.plot(
+        rate,
+        top if value is None else value,
+        "*" if last else mark,
+        color=INK if last else colour,
+        markersize=12 if last else 6,
+        clip_on=False,
+        linestyle="none",
+        label=None if label in known else label,
+    )
     said = "among the failed" if value is None else milliseconds(value)
     limits = f"{number(low)} – {number(high)}"
     return rate, top if value is None else value, f"{exact(rate)}/s, {words}: {said} ({limits})"

@@ -1,8 +1,8 @@
 """How latency grows with the context: p50, p90 and p99 a bucket, with their intervals.
 
-In: one lane's judged columns, its record in the manifest, the level of its intervals. Out: SVG text.
-Must stay true: failed rows take the highest ranks; a quantile that so few rows cannot bound from
-above is drawn as a bound.
+In: one lane's judged columns, its record in the manifest, the level of its intervals. Out: SVG
+text. Must stay true: failed rows take the highest ranks; a quantile that so few rows cannot bound
+from above is drawn as a bound.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ class _Quantile(NamedTuple):
     high: float
 
 
-def latency_by_bucket(columns: Columns, lane: Mapping[str, Any], confidence: float = 0.95) -> str | None:
-    """Time to first token and end-to-end latency of each context bucket; None with fewer than two that have answers.
+def latency_by_bucket(
+    columns: Columns, lane: Mapping[str, Any], confidence: float = 0.95
+) -> str | None:
+    """Time to first token and end-to-end latency of each context bucket; None with fewer than two
+    that have answers.
 
     `columns` are the lane's measured rows.
     """
@@ -53,17 +56,30 @@ def latency_by_bucket(columns: Columns, lane: Mapping[str, Any], confidence: flo
         width = (0.86 - 0.05 * (len(shown) - 1)) / len(shown)
         points: list[tuple[Axes, float, float, str]] = []
         for place, metric in enumerate(shown):
-            axes = figure.add_axes((0.125 + place * (width + 0.05), 0.68 / height, width, (height - 1.05) / height))
+            axes = figure.add_axes(
+                (0.125 + place * (width + 0.05), 0.68 / height, width, (height - 1.05) / height)
+            )
             latency_axis(axes, _values(found[metric]), METRIC_WORDS[metric], along="x")
             axes.set_ylim(len(buckets) - 0.5, -0.5)
             for row, bucket in enumerate(buckets):
                 quantiles = found[metric].get(bucket, [])
-                points += [(axes, *point) for point in _draw_bucket(axes, row, quantiles, str(lane["buckets"][bucket]))]
+                points += [
+                    (axes, *point)
+                    for point in _draw_bucket(axes, row, quantiles, str(lane["buckets"][bucket]))
+                ]
             rows = np.bincount(columns.schedule["bucket"], minlength=len(lane["buckets"]))
-            names = [f"{visible(lane['buckets'][bucket], 14)}\n{count(int(rows[bucket]))} rows" for bucket in buckets]
-            axes.set_yticks(range(len(buckets)), [""] * len(buckets) if place else names, fontsize=8)
+            names = [
+                f"{visible(lane['buckets'][bucket], 14)}\n{count(int(rows[bucket]))} rows"
+                for bucket in buckets
+            ]
+            axes.set_yticks(
+                range(len(buckets)), [""] * len(buckets) if place else names, fontsize=8
+            )
         figure.axes[0].set_title(title)
-        said = f"prompt tokens; stroke p50, circle p90, square p99; bars: {per_cent(confidence)} intervals, arrow: no upper limit"
+        said = (
+            f"prompt tokens; stroke p50, circle p90, square p99; bars: {per_cent(confidence)}"
+            " intervals, arrow: no upper limit"
+        )
         figure.text(0.5, 0.1 / height, said, fontsize=8, ha="center")
         return readings(figure, points, along="xy")
 
@@ -81,18 +97,24 @@ def _buckets(columns: Columns, metric: str, confidence: float) -> dict[int, list
         ordered = np.sort(values[mine & answered]) / MS
         if len(ordered):
             n = len(ordered) + int(np.count_nonzero(mine & ~ok))
-            found[bucket] = [_quantile(ordered, n, Fraction(name[1:]) / 100, alpha) for name, _, _ in _QUANTILES]
+            found[bucket] = [
+                _quantile(ordered, n, Fraction(name[1:]) / 100, alpha) for name, _, _ in _QUANTILES
+            ]
     return found
 
 
 def _quantile(ordered: Float, n: int, q: Fraction, alpha: float) -> _Quantile:
-    """Of n rows, the fastest of which have the latencies `ordered`; inf where it lies among the others, or nowhere."""
+    """Of n rows, the fastest of which have the latencies `ordered`; inf where it lies among the
+    others, or nowhere.
+    """
     ranks = quantile_ci_ranks(n, q, alpha)
 
     def at(rank: int) -> float:
         return float(ordered[rank - 1]) if rank <= len(ordered) else math.inf
 
-    return _Quantile(at(nearest_rank(n, q)), at(ranks.lower) if ranks.lower > 0 else 0.0, at(ranks.upper))
+    return _Quantile(
+        at(nearest_rank(n, q)), at(ranks.lower) if ranks.lower > 0 else 0.0, at(ranks.upper)
+    )
 
 
 def _values(found: Mapping[int, Sequence[_Quantile]]) -> list[float]:
@@ -101,16 +123,31 @@ def _values(found: Mapping[int, Sequence[_Quantile]]) -> list[float]:
     return [value for value in every if 0 < value < math.inf]
 
 
-def _draw_bucket(axes: Axes, row: int, quantiles: Sequence[_Quantile], name: str) -> Iterator[tuple[float, float, str]]:
+def _draw_bucket(
+    axes: Axes, row: int, quantiles: Sequence[_Quantile], name: str
+) -> Iterator[tuple[float, float, str]]:
     """Marks and intervals of one bucket. Gives what a reader may ask of each."""
     left, right = axes.get_xlim()
     failed = []
     for (label, mark, size), (value, low, high) in zip(_QUANTILES, quantiles, strict=False):
         axes.plot(
-            [max(low, left), min(high, right)], [row] * 2, color=BLUE, linewidth=4, alpha=0.4, solid_capstyle="butt"
+            [max(low, left), min(high, right)],
+            [row] * 2,
+            color=BLUE,
+            linewidth=4,
+            alpha=0.4,
+            solid_capstyle="butt",
         )
         if value < math.inf:
-            axes.plot(value, row, mark, color=BLUE, markersize=size, markeredgewidth=1.6, markerfacecolor="none")
+            axes.plot(
+                value,
+                row,
+                mark,
+                color=BLUE,
+                markersize=size,
+                markeredgewidth=1.6,
+                markerfacecolor="none",
+            )
         else:
             failed.append(label)
         if high == math.inf:
@@ -119,4 +156,11 @@ def _draw_bucket(axes: Axes, row: int, quantiles: Sequence[_Quantile], name: str
         limits = f"{number(low)} – {number(high)}" if high < math.inf else f"at least {number(low)}"
         yield min(value, right), row, f"{name} tokens, {label}: {said} ({limits})"
     if failed:
-        axes.text(right, row - 0.18, f"{', '.join(failed)} among the failed", fontsize=8, ha="right", va="bottom")
+        axes.text(
+            right,
+            row - 0.18,
+            f"{', '.join(failed)} among the failed",
+            fontsize=8,
+            ha="right",
+            va="bottom",
+        )

@@ -30,30 +30,56 @@ BLUE, RED, GREY = "#2a7fb8", "#d55e00", "#808080"
 #: Stands for the page's text colour while matplotlib draws.
 INK = "#010203"
 METRIC_WORDS = {
-    "ttft": "time to first token", "ttft_answer": "time to first token of the answer",
-    "e2e": "end-to-end latency", "tpot": "time per output token", "inter_chunk_max": "longest gap between chunks",
-}  # fmt: skip
-#: Parts that a page's script moves when a reader zooms in on a time: what is stretched along it, what
-#: stands at a moment, and the axis' ticks. A part gets its role as matplotlib's gid.
+    "ttft": "time to first token",
+    "ttft_answer": "time to first token of the answer",
+    "e2e": "end-to-end latency",
+    "tpot": "time per output token",
+    "inter_chunk_max": "longest gap between chunks",
+}
+#: Parts that a page's script moves when a reader zooms in on a time: what is stretched along it,
+#: what stands at a moment, and the axis' ticks. A part gets its role as matplotlib's gid.
 ROLES = STRETCHED, PLACED, TICK = "stretched", "placed", "tick"
 WIDTH_IN = 7.4
 _POINTS = 72
 #: Where the axes of a lane's figures begin and how wide they are, as shares of the figure's width.
 LEFT, WIDTH = 0.095, 0.735
 _STYLE: Any = {
-    "svg.fonttype": "none", "svg.hashsalt": "tailproof", "text.parse_math": False,
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10.5, "axes.titlelocation": "left",
-    "axes.titlepad": 8, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY,
-    "xtick.color": GREY, "ytick.color": GREY, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-    "axes.grid": True, "grid.color": GREY, "grid.alpha": 0.25, "grid.linewidth": 0.6,
-    "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
-    "hatch.color": GREY, "hatch.linewidth": 0.5,
-}  # fmt: skip
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tailproof",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GREY,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "hatch.color": GREY,
+    "hatch.linewidth": 0.5,
+}
 
 
-def draw_svg(title: str, height_in: float, draw: Callable[[Figure], Mapping[str, str] | None]) -> str:
-    """Draw one figure in the house style; what `draw` returns become attributes of the svg element."""
+def draw_svg(
+    title: str, height_in: float, draw: Callable[[Figure], Mapping[str, str] | None]
+) -> str:
+    """Draw one figure in the house style; what `draw` returns become attributes of the svg
+    element.
+    """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -66,16 +92,22 @@ def draw_svg(title: str, height_in: float, draw: Callable[[Figure], Mapping[str,
         attributes = draw(figure) or {}
         buffer = io.BytesIO()
         figure.savefig(
-            buffer, format="svg", dpi=144, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+            buffer,
+            format="svg",
+            dpi=144,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )
     return _tidy(buffer.getvalue(), title, attributes)
 
 
-def readings(figure: Figure, points: Iterable[tuple[Axes, float, float, str]], along: str = "x") -> dict[str, str]:
-    """What a reader may ask of a figure: a line a point with its place in the SVG (x, y) and what it says.
+def readings(
+    figure: Figure, points: Iterable[tuple[Axes, float, float, str]], along: str = "x"
+) -> dict[str, str]:
+    """What a reader may ask of a figure: a line a point with its place in the SVG (x, y) and what
+    it says.
 
-    `points` are axes, x and y in their units, and words, in the order in which keys step through them. A
-    pointer finds the one that is nearest `along` x, or along both ("xy").
+    `points` are axes, x and y in their units, and words, in the order in which keys step through
+    them. A pointer finds the one that is nearest `along` x, or along both ("xy").
     """
     height, lines = figure.get_figheight() * _POINTS, []
     for axes, x, y, said in points:
@@ -85,7 +117,9 @@ def readings(figure: Figure, points: Iterable[tuple[Axes, float, float, str]], a
 
 
 def _tidy(svg: bytes, title: str, attributes: Mapping[str, str]) -> str:
-    """Make the SVG fit to stand beside others in a page: own ids, a title, the page's colour and font."""
+    """Make the SVG fit to stand beside others in a page: own ids, a title, the page's colour and
+    font.
+    """
     space = "http://www.w3.org/2000/svg"
     link = "{http://www.w3.org/1999/xlink}href"
     ET.register_namespace("", space)
@@ -93,7 +127,9 @@ def _tidy(svg: bytes, title: str, attributes: Mapping[str, str]) -> str:
     root = ET.fromstring(svg)  # noqa: S314 matplotlib wrote it, from labels without control characters
     # a page holds many figures: their ids are told apart by the title, which names metric and lane
     mark = f"f{zlib.crc32(title.encode()):08x}-"
-    used = {value.removeprefix("#") for node in root.iter() for value in [node.get(link, "")] if value}
+    used = {
+        value.removeprefix("#") for node in root.iter() for value in [node.get(link, "")] if value
+    }
     for node in root.iter():
         for key, value in list(node.attrib.items()):
             if key == link:
@@ -103,7 +139,10 @@ def _tidy(svg: bytes, title: str, attributes: Mapping[str, str]) -> str:
             elif key == "id" and value in ROLES:
                 node.set("class", node.attrib.pop(key))
             elif key == "id":
-                needed = value in used or node.tag in (f"{{{space}}}clipPath", f"{{{space}}}pattern")
+                needed = value in used or node.tag in (
+                    f"{{{space}}}clipPath",
+                    f"{{{space}}}pattern",
+                )
                 node.set(key, mark + value) if needed else node.attrib.pop(key)
     for child in root.findall(f"{{{space}}}metadata"):
         root.remove(child)
@@ -114,7 +153,9 @@ def _tidy(svg: bytes, title: str, attributes: Mapping[str, str]) -> str:
     root.set("aria-label", title)
     root.attrib.update(attributes)
     text = ET.tostring(root, encoding="unicode")
-    return text.replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans', sans-serif").replace(INK, "currentColor")
+    return text.replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans', sans-serif").replace(
+        INK, "currentColor"
+    )
 
 
 class Limit(NamedTuple):
@@ -127,10 +168,16 @@ def limits_of(clauses: Sequence[Mapping[str, Any]], metric: str) -> list[Limit]:
     """The limits on this metric counted from the due time, each once."""
     found: dict[tuple[float, float, str], Limit] = {}
     for clause in clauses:
-        if clause["metric"] == metric and clause["view"] == "response" and clause["limit_ms"] is not None:
+        if (
+            clause["metric"] == metric
+            and clause["view"] == "response"
+            and clause["limit_ms"] is not None
+        ):
             quantile = Fraction(str(clause["quantile"]))
             where = " ".join(visible(clause[key], 12) for key in ("phase", "bucket") if clause[key])
-            label = f"limit {exact(clause['limit_ms'])} ms\n{quantile_name(quantile)} {where}".rstrip()
+            label = (
+                f"limit {exact(clause['limit_ms'])} ms\n{quantile_name(quantile)} {where}".rstrip()
+            )
             limit = Limit(clause["limit_ms"], float(1 - quantile), label)
             found.setdefault(limit, limit)
     return sorted(found.values())
@@ -148,13 +195,21 @@ def margin_labels(axes: Axes, labels: Sequence[tuple[float, str]]) -> None:
     low, high = axes.get_ylim()
     lowest = -1.0
     for value, label in sorted(labels):
-        place = math.log(value / low, high / low) if axes.get_yscale() == "log" else (value - low) / (high - low)
+        place = (
+            math.log(value / low, high / low)
+            if axes.get_yscale() == "log"
+            else (value - low) / (high - low)
+        )
         lowest = max(place, lowest + 0.14)
-        axes.text(1.015, lowest, label, transform=axes.transAxes, fontsize=8, va="center", linespacing=1.1)
+        axes.text(
+            1.015, lowest, label, transform=axes.transAxes, fontsize=8, va="center", linespacing=1.1
+        )
 
 
 def draw_key(axes: Axes, entries: Sequence[tuple[str, str]], top_in: float = 0.1) -> None:
-    """In the right margin a square of each colour with its words, from `top_in` below the axes' upper edge on."""
+    """In the right margin a square of each colour with its words, from `top_in` below the axes'
+    upper edge on.
+    """
     height = axes.get_position().height * axes.get_figure().get_figheight()  # type: ignore[union-attr]
     for place, (colour, words) in enumerate(entries):
         y = 1 - (top_in + 0.15 * place) / height
@@ -162,8 +217,12 @@ def draw_key(axes: Axes, entries: Sequence[tuple[str, str]], top_in: float = 0.1
         axes.text(1.04, y, words, fontsize=8, va="center", transform=axes.transAxes)
 
 
-def latency_axis(axes: Axes, values_ms: Sequence[float] | Float, words: str, along: str = "y") -> None:
-    """Log where the values span more than a factor 20, else linear from 0; the unit on every tick."""
+def latency_axis(
+    axes: Axes, values_ms: Sequence[float] | Float, words: str, along: str = "y"
+) -> None:
+    """Log where the values span more than a factor 20, else linear from 0; the unit on
+    every tick.
+    """
     given = np.asarray(values_ms, float)
     positive = given[given > 0] if (given > 0).any() else np.ones(1)
     low, high = float(positive.min()), float(positive.max())
@@ -179,6 +238,11 @@ def latency_axis(axes: Axes, values_ms: Sequence[float] | Float, words: str, alo
     limits(low, high)
     steps = (1, 2, 5) if high / low < (4_000 if along == "y" else 400) else (1,)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+    ticks = [
+        step * 10.0**decade
+        for decade in decades
+        for step in steps
+        if low <= step * 10.0**decade <= high
+    ]
     axis.set_ticks(ticks, [exact(tick / unit) for tick in ticks])
     axis.set_ticks([], minor=True)

@@ -1,4 +1,5 @@
-"""One route through the cuts of its stage: its tail beside that of its first leg alone, and who answered.
+"""One route through the cuts of its stage: its tail beside that of its first leg alone, and who
+answered.
 
 In: the timelines and the drills of routes.json. Out: SVG text. Must stay true: a part of the stage
 without an answer has no p99; the shares of a part add up to all of its requests.
@@ -13,7 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.record.samples import Float
-from bench.show.plots.canvas import BLUE, GREY, LEFT, PLACED, RED, WIDTH, draw_key, draw_svg, latency_axis, readings
+from bench.show.plots.canvas import (
+    BLUE,
+    GREY,
+    LEFT,
+    PLACED,
+    RED,
+    WIDTH,
+    draw_key,
+    draw_svg,
+    latency_axis,
+    readings,
+)
 from bench.show.plots.time_axis import draw_time_axis, shown, zoomable
 from bench.show.wording import count, milliseconds, visible
 from bench.units import MS, S, show_duration
@@ -28,11 +40,16 @@ _LEG_COLOURS = (BLUE, "#009e73", "#cc79a7", GREY)
 
 
 def drill_timeline(name: str, timelines: Mapping[str, Record], drills: Sequence[Record]) -> str:
-    """p99 (ms) of each part of the stage, of the route and of its first leg where that ran alone; and who answered, %."""
+    """p99 (ms) of each part of the stage, of the route and of its first leg where that ran alone;
+    and who answered, %.
+    """
     mine = timelines[name]
     title = f"How did it bear the drill? {visible(name, 40)}"
-    alone = {other: line for other, line in timelines.items()
-             if line["stage"] == mine["stage"] and line["of"] == mine["legs"][0]["name"]}  # fmt: skip
+    alone = {
+        other: line
+        for other, line in timelines.items()
+        if line["stage"] == mine["stage"] and line["of"] == mine["legs"][0]["name"]
+    }
     edges = _edges(mine)
 
     def draw(figure: Figure) -> Mapping[str, str]:
@@ -40,7 +57,9 @@ def drill_timeline(name: str, timelines: Mapping[str, Record], drills: Sequence[
         lower = figure.add_axes((LEFT, 0.11, WIDTH, 0.28), sharex=upper)
         upper.set_title(title, pad=19)
         upper.set_xlim(edges[0], edges[-1])
-        _draw_tails(upper, [*((other, line, GREY) for other, line in alone.items()), (name, mine, BLUE)])
+        _draw_tails(
+            upper, [*((other, line, GREY) for other, line in alone.items()), (name, mine, BLUE)]
+        )
         _draw_shares(lower, mine)
         _draw_moments(upper, lower, [drill for drill in drills if drill["target"] == name])
         draw_time_axis(lower, "; shaded: from the cut to its healing")
@@ -54,7 +73,12 @@ def drill_timeline(name: str, timelines: Mapping[str, Record], drills: Sequence[
 
 
 def _edges(line: Record) -> Float:
-    return np.array([(line["start_ns"] + place * line["bin_ns"]) / S for place in range(len(line["requests"]) + 1)])
+    return np.array(
+        [
+            (line["start_ns"] + place * line["bin_ns"]) / S
+            for place in range(len(line["requests"]) + 1)
+        ]
+    )
 
 
 def _draw_tails(axes: Axes, lanes: Sequence[tuple[str, Record, str]]) -> None:
@@ -68,8 +92,10 @@ def _draw_tails(axes: Axes, lanes: Sequence[tuple[str, Record, str]]) -> None:
 
 def _layers(line: Record) -> list[tuple[str, Sequence[int], str]]:
     """Who answered, how often in each part, and in which colour; what nobody answered last."""
-    legs = [(visible(leg["name"], 18), leg["answered"], _LEG_COLOURS[min(place, len(_LEG_COLOURS) - 1)])
-            for place, leg in enumerate(line["legs"])]  # fmt: skip
+    legs = [
+        (visible(leg["name"], 18), leg["answered"], _LEG_COLOURS[min(place, len(_LEG_COLOURS) - 1)])
+        for place, leg in enumerate(line["legs"])
+    ]
     return [*legs, ("not answered", line["lost"], RED)]
 
 
@@ -77,7 +103,9 @@ def _draw_shares(axes: Axes, line: Record) -> None:
     below = np.zeros(len(line["requests"]))
     for _, times, colour in _layers(line):
         top = below + 100 * np.array(times) / np.maximum(line["requests"], 1)
-        axes.stairs(top, _edges(line), baseline=below, fill=True, color=colour, alpha=0.75, linewidth=0)
+        axes.stairs(
+            top, _edges(line), baseline=below, fill=True, color=colour, alpha=0.75, linewidth=0
+        )
         below = top
     draw_key(axes, [(colour, name) for name, _, colour in _layers(line)])
     axes.set_ylim(0, 100)
@@ -90,13 +118,24 @@ def _draw_moments(upper: Axes, lower: Axes, drills: Sequence[Record]) -> None:
         begin = drill["at_ns"] / S
         end = upper.get_xlim()[1] if drill["healed_ns"] is None else drill["healed_ns"] / S
         upper.axvspan(begin, end, color=GREY, alpha=0.18, linewidth=0)
-        for since, after_ms, label in ((begin, drill["switch_ms"], "switched"), (end, drill["fail_back_ms"], "back")):
+        for since, after_ms, label in (
+            (begin, drill["switch_ms"], "switched"),
+            (end, drill["fail_back_ms"], "back"),
+        ):
             if after_ms is not None:
                 moment = since + after_ms / 1000
                 for axes in (upper, lower):
                     axes.axvline(moment, color=RED, linewidth=1, linestyle=(0, (2, 2)))
-                upper.text(moment, 1.02, f"{label} +{show_duration(after_ms * MS)}", transform=upper.get_xaxis_transform(),
-                           fontsize=8, ha="center", va="bottom", gid=PLACED)  # fmt: skip
+                upper.text(
+                    moment,
+                    1.02,
+                    f"{label} +{show_duration(after_ms * MS)}",
+                    transform=upper.get_xaxis_transform(),
+                    fontsize=8,
+                    ha="center",
+                    va="bottom",
+                    gid=PLACED,
+                )
 
 
 def _said(line: Record) -> Iterator[str]:
@@ -104,5 +143,10 @@ def _said(line: Record) -> Iterator[str]:
     edges = _edges(line)
     for place, (start, end) in enumerate(itertools.pairwise(edges)):
         who = [f"{count(times[place])} {name}" for name, times, _ in _layers(line) if times[place]]
-        p99 = "" if line["p99_ms"][place] is None else f", p99 {milliseconds(line['p99_ms'][place])}"
-        yield f"{shown(edges[-1], start, end)}: {count(line['requests'][place])} requests{p99}; {', '.join(who) or 'nobody answered'}"
+        p99 = (
+            "" if line["p99_ms"][place] is None else f", p99 {milliseconds(line['p99_ms'][place])}"
+        )
+        yield (
+            f"{shown(edges[-1], start, end)}: {count(line['requests'][place])} requests{p99};"
+            f" {', '.join(who) or 'nobody answered'}"
+        )

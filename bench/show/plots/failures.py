@@ -15,8 +15,25 @@ import numpy as np
 
 from bench.judge.reached import undecided
 from bench.record.samples import Columns, Float, Int, Outcome
-from bench.show.plots.canvas import BLUE, GREY, LEFT, PLACED, RED, WIDTH, draw_key, draw_svg, readings
-from bench.show.plots.time_axis import draw_time_axis, shade_phases, shown, span_s, windows_s, zoomable
+from bench.show.plots.canvas import (
+    BLUE,
+    GREY,
+    LEFT,
+    PLACED,
+    RED,
+    WIDTH,
+    draw_key,
+    draw_svg,
+    readings,
+)
+from bench.show.plots.time_axis import (
+    draw_time_axis,
+    shade_phases,
+    shown,
+    span_s,
+    windows_s,
+    zoomable,
+)
 from bench.show.wording import count, per_cent, visible
 from bench.units import S, show_duration
 
@@ -24,7 +41,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Of the most frequent classes in their order, after Okabe and Ito; all further ones share the last.
+#: Of the most frequent classes in their order, after Okabe and Ito; all further ones share the
+#: last.
 _COLOURS = (RED, "#cc79a7", "#e69f00", "#009e73", GREY)
 #: Rows that a window should hold on average: of a sparse run most short ones would hold none.
 _ROWS_LEAST = 10
@@ -33,7 +51,9 @@ _STRENGTHS = ((0.01, 0.3), (0.1, 0.55), (0.5, 0.8), (1.0, 1.0))
 
 
 class _Windows(NamedTuple):
-    """Rows of each window: `edges` (s), `requests` that were decided, `failed[place]` of each of `names`."""
+    """Rows of each window: `edges` (s), `requests` that were decided, `failed[place]` of each of
+    `names`.
+    """
 
     edges: Float
     requests: Int
@@ -49,7 +69,8 @@ class _Windows(NamedTuple):
 
 
 def failures_over_time(columns: Columns, lane: Mapping[str, Any]) -> str | None:
-    """Share of failed rows in each window of the due time, and how many of each class; None where none failed.
+    """Share of failed rows in each window of the due time, and how many of each class; None where
+    none failed.
 
     `columns` are the lane's measured rows.
     """
@@ -68,8 +89,12 @@ def failures_over_time(columns: Columns, lane: Mapping[str, Any]) -> str | None:
         shade_phases(bars, lane, named=False)
         _draw_strip(strip, found)
         _draw_bars(bars, found)
-        draw_time_axis(bars, f"; windows of {show_duration(round((found.edges[1] - found.edges[0]) * S))}")
-        points = zip((found.edges[:-1] + found.edges[1:]) / 2, found.lost, _said(found), strict=True)
+        draw_time_axis(
+            bars, f"; windows of {show_duration(round((found.edges[1] - found.edges[0]) * S))}"
+        )
+        points = zip(
+            (found.edges[:-1] + found.edges[1:]) / 2, found.lost, _said(found), strict=True
+        )
         return zoomable(bars, strip) | readings(figure, ((bars, *point) for point in points))
 
     return draw_svg(title, height, draw)
@@ -80,32 +105,66 @@ def _count(decided: Columns, lane: Mapping[str, Any]) -> _Windows:
     edges = windows_s(*span_s(lane, float(due.max())), most=max(len(due) // _ROWS_LEAST, 6))
     kinds = np.bincount(decided.samples["outcome"][~decided.ok], minlength=len(Outcome))
     often = [int(kind) for kind in np.argsort(-kinds, kind="stable") if kinds[kind]]
-    groups = [[kind] for kind in often] if len(often) <= len(_COLOURS) else [*([kind] for kind in often[:4]), often[4:]]
-    names = [f"{Outcome(group[0]).name if len(group) == 1 else f'{len(group)} other classes'} "
-             f"{count(int(kinds[group].sum()))}" for group in groups]  # fmt: skip
-    failed = [np.histogram(due[np.isin(decided.samples["outcome"], group)], edges)[0] for group in groups]
+    groups = (
+        [[kind] for kind in often]
+        if len(often) <= len(_COLOURS)
+        else [*([kind] for kind in often[:4]), often[4:]]
+    )
+    names = [
+        f"{Outcome(group[0]).name if len(group) == 1 else f'{len(group)} other classes'} "
+        f"{count(int(kinds[group].sum()))}"
+        for group in groups
+    ]
+    failed = [
+        np.histogram(due[np.isin(decided.samples["outcome"], group)], edges)[0] for group in groups
+    ]
     absent = "none judged" if any(span["warmup"] for span in lane["phase_spans"]) else "no requests"
     return _Windows(edges, np.histogram(due, edges)[0], names, failed, absent)
 
 
 def _draw_strip(axes: Axes, found: _Windows) -> None:
-    """A cell a window: blue where none failed, the stronger red the more did, hatched where nothing was asked."""
+    """A cell a window: blue where none failed, the stronger red the more did, hatched where nothing
+    was asked.
+    """
     axes.set_ylim(0, 1)
     axes.axis("off")
-    for (start, end), requests, lost in zip(itertools.pairwise(found.edges), found.requests, found.lost, strict=True):
+    for (start, end), requests, lost in zip(
+        itertools.pairwise(found.edges), found.requests, found.lost, strict=True
+    ):
         place, width = start + 0.04 * (end - start), 0.92 * (end - start)
         if not requests:
             axes.bar(
-                place, 1, width, align="edge", facecolor="none", edgecolor=GREY, hatch="////", linewidth=0, alpha=0.6
+                place,
+                1,
+                width,
+                align="edge",
+                facecolor="none",
+                edgecolor=GREY,
+                hatch="////",
+                linewidth=0,
+                alpha=0.6,
             )
         elif not lost:
             axes.bar(place, 1, width, align="edge", color=BLUE, alpha=0.45)
         else:
             strength = next(strength for most, strength in _STRENGTHS if lost / requests <= most)
             axes.bar(place, 1, width, align="edge", color=RED, alpha=strength)
-            axes.text((start + end) / 2, 1.15, per_cent(lost / requests, 0), fontsize=6.5, ha="center", va="bottom",
-                      rotation=90, clip_on=False, gid=PLACED)  # fmt: skip
-    key = [(BLUE, "none failed"), (RED, "share that failed"), *([] if found.requests.all() else [(GREY, found.absent)])]
+            axes.text(
+                (start + end) / 2,
+                1.15,
+                per_cent(lost / requests, 0),
+                fontsize=6.5,
+                ha="center",
+                va="bottom",
+                rotation=90,
+                clip_on=False,
+                gid=PLACED,
+            )
+    key = [
+        (BLUE, "none failed"),
+        (RED, "share that failed"),
+        *([] if found.requests.all() else [(GREY, found.absent)]),
+    ]
     draw_key(axes, key, -0.05)
 
 
@@ -114,7 +173,14 @@ def _draw_bars(axes: Axes, found: _Windows) -> None:
     below = np.zeros(len(found.requests))
     widths = np.diff(found.edges)
     for times, colour in zip(found.failed, _COLOURS, strict=False):
-        axes.bar(found.edges[:-1] + 0.04 * widths, times, 0.92 * widths, bottom=below, align="edge", color=colour)
+        axes.bar(
+            found.edges[:-1] + 0.04 * widths,
+            times,
+            0.92 * widths,
+            bottom=below,
+            align="edge",
+            color=colour,
+        )
         below = below + times
     draw_key(axes, list(zip(_COLOURS, found.names, strict=False)), 0.3)
     axes.locator_params(axis="y", integer=True, nbins=5)
@@ -126,7 +192,14 @@ def _said(found: _Windows) -> Iterator[str]:
     for place, (start, end) in enumerate(itertools.pairwise(found.edges)):
         when, requests = shown(found.edges[-1], start, end), int(found.requests[place])
         lost = int(found.lost[place])
-        kinds = [f"{count(int(times[place]))} {name.rsplit(' ', 1)[0]}"
-                 for name, times in zip(found.names, found.failed, strict=True) if times[place]]  # fmt: skip
-        failed = f"{count(lost)} failed ({per_cent(lost / requests)}): {', '.join(kinds)}" if lost else "none failed"
+        kinds = [
+            f"{count(int(times[place]))} {name.rsplit(' ', 1)[0]}"
+            for name, times in zip(found.names, found.failed, strict=True)
+            if times[place]
+        ]
+        failed = (
+            f"{count(lost)} failed ({per_cent(lost / requests)}): {', '.join(kinds)}"
+            if lost
+            else "none failed"
+        )
         yield f"{when}: {f'{count(requests)} requests, {failed}' if requests else found.absent}"

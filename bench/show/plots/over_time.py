@@ -1,8 +1,8 @@
 """When it was slow: latency over the due time, with what failed and what happened.
 
 In: one lane's columns, its record in the manifest, its clauses' records, the moments to mark. Out:
-SVG text. Must stay true: no failed, unsent or unfinished row is left out; a lone request can be seen
-among a million.
+SVG text. Must stay true: no failed, unsent or unfinished row is left out; a lone request can be
+seen among a million.
 """
 
 from __future__ import annotations
@@ -50,9 +50,15 @@ if TYPE_CHECKING:
 SCATTER_MOST = 5_000
 
 
-def latency_over_time(columns: Columns, lane: Mapping[str, Any], metric: str, clauses: Sequence[Mapping[str, Any]],
-                      moments: Sequence[Moment] = ()) -> str | None:  # fmt: skip
-    """When it was slow: latency (ms) over the due time (after the run's start), failures above, moments numbered.
+def latency_over_time(
+    columns: Columns,
+    lane: Mapping[str, Any],
+    metric: str,
+    clauses: Sequence[Mapping[str, Any]],
+    moments: Sequence[Moment] = (),
+) -> str | None:
+    """When it was slow: latency (ms) over the due time (after the run's start), failures above,
+    moments numbered.
 
     `columns` are all rows of the lane, warm-up included. Dots, or a heat map of the counts when
     they would be too many. Every failure class has a line of marks of its own. None when no row
@@ -65,7 +71,9 @@ def latency_over_time(columns: Columns, lane: Mapping[str, Any], metric: str, cl
     values = latency_ns(came_due.samples, metric) / MS
     answered = came_due.ok & (values >= 0)
     outcomes = np.ascontiguousarray(came_due.samples["outcome"])
-    classes = [outcome for outcome in Outcome if outcome != Outcome.ok and (outcomes == outcome).any()]
+    classes = [
+        outcome for outcome in Outcome if outcome != Outcome.ok and (outcomes == outcome).any()
+    ]
     limits = limits_of(clauses, metric)
     title = f"When was it slow? {METRIC_WORDS[metric].capitalize()} of {visible(lane['name'], 32)}"
     key = numbered(moments, span_s(lane, float(due.max()))[1])
@@ -75,14 +83,25 @@ def latency_over_time(columns: Columns, lane: Mapping[str, Any], metric: str, cl
     def draw(figure: Figure) -> Mapping[str, str]:
         main = figure.add_axes((LEFT, below / height, WIDTH, 2.45 / height))
         main.set_xlim(span_s(lane, float(due.max())))
-        latency_axis(main, np.append(values[answered], [limit.ms for limit in limits]), METRIC_WORDS[metric])
+        latency_axis(
+            main, np.append(values[answered], [limit.ms for limit in limits]), METRIC_WORDS[metric]
+        )
         shade_phases(main, lane)
         density = _draw_latencies(main, due, values, answered, came_due.schedule["warmup"])
         margin_labels(main, draw_limits(main, limits))
         draw_moments(main, moments)
         draw_time_axis(main, density)
-        figure.text(LEFT, (0.15 * len(key) - 0.02) / height, "\n".join(key), fontsize=8, va="top", linespacing=1.3)
-        above = figure.add_axes((LEFT, (below + 2.62) / height, WIDTH, max(strip, 0.01) / height), sharex=main)
+        figure.text(
+            LEFT,
+            (0.15 * len(key) - 0.02) / height,
+            "\n".join(key),
+            fontsize=8,
+            va="top",
+            linespacing=1.3,
+        )
+        above = figure.add_axes(
+            (LEFT, (below + 2.62) / height, WIDTH, max(strip, 0.01) / height), sharex=main
+        )
         above.set_title(title)
         above.axis("off")
         _draw_failures(above, due, outcomes, classes)
@@ -101,12 +120,22 @@ def _draw_failures(axes: Axes, due: Float, outcomes: Any, classes: Sequence[Outc
         # a mark a pixel is as dense as the eye can part
         marks = start + np.unique(np.rint((hit - start) / length * 600)) / 600 * length
         _strokes(axes, marks, np.full(len(marks), line + 0.15), line + 0.85, color=RED, linewidth=1)
-        axes.text(1.012, line + 0.5, f"{outcome.name} {count(len(hit))}", transform=axes.get_yaxis_transform(),
-                  fontsize=8, va="center")  # fmt: skip
+        axes.text(
+            1.012,
+            line + 0.5,
+            f"{outcome.name} {count(len(hit))}",
+            transform=axes.get_yaxis_transform(),
+            fontsize=8,
+            va="center",
+        )
 
 
-def _windows(axes: Axes, due: Float, values: Float, outcomes: Any) -> Iterator[tuple[float, float, str]]:
-    """What came due in each window: how many, the slowest answer, the classes of those that failed."""
+def _windows(
+    axes: Axes, due: Float, values: Float, outcomes: Any
+) -> Iterator[tuple[float, float, str]]:
+    """What came due in each window: how many, the slowest answer, the classes of those that
+    failed.
+    """
     edges = windows_s(*axes.get_xlim())
     order = np.argsort(due, kind="stable")
     cuts = np.searchsorted(due[order], edges)
@@ -118,7 +147,11 @@ def _windows(axes: Axes, due: Float, values: Float, outcomes: Any) -> Iterator[t
         said = [f"{count(len(rows))} request{'s' * (len(rows) > 1)}"]
         said += [] if slowest is None else [f"slowest answer {milliseconds(slowest)}"]
         times = np.bincount(outcomes[rows], minlength=len(Outcome))
-        said += [f"{count(int(times[kind]))} {kind.name}" for kind in Outcome if times[kind] and kind != Outcome.ok]
+        said += [
+            f"{count(int(times[kind]))} {kind.name}"
+            for kind in Outcome
+            if times[kind] and kind != Outcome.ok
+        ]
         yield (
             (start + end) / 2,
             axes.get_ylim()[0] if slowest is None else slowest,
@@ -129,23 +162,38 @@ def _windows(axes: Axes, due: Float, values: Float, outcomes: Any) -> Iterator[t
 def _draw_latencies(axes: Axes, due: Float, values: Float, answered: Bool, warmup: Bool) -> str:
     """Dots or a heat map of the successful rows. Returns what the reader must know of it."""
     if not answered.any():
-        axes.text(0.5, 0.5, "no request succeeded", transform=axes.transAxes, ha="center", va="center")
+        axes.text(
+            0.5, 0.5, "no request succeeded", transform=axes.transAxes, ha="center", va="center"
+        )
         return ""
     if np.count_nonzero(answered) <= SCATTER_MOST:
         for rows, colour in ((answered & ~warmup, BLUE), (answered & warmup, GREY)):
-            _dots(axes, due[rows], values[rows], colour, 4 if np.count_nonzero(answered) < 200 else 2.2)
+            _dots(
+                axes,
+                due[rows],
+                values[rows],
+                colour,
+                4 if np.count_nonzero(answered) < 200 else 2.2,
+            )
         return ""
     from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
     (low, high), (left, right) = axes.get_ylim(), axes.get_xlim()
-    edges = np.geomspace(low, high, 91) if axes.get_yscale() == "log" else np.linspace(low, high, 91)
+    edges = (
+        np.geomspace(low, high, 91) if axes.get_yscale() == "log" else np.linspace(low, high, 91)
+    )
     times = np.linspace(left, right, 241)
     cells = np.histogram2d(due[answered], values[answered], [times, edges])[0].T
     most = int(cells.max())
     # a lone request must still be seen: it is the tail
     fade = LinearSegmentedColormap.from_list("fade", [f"{BLUE}66", f"{BLUE}ff"])
     axes.pcolormesh(
-        times, edges, np.ma.masked_equal(cells, 0), norm=LogNorm(1, max(most, 2)), cmap=fade, rasterized=True
+        times,
+        edges,
+        np.ma.masked_equal(cells, 0),
+        norm=LogNorm(1, max(most, 2)),
+        cmap=fade,
+        rasterized=True,
     )
     return f"; the fuller a cell, the more requests (1 to {count(most)})"
 

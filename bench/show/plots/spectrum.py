@@ -29,7 +29,7 @@ from bench.show.plots.canvas import (
     limits_of,
     margin_labels,
     readings,
-)  # fmt: skip
+)
 from bench.show.wording import count, milliseconds, number, per_cent, visible
 from bench.units import MS
 
@@ -38,8 +38,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def percentile_spectrum(columns: Columns, lane: Mapping[str, Any], metric: str, clauses: Sequence[Mapping[str, Any]],
-                        confidence: float = 0.95) -> str | None:  # fmt: skip
+def percentile_spectrum(
+    columns: Columns,
+    lane: Mapping[str, Any],
+    metric: str,
+    clauses: Sequence[Mapping[str, Any]],
+    confidence: float = 0.95,
+) -> str | None:
     """How slow the slowest are: latency (ms) over the percentile on a log(1 - q) axis.
 
     `columns` are the lane's measured rows. Rows that did not succeed take the highest ranks, as
@@ -53,36 +58,50 @@ def percentile_spectrum(columns: Columns, lane: Mapping[str, Any], metric: str, 
         return None
     n = len(ordered) + int(np.count_nonzero(~columns.ok))
     limits = limits_of(clauses, metric)
-    title = f"How slow are the slowest? {METRIC_WORDS[metric].capitalize()} of {visible(lane['name'], 32)}"
+    title = (
+        f"How slow are the slowest? {METRIC_WORDS[metric].capitalize()} of"
+        f" {visible(lane['name'], 32)}"
+    )
 
     def draw(figure: Figure) -> Mapping[str, str]:
         axes = figure.add_axes((LEFT, 0.15, WIDTH, 0.69))
         axes.set_title(title, pad=19)
-        latency_axis(axes, [ordered[0], ordered[-1], *(limit.ms for limit in limits)], METRIC_WORDS[metric])
+        latency_axis(
+            axes, [ordered[0], ordered[-1], *(limit.ms for limit in limits)], METRIC_WORDS[metric]
+        )
         right = max(1.0, math.ceil(math.log10(n) * 4) / 4)
         axes.set_xlim(0, right)
         band = _band(ordered, n, confidence)
         key = [*_draw_spectrum(axes, band, n), *_draw_failed_share(axes, len(ordered), n)]
-        axes.text(1, 1.02, "; ".join(key), transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
+        axes.text(
+            1, 1.02, "; ".join(key), transform=axes.transAxes, ha="right", va="bottom", fontsize=8
+        )
         axes.plot(right, ordered[-1], "_", color=BLUE, markersize=9, clip_on=False)
         slowest = f"slowest answer\n{number(float(ordered[-1]))} ms"
         margin_labels(axes, [(float(ordered[-1]), slowest), *draw_limits(axes, limits)])
         for limit in (limit for limit in limits if -math.log10(limit.share_over) <= right):
-            axes.plot(-math.log10(limit.share_over), limit.ms, "D", color=RED, markersize=5, clip_on=False)
+            axes.plot(
+                -math.log10(limit.share_over), limit.ms, "D", color=RED, markersize=5, clip_on=False
+            )
         ticks = [0.0, math.log10(2), *range(1, int(right) + 1)]
         axes.set_xticks(ticks, [_percentile_name(tick) for tick in ticks])
         axes.set_xlabel(
-            f"percentile of {count(n)} request{'s' * (n > 1)}, log scale in 1 − q; band: {per_cent(confidence)} interval"
+            f"percentile of {count(n)} request{'s' * (n > 1)}, log scale in 1 − q; band:"
+            f" {per_cent(confidence)} interval"
         )
         bottom, top = axes.get_ylim()
-        places = zip(-np.log10(1 - band.q), np.clip(band.line, bottom, top), _said(band), strict=True)
+        places = zip(
+            -np.log10(1 - band.q), np.clip(band.line, bottom, top), _said(band), strict=True
+        )
         return readings(figure, ((axes, *place) for place in places))
 
     return draw_svg(title, 3.5, draw)
 
 
 class _Band(NamedTuple):
-    """Nearest-rank quantiles with their interval; inf where that lies among rows without a latency, or nowhere."""
+    """Nearest-rank quantiles with their interval; inf where that lies among rows without a latency,
+    or nowhere.
+    """
 
     q: Float
     line: Float
@@ -106,7 +125,10 @@ def _band(ordered: Float, n: int, confidence: float) -> _Band:
 
 
 def _draw_spectrum(axes: Axes, band: _Band, n: int) -> list[str]:
-    """The line with its band, a hatched bound where it has no upper limit. Returns the key to what is hatched."""
+    """The line with its band, a hatched bound where it has no upper limit.
+
+    Returns the key to what is hatched.
+    """
     bottom, top = axes.get_ylim()
     top *= 10
     x, bounded = -np.log10(1 - band.q), band.bounded
@@ -120,10 +142,17 @@ def _draw_spectrum(axes: Axes, band: _Band, n: int) -> list[str]:
         return []
     first = max(int(np.flatnonzero(tail)[0]) - 1, 0)  # the hatching begins where the line ends
     edge, floor = np.append(x[first:], axes.get_xlim()[1]), np.append(low[first:], low[tail][-1])
-    axes.fill_between(edge, floor, top, facecolor="none", hatch="////", edgecolor=GREY, linewidth=0, alpha=0.45)
+    axes.fill_between(
+        edge, floor, top, facecolor="none", hatch="////", edgecolor=GREY, linewidth=0, alpha=0.45
+    )
     axes.plot(edge, floor, color=BLUE, linewidth=1.2, linestyle=(0, (3, 2)))
-    axes.annotate("", (edge[-2], floor[-2]), (0, 20), textcoords="offset points",
-                  arrowprops={"arrowstyle": "<|-", "color": BLUE, "fill": False})  # fmt: skip
+    axes.annotate(
+        "",
+        (edge[-2], floor[-2]),
+        (0, 20),
+        textcoords="offset points",
+        arrowprops={"arrowstyle": "<|-", "color": BLUE, "fill": False},
+    )
     return ["hatched: too few rows, at least the dashed line"]
 
 
@@ -132,15 +161,23 @@ def _said(band: _Band) -> Iterator[str]:
     for q, line, low, high, bounded in zip(*band, strict=True):
         value = milliseconds(line) if math.isfinite(line) else "among the failed"
         above = number(high) if math.isfinite(high) else "among the failed"
-        limits = f"{number(low)} – {above}" if bounded else f"at least {number(low)}: too few rows for an upper limit"
-        yield f"p{per_cent(q).removesuffix(' %')}: {value}" + (f" ({limits})" if math.isfinite(low) else "")
+        limits = (
+            f"{number(low)} – {above}"
+            if bounded
+            else f"at least {number(low)}: too few rows for an upper limit"
+        )
+        yield f"p{per_cent(q).removesuffix(' %')}: {value}" + (
+            f" ({limits})" if math.isfinite(low) else ""
+        )
 
 
 def _draw_failed_share(axes: Axes, succeeded: int, n: int) -> list[str]:
     """Shade the ranks of rows that never gave a latency. Returns the key to the shade."""
     if succeeded == n:
         return []
-    axes.axvspan(-math.log10(1 - succeeded / n), axes.get_xlim()[1], color=RED, alpha=0.14, linewidth=0)
+    axes.axvspan(
+        -math.log10(1 - succeeded / n), axes.get_xlim()[1], color=RED, alpha=0.14, linewidth=0
+    )
     return [f"shaded: {per_cent((n - succeeded) / n)} failed or unfinished, over every limit"]
 
 

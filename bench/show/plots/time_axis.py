@@ -23,8 +23,38 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Lengths of a window that a reader can count in, s.
-_STEPS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200,
-            14_400, 21_600, 43_200, 86_400, 172_800, 432_000, 864_000)  # fmt: skip
+_STEPS_S = (
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    20,
+    30,
+    60,
+    120,
+    300,
+    600,
+    1200,
+    1800,
+    3600,
+    7200,
+    14_400,
+    21_600,
+    43_200,
+    86_400,
+    172_800,
+    432_000,
+    864_000,
+)
 _WINDOWS_MOST, _TICKS_MOST, _LETTERS = 60, 9, 104
 
 
@@ -41,19 +71,27 @@ def span_s(lane: Mapping[str, Any], last_due_s: float) -> tuple[float, float]:
 
 
 def windows_s(start_s: float, end_s: float, most: int = _WINDOWS_MOST) -> Float:
-    """Edges of at most 60 windows of a round length from the start on; the last may end after `end_s`."""
+    """Edges of at most 60 windows of a round length from the start on; the last may end after
+    `end_s`.
+    """
     step = next(
-        (step for step in _STEPS_S if (end_s - start_s) / step <= min(most, _WINDOWS_MOST)), (end_s - start_s) / 50
+        (step for step in _STEPS_S if (end_s - start_s) / step <= min(most, _WINDOWS_MOST)),
+        (end_s - start_s) / 50,
     )
     windows = max(math.ceil((end_s - start_s) / step - 1e-9), 1)
     return np.array([start_s + step * place for place in range(windows + 1)])
 
 
 def draw_time_axis(axes: Axes, more: str = "") -> None:
-    """Ticks at round due times after the run's start, in s, min or h as its length asks; `more` ends the label."""
+    """Ticks at round due times after the run's start, in s, min or h as its length asks; `more`
+    ends the label.
+    """
     left, right = axes.get_xlim()
     unit, name = _unit(right)
-    step = next((step for step in _STEPS_S if (right - left) / step <= _TICKS_MOST), (right - left) / _TICKS_MOST)
+    step = next(
+        (step for step in _STEPS_S if (right - left) / step <= _TICKS_MOST),
+        (right - left) / _TICKS_MOST,
+    )
     ticks = step * np.arange(math.ceil(left / step - 1e-9), math.floor(right / step + 1e-9) + 1)
     axes.set_xticks(ticks, [exact(tick / unit) for tick in ticks])
     axes.set_xlabel(f"due time, {name} after the start of the run{more}")
@@ -67,7 +105,9 @@ def _unit(end_s: float) -> tuple[int, str]:
 def shade_phases(axes: Axes, lane: Mapping[str, Any], *, named: bool = True) -> None:
     """Shade every other phase and the warm-up; name each where its name fits, once at least."""
     left, right = axes.get_xlim()
-    names = list(dict.fromkeys(str(span["phase"]) for span in lane["phase_spans"] if not span["warmup"]))
+    names = list(
+        dict.fromkeys(str(span["phase"]) for span in lane["phase_spans"] if not span["warmup"])
+    )
     said: set[str] = set()
     for span in sorted(lane["phase_spans"], key=lambda span: span["start_ns"] - span["end_ns"]):
         name, start, end = str(span["phase"]), span["start_ns"] / S, span["end_ns"] / S
@@ -79,9 +119,17 @@ def shade_phases(axes: Axes, lane: Mapping[str, Any], *, named: bool = True) -> 
         if not named or len(lane["phase_spans"]) < 2 or (name in said and not fits):
             continue
         said.add(name)
-        axes.text((max(start, left) + min(end, right)) / 2, 1.015 if fits else 0.98, visible(name, 40), fontsize=8, ha="center",
-                  transform=axes.get_xaxis_transform(), va="bottom" if fits else "top", rotation=0 if fits else 90,
-                  gid=PLACED)  # fmt: skip
+        axes.text(
+            (max(start, left) + min(end, right)) / 2,
+            1.015 if fits else 0.98,
+            visible(name, 40),
+            fontsize=8,
+            ha="center",
+            transform=axes.get_xaxis_transform(),
+            va="bottom" if fits else "top",
+            rotation=0 if fits else 90,
+            gid=PLACED,
+        )
 
 
 def shown(end_s: float, *moments_s: float) -> str:
@@ -92,13 +140,17 @@ def shown(end_s: float, *moments_s: float) -> str:
 
 def numbered(moments: Sequence[Moment], end_s: float) -> list[str]:
     """The key to the numbers that `draw_moments` draws, in lines that fit below a figure."""
-    said = [f"{number} {moment.says}, {shown(end_s, moment.at_s)}".replace(" ", "\u00a0")
-            for number, moment in enumerate(moments, 1)]  # fmt: skip
+    said = [
+        f"{number} {moment.says}, {shown(end_s, moment.at_s)}".replace(" ", "\u00a0")
+        for number, moment in enumerate(moments, 1)
+    ]
     return textwrap.wrap("; ".join(said), _LETTERS, break_long_words=False)
 
 
 def draw_moments(axes: Axes, moments: Sequence[Moment]) -> None:
-    """A dotted line at each moment, its number above the axis; numbers that would touch stand as one range."""
+    """A dotted line at each moment, its number above the axis; numbers that would touch stand as
+    one range.
+    """
     left, right = axes.get_xlim()
     groups: list[list[int]] = []
     for place, moment in enumerate(moments):
@@ -111,15 +163,28 @@ def draw_moments(axes: Axes, moments: Sequence[Moment]) -> None:
         number = f"{group[0] + 1}" if len(group) == 1 else f"{group[0] + 1}–{group[-1] + 1}"
         at_s = min(moments[group[0]].at_s, right)
         side = "left" if at_s < 0.97 * right + 0.03 * left else "right"
-        axes.text(at_s, 0.985, number, fontsize=7.5, fontweight="bold", ha=side, va="top",
-                  transform=axes.get_xaxis_transform(), gid=PLACED)  # fmt: skip
+        axes.text(
+            at_s,
+            0.985,
+            number,
+            fontsize=7.5,
+            fontweight="bold",
+            ha=side,
+            va="top",
+            transform=axes.get_xaxis_transform(),
+            gid=PLACED,
+        )
 
 
 def zoomable(axes: Axes, *others: Axes) -> dict[str, str]:
-    """Mark what lies along the time, and say where the axes lie: `data-plot` left and right as shares of the width,
-    `data-span` the moments there (s), `data-unit` how many s a unit of the ticks has."""
+    """Mark what lies along the time, and say where the axes lie: `data-plot` left and right as
+    shares of the width, `data-span` the moments there (s), `data-unit` how many s a unit of the
+    ticks has.
+    """
     for part in (
-        part for each in (axes, *others) for part in (*each.patches, *each.lines, *each.collections, *each.images)
+        part
+        for each in (axes, *others)
+        for part in (*each.patches, *each.lines, *each.collections, *each.images)
     ):
         part.set_gid(STRETCHED)
     for tick in (tick for each in (axes, *others) for tick in each.xaxis.get_major_ticks()):

@@ -31,13 +31,17 @@ _shown = functools.lru_cache(4096)(visible)
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One subfolder as the list shows it. Texts from files have passed `wording.visible`; the name has not."""
+    """One subfolder as the list shows it.
+
+    Texts from files have passed `wording.visible`; the name has not.
+    """
 
     name: str
     suite: str = ABSENT
     targets: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
-    #: running, complete or interrupted (by Ctrl-C, or by the death of its writer); ABSENT where it cannot be told
+    #: running, complete or interrupted (by Ctrl-C, or by the death of its writer); ABSENT where it
+    #: cannot be told
     state: str = ABSENT
     #: of the judge for the whole run; ABSENT while there is none
     verdict: str = ABSENT
@@ -71,17 +75,27 @@ class Catalogue:
         """Every subfolder, in no order. Raises RunFolderError when there is no results folder."""
         try:
             with os.scandir(self.results) as found:
-                folders = [item for item in found if not item.name.startswith(".")
-                           and (item.is_symlink() or item.is_dir(follow_symlinks=False))]  # fmt: skip
+                folders = [
+                    item
+                    for item in found
+                    if not item.name.startswith(".")
+                    and (item.is_symlink() or item.is_dir(follow_symlinks=False))
+                ]
         except OSError as error:
-            raise RunFolderError(f"cannot be read ({error.strerror})", where=str(self.results)) from None
+            raise RunFolderError(
+                f"cannot be read ({error.strerror})", where=str(self.results)
+            ) from None
         with self._at_work:
             self._read = {item.name: self._looked_at(item) for item in folders}
             return [_as_it_stands(self.results, entry) for _, entry in self._read.values()]
 
     def _looked_at(self, item: os.DirEntry[str]) -> tuple[Any, Entry]:
         signs, before = _signs(item.path), self._read.get(item.name)
-        return before if before is not None and before[0] == signs else (signs, _entry(Path(item.path), signs))
+        return (
+            before
+            if before is not None and before[0] == signs
+            else (signs, _entry(Path(item.path), signs))
+        )
 
     def entry(self, name: str) -> Entry:
         """The entry of this name. Raises RunFolderError where there is none."""
@@ -99,12 +113,29 @@ class Catalogue:
         return folder
 
 
-def chosen(entries: Sequence[Entry], *, words: str = "", verdict: str = "", state: str = "", sort: str = "started",
-           ascending: bool = False) -> list[Entry]:  # fmt: skip
-    """Entries that hold every word in name, suite, target or model, sorted; the name parts what is equal."""
+def chosen(
+    entries: Sequence[Entry],
+    *,
+    words: str = "",
+    verdict: str = "",
+    state: str = "",
+    sort: str = "started",
+    ascending: bool = False,
+) -> list[Entry]:
+    """Entries that hold every word in name, suite, target or model, sorted; the name parts what is
+    equal.
+    """
     asked = words.casefold().split()
-    kept = [entry for entry in entries if verdict in ("", entry.verdict) and state in ("", entry.state)
-            and all(word in "\n".join((entry.name, entry.suite, *entry.targets, *entry.models)).casefold() for word in asked)]  # fmt: skip
+    kept = [
+        entry
+        for entry in entries
+        if verdict in ("", entry.verdict)
+        and state in ("", entry.state)
+        and all(
+            word in "\n".join((entry.name, entry.suite, *entry.targets, *entry.models)).casefold()
+            for word in asked
+        )
+    ]
     key = SORTS.get(sort, SORTS["started"])
     return sorted(kept, key=lambda entry: (key(entry), entry.name), reverse=not ascending)
 
@@ -135,7 +166,8 @@ def _entry(folder: Path, signs: Sequence[tuple[int, int, bool] | None]) -> Entry
         return _of_manifest(folder, manifest, judged=signs[1] is not None)
     except RunFolderError as error:
         return Entry(
-            folder.name, problem=visible(f"{error.message}; {error.remedy}" if error.remedy else error.message)
+            folder.name,
+            problem=visible(f"{error.message}; {error.remedy}" if error.remedy else error.message),
         )
     except (KeyError, TypeError, AttributeError):
         return Entry(folder.name, problem="run.json does not say what a run's says")
@@ -149,16 +181,22 @@ def _of_manifest(folder: Path, manifest: Mapping[str, Any], *, judged: bool) -> 
     ended = "interrupted" if manifest["state"] == "running" else manifest["state"]
     fits = summary.get("run") == manifest["run"] and summary.get("state") == ended
     return Entry(
-        folder.name, suite=_shown(manifest["suite"]["name"], 80), state=_shown(manifest["state"], 20),
+        folder.name,
+        suite=_shown(manifest["suite"]["name"], 80),
+        state=_shown(manifest["state"], 20),
         targets=tuple(dict.fromkeys(_shown(lane["target"], 60) for lane in lanes)),
         models=tuple(dict.fromkeys(_shown(lane["model"], 60) for lane in lanes)),
         started=_shown(manifest.get("started_utc", ABSENT), 20),
-        verdict=_shown(summary.get("overall", ABSENT), 20) if fits else ABSENT, simulated=bool(fits and summary.get("simulated")),
-    )  # fmt: skip
+        verdict=_shown(summary.get("overall", ABSENT), 20) if fits else ABSENT,
+        simulated=bool(fits and summary.get("simulated")),
+    )
 
 
 def record_at(path: Path) -> Mapping[str, Any]:
-    """A record's file, empty where it cannot be read. For a thousand at once: three times as quick as json."""
+    """A record's file, empty where it cannot be read.
+
+    For a thousand at once: three times as quick as json.
+    """
     try:
         record = from_json(path.read_bytes())
     except (OSError, ValueError):
@@ -174,6 +212,10 @@ def _as_it_stands(results: Path, entry: Entry) -> Entry:
     try:
         # its writer may have closed it since we read that it runs
         dead = not under_way(folder) and read_manifest(folder)["state"] == "running"
-        return dataclasses.replace(entry, state="interrupted") if dead else dataclasses.replace(entry, verdict=ABSENT)
+        return (
+            dataclasses.replace(entry, state="interrupted")
+            if dead
+            else dataclasses.replace(entry, verdict=ABSENT)
+        )
     except (OSError, RunFolderError):
         return dataclasses.replace(entry, problem="cannot be read")

@@ -49,7 +49,8 @@ class Standing:
 
     #: running, complete or interrupted (by Ctrl-C, or by the death of its writer)
     state: str
-    #: how far the last row on disk is into the run, and how long the plan is (0 = as long as its requests take); ns
+    #: how far the last row on disk is into the run, and how long the plan is (0 = as long as its
+    #: requests take); ns
     elapsed_ns: int
     planned_ns: int
     lanes: tuple[LaneStanding, ...]
@@ -58,7 +59,9 @@ class Standing:
 @dataclass
 class _Lane:
     outcomes: Any = field(default_factory=lambda: np.zeros(len(Outcome), np.int64))
-    latencies: dict[str, Histogram] = field(default_factory=lambda: {metric: Histogram() for metric in METRICS})
+    latencies: dict[str, Histogram] = field(
+        default_factory=lambda: {metric: Histogram() for metric in METRICS}
+    )
 
 
 class Growing:
@@ -76,7 +79,10 @@ class Growing:
         self._elapsed_ns = 0
 
     def now(self) -> Standing:
-        """Read what was sealed since the last call. Raises RunFolderError naming a piece that cannot be read."""
+        """Read what was sealed since the last call.
+
+        Raises RunFolderError naming a piece that cannot be read.
+        """
         at_work = under_way(self._folder)  # before the manifest: it is closed first and left then
         self._take(*self._pieces.fresh())
         state = str(read_manifest(self._folder)["state"])
@@ -85,17 +91,25 @@ class Growing:
             self._take(np.arange(len(whole)), whole)
         lanes = self._manifest["lanes"]
         return Standing(
-            "interrupted" if state == "running" and not at_work else state, self._elapsed_ns, max((int(lane["end_ns"]) for lane in lanes), default=0),
-            tuple(_standing(lane, own, int((self._lane_of == index).sum()))
-                  for index, (lane, own) in enumerate(zip(lanes, self._lanes, strict=True))),
-        )  # fmt: skip
+            "interrupted" if state == "running" and not at_work else state,
+            self._elapsed_ns,
+            max((int(lane["end_ns"]) for lane in lanes), default=0),
+            tuple(
+                _standing(lane, own, int((self._lane_of == index).sum()))
+                for index, (lane, own) in enumerate(zip(lanes, self._lanes, strict=True))
+            ),
+        )
 
     def _take(self, rows: Int, samples: Table) -> None:
-        """Count what was not counted yet; a row that never came up (of a closed loop, behind a lost turn) has no outcome."""
+        """Count what was not counted yet; a row that never came up (of a closed loop, behind a lost
+        turn) has no outcome.
+        """
         try:
             fresh = ~self._seen[rows] & (samples["due_ns"] >= 0)
         except IndexError:
-            raise RunFolderError("holds rows that are not scheduled", where=str(self._folder)) from None
+            raise RunFolderError(
+                "holds rows that are not scheduled", where=str(self._folder)
+            ) from None
         rows, samples = rows[fresh], samples[fresh]
         self._seen[rows] = True
         self._elapsed_ns = max(self._elapsed_ns, int(samples["done_ns"].max(initial=0)))
@@ -109,9 +123,13 @@ class Growing:
 
 
 def _standing(lane: Mapping[str, Any], own: _Lane, planned: int) -> LaneStanding:
-    outcomes = {Outcome(index).name: int(times) for index, times in enumerate(own.outcomes) if times}
-    found = {metric: {name: _ms(histogram.percentile_ns(q)) for name, q in QUANTILES.items()}
-             for metric, histogram in own.latencies.items()}  # fmt: skip
+    outcomes = {
+        Outcome(index).name: int(times) for index, times in enumerate(own.outcomes) if times
+    }
+    found = {
+        metric: {name: _ms(histogram.percentile_ns(q)) for name, q in QUANTILES.items()}
+        for metric, histogram in own.latencies.items()
+    }
     return LaneStanding(str(lane["name"]), planned, outcomes, found)
 
 

@@ -1,9 +1,10 @@
 """The ui's server: who may ask, for what, and what the browser is told to refuse.
 
-In: a results folder, an address. Out: HTTP until it is stopped. Must stay true: GET alone, and nothing
-is written; only a request that names this server in its Host header is answered, so no page on the
-web can read runs by pointing a name of its own here; no page may load anything from elsewhere; a
-report, which could be anybody's, runs in a sandbox; files are read on threads, never on the loop.
+In: a results folder, an address. Out: HTTP until it is stopped. Must stay true: GET alone, and
+nothing is written; only a request that names this server in its Host header is answered, so no page
+on the web can read runs by pointing a name of its own here; no page may load anything from
+elsewhere; a report, which could be anybody's, runs in a sandbox; files are read on threads, never
+on the loop.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import (
+    HTMLResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,12 +47,22 @@ PORT = 8765
 PORTS_TRIED = 20
 _EVERY_S = 1.0
 _HERE = Path(__file__).parent
-_FILES = {"report.css": (_HERE.parent / "report.css", "text/css"), "ui.css": (_HERE / "ui.css", "text/css"),
-          "watch.js": (_HERE / "watch.js", "text/javascript")}  # fmt: skip
-_OURS = ("default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src data:; connect-src 'self'; "
-         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'")  # fmt: skip
-_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
-            "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin"}  # fmt: skip
+_FILES = {
+    "report.css": (_HERE.parent / "report.css", "text/css"),
+    "ui.css": (_HERE / "ui.css", "text/css"),
+    "watch.js": (_HERE / "watch.js", "text/javascript"),
+}
+_OURS = (
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src data:;"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 T = TypeVar("T")
 
 
@@ -58,7 +75,8 @@ def is_loopback(host: str) -> bool:
 
 
 def may_be_asked(host_header: str, bound: str) -> bool:
-    """Whether a Host header names this server, bound to `bound`: loopback, that host, any number where bound to all.
+    """Whether a Host header names this server, bound to `bound`: loopback, that host, any number
+    where bound to all.
 
     A foreign name that resolves to this address (DNS rebinding) is none of them.
     """
@@ -88,7 +106,11 @@ class Guard:
             await send(message)
 
         refused = self._refused(scope)
-        app = self._app if refused is None else PlainTextResponse(f"tailproof ui: {refused[1]}\n", refused[0])
+        app = (
+            self._app
+            if refused is None
+            else PlainTextResponse(f"tailproof ui: {refused[1]}\n", refused[0])
+        )
         await app(scope, receive, send_guarded)
 
     def _refused(self, scope: Scope) -> tuple[int, str] | None:
@@ -98,15 +120,23 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD"):
             return 405, "nothing can be changed here"
         # another site may link to a page; it may not load one into its own
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") != "navigate":
+        if (
+            headers.get("sec-fetch-site") in ("cross-site", "same-site")
+            and headers.get("sec-fetch-mode") != "navigate"
+        ):
             return 403, "another site asked for this"
         return None
 
 
 def report_policy() -> str:
-    """What a report may do: show itself, and run the script that we embed in reports, known by its digest."""
-    return ("sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-            f"script-src 'sha256-{page_script()[1]}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")  # fmt: skip
+    """What a report may do: show itself, and run the script that we embed in reports, known by its
+    digest.
+    """
+    return (
+        "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
+        f" script-src 'sha256-{page_script()[1]}'; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'"
+    )
 
 
 class _Site:
@@ -118,13 +148,20 @@ class _Site:
 
     def app(self, bound: str) -> Starlette:
         """The application for a server bound to this host."""
-        routes = [Route("/", self.runs), Route("/report/{name}", self.report), Route("/compare", self.compare),
-                  Route("/trend", self.trend), Route("/watch/{name}", self.watch), Route("/events/{name}", self.events),
-                  Route("/static/{file}", self.static)]  # fmt: skip
+        routes = [
+            Route("/", self.runs),
+            Route("/report/{name}", self.report),
+            Route("/compare", self.compare),
+            Route("/trend", self.trend),
+            Route("/watch/{name}", self.watch),
+            Route("/events/{name}", self.events),
+            Route("/static/{file}", self.static),
+        ]
         app = Starlette(
-            routes=routes, middleware=[Middleware(Guard, bound=bound)],
+            routes=routes,
+            middleware=[Middleware(Guard, bound=bound)],
             exception_handlers={TailproofError: self.told, 404: self.not_found},
-        )  # fmt: skip
+        )
         app.router.redirect_slashes = False
         return app
 
@@ -150,7 +187,9 @@ class _Site:
         return HTMLResponse(await self._apart(self._pages.trend, request.query_params))
 
     async def watch(self, request: Request) -> Response:
-        return HTMLResponse(await anyio.to_thread.run_sync(self._pages.watch, request.path_params["name"]))
+        return HTMLResponse(
+            await anyio.to_thread.run_sync(self._pages.watch, request.path_params["name"])
+        )
 
     async def events(self, request: Request) -> Response:
         folder = await anyio.to_thread.run_sync(self._catalogue.folder, request.path_params["name"])
@@ -166,11 +205,15 @@ class _Site:
         return HTMLResponse(self._pages.message("This cannot be shown", str(error)), 404)
 
     async def not_found(self, request: Request, error: Exception) -> Response:  # noqa: ARG002 starlette's signature
-        return HTMLResponse(self._pages.message("There is no such page", "is not a page of this server"), 404)
+        return HTMLResponse(
+            self._pages.message("There is no such page", "is not a page of this server"), 404
+        )
 
 
 async def _standings(folder: Path) -> AsyncIterator[str]:
-    """Server-sent events: `standing` each second, `over` once nobody writes any more, `failure` where it cannot be read."""
+    """Server-sent events: `standing` each second, `over` once nobody writes any more, `failure`
+    where it cannot be read.
+    """
     try:
         growing = await anyio.to_thread.run_sync(Growing, folder)
         while True:
@@ -185,11 +228,18 @@ async def _standings(folder: Path) -> AsyncIterator[str]:
 
 
 def listening(host: str, port: int | None) -> socket.socket:
-    """A socket that listens there; without a port at PORT or the next that is free. Raises UserError."""
+    """A socket that listens there; without a port at PORT or the next that is free.
+
+    Raises UserError.
+    """
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            host, port or 0, type=socket.SOCK_STREAM
+        )[0]
     except OSError as error:
-        raise UserError(f"is no address of this machine ({error.strerror})", where=f"--host {host}") from None
+        raise UserError(
+            f"is no address of this machine ({error.strerror})", where=f"--host {host}"
+        ) from None
     for tried in [port] if port is not None else [*range(PORT, PORT + PORTS_TRIED), 0]:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -201,8 +251,11 @@ def listening(host: str, port: int | None) -> socket.socket:
             reason = error.strerror
             continue
         return listener
-    raise UserError(f"cannot be listened on ({reason})", where=f"{host}:{port}",
-                    remedy="name another --port, or none for the next free one")  # fmt: skip
+    raise UserError(
+        f"cannot be listened on ({reason})",
+        where=f"{host}:{port}",
+        remedy="name another --port, or none for the next free one",
+    )
 
 
 def address_of(listener: socket.socket, host: str) -> str:
@@ -213,8 +266,17 @@ def address_of(listener: socket.socket, host: str) -> str:
 def serve(results: Path, listener: socket.socket, host: str) -> None:
     """Answer until a signal ends it."""
     catalogue = Catalogue(results)
-    # while the user goes to the address: a first look at a thousand runs takes a quarter of a second
+    # while the user goes to the address: a first look at a thousand runs takes a quarter of a
+    # second
     threading.Thread(target=catalogue.entries, daemon=True).start()
-    config = uvicorn.Config(_Site(catalogue).app(host), lifespan="off", ws="none", log_level="warning", access_log=False,
-                            server_header=False, proxy_headers=False, timeout_graceful_shutdown=1)  # fmt: skip
+    config = uvicorn.Config(
+        _Site(catalogue).app(host),
+        lifespan="off",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,
+    )
     uvicorn.Server(config).run(sockets=[listener])
