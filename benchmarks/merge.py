@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.app.merge import merge
 from bench.clock import cpu_ns, monotonic_ns, wall_ns
 from bench.load.runner import plan_facts
 from bench.load.shard import Shard, Start
-from bench.merge import merge
 from bench.plan.profile import Profile
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite

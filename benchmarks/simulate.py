@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from scipy import optimize
 
+from bench.app.simulate import lengthened, play_virtual
 from bench.clock import cpu_ns
 from bench.gateway.scenarios import load_scenario
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import load_suite
-from bench.simulate import lengthened, play_virtual
 from bench.units import S
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "gateway"))

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.app.cluster import conduct_on
 from bench.cli.run import run, suite_of
 from bench.clock import monotonic_ns, sleep_s
-from bench.cluster import conduct_on
 from bench.load.cluster.agent import Agent
 from bench.load.cluster.seat import SeatLost
 from bench.load.player import Counters, Share

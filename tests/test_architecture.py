@@ -37,7 +37,7 @@ IMPORTED_AS = {
 PART_OF_ANOTHER = {"markupsafe"}
 #: Play its serving model in virtual time: no second implementation that it could agree with by
 #: mistake.
-VIRTUAL_TIME = ("bench/simulate.py", "bench/virtual_client.py")
+VIRTUAL_TIME = ("bench/app/simulate.py", "bench/app/virtual_client.py")
 LINES_OF_A_MODULE, LINES_OF_A_FUNCTION = 560, 100
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

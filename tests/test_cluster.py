@@ -30,10 +30,10 @@ from local_cluster import (
     until,
 )
 
+from bench.app.cluster import collect, conduct_on
+from bench.app.conclude import Finished
 from bench.cli import main
 from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
-from bench.cluster import collect, conduct_on
-from bench.conclude import Finished
 from bench.errors import ExitCode, RunFolderError
 from bench.load.cluster.agent import Agent
 from bench.load.shard import LATE_NS

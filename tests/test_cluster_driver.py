@@ -31,9 +31,9 @@ from local_cluster import (
     until,
 )
 
+from bench.app.cluster import collect, conduct_on
 from bench.cli import main
 from bench.clock import monotonic_ns
-from bench.cluster import collect, conduct_on
 from bench.errors import ExitCode, RunFolderError, UserError
 from bench.load.cluster.agent import Agent
 from bench.load.guard import Caps

@@ -27,9 +27,9 @@ from local_cluster import (
     suite_for,
 )
 
+from bench.app.cluster import conduct_on
 from bench.cli import main
 from bench.clock import wall_ns
-from bench.cluster import conduct_on
 from bench.errors import RunFolderError, TailproofError, TargetUnreachable, UserError
 from bench.load.cluster.agent import Agent
 from bench.plan.suite import Suite, load_suite

@@ -18,10 +18,10 @@ from jsonschema import Draft202012Validator
 from patience import PATIENCE_S
 from scipy import optimize
 
+from bench.app.ramp import ramping
 from bench.cli import main
 from bench.cli.schema import schema_of
 from bench.plan.suite import load_suite
-from bench.ramp import ramping
 from bench.record.run_folder import Run
 
 ROOT = Path(__file__).resolve().parents[1]

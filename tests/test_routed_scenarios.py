@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.app.simulate import simulate
 from bench.judge.routing.routes import route_run
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
-from bench.simulate import simulate
 from bench.units import MS, S
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -28,8 +28,8 @@ from patience import PATIENCE_S, STEP_S
 from prometheus_client.parser import text_string_to_metric_families
 from two_tiers import two_tiers
 
+from bench.app.conduct import embedded_gateway
 from bench.cli import main
-from bench.conduct import embedded_gateway
 
 pytestmark = pytest.mark.timeout(4 * PATIENCE_S)
 ROOT = Path(__file__).resolve().parents[1]

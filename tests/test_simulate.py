@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.app.simulate import lengthened, play_virtual, simulate
+from bench.app.virtual_client import Answers
 from bench.cli import main
 from bench.gateway.scenarios import load_scenario
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Flag, Outcome, Table, latency_ns
-from bench.simulate import lengthened, play_virtual, simulate
 from bench.units import MS, S
-from bench.virtual_client import Answers
 
 PROFILE = 'description = "p"\nduration = "1s"\n[arrivals]\nkind = "constant"\nrate = "50/s"\n'
 SIZES = "[[prompt_tokens]]\nfixed = 10\n[[output_tokens]]\nfixed = 3\n"

@@ -24,6 +24,8 @@ import numpy as np
 import pytest
 from patience import STEP_S
 
+from bench.app.watch import WAITED, Terms, Watch, probing, resolution
+from bench.app.watch_desk import Desk, Shelf, day_of, only_watch, status, watched_now
 from bench.cli import main
 from bench.clock import wall_ns
 from bench.errors import TargetUnreachable, UserError
@@ -38,8 +40,6 @@ from bench.record.run_folder import Run
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Outcome, empty_samples
 from bench.show.watch import watch_lines
 from bench.units import MS, S
-from bench.watch import WAITED, Terms, Watch, probing, resolution
-from bench.watch_desk import Desk, Shelf, day_of, only_watch, status, watched_now
 
 ROOT = Path(__file__).resolve().parents[1]
 MINUTE = 60 * S
@@ -65,7 +65,7 @@ from pathlib import Path
 from bench.load.generator import run_loop
 from bench.plan.suite import load_suite
 from bench.units import S
-from bench.watch import Terms, Watch, probing
+from bench.app.watch import Terms, Watch, probing
 suite, folder, hook, day = sys.argv[1:]
 length = int(float(day) * S)
 def roll(now):
@@ -406,8 +406,8 @@ def test_two_watchers_in_one_folder_are_refused(tmp_path: Path) -> None:
     with only_watch(tmp_path / "out"):
         assert watched_now(tmp_path / "out")
         program = (
-            "import sys; from pathlib import Path; from bench.watch_desk import only_watch\nwith"
-            " only_watch(Path(sys.argv[1])): pass"
+            "import sys; from pathlib import Path; from bench.app.watch_desk import only_watch\n"
+            "with only_watch(Path(sys.argv[1])): pass"
         )
         second = subprocess.run(
             [sys.executable, "-c", program, str(tmp_path / "out")],

@@ -40,8 +40,8 @@ def collect(
     Without their driver the nodes sent nothing more, finished what was under way and kept it. What
     a node that is gone had not handed over counts as never sent.
     """
+    from bench.app.cluster import collect as collected
     from bench.cli.screen import tell_run
-    from bench.cluster import collect as collected
     from bench.load.cluster.ray_engine import RayEngine
 
     ready_to_file(pdf=pdf)

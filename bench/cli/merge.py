@@ -49,11 +49,11 @@ def merge(
     \b
     tailproof merge results/shard-* --out results/whole
     """
+    from bench.app.conclude import conclude
+    from bench.app.merge import merge as merged
     from bench.cli.screen import tell_run
-    from bench.conclude import conclude
     from bench.judge.left_out import leave_out as leave_nodes_out
     from bench.judge.left_out import refuse_unknown
-    from bench.merge import merge as merged
     from bench.record.places import places_among
     from bench.record.run_folder import read_manifest
 

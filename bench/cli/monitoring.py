@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from bench.exporter import Exporter
+    from bench.app.exporter import Exporter
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -40,8 +40,8 @@ def monitored(
     metrics_port: int | None, otlp_endpoint: str | None, warn: Callable[[str], None]
 ) -> Iterator[Exporter]:
     """What the flags ask for, while it is open; the address is printed. Raises UserError."""
+    from bench.app.exporter import PATH, exporting
     from bench.errors import UserError
-    from bench.exporter import PATH, exporting
     from bench.plan.target import check_base_url
 
     try:

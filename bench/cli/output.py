@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from bench.conclude import Finished
+    from bench.app.conclude import Finished
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -15,8 +15,8 @@ from bench.cli.run import repeat_command, suite_of
 from bench.cli.run import run as run_command
 
 if TYPE_CHECKING:
+    from bench.app.ramp import Terms
     from bench.plan.suite import Suite
-    from bench.ramp import Terms
 
 #: Flags of `run` that say what is sent, to whom and by which contract; they mean the same here.
 _SHARED = (
@@ -111,9 +111,9 @@ def ramp(suite: str | None, form: str, quiet: bool, **flags: Any) -> int:
     tailproof ramp my-suite.toml
     tailproof ramp --url http://localhost:8000/v1 --model m --slo 'ttft:p99<800ms' --max-rate 200/s
     """
+    from bench.app.ramp import Ramp, ramping
     from bench.cli.screen import make_screen
     from bench.errors import UserError
-    from bench.ramp import Ramp, ramping
     from bench.show.ramp import ramp_lines, write_ramp_report
 
     if suite is None and flags["url"] is None:
@@ -146,9 +146,9 @@ def ramp(suite: str | None, form: str, quiet: bool, **flags: Any) -> int:
 
 
 def _terms(suite: Suite, flags: dict[str, Any]) -> Terms:
+    from bench.app.ramp import Terms
     from bench.cli.adhoc import parsed
     from bench.errors import UserError
-    from bench.ramp import Terms
     from bench.units import parse_duration_ns, parse_rate_per_s, parse_share, parse_usd
 
     resolution = parsed("--resolution", parse_share, flags["resolution"])
@@ -179,10 +179,10 @@ def _approved(suite: Suite, terms: Terms, *, yes: bool) -> Terms:
     """Ask once, for all that the caps allow, before anything leaves this machine; what nobody
     capped is capped.
     """
+    from bench.app.simulate import lengthened
     from bench.cli.approval import approve
     from bench.plan.budget import REMOTE_REQUESTS, budget_of, is_remote
     from bench.plan.schedule import compile_plan
-    from bench.simulate import lengthened
 
     (stage,) = suite.stages
     if stage.simulated or not any(is_remote(endpoint) for endpoint in stage.targets[0].endpoints):

@@ -28,10 +28,10 @@ def resume(folder: Path, yes: bool, quiet: bool, form: str) -> int:
     report. Refused for a run that has an end, for closed loops, and where a file of the plan has
     changed.
     """
+    from bench.app.conduct import conduct
     from bench.cli.approval import approve
     from bench.cli.run import suite_of
     from bench.cli.screen import make_screen, tell_run
-    from bench.conduct import conduct
     from bench.load.guard import Caps
     from bench.load.sitting import refuse_unless_broken_off
     from bench.plan.prompts import load_tokenizer

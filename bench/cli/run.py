@@ -17,8 +17,8 @@ from bench.cli.monitoring import metrics_flags, monitored
 from bench.cli.output import format_option, print_runs
 
 if TYPE_CHECKING:
-    from bench.conclude import Finished
-    from bench.exporter import Exporter
+    from bench.app.conclude import Finished
+    from bench.app.exporter import Exporter
     from bench.load.shard import Shard
     from bench.plan.suite import Suite
 
@@ -255,10 +255,10 @@ def run(
     tailproof run --url http://localhost:8000/v1 --model m --slo 'ttft:p99<800ms'
     tailproof run field-guide --seed 7
     """
+    from bench.app.conclude import worst_exit
     from bench.cli.approval import approve
     from bench.cli.census import CensusFlags, judge_census
     from bench.cli.screen import make_screen, show_spread, tell_run
-    from bench.conclude import worst_exit
     from bench.errors import UserError
     from bench.load.guard import Caps
     from bench.plan.prompts import load_tokenizer
@@ -333,13 +333,13 @@ def _play(
     **how: Any,
 ) -> Finished:
     """Once, where the flags say: in virtual time, on a cluster, or from here."""
-    from bench.conduct import conduct
-    from bench.simulate import simulate
+    from bench.app.conduct import conduct
+    from bench.app.simulate import simulate
 
     if part.of == 1 and _virtual(loaded):
         return simulate(loaded, seed, repeat_command=how["repeat_command"], folder=how["folder"])
     if flags["cluster"]:
-        from bench.cluster import conduct_on
+        from bench.app.cluster import conduct_on
 
         return conduct_on(
             flags["cluster"],

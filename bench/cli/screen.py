@@ -18,8 +18,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from bench.app.conclude import Finished
 from bench.cli.output import print_lines, screen_width
-from bench.conclude import Finished
 from bench.errors import UserError
 from bench.judge.verify import Verified
 from bench.load.player import Counters

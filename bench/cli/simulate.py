@@ -52,9 +52,9 @@ def simulate(
     tailproof simulate premium-placebo
     tailproof simulate vanity-average --requests 5000000 --out results/five-million
     """
+    from bench.app.simulate import simulate as play
     from bench.cli.screen import tell_run
     from bench.plan.suite import load_suite
-    from bench.simulate import simulate as play
 
     ready_to_file(pdf=pdf)
     loaded = load_suite(suite)

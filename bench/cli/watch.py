@@ -89,12 +89,12 @@ def watch(
 
 
 def _watch(name: str, contract: Contract | None, flags: dict[str, Any]) -> int:
+    from bench.app.watch import Terms, Watch, probing, resolution
     from bench.cli.adhoc import parsed
     from bench.errors import ExitCode
     from bench.load.generator import run_loop
     from bench.plan.suite import load_suite
     from bench.units import parse_duration_ns, parse_rate_per_s, parse_usd
-    from bench.watch import Terms, Watch, probing, resolution
 
     loaded = probing(
         load_suite(name),
@@ -146,7 +146,7 @@ def _exit(verdicts: list[str]) -> int:
 
 
 def _status(folder: Path, contract: Contract | None, form: str) -> int:
-    from bench.watch_desk import overall, status
+    from bench.app.watch_desk import overall, status
 
     record = status(folder, contract)
     if form == "json":

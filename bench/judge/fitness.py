@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.judge.health import Conduct, Health, conduct_of, could_not_send, examine, too_few_sent
 from bench.judge.reached import came_to
-from bench.load.health import Conduct, Health, conduct_of, could_not_send, examine, too_few_sent
 from bench.plan.contract import Contract
 from bench.record.places import Places, places_of
 from bench.record.run_folder import Run

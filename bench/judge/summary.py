@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.judge.health import Health
 from bench.judge.reached import came_to
-from bench.load.health import Health
 from bench.record.histogram import Histogram, read_hlog
 from bench.record.places import Places, places_of
 from bench.record.run_folder import FORMAT, Run

@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from two_tiers import two_tiers
 
+from bench.app.simulate import simulate
 from bench.cli import main
 from bench.cli.schema import schema_of
 from bench.judge.review import review
@@ -26,7 +27,6 @@ from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.show.export import COLUMNS
-from bench.simulate import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = two_tiers('e2e = { lognormal = { median = "40ms", p99 = "90ms" } }')

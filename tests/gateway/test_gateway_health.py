@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests_gateway_process import GatewayProcess
 
+from bench.app.conduct import gateway_facts
 from bench.cli import main
-from bench.conduct import gateway_facts
 
 SUITE = """
 description = "half a second of answers of 20 ms"

@@ -9,12 +9,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from bench.app.simulate import lengthened, play_virtual, playable
 from bench.gateway.scenarios import Scenario, TruthLine, load_scenario
 from bench.judge.stats.tail import quantile_ci_ranks
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import load_suite
 from bench.record.samples import Columns, Table, latency_ns
-from bench.simulate import lengthened, play_virtual, playable
 from bench.units import MS, S
 
 SEEDS, ENOUGH, ERROR = range(1, 21), 18, 0.05

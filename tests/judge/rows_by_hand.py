@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.load.health import Health
+from bench.judge.health import Health
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.record.pieces import STRING_KINDS, SegmentWriter

@@ -29,12 +29,12 @@ from rows_by_hand import (
 )
 from scipy import stats as scipy_stats
 
-from bench.conclude import worst_exit
+from bench.app.conclude import worst_exit
 from bench.errors import ExitCode, UserError
 from bench.judge.contract.reasons import sentence
 from bench.judge.contract.verdict import Decision, judge_run
+from bench.judge.health import Health
 from bench.judge.stats.dependence import Trials, judge_trials
-from bench.load.health import Health
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.record.samples import Outcome

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import Played, Reply, chunk, plan_for, play, whole
 
+from bench.judge.health import examine
 from bench.load.generator import STOP_DRAIN_NS
-from bench.load.health import examine
 from bench.plan.schedule import Plan
 from bench.record.samples import Flag, Int, Outcome, latency_ns
 from bench.units import MS, S

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.load.health import Health, examine
+from bench.judge.health import Health, examine
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
 from bench.units import MS, S
 

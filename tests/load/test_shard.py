@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from world import Ask, Reply, plan_for, play, whole
 
+from bench.app.merge import merge
 from bench.cli import main
 from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
 from bench.errors import TailproofError, UserError
@@ -33,7 +34,6 @@ from bench.load.shard import (
     parse_vantage,
     rows_of_shards,
 )
-from bench.merge import merge
 from bench.plan.clause import parse_slo
 from bench.plan.contract import Contract
 from bench.plan.schedule import Plan

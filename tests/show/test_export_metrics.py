@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from made_runs import Made, MakeRun, fail, spoil_some
 
-from bench.exporter import Growing
+from bench.app.exporter import Growing
 from bench.judge.formats.prometheus import HISTOGRAMS, burn_rate_rules
 from bench.judge.formats.telemetry import Metric, added, row_metrics, run_metrics
 from bench.judge.reached import came_to

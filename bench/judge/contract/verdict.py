@@ -34,12 +34,12 @@ from bench.judge.contract.exclusions import Classes, classify
 from bench.judge.contract.forecast import judge_forecast
 from bench.judge.contract.reasons import sentence
 from bench.judge.contract.spans import Found, judge_spans
+from bench.judge.health import Health
 from bench.judge.left_out import facts_of, told
 from bench.judge.reached import came_to
 from bench.judge.stats.dependence import Judged, Trials, judge_trials, p_value_fail
 from bench.judge.stats.sequential import LOOKS, holm, steadiness
 from bench.judge.stats.tail import clopper_pearson, quantile_ci_ranks
-from bench.load.health import Health
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.plan.suite import match_clause

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.app.conclude import Finished, conclude
+from bench.app.virtual_client import Answers, VirtualClient
 from bench.clock import monotonic_ns, wall_ns
-from bench.conclude import Finished, conclude
 from bench.errors import UserError
 from bench.gateway.scenarios import Scenario, load_scenario
 from bench.judge.summary import quantiles_ms
@@ -25,7 +26,6 @@ from bench.record.files import write_json
 from bench.record.run_folder import RunWriter, State
 from bench.record.samples import Columns, Table, empty_samples, latency_ns, outcome_counts
 from bench.units import S
-from bench.virtual_client import Answers, VirtualClient
 
 FORMAT = 1
 _CLOCK = {"source": "virtual", "resolution_ns": 1.0, "monotonic": True, "adjustable": False}

@@ -136,7 +136,7 @@ def exporting(
         return
     # A group of its own: the terminal's Ctrl-C is for the run.
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.exporter"],
+        [sys.executable, "-m", "bench.app.exporter"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
-from bench.conclude import Finished, conclude
+from bench.app.conclude import Finished, conclude
+from bench.app.looks import Looks
+from bench.app.simulate import play_beside
 from bench.errors import UserError
 from bench.judge.census.source import judge_month
 from bench.judge.stats.sequential import LOOKS
@@ -28,14 +30,12 @@ from bench.load.guard import UNCAPPED, Caps
 from bench.load.player import Counters, run_secrets
 from bench.load.runner import play
 from bench.load.shard import UNSHARDED, Shard
-from bench.looks import Looks
 from bench.plan.credentials import Redaction
 from bench.plan.prompts import ESTIMATOR_ERROR, PromptText, Tokenizer, exactness
 from bench.plan.schedule import Lane, Plan, compile_plan
 from bench.plan.suite import Suite
 from bench.record.files import write_json
 from bench.record.run_folder import FORMAT, read_manifest, write_manifest
-from bench.simulate import play_beside
 
 
 class Screen(Protocol):

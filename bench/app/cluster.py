@@ -16,9 +16,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bench.app.conclude import Finished, conclude
+from bench.app.conduct import Screen, census, planned, told_of
+from bench.app.merge import fill, read_parts
 from bench.clock import monotonic_ns, sleep_s, wall_ns
-from bench.conclude import Finished, conclude
-from bench.conduct import Screen, census, planned, told_of
 from bench.errors import RunFolderError, UserError
 from bench.judge.left_out import leave_out as leave_nodes_out
 from bench.judge.left_out import refuse_unknown
@@ -42,7 +43,6 @@ from bench.load.player import run_secrets
 from bench.load.runner import plan_facts, run_id
 from bench.load.shard import Shard, Start, Vantage
 from bench.load.sitting import inputs
-from bench.merge import fill, read_parts
 from bench.plan.credentials import Redaction
 from bench.plan.prompts import PromptText, Tokenizer
 from bench.plan.schedule import Plan

@@ -15,9 +15,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from bench.app.conclude import Finished
+from bench.app.conduct import Screen, conduct
+from bench.app.simulate import lengthened, simulate
 from bench.clock import sleep_s, utc_text, wall_ns
-from bench.conclude import Finished
-from bench.conduct import Screen, conduct
 from bench.errors import ExitCode, TailproofError, UserError
 from bench.judge.contract.sizing import Assumed, LaneSize, size_plan
 from bench.judge.ramp.curve import curve_clause, knee_of, observed, probe_of
@@ -39,7 +40,6 @@ from bench.plan.contract import Contract
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite, override_profile
 from bench.record.files import write_json
-from bench.simulate import lengthened, simulate
 from bench.units import MS, S, show_duration, show_rate
 
 FORMAT = 1

@@ -21,6 +21,7 @@ from typing import Any
 
 import anyio
 
+from bench.app.watch_desk import Desk, Shelf, day_of, only_watch, zone_of
 from bench.clock import monotonic_ns, utc_text, wall_ns
 from bench.errors import TargetUnreachable, UserError
 from bench.judge.census.episodes import OutageTracker, Probe
@@ -41,7 +42,6 @@ from bench.plan.suite import Suite
 from bench.record.run_folder import RunWriter, State
 from bench.record.samples import Columns, Outcome
 from bench.units import MS, S, show_duration
-from bench.watch_desk import Desk, Shelf, day_of, only_watch, zone_of
 
 DAY_NS = 86400 * S
 #: Wall clock and monotonic clock may part by so much before the run is ended: from then on its

@@ -57,7 +57,7 @@ class Looks:
         if self._folder is not None and self._times and now_ns >= self._times[0] + _SEALED_NS:
             self._times.pop(0)
             self._process = subprocess.Popen(  # noqa: S603 our own module
-                [sys.executable, "-m", "bench.looks", str(self._folder)],
+                [sys.executable, "-m", "bench.app.looks", str(self._folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
