@@ -68,9 +68,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev
-	@$(BIN)/mypy bench benchmarks tests --exclude 'tests/(show|browser|cluster|real)/|tests/conftest|benchmarks/report'
-	@$(BIN)/mypy tests/conftest.py
-	@$(BIN)/mypy tests/show benchmarks/report.py  # by itself: folders with a conftest.py of their own; tests/browser, tests/cluster and tests/real: their targets
+	@$(BIN)/mypy bench benchmarks tests --exclude 'tests/(browser|cluster|real)/'  # those three: their targets
 
 bench-hot: $(VENV)/.base  ## the hot path in µs, beside its stored baseline
 	@$(BIN)/python benchmarks/hot.py

@@ -28,8 +28,8 @@ from bench.load.player import Share
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome, latency_ns
 from bench.units import S
-from benchmarks.kills import Provider
 from benchmarks.ray_nodes import RayNode, two_hosts, two_nodes
+from tests.support.provider import Provider
 
 #: What was answered longer before a node's death than this must be on record: sealed twice, asked
 #: for four times a second.

@@ -8,21 +8,16 @@ lognormal, their median drifting up over the run; nothing here is tuned to the s
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "judge"))
-
-from made_arms import RUN_S, S, pair
 
 from bench.clock import monotonic_ns
 from bench.judge.compare.compare import ALPHA, QUANTILES, Question, compare_arms, part_of
 from bench.judge.compare.shift import permutation
 from bench.judge.stats.resample import sample, slot_ns
 from bench.show.comparison import comparison_part
+from tests.support.made_arms import RUN_S, S, pair
 
 DESIGNS = {"random": Question(), "abba": Question(unit_ns=20 * S), "first": Question()}
 

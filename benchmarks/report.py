@@ -1,6 +1,6 @@
 """How long a report of a million rows takes, how large it is, and how soon a browser paints it.
 
-`python benchmarks/report.py` writes a seeded run of 4 targets and 3 phases with the product's own
+`python -m benchmarks.report` writes a seeded run of 4 targets and 3 phases with the product's own
 writer, runs `tailproof report` on it as a process, once to judge it too and once more from its
 records, and opens the page in headless Chromium (with the extra `browser` and a chromium on the
 path).
@@ -22,9 +22,7 @@ from bench.clock import monotonic_ns
 from bench.plan.contract import load_contract
 from bench.record.run_folder import RunWriter
 from bench.units import S
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "show"))
-from made_runs import lane_of, manifest_of, samples_of, schedule_of, spoil_some
+from tests.support.made_runs import lane_of, manifest_of, samples_of, schedule_of, spoil_some
 
 TARGETS = ["standard", "pro", "standard-eu", "pro-eu"]
 #: performance.getEntriesByType sees the paints of the page it runs in.

@@ -1,6 +1,6 @@
 """How fast virtual time runs, in how much memory, and how near queueing theory it comes.
 
-`python benchmarks/simulate.py` prints requests a CPU second and peak memory for a growing plan;
+`python -m benchmarks.simulate` prints requests a CPU second and peak memory for a growing plan;
 with `--theory 1000000` the waiting-time quantiles of M/M/4 and M/D/1 beside Erlang's and
 Crommelin's.
 """
@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import math
 import resource
-import sys
-from pathlib import Path
 
 import numpy as np
 from scipy import optimize
@@ -22,9 +20,7 @@ from bench.gateway.scenarios import load_scenario
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import load_suite
 from bench.units import S
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "gateway"))
-from test_gateway_theory import erlang_c, md1_wait_cdf, waits_ms
+from tests.support.queueing import erlang_c, md1_wait_cdf, waits_ms
 
 
 def peak_mb() -> float:

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import sys
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+pytest.register_assert_rewrite("tests.support")
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
-sys.path.append(str(Path(__file__).parent / "load"))
 
 
 class LeavesTheMachine(BaseException):

@@ -12,7 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_cluster import (
+
+from bench.app.cluster import collect, conduct_on
+from bench.app.conclude import Finished
+from bench.cli import main
+from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
+from bench.errors import ExitCode, RunFolderError
+from bench.load.cluster.agent import Agent
+from bench.load.shard import LATE_NS
+from bench.plan.schedule import compile_plan
+from bench.record.run_folder import Run, read_manifest
+from bench.record.samples import Outcome
+from bench.units import MS, S
+from benchmarks.kills import LOSS_NS
+from tests.support.local_cluster import (
     EU,
     US,
     Heard,
@@ -29,19 +42,6 @@ from local_cluster import (
     suite_for,
     until,
 )
-
-from bench.app.cluster import collect, conduct_on
-from bench.app.conclude import Finished
-from bench.cli import main
-from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
-from bench.errors import ExitCode, RunFolderError
-from bench.load.cluster.agent import Agent
-from bench.load.shard import LATE_NS
-from bench.plan.schedule import compile_plan
-from bench.record.run_folder import Run, read_manifest
-from bench.record.samples import Outcome
-from bench.units import MS, S
-from benchmarks.kills import LOSS_NS
 
 
 @pytest.fixture

@@ -13,7 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_cluster import (
+
+from bench.app.cluster import collect, conduct_on
+from bench.cli import main
+from bench.clock import monotonic_ns
+from bench.errors import ExitCode, RunFolderError, UserError
+from bench.load.cluster.agent import Agent
+from bench.load.guard import Caps
+from bench.plan.suite import load_suite
+from bench.record.digests import OWN, manifest_digest
+from bench.record.files import write_json
+from bench.record.run_folder import Run, read_manifest, under_way
+from bench.record.samples import Outcome
+from bench.units import S
+from benchmarks.kills import LOSS_NS
+from tests.support.local_cluster import (
     EU,
     US,
     Heard,
@@ -30,20 +44,6 @@ from local_cluster import (
     suite_for,
     until,
 )
-
-from bench.app.cluster import collect, conduct_on
-from bench.cli import main
-from bench.clock import monotonic_ns
-from bench.errors import ExitCode, RunFolderError, UserError
-from bench.load.cluster.agent import Agent
-from bench.load.guard import Caps
-from bench.plan.suite import load_suite
-from bench.record.digests import OWN, manifest_digest
-from bench.record.files import write_json
-from bench.record.run_folder import Run, read_manifest, under_way
-from bench.record.samples import Outcome
-from bench.units import S
-from benchmarks.kills import LOSS_NS
 
 STEADY = ("--request-rate", "40", "--duration", "20s", "--slo", "e2e:p50<5s")
 

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_cluster import (
+
+from bench.app.cluster import conduct_on
+from bench.cli import main
+from bench.clock import wall_ns
+from bench.errors import RunFolderError, TailproofError, TargetUnreachable, UserError
+from bench.load.cluster.agent import Agent
+from bench.plan.suite import Suite, load_suite
+from bench.units import S
+from tests.support.local_cluster import (
     EU,
     US,
     Heard,
@@ -26,14 +34,6 @@ from local_cluster import (
     serving,
     suite_for,
 )
-
-from bench.app.cluster import conduct_on
-from bench.cli import main
-from bench.clock import wall_ns
-from bench.errors import RunFolderError, TailproofError, TargetUnreachable, UserError
-from bench.load.cluster.agent import Agent
-from bench.plan.suite import Suite, load_suite
-from bench.units import S
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from patience import PATIENCE_S, unmeasured
 
 from bench.cli import main
 from bench.cli.resume import flags_of
@@ -27,7 +26,9 @@ from bench.load.sitting import refuse_unless_broken_off
 from bench.record.run_folder import LaterSitting, Run, read_manifest, under_way
 from bench.record.samples import Outcome
 from bench.units import S
-from benchmarks.kills import LOSS_NS, Provider, kill, tree_of
+from benchmarks.kills import LOSS_NS, kill, tree_of
+from tests.support.patience import PATIENCE_S, unmeasured
+from tests.support.provider import Provider
 
 SESSIONS = (
     'description = "d"\nrequests = 120\nprompt_tokens = [{ fixed = 10 }]\noutput_tokens = [{ fixed'

@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
-from patience import PATIENCE_S, STEP_S
-from two_tiers import two_tiers
+
+from tests.support.patience import PATIENCE_S, STEP_S
+from tests.support.two_tiers import two_tiers
 
 ROOT = Path(__file__).resolve().parents[1]
 MS, OK = 10**6, 1

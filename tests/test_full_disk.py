@@ -20,7 +20,8 @@ from bench.clock import monotonic_ns, sleep_s
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.units import S
-from benchmarks.kills import LOSS_NS, Provider, said
+from benchmarks.kills import LOSS_NS, said
+from tests.support.provider import Provider
 
 SIZE = "4m"
 PATIENCE_S = 40

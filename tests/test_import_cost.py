@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from patience import unmeasured
+
+from tests.support.patience import unmeasured
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {

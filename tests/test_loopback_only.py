@@ -7,7 +7,8 @@ import socket
 
 import pytest
 import uvloop
-from patience import STEP_S
+
+from tests.support.patience import STEP_S
 
 ELSEWHERE = ("192.0.2.1", 9)  # TEST-NET-1: nobody's
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from patience import PATIENCE_S
 from scipy import optimize
 
 from bench.app.ramp import ramping
@@ -23,6 +22,7 @@ from bench.cli import main
 from bench.cli.schema import schema_of
 from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 FOUR_SLOTS = str(ROOT / "docs/examples/four-slots.toml")

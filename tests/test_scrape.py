@@ -24,12 +24,12 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from patience import PATIENCE_S, STEP_S
 from prometheus_client.parser import text_string_to_metric_families
-from two_tiers import two_tiers
 
 from bench.app.conduct import embedded_gateway
 from bench.cli import main
+from tests.support.patience import PATIENCE_S, STEP_S
+from tests.support.two_tiers import two_tiers
 
 pytestmark = pytest.mark.timeout(4 * PATIENCE_S)
 ROOT = Path(__file__).resolve().parents[1]

@@ -24,9 +24,9 @@ from urllib.request import urlopen
 
 import pytest
 import trustme
-from patience import PATIENCE_S
 
 from bench.cli import main
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The fixture is two whole runs, which may meet a busy machine.

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from patience import PATIENCE_S
 
 from bench.cli import main
 from bench.cli.run import run as run_command
@@ -26,7 +25,9 @@ from bench.clock import monotonic_ns, sleep_s, wall_ns
 from bench.record.run_folder import Run, read_manifest
 from bench.record.samples import Outcome
 from bench.units import S
-from benchmarks.kills import Provider, kill
+from benchmarks.kills import kill
+from tests.support.patience import PATIENCE_S
+from tests.support.provider import Provider
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "docs" / "examples"

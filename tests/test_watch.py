@@ -22,7 +22,6 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from patience import STEP_S
 
 from bench.app.watch import WAITED, Terms, Watch, probing, resolution
 from bench.app.watch_desk import Desk, Shelf, day_of, only_watch, status, watched_now
@@ -40,6 +39,7 @@ from bench.record.run_folder import Run
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Outcome, empty_samples
 from bench.show.watch import watch_lines
 from bench.units import MS, S
+from tests.support.patience import STEP_S
 
 ROOT = Path(__file__).resolve().parents[1]
 MINUTE = 60 * S

@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from patience import PATIENCE_S
 
 from bench.cli import main
 from bench.cli.approval import approve
 from bench.cli.run import repeat_command
 from bench.plan.suite import load_suite
+from tests.support.patience import PATIENCE_S
 
 #: a name that never resolves (RFC 6761)
 TARGET = 'description = "d"\nbase_url = "https://api.example.invalid/v1"\nmodel = "m"\n'

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "judge"))
-from planted_tail import NOTES, long_tail
-from rows_by_hand import at_most, contract_of, lane_of
-
 from bench.cli import main
 from bench.record.run_folder import RunWriter
+from tests.support.planted_tail import NOTES, long_tail
+from tests.support.rows_by_hand import at_most, contract_of, lane_of
 
 
 @pytest.fixture

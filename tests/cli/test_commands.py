@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from patience import PATIENCE_S
 
 from bench.cli import main
 from bench.userfile import builtin_names
+from tests.support.patience import PATIENCE_S
 
 PROFILE = 'description = "d"\nduration = "5s"\n[arrivals]\nkind = "poisson"\nrate = "5/s"\n'
 TARGET = 'description = "d"\nbase_url = "URL"\nmodel = "m"\n'

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "judge"))
-from planted_tail import quiet
-from rows_by_hand import lane_of
 
 from bench.cli import main
 from bench.plan.contract import load_contract
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Outcome
+from tests.support.planted_tail import quiet
+from tests.support.rows_by_hand import lane_of
 
 GUIDE = """\
 MVP 100 5 M 1.25 50.00 97.5 % 1.44 97.1 %

@@ -8,16 +8,12 @@ import copy
 import csv
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from jsonschema import Draft202012Validator
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from two_tiers import two_tiers
 
 from bench.app.simulate import simulate
 from bench.cli import main
@@ -27,6 +23,7 @@ from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.show.export import COLUMNS
+from tests.support.two_tiers import two_tiers
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = two_tiers('e2e = { lognormal = { median = "40ms", p99 = "90ms" } }')

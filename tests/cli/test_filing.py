@@ -9,9 +9,9 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from patience import PATIENCE_S
 
 from bench.cli import main
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture

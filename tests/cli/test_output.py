@@ -8,17 +8,14 @@ import itertools
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import click
 import pytest
 from rich.cells import cell_len
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from two_models import model, poisson, two_models
-
 from bench.cli import main, tailproof
+from tests.support.two_models import model, poisson, two_models
 
 #: Commands whose output is a file or a page of its own.
 OTHERS = {"export", "import-openslo", "schema", "ui"}

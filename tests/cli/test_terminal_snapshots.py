@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pyte
 import pytest
-from patience import PATIENCE_S
+
+from tests.support.patience import PATIENCE_S
 
 #: On a machine that is too busy the run is INVALID: the reader sees as much of it.
 FAILED, OVERALL = (1, 4), "^overall   (FAIL|INVALID)$"

@@ -5,20 +5,16 @@ writes and refuses.
 from __future__ import annotations
 
 import json
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "judge"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from rows_by_hand import Row, answered, failed, lane_of, run_of
-from two_models import model, poisson, two_models
-
 from bench.cli import main
 from bench.record.samples import Outcome
+from tests.support.rows_by_hand import Row, answered, failed, lane_of, run_of
+from tests.support.two_models import model, poisson, two_models
 
 SUITE = two_models(
     '[{ weight = 80, fixed = "300ms" }, { weight = 20, fixed = "2s" }]',

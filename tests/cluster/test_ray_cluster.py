@@ -21,8 +21,8 @@ from bench.record.run_folder import Run, read_manifest
 from bench.record.samples import Outcome
 from bench.units import S
 from benchmarks.cluster import honest, tailproof
-from benchmarks.kills import Provider
 from benchmarks.ray_nodes import RayNode
+from tests.support.provider import Provider
 
 
 def until(true: Callable[[], object]) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
-from heard import Heard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -36,6 +35,7 @@ from bench.record.request_log import Reading, read_log
 from bench.record.run_folder import read_manifest
 from bench.record.samples import SCHEDULE_DTYPE, Outcome
 from bench.userfile import builtin_root
+from tests.support.heard import Heard
 
 CORPUS = Path(__file__).parent / "corpus"
 #: Pieces of the grammars, so that changes get past the first byte.

@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests_gateway_process import MENAGERIE, GatewayProcess
+
+from tests.support.gateway_process import MENAGERIE, GatewayProcess
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests_gateway_process import GatewayProcess
-
 from bench.app.conduct import gateway_facts
 from bench.cli import main
+from tests.support.gateway_process import GatewayProcess
 
 SUITE = """
 description = "half a second of answers of 20 ms"

@@ -9,9 +9,9 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from tests_gateway_process import GatewayProcess, chat_body, events, raw_request
 
 from bench.gateway.connection import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_REQUEST_BYTES
+from tests.support.gateway_process import GatewayProcess, chat_body, events, raw_request
 
 
 def read_all(connection: socket.socket) -> bytes:

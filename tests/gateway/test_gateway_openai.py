@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests_gateway_process import GatewayProcess
+
+from tests.support.gateway_process import GatewayProcess
 
 openai = pytest.importorskip("openai")
 

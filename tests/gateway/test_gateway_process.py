@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from patience import PATIENCE_S, STEP_S
-from tests_gateway_process import ROOT, GatewayProcess, chat_body, events, raw_request
 
 from bench.gateway.scenarios import load_scenario
 from bench.gateway.virtual import Simulation
 from bench.units import S
+from tests.support.gateway_process import ROOT, GatewayProcess, chat_body, events, raw_request
+from tests.support.patience import PATIENCE_S, STEP_S
 
 
 def nearest_rank(values: list[int], share: float) -> float:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests_gateway_process import GatewayProcess, chat_body, raw_request
 
 from bench.gateway.batching import BatchPool
 from bench.gateway.jobs import Event, Job
@@ -17,6 +16,7 @@ from bench.gateway.scenarios import Gateway, Pool
 from bench.gateway.serving import World
 from bench.gateway.virtual import Ended, Simulation
 from bench.units import MS, S
+from tests.support.gateway_process import GatewayProcess, chat_body, raw_request
 
 Seen = list[tuple[Event, int]]
 POOLS: list[dict[str, Any]] = [

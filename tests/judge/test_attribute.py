@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted_tail import MS, ROWS, S, long_tail, quiet, slow_down, strings
-from rows_by_hand import answered, at_most, contract_of, cut, failed, lane_of, run_of
 
 from bench.judge.attribution.answering import Answering
 from bench.judge.attribution.attribute import attribute_lane, attribute_run, tail_of
 from bench.record.samples import Flag, Outcome
 from bench.show.attribution import attribution_line, attribution_part
+from tests.support.planted_tail import MS, ROWS, S, long_tail, quiet, slow_down, strings
+from tests.support.rows_by_hand import answered, at_most, contract_of, cut, failed, lane_of, run_of
 
 
 def test_planted_causes_are_named_in_their_order() -> None:

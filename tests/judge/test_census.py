@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rows_by_hand import Row, answered, columns_of, contract_of, cut, failed, lane_of, run_of
 
 from bench.errors import UserError
 from bench.judge.census.census import Census, Coverage, census
@@ -25,6 +24,16 @@ from bench.plan.terms import Period
 from bench.record.facts import Facts
 from bench.record.request_log import Reading, RequestLog
 from bench.record.samples import Outcome
+from tests.support.rows_by_hand import (
+    Row,
+    answered,
+    columns_of,
+    contract_of,
+    cut,
+    failed,
+    lane_of,
+    run_of,
+)
 
 S, MINUTE_MS = 10**9, 60_000
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)

@@ -11,18 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rows_by_hand import (
-    MS,
-    Row,
-    answered,
-    at_most,
-    columns_of,
-    contract_of,
-    cut,
-    failed,
-    lane_of,
-    uptime,
-)
 
 from bench.judge.contract.clauses import (
     OVER_ANY_LIMIT_NS,
@@ -39,6 +27,18 @@ from bench.judge.reached import reached
 from bench.plan.clause import LATENCIES, Clause
 from bench.record.facts import Facts
 from bench.record.samples import Outcome
+from tests.support.rows_by_hand import (
+    MS,
+    Row,
+    answered,
+    at_most,
+    columns_of,
+    contract_of,
+    cut,
+    failed,
+    lane_of,
+    uptime,
+)
 
 FAILURES = [
     outcome

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_arms import MS, RUN_S, S, arm, facts, pair
-from rows_by_hand import answered, at_most, contract_of, cut, failed, lane_of, run_of
 from scipy import stats
 
 from bench.judge.compare.arms import Arm, arm_of, differences, load_baseline, save_baseline
 from bench.judge.compare.compare import Question, compare_arms, outcomes, part_of
 from bench.judge.compare.compared import aa_check, compare_run, split, with_aa
 from bench.record.samples import Outcome
+from tests.support.made_arms import MS, RUN_S, S, arm, facts, pair
+from tests.support.rows_by_hand import answered, at_most, contract_of, cut, failed, lane_of, run_of
 
 TENTH = Fraction(1, 10)
 ASKED = Question(limit_ns=800 * MS)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from made_arms import MS, RUN_S, S, pair
 from scipy import stats
 
 from bench.judge.compare.arms import Arm
@@ -27,6 +26,7 @@ from bench.judge.stats.resample import (
     superblocks,
     swapped,
 )
+from tests.support.made_arms import MS, RUN_S, S, pair
 
 TENTHS = tuple(Fraction(tenth, 10) for tenth in range(1, 10))
 P99 = Fraction(99, 100)

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted_tail import quiet
-from rows_by_hand import answered, columns_of, failed, lane_of, run_of
 
 from bench.errors import UserError
 from bench.judge.compare.arms import arm_of
@@ -39,6 +37,8 @@ from bench.plan.target import Prices
 from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Columns, Outcome
+from tests.support.planted_tail import quiet
+from tests.support.rows_by_hand import answered, columns_of, failed, lane_of, run_of
 
 #: stage, tokens, default, GPT-4o, with 15 % overhead: as the field guide prints them
 GUIDE = [

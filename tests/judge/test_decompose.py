@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted_tail import MS, quiet, slow_down
-from rows_by_hand import answered, columns_of
 
 from bench.judge.attribution.answering import Answering, answering
 from bench.judge.attribution.decompose import PARTS, decompose, parts_ns, usual_gap_ns
 from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag
 from bench.record.samples import Flag, empty_samples, latency_ns
+from tests.support.planted_tail import MS, quiet, slow_down
+from tests.support.rows_by_hand import answered, columns_of
 
 TIMES = ("due", "slot_free", "sent", "first_token", "first_answer_token", "last_token", "done")
 

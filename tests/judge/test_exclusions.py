@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rows_by_hand import Row, answered, columns_of, cut, failed
 
 from bench.judge.contract.exclusions import Classes, Facts, classify, matches
 from bench.plan.contract import Contract
 from bench.record.samples import Columns, Flag, Outcome
+from tests.support.rows_by_hand import Row, answered, columns_of, cut, failed
 
 S, MS = 10**9, 10**6
 MINUTE = 60_000

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rows_by_hand import Row, answered, contract_of, failed, lane_of, run_of, uptime
 
 from bench.errors import UserError
 from bench.judge.contract.forecast import judge_forecast
@@ -15,6 +14,7 @@ from bench.plan.contract import Contract
 from bench.record.run_folder import Run
 from bench.record.samples import Flag, Outcome
 from bench.userfile import parse_model
+from tests.support.rows_by_hand import Row, answered, contract_of, failed, lane_of, run_of, uptime
 
 #: 1 USD a million in, 4 out: 100 and 20 tokens are 180 micro-USD, 1.5 USD a million
 PRICES = {

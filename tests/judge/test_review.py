@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rows_by_hand import (
+
+from bench.errors import UserError
+from bench.judge.review import file_records, review, reviewed
+from bench.record.run_folder import Run
+from bench.record.samples import Outcome
+from tests.support.rows_by_hand import (
     Row,
     answered,
     at_most,
@@ -20,11 +25,6 @@ from rows_by_hand import (
     run_of,
     uptime,
 )
-
-from bench.errors import UserError
-from bench.judge.review import file_records, review, reviewed
-from bench.record.run_folder import Run
-from bench.record.samples import Outcome
 
 ROWS: list[Row] = [
     answered(50 + i % 700, lag=i % 3, phase=i % 2 + 1, bucket=i % 2) for i in range(900)

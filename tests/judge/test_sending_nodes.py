@@ -11,18 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted_tail import ROWS, quiet, slow_down, strings
-from rows_by_hand import (
-    Row,
-    answered,
-    at_most,
-    contract_of,
-    evenly,
-    failed,
-    lane_of,
-    run_of,
-    uptime,
-)
 
 from bench.errors import UserError
 from bench.judge.attribution.attribute import attribute_lane
@@ -38,6 +26,18 @@ from bench.record.places import places_of
 from bench.record.run_folder import Run, read_manifest
 from bench.record.samples import Outcome, latency_ns
 from bench.units import MS, S
+from tests.support.planted_tail import ROWS, quiet, slow_down, strings
+from tests.support.rows_by_hand import (
+    Row,
+    answered,
+    at_most,
+    contract_of,
+    evenly,
+    failed,
+    lane_of,
+    run_of,
+    uptime,
+)
 
 AGREED_NS = 1_800_000_000 * S
 NODES = ("node-1", "node-2", "node-3")

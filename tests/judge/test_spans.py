@@ -11,12 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rows_by_hand import MS, VALID, Row, answered, contract_of, cut, failed, lane_of, run_of
 
 from bench.judge.contract.verdict import judge_run
 from bench.judge.stats.tail import outage_free_ns
 from bench.plan.clause import Clause
 from bench.record.samples import Outcome
+from tests.support.rows_by_hand import (
+    MS,
+    VALID,
+    Row,
+    answered,
+    contract_of,
+    cut,
+    failed,
+    lane_of,
+    run_of,
+)
 
 REFERENCE = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
 MINUTE = 60_000

@@ -12,11 +12,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rows_by_hand import MS, VALID, Row, answered, columns_of, cut, failed, lane_of, run_of
 
 from bench.judge.summary import lane_summary, quantiles_ms, summarise
 from bench.record.histogram import HistogramSet, Interval, write_hlog
 from bench.record.samples import Flag, Outcome
+from tests.support.rows_by_hand import (
+    MS,
+    VALID,
+    Row,
+    answered,
+    columns_of,
+    cut,
+    failed,
+    lane_of,
+    run_of,
+)
 
 FAILURES = [outcome for outcome in Outcome if outcome not in (Outcome.ok, Outcome.censored)]
 PART = {"phase": st.integers(0, 2), "bucket": st.integers(0, 1)}

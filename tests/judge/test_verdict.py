@@ -14,7 +14,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rows_by_hand import (
+from scipy import stats as scipy_stats
+
+from bench.app.conclude import worst_exit
+from bench.errors import ExitCode, UserError
+from bench.judge.contract.reasons import sentence
+from bench.judge.contract.verdict import Decision, judge_run
+from bench.judge.health import Health
+from bench.judge.stats.dependence import Trials, judge_trials
+from bench.plan.clause import Clause
+from bench.plan.contract import Contract
+from bench.record.samples import Outcome
+from tests.support.rows_by_hand import (
     VALID,
     Row,
     answered,
@@ -27,17 +38,6 @@ from rows_by_hand import (
     run_of,
     uptime,
 )
-from scipy import stats as scipy_stats
-
-from bench.app.conclude import worst_exit
-from bench.errors import ExitCode, UserError
-from bench.judge.contract.reasons import sentence
-from bench.judge.contract.verdict import Decision, judge_run
-from bench.judge.health import Health
-from bench.judge.stats.dependence import Trials, judge_trials
-from bench.plan.clause import Clause
-from bench.plan.contract import Contract
-from bench.record.samples import Outcome
 
 P0 = Fraction(1, 100)
 LIMITED = replace(

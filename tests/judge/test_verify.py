@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rows_by_hand import Row, answered, at_most, contract_of, failed, lane_of, run_of, uptime
 
 from bench.errors import RunFolderError
 from bench.judge.review import file_records
@@ -27,6 +26,16 @@ from bench.record.histogram import write_hlog
 from bench.record.pieces import STRING_KINDS, SegmentWriter
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Outcome
+from tests.support.rows_by_hand import (
+    Row,
+    answered,
+    at_most,
+    contract_of,
+    failed,
+    lane_of,
+    run_of,
+    uptime,
+)
 
 ROWS: list[Row] = [
     answered(50 + i % 700, due=4 * i, phase=i % 2 + 1, bucket=i % 2) for i in range(900)

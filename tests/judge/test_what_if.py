@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_arms import arm
 
 from bench.errors import UserError
 from bench.judge.routing.replay import NEVER, Calls, fate, fates
@@ -29,6 +28,7 @@ from bench.judge.routing.what_if import (
 from bench.load.course import Begin, Cancel, Course, Expire, Finish, LegState
 from bench.record.samples import Outcome
 from bench.units import MS, S
+from tests.support.made_arms import arm
 
 OK, FAIL = Outcome.ok, Outcome.http_5xx
 Ends = list[tuple[int, Outcome]]

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
-from heard import on_loop
-from scripted_server import Peer, Script, ScriptedServer, answer, chunked, each
 
 from bench.load.transport.adapter import StampedTransport
 from bench.load.transport.client import httpx
+from tests.support.heard import on_loop
+from tests.support.scripted_server import Peer, Script, ScriptedServer, answer, chunked, each
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 T = TypeVar("T")

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from patience import STEP_S
 
 from bench.cli import main
 from bench.load.calibrate import Step, calibrate
 from bench.load.stream import Answer
+from tests.support.patience import STEP_S
 
 
 def test_the_null_server_streams_and_owns_up() -> None:

@@ -10,13 +10,20 @@ from typing import Any
 
 import anyio
 import pytest
-from scripted_server import PATIENCE_S, Peer, ScriptedServer, answer, each, unused_port
-from world import plan_for
 
 from bench.load.drill import Timeline, change_url
 from bench.load.transport.status import says_well
 from bench.plan.drill import Drill, PlannedDrill
 from bench.units import MS, S
+from tests.support.scripted_server import (
+    PATIENCE_S,
+    Peer,
+    ScriptedServer,
+    answer,
+    each,
+    unused_port,
+)
+from tests.support.world import plan_for
 
 STEADY = {"kind": "constant", "rate": "10/s"}
 

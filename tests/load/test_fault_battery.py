@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from battery import Played, play
-from hostile import FAULTS, FLOODS, Fault, absent, resets, says, status
-from scripted_server import PATIENCE_S
 
 from bench.record.samples import Outcome
+from tests.support.battery import Played, play
+from tests.support.hostile import FAULTS, FLOODS, Fault, absent, resets, says, status
+from tests.support.scripted_server import PATIENCE_S
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCUMENT = CHECKOUT / "docs" / "faults.md"
@@ -169,7 +169,7 @@ def test_a_second_attempt_is_judged_by_its_own_end(transport: str) -> None:
 #: takes every descriptor before the first request and gives them back after it
 EXHAUST = """
 import os, resource, sys
-import heard, scripted_server
+from tests.support import heard, scripted_server
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 
@@ -198,14 +198,13 @@ def test_without_descriptors_a_request_is_ours_to_answer_for(transport: str) -> 
     """With none left the row was never sent and says why; with some given back the next one
     succeeds.
     """
-    here = Path(__file__).parent
     told = subprocess.run(
         [sys.executable, "-W", "error", "-c", EXHAUST, transport],
         capture_output=True,
         text=True,
         timeout=3 * PATIENCE_S,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here, *here.parents[:2])))},
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
     )
     expected = classes(transport, True)["out of descriptors"]
     assert told.stdout.strip().split("|") == [expected.name, "out of descriptors (EMFILE)", "ok"], (

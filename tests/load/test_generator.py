@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import Played, Reply, chunk, plan_for, play, whole
 
 from bench.judge.health import examine
 from bench.load.generator import STOP_DRAIN_NS
 from bench.plan.schedule import Plan
 from bench.record.samples import Flag, Int, Outcome, latency_ns
 from bench.units import MS, S
+from tests.support.world import Played, Reply, chunk, plan_for, play, whole
 
 CONSTANT = {"kind": "constant", "rate": "10/s"}
 

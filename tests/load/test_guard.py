@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from world import TOKEN, Ask, Reply, World, chunk, plan_for, text
 
 from bench.load.endpoint import Endpoint
 from bench.load.flight import Attempt, Flight
@@ -29,6 +28,7 @@ from bench.record.attempts import Reason
 from bench.record.pieces import SegmentWriter
 from bench.record.samples import Outcome
 from bench.units import MS, S
+from tests.support.world import TOKEN, Ask, Reply, World, chunk, plan_for, text
 
 #: a tenth of a cent a token in, a cent a token out: 2 USD at most for 1,000 and 100
 PRICES: dict[str, Any] = {

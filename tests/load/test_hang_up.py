@@ -11,9 +11,6 @@ from pathlib import Path
 
 import anyio
 import pytest
-from heard import Heard, ask, on_loop, target_for
-from hostile import authority, certificate
-from scripted_server import PATIENCE_S, Peer, ScriptedServer, answer, chunked, each, serving
 
 from bench.load.transport.connection import Connection
 from bench.load.transport.idle import PROOFS, SETTLE_NS
@@ -21,6 +18,17 @@ from bench.load.transport.pool import Origin, Pool, tls_context
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
+from tests.support.heard import Heard, ask, on_loop, target_for
+from tests.support.hostile import authority, certificate
+from tests.support.scripted_server import (
+    PATIENCE_S,
+    Peer,
+    ScriptedServer,
+    answer,
+    chunked,
+    each,
+    serving,
+)
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 STREAM, PLAIN = b"".join(chunked(b"body")), answer(b"body")

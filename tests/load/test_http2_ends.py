@@ -13,10 +13,10 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import RequestReceived
-from heard import asked, target_for
-from scripted_server import Peer, Script, ScriptedServer
 
 from bench.record.samples import Outcome
+from tests.support.heard import asked, target_for
+from tests.support.scripted_server import Peer, Script, ScriptedServer
 
 #: What becomes of a stream whose head and first bytes have been sent.
 End = Callable[[H2Connection, int], None]

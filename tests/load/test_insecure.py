@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import trustme
-from scripted_server import answer, serving
 
 from bench.cli import main
+from tests.support.scripted_server import answer, serving
 
 STREAM = b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 SUITE = (

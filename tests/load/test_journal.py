@@ -11,11 +11,9 @@ from pathlib import Path
 import anyio
 import numpy as np
 import pytest
-from heard import on_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from scripted_server import PATIENCE_S
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
@@ -25,6 +23,8 @@ from bench.load.probe import ClockWatch, HarnessProbe
 from bench.record.pieces import SegmentWriter
 from bench.record.samples import Flag, Outcome
 from bench.units import MS, S
+from tests.support.heard import on_loop
+from tests.support.scripted_server import PATIENCE_S
 
 KEY = "q7Wv-0123456789abcdef.long_opaque=key/" * 5
 

@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvloop
-from heard import Heard
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from scripted_server import PATIENCE_S, answer, chunked
 
 from bench.load.transport.connection import Connection
 from bench.load.transport.idle import PROOFS, SETTLE_NS
 from bench.load.transport.pool import Origin, Pool
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
+from tests.support.heard import Heard
+from tests.support.scripted_server import PATIENCE_S, answer, chunked
 
 STREAM = b"".join(chunked(b"bo", b"dy"))
 #: what the server says -> whether the connection can carry another request after it

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from battery import play
-from hostile import Fault, goes_on, says
 
 from bench.record.samples import Outcome
+from tests.support.battery import play
+from tests.support.hostile import Fault, goes_on, says
 
 CAPTURES = Path(__file__).resolve().parents[2] / ".." / "shared" / "captures"
 BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])

@@ -9,11 +9,11 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted_server import Peer, ScriptedServer, answer, each, serving
 
 from bench.cli import main
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
+from tests.support.scripted_server import Peer, ScriptedServer, answer, each, serving
 
 BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])
 KEY = "sk-planted-0123456789"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import plan_for, text
 
 from bench.errors import UserError
 from bench.load.request import BodyWriter
+from tests.support.world import plan_for, text
 
 CONSTANT = {"kind": "constant", "rate": "10/s"}
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from world import Ask, Played, Reply, World, plan_for, text, whole
 
 from bench.load.endpoint import Endpoint
 from bench.load.generator import Generator, LaneState
@@ -26,6 +25,7 @@ from bench.record.attempts import AttemptFlag, Reason
 from bench.record.pieces import SegmentWriter
 from bench.record.samples import Columns, Flag, Outcome, Table, end_ns, latency_ns
 from bench.units import MS, S
+from tests.support.world import Ask, Played, Reply, World, plan_for, text, whole
 
 STEADY = {"kind": "constant", "rate": "10/s"}
 Leg = Callable[[Ask], Reply]

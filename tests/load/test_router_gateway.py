@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from scripted_server import Peer, ScriptedServer, answer, each
-from world import text
 
 from bench.judge.routing.routes import route_run
 from bench.load.generator import run_loop
@@ -33,6 +31,8 @@ from bench.record.attempts import AttemptFlag, Reason
 from bench.record.run_folder import Run
 from bench.record.samples import Int, Outcome, Table, latency_ns
 from bench.units import MS, S, nearest_rank
+from tests.support.scripted_server import Peer, ScriptedServer, answer, each
+from tests.support.world import text
 
 SCENARIO = """
 description = "planted: m0 takes 100 ms, one in five 600 ms; m1 150 ms; m2 loses three in ten"

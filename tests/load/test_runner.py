@@ -16,9 +16,6 @@ from typing import Any
 
 import anyio
 import pytest
-from heard import on_loop
-from scripted_server import PATIENCE_S, Peer, ScriptedServer, answer, chunked, each, unused_port
-from world import plan_for, text
 
 from bench.clock import monotonic_ns
 from bench.errors import RunFolderError, TargetUnreachable, UserError
@@ -31,6 +28,17 @@ from bench.plan.schedule import Plan
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Flag, Outcome
 from bench.units import MS
+from tests.support.heard import on_loop
+from tests.support.scripted_server import (
+    PATIENCE_S,
+    Peer,
+    ScriptedServer,
+    answer,
+    chunked,
+    each,
+    unused_port,
+)
+from tests.support.world import plan_for, text
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from world import Ask, Reply, plan_for, play, whole
 
 from bench.app.merge import merge
 from bench.cli import main
@@ -45,6 +44,7 @@ from bench.record.places import places_of
 from bench.record.run_folder import Run, RunWriter, read_manifest
 from bench.record.samples import Outcome, Table
 from bench.units import MS, S
+from tests.support.world import Ask, Reply, plan_for, play, whole
 
 AGREED_NS = 1_800_000_000 * S
 SESSIONS: dict[str, Any] = {"sessions": {"turns": {"fixed": 3}, "think": "40ms"}}

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from world import plan_for
 
 from bench.clock import wall_ns
 from bench.errors import UserError
@@ -28,6 +27,7 @@ from bench.record.pieces import SegmentWriter, gather_attempts
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Outcome, empty_samples
 from bench.units import MS, S
+from tests.support.world import plan_for
 
 #: 60 requests of 12 and 4 tokens, 100 ms apart
 PRICED = {

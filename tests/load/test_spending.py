@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from world import plan_for
 
 from bench.load.spending import Spending, may_send
 from bench.plan.budget import PROMPT_MARGIN
 from bench.record.samples import Outcome
+from tests.support.world import plan_for
 
 #: a tenth of a cent a token in, a cent a token out
 PRICES: dict[str, Any] = {

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from reference_stream import Reading, agree, feed, pieces, read
 
 from bench.load.stream import MAX_EVENT_BYTES, MAX_PLAIN_BYTES, Answer, MalformedAnswer, StreamError
+from tests.support.reference_stream import Reading, agree, feed, pieces, read
 
 CAPTURES = Path(__file__).resolve().parents[2] / ".." / "shared" / "captures"
 #: content chunks, prompt, output, cached, finish, model, done: read off the files by eye and grep

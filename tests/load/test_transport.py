@@ -15,8 +15,6 @@ from typing import Any, cast
 
 import anyio
 import pytest
-from heard import Heard, ask, asked, on_loop, target_for
-from scripted_server import PATIENCE_S, Peer, ScriptedServer, answer, chunked, each, serving
 
 from bench.errors import UserError
 from bench.load.transport.connection import Connection
@@ -24,6 +22,16 @@ from bench.load.transport.pool import Origin, Pool
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
+from tests.support.heard import Heard, ask, asked, on_loop, target_for
+from tests.support.scripted_server import (
+    PATIENCE_S,
+    Peer,
+    ScriptedServer,
+    answer,
+    chunked,
+    each,
+    serving,
+)
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])

@@ -13,17 +13,6 @@ from collections.abc import Callable
 
 import anyio
 import pytest
-from heard import Heard, ask, asked, on_loop, target_for
-from scripted_server import (
-    PATIENCE_S,
-    Peer,
-    ScriptedServer,
-    answer,
-    chunked,
-    each,
-    serving,
-    unused_port,
-)
 
 from bench.clock import monotonic_ns
 from bench.errors import UserError
@@ -33,6 +22,17 @@ from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
 from bench.units import MS
+from tests.support.heard import Heard, ask, asked, on_loop, target_for
+from tests.support.scripted_server import (
+    PATIENCE_S,
+    Peer,
+    ScriptedServer,
+    answer,
+    chunked,
+    each,
+    serving,
+    unused_port,
+)
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])

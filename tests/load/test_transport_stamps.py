@@ -9,8 +9,6 @@ import threading
 
 import anyio
 import pytest
-from heard import Heard, ask, on_loop, target_for
-from scripted_server import PATIENCE_S, Peer, ScriptedServer, answer, each, serving
 
 from bench.clock import monotonic_ns, sleep_s
 from bench.load.transport.exchange import classify
@@ -18,6 +16,8 @@ from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader, by_age, enable
 from bench.record.samples import Outcome
 from bench.units import MS, S
+from tests.support.heard import Heard, ask, on_loop, target_for
+from tests.support.scripted_server import PATIENCE_S, Peer, ScriptedServer, answer, each, serving
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])

@@ -13,13 +13,21 @@ from pathlib import Path
 import anyio
 import pytest
 import trustme
-from heard import Heard, asked, on_loop, target_for
-from scripted_server import PATIENCE_S, Peer, ScriptedServer, answer, chunked, each, serving
 
 from bench.errors import UserError
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
+from tests.support.heard import Heard, asked, on_loop, target_for
+from tests.support.scripted_server import (
+    PATIENCE_S,
+    Peer,
+    ScriptedServer,
+    answer,
+    chunked,
+    each,
+    serving,
+)
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from patience import PATIENCE_S
-from scripted_server import Peer, ScriptedServer, chunked, each
 
 from bench.clock import monotonic_ns, sleep_s
 from bench.load.player import Counters, Share
@@ -31,6 +29,8 @@ from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.units import S
 from bench.userfile import builtin_names
+from tests.support.patience import PATIENCE_S
+from tests.support.scripted_server import Peer, ScriptedServer, chunked, each
 
 _DATA = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
 _END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'

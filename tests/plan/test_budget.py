@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from planned import plan, profile, stage, suite, target
 
 from bench.errors import UserError
 from bench.plan.budget import (
@@ -25,6 +24,7 @@ from bench.plan.budget import (
 )
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.target import Target
+from tests.support.planned import plan, profile, stage, suite, target
 
 PRICES: dict[str, Any] = {
     "input_usd_per_million": "2",

@@ -11,13 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from planned import target
 from pydantic import SecretStr
 
 from bench.errors import UserError
 from bench.plan.credentials import Redaction, api_key, request_headers, secrets_of
 from bench.plan.target import Target
 from bench.userfile import parse_model
+from tests.support.planned import target
 
 KEY = "sk-planted-0123456789"
 

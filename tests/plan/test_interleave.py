@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planned import STEADY, S, due_s, lane_rows, profile, stage, suite, target
 from scipy import stats
 
 from bench.errors import UserError
 from bench.plan.interleave import Compare
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import load_suite
+from tests.support.planned import STEADY, S, due_s, lane_rows, profile, stage, suite, target
 
 POISSON: dict[str, Any] = {"arrivals": {"kind": "poisson", "rate": "20/s"}, "duration": "100s"}
 MIX = [{"lognormal": {"mu": 5, "sigma": 1}}]

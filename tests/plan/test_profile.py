@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planned import STEADY
 
 from bench.errors import UserError
 from bench.plan.profile import Amount, Profile, bucket_names, load_profile
 from bench.userfile import parse_model
+from tests.support.planned import STEADY
 
 BASE: dict[str, Any] = {"description": "made", **STEADY}
 TRACE: dict[str, Any] = {

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planned import plan, profile, stage, suite, target
 from scipy import stats
 
 from bench.errors import UserError
@@ -18,6 +17,7 @@ from bench.plan.suite import load_suite
 from bench.plan.target import Target, load_target, target_files
 from bench.units import MS
 from bench.userfile import builtin_names, parse_model
+from tests.support.planned import plan, profile, stage, suite, target
 
 LEG = 'description = "a leg"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\n'
 POISSON: dict[str, Any] = {"arrivals": {"kind": "poisson", "rate": "100/s"}, "duration": "60s"}

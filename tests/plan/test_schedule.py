@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planned import STEADY, S, lane_rows, plan, profile, rows, stage, suite, target
 from scipy import stats
 
 from bench.errors import UserError
 from bench.plan.contract import Contract
 from bench.plan.schedule import SCHEDULE_DTYPE, Table, compile_plan
+from tests.support.planned import STEADY, S, lane_rows, plan, profile, rows, stage, suite, target
 
 LEVEL = 0.01
 POISSON: dict[str, Any] = {"arrivals": {"kind": "poisson", "rate": "20/s"}, "duration": "20s"}

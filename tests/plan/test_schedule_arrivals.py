@@ -12,12 +12,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planned import STEADY, S, due_s, lane_rows, plan, profile, rows, stage, suite, target
 from scipy import stats
 
 from bench.errors import UserError
 from bench.plan.schedule import compile_plan
 from bench.units import parse_rate_per_s
+from tests.support.planned import (
+    STEADY,
+    S,
+    due_s,
+    lane_rows,
+    plan,
+    profile,
+    rows,
+    stage,
+    suite,
+    target,
+)
 
 REFERENCE = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
 #: With fixed seeds a test either always passes or never: 1 % is the chance it was born failing.

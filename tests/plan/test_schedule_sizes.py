@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planned import profile, rows, stage, suite, target
 from scipy import stats
 
 from bench.plan.profile import bucket_names
 from bench.plan.schedule import Table, compile_plan
+from tests.support.planned import profile, rows, stage, suite, target
 
 LEVEL = 0.01
 

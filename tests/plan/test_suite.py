@@ -6,12 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from planned import STEADY, S, profile
 
 from bench.errors import UserError
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import Suite, load_suite, match_clause, override_profile
 from bench.userfile import builtin_root
+from tests.support.planned import STEADY, S, profile
 
 PROFILE = 'description = "d"\nduration = "9s"\n[arrivals]\nkind = "constant"\nrate = "10/s"\n'
 TARGET = 'description = "d"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\n'

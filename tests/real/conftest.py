@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from real_servers import KEY, KEY_ENV, Server, start_engine
+
+from tests.real.real_servers import KEY, KEY_ENV, Server, start_engine
 
 
 @pytest.fixture(autouse=True)

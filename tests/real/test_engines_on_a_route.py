@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from real_servers import Server, kill_when, run
 
 from bench.record.attempts import Reason
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
+from tests.real.real_servers import Server, kill_when, run
 
 SUITE = """
 description = "the first engine while it lives, then the second"

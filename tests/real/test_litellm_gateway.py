@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from real_servers import Server, free_port, kill_when, run, start_gateway, wait_for
+
+from tests.real.real_servers import Server, free_port, kill_when, run, start_gateway, wait_for
 
 BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])
 #: Where engines may be started that are to die, a port a test.

@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from real_servers import KEY_ENV, MODEL, Server, kill_when, run, wait_for
+
+from tests.real.real_servers import KEY_ENV, MODEL, Server, kill_when, run, wait_for
 
 BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])
 #: Where our times may lie beside the engine's, in the median of few requests on a busy machine:

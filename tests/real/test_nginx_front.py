@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import pytest
 import trustme
-from real_servers import Row, Server, free_port, run, start_nginx, wait_for
 
 from bench.cli import main
 from bench.errors import ExitCode
+from tests.real.real_servers import Row, Server, free_port, run, start_nginx, wait_for
 
 BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])
 #: http2 goes to clients that ask for it in the handshake. `squeezed` answers gzip whatever was

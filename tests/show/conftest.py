@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import (
+
+from bench.record.run_folder import Run, RunWriter
+from bench.record.samples import Table
+from tests.support.made_runs import (
     Made,
     MakeRun,
     lane_of,
@@ -19,9 +22,6 @@ from made_runs import (
     target_of,
     verdicts_of,
 )
-
-from bench.record.run_folder import Run, RunWriter
-from bench.record.samples import Table
 
 
 @pytest.fixture

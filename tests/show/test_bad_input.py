@@ -13,21 +13,20 @@ import signal
 import subprocess
 import sys
 import threading
-import unicodedata
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import MakeRun
-from patience import PATIENCE_S
 
 from bench.cli import main
 from bench.record.run_folder import FORMAT
+from tests.support.made_runs import MakeRun
+from tests.support.markup import Seen, unseen
+from tests.support.patience import PATIENCE_S
 
 #: What a server may put into any text: for a page, a terminal, a spreadsheet, a build log, a table,
 #: an XML file.
@@ -48,7 +47,6 @@ TRICKS = [
     "quo\"ted, 'and' \\",
     "A" * 2**20,
 ]
-UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 class Hostile(BaseHTTPRequestHandler):
@@ -187,31 +185,6 @@ COMMANDS = [
         for form in ("csv", "jsonl", "vllm", "aiperf", "prometheus", "otlp", "hlog")
     ),
 ]
-
-
-def unseen(text: str) -> set[str]:
-    """What may not stand in it: control, format, surrogate and private characters and separators of
-    lines.
-    """
-    return {char for char in text if unicodedata.category(char) in UNSEEN} - {"\n"}
-
-
-class Seen(HTMLParser):
-    """What a browser would make of a page: its elements with their attributes, and its words."""
-
-    def __init__(self, page: str):
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An element begins."""
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        """Words, those of scripts and styles among them."""
-        self.words += data
 
 
 def test_no_file_of_a_hostile_run_steers_a_terminal_or_grows(hostile: Path) -> None:

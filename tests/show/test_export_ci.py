@@ -7,10 +7,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from made_runs import clause_of, verdicts_of
 
 from bench.show.annotations import github_lines
 from bench.show.junit import junit_xml
+from tests.support.made_runs import clause_of, verdicts_of
 
 VALID: dict[str, Any] = {"health": {"state": "valid", "reasons": []}}
 COMMAND = re.compile(r"::(error|warning|notice) ((?:[a-z]+=[^:,\n\r]*,?)+)::([^\n\r]*)")

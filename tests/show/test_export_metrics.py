@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_runs import Made, MakeRun, fail, spoil_some
 
 from bench.app.exporter import Growing
 from bench.judge.formats.prometheus import HISTOGRAMS, burn_rate_rules
@@ -22,6 +21,7 @@ from bench.record.pieces import STRING_KINDS, SegmentWriter
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome, Table
 from bench.show.exposition import otlp, prometheus_text
+from tests.support.made_runs import Made, MakeRun, fail, spoil_some
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = re.compile(

@@ -9,13 +9,13 @@ import statistics
 from typing import Any
 
 import pytest
-from made_runs import Made, MakeRun, spoil_all, spoil_some
 
 from bench.judge.formats.peers import aiperf_result, vllm_result
 from bench.judge.review import review
 from bench.plan.contract import Contract
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
+from tests.support.made_runs import Made, MakeRun, spoil_all, spoil_some
 
 MS = 10**6
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from made_runs import MakeRun, spoil_some
 
 from bench.errors import RunFolderError
 from bench.record.run_folder import Run
@@ -27,6 +26,7 @@ from bench.show.export import (
     write_parquet,
     written_whole,
 )
+from tests.support.made_runs import MakeRun, spoil_some
 
 HOSTILE = [
     '=HYPERLINK("http://x",1)',

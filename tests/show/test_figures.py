@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_runs import MS, Made, MakeRun, S, fail, rank, spoil_all
 from scipy.stats import binom
 
 from bench.record.samples import Outcome, Table
 from bench.show.figures import lane_figures
 from bench.show.moments import lane_moments
+from tests.support.made_runs import MS, Made, MakeRun, S, fail, rank, spoil_all
 
 
 def drawn(made: Made, lane: int = 0) -> dict[str, str]:

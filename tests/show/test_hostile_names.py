@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import served
-from test_bad_input import Seen, unseen
 
 from bench.cli import main
+from tests.support.markup import Seen, unseen
+from tests.support.served import served
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")

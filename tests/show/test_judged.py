@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from made_runs import Made, MakeRun, spoil_all, spoil_some
 
 from bench.judge.review import review
 from bench.plan.contract import Contract
@@ -13,6 +12,7 @@ from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.show.report import write_report
 from bench.show.terminal import verdict_lines
+from tests.support.made_runs import Made, MakeRun, spoil_all, spoil_some
 
 
 def judged(made: Made, contract: Contract) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from made_runs import Made, MakeRun, verdicts_of
 
 from bench.show.paragraph import buyers_paragraph
+from tests.support.made_runs import Made, MakeRun, verdicts_of
 
 
 def said(made: Made) -> str:

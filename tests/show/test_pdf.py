@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from made_runs import Made, MakeRun, spoil_some
 from pypdf import PdfReader
 
 from bench.errors import UserError
 from bench.show.pdf import pdf_library, write_pdf
 from bench.show.report import write_report
+from tests.support.made_runs import Made, MakeRun, spoil_some
 
 
 @pytest.fixture

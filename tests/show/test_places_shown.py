@@ -13,7 +13,6 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import numpy as np
 import pytest
-from made_runs import lane_of, manifest_of, samples_of, schedule_of
 from rich.cells import cell_len
 
 from bench.judge.left_out import leave_out
@@ -30,6 +29,7 @@ from bench.show.places import on_screen, places_tables
 from bench.show.report import markdown_page, report_page, write_report
 from bench.show.tables import table_lines
 from bench.show.terminal import verdict_lines
+from tests.support.made_runs import lane_of, manifest_of, samples_of, schedule_of
 
 S, MS = 10**9, 10**6
 START_NS = 1_800_000_000 * S

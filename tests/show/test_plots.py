@@ -8,13 +8,21 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from made_runs import Made, MakeRun, fail, samples_of, schedule_of, spoil_all, spoil_some
 from scipy.stats import binom
 
 from bench.record.samples import Outcome, Table
 from bench.show.plots.canvas import BLUE
 from bench.show.plots.over_time import latency_over_time
 from bench.show.plots.spectrum import percentile_spectrum
+from tests.support.made_runs import (
+    Made,
+    MakeRun,
+    fail,
+    samples_of,
+    schedule_of,
+    spoil_all,
+    spoil_some,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 

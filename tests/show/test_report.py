@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import Made, MakeRun, rank, spoil_all, spoil_some
 
 from bench.judge.review import Records
 from bench.plan.clause import METRIC_TEXT
 from bench.record.samples import Outcome
 from bench.show.report import write_report
 from bench.show.sections import further_parts
+from tests.support.made_runs import Made, MakeRun, rank, spoil_all, spoil_some
 
 EVIL = "<script>alert(1)</script>\u202e\x1b[31m|`x`_*\x00\ufffe&amp; " + "A" * 1_000_000
 

@@ -7,12 +7,12 @@ import threading
 from dataclasses import replace
 
 import pytest
-from made_runs import Made, MakeRun
 from rich.cells import cell_len
 from rich.console import Console
 
 from bench.show.live import LaneProgress, Progress, Rates, Screen, live_text, plain_line
 from bench.show.terminal import STYLES, verdict_lines
+from tests.support.made_runs import Made, MakeRun
 
 S = 10**9
 MIDWAY = Progress(

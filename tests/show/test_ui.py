@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import Seen, Ui, seen, served
 
 from bench.cli import main
+from tests.support.served import Seen, Ui, seen, served
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")

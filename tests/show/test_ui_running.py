@@ -14,20 +14,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import fail, lane_of, manifest_of, samples_of, schedule_of
-from served import seen, served
 
 from bench.record.pieces import SegmentWriter
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Outcome, Table
+from tests.support.made_runs import fail, lane_of, manifest_of, samples_of, schedule_of
+from tests.support.served import seen, served
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
-from patience import PATIENCE_S
-
 from bench.cli import main
 from bench.show.ui.growing import Growing
 from bench.show.ui.server import PORT, listening, may_be_asked
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 STRINGS: dict[str, list[str]] = {"served_model": [], "served_region": [], "finish": [], "note": []}

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from patience import STEP_S
+from tests.support.patience import STEP_S
 
 PATIENCE_S = STEP_S
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from patience import STEP_S
+from tests.support.patience import STEP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 

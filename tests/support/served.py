@@ -20,7 +20,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
 
-from patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 
 
 @dataclass

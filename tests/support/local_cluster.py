@@ -31,7 +31,7 @@ from bench.plan.suite import Suite
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.units import S
-from benchmarks.kills import Provider
+from tests.support.provider import Provider
 
 EU, US = Vantage("node-1", "eu"), Vantage("node-2", "us")
 
@@ -274,9 +274,9 @@ def driver(port: int, nodes: Path, *flags: str, out: str = "r") -> subprocess.Po
     """A driver as a process of its own, with a cluster of two nodes in it, which keep what they
     have below `nodes`.
     """
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     return subprocess.Popen(
-        [sys.executable, __file__, str(port), str(nodes), out, *flags],
+        [sys.executable, "-m", "tests.support.local_cluster", str(port), str(nodes), out, *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

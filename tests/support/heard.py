@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
-from scripted_server import PATIENCE_S, ScriptedServer
 
 from bench.load.transport.exchange import Headers
 from bench.load.transport.sender import Carrier, Sender, make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.plan.target import Target
 from bench.record.samples import Outcome
+from tests.support.scripted_server import PATIENCE_S, ScriptedServer
 
 T = TypeVar("T")
 

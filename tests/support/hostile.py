@@ -17,11 +17,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 
 import trustme
-from scripted_server import Peer, ScriptedServer, each
-from world import chunk
 
 from bench.clock import wall_ns
 from bench.units import S
+from tests.support.scripted_server import Peer, ScriptedServer, each
+from tests.support.world import chunk
 
 BLOCK = 1 << 16
 

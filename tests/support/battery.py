@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
-from hostile import PLAIN, STREAMED, Fault, Site, authority
-from scripted_server import PATIENCE_S
-from world import text
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
@@ -32,6 +29,9 @@ from bench.plan.target import Target
 from bench.record.pieces import SegmentWriter, gather
 from bench.record.samples import Outcome, Table
 from bench.units import S
+from tests.support.hostile import PLAIN, STREAMED, Fault, Site, authority
+from tests.support.scripted_server import PATIENCE_S
+from tests.support.world import text
 
 #: what passes at once when every open request has come as far as its fault lets it
 TIMEOUT_S = 100

@@ -1,0 +1,1 @@
+"""Servers, worlds, runs and answers that tests of several rooms share."""
