@@ -340,7 +340,7 @@ def test_a_harness_that_is_itself_the_limit(
 
 def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
     """Interrupted in its second run: exit 130, the first probe and a page are there, and no rate is
-    named.
+    named. A probe lasts twice the limit, which leaves a busy machine 300 ms of lateness.
     """
     out = tmp_path / "out"
     command = [
@@ -351,7 +351,7 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
         made(tmp_path, 4, "steady"),
         "--over-http",
         "--slo",
-        "e2e:p90<20s",
+        "e2e:p90<3s",
         "--request-rate",
         "20/s",
         "--resolution",
@@ -366,7 +366,7 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
     ]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not any((out / "02/samples").glob("*")):
-            threading.Event().wait(0.05)
+            threading.Event().wait(0.02)
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=PATIENCE_S)
     record = json.loads((out / "ramp.json").read_text("utf-8"))

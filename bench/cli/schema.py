@@ -73,7 +73,9 @@ def schema_of(kind: str) -> dict[str, Any]:
 
 
 def _described(model: Any) -> dict[str, Any]:
-    """A model's schema; the `#:` comment above a field becomes its description."""
+    """A model's schema; the `#:` comment above a field becomes its description, and no text keeps
+    the line breaks that the source has.
+    """
     import inspect
     import re
 
@@ -83,6 +85,8 @@ def _described(model: Any) -> dict[str, Any]:
         def model_schema(self, schema: Any) -> JsonSchemaValue:
             made = super().model_schema(schema)
             cls = schema["cls"]
+            if "description" in made:  # the class's docstring, wrapped as the source is
+                made["description"] = " ".join(made["description"].split())
             for comment, name in re.findall(
                 r"((?:^ +#: .*\n)+) +(\w+):", inspect.getsource(cls), re.MULTILINE
             ):
