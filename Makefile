@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Debian's names of what report.pdf is laid out with
 PDF_LIBRARIES := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 
-.PHONY: bench bench-hot bench-peers test test-browser test-cluster chromium test-real test-real-engine nginx fuzz coverage mutation check lint types dependencies audit help clean
+.PHONY: docs/files.md bench bench-hot bench-peers test test-browser test-cluster chromium test-real test-real-engine nginx fuzz coverage mutation check lint types dependencies audit help clean
 
 bench: $(VENV)/.base  ## run the suite field-guide on the embedded gateway; prints the report's path
 	@$(BIN)/tailproof run field-guide
@@ -76,8 +76,11 @@ bench-hot: $(VENV)/.base  ## the hot path in µs, beside its stored baseline
 bench-peers: $(VENV)/.base  ## tailproof beside AIPerf and GuideLLM (installs them into .peers, 5 GB)
 	@$(BIN)/python benchmarks/peers.py
 
+docs/files.md: $(VENV)/.base  ## every key of the files that users write, from the models
+	@$(BIN)/python -m bench.cli.keys > $@
+
 help:  ## list these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z./-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 20
 
 clean:  ## remove the environment and caches; results/ stays
 	rm -rf $(VENV) .audit .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

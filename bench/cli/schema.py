@@ -16,7 +16,15 @@ _KINDS = ("contract", "profile", "target", "suite", "scenario", "summary", "ramp
 
 @click.command(short_help="Print the JSON Schema of a kind of file, for editors.")
 @click.argument("kind", type=click.Choice(_KINDS))
-def schema(kind: str) -> int:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("json", "md")),
+    default="json",
+    show_default=True,
+    help="JSON Schema, or a Markdown table of every key.",
+)
+def schema(kind: str, form: str) -> int:
     """Print the JSON Schema (draft 2020-12) that files of KIND follow; `summary` is a run's
     summary.json, `ramp` a ramp's ramp.json.
 
@@ -25,7 +33,12 @@ def schema(kind: str) -> int:
       tailproof schema contract > contract.schema.json
       #:schema ./contract.schema.json
     """
-    click.echo(json.dumps(schema_of(kind), indent=1, ensure_ascii=False))
+    if form == "md":
+        from bench.cli.keys import keys_of
+
+        click.echo(keys_of(models()[kind], kind.capitalize()), nl=False)
+    else:
+        click.echo(json.dumps(schema_of(kind), indent=1, ensure_ascii=False))
     return 0
 
 
@@ -34,24 +47,9 @@ def schema_of(kind: str) -> dict[str, Any]:
     summary.json or a ramp's ramp.json.
     """
     from bench.gateway.scenarios import Scenario
-    from bench.judge.formats.shape import Summary
-    from bench.judge.ramp.shape import RampRecord
-    from bench.plan.contract import Contract
     from bench.plan.month import MonthFile
-    from bench.plan.profile import Profile
-    from bench.plan.suite import ScenarioFile, SuiteFile
-    from bench.plan.target import Target
 
-    models = {
-        "contract": Contract,
-        "profile": Profile,
-        "target": Target,
-        "suite": SuiteFile,
-        "scenario": ScenarioFile,
-        "summary": Summary,
-        "ramp": RampRecord,
-    }
-    found = _described(models[kind])
+    found = _described(models()[kind])
     if kind == "scenario":
         # A scenario is a month for a census, or is played: the suite reads its stages, the gateway
         # the rest.
@@ -72,14 +70,33 @@ def schema_of(kind: str) -> dict[str, Any]:
     }
 
 
+def models() -> dict[str, Any]:
+    """The model of each kind of file."""
+    from bench.judge.formats.shape import Summary
+    from bench.judge.ramp.shape import RampRecord
+    from bench.plan.contract import Contract
+    from bench.plan.profile import Profile
+    from bench.plan.suite import ScenarioFile, SuiteFile
+    from bench.plan.target import Target
+
+    return {
+        "contract": Contract,
+        "profile": Profile,
+        "target": Target,
+        "suite": SuiteFile,
+        "scenario": ScenarioFile,
+        "summary": Summary,
+        "ramp": RampRecord,
+    }
+
+
 def _described(model: Any) -> dict[str, Any]:
     """A model's schema; the `#:` comment above a field becomes its description, and no text keeps
     the line breaks that the source has.
     """
-    import inspect
-    import re
-
     from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+    from bench.cli.keys import meanings
 
     class Described(GenerateJsonSchema):
         def model_schema(self, schema: Any) -> JsonSchemaValue:
@@ -87,14 +104,9 @@ def _described(model: Any) -> dict[str, Any]:
             cls = schema["cls"]
             if "description" in made:  # the class's docstring, wrapped as the source is
                 made["description"] = " ".join(made["description"].split())
-            for comment, name in re.findall(
-                r"((?:^ +#: .*\n)+) +(\w+):", inspect.getsource(cls), re.MULTILINE
-            ):
+            for name, meaning in meanings(cls).items():
                 if field := cls.model_fields.get(name):
-                    text = " ".join(
-                        line.strip().removeprefix("#: ") for line in comment.splitlines()
-                    )
-                    made["properties"][field.alias or name]["description"] = text
+                    made["properties"][field.alias or name]["description"] = meaning
             return made
 
         def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 "First Wait" says nothing

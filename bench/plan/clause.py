@@ -71,11 +71,15 @@ class Clause(UserModel):
     800 ms, failures counted as over the limit.
     """
 
+    #: what is measured: a latency, `output_tps`, `uptime` or `error_share`
     metric: Annotated[Metric, WithJsonSchema({"enum": sorted({*get_args(Metric), *ALIASES})})]
     #: "response" counts from the moment the request was due (default), "service" from the send
     view: Literal["response", "service"] = "response"
+    #: quantile, or a share of requests or of windows of time that keep the limit
     statistic: Literal["quantile", "share_of_requests", "share_of_windows"] = "quantile"
+    #: which quantile is held to the limit, such as "99%"
     quantile: Share | None = None
+    #: the latency that the quantile must not exceed
     limit: DurationNs | None = None
     #: the limit of each context bucket: the clause stands once for each
     limits: dict[str, DurationNs] = {}
@@ -98,11 +102,13 @@ class Clause(UserModel):
     failed: Literal["miss", "excluded"] = "miss"
     #: tokens per second of a shorter answer are noise
     min_output_tokens: Annotated[int, Field(gt=0)] = 1
+    #: how uptime is counted: docs/contracts.md
     method: Method = "request_ratio"
     #: what an interval without requests counts as
     empty: Literal["up", "excluded"] = "up"
-    #: `downtime_minutes`: a minute is bad above this share of errors, down in a run of `minutes`
+    #: of `downtime_minutes`: a minute is bad above this share of errors
     error_rate: Share | None = None
+    #: of `downtime_minutes`: so many bad minutes in a row are downtime
     minutes: Annotated[int, Field(gt=0)] | None = None
     #: `slice_ok`: a slice is good from this share of successes on
     slice_share: Share | None = None
@@ -115,10 +121,13 @@ class Clause(UserModel):
     excluding: list[Literal["http_4xx", "rate_limited"]] = []
     #: judge only the rows of this phase, or of this context bucket
     phase: str | None = None
+    #: judge only the requests of this context bucket
     bucket: str | None = None
     #: shown with its interval, judged by nobody
     report_only: bool = False
+    #: this clause's own credit ladder
     credit: list[CreditStep] | None = None
+    #: name of an entry of [sources]
     source: str | None = None
 
     @field_validator("metric", mode="before")

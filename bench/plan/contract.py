@@ -31,7 +31,9 @@ from bench.userfile import Share, Usd, UserModel, find_file, load_model
 class Contract(UserModel):
     """Clauses, the confidence each is judged at, and what a breach costs."""
 
+    #: its title in reports
     title: str
+    #: its name in records; the file's name by default
     name: str = ""
     #: of a sample's verdict, for each side
     confidence: Share = Fraction(95, 100)
@@ -39,20 +41,31 @@ class Contract(UserModel):
     proof: Literal["sample", "census"] = "sample"
     #: a census that watched less of its period decides only where the rest cannot change it
     minimum_coverage: Share | None = None
+    #: what the terms are about
     scope: Scope = Scope()
+    #: what the contract counts by: months, quarters, rolling days
     period: Period | None = None
+    #: which answers count as failed, and which as no request
     requests: RequestClasses = RequestClasses()
+    #: how a client must wait after failures; what it sends sooner does not count
     back_off: BackOff | None = None
+    #: requests that are set aside, each with its reason
     exclusions: Annotated[list[Exclusion], Field(alias="exclusion")] = []
+    #: what is promised: docs/contracts.md
     clauses: Annotated[list[Clause], Field(alias="clause")] = []
+    #: what a breach pays back
     credits: Credits | None = None
+    #: a monthly bill that was foretold
     forecast: Forecast | None = None
+    #: terms that nobody measures
     attested: list[Attested] = []
     #: terms that the sources do not state
     not_stated: list[str] = []
+    #: what one breach costs you, in USD
     breach_cost_usd: Usd | None = None
     #: where this file comes from, in words; `sources` hold what its terms were read in
     source: str = ""
+    #: by name: where terms were read, and when
     sources: dict[str, Source] = {}
 
     @field_validator("clauses")

@@ -21,16 +21,19 @@ PATIENCE_NS, MOST_NS = 30_000_000_000, 600_000_000_000
 class Drill(UserModel):
     """One moment of the timeline. `at` counts from the stage's start."""
 
+    #: when, counted from the stage's start
     at: DurationNs
     #: cut: trouble begins, the route should notice. heal: it is over, the route should come back.
     #: change: anything else, such as neighbours x10.
     do: Literal["cut", "heal", "change"] = "change"
+    #: its name in reports; `do` by default
     name: Annotated[str, Field(max_length=80)] = ""
     #: the body of `POST /SCENARIO/change`, a timeline entry of a scenario whose `at` counts from
     #: now
     change: dict[str, Any] | None = None
     #: where to post it; by default the embedded gateway that serves the stage
     url: str | None = None
+    #: a command of your own, as a list of arguments
     command: Annotated[list[str], Field(min_length=1)] | None = None
     #: the post or the command is given up after this
     timeout: DurationNs = PATIENCE_NS

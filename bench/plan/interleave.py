@@ -33,10 +33,13 @@ class CompareExpect(UserModel):
     one part.
     """
 
+    #: the outcome that must come out
     outcome: Outcome
     #: the arm held against the baseline; the last one by default
     arm: str | None = None
+    #: of this phase instead of the whole
     phase: str | None = None
+    #: of this context bucket instead of the whole
     bucket: str | None = None
 
     @model_validator(mode="after")
@@ -51,16 +54,19 @@ class Compare(UserModel):
 
     #: the baseline first; a target named a second time is an A/A check, its lane is `NAME#2`
     arms: Annotated[list[str], Field(min_length=2)]
+    #: random: each request goes to a tier at random; abba: the tiers take turns of `block`
     order: Literal["random", "abba"] = "random"
     #: of "abba": how long one arm has its turn
     block: DurationNs = 10_000_000_000
     #: a gain smaller than this is not worth its price
     margin: Share = Fraction(1, 10)
+    #: the latency that is compared
     metric: Literal["e2e", "ttft", "ttft_answer"] = "e2e"
     #: split the baseline's requests in two at random afterwards: the halves must not differ
     aa: bool = False
     #: what the last arm costs a year on top of its tokens
     yearly_usd: Usd | None = None
+    #: outcomes that are known beforehand (a rehearsal)
     expect: list[CompareExpect] = []
 
     @model_validator(mode="after")

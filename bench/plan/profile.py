@@ -24,20 +24,28 @@ Tokens = Annotated[int, Field(ge=0, le=10_000_000)]
 class Lognormal(UserModel):
     """Natural-log parameters: the median is exp(mu)."""
 
+    #: natural log of the median
     mu: float
+    #: standard deviation of the natural log
     sigma: Annotated[float, Field(ge=0)]
 
 
 class Amount(UserModel):
     """One component of a mix of sizes: exactly one of `fixed`, `lognormal`, `quantiles`."""
 
+    #: how often this component is drawn, relative to the others of the list
     weight: Annotated[float, Field(gt=0)] = 1.0
+    #: always this many tokens
     fixed: Tokens | None = None
+    #: a lognormal law of tokens
     lognormal: Lognormal | None = None
     #: per cent -> tokens, as in `{ "0" = 2, "50" = 1020, "100" = 14050 }`; linear in between
     quantiles: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    #: a smaller draw counts as this many tokens
     min: Tokens = 1
+    #: a larger draw counts as this many tokens
     max: Tokens = 1_000_000
+    #: where the numbers come from, in words
     source: str = ""
 
     @model_validator(mode="after")
@@ -75,15 +83,24 @@ class Amount(UserModel):
 class TraceSource(UserModel):
     """A recorded request log to replay, and how to read it."""
 
+    #: path of the log, relative to this file or to the working folder
     file: str
+    #: how to read it; "auto" recognises Mooncake JSONL, Azure LLM CSV and BurstGPT CSV by their
+    #: columns
     format: Literal["auto", "mooncake", "azure", "burstgpt", "columns"] = "auto"
-    #: for `columns`: the names of the columns (CSV) or keys (JSONL)
+    #: of format "columns": the column (CSV) or key (JSON Lines) with each request's time
     time_column: str | None = None
+    #: of format "columns": the one with the tokens of each prompt
     prompt_column: str | None = None
+    #: of format "columns": the one with the tokens of each answer
     output_column: str | None = None
+    #: unit of `time_column`
     time_unit: Literal["s", "ms", "us", "ns", "rfc3339"] = "s"
+    #: 2x plays the trace in half the time
     speed: Times = Fraction(1)
+    #: leave out what came before this moment of the trace
     start: DurationNs = 0
+    #: leave out what came after this moment of the trace
     end: DurationNs | None = None
     #: "auto" spreads rows that share a coarse timestamp over the step, and the report says so
     jitter: Literal["auto", "none"] = "auto"
@@ -104,14 +121,20 @@ class TraceSource(UserModel):
 class Arrivals(UserModel):
     """The law of the gaps between requests (of sessions, where the profile has sessions)."""
 
+    #: the law: constant gaps, poisson, gamma, on_off (Poisson while on), trace (a recorded log) or
+    #: closed (a fixed number of callers that wait for their answers: judged by no contract)
     kind: Literal["constant", "poisson", "gamma", "on_off", "trace", "closed"]
+    #: mean requests (sessions, where the profile has them) a second
     rate: PerSecond | None = None
     #: gamma shape = 1/CV^2: 1 is Poisson, below 1 burstier (the `--burstiness` of other tools)
     burstiness: Annotated[float, Field(gt=0)] | None = None
-    #: on/off: mean length of the two states; arrivals are Poisson at `rate` while on
+    #: of on_off: mean length of the state in which requests come, Poisson at `rate`
     on: DurationNs | None = None
+    #: of on_off: mean length of the state in which none come
     off: DurationNs | None = None
+    #: of closed: how many callers
     concurrency: Annotated[int, Field(gt=0)] | None = None
+    #: of trace: the log to replay
     trace: TraceSource | None = None
 
     @model_validator(mode="after")
@@ -139,8 +162,11 @@ class Arrivals(UserModel):
 class Phase(UserModel):
     """A stretch of the run under one name; its rate is `burst` times the profile's rate."""
 
+    #: its name in reports, in clauses (`phase`) and in histograms
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=40)]
+    #: how long it lasts
     duration: DurationNs
+    #: its rate as a multiple of the profile's
     burst: Times = Fraction(1)
     #: the multiplier reached at the phase's end, linearly; without it the rate is flat
     ramp_to: Times | None = None
@@ -157,8 +183,11 @@ class Phase(UserModel):
 class RateCurve(UserModel):
     """Slow modulation of the rate: one factor a step, repeated to the end."""
 
+    #: how long each factor holds
     step: DurationNs
+    #: multiples of the rate, one a step, repeated to the end
     factors: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+    #: where the curve comes from, in words
     source: str = ""
 
     @model_validator(mode="after")
@@ -175,33 +204,50 @@ class Sessions(UserModel):
     their answers, so the context grows as in a real chat.
     """
 
+    #: how many requests a session has
     turns: Amount
+    #: pause between an answer and the session's next request
     think: DurationNs = 0
+    #: fixed: always `think`; exponential: drawn with that mean
     think_law: Literal["fixed", "exponential"] = "fixed"
 
 
 class SharedPrefix(UserModel):
     """A system prompt that `groups` groups of requests share; off by default (prefix caches)."""
 
+    #: length of the prompt's beginning that requests of a group share
     tokens: Annotated[int, Field(gt=0)]
+    #: how many different beginnings there are
     groups: Annotated[int, Field(gt=0)] = 1
 
 
 class Profile(UserModel):
     """One load profile. `duration` or `requests` (or both: whichever ends first)."""
 
+    #: one line for `tailproof profiles` and the report
     description: str
+    #: its name in reports; the file's name by default
     name: str = ""
+    #: when requests are due
     arrivals: Arrivals
+    #: how long requests are sent
     duration: DurationNs | None = None
+    #: how many requests (turns, where it has sessions) are sent at most
     requests: Annotated[int, Field(gt=0, le=100_000_000)] | None = None
     #: repeated in order until the duration is filled
     phases: list[Phase] = []
+    #: slow modulation of the rate, such as a day's
     rate_curve: RateCurve | None = None
+    #: sizes of the prompts: one law, or several to draw from by weight
     prompt_tokens: Annotated[list[Amount], Field(min_length=1)] = [Amount(fixed=500)]
+    #: sizes of the answers that are asked for (`max_tokens`)
     output_tokens: Annotated[list[Amount], Field(min_length=1)] = [Amount(fixed=64)]
+    #: several turns a user instead of single requests
     sessions: Sessions | None = None
+    #: a system prompt that groups of requests share, for prefix caches
     shared_prefix: SharedPrefix | None = None
+    #: open loop with a cap: so many requests at most at a time; waiting for a free place counts as
+    #: latency
     max_in_flight: Annotated[int, Field(gt=0)] | None = None
     #: declared before the run; its rows are sent and kept, and judged by no clause
     warmup: DurationNs = 0

@@ -34,13 +34,16 @@ class Sequential(UserModel):
     The slow answer is waited for and thrown away: the row costs both waits.
     """
 
+    #: call the next leg when this one has not ended after so long
     timeout: Length
+    #: throw away a whole answer that took longer, and call the next leg
     slower_than: Length | None = None
 
 
 class Deadline(UserModel):
     """A call that has not ended `after` its start is cancelled, and the next leg is called."""
 
+    #: cancel a call that has not ended so long after its start, and call the next leg
     after: Length
 
 
@@ -49,6 +52,7 @@ class Hedge(UserModel):
     answer wins.
     """
 
+    #: call the next leg too when the last call still runs so long after its start
     after: Length
 
 
@@ -57,8 +61,11 @@ class Retry(UserModel):
 
     #: calls of one leg in all
     attempts: Annotated[int, Field(ge=2, le=20)] = 3
+    #: wait before the second call
     backoff: Length = 200_000_000
+    #: each further wait is so many times the one before
     factor: Times = Fraction(2)
+    #: no wait is longer
     longest: Length = 10 * S
     #: wait at least as long as the server's `retry-after` asks
     honour_retry_after: bool = True
@@ -83,13 +90,17 @@ class Breaker(UserModel):
     #: open when the nearest-rank p99 of calls within `window` is above this; a call that is still
     #: under way counts as soon as it is older than this
     p99_over: Length | None = None
+    #: calls that ended within this count for `p99_over`
     window: Length = 5 * S
     #: fewer calls than this within the window open nothing
     at_least: Positive = 50
     #: status feed of each leg, in their order: polled with GET; "" = none
     status_urls: list[str] = []
+    #: how often a status feed is asked
     poll: Length = 500_000_000
+    #: how long an open breaker sends nothing
     open_for: Length = 5 * S
+    #: good probes in a row that close it again
     probes: Positive = 3
 
     @model_validator(mode="after")
@@ -110,19 +121,26 @@ class Route(UserModel):
     #: order: the first. weighted, spread: drawn a session, by `weights` or in equal shares.
     #: context: by the prompt's size. nearest: the least of `distances`.
     pick: Literal["order", "weighted", "spread", "context", "nearest"] = "order"
+    #: of weighted: one whole number a leg
     weights: list[Positive] = []
     #: leg i takes prompts up to so many tokens; the last leg takes the rest
     context_up_to: list[Positive] = []
+    #: of nearest: one duration a leg, the shortest is taken
     distances: list[DurationNs] = []
     #: False: a request stays on the leg it began with, whatever becomes of it
     fallback: bool = True
     #: when an answer is the user's: once it is whole, or from its first token on (others are
     #: cancelled then, and what fails later has failed)
     commit: Literal["finished", "first_token"] = "finished"
+    #: the next leg after an error, a timeout or an answer that came late
     sequential: Sequential | None = None
+    #: the next leg when a call has not ended in time
     deadline: Deadline | None = None
+    #: the next leg beside a call that is slow; the first answer wins
     hedge: Hedge | None = None
+    #: the same leg again after an error that may pass
     retry: Retry | None = None
+    #: when a leg is left alone, and how it is tried again
     breaker: Breaker | None = None
 
     @model_validator(mode="after")
@@ -192,6 +210,7 @@ class RouteExpect(UserModel):
     one.
     """
 
+    #: the lane whose answer is known
     target: str
     #: its p99 is longer than that of each of these targets, told apart by their intervals
     p99_above: list[str] = []
@@ -199,8 +218,11 @@ class RouteExpect(UserModel):
     p99_within: Length | None = None
     #: after each cut of the stage's drills
     detect_within: Length | None = None
+    #: after each cut: failed over within this
     switch_within: Length | None = None
+    #: after each heal: failed back within this
     fail_back_within: Length | None = None
+    #: so many requests may be lost between cut and heal
     lost_at_most: Annotated[int | None, Field(ge=0)] = None
 
     @model_validator(mode="after")

@@ -44,29 +44,42 @@ Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 class Expect(UserModel):
     """A known answer that is being rehearsed: this clause must get this verdict."""
 
+    #: the target whose verdict is known
     target: str
     #: the clause as its contract's number (from 1) or a part of its text, e.g. "e2e p99"
     clause: str
+    #: the verdict that must come out
     verdict: Verdict
 
 
 class StageFile(UserModel):
     """One stage as written: names, and the few numbers a suite may change in a profile."""
 
+    #: its name in reports and on the command line
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
+    #: targets by built-in name or path; they run side by side
     targets: Annotated[list[str], Field(min_length=1)]
+    #: load profile by built-in name or path
     profile: str
+    #: contract by built-in name or path; without one nothing is judged
     contract: str | None = None
     #: what the embedded gateway plays; a scenario file's own name by default
     scenario: str | None = None
+    #: in place of the profile's rate
     rate: PerSecond | None = None
+    #: in place of the profile's duration
     duration: DurationNs | None = None
+    #: in place of the profile's number of requests
     requests: Annotated[int, Field(gt=0)] | None = None
+    #: in place of the profile's cap
     max_in_flight: Annotated[int, Field(gt=0)] | None = None
     #: pause after the last arrival, for answers to come in before the next stage begins
     settle: DurationNs = 1_000_000_000
+    #: targets of this stage that are held against each other; their requests alternate
     compare: list[Compare] = []
+    #: verdicts that are known beforehand (a rehearsal)
     expect: list[Expect] = []
+    #: answers about a route that are known beforehand (a rehearsal)
     expect_route: list[RouteExpect] = []
     #: what is done to the provider meanwhile
     drill: list[Drill] = []
@@ -75,9 +88,13 @@ class StageFile(UserModel):
 class SuiteFile(UserModel):
     """A suite file: stages of its own, or a list of scenarios to play one after another."""
 
+    #: one line for `tailproof profiles` and the report
     description: str
+    #: all draws follow from it; `--seed` replaces it
     seed: Annotated[int, Field(ge=0)] = 1
+    #: the stages, played one after another
     stage: list[StageFile] = []
+    #: scenarios to play one after another, by built-in name or path, in place of stages
     scenarios: list[str] = []
 
     @model_validator(mode="after")
@@ -92,10 +109,15 @@ class SuiteFile(UserModel):
 class ScenarioFile(UserModel):
     """A scenario file. `gateway` and `truth` belong to the gateway, which reads them itself."""
 
+    #: one line for `tailproof profiles` and the report
     description: str
+    #: all draws follow from it; `--seed` replaces it
     seed: Annotated[int, Field(ge=0)] = 1
+    #: what the simulated provider does: docs/gateway.md
     gateway: dict[str, Any]
+    #: what must come out, in words and numbers: docs/gateway.md
     truth: dict[str, Any] = {}
+    #: the stages, as in a suite
     stage: Annotated[list[StageFile], Field(min_length=1)]
 
 

@@ -35,41 +35,64 @@ _OF_A_ROUTE = {"description", "name", "tier", "region", "timeout", "route", "leg
 class Prices(UserModel):
     """USD per million tokens, with the date on which they were read."""
 
+    #: USD for a million prompt tokens
     input_usd_per_million: Usd
+    #: USD for a million output tokens
     output_usd_per_million: Usd
+    #: the day on which the prices were read
     as_of: date
+    #: where they were read
     source: str
 
 
 class Target(UserModel):
     """Where requests go and how they are written."""
 
+    #: one line for `tailproof profiles` and the report
     description: str
+    #: its name in reports; the file's name by default
     name: str = ""
     #: up to and without `/chat/completions`, or "embedded" for the simulated provider
     base_url: str = ""
+    #: the model to ask for
     model: str = ""
+    #: the tier that was bought, as reports and comparisons call it
     tier: str = ""
+    #: the region that was asked for, as reports call it
     region: str = ""
     #: the bearer key: one environment variable, file (the key alone) or command (prints it)
     api_key_env: str | None = None
+    #: the file that holds the key alone
     api_key_file: str | None = None
+    #: the command that prints the key, as a list of arguments
     api_key_command: tuple[str, ...] = ()
+    #: further request headers; `${ENV}` is filled in
     headers: dict[str, str] = Field(default={}, repr=False)
+    #: further keys of the request's body
     extra_body: dict[str, Any] = Field(default={}, repr=False)
+    #: ask for a streamed answer; false: the whole answer at once, so there is no first token
     stream: bool = True
+    #: ask for token counts at the end of a stream (`stream_options.include_usage`)
     include_usage: bool = True
+    #: the body's key for the answer's length
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    #: a request that has not ended after this is `timeout_total`
     timeout: DurationNs = 60_000_000_000
+    #: a connection that is not open after this is `timeout_connect`
     connect_timeout: DurationNs = 10_000_000_000
+    #: tailproof: HTTP/1.1 with kernel stamps; httpx: the stock client, also HTTP/2
     transport: Literal["tailproof", "httpx"] = "tailproof"
+    #: do not verify the server's TLS certificate; said in the report
     insecure: bool = False
+    #: PEM file of the authorities to trust instead of the usual ones
     ca_file: str | None = None
     #: for servers that ask for a certificate: PEM files, given together
     client_cert_file: str | None = None
+    #: the key of `client_cert_file`
     client_key_file: str | None = None
     #: connect to this socket of the machine; the base URL then only names host and path
     unix_socket: str | None = None
+    #: what its tokens cost, for budgets and comparisons
     prices: Prices | None = None
     #: in place of an endpoint of its own: other targets, and how to choose among them
     route: Route | None = None

@@ -26,27 +26,38 @@ from bench.userfile import DurationNs, Share, Times, Usd, UserModel
 class Source(UserModel):
     """Where terms were read, when, and whether it was the provider's own text."""
 
+    #: where it stands
     url: str
+    #: the day it was read
     retrieved: date
+    #: the document itself, or what others wrote of it
     read: Literal["primary", "secondary"] = "primary"
+    #: what a reader should know of it
     note: str = ""
 
 
 class Scope(UserModel):
     """Which requests the agreement covers. An empty list sets no bound."""
 
+    #: whose service it is
     provider: str = ""
+    #: the tier that the terms are about; answers of another one are set aside
     tier: str = ""
     #: names may end in `*`
     models: list[str] = []
+    #: the regions that the terms are about
     regions: list[str] = []
+    #: the endpoints that the terms are about
     endpoints: list[str] = []
+    #: the operations that the terms are about
     operations: list[str] = []
+    #: only streamed requests count
     streaming_only: bool = False
     #: preview and experimental models are not covered
     general_availability_only: bool = False
     #: what the figures are reckoned for: "project", "subscription", "region", "account"
     per: str = ""
+    #: name of an entry of [sources]
     source: str | None = None
 
 
@@ -66,12 +77,15 @@ Zone = Annotated[str, AfterValidator(_known_zone)]
 class Period(UserModel):
     """The time that one attained value is reckoned over."""
 
+    #: what the contract counts by
     kind: Literal["calendar_month", "billing_cycle", "quarter", "rolling"]
+    #: whose midnight it is: an IANA name such as "America/Los_Angeles"
     time_zone: Zone | None = None
     #: of a rolling period
     days: Annotated[int, Field(gt=0, le=366)] | None = None
     #: day of the month on which a billing cycle begins
     starts_on_day: Annotated[int, Field(ge=1, le=28)] | None = None
+    #: name of an entry of [sources]
     source: str | None = None
 
     @model_validator(mode="after")
@@ -140,8 +154,11 @@ class RequestClasses(UserModel):
     With `failed` left empty every request that did not succeed is an error.
     """
 
+    #: which answers are errors; left empty, every request that did not succeed is one
     failed: list[Matcher] = []
+    #: what counts as no request at all
     excluded: list[Matcher] = []
+    #: name of an entry of [sources]
     source: str | None = None
 
     @model_validator(mode="after")
@@ -158,10 +175,15 @@ class BackOff(UserModel):
     back-off; one of the same error within `repeat_window` is no new attempt.
     """
 
+    #: how long a client must wait after a failed request
     first_wait: DurationNs | None = None
+    #: each further wait is so many times the one before
     factor: Times = Fraction(2)
+    #: no wait is longer
     cap: DurationNs | None = None
+    #: a failure within this of the last one is its repeat
     repeat_window: DurationNs | None = None
+    #: name of an entry of [sources]
     source: str | None = None
 
     @model_validator(mode="after")
@@ -176,7 +198,9 @@ class BackOff(UserModel):
 class Exclusion(UserModel):
     """A rule that sets requests aside, under a reason that the report counts them by."""
 
+    #: its name in reports and records
     reason: Annotated[str, Field(min_length=1, max_length=80)]
+    #: what is set aside: docs/contracts.md lists the kinds and the keys that each needs
     kind: Literal[
         "window",
         "long_context",
@@ -188,6 +212,7 @@ class Exclusion(UserModel):
     ]
     #: window
     start: datetime | None = None
+    #: of a stretch of time: its end
     end: datetime | None = None
     #: long_context: more prompt tokens than this
     above_prompt_tokens: Annotated[int, Field(gt=0)] | None = None
@@ -197,9 +222,11 @@ class Exclusion(UserModel):
     tokens_per_min: Annotated[int, Field(gt=0)] | None = None
     #: ramp: tokens a minute more than this above the least of the `within` before
     above: Share | None = None
+    #: the length of the stretches that `above` is a share of
     within: DurationNs | None = None
     #: label: the log's own label of the row
     label: str | None = None
+    #: name of an entry of [sources]
     source: str | None = None
 
     @model_validator(mode="after")
@@ -236,7 +263,9 @@ class CreditStep(UserModel):
     credited.
     """
 
+    #: pays when the share attained lies below this
     below: Share
+    #: this share of the base
     credit: Share
 
 
@@ -260,12 +289,15 @@ class Credits(UserModel):
     base: str
     #: both missed: the greater ("max"), the sum, or the sum up to `cap`
     combine: Literal["max", "sum", "sum_capped"] = "max"
+    #: no more than this share of the base is paid
     cap: Share | None = None
     #: nothing is paid below this sum
     minimum_usd: Usd = Decimal(0)
+    #: a claim must be made within so many days
     claim_within_days: Annotated[int, Field(gt=0)] | None = None
     #: what a claim must come with
     evidence: list[str] = []
+    #: name of an entry of [sources]
     source: str | None = None
 
     @model_validator(mode="after")
@@ -278,10 +310,13 @@ class Credits(UserModel):
 class Forecast(UserModel):
     """What a month was expected to cost, and how far the bill may be from it."""
 
+    #: the bill of a month, in USD
     monthly_usd: Annotated[Usd, Field(gt=0)]
     #: tokens of prompts and answers that were of use
     tokens_per_month: Annotated[int, Field(gt=0)]
+    #: a bill that is off by no more than this share agrees
     within: Annotated[Share, Field(gt=0, lt=1)] = Fraction(5, 100)
+    #: name of an entry of [sources]
     source: str | None = None
 
     @property
@@ -296,7 +331,9 @@ class Forecast(UserModel):
 class Attested(UserModel):
     """A term that no probe can measure: shown, never judged."""
 
+    #: the term in words; nobody measures it
     term: str
+    #: name of an entry of [sources]
     source: str | None = None
 
     @field_validator("term")

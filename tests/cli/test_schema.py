@@ -158,3 +158,35 @@ def test_the_schema_of_a_scalar_takes_whatever_its_parser_takes(name: str, writt
 def test_the_schema_of_a_scalar_shows_slips_of_the_pen(name: str, written: Any) -> None:
     """A number without its unit, a share above one, an unknown unit: marked while one types."""
     assert not Draft202012Validator(TypeAdapter(SCALARS[name]).json_schema()).is_valid(written)
+
+
+def test_every_key_of_every_file_has_a_meaning() -> None:
+    """Also in the tables inside: a key without a comment above it would be an empty cell."""
+    from bench.cli.keys import undescribed
+    from bench.cli.schema import models
+
+    assert (
+        undescribed([models()[kind] for kind in ("suite", "target", "profile", "contract")]) == []
+    )
+
+
+def test_the_page_of_files_is_the_one_that_the_models_make() -> None:
+    """docs/files.md stands as `make docs/files.md` would write it, and lists keys by hand."""
+    from bench.cli.keys import files_page
+
+    page = files_page()
+    stands = Path(__file__).parents[2] / "docs" / "files.md"
+    assert stands.read_text("utf-8") == page, "run `make docs/files.md`"
+    lines = page.splitlines()
+    assert any(line.startswith('| `think_law` | `"fixed"`, `"exponential"` |') for line in lines)
+    assert any(line.startswith("| `settle` | duration | `1 s` |") for line in lines)
+    assert "### `[[stage.drill]]`" in lines
+    assert not any(line.startswith("| `legs` | tables") for line in lines)
+
+
+def test_a_kind_of_file_is_printed_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--format md`: the same rows as the page's."""
+    assert main(["schema", "profile", "--format", "md"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("## Profile\n")
+    assert "| `ramp_to` | multiple |" in printed
