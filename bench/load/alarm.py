@@ -3,7 +3,7 @@
 In: a monotonic instant (ns). Out: a callback on the loop. Must stay true: a deadline that has
 passed fires at the next turn of the loop; never early.
 
-Measured lateness of 500 deadlines a second: docs/performance.md.
+Measured lateness of 500 deadlines a second: docs/dev/performance.md.
 """
 
 from __future__ import annotations

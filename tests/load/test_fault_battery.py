@@ -1,4 +1,4 @@
-"""Every fault of docs/faults.md, on both transports, streamed and plain: its class, and a run that
+"""Every fault of docs/dev/faults.md, on both transports, streamed and plain: its class, and a run that
 goes on.
 """
 
@@ -21,7 +21,7 @@ from tests.support.hostile import FAULTS, FLOODS, Fault, absent, resets, says, s
 from tests.support.scripted_server import PATIENCE_S
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-DOCUMENT = CHECKOUT / "docs" / "faults.md"
+DOCUMENT = CHECKOUT / "docs" / "dev" / "faults.md"
 BOTH = pytest.mark.parametrize("transport", ["tailproof", "httpx"])
 EITHER = pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "plain"])
 
@@ -57,7 +57,7 @@ class Documented(NamedTuple):
 
 @functools.cache
 def documented() -> dict[str, Documented]:
-    """The tables of docs/faults.md."""
+    """The tables of docs/dev/faults.md."""
     rows = [
         re.split(r" ?\| ?", row)
         for row in re.findall(
@@ -88,7 +88,7 @@ def battery(transport: str, streamed: bool) -> Played:
 def test_each_fault_has_the_class_that_the_document_gives_it(
     transport: str, streamed: bool
 ) -> None:
-    """The table of docs/faults.md is what happens, transport by transport, streamed and plain."""
+    """The table of docs/dev/faults.md is what happens, transport by transport, streamed and plain."""
     found = battery(transport, streamed).outcomes(0)
     assert found == {name: classes(transport, streamed)[name].name for name in found}
 

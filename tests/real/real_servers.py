@@ -231,7 +231,7 @@ def run(folder: Path, *flags: str, kept: bool = False) -> tuple[list[Row], Path]
     time.
 
     `kept`: connections may be used again. The engine here hangs up behind each streamed answer
-    without a word (docs/real-servers.md), so all but the tests of that ask for it to be said.
+    without a word (docs/dev/real-servers.md), so all but the tests of that ask for it to be said.
     """
     out, rows = folder / "run", folder / "rows.jsonl"
     # As long as was asked for: the model must not end a test's answer early.

@@ -257,7 +257,7 @@ ERROR = {
     PLAIN.kind: (b'{"error":{"message":"overloaded"}}',),
 }
 
-#: by the names that docs/faults.md gives them
+#: by the names that docs/dev/faults.md gives them
 FAULTS: dict[str, Fault] = {
     "port closed": Fault(port="closed"),
     "backlog full": Fault(port="full", connect_timeout="3s"),
