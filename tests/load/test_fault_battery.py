@@ -1,5 +1,5 @@
-"""Every fault of docs/dev/faults.md, on both transports, streamed and plain: its class, and a run that
-goes on.
+"""Every fault of docs/dev/faults.md, on both transports, streamed and plain: its class, and a run
+that goes on.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def battery(transport: str, streamed: bool) -> Played:
 def test_each_fault_has_the_class_that_the_document_gives_it(
     transport: str, streamed: bool
 ) -> None:
-    """The table of docs/dev/faults.md is what happens, transport by transport, streamed and plain."""
+    """The table of docs/dev/faults.md is what happens, by transport, streamed and plain."""
     found = battery(transport, streamed).outcomes(0)
     assert found == {name: classes(transport, streamed)[name].name for name in found}
 

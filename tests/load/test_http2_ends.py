@@ -77,8 +77,8 @@ def frames(end: End) -> Script:
     ],
 )
 def test_an_answer_cut_over_http2_is_a_reset(end: End, outcome: Outcome, tmp_path: Path) -> None:
-    """The server's failure and no fault of the protocol: `reset`, as docs/dev/faults.md has it where
-    httpx says no more.
+    """The server's failure and no fault of the protocol: `reset`, as docs/dev/faults.md has it
+    where httpx says no more.
     """
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
