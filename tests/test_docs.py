@@ -45,4 +45,4 @@ def test_the_index_leads_to_every_page() -> None:
     """A page that docs/README.md does not name is found by nobody."""
     index = ROOT / "docs" / "README.md"
     named = set(dict(links_of(index)))
-    assert {page for page in (ROOT / "docs").rglob("*.md")} - named - {index} == set()
+    assert set((ROOT / "docs").rglob("*.md")) - named - {index} == set()
