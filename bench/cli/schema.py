@@ -11,7 +11,11 @@ from typing import Any
 
 import click
 
-_KINDS = ("contract", "profile", "target", "suite", "scenario", "summary", "ramp")
+#: Files that a user writes, then files that a run or a ramp writes.
+_KINDS = (
+    *("contract", "profile", "target", "suite", "scenario"),
+    *("run", "summary", "verdicts", "ramp"),
+)
 
 
 @click.command(short_help="Print the JSON Schema of a kind of file, for editors.")
@@ -25,8 +29,8 @@ _KINDS = ("contract", "profile", "target", "suite", "scenario", "summary", "ramp
     help="JSON Schema, or a Markdown table of every key.",
 )
 def schema(kind: str, form: str) -> int:
-    """Print the JSON Schema (draft 2020-12) that files of KIND follow; `summary` is a run's
-    summary.json, `ramp` a ramp's ramp.json.
+    """Print the JSON Schema (draft 2020-12) that files of KIND follow; `run`, `summary` and
+    `verdicts` are a run's run.json, summary.json and verdicts.json, `ramp` a ramp's ramp.json.
 
     \b
     Save it beside your files and name it in their first line:
@@ -43,9 +47,7 @@ def schema(kind: str, form: str) -> int:
 
 
 def schema_of(kind: str) -> dict[str, Any]:
-    """The JSON Schema of `contract`, `profile`, `target`, `suite` or `scenario` files, of a run's
-    summary.json or a ramp's ramp.json.
-    """
+    """The JSON Schema of a kind of file."""
     from bench.gateway.scenarios import Scenario
     from bench.plan.month import MonthFile
 
@@ -72,12 +74,14 @@ def schema_of(kind: str) -> dict[str, Any]:
 
 def models() -> dict[str, Any]:
     """The model of each kind of file."""
-    from bench.judge.formats.shape import Summary
     from bench.judge.ramp.shape import RampRecord
     from bench.plan.contract import Contract
     from bench.plan.profile import Profile
     from bench.plan.suite import ScenarioFile, SuiteFile
     from bench.plan.target import Target
+    from bench.record.records.manifest import Manifest
+    from bench.record.records.summary import Summary
+    from bench.record.records.verdicts import Verdicts
 
     return {
         "contract": Contract,
@@ -85,7 +89,9 @@ def models() -> dict[str, Any]:
         "target": Target,
         "suite": SuiteFile,
         "scenario": ScenarioFile,
+        "run": Manifest,
         "summary": Summary,
+        "verdicts": Verdicts,
         "ramp": RampRecord,
     }
 

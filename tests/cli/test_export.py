@@ -232,20 +232,24 @@ def closed(schema: Any) -> Any:
     return [closed(each) for each in schema] if isinstance(schema, list) else schema
 
 
-def assert_follows(summary: Any) -> None:
+def assert_follows(record: Any, kind: str = "summary") -> None:
     assert [
-        error.message
-        for error in Draft202012Validator(closed(schema_of("summary"))).iter_errors(summary)
+        error.message for error in Draft202012Validator(closed(schema_of(kind))).iter_errors(record)
     ] == []
 
 
-def test_the_published_schema_is_what_the_command_prints() -> None:
-    """One source: docs/schemas/summary.schema.json is `tailproof schema summary`, and a valid
-    schema.
-    """
-    published = json.loads((ROOT / "docs/schemas/summary.schema.json").read_text("utf-8"))
-    assert published == schema_of("summary")
+@pytest.mark.parametrize("kind", ["run", "summary", "verdicts"])
+def test_the_published_schema_is_what_the_command_prints(kind: str) -> None:
+    """One source: docs/schemas/KIND.schema.json is `tailproof schema KIND`, and a valid schema."""
+    published = json.loads((ROOT / f"docs/schemas/{kind}.schema.json").read_text("utf-8"))
+    assert published == schema_of(kind)
     Draft202012Validator.check_schema(published)
+
+
+@pytest.mark.parametrize("kind", ["run", "summary", "verdicts"])
+def test_what_a_run_writes_follows_its_schema(run: Path, kind: str) -> None:
+    """Every key is named in the schema, and none that it requires is missing."""
+    assert_follows(json.loads((run / f"{kind}.json").read_text("utf-8")), kind)
 
 
 def test_summaries_follow_the_published_schema(run: Path, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_the_records_on_disk_say_it_in_their_published_shape(tmp_path: Path) -> 
     schema = json.loads(
         (Path(__file__).parents[2] / "docs/schemas/summary.schema.json").read_text()
     )
-    schema["$defs"]["Vantage"]["additionalProperties"] = schema["$defs"]["Target"][
+    schema["$defs"]["VantageSummary"]["additionalProperties"] = schema["$defs"]["TargetSummary"][
         "additionalProperties"
     ] = False
     jsonschema.validate(summary, schema)

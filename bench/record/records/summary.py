@@ -1,34 +1,37 @@
-"""The shape of summary.json: what its published schema is made from.
+"""summary.json: a run in numbers.
 
-In: nothing. Out: a model of the record. Must stay true: each key that `summary.summarise` writes
-stands here with its type and unit; a key is added, never renamed, within one format number.
+In: nothing. Out: `Summary` and its parts. Must stay true: a key is added, never renamed, within one
+format number; an empty set is None, never 0.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from bench.record.records.manifest import State
+from bench.record.records.record import FileRecord, Json, Number, Record
 from bench.record.samples import Outcome
 
 Count = int
+Overall = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID", "NONE"]
 
 
-class Quantiles(BaseModel):
+class Quantiles(Record):
     """A latency in ms over n rows: mean, nearest-rank quantiles, maximum."""
 
     n: Count = Field(gt=0)
-    mean: float
-    p50: float
-    p90: float
-    p95: float
-    p99: float
-    p999: float
-    max: float
+    mean: Number
+    p50: Number
+    p90: Number
+    p95: Number
+    p99: Number
+    p999: Number
+    max: Number
 
 
-class ResponseMs(BaseModel):
+class ResponseMs(Record):
     """From the moment a request was due; tpot from its first token to its last."""
 
     ttft: Quantiles | None
@@ -37,27 +40,27 @@ class ResponseMs(BaseModel):
     tpot: Quantiles | None
 
 
-class ServiceMs(BaseModel):
+class ServiceMs(Record):
     """From the moment the request was sent."""
 
     ttft: Quantiles | None
     e2e: Quantiles | None
 
 
-class Uptime(BaseModel):
+class Uptime(Record):
     """What part of the measured requests succeeded; null when none can tell."""
 
-    request_ratio: float | None = Field(ge=0, le=1)
+    request_ratio: Number | None = Field(ge=0, le=1)
 
 
-class PromptError(BaseModel):
+class PromptError(Record):
     """How far prompts were from their planned size, as a share of it."""
 
-    median: float
-    p95: float
+    median: Number
+    p95: Number
 
 
-class Tokens(BaseModel):
+class Tokens(Record):
     """Totals of the successes."""
 
     prompt: Count
@@ -67,30 +70,30 @@ class Tokens(BaseModel):
     prompt_error: PromptError | None
 
 
-class Cost(BaseModel):
+class Cost(Record):
     """Of the tokens that the server reported."""
 
-    usd: float
+    usd: Number
     #: date of the prices
     as_of: str
 
 
-class PartMs(BaseModel):
+class TtftE2eMs(Record):
     """Response latencies of a part."""
 
     ttft: Quantiles | None
     e2e: Quantiles | None
 
 
-class Part(BaseModel):
+class PartSummary(Record):
     """The measured rows of one phase or context bucket."""
 
     requests: Count
     ok: Count
-    response_ms: PartMs
+    response_ms: TtftE2eMs
 
 
-class Vantage(Part):
+class VantageSummary(PartSummary):
     """The measured rows that were sent from one node or region."""
 
     service_ms: ServiceMs
@@ -100,7 +103,7 @@ class Vantage(Part):
     harness_lag_ms: Quantiles | None
 
 
-class Target(BaseModel):
+class TargetSummary(Record):
     """One target; latencies of rows that succeeded, warm-up left out, unless said otherwise."""
 
     #: played in virtual time: nothing was sent
@@ -113,8 +116,8 @@ class Target(BaseModel):
     warmup: Count
     #: rows by outcome, zeros left out; they add up to `requests`
     outcomes: dict[Literal[tuple(outcome.name for outcome in Outcome)], Count]  # type: ignore[valid-type]
-    offered_rps: float | None
-    sent_rps: float | None
+    offered_rps: Number | None
+    sent_rps: Number | None
     response_ms: ResponseMs
     service_ms: ServiceMs
     #: every gap that was seen, from its histogram (within 0.1 %)
@@ -130,31 +133,33 @@ class Target(BaseModel):
     uptime: Uptime
     tokens: Tokens
     cost: Cost | None
-    by_phase: dict[str, Part]
-    by_bucket: dict[str, Part]
+    by_phase: dict[str, PartSummary]
+    by_bucket: dict[str, PartSummary]
     #: of a run that says where it was sent from; rows of unknown origin are in none
-    by_node: dict[str, Vantage] = Field(default_factory=dict)
+    by_node: dict[str, VantageSummary] = Field(default_factory=dict)
     #: the same where there is more than one region
-    by_region: dict[str, Vantage] = Field(default_factory=dict)
+    by_region: dict[str, VantageSummary] = Field(default_factory=dict)
 
 
-class Health(BaseModel):
+class HealthRecord(Record):
     """Was the harness fit to judge?"""
 
     state: Literal["valid", "degraded", "invalid"]
     reasons: list[str]
-    facts: dict[str, Any]
+    facts: Json
 
 
-class Summary(BaseModel):
+class Summary(FileRecord):
     """A run in numbers. An empty set is null, never 0."""
 
-    format: Literal[1]
+    FILE: ClassVar[str] = "summary.json"
+    FORMAT: ClassVar[int] = 1
+
     run: str
-    state: Literal["running", "complete", "interrupted"]
+    state: State
     #: at least one target was played in virtual time
     simulated: bool
     #: by the target's public name
-    targets: dict[str, Target]
-    health: Health
-    overall: Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID", "NONE"]
+    targets: dict[str, TargetSummary]
+    health: HealthRecord
+    overall: Overall

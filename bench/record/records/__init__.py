@@ -1,0 +1,1 @@
+"""The records of a run as types: run.json, summary.json, verdicts.json and their parts."""

@@ -1,0 +1,326 @@
+"""run.json: what a run was, who sent it and what its files are.
+
+In: the plan's lanes. Out: `Manifest` and its parts. Must stay true: a key is added, never renamed,
+within one format number; no header value and no key of a provider stands in it. All `_wall_ns` are
+Unix ns; other `_ns` are lengths, or moments after the run's start.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from bench.plan.contract import Contract
+from bench.plan.schedule import Lane
+from bench.plan.target import Prices
+from bench.record.records.record import FileRecord, Json, Number, Record
+
+State = Literal["running", "complete", "interrupted"]
+
+
+class SuiteName(Record):
+    """The suite that a run is of."""
+
+    name: str
+    description: str = ""
+
+
+class InputFile(Record):
+    """A file that the suite was read from."""
+
+    name: str
+    sha256: str
+
+
+class Segment(Record):
+    """A sealed table of the run."""
+
+    file: str
+    rows: int
+    sha256: str
+
+
+class PhaseSpan(Record):
+    """When a phase of a lane begins and ends."""
+
+    phase: str
+    start_ns: int
+    end_ns: int
+    #: declared warm-up: sent, kept, judged by no clause
+    warmup: bool
+
+
+class _Priced(Record):
+    """Something that is paid for by the token."""
+
+    #: as the target's file has them; see `prices`
+    prices_written: Json | None = Field(default=None, alias="prices")
+
+    @cached_property
+    def prices(self) -> Prices | None:
+        """USD per million tokens; None where nobody said."""
+        return Prices.model_validate(self.prices_written) if self.prices_written else None
+
+
+class LegRecord(_Priced):
+    """One endpoint of a routed lane."""
+
+    name: str
+    model: str = ""
+    tier: str = ""
+    region: str = ""
+    base_url: str = ""
+
+
+class LaneRecord(_Priced):
+    """A lane of a run: a target under a load profile in a stage, the unit that is judged."""
+
+    #: its public name
+    name: str
+    target: str
+    tier: str = ""
+    region: str = ""
+    model: str = ""
+    base_url: str = ""
+    transport: str = ""
+    #: nobody verifies the TLS certificate of one of its endpoints at least
+    insecure: bool = False
+    stage: str
+    scenario: str | None = None
+    #: played in virtual time: nothing was sent
+    simulated: bool = False
+    #: as its file has it
+    profile: Json = Field(default_factory=dict)
+    #: as its file has it; see `contract`
+    contract_written: Json | None = Field(default=None, alias="contract")
+    phases: list[str]
+    phase_spans: list[PhaseSpan]
+    buckets: list[str]
+    start_ns: int
+    end_ns: int
+    #: rows of the schedule
+    requests: int
+    timeout_ns: int | None = None
+    max_in_flight: int | None = None
+    closed_loop: bool = False
+    #: a closed loop that ends after a time, not after a count: its schedule is an upper bound
+    closed_by_duration: bool = False
+    #: what the suite expects of its clauses: `clause`, `verdict`
+    expect: list[dict[str, str]] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    #: comparisons that it is an arm of
+    compare: list[Json] = Field(default_factory=list)
+    expect_route: list[Json] = Field(default_factory=list)
+    #: the policy of a routed lane
+    route: Json | None = None
+    legs: list[LegRecord] = Field(default_factory=list)
+    #: stretches of its time that were planned and are on no record; in no file
+    gaps_ns: list[tuple[int, int]] = Field(default_factory=list)
+
+    @cached_property
+    def contract(self) -> Contract | None:
+        """What it is judged by."""
+        return Contract.model_validate(self.contract_written) if self.contract_written else None
+
+    @property
+    def measured_spans(self) -> list[PhaseSpan]:
+        """Its phases without the warm-up."""
+        return [span for span in self.phase_spans if not span.warmup]
+
+
+class Sitting(Record):
+    """A part of a run that was broken off and resumed."""
+
+    #: when its first row was due
+    began_ns: int
+    started_wall_ns: int
+    #: how much later than planned its rows are due
+    shift_ns: int
+    #: the planned moment at which it takes up
+    from_planned_ns: int
+    #: where its record ends; not there in the last
+    until_ns: int | None = None
+    ended: Literal["interrupted", "killed"] | None = None
+
+
+class StartRecord(Record):
+    """A run's time zero, of one with an agreed instant or of a shard."""
+
+    #: None: it began when it was ready
+    agreed_wall_ns: int | None
+    wall_ns: int
+    wall_offset_ns: int = 0
+    #: how far the node's wall clock was ahead of the one that the others count by
+    ahead_ns: int = 0
+
+
+class Place(Record):
+    """Where a shard was sent from."""
+
+    node: str
+    region: str | None = None
+
+
+class ClockRecord(Record):
+    """A node's wall clock against the driver's; `offset_ms` is corrected for, ± `bound_ms`."""
+
+    offset_ms: Number
+    bound_ms: Number
+    #: from the start to the end
+    drift_ms: Number
+    round_trips: int = 0
+
+
+class ShardRecord(Record):
+    """A part of a run that was played in several places."""
+
+    #: counted from 1
+    number: int
+    of: int
+    #: digest of the whole plan's table
+    whole_sha256: str | None = None
+    run: str | None = None
+    state: State | None = None
+    ended_early: str | None = None
+    start: StartRecord | None = None
+    #: the number of its first worker among all, and how many it had
+    workers: tuple[int, int] | None = None
+    machine: Json | None = None
+    manifest_sha256: str | None = None
+    place: Place | None = None
+    clock: ClockRecord | None = None
+    #: why its node was lost
+    lost: str | None = None
+
+
+class LeftOut(Record):
+    """A node that no verdict counts."""
+
+    node: str
+    why: str
+
+
+class HarnessShards(Record):
+    """How far the shards of a merged run were one run."""
+
+    of: int
+    missing: list[int] = Field(default_factory=list)
+    ended_early: list[int] = Field(default_factory=list)
+    start_skew_ms: Number = 0.0
+    #: of the shortest phase
+    start_skew_share: Number = 0.0
+
+
+class GatewayRecord(Record):
+    """Did the simulated provider write when it meant to?"""
+
+    kept_up: bool
+    timing_error_ms: Json = Field(default_factory=dict)
+
+
+class ProcessRecord(Record):
+    """What one process did, or of several the worst of each number."""
+
+    alarm: str | None = None
+    loop_stalls: int | None = None
+    loop_stall_max_ms: Number = 0.0
+    gc_pause_max_ms: Number | None = None
+    gc_pause_total_ms: Number | None = None
+    elapsed_s: Number | None = None
+    #: of one core
+    cpu_share: Number | None = None
+    #: the wall clock's largest step
+    clock_step_ms: Number = 0.0
+    #: how long the machine slept
+    suspended_ms: Number = 0.0
+    #: caps and stop rules
+    guard: Json | None = None
+    loop: str | None = None
+    #: by lane
+    senders: dict[str, Json] = Field(default_factory=dict)
+
+
+class Harness(ProcessRecord):
+    """What the processes of a run did."""
+
+    state: State | None = None
+    workers: int | None = None
+    #: numbers of those that died
+    dead_workers: list[int] = Field(default_factory=list)
+    #: the plan's busiest second against the ceiling that was measured
+    calibration: Json | None = None
+    by_worker: list[ProcessRecord] = Field(default_factory=list)
+    #: rows a second of virtual time
+    simulated_rps: int | None = None
+    #: by scenario, of a run on the embedded gateway
+    gateway: dict[str, GatewayRecord] = Field(default_factory=dict)
+    #: of a merged run
+    shards: HarnessShards | None = None
+
+    @property
+    def processes(self) -> list[ProcessRecord]:
+        """Each process of its own; of a run that does not tell them apart, all as one."""
+        return [*self.by_worker] or [self]
+
+
+class Manifest(FileRecord):
+    """run.json."""
+
+    FILE: ClassVar[str] = "run.json"
+    #: Format history: 1 = first.
+    FORMAT: ClassVar[int] = 1
+
+    state: State
+    run: str
+    suite: SuiteName | None = None
+    seed: int | None = None
+    started_utc: str = ""
+    started_wall_ns: int = 0
+    #: versions of the libraries that touch the numbers
+    versions: dict[str, str] = Field(default_factory=dict)
+    machine: Json = Field(default_factory=dict)
+    #: the clock that every stored time comes from
+    clock: Json = Field(default_factory=dict)
+    inputs: list[InputFile] = Field(default_factory=list)
+    lanes: list[LaneRecord]
+    repeat_command: str = ""
+    tokenizer: str | None = None
+    #: how many looks were planned
+    early_stop: int | None = None
+    notes: list[str] = Field(default_factory=list)
+    #: of a run of a watch
+    watch: Json | None = None
+    start: StartRecord | None = None
+    #: of a shard alone
+    shard: ShardRecord | None = None
+    #: where the shards of a cluster's run lie until they are merged
+    cluster: Json | None = None
+    sittings: list[Sitting] = Field(default_factory=list)
+    segments: list[Segment] = Field(default_factory=list)
+    schedule_sha256: str | None = None
+    #: SHA-256 of the files beside the tables
+    files: dict[str, str] = Field(default_factory=dict)
+    ended_wall_ns: int | None = None
+    harness: Harness = Harness()
+    #: texts behind the sample columns of the same name
+    strings: dict[str, list[str]] = Field(default_factory=dict)
+    #: why a run ended before its plan by a rule of its own
+    ended_early: str | None = None
+    #: when it stopped sending, of a run that ended before its plan
+    stopped_ns: int | None = None
+    #: drills that were carried out
+    events: list[Json] = Field(default_factory=list)
+    #: changes of routes' breakers
+    leg_events: list[Json] = Field(default_factory=list)
+    #: of a merged run
+    shards: list[ShardRecord] = Field(default_factory=list)
+    left_out: list[LeftOut] = Field(default_factory=list)
+    #: of everything else in it
+    manifest_sha256: str | None = None
+
+
+def lane_record(lane: Lane) -> LaneRecord:
+    """A planned lane as the manifest keeps it. Holds no header value and no key."""
+    return LaneRecord.model_validate(lane.record())

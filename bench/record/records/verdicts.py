@@ -1,0 +1,207 @@
+"""verdicts.json: each clause of each contract with its verdict, its reason and its numbers.
+
+In: nothing. Out: `Verdicts` and its parts. Must stay true: a key is added, never renamed, within
+one format number; only `judge` makes a verdict.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from bench.record.records.record import FileRecord, Number, Record
+from bench.record.records.summary import Overall
+
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+#: REPORTED: shown beside the contract, not judged.
+ClauseOutcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "REPORTED"]
+#: Lower and upper limit; None where no such bound exists.
+Interval = tuple[Number | None, Number | None]
+
+
+class Counts(Record):
+    """How many counted, and how many of them broke it."""
+
+    n: int
+    k: int
+
+
+class BlockRecord(Record):
+    """A block of time, how many rows came in it, and how many of them broke it."""
+
+    start_s: Number
+    end_s: Number
+    k: int
+    n: int
+
+
+class Credit(Record):
+    """What the ladder of credits would give, were the whole period like the run."""
+
+    #: at the measured share, and at the limits of it
+    share: Number
+    at_least: Number
+    at_most: Number
+
+
+class Steadiness(Record):
+    """Was the run one thing from beginning to end? Diagnostics: they drop no row."""
+
+    trend_rho: Number | None
+    trend_p: Number | None
+    #: rows that MSER-5 would take for warm-up, and what is measured without them
+    mser5_drops: int
+    measured_without: Number | None
+    steady: bool
+
+
+class ClauseVerdict(Record):
+    """One clause of one lane."""
+
+    #: the lane's public name
+    target: str
+    stage: str
+    contract: str
+    #: counted from 1 in the contract
+    number: int
+    text: str
+    metric: str
+    view: str
+    quantile: Number | None
+    limit_ms: Number | None
+    at_least_tps: Number | None
+    share: Number | None
+    operator: str
+    statistic: str
+    #: of uptime alone
+    method: str | None
+    phase: str | None
+    bucket: str | None
+    report_only: bool
+    unit: Literal["ms", "tokens/s", "share"]
+    #: in `unit`; None where it lies among failures, or nothing was measured
+    measured: Number | None
+    #: two-sided limits of `measured`
+    interval: Interval
+    #: two-sided limits of the share that broke it
+    p_interval: tuple[Number, Number]
+    steadiness: Steadiness | None = None
+    #: beside a share of windows: the share of requests
+    share_of_requests: Number | None = None
+    confidence: Number
+    #: requests, or windows or minutes of a clause by time
+    n: int
+    #: those that broke it
+    k: int
+    #: those that were cut off
+    unknown: int
+    #: by reason
+    excluded: dict[str, int]
+    #: the same with nothing set aside; None where nothing is
+    with_excluded: Counts | None
+    #: counts that decide at this size: at most so many pass, from so many on fail
+    allowed_k: int | None
+    fail_k: int | None
+    #: the share that may break it
+    p0: Number
+    #: one-sided limits of the share that broke it
+    p_limits: tuple[Number, Number]
+    #: for Holm's rule among the clauses of a lane
+    p_fail: Number
+    n_effective: Number
+    design_effect: Number
+    decided_by: Literal["exact", "blocks"]
+    blocks: int
+    block_s: Number
+    worst_block: BlockRecord | None
+    projected_credit: Credit | None
+    verdict: ClauseOutcome
+    reason: str
+    #: what would probably decide
+    needed_n: int | None
+
+    @property
+    def judged(self) -> bool:
+        """Whether it counts in the run's overall verdict."""
+        return self.verdict != "REPORTED"
+
+
+class Forecast(Record):
+    """A month's bill as it was forecast, held against what a run was billed."""
+
+    target: str
+    stage: str
+    contract: str
+    text: str
+    forecast_usd: Number
+    tokens_per_month: int
+    #: how far off it may be, as a share
+    within: Number
+    confidence: Number
+    #: the bill of such a month at the run's prices, failures and retries included
+    projected_usd: Number | None
+    interval_usd: Interval
+    run_usd: Number | None
+    verdict: Verdict
+    reason: str
+
+
+class Expectation(Record):
+    """What a suite expects of a verdict, a comparison, a route or a census, and what it got."""
+
+    target: str
+    clause: str
+    #: of a comparison: its arms, and the part of the run that they are compared in
+    baseline: str | None = None
+    other: str | None = None
+    phase: str | None = None
+    bucket: str | None = None
+    expected: str
+    #: None where there is no such clause
+    got: str | None
+    met: bool
+
+
+class AttestedTerm(Record):
+    """A term of a contract that nobody can measure."""
+
+    contract: str
+    term: str
+
+
+class LeftOutVerdict(Record):
+    """A node that no verdict counts, and how many of the run's `of` requests were its."""
+
+    node: str
+    why: str
+    requests: int
+    sent: int
+    of: int
+
+
+class Verdicts(FileRecord):
+    """verdicts.json."""
+
+    FILE: ClassVar[str] = "verdicts.json"
+    #: Format history: 2 = units, blocks, exclusions, credits.
+    FORMAT: ClassVar[int] = 2
+
+    run: str
+    overall: Overall
+    exit_code: int
+    #: the least of its clauses'
+    confidence: Number
+    simulated: bool
+    clauses: list[ClauseVerdict]
+    forecasts: list[Forecast] = Field(default_factory=list)
+    expects: list[Expectation] = Field(default_factory=list)
+    attested: list[AttestedTerm] = Field(default_factory=list)
+    #: terms whose columns were not recorded
+    not_applied: list[str] = Field(default_factory=list)
+    projected_breach_usd: Number | None = None
+    left_out: list[LeftOutVerdict] = Field(default_factory=list)
+
+    def of_target(self, name: str) -> list[ClauseVerdict]:
+        """The clauses of one lane."""
+        return [clause for clause in self.clauses if clause.target == name]
