@@ -23,6 +23,7 @@ FIRST_ROW = (
     "bench/units.py",
     "bench/clock.py",
     "bench/userfile.py",
+    "bench/extras/__init__.py",
 )
 ROOMS = ("plan", "record", "load", "gateway", "judge", "show")
 #: What a dependency is called when it is imported, where that is not its own name.
@@ -39,16 +40,27 @@ PART_OF_ANOTHER = {"markupsafe"}
 #: mistake.
 VIRTUAL_TIME = ("bench/app/simulate.py", "bench/app/virtual_client.py")
 LINES_OF_A_MODULE, LINES_OF_A_FUNCTION = 560, 100
+#: The only modules of extras that know flags: commands, and what `run` and `export` get of them.
+COMMAND_LINE_OF_EXTRAS = (
+    *(
+        f"bench/extras/{each}/command.py"
+        for each in ("cluster", "cost", "formats", "ui", "what_if")
+    ),
+    "bench/extras/cluster/run_flags.py",
+    "bench/extras/formats/export.py",
+)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def row(name: str) -> int:
     """A module's row in the table: 0 the first, then the rooms in order, then compositions and the
-    command line.
+    command line, then the extras.
     """
     if name in FIRST_ROW:
         return 0
     room = name.split("/")[1]
+    if room == "extras":
+        return 2 + len(ROOMS)
     return 1 + (ROOMS.index(room) if room in ROOMS else len(ROOMS))
 
 
@@ -135,8 +147,9 @@ def test_late_imports_and_names_are_seen() -> None:
     assert (module_of("bench.__version__"), module_of("httpx.URL")) == ("bench/__init__.py", None)
     assert [
         row(f"bench/{name}.py")
-        for name in ("units", "plan/suite", "show/page", "conduct", "cli/run", "__main__")
+        for name in ("units", "plan/suite", "show/page", "app/conduct", "cli/run", "__main__")
     ] == [0, 1, 6, 7, 7, 7]
+    assert (row("bench/extras/ui/server.py"), row("bench/extras/__init__.py")) == (8, 0)
 
 
 def test_a_room_imports_only_from_rooms_before_it() -> None:
@@ -164,8 +177,24 @@ def test_the_gateway_shares_nothing_with_the_load_generator() -> None:
         assert not inside & set(GRAPH[name]) or name.startswith(("bench/cli/", *VIRTUAL_TIME)), name
 
 
+def test_an_extra_stands_alone() -> None:
+    """No module outside names a folder of bench/extras, in an import or in a text; none imports
+    another folder's.
+    """
+    folders = {name.split("/")[2] for name in GRAPH if name.count("/") == 3 and "/extras/" in name}
+    assert folders >= {"cluster", "cost", "formats", "ui", "what_if"}
+    for name, others in GRAPH.items():
+        own = name.split("/")[2] if name.startswith("bench/extras/") else None
+        for other in others:
+            if other.startswith("bench/extras/") and other != "bench/extras/__init__.py":
+                assert other.split("/")[2] == own, f"{name} imports {other}"
+        if own not in folders:
+            text = (ROOT / name).read_text("utf-8")
+            assert [each for each in folders if f"bench.extras.{each}" in text] == [], name
+
+
 def test_the_first_row_leans_on_nothing_but_itself() -> None:
-    """errors, units, clock and userfile import no room."""
+    """errors, units, clock, userfile and the finder of extras import no room."""
     for name in FIRST_ROW:
         assert set(GRAPH[name]) <= set(FIRST_ROW), name
 
@@ -190,16 +219,16 @@ def test_no_module_imports_itself_on_a_detour() -> None:
     [
         ("httpx", ["bench/load/transport/"]),
         ("hdrh", ["bench/record/histogram.py"]),
-        ("matplotlib", ["bench/show/plots/"]),
-        ("click", ["bench/cli/"]),
+        ("matplotlib", ["bench/show/plots/", "bench/extras/what_if/trade_off.py"]),
+        ("click", ["bench/cli/", *COMMAND_LINE_OF_EXTRAS]),
         ("time", ["bench/clock.py"]),
         ("jinja2", ["bench/show/report.py"]),
         ("weasyprint", ["bench/show/pdf.py"]),
         ("cryptography", ["bench/record/signature.py"]),
         ("rich", ["bench/show/", "bench/cli/"]),
-        ("starlette", ["bench/show/ui/server.py"]),
-        ("uvicorn", ["bench/show/ui/server.py"]),
-        ("ray", ["bench/load/cluster/ray_engine.py"]),
+        ("starlette", ["bench/extras/ui/server.py"]),
+        ("uvicorn", ["bench/extras/ui/server.py"]),
+        ("ray", ["bench/extras/cluster/ray_engine.py"]),
     ],
 )
 def test_each_outside_thing_has_one_door(package: str, doors: list[str]) -> None:
@@ -314,7 +343,9 @@ def test_every_module_says_what_goes_in_what_comes_out_and_what_must_stay_true()
     for name, tree in MODULES.items():
         opening = ast.get_docstring(tree) or ""
         assert opening, name
-        if not name.endswith(("__init__.py", "__main__.py")) and not name.startswith("bench/cli/"):
+        if not name.endswith(("__init__.py", "__main__.py", "/command.py")) and not name.startswith(
+            "bench/cli/"
+        ):
             told = " ".join(opening.split())
             assert all(part in told for part in ("In: ", "Out: ", "Must stay true: ")), name
 

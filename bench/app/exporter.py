@@ -30,9 +30,9 @@ from urllib.parse import unquote, urlsplit
 
 from bench.clock import wall_ns
 from bench.errors import RunFolderError, UserError
-from bench.judge.formats.telemetry import Metric, added, row_metrics, run_info, run_metrics
 from bench.judge.reached import came_to
 from bench.judge.review import reviewed
+from bench.judge.telemetry import Metric, added, row_metrics, run_info, run_metrics
 from bench.record.pieces import Following
 from bench.record.run_folder import Run, read_manifest, read_schedule
 from bench.record.samples import Columns, Outcome

@@ -7,13 +7,14 @@ an error of the user's is one sentence on stderr, never a traceback.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import sys
 import traceback
 
 import click
 
-from bench import __version__
+from bench import __version__, extras
 from bench.errors import ExitCode, TailproofError
 
 #: command -> module that holds it under the same name (`_` for `-`). Listed in the order of use.
@@ -21,7 +22,6 @@ _COMMANDS = {
     "run": "bench.cli.run",
     "resume": "bench.cli.resume",
     "merge": "bench.cli.merge",
-    "collect": "bench.cli.collect",
     "plan": "bench.cli.plan",
     "judge": "bench.cli.judge",
     "report": "bench.cli.judge",
@@ -29,7 +29,6 @@ _COMMANDS = {
     "sign": "bench.cli.verify",
     "compare": "bench.cli.compare",
     "export": "bench.cli.export",
-    "import-openslo": "bench.cli.import_openslo",
     "schema": "bench.cli.schema",
     "calibrate": "bench.cli.calibrate",
     "profiles": "bench.cli.profiles",
@@ -38,20 +37,28 @@ _COMMANDS = {
     "watch": "bench.cli.watch",
     "ramp": "bench.cli.ramp",
     "attribute": "bench.cli.attribute",
-    "what-if": "bench.cli.what_if",
-    "cost": "bench.cli.cost",
-    "ui": "bench.cli.ui",
 }
+
+
+@functools.cache
+def _commands() -> dict[str, str]:
+    """Our commands and those of the installed extras, in the order of the help."""
+    modules = dict(_COMMANDS)
+    names = list(_COMMANDS)
+    for command, module, after in extras.commands():
+        modules[command] = module
+        names.insert(names.index(after) + 1 if after else len(names), command)
+    return {name: modules[name] for name in names}
 
 
 class _Commands(click.Group):
     """Loads a command's module when it is called or listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
-        return list(_COMMANDS)
+        return list(_commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        module = _COMMANDS.get(cmd_name)
+        module = _commands().get(cmd_name)
         return (
             None
             if module is None
@@ -61,8 +68,8 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], _COMMANDS, 1, 0.5)
+        if args and args[0] not in _commands() and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], _commands(), 1, 0.5)
             ctx.fail(
                 f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else "")
             )
@@ -103,7 +110,10 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"tailproof: {visible(error, 4096)}\n")
         return int(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        if sentence := extras.missing(sys.argv[1:] if argv is None else argv):
+            sys.stderr.write(f"tailproof: {sentence}\n")
+        else:
+            error.show()
         return int(ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("tailproof: interrupted\n")

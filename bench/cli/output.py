@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from bench.app.conclude import Finished
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+#: What writes the bytes of an export, once all that could be wrong with the question has been
+#: looked at.
+Writer = Callable[[IO[bytes]], object]
+#: A writer and what the format has no place for.
+Prepared = tuple[Writer, list[str]]
+#: A format of `export`: its argument, and the options by name, to a writer.
+Form = Callable[..., Prepared]
 
 
 def format_option(of: str = "", *, github: bool = False) -> Callable[[Command], Command]:
@@ -80,3 +87,16 @@ def described(names: Mapping[str, str], widest: int) -> Iterator[str]:
 
     for name, says in names.items():
         yield from wrapped(f"  {name:<{widest}}  ", says, screen_width())
+
+
+def written_text(parts: str | bytes | Iterable[str]) -> Writer:
+    """A writer of what is at hand already."""
+    whole = parts if isinstance(parts, bytes) else "".join(parts).encode()
+    return lambda out: out.write(whole)
+
+
+def written_json(value: Any) -> Writer:
+    """A writer of one indented JSON document."""
+    from bench.record.files import json_text
+
+    return written_text(f"{json_text(value, indent=1)}\n")

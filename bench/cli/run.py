@@ -6,13 +6,15 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench import extras
 from bench.cli.filing import file_beside, filing_flags, ready_to_file
-from bench.cli.merge import leave_out_option
 from bench.cli.monitoring import metrics_flags, monitored
 from bench.cli.output import format_option, print_runs
 
@@ -50,6 +52,24 @@ class _WithAliases(click.Command):
         return super().parse_args(
             ctx, [_ALIASES.get(flag, flag) + joined + value for flag, joined, value in parts]
         )
+
+
+#: Modules of extras that play a run elsewhere. Each has OPTIONS (flags of `run`), `asked(flags)`,
+#: `refuse(flags, others, virtual=...)` and `play(suite, seed, part, flags, how)`.
+_ELSEWHERE = list(extras.modules("run"))
+
+
+def elsewhere_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The flags of what plays a run elsewhere."""
+    for module in reversed(_ELSEWHERE):
+        for option in reversed(module.OPTIONS):
+            command = option(command)
+    return command
+
+
+def elsewhere(flags: dict[str, Any]) -> ModuleType | None:
+    """What the flags ask to play the run elsewhere; None: it is played from here."""
+    return next((module for module in _ELSEWHERE if module.asked(flags)), None)
 
 
 @click.command(cls=_WithAliases, short_help="Plan, load, judge and report.")
@@ -192,23 +212,7 @@ class _WithAliases(click.Command):
     metavar="NODE[@REGION]",
     help="Where this shard is sent from; the merged run tells places apart.",
 )
-@click.option(
-    "--cluster",
-    metavar="ADDRESS",
-    help=(
-        'Play the suite on the nodes of this Ray cluster, a core for each of --workers; "auto"'
-        " finds the one that this machine is part of. Needs tailproof[cluster] on every node."
-    ),
-)
-@click.option(
-    "--shared",
-    type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
-    help=(
-        "With --cluster: a folder that this machine and all nodes see under this name. Samples stay"
-        " there and do not cross the network."
-    ),
-)
-@leave_out_option
+@elsewhere_flags
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -332,24 +336,15 @@ def _play(
     early_stop: bool,
     **how: Any,
 ) -> Finished:
-    """Once, where the flags say: in virtual time, on a cluster, or from here."""
+    """Once, where the flags say: in virtual time, elsewhere, or from here."""
     from bench.app.conduct import conduct
     from bench.app.simulate import simulate
 
     if part.of == 1 and _virtual(loaded):
         return simulate(loaded, seed, repeat_command=how["repeat_command"], folder=how["folder"])
-    if flags["cluster"]:
-        from bench.app.cluster import conduct_on
-
-        return conduct_on(
-            flags["cluster"],
-            loaded,
-            seed,
-            start_at_ns=part.start_at_ns,
-            shared=flags["shared"],
-            leave_out=flags["leave_out"],
-            **how,
-        )
+    if (place := elsewhere(flags)) is not None:
+        done: Finished = place.play(loaded, seed, part, flags, how)
+        return done
     return conduct(loaded, seed, opened=exporter.follow, early_stop=early_stop, shard=part, **how)
 
 
@@ -397,29 +392,14 @@ def shard_of(flags: dict[str, Any], repeat: int, *, early_stop: bool) -> Shard:
 def refuse_places(
     loaded: Suite, flags: dict[str, Any], part: Shard, repeat: int, *, early_stop: bool
 ) -> None:
-    """Raises UserError for what virtual time, or a run on a cluster, has no place for, and for
-    `--shared` without one.
-    """
+    """Raises UserError for what virtual time, or a run played elsewhere, has no place for."""
     from bench.errors import UserError
 
-    for flag in ("start_at", "cluster"):
-        if flags[flag] and _virtual(loaded):
-            raise UserError(
-                "has no meaning in virtual time",
-                where=f"--{flag.replace('_', '-')}",
-                remedy="leave it out, or add --over-http",
-            )
-    if flags["shared"] and not flags["cluster"]:
+    if flags["start_at"] and _virtual(loaded):
         raise UserError(
-            "says where a cluster's nodes write",
-            where="--shared",
-            remedy="add --cluster, or leave it out",
-        )
-    if flags["leave_out"] and not flags["cluster"]:
-        raise UserError(
-            "names a node, and this run has none",
-            where="--leave-out",
-            remedy="add --cluster, or leave it out",
+            "has no meaning in virtual time",
+            where="--start-at",
+            remedy="leave it out, or add --over-http",
         )
     others = {
         "--shard": part.of > 1,
@@ -428,11 +408,8 @@ def refuse_places(
         "--metrics-port": flags["metrics_port"] is not None,
         "--otlp-endpoint": flags["otlp_endpoint"] is not None,
     }
-    for flag, given in others.items():
-        if given and flags["cluster"]:
-            raise UserError(
-                f"does not go with {flag}", where="--cluster", remedy="leave one of them out"
-            )
+    for module in _ELSEWHERE:
+        module.refuse(flags, others, virtual=_virtual(loaded))
 
 
 def suite_of(flags: dict[str, Any]) -> Suite:

@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import Any
 
 from bench import __version__
-from bench.judge.formats.telemetry import Metric
+from bench.judge.telemetry import Metric
 from bench.show.wording import visible
 from bench.units import show_exact
 

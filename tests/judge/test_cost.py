@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from bench.errors import UserError
-from bench.judge.compare.arms import arm_of
-from bench.judge.money.cost import (
+from bench.extras.cost.cost import (
     Assumed,
     CostStage,
     Price,
@@ -21,17 +20,18 @@ from bench.judge.money.cost import (
     cents,
     cost_record,
     load_costs,
+    measured_price,
+    overhead_limits,
     parse_tokens,
     price_named,
     saving,
+    spend_record,
 )
-from bench.judge.money.spend import (
+from bench.judge.compare.arms import arm_of
+from bench.judge.spend import (
     Spend,
     forecast_interval,
-    measured_price,
-    overhead_limits,
     spend_of,
-    spend_record,
 )
 from bench.plan.target import Prices
 from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag

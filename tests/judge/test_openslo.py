@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from bench.cli import main
 from bench.errors import UserError
-from bench.judge.formats.openslo import LOSSY, from_openslo, to_openslo
-from bench.judge.formats.yamlfile import parse_documents, write_documents
+from bench.extras.formats.openslo import LOSSY, from_openslo, to_openslo
+from bench.extras.formats.yamlfile import parse_documents, write_documents
 from bench.plan.contract import Contract, load_contract
 from bench.userfile import builtin_names
 

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from bench.cli import main
-from bench.judge.formats.prometheus import BURN_ALERTS, burn_rate_rules
+from bench.extras.formats.prometheus import burn_rate_rules
+from bench.judge.census.episodes import BURN_ALERTS
 from bench.plan.contract import Contract, load_contract
 from bench.userfile import builtin_names
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.judge.routing.replay import NEVER, Calls, fate, fates
-from bench.judge.routing.what_if import (
+from bench.extras.what_if.replay import NEVER, Calls, fate, fates
+from bench.extras.what_if.what_if import (
     Cells,
     Meeting,
     Setting,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bench.clock import monotonic_ns, sleep_s
-from bench.load.cluster.agent import Agent
+from bench.extras.cluster.agent import Agent
 from bench.record.run_folder import RunWriter
 from bench.record.samples import SCHEDULE_DTYPE
 from bench.units import S
@@ -147,7 +147,7 @@ NOBODY_READS = """
 import subprocess
 import sys
 from pathlib import Path
-from bench.load.cluster.slice import TELL_EVERY_NS, Telling, Voice
+from bench.extras.cluster.slice import TELL_EVERY_NS, Telling, Voice
 from bench.load.player import Counters
 from dataclasses import replace
 voice = Voice()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import RunFolderError
-from bench.load.cluster.outbox import FilePart, Inbox, Outbox
+from bench.extras.cluster.outbox import FilePart, Inbox, Outbox
 from bench.record.attempts import empty_attempts
 from bench.record.digests import marks
 from bench.record.pieces import STRING_KINDS, SegmentWriter, gather, gather_attempts

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from bench.app.exporter import Growing
-from bench.judge.formats.prometheus import HISTOGRAMS, burn_rate_rules
-from bench.judge.formats.telemetry import Metric, added, row_metrics, run_metrics
+from bench.extras.formats.prometheus import HISTOGRAMS, burn_rate_rules
 from bench.judge.reached import came_to
 from bench.judge.review import review
+from bench.judge.telemetry import Metric, added, row_metrics, run_metrics
 from bench.plan.contract import Contract
 from bench.record.pieces import STRING_KINDS, SegmentWriter
 from bench.record.run_folder import Run

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.judge.formats.peers import aiperf_result, vllm_result
+from bench.extras.formats.peers import aiperf_result, vllm_result
 from bench.judge.review import review
 from bench.plan.contract import Contract
 from bench.record.run_folder import Run

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.extras.cost.shown import cost_table
 from bench.show.attribution import attribution_part
-from bench.show.costs import cost_table
 from bench.show.routes import route_lines
 
 

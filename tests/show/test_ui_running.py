@@ -24,8 +24,8 @@ from tests.support.served import seen, served
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 from bench.cli import main
-from bench.show.ui.growing import Growing
-from bench.show.ui.server import PORT, listening, may_be_asked
+from bench.extras.ui.growing import Growing
+from bench.extras.ui.server import PORT, listening, may_be_asked
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.app.cluster import conduct_on
 from bench.cli.run import run, suite_of
 from bench.clock import monotonic_ns, sleep_s
-from bench.load.cluster.agent import Agent
-from bench.load.cluster.seat import SeatLost
+from bench.extras.cluster.agent import Agent
+from bench.extras.cluster.driver import conduct_on
+from bench.extras.cluster.seat import SeatLost
 from bench.load.player import Counters, Share
 from bench.load.shard import Vantage
 from bench.plan.schedule import Plan

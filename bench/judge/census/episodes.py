@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.judge.formats.prometheus import BURN_ALERTS
 from bench.plan.clause import MINUTE_NS
 from bench.record.samples import Bool, Int
 
@@ -26,6 +25,30 @@ from bench.record.samples import Bool, Int
 LEAST_FAILED = 3
 #: Failed probes that an outage names; it counts them all.
 _NAMED = 20
+
+
+@dataclass(frozen=True)
+class BurnAlert:
+    """One row of the table: severity, the budget that may burn in the long window, both windows
+    (minutes).
+    """
+
+    severity: str
+    budget_fraction: Fraction
+    long_min: int
+    short_min: int
+
+    def threshold(self, days: int) -> Fraction:
+        """How many times faster than the budget allows, for a period of `days`."""
+        return self.budget_fraction * days * 1440 / self.long_min
+
+
+BURN_ALERTS = (
+    BurnAlert("page", Fraction(2, 100), 60, 5),
+    BurnAlert("page", Fraction(5, 100), 360, 30),
+    BurnAlert("ticket", Fraction(10, 100), 1440, 120),
+    BurnAlert("ticket", Fraction(10, 100), 4320, 360),
+)
 
 
 class Probe(NamedTuple):

@@ -20,8 +20,8 @@ import numpy as np
 from bench.errors import UserError
 from bench.judge.fitness import fitness
 from bench.judge.left_out import kept
-from bench.judge.money.spend import spend_of
 from bench.judge.reached import came_to, undecided
+from bench.judge.spend import spend_of
 from bench.judge.summary import token_cost
 from bench.plan.contract import Contract
 from bench.record.files import write_atomically

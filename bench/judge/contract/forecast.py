@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.judge.money.spend import Spend, forecast_interval, spend_of
+from bench.judge.spend import Spend, forecast_interval, spend_of
 from bench.plan.contract import Contract
 from bench.plan.terms import Forecast
 from bench.record.run_folder import Run

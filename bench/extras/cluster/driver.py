@@ -1,0 +1,365 @@
+"""One suite on the nodes of a cluster: cut, sent out, brought back and put together.
+
+In: a suite, an engine. Out: a run's folder like any other, judged. Must stay true: this is wiring;
+while the run lasts its folder holds what came back so far and where the rest lies, so that another
+process can collect it; what a lost node did not send is there as never sent, with its reason, and
+the verdict counts it as a shard's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bench.app.conclude import Finished, conclude
+from bench.app.conduct import Screen, census, planned, told_of
+from bench.app.merge import fill, read_parts
+from bench.clock import monotonic_ns, sleep_s, wall_ns
+from bench.errors import RunFolderError, UserError
+from bench.extras.cluster.fleet import (
+    LEAD_A_SEAT_NS,
+    LEAD_NS,
+    SILENCE_NS,
+    Fleet,
+    Post,
+    dismiss,
+    fetch,
+)
+from bench.extras.cluster.job import Job
+from bench.extras.cluster.outbox import Inbox
+from bench.extras.cluster.ray_engine import RayEngine
+from bench.extras.cluster.seat import Engine
+from bench.judge.left_out import leave_out as leave_nodes_out
+from bench.judge.left_out import refuse_unknown
+from bench.load.ceiling import needed_workers
+from bench.load.generator import STOP_DRAIN_NS
+from bench.load.guard import UNCAPPED, Caps
+from bench.load.player import run_secrets
+from bench.load.runner import plan_facts, run_id
+from bench.load.shard import Shard, Start, Vantage
+from bench.load.sitting import inputs
+from bench.plan.credentials import Redaction
+from bench.plan.prompts import PromptText, Tokenizer
+from bench.plan.schedule import Plan
+from bench.plan.suite import Suite
+from bench.record.digests import OWN, manifest_digest
+from bench.record.files import npy_bytes, table_digest, write_atomically, write_json
+from bench.record.places import places_among
+from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way
+from bench.units import S, show_duration
+
+Record = dict[str, Any]
+#: Where the shards' folders lie while the run lasts, and the key of the manifest that says where
+#: they are on the nodes.
+_SHARDS, _AFAR = "shards", "cluster"
+#: A plan's table is written between the agreement and the start.
+_LEAD_A_ROW_NS = 200
+#: A shard whose driver is gone drains for so long at the most.
+_DRAIN_NS = STOP_DRAIN_NS + 30 * S
+
+
+def conduct_on(
+    address: str,
+    suite: Suite,
+    seed: int,
+    *,
+    repeat_command: str,
+    screen: Screen,
+    folder: Path | None = None,
+    tokenizer: Tokenizer | None = None,
+    max_requests: int | None = None,
+    workers: int | None = None,
+    caps: Caps = UNCAPPED,
+    start_at_ns: int | None = None,
+    shared: Path | None = None,
+    leave_out: Sequence[str] = (),
+    join: Callable[[str], Engine] = RayEngine,
+    silence_ns: int = SILENCE_NS,
+) -> Finished:
+    """Play a suite on the nodes of the cluster that `join` finds at `address`; a node silent for
+    `silence_ns` is given up.
+
+    `shared` is a folder that this machine and all nodes see under that name; `leave_out` names
+    nodes whose rows no verdict rests on, as `merge` does. Raises TailproofError before anything was
+    sent.
+    """
+    plan = planned(suite, seed, max_requests)
+    Shard(1, 2).refuse(plan)
+    if folder is not None and (folder / "run.json").exists():
+        raise RunFolderError(
+            "holds a run already", where=str(folder), remedy="choose another --out"
+        )
+    if start_at_ns is not None:
+        Start.at(start_at_ns)
+    text = PromptText(seed, tokenizer)
+    again = Redaction(run_secrets(plan.lanes)).clean(repeat_command)
+    manifest = told_of(plan, text, again) | {"inputs": inputs(suite)}
+    engine = join(address)
+    try:
+        fleet = Fleet(
+            _posts(engine, plan, workers, caps, manifest), len(plan.lanes), screen.warn, silence_ns
+        )
+        _refuse_unknown_nodes(leave_out, fleet.posts, address)
+        screen.open(plan)
+        try:
+            writer, instant = _ready(fleet, plan, manifest, address, folder, shared, start_at_ns)
+            fleet.begin(instant)
+            with _ctrl_c(fleet.stop, screen.warn):
+                fleet.play(screen.tick)
+            fleet.compare_clocks(after=True)
+        finally:
+            screen.close()
+        _refuse_going_on(writer, fleet.posts)
+        finished = _together(
+            writer, {post.job.shard.number: (post.folder, post.told()) for post in fleet.posts}
+        )
+        fleet.dismiss()
+    finally:
+        engine.close()
+    if suite.months:
+        write_json(finished / "census.json", census(suite))
+    if leave_out:
+        leave_nodes_out(finished, leave_out)
+    return conclude(finished)
+
+
+def _refuse_unknown_nodes(names: Sequence[str], posts: Sequence[Post], address: str) -> None:
+    """Raises UserError for a name that no node of the cluster has."""
+    if names:
+        shards = [
+            {"number": post.job.shard.number, "of": post.job.shard.of, **post.record()}
+            for post in posts
+        ]
+        refuse_unknown(names, places_among(shards), address)
+
+
+def _posts(
+    engine: Engine, plan: Plan, workers: int | None, caps: Caps, manifest: Record
+) -> list[Post]:
+    """Cut the plan, and give each shard its seat.
+
+    Raises UserError for a plan that cannot be cut so, or has no room.
+    """
+    of = workers or max(engine.nodes, needed_workers(plan))
+    try:
+        parts = Shard.all_of(plan, of)
+    except UserError as error:
+        raise UserError(error.message, where="--workers", remedy="use fewer") from None
+    digest = table_digest(plan.schedule)
+    return [
+        Post(
+            seat,
+            Job(
+                part,
+                Shard(number, of, place=seat.place),
+                digest,
+                caps,
+                manifest["tokenizer"],
+                manifest,
+            ),
+        )
+        for number, (part, seat) in enumerate(zip(parts, engine.seats(of), strict=True), 1)
+    ]
+
+
+def _ready(
+    fleet: Fleet,
+    plan: Plan,
+    manifest: Record,
+    address: str,
+    folder: Path | None,
+    shared: Path | None,
+    start_at_ns: int | None,
+) -> tuple[RunWriter, int]:
+    """(the run's folder, the instant to begin at) once every node is ready.
+
+    Raises TailproofError, and then leaves nothing on them.
+    """
+    try:
+        fleet.prepare(shared, plan.suite.name)
+        fleet.compare_clocks()
+        fleet.refuse_lost()
+        lead_ns = LEAD_NS + LEAD_A_SEAT_NS * len(fleet.posts) + _LEAD_A_ROW_NS * len(plan.schedule)
+        instant = wall_ns() + lead_ns if start_at_ns is None else Start.at(start_at_ns).wall_ns
+        name = run_id(plan, instant)
+        facts = (
+            plan_facts(plan, name, instant)
+            | manifest
+            | {_AFAR: _afar(fleet.posts, address, shared)}
+        )
+        writer = RunWriter(folder or Path("results") / name, facts, plan.schedule)
+        try:
+            _make_room(writer.folder, fleet.posts, shared)
+        except BaseException:
+            writer.discard()
+            raise
+    except BaseException:
+        fleet.dismiss()
+        raise
+    return writer, instant
+
+
+def _afar(posts: Sequence[Post], address: str, shared: Path | None) -> Record:
+    """Where the shards lie while the run lasts, for `collect`."""
+    return {
+        "address": address,
+        "shared": shared is not None,
+        "seats": [
+            {
+                "number": post.job.shard.number,
+                "of": post.job.shard.of,
+                "node_id": post.seat.node_id,
+                "folder": post.node_folder,
+                **post.record(),
+            }
+            for post in posts
+        ],
+    }
+
+
+def _make_room(folder: Path, posts: Sequence[Post], shared: Path | None) -> None:
+    """A folder here for each shard, with its slice, unless its node's is seen from here."""
+    for post in posts:
+        if shared is not None:
+            post.folder = Path(post.node_folder)
+            continue
+        post.folder = folder / _SHARDS / str(post.job.shard.number)
+        (post.folder / "samples").mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(post.folder / "schedule.npy", npy_bytes(post.job.plan.schedule))
+        post.inbox = Inbox(post.folder)
+
+
+def _refuse_going_on(writer: RunWriter, posts: Sequence[Post]) -> None:
+    """Raises RunFolderError where a node that was given up still writes to the shared folder; the
+    run is there to be collected.
+    """
+    for post in posts:
+        if post.lost is not None and post.folder.is_dir() and under_way(post.folder):
+            writer.let_go()
+            raise RunFolderError(
+                f"is still written to by {post.node}, which {post.lost}",
+                where=str(post.folder),
+                remedy=f"tailproof collect {writer.folder} waits for its end",
+            )
+
+
+def _together(writer: RunWriter, shards: dict[int, tuple[Path, Record]]) -> Path:
+    """Put the shards' rows into the run that `writer` holds, and clear away what is in it now."""
+    whole = read_schedule(writer.folder)
+    there = [folder for folder, _ in shards.values() if (folder / "run.json").is_file()]
+    parts = read_parts(there) if there else []
+    for part in parts:
+        if part.whole_sha256 != writer.manifest["schedule_sha256"]:
+            raise UserError(
+                "is of another run",
+                where=str(part.folder),
+                remedy=f"see what became of that of {writer.folder}",
+            )
+    del writer.manifest[_AFAR]
+    fill(writer, parts, whole, len(shards), {number: told for number, (_, told) in shards.items()})
+    for folder in there:  # nothing else that a manifest may name
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(writer.folder / _SHARDS, ignore_errors=True)
+    return writer.folder
+
+
+def collect(
+    folder: Path, join: Callable[[str], Engine] | None, leave_out: Sequence[str] = ()
+) -> Finished:
+    """End a run whose driver is gone: what its shards left is brought here, put together and
+    judged.
+
+    `join` is given the address of the cluster; None: what is here already is all there is. Raises
+    RunFolderError while the driver lives, UserError for a run that has nothing to collect.
+    """
+    writer = LaterSitting(folder)
+    try:
+        afar = writer.manifest.get(_AFAR)
+        if afar is None:
+            raise UserError(
+                "has no shards that lie elsewhere",
+                where=str(folder),
+                remedy=f"tailproof report {folder}",
+            )
+        if writer.manifest.get(OWN) != manifest_digest(writer.manifest):
+            raise RunFolderError("was edited since it was written", where=str(folder / "run.json"))
+        if leave_out:
+            refuse_unknown(leave_out, places_among(afar["seats"]), str(folder))
+        engine = join(afar["address"]) if join is not None and not afar["shared"] else None
+        try:
+            _bring(writer, afar, engine)
+        finally:
+            if engine is not None:
+                engine.close()
+    finally:
+        writer.let_go()
+    if leave_out:
+        leave_nodes_out(folder, leave_out)
+    return conclude(folder)
+
+
+def _bring(writer: RunWriter, afar: Record, engine: Engine | None) -> None:
+    """Bring here what the shards left, put it together, and then remove it there."""
+    shards, keepers = {}, []
+    for seat in afar["seats"]:
+        number = int(seat["number"])
+        told = {key: seat[key] for key in ("place", "clock") if key in seat}
+        here = Path(seat["folder"]) if afar["shared"] else writer.folder / _SHARDS / str(number)
+        if afar["shared"]:
+            _wait_for_its_end(here)
+        elif engine is not None:
+            keeper = engine.seat_on(seat["node_id"], Vantage(**seat["place"]))
+            if (why := fetch(keeper, seat["folder"], Inbox(here))) is None:
+                keepers.append(keeper)
+            else:
+                told["lost"] = why
+        shards[number] = here, told
+    _together(writer, shards)
+    dismiss(keepers)
+
+
+def _wait_for_its_end(folder: Path) -> None:
+    """A shard without a driver drains and seals.
+
+    Raises RunFolderError where it goes on all the same.
+    """
+    deadline = monotonic_ns() + _DRAIN_NS
+    while folder.is_dir() and under_way(folder):
+        if monotonic_ns() > deadline:
+            raise RunFolderError(
+                f"is still being written to after {show_duration(_DRAIN_NS)}", where=str(folder)
+            )
+        sleep_s(0.5)
+
+
+@contextmanager
+def _ctrl_c(stop: Callable[[], None], warn: Callable[[str], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop the shards; a second one cuts off what is under way."""
+    times = 0
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        nonlocal times
+        times += 1
+        warn(
+            "cutting off what is under way"
+            if times > 1
+            else (
+                "interrupted: nothing more is sent, answers under way have"
+                f" {show_duration(STOP_DRAIN_NS)}; again cuts them off"
+            )
+        )
+        stop()
+
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

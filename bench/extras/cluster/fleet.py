@@ -1,0 +1,333 @@
+"""The driver's side of a run on many nodes: prepare, compare clocks, agree on an instant, listen,
+end.
+
+In: seats and what each is to play. Out: a folder a shard, as its node's was when it was last heard
+of, and what became of the node. Must stay true: no engine is known here; the way of a request never
+leads through here; a node that is lost or silent ends neither the run nor the record, and takes
+nobody's place; nobody begins later than the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from concurrent.futures import TimeoutError as NoAnswer
+from pathlib import Path
+from typing import Any
+
+from bench.clock import monotonic_ns, sleep_s, wall_offset_ns
+from bench.errors import TargetUnreachable, UserError
+from bench.extras.cluster.agent import READY_S, Agent, part_of
+from bench.extras.cluster.job import Job
+from bench.extras.cluster.offset import Offset, offset_of
+from bench.extras.cluster.outbox import Inbox
+from bench.extras.cluster.seat import Seat, SeatLost
+from bench.load.player import Counters, OnTick
+from bench.units import S, show_duration
+
+#: Questions for a clock: the quickest of them bound it.
+ROUND_TRIPS = 25
+#: From the moment that all are ready to the run's time zero: the word has to reach them, one after
+#: the other.
+LEAD_NS, LEAD_A_SEAT_NS = 1 * S, 5_000_000
+#: A seat that gave no word for so long is given up.
+SILENCE_NS = 30 * S
+_HELLO_S = 60.0
+#: A seat is asked this often, so that what it seals twice a second is here within a second of its
+#: end; more rarely where there are many, for a question and its answer take some of the driver's
+#: core.
+_ASK_EVERY_NS, _ASK_A_SEAT_NS = S // 4, 2_000_000
+_TICK_S = 0.05
+#: What is asked of a seat that may be gone is waited for so long.
+_LAST_WORD_S = 10.0
+
+
+@dataclasses.dataclass
+class Post:
+    """One shard, as the driver sees it."""
+
+    seat: Seat
+    job: Job
+    #: where its files are put down; None where driver and nodes see one folder
+    inbox: Inbox | None = None
+    #: its folder, here
+    folder: Path = Path()
+    #: its folder, there
+    node_folder: str = ""
+    clock: Offset | None = None
+    clock_after: Offset | None = None
+    #: the question that it owes an answer to, when it was asked, when the next one is due
+    pending: Future[Any] | None = None
+    asked_ns: int = 0
+    next_ns: int = 0
+    ended: bool = False
+    #: whether its process said that it came to its own end
+    at_its_end: bool = False
+    #: what it said when it could not go on
+    refused: str | None = None
+    #: why nothing more is to be had of it
+    lost: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.ended or self.lost is not None
+
+    @property
+    def node(self) -> str:
+        """What its node is called."""
+        return self.seat.place.node
+
+    def told(self) -> dict[str, Any]:
+        """What the manifest keeps of it once the run is over."""
+        return self.record() | ({"lost": self.lost} if self.lost is not None else {})
+
+    def record(self) -> dict[str, Any]:
+        """What the manifest keeps of where it was."""
+        clock = {} if self.clock is None else {"clock": self.clock.record(self.clock_after)}
+        return {"place": dataclasses.asdict(self.seat.place), **clock}
+
+
+class Fleet:
+    """All shards of one run. `stop` as for a generator: once to drain, twice to cut off."""
+
+    def __init__(
+        self,
+        posts: Sequence[Post],
+        lanes: int,
+        tell: Callable[[str], None],
+        silence_ns: int = SILENCE_NS,
+    ):
+        """`tell` hears sentences for the user; a seat that is silent for `silence_ns` is
+        given up.
+        """
+        self.posts, self._tell, self._silence_ns = posts, tell, silence_ns
+        self._total = Counters.total([], lanes)
+        self._t0 = 0
+        self._every_ns = max(_ASK_EVERY_NS, _ASK_A_SEAT_NS * len(posts))
+        #: how often the user said stop, and how often it was passed on
+        self._stops = self._passed_on = 0
+        #: why a shard, and then every shard, ended before its plan
+        self.early: str | None = None
+
+    # ---- before the run
+
+    def prepare(self, shared: Path | None, name: str) -> None:
+        """Have every node make its shard ready.
+
+        Raises UserError or TargetUnreachable naming the node; `dismiss` then.
+        """
+        for post, found in _answers(
+            [(post, post.seat.ask("hello")) for post in self.posts], _HELLO_S
+        ):
+            _same_software(post.node, found)
+        where = None if shared is None else str(shared)
+        asked = [
+            (
+                post,
+                post.seat.ask(
+                    "prepare", *post.job.dump(), where, f"{name}-{post.job.shard.number}"
+                ),
+            )
+            for post in self.posts
+        ]
+        for post, found in _answers(asked, READY_S + _HELLO_S):
+            if "refused" in found:
+                kind = TargetUnreachable if found.get("unreachable") else UserError
+                raise kind(found["refused"], where=f"node {post.node}")
+            post.node_folder = found["folder"]
+            if shared is not None and not Path(post.node_folder).is_dir():
+                raise UserError(
+                    f"wrote to {post.node_folder}, which this machine does not see",
+                    where=f"node {post.node}",
+                    remedy="give --shared a folder that all see under one name, or leave it out",
+                )
+
+    def refuse_lost(self) -> None:
+        """Raises UserError naming a node that was lost: before a run every one is needed."""
+        for post in self.posts:
+            if post.lost is not None:
+                raise UserError(post.lost, where=f"node {post.node}")
+
+    def compare_clocks(self, *, after: bool = False) -> None:
+        """Ask each node's clock, one node after the other, so that no answer waits for another."""
+        known: dict[str, Offset | None] = {}
+        for post in self.posts:
+            if post.seat.node_id not in known and post.lost is None:
+                known[post.seat.node_id] = self._clock_of(post)
+        for post in self.posts:
+            found = known.get(post.seat.node_id)
+            if after:
+                post.clock_after = found
+            else:
+                post.clock = found
+
+    def _clock_of(self, post: Post) -> Offset | None:
+        exchanges = []
+        ours = wall_offset_ns()
+        try:
+            for _ in range(ROUND_TRIPS):
+                asked = monotonic_ns()
+                answered = int(post.seat.ask("wall").result(_LAST_WORD_S))
+                exchanges.append((asked + ours, answered, monotonic_ns() + ours))
+        except (SeatLost, NoAnswer) as error:
+            self._lose(post, str(error) or "does not answer")
+            return None
+        return offset_of(exchanges)
+
+    def begin(self, agreed_ns: int) -> None:
+        """Tell all the instant (Unix ns by our clock) at which they begin."""
+        self._t0 = agreed_ns - wall_offset_ns()
+        for post in self.posts:
+            if post.lost is None:
+                post.seat.ask("start", agreed_ns, 0 if post.clock is None else post.clock.ahead_ns)
+
+    # ---- while it lasts
+
+    def play(self, on_tick: OnTick) -> None:
+        """Listen until every shard has ended or is given up."""
+        while not all(post.over for post in self.posts):
+            while self._passed_on < self._stops:
+                self._passed_on += 1
+                self._say_stop(None)
+            now = monotonic_ns()
+            for post in self.posts:
+                if not post.over:
+                    self._listen(post, now)
+            if (why := on_tick(now - self._t0, lambda: self._total)) is not None:
+                self.end(why)
+            sleep_s(_TICK_S)
+
+    def stop(self) -> None:
+        """The user's Ctrl-C, for every shard. Safe in a signal's handler: `play` passes it on."""
+        self._stops += 1
+
+    def end(self, why: str) -> None:
+        """End by rule, for a reason."""
+        if self.early is None:
+            self.early = why
+            self._say_stop(why)
+
+    def _say_stop(self, why: str | None) -> None:
+        for post in self.posts:
+            if not post.over:
+                post.seat.ask("stop", why)
+
+    def _listen(self, post: Post, now: int) -> None:
+        """Take what has come of a seat, and ask again soon, or at once while it has more to hand
+        over.
+        """
+        if post.pending is None:
+            if now >= post.next_ns:
+                post.asked_ns, post.next_ns, post.pending = (
+                    now,
+                    now + self._every_ns,
+                    post.seat.ask("tell"),
+                )
+        elif post.pending.done():
+            answered, post.pending = post.pending, None
+            try:
+                self._take(post, answered.result())
+            except SeatLost as error:
+                self._lose(post, str(error))
+        elif now - post.asked_ns > self._silence_ns:
+            self._lose(post, f"gave no word for {show_duration(now - post.asked_ns)}")
+
+    def _take(self, post: Post, told: dict[str, Any]) -> None:
+        for said in told["said"]:
+            if "counters" in said:
+                self._total = Counters.total(
+                    [self._total, Counters.from_plain(said["counters"])], len(self._total.started)
+                )
+            elif "early" in said:
+                self.end(said["early"])
+            elif "warn" in said:
+                self._tell(f"{post.node}: {said['warn']}")
+            elif "ended" in said:
+                post.at_its_end = True
+            elif "refused" in said:
+                post.refused = said["refused"].strip().splitlines()[-1]
+        if post.inbox is not None:
+            for part in told["files"]:
+                post.inbox.put(part_of(part))
+        if told["more"]:
+            post.next_ns = 0
+        if told["ended"]:
+            # Only now: what it had sealed before is here.
+            if not post.at_its_end:
+                self._lose(post, post.refused or "its process died")
+            post.ended = True
+
+    def _lose(self, post: Post, why: str) -> None:
+        if not post.over:
+            post.lost = why
+            at = monotonic_ns() - self._t0
+            when = f" {show_duration(at)} into the run" if self._t0 and at > 0 else ""
+            self._tell(
+                f"{post.node} was lost{when} with shard {post.job.shard.number} of"
+                f" {post.job.shard.of}: {why}"
+            )
+
+    def dismiss(self) -> None:
+        """Remove what lies on the nodes; one that does not answer keeps it."""
+        dismiss([post.seat for post in self.posts if post.lost is None or post.ended])
+
+
+def dismiss(seats: Sequence[Seat]) -> None:
+    """Have each remove its folder."""
+    wait([seat.ask("remove") for seat in seats], timeout=_LAST_WORD_S)
+
+
+def fetch(seat: Seat, node_folder: str, inbox: Inbox) -> str | None:
+    """Bring a folder that a shard left on a node here; why it cannot be had, or None.
+
+    A process that still drains is waited for as long as an answer may take.
+    """
+    deadline = monotonic_ns() + SILENCE_NS * 4
+    try:
+        while (found := seat.ask("keep", node_folder).result(_HELLO_S)) == "under way":
+            if monotonic_ns() > deadline:
+                return f"{node_folder} is still being written to"
+            sleep_s(1.0)
+        if found == "missing":
+            return f"{node_folder} is not there any more"
+        while True:
+            told = seat.ask("tell").result(_HELLO_S)
+            for part in told["files"]:
+                inbox.put(part_of(part))
+            if told["ended"]:
+                return None
+    except SeatLost as error:
+        return str(error)
+    except NoAnswer:
+        return f"gave no word within {_HELLO_S:.0f} s"
+
+
+def _answers(
+    asked: Sequence[tuple[Post, Future[Any]]], timeout_s: float
+) -> Iterator[tuple[Post, Any]]:
+    """Each with its answer.
+
+    Raises UserError for a node that has none: before a run every one is needed.
+    """
+    wait([future for _, future in asked], timeout=timeout_s)
+    for post, future in asked:
+        try:
+            yield post, future.result(0)
+        except NoAnswer:
+            raise UserError(
+                f"gave no word within {timeout_s:.0f} s", where=f"node {post.node}"
+            ) from None
+        except SeatLost as error:
+            raise UserError(str(error), where=f"node {post.node}") from None
+
+
+def _same_software(node: str, theirs: dict[str, str]) -> None:
+    for what, ours in Agent().hello().items():
+        if theirs[what] != ours:
+            raise UserError(
+                f"has {what} {theirs[what]}, this machine {ours}",
+                where=f"node {node}",
+                remedy="install the same on every node",
+            )

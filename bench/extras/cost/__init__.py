@@ -1,0 +1,5 @@
+"""`tailproof cost`: what a month costs, by list price or by what a run was billed."""
+
+from bench.extras import Extra
+
+EXTRA = Extra(commands={"cost": ""})

@@ -1,0 +1,198 @@
+"""`tailproof cost`: monthly bills, by list price or by what a run was billed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bench.cli.output import format_option, print_json, print_lines, screen_width
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from bench.extras.cost.cost import Assumed, CostStage, CostTable
+    from bench.judge.spend import Spend
+
+Flags = dict[str, str | None]
+T = TypeVar("T")
+
+
+@click.command(short_help="Monthly bills: by list price, or with the overhead that a run measured.")
+@click.argument("which", metavar="[RUN[:NAME]]", required=False)
+@click.option(
+    "--table",
+    default="field-guide",
+    show_default=True,
+    help="Stages and assumptions: built-in name or .toml path.",
+)
+@click.option("--target", help="Target whose price is paid.  [default: the table's]")
+@click.option(
+    "--compare-with",
+    metavar="TARGET|USD",
+    help="Target, or USD per million tokens.  [default: the table's]",
+)
+@click.option(
+    "--tokens-per-month",
+    metavar="N",
+    help="One volume such as 500M in place of the table's stages.",
+)
+@click.option(
+    "--overhead",
+    metavar="SHARE",
+    help="Paid on top of useful tokens.  [default: the run's; the table's without one]",
+)
+@click.option(
+    "--output-share",
+    metavar="SHARE",
+    help="Share of output among the tokens, where its price differs.",
+)
+@click.option(
+    "--direct-discount",
+    metavar="SHARE",
+    help="What a direct contract saves.  [default: the table's]",
+)
+@click.option(
+    "--engineering-usd",
+    metavar="USD",
+    help="What its engineers cost a month.  [default: the table's]",
+)
+@click.option("--contract", help="Contract that prices a breach.  [default: the run's]")
+@format_option()
+def cost(which: str | None, form: str, **flags: str | None) -> int:
+    """Print what a month costs at each stage of a cost table, and what going direct would.
+
+    With RUN, a folder below results/, prices, mix of tokens and overhead (failed, repeated and
+    rerouted calls) are those that the run measured, for each of its targets.
+    """
+    from bench.extras.cost.shown import cost_lines
+    from bench.show.wording import visible
+
+    found = _of_run(which, flags) if which else [{"cost": _by_list_price(flags)}]
+    if form == "json":
+        print_json({"format": 1, "targets": found})
+        return 0
+    for place, one in enumerate(found):
+        lines = (
+            cost_lines(one["cost"], one.get("spent"), screen_width())
+            if one["cost"]
+            else [f"Cost of {visible(one['target'], 60)}", f"  no sum: {visible(one['reason'])}"]
+        )
+        print_lines(["", *lines] if place else lines)
+    return 0
+
+
+def _by_list_price(flags: Flags) -> dict[str, Any]:
+    from bench.extras.cost.cost import cost_record, load_costs, price_named
+
+    table = load_costs(flags["table"] or "")
+    share = _parsed(_share, flags, "output_share")
+    price = price_named(flags["target"] or table.target, share)
+    other = price_named(flags["compare_with"] or table.compare_with, share)
+    return cost_record(_stages(flags, table), price, other, _assumed(flags, table, None))
+
+
+def _of_run(which: str, flags: Flags) -> list[dict[str, Any]]:
+    from bench.cli.picked import picked
+    from bench.errors import UserError
+    from bench.extras.cost.cost import (
+        cost_record,
+        load_costs,
+        measured_price,
+        price_named,
+        spend_record,
+    )
+    from bench.judge.spend import spend_of
+
+    for key in ("target", "output_share"):
+        if flags[key] is not None:
+            raise UserError(
+                "does not go with RUN, which has its own",
+                where=f"--{key.replace('_', '-')}",
+                remedy="leave it out",
+            )
+    run, name = picked(which)
+    table = load_costs(flags["table"] or "")
+    found: list[dict[str, Any]] = []
+    for index, lane in enumerate(run.lanes):
+        if name not in (None, lane["name"]):
+            continue
+        spend = spend_of(run, index)
+        reason = spend if isinstance(spend, str) else spend.unsummed
+        if isinstance(spend, str) or reason is not None:
+            found.append({"target": lane["name"], "cost": None, "reason": reason})
+            continue
+        other = price_named(flags["compare_with"] or table.compare_with, spend.output_share)
+        assumed = _assumed(flags, table, (spend, run.manifest["run"], lane))
+        price = measured_price(spend, lane["name"])
+        found.append(
+            {
+                "target": lane["name"],
+                "cost": cost_record(_stages(flags, table), price, other, assumed),
+                "spent": spend_record(spend, lane),
+            }
+        )
+    return found
+
+
+def _stages(flags: Flags, table: CostTable) -> list[CostStage]:
+    from bench.extras.cost.cost import CostStage, parse_tokens
+
+    volume = _parsed(parse_tokens, flags, "tokens_per_month")
+    return table.stages if volume is None else [CostStage(name="as asked", tokens_per_month=volume)]
+
+
+def _assumed(
+    flags: Flags, table: CostTable, measured: tuple[Spend, str, dict[str, Any]] | None
+) -> Assumed:
+    """What the bills rest on: flags before what the run measured, and that before the table."""
+    from fractions import Fraction
+
+    from bench.extras.cost.cost import Assumed, overhead_limits
+    from bench.plan.contract import Contract, load_contract
+    from bench.units import parse_usd
+
+    overhead, source = _parsed(_share, flags, "overhead"), "assumed"
+    limits: tuple[float | None, float | None] = (None, None)
+    contract = load_contract(flags["contract"]) if flags["contract"] else None
+    if measured is not None:
+        spend, run, lane = measured
+        if overhead is None:
+            overhead, source, limits = spend.overhead, run, overhead_limits(spend)
+        if contract is None and lane["contract"]:
+            contract = Contract.model_validate(lane["contract"])
+    discount, engineering = (
+        _parsed(_share, flags, "direct_discount"),
+        _parsed(parse_usd, flags, "engineering_usd"),
+    )
+    breach = contract.breach_cost_usd if contract else None
+    return Assumed(
+        table.overhead if overhead is None else overhead,
+        source,
+        table.direct_discount if discount is None else discount,
+        Fraction(table.engineering_usd if engineering is None else engineering),
+        None if breach is None else Fraction(breach),
+        limits,
+    )
+
+
+def _share(text: str) -> Fraction:
+    """`30%` or `0.3`, which a file may write as well."""
+    from bench.units import parse_share
+
+    try:
+        bare = float(text)
+    except ValueError:
+        return parse_share(text)
+    return parse_share(bare)
+
+
+def _parsed(parse: Callable[[str], T], flags: Flags, key: str) -> T | None:
+    from bench.errors import UserError
+
+    text = flags[key]
+    try:
+        return None if text is None else parse(text)
+    except ValueError as error:
+        raise UserError(str(error), where=f"--{key.replace('_', '-')}") from None

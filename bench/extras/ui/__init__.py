@@ -1,0 +1,5 @@
+"""`tailproof ui`: a local web page over the runs of a results folder."""
+
+from bench.extras import Extra
+
+EXTRA = Extra(commands={"ui": ""})

@@ -1,0 +1,234 @@
+"""The pages of the ui, from what a request asked for.
+
+In: a catalogue and the fields of a request's query. Out: HTML. Must stay true: what cannot be shown
+becomes a sentence on a page; every foreign text is escaped and has passed `wording.visible`; each
+page can be read and used without a script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from bench.errors import TailproofError, UserError
+from bench.extras.ui.catalogue import SORTS, Catalogue, chosen
+from bench.extras.ui.growing import METRICS, QUANTILES, Growing, LaneStanding, Standing
+from bench.extras.ui.trend import shown, trend_figure, trend_of
+from bench.judge.compare.pair import compare_pair, named_arm
+from bench.judge.review import records_of
+from bench.record.run_folder import Run, read_manifest
+from bench.show.comparison import comparison_part
+from bench.show.page import Part
+from bench.show.report import html_page, page_environment, report_page
+from bench.show.sections import further_parts
+from bench.show.wording import ABSENT, count, milliseconds, per_cent, visible
+from bench.units import S, show_duration
+
+Query = Mapping[str, str]
+_VERDICTS = ("PASS", "FAIL", "INCONCLUSIVE", "INVALID", "NONE")
+_STATES = ("running", "complete", "interrupted")
+#: What may be compared, as `tailproof compare --metric` has it.
+_COMPARED = ("e2e", "ttft", "ttft_answer")
+
+
+class Pages:
+    """Renders; its methods are called on threads."""
+
+    def __init__(self, catalogue: Catalogue):
+        self._catalogue = catalogue
+        environment = page_environment(Path(__file__).parent)
+        environment.filters["visible"] = visible
+        self._templates = {
+            name: environment.get_template(f"{name}.html")
+            for name in ("runs", "compare", "trend", "watch", "message")
+        }
+
+    def _render(self, name: str, **found: Any) -> bytes:
+        # half a surrogate pair can stand in JSON and not in UTF-8
+        return self._templates[name].render(**found).encode("utf-8", "replace")
+
+    def message(self, title: str, sentence: str) -> bytes:
+        """A page that says why there is nothing else on it."""
+        return self._render("message", heading=title, sentence=visible(sentence, 400))
+
+    def runs(self, query: Query) -> bytes:
+        """The list. Raises RunFolderError when there is no results folder."""
+        asked = {key: query.get(key, "") for key in ("words", "verdict", "state")}
+        sort, ascending = query.get("sort", "started"), query.get("order") == "up"
+        entries = self._catalogue.entries()
+        kept = chosen(entries, **asked, sort=sort, ascending=ascending)
+        heads = []
+        for name in SORTS:
+            turned = "down" if name == sort and ascending else "up"
+            way = ("ascending" if ascending else "descending") if name == sort else None
+            heads.append((name, urlencode({**asked, "sort": name, "order": turned}), way))
+        return self._render(
+            "runs",
+            entries=kept,
+            all=len(entries),
+            asked=asked,
+            heads=heads,
+            verdicts=_VERDICTS,
+            states=_STATES,
+            sort=sort,
+            order=query.get("order", "down"),
+            folder=visible(self._catalogue.results),
+        )
+
+    def report(self, name: str) -> bytes:
+        """The run's own report.html; where it has none, the same page made now and kept nowhere.
+
+        Raises TailproofError.
+        """
+        folder = self._catalogue.folder(name)
+        made = folder / "report.html"
+        if made.is_file():
+            return made.read_bytes()
+        run = Run(folder)
+        records = records_of(run)
+        return html_page(
+            report_page(run, records.summary, records.verdicts, further_parts(records))
+        ).encode()
+
+    def compare(self, runs: Sequence[str], query: Query) -> bytes:
+        """Two targets side by side once both are named, before that the choice; a refusal in the
+        product's words.
+        """
+        part, refused, arms = None, "", list[str]()
+        try:
+            arms = [f"{name}/{lane}" for name in runs for lane in self._lanes(name)]
+            if len(arms) < 2:
+                raise UserError(
+                    "compares two targets",
+                    remedy="mark one run with several or two runs in the list",
+                )
+            if query.get("baseline") and query.get("other"):
+                part = self._compared(query)
+        except TailproofError as error:
+            refused = visible(error, 400)
+        return self._render(
+            "compare",
+            arms=arms,
+            usual=_usual(arms),
+            runs=runs,
+            query=query,
+            metrics=_COMPARED,
+            part=part,
+            refused=refused,
+        )
+
+    def _lanes(self, name: str) -> list[str]:
+        return [str(lane["name"]) for lane in read_manifest(self._catalogue.folder(name))["lanes"]]
+
+    def _compared(self, query: Query) -> Part:
+        arms, runs = [], []
+        for side in ("baseline", "other"):
+            name, _, target = query[side].partition("/")
+            if self._catalogue.entry(name).state == "running":
+                raise UserError(
+                    "is still going on", where=name, remedy="compare it once it has ended"
+                )
+            runs.append(Run(self._catalogue.folder(name)))
+            metric = query.get("metric", "")
+            arms.append(
+                named_arm(runs[-1], target, metric if metric in _COMPARED else _COMPARED[0])
+            )
+        first, second = arms
+        return comparison_part(
+            compare_pair(
+                first, second, runs, margin=query.get("margin") or None, force="force" in query
+            )
+        )
+
+    def trend(self, query: Query) -> bytes:
+        """One number over the runs of a suite: figure and table.
+
+        Raises RunFolderError when there is no results folder.
+        """
+        started = chosen([entry for entry in self._catalogue.entries() if entry.problem is None])
+        suites = list(dict.fromkeys(entry.suite for entry in started))
+        suite = query.get("suite") or next(iter(suites), "")
+        trend = trend_of(self._catalogue, suite, query.get("path", "").strip())
+        rows = [
+            (point, shown(point.value, trend.unit), shown(point.limit, trend.unit))
+            for point in reversed(trend.points)
+        ]
+        return self._render(
+            "trend", suite=suite, suites=suites, trend=trend, rows=rows, figure=trend_figure(trend)
+        )
+
+    def watch(self, name: str) -> bytes:
+        """A run that goes on, as it stands now. Raises RunFolderError."""
+        standing = Growing(self._catalogue.folder(name)).now()
+        return self._render(
+            "watch",
+            run=name,
+            standing=standing,
+            said=standing_texts(standing),
+            metrics=METRICS,
+            quantiles=QUANTILES,
+        )
+
+
+def _usual(arms: Sequence[str]) -> tuple[str, str]:
+    """What is compared where nothing was chosen: the first target with itself in the other run,
+    else with the last.
+    """
+    first, *others = arms or ("",)
+    same = (arm for arm in others if arm.partition("/")[2] == first.partition("/")[2])
+    return first, next(same, arms[-1] if arms else "")
+
+
+def standing_texts(standing: Standing) -> dict[str, str]:
+    """Every text of the watch page that changes, by the id of its place."""
+    said = {
+        "state": standing.state,
+        "when": _when(standing),
+        "share": f"{100 * _share(standing):.0f}",
+    }
+    for index, lane in enumerate(standing.lanes):
+        said |= {f"lane-{index}-{key}": text for key, text in _lane_texts(lane).items()}
+    return said
+
+
+def _share(standing: Standing) -> float:
+    """How much of the run is over: of its time, or of its rows where it has no length of
+    its own.
+    """
+    if standing.state != "running":
+        return 1.0
+    planned, ended = (
+        sum(each)
+        for each in zip(*((lane.planned, lane.ended) for lane in standing.lanes), strict=True)
+    )
+    return min(
+        standing.elapsed_ns / standing.planned_ns
+        if standing.planned_ns
+        else ended / max(planned, 1),
+        1.0,
+    )
+
+
+def _when(standing: Standing) -> str:
+    elapsed = show_duration(standing.elapsed_ns // S * S)
+    return f"{elapsed} of {show_duration(standing.planned_ns)}" if standing.planned_ns else elapsed
+
+
+def _lane_texts(lane: LaneStanding) -> dict[str, str]:
+    failed = [
+        f"{count(times)} {outcome}" for outcome, times in lane.outcomes.items() if outcome != "ok"
+    ]
+    ok = lane.outcomes.get("ok", 0)
+    quantiles = {
+        f"{metric}-{name}": milliseconds(value)
+        for metric, found in lane.quantiles_ms.items()
+        for name, value in found.items()
+    }
+    return {
+        "rows": f"{count(lane.ended)} of {count(lane.planned)}",
+        "ok": per_cent(ok / lane.ended) if lane.ended else ABSENT,
+        "failed": ", ".join(failed) or "none",
+        **quantiles,
+    }

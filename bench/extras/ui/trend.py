@@ -1,0 +1,259 @@
+"""One number of summary.json over the runs of a suite.
+
+In: a catalogue, a suite and the number's path, `targets/pro/response_ms/e2e/p99`. Out: a `Trend`
+and its figure. Must stay true: a run that has no such number stands in the table and not in the
+line; a limit is drawn only where a clause of that run's own contract is held against this very
+number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.extras.ui.catalogue import Catalogue, Entry, chosen, record_at
+from bench.show.plots.canvas import (
+    BLUE,
+    GREY,
+    INK,
+    LEFT,
+    RED,
+    WIDTH,
+    draw_svg,
+    latency_axis,
+    margin_labels,
+)
+from bench.show.wording import ABSENT, count, exact, number, per_cent, visible
+
+Record = Mapping[str, Any]
+#: Looked at first where the user named no path.
+DEFAULT = "response_ms/e2e/p99"
+_QUANTILES = {
+    Fraction(1, 2): "p50",
+    Fraction(9, 10): "p90",
+    Fraction(19, 20): "p95",
+    Fraction(99, 100): "p99",
+    Fraction(999, 1000): "p999",
+}
+#: verdict -> mark, its edge and its face
+_MARKS = {
+    "PASS": ("o", BLUE, BLUE),
+    "FAIL": ("X", RED, RED),
+    "INCONCLUSIVE": ("D", INK, "none"),
+    ABSENT: ("o", GREY, "none"),
+}
+_TICKS_MOST = 8
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run: its number and what its contract says of it. None and ABSENT for what it has not."""
+
+    run: str
+    started: str
+    value: float | None
+    limit: float | None = None
+    verdict: str = ABSENT
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The runs in the order of their start."""
+
+    path: str
+    points: Sequence[Point]
+    #: paths of all numbers of the latest run
+    paths: Sequence[str]
+
+    @property
+    def unit(self) -> str:
+        """ms, share, or none that the path tells."""
+        return unit_of(self.path)
+
+
+def trend_of(catalogue: Catalogue, suite: str, path: str) -> Trend:
+    """Runs of the suite that are judged; an empty path takes a target's p99, of the latest run that
+    has one. Raises RunFolderError.
+    """
+    entries = chosen(
+        [
+            entry
+            for entry in catalogue.entries()
+            if entry.suite == suite and entry.problem is None and entry.verdict != ABSENT
+        ],
+        ascending=True,
+    )
+    summaries = [record_at(catalogue.results / entry.name / "summary.json") for entry in entries]
+    paths = [each for each in leaves(summaries[-1]) if each != "format"] if summaries else []
+    if not path:  # the latest run may have no success, so no latency
+        latencies = (
+            each
+            for summary in reversed(summaries)
+            for each in leaves(summary)
+            if each.endswith(DEFAULT)
+        )
+        path = next(latencies, paths[0] if paths else "")
+    points = [
+        _point(catalogue.results / entry.name, entry, value_at(summary, path), path)
+        for entry, summary in zip(entries, summaries, strict=True)
+    ]
+    return Trend(path, points, paths)
+
+
+def value_at(record: Any, path: str) -> float | None:
+    """The number at a path of keys joined by `/`, which keys may hold too; None where there is
+    none.
+    """
+    if not isinstance(record, Mapping):
+        return None
+    if path in record:
+        return _number(record[path])
+    found = (
+        value_at(inner, path[len(key) + 1 :])
+        for key, inner in record.items()
+        if path.startswith(f"{key}/")
+    )
+    return next((value for value in found if value is not None), None)
+
+
+def leaves(record: Any, above: str = "") -> Iterator[str]:
+    """Paths of all numbers of a record, in its order."""
+    for key, inner in record.items() if isinstance(record, Mapping) else ():
+        if isinstance(inner, Mapping):
+            yield from leaves(inner, f"{above}{key}/")
+        elif _number(inner) is not None:
+            yield f"{above}{key}"
+
+
+def unit_of(path: str) -> str:
+    """`ms`, `share`, or an empty text for counts, rates and money."""
+    *above, last = ("", *path.split("/"))
+    if any(part.endswith("_ms") for part in above) and last != "n":
+        return "ms"
+    return "share" if last == "request_ratio" or "prompt_error" in above else ""
+
+
+def shown(value: float | None, unit: str) -> str:
+    """A value of a trend with its unit."""
+    return (
+        per_cent(value)
+        if unit == "share"
+        else f"{number(value)} {unit}".strip()
+        if value is not None
+        else ABSENT
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _point(folder: Path, entry: Entry, value: float | None, path: str) -> Point:
+    clauses = record_at(folder / "verdicts.json").get("clauses", [])
+    try:
+        held = next(
+            (each for each in clauses if each["verdict"] != "REPORTED" and _path_of(each) == path),
+            None,
+        )
+        if held is None:
+            return Point(entry.name, entry.started, value)
+        limit = _number(held["share" if held["unit"] == "share" else "limit_ms"])
+        return Point(entry.name, entry.started, value, limit, str(held["verdict"]))
+    except (KeyError, TypeError, ValueError):  # verdicts of an earlier format
+        return Point(entry.name, entry.started, value)
+
+
+def _path_of(clause: Record) -> str | None:
+    """The number of summary.json that a clause is held against; None for one that has none
+    there.
+    """
+    where = f"targets/{clause['target']}"
+    if clause["metric"] == "uptime":
+        whole = clause["method"] == "request_ratio" and not (clause["phase"] or clause["bucket"])
+        return f"{where}/uptime/request_ratio" if whole else None
+    if (
+        clause["limit_ms"] is None
+        or clause["statistic"] != "quantile"
+        or (clause["phase"] and clause["bucket"])
+    ):
+        return None
+    parts = [f"/by_{kind}/{clause[kind]}" for kind in ("phase", "bucket") if clause[kind]]
+    name = _QUANTILES.get(Fraction(str(clause["quantile"])))
+    return (
+        f"{where}{''.join(parts)}/{clause['view']}_ms/{clause['metric']}/{name}" if name else None
+    )
+
+
+def trend_figure(trend: Trend) -> str | None:
+    """The number over the runs in their order, marked by verdict, beside its limit; None without a
+    number.
+    """
+    values = [point.value for point in trend.points if point.value is not None]
+    if not values:
+        return None
+    title = f"How did it change from run to run? {visible(trend.path, 60)}"
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_axes((LEFT, 0.17, WIDTH, 0.72))
+        axes.set_title(title)
+        limits = [point.limit for point in trend.points if point.limit is not None]
+        if trend.unit == "ms":
+            latency_axis(axes, [*values, *limits], "latency")
+        else:
+            axes.set_ylabel("%" if trend.unit == "share" else "as in summary.json")
+            scale = 100 if trend.unit == "share" else 1
+            axes.yaxis.set_major_formatter(lambda value, _: exact(scale * value))
+        places = np.arange(len(trend.points))
+        line = np.array([np.nan if point.value is None else point.value for point in trend.points])
+        axes.plot(places, line, color=GREY, linewidth=1)
+        for verdict, (mark, edge, face) in _MARKS.items():
+            mine = np.array(
+                [
+                    (point.verdict if point.verdict in _MARKS else ABSENT) == verdict
+                    for point in trend.points
+                ]
+            )
+            if np.isfinite(line[mine]).any():
+                label = "not judged" if verdict == ABSENT else verdict
+                axes.plot(
+                    places[mine],
+                    line[mine],
+                    mark,
+                    color=edge,
+                    markerfacecolor=face,
+                    markersize=5,
+                    label=label,
+                )
+        if limits:
+            held = np.array([point.limit is not None for point in trend.points])
+            axes.hlines(
+                limits,
+                places[held] - 0.5,
+                places[held] + 0.5,
+                color=RED,
+                linewidth=1,
+                linestyle=(0, (5, 3)),
+            )
+            margin_labels(axes, [(limits[-1], f"limit {shown(limits[-1], trend.unit)}")])
+        axes.legend(
+            fontsize=8,
+            frameon=False,
+            loc="upper left",
+            bbox_to_anchor=(1, 1),
+            handletextpad=0.2,
+            borderaxespad=0,
+        )
+        axes.set_xlim(-0.5, len(places) - 0.5)
+        ticks = np.unique(np.linspace(0, len(places) - 1, _TICKS_MOST).round().astype(int))
+        starts = [visible(trend.points[tick].started, 20) for tick in ticks]
+        axes.set_xticks(ticks, [f"{start[:10]}\n{start[11:16]}" for start in starts], fontsize=8)
+        axes.set_xlabel(
+            f"{count(len(places))} run{'s' * (len(places) > 1)} in the order of their start, UTC"
+        )
+
+    return draw_svg(title, 3.5, draw)

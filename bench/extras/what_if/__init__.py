@@ -1,0 +1,5 @@
+"""`tailproof what-if`: router policies tried on the answers that were measured."""
+
+from bench.extras import Extra
+
+EXTRA = Extra(commands={"what-if": "attribute"})

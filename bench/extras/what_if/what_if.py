@@ -1,0 +1,420 @@
+"""What a router would have done with answers that were measured: thresholds and delays tried on
+recorded rows.
+
+In: the calls of two models, and settings to try. Out: one JSON record. Must stay true: a row ends
+with the first answer that its route lets count; a failure is slower than anything; the estimate
+says whether rows were paired or taken as independent; of two independent laws the quantiles are
+exact, over every pair of rows; a price that is not known or is zero gives a reason, no number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.errors import UserError
+from bench.extras.what_if.replay import NEVER, Calls, Fates, fates
+from bench.judge.compare.arms import differences, one_after_the_other
+from bench.judge.compare.compare import ALPHA, BEYOND, CONFIDENCE, QUANTILES
+from bench.judge.stats.blocks import limits_of, over, time_blocks
+from bench.judge.stats.resample import bootstrap_weights, ordered
+from bench.judge.stats.tail import quantile_nearest_rank
+from bench.plan.route import Route, Sequential
+from bench.plan.target import load_target
+from bench.record.samples import Bool, Float, Int
+from bench.units import MS, nearest_rank, parse_duration_ns
+
+FORMAT = 1
+POLICIES = ("sequential", "deadline", "hedge")
+#: Fewer judged rows of an arm than this are no law to reckon with.
+LEAST_ROWS = 300
+#: Pairs of rows that costs and intervals of independent arms are reckoned from; quantiles need no
+#: such bound.
+PAIRS = 1 << 18
+SWEEP_MOST = 100
+_SWEEP_TEXT = re.compile(r"(.+?)\.\.(.+)/(\d{1,6})")
+_SHOWN = {name: QUANTILES[name] for name in ("p50", "p99", "p999")}
+#: Thresholds and delays that are tried when none are given, in equal ratios from the median of the
+#: default's answers to their p99.
+STEPS = 9
+
+
+# ---- what is tried
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One policy with its threshold or delay."""
+
+    policy: str
+    at_ns: int
+    published: bool = False
+
+    @property
+    def route(self) -> Route:
+        """The same as a route over two legs."""
+        at = f"{self.at_ns}ns"
+        rule = (
+            {"slower_than": at, "timeout": f"{published().timeout}ns"}
+            if self.policy == "sequential"
+            else {"after": at}
+        )
+        return Route.model_validate({"legs": ["default", "fallback"], self.policy: rule})
+
+
+def parse_sweep(text: str) -> list[int]:
+    """`"1s..5s/9"` -> nine ns from 1 s to 5 s, evenly; `"800ms"` -> that one. Raises ValueError."""
+    match = _SWEEP_TEXT.fullmatch(text)
+    if match is None:
+        found = [parse_duration_ns(text)]
+    else:
+        low, high, steps = parse_duration_ns(match[1]), parse_duration_ns(match[2]), int(match[3])
+        if not low < high or not 2 <= steps <= SWEEP_MOST:
+            raise ValueError(f'{text!r} does not rise in 2 to {SWEEP_MOST} steps; write "1s..5s/9"')
+        found = [low + (high - low) * step // (steps - 1) for step in range(steps)]
+    if found[0] <= 0:
+        raise ValueError(f"{text!r} begins at zero; begin above it")
+    return found
+
+
+def published() -> Sequential:
+    """The rule of the router as published, from its target file."""
+    route = load_target("router-published").route
+    assert route is not None
+    assert route.sequential is not None
+    return route.sequential
+
+
+# ---- which rows meet
+
+
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """Rows in time blocks: the cell of each, how often each cell is drawn (draws x cells), and the
+    number of blocks.
+    """
+
+    of_row: Int
+    weights: Float
+    blocks: int
+
+    def limits(self, drawn: Float) -> list[float | None]:
+        """Of a statistic's draws."""
+        return limits_of(drawn, self.blocks, ALPHA / 2)
+
+    def mean_limits(self, values: Float | Bool) -> list[float | None]:
+        """Limits of the mean of `values`, which are twins of the rows."""
+        number = self.weights.shape[1]
+        above, below = (
+            self.weights @ np.bincount(self.of_row, each, number) for each in (values, None)
+        )
+        return self.limits(over(above, below))
+
+
+@dataclasses.dataclass(frozen=True)
+class Meeting:
+    """Which row of the default meets which of the fallback."""
+
+    first: Int
+    second: Int
+    cells: Cells
+    paired: bool
+    why: str
+
+
+def meeting(default: Calls, fallback: Calls) -> Meeting:
+    """The n-th row of the one with the n-th of the other where their prompts were paired, else all
+    with all.
+
+    Where all with all are too many, each row of the default meets as many of the other's, evenly
+    spread.
+    """
+    together = default.where == fallback.where
+    _, first, second = np.intersect1d(
+        default.place, fallback.place, assume_unique=True, return_indices=True
+    )
+    if (
+        together
+        and len(first) >= LEAST_ROWS
+        and np.array_equal(default.sizes[first], fallback.sizes[second])
+    ):
+        block = time_blocks(default.arm.at_ns[first])
+        return Meeting(
+            first, second, _cells(block), True, "of one stage, its n-th prompts equally long"
+        )
+    count, other = len(default), len(fallback)
+    partners = min(max(PAIRS // count, 1), other)
+    first = np.repeat(np.arange(count), partners)
+    second = (
+        first * other // count + np.tile(np.arange(partners) * other // partners, count)
+    ) % other
+    if together:
+        # Blocks that both arms share are drawn for both at once: a spell that slowed them together
+        # is one event.
+        both = _cells(time_blocks(np.concatenate([default.arm.at_ns, fallback.arm.at_ns])))
+        mine, theirs = (
+            dataclasses.replace(both, of_row=part) for part in np.split(both.of_row, [count])
+        )
+    else:
+        mine, theirs = (
+            _cells(time_blocks(calls.arm.at_ns), seed)
+            for seed, calls in enumerate((default, fallback), 1)
+        )
+    weights = (mine.weights[:, :, None] * theirs.weights[:, None, :]).reshape(len(mine.weights), -1)
+    cells = Cells(
+        mine.of_row[first] * theirs.blocks + theirs.of_row[second],
+        weights,
+        min(mine.blocks, theirs.blocks),
+    )
+    why = (
+        "their n-th prompts differ in size" if together else "measured in different stages or runs"
+    )
+    return Meeting(first, second, cells, False, why)
+
+
+def _cells(block: Int, seed: int = 1) -> Cells:
+    blocks = int(block.max()) + 1
+    return Cells(block, bootstrap_weights(blocks, seed), blocks)
+
+
+# ---- estimates
+
+
+def estimate(default: Calls, fallback: Calls, route: Route, met: Meeting) -> dict[str, Any]:
+    """Latency quantiles, success and cost that the route would have had:
+    {"p50_ms","p50_95",...,"usd_per_1000"}.
+    """
+    found, timeout = fates(route, default), default.timeout_ns
+    first, second = met.first, met.second
+    begun = found.second_ns[first]
+    answered = np.minimum(
+        found.answer_ns[first],
+        np.where(fallback.ok[second], begun + fallback.took_ns[second], NEVER),
+    )
+    answered = np.where(answered <= timeout, answered, NEVER)
+    end = np.minimum(answered, timeout)
+    called = begun < end
+    usd = None
+    if default.paid_usd is not None and fallback.paid_usd is not None:
+        until = np.minimum(found.cut_ns[first], end) - default.wait_ns[first]
+        usd = default.usd(first, until) + np.where(called, fallback.usd(second, end - begun), 0)
+    values = np.where(answered < NEVER, answered, np.inf)
+    rows = len(first) if met.paired else min(len(default), len(fallback))
+    figures = _figures(values, usd, 1 + called, met.cells, rows)
+    return figures if met.paired else figures | _convolved(found, fallback, timeout)
+
+
+def _convolved(found: Fates, fallback: Calls, timeout_ns: int) -> dict[str, Any]:
+    """Quantiles and success over every pair of rows, counted without listing the pairs."""
+    took, other = np.sort(fallback.took_ns[fallback.ok]), len(fallback)
+    called = found.second_ns < NEVER
+    calm, answer, second = (
+        np.sort(found.answer_ns[~called]),
+        found.answer_ns[called],
+        found.second_ns[called],
+    )
+
+    def within(limit_ns: int) -> int:
+        """Pairs that are answered by then."""
+        by_either = np.where(
+            answer <= limit_ns, other, np.searchsorted(took, limit_ns - second, side="right")
+        )
+        return other * int(np.searchsorted(calm, limit_ns, side="right")) + int(by_either.sum())
+
+    pairs = len(found.second_ns) * other
+    reached = within(timeout_ns)
+    exact: dict[str, Any] = {"success": reached / pairs}
+    for name, q in _SHOWN.items():
+        rank = nearest_rank(pairs, q)
+        exact[f"{name}_ms"] = (
+            bisect_left(range(timeout_ns), rank, key=within) / MS if rank <= reached else None
+        )
+    return exact
+
+
+def alone(calls: Calls) -> dict[str, Any]:
+    """The same figures of a lane as it was measured: a model without a router, or a route that
+    really ran.
+    """
+    return _figures(
+        calls.arm.values,
+        calls.paid_usd,
+        calls.attempts,
+        _cells(time_blocks(calls.arm.at_ns)),
+        len(calls),
+    )
+
+
+def _figures(
+    values: Float, usd: Float | None, made: Int, cells: Cells, rows: int
+) -> dict[str, Any]:
+    """`values` in ns, np.inf for a failure; calls `made` for each; `rows` is how many independent
+    ones stand behind them.
+    """
+    ascending = ordered(values, cells.of_row, cells.weights.shape[1])
+    drawn = ascending.quantiles(cells.weights, list(_SHOWN.values()))
+    record: dict[str, Any] = {}
+    for column, (name, q) in enumerate(_SHOWN.items()):
+        value = quantile_nearest_rank(ascending.values, q)
+        limits = cells.limits(drawn[:, column]) if rows * (1 - q) >= BEYOND else [None, None]
+        record[f"{name}_ms"] = float(value) / MS if np.isfinite(value) else None
+        record[f"{name}_95"] = [None if limit is None else limit / MS for limit in limits]
+    good = np.isfinite(values)
+    # No draw knows a failure that was never seen, so nothing is said of how rare it is.
+    return record | {
+        "success": float(good.mean()),
+        "success_95": [None, None] if good.all() else cells.mean_limits(good),
+        "calls": float(made.mean()),
+        "usd_per_1000": None if usd is None else 1000 * float(usd.mean()),
+        "usd_95": (
+            [None, None]
+            if usd is None
+            else [None if limit is None else 1000 * limit for limit in cells.mean_limits(usd)]
+        ),
+    }
+
+
+# ---- the whole record
+
+
+def what_if(
+    default: Calls, fallback: Calls, others: Sequence[Calls], settings: Sequence[Setting]
+) -> dict[str, Any]:
+    """The value of what-if.json: measured lanes, then every setting, then the front.
+
+    Raises UserError for arms unfit for it.
+    """
+    for calls in (default, fallback):
+        _refuse(calls)
+    met = meeting(default, fallback)
+    rows = [
+        {"policy": None, "name": calls.arm.name, "at_ms": None, "published": False, **alone(calls)}
+        for calls in (default, fallback, *others)
+        if len(calls)
+    ]
+    rows += [
+        {
+            "policy": setting.policy,
+            "name": setting.policy,
+            "at_ms": setting.at_ns / MS,
+            "published": setting.published,
+            **estimate(default, fallback, setting.route, met),
+        }
+        for setting in settings
+    ]
+    unpriced = default.unpriced or fallback.unpriced
+    cost = "usd_per_1000" if unpriced is None else "calls"
+    on_front = front([(row[cost], row["p99_ms"]) for row in rows])
+    return {
+        "format": FORMAT,
+        "default": default.arm.name,
+        "fallback": fallback.arm.name,
+        "runs": list(
+            dict.fromkeys(calls.arm.facts["run"] for calls in (default, fallback, *others))
+        ),
+        "simulated": any(calls.arm.facts["simulated"] for calls in (default, fallback)),
+        "rows": {"default": len(default), "fallback": len(fallback)},
+        "confidence": CONFIDENCE,
+        "blocks": met.cells.blocks,
+        "assumption": "paired" if met.paired else "independent",
+        "because": met.why,
+        "pairs": len(met.first),
+        "warnings": list(_warnings(default, fallback, met)),
+        "cost": cost,
+        "unpriced": unpriced,
+        "settings": [row | {"on_front": mark} for row, mark in zip(rows, on_front, strict=True)],
+    }
+
+
+def _refuse(calls: Calls) -> None:
+    name, where = calls.arm.name, calls.where[0]
+    if calls.routed:
+        raise UserError(f"{name} is a route", where=where, remedy="name the models behind it")
+    if calls.arm.facts["unfit"] is not None:
+        raise UserError(
+            f"the harness was not fit: {calls.arm.facts['unfit']}",
+            where=where,
+            remedy="measure again",
+        )
+    if len(calls) < LEAST_ROWS:
+        raise UserError(
+            f"{name} has {len(calls):,} rows to reckon with, {LEAST_ROWS} are needed",
+            where=where,
+            remedy="measure longer",
+        )
+    if not calls.ok.any():
+        raise UserError(f"{name} has no answer at all, so there is nothing to replay", where=where)
+
+
+def _warnings(default: Calls, fallback: Calls, met: Meeting) -> Iterator[str]:
+    yield from differences(default.arm, fallback.arm)
+    if one_after_the_other(default.arm, fallback.arm):
+        yield (
+            "measured one after the other: a drift between the two is taken for a difference of the"
+            " models"
+        )
+    for calls in (default, fallback):
+        if calls.arm.undecided:
+            yield (
+                f"{calls.arm.undecided:,} rows of {calls.arm.name} were cut off by the end of the"
+                " run and left out"
+            )
+        if calls.arm.facts["closed_loop"]:
+            yield f"{calls.arm.name} was asked in a closed loop: it met less load the slower it was"
+    if not met.paired:
+        yield (
+            "taken as independent: a slow spell that meets both models at once is not in these"
+            " figures"
+        )
+
+
+def front(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
+    """Which (cost, latency) no other point beats in one without losing in the other; False where
+    one is missing.
+    """
+    whole = [
+        (cost, latency) for cost, latency in points if cost is not None and latency is not None
+    ]
+
+    def beaten(point: tuple[float, float]) -> bool:
+        return any(
+            other != point and other[0] <= point[0] and other[1] <= point[1] for other in whole
+        )
+
+    return [
+        cost is not None and latency is not None and not beaten((cost, latency))
+        for cost, latency in points
+    ]
+
+
+def settings_for(
+    default: Calls,
+    policies: Sequence[str],
+    thresholds: Sequence[int] | None,
+    delays: Sequence[int] | None,
+) -> list[Setting]:
+    """The published router, then each policy at each threshold (or delay) in ns; None = `STEPS` of
+    them.
+
+    A sequential router's threshold lies below its published timeout: beyond, it says nothing.
+    """
+    rule = published()
+    answers = np.sort(default.took_ns[default.ok])
+    low, high = (
+        max(quantile_nearest_rank(answers, QUANTILES[name]) or 0, MS) for name in ("p50", "p99")
+    )
+    own = list(dict.fromkeys(round(at / MS) * MS for at in np.geomspace(low, high, STEPS)))
+    found = [Setting("sequential", rule.slower_than, published=True)] if rule.slower_than else []
+    for policy in policies:
+        given = delays if policy == "hedge" else thresholds
+        found += [
+            Setting(policy, at)
+            for at in (own if given is None else given)
+            if policy != "sequential" or (at < rule.timeout and at != rule.slower_than)
+        ]
+    return found

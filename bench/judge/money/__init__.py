@@ -1,1 +1,0 @@
-"""What a run was billed, and what a month would be."""

@@ -1,4 +1,0 @@
-"""One run on many machines: a driver, and an agent on each node.
-
-Which engine carries their words is its own door.
-"""
