@@ -16,6 +16,7 @@ from bench.cli import main
 from tests.support.markup import Seen, unseen
 from tests.support.served import served
 
+pytest.importorskip("bench.extras.ui")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 TRICK = (

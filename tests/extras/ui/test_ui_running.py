@@ -28,7 +28,7 @@ from bench.extras.ui.growing import Growing
 from bench.extras.ui.server import PORT, listening, may_be_asked
 from tests.support.patience import PATIENCE_S
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STRINGS: dict[str, list[str]] = {"served_model": [], "served_region": [], "finish": [], "note": []}
 SCENARIO = """
 description = "A provider that loses a fifth"

@@ -26,7 +26,7 @@ from bench.extras.formats.yamlfile import parse_documents, write_documents
 from bench.plan.contract import Contract, load_contract
 from bench.userfile import builtin_names
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 OUR_UPTIME = {"type": "tailproof", "spec": {"metric": "uptime"}}
 THEIRS = {"type": "Prometheus", "spec": {"query": "sum(rate(requests_total[5m]))", "step": 30}}
 

@@ -14,12 +14,14 @@ import pytest
 import yaml
 
 from bench.cli import main
-from bench.extras.formats.prometheus import burn_rate_rules
+from bench.extras.formats.prometheus import HISTOGRAMS, burn_rate_rules
 from bench.judge.census.episodes import BURN_ALERTS
 from bench.plan.contract import Contract, load_contract
 from bench.userfile import builtin_names
+from tests.show.test_export_metrics import CONTRACT, metrics_of, scraped
+from tests.support.made_runs import MakeRun, spoil_some
 
-SHARED = Path(__file__).resolve().parents[2] / "../shared"
+SHARED = Path(__file__).resolve().parents[3] / "../shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared vectors are not here")
 UPTIME = {"metric": "uptime", "share": "99.9%"}
 P99 = {"metric": "e2e", "quantile": "99%", "limit": "800ms"}
@@ -184,3 +186,15 @@ def test_a_histogram_option_without_a_name_is_refused(capsys: pytest.CaptureFixt
     """METRIC=NAME or a usage error, exit 2."""
     assert main(["export", "enterprise", "--format", "prometheus-rules", "--histogram", "e2e"]) == 2
     assert "'e2e' is not METRIC=NAME" in capsys.readouterr().err
+
+
+def test_alerts_find_their_series_and_their_edge(make_run: MakeRun) -> None:
+    """The burn-rate rules of the same contract read series and an `le` that the export has."""
+    read = scraped(metrics_of(make_run(spoil=spoil_some, notes=["503"]))[1])
+    assert {f"{name}_bucket" for name in HISTOGRAMS.values()} <= set(read)
+    rules = str(burn_rate_rules(CONTRACT)[0])
+    edges = set(re.findall(r'le="([^"]+)"', rules))
+    assert edges == {"0.73"}
+    assert edges <= {
+        labels["le"] for labels, _ in read["gen_ai_client_operation_duration_seconds_bucket"]
+    }

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from bench.extras.cluster.driver import collect, conduct_on
 from bench.app.conclude import Finished
 from bench.cli import main
 from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
 from bench.errors import ExitCode, RunFolderError
 from bench.extras.cluster.agent import Agent
+from bench.extras.cluster.driver import collect, conduct_on
 from bench.load.shard import LATE_NS
 from bench.plan.schedule import compile_plan
 from bench.record.run_folder import Run, read_manifest

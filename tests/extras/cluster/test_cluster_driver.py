@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from bench.extras.cluster.driver import collect, conduct_on
 from bench.cli import main
 from bench.clock import monotonic_ns
 from bench.errors import ExitCode, RunFolderError, UserError
 from bench.extras.cluster.agent import Agent
+from bench.extras.cluster.driver import collect, conduct_on
 from bench.load.guard import Caps
 from bench.plan.suite import load_suite
 from bench.record.digests import OWN, manifest_digest

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from bench.extras.cluster.driver import conduct_on
 from bench.cli import main
 from bench.clock import wall_ns
 from bench.errors import RunFolderError, TailproofError, TargetUnreachable, UserError
 from bench.extras.cluster.agent import Agent
+from bench.extras.cluster.driver import conduct_on
 from bench.plan.suite import Suite, load_suite
 from bench.units import S
 from tests.support.local_cluster import (
@@ -35,7 +35,7 @@ from tests.support.local_cluster import (
     suite_for,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

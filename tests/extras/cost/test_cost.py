@@ -27,6 +27,7 @@ from bench.extras.cost.cost import (
     saving,
     spend_record,
 )
+from bench.extras.cost.shown import cost_table
 from bench.judge.compare.arms import arm_of
 from bench.judge.spend import (
     Spend,
@@ -303,3 +304,29 @@ def test_a_price_of_zero_is_a_price(tmp_path: Path) -> None:
     assert spend.overhead is None
     assert spend.unsummed == "the price is zero"
     assert forecast_interval(spend)["holds"] is None
+
+
+def test_a_saving_that_rounds_to_zero_has_no_sign() -> None:
+    """-0.01 % is written without a minus, and a bill of next to nothing is no zero."""
+    stage = {
+        "stage": "s",
+        "users": "1",
+        "tokens": 5,
+        "usd": 1.0,
+        "other_usd": 1.0,
+        "saving": -0.0001,
+        "usd_with_overhead": 1.0,
+        "interval_usd": [None, None],
+        "saving_with_overhead": -0.5,
+        "direct_usd": 0.0000001,
+    }
+    cost: dict[str, Any] = {
+        "target": "t",
+        "compare_with": "u",
+        "overhead": 0.1,
+        "overhead_from": "assumed",
+        "usd_per_million": 1,
+        "other_usd_per_million": 1,
+        "stages": [stage],
+    }
+    assert cost_table(cost).rows[0][5:] == ["0.0 %", "1.00", "-50.0 %", "0.0000001"]

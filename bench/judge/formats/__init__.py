@@ -1,1 +1,0 @@
-"""Results and contracts in other tools' shapes."""
