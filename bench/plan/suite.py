@@ -255,70 +255,34 @@ def _load_stage(
     """The stage with everything loaded, and the files it came from."""
     beside = path.parent
     where = f"{path}: stage {stage.name!r}"
-    scenario_path = (
-        find_file("scenarios", stage.scenario, beside) if stage.scenario else own_scenario
-    )
-    profile = load_profile(stage.profile, beside)
+    scenario = find_file("scenarios", stage.scenario, beside) if stage.scenario else own_scenario
     profile = override_profile(
-        profile,
+        load_profile(stage.profile, beside),
         where,
         rate=stage.rate,
         duration_ns=stage.duration,
         requests=stage.requests,
         max_in_flight=stage.max_in_flight,
     )
-    targets = [load_target(name, beside) for name in stage.targets]
-    if len({target.name for target in targets}) < len(targets):
-        raise UserError("names a target twice", where=where, remedy="list each target once a stage")
-    if any(target.embedded for target in targets) and scenario_path is None:
-        raise UserError(
-            "an embedded target needs a scenario to play",
-            where=where,
-            remedy='add scenario = "..." or a base_url to the target',
-        )
+    targets = _stage_targets(stage, profile, scenario, beside, where)
     contract = load_contract(stage.contract, beside) if stage.contract else None
-    check_compare(stage.compare, [target.name for target in targets], profile, where)
-    for lane, name in (
-        pair for table in stage.compare for pair in zip(table.lanes, table.arms, strict=True)
-    ):
-        if lane != name:  # an A/A check: the same target once more, with connections of its own
-            again = next(target for target in targets if target.name == name)
-            targets.append(again.model_copy(update={"name": lane}))
     for expect in stage.expect:
         _check_expect(expect, targets, contract, where)
     cuts = sum(drill.do == "cut" for drill in stage.drill)
     check_route_expects(stage.expect_route, [target.name for target in targets], cuts, where)
-    for drill in stage.drill:
-        if (
-            drill.change is not None
-            and drill.url is None
-            and not any(target.embedded for target in targets)
-        ):
-            raise UserError(
-                f"drill {drill.title!r} changes a gateway, and no target of this stage is embedded",
-                where=where,
-                remedy="add url, the gateway's admin endpoint",
-            )
+    _check_drills(stage.drill, targets, where)
     files = [find_file("load", stage.profile, beside)]
     files += [path for name in stage.targets for path in target_files(name, beside)]
     if stage.contract:
         files.append(find_file("contracts", stage.contract, beside))
-    if stage.scenario and scenario_path is not None:
-        files.append(scenario_path)
-    # The gateway knows the built-in scenarios by name and all others by path.
-    built_in = (
-        scenario_path is not None
-        and scenario_path.resolve().parent == (builtin_root() / "scenarios").resolve()
-    )
-    scenario = (
-        None if scenario_path is None else scenario_path.stem if built_in else str(scenario_path)
-    )
+    if stage.scenario and scenario is not None:
+        files.append(scenario)
     loaded = Stage(
         name=stage.name,
         targets=targets,
         profile=profile,
         contract=contract,
-        scenario=scenario,
+        scenario=_name_for_gateway(scenario),
         settle_ns=stage.settle,
         expect=stage.expect,
         compare=stage.compare,
@@ -326,6 +290,48 @@ def _load_stage(
         drills=stage.drill,
     )
     return loaded, files
+
+
+def _stage_targets(
+    stage: StageFile, profile: Profile, scenario: Path | None, beside: Path, where: str
+) -> list[Target]:
+    """The stage's targets, and those of its A/A checks: the same target once more."""
+    targets = [load_target(name, beside) for name in stage.targets]
+    if len({target.name for target in targets}) < len(targets):
+        raise UserError("names a target twice", where=where, remedy="list each target once a stage")
+    if any(target.embedded for target in targets) and scenario is None:
+        raise UserError(
+            "an embedded target needs a scenario to play",
+            where=where,
+            remedy='add scenario = "..." or a base_url to the target',
+        )
+    check_compare(stage.compare, [target.name for target in targets], profile, where)
+    for table in stage.compare:
+        for lane, name in zip(table.lanes, table.arms, strict=True):
+            if lane != name:  # an A/A check has connections of its own
+                again = next(target for target in targets if target.name == name)
+                targets.append(again.model_copy(update={"name": lane}))
+    return targets
+
+
+def _name_for_gateway(scenario: Path | None) -> str | None:
+    """The gateway knows the built-in scenarios by name and all others by path."""
+    if scenario is None:
+        return None
+    built_in = scenario.resolve().parent == (builtin_root() / "scenarios").resolve()
+    return scenario.stem if built_in else str(scenario)
+
+
+def _check_drills(drills: list[Drill], targets: list[Target], where: str) -> None:
+    if any(target.embedded for target in targets):
+        return
+    for drill in drills:
+        if drill.change is not None and drill.url is None:
+            raise UserError(
+                f"drill {drill.title!r} changes a gateway, and no target of this stage is embedded",
+                where=where,
+                remedy="add url, the gateway's admin endpoint",
+            )
 
 
 def _check_expect(

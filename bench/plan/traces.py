@@ -11,12 +11,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal, DecimalException
-from functools import lru_cache
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +22,10 @@ import numpy.typing as npt
 
 from bench.errors import UserError
 from bench.plan.profile import TraceSource
+from bench.plan.trace_values import MOST_NS, number_parser, parse_stamp, parse_tokens
 from bench.units import S, show_duration
 
-_MOST_TOKENS = 10_000_000
 _UNIT_NS = {"s": S, "ms": 1_000_000, "us": 1_000, "ns": 1}
-_MOST_NS = 2**62
 #: How even a grid of timestamps must be: this share of the gaps lies within `_WOBBLE` steps of
 #: a whole number of steps (Mooncake's 3 s grid wobbles by 3 ms).
 _EVEN_SHARE, _WOBBLE = 0.9, 0.02
@@ -111,7 +107,7 @@ def read_trace(source: TraceSource, seed: int) -> Trace:
         )
     num, den = source.speed.numerator, source.speed.denominator
     first = int(times[0])
-    if (int(times[-1]) - first) * den // num >= _MOST_NS:
+    if (int(times[-1]) - first) * den // num >= MOST_NS:
         raise UserError(
             "speed is so low that the replay would last over a century",
             where=source.file,
@@ -207,14 +203,14 @@ def _read_rows(
     is_json = text.lstrip().startswith("{")
     keys, lines = (_json_lines if is_json else _csv_lines)(text, source.file)
     layout = _layout(keys, source)
-    to_ns = _parse_stamp if layout.unit == "rfc3339" else _number_parser(_UNIT_NS[layout.unit])
+    to_ns = parse_stamp if layout.unit == "rfc3339" else number_parser(_UNIT_NS[layout.unit])
     times: list[int] = []
     sizes: list[tuple[int, int]] = []
     skipped = 0
     for line in lines:
         at = _field(line, layout.time, to_ns, source)
-        prompt = _field(line, layout.prompt, _parse_tokens, source)
-        output = _field(line, layout.output, _parse_tokens, source)
+        prompt = _field(line, layout.prompt, parse_tokens, source)
+        output = _field(line, layout.output, parse_tokens, source)
         if prompt and output:
             times.append(at)
             sizes.append((prompt, output))
@@ -325,79 +321,3 @@ def _field(line: _Line, column: str, parse: Callable[[object], int], source: Tra
             where=source.file,
             remedy="correct or remove the line",
         ) from None
-
-
-def _parse_tokens(value: object) -> int:
-    if isinstance(value, str):
-        text = value.strip().removesuffix(".0")
-        if (
-            text.isascii()
-            and text.isdigit()
-            and len(text) <= 8
-            and (tokens := int(text)) <= _MOST_TOKENS
-        ):
-            return tokens
-    elif (
-        isinstance(value, int | Decimal)
-        and not isinstance(value, bool)
-        and value == value // 1
-        and 0 <= value <= _MOST_TOKENS
-    ):
-        return int(value)
-    raise ValueError(
-        f"{_shown(value)} is not a number of tokens (a whole number from 0 to {_MOST_TOKENS:,})"
-    )
-
-
-def _number_parser(unit_ns: int) -> Callable[[object], int]:
-    def parse(value: object) -> int:
-        if isinstance(value, int | str | Decimal) and not isinstance(value, bool):
-            try:
-                ns = Decimal(value) * unit_ns
-            except DecimalException:
-                pass
-            else:
-                if ns.is_finite() and abs(ns) < _MOST_NS:
-                    return round(ns)
-        raise ValueError(
-            f'{_shown(value)} is not a time; for dates and times set time_unit to "rfc3339"'
-        )
-
-    return parse
-
-
-_STAMP = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s*(Z|[+-]\d\d:\d\d)?", re.ASCII
-)
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - zones are taken off by hand: wall clocks without one are compared with each other
-
-
-def _parse_stamp(value: object) -> int:
-    match = _STAMP.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(
-            f"{_shown(value)} is not a date and time such as 2023-11-16 18:17:03.9799600"
-        )
-    day, clock, fraction, zone = match.groups()
-    ns = _whole_second(f"{day}T{clock}", zone or "Z") * S + int((fraction or "0").ljust(9, "0"))
-    if abs(ns) >= _MOST_NS:
-        raise ValueError(f"{_shown(value)} lies more than a century away")
-    return ns
-
-
-@lru_cache(maxsize=1024)
-def _whole_second(text: str, zone: str) -> int:
-    """Seconds from 1970 of a date and time; ValueError where there is no such date."""
-    try:
-        at = datetime.fromisoformat(text) - _EPOCH
-    except ValueError:
-        raise ValueError(f"{text!r} is not a date and time that exists") from None
-    if zone != "Z":
-        sign = -1 if zone[0] == "-" else 1
-        at -= sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
-    return round(at.total_seconds())
-
-
-def _shown(value: object) -> str:
-    text = repr(str(value) if isinstance(value, Decimal) else value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,216 @@
+"""The rows of one lane: when each is due, how large it is, which row it waits for.
+
+In: a load profile, its draws, its turn in a comparison. Out: a table of `SCHEDULE_DTYPE`
+from the lane's own time zero, its spans, when its arrivals stop, and notes for the report.
+Must stay true: pure but for reading a trace's file; a session's rows stand together.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.plan.arrivals import Span, arrivals, cut_spans, refuse_beyond
+from bench.plan.draws import Draw, Purpose
+from bench.plan.interleave import Turn
+from bench.plan.profile import Profile
+from bench.plan.route import NO_LEG
+from bench.plan.sizes import buckets, prefix_groups, request_sizes, session_turns
+from bench.plan.traces import Trace, read_trace
+from bench.units import MS, S
+
+Table = npt.NDArray[np.void]
+
+#: One planned request. A row that waits for another has `after_row` >= 0 and `due_ns` = -1:
+#: it is due `think_ns` after that row was answered. `leg` is what a route begins it with, -1
+#: without one.
+SCHEDULE_DTYPE = np.dtype(
+    [
+        ("due_ns", "<i8"),
+        ("after_row", "<i4"),
+        ("think_ns", "<i8"),
+        ("lane", "<u2"),
+        ("phase", "<u2"),
+        ("bucket", "<u2"),
+        ("warmup", "?"),
+        ("prompt_tokens", "<i4"),
+        ("output_tokens", "<i4"),
+        ("prefix_group", "<i4"),
+        ("body", "<i4"),
+        ("session", "<i4"),
+        ("turn", "<i4"),
+        ("leg", "<i1"),
+    ]
+)
+#: A closed loop's table is an upper bound: no user is planned to ask more often than this.
+CLOSED_LOOP_FLOOR_NS = 5 * MS
+
+
+class LaneRows(NamedTuple):
+    """What one lane plans, from its own time zero; `end_ns` is when its arrivals stop."""
+
+    table: Table
+    spans: list[Span]
+    end_ns: int
+    notes: list[str]
+
+
+def lane_rows(profile: Profile, draw: Draw, where: str, turn: Turn | None) -> LaneRows:
+    """The rows of a lane under this profile. Raises UserError for more than MAX_ROWS of them."""
+    if profile.closed_loop:
+        table, spans, end_ns, notes = _closed_loop(profile, draw, where)
+    elif profile.arrivals.kind == "trace":
+        table, spans, end_ns, notes = _trace_rows(profile, draw, turn)
+    else:
+        table, spans, end_ns, notes = _open_loop(profile, draw, where, turn)
+    notes += [turn.note()] if turn is not None else []
+    if profile.shared_prefix is not None and len(table):
+        groups = prefix_groups(profile, int(table["session"].max()) + 1, draw)
+        table["prefix_group"] = groups[table["session"]]
+        table["prompt_tokens"] += profile.shared_prefix.tokens
+    table["bucket"] = buckets(table["prompt_tokens"])
+    return LaneRows(table, spans, end_ns, notes)
+
+
+def _open_loop(profile: Profile, draw: Draw, where: str, turn: Turn | None) -> LaneRows:
+    spans, due_ns = arrivals(profile if turn is None else turn.common(profile), draw, where)
+    if turn is not None:
+        if profile.requests is not None and len(due_ns):
+            spans = cut_spans(spans, int(due_ns[-1]) + 1)
+        due_ns = due_ns[turn.mine(due_ns, profile.warmup, draw)]
+    table = _rows(len(due_ns))
+    table["due_ns"] = due_ns
+    table["session"] = np.arange(len(due_ns))
+    table["warmup"] = due_ns < profile.warmup
+    if profile.sessions is not None:
+        table = _expand_sessions(table, profile, draw, where)
+    table["prompt_tokens"], table["output_tokens"] = request_sizes(profile, len(table), draw)
+    if profile.sessions is not None:
+        _add_context(table)
+    counted = profile.requests is not None and (turn is None or profile.sessions is not None)
+    if (
+        counted
+        and profile.requests is not None
+        and np.count_nonzero(~table["warmup"]) >= profile.requests
+    ):
+        # The count ends the plan: with its last measured row, which may cut a session short.
+        table = table[: int(np.count_nonzero(table["warmup"])) + profile.requests].copy()
+        spans = cut_spans(spans, int(table["due_ns"].max()) + 1)
+    names = list(dict.fromkeys(span.phase for span in spans))
+    span_of = np.searchsorted(np.array([span.start_ns for span in spans]), due_ns, side="right") - 1
+    phase_of = np.array([names.index(span.phase) for span in spans], np.uint16)
+    table["phase"] = phase_of[span_of[table["session"]]]
+    return LaneRows(table, spans, spans[-1].end_ns, [])
+
+
+def _rows(count: int) -> Table:
+    table = np.zeros(count, SCHEDULE_DTYPE)
+    table["due_ns"] = table["after_row"] = table["prefix_group"] = -1
+    table["leg"] = NO_LEG
+    table["body"] = np.arange(count)
+    return table
+
+
+def _expand_sessions(first: Table, profile: Profile, draw: Draw, where: str) -> Table:
+    """Each row becomes a session, whose later turns wait for the one before."""
+    assert profile.sessions is not None
+    turns = session_turns(profile, len(first), draw)
+    total = int(turns.sum(dtype=np.int64))
+    refuse_beyond(total, where, "lower the rate, the duration or the turns")
+    table = np.repeat(first, turns)
+    starts = np.cumsum(turns, dtype=np.int64) - turns
+    table["turn"] = np.arange(total) - np.repeat(starts, turns)
+    later = table["turn"] > 0
+    table["due_ns"][later] = -1
+    table["after_row"][later] = np.nonzero(later)[0] - 1
+    think = np.full(total, profile.sessions.think, np.float64)
+    if profile.sessions.think_law == "exponential":
+        think *= draw.stream(Purpose.THINK).standard_exponential(total)
+    table["think_ns"] = np.where(later, np.rint(think), 0)
+    return table
+
+
+def _add_context(table: Table) -> None:
+    """A turn's prompt is every user text of its session up to it and every answer before it."""
+    user, answer = table["prompt_tokens"].astype(np.int64), table["output_tokens"].astype(np.int64)
+    spoken = np.cumsum(user) + np.cumsum(answer) - answer
+    heads = np.nonzero(table["turn"] == 0)[0]
+    table["prompt_tokens"] = spoken - (spoken[heads] - user[heads])[table["session"]]
+
+
+def _closed_loop(profile: Profile, draw: Draw, where: str) -> LaneRows:
+    """`concurrency` users, each asking again once answered: a session a user, whose rows follow
+    each other.
+    """
+    users = profile.arrivals.concurrency or 1
+    length = profile.duration or 0
+    rows = (
+        users * -(-length // CLOSED_LOOP_FLOOR_NS) if profile.requests is None else profile.requests
+    )
+    refuse_beyond(
+        rows,
+        where,
+        "a closed loop plans room for its fastest answers; shorten it, or give it a request count",
+    )
+    turns = np.full(min(users, rows), rows // users)
+    turns[: rows % users] += 1
+    table = _rows(rows)
+    table["session"] = np.repeat(np.arange(len(turns)), turns)
+    table["turn"] = np.arange(rows) - np.repeat(np.cumsum(turns) - turns, turns)
+    later = table["turn"] > 0
+    table["due_ns"] = np.where(later, -1, 0)
+    table["after_row"] = np.where(later, np.arange(rows) - 1, -1)
+    table["prompt_tokens"], table["output_tokens"] = request_sizes(profile, rows, draw)
+    span = Span("closed-loop", 0, max(length, 1), 0.0, 0.0)
+    note = (
+        f"closed loop of {users} users: latencies follow the server, not valid for an SLA verdict"
+    )
+    return LaneRows(table, [span], length, [note])
+
+
+def _trace_rows(profile: Profile, draw: Draw, turn: Turn | None) -> LaneRows:
+    source = profile.arrivals.trace
+    assert source is not None
+    trace: Trace = read_trace(source, int(draw.stream(Purpose.ARRIVALS).integers(2**31)))
+    wanted = (profile if turn is None else turn.common(profile)).requests
+    keep = np.arange(len(trace.due_ns)) < (wanted or len(trace.due_ns))
+    if profile.duration is not None:
+        keep &= trace.due_ns < profile.duration
+    played = int(np.count_nonzero(keep))
+    cut_by_time = (
+        profile.duration is not None and trace.due_ns[-1] >= profile.duration and played != wanted
+    )
+    if cut_by_time and profile.duration:
+        end = profile.duration
+    else:
+        end = int(trace.due_ns[keep][-1]) + 1 if played else 0
+    if turn is not None:
+        keep &= turn.mine(trace.due_ns, 0, draw)
+    rows = int(np.count_nonzero(keep))
+    table = _rows(rows)
+    table["due_ns"] = trace.due_ns[keep]
+    table["session"] = np.arange(rows)
+    table["prompt_tokens"] = np.maximum(trace.prompt_tokens[keep], 1)
+    table["output_tokens"] = np.maximum(trace.output_tokens[keep], 1)
+    mean = rows / max(end / S, 1e-9)
+    return LaneRows(table, [Span("trace", 0, end, mean, mean)], end, list(trace.notes))
+
+
+def in_due_order(tables: list[Table]) -> Table:
+    """All lanes in one table, sorted by the first due time of each session, turns together."""
+    refuse_beyond(sum(len(table) for table in tables), "suite")
+    # In each lane the heads of its sessions stand in the order of their session numbers.
+    first_due = np.concatenate([t["due_ns"][t["after_row"] < 0][t["session"]] for t in tables])
+    starts = np.cumsum([0] + [len(table) for table in tables])
+    for table, start in zip(tables, starts, strict=False):
+        table["after_row"][table["after_row"] >= 0] += start
+    whole = np.concatenate(tables)
+    order = np.argsort(first_due, kind="stable")
+    position = np.empty(len(whole), np.int64)
+    position[order] = np.arange(len(whole))
+    whole = whole[order]
+    dependent = whole["after_row"] >= 0
+    whole["after_row"][dependent] = position[whole["after_row"][dependent]]
+    return whole
