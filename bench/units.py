@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
@@ -160,6 +161,11 @@ def show_ratio(ratio: float) -> str:
 def show_exact(number: Fraction) -> str:
     """A decimal number without rounding or exponent: `99.95`. Beyond 28 digits it is cut."""
     return f"{(Decimal(number.numerator) / Decimal(number.denominator)).normalize():f}"
+
+
+def show_list(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def show_rate(rate_per_s: Fraction) -> str:

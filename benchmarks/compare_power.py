@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from bench.clock import monotonic_ns
-from bench.judge.compare.compare import ALPHA, QUANTILES, Question, compare_arms, part_of
+from bench.judge.compare.compare import ALPHA, Question, compare_arms, part_of
 from bench.judge.compare.shift import permutation
 from bench.judge.stats.resample import sample, slot_ns
+from bench.quantiles import P99
 from bench.show.comparison import comparison_part
 from tests.support.made_arms import RUN_S, S, pair
 
@@ -47,7 +48,7 @@ def permutations(seed: int, rows: int, drift: float) -> tuple[bool, bool]:
         (arms[0].values, arms[1].values), (arms[0].at_ns, arms[1].at_ns), slot_ns(RUN_S * S), seed
     )
     assert sampled is not None
-    found = permutation(sampled, QUANTILES["p99"], seed)
+    found = permutation(sampled, P99, seed)
     return found["p_value"] <= ALPHA, found["dominance"] != "none"
 
 

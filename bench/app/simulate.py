@@ -17,14 +17,15 @@ from bench.app.virtual_client import Answers, VirtualClient
 from bench.clock import monotonic_ns, wall_ns
 from bench.errors import UserError
 from bench.gateway.scenarios import Scenario, load_scenario
-from bench.judge.summary import quantiles_ms
+from bench.judge.summary import view_ms
 from bench.load.generator import drain_bound_ns
 from bench.load.runner import Simulated, plan_facts, run_id, write_histograms
+from bench.metrics import HEADLINES
 from bench.plan.schedule import Lane, Plan, compile_plan
 from bench.plan.suite import Suite, override_profile
 from bench.record.files import write_json
 from bench.record.run_folder import RunWriter, State
-from bench.record.samples import Columns, Table, empty_samples, latency_ns, outcome_counts
+from bench.record.samples import Columns, Table, empty_samples, outcome_counts
 from bench.units import S
 
 FORMAT = 1
@@ -261,12 +262,9 @@ def truth(plan: Plan, scenarios: dict[str, Scenario], samples: Table) -> dict[st
 
 
 def _played(lane: Lane, rows: Columns) -> dict[str, Any]:
-    ok = rows.where(rows.ok).samples
+    ok = rows.where(rows.ok)
     return {
         "model": lane.target.model,
         "outcomes": outcome_counts(rows.samples),
-        **{
-            f"{metric}_ms": quantiles_ms(latency_ns(ok, metric, "service"))
-            for metric in ("ttft", "e2e")
-        },
+        **{f"{name}_ms": found for name, found in view_ms(ok, HEADLINES, "service").items()},
     }

@@ -24,9 +24,11 @@ from bench.errors import UserError
 from bench.judge.verify import Verified
 from bench.load.player import Counters
 from bench.load.sitting import refuse_unless_broken_off
+from bench.metrics import HEADLINES
 from bench.plan.budget import show_usd, usd_of
 from bench.plan.schedule import Lane, Plan
 from bench.plan.suite import Suite
+from bench.quantiles import P50, P99, P999, by_key
 from bench.record.histogram import Histogram
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
@@ -45,7 +47,6 @@ DRAW_EVERY_NS = 500 * MS
 _RECENT_NS = 5 * S
 #: More nodes than this stand in the report alone.
 _NODES_MOST = 12
-_P50, _P99, _P999 = Fraction(1, 2), Fraction(99, 100), Fraction(999, 1000)
 
 
 class RunScreen:
@@ -119,7 +120,7 @@ class RunScreen:
             sent=sent,
             done=done,
             in_flight=sum(at.in_flight[i] for i in indices),
-            late_p99_ms=_ms(at.harness_lag, _P99),
+            late_p99_ms=_ms(at.harness_lag, P99),
             recent=self._recent(now_ns, number, offered, sent, done),
             spend=_spend([lane for _, every in self._stages for lane in every], at),
             phase_left_ns=0 if phase is None else spans[phase].end_ns - now_ns,
@@ -178,9 +179,9 @@ def _lane_progress(lane: Lane, at: Counters) -> LaneProgress:
             for outcome in Outcome
             if counts[outcome] and outcome != Outcome.ok
         },
-        p50_ms=_ms(response, _P50),
-        p99_ms=_ms(response, _P99),
-        p999_ms=_ms(response, _P999),
+        p50_ms=_ms(response, P50),
+        p99_ms=_ms(response, P99),
+        p999_ms=_ms(response, P999),
     )
 
 
@@ -301,14 +302,14 @@ def show_spread(finished: Sequence[Finished]) -> None:
     """Run-to-run spread: the same quantile in each of the repeated runs."""
     _print(f"run-to-run spread over {len(finished)} runs (response, ms)")
     for name in finished[0].records.summary["targets"]:
-        for metric in ("ttft", "e2e"):
+        for metric in HEADLINES:
             cells = [
                 done.records.summary["targets"][name]["response_ms"][metric] for done in finished
             ]
             present = [cell for cell in cells if cell is not None]
             if len(present) < 2:
                 continue
-            for quantile in ("p50", "p99"):
+            for quantile in by_key(P50, P99):
                 values = sorted(cell[quantile] for cell in present)
                 low, middle, high = values[0], values[(len(values) - 1) // 2], values[-1]
                 spread = (high - low) / middle if middle else 0.0

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bench.quantiles import P99
 from bench.record.places import Node
 from bench.record.samples import Columns, Flag, Int, Outcome, Table, latency_ns
 from bench.units import MS, nearest_rank, show_duration, show_share
@@ -240,7 +241,7 @@ def _shards(facts: dict[str, Any], degraded: list[str], invalid: list[str]) -> N
 def _p99(values: Int) -> int:
     if not len(values):
         return 0
-    rank = nearest_rank(len(values), Fraction(99, 100))
+    rank = nearest_rank(len(values), P99)
     return int(np.partition(values, rank - 1)[rank - 1])
 
 

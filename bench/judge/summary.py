@@ -7,28 +7,21 @@ sets are None, never 0; `requests` counts every scheduled row and `outcomes` sum
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from bench.judge.health import Health
 from bench.judge.reached import came_to
+from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, in_summary
+from bench.quantiles import P95, QUANTILES
 from bench.record.histogram import Histogram, read_hlog
 from bench.record.places import Places, places_of
 from bench.record.run_folder import FORMAT, Run
 from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns, outcome_counts
 from bench.units import MS, S, nearest_rank
-
-_QUANTILES = {
-    "p50": Fraction(1, 2),
-    "p90": Fraction(9, 10),
-    "p95": Fraction(19, 20),
-    "p99": Fraction(99, 100),
-    "p999": Fraction(999, 1000),
-}
 
 
 def quantiles_ms(values_ns: Int) -> dict[str, float | int] | None:
@@ -37,8 +30,26 @@ def quantiles_ms(values_ns: Int) -> dict[str, float | int] | None:
     n = len(values)
     if n == 0:
         return None
-    ranks = {name: int(values[nearest_rank(n, q) - 1]) / MS for name, q in _QUANTILES.items()}
+    ranks = {name: int(values[nearest_rank(n, q) - 1]) / MS for name, q in QUANTILES.items()}
     return {"n": n, "mean": float(values.mean()) / MS, **ranks, "max": int(values[-1]) / MS}
+
+
+def view_ms(
+    rows: Columns, metrics: Iterable[str], view: str = "response"
+) -> dict[str, dict[str, float | int] | None]:
+    """The quantiles of some metrics over these rows, by name."""
+    return {name: quantiles_ms(latency_ns(rows.samples, name, view)) for name in metrics}
+
+
+def _by_themselves(measured: Columns, ok: Columns) -> dict[str, Any]:
+    """The metrics that summary.json holds under a key of their own, of what each request had."""
+    return {
+        key: quantiles_ms(metric.ns((ok if metric.of_answers else measured).samples))
+        for metric in METRICS.values()
+        if metric.length_ns is not None
+        for key in metric.summary
+        if key not in VIEW_KEYS
+    }
 
 
 def _histogram_ms(histogram: Histogram) -> dict[str, float | int | None] | None:
@@ -46,7 +57,7 @@ def _histogram_ms(histogram: Histogram) -> dict[str, float | int | None] | None:
     if histogram.n == 0:
         return None
     mean = histogram.mean_ns()
-    ranks = {name: (histogram.percentile_ns(q) or 0) / MS for name, q in _QUANTILES.items()}
+    ranks = {name: (histogram.percentile_ns(q) or 0) / MS for name, q in QUANTILES.items()}
     return {
         "n": histogram.n,
         "mean": None if mean is None else mean / MS,
@@ -116,18 +127,10 @@ def lane_summary(
         "outcomes": counts,
         "offered_rps": _offered_rps(columns, lane),
         "sent_rps": _sent_rps(columns, lane, whole=len(came) == len(columns)),
-        "response_ms": {
-            metric: quantiles_ms(latency_ns(ok.samples, metric))
-            for metric in ("ttft", "ttft_answer", "e2e", "tpot")
-        },
-        "service_ms": {
-            metric: quantiles_ms(latency_ns(ok.samples, metric, "service"))
-            for metric in ("ttft", "e2e")
-        },
+        "response_ms": view_ms(ok, in_summary("response_ms")),
+        "service_ms": view_ms(ok, in_summary("service_ms"), "service"),
         "inter_chunk_ms": _histogram_ms(gaps) if gaps is not None else None,
-        "inter_chunk_max_ms": quantiles_ms(latency_ns(ok.samples, "inter_chunk_max")),
-        "lag_ms": quantiles_ms(latency_ns(measured.samples, "lag")),
-        "harness_lag_ms": quantiles_ms(latency_ns(measured.samples, "harness_lag")),
+        **_by_themselves(measured, ok),
         "connect_ms": quantiles_ms(measured.samples["connect_ns"]),
         "tls_ms": quantiles_ms(measured.samples["tls_ns"]),
         "new_connections": int(((columns.samples["flags"] & Flag.NEW_CONNECTION) != 0).sum()),
@@ -185,7 +188,7 @@ def _tokens(ok: Columns) -> dict[str, Any]:
         ordered = np.sort(np.abs(relative))
         error = {
             "median": float(np.median(relative)),
-            "p95": float(ordered[nearest_rank(len(ordered), Fraction(19, 20)) - 1]),
+            "p95": float(ordered[nearest_rank(len(ordered), P95) - 1]),
         }
     return {
         "prompt": int(prompt[has_usage].sum()),
@@ -226,9 +229,7 @@ def _part(rows: Columns) -> dict[str, Any]:
     return {
         "requests": len(rows),
         "ok": len(ok),
-        "response_ms": {
-            metric: quantiles_ms(latency_ns(ok.samples, metric)) for metric in ("ttft", "e2e")
-        },
+        "response_ms": view_ms(ok, HEADLINES),
     }
 
 
@@ -241,10 +242,7 @@ def _by_place(measured: Columns, places: Places) -> dict[str, Any]:
         ok = rows.where(rows.ok)
         return {
             **_part(rows),
-            "service_ms": {
-                metric: quantiles_ms(latency_ns(ok.samples, metric, "service"))
-                for metric in ("ttft", "e2e")
-            },
+            "service_ms": view_ms(ok, HEADLINES, "service"),
             "connect_ms": quantiles_ms(rows.samples["connect_ns"]),
             "harness_lag_ms": quantiles_ms(latency_ns(rows.samples, "harness_lag")),
         }

@@ -33,6 +33,7 @@ from bench.plan.prompts import PromptText
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
+from bench.quantiles import P50, P99, P999
 from bench.record.run_folder import Run, machine_facts
 from bench.record.samples import Int, Outcome, latency_ns
 from bench.units import MS, nearest_rank
@@ -166,10 +167,7 @@ def _three(values: Int) -> tuple[float, float, float]:
     if not len(values):
         return (float("inf"),) * 3
     ordered = np.sort(values)
-    ranks = [
-        nearest_rank(len(ordered), q)
-        for q in (Fraction(1, 2), Fraction(99, 100), Fraction(999, 1000))
-    ]
+    ranks = [nearest_rank(len(ordered), q) for q in (P50, P99, P999)]
     p50, p99, p999 = (round(int(ordered[rank - 1]) / MS, 4) for rank in ranks)
     return p50, p99, p999
 

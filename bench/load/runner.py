@@ -33,6 +33,7 @@ from bench.load.sitting import Sitting, inputs, take_up
 from bench.load.transport.pool import SPARE_DESCRIPTORS
 from bench.load.transport.sender import check_ready
 from bench.load.workers import Crew, Together, innermost
+from bench.metrics import in_hlog
 from bench.plan.profile import bucket_names
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, Table
@@ -41,7 +42,7 @@ from bench.record.digests import marks
 from bench.record.histogram import Histogram, HistogramSet, Interval, write_hlog
 from bench.record.pieces import gather, gather_attempts, renumbered, settle, writer_name
 from bench.record.run_folder import RunWriter, State, library_versions, machine_facts
-from bench.record.samples import Columns, Outcome, latency_ns
+from bench.record.samples import Columns, Outcome
 from bench.record.sittings import due_again_ns, may_have_begun
 from bench.units import show_duration
 
@@ -440,20 +441,10 @@ def write_histograms(
     for lane in plan.lanes:
         columns = whole.lane(lane.index)
         histograms = HistogramSet()
-        for metric, view in (
-            ("ttft", "response"),
-            ("e2e", "response"),
-            ("tpot", "response"),
-            ("ttft", "service"),
-            ("e2e", "service"),
-            ("lag", "response"),
-        ):
-            tag = (
-                f"{lane.name}.{metric}"
-                if metric in ("tpot", "lag")
-                else f"{lane.name}.{view}.{metric}"
-            )
-            values = latency_ns(columns.samples, metric, view)
+        for metric, view in in_hlog():
+            view_of = f"{view}." if metric.views else ""
+            tag = f"{lane.name}.{view_of}{metric.name}"
+            values = metric.ns(columns.samples, view)
             for column, names in (("phase", lane.phases), ("bucket", bucket_names())):
                 for index, part in enumerate(names):
                     chosen = values[(columns.schedule[column] == index) & (values >= 0)]

@@ -12,50 +12,22 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Annotated, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from bench.errors import UserError
+from bench.metrics import LATENCIES, METRICS, NAMES, TIMED, promised_as
 from bench.plan.profile import bucket_names
 from bench.plan.terms import CreditStep, check_ladder
+from bench.quantiles import quantile_name
 from bench.units import S, parse_duration_ns, parse_share, show_duration, show_exact, show_limit
 from bench.userfile import DurationNs, PerSecond, Share, UserModel
 
-Metric = Literal[
-    "ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max", "output_tps", "uptime", "error_share"
-]
-LATENCIES: tuple[Metric, ...] = ("ttft", "ttft_answer", "e2e", "tpot", "inter_chunk_max")
-#: Metrics with a value a request: the latencies, and tokens per second, whose limit is a floor.
-TIMED: tuple[Metric, ...] = (*LATENCIES, "output_tps")
-#: Names that users of other tools know.
-ALIASES: dict[str, str] = {
-    "time_to_first_token": "ttft",
-    "ttfat": "ttft_answer",
-    "ttfo": "ttft_answer",
-    "e2el": "e2e",
-    "latency": "e2e",
-    "request_latency": "e2e",
-    "end_to_end": "e2e",
-    "time_per_output_token": "tpot",
-    "itl_max": "inter_chunk_max",
-    "tokens_per_second": "output_tps",
-    "output_token_throughput_per_user": "output_tps",
-    "uptime": "uptime",
-    "availability": "uptime",
-    "errors": "error_share",
-    "error_rate": "error_share",
-}
-METRIC_TEXT = {
-    "ttft": "TTFT",
-    "ttft_answer": "TTFT of the answer",
-    "e2e": "e2e",
-    "tpot": "TPOT",
-    "inter_chunk_max": "longest gap between chunks",
-    "output_tps": "output speed",
-    "uptime": "uptime",
-    "error_share": "error share",
-}
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[promised_as("latency", "rate", "uptime", "errors")]
 Method = Literal[
     "request_ratio", "mean_of_intervals", "downtime_minutes", "minute_all_fail", "slice_ok"
 ]
@@ -72,7 +44,7 @@ class Clause(UserModel):
     """
 
     #: what is measured: a latency, `output_tps`, `uptime` or `error_share`
-    metric: Annotated[Metric, WithJsonSchema({"enum": sorted({*get_args(Metric), *ALIASES})})]
+    metric: Annotated[MetricName, WithJsonSchema({"enum": sorted(NAMES)})]
     #: "response" counts from the moment the request was due (default), "service" from the send
     view: Literal["response", "service"] = "response"
     #: quantile, or a share of requests or of windows of time that keep the limit
@@ -133,7 +105,7 @@ class Clause(UserModel):
     @field_validator("metric", mode="before")
     @classmethod
     def _by_any_name(cls, metric: object) -> object:
-        return ALIASES.get(metric, metric) if isinstance(metric, str) else metric
+        return NAMES.get(metric, metric) if isinstance(metric, str) else metric
 
     @field_validator("bucket")
     @classmethod
@@ -309,9 +281,8 @@ class Clause(UserModel):
         return f"{name} ({', '.join(limits)})" if limits else name
 
     def _timed_text(self) -> str:
-        name = (
-            METRIC_TEXT[self.metric] if self.rising else f"{self.view} {METRIC_TEXT[self.metric]}"
-        )
+        label = METRICS[self.metric].label
+        name = label if self.rising else f"{self.view} {label}"
         bound = ""
         if self.at_least is not None:
             bound = f" {'>' if self.strict else '≥'} {show_exact(self.at_least)} tokens/s"
@@ -378,11 +349,6 @@ def _bucket(name: str) -> str:
     return typed
 
 
-def quantile_name(quantile: Fraction) -> str:
-    """`p99`, `p99.9`."""
-    return f"p{show_exact(quantile * 100)}"
-
-
 _SLO_LATENCY = re.compile(
     r"(?P<metric>[a-z_0-9]+)\s*:\s*p\(?(?P<q>\d+(?:\.\d+)?)\)?\s*(?P<op><=?|:l[te]:)\s*(?P<limit>\S.*)"
 )
@@ -399,7 +365,7 @@ def parse_slo(text: str) -> Clause:
     clean = text.strip().lower()
     try:
         if match := _SLO_LATENCY.fullmatch(clean):
-            metric = ALIASES.get(match["metric"], match["metric"])
+            metric = NAMES.get(match["metric"], match["metric"])
             if metric in LATENCIES:
                 limit = match["limit"].strip()
                 in_ms = match["op"].startswith(":") and re.fullmatch(r"[\d.]+", limit)
@@ -408,7 +374,7 @@ def parse_slo(text: str) -> Clause:
                     metric=metric, quantile=parse_share(match["q"] + "%"), limit=f"{ns}ns"
                 )
         elif match := _SLO_SHARE.fullmatch(clean):
-            metric = ALIASES.get(match["metric"], match["metric"])
+            metric = NAMES.get(match["metric"], match["metric"])
             wanted = {"uptime": ">", "error_share": "<"}.get(metric)
             if wanted is not None and match["op"][0] == wanted:
                 return Clause(metric=metric, share=parse_share(match["share"]))

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from bench.metrics import FROM_DUE
 from bench.plan.clause import Clause
 from bench.plan.terms import (
     Attested,
@@ -109,11 +110,7 @@ class Contract(UserModel):
         """The smallest limit that sending late can break: what the harness's own lag is held
         against.
         """
-        counted = [
-            c
-            for c in self.clauses
-            if c.metric in ("ttft", "ttft_answer", "e2e") and not c.report_only
-        ]
+        counted = [c for c in self.clauses if c.metric in FROM_DUE and not c.report_only]
         return min((c.limit for c in counted if c.limit is not None), default=None)
 
 

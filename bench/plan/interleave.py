@@ -11,18 +11,23 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from bench.errors import UserError
+from bench.metrics import FROM_DUE
 from bench.plan.draws import Draw, Purpose
 from bench.plan.profile import Profile
 from bench.units import show_limit
 from bench.userfile import DurationNs, Share, Usd, UserModel
 
+if TYPE_CHECKING:
+    LatencyName = str
+else:
+    LatencyName = Literal[tuple(sorted(FROM_DUE))]
 Outcome = Literal[
     "BETTER", "MATERIALLY_BETTER", "WORSE", "EQUIVALENT", "NOT_MATERIALLY_BETTER", "INCONCLUSIVE"
 ]
@@ -61,7 +66,7 @@ class Compare(UserModel):
     #: a gain smaller than this is not worth its price
     margin: Share = Fraction(1, 10)
     #: the latency that is compared
-    metric: Literal["e2e", "ttft", "ttft_answer"] = "e2e"
+    metric: LatencyName = "e2e"
     #: split the baseline's requests in two at random afterwards: the halves must not differ
     aa: bool = False
     #: what the last arm costs a year on top of its tokens

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from bench.errors import UserError
+from bench.metrics import METRICS
 from bench.plan.arrivals import MAX_ROWS, Span
-from bench.plan.clause import LATENCIES
 from bench.plan.contract import Contract
 from bench.plan.draws import Draw
 from bench.plan.drill import PlannedDrill
@@ -323,16 +323,13 @@ def _refuse_clauses_beyond_reach(
     for number, clause in enumerate(stage.contract.clauses if stage.contract else (), 1):
         if clause.report_only:
             continue
-        by_token = clause.metric in LATENCIES and clause.metric != "e2e"
-        if by_token and not target.stream:
+        metric = METRICS[clause.metric]
+        if metric.streamed and not target.stream:
             why, remedy = (
                 f"target {target.name!r} answers without streaming",
                 "judge e2e, or let the target stream",
             )
-        elif (
-            clause.metric in ("tpot", "inter_chunk_max")
-            and measured["output_tokens"].max(initial=0) < 2
-        ):
+        elif metric.min_tokens > 1 and measured["output_tokens"].max(initial=0) < metric.min_tokens:
             why, remedy = (
                 "no answer is planned to have a second token",
                 "ask for 2 output tokens or more",

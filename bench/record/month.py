@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from bench.errors import UserError
+from bench.metrics import known_from
 from bench.plan.clause import MINUTE_NS
 from bench.plan.month import Month
 from bench.record.facts import Facts
@@ -61,7 +62,7 @@ def play_month(month: Month, name: str) -> RequestLog:
         np.zeros(rows, np.int64),
         np.arange(1, rows + 1),
         [],
-        frozenset({"e2e", "uptime", "error_share"}),
+        known_from(["latency"]),
         {},
         ["made up, not recorded"],
     )

@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.clock import utc_text
 from bench.errors import UserError
+from bench.metrics import METRICS, known_from
 from bench.plan.sizes import buckets
 from bench.record import log_values as values
 from bench.record.facts import LABELS, Facts
@@ -40,17 +41,8 @@ FIELDS: dict[str, tuple[Kind, str]] = {
         "ended end_time endtime ended_at finished_at completed_at time_iso8601 msec",
     ),
     "first_token_at": ("moment", "first_token_at completion_start_time completionstarttime"),
-    "latency": (
-        "length",
-        (
-            "latency latency_ms duration_ms duration_s duration_ns duration e2e e2e_ms e2el_ms"
-            " request_latency response_time total_time request_time"
-        ),
-    ),
-    "ttft": (
-        "length",
-        "ttft ttft_ms ttft_s time_to_first_token time_to_first_token_ms first_token_ms",
-    ),
+    "latency": ("length", METRICS["e2e"].log_columns),
+    "ttft": ("length", METRICS["ttft"].log_columns),
     "deadline": ("length", "deadline_ms deadline_s timeout_ms timeout_s client_timeout_ms"),
     "status": (
         "status",
@@ -184,7 +176,7 @@ def read_log(paths: Sequence[Path], reading: Reading) -> RequestLog:
         rows["file"],
         rows["line"],
         unreadable,
-        _metrics(rows),
+        known_from(rows),
         mapping,
         list(notes),
     )
@@ -418,19 +410,6 @@ def _tables(rows: dict[str, Int], texts: dict[str, list[str]]) -> tuple[Columns,
         labels["deadline_ns"] = rows["deadline"]
     named = {_TEXT_COLUMNS.get(name, name): found for name, found in texts.items()}
     return Columns(schedule, samples), Facts(start, named, labels=labels)
-
-
-def _metrics(rows: Mapping[str, Int]) -> frozenset[str]:
-    """Metrics that the columns allow."""
-    needs = {
-        "e2e": {"latency"},
-        "ttft": {"ttft"},
-        "tpot": {"latency", "ttft", "output_tokens"},
-        "output_tps": {"latency", "output_tokens"},
-        "uptime": set(),
-        "error_share": set(),
-    }
-    return frozenset(metric for metric, columns in needs.items() if columns <= set(rows))
 
 
 def _utc(wall_ns: int) -> str:

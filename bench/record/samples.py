@@ -3,17 +3,19 @@
 In: nothing. Out: numpy record layouts and the views derived from them. Must stay true: the
 samples are the schedule's twin, same rows, same order, exactly one outcome a row; times are
 integer ns after the run's start on the monotonic clock, -1 where the moment never came;
-latencies are derived here and stored nowhere.
+latencies are derived (`bench.metrics`) and stored nowhere.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.columns import Flag, end_ns
+from bench.metrics import latency_ns
 from bench.plan.schedule import SCHEDULE_DTYPE, Table
 
 __all__ = [
@@ -95,25 +97,6 @@ class Outcome(IntEnum):
     censored = 15
 
 
-class Flag(IntFlag):
-    """Facts about one row that change how its numbers may be read."""
-
-    NEW_CONNECTION = 1
-    #: the read that held the first token held further tokens too: TTFT is an upper bound
-    TTFT_UPPER_BOUND = 2
-    #: stamped at the socket read, because the platform gave no kernel stamp
-    USER_STAMP = 4
-    #: output tokens counted from chunks, because the server sent no usage
-    COUNTED_TOKENS = 8
-    STREAMED = 16
-    #: sent a second time after the idle connection proved closed before the request was written
-    RECONNECTED = 32
-    #: sent again without an option that the server had refused (stream_options, max_tokens)
-    OPTION_DROPPED = 64
-    #: the server said that an instance had to start for it (header x-cold-start)
-    COLD_START = 128
-
-
 def empty_samples(rows: int) -> Table:
     """`rows` samples that have not begun: every time and string index -1, outcome `never_sent`."""
     table = np.zeros(rows, SAMPLE_DTYPE)
@@ -132,56 +115,6 @@ def empty_samples(rows: int) -> Table:
         ):
             table[name] = -1
     return table
-
-
-def _difference(table: Table, end: str | Int, start: str) -> Int:
-    """end - start, -1 where either is missing; 0 where an answer's kernel stamp overtook the return
-    of the write.
-    """
-    last = table[f"{end}_ns"] if isinstance(end, str) else end
-    first = table[f"{start}_ns"]
-    return np.where((last >= 0) & (first >= 0), np.maximum(last - first, 0), -1)
-
-
-def end_ns(samples: Table) -> Int:
-    """End of each request: last token of a stream, last byte of a plain answer; else -1."""
-    streamed = (samples["flags"] & Flag.STREAMED) != 0
-    return np.where(
-        streamed & (samples["last_token_ns"] >= 0), samples["last_token_ns"], samples["done_ns"]
-    )
-
-
-def latency_ns(samples: Table, metric: str, view: str = "response") -> Int:
-    """One latency metric a row in ns, -1 where the row has none.
-
-    view: "response" counts from due, "service" from sent, "blameless" is response less our own
-    harness_lag: waiting for a slot or a connection stays in, our own lateness does not.
-    metric: ttft, ttft_answer, e2e (by view),
-    tpot = (last token - first token)/(output tokens - 1), inter_chunk_max (longest gap), lag,
-    harness_lag. A plain (unstreamed) answer has no tokens in time: only e2e and the lags.
-    """
-    if view == "blameless" and metric in ("ttft", "ttft_answer", "e2e"):
-        whole = latency_ns(samples, metric)
-        return np.where(whole >= 0, whole - np.maximum(latency_ns(samples, "harness_lag"), 0), -1)
-    start = "due" if view == "response" else "sent"
-    if metric == "ttft":
-        return _difference(samples, "first_token", start)
-    if metric == "ttft_answer":
-        return _difference(samples, "first_answer_token", start)
-    if metric == "e2e":
-        return _difference(samples, end_ns(samples), start)
-    if metric == "tpot":
-        span = _difference(samples, "last_token", "first_token")
-        steps = samples["output_tokens"].astype(np.int64) - 1
-        return np.where((span >= 0) & (steps > 0), span // np.maximum(steps, 1), -1)
-    if metric == "inter_chunk_max":
-        return samples["gap_max_ns"].astype(np.int64)
-    if metric == "lag":
-        return _difference(samples, "sent", "due")
-    if metric == "harness_lag":
-        ready = np.maximum(samples["due_ns"], samples["slot_free_ns"])
-        return np.where(samples["sent_ns"] >= 0, np.maximum(samples["sent_ns"] - ready, 0), -1)
-    raise ValueError(f"no such metric: {metric}")
 
 
 def outcome_counts(samples: Table) -> dict[str, int]:

@@ -13,10 +13,12 @@ from typing import Any
 
 from rich.text import Text
 
+from bench.metrics import METRICS
 from bench.plan.budget import show_usd
+from bench.quantiles import name_of_key
 from bench.show.figures import Figure
 from bench.show.page import Part, Table
-from bench.show.plots.canvas import BLUE, GREY, METRIC_WORDS, RED, draw_svg, readings
+from bench.show.plots.canvas import BLUE, GREY, RED, draw_svg, readings
 from bench.show.tables import table_lines
 from bench.show.terminal import WIDTH, wrapped
 from bench.show.wording import (
@@ -32,7 +34,6 @@ from bench.show.wording import (
 from bench.units import show_ratio
 
 Record = Mapping[str, Any]
-NAMES = {"p50": "p50", "p95": "p95", "p99": "p99", "p999": "p99.9"}
 OUTCOMES = {
     "MATERIALLY_BETTER": "better by more than the margin",
     "EQUIVALENT": "the same within the margin",
@@ -115,7 +116,7 @@ def _about(record: Record) -> Iterator[tuple[str, str]]:
     yield (
         "design",
         (
-            f"{DESIGNS[record['design']]}; response {METRIC_WORDS[record['metric']]}, margin "
+            f"{DESIGNS[record['design']]}; response {METRICS[record['metric']].long_label}, margin "
             f"{per_cent(record['margin'])}, {count(record['superblocks'])} superblocks"
         ),
     )
@@ -172,8 +173,9 @@ def _dominance(record: Record) -> str:
 def _aa(check: Record) -> str:
     if check["rejects"] is None:
         return visible(check["reason"])
+    quantile = name_of_key(check["quantile"])
     what = (
-        f"{NAMES[check['quantile']]} ratio of the same target {_interval(check['interval'])} at"
+        f"{quantile} ratio of the same target {_interval(check['interval'])} at"
         f" {per_cent(check['confidence'])}"
     )
     return f"{what}: {'REJECTS, so nothing is proven' if check['rejects'] else 'does not reject'}"
@@ -212,7 +214,7 @@ def _tables(record: Record) -> Iterator[Table]:
             head,
             [
                 [
-                    NAMES[name],
+                    name_of_key(name),
                     number(ratio["baseline_ms"]),
                     number(ratio["other_ms"]),
                     _ratio(ratio["ratio"]),
@@ -327,7 +329,7 @@ def ratio_figure(record: Record) -> str | None:
     """The ratio of every quantile, and of the p99 in every part, with its interval and the margin;
     None without any.
     """
-    rows = [(NAMES[name], ratio) for name, ratio in record["ratios"].items()]
+    rows = [(name_of_key(name), ratio) for name, ratio in record["ratios"].items()]
     rows += [
         (f"p99, {visible(name, 16)}", part["ratios"]["p99"])
         for kind in ("by_phase", "by_bucket")

@@ -6,6 +6,8 @@ parts need. Must stay true: what stands here is what `record.samples` and `judge
 
 from __future__ import annotations
 
+from bench.metrics import METRICS
+
 Terms = tuple[tuple[str, str], ...]
 
 DEFINITIONS: Terms = (
@@ -18,60 +20,7 @@ DEFINITIONS: Terms = (
         ),
     ),
     ("service latency", "Counted from the moment the write that completed the request returned."),
-    (
-        "TTFT",
-        (
-            "Time to first token: until the first chunk with content, reasoning or a tool call"
-            " arrived. Chunks that carry only a role or usage are not tokens."
-        ),
-    ),
-    ("TTFT of the answer", "Time to first token that is not reasoning (ttft_answer)."),
-    (
-        "e2e",
-        (
-            "End-to-end latency: until the last token of a streamed answer, or the last byte of a"
-            " plain one."
-        ),
-    ),
-    (
-        "TPOT",
-        (
-            "Time per output token: (last token − first token) / (output tokens − 1), for answers"
-            " of two tokens or more."
-        ),
-    ),
-    (
-        "inter-chunk gap",
-        (
-            "Time between two neighbouring chunks of a streamed answer. A chunk may hold several"
-            " tokens."
-        ),
-    ),
-    (
-        "output speed",
-        (
-            "Output tokens per second of one answer, from the moment the clause counts from (or,"
-            " where it leaves the time to the first token out, from that token) to its end. Of a"
-            " floor the slow tail lies below."
-        ),
-    ),
-    (
-        "uptime",
-        (
-            "Request ratio: requests that succeeded, of all that count. By intervals: the mean of"
-            " each interval's ratio. By minutes or slices: the share of them that the contract's"
-            " rule does not call down. The clause names which."
-        ),
-    ),
-    ("error share", "Requests that did not succeed, of all that count."),
-    (
-        "lag",
-        (
-            "Sent − due: how late a request left. harness lag is the part that is the generator's"
-            " own: sent − the later of due and the moment a slot was free. The rest is waiting"
-            " behind the in-flight cap."
-        ),
-    ),
+    *((metric.label, metric.definition) for metric in METRICS.values() if metric.definition),
     (
         "connect",
         (

@@ -20,11 +20,12 @@ import numpy as np
 from pydantic_core import to_json
 
 from bench.errors import RunFolderError, UserError
+from bench.metrics import METRICS, Metric, in_summary
 from bench.record.files import unwritable
 from bench.record.pieces import STRING_KINDS
 from bench.record.places import Places, places_of
 from bench.record.run_folder import Run
-from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns
+from bench.record.samples import Columns, Flag, Int, Outcome
 from bench.show.wording import visible
 from bench.units import MS
 
@@ -32,28 +33,23 @@ from bench.units import MS
 _CHUNK = 10_000
 #: A cell that begins with one of these is a formula to a spreadsheet.
 _FORMULA = tuple("=+-@＝＋－＠")
+
+
+def _metric_ns(metric: Metric, view: str, rows: Columns) -> Int:
+    return metric.ns(rows.samples, view)
+
+
 #: column -> ns, -1 where it never came; written in ms.
 _LENGTHS: dict[str, Callable[[Columns], Int]] = {
     "due_ms": lambda rows: rows.samples["due_ns"],
     **{
-        f"{metric}_ms": partial(
-            lambda rows, metric: latency_ns(rows.samples, metric), metric=metric
-        )
-        for metric in (
-            "ttft",
-            "ttft_answer",
-            "e2e",
-            "tpot",
-            "inter_chunk_max",
-            "lag",
-            "harness_lag",
-        )
+        f"{metric.name}_ms": partial(_metric_ns, metric, "response")
+        for metric in METRICS.values()
+        if metric.end_ns or metric.length_ns
     },
     **{
-        f"service_{metric}_ms": partial(
-            lambda rows, metric: latency_ns(rows.samples, metric, "service"), metric=metric
-        )
-        for metric in ("ttft", "e2e")
+        f"service_{name}_ms": partial(_metric_ns, METRICS[name], "service")
+        for name in in_summary("service_ms")
     },
     "connect_ms": lambda rows: rows.samples["connect_ns"],
     "tls_ms": lambda rows: rows.samples["tls_ns"],

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.plan.clause import LATENCIES
+from bench.metrics import HEADLINES, LATENCIES
 from bench.record.run_folder import Run
 from bench.record.samples import Columns
 from bench.show.moments import lane_moments
@@ -57,7 +57,7 @@ def _drawn(
 ) -> Iterator[tuple[str, str | None]]:
     limited = {clause["metric"] for clause in clauses if clause["limit_ms"] is not None}
     measured = rows.measured()
-    for metric in (metric for metric in LATENCIES if metric in {"e2e", "ttft"} | limited):
+    for metric in (metric for metric in LATENCIES if metric in limited.union(HEADLINES)):
         yield (
             f"{metric} percentiles",
             percentile_spectrum(measured, lane, metric, clauses, confidence),

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from bench.quantiles import P50, P99, P999, by_name
 from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
 from bench.units import S, show_duration
 
@@ -254,7 +255,7 @@ def _head(progress: Progress) -> Iterator[str]:
         _three("so far", *map(count, (progress.offered, progress.sent, progress.done)))
         + f"spend {progress.spend}"
     )
-    heads = "".join(f"{title:>{_LATENCY}}" for title in ("p50", "p99", "p99.9"))
+    heads = "".join(f"{title:>{_LATENCY}}" for title in by_name(P50, P99, P999))
     yield f"   {_padded('response', _NAME)}{'done':>{_ROWS}}{heads}{'ok':>9}"
 
 

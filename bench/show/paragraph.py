@@ -9,19 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.metrics import METRICS
 from bench.show.left_out import for_buyers
 from bench.show.wording import count, limit, per_cent, seconds_for_readers, visible
-from bench.units import show_duration
+from bench.units import show_duration, show_list
 
 Record = Mapping[str, Any]
 #: Up to this many services each get a sentence; more are counted.
 NAMED_MOST = 4
-#: What a latency clause promises, to be put before "within 800 ms".
-_UNTIL = {
-    "ttft": "the answer begun",
-    "ttft_answer": "the first word after any reasoning",
-    "e2e": "the answer complete",
-}
 
 
 def buyers_paragraph(manifest: Record, summary: Record, verdicts: Record) -> str:
@@ -98,7 +93,7 @@ def _service_sentence(name: str, target: Record, clauses: Sequence[Record]) -> s
         )
     if left:
         parts.append(f"{len(left)} could not be decided")
-    told = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    told = show_list(parts)
     return (
         f"{who} {answered}. Of {of} of its contract that {'were' if len(judged) > 1 else 'was'}"
         f" tested, {told}."
@@ -154,12 +149,12 @@ def _promise(clause: Record) -> str:
     )
     if (
         everywhere
-        and clause["metric"] in _UNTIL
+        and METRICS[clause["metric"]].until
         and clause["statistic"] == "quantile"
         and clause["limit_ms"] is not None
     ):
         return (
-            f"{_UNTIL[clause['metric']]} within {limit(clause).split(' ', 1)[1]} for"
+            f"{METRICS[clause['metric']].until} within {limit(clause).split(' ', 1)[1]} for"
             f" {per_cent(clause['quantile'])} of requests"
         )
     if (

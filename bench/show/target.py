@@ -7,12 +7,14 @@ count of what failed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, Metric
 from bench.plan.budget import show_usd
+from bench.quantiles import P50, P99, QUANTILES, by_key, by_name
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Outcome
 from bench.show import wording
@@ -24,7 +26,6 @@ from bench.show.wording import ABSENT, CUT, count, number, per_cent, visible
 from bench.units import show_duration
 
 Record = Mapping[str, Any]
-_QUANTILES = ("p50", "p90", "p95", "p99", "p999", "max")
 #: What the server said beside an outcome, and model names: this many kinds are written out.
 _NOTES_MOST, _MODELS_MOST = 3, 5
 _TOKENS_FROM = {
@@ -172,39 +173,44 @@ def _billed(lane: Record, target: Record) -> Iterator[Pair]:
         yield "cost at list price", f"{show_usd(usd)} USD{each}"
 
 
-def _q_row(name: str, found: Record | None) -> list[str]:
+def _quantile_row(name: str, found: Record | None) -> list[str]:
     values = found or {}
-    return [
-        name,
-        count(values.get("n", 0)),
-        *(number(values.get(key)) for key in (*_QUANTILES, "mean")),
-    ]
+    shown = [number(values.get(key)) for key in (*QUANTILES, "max", "mean")]
+    return [name, count(values.get("n", 0)), *shown]
+
+
+def _metric_rows(target: Record, metrics: Iterable[Metric]) -> Iterator[list[str]]:
+    """A row for each view of these metrics that summary.json holds."""
+    for metric in metrics:
+        for key in metric.summary:
+            found = _in_summary(target, key, metric.name)
+            if metric.refines and found in (None, _in_summary(target, key, metric.refines)):
+                continue
+            label = metric.label if metric.of_answers else metric.long_label
+            view = f", {key.removesuffix('_ms')}" if metric.views else ""
+            yield _quantile_row(f"{label}{view}", found)
+
+
+def _in_summary(target: Record, key: str, metric: str) -> Record | None:
+    held: Record | None = target.get(key)
+    return (held or {}).get(metric) if key in VIEW_KEYS else held
 
 
 def _key_numbers(target: Record) -> Table:
-    """Response beside service, the network's share beside TTFT; without warm-up."""
-    response, service = target["response_ms"], target["service_ms"]
-    reasoned = response.get("ttft_answer") != response.get("ttft")
-    named = [
-        ("TTFT, response", response.get("ttft"), True),
-        ("TTFT, service", service.get("ttft"), True),
-        ("TTFT of the answer, response", response.get("ttft_answer") if reasoned else None, False),
-        ("connect, network's share", target.get("connect_ms"), True),
-        ("TLS, network's share", target.get("tls_ms"), False),
-        ("e2e, response", response.get("e2e"), True),
-        ("e2e, service", service.get("e2e"), True),
-        ("TPOT", response.get("tpot"), True),
-        ("inter-chunk gap", target.get("inter_chunk_ms"), True),
-        ("longest inter-chunk gap of each answer", target.get("inter_chunk_max_ms"), False),
-        ("lag behind schedule", target.get("lag_ms"), True),
-        ("of which harness", target.get("harness_lag_ms"), True),
+    """Response beside service, the network's share beside the first tokens; without warm-up."""
+    first = [metric for metric in METRICS.values() if metric.views and metric.streamed]
+    rows = [
+        *_metric_rows(target, first),
+        _quantile_row("connect, network's share", target.get("connect_ms")),
     ]
-    rows = [_q_row(name, found) for name, found, always in named if always or found is not None]
+    if (tls := target.get("tls_ms")) is not None:
+        rows.append(_quantile_row("TLS, network's share", tls))
+    rows += _metric_rows(target, (metric for metric in METRICS.values() if metric not in first))
     caption = (
         "Key numbers, ms: latencies of the requests that succeeded; connecting and lag of all that"
         " have them"
     )
-    return Table(caption, ["metric", "n", "p50", "p90", "p95", "p99", "p99.9", "max", "mean"], rows)
+    return Table(caption, ["metric", "n", *by_name(*QUANTILES.values()), "max", "mean"], rows)
 
 
 def _outcomes(run: Run, rows: Columns, target: Record) -> Table:
@@ -232,30 +238,13 @@ def _outcomes(run: Run, rows: Columns, target: Record) -> Table:
 
 
 def _slices(title: str, first: str, parts: Mapping[str, Record]) -> Table:
+    shown = (*by_key(P50, P99), "max")
     rows = []
     for name, part in parts.items():
-        ttft, e2e = part["response_ms"].get("ttft") or {}, part["response_ms"].get("e2e") or {}
-        rows.append(
-            [
-                visible(name, 40),
-                count(part["requests"]),
-                count(part["ok"]),
-                *(
-                    number(values.get(key))
-                    for values in (ttft, e2e)
-                    for key in ("p50", "p99", "max")
-                ),
-            ]
-        )
-    head = [
-        first,
-        "requests",
-        "ok",
-        "TTFT p50",
-        "TTFT p99",
-        "TTFT max",
-        "e2e p50",
-        "e2e p99",
-        "e2e max",
-    ]
-    return Table(title, head, rows)
+        row = [visible(name, 40), count(part["requests"]), count(part["ok"])]
+        for metric in HEADLINES:
+            values = part["response_ms"].get(metric) or {}
+            row += [number(values.get(key)) for key in shown]
+        rows.append(row)
+    heads = [f"{METRICS[metric].label} {key}" for metric in HEADLINES for key in shown]
+    return Table(title, [first, "requests", "ok", *heads], rows)

@@ -15,6 +15,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from bench.metrics import HEADLINES, METRICS
 from bench.show import wording
 from bench.show.facts import health_line
 from bench.show.left_out import left_out_sentences
@@ -167,12 +168,11 @@ def _numbers_without_contract(summary: Record, width: int) -> Iterator[str]:
         came = target.get("reached", target["requests"])
         share = per_cent(target["ok"] / came, 2) if came else wording.ABSENT
         parts = [f"ok {share} of {count(came)}"]
-        for metric, label in (("ttft", "TTFT"), ("e2e", "e2e")):
+        for metric in HEADLINES:
             latency = target["response_ms"].get(metric)
             if latency is not None:
-                parts.append(
-                    f"{label} p50 {milliseconds(latency['p50'])} p99 {milliseconds(latency['p99'])}"
-                )
+                label, (p50, p99) = METRICS[metric].label, (latency["p50"], latency["p99"])
+                parts.append(f"{label} p50 {milliseconds(p50)} p99 {milliseconds(p99)}")
         line = fit(f" {visible(name, 30)}", beside)
         for part in parts:
             if cell_len(line) + cell_len(part) > width:

@@ -24,7 +24,8 @@ from bench.judge.contract.clauses import (
 )
 from bench.judge.contract.exclusions import classify
 from bench.judge.reached import reached
-from bench.plan.clause import LATENCIES, Clause
+from bench.metrics import LATENCIES
+from bench.plan.clause import Clause
 from bench.record.facts import Facts
 from bench.record.samples import Outcome
 from tests.support.rows_by_hand import (

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from bench.errors import UserError
 from bench.plan import terms
-from bench.plan.clause import Clause, parse_slo, quantile_name
+from bench.plan.clause import Clause, parse_slo
 from bench.plan.contract import Contract, load_contract
+from bench.quantiles import quantile_name
 from bench.userfile import UserModel, builtin_names, parse_model
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared"

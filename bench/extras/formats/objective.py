@@ -15,7 +15,8 @@ from fractions import Fraction
 from typing import Any
 
 from bench.errors import UserError
-from bench.plan.clause import ALIASES, MINUTE_NS, TIMED, Clause
+from bench.metrics import NAMES, TIMED
+from bench.plan.clause import MINUTE_NS, Clause
 from bench.plan.terms import Period
 from bench.units import MS, S
 
@@ -168,7 +169,7 @@ def clause_of_objective(
     unit, target = str(spec.pop("unit", "ms")), target_of(objective, where)
     spec.pop("count", None)
     if "thresholdMetric" not in indicator:
-        errors = ALIASES.get(str(spec.get("metric")), spec.get("metric")) == "error_share"
+        errors = NAMES.get(str(spec.get("metric"))) == "error_share"
         clause = {**spec, "share": 1 - target if errors else target}
         if method != "Occurrences":
             clause |= {"method": "mean_of_intervals", "window": _slice_ns(objective, where)}

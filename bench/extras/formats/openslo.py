@@ -26,7 +26,8 @@ from bench.extras.formats.objective import (
     target_of,
     window_of_period,
 )
-from bench.plan.clause import TIMED, Clause
+from bench.metrics import TIMED
+from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.units import show_exact
 from bench.userfile import parse_model

@@ -20,12 +20,13 @@ import numpy as np
 from bench.errors import UserError
 from bench.extras.what_if.replay import NEVER, Calls, Fates, fates
 from bench.judge.compare.arms import differences, one_after_the_other
-from bench.judge.compare.compare import ALPHA, BEYOND, CONFIDENCE, QUANTILES
+from bench.judge.compare.compare import ALPHA, BEYOND, CONFIDENCE
 from bench.judge.stats.blocks import limits_of, over, time_blocks
 from bench.judge.stats.resample import bootstrap_weights, ordered
 from bench.judge.stats.tail import quantile_nearest_rank
 from bench.plan.route import Route, Sequential
 from bench.plan.target import load_target
+from bench.quantiles import P50, P99, P999, by_key
 from bench.record.samples import Bool, Float, Int
 from bench.units import MS, nearest_rank, parse_duration_ns
 
@@ -38,7 +39,7 @@ LEAST_ROWS = 300
 PAIRS = 1 << 18
 SWEEP_MOST = 100
 _SWEEP_TEXT = re.compile(r"(.+?)\.\.(.+)/(\d{1,6})")
-_SHOWN = {name: QUANTILES[name] for name in ("p50", "p99", "p999")}
+_SHOWN = by_key(P50, P99, P999)
 #: Thresholds and delays that are tried when none are given, in equal ratios from the median of the
 #: default's answers to their p99.
 STEPS = 9
@@ -405,9 +406,7 @@ def settings_for(
     """
     rule = published()
     answers = np.sort(default.took_ns[default.ok])
-    low, high = (
-        max(quantile_nearest_rank(answers, QUANTILES[name]) or 0, MS) for name in ("p50", "p99")
-    )
+    low, high = (max(quantile_nearest_rank(answers, q) or 0, MS) for q in (P50, P99))
     own = list(dict.fromkeys(round(at / MS) * MS for at in np.geomspace(low, high, STEPS)))
     found = [Setting("sequential", rule.slower_than, published=True)] if rule.slower_than else []
     for policy in policies:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,14 @@ from bench.judge.contract.clauses import OVER_ANY_LIMIT_NS
 from bench.judge.reached import came_to, undecided
 from bench.judge.stats.blocks import draw_blocks, time_blocks
 from bench.judge.stats.tail import quantile_ci_ranks
+from bench.metrics import FROM_DUE, METRICS
 from bench.plan.contract import Contract
+from bench.quantiles import P99
 from bench.record.places import Places, places_of
 from bench.record.run_folder import FORMAT, Run
 from bench.record.samples import Bool, Columns, Int, latency_ns, outcome_counts
 from bench.units import MS, nearest_rank
 
-P99 = Fraction(99, 100)
 #: Exceedances from which the contract's own limit says where the tail begins.
 ENOUGH_OVER_LIMIT = 30
 #: Tail rows from which a level is looked at.
@@ -45,7 +45,6 @@ ALPHA = 0.025
 CONFOUNDED = 0.25
 #: Factors whose shares are made to add up.
 TOGETHER_MOST = 4
-_METRICS = ("e2e", "ttft", "ttft_answer")
 
 
 @dataclass(frozen=True)
@@ -175,9 +174,7 @@ def tail_of(columns: Columns, lane: dict[str, Any], limit_ns: int | None = None)
     samples = columns.samples
     came = latency_ns(samples, metric, view)
     cut = undecided(columns)
-    start = samples["due_ns" if view == "response" else "sent_ns"]
-    age = np.where((start >= 0) & (samples["done_ns"] >= 0), samples["done_ns"] - start, -1)
-    age = np.where((came >= 0) & (metric != "e2e"), came, age)
+    age = METRICS[metric].known_by_cut_ns(samples, view)
     apart = (cut & (age <= (OVER_ANY_LIMIT_NS if limit_ns is None else limit_ns))) | (
         columns.ok & (came < 0)
     )
@@ -202,7 +199,7 @@ def _promise(lane: dict[str, Any]) -> tuple[str, str, int | None]:
     """
     for clause in Contract.model_validate(lane["contract"]).clauses if lane["contract"] else ():
         whole = clause.phase is None and clause.bucket is None and not clause.report_only
-        if whole and clause.limit is not None and clause.metric in _METRICS:
+        if whole and clause.limit is not None and clause.metric in FROM_DUE:
             return clause.metric, clause.view, clause.limit
     return "e2e", "response", None
 

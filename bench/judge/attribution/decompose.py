@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from bench.judge.attribution.answering import Answering
-from bench.record.samples import Bool, Int, Table, end_ns
+from bench.metrics import METRICS
+from bench.record.samples import Bool, Int, Table
 from bench.units import MS
 
 #: Part -> what it is called. In the order of time.
@@ -30,20 +31,21 @@ PARTS = {
     "stall": "longest stall between chunks, beyond the usual gap",
     "stream": "streaming the answer",
 }
-_ENDS = {"ttft": "first_token_ns", "ttft_answer": "first_answer_token_ns"}
 
 
 def parts_ns(
     samples: Table, metric: str = "e2e", usual_gap_ns: int = 0, before: Answering | None = None
 ) -> dict[str, Int]:
-    """ns of each part a row, counted from due to the end of `metric` (e2e, ttft or ttft_answer).
+    """ns of each part a row, from due to the end of `metric`, which must count from there.
 
     A row's parts sum to `latency_ns(samples, metric)`. Rows without that end are all 0.
     `usual_gap_ns` is what of the longest gap is no stall. `before` says what went before the call
     that was answered; without it the wait of a row of several attempts is counted as retries.
     """
     due = samples["due_ns"]
-    end = samples[_ENDS[metric]] if metric in _ENDS else end_ns(samples)
+    ends = METRICS[metric].end_ns
+    assert ends is not None
+    end = ends(samples)
     whole = (due >= 0) & (end >= 0)
     end = np.where(whole, np.maximum(end, due), due)
 

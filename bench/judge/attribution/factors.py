@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from bench.quantiles import P50, P90
 from bench.record.places import Places
 from bench.record.samples import Bool, Columns, Flag, Int, Outcome, Table
 from bench.units import nearest_rank, show_duration
@@ -25,7 +25,7 @@ SLICES = 10
 #: Above this many models or regions the rarer ones are one level.
 _NAMES_MOST = 20
 #: Output lengths are cut here when they are not a few fixed ones.
-_CUTS = (Fraction(1, 2), Fraction(9, 10))
+_CUTS = (P50, P90)
 #: Answers keep to the plan when so many have their planned length.
 KEEP_TO_PLAN = 0.9
 

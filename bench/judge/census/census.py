@@ -33,11 +33,12 @@ from bench.judge.contract.uptime import (
     attained_requests,
     minute_table,
 )
-from bench.plan.clause import MINUTE_NS, TIMED, Clause
+from bench.metrics import METRICS, TIMED
+from bench.plan.clause import MINUTE_NS, Clause
 from bench.plan.contract import Contract
 from bench.record.request_log import RequestLog
 from bench.record.samples import Bool, Columns, Int, Outcome, latency_ns
-from bench.units import MS, S, nearest_rank
+from bench.units import MS, S, nearest_rank, show_list
 from bench.userfile import file_digest
 
 FORMAT = 1
@@ -166,15 +167,10 @@ def _lacking(log: RequestLog, clause: Clause) -> str:
     """What a clause needs and the log does not have, as fields of `--column`; empty where it has
     all.
     """
-    needs = {
-        "e2e": "latency",
-        "ttft": "ttft",
-        "tpot": "latency, ttft and output_tokens",
-        "output_tps": "latency and output_tokens",
-    }
     if clause.metric not in log.metrics:
-        return needs.get(clause.metric, f"{clause.metric}: only a run records it")
-    if clause.metric == "output_tps" and not clause.with_ttft and "tpot" not in log.metrics:
+        fields = METRICS[clause.metric].log_fields
+        return show_list(fields) if fields else f"{clause.metric}: only a run records it"
+    if not clause.with_ttft and "ttft" not in log.metrics:
         return "ttft"
     if clause.weight != "together" and "resource" not in log.facts.labels:
         return f'resource, for weight = "{clause.weight}"'

@@ -19,6 +19,7 @@ from bench.errors import UserError
 from bench.judge.census.census import Census, Coverage, census
 from bench.judge.left_out import facts_of
 from bench.judge.reached import came_to
+from bench.metrics import NAMES
 from bench.plan.contract import Contract, load_contract
 from bench.plan.month import Month, load_month
 from bench.plan.suite import match_clause
@@ -28,9 +29,7 @@ from bench.record.run_folder import Run
 from bench.userfile import builtin_names
 
 #: What the rows of a run have.
-_RUN_METRICS = frozenset(
-    {"e2e", "ttft", "ttft_answer", "tpot", "inter_chunk_max", "output_tps", "uptime", "error_share"}
-)
+_RUN_METRICS = frozenset(NAMES.values())
 
 
 @dataclass(frozen=True)

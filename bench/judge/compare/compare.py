@@ -26,6 +26,7 @@ from bench.judge.compare.exceedance import SMALL, exceedance
 from bench.judge.compare.shift import permutation, shift_function
 from bench.judge.stats.resample import LEAST, RESAMPLES, Sampled, percentile_limits, sample, slot_ns
 from bench.judge.stats.tail import quantile_nearest_rank
+from bench.quantiles import P50, P95, P99, P999, by_key
 from bench.record.samples import Float, Int
 from bench.units import MS, show_ratio, show_share
 
@@ -33,13 +34,8 @@ from bench.units import MS, show_ratio, show_share
 #: for them.
 DIFFERENCES = ("BETTER", "MATERIALLY_BETTER", "WORSE")
 CONFIDENCE, ALPHA = 0.95, 0.05
-QUANTILES = {
-    "p50": Fraction(1, 2),
-    "p95": Fraction(19, 20),
-    "p99": Fraction(99, 100),
-    "p999": Fraction(999, 1000),
-}
-SHIFT = (*(Fraction(tenth, 10) for tenth in range(1, 10)), QUANTILES["p95"], QUANTILES["p99"])
+COMPARED = by_key(P50, P95, P99, P999)
+SHIFT = (*(Fraction(tenth, 10) for tenth in range(1, 10)), P95, P99)
 #: So many rows an arm must lie beyond a quantile before it is compared: p99 from 1,000 rows, p99.9
 #: from 10,000.
 BEYOND = 10
@@ -111,7 +107,7 @@ def compare_arms(baseline: Arm, other: Arm, question: Question) -> dict[str, Any
     if sampled is not None:
         allowed = [q for q in SHIFT if enough(baseline, other, q)]
         record["shift"] = shift_function(sampled, allowed, ALPHA)
-        record["permutation"] = permutation(sampled, QUANTILES["p99"], question.seed)
+        record["permutation"] = permutation(sampled, P99, question.seed)
     else:
         record["shift"], record["permutation"] = [], None
     record["price"] = price(baseline, other, record, question)
@@ -196,7 +192,7 @@ def part_of(
         return {**nothing, **undecided(reason), "regression": undecided(reason)}, None
     unit, places = places_of(baseline, other, question, phase)
     sampled = sample((baseline.values, other.values), places, unit, question.seed)
-    kept = {name: q for name, q in QUANTILES.items() if enough(baseline, other, q)}
+    kept = {name: q for name, q in COMPARED.items() if enough(baseline, other, q)}
     ratios = {} if sampled is None else _ratios(sampled, kept)
     less = (
         None
@@ -208,9 +204,7 @@ def part_of(
         min(len(baseline), len(other)) < SMALL or (sampled is not None and "p99" not in ratios)
     ):
         pooled = np.sort(np.concatenate([baseline.values, other.values]))
-        limit = float(
-            min(quantile_nearest_rank(pooled, QUANTILES["p99"]), pooled[np.isfinite(pooled)].max())
-        )
+        limit = float(min(quantile_nearest_rank(pooled, P99), pooled[np.isfinite(pooled)].max()))
     over = (
         None
         if limit is None
@@ -245,7 +239,7 @@ def _without_most_telling(sampled: Sampled, p99: Ratio, seed: int) -> Ratio | No
     """The p99 ratio without the superblock that speaks most for the difference seen: one spell
     proves no tier slower.
     """
-    q = QUANTILES["p99"]
+    q = P99
     return _ratios(sampled.without_most_telling(q, seed, slower=p99.value > 1), {"p99": q}).get(
         "p99"
     )
@@ -278,7 +272,7 @@ def _unfit(baseline: Arm, other: Arm) -> str | None:
             return f"{arm.name} has no rows"
         if not np.isfinite(arm.values).any():
             return f"no request of {arm.name} succeeded: it has no latency to compare"
-        most = OPEN_ENDED_MOST * float(1 - QUANTILES["p99"])
+        most = OPEN_ENDED_MOST * float(1 - P99)
         if arm.undecided > most * (len(arm) + arm.undecided):
             return f"{arm.undecided:,} rows of {arm.name} were cut off before their end was known"
     return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.judge.compare.arms import Arm, arm_of
 from bench.judge.compare.compare import (
-    QUANTILES,
+    COMPARED,
     Question,
     compare_arms,
     enough,
@@ -23,6 +23,7 @@ from bench.judge.compare.compare import (
 )
 from bench.judge.stats.resample import Draws, percentile_limits, sample, stream
 from bench.plan.interleave import Compare, CompareExpect, Turn
+from bench.quantiles import P99
 from bench.record.run_folder import FORMAT, Run
 
 #: An A/A check that is right should seldom spoil a comparison: it rejects at 1 %.
@@ -119,11 +120,7 @@ def aa_check(first: Arm, second: Arm, question: Question) -> dict[str, Any]:
     """
     places = places_of(first, second, question, None)
     sampled = sample((first.values, second.values), places[1], places[0], question.seed)
-    usable = [
-        (name, q)
-        for name, q in QUANTILES.items()
-        if enough(first, second, q) and q <= QUANTILES["p99"]
-    ]
+    usable = [(name, q) for name, q in COMPARED.items() if enough(first, second, q) and q <= P99]
     if sampled is None or not usable:
         return {"rejects": None, "reason": "too few rows to check the comparison against itself"}
     name, q = usable[-1]

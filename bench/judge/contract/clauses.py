@@ -10,13 +10,14 @@ Source: methods 0.1 ("p99 <= T" is "P(latency > T) <= 0.01"); nearest rank, type
 from __future__ import annotations
 
 import dataclasses
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from bench.judge.contract.exclusions import Classes
-from bench.plan.clause import TIMED, Clause
+from bench.metrics import METRICS, TIMED
+from bench.plan.clause import Clause
+from bench.quantiles import P95
 from bench.record.samples import Bool, Columns, Flag, Float, Int, Outcome, Table, latency_ns
 from bench.units import S, nearest_rank
 
@@ -92,9 +93,7 @@ def missing_part(clause: Clause, lane: dict[str, Any], streamed: bool) -> str | 
         return (
             f"no context bucket is named {clause.bucket!r} (they are {', '.join(lane['buckets'])})"
         )
-    needs_stream = (
-        clause.metric in ("ttft", "ttft_answer", "tpot", "inter_chunk_max") or not clause.with_ttft
-    )
+    needs_stream = METRICS[clause.metric].streamed or not clause.with_ttft
     if needs_stream and not streamed:
         return f"{clause.metric} needs streamed answers, and this target's answers came whole"
     return None
@@ -166,7 +165,8 @@ def marks(
         over = values > limit
         if clause.failed == "miss":  # else one that went on to fail would not count
             cut = np.flatnonzero(unknown)
-            unknown[cut] = _known_ns(samples[cut], clause.metric, view) <= limit
+            known = METRICS[clause.metric].known_by_cut_ns(samples[cut], view)
+            unknown[cut] = known <= limit
     lacks = ok & (values < 0)
     if logged:
         unrecorded = lacks & ~_too_short(samples, clause)
@@ -189,7 +189,7 @@ def _aside(
     (`unlisted`) the caller's.
     """
     aside: dict[str, Bool] = {}
-    if clause.metric in ("tpot", "inter_chunk_max", "output_tps"):
+    if METRICS[clause.metric].min_tokens:
         # An answer of one token has no TPOT, one of one chunk no gap: neither kept nor broken.
         aside[f"without {clause.metric}"] = lacks
     if clause.min_output_tokens > 1:
@@ -210,9 +210,10 @@ def _too_short(samples: Table, clause: Clause) -> Bool:
     """Answers that are known to have too few tokens (or chunks: only a run counts them) for the
     metric.
     """
-    if clause.metric == "inter_chunk_max":
+    metric = METRICS[clause.metric]
+    if metric.counts_chunks:
         return np.ones(len(samples), bool)
-    least = {"tpot": 2, "output_tps": 1 if clause.with_ttft else 2}.get(clause.metric, 0)
+    least = metric.min_tokens if clause.with_ttft else 2
     tokens = samples["output_tokens"]
     return np.asarray((tokens >= 0) & (tokens < least), bool)
 
@@ -256,33 +257,13 @@ def _slower(took: Int, tokens: Int, clause: Clause) -> Bool:
     return np.asarray(made <= least if clause.strict else made < least, bool)
 
 
-def _known_ns(samples: Table, metric: str, view: str) -> Int:
-    """What the metric had come to for certain when a row was cut off; -1 where nothing is known.
-
-    A first token that came keeps its time; one that did not is as late as the cut. A gap is at
-    least the silence since the last token. A mean over tokens that never came has no bound.
-    """
-    cut = samples["done_ns"]
-    if metric == "tpot":
-        return np.full(len(samples), -1)
-    if metric == "inter_chunk_max":
-        silence = np.where(samples["last_token_ns"] >= 0, cut - samples["last_token_ns"], -1)
-        return np.maximum(latency_ns(samples, metric), silence)
-    start = samples["due_ns" if view == "response" else "sent_ns"]
-    age = np.where((start >= 0) & (cut >= 0), cut - start, -1)
-    if metric == "e2e":
-        return age
-    came = latency_ns(samples, metric, view)
-    return np.where(came >= 0, came, age)
-
-
 def slow_twentieth(columns: Columns, rows: Int) -> Bool:
     """Which of `rows` lie above their own p95 from due to end: where nothing broke the promise, how
     these cluster stands for how breaches would (methods 3.5)."""
     took = latency_ns(columns.samples[rows], "e2e")
     if not len(took):
         return np.zeros(0, bool)
-    rank = nearest_rank(len(took), Fraction(19, 20))
+    rank = nearest_rank(len(took), P95)
     return np.asarray(took > np.partition(took, rank - 1)[rank - 1], bool)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from bench.judge.stats.dependence import ENOUGH_BLOCKS, INDEPENDENT, PHASES_A_BLOCK, rows_worth_one
 from bench.judge.stats.tail import min_n, needed_n, operating_characteristic, outage_free_ns
+from bench.metrics import METRICS
 from bench.plan.budget import planned_usd
 from bench.plan.clause import Clause
 from bench.plan.profile import bucket_names
@@ -276,10 +277,9 @@ def _rows_of(clause: Clause, lane: Lane, measured: Table) -> Table:
         )
     if clause.bucket is not None:
         keep &= measured["bucket"] == bucket_names().index(clause.bucket)
-    if clause.metric in ("tpot", "inter_chunk_max"):
-        keep &= measured["output_tokens"] >= 2
-    elif clause.metric == "output_tps":
-        keep &= measured["output_tokens"] >= clause.min_output_tokens
+    least = max(METRICS[clause.metric].min_tokens, clause.min_output_tokens)
+    if least > 1 or METRICS[clause.metric].min_tokens:
+        keep &= measured["output_tokens"] >= least
     return measured[keep]
 
 

@@ -19,16 +19,12 @@ from itertools import pairwise
 import numpy as np
 
 from bench.plan.clause import MINUTE_NS, Clause
+from bench.quantiles import P50, P90, P95, P99, by_key
 from bench.record.samples import Bool, Float, Int
 
 #: A window's statistic as the share of its requests that must keep the limit (nearest rank, type
 #: 1).
-_RANK = {
-    "p50": Fraction(1, 2),
-    "p90": Fraction(9, 10),
-    "p95": Fraction(19, 20),
-    "p99": Fraction(99, 100),
-}
+_RANK = by_key(P50, P90, P95, P99)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from bench.judge.reached import came_to
 from bench.judge.stats.dependence import Judged, Trials, judge_trials, p_value_fail
 from bench.judge.stats.sequential import LOOKS, holm, steadiness
 from bench.judge.stats.tail import clopper_pearson, quantile_ci_ranks
+from bench.metrics import FROM_DUE, METRICS
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.plan.suite import match_clause
@@ -281,7 +282,7 @@ def _judge_requests(columns: Columns, counts: Tally, clause: Clause, alpha: floa
     low, high = _share_limits(counts, alpha / 2, worth) if counts.n else (0.0, 1.0)
     p_fail = p_value_fail(trials, clause.allowed_share) if judged.outcome == "FAIL" else 1.0
     numbers = {
-        "unit": _unit(clause),
+        "unit": METRICS[clause.metric].unit,
         "measured": measured,
         "interval": interval,
         "p_interval": [low, high],
@@ -409,7 +410,7 @@ def _with_health(
             f"the harness was not fit to judge: {health.reasons[0]}",
             decision.needed,
         )
-    timed = clause.metric in ("ttft", "ttft_answer", "e2e") and not clause.by_time
+    timed = clause.metric in FROM_DUE and not clause.by_time
     if not health.client_limited or decision.verdict != "FAIL" or not timed:
         return decision
     ours_out = tally(columns, clause, classes, keep, "blameless")
@@ -437,16 +438,10 @@ def _share_limits(counts: Tally, alpha_each_side: float, worth: int) -> tuple[fl
     )
 
 
-def _unit(clause: Clause) -> str:
-    if clause.metric == "output_tps":
-        return "tokens/s"
-    return "share" if clause.metric in ("uptime", "error_share") else "ms"
-
-
 def _measured(
     counts: Tally, clause: Clause, alpha: float, worth: int
 ) -> tuple[float | None, list[float | None]]:
-    """The statistic and its two-sided limits, in the clause's unit (`_unit`).
+    """The statistic and its two-sided limits, in the metric's unit.
 
     None where the value lies among failures (above any number) or no such limit exists.
     """

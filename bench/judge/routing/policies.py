@@ -9,19 +9,18 @@ share that was answered stands beside it; what was never seen meets no expectati
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from bench.judge.stats.tail import quantile_ci_ranks, quantile_nearest_rank, verdict_counts
 from bench.plan.route import RouteExpect
+from bench.quantiles import P50, P99, P999, by_key
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Outcome, latency_ns
 from bench.units import MS, show_duration, show_share
 
 Record = dict[str, Any]
-P99 = Fraction(99, 100)
 #: Error of each side: intervals of 95 %, verdicts at 95 %.
 _EACH_SIDE, _OF_A_VERDICT = 0.025, 0.05
 
@@ -48,12 +47,8 @@ def lane_tail(lane: Record, columns: Columns) -> Record:
     n = len(ordered)
     ranks = quantile_ci_ranks(n, P99, _EACH_SIDE) if n else (0, 1)
     found = {
-        name: int(quantile_nearest_rank(ordered, q)) / MS if n else None
-        for name, q in (
-            ("p50_ms", Fraction(1, 2)),
-            ("p99_ms", P99),
-            ("p999_ms", Fraction(999, 1000)),
-        )
+        f"{key}_ms": int(quantile_nearest_rank(ordered, q)) / MS if n else None
+        for key, q in by_key(P50, P99, P999).items()
     }
     return {
         "target": lane["name"],

@@ -17,7 +17,9 @@ import numpy as np
 
 from bench.judge.routing.policies import expectations, standings
 from bench.judge.routing.residency import residency
-from bench.judge.summary import quantiles_ms
+from bench.judge.summary import view_ms
+from bench.metrics import HEADLINES
+from bench.quantiles import P50, P99, by_key
 from bench.record.attempts import AttemptFlag, Reason
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Int, Outcome, Table, latency_ns
@@ -118,9 +120,7 @@ def route_record(
         "requests": len(columns),
         "ok": len(answered),
         "success": len(answered) / len(columns) if len(columns) else None,
-        "response_ms": {
-            metric: quantiles_ms(latency_ns(answered, metric)) for metric in ("ttft", "e2e")
-        },
+        "response_ms": view_ms(columns.where(ok), HEADLINES),
         "attempts": len(attempts),
         "attempts_per_request": len(attempts) / len(columns) if len(columns) else None,
         "by_reason": _counts(attempts["reason"], Reason),
@@ -376,11 +376,8 @@ def _suffered(before: Columns, during: Columns) -> dict[str, Any]:
     }
     if not len(usual) or not len(then):
         return {**record, "delayed": None, "added_ms": None}
-    p99 = int(_at(usual, Fraction(99, 100)))
-    added = {
-        name: (_at(then, q) - _at(usual, q)) / MS
-        for name, q in (("p50", Fraction(1, 2)), ("p99", Fraction(99, 100)))
-    }
+    p99 = int(_at(usual, P99))
+    added = {name: (_at(then, q) - _at(usual, q)) / MS for name, q in by_key(P50, P99).items()}
     return {
         **record,
         "delayed": int((then > p99).sum()),
@@ -419,7 +416,7 @@ def timeline(
         "lost": np.bincount(
             bins[~ok & (samples["outcome"] != Outcome.censored)], minlength=BINS
         ).tolist(),
-        "p99_ms": [_at(values, Fraction(99, 100)) / MS if len(values) else None for values in p99],
+        "p99_ms": [_at(values, P99) / MS if len(values) else None for values in p99],
         "legs": [
             {
                 "name": leg["name"],

@@ -6,10 +6,12 @@ format number; an empty set is None, never 0.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
+from bench.metrics import HEADLINES, in_summary
 from bench.record.records.manifest import State
 from bench.record.records.record import FileRecord, Json, Number, Record
 from bench.record.samples import Outcome
@@ -31,20 +33,31 @@ class Quantiles(Record):
     max: Number
 
 
-class ResponseMs(Record):
-    """From the moment a request was due; tpot from its first token to its last."""
+class ByMetric(Record):
+    """Quantiles by the name of their metric: `found.e2e`, `found["e2e"]`."""
 
-    ttft: Quantiles | None
-    ttft_answer: Quantiles | None
-    e2e: Quantiles | None
-    tpot: Quantiles | None
+    if TYPE_CHECKING:
+
+        def __getattr__(self, metric: str) -> Quantiles | None: ...
 
 
-class ServiceMs(Record):
-    """From the moment the request was sent."""
+def _of_metrics(name: str, says: str, metrics: Iterable[str]) -> type[ByMetric]:
+    fields: dict[str, Any] = dict.fromkeys(metrics, (Quantiles | None, ...))
+    return create_model(name, __base__=ByMetric, __doc__=says, __module__=__name__, **fields)
 
-    ttft: Quantiles | None
-    e2e: Quantiles | None
+
+if TYPE_CHECKING:
+    ResponseMs = ServiceMs = TtftE2eMs = ByMetric
+else:
+    ResponseMs = _of_metrics(
+        "ResponseMs",
+        "From the moment a request was due; tpot from its first token to its last.",
+        in_summary("response_ms"),
+    )
+    ServiceMs = _of_metrics(
+        "ServiceMs", "From the moment the request was sent.", in_summary("service_ms")
+    )
+    TtftE2eMs = _of_metrics("TtftE2eMs", "Response latencies of a part.", HEADLINES)
 
 
 class Uptime(Record):
@@ -76,13 +89,6 @@ class Cost(Record):
     usd: Number
     #: date of the prices
     as_of: str
-
-
-class TtftE2eMs(Record):
-    """Response latencies of a part."""
-
-    ttft: Quantiles | None
-    e2e: Quantiles | None
 
 
 class PartSummary(Record):

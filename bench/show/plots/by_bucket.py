@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bench.judge.stats.tail import quantile_ci_ranks
+from bench.metrics import HEADLINES, METRICS
+from bench.quantiles import P50, P90, P99, quantile_name
 from bench.record.samples import Columns, Float, latency_ns
-from bench.show.plots.canvas import BLUE, METRIC_WORDS, draw_svg, latency_axis, readings
+from bench.show.plots.canvas import BLUE, draw_svg, latency_axis, readings
 from bench.show.wording import count, milliseconds, number, per_cent, visible
 from bench.units import MS, nearest_rank
 
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_QUANTILES = (("p50", "|", 11.0), ("p90", "o", 4.5), ("p99", "s", 5.5))
-_METRICS = ("ttft", "e2e")
+_QUANTILES = ((P50, "|", 11.0), (P90, "o", 4.5), (P99, "s", 5.5))
 
 
 class _Quantile(NamedTuple):
@@ -44,8 +45,8 @@ def latency_by_bucket(
 
     `columns` are the lane's measured rows.
     """
-    found = {metric: _buckets(columns, metric, confidence) for metric in _METRICS}
-    shown = [metric for metric in _METRICS if len(found[metric]) > 1]
+    found = {metric: _buckets(columns, metric, confidence) for metric in HEADLINES}
+    shown = [metric for metric in HEADLINES if len(found[metric]) > 1]
     if not shown:
         return None
     buckets = sorted({bucket for metric in shown for bucket in found[metric]})
@@ -59,7 +60,7 @@ def latency_by_bucket(
             axes = figure.add_axes(
                 (0.125 + place * (width + 0.05), 0.68 / height, width, (height - 1.05) / height)
             )
-            latency_axis(axes, _values(found[metric]), METRIC_WORDS[metric], along="x")
+            latency_axis(axes, _values(found[metric]), METRICS[metric].long_label, along="x")
             axes.set_ylim(len(buckets) - 0.5, -0.5)
             for row, bucket in enumerate(buckets):
                 quantiles = found[metric].get(bucket, [])
@@ -97,9 +98,7 @@ def _buckets(columns: Columns, metric: str, confidence: float) -> dict[int, list
         ordered = np.sort(values[mine & answered]) / MS
         if len(ordered):
             n = len(ordered) + int(np.count_nonzero(mine & ~ok))
-            found[bucket] = [
-                _quantile(ordered, n, Fraction(name[1:]) / 100, alpha) for name, _, _ in _QUANTILES
-            ]
+            found[bucket] = [_quantile(ordered, n, q, alpha) for q, _, _ in _QUANTILES]
     return found
 
 
@@ -129,7 +128,8 @@ def _draw_bucket(
     """Marks and intervals of one bucket. Gives what a reader may ask of each."""
     left, right = axes.get_xlim()
     failed = []
-    for (label, mark, size), (value, low, high) in zip(_QUANTILES, quantiles, strict=False):
+    for (q, mark, size), (value, low, high) in zip(_QUANTILES, quantiles, strict=False):
+        label = quantile_name(q)
         axes.plot(
             [max(low, left), min(high, right)],
             [row] * 2,

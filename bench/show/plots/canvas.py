@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bench.plan.clause import quantile_name
+from bench.quantiles import quantile_name
 from bench.record.samples import Float
 from bench.show.wording import exact, visible
 
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 BLUE, RED, GREY = "#2a7fb8", "#d55e00", "#808080"
 #: Stands for the page's text colour while matplotlib draws.
 INK = "#010203"
-METRIC_WORDS = {
-    "ttft": "time to first token",
-    "ttft_answer": "time to first token of the answer",
-    "e2e": "end-to-end latency",
-    "tpot": "time per output token",
-    "inter_chunk_max": "longest gap between chunks",
-}
 #: Parts that a page's script moves when a reader zooms in on a time: what is stretched along it,
 #: what stands at a moment, and the axis' ticks. A part gets its role as matplotlib's gid.
 ROLES = STRETCHED, PLACED, TICK = "stretched", "placed", "tick"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.metrics import METRICS
 from bench.record.samples import Bool, Columns, Float, Outcome, latency_ns
 from bench.show.plots.canvas import (
     BLUE,
     GREY,
     LEFT,
-    METRIC_WORDS,
     RED,
     WIDTH,
     draw_limits,
@@ -75,7 +75,8 @@ def latency_over_time(
         outcome for outcome in Outcome if outcome != Outcome.ok and (outcomes == outcome).any()
     ]
     limits = limits_of(clauses, metric)
-    title = f"When was it slow? {METRIC_WORDS[metric].capitalize()} of {visible(lane['name'], 32)}"
+    label = METRICS[metric].long_label
+    title = f"When was it slow? {label.capitalize()} of {visible(lane['name'], 32)}"
     key = numbered(moments, span_s(lane, float(due.max()))[1])
     below, strip = 0.5 + 0.15 * len(key), 0.17 * len(classes)
     height = below + 3.0 + strip
@@ -84,7 +85,9 @@ def latency_over_time(
         main = figure.add_axes((LEFT, below / height, WIDTH, 2.45 / height))
         main.set_xlim(span_s(lane, float(due.max())))
         latency_axis(
-            main, np.append(values[answered], [limit.ms for limit in limits]), METRIC_WORDS[metric]
+            main,
+            np.append(values[answered], [limit.ms for limit in limits]),
+            METRICS[metric].long_label,
         )
         shade_phases(main, lane)
         density = _draw_latencies(main, due, values, answered, came_due.schedule["warmup"])

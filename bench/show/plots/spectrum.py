@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bench.judge.stats.tail import quantile_ci_ranks
+from bench.metrics import METRICS
 from bench.record.samples import Bool, Columns, Float, latency_ns
 from bench.show.plots.canvas import (
     BLUE,
     GREY,
     LEFT,
-    METRIC_WORDS,
     RED,
     WIDTH,
     draw_limits,
@@ -59,7 +59,7 @@ def percentile_spectrum(
     n = len(ordered) + int(np.count_nonzero(~columns.ok))
     limits = limits_of(clauses, metric)
     title = (
-        f"How slow are the slowest? {METRIC_WORDS[metric].capitalize()} of"
+        f"How slow are the slowest? {METRICS[metric].long_label.capitalize()} of"
         f" {visible(lane['name'], 32)}"
     )
 
@@ -67,7 +67,9 @@ def percentile_spectrum(
         axes = figure.add_axes((LEFT, 0.15, WIDTH, 0.69))
         axes.set_title(title, pad=19)
         latency_axis(
-            axes, [ordered[0], ordered[-1], *(limit.ms for limit in limits)], METRIC_WORDS[metric]
+            axes,
+            [ordered[0], ordered[-1], *(limit.ms for limit in limits)],
+            METRICS[metric].long_label,
         )
         right = max(1.0, math.ceil(math.log10(n) * 4) / 4)
         axes.set_xlim(0, right)
