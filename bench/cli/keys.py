@@ -61,7 +61,11 @@ before anything is sent, with the file, the key and the remedy.
 
 def meanings(model: type[BaseModel]) -> dict[str, str]:
     """The `#:` comment above each field of a model, as one line, by the field's name."""
-    comments = re.findall(r"((?:^ +#: .*\n)+) +(\w+):", inspect.getsource(model), re.MULTILINE)
+    try:
+        source = inspect.getsource(model)
+    except OSError:  # made from the table of metrics: its keys are metrics
+        return {}
+    comments = re.findall(r"((?:^ +#: .*\n)+) +(\w+):", source, re.MULTILINE)
     return {
         name: " ".join(line.strip().removeprefix("#: ") for line in comment.splitlines())
         for comment, name in comments

@@ -47,7 +47,9 @@ def _of_metrics(name: str, says: str, metrics: Iterable[str]) -> type[ByMetric]:
 
 
 if TYPE_CHECKING:
-    ResponseMs = ServiceMs = TtftE2eMs = ByMetric
+    ResponseMs = ByMetric
+    ServiceMs = ByMetric
+    TtftE2eMs = ByMetric
 else:
     ResponseMs = _of_metrics(
         "ResponseMs",
