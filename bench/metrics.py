@@ -218,7 +218,6 @@ _TABLE = (
         ),
         streamed=True,
         summary=("inter_chunk_ms",),
-        peers={"vllm": "itl"},
     ),
     Metric(
         "inter_chunk_max",

@@ -13,17 +13,20 @@ development).
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from bench.columns import between_ns
 from bench.judge.reached import came_to, undecided
+from bench.metrics import METRICS, Series
+from bench.metrics import Metric as Quantity
 from bench.plan.contract import Contract
 from bench.record.run_folder import Run
-from bench.record.samples import Columns, Int, Outcome, end_ns, latency_ns
+from bench.record.samples import Columns, Int, Outcome, Table
 from bench.units import MS, S
 
 #: Edges that the conventions advise: s of every duration (here in ms), tokens.
@@ -118,8 +121,16 @@ def row_metrics(lanes: list[dict[str, Any]], rows: Columns) -> list[Metric]:
     parts = list(_parts(lanes, rows))
     edges = tuple(sorted({*(each * MS for each in _EDGES_MS), *_limits_ns(lanes)}))
     found = [
-        Metric(name, "s", "histogram", says, tuple(_durations(name, parts, edges)), edges, S)
-        for name, (says, _) in _DURATIONS.items()
+        Metric(
+            series.name,
+            "s",
+            "histogram",
+            series.says,
+            tuple(_durations(metric, series, parts, edges)),
+            edges,
+            S,
+        )
+        for metric, series in _DURATIONS
     ]
     found += [
         Metric(
@@ -208,54 +219,35 @@ def _gen_ai(lane: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _since_sent_ns(rows: Columns) -> Int:
-    """From the send, or from when it could have been sent where it never got so far (refused), to
-    the end.
+def _series_ns(metric: Quantity, series: Series, samples: Table) -> Int:
+    """Its values, -1 where a request has none. What never got so far as to be sent (refused) counts
+    from when it could have been.
     """
-    samples = rows.samples
-    begun = np.where(
-        samples["sent_ns"] >= 0,
-        samples["sent_ns"],
-        np.maximum(samples["due_ns"], samples["slot_free_ns"]),
-    )
-    ended = end_ns(samples)
-    return np.where((begun >= 0) & (ended >= 0), np.maximum(ended - begun, 0), -1)
+    if series.view != "service" or metric.end_ns is None:
+        return metric.ns(samples, series.view)
+    ready = np.maximum(samples["due_ns"], samples["slot_free_ns"])
+    begun = np.where(samples["sent_ns"] >= 0, samples["sent_ns"], ready)
+    return between_ns(begun, metric.end_ns(samples))
 
 
-#: name -> what it says, and its values, -1 where a row has none.
-_DURATIONS: dict[str, tuple[str, Callable[[Columns], Int]]] = {
-    "gen_ai.client.operation.duration": (
-        "Time of a request from its send to its last token, or to its failure.",
-        _since_sent_ns,
-    ),
-    "gen_ai.client.operation.time_to_first_chunk": (
-        "Time from the send to the first chunk that held a token.",
-        lambda rows: latency_ns(rows.samples, "ttft", "service"),
-    ),
-    "tailproof.response.duration": (
-        "Time from the moment a request was due to its last token, or to its failure.",
-        lambda rows: latency_ns(rows.samples, "e2e"),
-    ),
-    "tailproof.response.time_to_first_token": (
-        "Time from the moment a request was due to its first token.",
-        lambda rows: latency_ns(rows.samples, "ttft"),
-    ),
-    "tailproof.time_per_output_token": (
-        "Time per output token after the first one.",
-        lambda rows: latency_ns(rows.samples, "tpot"),
-    ),
-}
+#: Every metric that monitoring systems are given, by the name of its series.
+_DURATIONS = sorted(
+    ((metric, series) for metric in METRICS.values() for series in metric.series),
+    key=lambda pair: pair[1].name,
+)
 
 
-def _durations(name: str, parts: list[_Part], edges: tuple[int, ...]) -> Iterator[Point]:
+def _durations(
+    metric: Quantity, series: Series, parts: list[_Part], edges: tuple[int, ...]
+) -> Iterator[Point]:
     """One point a lane, phase and way to fail.
 
     What ended without the target's doing is no operation.
     """
     for lane, outcome, rows in parts:
-        values = _DURATIONS[name][1](rows)
+        values = _series_ns(metric, series, rows.samples)
         values = values[(values >= 0) & ~undecided(rows)]
-        labels = _own(lane) | (_gen_ai(lane) if name.startswith("gen_ai.") else {})
+        labels = _own(lane) | (_gen_ai(lane) if series.name.startswith("gen_ai.") else {})
         if outcome != Outcome.ok:
             labels["error.type"] = Outcome(outcome).name
         if len(values):

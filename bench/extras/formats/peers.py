@@ -19,12 +19,15 @@ import numpy as np
 
 from bench.clock import utc_text
 from bench.judge.reached import came_to
+from bench.metrics import METRICS, peer_names
 from bench.plan.contract import Contract
+from bench.quantiles import P90, P95, P99, P999, by_name, quantile_key
 from bench.record.run_folder import Run
-from bench.record.samples import Columns, Float, Int, Outcome, end_ns, latency_ns
+from bench.record.samples import Columns, Float, Int, Outcome, end_ns
 from bench.units import MS, S
 
-_VLLM_PERCENTILES = {"p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9}
+_VLLM_PERCENTILES = by_name(P90, P95, P99, P999)
+_VLLM_NAMES = peer_names("vllm")
 _AIPERF_PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
 
@@ -39,9 +42,8 @@ class _Load:
     #: first send and last end, ns after the run's start
     start_ns: int
     end_ns: int
-    ttft: Float
-    tpot: Float
-    e2e: Float
+    #: values of the metrics that a file of these tools may hold, ms, by our name
+    values_ms: dict[str, Float]
     input_tokens: Int
     output_tokens: Int
     #: limits a request, ms, by metric; and how many successes met all of them
@@ -56,9 +58,11 @@ def _load(run: Run, lane: int) -> _Load:
     rows = came_to(run).lane(lane).measured()
     ok = rows.where(rows.ok)
     sent = rows.samples["sent_ns"][rows.samples["sent_ns"] >= 0]
-    ttft, tpot, e2e = (
-        latency_ns(ok.samples, metric, "service") for metric in ("ttft", "tpot", "e2e")
-    )
+    times_ns = {
+        metric.name: metric.ns(ok.samples, "service")
+        for metric in METRICS.values()
+        if metric.peers and metric.promise == "latency"
+    }
     prompt, planned = (
         ok.samples["prompt_tokens"].astype(np.int64),
         ok.schedule["prompt_tokens"].astype(np.int64),
@@ -66,9 +70,9 @@ def _load(run: Run, lane: int) -> _Load:
     limits = _limits_ms(run.lanes[lane])
     # As theirs do: where an answer has no such time (one token has no TPOT), the limit is met.
     met = [
-        times / MS <= limits[metric]
-        for metric, times in (("ttft", ttft), ("tpot", tpot), ("e2el", e2e))
-        if metric in limits
+        times_ns[metric] / MS <= limits[name]
+        for metric, name in _VLLM_NAMES.items()
+        if name in limits
     ]
     start = int(sent.min()) if len(sent) else 0
     return _Load(
@@ -76,9 +80,7 @@ def _load(run: Run, lane: int) -> _Load:
         ok,
         start,
         int(end_ns(rows.samples).max(initial=start)),
-        _known_ms(ttft),
-        _known_ms(tpot),
-        _known_ms(e2e),
+        {metric: times[times >= 0] / MS for metric, times in times_ns.items()},
         np.where(prompt >= 0, prompt, planned),
         np.maximum(ok.samples["output_tokens"].astype(np.int64), 0),
         limits,
@@ -86,17 +88,11 @@ def _load(run: Run, lane: int) -> _Load:
     )
 
 
-def _known_ms(values_ns: Int) -> Float:
-    return values_ns[values_ns >= 0] / MS
-
-
 def _limits_ms(lane: Mapping[str, Any]) -> dict[str, float]:
-    """The contract's tightest limits on ttft, tpot and e2e of all rows, under vLLM's names, for a
-    single request.
-    """
+    """The contract's tightest limits on all rows, under vLLM's names, for a single request."""
     found: dict[str, float] = {}
     for clause in Contract.model_validate(lane["contract"]).clauses if lane["contract"] else ():
-        name = {"ttft": "ttft", "tpot": "tpot", "e2e": "e2el"}.get(clause.metric)
+        name = _VLLM_NAMES.get(clause.metric)
         if (
             name
             and clause.limit is not None
@@ -129,12 +125,14 @@ def vllm_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any
         "request_goodput": None if load.good is None else load.per_second(load.good),
         "output_throughput": load.per_second(tokens_out),
         "total_token_throughput": load.per_second(tokens_in + tokens_out),
-        **_vllm_metric("ttft", load.ttft),
-        **_vllm_metric("tpot", load.tpot),
-        **_vllm_metric("e2el", load.e2e),
+        **{
+            key: value
+            for metric, name in _VLLM_NAMES.items()
+            for key, value in _vllm_metric(name, load.values_ms[metric]).items()
+        },
         "mean_itl_ms": gaps.get("mean"),
         "median_itl_ms": gaps.get("p50"),
-        **{f"{name}_itl_ms": gaps.get(name.replace(".", "")) for name in _VLLM_PERCENTILES},
+        **{f"{name}_itl_ms": gaps.get(quantile_key(q)) for name, q in _VLLM_PERCENTILES.items()},
         "tailproof": {
             "run": run.manifest["run"],
             "state": run.state,
@@ -151,7 +149,10 @@ def _vllm_metric(name: str, values_ms: Float) -> dict[str, float | None]:
             "mean": float(values_ms.mean()),
             "median": float(np.median(values_ms)),
             "std": float(values_ms.std()),
-            **{key: float(np.percentile(values_ms, q)) for key, q in _VLLM_PERCENTILES.items()},
+            **{
+                key: float(np.percentile(values_ms, float(q * 100)))
+                for key, q in _VLLM_PERCENTILES.items()
+            },
         }
     return {f"{key}_{name}_ms": value for key, value in found.items()}
 
@@ -161,6 +162,7 @@ def aiperf_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, A
     there.
     """
     load = _load(run, lane)
+    tpot = load.values_ms["tpot"]
     started = run.manifest["started_wall_ns"]
     failures = load.rows.samples["outcome"][~load.rows.ok]
     single = {
@@ -175,14 +177,8 @@ def aiperf_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, A
         "benchmark_duration": ("sec", (load.end_ns - load.start_ns) / S),
     }
     spread = {
-        "request_latency": ("ms", load.e2e),
-        "time_to_first_token": ("ms", load.ttft),
-        "time_to_first_output_token": (
-            "ms",
-            _known_ms(latency_ns(load.ok.samples, "ttft_answer", "service")),
-        ),
-        "inter_token_latency": ("ms", load.tpot),
-        "output_token_throughput_per_user": ("tokens/sec/user", 1000 / load.tpot[load.tpot > 0]),
+        **{name: ("ms", load.values_ms[metric]) for metric, name in peer_names("aiperf").items()},
+        "output_token_throughput_per_user": ("tokens/sec/user", 1000 / tpot[tpot > 0]),
         "input_sequence_length": ("tokens", load.input_tokens),
         "output_sequence_length": ("tokens", load.output_tokens),
     }

@@ -17,14 +17,17 @@ from fractions import Fraction
 from typing import Any
 
 from bench.judge.census.episodes import BURN_ALERTS, BurnAlert
+from bench.metrics import METRICS
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.units import S, show_exact
 
 #: Histograms by the names that OpenTelemetry's GenAI conventions have in Prometheus.
 HISTOGRAMS = {
-    "e2e": "gen_ai_client_operation_duration_seconds",
-    "ttft": "gen_ai_client_operation_time_to_first_chunk_seconds",
+    metric.name: series.name.replace(".", "_") + "_seconds"
+    for metric in METRICS.values()
+    for series in metric.series
+    if series.name.startswith("gen_ai.")
 }
 
 
@@ -90,7 +93,7 @@ class _Series:
 
         if clause.phase or clause.bucket:
             return None
-        if clause.metric in ("uptime", "error_share"):
+        if METRICS[clause.metric].unit == "share":
             count = names["e2e"] + "_count"
             return _Series(counter(count), counter(count, failed))
         if clause.metric not in names or clause.limit is None or clause.by_time:

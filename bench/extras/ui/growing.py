@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.errors import RunFolderError
+from bench.metrics import HEADLINES
+from bench.quantiles import P50, P99, P999, by_name
 from bench.record.files import read_table
 from bench.record.histogram import Histogram
 from bench.record.pieces import Following
@@ -23,8 +24,7 @@ from bench.record.run_folder import read_manifest, read_schedule, under_way
 from bench.record.samples import SAMPLE_DTYPE, Int, Outcome, Table, latency_ns
 from bench.units import MS
 
-METRICS = ("ttft", "e2e")
-QUANTILES = {"p50": Fraction(1, 2), "p99": Fraction(99, 100), "p99.9": Fraction(999, 1000)}
+SHOWN_QUANTILES = by_name(P50, P99, P999)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Standing:
 class _Lane:
     outcomes: Any = field(default_factory=lambda: np.zeros(len(Outcome), np.int64))
     latencies: dict[str, Histogram] = field(
-        default_factory=lambda: {metric: Histogram() for metric in METRICS}
+        default_factory=lambda: {metric: Histogram() for metric in HEADLINES}
     )
 
 
@@ -127,7 +127,7 @@ def _standing(lane: Mapping[str, Any], own: _Lane, planned: int) -> LaneStanding
         Outcome(index).name: int(times) for index, times in enumerate(own.outcomes) if times
     }
     found = {
-        metric: {name: _ms(histogram.percentile_ns(q)) for name, q in QUANTILES.items()}
+        metric: {name: _ms(histogram.percentile_ns(q)) for name, q in SHOWN_QUANTILES.items()}
         for metric, histogram in own.latencies.items()
     }
     return LaneStanding(str(lane["name"]), planned, outcomes, found)

@@ -14,10 +14,11 @@ from urllib.parse import urlencode
 
 from bench.errors import TailproofError, UserError
 from bench.extras.ui.catalogue import SORTS, Catalogue, chosen
-from bench.extras.ui.growing import METRICS, QUANTILES, Growing, LaneStanding, Standing
+from bench.extras.ui.growing import SHOWN_QUANTILES, Growing, LaneStanding, Standing
 from bench.extras.ui.trend import shown, trend_figure, trend_of
 from bench.judge.compare.pair import compare_pair, named_arm
 from bench.judge.review import records_of
+from bench.metrics import FROM_DUE, HEADLINES, METRICS
 from bench.record.run_folder import Run, read_manifest
 from bench.show.comparison import comparison_part
 from bench.show.page import Part
@@ -30,7 +31,7 @@ Query = Mapping[str, str]
 _VERDICTS = ("PASS", "FAIL", "INCONCLUSIVE", "INVALID", "NONE")
 _STATES = ("running", "complete", "interrupted")
 #: What may be compared, as `tailproof compare --metric` has it.
-_COMPARED = ("e2e", "ttft", "ttft_answer")
+_COMPARED = tuple(sorted(FROM_DUE))
 
 
 class Pages:
@@ -167,8 +168,8 @@ class Pages:
             run=name,
             standing=standing,
             said=standing_texts(standing),
-            metrics=METRICS,
-            quantiles=QUANTILES,
+            metrics={metric: METRICS[metric].label for metric in HEADLINES},
+            quantiles=SHOWN_QUANTILES,
         )
 
 

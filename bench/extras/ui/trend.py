@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench.extras.ui.catalogue import Catalogue, Entry, chosen, record_at
+from bench.quantiles import QUANTILES
 from bench.show.plots.canvas import (
     BLUE,
     GREY,
@@ -33,13 +34,7 @@ from bench.show.wording import ABSENT, count, exact, number, per_cent, visible
 Record = Mapping[str, Any]
 #: Looked at first where the user named no path.
 DEFAULT = "response_ms/e2e/p99"
-_QUANTILES = {
-    Fraction(1, 2): "p50",
-    Fraction(9, 10): "p90",
-    Fraction(19, 20): "p95",
-    Fraction(99, 100): "p99",
-    Fraction(999, 1000): "p999",
-}
+_KEYS = {q: key for key, q in QUANTILES.items()}
 #: verdict -> mark, its edge and its face
 _MARKS = {
     "PASS": ("o", BLUE, BLUE),
@@ -183,7 +178,7 @@ def _path_of(clause: Record) -> str | None:
     ):
         return None
     parts = [f"/by_{kind}/{clause[kind]}" for kind in ("phase", "bucket") if clause[kind]]
-    name = _QUANTILES.get(Fraction(str(clause["quantile"])))
+    name = _KEYS.get(Fraction(str(clause["quantile"])))
     return (
         f"{where}{''.join(parts)}/{clause['view']}_ms/{clause['metric']}/{name}" if name else None
     )
