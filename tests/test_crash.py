@@ -26,14 +26,15 @@ from bench.load.sitting import refuse_unless_broken_off
 from bench.record.run_folder import LaterSitting, Run, read_manifest, under_way
 from bench.record.samples import Outcome
 from bench.units import S
-from benchmarks.kills import LOSS_NS, kill, tree_of
+from benchmarks.kills import kill, tree_of
 from tests.support.patience import PATIENCE_S, unmeasured
 from tests.support.provider import Provider
+from tests.support.pulse import Pulse, some_must_be_kept
 
 SESSIONS = (
     'description = "d"\nrequests = 120\nprompt_tokens = [{ fixed = 10 }]\noutput_tokens = [{ fixed'
-    ' = 3 }]\n[arrivals]\nkind = "poisson"\nrate = "20/s"\n[sessions]\nthink ='
-    ' "600ms"\n[sessions.turns]\nfixed = 3\n'
+    ' = 3 }]\n[arrivals]\nkind = "poisson"\nrate = "40/s"\n[sessions]\nthink ='
+    ' "300ms"\n[sessions.turns]\nfixed = 3\n'
 )
 
 
@@ -94,10 +95,13 @@ def until(true: Callable[[], object]) -> None:
 STEADY = ("--request-rate", "60/s", "--isl", "10", "--osl", "3", "--duration", "3s")
 
 
-def killed(provider: Provider, *flags: str, answers: int = 90) -> int:
-    """A run of which all processes are killed after so many answers; when."""
+def killed(provider: Provider, *flags: str, answers: int = 0, pulse: Pulse | None = None) -> int:
+    """A run of which all processes are killed after so many answers, or with `pulse` once some must
+    be on disk; when.
+    """
     process = start(provider, *flags)
     until(lambda: len(provider.answered) >= answers)
+    until(lambda: pulse is None or some_must_be_kept(provider, pulse))
     with process:
         return kill(process, Path("r"))
 
@@ -114,9 +118,10 @@ def test_a_killed_run_loses_a_second_and_is_gone_on_with(
     """What was answered earlier is there and judged, the gap is told; resumed, every row was asked
     for once or cut off.
     """
-    moment = killed(provider, *STEADY, "--workers", workers)
+    with Pulse() as pulse:
+        moment = killed(provider, *STEADY, "--workers", workers, pulse=pulse)
     run = Run(Path("r"))
-    early = {row for row, at_ns in provider.answered.items() if at_ns < moment - LOSS_NS}
+    early = {row for row, at_ns in provider.answered.items() if at_ns < moment - pulse.loss_ns}
     assert early
     assert early <= rows_of(run, Outcome.ok) <= set(provider.answered)
     assert main(["report", "r"]) == 0
@@ -169,8 +174,8 @@ def test_ctrl_c_loses_nothing_and_sessions_go_on(provider: Provider) -> None:
     began = run.manifest["sittings"][1]["began_ns"]
     across = (samples["due_ns"][turns] >= began) & (samples["due_ns"][after[turns]] < began)
     assert across.any()
-    assert {*pauses[~across].tolist()} == {600_000_000}
-    assert (pauses[across] > 600_000_000).all()
+    assert {*pauses[~across].tolist()} == {300_000_000}
+    assert (pauses[across] > 300_000_000).all()
     assert main(["resume", "r"]) == 2
 
 
@@ -212,7 +217,7 @@ def test_what_is_not_the_same_run_any_more_is_refused(
         ("r/run.json", "run.json: was edited"),
     ):
         whole = Path(name).read_bytes()
-        changed = whole.replace(b"600ms", b"500ms").replace(b'"seed": 1', b'"seed": 2')
+        changed = whole.replace(b"300ms", b"200ms").replace(b'"seed": 1', b'"seed": 2')
         Path(name).write_bytes(changed if changed != whole else whole[:-3] + b"\0\0\0")
         refused(said)
         Path(name).write_bytes(whole)
@@ -314,16 +319,18 @@ def test_a_full_disk_ends_the_run_with_a_sentence(workers: str, provider: Provid
         workers,
         environment=unmeasured(),
     )
-    until(lambda: len(provider.answered) >= 60)
-    moment = monotonic_ns()
-    for pid in tree_of(process.pid):
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (100, 100))
-    output, _ = process.communicate(timeout=PATIENCE_S)
+    with Pulse() as pulse:
+        until(lambda: len(provider.answered) >= 60)
+        moment = monotonic_ns()
+        for pid in tree_of(process.pid):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (100, 100))
+        output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2, output
     assert "cannot be written (File too large)" in output
     assert "Traceback" not in output
     run = Run(Path("r"))
-    assert {row for row, at_ns in provider.answered.items() if at_ns < moment - LOSS_NS} <= rows_of(
+    answered = provider.answered.items()
+    assert {row for row, at_ns in answered if at_ns < moment - pulse.loss_ns} <= rows_of(
         run, Outcome.ok
     )
     assert run.state == "interrupted"
@@ -334,9 +341,9 @@ def test_a_run_that_breaks_off_twice_has_three_sittings(provider: Provider) -> N
     """Killed, resumed and killed again: two gaps, and no row asked for twice; the folder can be
     copied and read.
     """
-    killed(provider, *STEADY, "--duration", "4s", answers=60)
+    killed(provider, *STEADY, "--duration", "4s", answers=40)
     second = start_resume()
-    until(lambda: len(provider.answered) >= 120)
+    until(lambda: len(provider.answered) >= 80)
     kill(second, Path("r"))
     shutil.copytree("r", "copy")
     assert [end > begin for begin, end in Run(Path("copy")).gaps_ns] == [True, True]

@@ -20,8 +20,9 @@ from bench.clock import monotonic_ns, sleep_s
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.units import S
-from benchmarks.kills import LOSS_NS, said
+from benchmarks.kills import said
 from tests.support.provider import Provider
+from tests.support.pulse import Pulse
 
 SIZE = "4m"
 PATIENCE_S = 40
@@ -120,7 +121,7 @@ def command(provider: Provider, disk: Disk, *more: str) -> list[str]:
         "--osl",
         "3",
         "--duration",
-        "5s",
+        "4s",
         "--slo",
         "e2e:p90<500ms",
         "--quiet",
@@ -133,17 +134,19 @@ def command(provider: Provider, disk: Disk, *more: str) -> list[str]:
 def broken_off(
     provider: Provider, disk: Disk, spoil: Callable[[], object], *more: str
 ) -> tuple[int, str]:
-    """A run whose disk is spoilt again and again after 60 answers; (when first, what it said).
+    """A run whose disk is spoilt again and again after 60 answers; (what was answered before this
+    moment was on disk when it first was, what it said).
 
     It ends with exit 2.
     """
     process = disk.start(sys.executable, "-m", "bench", *command(provider, disk, *more))
-    until(lambda: len(provider.answered) >= 60)
-    moment = monotonic_ns()
-    until(lambda: [spoil(), process.poll() is not None][1])
+    with Pulse() as pulse:
+        until(lambda: len(provider.answered) >= 60)
+        moment = monotonic_ns()
+        until(lambda: [spoil(), process.poll() is not None][1])
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2, output
-    return moment, output
+    return moment - pulse.loss_ns, output
 
 
 def until(true: Callable[[], object]) -> None:
@@ -161,11 +164,11 @@ def sentences(output: str) -> list[str]:
     return lines
 
 
-def nothing_is_lost(provider: Provider, disk: Disk, moment: int) -> None:
-    """What had been answered a second before is on the disk, in a run that broke off."""
+def nothing_is_lost(provider: Provider, disk: Disk, before_ns: int) -> None:
+    """What had been answered before that moment is on the disk, in a run that broke off."""
     run = Run(disk.seen / "r")
     ok = {*np.flatnonzero(run.columns.samples["outcome"] == Outcome.ok).tolist()}
-    assert {row for row, at_ns in provider.answered.items() if at_ns < moment - LOSS_NS} <= ok
+    assert {row for row, at_ns in provider.answered.items() if at_ns < before_ns} <= ok
     assert run.state == "interrupted"
 
 
@@ -176,14 +179,14 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence(
     """Exit 2, the file and the remedy; what was sealed stays, and is reported as soon as there is
     room.
     """
-    moment, output = broken_off(provider, disk, disk.fill, "--workers", workers)
+    before_ns, output = broken_off(provider, disk, disk.fill, "--workers", workers)
     assert all(
         "cannot be written (No space left on device); free some space" in line
         for line in sentences(output)
     )
     assert f"{disk.folder}/r/" in output
     assert len(sentences(output)) == 1 or workers == "2"
-    nothing_is_lost(provider, disk, moment)
+    nothing_is_lost(provider, disk, before_ns)
     code, output = said("report", str(disk.seen / "r"))
     assert (code, len(sentences(output))) == (2, 1)
     assert "r/summary.json: cannot be written (No space left on device); free some space" in output
@@ -191,7 +194,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence(
     assert main(["report", str(disk.seen / "r")]) == 0
     assert "the record ends" in (disk.seen / "r" / "report.md").read_text().lower()
     assert main(["verify", str(disk.seen / "r")]) == 0
-    nothing_is_lost(provider, disk, moment)
+    nothing_is_lost(provider, disk, before_ns)
 
 
 def test_results_that_become_read_only_end_the_run_with_a_sentence(
@@ -200,14 +203,14 @@ def test_results_that_become_read_only_end_the_run_with_a_sentence(
     """Exit 2, the file and the remedy; it can be verified as it is, a copy reported, and once it is
     writable gone on with.
     """
-    moment, output = broken_off(provider, disk, lambda: disk.remount("ro"))
+    before_ns, output = broken_off(provider, disk, lambda: disk.remount("ro"))
     (line,) = sentences(output)
     assert f"{disk.folder}/r/" in line
     assert (
         "cannot be written (Read-only file system); make it writable, or choose another folder"
         in line
     )
-    nothing_is_lost(provider, disk, moment)
+    nothing_is_lost(provider, disk, before_ns)
     code, output = said("report", str(disk.seen / "r"))
     assert (code, len(sentences(output))) == (2, 1)
     assert main(["verify", str(disk.seen / "r")]) == 0

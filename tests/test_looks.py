@@ -71,10 +71,10 @@ def scenario(folder: Path, name: str, duration: str, extra: str = "") -> Path:
 
 
 def test_a_decided_run_ends_at_a_planned_look(tmp_path: Path) -> None:
-    """A clause that 24 s would prove many times over is proven at a quarter: the rest is never
+    """A clause that 12 s would prove many times over is proven at a quarter: the rest is never
     sent, and is no failure.
     """
-    code, manifest = run(tmp_path / "r", str(scenario(tmp_path, "calm", "24s")), "--early-stop")
+    code, manifest = run(tmp_path / "r", str(scenario(tmp_path, "calm", "12s")), "--early-stop")
     done = Run(tmp_path / "r")
     unsent = int((done.columns.samples["sent_ns"] < 0).sum())
     assert manifest["ended_early"] == "every clause was decided at planned look 1 of 4"
@@ -87,7 +87,7 @@ def test_a_decided_run_ends_at_a_planned_look(tmp_path: Path) -> None:
 
 def test_a_run_without_the_flag_goes_to_its_end(tmp_path: Path) -> None:
     """Nothing looks, nothing is spent, every row is sent."""
-    _, manifest = run(tmp_path / "r", str(scenario(tmp_path, "calm", "4s")))
+    _, manifest = run(tmp_path / "r", str(scenario(tmp_path, "calm", "1s")))
     assert (manifest["ended_early"], manifest["early_stop"]) == (None, None)
     assert bool((Run(tmp_path / "r").columns.samples["sent_ns"] >= 0).all())
 
@@ -96,8 +96,8 @@ def test_simulated_stages_stand_beside_those_that_were_sent(tmp_path: Path) -> N
     """One folder, two lanes: the live one first, the simulated one marked, each with its own rows,
     outcomes and gateway.
     """
-    scenario(tmp_path, "live", "2s")
-    scenario(tmp_path, "virtual", "30s", "[gateway]\nsimulated = true\n")
+    scenario(tmp_path, "live", "1s")
+    scenario(tmp_path, "virtual", "15s", "[gateway]\nsimulated = true\n")
     suite = tmp_path / "both.toml"
     suite.write_text('description = "both"\nscenarios = ["virtual.toml", "live.toml"]\n')
     code, manifest = run(tmp_path / "r", str(suite))

@@ -354,12 +354,16 @@ def suite_to(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def watched(suite: Suite, terms: Terms) -> list[str]:
-    """Watch in this process; what it told."""
+def watched(
+    suite: Suite, terms: Terms, begun: Callable[[Watch], object] = lambda _: None
+) -> list[str]:
+    """Watch in this process, which `begun` is given; what it told."""
     told: list[str] = []
 
     async def go() -> None:
-        await Watch(suite, terms, told.append).go_on()
+        watch = Watch(suite, terms, told.append)
+        begun(watch)
+        await watch.go_on()
 
     run_loop(go)
     return told
@@ -585,9 +589,12 @@ def stamp(moment_ns: int) -> str:
 
 def done(folder: Path) -> int:
     """Rows on disk."""
-    return sum(
-        int((Run(run).columns.samples["done_ns"] >= 0).sum()) for run in Shelf(folder).runs()
-    )
+    return sum(map(ended, Shelf(folder).runs()))
+
+
+def ended(run: Path) -> int:
+    """Rows of a run on disk."""
+    return int((Run(run).columns.samples["done_ns"] >= 0).sum())
 
 
 def wait_until(holds: Callable[[], bool], patience_s: float = 40) -> None:
@@ -643,24 +650,25 @@ def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(
     the reason on file.
     """
     folder, ahead = tmp_path / "out", [0]
+    watches: list[Watch] = []
 
     def wall() -> int:
         if not ahead[0] and Shelf(folder).runs() and done(folder) >= 3:
             ahead[0] = 3600 * S
+        elif (
+            ahead[0] and len(Shelf(folder).runs()) == 2 and ended(Shelf(folder).runs()[1]) >= 3
+        ):  # the second run has begun to be on disk
+            watches[0].stop()
         return wall_ns() + ahead[0]
 
     suite = probing(load_suite(str(suite_to(gateway))), Fraction(20), None)
     began = wall_ns()
     told = watched(
         suite,
-        Terms(
-            folder,
-            lasts_ns=3600 * S + int(STEP_S * S / 4),
-            wall=wall,
-            roll=lambda now: now + 7200 * S,
-        ),
+        Terms(folder, wall=wall, roll=lambda now: now + 7200 * S),
+        watches.append,
     )
-    first, second = Shelf(folder).runs()[:2]
+    first, second = Shelf(folder).runs()
     manifests = [Run(run).manifest for run in (first, second)]
     assert "parted by 1 h: suspended, or set" in manifests[0]["ended_early"]
     assert 3600 * S < manifests[1]["started_wall_ns"] - began < 3600 * S + STEP_S * S

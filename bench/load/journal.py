@@ -84,6 +84,8 @@ class Journal:
         guard: Guard | None = None,
     ):
         self._writer, self.run_id, self._worker, self._guard = writer, run_id, worker, guard
+        #: what ended is sealed this often
+        self.seal_every_s = SEGMENT_EVERY_S
         self.samples = empty_samples(rows)
         self._fresh: list[int] = []
         self._t0 = 0
@@ -267,9 +269,9 @@ class Journal:
         _pour(self._lags, self.lag)
 
     async def write_regularly(self) -> None:
-        """Seal what ended, twice a second, off the loop's thread."""
+        """Seal what ended every `seal_every_s`, off the loop's thread."""
         while True:
-            await anyio.sleep(SEGMENT_EVERY_S)
+            await anyio.sleep(self.seal_every_s)
             await self.flush()
 
     async def flush(self) -> None:

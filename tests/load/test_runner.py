@@ -444,6 +444,7 @@ def test_an_error_while_recording_ends_the_run_and_does_not_hang(
         folder = RunWriter(tmp_path / "run", {"run": "r", "lanes": []}, plan.schedule).folder
         player = Player(plan.lanes, plan.schedule, text(), folder, "r")
         setattr(player.journal, where, Broken())
+        player.journal.seal_every_s = 0.05  # what "fold" is called for
         with anyio.fail_after(PATIENCE_S):
             await player.play(lambda *_: None)
 

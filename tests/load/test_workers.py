@@ -236,7 +236,7 @@ def test_what_is_left_of_a_shared_run(tmp_path: Path, dies: bool) -> None:
             "--request-rate",
             "50",
             "--duration",
-            "4s" if dies else "40s",
+            "3s" if dies else "40s",
             "--workers",
             "2",
         )

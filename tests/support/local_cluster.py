@@ -201,33 +201,6 @@ def meanwhile(act: Callable[[], None]) -> Iterator[None]:
         raise wrong[0]
 
 
-class Pulse:
-    """How long this machine kept a thread of ours waiting at worst: what a bound in seconds has to
-    be given.
-    """
-
-    _EVERY_S = 0.02
-
-    def __init__(self) -> None:
-        self.worst_ns = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat)
-
-    def _beat(self) -> None:
-        before = monotonic_ns()
-        while not self._over.wait(self._EVERY_S):
-            now = monotonic_ns()
-            self.worst_ns, before = max(self.worst_ns, now - before), now
-
-    def __enter__(self) -> Pulse:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-
 class Heard:
     """A screen that keeps the sentences."""
 

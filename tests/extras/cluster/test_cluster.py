@@ -24,7 +24,6 @@ from bench.plan.schedule import compile_plan
 from bench.record.run_folder import Run, read_manifest
 from bench.record.samples import Outcome
 from bench.units import MS, S
-from benchmarks.kills import LOSS_NS
 from tests.support.local_cluster import (
     EU,
     US,
@@ -32,7 +31,6 @@ from tests.support.local_cluster import (
     LocalCluster,
     LocalSeat,
     ManyRunsProvider,
-    Pulse,
     asked,
     left_in,
     meanwhile,
@@ -42,6 +40,7 @@ from tests.support.local_cluster import (
     suite_for,
     until,
 )
+from tests.support.pulse import Pulse, some_must_be_kept
 
 
 @pytest.fixture
@@ -94,9 +93,9 @@ def test_a_run_on_two_nodes_is_the_plans_run(shared: bool, provider: ManyRunsPro
     """
     cluster = LocalCluster(EU, US)
     place = Path("between").resolve()
-    done = play(cluster, provider, "--duration", "3s", workers=3, shared=place if shared else None)
+    done = play(cluster, provider, "--duration", "1s", workers=3, shared=place if shared else None)
     run = Run(Path("r"))
-    plan = compile_plan(suite_for(provider, "--duration", "3s"), 1)
+    plan = compile_plan(suite_for(provider, "--duration", "1s"), 1)
     assert run.columns.schedule.tobytes() == plan.schedule.tobytes()
     assert {row: len(moments) for row, moments in provider.asked_of(run).items()} == dict.fromkeys(
         range(len(plan.schedule)), 1
@@ -141,20 +140,18 @@ def test_a_node_that_dies_takes_its_last_second_and_nothing_else(
     """
     cluster = LocalCluster(EU, US)
     moment: list[int] = []
+    screen, pulse = Heard(), Pulse()
 
     def dies() -> None:
-        until(lambda: asked(provider) >= 120)
+        until(lambda: some_must_be_kept(provider, pulse))
         moment.append(cluster.given[1].kill("the power went"))
 
-    screen = Heard()
-    with Pulse() as pulse, meanwhile(dies):
-        done = play(cluster, provider, "--duration", "6s", screen=screen)
+    with pulse, meanwhile(dies):
+        done = play(cluster, provider, "--duration", "3s", screen=screen)
     run = Run(Path("r"))
     ok, theirs = rows_that(run, Outcome.ok), of_shard(run, 2, 2)
     earlier = {
-        row
-        for row, at_ns in provider.answered_of(run).items()
-        if at_ns < moment[0] - LOSS_NS - pulse.worst_ns
+        row for row, at_ns in provider.answered_of(run).items() if at_ns < moment[0] - pulse.loss_ns
     }
     assert earlier & theirs
     assert earlier <= ok <= set(provider.answered_of(run))
@@ -182,22 +179,21 @@ def test_a_process_that_dies_alone_loses_nothing_that_was_sealed(
     """
     cluster = LocalCluster(EU, US)
     moment: list[int] = []
+    pulse = Pulse()
 
     def dies() -> None:
-        until(lambda: asked(provider) >= 80)
+        until(lambda: some_must_be_kept(provider, pulse))
         pid = cluster.given[0].agent.pid
         assert pid is not None
         moment.append(monotonic_ns())
         os.kill(pid, signal.SIGKILL)
 
-    with Pulse() as pulse, meanwhile(dies):
-        done = play(cluster, provider, "--duration", "4s")
+    with pulse, meanwhile(dies):
+        done = play(cluster, provider, "--duration", "3s")
     run = Run(Path("r"))
     ok = rows_that(run, Outcome.ok)
     earlier = {
-        row
-        for row, at_ns in provider.answered_of(run).items()
-        if at_ns < moment[0] - LOSS_NS - pulse.worst_ns
+        row for row, at_ns in provider.answered_of(run).items() if at_ns < moment[0] - pulse.loss_ns
     }
     assert earlier & of_shard(run, 1, 2)
     assert earlier | of_shard(run, 2, 2) <= ok <= set(provider.answered_of(run))
@@ -224,14 +220,14 @@ def test_a_silent_node_is_given_up(provider: ManyRunsProvider) -> None:
     cluster = LocalCluster(EU, US, make_seat=Quiet)
 
     def falls_silent() -> None:
-        until(lambda: asked(provider) >= 60)
+        until(lambda: asked(provider) >= 20)
         seat = cluster.given[1]
         assert isinstance(seat, Quiet)
         seat.quiet.set()
 
     try:
         with meanwhile(falls_silent):
-            done = play(cluster, provider, "--duration", "3s", silence_ns=4 * S)
+            done = play(cluster, provider, "--duration", "1s", silence_ns=2 * S)
         run = Run(Path("r"))
         assert of_shard(run, 1, 2) <= rows_that(run, Outcome.ok)
         assert "lost with node-2 (gave no word for " in reasons(done)
@@ -270,7 +266,7 @@ def test_a_silent_node_that_goes_on_writing_to_a_shared_folder_is_collected(
                 provider,
                 "--duration",
                 "30s",
-                silence_ns=2 * S,
+                silence_ns=1 * S,
                 shared=Path("between").resolve(),
             )
     finally:
@@ -318,7 +314,7 @@ def test_a_node_that_is_late_never_joins(
     """Held over the agreed instant it sends nothing and says why; who was in time is not disturbed,
     and no node keeps anything.
     """
-    done = play(LocalCluster(EU, US, make_seat=seats), provider, "--duration", "3s")
+    done = play(LocalCluster(EU, US, make_seat=seats), provider, "--duration", "1s")
     run = Run(Path("r"))
     theirs = set[int]().union(*(of_shard(run, number, 2) for number in late))
     assert rows_that(run, Outcome.never_sent) == theirs
@@ -336,11 +332,11 @@ def test_a_node_that_is_late_never_joins(
 
 
 class Ahead(Agent):
-    """Its clock is 2 s ahead."""
+    """Its clock is a second ahead."""
 
     def wall(self) -> int:
-        """Two seconds more."""
-        return super().wall() + 2 * S
+        """A second more."""
+        return super().wall() + S
 
 
 class Stepped(Agent):
@@ -373,12 +369,12 @@ def test_a_clock_that_is_ahead_is_corrected_for(provider: ManyRunsProvider) -> N
     it begins as much later.
     """
     cluster = LocalCluster(EU, US, make_agent=after(Ahead))
-    play(cluster, provider, "--duration", "2s")
+    play(cluster, provider, "--duration", "1s")
     run = Run(Path("r"))
     assert rows_that(run, Outcome.ok) == set(range(len(run.columns)))
     asked_at = provider.asked_of(run)
     began_ns = run.manifest["started_wall_ns"] - wall_offset_ns()
-    for number, ahead_ns in ((1, 0), (2, 2 * S)):
+    for number, ahead_ns in ((1, 0), (2, S)):
         shard = run.manifest["shards"][number - 1]
         bound_ns = shard["clock"]["bound_ms"] * MS
         assert abs(shard["clock"]["offset_ms"] * MS - ahead_ns) <= bound_ns
