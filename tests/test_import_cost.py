@@ -57,22 +57,27 @@ def test_help_imports_click_and_nothing_heavier(arguments: list[str]) -> None:
     assert set(found["modules"]) & HEAVY == set()
 
 
-def test_help_takes_less_than_a_fifth_of_a_second_of_cpu() -> None:
-    """User and system time of the whole process, interpreter included; the best of up to ten, for a
-    busy machine's caches are cold.
+def cpu_s(*arguments: str) -> float:
+    """User and system time of a fresh interpreter with these arguments, which ends well."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, env=unmeasured()
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_utime + usage.ru_stime
+
+
+def test_help_takes_less_than_three_times_the_cpu_of_importing_click() -> None:
+    """A fifth of a second where click's import takes 65 ms, on a slower machine as much more.
+
+    Each is the best of up to ten in turn, for a busy machine's caches are cold.
     """
     if not hasattr(os, "wait4"):
         pytest.skip("no wait4 here")
-    spent: list[float] = []
-    while len(spent) < 10 and min(spent, default=1) >= 0.2:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bench", "--help"],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            env=unmeasured(),
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        spent.append(usage.ru_utime + usage.ru_stime)
-    assert min(spent) < 0.2
+    ours: list[float] = []
+    clicks: list[float] = []
+    while len(ours) < 10 and (not ours or min(ours) >= 3 * min(clicks)):
+        clicks.append(cpu_s("-c", "import click"))
+        ours.append(cpu_s("-m", "bench", "--help"))
+    assert min(ours) < 3 * min(clicks)

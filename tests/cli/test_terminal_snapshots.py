@@ -121,6 +121,20 @@ def suite(tmp_path: Path) -> Iterator[Path]:
     thread.join()
 
 
+@pytest.fixture
+def brief(suite: Path) -> Path:
+    """The same 160 requests within a second, where nobody looks at the run while it lasts."""
+    for name, slow, fast in (
+        ("load", '"20/s"', '"80/s"'),
+        ("load", '"2s"', '"500ms"'),
+        ("both", 'at = "1s"', 'at = "250ms"'),
+    ):
+        file = suite.with_name(f"{name}.toml")
+        assert slow in file.read_text()
+        file.write_text(file.read_text().replace(slow, fast))
+    return suite
+
+
 class Terminal:
     """A window of `columns` x `rows` in which a command runs."""
 
@@ -292,21 +306,24 @@ def test_ctrl_c_says_what_happens_now_and_what_the_end_rests_on(suite: Path) -> 
     )
 
 
-def test_without_colour_the_words_are_left(suite: Path) -> None:
+def test_without_colour_the_words_are_left(brief: Path) -> None:
     """NO_COLOR: no sequence that sets a colour reaches the terminal, the verdict does."""
     with Terminal(
-        100, 30, "run", str(suite), "--out", str(suite.parent / "r"), env={"NO_COLOR": "1"}
+        100, 30, "run", str(brief), "--out", str(brief.parent / "r"), env={"NO_COLOR": "1"}
     ) as terminal:
         assert terminal.end() in FAILED
         assert matching(terminal.everything(), OVERALL)
     assert not COLOUR.search(terminal.raw)
 
 
-@pytest.mark.parametrize("quiet", [False, True])
-def test_a_log_gets_lines_and_no_control_sequences(quiet: bool, suite: Path) -> None:
+@pytest.mark.parametrize(("quiet", "load"), [(False, "suite"), (True, "brief")])
+def test_a_log_gets_lines_and_no_control_sequences(
+    quiet: bool, load: str, request: pytest.FixtureRequest
+) -> None:
     """Where standard error is no terminal: the opening sentence, lines of at most 125 characters;
     with --quiet nothing at all.
     """
+    suite: Path = request.getfixturevalue(load)
     command = [
         sys.executable,
         "-m",
