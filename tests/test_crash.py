@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,13 @@ import pytest
 
 from bench.cli import main
 from bench.cli.resume import flags_of
-from bench.clock import monotonic_ns, sleep_s
+from bench.clock import monotonic_ns
 from bench.errors import UserError
 from bench.load.sitting import refuse_unless_broken_off
 from bench.record.run_folder import LaterSitting, Run, read_manifest, under_way
 from bench.record.samples import Outcome
-from bench.units import S
 from benchmarks.kills import kill, tree_of
-from tests.support.patience import PATIENCE_S, unmeasured
+from tests.support.patience import PATIENCE_S, unmeasured, until
 from tests.support.provider import Provider
 from tests.support.pulse import Pulse, some_must_be_kept
 
@@ -74,22 +73,13 @@ def start(
         "--quiet",
         *more,
     ]
-    root = str(Path(__file__).resolve().parents[1])
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**environment, "PYTHONPATH": root},
+        env=environment,
     )
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait for a state."""
-    deadline = monotonic_ns() + int(PATIENCE_S * S)
-    while not true():
-        assert monotonic_ns() < deadline
-        sleep_s(0.01)
 
 
 STEADY = ("--request-rate", "60/s", "--isl", "10", "--osl", "3", "--duration", "3s")
@@ -365,7 +355,6 @@ def start_resume() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "bench", "resume", "r", "--quiet"],
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
     )
 
 

@@ -24,6 +24,8 @@ from hdrh.log import HistogramLogReader
 from tests.support.patience import PATIENCE_S, STEP_S
 from tests.support.two_tiers import two_tiers
 
+pytestmark = pytest.mark.figures
+
 ROOT = Path(__file__).resolve().parents[1]
 MS, OK = 10**6, 1
 SCENARIO = two_tiers('e2e = { lognormal = { median = "60ms", p99 = "120ms" } }', "../")
@@ -87,8 +89,8 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Ours, with the checkout on the import path and without colours."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    """Ours, without colours."""
+    return {**os.environ, "NO_COLOR": "1"}
 
 
 def record(folder: Path, name: str) -> dict[str, Any]:
@@ -310,6 +312,7 @@ def test_the_histogram_log_opens_with_hdrh(played: Played) -> None:
                     )
 
 
+@pytest.mark.slow("two commands, with figures")
 def test_a_finished_run_is_judged_by_another_contract(played: Played) -> None:
     """judge RUN --slo: exit 0, 1 or 3 by the clause; the folder keeps its bytes; an impossible
     clause is exit 2.
@@ -341,6 +344,7 @@ def test_a_finished_run_is_judged_by_another_contract(played: Played) -> None:
     } == before
 
 
+@pytest.mark.slow("a report with figures")
 def test_a_report_is_made_again_from_the_tables(played: Played) -> None:
     """Without summary.json, report RUN makes it again, byte for byte, and prints the files it
     wrote.
@@ -386,6 +390,7 @@ def test_a_clause_that_the_run_cannot_have_is_refused_before_anything_is_sent(pl
     assert not (place / "refused").exists()
 
 
+@pytest.mark.slow("a run in real time, its drain included")
 def test_ctrl_c_ends_the_run_and_keeps_the_record(place: Path) -> None:
     """The terminal's Ctrl-C, sent to the whole group once rows are on disk: exit 130, requests
     under way answered, report written.
@@ -438,6 +443,7 @@ def test_ctrl_c_ends_the_run_and_keeps_the_record(place: Path) -> None:
     }
 
 
+@pytest.mark.slow("several runs in real time")
 def test_repetitions_show_their_spread(place: Path, gateway: str) -> None:
     """--repeat 2 --request-count 40: two folders of 40 rows, seeds one apart, other due times, and
     lines of the spread.
@@ -492,6 +498,7 @@ def test_repetitions_show_their_spread(place: Path, gateway: str) -> None:
     assert [spread["min"][3], spread["max"][3]] == pytest.approx([min(both), max(both)], abs=0.06)
 
 
+@pytest.mark.slow("a run in real time")
 def test_a_closed_loop_is_measured_and_not_judged(place: Path, gateway: str) -> None:
     """--concurrency 4 --duration 1s: never more than 4 under way, no row that was never due, exit 3
     under a clause.

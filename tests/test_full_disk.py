@@ -5,7 +5,6 @@ real processes.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -16,11 +15,11 @@ import numpy as np
 import pytest
 
 from bench.cli import main
-from bench.clock import monotonic_ns, sleep_s
+from bench.clock import monotonic_ns
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
-from bench.units import S
 from benchmarks.kills import said
+from tests.support.patience import until
 from tests.support.provider import Provider
 from tests.support.pulse import Pulse
 
@@ -60,13 +59,11 @@ class Disk:
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """A process that sees the disk."""
-        root = str(Path(__file__).resolve().parents[1])
         return subprocess.Popen(
             [*self._enter, *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONPATH": root},
         )
 
     def remount(self, how: str) -> bool:
@@ -147,14 +144,6 @@ def broken_off(
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2, output
     return moment - pulse.loss_ns, output
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait for a state."""
-    deadline = monotonic_ns() + PATIENCE_S * S
-    while not true():
-        assert monotonic_ns() < deadline
-        sleep_s(0.01)
 
 
 def sentences(output: str) -> list[str]:

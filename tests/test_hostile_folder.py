@@ -168,6 +168,7 @@ def test_a_manifest_that_lists_a_file_elsewhere_is_told_and_the_file_not_looked_
         assert "is outside the run's folder" in said
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize("name", ["..", "../up", "x" * 300, "a\nb", "/abs", "CON", ".hidden"])
 def test_names_in_a_manifest_choose_no_path(
     name: str, sound: Path, outside: Path, tmp_path: Path

@@ -23,6 +23,8 @@ from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
 from bench.units import MS, S
 
+pytestmark = pytest.mark.figures
+
 ROOT = Path(__file__).resolve().parents[1]
 SCENARIO = """
 description = "The near place refuses everything for a second and a half"
@@ -178,7 +180,7 @@ def played(
         ],
         cwd=place,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+        env={**os.environ, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -30,7 +30,7 @@ from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 #: The fixture is two whole runs, which may meet a busy machine.
-pytestmark = pytest.mark.timeout(3 * PATIENCE_S)
+pytestmark = [pytest.mark.timeout(3 * PATIENCE_S), pytest.mark.figures]
 #: Where each is given -> the secret. Two words of it differ in every form: in JSON, in a URL, in
 #: base64.
 PLACES = (
@@ -334,7 +334,6 @@ def environment(**more: str) -> dict[str, str]:
         **os.environ,
         **given,
         "OTEL_EXPORTER_OTLP_HEADERS": f"x-key={quote(SECRETS['collector'])}",
-        "PYTHONPATH": str(ROOT),
         "PYTHONFAULTHANDLER": "1",
         "NO_COLOR": "1",
         **more,
@@ -457,6 +456,7 @@ def test_no_process_of_a_run_shows_a_secret_on_its_command_line(
         assert leaks(line, "cmdline") + leaks(inherited, "environ", others) == []
 
 
+@pytest.mark.slow("commands that write every file again, with figures")
 @pytest.mark.parametrize(
     "words",
     [

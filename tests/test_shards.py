@@ -11,7 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,12 @@ import yaml
 
 from bench.cli import main
 from bench.cli.run import run as run_command
-from bench.clock import monotonic_ns, sleep_s, wall_ns
+from bench.clock import monotonic_ns, wall_ns
 from bench.record.run_folder import Run, read_manifest
 from bench.record.samples import Outcome
 from bench.units import S
 from benchmarks.kills import kill
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, until
 from tests.support.provider import Provider
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,7 +73,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
     command.chmod(0o755)
     return {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
         "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
     }
 
@@ -81,14 +80,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def asked(provider: Provider) -> int:
     """Requests that reached the provider."""
     return sum(len(moments) for moments in provider.asked.values())
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait for a state."""
-    deadline = monotonic_ns() + 40 * S
-    while not true():
-        assert monotonic_ns() < deadline
-        sleep_s(0.01)
 
 
 def job() -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:

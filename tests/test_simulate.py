@@ -325,6 +325,7 @@ def test_gaps_are_counted_as_if_spelled_out(tmp_path: Path) -> None:
     assert sum(histogram.cells()["counts"]) == steps.sum()
 
 
+@pytest.mark.slow("the same scenario played and written twice")
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
     """Samples and truth of the same seed are equal byte for byte; another seed's are not."""
     kept = []

@@ -18,6 +18,8 @@ from playwright.sync_api import Page
 from bench.cli import main
 from bench.record.run_folder import Run
 
+pytestmark = pytest.mark.figures
+
 if TYPE_CHECKING:
     from conftest import OpenPage, Violations
 

@@ -13,6 +13,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from bench.cli import main
 
+pytestmark = pytest.mark.figures
+
 if TYPE_CHECKING:
     from conftest import OpenPage, Violations
 

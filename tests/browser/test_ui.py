@@ -22,6 +22,8 @@ from bench.record.pieces import SegmentWriter
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Outcome, empty_samples
 
+pytestmark = pytest.mark.figures
+
 if TYPE_CHECKING:
     from conftest import OpenPage, Violations
 

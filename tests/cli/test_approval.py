@@ -92,7 +92,6 @@ def test_on_a_terminal_it_is_asked(folder: Path) -> None:
         stdin=follower,
         stdout=subprocess.PIPE,
         stderr=follower,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     ) as process:
         os.close(follower)
         said = b""

@@ -54,6 +54,7 @@ def test_junit_calls_the_undecided_what_was_asked_for(
     assert "report.html" in capsys.readouterr().out
 
 
+@pytest.mark.slow("a run in real time")
 def test_github_lines_name_each_undecided_clause(
     short: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,7 @@ def here(played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
+@pytest.mark.slow("some of the commands play a run or calibrate")
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("words", COMMANDS)
 def test_json_is_one_document_and_nothing_else(
@@ -101,6 +102,7 @@ def test_json_is_one_document_and_nothing_else(
     assert isinstance(json.loads(out, parse_constant=pytest.fail), dict)
 
 
+@pytest.mark.slow("some of the commands play a run or calibrate")
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("words", COMMANDS)
 @pytest.mark.parametrize("width", [80, 100])

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from bench.app.conduct import gateway_facts
 from bench.cli import main
 from tests.support.gateway_process import GatewayProcess
@@ -48,6 +50,7 @@ def test_the_gateways_own_word_is_fetched(
     }
 
 
+@pytest.mark.slow("a run in real time, with a gateway of its own")
 def test_a_run_keeps_it_in_its_manifest(tmp_path: Path) -> None:
     """run.json of a run on the embedded gateway says of each scenario whether it kept up: here 5
     streams of 16 tokens.

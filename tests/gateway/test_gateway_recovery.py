@@ -49,6 +49,7 @@ def rows_of(line: TruthLine, scenario: Scenario, plan: Plan, samples: Table) -> 
     return samples[keep]
 
 
+@pytest.mark.slow("twenty seeds of a whole scenario in virtual time")
 @pytest.mark.parametrize("name", ROWS)
 def test_planted_quantiles_are_recovered(name: str) -> None:
     """p50, p90, p99 of TTFT and e2e lie in their order-statistic intervals, all at once at 95 %,

@@ -52,6 +52,7 @@ def test_md1() -> None:
         )
 
 
+@pytest.mark.slow("150,000 simulated arrivals")
 def test_neighbours_are_load_like_any_other() -> None:
     """Few own requests among 60 Poisson neighbours a second on one slot of 10 ms wait as in M/D/1
     at 61/s.

@@ -203,6 +203,7 @@ def test_the_difference_of_misses_is_covered() -> None:
     assert held >= stats.binom.ppf(0.01, 60, 0.95)
 
 
+@pytest.mark.slow("hundreds of comparisons, so that a rate of error can be counted")
 def test_the_shift_is_held_at_all_quantiles_at_once() -> None:
     """A law scaled by 1.2 shifts every quantile by 0.2 of itself; all nine truths lie within their
     limits in most of 40 runs.
@@ -245,6 +246,7 @@ def test_a_better_tail_with_a_worse_middle_crosses() -> None:
     assert found["crosses_ms"] == pytest.approx(truth, rel=0.1)
 
 
+@pytest.mark.slow("hundreds of comparisons, so that a rate of error can be counted")
 def test_arms_of_one_law_are_seldom_told_apart_by_permutation() -> None:
     """Of 60 pairs with one law and 50 % drift the p value is below 5 % in no more than a fair test
     would have, nor is one faster.

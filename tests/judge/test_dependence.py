@@ -163,6 +163,7 @@ def test_an_open_verdict_asks_for_rows_at_the_price_of_dependence(most: int, pri
     )
 
 
+@pytest.mark.slow("the formula at every count of every block")
 def test_blocks_pass_and_fail_where_the_formula_does() -> None:
     """Calm blocks and busy ones by turns, the last busier still: PASS, FAIL and neither where
     scipy's limits say so, with a further block that outdoes the worst by twice its lead over the

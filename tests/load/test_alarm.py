@@ -44,6 +44,7 @@ run_loop(main)
 """
 
 
+@pytest.mark.clock
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="timerfd is Linux's")
 @pytest.mark.parametrize(("descriptors", "kind"), [("free", "timerfd"), ("full", "event loop")])
 def test_an_alarm_rings_once_and_never_early(descriptors: str, kind: str) -> None:

@@ -94,6 +94,8 @@ def test_what_counts_as_within_budget() -> None:
     assert not step(100, 98.9, 0.5, 0.5).within_budget
 
 
+@pytest.mark.slow("two ladders of steps of one second each")
+@pytest.mark.clock
 def test_calibration_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 
@@ -49,6 +51,7 @@ def silent_server() -> Iterator[str]:
             peer.close()
 
 
+@pytest.mark.slow("a run in real time that takes every descriptor")
 def test_the_record_goes_on_when_connections_have_taken_every_descriptor(tmp_path: Path) -> None:
     """Requests beyond the limit are rows that could not be sent, and every row is sealed: the run
     ends in good order.

@@ -5,7 +5,6 @@ that goes on.
 from __future__ import annotations
 
 import functools
-import os
 import re
 import subprocess
 import sys
@@ -204,7 +203,6 @@ def test_without_descriptors_a_request_is_ours_to_answer_for(transport: str) -> 
         text=True,
         timeout=3 * PATIENCE_S,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
     )
     expected = classes(transport, True)["out of descriptors"]
     assert told.stdout.strip().split("|") == [expected.name, "out of descriptors (EMFILE)", "ok"], (

@@ -359,6 +359,7 @@ def events(draw: st.DrawFn) -> bytes:
 FIRST = chunk({"reasoning": "h"})
 
 
+@pytest.mark.slow("hundreds of drawn streams, each read twice")
 @given(st.lists(events(), max_size=5), st.sampled_from([b"", FIRST, PLAIN]), st.data())
 @settings(deadline=None, max_examples=300)
 def test_any_stream_at_any_splits_agrees_with_the_slow_reading(

@@ -87,6 +87,7 @@ def test_system_errors_have_their_outcome(error: OSError, outcome: Outcome) -> N
 # ---- stamps
 
 
+@pytest.mark.clock
 @LOOPS
 def test_bytes_that_waited_in_the_socket_carry_the_time_they_came(loop: str) -> None:
     """A loop that stood still for 100 ms reads the server's own sending time off the kernel's

@@ -28,6 +28,8 @@ from tests.support.made_runs import MakeRun
 from tests.support.markup import Seen, unseen
 from tests.support.patience import PATIENCE_S
 
+pytestmark = pytest.mark.figures
+
 #: What a server may put into any text: for a page, a terminal, a spreadsheet, a build log, a table,
 #: an XML file.
 TRICKS = [

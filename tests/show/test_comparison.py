@@ -14,6 +14,8 @@ from bench.judge.compare.arms import Arm
 from bench.judge.compare.compare import Question, compare_arms
 from bench.show.comparison import comparison_part, comparison_text, ratio_figure, shift_figure
 
+pytestmark = pytest.mark.figures
+
 S, MS = 10**9, 10**6
 
 

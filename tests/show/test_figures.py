@@ -17,6 +17,8 @@ from bench.show.figures import lane_figures
 from bench.show.moments import lane_moments
 from tests.support.made_runs import MS, Made, MakeRun, S, fail, rank, spoil_all
 
+pytestmark = pytest.mark.figures
+
 
 def drawn(made: Made, lane: int = 0) -> dict[str, str]:
     """The lane's figures by the end of their file's name."""

@@ -16,6 +16,8 @@ from bench.cli import main
 from tests.support.markup import Seen, unseen
 from tests.support.served import served
 
+pytestmark = pytest.mark.figures
+
 pytest.importorskip("bench.extras.ui")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -92,6 +94,7 @@ def sound(page: str) -> None:
             assert not name.startswith("on"), (tag, name)
 
 
+@pytest.mark.slow("every command, with figures")
 def test_every_command_says_such_names_in_words(
     results: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -121,6 +124,7 @@ def test_every_command_says_such_names_in_words(
         assert unseen(out.replace("\r\n", "\n")) == unseen(err) == set(), words
 
 
+@pytest.mark.slow("draws the figures of a run and of a what-if")
 def test_files_of_such_a_run_are_well_formed_and_its_page_sound(
     results: Path, tmp_path: Path
 ) -> None:
@@ -154,6 +158,7 @@ def test_files_of_such_a_run_are_well_formed_and_its_page_sound(
         }
 
 
+@pytest.mark.slow("every page, with figures")
 def test_every_page_of_the_ui_shows_such_names_as_words(results: Path) -> None:
     """The list, a comparison, a trend, a report, and a run that goes on."""
     first, second, *_ = lanes(results)

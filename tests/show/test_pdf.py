@@ -15,6 +15,8 @@ from bench.show.pdf import pdf_library, write_pdf
 from bench.show.report import write_report
 from tests.support.made_runs import Made, MakeRun, spoil_some
 
+pytestmark = pytest.mark.figures
+
 
 @pytest.fixture
 def spoilt(make_run: MakeRun) -> Made:

@@ -24,6 +24,8 @@ from tests.support.made_runs import (
     spoil_some,
 )
 
+pytestmark = pytest.mark.figures
+
 SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -146,6 +146,7 @@ def test_the_page_keeps_its_order(spoilt: Made) -> None:
     assert places == sorted(places)
 
 
+@pytest.mark.figures
 def test_key_numbers_are_those_of_the_rows(spoilt: Made) -> None:
     """p99 and max of response and service e2e, sorted out of the samples here, stand in the lane's
     table.
@@ -193,6 +194,7 @@ def test_phases_and_context_buckets_have_their_rows(spoilt: Made) -> None:
         assert sum(int(row["requests"].replace(",", "")) for row in table) == 1080
 
 
+@pytest.mark.figures
 def test_the_page_needs_nobody_else(spoilt: Made) -> None:
     """No frame, no link out, no image but inline ones, no script but its own; ids are unique and
     every anchor has its place.
@@ -231,6 +233,7 @@ def test_the_page_needs_nobody_else(spoilt: Made) -> None:
     )
 
 
+@pytest.mark.figures
 def test_hostile_text_is_harmless_everywhere(make_run: MakeRun) -> None:
     """Markup, terminal escapes, a right-to-left mark, NUL and a megabyte: words on the page, cut,
     in all formats.
@@ -327,6 +330,7 @@ def test_rehearsed_answers_are_cases_and_rows(spoilt: Made) -> None:
     assert [row["as expected"] for row in page.table("expected", "got")] == ["met", "NOT MET"]
 
 
+@pytest.mark.figures
 def test_a_run_without_success_shows_dashes_not_zeros(make_run: MakeRun) -> None:
     """No latency is invented where none was measured, and the paragraph says that nothing was
     answered.
@@ -337,6 +341,7 @@ def test_a_run_without_success_shows_dashes_not_zeros(make_run: MakeRun) -> None
     assert "“only” answered none of its 60 requests." in page.text
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize(
     ("rows", "state"), [(1, "complete"), (300, "interrupted"), (300, "running")]
 )
@@ -360,6 +365,7 @@ def test_an_invalid_run_says_so_before_any_number_and_praises_nobody(spoilt: Mad
     assert "pro answered" not in page.text
 
 
+@pytest.mark.figures
 def test_simulated_and_closed_loop_runs_are_marked(spoilt: Made) -> None:
     """Neither can be taken for a measured, open-loop run."""
     spoilt.summary["simulated"] = True
@@ -378,6 +384,8 @@ def test_without_a_contract_nothing_is_judged(spoilt: Made) -> None:
     assert "shown to keep" not in page.text + markdown
 
 
+@pytest.mark.slow("draws every figure twice")
+@pytest.mark.figures
 def test_a_report_can_be_made_again(spoilt: Made) -> None:
     """The same run gives the same bytes, and figures of an earlier report do not linger."""
     first = {
@@ -395,6 +403,7 @@ def test_a_report_can_be_made_again(spoilt: Made) -> None:
     assert str(next(iter(first))).endswith("report.html")
 
 
+@pytest.mark.figures
 def test_every_link_of_the_markdown_is_a_file(spoilt: Made) -> None:
     """The figures that report.md shows lie where it says."""
     _, markdown, _, _ = written(spoilt)
@@ -403,6 +412,7 @@ def test_every_link_of_the_markdown_is_a_file(spoilt: Made) -> None:
     assert len(links) >= 6
 
 
+@pytest.mark.figures
 def test_dark_and_print_are_provided_for(spoilt: Made) -> None:
     """The page follows the reader's colour scheme on screen and is laid out for A4 on paper."""
     write_report(spoilt.run, spoilt.summary, spoilt.verdicts)

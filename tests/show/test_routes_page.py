@@ -6,8 +6,12 @@ import copy
 import xml.etree.ElementTree as ET
 from typing import Any
 
+import pytest
+
 from bench.show.plots.drill import drill_timeline
 from bench.show.routes import policies_figure, route_lines, route_parts
+
+pytestmark = pytest.mark.figures
 
 S, BINS = 10**9, 48
 

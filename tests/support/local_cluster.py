@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from bench.cli.run import run, suite_of
-from bench.clock import monotonic_ns, sleep_s
+from bench.clock import monotonic_ns
 from bench.extras.cluster.agent import Agent
 from bench.extras.cluster.driver import conduct_on
 from bench.extras.cluster.seat import SeatLost
@@ -30,7 +30,6 @@ from bench.plan.schedule import Plan
 from bench.plan.suite import Suite
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
-from bench.units import S
 from tests.support.provider import Provider
 
 EU, US = Vantage("node-1", "eu"), Vantage("node-2", "us")
@@ -109,14 +108,6 @@ class LocalCluster:
     def join(self, _address: str) -> LocalCluster:
         """Itself, wherever it is said to be."""
         return self
-
-
-def until(true: Callable[[], object], within_s: float = 40) -> None:
-    """Wait for a state."""
-    deadline = monotonic_ns() + int(within_s * S)
-    while not true():
-        assert monotonic_ns() < deadline
-        sleep_s(0.01)
 
 
 class ManyRunsProvider(Provider):
@@ -247,13 +238,11 @@ def driver(port: int, nodes: Path, *flags: str, out: str = "r") -> subprocess.Po
     """A driver as a process of its own, with a cluster of two nodes in it, which keep what they
     have below `nodes`.
     """
-    root = Path(__file__).resolve().parents[2]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.support.local_cluster", str(port), str(nodes), out, *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
     )
 
 

@@ -9,6 +9,10 @@ coverage` does: no test fails for want of speed.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+
+from bench.clock import monotonic_ns, sleep_s
+from bench.units import S
 
 
 def unmeasured() -> dict[str, str]:
@@ -24,3 +28,11 @@ _FACTOR = float(os.environ.get("PYTEST_TIMEOUT", "60")) / 60
 PATIENCE_S = 50 * _FACTOR
 #: For one step of a conversation, of which a test waits for several.
 STEP_S = 20 * _FACTOR
+
+
+def until(true: Callable[[], object], within_s: float = PATIENCE_S) -> None:
+    """Wait for a state."""
+    deadline = monotonic_ns() + int(within_s * S)
+    while not true():
+        assert monotonic_ns() < deadline
+        sleep_s(0.01)

@@ -67,12 +67,18 @@ _STYLE: Any = {
 }
 
 
-def draw_svg(
-    title: str, height_in: float, draw: Callable[[Figure], Mapping[str, str] | None]
-) -> str:
+Draw = Callable[["Figure"], Mapping[str, str] | None]
+
+
+def draw_svg(title: str, height_in: float, draw: Draw) -> str:
     """Draw one figure in the house style; what `draw` returns become attributes of the svg
     element.
     """
+    return _tidy(*drawn(height_in, draw), title)
+
+
+def drawn(height_in: float, draw: Draw) -> tuple[bytes, Mapping[str, str]]:
+    """The SVG as matplotlib writes it, and what `draw` returned."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -90,7 +96,7 @@ def draw_svg(
             dpi=144,
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )
-    return _tidy(buffer.getvalue(), title, attributes)
+    return buffer.getvalue(), attributes
 
 
 def readings(
@@ -109,7 +115,7 @@ def readings(
     return {"data-readings": "\n".join(lines), "data-along": along}
 
 
-def _tidy(svg: bytes, title: str, attributes: Mapping[str, str]) -> str:
+def _tidy(svg: bytes, attributes: Mapping[str, str], title: str) -> str:
     """Make the SVG fit to stand beside others in a page: own ids, a title, the page's colour and
     font.
     """

@@ -38,8 +38,8 @@ from tests.support.local_cluster import (
     rows_that,
     serving,
     suite_for,
-    until,
 )
+from tests.support.patience import until
 from tests.support.pulse import Pulse, some_must_be_kept
 
 

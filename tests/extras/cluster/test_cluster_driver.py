@@ -40,8 +40,8 @@ from tests.support.local_cluster import (
     rows_that,
     serving,
     suite_for,
-    until,
 )
+from tests.support.patience import until
 from tests.support.pulse import Pulse, some_must_be_kept
 
 STEADY = ("--request-rate", "40", "--duration", "20s", "--slo", "e2e:p50<5s")

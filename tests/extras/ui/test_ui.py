@@ -15,6 +15,8 @@ import pytest
 from bench.cli import main
 from tests.support.served import Seen, Ui, seen, served
 
+pytestmark = pytest.mark.figures
+
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 RUNS = {

@@ -196,6 +196,7 @@ def test_the_server_ends_on_a_signal_though_somebody_listens(
         heard.close()
 
 
+@pytest.mark.slow("a run in real time, watched over HTTP")
 def test_a_real_run_is_watched_to_its_end(tmp_path: Path) -> None:
     """`tailproof run` on the embedded gateway: counts never fall, and the last event equals
     summary.json.

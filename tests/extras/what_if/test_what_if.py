@@ -238,6 +238,7 @@ def test_the_earlier_of_two_answers_is_what_the_live_router_gives(
     assert (int(whole.second_ns[0]), int(whole.answer_ns[0])) == (second, answer)
 
 
+@pytest.mark.slow("sums over all pairs, the plain way")
 @pytest.mark.parametrize("policy", ["sequential", "deadline", "hedge"])
 def test_independent_laws_are_convolved_exactly(policy: str) -> None:
     """Quantiles and success of 60 by 45 rows equal those of all 2,700 pairs played live one by one

@@ -47,6 +47,8 @@ def said(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) ->
     return out or err
 
 
+@pytest.mark.slow("eight seconds of requests in real time")
+@pytest.mark.clock
 def test_the_estimate_is_what_the_routes_did_on_the_gateway(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,6 +190,7 @@ def test_a_router_that_makes_the_tail_worse_is_called_so(
     assert "No cost: target main has no prices" in text
 
 
+@pytest.mark.figures
 def test_json_and_figure_are_written_where_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
