@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from bench.clock import monotonic_ns
-from bench.judge.compare.compare import ALPHA, Question, compare_arms, part_of
+from bench.judge.compare.compare import Question, compare_arms, part_of
+from bench.judge.compare.decision import ALPHA
 from bench.judge.compare.shift import permutation
 from bench.judge.stats.resample import sample, slot_ns
 from bench.quantiles import P99
@@ -29,8 +30,9 @@ def differs(seed: int, rows: int, order: str, **law: Any) -> tuple[bool, bool]:
     """
     first, second = pair(seed, rows, order=order, **law)
     record = part_of(first, second, DESIGNS[order], None)[0]
-    low, high = record["ratios"]["p99"]["interval"]
-    return low > 1 or high < 1, bool({"BETTER", "WORSE"} & set(record["outcomes"]))
+    low, high = record.ratios["p99"].interval
+    differs = (low is not None and low > 1) or (high is not None and high < 1)
+    return differs, bool({"BETTER", "WORSE"} & set(record.outcomes))
 
 
 def rates(seeds: range, rows: int, order: str, **law: Any) -> str:
@@ -49,7 +51,7 @@ def permutations(seed: int, rows: int, drift: float) -> tuple[bool, bool]:
     )
     assert sampled is not None
     found = permutation(sampled, P99, seed)
-    return found["p_value"] <= ALPHA, found["dominance"] != "none"
+    return found.p_value <= ALPHA, found.dominance != "none"
 
 
 def main() -> None:

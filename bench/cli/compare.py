@@ -13,6 +13,7 @@ from bench.cli.output import format_option, print_json, print_lines, screen_widt
 
 if TYPE_CHECKING:
     from bench.judge.compare.arms import Arm
+    from bench.record.records.comparisons import Comparison, Comparisons
     from bench.record.run_folder import Run
 
 _GATE = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
@@ -63,7 +64,7 @@ def compare(
     from bench.errors import UserError
     from bench.judge.compare.arms import load_baseline
     from bench.judge.compare.arms import save_baseline as save
-    from bench.judge.compare.pair import compare_pair
+    from bench.judge.compare.compared import compare_pair
     from bench.show.terminal import wrapped
 
     if len(arms) > 2 or (len(arms) == 2 and baseline is not None):
@@ -92,10 +93,10 @@ def compare(
     _print([record], form)
     if stored is None:
         return 0
-    gate = record["regression"]
+    gate = record.regression
     if form == "text":
-        print_lines(wrapped("gate      ", f"{gate['headline']}: {gate['reason']}", screen_width()))
-    return _GATE[gate["headline"]]
+        print_lines(wrapped("gate      ", f"{gate.headline}: {gate.reason}", screen_width()))
+    return _GATE[gate.headline]
 
 
 def _suite_comparisons(folder: str, form: str, flags: dict[str, Any]) -> int:
@@ -118,7 +119,7 @@ def _suite_comparisons(folder: str, form: str, flags: dict[str, Any]) -> int:
             where=folder,
             remedy=f"name two targets: {folder}:{names[0]} {folder}:{names[-1]}",
         )
-    _print(made["comparisons"], form, made)
+    _print(made.comparisons, form, made)
     return 0
 
 
@@ -128,16 +129,16 @@ def _arm(text: str, metric: str) -> tuple[Arm, Run]:
     Raises UserError naming the targets there are.
     """
     from bench.cli.picked import picked
-    from bench.judge.compare.pair import named_arm
+    from bench.judge.compare.compared import named_arm
 
     run, name = picked(text)
     return named_arm(run, name, metric), run
 
 
-def _print(records: list[dict[str, Any]], form: str, made: dict[str, Any] | None = None) -> None:
+def _print(records: list[Comparison], form: str, made: Comparisons | None = None) -> None:
     if form == "json":
-        print_json(made or records[0])
+        print_json((made or records[0]).to_json())
         return
     from bench.cli.screen import show_comparisons
 
-    show_comparisons(records, made["expects"] if made else [])
+    show_comparisons(records, made.expects if made else [])

@@ -14,7 +14,7 @@ import click
 #: Files that a user writes, then files that a run or a ramp writes.
 _KINDS = (
     *("contract", "profile", "target", "suite", "scenario"),
-    *("run", "summary", "verdicts", "ramp"),
+    *("run", "summary", "verdicts", "comparisons", "routes", "ramp"),
 )
 
 
@@ -79,7 +79,9 @@ def models() -> dict[str, Any]:
     from bench.plan.profile import Profile
     from bench.plan.suite import ScenarioFile, SuiteFile
     from bench.plan.target import Target
+    from bench.record.records.comparisons import Comparisons
     from bench.record.records.manifest import Manifest
+    from bench.record.records.routes import Routes
     from bench.record.records.summary import Summary
     from bench.record.records.verdicts import Verdicts
 
@@ -92,6 +94,8 @@ def models() -> dict[str, Any]:
         "run": Manifest,
         "summary": Summary,
         "verdicts": Verdicts,
+        "comparisons": Comparisons,
+        "routes": Routes,
         "ramp": RampRecord,
     }
 

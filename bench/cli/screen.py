@@ -30,6 +30,8 @@ from bench.plan.schedule import Lane, Plan
 from bench.plan.suite import Suite
 from bench.quantiles import P50, P99, P999, by_key
 from bench.record.histogram import Histogram
+from bench.record.records.comparisons import Comparison
+from bench.record.records.verdicts import Expectation
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.show.annotations import github_lines
@@ -278,16 +280,16 @@ def _sent_from(manifest: dict[str, Any], summary: dict[str, Any]) -> Iterator[st
             )
 
 
-def show_comparisons(records: Sequence[dict[str, Any]], expects: Sequence[dict[str, Any]]) -> None:
+def show_comparisons(records: Sequence[Comparison], expects: Sequence[Expectation]) -> None:
     """Outcome, numbers and price of each pair, and which rehearsed outcomes were missed."""
     for record in records:
         _print(comparison_text(record, screen_width()))
     for item in expects:
-        where = item["phase"] or item["bucket"] or "the whole run"
-        said = "met" if item["met"] else f"NOT MET, got {item['got']}"
+        where = item.phase or item.bucket or "the whole run"
+        outcome = "met" if item.met else f"NOT MET, got {item.got}"
         line = (
-            f"{visible(item['other'])} against {visible(item['baseline'])} in {visible(where)}:"
-            f" {item['expected']}, {said}"
+            f"{visible(item.other)} against {visible(item.baseline)} in {visible(where)}:"
+            f" {item.expected}, {outcome}"
         )
         print_lines(wrapped("expected  ", line, screen_width()))
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.judge.attribution.attribute import attribute_run
 from bench.judge.compare.compared import compare_run
@@ -22,9 +22,13 @@ from bench.judge.routing.routes import route_run
 from bench.judge.summary import summarise
 from bench.plan.contract import Contract
 from bench.record.files import write_json
+from bench.record.records.comparisons import Comparisons
+from bench.record.records.record import FileRecord
+from bench.record.records.routes import Routes
 from bench.record.run_folder import FORMAT, Run
 
 Record = dict[str, Any]
+F = TypeVar("F", bound=FileRecord)
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ class Records:
     summary: Record
     verdicts: Record
     attribution: Record
-    comparisons: Record | None
-    routes: Record | None
+    comparisons: Comparisons | None
+    routes: Routes | None
     #: made when the suite was run, from scenarios that are a log of their own
     census: Record | None
 
@@ -49,7 +53,11 @@ class Records:
             "routes.json": self.routes,
             "census.json": self.census,
         }
-        return {name: record for name, record in named.items() if record is not None}
+        return {
+            name: record.to_json() if isinstance(record, FileRecord) else record
+            for name, record in named.items()
+            if record is not None
+        }
 
 
 def review(run: Run, override: Contract | None = None) -> tuple[Record, Record]:
@@ -63,11 +71,14 @@ def review(run: Run, override: Contract | None = None) -> tuple[Record, Record]:
     return summarise(run, health, verdicts["overall"]), verdicts
 
 
-def _expects(*records: Record | None) -> list[Record]:
+def _expects(
+    comparisons: Comparisons | None, routes: Routes | None, census: Record | None
+) -> list[Record]:
     """Rehearsed answers of records beside the verdicts."""
-    return [
-        expect for record in records if record is not None for expect in record.get("expects", [])
-    ]
+    found: list[Record] = []
+    for record in (comparisons, routes):
+        found += [expect.to_json() for expect in (record.expects if record else ())]
+    return [*found, *(census or {}).get("expects", [])]
 
 
 def census_of(folder: Path) -> Record | None:
@@ -121,6 +132,12 @@ def reviewed(folder: Path) -> tuple[Run, Records]:
     return run, file_records(run) if stale else records
 
 
+def _parsed(kind: type[F], read: Callable[[str], Record | None]) -> F | None:
+    """Raises ValueError where the file holds something else."""
+    found = read(kind.FILE)
+    return None if found is None else kind.model_validate(found)
+
+
 def _as_filed(read: Callable[[str], Record | None]) -> Records:
     summary, verdicts, attribution = (
         read(f"{name}.json") for name in ("summary", "verdicts", "attribution")
@@ -131,7 +148,7 @@ def _as_filed(read: Callable[[str], Record | None]) -> Records:
         summary,
         verdicts,
         attribution,
-        read("comparisons.json"),
-        read("routes.json"),
+        _parsed(Comparisons, read),
+        _parsed(Routes, read),
         read("census.json"),
     )

@@ -24,10 +24,8 @@ Record = Mapping[str, Any]
 
 def further_parts(records: Records) -> list[Part]:
     """Comparisons, the months of a census, then the tail of each target that has one."""
-    compared = (records.comparisons or {}).get("comparisons", [])
-    parts = [
-        _with(COMPARED, comparison_part(record, number)) for number, record in enumerate(compared)
-    ]
+    compared = records.comparisons.comparisons if records.comparisons else []
+    parts = [_with(COMPARED, comparison_part(pair, number)) for number, pair in enumerate(compared)]
     parts += [
         _month(name, record) for name, record in (records.census or {}).get("months", {}).items()
     ]
@@ -52,8 +50,8 @@ def _with(terms: Terms, part: Part) -> Part:
 
 def further_lines(records: Records) -> Iterator[str]:
     """What the last screen says of them: one line each."""
-    for record in (records.comparisons or {}).get("comparisons", []):
-        yield f"{comparison_title(record)}: {record['headline']}"
+    for pair in records.comparisons.comparisons if records.comparisons else ():
+        yield f"{comparison_title(pair)}: {pair.headline}"
     for forecast in records.verdicts["forecasts"]:
         yield (
             f"{visible(forecast['target'], 40)}, {visible(forecast['text'])}: {forecast['verdict']}"

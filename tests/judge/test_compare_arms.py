@@ -15,9 +15,12 @@ import pytest
 from scipy import stats
 
 from bench.judge.compare.arms import Arm, arm_of, differences, load_baseline, save_baseline
-from bench.judge.compare.compare import Question, compare_arms, outcomes, part_of
+from bench.judge.compare.compare import Question, compare_arms, part_of
 from bench.judge.compare.compared import aa_check, compare_run, split, with_aa
+from bench.judge.compare.decision import outcomes
+from bench.record.records.comparisons import Comparison, PartComparison, RatioRecord
 from bench.record.samples import Outcome
+from tests.support.given import given
 from tests.support.made_arms import MS, RUN_S, S, arm, facts, pair
 from tests.support.rows_by_hand import answered, at_most, contract_of, cut, failed, lane_of, run_of
 
@@ -26,20 +29,19 @@ ASKED = Question(limit_ns=800 * MS)
 ABBA = Question(limit_ns=800 * MS, design="abba", unit_ns=20 * S)
 
 
-def p99_of(record: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = record["ratios"]["p99"]
-    return found
+def p99_of(record: PartComparison) -> RatioRecord:
+    return record.ratios["p99"]
 
 
-def whole(baseline: Arm, other: Arm, asked: Question = ASKED) -> dict[str, Any]:
+def whole(baseline: Arm, other: Arm, asked: Question = ASKED) -> PartComparison:
     """The comparison of the whole run alone, without its parts."""
     return part_of(baseline, other, asked, None)[0]
 
 
-def differs(record: dict[str, Any]) -> bool:
+def differs(record: PartComparison) -> bool:
     """Whether the two-sided interval of the p99 ratio leaves out 1."""
-    low, high = p99_of(record)["interval"]
-    return bool(low > 1 or high < 1)
+    low, high = p99_of(record).interval
+    return given(low) > 1 or given(high) < 1
 
 
 # ---- the outcome
@@ -80,11 +82,11 @@ def test_a_placebo_is_called_one() -> None:
     """
     standard, pro = pair(1, 10_000, sigma=0.5)
     record = compare_arms(standard, pro, dataclasses.replace(ASKED, yearly_usd=180_000.0))
-    assert record["outcomes"] == ["EQUIVALENT", "NOT_MATERIALLY_BETTER"]
-    assert record["price"]["yearly_usd"] == 180_000
-    assert record["price"]["usd_per_1000_requests_per_ms"] is None
-    assert record["permutation"]["p_value"] > 0.05
-    assert record["permutation"]["dominance"] == "none"
+    assert record.outcomes == ["EQUIVALENT", "NOT_MATERIALLY_BETTER"]
+    assert record.price.yearly_usd == 180_000
+    assert record.price.usd_per_1000_requests_per_ms is None
+    assert given(record.permutation).p_value > 0.05
+    assert given(record.permutation).dominance == "none"
 
 
 def test_a_gain_in_the_burst_alone_is_found_there() -> None:
@@ -92,10 +94,10 @@ def test_a_gain_in_the_burst_alone_is_found_there() -> None:
     quiet.
     """
     record = compare_arms(*pair(2, 12_000, sigma=0.3, burst_ratio=0.2), ASKED)
-    assert record["by_phase"]["burst"]["headline"] == "MATERIALLY_BETTER"
-    assert p99_of(record["by_phase"]["burst"])["ratio"] == pytest.approx(0.2, rel=0.1)
-    assert record["by_phase"]["quiet"]["headline"] == "EQUIVALENT"
-    assert set(record["by_bucket"]) == {"≤1K", "1K–8K"}
+    assert record.by_phase["burst"].headline == "MATERIALLY_BETTER"
+    assert p99_of(record.by_phase["burst"]).ratio == pytest.approx(0.2, rel=0.1)
+    assert record.by_phase["quiet"].headline == "EQUIVALENT"
+    assert set(record.by_bucket) == {"≤1K", "1K–8K"}
 
 
 # ---- errors and power; the whole tables: benchmarks/compare_power.py
@@ -126,8 +128,9 @@ def test_a_planted_ratio_is_found() -> None:
     with 20 % drift.
     """
     records = [whole(*pair(seed, 5_000, ratio=1.3, drift=0.2)) for seed in range(20)]
-    assert [record["headline"] for record in records].count("WORSE") >= 19
-    covered = sum(p99_of(r)["interval"][0] <= 1.3 <= p99_of(r)["interval"][1] for r in records)
+    assert [record.headline for record in records].count("WORSE") >= 19
+    limits = [p99_of(record).interval for record in records]
+    covered = sum(given(low) <= 1.3 <= given(high) for low, high in limits)
     assert covered >= stats.binom.ppf(0.01, 20, 0.95)
 
 
@@ -139,7 +142,7 @@ def test_the_smallest_effect_is_that_of_theory() -> None:
     q, sigma, n = 0.99, 0.5, 10_000
     error = math.sqrt(q * (1 - q) / n) * sigma / stats.norm.pdf(stats.norm.ppf(q))
     theory = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * math.sqrt(2) * error
-    seen = [math.log(p99_of(whole(*pair(seed, n, sigma=sigma)))["mde"]) for seed in range(15)]
+    seen = [math.log(given(p99_of(whole(*pair(seed, n, sigma=sigma))).mde)) for seed in range(15)]
     assert float(np.median(seen)) == pytest.approx(theory, rel=0.15)
 
 
@@ -154,15 +157,15 @@ def test_one_spell_proves_no_tier_slower() -> None:
         pro, values=np.where(np.arange(len(pro)) % 40 == 0, 10 * pro.values, pro.values)
     )
     record = whole(standard, slow)
-    assert p99_of(record)["ratio"] > 3
-    assert "WORSE" not in record["outcomes"]
-    assert record["regression"]["headline"] != "FAIL"
+    assert given(p99_of(record).ratio) > 3
+    assert "WORSE" not in record.outcomes
+    assert record.regression.headline != "FAIL"
     assert spell.sum() == pytest.approx(
         len(pro) / 40, rel=0.15
     )  # as many slow ones, spread over the run
     assert (
-        whole(standard, spread)["headline"],
-        whole(standard, spread)["regression"]["headline"],
+        whole(standard, spread).headline,
+        whole(standard, spread).regression.headline,
     ) == ("WORSE", "FAIL")
 
 
@@ -174,12 +177,12 @@ def test_failing_fast_is_not_fast() -> None:
     over the limit more often.
     """
     record = compare_arms(*pair(3, 5_000, sigma=0.3, fail=(0.0, 0.03)), ASKED)
-    assert record["headline"] == "WORSE"
-    assert p99_of(record)["other_ms"] is p99_of(record)["ratio"] is None
-    assert record["exceedance"]["other"]["over"] >= record["other"]["failed"] > 100
-    assert record["exceedance"]["interval"][0] > 0
-    assert record["regression"]["headline"] == "FAIL"
-    json.dumps(record, allow_nan=False)
+    assert record.headline == "WORSE"
+    assert p99_of(record).other_ms is p99_of(record).ratio is None
+    assert given(record.exceedance).other.over >= record.other.failed > 100
+    assert given(record.exceedance).interval[0] > 0
+    assert record.regression.headline == "FAIL"
+    json.dumps(record.to_json(), allow_nan=False)
 
 
 def test_p99_of_both_among_failures_is_no_ratio() -> None:
@@ -187,11 +190,11 @@ def test_p99_of_both_among_failures_is_no_ratio() -> None:
     compared all the same.
     """
     record = compare_arms(*pair(4, 5_000, fail=(0.03, 0.03)), ASKED)
-    assert record["headline"] == "INCONCLUSIVE"
-    assert record["reason"].startswith(
+    assert record.headline == "INCONCLUSIVE"
+    assert record.reason.startswith(
         "the p99 of both arms lies among their failures: 2.89 % of standard and 3.21 % of pro"
     )
-    assert record["ratios"]["p95"]["ratio"] == pytest.approx(1, rel=0.2)
+    assert record.ratios["p95"].ratio == pytest.approx(1, rel=0.2)
 
 
 def test_unequal_failures_are_held_against_each_other_where_no_p99_is_left() -> None:
@@ -201,11 +204,9 @@ def test_unequal_failures_are_held_against_each_other_where_no_p99_is_left() -> 
     record = compare_arms(
         *pair(4, 5_000, fail=(0.10, 0.02)), dataclasses.replace(ASKED, limit_ns=None)
     )
-    over = record["exceedance"]
-    assert [over[side]["over"] for side in ("baseline", "other")] == [
-        record[side]["failed"] for side in ("baseline", "other")
-    ]
-    assert over["interval"][0] < -0.08 < over["interval"][1] < 0
+    over = given(record.exceedance)
+    assert [over.baseline.over, over.other.over] == [record.baseline.failed, record.other.failed]
+    assert over.interval[0] < -0.08 < over.interval[1] < 0
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_a_p99_among_failures_gives_no_number(
     ratio.
     """
     record = compare_arms(*pair(4, 5_000, fail=fail), ASKED)
-    assert (record["headline"], record["reason"]) == (
+    assert (record.headline, record.reason) == (
         headline,
         f"the p99 of {name} lies among its failures, so there is no ratio",
     )
@@ -240,9 +241,9 @@ def test_by_force_phases_meet_by_name() -> None:
         pro, phase=1 - pro.phase
     )  # its rows of `burst` are at 0 now, as its own list has it
     named = pro.facts | {"phases": ["burst", "quiet"]}
-    assert compare_arms(standard, pro, ASKED)["by_phase"] == {}
-    found = compare_arms(standard, dataclasses.replace(later, facts=named), ASKED)["by_phase"]
-    assert found == compare_arms(*pair(4, 5_000), ASKED)["by_phase"]
+    assert compare_arms(standard, pro, ASKED).by_phase == {}
+    found = compare_arms(standard, dataclasses.replace(later, facts=named), ASKED).by_phase
+    assert found == compare_arms(*pair(4, 5_000), ASKED).by_phase
 
 
 def test_below_a_thousand_rows_fisher_speaks() -> None:
@@ -251,15 +252,13 @@ def test_below_a_thousand_rows_fisher_speaks() -> None:
     """
     standard, pro = pair(5, 400, ratio=0.3)
     record = compare_arms(standard, pro, ASKED)
-    over = record["exceedance"]
-    table = [
-        [over[side]["over"], over[side]["n"] - over[side]["over"]] for side in ("baseline", "other")
-    ]
-    assert over["fisher_p"] == pytest.approx(stats.fisher_exact(np.array(table)).pvalue, rel=1e-9)
-    assert "p99" not in record["ratios"]
-    assert record["outcomes"] == ["BETTER"]
-    assert record["regression"]["headline"] == "INCONCLUSIVE"
-    assert compare_arms(*pair(5, 400), ASKED)["headline"] == "INCONCLUSIVE"
+    over = given(record.exceedance)
+    table = [[each.over, each.n - each.over] for each in (over.baseline, over.other)]
+    assert over.fisher_p == pytest.approx(stats.fisher_exact(np.array(table)).pvalue, rel=1e-9)
+    assert "p99" not in record.ratios
+    assert record.outcomes == ["BETTER"]
+    assert record.regression.headline == "INCONCLUSIVE"
+    assert compare_arms(*pair(5, 400), ASKED).headline == "INCONCLUSIVE"
 
 
 def test_without_a_limit_few_rows_are_compared_at_the_pooled_p99() -> None:
@@ -269,8 +268,8 @@ def test_without_a_limit_few_rows_are_compared_at_the_pooled_p99() -> None:
     standard, pro = pair(6, 300)
     record = compare_arms(standard, pro, Question())
     pooled = np.sort(np.concatenate([standard.values, pro.values])) / MS
-    assert record["exceedance"]["limit_ms"] == pooled[math.ceil(0.99 * len(pooled)) - 1]
-    assert compare_arms(*pair(6, 3_000), Question())["exceedance"] is None
+    assert given(record.exceedance).limit_ms == pooled[math.ceil(0.99 * len(pooled)) - 1]
+    assert compare_arms(*pair(6, 3_000), Question()).exceedance is None
 
 
 @pytest.mark.parametrize(
@@ -297,10 +296,10 @@ def test_what_allows_no_comparison_has_a_reason(change: dict[str, Any], part: st
     at = np.linspace(0, RUN_S, 2_000, endpoint=False)
     standard, pro = (arm(name, at, np.full(2_000, 200.0)) for name in ("standard", "pro"))
     record = compare_arms(standard, dataclasses.replace(pro, **change), ASKED)
-    assert record["outcomes"] == ["INCONCLUSIVE"]
-    assert part in record["reason"]
-    assert record["ratios"] == {}
-    json.dumps(record, allow_nan=False)
+    assert record.outcomes == ["INCONCLUSIVE"]
+    assert part in record.reason
+    assert record.ratios == {}
+    json.dumps(record.to_json(), allow_nan=False)
 
 
 def test_a_harness_that_was_the_limit_finds_nothing() -> None:
@@ -311,9 +310,9 @@ def test_a_harness_that_was_the_limit_finds_nothing() -> None:
     record = compare_arms(
         standard, dataclasses.replace(pro, facts=pro.facts | {"unfit": "sent late"}), ASKED
     )
-    assert record["outcomes"] == record["regression"]["outcomes"] == ["INCONCLUSIVE"]
-    assert record["reason"] == "the harness was not fit to judge: sent late"
-    assert p99_of(record)["ratio"] == pytest.approx(0.5, rel=0.1)
+    assert record.outcomes == record.regression.outcomes == ["INCONCLUSIVE"]
+    assert record.reason == "the harness was not fit to judge: sent late"
+    assert p99_of(record).ratio == pytest.approx(0.5, rel=0.1)
 
 
 # ---- price
@@ -321,7 +320,7 @@ def test_a_harness_that_was_the_limit_finds_nothing() -> None:
 
 def priced(
     first: float | None, second: float | None, ratio: float = 0.5, **more: Any
-) -> dict[str, Any]:
+) -> Comparison:
     standard, pro = pair(7, 5_000, ratio=ratio, sigma=0.6)
     arms = [
         dataclasses.replace(each, facts=each.facts | {"usd_per_request": usd, **more})
@@ -335,17 +334,14 @@ def test_a_gain_has_a_price() -> None:
     breach of 5,000 USD is 500,000 requests.
     """
     record = priced(0.001, 0.011, breach_usd=5_000.0)
-    found, p99, over = record["price"], p99_of(record), record["exceedance"]
-    assert found["extra_usd_per_request"] == pytest.approx(0.01)
-    assert found["usd_per_1000_requests_per_ms"] == pytest.approx(
-        10 / (p99["baseline_ms"] - p99["other_ms"])
+    found, p99, over = record.price, p99_of(record), given(record.exceedance)
+    assert found.extra_usd_per_request == pytest.approx(0.01)
+    assert found.usd_per_1000_requests_per_ms == pytest.approx(
+        10 / (given(p99.baseline_ms) - given(p99.other_ms))
     )
-    avoided = (
-        over["baseline"]["over"] / over["baseline"]["n"]
-        - over["other"]["over"] / over["other"]["n"]
-    )
-    assert found["usd_per_avoided_miss"] == pytest.approx(0.01 / avoided)
-    assert found["requests_per_breach"] == pytest.approx(500_000)
+    avoided = over.baseline.over / over.baseline.n - over.other.over / over.other.n
+    assert found.usd_per_avoided_miss == pytest.approx(0.01 / avoided)
+    assert found.requests_per_breach == pytest.approx(500_000)
 
 
 @pytest.mark.parametrize(
@@ -363,9 +359,9 @@ def test_no_price_is_made_from_nothing(
     """A missing or zero price, a tier that costs no more, a gain not shown: a reason instead of a
     number.
     """
-    found = priced(first, second, ratio)["price"]
-    assert part in found["reason"]
-    assert found["usd_per_1000_requests_per_ms"] is None
+    found = priced(first, second, ratio).price
+    assert part in given(found.reason)
+    assert found.usd_per_1000_requests_per_ms is None
 
 
 # ---- A/A
@@ -381,23 +377,24 @@ def test_halves_of_one_arm_do_not_differ() -> None:
         halves = split(whole, seed)
         assert sum(map(len, halves)) == len(whole)
         checks.append(aa_check(*halves, ASKED))
-    assert sum(check["rejects"] for check in checks) <= 2
-    assert {check["quantile"] for check in checks} == {"p99"}
+    assert sum(given(check.rejects) for check in checks) <= 2
+    assert {check.quantile for check in checks} == {"p99"}
 
 
 def test_an_aa_check_that_rejects_spoils_the_comparison() -> None:
     """Two lanes of one target that differ threefold leave the true comparison INCONCLUSIVE."""
     check = aa_check(*pair(8, 3_000, ratio=3.0), ASKED)
-    assert check["rejects"]
+    assert check.rejects
     record = with_aa(compare_arms(*pair(8, 3_000, ratio=0.5), ASKED), [check])
-    assert record["outcomes"] == ["INCONCLUSIVE"]
-    assert "A/A" in record["reason"]
-    parts = [part for kind in ("by_phase", "by_bucket") for part in record[kind].values()]
-    assert [part["outcomes"] for part in parts] == [["INCONCLUSIVE"]] * 4
-    assert record["price"]["reason"] == record["reason"]
+    assert record.outcomes == ["INCONCLUSIVE"]
+    assert "A/A" in record.reason
+    parts = [*record.by_phase.values(), *record.by_bucket.values()]
+    assert [part.outcomes for part in parts] == [["INCONCLUSIVE"]] * 4
+    assert record.price.reason == record.reason
     few = aa_check(*pair(8, 8), ASKED)
-    assert few["rejects"] is None
-    assert with_aa({"outcomes": ["BETTER"]}, [few])["outcomes"] == ["BETTER"]
+    assert few.rejects is None
+    whole = compare_arms(*pair(8, 3_000, ratio=0.5), ASKED)
+    assert with_aa(whole, [few]).outcomes == whole.outcomes
 
 
 # ---- arms from runs

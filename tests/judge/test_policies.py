@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +12,8 @@ from scipy import stats
 
 from bench.judge.routing.policies import expectations, lane_tail, longer, standing
 from bench.plan.route import RouteExpect
+from bench.record.records.routes import DrillRecord, Standing
+from bench.record.records.verdicts import Expectation
 from bench.record.run_folder import Run
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Outcome, empty_samples
 from bench.units import MS
@@ -51,12 +54,12 @@ def test_quantiles_and_interval_are_those_of_the_answers() -> None:
     binomial's.
     """
     made = lane_tail(lane("x"), rows(np.arange(1, 1001), failed=50))
-    assert [made[key] for key in ("p50_ms", "p99_ms", "p999_ms")] == [500.0, 990.0, 999.0]
-    assert made["interval"] == [
+    assert [made.p50_ms, made.p99_ms, made.p999_ms] == [500.0, 990.0, 999.0]
+    assert made.interval == (
         stats.binom.ppf(0.025, 1000, 0.99),
         stats.binom.ppf(0.975, 1000, 0.99) + 1,
-    ]
-    assert made["success"] == pytest.approx(1000 / 1050)
+    )
+    assert made.success == pytest.approx(1000 / 1050)
 
 
 def test_limits_that_do_not_exist_are_none() -> None:
@@ -67,13 +70,13 @@ def test_limits_that_do_not_exist_are_none() -> None:
         lane_tail(lane("few"), rows(np.arange(1, 101))),
         lane_tail(lane("none"), rows([], failed=3)),
     )
-    assert few["interval"][1] is None
-    assert (none["p99_ms"], none["interval"], none["success"]) == (None, [None, None], 0.0)
+    assert few.interval[1] is None
+    assert (none.p99_ms, none.interval, none.success) == (None, (None, None), 0.0)
     assert not longer(few, few)
     assert not longer(few, none)
 
 
-def side_by_side() -> dict[str, Any]:
+def side_by_side() -> Standing:
     """A target alone with a p99 near 4 s, a route that waits longer, one that waits less, one like
     the target alone.
     """
@@ -96,15 +99,15 @@ def test_the_worst_route_is_named_and_held_against_no_route() -> None:
     shares answered.
     """
     made = side_by_side()
-    assert made["worst"] == "slower"
-    assert {each["target"]: each["against_first_leg"] for each in made["lanes"]} == {
+    assert made.worst == "slower"
+    assert {each.target: each.against_first_leg for each in made.lanes} == {
         "slower": "longer",
         "alone": None,
         "alike": "not told apart",
         "faster": "shorter",
     }
-    assert made["lanes"][0]["target"] == "slower"
-    longest, worse = made["says"]
+    assert made.lanes[0].target == "slower"
+    longest, worse = made.says
     assert longest.startswith("slower has the longest p99 of the routes: 4,6")
     assert worse.startswith("slower makes the tail worse than no route at all")
     assert "100 % of the requests answered against 99.01 %" in worse
@@ -115,34 +118,32 @@ def test_routes_that_are_alike_have_no_worst() -> None:
     made = standing(
         "s", [lane_tail(lane(name, "x", "y"), rows(np.arange(1, 1001))) for name in "ab"]
     )
-    assert made["worst"] is None
-    assert made["says"][0].startswith("no route's p99 is told apart")
+    assert made.worst is None
+    assert made.says[0].startswith("no route's p99 is told apart")
 
 
 def answers(
-    expect: dict[str, Any], columns: Columns | None = None, drills: Any = ()
-) -> dict[str, Any]:
+    expect: dict[str, Any], columns: Columns | None = None, drills: Sequence[DrillRecord] = ()
+) -> Expectation:
     run = run_of(
         [lane("slower", "alone", "spare", expect=[expect])],
         columns if columns is not None else rows([1]),
     )
-    (made,) = expectations(
-        run, [side_by_side()], [{"target": "slower", **drill} for drill in drills]
-    )
+    (made,) = expectations(run, [side_by_side()], drills)
     return made
 
 
 def test_a_p99_is_expected_above_others() -> None:
     """Met where every named one is shorter; else each that is not is named, an unknown one too."""
-    assert answers({"p99_above": ["faster", "alone"]}) == {
-        "target": "slower",
-        "clause": "e2e p99 against faster, alone",
-        "expected": "longer",
-        "got": "longer",
-        "met": True,
-    }
+    assert answers({"p99_above": ["faster", "alone"]}) == Expectation(
+        target="slower",
+        clause="e2e p99 against faster, alone",
+        expected="longer",
+        got="longer",
+        met=True,
+    )
     missed = answers({"p99_above": ["slower", "nobody"]})
-    assert (missed["got"], missed["met"]) == ("not told apart: slower, not measured: nobody", False)
+    assert (missed.got, missed.met) == ("not told apart: slower, not measured: nobody", False)
 
 
 @pytest.mark.parametrize(
@@ -156,23 +157,27 @@ def test_a_p99_is_expected_within_a_limit(slow: int, failed: int, got: str) -> N
     assert stats.beta.ppf(0.95, 5, 996) <= 0.01 < stats.beta.ppf(0.95, 6, 995)
     times = [100] * (1000 - slow - failed) + [2000] * slow
     made = answers({"p99_within": "1.5s"}, rows(times, failed))
-    assert (made["clause"], made["got"], made["met"]) == (
+    assert (made.clause, made.got, made.met) == (
         "response e2e p99 ≤ 1.5 s",
         got,
         got == "PASS",
     )
 
 
-def drill(**more: Any) -> dict[str, Any]:
-    return {
-        "ok": True,
-        "detect_ms": 870.0,
-        "switch_ms": 900.0,
-        "fail_back_ms": None,
-        "lost": 0,
-        "unknown": 0,
-        **more,
-    }
+def drill(**more: Any) -> DrillRecord:
+    cut = DrillRecord(
+        target="slower",
+        stage="s",
+        event="cut",
+        at_ns=0,
+        ok=True,
+        detect_ms=870.0,
+        switch_ms=900.0,
+        fail_back_ms=None,
+        lost=0,
+        unknown=0,
+    )
+    return cut.replace(**more)
 
 
 @pytest.mark.parametrize(
@@ -198,10 +203,10 @@ def drill(**more: Any) -> dict[str, Any]:
     ],
 )
 def test_a_drill_is_expected_to_be_borne(
-    expect: dict[str, Any], drills: Any, got: str, met: bool
+    expect: dict[str, Any], drills: list[DrillRecord], got: str, met: bool
 ) -> None:
     """The slowest of all cuts counts; what never came, was not cut or is not known meets
     nothing.
     """
     made = answers(expect, drills=drills)
-    assert (made["got"], made["met"]) == (got, met)
+    assert (made.got, made.met) == (got, met)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.judge.routing.residency import residency
 from bench.record.attempts import ATTEMPT_DTYPE
+from bench.record.records.routes import ResidencyRecord
 from bench.record.run_folder import Run
 from bench.record.samples import SCHEDULE_DTYPE, Columns, empty_samples
 
@@ -57,14 +58,14 @@ def test_a_target_is_held_to_its_own_region() -> None:
     """Two at home, one elsewhere, one that named none; an error without a region is no answer."""
     made = residency(run_of({"region": "eu-1"}, [0, 0, 1, -1, -2]))
     assert made == {
-        "x": {
-            "allowed": ["eu-1"],
-            "by": "target",
-            "checked": 3,
-            "elsewhere": 1,
-            "unnamed": 1,
-            "by_region": {"eu-1": 2, "us-1": 1},
-        }
+        "x": ResidencyRecord(
+            allowed=["eu-1"],
+            by="target",
+            checked=3,
+            elsewhere=1,
+            unnamed=1,
+            by_region={"eu-1": 2, "us-1": 1},
+        )
     }
 
 

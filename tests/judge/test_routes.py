@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.judge.routing.routes import BINS, drill_records, route_record, timeline
+from bench.judge.routing.drills import BINS, drill_records, timeline
+from bench.judge.routing.routes import route_record
 from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag, Reason
+from bench.record.records.routes import LegState, RouteCost, RouteRecord, RouteTokens
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Outcome, Table, empty_samples
 from bench.units import MS, S
+from tests.support.given import given
 
 CHEAP = {
     "input_usd_per_million": "1.00",
@@ -72,7 +75,7 @@ def hedged() -> tuple[Columns, Table]:
     )
 
 
-def record(columns: Columns, attempts: Table, legs: list[dict[str, Any]] = LEGS) -> dict[str, Any]:
+def record(columns: Columns, attempts: Table, legs: list[dict[str, Any]] = LEGS) -> RouteRecord:
     return route_record(columns, attempts, columns.schedule[attempts["row"]], {"legs": legs}, ["c"])
 
 
@@ -81,48 +84,41 @@ def test_a_policys_figures_by_hand() -> None:
     prompt and 4 tokens.
     """
     made = record(*hedged())
-    assert (
-        made["success"],
-        made["response_ms"]["e2e"]["p50"],
-        made["response_ms"]["e2e"]["p99"],
-    ) == (
-        0.75,
-        300.0,
-        400.0,
-    )
-    assert [leg["answered"] for leg in made["legs"]] == [1, 2]
-    assert made["legs"][0]["share_answered"] == pytest.approx(1 / 3)
-    assert made["by_reason"] == {"first": 4, "error": 2, "hedge": 1}
-    assert (made["double_billed"], made["cancelled"], made["attempts_per_request"]) == (1, 1, 7 / 4)
-    assert made["tokens"] == {"prompt": 410, "output": 34, "wasted_prompt": 100, "wasted_output": 4}
-    assert made["served_models"] == {"c": 1.0}
+    e2e = given(made.response_ms["e2e"])
+    assert (made.success, e2e.p50, e2e.p99) == (0.75, 300.0, 400.0)
+    assert [leg.answered for leg in made.legs] == [1, 2]
+    assert made.legs[0].share_answered == pytest.approx(1 / 3)
+    assert made.by_reason == {"first": 4, "error": 2, "hedge": 1}
+    assert (made.double_billed, made.cancelled, made.attempts_per_request) == (1, 1, 7 / 4)
+    assert made.tokens == RouteTokens(prompt=410, output=34, wasted_prompt=100, wasted_output=4)
+    assert made.served_models == {"c": 1.0}
 
 
 def test_the_bill_by_hand() -> None:
     """Cheap: (110 + 100 + 2·(10 + 4)) = 238; dear: 2·(1,000 + 200) = 2,400; wasted 108; plain
     answers 310 + 60 = 370 µUSD.
     """
-    cost = record(*hedged())["cost"]
-    assert cost["usd"] == pytest.approx(2638e-6)
-    assert cost["wasted_usd"] == pytest.approx(108e-6)
-    assert cost["added_usd"] == pytest.approx((2638 - 370) * 1e-6)
-    assert cost["added_share"] == pytest.approx(2268 / 370)
+    cost = record(*hedged()).cost
+    assert cost.usd == pytest.approx(2638e-6)
+    assert cost.wasted_usd == pytest.approx(108e-6)
+    assert cost.added_usd == pytest.approx((2638 - 370) * 1e-6)
+    assert cost.added_share == pytest.approx(2268 / 370)
 
 
 def test_a_leg_without_a_price_gives_no_sum_and_says_whose() -> None:
     """None and the leg's name; a leg that was never used needs no price."""
     nameless = [LEGS[0], {**LEGS[1], "prices": None}]
-    assert record(*hedged(), nameless)["cost"] == {"usd": None, "reason": "no price for dear"}
+    assert record(*hedged(), nameless).cost == RouteCost(usd=None, reason="no price for dear")
     columns, attempts = hedged()
     alone = record(columns.where(np.array([0])), attempts[:1], nameless)
-    assert alone["cost"]["usd"] == pytest.approx(130e-6)
+    assert alone.cost.usd == pytest.approx(130e-6)
 
 
 def test_a_policy_without_any_success_has_no_figures() -> None:
     """Empty sets are None, never 0."""
     made = record(rows((0, 10, Outcome.refused)), tries())
-    assert (made["success"], made["response_ms"]["e2e"], made["attempts"]) == (0.0, None, 0)
-    assert (made["cost"]["usd"], made["cost"]["added_share"]) == (0.0, None)
+    assert (made.success, made.response_ms["e2e"], made.attempts) == (0.0, None, 0)
+    assert (made.cost.usd, made.cost.added_share) == (0.0, None)
 
 
 # ---- drills
@@ -166,15 +162,13 @@ def test_a_drill_by_hand() -> None:
     (made,) = drill_records(
         columns, attempts, np.arange(90), [event("cut", 2950), event("heal", 7000)], []
     )
-    assert (made["detect_ms"], made["detected_by"]) == (170.0, "error")
-    assert (made["switch_ms"], made["fail_back_ms"]) == (350.0, 500.0)
-    assert (made["requests"], made["lost"], made["delayed"], made["unknown"]) == (40, 1, 39, 0)
-    assert made["added_ms"] == {
-        "mean": pytest.approx((37 * 150 + 2 * 500) / 39 - 100),
-        "p50": 50.0,
-        "p99": 400.0,
-    }
-    assert made["double_billed"] == 0
+    assert (made.detect_ms, made.detected_by) == (170.0, "error")
+    assert (made.switch_ms, made.fail_back_ms) == (350.0, 500.0)
+    assert (made.requests, made.lost, made.delayed, made.unknown) == (40, 1, 39, 0)
+    added = given(made.added_ms)
+    assert added.mean == pytest.approx((37 * 150 + 2 * 500) / 39 - 100)
+    assert (added.p50, added.p99) == (50.0, 400.0)
+    assert made.double_billed == 0
 
 
 def test_a_breaker_that_opens_first_is_what_noticed() -> None:
@@ -188,8 +182,8 @@ def test_a_breaker_that_opens_first_is_what_noticed() -> None:
         {"at_ns": 3 * S, "state": "half-open"},
     ]
     (made,) = drill_records(columns, attempts, np.arange(90), [event("cut", 2950)], opened)
-    assert (made["detect_ms"], made["detected_by"]) == (50.0, "breaker")
-    assert (made["healed_ns"], made["fail_back_ms"]) == (None, None)
+    assert (made.detect_ms, made.detected_by) == (50.0, "breaker")
+    assert (made.healed_ns, made.fail_back_ms) == (None, None)
 
 
 def test_what_a_route_does_all_the_time_marks_no_moment() -> None:
@@ -201,7 +195,7 @@ def test_what_a_route_does_all_the_time_marks_no_moment() -> None:
     (made,) = drill_records(
         columns, attempts, np.arange(90), [event("cut", 2950), event("heal", 7000)], []
     )
-    assert (made["detect_ms"], made["detected_by"]) == (350.0, "rerouted")
+    assert (made.detect_ms, made.detected_by) == (350.0, "rerouted")
 
 
 def test_a_drill_that_never_happened_or_was_no_cut_has_no_record() -> None:
@@ -215,7 +209,7 @@ def test_a_drill_that_never_happened_or_was_no_cut_has_no_record() -> None:
     (made,) = drill_records(
         columns, attempts, np.arange(90), [event("cut", 2950), event("heal", 7000)], []
     )
-    assert (made["switch_ms"], made["fail_back_ms"]) == (None, None)
+    assert (made.switch_ms, made.fail_back_ms) == (None, None)
 
 
 def test_a_drill_that_failed_measures_nothing() -> None:
@@ -229,11 +223,10 @@ def test_a_drill_that_failed_measures_nothing() -> None:
         event("heal", 7000, ok=False),
     ]
     nothing, made = drill_records(columns, attempts, np.arange(90), failed, [])
-    assert (nothing["event"], nothing["ok"]) == ("refused", False)
-    assert {value for key, value in nothing.items() if key not in ("event", "at_ns", "ok")} == {
-        None
-    }
-    assert (made["healed_ns"], made["fail_back_ms"], made["requests"], made["lost"]) == (
+    assert (nothing.event, nothing.ok) == ("refused", False)
+    figures = nothing.to_json().keys() - {"target", "stage", "event", "at_ns", "ok"}
+    assert {nothing.to_json()[key] for key in figures} == {None}
+    assert (made.healed_ns, made.fail_back_ms, made.requests, made.lost) == (
         None,
         None,
         60,
@@ -252,9 +245,10 @@ def test_a_cuts_own_cost_by_hand() -> None:
     )
     answered = int((columns.samples["outcome"][30:70] == Outcome.ok).sum())
     assert answered == 39
-    assert made["cost"]["usd"] == pytest.approx(39 * 1200e-6)
-    assert made["cost"]["added_usd"] == pytest.approx(39 * (1200 - 120) * 1e-6)
-    assert made["cost"]["wasted_usd"] == 0.0
+    cost = given(made.cost)
+    assert cost.usd == pytest.approx(39 * 1200e-6)
+    assert cost.added_usd == pytest.approx(39 * (1200 - 120) * 1e-6)
+    assert cost.wasted_usd == 0.0
 
 
 def test_a_timeline_by_hand() -> None:
@@ -265,13 +259,12 @@ def test_a_timeline_by_hand() -> None:
     lane = {"stage": "s", "target": "t", "start_ns": 0, "end_ns": 9600 * MS, "legs": LEGS}
     changes = [{"leg": 0, "at_ns": 5, "state": "open", "why": "?"}]
     made = timeline(columns, attempts, np.arange(90), lane, changes)
-    assert (BINS, made["bin_ns"]) == (48, 200 * MS)
-    assert made["requests"] == [2] * 45 + [0] * 3
-    assert made["lost"] == [int(number == 15) for number in range(48)]
-    cheap, dear = (leg["answered"] for leg in made["legs"])
+    assert (BINS, made.bin_ns) == (48, 200 * MS)
+    assert made.requests == [2] * 45 + [0] * 3
+    assert made.lost == [int(number == 15) for number in range(48)]
+    cheap, dear = (leg.answered for leg in made.legs)
     assert cheap == [2] * 15 + [0] * 22 + [1] + [2] * 7 + [0] * 3
-    assert [a + b + lost for a, b, lost in zip(cheap, dear, made["lost"], strict=True)] == made[
-        "requests"
-    ]
-    assert made["p99_ms"] == [100.0] * 15 + [500.0] * 2 + [150.0] * 21 + [100.0] * 7 + [None] * 3
-    assert made["states"] == [{"leg": 0, "at_ns": 5, "state": "open"}]
+    together = [a + b + lost for a, b, lost in zip(cheap, dear, made.lost, strict=True)]
+    assert together == made.requests
+    assert made.p99_ms == [100.0] * 15 + [500.0] * 2 + [150.0] * 21 + [100.0] * 7 + [None] * 3
+    assert made.states == [LegState(leg=0, at_ns=5, state="open")]

@@ -28,9 +28,11 @@ from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
 from bench.record.attempts import AttemptFlag, Reason
+from bench.record.records.routes import RouteRecord
 from bench.record.run_folder import Run
 from bench.record.samples import Int, Outcome, Table, latency_ns
 from bench.units import MS, S, nearest_rank
+from tests.support.given import given
 from tests.support.scripted_server import Peer, ScriptedServer, answer, each
 from tests.support.world import text
 
@@ -172,7 +174,7 @@ class Lane:
     planned_ns: dict[Key, int]
     #: when its last byte was written, in the run's own time (ns)
     ended_ns: dict[Key, int]
-    record: dict[str, Any]
+    record: RouteRecord
 
 
 def lanes_of(run: Run, log: Path) -> dict[str, Lane]:
@@ -199,7 +201,7 @@ def lanes_of(run: Run, log: Path) -> dict[str, Lane]:
     )
     ended = {key: ns - apart for key, ns in ended.items()}
     planned = {key: record["planned_e2e_ns"] or -1 for key, record in truth.items()}
-    routes = (route_run(run) or {})["routes"]
+    routes = given(route_run(run)).routes
     found = {}
     for index, lane in enumerate(run.lanes):
         rows = np.nonzero(run.columns.schedule["lane"] == index)[0]
@@ -303,11 +305,11 @@ def test_the_published_router_costs_both_waits(lanes: dict[str, Lane]) -> None:
     assert (starts_of(lane, Reason.slow) >= DEADLINE_MS * MS).all()
     assert len(starts_of(lane, Reason.slow)) >= len(slow_rows(lane)) > 0
     p90 = {
-        name: lanes[name].record["response_ms"]["e2e"]["p90"]
+        name: given(lanes[name].record.response_ms["e2e"]).p90
         for name in ("hedge", "deadline", "published")
     }
     assert p90["hedge"] < p90["deadline"] < p90["published"]
-    assert lane.record["double_billed"] == lane.record["by_reason"]["slow"]
+    assert lane.record.double_billed == lane.record.by_reason["slow"]
 
 
 def test_weighted_rows_stay_where_they_were_drawn(lanes: dict[str, Lane]) -> None:
@@ -319,7 +321,7 @@ def test_weighted_rows_stay_where_they_were_drawn(lanes: dict[str, Lane]) -> Non
     second = int((lane.attempts["leg"] == 1).sum())
     low, high = stats.binom.interval(0.9999, len(lane.rows), 0.1)
     assert low <= second <= high
-    assert lane.record["served_models"].get("m1", 0) == pytest.approx(second / len(lane.rows))
+    assert lane.record.served_models.get("m1", 0) == pytest.approx(second / len(lane.rows))
 
 
 def test_retries_bring_nearly_all_through(lanes: dict[str, Lane]) -> None:
@@ -327,11 +329,11 @@ def test_retries_bring_nearly_all_through(lanes: dict[str, Lane]) -> None:
     binomial interval.
     """
     lane = lanes["retry"]
-    assert lane.record["success"] == 1.0
+    assert lane.record.success == 1.0
     failed = int((lane.attempts["outcome"] == Outcome.http_5xx).sum())
     low, high = stats.binom.interval(0.9999, len(lane.attempts), 0.3)
     assert low <= failed <= high
-    assert lane.record["attempts"] == failed + len(lane.rows)
+    assert lane.record.attempts == failed + len(lane.rows)
 
 
 def test_every_call_of_ours_is_one_the_gateway_saw(lanes: dict[str, Lane]) -> None:
@@ -409,14 +411,14 @@ def test_a_drill_is_felt_noticed_and_survived(tmp_path: Path) -> None:
     assert states[0] == "open"
     assert states[-1] == "closed"
     guarded, bare = (
-        next(d for d in (route_run(run) or {})["drills"] if d["target"] == name)
+        next(d for d in given(route_run(run)).drills if d.target == name)
         for name in ("guarded", "plain")
     )
-    assert guarded["lost"] == 0
-    assert bare["lost"] > 0.8 * bare["requests"] > 0
-    assert 0 <= guarded["detect_ms"] <= guarded["switch_ms"] < 1000
-    assert guarded["fail_back_ms"] is not None
-    assert bare["detect_ms"] is None
+    assert guarded.lost == 0
+    assert given(bare.lost) > 0.8 * given(bare.requests) > 0
+    assert 0 <= given(guarded.detect_ms) <= given(guarded.switch_ms) < 1000
+    assert guarded.fail_back_ms is not None
+    assert bare.detect_ms is None
 
 
 def test_a_status_feed_moves_the_rows(tmp_path: Path) -> None:
@@ -477,8 +479,8 @@ def test_recent_p99_moves_the_rows_within_five_seconds(tmp_path: Path) -> None:
     with gateway(tmp_path) as (url, _):
         target = routed("watched", url, **rule).model_copy(update={"timeout": 3 * S})
         run = played(plan_of([target], 60, "4s", slow), tmp_path / "run")
-    (drill,) = (route_run(run) or {})["drills"]
-    assert drill["detected_by"] == "breaker"
-    assert 800 <= drill["detect_ms"] <= drill["switch_ms"] < 2500
-    assert 0 < drill["lost"] < drill["requests"]
-    assert drill["fail_back_ms"] is None
+    (drill,) = given(route_run(run)).drills
+    assert drill.detected_by == "breaker"
+    assert 800 <= given(drill.detect_ms) <= given(drill.switch_ms) < 2500
+    assert 0 < given(drill.lost) < given(drill.requests)
+    assert drill.fail_back_ms is None

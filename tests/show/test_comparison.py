@@ -12,6 +12,7 @@ import pytest
 
 from bench.judge.compare.arms import Arm
 from bench.judge.compare.compare import Question, compare_arms
+from bench.record.records.comparisons import Comparison, RatioRecord
 from bench.show.comparison import comparison_part, comparison_text, ratio_figure, shift_figure
 
 pytestmark = pytest.mark.figures
@@ -19,9 +20,7 @@ pytestmark = pytest.mark.figures
 S, MS = 10**9, 10**6
 
 
-def made(
-    ratio: float = 0.5, rows: int = 2_000, name: str = "pro", **question: Any
-) -> dict[str, Any]:
+def made(ratio: float = 0.5, rows: int = 2_000, name: str = "pro", **question: Any) -> Comparison:
     """The record of two arms of lognormal answers, due evenly over 400 s in two phases."""
     rng = np.random.default_rng(1)
     facts = {
@@ -77,16 +76,16 @@ def test_the_part_says_what_the_record_holds() -> None:
     ]
     about = dict(part.about)
     assert about["outcome"].startswith("MATERIALLY_BETTER (better by more than the margin), BETTER")
-    assert about["because"] == record["reason"]
+    assert about["because"] == record.reason
     assert "+2.00 USD per 1,000 requests" in about["price"]
     assert [table.caption for table in part.tables] == [
         "Ratio of the quantiles, other over baseline",
         "By phase: p99, and how far the shares over the limit lie apart",
     ]
     assert [row[0] for row in part.tables[0].rows] == ["p50", "p95", "p99"]
-    assert part.tables[0].rows[2][3] == f"{record['ratios']['p99']['ratio']:.3f}"
+    assert part.tables[0].rows[2][3] == f"{record.ratios['p99'].ratio:.3f}"
     assert [row[:2] for row in part.tables[1].rows] == [
-        [name, record["by_phase"][name]["headline"]] for name in ("quiet", "burst")
+        [name, record.by_phase[name].headline] for name in ("quiet", "burst")
     ]
     assert [figure.file for figure in part.figures] == [
         "compare-03-shift.svg",
@@ -110,24 +109,24 @@ def test_the_figures_are_svg_that_name_both_arms() -> None:
     for svg in (shift_figure(record), ratio_figure(record)):
         assert svg is not None
         assert ET.fromstring(svg).get("aria-label", "").endswith("pro against standard")  # noqa: S314 our own
-    assert f"{record['ratios']['p99']['ratio']:.3f} (" in str(ratio_figure(record))
+    assert f"{record.ratios['p99'].ratio:.3f} (" in str(ratio_figure(record))
     assert "p99, burst" not in str(ratio_figure(made(rows=1_500)))  # 750 rows a phase have no p99
 
 
 def test_what_cannot_be_compared_is_said_without_figures() -> None:
     """An arm without rows: INCONCLUSIVE, its reason, no table, no figure, no number."""
     record = made()
-    empty = record | {
-        "outcomes": ["INCONCLUSIVE"],
-        "headline": "INCONCLUSIVE",
-        "reason": "pro has no rows",
-        "ratios": {},
-        "exceedance": None,
-        "shift": [],
-        "permutation": None,
-        "by_phase": {},
-        "by_bucket": {},
-    }
+    empty = record.replace(
+        outcomes=["INCONCLUSIVE"],
+        headline="INCONCLUSIVE",
+        reason="pro has no rows",
+        ratios={},
+        exceedance=None,
+        shift=[],
+        permutation=None,
+        by_phase={},
+        by_bucket={},
+    )
     part = comparison_part(empty)
     assert (part.tables, part.figures) == ([], [])
     assert "pro has no rows" in comparison_text(empty).plain
@@ -136,13 +135,10 @@ def test_what_cannot_be_compared_is_said_without_figures() -> None:
 def test_a_failing_arm_shows_absent_numbers() -> None:
     """A ratio among failures is a dash, a limit that exists stands alone."""
     record = made()
-    record["ratios"]["p99"] = {
-        "baseline_ms": 900.0,
-        "other_ms": None,
-        "ratio": None,
-        "interval": [2.5, None],
-        "mde": None,
-    }
+    failing = RatioRecord(
+        baseline_ms=900.0, other_ms=None, ratio=None, interval=(2.5, None), mde=None
+    )
+    record = record.replace(ratios={**record.ratios, "p99": failing})
     assert comparison_part(record).tables[0].rows[2][2:] == ["–", "–", "≥ 2.500", "–"]
 
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
 
+from bench.record.records.routes import (
+    AddedLatency,
+    DrillRecord,
+    FailedEvent,
+    LaneTail,
+    LegAnswers,
+    LegCalls,
+    ResidencyRecord,
+    RouteCost,
+    RouteRecord,
+    Routes,
+    RouteTokens,
+    Standing,
+    Timeline,
+)
 from bench.show.plots.drill import drill_timeline
 from bench.show.routes import policies_figure, route_lines, route_parts
 
@@ -16,87 +30,109 @@ pytestmark = pytest.mark.figures
 S, BINS = 10**9, 48
 
 
-def lane(target: str, p99: float | None, **more: Any) -> dict[str, Any]:
-    return {
-        "target": target,
-        "routed": True,
-        "of": target,
-        "legs": ["alone", "spare"],
-        "requests": 1000,
-        "success": 0.99,
-        "p50_ms": 300.0,
-        "p99_ms": p99,
-        "p999_ms": p99,
-        "interval": [p99, None],
-        "against_first_leg": "longer",
-        **more,
-    }
-
-
-def line(target: str, legs: list[str]) -> dict[str, Any]:
-    return {
-        "stage": "s",
-        "of": target,
-        "start_ns": 0,
-        "bin_ns": S // 2,
-        "requests": [10] * BINS,
-        "lost": [0] * 47 + [1],
-        "p99_ms": [400.0] * 20 + [3000.0] * 10 + [None] * 18,
-        "legs": [{"name": leg, "answered": [5] * BINS} for leg in legs],
-        "states": [],
-    }
-
-
-def drill(target: str, **more: Any) -> dict[str, Any]:
-    return {
-        "target": target,
-        "stage": "s",
-        "event": "eu \x1b[31m gone",
-        "at_ns": 8 * S,
-        "ok": True,
-        "healed_ns": 16 * S,
-        "detect_ms": None,
-        "detected_by": None,
-        "switch_ms": None,
-        "fail_back_ms": None,
-        "requests": 471,
-        "lost": 0,
-        "unknown": 0,
-        "delayed": 77,
-        "added_ms": {"mean": 1.0, "p50": 1.0, "p99": 2459.0},
-        "double_billed": 3,
-        "cost": None,
-        **more,
-    }
-
-
-COST = {"usd": 0.029, "wasted_usd": 0.0, "added_usd": 0.001, "added_share": 0.036}
-RECORD: dict[str, Any] = {
-    "routes": {
-        "r": {
-            "legs": [
-                {"name": "alone", "share_answered": 0.9},
-                {"name": "spare", "share_answered": 0.1},
-            ],
-            "cost": COST,
-            "by_reason": {"first": 1000, "slow": 32},
-            "attempts_per_request": 1.032,
-            "double_billed": 32,
-            "tokens": {"prompt": 9, "output": 9, "wasted_prompt": 2048, "wasted_output": 512},
+def lane(target: str, p99: float | None, **more: Any) -> LaneTail:
+    return LaneTail(
+        **{
+            "target": target,
+            "routed": True,
+            "of": target,
+            "legs": ["alone", "spare"],
+            "requests": 1000,
+            "success": 0.99,
+            "p50_ms": 300.0,
+            "p99_ms": p99,
+            "p999_ms": p99,
+            "interval": [p99, None],
+            "against_first_leg": "longer",
+            **more,
         }
-    },
-    "stages": [
-        {
+    )
+
+
+def line(target: str, legs: list[str]) -> Timeline:
+    return Timeline(
+        stage="s",
+        of=target,
+        start_ns=0,
+        bin_ns=S // 2,
+        requests=[10] * BINS,
+        lost=[0] * 47 + [1],
+        p99_ms=[400.0] * 20 + [3000.0] * 10 + [None] * 18,
+        legs=[LegAnswers(name=leg, answered=[5] * BINS) for leg in legs],
+        states=[],
+    )
+
+
+def drill(target: str, **more: Any) -> DrillRecord:
+    return DrillRecord(
+        **{
+            "target": target,
             "stage": "s",
-            "worst": "r",
-            "says": ["r makes the tail worse than no route at all"],
-            "lanes": [
-                lane("r", 4430.0, interval=[4361.0, 4497.0]),
+            "event": "eu \x1b[31m gone",
+            "at_ns": 8 * S,
+            "ok": True,
+            "healed_ns": 16 * S,
+            "detect_ms": None,
+            "detected_by": None,
+            "switch_ms": None,
+            "fail_back_ms": None,
+            "requests": 471,
+            "lost": 0,
+            "unknown": 0,
+            "delayed": 77,
+            "added_ms": AddedLatency(mean=1.0, p50=1.0, p99=2459.0),
+            "double_billed": 3,
+            "cost": None,
+            **more,
+        }
+    )
+
+
+COST = RouteCost(usd=0.029, wasted_usd=0.0, added_usd=0.001, added_share=0.036)
+ROUTE = RouteRecord(
+    requests=1000,
+    ok=990,
+    success=0.99,
+    response_ms={"ttft": None, "e2e": None},
+    attempts=1032,
+    attempts_per_request=1.032,
+    by_reason={"first": 1000, "slow": 32},
+    cancelled=0,
+    legs=[
+        LegCalls(
+            leg=number, name=name, model="m", calls=1, answered=1, share_answered=share, outcomes={}
+        )
+        for number, (name, share) in enumerate([("alone", 0.9), ("spare", 0.1)])
+    ],
+    served_models={},
+    tokens=RouteTokens(prompt=9, output=9, wasted_prompt=2048, wasted_output=512),
+    double_billed=32,
+    cost=COST,
+)
+HOME = ResidencyRecord(
+    allowed=["eu-1"],
+    by="target",
+    checked=1450,
+    elsewhere=0,
+    unnamed=0,
+    by_region={"eu-1": 1450},
+)
+RECORD = Routes(
+    format=Routes.FORMAT,
+    run="run",
+    routes={"r": ROUTE},
+    stages=[
+        Standing(
+            stage="s",
+            worst="r",
+            says=["r makes the tail worse than no route at all"],
+            lanes=[
+                lane("r", 4430.0, interval=(4361.0, 4497.0)),
                 lane("alone", None, routed=False, against_first_leg=None, success=0.0),
             ],
-        }
+        )
     ],
-    "drills": [
+    drills=[
         drill("alone", lost=44),
         drill(
             "r",
@@ -107,20 +143,11 @@ RECORD: dict[str, Any] = {
             cost=COST,
         ),
     ],
-    "timelines": {"alone": line("alone", []), "r": line("r", ["alone", "spare"])},
-    "residency": {
-        "r": {
-            "allowed": ["eu-1"],
-            "by": "target",
-            "checked": 1450,
-            "elsewhere": 0,
-            "unnamed": 0,
-            "by_region": {"eu-1": 1450},
-        }
-    },
-    "failed": [],
-    "expects": [],
-}
+    timelines={"alone": line("alone", []), "r": line("r", ["alone", "spare"])},
+    residency={"r": HOME},
+    failed=[],
+    expects=[],
+)
 
 
 def test_the_parts_say_what_the_record_holds() -> None:
@@ -186,8 +213,7 @@ def test_the_screen_says_the_same_in_a_line_each() -> None:
         ),
         "data residency: all 1,450 answers from allowed regions",
     ]
-    moved = copy.deepcopy(RECORD)
-    moved["residency"]["r"].update(elsewhere=12, unnamed=3)
+    moved = RECORD.replace(residency={"r": HOME.replace(elsewhere=12, unnamed=3)})
     assert (
         list(route_lines(moved))[-1]
         == "data residency of r: 12 of 1,450 answers from ELSEWHERE than allowed, 3 named no region"
@@ -196,34 +222,30 @@ def test_the_screen_says_the_same_in_a_line_each() -> None:
 
 def test_what_never_came_is_absent() -> None:
     """No price, nothing noticed, never healed: said or shown as absent, and no figure breaks."""
-    bare = copy.deepcopy(RECORD)
-    bare["routes"]["r"]["cost"] = {"usd": None, "reason": "no price for spare"}
-    bare["drills"] = [
-        drill("r", healed_ns=None, delayed=None, added_ms=None, cost={"usd": None, "reason": "?"})
-    ]
+    unpriced = RouteCost(usd=None, reason="no price for spare")
+    bare = RECORD.replace(
+        routes={"r": ROUTE.replace(cost=unpriced)},
+        drills=[drill("r", healed_ns=None, delayed=None, added_ms=None, cost=unpriced)],
+    )
     policies, borne, _ = route_parts(bare)
     assert policies.tables[1].rows[0][4:6] == ["–", "–"]
     assert borne.about[0][1].endswith("never healed")
     assert borne.tables[0].rows == [["r", "–", "–", "–", "–", "471", "0", "–", "–", "–", "3"]]
     assert list(route_lines(bare))[1].endswith("r: noticed nothing new, 0 of 471 requests lost")
-    assert route_parts({**RECORD, "stages": [], "drills": [], "residency": {}}) == []
+    assert route_parts(RECORD.replace(stages=[], drills=[], residency={})) == []
 
 
 def test_a_drill_that_failed_is_said_first_and_shown_without_figures() -> None:
     """Its own words on the screen and beside the part's tables, no row among those that were
     measured.
     """
-    failed = {
-        "name": "eu \x1b[31m gone",
-        "stage": "s",
-        "do": "cut",
-        "detail": "HTTP 400: no such region",
-    }
+    failed = FailedEvent(
+        name="eu \x1b[31m gone", stage="s", do="cut", detail="HTTP 400: no such region"
+    )
     said = "drill eu \\x1b[31m gone of stage s FAILED: HTTP 400: no such region"
-    record = RECORD | {
-        "failed": [failed],
-        "drills": [drill("r", ok=False, lost=None, requests=None)],
-    }
+    record = RECORD.replace(
+        failed=[failed], drills=[drill("r", ok=False, lost=None, requests=None)]
+    )
     assert list(route_lines(record))[1:] == [
         said,
         "data residency: all 1,450 answers from allowed regions",
@@ -242,13 +264,15 @@ def test_the_figures_name_lanes_legs_and_moments() -> None:
     """Every lane with an answer and its interval; the route beside its first leg alone; when it
     switched and was back.
     """
-    svg = policies_figure(RECORD["stages"][0])
+    svg = policies_figure(RECORD.stages[0])
     assert svg is not None
     assert "4,430 (4,361 – 4,497)" in words(svg)
-    assert policies_figure({"stage": "s", "lanes": [lane("x", None)]}) is None
-    drawn = words(drill_timeline("r", RECORD["timelines"], RECORD["drills"]))
+    assert (
+        policies_figure(Standing(stage="s", lanes=[lane("x", None)], worst=None, says=[])) is None
+    )
+    drawn = words(drill_timeline("r", RECORD.timelines, RECORD.drills))
     for text in ("switched +900 ms", "back +4.46 s", "alone", "spare", "not answered"):
         assert text in drawn
     assert "switched" not in words(
-        drill_timeline("r", RECORD["timelines"], [drill("r", healed_ns=None)])
+        drill_timeline("r", RECORD.timelines, [drill("r", healed_ns=None)])
     )

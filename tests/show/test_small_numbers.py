@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from bench.record.records.routes import DrillRecord, RouteCost
 from bench.show.attribution import attribution_part
 from bench.show.routes import route_lines
+from tests.show.test_routes_page import RECORD
 
 
 def test_a_share_that_rounds_to_zero_has_no_sign() -> None:
@@ -50,20 +50,19 @@ def test_a_share_that_rounds_to_zero_has_no_sign() -> None:
 
 def test_a_drill_that_cost_next_to_nothing_is_not_cheaper() -> None:
     """-0.01 % of added cost is written without a minus."""
-    drill = {
-        "event": "cut",
-        "target": "t",
-        "stage": "s",
-        "ok": True,
-        "detect_ms": 1.0,
-        "switch_ms": None,
-        "fail_back_ms": None,
-        "lost": 0,
-        "requests": 5,
-        "delayed": None,
-        "cost": {"added_share": -0.0001},
-    }
-    record: dict[str, Any] = {"stages": [], "drills": [drill], "routes": {"t": {}}, "residency": {}}
+    cost = RouteCost(usd=1.0, wasted_usd=0.0, added_usd=-0.0001, added_share=-0.0001)
+    drill = DrillRecord(
+        target="r",
+        stage="s",
+        event="cut",
+        at_ns=0,
+        ok=True,
+        detect_ms=1.0,
+        lost=0,
+        requests=5,
+        cost=cost,
+    )
+    record = RECORD.replace(stages=[], drills=[drill], residency={})
     assert list(route_lines(record)) == [
-        "cut, t: noticed after 1 ms, 0 of 5 requests lost, added cost +0.0 %"
+        "cut, r: noticed after 1 ms, 0 of 5 requests lost, added cost +0.0 %"
     ]

@@ -16,7 +16,7 @@ from bench.errors import TailproofError, UserError
 from bench.extras.ui.catalogue import SORTS, Catalogue, chosen
 from bench.extras.ui.growing import SHOWN_QUANTILES, Growing, LaneStanding, Standing
 from bench.extras.ui.trend import shown, trend_figure, trend_of
-from bench.judge.compare.pair import compare_pair, named_arm
+from bench.judge.compare.compared import compare_pair, named_arm
 from bench.judge.review import records_of
 from bench.metrics import FROM_DUE, HEADLINES, METRICS
 from bench.record.run_folder import Run, read_manifest

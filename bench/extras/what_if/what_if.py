@@ -20,7 +20,8 @@ import numpy as np
 from bench.errors import UserError
 from bench.extras.what_if.replay import NEVER, Calls, Fates, fates
 from bench.judge.compare.arms import differences, one_after_the_other
-from bench.judge.compare.compare import ALPHA, BEYOND, CONFIDENCE
+from bench.judge.compare.compare import BEYOND, CONFIDENCE
+from bench.judge.compare.decision import ALPHA
 from bench.judge.stats.blocks import limits_of, over, time_blocks
 from bench.judge.stats.resample import bootstrap_weights, ordered
 from bench.judge.stats.tail import quantile_nearest_rank

@@ -1,7 +1,7 @@
 """Two arms held against each other: is the other better than the baseline, and is it worth its
 price?
 
-In: two arms and the question put to them. Out: one JSON record. Must stay true: the ratio of the
+In: two arms and the question put to them. Out: one `Comparison`. Must stay true: the ratio of the
 p99 decides, other over baseline, failures counted as slower than anything; both arms of a
 superblock are resampled together; BETTER and WORSE look both ways and share the error between
 them, a claim about the margin has the error on its own side; where rows, superblocks or successes
@@ -16,24 +16,29 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from bench.judge.compare.arms import Arm, differences, one_after_the_other
+from bench.judge.compare.decision import ALPHA, Ratio, decide, regression, undecided
 from bench.judge.compare.exceedance import SMALL, exceedance
 from bench.judge.compare.shift import permutation, shift_function
-from bench.judge.stats.resample import LEAST, RESAMPLES, Sampled, percentile_limits, sample, slot_ns
+from bench.judge.stats.resample import RESAMPLES, Sampled, sample, slot_ns
 from bench.judge.stats.tail import quantile_nearest_rank
 from bench.quantiles import P50, P95, P99, P999, by_key
-from bench.record.samples import Float, Int
-from bench.units import MS, show_ratio, show_share
+from bench.record.records.comparisons import (
+    ArmRecord,
+    Comparison,
+    Decision,
+    Exceedance,
+    PartComparison,
+    PriceRecord,
+)
+from bench.record.records.record import Record
+from bench.record.samples import Int
 
-#: Outcomes that say "there is a difference": they must hold without the superblock that speaks most
-#: for them.
-DIFFERENCES = ("BETTER", "MATERIALLY_BETTER", "WORSE")
-CONFIDENCE, ALPHA = 0.95, 0.05
+CONFIDENCE = 0.95
 COMPARED = by_key(P50, P95, P99, P999)
 SHIFT = (*(Fraction(tenth, 10) for tenth in range(1, 10)), P95, P99)
 #: So many rows an arm must lie beyond a quantile before it is compared: p99 from 1,000 rows, p99.9
@@ -41,7 +46,6 @@ SHIFT = (*(Fraction(tenth, 10) for tenth in range(1, 10)), P95, P99)
 BEYOND = 10
 #: Rows without a known end that a comparison bears, as a share of the rows beyond the p99.
 OPEN_ENDED_MOST = 0.1
-_POWER_Z = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,85 +62,44 @@ class Question:
     yearly_usd: float | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Ratio:
-    """Other over baseline at one quantile, and the draws behind it."""
-
-    baseline: float
-    other: float
-    draws: Float
-    number: int
-
-    @property
-    def value(self) -> float:
-        """The ratio itself: 0 or infinite where one of the two is a failure."""
-        return self.other / self.baseline if self.baseline else math.inf
-
-    def limits(self, alpha_each_side: float) -> tuple[float, float]:
-        """Percentile limits; the ratio orders its draws as its logarithm does."""
-        return percentile_limits(self.draws, alpha_each_side, self.number)
-
-    @property
-    def mde(self) -> float | None:
-        """Smallest ratio that 8 of 10 such comparisons would call a difference; None where a draw
-        is among failures.
-        """
-        with np.errstate(divide="ignore"):
-            logs = np.log(self.draws)
-        return math.exp(_POWER_Z * float(logs.std(ddof=1))) if np.isfinite(logs).all() else None
-
-    def record(self) -> dict[str, Any]:
-        """JSON; None for what lies among failures."""
-        return {
-            "baseline_ms": finite(self.baseline / MS),
-            "other_ms": finite(self.other / MS),
-            "ratio": finite(self.value) if math.isfinite(self.baseline) else None,
-            "interval": [finite(limit) if limit > 0 else None for limit in self.limits(ALPHA / 2)],
-            "mde": self.mde,
-        }
-
-
-def finite(value: float) -> float | None:
-    """The number, or None where there is no such bound."""
-    return value if math.isfinite(value) else None
-
-
-def compare_arms(baseline: Arm, other: Arm, question: Question) -> dict[str, Any]:
+def compare_arms(baseline: Arm, other: Arm, question: Question) -> Comparison:
     """The whole comparison: the run, each of its phases and each context bucket."""
-    record, sampled = part_of(baseline, other, question, None)
-    if sampled is not None:
-        allowed = [q for q in SHIFT if enough(baseline, other, q)]
-        record["shift"] = shift_function(sampled, allowed, ALPHA)
-        record["permutation"] = permutation(sampled, P99, question.seed)
-    else:
-        record["shift"], record["permutation"] = [], None
-    record["price"] = price(baseline, other, record, question)
-    for kind in ("phase", "bucket"):
-        record[f"by_{kind}"] = _parts(baseline, other, question, kind)
-    return {
-        "baseline": _about(baseline),
-        "other": _about(other),
-        "metric": baseline.metric,
-        "margin": float(question.margin),
-        "confidence": CONFIDENCE,
-        "design": question.design,
-        "resamples": RESAMPLES,
-        "seed": question.seed,
-        "warnings": _warnings(baseline, other),
-        "aa": None,
-        **record,
-    }
+    whole, sampled = part_of(baseline, other, question, None)
+    allowed = [q for q in SHIFT if enough(baseline, other, q)]
+    return Comparison(
+        baseline=_about(baseline),
+        other=_about(other),
+        metric=baseline.metric,
+        margin=float(question.margin),
+        confidence=CONFIDENCE,
+        design=question.design,
+        resamples=RESAMPLES,
+        seed=question.seed,
+        warnings=_warnings(baseline, other),
+        aa=None,
+        **fields_of(whole),
+        shift=[] if sampled is None else shift_function(sampled, allowed, ALPHA),
+        permutation=(None if sampled is None else permutation(sampled, P99, question.seed)),
+        price=price(baseline, other, whole, question),
+        by_phase=_parts(baseline, other, question, "phase"),
+        by_bucket=_parts(baseline, other, question, "bucket"),
+    )
 
 
-def _about(arm: Arm) -> dict[str, Any]:
-    return {
-        "name": arm.name,
-        "run": arm.facts["run"],
-        "n": len(arm),
-        "failed": int(np.isinf(arm.values).sum()),
-        "undecided": arm.undecided,
-        "usd_per_request": arm.facts["usd_per_request"],
-    }
+def fields_of(record: Record) -> dict[str, Any]:
+    """Its fields by name, for a record that has them too."""
+    return {name: getattr(record, name) for name in type(record).model_fields}
+
+
+def _about(arm: Arm) -> ArmRecord:
+    return ArmRecord(
+        name=arm.name,
+        run=arm.facts["run"],
+        n=len(arm),
+        failed=int(np.isinf(arm.values).sum()),
+        undecided=arm.undecided,
+        usd_per_request=arm.facts["usd_per_request"],
+    )
 
 
 def _warnings(baseline: Arm, other: Arm) -> list[str]:
@@ -164,7 +127,7 @@ def enough(baseline: Arm, other: Arm, q: Fraction) -> bool:
     return min(len(baseline), len(other)) * (1 - q) >= BEYOND
 
 
-def _parts(baseline: Arm, other: Arm, question: Question, kind: str) -> dict[str, Any]:
+def _parts(baseline: Arm, other: Arm, question: Question, kind: str) -> dict[str, PartComparison]:
     """The comparison within each phase or bucket, by name, that both arms have rows in; none where
     there is only one.
     """
@@ -184,44 +147,57 @@ def _parts(baseline: Arm, other: Arm, question: Question, kind: str) -> dict[str
 
 def part_of(
     baseline: Arm, other: Arm, question: Question, phase: str | None
-) -> tuple[dict[str, Any], Sampled | None]:
+) -> tuple[PartComparison, Sampled | None]:
     """Ratios, exceedance and outcomes of two arms, and the resamples they rest on."""
-    reason = _unfit(baseline, other)
-    if reason is not None:
-        nothing = {"superblocks": 0, "ratios": {}, "exceedance": None}
-        return {**nothing, **undecided(reason), "regression": undecided(reason)}, None
+    if (reason := _unfit(baseline, other)) is not None:
+        return _part(0, {}, None, undecided(reason), undecided(reason)), None
     unit, places = places_of(baseline, other, question, phase)
     sampled = sample((baseline.values, other.values), places, unit, question.seed)
     kept = {name: q for name, q in COMPARED.items() if enough(baseline, other, q)}
     ratios = {} if sampled is None else _ratios(sampled, kept)
-    less = (
-        None
-        if sampled is None or "p99" not in ratios
-        else _without_most_telling(sampled, ratios["p99"], question.seed)
-    )
+    p99, less = ratios.get("p99"), None
+    if sampled is not None and p99 is not None:
+        less = _without_most_telling(sampled, p99, question.seed)
     limit: float | None = question.limit_ns
-    if limit is None and (
-        min(len(baseline), len(other)) < SMALL or (sampled is not None and "p99" not in ratios)
-    ):
-        pooled = np.sort(np.concatenate([baseline.values, other.values]))
-        limit = float(min(quantile_nearest_rank(pooled, P99), pooled[np.isfinite(pooled)].max()))
-    over = (
-        None
-        if limit is None
-        else exceedance(baseline.values, other.values, limit, sampled, ALPHA / 2)
-    )
+    small = min(len(baseline), len(other)) < SMALL
+    if limit is None and (small or (sampled is not None and p99 is None)):
+        limit = _pooled_p99(baseline, other)
+    over = None
+    if limit is not None:
+        over = exceedance(baseline.values, other.values, limit, sampled, ALPHA / 2)
+    number = 0 if sampled is None else sampled.number
     unfit = next((arm.facts["unfit"] for arm in (baseline, other) if arm.facts["unfit"]), None)
-    blamed = None if unfit is None else undecided(f"the harness was not fit to judge: {unfit}")
-    return {
-        "superblocks": 0 if sampled is None else sampled.number,
-        "ratios": {name: ratio.record() for name, ratio in ratios.items()},
-        "exceedance": over,
-        **(
-            blamed
-            or _outcome(baseline, other, ratios.get("p99"), less, over, question.margin, sampled)
-        ),
-        "regression": blamed or _regression(ratios.get("p99"), less, question.margin),
-    }, sampled
+    if unfit is not None:
+        blamed = undecided(f"the harness was not fit to judge: {unfit}")
+        return _part(number, ratios, over, blamed, blamed), sampled
+    decision = decide(
+        baseline, other, p99, less, over, question.margin, resampled=sampled is not None
+    )
+    gate = regression(p99, less, question.margin)
+    return _part(number, ratios, over, decision, gate), sampled
+
+
+def _part(
+    superblocks: int,
+    ratios: Mapping[str, Ratio],
+    over: Exceedance | None,
+    decision: Decision,
+    gate: Decision,
+) -> PartComparison:
+    return PartComparison(
+        superblocks=superblocks,
+        ratios={name: ratio.record() for name, ratio in ratios.items()},
+        exceedance=over,
+        **fields_of(decision),
+        regression=gate,
+    )
+
+
+def _pooled_p99(baseline: Arm, other: Arm) -> float:
+    """The p99 of both arms together; where that is a failure, the slowest success."""
+    pooled = np.sort(np.concatenate([baseline.values, other.values]))
+    slowest = pooled[np.isfinite(pooled)].max()
+    return float(min(quantile_nearest_rank(pooled, P99), slowest))
 
 
 def _ratios(sampled: Sampled, wanted: Mapping[str, Fraction]) -> dict[str, Ratio]:
@@ -278,166 +254,34 @@ def _unfit(baseline: Arm, other: Arm) -> str | None:
     return None
 
 
-def undecided(reason: str) -> dict[str, Any]:
-    """INCONCLUSIVE and why."""
-    return {"outcomes": ["INCONCLUSIVE"], "headline": "INCONCLUSIVE", "reason": reason}
-
-
-def outcomes(
-    two_sided: tuple[float, float], one_sided: tuple[float, float], margin: Fraction
-) -> list[str]:
-    """Every outcome that the limits of the ratio prove, the one to say first in front.
-
-    `two_sided` limits serve the question "is there a difference", `one_sided` ones the claims
-    about the margin. A real but small difference is both EQUIVALENT and BETTER (or WORSE).
-    """
-    (low, high), (low_claim, high_claim) = two_sided, one_sided
-    least = float(1 - margin)
-    held = {
-        "MATERIALLY_BETTER": high < 1 and high_claim <= least,
-        "EQUIVALENT": low_claim > least and high_claim < 1 / least,
-        "WORSE": low > 1,
-        "BETTER": high < 1,
-        "NOT_MATERIALLY_BETTER": low_claim > least,
-    }
-    return [name for name, holds in held.items() if holds] or ["INCONCLUSIVE"]
-
-
-def _outcome(
-    baseline: Arm,
-    other: Arm,
-    p99: Ratio | None,
-    less: Ratio | None,
-    over: Mapping[str, Any] | None,
-    margin: Fraction,
-    sampled: Sampled | None,
-) -> dict[str, Any]:
-    """Outcomes, the headline and one sentence of reason.
-
-    `less` is the ratio without the most telling superblock.
-    """
-    if min(len(baseline), len(other)) < SMALL and over is not None:
-        return _by_fisher(over)
-    if sampled is None:
-        return undecided(
-            f"the arms share fewer than {LEAST} superblocks: make the run longer or the blocks"
-            " shorter"
-        )
-    if p99 is None:
-        failed = " and ".join(
-            f"{show_share(float(np.isinf(arm.values).mean()), 2)} of {arm.name}"
-            for arm in (baseline, other)
-        )
-        return undecided(f"the p99 of both arms lies among their failures: {failed} failed")
-    whole = outcomes(p99.limits(ALPHA / 2), p99.limits(ALPHA), margin)
-    again = outcomes(less.limits(ALPHA / 2), less.limits(ALPHA), margin) if less is not None else []
-    held = [name for name in whole if name not in DIFFERENCES or name in again] or ["INCONCLUSIVE"]
-    low, high = p99.limits(ALPHA / 2)
-    said = f"p99 ratio {_number(p99.value)} ({_number(low)} to {_number(high)})"
-    failing = next(
-        (
-            arm.name
-            for arm, value in ((baseline, p99.baseline), (other, p99.other))
-            if math.isinf(value)
-        ),
-        None,
-    )
-    if failing is not None:
-        said = f"the p99 of {failing} lies among its failures, so there is no ratio"
-    low, high = p99.limits(ALPHA)  # "at least" is a claim with one side
-    if "BETTER" in held and high > 0:
-        said += f": at least {show_share(1 - high, 1)} lower"
-    elif "WORSE" in held and math.isfinite(low):
-        said += f": at least {show_share(low - 1, 1)} higher"
-    elif whole != held:
-        said += "; without the one superblock that speaks most for it there is no difference"
-    elif held == ["INCONCLUSIVE"] and p99.mde is not None and p99.mde > 1:
-        needed = min(len(baseline), len(other)) * (math.log(p99.mde) / -math.log(1 - margin)) ** 2
-        said += (
-            f"; a difference of {show_share(margin)} takes about {math.ceil(needed / 100) * 100:,}"
-            " requests an arm"
-        )
-    return {"outcomes": held, "headline": held[0], "reason": said}
-
-
-def _number(ratio: float) -> str:
-    if not 0 < ratio < math.inf:
-        return "no bound"
-    return show_ratio(ratio)
-
-
-def _by_fisher(over: Mapping[str, Any]) -> dict[str, Any]:
-    """Below 1,000 rows an arm the tail is a count: more misses or fewer, nothing about a margin."""
-    baseline, other = over["baseline"], over["other"]
-    said = (
-        f"{other['over']:,} of {other['n']:,} against {baseline['over']:,} of {baseline['n']:,}"
-        f" over {over['limit_ms']:g} ms, Fisher p {over['fisher_p']:.2g}; a p99 ratio takes"
-        f" {SMALL:,} requests an arm"
-    )
-    held = (
-        "INCONCLUSIVE"
-        if over["fisher_p"] > ALPHA
-        else "BETTER"
-        if over["difference"] < 0
-        else "WORSE"
-    )
-    return {"outcomes": [held], "headline": held, "reason": said}
-
-
-def _regression(p99: Ratio | None, less: Ratio | None, margin: Fraction) -> dict[str, Any]:
-    """The gate: WORSE beyond the margin fails, also without the most telling superblock; shown to
-    be within it passes.
-    """
-    if p99 is None:
-        return undecided("without a p99 ratio a regression can be neither shown nor excluded")
-    low, high = p99.limits(ALPHA)
-    most = 1 / float(1 - margin)
-    fails = low > most and less is not None and less.limits(ALPHA)[0] > most
-    verdict = "FAIL" if fails else "PASS" if high < most else "INCONCLUSIVE"
-    return {
-        "headline": verdict,
-        "outcomes": [verdict],
-        "reason": (
-            f"p99 ratio {_number(low)} to {_number(high)}, one-sided; up to {_number(most)} is"
-            " within the margin"
-        ),
-    }
-
-
-def price(
-    baseline: Arm, other: Arm, record: Mapping[str, Any], question: Question
-) -> dict[str, Any]:
+def price(baseline: Arm, other: Arm, part: PartComparison, question: Question) -> PriceRecord:
     """What the other arm costs more, a millisecond of p99 gained and an avoided miss; a reason
     where there is no number.
     """
     costs = [arm.facts["usd_per_request"] for arm in (baseline, other)]
-    priced: dict[str, Any] = {
-        "yearly_usd": question.yearly_usd,
-        "extra_usd_per_request": None,
-        "usd_per_1000_requests_per_ms": None,
-        "usd_per_avoided_miss": None,
-        "requests_per_breach": None,
-    }
+    priced = PriceRecord(
+        yearly_usd=question.yearly_usd,
+        extra_usd_per_request=None,
+        usd_per_1000_requests_per_ms=None,
+        usd_per_avoided_miss=None,
+        requests_per_breach=None,
+    )
     for arm, cost in zip((baseline, other), costs, strict=True):
         if not cost:
-            return priced | {
-                "reason": (
-                    f"{arm.name} has"
-                    f" {'a price of zero' if cost == 0 else 'no price or no token counts'}"
-                )
-            }
+            lacks = "a price of zero" if cost == 0 else "no price or no token counts"
+            return priced.replace(reason=f"{arm.name} has {lacks}")
     extra = costs[1] - costs[0]
-    priced["extra_usd_per_request"] = extra
+    priced = priced.replace(extra_usd_per_request=extra)
     if extra <= 0:
-        return priced | {"reason": f"{other.name} costs no more than {baseline.name}"}
+        return priced.replace(reason=f"{other.name} costs no more than {baseline.name}")
     if baseline.facts["breach_usd"] is not None:
-        priced["requests_per_breach"] = baseline.facts["breach_usd"] / extra
-    over, p99 = record["exceedance"], record["ratios"].get("p99")
-    if over is not None and over["interval"][1] < 0:
-        priced["usd_per_avoided_miss"] = extra / -over["difference"]
-    if "BETTER" not in record["outcomes"]:
-        return priced | {"reason": "no gain is shown, so a millisecond has no price"}
-    if p99 is None or p99["ratio"] is None:
-        return priced | {"reason": "the gain has no size in ms"}
-    priced["usd_per_1000_requests_per_ms"] = 1000 * extra / (p99["baseline_ms"] - p99["other_ms"])
-    return priced | {"reason": None}
+        priced = priced.replace(requests_per_breach=baseline.facts["breach_usd"] / extra)
+    over, p99 = part.exceedance, part.ratios.get("p99")
+    if over is not None and over.interval[1] < 0:
+        priced = priced.replace(usd_per_avoided_miss=extra / -over.difference)
+    if "BETTER" not in part.outcomes:
+        return priced.replace(reason="no gain is shown, so a millisecond has no price")
+    if p99 is None or p99.ratio is None or p99.baseline_ms is None or p99.other_ms is None:
+        return priced.replace(reason="the gain has no size in ms")
+    per_ms = 1000 * extra / (p99.baseline_ms - p99.other_ms)
+    return priced.replace(usd_per_1000_requests_per_ms=per_ms, reason=None)

@@ -1,53 +1,59 @@
-"""The comparisons that a suite asked for: comparisons.json of a run.
+"""The comparisons that a suite asked for (comparisons.json of a run), or somebody who named two.
 
 In: a run whose lanes say what they are compared with. Out: one record a pair, its A/A checks, and
 whether the rehearsed outcomes were met. Must stay true: only manifest, schedule and samples are
-read, so the same folder gives the same record; an A/A check that rejects leaves nothing proven.
+read, so the same folder gives the same record; an A/A check that rejects leaves nothing proven;
+two that were named and do not belong side by side are refused unless by force, and two arms of one
+comparison of a suite are looked at in the order they were sent in.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from bench.judge.compare.arms import Arm, arm_of
+from bench.errors import UserError
+from bench.judge.compare.arms import Arm, arm_of, differences, one_after_the_other
 from bench.judge.compare.compare import (
     COMPARED,
     Question,
     compare_arms,
     enough,
-    finite,
+    fields_of,
     places_of,
-    undecided,
 )
+from bench.judge.compare.decision import finite, undecided
 from bench.judge.stats.resample import Draws, percentile_limits, sample, stream
 from bench.plan.interleave import Compare, CompareExpect, Turn
 from bench.quantiles import P99
-from bench.record.run_folder import FORMAT, Run
+from bench.record.records.comparisons import AACheck, Comparison, Comparisons, PartComparison
+from bench.record.records.verdicts import Expectation
+from bench.record.run_folder import Run
+from bench.units import parse_share
 
 #: An A/A check that is right should seldom spoil a comparison: it rejects at 1 %.
 ALPHA_AA = 0.01
 _AGAIN = re.compile(r"#\d+$")
 
 
-def compare_run(run: Run) -> dict[str, Any] | None:
-    """The value of comparisons.json, or None where the suite compares nothing."""
+def compare_run(run: Run) -> Comparisons | None:
+    """comparisons.json, or None where the suite compares nothing."""
     tables = [
         Compare.model_validate(table) for lane in run.lanes for table in lane.get("compare", [])
     ]
     if not tables:
         return None
     found = [_table(run, table) for table in tables]
-    return {
-        "format": FORMAT,
-        "run": run.manifest["run"],
-        "comparisons": [each for records, _ in found for each in records],
-        "expects": [each for _, expects in found for each in expects],
-    }
+    return Comparisons(
+        format=Comparisons.FORMAT,
+        run=run.manifest["run"],
+        comparisons=[each for records, _ in found for each in records],
+        expects=[each for _, expects in found for each in expects],
+    )
 
 
-def _table(run: Run, table: Compare) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _table(run: Run, table: Compare) -> tuple[list[Comparison], list[Expectation]]:
     index = {lane["name"]: at for at, lane in enumerate(run.lanes)}
     baseline, *others = (arm_of(run, index[name], table.metric) for name in table.arms)
     checks = (
@@ -93,28 +99,29 @@ def table_of(run: Run, names: Sequence[str]) -> Compare | None:
 
 
 def _expectation(
-    expect: CompareExpect, table: Compare, records: Mapping[str, dict[str, Any]]
-) -> dict[str, Any]:
+    expect: CompareExpect, table: Compare, records: Mapping[str, Comparison]
+) -> Expectation:
     name = expect.arm or table.arms[-1]
-    record: Mapping[str, Any] | None = records[name]
-    if expect.phase is not None or expect.bucket is not None:
-        where = "by_phase" if expect.phase is not None else "by_bucket"
-        record = records[name][where].get(expect.phase or expect.bucket)
+    record: PartComparison | None = records[name]
+    if expect.phase is not None:
+        record = records[name].by_phase.get(expect.phase)
+    elif expect.bucket is not None:
+        record = records[name].by_bucket.get(expect.bucket)
     part = expect.phase or expect.bucket
-    return {
-        "target": name,
-        "clause": f"against {table.arms[0]}" + (f" in {part}" if part else ""),
-        "baseline": table.arms[0],
-        "other": name,
-        "phase": expect.phase,
-        "bucket": expect.bucket,
-        "expected": expect.outcome,
-        "got": record["headline"] if record else "NONE",
-        "met": bool(record and expect.outcome in record["outcomes"]),
-    }
+    return Expectation(
+        target=name,
+        clause=f"against {table.arms[0]}" + (f" in {part}" if part else ""),
+        baseline=table.arms[0],
+        other=name,
+        phase=expect.phase,
+        bucket=expect.bucket,
+        expected=expect.outcome,
+        got=record.headline if record else "NONE",
+        met=bool(record and expect.outcome in record.outcomes),
+    )
 
 
-def aa_check(first: Arm, second: Arm, question: Question) -> dict[str, Any]:
+def aa_check(first: Arm, second: Arm, question: Question) -> AACheck:
     """Two arms that are the same target: the highest quantile they allow must not differ,
     at 1 %.
     """
@@ -122,15 +129,15 @@ def aa_check(first: Arm, second: Arm, question: Question) -> dict[str, Any]:
     sampled = sample((first.values, second.values), places[1], places[0], question.seed)
     usable = [(name, q) for name, q in COMPARED.items() if enough(first, second, q) and q <= P99]
     if sampled is None or not usable:
-        return {"rejects": None, "reason": "too few rows to check the comparison against itself"}
+        return AACheck(rejects=None, reason="too few rows to check the comparison against itself")
     name, q = usable[-1]
     low, high = percentile_limits(sampled.ratios([q])[:, 0], ALPHA_AA / 2, sampled.number)
-    return {
-        "quantile": name,
-        "interval": [finite(low), finite(high)],
-        "confidence": 1 - ALPHA_AA,
-        "rejects": bool(low > 1 or high < 1),
-    }
+    return AACheck(
+        quantile=name,
+        interval=(finite(low), finite(high)),
+        confidence=1 - ALPHA_AA,
+        rejects=bool(low > 1 or high < 1),
+    )
 
 
 def split(arm: Arm, seed: int) -> tuple[Arm, Arm]:
@@ -139,25 +146,77 @@ def split(arm: Arm, seed: int) -> tuple[Arm, Arm]:
     return arm.where(half), arm.where(~half)
 
 
-def with_aa(record: dict[str, Any], checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def with_aa(record: Comparison, checks: Sequence[AACheck]) -> Comparison:
     """The record beside its A/A checks; one that rejects leaves nothing proven."""
-    worst = next((check for check in checks if check["rejects"]), checks[0] if checks else None)
-    if worst is None or not worst["rejects"]:
-        return record | {"aa": worst}
+    worst = next((check for check in checks if check.rejects), checks[0] if checks else None)
+    if worst is None or not worst.rejects:
+        return record.replace(aa=worst)
     reason = "the A/A check rejects: this set-up finds a difference where there is none"
-    parts = {
-        kind: {name: part | undecided(reason) for name, part in record[kind].items()}
-        for kind in ("by_phase", "by_bucket")
-    }
-    priceless = {
-        "usd_per_1000_requests_per_ms": None,
-        "usd_per_avoided_miss": None,
-        "reason": reason,
-    }
-    return {
-        **record,
-        "aa": worst,
-        **undecided(reason),
-        **parts,
-        "price": record["price"] | priceless,
-    }
+    nothing = fields_of(undecided(reason))
+    return record.replace(
+        aa=worst,
+        **nothing,
+        by_phase={name: part.replace(**nothing) for name, part in record.by_phase.items()},
+        by_bucket={name: part.replace(**nothing) for name, part in record.by_bucket.items()},
+        price=record.price.replace(
+            usd_per_1000_requests_per_ms=None, usd_per_avoided_miss=None, reason=reason
+        ),
+    )
+
+
+# ---- two arms that somebody named
+
+
+def named_arm(run: Run, name: str | None, metric: str) -> Arm:
+    """The arm of the run's target of this name, or of its only one.
+
+    Raises UserError naming the targets there are.
+    """
+    names = [lane["name"] for lane in run.lanes]
+    if name not in (None, *names):
+        raise UserError(
+            f"has no target named {name!r}",
+            where=str(run.folder),
+            remedy=f"it has {', '.join(names)}",
+        )
+    if name is None and len(names) > 1:
+        raise UserError(
+            f"has {len(names)} targets",
+            where=str(run.folder),
+            remedy=f"write {run.folder}:NAME with one of {', '.join(names)}",
+        )
+    return arm_of(run, names.index(name or names[0]), metric)
+
+
+def compare_pair(
+    first: Arm, second: Arm, runs: Sequence[Run], *, margin: str | None, force: bool
+) -> Comparison:
+    """The record of two arms; `runs` are those they come from, none for a stored baseline.
+
+    `margin` is a share as users write it, None for the usual one. Raises UserError.
+    """
+    reasons = differences(first, second)
+    if reasons and not force:
+        raise UserError(
+            f"{first.name} and {second.name} do not belong side by side: {'; '.join(reasons)}",
+            remedy="compare like with like, or say --force",
+        )
+    asked = Question(
+        design="one after the other" if one_after_the_other(first, second) else "side by side",
+        limit_ns=first.facts["limit_ns"],
+    )
+    table = None
+    if runs and runs[0].folder.resolve() == runs[1].folder.resolve():
+        if first.name == second.name:
+            raise UserError(f"{first.name} is compared with itself", remedy="name two targets")
+        table = table_of(runs[0], [first.name, second.name])
+    if table is not None:
+        asked = question_of(runs[0], first, table, last=second.name == table.arms[-1])
+    checks = [aa_check(*split(first, asked.seed), asked)] if table is not None and table.aa else []
+    try:
+        share = asked.margin if margin is None else parse_share(margin)
+    except ValueError as error:
+        raise UserError(str(error), where="--margin") from None
+    if not 0 < share < 1:
+        raise UserError("must lie between 0 % and 100 %", where="--margin")
+    return with_aa(compare_arms(first, second, dataclasses.replace(asked, margin=share)), checks)

@@ -11,12 +11,12 @@ Source: methods 4; Fisher 1935; Zou and Donner 2008 (MOVER).
 from __future__ import annotations
 
 from math import comb, hypot
-from typing import Any
 
 import numpy as np
 
 from bench.judge.stats.resample import Sampled, percentile_limits
 from bench.judge.stats.tail import clopper_pearson
+from bench.record.records.comparisons import Exceedance, Misses
 from bench.record.samples import Float
 
 #: Below so many rows an arm Fisher's test stands beside the interval, and no p99 ratio.
@@ -38,7 +38,7 @@ def fisher_exact(misses: tuple[int, int], rows: tuple[int, int]) -> float:
 
 def exceedance(
     baseline: Float, other: Float, limit_ns: float, sampled: Sampled | None, alpha_each_side: float
-) -> dict[str, Any]:
+) -> Exceedance:
     """Misses of both arms at `limit_ns`, the difference of their shares (other less baseline) and
     its limits.
     """
@@ -55,11 +55,11 @@ def exceedance(
         difference = shares[1] - shares[0]
         low = difference - hypot(shares[1] - second.lower, first.upper - shares[0])
         high = difference + hypot(second.upper - shares[1], shares[0] - first.lower)
-    return {
-        "limit_ms": limit_ns / 1e6,
-        "baseline": {"over": misses[0], "n": rows[0], "share": shares[0]},
-        "other": {"over": misses[1], "n": rows[1], "share": shares[1]},
-        "difference": shares[1] - shares[0],
-        "interval": [low, high],
-        "fisher_p": fisher_exact((misses[0], misses[1]), rows) if min(rows) < SMALL else None,
-    }
+    return Exceedance(
+        limit_ms=limit_ns / 1e6,
+        baseline=Misses(over=misses[0], n=rows[0], share=shares[0]),
+        other=Misses(over=misses[1], n=rows[1], share=shares[1]),
+        difference=shares[1] - shares[0],
+        interval=(low, high),
+        fisher_p=fisher_exact((misses[0], misses[1]), rows) if min(rows) < SMALL else None,
+    )

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from bench.judge.stats.resample import RESAMPLES, Ordered, Sampled, ordered, swapped
 from bench.judge.stats.tail import quantile_nearest_rank
+from bench.record.records.comparisons import Permutation, ShiftPoint
 from bench.record.samples import Bool, Float
 from bench.units import MS
 
@@ -25,9 +26,7 @@ from bench.units import MS
 LEVEL = 0.025
 
 
-def shift_function(
-    sampled: Sampled, wanted: Sequence[Fraction], alpha: float
-) -> list[dict[str, Any]]:
+def shift_function(sampled: Sampled, wanted: Sequence[Fraction], alpha: float) -> list[ShiftPoint]:
     """Other less baseline (ms) at each quantile, with limits that miss any of them with at most
     `alpha`.
 
@@ -49,12 +48,12 @@ def shift_function(
     steps = np.divide(np.abs(drawn - shift), error, out=np.zeros_like(drawn), where=error > 0)
     widest = float(np.quantile(steps.max(axis=1), 1 - alpha, method="inverted_cdf"))
     return [
-        {
-            "q": float(wanted[i]),
-            "baseline_ms": seen[0][i] / MS,
-            "shift_ms": delta / MS,
-            "interval": [(delta - widest * e) / MS, (delta + widest * e) / MS],
-        }
+        ShiftPoint(
+            q=float(wanted[i]),
+            baseline_ms=seen[0][i] / MS,
+            shift_ms=delta / MS,
+            interval=((delta - widest * e) / MS, (delta + widest * e) / MS),
+        )
         for i, delta, e in zip(at.tolist(), shift.tolist(), error.tolist(), strict=True)
     ]
 
@@ -76,7 +75,7 @@ def _labels(swap: Bool) -> Float:
     return taken
 
 
-def permutation(sampled: Sampled, q: Fraction, seed: int) -> dict[str, Any]:
+def permutation(sampled: Sampled, q: Fraction, seed: int) -> Permutation:
     """p value of equal distributions by the ratio of the q-quantiles, and stochastic dominance.
 
     `dominance`: "other" or "baseline" where that arm is faster somewhere and nowhere shown to be
@@ -92,18 +91,21 @@ def permutation(sampled: Sampled, q: Fraction, seed: int) -> dict[str, Any]:
     below = [steps.below(weights) for weights in (other, 1 - other)]
     ahead = below[0] / below[0][:, -1:] - below[1] / below[1][:, -1:]
     faster, slower = _p_value(ahead.max(axis=1)), _p_value(-ahead.min(axis=1))
-    found = {(True, False): "other", (False, True): "baseline", (True, True): "crosses"}
-    verdict = found.get((faster <= LEVEL, slower <= LEVEL), "none")
+    verdict: Literal["other", "baseline", "crosses", "none"] = "none"
+    if faster <= LEVEL:
+        verdict = "crosses" if slower <= LEVEL else "other"
+    elif slower <= LEVEL:
+        verdict = "baseline"
     crossing = _crossing(ahead[0]) if verdict == "crosses" else None
-    return {
-        "p_value": _p_value(np.nan_to_num(log_ratio, nan=0.0)),
-        "dominance": verdict,
-        "p_faster": faster,
-        "p_slower": slower,
-        "crosses_ms": None
-        if crossing is None
-        else float(steps.values[steps.edges[crossing] - 1]) / MS,
-    }
+    return Permutation(
+        p_value=_p_value(np.nan_to_num(log_ratio, nan=0.0)),
+        dominance=verdict,
+        p_faster=faster,
+        p_slower=slower,
+        crosses_ms=(
+            None if crossing is None else float(steps.values[steps.edges[crossing] - 1]) / MS
+        ),
+    )
 
 
 def _p_value(statistic: Float) -> float:

@@ -1,6 +1,6 @@
 """Where answers came from: the region that each response names, against those that are allowed.
 
-In: a run's rows, attempts and lanes. Out: a JSON record for each lane with an allowed list. Must
+In: a run's rows, attempts and lanes. Out: a record for each lane with an allowed list. Must
 stay true: every response counts, warm-up and losing calls included, for data has left with each;
 a response that names no region is counted as such and never as one at home.
 """
@@ -13,20 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from bench.record.records.routes import ResidencyRecord
 from bench.record.run_folder import Run
 from bench.record.samples import Table
 
-Record = dict[str, Any]
 
-
-def residency(run: Run) -> dict[str, Record]:
-    """{NAME: {"allowed", "by", "checked", "elsewhere", "unnamed", "by_region"}}, lanes without an
-    allowed list left out.
+def residency(run: Run) -> dict[str, ResidencyRecord]:
+    """By lane; lanes without an allowed list are left out.
 
     Allowed are the regions of the contract's scope (a name may end in `*`), else the target's own;
     of a route its legs', each call held to its own leg's.
     """
-    texts, found = run.strings("served_region"), {}
+    texts = run.strings("served_region")
+    found: dict[str, ResidencyRecord] = {}
     attempts = run.attempts if any(lane.get("legs") for lane in run.lanes) else None
     for index, lane in enumerate(run.lanes):
         legs = lane.get("legs") or [lane]
@@ -40,15 +39,15 @@ def residency(run: Run) -> dict[str, Record]:
             parts = [(calls[calls["leg"] == leg], names) for leg, names in enumerate(allowed)]
         else:
             parts = [(run.columns.samples[rows], allowed[0])]
-        found[lane["name"]] = {
-            "allowed": sorted({name for names in allowed for name in names}),
-            "by": "contract" if scope else "target",
+        found[lane["name"]] = ResidencyRecord(
+            allowed=sorted({name for names in allowed for name in names}),
+            by="contract" if scope else "target",
             **_count(parts, texts),
-        }
+        )
     return found
 
 
-def _count(parts: Sequence[tuple[Table, Sequence[str]]], texts: Sequence[str]) -> Record:
+def _count(parts: Sequence[tuple[Table, Sequence[str]]], texts: Sequence[str]) -> dict[str, Any]:
     """Responses by region, and how many came from outside.
 
     An error that names no region is no answer from anywhere.

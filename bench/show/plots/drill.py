@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.record.records.routes import DrillRecord, Timeline
 from bench.record.samples import Float
 from bench.show.plots.canvas import (
     BLUE,
@@ -34,12 +35,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Record = Mapping[str, Any]
 #: Of the legs in their order, after Okabe and Ito; all beyond the third are grey.
 _LEG_COLOURS = (BLUE, "#009e73", "#cc79a7", GREY)
 
 
-def drill_timeline(name: str, timelines: Mapping[str, Record], drills: Sequence[Record]) -> str:
+def drill_timeline(
+    name: str, timelines: Mapping[str, Timeline], drills: Sequence[DrillRecord]
+) -> str:
     """p99 (ms) of each part of the stage, of the route and of its first leg where that ran alone;
     and who answered, %.
     """
@@ -48,7 +50,7 @@ def drill_timeline(name: str, timelines: Mapping[str, Record], drills: Sequence[
     alone = {
         other: line
         for other, line in timelines.items()
-        if line["stage"] == mine["stage"] and line["of"] == mine["legs"][0]["name"]
+        if line.stage == mine.stage and line.of == mine.legs[0].name
     }
     edges = _edges(mine)
 
@@ -61,48 +63,45 @@ def drill_timeline(name: str, timelines: Mapping[str, Record], drills: Sequence[
             upper, [*((other, line, GREY) for other, line in alone.items()), (name, mine, BLUE)]
         )
         _draw_shares(lower, mine)
-        _draw_moments(upper, lower, [drill for drill in drills if drill["target"] == name])
+        _draw_moments(upper, lower, [drill for drill in drills if drill.target == name])
         draw_time_axis(lower, "; shaded: from the cut to its healing")
         upper.tick_params(labelbottom=False)
         middles = (edges[:-1] + edges[1:]) / 2
-        places = [upper.get_ylim()[0] if value is None else value for value in mine["p99_ms"]]
+        places = [upper.get_ylim()[0] if value is None else value for value in mine.p99_ms]
         points = ((upper, *point) for point in zip(middles, places, _said(mine), strict=True))
         return zoomable(lower, upper) | readings(figure, points)
 
     return draw_svg(title, 4.4, draw)
 
 
-def _edges(line: Record) -> Float:
+def _edges(line: Timeline) -> Float:
     return np.array(
-        [
-            (line["start_ns"] + place * line["bin_ns"]) / S
-            for place in range(len(line["requests"]) + 1)
-        ]
+        [(line.start_ns + place * line.bin_ns) / S for place in range(len(line.requests) + 1)]
     )
 
 
-def _draw_tails(axes: Axes, lanes: Sequence[tuple[str, Record, str]]) -> None:
-    known = [value for _, line, _ in lanes for value in line["p99_ms"] if value is not None]
+def _draw_tails(axes: Axes, lanes: Sequence[tuple[str, Timeline, str]]) -> None:
+    known = [value for _, line, _ in lanes for value in line.p99_ms if value is not None]
     latency_axis(axes, known, "p99 of each part")
     for _, line, colour in lanes:
-        p99 = [float("nan") if value is None else value for value in line["p99_ms"]]
+        p99 = [float("nan") if value is None else value for value in line.p99_ms]
         axes.stairs(p99, _edges(line), baseline=None, color=colour, linewidth=1.8)
     draw_key(axes, [(colour, visible(name, 18)) for name, _, colour in lanes])
 
 
-def _layers(line: Record) -> list[tuple[str, Sequence[int], str]]:
+def _layers(line: Timeline) -> list[tuple[str, Sequence[int], str]]:
     """Who answered, how often in each part, and in which colour; what nobody answered last."""
     legs = [
-        (visible(leg["name"], 18), leg["answered"], _LEG_COLOURS[min(place, len(_LEG_COLOURS) - 1)])
-        for place, leg in enumerate(line["legs"])
+        (visible(leg.name, 18), leg.answered, _LEG_COLOURS[min(place, len(_LEG_COLOURS) - 1)])
+        for place, leg in enumerate(line.legs)
     ]
-    return [*legs, ("not answered", line["lost"], RED)]
+    return [*legs, ("not answered", line.lost, RED)]
 
 
-def _draw_shares(axes: Axes, line: Record) -> None:
-    below = np.zeros(len(line["requests"]))
+def _draw_shares(axes: Axes, line: Timeline) -> None:
+    below = np.zeros(len(line.requests))
     for _, times, colour in _layers(line):
-        top = below + 100 * np.array(times) / np.maximum(line["requests"], 1)
+        top = below + 100 * np.array(times) / np.maximum(line.requests, 1)
         axes.stairs(
             top, _edges(line), baseline=below, fill=True, color=colour, alpha=0.75, linewidth=0
         )
@@ -112,15 +111,15 @@ def _draw_shares(axes: Axes, line: Record) -> None:
     axes.set_ylabel("answered by, %")
 
 
-def _draw_moments(upper: Axes, lower: Axes, drills: Sequence[Record]) -> None:
+def _draw_moments(upper: Axes, lower: Axes, drills: Sequence[DrillRecord]) -> None:
     """Shade each cut; a dotted line where the route switched and where it was back."""
     for drill in drills:
-        begin = drill["at_ns"] / S
-        end = upper.get_xlim()[1] if drill["healed_ns"] is None else drill["healed_ns"] / S
+        begin = drill.at_ns / S
+        end = upper.get_xlim()[1] if drill.healed_ns is None else drill.healed_ns / S
         upper.axvspan(begin, end, color=GREY, alpha=0.18, linewidth=0)
         for since, after_ms, label in (
-            (begin, drill["switch_ms"], "switched"),
-            (end, drill["fail_back_ms"], "back"),
+            (begin, drill.switch_ms, "switched"),
+            (end, drill.fail_back_ms, "back"),
         ):
             if after_ms is not None:
                 moment = since + after_ms / 1000
@@ -138,15 +137,13 @@ def _draw_moments(upper: Axes, lower: Axes, drills: Sequence[Record]) -> None:
                 )
 
 
-def _said(line: Record) -> Iterator[str]:
+def _said(line: Timeline) -> Iterator[str]:
     """What a reader may ask of a part of the stage."""
     edges = _edges(line)
     for place, (start, end) in enumerate(itertools.pairwise(edges)):
         who = [f"{count(times[place])} {name}" for name, times, _ in _layers(line) if times[place]]
-        p99 = (
-            "" if line["p99_ms"][place] is None else f", p99 {milliseconds(line['p99_ms'][place])}"
-        )
+        p99 = "" if line.p99_ms[place] is None else f", p99 {milliseconds(line.p99_ms[place])}"
         yield (
-            f"{shown(edges[-1], start, end)}: {count(line['requests'][place])} requests{p99};"
+            f"{shown(edges[-1], start, end)}: {count(line.requests[place])} requests{p99};"
             f" {', '.join(who) or 'nobody answered'}"
         )

@@ -1,0 +1,206 @@
+"""census.json: a whole period's own log held against a contract.
+
+In: nothing. Out: `Census` of one log, `Months` of the scenarios that a suite has as logs, and their
+parts. Must stay true: a key is added, never renamed, within one format number; every share is there
+exactly, as a fraction, where that is short enough to be read.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from bench.record.records.record import FileRecord, Number, Record
+from bench.record.records.verdicts import ClauseOutcome, Expectation
+
+
+class ExactShare(Record):
+    """A share as a number, and as a fraction."""
+
+    share: Number
+    #: None where it would be very long
+    fraction: str | None
+
+
+class LogFile(Record):
+    """A file of the log."""
+
+    name: str
+    sha256: str | None
+
+
+class UnreadableRow(Record):
+    """A row that counts nowhere."""
+
+    file: str
+    line: int
+    reason: str
+
+
+class UnreadableRows(Record):
+    """How many rows cannot be read, and the first of them."""
+
+    count: int
+    first: list[UnreadableRow]
+
+
+class LogRecord(Record):
+    """The log that was read."""
+
+    files: list[LogFile]
+    rows: int
+    first_utc: str
+    last_utc: str
+    #: field -> the column it was read from
+    columns: dict[str, str]
+    notes: list[str]
+    unreadable: UnreadableRows
+
+
+class EpisodeRecord(Record):
+    """A stretch of time that broke a clause."""
+
+    start_utc: str
+    end_utc: str
+    minutes: int
+    requests: int
+    broke: int
+
+
+class Episodes(Record):
+    """How many there were, and the first of them."""
+
+    count: int
+    first: list[EpisodeRecord]
+
+
+class EvidenceRow(Record):
+    """A row of the log: where it stands, when it began, how it ended."""
+
+    file: str
+    line: int
+    at_utc: str
+    outcome: str
+    status: int | None
+    e2e_ms: Number | None
+
+
+class Evidence(Record):
+    """The rows that broke a clause: how many, and the first of them."""
+
+    rows: int
+    first: list[EvidenceRow]
+
+
+class NeighbourRecord(Record):
+    """The same log by another definition."""
+
+    definition: str
+    #: who is known to use it
+    whose: str
+    attained: ExactShare | None
+    #: None where what was not seen could turn it either way
+    kept: bool | None
+
+
+class CensusClause(Record):
+    """A clause in one period. One that is only reported and has no column has no numbers."""
+
+    number: int
+    text: str
+    metric: str = ""
+    method: str | None = None
+    promised: ExactShare | None = None
+    report_only: bool = True
+    verdict: ClauseOutcome
+    reason: str
+    #: None: nothing counted
+    attained: ExactShare | None = None
+    #: if all that is unknown went well, and if it went badly
+    best: ExactShare | None = None
+    worst: ExactShare | None = None
+    #: of a quantile: ms, or tokens/s
+    measured_ms: Number | None = None
+    n: int | None = None
+    #: rows that broke it
+    k: int | None = None
+    #: rows without a known end
+    unknown: int | None = None
+    #: requests, minutes or windows that the period has; those observed; those that broke it
+    units: int | None = None
+    observed_units: int | None = None
+    bad_units: int | None = None
+    episodes: Episodes = Episodes(count=0, first=[])
+    #: not there where no row is excluded
+    without_exclusions: ExactShare | None = None
+    neighbours: list[NeighbourRecord] = Field(default_factory=list)
+    evidence: Evidence = Evidence(rows=0, first=[])
+
+    @property
+    def measured(self) -> bool:
+        """Whether the log has the columns for it."""
+        return self.promised is not None
+
+
+class DueCredit(Record):
+    """What the ladder of credits gives for a period."""
+
+    kind: str
+    share: ExactShare
+    #: if all that is unknown went the other way
+    at_most: ExactShare
+    usd: str | None
+    at_most_usd: str | None
+    base: str
+    claim_within_days: int | None
+    evidence_wanted: list[str]
+
+
+class PeriodRecord(Record):
+    """One period of the contract."""
+
+    period: str
+    start_utc: str
+    end_utc: str
+    time_zone: str | None
+    minutes: int
+    observed_minutes: int
+    coverage: Number
+    rows: int
+    #: by reason
+    excluded: dict[str, int]
+    clauses: list[CensusClause]
+    overall: Literal["PASS", "FAIL", "INCONCLUSIVE", "NONE"]
+    credit: DueCredit | None
+
+
+class CensusRecord(FileRecord):
+    """census.json of a log."""
+
+    FILE: ClassVar[str] = "census.json"
+    #: Format history: 1 = first.
+    FORMAT: ClassVar[int] = 1
+
+    contract: str
+    title: str
+    log: LogRecord
+    overall: Literal["PASS", "FAIL", "INCONCLUSIVE", "NONE"]
+    exit_code: int
+    #: requests that could not be told apart
+    unusable: list[str]
+    periods: list[PeriodRecord]
+    attested: list[str]
+    not_stated: list[str]
+
+
+class Months(FileRecord):
+    """census.json of a run: its suite's scenarios that are logs of their own."""
+
+    FILE: ClassVar[str] = "census.json"
+    #: Format history: 1 = first.
+    FORMAT: ClassVar[int] = 1
+
+    #: by scenario
+    months: dict[str, CensusRecord]
+    expects: list[Expectation] = Field(default_factory=list)

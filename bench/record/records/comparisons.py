@@ -1,0 +1,155 @@
+"""comparisons.json: pairs of targets held against each other.
+
+In: nothing. Out: `Comparisons` and its parts. Must stay true: a key is added, never renamed, within
+one format number; what has no number is None with a reason beside it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from bench.record.records.record import FileRecord, Number, Record
+from bench.record.records.verdicts import Expectation, Interval
+
+
+class ArmRecord(Record):
+    """One of the two: a lane's measured rows whose end is known."""
+
+    name: str
+    run: str
+    n: int
+    failed: int
+    #: rows left out, because the run ended before they did
+    undecided: int
+    usd_per_request: Number | None
+
+
+class RatioRecord(Record):
+    """Other over baseline at one quantile; None for what lies among failures."""
+
+    baseline_ms: Number | None
+    other_ms: Number | None
+    ratio: Number | None
+    interval: Interval
+    #: smallest ratio that 8 of 10 such comparisons would call a difference
+    mde: Number | None
+
+
+class Misses(Record):
+    """How many of an arm's rows lie over a limit."""
+
+    over: int
+    n: int
+    share: Number
+
+
+class Exceedance(Record):
+    """Both arms at one limit; the difference is other less baseline."""
+
+    limit_ms: Number
+    baseline: Misses
+    other: Misses
+    difference: Number
+    interval: tuple[Number, Number]
+    #: of small arms alone
+    fisher_p: Number | None
+
+
+class ShiftPoint(Record):
+    """Other less baseline at one quantile of the baseline; the limits hold for all at once."""
+
+    q: Number
+    baseline_ms: Number
+    shift_ms: Number
+    interval: tuple[Number, Number]
+
+
+class Permutation(Record):
+    """Equal tails, and which arm is faster everywhere, by exchanging labels of superblocks."""
+
+    p_value: Number
+    dominance: Literal["other", "baseline", "crosses", "none"]
+    p_faster: Number
+    p_slower: Number
+    crosses_ms: Number | None
+
+
+class AACheck(Record):
+    """The same target against itself; None in `rejects` where there were too few rows."""
+
+    quantile: str | None = None
+    interval: Interval | None = None
+    confidence: Number | None = None
+    rejects: bool | None
+    reason: str | None = None
+
+
+class PriceRecord(Record):
+    """What the other arm costs more, and what is got for it."""
+
+    yearly_usd: Number | None
+    extra_usd_per_request: Number | None
+    #: per ms of p99 gained
+    usd_per_1000_requests_per_ms: Number | None
+    usd_per_avoided_miss: Number | None
+    #: so many requests cost as much more as one breach of the contract
+    requests_per_breach: Number | None
+    reason: str | None = None
+
+
+class Decision(Record):
+    """Every outcome that is proven, the one to say first, and why."""
+
+    outcomes: list[str]
+    headline: str
+    reason: str
+
+
+class PartComparison(Record):
+    """Two arms in the whole run, in a phase or in a context bucket."""
+
+    #: pieces of time that are resampled together
+    superblocks: int
+    #: by quantile: p50, p95, p99, p999
+    ratios: dict[str, RatioRecord]
+    exceedance: Exceedance | None
+    outcomes: list[str]
+    headline: str
+    reason: str
+    #: the gate: PASS, FAIL or INCONCLUSIVE
+    regression: Decision
+
+
+class Comparison(PartComparison):
+    """One pair."""
+
+    baseline: ArmRecord
+    other: ArmRecord
+    metric: str
+    margin: Number
+    confidence: Number
+    #: random, abba, side by side, one after the other
+    design: str
+    resamples: int
+    seed: int
+    warnings: list[str]
+    aa: AACheck | None
+    shift: list[ShiftPoint]
+    permutation: Permutation | None
+    price: PriceRecord
+    by_phase: dict[str, PartComparison]
+    by_bucket: dict[str, PartComparison]
+
+
+class Comparisons(FileRecord):
+    """comparisons.json."""
+
+    FILE: ClassVar[str] = "comparisons.json"
+    #: Format history: 1 = first.
+    FORMAT: ClassVar[int] = 1
+
+    run: str
+    comparisons: list[Comparison]
+    expects: list[Expectation] = Field(default_factory=list)
