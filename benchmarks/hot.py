@@ -22,13 +22,13 @@ from typing import Any, cast
 
 import httptools
 
-from bench.load.endpoint import Endpoint
+from bench.api.answer import Answer
+from bench.api.registry import api_named
+from bench.load.endpoint import BodyWriter, Endpoint
 from bench.load.flight import Flight
 from bench.load.generator import Generator, LaneState
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
-from bench.load.request import BodyWriter
-from bench.load.stream import Answer
 from bench.plan.profile import Amount, Arrivals, Profile
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
@@ -111,19 +111,19 @@ class _Still:
 
 def chunk() -> int:
     """One token event a read, bytes to counts."""
-    answer = Answer(streamed=True, gaps=array("q"))
+    _, reader = api_named("chat").open(True, array("q"))
     for stamp in range(ROWS):
-        answer.feed(_EVENT, stamp)
+        reader.feed(_EVENT, stamp)
     return ROWS
 
 
 def http_chunk() -> int:
     """The same with its transfer coding undone by httptools."""
-    answer = Answer(streamed=True, gaps=array("q"))
+    _, reader = api_named("chat").open(True, array("q"))
 
     class Receiver:
         def on_body(self, data: bytes) -> None:
-            answer.feed(data, 1)
+            reader.feed(data, 1)
 
     parser = httptools.HttpResponseParser(Receiver())
     parser.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -165,7 +165,7 @@ def measure() -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
             journal = Journal(SegmentWriter(Path(folder)), "hot", ROWS, [1], [])
             flight = Flight(0, None, 0, True, array("q"), lambda *_: None)
-            flight.answer = Answer(streamed=True)
+            flight.answer = Answer()
             for row in range(ROWS):
                 flight.row = row
                 journal.record(flight, Outcome.ok, "", 0)

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.api.answer import Answer
 from bench.clock import cpu_ns, wall_ns
 from bench.load import alarm
 from bench.load.endpoint import Endpoint
@@ -38,7 +39,6 @@ from bench.load.journal import SEGMENT_EVERY_S, Journal
 from bench.load.player import Counters, Player, make_endpoints
 from bench.load.runner import plan_facts
 from bench.load.shard import cut_table, rows_of_shards
-from bench.load.stream import Answer
 from bench.plan.profile import Amount, Arrivals, Profile
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
@@ -355,7 +355,7 @@ def _seal(rows: int) -> tuple[float, float]:
         journal, gaps = Journal(SegmentWriter(folder), "r", rows, [1], []), array("q")
         journal.watch_gaps([[gaps]])
         flight = Flight(0, None, 0, True, gaps, lambda *_: None)
-        flight.answer = Answer(streamed=True)
+        flight.answer = Answer()
         for _ in range(3 * _ROUNDS):
             for row in range(rows):
                 flight.row, flight.sent_ns, flight.done_ns = row, row * 10**5, row * 10**6

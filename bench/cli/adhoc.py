@@ -137,6 +137,7 @@ def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {
         key: flags[key]
         for key in (
+            "api",
             "model",
             "api_key_env",
             "api_key_file",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -180,7 +180,14 @@ def _value(field: FieldInfo) -> str:
         base, *extra = get_args(known)
         if annotation is base and any(part in field.metadata for part in extra):
             return text
+    listed = field.json_schema_extra
+    if isinstance(listed, dict) and isinstance(values := listed.get("enum"), list):
+        return _one_of(values)
     return _type(annotation)
+
+
+def _one_of(values: Iterable[Any]) -> str:
+    return ", ".join(f'`"{each}"`' for each in values)
 
 
 def _type(annotation: Any) -> str:
@@ -191,7 +198,7 @@ def _type(annotation: Any) -> str:
     if origin is Annotated:
         return _annotated(annotation)
     if origin is Literal:
-        return ", ".join(f'`"{each}"`' for each in get_args(annotation))
+        return _one_of(get_args(annotation))
     if origin in (Union, types.UnionType):
         kinds = [each for each in get_args(annotation) if each is not types.NoneType]
         return " or ".join(dict.fromkeys(_type(each) for each in kinds))

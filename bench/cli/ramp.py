@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: Flags of `run` that say what is sent, to whom and by which contract; they mean the same here.
 _SHARED = (
     "url",
+    "api",
     "model",
     "profile",
     "request_rate",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench import extras
+from bench.api.registry import DEFAULT, MODULES
 from bench.cli.filing import file_beside, filing_flags, ready_to_file
 from bench.cli.monitoring import metrics_flags, monitored
 from bench.cli.output import format_option, print_runs
@@ -81,6 +82,11 @@ def elsewhere(flags: dict[str, Any]) -> ModuleType | None:
         "Base URL of an OpenAI-compatible API, e.g. http://localhost:8000/v1. With SUITE: in place"
         " of every target's."
     ),
+)
+@click.option(
+    "--api",
+    type=click.Choice(list(MODULES)),
+    help=f"What the URL speaks.  [default: {DEFAULT}]",
 )
 @click.option("-m", "--model", help="Model to ask for.")
 @click.option(

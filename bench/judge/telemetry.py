@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from bench.api.registry import DEFAULT, api_of_record
 from bench.columns import between_ns
 from bench.judge.reached import came_to, undecided
 from bench.metrics import METRICS, Series
@@ -204,6 +205,7 @@ def _gen_ai(lane: Mapping[str, Any]) -> dict[str, str]:
 
     The provider is the flavour of the API, as it asks; a route has no one server.
     """
+    api = api_of_record(lane.get("api", DEFAULT))
     server = urlsplit(lane["base_url"]) if "," not in lane["base_url"] else None
     port = server and (server.port or {"http": 80, "https": 443}.get(server.scheme))
     place = (
@@ -212,8 +214,8 @@ def _gen_ai(lane: Mapping[str, Any]) -> dict[str, str]:
         else {}
     )
     return {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": "openai",
+        "gen_ai.operation.name": api.operation,
+        "gen_ai.provider.name": api.provider,
         "gen_ai.request.model": lane["model"],
         **place,
     }

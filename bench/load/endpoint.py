@@ -1,25 +1,109 @@
-"""One endpoint of a lane: its bodies, its sender, its pool of connections.
+"""One endpoint of a lane: the bodies of its requests, its sender, its pool of connections.
 
-In: a flight that is due. Out: its request on the wire. Must stay true: what connecting takes is
-the network's, so it moves `slot_free`; a server that refuses an option it does not know gets the
-row once more without it, at most twice.
+In: a target, the run's prompt text, a row that is due. Out: its request on the wire, in the format
+of the target's API. Must stay true: assembling a body costs a few memory copies and nothing per
+token; what connecting takes is the network's, so it moves `slot_free`; a server that refuses an
+option it does not know gets the row once more without it, at most twice.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
+from bench.api.interface import Api, BodyOptions
+from bench.errors import UserError
 from bench.load.flight import Flight
-from bench.load.request import BodyWriter
-from bench.load.transport.sender import Sender
+from bench.load.transport.exchange import Sender
+from bench.plan.prompts import PromptText
+from bench.plan.schedule import Lane, Table
 from bench.record.samples import Flag
+from bench.userfile import expand_env
+
+
+def _filled(value: Any, where: str) -> Any:
+    """JSON with each `${ENV}` in its texts filled in. Raises UserError when one is not set."""
+    if isinstance(value, str):
+        return expand_env(value, where)
+    if isinstance(value, dict):
+        return {key: _filled(inner, where) for key, inner in value.items()}
+    return [_filled(inner, where) for inner in value] if isinstance(value, list) else value
+
+
+class BodyWriter:
+    """Writes the bodies of one lane."""
+
+    def __init__(self, lane: Lane, schedule: Table, text: PromptText):
+        """Raises UserError when the extra body is not JSON."""
+        target = lane.target
+        self.api = target.spoken
+        self._schedule, self._text = schedule, text
+        self._prefix_tokens = lane.profile.shared_prefix.tokens if lane.profile.shared_prefix else 0
+        self._sessions = lane.profile.sessions is not None
+        #: raised when an option is left out: a body written before may have been refused for it
+        self.version = 0
+        where = f"target {target.name}: extra_body"
+        options = BodyOptions(
+            model=target.model,
+            stream=target.stream,
+            include_usage=target.include_usage,
+            max_tokens_field=target.max_tokens_field,
+            extra_body=_filled(target.extra_body, where),
+        )
+        try:
+            self._format = self.api.body_format(options)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"is not JSON ({error})", where=where) from None
+
+    def drop_refused(self, message: str, version: int) -> bool:
+        """The server refused a body of `version` and said `message`: leave out what it names.
+
+        True when the next body would differ, so that the request deserves another try.
+        """
+        if version < self.version:
+            return True
+        if not self._format.drop_refused(message.lower()):
+            return False
+        self.version += 1
+        return True
+
+    def body(self, row: int) -> bytes:
+        """The body of one row."""
+        planned = self._schedule[row]
+        return self._format.write(self._texts(row, planned), int(planned["output_tokens"]))
+
+    def _texts(self, row: int, planned: Any) -> list[bytes]:
+        if self._sessions:
+            return self._conversation(row, planned)
+        prompt = self._text.prompt(
+            int(planned["body"]),
+            int(planned["prompt_tokens"]),
+            self._prefix_tokens,
+            int(planned["prefix_group"]),
+        )
+        return [prompt]
+
+    def _conversation(self, row: int, planned: Any) -> list[bytes]:
+        """All turns up to this one: the user's texts and stand-ins for the answers."""
+        turn = int(planned["turn"])
+        rows = self._schedule[row - turn : row + 1]
+        context = rows["prompt_tokens"].astype(int)
+        answers = rows["output_tokens"].astype(int)
+        # What a turn adds to its context beyond the answer before it is the user's.
+        added = [int(context[k] - context[k - 1] - answers[k - 1]) for k in range(1, turn + 1)]
+        user = [int(context[0]), *added]
+        return self._text.turns(
+            int(planned["body"]),
+            list(zip(user, map(int, answers), strict=True)),
+            self._prefix_tokens,
+            int(planned["prefix_group"]),
+        )
 
 
 class Outlet(Protocol):
     """Where a lane's rows go: an endpoint, or a route over several."""
 
     def send(self, flight: Flight, request_id: str) -> None:
-        """Begin; the flight hears what comes of it."""
+        """Begin; events go to the flight."""
 
     def send_again(self, flight: Flight, note: str, now_ns: int, request_id: str) -> bool:
         """True when a flight that ended as http_4xx was sent once more instead, without an option
@@ -36,13 +120,15 @@ class Outlet(Protocol):
 class Endpoint:
     """Sends the flights of one target."""
 
-    __slots__ = ("sender", "writer")
+    __slots__ = ("api", "sender", "writer")
 
     def __init__(self, sender: Sender, writer: BodyWriter):
         self.sender, self.writer = sender, writer
+        self.api: Api = writer.api
 
     def send(self, flight: Flight, request_id: str) -> None:
-        """Begin; the flight hears what comes of it."""
+        """Begin; events go to the flight."""
+        flight.api = self.api
         counted = max(flight.connect_ns, 0) + max(flight.tls_ns, 0)
 
         def carried(carrier: object) -> bool:

@@ -1,28 +1,26 @@
-"""One request under way: what the transport tells of it becomes one sample.
+"""One request under way: the transport's events become one sample.
 
-In: the transport's events. Out: the fields of one row. Must stay true: exactly one outcome,
-decided here and once; an answer is judged by what it says, not by its status line alone.
+In: the transport's events, and the API that the answer is read by. Out: the fields of one row. Must
+stay true: exactly one outcome, decided here and once; an answer is judged by what it says, not by
+its status line alone; no vendor is known here.
 """
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from bench.api.answer import Answer, MalformedAnswer, StreamError
+from bench.api.interface import Api, HeaderFact
+from bench.api.reading import Reader
 from bench.clock import wall_ns
-from bench.load.stream import MAX_ERROR_TEXT, Answer, MalformedAnswer, StreamError, error_text
-from bench.load.transport.exchange import Headers
-from bench.load.transport.sender import Carrier
+from bench.load.transport.exchange import Carrier, Headers
 from bench.record.attempts import Reason
 from bench.record.samples import Flag, Outcome
 
 _MAX_ERROR_BYTES = 64 << 10
-#: Headers in which servers and gateways name what really answered.
-_MODEL_HEADERS = (b"x-served-model", b"x-litellm-model-group")
-_REGION_HEADERS = (b"x-served-region", b"x-ms-region")
 
 
 class Flight:
@@ -31,7 +29,9 @@ class Flight:
     __slots__ = (
         "_error_body",
         "_on_end",
+        "_reader",
         "answer",
+        "api",
         "attempts",
         "body_version",
         "carrier",
@@ -55,6 +55,9 @@ class Flight:
         "tls_ns",
     )
 
+    #: by which its answer is read; set by the endpoint that sends it
+    api: Api
+
     def __init__(
         self,
         row: int,
@@ -64,17 +67,10 @@ class Flight:
         gaps: array[int],
         on_end: Callable[[Flight, Outcome, str], None],
     ):
-        self.row, self.lane, self.due_ns, self.streamed, self.gaps = (
-            row,
-            lane,
-            due_ns,
-            streamed,
-            gaps,
-        )
-        self._on_end = on_end
-        self.slot_free_ns = self.sent_ns = self.headers_ns = self.done_ns = self.connect_ns = (
-            self.tls_ns
-        ) = -1
+        self.row, self.lane, self.due_ns = row, lane, due_ns
+        self.streamed, self.gaps, self._on_end = streamed, gaps, on_end
+        self.slot_free_ns = self.sent_ns = self.headers_ns = self.done_ns = -1
+        self.connect_ns = self.tls_ns = -1
         self.deadline_ns = self.body_version = 0
         self.status = self.flags = 0
         self.attempts = 1
@@ -82,6 +78,7 @@ class Flight:
         self.ended = False
         self.carrier: Carrier | None = None
         self.answer: Answer | None = None
+        self._reader: Reader | None = None
         self._error_body: bytes | None = None
         self.served_model: str | None = None
         self.region: str | None = None
@@ -90,7 +87,7 @@ class Flight:
         """The same request once more, from `now_ns` (monotonic) on, as if nothing had been sent."""
         self.attempts += 1
         self.ended = False
-        self.answer = self._error_body = None
+        self.answer = self._reader = self._error_body = None
         self.status = 0
         self.sent_ns = self.headers_ns = self.done_ns = -1
         self.slot_free_ns = now_ns
@@ -120,6 +117,7 @@ class Flight:
         if user_stamp:
             self.flags |= Flag.USER_STAMP
         content_type, coding = b"", b"identity"
+        known = self.api.response_headers
         for name, value in headers:
             if name == b"content-type":
                 content_type = value.lower()
@@ -127,16 +125,8 @@ class Flight:
                 coding = value.lower() or coding
             elif name == b"retry-after":
                 self.retry_after_ms = retry_after_ms(value)
-            elif name == b"llm_provider-retry-after" and self.retry_after_ms < 0:
-                self.retry_after_ms = retry_after_ms(
-                    value
-                )  # LiteLLM's name for it, with its own 429s too
-            elif name == b"x-cold-start" and value == b"1":
-                self.flags |= Flag.COLD_START
-            elif name in _MODEL_HEADERS:
-                self.served_model = value.decode("latin-1")
-            elif name in _REGION_HEADERS:
-                self.region = value.decode("latin-1")
+            elif name in known:
+                self._note_header(known[name], value)
         if not 200 <= status < 300:
             self._error_body = b""
             return
@@ -145,22 +135,32 @@ class Flight:
             note = f"content-encoding {coding.decode('latin-1')}: identity was asked for"
             self.fail(Outcome.malformed, note, stamp_ns)
             return
-        streamed = content_type.startswith(b"text/event-stream") if content_type else self.streamed
+        streamed = self.api.is_stream(content_type, self.streamed)
         if streamed:
             self.flags |= Flag.STREAMED
-        self.answer = Answer(streamed, self.gaps)
+        self.answer, self._reader = self.api.open(streamed, self.gaps)
+
+    def _note_header(self, fact: HeaderFact, value: bytes) -> None:
+        if fact is HeaderFact.served_model:
+            self.served_model = value.decode("latin-1")
+        elif fact is HeaderFact.served_region:
+            self.region = value.decode("latin-1")
+        elif fact is HeaderFact.retry_after and self.retry_after_ms < 0:
+            self.retry_after_ms = retry_after_ms(value)
+        elif fact is HeaderFact.cold_start and value == b"1":
+            self.flags |= Flag.COLD_START
 
     def on_body(self, data: bytes, stamp_ns: int) -> None:
         """Body bytes."""
         if self.ended:
             return
-        if self.answer is None:
+        if self._reader is None:
             self._error_body = (self._error_body or b"") + data
             if len(self._error_body) > _MAX_ERROR_BYTES:
                 self.fail(*self._judge_status(), stamp_ns)
             return
         try:
-            self.answer.feed(data, stamp_ns)
+            self._reader.feed(data, stamp_ns)
         except StreamError as error:
             self.fail(Outcome.stream_error, str(error), stamp_ns)
         except MalformedAnswer as error:
@@ -185,20 +185,20 @@ class Flight:
     # ---- decisions
 
     def _judge(self) -> tuple[Outcome, str]:
-        if self.answer is None:
+        if self.answer is None or self._reader is None:
             return self._judge_status()
         try:
-            self.answer.close()
+            self._reader.close()
         except StreamError as error:
             return Outcome.stream_error, str(error)
         except MalformedAnswer as error:
             return Outcome.malformed, str(error)
         if not self.answer.complete:
-            return Outcome.truncated, "stream ended without finish reason and [DONE]"
+            return Outcome.truncated, self.api.cut_note
         return Outcome.ok, ""
 
     def _judge_status(self) -> tuple[Outcome, str]:
-        text = error_message(self._error_body or b"")
+        text = self.api.error_message(self._error_body or b"")
         note = f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
         if self.status == 429:
             return Outcome.rate_limited, note
@@ -267,24 +267,6 @@ class Attempt(Flight):
         if self.carrier is not None:
             self.carrier.abort()
             self.carrier = None
-
-
-def error_message(body: bytes) -> str:
-    """The message inside an error body: OpenAI's shape, else its text without HTML tags."""
-    import json
-
-    try:
-        value = json.loads(body)
-        if isinstance(value, dict):
-            return (
-                error_text(value)
-                if "error" in value
-                else str(value.get("message") or value.get("detail") or "")[:MAX_ERROR_TEXT]
-            )
-    except (ValueError, RecursionError):
-        pass
-    text = re.sub(r"<[^>]*>", " ", body.decode("utf-8", "replace"))
-    return " ".join(text.split())[:MAX_ERROR_TEXT]
 
 
 def retry_after_ms(value: bytes) -> int:

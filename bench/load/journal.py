@@ -17,10 +17,10 @@ import anyio.to_thread
 import numpy as np
 from pydantic import SecretStr
 
+from bench.api.answer import Answer
 from bench.clock import monotonic_ns
 from bench.load.flight import Attempt, Flight
 from bench.load.guard import Guard
-from bench.load.stream import Answer
 from bench.plan.credentials import REDACTED, Redaction
 from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag, empty_attempts, in_order
 from bench.record.histogram import Histogram
@@ -32,7 +32,7 @@ _MAX_STRING = 200
 #: Of a longer text only so much is searched for secrets, and the rest dropped.
 _LOOKED_AT = 4 * _MAX_STRING
 _SECRET = re.compile(r"(?i)\b(?:sk|pk|api|key|bearer)[-_ ][A-Za-z0-9_*.\-]{6,}")
-_NO_ANSWER = Answer(streamed=True)
+_NO_ANSWER = Answer()
 
 
 class Strings:
@@ -153,7 +153,7 @@ class Journal:
             answer.cached_tokens,
             flight.retry_after_ms,
             strings["served_model"].number(flight.served_model or answer.model),
-            strings["served_region"].number(flight.region),
+            strings["served_region"].number(flight.region or answer.region),
             strings["finish"].number(answer.finish),
             strings["note"].number(note),
             self._worker,
@@ -204,7 +204,7 @@ class Journal:
                 output_tokens,
                 attempt.retry_after_ms,
                 strings["served_model"].number(attempt.served_model or answer.model),
-                strings["served_region"].number(attempt.region),
+                strings["served_region"].number(attempt.region or answer.region),
                 strings["note"].number(attempt.note),
                 self._worker,
             )

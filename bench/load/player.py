@@ -17,14 +17,13 @@ import anyio
 from pydantic import SecretStr
 
 from bench.clock import monotonic_ns
-from bench.load.endpoint import Endpoint, Outlet
+from bench.load.alarm import Timers
+from bench.load.endpoint import BodyWriter, Endpoint, Outlet
 from bench.load.generator import Generator, LaneState, current_loop_name
 from bench.load.guard import UNCAPPED, Caps, Guard, Guarded
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
-from bench.load.request import BodyWriter
 from bench.load.router import Router
-from bench.load.timers import Timers
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.plan.credentials import secrets_of

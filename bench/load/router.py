@@ -13,12 +13,12 @@ from typing import Any
 
 import anyio
 
+from bench.load.alarm import Timers
 from bench.load.course import Action, Begin, Cancel, Course, Expire, LegState
 from bench.load.endpoint import Endpoint
 from bench.load.flight import Attempt, Flight
 from bench.load.journal import Journal
-from bench.load.timers import Timers
-from bench.load.transport.status import watch_status
+from bench.load.transport.stock import watch_status
 from bench.plan.schedule import Lane
 from bench.record.samples import Int, Outcome
 from bench.units import show_duration

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from bench.api.interface import AnswerLimit
 from bench.errors import UserError
 from bench.plan.schedule import Lane, Plan, Table
 from bench.plan.target import Prices, Target
@@ -32,7 +33,6 @@ PROMPT_MARGIN = 64
 REMOTE_REQUESTS = 10_000
 #: What may be spent beyond this machine without asking.
 ASK_ABOVE_USD = Fraction(1)
-_LENGTHS = ("max_tokens", "max_completion_tokens")
 
 
 def usd_of(prices: Prices, prompt_tokens: int, output_tokens: int) -> Fraction:
@@ -123,14 +123,7 @@ def _lane_budget(lane: Lane, rows: Table) -> LaneBudget:
         )
     )
     closed_by_duration = lane.profile.closed_loop and lane.profile.duration is not None
-    unbounded = next(
-        (
-            each.name
-            for each in endpoints
-            if not all(isinstance(n, int) for n in _own_lengths(each))
-        ),
-        None,
-    )
+    unbounded = next((each.name for each in endpoints if _answer_limit(each).unbounded), None)
     usd = None if unpriced is not None else planned_usd(lane.target, rows)
     return LaneBudget(lane.name, len(rows), usd, unpriced, unbounded, closed_by_duration, hosts)
 
@@ -266,11 +259,9 @@ def token_prices(endpoint: Target) -> tuple[int, int]:
 def call_bound(endpoint: Target) -> Bound:
     """Of one call: read whole and answered to the length asked for."""
     per_prompt, per_output = token_prices(endpoint)
-    choices = endpoint.extra_body.get("n")
-    per_output *= choices if isinstance(choices, int) and choices > 1 else 1
-    lengths = [value for value in _own_lengths(endpoint) if isinstance(value, int)]
-    planned = endpoint.max_tokens_field not in endpoint.extra_body
-    return Bound(per_prompt, per_output * planned, per_output * sum(lengths))
+    limit = _answer_limit(endpoint)
+    per_output *= limit.choices
+    return Bound(per_prompt, per_output * limit.planned, per_output * sum(limit.lengths))
 
 
 def row_bound(target: Target) -> Bound:
@@ -286,6 +277,5 @@ def row_bound(target: Target) -> Bound:
     )
 
 
-def _own_lengths(endpoint: Target) -> list[Any]:
-    """Lengths of answers that the extra body asks for."""
-    return [endpoint.extra_body[name] for name in _LENGTHS if name in endpoint.extra_body]
+def _answer_limit(endpoint: Target) -> AnswerLimit:
+    return endpoint.spoken.answer_limit(endpoint.extra_body, endpoint.max_tokens_field)

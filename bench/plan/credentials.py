@@ -15,13 +15,14 @@ import os
 import re
 import subprocess
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from bench.api.auth import STYLES, Header, Outgoing
 from bench.errors import UserError
 from bench.plan.target import Target
 from bench.userfile import expand_env
@@ -121,8 +122,20 @@ def request_headers(target: Target) -> list[tuple[str, SecretStr]]:
         where = f"target {target.name}: headers.{name}"
         headers.append((name, _for_a_header(expand_env(value, where), "the value", where)))
     if (key := api_key(target)) is not None:
-        headers.append(("Authorization", SecretStr(f"Bearer {key.get_secret_value()}")))
+        made = STYLES[target.spoken.auth].headers(key.get_secret_value())
+        headers += ((name, SecretStr(value)) for name, value in made)
     return headers
+
+
+def request_signer(target: Target) -> Callable[[Outgoing], list[Header]] | None:
+    """What signs each request of a target, where its API's style does; None where the headers of
+    `request_headers` say it all.
+    """
+    sign = STYLES[target.spoken.auth].sign
+    key = api_key(target) if sign is not None else None
+    if sign is None or key is None:
+        return None
+    return functools.partial(sign, key.get_secret_value())
 
 
 def secrets_of(target: Target) -> list[SecretStr]:
@@ -144,6 +157,7 @@ def secrets_of(target: Target) -> list[SecretStr]:
         *(plain for value in values if (plain := _basic(value))),
         *(os.environ[name] for name in named if os.environ.get(name)),
         *_literals(target.extra_body),
+        *_signing_key(target),
     ]
     _given.update(dict.fromkeys(told))
     public = (target.model, target.tier, target.region)
@@ -155,6 +169,12 @@ def secrets_of(target: Target) -> list[SecretStr]:
         for rest in (re.split(longer, text) if longer else [text])
         if rest
     ]
+
+
+def _signing_key(target: Target) -> list[str]:
+    """A key that no header holds, because it signs."""
+    key = api_key(target) if STYLES[target.spoken.auth].sign is not None else None
+    return [] if key is None else [key.get_secret_value()]
 
 
 def _basic(value: str) -> str:

@@ -69,6 +69,7 @@ class Lane:
             "target": target.name,
             "tier": target.tier,
             "region": target.region,
+            "api": ", ".join(dict.fromkeys(each.api for each in target.endpoints)),
             "model": ", ".join(dict.fromkeys(each.model for each in target.endpoints)),
             "base_url": ", ".join(dict.fromkeys(each.base_url for each in target.endpoints)),
             "transport": target.transport,

@@ -1,4 +1,4 @@
-"""A target: an OpenAI-compatible endpoint, or a route over several; its model, tier and prices.
+"""A target: an endpoint of an API, or a route over several; its model, tier and prices.
 
 In: one TOML file of `profiles/targets`. Out: a frozen `Target`. Must stay true: a key is known by
 where it can be had alone, its value never enters a model or a file; what the user's headers and
@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from bench.api.address import complete_url
+from bench.api.interface import Api
+from bench.api.registry import DEFAULT, MODULES, api_named
 from bench.errors import UserError
 from bench.plan.route import Route
 from bench.userfile import DurationNs, Usd, UserModel, expand_env, find_file, load_model
@@ -22,8 +25,6 @@ from bench.userfile import DurationNs, Usd, UserModel, expand_env, find_file, lo
 #: In place of a URL: the simulated provider that tailproof starts itself.
 EMBEDDED = "embedded"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-#: Keys of a request's body that no extra body may take.
-OWN_KEYS = ("model", "messages", "stream")
 #: What stands in records and on screens as it is.
 _SHOWN = ("name", "model", "tier", "region")
 #: Where a key may be had.
@@ -52,7 +53,10 @@ class Target(UserModel):
     description: str
     #: its name in reports; the file's name by default
     name: str = ""
-    #: up to and without `/chat/completions`, or "embedded" for the simulated provider
+    #: what the endpoint speaks
+    api: str = Field(default=DEFAULT, json_schema_extra={"enum": list(MODULES)})
+    #: with or without the part that its API ends URLs with (`/chat/completions`), or "embedded" for
+    #: the simulated provider
     base_url: str = ""
     #: the model to ask for
     model: str = ""
@@ -60,7 +64,7 @@ class Target(UserModel):
     tier: str = ""
     #: the region that was asked for, as reports call it
     region: str = ""
-    #: the bearer key: one environment variable, file (the key alone) or command (prints it)
+    #: the key: one environment variable, file (the key alone) or command (prints it)
     api_key_env: str | None = None
     #: the file that holds the key alone
     api_key_file: str | None = None
@@ -99,6 +103,12 @@ class Target(UserModel):
     #: the route's targets, loaded; not for files
     legs: tuple[Target, ...] = ()
 
+    @field_validator("api")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        api_named(name)
+        return name
+
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if self.timeout <= 0 or self.connect_timeout <= 0:
@@ -118,7 +128,8 @@ class Target(UserModel):
             raise ValueError(
                 f"{', '.join(KEY_SOURCES[:-1])} and {KEY_SOURCES[-1]} exclude each other"
             )
-        if taken := next((key for key in OWN_KEYS if key in self.extra_body), None):
+        own_keys = self.spoken.own_keys
+        if taken := next((key for key in own_keys if key in self.extra_body), None):
             raise ValueError(f"extra_body: {taken!r} is set by tailproof; leave it out")
         if odd := next((name for name in _SHOWN if not getattr(self, name).isprintable()), None):
             raise ValueError(f"{odd} holds a line break or another character that cannot be shown")
@@ -127,6 +138,31 @@ class Target(UserModel):
         if (self.client_cert_file is None) != (self.client_key_file is None):
             raise ValueError("client_cert_file and client_key_file go together")
         return self
+
+    @property
+    def spoken(self) -> Api:
+        """The API that the endpoint speaks."""
+        return api_named(self.api)
+
+    @property
+    def request_url(self) -> str:
+        """The URL that requests are posted to: for the wire, never for a file."""
+        return complete_url(
+            self.address, lambda base: self.spoken.path(base, self.model, self.stream)
+        )
+
+    @property
+    def ready_url(self) -> str:
+        """The URL of the ready check, as `request_url`."""
+        return self._ready_url(self.address)
+
+    @property
+    def shown_ready_url(self) -> str:
+        """The same as it may be shown: `${ENV}` stays."""
+        return self._ready_url(self.base_url)
+
+    def _ready_url(self, base_url: str) -> str:
+        return complete_url(base_url, lambda base: self.spoken.ready_path(base, self.model))
 
     @property
     def address(self) -> str:
@@ -198,22 +234,6 @@ def check_base_url(url: str, written: str | None = None) -> None:
         )
     if parts.query or parts.fragment:
         raise ValueError("a base URL has no query or fragment; use extra_body or headers")
-
-
-def chat_url(base_url: str) -> str:
-    """The URL requests are posted to; a base that already ends there is left alone.
-
-    A base without any path gets `/v1`, as `--url http://host:8000` means to other tools.
-    """
-    base = base_url.rstrip("/")
-    if base.endswith("/chat/completions"):
-        return base
-    return f"{base}/chat/completions" if urlsplit(base).path else f"{base}/v1/chat/completions"
-
-
-def models_url(base_url: str) -> str:
-    """The URL of the ready check."""
-    return chat_url(base_url).removesuffix("/chat/completions") + "/models"
 
 
 def load_target(name: str, beside: Path | None = None) -> Target:

@@ -21,8 +21,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from bench.api.answer import MalformedAnswer, StreamError
+from bench.api.registry import api_named
 from bench.errors import RunFolderError, TailproofError, UserError
-from bench.load.stream import Answer, MalformedAnswer, StreamError
 from bench.load.transport.connection import Connection
 from bench.load.transport.stamps import StampedReader
 from bench.plan.contract import load_contract
@@ -130,15 +131,12 @@ def fuzzed(kind: str) -> Callable[[Test], Test]:
 def test_an_answer_is_read_malformed_or_an_error_of_the_servers(
     streamed: bool, data: bytes
 ) -> None:
-    """Of any bytes an answer has at most one token a data line, its instants in order, and keeps no
-    more than it got.
-    """
-    answer = Answer(streamed)
+    """Of any bytes an answer has at most one token a data line, its instants in order."""
+    answer, reader = api_named("chat").open(streamed)
     with contextlib.suppress(MalformedAnswer, StreamError):
         for at, begin in enumerate(range(0, len(data), 7)):
-            answer.feed(data[begin : begin + 7], at)
-            assert len(answer._tail) <= len(data)
-        answer.close()
+            reader.feed(data[begin : begin + 7], at)
+        reader.close()
     assert answer.chunks <= max(1, data.count(b"data"))
     if answer.first_token_ns >= 0:
         assert (

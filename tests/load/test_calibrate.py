@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.api.registry import api_named
 from bench.cli import main
 from bench.load.calibrate import Step, calibrate
-from bench.load.stream import Answer
 from tests.support.patience import STEP_S
 
 
@@ -65,11 +65,11 @@ def test_the_null_server_streams_and_owns_up() -> None:
         assert process.wait(STEP_S) == 0
         process.stdout.close()
     for data in bodies:
-        answer = Answer(streamed=True)
+        answer, reader = api_named("chat").open(True)
         lines = data.partition(b"\r\n\r\n")[2].split(b"\r\n")
         for chunk in lines[1::2]:
-            answer.feed(chunk, 1)
-        answer.close()
+            reader.feed(chunk, 1)
+        reader.close()
         assert (answer.chunks, answer.finish, answer.complete) == (4, "stop", True)
     truth = np.array(json.loads(told.partition(b"\r\n\r\n")[2])).reshape(-1, 4)
     assert truth[:, 0].tolist() == [7, 9]

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from bench.load.drill import Timeline, change_url
-from bench.load.transport.status import says_well
+from bench.load.transport.stock import says_well
 from bench.plan.drill import Drill, PlannedDrill
 from bench.units import MS, S
 from tests.support.scripted_server import (

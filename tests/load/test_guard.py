@@ -13,14 +13,13 @@ from typing import Any, cast
 
 import pytest
 
-from bench.load.endpoint import Endpoint
+from bench.api.answer import Answer
+from bench.load.endpoint import BodyWriter, Endpoint
 from bench.load.flight import Attempt, Flight
 from bench.load.generator import Generator, LaneState
 from bench.load.guard import FEWEST, SUSTAINED_NS, Caps, Guard, Guarded, Recent, should_stop
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
-from bench.load.request import BodyWriter
-from bench.load.stream import Answer
 from bench.plan.budget import PROMPT_MARGIN
 from bench.plan.schedule import Plan
 from bench.plan.target import Target
@@ -158,7 +157,7 @@ def test_every_call_of_a_route_is_billed() -> None:
     assert guard.begin(0)
     for leg, outcome in enumerate((Outcome.censored, Outcome.ok)):
         attempt = Attempt(0, Way(), leg + 1, leg, Reason.first, 0, True)
-        attempt.sent_ns, attempt.outcome, attempt.answer = 1, outcome, Answer(streamed=True)
+        attempt.sent_ns, attempt.outcome, attempt.answer = 1, outcome, Answer()
         attempt.answer.prompt_tokens, attempt.answer.output_tokens = 500, 50
         guard.called(attempt)
     row = Flight(0, None, 0, True, array("q"), lambda *_: None)

@@ -13,8 +13,7 @@ import anyio
 import pytest
 
 from bench.load.transport.connection import Connection
-from bench.load.transport.idle import PROOFS, SETTLE_NS
-from bench.load.transport.pool import Origin, Pool, tls_context
+from bench.load.transport.pool import PROOFS, SETTLE_NS, Origin, Pool, tls_context
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome

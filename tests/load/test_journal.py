@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from bench.api.decoding import error_message
+from bench.api.registry import api_named
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
-from bench.load.flight import Flight, error_message, retry_after_ms
+from bench.load.flight import Flight, retry_after_ms
 from bench.load.journal import Journal, Strings
 from bench.load.probe import ClockWatch, HarnessProbe
 from bench.record.pieces import SegmentWriter
@@ -93,6 +95,7 @@ class Ending:
             array("q"),
             lambda _flight, outcome, note: self.ends.append((outcome, note)),
         )
+        self.flight.api = api_named("chat")
 
     def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Flight:
         """A whole answer."""

@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bench.load.transport.connection import Connection
-from bench.load.transport.idle import PROOFS, SETTLE_NS
-from bench.load.transport.pool import Origin, Pool
+from bench.load.transport.pool import PROOFS, SETTLE_NS, Origin, Pool
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
 from tests.support.heard import Heard

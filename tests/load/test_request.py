@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.load.request import BodyWriter
+from bench.load.endpoint import BodyWriter
 from tests.support.world import plan_for, text
 
 CONSTANT = {"kind": "constant", "rate": "10/s"}

@@ -12,13 +12,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from bench.load.endpoint import Endpoint
+from bench.load.alarm import Timers
+from bench.load.endpoint import BodyWriter, Endpoint
 from bench.load.generator import Generator, LaneState
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
-from bench.load.request import BodyWriter
 from bench.load.router import Router
-from bench.load.timers import Timers
 from bench.plan.schedule import Plan
 from bench.plan.target import Target
 from bench.record.attempts import AttemptFlag, Reason

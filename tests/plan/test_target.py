@@ -8,25 +8,8 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
-from bench.plan.target import Target, chat_url, load_target, models_url
+from bench.plan.target import Target, load_target
 from bench.userfile import parse_model
-
-
-@pytest.mark.parametrize(
-    ("base", "chat", "models"),
-    [
-        ("http://h:8000", "http://h:8000/v1/chat/completions", "http://h:8000/v1/models"),
-        ("http://h:8000/", "http://h:8000/v1/chat/completions", "http://h:8000/v1/models"),
-        ("https://h/v1", "https://h/v1/chat/completions", "https://h/v1/models"),
-        ("https://h/api/v3/", "https://h/api/v3/chat/completions", "https://h/api/v3/models"),
-        ("https://h/v1/chat/completions", "https://h/v1/chat/completions", "https://h/v1/models"),
-    ],
-)
-def test_urls_are_completed_as_other_tools_do(base: str, chat: str, models: str) -> None:
-    """A base without a path gets /v1, one with a path keeps it, one that is complete is
-    left alone.
-    """
-    assert (chat_url(base), models_url(base)) == (chat, models)
 
 
 @pytest.mark.parametrize(

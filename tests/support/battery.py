@@ -14,12 +14,11 @@ import anyio
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
-from bench.load.endpoint import Endpoint
+from bench.load.endpoint import BodyWriter, Endpoint
 from bench.load.flight import Flight
 from bench.load.generator import Generator, LaneState, run_loop
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
-from bench.load.request import BodyWriter
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.plan.profile import Profile

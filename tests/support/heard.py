@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import anyio
 
-from bench.load.transport.exchange import Headers
-from bench.load.transport.sender import Carrier, Sender, make_sender
+from bench.load.transport.exchange import Carrier, Headers, Sender
+from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.plan.target import Target
 from bench.record.samples import Outcome

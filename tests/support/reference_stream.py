@@ -1,6 +1,6 @@
 """A slow second reading of event streams, byte by byte, to hold the product's parser against.
 
-It shares nothing with `bench.load.stream`: lines are cut by a state machine, every payload is
+It shares nothing with `bench.api`: lines are cut by a state machine, every payload is
 decoded as JSON, and a token is known by the index of the byte that completed its event.
 """
 
@@ -12,7 +12,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bench.load.stream import Answer, MalformedAnswer, StreamError
+from bench.api.answer import MalformedAnswer, StreamError
+from bench.api.chat import API
 
 CR, LF = 13, 10
 NAMES = (
@@ -30,7 +31,7 @@ NAMES = (
     "cached_tokens",
     "finish",
     "model",
-    "done_marker",
+    "complete",
 )
 
 
@@ -63,7 +64,7 @@ class Reading:
             "first_shared": bool(at) and at[0] in shared,
             "finish": self.finish,
             "model": self.model,
-            "done_marker": self.done,
+            "complete": self.done or self.finish is not None,
             "gaps": gaps,
         }
         for name in ("prompt_tokens", "output_tokens", "reasoning_tokens", "cached_tokens"):
@@ -163,11 +164,12 @@ def feed(parts: Sequence[bytes], stamps: Sequence[int]) -> tuple[dict[str, Any],
     """
     from array import array
 
-    answer, error = Answer(streamed=True, gaps=array("q")), None
+    answer, reader = API.open(True, array("q"))
+    error = None
     try:
         for part, stamp in zip(parts, stamps, strict=True):
-            answer.feed(part, stamp)
-        answer.close()
+            reader.feed(part, stamp)
+        reader.close()
     except MalformedAnswer:
         error = "malformed"
     except StreamError:

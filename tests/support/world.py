@@ -13,13 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from bench.load.endpoint import Endpoint
+from bench.load.endpoint import BodyWriter, Endpoint
 from bench.load.generator import Generator, LaneState
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
-from bench.load.request import BodyWriter
-from bench.load.transport.exchange import Exchange
-from bench.load.transport.sender import Carrier
+from bench.load.transport.exchange import Carrier, Exchange
 from bench.plan.profile import Profile
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan

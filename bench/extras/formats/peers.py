@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.api.registry import DEFAULT, api_of_record
 from bench.clock import utc_text
 from bench.judge.reached import came_to
 from bench.metrics import METRICS, peer_names
@@ -109,7 +110,7 @@ def vllm_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any
     gaps = target["inter_chunk_ms"] or {}
     return {
         "date": run.manifest["started_utc"],
-        "backend": "openai-chat",
+        "backend": api_of_record(facts.get("api", DEFAULT)).vllm_backend,
         "label": facts["name"],
         "model_id": facts["model"],
         "tokenizer_id": run.manifest.get("tokenizer"),

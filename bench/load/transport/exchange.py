@@ -1,8 +1,8 @@
-"""What a transport tells of one request, and how failures are named.
+"""What stands between a request and its transport, and how failures are named.
 
-In: nothing. Out: the `Exchange` protocol and the map from errors to outcomes. Must stay true:
-every foreign error is translated here, once, into the closed set of outcomes; nothing above
-the transport catches OSError, ssl.SSLError or an httpx error.
+In: nothing. Out: the protocols `Sender`, `Carrier` and `Exchange`, and the map from errors to
+outcomes. Must stay true: every foreign error is translated here, once, into the closed set of
+outcomes; nothing above the transport catches OSError, ssl.SSLError or an httpx error.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Protocol
 
 from bench.record.samples import Outcome
@@ -43,6 +44,32 @@ class Exchange(Protocol):
 
     def on_fail(self, outcome: Outcome, note: str, now_ns: int) -> None:
         """It failed below HTTP."""
+
+
+class Carrier(Protocol):
+    """What carries an exchange and can be told to give it up."""
+
+    def abort(self) -> None:
+        """Stop; the exchange hears nothing more."""
+
+
+class Sender(Protocol):
+    """Sends one POST a call."""
+
+    def start(
+        self,
+        body: bytes,
+        request_id: str,
+        exchange: Exchange,
+        on_carrier: Callable[[Carrier], bool],
+    ) -> None:
+        """Begin; events follow on the loop."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+    def facts(self) -> dict[str, object]:
+        """What the manifest says of it."""
 
 
 class TransportFailure(Exception):

@@ -1,8 +1,11 @@
 """Connections to one origin: taken and given back in O(1), dialled when none is idle.
 
 In: an `Origin`. Out: connections. Must stay true: no scan over connections at any time; the most
-recently used idle connection goes first, so surplus ones age out at the server, and `idle` says
-which may be used; a dial races IPv6 and IPv4 (RFC 8305) and leaves no socket behind when it fails.
+recently used idle connection goes first, so surplus ones age out at the server; a dial races IPv6
+and IPv4 (RFC 8305) and leaves no socket behind when it fails. Engines that hang up behind an answer
+without a word (llama.cpp behind each stream) make every reuse a race in which a request is lost:
+once that was seen, an answer's connection carries the next request only when it has outlived the
+moment in which it could be hung up on.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import resource
 import socket
 import ssl
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -23,15 +27,20 @@ from bench.clock import monotonic_ns
 from bench.load.transport import stamps
 from bench.load.transport.connection import Connection, Tls
 from bench.load.transport.exchange import Exchange, TransportFailure, classify
-from bench.load.transport.idle import Idle
 from bench.record.samples import Outcome
-from bench.units import S
+from bench.units import MS, S
 
 _HAPPY_EYEBALLS_DELAY_S = 0.25
 #: Descriptors that no connection may take: sealing what was measured must go on when servers hang.
 SPARE_DESCRIPTORS = 64
 #: How long an address list is used before the name is looked up again.
 _DNS_KEEP_NS = 10 * S
+
+
+#: An end so soon behind an answer is a hang-up; who stays open for longer does not hang up.
+SETTLE_NS = 100 * MS
+#: So many in a row stayed open: the server hangs up no more.
+PROOFS = 8
 
 
 #: Hears which connection will carry the exchange; False = it is no longer wanted.
@@ -76,6 +85,64 @@ def report(task: asyncio.Task[None]) -> None:
         task.get_loop().call_exception_handler(
             {"message": "a request's task failed", "exception": error, "task": task}
         )
+
+
+class Idle:
+    """A stack of trusted connections, and a queue of those that have still to prove that
+    they live.
+    """
+
+    def __init__(self, clock: Callable[[], int]):
+        """`clock` gives ns of monotonic time."""
+        self._clock = clock
+        self._trusted: list[Connection] = []
+        self._settling: deque[Connection] = deque()
+        #: proofs that are still wanted: of connections whose answer had a length, and of those
+        #: whose came in chunks
+        self._wanted = [0, 0]
+        #: how often an answer's connection was not trusted at once
+        self.held_back = 0
+
+    def put(self, connection: Connection) -> None:
+        """One that no answer was had on, or that was taken for nothing."""
+        self._trusted.append(connection)
+
+    def give_back(self, connection: Connection) -> None:
+        """One whose answer is complete just now."""
+        connection.given_back_ns = self._clock()
+        if self._wanted[connection.chunked]:
+            self.held_back += 1
+            self._settling.append(connection)
+        else:
+            self._trusted.append(connection)
+
+    def take(self) -> Connection | None:
+        """One that is open as far as this machine knows, or None."""
+        if self._settling:
+            self._settle()
+        while self._trusted:
+            connection = self._trusted.pop()
+            if connection.usable():
+                return connection
+        return None
+
+    def closed(self, connection: Connection) -> None:
+        """Learn from how a connection ended."""
+        if connection.hung_up and self._clock() - connection.given_back_ns < SETTLE_NS:
+            self._wanted[connection.chunked] = PROOFS
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self._trusted.clear()
+        self._settling.clear()
+
+    def _settle(self) -> None:
+        now = self._clock()
+        while self._settling and now - self._settling[0].given_back_ns >= SETTLE_NS:
+            connection = self._settling.popleft()
+            if connection.usable():
+                self._wanted[connection.chunked] = max(0, self._wanted[connection.chunked] - 1)
+                self._trusted.append(connection)
 
 
 class Pool:

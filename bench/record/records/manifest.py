@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from bench.api.registry import DEFAULT
 from bench.plan.contract import Contract
 from bench.plan.schedule import Lane
 from bench.plan.target import Prices
@@ -82,6 +83,8 @@ class LaneRecord(_Priced):
     target: str
     tier: str = ""
     region: str = ""
+    #: what its endpoints speak
+    api: str = DEFAULT
     model: str = ""
     base_url: str = ""
     transport: str = ""

@@ -12,7 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bench.load.stream import MAX_EVENT_BYTES, MAX_PLAIN_BYTES, Answer, MalformedAnswer, StreamError
+from bench.api.answer import Answer, MalformedAnswer, StreamError
+from bench.api.chat import API, ChatReader
+from bench.api.framing import MAX_EVENT_BYTES, MAX_PLAIN_BYTES
+from bench.api.sse import EventStream
 from tests.support.reference_stream import Reading, agree, feed, pieces, read
 
 CAPTURES = Path(__file__).resolve().parents[2] / ".." / "shared" / "captures"
@@ -227,7 +230,7 @@ def test_recorded_streams_of_real_servers(name: str) -> None:
             "cached_tokens",
             "finish",
             "model",
-            "done_marker",
+            "complete",
         )
     )
     assert found == CAPTURED[name]
@@ -271,9 +274,9 @@ def test_a_stream_is_complete_by_its_own_word_only() -> None:
         (ROLE + chunk({"content": "a"}), False),
         (b"", False),
     ):
-        answer = Answer(streamed=True)
-        answer.feed(stream, 1)
-        answer.close()
+        answer, reader = API.open(True)
+        reader.feed(stream, 1)
+        reader.close()
         assert answer.complete is complete
 
 
@@ -428,21 +431,29 @@ def test_garbage_is_malformed_or_nothing_and_never_another_error(
 @pytest.mark.parametrize("streamed", [True, False])
 def test_an_endless_event_or_answer_is_refused_before_it_fills_the_memory(streamed: bool) -> None:
     """A body that never ends raises MalformedAnswer with the read that passes the stated bound."""
-    answer, block = Answer(streamed), b"data: x " * (1 << 15)
+    _, reader = API.open(streamed)
+    block = b"data: x " * (1 << 15)
     bound = MAX_EVENT_BYTES if streamed else MAX_PLAIN_BYTES
     for _ in range(bound // len(block)):
-        answer.feed(block, 1)
+        reader.feed(block, 1)
     with pytest.raises(MalformedAnswer):
-        answer.feed(block, 1)
+        reader.feed(block, 1)
 
 
 def test_a_long_stream_keeps_nothing_of_its_events() -> None:
     """After a hundred thousand events no more than the last unfinished one is held."""
-    answer, block = Answer(streamed=True), chunk({"content": "word "}) * 1000
+    answer, reader = API.open(True)
+    block = chunk({"content": "word "}) * 1000
     for _ in range(100):
-        answer.feed(block, 1)
+        reader.feed(block, 1)
     assert answer.chunks == 100_000
-    kept = [getattr(answer, name) for name in Answer.__slots__]
+    assert isinstance(reader, ChatReader)
+    assert isinstance(reader.frames, EventStream)
+    kept = [
+        getattr(holder, name)
+        for holder in (answer, reader, reader.frames)
+        for name in type(holder).__slots__
+    ]
     assert max(len(value) for value in kept if isinstance(value, (bytes, str, list))) < 100
 
 
@@ -451,10 +462,10 @@ def test_a_long_stream_keeps_nothing_of_its_events() -> None:
 
 def plain(body: bytes, *cuts: int) -> Answer:
     """A finished plain answer."""
-    answer = Answer(streamed=False)
+    answer, reader = API.open(False)
     for part in pieces(body, cuts):
-        answer.feed(part, 3)
-    answer.close()
+        reader.feed(part, 3)
+    reader.close()
     return answer
 
 

@@ -1,0 +1,163 @@
+"""What one answer said and when: the record between an API's reader and the journal.
+
+In: what an event says (`Said`), with the stamp (ns) of the read that brought it. Out: an `Answer`
+with the instants of the first, first visible and last token, chunk counts, gaps, usage, finish
+reason and what served it. Must stay true: usage that comes again replaces what was known, so
+cumulative counts need no rule of their own; an event without a token moves no instant of a token.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from array import array
+from typing import NamedTuple
+
+
+class MalformedAnswer(Exception):
+    """The bytes are no answer of this API."""
+
+
+class StreamError(Exception):
+    """The server reported an error inside a 200 answer."""
+
+
+class Token(enum.Enum):
+    """What the tokens of an event belong to."""
+
+    text = "text"
+    refusal = "refusal"
+    tool_call = "tool_call"
+    reasoning = "reasoning"
+
+
+class Usage(NamedTuple):
+    """Token counts as the server states them; -1 where it does not."""
+
+    prompt_tokens: int = -1
+    output_tokens: int = -1
+    reasoning_tokens: int = -1
+    cached_tokens: int = -1
+
+
+@dataclasses.dataclass(slots=True)
+class Said:
+    """What one event, or a whole plain body, says. What it does not mention keeps its default."""
+
+    #: it brings tokens: of the answer where it brings both answer and reasoning
+    token: Token | None = None
+    #: counts so far; those it leaves at -1 stay as they were known
+    usage: Usage | None = None
+    finish: str | None = None
+    #: what served the request, each by the name that the API gives it
+    model: str | None = None
+    tier: str | None = None
+    region: str | None = None
+    #: the answer is complete; a stream that stops before it was cut
+    end: bool = False
+    #: the server's own report of an error: nothing else of the event counts
+    error: str | None = None
+    #: why these bytes are no answer of the API; what else the event says still counts
+    malformed: str | None = None
+
+
+class Answer:
+    """What one response body said and when."""
+
+    __slots__ = (
+        "_shared_stamp_ns",
+        "cached_tokens",
+        "chunks",
+        "complete",
+        "finish",
+        "first_answer_token_ns",
+        "first_byte_ns",
+        "first_shared",
+        "first_token_ns",
+        "gap_max_ns",
+        "gaps",
+        "last_token_ns",
+        "model",
+        "output_tokens",
+        "prompt_tokens",
+        "reasoning_tokens",
+        "region",
+        "shared_reads",
+        "tier",
+    )
+
+    def __init__(self, gaps: array[int] | None = None):
+        """`gaps`, if given, receives every gap between two chunks in ns, as they come."""
+        self.gaps = gaps
+        self.first_byte_ns = self.first_token_ns = self.first_answer_token_ns = -1
+        self.last_token_ns = self.gap_max_ns = self._shared_stamp_ns = -1
+        #: events that held tokens; reads that brought several of them
+        self.chunks = self.shared_reads = 0
+        #: the read that brought the first token brought further ones
+        self.first_shared = False
+        self.prompt_tokens = self.output_tokens = self.reasoning_tokens = self.cached_tokens = -1
+        self.finish: str | None = None
+        self.model: str | None = None
+        self.tier: str | None = None
+        self.region: str | None = None
+        #: it said that it is over, by the API's own rule
+        self.complete = False
+
+    def token(self, stamp_ns: int, visible: bool) -> None:
+        """An event with tokens; `visible` unless it holds nothing but reasoning."""
+        self.chunks += 1
+        if visible and self.first_answer_token_ns < 0:
+            self.first_answer_token_ns = stamp_ns
+        last = self.last_token_ns
+        self.last_token_ns = stamp_ns
+        if last < 0:
+            self.first_token_ns = stamp_ns
+            return
+        gap = stamp_ns - last
+        if gap > self.gap_max_ns:  # noqa: PLR1730 a call of max costs a tenth of an event
+            self.gap_max_ns = gap
+        if self.gaps is not None:
+            self.gaps.append(gap)
+        if gap == 0 and stamp_ns != self._shared_stamp_ns:
+            self._shared_stamp_ns = stamp_ns
+            self.shared_reads += 1
+            self.first_shared = self.first_shared or stamp_ns == self.first_token_ns
+
+    def add(self, said: Said, stamp_ns: int | None) -> None:
+        """Take in one event; no stamp = the whole body at once, whose tokens have no instants.
+
+        Raises StreamError and MalformedAnswer as the event says.
+        """
+        if said.error is not None:
+            raise StreamError(said.error)
+        if said.usage is not None:
+            self._count(said.usage)
+        # What served the request stands in the first event that says so.
+        if self.model is None:
+            self.model = said.model
+        if self.tier is None:
+            self.tier = said.tier
+        if self.region is None:
+            self.region = said.region
+        if said.finish is not None:
+            self.finish = said.finish
+        if said.end:
+            self.complete = True
+        if said.malformed is not None:
+            raise MalformedAnswer(said.malformed)
+        if said.token is not None:
+            if stamp_ns is None:
+                self.chunks = 1
+            else:
+                self.token(stamp_ns, said.token is not Token.reasoning)
+
+    def _count(self, usage: Usage) -> None:
+        prompt, output, reasoning, cached = usage
+        if prompt >= 0:
+            self.prompt_tokens = prompt
+        if output >= 0:
+            self.output_tokens = output
+        if reasoning >= 0:
+            self.reasoning_tokens = reasoning
+        if cached >= 0:
+            self.cached_tokens = cached

@@ -1,0 +1,160 @@
+"""What the rest of the house asks of an API, and what most of them share.
+
+In: a target's base URL, model and options; texts to send; bytes that came back. Out: URLs, bodies,
+`Said`s. Must stay true: an `Api` holds no state and does no I/O, so one object serves all requests;
+whatever differs between vendors stands in its module, and nowhere else (docs/dev/apis.md).
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import enum
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from bench.api.answer import Answer, Said
+from bench.api.auth import Header
+from bench.api.decoding import error_message
+from bench.api.framing import Framing
+from bench.api.reading import PlainReader, Reader, StreamReader
+from bench.api.sse import EventStream
+
+
+@dataclasses.dataclass(frozen=True)
+class BodyOptions:
+    """What a target says about the bodies of its requests."""
+
+    model: str
+    stream: bool
+    include_usage: bool
+    #: the name that the target gives the answer's length; APIs that have but one ignore it
+    max_tokens_field: str
+    #: merged into every body and wins over our defaults; `${ENV}` is filled in
+    extra_body: Mapping[str, Any]
+
+
+class BodyFormat(Protocol):
+    """Writes the bodies of one target: all but the texts is written before the run."""
+
+    def write(self, texts: Sequence[bytes], output_tokens: int) -> bytes:
+        """A body of JSON-escaped texts, the user's and the assistant's in turn, the user's last."""
+
+    def drop_refused(self, message: str) -> bool:
+        """The server refused a body and said `message` (lower case): leave out what it names.
+
+        True when the next body differs.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class AnswerLimit:
+    """What an extra body says about how long answers may be, for the bound of what they cost."""
+
+    #: answers to one request
+    choices: int = 1
+    #: lengths that it states itself, in tokens
+    lengths: tuple[int, ...] = ()
+    #: the planned length is sent too
+    planned: bool = True
+    #: it sets a length that is no number
+    unbounded: bool = False
+
+
+class HeaderFact(enum.Enum):
+    """What a header of a response may say."""
+
+    retry_after = "retry_after"
+    cold_start = "cold_start"
+    served_model = "served_model"
+    served_region = "served_region"
+
+
+#: Gateways stand in front of any API; theirs count wherever an API has no header of its own.
+GATEWAY_HEADERS: Mapping[bytes, HeaderFact] = {
+    b"x-served-model": HeaderFact.served_model,
+    b"x-litellm-model-group": HeaderFact.served_model,
+    b"x-served-region": HeaderFact.served_region,
+    b"x-ms-region": HeaderFact.served_region,
+    b"x-cold-start": HeaderFact.cold_start,
+    # LiteLLM's name for the provider's, with its own 429s too
+    b"llm_provider-retry-after": HeaderFact.retry_after,
+}
+
+
+class Api(abc.ABC):
+    """One API. A new one fills in what is abstract and overrides what differs."""
+
+    #: as users name it: `api = "…"`, `--api`
+    name: str
+    #: the provider and the operation by the names of OpenTelemetry's conventions for generative AI
+    provider: str
+    operation: str
+    #: this API by vLLM's name, for results in its format
+    vllm_backend: str
+    #: keys of a body that are ours to set
+    own_keys: tuple[str, ...]
+    #: how a key is sent unless the target says otherwise (bench/api/auth.py)
+    auth = "bearer"
+    #: headers that every request has besides
+    headers: tuple[Header, ...] = ()
+    #: what a streamed answer is called, and how it is cut
+    stream_type = "text/event-stream"
+    framing: type[Framing] = EventStream
+    #: why a stream counts as cut when it ends before its own end
+    cut_note: str
+    response_headers: Mapping[bytes, HeaderFact] = GATEWAY_HEADERS
+
+    # ---- the request
+
+    @abc.abstractmethod
+    def path(self, base: str, model: str, stream: bool) -> str:
+        """The path that requests are posted to, a query of the API's own included.
+
+        `base` is the path of the user's URL without a slash at its end: empty, a prefix like `/v1`,
+        or the whole path already.
+        """
+
+    @abc.abstractmethod
+    def ready_path(self, base: str, model: str) -> str:
+        """A path to GET before a run: any answer means that somebody listens there."""
+
+    @abc.abstractmethod
+    def body_format(self, options: BodyOptions) -> BodyFormat:
+        """The writer of a target's bodies. Raises TypeError or ValueError where the extra body
+        cannot be written as JSON.
+        """
+
+    @abc.abstractmethod
+    def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
+        """How long answers may be."""
+
+    # ---- the response
+
+    @abc.abstractmethod
+    def read_event(self, name: str, payload: bytes) -> Said:
+        """What one event of a stream says. May raise MalformedAnswer."""
+
+    @abc.abstractmethod
+    def read_body(self, body: bytes) -> Said:
+        """What a plain answer says. May raise MalformedAnswer."""
+
+    def error_message(self, body: bytes) -> str:
+        """What the body of an error status says."""
+        return error_message(body)
+
+    def is_stream(self, content_type: bytes, asked: bool) -> bool:
+        """Whether an answer is a stream: by its content type (lower case), else as asked."""
+        return content_type.startswith(self.stream_type.encode()) if content_type else asked
+
+    def open(self, stream: bool, gaps: array[int] | None = None) -> tuple[Answer, Reader]:
+        """An empty answer, and the reader that fills it; `gaps` as for `Answer`."""
+        answer = Answer(gaps)
+        if stream:
+            return answer, self.stream_reader(answer)
+        return answer, PlainReader(answer, self.read_body)
+
+    def stream_reader(self, answer: Answer) -> Reader:
+        """The reader of a stream; to be overridden where an API has a quicker one."""
+        return StreamReader(answer, self.framing(), self.read_event)

@@ -1,0 +1,124 @@
+"""Chat completions: URLs, bodies' bounds, and what each kind of chunk says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bench.api.address import complete_url
+from bench.api.answer import Answer, MalformedAnswer, Said, Token, Usage
+from bench.api.chat import API
+from bench.api.interface import AnswerLimit
+from bench.plan.target import Target
+
+
+@pytest.mark.parametrize(
+    ("base", "chat", "models"),
+    [
+        ("http://h:8000", "http://h:8000/v1/chat/completions", "http://h:8000/v1/models"),
+        ("http://h:8000/", "http://h:8000/v1/chat/completions", "http://h:8000/v1/models"),
+        ("https://h/v1", "https://h/v1/chat/completions", "https://h/v1/models"),
+        ("https://h/api/v3/", "https://h/api/v3/chat/completions", "https://h/api/v3/models"),
+        ("https://h/v1/chat/completions", "https://h/v1/chat/completions", "https://h/v1/models"),
+    ],
+)
+def test_urls_are_completed_as_other_tools_do(base: str, chat: str, models: str) -> None:
+    """A base without a path gets /v1, one with a path keeps it, one that is complete is
+    left alone.
+    """
+    target = Target(description="d", name="t", base_url=base, model="m")
+    assert (target.request_url, target.ready_url) == (chat, models)
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "url"),
+    [
+        ("https://h/d?api-version=7", "/x", "https://h/d/x?api-version=7"),
+        ("https://h/d/?a=b?c", "/x?alt=sse", "https://h/d/x?a=b?c&alt=sse"),
+        ("https://[::1]:8/", "/x?alt=sse", "https://[::1]:8/x?alt=sse"),
+        ("${TP_URL}/v1", "/x", "${TP_URL}/v1/x"),
+    ],
+)
+def test_queries_of_the_user_and_of_the_api_are_both_kept(base: str, own: str, url: str) -> None:
+    """The path is completed before the query; host, port and variables stay as written."""
+    assert complete_url(base, lambda path: path + own) == url
+
+
+def event(delta: dict[str, Any] | None, finish: str | None = None, **top: Any) -> bytes:
+    """A chunk's payload."""
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    return json.dumps({"choices": choices, **top}).encode()
+
+
+CALL = {"tool_calls": [{"function": {"name": "f", "arguments": ""}}]}
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (b"[DONE]", Said(end=True)),
+        (b" [DONE] ", Said(end=True)),
+        (b"  ", Said()),
+        (event({"role": "assistant", "content": ""}), Said()),
+        (event({"content": "a"}, model="m"), Said(token=Token.text, model="m")),
+        (event({"refusal": "no"}), Said(token=Token.refusal)),
+        (event(CALL), Said(token=Token.tool_call)),
+        (event({"tool_calls": [{"function": {}}, 5]}), Said()),
+        (event({"reasoning": "h", "content": None}), Said(token=Token.reasoning)),
+        (event({"reasoning_content": "h", "content": "a"}), Said(token=Token.text)),
+        (event({}, "stop"), Said(finish="stop", end=True)),
+        (
+            event(None, usage={"prompt_tokens": 5, "completion_tokens": 3}, service_tier="flex"),
+            Said(usage=Usage(5, 3), tier="flex"),
+        ),
+        (event(None, error={"message": "full"}), Said(error="full")),
+        (b'{"object":"error","message":"full"}', Said(error="full")),
+        (
+            b'{"choices":5,"usage":{"prompt_tokens":1}}',
+            Said(usage=Usage(1), malformed="choices is not a list"),
+        ),
+    ],
+)
+def test_what_an_event_says(payload: bytes, said: Said) -> None:
+    """Each kind of chunk, and nothing that it does not say."""
+    assert API.read_event("", payload) == said
+
+
+def test_what_comes_again_replaces_what_was_known_and_the_rest_stays() -> None:
+    """Usage in pieces adds up by its latest words; what served the request is what was named
+    first.
+    """
+    answer = Answer()
+    for said in (
+        Said(usage=Usage(prompt_tokens=7), model="a"),
+        Said(usage=Usage(output_tokens=1), model="b", tier="flex"),
+        Said(usage=Usage(output_tokens=5, cached_tokens=2), region="east"),
+    ):
+        answer.add(said, 1)
+    counts = (answer.prompt_tokens, answer.output_tokens, answer.reasoning_tokens)
+    assert (*counts, answer.cached_tokens) == (7, 5, -1, 2)
+    assert (answer.model, answer.tier, answer.region, answer.chunks) == ("a", "flex", "east", 0)
+    with pytest.raises(MalformedAnswer, match="odd"):
+        answer.add(Said(usage=Usage(8), malformed="odd", token=Token.text), 2)
+    assert (answer.prompt_tokens, answer.chunks) == (8, 0)
+
+
+@pytest.mark.parametrize(
+    ("extra", "field", "limit"),
+    [
+        ({}, "max_tokens", AnswerLimit()),
+        ({"n": 3, "max_tokens": 7}, "max_tokens", AnswerLimit(3, (7,), planned=False)),
+        ({"max_completion_tokens": 9}, "max_tokens", AnswerLimit(1, (9,))),
+        (
+            {"max_tokens": "x"},
+            "max_tokens",
+            AnswerLimit(1, (), planned=False, unbounded=True),
+        ),
+        ({"n": "two"}, "max_tokens", AnswerLimit()),
+    ],
+)
+def test_how_long_answers_may_be(extra: dict[str, Any], field: str, limit: AnswerLimit) -> None:
+    """By the extra body's own lengths, or by the plan's."""
+    assert API.answer_limit(extra, field) == limit
