@@ -90,11 +90,9 @@ def main() -> None:
     right = 0
     for seed in range(asked.seeds):
         record = attribute_lane(*planted(seed, asked.rows), strings, 800 * MS)
-        named = [(cause["factor"], cause["level"]) for cause in record["causes"]]
+        named = [(cause.factor, cause.level) for cause in record.causes]
         right += named[:3] == TRUTH
-        print(
-            seed, ", ".join(f"{c['factor']} {c['level']} {c['paf']:.0%}" for c in record["causes"])
-        )
+        print(seed, ", ".join(f"{c.factor} {c.level} {c.paf:.0%}" for c in record.causes))
     print(f"{right} of {asked.seeds} seeds name the three causes first and in order")
     columns, lane = planted(0, asked.many)
     for _ in range(3):

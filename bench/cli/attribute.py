@@ -37,11 +37,11 @@ def attribute(which: str, limit: str | None, form: str) -> int:
         raise UserError(str(error), where="--limit") from None
     record = attribute_run(run, limit_ns, name)
     if form == "json":
-        print_json(record)
+        print_json(record.to_json())
         return 0
     lanes = [
         line
-        for target, found in record["targets"].items()
+        for target, found in record.targets.items()
         for line in ("", *attribution_lines(target, found, screen_width()))
     ]
     print_lines(lanes[1:])

@@ -14,7 +14,7 @@ import click
 #: Files that a user writes, then files that a run or a ramp writes.
 _KINDS = (
     *("contract", "profile", "target", "suite", "scenario"),
-    *("run", "summary", "verdicts", "comparisons", "routes", "ramp"),
+    *("run", "summary", "verdicts", "comparisons", "routes", "attribution", "ramp"),
 )
 
 
@@ -79,6 +79,7 @@ def models() -> dict[str, Any]:
     from bench.plan.profile import Profile
     from bench.plan.suite import ScenarioFile, SuiteFile
     from bench.plan.target import Target
+    from bench.record.records.attribution import Attribution
     from bench.record.records.comparisons import Comparisons
     from bench.record.records.manifest import Manifest
     from bench.record.records.routes import Routes
@@ -96,6 +97,7 @@ def models() -> dict[str, Any]:
         "verdicts": Verdicts,
         "comparisons": Comparisons,
         "routes": Routes,
+        "attribution": Attribution,
         "ramp": RampRecord,
     }
 

@@ -22,6 +22,7 @@ from bench.judge.routing.routes import route_run
 from bench.judge.summary import summarise
 from bench.plan.contract import Contract
 from bench.record.files import write_json
+from bench.record.records.attribution import Attribution
 from bench.record.records.comparisons import Comparisons
 from bench.record.records.record import FileRecord
 from bench.record.records.routes import Routes
@@ -37,7 +38,7 @@ class Records:
 
     summary: Record
     verdicts: Record
-    attribution: Record
+    attribution: Attribution
     comparisons: Comparisons | None
     routes: Routes | None
     #: made when the suite was run, from scenarios that are a log of their own
@@ -45,7 +46,7 @@ class Records:
 
     def files(self) -> dict[str, Record]:
         """The records by the name of their file."""
-        named = {
+        named: dict[str, Record | FileRecord | None] = {
             "summary.json": self.summary,
             "verdicts.json": self.verdicts,
             "attribution.json": self.attribution,
@@ -139,9 +140,8 @@ def _parsed(kind: type[F], read: Callable[[str], Record | None]) -> F | None:
 
 
 def _as_filed(read: Callable[[str], Record | None]) -> Records:
-    summary, verdicts, attribution = (
-        read(f"{name}.json") for name in ("summary", "verdicts", "attribution")
-    )
+    summary, verdicts = read("summary.json"), read("verdicts.json")
+    attribution = _parsed(Attribution, read)
     if summary is None or verdicts is None or attribution is None:
         raise KeyError("a record is missing")
     return Records(

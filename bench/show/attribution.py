@@ -8,9 +8,10 @@ not named; foreign text has passed through `wording.visible`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bench.record.records.attribution import Confounded, LaneAttribution, When
 from bench.show.figures import Figure
 from bench.show.page import Part, Table
 from bench.show.plots.canvas import BLUE, GREY, draw_svg
@@ -18,7 +19,6 @@ from bench.show.tables import table_lines
 from bench.show.terminal import WIDTH, wrapped
 from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
 
-Record = Mapping[str, Any]
 #: Levels that one line names, and that a table lists.
 _NAMED_MOST, _LISTED_MOST = 4, 20
 _ODDS_MOST = 1000
@@ -35,25 +35,25 @@ def level_name(factor: str, level: str) -> str:
     return _SAY.get((factor, level), f"{factor} {visible(level, 60)}")
 
 
-def attribution_line(name: str, record: Record) -> str:
+def attribution_line(name: str, record: LaneAttribution) -> str:
     """`the slow 1 % of standard is associated with: phase burst 83 % (76 – 89), context
     >32K 9 %`.
     """
-    share = per_cent(record["tail"] / record["n"], 1) if record["tail"] else "requests"
+    share = per_cent(record.tail / record.n, 1) if record.tail else "requests"
     head = (
-        f"the slow {share} of {visible(name, 60)} {'is' if record['tail'] else 'are'} associated"
+        f"the slow {share} of {visible(name, 60)} {'is' if record.tail else 'are'} associated"
         " with: "
     )
-    if record["reason"]:
-        return head + visible(record["reason"])
+    if record.reason:
+        return head + visible(record.reason)
     causes = [
-        _with_limits(level_name(cause["factor"], cause["level"]), cause["paf"], cause["paf_95"])
-        for cause in record["causes"][:_NAMED_MOST]
+        _with_limits(level_name(cause.factor, cause.level), cause.paf, cause.paf_95)
+        for cause in record.causes[:_NAMED_MOST]
     ]
     if not causes:
         causes = ["nothing that was recorded stands out"]
-        if record["when"]:
-            causes.append(_when(record["when"]))
+        if record.when:
+            causes.append(_when(record.when))
     return head + ", ".join(causes)
 
 
@@ -70,11 +70,11 @@ def _with_limits(name: str, share: float, limits: Sequence[float | None]) -> str
     return f"{name} {per_cent(share, 0)}{inside}"
 
 
-def _when(when: Record) -> str:
-    return f"{per_cent(when['share_of_tail'], 0)} of it fell into {', '.join(when['slices'])}"
+def _when(when: When) -> str:
+    return f"{per_cent(when.share_of_tail, 0)} of it fell into {', '.join(when.slices)}"
 
 
-def attribution_part(name: str, record: Record, number_of: int = 0) -> Part:
+def attribution_part(name: str, record: LaneAttribution, number_of: int = 0) -> Part:
     """Everything about the tail of one lane, for the report; `number_of` keeps the figures' files
     apart.
     """
@@ -87,76 +87,76 @@ def attribution_part(name: str, record: Record, number_of: int = 0) -> Part:
     return dataclasses.replace(_words(name, record), figures=figures)
 
 
-def _words(name: str, record: Record) -> Part:
+def _words(name: str, record: LaneAttribution) -> Part:
     tables = [
         table for table in (_levels(record), _shares(record), _time(record)) if table is not None
     ]
-    notes = [_CAVEAT] if record["levels"] else []
-    notes += [_confounding(level) for level in record["confounded"]]
+    notes = [_CAVEAT] if record.levels else []
+    notes += [_confounding(level) for level in record.confounded]
     name = visible(name, 60)
     return Part(f"Slow requests of {name}", list(_about(record)), tables, [], notes, target=name)
 
 
-def _about(record: Record) -> Iterator[tuple[str, str]]:
-    metric = f"{record['view']} {record['metric']}"
-    where = "the limit" if record["by"] == "limit" else "the run's own p99"
+def _about(record: LaneAttribution) -> Iterator[tuple[str, str]]:
+    metric = f"{record.view} {record.metric}"
+    where = "the limit" if record.by == "limit" else "the run's own p99"
     yield (
         "the tail",
         (
-            f"{count(record['tail'])} of {count(record['n'])} requests: {metric} above"
-            f" {milliseconds(record['above_ms'])}, {where}"
+            f"{count(record.tail)} of {count(record.n)} requests: {metric} above"
+            f" {milliseconds(record.above_ms)}, {where}"
         ),
     )
-    if record["failed"]:
-        failed = ", ".join(f"{name} {count(times)}" for name, times in record["failed"].items())
+    if record.failed:
+        failed = ", ".join(f"{name} {count(times)}" for name, times in record.failed.items())
         yield "failed, in the tail", failed
-    if record["set_apart"]:
-        yield "set apart", f"{count(record['set_apart'])} cut off or never sent: nobody knows"
-    if record["reason"]:
-        yield "not looked into", visible(record["reason"])
+    if record.set_apart:
+        yield "set apart", f"{count(record.set_apart)} cut off or never sent: nobody knows"
+    if record.reason:
+        yield "not looked into", visible(record.reason)
         return
-    causes = [level_name(cause["factor"], cause["level"]) for cause in record["causes"]]
+    causes = [level_name(cause.factor, cause.level) for cause in record.causes]
     yield "associated with", ", ".join(causes) or "nothing that was recorded"
-    if record["when"]:
-        yield "when", _when(record["when"])
+    if record.when:
+        yield "when", _when(record.when)
 
 
-def _confounding(level: Record) -> str:
-    crude, within = level["odds_ratio_crude"], level["mh_odds_ratio"]
+def _confounding(level: Confounded) -> str:
+    crude, within = level.odds_ratio_crude, level.mh_odds_ratio
     part = (
         "part of it goes with the context size"
         if within < crude
         else "the context size hides part of it"
     )
     return (
-        f"{level_name(level['factor'], level['level'])}: odds ratio {_odds(crude)}, within like"
+        f"{level_name(level.factor, level.level)}: odds ratio {_odds(crude)}, within like"
         f" contexts {_odds(within)}: {part}."
     )
 
 
-def _levels(record: Record) -> Table | None:
+def _levels(record: LaneAttribution) -> Table | None:
     """Levels that stood the test; where a level is named, its factor's others are but its
     mirror.
     """
-    named = {level["factor"] for level in record["levels"] if level["effect"] == "associated"}
+    named = {level.factor for level in record.levels if level.effect == "associated"}
     shown = [
         level
-        for level in record["levels"]
-        if level["effect"] == "associated"
-        or (level["effect"] == "protective" and level["factor"] not in named)
+        for level in record.levels
+        if level.effect == "associated"
+        or (level.effect == "protective" and level.factor not in named)
     ]
     rows = [
         [
-            level_name(level["factor"], level["level"]),
-            level["effect"],
-            per_cent(level["paf"], 0),
-            _interval(level["paf_95"]),
-            per_cent(level["share_of_tail"], 0),
-            per_cent(level["share_overall"], 0),
-            _odds(level["odds_ratio"]),
-            _odds(level["mh_odds_ratio"]),
-            number(level["p99_ms"]),
-            number(level["p99_without_ms"]),
+            level_name(level.factor, level.level),
+            level.effect,
+            per_cent(level.paf, 0),
+            _interval(level.paf_95),
+            per_cent(level.share_of_tail, 0),
+            per_cent(level.share_overall, 0),
+            _odds(level.odds_ratio),
+            _odds(level.mh_odds_ratio),
+            number(level.p99_ms),
+            number(level.p99_without_ms),
         ]
         for level in shown[:_LISTED_MOST]
     ]
@@ -185,55 +185,51 @@ def _interval(limits: Sequence[float | None]) -> str:
     return ABSENT if low is None or high is None else f"{100 * low:z.0f} – {100 * high:z.0f} %"
 
 
-def _shares(record: Record) -> Table | None:
-    found = record["shapley"]
+def _shares(record: LaneAttribution) -> Table | None:
+    found = record.shapley
     if found is None:
         return None
     rows = [
         [
-            ", ".join(level_name(one["factor"], level) for level in one["levels"]),
-            per_cent(one["share"], 0),
+            ", ".join(level_name(one.factor, level) for level in one.levels),
+            per_cent(one.share, 0),
         ]
-        for one in found["factors"]
+        for one in found.factors
     ]
-    rows.append(["none of them", per_cent(found["baseline"], 0)])
+    rows.append(["none of them", per_cent(found.baseline, 0)])
     return Table("Shared out so that it adds up (Shapley)", ["factor", "of the tail"], rows)
 
 
-def _time(record: Record) -> Table | None:
-    found = record["decomposition"]
+def _time(record: LaneAttribution) -> Table | None:
+    found = record.decomposition
     if found is None:
         return None
-    parts = [part for part in found["parts"] if part["tail_ms"] or part["body_ms"]]
+    parts = [part for part in found.parts if part.tail_ms or part.body_ms]
     rows = [
         [
-            part["about"],
-            number(part["tail_ms"]),
-            number(part["body_ms"]),
-            number(part["excess_ms"]),
-            (
-                ABSENT
-                if part["share_of_excess"] is None
-                else f"{100 * part['share_of_excess']:z.0f} %"
-            ),
+            part.about,
+            number(part.tail_ms),
+            number(part.body_ms),
+            number(part.excess_ms),
+            (ABSENT if part.share_of_excess is None else f"{100 * part.share_of_excess:z.0f} %"),
         ]
         for part in parts
     ]
     rows.append(
         [
             "whole",
-            *map(number, (found["tail_ms"], found["body_ms"], found["tail_ms"] - found["body_ms"])),
+            *map(number, (found.tail_ms, found.body_ms, found.tail_ms - found.body_ms)),
             "",
         ]
     )
     caption = (
-        f"Where the time goes: mean of {count(found['tail_rows'])} slow against"
-        f" {count(found['body_rows'])} other answers, ms"
+        f"Where the time goes: mean of {count(found.tail_rows)} slow against"
+        f" {count(found.body_rows)} other answers, ms"
     )
     return Table(caption, ["part", "slow", "others", "more", "of the excess"], rows)
 
 
-def attribution_lines(name: str, record: Record, width: int = WIDTH) -> Iterator[str]:
+def attribution_lines(name: str, record: LaneAttribution, width: int = WIDTH) -> Iterator[str]:
     """One lane on a screen, verdict first."""
     part = _words(name, record)
     yield from wrapped("", attribution_line(name, record), width)
@@ -248,11 +244,11 @@ def attribution_lines(name: str, record: Record, width: int = WIDTH) -> Iterator
         yield from wrapped("", note, width)
 
 
-def causes_figure(name: str, record: Record) -> str | None:
+def causes_figure(name: str, record: LaneAttribution) -> str | None:
     """The share of the tail that each named level is associated with, with its interval (SVG); None
     without any.
     """
-    causes = record["causes"][:_LISTED_MOST]
+    causes = record.causes[:_LISTED_MOST]
     if not causes:
         return None
     title = f"Where do the slow requests come from? {visible(name, 32)}"
@@ -263,10 +259,11 @@ def causes_figure(name: str, record: Record) -> str | None:
         axes.set_title(title)
         axes.set_xlim(0, 100)
         for place, cause in enumerate(causes):
-            axes.barh(place, 100 * cause["paf"], height=0.5, color=BLUE, alpha=0.75)
-            if None not in cause["paf_95"]:
+            axes.barh(place, 100 * cause.paf, height=0.5, color=BLUE, alpha=0.75)
+            low, high = cause.paf_95
+            if low is not None and high is not None:
                 axes.plot(
-                    [min(max(100 * limit, 0), 100) for limit in cause["paf_95"]],
+                    [min(max(100 * limit, 0), 100) for limit in (low, high)],
                     [place, place],
                     color=GREY,
                     linewidth=2,
@@ -274,14 +271,14 @@ def causes_figure(name: str, record: Record) -> str | None:
             axes.text(
                 1.02,
                 place,
-                _with_limits("", cause["paf"], cause["paf_95"]).strip(),
+                _with_limits("", cause.paf, cause.paf_95).strip(),
                 fontsize=8,
                 va="center",
                 transform=axes.get_yaxis_transform(),
             )
         axes.set_yticks(
             range(len(causes)),
-            [level_name(cause["factor"], visible(cause["level"], 16)) for cause in causes],
+            [level_name(cause.factor, visible(cause.level, 16)) for cause in causes],
         )
         axes.set_ylim(len(causes) - 0.5, -0.5)
         axes.set_xlabel("% of the slow requests associated with it; line: 95 % interval")

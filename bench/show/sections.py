@@ -31,9 +31,7 @@ def further_parts(records: Records) -> list[Part]:
     ]
     parts += route_parts(records.routes) if records.routes else []
     tails = [
-        (name, record)
-        for name, record in records.attribution["targets"].items()
-        if record["causes"]
+        (name, record) for name, record in records.attribution.targets.items() if record.causes
     ]
     return [
         *parts,
@@ -64,8 +62,8 @@ def further_lines(records: Records) -> Iterator[str]:
                     f" {visible(clause['text'])}: {clause['verdict']}"
                 )
     yield from route_lines(records.routes) if records.routes else ()
-    for name, record in records.attribution["targets"].items():
-        if record["causes"]:
+    for name, record in records.attribution.targets.items():
+        if record.causes:
             yield attribution_line(name, record)
 
 

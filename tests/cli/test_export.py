@@ -238,7 +238,9 @@ def assert_follows(record: Any, kind: str = "summary") -> None:
     ] == []
 
 
-@pytest.mark.parametrize("kind", ["run", "summary", "verdicts", "comparisons", "routes"])
+@pytest.mark.parametrize(
+    "kind", ["run", "summary", "verdicts", "comparisons", "routes", "attribution"]
+)
 def test_the_published_schema_is_what_the_command_prints(kind: str) -> None:
     """One source: docs/schemas/KIND.schema.json is `tailproof schema KIND`, and a valid schema."""
     published = json.loads((ROOT / f"docs/schemas/{kind}.schema.json").read_text("utf-8"))

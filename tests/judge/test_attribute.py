@@ -13,6 +13,7 @@ from bench.judge.attribution.answering import Answering
 from bench.judge.attribution.attribute import attribute_lane, attribute_run, tail_of
 from bench.record.samples import Flag, Outcome
 from bench.show.attribution import attribution_line, attribution_part
+from tests.support.given import given
 from tests.support.planted_tail import MS, ROWS, S, long_tail, quiet, slow_down, strings
 from tests.support.rows_by_hand import answered, at_most, contract_of, cut, failed, lane_of, run_of
 
@@ -23,20 +24,20 @@ def test_planted_causes_are_named_in_their_order() -> None:
     """
     columns, lane = long_tail()
     record = attribute_lane(columns, lane, strings, 800 * MS)
-    assert (record["by"], record["n"], record["tail"]) == ("limit", ROWS, 120)
-    assert [(cause["factor"], cause["level"]) for cause in record["causes"]] == [
+    assert (record.by, record.n, record.tail) == ("limit", ROWS, 120)
+    assert [(cause.factor, cause.level) for cause in record.causes] == [
         ("context", ">32K"),
         ("cold start", "yes"),
         ("phase", "burst"),
     ]
     burst = ROWS // 10
     long, cold = 540, 220
-    for cause, rows, slow in zip(record["causes"], (long, cold, burst), (60, 36, 24), strict=True):
+    for cause, rows, slow in zip(record.causes, (long, cold, burst), (60, 36, 24), strict=True):
         without = (120 - slow) / (ROWS - rows)
-        assert cause["paf"] == pytest.approx(1 - without / 0.01)
-        assert cause["share_of_tail"] == slow / 120
-        low, high = cause["paf_95"]
-        assert low < cause["paf"] < high
+        assert cause.paf == pytest.approx(1 - without / 0.01)
+        assert cause.share_of_tail == slow / 120
+        low, high = cause.paf_95
+        assert given(low) < cause.paf < given(high)
 
 
 def test_shares_that_add_up() -> None:
@@ -44,12 +45,12 @@ def test_shares_that_add_up() -> None:
     have the causes' order.
     """
     columns, lane = long_tail()
-    found = attribute_lane(columns, lane, strings, 800 * MS)["shapley"]
-    shares = [one["share"] for one in found["factors"]]
-    assert sum(shares) + found["baseline"] == pytest.approx(1)
-    assert [one["factor"] for one in found["factors"]] == ["context", "cold start", "phase"]
+    found = given(attribute_lane(columns, lane, strings, 800 * MS).shapley)
+    shares = [one.share for one in found.factors]
+    assert sum(shares) + found.baseline == pytest.approx(1)
+    assert [one.factor for one in found.factors] == ["context", "cold start", "phase"]
     assert shares == pytest.approx([60 / 120, 36 / 120, 24 / 120], abs=0.01)
-    assert found["borrowed_cells"] == 4  # the combinations of two or three causes
+    assert found.borrowed_cells == 4  # the combinations of two or three causes
 
 
 def test_levels_that_nothing_is_slow_for_are_not_named() -> None:
@@ -57,17 +58,15 @@ def test_levels_that_nothing_is_slow_for_are_not_named() -> None:
     is no factor at all.
     """
     columns, lane = long_tail()
-    levels = attribute_lane(columns, lane, strings, 800 * MS)["levels"]
-    assert {level["factor"] for level in levels} == {
+    levels = attribute_lane(columns, lane, strings, 800 * MS).levels
+    assert {level.factor for level in levels} == {
         "context",
         "cold start",
         "phase",
         "served region",
         "time of run",
     }
-    assert {level["effect"] for level in levels if level["factor"] == "served region"} == {
-        "undecided"
-    }
+    assert {level.effect for level in levels if level.factor == "served region"} == {"undecided"}
 
 
 def test_the_limit_says_where_the_tail_begins_from_thirty_rows_on() -> None:
@@ -110,9 +109,9 @@ def test_failures_belong_to_the_tail_and_rows_cut_off_to_neither(tmp_path: Path)
     rows += [cut(500, due=i) for i in range(5)] + [cut(2000, due=i) for i in range(7)]
     rows += [answered(5000, due=i, warmup=True) for i in range(9)]
     run = run_of(tmp_path / "r", rows, lane_of(contract_of(at_most(800))))
-    record = attribute_run(run)["targets"]["t"]
-    assert (record["n"], record["tail"], record["set_apart"]) == (147, 47, 5)
-    assert record["failed"] == {"http_5xx": 40, "censored": 7}
+    record = attribute_run(run).targets["t"]
+    assert (record.n, record.tail, record.set_apart) == (147, 47, 5)
+    assert record.failed == {"http_5xx": 40, "censored": 7}
 
 
 def test_where_the_p99_lies_among_failures_they_alone_are_the_tail() -> None:
@@ -131,18 +130,16 @@ def test_too_few_slow_rows_say_nothing() -> None:
     columns, lane = quiet(900)
     slow_down(columns, np.arange(9), 3000)
     record = attribute_lane(columns, lane, strings)
-    assert record["levels"] == []
+    assert record.levels == []
     assert (
-        record["reason"]
+        record.reason
         == "only 9 of 900 requests are in the tail; it takes 10 to say what they have in common"
     )
     columns, lane = quiet()
     columns.schedule["bucket"][:9] = 3
     slow_down(columns, np.concatenate([np.arange(9), np.arange(1000, ROWS, 40)]), 3000)
     record = attribute_lane(columns, lane, strings, 800 * MS)
-    assert [level["effect"] for level in record["levels"] if level["level"] == ">32K"] == [
-        "too few"
-    ]
+    assert [level.effect for level in record.levels if level.level == ">32K"] == ["too few"]
 
 
 def test_a_single_burst_is_one_event() -> None:
@@ -155,9 +152,9 @@ def test_a_single_burst_is_one_event() -> None:
         columns.schedule["phase"][burst] = 1
         slow_down(columns, np.flatnonzero(burst)[::10], 3000)
         slow_down(columns, np.arange(5, ROWS, 200), 3000)
-        levels = attribute_lane(columns, lane, strings, 800 * MS)["levels"]
-        intervals += [level["paf_95"] for level in levels if level["level"] == "burst"]
-    assert intervals[0][0] <= 0 < intervals[1][0]
+        levels = attribute_lane(columns, lane, strings, 800 * MS).levels
+        intervals += [level.paf_95 for level in levels if level.level == "burst"]
+    assert given(intervals[0][0]) <= 0 < given(intervals[1][0])
 
 
 def test_a_cause_that_is_really_the_context_is_marked() -> None:
@@ -173,13 +170,11 @@ def test_a_cause_that_is_really_the_context_is_marked() -> None:
     for group in (region & long, ~region & long):
         slow_down(columns, np.flatnonzero(group)[::20], 3000)
     record = attribute_lane(columns, lane, strings, 800 * MS)
-    us = next(level for level in record["levels"] if level["level"] == "us")
-    assert us["odds_ratio_crude"] > 5
-    assert us["mh_odds_ratio"] == pytest.approx(1, abs=0.1)
-    assert us["confounded"]
-    assert ("served region", "us") in {
-        (level["factor"], level["level"]) for level in record["confounded"]
-    }
+    us = next(level for level in record.levels if level.level == "us")
+    assert given(us.odds_ratio_crude) > 5
+    assert us.mh_odds_ratio == pytest.approx(1, abs=0.1)
+    assert us.confounded
+    assert ("served region", "us") in {(level.factor, level.level) for level in record.confounded}
     said = attribution_part("t", record).notes
     assert any(
         note.startswith("served region us: ")
@@ -196,11 +191,11 @@ def test_what_a_failure_does_not_say_is_no_level() -> None:
     slow_down(columns, np.arange(50, ROWS, 150), 3000)
     levels = [
         level
-        for level in attribute_lane(columns, lane, strings, 800 * MS)["levels"]
-        if level["factor"] == "served region"
+        for level in attribute_lane(columns, lane, strings, 800 * MS).levels
+        if level.factor == "served region"
     ]
     named = columns.samples["served_region"][columns.ok]
-    assert {level["level"]: level["n"] for level in levels} == {
+    assert {level.level: level.n for level in levels} == {
         "eu": (named == 0).sum(),
         "us": (named == 1).sum(),
     }
@@ -211,9 +206,9 @@ def test_a_time_of_the_run_is_said_apart() -> None:
     columns, lane = quiet()
     slow_down(columns, np.arange(1200, 2400, 10), 3000)
     record = attribute_lane(columns, lane, strings, 800 * MS)
-    assert record["causes"] == []
-    assert record["when"]["slices"] == ["60 s to 2 min"]
-    assert record["when"]["share_of_tail"] == 1
+    assert record.causes == []
+    assert given(record.when).slices == ["60 s to 2 min"]
+    assert given(record.when).share_of_tail == 1
 
 
 def test_new_connections_output_lengths_attempts_and_legs_are_factors() -> None:
@@ -245,8 +240,8 @@ def test_new_connections_output_lengths_attempts_and_legs_are_factors() -> None:
             ]
         slow_down(columns, rows[::5], 3000)
         record = attribute_lane(columns, lane, strings, 800 * MS, before)
-        assert (name, level) in {(cause["factor"], cause["level"]) for cause in record["causes"]}
-        assert {cause["factor"] for cause in record["causes"]} <= {name, "route leg"}
+        assert (name, level) in {(cause.factor, cause.level) for cause in record.causes}
+        assert {cause.factor for cause in record.causes} <= {name, "route leg"}
 
 
 def test_many_output_lengths_are_cut_into_three() -> None:
@@ -254,8 +249,8 @@ def test_many_output_lengths_are_cut_into_three() -> None:
     columns, lane = quiet()
     columns.samples["output_tokens"] = np.arange(ROWS) % 1000 + 1
     slow_down(columns, np.arange(0, ROWS, 100), 3000)
-    levels = attribute_lane(columns, lane, strings, 800 * MS)["levels"]
-    counts = {level["level"]: level["n"] for level in levels if level["factor"] == "output tokens"}
+    levels = attribute_lane(columns, lane, strings, 800 * MS).levels
+    counts = {level.level: level.n for level in levels if level.factor == "output tokens"}
     assert counts == {"≤500": ROWS // 2, "501–900": ROWS * 4 // 10, ">900": ROWS // 10}
 
 
@@ -271,8 +266,8 @@ def test_a_failure_is_no_length_of_its_own(shortest: int, blamed: bool) -> None:
         failed, -1, shortest + np.arange(ROWS) % (13 - shortest)
     )
     columns.samples["outcome"][failed] = Outcome.http_5xx
-    causes = attribute_lane(columns, lane, strings, 800 * MS)["causes"]
-    assert ("output tokens" in {cause["factor"] for cause in causes}) == blamed
+    causes = attribute_lane(columns, lane, strings, 800 * MS).causes
+    assert ("output tokens" in {cause.factor for cause in causes}) == blamed
 
 
 def test_p99_with_and_without_a_level() -> None:
@@ -284,15 +279,13 @@ def test_p99_with_and_without_a_level() -> None:
     for row in range(0, ROWS, 3):
         slow_down(columns, row, 200 + row % 1000)
     level = next(
-        level
-        for level in attribute_lane(columns, lane, strings)["levels"]
-        if level["level"] == "≤1K"
+        level for level in attribute_lane(columns, lane, strings).levels if level.level == "≤1K"
     )
     own = sorted(200 + row % 1000 for row in range(0, ROWS, 3))
-    assert level["p99_ms"] == own[-(-99 * len(own) // 100) - 1]
-    assert level["p99_without_ms"] == 200
-    low, high = level["p99_95"]
-    assert low < level["p99_ms"] <= high
+    assert level.p99_ms == own[-(-99 * len(own) // 100) - 1]
+    assert level.p99_without_ms == 200
+    low, high = level.p99_95
+    assert given(low) < given(level.p99_ms) <= given(high)
 
 
 def test_the_record_is_json_without_nan(tmp_path: Path) -> None:
@@ -303,13 +296,13 @@ def test_the_record_is_json_without_nan(tmp_path: Path) -> None:
         ([answered(5)], [failed(Outcome.reset)] * 20, [answered(5)] * 500)
     ):
         record = attribute_run(run_of(tmp_path / str(number), rows, lane_of()))
-        assert set(json.loads(json.dumps(record, allow_nan=False))["targets"]) == {"t"}
+        assert set(json.loads(json.dumps(record.to_json(), allow_nan=False))["targets"]) == {"t"}
 
 
 def test_levels_are_listed_by_the_share_that_would_vanish() -> None:
     """Descending PAF, whatever the effect."""
     columns, lane = long_tail()
-    pafs = [level["paf"] for level in attribute_lane(columns, lane, strings, 800 * MS)["levels"]]
+    pafs = [level.paf for level in attribute_lane(columns, lane, strings, 800 * MS).levels]
     assert all(first >= second for first, second in pairwise(pafs))
     assert lane["end_ns"] == 600 * S
 

@@ -116,17 +116,17 @@ def test_slow_rows_against_the_others() -> None:
     samples["first_token_ns"][slow] = samples["due_ns"][slow] + 1180 * MS
     found = decompose(samples, slow, columns.ok, "e2e")
     assert found is not None
-    assert (found["tail_rows"], found["body_rows"], found["tail_ms"], found["body_ms"]) == (
+    assert (found.tail_rows, found.body_rows, found.tail_ms, found.body_ms) == (
         10,
         990,
         1200,
         200,
     )
-    parts = {part["part"]: part for part in found["parts"]}
+    parts = {part.part: part for part in found.parts}
     assert parts["queue"]["excess_ms"] == 1000
     assert parts["queue"]["share_of_excess"] == 1
     assert parts["queue"]["share_difference"] == pytest.approx(1000 / 1200)
-    assert sum(part["share_difference"] for part in found["parts"]) == pytest.approx(0)
+    assert sum(part.share_difference for part in found.parts) == pytest.approx(0)
     assert decompose(samples, ~slow & ~columns.ok, columns.ok, "e2e") is None
 
 

@@ -182,8 +182,8 @@ def test_attribution_finds_the_node_whose_requests_were_slow() -> None:
         {"shards": shards(*NODES, regions=dict(zip(NODES, ("eu", "us", "us"), strict=True)))}
     )
     causes = {
-        (each["factor"], each["level"]): each
-        for each in attribute_lane(columns, lane, strings, 800 * MS, None, places)["causes"]
+        (each.factor, each.level): each
+        for each in attribute_lane(columns, lane, strings, 800 * MS, None, places).causes
     }
     assert causes.keys() == {("sending node", "node-3"), ("sending region", "us")}
     assert (
@@ -201,11 +201,9 @@ def test_regions_of_one_node_each_are_no_factor_of_their_own() -> None:
     places = places_of(
         {"shards": shards(*NODES, regions=dict(zip(NODES, ("eu", "us", "sg"), strict=True)))}
     )
-    levels = attribute_lane(columns, lane, strings, 800 * MS, None, places)["levels"]
-    assert {level["level"] for level in levels if level["factor"].startswith("sending")} == set(
-        NODES
-    )
-    assert {level["factor"] for level in levels if level["factor"].startswith("sending")} == {
+    levels = attribute_lane(columns, lane, strings, 800 * MS, None, places).levels
+    assert {level.level for level in levels if level.factor.startswith("sending")} == set(NODES)
+    assert {level.factor for level in levels if level.factor.startswith("sending")} == {
         "sending node"
     }
 

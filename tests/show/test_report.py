@@ -13,6 +13,7 @@ import pytest
 
 from bench.judge.review import Records
 from bench.metrics import METRICS
+from bench.record.records.attribution import Attribution
 from bench.record.samples import Outcome
 from bench.show.report import write_report
 from bench.show.sections import further_parts
@@ -631,8 +632,9 @@ def test_a_census_leaves_open_what_its_bounds_leave_open(spoilt: Made) -> None:
             }
         }
     }
+    nothing = Attribution(format=1, run="r", state="complete", simulated=False, targets={})
     records = Records(
-        spoilt.summary, {**spoilt.verdicts, "forecasts": []}, {"targets": {}}, None, None, census
+        spoilt.summary, {**spoilt.verdicts, "forecasts": []}, nothing, None, None, census
     )
     (part,) = further_parts(records)
     attained, nearby = part.tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.record.records.attribution import LaneAttribution, LevelRecord
 from bench.record.records.routes import DrillRecord, RouteCost
 from bench.show.attribution import attribution_part
 from bench.show.routes import route_lines
@@ -9,39 +10,52 @@ from tests.show.test_routes_page import RECORD
 
 
 def test_a_share_that_rounds_to_zero_has_no_sign() -> None:
-    """A limit of -0.1 % is 0, not -0; an odds ratio beyond a thousand is
-    only that.
+    """A limit of -0.1 % is 0, not -0; an odds ratio beyond a thousand is only
+    that.
     """
-    level = {
-        "factor": "phase",
-        "level": "burst",
-        "effect": "associated",
-        "paf": 0.1,
-        "paf_95": [-0.001, 0.2],
-        "share_of_tail": 0.3,
-        "share_overall": 0.2,
-        "odds_ratio": 344_682.0,
-        "mh_odds_ratio": 1000.0,
-        "p99_ms": 5.0,
-        "p99_without_ms": 1.0,
-    }
-    record = {
-        "n": 1000,
-        "tail": 10,
-        "view": "response",
-        "metric": "e2e",
-        "by": "limit",
-        "above_ms": 800.0,
-        "failed": {},
-        "set_apart": 0,
-        "reason": None,
-        "causes": [],
-        "levels": [level],
-        "confounded": [],
-        "when": None,
-        "shapley": None,
-        "decomposition": None,
-    }
+    level = LevelRecord(
+        factor="phase",
+        level="burst",
+        n=200,
+        tail=3,
+        share_of_tail=0.3,
+        share_overall=0.2,
+        lift=1.5,
+        rate=0.015,
+        rate_without=0.01,
+        risk_ratio=1.5,
+        odds_ratio=344_682.0,
+        odds_ratio_95=(1.0, 1e6),
+        odds_ratio_crude=344_682.0,
+        paf=0.1,
+        paf_95=(-0.001, 0.2),
+        p_value=0.01,
+        p99_ms=5.0,
+        p99_95=(4.0, 6.0),
+        p99_without_ms=1.0,
+        mh_odds_ratio=1000.0,
+        confounded=False,
+        effect="associated",
+    )
+    record = LaneAttribution(
+        metric="e2e",
+        view="response",
+        above_ms=800.0,
+        by="limit",
+        n=1000,
+        tail=10,
+        set_apart=0,
+        failed={},
+        blocks=30,
+        confidence=0.95,
+        levels=[level],
+        causes=[],
+        when=None,
+        shapley=None,
+        decomposition=None,
+        confounded=[],
+        reason=None,
+    )
     [table] = attribution_part("t", record).tables
     (row,) = table.rows
     assert row[3] == "0 – 20 %"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,7 +29,17 @@ from bench.metrics import FROM_DUE, METRICS
 from bench.plan.contract import Contract
 from bench.quantiles import P99
 from bench.record.places import Places, places_of
-from bench.record.run_folder import FORMAT, Run
+from bench.record.records.attribution import (
+    Attribution,
+    Cause,
+    Confounded,
+    FactorShare,
+    LaneAttribution,
+    LevelRecord,
+    ShapleyRecord,
+    When,
+)
+from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Int, latency_ns, outcome_counts
 from bench.units import MS, nearest_rank
 
@@ -62,13 +72,13 @@ class Tail:
     #: the tail is what lies above this
     above_ns: int
     #: "limit" (the contract's or the flag's) or "p99" (the run's own)
-    by: str
+    by: Literal["limit", "p99"]
     #: rows cut off before they could be slow, or never sent: in neither group
     set_apart: int
 
 
-def attribute_run(run: Run, limit_ns: int | None = None, only: str | None = None) -> dict[str, Any]:
-    """The value of attribution.json, for every lane or for `only` the named one.
+def attribute_run(run: Run, limit_ns: int | None = None, only: str | None = None) -> Attribution:
+    """attribution.json, for every lane or for `only` the named one.
 
     `limit_ns` stands in for the contract's limit. Lanes without enough rows get a reason.
     """
@@ -78,24 +88,24 @@ def attribute_run(run: Run, limit_ns: int | None = None, only: str | None = None
     places = places_of(run.manifest)
     calls = answering(run.attempts, len(rows)) if routed else None
 
-    def record(index: int, lane: dict[str, Any]) -> dict[str, Any]:
+    def record(index: int, lane: dict[str, Any]) -> LaneAttribution:
         mine = rows.schedule["lane"] == index
         before = calls.where(mine) if calls is not None and lane.get("legs") else None
         return attribute_lane(
             rows if mine.all() else rows.where(mine), lane, run.strings, limit_ns, before, places
         )
 
-    return {
-        "format": FORMAT,
-        "run": run.manifest["run"],
-        "state": run.state,
-        "simulated": any(lane.get("simulated") for lane in run.lanes),
-        "targets": {
+    return Attribution(
+        format=Attribution.FORMAT,
+        run=run.manifest["run"],
+        state=run.state,
+        simulated=any(lane.get("simulated") for lane in run.lanes),
+        targets={
             lane["name"]: record(index, lane)
             for index, lane in enumerate(run.lanes)
             if only in (None, lane["name"])
         },
-    }
+    )
 
 
 def attribute_lane(
@@ -105,7 +115,7 @@ def attribute_lane(
     limit_ns: int | None = None,
     before: Answering | None = None,
     places: Places | None = None,
-) -> dict[str, Any]:
+) -> LaneAttribution:
     """One lane's record; `columns` are those of its rows that the run came to, `strings` the run's
     texts by kind.
 
@@ -117,51 +127,46 @@ def attribute_lane(
     factors = factors_of(
         tail.columns, lane, strings, None if before is None else before.leg, places
     )
-    record: dict[str, Any] = {
-        "metric": tail.metric,
-        "view": tail.view,
-        "above_ms": tail.above_ns / MS,
-        "by": tail.by,
-        "n": len(tail.slow),
-        "tail": int(tail.slow.sum()),
-        "set_apart": tail.set_apart,
-        "failed": {
-            name: count
-            for name, count in outcome_counts(tail.columns.samples).items()
-            if name != "ok"
-        },
-        "blocks": 0,
-        "confidence": 1 - 2 * ALPHA,
-        "levels": [],
-        "causes": [],
-        "when": None,
-        "shapley": None,
-        "decomposition": decompose(
+    failed = {
+        name: count for name, count in outcome_counts(tail.columns.samples).items() if name != "ok"
+    }
+    record = LaneAttribution(
+        metric=tail.metric,
+        view=tail.view,
+        above_ms=tail.above_ns / MS,
+        by=tail.by,
+        n=len(tail.slow),
+        tail=int(tail.slow.sum()),
+        set_apart=tail.set_apart,
+        failed=failed,
+        blocks=0,
+        confidence=1 - 2 * ALPHA,
+        levels=[],
+        causes=[],
+        when=None,
+        shapley=None,
+        decomposition=decompose(
             tail.columns.samples, tail.slow, tail.columns.ok, tail.metric, before
         ),
-        "confounded": [],
-        "reason": None,
-    }
-    if record["tail"] < ENOUGH_IN_LEVEL:
-        record["reason"] = (
-            f"only {record['tail']:,} of {record['n']:,} requests are in the tail; "
+        confounded=[],
+        reason=None,
+    )
+    if record.tail < ENOUGH_IN_LEVEL:
+        return record.replace(
+            reason=f"only {record.tail:,} of {record.n:,} requests are in the tail; "
             f"it takes {ENOUGH_IN_LEVEL} to say what they have in common"
         )
-        return record
     block = time_blocks(tail.columns.samples["due_ns"])
-    record["blocks"] = int(block.max()) + 1
-    levels = _levels(tail, factors, block)
-    record["levels"] = sorted(levels, key=lambda level: -level["paf"])
-    named = [level for level in record["levels"] if level["effect"] == "associated"]
-    record["causes"] = [_cause(level) for level in named if level["factor"] != TIME]
-    record["when"] = _when(tail, factors, named)
-    record["shapley"] = _together(tail, factors, named)
-    record["confounded"] = [
-        {key: level[key] for key in ("factor", "level", "odds_ratio_crude", "mh_odds_ratio")}
-        for level in named
-        if level["confounded"]
-    ]
-    return record
+    levels = sorted(_levels(tail, factors, block), key=lambda level: -level.paf)
+    named = [level for level in levels if level.effect == "associated"]
+    return record.replace(
+        blocks=int(block.max()) + 1,
+        levels=levels,
+        causes=[_cause(level) for level in named if level.factor != TIME],
+        when=_when(tail, factors, named),
+        shapley=_together(tail, factors, named),
+        confounded=[_confounding(level) for level in named if level.confounded],
+    )
 
 
 def tail_of(columns: Columns, lane: dict[str, Any], limit_ns: int | None = None) -> Tail:
@@ -182,9 +187,10 @@ def tail_of(columns: Columns, lane: dict[str, Any], limit_ns: int | None = None)
     apart, keep = apart & ~warm, ~(apart | warm)
     values = np.where(columns.ok & (came >= 0), came, OVER_ANY_LIMIT_NS)[keep]
     rows = columns if keep.all() else columns.where(keep)
-    by = "limit"
+    by: Literal["limit", "p99"] = "limit"
     if limit_ns is None or np.count_nonzero(values > limit_ns) < ENOUGH_OVER_LIMIT:
-        by, n = "p99", len(values)
+        by = "p99"
+        n = len(values)
         rank = nearest_rank(n, P99) - 1 if n else 0
         # where the p99 lies among the failures, they alone are the tail
         limit_ns = min(int(np.partition(values, rank)[rank]), OVER_ANY_LIMIT_NS - 1) if n else 0
@@ -204,7 +210,7 @@ def _promise(lane: dict[str, Any]) -> tuple[str, str, int | None]:
     return "e2e", "response", None
 
 
-def _levels(tail: Tail, factors: list[Factor], block: Int) -> list[dict[str, Any]]:
+def _levels(tail: Tail, factors: list[Factor], block: Int) -> list[LevelRecord]:
     """A record a level of each factor, with the outcome of false-discovery control over all of
     them.
     """
@@ -219,14 +225,13 @@ def _levels(tail: Tail, factors: list[Factor], block: Int) -> list[dict[str, Any
             tail, factor, block, drawn, None if factor.name == CONTEXT else context, order, ordered
         )
     ]
-    tested = [level for level in found if level["tail"] >= ENOUGH_IN_LEVEL]
-    standing = discoveries([level["p_value"] for level in tested], FDR)
-    for level in found:
-        level["effect"] = "too few"
-    for level, stands in zip(tested, standing, strict=True):
-        level["effect"] = (
-            "undecided" if not stands else "associated" if level["paf"] > 0 else "protective"
-        )
+    tested = [number for number, level in enumerate(found) if level.tail >= ENOUGH_IN_LEVEL]
+    standing = discoveries([found[number].p_value for number in tested], FDR)
+    for number, stands in zip(tested, standing, strict=True):
+        effect = "undecided"
+        if stands:
+            effect = "associated" if found[number].paf > 0 else "protective"
+        found[number] = found[number].replace(effect=effect)
     return found
 
 
@@ -238,7 +243,8 @@ def _levels_of(
     context: Int | None,
     order: Int,
     ordered: Int,
-) -> list[dict[str, Any]]:
+) -> list[LevelRecord]:
+    """The levels of one factor, before any was tested."""
     known = factor.codes >= 0
     codes, slow, where = factor.codes, tail.slow, block
     if not known.all():
@@ -254,27 +260,35 @@ def _levels_of(
     for level, name in enumerate(factor.levels):
         if not limits[level] or factor.only not in (None, level):
             continue
-        record = {"factor": factor.name, "level": name, **limits[level]}
         mine = in_order == level
-        record |= _p99(ordered[mine]) | {
-            "p99_without_ms": _p99(ordered[~mine & (in_order >= 0)])["p99_ms"]
-        }
-        crude, within = record["odds_ratio_crude"], strata[level] if strata is not None else None
-        record["mh_odds_ratio"] = within
-        record["confounded"] = bool(
-            crude and within is not None and abs(within / crude - 1) > CONFOUNDED
+        p99_ms, p99_95 = _p99(ordered[mine])
+        crude = limits[level]["odds_ratio_crude"]
+        within = strata[level] if strata is not None else None
+        records.append(
+            LevelRecord(
+                factor=factor.name,
+                level=name,
+                **limits[level],
+                p99_ms=p99_ms,
+                p99_95=p99_95,
+                p99_without_ms=_p99(ordered[~mine & (in_order >= 0)])[0],
+                mh_odds_ratio=within,
+                confounded=bool(
+                    crude and within is not None and abs(within / crude - 1) > CONFOUNDED
+                ),
+                effect="too few",
+            )
         )
-        records.append(record)
     return records
 
 
-def _p99(ordered: Int) -> dict[str, Any]:
+def _p99(ordered: Int) -> tuple[float | None, tuple[float | None, float | None]]:
     """p99 and its two-sided limits in ms; None where it lies among the failures or does not
     exist.
     """
     n = len(ordered)
     if not n:
-        return {"p99_ms": None, "p99_95": [None, None]}
+        return None, (None, None)
 
     def at(rank: int) -> float | None:
         return (
@@ -283,17 +297,30 @@ def _p99(ordered: Int) -> dict[str, Any]:
             else None
         )
 
-    return {
-        "p99_ms": at(nearest_rank(n, P99)),
-        "p99_95": [at(rank) for rank in quantile_ci_ranks(n, P99, ALPHA)],
-    }
+    low, high = quantile_ci_ranks(n, P99, ALPHA)
+    return at(nearest_rank(n, P99)), (at(low), at(high))
 
 
-def _cause(level: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: level[key]
-        for key in ("factor", "level", "paf", "paf_95", "share_of_tail", "share_overall")
-    }
+def _cause(level: LevelRecord) -> Cause:
+    return Cause(
+        factor=level.factor,
+        level=level.level,
+        paf=level.paf,
+        paf_95=level.paf_95,
+        share_of_tail=level.share_of_tail,
+        share_overall=level.share_overall,
+    )
+
+
+def _confounding(level: LevelRecord) -> Confounded:
+    assert level.odds_ratio_crude is not None
+    assert level.mh_odds_ratio is not None
+    return Confounded(
+        factor=level.factor,
+        level=level.level,
+        odds_ratio_crude=level.odds_ratio_crude,
+        mh_odds_ratio=level.mh_odds_ratio,
+    )
 
 
 def _joint(tail: Tail, factor: Factor, levels: list[int]) -> tuple[Bool, float]:
@@ -305,33 +332,31 @@ def _joint(tail: Tail, factor: Factor, levels: list[int]) -> tuple[Bool, float]:
     return present, (rate - float(rest.mean())) / rate if len(rest) else 0.0
 
 
-def _chosen(factors: list[Factor], named: list[dict[str, Any]]) -> list[tuple[Factor, list[int]]]:
+def _chosen(factors: list[Factor], named: list[LevelRecord]) -> list[tuple[Factor, list[int]]]:
     """The factors that have named levels, with the numbers of those."""
     mine = {
         factor.name: [
-            factor.levels.index(level["level"]) for level in named if level["factor"] == factor.name
+            factor.levels.index(level.level) for level in named if level.factor == factor.name
         ]
         for factor in factors
     }
     return [(factor, mine[factor.name]) for factor in factors if mine[factor.name]]
 
 
-def _when(tail: Tail, factors: list[Factor], named: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _when(tail: Tail, factors: list[Factor], named: list[LevelRecord]) -> When | None:
     """The slices of the run in which the tail was dense: a time is no cause, so it stands apart."""
     for factor, levels in _chosen(factors, named):
         if factor.name == TIME:
             present, paf = _joint(tail, factor, levels)
-            return {
-                "slices": [factor.levels[level] for level in sorted(levels)],
-                "paf": paf,
-                "share_of_tail": float(tail.slow[present].sum() / tail.slow.sum()),
-            }
+            return When(
+                slices=[factor.levels[level] for level in sorted(levels)],
+                paf=paf,
+                share_of_tail=float(tail.slow[present].sum() / tail.slow.sum()),
+            )
     return None
 
 
-def _together(
-    tail: Tail, factors: list[Factor], named: list[dict[str, Any]]
-) -> dict[str, Any] | None:
+def _together(tail: Tail, factors: list[Factor], named: list[LevelRecord]) -> ShapleyRecord | None:
     """Shapley shares of the factors with the largest joint PAF: they and the baseline sum to 1.
 
     None below two.
@@ -355,15 +380,15 @@ def _together(
         np.bincount(cell[tail.slow], minlength=cells),
     )
     shares = shapley(rows, in_tail)
-    return {
-        "factors": [
-            {
-                "factor": factor.name,
-                "levels": [factor.levels[level] for level in sorted(levels)],
-                "share": part / shares.rate,
-            }
+    return ShapleyRecord(
+        factors=[
+            FactorShare(
+                factor=factor.name,
+                levels=[factor.levels[level] for level in sorted(levels)],
+                share=part / shares.rate,
+            )
             for (_present, _paf, factor, levels), part in zip(ranked, shares.parts, strict=True)
         ],
-        "baseline": shares.baseline / shares.rate,
-        "borrowed_cells": shares.borrowed,
-    }
+        baseline=shares.baseline / shares.rate,
+        borrowed_cells=shares.borrowed,
+    )

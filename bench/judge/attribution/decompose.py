@@ -10,12 +10,11 @@ further than its neighbours allow, so the lengths between them telescope to the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from bench.judge.attribution.answering import Answering
 from bench.metrics import METRICS
+from bench.record.records.attribution import Decomposition, TimePart
 from bench.record.samples import Bool, Int, Table
 from bench.units import MS
 
@@ -94,13 +93,9 @@ def usual_gap_ns(samples: Table, ok: Bool) -> int:
 
 def decompose(
     samples: Table, tail: Bool, ok: Bool, metric: str, before: Answering | None = None
-) -> dict[str, Any] | None:
+) -> Decomposition | None:
     """Mean ms and mean share of each part in tail and body, over rows that succeeded; None where
-    either has none.
-
-    {"tail_rows","body_rows","tail_ms","body_ms","parts":[{"part","about","tail_ms","body_ms",
-    "excess_ms","share_of_excess","tail_share","body_share","share_difference"}]}, the parts in
-    order of time. The ms of the parts sum to those of the whole, the shares to 1.
+    either has none. The ms of the parts sum to those of the whole, the shares to 1.
     """
     lengths = parts_ns(samples, metric, usual_gap_ns(samples, ok), before)
     whole = sum(lengths.values(), np.zeros(len(samples), np.int64))
@@ -117,25 +112,24 @@ def decompose(
             [float((each / total).mean()) for each, total in zip(mine, of_group, strict=True)],
         )
         parts.append(
-            {
-                "part": part,
-                "about": PARTS[part],
-                "tail_ms": mean,
-                "body_ms": other,
-                "excess_ms": mean - other,
-                "share_of_excess": (mean - other) / (tail_ms - body_ms)
-                if tail_ms > body_ms
-                else None,
-                "tail_share": share,
-                "body_share": usual,
-                "share_difference": share - usual,
-            }
+            TimePart(
+                part=part,
+                about=PARTS[part],
+                tail_ms=mean,
+                body_ms=other,
+                excess_ms=mean - other,
+                share_of_excess=(
+                    (mean - other) / (tail_ms - body_ms) if tail_ms > body_ms else None
+                ),
+                tail_share=share,
+                body_share=usual,
+                share_difference=share - usual,
+            )
         )
-    rows = [len(group) for group in groups]
-    return {
-        "tail_rows": rows[0],
-        "body_rows": rows[1],
-        "tail_ms": tail_ms,
-        "body_ms": body_ms,
-        "parts": parts,
-    }
+    return Decomposition(
+        tail_rows=len(groups[0]),
+        body_rows=len(groups[1]),
+        tail_ms=tail_ms,
+        body_ms=body_ms,
+        parts=parts,
+    )
