@@ -61,15 +61,18 @@ before anything is sent, with the file, the key and the remedy.
 
 def meanings(model: type[BaseModel]) -> dict[str, str]:
     """The `#:` comment above each field of a model, as one line, by the field's name."""
-    try:
-        source = inspect.getsource(model)
-    except OSError:  # made from the table of metrics: its keys are metrics
-        return {}
-    comments = re.findall(r"((?:^ +#: .*\n)+) +(\w+):", source, re.MULTILINE)
-    return {
-        name: " ".join(line.strip().removeprefix("#: ") for line in comment.splitlines())
-        for comment, name in comments
-    }
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if not issubclass(each, BaseModel) or each is BaseModel:
+            continue
+        try:
+            source = inspect.getsource(each)
+        except OSError:  # made from the table of metrics: its keys are metrics
+            continue
+        for comment, name in re.findall(r"((?:^ +#: .*\n)+) +(\w+):", source, re.MULTILINE):
+            lines = (line.strip().removeprefix("#: ") for line in comment.splitlines())
+            found[name] = " ".join(lines)
+    return found
 
 
 def undescribed(models: Sequence[type[BaseModel]]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.metrics import known_from
-from bench.plan.clause import MINUTE_NS
+from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.month import Month
 from bench.record.facts import Facts
 from bench.record.request_log import RequestLog

@@ -21,7 +21,8 @@ from bench.judge.contract.uptime import (
     attained_requests,
     minute_table,
 )
-from bench.plan.clause import MINUTE_NS, Clause
+from bench.plan.clause import Clause
+from bench.plan.clause_keys import MINUTE_NS
 
 REFERENCE = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
 needs_reference = pytest.mark.skipif(

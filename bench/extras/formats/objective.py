@@ -15,8 +15,9 @@ from fractions import Fraction
 from typing import Any
 
 from bench.errors import UserError
-from bench.metrics import NAMES, TIMED
-from bench.plan.clause import MINUTE_NS, Clause
+from bench.metrics import NAMES
+from bench.plan.clause import Clause
+from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.terms import Period
 from bench.units import MS, S
 
@@ -71,7 +72,7 @@ def objective_of_clause(clause: Clause) -> tuple[str, dict[str, Any], dict[str, 
     kept = float(1 - clause.allowed_share)
     measured = clause.model_dump(mode="json", include=set(_MEASURED), exclude_defaults=True)
     measured = {key: measured[key] for key in _MEASURED if key in measured}
-    if clause.metric not in TIMED:
+    if not clause.kind.has_values:
         named = "bad" if clause.metric == "error_share" else "good"
         ratio = {
             "counter": True,
@@ -96,15 +97,15 @@ def objective_of_clause(clause: Clause) -> tuple[str, dict[str, Any], dict[str, 
 
 
 def _uptime(clause: Clause, kept: float) -> tuple[str, dict[str, Any]]:
-    if clause.method == "request_ratio":
+    if not clause.by_time:
         return "Occurrences", {"target": kept}
     sliced = {"target": kept, "timeSliceWindow": _slice(clause.unit_ns)}
-    if clause.method == "mean_of_intervals":
+    if clause.kind.partial:
         return "RatioTimeslices", sliced
-    good = _ANY_SUCCESS if clause.error_rate is None else 1 - clause.error_rate
+    good = clause.kind.good_from(clause)
     return "Timeslices", {
         **sliced,
-        "timeSliceTarget": float(good if clause.slice_share is None else clause.slice_share),
+        "timeSliceTarget": float(_ANY_SUCCESS if good is None else good),
     }
 
 

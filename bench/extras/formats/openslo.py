@@ -26,7 +26,6 @@ from bench.extras.formats.objective import (
     target_of,
     window_of_period,
 )
-from bench.metrics import TIMED
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.units import show_exact
@@ -44,7 +43,7 @@ def to_openslo(contract: Contract) -> tuple[list[Document], list[str]]:
     documents, lossy, without = [service], [], {}
     window = window_of_period(contract.period)
     for number, clause in enumerate(contract.clauses, 1):
-        if clause.limit is None and clause.at_least is None and clause.metric in TIMED:
+        if clause.limit is None and clause.at_least is None and clause.kind.has_values:
             without[str(number)] = clause.model_dump(mode="json", exclude_defaults=True)
             lossy.append(f"clause {number}, {clause.text}: no limit, so no SLO")
             continue

@@ -33,8 +33,9 @@ from bench.judge.contract.uptime import (
     attained_requests,
     minute_table,
 )
-from bench.metrics import METRICS, TIMED
-from bench.plan.clause import MINUTE_NS, Clause
+from bench.metrics import METRICS
+from bench.plan.clause import Clause
+from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
 from bench.record.request_log import RequestLog
 from bench.record.samples import Bool, Columns, Int, Outcome, latency_ns
@@ -286,12 +287,12 @@ def _attained(part: _Part, clause: Clause, rows: ClauseRows) -> Attained:
     )
     bounds = (part.span.start_ns, part.span.end_ns)
     table = minute_table(wall, bad, unknown, bounds, part.observed, resource)
-    if clause.statistic == "share_of_windows" and clause.of_window == "mean":
+    if clause.kind.by_means(clause):
         assert rows.values is not None
         if part.observed_only:
             table = replace(table, observed=np.ones_like(part.observed))
         return attained_means(wall, rows.values[keep], ~unknown, table, clause)
-    if clause.metric == "uptime" or clause.statistic == "share_of_windows":
+    if clause.kind.in_minutes:
         return attained(table, clause, observed_only=part.observed_only)
     unseen = 0 if part.observed_only else int((~part.observed).sum()) * max(int(table.n.max()), 1)
     return attained_requests(int(keep.sum()), int(bad.sum()), int(unknown.sum()), unseen)
@@ -302,7 +303,7 @@ def kept(clause: Clause, share: Fraction) -> bool:
     itself.
     """
     promised = 1 - clause.allowed_share
-    return share > promised if clause.strict and clause.metric not in TIMED else share >= promised
+    return share > promised if clause.kind.excludes_promised(clause) else share >= promised
 
 
 def _clause_record(
@@ -315,13 +316,13 @@ def _clause_record(
         if kept(clause, reached.best)
         else "FAIL"
     )
-    by_unit = clause.by_time and clause.method != "mean_of_intervals"
+    by_unit = clause.by_time and not clause.kind.partial
     n, k, unknown = int(rows.counted.sum()), int(rows.bad.sum()), int(rows.unknown.sum())
     broken, of = (reached.bad_units, reached.observed_units) if by_unit else (k, n)
     return {
         "text": clause.text,
         "metric": clause.metric,
-        "method": clause.method if clause.metric == "uptime" else None,
+        "method": clause.method if clause.kind.named_by == "method" else None,
         "promised": _exact(1 - clause.allowed_share),
         "report_only": clause.report_only,
         "verdict": "REPORTED" if clause.report_only else verdict,
@@ -361,7 +362,7 @@ def _reason(
     units = (
         ("minutes" if clause.unit_ns == MINUTE_NS else "windows") if clause.by_time else "requests"
     )
-    if clause.method == "mean_of_intervals" and clause.metric == "uptime":
+    if clause.kind.partial:
         said = f"{reached.bad_units:,} of {reached.observed_units:,} intervals lost requests"
     else:
         most = of * clause.allowed_share
@@ -398,7 +399,7 @@ def _neighbours(
     found: list[tuple[Neighbour, Attained]] = []
     if not rows.counted.any():
         return []
-    if clause.metric == "uptime":
+    if clause.kind.definitions:
         keep = rows.counted
         table = minute_table(
             part.wall_ns[keep],
@@ -408,7 +409,7 @@ def _neighbours(
             part.observed,
         )
         found = [(each, attained(table, each.clause)) for each in uptime_neighbours(clause.share)]
-    elif clause.statistic == "share_of_windows":
+    elif clause.by_time:
         for each in window_neighbours(clause):
             found.append(
                 (

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.plan.clause import MINUTE_NS
+from bench.plan.clause_keys import MINUTE_NS
 from bench.record.samples import Bool, Int
 
 #: So many probes in a row must fail before it is called an outage.

@@ -1,14 +1,15 @@
 """The same log under the definitions that others use: what this month would be called elsewhere.
 
-In: a clause. Out: clauses of other definitions, each with whose it is. Must stay true: the list
-is methods 1.4 and 1.5, and stands in one place; a neighbour judges nothing.
+In: a clause. Out: clauses of other definitions, each with whose it is. Must stay true: they are
+those of methods 1.4 and 1.5, which the kinds of clauses list; a neighbour judges nothing.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.plan.clause import Clause
+from bench.plan.kinds.registry import KINDS
 
 
 class Neighbour(NamedTuple):
@@ -19,42 +20,18 @@ class Neighbour(NamedTuple):
     clause: Clause
 
 
-_UPTIME: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("request ratio", "Azure transactions, OpenSLO Occurrences", {}),
-    (
-        "mean of 5 min intervals, empty = 100 %",
-        "AWS, Cloudflare R2, OpenSLO RatioTimeslices",
-        {"method": "mean_of_intervals", "window": "5min"},
-    ),
-    (
-        "mean of 1 min intervals, empty = 100 %",
-        "",
-        {"method": "mean_of_intervals", "window": "1min"},
-    ),
-    (
-        "minutes without over 5 % errors, runs of 5 or more",
-        "Google",
-        {"method": "downtime_minutes", "error_rate": "5%", "minutes": 5},
-    ),
-    (
-        "minutes without over 5 % errors, single minutes",
-        "",
-        {"method": "downtime_minutes", "error_rate": "5%", "minutes": 1},
-    ),
-    ("minutes not failing whole", "Azure minute form", {"method": "minute_all_fail"}),
-    (
-        "5 min slices with 95 % served",
-        "OpenSLO Timeslices",
-        {"method": "slice_ok", "window": "5min", "slice_share": "95%"},
-    ),
-)
-
-
 def uptime_neighbours(share: object) -> list[Neighbour]:
     """The six definitions of methods 1.4 and OpenSLO's slices, each promising the same share."""
     return [
-        Neighbour(name, whose, Clause.model_validate({"metric": "uptime", "share": share, **terms}))
-        for name, whose, terms in _UPTIME
+        Neighbour(
+            each.name,
+            each.whose,
+            Clause.model_validate(
+                {"metric": "uptime", "share": share, kind.named_by: kind.name, **each.keys}
+            ),
+        )
+        for kind in KINDS
+        for each in kind.definitions
     ]
 
 

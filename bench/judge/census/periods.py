@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from bench.errors import UserError
-from bench.plan.clause import MINUTE_NS
+from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.terms import Period
 from bench.units import S
 

@@ -27,7 +27,8 @@ from bench.judge.census.rows import clause_rows
 from bench.judge.census.source import log_of_run
 from bench.judge.contract.exclusions import classify
 from bench.judge.reached import came_to, undecided
-from bench.plan.clause import MINUTE_NS, Clause
+from bench.plan.clause import Clause
+from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
 from bench.plan.terms import Period
 from bench.record.pieces import STRING_KINDS
@@ -250,7 +251,7 @@ def _units(clause: Clause, told: Record, wall: Int, known: Bool, bad: Bool) -> t
 
     A mean of intervals burns by its requests.
     """
-    if not clause.by_time or clause.method == "mean_of_intervals":
+    if not clause.by_time or clause.kind.partial:
         return wall[known], bad[known]
     minutes = np.unique(wall[known] // MINUTE_NS) * MINUTE_NS
     down = np.zeros(len(minutes), bool)

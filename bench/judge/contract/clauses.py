@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.judge.contract.exclusions import Classes
-from bench.metrics import METRICS, TIMED
+from bench.metrics import METRICS
 from bench.plan.clause import Clause
 from bench.quantiles import P95
 from bench.record.samples import Bool, Columns, Flag, Float, Int, Outcome, Table, latency_ns
@@ -149,7 +149,7 @@ def marks(
     Of a run, what is not in a row did not happen: an answer without a first token never had one in
     time. A log (`logged`) may only not have recorded it: such a row is unknown.
     """
-    if clause.metric not in TIMED:
+    if not clause.kind.has_values:
         return Marks(classes.failed & ~classes.unknown, classes.unknown, {}, None)
     samples = columns.samples
     served = columns.ok

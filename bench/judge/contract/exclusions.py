@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from bench.judge.reached import undecided
-from bench.plan.clause import MINUTE_NS
+from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
 from bench.plan.terms import BackOff, Exclusion
 from bench.record.facts import Facts

@@ -235,7 +235,7 @@ def _clause(
     assumed: Assumed,
 ) -> ClauseSize:
     p0 = clause.allowed_share
-    if clause.by_time and clause.metric == "uptime":
+    if clause.kind.outages:
         return _uptime_by_time(clause, number, load, alpha)
     unit: Unit = "windows" if clause.by_time else "requests"
     rows = _rows_of(clause, lane, measured)
@@ -286,7 +286,7 @@ def _rows_of(clause: Clause, lane: Lane, measured: Table) -> Table:
 def _guessed(clause: Clause, assumed: Assumed) -> list[Fraction]:
     """The shares that may truly break the clause."""
     p0 = clause.allowed_share
-    by_requests = clause.metric in ("uptime", "error_share")
+    by_requests = not clause.kind.has_values
     if by_requests and assumed.uptime is not None:
         return [1 - assumed.uptime]
     if not by_requests and not clause.by_time and assumed.slow_share is not None:

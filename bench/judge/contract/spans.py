@@ -28,7 +28,8 @@ from bench.judge.stats.dependence import (
     p_value_fail,
 )
 from bench.judge.stats.tail import clopper_pearson, outage_free_ns
-from bench.plan.clause import MINUTE_NS, Clause
+from bench.plan.clause import Clause
+from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
 from bench.record.samples import Bool, Columns, Int
 from bench.units import S, show_duration, show_share
@@ -71,7 +72,7 @@ def judge_spans(
             update={"empty": "excluded"}
         )  # the minutes of other phases are not up
     counted = _counted(table, clause)
-    if clause.of_window == "mean" and counts.values_ns is not None:
+    if clause.kind.by_means(clause) and counts.values_ns is not None:
         values = in_own_unit(columns.samples[counts.rows], clause, counts.values_ns)
         found = with_unknown = attained_means(
             counts.at_ns - start_ns, values, ~counts.is_unknown, table, clause
@@ -93,12 +94,12 @@ def judge_spans(
     judged = judge_trials(trials, clause.allowed_share, alpha)
     p_fail = p_value_fail(trials, clause.allowed_share) if judged.outcome == "FAIL" else 1.0
     numbers = _numbers(found, judged, alpha)
-    if clause.statistic == "share_of_windows":
+    if not clause.kind.outages:
         # The other reading of the same words (methods 1.5, B).
         numbers["share_of_requests"] = 1 - counts.bad / counts.n if counts.n else None
         return Found(judged, p_fail, numbers, None)
     said = None
-    if clause.method == "mean_of_intervals":
+    if clause.kind.partial:
         judged, said = _mean(judged, found, with_unknown, clause, alpha)
         p_fail = p_fail if judged.outcome == "FAIL" else 1.0
     return _by_time(Found(judged, p_fail, numbers, said), found, clause, contract, alpha)
@@ -149,11 +150,7 @@ def _counted(table: Minutes, clause: Clause) -> Bool:
     """Units that say something: windows with enough requests; of uptime all that were watched,
     unless empty ones are left out.
     """
-    least = (
-        clause.min_requests
-        if clause.statistic == "share_of_windows"
-        else int(clause.empty == "excluded")
-    )
+    least = clause.kind.least_requests(clause)
     watched = _by_unit(table.observed.astype(np.int64), clause)
     return np.asarray((_by_unit(table.n[0], clause) >= least) & (watched > 0), bool)
 

@@ -18,13 +18,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from bench.plan.clause import MINUTE_NS, Clause
-from bench.quantiles import P50, P90, P95, P99, by_key
+from bench.plan.clause import Clause
+from bench.plan.clause_keys import MINUTE_NS
+from bench.plan.kinds.downtime_minutes import runs
+from bench.plan.kinds.kind import Loss
 from bench.record.samples import Bool, Float, Int
-
-#: A window's statistic as the share of its requests that must keep the limit (nearest rank, type
-#: 1).
-_RANK = by_key(P50, P90, P95, P99)
 
 
 @dataclass(frozen=True)
@@ -69,17 +67,6 @@ class Attained:
     down: list[Episode]
 
 
-@dataclass(frozen=True)
-class _Loss:
-    """What each unit lost, resources x units: num/den of one; only counted units enter the mean."""
-
-    num: Int
-    den: Int
-    counted: Bool
-    #: had requests
-    active: Bool
-
-
 def minute_table(
     wall_ns: Int,
     failed: Bool,
@@ -120,13 +107,13 @@ def attained(table: Minutes, clause: Clause, *, observed_only: bool = False) -> 
     the last one may be shorter. With `observed_only` the bounds leave unobserved time aside, and
     only unknown rows part them.
     """
-    if clause.weight == "together" or clause.statistic == "share_of_windows":
+    if clause.weight == "together" or clause.kind.has_values:
         n, failed, unknown = (
             np.asarray(each.sum(axis=0, keepdims=True))
             for each in (table.n, table.failed, table.unknown)
         )
         table = Minutes(table.start_wall_ns, n, failed, unknown, table.observed)
-    length = _unit_minutes(clause, len(table.observed))
+    length = clause.kind.unit_minutes(clause, len(table.observed))
     edges = np.arange(0, len(table.observed), length)
 
     def by_unit(values: Int) -> Int:
@@ -136,8 +123,10 @@ def attained(table: Minutes, clause: Clause, *, observed_only: bool = False) -> 
     unseen = hidden * (0 if observed_only else np.maximum(table.n.max(axis=1, keepdims=True), 1))
     n, failed, unknown = by_unit(table.n), by_unit(table.failed), by_unit(table.unknown)
     seen = hidden < np.diff([*edges, len(table.observed)])
+    losses = clause.kind.losses
+    assert losses is not None
     known, best, worst = (
-        _losses(clause, size, k)
+        losses(clause, size, k)
         for size, k in (
             (n - unknown, failed),
             (n + unseen, failed),
@@ -163,59 +152,7 @@ def _or(share: Fraction | None, else_: int) -> Fraction:
     return Fraction(else_) if share is None else share
 
 
-def _unit_minutes(clause: Clause, minutes: int) -> int:
-    if clause.statistic == "share_of_windows" or clause.method in ("mean_of_intervals", "slice_ok"):
-        return clause.unit_ns // MINUTE_NS
-    return minutes if clause.method == "request_ratio" else 1
-
-
-def _losses(clause: Clause, n: Int, k: Int) -> _Loss:
-    """What each unit lost, of n requests with k failures."""
-    empty_counts = clause.empty == "up" and clause.method != "request_ratio"
-    counted = (n > 0) | empty_counts
-    if clause.statistic == "share_of_windows":
-        kept = _RANK[clause.of_window]
-        return _of_bad(
-            (n - k) * kept.denominator < kept.numerator * n, n >= clause.min_requests, n > 0
-        )
-    if clause.method == "downtime_minutes":
-        assert clause.error_rate is not None
-        over = (n > 0) & (k * clause.error_rate.denominator > clause.error_rate.numerator * n)
-        return _of_bad(_in_runs(over, clause.minutes or 1), counted, n > 0)
-    if clause.method == "minute_all_fail":
-        return _of_bad((n > 0) & (k == n), counted, n > 0)
-    if clause.method == "slice_ok":
-        assert clause.slice_share is not None
-        return _of_bad(
-            (n - k) * clause.slice_share.denominator < clause.slice_share.numerator * n,
-            counted,
-            n > 0,
-        )
-    return _Loss(k, np.maximum(n, 1), counted, n > 0)
-
-
-def _of_bad(bad: Bool, counted: Bool, active: Bool) -> _Loss:
-    return _Loss(bad.astype(np.int64), np.ones(bad.shape, np.int64), counted, active)
-
-
-def _in_runs(bad: Bool, least: int) -> Bool:
-    """The True cells that stand in a run of at least `least` along the last axis."""
-    if least <= 1:
-        return bad
-    out = np.zeros_like(bad)
-    for row, kept in zip(bad, out, strict=True):
-        for start, end in runs(row):
-            kept[start:end] = end - start >= least
-    return out
-
-
-def runs(mask: Bool) -> list[tuple[int, int]]:
-    """[start, end) of each run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
-def _share(loss: _Loss, clause: Clause) -> Fraction | None:
+def _share(loss: Loss, clause: Clause) -> Fraction | None:
     """1 - the mean loss of the counted units, resources joined as the clause says; None without a
     unit.
     """
@@ -263,11 +200,7 @@ def total(shares: Iterable[Fraction]) -> Fraction:
 
 def _episodes(table: Minutes, clause: Clause, lost: Bool, length: int) -> list[Episode]:
     """Runs of units that lost something; of a request ratio, runs of minutes with a failure."""
-    if (
-        length == len(table.observed)
-        and clause.method == "request_ratio"
-        and clause.statistic == "quantile"
-    ):
+    if not clause.by_time:
         lost, length = table.failed.sum(axis=0) > 0, 1
     n, failed = table.n.sum(axis=0), table.failed.sum(axis=0)
     found = []

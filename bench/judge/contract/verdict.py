@@ -12,59 +12,38 @@ Source: methods 3.2-3.5 and 8; several clauses: intersection-union for PASS, Hol
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from bench.errors import ExitCode, UserError
 from bench.judge.contract.clauses import (
-    OVER_ANY_LIMIT_NS,
-    Tally,
     missing_part,
     scope,
-    slow_twentieth,
     streamed_any,
     tally,
 )
 from bench.judge.contract.credits import step
+from bench.judge.contract.decision import Decision, beside_drift, served_elsewhere, with_health
 from bench.judge.contract.exclusions import Classes, classify
 from bench.judge.contract.forecast import judge_forecast
 from bench.judge.contract.reasons import sentence
+from bench.judge.contract.requests import judge_requests
 from bench.judge.contract.spans import Found, judge_spans
 from bench.judge.health import Health
 from bench.judge.left_out import facts_of, told
 from bench.judge.reached import came_to
-from bench.judge.stats.dependence import Judged, Trials, judge_trials, p_value_fail
-from bench.judge.stats.sequential import LOOKS, holm, steadiness
-from bench.judge.stats.tail import clopper_pearson, quantile_ci_ranks
-from bench.metrics import FROM_DUE, METRICS
+from bench.judge.stats.dependence import Judged
+from bench.judge.stats.sequential import LOOKS, holm
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.plan.suite import match_clause
 from bench.record.run_folder import Run
-from bench.record.samples import Bool, Columns
-from bench.units import MS, S, nearest_rank
+from bench.record.samples import Columns
+from bench.units import MS, S
 
 #: Format history of verdicts.json: 2 = units, blocks, exclusions, credits.
 VERDICTS_FORMAT = 2
-#: Answers by another tier or place than the contract's, above which the run did not test the
-#: contract.
-SERVED_ELSEWHERE_MOST = Fraction(1, 20)
-
-#: A trend less likely than this by chance is named beside a PASS.
-DRIFT_P = 0.01
-
-
-@dataclasses.dataclass(frozen=True)
-class Decision:
-    """The three-way outcome of one clause."""
-
-    verdict: str
-    reason: str
-    needed: int | None = None
 
 
 def judge_run(
@@ -206,7 +185,7 @@ def judge_clause(
     found = (
         judge_spans(columns, counts, clause, contract, lane, alpha)
         if clause.by_time
-        else _judge_requests(columns, counts, clause, alpha)
+        else judge_requests(columns, counts, clause, alpha)
     )
     judged = found.judged
     decision = Decision(
@@ -220,11 +199,11 @@ def judge_clause(
         decision = Decision(
             "INCONCLUSIVE", "a closed loop slows down with the server: not valid for an SLA verdict"
         )
-    elif (elsewhere := _served_elsewhere(contract, counts)) is not None:
+    elif (elsewhere := served_elsewhere(contract, counts)) is not None:
         decision = Decision("INCONCLUSIVE", elsewhere)
     else:
-        decision = _with_health(decision, columns, classes, keep, clause, alpha, health)
-        decision = _beside_drift(decision, found.numbers.get("steadiness"))
+        decision = with_health(decision, columns, classes, keep, clause, alpha, health)
+        decision = beside_drift(decision, found.numbers.get("steadiness"))
         if contract.proof == "census":
             decision = dataclasses.replace(
                 decision,
@@ -245,7 +224,7 @@ def judge_clause(
         "share": _float(clause.share),
         "operator": clause.operator or (">=" if clause.rising else "<="),
         "statistic": clause.statistic,
-        "method": clause.method if clause.metric == "uptime" else None,
+        "method": clause.method if clause.kind.named_by == "method" else None,
         "phase": clause.phase,
         "bucket": clause.bucket,
         "report_only": clause.report_only,
@@ -274,81 +253,6 @@ def judge_clause(
     }
 
 
-def _judge_requests(columns: Columns, counts: Tally, clause: Clause, alpha: float) -> Found:
-    trials = _trials(columns, counts)
-    judged = judge_trials(trials, clause.allowed_share, alpha)
-    worth = min(counts.n, math.ceil(judged.n_eff)) if judged.method == "blocks" else counts.n
-    measured, interval = _measured(counts, clause, alpha, worth)
-    low, high = _share_limits(counts, alpha / 2, worth) if counts.n else (0.0, 1.0)
-    p_fail = p_value_fail(trials, clause.allowed_share) if judged.outcome == "FAIL" else 1.0
-    numbers = {
-        "unit": METRICS[clause.metric].unit,
-        "measured": measured,
-        "interval": interval,
-        "p_interval": [low, high],
-        "steadiness": _steadiness(trials, counts, clause, alpha),
-    }
-    return Found(judged, p_fail, numbers, None)
-
-
-def _steadiness(
-    trials: Trials, counts: Tally, clause: Clause, alpha: float
-) -> dict[str, Any] | None:
-    """Was the run one thing from beginning to end?
-
-    Diagnostics: they drop no row and decide nothing.
-    """
-    if counts.values_ns is None or clause.report_only:
-        return None
-    found = steadiness(trials, np.where(counts.values_ns == OVER_ANY_LIMIT_NS, 0, counts.values_ns))
-    dropped, after = 0, None
-    if found.rows is not None and found.warm_up_ns is not None:
-        dropped = int(np.searchsorted(counts.at_ns, counts.at_ns[0] + found.warm_up_ns))
-        later = dataclasses.replace(
-            counts,
-            at_ns=counts.at_ns[dropped:],
-            is_bad=counts.is_bad[dropped:],
-            is_unknown=counts.is_unknown[dropped:],
-            values_ns=counts.values_ns[dropped:],
-        )
-        after = _measured(later, clause, alpha, later.n)[0]
-    return {
-        "trend_rho": found.trend and found.trend.rho,
-        "trend_p": found.trend and found.trend.p,
-        "mser5_drops": dropped,
-        "measured_without": after,
-        "steady": not any(
-            each is not None and each.at_boundary for each in (found.rows, found.medians)
-        ),
-    }
-
-
-def _beside_drift(decision: Decision, steady: dict[str, Any] | None) -> Decision:
-    """A PASS names the drift it was reached in: blocks are no guard against a run that only gets
-    worse.
-    """
-    if (
-        decision.verdict != "PASS"
-        or steady is None
-        or steady["trend_p"] is None
-        or steady["trend_p"] >= DRIFT_P
-    ):
-        return decision
-    way = "more" if steady["trend_rho"] > 0 else "fewer"
-    return dataclasses.replace(
-        decision,
-        reason=(
-            f"{decision.reason}; note: {way} broke it as the run went on (p ="
-            f" {steady['trend_p']:.1g})"
-        ),
-    )
-
-
-def _trials(columns: Columns, counts: Tally) -> Trials:
-    slow = np.zeros(counts.n, bool) if counts.is_bad.any() else slow_twentieth(columns, counts.rows)
-    return Trials(counts.at_ns, counts.is_bad, counts.is_unknown, slow)
-
-
 def _worst(judged: Judged) -> dict[str, Any] | None:
     worst = judged.worst
     return (
@@ -371,109 +275,13 @@ def _projected_credit(clause: Clause, found: Found) -> dict[str, float] | None:
     if clause.credit is None or not judged.n:
         return None
     kept = Fraction(judged.n - judged.bad, judged.n)
-    if clause.method == "mean_of_intervals" and found.numbers["measured"] is not None:
+    if clause.kind.partial and found.numbers["measured"] is not None:
         kept = Fraction(found.numbers["measured"]).limit_denominator(
             10**9
         )  # an interval loses a part of itself
     attained = (kept, 1 - Fraction(judged.lower), 1 - Fraction(judged.upper))
     point, least, most = (float(step(clause.credit, share)) for share in attained)
     return {"share": point, "at_least": least, "at_most": most}
-
-
-def _served_elsewhere(contract: Contract, counts: Tally) -> str | None:
-    """Why a run whose answers came from somewhere else did not test the contract, or None."""
-    reasons = {rule.reason for rule in contract.exclusions if rule.kind == "served_elsewhere"}
-    elsewhere = sum(count for reason, count in counts.excluded.items() if reason in reasons)
-    if elsewhere <= SERVED_ELSEWHERE_MOST * (counts.n + elsewhere):
-        return None
-    return (
-        f"{elsewhere:,} of {counts.n + elsewhere:,} requests were served by another tier or place"
-        " than the contract's"
-    )
-
-
-def _with_health(
-    decision: Decision,
-    columns: Columns,
-    classes: Classes,
-    keep: Bool,
-    clause: Clause,
-    alpha: float,
-    health: Health,
-) -> Decision:
-    """A harness that was the bottleneck refuses to judge; one that may have been must not
-    condemn.
-    """
-    if health.state == "invalid":
-        return Decision(
-            "INCONCLUSIVE",
-            f"the harness was not fit to judge: {health.reasons[0]}",
-            decision.needed,
-        )
-    timed = clause.metric in FROM_DUE and not clause.by_time
-    if not health.client_limited or decision.verdict != "FAIL" or not timed:
-        return decision
-    ours_out = tally(columns, clause, classes, keep, "blameless")
-    if judge_trials(_trials(columns, ours_out), clause.allowed_share, alpha).outcome == "FAIL":
-        return Decision(
-            "FAIL", decision.reason + " (with the harness's own lateness taken out as well)"
-        )
-    return Decision(
-        "INCONCLUSIVE",
-        "over the limit only with the harness's own lateness counted in: " + decision.reason,
-    )
-
-
-def _share_limits(counts: Tally, alpha_each_side: float, worth: int) -> tuple[float, float]:
-    """Limits of the share that broke it, the rows being worth `worth` independent ones: the lower
-    with unknown rows counted good, the upper with them bad.
-    """
-    # Divided last: all of the rows are never a hair more than all.
-    low = clopper_pearson(counts.bad * worth / counts.n, worth, alpha_each_side).lower
-    return (
-        low,
-        clopper_pearson(
-            (counts.bad + counts.unknown) * worth / counts.n, worth, alpha_each_side
-        ).upper,
-    )
-
-
-def _measured(
-    counts: Tally, clause: Clause, alpha: float, worth: int
-) -> tuple[float | None, list[float | None]]:
-    """The statistic and its two-sided limits, in the metric's unit.
-
-    None where the value lies among failures (above any number) or no such limit exists.
-    """
-    if counts.n == 0:
-        return None, [None, None]
-    if counts.values_ns is None:
-        low, high = _share_limits(counts, alpha / 2, worth)
-        known = counts.n - counts.unknown
-        share = counts.bad / known if known else None
-        if clause.metric != "uptime":
-            return share, [low, high]
-        return None if share is None else 1 - share, [1 - high, 1 - low]
-    quantile = 1 - clause.allowed_share
-    lower, upper = quantile_ci_ranks(worth, quantile, alpha / 2)
-    # ranks among `worth` rows, spread over all of them
-    ranks = [
-        nearest_rank(counts.n, quantile),
-        lower * counts.n // worth,
-        -(-upper * counts.n // worth) if upper <= worth else counts.n + 1,
-    ]
-    at = np.partition(
-        counts.values_ns, sorted({rank - 1 for rank in ranks if 1 <= rank <= counts.n})
-    )
-    rising = clause.metric == "output_tps"
-
-    def value(rank: int) -> float | None:
-        if not 1 <= rank <= counts.n or at[rank - 1] == OVER_ANY_LIMIT_NS:
-            return None
-        return S / max(int(at[rank - 1]), 1) if rising else int(at[rank - 1]) / MS
-
-    point, low_at, high_at = (value(rank) for rank in ranks)
-    return point, [high_at, low_at] if rising else [low_at, high_at]
 
 
 def _float(share: Fraction | None) -> float | None:

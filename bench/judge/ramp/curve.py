@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from bench.judge.contract.verdict import DRIFT_P
+from bench.judge.contract.decision import DRIFT_P
 from bench.judge.ramp.search import Probe, Step, Verdict
 from bench.plan.contract import Contract
 

@@ -1,0 +1,1 @@
+"""The kinds of clauses, one a file; `registry` lists them."""

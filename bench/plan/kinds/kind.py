@@ -1,0 +1,106 @@
+"""What a kind of clause says of itself, so that plan, judge and pages need not know which it is.
+
+In: the keys of a clause. Out: whether they belong together, the clause in words, what it counts,
+and of stretches of time what each lost. Must stay true: every kind is one proportion, "the bad
+share is at most p0"; counts are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.metrics import Promise
+from bench.plan.clause_keys import MINUTE_NS, ClauseKeys
+
+Int = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What each unit lost, resources x units: num/den of one; only counted units enter the mean."""
+
+    num: Int
+    den: Int
+    counted: Bool
+    #: had requests
+    active: Bool
+
+
+def lost_whole(bad: Bool, counted: Bool, active: Bool) -> Loss:
+    """A bad unit loses all of itself, a good one nothing."""
+    return Loss(bad.astype(np.int64), np.ones(bad.shape, np.int64), counted, active)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Another agreement's way to count the same, which a census shows beside a clause."""
+
+    name: str
+    whose: str
+    keys: dict[str, str | int]
+
+
+def _share(keys: ClauseKeys) -> Fraction:
+    assert keys.share is not None
+    return keys.share
+
+
+def _one_minute(_: ClauseKeys, minutes: int) -> int:  # noqa: ARG001
+    return 1
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of clause. Adding one is a file in this folder and a line in `registry`."""
+
+    #: the value that names it, of which key, among the metrics that may be promised so
+    name: str
+    named_by: Literal["statistic", "method", "metric"]
+    promises: tuple[Promise, ...]
+    #: raises ValueError where keys are missing or say nothing in this kind
+    check: Callable[[ClauseKeys], None]
+    #: the clause in words, without phase and bucket
+    text: Callable[[ClauseKeys], str]
+    #: the share that keeps the promise, at least
+    promised: Callable[[ClauseKeys], Fraction] = _share
+    #: each request has a value that is held to a limit; else it succeeded or failed
+    has_values: bool = False
+    #: a stretch of time (a window, a minute) is counted, not a request
+    by_time: bool = False
+    #: a stretch loses a part of itself, not all or nothing
+    partial: bool = False
+    #: outages are what it counts: a run without one acquits only if long enough to meet one
+    outages: bool = False
+    #: what each stretch lost, of n requests with k failures (or misses of the limit), where it is
+    #: counted from a table of minutes
+    losses: Callable[[ClauseKeys, Int, Int], Loss] | None = None
+    #: minutes a stretch, of so many in all
+    unit_minutes: Callable[[ClauseKeys, int], int] = _one_minute
+    #: requests from which on a stretch says something
+    least_requests: Callable[[ClauseKeys], int] = lambda keys: int(keys.empty == "excluded")
+    #: whether a stretch is held to the mean of its values, which no count tells
+    by_means: Callable[[ClauseKeys], bool] = lambda _: False
+    #: share of successes from which on a stretch is good; None where any success will do
+    good_from: Callable[[ClauseKeys], Fraction | None] = lambda _: None
+    definitions: tuple[Definition, ...] = ()
+
+    @property
+    def in_minutes(self) -> bool:
+        """Whether it is counted from a table of minutes."""
+        return self.losses is not None
+
+    def excludes_promised(self, keys: ClauseKeys) -> bool:
+        """Whether attaining exactly the promised share breaks the promise."""
+        return keys.strict and not self.has_values
+
+
+def whole_windows(keys: ClauseKeys, minutes: int) -> int:  # noqa: ARG001
+    """Stretches as long as the clause's window."""
+    return keys.unit_ns // MINUTE_NS

@@ -1,0 +1,76 @@
+"""What the kinds have in common that hold a value of each request to a limit.
+
+In: the keys of a clause on a latency or on tokens per second. Out: checks and words. Must stay
+true: a failure is over any limit.
+"""
+
+from __future__ import annotations
+
+from bench.metrics import METRICS, Promise
+from bench.plan.clause_keys import ClauseKeys
+from bench.units import show_exact, show_limit
+
+#: The metrics that have a value a request.
+WITH_VALUES: tuple[Promise, ...] = ("latency", "rate")
+
+
+def check_values(keys: ClauseKeys) -> None:
+    """Raises ValueError: of limit, floor, quantile, share and window what belongs together."""
+    name = f'metric "{keys.metric}"'
+    by_quantile = keys.statistic == "quantile"
+    if (keys.quantile is None) == by_quantile or (keys.share is None) != by_quantile:
+        needs = (
+            f"{'quantile' if by_quantile else 'share'} and {'at_least' if keys.rising else 'limit'}"
+        )
+        raise ValueError(
+            f"{name} needs {needs}"
+            + ("" if by_quantile else f' with statistic = "{keys.statistic}"')
+        )
+    if (keys.statistic == "share_of_windows") != (keys.window is not None):
+        raise ValueError('window belongs to statistic = "share_of_windows", which needs it')
+    _check_bound(keys, name)
+    promised = keys.quantile if by_quantile else keys.share
+    if promised is None or not 0 < promised < 1:
+        raise ValueError(
+            f"{'quantile' if by_quantile else 'share'} must lie between 0 and 1; no finite run"
+            " can prove 100 %"
+        )
+    if keys.limits and (keys.limit is not None or keys.bucket is not None or keys.rising):
+        raise ValueError(
+            "limits by context bucket replace limit and bucket; write one or the other"
+        )
+    if (
+        keys.method != "request_ratio"
+        or keys.weight != "together"
+        or keys.given("slice_share", "error_rate", "minutes")
+    ):
+        raise ValueError(f"{name} has no method; only uptime does")
+
+
+def _check_bound(keys: ClauseKeys, name: str) -> None:
+    if keys.rising != (keys.at_least is not None) and not (keys.rising and keys.report_only):
+        raise ValueError('metric "output_tps" needs at_least = "50/s", and no other metric has it')
+    bound = keys.at_least if keys.rising else keys.limit
+    if bound is None and not keys.report_only and not keys.limits:
+        raise ValueError(f'{name} needs a limit such as "800ms"')
+    if keys.limit is not None and (keys.limit <= 0 or keys.rising):
+        raise ValueError(
+            f"{name} has a floor, at_least, and no limit"
+            if keys.rising
+            else "limit must be above zero"
+        )
+
+
+def measured(keys: ClauseKeys) -> str:
+    """`response TTFT`; of a speed no view, for it has one."""
+    label = METRICS[keys.metric].label
+    return label if keys.rising else f"{keys.view} {label}"
+
+
+def bound(keys: ClauseKeys) -> str:
+    """` ≤ 800 ms`, ` ≥ 50 tokens/s`; empty where there is no limit."""
+    if keys.at_least is not None:
+        return f" {'>' if keys.strict else '≥'} {show_exact(keys.at_least)} tokens/s"
+    if keys.limit is not None:
+        return f" {'<' if keys.strict else '≤'} {show_limit(keys.limit)}"
+    return ""
