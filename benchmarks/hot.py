@@ -34,8 +34,8 @@ from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
+from bench.record.identity import machine_facts
 from bench.record.pieces import SegmentWriter
-from bench.record.run_folder import machine_facts
 from bench.record.samples import Outcome
 
 BASELINE = Path(__file__).with_name("hot-baseline.json")

@@ -21,13 +21,13 @@ import numpy as np
 
 from bench.app.merge import merge
 from bench.clock import cpu_ns, monotonic_ns, wall_ns
-from bench.load.runner import plan_facts
 from bench.load.shard import Shard, Start
 from bench.plan.profile import Profile
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
 from bench.record.histogram import Histogram, Interval, read_hlog, write_hlog
+from bench.record.identity import plan_facts
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Outcome, empty_samples
 from bench.units import MS, S
@@ -103,7 +103,7 @@ def folder(plan: Plan, shard: Shard, place: Path) -> Path:
         plan_facts(part, "r", at_ns) | shard.facts(Start(0, at_ns)),
         part.schedule,
     )
-    shard.keep(plan.schedule, writer)
+    shard.keep(part, writer)
     samples = empty_samples(len(part.schedule))
     samples["due_ns"] = samples["slot_free_ns"] = samples["sent_ns"] = part.schedule["due_ns"]
     samples["done_ns"], samples["outcome"], samples["worker"] = (

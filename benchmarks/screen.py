@@ -82,7 +82,7 @@ def drawing(lanes: int, draws: int = 200) -> float:
             "COLUMNS": "100",
             "LINES": "30",
         }
-        screen = make_screen(suite, quiet=False)
+        screen = make_screen(quiet=False)
         screen.open(compile_plan(suite))
         began_ns = cpu_ns()
         for draw in range(draws):

@@ -35,7 +35,7 @@ def speed(name: str, counts: list[int]) -> None:
         f"{'tables MB':>11}{'planned MB':>12}{'played MB':>11}"
     )
     for count in counts:
-        suite, periods = lengthened(load_suite(name), 1, count)
+        suite, periods = lengthened(compile_plan(load_suite(name), 1), count)
         plan = compile_plan(suite, 1)
         planned = peak_mb()
         scenarios = {

@@ -36,8 +36,7 @@ from bench.load.endpoint import Endpoint
 from bench.load.flight import Flight
 from bench.load.generator import run_loop
 from bench.load.journal import SEGMENT_EVERY_S, Journal
-from bench.load.player import Counters, Player, make_endpoints
-from bench.load.runner import plan_facts
+from bench.load.player import Counters, Player, Work, make_endpoints
 from bench.load.shard import cut_table, rows_of_shards
 from bench.plan.profile import Amount, Arrivals, Profile
 from bench.plan.prompts import PromptText
@@ -45,6 +44,7 @@ from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
 from bench.record.histogram import Histogram
+from bench.record.identity import plan_facts
 from bench.record.pieces import SegmentWriter
 from bench.record.run_folder import RunWriter
 from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Outcome, latency_ns
@@ -234,7 +234,7 @@ def worker(
             [_Timed(each) for each in lane]
             for lane in make_endpoints(plan.lanes, plan.schedule, text)
         ]
-        player = Player(plan.lanes, plan.schedule, text, folder, "r", outlets=timed)  # type: ignore[arg-type]
+        player = Player(Work(plan.lanes, plan.schedule, folder, "r"), text, timed)  # type: ignore[arg-type]
 
         def on_tick(now_ns: int, _: Callable[[], Counters]) -> None:
             if now_ns < seen[-1] + 100 * MS:

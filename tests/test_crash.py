@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from bench.cli import main
-from bench.cli.resume import flags_of
 from bench.clock import monotonic_ns
 from bench.errors import UserError
+from bench.load.options import RunOptions
 from bench.load.sitting import refuse_unless_broken_off
 from bench.record.run_folder import LaterSitting, Run, read_manifest, under_way
 from bench.record.samples import Outcome
@@ -360,8 +360,7 @@ def start_resume() -> subprocess.Popen[bytes]:
 
 def test_a_probe_of_a_ramp_is_run_again_and_not_resumed() -> None:
     """Its own command is a search, of which one probe cannot be gone on with."""
-    with pytest.raises(
-        UserError, match="was not begun by `tailproof run`; run it again: tailproof ramp s --seed 1"
-    ):
-        flags_of("tailproof ramp s --seed 1", Path("r"))
-    assert flags_of("tailproof run s --seed 7", Path("r"))["seed"] == 7
+    again = "tailproof ramp s --seed 1"
+    with pytest.raises(UserError, match=f"was not begun by `tailproof run`; run it again: {again}"):
+        RunOptions(alone=False).refuse_unless_alone(Path("r"), again)
+    RunOptions().refuse_unless_alone(Path("r"), again)

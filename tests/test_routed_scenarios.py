@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.app.simulate import simulate
+from bench.app.simulate import plan_virtual, simulate
 from bench.judge.routing.routes import route_run
+from bench.load.options import RunOptions
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
@@ -145,7 +146,8 @@ def test_virtual_time_leaves_routes_out_and_says_so(tmp_path: Path) -> None:
     name the four routes.
     """
     done = simulate(
-        load_suite("three-tier-router"), 1, repeat_command="again", folder=tmp_path / "run"
+        plan_virtual(load_suite("three-tier-router"), 1),
+        RunOptions(repeat_command="again", folder=tmp_path / "run"),
     )
     run = Run(done.folder)
     assert done.exit_code == 0

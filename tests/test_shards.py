@@ -20,12 +20,12 @@ import pytest
 import yaml
 
 from bench.cli import main
-from bench.cli.run import run as run_command
 from bench.clock import monotonic_ns, wall_ns
 from bench.record.run_folder import Run, read_manifest
 from bench.record.samples import Outcome
 from bench.units import S
 from benchmarks.kills import kill
+from tests.support.flags import run_flags
 from tests.support.patience import PATIENCE_S, until
 from tests.support.provider import Provider
 
@@ -318,8 +318,8 @@ def test_the_documented_matrix_plays_every_shard_and_merges_whatever_came() -> N
                 play.replace("${{ matrix.shard }}", str(number)),
             )
         )
-        flags = run_command.make_context("run", words[2:]).params
-        assert (flags["shard"], flags["start_at"]) == (f"{number}/{len(numbers)}", "1800000000")
+        flags = run_flags(*words[2:])
+        assert (flags.shard, flags.start_at) == (f"{number}/{len(numbers)}", "1800000000")
     assert numbers == list(range(1, len(numbers) + 1))
     assert jobs["verdict"]["if"] == "always()"
     assert any(

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.app.simulate import lengthened, play_virtual, simulate
+from bench.app.simulate import lengthened, plan_virtual, play_virtual, simulate
 from bench.app.virtual_client import Answers
 from bench.cli import main
 from bench.gateway.scenarios import load_scenario
+from bench.load.options import RunOptions
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
@@ -332,7 +333,8 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
     for number, seed in enumerate((5, 5, 6)):
         folder = tmp_path / str(number)
         done = simulate(
-            load_suite("three-tier-router"), seed, repeat_command="again", folder=folder
+            plan_virtual(load_suite("three-tier-router"), seed),
+            RunOptions(repeat_command="again", folder=folder),
         )
         assert done.exit_code == 0
         kept.append(
@@ -405,7 +407,7 @@ def test_a_longer_plan_keeps_the_scenarios_shares() -> None:
     """Twice the noisy neighbour's 160 s: about as many requests as asked for, and 48 % over 800 ms
     as in one.
     """
-    suite, periods = lengthened(load_suite("noisy-neighbour"), 1, 51_200)
+    suite, periods = lengthened(compile_plan(load_suite("noisy-neighbour"), 1), 51_200)
     plan = compile_plan(suite, 1)
     assert len(plan.schedule) == pytest.approx(51_200, rel=0.01)
     assert periods == {"noisy-neighbour": 160 * S}
@@ -419,10 +421,10 @@ def test_a_plan_with_phases_is_made_as_long_as_asked() -> None:
     """The long tail's ten cycles become two and a half: phases keep their shares, a twentieth is
     burst.
     """
-    suite, periods = lengthened(load_suite("long-tail"), 1, 25_000)
+    suite, periods = lengthened(compile_plan(load_suite("long-tail"), 1), 25_000)
     plan = compile_plan(suite, 1)
     assert (len(plan.schedule), periods) == (25_000, {})
-    longer, periods = lengthened(load_suite("long-tail"), 1, 250_000)
+    longer, periods = lengthened(compile_plan(load_suite("long-tail"), 1), 250_000)
     assert len(compile_plan(longer, 1).schedule) == 250_000
     assert periods == {"long-tail": 960 * S}
 
@@ -437,11 +439,8 @@ def test_ctrl_c_keeps_what_was_played(tmp_path: Path) -> None:
 
     folder = tmp_path / "run"
     done = simulate(
-        load_suite("vanity-average"),
-        1,
-        repeat_command="again",
-        requests=70_000,
-        folder=folder,
+        plan_virtual(load_suite("vanity-average"), 1, 70_000),
+        RunOptions(repeat_command="again", folder=folder),
         on_played=interrupt,
     )
     assert done.exit_code == 130

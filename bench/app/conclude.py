@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from bench.errors import ExitCode
 from bench.judge.review import Records, file_records
@@ -28,15 +29,37 @@ class Finished:
         return ExitCode(self.records.verdicts["exit_code"])
 
 
-def conclude(folder: Path) -> Finished:
+@dataclasses.dataclass(frozen=True)
+class Filing:
+    """What is wanted beside the report's pages."""
+
+    #: report.pdf too
+    pdf: bool = False
+    #: what junit.xml calls a clause that was not decided
+    inconclusive: Literal["skip", "fail"] = "skip"
+
+
+PLAIN = Filing()
+
+
+def conclude(folder: Path, filing: Filing = PLAIN) -> Finished:
     """Judge and report a run's folder."""
+    run = Run(folder)
+    records = file_records(run)
+    written = report(run, records, filing)
+    return Finished(folder, records, next(path for path in written if path.name == "report.html"))
+
+
+def report(run: Run, records: Records, filing: Filing) -> list[Path]:
+    """Write a run's report into its folder; returns the paths."""
+    from bench.show.pdf import write_pdf
     from bench.show.report import write_report
     from bench.show.sections import further_parts
 
-    run = Run(folder)
-    records = file_records(run)
-    written = write_report(run, records.summary, records.verdicts, further_parts(records))
-    return Finished(folder, records, next(path for path in written if path.name == "report.html"))
+    summary, verdicts = records.summary, records.verdicts
+    parts = further_parts(records)
+    written = write_report(run, summary, verdicts, parts, filing.inconclusive)
+    return [*written, write_pdf(run.folder)] if filing.pdf else written
 
 
 def worst_exit(codes: list[ExitCode]) -> ExitCode:

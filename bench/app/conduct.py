@@ -13,12 +13,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
-from bench.app.conclude import Finished, conclude
+from bench.app.conclude import PLAIN, Filing, Finished, conclude
 from bench.app.looks import Looks
 from bench.app.simulate import play_beside
 from bench.errors import UserError
@@ -26,16 +27,15 @@ from bench.judge.census.source import judge_month
 from bench.judge.stats.sequential import LOOKS
 from bench.load.ceiling import default_workers
 from bench.load.generator import run_loop
-from bench.load.guard import UNCAPPED, Caps
+from bench.load.options import Listeners, RunOptions, plan_file
 from bench.load.player import Counters, run_secrets
 from bench.load.runner import play
-from bench.load.shard import UNSHARDED, Shard
 from bench.plan.credentials import Redaction
-from bench.plan.prompts import ESTIMATOR_ERROR, PromptText, Tokenizer, exactness
-from bench.plan.schedule import Lane, Plan, compile_plan
+from bench.plan.prompts import ESTIMATOR_ERROR, PromptText, exactness
+from bench.plan.schedule import Lane, Plan
 from bench.plan.suite import Suite
 from bench.record.files import write_json
-from bench.record.run_folder import FORMAT, read_manifest, write_manifest
+from bench.record.run_folder import FORMAT
 
 
 class Screen(Protocol):
@@ -55,104 +55,94 @@ class Screen(Protocol):
 
 
 def conduct(
-    suite: Suite,
-    seed: int,
-    *,
-    repeat_command: str,
+    plan: Plan,
+    options: RunOptions,
     screen: Screen,
-    folder: Path | None = None,
-    tokenizer: Tokenizer | None = None,
-    max_requests: int | None = None,
-    workers: int | None = None,
-    early_stop: bool = False,
-    caps: Caps = UNCAPPED,
+    *,
     opened: Callable[[Path], None] = lambda _: None,
-    resume: Path | None = None,
-    shard: Shard = UNSHARDED,
+    filing: Filing = PLAIN,
 ) -> Finished:
-    """Play one suite, or its `shard`, or what a run of it that broke off in `resume` left; `opened`
-    is told its folder.
+    """Play one plan, or this shard's part of it, or what a run of it that broke off left; `opened`
+    is called with its folder.
 
     Raises TailproofError before anything was sent.
     """
-    plan = planned(suite, seed, max_requests)
-    shard.refuse(plan)
-    text = PromptText(seed, tokenizer)
-    scenarios = list(
-        dict.fromkeys(
-            lane.scenario for lane in plan.live().lanes if lane.target.embedded and lane.scenario
-        )
-    )
-    with embedded_gateway(scenarios) as gateway_url:
+    refuse_above(plan, options.max_requests)
+    options.shard.refuse(plan)
+    plan = options.shard.cut(plan)
+    kept, text = plan_file(plan, options), PromptText(plan.seed, options.tokenizer)
+    scenarios = [lane.scenario for lane in plan.live().lanes if lane.target.embedded]
+    names = list(dict.fromkeys(scenario for scenario in scenarios if scenario))
+    with embedded_gateway(names) as gateway_url:
         plan = dataclasses.replace(
             plan, lanes=tuple(_with_address(lane, gateway_url) for lane in plan.lanes)
         )
-        # A command that prints the key may be written with the key in it.
-        again = Redaction(run_secrets(plan.live().lanes)).clean(repeat_command)
-        manifest = told_of(plan, text, again) | {"early_stop": LOOKS if early_stop else None}
-        live = shard.cut(plan.live())
+        live = plan.live()
         screen.open(live)
-        looks = Looks(live.end_ns) if early_stop else None
-
-        def on_tick(now_ns: int, counters: Callable[[], Counters]) -> str | None:
-            screen.tick(now_ns, counters)
-            return looks.ends(now_ns) if looks is not None else None
-
-        def on_opened(path: Path) -> None:
-            opened(path)
-            if looks is not None:
-                looks.watch(path)
-
+        looks = Looks(live.end_ns) if options.early_stop else None
         try:
-            count = workers or default_workers(live, shards=shard.of)
+            workers = options.workers or default_workers(live, shards=options.shard.of)
             path = run_loop(
                 lambda: play(
                     plan,
                     text,
-                    folder,
-                    manifest,
-                    workers=count,
-                    warn=screen.warn,
-                    on_tick=on_tick,
-                    opened=on_opened,
-                    caps=caps,
-                    resume=resume,
-                    shard=shard,
-                    simulated=(lambda: play_beside(plan))
-                    if len(live.lanes) < len(plan.lanes)
-                    else None,
+                    command_facts(plan, text, options),
+                    dataclasses.replace(options, workers=workers),
+                    _listeners(screen, looks, opened, gateway_url, names),
+                    kept=kept,
+                    simulated=None
+                    if len(live.lanes) == len(plan.lanes)
+                    else partial(play_beside, plan),
                 )
             )
         finally:
             screen.close()
             if looks is not None:
                 looks.close()
-        if gateway_url is not None:
-            closed = read_manifest(path)
-            closed["harness"]["gateway"] = gateway_facts(gateway_url, scenarios)
-            write_manifest(path, closed)
-    if suite.months:
-        write_json(path / "census.json", census(suite))
-    return conclude(path)
+    if plan.suite.months:
+        write_json(path / "census.json", census(plan.suite))
+    return conclude(path, filing)
 
 
-def planned(suite: Suite, seed: int, max_requests: int | None) -> Plan:
-    """The plan. Raises UserError for one of more requests than are allowed."""
-    plan = compile_plan(suite, seed)
+def _listeners(
+    screen: Screen,
+    looks: Looks | None,
+    opened: Callable[[Path], None],
+    gateway_url: str | None,
+    scenarios: list[str],
+) -> Listeners:
+    def on_tick(now_ns: int, counters: Callable[[], Counters]) -> str | None:
+        screen.tick(now_ns, counters)
+        return looks.ends(now_ns) if looks is not None else None
+
+    def on_opened(path: Path) -> None:
+        opened(path)
+        if looks is not None:
+            looks.watch(path)
+
+    def gateway() -> dict[str, Any]:
+        return {} if gateway_url is None else {"gateway": gateway_facts(gateway_url, scenarios)}
+
+    return Listeners(screen.warn, on_tick, on_opened, closing=gateway)
+
+
+def refuse_above(plan: Plan, max_requests: int | None) -> None:
+    """Raises UserError for a plan of more requests than are allowed."""
     if max_requests is not None and len(plan.schedule) > max_requests:
         raise UserError(
             f"the plan has {len(plan.schedule):,} requests, above --max-requests {max_requests:,}",
             remedy="shorten it or raise the cap",
         )
-    return plan
 
 
-def told_of(plan: Plan, text: PromptText, repeat_command: str) -> dict[str, Any]:
+def command_facts(plan: Plan, text: PromptText, options: RunOptions) -> dict[str, Any]:
     """Lines of the manifest that a run has from its command and prompts."""
+    # A command that prints the key may be written with the key in it.
+    redaction = Redaction(run_secrets(plan.live().lanes))
     return {
-        "repeat_command": repeat_command,
+        "repeat_command": redaction.clean(options.repeat_command),
         "tokenizer": text.tokenizer.name if text.tokenizer else None,
-        "early_stop": None,
+        "early_stop": LOOKS if options.early_stop else None,
         "notes": [_prompt_sizes(plan, text)],
     }
 

@@ -20,14 +20,15 @@ import numpy as np
 from bench.clock import utc_text
 from bench.errors import RunFolderError, UserError
 from bench.load.player import Share
-from bench.load.runner import named, worst_facts
+from bench.load.runner import worst_facts
 from bench.load.shard import WHOLE_TABLE, rows_of_shards
 from bench.record.attempts import ATTEMPT_DTYPE, ATTEMPT_STRINGS, in_order
 from bench.record.digests import OWN, listed, manifest_digest
-from bench.record.files import read_table, refuse_ways_out, write_json
+from bench.record.files import json_bytes, read_table, refuse_ways_out, write_json
 from bench.record.histogram import Histogram, Interval, read_hlog, write_hlog
+from bench.record.identity import named
 from bench.record.pieces import STRING_KINDS, renumbered, settle
-from bench.record.run_folder import Run, RunWriter, State, read_manifest, under_way
+from bench.record.run_folder import PLAN_FILE, Run, RunWriter, State, read_manifest, under_way
 from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Int, Outcome, Table, empty_samples
 from bench.record.sittings import untouched
 from bench.units import MS
@@ -143,7 +144,7 @@ def merge(folders: Sequence[Path], out: Path) -> Path:
             for lane, count in zip(first.manifest["lanes"], counts, strict=True)
         ],
     }
-    writer = RunWriter(out, manifest, whole)
+    writer = RunWriter(out, manifest, whole, _whole_plan(first.folder, counts))
     try:
         fill(writer, parts, whole, first.of, {})
         census = first.folder / "census.json"
@@ -153,6 +154,16 @@ def merge(folders: Sequence[Path], out: Path) -> Path:
         writer.discard()
         raise
     return out
+
+
+def _whole_plan(folder: Path, requests: list[int]) -> bytes | None:
+    """A shard's plan.json as that of all shards, whose lanes have so many requests."""
+    if not (folder / PLAN_FILE).is_file():
+        return None
+    kept = json.loads((folder / PLAN_FILE).read_bytes())
+    for lane, count in zip(kept["plan"]["lanes"], requests, strict=True):
+        lane["requests"] = count
+    return json_bytes(kept)
 
 
 def read_parts(folders: Sequence[Path]) -> list[Part]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.app.conclude import Finished
 from bench.app.conduct import Screen, conduct
-from bench.app.simulate import lengthened, simulate
+from bench.app.simulate import lengthened, plan_virtual, simulate
 from bench.clock import sleep_s, utc_text, wall_ns
 from bench.errors import ExitCode, TailproofError, UserError
 from bench.judge.contract.sizing import Assumed, LaneSize, size_plan
@@ -34,12 +34,13 @@ from bench.judge.ramp.search import (
     next_step,
 )
 from bench.load.guard import Caps
-from bench.load.runner import named
+from bench.load.options import RunOptions
 from bench.plan.budget import budget_of, refuse_beyond, show_usd
 from bench.plan.contract import Contract
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite, override_profile
 from bench.record.files import write_json
+from bench.record.identity import named
 from bench.units import MS, S, show_duration, show_rate
 
 FORMAT = 1
@@ -196,7 +197,7 @@ def _sizes(lane: LaneSize) -> tuple[int, int]:
 
 
 @dataclasses.dataclass
-class Purse:
+class Left:
     """What is left of the caps."""
 
     requests: int | None
@@ -233,7 +234,7 @@ class Ramp:
         self,
         suite: Suite,
         terms: Terms,
-        screen: Callable[[Suite], Screen],
+        screen: Callable[[], Screen],
         tell: Callable[[str], None],
     ):
         """`screen` makes one for each run over HTTP; `tell` hears of each run that is over.
@@ -245,7 +246,7 @@ class Ramp:
         stage = suite.stages[0]
         assert stage.contract is not None
         self.contract, self.virtual = stage.contract, stage.simulated
-        self._purse = Purse(
+        self._left = Left(
             terms.max_requests, terms.max_cost_usd, None if self.virtual else terms.max_time_ns
         )
         self._shown = curve_clause(self.contract)
@@ -387,29 +388,26 @@ class Ramp:
         """
         suite = at_rate(self.suite, step.rate, contract)
         made = len(self.record["probes"]) + len(self.record["final"])
-        again, folder, seed = self.terms.repeat_command, self.folder / name, self.terms.seed + made
+        seed = self.terms.seed + made
+        options = RunOptions(
+            repeat_command=self.terms.repeat_command,
+            alone=False,
+            folder=self.folder / name,
+            workers=self.terms.workers,
+            caps=Caps(self._left.usd, self.terms.stop_rule),
+        )
         if self.virtual:
-            if (why := self._purse.refuses(step.requests, Fraction(0), 0)) is not None:
+            if (why := self._left.refuses(step.requests, Fraction(0), 0)) is not None:
                 return why
-            done = simulate(
-                suite, seed, repeat_command=again, requests=step.requests, folder=folder
-            )
+            done = simulate(plan_virtual(suite, seed, step.requests), options)
         else:
-            suite, _ = lengthened(suite, seed, step.requests)
-            left_usd = self._purse.usd
-            if (why := self._refused(compile_plan(suite, seed))) is not None:
+            suite, _ = lengthened(compile_plan(suite, seed), step.requests)
+            plan = compile_plan(suite, seed)
+            if (why := self._refused(plan)) is not None:
                 return why
             if made:
                 sleep_s(self.terms.cool_down_ns / S)
-            done = conduct(
-                suite,
-                seed,
-                repeat_command=again,
-                screen=self._screen(suite),
-                folder=folder,
-                workers=self.terms.workers,
-                caps=Caps(left_usd, self.terms.stop_rule),
-            )
+            done = conduct(plan, options, self._screen())
         if done.records.summary["state"] != "complete":
             return None
         found = observed(step.rate, done.records.summary, done.records.verdicts, self._shown)
@@ -429,9 +427,9 @@ class Ramp:
         """
         budget = budget_of(plan)
         if not self.probes:
-            refuse_beyond(budget, self._purse.usd, self._purse.requests)
+            refuse_beyond(budget, self._left.usd, self._left.requests)
         usd = sum((lane.usd for lane in budget.lanes if lane.usd is not None), Fraction(0))
-        return self._purse.refuses(len(plan.schedule), usd, plan.end_ns)
+        return self._left.refuses(len(plan.schedule), usd, plan.end_ns)
 
     def _file(self, **news: Any) -> None:
         self.record.update(news)

@@ -8,23 +8,26 @@ client costs nothing here; the same suite, seed and count give the same bytes of
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from bench.app.conclude import Finished, conclude
+from bench.app.conclude import PLAIN, Filing, Finished, conclude
 from bench.app.virtual_client import Answers, VirtualClient
 from bench.clock import monotonic_ns, wall_ns
 from bench.errors import UserError
 from bench.gateway.scenarios import Scenario, load_scenario
 from bench.judge.summary import view_ms
 from bench.load.generator import drain_bound_ns
-from bench.load.runner import Simulated, plan_facts, run_id, write_histograms
+from bench.load.options import RunOptions, plan_file
+from bench.load.runner import Simulated
 from bench.metrics import HEADLINES
 from bench.plan.schedule import Lane, Plan, compile_plan
 from bench.plan.suite import Suite, override_profile
 from bench.record.files import write_json
+from bench.record.identity import plan_facts, run_id
 from bench.record.run_folder import RunWriter, State
+from bench.record.run_histograms import write_histograms
 from bench.record.samples import Columns, Table, empty_samples, outcome_counts
 from bench.units import S
 
@@ -33,26 +36,41 @@ _CLOCK = {"source": "virtual", "resolution_ns": 1.0, "monotonic": True, "adjusta
 _NOTE = "played in virtual time: sending, connecting and the network cost nothing"
 
 
-def simulate(
-    suite: Suite,
-    seed: int,
-    *,
-    repeat_command: str,
-    requests: int | None = None,
-    folder: Path | None = None,
-    on_played: Callable[[int], None] = lambda _: None,
-) -> Finished:
-    """Play a suite in virtual time, judge and report it.
+@dataclasses.dataclass(frozen=True)
+class VirtualPlan:
+    """A plan for virtual time."""
 
-    `on_played` is told of every few thousand rows.
+    plan: Plan
+    #: how long (ns) a scenario was before it was lengthened: its timeline begins again that often
+    periods: dict[str, int]
+    #: a sentence for what was left out
+    left_out: list[str]
+
+
+def plan_virtual(suite: Suite, seed: int, requests: int | None = None) -> VirtualPlan:
+    """Compile a suite for virtual time, lengthened to so many requests.
 
     Raises UserError for a target that nothing simulates, and for a plan that cannot be lengthened.
     """
     suite, left_out = playable(suite)
     periods: dict[str, int] = {}
     if requests is not None:
-        suite, periods = lengthened(suite, seed, requests)
-    plan = compile_plan(suite, seed)
+        suite, periods = lengthened(compile_plan(suite, seed), requests)
+    return VirtualPlan(compile_plan(suite, seed), periods, left_out)
+
+
+def simulate(
+    virtual: VirtualPlan,
+    options: RunOptions,
+    *,
+    on_played: Callable[[int], None] = lambda _: None,
+    filing: Filing = PLAIN,
+) -> Finished:
+    """Play a plan in virtual time, judge and report it.
+
+    `on_played` is called with the number of rows, every few thousand of them.
+    """
+    plan = virtual.plan
     scenarios = {
         lane.scenario: load_scenario(lane.scenario)
         for lane in plan.lanes
@@ -60,27 +78,11 @@ def simulate(
     }
     started = wall_ns()
     name = run_id(plan, started)
-    facts = plan_facts(plan, name, started) | {
-        "repeat_command": repeat_command,
-        "tokenizer": None,
-        "clock": _CLOCK,
-        "notes": left_out,
-    }
-    repeated = [
-        (
-            f"; the scenario's timeline begins again every {periods[lane.scenario] / S:g} s"
-            if lane.scenario in periods and scenarios[lane.scenario].gateway.timeline
-            else ""
-        )
-        for lane in plan.lanes
-    ]
-    facts["lanes"] = [
-        record | {"simulated": True, "notes": [*record["notes"], _NOTE + more]}
-        for record, more in zip(facts["lanes"], repeated, strict=True)
-    ]
-    writer = RunWriter(folder or Path("results") / name, facts, plan.schedule)
+    folder = options.folder or options.results / name
+    facts = _facts(virtual, scenarios, name, started) | {"repeat_command": options.repeat_command}
+    writer = RunWriter(folder, facts, plan.schedule, plan_file(plan, options))
     began_ns = monotonic_ns()
-    answers, interrupted = play_virtual(plan, scenarios, periods, on_played)
+    answers, interrupted = play_virtual(plan, scenarios, virtual.periods, on_played)
     rate = len(plan.schedule) * S // max(monotonic_ns() - began_ns, 1)
     write_histograms(writer.folder, plan, answers.samples, answers.gap_histograms(), started)
     write_json(writer.folder / "truth.json", truth(plan, scenarios, answers.samples))
@@ -97,7 +99,28 @@ def simulate(
         answers.samples,
         {"ended_wall_ns": wall_ns(), "harness": harness, "strings": answers.texts()},
     )
-    return conclude(writer.folder)
+    return conclude(writer.folder, filing)
+
+
+def _facts(
+    virtual: VirtualPlan, scenarios: dict[str, Scenario], name: str, started: int
+) -> dict[str, Any]:
+    """Lines of the manifest."""
+    facts = plan_facts(virtual.plan, name, started)
+    lanes = []
+    for lane, record in zip(virtual.plan.lanes, facts["lanes"], strict=True):
+        note = _NOTE
+        scenario = lane.scenario or ""
+        if scenario in virtual.periods and scenarios[scenario].gateway.timeline:
+            length_s = virtual.periods[scenario] / S
+            note += f"; the scenario's timeline begins again every {length_s:g} s"
+        lanes.append(record | {"simulated": True, "notes": [*record["notes"], note]})
+    return facts | {
+        "tokenizer": None,
+        "clock": _CLOCK,
+        "notes": virtual.left_out,
+        "lanes": lanes,
+    }
 
 
 def playable(suite: Suite) -> tuple[Suite, list[str]]:
@@ -154,13 +177,14 @@ def playable(suite: Suite) -> tuple[Suite, list[str]]:
     return suite.model_copy(update={"stages": stages}), left_out
 
 
-def lengthened(suite: Suite, seed: int, requests: int) -> tuple[Suite, dict[str, int]]:
-    """The suite with about `requests` measured rows, and how long (ns) each scenario was before.
+def lengthened(plan: Plan, requests: int) -> tuple[Suite, dict[str, int]]:
+    """The plan's suite with about `requests` measured rows, and how long (ns) each scenario was
+    before.
 
     Rates stay as they are; each stage keeps its share of the rows. Raises UserError for fewer rows
     than targets and for a trace, which is as long as it is.
     """
-    plan = compile_plan(suite, seed)
+    suite = plan.suite
     stages, periods, left, rows_left = [], dict[str, int](), requests, len(plan.schedule)
     for stage in suite.stages:
         lanes = [lane for lane in plan.lanes if lane.stage == stage.name]

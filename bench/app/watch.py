@@ -30,8 +30,8 @@ from bench.load.ceiling import share_of_ceiling
 from bench.load.endpoint import Endpoint
 from bench.load.flight import Flight
 from bench.load.journal import Strings
-from bench.load.player import Player, make_endpoints, run_secrets
-from bench.load.runner import check_descriptors, plan_facts, run_id, write_histograms
+from bench.load.player import Player, Work, make_endpoints, run_secrets
+from bench.load.runner import check_descriptors
 from bench.load.transport.sender import check_ready
 from bench.plan.budget import show_usd, usd_of
 from bench.plan.contract import Contract
@@ -39,7 +39,9 @@ from bench.plan.profile import Arrivals
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
+from bench.record.identity import plan_facts, run_id
 from bench.record.run_folder import RunWriter, State
+from bench.record.run_histograms import write_histograms
 from bench.record.samples import Columns, Outcome
 from bench.units import MS, S, show_duration
 
@@ -323,9 +325,8 @@ class Watch:
             plan.schedule,
         )
         self.terms.opened(writer.folder)
-        player = self._player = Player(
-            plan.lanes, plan.schedule, text, writer.folder, name, outlets=outlets
-        )
+        work = Work(plan.lanes, plan.schedule, writer.folder, name)
+        player = self._player = Player(work, text, outlets)
         live = _Live(plan, player, started, str(writer.folder.relative_to(self.terms.folder)))
         offset = self.terms.wall() - monotonic_ns()
         parted: list[int] = []

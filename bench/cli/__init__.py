@@ -20,7 +20,7 @@ from bench.errors import ExitCode, TailproofError
 #: command -> module that holds it under the same name (`_` for `-`). Listed in the order of use.
 _COMMANDS = {
     "run": "bench.cli.run",
-    "resume": "bench.cli.resume",
+    "resume": "bench.cli.run",
     "merge": "bench.cli.merge",
     "plan": "bench.cli.plan",
     "judge": "bench.cli.judge",

@@ -11,6 +11,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from bench.cli.flags import SuiteFlags, parsed
 from bench.errors import UserError
 from bench.plan.clause import Clause, parse_slo
 from bench.plan.contract import Contract, load_contract
@@ -40,19 +41,9 @@ _FLAGS = {
 }
 
 
-def parsed(flag: str, parse: Any, value: Any) -> Any:
-    """A flag's text through a parser of `units`; the flag is named when it does not fit."""
-    if value is None:
-        return None
-    try:
-        return parse(value)
-    except ValueError as error:
-        raise UserError(str(error), where=flag) from None
-
-
-def adhoc_suite(flags: dict[str, Any]) -> Suite:
+def adhoc_suite(flags: SuiteFlags) -> Suite:
     """`tailproof run --url … --model …`: a suite of one stage, made from flags alone."""
-    if not flags["model"]:
+    if not flags.model:
         raise UserError(
             "is required with --url", where="--model", remedy="name the model to ask for"
         )
@@ -77,25 +68,22 @@ def adhoc_suite(flags: dict[str, Any]) -> Suite:
     )
 
 
-def _files(flags: dict[str, Any]) -> list[Path]:
-    return [
-        find_file(kind, flags[flag])
-        for kind, flag in (("load", "profile"), ("contracts", "contract"))
-        if flags[flag]
-    ]
+def _files(flags: SuiteFlags) -> list[Path]:
+    named = (("load", flags.profile), ("contracts", flags.contract))
+    return [find_file(kind, name) for kind, name in named if name]
 
 
-def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
+def override_suite(suite: Suite, flags: SuiteFlags) -> Suite:
     """A suite with the flags that were given in place of its own numbers."""
     stages = []
     for stage in suite.stages:
         where = f"stage {stage.name!r}"
         targets = [_override_target(target, flags) for target in stage.targets]
-        profile = load_profile(flags["profile"]) if flags["profile"] else stage.profile
+        profile = load_profile(flags.profile) if flags.profile else stage.profile
         profile = _override_numbers(profile, flags, where)
         contract = _contract(flags, stage.contract)
         # Known answers are those of the embedded gateway under the suite's own contract.
-        known = contract is stage.contract and flags["url"] is None
+        known = contract is stage.contract and flags.url is None
         compare = (
             stage.compare
             if known
@@ -105,7 +93,7 @@ def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
         drills = [
             drill
             for drill in stage.drills
-            if flags["url"] is None or drill.change is None or drill.url is not None
+            if flags.url is None or drill.change is None or drill.url is not None
         ]
         stages.append(
             stage.model_copy(
@@ -117,7 +105,7 @@ def override_suite(suite: Suite, flags: dict[str, Any]) -> Suite:
                     "compare": compare,
                     "expect_route": stage.expect_route if known else [],
                     "drills": drills,
-                    "simulated": stage.simulated and flags["url"] is None,
+                    "simulated": stage.simulated and flags.url is None,
                 }
             )
         )
@@ -132,10 +120,10 @@ def _checked_url(written: str) -> None:
         check_base_url(expand_env(written, "--url"), written)
 
 
-def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
+def _target_fields(flags: SuiteFlags) -> dict[str, Any]:
     """The target's keys that flags set, as a file would write them."""
     fields: dict[str, Any] = {
-        key: flags[key]
+        key: getattr(flags, key)
         for key in (
             "api",
             "model",
@@ -146,24 +134,22 @@ def _target_fields(flags: dict[str, Any]) -> dict[str, Any]:
             "ca_file",
             "timeout",
         )
-        if flags[key] is not None
+        if getattr(flags, key) is not None
     }
-    if flags["url"] is not None:
-        parsed("--url", _checked_url, flags["url"])
-        fields["base_url"] = flags["url"]
-    if flags["streaming"] is not None:
-        fields["stream"] = flags["streaming"]
-    if flags["insecure"]:
+    if flags.url is not None:
+        parsed("--url", _checked_url, flags.url)
+        fields["base_url"] = flags.url
+    if flags.streaming is not None:
+        fields["stream"] = flags.streaming
+    if flags.insecure:
         fields["insecure"] = True
-    if flags["api_key_command"] is not None:
-        fields["api_key_command"] = parsed(
-            "--api-key-command", shlex.split, flags["api_key_command"]
-        )
-    if flags["header"]:
-        fields["headers"] = dict(_header(text) for text in flags["header"])
-    if flags["extra_body"] is not None:
+    if flags.api_key_command is not None:
+        fields["api_key_command"] = parsed("--api-key-command", shlex.split, flags.api_key_command)
+    if flags.header:
+        fields["headers"] = dict(_header(text) for text in flags.header)
+    if flags.extra_body is not None:
         try:
-            fields["extra_body"] = json.loads(flags["extra_body"])
+            fields["extra_body"] = json.loads(flags.extra_body)
         except ValueError as error:
             raise UserError(
                 f"is not JSON ({error})",
@@ -184,7 +170,7 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _target(flags: dict[str, Any]) -> Target:
+def _target(flags: SuiteFlags) -> Target:
     fields = {"description": "given by flags", "name": "target", **_target_fields(flags)}
     if fields["base_url"] == EMBEDDED:
         raise UserError(
@@ -195,7 +181,7 @@ def _target(flags: dict[str, Any]) -> Target:
     return parse_model(Target, fields, "command line", _FLAGS)
 
 
-def _override_target(target: Target, flags: dict[str, Any]) -> Target:
+def _override_target(target: Target, flags: SuiteFlags) -> Target:
     fields = _target_fields(flags)
     if not fields:
         return target
@@ -210,30 +196,23 @@ def _override_target(target: Target, flags: dict[str, Any]) -> Target:
     return parse_model(Target, kept | fields, "command line", _FLAGS)
 
 
-def _profile(flags: dict[str, Any]) -> Profile:
-    if flags["profile"]:
-        return _override_numbers(
-            load_profile(flags["profile"]), flags, f"profile {flags['profile']}"
-        )
-    rate, users = flags["request_rate"], flags["concurrency"]
+def _profile(flags: SuiteFlags) -> Profile:
+    if flags.profile:
+        return _override_numbers(load_profile(flags.profile), flags, f"profile {flags.profile}")
+    rate, users = flags.request_rate, flags.concurrency
     arrivals: dict[str, Any]
-    if (
-        users is not None
-        and rate is None
-        and flags["arrival"] is None
-        and flags["burstiness"] is None
-    ):
+    if users is not None and rate is None and flags.arrival is None and flags.burstiness is None:
         arrivals = {"kind": "closed", "concurrency": users}
         users = None
     else:
-        kind = flags["arrival"] or ("gamma" if flags["burstiness"] is not None else "poisson")
+        kind = flags.arrival or ("gamma" if flags.burstiness is not None else "poisson")
         arrivals = {
             "kind": kind,
             "rate": parsed("--request-rate", parse_rate_per_s, _rate_text(rate or _DEFAULT_RATE)),
         }
         if kind == "gamma":
-            arrivals["burstiness"] = flags["burstiness"] if flags["burstiness"] is not None else 1.0
-        elif flags["burstiness"] is not None:
+            arrivals["burstiness"] = flags.burstiness if flags.burstiness is not None else 1.0
+        elif flags.burstiness is not None:
             raise UserError(
                 f"does not go with --arrival {kind}",
                 where="--burstiness",
@@ -243,15 +222,15 @@ def _profile(flags: dict[str, Any]) -> Profile:
         "name": "flags",
         "description": f"{arrivals['kind']} arrivals",
         "arrivals": arrivals,
-        "prompt_tokens": [{"fixed": flags["isl"] or 500}],
-        "output_tokens": [{"fixed": flags["osl"] or 64}],
+        "prompt_tokens": [{"fixed": flags.isl or 500}],
+        "output_tokens": [{"fixed": flags.osl or 64}],
         "max_in_flight": users,
-        "requests": flags["request_count"],
+        "requests": flags.request_count,
     }
-    if flags["duration"] is not None or flags["request_count"] is None:
-        fields["duration"] = flags["duration"] or "30s"
-    if flags["warmup_duration"] is not None:
-        fields["warmup"] = flags["warmup_duration"]
+    if flags.duration is not None or flags.request_count is None:
+        fields["duration"] = flags.duration or "30s"
+    if flags.warmup_duration is not None:
+        fields["warmup"] = flags.warmup_duration
     return parse_model(Profile, fields, "command line", _FLAGS)
 
 
@@ -260,10 +239,10 @@ def _rate_text(text: str) -> str:
     return f"{text}/s" if text.strip().replace(".", "", 1).isdigit() else text
 
 
-def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Profile:
-    rate = flags["request_rate"]
+def _override_numbers(profile: Profile, flags: SuiteFlags, where: str) -> Profile:
+    rate = flags.request_rate
     for flag in ("arrival", "burstiness"):
-        if flags[flag] is not None:
+        if getattr(flags, flag) is not None:
             raise UserError(
                 "cannot be set over a profile",
                 where=f"--{flag}",
@@ -274,16 +253,16 @@ def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Pr
         where,
         rate=parsed("--request-rate", parse_rate_per_s, _rate_text(rate)) if rate else None,
         duration_ns=_duration(flags),
-        requests=flags["request_count"],
-        max_in_flight=flags["concurrency"],
+        requests=flags.request_count,
+        max_in_flight=flags.concurrency,
     )
     fields: dict[str, Any] = {}
-    if flags["isl"] is not None:
-        fields["prompt_tokens"] = [{"fixed": flags["isl"]}]
-    if flags["osl"] is not None:
-        fields["output_tokens"] = [{"fixed": flags["osl"]}]
-    if flags["warmup_duration"] is not None:
-        fields["warmup"] = flags["warmup_duration"]
+    if flags.isl is not None:
+        fields["prompt_tokens"] = [{"fixed": flags.isl}]
+    if flags.osl is not None:
+        fields["output_tokens"] = [{"fixed": flags.osl}]
+    if flags.warmup_duration is not None:
+        fields["warmup"] = flags.warmup_duration
     if not fields:
         return profile
     return parse_model(
@@ -294,27 +273,27 @@ def _override_numbers(profile: Profile, flags: dict[str, Any], where: str) -> Pr
     )
 
 
-def _duration(flags: dict[str, Any]) -> int | None:
-    duration_ns: int | None = parsed("--duration", parse_duration_ns, flags["duration"])
+def _duration(flags: SuiteFlags) -> int | None:
+    duration_ns: int | None = parsed("--duration", parse_duration_ns, flags.duration)
     if duration_ns == 0:
         raise UserError("must be above zero", where="--duration", remedy='write "60s"')
     return duration_ns
 
 
-def _contract(flags: dict[str, Any], own: Contract | None) -> Contract | None:
+def _contract(flags: SuiteFlags, own: Contract | None) -> Contract | None:
     """--contract in place of the stage's own; --slo clauses alone, or after the contract's."""
-    contract = load_contract(flags["contract"]) if flags["contract"] else own
-    confidence = parsed("--confidence", parse_share, flags["confidence"] or "95%")
-    if flags["confidence"] is not None and (flags["contract"] or not flags["slo"]):
+    contract = load_contract(flags.contract) if flags.contract else own
+    confidence = parsed("--confidence", parse_share, flags.confidence or "95%")
+    if flags.confidence is not None and (flags.contract or not flags.slo):
         raise UserError(
             "goes with --slo alone",
             where="--confidence",
             remedy="a contract states its own confidence",
         )
-    if not flags["slo"]:
+    if not flags.slo:
         return contract
-    clauses: list[Clause] = [parse_slo(text) for text in flags["slo"]]
-    if contract is not None and flags["contract"]:
+    clauses: list[Clause] = [parse_slo(text) for text in flags.slo]
+    if contract is not None and flags.contract:
         return contract.model_copy(update={"clauses": [*contract.clauses, *clauses]})
     fields = {
         "title": "Clauses of the command line",

@@ -5,13 +5,12 @@ writes a report.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from bench.judge.review import Records
+    from bench.app.conclude import Filing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -37,14 +36,8 @@ def ready_to_file(*, pdf: bool) -> None:
         pdf_library()
 
 
-def file_beside(folder: Path, records: Records, *, pdf: bool, inconclusive: str) -> list[Path]:
-    """What the flags ask for, once the report stands in the run's folder; the paths that
-    came new.
-    """
-    from bench.record.files import write_atomically
-    from bench.show.junit import junit_xml
-    from bench.show.pdf import write_pdf
+def filing_of(pdf: bool, junit_inconclusive: str) -> Filing:
+    """What the flags ask for."""
+    from bench.app.conclude import Filing
 
-    if inconclusive == "fail":
-        write_atomically(folder / "junit.xml", junit_xml(records.summary, records.verdicts, "fail"))
-    return [write_pdf(folder)] if pdf else []
+    return Filing(pdf, "fail" if junit_inconclusive == "fail" else "skip")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.filing import file_beside, filing_flags, ready_to_file
+from bench.cli.filing import filing_flags, filing_of, ready_to_file
 from bench.cli.output import format_option, print_json, print_lines
 
 if TYPE_CHECKING:
@@ -197,17 +197,15 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
 
     A missing or stale summary.json or verdicts.json is made first.
     """
+    from bench.app.conclude import report as write_report
     from bench.cli.screen import show_paths
     from bench.judge.review import reviewed
     from bench.show.annotations import github_lines
-    from bench.show.report import write_report
-    from bench.show.sections import further_parts
 
     _refuse_while_it_grows(folder)
     ready_to_file(pdf=pdf)
     run, records = reviewed(folder)
-    paths = write_report(run, records.summary, records.verdicts, further_parts(records))
-    paths += file_beside(folder, records, pdf=pdf, inconclusive=junit_inconclusive)
+    paths = write_report(run, records, filing_of(pdf, junit_inconclusive))
     if form == "json":
         print_json(
             {

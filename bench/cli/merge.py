@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.filing import file_beside, filing_flags, ready_to_file
+from bench.cli.filing import filing_flags, filing_of, ready_to_file
 from bench.cli.output import format_option, print_runs
 
 #: Of every command that ends a run which was sent from several nodes.
@@ -66,8 +66,7 @@ def merge(
     folder = merged(folders, out)
     if leave_out:
         leave_nodes_out(folder, leave_out)
-    done = conclude(folder)
-    file_beside(done.folder, done.records, pdf=pdf, inconclusive=junit_inconclusive)
+    done = conclude(folder, filing_of(pdf, junit_inconclusive))
     if form == "json":
         print_runs([done], done.exit_code)
     else:

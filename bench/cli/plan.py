@@ -65,7 +65,7 @@ def plan(
     suite's rate and the money that decide the clause, then the chances of PASS, FAIL and neither
     (open) of the suite as it is. Nothing is sent.
     """
-    from bench.cli.adhoc import parsed
+    from bench.cli.flags import parsed
     from bench.errors import UserError
     from bench.judge.contract.sizing import Assumed, size_plan
     from bench.plan.schedule import compile_plan
@@ -131,7 +131,7 @@ def _length(plan: Plan) -> str:
 
 def _changed(suite: Suite, contract: str | None, rate: str | None) -> Suite:
     """The suite under another contract, or at another rate. Raises UserError."""
-    from bench.cli.adhoc import parsed
+    from bench.cli.flags import parsed
     from bench.plan.contract import load_contract
     from bench.plan.suite import override_profile
     from bench.units import parse_rate_per_s

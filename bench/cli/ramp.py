@@ -6,59 +6,53 @@ import dataclasses
 import sys
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.flags import (
+    CONTRACT_AND_HTTP,
+    NO_STOP_RULE,
+    OVER_HTTP,
+    SEED,
+    SIZES,
+    TARGET_AND_RATE,
+    WORKERS,
+    YES,
+    SuiteFlags,
+    parsed,
+    parsed_usd,
+    takes,
+    with_options,
+)
 from bench.cli.output import format_option, print_json, print_lines, screen_width
-from bench.cli.run import repeat_command, suite_of
-from bench.cli.run import run as run_command
+from bench.cli.repeating import repeat_command
+from bench.cli.run import suite_of
 
 if TYPE_CHECKING:
     from bench.app.ramp import Terms
     from bench.plan.suite import Suite
 
-#: Flags of `run` that say what is sent, to whom and by which contract; they mean the same here.
-_SHARED = (
-    "url",
-    "api",
-    "model",
-    "profile",
-    "request_rate",
-    "arrival",
-    "burstiness",
-    "isl",
-    "osl",
-    "contract",
-    "slo",
-    "confidence",
-    "timeout",
-    "header",
-    "api_key_env",
-    "api_key_file",
-    "api_key_command",
-    "extra_body",
-    "max_tokens_field",
-    "streaming",
-    "transport",
-    "insecure",
-    "ca_file",
-    "over_http",
-    "no_stop_rule",
-    "workers",
-    "seed",
-    "yes",
-)
-#: And those that have no meaning in a ramp.
-_UNSAID = ("concurrency", "duration", "request_count", "warmup_duration")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RampFlags(SuiteFlags):
+    """The flags of `ramp`; those of a length have no meaning in one."""
+
+    target: str | None
+    min_rate: str | None
+    max_rate: str | None
+    resolution: str
+    max_probes: int
+    max_requests: int | None
+    max_cost: str | None
+    max_time: str | None
+    cool_down: str
+    simulated: bool
+    out: Path | None
+    quiet: bool
+    form: str
 
 
-def _shared(command: click.Command) -> click.Command:
-    command.params += [param for param in run_command.params if param.name in _SHARED]
-    return command
-
-
-@_shared
 @click.command(short_help="Find the highest rate at which a contract still holds.")
 @click.argument("suite", required=False)
 @click.option("--target", metavar="NAME", help="Which target, where SUITE has several.")
@@ -99,7 +93,10 @@ def _shared(command: click.Command) -> click.Command:
 )
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @format_option()
-def ramp(suite: str | None, form: str, quiet: bool, **flags: Any) -> int:
+@with_options(*TARGET_AND_RATE, *SIZES, *CONTRACT_AND_HTTP)
+@with_options(SEED, NO_STOP_RULE, YES, WORKERS, OVER_HTTP)
+@takes(RampFlags)
+def ramp(flags: RampFlags) -> int:
     """Search the rate: doubled while the contract holds, halved while it is broken, then closed in
     on.
 
@@ -117,27 +114,27 @@ def ramp(suite: str | None, form: str, quiet: bool, **flags: Any) -> int:
     from bench.errors import UserError
     from bench.show.ramp import ramp_lines, write_ramp_report
 
-    if suite is None and flags["url"] is None:
+    if flags.suite is None and flags.url is None:
         raise UserError("names no suite", where="ramp", remedy="give a suite, or --url and --model")
-    loaded = ramping(suite_of({**dict.fromkeys(_UNSAID), **flags, "suite": suite}), flags["target"])
-    if flags["simulated"]:
+    loaded = ramping(suite_of(flags), flags.target)
+    if flags.simulated:
         (stage,) = loaded.stages
         loaded = loaded.model_copy(
             update={"stages": [stage.model_copy(update={"simulated": True})]}
         )
-    terms = _approved(loaded, _terms(loaded, flags), yes=flags["yes"])
+    terms = _approved(loaded, _terms(loaded, flags), yes=flags.yes)
     searching = Ramp(
         loaded,
         terms,
-        lambda each: make_screen(each, quiet=quiet),
-        lambda text: None if quiet else click.echo(text, err=True),
+        lambda: make_screen(quiet=flags.quiet),
+        lambda text: None if flags.quiet else click.echo(text, err=True),
     )
     record = searching.go()
     final = (
         searching.last.records.verdicts if searching.last is not None and record["final"] else None
     )
     report = write_ramp_report(searching.folder, record, final)
-    if form == "json":
+    if flags.form == "json":
         print_json(
             {"format": 1, "folder": str(searching.folder), "report": str(report), "ramp": record}
         )
@@ -146,32 +143,30 @@ def ramp(suite: str | None, form: str, quiet: bool, **flags: Any) -> int:
     return int(record["exit_code"])
 
 
-def _terms(suite: Suite, flags: dict[str, Any]) -> Terms:
+def _terms(suite: Suite, flags: RampFlags) -> Terms:
     from bench.app.ramp import Terms
-    from bench.cli.adhoc import parsed
     from bench.errors import UserError
-    from bench.units import parse_duration_ns, parse_rate_per_s, parse_share, parse_usd
+    from bench.units import parse_duration_ns, parse_rate_per_s, parse_share
 
-    resolution = parsed("--resolution", parse_share, flags["resolution"])
+    resolution = parsed("--resolution", parse_share, flags.resolution)
     if not Fraction(1, 100) <= resolution <= 1:
         raise UserError(
             "must lie between 1 % and 100 %", where="--resolution", remedy="10% is usual"
         )
-    seed = suite.seed if flags["seed"] is None else flags["seed"]
-    cost = parsed("--max-cost", parse_usd, flags["max_cost"])
+    seed = suite.seed if flags.seed is None else flags.seed
     return Terms(
         seed=seed,
-        lowest=parsed("--min-rate", parse_rate_per_s, flags["min_rate"]),
-        highest=parsed("--max-rate", parse_rate_per_s, flags["max_rate"]),
+        lowest=parsed("--min-rate", parse_rate_per_s, flags.min_rate),
+        highest=parsed("--max-rate", parse_rate_per_s, flags.max_rate),
         resolution=resolution,
-        max_probes=flags["max_probes"],
-        max_requests=flags["max_requests"],
-        max_cost_usd=None if cost is None else Fraction(cost),
-        max_time_ns=parsed("--max-time", parse_duration_ns, flags["max_time"]),
-        cool_down_ns=parsed("--cool-down", parse_duration_ns, flags["cool_down"]),
-        workers=flags["workers"],
-        stop_rule=not flags["no_stop_rule"],
-        folder=flags["out"],
+        max_probes=flags.max_probes,
+        max_requests=flags.max_requests,
+        max_cost_usd=parsed_usd("--max-cost", flags.max_cost),
+        max_time_ns=parsed("--max-time", parse_duration_ns, flags.max_time),
+        cool_down_ns=parsed("--cool-down", parse_duration_ns, flags.cool_down),
+        workers=flags.workers,
+        stop_rule=not flags.no_stop_rule,
+        folder=flags.out,
         repeat_command=repeat_command(sys.argv, seed, "ramp"),
     )
 
@@ -189,9 +184,11 @@ def _approved(suite: Suite, terms: Terms, *, yes: bool) -> Terms:
     if stage.simulated or not any(is_remote(endpoint) for endpoint in stage.targets[0].endpoints):
         return terms
     most = terms.max_requests or REMOTE_REQUESTS
-    whole, _ = lengthened(suite, terms.seed, most)
-    usd = budget_of(compile_plan(whole, terms.seed)).usd
+    begun = compile_plan(suite, terms.seed)
+    whole = compile_plan(lengthened(begun, most)[0], terms.seed)
+    usd = budget_of(whole).usd
     if terms.max_cost_usd is not None and usd is not None and usd > terms.max_cost_usd:
-        whole, _ = lengthened(suite, terms.seed, max(1, int(most * terms.max_cost_usd / usd)))
-    approve(whole, terms.seed, 1, max_cost=None, max_requests=most, yes=yes)
+        affordable = max(1, int(most * terms.max_cost_usd / usd))
+        whole = compile_plan(lengthened(begun, affordable)[0], terms.seed)
+    approve(whole, 1, max_cost=None, max_requests=most, yes=yes)
     return dataclasses.replace(terms, max_requests=most)

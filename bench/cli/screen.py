@@ -27,7 +27,6 @@ from bench.load.sitting import refuse_unless_broken_off
 from bench.metrics import HEADLINES
 from bench.plan.budget import show_usd, usd_of
 from bench.plan.schedule import Lane, Plan
-from bench.plan.suite import Suite
 from bench.quantiles import P50, P99, P999, by_key
 from bench.record.histogram import Histogram
 from bench.record.records.comparisons import Comparison
@@ -54,10 +53,10 @@ _NODES_MOST = 12
 class RunScreen:
     """Feeds the live screen from the generator; satisfies `conduct.Screen`."""
 
-    def __init__(self, suite: Suite, *, quiet: bool):
+    def __init__(self, *, quiet: bool):
         self._console = Console(stderr=True)
         self._screen = Screen(self._console, quiet=quiet)
-        self._suite, self._quiet = suite, quiet
+        self._quiet = quiet
         self._drawn_ns = -DRAW_EVERY_NS
         self._stages: list[tuple[str, list[Lane]]] = []
         #: moment, stage, rows offered, sent and done, over the last _RECENT_NS
@@ -207,9 +206,9 @@ def _ms(histogram: Histogram, q: Fraction) -> float | None:
     return None if value is None else value / MS
 
 
-def make_screen(suite: Suite, *, quiet: bool) -> RunScreen:
+def make_screen(*, quiet: bool) -> RunScreen:
     """The screen of one run."""
-    return RunScreen(suite, quiet=quiet)
+    return RunScreen(quiet=quiet)
 
 
 def _print(text: Any) -> None:

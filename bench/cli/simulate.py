@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.filing import file_beside, filing_flags, ready_to_file
+from bench.cli.filing import filing_flags, filing_of, ready_to_file
 from bench.cli.output import format_option, print_runs
 
 
@@ -52,8 +52,10 @@ def simulate(
     tailproof simulate premium-placebo
     tailproof simulate vanity-average --requests 5000000 --out results/five-million
     """
+    from bench.app.simulate import plan_virtual
     from bench.app.simulate import simulate as play
     from bench.cli.screen import tell_run
+    from bench.load.options import RunOptions
     from bench.plan.suite import load_suite
 
     ready_to_file(pdf=pdf)
@@ -65,9 +67,11 @@ def simulate(
         length=requests or 1, label="simulated", file=sys.stderr, hidden=quiet or requests is None
     ) as bar:
         done = play(
-            loaded, first, repeat_command=again, requests=requests, folder=out, on_played=bar.update
+            plan_virtual(loaded, first, requests),
+            RunOptions(repeat_command=again, folder=out),
+            on_played=bar.update,
+            filing=filing_of(pdf, junit_inconclusive),
         )
-    file_beside(done.folder, done.records, pdf=pdf, inconclusive=junit_inconclusive)
     tell_run(done, form)
     if form == "json":
         print_runs([done], done.exit_code)

@@ -90,7 +90,7 @@ def watch(
 
 def _watch(name: str, contract: Contract | None, flags: dict[str, Any]) -> int:
     from bench.app.watch import Terms, Watch, probing, resolution
-    from bench.cli.adhoc import parsed
+    from bench.cli.flags import parsed
     from bench.errors import ExitCode
     from bench.load.generator import run_loop
     from bench.plan.suite import load_suite

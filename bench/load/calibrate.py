@@ -27,6 +27,7 @@ from bench.clock import utc_text, wall_ns
 from bench.errors import TailproofError
 from bench.load.ceiling import FORMAT
 from bench.load.generator import run_loop
+from bench.load.options import Listeners, RunOptions
 from bench.load.runner import play
 from bench.plan.profile import Amount, Arrivals, Profile
 from bench.plan.prompts import PromptText
@@ -34,7 +35,8 @@ from bench.plan.schedule import compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
 from bench.quantiles import P50, P99, P999
-from bench.record.run_folder import Run, machine_facts
+from bench.record.identity import machine_facts
+from bench.record.run_folder import Run
 from bench.record.samples import Int, Outcome, latency_ns
 from bench.units import MS, nearest_rank
 
@@ -129,9 +131,9 @@ def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> St
     suite = _suite(port, rate, seconds, tokens)
     plan = compile_plan(suite, 1)
     known = len(_truth(port, 0))
-    run_loop(
-        lambda: play(plan, PromptText(1), folder, {}, warn=lambda _: None, on_tick=lambda *_: None)
-    )
+    options = RunOptions(folder=folder)
+    listeners = Listeners(warn=lambda _: None, on_tick=lambda *_: None)
+    run_loop(lambda: play(plan, PromptText(1), {}, options, listeners))
     run = Run(folder)
     truth = _truth(port, known)
     samples = run.columns.samples

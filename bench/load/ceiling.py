@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.plan.schedule import Plan
 from bench.record.files import write_json
-from bench.record.run_folder import machine_facts
+from bench.record.identity import machine_facts
 from bench.units import S
 
 FORMAT = 1

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from bench.load.endpoint import Outlet
 from bench.load.flight import Attempt, Flight
 from bench.load.spending import Spending
@@ -80,6 +82,8 @@ class Caps:
 
 
 UNCAPPED = Caps()
+#: Caps as plain JSON, and back.
+CAPS = TypeAdapter(Caps)
 
 
 class Guard:

@@ -231,35 +231,44 @@ def run_secrets(lanes: Sequence[Lane]) -> list[SecretStr]:
 OnTick = Callable[[int, Callable[[], Counters]], str | None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What a process plays of a run, and where it puts the samples."""
+
+    lanes: Sequence[Lane]
+    schedule: Table
+    folder: Path
+    run_id: str
+    share: Share = ALONE
+    sitting: int = 1
+    caps: Caps = UNCAPPED
+
+
 class Player:
     """Made on a running loop; plays once."""
 
     def __init__(
         self,
-        lanes: Sequence[Lane],
-        schedule: Table,
+        work: Work,
         text: PromptText,
-        folder: Path,
-        run_id: str,
-        share: Share = ALONE,
-        sitting: int = 1,
-        outlets: list[list[Endpoint]] | None = None,
-        caps: Caps = UNCAPPED,
-        tell: Callable[[str], None] = lambda _: None,
+        endpoints: list[list[Endpoint]] | None = None,
+        ends_early: Callable[[str], None] = lambda _: None,
     ):
-        """`outlets` are those of `make_endpoints`, where they were made before; `tell` hears why
-        `caps` end the run, and stops it.
+        """`endpoints` are those of `make_endpoints`, where they were made before; `ends_early` is
+        called with the reason why the caps end the run, and stops it.
 
         Raises UserError for headers, bodies or transports that cannot be.
         """
+        lanes, schedule, share, caps = work.lanes, work.schedule, work.share, work.caps
         self._lanes = lanes
-        endpoints = outlets if outlets is not None else make_endpoints(lanes, schedule, text)
+        if endpoints is None:
+            endpoints = make_endpoints(lanes, schedule, text)
         self.guard = (
-            Guard(lanes, schedule, caps.part(share.parts), tell) if caps != UNCAPPED else None
+            None if caps == UNCAPPED else Guard(lanes, schedule, caps.part(share.parts), ends_early)
         )
         self.journal = Journal(
-            SegmentWriter(folder, share.worker, sitting),
-            run_id,
+            SegmentWriter(work.folder, share.worker, work.sitting),
+            work.run_id,
             len(schedule),
             [len(lane.phases) for lane in lanes],
             run_secrets(lanes),

@@ -1,15 +1,14 @@
 """One run, from a compiled plan to a sealed folder.
 
-In: a plan whose targets have real base URLs, prompt texts, a folder. Out: the folder with
+In: a plan whose targets have real base URLs, prompt texts, how it is played. Out: the folder with
 manifest, schedule, samples and histograms. Must stay true: everything that can be refused is
-refused before the folder exists; Ctrl-C ends the run, not the record.
+refused before the folder exists; Ctrl-C ends the run, not the record; the manifest is sealed once.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import re
+import itertools
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,49 +18,31 @@ from typing import Any
 import anyio
 import numpy as np
 
-from bench.clock import clock_facts, utc_text, wall_ns
+from bench.clock import utc_text, wall_ns
 from bench.errors import UserError
 from bench.load.ceiling import share_of_ceiling
 from bench.load.drill import Timeline
 from bench.load.endpoint import Endpoint
 from bench.load.generator import STOP_DRAIN_NS
-from bench.load.guard import UNCAPPED, Caps
 from bench.load.journal import Strings
-from bench.load.player import Counters, OnTick, Player, make_endpoints, run_secrets
-from bench.load.shard import UNSHARDED, Shard
-from bench.load.sitting import Sitting, inputs, take_up
+from bench.load.options import Listeners, RunOptions
+from bench.load.player import Counters, Player, make_endpoints, run_secrets
+from bench.load.sitting import Sitting, take_up
 from bench.load.transport.pool import SPARE_DESCRIPTORS
 from bench.load.transport.sender import check_ready
-from bench.load.workers import Crew, Together, innermost
-from bench.metrics import in_hlog
-from bench.plan.profile import bucket_names
+from bench.load.workers import Workers, WorkersEnd, innermost
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, Table
 from bench.plan.target import KEY_SOURCES
 from bench.record.digests import marks
-from bench.record.histogram import Histogram, HistogramSet, Interval, write_hlog
+from bench.record.histogram import Histogram
+from bench.record.identity import plan_facts, run_id
 from bench.record.pieces import gather, gather_attempts, renumbered, settle, writer_name
-from bench.record.run_folder import RunWriter, State, library_versions, machine_facts
-from bench.record.samples import Columns, Outcome
+from bench.record.run_folder import RunWriter, State
+from bench.record.run_histograms import write_histograms
+from bench.record.samples import Outcome
 from bench.record.sittings import due_again_ns, may_have_begun
 from bench.units import show_duration
-
-#: Characters of a suite's name in the name of its runs.
-_SUITE_MOST = 60
-
-
-def run_id(plan: Plan, started_wall_ns: int) -> str:
-    """`2026-11-23T10-04-11Z-field-guide-3fa9`: time, suite, and what tells equal seconds apart."""
-    return named(plan.suite.name, started_wall_ns, plan.schedule.tobytes())
-
-
-def named(suite: str, started_wall_ns: int, content: bytes) -> str:
-    """A run's id, which is a folder's name and part of a header; equal content that began at the
-    same ns has the same.
-    """
-    suite = re.sub(r"[^A-Za-z0-9._-]+", "-", suite)[:_SUITE_MOST]
-    digest = hashlib.sha256(content + str(started_wall_ns).encode()).hexdigest()[:4]
-    return f"{utc_text(started_wall_ns).replace(':', '-')}-{suite}-{digest}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +56,22 @@ class Simulated:
     gaps: list[list[Histogram]]
 
 
-class _Ending:
-    """Whether and why a run ends before its time; `tell` hears of it at once, `ends_early` of a
-    rule's reason alone.
-    """
+@dataclasses.dataclass
+class _Played:
+    """What the rows of all sittings came to, and what this sitting's workers did."""
 
-    def __init__(self, tell: Callable[[str], None], ends_early: Callable[[str], None]) -> None:
-        self._tell, self._ends_early = tell, ends_early
+    samples: Table
+    strings: dict[str, list[str]]
+    attempts: Table
+    workers: WorkersEnd
+
+
+class _Ending:
+    """Whether and why a run ends before its time."""
+
+    def __init__(self, listeners: Listeners) -> None:
+        self._listeners = listeners
+        #: set once there is something to stop
         self.stop: Callable[[], None] = lambda: None
         #: our own reason; None where the run went to its end or was interrupted
         self.early: str | None = None
@@ -91,7 +81,7 @@ class _Ending:
 
     def on_signal(self) -> None:
         """First Ctrl-C: send nothing more and drain; second: cut what is under way."""
-        self._tell(
+        self._listeners.warn(
             "cutting off what is under way"
             if self.interrupted
             else (
@@ -106,152 +96,123 @@ class _Ending:
         """Send nothing more and drain."""
         if why is not None and self.early is None and not self.interrupted:
             self.early = why
-            self._tell(f"the run ends early: {why}")
-            self._ends_early(why)
+            self._listeners.warn(f"the run ends early: {why}")
+            self._listeners.ends_early(why)
             self.stop()
+
+    def on_time(self, now_ns: int) -> None:
+        """The run goes on at this moment."""
+        if self.early is None and not self.interrupted:
+            self.stopped_ns = max(now_ns, 0)
 
 
 async def play(
     plan: Plan,
     text: PromptText,
-    folder: Path | None,
-    manifest: dict[str, Any],
+    facts: dict[str, Any],
+    options: RunOptions,
+    listeners: Listeners,
     *,
-    workers: int = 1,
-    results: Path = Path("results"),
-    warn: Callable[[str], None],
-    on_tick: OnTick,
-    opened: Callable[[Path], None] = lambda _: None,
-    caps: Caps = UNCAPPED,
+    kept: bytes | None = None,
     simulated: Callable[[], Simulated] | None = None,
-    resume: Path | None = None,
-    shard: Shard = UNSHARDED,
-    ends_early: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Run the plan on `workers` processes; returns its folder, of which `opened` is told before
-    anything is sent.
+    """Run the plan, which is this shard's alone; returns its folder.
 
-    `ends_early` hears at once why the run ends before its plan by a rule of its own.
-
-    `resume` is the folder of a run of this plan that broke off: what it left is played there. Of
-    the plan its `shard` alone is played. Lanes that are `simulated` come last in the plan; their
-    rows are asked of `simulated` once the others have ended. Raises UserError (a variable not set,
-    a proxy in the way), TargetUnreachable (no answer to the ready check) or RunFolderError before
-    anything is sent.
+    `facts` are lines of its manifest, `kept` is its plan.json. Lanes that are simulated come last
+    in the plan; their rows are asked of `simulated` once the others have ended. Raises UserError (a
+    variable not set, a proxy in the way), TargetUnreachable (no answer to the ready check) or
+    RunFolderError before anything is sent.
     """
-    check_descriptors(plan.live(), workers * shard.of, warn)
-    _check_shares(plan.live(), workers, shard.of)
-    whole, plan = plan.schedule, shard.cut(plan)
-    live = plan.live()
-    outlets = make_endpoints(live.lanes, plan.schedule, text)
-    await _check_ready(live, warn)
+    live, workers, shard = plan.live(), options.workers or 1, options.shard
+    check_descriptors(live, workers, listeners.warn, shards=shard.of)
+    _check_caps_divide(live, workers, shard.of)
+    endpoints = make_endpoints(live.lanes, plan.schedule, text)
+    await _check_ready(live, listeners.warn)
     sitting = (
-        _first(plan, folder, results, manifest, caps, shard, workers)
-        if resume is None
-        else take_up(plan, resume, workers, caps)
+        _first_sitting(plan, facts, options, kept)
+        if options.resume is None
+        else take_up(plan, options.resume, workers, options.caps)
     )
-    writer, live = sitting.writer, sitting.plan.live()
-    shard.keep(whole, writer)
+    shard.keep(plan, sitting.writer)
     if shard.start_at_ns is not None:
-        warn(f"begins at {utc_text(shard.start_at_ns)}")
-    opened(writer.folder)
-    timeline = Timeline(sitting.plan.drills, live.lanes, Strings(run_secrets(live.lanes)).clean)
-    ending, started = _Ending(warn, ends_early), writer.manifest.get("start")
-    facts: dict[str, Any] = {}
-
-    def ticking(now_ns: int, counters: Callable[[], Counters]) -> None:
-        timeline.tick(now_ns)
-        if started is not None and now_ns >= 0 and not facts:
-            facts["start"] = started | {"wall_ns": wall_ns() - started["ahead_ns"] - now_ns}
-        ending.on_reason(
-            on_tick(now_ns - sitting.shift_ns, lambda: counters().with_events(timeline.told()))
-        )
-        if ending.early is None and not ending.interrupted:
-            ending.stopped_ns = max(now_ns, 0)
-
-    async with _stopping_on_signals(ending.on_signal):
-        samples, strings, attempts, together = await _played(
-            sitting, text, outlets, workers, ending, ticking
-        )
-        gaps = together.gaps
+        listeners.warn(f"begins at {utc_text(shard.start_at_ns)}")
+    listeners.opened(sitting.writer.folder)
+    course = _Course(sitting, listeners)
+    async with _stopping_on_signals(course.ending.on_signal):
+        played = await _play_sitting(sitting, text, endpoints, workers, course)
+        gaps = played.workers.gaps
         sitting.add_gaps(gaps)
         if simulated is not None:  # still here, so that Ctrl-C leaves a sealed folder
-            gaps = gaps + _overlay(samples, strings, simulated(), plan)
-    write_histograms(writer.folder, sitting.plan, samples, gaps, writer.manifest["started_wall_ns"])
-    broke_off = ending.interrupted or (together.interrupted and ending.early is None)
-    state: State = "interrupted" if broke_off else "complete"
-    workers_facts = sitting.whole("by_worker", together.facts)
-    harness = {
-        **worst_facts(workers_facts),
-        "state": state,
-        "workers": workers,
-        "dead_workers": sitting.whole("dead_workers", together.dead),
-        "calibration": share_of_ceiling(live, workers),
-        "by_worker": workers_facts,
-    }
-    events = await timeline.finish(interrupted=together.interrupted)
-    leg_events = sitting.whole("leg_events", together.leg_events)
-    facts |= {
-        "ended_wall_ns": wall_ns(),
-        "harness": harness,
-        "strings": strings,
-        "ended_early": ending.early,
-        "stopped_ns": ending.stopped_ns if broke_off or ending.early is not None else None,
-        "events": sitting.whole("events", events),
-        "leg_events": sorted(leg_events, key=lambda event: int(event["at_ns"])),
-    }
-    writer.finish(
-        state, samples, facts, attempts if any(lane.target.route for lane in live.lanes) else None
+            gaps = gaps + _overlay(played, simulated(), plan)
+    writer = sitting.writer
+    write_histograms(
+        writer.folder, sitting.plan, played.samples, gaps, writer.manifest["started_wall_ns"]
     )
+    state, ended = await _ended(sitting, played, course)
+    ended["harness"] |= {"workers": workers, "calibration": share_of_ceiling(live, workers)}
+    ended["harness"] |= listeners.closing()
+    routed = any(lane.target.route for lane in live.lanes)
+    writer.finish(state, played.samples, ended, played.attempts if routed else None)
     return writer.folder
 
 
-def _first(
-    plan: Plan,
-    folder: Path | None,
-    results: Path,
-    manifest: dict[str, Any],
-    caps: Caps,
-    shard: Shard,
-    workers: int,
+class _Course:
+    """What goes on beside the requests of one sitting: drills, the screen, the end."""
+
+    def __init__(self, sitting: Sitting, listeners: Listeners):
+        lanes = sitting.live.lanes
+        self._sitting, self._listeners = sitting, listeners
+        self.timeline = Timeline(sitting.plan.drills, lanes, Strings(run_secrets(lanes)).clean)
+        self.ending = _Ending(listeners)
+        #: the manifest's `start`, once the run's time zero has come
+        self.start: dict[str, Any] = {}
+
+    def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
+        """Called every few ms."""
+        self.timeline.tick(now_ns)
+        agreed = self._sitting.writer.manifest.get("start")
+        if agreed is not None and now_ns >= 0 and not self.start:
+            began_ns = wall_ns() - agreed["ahead_ns"] - now_ns
+            self.start = {"start": agreed | {"wall_ns": began_ns}}
+        why = self._listeners.on_tick(
+            now_ns - self._sitting.shift_ns,
+            lambda: counters().with_events(self.timeline.told()),
+        )
+        self.ending.on_reason(why)
+        self.ending.on_time(now_ns)
+
+
+def _first_sitting(
+    plan: Plan, facts: dict[str, Any], options: RunOptions, kept: bytes | None
 ) -> Sitting:
     """A run's first sitting, in a folder of its own."""
-    start = shard.start(workers)
+    shard = options.shard
+    start = shard.start(options.workers or 1)
     started = wall_ns() if start is None else start.wall_ns
     name = run_id(plan, started)
-    facts = plan_facts(plan, name, started) | manifest | shard.facts(start)
-    writer = RunWriter(folder or results / name, facts, plan.schedule)
-    return Sitting(plan, writer, caps, t0=None if start is None else start.t0, share=shard.share)
+    manifest = plan_facts(plan, name, started) | facts | shard.facts(start)
+    folder = options.folder or options.results / name
+    writer = RunWriter(folder, manifest, plan.schedule, kept)
+    return Sitting(
+        plan, writer, options.caps, t0=None if start is None else start.t0, share=shard.share
+    )
 
 
-async def _played(
+async def _play_sitting(
     sitting: Sitting,
     text: PromptText,
-    outlets: list[list[Endpoint]],
+    endpoints: list[list[Endpoint]],
     workers: int,
-    ending: _Ending,
-    ticking: OnTick,
-) -> tuple[Table, dict[str, list[str]], Table, Together]:
-    """(samples, strings, attempts) of all sittings, and what the workers of this one came to."""
-    live, schedule = sitting.plan.live(), sitting.plan.schedule
-    folder, name = sitting.writer.folder, sitting.writer.manifest["run"]
+    course: _Course,
+) -> _Played:
+    """What all sittings came to, once the workers of this one have ended."""
+    schedule, folder = sitting.plan.schedule, sitting.writer.folder
     if workers == 1:
-        player = Player(
-            live.lanes,
-            schedule,
-            text,
-            folder,
-            name,
-            sitting.share,
-            sitting.number,
-            outlets,
-            sitting.caps,
-            tell=ending.on_reason,
-        )
-        ending.stop = player.generator.stop
-        await player.play(ticking, sitting.t0)
+        player = Player(sitting.work, text, endpoints, course.ending.on_reason)
+        course.ending.stop = player.generator.stop
+        await player.play(course.tick, sitting.t0)
         journal = player.journal
-        together = Together(
+        end = WorkersEnd(
             [player.facts()],
             journal.gap_histograms,
             journal.leg_events,
@@ -259,30 +220,44 @@ async def _played(
             [],
         )
         if sitting.number == 1:
-            return journal.samples, journal.texts(), journal.attempts(), together
+            return _Played(journal.samples, journal.texts(), journal.attempts(), end)
     else:
-        for outlet in outlets:
-            for endpoint in outlet:
-                await endpoint.close()
-        crew = Crew(
-            live,
-            folder,
-            name,
-            workers,
-            sitting.plan.seed,
-            text.tokenizer.name if text.tokenizer else None,
-            sitting.caps,
-            ending.on_reason,
-            sitting.number,
-            sitting.writer.lock,
-            sitting.share,
-        )
-        ending.stop = crew.stop
-        together = await crew.play(ticking, sitting.t0)
+        for endpoint in itertools.chain.from_iterable(endpoints):
+            await endpoint.close()
+        crew = Workers(sitting.work, text, workers, course.ending.on_reason, sitting.writer.lock)
+        course.ending.stop = crew.stop
+        end = await crew.play(course.tick, sitting.t0)
     samples, strings = gather(folder, len(schedule))
-    attempts = gather_attempts(folder, strings)
-    _own_up(samples, strings, sitting, together)
-    return samples, strings, attempts, together
+    played = _Played(samples, strings, gather_attempts(folder, strings), end)
+    _settle_dead_workers(played, sitting)
+    return played
+
+
+async def _ended(
+    sitting: Sitting, played: _Played, course: _Course
+) -> tuple[State, dict[str, Any]]:
+    """How the run ended, and what the manifest says of it."""
+    ending, end = course.ending, played.workers
+    broke_off = ending.interrupted or (end.interrupted and ending.early is None)
+    state: State = "interrupted" if broke_off else "complete"
+    by_worker = sitting.whole("by_worker", end.facts)
+    events = await course.timeline.finish(interrupted=end.interrupted)
+    leg_events = sitting.whole("leg_events", end.leg_events)
+    harness = {
+        **worst_facts(by_worker),
+        "state": state,
+        "dead_workers": sitting.whole("dead_workers", end.dead),
+        "by_worker": by_worker,
+    }
+    return state, course.start | {
+        "ended_wall_ns": wall_ns(),
+        "harness": harness,
+        "strings": played.strings,
+        "ended_early": ending.early,
+        "stopped_ns": ending.stopped_ns if broke_off or ending.early is not None else None,
+        "events": sitting.whole("events", events),
+        "leg_events": sorted(leg_events, key=lambda event: int(event["at_ns"])),
+    }
 
 
 async def _check_ready(plan: Plan, warn: Callable[[str], None]) -> None:
@@ -296,13 +271,12 @@ async def _check_ready(plan: Plan, warn: Callable[[str], None]) -> None:
             warn(warning)
 
 
-def _overlay(
-    samples: Table, strings: dict[str, list[str]], simulated: Simulated, plan: Plan
-) -> list[list[Histogram]]:
+def _overlay(played: _Played, simulated: Simulated, plan: Plan) -> list[list[Histogram]]:
     """Put the simulated rows where they belong; returns the gaps of their lanes."""
     first = len(plan.live().lanes)
     rows = plan.schedule["lane"] >= first
-    samples[rows] = renumbered(simulated.samples[rows], simulated.strings, strings)
+    moved = renumbered(simulated.samples[rows], simulated.strings, played.strings)
+    played.samples[rows] = moved
     return simulated.gaps[first:]
 
 
@@ -324,7 +298,7 @@ async def _stopping_on_signals(stop: Callable[[], None]) -> AsyncIterator[None]:
         raise innermost(errors) from None
 
 
-def _check_shares(plan: Plan, workers: int, shards: int) -> None:
+def _check_caps_divide(plan: Plan, workers: int, shards: int) -> None:
     for lane in plan.lanes:
         cap = lane.profile.arrivals.concurrency or lane.profile.max_in_flight
         if cap is not None and cap < workers * shards:
@@ -336,17 +310,16 @@ def _check_shares(plan: Plan, workers: int, shards: int) -> None:
             )
 
 
-def _own_up(
-    samples: Table, strings: dict[str, list[str]], sitting: Sitting, together: Together
-) -> None:
+def _settle_dead_workers(played: _Played, sitting: Sitting) -> None:
     """Rows that a dead worker took with it: cut off where they were due while it lived, else never
     sent, and why.
     """
     schedule, known = sitting.plan.schedule, marks(sitting.writer.folder)
+    samples, strings, end = played.samples, played.strings, played.workers
     due_ns = due_again_ns(schedule, samples, 0)
-    for worker in together.dead:
+    for worker in end.dead:
         share = dataclasses.replace(
-            sitting.share, worker=worker, workers=len(together.facts) + len(together.dead)
+            sitting.share, worker=worker, workers=len(end.facts) + len(end.dead)
         )
         lost = share.rows(schedule) & (samples["due_ns"] < 0)
         begun = lost & may_have_begun(
@@ -379,8 +352,12 @@ def worst_facts(facts: list[dict[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def check_descriptors(plan: Plan, workers: int, warn: Callable[[str], None]) -> None:
+def check_descriptors(
+    plan: Plan, workers: int, warn: Callable[[str], None], *, shards: int = 1
+) -> None:
     """Raise the soft descriptor limit as far as allowed; refuse a plan whose caps cannot fit.
+
+    `plan` is one of so many `shards`, each of which has as many workers.
 
     Raises UserError with the `ulimit` that would do.
     """
@@ -391,7 +368,7 @@ def check_descriptors(plan: Plan, workers: int, warn: Callable[[str], None]) -> 
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
     known = 0
-    soft *= workers
+    soft *= workers * shards
     for lane in plan.lanes:
         arrivals = lane.profile.arrivals
         # A cap the lane can reach; an open loop without one has no bound to check beforehand.
@@ -401,11 +378,12 @@ def check_descriptors(plan: Plan, workers: int, warn: Callable[[str], None]) -> 
             if lane.target.route is not None and lane.target.route.hedge is not None
             else 1
         )
-        known += min(arrivals.concurrency or lane.profile.max_in_flight or 0, lane.requests) * calls
+        cap = arrivals.concurrency or lane.profile.max_in_flight or 0
+        known += min(cap, lane.requests * shards) * calls
     if known + SPARE_DESCRIPTORS > soft:
         raise UserError(
             f"the plan may hold {known:,} connections open, the descriptor limit is {soft:,}",
-            remedy=f"raise it: ulimit -n {known // workers + SPARE_DESCRIPTORS}",
+            remedy=f"raise it: ulimit -n {known // (workers * shards) + SPARE_DESCRIPTORS}",
         )
     busiest = max(span.to_rps for lane in plan.lanes for span in lane.spans)
     if busiest > soft:
@@ -413,48 +391,3 @@ def check_descriptors(plan: Plan, workers: int, warn: Callable[[str], None]) -> 
             f"descriptor limit {soft:,}: at {busiest:,.0f} requests/s a server that hangs for a"
             " second would exhaust it"
         )
-
-
-def plan_facts(plan: Plan, name: str, started: int) -> dict[str, Any]:
-    """What the manifest says of a plan, its machine and its inputs."""
-    return {
-        "run": name,
-        "suite": {"name": plan.suite.name, "description": plan.suite.description},
-        "seed": plan.seed,
-        "started_utc": utc_text(started),
-        "started_wall_ns": started,
-        "versions": library_versions(),
-        "machine": machine_facts(),
-        "clock": clock_facts(),
-        "inputs": inputs(plan.suite),
-        "lanes": [lane.record() for lane in plan.lanes],
-    }
-
-
-def write_histograms(
-    folder: Path, plan: Plan, samples: Table, gaps: list[list[Histogram]], started_wall_ns: int
-) -> None:
-    """histograms.hlog: per target, metric and phase, and per context bucket; successes only."""
-    whole = Columns(plan.schedule, samples).measured()
-    whole = whole.where(whole.ok)
-    intervals: list[Interval] = []
-    for lane in plan.lanes:
-        columns = whole.lane(lane.index)
-        histograms = HistogramSet()
-        for metric, view in in_hlog():
-            view_of = f"{view}." if metric.views else ""
-            tag = f"{lane.name}.{view_of}{metric.name}"
-            values = metric.ns(columns.samples, view)
-            for column, names in (("phase", lane.phases), ("bucket", bucket_names())):
-                for index, part in enumerate(names):
-                    chosen = values[(columns.schedule[column] == index) & (values >= 0)]
-                    if len(chosen):
-                        histograms[f"{tag}.{part}"].record_many_ns(chosen)
-        for index, phase in enumerate(lane.phases):
-            if gaps[lane.index][index].n:
-                histograms[f"{lane.name}.inter_chunk.{phase}"].add(gaps[lane.index][index])
-        intervals += [
-            Interval(tag, lane.start_ns, lane.end_ns, histogram)
-            for tag, histogram in histograms.items()
-        ]
-    write_hlog(folder / "histograms.hlog", intervals, started_wall_ns)

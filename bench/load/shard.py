@@ -142,7 +142,11 @@ class Shard:
             for lane, count in zip(plan.lanes, rows, strict=True)
         )
         return dataclasses.replace(
-            plan, lanes=lanes, schedule=table, drills=plan.drills if self.number == 1 else ()
+            plan,
+            lanes=lanes,
+            schedule=table,
+            drills=plan.drills if self.number == 1 else (),
+            whole=plan.schedule,
         )
 
     @classmethod
@@ -175,9 +179,9 @@ class Shard:
                 found["shard"]["place"] = dataclasses.asdict(self.place)
         return found
 
-    def keep(self, whole: Table, writer: RunWriter) -> None:
+    def keep(self, plan: Plan, writer: RunWriter) -> None:
         """Put the whole plan's table into a shard's folder."""
-        if self.of > 1:
+        if (whole := plan.whole) is not None:
             digest = write_table(writer.folder / WHOLE_TABLE, [whole], len(whole), whole.dtype)
             writer.manifest["shard"]["whole_sha256"] = digest
             writer.save_manifest()

@@ -9,6 +9,7 @@ a later sitting adds to what is on record and takes nothing away.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -19,12 +20,12 @@ import numpy as np
 from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
 from bench.errors import UserError
 from bench.load.guard import Caps
-from bench.load.player import ALONE, Share
+from bench.load.player import ALONE, Share, Work
 from bench.load.spending import Spending
 from bench.plan.schedule import Lane, Plan
-from bench.plan.suite import Suite
 from bench.record.digests import OWN, manifest_digest
 from bench.record.histogram import Histogram, read_hlog
+from bench.record.identity import inputs
 from bench.record.pieces import settle
 from bench.record.run_folder import LaterSitting, Run, RunWriter
 from bench.record.samples import Outcome
@@ -71,6 +72,24 @@ class Sitting:
     #: the manifest as it was left
     earlier: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @functools.cached_property
+    def live(self) -> Plan:
+        """The lanes that are played over HTTP."""
+        return self.plan.live()
+
+    @property
+    def work(self) -> Work:
+        """What this process, or its workers together, play of it."""
+        return Work(
+            self.live.lanes,
+            self.plan.schedule,
+            self.writer.folder,
+            self.writer.manifest["run"],
+            self.share,
+            self.number,
+            self.caps,
+        )
+
     def whole(self, key: str, ours: list[Any]) -> list[Any]:
         """A list of the manifest's `harness`, or of the manifest, with what earlier sittings put
         there.
@@ -85,19 +104,12 @@ class Sitting:
             return
         of = {
             f"{lane.name}.inter_chunk.{phase}": histogram
-            for lane, phases in zip(self.plan.live().lanes, gaps, strict=True)
+            for lane, phases in zip(self.live.lanes, gaps, strict=True)
             for phase, histogram in zip(lane.phases, phases, strict=True)
         }
         for interval in read_hlog(path)[1]:
             if interval.tag in of:
                 of[interval.tag].add(interval.histogram)
-
-
-def inputs(suite: Suite) -> list[dict[str, str]]:
-    """Name and SHA-256 of each file that a suite was read from, as the manifest keeps them."""
-    return [
-        {"name": "/".join(path.parts[-2:]), "sha256": file_digest(path)} for path in suite.files
-    ]
 
 
 def refuse_unless_broken_off(manifest: dict[str, Any], folder: Path) -> None:
@@ -256,6 +268,13 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
 
 def _refuse_another_plan(plan: Plan, run: Run) -> None:
     """Raises UserError naming what is not as it was when the run began."""
+    for path in plan.suite.files:
+        if not path.is_file():
+            raise UserError(
+                "is not there any more, so nobody can tell whether it has changed",
+                where=str(path),
+                remedy="put it back, or resume from the folder that the run was begun in",
+            )
     for was, now in zip(run.manifest["inputs"], inputs(plan.suite), strict=False):
         if was != now:
             raise UserError(

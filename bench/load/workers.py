@@ -13,7 +13,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +21,23 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 from anyio.streams.text import TextReceiveStream
-from pydantic import TypeAdapter
 
 from bench.clock import monotonic_ns
 from bench.errors import TailproofError
 from bench.load.generator import run_loop
-from bench.load.guard import UNCAPPED, Caps
-from bench.load.player import ALONE, Counters, OnTick, Player, Share
+from bench.load.guard import CAPS
+from bench.load.player import Counters, OnTick, Player, Share, Work
 from bench.plan.credentials import fault_text
 from bench.plan.prompts import PromptText, load_tokenizer
-from bench.plan.schedule import Lane, Plan
+from bench.plan.stored import LANES, dump_lanes
 from bench.record.histogram import Histogram
 from bench.record.run_folder import read_schedule
 from bench.units import MS
 
-LANES = TypeAdapter(list[Lane])
-CAPS = TypeAdapter(Caps)
 #: From the moment all workers are ready to the run's time zero.
 _LEAD_NS = 300 * MS
 _TELL_EVERY_NS = 500 * MS
 _TICK_S = 0.05
-
-
-def dump_lanes(lanes: Sequence[Lane]) -> bytes:
-    """Lanes as JSON for `LANES` to read: what was never set stays unset, for some keys exclude
-    others.
-    """
-    return LANES.dump_json(list(lanes), by_alias=True, exclude_unset=True)
 
 
 @dataclasses.dataclass
@@ -63,7 +53,7 @@ class _Worker:
 
 
 @dataclasses.dataclass(frozen=True)
-class Together:
+class WorkersEnd:
     """What the workers came to; samples lie in the folder's pieces."""
 
     facts: list[dict[str, Any]]
@@ -75,39 +65,33 @@ class Together:
     dead: list[int]
 
 
-class Crew:
+class Workers:
     """The workers of one run. `stop` as for a generator: once to drain, twice to cut off."""
 
     def __init__(
         self,
-        plan: Plan,
-        folder: Path,
-        run_id: str,
-        workers: int,
-        seed: int,
-        tokenizer: str | None,
-        caps: Caps = UNCAPPED,
-        tell: Callable[[str], None] = lambda _: None,
-        sitting: int = 1,
+        work: Work,
+        text: PromptText,
+        count: int,
+        ends_early: Callable[[str], None] = lambda _: None,
         lock: int | None = None,
-        share: Share = ALONE,
     ):
-        """`share` is what the workers divide; `tell` hears why a worker's part of `caps` is used
-        up.
+        """`work` is what the workers divide; `ends_early` is called with the reason why a worker's
+        part of the caps is used up.
 
         `lock` is a descriptor that workers hold while they live.
         """
-        self._plan, self._count, self._tell_why = plan, workers, tell
-        self._heirloom = () if lock is None else (lock,)
+        self._lanes, self._count, self._ends_early = work.lanes, count, ends_early
+        self._inherited = () if lock is None else (lock,)
         self._job = {
-            "folder": str(folder),
-            "run_id": run_id,
-            "share": dataclasses.asdict(share) | {"workers": workers},
-            "seed": seed,
-            "tokenizer": tokenizer,
-            "sitting": sitting,
-            "lanes": json.loads(dump_lanes(plan.lanes)),
-            "caps": CAPS.dump_python(caps, mode="json"),
+            "folder": str(work.folder),
+            "run_id": work.run_id,
+            "share": dataclasses.asdict(work.share) | {"workers": count},
+            "seed": text.seed,
+            "tokenizer": text.tokenizer.name if text.tokenizer else None,
+            "sitting": work.sitting,
+            "lanes": dump_lanes(work.lanes),
+            "caps": CAPS.dump_python(work.caps, mode="json"),
         }
         self._workers: list[_Worker] = []
         self._stops = self._told = 0
@@ -117,7 +101,7 @@ class Crew:
         """Tell every worker to stop; what they have is kept."""
         self._stops += 1
 
-    async def play(self, on_tick: OnTick, t0: int | None = None) -> Together:
+    async def play(self, on_tick: OnTick, t0: int | None = None) -> WorkersEnd:
         """Start the workers, give them their time zero (monotonic ns; soon, by default), gather
         what they tell until all have ended.
         """
@@ -127,7 +111,7 @@ class Crew:
                     [sys.executable, "-m", "bench.load.workers"],
                     stderr=None,
                     start_new_session=True,
-                    pass_fds=self._heirloom,
+                    pass_fds=self._inherited,
                 )
                 worker = _Worker(number, process)
                 self._workers.append(worker)
@@ -147,7 +131,7 @@ class Crew:
                         await _say(worker, {"stop": True})
         results = [worker.result for worker in self._workers if worker.result is not None]
         dead = [worker.number for worker in self._workers if worker.result is None]
-        return Together(
+        return WorkersEnd(
             [result["facts"] for result in results],
             self._gaps(results),
             [event for result in results for event in result["leg_events"]],
@@ -157,10 +141,10 @@ class Crew:
 
     def _counters(self) -> Counters:
         known = [worker.counters for worker in self._workers if worker.counters is not None]
-        return Counters.total(known, len(self._plan.lanes))
+        return Counters.total(known, len(self._lanes))
 
     def _gaps(self, results: list[dict[str, Any]]) -> list[list[Histogram]]:
-        total = [[Histogram() for _ in lane.phases] for lane in self._plan.lanes]
+        total = [[Histogram() for _ in lane.phases] for lane in self._lanes]
         for result in results:
             for lane, phases in zip(total, result["gaps"], strict=True):
                 for histogram, cells in zip(lane, phases, strict=True):
@@ -172,7 +156,7 @@ class Crew:
             if "counters" in message:
                 worker.counters = Counters.from_plain(message["counters"])
             elif "early" in message:
-                self._tell_why(message["early"])
+                self._ends_early(message["early"])
             elif "result" in message:
                 worker.result = message["result"]
             elif "ready" in message:
@@ -227,17 +211,16 @@ async def _work(job: dict[str, Any]) -> None:
         player.generator.stop()
         _tell({"early": why})
 
-    player = Player(
+    work = Work(
         lanes,
         read_schedule(folder, job["sitting"]),
-        PromptText(job["seed"], tokenizer),
         folder,
         job["run_id"],
         Share(**job["share"] | {"worker": job["worker"]}),
         job["sitting"],
-        caps=CAPS.validate_python(job["caps"]),
-        tell=ended_early,
+        CAPS.validate_python(job["caps"]),
     )
+    player = Player(work, PromptText(job["seed"], tokenizer), ends_early=ended_early)
     told = -_TELL_EVERY_NS
 
     def on_tick(now_ns: int, counters: Callable[[], Counters]) -> None:

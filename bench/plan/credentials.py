@@ -215,6 +215,15 @@ def body_without_literals(body: Any, telling: bool = False) -> Any:
     return REDACTED if telling and literal else body
 
 
+def header_without_literal(value: str) -> str:
+    """A header's value where it is only `${ENV}`, else that it was left out.
+
+    `Bearer ${KEY}`: the scheme of an Authorization is no secret, any other literal may be one.
+    """
+    literal = re.sub(r"\$\{\w+\}", "", value).strip()
+    return value if literal.lower() in ("", "bearer", "basic") else REDACTED
+
+
 class Redaction:
     """Takes secrets out of texts: every stretch of 8 characters of one, as it is, in base64,
     percent-encoded or escaped for JSON; a secret of 4 to 7 characters where it stands whole.

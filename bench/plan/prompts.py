@@ -145,7 +145,7 @@ class PromptText:
 
     def __init__(self, seed: int, tokenizer: Tokenizer | None = None):
         """`tokenizer` None: one word counts as one token (see ESTIMATOR_ERROR)."""
-        self.tokenizer = tokenizer
+        self.seed, self.tokenizer = seed, tokenizer
         words = WORDS if tokenizer is None else _single_token_words(tokenizer)
         self._bits = len(words).bit_length() - 1
         self._nonce = [word.encode() for word in words[: 1 << self._bits]]

@@ -132,6 +132,8 @@ class Plan:
     lanes: tuple[Lane, ...]
     schedule: Table
     drills: tuple[PlannedDrill, ...] = ()
+    #: of a plan that was cut: the table of all its parts
+    whole: Table | None = None
 
     @property
     def end_ns(self) -> int:

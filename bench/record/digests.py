@@ -112,7 +112,11 @@ def listed(manifest: dict[str, Any]) -> dict[str, str]:
 
     Raises RunFolderError for a name that leads out of its folder.
     """
-    named = {"schedule.npy": manifest.get("schedule_sha256"), **manifest.get("files", {})}
+    named = {
+        "schedule.npy": manifest.get("schedule_sha256"),
+        "plan.json": manifest.get("plan_sha256"),
+        **manifest.get("files", {}),
+    }
     for entry in manifest.get("segments", []):
         named[str(entry["file"])] = entry["sha256"]
     return {inside(name): str(digest) for name, digest in named.items() if digest is not None}

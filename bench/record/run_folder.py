@@ -11,24 +11,27 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import platform
-import re
 import shutil
 import stat
 import weakref
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic_core import from_json
 
-from bench import __version__
 from bench.errors import RunFolderError
 from bench.record.attempts import ATTEMPT_DTYPE
-from bench.record.digests import OWN, WITNESSES, manifest_digest, marks
-from bench.record.files import read_table, refuse_ways_out, unwritable, write_json, write_table
+from bench.record.digests import OWN, WITNESSES, manifest_digest, marks, sha256
+from bench.record.files import (
+    read_table,
+    refuse_ways_out,
+    unwritable,
+    write_atomically,
+    write_json,
+    write_table,
+)
 from bench.record.pieces import (
     SegmentWriter,
     gather,
@@ -50,46 +53,9 @@ from bench.userfile import file_digest
 
 #: Format history: 1 = first.
 FORMAT = 1
+#: What is played and how, for a later sitting; the table of its rows is schedule.npy.
+PLAN_FILE = "plan.json"
 State = Literal["running", "complete", "interrupted"]
-
-
-def machine_facts() -> dict[str, Any]:
-    """What `compare` must find equal before two runs stand side by side. No host name, no user."""
-    model = platform.processor()
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-        if match := re.search(r"model name\s*:\s*(.+)", text):
-            model = match[1]
-    except OSError:
-        pass
-    return {
-        "system": platform.system(),
-        "release": platform.release(),
-        "architecture": platform.machine(),
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that touch the numbers."""
-    found = {"tailproof": __version__}
-    for name in (
-        "httpx",
-        "httpx2",
-        "anyio",
-        "uvloop",
-        "httptools",
-        "numpy",
-        "hdrhistogram",
-        "matplotlib",
-    ):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -100,8 +66,10 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 class RunWriter:
     """The one writer of a run's folder while the run lasts."""
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], schedule: Table):
-        """Create the folder.
+    def __init__(
+        self, folder: Path, manifest: dict[str, Any], schedule: Table, plan: bytes | None = None
+    ):
+        """Create the folder; `plan` is its plan.json.
 
         Raises RunFolderError when it holds a run already or cannot be made.
         """
@@ -131,6 +99,9 @@ class RunWriter:
             self.manifest["schedule_sha256"] = write_table(
                 folder / "schedule.npy", [schedule], len(schedule), schedule.dtype
             )
+            if plan is not None:
+                write_atomically(folder / PLAN_FILE, plan)
+                self.manifest["plan_sha256"] = sha256(plan)
             self.save_manifest()
         except RunFolderError:
             self.discard()

@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -39,14 +39,19 @@ _ALONE = (
 
 
 def write_report(
-    run: Run, summary: Mapping[str, Any], verdicts: Mapping[str, Any], further: Sequence[Part] = ()
+    run: Run,
+    summary: Mapping[str, Any],
+    verdicts: Mapping[str, Any],
+    further: Sequence[Part] = (),
+    inconclusive: Literal["skip", "fail"] = "skip",
 ) -> list[Path]:
-    """Write all of it into the run's folder, `further` parts after the targets.
+    """Write all of it into the run's folder, `further` parts after the targets; `inconclusive` is
+    what junit.xml calls a clause that was not decided.
 
     Returns the paths, report.html first.
     """
     page = report_page(run, summary, verdicts, further)
-    files = page_files(page) | {"junit.xml": junit_xml(summary, verdicts)}
+    files = page_files(page) | {"junit.xml": junit_xml(summary, verdicts, inconclusive)}
     plots = run.folder / "plots"
     plots.mkdir(mode=0o700, exist_ok=True)
     for stale in plots.glob("*.svg"):

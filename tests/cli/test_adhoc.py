@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.cli.adhoc import adhoc_suite, override_suite
-from bench.cli.run import repeat_command, run
+from bench.cli.repeating import repeat_command
 from bench.errors import UserError
 from bench.plan.profile import Arrivals, Profile
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import Suite, load_suite
 from bench.plan.target import Target
+from tests.support.flags import run_flags as flags
 
 S = 1_000_000_000
 LEAST = ["--url", "http://127.0.0.1:9/v1", "--model", "m"]
-
-
-def flags(*words: str) -> dict[str, Any]:
-    return run.make_context("run", list(words)).params
 
 
 def suite(*words: str) -> Suite:

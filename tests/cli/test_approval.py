@@ -9,13 +9,15 @@ import os
 import pty
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from bench.cli import main
 from bench.cli.approval import approve
-from bench.cli.run import repeat_command
+from bench.cli.repeating import repeat_command
+from bench.plan.schedule import compile_plan
 from bench.plan.suite import load_suite
 from tests.support.patience import PATIENCE_S
 
@@ -108,14 +110,20 @@ def test_who_says_yes_is_not_asked(folder: Path) -> None:
     """--yes lets the same plan pass; so does one for little money, and any on this machine, where
     not even prices matter.
     """
-    approve(load_suite("s.toml"), 1, 1, max_cost=None, max_requests=None, yes=True)
+    approve(compile_plan(load_suite("s.toml")), 1, max_cost=None, max_requests=None, yes=True)
     (folder / "p.toml").write_text(PROFILE.replace("requests = 100", "requests = 10"))
-    approve(load_suite("s.toml"), 1, 1, max_cost="1", max_requests=None, yes=False)
+    approve(
+        compile_plan(load_suite("s.toml")), 1, max_cost=Fraction(1), max_requests=None, yes=False
+    )
     (folder / "t.toml").write_text(
         TARGET.replace("https://api.example.invalid", "http://127.0.0.1:9")
     )
-    approve(load_suite("s.toml"), 1, 100_000, max_cost=None, max_requests=None, yes=False)
-    approve(load_suite("field-guide"), 1, 100, max_cost=None, max_requests=None, yes=False)
+    approve(
+        compile_plan(load_suite("s.toml")), 100_000, max_cost=None, max_requests=None, yes=False
+    )
+    approve(
+        compile_plan(load_suite("field-guide")), 100, max_cost=None, max_requests=None, yes=False
+    )
 
 
 def test_a_consent_is_not_repeated() -> None:

@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from jsonschema import Draft202012Validator
 
-from bench.app.simulate import simulate
+from bench.app.simulate import plan_virtual, simulate
 from bench.cli import main
 from bench.cli.schema import schema_of
 from bench.judge.review import review
+from bench.load.options import RunOptions
 from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
@@ -63,7 +64,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(files: Path) -> Path:
     """The scenario, played in virtual time."""
     return simulate(
-        load_suite(str(files / "scenario.toml")), 3, repeat_command="again", folder=files / "run"
+        plan_virtual(load_suite(str(files / "scenario.toml")), 3),
+        RunOptions(repeat_command="again", folder=files / "run"),
     ).folder
 
 

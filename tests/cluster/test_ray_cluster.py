@@ -113,28 +113,25 @@ def test_a_suite_on_two_nodes_is_the_suite(
 
 def compile_plan_of(provider: Provider) -> Any:
     """The schedule of `begin`, planned here."""
-    from bench.cli.run import run as command
     from bench.cli.run import suite_of
+    from tests.support.flags import run_flags
 
-    flags = command.make_context(
-        "run",
-        [
-            "--url",
-            f"http://127.0.0.1:{provider.server_port}/v1",
-            "--model",
-            "m",
-            "--isl",
-            "20",
-            "--osl",
-            "3",
-            "--request-rate",
-            "40",
-            "--duration",
-            "5s",
-            "--slo",
-            "e2e:p50<5s",
-        ],
-    ).params
+    flags = run_flags(
+        "--url",
+        f"http://127.0.0.1:{provider.server_port}/v1",
+        "--model",
+        "m",
+        "--isl",
+        "20",
+        "--osl",
+        "3",
+        "--request-rate",
+        "40",
+        "--duration",
+        "5s",
+        "--slo",
+        "e2e:p50<5s",
+    )
     return compile_plan(suite_of(flags), 1).schedule
 
 

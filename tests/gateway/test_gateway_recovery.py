@@ -63,7 +63,7 @@ def test_planted_quantiles_are_recovered(name: str) -> None:
     assert wanted >= 6
     for seed in SEEDS:
         suite = playable(load_suite(name))[0]
-        suite = suite if rows is None else lengthened(suite, seed, rows)[0]
+        suite = suite if rows is None else lengthened(compile_plan(suite, seed), rows)[0]
         plan = compile_plan(suite, seed)
         answers, _ = play_virtual(
             plan, {lane.scenario: scenario for lane in plan.lanes if lane.scenario}, {}

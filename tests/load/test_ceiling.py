@@ -14,7 +14,7 @@ from bench.plan.profile import Amount, Arrivals, Profile
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
-from bench.record.run_folder import machine_facts
+from bench.record.identity import machine_facts
 
 
 def plan_of(rate: int, tokens: int, **more: Any) -> Plan:

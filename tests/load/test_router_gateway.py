@@ -20,6 +20,7 @@ from scipy import stats
 
 from bench.judge.routing.routes import route_run
 from bench.load.generator import run_loop
+from bench.load.options import Listeners, RunOptions
 from bench.load.player import Event, OnTick
 from bench.load.runner import play
 from bench.plan.drill import Drill
@@ -153,7 +154,11 @@ def plan_of(targets: list[Target], rate: int, duration: str, *drills: dict[str, 
 def played(plan: Plan, folder: Path, workers: int = 1, on_tick: OnTick = lambda *_: None) -> Run:
     run_loop(
         lambda: play(
-            plan, text(), folder, {}, workers=workers, warn=lambda _: None, on_tick=on_tick
+            plan,
+            text(),
+            {},
+            RunOptions(folder=folder, workers=workers),
+            Listeners(lambda _: None, on_tick),
         )
     )
     return Run(folder)

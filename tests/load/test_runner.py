@@ -20,7 +20,8 @@ import pytest
 from bench.clock import monotonic_ns
 from bench.errors import RunFolderError, TargetUnreachable, UserError
 from bench.judge.review import review
-from bench.load.player import Player
+from bench.load.options import Listeners, RunOptions
+from bench.load.player import Player, Work
 from bench.load.runner import check_descriptors, play
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
@@ -95,10 +96,9 @@ def run(
             return await play(
                 plan,
                 text(),
-                folder,
                 {"repeat_command": "again"},
-                warn=warnings.append,
-                on_tick=on_tick,
+                RunOptions(folder=folder),
+                Listeners(warnings.append, on_tick),
             )
 
     return Run(on_loop(loop, main)), warnings
@@ -442,7 +442,7 @@ def test_an_error_while_recording_ends_the_run_and_does_not_hang(
         url = server if answers else f"http://127.0.0.1:{unused_port()}/v1"
         plan = plan_to(url, 300, {"transport": transport}, max_in_flight=2)
         folder = RunWriter(tmp_path / "run", {"run": "r", "lanes": []}, plan.schedule).folder
-        player = Player(plan.lanes, plan.schedule, text(), folder, "r")
+        player = Player(Work(plan.lanes, plan.schedule, folder, "r"), text())
         setattr(player.journal, where, Broken())
         player.journal.seal_every_s = 0.05  # what "fold" is called for
         with anyio.fail_after(PATIENCE_S):

@@ -19,7 +19,6 @@ from bench.errors import TailproofError, UserError
 from bench.judge.review import review
 from bench.load.ceiling import default_workers
 from bench.load.player import Share
-from bench.load.runner import plan_facts, write_histograms
 from bench.load.shard import (
     AHEAD_NS,
     LATE_NS,
@@ -40,8 +39,10 @@ from bench.record.attempts import ATTEMPT_DTYPE
 from bench.record.digests import OWN, manifest_digest
 from bench.record.files import write_json
 from bench.record.histogram import read_hlog
+from bench.record.identity import plan_facts
 from bench.record.places import places_of
 from bench.record.run_folder import Run, RunWriter, read_manifest
+from bench.record.run_histograms import write_histograms
 from bench.record.samples import Outcome, Table
 from bench.units import MS, S
 from tests.support.world import Ask, Reply, plan_for, play, whole
@@ -98,7 +99,7 @@ def made(
     ):
         played.columns.samples[name][played.columns.samples[name] >= 0] += late_ns
     writer = RunWriter(folder, lines, part.schedule)
-    shard.keep(plan.schedule, writer)
+    shard.keep(part, writer)
     write_histograms(folder, part, played.columns.samples, played.journal.gap_histograms, AGREED_NS)
     end = {
         "strings": played.journal.texts(),
@@ -332,7 +333,7 @@ def test_attempts_and_changes_of_legs_find_their_rows_and_workers(tmp_path: Path
             plan_facts(part, "r", AGREED_NS) | shard.facts(Start(0, AGREED_NS, shard.start_at_ns)),
             part.schedule,
         )
-        shard.keep(plan.schedule, writer)
+        shard.keep(part, writer)
         strings = {
             kind: [f"only of {number}"]
             for kind in ("served_model", "served_region", "finish", "note")
@@ -555,7 +556,7 @@ def test_a_shard_under_way_is_refused(tmp_path: Path) -> None:
         plan_facts(part, "r", AGREED_NS) | shard.facts(Start(0, AGREED_NS, shard.start_at_ns)),
         part.schedule,
     )
-    shard.keep(plan.schedule, writer)
+    shard.keep(part, writer)
     with pytest.raises(TailproofError, match="still going on"):
         merge([first, writer.folder], tmp_path / "all")
     writer.let_go()

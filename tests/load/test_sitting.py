@@ -18,11 +18,11 @@ from bench.clock import wall_ns
 from bench.errors import UserError
 from bench.judge.fitness import fitness
 from bench.load.guard import UNCAPPED, Caps
-from bench.load.runner import plan_facts
 from bench.load.sitting import take_up
 from bench.plan.drill import Drill, PlannedDrill
 from bench.plan.schedule import Plan
 from bench.record.attempts import ATTEMPT_DTYPE
+from bench.record.identity import plan_facts
 from bench.record.pieces import SegmentWriter, gather_attempts
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Outcome, empty_samples

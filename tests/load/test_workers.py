@@ -17,10 +17,10 @@ import pytest
 
 from bench.clock import monotonic_ns, sleep_s
 from bench.load.player import Counters, Share
-from bench.load.workers import LANES, dump_lanes
 from bench.plan.contract import load_contract
 from bench.plan.profile import load_profile
 from bench.plan.schedule import compile_plan
+from bench.plan.stored import LANES, dump_lanes
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
 from bench.record.digests import marks
@@ -110,7 +110,7 @@ def test_lanes_travel_to_a_worker_unchanged(profile: str) -> None:
     lanes = list(
         compile_plan(Suite(name="s", description="d", seed=1, stages=[stage], files=[])).lanes
     )
-    assert LANES.validate_python(json.loads(dump_lanes(lanes))) == lanes
+    assert LANES.validate_python(json.loads(json.dumps(dump_lanes(lanes)))) == lanes
 
 
 def test_counters_travel_as_json_and_add_up() -> None:

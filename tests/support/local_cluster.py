@@ -4,6 +4,7 @@ its own.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -19,17 +20,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.cli.run import run, suite_of
+from bench.app.conclude import Finished
+from bench.app.conduct import Screen
+from bench.cli.run import suite_of
 from bench.clock import monotonic_ns
+from bench.extras.cluster import driver as product
 from bench.extras.cluster.agent import Agent
-from bench.extras.cluster.driver import conduct_on
-from bench.extras.cluster.seat import SeatLost
+from bench.extras.cluster.driver import Cluster
+from bench.extras.cluster.seat import Engine, SeatLost
+from bench.load.options import RunOptions
 from bench.load.player import Counters, Share
-from bench.load.shard import Vantage
-from bench.plan.schedule import Plan
+from bench.load.shard import Shard, Vantage
+from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
+from tests.support.flags import run_flags
 from tests.support.provider import Provider
 
 EU, US = Vantage("node-1", "eu"), Vantage("node-2", "us")
@@ -231,7 +237,26 @@ def suite_for(provider: Provider, *flags: str) -> Suite:
         "e2e:p50<5s",
         *flags,
     ]
-    return suite_of(run.make_context("run", given).params)
+    return suite_of(run_flags(*given))
+
+
+def conduct_on(
+    address: str,
+    suite: Suite,
+    seed: int,
+    *,
+    screen: Screen,
+    join: Callable[[str], Engine],
+    start_at_ns: int | None = None,
+    **how: Any,
+) -> Finished:
+    """The suite on a cluster; `how` are fields of `Cluster` and of `RunOptions`."""
+    names = {field.name for field in dataclasses.fields(Cluster)}
+    cluster = Cluster(
+        address, join=join, **{name: how.pop(name) for name in [*how] if name in names}
+    )
+    options = RunOptions(shard=Shard(start_at_ns=start_at_ns), **how)
+    return product.conduct_on(cluster, compile_plan(suite, seed), options, screen)
 
 
 def driver(port: int, nodes: Path, *flags: str, out: str = "r") -> subprocess.Popen[str]:
@@ -260,8 +285,8 @@ def main(port: str, nodes: str, out: str, *flags: str) -> int:
         "3",
         *flags,
     ]
-    params = run.make_context("run", given).params
-    suite = suite_of(params)
+    taken = run_flags(*given)
+    suite = suite_of(taken)
     done = conduct_on(
         "here",
         suite,
@@ -270,7 +295,7 @@ def main(port: str, nodes: str, out: str, *flags: str) -> int:
         screen=Heard(),
         folder=Path(out),
         workers=2,
-        shared=params["shared"],
+        shared=taken.elsewhere["shared"],
         join=LocalCluster(EU, US).join,
     )
     return int(done.exit_code)

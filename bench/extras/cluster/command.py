@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.filing import file_beside, filing_flags, ready_to_file
+from bench.cli.filing import filing_flags, filing_of, ready_to_file
 from bench.cli.merge import leave_out_option
 from bench.cli.output import format_option, print_runs
 
@@ -46,9 +46,11 @@ def collect(
 
     ready_to_file(pdf=pdf)
     done = collected(
-        folder, None if offline else lambda address: RayEngine(cluster or address), leave_out
+        folder,
+        None if offline else lambda address: RayEngine(cluster or address),
+        leave_out,
+        filing_of(pdf, junit_inconclusive),
     )
-    file_beside(done.folder, done.records, pdf=pdf, inconclusive=junit_inconclusive)
     if form == "json":
         print_runs([done], done.exit_code)
     else:

@@ -8,6 +8,7 @@ the verdict counts it as a shard's.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench.app.conclude import Finished, conclude
-from bench.app.conduct import Screen, census, planned, told_of
+from bench.app.conclude import PLAIN, Filing, Finished, conclude
+from bench.app.conduct import Screen, census, command_facts, refuse_above
 from bench.app.merge import fill, read_parts
 from bench.clock import monotonic_ns, sleep_s, wall_ns
 from bench.errors import RunFolderError, UserError
@@ -38,17 +39,13 @@ from bench.judge.left_out import leave_out as leave_nodes_out
 from bench.judge.left_out import refuse_unknown
 from bench.load.ceiling import needed_workers
 from bench.load.generator import STOP_DRAIN_NS
-from bench.load.guard import UNCAPPED, Caps
-from bench.load.player import run_secrets
-from bench.load.runner import plan_facts, run_id
+from bench.load.options import RunOptions, plan_file
 from bench.load.shard import Shard, Start, Vantage
-from bench.load.sitting import inputs
-from bench.plan.credentials import Redaction
-from bench.plan.prompts import PromptText, Tokenizer
+from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan
-from bench.plan.suite import Suite
 from bench.record.digests import OWN, manifest_digest
 from bench.record.files import npy_bytes, table_digest, write_atomically, write_json
+from bench.record.identity import inputs, plan_facts, run_id
 from bench.record.places import places_among
 from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way
 from bench.units import S, show_duration
@@ -63,51 +60,44 @@ _LEAD_A_ROW_NS = 200
 _DRAIN_NS = STOP_DRAIN_NS + 30 * S
 
 
-def conduct_on(
-    address: str,
-    suite: Suite,
-    seed: int,
-    *,
-    repeat_command: str,
-    screen: Screen,
-    folder: Path | None = None,
-    tokenizer: Tokenizer | None = None,
-    max_requests: int | None = None,
-    workers: int | None = None,
-    caps: Caps = UNCAPPED,
-    start_at_ns: int | None = None,
-    shared: Path | None = None,
-    leave_out: Sequence[str] = (),
-    join: Callable[[str], Engine] = RayEngine,
-    silence_ns: int = SILENCE_NS,
-) -> Finished:
-    """Play a suite on the nodes of the cluster that `join` finds at `address`; a node silent for
-    `silence_ns` is given up.
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """The cluster that a run is played on, and how."""
 
-    `shared` is a folder that this machine and all nodes see under that name; `leave_out` names
-    nodes whose rows no verdict rests on, as `merge` does. Raises TailproofError before anything was
-    sent.
-    """
-    plan = planned(suite, seed, max_requests)
+    address: str
+    #: a folder that this machine and all nodes see under this name
+    shared: Path | None = None
+    #: nodes whose rows no verdict rests on
+    leave_out: Sequence[str] = ()
+    #: a node silent for so long is given up
+    silence_ns: int = SILENCE_NS
+    join: Callable[[str], Engine] = RayEngine
+
+
+def conduct_on(
+    cluster: Cluster, plan: Plan, options: RunOptions, screen: Screen, filing: Filing = PLAIN
+) -> Finished:
+    """Play a plan on the nodes of a cluster. Raises TailproofError before anything was sent."""
+    refuse_above(plan, options.max_requests)
     Shard(1, 2).refuse(plan)
+    folder, start_at_ns = options.folder, options.shard.start_at_ns
     if folder is not None and (folder / "run.json").exists():
         raise RunFolderError(
             "holds a run already", where=str(folder), remedy="choose another --out"
         )
     if start_at_ns is not None:
         Start.at(start_at_ns)
-    text = PromptText(seed, tokenizer)
-    again = Redaction(run_secrets(plan.lanes)).clean(repeat_command)
-    manifest = told_of(plan, text, again) | {"inputs": inputs(suite)}
-    engine = join(address)
+    text = PromptText(plan.seed, options.tokenizer)
+    facts = command_facts(plan, text, options) | {"inputs": inputs(plan.suite)}
+    engine = cluster.join(cluster.address)
     try:
         fleet = Fleet(
-            _posts(engine, plan, workers, caps, manifest), len(plan.lanes), screen.warn, silence_ns
+            _posts(engine, plan, options, facts), len(plan.lanes), screen.warn, cluster.silence_ns
         )
-        _refuse_unknown_nodes(leave_out, fleet.posts, address)
+        _refuse_unknown_nodes(cluster.leave_out, fleet.posts, cluster.address)
         screen.open(plan)
         try:
-            writer, instant = _ready(fleet, plan, manifest, address, folder, shared, start_at_ns)
+            writer, instant = _ready(fleet, plan, facts, cluster, options)
             fleet.begin(instant)
             with _ctrl_c(fleet.stop, screen.warn):
                 fleet.play(screen.tick)
@@ -121,11 +111,11 @@ def conduct_on(
         fleet.dismiss()
     finally:
         engine.close()
-    if suite.months:
-        write_json(finished / "census.json", census(suite))
-    if leave_out:
-        leave_nodes_out(finished, leave_out)
-    return conclude(finished)
+    if plan.suite.months:
+        write_json(finished / "census.json", census(plan.suite))
+    if cluster.leave_out:
+        leave_nodes_out(finished, cluster.leave_out)
+    return conclude(finished, filing)
 
 
 def _refuse_unknown_nodes(names: Sequence[str], posts: Sequence[Post], address: str) -> None:
@@ -138,14 +128,12 @@ def _refuse_unknown_nodes(names: Sequence[str], posts: Sequence[Post], address: 
         refuse_unknown(names, places_among(shards), address)
 
 
-def _posts(
-    engine: Engine, plan: Plan, workers: int | None, caps: Caps, manifest: Record
-) -> list[Post]:
+def _posts(engine: Engine, plan: Plan, options: RunOptions, manifest: Record) -> list[Post]:
     """Cut the plan, and give each shard its seat.
 
     Raises UserError for a plan that cannot be cut so, or has no room.
     """
-    of = workers or max(engine.nodes, needed_workers(plan))
+    of = options.workers or max(engine.nodes, needed_workers(plan))
     try:
         parts = Shard.all_of(plan, of)
     except UserError as error:
@@ -158,7 +146,7 @@ def _posts(
                 part,
                 Shard(number, of, place=seat.place),
                 digest,
-                caps,
+                options.caps,
                 manifest["tokenizer"],
                 manifest,
             ),
@@ -168,33 +156,33 @@ def _posts(
 
 
 def _ready(
-    fleet: Fleet,
-    plan: Plan,
-    manifest: Record,
-    address: str,
-    folder: Path | None,
-    shared: Path | None,
-    start_at_ns: int | None,
+    fleet: Fleet, plan: Plan, manifest: Record, cluster: Cluster, options: RunOptions
 ) -> tuple[RunWriter, int]:
     """(the run's folder, the instant to begin at) once every node is ready.
 
     Raises TailproofError, and then leaves nothing on them.
     """
     try:
-        fleet.prepare(shared, plan.suite.name)
+        fleet.prepare(cluster.shared, plan.suite.name)
         fleet.compare_clocks()
         fleet.refuse_lost()
         lead_ns = LEAD_NS + LEAD_A_SEAT_NS * len(fleet.posts) + _LEAD_A_ROW_NS * len(plan.schedule)
+        start_at_ns = options.shard.start_at_ns
         instant = wall_ns() + lead_ns if start_at_ns is None else Start.at(start_at_ns).wall_ns
         name = run_id(plan, instant)
         facts = (
             plan_facts(plan, name, instant)
             | manifest
-            | {_AFAR: _afar(fleet.posts, address, shared)}
+            | {_AFAR: _afar(fleet.posts, cluster.address, cluster.shared)}
         )
-        writer = RunWriter(folder or Path("results") / name, facts, plan.schedule)
+        writer = RunWriter(
+            options.folder or options.results / name,
+            facts,
+            plan.schedule,
+            plan_file(plan, options),
+        )
         try:
-            _make_room(writer.folder, fleet.posts, shared)
+            _make_room(writer.folder, fleet.posts, cluster.shared)
         except BaseException:
             writer.discard()
             raise
@@ -269,7 +257,10 @@ def _together(writer: RunWriter, shards: dict[int, tuple[Path, Record]]) -> Path
 
 
 def collect(
-    folder: Path, join: Callable[[str], Engine] | None, leave_out: Sequence[str] = ()
+    folder: Path,
+    join: Callable[[str], Engine] | None,
+    leave_out: Sequence[str] = (),
+    filing: Filing = PLAIN,
 ) -> Finished:
     """End a run whose driver is gone: what its shards left is brought here, put together and
     judged.
@@ -300,7 +291,7 @@ def collect(
         writer.let_go()
     if leave_out:
         leave_nodes_out(folder, leave_out)
-    return conclude(folder)
+    return conclude(folder, filing)
 
 
 def _bring(writer: RunWriter, afar: Record, engine: Engine | None) -> None:

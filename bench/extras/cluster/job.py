@@ -12,22 +12,15 @@ import dataclasses
 import io
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
-from bench.load.guard import Caps
+from bench.load.guard import CAPS, Caps
 from bench.load.shard import Shard, Start, Vantage
-from bench.load.workers import CAPS, LANES, dump_lanes
-from bench.plan.drill import PlannedDrill
-from bench.plan.schedule import SCHEDULE_DTYPE, Plan, Table
-from bench.plan.suite import Suite
+from bench.plan.schedule import SCHEDULE_DTYPE, Plan
+from bench.plan.stored import dump_plan, load_plan
 from bench.record.files import npy_bytes
-from bench.record.run_folder import RunWriter
-
-_DRILLS = TypeAdapter(list[PlannedDrill])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,10 +30,6 @@ class Slice(Shard):
     whole_sha256: str
     #: says that everything is ready, and waits for the instant
     agree: Callable[[], Start]
-
-    def cut(self, plan: Plan) -> Plan:
-        """The plan as it is: this shard's alone."""
-        return plan
 
     def start(self, workers: int) -> Start | None:  # noqa: ARG002 nobody is waited for here
         """The instant that was agreed on. Raises UserError for one gone by."""
@@ -61,9 +50,6 @@ class Slice(Shard):
             },
         }
 
-    def keep(self, whole: Table, writer: RunWriter) -> None:
-        """Nothing: the whole plan's table is the driver's."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -81,12 +67,7 @@ class Job:
         """(JSON, the slice as a .npy file)."""
         place = self.shard.place
         head = {
-            "suite": {"name": self.plan.suite.name, "description": self.plan.suite.description},
-            "seed": self.plan.seed,
-            "lanes": json.loads(dump_lanes(self.plan.lanes)),
-            "drills": _DRILLS.dump_python(
-                list(self.plan.drills), mode="json", by_alias=True, exclude_unset=True
-            ),
+            "plan": dump_plan(self.plan),
             "shard": {"number": self.shard.number, "of": self.shard.of},
             "whole_sha256": self.whole_sha256,
             "place": None if place is None else dataclasses.asdict(place),
@@ -103,14 +84,7 @@ class Job:
         table = np.lib.format.read_array(io.BytesIO(rows), allow_pickle=False)
         if table.dtype != SCHEDULE_DTYPE:
             raise ValueError("the slice has columns of another version")
-        suite = Suite(seed=found["seed"], stages=[], files=list[Path](), **found["suite"])
-        plan = Plan(
-            suite,
-            found["seed"],
-            tuple(LANES.validate_python(found["lanes"])),
-            table,
-            tuple(_DRILLS.validate_python(found["drills"])),
-        )
+        plan = load_plan(found["plan"], table)
         place = Vantage(**found["place"]) if found["place"] else None
         return cls(
             plan,

@@ -15,9 +15,10 @@ import click
 from bench.cli.merge import leave_out_option
 
 if TYPE_CHECKING:
-    from bench.app.conclude import Finished
-    from bench.load.shard import Shard
-    from bench.plan.suite import Suite
+    from bench.app.conclude import Filing, Finished
+    from bench.app.conduct import Screen
+    from bench.load.options import RunOptions
+    from bench.plan.schedule import Plan
 
 OPTIONS = (
     click.option(
@@ -72,17 +73,10 @@ def refuse(flags: Mapping[str, Any], others: Mapping[str, bool], *, virtual: boo
 
 
 def play(
-    suite: Suite, seed: int, part: Shard, flags: Mapping[str, Any], how: Mapping[str, Any]
+    plan: Plan, options: RunOptions, screen: Screen, flags: Mapping[str, Any], filing: Filing
 ) -> Finished:
-    """Play the suite on the nodes of the cluster."""
-    from bench.extras.cluster.driver import conduct_on
+    """Play the plan on the nodes of the cluster."""
+    from bench.extras.cluster.driver import Cluster, conduct_on
 
-    return conduct_on(
-        flags["cluster"],
-        suite,
-        seed,
-        start_at_ns=part.start_at_ns,
-        shared=flags["shared"],
-        leave_out=flags["leave_out"],
-        **how,
-    )
+    cluster = Cluster(flags["cluster"], flags["shared"], flags["leave_out"])
+    return conduct_on(cluster, plan, options, screen, filing)

@@ -24,6 +24,7 @@ from typing import Any
 from bench.errors import TailproofError, TargetUnreachable
 from bench.extras.cluster.job import Job, Slice
 from bench.load.generator import run_loop
+from bench.load.options import Listeners, RunOptions
 from bench.load.player import Counters
 from bench.load.runner import play
 from bench.load.shard import Start
@@ -144,17 +145,14 @@ async def _play(voice: Voice, head: bytes, rows: bytes, folder: Path) -> None:
         whole_sha256=job.whole_sha256,
         agree=agree,
     )
-    await play(
-        job.plan,
-        PromptText(job.plan.seed, tokenizer),
-        folder,
-        job.manifest,
+    listeners = Listeners(
         warn=lambda text: voice.say(warn=text),
         on_tick=on_tick,
         ends_early=lambda why: voice.say(early=why),
-        caps=job.caps,
-        shard=shard,
     )
+    options = RunOptions(folder=folder, tokenizer=tokenizer, caps=job.caps, shard=shard)
+    text = PromptText(job.plan.seed, tokenizer)
+    await play(job.plan, text, job.manifest, options, listeners)
     telling.finish()
 
 

@@ -303,6 +303,8 @@ class Manifest(FileRecord):
     sittings: list[Sitting] = Field(default_factory=list)
     segments: list[Segment] = Field(default_factory=list)
     schedule_sha256: str | None = None
+    #: of plan.json; None where no plan was kept
+    plan_sha256: str | None = None
     #: SHA-256 of the files beside the tables
     files: dict[str, str] = Field(default_factory=dict)
     ended_wall_ns: int | None = None

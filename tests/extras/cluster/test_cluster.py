@@ -18,7 +18,7 @@ from bench.cli import main
 from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
 from bench.errors import ExitCode, RunFolderError
 from bench.extras.cluster.agent import Agent
-from bench.extras.cluster.driver import collect, conduct_on
+from bench.extras.cluster.driver import collect
 from bench.load.shard import LATE_NS
 from bench.plan.schedule import compile_plan
 from bench.record.run_folder import Run, read_manifest
@@ -32,6 +32,7 @@ from tests.support.local_cluster import (
     LocalSeat,
     ManyRunsProvider,
     asked,
+    conduct_on,
     left_in,
     meanwhile,
     rows_of_shard,

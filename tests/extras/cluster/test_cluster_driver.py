@@ -18,7 +18,7 @@ from bench.cli import main
 from bench.clock import monotonic_ns
 from bench.errors import ExitCode, RunFolderError, UserError
 from bench.extras.cluster.agent import Agent
-from bench.extras.cluster.driver import collect, conduct_on
+from bench.extras.cluster.driver import collect
 from bench.load.guard import Caps
 from bench.plan.suite import load_suite
 from bench.record.digests import OWN, manifest_digest
@@ -34,6 +34,7 @@ from tests.support.local_cluster import (
     LocalSeat,
     ManyRunsProvider,
     asked,
+    conduct_on,
     driver,
     left_in,
     rows_of_shard,

@@ -19,7 +19,6 @@ from bench.cli import main
 from bench.clock import wall_ns
 from bench.errors import RunFolderError, TailproofError, TargetUnreachable, UserError
 from bench.extras.cluster.agent import Agent
-from bench.extras.cluster.driver import conduct_on
 from bench.plan.suite import Suite, load_suite
 from bench.units import S
 from tests.support.local_cluster import (
@@ -30,6 +29,7 @@ from tests.support.local_cluster import (
     LocalSeat,
     ManyRunsProvider,
     asked,
+    conduct_on,
     left_in,
     serving,
     suite_for,

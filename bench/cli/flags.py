@@ -1,0 +1,258 @@
+"""Flags that several commands share, and the flags of a command as one record.
+
+In: click's keyword arguments. Out: frozen records. Must stay true: click's untyped values enter
+here and nowhere else; a flag is called the same, and means the same, in every command that has it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any, TypeVar, overload
+
+import click
+
+from bench.api.registry import DEFAULT, MODULES
+from bench.errors import UserError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Flags = TypeVar("Flags")
+Value = TypeVar("Value")
+Option = Callable[[Any], Any]
+_SIZE = click.IntRange(min=1)
+
+
+def with_options(*options: Option) -> Callable[[Command], Command]:
+    """Adds options, which the help shows in this order."""
+
+    def decorated(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+def takes(record: type[Flags]) -> Callable[[Callable[[Flags], int]], Callable[..., int]]:
+    """The command gets its flags as one record, in place of a keyword each."""
+
+    def decorated(command: Callable[[Flags], int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def called(**given: Any) -> int:
+            return command(flags_of(record, given))
+
+        return called
+
+    return decorated
+
+
+def flags_of(record: type[Flags], given: Mapping[str, Any]) -> Flags:
+    """A command's flags; those that the record does not name, of an extra, are its `elsewhere`."""
+    assert dataclasses.is_dataclass(record)
+    names = {field.name for field in dataclasses.fields(record)}
+    known = {name: value for name, value in given.items() if name in names}
+    if "elsewhere" in names:
+        known["elsewhere"] = {name: value for name, value in given.items() if name not in names}
+    return record(**known)
+
+
+@overload
+def parsed(flag: str, parse: Callable[[Any], Value], value: str) -> Value: ...
+@overload
+def parsed(flag: str, parse: Callable[[Any], Value], value: str | None) -> Value | None: ...
+def parsed(flag: str, parse: Callable[[Any], Value], value: str | None) -> Value | None:
+    """A flag's text through a parser of `units`; the flag is named when it does not fit."""
+    if value is None:
+        return None
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise UserError(str(error), where=flag) from None
+
+
+def parsed_usd(flag: str, value: str | None) -> Fraction | None:
+    """An amount of money, exactly."""
+    from bench.units import parse_usd
+
+    amount = parsed(flag, parse_usd, value)
+    return None if amount is None else Fraction(amount)
+
+
+# ---- what is sent, to whom, held to which contract
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SuiteFlags:
+    """Flags that name a suite, describe one, or change one."""
+
+    suite: str | None = None
+    url: str | None = None
+    api: str | None = None
+    model: str | None = None
+    profile: str | None = None
+    request_rate: str | None = None
+    arrival: str | None = None
+    burstiness: float | None = None
+    concurrency: int | None = None
+    duration: str | None = None
+    request_count: int | None = None
+    warmup_duration: str | None = None
+    isl: int | None = None
+    osl: int | None = None
+    contract: str | None = None
+    slo: tuple[str, ...] = ()
+    confidence: str | None = None
+    timeout: str | None = None
+    header: tuple[str, ...] = ()
+    api_key_env: str | None = None
+    api_key_file: str | None = None
+    api_key_command: str | None = None
+    extra_body: str | None = None
+    max_tokens_field: str | None = None
+    streaming: bool | None = None
+    transport: str | None = None
+    insecure: bool = False
+    ca_file: str | None = None
+    over_http: bool = False
+    seed: int | None = None
+    workers: int | None = None
+    no_stop_rule: bool = False
+    yes: bool = False
+
+
+#: Which target, at which rate.
+TARGET_AND_RATE = (
+    click.option(
+        "-u",
+        "--url",
+        help=(
+            "Base URL of an OpenAI-compatible API, e.g. http://localhost:8000/v1. With SUITE: in"
+            " place of every target's."
+        ),
+    ),
+    click.option(
+        "--api",
+        type=click.Choice(list(MODULES)),
+        help=f"What the URL speaks.  [default: {DEFAULT}]",
+    ),
+    click.option("-m", "--model", help="Model to ask for."),
+    click.option(
+        "--profile",
+        help="Load profile: a built-in name (see `tailproof profiles`) or a .toml path.",
+    ),
+    click.option("--request-rate", help='Requests a second, or "120/min".  [default: 10/s]'),
+    click.option(
+        "--arrival",
+        type=click.Choice(["poisson", "constant", "gamma"]),
+        help="Law of the gaps.  [default: poisson]",
+    ),
+    click.option(
+        "--burstiness",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Gamma shape: 1 = Poisson, below 1 burstier. Implies --arrival gamma.",
+    ),
+)
+#: How many requests, for how long.
+LENGTH = (
+    click.option(
+        "--concurrency",
+        type=_SIZE,
+        help=(
+            "With a rate: in-flight cap, due times kept. Alone: closed loop of N users (judges no"
+            " contract)."
+        ),
+    ),
+    click.option("--duration", help='How long requests are sent, e.g. "60s".  [default: 30s]'),
+    click.option("--request-count", type=_SIZE, help="How many requests are sent."),
+    click.option(
+        "--warmup-duration",
+        help='Send this long before the measured part, e.g. "5s"; judged by no clause.',
+    ),
+)
+#: How large they are.
+SIZES = (
+    click.option("--isl", type=_SIZE, help="Prompt tokens of every request.  [default: 500]"),
+    click.option("--osl", type=_SIZE, help="Output tokens asked for.  [default: 64]"),
+)
+#: By which contract, and how they are sent.
+CONTRACT_AND_HTTP = (
+    click.option("--contract", help="Contract to judge by: built-in name or .toml path."),
+    click.option(
+        "--slo",
+        multiple=True,
+        help="A clause in one line: 'ttft:p99<800ms', 'uptime>=99.9%'. Repeatable.",
+    ),
+    click.option(
+        "--confidence",
+        help="Confidence of --slo clauses; a contract states its own.  [default: 95%]",
+    ),
+    click.option("--timeout", help="Give a request up after this long.  [default: 60s]"),
+    click.option(
+        "-H",
+        "--header",
+        multiple=True,
+        help="Header 'name: value'; ${ENV} is filled in. Repeatable.",
+    ),
+    click.option("--api-key-env", help="Name of the environment variable that holds the API key."),
+    click.option("--api-key-file", help="File that holds the API key and nothing else."),
+    click.option(
+        "--api-key-command", help="Command that prints the API key, e.g. 'pass show openai'."
+    ),
+    click.option("--extra-body", help="JSON object merged into every request body."),
+    click.option(
+        "--max-tokens-field",
+        type=click.Choice(["max_tokens", "max_completion_tokens"]),
+        help="How the output size is asked for.",
+    ),
+    click.option(
+        "--streaming/--no-streaming",
+        default=None,
+        help="Ask for a stream of tokens.  [default: streaming]",
+    ),
+    click.option(
+        "--transport",
+        type=click.Choice(["tailproof", "httpx"]),
+        help="Stamped sockets, or stock httpx (HTTP/2, proxies).",
+    ),
+    click.option(
+        "--insecure", is_flag=True, help="Do not verify TLS certificates; the report says so."
+    ),
+    click.option(
+        "--ca-file",
+        type=click.Path(exists=True, dir_okay=False),
+        help="Trust this CA instead of the public ones.",
+    ),
+)
+SEED = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help=(
+        "Seed of schedule and prompts; the same seed plans the same bytes.  [default: the suite's,"
+        " or 1]"
+    ),
+)
+NO_STOP_RULE = click.option(
+    "--no-stop-rule",
+    is_flag=True,
+    help="Go on against another machine that answers nothing but 429 and 5xx for half a minute.",
+)
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(1, 4096),
+    help=(
+        "Processes that share the schedule.  [default: by the plan's busiest second and the cores]"
+    ),
+)
+OVER_HTTP = click.option(
+    "--over-http",
+    is_flag=True,
+    help="Send what a suite plays in virtual time over HTTP too, in its full length.",
+)
+YES = click.option(
+    "-y",
+    "--yes",
+    is_flag=True,
+    help="Do not ask before a plan of more than 1 USD, or of unknown cost, leaves this machine.",
+)
