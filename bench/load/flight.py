@@ -218,18 +218,27 @@ class Flight:
         self.end(outcome, note)
 
     def end(self, outcome: Outcome, note: str) -> None:
-        """It is over: tell whoever waits for it, once."""
+        """It is over: `on_end` is called, once."""
         self.ended = True
         self.carrier = None
         self._on_end(self, outcome, note)
 
 
 class Attempt(Flight):
-    """One call of a route's leg for a row: its lane is the row's `Way`, which hears of its first
-    token and its end.
+    """One call of a route's leg for a row: its lane is the row's `Way`, which gets its first token
+    and its end.
     """
 
-    __slots__ = ("cancelled", "heard", "leg", "note", "number", "outcome", "reason", "start_ns")
+    __slots__ = (
+        "cancelled",
+        "leg",
+        "note",
+        "number",
+        "outcome",
+        "reason",
+        "start_ns",
+        "token_reported",
+    )
 
     def __init__(
         self,
@@ -245,23 +254,23 @@ class Attempt(Flight):
         super().__init__(row, way, -1, streamed, array("q"), way.attempt_ended)
         self.number, self.leg, self.reason, self.start_ns = number, leg, reason, start_ns
         self.slot_free_ns = start_ns
-        self.heard = self.cancelled = False
+        self.token_reported = self.cancelled = False
         self.outcome, self.note = Outcome.censored, ""
 
     def on_body(self, data: bytes, stamp_ns: int) -> None:
-        """Body bytes; the route hears of the first token."""
+        """Body bytes; the first token is reported to the route."""
         super().on_body(data, stamp_ns)
         if (
-            not self.heard
+            not self.token_reported
             and not self.ended
             and self.answer is not None
             and self.answer.first_token_ns >= 0
         ):
-            self.heard = True
+            self.token_reported = True
             self.lane.first_token(self, stamp_ns)
 
     def cancel(self, now_ns: int) -> None:
-        """Give it up and its connection with it; nobody is told."""
+        """Give it up and its connection with it; no callback follows."""
         self.ended = self.cancelled = True
         self.done_ns = now_ns
         if self.carrier is not None:

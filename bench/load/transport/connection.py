@@ -103,7 +103,7 @@ class Connection:
         self.hung_up = False
         #: when its last answer was complete, by the clock of who keeps idle connections
         self.given_back_ns = -1
-        #: asks for nothing, and so hears of failures alone
+        #: registered for no event: poll then reports failures alone
         self._failures = select.poll()
         self._failures.register(self._fd, 0)
         loop.add_reader(self._fd, self._readable)
@@ -344,7 +344,7 @@ class Connection:
             exchange.on_fail(outcome, note, monotonic_ns())
 
     def abort(self) -> None:
-        """Give the exchange up: it hears nothing more."""
+        """Give the exchange up: it gets no further event."""
         self._exchange = None
         self.close()
 

@@ -21,7 +21,7 @@ Headers = list[tuple[bytes, bytes]]
 class Exchange(Protocol):
     """The receiver of one request's events. All stamps are monotonic ns.
 
-    Exactly one of `on_done` and `on_fail` ends it; after that it hears nothing.
+    Exactly one of `on_done` and `on_fail` ends it; no event follows it.
     """
 
     def on_connected(self, connect_ns: int, tls_ns: int) -> None:
@@ -47,10 +47,10 @@ class Exchange(Protocol):
 
 
 class Carrier(Protocol):
-    """What carries an exchange and can be told to give it up."""
+    """What carries an exchange and can give it up."""
 
     def abort(self) -> None:
-        """Stop; the exchange hears nothing more."""
+        """Stop; the exchange gets no further event."""
 
 
 class Sender(Protocol):

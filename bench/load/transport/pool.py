@@ -37,13 +37,13 @@ SPARE_DESCRIPTORS = 64
 _DNS_KEEP_NS = 10 * S
 
 
-#: An end so soon behind an answer is a hang-up; who stays open for longer does not hang up.
+#: An end so soon behind an answer is a hang-up; a server that stays open longer does not hang up.
 SETTLE_NS = 100 * MS
 #: So many in a row stayed open: the server hangs up no more.
 PROOFS = 8
 
 
-#: Hears which connection will carry the exchange; False = it is no longer wanted.
+#: Called with the connection that will carry the exchange; False = it is no longer wanted.
 OnConnection = Callable[[Connection], bool]
 
 
@@ -308,8 +308,8 @@ class Pool:
             await self._loop.sock_sendall(sock, out)
 
     async def close(self) -> None:
-        """Give up open dials and close every connection; what is still under way on one hears
-        nothing more.
+        """Give up open dials and close every connection; what is under way on one gets no further
+        event.
         """
         for task in list(self._dials):
             task.cancel()
