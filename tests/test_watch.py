@@ -164,9 +164,9 @@ def test_runs_are_one_log_with_time_between_them_unobserved() -> None:
     assert at.tolist() == [NOVEMBER + n * MINUTE for n in range(10)] + [
         NOVEMBER + 3600 * S + n * MINUTE for n in range(10)
     ]
-    record = census(whole, contract(metric="uptime", share="99%", method="minute_all_fail")).record[
-        "periods"
-    ][0]
+    record = census(
+        whole, contract(metric="uptime", share="99%", method="minute_all_fail")
+    ).record.to_json()["periods"][0]
     assert (record["observed_minutes"], record["minutes"], record["clauses"][0]["verdict"]) == (
         20,
         43_200,
@@ -557,7 +557,7 @@ def test_an_outage_a_kill_and_a_new_start(
         stamp(int(at[spell[-1] + 1])),
     )
     promise = contract(metric="uptime", share="99.9%")
-    (clause,) = census(log, promise).record["periods"][0]["clauses"]
+    (clause,) = census(log, promise).record.to_json()["periods"][0]["clauses"]
     assert (clause["n"], clause["k"], clause["unknown"]) == (
         len(log.columns),
         len(spell),
@@ -747,7 +747,7 @@ def test_no_probe_is_sent_before_the_moment_the_server_named(
     assert int(unsent.sum()) + len(sent) == 25
     (clause,) = census(
         log, contract(metric="uptime", share="99%", method="minute_all_fail")
-    ).record["periods"][0]["clauses"]
+    ).record.to_json()["periods"][0]["clauses"]
     assert clause["unknown"] == int(unsent.sum())
 
 

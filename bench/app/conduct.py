@@ -152,8 +152,8 @@ def census(suite: Suite) -> dict[str, Any]:
     months, expects = {}, []
     for month, file in suite.months:
         found, answers = judge_month(month, file)
-        months[file.stem] = found.record
-        expects += answers
+        months[file.stem] = found.record.to_json()
+        expects += [answer.to_json() for answer in answers]
     return {"format": FORMAT, "months": months, "expects": expects}
 
 

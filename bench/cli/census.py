@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from bench.cli.output import print_json, screen_width
@@ -16,6 +15,7 @@ from bench.cli.output import print_json, screen_width
 if TYPE_CHECKING:
     from bench.judge.census.census import Census
     from bench.plan.contract import Contract
+    from bench.record.records.census import CensusRecord
     from bench.record.request_log import Reading, RequestLog
 
 
@@ -76,7 +76,7 @@ def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> in
     if flags.out is not None:
         _write(flags.out, found, source.log)
     _show(found.record, form, flags.out)
-    return int(found.record["exit_code"])
+    return found.record.exit_code
 
 
 def _reading(flags: CensusFlags) -> Reading:
@@ -143,7 +143,7 @@ def _stretch(text: str, zone: str | None) -> tuple[int, int]:
 def _write(folder: Path, found: Census, log: RequestLog) -> None:
     """census.json, and evidence.csv: every row that broke a clause, with its line in the log."""
     from bench.errors import UserError
-    from bench.judge.census.census import row_record
+    from bench.judge.census.log import row_record
     from bench.record.files import write_atomically, write_json
 
     try:
@@ -154,14 +154,16 @@ def _write(folder: Path, found: Census, log: RequestLog) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["period", "clause", "file", "line", "at_utc", "outcome", "status", "e2e_ms"])
     for (period, clause), rows in found.evidence.items():
-        writer.writerows([period, clause, *row_record(log, row).values()] for row in rows.tolist())
-    write_json(folder / "census.json", found.record)
+        writer.writerows(
+            [period, clause, *row_record(log, row).to_json().values()] for row in rows.tolist()
+        )
+    write_json(folder / "census.json", found.record.to_json())
     write_atomically(folder / "evidence.csv", text.getvalue().encode())
 
 
-def _show(record: Mapping[str, Any], form: str, folder: Path | None) -> None:
+def _show(record: CensusRecord, form: str, folder: Path | None) -> None:
     if form == "json":
-        print_json(record)
+        print_json(record.to_json())
         return
     from rich.console import Console
 

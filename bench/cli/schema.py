@@ -14,7 +14,7 @@ import click
 #: Files that a user writes, then files that a run or a ramp writes.
 _KINDS = (
     *("contract", "profile", "target", "suite", "scenario"),
-    *("run", "summary", "verdicts", "comparisons", "routes", "attribution", "ramp"),
+    *("run", "summary", "verdicts", "comparisons", "routes", "attribution", "census", "ramp"),
 )
 
 
@@ -80,6 +80,7 @@ def models() -> dict[str, Any]:
     from bench.plan.suite import ScenarioFile, SuiteFile
     from bench.plan.target import Target
     from bench.record.records.attribution import Attribution
+    from bench.record.records.census import CensusRecord
     from bench.record.records.comparisons import Comparisons
     from bench.record.records.manifest import Manifest
     from bench.record.records.routes import Routes
@@ -98,6 +99,7 @@ def models() -> dict[str, Any]:
         "comparisons": Comparisons,
         "routes": Routes,
         "attribution": Attribution,
+        "census": CensusRecord,
         "ramp": RampRecord,
     }
 

@@ -23,6 +23,7 @@ from bench.judge.summary import summarise
 from bench.plan.contract import Contract
 from bench.record.files import write_json
 from bench.record.records.attribution import Attribution
+from bench.record.records.census import Months
 from bench.record.records.comparisons import Comparisons
 from bench.record.records.record import FileRecord
 from bench.record.records.routes import Routes
@@ -42,7 +43,7 @@ class Records:
     comparisons: Comparisons | None
     routes: Routes | None
     #: made when the suite was run, from scenarios that are a log of their own
-    census: Record | None
+    census: Months | None
 
     def files(self) -> dict[str, Record]:
         """The records by the name of their file."""
@@ -73,20 +74,19 @@ def review(run: Run, override: Contract | None = None) -> tuple[Record, Record]:
 
 
 def _expects(
-    comparisons: Comparisons | None, routes: Routes | None, census: Record | None
+    comparisons: Comparisons | None, routes: Routes | None, census: Months | None
 ) -> list[Record]:
     """Rehearsed answers of records beside the verdicts."""
     found: list[Record] = []
-    for record in (comparisons, routes):
+    for record in (comparisons, routes, census):
         found += [expect.to_json() for expect in (record.expects if record else ())]
-    return [*found, *(census or {}).get("expects", [])]
+    return found
 
 
-def census_of(folder: Path) -> Record | None:
+def census_of(folder: Path) -> Months | None:
     """census.json as it was made when the suite was run, or None."""
-    path = folder / "census.json"
-    record: Record | None = json.loads(path.read_bytes()) if path.is_file() else None
-    return record
+    path = folder / Months.FILE
+    return Months.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
 def records_of(run: Run) -> Records:
@@ -150,5 +150,5 @@ def _as_filed(read: Callable[[str], Record | None]) -> Records:
         attribution,
         _parsed(Comparisons, read),
         _parsed(Routes, read),
-        read("census.json"),
+        _parsed(Months, read),
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.judge.review import Records
+from bench.record.records.census import CensusRecord
 from bench.show.attribution import attribution_line, attribution_part
 from bench.show.census import KEPT, attained, because, beside, credit_line
 from bench.show.comparison import comparison_part, comparison_title
@@ -26,9 +27,7 @@ def further_parts(records: Records) -> list[Part]:
     """Comparisons, the months of a census, then the tail of each target that has one."""
     compared = records.comparisons.comparisons if records.comparisons else []
     parts = [_with(COMPARED, comparison_part(pair, number)) for number, pair in enumerate(compared)]
-    parts += [
-        _month(name, record) for name, record in (records.census or {}).get("months", {}).items()
-    ]
+    parts += [_month(name, record) for name, record in _months(records)]
     parts += route_parts(records.routes) if records.routes else []
     tails = [
         (name, record) for name, record in records.attribution.targets.items() if record.causes
@@ -54,37 +53,41 @@ def further_lines(records: Records) -> Iterator[str]:
         yield (
             f"{visible(forecast['target'], 40)}, {visible(forecast['text'])}: {forecast['verdict']}"
         )
-    for name, record in (records.census or {}).get("months", {}).items():
-        for period in record["periods"]:
-            for clause in period["clauses"]:
+    for name, record in _months(records):
+        for period in record.periods:
+            for clause in period.clauses:
                 yield (
-                    f"{visible(name, 40)}, {visible(period['period'], 20)},"
-                    f" {visible(clause['text'])}: {clause['verdict']}"
+                    f"{visible(name, 40)}, {visible(period.period, 20)},"
+                    f" {visible(clause.text)}: {clause.verdict}"
                 )
     yield from route_lines(records.routes) if records.routes else ()
-    for name, record in records.attribution.targets.items():
-        if record.causes:
-            yield attribution_line(name, record)
+    for name, tail in records.attribution.targets.items():
+        if tail.causes:
+            yield attribution_line(name, tail)
 
 
-def _month(name: str, record: Record) -> Part:
+def _months(records: Records) -> list[tuple[str, CensusRecord]]:
+    return list(records.census.months.items()) if records.census else []
+
+
+def _month(name: str, record: CensusRecord) -> Part:
     """A census for the page: a table a period, and the same log under the neighbouring
     definitions.
     """
     tables, about = (
         [],
-        [("contract", visible(record["contract"], 60)), ("requests", count(record["log"]["rows"]))],
+        [("contract", visible(record.contract, 60)), ("requests", count(record.log.rows))],
     )
-    for period in record["periods"]:
-        when = visible(period["period"], 20)
+    for period in record.periods:
+        when = visible(period.period, 20)
         rows = [
             [
-                visible(clause["text"]),
+                visible(clause.text),
                 attained(clause),
-                clause["verdict"],
+                clause.verdict,
                 "; ".join(because(clause)),
             ]
-            for clause in period["clauses"]
+            for clause in period.clauses
         ]
         tables.append(
             Table(
@@ -92,22 +95,22 @@ def _month(name: str, record: Record) -> Part:
             )
         )
         nearby = {
-            each["definition"]: [
-                visible(each["definition"]),
-                visible(each["whose"]),
-                beside(each["attained"], clause["promised"]),
-                KEPT[each["kept"]],
+            each.definition: [
+                visible(each.definition),
+                visible(each.whose),
+                beside(each.attained, clause.promised),
+                KEPT[each.kept],
             ]
-            for clause in period["clauses"]
-            if clause["verdict"] != "REPORTED"
-            for each in clause.get("neighbours", [])
+            for clause in period.clauses
+            if clause.verdict != "REPORTED"
+            for each in clause.neighbours
         }
         if nearby:
             head = ["definition", "whose", "uptime", "the promise"]
             tables.append(
                 Table("The same log under other definitions", head, list(nearby.values()), words=2)
             )
-        if period["credit"]:
-            about.append((f"credit, {when}", credit_line(period["credit"])))
-    notes = [visible(note, 2 * CUT) for note in record["log"]["notes"]]
+        if period.credit:
+            about.append((f"credit, {when}", credit_line(period.credit)))
+    notes = [visible(note, 2 * CUT) for note in record.log.notes]
     return Part(f"{visible(name, 60)}: a whole period", about, tables, [], notes, CENSUSED)

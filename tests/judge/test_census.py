@@ -65,7 +65,7 @@ def contract(*clauses: dict[str, Any], **terms: Any) -> Contract:
 
 def only(found: Census) -> dict[str, Any]:
     """The one clause of the one period."""
-    (period,) = found.record["periods"]
+    (period,) = found.record.to_json()["periods"]
     (clause,) = period["clauses"]
     assert isinstance(clause, dict)
     return clause
@@ -188,8 +188,8 @@ def test_verdicts_follow_the_bounds(bad: Sequence[int], skip: Sequence[int], ver
     """Of 100 minutes one may be down: what was not observed may have been up or down."""
     found = census(log_of(each_minute(100, bad, skip)), contract(DOWN))
     clause = only(found)
-    assert clause["verdict"] == verdict == found.record["overall"]
-    assert found.record["exit_code"] == {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}[verdict]
+    assert clause["verdict"] == verdict == found.record.to_json()["overall"]
+    assert found.record.to_json()["exit_code"] == {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}[verdict]
     assert clause["best"]["share"] == pytest.approx(1 - len(bad) / 100)
     assert clause["worst"]["share"] == pytest.approx(1 - (len(bad) + len(skip)) / 100)
 
@@ -200,7 +200,7 @@ def test_a_log_that_covers_its_time_has_empty_minutes_and_no_unobserved_ones() -
     assert only(census(log, terms, coverage=Coverage(complete=True)))["verdict"] == "PASS"
     start = int(OCTOBER.timestamp()) * S
     covered = [(start + 5 * 60 * S, start + 49 * 60 * S + 30 * S)]
-    (period,) = census(log, terms, coverage=Coverage(covered)).record["periods"]
+    (period,) = census(log, terms, coverage=Coverage(covered)).record.to_json()["periods"]
     assert period["observed_minutes"] == 99
 
 
@@ -423,7 +423,7 @@ def test_with_and_without_exclusions() -> None:
     )
     found = census(log_of(rows), terms)
     clause = only(found)
-    assert found.record["periods"][0]["excluded"] == {"maintenance": 10}
+    assert found.record.to_json()["periods"][0]["excluded"] == {"maintenance": 10}
     assert (
         clause["n"],
         clause["attained"]["fraction"],
@@ -439,16 +439,16 @@ def test_each_month_is_reckoned_for_itself() -> None:
     november = 31 * 1440
     rows = each_minute(november + 10, bad=range(november, november + 1))
     found = census(log_of(rows), contract(UPTIME, period=MONTH), coverage=Coverage(complete=True))
-    assert [(each["period"], each["overall"]) for each in found.record["periods"]] == [
+    assert [(each["period"], each["overall"]) for each in found.record.to_json()["periods"]] == [
         ("2026-10", "PASS"),
         ("2026-11", "FAIL"),
     ]
-    assert found.record["overall"] == "FAIL"
+    assert found.record.to_json()["overall"] == "FAIL"
     assert {key: rows.tolist() for key, rows in found.evidence.items()} == {
         ("2026-10", 1): [],
         ("2026-11", 1): [november],
     }
-    (row,) = found.record["periods"][1]["clauses"][0]["evidence"]["first"]
+    (row,) = found.record.to_json()["periods"][1]["clauses"][0]["evidence"]["first"]
     assert row == {
         "file": "a.csv",
         "line": november + 2,
@@ -468,7 +468,7 @@ def test_credits_are_due_by_the_best_case_and_possible_by_the_worst() -> None:
         credits={"base": "the bill", "combine": "sum", "claim_within_days": 30},
     )
     found = census(log_of(each_minute(100, bad=(0, 1), skip=(50,))), terms, bill_usd=Decimal(1000))
-    credit = found.record["periods"][0]["credit"]
+    credit = found.record.to_json()["periods"][0]["credit"]
     assert (credit["kind"], credit["usd"], credit["at_most_usd"], credit["claim_within_days"]) == (
         "due",
         "150.00",
@@ -488,7 +488,7 @@ def test_no_clause_passes_on_no_data() -> None:
         requests={"excluded": ["http_4xx"]},
     )
     found = census(log_of([failed(Outcome.http_4xx)]), terms, coverage=Coverage(complete=True))
-    clauses = found.record["periods"][0]["clauses"]
+    clauses = found.record.to_json()["periods"][0]["clauses"]
     assert [(each["attained"], each["verdict"]) for each in clauses] == [(None, "INCONCLUSIVE")] * 3
     assert clauses[1]["reason"] == "no request of the log counts for this clause"
 
@@ -526,7 +526,7 @@ def test_what_the_log_does_not_have_is_named(
     assert said in str(caught.value)
     if "no column" in said:
         found = census(log_of(each_minute(3)), contract({**clause, "report_only": True}, UPTIME))
-        assert [each["verdict"] for each in found.record["periods"][0]["clauses"]] == [
+        assert [each["verdict"] for each in found.record.to_json()["periods"][0]["clauses"]] == [
             "REPORTED",
             "PASS",
         ]
@@ -539,7 +539,7 @@ def test_the_month_of_written_uptime() -> None:
     loaded = load_month("written-uptime")
     assert loaded is not None
     found, expects = judge_month(*loaded)
-    (period,) = found.record["periods"]
+    (period,) = found.record.to_json()["periods"]
     ratio, downtime = period["clauses"]
     assert (period["minutes"], period["coverage"]) == (43_200, 1)
     assert (ratio["attained"]["fraction"], ratio["verdict"]) == (str(Fraction(9997, 10000)), "PASS")

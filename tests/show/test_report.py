@@ -14,6 +14,16 @@ import pytest
 from bench.judge.review import Records
 from bench.metrics import METRICS
 from bench.record.records.attribution import Attribution
+from bench.record.records.census import (
+    CensusClause,
+    CensusRecord,
+    ExactShare,
+    LogRecord,
+    Months,
+    NeighbourRecord,
+    PeriodRecord,
+    UnreadableRows,
+)
 from bench.record.samples import Outcome
 from bench.show.report import write_report
 from bench.show.sections import further_parts
@@ -610,28 +620,59 @@ def test_a_census_leaves_open_what_its_bounds_leave_open(spoilt: Made) -> None:
     stand beside the value.
     """
 
-    def neighbour(name: str, kept: bool | None) -> dict[str, Any]:
-        return {"definition": name, "whose": "", "attained": {"share": 0.9987}, "kept": kept}
+    def share(value: float) -> ExactShare:
+        return ExactShare(share=value, fraction=None)
 
-    clause = {
-        "text": "uptime, request ratio ≥ 99.9 %",
-        "verdict": "INCONCLUSIVE",
-        "reason": "its bounds lie on both sides",
-        "attained": {"share": 0.9985},
-        "best": {"share": 0.9995},
-        "worst": {"share": 0.998},
-        "promised": {"share": 0.999},
-        "neighbours": [neighbour("a", True), neighbour("b", False), neighbour("c", None)],
-    }
-    census = {
-        "months": {
-            "ours": {
-                "contract": "c",
-                "log": {"rows": 1234, "notes": []},
-                "periods": [{"period": "2026-10", "clauses": [clause], "credit": None}],
-            }
-        }
-    }
+    clause = CensusClause(
+        number=1,
+        text="uptime, request ratio ≥ 99.9 %",
+        verdict="INCONCLUSIVE",
+        reason="its bounds lie on both sides",
+        attained=share(0.9985),
+        best=share(0.9995),
+        worst=share(0.998),
+        promised=share(0.999),
+        neighbours=[
+            NeighbourRecord(definition=name, whose="", attained=share(0.9987), kept=kept)
+            for name, kept in (("a", True), ("b", False), ("c", None))
+        ],
+    )
+    period = PeriodRecord(
+        period="2026-10",
+        start_utc="2026-10-01T00:00:00Z",
+        end_utc="2026-11-01T00:00:00Z",
+        time_zone="UTC",
+        minutes=44_640,
+        observed_minutes=44_640,
+        coverage=1.0,
+        rows=1234,
+        excluded={},
+        clauses=[clause],
+        overall="INCONCLUSIVE",
+        credit=None,
+    )
+    log = LogRecord(
+        files=[],
+        rows=1234,
+        first_utc="2026-10-01T00:00:00Z",
+        last_utc="2026-10-31T23:59:00Z",
+        columns={},
+        notes=[],
+        unreadable=UnreadableRows(count=0, first=[]),
+    )
+    ours = CensusRecord(
+        format=CensusRecord.FORMAT,
+        contract="c",
+        title="c",
+        log=log,
+        overall="INCONCLUSIVE",
+        exit_code=3,
+        unusable=[],
+        periods=[period],
+        attested=[],
+        not_stated=[],
+    )
+    census = Months(format=Months.FORMAT, months={"ours": ours})
     nothing = Attribution(format=1, run="r", state="complete", simulated=False, targets={})
     records = Records(
         spoilt.summary, {**spoilt.verdicts, "forecasts": []}, nothing, None, None, census

@@ -14,17 +14,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from bench.clock import utc_text
 from bench.errors import ExitCode, UserError
+from bench.judge.census.log import LISTED, lacking_of, log_record, refuse_missing, row_record
 from bench.judge.census.neighbours import Neighbour, uptime_neighbours, window_neighbours
 from bench.judge.census.periods import Span, spans
 from bench.judge.census.rows import ClauseRows, clause_rows
-from bench.judge.contract.credits import Credit, credit
+from bench.judge.contract.credits import credit
 from bench.judge.contract.exclusions import Classes, classify
 from bench.judge.contract.uptime import (
     Attained,
@@ -33,25 +33,29 @@ from bench.judge.contract.uptime import (
     attained_requests,
     minute_table,
 )
-from bench.metrics import METRICS
 from bench.plan.clause import Clause
 from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
+from bench.record.records.census import (
+    CensusClause,
+    CensusRecord,
+    EpisodeRecord,
+    Episodes,
+    Evidence,
+    ExactShare,
+    NeighbourRecord,
+    PeriodRecord,
+)
+from bench.record.records.verdicts import ClauseOutcome
 from bench.record.request_log import RequestLog
-from bench.record.samples import Bool, Columns, Int, Outcome, latency_ns
-from bench.units import MS, S, nearest_rank, show_list
-from bench.userfile import file_digest
+from bench.record.samples import Bool, Columns, Int
+from bench.units import S
 
-FORMAT = 1
-#: Episodes and rows that the record itself lists; the evidence has all.
-_LISTED = 1_000
+_EXIT = {"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}
+CensusVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "NONE"]
 _ROWS_LISTED = 20
 #: A log longer than this is more likely to hold a wrong time.
 _MOST_DAYS = 1_100
-#: Resources whose minutes are told apart.
-_MOST_RESOURCES = 500
-#: A fraction longer than this is told as a decimal number alone.
-_LONGEST = 80
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Census:
     period.
     """
 
-    record: dict[str, Any]
+    record: CensusRecord
     evidence: dict[tuple[str, int], Int]
 
 
@@ -103,12 +107,12 @@ def census(
     if period is None and (apart := int(wall[-1] - wall[0]) // (86400 * S)) > _MOST_DAYS:
         first, last = row_record(log, 0), row_record(log, len(wall) - 1)
         raise UserError(
-            f"its rows lie {apart:,} days apart: line {first['line']} ({first['at_utc']}) and "
-            f"line {last['line']} ({last['at_utc']})",
-            where=first["file"],
+            f"its rows lie {apart:,} days apart: line {first.line} ({first.at_utc}) and "
+            f"line {last.line} ({last.at_utc})",
+            where=first.file,
             remedy="correct these times, or choose one --period",
         )
-    _refuse_missing(log, contract)
+    refuse_missing(log, contract)
     classes = classify(log.columns, contract, log.facts)
     if classes.missing:
         raise UserError(
@@ -125,61 +129,22 @@ def census(
         )
         found.append(record)
         evidence |= {(span.name, number): each + first for number, each in rows.items()}
-    overall = _overall([each["overall"] for each in found])
+    overall = _overall([each.overall for each in found])
     return Census(
-        {
-            "format": FORMAT,
-            "contract": contract.name,
-            "title": contract.title,
-            "log": _log_record(log, wall),
-            "overall": overall,
-            "exit_code": int(
-                {"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}.get(
-                    overall, ExitCode.PASS
-                )
-            ),
-            "unusable": classes.unusable,
-            "periods": found,
-            "attested": [term.term for term in contract.attested],
-            "not_stated": list(contract.not_stated),
-        },
+        CensusRecord(
+            format=CensusRecord.FORMAT,
+            contract=contract.name,
+            title=contract.title,
+            log=log_record(log, wall),
+            overall=overall,
+            exit_code=int(_EXIT.get(overall, ExitCode.PASS)),
+            unusable=classes.unusable,
+            periods=found,
+            attested=[term.term for term in contract.attested],
+            not_stated=list(contract.not_stated),
+        ),
         evidence,
     )
-
-
-def _refuse_missing(log: RequestLog, contract: Contract) -> None:
-    for number, clause in enumerate(contract.clauses, 1):
-        where = f"contract {contract.name}: clause {number} ({clause.text})"
-        if clause.phase is not None:
-            raise UserError(
-                "a log has no phases", where=where, remedy="judge a run, or leave phase out"
-            )
-        if clause.report_only:
-            continue
-        if lacking := _lacking(log, clause):
-            raise UserError(
-                f"the log has no column for it ({lacking})",
-                where=where,
-                remedy="name the column with --column, or judge a contract without this clause",
-            )
-
-
-def _lacking(log: RequestLog, clause: Clause) -> str:
-    """What a clause needs and the log does not have, as fields of `--column`; empty where it has
-    all.
-    """
-    if clause.metric not in log.metrics:
-        fields = METRICS[clause.metric].log_fields
-        return show_list(fields) if fields else f"{clause.metric}: only a run records it"
-    if not clause.with_ttft and "ttft" not in log.metrics:
-        return "ttft"
-    if clause.weight != "together" and "resource" not in log.facts.labels:
-        return f'resource, for weight = "{clause.weight}"'
-    if clause.weight != "together" and (n := len(log.facts.texts["resource"])) > _MOST_RESOURCES:
-        return f"resource: this one has {n:,} different texts, {_MOST_RESOURCES} at most"
-    if clause.bucket is not None and not (log.columns.samples["prompt_tokens"] >= 0).any():
-        return f"prompt_tokens, for the context bucket {clause.bucket}"
-    return ""
 
 
 def _part(
@@ -222,58 +187,52 @@ def _period(
     log: RequestLog,
     offset: int,
     bill_usd: Decimal | None,
-) -> tuple[dict[str, Any], dict[int, Int]]:
+) -> tuple[PeriodRecord, dict[int, Int]]:
     """(record of one period, rows that broke each clause)."""
     span, paying = part.span, []
-    records: list[dict[str, Any]] = []
+    records: list[CensusClause] = []
     evidence: dict[int, Int] = {}
     for number, clause in enumerate(contract.clauses, 1):
-        if lacking := _lacking(log, clause):  # of a clause that is only reported
+        if lacking := lacking_of(log, clause):  # of a clause that is only reported
+            reason = f"no column: {lacking}"
             records.append(
-                {
-                    "number": number,
-                    "text": clause.text,
-                    "verdict": "REPORTED",
-                    "reason": f"no column: {lacking}",
-                }
+                CensusClause(number=number, text=clause.text, verdict="REPORTED", reason=reason)
             )
             continue
         rows = clause_rows(part.columns, clause, classes)
         reached = _attained(part, clause, rows)
         evidence[number] = np.flatnonzero(rows.bad)
-        record = _clause_record(part, clause, rows, reached) | {"number": number}
+        first = evidence[number][:_ROWS_LISTED].tolist()
+        record = _clause_record(part, clause, rows, reached).replace(
+            number=number,
+            neighbours=_neighbours(part, clause, rows, classes),
+            evidence=Evidence(
+                rows=len(evidence[number]), first=[row_record(log, row + offset) for row in first]
+            ),
+        )
         if (classes.excluded >= 0).any():
-            all_rows = clause_rows(
-                part.columns, clause, replace(classes, excluded=np.full_like(classes.excluded, -1))
-            )
-            record["without_exclusions"] = _exact(_attained(part, clause, all_rows).value)
-        record["neighbours"] = _neighbours(part, clause, rows, classes)
-        record["evidence"] = {
-            "rows": len(evidence[number]),
-            "first": [
-                row_record(log, row + offset) for row in evidence[number][:_ROWS_LISTED].tolist()
-            ],
-        }
+            counted = replace(classes, excluded=np.full_like(classes.excluded, -1))
+            with_all = _attained(part, clause, clause_rows(part.columns, clause, counted))
+            record = record.replace(without_exclusions=_share(with_all))
         if clause.credit is not None and not clause.report_only:
             paying.append((clause.credit, reached.best, reached.worst))
         records.append(record)
     observed = int(part.observed.sum())
-    return {
-        "period": span.name,
-        "start_utc": utc_text(span.start_ns),
-        "end_utc": utc_text(span.end_ns),
-        "time_zone": contract.period.time_zone if contract.period else None,
-        "minutes": span.minutes,
-        "observed_minutes": observed,
-        "coverage": observed / span.minutes,
-        "rows": len(part.columns),
-        "excluded": classes.counts(),
-        "clauses": records,
-        "overall": _overall([each["verdict"] for each in records]),
-        "credit": _credit_record(credit(paying, contract.credits, "due", bill_usd), contract)
-        if contract.credits
-        else None,
-    }, evidence
+    due = credit(paying, contract.credits, "due", bill_usd) if contract.credits else None
+    return PeriodRecord(
+        period=span.name,
+        start_utc=utc_text(span.start_ns),
+        end_utc=utc_text(span.end_ns),
+        time_zone=contract.period.time_zone if contract.period else None,
+        minutes=span.minutes,
+        observed_minutes=observed,
+        coverage=observed / span.minutes,
+        rows=len(part.columns),
+        excluded=classes.counts(),
+        clauses=records,
+        overall=_overall([each.verdict for each in records]),
+        credit=due.record(contract.credits) if due and contract.credits else None,
+    ), evidence
 
 
 def _attained(part: _Part, clause: Clause, rows: ClauseRows) -> Attained:
@@ -298,6 +257,10 @@ def _attained(part: _Part, clause: Clause, rows: ClauseRows) -> Attained:
     return attained_requests(int(keep.sum()), int(bad.sum()), int(unknown.sum()), unseen)
 
 
+def _share(reached: Attained) -> ExactShare | None:
+    return None if reached.value is None else ExactShare.of(reached.value)
+
+
 def kept(clause: Clause, share: Fraction) -> bool:
     """Whether this attained share keeps the promise; `>` and `<` of a share do not count the share
     itself.
@@ -308,49 +271,51 @@ def kept(clause: Clause, share: Fraction) -> bool:
 
 def _clause_record(
     part: _Part, clause: Clause, rows: ClauseRows, reached: Attained
-) -> dict[str, Any]:
-    verdict = (
-        "PASS"
-        if kept(clause, reached.worst)
-        else "INCONCLUSIVE"
-        if kept(clause, reached.best)
-        else "FAIL"
-    )
+) -> CensusClause:
+    """A judged clause; its number, neighbours and evidence are added by who knows them."""
+    verdict: ClauseOutcome = "FAIL"
+    if clause.report_only:
+        verdict = "REPORTED"
+    elif kept(clause, reached.worst):
+        verdict = "PASS"
+    elif kept(clause, reached.best):
+        verdict = "INCONCLUSIVE"
     by_unit = clause.by_time and not clause.kind.partial
     n, k, unknown = int(rows.counted.sum()), int(rows.bad.sum()), int(rows.unknown.sum())
     broken, of = (reached.bad_units, reached.observed_units) if by_unit else (k, n)
-    return {
-        "text": clause.text,
-        "metric": clause.metric,
-        "method": clause.method if clause.kind.named_by == "method" else None,
-        "promised": _exact(1 - clause.allowed_share),
-        "report_only": clause.report_only,
-        "verdict": "REPORTED" if clause.report_only else verdict,
-        "reason": _reason(part, clause, reached, broken, of, unknown),
-        "attained": _exact(reached.value),
-        "best": _exact(reached.best),
-        "worst": _exact(reached.worst),
-        "measured_ms": _quantile_ms(clause, rows),
-        "n": n,
-        "k": k,
-        "unknown": unknown,
-        "units": reached.units,
-        "observed_units": reached.observed_units,
-        "bad_units": reached.bad_units,
-        "episodes": {
-            "count": len(reached.down),
-            "first": [
-                {
-                    "start_utc": utc_text(each.start_ns),
-                    "end_utc": utc_text(each.end_ns),
-                    "minutes": (each.end_ns - each.start_ns) // MINUTE_NS,
-                    "requests": each.n,
-                    "broke": each.failed,
-                }
-                for each in reached.down[:_LISTED]
+    return CensusClause(
+        number=0,
+        text=clause.text,
+        metric=clause.metric,
+        method=clause.method if clause.kind.named_by == "method" else None,
+        promised=ExactShare.of(1 - clause.allowed_share),
+        report_only=clause.report_only,
+        verdict=verdict,
+        reason=_reason(part, clause, reached, broken, of, unknown),
+        attained=_share(reached),
+        best=ExactShare.of(reached.best),
+        worst=ExactShare.of(reached.worst),
+        measured_ms=rows.quantile_ms(clause),
+        n=n,
+        k=k,
+        unknown=unknown,
+        units=reached.units,
+        observed_units=reached.observed_units,
+        bad_units=reached.bad_units,
+        episodes=Episodes(
+            count=len(reached.down),
+            first=[
+                EpisodeRecord(
+                    start_utc=utc_text(each.start_ns),
+                    end_utc=utc_text(each.end_ns),
+                    minutes=(each.end_ns - each.start_ns) // MINUTE_NS,
+                    requests=each.n,
+                    broke=each.failed,
+                )
+                for each in reached.down[:LISTED]
             ],
-        },
-    }
+        ),
+    )
 
 
 def _reason(
@@ -378,23 +343,9 @@ def _reason(
     return "; ".join([said, *open_])
 
 
-def _quantile_ms(clause: Clause, rows: ClauseRows) -> float | None:
-    """The value of nearest rank (ms, or tokens/s) of the clause's quantile; None among failures and
-    for shares.
-    """
-    if clause.quantile is None or rows.values is None:
-        return None
-    values = np.sort(rows.values[rows.counted & ~rows.unknown])
-    if not len(values):
-        return None
-    values = values[::-1] if clause.rising else values / MS
-    found = float(values[nearest_rank(len(values), clause.quantile) - 1])
-    return found if np.isfinite(found) else None
-
-
 def _neighbours(
     part: _Part, clause: Clause, rows: ClauseRows, classes: Classes
-) -> list[dict[str, Any]]:
+) -> list[NeighbourRecord]:
     """The same period under other definitions. They speak of all resources together."""
     found: list[tuple[Neighbour, Attained]] = []
     if not rows.counted.any():
@@ -418,12 +369,12 @@ def _neighbours(
                 )
             )
     return [
-        {
-            "definition": each.name,
-            "whose": each.whose,
-            "attained": _exact(reached.value),
-            "kept": _settled(clause, reached),
-        }
+        NeighbourRecord(
+            definition=each.name,
+            whose=each.whose,
+            attained=_share(reached),
+            kept=_settled(clause, reached),
+        )
         for each, reached in found
     ]
 
@@ -436,66 +387,9 @@ def _settled(clause: Clause, reached: Attained) -> bool | None:
     return at_worst if reached.value is not None and at_worst == at_best else None
 
 
-def _exact(share: Fraction | None) -> dict[str, Any] | None:
-    if share is None:
-        return None
-    text = str(share)
-    return {"share": float(share), "fraction": text if len(text) <= _LONGEST else None}
-
-
-def _credit_record(found: Credit, contract: Contract) -> dict[str, Any]:
-    assert contract.credits is not None
-    return {
-        "kind": found.kind,
-        "share": _exact(found.share),
-        "at_most": _exact(found.at_most),
-        "usd": None if found.usd is None else str(found.usd),
-        "at_most_usd": None if found.at_most_usd is None else str(found.at_most_usd),
-        "base": contract.credits.base,
-        "claim_within_days": contract.credits.claim_within_days,
-        "evidence_wanted": contract.credits.evidence,
-    }
-
-
-def _overall(verdicts: Sequence[str]) -> str:
-    return next((each for each in ("FAIL", "INCONCLUSIVE", "PASS") if each in verdicts), "NONE")
-
-
-def _log_record(log: RequestLog, wall: Int) -> dict[str, Any]:
-    return {
-        "files": [
-            {"name": name, "sha256": file_digest(Path(name)) if Path(name).is_file() else None}
-            for name in log.names
-        ],
-        "rows": len(log.columns),
-        "first_utc": utc_text(int(wall[0])),
-        "last_utc": utc_text(int(wall[-1])),
-        "columns": {
-            name: column.name + (f":{column.unit}" if column.unit else "")
-            for name, column in log.mapping.items()
-        },
-        "notes": log.notes,
-        "unreadable": {
-            "count": len(log.unreadable),
-            "first": [
-                {"file": each.file, "line": each.line, "reason": each.reason}
-                for each in log.unreadable[:_LISTED]
-            ],
-        },
-    }
-
-
-def row_record(log: RequestLog, row: int) -> dict[str, Any]:
-    """One row of the log as evidence: where it stands, when it began, how it ended."""
-    samples = log.columns.samples[row : row + 1]
-    e2e = int(latency_ns(samples, "e2e")[0])
-    at = int(samples["due_ns"][0]) + log.facts.start_wall_ns
-    fraction = f".{at % S // MS:03d}" if at % S else ""
-    return {
-        "file": log.names[log.file[row]],
-        "line": int(log.line[row]),
-        "at_utc": utc_text(at).replace("Z", f"{fraction}Z"),
-        "outcome": Outcome(int(samples["outcome"][0])).name,
-        "status": int(samples["status"][0]) or None,
-        "e2e_ms": e2e / MS if e2e >= 0 else None,
-    }
+def _overall(verdicts: Sequence[str]) -> CensusVerdict:
+    verdict: CensusVerdict
+    for verdict in ("FAIL", "INCONCLUSIVE", "PASS"):
+        if verdict in verdicts:
+            return verdict
+    return "NONE"

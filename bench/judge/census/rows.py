@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from bench.judge.contract.clauses import in_own_unit, marks
 from bench.judge.contract.exclusions import Classes
 from bench.plan.clause import Clause
 from bench.plan.profile import bucket_names
 from bench.record.samples import Bool, Columns, Float, Outcome
+from bench.units import MS, nearest_rank
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,19 @@ class ClauseRows:
     unknown: Bool
     #: of a timed metric: ns, or tokens/s; a miss is inf (0 tokens/s), and so is what is not known
     values: Float | None
+
+    def quantile_ms(self, clause: Clause) -> float | None:
+        """The value of nearest rank (ms, or tokens/s) of the clause's quantile; None among failures
+        and for shares.
+        """
+        if clause.quantile is None or self.values is None:
+            return None
+        values = np.sort(self.values[self.counted & ~self.unknown])
+        if not len(values):
+            return None
+        values = values[::-1] if clause.rising else values / MS
+        found = float(values[nearest_rank(len(values), clause.quantile) - 1])
+        return found if np.isfinite(found) else None
 
 
 def clause_rows(columns: Columns, clause: Clause, classes: Classes) -> ClauseRows:

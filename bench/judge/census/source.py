@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from bench.plan.contract import Contract, load_contract
 from bench.plan.month import Month, load_month
 from bench.plan.suite import match_clause
 from bench.record.month import play_month
+from bench.record.records.verdicts import Expectation
 from bench.record.request_log import Reading, RequestLog, read_log
 from bench.record.run_folder import Run
 from bench.userfile import builtin_names
@@ -74,7 +74,7 @@ def source_of(names: Sequence[str], reading: Reading) -> Source:
     return Source(read_log([Path(name) for name in names], reading))
 
 
-def judge_month(month: Month, path: Path) -> tuple[Census, list[dict[str, Any]]]:
+def judge_month(month: Month, path: Path) -> tuple[Census, list[Expectation]]:
     """Play a scenario's month and hold it against its contract: the census, and its known answers
     as in verdicts.json.
     """
@@ -88,16 +88,16 @@ def judge_month(month: Month, path: Path) -> tuple[Census, list[dict[str, Any]]]
     expects = []
     for expect in month.expect:
         number = match_clause(expect.clause, [clause.text for clause in contract.clauses])
-        for period in found.record["periods"]:
-            got = None if number is None else period["clauses"][number]["verdict"]
+        for period in found.record.periods:
+            got = None if number is None else period.clauses[number].verdict
             expects.append(
-                {
-                    "target": path.stem,
-                    "clause": expect.clause,
-                    "expected": expect.verdict,
-                    "got": got,
-                    "met": got == expect.verdict,
-                }
+                Expectation(
+                    target=path.stem,
+                    clause=expect.clause,
+                    expected=expect.verdict,
+                    got=got,
+                    met=got == expect.verdict,
+                )
             )
     return found, expects
 

@@ -221,7 +221,7 @@ def _period(log: RequestLog, contract: Contract, now_ns: int) -> Record:
     wall = _wall(log)
     span = spans(contract.period, int(wall[-1]), int(wall[-1]))[-1]
     found = census(log, contract, period=span.name)
-    period = found.record["periods"][0]
+    period = found.record.periods[0].to_json()
     classes = classify(log.columns, contract, log.facts)
     for clause, told in zip(contract.clauses, period["clauses"], strict=True):
         told.pop("evidence", None)

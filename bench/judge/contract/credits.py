@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Literal
 
 from bench.plan.terms import Credits, CreditStep
+from bench.record.records.census import DueCredit, ExactShare
 
 _CENT = Decimal("0.01")
 
@@ -33,6 +34,19 @@ class Credit:
     at_most: Fraction
     usd: Decimal | None
     at_most_usd: Decimal | None
+
+    def record(self, rule: Credits) -> DueCredit:
+        """As it is kept, with the terms on which it is claimed."""
+        return DueCredit(
+            kind=self.kind,
+            share=ExactShare.of(self.share),
+            at_most=ExactShare.of(self.at_most),
+            usd=None if self.usd is None else str(self.usd),
+            at_most_usd=None if self.at_most_usd is None else str(self.at_most_usd),
+            base=rule.base,
+            claim_within_days=rule.claim_within_days,
+            evidence_wanted=rule.evidence,
+        )
 
 
 def step(ladder: Sequence[CreditStep], attained: Fraction) -> Fraction:

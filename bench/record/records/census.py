@@ -7,12 +7,16 @@ exactly, as a fraction, where that is short enough to be read.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from bench.record.records.record import FileRecord, Number, Record
 from bench.record.records.verdicts import ClauseOutcome, Expectation
+
+#: A fraction longer than this is told as a decimal number alone.
+_LONGEST = 80
 
 
 class ExactShare(Record):
@@ -21,6 +25,12 @@ class ExactShare(Record):
     share: Number
     #: None where it would be very long
     fraction: str | None
+
+    @classmethod
+    def of(cls, share: Fraction) -> ExactShare:
+        """As it is written."""
+        text = str(share)
+        return cls(share=float(share), fraction=text if len(text) <= _LONGEST else None)
 
 
 class LogFile(Record):
