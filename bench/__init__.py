@@ -3,4 +3,4 @@
 The pipeline, and the folder listing: plan -> load -> record -> judge -> show.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import __version__
 from bench.plan.profile import bucket_names
 from bench.record.run_folder import Run
 from bench.record.samples import (
@@ -355,7 +356,7 @@ def manifest_of(lanes: list[dict[str, Any]], strings: dict[str, list[str]]) -> d
         "started_utc": "2026-11-23T10:04:11Z",
         "started_wall_ns": 1_795_514_651 * S,
         "repeat_command": "tailproof run chat-tiers --seed 7",
-        "versions": {"tailproof": "0.1.0", "numpy": "2.0"},
+        "versions": {"tailproof": __version__, "numpy": "2.0"},
         "machine": {"system": "Linux", "cores": 2, "cpu": "a processor"},
         "clock": {"source": "clock_gettime", "resolution_ns": 1.0},
         "inputs": [{"name": "chat-tiers.toml", "sha256": "ab" * 32}],
