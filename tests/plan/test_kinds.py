@@ -1,0 +1,84 @@
+"""The kinds of clauses: each is named by its keys alone, and says what it counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.plan.clause import Clause
+from bench.plan.kinds.kind import Kind
+from bench.plan.kinds.registry import KINDS, kind_of
+
+#: A clause of each kind, as a contract's file would have it.
+WRITTEN: dict[str, dict[str, Any]] = {
+    "quantile": {"metric": "ttft", "quantile": "99%", "limit": "1s"},
+    "share_of_requests": {
+        "metric": "e2e",
+        "statistic": "share_of_requests",
+        "share": "99%",
+        "limit": "1s",
+    },
+    "share_of_windows": {
+        "metric": "output_tps",
+        "statistic": "share_of_windows",
+        "share": "99%",
+        "at_least": "50/s",
+        "window": "5min",
+    },
+    "request_ratio": {"metric": "uptime", "share": "99%"},
+    "mean_of_intervals": {
+        "metric": "uptime",
+        "method": "mean_of_intervals",
+        "share": "99%",
+        "window": "5min",
+    },
+    "downtime_minutes": {
+        "metric": "uptime",
+        "method": "downtime_minutes",
+        "share": "99%",
+        "error_rate": "5%",
+        "minutes": 2,
+    },
+    "minute_all_fail": {"metric": "uptime", "method": "minute_all_fail", "share": "99%"},
+    "slice_ok": {
+        "metric": "uptime",
+        "method": "slice_ok",
+        "share": "99%",
+        "window": "5min",
+        "slice_share": "95%",
+    },
+    "error_share": {"metric": "error_share", "share": "1%"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_keys_of_a_clause_name_one_kind(kind: Kind) -> None:
+    """Every kind can be written, allows 1 % here, and has a text that no other has."""
+    clause = Clause.model_validate(WRITTEN[kind.name])
+    assert kind_of(clause) is kind
+    assert float(clause.allowed_share) == 0.01
+    by_requests = ("quantile", "share_of_requests", "error_share", "request_ratio")
+    assert clause.by_time == (kind.name not in by_requests)
+    others = (Clause.model_validate(each) for name, each in WRITTEN.items() if name != kind.name)
+    assert clause.text not in [other.text for other in others]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_what_a_stretch_loses(kind: Kind) -> None:
+    """Of three stretches one is whole, one lost a tenth, one all of its requests: by hand."""
+    if kind.losses is None:
+        return
+    n, k = np.array([[10, 10, 10]]), np.array([[0, 1, 10]])
+    lost = kind.losses(Clause.model_validate(WRITTEN[kind.name]), n, k)
+    expected = {
+        "share_of_windows": [0, 0, 1],
+        "request_ratio": [0, 0.1, 1],
+        "mean_of_intervals": [0, 0.1, 1],
+        "downtime_minutes": [0, 1, 1],
+        "minute_all_fail": [0, 0, 1],
+        "slice_ok": [0, 1, 1],
+    }
+    assert (lost.num / lost.den).tolist() == [expected[kind.name]]
+    assert bool(lost.counted.all())
