@@ -63,8 +63,8 @@ def what_if(
     """
     from bench.errors import UserError
     from bench.extras.what_if.replay import calls_of
+    from bench.extras.what_if.settings import POLICIES, parse_sweep, settings_for
     from bench.extras.what_if.shown import what_if_lines
-    from bench.extras.what_if.what_if import POLICIES, parse_sweep, settings_for
     from bench.extras.what_if.what_if import what_if as replayed
 
     sweeps = []

@@ -10,7 +10,6 @@ exact, over every pair of rows; a price that is not known or is zero gives a rea
 from __future__ import annotations
 
 import dataclasses
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,80 +18,28 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.extras.what_if.replay import NEVER, Calls, Fates, fates
+from bench.extras.what_if.settings import Setting
 from bench.judge.compare.arms import differences, one_after_the_other
 from bench.judge.compare.compare import BEYOND, CONFIDENCE
 from bench.judge.compare.decision import ALPHA
 from bench.judge.stats.blocks import limits_of, over, time_blocks
 from bench.judge.stats.resample import bootstrap_weights, ordered
 from bench.judge.stats.tail import quantile_nearest_rank
-from bench.plan.route import Route, Sequential
-from bench.plan.target import load_target
+from bench.plan.route import Route
 from bench.quantiles import P50, P99, P999, by_key
 from bench.record.samples import Bool, Float, Int
-from bench.units import MS, nearest_rank, parse_duration_ns
+from bench.units import MS, nearest_rank
 
 FORMAT = 1
-POLICIES = ("sequential", "deadline", "hedge")
 #: Fewer judged rows of an arm than this are no law to reckon with.
 LEAST_ROWS = 300
 #: Pairs of rows that costs and intervals of independent arms are reckoned from; quantiles need no
 #: such bound.
 PAIRS = 1 << 18
-SWEEP_MOST = 100
-_SWEEP_TEXT = re.compile(r"(.+?)\.\.(.+)/(\d{1,6})")
 _SHOWN = by_key(P50, P99, P999)
-#: Thresholds and delays that are tried when none are given, in equal ratios from the median of the
-#: default's answers to their p99.
-STEPS = 9
 
 
 # ---- what is tried
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """One policy with its threshold or delay."""
-
-    policy: str
-    at_ns: int
-    published: bool = False
-
-    @property
-    def route(self) -> Route:
-        """The same as a route over two legs."""
-        at = f"{self.at_ns}ns"
-        rule = (
-            {"slower_than": at, "timeout": f"{published().timeout}ns"}
-            if self.policy == "sequential"
-            else {"after": at}
-        )
-        return Route.model_validate({"legs": ["default", "fallback"], self.policy: rule})
-
-
-def parse_sweep(text: str) -> list[int]:
-    """`"1s..5s/9"` -> nine ns from 1 s to 5 s, evenly; `"800ms"` -> that one. Raises ValueError."""
-    match = _SWEEP_TEXT.fullmatch(text)
-    if match is None:
-        found = [parse_duration_ns(text)]
-    else:
-        low, high, steps = parse_duration_ns(match[1]), parse_duration_ns(match[2]), int(match[3])
-        if not low < high or not 2 <= steps <= SWEEP_MOST:
-            raise ValueError(f'{text!r} does not rise in 2 to {SWEEP_MOST} steps; write "1s..5s/9"')
-        found = [low + (high - low) * step // (steps - 1) for step in range(steps)]
-    if found[0] <= 0:
-        raise ValueError(f"{text!r} begins at zero; begin above it")
-    return found
-
-
-def published() -> Sequential:
-    """The rule of the router as published, from its target file."""
-    route = load_target("router-published").route
-    assert route is not None
-    assert route.sequential is not None
-    return route.sequential
-
-
-# ---- which rows meet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -392,29 +339,3 @@ def front(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
         cost is not None and latency is not None and not beaten((cost, latency))
         for cost, latency in points
     ]
-
-
-def settings_for(
-    default: Calls,
-    policies: Sequence[str],
-    thresholds: Sequence[int] | None,
-    delays: Sequence[int] | None,
-) -> list[Setting]:
-    """The published router, then each policy at each threshold (or delay) in ns; None = `STEPS` of
-    them.
-
-    A sequential router's threshold lies below its published timeout: beyond, it says nothing.
-    """
-    rule = published()
-    answers = np.sort(default.took_ns[default.ok])
-    low, high = (max(quantile_nearest_rank(answers, q) or 0, MS) for q in (P50, P99))
-    own = list(dict.fromkeys(round(at / MS) * MS for at in np.geomspace(low, high, STEPS)))
-    found = [Setting("sequential", rule.slower_than, published=True)] if rule.slower_than else []
-    for policy in policies:
-        given = delays if policy == "hedge" else thresholds
-        found += [
-            Setting(policy, at)
-            for at in (own if given is None else given)
-            if policy != "sequential" or (at < rule.timeout and at != rule.slower_than)
-        ]
-    return found

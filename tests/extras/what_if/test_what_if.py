@@ -14,15 +14,13 @@ from hypothesis import strategies as st
 
 from bench.errors import UserError
 from bench.extras.what_if.replay import NEVER, Calls, fate, fates
+from bench.extras.what_if.settings import Setting, parse_sweep, settings_for
 from bench.extras.what_if.what_if import (
     Cells,
     Meeting,
-    Setting,
     estimate,
     front,
     meeting,
-    parse_sweep,
-    settings_for,
     what_if,
 )
 from bench.load.course import Begin, Cancel, Course, Expire, Finish, LegState
