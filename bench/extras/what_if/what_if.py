@@ -39,9 +39,6 @@ PAIRS = 1 << 18
 _SHOWN = by_key(P50, P99, P999)
 
 
-# ---- what is tried
-
-
 @dataclasses.dataclass(frozen=True)
 class Cells:
     """Rows in time blocks: the cell of each, how often each cell is drawn (draws x cells), and the
