@@ -36,7 +36,7 @@ LEAST_ALLOWED = Fraction(1, 10**9)
 
 
 class Clause(ClauseKeys):
-    """One promise: `quantile` of `metric` at most `limit`, or at least a `share` of something.
+    """One clause: `quantile` of `metric` at most `limit`, or at least a `share` of something.
 
     `quantile = 0.99` with `limit = "800ms"` reads: at least 99 % of the requests finish within
     800 ms, failures counted as over the limit.

@@ -29,32 +29,32 @@ class ClauseKeys(UserModel):
     metric: Annotated[MetricName, WithJsonSchema({"enum": sorted(NAMES)})]
     #: "response" counts from the moment the request was due (default), "service" from the send
     view: Literal["response", "service"] = "response"
-    #: quantile, or a share of requests or of windows of time that keep the limit
+    #: a quantile, or a share of requests or of windows of time that are within the limit
     statistic: str = "quantile"
-    #: which quantile is held to the limit, such as "99%"
+    #: which quantile the limit applies to, such as "99%"
     quantile: Share | None = None
     #: the latency that the quantile must not exceed
     limit: DurationNs | None = None
-    #: the limit of each context bucket: the clause stands once for each
+    #: the limit of each context bucket: one clause for each
     limits: dict[str, DurationNs] = {}
     #: of `output_tps`: tokens per second, at least
     at_least: PerSecond | None = None
     #: whether the time to the first token counts in tokens per second
     with_ttft: bool = True
-    #: by default what the limit itself satisfies is kept; ">" and "<" do not count it
+    #: by default a value equal to the limit is within it; with ">" and "<" it is not
     operator: Literal[">=", ">", "<=", "<"] | None = None
     #: for `uptime` and shares: at least this share succeeds; for `error_share`: at most this share
     #: fails
     share: Share | None = None
     #: length of the windows of `share_of_windows`, of `mean_of_intervals` and of `slice_ok`
     window: DurationNs | None = None
-    #: the statistic that each window is held to
+    #: the statistic of a window that the limit applies to
     of_window: Literal["p50", "p90", "p95", "p99", "mean"] = "p50"
-    #: windows with fewer requests say nothing
+    #: windows with fewer requests are not counted
     min_requests: Annotated[int, Field(gt=0)] = 1
-    #: a request that failed misses its limit, or is left to the uptime clause
+    #: a request that failed is over the limit, or is left to the uptime clause
     failed: Literal["miss", "excluded"] = "miss"
-    #: tokens per second of a shorter answer are noise
+    #: shorter answers are left out: their tokens per second are noise
     min_output_tokens: Annotated[int, Field(gt=0)] = 1
     #: how uptime is counted: docs/contracts.md
     method: str = "request_ratio"
@@ -62,22 +62,22 @@ class ClauseKeys(UserModel):
     empty: Literal["up", "excluded"] = "up"
     #: of `downtime_minutes`: a minute is bad above this share of errors
     error_rate: Share | None = None
-    #: of `downtime_minutes`: so many bad minutes in a row are downtime
+    #: of `downtime_minutes`: this many bad minutes in a row are downtime
     minutes: Annotated[int, Field(gt=0)] | None = None
-    #: `slice_ok`: a slice is good from this share of successes on
+    #: of `slice_ok`: a slice is good from this share of successes on
     slice_share: Share | None = None
     #: how resources make one figure: together, or each for itself and then the mean or the least;
     #: "affected": a down minute weighs as much as the share of resources it touched
     weight: Literal["together", "mean", "least", "affected"] = "together"
-    #: length of an outage that a run without one must reckon with (methods 3.4)
+    #: length of outage to allow for when a run has seen none
     assumed_outage: DurationNs = 5 * MINUTE_NS
     #: outcomes that do not count against this clause, as a contract's exclusions name them
     excluding: list[Literal["http_4xx", "rate_limited"]] = []
-    #: judge only the rows of this phase, or of this context bucket
+    #: judge only the requests of this phase
     phase: str | None = None
     #: judge only the requests of this context bucket
     bucket: str | None = None
-    #: shown with its interval, judged by nobody
+    #: shown with its interval, not judged
     report_only: bool = False
     #: this clause's own credit ladder
     credit: list[CreditStep] | None = None

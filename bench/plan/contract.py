@@ -36,13 +36,14 @@ class Contract(UserModel):
     title: str
     #: its name in records; the file's name by default
     name: str = ""
-    #: of a sample's verdict, for each side
+    #: of each one-sided bound
     confidence: Share = Fraction(95, 100)
-    #: what settles the contract itself: the period's own log ("census"), or a probe run will do
+    #: what settles the contract: the full log of the period ("census"), or a test ("sample")
     proof: Literal["sample", "census"] = "sample"
-    #: a census that watched less of its period decides only where the rest cannot change it
+    #: if less of the period was observed, a full log decides only where the rest cannot change
+    #: the result
     minimum_coverage: Share | None = None
-    #: what the terms are about
+    #: which requests are covered
     scope: Scope = Scope()
     #: what the contract counts by: months, quarters, rolling days
     period: Period | None = None
@@ -52,21 +53,21 @@ class Contract(UserModel):
     back_off: BackOff | None = None
     #: requests that are set aside, each with its reason
     exclusions: Annotated[list[Exclusion], Field(alias="exclusion")] = []
-    #: what is promised: docs/contracts.md
+    #: one line each: metric, statistic, limit (docs/contracts.md)
     clauses: Annotated[list[Clause], Field(alias="clause")] = []
     #: what a breach pays back
     credits: Credits | None = None
-    #: a monthly bill that was foretold
+    #: what a month was expected to cost
     forecast: Forecast | None = None
-    #: terms that nobody measures
+    #: statements that no test can measure
     attested: list[Attested] = []
-    #: terms that the sources do not state
+    #: what the sources leave open, and what is assumed instead
     not_stated: list[str] = []
     #: what one breach costs you, in USD
     breach_cost_usd: Usd | None = None
-    #: where this file comes from, in words; `sources` hold what its terms were read in
+    #: where this file comes from, in words; `sources` holds the documents
     source: str = ""
-    #: by name: where terms were read, and when
+    #: by name: the documents that were read, and when
     sources: dict[str, Source] = {}
 
     @field_validator("clauses")

@@ -34,13 +34,13 @@ Outcome = Literal[
 
 
 class CompareExpect(UserModel):
-    """A known answer that is being rehearsed: this outcome must hold, in the whole or in
+    """An expected answer (a rehearsal): this outcome must hold, in the whole or in
     one part.
     """
 
-    #: the outcome that must come out
+    #: the expected outcome
     outcome: Outcome
-    #: the arm held against the baseline; the last one by default
+    #: the arm that is compared with the baseline; the last one by default
     arm: str | None = None
     #: of this phase instead of the whole
     phase: str | None = None
@@ -55,7 +55,7 @@ class CompareExpect(UserModel):
 
 
 class Compare(UserModel):
-    """Which targets of the stage are held against each other, and how their requests alternate."""
+    """Which targets of the stage are compared, and how their requests alternate."""
 
     #: the baseline first; a target named a second time is an A/A check, its lane is `NAME#2`
     arms: Annotated[list[str], Field(min_length=2)]
@@ -71,7 +71,7 @@ class Compare(UserModel):
     aa: bool = False
     #: what the last arm costs a year on top of its tokens
     yearly_usd: Usd | None = None
-    #: outcomes that are known beforehand (a rehearsal)
+    #: outcomes that are expected (a rehearsal)
     expect: list[CompareExpect] = []
 
     @model_validator(mode="after")

@@ -122,7 +122,7 @@ class Arrivals(UserModel):
     """The law of the gaps between requests (of sessions, where the profile has sessions)."""
 
     #: the law: constant gaps, poisson, gamma, on_off (Poisson while on), trace (a recorded log) or
-    #: closed (a fixed number of callers that wait for their answers: judged by no contract)
+    #: closed (a fixed number of callers that wait for their answers: measured, without a verdict)
     kind: Literal["constant", "poisson", "gamma", "on_off", "trace", "closed"]
     #: mean requests (sessions, where the profile has them) a second
     rate: PerSecond | None = None
@@ -246,10 +246,10 @@ class Profile(UserModel):
     sessions: Sessions | None = None
     #: a system prompt that groups of requests share, for prefix caches
     shared_prefix: SharedPrefix | None = None
-    #: open loop with a cap: so many requests at most at a time; waiting for a free place counts as
-    #: latency
+    #: open loop with a cap: at most this many requests at a time; waiting for a free place counts
+    #: as latency
     max_in_flight: Annotated[int, Field(gt=0)] | None = None
-    #: declared before the run; its rows are sent and kept, and judged by no clause
+    #: at the run's beginning; its requests are sent and kept, but not judged
     warmup: DurationNs = 0
     #: fixes the draws of this profile, whatever seed the run has
     seed: Annotated[int, Field(ge=0)] | None = None

@@ -29,41 +29,41 @@ Length = Annotated[DurationNs, Field(gt=0)]
 
 
 class Sequential(UserModel):
-    """The next leg is called after an error, after `timeout`, or when the whole answer came late.
+    """The next upstream is called after an error, after `timeout`, or when an answer was slow.
 
     The slow answer is waited for and thrown away: the row costs both waits.
     """
 
-    #: call the next leg when this one has not ended after so long
+    #: call the next upstream if this call has not ended after this
     timeout: Length
-    #: throw away a whole answer that took longer, and call the next leg
+    #: throw away a whole answer that took longer, and call the next upstream
     slower_than: Length | None = None
 
 
 class Deadline(UserModel):
-    """A call that has not ended `after` its start is cancelled, and the next leg is called."""
+    """A call that has not ended `after` its start is cancelled, and the next upstream is called."""
 
-    #: cancel a call that has not ended so long after its start, and call the next leg
+    #: cancel a call that has not ended this long after its start, and call the next upstream
     after: Length
 
 
 class Hedge(UserModel):
-    """The next leg is called `after` the start of the last one while that still runs; the first
-    answer wins.
+    """The next upstream is called this long `after` the start of the last call, if that still
+    runs. The first answer wins.
     """
 
-    #: call the next leg too when the last call still runs so long after its start
+    #: call the next upstream too if the last call still runs this long after its start
     after: Length
 
 
 class Retry(UserModel):
-    """The same leg again after an error that may pass, before any other is tried."""
+    """The same upstream again after an error that may pass, before any other is tried."""
 
-    #: calls of one leg in all
+    #: calls of one upstream in all
     attempts: Annotated[int, Field(ge=2, le=20)] = 3
     #: wait before the second call
     backoff: Length = 200_000_000
-    #: each further wait is so many times the one before
+    #: each further wait is this many times the one before
     factor: Times = Fraction(2)
     #: no wait is longer
     longest: Length = 10 * S
@@ -79,7 +79,7 @@ class Retry(UserModel):
 
 
 class Breaker(UserModel):
-    """When a leg is left alone, and how it is tried again.
+    """The circuit breaker: when an upstream is taken out of use, and how it is tried again.
 
     Open: nothing is sent to it. After `open_for`, or as soon as the status feed is well again,
     it is half-open: one request at a time tries it, and `probes` good ones in a row close it.
@@ -94,11 +94,11 @@ class Breaker(UserModel):
     window: Length = 5 * S
     #: fewer calls than this within the window open nothing
     at_least: Positive = 50
-    #: status feed of each leg, in their order: polled with GET; "" = none
+    #: status feed of each upstream, in their order: polled with GET; "" = none
     status_urls: list[str] = []
     #: how often a status feed is asked
     poll: Length = 500_000_000
-    #: how long an open breaker sends nothing
+    #: how long an open circuit breaker sends nothing
     open_for: Length = 5 * S
     #: good probes in a row that close it again
     probes: Positive = 3
@@ -114,33 +114,33 @@ class Breaker(UserModel):
 
 
 class Route(UserModel):
-    """Legs in order of preference, which of them a request begins with, and what happens then."""
+    """Upstreams in order of preference, which one a request begins with, and what happens then."""
 
-    #: targets by name or path
+    #: the upstreams: targets by name or path
     legs: Annotated[list[str], Field(min_length=1, max_length=MAX_LEGS)]
     #: order: the first. weighted, spread: drawn a session, by `weights` or in equal shares.
     #: context: by the prompt's size. nearest: the least of `distances`.
     pick: Literal["order", "weighted", "spread", "context", "nearest"] = "order"
-    #: of weighted: one whole number a leg
+    #: of weighted: one whole number an upstream
     weights: list[Positive] = []
-    #: leg i takes prompts up to so many tokens; the last leg takes the rest
+    #: upstream i takes prompts up to this many tokens; the last one takes the rest
     context_up_to: list[Positive] = []
-    #: of nearest: one duration a leg, the shortest is taken
+    #: of nearest: one duration an upstream, the shortest is taken
     distances: list[DurationNs] = []
-    #: False: a request stays on the leg it began with, whatever becomes of it
+    #: false: a request stays on the upstream it began with, also after an error
     fallback: bool = True
-    #: when an answer is the user's: once it is whole, or from its first token on (others are
-    #: cancelled then, and what fails later has failed)
+    #: when an answer is given to the user: once it is whole, or from its first token on (then
+    #: other calls are cancelled, and an answer that fails later has failed)
     commit: Literal["finished", "first_token"] = "finished"
-    #: the next leg after an error, a timeout or an answer that came late
+    #: the next upstream after an error, a timeout or a slow answer
     sequential: Sequential | None = None
-    #: the next leg when a call has not ended in time
+    #: the next upstream when a call has not ended in time
     deadline: Deadline | None = None
-    #: the next leg beside a call that is slow; the first answer wins
+    #: the next upstream beside a slow call; the first answer wins
     hedge: Hedge | None = None
-    #: the same leg again after an error that may pass
+    #: the same upstream again after an error that may pass
     retry: Retry | None = None
-    #: when a leg is left alone, and how it is tried again
+    #: the circuit breaker: when an upstream is taken out of use, and how it is tried again
     breaker: Breaker | None = None
 
     @model_validator(mode="after")
@@ -206,13 +206,13 @@ class Route(UserModel):
 
 
 class RouteExpect(UserModel):
-    """Known answers about one lane of a stage that are being rehearsed: each key that is given is
+    """Expected answers about one lane of a stage (a rehearsal): each key that is given is
     one.
     """
 
-    #: the lane whose answer is known
+    #: the lane that the answers are about
     target: str
-    #: its p99 is longer than that of each of these targets, told apart by their intervals
+    #: its p99 is longer than that of each of these targets, and their intervals do not overlap
     p99_above: list[str] = []
     #: "e2e p99 <= this" is a PASS: failed requests count as longer, as a contract counts them
     p99_within: Length | None = None
@@ -222,7 +222,7 @@ class RouteExpect(UserModel):
     switch_within: Length | None = None
     #: after each heal: failed back within this
     fail_back_within: Length | None = None
-    #: so many requests may be lost between cut and heal
+    #: at most this many requests are lost between cut and heal
     lost_at_most: Annotated[int | None, Field(ge=0)] = None
 
     @model_validator(mode="after")

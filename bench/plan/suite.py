@@ -42,13 +42,13 @@ Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
 class Expect(UserModel):
-    """A known answer that is being rehearsed: this clause must get this verdict."""
+    """An expected answer (a rehearsal): this clause must get this verdict."""
 
-    #: the target whose verdict is known
+    #: the target whose verdict is expected
     target: str
     #: the clause as its contract's number (from 1) or a part of its text, e.g. "e2e p99"
     clause: str
-    #: the verdict that must come out
+    #: the expected verdict
     verdict: Verdict
 
 
@@ -75,13 +75,13 @@ class StageFile(UserModel):
     max_in_flight: Annotated[int, Field(gt=0)] | None = None
     #: pause after the last arrival, for answers to come in before the next stage begins
     settle: DurationNs = 1_000_000_000
-    #: targets of this stage that are held against each other; their requests alternate
+    #: targets of this stage that are compared; their requests alternate
     compare: list[Compare] = []
-    #: verdicts that are known beforehand (a rehearsal)
+    #: verdicts that are expected (a rehearsal)
     expect: list[Expect] = []
-    #: answers about a route that are known beforehand (a rehearsal)
+    #: answers about a route that are expected (a rehearsal)
     expect_route: list[RouteExpect] = []
-    #: what is done to the provider meanwhile
+    #: what is done to the provider during the stage
     drill: list[Drill] = []
 
 

@@ -86,7 +86,7 @@ class Target(UserModel):
     connect_timeout: DurationNs = 10_000_000_000
     #: tailproof: HTTP/1.1 with kernel stamps; httpx: the stock client, also HTTP/2
     transport: Literal["tailproof", "httpx"] = "tailproof"
-    #: do not verify the server's TLS certificate; said in the report
+    #: do not verify the server's TLS certificate; the report says so
     insecure: bool = False
     #: PEM file of the authorities to trust instead of the usual ones
     ca_file: str | None = None

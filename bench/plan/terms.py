@@ -24,15 +24,15 @@ from bench.userfile import DurationNs, Share, Times, Usd, UserModel
 
 
 class Source(UserModel):
-    """Where terms were read, when, and whether it was the provider's own text."""
+    """Where a text was read, when, and whether it was the provider's own."""
 
-    #: where it stands
+    #: its address
     url: str
     #: the day it was read
     retrieved: date
-    #: the document itself, or what others wrote of it
+    #: the provider's own text, or a quotation by others
     read: Literal["primary", "secondary"] = "primary"
-    #: what a reader should know of it
+    #: what a reader should know about it
     note: str = ""
 
 
@@ -41,21 +41,21 @@ class Scope(UserModel):
 
     #: whose service it is
     provider: str = ""
-    #: the tier that the terms are about; answers of another one are set aside
+    #: the tier that is covered; answers of another one are set aside
     tier: str = ""
     #: names may end in `*`
     models: list[str] = []
-    #: the regions that the terms are about
+    #: the regions that are covered
     regions: list[str] = []
-    #: the endpoints that the terms are about
+    #: the endpoints that are covered
     endpoints: list[str] = []
-    #: the operations that the terms are about
+    #: the operations that are covered
     operations: list[str] = []
     #: only streamed requests count
     streaming_only: bool = False
     #: preview and experimental models are not covered
     general_availability_only: bool = False
-    #: what the figures are reckoned for: "project", "subscription", "region", "account"
+    #: what the figures apply to: "project", "subscription", "region", "account"
     per: str = ""
     #: name of an entry of [sources]
     source: str | None = None
@@ -75,11 +75,11 @@ Zone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class Period(UserModel):
-    """The time that one attained value is reckoned over."""
+    """The time that one attained value covers."""
 
     #: what the contract counts by
     kind: Literal["calendar_month", "billing_cycle", "quarter", "rolling"]
-    #: whose midnight it is: an IANA name such as "America/Los_Angeles"
+    #: where midnight is taken: an IANA name such as "America/Los_Angeles"
     time_zone: Zone | None = None
     #: of a rolling period
     days: Annotated[int, Field(gt=0, le=366)] | None = None
@@ -181,7 +181,7 @@ class BackOff(UserModel):
     factor: Times = Fraction(2)
     #: no wait is longer
     cap: DurationNs | None = None
-    #: a failure within this of the last one is its repeat
+    #: a failure within this time of the last one is a repeat of it
     repeat_window: DurationNs | None = None
     #: name of an entry of [sources]
     source: str | None = None
@@ -196,7 +196,7 @@ class BackOff(UserModel):
 
 
 class Exclusion(UserModel):
-    """A rule that sets requests aside, under a reason that the report counts them by."""
+    """A rule that sets requests aside. The report counts them by its reason."""
 
     #: its name in reports and records
     reason: Annotated[str, Field(min_length=1, max_length=80)]
@@ -210,9 +210,9 @@ class Exclusion(UserModel):
         "served_elsewhere",
         "label",
     ]
-    #: window
+    #: window: its beginning
     start: datetime | None = None
-    #: of a stretch of time: its end
+    #: window: its end
     end: datetime | None = None
     #: long_context: more prompt tokens than this
     above_prompt_tokens: Annotated[int, Field(gt=0)] | None = None
@@ -220,9 +220,9 @@ class Exclusion(UserModel):
     below: DurationNs | None = None
     #: above_rate: beyond this many prompt and output tokens within the same minute
     tokens_per_min: Annotated[int, Field(gt=0)] | None = None
-    #: ramp: tokens a minute more than this above the least of the `within` before
+    #: ramp: tokens a minute more than this above the lowest minute of the `within` before
     above: Share | None = None
-    #: the length of the stretches that `above` is a share of
+    #: ramp: how long before a minute the lowest is looked for
     within: DurationNs | None = None
     #: label: the log's own label of the row
     label: str | None = None
@@ -283,11 +283,11 @@ def check_ladder(steps: list[CreditStep]) -> None:
 
 
 class Credits(UserModel):
-    """What a missed clause pays, over all clauses of a period."""
+    """What clauses that fail pay in a period."""
 
     #: what the per cent are taken of, in words
     base: str
-    #: both missed: the greater ("max"), the sum, or the sum up to `cap`
+    #: if several clauses fail: the greatest ("max"), the sum, or the sum up to `cap`
     combine: Literal["max", "sum", "sum_capped"] = "max"
     #: no more than this share of the base is paid
     cap: Share | None = None
@@ -312,9 +312,9 @@ class Forecast(UserModel):
 
     #: the bill of a month, in USD
     monthly_usd: Annotated[Usd, Field(gt=0)]
-    #: tokens of prompts and answers that were of use
+    #: tokens of prompts and answers of requests that succeed
     tokens_per_month: Annotated[int, Field(gt=0)]
-    #: a bill that is off by no more than this share agrees
+    #: the bill may be off by at most this share
     within: Annotated[Share, Field(gt=0, lt=1)] = Fraction(5, 100)
     #: name of an entry of [sources]
     source: str | None = None
@@ -329,9 +329,9 @@ class Forecast(UserModel):
 
 
 class Attested(UserModel):
-    """A term that no probe can measure: shown, never judged."""
+    """A statement that no test can measure: shown, never judged."""
 
-    #: the term in words; nobody measures it
+    #: the statement in words; it is not measured
     term: str
     #: name of an entry of [sources]
     source: str | None = None
