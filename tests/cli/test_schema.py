@@ -87,7 +87,8 @@ def test_a_misspelt_key_fails_at_every_depth(kind: str, path: Path) -> None:
 def test_comments_above_fields_are_what_an_editor_shows() -> None:
     """The text that explains a key in the code is the key's description."""
     clause = schema_of("contract")["$defs"]["Clause"]["properties"]
-    assert clause["of_window"]["description"] == "the statistic that each window is held to"
+    described = clause["of_window"]["description"]
+    assert described == "the statistic of a window that the limit applies to"
     assert "e2el" in clause["metric"]["enum"]
     assert clause["limit"]["anyOf"][0]["examples"] == ["800ms"]
 
