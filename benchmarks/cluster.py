@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.clock import monotonic_ns, sleep_s
 from bench.load.calibrate import _three, _truth
-from bench.load.player import Share
+from bench.record.parts import Share
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome, latency_ns
 from bench.units import S

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bench.load.player import Share
 from bench.plan.schedule import Table
+from bench.record.parts import Share
 from bench.record.samples import Bool, Int
 
 #: A window of a plan without answers.

@@ -19,7 +19,6 @@ import numpy as np
 
 from bench.clock import utc_text
 from bench.errors import RunFolderError, UserError
-from bench.load.player import Share
 from bench.load.runner import worst_facts
 from bench.load.shard import WHOLE_TABLE, rows_of_shards
 from bench.record.attempts import ATTEMPT_DTYPE, ATTEMPT_STRINGS, in_order
@@ -27,9 +26,10 @@ from bench.record.digests import OWN, listed, manifest_digest
 from bench.record.files import json_bytes, read_table, refuse_ways_out, write_json
 from bench.record.histogram import Histogram, Interval, read_hlog, write_hlog
 from bench.record.identity import named
-from bench.record.pieces import STRING_KINDS, renumbered, settle
+from bench.record.parts import Gathered, Share
+from bench.record.pieces import STRING_KINDS, renumbered
 from bench.record.run_folder import PLAN_FILE, Run, RunWriter, State, read_manifest, under_way
-from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Int, Outcome, Table, empty_samples
+from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Table, empty_samples
 from bench.record.sittings import untouched
 from bench.units import MS
 from bench.userfile import file_digest
@@ -353,10 +353,10 @@ def _samples(
                 else part.rows(first, taken[index], strings)
             )
             if part is None:
-                _lost(rows, planned["due_ns"][mine], strings, gone or f"{shard} was not given")
+                _lost(Gathered(planned[mine], rows, strings), gone or f"{shard} was not given")
             elif _left_by_others(part, parts):
                 _lost(
-                    rows, planned["due_ns"][mine], strings, gone or f"{shard} ended before this row"
+                    Gathered(planned[mine], rows, strings), gone or f"{shard} ended before this row"
                 )
             samples.view(_ROW)[mine] = rows.view(_ROW)
         yield samples
@@ -369,12 +369,9 @@ def _left_by_others(part: Part, parts: Sequence[Part]) -> bool:
     return not part.whole and any(other.whole for other in parts)
 
 
-def _lost(rows: Table, planned_ns: Int, strings: dict[str, list[str]], why: str) -> None:
+def _lost(gathered: Gathered, why: str) -> None:
     """Rows of which nothing is on record: never sent, though due where the plan says when."""
-    lost = untouched(rows)
-    settle(rows, strings, lost, Outcome.never_sent, why)
-    unknown = lost & (rows["due_ns"] < 0)
-    rows["due_ns"][unknown] = planned_ns[unknown]
+    gathered.never_sent(untouched(gathered.samples), why)
 
 
 def _histograms(parts: Sequence[Part]) -> list[Interval]:

@@ -30,43 +30,10 @@ from bench.plan.credentials import secrets_of
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
 from bench.record.histogram import Histogram
+from bench.record.parts import ALONE, Share
 from bench.record.pieces import SegmentWriter
-from bench.record.samples import Bool, Outcome
+from bench.record.samples import Outcome
 
-
-@dataclasses.dataclass(frozen=True)
-class Share:
-    """Worker `worker` of `workers` in shard `shard` of `shards`, counted from 0; shards may differ
-    in their workers.
-    """
-
-    worker: int = 0
-    workers: int = 1
-    shard: int = 0
-    shards: int = 1
-
-    @property
-    def parts(self) -> int:
-        """How many processes share the run, if all shards have as many workers as ours."""
-        return self.workers * self.shards
-
-    @property
-    def _part(self) -> int:
-        return self.shard + self.shards * self.worker
-
-    def rows(self, schedule: Table) -> Bool:
-        """Mask of the rows that are ours: every n-th session of each lane."""
-        mask: Bool = schedule["session"] % self.parts == self._part
-        return mask
-
-    def cap(self, whole: int | None) -> int | None:
-        """Our part of an in-flight cap; the parts add up to the whole, those of a shard's workers
-        to the shard's.
-        """
-        return None if whole is None else whole // self.parts + (self._part < whole % self.parts)
-
-
-ALONE = Share()
 #: Something to tell of while a run lasts: its moment (ns after the run's start), a sentence.
 Event = tuple[int, str]
 #: So many events are told, the latest.

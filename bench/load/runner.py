@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import numpy as np
 
 from bench.clock import utc_text, wall_ns
 from bench.errors import UserError
@@ -37,11 +36,11 @@ from bench.plan.target import KEY_SOURCES
 from bench.record.digests import marks
 from bench.record.histogram import Histogram
 from bench.record.identity import plan_facts, run_id
-from bench.record.pieces import gather, gather_attempts, renumbered, settle, writer_name
+from bench.record.parts import Gathered
+from bench.record.pieces import gather, gather_attempts, renumbered, writer_name
 from bench.record.run_folder import RunWriter, State
 from bench.record.run_histograms import write_histograms
-from bench.record.samples import Outcome
-from bench.record.sittings import due_again_ns, may_have_begun
+from bench.record.sittings import may_have_begun
 from bench.units import show_duration
 
 
@@ -315,8 +314,8 @@ def _settle_dead_workers(played: _Played, sitting: Sitting) -> None:
     sent, and why.
     """
     schedule, known = sitting.plan.schedule, marks(sitting.writer.folder)
-    samples, strings, end = played.samples, played.strings, played.workers
-    due_ns = due_again_ns(schedule, samples, 0)
+    samples, end = played.samples, played.workers
+    gathered = Gathered(schedule, samples, played.strings)
     for worker in end.dead:
         share = dataclasses.replace(
             sitting.share, worker=worker, workers=len(end.facts) + len(end.dead)
@@ -325,15 +324,8 @@ def _settle_dead_workers(played: _Played, sitting: Sitting) -> None:
         begun = lost & may_have_begun(
             schedule, samples, 0, known.get(writer_name(worker, sitting.number), -1)
         )
-        samples["due_ns"][lost] = np.where(begun, due_ns, schedule["due_ns"])[lost]
-        settle(samples, strings, begun, Outcome.censored, f"under way when worker {worker} died")
-        settle(
-            samples,
-            strings,
-            lost & ~begun,
-            Outcome.never_sent,
-            f"worker {worker} died before this row was sealed",
-        )
+        gathered.cut_off(begun, f"under way when worker {worker} died")
+        gathered.never_sent(lost & ~begun, f"worker {worker} died before this row was sealed")
 
 
 def worst_facts(facts: list[dict[str, Any]]) -> dict[str, Any]:

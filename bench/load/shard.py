@@ -18,10 +18,10 @@ import numpy as np
 
 from bench.clock import monotonic_ns, utc_text, wall_offset_ns
 from bench.errors import UserError
-from bench.load.player import Share
 from bench.load.sitting import lead_ns
 from bench.plan.schedule import Plan, Table
 from bench.record.files import write_table
+from bench.record.parts import Share
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Int
 from bench.units import S, show_duration
@@ -84,7 +84,7 @@ class Start:
 
 
 @dataclasses.dataclass(frozen=True)
-class Vantage:
+class Place:
     """Where a shard is sent from."""
 
     node: str
@@ -100,7 +100,7 @@ class Shard:
     number: int = 1
     of: int = 1
     start_at_ns: int | None = None
-    place: Vantage | None = None
+    place: Place | None = None
 
     @property
     def share(self) -> Share:
@@ -215,12 +215,12 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def parse_vantage(text: str) -> Vantage:
+def parse_vantage(text: str) -> Place:
     """`runner-3` or `runner-3@eu-west`. Raises ValueError."""
     found = re.fullmatch(r"([\w.:-]{1,60})(?:@([\w.:-]{1,60}))?", text.strip())
     if found is None:
         raise ValueError(f'{text!r} is not a place; write "runner-3" or "runner-3@eu-west"')
-    return Vantage(found[1], found[2])
+    return Place(found[1], found[2])
 
 
 def parse_instant(text: str) -> int:

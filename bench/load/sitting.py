@@ -20,12 +20,13 @@ import numpy as np
 from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
 from bench.errors import UserError
 from bench.load.guard import Caps
-from bench.load.player import ALONE, Share, Work
+from bench.load.player import Work
 from bench.load.spending import Spending
 from bench.plan.schedule import Lane, Plan
 from bench.record.digests import OWN, manifest_digest
 from bench.record.histogram import Histogram, read_hlog
 from bench.record.identity import inputs
+from bench.record.parts import ALONE, Gathered, Share
 from bench.record.pieces import settle
 from bench.record.run_folder import LaterSitting, Run, RunWriter
 from bench.record.samples import Outcome
@@ -34,7 +35,6 @@ from bench.record.sittings import (
     UNDER_WAY,
     UNSEALED_NS,
     cut_spans,
-    due_again_ns,
     in_run_time,
     lost_turns,
     may_have_begun,
@@ -192,6 +192,7 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
     _refuse_another_plan(plan, run)
     schedule, samples = run.columns.schedule, run.columns.samples
     strings = {kind: list(texts) for kind, texts in run.texts.items()}
+    gathered = Gathered(schedule, samples, strings)
     playable = schedule["lane"] < len(plan.live().lanes)
     sittings = run.manifest.get("sittings") or [
         {
@@ -205,8 +206,7 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
     until = run.until_ns if run.until_ns is not None else int(samples["done_ns"].max(initial=0))
     if run.manifest["state"] == "running":
         cut = may_have_begun(schedule, samples, shift, until + UNSEALED_NS) & playable
-        samples["due_ns"][cut] = due_again_ns(schedule, samples, shift)[cut]
-        settle(samples, strings, cut, Outcome.censored, UNDER_WAY)
+        gathered.cut_off(cut, UNDER_WAY, shift)
     settle(
         samples, strings, lost_turns(schedule, samples) & playable, Outcome.never_sent, LOST_TURN
     )

@@ -26,11 +26,12 @@ from bench.clock import monotonic_ns
 from bench.errors import TailproofError
 from bench.load.generator import run_loop
 from bench.load.guard import CAPS
-from bench.load.player import Counters, OnTick, Player, Share, Work
+from bench.load.player import Counters, OnTick, Player, Work
 from bench.plan.credentials import fault_text
 from bench.plan.prompts import PromptText, load_tokenizer
 from bench.plan.stored import LANES, dump_lanes
 from bench.record.histogram import Histogram
+from bench.record.parts import Share
 from bench.record.run_folder import read_schedule
 from bench.units import MS
 

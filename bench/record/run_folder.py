@@ -32,18 +32,17 @@ from bench.record.files import (
     write_json,
     write_table,
 )
+from bench.record.parts import Gathered
 from bench.record.pieces import (
     SegmentWriter,
     gather,
     gather_attempts,
     has_pieces,
-    settle,
     writer_name,
 )
-from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Outcome, Table
+from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table
 from bench.record.sittings import (
     UNDER_WAY,
-    due_again_ns,
     gaps_ns,
     may_have_begun,
     shift_ns,
@@ -376,8 +375,7 @@ def _mark_under_way(
     cut = may_have_begun(schedule, samples, shift_ns(manifest), until_ns) & ~np.isin(
         schedule["lane"], virtual
     )
-    settle(samples, strings, cut, Outcome.censored, UNDER_WAY)
-    samples["due_ns"][cut] = due_again_ns(schedule, samples, shift_ns(manifest))[cut]
+    Gathered(schedule, samples, strings).cut_off(cut, UNDER_WAY, shift_ns(manifest))
 
 
 def read_schedule(folder: Path, sitting: int = 1) -> Table:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from bench.load.player import Share
+from bench.record.parts import Share
 from benchmarks.queueing import Chore, Work, owners, play
 from benchmarks.scale import Setting, Simulation, bounds, md1_wait, schedule, wire_bytes
 from benchmarks.unit_costs import Costs, planned

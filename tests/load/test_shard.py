@@ -18,14 +18,13 @@ from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
 from bench.errors import TailproofError, UserError
 from bench.judge.review import review
 from bench.load.ceiling import default_workers
-from bench.load.player import Share
 from bench.load.shard import (
     AHEAD_NS,
     LATE_NS,
     UNSHARDED,
+    Place,
     Shard,
     Start,
-    Vantage,
     cut_table,
     parse_instant,
     parse_shard,
@@ -40,6 +39,7 @@ from bench.record.digests import OWN, manifest_digest
 from bench.record.files import write_json
 from bench.record.histogram import read_hlog
 from bench.record.identity import plan_facts
+from bench.record.parts import Share
 from bench.record.places import places_of
 from bench.record.run_folder import Run, RunWriter, read_manifest
 from bench.record.run_histograms import write_histograms
@@ -683,14 +683,14 @@ def test_a_vantage_names_a_node_and_perhaps_its_region(tmp_path: Path) -> None:
     """`NODE` or `NODE@REGION`, in the shard's record and so among the merged run's places; anything
     else is refused.
     """
-    assert parse_vantage("runner-3") == Vantage("runner-3")
-    assert parse_vantage(" runner-3@eu-west ") == Vantage("runner-3", "eu-west")
+    assert parse_vantage("runner-3") == Place("runner-3")
+    assert parse_vantage(" runner-3@eu-west ") == Place("runner-3", "eu-west")
     for wrong in ("", "@eu", "a@", "a b", "a@b@c", "x" * 61):
         with pytest.raises(ValueError, match="is not a place"):
             parse_vantage(wrong)
     plan = plan_for(POISSON, duration="6s")
     folders = [
-        made(plan, tmp_path / name, Shard(number, 2, AGREED_NS, Vantage(name, "eu")))
+        made(plan, tmp_path / name, Shard(number, 2, AGREED_NS, Place(name, "eu")))
         for number, name in enumerate(("one", "two"), 1)
     ]
     places = places_of(read_manifest(merge(folders, tmp_path / "all")))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bench.clock import monotonic_ns, sleep_s
-from bench.load.player import Counters, Share
+from bench.load.player import Counters
 from bench.plan.contract import load_contract
 from bench.plan.profile import load_profile
 from bench.plan.schedule import compile_plan
@@ -25,6 +25,7 @@ from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
 from bench.record.digests import marks
 from bench.record.histogram import Histogram
+from bench.record.parts import Share
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.units import S

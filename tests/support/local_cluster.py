@@ -29,22 +29,23 @@ from bench.extras.cluster.agent import Agent
 from bench.extras.cluster.driver import Cluster
 from bench.extras.cluster.seat import Engine, SeatLost
 from bench.load.options import RunOptions
-from bench.load.player import Counters, Share
-from bench.load.shard import Shard, Vantage
+from bench.load.player import Counters
+from bench.load.shard import Place, Shard
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
+from bench.record.parts import Share
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from tests.support.flags import run_flags
 from tests.support.provider import Provider
 
-EU, US = Vantage("node-1", "eu"), Vantage("node-2", "us")
+EU, US = Place("node-1", "eu"), Place("node-2", "us")
 
 
 class LocalSeat:
     """Calls the agent on a thread of its own, one call at a time, as an engine would."""
 
-    def __init__(self, place: Vantage, node_id: str, agent: Agent):
+    def __init__(self, place: Place, node_id: str, agent: Agent):
         self.place, self.node_id, self.agent = place, node_id, agent
         self._thread = ThreadPoolExecutor(1)
         self.lost: str | None = None
@@ -74,9 +75,9 @@ class LocalCluster:
 
     def __init__(
         self,
-        *places: Vantage,
+        *places: Place,
         make_agent: Callable[[], Agent] = Agent,
-        make_seat: Callable[[Vantage, str, Agent], LocalSeat] = LocalSeat,
+        make_seat: Callable[[Place, str, Agent], LocalSeat] = LocalSeat,
     ):
         self.places, self._make_agent, self._make_seat = places, make_agent, make_seat
         #: those of the run, and all that were made
@@ -95,11 +96,11 @@ class LocalCluster:
         ]
         return self.given
 
-    def seat_on(self, node_id: str, place: Vantage) -> LocalSeat:
+    def seat_on(self, node_id: str, place: Place) -> LocalSeat:
         """A further agent."""
         return self._seat(place, node_id)
 
-    def _seat(self, place: Vantage, node_id: str) -> LocalSeat:
+    def _seat(self, place: Place, node_id: str) -> LocalSeat:
         self._made.append(self._make_seat(place, node_id, self._make_agent()))
         return self._made[-1]
 

@@ -27,7 +27,7 @@ from bench.extras.cluster.fleet import (
     LEAD_NS,
     SILENCE_NS,
     Fleet,
-    Post,
+    RemotePart,
     dismiss,
     fetch,
 )
@@ -40,7 +40,7 @@ from bench.judge.left_out import refuse_unknown
 from bench.load.ceiling import needed_workers
 from bench.load.generator import STOP_DRAIN_NS
 from bench.load.options import RunOptions, plan_file
-from bench.load.shard import Shard, Start, Vantage
+from bench.load.shard import Place, Shard, Start
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan
 from bench.record.digests import OWN, manifest_digest
@@ -92,9 +92,12 @@ def conduct_on(
     engine = cluster.join(cluster.address)
     try:
         fleet = Fleet(
-            _posts(engine, plan, options, facts), len(plan.lanes), screen.warn, cluster.silence_ns
+            _remote_parts(engine, plan, options, facts),
+            len(plan.lanes),
+            screen.warn,
+            cluster.silence_ns,
         )
-        _refuse_unknown_nodes(cluster.leave_out, fleet.posts, cluster.address)
+        _refuse_unknown_nodes(cluster.leave_out, fleet.parts, cluster.address)
         screen.open(plan)
         try:
             writer, instant = _ready(fleet, plan, facts, cluster, options)
@@ -104,9 +107,10 @@ def conduct_on(
             fleet.compare_clocks(after=True)
         finally:
             screen.close()
-        _refuse_going_on(writer, fleet.posts)
+        _refuse_going_on(writer, fleet.parts)
         finished = _together(
-            writer, {post.job.shard.number: (post.folder, post.told()) for post in fleet.posts}
+            writer,
+            {part.job.shard.number: (part.folder, part.ended_record()) for part in fleet.parts},
         )
         fleet.dismiss()
     finally:
@@ -118,32 +122,34 @@ def conduct_on(
     return conclude(finished, filing)
 
 
-def _refuse_unknown_nodes(names: Sequence[str], posts: Sequence[Post], address: str) -> None:
+def _refuse_unknown_nodes(names: Sequence[str], parts: Sequence[RemotePart], address: str) -> None:
     """Raises UserError for a name that no node of the cluster has."""
     if names:
         shards = [
-            {"number": post.job.shard.number, "of": post.job.shard.of, **post.record()}
-            for post in posts
+            {"number": part.job.shard.number, "of": part.job.shard.of, **part.record()}
+            for part in parts
         ]
         refuse_unknown(names, places_among(shards), address)
 
 
-def _posts(engine: Engine, plan: Plan, options: RunOptions, manifest: Record) -> list[Post]:
+def _remote_parts(
+    engine: Engine, plan: Plan, options: RunOptions, manifest: Record
+) -> list[RemotePart]:
     """Cut the plan, and give each shard its seat.
 
     Raises UserError for a plan that cannot be cut so, or has no room.
     """
     of = options.workers or max(engine.nodes, needed_workers(plan))
     try:
-        parts = Shard.all_of(plan, of)
+        plans = Shard.all_of(plan, of)
     except UserError as error:
         raise UserError(error.message, where="--workers", remedy="use fewer") from None
     digest = table_digest(plan.schedule)
     return [
-        Post(
+        RemotePart(
             seat,
             Job(
-                part,
+                cut,
                 Shard(number, of, place=seat.place),
                 digest,
                 options.caps,
@@ -151,7 +157,7 @@ def _posts(engine: Engine, plan: Plan, options: RunOptions, manifest: Record) ->
                 manifest,
             ),
         )
-        for number, (part, seat) in enumerate(zip(parts, engine.seats(of), strict=True), 1)
+        for number, (cut, seat) in enumerate(zip(plans, engine.seats(of), strict=True), 1)
     ]
 
 
@@ -166,14 +172,14 @@ def _ready(
         fleet.prepare(cluster.shared, plan.suite.name)
         fleet.compare_clocks()
         fleet.refuse_lost()
-        lead_ns = LEAD_NS + LEAD_A_SEAT_NS * len(fleet.posts) + _LEAD_A_ROW_NS * len(plan.schedule)
+        lead_ns = LEAD_NS + LEAD_A_SEAT_NS * len(fleet.parts) + _LEAD_A_ROW_NS * len(plan.schedule)
         start_at_ns = options.shard.start_at_ns
         instant = wall_ns() + lead_ns if start_at_ns is None else Start.at(start_at_ns).wall_ns
         name = run_id(plan, instant)
         facts = (
             plan_facts(plan, name, instant)
             | manifest
-            | {_AFAR: _afar(fleet.posts, cluster.address, cluster.shared)}
+            | {_AFAR: _afar(fleet.parts, cluster.address, cluster.shared)}
         )
         writer = RunWriter(
             options.folder or options.results / name,
@@ -182,7 +188,7 @@ def _ready(
             plan_file(plan, options),
         )
         try:
-            _make_room(writer.folder, fleet.posts, cluster.shared)
+            _make_room(writer.folder, fleet.parts, cluster.shared)
         except BaseException:
             writer.discard()
             raise
@@ -192,46 +198,46 @@ def _ready(
     return writer, instant
 
 
-def _afar(posts: Sequence[Post], address: str, shared: Path | None) -> Record:
+def _afar(parts: Sequence[RemotePart], address: str, shared: Path | None) -> Record:
     """Where the shards lie while the run lasts, for `collect`."""
     return {
         "address": address,
         "shared": shared is not None,
         "seats": [
             {
-                "number": post.job.shard.number,
-                "of": post.job.shard.of,
-                "node_id": post.seat.node_id,
-                "folder": post.node_folder,
-                **post.record(),
+                "number": part.job.shard.number,
+                "of": part.job.shard.of,
+                "node_id": part.seat.node_id,
+                "folder": part.node_folder,
+                **part.record(),
             }
-            for post in posts
+            for part in parts
         ],
     }
 
 
-def _make_room(folder: Path, posts: Sequence[Post], shared: Path | None) -> None:
+def _make_room(folder: Path, parts: Sequence[RemotePart], shared: Path | None) -> None:
     """A folder here for each shard, with its slice, unless its node's is seen from here."""
-    for post in posts:
+    for part in parts:
         if shared is not None:
-            post.folder = Path(post.node_folder)
+            part.folder = Path(part.node_folder)
             continue
-        post.folder = folder / _SHARDS / str(post.job.shard.number)
-        (post.folder / "samples").mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(post.folder / "schedule.npy", npy_bytes(post.job.plan.schedule))
-        post.inbox = Inbox(post.folder)
+        part.folder = folder / _SHARDS / str(part.job.shard.number)
+        (part.folder / "samples").mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(part.folder / "schedule.npy", npy_bytes(part.job.plan.schedule))
+        part.inbox = Inbox(part.folder)
 
 
-def _refuse_going_on(writer: RunWriter, posts: Sequence[Post]) -> None:
+def _refuse_going_on(writer: RunWriter, parts: Sequence[RemotePart]) -> None:
     """Raises RunFolderError where a node that was given up still writes to the shared folder; the
     run is there to be collected.
     """
-    for post in posts:
-        if post.lost is not None and post.folder.is_dir() and under_way(post.folder):
+    for part in parts:
+        if part.lost is not None and part.folder.is_dir() and under_way(part.folder):
             writer.let_go()
             raise RunFolderError(
-                f"is still written to by {post.node}, which {post.lost}",
-                where=str(post.folder),
+                f"is still written to by {part.node}, which {part.lost}",
+                where=str(part.folder),
                 remedy=f"tailproof collect {writer.folder} waits for its end",
             )
 
@@ -304,7 +310,7 @@ def _bring(writer: RunWriter, afar: Record, engine: Engine | None) -> None:
         if afar["shared"]:
             _wait_for_its_end(here)
         elif engine is not None:
-            keeper = engine.seat_on(seat["node_id"], Vantage(**seat["place"]))
+            keeper = engine.seat_on(seat["node_id"], Place(**seat["place"]))
             if (why := fetch(keeper, seat["folder"], Inbox(here))) is None:
                 keepers.append(keeper)
             else:

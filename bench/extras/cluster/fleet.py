@@ -44,7 +44,7 @@ _LAST_WORD_S = 10.0
 
 
 @dataclasses.dataclass
-class Post:
+class RemotePart:
     """One shard, as the driver sees it."""
 
     seat: Seat
@@ -79,7 +79,7 @@ class Post:
         """What its node is called."""
         return self.seat.place.node
 
-    def told(self) -> dict[str, Any]:
+    def ended_record(self) -> dict[str, Any]:
         """What the manifest keeps of it once the run is over."""
         return self.record() | ({"lost": self.lost} if self.lost is not None else {})
 
@@ -94,7 +94,7 @@ class Fleet:
 
     def __init__(
         self,
-        posts: Sequence[Post],
+        parts: Sequence[RemotePart],
         lanes: int,
         tell: Callable[[str], None],
         silence_ns: int = SILENCE_NS,
@@ -102,10 +102,10 @@ class Fleet:
         """`tell` hears sentences for the user; a seat that is silent for `silence_ns` is
         given up.
         """
-        self.posts, self._tell, self._silence_ns = posts, tell, silence_ns
+        self.parts, self._tell, self._silence_ns = parts, tell, silence_ns
         self._total = Counters.total([], lanes)
         self._t0 = 0
-        self._every_ns = max(_ASK_EVERY_NS, _ASK_A_SEAT_NS * len(posts))
+        self._every_ns = max(_ASK_EVERY_NS, _ASK_A_SEAT_NS * len(parts))
         #: how often the user said stop, and how often it was passed on
         self._stops = self._passed_on = 0
         #: why a shard, and then every shard, ended before its plan
@@ -118,83 +118,83 @@ class Fleet:
 
         Raises UserError or TargetUnreachable naming the node; `dismiss` then.
         """
-        for post, found in _answers(
-            [(post, post.seat.ask("hello")) for post in self.posts], _HELLO_S
+        for part, found in _answers(
+            [(part, part.seat.ask("hello")) for part in self.parts], _HELLO_S
         ):
-            _same_software(post.node, found)
+            _same_software(part.node, found)
         where = None if shared is None else str(shared)
         asked = [
             (
-                post,
-                post.seat.ask(
-                    "prepare", *post.job.dump(), where, f"{name}-{post.job.shard.number}"
+                part,
+                part.seat.ask(
+                    "prepare", *part.job.dump(), where, f"{name}-{part.job.shard.number}"
                 ),
             )
-            for post in self.posts
+            for part in self.parts
         ]
-        for post, found in _answers(asked, READY_S + _HELLO_S):
+        for part, found in _answers(asked, READY_S + _HELLO_S):
             if "refused" in found:
                 kind = TargetUnreachable if found.get("unreachable") else UserError
-                raise kind(found["refused"], where=f"node {post.node}")
-            post.node_folder = found["folder"]
-            if shared is not None and not Path(post.node_folder).is_dir():
+                raise kind(found["refused"], where=f"node {part.node}")
+            part.node_folder = found["folder"]
+            if shared is not None and not Path(part.node_folder).is_dir():
                 raise UserError(
-                    f"wrote to {post.node_folder}, which this machine does not see",
-                    where=f"node {post.node}",
+                    f"wrote to {part.node_folder}, which this machine does not see",
+                    where=f"node {part.node}",
                     remedy="give --shared a folder that all see under one name, or leave it out",
                 )
 
     def refuse_lost(self) -> None:
         """Raises UserError naming a node that was lost: before a run every one is needed."""
-        for post in self.posts:
-            if post.lost is not None:
-                raise UserError(post.lost, where=f"node {post.node}")
+        for part in self.parts:
+            if part.lost is not None:
+                raise UserError(part.lost, where=f"node {part.node}")
 
     def compare_clocks(self, *, after: bool = False) -> None:
         """Ask each node's clock, one node after the other, so that no answer waits for another."""
         known: dict[str, Offset | None] = {}
-        for post in self.posts:
-            if post.seat.node_id not in known and post.lost is None:
-                known[post.seat.node_id] = self._clock_of(post)
-        for post in self.posts:
-            found = known.get(post.seat.node_id)
+        for part in self.parts:
+            if part.seat.node_id not in known and part.lost is None:
+                known[part.seat.node_id] = self._clock_of(part)
+        for part in self.parts:
+            found = known.get(part.seat.node_id)
             if after:
-                post.clock_after = found
+                part.clock_after = found
             else:
-                post.clock = found
+                part.clock = found
 
-    def _clock_of(self, post: Post) -> Offset | None:
+    def _clock_of(self, part: RemotePart) -> Offset | None:
         exchanges = []
         ours = wall_offset_ns()
         try:
             for _ in range(ROUND_TRIPS):
                 asked = monotonic_ns()
-                answered = int(post.seat.ask("wall").result(_LAST_WORD_S))
+                answered = int(part.seat.ask("wall").result(_LAST_WORD_S))
                 exchanges.append((asked + ours, answered, monotonic_ns() + ours))
         except (SeatLost, NoAnswer) as error:
-            self._lose(post, str(error) or "does not answer")
+            self._lose(part, str(error) or "does not answer")
             return None
         return offset_of(exchanges)
 
     def begin(self, agreed_ns: int) -> None:
         """Tell all the instant (Unix ns by our clock) at which they begin."""
         self._t0 = agreed_ns - wall_offset_ns()
-        for post in self.posts:
-            if post.lost is None:
-                post.seat.ask("start", agreed_ns, 0 if post.clock is None else post.clock.ahead_ns)
+        for part in self.parts:
+            if part.lost is None:
+                part.seat.ask("start", agreed_ns, 0 if part.clock is None else part.clock.ahead_ns)
 
     # ---- while it lasts
 
     def play(self, on_tick: OnTick) -> None:
         """Listen until every shard has ended or is given up."""
-        while not all(post.over for post in self.posts):
+        while not all(part.over for part in self.parts):
             while self._passed_on < self._stops:
                 self._passed_on += 1
                 self._say_stop(None)
             now = monotonic_ns()
-            for post in self.posts:
-                if not post.over:
-                    self._listen(post, now)
+            for part in self.parts:
+                if not part.over:
+                    self._listen(part, now)
             if (why := on_tick(now - self._t0, lambda: self._total)) is not None:
                 self.end(why)
             sleep_s(_TICK_S)
@@ -210,31 +210,31 @@ class Fleet:
             self._say_stop(why)
 
     def _say_stop(self, why: str | None) -> None:
-        for post in self.posts:
-            if not post.over:
-                post.seat.ask("stop", why)
+        for part in self.parts:
+            if not part.over:
+                part.seat.ask("stop", why)
 
-    def _listen(self, post: Post, now: int) -> None:
+    def _listen(self, part: RemotePart, now: int) -> None:
         """Take what has come of a seat, and ask again soon, or at once while it has more to hand
         over.
         """
-        if post.pending is None:
-            if now >= post.next_ns:
-                post.asked_ns, post.next_ns, post.pending = (
+        if part.pending is None:
+            if now >= part.next_ns:
+                part.asked_ns, part.next_ns, part.pending = (
                     now,
                     now + self._every_ns,
-                    post.seat.ask("tell"),
+                    part.seat.ask("tell"),
                 )
-        elif post.pending.done():
-            answered, post.pending = post.pending, None
+        elif part.pending.done():
+            answered, part.pending = part.pending, None
             try:
-                self._take(post, answered.result())
+                self._take(part, answered.result())
             except SeatLost as error:
-                self._lose(post, str(error))
-        elif now - post.asked_ns > self._silence_ns:
-            self._lose(post, f"gave no word for {show_duration(now - post.asked_ns)}")
+                self._lose(part, str(error))
+        elif now - part.asked_ns > self._silence_ns:
+            self._lose(part, f"gave no word for {show_duration(now - part.asked_ns)}")
 
-    def _take(self, post: Post, told: dict[str, Any]) -> None:
+    def _take(self, part: RemotePart, told: dict[str, Any]) -> None:
         for said in told["said"]:
             if "counters" in said:
                 self._total = Counters.total(
@@ -243,35 +243,35 @@ class Fleet:
             elif "early" in said:
                 self.end(said["early"])
             elif "warn" in said:
-                self._tell(f"{post.node}: {said['warn']}")
+                self._tell(f"{part.node}: {said['warn']}")
             elif "ended" in said:
-                post.at_its_end = True
+                part.at_its_end = True
             elif "refused" in said:
-                post.refused = said["refused"].strip().splitlines()[-1]
-        if post.inbox is not None:
-            for part in told["files"]:
-                post.inbox.put(part_of(part))
+                part.refused = said["refused"].strip().splitlines()[-1]
+        if part.inbox is not None:
+            for piece in told["files"]:
+                part.inbox.put(part_of(piece))
         if told["more"]:
-            post.next_ns = 0
+            part.next_ns = 0
         if told["ended"]:
             # Only now: what it had sealed before is here.
-            if not post.at_its_end:
-                self._lose(post, post.refused or "its process died")
-            post.ended = True
+            if not part.at_its_end:
+                self._lose(part, part.refused or "its process died")
+            part.ended = True
 
-    def _lose(self, post: Post, why: str) -> None:
-        if not post.over:
-            post.lost = why
+    def _lose(self, part: RemotePart, why: str) -> None:
+        if not part.over:
+            part.lost = why
             at = monotonic_ns() - self._t0
             when = f" {show_duration(at)} into the run" if self._t0 and at > 0 else ""
             self._tell(
-                f"{post.node} was lost{when} with shard {post.job.shard.number} of"
-                f" {post.job.shard.of}: {why}"
+                f"{part.node} was lost{when} with shard {part.job.shard.number} of"
+                f" {part.job.shard.of}: {why}"
             )
 
     def dismiss(self) -> None:
         """Remove what lies on the nodes; one that does not answer keeps it."""
-        dismiss([post.seat for post in self.posts if post.lost is None or post.ended])
+        dismiss([part.seat for part in self.parts if part.lost is None or part.ended])
 
 
 def dismiss(seats: Sequence[Seat]) -> None:
@@ -294,8 +294,8 @@ def fetch(seat: Seat, node_folder: str, inbox: Inbox) -> str | None:
             return f"{node_folder} is not there any more"
         while True:
             told = seat.ask("tell").result(_HELLO_S)
-            for part in told["files"]:
-                inbox.put(part_of(part))
+            for piece in told["files"]:
+                inbox.put(part_of(piece))
             if told["ended"]:
                 return None
     except SeatLost as error:
@@ -305,22 +305,22 @@ def fetch(seat: Seat, node_folder: str, inbox: Inbox) -> str | None:
 
 
 def _answers(
-    asked: Sequence[tuple[Post, Future[Any]]], timeout_s: float
-) -> Iterator[tuple[Post, Any]]:
+    asked: Sequence[tuple[RemotePart, Future[Any]]], timeout_s: float
+) -> Iterator[tuple[RemotePart, Any]]:
     """Each with its answer.
 
     Raises UserError for a node that has none: before a run every one is needed.
     """
     wait([future for _, future in asked], timeout=timeout_s)
-    for post, future in asked:
+    for part, future in asked:
         try:
-            yield post, future.result(0)
+            yield part, future.result(0)
         except NoAnswer:
             raise UserError(
-                f"gave no word within {timeout_s:.0f} s", where=f"node {post.node}"
+                f"gave no word within {timeout_s:.0f} s", where=f"node {part.node}"
             ) from None
         except SeatLost as error:
-            raise UserError(str(error), where=f"node {post.node}") from None
+            raise UserError(str(error), where=f"node {part.node}") from None
 
 
 def _same_software(node: str, theirs: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench.load.guard import CAPS, Caps
-from bench.load.shard import Shard, Start, Vantage
+from bench.load.shard import Place, Shard, Start
 from bench.plan.schedule import SCHEDULE_DTYPE, Plan
 from bench.plan.stored import dump_plan, load_plan
 from bench.record.files import npy_bytes
@@ -85,7 +85,7 @@ class Job:
         if table.dtype != SCHEDULE_DTYPE:
             raise ValueError("the slice has columns of another version")
         plan = load_plan(found["plan"], table)
-        place = Vantage(**found["place"]) if found["place"] else None
+        place = Place(**found["place"]) if found["place"] else None
         return cls(
             plan,
             Shard(found["shard"]["number"], found["shard"]["of"], place=place),

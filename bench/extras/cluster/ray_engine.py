@@ -18,7 +18,7 @@ from typing import Any
 from bench.errors import UserError
 from bench.extras.cluster.agent import Agent
 from bench.extras.cluster.seat import SeatLost
-from bench.load.shard import Vantage
+from bench.load.shard import Place
 
 #: Labels of `ray start --labels` that name a node's region and its name in the run.
 REGION_LABEL, NODE_LABEL = "ray.io/region", "tailproof.io/node"
@@ -32,7 +32,7 @@ _PLACED_S = 60.0
 class RaySeat:
     """An actor on a node."""
 
-    place: Vantage
+    place: Place
     node_id: str
     _actor: Any
 
@@ -70,7 +70,7 @@ class RayEngine:
             ) from None
         self._ray: Any = ray
         try:
-            _knock(address)
+            _refuse_silent_address(address)
             self._ray.init(
                 address=address, logging_level="ERROR", log_to_driver=False, configure_logging=False
             )
@@ -118,7 +118,7 @@ class RayEngine:
         names = self._names()
         return [self._seat(names[node], node, bundle) for bundle, node in sorted(chosen.items())]
 
-    def seat_on(self, node_id: str, place: Vantage) -> RaySeat:
+    def seat_on(self, node_id: str, place: Place) -> RaySeat:
         """One more agent on a node, without a core of its own."""
         return self._seat(place, node_id, None)
 
@@ -126,7 +126,7 @@ class RayEngine:
         """Give the seats back."""
         self._ray.shutdown()
 
-    def _names(self) -> dict[str, Vantage]:
+    def _names(self) -> dict[str, Place]:
         """Node id -> what it is called: its label, else its number among the nodes in the order of
         their ids.
         """
@@ -140,11 +140,11 @@ class RayEngine:
                 remedy=f"give each its own {NODE_LABEL} in ray start --labels",
             )
         return {
-            node["NodeID"]: Vantage(name, found.get(REGION_LABEL))
+            node["NodeID"]: Place(name, found.get(REGION_LABEL))
             for node, name, found in zip(nodes, named, labels, strict=True)
         }
 
-    def _seat(self, place: Vantage, node_id: str, bundle: int | None) -> RaySeat:
+    def _seat(self, place: Place, node_id: str, bundle: int | None) -> RaySeat:
         from ray.util.scheduling_strategies import (
             NodeAffinitySchedulingStrategy,
             PlacementGroupSchedulingStrategy,
@@ -163,7 +163,7 @@ class RayEngine:
         return RaySeat(place, node_id, made)
 
 
-def _knock(address: str) -> None:
+def _refuse_silent_address(address: str) -> None:
     """Raises OSError where nobody listens: Ray itself would wait for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from bench.load.shard import Vantage
+from bench.load.shard import Place
 
 
 class SeatLost(Exception):
@@ -22,7 +22,7 @@ class Seat(Protocol):
     """A place for one shard."""
 
     @property
-    def place(self) -> Vantage:
+    def place(self) -> Place:
         """What the node is called in this run, and its region where it is labelled with one."""
 
     @property
@@ -46,7 +46,7 @@ class Engine(Protocol):
         Raises UserError where there are not so many.
         """
 
-    def seat_on(self, node_id: str, place: Vantage) -> Seat:
+    def seat_on(self, node_id: str, place: Place) -> Seat:
         """One more agent on a node, without a core of its own.
 
         Its answers raise SeatLost where the node is gone.

@@ -33,31 +33,31 @@ from bench.plan.credentials import fault_text
 from bench.plan.prompts import PromptText, load_tokenizer
 from bench.units import S
 
-TELL_EVERY_NS = 1 * S
+REPORT_EVERY_NS = 1 * S
 #: An agent that has not read for so long (s) when all is over is not waited for.
 _LAST_WORD_S = 10.0
 
 
-class Voice:
-    """Lines to the agent, written on a thread of its own: one that is gone hears nothing, one that
-    stands still holds nobody up.
+class ToAgent:
+    """Lines to the agent, written on a thread of its own, so that an agent that is gone or stands
+    still delays nothing.
     """
 
     def __init__(self) -> None:
         self._lines: SimpleQueue[str | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._thread.start()
-        #: lines that were said, and those that were written
-        self._said = self._written = 0
+        #: lines that were sent, and those that were written
+        self._sent = self._written = 0
 
     @property
-    def heard(self) -> bool:
-        """Whether everything that was said has been written."""
-        return self._said == self._written
+    def all_written(self) -> bool:
+        """Whether every line that was sent has been written."""
+        return self._sent == self._written
 
-    def say(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         """One line, soon."""
-        self._said += 1
+        self._sent += 1
         self._lines.put(json.dumps(message) + "\n")
 
     def finish(self) -> None:
@@ -73,8 +73,8 @@ class Voice:
             self._written += 1
 
 
-class Ear:
-    """What the agent says once the requests are on their way."""
+class FromAgent:
+    """What the agent says once requests are being sent."""
 
     def __init__(self) -> None:
         #: why the driver ends the run before its plan
@@ -96,47 +96,47 @@ class Ear:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-class Telling:
-    """What went on since it was last told; while nobody hears, it gathers."""
+class CounterReports:
+    """Counts since the last report; while the agent does not read, they add up for the next one."""
 
-    def __init__(self, voice: Voice, lanes: int):
-        self._voice = voice
-        self._told = Counters.total([], lanes)
-        self._told_ns = -TELL_EVERY_NS
+    def __init__(self, to_agent: ToAgent, lanes: int):
+        self._to_agent = to_agent
+        self._reported = Counters.total([], lanes)
+        self._reported_ns = -REPORT_EVERY_NS
         self._ask: Callable[[], Counters] | None = None
 
     def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
-        """Tell when it is time to."""
+        """Report when it is time to."""
         self._ask = counters
-        if now_ns - self._told_ns >= TELL_EVERY_NS and self._voice.heard:
-            self._told_ns = now_ns
+        if now_ns - self._reported_ns >= REPORT_EVERY_NS and self._to_agent.all_written:
+            self._reported_ns = now_ns
             self.finish()
 
     def finish(self) -> None:
-        """Tell what is left."""
+        """Report what is left."""
         if self._ask is not None:
             now = self._ask().copy()
-            self._voice.say(counters=now.since(self._told).plain())
-            self._told = now
+            self._to_agent.send(counters=now.since(self._reported).plain())
+            self._reported = now
 
 
-async def _play(voice: Voice, head: bytes, rows: bytes, folder: Path) -> None:
-    job, ear = Job.load(head, rows), Ear()
+async def _play(to_agent: ToAgent, head: bytes, rows: bytes, folder: Path) -> None:
+    job, from_agent = Job.load(head, rows), FromAgent()
     tokenizer = load_tokenizer(job.tokenizer) if job.tokenizer else None
-    telling = Telling(voice, len(job.plan.lanes))
+    reports = CounterReports(to_agent, len(job.plan.lanes))
 
     def agree() -> Start:
-        voice.say(ready=True)
+        to_agent.send(ready=True)
         line = sys.stdin.buffer.readline()
         if not line:  # nobody is there any more to say when
             os._exit(0)
         start = Start.at(**json.loads(line))
-        threading.Thread(target=ear.listen, daemon=True).start()
+        threading.Thread(target=from_agent.listen, daemon=True).start()
         return start
 
     def on_tick(now_ns: int, counters: Callable[[], Counters]) -> str | None:
-        telling.tick(now_ns, counters)
-        return ear.why
+        reports.tick(now_ns, counters)
+        return from_agent.why
 
     shard = Slice(
         number=job.shard.number,
@@ -146,35 +146,35 @@ async def _play(voice: Voice, head: bytes, rows: bytes, folder: Path) -> None:
         agree=agree,
     )
     listeners = Listeners(
-        warn=lambda text: voice.say(warn=text),
+        warn=lambda text: to_agent.send(warn=text),
         on_tick=on_tick,
-        ends_early=lambda why: voice.say(early=why),
+        ends_early=lambda why: to_agent.send(early=why),
     )
     options = RunOptions(folder=folder, tokenizer=tokenizer, caps=job.caps, shard=shard)
     text = PromptText(job.plan.seed, tokenizer)
     await play(job.plan, text, job.manifest, options, listeners)
-    telling.finish()
+    reports.finish()
 
 
 def main() -> int:
     """The job's two parts on standard input, their lengths before them: `{"head": n, "rows": n,
     "folder": ...}`.
     """
-    voice = Voice()
-    voice.say(pid=os.getpid())
+    to_agent = ToAgent()
+    to_agent.send(pid=os.getpid())
     first = json.loads(sys.stdin.buffer.readline())
     head, rows = (sys.stdin.buffer.read(first[name]) for name in ("head", "rows"))
     try:
-        run_loop(lambda: _play(voice, head, rows, Path(first["folder"])))
-        voice.say(ended=True)
+        run_loop(lambda: _play(to_agent, head, rows, Path(first["folder"])))
+        to_agent.send(ended=True)
     except BaseException as group:
         error = innermost(group)
         ours = isinstance(error, TailproofError)
-        voice.say(
+        to_agent.send(
             refused=str(error) if ours else fault_text(),
             unreachable=isinstance(error, TargetUnreachable),
         )
-    voice.finish()
+    to_agent.finish()
     # A thread may still wait for the agent's word; nothing is left to be saved.
     os._exit(0)
 

@@ -147,20 +147,20 @@ NOBODY_READS = """
 import subprocess
 import sys
 from pathlib import Path
-from bench.extras.cluster.slice import TELL_EVERY_NS, Telling, Voice
+from bench.extras.cluster.slice import REPORT_EVERY_NS, CounterReports, ToAgent
 from bench.load.player import Counters
 from dataclasses import replace
-voice = Voice()
-telling, zero = Telling(voice, 1), Counters.total([], 1)
-voice.say(warn="x" * (1 << 20))  # more than a pipe holds
+to_agent = ToAgent()
+reports, zero = CounterReports(to_agent, 1), Counters.total([], 1)
+to_agent.send(warn="x" * (1 << 20))  # more than a pipe holds
 for second in range(5):
-    telling.tick(second * TELL_EVERY_NS, lambda: replace(zero, started=[second + 1]))
+    reports.tick(second * REPORT_EVERY_NS, lambda: replace(zero, started=[second + 1]))
 Path(sys.argv[1]).write_text("went on")
 sys.stdin.read()
-while not voice.heard:
+while not to_agent.all_written:
     pass
-telling.tick(9 * TELL_EVERY_NS, lambda: replace(zero, started=[10]))
-voice.finish()
+reports.tick(9 * REPORT_EVERY_NS, lambda: replace(zero, started=[10]))
+to_agent.finish()
 """
 
 
