@@ -18,7 +18,8 @@ from bench.judge.compare.decision import ALPHA
 from bench.judge.compare.shift import permutation
 from bench.judge.stats.resample import sample, slot_ns
 from bench.quantiles import P99
-from bench.show.comparison import comparison_part
+from bench.show.comparison import comparison_section
+from bench.show.document import Figure
 from tests.support.made_arms import RUN_S, S, pair
 
 DESIGNS = {"random": Question(), "abba": Question(unit_ns=20 * S), "first": Question()}
@@ -94,10 +95,10 @@ def main() -> None:
     began = monotonic_ns()
     record = compare_arms(first, second, Question(limit_ns=800 * 10**6))
     middle = monotonic_ns()
-    part = comparison_part(record)
+    section = comparison_section(record)
     print(
         f"100,000 rows an arm: {(middle - began) / S:.2f} s, and"
-        f" {(monotonic_ns() - middle) / S:.2f} s for {len(part.figures)} figures"
+        f" {(monotonic_ns() - middle) / S:.2f} s for {len(section.of(Figure))} figures"
     )
 
 

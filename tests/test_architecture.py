@@ -137,20 +137,20 @@ def test_late_imports_and_names_are_seen() -> None:
     chain.
     """
     tree = ast.parse(
-        "import numpy as np\ndef f():\n    from bench.show import page\n    return np.random.rand()"
+        "import numpy as np\ndef f():\n    from bench.show import parts\n    return np.random.x()"
     )
-    assert set(imported(tree)) == {"numpy", "bench.show.page"}
-    assert "np.random.rand" in names_used(tree)
+    assert set(imported(tree)) == {"numpy", "bench.show.parts"}
+    assert "np.random.x" in names_used(tree)
     assert (
-        module_of("bench.show.page")
-        == module_of("bench.show.page.build_page")
-        == "bench/show/page.py"
+        module_of("bench.show.parts")
+        == module_of("bench.show.parts.report_document")
+        == "bench/show/parts.py"
     )
     assert module_of("bench.load.transport") == "bench/load/transport/__init__.py"
     assert (module_of("bench.__version__"), module_of("httpx.URL")) == ("bench/__init__.py", None)
     assert [
         row(f"bench/{name}.py")
-        for name in ("units", "plan/suite", "show/page", "app/conduct", "cli/run", "__main__")
+        for name in ("units", "plan/suite", "show/parts", "app/conduct", "cli/run", "__main__")
     ] == [0, 2, 7, 8, 8, 8]
     assert (row("bench/extras/ui/server.py"), row("bench/extras/__init__.py")) == (9, 0)
 
@@ -225,7 +225,7 @@ def test_no_module_imports_itself_on_a_detour() -> None:
         ("matplotlib", ["bench/show/plots/", "bench/extras/what_if/trade_off.py"]),
         ("click", ["bench/cli/", *COMMAND_LINE_OF_EXTRAS]),
         ("time", ["bench/clock.py"]),
-        ("jinja2", ["bench/show/report.py"]),
+        ("jinja2", ["bench/show/render_html.py"]),
         ("weasyprint", ["bench/show/pdf.py"]),
         ("cryptography", ["bench/record/signature.py"]),
         ("rich", ["bench/show/", "bench/cli/"]),

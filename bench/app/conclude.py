@@ -54,11 +54,8 @@ def report(run: Run, records: Records, filing: Filing) -> list[Path]:
     """Write a run's report into its folder; returns the paths."""
     from bench.show.pdf import write_pdf
     from bench.show.report import write_report
-    from bench.show.sections import further_parts
 
-    summary, verdicts = records.summary, records.verdicts
-    parts = further_parts(records)
-    written = write_report(run, summary, verdicts, parts, filing.inconclusive)
+    written = write_report(run, records, filing.inconclusive)
     return [*written, write_pdf(run.folder)] if filing.pdf else written
 
 

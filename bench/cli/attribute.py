@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.cli.output import format_option, print_json, print_lines, screen_width
+from bench.cli.output import format_option, print_json, print_screen
 
 
 @click.command(short_help="Say what the slow requests of a run have in common.")
@@ -27,7 +27,7 @@ def attribute(which: str, limit: str | None, form: str) -> int:
     from bench.cli.picked import picked
     from bench.errors import UserError
     from bench.judge.attribution.attribute import attribute_run
-    from bench.show.attribution import attribution_lines
+    from bench.show.attribution import attribution_screen
     from bench.units import parse_duration_ns
 
     run, name = picked(which)
@@ -39,10 +39,5 @@ def attribute(which: str, limit: str | None, form: str) -> int:
     if form == "json":
         print_json(record.to_json())
         return 0
-    lanes = [
-        line
-        for target, found in record.targets.items()
-        for line in ("", *attribution_lines(target, found, screen_width()))
-    ]
-    print_lines(lanes[1:])
+    print_screen(*(attribution_screen(*lane) for lane in record.targets.items()))
     return 0

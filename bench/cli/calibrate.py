@@ -47,7 +47,7 @@ def calibrate(tokens: int, seconds: float, max_rate: int | None, form: str) -> i
     from bench.load.calibrate import LADDER_RPS
     from bench.load.calibrate import calibrate as measure
     from bench.load.ceiling import store
-    from bench.show.terminal import wrapped
+    from bench.show.render_terminal import wrapped
 
     text = form == "text"
     if text:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from bench.cli.output import print_json, screen_width
+from bench.cli.output import print_json, print_screen
 
 if TYPE_CHECKING:
     from bench.judge.census.census import Census
@@ -165,16 +165,9 @@ def _show(record: CensusRecord, form: str, folder: Path | None) -> None:
     if form == "json":
         print_json(record.to_json())
         return
-    from rich.console import Console
+    from bench.show.census import census_screen
+    from bench.show.document import Code, Node
 
-    from bench.show.census import census_lines
-
-    console = Console()
-    console.print(census_lines(record, screen_width()), soft_wrap=True)
-    if folder is not None:
-        console.print(
-            f"written   {folder / 'census.json'}, {folder / 'evidence.csv'}",
-            soft_wrap=True,
-            markup=False,
-            highlight=False,
-        )
+    files = f"{folder}/census.json, {folder}/evidence.csv"
+    written: list[Node] = [] if folder is None else [Code(files, "written")]
+    print_screen([*census_screen(record), *written])

@@ -65,7 +65,7 @@ def compare(
     from bench.judge.compare.arms import load_baseline
     from bench.judge.compare.arms import save_baseline as save
     from bench.judge.compare.compared import compare_pair
-    from bench.show.terminal import wrapped
+    from bench.show.render_terminal import wrapped
 
     if len(arms) > 2 or (len(arms) == 2 and baseline is not None):
         raise UserError("compares two targets", remedy="name a baseline and one other")

@@ -153,7 +153,7 @@ def _judge_run(
     from bench.judge.left_out import decide, without
     from bench.judge.review import file_records, review
     from bench.record.run_folder import Run
-    from bench.show.annotations import github_lines
+    from bench.show.build_server import github_lines
 
     _refuse_while_it_grows(folder)
     run = Run(folder)
@@ -200,7 +200,7 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
     from bench.app.conclude import report as write_report
     from bench.cli.screen import show_paths
     from bench.judge.review import reviewed
-    from bench.show.annotations import github_lines
+    from bench.show.build_server import github_lines
 
     _refuse_while_it_grows(folder)
     ready_to_file(pdf=pdf)

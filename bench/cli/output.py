@@ -15,6 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from bench.app.conclude import Finished
+    from bench.show.document import Node
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: What writes the bytes of an export, once all that could be wrong with the question has been
@@ -62,6 +63,21 @@ def print_lines(lines: Iterable[str]) -> None:
     click.echo("\n".join(lines))
 
 
+def print_screen(*screens: Iterable[Node]) -> None:
+    """Nodes, one screen below the other with an empty line between them."""
+    import sys
+
+    from rich.console import Console
+
+    from bench.show.render_terminal import screen
+
+    console = Console(file=sys.stdout, highlight=False)
+    for place, nodes in enumerate(screens):
+        if place:
+            console.print()
+        console.print(screen(nodes, screen_width()), soft_wrap=True)
+
+
 def print_runs(finished: Sequence[Finished], exit_code: int) -> None:
     """Runs that were played just now, as one document: where they are, and their records."""
     runs = [
@@ -83,7 +99,7 @@ def screen_width() -> int:
 
 def described(names: Mapping[str, str], widest: int) -> Iterator[str]:
     """A line or two a name and what it is; `widest` is the longest name in cells."""
-    from bench.show.terminal import wrapped
+    from bench.show.render_terminal import wrapped
 
     for name, says in names.items():
         yield from wrapped(f"  {name:<{widest}}  ", says, screen_width())

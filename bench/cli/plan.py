@@ -105,8 +105,8 @@ def _show(plan: Plan, sizing: Sizing) -> None:
 
     from rich.console import Console
 
+    from bench.show.render_terminal import wrapped
     from bench.show.sizing import sizing_table
-    from bench.show.terminal import wrapped
     from bench.show.wording import visible
 
     console = Console(file=sys.stdout, highlight=False, markup=False, width=screen_width())

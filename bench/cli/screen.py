@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.app.conclude import Finished
-from bench.cli.output import print_lines, screen_width
+from bench.cli.output import print_lines, print_screen, screen_width
 from bench.errors import UserError
 from bench.judge.verify import Verified
 from bench.load.player import Counters
@@ -33,13 +33,15 @@ from bench.record.records.comparisons import Comparison
 from bench.record.records.verdicts import Expectation
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
-from bench.show.annotations import github_lines
-from bench.show.comparison import comparison_text
+from bench.show.build_server import github_lines
+from bench.show.comparison import comparison_screen
+from bench.show.document import Node
+from bench.show.document import Text as Paragraph
 from bench.show.live import LaneProgress, Progress, Rates, Screen
+from bench.show.parts import sentences
 from bench.show.places import on_screen, places_tables
-from bench.show.sections import further_lines
-from bench.show.tables import table_lines
-from bench.show.terminal import verdict_lines, wrapped
+from bench.show.render_terminal import wrapped
+from bench.show.terminal import verdict_lines
 from bench.show.wording import visible
 from bench.units import MS, S, show_duration, show_share
 
@@ -223,7 +225,7 @@ def show_finished(done: Finished) -> None:
         verdict_lines(
             done.records.summary,
             done.records.verdicts,
-            [*further_lines(done.records)],
+            sentences(done.records),
             beside=_sent_from(manifest, done.records.summary),
             report=done.report,
             repeat=manifest.get("repeat_command", ""),
@@ -263,26 +265,21 @@ def show_verdicts(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -
     )
 
 
-def _sent_from(manifest: dict[str, Any], summary: dict[str, Any]) -> Iterator[str]:
+def _sent_from(manifest: dict[str, Any], summary: dict[str, Any]) -> Iterator[Node]:
     """The nodes of each target as tables; of more than a screen holds, that the report has them."""
     for name, target in summary["targets"].items():
         table = next(places_tables(manifest, target), None)
         if table is not None and len(table.rows) <= _NODES_MOST:
-            yield from table_lines(
-                on_screen(table, name if len(summary["targets"]) > 1 else ""), screen_width()
-            )
+            yield on_screen(table, name if len(summary["targets"]) > 1 else "")
         elif table is not None:
-            yield from wrapped(
-                "sent from ",
-                f"{len(table.rows):,} nodes: the report has a line for each",
-                screen_width(),
-            )
+            says = f"{len(table.rows):,} nodes: the report has a line for each"
+            yield Paragraph(says, "sent from")
 
 
 def show_comparisons(records: Sequence[Comparison], expects: Sequence[Expectation]) -> None:
     """Outcome, numbers and price of each pair, and which rehearsed outcomes were missed."""
     for record in records:
-        _print(comparison_text(record, screen_width()))
+        print_screen(comparison_screen(record))
     for item in expects:
         where = item.phase or item.bucket or "the whole run"
         outcome = "met" if item.met else f"NOT MET, got {item.got}"

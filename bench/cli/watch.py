@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.monitoring import metrics_flags, monitored
-from bench.cli.output import format_option, print_json, screen_width
+from bench.cli.output import format_option, print_json, print_screen
 
 if TYPE_CHECKING:
     from bench.plan.contract import Contract
@@ -152,10 +152,7 @@ def _status(folder: Path, contract: Contract | None, form: str) -> int:
     if form == "json":
         print_json(record)
     else:
-        from rich.console import Console
+        from bench.show.watch import watch_screen
 
-        from bench.show.watch import watch_lines
-
-        console = Console()
-        console.print(watch_lines(record, screen_width()), soft_wrap=True)
+        print_screen(watch_screen(record))
     return _exit(overall(record["targets"]))

@@ -1,22 +1,18 @@
-"""Where the slow requests come from: one line, a report's part, a screen.
+"""Where the slow requests come from: one line, a report's section, a screen.
 
-In: records of attribution.json. Out: strings, tables, a figure and one `page.Part` a lane. Must
+In: records of attribution.json. Out: strings, tables, a figure and one section a lane. Must
 stay true: it says "associated with" and never "caused by"; what was not tested or did not stand is
 not named; foreign text has passed through `wording.visible`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.record.records.attribution import Confounded, LaneAttribution, When
-from bench.show.figures import Figure
-from bench.show.page import Part, Table
+from bench.show.document import Figure, Node, Pairs, Section, Table, Text, text_table
 from bench.show.plots.canvas import BLUE, GREY, draw_svg
-from bench.show.tables import table_lines
-from bench.show.terminal import WIDTH, wrapped
 from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
 
 #: Levels that one line names, and that a table lists.
@@ -74,27 +70,33 @@ def _when(when: When) -> str:
     return f"{per_cent(when.share_of_tail, 0)} of it fell into {', '.join(when.slices)}"
 
 
-def attribution_part(name: str, record: LaneAttribution, number_of: int = 0) -> Part:
+def attribution_section(name: str, record: LaneAttribution, number_of: int = 0) -> Section:
     """Everything about the tail of one lane, for the report; `number_of` keeps the figures' files
     apart.
     """
-    svg = causes_figure(name, record)
-    figures = (
-        [Figure("what the tail is associated with", f"attribution-{number_of:02d}-causes.svg", svg)]
-        if svg
-        else []
-    )
-    return dataclasses.replace(_words(name, record), figures=figures)
+    tables, figures = _tables(record), list[Figure]()
+    if (svg := causes_figure(name, record)) is not None:
+        file = f"attribution-{number_of:02d}-causes.svg"
+        figures.append(Figure("what the tail is associated with", file, svg))
+    nodes = [*_before(record), *tables[:2], *figures, *tables[2:]]
+    target = visible(name, 60)
+    return Section("", f"Slow requests of {target}", nodes, target=target)
 
 
-def _words(name: str, record: LaneAttribution) -> Part:
-    tables = [
-        table for table in (_levels(record), _shares(record), _time(record)) if table is not None
-    ]
+def attribution_screen(name: str, record: LaneAttribution) -> list[Node]:
+    """One lane on a screen, verdict first."""
+    return [Text(attribution_line(name, record)), *_before(record), *_tables(record)]
+
+
+def _before(record: LaneAttribution) -> list[Node]:
     notes = [_CAVEAT] if record.levels else []
     notes += [_confounding(level) for level in record.confounded]
-    name = visible(name, 60)
-    return Part(f"Slow requests of {name}", list(_about(record)), tables, [], notes, target=name)
+    return [Pairs(list(_about(record))), *map(Text, notes)]
+
+
+def _tables(record: LaneAttribution) -> list[Table[Any]]:
+    found = (_levels(record), _shares(record), _time(record))
+    return [table for table in found if table is not None]
 
 
 def _about(record: LaneAttribution) -> Iterator[tuple[str, str]]:
@@ -134,7 +136,7 @@ def _confounding(level: Confounded) -> str:
     )
 
 
-def _levels(record: LaneAttribution) -> Table | None:
+def _levels(record: LaneAttribution) -> Table[Any] | None:
     """Levels that stood the test; where a level is named, its factor's others are but its
     mirror.
     """
@@ -172,7 +174,7 @@ def _levels(record: LaneAttribution) -> Table | None:
         "its p99 ms",
         "p99 without it ms",
     ]
-    return Table("What the tail is associated with", head, rows, words=2) if rows else None
+    return text_table("What the tail is associated with", head, rows, words=2) if rows else None
 
 
 def _odds(ratio: float | None) -> str:
@@ -185,7 +187,7 @@ def _interval(limits: Sequence[float | None]) -> str:
     return ABSENT if low is None or high is None else f"{100 * low:z.0f} – {100 * high:z.0f} %"
 
 
-def _shares(record: LaneAttribution) -> Table | None:
+def _shares(record: LaneAttribution) -> Table[Any] | None:
     found = record.shapley
     if found is None:
         return None
@@ -197,10 +199,10 @@ def _shares(record: LaneAttribution) -> Table | None:
         for one in found.factors
     ]
     rows.append(["none of them", per_cent(found.baseline, 0)])
-    return Table("Shared out so that it adds up (Shapley)", ["factor", "of the tail"], rows)
+    return text_table("Shared out so that it adds up (Shapley)", ["factor", "of the tail"], rows)
 
 
-def _time(record: LaneAttribution) -> Table | None:
+def _time(record: LaneAttribution) -> Table[Any] | None:
     found = record.decomposition
     if found is None:
         return None
@@ -226,22 +228,7 @@ def _time(record: LaneAttribution) -> Table | None:
         f"Where the time goes: mean of {count(found.tail_rows)} slow against"
         f" {count(found.body_rows)} other answers, ms"
     )
-    return Table(caption, ["part", "slow", "others", "more", "of the excess"], rows)
-
-
-def attribution_lines(name: str, record: LaneAttribution, width: int = WIDTH) -> Iterator[str]:
-    """One lane on a screen, verdict first."""
-    part = _words(name, record)
-    yield from wrapped("", attribution_line(name, record), width)
-    for title, said in part.about:
-        yield from wrapped("  ", f"{title}: {said}", width)
-    for table in part.tables:
-        yield ""
-        yield from table_lines(table, width)
-    if part.notes:
-        yield ""
-    for note in part.notes:
-        yield from wrapped("", note, width)
+    return text_table(caption, ["part", "slow", "others", "more", "of the excess"], rows)
 
 
 def causes_figure(name: str, record: LaneAttribution) -> str | None:

@@ -1,17 +1,16 @@
 """A census in words: the verdict first, then why, what others would call it, and what is due.
 
-In: census.json. Out: a `rich` Text whose lines fit the width. Must stay true: a bound
-stands beside every value that has one; foreign text cannot steer a terminal.
+In: census.json. Out: nodes of a screen, a section of the page. Must stay true: a bound
+stands beside every value that has one; foreign text has passed through `wording.visible`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
-
-from rich.text import Text
 
 from bench.record.records.census import (
     CensusClause,
@@ -19,83 +18,19 @@ from bench.record.records.census import (
     DueCredit,
     ExactShare,
     LogRecord,
+    NeighbourRecord,
     PeriodRecord,
 )
-from bench.show.terminal import STYLES, WIDTH, fit, wrapped
-from bench.show.wording import ABSENT, clause_name, count, exact, per_cent, visible
+from bench.show.document import Column, Node, Pairs, Section, Table, Text, Verdict
+from bench.show.wording import ABSENT, CUT, clause_name, count, exact, per_cent, visible
 
-_ATTAINED, _PROMISED, _VERDICT = 26, 12, 13
 _EPISODES = 10
 _UNREADABLE = 5
 #: Whether a promise holds by another definition; open where its bounds leave that.
 KEPT = {True: "kept", False: "broken", None: "open"}
 
 
-def census_lines(record: CensusRecord, width: int = WIDTH) -> Text:
-    """Print it with `soft_wrap=True`; its lines are cut to `width` (80 at least)."""
-    text, width = Text(), max(width, 80)
-    for period in record.periods:
-        _period(text, record, period, width)
-    for sentence in record.unusable:
-        _add(text, wrapped("left out  ", visible(sentence), width))
-    for sentence in record.attested:
-        _add(text, wrapped("attested  ", visible(sentence), width))
-    _log(text, record.log, width)
-    text.append("overall   ")
-    text.append(record.overall, STYLES.get(record.overall, ""))
-    return text
-
-
-def _add(text: Text, lines: Iterator[str], style: str = "") -> None:
-    for line in lines:
-        text.append(f"{line}\n", style)
-
-
-def _period(text: Text, record: CensusRecord, period: PeriodRecord, width: int) -> None:
-    watched = f"{count(period.observed_minutes)} of {count(period.minutes)} minutes observed"
-    zone = period.time_zone or "UTC"
-    _add(
-        text,
-        wrapped(
-            "CENSUS    ",
-            f"{period.period} ({zone}) · {count(period.rows)} requests · {watched}",
-            width,
-        ),
-        "bold",
-    )
-    promise = width - _ATTAINED - _PROMISED - _VERDICT - 1
-    head = fit(f"CONTRACT {visible(record.contract, 40)}", promise + 1)
-    text.append(
-        f"{head}{fit('attained (bounds)', _ATTAINED)}{fit('promised', _PROMISED)}verdict\n", "bold"
-    )
-    for clause in period.clauses:
-        _clause(text, clause, promise, width)
-    if period.excluded:
-        said = ", ".join(f"{count(n)} {visible(reason)}" for reason, n in period.excluded.items())
-        _add(text, wrapped("excluded  ", said, width))
-    told: list[Any] = []  # clauses that differ by their definition alone have the same neighbours
-    for clause in period.clauses:
-        if clause.verdict != "REPORTED" and clause.neighbours and clause.neighbours not in told:
-            told.append(clause.neighbours)
-            _neighbours(text, clause, width)
-    if period.credit is not None:
-        _add(text, wrapped("credit    ", credit_line(period.credit), width))
-    for clause in period.clauses:
-        if clause.verdict == "FAIL":
-            _evidence(text, clause, zone, width)
-
-
-def _clause(text: Text, clause: CensusClause, promise: int, width: int) -> None:
-    label, said = " ", _named(clause)
-    if len(said) >= promise:
-        text.append(f"{fit(' ' + said, width).rstrip()}\n")
-        said = ""
-    judged = clause.verdict != "REPORTED"
-    value = attained(clause)
-    promised = f"≥ {per_cent(clause.promised.share)}" if judged and clause.promised else ABSENT
-    text.append(f"{label}{fit(said, promise)}{fit(value, _ATTAINED)}{fit(promised, _PROMISED)}")
-    text.append(f"{clause.verdict}\n", STYLES.get(clause.verdict, ""))
-    _add(text, wrapped("   ", "; ".join(because(clause)), width), "dim")
+# ---- the clauses of a period
 
 
 def _named(clause: CensusClause) -> str:
@@ -140,17 +75,41 @@ def beside(attained: ExactShare | None, promised: ExactShare | None) -> str:
     )
 
 
-def _neighbours(text: Text, clause: CensusClause, width: int) -> None:
-    text.append("elsewhere the same requests by other definitions\n")
-    for each in clause.neighbours:
-        share = beside(each.attained, clause.promised)
-        kept = KEPT[each.kept]
-        whose = f" ({each.whose})" if each.whose else ""
-        _add(
-            text,
-            wrapped(f"          {share:>10}  {kept:<6}  ", f"{each.definition}{whose}", width),
-            "dim",
-        )
+def _promised(clause: CensusClause) -> str:
+    judged = clause.verdict != "REPORTED"
+    return f"≥ {per_cent(clause.promised.share)}" if clause.promised and judged else ABSENT
+
+
+#: The columns of a census; a screen draws the verdict last.
+CENSUS_COLUMNS: list[Column[CensusClause]] = [
+    Column("clause", _named, "words"),
+    Column("attained (bounds)", attained, width=26),
+    Column("promised", _promised, width=12),
+    Column("verdict", lambda clause: clause.verdict, "verdict"),
+    Column("decided by", lambda clause: "; ".join(because(clause)), "reason"),
+]
+#: A neighbouring definition, and the share that the clause promises.
+_Nearby = tuple[NeighbourRecord, ExactShare | None]
+NEIGHBOUR_COLUMNS: list[Column[_Nearby]] = [
+    Column("definition", lambda row: visible(row[0].definition), "words"),
+    Column("whose", lambda row: visible(row[0].whose), "words"),
+    Column("uptime", lambda row: beside(row[0].attained, row[1])),
+    Column("the promise", lambda row: KEPT[row[0].kept]),
+]
+
+
+def _tables(when: str, clauses: Sequence[CensusClause]) -> list[Table[Any]]:
+    """What each clause came to, and the same log under the neighbouring definitions."""
+    nearby: dict[str, _Nearby] = {}
+    for clause in clauses:
+        if clause.verdict != "REPORTED":
+            for each in clause.neighbours:
+                nearby[each.definition] = (each, clause.promised)
+    tables: list[Table[Any]] = [Table(f"Census of {when}", CENSUS_COLUMNS, clauses)]
+    if nearby:
+        caption = "The same log under other definitions"
+        tables.append(Table(caption, NEIGHBOUR_COLUMNS, list(nearby.values())))
+    return tables
 
 
 def credit_line(credit: DueCredit) -> str:
@@ -170,65 +129,90 @@ def credit_line(credit: DueCredit) -> str:
     return said
 
 
-def _evidence(text: Text, clause: CensusClause, zone: str, width: int) -> None:
-    episodes, rows = clause.episodes, clause.evidence
-    head = f"{count(rows.rows)} requests" + (
-        f" in {count(episodes.count)} episodes" if episodes.count else ""
+# ---- a section of a run's report
+
+
+def census_section(name: str, record: CensusRecord) -> Section:
+    """A table a period, and the same log under the neighbouring definitions."""
+    contract, rows = visible(record.contract, 60), count(record.log.rows)
+    about = [("contract", contract), ("requests", rows)]
+    tables: list[Node] = []
+    for period in record.periods:
+        when = visible(period.period, 20)
+        tables += _tables(when, period.clauses)
+        if period.credit:
+            about.append((f"credit, {when}", credit_line(period.credit)))
+    notes = [Text(visible(note, 2 * CUT)) for note in record.log.notes]
+    return Section("", f"{visible(name, 60)}: a whole period", [Pairs(about), *notes, *tables])
+
+
+# ---- a screen
+
+
+def census_screen(record: CensusRecord) -> list[Node]:
+    """Period by period, then the log."""
+    nodes: list[Node] = []
+    for period in record.periods:
+        nodes += _period(visible(record.contract, 40), period)
+    nodes += [Text(visible(sentence), "left out") for sentence in record.unusable]
+    nodes += [Text(visible(sentence), "attested") for sentence in record.attested]
+    nodes += _log(record.log)
+    return [*nodes, Verdict(record.overall)]
+
+
+def _period(contract: str, period: PeriodRecord) -> Iterator[Node]:
+    minutes = f"{count(period.observed_minutes)} of {count(period.minutes)}"
+    zone = period.time_zone or "UTC"
+    yield Text(
+        f"{period.period} ({zone}) · {count(period.rows)} requests · {minutes} minutes observed",
+        "CENSUS",
+        "strong",
     )
-    _add(text, wrapped("evidence  ", f"{clause_name({'text': clause.text})}: {head}", width))
+    clauses, *nearby = _tables(period.period, period.clauses)
+    yield replace(clauses, caption=f"CONTRACT {contract}", layout="promises")
+    if period.excluded:
+        reasons = (f"{count(n)} {visible(reason)}" for reason, n in period.excluded.items())
+        yield Text(", ".join(reasons), "excluded")
+    yield from nearby
+    if period.credit is not None:
+        yield Text(credit_line(period.credit), "credit")
+    for clause in period.clauses:
+        if clause.verdict == "FAIL":
+            yield from _evidence(clause, zone)
+
+
+def _evidence(clause: CensusClause, zone: str) -> Iterator[Node]:
+    """What broke the clause: episodes, else the lines of the log."""
+    episodes, rows = clause.episodes, clause.evidence
+    spells = f" in {count(episodes.count)} episodes" if episodes.count else ""
+    yield Text(f"{_named(clause)}: {count(rows.rows)} requests{spells}", "evidence")
     for each in episodes.first[:_EPISODES]:
         start, end = (_local(moment, zone) for moment in (each.start_utc, each.end_utc))
-        line = (
-            f"          {start:%Y-%m-%d %H:%M} – {end:%H:%M}  {count(each.minutes)} min  "
-            f"{count(each.broke)} of {count(each.requests)} requests"
-        )
-        text.append(f"{fit(line, width).rstrip()}\n", "dim")
+        when = f"{start:%Y-%m-%d %H:%M} – {end:%H:%M}  {count(each.minutes)} min"
+        broke = f"{count(each.broke)} of {count(each.requests)} requests"
+        yield Text(f"{when}  {broke}", " ", "soft")
     if episodes.count > _EPISODES:
-        text.append(f"          and {count(episodes.count - _EPISODES)} more\n", "dim")
+        yield Text(f"and {count(episodes.count - _EPISODES)} more", " ", "soft")
     if not episodes.count and rows.first:
-        lines = ", ".join(
-            f"{visible(each.file, 40)}:{each.line}" for each in rows.first[:_EPISODES]
-        )
-        _add(
-            text,
-            wrapped("          ", lines + (" ..." if rows.rows > _EPISODES else ""), width),
-            "dim",
-        )
+        lines = [f"{visible(each.file, 40)}:{each.line}" for each in rows.first]
+        more = " ..." if rows.rows > _EPISODES else ""
+        yield Text(", ".join(lines[:_EPISODES]) + more, " ", "soft")
 
 
 def _local(utc: str, zone: str) -> datetime:
     return datetime.fromisoformat(utc).astimezone(UTC if zone == "UTC" else ZoneInfo(zone))
 
 
-def _log(text: Text, log: LogRecord, width: int) -> None:
+def _log(log: LogRecord) -> Iterator[Node]:
     names = ", ".join(visible(each.name, 80) for each in log.files)
-    _add(
-        text,
-        wrapped(
-            "log       ",
-            f"{names}: {count(log.rows)} requests, {log.first_utc} to {log.last_utc}",
-            width,
-        ),
-    )
+    spans = f"{count(log.rows)} requests, {log.first_utc} to {log.last_utc}"
+    yield Text(f"{names}: {spans}", "log")
     if log.columns:
-        said = ", ".join(f"{name} = {visible(column, 40)}" for name, column in log.columns.items())
-        _add(text, wrapped("columns   ", said, width))
-    for note in log.notes:
-        _add(text, wrapped("note      ", note, width))
+        named = (f"{name} = {visible(column, 40)}" for name, column in log.columns.items())
+        yield Text(", ".join(named), "columns")
+    yield from (Text(note, "note") for note in log.notes)
     if unreadable := log.unreadable.count:
-        _add(
-            text,
-            wrapped(
-                "unread    ", f"{count(unreadable)} rows cannot be read and count nowhere", width
-            ),
-        )
+        yield Text(f"{count(unreadable)} rows cannot be read and count nowhere", "unread")
         for each in log.unreadable.first[:_UNREADABLE]:
-            _add(
-                text,
-                wrapped(
-                    "          ",
-                    f"{visible(each.file, 40)}:{each.line}: {visible(each.reason)}",
-                    width,
-                ),
-                "dim",
-            )
+            where = f"{visible(each.file, 40)}:{each.line}"
+            yield Text(f"{where}: {visible(each.reason)}", " ", "soft")

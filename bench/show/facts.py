@@ -1,9 +1,9 @@
-"""The facts of a run in words: was the harness fit, on what and with what was it made, and its
-digests.
+"""The facts of a run in words: was the harness fit, which nodes do the verdicts leave out, on what
+and with what was the run made, its digests.
 
-In: a run's manifest and summary. Out: pairs of a name and a sentence or list. Must stay true: each
-fact is given once, with its unit; nothing is cut inside a word; what is too long for a page is
-named as standing in run.json.
+In: a run's manifest, summary and verdicts. Out: sentences, and pairs of a name and a sentence or
+list. Must stay true: each fact is given once, with its unit; nothing is cut inside a word; what is
+too long for a page is named as standing in run.json; what is set aside is counted, with the reason.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.judge.left_out import ASKED_FOR
 from bench.record.run_folder import Run
-from bench.show.page import Pair
-from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
+from bench.show.document import Pair
+from bench.show.wording import ABSENT, CUT, count, milliseconds, number, per_cent, visible
 from bench.units import show_duration
 
 Record = Mapping[str, Any]
@@ -121,3 +122,49 @@ def _fact(name: str, value: Any) -> str:
             return f"{plain} {_UNITS[unit](value)}"
         return f"{plain} {number(value) if isinstance(value, float) else count(value)}"
     return f"{plain} {visible(value)}"
+
+
+# ---- nodes that the verdicts leave out
+
+
+def left_out_sentences(verdicts: Record) -> list[str]:
+    """`node-2 is left out of the verdict, as was asked for: ...`, one a node."""
+    return [_left_out(entry) for entry in verdicts.get("left_out", [])]
+
+
+def _left_out(entry: Record) -> str:
+    asked = entry["why"] == ASKED_FOR
+    said = (
+        f"{visible(entry['node'], 60)} is left out of the"
+        f" verdict{', as was asked for' if asked else ''}: the {count(entry['requests'])} of"
+        f" {count(entry['of'])} requests that were its part are set aside, and {_load(entry)}"
+    )
+    return said if asked else f"{said}; the reason: {visible(entry['why'], 2 * CUT)}"
+
+
+def _load(entry: Record) -> str:
+    """What became of the load of a node that is left out."""
+    if not entry["sent"]:
+        return "none of them was sent"
+    if entry["sent"] == entry["requests"]:
+        return "their load was there all the same"
+    return f"the load of the {count(entry['sent'])} that were sent was there all the same"
+
+
+def for_buyers(left_out: Sequence[Record]) -> str:
+    """The same for a reader who is no engineer, of all nodes together."""
+    names = " and ".join(f"“{visible(entry['node'], 60)}”" for entry in left_out)
+    part, several = sum(entry["requests"] for entry in left_out), len(left_out) > 1
+    asked = [entry["why"] == ASKED_FOR for entry in left_out]
+    unfit = f"because {'they were' if several else 'it was'} not fit to measure"
+    why = (
+        "as was asked for"
+        if all(asked)
+        else f"partly as was asked for, partly {unfit}"
+        if any(asked)
+        else unfit
+    )
+    return (
+        f"The terms are judged without the {count(part)} of {count(left_out[0]['of'])} requests"
+        f" sent from {names}, {why}."
+    )

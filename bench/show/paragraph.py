@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.metrics import METRICS
-from bench.show.left_out import for_buyers
+from bench.show.facts import for_buyers
 from bench.show.wording import count, limit, per_cent, seconds_for_readers, visible
 from bench.units import show_duration, show_list
 

@@ -6,39 +6,79 @@ out of the verdict stays in its table and says so; a column that nothing fills i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.record.places import Clock, Node, places_of
-from bench.show.page import Table
+from bench.record.places import Clock, places_of
+from bench.show.document import EVERYWHERE, PAGE, Column, Format, Table
 from bench.show.wording import ABSENT, count, milliseconds, number, visible
 
 Record = Mapping[str, Any]
-_HEAD = [
-    "requests",
-    "ok",
-    "response p50",
-    "response p99",
-    "service p50",
-    "service p99",
-    "connect p50",
-    "own lag p99",
+
+
+@dataclass(frozen=True)
+class Place:
+    """A node or a region, and what was measured from there."""
+
+    node: str
+    region: str | None
+    seen: Record
+    clock: Clock | None = None
+
+
+def _quantile(
+    heading: str, of: Callable[[Record], Record | None], key: str, formats: tuple[Format, ...]
+) -> Column[Place]:
+    return Column(heading, lambda place: number((of(place.seen) or {}).get(key)), formats=formats)
+
+
+def _response(seen: Record) -> Record | None:
+    found: Record | None = seen["response_ms"]["e2e"]
+    return found
+
+
+def _service(seen: Record) -> Record | None:
+    found: Record | None = seen["service_ms"]["e2e"]
+    return found
+
+
+_SEEN: list[Column[Place]] = [
+    Column("requests", lambda place: count(place.seen["requests"])),
+    Column("ok", lambda place: count(place.seen["ok"])),
+    _quantile("response p50", _response, "p50", EVERYWHERE),
+    _quantile("response p99", _response, "p99", EVERYWHERE),
+    _quantile("service p50", _service, "p50", PAGE),
+    _quantile("service p99", _service, "p99", PAGE),
+    _quantile("connect p50", lambda seen: seen["connect_ms"], "p50", PAGE),
+    _quantile("own lag p99", lambda seen: seen["harness_lag_ms"], "p99", EVERYWHERE),
 ]
-_CAPTION = "Where it was sent from: e2e, connecting and own lag, ms"
-#: What of it a screen has room for.
-_ON_SCREEN = (
-    "node",
-    "region",
-    "requests",
-    "ok",
-    "response p50",
-    "response p99",
-    "own lag p99",
-    "clock offset",
-)
 
 
-def places_tables(manifest: Record, target: Record) -> Iterator[Table]:
+def _region(place: Place) -> str:
+    return visible(place.region or ABSENT, 40)
+
+
+def _some_region(places: Sequence[Place]) -> bool:
+    return any(place.region for place in places)
+
+
+def _some_clock(places: Sequence[Place]) -> bool:
+    return any(place.clock for place in places)
+
+
+#: The columns of the table by node.
+NODE_COLUMNS: list[Column[Place]] = [
+    Column("node", lambda place: place.node, "words"),
+    Column("region", _region, "words", show_if=_some_region),
+    *_SEEN,
+    Column("clock offset", lambda place: _clock(place.clock), show_if=_some_clock),
+]
+#: Those of the table by region.
+REGION_COLUMNS: list[Column[Place]] = [Column("region", _region, "words"), *_SEEN]
+
+
+def places_tables(manifest: Record, target: Record) -> Iterator[Table[Place]]:
     """By node with its clock, then by region where there is more than one; nothing of a run without
     places.
     """
@@ -46,64 +86,28 @@ def places_tables(manifest: Record, target: Record) -> Iterator[Table]:
     if places is None or not by_node:
         return
     gone = {entry["node"] for entry in manifest.get("left_out", [])}
-    nodes = [node for node in places.nodes if node.name in by_node]
-    rows = [
-        [
+    nodes = [
+        Place(
             visible(node.name, 60) + (" (left out)" if node.name in gone else ""),
-            visible(node.region or ABSENT, 40),
-            *_seen(by_node[node.name]),
-            _clock(node.clock),
-        ]
-        for node in nodes
-    ]
-    yield _table(_CAPTION, ["node", "region", *_HEAD, "clock offset"], rows, nodes)
-    if by_region := target.get("by_region"):
-        rows = [[visible(region, 40), *_seen(vantage)] for region, vantage in by_region.items()]
-        yield Table("The same by region", ["region", *_HEAD], rows)
-
-
-def on_screen(table: Table, name: str = "") -> Table:
-    """A table by node with fewer columns; `name` is the target's where there are several."""
-    kept = [place for place, title in enumerate(table.head) if title in _ON_SCREEN]
-    caption = f"sent from: e2e and own lag, ms{f' ({visible(name, 60)})' if name else ''}"
-    return Table(caption, *_columns(table.head, table.rows, kept), words=table.words)
-
-
-def _columns(
-    head: list[str], rows: list[list[str]], kept: list[int]
-) -> tuple[list[str], list[list[str]]]:
-    return [head[place] for place in kept], [[row[place] for place in kept] for row in rows]
-
-
-def _table(caption: str, head: list[str], rows: list[list[str]], nodes: Sequence[Node]) -> Table:
-    """Without the columns that nothing fills: regions, clocks."""
-    empty = [
-        title
-        for title, known in (
-            ("region", any(node.region for node in nodes)),
-            ("clock offset", any(node.clock for node in nodes)),
+            node.region,
+            by_node[node.name],
+            node.clock,
         )
-        if not known
+        for node in places.nodes
+        if node.name in by_node
     ]
-    kept = [place for place, title in enumerate(head) if title not in empty]
-    return Table(caption, *_columns(head, rows, kept), words=1 + ("region" not in empty))
+    yield Table("Where it was sent from: e2e, connecting and own lag, ms", NODE_COLUMNS, nodes)
+    if by_region := target.get("by_region"):
+        regions = [Place("", region, seen) for region, seen in by_region.items()]
+        yield Table("The same by region", REGION_COLUMNS, regions)
 
 
-def _seen(vantage: Record) -> list[str]:
-    response, service = vantage["response_ms"]["e2e"], vantage["service_ms"]["e2e"]
-    shown = (
-        (response, "p50"),
-        (response, "p99"),
-        (service, "p50"),
-        (service, "p99"),
-        (vantage["connect_ms"], "p50"),
-        (vantage["harness_lag_ms"], "p99"),
-    )
-    return [
-        count(vantage["requests"]),
-        count(vantage["ok"]),
-        *(number((found or {}).get(key)) for found, key in shown),
-    ]
+def on_screen(table: Table[Place], name: str = "") -> Table[Place]:
+    """The table by node under a caption of its own; `name` is the target's where there are
+    several.
+    """
+    whose = f" ({visible(name, 60)})" if name else ""
+    return replace(table, caption=f"sent from: e2e and own lag, ms{whose}")
 
 
 def _clock(clock: Clock | None) -> str:

@@ -1,6 +1,6 @@
 """A ramp in words: what was found, each probe, the knee; on a screen and as a report.
 
-In: ramp.json, the verdicts of its last run. Out: lines, a `page.Page`, files in the ramp's folder.
+In: ramp.json, the verdicts of its last run. Out: lines, a document, files in the ramp's folder.
 Must stay true: the rate is named only where the last run confirmed it; what was not decided comes
 with what would decide it; foreign text has passed through `wording.visible`.
 """
@@ -12,13 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from bench.record.files import write_atomically
-from bench.show.figures import Figure
-from bench.show.page import Page, Pair, Part, Table
+from bench.show.document import (
+    PAGE,
+    Code,
+    Column,
+    Document,
+    Figure,
+    Node,
+    Pair,
+    Pairs,
+    Section,
+    Table,
+    Text,
+    numbered,
+)
 from bench.show.plots.against_load import tail_against_load
-from bench.show.promises import remarks, verdict_table
+from bench.show.render_terminal import WIDTH, screen_lines
 from bench.show.report import page_files
-from bench.show.tables import table_lines
-from bench.show.terminal import WIDTH, wrapped
+from bench.show.verdicts import remarks, verdict_table
 from bench.show.wording import (
     ABSENT,
     CUT,
@@ -138,45 +149,31 @@ def further(record: Record) -> Iterator[str]:
         )
 
 
-def probe_table(record: Record) -> Table:
+def probe_table(record: Record) -> Table[Record]:
     """One row a run, in the order in which they were made."""
     curve = record["curve"]
     what = visible(curve["clause"].split(" ≤")[0], 40) if curve else "tail"
-    runs = [*record["probes"], *record["final"]]
-    rows = [
-        [
-            visible(run["folder"], 40),
-            run["verdict"],
-            f"{exact(run['rate_rps'])}/s",
-            count(run["requests"]),
-            (
-                ABSENT
-                if curve is None
-                else "among the failed"
-                if run["tail_ms"] is None
-                else milliseconds(run["tail_ms"])
-            ),
-            between(run["tail_interval_ms"]),
-            _broke(run),
-            visible(run["reason"], 2 * CUT),
-        ]
-        for run in runs
+
+    def tail(run: Record) -> str:
+        if curve is None:
+            return ABSENT
+        return "among the failed" if run["tail_ms"] is None else milliseconds(run["tail_ms"])
+
+    columns: list[Column[Record]] = [
+        Column("run", lambda run: visible(run["folder"], 40), "words"),
+        Column("verdict", lambda run: run["verdict"], "verdict"),
+        Column("rate", lambda run: f"{exact(run['rate_rps'])}/s"),
+        Column("requests", lambda run: count(run["requests"])),
+        Column(what, tail),
+        Column("its interval, ms", lambda run: between(run["tail_interval_ms"])),
+        Column("broke it", _broke),
+        Column(
+            "what was said", lambda run: visible(run["reason"], 2 * CUT), "reason", formats=PAGE
+        ),
     ]
-    return Table(
-        f"Runs, each judged at {per_cent(record['search']['probe_confidence'])} confidence",
-        [
-            "run",
-            "verdict",
-            "rate",
-            "requests",
-            what,
-            "its interval, ms",
-            "broke it",
-            "what was said",
-        ],
-        rows,
-        words=2,
-    )
+    confidence = per_cent(record["search"]["probe_confidence"])
+    caption = f"Runs, each judged at {confidence} confidence"
+    return Table(caption, columns, [*record["probes"], *record["final"]])
 
 
 def _broke(run: Record) -> str:
@@ -187,58 +184,61 @@ def _broke(run: Record) -> str:
 
 def ramp_lines(record: Record, report: Path, width: int = WIDTH) -> Iterator[str]:
     """The record on a screen."""
-    if record["simulated"]:
-        yield from wrapped("", _SIMULATED, width)
-    table = probe_table(record)
-    yield from table_lines(
-        Table(table.caption, table.head[:-1], [row[:-1] for row in table.rows], table.words), width
-    )
-    yield from wrapped("found     ", headline(record), width)
-    for said in further(record):
-        yield from wrapped("          ", said, width)
-    yield f"report    {visible(report, 4096)}"
-    yield f"again     {visible(record['repeat_command'], 4096)}"
+    nodes: list[Node] = [Text(_SIMULATED)] if record["simulated"] else []
+    nodes += [probe_table(record), Text(headline(record), "found")]
+    nodes += [Text(sentence, " ") for sentence in further(record)]
+    nodes.append(Code(visible(report, 4096), "report"))
+    nodes.append(Code(visible(record["repeat_command"], 4096), "again"))
+    yield from screen_lines(nodes, width)
 
 
-def ramp_page(record: Record, final: Record | None) -> Page:
+def ramp_document(record: Record, final: Record | None) -> Document:
     """The report; `final` are the verdicts of the last run."""
     rate = "" if record["rate_rps"] is None else f" at {exact(record['rate_rps'])}/s"
-    virtual = bool(record["simulated"])
-    return Page(
+    lead = [Text(f"Ramp of {visible(record['target'], 60)}", tone="soft")]
+    if record["simulated"]:
+        lead.append(Text(_SIMULATED, tone="alert"))
+    repeat = visible(record["repeat_command"], 2000)
+    facts: list[Node] = [Pairs(list(_facts(record))), Code(repeat, "Repeat this run")]
+    return Document(
         run=visible(record["ramp"], 120),
         title=visible(record["suite"], 80) + rate,
-        description=f"Ramp of {visible(record['target'], 60)}",
         overall=_VERDICT[record["outcome"]],
-        rehearsal="",
-        alerts=[_SIMULATED] if virtual else [],
-        verdicts=probe_table(record),
-        remarks=[],
-        expects=None,
-        health=(
-            "nothing was sent, all rows were computed from a model"
-            if virtual
-            else "whether it was fit is said in each run's own report"
+        lead=lead,
+        sections=numbered(
+            [
+                Section("verdicts", "", _found(record)),
+                *_parts(record, final),
+                Section("definitions", "What the words mean", [Pairs(_TERMS)], "definitions"),
+                Section("facts", "Run facts", facts, "run facts"),
+            ]
         ),
-        paragraph=f"{headline(record)}.",
-        parts=list(_parts(record, final)),
-        attested=[],
-        notes=[],
-        facts=list(_facts(record)),
-        repeat=visible(record["repeat_command"], 2000),
-        definitions=list(_TERMS),
     )
 
 
-def _parts(record: Record, final: Record | None) -> Iterator[Part]:
+def _found(record: Record) -> list[Node]:
+    health = (
+        "nothing was sent, all rows were computed from a model"
+        if record["simulated"]
+        else "whether it was fit is said in each run's own report"
+    )
+    return [
+        probe_table(record),
+        Text(health, "harness", anchor="health"),
+        Text(f"{headline(record)}.", tone="quote", anchor="summary"),
+    ]
+
+
+def _parts(record: Record, final: Record | None) -> Iterator[Section]:
     """The curve, then the last run's verdicts."""
-    figure = tail_against_load(record)
-    figures = (
-        [] if figure is None else [Figure("tail against load", "tail-against-load.svg", figure)]
-    )
-    yield Part("The tail against the load", [], [], figures, list(further(record)))
+    curve: list[Node] = [Text(sentence) for sentence in further(record)]
+    if (figure := tail_against_load(record)) is not None:
+        curve.append(Figure("tail against load", "tail-against-load.svg", figure))
+    yield Section("", "The tail against the load", curve)
     if final is not None and (table := verdict_table(final)) is not None:
-        about = [("folder", visible(record["final"][-1]["folder"], 40))]
-        yield Part("The run of verdict grade", about, [table], [], remarks(final, None))
+        folder = visible(record["final"][-1]["folder"], 40)
+        said = [Text(remark) for remark in remarks(final, None)]
+        yield Section("", "The run of verdict grade", [Pairs([("folder", folder)]), *said, table])
 
 
 def _facts(record: Record) -> Iterator[Pair]:
@@ -268,6 +268,6 @@ def _facts(record: Record) -> Iterator[Pair]:
 def write_ramp_report(folder: Path, record: Record, final: Record | None) -> Path:
     """report.html, report.md and the figure in the ramp's folder; the path of the first."""
     (folder / "plots").mkdir(mode=0o700, exist_ok=True)
-    for name, data in page_files(ramp_page(record, final)).items():
+    for name, data in page_files(ramp_document(record, final)).items():
         write_atomically(folder / name, data)
     return folder / "report.html"

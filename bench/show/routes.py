@@ -1,6 +1,6 @@
 """Routes side by side, drills on a timeline, and where the answers came from.
 
-In: routes.json. Out: parts of the page, lines for the last screen, SVG text. Must stay
+In: routes.json. Out: sections of the page, lines for the last screen, SVG text. Must stay
 true: a figure that could not be told is shown as absent; what a lane did not do (a target without
 a route never switches) is not shown as a fault; every name has passed through `wording.visible`.
 """
@@ -20,8 +20,7 @@ from bench.record.records.routes import (
     Routes,
     Standing,
 )
-from bench.show.figures import Figure
-from bench.show.page import Part, Table
+from bench.show.document import Figure, Node, Pairs, Section, Table, Text, text_table
 from bench.show.plots.canvas import BLUE, GREY, draw_svg
 from bench.show.plots.drill import drill_timeline
 from bench.show.wording import (
@@ -44,9 +43,9 @@ _NOTE = (
 )
 
 
-def route_parts(record: Routes) -> list[Part]:
-    """A part a stage with routes, one a stage with a cut, and one for data residency where regions
-    are allowed.
+def route_sections(record: Routes) -> list[Section]:
+    """One a stage with routes, one a stage with a cut, and one for data residency where regions are
+    allowed.
     """
     parts = [_policies(stage, record, number_of) for number_of, stage in enumerate(record.stages)]
     for number_of, stage in enumerate(dict.fromkeys(drill.stage for drill in record.drills)):
@@ -123,7 +122,7 @@ def _added(cost: RouteCost | None) -> str:
 # ---- parts
 
 
-def _policies(stage: Standing, record: Routes, number_of: int) -> Part:
+def _policies(stage: Standing, record: Routes, number_of: int) -> Section:
     rows = [
         [
             visible(lane.target, 60),
@@ -145,17 +144,18 @@ def _policies(stage: Standing, record: Routes, number_of: int) -> Part:
         "p99.9",
         "p99 against its first leg alone",
     ]
-    tables = [
-        Table("Lanes of this stage by their p99, response end-to-end latency, ms", head, rows),
+    tables: list[Node] = [
+        text_table("Lanes of this stage by their p99, response end-to-end latency, ms", head, rows),
         _paid(stage, record.routes),
     ]
     svg = policies_figure(stage)
     figures = [Figure("p99 by route", f"routes-{number_of:02d}-p99.svg", svg)] if svg else []
     about = [("the tail", visible(said, 400)) for said in stage.says]
-    return Part(f"Routes side by side: {visible(stage.stage, 60)}", about, tables, figures, [_NOTE])
+    title = f"Routes side by side: {visible(stage.stage, 60)}"
+    return Section("", title, [Pairs(about), Text(_NOTE), *tables, *figures])
 
 
-def _paid(stage: Standing, routes: Mapping[str, RouteRecord]) -> Table:
+def _paid(stage: Standing, routes: Mapping[str, RouteRecord]) -> Table[Any]:
     rows = []
     for lane in stage.lanes:
         if (found := routes.get(lane.target)) is not None:
@@ -187,14 +187,14 @@ def _paid(stage: Standing, routes: Mapping[str, RouteRecord]) -> Table:
         "wasted tokens",
         "billed twice",
     ]
-    return Table("Who answered, and what it cost", head, rows, words=3)
+    return text_table("Who answered, and what it cost", head, rows, words=3)
 
 
 def _calls(by_reason: Mapping[str, int]) -> str:
     return ", ".join(f"{reason} {count(times)}" for reason, times in by_reason.items()) or "none"
 
 
-def _drill(stage: str, drills: Sequence[DrillRecord], record: Routes, number_of: int) -> Part:
+def _drill(stage: str, drills: Sequence[DrillRecord], record: Routes, number_of: int) -> Section:
     about = [
         (visible(name, 80), _span(next(drill for drill in drills if drill.event == name)))
         for name in dict.fromkeys(drill.event for drill in drills)
@@ -245,9 +245,11 @@ def _drill(stage: str, drills: Sequence[DrillRecord], record: Routes, number_of:
             " the cut. A target without a route notices nothing."
         )
     ]
-    tables = [Table("How each lane bore it", head, rows, words=2)] if rows else []
+    tables = [text_table("How each lane bore it", head, rows, words=2)] if rows else []
     failures = [_failure(event) for event in record.failed if event.stage == stage]
-    return Part(f"Drill: {visible(stage, 60)}", about, tables, figures, [*failures, *notes])
+    said = [Text(sentence) for sentence in (*failures, *notes)]
+    title = f"Drill: {visible(stage, 60)}"
+    return Section("", title, [Pairs(about), *said, *tables, *figures])
 
 
 def _span(drill: DrillRecord) -> str:
@@ -258,7 +260,7 @@ def _span(drill: DrillRecord) -> str:
     return f"{began}, {healed}"
 
 
-def _residency(found: Mapping[str, ResidencyRecord]) -> Part:
+def _residency(found: Mapping[str, ResidencyRecord]) -> Section:
     rows = [
         [
             visible(name, 60),
@@ -283,20 +285,9 @@ def _residency(found: Mapping[str, ResidencyRecord]) -> Part:
         "from elsewhere",
         "named no region",
     ]
-    return Part(
-        "Data residency",
-        [(visible(name, 60), _home(one)) for name, one in found.items()],
-        [
-            Table(
-                "Region that each answer named, calls of routes that lost included",
-                head,
-                rows,
-                words=4,
-            )
-        ],
-        [],
-        [],
-    )
+    homes = Pairs([(visible(name, 60), _home(one)) for name, one in found.items()])
+    caption = "Region that each answer named, calls of routes that lost included"
+    return Section("", "Data residency", [homes, text_table(caption, head, rows, words=4)])
 
 
 def _home(found: ResidencyRecord) -> str:

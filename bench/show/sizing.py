@@ -18,7 +18,7 @@ from rich.text import Text
 
 from bench.judge.contract.sizing import DAY_NS, ClauseSize, Guess, LaneSize, Sizing, Whole
 from bench.plan.budget import show_usd
-from bench.show.terminal import STYLES, WIDTH, wrapped
+from bench.show.render_terminal import STYLES, WIDTH, wrapped
 from bench.show.wording import ABSENT, count, per_cent, visible
 from bench.units import show_duration
 

@@ -1,27 +1,27 @@
 """One target's part of the report: what was asked of it, how it answered, what that cost.
 
-In: a run, a lane, its records in summary and verdicts. Out: one `Part`. Must stay true: every
+In: a run, a lane, its records in summary and verdicts. Out: one section. Must stay true: every
 scheduled row is in the table of outcomes; percentiles of what succeeded never stand without the
 count of what failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, Metric
 from bench.plan.budget import show_usd
-from bench.quantiles import P50, P99, QUANTILES, by_key, by_name
+from bench.quantiles import P50, P99, QUANTILES, by_key, name_of_key
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Outcome
 from bench.show import wording
+from bench.show.document import Column, Node, Pair, Pairs, Section, Table, Text
 from bench.show.figures import lane_figures
-from bench.show.page import Pair, Part, Table
 from bench.show.places import places_tables
-from bench.show.promises import beside_the_verdicts
+from bench.show.verdicts import beside_the_verdicts
 from bench.show.wording import ABSENT, CUT, count, number, per_cent, visible
 from bench.units import show_duration
 
@@ -36,30 +36,38 @@ _TOKENS_FROM = {
 }
 
 
-def target_part(run: Run, index: int, lane: Record, target: Record, verdicts: Record) -> Part:
+_Row = TypeVar("_Row")
+
+
+def _quantile(key: str, of: Callable[[_Row], Record | None], before: str = "") -> Column[_Row]:
+    """A column of one quantile of what `of` finds in a row."""
+    return Column(
+        before + (name_of_key(key) if key in QUANTILES else key),
+        lambda row: number((of(row) or {}).get(key)),
+    )
+
+
+def target_section(run: Run, index: int, lane: Record, target: Record, verdicts: Record) -> Section:
     """Everything about one lane. Draws its figures."""
     rows = run.columns.lane(index)
-    tables = [_key_numbers(target), _outcomes(run, rows, target)]
-    tables += [
-        _slices(title, first, target[key])
-        for title, first, key in (
-            ("By phase, ms", "phase", "by_phase"),
-            ("By context bucket, ms", "prompt tokens", "by_bucket"),
-        )
-        if target.get(key)
-    ]
-    tables += places_tables(run.manifest, target)
     clauses = [clause for clause in verdicts["clauses"] if clause["target"] == lane["name"]]
-    tables += beside_the_verdicts(clauses)
     # the level of this lane's own contract, else the highest of the run
     levels = wording.confidence_levels({"clauses": clauses} if clauses else verdicts)
-    figures = list(lane_figures(run, index, rows, clauses, levels[-1]))
     about = [*_asked(run, lane), *_served(run, rows), *_answered(target), *_billed(lane, target)]
-    name, notes = (
-        visible(lane["name"], 60),
-        [visible(note, 2 * CUT) for note in lane.get("notes", [])],
-    )
-    return Part(name, about, tables, figures, notes, target=name)
+    nodes: list[Node] = [
+        Pairs(about),
+        *(Text(visible(note, 2 * CUT)) for note in lane.get("notes", [])),
+        _key_numbers(target),
+        _outcomes(run, rows, target),
+        *lane_figures(run, index, rows, clauses, levels[-1]),
+    ]
+    if target.get("by_phase"):
+        nodes.append(_slices("By phase, ms", "phase", target["by_phase"]))
+    if target.get("by_bucket"):
+        nodes.append(_slices("By context bucket, ms", "prompt tokens", target["by_bucket"]))
+    nodes += [*places_tables(run.manifest, target), *beside_the_verdicts(clauses)]
+    name = visible(lane["name"], 60)
+    return Section("", name, nodes, target=name)
 
 
 def _asked(run: Run, lane: Record) -> Iterator[Pair]:
@@ -173,22 +181,43 @@ def _billed(lane: Record, target: Record) -> Iterator[Pair]:
         yield "cost at list price", f"{show_usd(usd)} USD{each}"
 
 
-def _quantile_row(name: str, found: Record | None) -> list[str]:
-    values = found or {}
-    shown = [number(values.get(key)) for key in (*QUANTILES, "max", "mean")]
-    return [name, count(values.get("n", 0)), *shown]
+#: A name, and its quantiles in ms.
+_KeyNumber = tuple[str, Record | None]
+_KEY_NUMBERS: list[Column[_KeyNumber]] = [
+    Column("metric", lambda row: row[0], "words"),
+    Column("n", lambda row: count((row[1] or {}).get("n", 0))),
+    *(_quantile(key, lambda row: row[1]) for key in (*QUANTILES, "max", "mean")),
+]
 
 
-def _metric_rows(target: Record, metrics: Iterable[Metric]) -> Iterator[list[str]]:
+def _key_numbers(target: Record) -> Table[_KeyNumber]:
+    """Response beside service, the network's share beside the first tokens; without warm-up."""
+    first = [metric for metric in METRICS.values() if metric.views and metric.streamed]
+    rows = [
+        *_metric_rows(target, first),
+        ("connect, network's share", target.get("connect_ms")),
+    ]
+    if (tls := target.get("tls_ms")) is not None:
+        rows.append(("TLS, network's share", tls))
+    rows += _metric_rows(target, (metric for metric in METRICS.values() if metric not in first))
+    caption = (
+        "Key numbers, ms: latencies of the requests that succeeded; connecting and lag of all that"
+        " have them"
+    )
+    return Table(caption, _KEY_NUMBERS, rows)
+
+
+def _metric_rows(target: Record, metrics: Iterable[Metric]) -> Iterator[_KeyNumber]:
     """A row for each view of these metrics that summary.json holds."""
     for metric in metrics:
         for key in metric.summary:
             found = _in_summary(target, key, metric.name)
-            if metric.refines and found in (None, _in_summary(target, key, metric.refines)):
+            refined = _in_summary(target, key, metric.refines) if key in VIEW_KEYS else None
+            if metric.refines and found in (None, refined):
                 continue
             label = metric.label if metric.of_answers else metric.long_label
             view = f", {key.removesuffix('_ms')}" if metric.views else ""
-            yield _quantile_row(f"{label}{view}", found)
+            yield f"{label}{view}", found
 
 
 def _in_summary(target: Record, key: str, metric: str) -> Record | None:
@@ -196,55 +225,50 @@ def _in_summary(target: Record, key: str, metric: str) -> Record | None:
     return (held or {}).get(metric) if key in VIEW_KEYS else held
 
 
-def _key_numbers(target: Record) -> Table:
-    """Response beside service, the network's share beside the first tokens; without warm-up."""
-    first = [metric for metric in METRICS.values() if metric.views and metric.streamed]
-    rows = [
-        *_metric_rows(target, first),
-        _quantile_row("connect, network's share", target.get("connect_ms")),
-    ]
-    if (tls := target.get("tls_ms")) is not None:
-        rows.append(_quantile_row("TLS, network's share", tls))
-    rows += _metric_rows(target, (metric for metric in METRICS.values() if metric not in first))
-    caption = (
-        "Key numbers, ms: latencies of the requests that succeeded; connecting and lag of all that"
-        " have them"
-    )
-    return Table(caption, ["metric", "n", *by_name(*QUANTILES.values()), "max", "mean"], rows)
+#: How requests ended, how many, of how many, and what was said of them.
+_Ending = tuple[str, int, int, str]
+_ENDINGS: list[Column[_Ending]] = [
+    Column("outcome", lambda row: visible(row[0], 40), "words"),
+    Column("requests", lambda row: count(row[1])),
+    Column("share", lambda row: per_cent(row[1] / max(row[2], 1))),
+    Column("what was said", lambda row: row[3], "words"),
+]
 
 
-def _outcomes(run: Run, rows: Columns, target: Record) -> Table:
+def _outcomes(run: Run, rows: Columns, target: Record) -> Table[_Ending]:
     """Every outcome with its share and what the server most often said."""
     texts = run.strings("note")
-    table = []
+    endings = []
     for name, times in target["outcomes"].items():
-        mine = rows.samples["note"][rows.samples["outcome"] == Outcome[name]]
-        kinds, counts = np.unique(mine[(mine >= 0) & (mine < len(texts))], return_counts=True)
+        notes = rows.samples["note"][rows.samples["outcome"] == Outcome[name]]
+        kinds, counts = np.unique(notes[(notes >= 0) & (notes < len(texts))], return_counts=True)
         often = sorted(
             zip(counts.tolist(), kinds.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1])
         )
-        said = "; ".join(
-            f"{visible(texts[kind])} ({count(number_of)})"
-            for number_of, kind in often[:_NOTES_MOST]
-        )
-        table.append(
-            [visible(name, 40), count(times), per_cent(times / max(target["requests"], 1)), said]
-        )
-    return Table(
-        "How every request ended, warm-up included",
-        ["outcome", "requests", "share", "what was said"],
-        table,
-    )
+        often_said = [f"{visible(texts[kind])} ({count(n)})" for n, kind in often[:_NOTES_MOST]]
+        endings.append((name, times, target["requests"], "; ".join(often_said)))
+    return Table("How every request ended, warm-up included", _ENDINGS, endings)
 
 
-def _slices(title: str, first: str, parts: Mapping[str, Record]) -> Table:
-    shown = (*by_key(P50, P99), "max")
-    rows = []
-    for name, part in parts.items():
-        row = [visible(name, 40), count(part["requests"]), count(part["ok"])]
-        for metric in HEADLINES:
-            values = part["response_ms"].get(metric) or {}
-            row += [number(values.get(key)) for key in shown]
-        rows.append(row)
-    heads = [f"{METRICS[metric].label} {key}" for metric in HEADLINES for key in shown]
-    return Table(title, [first, "requests", "ok", *heads], rows)
+#: The name of a phase or bucket, and its part of the summary.
+_Slice = tuple[str, Record]
+
+
+def _of(metric: str) -> Callable[[_Slice], Record | None]:
+    return lambda row: row[1]["response_ms"].get(metric)
+
+
+_SLICES: list[Column[_Slice]] = [
+    Column("requests", lambda row: count(row[1]["requests"])),
+    Column("ok", lambda row: count(row[1]["ok"])),
+    *(
+        _quantile(key, _of(metric), f"{METRICS[metric].label} ")
+        for metric in HEADLINES
+        for key in (*by_key(P50, P99), "max")
+    ),
+]
+
+
+def _slices(title: str, first: str, parts: Mapping[str, Record]) -> Table[_Slice]:
+    name: Column[_Slice] = Column(first, lambda row: visible(row[0], 40), "words")
+    return Table(title, [name, *_SLICES], list(parts.items()))

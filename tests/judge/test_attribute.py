@@ -12,7 +12,8 @@ import pytest
 from bench.judge.attribution.answering import Answering
 from bench.judge.attribution.attribute import attribute_lane, attribute_run, tail_of
 from bench.record.samples import Flag, Outcome
-from bench.show.attribution import attribution_line, attribution_part
+from bench.show.attribution import attribution_line, attribution_section
+from bench.show.document import Text
 from tests.support.given import given
 from tests.support.planted_tail import MS, ROWS, S, long_tail, quiet, slow_down, strings
 from tests.support.rows_by_hand import answered, at_most, contract_of, cut, failed, lane_of, run_of
@@ -175,7 +176,7 @@ def test_a_cause_that_is_really_the_context_is_marked() -> None:
     assert us.mh_odds_ratio == pytest.approx(1, abs=0.1)
     assert us.confounded
     assert ("served region", "us") in {(level.factor, level.level) for level in record.confounded}
-    said = attribution_part("t", record).notes
+    said = [text.text for text in attribution_section("t", record).of(Text)]
     assert any(
         note.startswith("served region us: ")
         and note.endswith("part of it goes with the context size.")

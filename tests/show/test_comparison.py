@@ -13,7 +13,10 @@ import pytest
 from bench.judge.compare.arms import Arm
 from bench.judge.compare.compare import Question, compare_arms
 from bench.record.records.comparisons import Comparison, RatioRecord
-from bench.show.comparison import comparison_part, comparison_text, ratio_figure, shift_figure
+from bench.show.comparison import comparison_screen, comparison_section
+from bench.show.document import Figure, Pairs, Section, Table
+from bench.show.plots.compared import ratio_figure, shift_figure
+from bench.show.render_terminal import screen
 
 pytestmark = pytest.mark.figures
 
@@ -58,14 +61,19 @@ def made(ratio: float = 0.5, rows: int = 2_000, name: str = "pro", **question: A
     return compare_arms(arms[0], arms[1], Question(**{"limit_ns": 500 * MS, **question}))
 
 
+def about_of(part: Section) -> dict[str, str]:
+    """What stands beside each name of the first list."""
+    return dict(part.of(Pairs)[0].items)
+
+
 def test_the_part_says_what_the_record_holds() -> None:
     """Title, outcome, reason, ratios, phases and price of the record stand in the part, in this
     order.
     """
     record = made()
-    part = comparison_part(record, 3)
-    assert part.name == "pro against standard"
-    assert [name for name, _ in part.about] == [
+    part = comparison_section(record, 3)
+    assert part.title == "pro against standard"
+    assert list(about_of(part)) == [
         "outcome",
         "because",
         "design",
@@ -74,20 +82,20 @@ def test_the_part_says_what_the_record_holds() -> None:
         "everywhere",
         "price",
     ]
-    about = dict(part.about)
+    about = about_of(part)
     assert about["outcome"].startswith("MATERIALLY_BETTER (better by more than the margin), BETTER")
     assert about["because"] == record.reason
     assert "+2.00 USD per 1,000 requests" in about["price"]
-    assert [table.caption for table in part.tables] == [
+    assert [table.caption for table in part.of(Table)] == [
         "Ratio of the quantiles, other over baseline",
         "By phase: p99, and how far the shares over the limit lie apart",
     ]
-    assert [row[0] for row in part.tables[0].rows] == ["p50", "p95", "p99"]
-    assert part.tables[0].rows[2][3] == f"{record.ratios['p99'].ratio:.3f}"
-    assert [row[:2] for row in part.tables[1].rows] == [
+    assert [row[0] for row in part.of(Table)[0].grid("html").rows] == ["p50", "p95", "p99"]
+    assert part.of(Table)[0].grid("html").rows[2][3] == f"{record.ratios['p99'].ratio:.3f}"
+    assert [row[:2] for row in part.of(Table)[1].grid("html").rows] == [
         [name, record.by_phase[name].headline] for name in ("quiet", "burst")
     ]
-    assert [figure.file for figure in part.figures] == [
+    assert [figure.file for figure in part.of(Figure)] == [
         "compare-03-shift.svg",
         "compare-03-ratios.svg",
     ]
@@ -96,9 +104,9 @@ def test_the_part_says_what_the_record_holds() -> None:
 @pytest.mark.parametrize("ratio", [0.123456, 5.4321, 43.21, 432.1])
 def test_the_sentence_and_the_table_round_alike(ratio: float) -> None:
     """The p99 ratio and its limits in the reason are those of the table, digit for digit."""
-    part = comparison_part(made(ratio))
-    row = next(row for row in part.tables[0].rows if row[0] == "p99")
-    assert dict(part.about)["because"].startswith(
+    part = comparison_section(made(ratio))
+    row = next(row for row in part.of(Table)[0].grid("html").rows if row[0] == "p99")
+    assert about_of(part)["because"].startswith(
         f"p99 ratio {row[3]} ({row[4].replace(' – ', ' to ')})"
     )
 
@@ -106,11 +114,14 @@ def test_the_sentence_and_the_table_round_alike(ratio: float) -> None:
 def test_the_figures_are_svg_that_name_both_arms() -> None:
     """Both parse, carry their title, and the ratios are written beside their intervals."""
     record = made()
-    for svg in (shift_figure(record), ratio_figure(record)):
+    pair = "pro against standard"
+    for svg in (shift_figure(record, pair), ratio_figure(record, pair)):
         assert svg is not None
         assert ET.fromstring(svg).get("aria-label", "").endswith("pro against standard")  # noqa: S314 our own
-    assert f"{record.ratios['p99'].ratio:.3f} (" in str(ratio_figure(record))
-    assert "p99, burst" not in str(ratio_figure(made(rows=1_500)))  # 750 rows a phase have no p99
+    assert f"{record.ratios['p99'].ratio:.3f} (" in str(ratio_figure(record, ""))
+    assert "p99, burst" not in str(
+        ratio_figure(made(rows=1_500), "")
+    )  # 750 rows a phase have no p99
 
 
 def test_what_cannot_be_compared_is_said_without_figures() -> None:
@@ -127,9 +138,9 @@ def test_what_cannot_be_compared_is_said_without_figures() -> None:
         by_phase={},
         by_bucket={},
     )
-    part = comparison_part(empty)
-    assert (part.tables, part.figures) == ([], [])
-    assert "pro has no rows" in comparison_text(empty).plain
+    part = comparison_section(empty)
+    assert (part.of(Table), part.of(Figure)) == ([], [])
+    assert "pro has no rows" in screen(comparison_screen(empty)).plain
 
 
 def test_a_failing_arm_shows_absent_numbers() -> None:
@@ -139,14 +150,19 @@ def test_a_failing_arm_shows_absent_numbers() -> None:
         baseline_ms=900.0, other_ms=None, ratio=None, interval=(2.5, None), mde=None
     )
     record = record.replace(ratios={**record.ratios, "p99": failing})
-    assert comparison_part(record).tables[0].rows[2][2:] == ["–", "–", "≥ 2.500", "–"]
+    assert comparison_section(record).of(Table)[0].grid("html").rows[2][2:] == [
+        "–",
+        "–",
+        "≥ 2.500",
+        "–",
+    ]
 
 
 def test_the_screen_is_not_steered_by_names() -> None:
     """A target's name with markup and a control character is written out, and no line is wider than
     asked.
     """
-    text = comparison_text(made(name="[red]pro\x1b[2J"), width=100)
+    text = screen(comparison_screen(made(name="[red]pro\x1b[2J")), 100)
     assert "[red]pro\\x1b[2J against standard" in text.plain
     assert "\x1b" not in text.plain
     assert max(map(len, text.plain.splitlines())) <= 100

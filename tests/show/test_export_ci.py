@@ -8,8 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.show.annotations import github_lines
-from bench.show.junit import junit_xml
+from bench.show.build_server import github_lines, junit_xml
 from tests.support.made_runs import clause_of, verdicts_of
 
 VALID: dict[str, Any] = {"health": {"state": "valid", "reasons": []}}

@@ -13,8 +13,7 @@ import pytest
 from scipy.stats import binom
 
 from bench.record.samples import Outcome, Table
-from bench.show.figures import lane_figures
-from bench.show.moments import lane_moments
+from bench.show.figures import lane_figures, lane_moments
 from tests.support.made_runs import MS, Made, MakeRun, S, fail, rank, spoil_all
 
 pytestmark = pytest.mark.figures

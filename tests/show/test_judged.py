@@ -24,8 +24,8 @@ def judged(made: Made, contract: Contract) -> str:
     path.write_text(json.dumps(manifest))
     run = Run(made.run.folder)
     summary, verdicts = review(run)
-    made.verdicts = verdicts
-    write_report(run, summary, verdicts)
+    made.summary, made.verdicts = summary, verdicts
+    write_report(run, made.records)
     assert max(map(len, verdict_lines(summary, verdicts).plain.split("\n"))) <= 100
     return (made.run.folder / "report.md").read_text()
 

@@ -36,7 +36,7 @@ def pango() -> None:
 @pytest.fixture
 def filed(pango: None, spoilt: Made) -> PdfReader:
     """The PDF of a made run."""
-    write_report(spoilt.run, spoilt.summary, spoilt.verdicts)
+    write_report(spoilt.run, spoilt.records)
     return PdfReader(io.BytesIO(write_pdf(spoilt.run.folder).read_bytes()))
 
 

@@ -21,13 +21,14 @@ from bench.plan.contract import load_contract
 from bench.record.request_log import Reading, read_log
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import latency_ns
-from bench.show.annotations import github_lines
+from bench.show.build_server import github_lines, junit_xml
 from bench.show.export import rows_of, write_csv
-from bench.show.junit import junit_xml
-from bench.show.left_out import left_out_sentences
+from bench.show.facts import left_out_sentences
+from bench.show.parts import report_document
 from bench.show.places import on_screen, places_tables
-from bench.show.report import markdown_page, report_page, write_report
-from bench.show.tables import table_lines
+from bench.show.render_markdown import markdown_page
+from bench.show.render_terminal import table_lines
+from bench.show.report import write_report
 from bench.show.terminal import verdict_lines
 from tests.support.made_runs import lane_of, manifest_of, samples_of, schedule_of
 
@@ -95,8 +96,9 @@ def test_the_table_holds_each_nodes_own_numbers(tmp_path: Path) -> None:
     its region and clock beside.
     """
     run, records = made(tmp_path / "r")
-    by_node, by_region = places_tables(run.manifest, records.summary["targets"]["standard"])
-    assert by_node.words == 2
+    tables = places_tables(run.manifest, records.summary["targets"]["standard"])
+    by_node, by_region = (table.grid("html") for table in tables)
+    assert by_node.words[:3] == [True, True, False]
     assert [row[:2] for row in by_node.rows] == [
         ["node-1", "eu"],
         ["node-2", "eu"],
@@ -131,9 +133,10 @@ def test_what_nothing_fills_is_no_column_and_no_table(tmp_path: Path) -> None:
     run, records = made(tmp_path / "r", regions=(None, None, None), clocks=False)
     target = records.summary["targets"]["standard"]
     (table,) = places_tables(run.manifest, target)
-    assert table.words == 1
-    assert not {"region", "clock offset"} & {*table.head}
-    assert all(len(row) == len(table.head) for row in table.rows)
+    assert table.grid("html").words[:2] == [True, False]
+    assert not {"region", "clock offset"} & {*table.grid("html").head}
+    grid = table.grid("html")
+    assert all(len(row) == len(grid.head) for row in grid.rows)
     assert list(places_tables({**run.manifest, "shards": []}, target)) == []
 
 
@@ -142,7 +145,7 @@ def test_every_reader_is_told_what_was_left_out_and_why(tmp_path: Path) -> None:
     why, and what of their load.
     """
     run, records = made(tmp_path / "r", out=("unfit",))
-    paths = write_report(run, records.summary, records.verdicts)
+    paths = write_report(run, records)
     page, markdown = paths[0].read_text(), paths[1].read_text()
     for text in (page, markdown.replace("\\", "")):
         assert (
@@ -199,7 +202,7 @@ def test_the_table_fits_a_screen(tmp_path: Path, width: int) -> None:
     lines = [*table_lines(table, width)]
     assert max(map(cell_len, lines)) <= width
     assert "\x1b" not in "".join(lines)
-    text = verdict_lines(records.summary, records.verdicts, beside=lines, width=width).plain
+    text = verdict_lines(records.summary, records.verdicts, beside=[table], width=width).plain
     assert "\n".join(lines) in text
     assert max(map(cell_len, text.split("\n"))) <= width
 
@@ -209,10 +212,10 @@ def test_a_nodes_name_is_data(tmp_path: Path) -> None:
     and junit.
     """
     run, records = made(tmp_path / "r", ("node-1", HOSTILE, "node-3"), out=(HOSTILE,))
-    page = write_report(run, records.summary, records.verdicts)[0].read_text()
+    page = write_report(run, records)[0].read_text()
     assert "<b>" not in page
     assert "n&lt;b&gt;\\x1b[2J\\u202e (left out)" in page
-    markdown = markdown_page(report_page(run, records.summary, records.verdicts))
+    markdown = markdown_page(report_document(run, records))
     assert "\x1b" not in markdown
     assert "\u202e" not in markdown
     assert case_tree(records).tag == "testsuites"

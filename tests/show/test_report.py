@@ -25,8 +25,9 @@ from bench.record.records.census import (
     UnreadableRows,
 )
 from bench.record.samples import Outcome
+from bench.show.document import Table
+from bench.show.parts import report_document
 from bench.show.report import write_report
-from bench.show.sections import further_parts
 from tests.support.made_runs import Made, MakeRun, rank, spoil_all, spoil_some
 
 EVIL = "<script>alert(1)</script>\u202e\x1b[31m|`x`_*\x00\ufffe&amp; " + "A" * 1_000_000
@@ -88,7 +89,7 @@ class Reader(HTMLParser):
 
 def written(made: Made) -> tuple[Reader, str, ET.Element, list[Path]]:
     """The report of a run: page, Markdown, junit root, paths."""
-    paths = write_report(made.run, made.summary, made.verdicts)
+    paths = write_report(made.run, made.records)
     folder = made.run.folder
     junit = ET.fromstring((folder / "junit.xml").read_bytes())  # noqa: S314 made a line above
     return (
@@ -399,16 +400,10 @@ def test_without_a_contract_nothing_is_judged(spoilt: Made) -> None:
 @pytest.mark.figures
 def test_a_report_can_be_made_again(spoilt: Made) -> None:
     """The same run gives the same bytes, and figures of an earlier report do not linger."""
-    first = {
-        path: path.read_bytes()
-        for path in write_report(spoilt.run, spoilt.summary, spoilt.verdicts)
-    }
+    first = {path: path.read_bytes() for path in write_report(spoilt.run, spoilt.records)}
     stale = spoilt.run.folder / "plots" / "99-gone.svg"
     stale.write_text("<svg/>")
-    again = {
-        path: path.read_bytes()
-        for path in write_report(spoilt.run, spoilt.summary, spoilt.verdicts)
-    }
+    again = {path: path.read_bytes() for path in write_report(spoilt.run, spoilt.records)}
     assert first == again
     assert not stale.exists()
     assert str(next(iter(first))).endswith("report.html")
@@ -426,7 +421,7 @@ def test_every_link_of_the_markdown_is_a_file(spoilt: Made) -> None:
 @pytest.mark.figures
 def test_dark_and_print_are_provided_for(spoilt: Made) -> None:
     """The page follows the reader's colour scheme on screen and is laid out for A4 on paper."""
-    write_report(spoilt.run, spoilt.summary, spoilt.verdicts)
+    write_report(spoilt.run, spoilt.records)
     html = (spoilt.run.folder / "report.html").read_text()
     assert "@media screen and (prefers-color-scheme: dark)" in html
     assert "size: A4" in html
@@ -677,11 +672,12 @@ def test_a_census_leaves_open_what_its_bounds_leave_open(spoilt: Made) -> None:
     records = Records(
         spoilt.summary, {**spoilt.verdicts, "forecasts": []}, nothing, None, None, census
     )
-    (part,) = further_parts(records)
-    attained, nearby = part.tables
+    document = report_document(spoilt.run, records)
+    (section,) = [each for each in document.sections if each.title == "ours: a whole period"]
+    attained, nearby = (table.grid("html") for table in section.of(Table))
     assert attained.rows[0][1] == "99.85 % (99.8 – 99.95 %)"
     assert [row[-1] for row in nearby.rows] == ["kept", "broken", "open"]
-    write_report(spoilt.run, spoilt.summary, spoilt.verdicts, [part])
+    write_report(spoilt.run, records)
     assert (
         "exact arithmetic instead of an interval" in (spoilt.run.folder / "report.html").read_text()
     )

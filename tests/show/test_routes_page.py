@@ -22,8 +22,9 @@ from bench.record.records.routes import (
     Standing,
     Timeline,
 )
+from bench.show.document import Figure, Pairs, Table, Text
 from bench.show.plots.drill import drill_timeline
-from bench.show.routes import policies_figure, route_lines, route_parts
+from bench.show.routes import policies_figure, route_lines, route_sections
 
 pytestmark = pytest.mark.figures
 
@@ -154,9 +155,10 @@ def test_the_parts_say_what_the_record_holds() -> None:
     """Side by side, the drill, residency: in this order, each figure of the record in its
     column.
     """
-    policies, borne, home = route_parts(RECORD)
-    assert policies.about == [("the tail", "r makes the tail worse than no route at all")]
-    tails, paid = policies.tables
+    policies, borne, home = route_sections(RECORD)
+    tail = ("the tail", "r makes the tail worse than no route at all")
+    assert policies.of(Pairs)[0].items == [tail]
+    tails, paid = (table.grid("html") for table in policies.of(Table))
     assert tails.rows == [
         ["r", "99 %", "300", "4,430", "4,361 – 4,497", "4,430", "longer"],
         ["alone", "0 %", "300", "–", "–", "–", "–"],
@@ -173,7 +175,7 @@ def test_the_parts_say_what_the_record_holds() -> None:
             "32",
         ]
     ]
-    (table,) = borne.tables
+    (table,) = (each.grid("html") for each in borne.of(Table))
     assert table.rows == [
         ["alone", "–", "–", "–", "–", "471", "44", "77", "+2,459 ms", "–", "3"],
         [
@@ -190,11 +192,12 @@ def test_the_parts_say_what_the_record_holds() -> None:
             "3",
         ],
     ]
-    assert borne.about == [
+    assert borne.of(Pairs)[0].items == [
         ("eu \\x1b[31m gone", "cut at 8.00 s after the run's start, healed at 16.00 s")
     ]
-    assert home.tables[0].rows == [["r", "eu-1", "target", "eu-1 1,450", "1,450", "0", "0"]]
-    assert [figure.file for part in (policies, borne, home) for figure in part.figures] == [
+    home_rows = home.of(Table)[0].grid("html").rows
+    assert home_rows == [["r", "eu-1", "target", "eu-1 1,450", "1,450", "0", "0"]]
+    assert [figure.file for part in (policies, borne, home) for figure in part.of(Figure)] == [
         "routes-00-p99.svg",
         "drill-00-00.svg",
     ]
@@ -227,12 +230,13 @@ def test_what_never_came_is_absent() -> None:
         routes={"r": ROUTE.replace(cost=unpriced)},
         drills=[drill("r", healed_ns=None, delayed=None, added_ms=None, cost=unpriced)],
     )
-    policies, borne, _ = route_parts(bare)
-    assert policies.tables[1].rows[0][4:6] == ["–", "–"]
-    assert borne.about[0][1].endswith("never healed")
-    assert borne.tables[0].rows == [["r", "–", "–", "–", "–", "471", "0", "–", "–", "–", "3"]]
+    policies, borne, _ = route_sections(bare)
+    assert policies.of(Table)[1].grid("html").rows[0][4:6] == ["–", "–"]
+    assert borne.of(Pairs)[0].items[0][1].endswith("never healed")
+    borne_rows = borne.of(Table)[0].grid("html").rows
+    assert borne_rows == [["r", "–", "–", "–", "–", "471", "0", "–", "–", "–", "3"]]
     assert list(route_lines(bare))[1].endswith("r: noticed nothing new, 0 of 471 requests lost")
-    assert route_parts(RECORD.replace(stages=[], drills=[], residency={})) == []
+    assert route_sections(RECORD.replace(stages=[], drills=[], residency={})) == []
 
 
 def test_a_drill_that_failed_is_said_first_and_shown_without_figures() -> None:
@@ -250,10 +254,10 @@ def test_a_drill_that_failed_is_said_first_and_shown_without_figures() -> None:
         said,
         "data residency: all 1,450 answers from allowed regions",
     ]
-    borne = route_parts(record)[1]
-    assert borne.tables == []
-    assert borne.notes[0] == said
-    assert borne.about[0][1] == "was not carried out, so nothing was measured"
+    borne = route_sections(record)[1]
+    assert borne.of(Table) == []
+    assert borne.of(Text)[0].text == said
+    assert borne.of(Pairs)[0].items[0][1] == "was not carried out, so nothing was measured"
 
 
 def words(svg: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bench.record.records.attribution import LaneAttribution, LevelRecord
 from bench.record.records.routes import DrillRecord, RouteCost
-from bench.show.attribution import attribution_part
+from bench.show.attribution import attribution_section
+from bench.show.document import Table
 from bench.show.routes import route_lines
 from tests.show.test_routes_page import RECORD
 
@@ -56,8 +57,8 @@ def test_a_share_that_rounds_to_zero_has_no_sign() -> None:
         confounded=[],
         reason=None,
     )
-    [table] = attribution_part("t", record).tables
-    (row,) = table.rows
+    [table] = attribution_section("t", record).of(Table)
+    (row,) = table.grid("html").rows
     assert row[3] == "0 – 20 %"
     assert row[6:8] == ["> 1,000", "1,000"]
 

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from bench import __version__
+from bench.judge.review import Records
 from bench.plan.profile import bucket_names
+from bench.record.records.attribution import Attribution
 from bench.record.run_folder import Run
 from bench.record.samples import (
     SCHEDULE_DTYPE,
@@ -38,6 +40,13 @@ class Made:
     run: Run
     summary: dict[str, Any]
     verdicts: dict[str, Any]
+
+    @property
+    def records(self) -> Records:
+        """All records of a run that was not compared, routed or counted over a month."""
+        verdicts = {"forecasts": [], **self.verdicts}
+        nothing = Attribution(format=1, run="r", state="complete", simulated=False, targets={})
+        return Records(self.summary, verdicts, nothing, None, None, None)
 
 
 MakeRun = Callable[..., Made]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.cli.output import format_option, print_json, print_lines, screen_width
+from bench.cli.output import format_option, print_json, print_screen
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -66,20 +66,13 @@ def cost(which: str | None, form: str, **flags: str | None) -> int:
     With RUN, a folder below results/, prices, mix of tokens and overhead (failed, repeated and
     rerouted calls) are those that the run measured, for each of its targets.
     """
-    from bench.extras.cost.shown import cost_lines
-    from bench.show.wording import visible
+    from bench.extras.cost.shown import cost_screen
 
     found = _of_run(which, flags) if which else [{"cost": _by_list_price(flags)}]
     if form == "json":
         print_json({"format": 1, "targets": found})
         return 0
-    for place, one in enumerate(found):
-        lines = (
-            cost_lines(one["cost"], one.get("spent"), screen_width())
-            if one["cost"]
-            else [f"Cost of {visible(one['target'], 60)}", f"  no sum: {visible(one['reason'])}"]
-        )
-        print_lines(["", *lines] if place else lines)
+    print_screen(*map(cost_screen, found))
     return 0
 
 

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.plan.budget import show_usd
-from bench.show.page import Part, Table
-from bench.show.tables import table_lines
-from bench.show.terminal import WIDTH, wrapped
+from bench.show.document import Heading, Node, Pairs, Table, Text, text_table
 from bench.show.wording import ABSENT, count, exact, per_cent, visible
 
 Record = Mapping[str, Any]
@@ -26,19 +24,23 @@ def tokens(value: int) -> str:
     return f"{exact(value / size)} {unit}".rstrip()
 
 
-def cost_part(record: Record, spent: Record | None = None) -> Part:
-    """The bills of one target; `spent` is what the run was billed, where there was one."""
-    about = list(_spent(spent)) if spent else []
-    return Part(
-        f"Cost of {visible(record['target'], 60)}",
-        about,
-        [cost_table(record)],
-        [],
-        list(_notes(record)),
-    )
+def cost_screen(found: Record) -> list[Node]:
+    """The bills of one target, and what the run was billed, where there was one; or why there is no
+    sum.
+    """
+    record, spent = found["cost"], found.get("spent")
+    if record is None:
+        no_sum = Text(visible(found["reason"]), "no sum")
+        return [Heading(f"Cost of {visible(found['target'], 60)}"), no_sum]
+    return [
+        Heading(f"Cost of {visible(record['target'], 60)}"),
+        *([Pairs(list(_spent(spent)))] if spent else []),
+        cost_table(record),
+        *map(Text, _notes(record)),
+    ]
 
 
-def cost_table(record: Record) -> Table:
+def cost_table(record: Record) -> Table[Any]:
     """One row a stage, USD a month."""
     name, other, overhead = (
         visible(record["target"], 30),
@@ -76,7 +78,7 @@ def cost_table(record: Record) -> Table:
                 show_usd(stage["direct_usd"]),
             ]
         )
-    return Table(
+    return text_table(
         f"USD a month at {exact(record['usd_per_million'])} against"
         f" {exact(record['other_usd_per_million'])} USD per million tokens",
         head,
@@ -158,14 +160,3 @@ def _spent(spent: Record) -> Iterator[tuple[str, str]]:
         f"{show_usd(forecast['forecast_usd'])} USD; billed {said}"
         + (f", {forecast['reason']}" if forecast["reason"] else ""),
     )
-
-
-def cost_lines(record: Record, spent: Record | None = None, width: int = WIDTH) -> Iterator[str]:
-    """One target on a screen."""
-    part = cost_part(record, spent)
-    yield part.name
-    for title, said in part.about:
-        yield from wrapped("  ", f"{title}: {said}", width)
-    yield from table_lines(part.tables[0], width)
-    for note in part.notes:
-        yield from wrapped("", note, width)

@@ -20,10 +20,10 @@ from bench.judge.compare.compared import compare_pair, named_arm
 from bench.judge.review import records_of
 from bench.metrics import FROM_DUE, HEADLINES, METRICS
 from bench.record.run_folder import Run, read_manifest
-from bench.show.comparison import comparison_part
-from bench.show.page import Part
-from bench.show.report import html_page, page_environment, report_page
-from bench.show.sections import further_parts
+from bench.show.comparison import comparison_section
+from bench.show.document import Section
+from bench.show.parts import report_document
+from bench.show.render_html import html_page, page_environment
 from bench.show.wording import ABSENT, count, milliseconds, per_cent, visible
 from bench.units import S, show_duration
 
@@ -89,9 +89,7 @@ class Pages:
             return made.read_bytes()
         run = Run(folder)
         records = records_of(run)
-        return html_page(
-            report_page(run, records.summary, records.verdicts, further_parts(records))
-        ).encode()
+        return html_page(report_document(run, records)).encode()
 
     def compare(self, runs: Sequence[str], query: Query) -> bytes:
         """Two targets side by side once both are named, before that the choice; a refusal in the
@@ -123,7 +121,7 @@ class Pages:
     def _lanes(self, name: str) -> list[str]:
         return [str(lane["name"]) for lane in read_manifest(self._catalogue.folder(name))["lanes"]]
 
-    def _compared(self, query: Query) -> Part:
+    def _compared(self, query: Query) -> Section:
         arms, runs = [], []
         for side in ("baseline", "other"):
             name, _, target = query[side].partition("/")
@@ -137,7 +135,7 @@ class Pages:
                 named_arm(runs[-1], target, metric if metric in _COMPARED else _COMPARED[0])
             )
         first, second = arms
-        return comparison_part(
+        return comparison_section(
             compare_pair(
                 first, second, runs, margin=query.get("margin") or None, force="force" in query
             )

@@ -40,7 +40,7 @@ from bench.errors import RunFolderError, TailproofError, UserError
 from bench.extras.ui.catalogue import Catalogue
 from bench.extras.ui.growing import Growing
 from bench.extras.ui.pages import Pages, standing_texts
-from bench.show.report import page_script
+from bench.show.render_html import page_script
 
 PORT = 8765
 #: Further ports that are tried where the user named none.

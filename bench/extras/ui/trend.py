@@ -203,52 +203,48 @@ def trend_figure(trend: Trend) -> str | None:
             axes.set_ylabel("%" if trend.unit == "share" else "as in summary.json")
             scale = 100 if trend.unit == "share" else 1
             axes.yaxis.set_major_formatter(lambda value, _: exact(scale * value))
-        places = np.arange(len(trend.points))
-        line = np.array([np.nan if point.value is None else point.value for point in trend.points])
-        axes.plot(places, line, color=GREY, linewidth=1)
-        for verdict, (mark, edge, face) in _MARKS.items():
-            mine = np.array(
-                [
-                    (point.verdict if point.verdict in _MARKS else ABSENT) == verdict
-                    for point in trend.points
-                ]
-            )
-            if np.isfinite(line[mine]).any():
-                label = "not judged" if verdict == ABSENT else verdict
-                axes.plot(
-                    places[mine],
-                    line[mine],
-                    mark,
-                    color=edge,
-                    markerfacecolor=face,
-                    markersize=5,
-                    label=label,
-                )
+        _draw_numbers(axes, trend)
         if limits:
-            held = np.array([point.limit is not None for point in trend.points])
-            axes.hlines(
-                limits,
-                places[held] - 0.5,
-                places[held] + 0.5,
-                color=RED,
-                linewidth=1,
-                linestyle=(0, (5, 3)),
-            )
-            margin_labels(axes, [(limits[-1], f"limit {shown(limits[-1], trend.unit)}")])
-        axes.legend(
-            fontsize=8,
-            frameon=False,
-            loc="upper left",
-            bbox_to_anchor=(1, 1),
-            handletextpad=0.2,
-            borderaxespad=0,
-        )
-        axes.set_xlim(-0.5, len(places) - 0.5)
-        ticks = np.unique(np.linspace(0, len(places) - 1, _TICKS_MOST).round().astype(int))
-        starts = [visible(trend.points[tick].started, 20) for tick in ticks]
-        axes.set_xticks(ticks, [f"{start[:10]}\n{start[11:16]}" for start in starts], fontsize=8)
-        axes.set_xlabel(
-            f"{count(len(places))} run{'s' * (len(places) > 1)} in the order of their start, UTC"
-        )
+            _draw_limits(axes, trend, limits)
+        _label_runs(axes, trend)
 
     return draw_svg(title, 3.5, draw)
+
+
+def _draw_numbers(axes: Any, trend: Trend) -> None:
+    """A line, and on it a mark a verdict."""
+    places = np.arange(len(trend.points))
+    line = np.array([np.nan if point.value is None else point.value for point in trend.points])
+    axes.plot(places, line, color=GREY, linewidth=1)
+    verdicts = [point.verdict if point.verdict in _MARKS else ABSENT for point in trend.points]
+    for verdict, (mark, edge, face) in _MARKS.items():
+        mine = np.array([each == verdict for each in verdicts])
+        if np.isfinite(line[mine]).any():
+            axes.plot(
+                places[mine],
+                line[mine],
+                mark,
+                color=edge,
+                markerfacecolor=face,
+                markersize=5,
+                label="not judged" if verdict == ABSENT else verdict,
+            )
+    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "borderaxespad": 0}
+    axes.legend(fontsize=8, frameon=False, handletextpad=0.2, **beside)
+
+
+def _draw_limits(axes: Any, trend: Trend, limits: Sequence[float]) -> None:
+    places = np.flatnonzero([point.limit is not None for point in trend.points])
+    style = {"color": RED, "linewidth": 1, "linestyle": (0, (5, 3))}
+    axes.hlines(limits, places - 0.5, places + 0.5, **style)
+    margin_labels(axes, [(limits[-1], f"limit {shown(limits[-1], trend.unit)}")])
+
+
+def _label_runs(axes: Any, trend: Trend) -> None:
+    runs = len(trend.points)
+    axes.set_xlim(-0.5, runs - 0.5)
+    ticks = np.unique(np.linspace(0, runs - 1, _TICKS_MOST).round().astype(int))
+    starts = [visible(trend.points[tick].started, 20) for tick in ticks]
+    axes.set_xticks(ticks, [f"{start[:10]}\n{start[11:16]}" for start in starts], fontsize=8)
+    plural = "s" * (runs > 1)
+    axes.set_xlabel(f"{count(runs)} run{plural} in the order of their start, UTC")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.output import format_option, print_json, print_lines, screen_width
+from bench.cli.output import format_option, print_json, print_screen
 
 if TYPE_CHECKING:
     from bench.record.run_folder import Run
@@ -64,7 +64,7 @@ def what_if(
     from bench.errors import UserError
     from bench.extras.what_if.replay import calls_of
     from bench.extras.what_if.settings import POLICIES, parse_sweep, settings_for
-    from bench.extras.what_if.shown import what_if_lines
+    from bench.extras.what_if.shown import what_if_screen
     from bench.extras.what_if.what_if import what_if as replayed
 
     sweeps = []
@@ -94,7 +94,7 @@ def what_if(
     if form == "json":
         print_json(record)
     else:
-        print_lines(what_if_lines(record, screen_width()))
+        print_screen(what_if_screen(record))
     return 0
 
 

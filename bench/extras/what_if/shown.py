@@ -12,9 +12,7 @@ from typing import Any
 
 from bench.extras.what_if.trade_off import latency_against_cost
 from bench.plan.budget import show_usd
-from bench.show.page import Table
-from bench.show.tables import table_lines
-from bench.show.terminal import WIDTH, wrapped
+from bench.show.document import Node, Table, Text, text_table
 from bench.show.wording import ABSENT, between, count, milliseconds, number, per_cent, visible
 from bench.units import MS, show_duration
 
@@ -48,7 +46,7 @@ def _at(row: Record) -> str:
     return show_duration(round(row["at_ms"] * MS))
 
 
-def what_if_table(record: Record) -> Table:
+def what_if_table(record: Record) -> Table[Any]:
     """One row a measured lane and a setting; what nobody priced has no columns of cost."""
     priced, level = not record["unpriced"], f"{per_cent(record['confidence'])} interval"
     rows = [
@@ -77,7 +75,7 @@ def what_if_table(record: Record) -> Table:
         *(["USD", f"its {level}"] if priced else []),
     ]
     units = f"latency in ms, calls a request{', USD per 1,000 requests' if priced else ''}"
-    return Table(
+    return text_table(
         f"{visible(record['default'], 60)} first, then {visible(record['fallback'], 60)}: {units}",
         head,
         rows,
@@ -96,15 +94,11 @@ def _usd(value: float | None) -> str:
     return ABSENT if value is None else show_usd(value)
 
 
-def what_if_lines(record: Record, width: int = WIDTH) -> Iterator[str]:
+def what_if_screen(record: Record) -> list[Node]:
     """The record on a screen: what to mistrust, the table, what the published router would have
     done.
     """
-    for said in _before(record):
-        yield from wrapped("", said, width)
-    yield from table_lines(what_if_table(record), width)
-    for said in _after(record):
-        yield from wrapped("", said, width)
+    return [*map(Text, _before(record)), what_if_table(record), *map(Text, _after(record))]
 
 
 def _before(record: Record) -> Iterator[str]:

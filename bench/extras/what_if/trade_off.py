@@ -15,14 +15,17 @@ from bench.show.plots.canvas import BLUE, GREY, INK, LEFT, RED, WIDTH, draw_svg,
 from bench.show.wording import exact, visible
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
+Point = Mapping[str, Any]
+#: The lines' colours and marks, in their order.
+_DRAWN = ((RED, "s"), (INK, "^"), (BLUE, "o"))
+
+
 def latency_against_cost(
-    title: str,
-    cost_words: str,
-    lines: Mapping[str, Sequence[Mapping[str, Any]]],
-    singles: Sequence[Mapping[str, Any]],
+    title: str, cost_words: str, lines: Mapping[str, Sequence[Point]], singles: Sequence[Point]
 ) -> str | None:
     """What a tail costs: p99 (ms) over cost, a line a policy and single points; None without a
     line.
@@ -40,60 +43,65 @@ def latency_against_cost(
         axes = figure.add_axes((LEFT, 0.13, WIDTH, 0.76))
         axes.set_title(title)
         bounds = [limit for point in every for limit in point["p99_95"] if limit is not None]
-        latency_axis(
-            axes, [*(point["p99_ms"] for point in every), *bounds], "p99 of the end-to-end latency"
-        )
-        stairs = np.array(
-            sorted((point["cost"], point["p99_ms"]) for point in every if point["on_front"])
-        )
-        axes.step(
-            stairs[:, 0],
-            stairs[:, 1],
-            where="post",
-            color=GREY,
-            linewidth=4,
-            alpha=0.35,
-            label="Pareto front",
-        )
-        for (name, points), colour, mark in zip(
-            lines.items(), (RED, INK, BLUE), "s^o", strict=False
-        ):
-            places = [(point["cost"], point["p99_ms"]) for point in points]
-            axes.plot(
-                *zip(*places, strict=True),
-                f"{mark}-",
-                color=colour,
-                linewidth=1,
-                markersize=4.5,
-                markerfacecolor="none",
-                label=visible(name, 40),
-            )
-            for point, place in zip(points, places, strict=True):
-                if None not in point["p99_95"]:
-                    axes.plot(
-                        [point["cost"]] * 2, point["p99_95"], color=colour, linewidth=1, alpha=0.4
-                    )
-                axes.annotate(
-                    point["label"], place, (6, 4), textcoords="offset points", fontsize=7.5
-                )
-                if point["marked"]:
-                    axes.plot(*place, "*", color=colour, markersize=13, zorder=5)
+        latencies = [*(point["p99_ms"] for point in every), *bounds]
+        latency_axis(axes, latencies, "p99 of the end-to-end latency")
+        _draw_front(axes, every)
+        for (name, points), (colour, mark) in zip(lines.items(), _DRAWN, strict=False):
+            _draw_policy(axes, visible(name, 40), points, colour, mark)
         for point in singles:
-            far = point["cost"] > dearest
-            label = visible(point["label"], 24) + (f"\n{exact(point['cost'])} →" if far else "")
-            place = min(point["cost"], dearest), point["p99_ms"]
-            axes.plot(*place, "D", color=GREY, markersize=4.5, clip_on=False)
-            axes.annotate(
-                label,
-                place,
-                (6, 0),
-                textcoords="offset points",
-                fontsize=7.5,
-                va="center",
-                annotation_clip=False,
-            )
+            _draw_single(axes, point, dearest)
         axes.set_xlim(0.97 * min(point["cost"] for point in every), dearest)
         axes.legend(fontsize=8, frameon=False)
         axes.set_xlabel(cost_words)
 
     return draw_svg(title, 4.2, draw)
+
+
+def _draw_front(axes: Axes, points: Sequence[Point]) -> None:
+    """Stairs below which no point lies."""
+    front = [(point["cost"], point["p99_ms"]) for point in points if point["on_front"]]
+    stairs = np.array(sorted(front))
+    axes.step(
+        stairs[:, 0],
+        stairs[:, 1],
+        where="post",
+        color=GREY,
+        linewidth=4,
+        alpha=0.35,
+        label="Pareto front",
+    )
+
+
+def _draw_policy(axes: Axes, name: str, points: Sequence[Point], colour: str, mark: str) -> None:
+    places = [(point["cost"], point["p99_ms"]) for point in points]
+    axes.plot(
+        *zip(*places, strict=True),
+        f"{mark}-",
+        color=colour,
+        linewidth=1,
+        markersize=4.5,
+        markerfacecolor="none",
+        label=name,
+    )
+    for point, place in zip(points, places, strict=True):
+        if None not in point["p99_95"]:
+            axes.plot([point["cost"]] * 2, point["p99_95"], color=colour, linewidth=1, alpha=0.4)
+        axes.annotate(point["label"], place, (6, 4), textcoords="offset points", fontsize=7.5)
+        if point["marked"]:
+            axes.plot(*place, "*", color=colour, markersize=13, zorder=5)
+
+
+def _draw_single(axes: Axes, point: Point, dearest: float) -> None:
+    far = point["cost"] > dearest
+    label = visible(point["label"], 24) + (f"\n{exact(point['cost'])} →" if far else "")
+    place = min(point["cost"], dearest), point["p99_ms"]
+    axes.plot(*place, "D", color=GREY, markersize=4.5, clip_on=False)
+    axes.annotate(
+        label,
+        place,
+        (6, 0),
+        textcoords="offset points",
+        fontsize=7.5,
+        va="center",
+        annotation_clip=False,
+    )

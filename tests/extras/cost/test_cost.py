@@ -329,4 +329,9 @@ def test_a_saving_that_rounds_to_zero_has_no_sign() -> None:
         "other_usd_per_million": 1,
         "stages": [stage],
     }
-    assert cost_table(cost).rows[0][5:] == ["0.0 %", "1.00", "-50.0 %", "0.0000001"]
+    assert cost_table(cost).grid("terminal").rows[0][5:] == [
+        "0.0 %",
+        "1.00",
+        "-50.0 %",
+        "0.0000001",
+    ]

@@ -111,7 +111,7 @@ def test_a_runs_own_overhead_takes_the_place_of_fifteen_per_cent(
     assert main(["cost", str(folder)]) == 0
     out = capsys.readouterr().out
     assert "measured in r" in out
-    assert "Cost of bare\n  no sum: target bare has no prices" in out
+    assert "Cost of bare\nno sum    target bare has no prices" in out
 
 
 @pytest.mark.parametrize(

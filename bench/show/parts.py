@@ -1,0 +1,250 @@
+"""The parts of a report, in one list.
+
+In: a run and its records. Out: sections of the page, and sentences for the last screen. Must stay
+true: verdicts come first, what must be known before the first number is read stands above them;
+what the suite did not ask for has no part; failures are never left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.judge.review import Records
+from bench.record.records.attribution import LaneAttribution
+from bench.record.records.census import CensusRecord
+from bench.record.records.comparisons import Comparison
+from bench.record.run_folder import Run
+from bench.show.attribution import attribution_line, attribution_section
+from bench.show.census import census_section
+from bench.show.comparison import comparison_section, comparison_title
+from bench.show.definitions import ATTRIBUTED, CENSUSED, COMPARED, DEFINITIONS
+from bench.show.document import Bullets, Code, Document, Node, Pairs, Section, Text, numbered
+from bench.show.facts import health_line, left_out_sentences, run_facts
+from bench.show.paragraph import buyers_paragraph
+from bench.show.routes import route_lines, route_sections
+from bench.show.target import target_section
+from bench.show.verdicts import expect_table, remarks, verdict_table
+from bench.show.wording import CUT, visible
+
+Record = Mapping[str, Any]
+NO_CONTRACT = "No contract was given, so nothing was judged."
+
+
+def report_document(run: Run, records: Records) -> Document:
+    """The whole report. Draws the figures: some tenths of a second a lane."""
+    manifest = run.manifest
+    sections = [section for part in PARTS for section in part(run, records)]
+    return Document(
+        run=visible(manifest["run"], 120),
+        title=visible(manifest["suite"]["name"], 80),
+        overall=visible(records.summary["overall"], 20),
+        aside=_rehearsal(records.verdicts),
+        lead=[
+            Text(visible(manifest["suite"].get("description", "")), tone="soft"),
+            *(Text(alert, tone="alert") for alert in _alerts(run, records)),
+        ],
+        sections=numbered(sections),
+    )
+
+
+# ---- the parts
+
+
+def _verdicts(run: Run, records: Records) -> Iterator[Section]:
+    """The verdicts, whether the harness was fit, and the paragraph to quote."""
+    verdicts, nodes = records.verdicts, list[Node]()
+    table, expected = verdict_table(verdicts), expect_table(verdicts)
+    unjudged = (
+        "A part of the load is held against no contract."
+        if "shard" in run.manifest
+        else NO_CONTRACT
+    )
+    nodes.append(table or Text(unjudged))
+    nodes += [
+        Text(remark, tone="remark") for remark in remarks(verdicts, run.manifest.get("early_stop"))
+    ]
+    nodes.append(Text(health_line(records.summary), label="harness", anchor="health"))
+    paragraph = buyers_paragraph(run.manifest, records.summary, verdicts)
+    nodes.append(Text(paragraph, tone="quote", anchor="summary"))
+    if expected:
+        nodes.append(expected)
+    yield Section("verdicts", "", nodes)
+
+
+def _targets(run: Run, records: Records) -> Iterator[Section]:
+    for index, lane in enumerate(run.lanes):
+        target = records.summary["targets"][lane["name"]]
+        yield target_section(run, index, lane, target, records.verdicts)
+
+
+def _comparisons(_run: Run, records: Records) -> Iterator[Section]:
+    for number, pair in enumerate(_pairs(records)):
+        yield comparison_section(pair, number)
+
+
+def _months(_run: Run, records: Records) -> Iterator[Section]:
+    for name, record in _census(records).items():
+        yield census_section(name, record)
+
+
+def _routes(_run: Run, records: Records) -> Iterator[Section]:
+    yield from route_sections(records.routes) if records.routes else ()
+
+
+def _tails(_run: Run, records: Records) -> Iterator[Section]:
+    for number, (name, record) in enumerate(_explained(records)):
+        yield attribution_section(name, record, number)
+
+
+def _definitions(_run: Run, records: Records) -> Iterator[Section]:
+    """What the words mean, those of parts that only some reports have among them."""
+    terms = [*DEFINITIONS]
+    terms += COMPARED if _pairs(records) else ()
+    terms += CENSUSED if _census(records) else ()
+    terms += ATTRIBUTED if _explained(records) else ()
+    yield Section("definitions", "What the words mean", [Pairs(terms)], "definitions")
+
+
+def _attested(_run: Run, records: Records) -> Iterator[Section]:
+    terms = [
+        f"{visible(item['contract'], 60)}: {visible(item['term'])}"
+        for item in records.verdicts.get("attested", [])
+    ]
+    if terms:
+        why = "Terms that no probe can measure. They are neither passed nor failed here."
+        yield Section("attested", "Attested, not measured", [Text(why), Bullets(terms)])
+
+
+def _notes(run: Run, records: Records) -> Iterator[Section]:
+    notes = [*run.manifest.get("notes", []), *records.verdicts.get("not_applied", [])]
+    if notes:
+        yield Section("notes", "Notes", [Bullets([visible(note, 2 * CUT) for note in notes])])
+
+
+def _facts(run: Run, records: Records) -> Iterator[Section]:
+    repeat = visible(run.manifest.get("repeat_command", ""), 2000)
+    facts = Pairs(list(run_facts(run, records.summary)))
+    yield Section("facts", "Run facts", [facts, Code(repeat, "Repeat this run")], "run facts")
+
+
+Part = Callable[[Run, Records], Iterable[Section]]
+#: The sections of a report, in the order of the page. A part that has nothing to say yields none.
+PARTS: list[Part] = [
+    _verdicts,
+    _targets,
+    _comparisons,
+    _months,
+    _routes,
+    _tails,
+    _definitions,
+    _attested,
+    _notes,
+    _facts,
+]
+
+
+# ---- what the last screen says of them: a sentence each
+
+
+def _comparison_sentences(records: Records) -> Iterator[str]:
+    for pair in _pairs(records):
+        yield f"{comparison_title(pair)}: {pair.headline}"
+
+
+def _forecast_sentences(records: Records) -> Iterator[str]:
+    for bill in records.verdicts["forecasts"]:
+        yield f"{visible(bill['target'], 40)}, {visible(bill['text'])}: {bill['verdict']}"
+
+
+def _census_sentences(records: Records) -> Iterator[str]:
+    for name, record in _census(records).items():
+        for period in record.periods:
+            where = f"{visible(name, 40)}, {visible(period.period, 20)}"
+            for clause in period.clauses:
+                yield f"{where}, {visible(clause.text)}: {clause.verdict}"
+
+
+def _route_sentences(records: Records) -> Iterator[str]:
+    yield from route_lines(records.routes) if records.routes else ()
+
+
+def _tail_sentences(records: Records) -> Iterator[str]:
+    for name, record in _explained(records):
+        yield attribution_line(name, record)
+
+
+SENTENCES: list[Callable[[Records], Iterable[str]]] = [
+    _comparison_sentences,
+    _forecast_sentences,
+    _census_sentences,
+    _route_sentences,
+    _tail_sentences,
+]
+
+
+def sentences(records: Records) -> list[str]:
+    """All of them, in the order of the page."""
+    return [sentence for of in SENTENCES for sentence in of(records)]
+
+
+# ---- what stands above the verdicts
+
+
+def _rehearsal(verdicts: Record) -> str:
+    expects = verdicts.get("expects", [])
+    met = sum(item["met"] for item in expects)
+    result = "as rehearsed" if met == len(expects) else "NOT as rehearsed"
+    return f"{result}: {met} of {len(expects)} known answers met" if expects else ""
+
+
+def _alerts(run: Run, records: Records) -> Iterator[str]:
+    """What must be known before the first number is read."""
+    facts = records.summary["health"]["facts"]
+    if records.summary["overall"] == "INVALID":
+        yield "INVALID: the measuring side was itself the limit. No number below judges a target."
+    if run.state == "interrupted":
+        yield "The run was interrupted: what follows rests on the part that was carried out."
+    elif run.state != "complete":
+        yield "The run is still going on. Later rows are missing."
+    if shard := facts.get("shard"):
+        yield f"This is {visible(shard)}."
+    for gap in facts.get("gaps", []):
+        shown = visible(gap, 300)
+        yield f"{shown[0].upper()}{shown[1:]}."
+    if ended := run.manifest.get("ended_early"):
+        yield f"The run ended before its plan: {visible(ended)}."
+    yield from (f"{sentence}." for sentence in left_out_sentences(records.verdicts))
+    yield from _alerts_of_lanes(run, bool(records.summary.get("simulated")))
+
+
+def _alerts_of_lanes(run: Run, simulated: bool) -> Iterator[str]:
+    def named(key: str) -> list[str]:
+        return [visible(lane["name"], 60) for lane in run.lanes if lane.get(key)]
+
+    if simulated:
+        virtual = named("simulated")
+        every = len(virtual) == len(run.lanes)
+        whose = "these rows" if every else f"the rows of {', '.join(virtual)}"
+        yield f"SIMULATED: {whose} were computed from a model. No request was sent for them."
+    if unverified := named("insecure"):
+        yield (
+            f"TLS certificates were NOT verified: {', '.join(unverified)}. Another server may have"
+            " answered, and may have the key."
+        )
+    if closed := named("closed_loop"):
+        yield f"Closed loop, not valid for an SLA verdict: {', '.join(closed)}."
+
+
+def _census(records: Records) -> Mapping[str, CensusRecord]:
+    return records.census.months if records.census else {}
+
+
+def _pairs(records: Records) -> Sequence[Comparison]:
+    return records.comparisons.comparisons if records.comparisons else ()
+
+
+def _explained(records: Records) -> list[tuple[str, LaneAttribution]]:
+    """Targets whose slow requests something is associated with."""
+    targets = records.attribution.targets
+    return [(name, record) for name, record in targets.items() if record.causes]

@@ -1,0 +1,89 @@
+"""A document as one self-contained HTML page, from which the PDF is made too.
+
+In: a document. Out: HTML. Must stay true: the page stands alone (no network) and is whole without
+its script; foreign text is data, for all of it is escaped.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bench.show.document import Document, Strip
+
+_HERE = Path(__file__).parent
+#: Cells with these words are coloured in whatever column they stand.
+_JUDGED = ("PASS", "FAIL", "INCONCLUSIVE", "REPORTED", "met", "NOT MET")
+#: A longer word may be broken anywhere, lest it push a column off the page.
+_UNBROKEN_MOST = 24
+#: For a figure shown by itself or in a page of others: its own paper, so that its text can be read
+#: on any.
+_ALONE = (
+    "<style>svg{background:#fff;color:#1b1d20}"
+    "@media(prefers-color-scheme:dark){svg{background:#14171a;color:#e7e9ec}}</style>"
+)
+
+
+def page_environment(*folders: Path) -> Environment:
+    """Where pages come from: these folders and our own, escaping on, with what the macros of
+    nodes.html ask for.
+    """
+    environment = Environment(
+        loader=FileSystemLoader([*folders, _HERE]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(kind=lambda node: type(node).__name__, long=_long, runs=level_runs)
+    environment.globals.update(judged=_JUDGED)
+    return environment
+
+
+def _long(cell: str) -> str:
+    return " long" if max(map(len, cell.split()), default=0) > _UNBROKEN_MOST else ""
+
+
+def level_runs(strip: Strip) -> list[tuple[int, int, int]]:
+    """Neighbouring slices of one level as one mark: its place, its width, its level."""
+    found: list[tuple[int, int, int]] = []
+    for place, level in enumerate(strip.levels):
+        if found and found[-1][2] == level:
+            start, wide, _ = found.pop()
+            found.append((start, wide + 1, level))
+        else:
+            found.append((place, 1, level))
+    return found
+
+
+def html_page(document: Document) -> str:
+    """The page."""
+    styles = [(_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "print.css")]
+    css = "".join(styles) + _footer(document.run)
+    script, digest = page_script()
+    template = page_environment().get_template("report.html")
+    return template.render(document=document, css=css, script=script, script_digest=digest)
+
+
+def page_script() -> tuple[str, str]:
+    """The script that a page embeds, and the SHA-256 by which a Content-Security-Policy
+    knows it.
+    """
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    return script, b64encode(sha256(script.encode()).digest()).decode()
+
+
+def figure_file(svg: str) -> bytes:
+    """A figure as a file that is looked at by itself."""
+    return svg.replace("</title>", f"</title>{_ALONE}", 1).encode()
+
+
+def _footer(run: str) -> str:
+    """The run's id at the foot of every printed page, each character written so that CSS cannot
+    misread it.
+    """
+    said = "".join(f"\\{ord(char):06x}" for char in f"run {run}")
+    return f'@page {{ @bottom-left {{ content: "{said}" }} }}\n'
