@@ -9,7 +9,6 @@ of the rows one part at a time is in memory.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,107 +16,29 @@ from typing import Any
 
 import numpy as np
 
+from bench.app.shard_folders import COMMON, Part, check_sealed, read_parts
 from bench.clock import utc_text
-from bench.errors import RunFolderError, UserError
 from bench.load.runner import worst_facts
 from bench.load.shard import WHOLE_TABLE, rows_of_shards
-from bench.record.attempts import ATTEMPT_DTYPE, ATTEMPT_STRINGS, in_order
-from bench.record.digests import OWN, listed, manifest_digest
-from bench.record.files import json_bytes, read_table, refuse_ways_out, write_json
+from bench.record.attempts import ATTEMPT_DTYPE, in_order
+from bench.record.digests import OWN
+from bench.record.files import json_bytes, read_table, write_json
 from bench.record.histogram import Histogram, Interval, read_hlog, write_hlog
 from bench.record.identity import named
-from bench.record.parts import Gathered, Share
-from bench.record.pieces import STRING_KINDS, renumbered
-from bench.record.run_folder import PLAN_FILE, Run, RunWriter, State, read_manifest, under_way
+from bench.record.parts import Gathered
+from bench.record.pieces import STRING_KINDS
+from bench.record.run_folder import PLAN_FILE, RunWriter, State
 from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Table, empty_samples
 from bench.record.sittings import untouched
 from bench.units import MS
-from bench.userfile import file_digest
 
 Record = dict[str, Any]
 #: Rows in memory at once.
 _AT_ONCE = 1 << 18
 #: A row as one value: numpy would copy a record field by field.
 _ROW = f"V{SAMPLE_DTYPE.itemsize}"
-#: Columns in ns that are no moments after the run's start.
-_LENGTHS = ("connect_ns", "tls_ns", "gap_max_ns", "gap_sum_ns")
-#: What a merged manifest takes over from its shards, which have it in common.
-_COMMON = ("suite", "seed", "inputs", "tokenizer")
-#: ... and from the first of them.
+#: What a merged manifest takes over from its first shard.
 _FIRST = ("versions", "machine", "clock", "notes", "repeat_command")
-
-
-@dataclasses.dataclass
-class Part:
-    """One shard's folder, checked."""
-
-    folder: Path
-    manifest: Record
-    #: its rows, as the machine that played them numbered workers and texts
-    samples: Table
-    attempts: Table | None
-    strings: dict[str, list[str]]
-    #: complete, or interrupted: by Ctrl-C, or by its death
-    state: str
-    #: how far its record reaches (ns after its time zero); None: to its plan's end
-    until_ns: int | None
-    #: its time zero after that of the merged run
-    shift_ns: int = 0
-    #: the number of its first worker among all
-    first_worker: int = 0
-
-    @property
-    def number(self) -> int:
-        """Counted from 1."""
-        return int(self.manifest["shard"]["number"])
-
-    @property
-    def of(self) -> int:
-        """How many shards the run has."""
-        return int(self.manifest["shard"]["of"])
-
-    @property
-    def whole_sha256(self) -> str:
-        """Digest of the whole plan's table."""
-        return str(self.manifest["shard"]["whole_sha256"])
-
-    @property
-    def share(self) -> Share:
-        """Its part of the whole plan."""
-        return Share(shard=self.number - 1, shards=self.of)
-
-    @property
-    def whole(self) -> bool:
-        """Whether it came to its plan's end."""
-        return self.state == "complete" and not self.manifest.get("ended_early")
-
-    @property
-    def workers(self) -> int:
-        """How many processes it had; of one that was killed, as many as its rows tell of."""
-        told = self.manifest.get("harness", {}).get("workers")
-        return int(told if told is not None else self.samples["worker"].max(initial=0) + 1)
-
-    def rows(self, start: int, stop: int, strings: dict[str, list[str]]) -> Table:
-        """Samples as the merged run has them."""
-        return self._moved(self.samples[start:stop], strings, STRING_KINDS)
-
-    def tried(self, whole: Table, strings: dict[str, list[str]]) -> Table:
-        """Attempts as the merged run has them."""
-        assert self.attempts is not None
-        moved = self._moved(self.attempts, strings, ATTEMPT_STRINGS)
-        moved["row"] = np.flatnonzero(self.share.rows(whole))[moved["row"]]
-        return moved
-
-    def _moved(self, table: Table, strings: dict[str, list[str]], kinds: Sequence[str]) -> Table:
-        moved = renumbered(table, self.strings, strings, kinds)
-        moved["worker"][moved["worker"] >= 0] += self.first_worker
-        for name in (
-            name
-            for name in moved.dtype.names or ()
-            if name.endswith("_ns") and name not in _LENGTHS
-        ):
-            moved[name][moved[name] >= 0] += self.shift_ns
-        return moved
 
 
 def merge(folders: Sequence[Path], out: Path) -> Path:
@@ -131,14 +52,14 @@ def merge(folders: Sequence[Path], out: Path) -> Path:
     began_ns: int = first.manifest["start"]["agreed_wall_ns"] or min(
         part.manifest["start"]["wall_ns"] for part in parts
     )
-    _check(first.folder / WHOLE_TABLE, first.whole_sha256)
+    check_sealed(first.folder / WHOLE_TABLE, first.whole_sha256)
     whole = read_table(first.folder / WHOLE_TABLE, SCHEDULE_DTYPE, mapped=True)
     counts = np.bincount(whole["lane"], minlength=len(first.manifest["lanes"])).tolist()
     manifest = {
         "run": named(first.manifest["suite"]["name"], began_ns, first.whole_sha256.encode()),
         "started_utc": utc_text(began_ns),
         "started_wall_ns": began_ns,
-        **{key: first.manifest.get(key) for key in (*_COMMON, *_FIRST)},
+        **{key: first.manifest.get(key) for key in (*COMMON, *_FIRST)},
         "lanes": [
             lane | {"requests": count}
             for lane, count in zip(first.manifest["lanes"], counts, strict=True)
@@ -166,16 +87,6 @@ def _whole_plan(folder: Path, requests: list[int]) -> bytes | None:
     return json_bytes(kept)
 
 
-def read_parts(folders: Sequence[Path]) -> list[Part]:
-    """The shards in their order.
-
-    Raises UserError for strangers, RunFolderError for one going on, damaged or edited.
-    """
-    parts = sorted((_part(folder) for folder in folders), key=lambda part: part.number)
-    _refuse_strangers(parts)
-    return parts
-
-
 def fill(
     writer: RunWriter, parts: Sequence[Part], whole: Table, of: int, known: Mapping[int, Record]
 ) -> None:
@@ -199,91 +110,6 @@ def fill(
     writer.close(
         state, facts | {"strings": strings, "harness": harness, "shards": _shards(parts, of, known)}
     )
-
-
-# ---- what is merged
-
-
-def _part(folder: Path) -> Part:
-    """Read and check one folder."""
-    refuse_ways_out(folder)
-    manifest = read_manifest(folder)
-    if "shard" not in manifest:
-        raise UserError(
-            "is no shard of a run",
-            where=str(folder),
-            remedy="give folders of `tailproof run --shard I/N`",
-        )
-    if manifest.get(OWN) != manifest_digest(manifest):
-        raise RunFolderError("was edited since it was written", where=str(folder / "run.json"))
-    for name, digest in listed(manifest).items():
-        if name != WHOLE_TABLE:  # the same in all, and read of one
-            _check(folder / name, digest)
-    if manifest["state"] == "running":
-        if under_way(folder):
-            raise RunFolderError("is still going on", where=str(folder), remedy="wait for its end")
-        run = Run(folder)
-        attempts = run.attempts
-        return Part(
-            folder,
-            manifest,
-            run.planned.samples,
-            attempts if len(attempts) else None,
-            run.texts,
-            run.state,
-            run.until_ns,
-        )
-    tried = folder / "attempts" / "rows.npy"
-    return Part(
-        folder,
-        manifest,
-        read_table(folder / "samples" / "rows.npy", SAMPLE_DTYPE, mapped=True),
-        read_table(tried, ATTEMPT_DTYPE, mapped=True) if tried.is_file() else None,
-        manifest["strings"],
-        manifest["state"],
-        manifest.get("stopped_ns"),
-    )
-
-
-def _check(path: Path, digest: str | None) -> None:
-    if not path.is_file() or file_digest(path) != digest:
-        raise RunFolderError(
-            "is missing or not what was sealed",
-            where=str(path),
-            remedy="copy the shard's whole folder again",
-        )
-
-
-def _refuse_strangers(parts: list[Part]) -> None:
-    """Raises UserError naming two folders that are not parts of one run, and why."""
-    for one, two in itertools.pairwise(parts):
-        if one.of == two.of and one.number == two.number:
-            raise UserError(
-                f"is shard {one.number} of {one.of}, as {one.folder} is",
-                where=str(two.folder),
-                remedy="give each shard once",
-            )
-    first = parts[0]
-    for part in parts[1:]:
-        for what, ours, theirs in _in_common(first, part):
-            if ours != theirs:
-                raise UserError(
-                    f"is of another run than {first.folder}: {what} differs",
-                    where=str(part.folder),
-                    remedy="merge shards of one command alone",
-                )
-
-
-def _in_common(one: Part, two: Part) -> Iterator[tuple[str, Any, Any]]:
-    yield "the number of shards", one.of, two.of
-    for key in _COMMON:
-        yield key, one.manifest.get(key), two.manifest.get(key)
-    yield "the schedule", *(part.manifest["shard"].get("whole_sha256") for part in (one, two))
-    yield "--start-at", *(part.manifest["start"]["agreed_wall_ns"] for part in (one, two))
-    for ours, theirs in zip(one.manifest["lanes"], two.manifest["lanes"], strict=True):
-        for key in ours.keys() | theirs.keys():
-            if key != "requests":
-                yield f"{key} of {ours['name']}", ours.get(key), theirs.get(key)
 
 
 def _align(parts: Sequence[Part], began_ns: int) -> None:

@@ -34,6 +34,7 @@ from bench.record.sittings import (
     LOST_TURN,
     UNDER_WAY,
     UNSEALED_NS,
+    Rest,
     cut_spans,
     in_run_time,
     lost_turns,
@@ -228,35 +229,17 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
             remedy=f"tailproof report {folder}",
         )
     caps = _left_of(caps, plan, run)
-    sittings = [
-        *sittings[:-1],
-        sittings[-1]
-        | {
-            "until_ns": until,
-            "ended": "interrupted" if run.manifest["state"] == "interrupted" else "killed",
-        },
-        {
-            "began_ns": begins,
-            "shift_ns": rest.shift_ns,
-            "from_planned_ns": rest.from_planned_ns,
-            "started_wall_ns": wall_ns(),
-        },
-    ]
-    lanes = tuple(lane if lane.simulated else _moved(lane, sittings) for lane in plan.lanes)
-    drills = tuple(
-        dataclasses.replace(drill, at_ns=drill.at_ns + rest.shift_ns)
-        for drill in plan.drills
-        if drill.at_ns >= rest.from_planned_ns
-    )
+    sittings = _with_another(run.manifest, sittings, until, begins, rest)
+    plan = _in_run_time(plan, rest, sittings)
     records = [
         kept | {key: record[key] for key in ("phase_spans", "start_ns", "end_ns")}
         for kept, record in zip(
-            run.manifest["lanes"], (lane.record() for lane in lanes), strict=True
+            run.manifest["lanes"], (lane.record() for lane in plan.lanes), strict=True
         )
     ]
     writer.begin(run, samples, strings, rest.table, {"sittings": sittings, "lanes": records})
     return Sitting(
-        dataclasses.replace(plan, lanes=lanes, schedule=rest.table, drills=drills),
+        plan,
         writer,
         caps,
         len(sittings),
@@ -264,6 +247,36 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
         rest.shift_ns,
         earlier=run.manifest,
     )
+
+
+def _in_run_time(plan: Plan, rest: Rest, sittings: list[dict[str, Any]]) -> Plan:
+    """What is left of a plan, in the run's time."""
+    lanes = tuple(lane if lane.simulated else _moved(lane, sittings) for lane in plan.lanes)
+    drills = tuple(
+        dataclasses.replace(drill, at_ns=drill.at_ns + rest.shift_ns)
+        for drill in plan.drills
+        if drill.at_ns >= rest.from_planned_ns
+    )
+    return dataclasses.replace(plan, lanes=lanes, schedule=rest.table, drills=drills)
+
+
+def _with_another(
+    manifest: Mapping[str, Any],
+    sittings: list[dict[str, Any]],
+    until_ns: int,
+    begins_ns: int,
+    rest: Rest,
+) -> list[dict[str, Any]]:
+    """The manifest's sittings: how the latest ended, and the one that begins now."""
+    ended = "interrupted" if manifest["state"] == "interrupted" else "killed"
+    latest = sittings[-1] | {"until_ns": until_ns, "ended": ended}
+    another = {
+        "began_ns": begins_ns,
+        "shift_ns": rest.shift_ns,
+        "from_planned_ns": rest.from_planned_ns,
+        "started_wall_ns": wall_ns(),
+    }
+    return [*sittings[:-1], latest, another]
 
 
 def _refuse_another_plan(plan: Plan, run: Run) -> None:

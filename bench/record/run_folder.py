@@ -68,10 +68,7 @@ class RunWriter:
     def __init__(
         self, folder: Path, manifest: dict[str, Any], schedule: Table, plan: bytes | None = None
     ):
-        """Create the folder; `plan` is its plan.json.
-
-        Raises RunFolderError when it holds a run already or cannot be made.
-        """
+        """Create the folder; `plan` is its plan.json. Raises RunFolderError where it cannot be."""
         taken = RunFolderError(
             "holds a run already", where=str(folder), remedy="choose another --out"
         )

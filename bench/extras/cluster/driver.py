@@ -19,7 +19,8 @@ from typing import Any
 
 from bench.app.conclude import PLAIN, Filing, Finished, conclude
 from bench.app.conduct import Screen, census, command_facts, refuse_above
-from bench.app.merge import fill, read_parts
+from bench.app.merge import fill
+from bench.app.shard_folders import read_parts
 from bench.clock import monotonic_ns, sleep_s, wall_ns
 from bench.errors import RunFolderError, UserError
 from bench.extras.cluster.fleet import (
