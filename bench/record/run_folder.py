@@ -306,7 +306,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             where=str(folder),
             remedy="give a folder below results/",
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:  # 1e999 is infinite
         raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
     if number > FORMAT:
         versions = manifest.get("versions")

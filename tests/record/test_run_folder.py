@@ -375,6 +375,7 @@ def test_a_newer_format_is_refused_with_the_version_that_reads_it(tmp_path: Path
         ("{}", "cannot be read"),
         ('{"format": "new"}', "cannot be read"),
         ('{"format": null}', "cannot be read"),
+        ('{"format":1e9991}', "cannot be read"),
         ("\0", "cannot be read"),
         ("\xff", "cannot be read"),
         ('{"format": 1, "run": "r"}', "lacks state, lanes"),
