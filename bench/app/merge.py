@@ -20,7 +20,6 @@ from bench.app.shard_folders import COMMON, Part, check_sealed, read_parts
 from bench.clock import utc_text
 from bench.load.runner import worst_facts
 from bench.load.shard import WHOLE_TABLE, rows_of_shards
-from bench.record.attempts import ATTEMPT_DTYPE, in_order
 from bench.record.digests import OWN
 from bench.record.files import json_bytes, read_table, write_json
 from bench.record.histogram import Histogram, Interval, read_hlog, write_hlog
@@ -28,7 +27,14 @@ from bench.record.identity import named
 from bench.record.parts import Gathered
 from bench.record.pieces import STRING_KINDS
 from bench.record.run_folder import PLAN_FILE, RunWriter, State
-from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Table, empty_samples
+from bench.record.samples import (
+    ATTEMPT_DTYPE,
+    SAMPLE_DTYPE,
+    SCHEDULE_DTYPE,
+    Table,
+    empty_samples,
+    in_order,
+)
 from bench.record.sittings import untouched
 from bench.units import MS
 

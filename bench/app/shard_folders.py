@@ -17,13 +17,12 @@ import numpy as np
 
 from bench.errors import RunFolderError, UserError
 from bench.load.shard import WHOLE_TABLE
-from bench.record.attempts import ATTEMPT_DTYPE, ATTEMPT_STRINGS
 from bench.record.digests import OWN, listed, manifest_digest
 from bench.record.files import read_table, refuse_ways_out
 from bench.record.parts import Share
 from bench.record.pieces import STRING_KINDS, renumbered
 from bench.record.run_folder import Run, read_manifest, under_way
-from bench.record.samples import SAMPLE_DTYPE, Table
+from bench.record.samples import ATTEMPT_DTYPE, ATTEMPT_STRINGS, SAMPLE_DTYPE, Table
 from bench.userfile import file_digest
 
 Record = dict[str, Any]

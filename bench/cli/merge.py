@@ -54,7 +54,7 @@ def merge(
     from bench.cli.screen import tell_run
     from bench.judge.left_out import leave_out as leave_nodes_out
     from bench.judge.left_out import refuse_unknown
-    from bench.record.places import places_among
+    from bench.record.facts import places_among
     from bench.record.run_folder import read_manifest
 
     ready_to_file(pdf=pdf)

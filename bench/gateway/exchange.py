@@ -14,9 +14,8 @@ from bench.clock import monotonic_ns, wall_ns
 from bench.errors import UserError
 from bench.gateway.connection import Connection, Request
 from bench.gateway.jobs import REFUSALS, Event, Job
-from bench.gateway.limits import Allowance
 from bench.gateway.scenarios import Change, Gateway, Model, Scenario
-from bench.gateway.serving import World
+from bench.gateway.serving import Allowance, World
 from bench.gateway.truth import Record, TruthBook
 from bench.gateway.wire import (
     DONE,

@@ -1,28 +1,77 @@
 """The serving model: a discrete-event world without I/O and without a clock of its own.
 
-In: requests and moments, in ns since the scenario began. Out: events told to a sink, each with
-the moment at which it was due. Must stay true: the same seed, requests and moments give the
-same events; nothing here knows whether time is real, which is why the live server and the
-virtual-time loop are the same model.
+In: requests and moments, in ns since the scenario began. Out: events passed to a sink, each with
+the moment at which it was due; whether a key's rate limit lets a request pass. Must stay true: the
+same seed, requests and moments give the same events (limits count in whole numbers for that);
+nothing here knows whether time is real, so the live server and the virtual-time loop are the same
+model.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from bench.gateway.batching import BatchPool
 from bench.gateway.jobs import Event, Job
-from bench.gateway.limits import Allowance, TokenBuckets
 from bench.gateway.pools import NEVER_NS, Action, Conditions, LawPool
-from bench.gateway.scenarios import Change, Gateway, Model, Neighbours
+from bench.gateway.scenarios import Change, Gateway, Model, Neighbours, RateLimit
 from bench.units import S
 
-#: Told of each event of a job that has an owner, with the moment at which it was due.
+#: Called with each event of a job that has an owner, and the moment at which it was due.
 Sink = Callable[[Job, Event, int], None]
+#: Keys remembered at once; the longest unused is forgotten, its bucket counted as full again.
+MAX_KEYS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A token bucket's answer to one request."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    #: until one more request may pass; 0 when one may now
+    retry_after_ns: int
+    #: until the bucket is full again
+    reset_ns: int
+
+
+class TokenBuckets:
+    """One bucket a key, filled steadily at the limit's rate.
+
+    A bucket is kept as the moment at which it will be full: each request moves it one interval
+    on, and may pass while it lies at most `burst` intervals ahead.
+    """
+
+    def __init__(self, limit: RateLimit):
+        self.interval_ns = round(60 * S / limit.requests_per_min)
+        self.burst, self.limit = limit.burst, round(limit.requests_per_min)
+        self._full_at: OrderedDict[str, int] = OrderedDict()
+
+    def take(self, key: str, now_ns: int) -> Allowance:
+        """Count one request of `key` at `now_ns`; one that may not pass costs nothing."""
+        full_at = max(self._full_at.pop(key, now_ns), now_ns)
+        room_ns = self.burst * self.interval_ns - (full_at - now_ns)
+        allowed = room_ns >= self.interval_ns
+        if allowed:
+            full_at += self.interval_ns
+            room_ns -= self.interval_ns
+        self._full_at[key] = full_at
+        if len(self._full_at) > MAX_KEYS:
+            self._full_at.popitem(last=False)
+        return Allowance(
+            allowed,
+            self.limit,
+            room_ns // self.interval_ns,
+            max(0, self.interval_ns - room_ns),
+            full_at - now_ns,
+        )
 
 
 class World:
@@ -30,8 +79,7 @@ class World:
 
     def __init__(self, gateway: Gateway, seed: int, sink: Sink):
         self._gateway, self._sink, self._seed = gateway, sink, str(seed)
-        #: what is due is happening now, up to this moment; something that happens may bring it
-        #: nearer
+        #: True inside `advance`, which runs up to `until_ns`; an action may bring that nearer
         self.advancing = False
         self.until_ns = 0
         self._heap: list[tuple[int, int, Action, Any]] = []
@@ -66,8 +114,8 @@ class World:
     def submit(self, job: Job, region: str | None = None) -> None:
         """A request arrives at `job.arrived_ns`, not before any that was submitted earlier.
 
-        What is due by then happens first. The sink may be told before this returns. `region` pins
-        the request to one.
+        What is due by then happens first. The sink may be called before this returns. With
+        `region`, only pools of that region answer, where there are any.
         """
         if not self.advancing:
             self.advance(job.arrived_ns)
@@ -119,14 +167,14 @@ class World:
         heapq.heappush(self._heap, (due_ns, next(self._order), action, subject))
 
     def tell(self, job: Job, event: Event, due_ns: int) -> None:
-        """Tell the sink of a job that someone waits for."""
+        """Pass an event to the sink, unless the job has no owner."""
         if job.owner is not None:
             self._sink(job, event, due_ns)
 
     def _begin_neighbours(self) -> None:
         for pool in self._gateway.pool:
             if pool.neighbours is not None:
-                # the model stands for the neighbours' own, which nobody can ask for
+                # a model of the neighbours' own, which no request can name
                 model = Model(name="", pool=[pool.name])
                 # conditions of their own, since they look ahead of the pool's
                 conditions = Conditions(pool, self._gateway.timeline)
@@ -153,8 +201,9 @@ class Traffic:
         self.neighbours, self._conditions, self._rng = neighbours, conditions, Random(seed)
 
     def next_ns(self, now_ns: int) -> int:
-        """The arrival after the one at `now_ns`: the drawn gap is used up at the rate that
-        holds.
+        """The arrival after the one at `now_ns`.
+
+        The gap is drawn at rate 1 and used up at whatever rate holds along the way.
         """
         shape, rate = self.neighbours.burstiness, float(self.neighbours.rate) / S
         left = self._rng.gammavariate(shape, 1.0 / shape)

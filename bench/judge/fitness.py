@@ -17,7 +17,7 @@ import numpy as np
 from bench.judge.health import Conduct, Health, conduct_of, could_not_send, examine, too_few_sent
 from bench.judge.reached import came_to
 from bench.plan.contract import Contract
-from bench.record.places import Places, places_of
+from bench.record.facts import Places, places_of
 from bench.record.run_folder import Run
 from bench.record.samples import Columns
 from bench.units import MS, show_duration

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.quantiles import P99
-from bench.record.places import Node
+from bench.record.facts import Node
 from bench.record.samples import Columns, Flag, Int, Outcome, Table, latency_ns
 from bench.units import MS, nearest_rank, show_duration, show_share
 

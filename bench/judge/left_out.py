@@ -20,8 +20,7 @@ from bench.errors import UserError
 from bench.judge.fitness import conducts
 from bench.judge.reached import came_to
 from bench.plan.contract import Contract
-from bench.record.facts import Facts, run_facts
-from bench.record.places import Places, places_of
+from bench.record.facts import Facts, Places, places_of, run_facts
 from bench.record.run_folder import Run, read_manifest, write_manifest
 from bench.record.samples import Bool, Columns
 

@@ -19,9 +19,8 @@ import numpy as np
 from bench.judge.stats.blocks import ratio_limits, time_blocks
 from bench.plan.budget import MILLION, usd_of
 from bench.plan.target import Prices
-from bench.record.attempts import AttemptFlag
 from bench.record.run_folder import Run
-from bench.record.samples import Bool, Columns, Float, Int, Outcome, Table
+from bench.record.samples import AttemptFlag, Bool, Columns, Float, Int, Outcome, Table
 
 #: A call that ended so had been read by the server, whatever came of it.
 _WORKED_ON = (

@@ -17,8 +17,8 @@ from bench.judge.health import Health
 from bench.judge.reached import came_to
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, in_summary
 from bench.quantiles import P95, QUANTILES
+from bench.record.facts import Places, places_of
 from bench.record.histogram import Histogram, read_hlog
-from bench.record.places import Places, places_of
 from bench.record.run_folder import FORMAT, Run
 from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns, outcome_counts
 from bench.units import MS, S, nearest_rank

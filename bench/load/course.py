@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from bench.plan.route import Breaker, Route
-from bench.record.attempts import Reason
-from bench.record.samples import Outcome
+from bench.record.samples import Outcome, Reason
 from bench.units import nearest_rank, show_duration
 
 #: Errors that may pass: worth the same leg again.

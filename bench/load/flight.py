@@ -17,8 +17,7 @@ from bench.api.interface import Api, HeaderFact
 from bench.api.reading import Reader
 from bench.clock import wall_ns
 from bench.load.transport.exchange import Carrier, Headers
-from bench.record.attempts import Reason
-from bench.record.samples import Flag, Outcome
+from bench.record.samples import Flag, Outcome, Reason
 
 _MAX_ERROR_BYTES = 64 << 10
 

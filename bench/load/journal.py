@@ -22,10 +22,19 @@ from bench.clock import monotonic_ns
 from bench.load.flight import Attempt, Flight
 from bench.load.guard import Guard
 from bench.plan.credentials import REDACTED, Redaction
-from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag, empty_attempts, in_order
 from bench.record.histogram import Histogram
 from bench.record.pieces import FURTHER_TEXTS, MAX_STRINGS, STRING_KINDS, SegmentWriter
-from bench.record.samples import Flag, Int, Outcome, Table, empty_samples
+from bench.record.samples import (
+    ATTEMPT_DTYPE,
+    AttemptFlag,
+    Flag,
+    Int,
+    Outcome,
+    Table,
+    empty_attempts,
+    empty_samples,
+    in_order,
+)
 
 SEGMENT_EVERY_S = 0.5
 _MAX_STRING = 200

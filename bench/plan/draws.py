@@ -1,8 +1,10 @@
-"""Independent seeded streams of random numbers for one lane.
+"""What is drawn for one lane: independent seeded streams, and the sizes of its requests.
 
-In: a seed, the stage's number, the target's position in it. Out: a fresh generator a purpose.
-Must stay true: every purpose begins a stream of its own, so a further draw for one of them moves
-no other; targets of a stage share all streams but those that say when.
+In: a seed, the stage's number, the target's position in it; the mixes of a profile. Out: a fresh
+generator a purpose; whole tokens a row. Must stay true: every purpose begins a stream of its own,
+so a further draw for one of them moves no other; targets of a stage share all streams but those
+that say when; a row takes the same draws whatever the mix and however many rows follow, so lanes
+of one stage hold equal sizes row by row.
 """
 
 from __future__ import annotations
@@ -10,6 +12,12 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
+
+from bench.plan.profile import CONTEXT_EDGES, Amount, Profile
+
+Float = npt.NDArray[np.float64]
+Tokens = npt.NDArray[np.int32]
 
 
 class Purpose(IntEnum):
@@ -44,3 +52,54 @@ class Draw:
         """The stream of one purpose, from its beginning."""
         position = self._position if purpose in _OF_THE_LANE else 0
         return np.random.Generator(np.random.PCG64([self._seed, self._stage, position, purpose]))
+
+
+def request_sizes(profile: Profile, rows: int, draw: Draw) -> tuple[Tokens, Tokens]:
+    """Prompt and output tokens of `rows` requests. A prompt's shared prefix comes on top."""
+    uniform = draw.stream(Purpose.SIZES).random((rows, 4))
+    normal = draw.stream(Purpose.NORMALS).standard_normal((rows, 2))
+    return (
+        _sizes(profile.prompt_tokens, uniform[:, 0], uniform[:, 1], normal[:, 0]),
+        _sizes(profile.output_tokens, uniform[:, 2], uniform[:, 3], normal[:, 1]),
+    )
+
+
+def session_turns(profile: Profile, sessions: int, draw: Draw) -> Tokens:
+    """How many turns each session has, at least one."""
+    assert profile.sessions is not None
+    uniform = draw.stream(Purpose.TURNS).random(sessions)
+    normal = draw.stream(Purpose.TURN_NORMALS).standard_normal(sessions)
+    return np.maximum(_sizes([profile.sessions.turns], np.zeros(sessions), uniform, normal), 1)
+
+
+def prefix_groups(profile: Profile, sessions: int, draw: Draw) -> Tokens:
+    """Which shared prefix each session begins with."""
+    assert profile.shared_prefix is not None
+    return draw.stream(Purpose.PREFIX).integers(0, profile.shared_prefix.groups, sessions, np.int32)
+
+
+def buckets(prompt_tokens: Tokens) -> npt.NDArray[np.uint16]:
+    """The context bucket of each prompt; a bucket's upper edge belongs to it."""
+    return np.searchsorted(np.array(CONTEXT_EDGES), prompt_tokens, side="left").astype(np.uint16)
+
+
+def _sizes(mix: list[Amount], choice: Float, u: Float, z: Float) -> Tokens:
+    """`choice` picks the component of the mix; `u` (uniform) or `z` (standard normal) its size."""
+    weights = np.cumsum([amount.weight for amount in mix])
+    part = np.minimum(np.searchsorted(weights / weights[-1], choice, side="right"), len(mix) - 1)
+    out = np.empty(len(choice))
+    for index, amount in enumerate(mix):
+        mask = part == index
+        out[mask] = np.clip(_law(amount, u[mask], z[mask]), amount.min, amount.max)
+    return np.rint(out).astype(np.int32)
+
+
+def _law(amount: Amount, u: Float, z: Float) -> Float:
+    if amount.fixed is not None:
+        return np.full(len(u), float(amount.fixed))
+    if amount.lognormal is not None:
+        # The exponent is held where exp stays finite: the clamp to max decides long before.
+        return np.exp(np.minimum(amount.lognormal.mu + amount.lognormal.sigma * z, 700.0))
+    percent, tokens = zip(*amount.quantile_points(), strict=True)
+    drawn: Float = np.interp(u * 100, percent, tokens)
+    return drawn

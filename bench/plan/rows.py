@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.plan.arrivals import Span, arrivals, cut_spans, refuse_beyond
-from bench.plan.draws import Draw, Purpose
+from bench.plan.draws import Draw, Purpose, buckets, prefix_groups, request_sizes, session_turns
 from bench.plan.interleave import Turn
 from bench.plan.profile import Profile
 from bench.plan.route import NO_LEG
-from bench.plan.sizes import buckets, prefix_groups, request_sizes, session_turns
 from bench.plan.traces import Trace, read_trace
 from bench.units import MS, S
 

@@ -15,10 +15,19 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import RunFolderError
-from bench.record.attempts import ATTEMPT_DTYPE, ATTEMPT_STRINGS, empty_attempts, in_order
 from bench.record.digests import note_sealed, note_until
 from bench.record.files import json_bytes, npy_bytes, read_table, unwritable, write_atomically
-from bench.record.samples import SAMPLE_DTYPE, Bool, Outcome, Table, empty_samples
+from bench.record.samples import (
+    ATTEMPT_DTYPE,
+    ATTEMPT_STRINGS,
+    SAMPLE_DTYPE,
+    Bool,
+    Outcome,
+    Table,
+    empty_attempts,
+    empty_samples,
+    in_order,
+)
 
 #: Texts kept a kind, and the one that stands for all beyond them.
 MAX_STRINGS, FURTHER_TEXTS = 1000, "(further texts)"

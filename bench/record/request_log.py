@@ -19,7 +19,7 @@ import numpy as np
 from bench.clock import utc_text
 from bench.errors import UserError
 from bench.metrics import METRICS, known_from
-from bench.plan.sizes import buckets
+from bench.plan.draws import buckets
 from bench.record import log_values as values
 from bench.record.facts import LABELS, Facts
 from bench.record.log_files import Chunk, LogFile, Unreadable

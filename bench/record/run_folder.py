@@ -22,7 +22,6 @@ import numpy as np
 from pydantic_core import from_json
 
 from bench.errors import RunFolderError
-from bench.record.attempts import ATTEMPT_DTYPE
 from bench.record.digests import OWN, WITNESSES, manifest_digest, marks, sha256
 from bench.record.files import (
     read_table,
@@ -40,7 +39,7 @@ from bench.record.pieces import (
     has_pieces,
     writer_name,
 )
-from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table
+from bench.record.samples import ATTEMPT_DTYPE, SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table
 from bench.record.sittings import (
     UNDER_WAY,
     gaps_ns,

@@ -21,9 +21,9 @@ from pydantic_core import to_json
 
 from bench.errors import RunFolderError, UserError
 from bench.metrics import METRICS, Metric, in_summary
+from bench.record.facts import Places, places_of
 from bench.record.files import unwritable
 from bench.record.pieces import STRING_KINDS
-from bench.record.places import Places, places_of
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Flag, Int, Outcome
 from bench.show.wording import visible

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.record.places import Clock, places_of
+from bench.record.facts import Clock, places_of
 from bench.show.document import EVERYWHERE, PAGE, Column, Format, Table
 from bench.show.wording import ABSENT, count, milliseconds, number, visible
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from bench.judge.attribution.answering import Answering, answering
 from bench.judge.attribution.decompose import PARTS, decompose, parts_ns, usual_gap_ns
-from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag
-from bench.record.samples import Flag, empty_samples, latency_ns
+from bench.record.samples import ATTEMPT_DTYPE, AttemptFlag, Flag, empty_samples, latency_ns
 from tests.support.planted_tail import MS, quiet, slow_down
 from tests.support.rows_by_hand import answered, columns_of
 

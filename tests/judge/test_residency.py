@@ -8,10 +8,9 @@ from typing import Any, cast
 import numpy as np
 
 from bench.judge.routing.residency import residency
-from bench.record.attempts import ATTEMPT_DTYPE
 from bench.record.records.routes import ResidencyRecord
 from bench.record.run_folder import Run
-from bench.record.samples import SCHEDULE_DTYPE, Columns, empty_samples
+from bench.record.samples import ATTEMPT_DTYPE, SCHEDULE_DTYPE, Columns, empty_samples
 
 REGIONS = ["eu-1", "us-1", "eu-2"]
 

@@ -9,9 +9,17 @@ import pytest
 
 from bench.judge.routing.drills import BINS, drill_records, timeline
 from bench.judge.routing.routes import route_record
-from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag, Reason
 from bench.record.records.routes import LegState, RouteCost, RouteRecord, RouteTokens
-from bench.record.samples import SCHEDULE_DTYPE, Columns, Outcome, Table, empty_samples
+from bench.record.samples import (
+    ATTEMPT_DTYPE,
+    SCHEDULE_DTYPE,
+    AttemptFlag,
+    Columns,
+    Outcome,
+    Reason,
+    Table,
+    empty_samples,
+)
 from bench.units import MS, S
 from tests.support.given import given
 

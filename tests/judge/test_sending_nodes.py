@@ -22,7 +22,7 @@ from bench.judge.left_out import decide, facts_of, leave_out, refuse_unknown, wi
 from bench.judge.review import file_records, review
 from bench.judge.verify import verify
 from bench.plan.terms import Exclusion
-from bench.record.places import places_of
+from bench.record.facts import places_of
 from bench.record.run_folder import Run, read_manifest
 from bench.record.samples import Outcome, latency_ns
 from bench.units import MS, S

@@ -23,9 +23,8 @@ from bench.load.probe import HarnessProbe
 from bench.plan.budget import PROMPT_MARGIN
 from bench.plan.schedule import Plan
 from bench.plan.target import Target
-from bench.record.attempts import Reason
 from bench.record.pieces import SegmentWriter
-from bench.record.samples import Outcome
+from bench.record.samples import Outcome, Reason
 from bench.units import MS, S
 from tests.support.world import TOKEN, Ask, Reply, World, chunk, plan_for, text
 

@@ -20,9 +20,17 @@ from bench.load.probe import HarnessProbe
 from bench.load.router import Router
 from bench.plan.schedule import Plan
 from bench.plan.target import Target
-from bench.record.attempts import AttemptFlag, Reason
 from bench.record.pieces import SegmentWriter
-from bench.record.samples import Columns, Flag, Outcome, Table, end_ns, latency_ns
+from bench.record.samples import (
+    AttemptFlag,
+    Columns,
+    Flag,
+    Outcome,
+    Reason,
+    Table,
+    end_ns,
+    latency_ns,
+)
 from bench.units import MS, S
 from tests.support.world import Ask, Played, Reply, World, plan_for, text, whole
 

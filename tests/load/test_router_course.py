@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from bench.load.course import Begin, Cancel, Course, Expire, Finish, LegState
 from bench.plan.route import Breaker, Route
-from bench.record.attempts import Reason
-from bench.record.samples import Outcome
+from bench.record.samples import Outcome, Reason
 from bench.units import MS, S
 
 #: What a leg does with a call: how long it takes, how it ends, and the `retry-after` it names (ms).

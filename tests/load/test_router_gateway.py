@@ -28,10 +28,9 @@ from bench.plan.profile import Profile
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
-from bench.record.attempts import AttemptFlag, Reason
 from bench.record.records.routes import RouteRecord
 from bench.record.run_folder import Run
-from bench.record.samples import Int, Outcome, Table, latency_ns
+from bench.record.samples import AttemptFlag, Int, Outcome, Reason, Table, latency_ns
 from bench.units import MS, S, nearest_rank
 from tests.support.given import given
 from tests.support.scripted_server import Peer, ScriptedServer, answer, each

@@ -34,16 +34,15 @@ from bench.load.shard import (
 from bench.plan.clause import parse_slo
 from bench.plan.contract import Contract
 from bench.plan.schedule import Plan
-from bench.record.attempts import ATTEMPT_DTYPE
 from bench.record.digests import OWN, manifest_digest
+from bench.record.facts import places_of
 from bench.record.files import write_json
 from bench.record.histogram import read_hlog
 from bench.record.identity import plan_facts
 from bench.record.parts import Share
-from bench.record.places import places_of
 from bench.record.run_folder import Run, RunWriter, read_manifest
 from bench.record.run_histograms import write_histograms
-from bench.record.samples import Outcome, Table
+from bench.record.samples import ATTEMPT_DTYPE, Outcome, Table
 from bench.units import MS, S
 from tests.support.world import Ask, Reply, plan_for, play, whole
 

@@ -21,11 +21,10 @@ from bench.load.guard import UNCAPPED, Caps
 from bench.load.sitting import take_up
 from bench.plan.drill import Drill, PlannedDrill
 from bench.plan.schedule import Plan
-from bench.record.attempts import ATTEMPT_DTYPE
 from bench.record.identity import plan_facts
 from bench.record.pieces import SegmentWriter, gather_attempts
 from bench.record.run_folder import Run, RunWriter
-from bench.record.samples import Outcome, empty_samples
+from bench.record.samples import ATTEMPT_DTYPE, Outcome, empty_samples
 from bench.units import MS, S
 from tests.support.world import plan_for
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.record.attempts import Reason
 from bench.record.run_folder import Run
-from bench.record.samples import Outcome
+from bench.record.samples import Outcome, Reason
 from tests.real.real_servers import Server, kill_when, run
 
 SUITE = """

@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 
 from bench.errors import RunFolderError
-from bench.record.attempts import ATTEMPT_DTYPE, empty_attempts, in_order
 from bench.record.pieces import SegmentWriter, gather, gather_attempts
 from bench.record.run_folder import Run, RunWriter, read_schedule
-from bench.record.samples import SCHEDULE_DTYPE, Table, empty_samples
+from bench.record.samples import (
+    ATTEMPT_DTYPE,
+    SCHEDULE_DTYPE,
+    Table,
+    empty_attempts,
+    empty_samples,
+    in_order,
+)
 
 MANIFEST = {"run": "r", "lanes": [{"name": "a"}]}
 

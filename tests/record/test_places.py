@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.record.places import places_of
+from bench.record.facts import places_of
 from bench.record.samples import SCHEDULE_DTYPE
 from bench.units import MS
 

@@ -45,9 +45,9 @@ from bench.load.shard import Place, Shard, Start
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan
 from bench.record.digests import OWN, manifest_digest
+from bench.record.facts import places_among
 from bench.record.files import npy_bytes, table_digest, write_atomically, write_json
 from bench.record.identity import inputs, plan_facts, run_id
-from bench.record.places import places_among
 from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way
 from bench.units import S, show_duration
 

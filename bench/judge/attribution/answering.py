@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.record.attempts import AttemptFlag
-from bench.record.samples import Bool, Int, Table
+from bench.record.samples import AttemptFlag, Bool, Int, Table
 
 
 @dataclass(frozen=True)

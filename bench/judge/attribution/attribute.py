@@ -28,7 +28,7 @@ from bench.judge.stats.tail import quantile_ci_ranks
 from bench.metrics import FROM_DUE, METRICS
 from bench.plan.contract import Contract
 from bench.quantiles import P99
-from bench.record.places import Places, places_of
+from bench.record.facts import Places, places_of
 from bench.record.records.attribution import (
     Attribution,
     Cause,

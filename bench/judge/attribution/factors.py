@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.quantiles import P50, P90
-from bench.record.places import Places
+from bench.record.facts import Places
 from bench.record.samples import Bool, Columns, Flag, Int, Outcome, Table
 from bench.units import nearest_rank, show_duration
 

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.record.attempts import AttemptFlag
 from bench.record.records.routes import (
     RouteCost,
     RouteTokens,
 )
-from bench.record.samples import Bool, Int, Outcome, Table
+from bench.record.samples import AttemptFlag, Bool, Int, Outcome, Table
 
 #: A call that reached the model is billed for its prompt: it answered, or was cut off while it did.
 _BILLED = (

@@ -16,7 +16,6 @@ import numpy as np
 
 from bench.judge.routing.calls import billed_calls, billed_twice, cost_of, winners
 from bench.quantiles import P50, P99, by_key
-from bench.record.attempts import Reason
 from bench.record.records.routes import (
     AddedLatency,
     DrillRecord,
@@ -24,7 +23,7 @@ from bench.record.records.routes import (
     LegState,
     Timeline,
 )
-from bench.record.samples import Columns, Int, Outcome, Table, latency_ns
+from bench.record.samples import Columns, Int, Outcome, Reason, Table, latency_ns
 from bench.units import MS, nearest_rank
 
 #: Parts of a stage that a timeline is told in.

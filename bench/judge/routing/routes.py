@@ -25,7 +25,6 @@ from bench.judge.routing.policies import expectations, standings
 from bench.judge.routing.residency import residency
 from bench.judge.summary import view_ms
 from bench.metrics import HEADLINES
-from bench.record.attempts import AttemptFlag, Reason
 from bench.record.records.routes import (
     DrillRecord,
     FailedEvent,
@@ -35,7 +34,7 @@ from bench.record.records.routes import (
     Timeline,
 )
 from bench.record.run_folder import Run
-from bench.record.samples import Columns, Outcome, Table
+from bench.record.samples import AttemptFlag, Columns, Outcome, Reason, Table
 
 
 def route_run(run: Run) -> Routes | None:

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 from bench.errors import RunFolderError
 from bench.extras.cluster.outbox import FilePart, Inbox, Outbox
-from bench.record.attempts import empty_attempts
 from bench.record.digests import marks
 from bench.record.pieces import STRING_KINDS, SegmentWriter, gather, gather_attempts
 from bench.record.run_folder import Run, RunWriter
-from bench.record.samples import SCHEDULE_DTYPE, Outcome, empty_samples
+from bench.record.samples import SCHEDULE_DTYPE, Outcome, empty_attempts, empty_samples
 from bench.units import MS
 
 ROWS = 40

@@ -35,9 +35,8 @@ from bench.judge.spend import (
     spend_of,
 )
 from bench.plan.target import Prices
-from bench.record.attempts import ATTEMPT_DTYPE, AttemptFlag
 from bench.record.run_folder import Run, RunWriter
-from bench.record.samples import Columns, Outcome
+from bench.record.samples import ATTEMPT_DTYPE, AttemptFlag, Columns, Outcome
 from tests.support.planted_tail import quiet
 from tests.support.rows_by_hand import answered, columns_of, failed, lane_of, run_of
 
