@@ -25,10 +25,10 @@ import httptools
 from bench.api.answer import Answer
 from bench.api.registry import api_named
 from bench.load.endpoint import BodyWriter, Endpoint
-from bench.load.flight import Flight
 from bench.load.generator import Generator, LaneState
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
+from bench.load.request import Request
 from bench.plan.profile import Amount, Arrivals, Profile
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
@@ -83,9 +83,9 @@ class _Sink:
     """A sender that takes a request and does nothing."""
 
     def start(
-        self, body: bytes, request_id: str, exchange: Any, on_carrier: Callable[[Any], bool]
+        self, body: bytes, request_id: str, receiver: Any, on_handle: Callable[[Any], bool]
     ) -> None:
-        on_carrier(None)
+        on_handle(None)
 
     async def close(self) -> None:
         return
@@ -164,11 +164,11 @@ def measure() -> dict[str, float]:
     def record() -> int:
         with tempfile.TemporaryDirectory() as folder:
             journal = Journal(SegmentWriter(Path(folder)), "hot", ROWS, [1], [])
-            flight = Flight(0, None, 0, True, array("q"), lambda *_: None)
-            flight.answer = Answer()
+            request = Request(0, None, 0, True, array("q"), lambda *_: None)
+            request.answer = Answer()
             for row in range(ROWS):
-                flight.row = row
-                journal.record(flight, Outcome.ok, "", 0)
+                request.row = row
+                journal.record(request, Outcome.ok, "", 0)
         return ROWS
 
     return {

@@ -66,8 +66,8 @@ FAULTS = (
     ),
     Fault(
         "a timeout is counted twice",
-        "flight.deadline_ns = self._clock() + lane.timeout_ns",
-        "flight.deadline_ns = self._clock() + 2 * lane.timeout_ns",
+        "request.deadline_ns = self._clock() + lane.timeout_ns",
+        "request.deadline_ns = self._clock() + 2 * lane.timeout_ns",
         "tests/load/test_generator.py",
     ),
     Fault(

@@ -33,10 +33,10 @@ from bench.api.answer import Answer
 from bench.clock import cpu_ns, wall_ns
 from bench.load import alarm
 from bench.load.endpoint import Endpoint
-from bench.load.flight import Flight
 from bench.load.generator import run_loop
 from bench.load.journal import SEGMENT_EVERY_S, Journal
 from bench.load.player import Counters, Player, Work, make_endpoints
+from bench.load.request import Request
 from bench.load.shard import cut_table, rows_of_shards
 from bench.plan.profile import Amount, Arrivals, Profile
 from bench.plan.prompts import PromptText
@@ -201,9 +201,9 @@ class _Timed(Endpoint):
         super().__init__(made.sender, made.writer)
         self.sends = self.spent_ns = 0
 
-    def send(self, flight: Flight, request_id: str) -> None:
+    def send(self, request: Request, request_id: str) -> None:
         began = time.thread_time_ns()
-        super().send(flight, request_id)
+        super().send(request, request_id)
         self.spent_ns += time.thread_time_ns() - began
         self.sends += 1
 
@@ -354,12 +354,12 @@ def _seal(rows: int) -> tuple[float, float]:
     async def rounds(folder: Path) -> None:
         journal, gaps = Journal(SegmentWriter(folder), "r", rows, [1], []), array("q")
         journal.watch_gaps([[gaps]])
-        flight = Flight(0, None, 0, True, gaps, lambda *_: None)
-        flight.answer = Answer()
+        request = Request(0, None, 0, True, gaps, lambda *_: None)
+        request.answer = Answer()
         for _ in range(3 * _ROUNDS):
             for row in range(rows):
-                flight.row, flight.sent_ns, flight.done_ns = row, row * 10**5, row * 10**6
-                journal.record(flight, Outcome.ok, "", 0)
+                request.row, request.sent_ns, request.done_ns = row, row * 10**5, row * 10**6
+                journal.record(request, Outcome.ok, "", 0)
             gaps.extend(range(GAP_MS * MS, GAP_MS * MS + rows * (TOKENS - 1)))
             whole, loop = cpu_ns(), time.thread_time_ns()
             await journal.flush()

@@ -197,7 +197,7 @@ def _sizes(lane: LaneSize) -> tuple[int, int]:
 
 
 @dataclasses.dataclass
-class Left:
+class Remaining:
     """What is left of the caps."""
 
     requests: int | None
@@ -246,7 +246,7 @@ class Ramp:
         stage = suite.stages[0]
         assert stage.contract is not None
         self.contract, self.virtual = stage.contract, stage.simulated
-        self._left = Left(
+        self._remaining = Remaining(
             terms.max_requests, terms.max_cost_usd, None if self.virtual else terms.max_time_ns
         )
         self._shown = curve_clause(self.contract)
@@ -394,10 +394,10 @@ class Ramp:
             alone=False,
             folder=self.folder / name,
             workers=self.terms.workers,
-            caps=Caps(self._left.usd, self.terms.stop_rule),
+            caps=Caps(self._remaining.usd, self.terms.stop_rule),
         )
         if self.virtual:
-            if (why := self._left.refuses(step.requests, Fraction(0), 0)) is not None:
+            if (why := self._remaining.refuses(step.requests, Fraction(0), 0)) is not None:
                 return why
             done = simulate(plan_virtual(suite, seed, step.requests), options)
         else:
@@ -427,9 +427,9 @@ class Ramp:
         """
         budget = budget_of(plan)
         if not self.probes:
-            refuse_beyond(budget, self._left.usd, self._left.requests)
+            refuse_beyond(budget, self._remaining.usd, self._remaining.requests)
         usd = sum((lane.usd for lane in budget.lanes if lane.usd is not None), Fraction(0))
-        return self._left.refuses(len(plan.schedule), usd, plan.end_ns)
+        return self._remaining.refuses(len(plan.schedule), usd, plan.end_ns)
 
     def _file(self, **news: Any) -> None:
         self.record.update(news)

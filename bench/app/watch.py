@@ -28,9 +28,9 @@ from bench.judge.census.episodes import OutageTracker, Probe
 from bench.judge.census.standing import outage_record, silent, tracked
 from bench.load.ceiling import share_of_ceiling
 from bench.load.endpoint import Endpoint
-from bench.load.flight import Flight
 from bench.load.journal import Strings
 from bench.load.player import Player, Work, make_endpoints, run_secrets
+from bench.load.request import Request
 from bench.load.runner import check_descriptors
 from bench.load.transport.sender import check_ready
 from bench.plan.budget import show_usd, usd_of
@@ -65,10 +65,10 @@ class Polite(Endpoint):
 
     def __init__(self, endpoint: Endpoint):
         super().__init__(endpoint.sender, endpoint.writer)
-        self._sent: list[Flight] = []
+        self._sent: list[Request] = []
         self._until_ns = 0
 
-    def send(self, flight: Flight, request_id: str) -> None:
+    def send(self, request: Request, request_id: str) -> None:
         """Begin; or end it as never sent, without the slot that would make that our own failure."""
         now = monotonic_ns()
         for each in [each for each in self._sent if each.ended]:
@@ -77,11 +77,11 @@ class Polite(Endpoint):
             )
             self._sent.remove(each)
         if now < self._until_ns:
-            flight.slot_free_ns = -1
-            flight.fail(Outcome.never_sent, WAITED, now)
+            request.slot_free_ns = -1
+            request.fail(Outcome.never_sent, WAITED, now)
             return
-        self._sent.append(flight)
-        super().send(flight, request_id)
+        self._sent.append(request)
+        super().send(request, request_id)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -310,8 +310,8 @@ class Watch:
             await self._rest(max(until - started, _LEAST_NS))
             return
         text = PromptText(plan.seed, None)
-        outlets = make_endpoints(plan.lanes, plan.schedule, text)
-        for lane, made in zip(plan.lanes, outlets, strict=True):
+        endpoints = make_endpoints(plan.lanes, plan.schedule, text)
+        for lane, made in zip(plan.lanes, endpoints, strict=True):
             if lane.target.route is None:
                 made[:] = [Polite(endpoint) for endpoint in made]
         name = run_id(plan, started)
@@ -326,7 +326,7 @@ class Watch:
         )
         self.terms.opened(writer.folder)
         work = Work(plan.lanes, plan.schedule, writer.folder, name)
-        player = self._player = Player(work, text, outlets)
+        player = self._player = Player(work, text, endpoints)
         live = _Live(plan, player, started, str(writer.folder.relative_to(self.terms.folder)))
         offset = self.terms.wall() - monotonic_ns()
         parted: list[int] = []

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from bench.api.interface import Api, BodyOptions
 from bench.errors import UserError
-from bench.load.flight import Flight
-from bench.load.transport.exchange import Sender
+from bench.load.request import Request
+from bench.load.transport.interface import Sender
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
 from bench.record.samples import Flag
@@ -99,14 +99,14 @@ class BodyWriter:
         )
 
 
-class Outlet(Protocol):
+class LaneSender(Protocol):
     """Where a lane's rows go: an endpoint, or a route over several."""
 
-    def send(self, flight: Flight, request_id: str) -> None:
-        """Begin; events go to the flight."""
+    def send(self, request: Request, request_id: str) -> None:
+        """Begin; events go to the request."""
 
-    def send_again(self, flight: Flight, note: str, now_ns: int, request_id: str) -> bool:
-        """True when a flight that ended as http_4xx was sent once more instead, without an option
+    def send_again(self, request: Request, note: str, now_ns: int, request_id: str) -> bool:
+        """True when a request that ended as http_4xx was sent once more instead, without an option
         that was refused.
         """
 
@@ -118,7 +118,7 @@ class Outlet(Protocol):
 
 
 class Endpoint:
-    """Sends the flights of one target."""
+    """Sends the requests of one target."""
 
     __slots__ = ("api", "sender", "writer")
 
@@ -126,36 +126,36 @@ class Endpoint:
         self.sender, self.writer = sender, writer
         self.api: Api = writer.api
 
-    def send(self, flight: Flight, request_id: str) -> None:
-        """Begin; events go to the flight."""
-        flight.api = self.api
-        counted = max(flight.connect_ns, 0) + max(flight.tls_ns, 0)
+    def send(self, request: Request, request_id: str) -> None:
+        """Begin; events go to the request."""
+        request.api = self.api
+        counted = max(request.connect_ns, 0) + max(request.tls_ns, 0)
 
-        def carried(carrier: object) -> bool:
+        def carried(handle: object) -> bool:
             """The connection is there; the time it took to open is the network's, not ours."""
-            if flight.ended:
+            if request.ended:
                 return False
-            flight.carrier = carrier  # type: ignore[assignment]
+            request.handle = handle  # type: ignore[assignment]
             nonlocal counted
-            connecting = max(flight.connect_ns, 0) + max(flight.tls_ns, 0)
-            flight.slot_free_ns += connecting - counted
+            connecting = max(request.connect_ns, 0) + max(request.tls_ns, 0)
+            request.slot_free_ns += connecting - counted
             counted = connecting
             return True
 
-        flight.body_version = self.writer.version
-        self.sender.start(self.writer.body(flight.row), request_id, flight, carried)
+        request.body_version = self.writer.version
+        self.sender.start(self.writer.body(request.row), request_id, request, carried)
 
-    def send_again(self, flight: Flight, note: str, now_ns: int, request_id: str) -> bool:
+    def send_again(self, request: Request, note: str, now_ns: int, request_id: str) -> bool:
         """One row, two attempts, both counted: the refused one was the server's doing, not our
         lateness.
         """
-        if flight.status not in (400, 422) or flight.attempts > 2:
+        if request.status not in (400, 422) or request.attempts > 2:
             return False
-        if not self.writer.drop_refused(note, flight.body_version):
+        if not self.writer.drop_refused(note, request.body_version):
             return False
-        flight.begin_again(now_ns)
-        flight.flags |= Flag.OPTION_DROPPED
-        self.send(flight, request_id)
+        request.begin_again(now_ns)
+        request.flags |= Flag.OPTION_DROPPED
+        self.send(request, request_id)
         return True
 
     async def close(self) -> None:

@@ -21,10 +21,10 @@ import numpy as np
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
-from bench.load.endpoint import Outlet
-from bench.load.flight import Flight
+from bench.load.endpoint import LaneSender
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
+from bench.load.request import Request
 from bench.plan.schedule import Lane, Table
 from bench.record.samples import Bool, Outcome
 from bench.units import MS, S
@@ -34,7 +34,7 @@ T = TypeVar("T")
 #: Time between the decision to start and the run's time zero, for the loop to settle.
 LEAD_NS = 200 * MS
 _TICK_NS = 10 * MS
-#: Flights that ended and stand in the queue of deadlines, before it is swept.
+#: Requests that ended and stand in the queue of deadlines, before it is swept.
 _MOST_ENDED_KEPT = 1_000
 #: After Ctrl-C, requests under way have this long to end.
 STOP_DRAIN_NS = 5 * S
@@ -49,7 +49,7 @@ class LaneState:
         "gaps",
         "in_flight",
         "index",
-        "outlet",
+        "sender",
         "started",
         "stops_at_ns",
         "streamed",
@@ -57,10 +57,10 @@ class LaneState:
         "waiting",
     )
 
-    def __init__(self, lane: Lane, outlet: Outlet, cap: int | None):
+    def __init__(self, lane: Lane, sender: LaneSender, cap: int | None):
         """`cap` is this process's part of the lane's in-flight cap; None = no cap."""
         profile = lane.profile
-        self.index, self.outlet = lane.index, outlet
+        self.index, self.sender = lane.index, sender
         self.cap = cap if cap is not None else sys.maxsize
         self.timeout_ns, self.streamed = lane.target.timeout, lane.target.stream
         #: a closed loop bounded by duration begins nothing at or after this instant
@@ -70,9 +70,9 @@ class LaneState:
         #: rows that came due so far
         self.started = 0
         self.in_flight = 0
-        self.waiting: deque[Flight] = deque()
-        #: flights in the order they began: one timeout a lane keeps this sorted by deadline
-        self.deadlines: deque[Flight] = deque()
+        self.waiting: deque[Request] = deque()
+        #: requests in the order they began: one timeout a lane keeps this sorted by deadline
+        self.deadlines: deque[Request] = deque()
         self.gaps = [array("q") for _ in lane.phases]
 
 
@@ -145,7 +145,7 @@ class Generator:
                 self._alarm.close()
                 for lane in self.lanes:
                     with anyio.CancelScope(shield=True):
-                        await lane.outlet.close()
+                        await lane.sender.close()
                 self.end()
                 loop.set_exception_handler(None)
 
@@ -191,8 +191,8 @@ class Generator:
 
     def _drop_waiting(self, why: str) -> None:
         for lane in self.lanes:
-            for flight in lane.waiting:
-                self._journal.note_never_sent(flight.row, flight.due_ns, why, self.now())
+            for request in lane.waiting:
+                self._journal.note_never_sent(request.row, request.due_ns, why, self.now())
                 self.finished_rows += 1
             lane.waiting.clear()
 
@@ -243,45 +243,45 @@ class Generator:
         lane = self.lanes[self._lane_of[row]]
         self.started += 1
         lane.started += 1
-        flight = Flight(
+        request = Request(
             row, lane, due_ns, lane.streamed, lane.gaps[self._phase_of[row]], self._ended
         )
         if lane.in_flight < lane.cap:
-            self._launch(flight, lane, self.t0 + due_ns)
+            self._launch(request, lane, self.t0 + due_ns)
         else:
-            lane.waiting.append(flight)
+            lane.waiting.append(request)
 
-    def _launch(self, flight: Flight, lane: LaneState, free_ns: int) -> None:
+    def _launch(self, request: Request, lane: LaneState, free_ns: int) -> None:
         """`free_ns`: since when a slot was there for it.
 
         What passes from then on is our lateness.
         """
         lane.in_flight += 1
-        flight.slot_free_ns = free_ns
-        flight.deadline_ns = self._clock() + lane.timeout_ns
-        lane.deadlines.append(flight)
-        lane.outlet.send(flight, f"{self._journal.run_id}-{flight.row}")
+        request.slot_free_ns = free_ns
+        request.deadline_ns = self._clock() + lane.timeout_ns
+        lane.deadlines.append(request)
+        lane.sender.send(request, f"{self._journal.run_id}-{request.row}")
 
     # ---- ending
 
-    def _ended(self, flight: Flight, outcome: Outcome, note: str) -> None:
-        lane: LaneState = flight.lane
+    def _ended(self, request: Request, outcome: Outcome, note: str) -> None:
+        lane: LaneState = request.lane
         if (
             outcome == Outcome.http_4xx
             and not self._stopping
-            and lane.outlet.send_again(
-                flight, note, self._clock(), f"{self._journal.run_id}-{flight.row}"
+            and lane.sender.send_again(
+                request, note, self._clock(), f"{self._journal.run_id}-{request.row}"
             )
         ):
             return
         lane.in_flight -= 1
         self.finished_rows += 1
-        self._journal.record(flight, outcome, note, lane.index)
-        self._follow(flight.row, flight.done_ns - self.t0, lane)
+        self._journal.record(request, outcome, note, lane.index)
+        self._follow(request.row, request.done_ns - self.t0, lane)
         if lane.waiting and not self._stopping:
             following = lane.waiting.popleft()
             # Free since the answer's last byte reached this machine, however late we looked.
-            self._launch(following, lane, max(flight.done_ns, self.t0 + following.due_ns))
+            self._launch(following, lane, max(request.done_ns, self.t0 + following.due_ns))
         if self.finished_rows == self.started:
             self._check_over()
 
@@ -325,20 +325,20 @@ class Generator:
     def _expire(self, lane: LaneState, now: int) -> None:
         if len(lane.deadlines) > 2 * lane.in_flight + _MOST_ENDED_KEPT:
             # One slow answer at the head must not keep all that ended behind it alive.
-            lane.deadlines = deque(flight for flight in lane.deadlines if not flight.ended)
+            lane.deadlines = deque(request for request in lane.deadlines if not request.ended)
         deadlines = lane.deadlines
         while deadlines and (deadlines[0].ended or deadlines[0].deadline_ns <= now):
-            flight = deadlines.popleft()
-            if flight.ended:
+            request = deadlines.popleft()
+            if request.ended:
                 continue
             seconds = lane.timeout_ns / S
-            begun = flight.answer is not None and flight.answer.first_token_ns >= 0
-            if flight.carrier is None:
-                flight.fail(Outcome.timeout_connect, f"not connected within {seconds:g} s", now)
+            begun = request.answer is not None and request.answer.first_token_ns >= 0
+            if request.handle is None:
+                request.fail(Outcome.timeout_connect, f"not connected within {seconds:g} s", now)
             elif begun:
-                flight.fail(Outcome.timeout_total, f"not finished within {seconds:g} s", now)
+                request.fail(Outcome.timeout_total, f"not finished within {seconds:g} s", now)
             else:
-                flight.fail(Outcome.timeout_first, f"no token within {seconds:g} s", now)
+                request.fail(Outcome.timeout_first, f"no token within {seconds:g} s", now)
 
     def _cut_off(self) -> None:
         """The drain is over: what is under way is censored, what still waits was never sent."""
@@ -346,8 +346,8 @@ class Generator:
         now = self._clock()
         self._drop_waiting("still waiting behind the in-flight cap when the run ended")
         for lane in self.lanes:
-            for flight in list(lane.deadlines):
-                flight.fail(Outcome.censored, "still under way when the run ended", now)
+            for request in list(lane.deadlines):
+                request.fail(Outcome.censored, "still under way when the run ended", now)
 
 
 def drain_bound_ns(plan: Sequence[Lane], schedule: Table) -> int:

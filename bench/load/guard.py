@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from bench.load.endpoint import Outlet
-from bench.load.flight import Attempt, Flight
+from bench.load.endpoint import LaneSender
+from bench.load.request import Attempt, Request
 from bench.load.spending import Spending
 from bench.plan.budget import is_remote
 from bench.plan.schedule import Lane, Table
@@ -115,17 +115,17 @@ class Guard:
         """A call of a route has ended; told before its row is."""
         self._bill(attempt, attempt.leg, attempt.outcome)
 
-    def ended(self, flight: Flight, outcome: Outcome, lane: int) -> None:
+    def ended(self, request: Request, outcome: Outcome, lane: int) -> None:
         """A row has ended."""
         if self._lanes[lane].target.route is None:
-            self._bill(flight, 0, outcome)
+            self._bill(request, 0, outcome)
         if self._spending is not None:
-            self._spending.ended(flight.row)
+            self._spending.ended(request.row)
         recent = self._recent.get(lane)
         if (
             recent is not None
             and outcome not in _OURS
-            and recent.add(flight.done_ns, outcome)
+            and recent.add(request.done_ns, outcome)
             and self.why is None
         ):
             self._stop(f"{self._lanes[lane].name}: {recent.text} (--no-stop-rule goes on)")
@@ -145,7 +145,7 @@ class Guard:
             "stop_rule": [self._lanes[lane].name for lane in self._recent],
         }
 
-    def _bill(self, call: Flight, leg: int, outcome: Outcome) -> None:
+    def _bill(self, call: Request, leg: int, outcome: Outcome) -> None:
         if self._spending is not None and call.sent_ns >= 0:
             usage = (
                 (-1, -1)
@@ -160,29 +160,29 @@ class Guard:
 
 
 class Guarded:
-    """An outlet behind the guard."""
+    """A sender behind the guard."""
 
-    __slots__ = ("_clock", "_guard", "_outlet")
+    __slots__ = ("_clock", "_guard", "_sender")
 
-    def __init__(self, outlet: Outlet, guard: Guard, clock: Callable[[], int]):
-        self._outlet, self._guard, self._clock = outlet, guard, clock
+    def __init__(self, sender: LaneSender, guard: Guard, clock: Callable[[], int]):
+        self._sender, self._guard, self._clock = sender, guard, clock
 
-    def send(self, flight: Flight, request_id: str) -> None:
+    def send(self, request: Request, request_id: str) -> None:
         """Begin; or end it as never sent, without the slot that would make that our own failure."""
-        if self._guard.begin(flight.row):
-            self._outlet.send(flight, request_id)
+        if self._guard.begin(request.row):
+            self._sender.send(request, request_id)
             return
-        flight.slot_free_ns = -1
-        flight.fail(Outcome.never_sent, f"not sent: {self._guard.why}", self._clock())
+        request.slot_free_ns = -1
+        request.fail(Outcome.never_sent, f"not sent: {self._guard.why}", self._clock())
 
-    def send_again(self, flight: Flight, note: str, now_ns: int, request_id: str) -> bool:
-        """As the outlet has it: a request that was refused for an option cost nothing."""
-        return self._outlet.send_again(flight, note, now_ns, request_id)
+    def send_again(self, request: Request, note: str, now_ns: int, request_id: str) -> bool:
+        """As the sender behind has it: a request that was refused for an option cost nothing."""
+        return self._sender.send_again(request, note, now_ns, request_id)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._outlet.close()
+        await self._sender.close()
 
     def facts(self) -> dict[str, object]:
         """What the manifest says of it."""
-        return self._outlet.facts()
+        return self._sender.facts()

@@ -1,6 +1,6 @@
 """Where samples are gathered while the run lasts, and from where they reach the disk.
 
-In: flights that ended. Out: the samples table, sealed segments, gap histograms, running
+In: requests that ended. Out: the samples table, sealed segments, gap histograms, running
 quantiles for the screen. Must stay true: a row is filled once; what ended more than a second
 ago is on disk; no text of a server is kept without its secrets removed and its length bounded.
 """
@@ -19,8 +19,8 @@ from pydantic import SecretStr
 
 from bench.api.answer import Answer
 from bench.clock import monotonic_ns
-from bench.load.flight import Attempt, Flight
 from bench.load.guard import Guard
+from bench.load.request import Attempt, Request
 from bench.plan.credentials import REDACTED, Redaction
 from bench.record.histogram import Histogram
 from bench.record.pieces import FURTHER_TEXTS, MAX_STRINGS, STRING_KINDS, SegmentWriter
@@ -125,64 +125,66 @@ class Journal:
         """The run's time zero is known (monotonic ns)."""
         self._t0, self._begun = t0, True
 
-    def record(self, flight: Flight, outcome: Outcome, note: str, lane_index: int) -> None:
-        """Fill the row of a flight that ended."""
+    def record(self, request: Request, outcome: Outcome, note: str, lane_index: int) -> None:
+        """Fill the row of a request that ended."""
         t0 = self._t0
-        answer = flight.answer if flight.answer is not None else _NO_ANSWER
-        output_tokens, flags = answer.output_tokens, flight.flags
+        answer = request.answer if request.answer is not None else _NO_ANSWER
+        output_tokens, flags = answer.output_tokens, request.flags
         if output_tokens < 0 and answer.chunks and flags & Flag.STREAMED:
             output_tokens = answer.chunks
             flags |= Flag.COUNTED_TOKENS
         if answer.first_shared:
             flags |= Flag.TTFT_UPPER_BOUND
         strings = self.strings
-        self.samples[flight.row] = (
-            flight.due_ns,
-            _after(flight.slot_free_ns, t0),
-            _after(flight.sent_ns, t0),
-            _after(flight.headers_ns, t0),
+        self.samples[request.row] = (
+            request.due_ns,
+            _after(request.slot_free_ns, t0),
+            _after(request.sent_ns, t0),
+            _after(request.headers_ns, t0),
             _after(answer.first_byte_ns, t0),
             _after(answer.first_token_ns, t0),
             _after(answer.first_answer_token_ns, t0),
             _after(answer.last_token_ns, t0),
-            _after(flight.done_ns, t0),
-            flight.connect_ns,
-            flight.tls_ns,
+            _after(request.done_ns, t0),
+            request.connect_ns,
+            request.tls_ns,
             answer.gap_max_ns,
             answer.last_token_ns - answer.first_token_ns if answer.chunks > 1 else -1,
             outcome,
             flags,
-            flight.status,
-            flight.attempts,
+            request.status,
+            request.attempts,
             answer.chunks,
             answer.shared_reads,
             answer.prompt_tokens,
             output_tokens,
             answer.reasoning_tokens,
             answer.cached_tokens,
-            flight.retry_after_ms,
-            strings["served_model"].number(flight.served_model or answer.model),
-            strings["served_region"].number(flight.region or answer.region),
+            request.retry_after_ms,
+            strings["served_model"].number(request.served_model or answer.model),
+            strings["served_region"].number(request.region or answer.region),
             strings["finish"].number(answer.finish),
             strings["note"].number(note),
             self._worker,
         )
-        self._fresh.append(flight.row)
+        self._fresh.append(request.row)
         self.outcomes[lane_index][outcome] += 1
         self.output_tokens[lane_index] += max(output_tokens, 0)
         if answer.prompt_tokens >= 0:
             self.prompt_tokens[lane_index] += answer.prompt_tokens
-        elif flight.sent_ns >= 0 and flight.status < 400:
+        elif request.sent_ns >= 0 and request.status < 400:
             self.without_usage[lane_index] += 1
-        if flight.sent_ns >= 0:
-            self._lags.append(max(0, flight.sent_ns - max(flight.slot_free_ns, flight.due_ns + t0)))
+        if request.sent_ns >= 0:
+            self._lags.append(
+                max(0, request.sent_ns - max(request.slot_free_ns, request.due_ns + t0))
+            )
         if outcome == Outcome.ok:
-            end = answer.last_token_ns if answer.last_token_ns >= 0 else flight.done_ns
-            self._responses[lane_index].append(end - t0 - flight.due_ns)
+            end = answer.last_token_ns if answer.last_token_ns >= 0 else request.done_ns
+            self._responses[lane_index].append(end - t0 - request.due_ns)
             if answer.first_token_ns >= 0:
-                self._first_tokens[lane_index].append(answer.first_token_ns - t0 - flight.due_ns)
+                self._first_tokens[lane_index].append(answer.first_token_ns - t0 - request.due_ns)
         if self._guard is not None:
-            self._guard.ended(flight, outcome, lane_index)
+            self._guard.ended(request, outcome, lane_index)
 
     def record_attempt(self, attempt: Attempt, *, carried: bool) -> None:
         """Keep what became of one call of a route whose row has ended."""
@@ -261,7 +263,7 @@ class Journal:
         self._fresh.extend(rows.tolist())
 
     def watch_gaps(self, gaps: list[list[array[int]]]) -> None:
-        """The arrays that flights append their gaps to, by lane and phase."""
+        """The arrays that requests append their gaps to, by lane and phase."""
         self._gaps = gaps
 
     def fold(self) -> None:

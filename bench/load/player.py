@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import Timers
-from bench.load.endpoint import BodyWriter, Endpoint, Outlet
+from bench.load.endpoint import BodyWriter, Endpoint, LaneSender
 from bench.load.generator import Generator, LaneState, current_loop_name
 from bench.load.guard import UNCAPPED, Caps, Guard, Guarded
 from bench.load.journal import Journal
@@ -245,24 +245,24 @@ class Player:
         self._probe = HarnessProbe()
         # The routes' own clockwork, on a loop that has any.
         self._timers = Timers(monotonic_ns) if any(lane.target.route for lane in lanes) else None
-        self._outlets: list[Outlet] = [
-            self._outlet(lane, made, schedule) for lane, made in zip(lanes, endpoints, strict=True)
+        self._senders: list[LaneSender] = [
+            self._sender(lane, made, schedule) for lane, made in zip(lanes, endpoints, strict=True)
         ]
         states = [
-            LaneState(lane, self._guarded(outlet), share.cap(lane.profile.max_in_flight))
-            for lane, outlet in zip(lanes, self._outlets, strict=True)
+            LaneState(lane, self._guarded(sender), share.cap(lane.profile.max_in_flight))
+            for lane, sender in zip(lanes, self._senders, strict=True)
         ]
         # Rows of lanes beyond ours are played in virtual time.
         mine = share.rows(schedule) & (schedule["lane"] < len(lanes))
         self.generator = Generator(lanes, schedule, states, self.journal, self._probe, mine=mine)
 
-    def _outlet(self, lane: Lane, endpoints: list[Endpoint], schedule: Table) -> Outlet:
+    def _sender(self, lane: Lane, endpoints: list[Endpoint], schedule: Table) -> LaneSender:
         if self._timers is None or lane.target.route is None:
             return endpoints[0]
         return Router(lane, endpoints, schedule["leg"], self.journal, self._timers, monotonic_ns)
 
-    def _guarded(self, outlet: Outlet) -> Outlet:
-        return outlet if self.guard is None else Guarded(outlet, self.guard, monotonic_ns)
+    def _guarded(self, sender: LaneSender) -> LaneSender:
+        return sender if self.guard is None else Guarded(sender, self.guard, monotonic_ns)
 
     async def play(self, on_tick: OnTick, t0: int | None = None) -> None:
         """Play our rows from `t0` (monotonic ns; soon, by default) to their end, and flush."""
@@ -280,7 +280,7 @@ class Player:
     async def _watching(self) -> AsyncIterator[None]:
         """Status feeds are polled meanwhile; without a feed there is no task."""
         routers = [
-            outlet for outlet in self._outlets if isinstance(outlet, Router) and outlet.has_feeds
+            sender for sender in self._senders if isinstance(sender, Router) and sender.has_feeds
         ]
         if not routers:
             yield
@@ -320,7 +320,7 @@ class Player:
             "guard": self.guard.facts() if self.guard is not None else None,
             "loop": current_loop_name(),
             "senders": {
-                lane.name: outlet.facts()
-                for lane, outlet in zip(self._lanes, self._outlets, strict=True)
+                lane.name: sender.facts()
+                for lane, sender in zip(self._lanes, self._senders, strict=True)
             },
         }

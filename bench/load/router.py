@@ -1,6 +1,6 @@
-"""A route's calls on the wire: one logical flight, its attempts, and what they tell the row.
+"""A route on the wire: one request, its attempts, and what the row takes over from them.
 
-In: flights of a routed lane, and the decisions of `course`. Out: the flight ended as one of its
+In: requests of a routed lane, and what `route_decisions` decides. Out: each ended as one of its
 attempts did, and a record of every attempt. Must stay true: each leg has an endpoint and so a pool
 of connections of its own; an attempt is recorded once; the row takes over the times of exactly the
 attempt that answered it, and counts its latency from its own due time.
@@ -14,10 +14,10 @@ from typing import Any
 import anyio
 
 from bench.load.alarm import Timers
-from bench.load.course import Action, Begin, Cancel, Course, Expire, LegState
 from bench.load.endpoint import Endpoint
-from bench.load.flight import Attempt, Flight
 from bench.load.journal import Journal
+from bench.load.request import Attempt, Request
+from bench.load.route_decisions import Action, Begin, Cancel, Expire, LegState, RouteDecisions
 from bench.load.transport.stock import watch_status
 from bench.plan.schedule import Lane
 from bench.record.samples import Int, Outcome
@@ -40,39 +40,48 @@ _CARRIED = (
 )
 
 
-class Way:
-    """One row under way: the carrier of its logical flight."""
+class RoutedRequest:
+    """A request under way on a route: what its attempts come to."""
 
-    def __init__(self, router: Router, flight: Flight, request_id: str, course: Course):
-        self._router, self._flight, self._id, self._course = router, flight, request_id, course
+    def __init__(
+        self, router: Router, request: Request, request_id: str, decisions: RouteDecisions
+    ):
+        self._router, self._request, self._id, self._decisions = (
+            router,
+            request,
+            request_id,
+            decisions,
+        )
         self._attempts: dict[int, Attempt] = {}
         self._wake_ns: int | None = None
 
     @property
     def over(self) -> bool:
         """True once the row has ended."""
-        return self._flight.ended
+        return self._request.ended
 
     def begin(self, now_ns: int) -> None:
-        """The row is due: call its first leg."""
-        self._act(self._course.begin(now_ns), now_ns)
+        """The row is due: try its first leg."""
+        self._act(self._decisions.begin(now_ns), now_ns)
 
     def wake(self, now_ns: int) -> None:
-        """An instant that the course asked for has come."""
+        """An instant that was asked for has come."""
         self._wake_ns = None
-        while not self.over and (due_ns := self._course.wake_ns()) is not None and due_ns <= now_ns:
-            self._act(self._course.wake(now_ns), now_ns)
+        while (
+            not self.over and (due_ns := self._decisions.wake_ns()) is not None and due_ns <= now_ns
+        ):
+            self._act(self._decisions.wake(now_ns), now_ns)
         self._sleep()
 
     def first_token(self, attempt: Attempt, stamp_ns: int) -> None:
         """An attempt's first token has come: until the row ends, its answer is what the row has."""
-        if self._flight.answer is None:
-            self._flight.answer = attempt.answer
-        self._act(self._course.first_token(attempt.number, stamp_ns), stamp_ns)
+        if self._request.answer is None:
+            self._request.answer = attempt.answer
+        self._act(self._decisions.first_token(attempt.number, stamp_ns), stamp_ns)
 
-    def attempt_ended(self, flight: Flight, outcome: Outcome, note: str) -> None:
+    def attempt_ended(self, ended: Request, outcome: Outcome, note: str) -> None:
         """The callback of every attempt."""
-        attempt, router = flight, self._router
+        attempt, router = ended, self._router
         assert isinstance(attempt, Attempt)
         leg = router.endpoints[attempt.leg]
         if outcome == Outcome.http_4xx and leg.send_again(
@@ -80,7 +89,7 @@ class Way:
         ):
             return
         attempt.outcome, attempt.note = outcome, note
-        actions = self._course.ended(
+        actions = self._decisions.ended(
             attempt.number, outcome, attempt.done_ns, attempt.retry_after_ms
         )
         self._act(actions, attempt.done_ns)
@@ -89,13 +98,13 @@ class Way:
         """The row has ended from outside: so do its attempts, and it keeps what the latest of them
         had.
         """
-        now_ns = self._flight.done_ns
-        self._course.abandon(now_ns)
+        now_ns = self._request.done_ns
+        self._decisions.abandon(now_ns)
         running = [attempt for attempt in self._attempts.values() if not attempt.ended]
         for attempt in running:
             attempt.cancel(now_ns)
         self._settle(running[-1] if running else None)
-        self._flight.done_ns = now_ns
+        self._request.done_ns = now_ns
 
     # ---- acting
 
@@ -109,21 +118,21 @@ class Way:
                 self._attempts[action.number].cancel(now_ns)
             elif action.number is None:
                 self._settle(None)
-                self._flight.done_ns = now_ns
-                self._flight.end(
+                self._request.done_ns = now_ns
+                self._request.end(
                     Outcome.refused,
                     "no leg of the route takes calls: every breaker in reach is open",
                 )
             else:
                 answer = self._attempts[action.number]
                 self._settle(answer)
-                self._flight.end(answer.outcome, answer.note)
+                self._request.end(answer.outcome, answer.note)
         self._sleep()
 
     def _send(self, action: Begin) -> None:
         leg = self._router.endpoints[action.leg]
         attempt = Attempt(
-            self._flight.row,
+            self._request.row,
             self,
             action.number,
             action.leg,
@@ -132,14 +141,14 @@ class Way:
             self._router.streamed[action.leg],
         )
         if action.number == 1:
-            attempt.slot_free_ns = self._flight.slot_free_ns
+            attempt.slot_free_ns = self._request.slot_free_ns
         self._attempts[action.number] = attempt
         leg.send(attempt, self._name(attempt))
 
     def _expire(self, attempt: Attempt, after_ns: int, now_ns: int) -> None:
         begun = attempt.answer is not None and attempt.answer.first_token_ns >= 0
         outcome = Outcome.timeout_total if begun else Outcome.timeout_first
-        if attempt.carrier is None:
+        if attempt.handle is None:
             outcome = Outcome.timeout_connect
         attempt.cancelled = True
         attempt.fail(outcome, f"given up by the route after {show_duration(after_ns)}", now_ns)
@@ -148,7 +157,7 @@ class Way:
         return self._id if attempt.number == 1 else f"{self._id}.{attempt.number}"
 
     def _sleep(self) -> None:
-        due_ns = None if self.over else self._course.wake_ns()
+        due_ns = None if self.over else self._decisions.wake_ns()
         if due_ns is not None and (self._wake_ns is None or due_ns < self._wake_ns):
             self._wake_ns = due_ns
             self._router.timers.at(due_ns, self)
@@ -158,20 +167,20 @@ class Way:
 
         All are recorded.
         """
-        flight = self._flight
-        flight.attempts = sum(attempt.attempts for attempt in self._attempts.values())
+        request = self._request
+        request.attempts = sum(attempt.attempts for attempt in self._attempts.values())
         for attempt in self._attempts.values():
             self._router.journal.record_attempt(attempt, carried=attempt is answer)
         if answer is not None:
             for name in _CARRIED:
-                setattr(flight, name, getattr(answer, name))
-            flight.gaps.extend(answer.gaps)
-        # Attempts know their way: without this, every row would be garbage for the collector alone.
+                setattr(request, name, getattr(answer, name))
+            request.gaps.extend(answer.gaps)
+        # Attempts know their request: without this, only the collector of cycles could free it.
         self._attempts.clear()
 
 
 class Router:
-    """The outlet of a routed lane: its legs, and what this process knows of their health."""
+    """Sends the requests of a routed lane; holds what this process knows of its legs' health."""
 
     def __init__(
         self,
@@ -198,15 +207,17 @@ class Router:
 
         return tell
 
-    def send(self, flight: Flight, request_id: str) -> None:
+    def send(self, request: Request, request_id: str) -> None:
         """Send a row on its way."""
-        first = int(self._first_leg[flight.row])
-        course = Course(self._route, self.legs, self._timeouts, first, flight.deadline_ns)
-        way = Way(self, flight, request_id, course)
-        flight.carrier = way
-        way.begin(flight.slot_free_ns)
+        first = int(self._first_leg[request.row])
+        decisions = RouteDecisions(
+            self._route, self.legs, self._timeouts, first, request.deadline_ns
+        )
+        routed = RoutedRequest(self, request, request_id, decisions)
+        request.handle = routed
+        routed.begin(request.slot_free_ns)
 
-    def send_again(self, flight: Flight, note: str, now_ns: int, request_id: str) -> bool:  # noqa: ARG002
+    def send_again(self, request: Request, note: str, now_ns: int, request_id: str) -> bool:  # noqa: ARG002
         """A row is never sent again: its attempts were."""
         return False
 

@@ -136,9 +136,9 @@ async def play(
     if shard.start_at_ns is not None:
         listeners.warn(f"begins at {utc_text(shard.start_at_ns)}")
     listeners.opened(sitting.writer.folder)
-    course = _Course(sitting, listeners)
-    async with _stopping_on_signals(course.ending.on_signal):
-        played = await _play_sitting(sitting, text, endpoints, workers, course)
+    supervisor = _Supervisor(sitting, listeners)
+    async with _stopping_on_signals(supervisor.ending.on_signal):
+        played = await _play_sitting(sitting, text, endpoints, workers, supervisor)
         gaps = played.workers.gaps
         sitting.add_gaps(gaps)
         if simulated is not None:  # still here, so that Ctrl-C leaves a sealed folder
@@ -147,7 +147,7 @@ async def play(
     write_histograms(
         writer.folder, sitting.plan, played.samples, gaps, writer.manifest["started_wall_ns"]
     )
-    state, ended = await _ended(sitting, played, course)
+    state, ended = await _ended(sitting, played, supervisor)
     ended["harness"] |= {"workers": workers, "calibration": share_of_ceiling(live, workers)}
     ended["harness"] |= listeners.closing()
     routed = any(lane.target.route for lane in live.lanes)
@@ -155,7 +155,7 @@ async def play(
     return writer.folder
 
 
-class _Course:
+class _Supervisor:
     """What goes on beside the requests of one sitting: drills, the screen, the end."""
 
     def __init__(self, sitting: Sitting, listeners: Listeners):
@@ -202,14 +202,14 @@ async def _play_sitting(
     text: PromptText,
     endpoints: list[list[Endpoint]],
     workers: int,
-    course: _Course,
+    supervisor: _Supervisor,
 ) -> _Played:
     """What all sittings came to, once the workers of this one have ended."""
     schedule, folder = sitting.plan.schedule, sitting.writer.folder
     if workers == 1:
-        player = Player(sitting.work, text, endpoints, course.ending.on_reason)
-        course.ending.stop = player.generator.stop
-        await player.play(course.tick, sitting.t0)
+        player = Player(sitting.work, text, endpoints, supervisor.ending.on_reason)
+        supervisor.ending.stop = player.generator.stop
+        await player.play(supervisor.tick, sitting.t0)
         journal = player.journal
         end = WorkersEnd(
             [player.facts()],
@@ -223,9 +223,11 @@ async def _play_sitting(
     else:
         for endpoint in itertools.chain.from_iterable(endpoints):
             await endpoint.close()
-        crew = Workers(sitting.work, text, workers, course.ending.on_reason, sitting.writer.lock)
-        course.ending.stop = crew.stop
-        end = await crew.play(course.tick, sitting.t0)
+        crew = Workers(
+            sitting.work, text, workers, supervisor.ending.on_reason, sitting.writer.lock
+        )
+        supervisor.ending.stop = crew.stop
+        end = await crew.play(supervisor.tick, sitting.t0)
     samples, strings = gather(folder, len(schedule))
     played = _Played(samples, strings, gather_attempts(folder, strings), end)
     _settle_dead_workers(played, sitting)
@@ -233,14 +235,14 @@ async def _play_sitting(
 
 
 async def _ended(
-    sitting: Sitting, played: _Played, course: _Course
+    sitting: Sitting, played: _Played, supervisor: _Supervisor
 ) -> tuple[State, dict[str, Any]]:
     """How the run ended, and what the manifest says of it."""
-    ending, end = course.ending, played.workers
+    ending, end = supervisor.ending, played.workers
     broke_off = ending.interrupted or (end.interrupted and ending.early is None)
     state: State = "interrupted" if broke_off else "complete"
     by_worker = sitting.whole("by_worker", end.facts)
-    events = await course.timeline.finish(interrupted=end.interrupted)
+    events = await supervisor.timeline.finish(interrupted=end.interrupted)
     leg_events = sitting.whole("leg_events", end.leg_events)
     harness = {
         **worst_facts(by_worker),
@@ -248,7 +250,7 @@ async def _ended(
         "dead_workers": sitting.whole("dead_workers", end.dead),
         "by_worker": by_worker,
     }
-    return state, course.start | {
+    return state, supervisor.start | {
         "ended_wall_ns": wall_ns(),
         "harness": harness,
         "strings": played.strings,

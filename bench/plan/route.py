@@ -3,7 +3,7 @@
 In: the `[route]` table of a target file. Out: a frozen `Route`, and for every planned row the leg
 that it begins with. Must stay true: the choice of a first leg is made here, before the run, from
 the seed, the row's session and its size; what follows depends on what happens, and is
-`bench/load/course.py`'s.
+`bench/load/route_decisions.py`'s.
 """
 
 from __future__ import annotations

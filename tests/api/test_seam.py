@@ -1,5 +1,5 @@
 """The seam for APIs: every one is registered, and one as foreign as any passes through framing,
-flight, target and sockets without a word of the house changed.
+request, target and sockets without a word of the house changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.api.auth import Outgoing
 from bench.api.interface import Api
 from bench.api.registry import MODULES, api_named
 from bench.errors import UserError
-from bench.load.flight import Flight
+from bench.load.request import Request
 from bench.plan.budget import call_bound
 from bench.plan.credentials import secrets_of
 from bench.plan.target import Target
@@ -97,27 +97,27 @@ def test_a_target_asks_its_api_for_urls_keys_and_bounds() -> None:
     assert (bound.answer(10**6), bound.prompt(1) > 0) == (0, True)
 
 
-# ---- answers, through a flight
+# ---- answers, through a request
 
 
 def flown(
     api: Api, body: bytes, content_type: bytes, *headers: tuple[bytes, bytes], cut: int = 1
-) -> tuple[Flight, list[tuple[Outcome, str]]]:
-    """A flight whose body came in pieces of `cut` bytes, and how it ended."""
+) -> tuple[Request, list[tuple[Outcome, str]]]:
+    """A request whose body came in pieces of `cut` bytes, and how it ended."""
     ends: list[tuple[Outcome, str]] = []
-    flight = Flight(0, None, 0, True, array("q"), lambda _, how, note: ends.append((how, note)))
-    flight.api = api
-    flight.on_sent(10, False)
-    flight.on_head(200, [(b"content-type", content_type), *headers], 20, False)
+    request = Request(0, None, 0, True, array("q"), lambda _, how, note: ends.append((how, note)))
+    request.api = api
+    request.on_sent(10, False)
+    request.on_head(200, [(b"content-type", content_type), *headers], 20, False)
     for stamp, begin in enumerate(range(0, len(body), cut), 30):
-        flight.on_body(body[begin : begin + cut], stamp)
-    flight.on_done(10_000)
-    return flight, ends
+        request.on_body(body[begin : begin + cut], stamp)
+    request.on_done(10_000)
+    return request, ends
 
 
-def answered(flight: Flight) -> Answer:
-    assert flight.answer is not None
-    return flight.answer
+def answered(request: Request) -> Answer:
+    assert request.answer is not None
+    return request.answer
 
 
 NAMED = (
@@ -135,14 +135,14 @@ def test_events_with_names_cumulative_usage_and_headers(cut: int) -> None:
     """
     stop = b"event: stop\ndata: {}\n\n"
     region = (b"toy-region", b"north")
-    flight, ends = flown(Named(), NAMED + stop, b"text/event-stream", region, cut=cut)
-    found = answered(flight)
+    request, ends = flown(Named(), NAMED + stop, b"text/event-stream", region, cut=cut)
+    found = answered(request)
     assert ends == [(Outcome.ok, "")]
     assert (found.prompt_tokens, found.output_tokens, found.finish) == (7, 5, "end")
-    assert (found.model, found.tier, flight.region) == ("m-2", "standard", "north")
+    assert (found.model, found.tier, request.region) == ("m-2", "standard", "north")
     assert found.chunks == 2
     assert (found.first_token_ns < found.first_answer_token_ns) == (cut < 10_000)
-    assert flight.flags & Flag.STREAMED
+    assert request.flags & Flag.STREAMED
 
 
 def test_an_end_and_an_error_are_the_apis_own() -> None:
@@ -159,8 +159,8 @@ def test_binary_frames(cut: int) -> None:
     """Another framing by content type: events, usage, region and an exception inside the stream."""
     begin = frame("contentBlockDelta", b"{}") * 3 + frame("messageStop", b'{"why":"end_turn"}')
     whole = begin + frame("metadata", b'{"in":4,"out":3,"at":"eu"}')
-    flight, ends = flown(Framed(), whole, b"application/x-toy-frames", cut=cut)
-    found = answered(flight)
+    request, ends = flown(Framed(), whole, b"application/x-toy-frames", cut=cut)
+    found = answered(request)
     assert ends == [(Outcome.ok, "")]
     assert (found.chunks, found.prompt_tokens, found.output_tokens) == (3, 4, 3)
     assert (found.finish, found.region) == ("end_turn", "eu")
@@ -174,9 +174,9 @@ def test_binary_frames(cut: int) -> None:
 def test_json_lines() -> None:
     """A last line without its line end counts, if it is whole."""
     body = b'{"text":"a"}\n{"text":"b"}\n{"done":true}'
-    flight, ends = flown(Lines(), body, b"application/x-ndjson; charset=utf-8")
+    request, ends = flown(Lines(), body, b"application/x-ndjson; charset=utf-8")
     assert ends == [(Outcome.ok, "")]
-    assert answered(flight).chunks == 2
+    assert answered(request).chunks == 2
     assert flown(Lines(), body[:-1], b"application/x-ndjson")[1][0][0] == Outcome.truncated
 
 
@@ -184,13 +184,13 @@ def test_an_answer_without_tokens_has_no_first_one() -> None:
     """Embeddings: usage, no instants, no finish; a body that is none is malformed and its usage
     stands.
     """
-    flight, ends = flown(Vectors(), b'{"usage":{"tokens":9},"data":[]}', b"application/json")
-    found = answered(flight)
+    request, ends = flown(Vectors(), b'{"usage":{"tokens":9},"data":[]}', b"application/json")
+    found = answered(request)
     assert ends == [(Outcome.ok, "")]
     assert (found.prompt_tokens, found.chunks, found.first_token_ns) == (9, 0, -1)
-    flight, ends = flown(Vectors(), b'{"usage":{"tokens":9}}', b"application/json")
+    request, ends = flown(Vectors(), b'{"usage":{"tokens":9}}', b"application/json")
     assert ends == [(Outcome.malformed, "no vectors")]
-    assert answered(flight).prompt_tokens == 9
+    assert answered(request).prompt_tokens == 9
 
 
 # ---- requests, over a socket

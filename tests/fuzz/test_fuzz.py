@@ -149,7 +149,7 @@ def test_an_answer_is_read_malformed_or_an_error_of_the_servers(
 
 
 def carried(data: bytes) -> tuple[Heard, bool]:
-    """What the exchange hears when the server says `data` and closes; whether the connection
+    """What the receiver hears when the server says `data` and closes; whether the connection
     outlives that.
     """
 

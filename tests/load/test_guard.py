@@ -15,11 +15,11 @@ import pytest
 
 from bench.api.answer import Answer
 from bench.load.endpoint import BodyWriter, Endpoint
-from bench.load.flight import Attempt, Flight
 from bench.load.generator import Generator, LaneState
 from bench.load.guard import FEWEST, SUSTAINED_NS, Caps, Guard, Guarded, Recent, should_stop
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
+from bench.load.request import Attempt, Request
 from bench.plan.budget import PROMPT_MARGIN
 from bench.plan.schedule import Plan
 from bench.plan.target import Target
@@ -47,9 +47,9 @@ class Told(Journal):
 
     guard: Guard
 
-    def record(self, flight: Flight, outcome: Outcome, note: str, lane_index: int) -> None:
-        super().record(flight, outcome, note, lane_index)
-        self.guard.ended(flight, outcome, lane_index)
+    def record(self, request: Request, outcome: Outcome, note: str, lane_index: int) -> None:
+        super().record(request, outcome, note, lane_index)
+        self.guard.ended(request, outcome, lane_index)
 
 
 class Way:
@@ -159,7 +159,7 @@ def test_every_call_of_a_route_is_billed() -> None:
         attempt.sent_ns, attempt.outcome, attempt.answer = 1, outcome, Answer()
         attempt.answer.prompt_tokens, attempt.answer.output_tokens = 500, 50
         guard.called(attempt)
-    row = Flight(0, None, 0, True, array("q"), lambda *_: None)
+    row = Request(0, None, 0, True, array("q"), lambda *_: None)
     guard.ended(row, Outcome.ok, 0)
     assert guard.facts()["spent_usd"] == pytest.approx(0.2 + 1)
     assert [guard.begin(row) for row in (1, 2)] == [True, False]

@@ -58,9 +58,9 @@ class Asking:
 
     async def until_closed(self, heard: Heard) -> None:
         """Until the client's loop has seen that the server ended this request's connection."""
-        assert isinstance(heard.carrier, Connection)
+        assert isinstance(heard.handle, Connection)
         with anyio.fail_after(PATIENCE_S):
-            while heard.carrier.alive:  # noqa: ASYNC110 - a connection that closes tells nobody
+            while heard.handle.alive:  # noqa: ASYNC110 - a connection that closes tells nobody
                 await asyncio.sleep(0.001)
 
 

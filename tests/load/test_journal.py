@@ -1,4 +1,4 @@
-"""Texts of servers without their secrets, rows as flights fill them, and probes of the process."""
+"""Texts of servers without their secrets, rows as requests fill them, and probes of the process."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from bench.api.decoding import error_message
 from bench.api.registry import api_named
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
-from bench.load.flight import Flight, retry_after_ms
 from bench.load.journal import Journal, Strings
 from bench.load.probe import ClockWatch, HarnessProbe
+from bench.load.request import Request, retry_after_ms
 from bench.record.pieces import SegmentWriter
 from bench.record.samples import Flag, Outcome
 from bench.units import MS, S
@@ -79,15 +79,15 @@ def test_texts_have_one_number_each_and_are_bounded_in_count() -> None:
     assert strings.number("text 7") == numbers[7]
 
 
-# ---- flights
+# ---- requests
 
 
 class Ending:
-    """A flight and how it ended."""
+    """A request and how it ended."""
 
     def __init__(self, streamed: bool = True) -> None:
         self.ends: list[tuple[Outcome, str]] = []
-        self.flight = Flight(
+        self.request = Request(
             0,
             None,
             0,
@@ -95,15 +95,15 @@ class Ending:
             array("q"),
             lambda _flight, outcome, note: self.ends.append((outcome, note)),
         )
-        self.flight.api = api_named("chat")
+        self.request.api = api_named("chat")
 
-    def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Flight:
+    def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Request:
         """A whole answer."""
-        self.flight.on_sent(10, False)
-        self.flight.on_head(status, headers, 20, False)
-        self.flight.on_body(body, 30)
-        self.flight.on_done(40)
-        return self.flight
+        self.request.on_sent(10, False)
+        self.request.on_head(status, headers, 20, False)
+        self.request.on_body(body, 30)
+        self.request.on_done(40)
+        return self.request
 
 
 SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -165,47 +165,47 @@ def test_an_answer_is_judged_by_what_it_says(
 
 
 def test_a_flight_that_ended_hears_nothing_more() -> None:
-    """A stream error ends the flight inside a read; the rest of that read and the end change
+    """A stream error ends the request inside a read; the rest of that read and the end change
     nothing.
     """
     ending = Ending()
-    flight = ending.answered(200, SSE, b'data: {"error":{"message":"full"}}\n\n')
-    flight.on_body(SOUND, 50)
-    flight.on_fail(Outcome.reset, "late", 60)
-    flight.fail(Outcome.censored, "later", 70)
+    request = ending.answered(200, SSE, b'data: {"error":{"message":"full"}}\n\n')
+    request.on_body(SOUND, 50)
+    request.on_fail(Outcome.reset, "late", 60)
+    request.fail(Outcome.censored, "later", 70)
     assert ending.ends == [(Outcome.stream_error, "full")]
-    assert flight.done_ns == 30
-    assert flight.answer is not None
-    assert flight.answer.chunks == 0
+    assert request.done_ns == 30
+    assert request.answer is not None
+    assert request.answer.chunks == 0
 
 
 def test_an_answer_cannot_come_before_its_request() -> None:
     """When the kernel had the answer before our write returned, the answer's instant bounds the
     sending.
     """
-    flight = Ending().flight
-    flight.on_sent(1_000, True)
-    flight.on_head(200, SSE, 900, False)
-    assert (flight.sent_ns, flight.headers_ns) == (900, 900)
+    request = Ending().request
+    request.on_sent(1_000, True)
+    request.on_head(200, SSE, 900, False)
+    assert (request.sent_ns, request.headers_ns) == (900, 900)
 
 
 def test_served_model_region_and_flags_come_from_headers_and_events() -> None:
     """What a gateway says of who answered is kept; reuse and reconnection are marked."""
     ending = Ending()
-    ending.flight.on_connected(5, -1)
-    ending.flight.on_reconnect()
-    flight = ending.answered(
+    ending.request.on_connected(5, -1)
+    ending.request.on_reconnect()
+    request = ending.answered(
         200,
         [*SSE, (b"x-served-model", b"m2"), (b"x-ms-region", b"east"), (b"retry-after", b"2")],
         SOUND,
     )
-    assert (flight.served_model, flight.region, flight.retry_after_ms, flight.connect_ns) == (
+    assert (request.served_model, request.region, request.retry_after_ms, request.connect_ns) == (
         "m2",
         "east",
         2000,
         5,
     )
-    assert flight.flags == Flag.NEW_CONNECTION | Flag.RECONNECTED | Flag.STREAMED
+    assert request.flags == Flag.NEW_CONNECTION | Flag.RECONNECTED | Flag.STREAMED
 
 
 @pytest.mark.parametrize(
@@ -254,22 +254,22 @@ def test_any_error_body_gives_a_bounded_text(body: bytes) -> None:
 
 
 def test_rows_reach_the_disk_with_their_texts_and_counted_tokens(tmp_path: Path) -> None:
-    """A flight fills its row once: times after the run's start, tokens counted where no usage came,
-    notes by number.
+    """A request fills its row once: times after the run's start, tokens counted where no usage
+    came, notes by number.
     """
     (tmp_path / "samples").mkdir()
     journal = Journal(SegmentWriter(tmp_path), "run", 3, [1], [])
     journal.watch_gaps([[array("q")]])
     journal.begin(1 * S)
     ending = Ending()
-    ending.flight.row, ending.flight.due_ns, ending.flight.slot_free_ns = 1, 5 * MS, S + 6 * MS
-    flight = ending.flight
-    flight.on_sent(S + 7 * MS, True)
-    flight.on_head(200, SSE, S + 9 * MS, False)
-    flight.on_body(SOUND.replace(b'"stop"', b"null") * 2, S + 10 * MS)
-    flight.on_body(SOUND, S + 14 * MS)
-    flight.on_done(S + 15 * MS)
-    journal.record(flight, *ending.ends[0], 0)
+    ending.request.row, ending.request.due_ns, ending.request.slot_free_ns = 1, 5 * MS, S + 6 * MS
+    request = ending.request
+    request.on_sent(S + 7 * MS, True)
+    request.on_head(200, SSE, S + 9 * MS, False)
+    request.on_body(SOUND.replace(b'"stop"', b"null") * 2, S + 10 * MS)
+    request.on_body(SOUND, S + 14 * MS)
+    request.on_done(S + 15 * MS)
+    journal.record(request, *ending.ends[0], 0)
     journal.note_never_sent(2, 8 * MS, "why", 9 * MS)
     anyio.run(journal.flush)
     row, unsent = journal.samples[1], journal.samples[2]
@@ -330,10 +330,10 @@ def test_outcomes_and_tokens_are_summed_by_lane(tmp_path: Path) -> None:
         ending = Ending()
         journal.record(ending.answered(status, SSE, body), *ending.ends[0], 1)
     hung, unsent = Ending(), Ending()
-    hung.flight.on_sent(10, False)
+    hung.request.on_sent(10, False)
     for ending, outcome in ((hung, Outcome.timeout_first), (unsent, Outcome.never_sent)):
-        ending.flight.fail(outcome, "", 50)
-        journal.record(ending.flight, *ending.ends[0], 1)
+        ending.request.fail(outcome, "", 50)
+        journal.record(ending.request, *ending.ends[0], 1)
     assert (journal.prompt_tokens, journal.output_tokens, journal.without_usage) == (
         [0, 14],
         [0, 13],

@@ -74,7 +74,7 @@ class Line:
 
 @dataclass(eq=False)
 class Asked:
-    """A request under way: its number, what its exchange hears, and the line that it came on."""
+    """A request under way: its number, what its receiver hears, and the line that it came on."""
 
     number: bytes
     heard: Heard
@@ -190,8 +190,8 @@ class PoolModel(RuleBasedStateMachine):
             heard = begun.pop(number)
             assert heard.events == ["connected", "sent"]
             assert not heard.reused
-            assert isinstance(heard.carrier, Connection)
-            line.client = heard.carrier
+            assert isinstance(heard.handle, Connection)
+            line.client = heard.handle
             self.under_way.append(Asked(number, heard, line))
 
     @rule()
@@ -213,8 +213,8 @@ class PoolModel(RuleBasedStateMachine):
         assert heard.events == ([] if line else ["connected"])
         if line is None:
             line = self._accepted()
-            assert isinstance(heard.carrier, Connection)
-            line.client = heard.carrier
+            assert isinstance(heard.handle, Connection)
+            line.client = heard.handle
         self.idle.append(line)
         self.given_up.append((heard, list(heard.events)))
 
@@ -223,8 +223,8 @@ class PoolModel(RuleBasedStateMachine):
     def give_up(self, data: st.DataObject) -> None:
         """A request given up under way closes its line and hears nothing more."""
         asked = self._any(data)
-        assert asked.heard.carrier is not None
-        self.run(self._soon(asked.heard.carrier.abort))
+        assert asked.heard.handle is not None
+        self.run(self._soon(asked.heard.handle.abort))
         assert asked.line.sock.recv(1) == b""
         asked.line.ended = True
         self.given_up.append((asked.heard, list(asked.heard.events)))

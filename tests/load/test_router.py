@@ -61,8 +61,8 @@ class LegSender:
     def __init__(self, world: World):
         self._world = world
 
-    def start(self, body: bytes, request_id: str, exchange: Any, on_carrier: Any) -> None:
-        self._world.start(body, request_id.partition(".")[0], exchange, on_carrier)
+    def start(self, body: bytes, request_id: str, receiver: Any, on_handle: Any) -> None:
+        self._world.start(body, request_id.partition(".")[0], receiver, on_handle)
 
 
 def routed_plan(
@@ -340,6 +340,6 @@ def test_a_thousand_rows_leave_no_instants_behind() -> None:
     )
     played, attempts = play(plan, after(5), after(5))
     assert (set(played.outcomes()), len(attempts)) == ({Outcome.ok}, 5000)
-    router = cast("Router", played.generator.lanes[0].outlet)
+    router = cast("Router", played.generator.lanes[0].sender)
     assert len(router.timers._heap) < 1100
     assert played.world.now < 100 * S

@@ -293,8 +293,8 @@ def test_an_exchange_that_is_given_up_hears_nothing_more(loop: str, transport: s
         class Impatient(Heard):
             def on_body(self, data: bytes, stamp_ns: int) -> None:
                 super().on_body(data, stamp_ns)
-                assert self.carrier is not None
-                self.carrier.abort()
+                assert self.handle is not None
+                self.handle.abort()
                 self.over.set()
 
         first = await ask(sender, b"1", Impatient())

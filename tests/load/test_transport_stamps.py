@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from bench.clock import monotonic_ns, sleep_s
-from bench.load.transport.exchange import classify
+from bench.load.transport.interface import classify
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader, by_age, enable
 from bench.record.samples import Outcome

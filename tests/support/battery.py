@@ -15,10 +15,10 @@ import anyio
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
 from bench.load.endpoint import BodyWriter, Endpoint
-from bench.load.flight import Flight
 from bench.load.generator import Generator, LaneState, run_loop
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
+from bench.load.request import Request
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.plan.profile import Profile
@@ -65,12 +65,12 @@ class Mended(Endpoint):
         super().__init__(*parts)
         self.site, self.first = site, -1
 
-    def send(self, flight: Flight, request_id: str) -> None:
-        if self.first in (-1, flight.row):
-            self.first = flight.row
+    def send(self, request: Request, request_id: str) -> None:
+        if self.first in (-1, request.row):
+            self.first = request.row
         else:
             self.site.mend()
-        super().send(flight, request_id)
+        super().send(request, request_id)
 
 
 class Played(NamedTuple):
@@ -162,11 +162,11 @@ def _ids(site: Site) -> list[bytes]:
     ]
 
 
-def _waits(flight: Flight, expected: Outcome | None) -> bool:
+def _waits(request: Request, expected: Outcome | None) -> bool:
     """The answer has come as far as it will: nothing but time can end it."""
     if expected == Outcome.timeout_total:
-        return flight.answer is not None and flight.answer.first_token_ns >= 0
-    return flight.sent_ns >= 0 and expected == Outcome.timeout_first
+        return request.answer is not None and request.answer.first_token_ns >= 0
+    return request.sent_ns >= 0 and expected == Outcome.timeout_first
 
 
 async def _play(

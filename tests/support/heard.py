@@ -1,4 +1,4 @@
-"""An exchange that writes down what it hears, and the loops and senders it is heard on."""
+"""A receiver that writes down what it hears, and the loops and senders it is heard on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from bench.load.transport.exchange import Carrier, Headers, Sender
+from bench.load.transport.interface import Handle, Headers, Sender
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.plan.target import Target
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Heard:
-    """Implements `Exchange`; fails the test when anything is heard after the end."""
+    """Implements `Receiver`; fails the test when anything is heard after the end."""
 
     def __init__(self, wanted: bool = True) -> None:
         self.events: list[str] = []
@@ -32,8 +32,8 @@ class Heard:
         self.body_ns: list[int] = []
         self.outcome: Outcome | None = None
         self.note = ""
-        self.carrier: Carrier | None = None
-        #: what had been heard when a carrier was named
+        self.handle: Handle | None = None
+        #: what had been heard when a handle was named
         self.carried_after: list[list[str]] = []
         self.wanted = wanted
         self.written, self.over = asyncio.Event(), asyncio.Event()
@@ -42,8 +42,8 @@ class Heard:
         assert not self.over.is_set(), f"{event} after {self.events}"
         self.events.append(event)
 
-    def carried(self, carrier: Any) -> bool:
-        self.carrier = carrier
+    def carried(self, handle: Any) -> bool:
+        self.handle = handle
         self.carried_after.append(list(self.events))
         return self.wanted
 

@@ -17,7 +17,7 @@ from bench.load.endpoint import BodyWriter, Endpoint
 from bench.load.generator import Generator, LaneState
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
-from bench.load.transport.exchange import Carrier, Exchange
+from bench.load.transport.interface import Handle, Receiver
 from bench.plan.profile import Profile
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
@@ -133,21 +133,21 @@ class World:
         self,
         body: bytes,
         request_id: str,
-        exchange: Exchange,
-        on_carrier: Callable[[Carrier], bool],
+        receiver: Receiver,
+        on_handle: Callable[[Handle], bool],
     ) -> None:
         row = int(request_id.rpartition("-")[2])
         self.bodies.setdefault(row, []).append(body)
         reply = self._answer(Ask(row, len(self.bodies[row]), body, self.now - self._t0))
-        call = _Call(self, row, exchange, reply)
+        call = _Call(self, row, receiver, reply)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         if reply.fail is not None and reply.connect is None:
             self.later(reply.fail[0], lambda: call.fail(reply.fail))
         elif reply.connect == 0:
-            call.connected(on_carrier)
+            call.connected(on_handle)
         elif reply.connect is not None:
-            self.later(reply.connect, lambda: call.connected(on_carrier))
+            self.later(reply.connect, lambda: call.connected(on_handle))
 
     def facts(self) -> dict[str, object]:
         return {"transport": "fake"}
@@ -186,8 +186,8 @@ class World:
 class _Call:
     """One request at the scripted server. Says nothing once it is over or given up."""
 
-    def __init__(self, world: World, row: int, exchange: Exchange, reply: Reply):
-        self._world, self._row, self._exchange, self._reply = world, row, exchange, reply
+    def __init__(self, world: World, row: int, receiver: Receiver, reply: Reply):
+        self._world, self._row, self._receiver, self._reply = world, row, receiver, reply
         self._over = False
 
     def abort(self) -> None:
@@ -199,10 +199,10 @@ class _Call:
         self._over = True
         self._world.in_flight -= 1
 
-    def connected(self, on_carrier: Callable[[Carrier], bool]) -> None:
+    def connected(self, on_handle: Callable[[Handle], bool]) -> None:
         if self._reply.connect:
-            self._exchange.on_connected(self._reply.connect, -1)
-        if not on_carrier(self):
+            self._receiver.on_connected(self._reply.connect, -1)
+        if not on_handle(self):
             self._leave()
             return
         self._at(self._reply.sent, self._sent)
@@ -218,11 +218,11 @@ class _Call:
             self._world.later(after_ns, unless_over)
 
     def _sent(self) -> None:
-        reply, world, exchange = self._reply, self._world, self._exchange
-        exchange.on_sent(world.now, True)
+        reply, world, receiver = self._reply, self._world, self._receiver
+        receiver.on_sent(world.now, True)
         if reply.head is not None:
             headers = STREAM if reply.status == 200 else []
-            self._at(reply.head, lambda: exchange.on_head(reply.status, headers, world.now, False))
+            self._at(reply.head, lambda: receiver.on_head(reply.status, headers, world.now, False))
         for number, after in enumerate(reply.tokens):
             last = number == len(reply.tokens) - 1 and reply.end is not None
             self._at(
@@ -236,16 +236,16 @@ class _Call:
             self._at(reply.fail[0], lambda: self.fail(reply.fail))
 
     def _body(self, data: bytes) -> None:
-        self._exchange.on_body(data, self._world.now)
+        self._receiver.on_body(data, self._world.now)
 
     def _done(self) -> None:
         self._leave()
-        self._exchange.on_done(self._world.now)
+        self._receiver.on_done(self._world.now)
 
     def fail(self, fault: tuple[int, Outcome] | None) -> None:
         assert fault is not None
         self._leave()
-        self._exchange.on_fail(fault[1], fault[1].name, self._world.now)
+        self._receiver.on_fail(fault[1], fault[1].name, self._world.now)
 
 
 @dataclasses.dataclass

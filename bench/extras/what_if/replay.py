@@ -1,9 +1,9 @@
 """One recorded call after the other, played through a router's live decisions.
 
 In: a lane of a finished run, a route of two legs. Out: the lane's calls, and what the route would
-have done with each of them. Must stay true: what happens next is decided by `load/course` alone;
-no row is drawn, moved or left out but for warm-up and rows whose end is not known; a call that is
-cut short is billed for its prompt and for the tokens that had come.
+have done with each of them. Must stay true: what happens next is decided by
+`load/route_decisions` alone; no row is drawn, moved or left out but for warm-up and rows whose end
+is not known; a call that is cut short is billed for its prompt and for the tokens that had come.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from bench.judge.compare.arms import Arm, arm_of
 from bench.judge.reached import undecided
 from bench.judge.spend import spend_of
-from bench.load.course import Begin, Course, Expire, Finish, LegState
+from bench.load.route_decisions import Begin, Expire, Finish, LegState, RouteDecisions
 from bench.plan.route import Route
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Float, Int, Outcome, end_ns
@@ -183,23 +183,23 @@ def fate(
     """(fallback called, answered by the default, default given up) of one row whose fallback never
     ends.
     """
-    course = Course(route, legs, (NEVER, NEVER), 0, NEVER)
+    decisions = RouteDecisions(route, legs, (NEVER, NEVER), 0, NEVER)
     second = answer = cut = NEVER
     own: int | None = ended_ns
-    now, actions = begun_ns, course.begin(begun_ns)
+    now, actions = begun_ns, decisions.begin(begun_ns)
     while True:
         for action in actions:
             if isinstance(action, Begin) and action.number > 1:
                 second = action.at_ns
             elif isinstance(action, Finish) and action.number == 1:
                 answer = now  # not a failure: after one the second leg is called
-        wake = course.wake_ns()
+        wake = decisions.wake_ns()
         if any(isinstance(action, Expire) for action in actions):
-            cut, own, actions = now, None, course.ended(1, Outcome.timeout_first, now)
-        elif own is not None and not course.done and (wake is None or own <= wake):
+            cut, own, actions = now, None, decisions.ended(1, Outcome.timeout_first, now)
+        elif own is not None and not decisions.done and (wake is None or own <= wake):
             now, own = own, None
-            actions = course.ended(1, outcome, now)
+            actions = decisions.ended(1, outcome, now)
         elif wake is not None and wake < NEVER:
-            now, actions = wake, course.wake(wake)
+            now, actions = wake, decisions.wake(wake)
         else:
             return second, answer, cut

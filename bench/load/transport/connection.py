@@ -1,6 +1,6 @@
-"""One connection: a non-blocking socket, TLS if asked for, one exchange at a time.
+"""One connection: a non-blocking socket, TLS if asked for, one request at a time.
 
-In: request bytes and an `Exchange`. Out: the exchange's events, stamped. Must stay true: the
+In: request bytes and a `Receiver`. Out: the receiver's events, stamped. Must stay true: the
 reader stays registered for the connection's life (a registration per read costs more than the
 read); `sent` is taken after the write that completes the request; a connection that said
 anything unexpected is never reused.
@@ -18,7 +18,7 @@ from typing import Any
 import httptools
 
 from bench.clock import monotonic_ns
-from bench.load.transport.exchange import Exchange, Headers, classify
+from bench.load.transport.interface import Headers, Receiver, classify
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
 
@@ -72,7 +72,7 @@ class Tls:
 
 
 class Connection:
-    """States: idle (no exchange), busy, dead. Lives on one asyncio loop."""
+    """States: idle (no request), busy, dead. Lives on one asyncio loop."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Connection:
         self._loop, self._sock, self._tls, self._reader = loop, sock, tls, reader
         self._on_idle, self._on_closed = on_idle, on_closed
         self._fd = sock.fileno()
-        self._exchange: Exchange | None = None
+        self._receiver: Receiver | None = None
         self._parser: Any = None
         self._unsent: memoryview | None = None
         self._headers: Headers = []
@@ -128,15 +128,15 @@ class Connection:
         return False
 
     def send(
-        self, request: bytes, exchange: Exchange, resend: Callable[[], None] | None = None
+        self, request: bytes, receiver: Receiver, resend: Callable[[], None] | None = None
     ) -> None:
-        """Begin an exchange on an idle connection.
+        """Begin a request on an idle connection.
 
         `resend` is called instead of a failure when the end of a reused connection is seen before
         the request's last byte was written: nothing of it can have been acted on. A reset after
         the first byte, and an end after the last, are outcomes.
         """
-        self._exchange, self._resend = exchange, resend if self._uses else None
+        self._receiver, self._resend = receiver, resend if self._uses else None
         self._head_done = self._until_close = self._answered = self._complete = self._keep = False
         self._headers, self._head_bytes = [], 0
         self._parser = httptools.HttpResponseParser(self)
@@ -159,8 +159,8 @@ class Connection:
             if self._unsent is not None:
                 self._unsent = None
                 self._loop.remove_writer(self._fd)
-            if self._exchange is not None:
-                self._exchange.on_sent(monotonic_ns(), self._uses > 0)
+            if self._receiver is not None:
+                self._receiver.on_sent(monotonic_ns(), self._uses > 0)
         else:
             if self._unsent is None:
                 self._loop.add_writer(self._fd, self._writable)
@@ -179,7 +179,7 @@ class Connection:
             # A reset; EPIPE is the answer to writing after an end that we have not read yet.
             self._resend = None
         # What the server said before counts first: an early answer, or its end.
-        while self._exchange is not None and self._receive():
+        while self._receiver is not None and self._receive():
             pass
         self._broken(*_lost(error))
 
@@ -192,8 +192,8 @@ class Connection:
         would tell us of it, and the request would wait for its timeout.
         """
         self._receive()
-        if self._exchange is not None and self._failures.poll(0):
-            while self._exchange is not None and self._receive():
+        if self._receiver is not None and self._failures.poll(0):
+            while self._receiver is not None and self._receive():
                 pass
 
     def _receive(self) -> bool:
@@ -215,7 +215,7 @@ class Connection:
             except ssl.SSLError as error:
                 self._broken(*_lost(error))
                 return True
-        if self._exchange is None:
+        if self._receiver is None:
             # Session tickets and the like carry no plain bytes; anything else is out of turn.
             if data or ended:
                 self.hung_up = not data and self._uses > 0
@@ -223,7 +223,7 @@ class Connection:
             return True
         if data:
             self._parse(data, ended)
-        if ended and self._exchange is not None:
+        if ended and self._receiver is not None:
             self._ended()
         return True
 
@@ -247,30 +247,30 @@ class Connection:
             self._finish(reusable=not fault and not ended)
         elif fault:
             self._broken(Outcome.malformed, fault)
-        elif self._head_bytes > MAX_HEAD_BYTES and self._exchange is not None:
+        elif self._head_bytes > MAX_HEAD_BYTES and self._receiver is not None:
             self._broken(Outcome.malformed, f"headers above {MAX_HEAD_BYTES >> 10} KiB")
 
     def _finish(self, reusable: bool) -> None:
         """The answer is complete.
 
-        The next exchange may begin on this connection inside `on_done`.
+        The next request may begin on this connection inside `on_done`.
         """
-        exchange, self._exchange = self._exchange, None
+        receiver, self._receiver = self._receiver, None
         self._uses += 1
         if reusable and self._keep and self.alive:
             self._on_idle(self)
         else:
             self.close()
-        if exchange is not None:
-            exchange.on_done(self._stamp_ns)
+        if receiver is not None:
+            receiver.on_done(self._stamp_ns)
 
     def _ended(self) -> None:
-        """The server closed while an exchange was under way."""
-        exchange = self._exchange
-        if self._until_close and self._head_done and exchange is not None:
-            self._exchange = None
+        """The server closed while a request was under way."""
+        receiver = self._receiver
+        if self._until_close and self._head_done and receiver is not None:
+            self._receiver = None
             self.close()
-            exchange.on_done(self._stamp_ns)
+            receiver.on_done(self._stamp_ns)
         elif self._answered:
             self._broken(Outcome.truncated, "connection closed before the answer was complete")
         elif self._unsent is not None:
@@ -311,13 +311,13 @@ class Connection:
             b"content-length",
             b"transfer-encoding",
         } and status not in (204, 304)
-        if self._exchange is not None:
-            self._exchange.on_head(status, self._headers, self._stamp_ns, self._user_stamp)
+        if self._receiver is not None:
+            self._receiver.on_head(status, self._headers, self._stamp_ns, self._user_stamp)
 
     def on_body(self, data: bytes) -> None:
         self._head_bytes = 0
-        if self._exchange is not None and not self._complete:
-            self._exchange.on_body(data, self._stamp_ns)
+        if self._receiver is not None and not self._complete:
+            self._receiver.on_body(data, self._stamp_ns)
 
     def on_message_complete(self) -> None:
         if not self._head_done:
@@ -331,21 +331,21 @@ class Connection:
     # ---- ending
 
     def _broken(self, outcome: Outcome, note: str, again: Callable[[], None] | None = None) -> None:
-        exchange, self._exchange = self._exchange, None
+        receiver, self._receiver = self._receiver, None
         self.hung_up = (
-            outcome == Outcome.reset and self._uses > 0 and (exchange is None or not self._answered)
+            outcome == Outcome.reset and self._uses > 0 and (receiver is None or not self._answered)
         )
         self.close()
-        if exchange is None:
+        if receiver is None:
             return
         if again is not None:
             again()
         else:
-            exchange.on_fail(outcome, note, monotonic_ns())
+            receiver.on_fail(outcome, note, monotonic_ns())
 
     def abort(self) -> None:
-        """Give the exchange up: it gets no further event."""
-        self._exchange = None
+        """Give the request up: it gets no further event."""
+        self._receiver = None
         self.close()
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ import aiohappyeyeballs
 from bench.clock import monotonic_ns
 from bench.load.transport import stamps
 from bench.load.transport.connection import Connection, Tls
-from bench.load.transport.exchange import Exchange, TransportFailure, classify
+from bench.load.transport.interface import Receiver, TransportFailure, classify
 from bench.record.samples import Outcome
 from bench.units import MS, S
 
@@ -43,7 +43,7 @@ SETTLE_NS = 100 * MS
 PROOFS = 8
 
 
-#: Called with the connection that will carry the exchange; False = it is no longer wanted.
+#: Called with the connection that will carry the request; False = it is no longer wanted.
 OnConnection = Callable[[Connection], bool]
 
 
@@ -177,43 +177,43 @@ class Pool:
         #: False once a connection was made on which the kernel would not stamp
         self.kernel_stamps = True
 
-    def start(self, request: bytes, exchange: Exchange, on_connection: OnConnection) -> None:
+    def start(self, request: bytes, receiver: Receiver, on_connection: OnConnection) -> None:
         """Send `request` on an idle connection now, or on a new one once it stands.
 
-        Nothing is written when `on_connection` answers that the exchange has ended meanwhile.
+        Nothing is written when `on_connection` answers that the request has ended meanwhile.
         """
         connection = self.idle.take()
         if connection is None:
-            self._dial(request, exchange, on_connection)
+            self._dial(request, receiver, on_connection)
         elif on_connection(connection):
             connection.send(
-                request, exchange, lambda: self._reconnect(request, exchange, on_connection)
+                request, receiver, lambda: self._reconnect(request, receiver, on_connection)
             )
         else:
             self.idle.put(connection)
 
-    def _reconnect(self, request: bytes, exchange: Exchange, on_connection: OnConnection) -> None:
-        exchange.on_reconnect()
-        self._dial(request, exchange, on_connection)
+    def _reconnect(self, request: bytes, receiver: Receiver, on_connection: OnConnection) -> None:
+        receiver.on_reconnect()
+        self._dial(request, receiver, on_connection)
 
-    def _dial(self, request: bytes, exchange: Exchange, on_connection: OnConnection) -> None:
-        task = self._loop.create_task(self._dial_and_send(request, exchange, on_connection))
+    def _dial(self, request: bytes, receiver: Receiver, on_connection: OnConnection) -> None:
+        task = self._loop.create_task(self._dial_and_send(request, receiver, on_connection))
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
         task.add_done_callback(report)
 
     async def _dial_and_send(
-        self, request: bytes, exchange: Exchange, on_connection: OnConnection
+        self, request: bytes, receiver: Receiver, on_connection: OnConnection
     ) -> None:
         try:
             async with asyncio.timeout(self._origin.connect_timeout_ns / S):
                 connection, connect_ns, tls_ns = await self._connect()
         except (OSError, TransportFailure, UnicodeError) as error:
-            exchange.on_fail(*classify(error), monotonic_ns())
+            receiver.on_fail(*classify(error), monotonic_ns())
             return
-        exchange.on_connected(connect_ns, tls_ns)
+        receiver.on_connected(connect_ns, tls_ns)
         if on_connection(connection):
-            connection.send(request, exchange)
+            connection.send(request, receiver)
         else:
             self.idle.put(connection)
 

@@ -1,6 +1,6 @@
 """Two ways to send a lane's requests: on our stamped sockets, or through stock httpx.
 
-In: a target's URL and headers, then one body a request. Out: `Exchange` events. Must stay
+In: a target's URL and headers, then one body a request. Out: `Receiver` events. Must stay
 true: URL, header and TLS rules are httpx's in both; the stock way exists for HTTP/2 and
 outgoing proxies, stamps in user space, and the manifest says which was used.
 """
@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 from bench.api.auth import Outgoing
 from bench.clock import wall_ns
 from bench.errors import TargetUnreachable, UserError
-from bench.load.transport.exchange import Carrier, Exchange, Sender
+from bench.load.transport.interface import Handle, Receiver, Sender
 from bench.load.transport.pool import Pool
 from bench.load.transport.stamps import StampedReader
 from bench.load.transport.stock import LOOPBACK, StockSender, classify_httpx, client_of
@@ -49,14 +49,14 @@ class StampedSender:
         self,
         body: bytes,
         request_id: str,
-        exchange: Exchange,
-        on_carrier: Callable[[Carrier], bool],
+        receiver: Receiver,
+        on_handle: Callable[[Handle], bool],
     ) -> None:
         """Begin; events follow on the loop."""
         head = self._head % (request_id.encode(), len(body))
         if self._sign is not None:
             head = self._signed(head, request_id, body)
-        self._pool.start(head + body, exchange, on_carrier)
+        self._pool.start(head + body, receiver, on_handle)
 
     def _signed(self, head: bytes, request_id: str, body: bytes) -> bytes:
         assert self._sign is not None

@@ -1,6 +1,6 @@
 """Stock httpx: requests over HTTP/2 or a proxy, the ready check's client, status feeds.
 
-In: a target, then one body a request; a feed's URL. Out: `Exchange` events; well or not, a poll at
+In: a target, then one body a request; a feed's URL. Out: `Receiver` events; well or not, a poll at
 a time. Must stay true: stamps are taken in user space, and the manifest says so; httpx's errors
 become outcomes here; an answer of a feed that does not come or cannot be read means not well, and a
 poll never lasts longer than the time between two.
@@ -16,7 +16,7 @@ import anyio
 
 from bench.api.auth import Outgoing
 from bench.clock import monotonic_ns, wall_ns
-from bench.load.transport.exchange import Carrier, Exchange, TransportFailure, classify
+from bench.load.transport.interface import Handle, Receiver, TransportFailure, classify
 from bench.load.transport.pool import report as report_error
 from bench.load.transport.wire import headers_of, httpx, in_use, signed_headers, verify_of
 from bench.plan.credentials import request_signer
@@ -40,20 +40,20 @@ class StockSender:
         self,
         body: bytes,
         request_id: str,
-        exchange: Exchange,
-        on_carrier: Callable[[Carrier], bool],
+        receiver: Receiver,
+        on_handle: Callable[[Handle], bool],
     ) -> None:
         """Begin; events follow on the loop."""
         task = asyncio.get_running_loop().create_task(
-            self._send(body, request_id, exchange, lambda: on_carrier(_Task(task)))
+            self._send(body, request_id, receiver, lambda: on_handle(_Task(task)))
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(report_error)
-        on_carrier(_Task(task))
+        on_handle(_Task(task))
 
     async def _send(
-        self, body: bytes, request_id: str, exchange: Exchange, connected: Callable[[], bool]
+        self, body: bytes, request_id: str, receiver: Receiver, connected: Callable[[], bool]
     ) -> None:
         opened: list[int] = []
 
@@ -63,10 +63,10 @@ class StockSender:
                 opened.append(-now)
             elif event.endswith(("connect_tcp.complete", "start_tls.complete")):
                 opened[-1] += now
-                exchange.on_connected(opened[0], opened[1] if len(opened) > 1 else -1)
+                receiver.on_connected(opened[0], opened[1] if len(opened) > 1 else -1)
                 connected()
             elif event.endswith("send_request_body.complete"):
-                exchange.on_sent(now, reused=not opened)
+                receiver.on_sent(now, reused=not opened)
 
         try:
             request = self._client.build_request(
@@ -79,15 +79,15 @@ class StockSender:
             response = await self._client.send(request, stream=True)
             try:
                 headers = [(name.lower(), value) for name, value in response.headers.raw]
-                exchange.on_head(response.status_code, headers, monotonic_ns(), True)
+                receiver.on_head(response.status_code, headers, monotonic_ns(), True)
                 async for data in response.aiter_raw():
-                    exchange.on_body(data, monotonic_ns())
+                    receiver.on_body(data, monotonic_ns())
             finally:
                 await response.aclose()
         except (httpx.HTTPError, OSError, UnicodeError) as error:
-            exchange.on_fail(*classify_httpx(error), monotonic_ns())
+            receiver.on_fail(*classify_httpx(error), monotonic_ns())
         else:
-            exchange.on_done(monotonic_ns())
+            receiver.on_done(monotonic_ns())
 
     def _signature(self, request_id: str, body: bytes) -> dict[str, str]:
         if self._sign is None:

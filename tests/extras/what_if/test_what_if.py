@@ -23,7 +23,7 @@ from bench.extras.what_if.what_if import (
     meeting,
     what_if,
 )
-from bench.load.course import Begin, Cancel, Course, Expire, Finish, LegState
+from bench.load.route_decisions import Begin, Cancel, Expire, Finish, LegState, RouteDecisions
 from bench.record.samples import Outcome
 from bench.units import MS, S
 from tests.support.made_arms import arm
@@ -177,10 +177,10 @@ def played(setting: Setting, own: tuple[int, Outcome], other: tuple[int, Outcome
     if it fails.
     """
     legs = [LegState(None, lambda *_: None) for _ in range(2)]
-    course = Course(setting.route, legs, (NEVER, NEVER), 0, NEVER)
+    decisions = RouteDecisions(setting.route, legs, (NEVER, NEVER), 0, NEVER)
     ends: dict[int, tuple[int, Outcome]] = {}
     outcomes: dict[int, Outcome] = {}
-    actions, now = course.begin(0), 0
+    actions, now = decisions.begin(0), 0
     while True:
         more = []
         for action in actions:
@@ -189,7 +189,7 @@ def played(setting: Setting, own: tuple[int, Outcome], other: tuple[int, Outcome
                 ends[action.number] = action.at_ns + took, how
             elif isinstance(action, Expire):
                 del ends[action.number]
-                more += course.ended(action.number, Outcome.timeout_first, now)
+                more += decisions.ended(action.number, Outcome.timeout_first, now)
             elif isinstance(action, Cancel):
                 del ends[action.number]
             elif isinstance(action, Finish):
@@ -202,13 +202,13 @@ def played(setting: Setting, own: tuple[int, Outcome], other: tuple[int, Outcome
             actions = more
             continue
         number, (at, how) = min(ends.items(), key=lambda item: item[1][0])
-        wake = course.wake_ns()
+        wake = decisions.wake_ns()
         if wake is not None and wake < at:
-            now, actions = wake, course.wake(wake)
+            now, actions = wake, decisions.wake(wake)
         else:
             now, outcomes[number] = at, how
             del ends[number]
-            actions = course.ended(number, how, at)
+            actions = decisions.ended(number, how, at)
 
 
 ends_of = st.tuples(

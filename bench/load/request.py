@@ -16,14 +16,14 @@ from bench.api.answer import Answer, MalformedAnswer, StreamError
 from bench.api.interface import Api, HeaderFact
 from bench.api.reading import Reader
 from bench.clock import wall_ns
-from bench.load.transport.exchange import Carrier, Headers
+from bench.load.transport.interface import Handle, Headers
 from bench.record.samples import Flag, Outcome, Reason
 
 _MAX_ERROR_BYTES = 64 << 10
 
 
-class Flight:
-    """Implements `Exchange` for one row. `on_end` is called once, with the outcome and a note."""
+class Request:
+    """Implements `Receiver` for one row. `on_end` is called once, with the outcome and a note."""
 
     __slots__ = (
         "_error_body",
@@ -33,7 +33,6 @@ class Flight:
         "api",
         "attempts",
         "body_version",
-        "carrier",
         "connect_ns",
         "deadline_ns",
         "done_ns",
@@ -41,6 +40,7 @@ class Flight:
         "ended",
         "flags",
         "gaps",
+        "handle",
         "headers_ns",
         "lane",
         "region",
@@ -64,7 +64,7 @@ class Flight:
         due_ns: int,
         streamed: bool,
         gaps: array[int],
-        on_end: Callable[[Flight, Outcome, str], None],
+        on_end: Callable[[Request, Outcome, str], None],
     ):
         self.row, self.lane, self.due_ns = row, lane, due_ns
         self.streamed, self.gaps, self._on_end = streamed, gaps, on_end
@@ -75,7 +75,7 @@ class Flight:
         self.attempts = 1
         self.retry_after_ms = -1
         self.ended = False
-        self.carrier: Carrier | None = None
+        self.handle: Handle | None = None
         self.answer: Answer | None = None
         self._reader: Reader | None = None
         self._error_body: bytes | None = None
@@ -212,20 +212,20 @@ class Flight:
         if self.ended:
             return
         self.done_ns = now_ns
-        if self.carrier is not None:
-            self.carrier.abort()
+        if self.handle is not None:
+            self.handle.abort()
         self.end(outcome, note)
 
     def end(self, outcome: Outcome, note: str) -> None:
         """It is over: `on_end` is called, once."""
         self.ended = True
-        self.carrier = None
+        self.handle = None
         self._on_end(self, outcome, note)
 
 
-class Attempt(Flight):
-    """One call of a route's leg for a row: its lane is the row's `Way`, which gets its first token
-    and its end.
+class Attempt(Request):
+    """One try of a routed request at one leg: its lane is the `RoutedRequest`, which gets its first
+    token and its end.
     """
 
     __slots__ = (
@@ -242,7 +242,7 @@ class Attempt(Flight):
     def __init__(
         self,
         row: int,
-        way: Any,
+        routed: Any,
         number: int,
         leg: int,
         reason: Reason,
@@ -250,7 +250,7 @@ class Attempt(Flight):
         streamed: bool,
     ):
         """`start_ns` (monotonic): since when nothing but the harness stood in its way."""
-        super().__init__(row, way, -1, streamed, array("q"), way.attempt_ended)
+        super().__init__(row, routed, -1, streamed, array("q"), routed.attempt_ended)
         self.number, self.leg, self.reason, self.start_ns = number, leg, reason, start_ns
         self.slot_free_ns = start_ns
         self.token_reported = self.cancelled = False
@@ -272,9 +272,9 @@ class Attempt(Flight):
         """Give it up and its connection with it; no callback follows."""
         self.ended = self.cancelled = True
         self.done_ns = now_ns
-        if self.carrier is not None:
-            self.carrier.abort()
-            self.carrier = None
+        if self.handle is not None:
+            self.handle.abort()
+            self.handle = None
 
 
 def retry_after_ms(value: bytes) -> int:

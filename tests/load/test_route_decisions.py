@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.load.course import Begin, Cancel, Course, Expire, Finish, LegState
+from bench.load.route_decisions import Begin, Cancel, Expire, Finish, LegState, RouteDecisions
 from bench.plan.route import Breaker, Route
 from bench.record.samples import Outcome, Reason
 from bench.units import MS, S
@@ -57,7 +57,7 @@ def walk(
     at: int = 0,
 ) -> Walked:
     """Play one row against legs that are functions of how often they were called."""
-    course = Course(
+    decisions = RouteDecisions(
         rules,
         states if states is not None else healthy(rules),
         [LIMIT] * len(legs),
@@ -69,7 +69,7 @@ def walk(
     calls = [0] * len(legs)
     begun: list[tuple[int, int, Reason]] = []
     cancelled: list[int] = []
-    todo: list[Any] = course.begin(now)
+    todo: list[Any] = decisions.begin(now)
     while True:
         for action in todo:
             if isinstance(action, Begin):
@@ -88,18 +88,18 @@ def walk(
                     cancelled.append(action.number)
                 else:
                     heapq.heappush(events, (now, action.number, Outcome.timeout_first, -1))
-        wake = course.wake_ns()
+        wake = decisions.wake_ns()
         if over:
             assert wake is None
             assert not events, "nothing is left running"
             return Walked(now - at, finished.number, begun, cancelled)
         if events and (wake is None or events[0][0] <= wake):
             now, number, outcome, wish = heapq.heappop(events)
-            todo = course.ended(number, outcome, now, wish)
+            todo = decisions.ended(number, outcome, now, wish)
         else:
             assert wake is not None, "a row that waits for nothing never ends"
             now = wake
-            todo = course.wake(now)
+            todo = decisions.wake(now)
 
 
 TIMES = st.integers(1, 9_000)
@@ -234,22 +234,22 @@ def test_a_first_token_commits_the_row_where_the_route_says_so() -> None:
     is the row's.
     """
     rules = route(hedge={"after": "100ms"}, commit="first_token")
-    course = Course(rules, healthy(rules), [LIMIT] * 2, 0, LIMIT)
-    course.begin(0)
-    assert [type(action) for action in course.wake(100 * MS)] == [Begin]
-    assert course.first_token(2, 150 * MS) == [Cancel(1)]
-    assert course.first_token(2, 160 * MS) == []
-    assert course.ended(2, Outcome.truncated, 170 * MS) == [Finish(2)]
+    decisions = RouteDecisions(rules, healthy(rules), [LIMIT] * 2, 0, LIMIT)
+    decisions.begin(0)
+    assert [type(action) for action in decisions.wake(100 * MS)] == [Begin]
+    assert decisions.first_token(2, 150 * MS) == [Cancel(1)]
+    assert decisions.first_token(2, 160 * MS) == []
+    assert decisions.ended(2, Outcome.truncated, 170 * MS) == [Finish(2)]
     strict = route(deadline={"after": "100ms"}, commit="first_token")
-    course = Course(strict, healthy(strict), [LIMIT] * 2, 0, LIMIT)
-    course.begin(0)
-    course.first_token(1, 90 * MS)
-    assert course.wake_ns() == LIMIT
+    decisions = RouteDecisions(strict, healthy(strict), [LIMIT] * 2, 0, LIMIT)
+    decisions.begin(0)
+    decisions.first_token(1, 90 * MS)
+    assert decisions.wake_ns() == LIMIT
     late = route(deadline={"after": "100ms"})
-    course = Course(late, healthy(late), [LIMIT] * 2, 0, LIMIT)
-    course.begin(0)
-    assert course.first_token(1, 90 * MS) == []
-    assert course.wake(100 * MS) == [Expire(1, 100 * MS)]
+    decisions = RouteDecisions(late, healthy(late), [LIMIT] * 2, 0, LIMIT)
+    decisions.begin(0)
+    assert decisions.first_token(1, 90 * MS) == []
+    assert decisions.wake(100 * MS) == [Expire(1, 100 * MS)]
 
 
 def test_a_legs_own_timeout_is_an_error_like_others() -> None:
@@ -426,7 +426,7 @@ def test_a_hedge_begins_when_it_is_due_however_late_it_is_noticed(wait_ms: int) 
     route's delay.
     """
     rules = route(hedge={"after": "100ms"})
-    course = Course(rules, healthy(rules), [LIMIT] * 2, 0, LIMIT)
-    course.begin(0)
-    (begin,) = course.wake((100 + wait_ms) * MS)
+    decisions = RouteDecisions(rules, healthy(rules), [LIMIT] * 2, 0, LIMIT)
+    decisions.begin(0)
+    (begin,) = decisions.wake((100 + wait_ms) * MS)
     assert begin == Begin(2, 1, Reason.hedge, 100 * MS)

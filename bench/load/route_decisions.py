@@ -1,8 +1,8 @@
 """What a route does next: decisions alone, without sockets and without a clock of their own.
 
 In: a route, the state of its legs, and what happened, each with its moment (monotonic ns). Out:
-calls to begin, to cancel, to give up, and the moment to be woken. Must stay true: the same events
-give the same decisions; one row ends once, with one of its calls or none; a call that the route
+attempts to begin, to cancel, to give up; when to be woken. Must stay true: the same events
+give the same decisions; one row ends once, with one of its attempts or none; one that the route
 itself cancelled for another's sake teaches a breaker nothing.
 """
 
@@ -31,7 +31,7 @@ _PASSING = {
     Outcome.malformed,
     Outcome.stream_error,
 }
-#: Hears a leg's change of state: moment (monotonic ns), new state, why.
+#: Called with a leg's change of state: moment (monotonic ns), new state, why.
 Tell = Callable[[int, str, str], None]
 
 
@@ -48,33 +48,36 @@ class LegState:
         self._opened_ns = 0
         self._feed_well = True
         self._probe: object | None = None
-        #: calls under way and when they began, the oldest first
+        #: attempts under way and when they began, the oldest first
         self._running: dict[object, int] = {}
-        #: calls within the window: when they ended and whether they took too long
+        #: attempts within the window: when they ended and whether they took too long
         self._recent: deque[tuple[int, bool]] = deque()
         self._recent_over = 0
 
     def admits(self, now_ns: int) -> bool:
-        """True when a call may begin now."""
+        """True when an attempt may begin now."""
         self._look(now_ns)
         return self.state == "closed" or (self.state == "half-open" and self._probe is None)
 
-    def began(self, call: object, now_ns: int) -> None:
-        """A call begins; a half-open leg is tried by it."""
+    def began(self, attempt: object, now_ns: int) -> None:
+        """An attempt begins; a half-open leg is tried by it."""
         if self._rule is None:
             return
-        self._running[call] = now_ns
+        self._running[attempt] = now_ns
         if self.state == "half-open":
-            self._probe = call
+            self._probe = attempt
 
-    def ended(self, call: object, outcome: Outcome | None, now_ns: int) -> None:
-        """A call has ended; None = cancelled for the sake of another, which says nothing of the
+    def ended(self, attempt: object, outcome: Outcome | None, now_ns: int) -> None:
+        """An attempt has ended; None = cancelled for the sake of another, which says nothing of the
         leg.
         """
         rule = self._rule
-        if rule is None or (began_ns := self._running.pop(call, None)) is None:
+        if rule is None or (began_ns := self._running.pop(attempt, None)) is None:
             return
-        probing, self._probe = call is self._probe, None if call is self._probe else self._probe
+        probing, self._probe = (
+            attempt is self._probe,
+            None if attempt is self._probe else self._probe,
+        )
         if outcome is None or outcome == Outcome.http_4xx:
             return
         late = rule.p99_over is not None and now_ns - began_ns > rule.p99_over
@@ -148,7 +151,7 @@ class LegState:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Begin:
-    """Call a leg. `at_ns` is since when nothing but the harness stood in its way."""
+    """Try a leg. `at_ns` is since when nothing but the harness stood in its way."""
 
     number: int
     leg: int
@@ -158,7 +161,7 @@ class Begin:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Expire:
-    """End this call as timed out: `ended` is told of it."""
+    """End this attempt as timed out: `ended` is told of it."""
 
     number: int
     after_ns: int
@@ -166,14 +169,14 @@ class Expire:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cancel:
-    """Give this call up: nothing more is told of it."""
+    """Give this attempt up: nothing more is told of it."""
 
     number: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finish:
-    """The row ends as this call did; None = no leg could be called."""
+    """The row ends as this attempt did; None = no leg could be tried."""
 
     number: int | None
 
@@ -182,22 +185,22 @@ Action = Begin | Expire | Cancel | Finish
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class _Call:
+class _Attempt:
     number: int
     leg: int
     start_ns: int
-    #: cancelled by the route at this moment if another leg can be called
+    #: cancelled by the route at this moment if another leg can be tried
     step_ns: int | None
     #: given up at this moment whatever else
     limit_ns: int
     expired: bool = False
 
 
-class Course:
-    """One logical request on its way."""
+class RouteDecisions:
+    """What one request on a route does next."""
 
     __slots__ = (
-        "_calls_of",
+        "_attempts_of",
         "_committed",
         "_count",
         "_deadline_ns",
@@ -229,8 +232,8 @@ class Course:
         )
         self._order = route.order_from(first)
         self._position = self._count = 0
-        self._running: dict[int, _Call] = {}
-        self._calls_of: dict[int, int] = {}
+        self._running: dict[int, _Attempt] = {}
+        self._attempts_of: dict[int, int] = {}
         #: (when, leg): the same leg again
         self._retry: tuple[int, int] | None = None
         self._hedge_ns: int | None = None
@@ -242,7 +245,7 @@ class Course:
         return self._next(now_ns, Reason.first) or self._finish(None, now_ns)
 
     def first_token(self, number: int, now_ns: int) -> list[Action]:
-        """A call brought its first token."""
+        """An attempt brought its first token."""
         if (
             self._route.commit != "first_token"
             or self._committed is not None
@@ -255,12 +258,12 @@ class Course:
     def ended(
         self, number: int, outcome: Outcome, now_ns: int, retry_after_ms: int = -1
     ) -> list[Action]:
-        """A call has ended by itself or at `Expire`."""
-        call = self._running.pop(number)
-        self._legs[call.leg].ended(call, outcome, now_ns)
+        """An attempt has ended by itself or at `Expire`."""
+        attempt = self._running.pop(number)
+        self._legs[attempt.leg].ended(attempt, outcome, now_ns)
         if outcome == Outcome.ok:
             late = self._route.sequential.slower_than if self._route.sequential else None
-            if late is not None and now_ns - call.start_ns > late:
+            if late is not None and now_ns - attempt.start_ns > late:
                 return self._next(now_ns, Reason.slow) or self._finish(number, now_ns)
             return self._finish(number, now_ns)
         if number == self._committed:
@@ -268,40 +271,40 @@ class Course:
         retry = self._route.retry
         if (
             retry is not None
-            and not call.expired
+            and not attempt.expired
             and outcome in _PASSING
-            and self._calls_of[call.leg] < retry.attempts
+            and self._attempts_of[attempt.leg] < retry.attempts
         ):
-            again_ns = now_ns + retry.wait_ns(self._calls_of[call.leg], retry_after_ms)
+            again_ns = now_ns + retry.wait_ns(self._attempts_of[attempt.leg], retry_after_ms)
             if again_ns < self._deadline_ns and self._retry is None:
-                self._retry = (again_ns, call.leg)
+                self._retry = (again_ns, attempt.leg)
                 return []
         if self._running or self._retry is not None:
             return []
-        reason = Reason.deadline if call.expired else Reason.error
+        reason = Reason.deadline if attempt.expired else Reason.error
         return (self._next(now_ns, reason) if self._route.fallback else []) or self._finish(
             number, now_ns
         )
 
     def wake(self, now_ns: int) -> list[Action]:
         """The moment that `wake_ns` named has come."""
-        for call in self._running.values():
-            if now_ns >= call.limit_ns:
-                return [Expire(call.number, call.limit_ns - call.start_ns)]
+        for attempt in self._running.values():
+            if now_ns >= attempt.limit_ns:
+                return [Expire(attempt.number, attempt.limit_ns - attempt.start_ns)]
             if (
-                call.step_ns is not None
-                and now_ns >= call.step_ns
-                and call.number != self._committed
+                attempt.step_ns is not None
+                and now_ns >= attempt.step_ns
+                and attempt.number != self._committed
             ):
-                step_ns, call.step_ns = call.step_ns, None
-                # Without another leg to go to, the call under way is the best there is.
+                step_ns, attempt.step_ns = attempt.step_ns, None
+                # Without another leg to go to, the attempt under way is the best there is.
                 if self._next_leg(now_ns) is not None:
-                    call.expired = True
-                    return [Expire(call.number, step_ns - call.start_ns)]
+                    attempt.expired = True
+                    return [Expire(attempt.number, step_ns - attempt.start_ns)]
         if self._retry is not None and now_ns >= self._retry[0]:
             (at_ns, leg), self._retry = self._retry, None
             if self._legs[leg].admits(now_ns):
-                return [self._call(leg, Reason.retry, at_ns, now_ns)]
+                return [self._begin(leg, Reason.retry, at_ns, now_ns)]
             if self._running:
                 return []
             return (
@@ -313,14 +316,14 @@ class Course:
         return []
 
     def wake_ns(self) -> int | None:
-        """When to call `wake`, None = only an event matters."""
+        """When to attempt `wake`, None = only an event matters."""
         if self.done:
             return None
-        moments = [call.limit_ns for call in self._running.values()]
+        moments = [attempt.limit_ns for attempt in self._running.values()]
         moments += [
-            call.step_ns
-            for call in self._running.values()
-            if call.step_ns is not None and call.number != self._committed
+            attempt.step_ns
+            for attempt in self._running.values()
+            if attempt.step_ns is not None and attempt.number != self._committed
         ]
         moments += [self._retry[0]] if self._retry is not None else []
         moments += [self._hedge_ns] if self._hedge_ns is not None else []
@@ -328,17 +331,17 @@ class Course:
 
     def abandon(self, now_ns: int) -> None:
         """The row has ended from outside, at its own timeout or the end of the run: it counts
-        against its calls.
+        against its attempts.
         """
-        for call in self._running.values():
-            self._legs[call.leg].ended(call, Outcome.timeout_total, now_ns)
+        for attempt in self._running.values():
+            self._legs[attempt.leg].ended(attempt, Outcome.timeout_total, now_ns)
         self._running.clear()
         self.done = True
 
     # ---- steps
 
     def _next_leg(self, now_ns: int) -> int | None:
-        """The next leg in order that admits a call; None where none is left."""
+        """The next leg in order that admits an attempt; None where none is left."""
         order = self._order if self._route.fallback else self._order[:1]
         for position in range(self._position, len(order)):
             if self._legs[order[position]].admits(now_ns):
@@ -355,31 +358,31 @@ class Course:
         elif reason is Reason.first and position > 0:
             reason = Reason.rerouted
         self._position = position + 1
-        return [self._call(leg, reason, now_ns if at_ns is None else at_ns, now_ns)]
+        return [self._begin(leg, reason, now_ns if at_ns is None else at_ns, now_ns)]
 
-    def _call(self, leg: int, reason: Reason, at_ns: int, now_ns: int) -> Begin:
+    def _begin(self, leg: int, reason: Reason, at_ns: int, now_ns: int) -> Begin:
         self._count += 1
-        self._calls_of[leg] = self._calls_of.get(leg, 0) + 1
+        self._attempts_of[leg] = self._attempts_of.get(leg, 0) + 1
         step, more = self._route.step_ns, self._position < len(self._order)
-        call = _Call(
+        attempt = _Attempt(
             self._count,
             leg,
             at_ns,
             at_ns + step if step is not None and more else None,
             at_ns + self._timeouts[leg],
         )
-        self._running[self._count] = call
-        self._legs[leg].began(call, now_ns)
+        self._running[self._count] = attempt
+        self._legs[leg].began(attempt, now_ns)
         if self._route.hedge is not None:
             self._hedge_ns = at_ns + self._route.hedge.after if more else None
         return Begin(self._count, leg, reason, at_ns)
 
     def _cancel_others(self, number: int, now_ns: int) -> list[Action]:
-        others = [call for call in self._running.values() if call.number != number]
-        for call in others:
-            del self._running[call.number]
-            self._legs[call.leg].ended(call, None, now_ns)
-        return [Cancel(call.number) for call in others]
+        others = [attempt for attempt in self._running.values() if attempt.number != number]
+        for attempt in others:
+            del self._running[attempt.number]
+            self._legs[attempt.leg].ended(attempt, None, now_ns)
+        return [Cancel(attempt.number) for attempt in others]
 
     def _finish(self, number: int | None, now_ns: int) -> list[Action]:
         self.done = True

@@ -1,6 +1,6 @@
 """What stands between a request and its transport, and how failures are named.
 
-In: nothing. Out: the protocols `Sender`, `Carrier` and `Exchange`, and the map from errors to
+In: nothing. Out: the protocols `Sender`, `Handle` and `Receiver`, and the map from errors to
 outcomes. Must stay true: every foreign error is translated here, once, into the closed set of
 outcomes; nothing above the transport catches OSError, ssl.SSLError or an httpx error.
 """
@@ -18,7 +18,7 @@ from bench.record.samples import Outcome
 Headers = list[tuple[bytes, bytes]]
 
 
-class Exchange(Protocol):
+class Receiver(Protocol):
     """The receiver of one request's events. All stamps are monotonic ns.
 
     Exactly one of `on_done` and `on_fail` ends it; no event follows it.
@@ -46,11 +46,11 @@ class Exchange(Protocol):
         """It failed below HTTP."""
 
 
-class Carrier(Protocol):
-    """What carries an exchange and can give it up."""
+class Handle(Protocol):
+    """What carries a request and can give it up."""
 
     def abort(self) -> None:
-        """Stop; the exchange gets no further event."""
+        """Stop; the receiver gets no further event."""
 
 
 class Sender(Protocol):
@@ -60,8 +60,8 @@ class Sender(Protocol):
         self,
         body: bytes,
         request_id: str,
-        exchange: Exchange,
-        on_carrier: Callable[[Carrier], bool],
+        receiver: Receiver,
+        on_handle: Callable[[Handle], bool],
     ) -> None:
         """Begin; events follow on the loop."""
 
