@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
 
 import numpy as np
 
 from bench.judge.attribution.attribute import attribute_lane
 from bench.plan.profile import bucket_names
+from bench.record.records.manifest import LaneRecord
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
 
 MS, S = 10**6, 10**9
@@ -27,7 +27,7 @@ TRUTH = [("context", ">32K"), ("cold start", "yes"), ("phase", "burst")]
 LONG, COLD, BURST = (0.05, 0.10), (0.02, 0.15), (0.10, 0.02)
 
 
-def planted(seed: int, rows: int) -> tuple[Columns, dict[str, Any]]:
+def planted(seed: int, rows: int) -> tuple[Columns, LaneRecord]:
     """A run of 30 minutes at constant rate whose slow 1 % have three causes; the body is lognormal,
     median 210 ms.
     """
@@ -64,14 +64,18 @@ def planted(seed: int, rows: int) -> tuple[Columns, dict[str, Any]]:
         | np.where(draw.random(rows) < 0.05, Flag.NEW_CONNECTION, 0)
         | np.where(cold, Flag.COLD_START, 0)
     )
-    lane = {
-        "name": "planted",
-        "contract": None,
-        "phases": ["calm", "burst"],
-        "buckets": bucket_names(),
-        "start_ns": 0,
-        "end_ns": span,
-    }
+    lane = LaneRecord(
+        target="t",
+        stage="s",
+        phase_spans=[],
+        requests=rows,
+        name="planted",
+        contract=None,
+        phases=["calm", "burst"],
+        buckets=bucket_names(),
+        start_ns=0,
+        end_ns=span,
+    )
     return Columns(schedule, samples), lane
 
 

@@ -100,7 +100,7 @@ def folder(plan: Plan, shard: Shard, place: Path) -> Path:
     part, at_ns = shard.cut(plan), wall_ns()
     writer = RunWriter(
         place / f"s{shard.number}",
-        plan_facts(part, "r", at_ns) | shard.facts(Start(0, at_ns)),
+        plan_facts(part, "r", at_ns).replace(**shard.facts(Start(0, at_ns))),
         part.schedule,
     )
     shard.keep(part, writer)

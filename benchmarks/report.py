@@ -38,7 +38,7 @@ def make_run(folder: Path, rows: int, seconds: float) -> None:
     spoil_some(schedule, samples)
     contract = load_contract("enterprise").model_dump(mode="json", by_alias=True)
     lanes = [
-        {**lane_of(name, index, seconds, rows // len(TARGETS)), "contract": contract}
+        lane_of(name, index, seconds, rows // len(TARGETS)).replace(contract_written=contract)
         for index, name in enumerate(TARGETS)
     ]
     strings = {

@@ -23,12 +23,13 @@ from bench.clock import monotonic_ns
 from bench.errors import UserError
 from bench.load.options import RunOptions
 from bench.load.sitting import refuse_unless_broken_off
-from bench.record.run_folder import LaterSitting, Run, read_manifest, under_way
+from bench.record.run_folder import LaterSitting, Run, read_manifest, under_way, write_manifest
 from bench.record.samples import Outcome
 from benchmarks.kills import kill, tree_of
 from tests.support.patience import PATIENCE_S, unmeasured, until
 from tests.support.provider import Provider
 from tests.support.pulse import Pulse, some_must_be_kept
+from tests.support.records import lane_record_of, manifest_of
 
 SESSIONS = (
     'description = "d"\nrequests = 120\nprompt_tokens = [{ fixed = 10 }]\noutput_tokens = [{ fixed'
@@ -222,20 +223,23 @@ def test_what_is_not_the_same_run_any_more_is_refused(
     refused("has come to its end")
 
 
-LANE: dict[str, Any] = {"name": "t"}
+LANE = lane_record_of()
 
 
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
         ({"state": "complete", "ended_early": "the cap"}, "ended by its own rule: the cap"),
-        ({"lanes": [LANE | {"simulated": True}]}, "virtual time"),
+        ({"lanes": [LANE.replace(simulated=True)]}, "virtual time"),
         (
-            {"lanes": [LANE, LANE | {"name": "loop", "closed_loop": True}]},
+            {"lanes": [LANE, LANE.replace(name="loop", closed_loop=True)]},
             "'loop' is a closed loop",
         ),
         ({"watch": {}}, "part of a watch"),
-        ({"shards": [{}]}, "put together of shards, which were sent from elsewhere; run it again"),
+        (
+            {"shards": [{"number": 1, "of": 2}]},
+            "put together of shards, which were sent from elsewhere; run it again",
+        ),
         ({"cluster": {}}, "its shards lie on the nodes; tailproof collect r"),
         ({"repeat_command": "tailproof run --header 'X: [redacted]'"}, "literal secret"),
     ],
@@ -243,10 +247,13 @@ LANE: dict[str, Any] = {"name": "t"}
 )
 def test_what_no_second_sitting_continues_is_refused(facts: dict[str, Any], said: str) -> None:
     """Each with its reason; the same run without that may be resumed."""
-    sound = {"state": "interrupted", "lanes": [LANE], "repeat_command": "tailproof run s"}
-    refuse_unless_broken_off(sound, Path("r"))
+    sound = manifest_of([LANE], repeat_command="tailproof run s").replace(state="interrupted")
+    folder = Path("r")
+    folder.mkdir()
+    write_manifest(folder, sound)
+    refuse_unless_broken_off(sound, folder)
     with pytest.raises(UserError, match=said):
-        refuse_unless_broken_off(sound | facts, Path("r"))
+        refuse_unless_broken_off(sound.replace(**facts), folder)
 
 
 def test_workers_that_outlive_their_parent_keep_the_folder(

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from bench.cli import main
-from bench.judge.review import review
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import SCHEDULE_DTYPE, empty_samples
+from tests.support.records import manifest_of, review_json
 
 ROOT = Path(__file__).resolve().parents[1]
 POOL = """
@@ -80,7 +80,7 @@ def test_a_decided_run_ends_at_a_planned_look(tmp_path: Path) -> None:
     assert manifest["ended_early"] == "every clause was decided at planned look 1 of 4"
     assert (code, manifest["state"], manifest["early_stop"]) == (0, "complete", 4)
     assert unsent > 50
-    _, verdicts = review(done)
+    _, verdicts = review_json(done)
     assert verdicts["clauses"][0]["n"] == len(done.columns) - unsent
     assert verdicts["clauses"][0]["unknown"] == 0
 
@@ -118,7 +118,7 @@ def test_simulated_stages_stand_beside_those_that_were_sent(tmp_path: Path) -> N
         done.strings("served_model")[virtual.samples["served_model"][0]] == done.lanes[1]["model"]
     )
     assert list(manifest["harness"]["gateway"]) == ["live"]
-    summary, verdicts = review(done)
+    summary, verdicts = review_json(done)
     assert summary["health"]["facts"]["due"] == len(live)
     assert [clause["verdict"] for clause in verdicts["clauses"]] == ["PASS", "PASS"]
     assert code == 0
@@ -131,7 +131,7 @@ def test_a_run_that_goes_on_is_not_judged(
     it came.
     """
     rows = np.zeros(3, SCHEDULE_DTYPE)
-    writer = RunWriter(tmp_path / "r", {"run": "r", "lanes": []}, rows)
+    writer = RunWriter(tmp_path / "r", manifest_of([]), rows)
     for command in ("judge", "report"):
         assert main([command, str(writer.folder)]) == 2
         assert "is still going on; wait for its end" in capsys.readouterr().err
@@ -139,8 +139,9 @@ def test_a_run_that_goes_on_is_not_judged(
     assert main(["judge", str(writer.folder)]) == 130
     program = (
         "import os, sys, numpy; from pathlib import Path; from bench.record.run_folder import"
-        " RunWriter; from bench.record.samples import SCHEDULE_DTYPE; w ="
-        " RunWriter(Path(sys.argv[1]), {'run': 'r', 'lanes': []}, numpy.zeros(3, SCHEDULE_DTYPE));"
+        " RunWriter; from bench.record.records.manifest import Manifest;"
+        " from bench.record.samples import SCHEDULE_DTYPE; w ="
+        " RunWriter(Path(sys.argv[1]), Manifest.begun('r', []), numpy.zeros(3, SCHEDULE_DTYPE));"
         " os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "killed")], cwd=ROOT, check=False)

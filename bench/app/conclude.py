@@ -26,7 +26,7 @@ class Finished:
     @property
     def exit_code(self) -> ExitCode:
         """What the process should return."""
-        return ExitCode(self.records.verdicts["exit_code"])
+        return ExitCode(self.records.verdicts.exit_code)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,7 @@ from bench.plan.prompts import ESTIMATOR_ERROR, PromptText, exactness
 from bench.plan.schedule import Lane, Plan
 from bench.plan.suite import Suite
 from bench.record.files import write_json
-from bench.record.run_folder import FORMAT
+from bench.record.records.census import Months
 
 
 class Screen(Protocol):
@@ -154,7 +154,7 @@ def census(suite: Suite) -> dict[str, Any]:
         found, answers = judge_month(month, file)
         months[file.stem] = found.record.to_json()
         expects += [answer.to_json() for answer in answers]
-    return {"format": FORMAT, "months": months, "expects": expects}
+    return {"format": Months.FORMAT, "months": months, "expects": expects}
 
 
 def _prompt_sizes(plan: Plan, text: PromptText) -> str:

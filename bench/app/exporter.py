@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler
@@ -34,6 +34,7 @@ from bench.judge.reached import came_to
 from bench.judge.review import reviewed
 from bench.judge.telemetry import Metric, added, row_metrics, run_info, run_metrics
 from bench.record.pieces import Following
+from bench.record.records.manifest import LaneRecord
 from bench.record.run_folder import Run, read_manifest, read_schedule
 from bench.record.samples import Columns, Outcome
 from bench.show.exposition import otlp, prometheus_text
@@ -162,7 +163,7 @@ class Growing:
     def __init__(self, folder: Path):
         """Raises RunFolderError."""
         self._folder, self._schedule = folder, read_schedule(folder)
-        self.started_wall_ns: int = read_manifest(folder)["started_wall_ns"]
+        self.started_wall_ns = read_manifest(folder).started_wall_ns
         self._pieces = Following(folder)
         self._total: list[Metric] = []
         self._sealed = False
@@ -172,14 +173,14 @@ class Growing:
         which may not count them.
         """
         manifest = read_manifest(self._folder)
-        if manifest["state"] == "running":
-            self._read_on(manifest["lanes"])
+        if manifest.state == "running":
+            self._read_on(manifest.lanes)
         elif not self._sealed:
             run = Run(self._folder)
             self._total, self._sealed = row_metrics(run.lanes, came_to(run)), True
         return [*self._total, run_info(manifest)]
 
-    def _read_on(self, lanes: list[dict[str, Any]]) -> None:
+    def _read_on(self, lanes: Sequence[LaneRecord]) -> None:
         rows, samples = self._pieces.fresh()
         if len(rows):
             ended = Columns(self._schedule[rows], samples).where(

@@ -12,21 +12,27 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bench.app.shard_folders import COMMON, Part, check_sealed, read_parts
 from bench.clock import utc_text
-from bench.load.runner import worst_facts
 from bench.load.shard import WHOLE_TABLE, rows_of_shards
-from bench.record.digests import OWN
 from bench.record.files import json_bytes, read_table, write_json
 from bench.record.histogram import Histogram, Interval, read_hlog, write_hlog
 from bench.record.identity import named
 from bench.record.parts import Gathered
 from bench.record.pieces import STRING_KINDS
-from bench.record.run_folder import PLAN_FILE, RunWriter, State
+from bench.record.records.manifest import (
+    Harness,
+    HarnessShards,
+    Manifest,
+    ShardRecord,
+    State,
+    harness_of,
+)
+from bench.record.records.record import Json
+from bench.record.run_folder import PLAN_FILE, RunWriter
 from bench.record.samples import (
     ATTEMPT_DTYPE,
     SAMPLE_DTYPE,
@@ -38,7 +44,6 @@ from bench.record.samples import (
 from bench.record.sittings import untouched
 from bench.units import MS
 
-Record = dict[str, Any]
 #: Rows in memory at once.
 _AT_ONCE = 1 << 18
 #: A row as one value: numpy would copy a record field by field.
@@ -55,22 +60,21 @@ def merge(folders: Sequence[Path], out: Path) -> Path:
     """
     parts = read_parts(folders)
     first = parts[0]
-    began_ns: int = first.manifest["start"]["agreed_wall_ns"] or min(
-        part.manifest["start"]["wall_ns"] for part in parts
-    )
+    began_ns = first.start.agreed_wall_ns or min(part.start.wall_ns for part in parts)
     check_sealed(first.folder / WHOLE_TABLE, first.whole_sha256)
     whole = read_table(first.folder / WHOLE_TABLE, SCHEDULE_DTYPE, mapped=True)
-    counts = np.bincount(whole["lane"], minlength=len(first.manifest["lanes"])).tolist()
-    manifest = {
-        "run": named(first.manifest["suite"]["name"], began_ns, first.whole_sha256.encode()),
-        "started_utc": utc_text(began_ns),
-        "started_wall_ns": began_ns,
-        **{key: first.manifest.get(key) for key in (*COMMON, *_FIRST)},
-        "lanes": [
-            lane | {"requests": count}
-            for lane, count in zip(first.manifest["lanes"], counts, strict=True)
+    counts = np.bincount(whole["lane"], minlength=len(first.manifest.lanes)).tolist()
+    suite = first.manifest.suite
+    manifest = Manifest.begun(
+        named(suite.name if suite else "", began_ns, str(first.whole_sha256).encode()),
+        [
+            lane.replace(requests=count)
+            for lane, count in zip(first.manifest.lanes, counts, strict=True)
         ],
-    }
+        started_utc=utc_text(began_ns),
+        started_wall_ns=began_ns,
+        **{key: getattr(first.manifest, key) for key in (*COMMON, *_FIRST)},
+    )
     writer = RunWriter(out, manifest, whole, _whole_plan(first.folder, counts))
     try:
         fill(writer, parts, whole, first.of, {})
@@ -94,14 +98,14 @@ def _whole_plan(folder: Path, requests: list[int]) -> bytes | None:
 
 
 def fill(
-    writer: RunWriter, parts: Sequence[Part], whole: Table, of: int, known: Mapping[int, Record]
+    writer: RunWriter, parts: Sequence[Part], whole: Table, of: int, known: Mapping[int, Json]
 ) -> None:
     """Seal the `of` shards' rows as those of the run that `writer` began, and close it.
 
     `known`: what else the manifest is to keep of a shard; `lost` says why its part is missing or
     breaks off.
     """
-    _align(parts, writer.manifest["started_wall_ns"])
+    _align(parts, writer.manifest.started_wall_ns)
     strings: dict[str, list[str]] = {kind: [] for kind in STRING_KINDS}
     writer.seal("samples", _samples(parts, whole, strings, of, known), len(whole), SAMPLE_DTYPE)
     tried = [part.tried(whole, strings) for part in parts if part.attempts is not None]
@@ -109,10 +113,10 @@ def fill(
         attempts = in_order(np.concatenate(tried))
         writer.seal("attempts", [attempts], len(attempts), ATTEMPT_DTYPE)
     write_hlog(
-        writer.folder / "histograms.hlog", _histograms(parts), writer.manifest["started_wall_ns"]
+        writer.folder / "histograms.hlog", _histograms(parts), writer.manifest.started_wall_ns
     )
     state, facts = _ending(parts)
-    harness = _harness(parts, writer.manifest, of) | {"state": state}
+    harness = _harness(parts, writer.manifest, of, state)
     writer.close(
         state, facts | {"strings": strings, "harness": harness, "shards": _shards(parts, of, known)}
     )
@@ -127,38 +131,37 @@ def _align(parts: Sequence[Part], began_ns: int) -> None:
     """
     workers = 0
     for part in parts:
-        start = part.manifest["start"]
-        part.shift_ns = 0 if start["agreed_wall_ns"] else start["wall_ns"] - began_ns
+        part.shift_ns = 0 if part.start.agreed_wall_ns else part.start.wall_ns - began_ns
         part.first_worker = workers
         workers += part.workers
 
 
-def _shards(parts: Sequence[Part], of: int, known: Mapping[int, Record]) -> list[Record]:
+def _shards(parts: Sequence[Part], of: int, known: Mapping[int, Json]) -> list[ShardRecord]:
     """Every shard that something is known of, as the merged manifest keeps it."""
-    told = {part.number: _told(part) for part in parts}
+    given = {part.number: _shard(part) for part in parts}
     return [
-        {"number": number, "of": of, **told.get(number, {}), **known.get(number, {})}
+        given.get(number, ShardRecord(number=number, of=of)).replace(**known.get(number, {}))
         for number in range(1, of + 1)
-        if number in told or number in known
+        if number in given or number in known
     ]
 
 
-def _told(part: Part) -> Record:
+def _shard(part: Part) -> ShardRecord:
     """A shard, as the merged manifest keeps it."""
     ours = part.manifest
-    sent_from = {key: ours["shard"][key] for key in ("place", "clock") if key in ours["shard"]}
-    return {
-        "number": part.number,
-        "of": part.of,
-        "run": ours["run"],
-        "state": part.state,
-        "ended_early": ours.get("ended_early"),
-        "start": ours["start"],
-        "workers": [part.first_worker, part.workers],
-        "machine": ours["machine"],
-        "manifest_sha256": ours[OWN],
-        **sent_from,
-    }
+    sent_from = {"place": part.shard.place, "clock": part.shard.clock}
+    return ShardRecord(
+        number=part.number,
+        of=part.of,
+        run=ours.run,
+        state=part.state,
+        ended_early=ours.ended_early,
+        start=ours.start,
+        workers=(part.first_worker, part.workers),
+        machine=ours.machine,
+        manifest_sha256=ours.manifest_sha256,
+        **{key: value for key, value in sent_from.items() if value is not None},
+    )
 
 
 def _samples(
@@ -166,7 +169,7 @@ def _samples(
     whole: Table,
     strings: dict[str, list[str]],
     of: int,
-    known: Mapping[int, Record],
+    known: Mapping[int, Json],
 ) -> Iterator[Table]:
     """The samples of all rows in the schedule's order, part by part."""
     given = {part.number: part for part in parts}
@@ -218,11 +221,11 @@ def _histograms(parts: Sequence[Part]) -> list[Interval]:
     return list(total.values())
 
 
-def _ending(parts: Sequence[Part]) -> tuple[State, Record]:
+def _ending(parts: Sequence[Part]) -> tuple[State, Json]:
     """State and facts of the run's end. It broke off, or ended early, where all its shards did."""
-    facts: Record = {
-        "ended_wall_ns": max((part.manifest.get("ended_wall_ns", 0) for part in parts), default=0),
-        "events": [event for part in parts for event in part.manifest.get("events", [])],
+    facts: Json = {
+        "ended_wall_ns": max((part.manifest.ended_wall_ns or 0 for part in parts), default=0),
+        "events": [event for part in parts for event in part.manifest.events],
         "leg_events": _leg_events(parts),
         "ended_early": None,
         "stopped_ns": None,
@@ -232,46 +235,39 @@ def _ending(parts: Sequence[Part]) -> tuple[State, Record]:
     facts["stopped_ns"] = max(((part.until_ns or 0) + part.shift_ns for part in parts), default=0)
     if not parts or any(part.state != "complete" for part in parts):
         return "interrupted", facts
-    return "complete", facts | {"ended_early": parts[0].manifest["ended_early"]}
+    return "complete", facts | {"ended_early": parts[0].manifest.ended_early}
 
 
-def _leg_events(parts: Sequence[Part]) -> list[Record]:
+def _leg_events(parts: Sequence[Part]) -> list[Json]:
     events = [
         event
         | {"at_ns": event["at_ns"] + part.shift_ns, "worker": event["worker"] + part.first_worker}
         for part in parts
-        for event in part.manifest.get("leg_events", [])
+        for event in part.manifest.leg_events
     ]
     return sorted(events, key=lambda event: int(event["at_ns"]))
 
 
-def _harness(parts: Sequence[Part], manifest: Record, of: int) -> Record:
+def _harness(parts: Sequence[Part], manifest: Manifest, of: int, state: State) -> Harness:
     """What the processes of all shards did, and how far the shards were one run."""
-    told = [(part, part.manifest.get("harness", {})) for part in parts]
-    by_worker = [facts for _, harness in told for facts in harness.get("by_worker", [])]
-    calibrations = [harness["calibration"] for _, harness in told if harness.get("calibration")]
-    shortest = min(
-        span["end_ns"] - span["start_ns"]
-        for lane in manifest["lanes"]
-        for span in lane["phase_spans"]
-    )
-    began_ns = manifest["started_wall_ns"]
-    skew_ns = max((abs(part.manifest["start"]["wall_ns"] - began_ns) for part in parts), default=0)
-    given = {part.number for part in parts}
-    return worst_facts(by_worker) | {
-        "workers": sum(part.workers for part in parts),
-        "dead_workers": [
-            part.first_worker + dead
-            for part, harness in told
-            for dead in harness.get("dead_workers", [])
+    given = [(part, part.manifest.harness) for part in parts]
+    calibrations = [harness.calibration for _, harness in given if harness.calibration]
+    began_ns = manifest.started_wall_ns
+    skew_ns = max((abs(part.start.wall_ns - began_ns) for part in parts), default=0)
+    numbers = {part.number for part in parts}
+    return harness_of(
+        [process for _, harness in given for process in harness.by_worker],
+        state=state,
+        workers=sum(part.workers for part in parts),
+        dead_workers=[
+            part.first_worker + dead for part, harness in given for dead in harness.dead_workers
         ],
-        "calibration": max(calibrations, key=lambda each: float(each["share"]), default=None),
-        "by_worker": by_worker,
-        "shards": {
-            "of": of,
-            "missing": [number for number in range(1, of + 1) if number not in given],
-            "ended_early": [part.number for part in parts if _left_by_others(part, parts)],
-            "start_skew_ms": round(skew_ns / MS, 3),
-            "start_skew_share": round(skew_ns / max(shortest, 1), 6),
-        },
-    }
+        calibration=max(calibrations, key=lambda each: float(each["share"]), default=None),
+        shards=HarnessShards(
+            of=of,
+            missing=[number for number in range(1, of + 1) if number not in numbers],
+            ended_early=[part.number for part in parts if _left_by_others(part, parts)],
+            start_skew_ms=round(skew_ns / MS, 3),
+            start_skew_share=round(skew_ns / max(manifest.shortest_phase_ns, 1), 6),
+        ),
+    )

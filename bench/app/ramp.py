@@ -408,9 +408,14 @@ class Ramp:
             if made:
                 sleep_s(self.terms.cool_down_ns / S)
             done = conduct(plan, options, self._screen())
-        if done.records.summary["state"] != "complete":
+        if done.records.summary.state != "complete":
             return None
-        found = observed(step.rate, done.records.summary, done.records.verdicts, self._shown)
+        found = observed(
+            step.rate,
+            done.records.summary.to_json(),
+            done.records.verdicts.to_json(),
+            self._shown,
+        )
         found |= {"folder": name, "seed": seed}
         self._file(**{kind: [*self.record[kind], found]})
         self.last = done

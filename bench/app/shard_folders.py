@@ -17,15 +17,15 @@ import numpy as np
 
 from bench.errors import RunFolderError, UserError
 from bench.load.shard import WHOLE_TABLE
-from bench.record.digests import OWN, listed, manifest_digest
+from bench.record.digests import listed
 from bench.record.files import read_table, refuse_ways_out
 from bench.record.parts import Share
 from bench.record.pieces import STRING_KINDS, renumbered
-from bench.record.run_folder import Run, read_manifest, under_way
+from bench.record.records.manifest import Manifest, ShardRecord, StartRecord, State
+from bench.record.run_folder import Run, read_manifest, under_way, was_edited
 from bench.record.samples import ATTEMPT_DTYPE, ATTEMPT_STRINGS, SAMPLE_DTYPE, Table
 from bench.userfile import file_digest
 
-Record = dict[str, Any]
 #: Columns in ns that are no moments after the run's start.
 _LENGTHS = ("connect_ns", "tls_ns", "gap_max_ns", "gap_sum_ns")
 #: What a merged manifest takes over from its shards, which have it in common.
@@ -37,13 +37,13 @@ class Part:
     """One shard's folder, checked."""
 
     folder: Path
-    manifest: Record
+    manifest: Manifest
     #: its rows, as the machine that played them numbered workers and texts
     samples: Table
     attempts: Table | None
     strings: dict[str, list[str]]
     #: complete, or interrupted: by Ctrl-C, or by its death
-    state: str
+    state: State
     #: how far its record reaches (ns after its time zero); None: to its plan's end
     until_ns: int | None
     #: its time zero after that of the merged run
@@ -52,19 +52,31 @@ class Part:
     first_worker: int = 0
 
     @property
+    def shard(self) -> ShardRecord:
+        """Which part of which run it is."""
+        assert self.manifest.shard is not None
+        return self.manifest.shard
+
+    @property
+    def start(self) -> StartRecord:
+        """Its time zero."""
+        assert self.manifest.start is not None
+        return self.manifest.start
+
+    @property
     def number(self) -> int:
         """Counted from 1."""
-        return int(self.manifest["shard"]["number"])
+        return self.shard.number
 
     @property
     def of(self) -> int:
         """How many shards the run has."""
-        return int(self.manifest["shard"]["of"])
+        return self.shard.of
 
     @property
-    def whole_sha256(self) -> str:
+    def whole_sha256(self) -> str | None:
         """Digest of the whole plan's table."""
-        return str(self.manifest["shard"]["whole_sha256"])
+        return self.shard.whole_sha256
 
     @property
     def share(self) -> Share:
@@ -74,13 +86,13 @@ class Part:
     @property
     def whole(self) -> bool:
         """Whether it came to its plan's end."""
-        return self.state == "complete" and not self.manifest.get("ended_early")
+        return self.state == "complete" and not self.manifest.ended_early
 
     @property
     def workers(self) -> int:
         """How many processes it had; of one that was killed, as many as its rows tell of."""
-        told = self.manifest.get("harness", {}).get("workers")
-        return int(told if told is not None else self.samples["worker"].max(initial=0) + 1)
+        known = self.manifest.harness.workers
+        return int(known if known is not None else self.samples["worker"].max(initial=0) + 1)
 
     def rows(self, start: int, stop: int, strings: dict[str, list[str]]) -> Table:
         """Samples as the merged run has them."""
@@ -119,18 +131,18 @@ def _part(folder: Path) -> Part:
     """Read and check one folder."""
     refuse_ways_out(folder)
     manifest = read_manifest(folder)
-    if "shard" not in manifest:
+    if manifest.shard is None:
         raise UserError(
             "is no shard of a run",
             where=str(folder),
             remedy="give folders of `tailproof run --shard I/N`",
         )
-    if manifest.get(OWN) != manifest_digest(manifest):
+    if was_edited(folder) is not False:
         raise RunFolderError("was edited since it was written", where=str(folder / "run.json"))
     for name, digest in listed(manifest).items():
         if name != WHOLE_TABLE:  # the same in all, and read of one
             check_sealed(folder / name, digest)
-    if manifest["state"] == "running":
+    if manifest.state == "running":
         if under_way(folder):
             raise RunFolderError("is still going on", where=str(folder), remedy="wait for its end")
         run = Run(folder)
@@ -150,9 +162,9 @@ def _part(folder: Path) -> Part:
         manifest,
         read_table(folder / "samples" / "rows.npy", SAMPLE_DTYPE, mapped=True),
         read_table(tried, ATTEMPT_DTYPE, mapped=True) if tried.is_file() else None,
-        manifest["strings"],
-        manifest["state"],
-        manifest.get("stopped_ns"),
+        manifest.strings,
+        manifest.state,
+        manifest.stopped_ns,
     )
 
 
@@ -189,10 +201,11 @@ def _refuse_strangers(parts: list[Part]) -> None:
 def _in_common(one: Part, two: Part) -> Iterator[tuple[str, Any, Any]]:
     yield "the number of shards", one.of, two.of
     for key in COMMON:
-        yield key, one.manifest.get(key), two.manifest.get(key)
-    yield "the schedule", *(part.manifest["shard"].get("whole_sha256") for part in (one, two))
-    yield "--start-at", *(part.manifest["start"]["agreed_wall_ns"] for part in (one, two))
-    for ours, theirs in zip(one.manifest["lanes"], two.manifest["lanes"], strict=True):
-        for key in ours.keys() | theirs.keys():
+        yield key, getattr(one.manifest, key), getattr(two.manifest, key)
+    yield "the schedule", one.whole_sha256, two.whole_sha256
+    yield "--start-at", one.start.agreed_wall_ns, two.start.agreed_wall_ns
+    for ours, theirs in zip(one.manifest.lanes, two.manifest.lanes, strict=True):
+        our_json, their_json = ours.to_json(), theirs.to_json()
+        for key in our_json.keys() | their_json.keys():
             if key != "requests":
-                yield f"{key} of {ours['name']}", ours.get(key), theirs.get(key)
+                yield f"{key} of {ours.name}", our_json.get(key), their_json.get(key)

@@ -26,7 +26,8 @@ from bench.plan.schedule import Lane, Plan, compile_plan
 from bench.plan.suite import Suite, override_profile
 from bench.record.files import write_json
 from bench.record.identity import plan_facts, run_id
-from bench.record.run_folder import RunWriter, State
+from bench.record.records.manifest import Harness, Manifest, State
+from bench.record.run_folder import RunWriter
 from bench.record.run_histograms import write_histograms
 from bench.record.samples import Columns, Table, empty_samples, outcome_counts
 from bench.units import S
@@ -79,7 +80,7 @@ def simulate(
     started = wall_ns()
     name = run_id(plan, started)
     folder = options.folder or options.results / name
-    facts = _facts(virtual, scenarios, name, started) | {"repeat_command": options.repeat_command}
+    facts = _facts(virtual, scenarios, name, started).replace(repeat_command=options.repeat_command)
     writer = RunWriter(folder, facts, plan.schedule, plan_file(plan, options))
     began_ns = monotonic_ns()
     answers, interrupted = play_virtual(plan, scenarios, virtual.periods, on_played)
@@ -87,13 +88,9 @@ def simulate(
     write_histograms(writer.folder, plan, answers.samples, answers.gap_histograms(), started)
     write_json(writer.folder / "truth.json", truth(plan, scenarios, answers.samples))
     state: State = "interrupted" if interrupted else "complete"
-    harness: dict[str, Any] = {
-        "state": state,
-        "workers": 1,
-        "dead_workers": [],
-        "loop": "virtual time",
-        "simulated_rps": rate,
-    }
+    harness = Harness(
+        loop="virtual time", state=state, workers=1, dead_workers=[], simulated_rps=rate
+    )
     writer.finish(
         state,
         answers.samples,
@@ -104,23 +101,17 @@ def simulate(
 
 def _facts(
     virtual: VirtualPlan, scenarios: dict[str, Scenario], name: str, started: int
-) -> dict[str, Any]:
-    """Lines of the manifest."""
+) -> Manifest:
     facts = plan_facts(virtual.plan, name, started)
     lanes = []
-    for lane, record in zip(virtual.plan.lanes, facts["lanes"], strict=True):
+    for lane, record in zip(virtual.plan.lanes, facts.lanes, strict=True):
         note = _NOTE
         scenario = lane.scenario or ""
         if scenario in virtual.periods and scenarios[scenario].gateway.timeline:
             length_s = virtual.periods[scenario] / S
             note += f"; the scenario's timeline begins again every {length_s:g} s"
-        lanes.append(record | {"simulated": True, "notes": [*record["notes"], note]})
-    return facts | {
-        "tokenizer": None,
-        "clock": _CLOCK,
-        "notes": virtual.left_out,
-        "lanes": lanes,
-    }
+        lanes.append(record.replace(simulated=True, notes=[*record.notes, note]))
+    return facts.replace(tokenizer=None, clock=_CLOCK, notes=virtual.left_out, lanes=lanes)
 
 
 def playable(suite: Suite) -> tuple[Suite, list[str]]:

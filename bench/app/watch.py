@@ -40,7 +40,8 @@ from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
 from bench.record.identity import plan_facts, run_id
-from bench.record.run_folder import RunWriter, State
+from bench.record.records.manifest import ProcessRecord, State, harness_of
+from bench.record.run_folder import RunWriter
 from bench.record.run_histograms import write_histograms
 from bench.record.samples import Columns, Outcome
 from bench.units import MS, S, show_duration
@@ -321,7 +322,7 @@ class Watch:
         }
         writer = RunWriter(
             self.terms.folder / day[0] / name,
-            plan_facts(plan, name, started) | notes,
+            plan_facts(plan, name, started).replace(**notes),
             plan.schedule,
         )
         self.terms.opened(writer.folder)
@@ -425,17 +426,16 @@ class _Live:
 
 def _seal(writer: RunWriter, plan: Plan, player: Player, started_ns: int, why: str | None) -> None:
     """Close the folder as an ordinary run's; `why` it ended early by our own decision."""
-    journal, facts = player.journal, player.facts()
+    journal, facts = player.journal, ProcessRecord.model_validate(player.facts())
     state: State = "interrupted" if player.generator.interrupted else "complete"
     write_histograms(writer.folder, plan, journal.samples, journal.gap_histograms, started_ns)
-    harness = {
-        **facts,
-        "state": state,
-        "workers": 1,
-        "dead_workers": [],
-        "calibration": share_of_ceiling(plan, 1),
-        "by_worker": [facts],
-    }
+    harness = harness_of(
+        [facts],
+        state=state,
+        workers=1,
+        dead_workers=[],
+        calibration=share_of_ceiling(plan, 1),
+    )
     told: dict[str, Any] = {
         "ended_wall_ns": wall_ns(),
         "harness": harness,

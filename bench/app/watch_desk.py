@@ -187,12 +187,8 @@ def status(folder: Path, override: Contract | None = None, now_ns: int | None = 
     runs = shelf.runs()
     if not runs:
         raise UserError("holds no watch", where=str(folder), remedy="give the --out of a watch")
-    lanes = read_manifest(runs[-1])["lanes"]
-    contracts = {
-        str(lane["name"]): override
-        or (Contract.model_validate(lane["contract"]) if lane["contract"] else None)
-        for lane in lanes
-    }
+    lanes = read_manifest(runs[-1]).lanes
+    contracts = {str(lane.name): override or (lane.contract) for lane in lanes}
     first = next(iter(contracts.values()))
     found = records(shelf.logs(needed_since(first, now)), contracts, now)
     return {

@@ -113,7 +113,7 @@ def _suite_comparisons(folder: str, form: str, flags: dict[str, Any]) -> int:
     run = Run(Path(folder))
     made = compare_run(run)
     if made is None:
-        names = [lane["name"] for lane in run.lanes]
+        names = [lane.name for lane in run.lanes]
         raise UserError(
             "the run's suite compares nothing",
             where=folder,

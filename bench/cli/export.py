@@ -47,10 +47,10 @@ def _otlp(what: str, **_options: Any) -> Prepared:
     from bench.show.exposition import otlp
 
     run, records = reviewed(_whole_run(what).folder)
-    started = run.manifest["started_wall_ns"]
-    ended = run.manifest.get(
-        "ended_wall_ns", started + max(int(run.columns.samples["done_ns"].max(initial=0)), 0)
-    )
+    started = run.manifest.started_wall_ns
+    ended = run.manifest.ended_wall_ns
+    if ended is None:
+        ended = started + max(int(run.columns.samples["done_ns"].max(initial=0)), 0)
     return written_json(
         otlp(run_metrics(run, records.summary, records.verdicts), started, ended)
     ), []

@@ -165,12 +165,12 @@ def _judge_run(
     else:
         summary, verdicts = review(run, override)
     if form == "json":
-        print_json(verdicts)
+        print_json(verdicts.to_json())
     elif form == "github":
-        print_lines(github_lines(summary, verdicts, pinned))
+        print_lines(github_lines(summary.to_json(), verdicts.to_json(), pinned))
     else:
         show_verdicts(run, summary, verdicts)
-    return int(verdicts["exit_code"])
+    return verdicts.exit_code
 
 
 def _refuse_while_it_grows(folder: Path) -> None:
@@ -180,7 +180,7 @@ def _refuse_while_it_grows(folder: Path) -> None:
     from bench.errors import UserError
     from bench.record.run_folder import read_manifest, under_way
 
-    if read_manifest(folder)["state"] == "running" and under_way(folder):
+    if read_manifest(folder).state == "running" and under_way(folder):
         raise UserError(
             "is still going on",
             where=str(folder),
@@ -209,13 +209,13 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
     if form == "json":
         print_json(
             {
-                "run": run.manifest["run"],
-                "overall": records.verdicts["overall"],
+                "run": run.manifest.run,
+                "overall": records.verdicts.overall,
                 "files": list(map(str, paths)),
             }
         )
     elif form == "github":
-        print_lines(github_lines(records.summary, records.verdicts))
+        print_lines(github_lines(records.summary.to_json(), records.verdicts.to_json()))
     else:
         show_paths(paths)
     return 0

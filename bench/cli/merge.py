@@ -59,7 +59,7 @@ def merge(
 
     ready_to_file(pdf=pdf)
     if leave_out:  # refused before anything is written
-        shards = [read_manifest(folder).get("shard") for folder in folders]
+        shards = [read_manifest(folder).shard for folder in folders]
         refuse_unknown(
             leave_out, places_among([shard for shard in shards if shard]), "these shards"
         )

@@ -84,8 +84,8 @@ def print_runs(finished: Sequence[Finished], exit_code: int) -> None:
         {
             "folder": str(done.folder),
             "report": str(done.report),
-            "summary": done.records.summary,
-            "verdicts": done.records.verdicts,
+            "summary": done.records.summary.to_json(),
+            "verdicts": done.records.verdicts.to_json(),
         }
         for done in finished
     ]

@@ -18,7 +18,7 @@ def picked(text: str) -> tuple[Run, str | None]:
     if not colon or Path(text).is_dir():
         return Run(Path(text)), None
     run = Run(Path(folder))
-    names = [lane["name"] for lane in run.lanes]
+    names = [lane.name for lane in run.lanes]
     if name not in names:
         near = difflib.get_close_matches(name, names, 1, 0.5)
         raise UserError(

@@ -130,9 +130,8 @@ def ramp(flags: RampFlags) -> int:
         lambda text: None if flags.quiet else click.echo(text, err=True),
     )
     record = searching.go()
-    final = (
-        searching.last.records.verdicts if searching.last is not None and record["final"] else None
-    )
+    last = searching.last
+    final = last.records.verdicts.to_json() if last is not None and record["final"] else None
     report = write_ramp_report(searching.folder, record, final)
     if flags.form == "json":
         print_json(

@@ -30,7 +30,9 @@ from bench.plan.schedule import Lane, Plan
 from bench.quantiles import P50, P99, P999, by_key
 from bench.record.histogram import Histogram
 from bench.record.records.comparisons import Comparison
-from bench.record.records.verdicts import Expectation
+from bench.record.records.manifest import Manifest
+from bench.record.records.summary import Summary
+from bench.record.records.verdicts import Expectation, Verdicts
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.show.build_server import github_lines
@@ -223,19 +225,19 @@ def show_finished(done: Finished) -> None:
     manifest = Run(done.folder).manifest
     _print(
         verdict_lines(
-            done.records.summary,
-            done.records.verdicts,
+            done.records.summary.to_json(),
+            done.records.verdicts.to_json(),
             sentences(done.records),
             beside=_sent_from(manifest, done.records.summary),
             report=done.report,
-            repeat=manifest.get("repeat_command", ""),
+            repeat=manifest.repeat_command,
             resume=_resume_command(manifest, done.folder),
             width=screen_width(),
         )
     )
 
 
-def _resume_command(manifest: dict[str, Any], folder: Path) -> str:
+def _resume_command(manifest: Manifest, folder: Path) -> str:
     """The command that sends what a run never began; empty where it would be refused."""
     try:
         refuse_unless_broken_off(manifest, folder)
@@ -247,30 +249,30 @@ def _resume_command(manifest: dict[str, Any], folder: Path) -> str:
 def tell_run(done: Finished, form: str) -> None:
     """One run that is over, as text or annotations; of JSON there is one document, when all are."""
     if form == "github":
-        print_lines(github_lines(done.records.summary, done.records.verdicts))
+        print_lines(github_lines(done.records.summary.to_json(), done.records.verdicts.to_json()))
     elif form == "text":
         show_finished(done)
 
 
-def show_verdicts(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> None:
+def show_verdicts(run: Run, summary: Summary, verdicts: Verdicts) -> None:
     """Verdicts of a run that was judged again."""
     _print(
         verdict_lines(
-            summary,
-            verdicts,
+            summary.to_json(),
+            verdicts.to_json(),
             beside=_sent_from(run.manifest, summary),
-            repeat=run.manifest.get("repeat_command", ""),
+            repeat=run.manifest.repeat_command,
             width=screen_width(),
         )
     )
 
 
-def _sent_from(manifest: dict[str, Any], summary: dict[str, Any]) -> Iterator[Node]:
+def _sent_from(manifest: Manifest, summary: Summary) -> Iterator[Node]:
     """The nodes of each target as tables; of more than a screen holds, that the report has them."""
-    for name, target in summary["targets"].items():
-        table = next(places_tables(manifest, target), None)
+    for name, target in summary.targets.items():
+        table = next(places_tables(manifest, target.to_json()), None)
         if table is not None and len(table.rows) <= _NODES_MOST:
-            yield on_screen(table, name if len(summary["targets"]) > 1 else "")
+            yield on_screen(table, name if len(summary.targets) > 1 else "")
         elif table is not None:
             says = f"{len(table.rows):,} nodes: the report has a line for each"
             yield Paragraph(says, "sent from")

@@ -70,7 +70,7 @@ def sign(folder: Path, key: Path, form: str) -> int:
     from bench.record.run_folder import read_manifest
     from bench.record.signature import sign_manifest
 
-    if read_manifest(folder)["state"] == "running":
+    if read_manifest(folder).state == "running":
         raise UserError(
             "has no end yet, so its manifest does not cover its samples", where=str(folder)
         )

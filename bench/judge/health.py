@@ -9,7 +9,7 @@ limit it could distort.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.quantiles import P99
 from bench.record.facts import Node
+from bench.record.records.manifest import Harness, HarnessShards
 from bench.record.samples import Columns, Flag, Int, Outcome, Table, latency_ns
 from bench.units import MS, nearest_rank, show_duration, show_share
 
@@ -67,14 +68,16 @@ class Conduct:
 
 def examine(
     columns: Columns,
-    harness: dict[str, Any],
+    harness: Harness,
     tightest_limit_ns: int | None,
     nodes: Sequence[Conduct] = (),
     not_as_asked: Sequence[str] = (),
+    more_facts: Mapping[str, Any] | None = None,
 ) -> Health:
     """Hold the run's own conduct against its budgets, and each of its `nodes`' against theirs.
 
     `not_as_asked`: why the load was not the one that was asked for, where these rows do not say it.
+    `more_facts` are shown beside those of the harness.
     """
     samples = columns.samples
     lag = latency_ns(samples, "harness_lag")
@@ -87,21 +90,22 @@ def examine(
     )
     unsent = samples["outcome"] == Outcome.never_sent
     ours, due = could_not_send(samples)
-    if ours and harness.get("state") != "interrupted":
+    if ours and harness.state != "interrupted":
         text = f"{ours:,} of {due:,} due requests could not be sent"
         (invalid if too_few_sent(ours, due) else degraded).append(text)
     waited = int((unsent & (samples["slot_free_ns"] < 0) & (samples["done_ns"] >= 0)).sum())
-    if waited and harness.get("state") == "complete":
+    if waited and harness.state == "complete":
         degraded.append(
             f"{waited:,} of {due:,} due requests still waited behind the in-flight cap when the run"
             " ended"
         )
     invalid += [
         f"worker {worker} died: the load was not the one asked for, and its last rows are lost"
-        for worker in harness.get("dead_workers") or ()
+        for worker in harness.dead_workers
     ]
     invalid += not_as_asked
-    _shards(harness.get("shards") or {}, degraded, invalid)
+    if harness.shards is not None:
+        _shards(harness.shards, degraded, invalid)
     for node in nodes:
         invalid += node.invalid
         degraded += node.degraded
@@ -109,7 +113,7 @@ def examine(
     if cut:
         degraded.append(f"{cut:,} requests were still under way when the run ended")
     user_stamped = int(((samples["flags"] & Flag.USER_STAMP) != 0).sum())
-    stall_ms = float(harness.get("loop_stall_max_ms", 0.0))
+    stall_ms = float(harness.loop_stall_max_ms)
     if (
         user_stamped > LATE_STAMPS_SHARE * len(samples)
         and stall_ms * MS > _budget(tightest_limit_ns)[0]
@@ -118,14 +122,12 @@ def examine(
             f"{user_stamped:,} answers were stamped in user space, and the loop stood still for up"
             f" to {stall_ms:,.0f} ms"
         )
-    if behind := [
-        name for name, kept in (harness.get("gateway") or {}).items() if not kept["kept_up"]
-    ]:
+    if behind := [name for name, gateway in harness.gateway.items() if not gateway.kept_up]:
         degraded.append(f"the simulated gateway fell behind its own plan in {', '.join(behind)}")
-    step = abs(float(harness.get("clock_step_ms", 0.0)))
+    step = abs(float(harness.clock_step_ms))
     if step > CLOCK_STEP_MS:
         degraded.append(f"the wall clock stepped by {step:,.0f} ms during the run")
-    if (slept := float(harness.get("suspended_ms", 0.0))) > CLOCK_STEP_MS:
+    if (slept := float(harness.suspended_ms)) > CLOCK_STEP_MS:
         # the monotonic clock stood still meanwhile: answers that came in that time look quick
         degraded.append(
             f"the machine slept for {slept:,.0f} ms during the run, which no latency counts"
@@ -142,7 +144,8 @@ def examine(
         "first_token_shared_read": bounded,
         "first_token_shared_read_share": round(bounded / max(streamed, 1), 6),
         "user_stamps": user_stamped,
-        **harness,
+        **harness.to_json(),
+        **(more_facts or {}),
         **({"nodes": {node.node: node.facts for node in nodes}} if nodes else {}),
     }
     state: State = "invalid" if invalid else "degraded" if degraded else "valid"
@@ -219,17 +222,17 @@ def conduct_of(
     return Conduct(node.name, degraded, invalid, facts, client_limited)
 
 
-def _shards(facts: dict[str, Any], degraded: list[str], invalid: list[str]) -> None:
+def _shards(shards: HarnessShards, degraded: list[str], invalid: list[str]) -> None:
     """Of a run that was merged: did all its parts play, and together?"""
     invalid += [
-        f"shard {number} of {facts['of']} was not given: the load was not the one asked for"
-        for number in facts.get("missing", ())
+        f"shard {number} of {shards.of} was not given: the load was not the one asked for"
+        for number in shards.missing
     ]
     invalid += [
-        f"shard {number} of {facts['of']} ended before its plan while others went on"
-        for number in facts.get("ended_early", ())
+        f"shard {number} of {shards.of} ended before its plan while others went on"
+        for number in shards.ended_early
     ]
-    skew_ms, share = facts.get("start_skew_ms", 0.0), facts.get("start_skew_share", 0.0)
+    skew_ms, share = shards.start_skew_ms, shards.start_skew_share
     if skew_ms > START_SKEW_MS:
         text = (
             f"the shards began up to {show_duration(skew_ms * MS)} apart, {show_share(share)} of"

@@ -12,7 +12,6 @@ import copy
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,10 +20,12 @@ from bench.judge.fitness import conducts
 from bench.judge.reached import came_to
 from bench.plan.contract import Contract
 from bench.record.facts import Facts, Places, places_of, run_facts
+from bench.record.records.manifest import LaneRecord, LeftOut
+from bench.record.records.record import Json
+from bench.record.records.verdicts import LeftOutVerdict
 from bench.record.run_folder import Run, read_manifest, write_manifest
 from bench.record.samples import Bool, Columns
 
-Record = dict[str, Any]
 #: In place of a name: every node whose own conduct speaks against it.
 UNFIT = "unfit"
 ASKED_FOR = "asked for"
@@ -51,9 +52,8 @@ def refuse_unknown(names: Sequence[str], places: Places | None, where: str) -> N
         )
 
 
-def decide(run: Run, names: Sequence[str], override: Contract | None = None) -> list[Record]:
-    """`left_out` of a run's manifest once these nodes are left out too: `{"node", "why"}` each, in
-    the order of nodes.
+def decide(run: Run, names: Sequence[str], override: Contract | None = None) -> list[LeftOut]:
+    """`left_out` of a run's manifest once these nodes are left out too, in the order of nodes.
 
     `unfit` stands for every node that its own conduct speaks against under the contracts in force;
     where that is every node there is, it leaves none out, and health says why the run cannot be
@@ -61,7 +61,7 @@ def decide(run: Run, names: Sequence[str], override: Contract | None = None) -> 
     """
     places, before = (
         places_of(run.manifest),
-        {entry["node"]: entry["why"] for entry in run.manifest.get("left_out", [])},
+        {entry.node: entry.why for entry in run.manifest.left_out},
     )
     refuse_unknown([*before, *names], places, str(run.folder))
     assert places is not None
@@ -75,7 +75,7 @@ def decide(run: Run, names: Sequence[str], override: Contract | None = None) -> 
         if not {*places.names} <= {*why, *before, *unfit}:
             why = unfit | {name: said for name, said in why.items() if name not in unfit}
     why |= before
-    return [{"node": name, "why": why[name]} for name in places.names if name in why]
+    return [LeftOut(node=name, why=why[name]) for name in places.names if name in why]
 
 
 def leave_out(folder: Path, names: Sequence[str]) -> None:
@@ -84,55 +84,58 @@ def leave_out(folder: Path, names: Sequence[str]) -> None:
     Raises UserError.
     """
     manifest, run = read_manifest(folder), Run(folder)
-    changed: Record = {"left_out": left_out} if (left_out := decide(run, names)) else {}
+    changed: Json = {"left_out": left_out} if (left_out := decide(run, names)) else {}
     if UNFIT in names and all(each.unfit for each in conducts(run)):
         changed["notes"] = [
-            *(manifest.get("notes") or []),
+            *manifest.notes,
             "Every node was late or skewed by its own doing, so none was left out for it.",
         ]
     if changed:
-        write_manifest(folder, manifest | changed)
+        write_manifest(folder, manifest.replace(**changed))
 
 
-def without(run: Run, left_out: list[Record]) -> Run:
+def without(run: Run, left_out: list[LeftOut]) -> Run:
     """The run as it would be judged if its manifest said so; nothing is written."""
     changed = copy.copy(run)
-    changed.manifest = run.manifest | {"left_out": left_out}
+    changed.manifest = run.manifest.replace(left_out=left_out)
     return changed
 
 
-def told(run: Run) -> list[Record]:
+def left_out_of(run: Run) -> list[LeftOutVerdict]:
     """`left_out` of verdicts.json: of each node also how many of the run's requests it had, and how
     many it sent.
     """
     rows = came_to(run)
-    return [
-        {
-            **entry,
-            "requests": int(mine.sum()),
-            "sent": int((rows.samples["sent_ns"][mine] >= 0).sum()),
-            "of": len(rows),
-        }
-        for entry in run.manifest.get("left_out", [])
-        for mine in [_of_node(run, rows, entry["node"])]
-    ]
+    found = []
+    for entry in run.manifest.left_out:
+        mine = _of_node(run, rows, entry.node)
+        found.append(
+            LeftOutVerdict(
+                node=entry.node,
+                why=entry.why,
+                requests=int(mine.sum()),
+                sent=int((rows.samples["sent_ns"][mine] >= 0).sum()),
+                of=len(rows),
+            )
+        )
+    return found
 
 
-def facts_of(run: Run, lane: Record, columns: Columns) -> Facts:
+def facts_of(run: Run, lane: LaneRecord, columns: Columns) -> Facts:
     """The facts beside these rows of a lane, the rows of nodes that were left out among what is set
     aside.
     """
     aside = tuple(
-        (f"sent by {entry['node']}, which was left out", _of_node(run, columns, entry["node"]))
-        for entry in run.manifest.get("left_out", [])
+        (f"sent by {name}, which was left out", _of_node(run, columns, name))
+        for name in run.manifest.left_out_nodes
     )
     return dataclasses.replace(run_facts(run, lane), aside=aside)
 
 
 def kept(run: Run, columns: Columns) -> Columns:
     """These rows without those of nodes that were left out."""
-    for entry in run.manifest.get("left_out", []):
-        columns = columns.where(~_of_node(run, columns, entry["node"]))
+    for name in run.manifest.left_out_nodes:
+        columns = columns.where(~_of_node(run, columns, name))
     return columns
 
 

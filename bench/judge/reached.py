@@ -44,4 +44,4 @@ def came_to(run: Run) -> Columns:
 
     One that ended early by its own rule came as far as one that Ctrl-C ended.
     """
-    return reached(run.columns, "interrupted" if run.manifest.get("ended_early") else run.state)
+    return reached(run.columns, "interrupted" if run.manifest.ended_early else run.state)

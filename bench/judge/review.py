@@ -8,15 +8,14 @@ same folder gives the same bytes; another contract changes no file.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from bench.errors import RunFolderError
 from bench.judge.attribution.attribute import attribute_run
 from bench.judge.compare.compared import compare_run
-from bench.judge.contract.verdict import VERDICTS_FORMAT, judge_run
+from bench.judge.contract.verdict import judge_run
 from bench.judge.fitness import fitness
 from bench.judge.routing.routes import route_run
 from bench.judge.summary import summarise
@@ -25,11 +24,12 @@ from bench.record.files import write_json
 from bench.record.records.attribution import Attribution
 from bench.record.records.census import Months
 from bench.record.records.comparisons import Comparisons
-from bench.record.records.record import FileRecord
+from bench.record.records.record import FileRecord, Json, read_json, read_record, refuse_newer
 from bench.record.records.routes import Routes
-from bench.record.run_folder import FORMAT, Run
+from bench.record.records.summary import Summary
+from bench.record.records.verdicts import Expectation, Verdicts
+from bench.record.run_folder import Run
 
-Record = dict[str, Any]
 F = TypeVar("F", bound=FileRecord)
 
 
@@ -37,17 +37,17 @@ F = TypeVar("F", bound=FileRecord)
 class Records:
     """What a run came to. None: the suite asked for no such thing."""
 
-    summary: Record
-    verdicts: Record
+    summary: Summary
+    verdicts: Verdicts
     attribution: Attribution
     comparisons: Comparisons | None
     routes: Routes | None
     #: made when the suite was run, from scenarios that are a log of their own
     census: Months | None
 
-    def files(self) -> dict[str, Record]:
-        """The records by the name of their file."""
-        named: dict[str, Record | FileRecord | None] = {
+    def files(self) -> dict[str, Json]:
+        """The JSON of the records by the name of their file."""
+        named: dict[str, Json | FileRecord | None] = {
             "summary.json": self.summary,
             "verdicts.json": self.verdicts,
             "attribution.json": self.attribution,
@@ -62,7 +62,7 @@ class Records:
         }
 
 
-def review(run: Run, override: Contract | None = None) -> tuple[Record, Record]:
+def review(run: Run, override: Contract | None = None) -> tuple[Summary, Verdicts]:
     """(summary, verdicts) of a run; nothing is written.
 
     Raises UserError for a clause that the run cannot have.
@@ -70,23 +70,22 @@ def review(run: Run, override: Contract | None = None) -> tuple[Record, Record]:
     health = fitness(run, override)
     further = [] if override else _expects(compare_run(run), route_run(run), census_of(run.folder))
     verdicts = judge_run(run, health, override, further)
-    return summarise(run, health, verdicts["overall"]), verdicts
+    return summarise(run, health, verdicts.overall), verdicts
 
 
 def _expects(
     comparisons: Comparisons | None, routes: Routes | None, census: Months | None
-) -> list[Record]:
+) -> list[Expectation]:
     """Rehearsed answers of records beside the verdicts."""
-    found: list[Record] = []
+    found: list[Expectation] = []
     for record in (comparisons, routes, census):
-        found += [expect.to_json() for expect in (record.expects if record else ())]
+        found += record.expects if record else ()
     return found
 
 
 def census_of(folder: Path) -> Months | None:
-    """census.json as it was made when the suite was run, or None."""
-    path = folder / Months.FILE
-    return Months.model_validate_json(path.read_bytes()) if path.is_file() else None
+    """census.json as it was made when the suite was run, or None. Raises RunFolderError."""
+    return _if_there(Months, folder)
 
 
 def records_of(run: Run) -> Records:
@@ -94,7 +93,7 @@ def records_of(run: Run) -> Records:
     health = fitness(run)
     comparisons, routes, census = compare_run(run), route_run(run), census_of(run.folder)
     verdicts = judge_run(run, health, None, _expects(comparisons, routes, census))
-    summary = summarise(run, health, verdicts["overall"])
+    summary = summarise(run, health, verdicts.overall)
     return Records(summary, verdicts, attribute_run(run), comparisons, routes, census)
 
 
@@ -112,43 +111,48 @@ def reviewed(folder: Path) -> tuple[Run, Records]:
     Those of a run that still says `running` are always stale: it may have grown since.
     """
     run = Run(folder)
+    writer = run.manifest.versions.get("tailproof")
+    # Refused before anything is made again: a newer version's records are not ours to overwrite.
+    for kind in (Summary, Verdicts, Attribution, Comparisons, Routes):
+        number = _json_of(folder / kind.FILE).get("format")
+        refuse_newer(kind, number, folder / kind.FILE, writer)
+    records = None if run.manifest.state == "running" else _as_filed(run)
+    return run, file_records(run) if records is None else records
 
-    def read(name: str) -> Record | None:
-        path = folder / name
-        return json.loads(path.read_bytes()) if path.is_file() else None
 
+def _as_filed(run: Run) -> Records | None:
+    """The records in the run's folder; None where they are missing, stale or of another format."""
     try:
-        records = _as_filed(read)
-        stale = (
-            run.manifest["state"] == "running"
-            or any(
-                record["format"] != (VERDICTS_FORMAT if name == "verdicts.json" else FORMAT)
-                or record["run"] != run.manifest["run"]
-                for name, record in records.files().items()
-            )
-            or records.summary["state"] != run.state
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        stale = True
-    return run, file_records(run) if stale else records
-
-
-def _parsed(kind: type[F], read: Callable[[str], Record | None]) -> F | None:
-    """Raises ValueError where the file holds something else."""
-    found = read(kind.FILE)
-    return None if found is None else kind.model_validate(found)
-
-
-def _as_filed(read: Callable[[str], Record | None]) -> Records:
-    summary, verdicts = read("summary.json"), read("verdicts.json")
-    attribution = _parsed(Attribution, read)
-    if summary is None or verdicts is None or attribution is None:
-        raise KeyError("a record is missing")
-    return Records(
+        summary, verdicts = read_record(Summary, run.folder), read_record(Verdicts, run.folder)
+        attribution = read_record(Attribution, run.folder)
+        comparisons, routes = _if_there(Comparisons, run.folder), _if_there(Routes, run.folder)
+        census = census_of(run.folder)
+    except RunFolderError:
+        return None
+    records = Records(
         summary,
         verdicts,
         attribution,
-        _parsed(Comparisons, read),
-        _parsed(Routes, read),
-        _parsed(Months, read),
+        comparisons,
+        routes,
+        census,
     )
+    dated = [summary, verdicts, attribution, comparisons, routes]
+    fresh = summary.state == run.state and all(
+        record.format == record.FORMAT and record.run == run.manifest.run
+        for record in dated
+        if record is not None
+    )
+    return records if fresh else None
+
+
+def _if_there(kind: type[F], folder: Path) -> F | None:
+    return read_record(kind, folder) if (folder / kind.FILE).is_file() else None
+
+
+def _json_of(path: Path) -> Json:
+    """The JSON of a record's file; empty where there is none or it cannot be read."""
+    try:
+        return read_json(path)
+    except RunFolderError:
+        return {}

@@ -10,6 +10,7 @@ repeated calls, failover to another price, premium use. It takes the place of an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 from bench.judge.stats.blocks import ratio_limits, time_blocks
 from bench.plan.budget import MILLION, usd_of
 from bench.plan.target import Prices
+from bench.record.records.manifest import LaneRecord, LegRecord
 from bench.record.run_folder import Run
 from bench.record.samples import AttemptFlag, Bool, Columns, Float, Int, Outcome, Table
 
@@ -94,18 +96,14 @@ class _Calls:
 def spend_of(run: Run, index: int) -> Spend | str:
     """The spending of one lane, or the reason why it cannot be told."""
     lane = run.lanes[index]
-    legs = lane.get("legs") or [lane]
-    prices = [Prices.model_validate(leg["prices"]) if leg["prices"] else None for leg in legs]
+    legs: Sequence[LaneRecord | LegRecord] = lane.legs or [lane]
+    prices = [leg.prices for leg in legs]
     mine = np.flatnonzero(run.columns.schedule["lane"] == index)
     columns = run.columns.where(mine)
-    calls = (
-        _calls_of_route(run.attempts, mine, columns)
-        if lane.get("legs")
-        else _calls_of_rows(columns)
-    )
+    calls = _calls_of_route(run.attempts, mine, columns) if lane.legs else _calls_of_rows(columns)
     for leg in sorted({0, *calls.leg.tolist()}):
         if prices[leg] is None:
-            return f"target {legs[leg]['name']} has no prices"
+            return f"target {legs[leg].name} has no prices"
     first = prices[0]
     assert first is not None
     known = [price or first for price in prices]

@@ -8,7 +8,6 @@ sets are None, never 0; `requests` counts every scheduled row and `outcomes` sum
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,9 @@ from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, in_summary
 from bench.quantiles import P95, QUANTILES
 from bench.record.facts import Places, places_of
 from bench.record.histogram import Histogram, read_hlog
-from bench.record.run_folder import FORMAT, Run
+from bench.record.records.manifest import LaneRecord
+from bench.record.records.summary import HealthRecord, Overall, Summary, TargetSummary
+from bench.record.run_folder import Run
 from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns, outcome_counts
 from bench.units import MS, S, nearest_rank
 
@@ -66,24 +67,25 @@ def _histogram_ms(histogram: Histogram) -> dict[str, float | int | None] | None:
     }
 
 
-def summarise(run: Run, health: Health, overall: str) -> dict[str, Any]:
-    """The value of summary.json."""
+def summarise(run: Run, health: Health, overall: Overall) -> Summary:
+    """The numbers of a run."""
     gaps = _gap_histograms(run)
     came, places = came_to(run), places_of(run.manifest)
-    return {
-        "format": FORMAT,
-        "run": run.manifest["run"],
-        "state": run.state,
-        "simulated": any(lane.get("simulated") for lane in run.lanes),
-        "targets": {
-            lane["name"]: lane_summary(
-                run.columns.lane(index), lane, came.lane(index), gaps.get(lane["name"]), places
-            )
-            for index, lane in enumerate(run.lanes)
-        },
-        "health": {"state": health.state, "reasons": health.reasons, "facts": health.facts},
-        "overall": overall,
+    targets = {
+        lane.name: lane_summary(
+            run.columns.lane(index), lane, came.lane(index), gaps.get(lane.name), places
+        )
+        for index, lane in enumerate(run.lanes)
     }
+    return Summary(
+        format=Summary.FORMAT,
+        run=run.manifest.run,
+        state=run.state,
+        simulated=bool(run.manifest.simulated_lanes),
+        targets=targets,
+        health=HealthRecord(state=health.state, reasons=health.reasons, facts=health.facts),
+        overall=overall,
+    )
 
 
 def _gap_histograms(run: Run) -> dict[str, Histogram]:
@@ -92,10 +94,9 @@ def _gap_histograms(run: Run) -> dict[str, Histogram]:
     if not path.is_file():
         return gaps
     wanted = {
-        f"{lane['name']}.inter_chunk.{span['phase']}": lane["name"]
+        f"{lane.name}.inter_chunk.{span.phase}": lane.name
         for lane in run.lanes
-        for span in lane["phase_spans"]
-        if not span["warmup"]
+        for span in lane.measured_spans
     }
     for interval in read_hlog(path)[1]:
         name = wanted.get(interval.tag)
@@ -106,11 +107,11 @@ def _gap_histograms(run: Run) -> dict[str, Histogram]:
 
 def lane_summary(
     columns: Columns,
-    lane: dict[str, Any],
+    lane: LaneRecord,
     came: Columns,
     gaps: Histogram | None,
     places: Places | None = None,
-) -> dict[str, Any]:
+) -> TargetSummary:
     """One target of summary.json; `came` are those of its rows that the run came to, `places` where
     they were sent from.
     """
@@ -118,38 +119,38 @@ def lane_summary(
     ok = measured.where(measured.ok)
     counts = outcome_counts(columns.samples)
     judged = int((came.measured().samples["outcome"] != Outcome.censored).sum())
-    return {
-        "simulated": bool(lane.get("simulated")),
-        "requests": len(columns),
-        "reached": len(came),
-        "ok": counts.get("ok", 0),
-        "warmup": len(columns) - len(measured),
-        "outcomes": counts,
-        "offered_rps": _offered_rps(columns, lane),
-        "sent_rps": _sent_rps(columns, lane, whole=len(came) == len(columns)),
-        "response_ms": view_ms(ok, in_summary("response_ms")),
-        "service_ms": view_ms(ok, in_summary("service_ms"), "service"),
-        "inter_chunk_ms": _histogram_ms(gaps) if gaps is not None else None,
+    return TargetSummary(
+        simulated=lane.simulated,
+        requests=len(columns),
+        reached=len(came),
+        ok=counts.get("ok", 0),
+        warmup=len(columns) - len(measured),
+        outcomes=counts,
+        offered_rps=_offered_rps(columns, lane),
+        sent_rps=_sent_rps(columns, lane, whole=len(came) == len(columns)),
+        response_ms=view_ms(ok, in_summary("response_ms")),
+        service_ms=view_ms(ok, in_summary("service_ms"), "service"),
+        inter_chunk_ms=_histogram_ms(gaps) if gaps is not None else None,
         **_by_themselves(measured, ok),
-        "connect_ms": quantiles_ms(measured.samples["connect_ns"]),
-        "tls_ms": quantiles_ms(measured.samples["tls_ns"]),
-        "new_connections": int(((columns.samples["flags"] & Flag.NEW_CONNECTION) != 0).sum()),
-        "uptime": {"request_ratio": len(ok) / judged if judged else None},
-        "tokens": _tokens(ok),
-        "cost": token_cost(columns, lane),
-        "by_phase": _parts(measured, lane["phases"], measured.schedule["phase"]),
-        "by_bucket": _parts(measured, lane["buckets"], measured.schedule["bucket"]),
+        connect_ms=quantiles_ms(measured.samples["connect_ns"]),
+        tls_ms=quantiles_ms(measured.samples["tls_ns"]),
+        new_connections=int(((columns.samples["flags"] & Flag.NEW_CONNECTION) != 0).sum()),
+        uptime={"request_ratio": len(ok) / judged if judged else None},
+        tokens=_tokens(ok),
+        cost=token_cost(columns, lane),
+        by_phase=_parts(measured, lane.phases, measured.schedule["phase"]),
+        by_bucket=_parts(measured, lane.buckets, measured.schedule["bucket"]),
         **(_by_place(measured, places) if places is not None else {}),
-    }
+    )
 
 
-def _offered_rps(columns: Columns, lane: dict[str, Any]) -> float | None:
+def _offered_rps(columns: Columns, lane: LaneRecord) -> float | None:
     """Planned rows per second of the lane's span; None for a closed loop, which plans no rate."""
-    span_ns = lane["end_ns"] - lane["start_ns"] - _broken_off_ns(lane, lane["end_ns"])
-    return None if lane["closed_loop"] or span_ns <= 0 else float(len(columns) / (span_ns / S))
+    span_ns = lane.end_ns - lane.start_ns - _broken_off_ns(lane, lane.end_ns)
+    return None if lane.closed_loop or span_ns <= 0 else float(len(columns) / (span_ns / S))
 
 
-def _sent_rps(columns: Columns, lane: dict[str, Any], *, whole: bool) -> float | None:
+def _sent_rps(columns: Columns, lane: LaneRecord, *, whole: bool) -> float | None:
     """Sent rows over the planned span, or over the time it took where that is longer or the run was
     cut short.
     """
@@ -157,16 +158,15 @@ def _sent_rps(columns: Columns, lane: dict[str, Any], *, whole: bool) -> float |
     sent = sent[sent >= 0]
     if not len(sent):
         return None
-    start_ns, end_ns = int(lane["start_ns"]), int(lane["end_ns"])
-    last_ns = max(int(sent.max()), end_ns if whole else 0)
-    return len(sent) / (max(last_ns - start_ns - _broken_off_ns(lane, last_ns), 1) / S)
+    last_ns = max(int(sent.max()), lane.end_ns if whole else 0)
+    return len(sent) / (max(last_ns - lane.start_ns - _broken_off_ns(lane, last_ns), 1) / S)
 
 
-def _broken_off_ns(lane: dict[str, Any], until_ns: int) -> int:
+def _broken_off_ns(lane: LaneRecord, until_ns: int) -> int:
     """How long the lane stood still between sittings that came before `until_ns`."""
     return sum(
-        max(0, min(end, lane["end_ns"]) - max(start, lane["start_ns"]))
-        for start, end in lane.get("gaps_ns", [])
+        max(0, min(end, lane.end_ns) - max(start, lane.start_ns))
+        for start, end in lane.gaps_ns
         if end < until_ns
     )
 
@@ -198,18 +198,18 @@ def _tokens(ok: Columns) -> dict[str, Any]:
     }
 
 
-def token_cost(columns: Columns, lane: dict[str, Any]) -> dict[str, Any] | None:
+def token_cost(columns: Columns, lane: LaneRecord) -> dict[str, Any] | None:
     """USD of the tokens that the server reported, at the lane's prices, exact to the token."""
-    prices = lane["prices"]
+    prices = lane.prices
     if prices is None:
         return None
     prompt = columns.samples["prompt_tokens"].astype(np.int64)
     output = columns.samples["output_tokens"].astype(np.int64)
     usd = (
-        int(prompt[prompt >= 0].sum()) * Decimal(prices["input_usd_per_million"])
-        + int(output[output >= 0].sum()) * Decimal(prices["output_usd_per_million"])
+        int(prompt[prompt >= 0].sum()) * prices.input_usd_per_million
+        + int(output[output >= 0].sum()) * prices.output_usd_per_million
     ) / 1_000_000
-    return {"usd": float(usd), "as_of": prices["as_of"]}
+    return {"usd": float(usd), "as_of": str(prices.as_of)}
 
 
 def _parts(

@@ -13,9 +13,9 @@ development).
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -25,7 +25,9 @@ from bench.columns import between_ns
 from bench.judge.reached import came_to, undecided
 from bench.metrics import METRICS, Series
 from bench.metrics import Metric as Quantity
-from bench.plan.contract import Contract
+from bench.record.records.manifest import LaneRecord, Manifest
+from bench.record.records.summary import Summary
+from bench.record.records.verdicts import Verdicts
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Int, Outcome, Table
 from bench.units import MS, S
@@ -35,8 +37,8 @@ _EDGES_MS = tuple(10 * 2**step for step in range(14))
 _EDGES_TOKENS = tuple(4**step for step in range(14))
 
 
-#: A lane with a `phase`, an outcome, and the rows of the one that ended so.
-_Part = tuple[dict[str, Any], int, Columns]
+#: A lane and one of its phases, an outcome, and the rows that ended so.
+_Part = tuple[tuple[LaneRecord, str], int, Columns]
 
 
 @dataclass(frozen=True)
@@ -71,20 +73,20 @@ class Metric:
     per_unit: int = 1
 
 
-def run_metrics(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> list[Metric]:
+def run_metrics(run: Run, summary: Summary, verdicts: Verdicts) -> list[Metric]:
     """All metrics of a run that was judged; those without a point are left out."""
     clauses = tuple(
         Point(
             {
-                "target": each["target"],
-                "stage": each["stage"],
-                "contract": each["contract"],
-                "clause": str(each["number"]),
-                "says": each["text"],
-                "verdict": each["verdict"],
+                "target": each.target,
+                "stage": each.stage,
+                "contract": each.contract,
+                "clause": str(each.number),
+                "says": each.text,
+                "verdict": each.verdict,
             }
         )
-        for each in verdicts["clauses"]
+        for each in verdicts.clauses
     )
     judged = Metric(
         "tailproof.clause.verdict",
@@ -98,16 +100,17 @@ def run_metrics(run: Run, summary: dict[str, Any], verdicts: dict[str, Any]) -> 
         *([judged] if clauses else []),
         run_info(
             run.manifest,
-            health=summary["health"]["state"],
-            overall=summary["overall"],
-            simulated=str(summary["simulated"]).lower(),
+            health=summary.health.state,
+            overall=summary.overall,
+            simulated=str(summary.simulated).lower(),
         ),
     ]
 
 
-def run_info(manifest: dict[str, Any], **judged: str) -> Metric:
+def run_info(manifest: Manifest, **judged: str) -> Metric:
     """What a run is, in labels; `judged` are those that its records alone know."""
-    about = {"run": manifest["run"], "suite": manifest["suite"]["name"], "state": manifest["state"]}
+    suite = "" if manifest.suite is None else manifest.suite.name
+    about = {"run": manifest.run, "suite": suite, "state": manifest.state}
     return Metric(
         "tailproof.run.info",
         "1",
@@ -117,7 +120,7 @@ def run_info(manifest: dict[str, Any], **judged: str) -> Metric:
     )
 
 
-def row_metrics(lanes: list[dict[str, Any]], rows: Columns) -> list[Metric]:
+def row_metrics(lanes: Sequence[LaneRecord], rows: Columns) -> list[Metric]:
     """The metrics of some rows that a run came to; those without a point are left out."""
     parts = list(_parts(lanes, rows))
     edges = tuple(sorted({*(each * MS for each in _EDGES_MS), *_limits_ns(lanes)}))
@@ -171,42 +174,40 @@ def added(one: list[Metric], other: list[Metric]) -> list[Metric]:
     return list(together.values())
 
 
-def _parts(lanes: list[dict[str, Any]], rows: Columns) -> Iterator[_Part]:
+def _parts(lanes: Sequence[LaneRecord], rows: Columns) -> Iterator[_Part]:
     """The measured ones of the rows."""
     measured = rows.measured()
     for index, lane in enumerate(lanes):
         own = measured.lane(index)
-        for number, phase in enumerate(lane["phases"]):
+        for number, phase in enumerate(lane.phases):
             here = own.schedule["phase"] == number
             for outcome in np.unique(own.samples["outcome"][here]).tolist():
                 yield (
-                    {**lane, "phase": phase},
+                    (lane, phase),
                     outcome,
                     own.where(here & (own.samples["outcome"] == outcome)),
                 )
 
 
-def _limits_ns(lanes: list[dict[str, Any]]) -> Iterator[int]:
+def _limits_ns(lanes: Sequence[LaneRecord]) -> Iterator[int]:
     for lane in lanes:
-        for clause in Contract.model_validate(lane["contract"]).clauses if lane["contract"] else ():
+        for clause in lane.contract.clauses if lane.contract else ():
             if clause.limit:
                 yield clause.limit
 
 
-def _own(lane: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        name: lane[key]
-        for name, key in (("target", "name"), ("stage", "stage"), ("phase", "phase"))
-    }
+def _own(part: tuple[LaneRecord, str]) -> dict[str, str]:
+    lane, phase = part
+    return {"target": lane.name, "stage": lane.stage, "phase": phase}
 
 
-def _gen_ai(lane: Mapping[str, Any]) -> dict[str, str]:
+def _gen_ai(lane: LaneRecord) -> dict[str, str]:
     """The convention's attributes.
 
     The provider is the flavour of the API, as it asks; a route has no one server.
     """
-    api = api_of_record(lane.get("api", DEFAULT))
-    server = urlsplit(lane["base_url"]) if "," not in lane["base_url"] else None
+    api = api_of_record(lane.api or DEFAULT)
+    server = urlsplit(lane.base_url) if "," not in lane.base_url else None
     port = server and (server.port or {"http": 80, "https": 443}.get(server.scheme))
     place = (
         {"server.address": server.hostname, "server.port": str(port)}
@@ -216,7 +217,7 @@ def _gen_ai(lane: Mapping[str, Any]) -> dict[str, str]:
     return {
         "gen_ai.operation.name": api.operation,
         "gen_ai.provider.name": api.provider,
-        "gen_ai.request.model": lane["model"],
+        "gen_ai.request.model": lane.model,
         **place,
     }
 
@@ -249,7 +250,7 @@ def _durations(
     for lane, outcome, rows in parts:
         values = _series_ns(metric, series, rows.samples)
         values = values[(values >= 0) & ~undecided(rows)]
-        labels = _own(lane) | (_gen_ai(lane) if series.name.startswith("gen_ai.") else {})
+        labels = _own(lane) | (_gen_ai(lane[0]) if series.name.startswith("gen_ai.") else {})
         if outcome != Outcome.ok:
             labels["error.type"] = Outcome(outcome).name
         if len(values):
@@ -263,7 +264,7 @@ def _tokens(parts: list[_Part]) -> Iterator[Point]:
             values = values[values >= 0]
             if outcome == Outcome.ok and len(values):
                 yield _histogram(
-                    _own(lane) | _gen_ai(lane) | {"gen_ai.token.type": kind},
+                    _own(lane) | _gen_ai(lane[0]) | {"gen_ai.token.type": kind},
                     values,
                     _EDGES_TOKENS,
                     1,

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
-from bench.errors import TailproofError
+from bench.errors import RunFolderError, TailproofError
 from bench.judge.review import review
-from bench.record.digests import OWN, is_list, listed, manifest_digest, sealed
+from bench.record.digests import is_list, listed, sealed
 from bench.record.files import refuse_ways_out
-from bench.record.run_folder import Run, read_manifest
+from bench.record.records.manifest import Manifest
+from bench.record.records.record import Json
+from bench.record.run_folder import Run, read_manifest, was_edited
 from bench.record.signature import SIGNATURE, is_signed_by
 from bench.userfile import builtin_root, file_digest
 
@@ -60,14 +62,20 @@ def verify(folder: Path, public_key: Path | None = None) -> Verified:
     for an unusable key.
     """
     refuse_ways_out(folder)
-    manifest = read_manifest(folder)
-    open_ended = manifest["state"] == "running"
-    differences = [*_manifest_itself(manifest)]
+    try:
+        manifest = read_manifest(folder)
+    except RunFolderError as error:
+        if not _was_edited(folder):
+            raise
+        why = Difference("verdicts.json", f"cannot be recomputed: {error}")
+        return Verified((*_manifest_itself(folder), why), (), 0, 0)
+    differences = [*_manifest_itself(folder)]
+    open_ended = manifest.state == "running"
     notes: list[str] = []
-    expected, verdicts = dict[str, str](), dict[str, Any]()
+    expected, clauses = dict[str, str](), 0
     try:
         expected = (
-            sealed(folder) | {"schedule.npy": str(manifest["schedule_sha256"])}
+            sealed(folder) | {"schedule.npy": str(manifest.schedule_sha256)}
             if open_ended
             else listed(manifest)
         )
@@ -87,8 +95,9 @@ def verify(folder: Path, public_key: Path | None = None) -> Verified:
         )
         differences.append(Difference("verdicts.json", f"cannot be recomputed: {said}"))
     else:
-        for name, fresh in (("summary.json", summary), ("verdicts.json", verdicts)):
-            differences += _record(folder, name, fresh, open_ended)
+        clauses = len(verdicts.clauses)
+        for fresh in (summary, verdicts):
+            differences += _record(folder, fresh.FILE, fresh.to_json(), open_ended)
     if public_key is not None and not is_signed_by(folder, public_key):
         there = (folder / SIGNATURE).exists()
         differences.append(
@@ -96,17 +105,23 @@ def verify(folder: Path, public_key: Path | None = None) -> Verified:
                 SIGNATURE, "is not this key's signature of run.json" if there else "is missing"
             )
         )
-    return Verified(
-        tuple(differences), tuple(notes), len(expected), len(verdicts.get("clauses", []))
-    )
+    return Verified(tuple(differences), tuple(notes), len(expected), clauses)
 
 
-def _manifest_itself(manifest: dict[str, Any]) -> Iterator[Difference]:
-    if OWN not in manifest:
+def _was_edited(folder: Path) -> bool:
+    try:
+        return bool(was_edited(folder))
+    except RunFolderError:
+        return False
+
+
+def _manifest_itself(folder: Path) -> Iterator[Difference]:
+    edited = was_edited(folder)
+    if edited is None:
         yield Difference(
             "run.json", "has no digest of its own, so an edited field would not be found"
         )
-    elif manifest[OWN] != manifest_digest(manifest):
+    elif edited:
         yield Difference(
             "run.json",
             "was edited: a field is not what its digest says (which one cannot be known)",
@@ -140,9 +155,7 @@ def _files(folder: Path, expected: dict[str, str]) -> Iterator[Difference]:
             )
 
 
-def _record(
-    folder: Path, name: str, fresh: dict[str, Any], open_ended: bool
-) -> Iterator[Difference]:
+def _record(folder: Path, name: str, fresh: Json, open_ended: bool) -> Iterator[Difference]:
     """Where a stored record is not the one that its folder gives; a run without an end may have
     none yet.
     """
@@ -171,7 +184,7 @@ def unequal(stored: Any, fresh: Any, path: str = "") -> Iterator[tuple[str, str,
         yield path.lstrip("."), _cut(_written(stored)), _cut(_written(fresh))
 
 
-def _parts(value: Any) -> dict[str, Any] | None:
+def _parts(value: Any) -> Json | None:
     """What lies below a value by its step of the key path; None for a leaf."""
     if isinstance(value, dict):
         return {f".{key}": each for key, each in value.items()}
@@ -190,25 +203,23 @@ def _cut(text: str, length: int = 80) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _notes(folder: Path, manifest: dict[str, Any], public_key: Path | None) -> Iterator[str]:
-    if manifest["state"] == "running":
+def _notes(folder: Path, manifest: Manifest, public_key: Path | None) -> Iterator[str]:
+    if manifest.state == "running":
         yield (
             "the run says it is still running: its writer is at work or was killed, so the last"
             " second may be missing"
         )
-    writer = manifest.get("versions", {}).get("tailproof", __version__)
+    writer = manifest.versions.get("tailproof", __version__)
     if writer != __version__:
         yield (
             f"judged by tailproof {writer}, recomputed by {__version__}: rules may have changed"
             " between the two"
         )
-    for entry in manifest.get("inputs", []):
-        found = [
-            path for path in (Path(entry["name"]), builtin_root() / entry["name"]) if path.is_file()
-        ]
-        if found and all(file_digest(path) != entry["sha256"] for path in found):
+    for entry in manifest.inputs:
+        found = [path for path in (Path(entry.name), builtin_root() / entry.name) if path.is_file()]
+        if found and all(file_digest(path) != entry.sha256 for path in found):
             yield (
-                f"{entry['name']} has changed since the run; the run keeps its own copy, a repeat"
+                f"{entry.name} has changed since the run; the run keeps its own copy, a repeat"
                 " would differ"
             )
     if public_key is None and (folder / SIGNATURE).exists():

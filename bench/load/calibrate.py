@@ -146,7 +146,7 @@ def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> St
     ttft, true_ttft = latency_ns(chosen, "ttft"), true[:, 1] - true[:, 0]
     e2e, true_e2e = latency_ns(chosen, "e2e"), true[:, 2] - true[:, 0]
     row_errors = np.maximum(np.abs(ttft - true_ttft), np.abs(e2e - true_e2e))
-    harness = run.manifest["harness"]
+    harness = run.manifest.harness
     lag = latency_ns(chosen, "lag")
     return Step(
         rate,
@@ -155,7 +155,7 @@ def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> St
         _error(e2e, true_e2e),
         _three(row_errors)[1],
         _three(lag)[1],
-        round(harness["cpu_share"] * harness["elapsed_s"] / len(plan.schedule) * 1e6, 1),
+        round((harness.cpu_share or 0) * (harness.elapsed_s or 0) / len(plan.schedule) * 1e6, 1),
     )
 
 

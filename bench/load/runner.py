@@ -38,7 +38,8 @@ from bench.record.histogram import Histogram
 from bench.record.identity import plan_facts, run_id
 from bench.record.parts import Gathered
 from bench.record.pieces import gather, gather_attempts, renumbered, writer_name
-from bench.record.run_folder import RunWriter, State
+from bench.record.records.manifest import ProcessRecord, State, harness_of
+from bench.record.run_folder import RunWriter
 from bench.record.run_histograms import write_histograms
 from bench.record.sittings import may_have_begun
 from bench.units import show_duration
@@ -145,11 +146,12 @@ async def play(
             gaps = gaps + _overlay(played, simulated(), plan)
     writer = sitting.writer
     write_histograms(
-        writer.folder, sitting.plan, played.samples, gaps, writer.manifest["started_wall_ns"]
+        writer.folder, sitting.plan, played.samples, gaps, writer.manifest.started_wall_ns
     )
     state, ended = await _ended(sitting, played, supervisor)
-    ended["harness"] |= {"workers": workers, "calibration": share_of_ceiling(live, workers)}
-    ended["harness"] |= listeners.closing()
+    ended["harness"] = ended["harness"].replace(
+        workers=workers, calibration=share_of_ceiling(live, workers), **listeners.closing()
+    )
     routed = any(lane.target.route for lane in live.lanes)
     writer.finish(state, played.samples, ended, played.attempts if routed else None)
     return writer.folder
@@ -169,10 +171,10 @@ class _Supervisor:
     def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
         """Called every few ms."""
         self.timeline.tick(now_ns)
-        agreed = self._sitting.writer.manifest.get("start")
+        agreed = self._sitting.writer.manifest.start
         if agreed is not None and now_ns >= 0 and not self.start:
-            began_ns = wall_ns() - agreed["ahead_ns"] - now_ns
-            self.start = {"start": agreed | {"wall_ns": began_ns}}
+            began_ns = wall_ns() - agreed.ahead_ns - now_ns
+            self.start = {"start": agreed.replace(wall_ns=began_ns)}
         why = self._listeners.on_tick(
             now_ns - self._sitting.shift_ns,
             lambda: counters().with_events(self.timeline.told()),
@@ -189,7 +191,7 @@ def _first_sitting(
     start = shard.start(options.workers or 1)
     started = wall_ns() if start is None else start.wall_ns
     name = run_id(plan, started)
-    manifest = plan_facts(plan, name, started) | facts | shard.facts(start)
+    manifest = plan_facts(plan, name, started).replace(**facts, **shard.facts(start))
     folder = options.folder or options.results / name
     writer = RunWriter(folder, manifest, plan.schedule, kept)
     return Sitting(
@@ -241,22 +243,18 @@ async def _ended(
     ending, end = supervisor.ending, played.workers
     broke_off = ending.interrupted or (end.interrupted and ending.early is None)
     state: State = "interrupted" if broke_off else "complete"
-    by_worker = sitting.whole("by_worker", end.facts)
+    earlier = sitting.earlier_harness
+    by_worker = [*earlier.by_worker, *map(ProcessRecord.model_validate, end.facts)]
     events = await supervisor.timeline.finish(interrupted=end.interrupted)
-    leg_events = sitting.whole("leg_events", end.leg_events)
-    harness = {
-        **worst_facts(by_worker),
-        "state": state,
-        "dead_workers": sitting.whole("dead_workers", end.dead),
-        "by_worker": by_worker,
-    }
+    leg_events = [*sitting.earlier_leg_events, *end.leg_events]
+    harness = harness_of(by_worker, state=state, dead_workers=[*earlier.dead_workers, *end.dead])
     return state, supervisor.start | {
         "ended_wall_ns": wall_ns(),
         "harness": harness,
         "strings": played.strings,
         "ended_early": ending.early,
         "stopped_ns": ending.stopped_ns if broke_off or ending.early is not None else None,
-        "events": sitting.whole("events", events),
+        "events": [*sitting.earlier_events, *events],
         "leg_events": sorted(leg_events, key=lambda event: int(event["at_ns"])),
     }
 
@@ -328,22 +326,6 @@ def _settle_dead_workers(played: _Played, sitting: Sitting) -> None:
         )
         gathered.cut_off(begun, f"under way when worker {worker} died")
         gathered.never_sent(lost & ~begun, f"worker {worker} died before this row was sealed")
-
-
-def worst_facts(facts: list[dict[str, Any]]) -> dict[str, Any]:
-    """One record for all workers: the worst of each number, the first of what must be equal."""
-    if not facts:
-        return {}
-    merged = dict(facts[0])
-    for other in facts[1:]:
-        for name, value in other.items():
-            if (
-                isinstance(value, (int, float))
-                and not isinstance(value, bool)
-                and abs(value) > abs(merged.get(name, 0))
-            ):
-                merged[name] = value
-    return merged
 
 
 def check_descriptors(

@@ -22,6 +22,7 @@ from bench.load.sitting import lead_ns
 from bench.plan.schedule import Plan, Table
 from bench.record.files import write_table
 from bench.record.parts import Share
+from bench.record.records.manifest import PlaceRecord, ShardRecord, StartRecord
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Int
 from bench.units import S, show_duration
@@ -73,14 +74,14 @@ class Start:
             )
         return cls(t0, agreed_ns, agreed_ns, ahead_ns)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> StartRecord:
         """As the manifest keeps it."""
-        return {
-            "agreed_wall_ns": self.agreed_ns,
-            "wall_ns": self.wall_ns,
-            "wall_offset_ns": self.wall_ns - self.t0,
-            "ahead_ns": self.ahead_ns,
-        }
+        return StartRecord(
+            agreed_wall_ns=self.agreed_ns,
+            wall_ns=self.wall_ns,
+            wall_offset_ns=self.wall_ns - self.t0,
+            ahead_ns=self.ahead_ns,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +90,10 @@ class Place:
 
     node: str
     region: str | None = None
+
+    def record(self) -> PlaceRecord:
+        """As the manifest keeps it."""
+        return PlaceRecord(node=self.node, region=self.region)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,20 +176,19 @@ class Shard:
         return Start(t0, t0 + wall_offset_ns()) if self.of > 1 else None
 
     def facts(self, start: Start | None) -> dict[str, Any]:
-        """Lines of the manifest; none for a run that is not sharded and has no agreed instant."""
+        """Fields of the manifest; none for a run that is not sharded and has no agreed instant."""
         found: dict[str, Any] = {} if start is None else {"start": start.record()}
         if self.of > 1:
-            found["shard"] = {"number": self.number, "of": self.of}
-            if self.place is not None:
-                found["shard"]["place"] = dataclasses.asdict(self.place)
+            place = {} if self.place is None else {"place": self.place.record()}
+            found["shard"] = ShardRecord(number=self.number, of=self.of, **place)
         return found
 
     def keep(self, plan: Plan, writer: RunWriter) -> None:
         """Put the whole plan's table into a shard's folder."""
         if (whole := plan.whole) is not None:
             digest = write_table(writer.folder / WHOLE_TABLE, [whole], len(whole), whole.dtype)
-            writer.manifest["shard"]["whole_sha256"] = digest
-            writer.save_manifest()
+            assert writer.manifest.shard is not None
+            writer.change(shard=writer.manifest.shard.replace(whole_sha256=digest))
 
 
 UNSHARDED = Shard()

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,12 +23,13 @@ from bench.load.guard import Caps
 from bench.load.player import Work
 from bench.load.spending import Spending
 from bench.plan.schedule import Lane, Plan
-from bench.record.digests import OWN, manifest_digest
 from bench.record.histogram import Histogram, read_hlog
 from bench.record.identity import inputs
 from bench.record.parts import ALONE, Gathered, Share
 from bench.record.pieces import settle
-from bench.record.run_folder import LaterSitting, Run, RunWriter
+from bench.record.records.manifest import Harness, Manifest, SittingRecord, lane_record
+from bench.record.records.record import Json
+from bench.record.run_folder import LaterSitting, Run, RunWriter, was_edited
 from bench.record.samples import Outcome
 from bench.record.sittings import (
     LOST_TURN,
@@ -40,7 +41,6 @@ from bench.record.sittings import (
     lost_turns,
     may_have_begun,
     rest_of,
-    shift_ns,
 )
 from bench.units import S
 from bench.userfile import file_digest
@@ -70,8 +70,10 @@ class Sitting:
     shift_ns: int = 0
     #: what of the run this process and its workers play
     share: Share = ALONE
-    #: the manifest as it was left
-    earlier: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    #: what earlier sittings put on record of themselves
+    earlier_harness: Harness = dataclasses.field(default_factory=Harness)
+    earlier_events: Sequence[Json] = ()
+    earlier_leg_events: Sequence[Json] = ()
 
     @functools.cached_property
     def live(self) -> Plan:
@@ -85,18 +87,11 @@ class Sitting:
             self.live.lanes,
             self.plan.schedule,
             self.writer.folder,
-            self.writer.manifest["run"],
+            self.writer.manifest.run,
             self.share,
             self.number,
             self.caps,
         )
-
-    def whole(self, key: str, ours: list[Any]) -> list[Any]:
-        """A list of the manifest's `harness`, or of the manifest, with what earlier sittings put
-        there.
-        """
-        before = self.earlier.get(key, self.earlier.get("harness", {}).get(key))
-        return [*(before or []), *ours]
 
     def add_gaps(self, gaps: list[list[Histogram]]) -> None:
         """Add the gaps between chunks that earlier sittings saw and lived to write down."""
@@ -113,23 +108,23 @@ class Sitting:
                 of[interval.tag].add(interval.histogram)
 
 
-def refuse_unless_broken_off(manifest: dict[str, Any], folder: Path) -> None:
+def refuse_unless_broken_off(manifest: Manifest, folder: Path) -> None:
     """Raises UserError for a run that a second sitting would not continue, whatever its plan."""
-    lanes = [lane for lane in manifest["lanes"] if not lane.get("simulated")]
-    closed = next((lane["name"] for lane in lanes if lane.get("closed_loop")), None)
-    again = manifest.get("repeat_command", "")
+    lanes = [lane for lane in manifest.lanes if not lane.simulated]
+    closed = next((lane.name for lane in lanes if lane.closed_loop), None)
+    again = manifest.repeat_command
     remedy = f"run it again: {again}"
-    if manifest["state"] == "complete":
-        early = manifest.get("ended_early")
+    if manifest.state == "complete":
+        early = manifest.ended_early
         why = f"ended by its own rule: {early}" if early else "has come to its end"
         raise UserError(f"{why}; there is nothing to resume", where=str(folder))
-    if "cluster" in manifest:
+    if manifest.cluster is not None:
         raise UserError(
             "was played on a cluster, and its shards lie on the nodes",
             where=str(folder),
             remedy=f"tailproof collect {folder}",
         )
-    if OWN in manifest and manifest[OWN] != manifest_digest(manifest):
+    if was_edited(folder):
         raise UserError(
             "was edited since it was written", where=str(folder / "run.json"), remedy=remedy
         )
@@ -139,19 +134,19 @@ def refuse_unless_broken_off(manifest: dict[str, Any], folder: Path) -> None:
             where=str(folder),
             remedy=remedy,
         )
-    if shard := manifest.get("shard"):
+    if (shard := manifest.shard) is not None:
         raise UserError(
-            f"is shard {shard['number']} of {shard['of']}: the others would not send beside it",
+            f"is shard {shard.number} of {shard.of}: the others would not send beside it",
             where=str(folder),
             remedy="merge it as it is, or run all shards again",
         )
-    if manifest.get("shards"):
+    if manifest.shards:
         raise UserError(
             "was put together of shards, which were sent from elsewhere",
             where=str(folder),
             remedy=remedy,
         )
-    if "watch" in manifest:
+    if manifest.watch is not None:
         raise UserError(
             "is a part of a watch, which goes on by itself",
             where=str(folder),
@@ -195,17 +190,17 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
     strings = {kind: list(texts) for kind, texts in run.texts.items()}
     gathered = Gathered(schedule, samples, strings)
     playable = schedule["lane"] < len(plan.live().lanes)
-    sittings = run.manifest.get("sittings") or [
-        {
-            "began_ns": 0,
-            "shift_ns": 0,
-            "from_planned_ns": 0,
-            "started_wall_ns": run.manifest["started_wall_ns"],
-        }
+    sittings = run.manifest.sittings or [
+        SittingRecord(
+            began_ns=0,
+            shift_ns=0,
+            from_planned_ns=0,
+            started_wall_ns=run.manifest.started_wall_ns,
+        )
     ]
-    shift = shift_ns(run.manifest)
+    shift = run.manifest.shift_ns
     until = run.until_ns if run.until_ns is not None else int(samples["done_ns"].max(initial=0))
-    if run.manifest["state"] == "running":
+    if run.manifest.state == "running":
         cut = may_have_begun(schedule, samples, shift, until + UNSEALED_NS) & playable
         gathered.cut_off(cut, UNDER_WAY, shift)
     settle(
@@ -213,7 +208,7 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
     )
     # The wall clock alone is common to both sittings: their process, and perhaps their machine's
     # boot, are not.
-    t0 = int(run.manifest["started_wall_ns"]) - wall_offset_ns()
+    t0 = run.manifest.started_wall_ns - wall_offset_ns()
     begins = monotonic_ns() - t0 + lead_ns(workers)
     if begins <= until:
         raise UserError(
@@ -232,12 +227,10 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
     sittings = _with_another(run.manifest, sittings, until, begins, rest)
     plan = _in_run_time(plan, rest, sittings)
     records = [
-        kept | {key: record[key] for key in ("phase_spans", "start_ns", "end_ns")}
-        for kept, record in zip(
-            run.manifest["lanes"], (lane.record() for lane in plan.lanes), strict=True
-        )
+        kept.replace(start_ns=moved.start_ns, end_ns=moved.end_ns, phase_spans=moved.phase_spans)
+        for kept, moved in zip(run.manifest.lanes, map(lane_record, plan.lanes), strict=True)
     ]
-    writer.begin(run, samples, strings, rest.table, {"sittings": sittings, "lanes": records})
+    writer.begin(run, samples, strings, rest.table, sittings, records)
     return Sitting(
         plan,
         writer,
@@ -245,11 +238,13 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
         len(sittings),
         t0,
         rest.shift_ns,
-        earlier=run.manifest,
+        earlier_harness=run.manifest.harness,
+        earlier_events=run.manifest.events,
+        earlier_leg_events=run.manifest.leg_events,
     )
 
 
-def _in_run_time(plan: Plan, rest: Rest, sittings: list[dict[str, Any]]) -> Plan:
+def _in_run_time(plan: Plan, rest: Rest, sittings: list[SittingRecord]) -> Plan:
     """What is left of a plan, in the run's time."""
     lanes = tuple(lane if lane.simulated else _moved(lane, sittings) for lane in plan.lanes)
     drills = tuple(
@@ -261,22 +256,23 @@ def _in_run_time(plan: Plan, rest: Rest, sittings: list[dict[str, Any]]) -> Plan
 
 
 def _with_another(
-    manifest: Mapping[str, Any],
-    sittings: list[dict[str, Any]],
+    manifest: Manifest,
+    sittings: list[SittingRecord],
     until_ns: int,
     begins_ns: int,
     rest: Rest,
-) -> list[dict[str, Any]]:
+) -> list[SittingRecord]:
     """The manifest's sittings: how the latest ended, and the one that begins now."""
-    ended = "interrupted" if manifest["state"] == "interrupted" else "killed"
-    latest = sittings[-1] | {"until_ns": until_ns, "ended": ended}
-    another = {
-        "began_ns": begins_ns,
-        "shift_ns": rest.shift_ns,
-        "from_planned_ns": rest.from_planned_ns,
-        "started_wall_ns": wall_ns(),
-    }
-    return [*sittings[:-1], latest, another]
+    ended: Literal["interrupted", "killed"] = (
+        "interrupted" if manifest.state == "interrupted" else "killed"
+    )
+    another = SittingRecord(
+        began_ns=begins_ns,
+        shift_ns=rest.shift_ns,
+        from_planned_ns=rest.from_planned_ns,
+        started_wall_ns=wall_ns(),
+    )
+    return [*sittings[:-1], sittings[-1].replace(until_ns=until_ns, ended=ended), another]
 
 
 def _refuse_another_plan(plan: Plan, run: Run) -> None:
@@ -288,20 +284,20 @@ def _refuse_another_plan(plan: Plan, run: Run) -> None:
                 where=str(path),
                 remedy="put it back, or resume from the folder that the run was begun in",
             )
-    for was, now in zip(run.manifest["inputs"], inputs(plan.suite), strict=False):
+    for was, now in zip(run.manifest.inputs, inputs(plan.suite), strict=False):
         if was != now:
             raise UserError(
                 "has changed since the run began, so the rest would be of another run (it began"
-                f" with SHA-256 {was['sha256'][:12]}…)",
-                where=was["name"],
+                f" with SHA-256 {was.sha256[:12]}…)",
+                where=was.name,
                 remedy="put it back as it was",
             )
-    if file_digest(run.folder / "schedule.npy") != run.manifest["schedule_sha256"]:
+    if file_digest(run.folder / "schedule.npy") != run.manifest.schedule_sha256:
         raise UserError(
             "was edited: it is not what the manifest says", where=str(run.folder / "schedule.npy")
         )
     if plan.schedule.tobytes() != run.columns.schedule.tobytes():
-        began = run.manifest["versions"].get("tailproof", "another version")
+        began = run.manifest.versions.get("tailproof", "another version")
         raise UserError(
             "its schedule cannot be planned again from its command (it was planned by tailproof"
             f" {began})",
@@ -310,7 +306,7 @@ def _refuse_another_plan(plan: Plan, run: Run) -> None:
         )
 
 
-def _moved(lane: Lane, sittings: list[dict[str, Any]]) -> Lane:
+def _moved(lane: Lane, sittings: list[SittingRecord]) -> Lane:
     """The lane in the run's time."""
     spans = cut_spans([(span.start_ns, span.end_ns) for span in lane.spans], sittings)
     return dataclasses.replace(

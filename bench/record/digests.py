@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.errors import RunFolderError
 from bench.record.files import unwritable
+from bench.record.records.manifest import Manifest
 
 #: Key of the manifest's digest of itself.
 OWN = "manifest_sha256"
@@ -107,19 +108,19 @@ def inside(name: str) -> str:
     return name
 
 
-def listed(manifest: dict[str, Any]) -> dict[str, str]:
+def listed(manifest: Manifest) -> dict[str, str]:
     """File -> digest of all that a closed manifest names.
 
     Raises RunFolderError for a name that leads out of its folder.
     """
     named = {
-        "schedule.npy": manifest.get("schedule_sha256"),
-        "plan.json": manifest.get("plan_sha256"),
-        **manifest.get("files", {}),
+        "schedule.npy": manifest.schedule_sha256,
+        "plan.json": manifest.plan_sha256,
+        **manifest.files,
     }
-    for entry in manifest.get("segments", []):
-        named[str(entry["file"])] = entry["sha256"]
-    return {inside(name): str(digest) for name, digest in named.items() if digest is not None}
+    for segment in manifest.segments:
+        named[segment.file] = segment.sha256
+    return {inside(name): digest for name, digest in named.items() if digest is not None}
 
 
 def is_list(path: Path) -> bool:

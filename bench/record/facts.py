@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.record.pieces import STRING_KINDS
+from bench.record.records.manifest import LaneRecord, Manifest, ShardRecord
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Int, Table
 
@@ -55,15 +56,15 @@ class Facts:
         )
 
 
-def run_facts(run: Run, lane: Mapping[str, Any]) -> Facts:
+def run_facts(run: Run, lane: LaneRecord) -> Facts:
     """The facts beside the rows of one lane of a run."""
     return Facts(
-        start_wall_ns=int(run.manifest.get("started_wall_ns", 0)),
+        start_wall_ns=run.manifest.started_wall_ns,
         texts={kind: run.strings(kind) for kind in STRING_KINDS},
-        model=lane.get("model") or None,
-        region=lane.get("region") or None,
-        tier=lane.get("tier") or None,
-        timeout_ns=lane.get("timeout_ns"),
+        model=lane.model or None,
+        region=lane.region or None,
+        tier=lane.tier or None,
+        timeout_ns=lane.timeout_ns,
     )
 
 
@@ -140,66 +141,57 @@ class Places:
         return regions
 
 
-def places_of(manifest: Record) -> Places | None:
+def places_of(manifest: Manifest) -> Places | None:
     """The places of a merged run, or of one shard of it; None where none of them is named."""
-    own = [manifest["shard"] | {"start": manifest.get("start")}] if manifest.get("shard") else []
-    return places_among(manifest.get("shards") or own)
+    own = [] if manifest.shard is None else [manifest.shard.replace(start=manifest.start)]
+    return places_among(manifest.shards or own)
 
 
-def places_among(shards: Sequence[Record]) -> Places | None:
+def places_among(shards: Sequence[ShardRecord]) -> Places | None:
     """The same from the records of shards."""
-    by_name: dict[str, list[Record]] = {}
+    by_name: dict[str, list[ShardRecord]] = {}
     for shard in shards:
-        if shard.get("place"):
-            by_name.setdefault(str(shard["place"]["node"]), []).append(shard)
-    if not by_name:  # no shards, or none that names its place
+        if shard.place is not None:
+            by_name.setdefault(shard.place.node, []).append(shard)
+    if not by_name:  # none are given, or none says where it was
         return None
     meant_ns = _meant_start_ns(shards)
     nodes = tuple(_node(name, mine, meant_ns) for name, mine in by_name.items())
-    return Places(nodes, int(shards[0]["of"]))
+    return Places(nodes, shards[0].of)
 
 
-def _node(name: str, shards: list[Record], meant_ns: int) -> Node:
-    clocks: list[Clock] = []
-    skews_ns: list[int] = []
+def _node(name: str, shards: list[ShardRecord], meant_ns: int) -> Node:
+    clocks = [
+        Clock(
+            float(shard.clock.offset_ms), float(shard.clock.bound_ms), float(shard.clock.drift_ms)
+        )
+        for shard in shards
+        if shard.clock is not None
+    ]
+    regions = [shard.place.region for shard in shards if shard.place and shard.place.region]
+    began = [shard.start.wall_ns - meant_ns for shard in shards if shard.start is not None]
     workers: list[int] = []
-    region = lost = None
     for shard in shards:
-        if shard.get("clock"):
-            clocks.append(_clock(shard["clock"]))
-        if shard.get("start"):
-            skews_ns.append(int(shard["start"]["wall_ns"]) - meant_ns)
-        first, count = shard.get("workers") or (0, 0)
-        workers.extend(range(first, first + count))
-        if region is None and shard["place"].get("region") is not None:
-            region = str(shard["place"]["region"])
-        if lost is None and shard.get("lost"):
-            lost = str(shard["lost"])
+        first, count = shard.workers or (0, 0)
+        workers += range(first, first + count)
     return Node(
         name,
-        region,
-        tuple(int(shard["number"]) for shard in shards),
+        regions[0] if regions else None,
+        tuple(shard.number for shard in shards),
         clock=max(clocks, key=lambda clock: clock.unsure_ms, default=None),
-        start_skew_ns=max(skews_ns, key=abs, default=None),
+        start_skew_ns=max(began, key=abs, default=None),
         workers=tuple(workers),
-        lost=lost,
+        lost=next((shard.lost for shard in shards if shard.lost), None),
     )
 
 
-def _clock(clock: Record) -> Clock:
-    return Clock(float(clock["offset_ms"]), float(clock["bound_ms"]), float(clock["drift_ms"]))
-
-
-def _meant_start_ns(shards: Sequence[Record]) -> int:
-    """When all should have begun (Unix ns): the agreed instant, else the median start, which no
-    single shard sets.
+def _meant_start_ns(shards: Sequence[ShardRecord]) -> int:
+    """When all should have begun (Unix ns): the agreed instant, else when the middle one did, so
+    that no single one sets it.
     """
-    began = []
-    for shard in shards:
-        start = shard.get("start")
-        if start and start.get("agreed_wall_ns") is not None:
-            return int(start["agreed_wall_ns"])
-        if start:
-            began.append(int(start["wall_ns"]))
-    began.sort()
+    starts = [shard.start for shard in shards if shard.start is not None]
+    agreed = [start.agreed_wall_ns for start in starts if start.agreed_wall_ns is not None]
+    if agreed:
+        return agreed[0]
+    began = sorted(start.wall_ns for start in starts)
     return began[(len(began) - 1) // 2] if began else 0

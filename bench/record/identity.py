@@ -18,6 +18,7 @@ from bench import __version__
 from bench.clock import clock_facts, utc_text
 from bench.plan.schedule import Plan
 from bench.plan.suite import Suite
+from bench.record.records.manifest import InputFile, Manifest, SuiteName, lane_record
 from bench.userfile import file_digest
 
 #: Characters of a suite's name in the name of its runs.
@@ -47,26 +48,26 @@ def named(suite: str, started_wall_ns: int, content: bytes) -> str:
     return f"{utc_text(started_wall_ns).replace(':', '-')}-{suite}-{digest}"
 
 
-def plan_facts(plan: Plan, name: str, started: int) -> dict[str, Any]:
-    """What the manifest says of a plan, its machine and its inputs."""
-    return {
-        "run": name,
-        "suite": {"name": plan.suite.name, "description": plan.suite.description},
-        "seed": plan.seed,
-        "started_utc": utc_text(started),
-        "started_wall_ns": started,
-        "versions": library_versions(),
-        "machine": machine_facts(),
-        "clock": clock_facts(),
-        "inputs": inputs(plan.suite),
-        "lanes": [lane.record() for lane in plan.lanes],
-    }
+def plan_facts(plan: Plan, name: str, started_wall_ns: int) -> Manifest:
+    """The manifest of a run of this plan that begins here."""
+    return Manifest.begun(
+        name,
+        [lane_record(lane) for lane in plan.lanes],
+        suite=SuiteName(name=plan.suite.name, description=plan.suite.description),
+        seed=plan.seed,
+        started_utc=utc_text(started_wall_ns),
+        started_wall_ns=started_wall_ns,
+        versions=library_versions(),
+        machine=machine_facts(),
+        clock=clock_facts(),
+        inputs=inputs(plan.suite),
+    )
 
 
-def inputs(suite: Suite) -> list[dict[str, str]]:
-    """Name and SHA-256 of each file that a suite was read from, as the manifest keeps them."""
+def inputs(suite: Suite) -> list[InputFile]:
+    """Name and SHA-256 of each file that a suite was read from."""
     return [
-        {"name": "/".join(path.parts[-2:]), "sha256": file_digest(path)} for path in suite.files
+        InputFile(name="/".join(path.parts[-2:]), sha256=file_digest(path)) for path in suite.files
     ]
 
 

@@ -16,10 +16,9 @@ import stat
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic_core import from_json
 
 from bench.errors import RunFolderError
 from bench.record.digests import OWN, WITNESSES, manifest_digest, marks, sha256
@@ -39,33 +38,41 @@ from bench.record.pieces import (
     has_pieces,
     writer_name,
 )
+from bench.record.records.manifest import LaneRecord, Manifest, Segment, SittingRecord, State
+from bench.record.records.record import Json, parse_record, read_json
 from bench.record.samples import ATTEMPT_DTYPE, SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table
 from bench.record.sittings import (
     UNDER_WAY,
     gaps_ns,
     may_have_begun,
-    shift_ns,
     untouched,
 )
 from bench.userfile import file_digest
 
-#: Format history: 1 = first.
-FORMAT = 1
 #: What is played and how, for a later sitting; the table of its rows is schedule.npy.
 PLAN_FILE = "plan.json"
-State = Literal["running", "complete", "interrupted"]
 
 
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write run.json under its own digest."""
-    write_json(folder / "run.json", {**manifest, OWN: manifest_digest(manifest)})
+    content = manifest.to_json()
+    write_json(folder / Manifest.FILE, {**content, OWN: manifest_digest(content)})
+
+
+def was_edited(folder: Path) -> bool | None:
+    """Whether run.json is not what its own digest says; None where it has none.
+
+    Raises RunFolderError.
+    """
+    content = read_json(folder / Manifest.FILE)
+    return None if OWN not in content else content[OWN] != manifest_digest(content)
 
 
 class RunWriter:
     """The one writer of a run's folder while the run lasts."""
 
     def __init__(
-        self, folder: Path, manifest: dict[str, Any], schedule: Table, plan: bytes | None = None
+        self, folder: Path, manifest: Manifest, schedule: Table, plan: bytes | None = None
     ):
         """Create the folder; `plan` is its plan.json. Raises RunFolderError where it cannot be."""
         taken = RunFolderError(
@@ -84,20 +91,17 @@ class RunWriter:
             raise taken from None
         except OSError as error:
             raise unwritable(folder, error) from None
-        self.manifest: dict[str, Any] = {
-            "format": FORMAT,
-            "state": "running",
-            **manifest,
-            "segments": [],
-        }
+        self.manifest = manifest
         try:
-            self.manifest["schedule_sha256"] = write_table(
-                folder / "schedule.npy", [schedule], len(schedule), schedule.dtype
-            )
+            digests = {
+                "schedule_sha256": write_table(
+                    folder / "schedule.npy", [schedule], len(schedule), schedule.dtype
+                )
+            }
             if plan is not None:
                 write_atomically(folder / PLAN_FILE, plan)
-                self.manifest["plan_sha256"] = sha256(plan)
-            self.save_manifest()
+                digests["plan_sha256"] = sha256(plan)
+            self.change(**digests)
         except RunFolderError:
             self.discard()
             raise
@@ -120,16 +124,17 @@ class RunWriter:
         """Leave the folder to others."""
         self._let_go()
 
-    def save_manifest(self) -> None:
-        """Write run.json as it stands, under its own digest."""
+    def change(self, **facts: Any) -> None:
+        """Write run.json with other values of these fields, under its own digest."""
+        self.manifest = self.manifest.replace(**facts)
         write_manifest(self.folder, self.manifest)
 
     def finish(
-        self, state: State, samples: Table, facts: dict[str, Any], attempts: Table | None = None
+        self, state: State, samples: Table, facts: Json, attempts: Table | None = None
     ) -> None:
         """Seal each whole table as one segment in place of its pieces, and close the manifest.
 
-        `attempts` is None for a run without a route.
+        `facts` are fields of the manifest; `attempts` is None for a run without a route.
         """
         for name, table in (("samples", samples), ("attempts", attempts)):
             if table is not None:
@@ -143,19 +148,19 @@ class RunWriter:
         file = f"{name}/rows.npy"
         (self.folder / name).mkdir(mode=0o700, exist_ok=True)
         digest = write_table(self.folder / file, parts, rows, dtype)
-        self.manifest["segments"].append({"file": file, "rows": rows, "sha256": digest})
+        segment = Segment(file=file, rows=rows, sha256=digest)
+        self.manifest = self.manifest.replace(segments=[*self.manifest.segments, segment])
 
-    def close(self, state: State, facts: dict[str, Any]) -> None:
+    def close(self, state: State, facts: Json) -> None:
         """Close the manifest, and remove the pieces of what is sealed."""
-        self.manifest["files"] = {
+        files = {
             name: file_digest(self.folder / name)
             for name in WITNESSES
             if (self.folder / name).is_file()
         }
-        self.manifest.update(facts, state=state)
-        self.save_manifest()
-        for segment in self.manifest["segments"]:
-            for piece in (self.folder / segment["file"]).parent.glob("w*"):
+        self.change(**{**facts, "files": files, "state": state})
+        for segment in self.manifest.segments:
+            for piece in (self.folder / segment.file).parent.glob("w*"):
                 piece.unlink(missing_ok=True)
         self.let_go()
 
@@ -192,7 +197,8 @@ class LaterSitting(RunWriter):
         samples: Table,
         strings: dict[str, list[str]],
         rest: Table,
-        facts: dict[str, Any],
+        sittings: list[SittingRecord],
+        lanes: list[LaneRecord],
     ) -> None:
         """Open the folder again: all that is settled becomes a piece, `rest` is what will be
         played.
@@ -200,22 +206,20 @@ class LaterSitting(RunWriter):
         Killed at any moment, it leaves a run that broke off, with all its rows.
         """
         attempts = run.attempts
-        sitting = len(facts["sittings"])
-        pieces = SegmentWriter(self.folder, None, sitting)
+        pieces = SegmentWriter(self.folder, None, len(sittings))
         settled = np.flatnonzero(~untouched(samples))
         pieces.append(settled, samples[settled], strings)
-        if self.manifest["state"] != "running" and len(attempts):
+        if self.manifest.state != "running" and len(attempts):
             pieces.append_attempts(attempts, strings)
         pieces.append_schedule(rest)
-        self.manifest = {
-            **self.manifest,
-            **facts,
-            "state": "running",
-            "segments": [],
-            "files": {},
-            "stopped_ns": None,
-        }
-        self.save_manifest()
+        self.change(
+            sittings=sittings,
+            lanes=lanes,
+            state="running",
+            segments=[],
+            files={},
+            stopped_ns=None,
+        )
         for name in ("samples/rows.npy", "attempts/rows.npy", "summary.json", "run.json.sig"):
             (self.folder / name).unlink(missing_ok=True)
 
@@ -244,23 +248,23 @@ class Run:
             raise RunFolderError(
                 f"has {len(samples)} samples for {len(schedule)} scheduled rows", where=str(folder)
             )
-        state = str(self.manifest["state"])
+        state = self.manifest.state
         killed = state == "running" and not under_way(folder)
         #: running (its writer is at work), complete or interrupted (by Ctrl-C, or by the writer's
         #: death)
-        self.state = "interrupted" if killed else state
+        self.state: State = "interrupted" if killed else state
         #: how far the record reaches (ns after the run's start); None: to the plan's end
-        self.until_ns: int | None = self.manifest.get("stopped_ns")
+        self.until_ns = self.manifest.stopped_ns
         if state == "running":
             self.until_ns = _known_until(folder, samples, self.manifest)
             _mark_under_way(schedule, samples, self.texts, self.manifest, self.until_ns)
         #: stretches of the run's time that were planned and are on no record
         self.gaps_ns = gaps_ns(self.manifest, self.until_ns)
         #: one record a lane (a target under a profile in a stage), in the order of the schedule
-        self.lanes: list[dict[str, Any]] = self.manifest["lanes"]
+        self.lanes = self.manifest.lanes
         if self.gaps_ns:
             self.lanes = [
-                lane if lane.get("simulated") else lane | {"gaps_ns": self.gaps_ns}
+                lane if lane.simulated else lane.replace(gaps_ns=self.gaps_ns)
                 for lane in self.lanes
             ]
         #: all rows that were planned; `columns` are without those that a closed loop never came to
@@ -274,10 +278,8 @@ class Run:
         Raises RunFolderError.
         """
         whole = self.folder / "attempts" / "rows.npy"
-        listed = any(
-            segment["file"] == "attempts/rows.npy" for segment in self.manifest.get("segments", [])
-        )
-        sealed = self.manifest["state"] != "running" or not has_pieces(self.folder)
+        listed = any(segment.file == "attempts/rows.npy" for segment in self.manifest.segments)
+        sealed = self.manifest.state != "running" or not has_pieces(self.folder)
         taken = sealed and (listed or whole.is_file())
         return (
             read_table(whole, ATTEMPT_DTYPE) if taken else gather_attempts(self.folder, self.texts)
@@ -288,41 +290,27 @@ class Run:
         return self.texts.get(kind, [])
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """run.json of a folder. Raises RunFolderError when it is none of ours or of a newer format."""
-    path = folder / "run.json"
+    path = folder / Manifest.FILE
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise RunFolderError("is no ordinary file", where=str(path))
-        manifest: dict[str, Any] = from_json(
-            path.read_bytes()
-        )  # json takes twice as long: for a list of runs
-        number = int(manifest["format"])
-        missing = [key for key in ("run", "state", "lanes") if key not in manifest]
     except FileNotFoundError:
         raise RunFolderError(
             "is not a run's folder (no run.json)",
             where=str(folder),
             remedy="give a folder below results/",
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:  # 1e999 is infinite
-        raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
-    if number > FORMAT:
-        versions = manifest.get("versions")
-        writer = versions.get("tailproof") if isinstance(versions, dict) else None
-        raise RunFolderError(
-            f"has format {number}; this tailproof reads up to {FORMAT}",
-            where=str(path),
-            remedy=f"open it with tailproof {writer} or newer"
-            if writer
-            else "open it with a newer tailproof",
-        )
-    if missing:
-        raise RunFolderError(f"lacks {', '.join(missing)}", where=str(path))
-    return manifest
+    except OSError as error:
+        raise RunFolderError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    content = read_json(path)
+    versions = content.get("versions")
+    writer = versions.get("tailproof") if isinstance(versions, dict) else None
+    return parse_record(Manifest, content, path, writer)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], Table, Table, dict[str, list[str]]]:
+def _read(folder: Path) -> tuple[Manifest, Table, Table, dict[str, list[str]]]:
     """(manifest, schedule, samples, strings), all of one moment: a writer at work may seal or take
     up the run meanwhile.
     """
@@ -332,28 +320,27 @@ def _read(folder: Path) -> tuple[dict[str, Any], Table, Table, dict[str, list[st
         try:
             samples, strings = _read_samples(folder, manifest, len(schedule))
         except RunFolderError:
-            if read_manifest(folder)["state"] == manifest["state"]:
+            if read_manifest(folder).state == manifest.state:
                 raise
             continue
         # Pieces go only after the manifest says that they are sealed elsewhere.
-        if manifest["state"] != "running" or read_manifest(folder)["state"] == "running":
+        if manifest.state != "running" or read_manifest(folder).state == "running":
             return manifest, schedule, samples, strings
 
 
 def _read_samples(
-    folder: Path, manifest: dict[str, Any], rows: int
+    folder: Path, manifest: Manifest, rows: int
 ) -> tuple[Table, dict[str, list[str]]]:
     """The sealed table and its strings; of a run without an end, what its pieces hold."""
     whole = folder / "samples" / "rows.npy"
-    if manifest["state"] == "running" and (has_pieces(folder) or not whole.is_file()):
+    if manifest.state == "running" and (has_pieces(folder) or not whole.is_file()):
         return gather(folder, rows)
-    strings: dict[str, list[str]] = manifest.get("strings", {})
-    return read_table(whole, SAMPLE_DTYPE), strings
+    return read_table(whole, SAMPLE_DTYPE), manifest.strings
 
 
-def _known_until(folder: Path, samples: Table, manifest: dict[str, Any]) -> int:
+def _known_until(folder: Path, samples: Table, manifest: Manifest) -> int:
     """Up to when (ns after the run's start) all that ended is on disk, in a run without an end."""
-    begun = [int(sitting["began_ns"]) - 1 for sitting in manifest.get("sittings", [])]
+    begun = [sitting.began_ns - 1 for sitting in manifest.sittings]
     return max([*begun, *marks(folder).values()], default=int(samples["done_ns"].max(initial=0)))
 
 
@@ -361,17 +348,15 @@ def _mark_under_way(
     schedule: Table,
     samples: Table,
     strings: dict[str, list[str]],
-    manifest: dict[str, Any],
+    manifest: Manifest,
     until_ns: int,
 ) -> None:
     """Rows that were due before the record ends and are not on it: cut off, by the writer's death
     or by our looking now.
     """
-    virtual = [index for index, lane in enumerate(manifest["lanes"]) if lane.get("simulated")]
-    cut = may_have_begun(schedule, samples, shift_ns(manifest), until_ns) & ~np.isin(
-        schedule["lane"], virtual
-    )
-    Gathered(schedule, samples, strings).cut_off(cut, UNDER_WAY, shift_ns(manifest))
+    virtual = np.isin(schedule["lane"], manifest.simulated_lanes)
+    cut = may_have_begun(schedule, samples, manifest.shift_ns, until_ns) & ~virtual
+    Gathered(schedule, samples, strings).cut_off(cut, UNDER_WAY, manifest.shift_ns)
 
 
 def read_schedule(folder: Path, sitting: int = 1) -> Table:
@@ -383,15 +368,13 @@ def read_schedule(folder: Path, sitting: int = 1) -> Table:
     return read_table(folder / name, SCHEDULE_DTYPE)
 
 
-def _without_unreached(columns: Columns, manifest: dict[str, Any]) -> Columns:
+def _without_unreached(columns: Columns, manifest: Manifest) -> Columns:
     """Drop the rows that a closed loop never came to before its time was up.
 
     A closed loop sends as fast as the server answers, so its table is an upper bound; rows
     beyond the reach of its users were never due. Open-loop rows are never dropped.
     """
-    endless = [
-        index for index, lane in enumerate(manifest["lanes"]) if lane.get("closed_by_duration")
-    ]
+    endless = [index for index, lane in enumerate(manifest.lanes) if lane.closed_by_duration]
     if not endless:
         return columns
     unreached = np.isin(columns.schedule["lane"], endless) & (columns.samples["due_ns"] < 0)

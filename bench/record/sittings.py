@@ -8,12 +8,12 @@ their distances; the time between two sittings stays a gap, in the axis of time 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from bench.record.records.manifest import Manifest, SittingRecord
 from bench.record.samples import Bool, Int, Outcome, Table
 from bench.units import S
 
@@ -23,12 +23,6 @@ UNSEALED_NS = 1 * S
 UNDER_WAY = "under way when the record ends"
 LOST_TURN = "the turn before it was lost when the run broke off"
 _NEVER = np.iinfo(np.int64).max
-
-
-def shift_ns(manifest: Mapping[str, Any]) -> int:
-    """How much later than planned the rows of the latest sitting are due."""
-    sittings = manifest.get("sittings")
-    return int(sittings[-1]["shift_ns"]) if sittings else 0
 
 
 def due_again_ns(schedule: Table, samples: Table, shift: int) -> Int:
@@ -103,25 +97,20 @@ def rest_of(
     return Rest(table, shift + begins_ns - first, first - shift)
 
 
-def in_run_time(planned_ns: int, sittings: Sequence[Mapping[str, Any]]) -> int:
+def in_run_time(planned_ns: int, sittings: Sequence[SittingRecord]) -> int:
     """Where a planned moment came to lie in the run's time."""
-    return (
-        planned_ns
-        + max(
-            (each for each in sittings if each["from_planned_ns"] <= planned_ns),
-            key=lambda each: int(each["from_planned_ns"]),
-            default={"shift_ns": 0},
-        )["shift_ns"]
-    )
+    begun = [sitting for sitting in sittings if sitting.from_planned_ns <= planned_ns]
+    latest = max(begun, key=lambda sitting: sitting.from_planned_ns, default=None)
+    return planned_ns + (0 if latest is None else latest.shift_ns)
 
 
 def cut_spans(
-    spans: Sequence[tuple[int, int]], sittings: Sequence[Mapping[str, Any]]
+    spans: Sequence[tuple[int, int]], sittings: Sequence[SittingRecord]
 ) -> list[tuple[int, int, int]]:
     """Planned stretches in the run's time, as (number, start, end): one that a break falls into
     becomes two.
     """
-    cuts = [int(each["from_planned_ns"]) for each in sittings[1:]]
+    cuts = [sitting.from_planned_ns for sitting in sittings[1:]]
     found = []
     for number, (start, end) in enumerate(spans):
         edges = [start, *(cut for cut in cuts if start < cut < end), end]
@@ -131,21 +120,15 @@ def cut_spans(
     return found
 
 
-def gaps_ns(manifest: Mapping[str, Any], until_ns: int | None) -> list[tuple[int, int]]:
+def gaps_ns(manifest: Manifest, until_ns: int | None) -> list[tuple[int, int]]:
     """Stretches of the run's time in which nothing was sent or seen though it was planned: between
     sittings, and from `until_ns`, where the record of a run that broke off ends, to the planned
     end.
     """
-    sittings = manifest.get("sittings", [])
     gaps = [
-        (int(one["until_ns"]), int(two["began_ns"])) for one, two in itertools.pairwise(sittings)
+        (one.until_ns, two.began_ns)
+        for one, two in itertools.pairwise(manifest.sittings)
+        if one.until_ns is not None
     ]
-    end = max(
-        (
-            int(lane["end_ns"])
-            for lane in manifest["lanes"]
-            if not lane.get("simulated") and "end_ns" in lane
-        ),
-        default=0,
-    )
-    return gaps if until_ns is None or until_ns >= end else [*gaps, (until_ns, end)]
+    end_ns = max((lane.end_ns for lane in manifest.lanes if not lane.simulated), default=0)
+    return gaps if until_ns is None or until_ns >= end_ns else [*gaps, (until_ns, end_ns)]

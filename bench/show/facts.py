@@ -63,7 +63,7 @@ def health_line(summary: Record) -> str:
 
 def run_facts(run: Run, summary: Record) -> Iterator[Pair]:
     """When, with what and on what the run was made; then what it is known by."""
-    manifest = run.manifest
+    manifest = run.manifest.to_json()
     yield "run", visible(manifest["run"], 120)
     yield "state", visible(run.state, 20)
     yield "started", visible(manifest["started_utc"], 40)

@@ -79,7 +79,7 @@ def lane_figures(
     run: Run, index: int, rows: Columns, clauses: Sequence[Record], confidence: float
 ) -> Iterator[Figure]:
     """All figures of one lane that say something."""
-    lane = run.lanes[index]
+    lane = run.lanes[index].to_json()
     moments = lane_moments(run, index, rows)
     data = LaneData(lane, rows, rows.measured(), clauses, confidence, moments)
     slug = re.sub(r"[^a-z0-9]+", "-", lane["name"].lower())[:40].strip("-") or "lane"
@@ -100,7 +100,7 @@ def lane_moments(run: Run, index: int, rows: Columns) -> list[Moment]:
     """Drills of its stage, changes of its route's legs, the first failure of each class, and where
     the run broke off.
     """
-    lane = run.lanes[index]
+    lane = run.lanes[index].to_json()
     found = [*_drills(run, lane), *_changes(run, lane), *_first_failures(rows), *_end(run)]
     return sorted(moment for moment in found if moment.at_s >= lane["start_ns"] / S)
 

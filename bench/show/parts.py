@@ -33,13 +33,13 @@ NO_CONTRACT = "No contract was given, so nothing was judged."
 
 def report_document(run: Run, records: Records) -> Document:
     """The whole report. Draws the figures: some tenths of a second a lane."""
-    manifest = run.manifest
+    manifest = run.manifest.to_json()
     sections = [section for part in PARTS for section in part(run, records)]
     return Document(
         run=visible(manifest["run"], 120),
         title=visible(manifest["suite"]["name"], 80),
         overall=visible(records.summary["overall"], 20),
-        aside=_rehearsal(records.verdicts),
+        aside=_rehearsal(records.verdicts.to_json()),
         lead=[
             Text(visible(manifest["suite"].get("description", "")), tone="soft"),
             *(Text(alert, tone="alert") for alert in _alerts(run, records)),
@@ -53,7 +53,8 @@ def report_document(run: Run, records: Records) -> Document:
 
 def _verdicts(run: Run, records: Records) -> Iterator[Section]:
     """The verdicts, whether the harness was fit, and the paragraph to quote."""
-    verdicts, nodes = records.verdicts, list[Node]()
+    verdicts, nodes = records.verdicts.to_json(), list[Node]()
+    summary = records.summary.to_json()
     table, expected = verdict_table(verdicts), expect_table(verdicts)
     unjudged = (
         "A part of the load is held against no contract."
@@ -64,8 +65,8 @@ def _verdicts(run: Run, records: Records) -> Iterator[Section]:
     nodes += [
         Text(remark, tone="remark") for remark in remarks(verdicts, run.manifest.get("early_stop"))
     ]
-    nodes.append(Text(health_line(records.summary), label="harness", anchor="health"))
-    paragraph = buyers_paragraph(run.manifest, records.summary, verdicts)
+    nodes.append(Text(health_line(summary), label="harness", anchor="health"))
+    paragraph = buyers_paragraph(run.manifest.to_json(), summary, verdicts)
     nodes.append(Text(paragraph, tone="quote", anchor="summary"))
     if expected:
         nodes.append(expected)
@@ -73,9 +74,10 @@ def _verdicts(run: Run, records: Records) -> Iterator[Section]:
 
 
 def _targets(run: Run, records: Records) -> Iterator[Section]:
+    summary, verdicts = records.summary.to_json(), records.verdicts.to_json()
     for index, lane in enumerate(run.lanes):
-        target = records.summary["targets"][lane["name"]]
-        yield target_section(run, index, lane, target, records.verdicts)
+        target = summary["targets"][lane.name]
+        yield target_section(run, index, lane.to_json(), target, verdicts)
 
 
 def _comparisons(_run: Run, records: Records) -> Iterator[Section]:
@@ -124,7 +126,7 @@ def _notes(run: Run, records: Records) -> Iterator[Section]:
 
 def _facts(run: Run, records: Records) -> Iterator[Section]:
     repeat = visible(run.manifest.get("repeat_command", ""), 2000)
-    facts = Pairs(list(run_facts(run, records.summary)))
+    facts = Pairs(list(run_facts(run, records.summary.to_json())))
     yield Section("facts", "Run facts", [facts, Code(repeat, "Repeat this run")], "run facts")
 
 
@@ -214,7 +216,7 @@ def _alerts(run: Run, records: Records) -> Iterator[str]:
         yield f"{shown[0].upper()}{shown[1:]}."
     if ended := run.manifest.get("ended_early"):
         yield f"The run ended before its plan: {visible(ended)}."
-    yield from (f"{sentence}." for sentence in left_out_sentences(records.verdicts))
+    yield from (f"{sentence}." for sentence in left_out_sentences(records.verdicts.to_json()))
     yield from _alerts_of_lanes(run, bool(records.summary.get("simulated")))
 
 

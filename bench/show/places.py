@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.record.facts import Clock, places_of
+from bench.record.records.manifest import Manifest
 from bench.show.document import EVERYWHERE, PAGE, Column, Format, Table
 from bench.show.wording import ABSENT, count, milliseconds, number, visible
 
@@ -78,7 +79,7 @@ NODE_COLUMNS: list[Column[Place]] = [
 REGION_COLUMNS: list[Column[Place]] = [Column("region", _region, "words"), *_SEEN]
 
 
-def places_tables(manifest: Record, target: Record) -> Iterator[Table[Place]]:
+def places_tables(manifest: Manifest, target: Record) -> Iterator[Table[Place]]:
     """By node with its clock, then by region where there is more than one; nothing of a run without
     places.
     """

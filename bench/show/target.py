@@ -86,7 +86,7 @@ def _asked(run: Run, lane: Record) -> Iterator[Pair]:
     )
     cap = count(lane["max_in_flight"]) if lane.get("max_in_flight") else "none"
     yield "request timeout, in-flight cap", f"{show_duration(lane['timeout_ns'])}, {cap}"
-    harness = run.manifest.get("harness", {})
+    harness = run.manifest.harness.to_json()
     if senders := _senders(harness, lane["name"]):
         yield "transport", f"{visible(lane['transport'], 40)}, {_sent_by(senders)}"
     if lane.get("scenario"):

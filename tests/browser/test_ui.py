@@ -21,6 +21,7 @@ from bench.plan.suite import load_suite
 from bench.record.pieces import SegmentWriter
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Outcome, empty_samples
+from tests.support.records import manifest_of
 
 pytestmark = pytest.mark.figures
 
@@ -177,7 +178,7 @@ def test_a_run_is_followed_until_it_ends(results: Path, address: str, open_page:
     lanes = [lane.record() for lane in plan.lanes]
     writer = RunWriter(
         results / "live",
-        {"run": "live", "suite": {"name": "by hand"}, "lanes": lanes},
+        manifest_of(lanes, "live", suite={"name": "by hand"}),
         plan.schedule,
     )
     try:

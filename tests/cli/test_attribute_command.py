@@ -10,22 +10,20 @@ import pytest
 from bench.cli import main
 from bench.record.run_folder import RunWriter
 from tests.support.planted_tail import NOTES, long_tail
-from tests.support.rows_by_hand import at_most, contract_of, lane_of
+from tests.support.records import manifest_of
+from tests.support.rows_by_hand import at_most, contract_of
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run of one target `shop` whose slow 1 % have three causes."""
     columns, lane = long_tail()
-    whole = (
-        lane_of(contract_of(at_most(800)))
-        | lane
-        | {"name": "shop", "contract": lane_of(contract_of(at_most(800)))["contract"]}
-    )
+    contract = contract_of(at_most(800)).model_dump(mode="json", by_alias=True)
+    whole = lane.replace(name="shop", contract_written=contract)
     strings = {"note": NOTES, "served_region": ["eu", "us"], "served_model": ["m"], "finish": []}
-    RunWriter(
-        tmp_path / "r", {"run": "r", "lanes": [whole], "strings": strings}, columns.schedule
-    ).finish("complete", columns.samples, {"harness": {}})
+    RunWriter(tmp_path / "r", manifest_of([whole], strings=strings), columns.schedule).finish(
+        "complete", columns.samples, {"harness": {}}
+    )
     return tmp_path / "r"
 
 

@@ -17,6 +17,7 @@ from bench.plan.schedule import compile_plan
 from bench.plan.suite import load_suite
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Flag, Outcome, empty_samples
+from tests.support.records import manifest_of
 
 MS = 10**6
 PROFILE = 'description = "d"\nduration = "100s"\n[arrivals]\nkind = "poisson"\nrate = "RATE/s"\n'
@@ -73,15 +74,15 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         samples["prompt_tokens"], samples["output_tokens"] = 500, 100
         writer = RunWriter(
             tmp_path / name,
-            {
-                "run": name,
-                "seed": seed,
-                "started_wall_ns": len(list(tmp_path.iterdir())) * 10**12,
-                "machine": {"cpu": machine},
-                "clock": {"source": clock},
-                "lanes": lanes,
-                "strings": {},
-            },
+            manifest_of(
+                lanes,
+                name,
+                seed=seed,
+                started_wall_ns=len(list(tmp_path.iterdir())) * 10**12,
+                machine={"cpu": machine},
+                clock={"source": clock},
+                strings={},
+            ),
             plan.schedule,
         )
         writer.finish("complete", samples, {"harness": {}})

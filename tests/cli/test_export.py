@@ -18,12 +18,12 @@ from jsonschema import Draft202012Validator
 from bench.app.simulate import plan_virtual, simulate
 from bench.cli import main
 from bench.cli.schema import schema_of
-from bench.judge.review import review
 from bench.load.options import RunOptions
 from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.show.export import COLUMNS
+from tests.support.records import review_json
 from tests.support.two_tiers import two_tiers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -266,13 +266,13 @@ def test_summaries_follow_the_published_schema(run: Path, tmp_path: Path) -> Non
         made = tmp_path / name
         shutil.copytree(run, made)
         broken = Run(made)
-        broken.manifest["state"] = state
+        broken.manifest = broken.manifest.replace(state=state)
         samples = broken.columns.samples
         samples["outcome"] = Outcome.refused if state == "complete" else Outcome.never_sent
         for column in samples.dtype.names or ():
             if column.endswith("_ns") and column != "due_ns":
                 samples[column] = -1
-        assert_follows(json.loads(json.dumps(review(broken)[0])))
+        assert_follows(review_json(broken)[0])
     validator = Draft202012Validator(schema_of("summary"))
     for path, value in (
         (("overall",), "MAYBE"),

@@ -14,6 +14,7 @@ from bench.cli import main
 from bench.judge.review import file_records
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import SCHEDULE_DTYPE, empty_samples
+from tests.support.records import manifest_of
 
 LANE = {
     "name": "t",
@@ -38,7 +39,7 @@ LANE = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A finished run of five rows that were never sent, judged."""
-    writer = RunWriter(tmp_path / "r", {"run": "r", "lanes": [LANE]}, np.zeros(5, SCHEDULE_DTYPE))
+    writer = RunWriter(tmp_path / "r", manifest_of([LANE]), np.zeros(5, SCHEDULE_DTYPE))
     writer.finish("complete", empty_samples(5), {"harness": {}, "strings": {}})
     file_records(Run(writer.folder))
     return writer.folder
@@ -141,6 +142,6 @@ def test_a_run_without_an_end_is_not_signed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its manifest does not cover its samples yet."""
-    RunWriter(tmp_path / "r", {"run": "r", "lanes": [LANE]}, np.zeros(5, SCHEDULE_DTYPE))
+    RunWriter(tmp_path / "r", manifest_of([LANE]), np.zeros(5, SCHEDULE_DTYPE))
     assert main(["sign", str(tmp_path / "r"), "--key", "k.pem"]) == 2
     assert "has no end yet, so its manifest does not cover its samples" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 
 from bench.judge.attribution.answering import Answering
 from bench.judge.attribution.attribute import attribute_lane, attribute_run, tail_of
+from bench.record.records.manifest import LegRecord
 from bench.record.samples import Flag, Outcome
 from bench.show.attribution import attribution_line, attribution_section
 from bench.show.document import Text
@@ -96,7 +97,7 @@ def test_metric_and_limit_come_from_the_contract() -> None:
     )
     columns, lane = quiet(1000)
     slow_down(columns, np.arange(40), 400)
-    tail = tail_of(columns, lane | {"contract": lane_of(contract)["contract"]})
+    tail = tail_of(columns, lane.replace(contract_written=lane_of(contract).contract_written))
     assert (tail.metric, tail.above_ns, tail.slow.sum()) == ("ttft", 300 * MS, 40)
 
 
@@ -235,10 +236,11 @@ def test_new_connections_output_lengths_attempts_and_legs_are_factors() -> None:
             leg[rows] = 1
             before = Answering(leg, np.zeros(ROWS, np.int64), leg > 0)
             tiers = ("standard", "pro") if name == "tier" else ("same", "same")
-            lane["legs"] = [
-                {"name": "first", "tier": tiers[0]},
-                {"name": "second", "tier": tiers[1]},
+            legs = [
+                LegRecord(name=name, tier=tier)
+                for name, tier in zip(("first", "second"), tiers, strict=True)
             ]
+            lane = lane.replace(legs=legs)
         slow_down(columns, rows[::5], 3000)
         record = attribute_lane(columns, lane, strings, 800 * MS, before)
         assert (name, level) in {(cause.factor, cause.level) for cause in record.causes}

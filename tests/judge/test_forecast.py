@@ -32,7 +32,7 @@ def contract(usd: object, **more: Any) -> Contract:
 
 
 def run_with(folder: Path, rows: list[Row], **lane: Any) -> Run:
-    return run_of(folder / "r", rows, lane_of() | {"prices": PRICES} | lane)
+    return run_of(folder / "r", rows, lane_of(**{"prices": PRICES, **lane}))
 
 
 def mixed(rows: int = ROWS, **more: Any) -> list[Row]:
@@ -46,7 +46,7 @@ def mixed(rows: int = ROWS, **more: Any) -> list[Row]:
 def judged(run: Run, held: Contract) -> dict[str, Any]:
     record = judge_forecast(run, 0, held)
     assert record is not None
-    return record
+    return record.to_json()
 
 
 @pytest.mark.parametrize(

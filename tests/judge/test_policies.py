@@ -12,26 +12,27 @@ from scipy import stats
 
 from bench.judge.routing.policies import expectations, lane_tail, longer, standing
 from bench.plan.route import RouteExpect
+from bench.record.records.manifest import LaneRecord
 from bench.record.records.routes import DrillRecord, Standing
 from bench.record.records.verdicts import Expectation
 from bench.record.run_folder import Run
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Outcome, empty_samples
 from bench.units import MS
+from tests.support.records import lane_record_of
 
 
-def lane(name: str, *legs: str, expect: Any = ()) -> dict[str, Any]:
+def lane(name: str, *legs: str, expect: Any = ()) -> LaneRecord:
     route = {"legs": list(legs)} if legs else None
-    return {
-        "name": name,
-        "target": name,
-        "stage": "s",
-        "route": route,
-        "legs": [{"name": leg} for leg in legs],
-        "expect_route": [
+    return lane_record_of(
+        name=name,
+        target=name,
+        route=route,
+        legs=[{"name": leg} for leg in legs],
+        expect_route=[
             RouteExpect.model_validate({"target": name, **each}).model_dump(mode="json")
             for each in expect
         ],
-    }
+    )
 
 
 def rows(times_ms: Any, failed: int = 0) -> Columns:
@@ -44,7 +45,7 @@ def rows(times_ms: Any, failed: int = 0) -> Columns:
     return Columns(np.zeros(n, SCHEDULE_DTYPE), samples)
 
 
-def run_of(lanes: list[dict[str, Any]], columns: Columns) -> Run:
+def run_of(lanes: list[LaneRecord], columns: Columns) -> Run:
     """A run all of whose rows are its first lane's; a record of tables, as the judge reads it."""
     return cast("Run", SimpleNamespace(lanes=lanes, columns=columns, manifest={"run": "r"}))
 

@@ -11,6 +11,7 @@ from bench.judge.routing.residency import residency
 from bench.record.records.routes import ResidencyRecord
 from bench.record.run_folder import Run
 from bench.record.samples import ATTEMPT_DTYPE, SCHEDULE_DTYPE, Columns, empty_samples
+from tests.support.records import lane_record_of
 
 REGIONS = ["eu-1", "us-1", "eu-2"]
 
@@ -41,7 +42,7 @@ def run_of(
             region,
             200,
         )
-    whole = {"name": "x", "region": "", "contract": None, "legs": [], **lane}
+    whole = lane_record_of(**{"name": "x", **lane})
     return cast(
         "Run",
         SimpleNamespace(

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from bench.errors import UserError
-from bench.judge.review import file_records, review, reviewed
+from bench.errors import RunFolderError, UserError
+from bench.judge.review import file_records, reviewed
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
+from tests.support.records import review_json
 from tests.support.rows_by_hand import (
     Row,
     answered,
@@ -78,7 +79,10 @@ def test_records_name_run_overall_and_state(tmp_path: Path) -> None:
     assert summary["run"] == verdicts["run"] == "r"
     assert summary["overall"] == verdicts["overall"] == "FAIL"
     assert summary["state"] == "complete"
-    assert [json.loads(data) for data in bytes_of(tmp_path / "r")] == [summary, verdicts]
+    assert [json.loads(data) for data in bytes_of(tmp_path / "r")] == [
+        summary.to_json(),
+        verdicts.to_json(),
+    ]
 
 
 def test_another_contract_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
@@ -86,7 +90,7 @@ def test_another_contract_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
     file_records(Run(folder))
     before = bytes_of(folder)
-    _, verdicts = review(Run(folder), contract_of(uptime("50%")))
+    _, verdicts = review_json(Run(folder), contract_of(uptime("50%")))
     assert verdicts["overall"] == "PASS"
     assert bytes_of(folder) == before
 
@@ -96,8 +100,8 @@ def test_lag_is_held_against_the_limit_that_is_judged(tmp_path: Path) -> None:
     the health.
     """
     run = Run(folder_of(tmp_path))
-    own, _ = review(run)
-    tight, _ = review(run, contract_of(at_most(100)))
+    own, _ = review_json(run)
+    tight, _ = review_json(run, contract_of(at_most(100)))
     assert (own["health"]["state"], tight["health"]["state"]) == ("valid", "degraded")
 
 
@@ -124,11 +128,24 @@ def test_a_record_that_is_missing_or_stale_is_made_again(
         (folder / NAMES[0 if key == "state" else NAMES.index(name)]).write_text(
             json.dumps(
                 (record if key != "state" else json.loads(good[0]))
-                | {key: 99 if key == "format" else "other"}
+                | {key: 0 if key == "format" else "other"}
             )
         )
     reviewed(folder)
     assert bytes_of(folder) == good
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_record_of_a_newer_version_is_not_overwritten(tmp_path: Path, name: str) -> None:
+    """Its format is refused; nothing is made again in its place."""
+    folder = folder_of(tmp_path)
+    file_records(Run(folder))
+    path = folder / name
+    newer = json.dumps(json.loads(path.read_bytes()) | {"format": 99})
+    path.write_text(newer)
+    with pytest.raises(RunFolderError, match=r"has format 99; .* open it with a newer tailproof"):
+        reviewed(folder)
+    assert path.read_text() == newer
 
 
 def test_a_fresh_record_is_taken_as_it_lies(tmp_path: Path) -> None:
@@ -158,7 +175,7 @@ def test_a_killed_run_is_judged_on_what_reached_the_disk(tmp_path: Path) -> None
         failed(Outcome.never_sent, due=-1, sent=-1, done=-1, planned=10_000 + second)
         for second in range(600)
     ]
-    summary, verdicts = review(
+    summary, verdicts = review_json(
         run_of(tmp_path / "r", rows, lane_of(contract_of(uptime())), state="running")
     )
     assert (verdicts["clauses"][0]["n"], verdicts["clauses"][0]["verdict"]) == (400, "PASS")
@@ -172,7 +189,7 @@ def test_rows_that_were_due_when_a_run_broke_off_show_in_its_health(tmp_path: Pa
     """
     rows = [answered(5, due=second) for second in range(400)]
     rows.append(failed(Outcome.never_sent, due=-1, sent=-1, done=-1, planned=300))
-    summary, verdicts = review(
+    summary, verdicts = review_json(
         run_of(tmp_path / "r", rows, lane_of(contract_of(uptime())), state="running")
     )
     assert (verdicts["clauses"][0]["n"], verdicts["clauses"][0]["unknown"]) == (401, 1)
@@ -186,5 +203,5 @@ def test_a_clause_that_an_override_cannot_have_writes_nothing(tmp_path: Path) ->
     with pytest.raises(
         UserError, match=r"contract c: clause 1 \(.*\): the run has no phase 'flood'"
     ):
-        review(Run(folder), contract_of(at_most(800, phase="flood")))
+        review_json(Run(folder), contract_of(at_most(800, phase="flood")))
     assert not any((folder / name).exists() for name in NAMES)

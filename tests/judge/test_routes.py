@@ -9,6 +9,7 @@ import pytest
 
 from bench.judge.routing.drills import BINS, drill_records, timeline
 from bench.judge.routing.routes import route_record
+from bench.record.records.manifest import LegRecord
 from bench.record.records.routes import LegState, RouteCost, RouteRecord, RouteTokens
 from bench.record.samples import (
     ATTEMPT_DTYPE,
@@ -22,6 +23,7 @@ from bench.record.samples import (
 )
 from bench.units import MS, S
 from tests.support.given import given
+from tests.support.records import lane_record_of
 
 CHEAP = {
     "input_usd_per_million": "1.00",
@@ -30,9 +32,9 @@ CHEAP = {
     "source": "made",
 }
 DEAR = {**CHEAP, "input_usd_per_million": "10.00", "output_usd_per_million": "20.00"}
-LEGS: list[dict[str, Any]] = [
-    {"name": "cheap", "model": "c", "prices": CHEAP},
-    {"name": "dear", "model": "d", "prices": DEAR},
+LEGS = [
+    LegRecord(name="cheap", model="c", prices_written=CHEAP),
+    LegRecord(name="dear", model="d", prices_written=DEAR),
 ]
 CARRIED, CANCELLED = AttemptFlag.CARRIED, AttemptFlag.CANCELLED
 
@@ -83,8 +85,9 @@ def hedged() -> tuple[Columns, Table]:
     )
 
 
-def record(columns: Columns, attempts: Table, legs: list[dict[str, Any]] = LEGS) -> RouteRecord:
-    return route_record(columns, attempts, columns.schedule[attempts["row"]], {"legs": legs}, ["c"])
+def record(columns: Columns, attempts: Table, legs: list[LegRecord] = LEGS) -> RouteRecord:
+    planned = columns.schedule[attempts["row"]]
+    return route_record(columns, attempts, planned, lane_record_of(legs=legs), ["c"])
 
 
 def test_a_policys_figures_by_hand() -> None:
@@ -115,7 +118,7 @@ def test_the_bill_by_hand() -> None:
 
 def test_a_leg_without_a_price_gives_no_sum_and_says_whose() -> None:
     """None and the leg's name; a leg that was never used needs no price."""
-    nameless = [LEGS[0], {**LEGS[1], "prices": None}]
+    nameless = [LEGS[0], LEGS[1].replace(prices_written=None)]
     assert record(*hedged(), nameless).cost == RouteCost(usd=None, reason="no price for dear")
     columns, attempts = hedged()
     alone = record(columns.where(np.array([0])), attempts[:1], nameless)
@@ -264,7 +267,7 @@ def test_a_timeline_by_hand() -> None:
     each part's slowest.
     """
     columns, attempts = drilled()
-    lane = {"stage": "s", "target": "t", "start_ns": 0, "end_ns": 9600 * MS, "legs": LEGS}
+    lane = lane_record_of(end_ns=9600 * MS, legs=LEGS)
     changes = [{"leg": 0, "at_ns": 5, "state": "open", "why": "?"}]
     made = timeline(columns, attempts, np.arange(90), lane, changes)
     assert (BINS, made.bin_ns) == (48, 200 * MS)

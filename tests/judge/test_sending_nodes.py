@@ -19,14 +19,16 @@ from bench.judge.compare.arms import arm_of
 from bench.judge.contract.exclusions import classify
 from bench.judge.fitness import conducts, fitness
 from bench.judge.left_out import decide, facts_of, leave_out, refuse_unknown, without
-from bench.judge.review import file_records, review
+from bench.judge.review import file_records
 from bench.judge.verify import verify
 from bench.plan.terms import Exclusion
 from bench.record.facts import places_of
+from bench.record.records.manifest import LaneRecord, LeftOut
 from bench.record.run_folder import Run, read_manifest
 from bench.record.samples import Outcome, latency_ns
 from bench.units import MS, S
 from tests.support.planted_tail import ROWS, quiet, slow_down, strings
+from tests.support.records import manifest_of, review_json
 from tests.support.rows_by_hand import (
     Row,
     answered,
@@ -59,7 +61,7 @@ def shards(*nodes: str, regions: dict[str, str] | None = None, **more: Row) -> l
 
 
 def sent_from(
-    folder: Path, rows: list[Row], *lanes: Row, of: list[Row] | None = None, **harness: Any
+    folder: Path, rows: list[Row], *lanes: LaneRecord, of: list[Row] | None = None, **harness: Any
 ) -> Run:
     """The run of these rows, the i-th being session i: of three nodes, each third row is one's."""
     for session, row in enumerate(rows):
@@ -120,7 +122,7 @@ def test_percentiles_by_node_are_those_of_its_rows(tmp_path: Path) -> None:
     rows[77] = failed(Outcome.http_5xx, due=rows[77]["due"])
     regions = dict(zip(NODES, ("eu", "us", "eu"), strict=True))
     run = sent_from(tmp_path / "r", rows, of=shards(*NODES, regions=regions))
-    target = review(run)[0]["targets"]["t"]
+    target = review_json(run)[0]["targets"]["t"]
     samples = run.columns.samples
     counted = ~run.columns.schedule["warmup"]
     mine = np.arange(900) % 3
@@ -159,12 +161,12 @@ def test_percentiles_by_node_are_those_of_its_rows(tmp_path: Path) -> None:
 
 def test_a_run_without_places_has_no_parts_by_place(tmp_path: Path) -> None:
     """Nor has one of one region a table of regions."""
-    plain = review(run_of(tmp_path / "r", evenly([answered(50) for _ in range(30)]), lane_of()))[0][
-        "targets"
-    ]["t"]
+    plain = review_json(
+        run_of(tmp_path / "r", evenly([answered(50) for _ in range(30)]), lane_of())
+    )[0]["targets"]["t"]
     assert not {"by_node", "by_region"} & plain.keys()
     one = dict.fromkeys(NODES, "eu")
-    found = review(sent_from(tmp_path / "s", one_each(30), of=shards(*NODES, regions=one)))[0][
+    found = review_json(sent_from(tmp_path / "s", one_each(30), of=shards(*NODES, regions=one)))[0][
         "targets"
     ]["t"]
     assert ("by_node" in found, "by_region" in found) == (True, False)
@@ -179,7 +181,9 @@ def test_attribution_finds_the_node_whose_requests_were_slow() -> None:
     theirs = np.flatnonzero(np.arange(ROWS) % 3 == 2)
     slow_down(columns, theirs[::20], 3000)
     places = places_of(
-        {"shards": shards(*NODES, regions=dict(zip(NODES, ("eu", "us", "us"), strict=True)))}
+        manifest_of(
+            shards=shards(*NODES, regions=dict(zip(NODES, ("eu", "us", "us"), strict=True)))
+        )
     )
     causes = {
         (each.factor, each.level): each
@@ -199,7 +203,9 @@ def test_regions_of_one_node_each_are_no_factor_of_their_own() -> None:
     columns.schedule["session"] = np.arange(ROWS)
     slow_down(columns, np.flatnonzero(np.arange(ROWS) % 3 == 2)[::20], 3000)
     places = places_of(
-        {"shards": shards(*NODES, regions=dict(zip(NODES, ("eu", "us", "sg"), strict=True)))}
+        manifest_of(
+            shards=shards(*NODES, regions=dict(zip(NODES, ("eu", "us", "sg"), strict=True)))
+        )
     )
     levels = attribute_lane(columns, lane, strings, 800 * MS, None, places).levels
     assert {level.level for level in levels if level.factor.startswith("sending")} == set(NODES)
@@ -332,21 +338,21 @@ def test_a_verdict_without_a_node_counts_the_others_alone(tmp_path: Path) -> Non
         rows[index]["last_token"] += 2000
     contract = contract_of(at_most(1000, "95%"), uptime())
     folder = sent_from(tmp_path / "r", rows, lane_of(contract)).folder
-    with_it = review(Run(folder))[1]
+    with_it = review_json(Run(folder))[1]
     assert (with_it["overall"], with_it["clauses"][0]["n"], with_it["clauses"][0]["k"]) == (
         "INVALID",
         900,
         304,
     )
     assert "left_out" not in with_it
-    before = review(without(Run(folder), decide(Run(folder), ["node-2"])))
+    before = review_json(without(Run(folder), decide(Run(folder), ["node-2"])))
     assert read_manifest(folder).get("left_out") is None
 
     leave_out(folder, ["unfit"])
     why = "node-2 itself sent late: p99 150 ms, worst 150 ms (1 % of the tightest limit is 10 ms)"
-    assert read_manifest(folder)["left_out"] == [{"node": "node-2", "why": why}]
+    assert read_manifest(folder).left_out == [LeftOut(node="node-2", why=why)]
     records = file_records(Run(folder))
-    clause = records.verdicts["clauses"][0]
+    clause = records.verdicts.to_json()["clauses"][0]
     assert (clause["n"], clause["k"], clause["excluded"]) == (
         600,
         4,
@@ -354,14 +360,14 @@ def test_a_verdict_without_a_node_counts_the_others_alone(tmp_path: Path) -> Non
     )
     assert clause["with_excluded"] == {"n": 900, "k": 304}
     assert clause["verdict"] == "PASS"
-    assert records.verdicts["left_out"] == [
+    assert records.verdicts.to_json()["left_out"] == [
         {"node": "node-2", "why": why, "requests": 300, "sent": 300, "of": 900}
     ]
     assert (records.summary["health"]["state"], records.summary["health"]["facts"]["left_out"]) == (
         "valid",
         ["node-2"],
     )
-    assert before[1]["clauses"] == records.verdicts["clauses"]
+    assert before[1]["clauses"] == records.verdicts.to_json()["clauses"]
     assert records.summary["targets"]["t"]["requests"] == 900
     assert verify(folder).differences == ()
     manifest = json.loads((folder / "run.json").read_text())
@@ -401,7 +407,7 @@ def test_where_every_node_is_unfit_none_is_left_out_for_it(tmp_path: Path) -> No
     manifest = read_manifest(run.folder)
     assert "left_out" not in manifest
     assert any("Every node" in note for note in manifest["notes"])
-    summary, verdicts = review(Run(run.folder))
+    summary, verdicts = review_json(Run(run.folder))
     assert verdicts["overall"] == "INVALID"
     assert {
         name
@@ -432,9 +438,10 @@ def test_what_a_left_out_node_did_to_the_load_stays(tmp_path: Path) -> None:
             " asked for"
         )
     ]
-    verdict = review(run)[1]
+    verdict = review_json(run)[1]
     assert verdict["left_out"][0]["sent"] == 0
-    run.manifest["shards"][2] |= lost | {"place": {"node": "node-2", "region": None}}
+    third = run.manifest.shards[2].replace(**lost, place={"node": "node-2", "region": None})
+    run.manifest = run.manifest.replace(shards=[*run.manifest.shards[:2], third])
     assert (
         fitness(run)
         .reasons[0]

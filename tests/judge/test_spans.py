@@ -63,7 +63,7 @@ def record(folder: Path, rows: list[Row], clause: Clause, minutes: float, **term
     """The clause's record of a run of so many minutes."""
     span = {"phase": "calm", "start_ns": 0, "end_ns": int(minutes * MINUTE) * MS, "warmup": False}
     lane = lane_of(contract_of(clause, **terms), phase_spans=[span], end_ns=span["end_ns"])
-    return dict(judge_run(run_of(folder, rows, lane), VALID)["clauses"][0])
+    return dict(judge_run(run_of(folder, rows, lane), VALID).to_json()["clauses"][0])
 
 
 def each_minute(minutes: int, bad: set[int] = frozenset(), *, a_minute: int = 20) -> list[Row]:  # type: ignore[assignment]
@@ -90,7 +90,7 @@ def test_all_measured_phases_are_watched(tmp_path: Path) -> None:
     ]
     rows = [row | {"warmup": row["due"] < MINUTE} for row in each_minute(5, {0, 1})]
     lane = lane_of(contract_of(down()), phase_spans=spans, end_ns=5 * MINUTE * MS)
-    found = judge_run(run_of(tmp_path / "r", rows, lane), VALID)["clauses"][0]
+    found = judge_run(run_of(tmp_path / "r", rows, lane), VALID).to_json()["clauses"][0]
     assert (found["n"], found["k"], found["measured"]) == (4, 1, 0.75)
     assert found["worst_block"]["start_s"] == 60
 
@@ -350,7 +350,7 @@ def test_the_mean_of_a_minute_half_watched_is_none(tmp_path: Path) -> None:
         gaps_ns=[(30_000 * MS, 90_000 * MS)],
     )
     rows = [answered(1000, due=10_000, tokens=100), answered(1000, due=100_000, tokens=100)]
-    found = judge_run(run_of(tmp_path / "r", rows, lane), VALID)["clauses"][0]
+    found = judge_run(run_of(tmp_path / "r", rows, lane), VALID).to_json()["clauses"][0]
     assert (found["n"], found["measured"], found["interval"], found["p_interval"]) == (
         0,
         None,
@@ -369,7 +369,9 @@ def test_minutes_that_nobody_watched_are_neither_up_nor_down(tmp_path: Path) -> 
     gaps = [(630_000 * MS, 1_210_000 * MS), (50 * MINUTE * MS, 60 * MINUTE * MS)]
     clause = down(empty="up")
     lane = lane_of(contract_of(clause), phase_spans=[span], end_ns=span["end_ns"])
-    seen = judge_run(run_of(tmp_path / "r", rows, lane | {"gaps_ns": gaps}), VALID)["clauses"][0]
+    seen = judge_run(run_of(tmp_path / "r", rows, lane.replace(gaps_ns=gaps)), VALID).to_json()[
+        "clauses"
+    ][0]
     assert (seen["n"], seen["k"], seen["measured"]) == (39, 2, float(Fraction(37, 39)))
-    blind = judge_run(run_of(tmp_path / "blind", rows, lane), VALID)["clauses"][0]
+    blind = judge_run(run_of(tmp_path / "blind", rows, lane), VALID).to_json()["clauses"][0]
     assert blind["n"] == 60

@@ -114,7 +114,7 @@ def whole(rows: list[Row], start: str) -> list[float]:
 def test_a_summary_equals_a_reckoning_row_by_row(rows: list[Row]) -> None:
     """Every number of a target's record, from lists, sums and exact fractions."""
     columns = columns_of(rows)
-    found = lane_summary(columns, lane_of(), columns, None)
+    found = lane_summary(columns, lane_of(), columns, None).to_json()
     measured = [row for row in rows if not row["warmup"]]
     ok = [row for row in measured if row["outcome"] == Outcome.ok]
     assert found["requests"] == len(rows) == sum(found["outcomes"].values())
@@ -174,7 +174,7 @@ def test_nothing_is_null_and_never_zero() -> None:
     nothing was sent.
     """
     rows = [failed(Outcome.never_sent, sent=-1, done=-1)] * 3
-    found = lane_summary(columns_of(rows), lane_of(), columns_of(rows), None)
+    found = lane_summary(columns_of(rows), lane_of(), columns_of(rows), None).to_json()
     for group in ("response_ms", "service_ms"):
         assert set(found[group].values()) == {None}
     for name in (
@@ -190,7 +190,7 @@ def test_nothing_is_null_and_never_zero() -> None:
         assert found[name] is None, name
     assert found["uptime"] == {"request_ratio": 0.0}
     assert found["tokens"] == {"prompt": 0, "output": 0, "source": "none", "prompt_error": None}
-    empty = lane_summary(columns_of([]), lane_of(), columns_of([]), None)
+    empty = lane_summary(columns_of([]), lane_of(), columns_of([]), None).to_json()
     assert (empty["requests"], empty["outcomes"], empty["uptime"]) == (
         0,
         {},
@@ -225,11 +225,11 @@ def test_rates_are_over_the_planned_span_or_what_it_took() -> None:
     """
     rows = [answered(5, due=second * 500) for second in range(8)]
     columns = columns_of(rows)
-    found = lane_summary(columns, lane_of(), columns, None)
+    found = lane_summary(columns, lane_of(), columns, None).to_json()
     assert (found["offered_rps"], found["sent_rps"]) == (2.0, 2.0)
     late = columns_of([*rows[:7], answered(5000, due=3500, lag=4500)])
-    assert lane_summary(late, lane_of(), late, None)["sent_rps"] == 1.0
-    closed = lane_summary(columns, lane_of(closed_loop=True), columns, None)
+    assert lane_summary(late, lane_of(), late, None).to_json()["sent_rps"] == 1.0
+    closed = lane_summary(columns, lane_of(closed_loop=True), columns, None).to_json()
     assert (closed["offered_rps"], closed["sent_rps"]) == (None, 2.0)
 
 
@@ -246,10 +246,12 @@ def test_tokens_say_where_they_come_from() -> None:
         ([answered(5, tokens=-1)], "none"),
     ):
         columns = columns_of(rows)
-        assert lane_summary(columns, lane_of(), columns, None)["tokens"]["source"] == source
+        assert (
+            lane_summary(columns, lane_of(), columns, None).to_json()["tokens"]["source"] == source
+        )
     columns = columns_of([usage, usage | {"prompt_tokens": 95}, chunks])
     columns.schedule["prompt_tokens"] = 100
-    found = lane_summary(columns, lane_of(), columns, None)["tokens"]
+    found = lane_summary(columns, lane_of(), columns, None).to_json()["tokens"]
     assert found == {
         "prompt": 205,
         "output": 17,
@@ -267,7 +269,7 @@ def test_cost_is_exact_to_the_token() -> None:
         "as_of": "2026-11-23",
         "source": "a list",
     }
-    found = lane_summary(columns_of(rows), lane_of(prices=prices), columns_of(rows), None)
+    found = lane_summary(columns_of(rows), lane_of(prices=prices), columns_of(rows), None).to_json()
     assert found["cost"] == {"usd": 0.75000075 + 0.000021, "as_of": "2026-11-23"}
 
 
@@ -290,7 +292,7 @@ def test_gaps_come_from_the_histograms_without_the_warm_up(tmp_path: Path) -> No
         [Interval(tag, 0, MS, histogram) for tag, histogram in histograms.items()],
         0,
     )
-    found = summarise(run, VALID, "NONE")["targets"]
+    found = summarise(run, VALID, "NONE").to_json()["targets"]
     gaps = found["t"]["inter_chunk_ms"]
     assert (gaps["n"], gaps["max"], found["t.u"]["inter_chunk_ms"]["max"]) == (3, 40.0, 70.0)
     assert gaps["p50"] == pytest.approx(2, rel=0.002)
@@ -308,7 +310,8 @@ def test_a_run_that_broke_off_keeps_every_row_and_blames_none_it_never_came_to(
         + [failed(Outcome.never_sent, sent=-1, done=-1)] * 6
     )
     for state, ratio in (("interrupted", 0.75), ("complete", 0.3)):
-        found = summarise(run_of(tmp_path / state, rows, lane_of(), state=state), VALID, "NONE")  # type: ignore[arg-type]
+        run = run_of(tmp_path / state, rows, lane_of(), state=state)  # type: ignore[arg-type]
+        found = summarise(run, VALID, "NONE").to_json()
         target = found["targets"]["t"]
         assert (found["state"], target["requests"], target["outcomes"]["never_sent"]) == (
             state,
@@ -323,10 +326,10 @@ def test_rates_leave_the_time_between_sittings_out() -> None:
     which the second half was never sent: two too.
     """
     due = [at for at in range(0, 80_000, 500) if at < 10_000 or at >= 70_000]
-    lane = lane_of(end_ns=80_000 * MS) | {"gaps_ns": [(10_000 * MS, 70_000 * MS)]}
+    lane = lane_of(end_ns=80_000 * MS, gaps_ns=[(10_000 * MS, 70_000 * MS)])
     columns = columns_of([answered(5, due=at) for at in due])
-    found = lane_summary(columns, lane, columns, None)
+    found = lane_summary(columns, lane, columns, None).to_json()
     assert found["offered_rps"] == 2.0
     assert found["sent_rps"] == 2.0
     first = columns.where(columns.samples["due_ns"] < 10_000 * MS)
-    assert lane_summary(first, lane, columns, None)["sent_rps"] == pytest.approx(20 / 9.5)
+    assert lane_summary(first, lane, columns, None).to_json()["sent_rps"] == pytest.approx(20 / 9.5)

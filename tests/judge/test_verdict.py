@@ -67,9 +67,8 @@ def judged(
 ) -> dict[str, Any]:
     """verdicts.json of one lane under a contract of these clauses."""
     contract = contract_of(*clauses) if clauses else None
-    return judge_run(
-        run_of(folder, evenly(rows), lane_of(contract, **(lane or {})), **more), health, override
-    )
+    run = run_of(folder, evenly(rows), lane_of(contract, **(lane or {})), **more)
+    return judge_run(run, health, override).to_json()
 
 
 def only(verdicts: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +128,7 @@ def test_a_contract_that_only_a_census_settles_says_so(tmp_path: Path) -> None:
     ):
         contract = contract_of(at_most(800), **terms)
         run = run_of(tmp_path / str(index), evenly([answered(5)] * 400), lane_of(contract))
-        record = only(judge_run(run, VALID))
+        record = only(judge_run(run, VALID).to_json())
         assert (record["verdict"], "census of its period" in record["reason"]) == ("PASS", said)
 
 
@@ -334,9 +333,8 @@ def test_a_record_holds_the_clause_its_counts_and_its_limits(tmp_path: Path) -> 
         answered(900 if number % 200 == 100 else 100, due=number * 10) for number in range(1000)
     ]
     rows[333], rows[666] = (cut(5, due=number * 10) for number in (333, 666))
-    found = judge_run(
-        run_of(tmp_path / "r", rows, lane_of(contract_of(at_most(800), confidence="90%"))), VALID
-    )
+    lane = lane_of(contract_of(at_most(800), confidence="90%"))
+    found = judge_run(run_of(tmp_path / "r", rows, lane), VALID).to_json()
     record = only(found)
     assert (
         found["format"],
@@ -522,7 +520,7 @@ def test_each_lane_is_judged_by_its_own_rows(tmp_path: Path) -> None:
     rows = [answered(100, lane=0)] * 400 + [answered(900, lane=1)] * 400
     found = judge_run(
         run_of(tmp_path / "r", evenly(rows), lane_of(contract), lane_of(contract, name="u")), VALID
-    )
+    ).to_json()
     assert [
         (record["target"], record["verdict"], record["measured"]) for record in found["clauses"]
     ] == [("t", "PASS", 100.0), ("u", "FAIL", 900.0)]
@@ -679,7 +677,7 @@ def bursty(minutes: int, slow: set[int]) -> list[Row]:
 def only_of(folder: Path, rows: list[Row], *clauses: Clause, **terms: Any) -> dict[str, Any]:
     """The first clause's record, the rows at the times they were written with."""
     lane = lane_of(contract_of(*clauses, **terms))
-    return dict(judge_run(run_of(folder, rows, lane), VALID)["clauses"][0])
+    return dict(judge_run(run_of(folder, rows, lane), VALID).to_json()["clauses"][0])
 
 
 def test_spells_are_not_independent_evidence(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from bench.record.histogram import write_hlog
 from bench.record.pieces import STRING_KINDS, SegmentWriter
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Outcome
+from tests.support.records import manifest_of
 from tests.support.rows_by_hand import (
     Row,
     answered,
@@ -245,9 +246,7 @@ def test_a_file_that_was_added_is_found(folder: Path, name: str) -> None:
 def test_the_histograms_are_covered_by_the_manifest(tmp_path: Path) -> None:
     """What was there when the run was closed is known by its digest."""
     run = run_of(tmp_path / "r", ROWS, lane_of())
-    writer = RunWriter(
-        tmp_path / "h", {"run": "r", "lanes": [lane_of()], "strings": {}}, run.columns.schedule
-    )
+    writer = RunWriter(tmp_path / "h", manifest_of([lane_of()]), run.columns.schedule)
     write_hlog(writer.folder / "histograms.hlog", [], 0)
     writer.finish("complete", run.columns.samples, {"harness": {}})
     file_records(Run(writer.folder))

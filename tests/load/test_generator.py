@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bench.judge.health import examine
 from bench.load.generator import STOP_DRAIN_NS
 from bench.plan.schedule import Plan
+from bench.record.records.manifest import Harness
 from bench.record.samples import Flag, Int, Outcome, latency_ns
 from bench.units import MS, S
 from tests.support.world import Played, Reply, chunk, plan_for, play, whole
@@ -146,7 +147,7 @@ def test_a_frozen_server_behind_a_cap_shows_in_the_response_and_not_in_our_healt
     # 100 rows in 1,000 wait longer than the one that came 1.0 s before the thaw and has 100 before
     # it, 20 at a time.
     assert abs(implied - (S + 5 * SERVICE_NS)) < 50 * MS
-    assert examine(played.columns, {}, 800 * MS).state == "valid"
+    assert examine(played.columns, Harness(), 800 * MS).state == "valid"
     assert nearest_rank(latency_ns(played.columns.samples, "e2e", "service"), 90) < 100 * MS
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.judge.health import Health, examine
+from bench.record.records.manifest import Harness
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
 from bench.units import MS, S
 
@@ -25,7 +26,7 @@ def rows(count: int, lags_ns: list[int] | None = None) -> Columns:
 
 def state(columns: Columns, limit_ns: int | None = None, **harness: Any) -> str:
     """The verdict alone."""
-    return examine(columns, harness, limit_ns).state
+    return examine(columns, Harness(**harness), limit_ns).state
 
 
 @pytest.mark.parametrize(
@@ -56,9 +57,9 @@ def test_a_few_rows_far_over_the_budget_leave_the_state_and_mark_the_verdicts() 
     """One stall of 500 ms in 1,000 rows cannot move p99; clauses are then judged by service time
     too.
     """
-    health = examine(rows(1000, [500 * MS]), {}, 800 * MS)
+    health = examine(rows(1000, [500 * MS]), Harness(), 800 * MS)
     assert (health.state, health.client_limited) == ("valid", True)
-    assert not examine(rows(1000), {}, 800 * MS).client_limited
+    assert not examine(rows(1000), Harness(), 800 * MS).client_limited
 
 
 def test_waiting_behind_a_cap_is_not_ours() -> None:
@@ -71,7 +72,7 @@ def test_waiting_behind_a_cap_is_not_ours() -> None:
     waited_out = columns.samples[-200:]
     waited_out["slot_free_ns"] = waited_out["sent_ns"] = -1
     waited_out["outcome"] = Outcome.never_sent
-    health = examine(columns, {}, 800 * MS)
+    health = examine(columns, Harness(), 800 * MS)
     assert (health.state, health.client_limited) == ("valid", False)
     assert health.facts["never_sent"] == 200
     assert health.facts["harness_lag_max_ms"] == 0
@@ -93,13 +94,13 @@ def test_what_was_cut_off_and_a_stepped_clock_degrade() -> None:
     """Censored rows and a wall clock that moved by more than 50 ms are said, with their numbers."""
     columns = rows(10)
     columns.samples["outcome"][0] = Outcome.censored
-    cut = examine(columns, {}, None)
+    cut = examine(columns, Harness(), None)
     assert cut.state == "degraded"
     assert "1 requests were still under way" in cut.reasons[0]
     assert state(rows(10), clock_step_ms=50.0) == "valid"
     assert state(rows(10), clock_step_ms=-50.1) == "degraded"
     assert state(rows(10), suspended_ms=50.0) == "valid"
-    asleep = examine(rows(10), {"suspended_ms": 61_000.0}, None)
+    asleep = examine(rows(10), Harness(suspended_ms=61_000.0), None)
     assert (asleep.state, asleep.reasons) == (
         "degraded",
         ["the machine slept for 61,000 ms during the run, which no latency counts"],
@@ -121,7 +122,7 @@ def test_facts_carry_the_harness_record_and_the_shares() -> None:
     """Counts and shares are those of the rows; what the probe said is kept beside them."""
     columns = rows(4)
     columns.samples["flags"][0] = Flag.STREAMED | Flag.TTFT_UPPER_BOUND
-    facts = examine(columns, {"cpu_share": 0.5}, None).facts
+    facts = examine(columns, Harness(cpu_share=0.5), None).facts
     assert (
         facts["due"],
         facts["first_token_shared_read"],
@@ -132,6 +133,6 @@ def test_facts_carry_the_harness_record_and_the_shares() -> None:
 
 def test_no_rows_at_all_are_no_crash() -> None:
     """An empty run is valid and says nothing."""
-    assert examine(rows(0), {}, None) == Health(
-        "valid", [], examine(rows(0), {}, None).facts, False
+    assert examine(rows(0), Harness(), None) == Health(
+        "valid", [], examine(rows(0), Harness(), None).facts, False
     )

@@ -19,7 +19,6 @@ import pytest
 
 from bench.clock import monotonic_ns
 from bench.errors import RunFolderError, TargetUnreachable, UserError
-from bench.judge.review import review
 from bench.load.options import Listeners, RunOptions
 from bench.load.player import Player, Work
 from bench.load.runner import check_descriptors, play
@@ -30,6 +29,7 @@ from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Flag, Outcome
 from bench.units import MS
 from tests.support.heard import on_loop
+from tests.support.records import manifest_of, review_json
 from tests.support.scripted_server import (
     PATIENCE_S,
     Peer,
@@ -441,7 +441,7 @@ def test_an_error_while_recording_ends_the_run_and_does_not_hang(
     async def main(server: ScriptedServer) -> None:
         url = server if answers else f"http://127.0.0.1:{unused_port()}/v1"
         plan = plan_to(url, 300, {"transport": transport}, max_in_flight=2)
-        folder = RunWriter(tmp_path / "run", {"run": "r", "lanes": []}, plan.schedule).folder
+        folder = RunWriter(tmp_path / "run", manifest_of([]), plan.schedule).folder
         player = Player(Work(plan.lanes, plan.schedule, folder, "r"), text())
         setattr(player.journal, where, Broken())
         player.journal.seal_every_s = 0.05  # what "fold" is called for
@@ -473,7 +473,7 @@ def test_a_stalled_client_is_noticed_and_condemns_nobody(tmp_path: Path) -> None
     limit = Clause(metric="e2e", quantile=Fraction(9, 10), limit="100ms")
     with chat() as server:
         done, _ = run(plan_to(server, requests=300), tmp_path / "run", "uvloop", stall)
-    summary, verdicts = review(done, Contract(title="t", name="t", clause=[limit]))  # type: ignore[call-arg]
+    summary, verdicts = review_json(done, Contract(title="t", name="t", clause=[limit]))  # type: ignore[call-arg]
     (found,) = summary["targets"].values()
     assert found["response_ms"]["e2e"]["p90"] > 100
     assert found["service_ms"]["e2e"]["p90"] < 100

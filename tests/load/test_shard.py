@@ -16,7 +16,6 @@ from bench.app.merge import merge
 from bench.cli import main
 from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
 from bench.errors import TailproofError, UserError
-from bench.judge.review import review
 from bench.load.ceiling import default_workers
 from bench.load.shard import (
     AHEAD_NS,
@@ -34,16 +33,16 @@ from bench.load.shard import (
 from bench.plan.clause import parse_slo
 from bench.plan.contract import Contract
 from bench.plan.schedule import Plan
-from bench.record.digests import OWN, manifest_digest
 from bench.record.facts import places_of
 from bench.record.files import write_json
 from bench.record.histogram import read_hlog
 from bench.record.identity import plan_facts
 from bench.record.parts import Share
-from bench.record.run_folder import Run, RunWriter, read_manifest
+from bench.record.run_folder import Run, RunWriter, read_manifest, write_manifest
 from bench.record.run_histograms import write_histograms
 from bench.record.samples import ATTEMPT_DTYPE, Outcome, Table
 from bench.units import MS, S
+from tests.support.records import review_json
 from tests.support.world import Ask, Reply, plan_for, play, whole
 
 AGREED_NS = 1_800_000_000 * S
@@ -79,14 +78,14 @@ def made(
     """
     part = shard.cut(plan)
     played = play(part, answer, stop_at=stop_at)
-    lines = (
-        plan_facts(part, folder.name, AGREED_NS)
-        | shard.facts(Start(0, AGREED_NS, shard.start_at_ns))
-        | {"notes": [], "repeat_command": ""}
+    manifest = plan_facts(part, folder.name, AGREED_NS).replace(
+        **shard.facts(Start(0, AGREED_NS, shard.start_at_ns)), notes=[], repeat_command=""
     )
-    if "start" in lines:
-        lines["start"]["wall_ns"] += skew_ns
-    lines.get("shard", {}).update(sent_from or {})
+    if manifest.start is not None:
+        late = manifest.start.replace(wall_ns=manifest.start.wall_ns + skew_ns)
+        manifest = manifest.replace(start=late)
+    if manifest.shard is not None:
+        manifest = manifest.replace(shard=manifest.shard.replace(**(sent_from or {})))
     for name in (
         "sent_ns",
         "headers_ns",
@@ -97,7 +96,7 @@ def made(
         "done_ns",
     ):
         played.columns.samples[name][played.columns.samples[name] >= 0] += late_ns
-    writer = RunWriter(folder, lines, part.schedule)
+    writer = RunWriter(folder, manifest, part.schedule)
     shard.keep(part, writer)
     write_histograms(folder, part, played.columns.samples, played.journal.gap_histograms, AGREED_NS)
     end = {
@@ -174,7 +173,7 @@ def test_merged_shards_are_the_unsharded_run_row_for_row(
     ]
     assert logs[0] == logs[1]
     assert any("inter_chunk" in tag for tag in logs[0])
-    (first, told), (second, again) = review(Run(one)), review(Run(out))
+    (first, told), (second, again) = review_json(Run(one)), review_json(Run(out))
     assert first["targets"] == second["targets"]
     assert told["clauses"] == again["clauses"]
     assert (told["overall"], told["exit_code"]) == (again["overall"], again["exit_code"])
@@ -206,7 +205,7 @@ def test_a_shard_that_is_not_given_is_never_sent_and_makes_the_run_invalid(tmp_p
         "shard 2 of 3 was not given"
     }
     assert (samples["outcome"][~lost] != Outcome.never_sent).all()
-    summary, verdicts = review(run)
+    summary, verdicts = review_json(run)
     assert (summary["health"]["state"], verdicts["overall"], verdicts["exit_code"]) == (
         "invalid",
         "INVALID",
@@ -233,7 +232,7 @@ def test_a_shard_that_broke_off_beside_whole_ones_says_so_in_each_row(tmp_path: 
         "shard 2 of 2 ended before this row"
     }
     assert (samples["outcome"][mine & ~late] != Outcome.never_sent).all()
-    summary, verdicts = review(run)
+    summary, verdicts = review_json(run)
     assert (run.state, summary["health"]["state"], verdicts["exit_code"]) == (
         "complete",
         "invalid",
@@ -262,7 +261,7 @@ def test_a_run_all_of_whose_shards_ended_early_ended_early(
         for number in (1, 2)
     ]
     run = Run(merge(folders, tmp_path / "all"))
-    summary, verdicts = review(run)
+    summary, verdicts = review_json(run)
     assert (run.state, verdicts["exit_code"], run.until_ns, run.manifest["ended_early"]) == (
         state,
         code,
@@ -290,7 +289,7 @@ def test_a_shard_that_began_at_another_instant_is_seen(
         for number in (1, 2)
     ]
     run = Run(merge(folders, tmp_path / "all"))
-    health = review(run)[0]["health"]
+    health = review_json(run)[0]["health"]
     assert health["state"] == state
     assert health["facts"]["shards"]["start_skew_ms"] == skew_ms
     assert (run.columns.samples["due_ns"] == plan.schedule["due_ns"]).all()
@@ -329,7 +328,9 @@ def test_attempts_and_changes_of_legs_find_their_rows_and_workers(tmp_path: Path
         tried["row"], tried["sent_ns"], tried["note"], tried["worker"] = (1, 3), 7, (0, -1), (0, 1)
         writer = RunWriter(
             folder,
-            plan_facts(part, "r", AGREED_NS) | shard.facts(Start(0, AGREED_NS, shard.start_at_ns)),
+            plan_facts(part, "r", AGREED_NS).replace(
+                **shard.facts(Start(0, AGREED_NS, shard.start_at_ns))
+            ),
             part.schedule,
         )
         shard.keep(part, writer)
@@ -404,7 +405,7 @@ def test_a_merged_run_knows_where_each_row_was_sent_from(tmp_path: Path) -> None
     """
     plan = plan_for(POISSON, duration="6s")
     run = Run(merge(vantages(plan, tmp_path), tmp_path / "all"))
-    assert [shard["place"] for shard in run.manifest["shards"]] == [
+    assert [shard.place and shard.place.to_json() for shard in run.manifest.shards] == [
         {"node": "node-1", "region": "eu"},
         {"node": "node-2", "region": "eu"},
         {"node": "node-3", "region": None},
@@ -413,7 +414,7 @@ def test_a_merged_run_knows_where_each_row_was_sent_from(tmp_path: Path) -> None
     places = places_of(run.manifest)
     assert places is not None
     assert (places.node_of(run.columns.schedule) == plan.schedule["session"] % 3).all()
-    summary = review(run)[0]
+    summary = review_json(run)[0]
     by_node = summary["targets"]["t0"]["by_node"]
     assert {name: part["requests"] for name, part in by_node.items()} == {
         f"node-{number + 1}": (plan.schedule["session"] % 3 == number).sum() for number in range(3)
@@ -473,28 +474,29 @@ def test_merge_refuses_names_before_it_writes(
 
 def edited(folder: Path) -> None:
     """A field changed behind the manifest's back."""
-    write_json(folder / "run.json", read_manifest(folder) | {"seed": 2})
+    write_json(folder / "run.json", read_manifest(folder).to_json() | {"seed": 2})
 
 
 def another_contract(folder: Path) -> None:
     """As a shard that was given another --slo, its digest true."""
     manifest = read_manifest(folder)
-    manifest["lanes"][0]["contract"] = {"title": "other"}
-    write_json(folder / "run.json", manifest | {OWN: manifest_digest(manifest)})
+    first = manifest.lanes[0].replace(contract_written={"title": "other"})
+    write_manifest(folder, manifest.replace(lanes=[first, *manifest.lanes[1:]]))
 
 
 def another_instant(folder: Path) -> None:
     """As a shard with another --start-at."""
     manifest = read_manifest(folder)
-    manifest["start"]["agreed_wall_ns"] += S
-    write_json(folder / "run.json", manifest | {OWN: manifest_digest(manifest)})
+    assert manifest.start is not None
+    start = manifest.start.replace(agreed_wall_ns=AGREED_NS + S)
+    write_manifest(folder, manifest.replace(start=start))
 
 
 def killed_at_once(folder: Path) -> None:
     """As a shard that died before it kept the whole plan."""
     manifest = read_manifest(folder)
-    del manifest["shard"]["whole_sha256"]
-    write_json(folder / "run.json", manifest | {OWN: manifest_digest(manifest)})
+    assert manifest.shard is not None
+    write_manifest(folder, manifest.replace(shard=manifest.shard.without("whole_sha256")))
 
 
 def damaged(folder: Path) -> None:
@@ -552,7 +554,9 @@ def test_a_shard_under_way_is_refused(tmp_path: Path) -> None:
     part = shard.cut(plan)
     writer = RunWriter(
         tmp_path / "s2",
-        plan_facts(part, "r", AGREED_NS) | shard.facts(Start(0, AGREED_NS, shard.start_at_ns)),
+        plan_facts(part, "r", AGREED_NS).replace(
+            **shard.facts(Start(0, AGREED_NS, shard.start_at_ns))
+        ),
         part.schedule,
     )
     shard.keep(part, writer)

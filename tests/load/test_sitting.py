@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +58,7 @@ def made_plan() -> Plan:
 def broken_off(folder: Path, plan: Plan, state: str) -> None:
     """Eight rows answered, the record ends after 700 ms; the run began a minute ago."""
     began = wall_ns() - LATER_NS
-    facts = plan_facts(plan, "r", began) | {"repeat_command": "tailproof run s"}
+    facts = plan_facts(plan, "r", began).replace(repeat_command="tailproof run s")
     writer, pieces = RunWriter(folder, facts, plan.schedule), SegmentWriter(folder)
     samples, rows = empty_samples(60), np.arange(7)
     samples["outcome"][rows], samples["note"][rows], samples["finish"][rows] = Outcome.ok, 0, 0
@@ -175,9 +174,7 @@ def test_nothing_left_is_said(tmp_path: Path) -> None:
     """A run that was killed within its last second has nothing left to send."""
     plan = plan_for({"kind": "constant", "rate": "10/s"}, PRICED, requests=9)
     broken = dataclasses.replace(plan, schedule=plan.schedule)
-    facts: dict[str, Any] = plan_facts(plan, "r", wall_ns() - LATER_NS) | {
-        "repeat_command": "tailproof run s"
-    }
+    facts = plan_facts(plan, "r", wall_ns() - LATER_NS).replace(repeat_command="tailproof run s")
     RunWriter(tmp_path / "r", facts, broken.schedule).let_go()
     SegmentWriter(tmp_path / "r").mark(300 * MS)
     with pytest.raises(UserError, match="no request left"):

@@ -19,8 +19,9 @@ from bench.record.samples import (
     empty_samples,
     in_order,
 )
+from tests.support.records import manifest_of
 
-MANIFEST = {"run": "r", "lanes": [{"name": "a"}]}
+MANIFEST = manifest_of([{"name": "a"}])
 
 
 def attempts(*keys: tuple[int, int], note: int = -1, model: int = -1) -> Table:

@@ -10,6 +10,7 @@ import pytest
 from bench.record.facts import places_of
 from bench.record.samples import SCHEDULE_DTYPE
 from bench.units import MS
+from tests.support.records import manifest_of
 
 AGREED_NS = 1_800_000_000 * 10**9
 
@@ -47,15 +48,13 @@ def test_a_row_is_its_sessions_shards_node() -> None:
     """Session 7 of four shards is shard 4's; two shards of one node are one node; a shard without a
     place is nobody's.
     """
-    run = {
-        "shards": [
-            shard(1, 4, "a", "eu"),
-            shard(2, 4, "b", "us"),
-            shard(3, 4, None),
-            shard(4, 4, "a", "eu"),
-        ]
-    }
-    places = places_of(run)
+    shards = [
+        shard(1, 4, "a", "eu"),
+        shard(2, 4, "b", "us"),
+        shard(3, 4, None),
+        shard(4, 4, "a", "eu"),
+    ]
+    places = places_of(manifest_of(shards=shards))
     assert places is not None
     assert (places.names, places.regions, places.nodes[0].shards) == (
         ["a", "b"],
@@ -70,12 +69,12 @@ def test_a_row_is_its_sessions_shards_node() -> None:
 
 def test_regions_are_known_of_nodes_that_say_them() -> None:
     """Where no node says its region there are none; a node without one beside others has none."""
-    without = places_of({"shards": [shard(1, 2, "a"), shard(2, 2, "b")]})
+    without = places_of(manifest_of(shards=[shard(1, 2, "a"), shard(2, 2, "b")]))
     assert without is not None
     assert without.regions == []
     assert without.region_of(sessions(0, 1)).tolist() == [-1, -1]
     mixed = places_of(
-        {"shards": [shard(1, 3, "a"), shard(2, 3, "b", "eu"), shard(3, 3, "c", "eu")]}
+        manifest_of(shards=[shard(1, 3, "a"), shard(2, 3, "b", "eu"), shard(3, 3, "c", "eu")])
     )
     assert mixed is not None
     assert mixed.region_of(sessions(0, 1, 2)).tolist() == [-1, 0, 0]
@@ -85,9 +84,11 @@ def test_a_run_of_one_place_has_none() -> None:
     """Neither a run that was not shared nor one whose shards name no place; a shard's own folder
     knows its node.
     """
-    assert places_of({}) is None
-    assert places_of({"shards": [shard(1, 2, None), shard(2, 2, None)]}) is None
-    alone = places_of({"shard": {"number": 2, "of": 3, "place": {"node": "b", "region": None}}})
+    assert places_of(manifest_of()) is None
+    assert places_of(manifest_of(shards=[shard(1, 2, None), shard(2, 2, None)])) is None
+    alone = places_of(
+        manifest_of(shard={"number": 2, "of": 3, "place": {"node": "b", "region": None}})
+    )
     assert alone is not None
     assert alone.node_of(sessions(1, 4)).tolist() == [0, 0]
 
@@ -102,13 +103,13 @@ def test_a_node_is_known_by_its_worst_clock_and_start() -> None:
     ]
     lost = {"number": 3, "of": 3, "place": {"node": "b", "region": None}, "lost": "did not answer"}
     places = places_of(
-        {
-            "shards": [
+        manifest_of(
+            shards=[
                 shard(1, 3, "a", clock=clocks[0], began_ms=-4),
                 shard(2, 3, "a", clock=clocks[1], began_ms=90),
                 lost,
             ]
-        }
+        )
     )
     assert places is not None
     one, two = places.nodes
@@ -137,6 +138,6 @@ def test_without_an_agreed_instant_the_middle_start_is_what_was_meant(
     shards = [shard(number, 3, f"n{number}", began_ms=ms) for number, ms in enumerate(began, 1)]
     for each in shards:
         each["start"]["agreed_wall_ns"] = None
-    places = places_of({"shards": shards})
+    places = places_of(manifest_of(shards=shards))
     assert places is not None
     assert [node.start_skew_ns for node in places.nodes] == [skew * MS for skew in skews]

@@ -20,13 +20,15 @@ from hypothesis import strategies as st
 from bench.errors import ExitCode, RunFolderError
 from bench.record.files import write_atomically, write_json
 from bench.record.pieces import STRING_KINDS, SegmentWriter, gather
-from bench.record.run_folder import FORMAT, LaterSitting, Run, RunWriter, read_manifest, under_way
+from bench.record.records.manifest import LaneRecord, Manifest
+from bench.record.run_folder import LaterSitting, Run, RunWriter, read_manifest, under_way
 from bench.record.samples import SCHEDULE_DTYPE, Outcome, Table, empty_samples
+from tests.support.records import lane_record_of, manifest_of
 
 
-def lane(**more: Any) -> dict[str, Any]:
+def lane(**more: Any) -> LaneRecord:
     """What the reader needs of a lane."""
-    return {"name": "t", "closed_by_duration": False, **more}
+    return lane_record_of(**more)
 
 
 def schedule_of(rows: int) -> Table:
@@ -48,7 +50,7 @@ def samples_of(schedule: Table, seed: int = 1) -> Table:
 
 def begin(folder: Path, schedule: Table, **lane_facts: Any) -> RunWriter:
     """A writer at work."""
-    return RunWriter(folder, {"run": "r", "lanes": [lane(**lane_facts)]}, schedule)
+    return RunWriter(folder, manifest_of([lane(**lane_facts)]), schedule)
 
 
 def texts(**kinds: list[str]) -> dict[str, list[str]]:
@@ -61,7 +63,9 @@ def written(folder: Path, rows: int = 50) -> Path:
     schedule = schedule_of(rows)
     writer = begin(folder, schedule)
     writer.finish(
-        "complete", samples_of(schedule), {"harness": {"x": 1}, "strings": {"note": ["a", "b"]}}
+        "complete",
+        samples_of(schedule),
+        {"harness": {"workers": 1}, "strings": {"note": ["a", "b"]}},
     )
     return folder
 
@@ -81,18 +85,16 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     samples = samples_of(schedule)
     writer = begin(tmp_path / "r", schedule)
     assert Run(tmp_path / "r").state == "running"
-    writer.finish("complete", samples, {"harness": {"x": 1}, "strings": {"note": ["a", "b"]}})
+    writer.finish("complete", samples, {"harness": {"workers": 1}, "strings": {"note": ["a", "b"]}})
     run = Run(tmp_path / "r")
-    assert (run.state, run.manifest["format"], run.manifest["harness"]) == (
-        "complete",
-        FORMAT,
-        {"x": 1},
-    )
-    assert (run.strings("note"), run.strings("finish"), run.lanes) == (["a", "b"], [], [lane()])
+    assert (run.state, run.manifest.format) == ("complete", Manifest.FORMAT)
+    assert run.manifest.harness.to_json() == {"workers": 1}
+    assert (run.strings("note"), run.strings("finish")) == (["a", "b"], [])
+    assert run.lanes == [lane()]
     assert run.columns.schedule.tobytes() == schedule.tobytes()
     assert run.columns.samples.tobytes() == samples.tobytes()
-    digests = {entry["file"]: entry["sha256"] for entry in run.manifest["segments"]}
-    digests["schedule.npy"] = run.manifest["schedule_sha256"]
+    digests = {segment.file: segment.sha256 for segment in run.manifest.segments}
+    digests["schedule.npy"] = str(run.manifest.schedule_sha256)
     assert digests == {
         name: hashlib.sha256((run.folder / name).read_bytes()).hexdigest()
         for name in ("samples/rows.npy", "schedule.npy")
@@ -301,7 +303,7 @@ def test_rows_that_were_due_before_the_record_ends_are_cut_off(tmp_path: Path) -
     schedule["lane"][7] = 1
     schedule["due_ns"][8:], schedule["after_row"][8:], schedule["think_ns"][8:] = -1, [0, 3], 10**6
     writer = RunWriter(
-        tmp_path / "r", {"run": "r", "lanes": [lane(end_ns=10**7), lane(simulated=True)]}, schedule
+        tmp_path / "r", manifest_of([lane(end_ns=10**7), lane(simulated=True)]), schedule
     )
     samples = samples_of(schedule)
     samples["done_ns"], samples["note"] = 4 * 10**6, -1
@@ -359,10 +361,12 @@ def test_a_newer_format_is_refused_with_the_version_that_reads_it(tmp_path: Path
     changed.
     """
     folder = written(tmp_path / "r")
-    write_json(folder / "run.json", {"format": FORMAT + 1, "versions": {"tailproof": "9.9.1"}})
+    write_json(
+        folder / "run.json", {"format": Manifest.FORMAT + 1, "versions": {"tailproof": "9.9.1"}}
+    )
     with pytest.raises(
         RunFolderError,
-        match=rf"format {FORMAT + 1}; .* up to {FORMAT}; open it with tailproof 9\.9\.1 or newer",
+        match=r"format 2; .* up to 1; open it with tailproof 9\.9\.1 or newer",
     ):
         Run(folder)
 
@@ -372,7 +376,7 @@ def test_a_newer_format_is_refused_with_the_version_that_reads_it(tmp_path: Path
     [
         ("{", "cannot be read"),
         ("[]", "cannot be read"),
-        ("{}", "cannot be read"),
+        ("{}", "lacks format"),
         ('{"format": "new"}', "cannot be read"),
         ('{"format": null}', "cannot be read"),
         ('{"format":1e9991}', "cannot be read"),
@@ -498,7 +502,7 @@ def test_a_closed_loop_by_duration_drops_the_rows_it_never_reached(tmp_path: Pat
     samples["outcome"][[0, 1]] = Outcome.ok
     for by_duration, kept in ((True, [0, 1, 2, 3, 5, 7]), (False, list(range(8)))):
         folder = tmp_path / str(by_duration)
-        facts = {"run": "r", "lanes": [lane(closed_by_duration=by_duration), lane()]}
+        facts = manifest_of([lane(closed_by_duration=by_duration), lane()])
         RunWriter(folder, facts, schedule).finish("complete", samples, {})
         columns = Run(folder).columns
         assert columns.schedule.tobytes() == schedule[kept].tobytes()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.record.pieces import settle
+from bench.record.records.manifest import SittingRecord
 from bench.record.samples import SCHEDULE_DTYPE, Outcome, Table, empty_samples
 from bench.record.sittings import (
     cut_spans,
@@ -19,6 +18,7 @@ from bench.record.sittings import (
     may_have_begun,
     rest_of,
 )
+from tests.support.records import manifest_of
 
 #: What is on record of a row: nothing, that it came up never, an answer, a failure, cut off, given
 #: up.
@@ -141,10 +141,11 @@ def test_a_row_that_was_due_before_the_record_ends_may_have_begun() -> None:
     assert np.flatnonzero(may_have_begun(schedule, samples, 100, 190)).tolist() == [1, 2, 4]
 
 
-SITTINGS: list[dict[str, Any]] = [
-    {"began_ns": 0, "shift_ns": 0, "from_planned_ns": 0, "until_ns": 38},
-    {"began_ns": 140, "shift_ns": 100, "from_planned_ns": 40, "until_ns": 170},
-    {"began_ns": 475, "shift_ns": 400, "from_planned_ns": 75},
+SITTINGS = [
+    SittingRecord(
+        began_ns=began, started_wall_ns=0, shift_ns=shift, from_planned_ns=planned, until_ns=until
+    )
+    for began, shift, planned, until in ((0, 0, 0, 38), (140, 100, 40, 170), (475, 400, 75, None))
 ]
 
 
@@ -175,8 +176,8 @@ def test_gaps_are_between_sittings_and_after_the_records_end() -> None:
     no part in it.
     """
     lanes = [{"end_ns": 500}, {"end_ns": 9_000, "simulated": True}]
-    manifest = {"sittings": SITTINGS, "lanes": lanes}
+    manifest = manifest_of(lanes, sittings=SITTINGS)
     assert gaps_ns(manifest, None) == [(38, 140), (170, 475)]
     assert gaps_ns(manifest, 480) == [(38, 140), (170, 475), (480, 500)]
     assert gaps_ns(manifest, 500) == [(38, 140), (170, 475)]
-    assert gaps_ns({"lanes": lanes}, 10) == [(10, 500)]
+    assert gaps_ns(manifest_of(lanes), 10) == [(10, 500)]

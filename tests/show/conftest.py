@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.record.records.summary import Summary
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import Table
 from tests.support.made_runs import (
@@ -70,10 +71,10 @@ def make_run(tmp_path: Path) -> MakeRun:
             "health": {
                 "state": "valid",
                 "reasons": ["late p99 0.06 ms, sent 100.0 % of schedule"],
-                "facts": {"late_p99_ms": 0.06},
+                "facts": {"harness_lag_p99_ms": 0.06},
             },
         }
-        return Made(Run(folder), summary, verdicts)
+        return Made(Run(folder), Summary.model_validate(summary).to_json(), verdicts)
 
     return make
 

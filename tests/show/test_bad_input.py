@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.record.run_folder import FORMAT
+from bench.record.records.manifest import Manifest
 from tests.support.made_runs import MakeRun
 from tests.support.markup import Seen, unseen
 from tests.support.patience import PATIENCE_S
@@ -371,14 +371,14 @@ def test_a_run_of_a_newer_format_is_refused_by_every_command(
     folder = make_run(["only"], rows=20).run.folder
     place = folder / "run.json"
     newer = {
-        "format": FORMAT + 1,
+        "format": Manifest.FORMAT + 1,
         "versions": {"tailproof": "9.9.1"},
         "lanes": {"a": "shape of another time"},
     }
     place.write_text(json.dumps(newer))
     said = (
-        f"{place}: has format {FORMAT + 1}; this tailproof reads up to {FORMAT}; open it with"
-        " tailproof 9.9.1 or newer"
+        f"{place}: has format {Manifest.FORMAT + 1}; this tailproof reads up to"
+        f" {Manifest.FORMAT}; open it with tailproof 9.9.1 or newer"
     )
     assert told_off(words, folder, capsys) == said
 
@@ -396,7 +396,9 @@ def test_a_newer_run_that_does_not_say_its_version(
 ) -> None:
     """Whatever stands in its place, the sentence is whole and steers no terminal."""
     folder = make_run(["only"], rows=20).run.folder
-    (folder / "run.json").write_text(json.dumps({"format": FORMAT + 1, "versions": versions}))
+    (folder / "run.json").write_text(
+        json.dumps({"format": Manifest.FORMAT + 1, "versions": versions})
+    )
     assert told_off(["report"], folder, capsys).endswith(remedy)
 
 

@@ -232,8 +232,8 @@ def test_a_quantile_among_the_failed_is_said_to_be_there(make_run: MakeRun) -> N
 
 def happened(made: Made, **facts: Any) -> list[tuple[float, str]]:
     """The moments of lane 0 of a run whose manifest has these facts."""
-    made.run.manifest.update(facts)
-    made.run.lanes[0]["legs"] = [{"name": "eu-1"}]
+    made.run.manifest = made.run.manifest.replace(**facts)
+    made.run.lanes[0] = made.run.lanes[0].replace(legs=[{"name": "eu-1"}])
     return [
         (moment.at_s, moment.says) for moment in lane_moments(made.run, 0, made.run.columns.lane(0))
     ]

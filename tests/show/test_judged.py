@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from bench.judge.review import review
 from bench.plan.contract import Contract
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.show.report import write_report
 from bench.show.terminal import verdict_lines
 from tests.support.made_runs import Made, MakeRun, spoil_all, spoil_some
+from tests.support.records import review_json
 
 
 def judged(made: Made, contract: Contract) -> str:
@@ -23,8 +23,7 @@ def judged(made: Made, contract: Contract) -> str:
         lane["contract"] = contract.model_dump(mode="json", by_alias=True)
     path.write_text(json.dumps(manifest))
     run = Run(made.run.folder)
-    summary, verdicts = review(run)
-    made.summary, made.verdicts = summary, verdicts
+    made.summary, made.verdicts = summary, verdicts = review_json(run)
     write_report(run, made.records)
     assert max(map(len, verdict_lines(summary, verdicts).plain.split("\n"))) <= 100
     return (made.run.folder / "report.md").read_text()

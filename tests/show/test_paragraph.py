@@ -10,7 +10,7 @@ from tests.support.made_runs import Made, MakeRun, verdicts_of
 
 def said(made: Made) -> str:
     """The paragraph of a made run."""
-    return buyers_paragraph(made.run.manifest, made.summary, made.verdicts)
+    return buyers_paragraph(made.run.manifest.to_json(), made.summary, made.verdicts)
 
 
 def test_terms_are_counted_as_the_verdicts_are_and_named_without_jargon(spoilt: Made) -> None:
@@ -75,11 +75,11 @@ def test_an_invalid_run_judges_nobody(spoilt: Made) -> None:
 def test_broken_off_and_simulated_runs_are_called_so(make_run: MakeRun) -> None:
     """Before any number of a service."""
     made = make_run(["a", "b"], rows=100, state="interrupted")
-    made.run.lanes[0]["simulated"] = True
+    made.run.lanes[0] = made.run.lanes[0].replace(simulated=True)
     text = said(made)
     assert (
         "It was broken off before its end. Those of 1 of the 2 came from a simulation, not from a"
         " service." in text
     )
-    made.run.lanes[1]["simulated"] = True
+    made.run.lanes[1] = made.run.lanes[1].replace(simulated=True)
     assert "The answers came from a simulation, not from a service." in said(made)

@@ -71,15 +71,13 @@ def made(
         }
         for number, (name, region) in enumerate(zip(names, regions, strict=True), 1)
     ]
-    lane = lane_of("standard", 0, 30, ROWS) | {
-        "contract": load_contract("enterprise").model_dump(mode="json", by_alias=True)
-    }
+    contract = load_contract("enterprise").model_dump(mode="json", by_alias=True)
+    lane = lane_of("standard", 0, 30, ROWS).replace(contract_written=contract)
     manifest = manifest_of(
         [lane], {"served_model": [], "served_region": [], "finish": [], "note": []}
     )
-    RunWriter(folder, manifest | {"shards": shards, "started_wall_ns": START_NS}, schedule).finish(
-        "complete", samples, {"harness": {}}
-    )
+    manifest = manifest.replace(shards=shards, started_wall_ns=START_NS)
+    RunWriter(folder, manifest, schedule).finish("complete", samples, {"harness": {}})
     if out:
         leave_out(folder, out)
     run = Run(folder)
@@ -88,7 +86,7 @@ def made(
 
 def case_tree(records: Records) -> ET.Element:
     """junit.xml, parsed."""
-    return ET.fromstring(junit_xml(records.summary, records.verdicts))  # noqa: S314 our own
+    return ET.fromstring(junit_xml(records.summary.to_json(), records.verdicts.to_json()))  # noqa: S314 our own
 
 
 def test_the_table_holds_each_nodes_own_numbers(tmp_path: Path) -> None:
@@ -137,7 +135,7 @@ def test_what_nothing_fills_is_no_column_and_no_table(tmp_path: Path) -> None:
     assert not {"region", "clock offset"} & {*table.grid("html").head}
     grid = table.grid("html")
     assert all(len(row) == len(grid.head) for row in grid.rows)
-    assert list(places_tables({**run.manifest, "shards": []}, target)) == []
+    assert list(places_tables(run.manifest.without("shards"), target)) == []
 
 
 def test_every_reader_is_told_what_was_left_out_and_why(tmp_path: Path) -> None:
@@ -159,7 +157,9 @@ def test_every_reader_is_told_what_was_left_out_and_why(tmp_path: Path) -> None:
             "The terms are judged without the 300 of 900 requests sent from “node-2”, because it"
             " was not fit to measure." in text
         )
-    screen = " ".join(verdict_lines(records.summary, records.verdicts).plain.split())
+    screen = " ".join(
+        verdict_lines(records.summary.to_json(), records.verdicts.to_json()).plain.split()
+    )
     assert screen.startswith("left out node-2 is left out of the verdict: the 300 of 900 requests")
     cases = {case.get("name"): case for case in case_tree(records).iter("testcase")}
     skipped = cases["node-2 in the verdict"].find("skipped")
@@ -167,7 +167,7 @@ def test_every_reader_is_told_what_was_left_out_and_why(tmp_path: Path) -> None:
     assert "300 of 900" in str(skipped.get("message"))
     assert [
         line
-        for line in github_lines(records.summary, records.verdicts)
+        for line in github_lines(records.summary.to_json(), records.verdicts.to_json())
         if line.startswith("::warning title=node-2 left out::node-2 is left out")
     ]
 
@@ -202,7 +202,9 @@ def test_the_table_fits_a_screen(tmp_path: Path, width: int) -> None:
     lines = [*table_lines(table, width)]
     assert max(map(cell_len, lines)) <= width
     assert "\x1b" not in "".join(lines)
-    text = verdict_lines(records.summary, records.verdicts, beside=[table], width=width).plain
+    text = verdict_lines(
+        records.summary.to_json(), records.verdicts.to_json(), beside=[table], width=width
+    ).plain
     assert "\n".join(lines) in text
     assert max(map(cell_len, text.split("\n"))) <= width
 
@@ -238,7 +240,7 @@ def test_exported_rows_say_where_they_were_sent_from(tmp_path: Path) -> None:
         .name
         == "served_region"
     )
-    run.manifest = {**run.manifest, "shards": []}
+    run.manifest = run.manifest.without("shards")
     assert {(cells["sending_node"][0], cells["sending_region"][0]) for cells in rows_of(run)} == {
         (None, None)
     }

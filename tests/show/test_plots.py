@@ -48,14 +48,17 @@ def spectrum(made: Made, lane: int = 0, metric: str = "e2e") -> str | None:
         if clause["target"] == made.run.lanes[lane]["name"]
     ]
     return percentile_spectrum(
-        made.run.columns.lane(lane).measured(), made.run.lanes[lane], metric, clauses
+        made.run.columns.lane(lane).measured(), made.run.lanes[lane].to_json(), metric, clauses
     )
 
 
 def over_time(made: Made, lane: int = 0) -> str | None:
     """The figure over time of a lane as the report draws it."""
     return latency_over_time(
-        made.run.columns.lane(lane), made.run.lanes[lane], "e2e", made.verdicts["clauses"][:1]
+        made.run.columns.lane(lane),
+        made.run.lanes[lane].to_json(),
+        "e2e",
+        made.verdicts["clauses"][:1],
     )
 
 
@@ -201,7 +204,7 @@ def test_ids_do_not_clash_in_a_page(spoilt: Made) -> None:
 
 def test_a_limit_of_another_view_or_metric_is_not_drawn(spoilt: Made) -> None:
     """A service limit has no place on a response axis."""
-    lane, rows = spoilt.run.lanes[0], spoilt.run.columns.lane(0).measured()
+    lane, rows = spoilt.run.lanes[0].to_json(), spoilt.run.columns.lane(0).measured()
     served = [{**spoilt.verdicts["clauses"][0], "view": "service"}]
     assert not any(
         "limit" in word

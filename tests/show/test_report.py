@@ -24,6 +24,8 @@ from bench.record.records.census import (
     PeriodRecord,
     UnreadableRows,
 )
+from bench.record.records.summary import Summary
+from bench.record.records.verdicts import Verdicts
 from bench.record.samples import Outcome
 from bench.show.document import Table
 from bench.show.parts import report_document
@@ -253,8 +255,8 @@ def test_hostile_text_is_harmless_everywhere(make_run: MakeRun) -> None:
     calm, _, _, _ = written(make_run(["a", "b"], rows=200))
     made = make_run([EVIL, "b"], rows=200, spoil=spoil_some, notes=[EVIL], models=[EVIL])
     made.run.columns.samples["served_model"] = 0
-    made.run.manifest["suite"] = {"name": EVIL, "description": EVIL}
-    made.run.lanes[0].update(model=EVIL, notes=[EVIL])
+    made.run.manifest = made.run.manifest.replace(suite={"name": EVIL, "description": EVIL})
+    made.run.lanes[0] = made.run.lanes[0].replace(model=EVIL, notes=[EVIL])
     made.summary["health"].update(reasons=[EVIL])
     made.verdicts["clauses"][0].update(text=EVIL, contract=EVIL, reason=EVIL)
     made.verdicts["expects"] = [
@@ -381,7 +383,7 @@ def test_an_invalid_run_says_so_before_any_number_and_praises_nobody(spoilt: Mad
 def test_simulated_and_closed_loop_runs_are_marked(spoilt: Made) -> None:
     """Neither can be taken for a measured, open-loop run."""
     spoilt.summary["simulated"] = True
-    spoilt.run.lanes[1]["closed_loop"] = True
+    spoilt.run.lanes[1] = spoilt.run.lanes[1].replace(closed_loop=True)
     page, _, _, _ = written(spoilt)
     assert "SIMULATED" in page.text
     assert "not valid for an SLA verdict: pro." in page.text
@@ -489,7 +491,7 @@ def test_one_value_with_two_intervals_has_its_explanation(spoilt: Made) -> None:
 
 def test_an_early_stop_names_the_level_of_its_looks(spoilt: Made) -> None:
     """Four looks at 5 % of error in all: each at 98.75 %, and so the intervals."""
-    spoilt.run.manifest["early_stop"] = 4
+    spoilt.run.manifest = spoilt.run.manifest.replace(early_stop=4)
     assert "looked at 4 times, its end included" in written(spoilt)[0].text
     assert "each look is judged at 98.75 %" in written(spoilt)[0].text
 
@@ -527,26 +529,28 @@ def test_run_facts_are_words_with_units_each_given_once(spoilt: Made) -> None:
     """No JSON on the page: names, values with their unit, and what the harness said of a target
     stands with it.
     """
-    spoilt.run.manifest["harness"] = {
-        "gc_pause_max_ms": 12.34,
-        "clock_step_ms": -0.0,
-        "cpu_share": 0.163,
-        "loop": "uvloop",
-        "dead_workers": [],
-        "by_worker": [
-            {
-                "senders": {
-                    "pro": {
-                        "transport": "tailproof",
-                        "connections_opened": opened,
-                        "stamps": "kernel",
+    spoilt.run.manifest = spoilt.run.manifest.replace(
+        harness={
+            "gc_pause_max_ms": 12.34,
+            "clock_step_ms": -0.0,
+            "cpu_share": 0.163,
+            "loop": "uvloop",
+            "dead_workers": [],
+            "by_worker": [
+                {
+                    "senders": {
+                        "pro": {
+                            "transport": "tailproof",
+                            "connections_opened": opened,
+                            "stamps": "kernel",
+                        }
                     }
                 }
-            }
-            for opened in (100, 34)
-        ],
-        "calibration": {"ceiling_rps": 2000, "ceiling_events_per_s": 48000},
-    }
+                for opened in (100, 34)
+            ],
+            "calibration": {"ceiling_rps": 2000, "ceiling_events_per_s": 48000},
+        }
+    )
     spoilt.summary["health"]["facts"]["gc_pause_max_ms"] = 12.34
     page, _, _, _ = written(spoilt)
     said = (
@@ -557,7 +561,7 @@ def test_run_facts_are_words_with_units_each_given_once(spoilt: Made) -> None:
     assert "tailproof, arrivals stamped by the kernel, 134 connections opened" in page.text
     facts = page.text[page.text.index("Run facts") :]
     assert not set('{}[]"') & set(facts)
-    assert spoilt.run.manifest["manifest_sha256"] in facts
+    assert str(spoilt.run.manifest.manifest_sha256) in facts
 
 
 def test_a_route_is_sent_by_its_legs_and_an_unknown_count_is_left_out(spoilt: Made) -> None:
@@ -568,14 +572,19 @@ def test_a_route_is_sent_by_its_legs_and_an_unknown_count_is_left_out(spoilt: Ma
         {"connections_opened": 33, "stamps": "kernel"},
         {"transport": "httpx", "stamps": "user"},
     )
-    spoilt.run.manifest["harness"] = {
-        "senders": {
-            "pro": {
-                "legs": [kernel, {**kernel, "connections_opened": 3, "connections_held_back": 2}]
-            },
-            "standard": {**kernel, "connections_opened": 1, "connections_held_back": 0},
+    spoilt.run.manifest = spoilt.run.manifest.replace(
+        harness={
+            "senders": {
+                "pro": {
+                    "legs": [
+                        kernel,
+                        {**kernel, "connections_opened": 3, "connections_held_back": 2},
+                    ]
+                },
+                "standard": {**kernel, "connections_opened": 1, "connections_held_back": 0},
+            }
         }
-    }
+    )
     page, _, _, _ = written(spoilt)
     assert (
         page.text.count(
@@ -586,9 +595,9 @@ def test_a_route_is_sent_by_its_legs_and_an_unknown_count_is_left_out(spoilt: Ma
     )
     assert "arrivals stamped by the kernel, 36 connections opened" in page.text
     assert "arrivals stamped by the kernel, 1 connection opened" in page.text
-    spoilt.run.manifest["harness"] = {
-        "senders": {"pro": {"legs": [kernel, stock]}, "standard": stock}
-    }
+    spoilt.run.manifest = spoilt.run.manifest.replace(
+        harness={"senders": {"pro": {"legs": [kernel, stock]}, "standard": stock}}
+    )
     page, _, _, _ = written(spoilt)
     assert "hangs up" not in page.text
     assert "arrivals stamped by the process, 33 connections opened" in page.text
@@ -670,7 +679,12 @@ def test_a_census_leaves_open_what_its_bounds_leave_open(spoilt: Made) -> None:
     census = Months(format=Months.FORMAT, months={"ours": ours})
     nothing = Attribution(format=1, run="r", state="complete", simulated=False, targets={})
     records = Records(
-        spoilt.summary, {**spoilt.verdicts, "forecasts": []}, nothing, None, None, census
+        Summary.model_validate(spoilt.summary),
+        Verdicts.model_validate(spoilt.verdicts),
+        nothing,
+        None,
+        None,
+        census,
     )
     document = report_document(spoilt.run, records)
     (section,) = [each for each in document.sections if each.title == "ours: a whole period"]

@@ -18,6 +18,9 @@ from bench import __version__
 from bench.judge.review import Records
 from bench.plan.profile import bucket_names
 from bench.record.records.attribution import Attribution
+from bench.record.records.manifest import LaneRecord, Manifest
+from bench.record.records.summary import Summary
+from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.record.run_folder import Run
 from bench.record.samples import (
     SCHEDULE_DTYPE,
@@ -44,9 +47,12 @@ class Made:
     @property
     def records(self) -> Records:
         """All records of a run that was not compared, routed or counted over a month."""
-        verdicts = {"forecasts": [], **self.verdicts}
+        summary, verdicts = (
+            Summary.model_validate(self.summary),
+            Verdicts.model_validate(self.verdicts),
+        )
         nothing = Attribution(format=1, run="r", state="complete", simulated=False, targets={})
-        return Records(self.summary, verdicts, nothing, None, None, None)
+        return Records(summary, verdicts, nothing, None, None, None)
 
 
 MakeRun = Callable[..., Made]
@@ -100,49 +106,51 @@ def fail(samples: Table, rows: Any, outcome: Outcome, note: int = -1) -> None:
         samples["sent_ns"][rows] = -1
 
 
-def lane_of(name: str, index: int, seconds: float, rows: int) -> dict[str, Any]:
+def lane_of(name: str, index: int, seconds: float, rows: int) -> LaneRecord:
     """One lane's record of the manifest."""
     spans = [(PHASES[0], 0, 0.1), (PHASES[1], 0.1, 0.65), (PHASES[2], 0.65, 1)]
-    return {
-        "name": name,
-        "target": name,
-        "model": ["deepseek-ai/DeepSeek-V3.2", "Pro/deepseek-ai/DeepSeek-V3.2"][index % 2],
-        "tier": ["standard", "pro"][index % 2],
-        "region": "sg",
-        "base_url": "http://127.0.0.1:8080/v1",
-        "transport": "tailproof",
-        "stage": "chat",
-        "scenario": None,
-        "simulated": False,
-        "profile": {
-            "name": "chat",
-            "description": "mixed chat traffic with a burst",
-            "arrivals": {"kind": "constant", "rate": "40/s"},
+    return LaneRecord.model_validate(
+        {
+            "name": name,
+            "target": name,
+            "model": ["deepseek-ai/DeepSeek-V3.2", "Pro/deepseek-ai/DeepSeek-V3.2"][index % 2],
+            "tier": ["standard", "pro"][index % 2],
+            "region": "sg",
+            "base_url": "http://127.0.0.1:8080/v1",
+            "transport": "tailproof",
+            "stage": "chat",
+            "scenario": None,
+            "simulated": False,
+            "profile": {
+                "name": "chat",
+                "description": "mixed chat traffic with a burst",
+                "arrivals": {"kind": "constant", "rate": "40/s"},
+                "max_in_flight": None,
+            },
+            "contract": None,
+            "phases": PHASES,
+            "phase_spans": [
+                {
+                    "phase": phase,
+                    "start_ns": round(a * seconds * S),
+                    "end_ns": round(b * seconds * S),
+                    "warmup": phase == "warmup",
+                }
+                for phase, a, b in spans
+            ],
+            "buckets": bucket_names(),
+            "start_ns": 0,
+            "end_ns": round(seconds * S),
+            "requests": rows,
+            "timeout_ns": 60 * S,
             "max_in_flight": None,
-        },
-        "contract": None,
-        "phases": PHASES,
-        "phase_spans": [
-            {
-                "phase": phase,
-                "start_ns": round(a * seconds * S),
-                "end_ns": round(b * seconds * S),
-                "warmup": phase == "warmup",
-            }
-            for phase, a, b in spans
-        ],
-        "buckets": bucket_names(),
-        "start_ns": 0,
-        "end_ns": round(seconds * S),
-        "requests": rows,
-        "timeout_ns": 60 * S,
-        "max_in_flight": None,
-        "closed_loop": False,
-        "closed_by_duration": False,
-        "prices": None,
-        "expect": [],
-        "notes": [],
-    }
+            "closed_loop": False,
+            "closed_by_duration": False,
+            "prices": None,
+            "expect": [],
+            "notes": [],
+        }
+    )
 
 
 def rank(values: Any, q: float) -> float:
@@ -177,30 +185,34 @@ def part_of(samples: Table) -> dict[str, Any]:
     }
 
 
-def target_of(
-    schedule: Table, samples: Table, lane: dict[str, Any], seconds: float
-) -> dict[str, Any]:
+def target_of(schedule: Table, samples: Table, lane: LaneRecord, seconds: float) -> dict[str, Any]:
     """One target's record of summary.json."""
     measured = samples[~schedule["warmup"]]
     good = measured[measured["outcome"] == Outcome.ok]
     plan = schedule[~schedule["warmup"]]
     return {
+        "simulated": lane.simulated,
         "requests": len(samples),
+        "reached": len(samples),
         "ok": int((samples["outcome"] == Outcome.ok).sum()),
         "warmup": int(schedule["warmup"].sum()),
         "outcomes": outcome_counts(samples),
         "offered_rps": len(samples) / seconds,
         "sent_rps": int((samples["sent_ns"] >= 0).sum()) / seconds,
         "response_ms": {
-            metric: q_of(latency_ns(good, metric)) for metric in ("ttft", "e2e", "tpot")
+            metric: q_of(latency_ns(good, metric))
+            for metric in ("ttft", "ttft_answer", "e2e", "tpot")
         },
         "service_ms": {
             metric: q_of(latency_ns(good, metric, "service")) for metric in ("ttft", "e2e")
         },
         "inter_chunk_ms": q_of(good["gap_max_ns"]),
+        "inter_chunk_max_ms": q_of(latency_ns(good, "inter_chunk_max")),
         "lag_ms": q_of(latency_ns(measured, "lag")),
         "harness_lag_ms": q_of(latency_ns(measured, "harness_lag")),
         "connect_ms": None,
+        "tls_ms": None,
+        "new_connections": 0,
         "uptime": {"request_ratio": len(good) / len(measured) if len(measured) else None},
         "tokens": {
             "prompt": int(good["prompt_tokens"].sum()),
@@ -211,12 +223,12 @@ def target_of(
         "cost": None,
         "by_phase": {
             name: part_of(measured[plan["phase"] == index])
-            for index, name in enumerate(lane["phases"])
+            for index, name in enumerate(lane.phases)
             if (plan["phase"] == index).any()
         },
         "by_bucket": {
             name: part_of(measured[plan["bucket"] == index])
-            for index, name in enumerate(lane["buckets"])
+            for index, name in enumerate(lane.buckets)
             if (plan["bucket"] == index).any()
         },
     }
@@ -248,6 +260,13 @@ def clause_of(target: str, number: int, text: str, metric: str, **more: Any) -> 
         "fail_k": 1,
         "p0": 0.01,
         "p_interval": [0.0, 1.0],
+        "p_limits": [0.0, 1.0],
+        "p_fail": 1.0,
+        "design_effect": 1.0,
+        "blocks": 0,
+        "block_s": 0.0,
+        "worst_block": None,
+        "method": None,
         "n_effective": 0,
         "at_least_tps": None,
         "decided_by": "exact",
@@ -262,7 +281,7 @@ def clause_of(target: str, number: int, text: str, metric: str, **more: Any) -> 
         "reason": "no rows to judge",
         "needed_n": None,
     }
-    return {**base, **more}
+    return ClauseVerdict.model_validate({**base, **more}).to_json()
 
 
 def verdicts_of(names: list[str], overall: str = "FAIL") -> dict[str, Any]:
@@ -342,36 +361,37 @@ def verdicts_of(names: list[str], overall: str = "FAIL") -> dict[str, Any]:
                 reason="none failed",
             ),
         ]
-    return {
-        "format": 1,
-        "run": "2026-11-23T10-04-11Z-chat-3fa9",
-        "overall": overall,
-        "exit_code": 1,
-        "confidence": [0.95],
-        "simulated": False,
-        "clauses": clauses,
-        "expects": [],
-        "attested": [{"contract": "enterprise", "term": "data stay in the region"}],
-        "projected_breach_usd": None,
-    }
+    return Verdicts(
+        format=Verdicts.FORMAT,
+        run="2026-11-23T10-04-11Z-chat-3fa9",
+        overall=overall,
+        exit_code=1,
+        confidence=0.95,
+        simulated=False,
+        clauses=clauses,
+        forecasts=[],
+        expects=[],
+        attested=[{"contract": "enterprise", "term": "data stay in the region"}],
+        projected_breach_usd=None,
+    ).to_json()
 
 
-def manifest_of(lanes: list[dict[str, Any]], strings: dict[str, list[str]]) -> dict[str, Any]:
+def manifest_of(lanes: list[LaneRecord], strings: dict[str, list[str]]) -> Manifest:
     """A manifest as the runner writes it."""
-    return {
-        "run": "2026-11-23T10-04-11Z-chat-3fa9",
-        "suite": {"name": "chat-tiers", "description": "shared against dedicated"},
-        "seed": 7,
-        "started_utc": "2026-11-23T10:04:11Z",
-        "started_wall_ns": 1_795_514_651 * S,
-        "repeat_command": "tailproof run chat-tiers --seed 7",
-        "versions": {"tailproof": __version__, "numpy": "2.0"},
-        "machine": {"system": "Linux", "cores": 2, "cpu": "a processor"},
-        "clock": {"source": "clock_gettime", "resolution_ns": 1.0},
-        "inputs": [{"name": "chat-tiers.toml", "sha256": "ab" * 32}],
-        "lanes": lanes,
-        "strings": strings,
-    }
+    return Manifest.begun(
+        "2026-11-23T10-04-11Z-chat-3fa9",
+        lanes,
+        suite={"name": "chat-tiers", "description": "shared against dedicated"},
+        seed=7,
+        started_utc="2026-11-23T10:04:11Z",
+        started_wall_ns=1_795_514_651 * S,
+        repeat_command="tailproof run chat-tiers --seed 7",
+        versions={"tailproof": __version__, "numpy": "2.0"},
+        machine={"system": "Linux", "cores": 2, "cpu": "a processor"},
+        clock={"source": "clock_gettime", "resolution_ns": 1.0},
+        inputs=[{"name": "chat-tiers.toml", "sha256": "ab" * 32}],
+        strings=strings,
+    )
 
 
 def spoil_nothing(schedule: Table, samples: Table) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from bench.plan.profile import bucket_names
+from bench.record.records.manifest import LaneRecord
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
+from tests.support.records import lane_record_of
 
 MS, S = 10**6, 10**9
 ROWS = 12_000
@@ -23,7 +25,7 @@ def strings(kind: str) -> list[str]:
     return {"note": NOTES, "served_region": ["eu", "us"], "served_model": ["m"]}.get(kind, [])
 
 
-def quiet(rows: int = ROWS, seconds: int = 600) -> tuple[Columns, dict[str, Any]]:
+def quiet(rows: int = ROWS, seconds: int = 600) -> tuple[Columns, LaneRecord]:
     """Rows at constant rate, all alike: 200 ms, streamed, 12 tokens, from eu and us."""
     schedule, samples = np.zeros(rows, SCHEDULE_DTYPE), empty_samples(rows)
     due = np.arange(rows) * (seconds * S) // rows
@@ -38,14 +40,7 @@ def quiet(rows: int = ROWS, seconds: int = 600) -> tuple[Columns, dict[str, Any]
     )
     columns = Columns(schedule, samples)
     slow_down(columns, slice(None), 200)
-    lane = {
-        "name": "t",
-        "contract": None,
-        "phases": ["calm", "burst"],
-        "buckets": bucket_names(),
-        "start_ns": 0,
-        "end_ns": seconds * S,
-    }
+    lane = lane_record_of(phases=["calm", "burst"], buckets=bucket_names(), end_ns=seconds * S)
     return columns, lane
 
 
@@ -59,7 +54,7 @@ def slow_down(columns: Columns, rows: Any, ms: int) -> None:
     samples["last_token_ns"][rows] = samples["done_ns"][rows] = due + ms * MS
 
 
-def long_tail() -> tuple[Columns, dict[str, Any]]:
+def long_tail() -> tuple[Columns, LaneRecord]:
     """The slow 1 %, 120 of 12,000 by plan: 60 with a long context, 36 with a cold start, 24 in a
     burst.
 

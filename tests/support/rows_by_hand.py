@@ -15,7 +15,8 @@ from bench.judge.health import Health
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.record.pieces import STRING_KINDS, SegmentWriter
-from bench.record.run_folder import Run, RunWriter, State
+from bench.record.records.manifest import LaneRecord, Manifest, State
+from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
 
 MS = 10**6
@@ -98,7 +99,7 @@ def columns_of(rows: list[Row]) -> Columns:
     return Columns(schedule, samples)
 
 
-def lane_of(contract: Contract | None = None, **more: Any) -> Row:
+def lane_of(contract: Contract | None = None, **more: Any) -> LaneRecord:
     """One lane's record of the manifest."""
     record = {
         "name": "t",
@@ -135,7 +136,7 @@ def lane_of(contract: Contract | None = None, **more: Any) -> Row:
         "expect": [],
         "notes": [],
     }
-    return record | more
+    return LaneRecord.model_validate({**record, **more})
 
 
 def contract_of(*clauses: Clause, **more: Any) -> Contract:
@@ -159,7 +160,7 @@ def uptime(share: str = "99%", **more: Any) -> Clause:
 def run_of(
     folder: Path,
     rows: list[Row],
-    *lanes: Row,
+    *lanes: LaneRecord,
     state: State = "complete",
     harness: Row | None = None,
     **manifest: Any,
@@ -168,9 +169,8 @@ def run_of(
     run.json.
     """
     columns = columns_of(rows)
-    writer = RunWriter(
-        folder, {"run": "r", "lanes": list(lanes), "strings": {}, **manifest}, columns.schedule
-    )
+    facts = {"strings": {}, **manifest}
+    writer = RunWriter(folder, Manifest.begun("r", lanes, **facts), columns.schedule)
     if state == "running":
         ended = np.flatnonzero(columns.samples["outcome"] != Outcome.never_sent)
         SegmentWriter(folder).append(

@@ -44,17 +44,17 @@ from bench.load.options import RunOptions, plan_file
 from bench.load.shard import Place, Shard, Start
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan
-from bench.record.digests import OWN, manifest_digest
 from bench.record.facts import places_among
 from bench.record.files import npy_bytes, table_digest, write_atomically, write_json
 from bench.record.identity import inputs, plan_facts, run_id
-from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way
+from bench.record.records.manifest import ShardRecord
+from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way, was_edited
 from bench.units import S, show_duration
 
 Record = dict[str, Any]
 #: Where the shards' folders lie while the run lasts, and the key of the manifest that says where
 #: they are on the nodes.
-_SHARDS, _AFAR = "shards", "cluster"
+_SHARDS = "shards"
 #: A plan's table is written between the agreement and the start.
 _LEAD_A_ROW_NS = 200
 #: A shard whose driver is gone drains for so long at the most.
@@ -89,7 +89,9 @@ def conduct_on(
     if start_at_ns is not None:
         Start.at(start_at_ns)
     text = PromptText(plan.seed, options.tokenizer)
-    facts = command_facts(plan, text, options) | {"inputs": inputs(plan.suite)}
+    facts = command_facts(plan, text, options) | {
+        "inputs": [file.to_json() for file in inputs(plan.suite)]
+    }
     engine = cluster.join(cluster.address)
     try:
         fleet = Fleet(
@@ -127,7 +129,7 @@ def _refuse_unknown_nodes(names: Sequence[str], parts: Sequence[RemotePart], add
     """Raises UserError for a name that no node of the cluster has."""
     if names:
         shards = [
-            {"number": part.job.shard.number, "of": part.job.shard.of, **part.record()}
+            ShardRecord(number=part.job.shard.number, of=part.job.shard.of, **part.record())
             for part in parts
         ]
         refuse_unknown(names, places_among(shards), address)
@@ -177,10 +179,8 @@ def _ready(
         start_at_ns = options.shard.start_at_ns
         instant = wall_ns() + lead_ns if start_at_ns is None else Start.at(start_at_ns).wall_ns
         name = run_id(plan, instant)
-        facts = (
-            plan_facts(plan, name, instant)
-            | manifest
-            | {_AFAR: _afar(fleet.parts, cluster.address, cluster.shared)}
+        facts = plan_facts(plan, name, instant).replace(
+            **manifest, cluster=_afar(fleet.parts, cluster.address, cluster.shared)
         )
         writer = RunWriter(
             options.folder or options.results / name,
@@ -249,13 +249,13 @@ def _together(writer: RunWriter, shards: dict[int, tuple[Path, Record]]) -> Path
     there = [folder for folder, _ in shards.values() if (folder / "run.json").is_file()]
     parts = read_parts(there) if there else []
     for part in parts:
-        if part.whole_sha256 != writer.manifest["schedule_sha256"]:
+        if part.whole_sha256 != writer.manifest.schedule_sha256:
             raise UserError(
                 "is of another run",
                 where=str(part.folder),
                 remedy=f"see what became of that of {writer.folder}",
             )
-    del writer.manifest[_AFAR]
+    writer.manifest = writer.manifest.without("cluster")
     fill(writer, parts, whole, len(shards), {number: told for number, (_, told) in shards.items()})
     for folder in there:  # nothing else that a manifest may name
         shutil.rmtree(folder, ignore_errors=True)
@@ -277,17 +277,21 @@ def collect(
     """
     writer = LaterSitting(folder)
     try:
-        afar = writer.manifest.get(_AFAR)
+        afar = writer.manifest.cluster
         if afar is None:
             raise UserError(
                 "has no shards that lie elsewhere",
                 where=str(folder),
                 remedy=f"tailproof report {folder}",
             )
-        if writer.manifest.get(OWN) != manifest_digest(writer.manifest):
+        if was_edited(folder) is not False:
             raise RunFolderError("was edited since it was written", where=str(folder / "run.json"))
         if leave_out:
-            refuse_unknown(leave_out, places_among(afar["seats"]), str(folder))
+            refuse_unknown(
+                leave_out,
+                places_among([ShardRecord.model_validate(seat) for seat in afar["seats"]]),
+                str(folder),
+            )
         engine = join(afar["address"]) if join is not None and not afar["shared"] else None
         try:
             _bring(writer, afar, engine)

@@ -21,6 +21,7 @@ from bench.load.shard import Place, Shard, Start
 from bench.plan.schedule import SCHEDULE_DTYPE, Plan
 from bench.plan.stored import dump_plan, load_plan
 from bench.record.files import npy_bytes
+from bench.record.records.manifest import ShardRecord
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,19 +37,13 @@ class Slice(Shard):
         return self.agree()
 
     def facts(self, start: Start | None) -> dict[str, Any]:
-        """Lines of the manifest, from its first version on: of which plan this is a slice, were it
+        """Fields of the manifest, from its first version on: of which plan this is a slice, were it
         the only one.
         """
-        place = {} if self.place is None else {"place": dataclasses.asdict(self.place)}
-        return {
-            "start": None if start is None else start.record(),
-            "shard": {
-                "number": self.number,
-                "of": self.of,
-                **place,
-                "whole_sha256": self.whole_sha256,
-            },
-        }
+        shard = ShardRecord(number=self.number, of=self.of, whole_sha256=self.whole_sha256)
+        if self.place is not None:
+            shard = shard.replace(place=self.place.record())
+        return {"start": None if start is None else start.record(), "shard": shard}
 
 
 @dataclasses.dataclass(frozen=True)

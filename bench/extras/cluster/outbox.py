@@ -91,11 +91,7 @@ class Outbox:
         """Look what was sealed meanwhile."""
         if self._closing:
             return False
-        if (
-            ended
-            and self._begun
-            and (manifest := read_manifest(self._folder))["state"] != "running"
-        ):
+        if ended and self._begun and (manifest := read_manifest(self._folder)).state != "running":
             self._closing = True
             self._waiting += [_Waiting(name) for name in listed(manifest) if name != _COMMON]
             self._waiting.append(_Waiting(_MANIFEST))

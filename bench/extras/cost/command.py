@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from bench.extras.cost.cost import Assumed, CostStage, CostTable
     from bench.judge.spend import Spend
+    from bench.record.records.manifest import LaneRecord
 
 Flags = dict[str, str | None]
 T = TypeVar("T")
@@ -109,19 +110,19 @@ def _of_run(which: str, flags: Flags) -> list[dict[str, Any]]:
     table = load_costs(flags["table"] or "")
     found: list[dict[str, Any]] = []
     for index, lane in enumerate(run.lanes):
-        if name not in (None, lane["name"]):
+        if name not in (None, lane.name):
             continue
         spend = spend_of(run, index)
         reason = spend if isinstance(spend, str) else spend.unsummed
         if isinstance(spend, str) or reason is not None:
-            found.append({"target": lane["name"], "cost": None, "reason": reason})
+            found.append({"target": lane.name, "cost": None, "reason": reason})
             continue
         other = price_named(flags["compare_with"] or table.compare_with, spend.output_share)
-        assumed = _assumed(flags, table, (spend, run.manifest["run"], lane))
-        price = measured_price(spend, lane["name"])
+        assumed = _assumed(flags, table, (spend, run.manifest.run, lane))
+        price = measured_price(spend, lane.name)
         found.append(
             {
-                "target": lane["name"],
+                "target": lane.name,
                 "cost": cost_record(_stages(flags, table), price, other, assumed),
                 "spent": spend_record(spend, lane),
             }
@@ -137,13 +138,13 @@ def _stages(flags: Flags, table: CostTable) -> list[CostStage]:
 
 
 def _assumed(
-    flags: Flags, table: CostTable, measured: tuple[Spend, str, dict[str, Any]] | None
+    flags: Flags, table: CostTable, measured: tuple[Spend, str, LaneRecord] | None
 ) -> Assumed:
     """What the bills rest on: flags before what the run measured, and that before the table."""
     from fractions import Fraction
 
     from bench.extras.cost.cost import Assumed, overhead_limits
-    from bench.plan.contract import Contract, load_contract
+    from bench.plan.contract import load_contract
     from bench.units import parse_usd
 
     overhead, source = _parsed(_share, flags, "overhead"), "assumed"
@@ -153,8 +154,7 @@ def _assumed(
         spend, run, lane = measured
         if overhead is None:
             overhead, source, limits = spend.overhead, run, overhead_limits(spend)
-        if contract is None and lane["contract"]:
-            contract = Contract.model_validate(lane["contract"])
+        contract = contract or lane.contract
     discount, engineering = (
         _parsed(_share, flags, "direct_discount"),
         _parsed(parse_usd, flags, "engineering_usd"),

@@ -24,6 +24,7 @@ from bench.judge.spend import Spend, forecast_interval
 from bench.judge.stats.blocks import ratio_limits, time_blocks
 from bench.plan.budget import MILLION
 from bench.plan.target import Prices, Target, load_target
+from bench.record.records.manifest import LaneRecord
 from bench.units import parse_usd
 from bench.userfile import Share, Usd, UserModel, find_file, load_model
 
@@ -254,13 +255,13 @@ def overhead_limits(spend: Spend) -> tuple[float | None, float | None]:
     return lower, upper
 
 
-def spend_record(spend: Spend, lane: dict[str, Any]) -> dict[str, Any]:
+def spend_record(spend: Spend, lane: LaneRecord) -> dict[str, Any]:
     """What `cost RUN` says of one lane beside the bills: tokens, sums, overhead with its interval,
     forecast.
     """
     overhead = spend.overhead
     return {
-        "target": lane["name"],
+        "target": lane.name,
         "usd": float(spend.paid_usd),
         "useful_usd": float(spend.useful_usd),
         "useful_tokens": {"prompt": spend.useful_prompt, "output": spend.useful_output},

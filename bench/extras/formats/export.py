@@ -50,7 +50,7 @@ def _peer(kind: str, what: str, **_options: Any) -> Prepared:
     from bench.judge.review import reviewed
 
     run, name = picked(what)
-    names = [lane["name"] for lane in run.lanes]
+    names = [lane.name for lane in run.lanes]
     if name is None and len(names) > 1:
         raise UserError(
             f"has {len(names)} targets, and this format holds one",
@@ -59,7 +59,7 @@ def _peer(kind: str, what: str, **_options: Any) -> Prepared:
         )
     name = name or names[0]
     make = {"vllm": vllm_result, "aiperf": aiperf_result}[kind]
-    target = reviewed(run.folder)[1].summary["targets"][name]
+    target = reviewed(run.folder)[1].summary.targets[name].to_json()
     return written_json(make(run, names.index(name), target)), []
 
 
@@ -74,15 +74,15 @@ def _pair(
 
 def _contract_of(what: str) -> Contract:
     from bench.errors import UserError
-    from bench.plan.contract import Contract, load_contract
+    from bench.plan.contract import load_contract
     from bench.record.run_folder import read_manifest
 
     if not (Path(what) / "run.json").is_file():
         return load_contract(what)
     held = {
-        lane["contract"]["name"]: lane["contract"]
-        for lane in read_manifest(Path(what))["lanes"]
-        if lane["contract"]
+        lane.contract.name: lane.contract
+        for lane in read_manifest(Path(what)).lanes
+        if lane.contract
     }
     if len(held) != 1:
         raise UserError(
@@ -90,7 +90,7 @@ def _contract_of(what: str) -> Contract:
             where=what,
             remedy="name the contract itself" + (f": {', '.join(held)}" if held else ""),
         )
-    return Contract.model_validate(next(iter(held.values())))
+    return next(iter(held.values()))
 
 
 FORMS: dict[str, Form] = {

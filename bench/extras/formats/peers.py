@@ -21,8 +21,8 @@ from bench.api.registry import DEFAULT, api_of_record
 from bench.clock import utc_text
 from bench.judge.reached import came_to
 from bench.metrics import METRICS, peer_names
-from bench.plan.contract import Contract
 from bench.quantiles import P90, P95, P99, P999, by_name, quantile_key
+from bench.record.records.manifest import LaneRecord
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Float, Int, Outcome, end_ns
 from bench.units import MS, S
@@ -89,10 +89,10 @@ def _load(run: Run, lane: int) -> _Load:
     )
 
 
-def _limits_ms(lane: Mapping[str, Any]) -> dict[str, float]:
+def _limits_ms(lane: LaneRecord) -> dict[str, float]:
     """The contract's tightest limits on all rows, under vLLM's names, for a single request."""
     found: dict[str, float] = {}
-    for clause in Contract.model_validate(lane["contract"]).clauses if lane["contract"] else ():
+    for clause in lane.contract.clauses if lane.contract else ():
         name = _VLLM_NAMES.get(clause.metric)
         if (
             name
@@ -109,14 +109,14 @@ def vllm_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any
     tokens_in, tokens_out = int(load.input_tokens.sum()), int(load.output_tokens.sum())
     gaps = target["inter_chunk_ms"] or {}
     return {
-        "date": run.manifest["started_utc"],
-        "backend": api_of_record(facts.get("api", DEFAULT)).vllm_backend,
-        "label": facts["name"],
-        "model_id": facts["model"],
-        "tokenizer_id": run.manifest.get("tokenizer"),
+        "date": run.manifest.started_utc,
+        "backend": api_of_record(facts.api or DEFAULT).vllm_backend,
+        "label": facts.name,
+        "model_id": facts.model,
+        "tokenizer_id": run.manifest.tokenizer,
         "num_prompts": len(load.rows),
-        "request_rate": "inf" if facts["closed_loop"] else target["offered_rps"],
-        "max_concurrency": facts["max_in_flight"],
+        "request_rate": "inf" if facts.closed_loop else target["offered_rps"],
+        "max_concurrency": facts.max_in_flight,
         "duration": (load.end_ns - load.start_ns) / S,
         "completed": len(load.ok),
         "failed": len(load.rows) - len(load.ok),
@@ -135,9 +135,9 @@ def vllm_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any
         "median_itl_ms": gaps.get("p50"),
         **{f"{name}_itl_ms": gaps.get(quantile_key(q)) for name, q in _VLLM_PERCENTILES.items()},
         "tailproof": {
-            "run": run.manifest["run"],
+            "run": run.manifest.run,
             "state": run.state,
-            "simulated": facts["simulated"],
+            "simulated": facts.simulated,
             "goodput_limits_ms": load.limits_ms,
         },
     }
@@ -164,7 +164,7 @@ def aiperf_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, A
     """
     load = _load(run, lane)
     tpot = load.values_ms["tpot"]
-    started = run.manifest["started_wall_ns"]
+    started = run.manifest.started_wall_ns
     failures = load.rows.samples["outcome"][~load.rows.ok]
     single = {
         "request_throughput": ("requests/sec", load.per_second(len(load.ok))),
@@ -185,7 +185,7 @@ def aiperf_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, A
     }
     return {
         "schema_version": "1.5",
-        "benchmark_id": run.manifest["run"],
+        "benchmark_id": run.manifest.run,
         **{
             name: {"unit": unit, "avg": value}
             for name, (unit, value) in single.items()
@@ -207,10 +207,10 @@ def aiperf_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, A
         "start_time": utc_text(started + load.start_ns),
         "end_time": utc_text(started + load.end_ns),
         "run_info": {
-            "benchmark_id": run.manifest["run"],
-            "random_seed": run.manifest["seed"],
+            "benchmark_id": run.manifest.run,
+            "random_seed": run.manifest.seed,
             "run_label": run.lanes[lane]["name"],
-            "cli_command": run.manifest["repeat_command"],
+            "cli_command": run.manifest.repeat_command,
         },
     }
 

@@ -163,7 +163,7 @@ def _entry(folder: Path, signs: Sequence[tuple[int, int, bool] | None]) -> Entry
         return Entry(folder.name, problem="run.json or summary.json is no ordinary file")
     try:
         manifest = read_manifest(folder)
-        return _of_manifest(folder, manifest, judged=signs[1] is not None)
+        return _of_manifest(folder, manifest.to_json(), judged=signs[1] is not None)
     except RunFolderError as error:
         return Entry(
             folder.name,
@@ -211,7 +211,7 @@ def _as_it_stands(results: Path, entry: Entry) -> Entry:
     folder = results / entry.name
     try:
         # its writer may have closed it since we read that it runs
-        dead = not under_way(folder) and read_manifest(folder)["state"] == "running"
+        dead = not under_way(folder) and read_manifest(folder).state == "running"
         return (
             dataclasses.replace(entry, state="interrupted")
             if dead

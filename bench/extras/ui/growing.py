@@ -70,7 +70,7 @@ class Growing:
     def __init__(self, folder: Path):
         """Raises RunFolderError where manifest or schedule cannot be read."""
         self._folder = folder
-        self._manifest = read_manifest(folder)
+        self._manifest = read_manifest(folder).to_json()
         schedule = read_schedule(folder)
         self._lane_of, self._warmup = schedule["lane"].copy(), schedule["warmup"].copy()
         self._seen = np.zeros(len(schedule), np.bool_)
@@ -85,7 +85,7 @@ class Growing:
         """
         at_work = under_way(self._folder)  # before the manifest: it is closed first and left then
         self._take(*self._pieces.fresh())
-        state = str(read_manifest(self._folder)["state"])
+        state = read_manifest(self._folder).state
         if state != "running":
             whole = read_table(self._folder / "samples" / "rows.npy", SAMPLE_DTYPE)
             self._take(np.arange(len(whole)), whole)

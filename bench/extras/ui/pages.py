@@ -119,7 +119,7 @@ class Pages:
         )
 
     def _lanes(self, name: str) -> list[str]:
-        return [str(lane["name"]) for lane in read_manifest(self._catalogue.folder(name))["lanes"]]
+        return [lane.name for lane in read_manifest(self._catalogue.folder(name)).lanes]
 
     def _compared(self, query: Query) -> Section:
         arms, runs = [], []

@@ -110,15 +110,15 @@ def _lanes(names: tuple[str, ...], first: str, second: str) -> list[tuple[Run, i
         (run, index, named is not None)
         for run, named in given
         for index, lane in enumerate(run.lanes)
-        if named in (None, lane["name"])
+        if named in (None, lane.name)
     ]
 
     def found(name: str, flag: str) -> int:
         places = [
-            place for place, (run, index, _) in enumerate(lanes) if run.lanes[index]["name"] == name
+            place for place, (run, index, _) in enumerate(lanes) if run.lanes[index].name == name
         ]
         if len(places) != 1:
-            known = ", ".join(dict.fromkeys(run.lanes[index]["name"] for run, index, _ in lanes))
+            known = ", ".join(dict.fromkeys(run.lanes[index].name for run, index, _ in lanes))
             said = f"{len(places)} of the runs have a target" if places else "there is no target"
             raise UserError(
                 f"{said} named {name!r}",

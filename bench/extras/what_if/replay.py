@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,8 @@ from bench.judge.reached import undecided
 from bench.judge.spend import spend_of
 from bench.load.route_decisions import Begin, Expire, Finish, LegState, RouteDecisions
 from bench.plan.route import Route
+from bench.plan.target import Prices
+from bench.record.records.manifest import LaneRecord, LegRecord
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Float, Int, Outcome, end_ns
 
@@ -88,7 +89,7 @@ def calls_of(run: Run, index: int) -> Calls:
     ended = np.where(rows.ok, end_ns(samples), samples["done_ns"])
     streamed = samples["last_token_ns"] >= 0
     paid, unpriced = _paid(run, index)
-    prompt_usd, output_usd = _token_usd(rows, lane["prices"])
+    prompt_usd, output_usd = _token_usd(rows, lane.prices)
     return Calls(
         arm=arm_of(run, index, "e2e"),
         wait_ns=begun - samples["due_ns"],
@@ -102,9 +103,9 @@ def calls_of(run: Run, index: int) -> Calls:
         unpriced=unpriced,
         place=np.flatnonzero(keep),
         sizes=np.column_stack([schedule["prompt_tokens"], schedule["output_tokens"]]),
-        where=(str(run.folder.resolve()), lane["stage"]),
-        timeout_ns=lane["timeout_ns"],
-        routed=bool(lane.get("route")),
+        where=(str(run.folder.resolve()), lane.stage),
+        timeout_ns=lane.timeout_ns or 0,
+        routed=bool(lane.route),
         attempts=samples["attempts"].astype(np.int64),
     )
 
@@ -115,15 +116,15 @@ def _paid(run: Run, index: int) -> tuple[Float | None, str | None]:
     if isinstance(found, str):
         return None, found
     lane = run.lanes[index]
-    for leg in lane.get("legs") or [lane]:
-        if leg["prices"] and not any(
-            float(leg["prices"][f"{kind}_usd_per_million"]) for kind in ("input", "output")
-        ):
-            return None, f"target {leg['name']} has a price of zero"
+    legs: Sequence[LaneRecord | LegRecord] = lane.legs or [lane]
+    for leg in legs:
+        prices = leg.prices
+        if prices and not (prices.input_usd_per_million or prices.output_usd_per_million):
+            return None, f"target {leg.name} has a price of zero"
     return found.paid, None
 
 
-def _token_usd(rows: Columns, prices: dict[str, Any] | None) -> tuple[Float, Float]:
+def _token_usd(rows: Columns, prices: Prices | None) -> tuple[Float, Float]:
     """USD of each row's prompt (the server's usage, else as planned) and of its output; 0 without a
     price.
     """
@@ -133,11 +134,10 @@ def _token_usd(rows: Columns, prices: dict[str, Any] | None) -> tuple[Float, Flo
         rows.schedule["prompt_tokens"],
     )
     output = np.maximum(rows.samples["output_tokens"], 0)
-    each = [
-        float(prices[f"{kind}_usd_per_million"]) / 1e6 if prices else 0.0
-        for kind in ("input", "output")
-    ]
-    return prompt * each[0], output * each[1]
+    if prices is None:
+        return prompt * 0.0, output * 0.0
+    prompt_usd, output_usd = prices.input_usd_per_million, prices.output_usd_per_million
+    return prompt * (float(prompt_usd) / 1e6), output * (float(output_usd) / 1e6)
 
 
 @dataclasses.dataclass(frozen=True)

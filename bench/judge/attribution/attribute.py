@@ -26,7 +26,6 @@ from bench.judge.reached import came_to, undecided
 from bench.judge.stats.blocks import draw_blocks, time_blocks
 from bench.judge.stats.tail import quantile_ci_ranks
 from bench.metrics import FROM_DUE, METRICS
-from bench.plan.contract import Contract
 from bench.quantiles import P99
 from bench.record.facts import Places, places_of
 from bench.record.records.attribution import (
@@ -39,6 +38,7 @@ from bench.record.records.attribution import (
     ShapleyRecord,
     When,
 )
+from bench.record.records.manifest import LaneRecord
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Int, latency_ns, outcome_counts
 from bench.units import MS, nearest_rank
@@ -88,7 +88,7 @@ def attribute_run(run: Run, limit_ns: int | None = None, only: str | None = None
     places = places_of(run.manifest)
     calls = answering(run.attempts, len(rows)) if routed else None
 
-    def record(index: int, lane: dict[str, Any]) -> LaneAttribution:
+    def record(index: int, lane: LaneRecord) -> LaneAttribution:
         mine = rows.schedule["lane"] == index
         before = calls.where(mine) if calls is not None and lane.get("legs") else None
         return attribute_lane(
@@ -110,7 +110,7 @@ def attribute_run(run: Run, limit_ns: int | None = None, only: str | None = None
 
 def attribute_lane(
     columns: Columns,
-    lane: dict[str, Any],
+    lane: LaneRecord,
     strings: Callable[[str], list[str]],
     limit_ns: int | None = None,
     before: Answering | None = None,
@@ -169,7 +169,7 @@ def attribute_lane(
     )
 
 
-def tail_of(columns: Columns, lane: dict[str, Any], limit_ns: int | None = None) -> Tail:
+def tail_of(columns: Columns, lane: LaneRecord, limit_ns: int | None = None) -> Tail:
     """Split the measured rows into tail and body.
 
     Nobody knows of a row cut off within the limit: it is set apart.
@@ -199,11 +199,11 @@ def tail_of(columns: Columns, lane: dict[str, Any], limit_ns: int | None = None)
     return Tail(rows, keep, values, values > limit_ns, metric, view, limit_ns, by, int(apart.sum()))
 
 
-def _promise(lane: dict[str, Any]) -> tuple[str, str, int | None]:
+def _promise(lane: LaneRecord) -> tuple[str, str, int | None]:
     """Metric, view and limit of the contract's first judged latency clause on all requests; else
     e2e without one.
     """
-    for clause in Contract.model_validate(lane["contract"]).clauses if lane["contract"] else ():
+    for clause in lane.contract.clauses if lane.contract else ():
         whole = clause.phase is None and clause.bucket is None and not clause.report_only
         if whole and clause.limit is not None and clause.metric in FROM_DUE:
             return clause.metric, clause.view, clause.limit

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from bench.quantiles import P50, P90
 from bench.record.facts import Places
+from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Bool, Columns, Flag, Int, Outcome, Table
 from bench.units import nearest_rank, show_duration
 
@@ -43,7 +43,7 @@ class Factor:
 
 def factors_of(
     columns: Columns,
-    lane: dict[str, Any],
+    lane: LaneRecord,
     strings: Callable[[str], list[str]],
     leg: Int | None = None,
     places: Places | None = None,
@@ -54,9 +54,9 @@ def factors_of(
     """
     schedule, samples = columns.schedule, columns.samples
     found = [
-        Factor(CONTEXT, schedule["bucket"].astype(np.int64), lane["buckets"]),
+        Factor(CONTEXT, schedule["bucket"].astype(np.int64), lane.buckets),
         _lengths(columns),
-        Factor(PHASE, schedule["phase"].astype(np.int64), lane["phases"]),
+        Factor(PHASE, schedule["phase"].astype(np.int64), lane.phases),
         _flag("connection", (samples["flags"] & Flag.NEW_CONNECTION) != 0, "new", "reused"),
         _flag("cold start", (samples["flags"] & Flag.COLD_START) != 0, "yes", "no"),
         _named("served region", samples["served_region"], strings("served_region")),
@@ -71,10 +71,10 @@ def factors_of(
     if places is not None:
         found += _places(schedule, places)
     if leg is not None:
-        tiers = [str(one["tier"]) for one in lane["legs"]]
+        tiers = [leg.tier for leg in lane.legs]
         kinds = list(dict.fromkeys(tiers))
         found += [
-            Factor("route leg", leg, [one["name"] for one in lane["legs"]]),
+            Factor("route leg", leg, [leg.name for leg in lane.legs]),
             Factor("tier", np.array([*(kinds.index(tier) for tier in tiers), -1])[leg], kinds),
         ]
     return [factor for factor in found if _varies(factor)]
@@ -146,10 +146,10 @@ def _lengths(columns: Columns) -> Factor:
     return Factor(name, codes, edges)
 
 
-def _slices(columns: Columns, lane: dict[str, Any]) -> Factor:
+def _slices(columns: Columns, lane: LaneRecord) -> Factor:
     """The span of the lane's arrivals (or of what came due, where it plans none) in equal parts."""
     due = columns.samples["due_ns"]
-    start, end = int(lane["start_ns"]), int(lane["end_ns"])
+    start, end = lane.start_ns, lane.end_ns
     if end <= start:
         start, end = int(due.min(initial=0)), int(due.max(initial=0)) + 1
     slices = np.clip((due - start) * SLICES // (end - start), 0, SLICES - 1)

@@ -60,7 +60,7 @@ def lane_logs(run: Run) -> dict[str, RequestLog]:
     for index, lane in enumerate(run.lanes):
         columns = came_to(run).lane(index)
         if (columns.samples["due_ns"] >= 0).any():
-            logs[str(lane["name"])] = log_of_run(run, str(lane["name"]))
+            logs[str(lane.name)] = log_of_run(run, str(lane.name))
     return logs
 
 

@@ -23,8 +23,8 @@ from bench.judge.left_out import kept
 from bench.judge.reached import came_to, undecided
 from bench.judge.spend import spend_of
 from bench.judge.summary import token_cost
-from bench.plan.contract import Contract
 from bench.record.files import write_atomically
+from bench.record.records.manifest import LaneRecord
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Float, Int, latency_ns
 
@@ -79,9 +79,9 @@ def arm_of(run: Run, index: int, metric: str) -> Arm:
     rows = columns.where(~open_ended)
     latency = latency_ns(rows.samples, metric)
     return Arm(
-        name=lane["name"],
+        name=lane.name,
         metric=metric,
-        at_ns=np.maximum(rows.samples["due_ns"] - lane["start_ns"], 0),
+        at_ns=np.maximum(rows.samples["due_ns"] - lane.start_ns, 0),
         values=np.where(rows.ok & (latency >= 0), latency, np.inf),
         phase=rows.schedule["phase"].astype(np.int64),
         bucket=rows.schedule["bucket"].astype(np.int64),
@@ -89,18 +89,18 @@ def arm_of(run: Run, index: int, metric: str) -> Arm:
         facts=_facts(run, lane, metric)
         | {
             "usd_per_request": _usd_of_route(run, index)
-            if lane.get("legs")
+            if lane.legs
             else _usd_per_request(rows, lane)
         },
     )
 
 
-def _facts(run: Run, lane: dict[str, Any], metric: str) -> dict[str, Any]:
+def _facts(run: Run, lane: LaneRecord, metric: str) -> dict[str, Any]:
     profile = {
-        key: value for key, value in lane["profile"].items() if key not in ("name", "description")
+        key: value for key, value in lane.profile.items() if key not in ("name", "description")
     }
-    started = run.manifest.get("started_wall_ns", 0)
-    contract = Contract.model_validate(lane["contract"]) if lane["contract"] else None
+    started = run.manifest.started_wall_ns
+    contract = lane.contract
     limits = [
         clause.limit
         for clause in (contract.clauses if contract else ())
@@ -112,29 +112,28 @@ def _facts(run: Run, lane: dict[str, Any], metric: str) -> dict[str, Any]:
     breach = contract.breach_cost_usd if contract else None
     health = fitness(run)
     return {
-        "run": run.manifest["run"],
-        "machine": run.manifest.get("machine", {}),
-        "clock": run.manifest.get("clock", {}).get("source"),
-        "simulated": bool(lane.get("simulated")),
+        "run": run.manifest.run,
+        "machine": run.manifest.machine,
+        "clock": run.manifest.clock.get("source"),
+        "simulated": lane.simulated,
         "profile": hashlib.sha256(json.dumps(profile, sort_keys=True).encode()).hexdigest(),
-        "closed_loop": lane["closed_loop"],
-        "began_ns": started + lane["start_ns"],
-        "ended_ns": started + lane["end_ns"],
-        "phases": lane["phases"],
-        "buckets": lane["buckets"],
+        "closed_loop": lane.closed_loop,
+        "began_ns": started + lane.start_ns,
+        "ended_ns": started + lane.end_ns,
+        "phases": lane.phases,
+        "buckets": lane.buckets,
         "spans": [
-            [span["phase"], span["start_ns"] - lane["start_ns"], span["end_ns"] - lane["start_ns"]]
-            for span in lane["phase_spans"]
-            if not span["warmup"]
+            [span.phase, span.start_ns - lane.start_ns, span.end_ns - lane.start_ns]
+            for span in lane.measured_spans
         ],
         "unfit": health.reasons[0] if health.state == "invalid" else None,
         "limit_ns": limits[0] if limits else None,
         "breach_usd": None if breach is None else float(breach),
-        "left_out": [entry["node"] for entry in run.manifest.get("left_out", [])],
+        "left_out": run.manifest.left_out_nodes,
     }
 
 
-def _usd_per_request(rows: Columns, lane: dict[str, Any]) -> float | None:
+def _usd_per_request(rows: Columns, lane: LaneRecord) -> float | None:
     """Mean cost of a request's tokens at the lane's prices; None where prices or token counts are
     missing.
     """

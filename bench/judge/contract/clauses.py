@@ -10,7 +10,6 @@ Source: methods 0.1 ("p99 <= T" is "P(latency > T) <= 0.01"); nearest rank, type
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from bench.judge.contract.exclusions import Classes
 from bench.metrics import METRICS
 from bench.plan.clause import Clause
 from bench.quantiles import P95
+from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Bool, Columns, Flag, Float, Int, Outcome, Table, latency_ns
 from bench.units import S, nearest_rank
 
@@ -71,13 +71,13 @@ class Marks:
     values_ns: Int | None
 
 
-def scope(columns: Columns, clause: Clause, lane: dict[str, Any]) -> Bool:
+def scope(columns: Columns, clause: Clause, lane: LaneRecord) -> Bool:
     """Mask of the measured rows that the clause is about: its phase, its context bucket."""
     keep: Bool = ~columns.schedule["warmup"]
     if clause.phase is not None:
-        keep &= columns.schedule["phase"] == _index(lane["phases"], clause.phase)
+        keep &= columns.schedule["phase"] == _index(lane.phases, clause.phase)
     if clause.bucket is not None:
-        keep &= columns.schedule["bucket"] == _index(lane["buckets"], clause.bucket)
+        keep &= columns.schedule["bucket"] == _index(lane.buckets, clause.bucket)
     return keep
 
 
@@ -85,11 +85,11 @@ def _index(names: list[str], wanted: str) -> int:
     return names.index(wanted) if wanted in names else -1
 
 
-def missing_part(clause: Clause, lane: dict[str, Any], streamed: bool) -> str | None:
+def missing_part(clause: Clause, lane: LaneRecord, streamed: bool) -> str | None:
     """Why the run cannot have what the clause asks for, or None."""
-    if clause.phase is not None and clause.phase not in lane["phases"]:
+    if clause.phase is not None and clause.phase not in lane.phases:
         return f"the run has no phase {clause.phase!r} (its phases: {', '.join(lane['phases'])})"
-    if clause.bucket is not None and clause.bucket not in lane["buckets"]:
+    if clause.bucket is not None and clause.bucket not in lane.buckets:
         return (
             f"no context bucket is named {clause.bucket!r} (they are {', '.join(lane['buckets'])})"
         )

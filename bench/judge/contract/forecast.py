@@ -17,6 +17,8 @@ import numpy as np
 from bench.judge.spend import Spend, forecast_interval, spend_of
 from bench.plan.contract import Contract
 from bench.plan.terms import Forecast
+from bench.record.records.verdicts import Forecast as ForecastVerdict
+from bench.record.records.verdicts import Verdict
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Flag, Float
 from bench.units import show_share
@@ -25,57 +27,74 @@ from bench.units import show_share
 UNSTATED_MOST = Fraction(1, 100)
 
 
-def judge_forecast(run: Run, index: int, contract: Contract) -> dict[str, Any] | None:
+def judge_forecast(run: Run, index: int, contract: Contract) -> ForecastVerdict | None:
     """One lane against its contract's forecast; None where the contract has none.
 
-    {"target","stage","contract","text","forecast_usd","tokens_per_month","within","confidence",
-    "projected_usd","interval_usd":[lower,upper],"run_usd","verdict","reason"}: the projected bill
-    is `tokens_per_month` times what a useful token of the run cost, all calls paid for included;
-    its limits are drawn by time block, each one-sided at the contract's confidence.
+    The projected bill is `tokens_per_month` times what a useful token of the run cost, all calls
+    paid for included; its limits are drawn by time block, each one-sided at the contract's
+    confidence.
     """
     forecast, lane = contract.forecast, run.lanes[index]
     if forecast is None:
         return None
-    record: dict[str, Any] = {
-        "target": lane["name"],
-        "stage": lane["stage"],
-        "contract": contract.name,
-        "text": forecast.text,
-        "forecast_usd": float(forecast.monthly_usd),
-        "tokens_per_month": forecast.tokens_per_month,
-        "within": float(forecast.within),
-        "confidence": float(contract.confidence),
-        "projected_usd": None,
-        "interval_usd": [None, None],
-        "run_usd": None,
-        "verdict": "INCONCLUSIVE",
-    }
+    found = _projected(run, index, contract, forecast)
+    return ForecastVerdict(
+        target=lane.name,
+        stage=lane.stage,
+        contract=contract.name,
+        text=forecast.text,
+        forecast_usd=float(forecast.monthly_usd),
+        tokens_per_month=forecast.tokens_per_month,
+        within=float(forecast.within),
+        confidence=float(contract.confidence),
+        projected_usd=found.projected_usd,
+        interval_usd=found.interval_usd,
+        run_usd=found.run_usd,
+        verdict=found.verdict,
+        reason=found.reason,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Projection:
+    reason: str
+    verdict: Verdict = "INCONCLUSIVE"
+    projected_usd: float | None = None
+    interval_usd: tuple[float | None, float | None] = (None, None)
+    run_usd: float | None = None
+
+
+def _projected(run: Run, index: int, contract: Contract, forecast: Forecast) -> _Projection:
     spend = spend_of(run, index)
     if isinstance(spend, str):
-        return record | {"reason": spend}
+        return _Projection(spend)
     columns = run.columns.lane(index)
     priced = dataclasses.replace(spend, planned=_useful_tokens(columns) * _usd_per_token(forecast))
     found = forecast_interval(priced, forecast.within, float(1 - contract.confidence))
     projected, low, high = (
-        None if ratio is None else ratio * record["forecast_usd"]
+        None if ratio is None else ratio * float(forecast.monthly_usd)
         for ratio in (found["ratio"], *found["interval"])
     )
-    record |= {
-        "projected_usd": projected,
-        "interval_usd": [low, high],
-        "run_usd": float(spend.paid_usd),
-    }
+    open_ = _Projection(
+        "no answer was of use: nothing can be projected from it",
+        projected_usd=projected,
+        interval_usd=(low, high),
+        run_usd=float(spend.paid_usd),
+    )
     if projected is None:
-        return record | {"reason": "no answer was of use: nothing can be projected from it"}
+        return open_
     if (unstated := _unstated(columns)) > UNSTATED_MOST:
-        return record | {
-            "reason": (
-                f"{show_share(unstated, 1)} of the answers came without usage: their tokens are our"
-                " own count"
-            )
-        }
-    verdict = {True: "PASS", False: "FAIL", None: "INCONCLUSIVE"}[found["holds"]]
-    return record | {"verdict": verdict, "reason": found["reason"] or _sentence(found, spend)}
+        return dataclasses.replace(
+            open_,
+            reason=f"{show_share(unstated, 1)} of the answers came without usage: their tokens are"
+            " our own count",
+        )
+    verdicts: dict[bool | None, Verdict] = {True: "PASS", False: "FAIL", None: "INCONCLUSIVE"}
+    return dataclasses.replace(
+        open_,
+        verdict=verdicts[found["holds"]],
+        reason=found["reason"] or _sentence(found, spend),
+    )
 
 
 def _usd_per_token(forecast: Forecast) -> float:

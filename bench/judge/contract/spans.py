@@ -31,6 +31,7 @@ from bench.judge.stats.tail import clopper_pearson, outage_free_ns
 from bench.plan.clause import Clause
 from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
+from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Bool, Columns, Int
 from bench.units import S, show_duration, show_share
 
@@ -51,7 +52,7 @@ def judge_spans(
     counts: Tally,
     clause: Clause,
     contract: Contract,
-    lane: dict[str, Any],
+    lane: LaneRecord,
     alpha: float,
 ) -> Found:
     """Judge "the share of bad stretches is at most p0", with error `alpha` for each side."""
@@ -105,11 +106,11 @@ def judge_spans(
     return _by_time(Found(judged, p_fail, numbers, said), found, clause, contract, alpha)
 
 
-def _minutes(counts: Tally, lane: dict[str, Any]) -> tuple[Minutes | None, int]:
+def _minutes(counts: Tally, lane: LaneRecord) -> tuple[Minutes | None, int]:
     """The whole minutes that the lane's measured time covered, and where they begin."""
-    measured = [span for span in lane["phase_spans"] if not span["warmup"]]
-    start = measured[0]["start_ns"] if measured else lane["start_ns"]
-    end = int(counts.at_ns[-1]) if counts.n and lane["closed_loop"] else lane["end_ns"]
+    measured = lane.measured_spans
+    start = measured[0].start_ns if measured else lane.start_ns
+    end = int(counts.at_ns[-1]) if counts.n and lane.closed_loop else lane.end_ns
     minutes = (end - start) // MINUTE_NS
     if minutes < 1 or not counts.n:
         return None, start
@@ -123,12 +124,12 @@ def _minutes(counts: Tally, lane: dict[str, Any]) -> tuple[Minutes | None, int]:
     return table, start
 
 
-def _watched(lane: dict[str, Any], start_ns: int, minutes: int) -> Bool:
+def _watched(lane: LaneRecord, start_ns: int, minutes: int) -> Bool:
     """Minutes that lie whole on the record: of those between two sittings, or after the record
     ends, nobody can tell.
     """
     watched = np.ones(minutes, bool)
-    for begin, end in lane.get("gaps_ns", []):
+    for begin, end in lane.gaps_ns:
         watched[
             max(begin - start_ns, 0) // MINUTE_NS : max(-(-(end - start_ns) // MINUTE_NS), 0)
         ] = False

@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.errors import ExitCode, UserError
 from bench.judge.contract.clauses import (
+    Tally,
     missing_part,
     scope,
     streamed_any,
@@ -31,96 +32,117 @@ from bench.judge.contract.reasons import sentence
 from bench.judge.contract.requests import judge_requests
 from bench.judge.contract.spans import Found, judge_spans
 from bench.judge.health import Health
-from bench.judge.left_out import facts_of, told
+from bench.judge.left_out import facts_of, left_out_of
 from bench.judge.reached import came_to
 from bench.judge.stats.dependence import Judged
 from bench.judge.stats.sequential import LOOKS, holm
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.plan.suite import match_clause
+from bench.record.records.manifest import LaneRecord
+from bench.record.records.summary import Overall
+from bench.record.records.verdicts import (
+    AttestedTerm,
+    ClauseOutcome,
+    ClauseVerdict,
+    Expectation,
+    Forecast,
+    Verdicts,
+)
 from bench.record.run_folder import Run
-from bench.record.samples import Columns
+from bench.record.samples import Bool, Columns
 from bench.units import MS, S
 
-#: Format history of verdicts.json: 2 = units, blocks, exclusions, credits.
-VERDICTS_FORMAT = 2
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What the lanes of a run came to, lane by lane."""
+
+    clauses: list[ClauseVerdict] = dataclasses.field(default_factory=list)
+    forecasts: list[Forecast] = dataclasses.field(default_factory=list)
+    attested: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    #: by contract: once, however many targets broke it
+    breach_cost_usd: dict[str, float] = dataclasses.field(default_factory=dict)
+    not_applied: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def verdicts(self) -> list[ClauseOutcome]:
+        """Of every clause and forecast."""
+        judged = [clause.verdict for clause in self.clauses]
+        return [*judged, *(forecast.verdict for forecast in self.forecasts)]
 
 
 def judge_run(
     run: Run,
     health: Health,
     override: Contract | None = None,
-    further: Sequence[dict[str, Any]] = (),
-) -> dict[str, Any]:
-    """Judge every lane by its contract (or by `override`). The value is verdicts.json.
+    further: Sequence[Expectation] = (),
+) -> Verdicts:
+    """Judge every lane by its contract (or by `override`).
 
     `further` are rehearsed answers of other records, which join the exit code. Raises UserError for
     a clause of `override` that the run cannot have; under the run's own contract such a clause is
     INCONCLUSIVE, for the run is over, and its report must be written. A shard is judged by no
     contract of its own, and refused under `override`.
     """
-    clauses: list[dict[str, Any]] = []
-    forecasts: list[dict[str, Any]] = []
-    attested: list[dict[str, str]] = []
-    breach_cost: dict[str, float] = {}
-    unusable: list[str] = []
-    rows = came_to(run)
-    looks = LOOKS if run.manifest.get("early_stop") else 1
-    shard = run.manifest.get("shard")
+    shard = run.manifest.shard
     if shard and override is not None:
         raise UserError(
-            f"is shard {shard['number']} of {shard['of']}, which alone is no run to judge",
+            f"is shard {shard.number} of {shard.of}, which alone is no run to judge",
             where=str(run.folder),
             remedy="merge them: tailproof merge RUN… --out DIR",
         )
-    for index, lane in enumerate([] if shard else run.lanes):
-        contract = override or (
-            Contract.model_validate(lane["contract"]) if lane["contract"] else None
-        )
+    found = _Found() if shard else _judge_lanes(run, health, override)
+    expects = [] if shard else [*further]
+    if override is None and not shard:
+        for lane in run.lanes:
+            expects += [_expectation(expect, found.clauses, lane) for expect in lane.expect]
+    overall = overall_verdict(found.verdicts, health)
+    left_out = left_out_of(run)
+    attested = dict.fromkeys(found.attested)
+    breach = found.breach_cost_usd
+    return Verdicts(
+        format=Verdicts.FORMAT,
+        run=run.manifest.run,
+        overall=overall,
+        exit_code=int(exit_code(run, overall, expects)),
+        confidence=min((record.confidence for record in found.clauses), default=0.95),
+        simulated=bool(run.manifest.simulated_lanes),
+        clauses=found.clauses,
+        forecasts=found.forecasts,
+        expects=expects,
+        attested=[AttestedTerm(contract=name, term=term) for name, term in attested],
+        not_applied=list(dict.fromkeys(found.not_applied)),
+        projected_breach_usd=sum(breach.values()) if breach else None,
+        **({"left_out": left_out} if left_out else {}),
+    )
+
+
+def _judge_lanes(run: Run, health: Health, override: Contract | None) -> _Found:
+    found, rows = _Found(), came_to(run)
+    looks = LOOKS if run.manifest.early_stop else 1
+    for index, lane in enumerate(run.lanes):
+        contract = override or lane.contract
         if contract is None:
             continue
         columns = rows.lane(index)
         if override is not None:
             refuse_missing(contract, lane, streamed_any(columns))
         classes = classify(columns, contract, facts_of(run, lane, columns))
-        unusable += [f"{contract.name}: {said}" for said in [*classes.unusable, *classes.missing]]
+        for reason in (*classes.unusable, *classes.missing):
+            found.not_applied.append(f"{contract.name}: {reason}")
         records = judge_lane(columns, classes, contract, lane, health, looks)
-        clauses += records
+        found.clauses.extend(records)
         if (forecast := judge_forecast(run, index, contract)) is not None:
-            forecasts.append(forecast)
-        attested += [{"contract": contract.name, "term": term.term} for term in contract.attested]
-        if contract.breach_cost_usd is not None and any(
-            record["verdict"] == "FAIL" for record in records
-        ):
-            breach_cost[contract.name] = float(
-                contract.breach_cost_usd
-            )  # once, however many targets broke it
-    expects = [] if shard else [*further]
-    if override is None and not shard:
-        expects += [
-            _expectation(expect, clauses, lane) for lane in run.lanes for expect in lane["expect"]
-        ]
-    overall = overall_verdict([record["verdict"] for record in [*clauses, *forecasts]], health)
-    return {
-        "format": VERDICTS_FORMAT,
-        "run": run.manifest["run"],
-        "overall": overall,
-        "exit_code": int(exit_code(run, overall, expects)),
-        "confidence": min((record["confidence"] for record in clauses), default=0.95),
-        "simulated": any(lane.get("simulated") for lane in run.lanes),
-        "clauses": clauses,
-        "forecasts": forecasts,
-        "expects": expects,
-        "attested": [
-            dict(pair) for pair in dict.fromkeys(tuple(term.items()) for term in attested)
-        ],
-        "not_applied": list(dict.fromkeys(unusable)),
-        "projected_breach_usd": sum(breach_cost.values()) if breach_cost else None,
-        **({"left_out": left_out} if (left_out := told(run)) else {}),
-    }
+            found.forecasts.append(forecast)
+        found.attested.extend((contract.name, term.term) for term in contract.attested)
+        broken = any(record.verdict == "FAIL" for record in records)
+        if contract.breach_cost_usd is not None and broken:
+            found.breach_cost_usd[contract.name] = float(contract.breach_cost_usd)
+    return found
 
 
-def refuse_missing(contract: Contract, lane: dict[str, Any], streamed: bool) -> None:
+def refuse_missing(contract: Contract, lane: LaneRecord, streamed: bool) -> None:
     """Raises UserError for the first judged clause on a phase, bucket or metric that the lane does
     not have.
     """
@@ -133,124 +155,144 @@ def refuse_missing(contract: Contract, lane: dict[str, Any], streamed: bool) -> 
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Judging:
+    """What all clauses of a lane are judged by."""
+
+    columns: Columns
+    classes: Classes
+    contract: Contract
+    lane: LaneRecord
+    health: Health
+    #: whether any answer came as a stream
+    streamed: bool
+    #: planned looks, among which the error is divided
+    looks: int
+
+    @property
+    def alpha(self) -> float:
+        """The error of one look, for each side."""
+        return float(1 - self.contract.confidence) / self.looks
+
+
 def judge_lane(
     columns: Columns,
     classes: Classes,
     contract: Contract,
-    lane: dict[str, Any],
+    lane: LaneRecord,
     health: Health,
     looks: int = 1,
-) -> list[dict[str, Any]]:
-    """The clauses of one lane as records of verdicts.json.
+) -> list[ClauseVerdict]:
+    """The clauses of one lane.
 
     A FAIL must stand among all of them (Holm).
     """
-    streamed = streamed_any(columns)
+    of = _Judging(columns, classes, contract, lane, health, streamed_any(columns), looks)
     records = [
-        judge_clause(
-            columns, classes, clause, contract, lane, health, number, streamed=streamed, looks=looks
-        )
-        for number, clause in enumerate(contract.clauses, 1)
+        judge_clause(of, clause, number) for number, clause in enumerate(contract.clauses, 1)
     ]
-    judged = [record for record in records if record["verdict"] != "REPORTED"]
-    alpha = float(1 - contract.confidence) / looks
-    stands = holm([record["p_fail"] for record in judged], alpha)
-    for record, stands_alone in zip(judged, stands, strict=True):
-        if record["verdict"] == "FAIL" and not stands_alone:
-            record["verdict"] = "INCONCLUSIVE"
-            record["reason"] += (
-                f"; alone that would be a FAIL (p = {record['p_fail']:.2g}), among {len(judged)}"
-                " clauses it may be chance"
+    return _stand_together(records, of.alpha)
+
+
+def _stand_together(records: list[ClauseVerdict], alpha: float) -> list[ClauseVerdict]:
+    judged = [index for index, record in enumerate(records) if record.judged]
+    stands = holm([float(records[index].p_fail) for index in judged], alpha)
+    found = list(records)
+    for index, stands_alone in zip(judged, stands, strict=True):
+        record = records[index]
+        if record.verdict == "FAIL" and not stands_alone:
+            reason = (
+                f"{record.reason}; alone that would be a FAIL (p = {record.p_fail:.2g}), among"
+                f" {len(judged)} clauses it may be chance"
             )
-    return records
+            found[index] = record.replace(verdict="INCONCLUSIVE", reason=reason)
+    return found
 
 
-def judge_clause(
-    columns: Columns,
-    classes: Classes,
-    clause: Clause,
-    contract: Contract,
-    lane: dict[str, Any],
-    health: Health,
-    number: int,
-    *,
-    streamed: bool,
-    looks: int = 1,
-) -> dict[str, Any]:
-    """One clause of one lane as a record of verdicts.json."""
-    missing = missing_part(clause, lane, streamed)
-    keep = scope(columns, clause, lane) & (missing is None)
-    counts = tally(columns, clause, classes, keep)
-    alpha = float(1 - contract.confidence) / looks
+def judge_clause(of: _Judging, clause: Clause, number: int) -> ClauseVerdict:
+    """One clause of one lane."""
+    missing = missing_part(clause, of.lane, of.streamed)
+    keep = scope(of.columns, clause, of.lane) & (missing is None)
+    counts = tally(of.columns, clause, of.classes, keep)
     found = (
-        judge_spans(columns, counts, clause, contract, lane, alpha)
+        judge_spans(of.columns, counts, clause, of.contract, of.lane, of.alpha)
         if clause.by_time
-        else judge_requests(columns, counts, clause, alpha)
+        else judge_requests(of.columns, counts, clause, of.alpha)
     )
+    decision = _decided(of, clause, keep, counts, found, missing)
     judged = found.judged
-    decision = Decision(
-        judged.outcome, sentence(judged, clause, counts.excluded, found.note), judged.needed
+    return ClauseVerdict(
+        target=of.lane.name,
+        stage=of.lane.stage,
+        contract=of.contract.name,
+        number=number,
+        text=clause.text,
+        metric=clause.metric,
+        view=clause.view,
+        quantile=_float(clause.quantile),
+        limit_ms=None if clause.limit is None else clause.limit / MS,
+        at_least_tps=_float(clause.at_least),
+        share=_float(clause.share),
+        operator=clause.operator or (">=" if clause.rising else "<="),
+        statistic=clause.statistic,
+        method=clause.method if clause.kind.named_by == "method" else None,
+        phase=clause.phase,
+        bucket=clause.bucket,
+        report_only=clause.report_only,
+        **found.numbers,
+        confidence=float(of.contract.confidence),
+        n=judged.n,
+        k=judged.bad,
+        unknown=judged.unknown,
+        excluded=counts.excluded,
+        with_excluded=_with_excluded(of, clause, keep) if counts.excluded else None,
+        allowed_k=judged.allowed,
+        fail_k=judged.fails,
+        p0=float(clause.allowed_share),
+        p_limits=[judged.lower, judged.upper],
+        p_fail=found.p_fail,
+        n_effective=judged.n_eff,
+        design_effect=judged.deff,
+        decided_by=judged.method,
+        blocks=judged.blocks,
+        block_s=judged.block_ns / S,
+        worst_block=_worst(judged),
+        projected_credit=_projected_credit(clause, found),
+        verdict=decision.verdict,
+        reason=decision.reason,
+        needed_n=decision.needed,
     )
+
+
+def _decided(
+    of: _Judging, clause: Clause, keep: Bool, counts: Tally, found: Found, missing: str | None
+) -> Decision:
+    """What may be said of the clause: first what forbids a verdict, then what qualifies it."""
     if clause.report_only:
-        decision = Decision("REPORTED", missing or "shown beside the contract, not judged")
-    elif missing is not None:
-        decision = Decision("INCONCLUSIVE", missing)
-    elif lane["closed_loop"]:
-        decision = Decision(
+        return Decision("REPORTED", missing or "shown beside the contract, not judged")
+    if missing is not None:
+        return Decision("INCONCLUSIVE", missing)
+    if of.lane.closed_loop:
+        return Decision(
             "INCONCLUSIVE", "a closed loop slows down with the server: not valid for an SLA verdict"
         )
-    elif (elsewhere := served_elsewhere(contract, counts)) is not None:
-        decision = Decision("INCONCLUSIVE", elsewhere)
-    else:
-        decision = with_health(decision, columns, classes, keep, clause, alpha, health)
-        decision = beside_drift(decision, found.numbers.get("steadiness"))
-        if contract.proof == "census":
-            decision = dataclasses.replace(
-                decision,
-                reason=f"{decision.reason}; what settles the contract is a census of its period",
-            )
-    whole = tally(columns, clause, classes, keep, exclusions=False) if counts.excluded else counts
-    return {
-        "target": lane["name"],
-        "stage": lane["stage"],
-        "contract": contract.name,
-        "number": number,
-        "text": clause.text,
-        "metric": clause.metric,
-        "view": clause.view,
-        "quantile": _float(clause.quantile),
-        "limit_ms": None if clause.limit is None else clause.limit / MS,
-        "at_least_tps": _float(clause.at_least),
-        "share": _float(clause.share),
-        "operator": clause.operator or (">=" if clause.rising else "<="),
-        "statistic": clause.statistic,
-        "method": clause.method if clause.kind.named_by == "method" else None,
-        "phase": clause.phase,
-        "bucket": clause.bucket,
-        "report_only": clause.report_only,
-        **found.numbers,
-        "confidence": float(contract.confidence),
-        "n": judged.n,
-        "k": judged.bad,
-        "unknown": judged.unknown,
-        "excluded": counts.excluded,
-        "with_excluded": {"n": whole.n, "k": whole.bad} if counts.excluded else None,
-        "allowed_k": judged.allowed,
-        "fail_k": judged.fails,
-        "p0": float(clause.allowed_share),
-        "p_limits": [judged.lower, judged.upper],
-        "p_fail": found.p_fail,
-        "n_effective": judged.n_eff,
-        "design_effect": judged.deff,
-        "decided_by": judged.method,
-        "blocks": judged.blocks,
-        "block_s": judged.block_ns / S,
-        "worst_block": _worst(judged),
-        "projected_credit": _projected_credit(clause, found),
-        "verdict": decision.verdict,
-        "reason": decision.reason,
-        "needed_n": decision.needed,
-    }
+    if (elsewhere := served_elsewhere(of.contract, counts)) is not None:
+        return Decision("INCONCLUSIVE", elsewhere)
+    judged = found.judged
+    reason = sentence(judged, clause, counts.excluded, found.note)
+    decision = Decision(judged.outcome, reason, judged.needed)
+    decision = with_health(decision, of.columns, of.classes, keep, clause, of.alpha, of.health)
+    decision = beside_drift(decision, found.numbers.get("steadiness"))
+    if of.contract.proof == "census":
+        reason = f"{decision.reason}; what settles the contract is a census of its period"
+        decision = dataclasses.replace(decision, reason=reason)
+    return decision
+
+
+def _with_excluded(of: _Judging, clause: Clause, keep: Bool) -> dict[str, int]:
+    """The counts with nothing set aside."""
+    whole = tally(of.columns, clause, of.classes, keep, exclusions=False)
+    return {"n": whole.n, "k": whole.bad}
 
 
 def _worst(judged: Judged) -> dict[str, Any] | None:
@@ -289,21 +331,21 @@ def _float(share: Fraction | None) -> float | None:
 
 
 def _expectation(
-    expect: dict[str, str], clauses: list[dict[str, Any]], lane: dict[str, Any]
-) -> dict[str, Any]:
-    mine = [record for record in clauses if record["target"] == lane["name"]]
-    index = match_clause(expect["clause"], [record["text"] for record in mine])
-    got = mine[index]["verdict"] if index is not None else "NONE"
-    return {
-        "target": lane["name"],
-        "clause": mine[index]["text"] if index is not None else expect["clause"],
-        "expected": expect["verdict"],
-        "got": got,
-        "met": got == expect["verdict"],
-    }
+    expect: dict[str, str], clauses: list[ClauseVerdict], lane: LaneRecord
+) -> Expectation:
+    mine = [record for record in clauses if record.target == lane.name]
+    index = match_clause(expect["clause"], [record.text for record in mine])
+    got = mine[index].verdict if index is not None else "NONE"
+    return Expectation(
+        target=lane.name,
+        clause=mine[index].text if index is not None else expect["clause"],
+        expected=expect["verdict"],
+        got=got,
+        met=got == expect["verdict"],
+    )
 
 
-def overall_verdict(verdicts: list[str], health: Health) -> str:
+def overall_verdict(verdicts: Sequence[ClauseOutcome], health: Health) -> Overall:
     """INVALID beats all; FAIL if any; PASS only if all judged clauses pass; NONE without any."""
     judged = [verdict for verdict in verdicts if verdict != "REPORTED"]
     if not judged:
@@ -315,7 +357,7 @@ def overall_verdict(verdicts: list[str], health: Health) -> str:
     return "PASS" if all(verdict == "PASS" for verdict in judged) else "INCONCLUSIVE"
 
 
-def exit_code(run: Run, overall: str, expects: list[dict[str, Any]]) -> ExitCode:
+def exit_code(run: Run, overall: Overall, expects: Sequence[Expectation]) -> ExitCode:
     """The first of 130, 5, 4, 1, 3, 0 that holds.
 
     A suite with `expect` is judged by those alone.
@@ -325,7 +367,7 @@ def exit_code(run: Run, overall: str, expects: list[dict[str, Any]]) -> ExitCode
     if overall == "INVALID":
         return ExitCode.INVALID
     if expects:
-        return ExitCode.PASS if all(expect["met"] for expect in expects) else ExitCode.FAIL
+        return ExitCode.PASS if all(expect.met for expect in expects) else ExitCode.FAIL
     return {"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}.get(
         overall, ExitCode.PASS
     )

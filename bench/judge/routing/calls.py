@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.record.records.manifest import LegRecord
 from bench.record.records.routes import (
     RouteCost,
     RouteTokens,
@@ -75,7 +76,7 @@ def tokens_of(attempts: Table, planned: Table, billed: Bool, won: Bool) -> Route
 
 
 def cost_of(
-    attempts: Table, planned: Table, billed: Bool, won: Bool, legs: Sequence[dict[str, Any]]
+    attempts: Table, planned: Table, billed: Bool, won: Bool, legs: Sequence[LegRecord]
 ) -> RouteCost:
     """USD, exact to the token.
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.judge.routing.calls import billed_calls, billed_twice, cost_of, winners
 from bench.quantiles import P50, P99, by_key
+from bench.record.records.manifest import LaneRecord, LegRecord
 from bench.record.records.routes import (
     AddedLatency,
     DrillRecord,
@@ -44,7 +45,7 @@ def drill_records(
     rows: Int,
     events: list[dict[str, Any]],
     changes: list[dict[str, Any]],
-    legs: Sequence[dict[str, Any]] = (),
+    legs: Sequence[LegRecord] = (),
 ) -> list[DrillRecord]:
     """One record for each cut of a stage, as one lane bore it.
 
@@ -98,7 +99,7 @@ def _drill(
     attempts: Table,
     rows: Int,
     changes: list[dict[str, Any]],
-    legs: Sequence[dict[str, Any]],
+    legs: Sequence[LegRecord],
 ) -> DrillRecord:
     """What a cut that was carried out did to one lane."""
     due, begin = columns.samples["due_ns"], window.begin
@@ -216,7 +217,7 @@ def timeline(
     columns: Columns,
     attempts: Table,
     rows: Int,
-    lane: dict[str, Any],
+    lane: LaneRecord,
     changes: list[dict[str, Any]],
 ) -> Timeline:
     """How one lane's stage went, in `BINS` equal parts by due time: who answered, who was not

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from bench.judge.stats.tail import quantile_ci_ranks, quantile_nearest_rank, verdict_counts
 from bench.plan.route import RouteExpect
 from bench.quantiles import P50, P99, P999, by_key
+from bench.record.records.manifest import LaneRecord
 from bench.record.records.routes import DrillRecord, LaneTail, Standing
 from bench.record.records.verdicts import Expectation
 from bench.record.run_folder import Run
@@ -41,7 +41,7 @@ def standings(run: Run) -> list[Standing]:
     return found
 
 
-def lane_tail(lane: dict[str, Any], columns: Columns) -> LaneTail:
+def lane_tail(lane: LaneRecord, columns: Columns) -> LaneTail:
     """p50, p99 and p99.9 (ms) of the lane's answered rows; the p99's 95 % interval, None where it
     has no such limit.
     """

@@ -25,6 +25,7 @@ from bench.judge.routing.policies import expectations, standings
 from bench.judge.routing.residency import residency
 from bench.judge.summary import view_ms
 from bench.metrics import HEADLINES
+from bench.record.records.manifest import LaneRecord, LegRecord
 from bench.record.records.routes import (
     DrillRecord,
     FailedEvent,
@@ -92,7 +93,7 @@ def _failed(event: dict[str, Any]) -> FailedEvent:
 
 
 def route_record(
-    columns: Columns, attempts: Table, planned: Table, lane: dict[str, Any], models: list[str]
+    columns: Columns, attempts: Table, planned: Table, lane: LaneRecord, models: list[str]
 ) -> RouteRecord:
     """One routed lane; `planned` are the schedule's rows of the attempts, `models` the texts of
     served_model.
@@ -127,7 +128,7 @@ def route_record(
     )
 
 
-def _leg(leg: dict[str, Any], number: int, calls: Table, won: int, answered: int) -> LegCalls:
+def _leg(leg: LegRecord, number: int, calls: Table, won: int, answered: int) -> LegCalls:
     return LegCalls(
         leg=number,
         name=leg["name"],

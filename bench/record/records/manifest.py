@@ -7,8 +7,9 @@ Unix ns; other `_ns` are lengths, or moments after the run's start.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -133,7 +134,7 @@ class LaneRecord(_Priced):
         return [span for span in self.phase_spans if not span.warmup]
 
 
-class Sitting(Record):
+class SittingRecord(Record):
     """A part of a run that was broken off and resumed."""
 
     #: when its first row was due
@@ -159,7 +160,7 @@ class StartRecord(Record):
     ahead_ns: int = 0
 
 
-class Place(Record):
+class PlaceRecord(Record):
     """Where a shard was sent from."""
 
     node: str
@@ -192,7 +193,7 @@ class ShardRecord(Record):
     workers: tuple[int, int] | None = None
     machine: Json | None = None
     manifest_sha256: str | None = None
-    place: Place | None = None
+    place: PlaceRecord | None = None
     clock: ClockRecord | None = None
     #: why its node was lost
     lost: str | None = None
@@ -268,6 +269,17 @@ class Harness(ProcessRecord):
         return [*self.by_worker] or [self]
 
 
+def harness_of(by_worker: Sequence[ProcessRecord], **facts: Any) -> Harness:
+    """What several processes did: the worst of each number, the first of what must be equal."""
+    worst: Json = {}
+    for process in by_worker:
+        for name, value in process.to_json().items():
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if name not in worst or (is_number and abs(value) > abs(worst[name] or 0)):
+                worst[name] = value
+    return Harness(**{**worst, **facts, "by_worker": list(by_worker)})
+
+
 class Manifest(FileRecord):
     """run.json."""
 
@@ -300,7 +312,7 @@ class Manifest(FileRecord):
     shard: ShardRecord | None = None
     #: where the shards of a cluster's run lie until they are merged
     cluster: Json | None = None
-    sittings: list[Sitting] = Field(default_factory=list)
+    sittings: list[SittingRecord] = Field(default_factory=list)
     segments: list[Segment] = Field(default_factory=list)
     schedule_sha256: str | None = None
     #: of plan.json; None where no plan was kept
@@ -324,6 +336,38 @@ class Manifest(FileRecord):
     left_out: list[LeftOut] = Field(default_factory=list)
     #: of everything else in it
     manifest_sha256: str | None = None
+
+    @classmethod
+    def begun(cls, run: str, lanes: Sequence[LaneRecord], **facts: Any) -> Self:
+        """The manifest of a run that begins."""
+        given = {"run": run, "lanes": list(lanes), "segments": [], **facts}
+        return cls(format=cls.FORMAT, state="running", **given)
+
+    @property
+    def shift_ns(self) -> int:
+        """How much later than planned the rows of the latest sitting are due."""
+        return self.sittings[-1].shift_ns if self.sittings else 0
+
+    @property
+    def later_sittings(self) -> list[SittingRecord]:
+        """Those after the first."""
+        return self.sittings[1:]
+
+    @property
+    def simulated_lanes(self) -> list[int]:
+        """Indices of the lanes that were played in virtual time."""
+        return [index for index, lane in enumerate(self.lanes) if lane.simulated]
+
+    @property
+    def left_out_nodes(self) -> list[str]:
+        """Names of the nodes that no verdict counts."""
+        return [entry.node for entry in self.left_out]
+
+    @property
+    def shortest_phase_ns(self) -> int:
+        """The length of the shortest phase of any lane."""
+        spans = [span for lane in self.lanes for span in lane.phase_spans]
+        return min((span.end_ns - span.start_ns for span in spans), default=0)
 
 
 def lane_record(lane: Lane) -> LaneRecord:

@@ -48,18 +48,24 @@ class Record(BaseModel):
         """The record with other values of some fields, which are validated."""
         unknown = changes.keys() - type(self).model_fields.keys()
         assert not unknown, f"{type(self).__name__} has no {', '.join(sorted(unknown))}"
-        given = {
-            name: getattr(self, name)
-            for name in type(self).model_fields
-            if name in self.model_fields_set
-        }
-        return type(self)(**{**given, **(self.model_extra or {}), **changes})
+        return type(self)(**{**self._given(), **changes})
+
+    def without(self, *names: str) -> Self:
+        """The record without the values of these fields."""
+        return type(self)(
+            **{name: value for name, value in self._given().items() if name not in names}
+        )
+
+    def _given(self) -> Json:
+        fields = type(self).model_fields
+        given = {name: getattr(self, name) for name in fields if name in self.model_fields_set}
+        return {**given, **(self.model_extra or {})}
 
     # Until all rooms read attributes. Deleted with the last of them.
 
     def __getitem__(self, key: str) -> Any:
         name = _field_of(type(self), key)
-        if name not in self.model_fields_set:
+        if name not in self.model_fields_set and name not in type(self).model_fields:
             raise KeyError(key)
         return getattr(self, name)
 
@@ -111,7 +117,10 @@ def parse_record(kind: type[F], found: Json, path: Path, writer: str | None = No
     `writer` is the version of tailproof that wrote it, where that is known. Raises RunFolderError
     for a newer format and for values that do not fit.
     """
-    refuse_newer(kind, found.get("format"), path, writer)
+    number = found.get("format")
+    if "format" in found and not isinstance(number, int):
+        raise RunFolderError("cannot be read (its format is no number)", where=str(path))
+    refuse_newer(kind, number, path, writer)
     try:
         return kind.model_validate(found)
     except ValidationError as error:
@@ -139,8 +148,10 @@ def read_record(kind: type[F], folder: Path, writer: str | None = None) -> F:
 
 
 def _first_error(error: ValidationError) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    missing = [each["loc"] for each in errors if each["type"] == "missing"]
+    if missing:
+        return f"lacks {', '.join('.'.join(str(step) for step in loc) for loc in missing[:5])}"
+    first = errors[0]
     key = ".".join(str(step) for step in first["loc"])
-    if first["type"] == "missing":
-        return f"lacks {key}"
     return f"cannot be read ({key}: {first['msg'][0].lower()}{first['msg'][1:]})"

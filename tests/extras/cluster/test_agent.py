@@ -19,6 +19,7 @@ from bench.extras.cluster.agent import Agent
 from bench.record.run_folder import RunWriter
 from bench.record.samples import SCHEDULE_DTYPE
 from bench.units import S
+from tests.support.records import manifest_of
 
 
 class Scripted(Agent):
@@ -130,7 +131,7 @@ def test_a_folder_that_a_shard_left_is_kept_once_nobody_writes_to_it(tmp_path: P
     """Missing, under way, there: and then handed over from the start, and removed."""
     folder = tmp_path / "left"
     assert Agent().keep(str(folder)) == "missing"
-    writer = RunWriter(folder, {"run": "r", "lanes": []}, np.zeros(1, SCHEDULE_DTYPE))
+    writer = RunWriter(folder, manifest_of([]), np.zeros(1, SCHEDULE_DTYPE))
     assert Agent().keep(str(folder)) == "under way"
     writer.let_go()
     keeper = Agent()

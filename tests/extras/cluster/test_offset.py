@@ -108,7 +108,7 @@ def test_a_start_is_corrected_by_how_far_the_clock_is_ahead() -> None:
         start = Start.at(agreed_ns, ahead_ns)
         # Two readings of one pair of clocks: as far apart as the wall clock was slewed meanwhile.
         assert abs(start.t0 - (agreed_ns + ahead_ns - wall_offset_ns())) < 50 * MS
-        assert start.record() == {
+        assert start.record().to_json() == {
             "agreed_wall_ns": agreed_ns,
             "wall_ns": agreed_ns,
             "wall_offset_ns": agreed_ns - start.t0,

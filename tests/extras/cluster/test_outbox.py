@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +19,10 @@ from bench.record.pieces import STRING_KINDS, SegmentWriter, gather, gather_atte
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import SCHEDULE_DTYPE, Outcome, empty_attempts, empty_samples
 from bench.units import MS
+from tests.support.records import manifest_of
 
 ROWS = 40
-MANIFEST: dict[str, Any] = {
-    "run": "r",
-    "started_wall_ns": 0,
-    "lanes": [{"name": "t", "end_ns": ROWS * MS}],
-}
+MANIFEST = manifest_of([{"end_ns": ROWS * MS}], started_wall_ns=0)
 #: A step of the node's, or how much of what is there is handed over next.
 STEPS = st.lists(
     st.one_of(

@@ -38,6 +38,7 @@ from bench.plan.target import Prices
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import ATTEMPT_DTYPE, AttemptFlag, Columns, Outcome
 from tests.support.planted_tail import quiet
+from tests.support.records import manifest_of
 from tests.support.rows_by_hand import answered, columns_of, failed, lane_of, run_of
 
 #: stage, tokens, default, GPT-4o, with 15 % overhead: as the field guide prints them
@@ -161,7 +162,7 @@ def run_with(tmp_path: Path, rows: list[dict[str, Any]], attempts: Any = None, *
     columns.schedule["prompt_tokens"], columns.schedule["output_tokens"] = 100, 20
     writer = RunWriter(
         tmp_path / "r",
-        {"run": "r", "lanes": [lane_of() | {"prices": PRICES} | lane], "strings": {}},
+        manifest_of([lane_of(**{"prices": PRICES, **lane})]),
         columns.schedule,
     )
     writer.finish("complete", columns.samples, {"harness": {}}, attempts)
@@ -297,7 +298,7 @@ def test_a_price_of_zero_is_a_price(tmp_path: Path) -> None:
     missing price.
     """
     free = PRICES | {"input_usd_per_million": "0", "output_usd_per_million": "0"}
-    spend = spend_of(run_of(tmp_path / "r", [answered(5)], lane_of() | {"prices": free}), 0)
+    spend = spend_of(run_of(tmp_path / "r", [answered(5)], lane_of(prices=free)), 0)
     assert isinstance(spend, Spend)
     assert spend.paid_usd == 0
     assert spend.overhead is None

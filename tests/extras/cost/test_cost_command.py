@@ -12,7 +12,7 @@ from bench.plan.contract import load_contract
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Outcome
 from tests.support.planted_tail import quiet
-from tests.support.rows_by_hand import lane_of
+from tests.support.records import manifest_of
 
 GUIDE = """\
 MVP 100 5 M 1.25 50.00 97.5 % 1.44 97.1 %
@@ -83,10 +83,10 @@ def folder(tmp_path: Path) -> Path:
     }
     contract = load_contract("enterprise").model_dump(mode="json", by_alias=True)
     lanes = [
-        lane_of() | lane | {"prices": prices, "contract": contract},
-        lane_of() | lane | {"name": "bare"},
+        lane.replace(prices_written=prices, contract_written=contract),
+        lane.replace(name="bare"),
     ]
-    RunWriter(tmp_path / "r", {"run": "r", "lanes": lanes, "strings": {}}, columns.schedule).finish(
+    RunWriter(tmp_path / "r", manifest_of(lanes), columns.schedule).finish(
         "complete", columns.samples, {"harness": {}}
     )
     return tmp_path / "r"

@@ -126,7 +126,7 @@ def a_run(folder: Path, slow: int = 4000, **lane: Any) -> str:
     ends = [0 if place % 50 == 7 else slow if place % 10 == 3 else 100 for place in range(600)]
     rows = rows_of(0, ends) + rows_of(1, [200] * 600) + rows_of(2, [50] * 600)
     lanes = [
-        lane_of(name=name, prices=PRICES, end_ns=300 * 10**9) | lane
+        lane_of(**{"name": name, "prices": PRICES, "end_ns": 300 * 10**9, **lane})
         for name in ("main", "spare", "third")
     ]
     run_of(folder, rows, *lanes)
