@@ -91,7 +91,7 @@ def _warn_if_public(host: str) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """As many sockets as the system lets us have without asking anyone."""
+    """Allow as many sockets as a process without privileges may have."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 

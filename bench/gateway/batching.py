@@ -2,7 +2,7 @@
 
 In: jobs and moments. Out: moments written into the jobs, and events through the world. Must
 stay true: what joins or leaves does so between steps; memory and places taken are given back
-exactly once. Where nobody listens to single tokens, equal steps are taken in one event.
+exactly once. Where no running answer is streamed, equal steps are taken in one event.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Engine:
             PrefixCache(batch.prefix_blocks, batch.prefix_block) if batch.prefix_blocks else None
         )
         self._prefilling: deque[Job] = deque()
-        #: answers being written that are told of each token, and all by the step that ends them
+        #: answers being written: those with an event for each token, and all by their last step
         self._streams: dict[Job, None] = {}
         self._ends: list[tuple[int, int, Job]] = []
         self._order = itertools.count()
@@ -61,8 +61,8 @@ class Engine:
         self._step = self._steps = 0
         self._from_ns = self._step_ns = 0
         self._stretch = 0
-        #: (step, ns) of the steps that no later one was as long as: the longest since any step
-        #: stands first
+        #: (step, ns) of each step that was longer than all later ones: the first entry after a step
+        #: is the longest since it
         self._longest: list[tuple[int, int]] = []
 
     def room(self, job: Job) -> bool:
@@ -75,14 +75,11 @@ class Engine:
         )
 
     def wake(self, now_ns: int) -> None:
-        """Someone waits and there is room, or someone has left: look again at the next
-        step's edge.
-        """
+        """A waiting job has room, or a running one has left: look at the next step's edge."""
         if not self._steps:
             self._begin(now_ns)
         elif self._steps > 1:
-            # an edge at this very moment has gone by: steps taken one at a time would be past it
-            # too
+            # an edge at exactly this moment is past, as it would be if steps were taken singly
             done = (now_ns - self._from_ns) // self._step_ns + 1
             if done < self._steps:
                 self._run(self._from_ns, done)
@@ -91,7 +88,7 @@ class Engine:
         """A running job is no longer wanted."""
         if job.first_ns >= 0:
             if job.fault != "stall":
-                self._told_until(job, now_ns - job.distance_ns)
+                self._progress_until(job, now_ns - job.distance_ns)
             self._decoding -= 1
             self._streams.pop(job, None)
         else:
@@ -99,8 +96,8 @@ class Engine:
         self._give_back(job)
         self.wake(now_ns)
 
-    def _told_until(self, job: Job, now_ns: int) -> None:
-        """Of a job that is cut off: the tokens that had come, the last one's moment, the longest
+    def _progress_until(self, job: Job, now_ns: int) -> None:
+        """Write into a job that is cut off the tokens it had, the last one's moment and the longest
         gap.
         """
         since = max(0, (now_ns - self._from_ns) // self._step_ns) if self._steps > 1 else 0
@@ -129,11 +126,12 @@ class Engine:
         self._pool.started(job, now_ns)
 
     def _begin(self, now_ns: int) -> None:
-        """At the edge of a step: let in who waits, and set out the next steps."""
+        """At the edge of a step: let waiting jobs in, and plan the next steps."""
         while (waiting := self._pool.queue.head()) is not None and self.room(waiting):
             self._pool.queue.pop()
             self._join(waiting, now_ns)
-        batch, reading, steps = self._batch, 0, 1
+        batch = self._batch
+        reading, steps = 0, 1
         for job in self._prefilling:
             piece = min(job.prefill_left, batch.prefill_chunk - reading)
             job.prefill_left -= piece
@@ -162,10 +160,10 @@ class Engine:
         self._world.push(from_ns + steps * self._step_ns, self._edge, self._stretch)
 
     def _edge(self, due_ns: int, stretch: int) -> None:
-        """The stretch under way is done: tell tokens, let go who is done, go on."""
+        """The steps under way are done: send tokens, end what is finished, begin the next steps."""
         if stretch != self._stretch:
             return
-        # one step is what a job that arrives while we tell must see: it joins below
+        # a job that arrives during these events must find one step under way: it joins below
         self._step, self._steps = self._step + self._steps, 1
         while self._longest and self._longest[-1][1] <= self._step_ns:
             self._longest.pop()
@@ -225,7 +223,7 @@ class BatchPool:
             job.strike("http_503")
             refused = True
         if refused:
-            self._tell(job, Event.FAULT, now_ns)
+            self._send(job, Event.FAULT, now_ns)
             return
         engine = min(self._engines, key=_running) if len(self._engines) > 1 else self._engines[0]
         head = self.queue.head()
@@ -241,14 +239,14 @@ class BatchPool:
     def started(self, job: Job, now_ns: int) -> None:
         """An engine has let the job in."""
         if job.stream:
-            self._tell(job, Event.START, now_ns)
+            self._send(job, Event.START, now_ns)
 
     def token(self, job: Job, index: int, now_ns: int) -> None:
-        """A token of a job that is told of each; the last one is told by `finished`."""
+        """A token of a streamed job; `finished` sends the last one."""
         if index == job.fault_at and job.fault == "garbage":
-            self._tell(job, Event.FAULT, now_ns)
+            self._send(job, Event.FAULT, now_ns)
         if index + 1 < job.output_tokens:
-            self._tell(job, Event.TOKEN, now_ns)
+            self._send(job, Event.TOKEN, now_ns)
 
     def finished(self, job: Job, now_ns: int) -> None:
         """The job has had its last step."""
@@ -258,18 +256,18 @@ class BatchPool:
             more_ns = (SLOW_TAIL - 1) * (now_ns + job.distance_ns - job.first_ns)
             job.gap_max_ns = max(job.gap_max_ns, more_ns)
             now_ns += more_ns
-        self._tell(job, Event.FAULT if job.cut_short else Event.LAST, now_ns)
+        self._send(job, Event.FAULT if job.cut_short else Event.LAST, now_ns)
 
-    def _tell(self, job: Job, event: Event, now_ns: int) -> None:
-        """Tell when it has come all the way to the client."""
+    def _send(self, job: Job, event: Event, now_ns: int) -> None:
+        """Notify the owner when the event has come all the way to the client."""
         due_ns = now_ns + job.distance_ns
         if job.distance_ns or job.fault == "slow_tail":
             self.world.push(due_ns, self._deliver, (job, event))
         else:
             self._deliver(due_ns, (job, event))
 
-    def _deliver(self, due_ns: int, told: tuple[Job, Event]) -> None:
-        job, event = told
+    def _deliver(self, due_ns: int, sent: tuple[Job, Event]) -> None:
+        job, event = sent
         if not job.live:
             return
         if event is Event.TOKEN:
@@ -279,7 +277,7 @@ class BatchPool:
         elif event is Event.FAULT:
             job.emitted = max(job.emitted, job.fault_at)
             job.live = job.fault in ("stall", "garbage")
-        self.world.tell(job, event, due_ns)
+        self.world.notify(job, event, due_ns)
 
 
 def _running(engine: Engine) -> int:

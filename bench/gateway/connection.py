@@ -48,7 +48,7 @@ class Request:
 
 
 class Handler(Protocol):
-    """Who answers requests, and hears when a connection has gone."""
+    """Answers requests, and is called when a connection opens or has gone."""
 
     #: how long the bytes of one request may take to arrive
     request_ns: int
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def check_deadline(self, now_ns: int) -> None:
-        """Called now and then: a request that takes too long to arrive is refused."""
+        """Refuse a request that takes too long to arrive; close an idle connection in time."""
         if not self.open or not self.deadline_ns or now_ns < self.deadline_ns:
             return
         if self._discarding or self.busy is not None:

@@ -40,24 +40,15 @@ class Play:
 
     def __init__(self, scenario: Scenario, log: TextIO | None):
         self.scenario = scenario
-        self.world = World(scenario.gateway, scenario.seed, self._tell)
+        self.world = World(scenario.gateway, scenario.seed, self._on_event)
         self.truth = TruthBook(scenario.name, log)
-        caches = {
-            pool.name: pool.batch.prefix_block
-            for pool in scenario.gateway.pool
-            if pool.batch is not None and pool.batch.prefix_blocks
-        }
         #: tokens in a block of the prefix cache that a model's requests may meet
-        self.prefix_block = {
-            model.name: block
-            for model in scenario.gateway.model
-            if (block := next((caches[pool] for pool in model.pool if pool in caches), None))
-        }
+        self.prefix_block = _prefix_blocks(scenario.gateway)
         self.requests = self.under_way = 0
         #: the first chat request's moment: scenario time zero
         self.origin_ns: int | None = None
 
-    def _tell(self, job: Job, event: Event, due_ns: int) -> None:
+    def _on_event(self, job: Job, event: Event, due_ns: int) -> None:
         assert self.origin_ns is not None
         job.owner.happen(event, self.origin_ns + due_ns)
 
@@ -74,7 +65,7 @@ class Play:
         return now_ns - self.origin_ns
 
     def change(self, body: bytes) -> bytes:
-        """Take up one more timeline entry, whose `at` counts from now. Raises RequestError."""
+        """Add a timeline entry, whose `at` counts from now. Raises RequestError."""
         try:
             change = parse_model(Change, json.loads(body), "change")
             self.scenario.gateway.check(change)
@@ -87,7 +78,7 @@ class Play:
         ).encode()
 
     def advance(self, now_ns: int) -> None:
-        """Let what is due by now happen."""
+        """Run everything that is due by `now_ns`."""
         if self.origin_ns is not None:
             self.world.advance(now_ns - self.origin_ns)
 
@@ -95,6 +86,20 @@ class Play:
         """When the next event is due, in monotonic ns."""
         due_ns = self.world.next_ns()
         return None if due_ns is None or self.origin_ns is None else self.origin_ns + due_ns
+
+
+def _prefix_blocks(gateway: Gateway) -> dict[str, int]:
+    """Model -> tokens in a block of the first of its pools that has a prefix cache."""
+    of_pool: dict[str, int] = {}
+    for pool in gateway.pool:
+        if pool.batch is not None and pool.batch.prefix_blocks:
+            of_pool[pool.name] = pool.batch.prefix_block
+    found: dict[str, int] = {}
+    for model in gateway.model:
+        for name in model.pool:
+            if name in of_pool:
+                found.setdefault(model.name, of_pool[name])
+    return found
 
 
 def begin(play: Play, connection: Connection, request: Request) -> None:
@@ -117,7 +122,7 @@ def begin(play: Play, connection: Connection, request: Request) -> None:
     except RequestError as error:
         outcome = "rate_limited" if error.status == 429 else "refused"
         connection.answer(error.status, error.body, headers)
-        # a name that nobody serves is not kept: there is no end of those
+        # a name that no model serves is not kept: clients could make up any number
         known = chat.model if chat is not None and model is not None else ""
         play.truth.add(
             Record(
@@ -190,7 +195,7 @@ class Exchange:
         return now_ns
 
     def _served(self) -> None:
-        """The answer begins: status 200, and headers that say who serves."""
+        """The answer begins: status 200, and headers that name model, tier and region."""
         self._headers += [
             ("x-served-model", self._served_model),
             ("x-served-tier", self._tier),
@@ -248,7 +253,7 @@ class Exchange:
         return self.job.cached_tokens if self.job.pool.batch is not None else None
 
     def _fault(self, due_ns: int) -> None:
-        """Do what the job's fault says; all but garbage in a stream and a stall end the answer."""
+        """Carry out the job's fault; all but garbage in a stream and a stall end the answer."""
         job, connection, kind = self.job, self._connection, self.job.fault
         if kind in REFUSALS:
             self._status = REFUSALS[kind]

@@ -1,4 +1,4 @@
-"""A request on its way through the serving model, and what is told of it.
+"""A request on its way through the serving model, and its events.
 
 In: what was asked for. Out: the record that pools write their moments into. Must stay true:
 moments are ns since the scenario began; a job ends once.
@@ -19,7 +19,7 @@ SLOW_TAIL = 10
 
 
 class Event(IntEnum):
-    """What is told of a job, in this order; FAULT in place of any.
+    """What happens to a job, in this order; FAULT in place of any.
 
     All but LAST and FAULT may be missing.
     """
@@ -71,8 +71,8 @@ class Job:
         stream: bool = False,
         blocks: tuple[int, ...] = (),
     ):
-        """`owner` is whoever is told (None for nobody); with `stream` of each token, else of the
-        end alone.
+        """`owner` gets the job's events (None: nobody does); with `stream` one for each token, else
+        the last alone.
 
         `blocks` are chained hashes of the prompt's blocks, for pools with a prefix cache.
         """

@@ -1,7 +1,7 @@
 """Pools whose times are drawn from a law, with slots, a queue, and slots that start cold.
 
 In: jobs and moments. Out: moments written into the jobs, and events through the world. Must
-stay true: a slot is given back exactly once for each time it was taken; who waits is served by
+stay true: a slot is given back exactly once for each time it was taken; waiting jobs are served by
 priority, then in order of arrival.
 """
 
@@ -27,8 +27,8 @@ class Surroundings(Protocol):
     def push(self, due_ns: int, action: Action, subject: Any) -> None:
         """Call `action(due_ns, subject)` when time has come to `due_ns`."""
 
-    def tell(self, job: Job, event: Event, due_ns: int) -> None:
-        """Tell the job's owner now."""
+    def notify(self, job: Job, event: Event, due_ns: int) -> None:
+        """Pass an event of the job to its owner, now."""
 
 
 class Conditions:
@@ -82,7 +82,7 @@ class Conditions:
 
 
 class Queue:
-    """Jobs that wait: higher priority first, then the longer wait. Those given up are skipped."""
+    """Waiting jobs, by priority, then by arrival. Those given up are skipped."""
 
     def __init__(self, limit: int | None):
         self._limit, self._order = limit, itertools.count()
@@ -102,19 +102,19 @@ class Queue:
         return True
 
     def give_up(self, job: Job) -> None:
-        """A job that waits is no longer live."""
+        """Take a job that is no longer wanted out of the count."""
         if job.queued:
             job.queued = False
             self._waiting -= 1
 
     def head(self) -> Job | None:
-        """Who is next; None when nobody waits."""
+        """The next job; None when none waits."""
         while self._heap and not self._heap[0][2].live:
             heapq.heappop(self._heap)
         return self._heap[0][2] if self._heap else None
 
     def pop(self) -> Job | None:
-        """Take who is next."""
+        """Remove and return the next job; None when none waits."""
         job = self.head()
         if job is not None:
             self._waiting -= 1
@@ -139,10 +139,8 @@ class LawPool:
 
     def __init__(self, pool: Pool, changes: list[Change], seed: str, world: Surroundings):
         self.file, self.conditions, self._world = pool, Conditions(pool, changes), world
-        self._rng, self._fault_rng = (
-            Random(f"{seed}/{pool.name}"),
-            Random(f"{seed}/{pool.name}/faults"),
-        )
+        self._rng = Random(f"{seed}/{pool.name}")
+        self._fault_rng = Random(f"{seed}/{pool.name}/faults")
         self.queue = Queue(pool.queue_limit)
         self._warm = pool.warm if pool.warm is not None else pool.slots or 0
         self._cold_start = sampler(pool.cold_start) if pool.cold_start else None
@@ -172,19 +170,19 @@ class LawPool:
         self._release(job, now_ns)
 
     def _refuse(self, job: Job, now_ns: int) -> None:
-        self._world.push(now_ns + job.distance_ns, self._tell_fault, job)
+        self._world.push(now_ns + job.distance_ns, self._send_fault, job)
 
-    def _tell_fault(self, due_ns: int, job: Job) -> None:
+    def _send_fault(self, due_ns: int, job: Job) -> None:
         if job.live:
             job.live = False
-            self._world.tell(job, Event.FAULT, due_ns)
+            self._world.notify(job, Event.FAULT, due_ns)
 
-    def _tell_start(self, due_ns: int, job: Job) -> None:
+    def _send_start(self, due_ns: int, job: Job) -> None:
         if job.live:
-            self._world.tell(job, Event.START, due_ns)
+            self._world.notify(job, Event.START, due_ns)
 
     def _start_slot(self, now_ns: int) -> None:
-        """Start one more slot unless as many are starting as requests wait."""
+        """Start one more slot, unless enough are starting for all that wait."""
         if (
             self._cold_start is not None
             and self._up + self._starting < (self.file.slots or 0)
@@ -241,7 +239,7 @@ class LawPool:
         job.last_ns = job.first_ns + rest
         world = self._world
         if job.stream:
-            self._world.push(now_ns + job.distance_ns, self._tell_start, job)
+            self._world.push(now_ns + job.distance_ns, self._send_start, job)
             world.push(job.first_ns, self._emit, job)
         elif not job.cut_short:
             world.push(job.last_ns, self._emit, job)
@@ -257,10 +255,10 @@ class LawPool:
             return
         if job.emitted == job.fault_at and (job.stream or job.cut_short):
             if job.fault == "garbage":
-                self._world.tell(job, Event.FAULT, due_ns)
+                self._world.notify(job, Event.FAULT, due_ns)
             elif job.fault == "stall":
                 # nothing more, and the slot stays taken until the client gives up
-                self._world.tell(job, Event.FAULT, due_ns)
+                self._world.notify(job, Event.FAULT, due_ns)
                 return
             else:
                 self._end(job, Event.FAULT, due_ns)
@@ -271,16 +269,16 @@ class LawPool:
             return
         job.emitted += 1
         self._world.push(job.token_ns(job.emitted), self._emit, job)
-        self._world.tell(job, Event.TOKEN, due_ns)
+        self._world.notify(job, Event.TOKEN, due_ns)
 
     def _end(self, job: Job, event: Event, due_ns: int) -> None:
         job.live = False
-        self._world.tell(job, event, due_ns)
+        self._world.notify(job, event, due_ns)
         if not job.distance_ns:
             self._release(job, due_ns)
 
     def _served(self, due_ns: int, job: Job) -> None:
-        """The pool's own end of a job whose answer is still on its way to a distant client."""
+        """The pool is done with a job whose answer is still on its way to a distant client."""
         if job.fault != "stall" or not job.live:
             self._release(job, due_ns)
 

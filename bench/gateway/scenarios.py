@@ -92,7 +92,7 @@ class Batch(UserModel):
 
 
 class Neighbours(UserModel):
-    """Other customers' traffic on the same pool; nobody is told of its answers."""
+    """Other customers' traffic on the same pool; its answers go nowhere."""
 
     rate: PerSecond
     #: gamma shape of the gaps = 1/CV²: 1 is Poisson, below 1 burstier
@@ -120,13 +120,13 @@ class Pool(UserModel):
     region: str = "local"
     provider: str = "simulated"
     e2e: Law | None = None
-    #: where in the end-to-end time the first token stands, as a share of it
+    #: when the first token comes, as a share of the end-to-end time
     first_at: Annotated[float, Field(ge=0, le=1)] = 0.5
     ttft: Law | None = None
     gap: Law | None = None
     prefill_per_token: DurationNs = 0
     batch: Batch | None = None
-    #: answers that may run at once; without it nobody ever waits
+    #: answers that may run at once; without it no request waits
     slots: Annotated[int, Field(gt=0)] | None = None
     #: requests that may wait; one more is turned away with 503
     queue_limit: Annotated[int, Field(ge=0)] | None = None
@@ -245,14 +245,11 @@ class Change(UserModel):
         return since_ns % self.every if self.every is not None and since_ns >= 0 else since_ns
 
     def covers(self, pool: Pool) -> bool:
-        """True when the change speaks of this pool."""
-        return all(
-            mine is None or mine == its
-            for mine, its in (
-                (self.pool, pool.name),
-                (self.provider, pool.provider),
-                (self.region, pool.region),
-            )
+        """True when the change holds for this pool."""
+        return (
+            self.pool in (None, pool.name)
+            and self.provider in (None, pool.provider)
+            and self.region in (None, pool.region)
         )
 
 
@@ -263,7 +260,7 @@ class Gateway(UserModel):
     pool: Annotated[list[Pool], Field(min_length=1)]
     region: list[Region] = []
     timeline: list[Change] = []
-    #: how long an outage lasts before requests go elsewhere by themselves; without it they never do
+    #: how long an outage lasts before requests go to another pool; without it they never do
     failover_after: DurationNs | None = None
     rate_limit: RateLimit | None = None
     require_key: bool = False
@@ -362,8 +359,8 @@ class Scenario(UserModel):
 
 
 def scenario_names() -> list[str]:
-    """The built-in scenarios that a gateway can play: a census is one of requests that were made
-    elsewhere.
+    """The built-in scenarios that a gateway can play: one with [census] holds requests that were
+    made elsewhere.
     """
     return [
         name

@@ -38,7 +38,7 @@ class Provider:
         self._loop, self._log, self.request_ns = loop, log, request_ns
         self._plays = {scenario.name: Play(scenario, log) for scenario in scenarios}
         self._first = scenarios[0].name
-        #: every play with something due, those that a reset has retired among them
+        #: every play with something due, also those that a reset has replaced
         self._live = list(self._plays.values())
         self._timer = make_timer(loop, self._due)
         self._connections: set[Connection] = set()
@@ -75,7 +75,7 @@ class Provider:
         connection.answered()
 
     def _other(self, play: Play, rest: str, connection: Connection, request: Request) -> bytes:
-        """Everything but chat. Raises RequestError."""
+        """The answer to everything but chat completions. Raises RequestError."""
         routes: dict[str, tuple[str, Callable[[], bytes]]] = {
             "v1/models": ("GET", lambda: model_list(play.scenario.gateway.names(), wall_ns() // S)),
             "v1/chat/completions": ("POST", bytes),
@@ -107,15 +107,14 @@ class Provider:
         self._arm()
 
     def _arm(self) -> None:
-        self._timer.arm(
-            min((due for play in self._live if (due := play.due_ns()) is not None), default=None)
-        )
+        due = [play.due_ns() for play in self._live]
+        self._timer.arm(min((each for each in due if each is not None), default=None))
 
     def _sweep(self) -> None:
         now_ns = monotonic_ns()
         for connection in list(self._connections):
             connection.check_deadline(now_ns)
-        # what a reset has retired goes when its last request has ended
+        # a play that a reset has replaced goes when its last request has ended
         self._live = [
             play for play in self._live if play.under_way or self._plays[play.scenario.name] is play
         ]
@@ -141,7 +140,7 @@ async def serve(
     ready: Callable[[str], None],
     stop: asyncio.Event,
 ) -> None:
-    """Serve until `stop` is set. `ready` is told the base URL, without `/v1`.
+    """Serve until `stop` is set. `ready` is called with the base URL, without `/v1`.
 
     Raises UserError when the address cannot be bound.
     """

@@ -84,12 +84,12 @@ class World:
         self.until_ns = 0
         self._heap: list[tuple[int, int, Action, Any]] = []
         self._order = itertools.count()
-        self._pools = {
-            pool.name: (BatchPool if pool.batch else LawPool)(
-                pool, gateway.timeline, self._seed, self
-            )
-            for pool in gateway.pool
-        }
+        self._pools: dict[str, BatchPool | LawPool] = {}
+        for pool in gateway.pool:
+            if pool.batch:
+                self._pools[pool.name] = BatchPool(pool, gateway.timeline, self._seed, self)
+            else:
+                self._pools[pool.name] = LawPool(pool, gateway.timeline, self._seed, self)
         distances = {region.name: region.distance for region in gateway.region}
         self._distance = {pool.name: distances.get(pool.region, 0) for pool in gateway.pool}
         #: the pools of each model, nearest first
@@ -128,12 +128,12 @@ class World:
         names = self._routes[model.name]
         if region is not None:
             names = [name for name in names if self._pools[name].file.region == region] or names
-        patience_ns = self._gateway.failover_after
-        if patience_ns is None or len(names) == 1:
+        after_ns = self._gateway.failover_after
+        if after_ns is None or len(names) == 1:
             return names[0]
         for name in names:
             since_ns = self._pools[name].conditions.at(now_ns).outage_since_ns
-            if since_ns is None or now_ns - since_ns < patience_ns:
+            if since_ns is None or now_ns - since_ns < after_ns:
                 return name
         return names[0]
 
@@ -166,7 +166,7 @@ class World:
         """Call `action(due_ns, subject)` when time has come to `due_ns`."""
         heapq.heappush(self._heap, (due_ns, next(self._order), action, subject))
 
-    def tell(self, job: Job, event: Event, due_ns: int) -> None:
+    def notify(self, job: Job, event: Event, due_ns: int) -> None:
         """Pass an event to the sink, unless the job has no owner."""
         if job.owner is not None:
             self._sink(job, event, due_ns)

@@ -94,11 +94,8 @@ class TruthBook:
     def __init__(self, scenario: str, log: TextIO | None = None):
         self.scenario, self._log = scenario, log
         self._all, self._models = _Group(), dict[str, _Group]()
-        self._errors, self._max_error_ns, self._writes = (
-            array("q", bytes(8 * (ERROR_BINS_US + 1))),
-            0,
-            0,
-        )
+        self._errors = array("q", bytes(8 * (ERROR_BINS_US + 1)))
+        self._max_error_ns = self._writes = 0
 
     def add(self, record: Record) -> None:
         """A request has ended, in whatever way."""

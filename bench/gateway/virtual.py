@@ -38,7 +38,7 @@ class Ended(NamedTuple):
     ended_ns: int
     #: tokens that came
     output_tokens: int
-    #: -1 where the pool has no cache to tell of
+    #: -1 where the pool has no prefix cache
     cached_tokens: int
     #: the longest gap between two tokens; -1: spread evenly, or none
     gap_max_ns: int
@@ -59,9 +59,9 @@ class Simulation:
         `timeout_ns` is that of requests which name none.
         """
         self._gateway, self._ended, self._timeout_ns = gateway, ended, timeout_ns
-        self._world = World(gateway, seed, self._told)
+        self._world = World(gateway, seed, self._on_event)
         self._models: dict[str, Model] = {}
-        #: by timeout, so that each queue is in order; who has ended leaves once at its head
+        #: by timeout, so that each queue is in order; a job that has ended leaves at its head
         self._deadlines: dict[int, deque[tuple[int, Job]]] = {}
         self.under_way = 0
 
@@ -97,11 +97,11 @@ class Simulation:
         elif prompt_tokens + output_tokens > entry.context_tokens:
             self._end(job, "http_4xx", 400, at_ns)
         else:
-            patience_ns = self._timeout_ns if timeout_ns is None else timeout_ns
-            deadlines = self._deadlines.get(patience_ns)
+            wait_ns = self._timeout_ns if timeout_ns is None else timeout_ns
+            deadlines = self._deadlines.get(wait_ns)
             if deadlines is None:
-                deadlines = self._deadlines[patience_ns] = deque()
-            deadline_ns = at_ns + patience_ns
+                deadlines = self._deadlines[wait_ns] = deque()
+            deadline_ns = at_ns + wait_ns
             deadlines.append((deadline_ns, job))
             world.until_ns = min(world.until_ns, deadline_ns)
             world.submit(job, region)
@@ -136,12 +136,12 @@ class Simulation:
     def run_until(self, now_ns: int) -> None:
         """Let everything happen that is due by `now_ns`."""
         while True:
-            deadline_ns, patience_ns = self._next_deadline()
+            deadline_ns, wait_ns = self._next_deadline()
             if deadline_ns <= now_ns:
                 self._world.advance(deadline_ns)
                 # what happened meanwhile may have ended this job, or begun one that gives up sooner
-                if self._next_deadline() == (deadline_ns, patience_ns):
-                    self._give_up(self._deadlines[patience_ns].popleft()[1], deadline_ns)
+                if self._next_deadline() == (deadline_ns, wait_ns):
+                    self._give_up(self._deadlines[wait_ns].popleft()[1], deadline_ns)
                 continue
             self._world.advance(now_ns)
             if self._world.until_ns == now_ns:
@@ -161,20 +161,20 @@ class Simulation:
             self.run_until(moment_ns)
 
     def cut_off(self, now_ns: int) -> None:
-        """End every request under way as censored; the world stands still from here on."""
+        """End every request under way as censored; nothing may happen after this."""
         for deadlines in self._deadlines.values():
             for _, job in deadlines:
                 if job.live:
                     self._end(job, "censored", 0, now_ns)
 
     def _next_deadline(self) -> tuple[int, int]:
-        """When the next client gives up, and its timeout; NEVER_NS where nobody waits."""
+        """When the next client gives up, and its timeout; NEVER_NS where none waits."""
         nearest = (NEVER_NS, 0)
-        for patience_ns, deadlines in self._deadlines.items():
+        for wait_ns, deadlines in self._deadlines.items():
             while deadlines and not deadlines[0][1].live:
                 deadlines.popleft()
             if deadlines and deadlines[0][0] < nearest[0]:
-                nearest = (deadlines[0][0], patience_ns)
+                nearest = (deadlines[0][0], wait_ns)
         return nearest
 
     def _give_up(self, job: Job, now_ns: int) -> None:
@@ -192,7 +192,7 @@ class Simulation:
             )
         return self._models.setdefault(name, entry)
 
-    def _told(self, job: Job, event: Event, due_ns: int) -> None:
+    def _on_event(self, job: Job, event: Event, due_ns: int) -> None:
         if event is Event.LAST:
             self._end(job, "malformed" if job.fault == "garbage" else "ok", 200, due_ns)
         elif (

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 from zlib import crc32
 
-#: Said in turn; each is one token, one chunk. A prompt token is a word between white space.
+#: Answered in turn; each is one token, one chunk. A prompt token is a word between white space.
 WORDS = (
     " the",
     " tail",
@@ -258,7 +258,7 @@ def usage(prompt_tokens: int, output_tokens: int, cached_tokens: int | None) -> 
 
 
 def prompt_blocks(prompt: str, block_tokens: int) -> tuple[int, ...]:
-    """A hash for each whole block of the prompt, each over all that stands before it too."""
+    """A hash for each whole block of the prompt, over the block and all before it."""
     words, chain = prompt.split(), 0
     blocks = []
     for start in range(0, len(words) - block_tokens + 1, block_tokens):

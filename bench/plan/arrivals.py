@@ -38,6 +38,10 @@ class Span:
     to_rps: float
     warmup: bool = False
 
+    def later(self, by_ns: int) -> Span:
+        """The span moved on in time."""
+        return dataclasses.replace(self, start_ns=self.start_ns + by_ns, end_ns=self.end_ns + by_ns)
+
     def until(self, stop_ns: int) -> Span:
         """The span cut off at `stop_ns`, which lies inside it."""
         reached = self.from_rps + (self.to_rps - self.from_rps) * (stop_ns - self.start_ns) / (
@@ -70,11 +74,13 @@ def arrivals(profile: Profile, draw: Draw, where: str) -> tuple[list[Span], Int]
 
 def cut_spans(spans: list[Span], stop_ns: int) -> list[Span]:
     """The spans before `stop_ns`, the last of them cut off there."""
-    return [
-        span if span.end_ns <= stop_ns else span.until(stop_ns)
-        for span in spans
-        if span.start_ns < stop_ns
-    ]
+    kept = []
+    for span in spans:
+        if span.end_ns <= stop_ns:
+            kept.append(span)
+        elif span.start_ns < stop_ns:
+            kept.append(span.until(stop_ns))
+    return kept
 
 
 def refuse_beyond(rows: int, where: str, remedy: str = "lower the rate or the duration") -> None:
@@ -90,20 +96,32 @@ def refuse_beyond(rows: int, where: str, remedy: str = "lower the rate or the du
 def _spans(profile: Profile, total: int, where: str) -> list[Span]:
     """Warm-up, then the phases, repeated in order until `total` ns are filled."""
     rate = float(profile.arrivals.rate or 1)
-    cycle = [
-        (p.name, p.duration, float(p.burst), float(p.ramp_to if p.ramp_to is not None else p.burst))
-        for p in profile.phases
-    ] or [("steady", total, 1.0, 1.0)]
-    _refuse_pieces(len(cycle) * total / sum(length for _, length, _, _ in cycle), "phases", where)
-    spans = [Span(WARMUP, 0, profile.warmup, rate, rate, True)] if profile.warmup else []
-    clock = profile.warmup
+    cycle = _cycle(profile, total, rate)
+    cycle_ns = cycle[-1].end_ns
+    _refuse_pieces(len(cycle) * total / cycle_ns, "phases", where)
+    spans: list[Span] = []
+    if profile.warmup:
+        spans.append(Span(WARMUP, 0, profile.warmup, rate, rate, warmup=True))
+    begin = profile.warmup
     end = profile.warmup + total
-    while clock < end:
-        for name, length, first, last in cycle:
-            if clock < end:
-                spans.append(Span(name, clock, clock + length, rate * first, rate * last))
-                clock += length
+    while begin < end:
+        spans += [span.later(begin) for span in cycle]
+        begin += cycle_ns
     return cut_spans(spans, end)
+
+
+def _cycle(profile: Profile, total: int, rate: float) -> list[Span]:
+    """The phases once, from 0; one steady phase where the profile names none."""
+    if not profile.phases:
+        return [Span("steady", 0, total, rate, rate)]
+    spans: list[Span] = []
+    clock = 0
+    for phase in profile.phases:
+        first = rate * float(phase.burst)
+        last = first if phase.ramp_to is None else rate * float(phase.ramp_to)
+        spans.append(Span(phase.name, clock, clock + phase.duration, first, last))
+        clock += phase.duration
+    return spans
 
 
 def _refuse_pieces(pieces: float, what: str, where: str) -> None:
@@ -123,9 +141,8 @@ def _due_times(profile: Profile, spans: list[Span], draw: Draw, where: str) -> I
     cumulative = np.concatenate([[0.0], np.cumsum(area)])
     warm_area = float(np.interp(profile.warmup / S, edges_s, cumulative))
     if profile.requests is None:
-        refuse_beyond(
-            int(cumulative[-1] * 0.9), where
-        )  # before millions are drawn to find that out
+        # Before millions are drawn only to find that out.
+        refuse_beyond(int(cumulative[-1] * 0.9), where)
     unit = _unit_points(profile, float(cumulative[-1]), warm_area, draw.stream(Purpose.ARRIVALS))
     refuse_beyond(len(unit), where)
     segment = np.minimum(np.searchsorted(cumulative, unit, side="right") - 1, len(area) - 1)

@@ -2,8 +2,8 @@
 
 In: a compiled plan and the prices of its targets. Out: its planned cost, exact; the most that one
 row may be billed; a refusal, a question to be answered first, or neither. Must stay true: a target
-without prices gives a reason and no sum; whether requests leave this machine is told from the
-address as it is written, nothing is looked up.
+without prices gives a reason and no sum; whether requests leave this machine follows from
+the address as it is written, no name is looked up.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -45,7 +45,9 @@ def usd_of(prices: Prices, prompt_tokens: int, output_tokens: int) -> Fraction:
 
 def show_usd(usd: Fraction | float) -> str:
     """USD with cents, or with three significant digits below one."""
-    return f"{float(usd):,.2f}" if usd >= 1 or usd == 0 else f"{Decimal(f'{float(usd):.3g}'):f}"
+    if usd >= 1 or usd == 0:
+        return f"{float(usd):,.2f}"
+    return f"{Decimal(f'{float(usd):.3g}'):f}"
 
 
 def is_remote(endpoint: Target) -> bool:
@@ -72,13 +74,13 @@ class LaneBudget:
     requests: int
     #: each row once, at the prices of the leg that it begins with; None where `unpriced`
     usd: Fraction | None
-    #: the first of its targets without prices
+    #: the first of its targets that has no prices
     unpriced: str | None
     #: the first whose extra body asks for answers of no stated length
     unbounded: str | None
     #: a closed loop by duration: as many rows as the quickest answers would allow, maybe far fewer
     at_most: bool
-    #: where its requests leave this machine for
+    #: hosts beyond this machine that its requests go to
     hosts: tuple[str, ...]
 
 
@@ -228,36 +230,35 @@ def _hosts(lanes: tuple[LaneBudget, ...]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """The most that a request may be billed, in 1/PER_USD, by its planned tokens."""
+    """The most that a request may be billed by its planned tokens, in 1/PER_USD."""
 
     per_prompt: int
     per_output: int
-    #: of answers whose length the extra body sets
+    #: for answers whose length the extra body sets
     fixed: int = 0
 
     def prompt(self, planned_tokens: int) -> int:
-        """Of its prompt."""
+        """The most that its prompt may cost."""
         return self.per_prompt * (planned_tokens + PROMPT_MARGIN)
 
     def answer(self, planned_tokens: int) -> int:
-        """Of its answer."""
+        """The most that its answer may cost."""
         return self.per_output * planned_tokens + self.fixed
 
 
 def token_prices(endpoint: Target) -> tuple[int, int]:
-    """(a prompt's, an answer's token), in 1/PER_USD, rounded up. Nothing without prices."""
+    """What a prompt's and an answer's token cost, in 1/PER_USD, rounded up; 0 without prices."""
     prices = endpoint.prices
-    each = (
-        (prices.input_usd_per_million, prices.output_usd_per_million)
-        if prices is not None
-        else (0, 0)
+    if prices is None:
+        return 0, 0
+    return (
+        math.ceil(Fraction(prices.input_usd_per_million) * PER_USD / MILLION),
+        math.ceil(Fraction(prices.output_usd_per_million) * PER_USD / MILLION),
     )
-    per_prompt, per_output = (math.ceil(Fraction(usd) * PER_USD / MILLION) for usd in each)
-    return per_prompt, per_output
 
 
 def call_bound(endpoint: Target) -> Bound:
-    """Of one call: read whole and answered to the length asked for."""
+    """The bound of one call: read whole and answered to the length asked for."""
     per_prompt, per_output = token_prices(endpoint)
     limit = _answer_limit(endpoint)
     per_output *= limit.choices
@@ -265,15 +266,19 @@ def call_bound(endpoint: Target) -> Bound:
 
 
 def row_bound(target: Target) -> Bound:
-    """Of a row: every call that its route may make; where it stays on one leg, the dearest."""
+    """The bound of a row: every call that its route may make; where it stays on one leg, the
+    dearest of them.
+    """
     calls = [call_bound(endpoint) for endpoint in target.endpoints]
     route = target.route
     if route is None:
         return calls[0]
-    gather: Any = sum if route.fallback else max
     repeats = route.retry.attempts if route.retry is not None else 1
+    gather: Callable[[list[int]], int] = sum if route.fallback else max
     return Bound(
-        *(repeats * gather(parts) for parts in zip(*map(dataclasses.astuple, calls), strict=True))
+        per_prompt=repeats * gather([call.per_prompt for call in calls]),
+        per_output=repeats * gather([call.per_output for call in calls]),
+        fixed=repeats * gather([call.fixed for call in calls]),
     )
 
 

@@ -1,9 +1,9 @@
-"""What must never be printed: keys, the values of headers, what stands behind `${ENV}`.
+"""What must never be printed: keys, the values of headers, the values of `${ENV}`.
 
 In: targets, which name an environment variable, a file or a command; texts that may hold what these
 do. Out: `SecretStr`s; texts without them. Must stay true: a secret's text is asked for here and
-where bytes go onto the wire, nowhere else (a test holds that); what prints a secret prints stars;
-no text of a server, nor of a fault of ours, is kept or printed with a secret in it.
+where bytes go onto the wire, nowhere else (a test checks that); a secret that is printed is stars;
+no text of a server or of our own faults is kept or printed with a secret in it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from bench.errors import UserError
 from bench.plan.target import Target
 from bench.userfile import expand_env
 
-#: A keyring that asks its owner has this long for an answer.
+#: A keyring may ask its owner: the command has this long.
 _COMMAND_S = 60
-#: Shorter pieces of a header's value are words of the protocol, not secrets; so long a stretch of a
-#: secret is kept nowhere.
+#: Shorter pieces of a header's value are words of the protocol, not secrets. No text that is kept
+#: holds this many characters of a secret in a row.
 _PIECE_LEAST = 8
-#: Shorter ones are found in any text.
+#: Shorter secrets are not searched for: they would be found in any text.
 _SECRET_LEAST = 4
 REDACTED = "[redacted]"
 #: Keys of a body under which a literal text is taken for a secret.
-_TELLING = re.compile(r"(?i)key|token|secret|password|auth|credential")
-#: What this process was given to send, for the printing of faults that nobody foresaw.
+_SECRET_KEY = re.compile(r"(?i)key|token|secret|password|auth|credential")
+#: Secrets that this process has read, to take them out of tracebacks.
 _given: dict[str, None] = {}
 
 
@@ -66,7 +66,7 @@ def api_key(target: Target) -> SecretStr | None:
             ) from None
     elif target.api_key_command:
         where, source = f"{named}: api_key_command", target.api_key_command[0]
-        text = _told_by(target.api_key_command, where)
+        text = _printed_by(target.api_key_command, where)
     else:
         return None
     if not text:
@@ -92,7 +92,7 @@ def _for_a_header(text: str, source: str, where: str) -> SecretStr:
 
 
 @functools.cache
-def _told_by(command: tuple[str, ...], where: str) -> str:
+def _printed_by(command: tuple[str, ...], where: str) -> str:
     """What a command prints, asked once a process: a keyring may ask its owner."""
     try:
         done = subprocess.run(  # noqa: S603 the user's own
@@ -128,9 +128,7 @@ def request_headers(target: Target) -> list[tuple[str, SecretStr]]:
 
 
 def request_signer(target: Target) -> Callable[[Outgoing], list[Header]] | None:
-    """What signs each request of a target, where its API's style does; None where the headers of
-    `request_headers` say it all.
-    """
+    """What signs each request of a target; None where its API wants `request_headers` alone."""
     sign = STYLES[target.spoken.auth].sign
     key = api_key(target) if sign is not None else None
     if sign is None or key is None:
@@ -139,42 +137,42 @@ def request_signer(target: Target) -> Callable[[Outgoing], list[Header]] | None:
 
 
 def secrets_of(target: Target) -> list[SecretStr]:
-    """What no file may hold: header values, whole and without their scheme, what stands behind each
-    `${ENV}`, and literal texts under telling keys of the extra body.
+    """What no file may hold: header values (whole, and without their scheme), the value of each
+    `${ENV}`, and literal texts under keys of the extra body that name a secret.
 
-    The target's record states model, tier and region anyway: of a value that holds one, the rest is
-    secret.
+    The target's record names model, tier and region anyway: of a value that holds one of these, the
+    rest is secret.
     """
     values = [value.get_secret_value() for _, value in request_headers(target)]
-    pieces = [
-        part
-        for value in values
-        for part in re.split(r"[\s=;,]+", value)
-        if len(part) >= _PIECE_LEAST
-    ]
-    named = re.findall(r"\$\{(\w+)\}", target.base_url + json.dumps(target.extra_body))
-    told = [
-        *(plain for value in values if (plain := _basic(value))),
-        *(os.environ[name] for name in named if os.environ.get(name)),
-        *_literals(target.extra_body),
-        *_signing_key(target),
-    ]
-    _given.update(dict.fromkeys(told))
+    pieces: list[str] = []
+    for value in values:
+        parts = re.split(r"[\s=;,]+", value)
+        pieces += [part for part in parts if len(part) >= _PIECE_LEAST]
+    others = _beside_headers(target, values)
+    _given.update(dict.fromkeys(others))
     public = (target.model, target.tier, target.region)
     longer = "|".join(re.escape(name) for name in public if len(name) >= _PIECE_LEAST)
-    found = [text for text in [*values, *pieces, *told] if text not in public]
-    return [
-        SecretStr(rest)
-        for text in found
-        for rest in (re.split(longer, text) if longer else [text])
-        if rest
-    ]
+    secrets: list[SecretStr] = []
+    for text in [*values, *pieces, *others]:
+        if text not in public:
+            parts = re.split(longer, text) if longer else [text]
+            secrets += [SecretStr(part) for part in parts if part]
+    return secrets
 
 
-def _signing_key(target: Target) -> list[str]:
-    """A key that no header holds, because it signs."""
-    key = api_key(target) if STYLES[target.spoken.auth].sign is not None else None
-    return [] if key is None else [key.get_secret_value()]
+def _beside_headers(target: Target, values: list[str]) -> list[str]:
+    """Secrets that are no header's value: passwords of Basic `values`, values of `${ENV}`, literals
+    of the extra body, and a key that no header holds because it signs.
+    """
+    found = [password for password in map(_basic, values) if password]
+    names = re.findall(r"\$\{(\w+)\}", target.base_url + json.dumps(target.extra_body))
+    found += [os.environ[name] for name in names if os.environ.get(name)]
+    found += _literals(target.extra_body)
+    if STYLES[target.spoken.auth].sign is not None:
+        key = api_key(target)
+        if key is not None:
+            found.append(key.get_secret_value())
+    return found
 
 
 def _basic(value: str) -> str:
@@ -188,31 +186,30 @@ def _basic(value: str) -> str:
         return ""
 
 
-def _literals(body: Any, telling: bool = False) -> Iterator[str]:
-    """Texts under telling keys that are written out."""
+def _literals(body: Any, secret: bool = False) -> Iterator[str]:
     if isinstance(body, dict):
         for key, inner in body.items():
-            yield from _literals(inner, telling or bool(_TELLING.search(key)))
+            yield from _literals(inner, secret or bool(_SECRET_KEY.search(key)))
     elif isinstance(body, list):
         for inner in body:
-            yield from _literals(inner, telling)
-    elif telling and isinstance(body, str) and "${" not in body and body:
+            yield from _literals(inner, secret)
+    elif secret and isinstance(body, str) and "${" not in body and body:
         yield body
 
 
-def body_without_literals(body: Any, telling: bool = False) -> Any:
-    """A JSON body whose literal texts under telling keys are redacted; what is only
+def body_without_literals(body: Any, secret: bool = False) -> Any:
+    """A JSON body whose literal texts under keys that name a secret are redacted; what is only
     `${ENV}` stays.
     """
     if isinstance(body, dict):
         return {
-            key: body_without_literals(inner, telling or bool(_TELLING.search(key)))
+            key: body_without_literals(inner, secret or bool(_SECRET_KEY.search(key)))
             for key, inner in body.items()
         }
     if isinstance(body, list):
-        return [body_without_literals(inner, telling) for inner in body]
+        return [body_without_literals(inner, secret) for inner in body]
     literal = isinstance(body, str) and re.sub(r"\$\{\w+\}", "", body).strip()
-    return REDACTED if telling and literal else body
+    return REDACTED if secret and literal else body
 
 
 def header_without_literal(value: str) -> str:
@@ -226,20 +223,21 @@ def header_without_literal(value: str) -> str:
 
 class Redaction:
     """Takes secrets out of texts: every stretch of 8 characters of one, as it is, in base64,
-    percent-encoded or escaped for JSON; a secret of 4 to 7 characters where it stands whole.
+    percent-encoded or escaped for JSON; a secret of 4 to 7 characters where it is whole.
     """
 
     def __init__(self, secrets: Iterable[SecretStr]):
-        texts = {
-            form
-            for secret in secrets
-            for form in _forms(secret.get_secret_value())
-            if len(form) >= _SECRET_LEAST
-        }
-        self._stretches = {text[at:end] for text in texts for at, end in _stretches(text)}
-        self._short = sorted(
-            (text for text in texts if len(text) < _PIECE_LEAST), key=len, reverse=True
-        )
+        texts: set[str] = set()
+        for secret in secrets:
+            forms = _forms(secret.get_secret_value())
+            texts.update(form for form in forms if len(form) >= _SECRET_LEAST)
+        self._stretches: set[str] = set()
+        short = []
+        for text in texts:
+            self._stretches.update(text[at:end] for at, end in _stretches(text))
+            if len(text) < _PIECE_LEAST:
+                short.append(text)
+        self._short = sorted(short, key=len, reverse=True)
 
     def clean(self, text: str) -> str:
         """The text with `[redacted]` for each secret or piece of one."""
@@ -268,12 +266,10 @@ def _forms(text: str) -> Iterator[str]:
     yield from (text, quote(data, safe=""), json.dumps(text)[1:-1])
     for before in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            # Characters that also depend on what stood before are left out.
+            # Characters that also depend on the bytes before are left out.
             yield encode(bytes(before) + data).decode().rstrip("=")[-(-4 * before // 3) :]
 
 
 def fault_text() -> str:
-    """The traceback of the exception being handled, without anything that this process was given to
-    send.
-    """
+    """The traceback of the exception being handled, without the secrets that this process read."""
     return Redaction(map(SecretStr, _given)).clean(traceback.format_exc())

@@ -87,10 +87,11 @@ class Compare(UserModel):
     @property
     def lanes(self) -> list[str]:
         """The arms with `#2`, `#3` behind a name that came before."""
-        return [
-            name if (times := self.arms[: at + 1].count(name)) == 1 else f"{name}#{times}"
-            for at, name in enumerate(self.arms)
-        ]
+        names = []
+        for position, name in enumerate(self.arms):
+            earlier = self.arms[:position].count(name)
+            names.append(f"{name}#{earlier + 1}" if earlier else name)
+        return names
 
 
 def check_compare(tables: list[Compare], targets: list[str], profile: Profile, where: str) -> None:

@@ -1,4 +1,4 @@
-"""A made-up period for a census: traffic by the minute and incidents, with a truth that is known.
+"""A made-up period for the full log: traffic by the minute and incidents, whose truth is known.
 
 In: a scenario file with a `[census]` table. Out: a frozen `Month`. Must stay true: nothing is
 drawn; the same file is the same log, row for row.

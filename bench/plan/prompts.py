@@ -2,8 +2,8 @@
 
 In: a seed, a body number, a size in tokens, optionally a tokenizer. Out: plain ASCII bytes
 that need no escaping inside a JSON string. Must stay true: the same (seed, body, sizes) gives
-the same bytes in every process; what is unique stands first, because prefix caches match from
-the start; making a prompt costs a copy, nothing per token, unless its tokenizer is not additive.
+the same bytes in every process; the unique words come first, because prefix caches match from the
+start; making a prompt costs a copy, nothing per token, unless its tokenizer is not additive.
 """
 
 from __future__ import annotations

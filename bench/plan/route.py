@@ -71,8 +71,9 @@ class Retry(UserModel):
     honour_retry_after: bool = True
 
     def wait_ns(self, calls: int, retry_after_ms: int) -> int:
-        """How long to wait after the `calls`-th call of a leg has failed; `retry_after_ms` -1 = not
-        said.
+        """How long to wait after the `calls`-th call of a leg has failed, in ns.
+
+        `retry_after_ms` is -1 where the server named none.
         """
         own = min(round(self.backoff * float(self.factor) ** (calls - 1)), self.longest)
         return max(own, retry_after_ms * 1_000_000) if self.honour_retry_after else own
@@ -188,21 +189,19 @@ class Route(UserModel):
     @property
     def step_ns(self) -> int | None:
         """A call that is not the last leg's is cancelled this long after its start."""
-        return (
-            self.sequential.timeout
-            if self.sequential
-            else self.deadline.after
-            if self.deadline
-            else None
-        )
+        if self.sequential is not None:
+            return self.sequential.timeout
+        if self.deadline is not None:
+            return self.deadline.after
+        return None
 
     def order_from(self, first: int) -> list[int]:
         """The legs in the order in which a request that begins with `first` would come to them."""
-        legs = range(len(self.legs))
-        ranked = (
-            sorted(legs, key=self.distances.__getitem__) if self.pick == "nearest" else list(legs)
-        )
-        return [first, *(leg for leg in ranked if leg != first)]
+        legs = list(range(len(self.legs)))
+        if self.pick == "nearest":
+            legs.sort(key=self.distances.__getitem__)
+        legs.remove(first)
+        return [first, *legs]
 
 
 class RouteExpect(UserModel):
@@ -279,9 +278,7 @@ def first_legs(
         drawn = draw.stream(Purpose.LEGS).random(int(session.max(initial=-1)) + 1)
         of_session = np.searchsorted(bounds, drawn, side="right").astype(np.int8)
         return np.take(of_session, session)
-    first = (
-        min(range(len(route.legs)), key=route.distances.__getitem__)
-        if route.pick == "nearest"
-        else 0
-    )
+    first = 0
+    if route.pick == "nearest":
+        first = min(range(len(route.legs)), key=route.distances.__getitem__)
     return np.full(len(session), first, np.int8)

@@ -1,4 +1,4 @@
-"""The terms of a contract that say which requests, which time and which money it speaks of.
+"""The terms of a contract that say which requests, which time and which money count.
 
 In: tables of a contract file. Out: frozen records: scope, period, request classes, back-off,
 exclusions, credit ladders, sources. Must stay true: what a contract leaves out is empty here,
@@ -240,10 +240,10 @@ class Exclusion(UserModel):
             "served_elsewhere": (),
             "label": ("label",),
         }
-        given = {
-            name for names in needs.values() for name in names if getattr(self, name) is not None
-        }
         wanted = set(needs[self.kind])
+        given = set[str]()
+        for names in needs.values():
+            given.update(name for name in names if getattr(self, name) is not None)
         if missing := sorted(wanted - given):
             raise ValueError(f'an exclusion of kind "{self.kind}" needs {" and ".join(missing)}')
         if further := sorted(given - wanted):

@@ -3,7 +3,7 @@
 In: a `TraceSource` and a seed. Out: a `Trace`: due times from 0, sizes in tokens, and sentences
 for the report. Must stay true: only times and lengths are read; the first unreadable line is an
 error that names it, never a row silently dropped; whatever is changed on the way (failed rows
-left out, coarse timestamps spread, time scaled) is said in a note.
+left out, coarse timestamps spread, time scaled) is stated in a note.
 """
 
 from __future__ import annotations
