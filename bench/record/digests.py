@@ -1,9 +1,9 @@
-"""What a folder's files are known by: the digests that tell an edited, a lost and an added file.
+"""Digests of a run's files, by which edited, lost and added files are found.
 
 In: bytes as they are written. Out: SHA-256 digests, in a list beside the pieces while a run lasts
 and in the manifest once it is closed. Must stay true: a piece is in its worker's list as soon as it
 is sealed, so that a killed process leaves both; the manifest's own digest covers all the others; no
-list, whoever wrote it, has a file looked at that lies outside its folder.
+list makes us read a file outside its folder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.record.records.manifest import Manifest
 
 #: Key of the manifest's digest of itself.
 OWN = "manifest_sha256"
-#: What else a run may write before it is closed, and nothing makes again.
+#: What else a run may write before it is closed, and nothing can make again.
 WITNESSES = ("histograms.hlog", "truth.json", "whole.npy")
 LIST = "segments.jsonl"
 
@@ -50,8 +50,8 @@ def note_sealed(folder: Path, writer: str, name: str, data: bytes) -> None:
 
 
 def note_until(folder: Path, writer: str, until_ns: int) -> None:
-    """Mark that whatever ended before `until_ns` (ns after the run's start) is on disk, as far as
-    it is this writer's.
+    """Mark that the writer's rows that ended before `until_ns` (ns after the run's start) are on
+    disk.
     """
     _note(folder, writer, {"until_ns": until_ns})
 
@@ -96,13 +96,13 @@ def _entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             try:
                 entry = json.loads(line)
             except ValueError:
-                continue  # a line that cannot be read leaves its file unlisted, which is told
+                continue  # its file is then unlisted, which `verify` reports
             if isinstance(entry, dict):
                 yield path.name.removesuffix(f"-{LIST}"), entry
 
 
 def inside(name: str) -> str:
-    """A name that a list gives, if it is one below the run's folder. Raises RunFolderError."""
+    """The name, which must be one below the run's folder. Raises RunFolderError."""
     if not name.isprintable() or name.startswith("/") or ".." in name.split("/"):
         raise RunFolderError(f"{name!r} is outside the run's folder")
     return name

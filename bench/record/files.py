@@ -30,9 +30,7 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
 def unwritable(path: Path, error: OSError) -> RunFolderError:
-    """What to say of a file or folder of a run that the system does not let us write, and what to
-    do.
-    """
+    """The error for a file or folder of a run that cannot be written, with its remedy."""
     remedy = (
         "free some space" if error.errno in _FULL else "make it writable, or choose another folder"
     )
@@ -92,8 +90,8 @@ def json_bytes(value: Any) -> bytes:
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:
-    """JSON to look at: letters of any script as they are, what steers a terminal or the reading
-    direction as `\\u202e`.
+    """JSON to read: letters of any script as they are, characters that steer a terminal or the
+    reading direction as `\\u202e`.
 
     The value is the same; JSON itself escapes control characters below U+0020 alone.
     """

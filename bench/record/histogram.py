@@ -1,5 +1,5 @@
-"""The fence round hdrhistogram: latencies in buckets, for live display, merging and the `.hlog`
-file.
+"""Latencies in buckets, for live display, merging and the `.hlog` file; hdrhistogram is used here
+alone.
 
 In: latencies in ns. Out: counts in HdrHistogram's own bucket layout (whole µs, 1 µs to 1 h, three
 significant digits), percentiles in ns, HdrHistogram V2 logs. Must stay true: no value is ever
@@ -110,11 +110,9 @@ class Histogram:
         """
         made = Histogram()
         made.counts[:] = self.counts - before.counts
-        made.n, made.overflow, made.max_ns = (
-            self.n - before.n,
-            self.overflow - before.overflow,
-            self.max_ns,
-        )
+        made.n = self.n - before.n
+        made.overflow = self.overflow - before.overflow
+        made.max_ns = self.max_ns
         return made
 
     def cells(self) -> dict[str, Any]:
@@ -181,7 +179,7 @@ class HistogramSet(dict[str, Histogram]):
 
     @property
     def overflow(self) -> int:
-        """Values over one hour, all tags together: the run's health reports them."""
+        """Values over one hour, all tags together."""
         return sum(histogram.overflow for histogram in self.values())
 
 
@@ -313,9 +311,8 @@ def _encode(histogram: Histogram) -> str:
     """Base64 of the compressed V2 encoding."""
     theirs = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
     np.frombuffer(theirs.counts, dtype=np.uint64)[:] = histogram.counts
-    if (
-        histogram.n
-    ):  # the encoder writes the cells up to that of max_value, and none when total_count is 0
+    # The encoder writes the cells up to that of max_value, and none when total_count is 0.
+    if histogram.n:
         theirs.total_count, theirs.max_value = histogram.n, _highest_us(_last_cell(histogram))
     return str(theirs.encode(), "ascii")
 
@@ -324,9 +321,8 @@ def _decode(text: str) -> Histogram:
     """Counts of a compressed V2 encoding. Raises ValueError on damage or another bucket layout."""
     try:
         theirs = HdrHistogram.decode(text)
-    except (
-        Exception
-    ) as error:  # hdrh raises bare Exceptions, zlib.error, struct and ctypes errors alike
+    # hdrh raises bare Exceptions, zlib.error, struct and ctypes errors alike
+    except Exception as error:
         raise ValueError(f"holds a damaged histogram ({type(error).__name__})") from None
     layout = (
         theirs.lowest_trackable_value,

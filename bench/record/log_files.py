@@ -15,13 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import accumulate, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
 from bench.errors import UserError
 
-#: Small enough that the collector of garbage finds little to look through.
+#: So few rows that the garbage collector has little to walk.
 _CHUNK = 10_000
 #: Rows of a JSON log that are looked at for its columns.
 _LOOK = 200
@@ -43,12 +43,12 @@ class Chunk:
 
     lines: list[int]
     cells: Mapping[str, list[Any]]
-    #: what the rows were made of
+    #: the rows as they were written: lists of cells, or lines of text
     rows: Sequence[Sequence[str]]
 
     def digests(self) -> list[int]:
-        """A number a row, equal for rows that are the same in every cell."""
-        return [hash(row if isinstance(row, str) else tuple(row)) for row in self.rows]
+        """A hash a row: equal for rows that are the same in every cell."""
+        return [hash(row) if isinstance(row, str) else hash(tuple(row)) for row in self.rows]
 
 
 class LogFile:
@@ -119,11 +119,9 @@ class LogFile:
             except csv.Error as error:
                 broken = str(error)
             lines = list(range(before + 1, before + 1 + len(read)))
-            if reader.line_num + 1 - before != len(read) + (
-                broken is not None
-            ):  # cells with line breaks in them
-                lengths = (1 + sum(cell.count("\n") for cell in row) for row in read)
-                lines = list(accumulate(lengths, initial=before + 1))[:-1]
+            taken = reader.line_num + 1 - before
+            if taken != len(read) + (broken is not None):
+                lines = _first_lines(read, before + 1)
             if broken is not None:
                 self.refuse(reader.line_num + 1, f"is not CSV ({broken})")
             if any(len(row) != width for row in read):
@@ -139,7 +137,10 @@ class LogFile:
     def _json(self, handle: io.TextIOBase, first: str) -> tuple[list[str], Iterator[Chunk]]:
         source = self._json_rows(handle, first)
         head = list(islice(source, _LOOK))
-        columns = list(dict.fromkeys(name for _, row, _ in head for name in _names(row)))
+        names: dict[str, None] = {}
+        for _, row, _ in head:
+            names.update(dict.fromkeys(_names(row)))
+        columns = list(names)
         return columns, self._json_chunks(columns, head, source)
 
     def _json_rows(
@@ -168,10 +169,20 @@ class LogFile:
         taken = head + list(islice(source, _CHUNK))
         while taken:
             lines, rows, texts = zip(*taken, strict=True)
-            yield Chunk(
-                list(lines), {name: [_get(row, name) for row in rows] for name in columns}, texts
-            )
+            cells = {}
+            for name in columns:
+                cells[name] = [_get(row, name) for row in rows]
+            yield Chunk(list(lines), cells, texts)
             taken = list(islice(source, _CHUNK))
+
+
+def _first_lines(rows: list[list[str]], line: int) -> list[int]:
+    """The line that each row begins on, where cells hold line breaks."""
+    lines = []
+    for row in rows:
+        lines.append(line)
+        line += 1 + sum(cell.count("\n") for cell in row)
+    return lines
 
 
 def _text(path: Path) -> io.TextIOBase:
@@ -181,7 +192,6 @@ def _text(path: Path) -> io.TextIOBase:
 
 
 def _names(row: Mapping[str, Any], before: str = "", depth: int = _DEPTH) -> Iterator[str]:
-    """Dotted names of the values in a JSON object."""
     for key, value in row.items():
         if isinstance(value, dict) and depth > 1:
             yield from _names(value, f"{before}{key}.", depth - 1)

@@ -38,7 +38,7 @@ _LONG = {
 }
 _EMPTY = frozenset({None, "", "-", "null", "NULL", "None", "NaN", "nan", "N/A"})
 _LARGEST = 10**19
-#: Cells that tell whether a column of moments holds numbers: most of them must.
+#: A column of moments holds numbers where most of its first so many cells do.
 _LOOK = 21
 _NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,7 +56,7 @@ _WORDS = {
     **dict.fromkeys(("cancelled", "canceled", "aborted"), Outcome.censored),
     **dict.fromkeys(("client_error", "bad_request"), Outcome.http_4xx),
 }
-#: Words that say that a request failed and not how.
+#: Words for a failed request that do not say how it failed.
 VAGUE = ("failure", "failed", "fail", "error", "false", "0")
 
 _UNREADABLE = (ValueError, TypeError, DecimalException, OverflowError)
@@ -67,7 +67,7 @@ Numbers = defaultdict[str, int]
 
 
 def is_empty(cell: Any) -> bool:
-    """A cell that says nothing."""
+    """Whether a cell holds no value."""
     return cell is None or (isinstance(cell, str) and cell.strip() in _EMPTY)
 
 
@@ -109,7 +109,7 @@ def converted(cells: list[Any], parse: Parse, name: str, bad: Bad, *, needed: bo
 
 
 def _parsed(cells: list[Any], parse: Parse) -> Int | None:
-    """All of them, or None where one does not parse."""
+    """All cells; None where one does not parse."""
     try:
         return np.fromiter(map(parse, cells), np.int64, len(cells))
     except _UNREADABLE:
@@ -223,7 +223,7 @@ def outcomes(cells: list[Any], name: str, bad: Bad) -> Int:
 
 
 def statuses(cells: list[Any], name: str, bad: Bad) -> Int:
-    """HTTP statuses, -1 where the cell is empty or 0 (no answer came)."""
+    """HTTP statuses; -1 where the cell is empty or 0 (no answer came)."""
     found = converted(cells, _whole, name, bad)
     for row in np.flatnonzero((found > 0) & ((found < 100) | (found > 599)) | (found < -1)):
         bad.setdefault(int(row), f"column {name!r}: {_shown(cells[row])} is no HTTP status")
@@ -231,7 +231,7 @@ def statuses(cells: list[Any], name: str, bad: Bad) -> Int:
 
 
 def outcomes_of_status(status: Int) -> Int:
-    """Outcome numbers of HTTP statuses; where there is none the row is left open."""
+    """Outcome numbers of HTTP statuses; `censored` where there is no status."""
     conditions = [
         status == 429,
         (status >= 100) & (status < 400),
@@ -263,9 +263,7 @@ def numbered(cells: list[Any], numbers: Numbers) -> Int:
 
 
 def hashed(cells: list[Any]) -> Int:
-    """A number of 64 bits for each text, -1 where it is empty: for columns in which every text is
-    another.
-    """
+    """A hash of 64 bits for each text, -1 where it is empty: for columns whose texts all differ."""
     texts = (
         -1 if empty else hash(str(cell)) for cell, empty in zip(cells, _blank(cells), strict=True)
     )

@@ -1,78 +1,34 @@
-"""The customer's own request log -> rows, facts, and what could not be read.
+"""Request logs: the customer's own, read from files, and a made-up period's.
 
-In: CSV, JSON Lines or Parquet files and which column holds what. Out: a `RequestLog`: the rows in
-order of their start, as a run's tables have them. Must stay true: every row of the file is in the
-table or listed as unreadable; disorder and duplicates are refused unless the user has said what
-they mean; each row knows its file and line.
+In: CSV, JSON Lines or Parquet files and which column holds what; or a `Month`. Out: a `RequestLog`:
+the rows in order of their start, as a run's tables have them. Must stay true: every row of the file
+is in the table or listed as unreadable; disorder and duplicates are refused unless the user allowed
+them; each row knows its file and line; a made-up period is the same each time, row for row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from bench.clock import utc_text
 from bench.errors import UserError
-from bench.metrics import METRICS, known_from
+from bench.metrics import known_from
+from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.draws import buckets
+from bench.plan.month import Month
 from bench.record import log_values as values
 from bench.record.facts import LABELS, Facts
+from bench.record.log_columns import FIELDS, Column, map_columns
 from bench.record.log_files import Chunk, LogFile, Unreadable
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Int, Outcome, empty_samples
 from bench.units import S
 
-Kind = Literal["moment", "length", "count", "status", "outcome", "flag", "text"]
-#: field -> its kind, and the names that common logs give it. The first that a log has is taken.
-FIELDS: dict[str, tuple[Kind, str]] = {
-    "at": (
-        "moment",
-        (
-            "at timestamp start_time starttime started_at start @timestamp ts time created_at"
-            " created request_start"
-        ),
-    ),
-    "ended": (
-        "moment",
-        "ended end_time endtime ended_at finished_at completed_at time_iso8601 msec",
-    ),
-    "first_token_at": ("moment", "first_token_at completion_start_time completionstarttime"),
-    "latency": ("length", METRICS["e2e"].log_columns),
-    "ttft": ("length", METRICS["ttft"].log_columns),
-    "deadline": ("length", "deadline_ms deadline_s timeout_ms timeout_s client_timeout_ms"),
-    "status": (
-        "status",
-        "status status_code http_status response_status response.status response_code",
-    ),
-    "outcome": ("outcome", "outcome result success succeeded ok"),
-    "prompt_tokens": (
-        "count",
-        "prompt_tokens input_tokens usage.prompt_tokens usage.input_tokens context_tokens isl",
-    ),
-    "output_tokens": (
-        "count",
-        "output_tokens completion_tokens usage.completion_tokens usage.output_tokens osl",
-    ),
-    "streamed": ("flag", "streamed stream streaming request.stream"),
-    "served_model": ("text", "model served_model model_name response.model"),
-    "served_region": ("text", "region served_region"),
-    "finish": ("text", "finish finish_reason stop_reason"),
-    "error": ("text", "error error_message exception error.message"),
-    "id": ("text", "request_id id x_request_id"),
-    "tier": ("text", "tier service_tier served_tier"),
-    "key": ("text", "key request_key idempotency_key"),
-    "label": ("text", "label"),
-    "resource": ("text", "resource deployment"),
-    "endpoint": ("text", "endpoint path uri request_uri api_base"),
-    "operation": ("text", "operation call_type"),
-    "code": ("text", "code error_code error.code"),
-}
-#: Durations whose column name says no unit, and that are documented to be in seconds.
-_SECONDS = {"request_time"}
 #: More different names than this in a column of models or regions: it is another column.
 _MOST_NAMES = 30_000
 _TEXT_COLUMNS = {
@@ -81,13 +37,6 @@ _TEXT_COLUMNS = {
     "finish": "finish",
     "error": "note",
 }
-
-
-class Column(NamedTuple):
-    """A column of a log, and the unit of its numbers (empty: by kind)."""
-
-    name: str
-    unit: str
 
 
 @dataclass(frozen=True)
@@ -130,18 +79,17 @@ class _Texts(dict[str, values.Numbers]):
 def read_log(paths: Sequence[Path], reading: Reading) -> RequestLog:
     """Read one log from its files.
 
-    Raises UserError: see `Must stay true`, and columns that are missing.
+    Raises UserError for a file that cannot be read, missing columns, times without a zone, rows
+    out of order and duplicates (unless `reading` allows them), and a log without a readable row.
     """
-    texts, unreadable, mapping, notes = (
-        _Texts(),
-        list[Unreadable](),
-        dict[str, Column](),
-        dict[str, None](),
-    )
+    texts = _Texts()
+    unreadable: list[Unreadable] = []
+    mapping: dict[str, Column] = {}
+    notes: dict[str, None] = {}
     parts: list[dict[str, Int]] = []
     for number, path in enumerate(paths):
         with LogFile(path) as source:
-            found = _mapping(source.columns, reading.columns, str(path))
+            found = map_columns(source.columns, reading.columns, str(path))
             mapping |= found
             for chunk in source.chunks():
                 part, bad = _converted(chunk, found, texts, reading.time_zone, notes, str(path))
@@ -153,10 +101,7 @@ def read_log(paths: Sequence[Path], reading: Reading) -> RequestLog:
                 parts.append({name: array[keep] for name, array in part.items()})
         unreadable += source.unreadable
     names = [str(path) for path in paths]
-    rows = {
-        name: np.concatenate([part.get(name, np.full(len(part["at"]), -1)) for part in parts])
-        for name in dict.fromkeys(name for part in parts for name in part)
-    }
+    rows = _joined(parts)
     if not len(rows.get("at", ())):
         first = unreadable[0] if unreadable else None
         raise UserError(
@@ -182,63 +127,16 @@ def read_log(paths: Sequence[Path], reading: Reading) -> RequestLog:
     )
 
 
-def _mapping(columns: Sequence[str], asked: Mapping[str, str], where: str) -> dict[str, Column]:
-    """field -> column.
-
-    Raises UserError for a name that is not there, a length without unit, and what is missing.
-    """
-    if unknown := sorted(set(asked) - set(FIELDS)):
-        raise UserError(
-            f"{unknown[0]!r} is no field of a log",
-            where="--column",
-            remedy=f"known: {', '.join(FIELDS)}",
-        )
-    plain = {name.lower(): name for name in reversed(columns)}
-    found: dict[str, Column] = {}
-    for field_name, (kind, known) in FIELDS.items():
-        wanted = asked.get(field_name) or next(
-            (plain[each] for each in known.split() if each in plain), "none"
-        )
-        if wanted == "none":
-            continue
-        name, _, unit = (
-            (wanted, "", "")
-            if wanted in columns
-            else wanted.rpartition(":")
-            if ":" in wanted
-            else (wanted, "", "")
-        )
-        if name not in columns:
-            raise UserError(
-                f"has no column {name!r} (columns: {', '.join(columns)})",
-                where=where,
-                remedy=f"correct --column {field_name}=...",
-            )
-        if kind == "length":
-            unit = unit or values.unit_of(name) or ("s" if name in _SECONDS else "")
-        if (unit or kind == "length") and unit not in values.UNITS:
-            raise UserError(
-                f"column {name!r} has no unit",
-                where=where,
-                remedy=(
-                    f"write --column {field_name}={name}:ms (or :s, :us, :ns), or --column"
-                    f" {field_name}=none"
-                ),
-            )
-        found[field_name] = Column(name, unit)
-    if "at" not in found and not {"ended", "latency"} <= set(found):
-        raise UserError(
-            f"no column says when a request began (columns: {', '.join(columns)})",
-            where=where,
-            remedy="name it: --column at=NAME, or --column ended=NAME and --column latency=NAME:ms",
-        )
-    if not {"status", "outcome"} & set(found):
-        raise UserError(
-            f"no column says how a request ended (columns: {', '.join(columns)})",
-            where=where,
-            remedy="name it: --column status=NAME (HTTP status) or --column outcome=NAME",
-        )
-    return found
+def _joined(parts: list[dict[str, Int]]) -> dict[str, Int]:
+    """One array a field; -1 in the rows of parts that lack the field."""
+    names: dict[str, None] = {}
+    for part in parts:
+        names.update(dict.fromkeys(part))
+    joined = {}
+    for name in names:
+        arrays = [part.get(name, np.full(len(part["at"]), -1)) for part in parts]
+        joined[name] = np.concatenate(arrays)
+    return joined
 
 
 def _converted(
@@ -286,9 +184,7 @@ def _converted(
 
 
 def _complete(found: dict[str, Int]) -> None:
-    """Derive what other columns tell: start, length, time to the first token, how the request
-    ended.
-    """
+    """Derive what other columns imply: start, length, time to the first token, outcome."""
     nothing = np.full(len(found["line"]), -1)
     found["written"] = found.get("at", found.get("ended", nothing))
     if "at" not in found:
@@ -334,19 +230,21 @@ def _in_order(rows: dict[str, Int], names: Sequence[str], *, sort: bool) -> dict
 def _without_duplicates(
     rows: dict[str, Int], names: Sequence[str], wish: str
 ) -> tuple[dict[str, Int], int]:
-    """Rows once each, and how many are gone.
+    """Rows once each, and how many were dropped.
 
-    The same are rows of one id or, without ids, rows equal in every cell.
+    Duplicates are rows of one id or, in a log without ids, rows equal in every cell.
     """
     if wish == "keep":
         return rows, 0
     by_id = "id" in rows
     same = rows["id"] if by_id else rows["digest"]
-    order = np.lexsort(
-        (np.arange(len(same)), same) if by_id else (np.arange(len(same)), rows["at"], same)
-    )
-    equal = np.diff(same[order]) == 0
-    equal &= same[order][1:] != -1 if by_id else np.diff(rows["at"][order]) == 0
+    place = np.arange(len(same))
+    if by_id:
+        order = np.lexsort((place, same))
+        equal = (np.diff(same[order]) == 0) & (same[order][1:] != -1)
+    else:
+        order = np.lexsort((place, rows["at"], same))
+        equal = (np.diff(same[order]) == 0) & (np.diff(rows["at"][order]) == 0)
     twins = order[1:][equal]
     if not len(twins):
         return rows, 0
@@ -381,13 +279,11 @@ def _tables(rows: dict[str, Int], texts: dict[str, list[str]]) -> tuple[Columns,
         samples[f"{name}_ns"] = due
     if "latency" in rows:
         samples["done_ns"] = np.where(rows["latency"] >= 0, due + rows["latency"], -1)
-    streamed = (
-        rows["streamed"] > 0
-        if "streamed" in rows
-        else rows["ttft"] >= 0
-        if "ttft" in rows
-        else np.zeros(n, bool)
-    )
+    streamed = np.zeros(n, bool)
+    if "streamed" in rows:
+        streamed = rows["streamed"] > 0
+    elif "ttft" in rows:
+        streamed = rows["ttft"] >= 0
     samples["flags"] = np.where(streamed, Flag.STREAMED, 0)
     if "ttft" in rows:
         samples["first_token_ns"] = np.where(rows["ttft"] >= 0, due + rows["ttft"], -1)
@@ -414,3 +310,54 @@ def _tables(rows: dict[str, Int], texts: dict[str, list[str]]) -> tuple[Columns,
 
 def _utc(wall_ns: int) -> str:
     return utc_text(int(wall_ns))
+
+
+def play_month(month: Month, name: str) -> RequestLog:
+    """A made-up period as its log would be read: requests evenly apart in each minute, of which the
+    first ones fail.
+
+    Raises UserError for an incident that the traffic cannot have.
+    """
+    start = _minute(month.start)
+    minutes = month.days * 24 * 60
+    hour = (start + np.arange(minutes)) // 60 % 24
+    n = np.array(month.requests_per_min, np.int64)[hour]
+    failed, status = np.zeros(minutes, np.int64), np.zeros(minutes, np.int64)
+    for incident in month.incidents:
+        first = _minute(incident.start) - start
+        last = first + incident.minutes
+        if first < 0 or last > minutes or n[first:last].min() < incident.failed_per_min:
+            raise UserError(
+                "lies outside the period, or fails more requests than are made",
+                where=f"{name}: incident at {incident.start:%Y-%m-%dT%H:%MZ}",
+            )
+        failed[first:last] = incident.failed_per_min
+        status[first:last] = incident.status
+    minute = np.repeat(np.arange(minutes), n)
+    place = np.arange(len(minute)) - np.repeat(np.cumsum(n) - n, n)
+    bad = place < failed[minute]
+    due = minute * MINUTE_NS + place * (MINUTE_NS // np.maximum(n, 1))[minute]
+    schedule, samples = np.zeros(len(due), SCHEDULE_DTYPE), empty_samples(len(due))
+    schedule["after_row"] = schedule["prefix_group"] = -1
+    schedule["due_ns"] = due
+    for column in ("due_ns", "slot_free_ns", "sent_ns"):
+        samples[column] = due
+    samples["done_ns"] = due + month.latency
+    samples["outcome"] = np.where(bad, Outcome.http_5xx, Outcome.ok)
+    samples["status"] = np.where(bad, status[minute], 200)
+    rows = len(due)
+    return RequestLog(
+        Columns(schedule, samples),
+        Facts(start * MINUTE_NS),
+        [name],
+        np.zeros(rows, np.int64),
+        np.arange(1, rows + 1),
+        [],
+        known_from(["latency"]),
+        {},
+        ["made up, not recorded"],
+    )
+
+
+def _minute(moment: datetime) -> int:
+    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) // 60

@@ -1,8 +1,8 @@
-"""The detached signature of a run's manifest: who vouches for the folder.
+"""The detached signature of a run's manifest.
 
 In: the bytes of run.json, an Ed25519 key in a PEM file. Out: run.json.sig, 64 raw bytes that
-OpenSSL verifies as well. Must stay true: a private key is read where it lies and nowhere copied;
-one that others may read, or that lies in the folder it signs, is refused. Extra `sign`.
+OpenSSL verifies as well. Must stay true: a private key is read where it lies and copied nowhere;
+a key that others may read, or that lies in the folder it signs, is refused. Extra `sign`.
 """
 
 from __future__ import annotations
