@@ -15,7 +15,7 @@ from bench.cli.flags import SuiteFlags, parsed
 from bench.errors import UserError
 from bench.plan.clause import Clause, parse_slo
 from bench.plan.contract import Contract, load_contract
-from bench.plan.profile import Profile, load_profile
+from bench.plan.profile import ARRIVALS_WITH_BURSTINESS, Profile, load_profile
 from bench.plan.suite import Stage, Suite, override_profile
 from bench.plan.target import EMBEDDED, KEY_SOURCES, Target, check_base_url
 from bench.units import parse_duration_ns, parse_rate_per_s, parse_share
@@ -210,7 +210,7 @@ def _profile(flags: SuiteFlags) -> Profile:
             "kind": kind,
             "rate": parsed("--request-rate", parse_rate_per_s, _rate_text(rate or _DEFAULT_RATE)),
         }
-        if kind == "gamma":
+        if kind in ARRIVALS_WITH_BURSTINESS:
             arrivals["burstiness"] = flags.burstiness if flags.burstiness is not None else 1.0
         elif flags.burstiness is not None:
             raise UserError(

@@ -83,6 +83,22 @@ def parsed_usd(flag: str, value: str | None) -> Fraction | None:
 # ---- what is sent, to whom, held to which contract
 
 
+class ArrivalLaw(click.Choice[str]):
+    """One of the laws that a rate describes; looked up when asked for: `--help` of all commands
+    loads no profile.
+    """
+
+    def __init__(self) -> None:
+        self.case_sensitive = True
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override] # click has an attribute
+        """Their names."""
+        from bench.plan.profile import ARRIVALS_BY_RATE
+
+        return tuple(ARRIVALS_BY_RATE)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SuiteFlags:
     """Flags that name a suite, describe one, or change one."""
@@ -145,7 +161,7 @@ TARGET_AND_RATE = (
     click.option("--request-rate", help='Requests a second, or "120/min".  [default: 10/s]'),
     click.option(
         "--arrival",
-        type=click.Choice(["poisson", "constant", "gamma"]),
+        type=ArrivalLaw(),
         help="Law of the gaps.  [default: poisson]",
     ),
     click.option(

@@ -9,13 +9,14 @@ measured requests, those of the warm-up come on top.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.errors import UserError
 from bench.plan.draws import Draw, Purpose
-from bench.plan.profile import WARMUP, Profile
+from bench.plan.profile import WARMUP, ArrivalKind, Arrivals, Profile
 from bench.units import S
 
 Float = npt.NDArray[np.float64]
@@ -143,7 +144,9 @@ def _due_times(profile: Profile, spans: list[Span], draw: Draw, where: str) -> I
     if profile.requests is None:
         # Before millions are drawn only to find that out.
         refuse_beyond(int(cumulative[-1] * 0.9), where)
-    unit = _unit_points(profile, float(cumulative[-1]), warm_area, draw.stream(Purpose.ARRIVALS))
+    need = _Need(float(cumulative[-1]), warm_area, profile.requests)
+    law = LAWS[profile.arrivals.kind]
+    unit = law(draw.stream(Purpose.ARRIVALS), profile.arrivals, need)
     refuse_beyond(len(unit), where)
     segment = np.minimum(np.searchsorted(cumulative, unit, side="right") - 1, len(area) - 1)
     inside = unit - cumulative[segment]
@@ -217,27 +220,65 @@ def _on_off_switches(profile: Profile, total_ns: int, draw: Draw, where: str) ->
     return switches[switches < total_ns]
 
 
-def _unit_points(
-    profile: Profile, area: float, warm_area: float, rng: np.random.Generator
-) -> Float:
-    """Event times of a process of rate 1 on [0, area), no more than the profile's count needs."""
-    kind, limit = profile.arrivals.kind, profile.requests
-    if kind == "constant":
-        # A whole number of gaps ends the run: its last edge is no arrival, whatever the float says.
-        count = int(np.ceil(area * (1 - 1e-12) - 1e-9))
-        enough = MAX_ROWS + 1 if limit is None else int(warm_area) + limit + 2
-        return np.arange(min(count, enough, MAX_ROWS + 1), dtype=np.float64)
-    shape = profile.arrivals.burstiness if kind == "gamma" else None
-    chunks: list[Float] = [np.empty(0)]
-    clock, count, measured = 0.0, 0, 0
-    while clock < area and count <= MAX_ROWS and (limit is None or measured <= limit):
-        size = min(max(1024, int((area - clock) * 1.1)), _CHUNK)
-        gaps = (
-            rng.standard_exponential(size) if shape is None else rng.gamma(shape, 1 / shape, size)
-        )
-        chunk = clock + np.cumsum(gaps)
-        chunks.append(chunk[: np.searchsorted(chunk, area)])
-        clock = float(chunk[-1])
-        count += len(chunks[-1])
-        measured += int(np.count_nonzero(chunks[-1] > warm_area))
-    return np.concatenate(chunks)[: MAX_ROWS + 1]
+# ---- laws: processes of rate 1
+
+
+@dataclasses.dataclass(frozen=True)
+class _Need:
+    """How far a process of rate 1 must be drawn: to `area`, or until `limit` points lie beyond the
+    warm-up, which ends at `warm_area`.
+    """
+
+    area: float
+    warm_area: float
+    limit: int | None
+
+
+#: Draws so many gaps of mean 1.
+Gaps = Callable[[np.random.Generator, Arrivals, int], Float]
+#: Draws the points of a process as far as needed, sorted.
+Law = Callable[[np.random.Generator, Arrivals, _Need], Float]
+
+
+def _even(_rng: np.random.Generator, _arrivals: Arrivals, need: _Need) -> Float:
+    # A whole number of gaps ends the run: its last edge is no arrival, whatever the float says.
+    count = int(np.ceil(need.area * (1 - 1e-12) - 1e-9))
+    enough = MAX_ROWS + 1 if need.limit is None else int(need.warm_area) + need.limit + 2
+    return np.arange(min(count, enough, MAX_ROWS + 1), dtype=np.float64)
+
+
+def _renewal(gaps: Gaps) -> Law:
+    """The process whose gaps are drawn one after the other, each by itself."""
+
+    def points(rng: np.random.Generator, arrivals: Arrivals, need: _Need) -> Float:
+        area, limit = need.area, need.limit
+        chunks: list[Float] = [np.empty(0)]
+        clock, count, measured = 0.0, 0, 0
+        while clock < area and count <= MAX_ROWS and (limit is None or measured <= limit):
+            size = min(max(1024, int((area - clock) * 1.1)), _CHUNK)
+            chunk = clock + np.cumsum(gaps(rng, arrivals, size))
+            chunks.append(chunk[: np.searchsorted(chunk, area)])
+            clock = float(chunk[-1])
+            count += len(chunks[-1])
+            measured += int(np.count_nonzero(chunks[-1] > need.warm_area))
+        return np.concatenate(chunks)[: MAX_ROWS + 1]
+
+    return points
+
+
+def _exponential(rng: np.random.Generator, _arrivals: Arrivals, size: int) -> Float:
+    return rng.standard_exponential(size)
+
+
+def _gamma(rng: np.random.Generator, arrivals: Arrivals, size: int) -> Float:
+    assert arrivals.burstiness is not None
+    return rng.gamma(arrivals.burstiness, 1 / arrivals.burstiness, size)
+
+
+#: Kind of arrivals -> its law. Traces and closed loops have none: their times are not drawn.
+LAWS: dict[ArrivalKind, Law] = {
+    "constant": _even,
+    "poisson": _renewal(_exponential),
+    "on_off": _renewal(_exponential),
+    "gamma": _renewal(_gamma),
+}

@@ -118,12 +118,31 @@ class TraceSource(UserModel):
         return self
 
 
+ArrivalKind = Literal["constant", "poisson", "gamma", "on_off", "trace", "closed"]
+#: The keys that each kind of arrivals needs; it has no others.
+KEYS_OF_ARRIVALS: dict[ArrivalKind, set[str]] = {
+    "poisson": {"rate"},
+    "constant": {"rate"},
+    "gamma": {"rate", "burstiness"},
+    "on_off": {"rate", "on", "off"},
+    "trace": {"trace"},
+    "closed": {"concurrency"},
+}
+#: Of open loops that nothing but a rate and a burstiness describes: what `--arrival` offers.
+ARRIVALS_BY_RATE = [
+    kind
+    for kind, keys in KEYS_OF_ARRIVALS.items()
+    if "rate" in keys and keys <= {"rate", "burstiness"}
+]
+ARRIVALS_WITH_BURSTINESS = {kind for kind, keys in KEYS_OF_ARRIVALS.items() if "burstiness" in keys}
+
+
 class Arrivals(UserModel):
     """The law of the gaps between requests (of sessions, where the profile has sessions)."""
 
     #: the law: constant gaps, poisson, gamma, on_off (Poisson while on), trace (a recorded log) or
     #: closed (a fixed number of callers that wait for their answers: measured, without a verdict)
-    kind: Literal["constant", "poisson", "gamma", "on_off", "trace", "closed"]
+    kind: ArrivalKind
     #: mean requests (sessions, where the profile has them) a second
     rate: PerSecond | None = None
     #: gamma shape = 1/CV^2: 1 is Poisson, below 1 burstier (the `--burstiness` of other tools)
@@ -139,14 +158,7 @@ class Arrivals(UserModel):
 
     @model_validator(mode="after")
     def _keys_of_kind(self) -> Self:
-        needed = {
-            "constant": {"rate"},
-            "poisson": {"rate"},
-            "gamma": {"rate", "burstiness"},
-            "on_off": {"rate", "on", "off"},
-            "trace": {"trace"},
-            "closed": {"concurrency"},
-        }[self.kind]
+        needed = KEYS_OF_ARRIVALS[self.kind]
         given = {
             name
             for name in Arrivals.model_fields
