@@ -9,7 +9,7 @@ limit it could distort.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -82,17 +82,41 @@ def examine(
     samples = columns.samples
     lag = latency_ns(samples, "harness_lag")
     lag = lag[lag >= 0]
+    p99, worst = _p99(lag), int(lag.max()) if len(lag) else 0
     degraded: list[str] = []
     invalid: list[str] = []
-    p99, worst = _p99(lag), int(lag.max()) if len(lag) else 0
     client_limited = _lag_budget(
         "the harness itself sent late", p99, worst, tightest_limit_ns, degraded, invalid
     )
-    unsent = samples["outcome"] == Outcome.never_sent
+    _sending(samples, harness, degraded, invalid)
+    invalid += not_as_asked
+    if harness.shards is not None:
+        _shards(harness.shards, degraded, invalid)
+    for node in nodes:
+        invalid += node.invalid
+        degraded += node.degraded
+    degraded += _receiving(samples, harness, tightest_limit_ns)
+    degraded += _clocks(harness)
+    facts = {
+        "harness_lag_p99_ms": round(p99 / MS, 4),
+        "harness_lag_max_ms": round(worst / MS, 4),
+        **_counts(samples),
+        **harness.to_json(),
+        **(more_facts or {}),
+        **({"nodes": {node.node: node.facts for node in nodes}} if nodes else {}),
+    }
+    state: State = "invalid" if invalid else "degraded" if degraded else "valid"
+    limited = client_limited or any(node.client_limited for node in nodes)
+    return Health(state, invalid + degraded, facts, limited)
+
+
+def _sending(samples: Table, harness: Harness, degraded: list[str], invalid: list[str]) -> None:
+    """Was everything sent that was due, by every worker?"""
     ours, due = could_not_send(samples)
     if ours and harness.state != "interrupted":
         text = f"{ours:,} of {due:,} due requests could not be sent"
         (invalid if too_few_sent(ours, due) else degraded).append(text)
+    unsent = samples["outcome"] == Outcome.never_sent
     waited = int((unsent & (samples["slot_free_ns"] < 0) & (samples["done_ns"] >= 0)).sum())
     if waited and harness.state == "complete":
         degraded.append(
@@ -103,58 +127,52 @@ def examine(
         f"worker {worker} died: the load was not the one asked for, and its last rows are lost"
         for worker in harness.dead_workers
     ]
-    invalid += not_as_asked
-    if harness.shards is not None:
-        _shards(harness.shards, degraded, invalid)
-    for node in nodes:
-        invalid += node.invalid
-        degraded += node.degraded
+
+
+def _receiving(samples: Table, harness: Harness, tightest_limit_ns: int | None) -> Iterator[str]:
+    """Were answers heard to their end, and stamped when they came?"""
     cut = int((samples["outcome"] == Outcome.censored).sum())
     if cut:
-        degraded.append(f"{cut:,} requests were still under way when the run ended")
-    user_stamped = int(((samples["flags"] & Flag.USER_STAMP) != 0).sum())
+        yield f"{cut:,} requests were still under way when the run ended"
+    user_stamped = _flagged(samples, Flag.USER_STAMP)
     stall_ms = float(harness.loop_stall_max_ms)
-    if (
-        user_stamped > LATE_STAMPS_SHARE * len(samples)
-        and stall_ms * MS > _budget(tightest_limit_ns)[0]
-    ):
-        degraded.append(
+    late_stamps = user_stamped > LATE_STAMPS_SHARE * len(samples)
+    if late_stamps and stall_ms * MS > _budget(tightest_limit_ns)[0]:
+        yield (
             f"{user_stamped:,} answers were stamped in user space, and the loop stood still for up"
             f" to {stall_ms:,.0f} ms"
         )
+
+
+def _clocks(harness: Harness) -> Iterator[str]:
+    """Did the gateway, the wall clock and the machine run on?"""
     if behind := [name for name, gateway in harness.gateway.items() if not gateway.kept_up]:
-        degraded.append(f"the simulated gateway fell behind its own plan in {', '.join(behind)}")
+        yield f"the simulated gateway fell behind its own plan in {', '.join(behind)}"
     step = abs(float(harness.clock_step_ms))
     if step > CLOCK_STEP_MS:
-        degraded.append(f"the wall clock stepped by {step:,.0f} ms during the run")
+        yield f"the wall clock stepped by {step:,.0f} ms during the run"
     if (slept := float(harness.suspended_ms)) > CLOCK_STEP_MS:
         # the monotonic clock stood still meanwhile: answers that came in that time look quick
-        degraded.append(
-            f"the machine slept for {slept:,.0f} ms during the run, which no latency counts"
-        )
-    bounded = int(((samples["flags"] & Flag.TTFT_UPPER_BOUND) != 0).sum())
-    streamed = int(((samples["flags"] & Flag.STREAMED) != 0).sum())
-    facts = {
-        "harness_lag_p99_ms": round(p99 / MS, 4),
-        "harness_lag_max_ms": round(worst / MS, 4),
+        yield f"the machine slept for {slept:,.0f} ms during the run, which no latency counts"
+
+
+def _counts(samples: Table) -> dict[str, int | float]:
+    ours, due = could_not_send(samples)
+    bounded = _flagged(samples, Flag.TTFT_UPPER_BOUND)
+    streamed = _flagged(samples, Flag.STREAMED)
+    return {
         "due": due,
-        "never_sent": int(unsent.sum()),
+        "never_sent": int((samples["outcome"] == Outcome.never_sent).sum()),
         "could_not_send": ours,
-        "censored": cut,
+        "censored": int((samples["outcome"] == Outcome.censored).sum()),
         "first_token_shared_read": bounded,
         "first_token_shared_read_share": round(bounded / max(streamed, 1), 6),
-        "user_stamps": user_stamped,
-        **harness.to_json(),
-        **(more_facts or {}),
-        **({"nodes": {node.node: node.facts for node in nodes}} if nodes else {}),
+        "user_stamps": _flagged(samples, Flag.USER_STAMP),
     }
-    state: State = "invalid" if invalid else "degraded" if degraded else "valid"
-    return Health(
-        state,
-        invalid + degraded,
-        facts,
-        client_limited or any(node.client_limited for node in nodes),
-    )
+
+
+def _flagged(samples: Table, flag: Flag) -> int:
+    return int(((samples["flags"] & flag) != 0).sum())
 
 
 def could_not_send(samples: Table) -> tuple[int, int]:

@@ -190,14 +190,7 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
     strings = {kind: list(texts) for kind, texts in run.texts.items()}
     gathered = Gathered(schedule, samples, strings)
     playable = schedule["lane"] < len(plan.live().lanes)
-    sittings = run.manifest.sittings or [
-        SittingRecord(
-            began_ns=0,
-            shift_ns=0,
-            from_planned_ns=0,
-            started_wall_ns=run.manifest.started_wall_ns,
-        )
-    ]
+    sittings = run.manifest.sittings or [_first_sitting(run.manifest)]
     shift = run.manifest.shift_ns
     until = run.until_ns if run.until_ns is not None else int(samples["done_ns"].max(initial=0))
     if run.manifest.state == "running":
@@ -241,6 +234,15 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
         earlier_harness=run.manifest.harness,
         earlier_events=run.manifest.events,
         earlier_leg_events=run.manifest.leg_events,
+    )
+
+
+def _first_sitting(manifest: Manifest) -> SittingRecord:
+    return SittingRecord(
+        began_ns=0,
+        shift_ns=0,
+        from_planned_ns=0,
+        started_wall_ns=manifest.started_wall_ns,
     )
 
 

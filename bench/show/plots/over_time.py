@@ -94,14 +94,8 @@ def latency_over_time(
         margin_labels(main, draw_limits(main, limits))
         draw_moments(main, moments)
         draw_time_axis(main, density)
-        figure.text(
-            LEFT,
-            (0.15 * len(key) - 0.02) / height,
-            "\n".join(key),
-            fontsize=8,
-            va="top",
-            linespacing=1.3,
-        )
+        bottom = (0.15 * len(key) - 0.02) / height
+        figure.text(LEFT, bottom, "\n".join(key), fontsize=8, va="top", linespacing=1.3)
         above = figure.add_axes(
             (LEFT, (below + 2.62) / height, WIDTH, max(strip, 0.01) / height), sharex=main
         )
