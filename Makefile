@@ -56,7 +56,8 @@ fuzz: $(VENV)/.dev  ## many more changed bytes for each parser than `make test` 
 
 coverage: $(VENV)/.deep  ## branches of bench/ that the tests take, in the processes they start too
 	@$(BIN)/coverage erase
-	@PYTEST_TIMEOUT=300 $(BIN)/coverage run -m pytest; $(BIN)/coverage combine -q && $(BIN)/coverage report --skip-covered --fail-under=92
+	@PYTEST_TIMEOUT=300 $(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup; tests=$$?; \
+	$(BIN)/coverage combine -q && $(BIN)/coverage report --skip-covered --fail-under=94 || exit 1; exit $$tests
 
 mutation: $(VENV)/.deep  ## a sample of changes to statistics and verdicts: does a test notice?
 	@$(BIN)/python -m benchmarks.mutation
