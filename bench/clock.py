@@ -29,9 +29,7 @@ def wall_offset_ns() -> int:
 
 
 def suspended_ns() -> int:
-    """How long the machine has slept since it was started, as far as the system tells (Linux); else
-    0.
-    """
+    """How long the machine has been suspended since it was started (ns, on Linux); elsewhere 0."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return 0
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - monotonic_ns()

@@ -1,4 +1,4 @@
-"""Errors that know whose fault they are, what to do about it, and the exit status.
+"""Errors with the place at fault, the remedy and the exit code.
 
 In: a sentence and a remedy. Out: an exception that the command line prints in one line.
 Must stay true: a contract that is broken is a verdict, never an exception; a request that
@@ -28,7 +28,7 @@ class TailproofError(Exception):
     exit_code: ExitCode = ExitCode.USAGE
 
     def __init__(self, message: str, *, where: str | None = None, remedy: str | None = None):
-        """`where` names the file and key at fault, `remedy` says what to write instead."""
+        """`where` is the file and key at fault, `remedy` what to do or to write instead."""
         self.message, self.where, self.remedy = message, where, remedy
         super().__init__(message)
 

@@ -62,9 +62,11 @@ def parse_rate_per_s(text: object) -> Fraction:
     """`"10/s"`, `"120/min"`, `"1/30s"`, or a bare number per second -> requests per second,
     exact.
     """
+    rate = _finite(text)
     match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
-    times = int(match[2] or 1) if match else 1
-    rate = _number(match[1]) / (_PER_S[match[3]] * times) if match and times else _finite(text)
+    if match is not None:
+        seconds = int(match[2] or 1) * _PER_S[match[3]]
+        rate = _number(match[1]) / seconds if seconds else None
     if rate is None or rate <= 0:
         raise ValueError(f'{text!r} is not a rate above zero; write "10/s" or "120/min"')
     return rate
@@ -125,11 +127,15 @@ def show_duration(ns: int | float) -> str:
     sign, size = "-" if ns < 0 else "", abs(ns)
     for unit, name, top in ((1, "ns", US), (US, "µs", MS), (MS, "ms", S), (S, "s", 120 * S)):
         value = size / unit
-        digits = 0 if unit == 1 or value >= 100 else 2 if value < 10 else 1
+        if unit == 1 or value >= 100:
+            digits = 0
+        elif value >= 10:
+            digits = 1
+        else:
+            digits = 2
         rounded = round(value, digits)
         if rounded * unit < top:
-            text = f"{rounded:.{digits}f}"
-            return f"{sign}{text.rstrip('0').rstrip('.') if digits else text} {name}"
+            return f"{sign}{_without_zeros(rounded, digits)} {name}"
     minutes, seconds = divmod(round(size / S), 60)
     hours, minutes = divmod(minutes, 60)
     parts = ((hours, "h"), (minutes, "min"), (seconds, "s"))
@@ -137,20 +143,24 @@ def show_duration(ns: int | float) -> str:
 
 
 def show_limit(ns: int) -> str:
-    """As `show_duration`, never rounded: a limit stands in a contract as it was written."""
+    """As `show_duration`, never rounded: a limit is shown as the contract has it."""
     short = show_duration(ns)
     if parse_duration_ns(short) == ns:
         return short
-    unit, name = next(
-        (unit, name) for unit, name in ((S, "s"), (MS, "ms"), (US, "µs"), (1, "ns")) if ns >= unit
-    )
-    return f"{Decimal(ns) / unit:f} {name}"
+    for unit, name in ((S, "s"), (MS, "ms"), (US, "µs")):
+        if ns >= unit:
+            return f"{Decimal(ns) / unit:f} {name}"
+    return f"{ns} ns"
 
 
 def show_share(share: Fraction | float, digits: int = 4) -> str:
     """A share of one as per cent, without trailing zeros: `99.95 %`."""
-    text = f"{float(share) * 100:.{digits}f}"
-    return f"{text.rstrip('0').rstrip('.') if digits else text} %"
+    return f"{_without_zeros(float(share) * 100, digits)} %"
+
+
+def _without_zeros(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if digits else text
 
 
 def show_ratio(ratio: float) -> str:
@@ -165,7 +175,9 @@ def show_exact(number: Fraction) -> str:
 
 def show_list(words: Sequence[str]) -> str:
     """`a, b and c`."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def show_rate(rate_per_s: Fraction) -> str:

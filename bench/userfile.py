@@ -130,11 +130,12 @@ def find_file(kind: str, name: str, beside: Path | None = None, *more_kinds: str
                 return base / name
         what = "is a folder, not a file" if Path(name).is_dir() else "no such file"
         raise UserError(f"{name}: {what}", remedy="give a path that exists, or a built-in name")
+    known: list[str] = []
     for each in (kind, *more_kinds):
         path = builtin_root() / each / f"{name}.toml"
         if path.is_file():
             return path
-    known = [known for each in (kind, *more_kinds) for known in builtin_names(each)]
+        known += builtin_names(each)
     near = difflib.get_close_matches(name, known, 3, 0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"built in: {', '.join(known)}"
     raise UserError(
@@ -258,6 +259,6 @@ def _sentence(model: type[BaseModel], error: Any) -> str:
     if kind == "literal_error":
         return f"{error['input']!r} is not known here; write {error['ctx']['expected']}"
     field = model.model_fields.get(str(location[0])) if location else None
-    # what a record does not print of itself is not repeated here either
+    # a field that a record never prints (`repr=False`) is not repeated here either
     given = "the value" if field is not None and not field.repr else repr(error["input"])
     return f"{given} does not fit; {message[0].lower()}{message[1:]}"

@@ -77,10 +77,9 @@ def cut_spans(spans: list[Span], stop_ns: int) -> list[Span]:
     """The spans before `stop_ns`, the last of them cut off there."""
     kept = []
     for span in spans:
-        if span.end_ns <= stop_ns:
-            kept.append(span)
-        elif span.start_ns < stop_ns:
-            kept.append(span.until(stop_ns))
+        if span.start_ns >= stop_ns:
+            break
+        kept.append(span if span.end_ns <= stop_ns else span.until(stop_ns))
     return kept
 
 
@@ -148,18 +147,21 @@ def _due_times(profile: Profile, spans: list[Span], draw: Draw, where: str) -> I
     law = LAWS[profile.arrivals.kind]
     unit = law(draw.stream(Purpose.ARRIVALS), profile.arrivals, need)
     refuse_beyond(len(unit), where)
-    segment = np.minimum(np.searchsorted(cumulative, unit, side="right") - 1, len(area) - 1)
+    segment = np.searchsorted(cumulative, unit, side="right") - 1
+    segment = np.minimum(segment, len(area) - 1)
+    # Within a segment the summed rate is r0 t + slope t²/2; the point is where it reaches `inside`.
     inside = unit - cumulative[segment]
-    r0, r1 = rates[segment, 0], rates[segment, 1]
+    r0 = rates[segment, 0]
+    r1 = rates[segment, 1]
     slope = (r1 - r0) / (ends - starts)[segment]
     root = np.sqrt(np.maximum(r0 * r0 + 2 * slope * inside, 0))
     with np.errstate(invalid="ignore", divide="ignore"):
         offset = np.where(inside > 0, 2 * inside / (r0 + root), 0.0)
-    due_ns = np.minimum(
-        np.rint((starts[segment] + offset) * S).astype(np.int64), spans[-1].end_ns - 1
-    )
+    due_ns = np.rint((starts[segment] + offset) * S).astype(np.int64)
+    due_ns = np.minimum(due_ns, spans[-1].end_ns - 1)
     if profile.requests is not None:
-        due_ns = due_ns[: int(np.searchsorted(due_ns, profile.warmup)) + profile.requests]
+        warm_rows = int(np.searchsorted(due_ns, profile.warmup))
+        due_ns = due_ns[: warm_rows + profile.requests]
     return due_ns
 
 
@@ -185,20 +187,16 @@ def _rate_segments(
     first = np.array([span.from_rps for span in spans])[span_of]
     last = np.array([span.to_rps for span in spans])[span_of]
     since = start - span_starts[span_of]
-    rates = np.stack(
-        [
-            first + (last - first) * since / length,
-            first + (last - first) * (since + end - start) / length,
-        ],
-        axis=1,
-    )
+    at_start = first + (last - first) * since / length
+    at_end = first + (last - first) * (since + end - start) / length
+    rates = np.stack([at_start, at_end], axis=1)
     if curve is not None:
         measured = start >= profile.warmup
-        factors = np.array(curve.factors)[
-            ((start - profile.warmup) // curve.step) % len(curve.factors)
-        ]
+        step = (start - profile.warmup) // curve.step
+        factors = np.array(curve.factors)[step % len(curve.factors)]
         rates *= np.where(measured, factors, 1.0)[:, None]
-    rates[np.searchsorted(switches, start, side="right") % 2 == 1] = 0.0
+    switched = np.searchsorted(switches, start, side="right")
+    rates[switched % 2 == 1] = 0.0
     return edges / S, rates
 
 
@@ -212,11 +210,10 @@ def _on_off_switches(profile: Profile, total_ns: int, draw: Draw, where: str) ->
     rng = draw.stream(Purpose.STATES)
     switches = np.empty(0, np.int64)
     while not len(switches) or switches[-1] < total_ns:
-        lengths = rng.standard_exponential((int(pairs * 1.2) + 16, 2)) * np.array([on, off])
+        drawn = rng.standard_exponential((int(pairs * 1.2) + 16, 2))
+        lengths = np.maximum(np.rint(drawn * np.array([on, off])), 1).astype(np.int64)
         clock = switches[-1] if len(switches) else 0
-        switches = np.concatenate(
-            [switches, clock + np.cumsum(np.maximum(np.rint(lengths), 1).astype(np.int64))]
-        )
+        switches = np.concatenate([switches, clock + np.cumsum(lengths)])
     return switches[switches < total_ns]
 
 

@@ -56,12 +56,11 @@ class Draw:
 
 def request_sizes(profile: Profile, rows: int, draw: Draw) -> tuple[Tokens, Tokens]:
     """Prompt and output tokens of `rows` requests. A prompt's shared prefix comes on top."""
-    uniform = draw.stream(Purpose.SIZES).random((rows, 4))
-    normal = draw.stream(Purpose.NORMALS).standard_normal((rows, 2))
-    return (
-        _sizes(profile.prompt_tokens, uniform[:, 0], uniform[:, 1], normal[:, 0]),
-        _sizes(profile.output_tokens, uniform[:, 2], uniform[:, 3], normal[:, 1]),
-    )
+    uniform = draw.stream(Purpose.SIZES).random((rows, 4)).T
+    normal = draw.stream(Purpose.NORMALS).standard_normal((rows, 2)).T
+    prompt = _sizes(profile.prompt_tokens, uniform[0], uniform[1], normal[0])
+    output = _sizes(profile.output_tokens, uniform[2], uniform[3], normal[1])
+    return prompt, output
 
 
 def session_turns(profile: Profile, sessions: int, draw: Draw) -> Tokens:
@@ -69,13 +68,15 @@ def session_turns(profile: Profile, sessions: int, draw: Draw) -> Tokens:
     assert profile.sessions is not None
     uniform = draw.stream(Purpose.TURNS).random(sessions)
     normal = draw.stream(Purpose.TURN_NORMALS).standard_normal(sessions)
-    return np.maximum(_sizes([profile.sessions.turns], np.zeros(sessions), uniform, normal), 1)
+    turns = _sizes([profile.sessions.turns], np.zeros(sessions), uniform, normal)
+    return np.maximum(turns, 1)
 
 
 def prefix_groups(profile: Profile, sessions: int, draw: Draw) -> Tokens:
     """Which shared prefix each session begins with."""
     assert profile.shared_prefix is not None
-    return draw.stream(Purpose.PREFIX).integers(0, profile.shared_prefix.groups, sessions, np.int32)
+    groups = profile.shared_prefix.groups
+    return draw.stream(Purpose.PREFIX).integers(0, groups, sessions, np.int32)
 
 
 def buckets(prompt_tokens: Tokens) -> npt.NDArray[np.uint16]:
@@ -86,11 +87,13 @@ def buckets(prompt_tokens: Tokens) -> npt.NDArray[np.uint16]:
 def _sizes(mix: list[Amount], choice: Float, u: Float, z: Float) -> Tokens:
     """`choice` picks the component of the mix; `u` (uniform) or `z` (standard normal) its size."""
     weights = np.cumsum([amount.weight for amount in mix])
-    part = np.minimum(np.searchsorted(weights / weights[-1], choice, side="right"), len(mix) - 1)
+    part = np.searchsorted(weights / weights[-1], choice, side="right")
+    part = np.minimum(part, len(mix) - 1)
     out = np.empty(len(choice))
     for index, amount in enumerate(mix):
         mask = part == index
-        out[mask] = np.clip(_law(amount, u[mask], z[mask]), amount.min, amount.max)
+        drawn = _law(amount, u[mask], z[mask])
+        out[mask] = np.clip(drawn, amount.min, amount.max)
     return np.rint(out).astype(np.int32)
 
 
@@ -98,8 +101,9 @@ def _law(amount: Amount, u: Float, z: Float) -> Float:
     if amount.fixed is not None:
         return np.full(len(u), float(amount.fixed))
     if amount.lognormal is not None:
-        # The exponent is held where exp stays finite: the clamp to max decides long before.
-        return np.exp(np.minimum(amount.lognormal.mu + amount.lognormal.sigma * z, 700.0))
+        # Beyond 700 exp would overflow; the clamp to `max` decides long before.
+        exponent = amount.lognormal.mu + amount.lognormal.sigma * z
+        return np.exp(np.minimum(exponent, 700.0))
     percent, tokens = zip(*amount.quantile_points(), strict=True)
     drawn: Float = np.interp(u * 100, percent, tokens)
     return drawn

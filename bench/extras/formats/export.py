@@ -33,14 +33,14 @@ def _prometheus_rules(what: str, **options: Any) -> Prepared:
     from bench.extras.formats.prometheus import burn_rate_rules
     from bench.extras.formats.yamlfile import write_documents
 
-    rules, told = burn_rate_rules(
+    rules, notes = burn_rate_rules(
         _contract_of(what),
         dict(options["histogram"]),
         options["selector"],
         options["failed"],
         options["days"],
     )
-    return written_text(write_documents([rules])), told
+    return written_text(write_documents([rules])), notes
 
 
 def _peer(kind: str, what: str, **_options: Any) -> Prepared:
@@ -94,7 +94,8 @@ def _contract_of(what: str) -> Contract:
 
 
 FORMS: dict[str, Form] = {
-    **{kind: partial(_peer, kind) for kind in ("vllm", "aiperf")},
+    "vllm": partial(_peer, "vllm"),
+    "aiperf": partial(_peer, "aiperf"),
     "openslo": _openslo,
     "prometheus-rules": _prometheus_rules,
 }

@@ -23,7 +23,7 @@ from bench.units import MS, S
 
 #: `metricSource.type` of what this harness measures itself.
 OURS = "tailproof"
-#: Keys of a clause that say what is measured: they stand in `metricSource.spec`.
+#: Keys of a clause that define what is measured; they go into `metricSource.spec`.
 _MEASURED = (
     "metric",
     "view",
@@ -81,7 +81,9 @@ def objective_of_clause(clause: Clause) -> tuple[str, dict[str, Any], dict[str, 
         }
         return (*_uptime(clause, kept), {"ratioMetric": ratio})
     bound = clause.at_least if clause.at_least is not None else Fraction(clause.limit or 0, MS)
-    op = ("gt" if clause.strict else "gte") if clause.rising else ("lt" if clause.strict else "lte")
+    op = "gt" if clause.rising else "lt"
+    if not clause.strict:
+        op += "e"
     objective: dict[str, Any] = {"op": op, "value": _number(bound), "target": kept}
     metric = {
         "thresholdMetric": _source({**measured, "unit": "tokens/s" if clause.rising else "ms"})

@@ -82,7 +82,7 @@ def _dump(model: Clause | Contract) -> dict[str, Any]:
 
 
 def _lost(whole: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
-    """What `plain` must be given, table by table, to become `whole`."""
+    """What `plain` lacks, table by table, to be `whole`; `_given` puts it back."""
     lost = {}
     for key, value in whole.items():
         held = plain.get(key)
@@ -95,15 +95,14 @@ def _lost(whole: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _given(plain: dict[str, Any], lost: dict[str, Any]) -> dict[str, Any]:
-    """The inverse of `_lost`."""
-    return plain | {
-        key: (
-            _given(plain[key], value)
-            if isinstance(value, dict) and isinstance(plain.get(key), dict)
-            else value
-        )
-        for key, value in lost.items()
-    }
+    whole = dict(plain)
+    for key, value in lost.items():
+        held = plain.get(key)
+        if isinstance(value, dict) and isinstance(held, dict):
+            whole[key] = _given(held, value)
+        else:
+            whole[key] = value
+    return whole
 
 
 def _slug(text: str, most: int) -> str:
@@ -135,22 +134,7 @@ def from_openslo(
     """
     known = _index(documents, where)
     slos = [document for (kind, _), document in known.items() if kind == "SLO"]
-    services = list(dict.fromkeys(str(slo["spec"].get("service")) for slo in slos))
-    services += [name for kind, name in known if kind == "Service" and name not in services]
-    if service is None and len(services) != 1:
-        raise UserError(
-            f"holds {len(services)} services",
-            where=where,
-            remedy=(
-                f"choose by --service: {', '.join(services)}"
-                if services
-                else "an OpenSLO file has Service or SLO documents"
-            ),
-        )
-    if (name := service or services[0]) not in services:
-        raise UserError(
-            f"has no service {name!r}", where=where, remedy=f"there is {', '.join(services)}"
-        )
+    name = _service_of(known, slos, where, service)
     described = known.get(("Service", name), {"metadata": {"name": name}, "spec": {}})
     data: dict[str, Any] = {
         "name": name,
@@ -189,6 +173,25 @@ def from_openslo(
         ),
         notes,
     )
+
+
+def _service_of(
+    known: dict[tuple[str, str], Document], slos: list[Document], where: str, asked: str | None
+) -> str:
+    """The one service of the documents, or the one that was asked for. Raises UserError."""
+    services = list(dict.fromkeys(str(slo["spec"].get("service")) for slo in slos))
+    services += [name for kind, name in known if kind == "Service" and name not in services]
+    if asked is None and len(services) != 1:
+        remedy = "an OpenSLO file has Service or SLO documents"
+        if services:
+            remedy = f"choose by --service: {', '.join(services)}"
+        raise UserError(f"holds {len(services)} services", where=where, remedy=remedy)
+    name = asked or services[0]
+    if name not in services:
+        raise UserError(
+            f"has no service {name!r}", where=where, remedy=f"there is {', '.join(services)}"
+        )
+    return name
 
 
 def _index(documents: list[Any], where: str) -> dict[tuple[str, str], Document]:
@@ -253,17 +256,15 @@ def _read_slo(
         else:
             target = show_exact(target_of(objective, own) * 100)
             window = json.dumps(spec.get("timeWindow"), default=str)
-            told = {
-                key: value
-                for key, value in objective.items()
-                if key not in ("displayName", "indicator")
-            }
+            plain = dict(objective)
+            plain.pop("displayName", None)
+            plain.pop("indicator", None)
             yield (
                 None,
                 (
                     f"{slo['metadata'].get('displayName') or slo['metadata']['name']}: {target} %"
                     f" by {method}, time window {window}, objective"
-                    f" {json.dumps(told, default=str)}, indicator"
+                    f" {json.dumps(plain, default=str)}, indicator"
                     f" {json.dumps(indicator, default=str)} (its query is not run here)"
                 ),
             )

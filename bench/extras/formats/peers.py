@@ -34,8 +34,8 @@ _AIPERF_PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
 @dataclass(frozen=True)
 class _Load:
-    """What both files are made of: the measured rows of a lane that the run came to, latencies from
-    the send.
+    """What both files are made from: the measured rows of a lane that the run reached, latencies
+    counted from the send.
     """
 
     rows: Columns
@@ -52,7 +52,9 @@ class _Load:
     good: int | None
 
     def per_second(self, amount: float) -> float | None:
-        return amount / ((self.end_ns - self.start_ns) / S) if self.end_ns > self.start_ns else None
+        if self.end_ns <= self.start_ns:
+            return None
+        return amount / ((self.end_ns - self.start_ns) / S)
 
 
 def _load(run: Run, lane: int) -> _Load:
@@ -64,10 +66,8 @@ def _load(run: Run, lane: int) -> _Load:
         for metric in METRICS.values()
         if metric.peers and metric.promise == "latency"
     }
-    prompt, planned = (
-        ok.samples["prompt_tokens"].astype(np.int64),
-        ok.schedule["prompt_tokens"].astype(np.int64),
-    )
+    prompt = ok.samples["prompt_tokens"].astype(np.int64)
+    planned = ok.schedule["prompt_tokens"].astype(np.int64)
     limits = _limits_ms(run.lanes[lane])
     # As theirs do: where an answer has no such time (one token has no TPOT), the limit is met.
     met = [
@@ -126,11 +126,7 @@ def vllm_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any
         "request_goodput": None if load.good is None else load.per_second(load.good),
         "output_throughput": load.per_second(tokens_out),
         "total_token_throughput": load.per_second(tokens_in + tokens_out),
-        **{
-            key: value
-            for metric, name in _VLLM_NAMES.items()
-            for key, value in _vllm_metric(name, load.values_ms[metric]).items()
-        },
+        **_vllm_metrics(load.values_ms),
         "mean_itl_ms": gaps.get("mean"),
         "median_itl_ms": gaps.get("p50"),
         **{f"{name}_itl_ms": gaps.get(quantile_key(q)) for name, q in _VLLM_PERCENTILES.items()},
@@ -141,6 +137,13 @@ def vllm_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any
             "goodput_limits_ms": load.limits_ms,
         },
     }
+
+
+def _vllm_metrics(values_ms: Mapping[str, Float]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for metric, name in _VLLM_NAMES.items():
+        found |= _vllm_metric(name, values_ms[metric])
+    return found
 
 
 def _vllm_metric(name: str, values_ms: Float) -> dict[str, float | None]:

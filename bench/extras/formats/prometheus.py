@@ -2,8 +2,8 @@
 
 In: a contract, the names of the histograms that the user's Prometheus holds. Out: a rules file as
 plain tables, and the clauses that no such rule can hold. Must stay true: an alert fires only while
-both its windows burn faster than its threshold; each says below which request rate a single error
-would raise it.
+both its windows burn faster than its threshold; each states the request rate below which a single
+error would raise it.
 
 Source: multiwindow, multi-burn-rate alerts of the SRE workbook, methods 2.3:
 burn = error share / budget, threshold = budget fraction x period / long window.
@@ -23,12 +23,11 @@ from bench.plan.contract import Contract
 from bench.units import S, show_exact
 
 #: Histograms by the names that OpenTelemetry's GenAI conventions have in Prometheus.
-HISTOGRAMS = {
-    metric.name: series.name.replace(".", "_") + "_seconds"
-    for metric in METRICS.values()
-    for series in metric.series
-    if series.name.startswith("gen_ai.")
-}
+HISTOGRAMS: dict[str, str] = {}
+for _metric in METRICS.values():
+    for _series in _metric.series:
+        if _series.name.startswith("gen_ai."):
+            HISTOGRAMS[_metric.name] = _series.name.replace(".", "_") + "_seconds"
 
 
 def burn_rate_rules(
@@ -38,7 +37,7 @@ def burn_rate_rules(
     failed: str = 'error_type!=""',
     days: int | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """The rules file, and a sentence for each clause that is left out or watched by a stand-in.
+    """The rules file, and a sentence for each clause that is left out or only approximated.
 
     `selector` narrows every series, `failed` finds the failed requests; `days` is the period of the
     budget, by default the contract's own (30 days without one).
@@ -46,33 +45,31 @@ def burn_rate_rules(
     name, names = contract.name or "contract", HISTOGRAMS | (histograms or {})
     days = days or (contract.period.nominal_ns // (86400 * S) if contract.period else 30)
     rules: list[dict[str, Any]] = []
-    told = []
+    notes = []
     for number, clause in enumerate(contract.clauses, 1):
         own = f"clause {number}, {clause.text}"
         series = _Series.of(clause, names, selector, failed)
         if clause.report_only or series is None:
-            told.append(
-                f"{own}: no alert,"
-                f" {'report only' if clause.report_only else 'no histogram holds its share'}"
-            )
+            why = "report only" if clause.report_only else "no histogram holds its share"
+            notes.append(f"{own}: no alert, {why}")
             continue
         if clause.by_time:
-            told.append(f"{own}: counts time; its alerts watch the share of requests")
+            notes.append(f"{own}: counts time; its alerts watch the share of requests")
         if series.fast:
-            told.append(
+            notes.append(
                 f"{own}: its alerts count from the send, and need a bucket edge at"
                 f" {float(clause.limit or 0) / S:g} s"
             )
         rows = [row for row in BURN_ALERTS if row.threshold(days) * clause.allowed_share < 1]
         if len(rows) < len(BURN_ALERTS):
-            told.append(
+            notes.append(
                 f"{own}: allows so much that {len(BURN_ALERTS) - len(rows)} of its alerts could"
                 " never fire; left out"
             )
         rules += _clause_rules(
             {"contract": name, "clause": str(number)}, clause, series, days, rows
         )
-    return {"groups": [{"name": f"tailproof-{name}", "rules": rules}] if rules else []}, told
+    return {"groups": [{"name": f"tailproof-{name}", "rules": rules}] if rules else []}, notes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,25 +108,22 @@ class _Series:
         """
         failed = f"(sum(rate({self.failed}[{window}])) or vector(0))"
         total = f"(sum(rate({self.total}[{window}])) > 0)"
-        return (
-            f"1 - (sum(rate({self.fast}[{window}])) - {failed}) / {total}"
-            if self.fast
-            else f"{failed} / {total}"
-        )
+        if self.fast:
+            return f"1 - (sum(rate({self.fast}[{window}])) - {failed}) / {total}"
+        return f"{failed} / {total}"
 
 
 def _text(minutes: int) -> str:
-    return next(
-        f"{minutes // size}{unit}"
-        for size, unit in ((1440, "d"), (60, "h"), (1, "m"))
-        if minutes % size == 0
-    )
+    for size, unit in ((1440, "d"), (60, "h")):
+        if minutes % size == 0:
+            return f"{minutes // size}{unit}"
+    return f"{minutes}m"
 
 
 def _clause_rules(
     labels: dict[str, str], clause: Clause, series: _Series, days: int, rows: list[BurnAlert]
 ) -> list[dict[str, Any]]:
-    windows = sorted({minutes for row in rows for minutes in (row.long_min, row.short_min)})
+    windows = sorted({row.long_min for row in rows} | {row.short_min for row in rows})
     rules: list[dict[str, Any]] = [
         {"record": _record(minutes), "expr": series.bad_share(_text(minutes)), "labels": labels}
         for minutes in windows
@@ -141,11 +135,8 @@ def _clause_rules(
         # One error among n requests burns 1/(n * budget): below this many it is over the threshold
         # by itself.
         least = math.ceil(1 / (clause.allowed_share * threshold))
-        budget, long, short = (
-            show_exact(row.budget_fraction * 100),
-            _text(row.long_min),
-            _text(row.short_min),
-        )
+        budget = show_exact(row.budget_fraction * 100)
+        long, short = _text(row.long_min), _text(row.short_min)
         rules.append(
             {
                 "alert": f"ErrorBudgetBurn{long}",

@@ -1,7 +1,7 @@
 """YAML, which others write their objectives and rules in.
 
 In: text or plain tables. Out: plain tables or text. Must stay true: only plain data is read (no
-tags that make objects); without the library the message says what to install.
+tags that make objects); without the library the message names the package to install.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ def parse_documents(text: str, where: str) -> list[Any]:
     try:
         return [document for document in yaml.safe_load_all(text) if document is not None]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem, mark = (
-            getattr(error, "problem", None) or str(error),
-            getattr(error, "problem_mark", None),
-        )
+        problem = getattr(error, "problem", None) or str(error)
+        mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"is not valid YAML: {problem}{line}", where=where) from None
 

@@ -1,4 +1,4 @@
-"""What lies in a results folder: the list, and the way to one run of it.
+"""The runs of a results folder: the list, and the folder of one of them.
 
 In: the folder. Out: an `Entry` a subfolder, sound or not; a run's folder by its name. Must stay
 true: nothing is written; a file is read again only when it changed; neither a name nor a symbolic
@@ -25,7 +25,7 @@ from bench.show.wording import ABSENT, visible
 
 #: Lanes whose targets and models the list names.
 _NAMED_MOST = 4
-#: Runs of one suite say the same over and over.
+#: Runs of one suite repeat the same texts.
 _shown = functools.lru_cache(4096)(visible)
 
 
@@ -40,8 +40,8 @@ class Entry:
     suite: str = ABSENT
     targets: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
-    #: running, complete or interrupted (by Ctrl-C, or by the death of its writer); ABSENT where it
-    #: cannot be told
+    #: running, complete or interrupted (by Ctrl-C, or because its writer died); ABSENT where it
+    #: is not known
     state: str = ABSENT
     #: of the judge for the whole run; ABSENT while there is none
     verdict: str = ABSENT
@@ -69,7 +69,7 @@ class Catalogue:
     def __init__(self, results: Path):
         self.results = results
         self._read: dict[str, tuple[Any, Entry]] = {}
-        self._at_work = threading.Lock()
+        self._lock = threading.Lock()
 
     def entries(self) -> list[Entry]:
         """Every subfolder, in no order. Raises RunFolderError when there is no results folder."""
@@ -85,17 +85,15 @@ class Catalogue:
             raise RunFolderError(
                 f"cannot be read ({error.strerror})", where=str(self.results)
             ) from None
-        with self._at_work:
-            self._read = {item.name: self._looked_at(item) for item in folders}
-            return [_as_it_stands(self.results, entry) for _, entry in self._read.values()]
+        with self._lock:
+            self._read = {item.name: self._read_anew(item) for item in folders}
+            return [_with_state_now(self.results, entry) for _, entry in self._read.values()]
 
-    def _looked_at(self, item: os.DirEntry[str]) -> tuple[Any, Entry]:
+    def _read_anew(self, item: os.DirEntry[str]) -> tuple[Any, Entry]:
         signs, before = _signs(item.path), self._read.get(item.name)
-        return (
-            before
-            if before is not None and before[0] == signs
-            else (signs, _entry(Path(item.path), signs))
-        )
+        if before is not None and before[0] == signs:
+            return before
+        return signs, _entry(Path(item.path), signs)
 
     def entry(self, name: str) -> Entry:
         """The entry of this name. Raises RunFolderError where there is none."""
@@ -122,26 +120,22 @@ def chosen(
     sort: str = "started",
     ascending: bool = False,
 ) -> list[Entry]:
-    """Entries that hold every word in name, suite, target or model, sorted; the name parts what is
-    equal.
-    """
+    """Entries that hold every word in name, suite, target or model, sorted; equal ones by name."""
     asked = words.casefold().split()
-    kept = [
-        entry
-        for entry in entries
-        if verdict in ("", entry.verdict)
-        and state in ("", entry.state)
-        and all(
-            word in "\n".join((entry.name, entry.suite, *entry.targets, *entry.models)).casefold()
-            for word in asked
-        )
-    ]
+    kept = []
+    for entry in entries:
+        if verdict in ("", entry.verdict) and state in ("", entry.state):
+            text = "\n".join((entry.name, entry.suite, *entry.targets, *entry.models)).casefold()
+            if all(word in text for word in asked):
+                kept.append(entry)
     key = SORTS.get(sort, SORTS["started"])
     return sorted(kept, key=lambda entry: (key(entry), entry.name), reverse=not ascending)
 
 
 def _signs(folder: str) -> Any:
-    """By which a change of the files behind an entry is seen; None for a file that is not there."""
+    """Time, size and kind of each file behind an entry, by which a change is noticed; None for a
+    missing file.
+    """
     signs: list[tuple[int, int, bool] | None] = []
     for name in ("run.json", "summary.json"):
         try:
@@ -176,8 +170,8 @@ def _entry(folder: Path, signs: Sequence[tuple[int, int, bool] | None]) -> Entry
 def _of_manifest(folder: Path, manifest: Mapping[str, Any], *, judged: bool) -> Entry:
     lanes = manifest["lanes"][:_NAMED_MOST]
     summary = record_at(folder / "summary.json") if judged else {}
-    # A summary of another run, or from before the last rows, judges something else. A run that says
-    # running is judged once its writer is dead.
+    # A summary of another run, or from before the last rows, judges something else. A run marked
+    # `running` is judged once its writer is dead.
     ended = "interrupted" if manifest["state"] == "running" else manifest["state"]
     fits = summary.get("run") == manifest["run"] and summary.get("state") == ended
     return Entry(
@@ -204,18 +198,16 @@ def record_at(path: Path) -> Mapping[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _as_it_stands(results: Path, entry: Entry) -> Entry:
-    """Whether a run that says `running` is at work is not in a file: asked each time."""
+def _with_state_now(results: Path, entry: Entry) -> Entry:
+    """The entry with its state now: no file holds whether a `running` run still has its writer."""
     if entry.state != "running":
         return entry
     folder = results / entry.name
     try:
         # its writer may have closed it since we read that it runs
         dead = not under_way(folder) and read_manifest(folder).state == "running"
-        return (
-            dataclasses.replace(entry, state="interrupted")
-            if dead
-            else dataclasses.replace(entry, verdict=ABSENT)
-        )
+        if dead:
+            return dataclasses.replace(entry, state="interrupted")
+        return dataclasses.replace(entry, verdict=ABSENT)
     except (OSError, RunFolderError):
         return dataclasses.replace(entry, problem="cannot be read")

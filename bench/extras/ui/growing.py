@@ -1,7 +1,7 @@
 """A run's folder while it grows: how far it is and how its answers look so far.
 
 In: the folder of a run. Out: a `Standing` each time it is asked. Must stay true: each sealed piece
-is read once; a row counts once; nothing is written, so the run does not notice;
+is read once; a row counts once; nothing is written, so the run is not disturbed;
 quantiles are those of summary.json (successes, warm-up left out) within a histogram's 0.1 %.
 """
 
@@ -47,7 +47,7 @@ class LaneStanding:
 class Standing:
     """The run so far."""
 
-    #: running, complete or interrupted (by Ctrl-C, or by the death of its writer)
+    #: running, complete or interrupted (by Ctrl-C, or because its writer died)
     state: str
     #: how far the last row on disk is into the run, and how long the plan is (0 = as long as its
     #: requests take); ns
@@ -101,8 +101,9 @@ class Growing:
         )
 
     def _take(self, rows: Int, samples: Table) -> None:
-        """Count what was not counted yet; a row that never came up (of a closed loop, behind a lost
-        turn) has no outcome.
+        """Count rows that were not counted yet.
+
+        A row that never came due (in a closed loop, after a lost turn) has no outcome.
         """
         try:
             fresh = ~self._seen[rows] & (samples["due_ns"] >= 0)

@@ -47,11 +47,11 @@ class Pages:
         }
 
     def _render(self, name: str, **found: Any) -> bytes:
-        # half a surrogate pair can stand in JSON and not in UTF-8
+        # JSON can hold half a surrogate pair, UTF-8 cannot
         return self._templates[name].render(**found).encode("utf-8", "replace")
 
     def message(self, title: str, sentence: str) -> bytes:
-        """A page that says why there is nothing else on it."""
+        """A page with one sentence, in place of what was asked for."""
         return self._render("message", heading=title, sentence=visible(sentence, 400))
 
     def runs(self, query: Query) -> bytes:
@@ -62,9 +62,12 @@ class Pages:
         kept = chosen(entries, **asked, sort=sort, ascending=ascending)
         heads = []
         for name in SORTS:
-            turned = "down" if name == sort and ascending else "up"
-            way = ("ascending" if ascending else "descending") if name == sort else None
-            heads.append((name, urlencode({**asked, "sort": name, "order": turned}), way))
+            order, sorted_now = "up", None
+            if name == sort and ascending:
+                order, sorted_now = "down", "ascending"
+            elif name == sort:
+                sorted_now = "descending"
+            heads.append((name, urlencode({**asked, "sort": name, "order": order}), sorted_now))
         return self._render(
             "runs",
             entries=kept,
@@ -92,12 +95,13 @@ class Pages:
         return html_page(report_document(run, records)).encode()
 
     def compare(self, runs: Sequence[str], query: Query) -> bytes:
-        """Two targets side by side once both are named, before that the choice; a refusal in the
-        product's words.
+        """Two targets side by side, or the choice of them until both are named.
+
+        A refusal is shown on the page.
         """
         part, refused, arms = None, "", list[str]()
         try:
-            arms = [f"{name}/{lane}" for name in runs for lane in self._lanes(name)]
+            arms = self._arms(runs)
             if len(arms) < 2:
                 raise UserError(
                     "compares two targets",
@@ -117,6 +121,12 @@ class Pages:
             part=part,
             refused=refused,
         )
+
+    def _arms(self, runs: Sequence[str]) -> list[str]:
+        arms: list[str] = []
+        for name in runs:
+            arms += [f"{name}/{lane}" for lane in self._lanes(name)]
+        return arms
 
     def _lanes(self, name: str) -> list[str]:
         return [lane.name for lane in read_manifest(self._catalogue.folder(name)).lanes]
@@ -159,21 +169,21 @@ class Pages:
         )
 
     def watch(self, name: str) -> bytes:
-        """A run that goes on, as it stands now. Raises RunFolderError."""
+        """A run under way, as far as it is now. Raises RunFolderError."""
         standing = Growing(self._catalogue.folder(name)).now()
         return self._render(
             "watch",
             run=name,
             standing=standing,
-            said=standing_texts(standing),
+            texts=standing_texts(standing),
             metrics={metric: METRICS[metric].label for metric in HEADLINES},
             quantiles=SHOWN_QUANTILES,
         )
 
 
 def _usual(arms: Sequence[str]) -> tuple[str, str]:
-    """What is compared where nothing was chosen: the first target with itself in the other run,
-    else with the last.
+    """What is compared by default: the first target with the same target of another run, else with
+    the last one.
     """
     first, *others = arms or ("",)
     same = (arm for arm in others if arm.partition("/")[2] == first.partition("/")[2])
@@ -182,14 +192,14 @@ def _usual(arms: Sequence[str]) -> tuple[str, str]:
 
 def standing_texts(standing: Standing) -> dict[str, str]:
     """Every text of the watch page that changes, by the id of its place."""
-    said = {
+    texts = {
         "state": standing.state,
         "when": _when(standing),
         "share": f"{100 * _share(standing):.0f}",
     }
     for index, lane in enumerate(standing.lanes):
-        said |= {f"lane-{index}-{key}": text for key, text in _lane_texts(lane).items()}
-    return said
+        texts |= {f"lane-{index}-{key}": text for key, text in _lane_texts(lane).items()}
+    return texts
 
 
 def _share(standing: Standing) -> float:
@@ -198,16 +208,11 @@ def _share(standing: Standing) -> float:
     """
     if standing.state != "running":
         return 1.0
-    planned, ended = (
-        sum(each)
-        for each in zip(*((lane.planned, lane.ended) for lane in standing.lanes), strict=True)
-    )
-    return min(
-        standing.elapsed_ns / standing.planned_ns
-        if standing.planned_ns
-        else ended / max(planned, 1),
-        1.0,
-    )
+    if standing.planned_ns:
+        return min(standing.elapsed_ns / standing.planned_ns, 1.0)
+    planned = sum(lane.planned for lane in standing.lanes)
+    ended = sum(lane.ended for lane in standing.lanes)
+    return min(ended / max(planned, 1), 1.0)
 
 
 def _when(standing: Standing) -> str:
@@ -220,11 +225,10 @@ def _lane_texts(lane: LaneStanding) -> dict[str, str]:
         f"{count(times)} {outcome}" for outcome, times in lane.outcomes.items() if outcome != "ok"
     ]
     ok = lane.outcomes.get("ok", 0)
-    quantiles = {
-        f"{metric}-{name}": milliseconds(value)
-        for metric, found in lane.quantiles_ms.items()
-        for name, value in found.items()
-    }
+    quantiles = {}
+    for metric, found in lane.quantiles_ms.items():
+        for name, value in found.items():
+            quantiles[f"{metric}-{name}"] = milliseconds(value)
     return {
         "rows": f"{count(lane.ended)} of {count(lane.planned)}",
         "ok": per_cent(ok / lane.ended) if lane.ended else ABSENT,

@@ -1,4 +1,4 @@
-"""The ui's server: who may ask, for what, and what the browser is told to refuse.
+"""The ui's server: which requests are answered, and what browsers may load.
 
 In: a results folder, an address. Out: HTTP until it is stopped. Must stay true: GET alone, and
 nothing is written; only a request that names this server in its Host header is answered, so no page
@@ -90,7 +90,7 @@ def may_be_asked(host_header: str, bound: str) -> bool:
 
 
 class Guard:
-    """Stands before every page: method, Host and origin of the request, headers of the answer."""
+    """Checks method, Host and origin of each request, and adds the headers of each answer."""
 
     def __init__(self, app: ASGIApp, bound: str):
         self._app, self._bound = app, bound
@@ -160,7 +160,7 @@ class _Site:
         app = Starlette(
             routes=routes,
             middleware=[Middleware(Guard, bound=bound)],
-            exception_handlers={TailproofError: self.told, 404: self.not_found},
+            exception_handlers={TailproofError: self.failed, 404: self.not_found},
         )
         app.router.redirect_slashes = False
         return app
@@ -201,7 +201,7 @@ class _Site:
             return await self.not_found(request, RunFolderError("is not there"))
         return Response(await anyio.to_thread.run_sync(path.read_bytes), media_type=kind)
 
-    async def told(self, request: Request, error: Exception) -> Response:  # noqa: ARG002 starlette's signature
+    async def failed(self, request: Request, error: Exception) -> Response:  # noqa: ARG002 starlette's signature
         return HTMLResponse(self._pages.message("This cannot be shown", str(error)), 404)
 
     async def not_found(self, request: Request, error: Exception) -> Response:  # noqa: ARG002 starlette's signature
@@ -211,7 +211,7 @@ class _Site:
 
 
 async def _standings(folder: Path) -> AsyncIterator[str]:
-    """Server-sent events: `standing` each second, `over` once nobody writes any more, `failure`
+    """Server-sent events: `standing` each second, `over` once the run has ended, `failure`
     where it cannot be read.
     """
     try:

@@ -1,7 +1,7 @@
 """One number of summary.json over the runs of a suite.
 
 In: a catalogue, a suite and the number's path, `targets/pro/response_ms/e2e/p99`. Out: a `Trend`
-and its figure. Must stay true: a run that has no such number stands in the table and not in the
+and its figure. Must stay true: a run that has no such number is in the table and not in the
 line; a limit is drawn only where a clause of that run's own contract is held against this very
 number.
 """
@@ -47,7 +47,7 @@ _TICKS_MOST = 8
 
 @dataclass(frozen=True)
 class Point:
-    """One run: its number and what its contract says of it. None and ABSENT for what it has not."""
+    """One run: its number, its contract's limit and verdict. None and ABSENT where it has none."""
 
     run: str
     started: str
@@ -67,7 +67,7 @@ class Trend:
 
     @property
     def unit(self) -> str:
-        """ms, share, or none that the path tells."""
+        """`ms`, `share`, or an empty text, by the path."""
         return unit_of(self.path)
 
 
@@ -75,29 +75,30 @@ def trend_of(catalogue: Catalogue, suite: str, path: str) -> Trend:
     """Runs of the suite that are judged; an empty path takes a target's p99, of the latest run that
     has one. Raises RunFolderError.
     """
-    entries = chosen(
-        [
-            entry
-            for entry in catalogue.entries()
-            if entry.suite == suite and entry.problem is None and entry.verdict != ABSENT
-        ],
-        ascending=True,
-    )
+    entries = [
+        entry
+        for entry in chosen(catalogue.entries(), ascending=True)
+        if entry.suite == suite and entry.problem is None and entry.verdict != ABSENT
+    ]
     summaries = [record_at(catalogue.results / entry.name / "summary.json") for entry in entries]
-    paths = [each for each in leaves(summaries[-1]) if each != "format"] if summaries else []
-    if not path:  # the latest run may have no success, so no latency
-        latencies = (
-            each
-            for summary in reversed(summaries)
-            for each in leaves(summary)
-            if each.endswith(DEFAULT)
-        )
-        path = next(latencies, paths[0] if paths else "")
+    paths: list[str] = []
+    if summaries:
+        paths = [each for each in leaves(summaries[-1]) if each != "format"]
+    path = path or _usual_path(summaries, paths)
     points = [
         _point(catalogue.results / entry.name, entry, value_at(summary, path), path)
         for entry, summary in zip(entries, summaries, strict=True)
     ]
     return Trend(path, points, paths)
+
+
+def _usual_path(summaries: Sequence[Record], paths: Sequence[str]) -> str:
+    """A target's p99 of the latest run that has one: a run without a success has no latency."""
+    for summary in reversed(summaries):
+        for path in leaves(summary):
+            if path.endswith(DEFAULT):
+                return path
+    return paths[0] if paths else ""
 
 
 def value_at(record: Any, path: str) -> float | None:
@@ -108,17 +109,19 @@ def value_at(record: Any, path: str) -> float | None:
         return None
     if path in record:
         return _number(record[path])
-    found = (
-        value_at(inner, path[len(key) + 1 :])
-        for key, inner in record.items()
-        if path.startswith(f"{key}/")
-    )
-    return next((value for value in found if value is not None), None)
+    for key, inner in record.items():
+        if path.startswith(f"{key}/"):
+            value = value_at(inner, path[len(key) + 1 :])
+            if value is not None:
+                return value
+    return None
 
 
 def leaves(record: Any, above: str = "") -> Iterator[str]:
     """Paths of all numbers of a record, in its order."""
-    for key, inner in record.items() if isinstance(record, Mapping) else ():
+    if not isinstance(record, Mapping):
+        return
+    for key, inner in record.items():
         if isinstance(inner, Mapping):
             yield from leaves(inner, f"{above}{key}/")
         elif _number(inner) is not None:
@@ -135,17 +138,17 @@ def unit_of(path: str) -> str:
 
 def shown(value: float | None, unit: str) -> str:
     """A value of a trend with its unit."""
-    return (
-        per_cent(value)
-        if unit == "share"
-        else f"{number(value)} {unit}".strip()
-        if value is not None
-        else ABSENT
-    )
+    if unit == "share":
+        return per_cent(value)
+    if value is None:
+        return ABSENT
+    return f"{number(value)} {unit}".strip()
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
 
 
 def _point(folder: Path, entry: Entry, value: float | None, path: str) -> Point:
@@ -177,11 +180,11 @@ def _path_of(clause: Record) -> str | None:
         or (clause["phase"] and clause["bucket"])
     ):
         return None
-    parts = [f"/by_{kind}/{clause[kind]}" for kind in ("phase", "bucket") if clause[kind]]
+    for kind in ("phase", "bucket"):
+        if clause[kind]:
+            where += f"/by_{kind}/{clause[kind]}"
     name = _KEYS.get(Fraction(str(clause["quantile"])))
-    return (
-        f"{where}{''.join(parts)}/{clause['view']}_ms/{clause['metric']}/{name}" if name else None
-    )
+    return f"{where}/{clause['view']}_ms/{clause['metric']}/{name}" if name else None
 
 
 def trend_figure(trend: Trend) -> str | None:
@@ -212,7 +215,7 @@ def trend_figure(trend: Trend) -> str | None:
 
 
 def _draw_numbers(axes: Any, trend: Trend) -> None:
-    """A line, and on it a mark a verdict."""
+    """A line through the runs, each marked by its verdict."""
     places = np.arange(len(trend.points))
     line = np.array([np.nan if point.value is None else point.value for point in trend.points])
     axes.plot(places, line, color=GREY, linewidth=1)

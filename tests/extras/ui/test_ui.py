@@ -120,7 +120,7 @@ def test_the_list_has_every_folder_and_says_what_is_wrong_with_some(ui: Ui, resu
         "list": "cannot be read",
         "linked": "symbolic link",
         "newer": "has format 2; this tailproof reads up to 1; open it with tailproof 7.5 or newer",
-        "bare": "does not say",
+        "bare": "lacks lanes",
     }
     for name, reason in reasons.items():
         assert reason in rows[name][3]
