@@ -17,7 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from scipy import optimize
 
-from bench.app.ramp import ramping
+from bench.app.ramp_plan import ramping
 from bench.cli import main
 from bench.cli.schema import schema_of
 from bench.plan.suite import load_suite
@@ -386,10 +386,3 @@ def test_a_target_that_does_not_answer(tmp_path: Path, capsys: pytest.CaptureFix
     flags = ["--url", "http://127.0.0.1:9/v1", "--model", "m", "--slo", "e2e:p90<1s"]
     assert main(["ramp", *flags, "--out", str(tmp_path / "out"), "--quiet"]) == 5
     assert "127.0.0.1:9" in capsys.readouterr().err
-
-
-def test_the_published_schema_is_what_the_command_prints() -> None:
-    """One source: docs/schemas/ramp.schema.json is `tailproof schema ramp`."""
-    assert json.loads((ROOT / "docs/schemas/ramp.schema.json").read_text("utf-8")) == schema_of(
-        "ramp"
-    )

@@ -34,6 +34,7 @@ from bench.load.generator import run_loop
 from bench.plan.contract import Contract
 from bench.plan.suite import Suite, load_suite
 from bench.record.facts import Facts
+from bench.record.records.watch import ProbeRow, TargetStanding, Today, WatchEvent, WatchStatus
 from bench.record.request_log import RequestLog
 from bench.record.run_folder import Run
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Outcome, empty_samples
@@ -165,14 +166,19 @@ def test_runs_are_one_log_with_time_between_them_unobserved() -> None:
     assert at.tolist() == [NOVEMBER + n * MINUTE for n in range(10)] + [
         NOVEMBER + 3600 * S + n * MINUTE for n in range(10)
     ]
-    record = census(
+    (period,) = census(
         whole, contract(metric="uptime", share="99%", method="minute_all_fail")
-    ).record.to_json()["periods"][0]
-    assert (record["observed_minutes"], record["minutes"], record["clauses"][0]["verdict"]) == (
+    ).record.periods
+    assert (period.observed_minutes, period.minutes, period.clauses[0].verdict) == (
         20,
         43_200,
         "INCONCLUSIVE",
     )
+
+
+def events(earlier: TargetStanding, later: TargetStanding) -> dict[str, WatchEvent]:
+    """What changed, by the name of the event."""
+    return {event.event: event for event in changes(earlier, later)}
 
 
 @pytest.mark.parametrize(("minutes", "verdict"), [(43, "INCONCLUSIVE"), (44, "FAIL")])
@@ -187,28 +193,32 @@ def test_a_breach_is_what_no_rest_of_the_month_can_mend(minutes: int, verdict: s
     )
     now = NOVEMBER + (60 + minutes) * MINUTE
     later = standing(log_of(NOVEMBER, quiet + down), promise, now, ("2026-11-01", NOVEMBER))
-    (told,) = later["period"]["clauses"]
-    assert told["verdict"] == verdict
-    assert told["budget_used"] == pytest.approx(minutes / 43.2)
-    assert told["best"]["share"] == pytest.approx(1 - minutes / 43_200)
-    assert told["worst"]["share"] == pytest.approx(60 / 43_200)
-    events = dict(changes(before, later))
-    assert ("breach" in events) == (verdict == "FAIL")
-    assert {"outage", "budget"} <= events.keys()
-    assert events["outage"]["start_utc"] == "2026-11-01T01:00:00Z"
-    assert events["outage"]["evidence"][-1] == {"run": "run", "line": 120 + 2 * minutes}
+    assert later.period is not None
+    (told,) = later.period.clauses
+    assert told.verdict == verdict
+    assert told.budget_used == pytest.approx(minutes / 43.2)
+    assert told.best is not None
+    assert told.worst is not None
+    assert told.best.share == pytest.approx(1 - minutes / 43_200)
+    assert told.worst.share == pytest.approx(60 / 43_200)
+    found = events(before, later)
+    assert ("breach" in found) == (verdict == "FAIL")
+    assert {"outage", "budget"} <= found.keys()
+    assert found["outage"].start_utc == "2026-11-01T01:00:00Z"
+    assert found["outage"].evidence[-1] == ProbeRow(run="run", line=120 + 2 * minutes)
     # burn of the last hour: all bad minutes within 60, over 0.1 %
-    assert told["burn"][0]["long_rate"] == pytest.approx(minutes / 60 / 0.001)
+    assert told.burn[0].long_rate == pytest.approx(minutes / 60 / 0.001)
     left = (1 - minutes / 43.2) * 30 * 86400 / (minutes / 60 / 0.001)
-    assert told["budget_lasts_s"] == pytest.approx(max(left, 0), abs=1)
+    assert told.budget_lasts_s == pytest.approx(max(left, 0), abs=1)
     december = standing(
         log_of(NOVEMBER, quiet + down + " " * (30 * 2880 - 120 - 2 * minutes) + "...."),
         promise,
         NOVEMBER + 30 * 86400 * S + 2 * MINUTE,
         ("2026-12-01", NOVEMBER + 30 * 86400 * S),
     )
-    assert december["period"]["period"] == "2026-12"
-    assert ("recovery" in dict(changes(later, december))) == (verdict == "FAIL")
+    assert december.period is not None
+    assert december.period.period == "2026-12"
+    assert ("recovery" in events(later, december)) == (verdict == "FAIL")
 
 
 def test_an_outage_by_the_contract_ends_with_the_minute_that_is_up_again() -> None:
@@ -220,15 +230,15 @@ def test_an_outage_by_the_contract_ends_with_the_minute_that_is_up_again() -> No
     )
     at = ("2026-11-01", NOVEMBER)
 
-    def record(ends: str) -> dict[str, Any]:
+    def record(ends: str) -> TargetStanding:
         return standing(log_of(NOVEMBER, ends), promise, NOVEMBER + len(ends) * 30 * S, at)
 
     up, four, five, over = (
         record("." * 20 + tail) for tail in ("", "xx" * 4, "xx" * 5, "xx" * 5 + "..")
     )
-    assert "outage" not in dict(changes(up, four))
-    assert dict(changes(four, five))["outage"]["start_utc"] == "2026-11-01T00:10:00Z"
-    assert [event for event, _ in changes(five, over)] == ["outage_end"]
+    assert "outage" not in events(up, four)
+    assert events(four, five)["outage"].start_utc == "2026-11-01T00:10:00Z"
+    assert [*events(five, over)] == ["outage_end"]
 
 
 def test_today_counts_its_own_probes_and_outages() -> None:
@@ -241,25 +251,22 @@ def test_today_counts_its_own_probes_and_outages() -> None:
         NOVEMBER + 10 * MINUTE,
         ("2026-11-01", NOVEMBER),
     )
-    today = record["today"]
-    assert {
-        key: today[key]
-        for key in ("probes", "failed", "unknown", "outages", "observed_minutes", "minutes")
-    } == {
-        "probes": 10,
-        "failed": 4,
-        "unknown": 1,
-        "outages": 1,
-        "observed_minutes": 10,
-        "minutes": 10,
-    }
-    (outage,) = record["outages"]["last"]
-    assert (outage["start_utc"], outage["end_utc"], outage["failed_probes"]) == (
+    assert record.today == Today(
+        day="2026-11-01",
+        probes=10,
+        failed=4,
+        unknown=1,
+        observed_minutes=10,
+        minutes=10,
+        outages=1,
+    )
+    (outage,) = record.outages.last
+    assert (outage.start_utc, outage.end_utc, outage.failed_probes) == (
         "2026-10-31T23:58:00Z",
         "2026-11-01T00:05:00Z",
         6,
     )
-    assert record["period"] is None
+    assert record.period is None
 
 
 def test_a_contract_without_a_period_is_held_to_calendar_months() -> None:
@@ -270,7 +277,8 @@ def test_a_contract_without_a_period_is_held_to_calendar_months() -> None:
     record = standing(
         log_of(NOVEMBER, "." * 10), bare, NOVEMBER + 5 * MINUTE, ("2026-11-01", NOVEMBER)
     )
-    assert (record["period"]["minutes"], record["period"]["overall"]) == (43_200, "INCONCLUSIVE")
+    assert record.period is not None
+    assert (record.period.minutes, record.period.overall) == (43_200, "INCONCLUSIVE")
     assert (
         with_period(contract(metric="uptime", share="99%")).period
         == contract(metric="uptime", share="99%").period
@@ -288,13 +296,15 @@ def test_the_status_in_words_says_what_burns_and_what_was_not_watched() -> None:
         NOVEMBER + 104 * MINUTE,
         ("2026-11-01", NOVEMBER),
     )
-    whole = {
-        "folder": "out",
-        "watched_now": True,
-        "next_roll_utc": "2026-11-02T00:00:00Z",
-        "targets": {"t": record},
-        "unreadable": ["a piece"],
-    }
+    whole = WatchStatus(
+        format=1,
+        folder="out",
+        now_utc="2026-11-01T01:44:00Z",
+        watched_now=True,
+        next_roll_utc="2026-11-02T00:00:00Z",
+        targets={"t": record},
+        unreadable=["a piece"],
+    )
     lines = screen_lines(watch_screen(whole), 100)
     words = " ".join(" ".join(lines).split())
     assert max(map(len, lines)) <= 100
@@ -517,7 +527,7 @@ def test_an_outage_a_kill_and_a_new_start(
         first.wait_for("outage t since")
         wait_until(lambda: [record["event"] for record in heard(told)] == ["outage"])
         wait_until(
-            lambda: status(folder)["targets"]["t"]["open_outage"] is not None
+            lambda: status(folder).targets["t"].open_outage is not None
         )  # what the last second held is lost
         sealed = done(folder)
     finally:
@@ -558,20 +568,21 @@ def test_an_outage_a_kill_and_a_new_start(
         stamp(int(at[spell[-1] + 1])),
     )
     promise = contract(metric="uptime", share="99.9%")
-    (clause,) = census(log, promise).record.to_json()["periods"][0]["clauses"]
-    assert (clause["n"], clause["k"], clause["unknown"]) == (
+    (clause,) = census(log, promise).record.periods[0].clauses
+    assert (clause.n, clause.k, clause.unknown) == (
         len(log.columns),
         len(spell),
         int((~known).sum()),
     )
-    assert clause["attained"]["share"] == pytest.approx(1 - len(spell) / int(known.sum()))
-    found = status(folder, promise)["targets"]["t"]
-    assert (found["probes"], found["outages"]["count"], found["open_outage"]) == (
+    assert clause.attained is not None
+    assert clause.attained.share == pytest.approx(1 - len(spell) / int(known.sum()))
+    found = status(folder, promise).targets["t"]
+    assert (found.probes, found.outages.count, found.open_outage) == (
         len(log.columns),
         1,
         None,
     )
-    assert found["outages"]["last"][0]["failed_probes"] == len(spell)
+    assert found.outages.last[0].failed_probes == len(spell)
 
 
 def heal(gateway: str) -> None:
@@ -746,10 +757,12 @@ def test_no_probe_is_sent_before_the_moment_the_server_named(
     assert len(sent) == server.posts
     assert (np.diff(sent) >= 1 * S).all()
     assert int(unsent.sum()) + len(sent) == 25
-    (clause,) = census(
-        log, contract(metric="uptime", share="99%", method="minute_all_fail")
-    ).record.to_json()["periods"][0]["clauses"]
-    assert clause["unknown"] == int(unsent.sum())
+    (clause,) = (
+        census(log, contract(metric="uptime", share="99%", method="minute_all_fail"))
+        .record.periods[0]
+        .clauses
+    )
+    assert clause.unknown == int(unsent.sum())
 
 
 @pytest.mark.parametrize(
@@ -762,8 +775,8 @@ def test_a_hook_that_fails_is_logged_and_the_next_event_is_told(
     """Whatever becomes of it, both events stand in the log with the failure behind each."""
     desk = Desk(tmp_path, {"t": None}, (sys.executable, "-c", program), lambda _: None, hook_s=1)
     desk.start(wall_ns())
-    for name in ("outage", "outage_end"):
-        desk.event(name, {"target": "t"})
+    desk.event(WatchEvent(event="outage", target="t"))
+    desk.event(WatchEvent(event="outage_end", target="t"))
     desk.close()
     lines = [json.loads(line) for line in (tmp_path / "watch.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == [
@@ -779,7 +792,7 @@ def test_a_hook_that_is_not_there_is_logged(tmp_path: Path) -> None:
     """A wrong path is a line, not the end."""
     desk = Desk(tmp_path, {"t": None}, ("/nowhere/page",), lambda _: None)
     desk.start(wall_ns())
-    desk.event("breach", {"target": "t"})
+    desk.event(WatchEvent(event="breach", target="t"))
     desk.close()
     assert "cannot be run" in (tmp_path / "watch.jsonl").read_text()
 

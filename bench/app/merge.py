@@ -262,7 +262,7 @@ def _harness(parts: Sequence[Part], manifest: Manifest, of: int, state: State) -
         dead_workers=[
             part.first_worker + dead for part, harness in given for dead in harness.dead_workers
         ],
-        calibration=max(calibrations, key=lambda each: float(each["share"]), default=None),
+        calibration=max(calibrations, key=lambda each: each.share or 0, default=None),
         shards=HarnessShards(
             of=of,
             missing=[number for number in range(1, of + 1) if number not in numbers],

@@ -13,41 +13,35 @@ import dataclasses
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.app.conclude import Finished
 from bench.app.conduct import Screen, conduct
+from bench.app.ramp_plan import Terms, at_rate, search_for, strict
 from bench.app.simulate import lengthened, plan_virtual, simulate
 from bench.clock import sleep_s, utc_text, wall_ns
 from bench.errors import ExitCode, TailproofError, UserError
-from bench.judge.contract.sizing import Assumed, LaneSize, size_plan
+from bench.judge.contract.sizing import Assumed, size_plan
 from bench.judge.ramp.curve import curve_clause, knee_of, observed, probe_of
-from bench.judge.ramp.search import (
-    Bracket,
-    End,
-    Outcome,
-    Probe,
-    Search,
-    Step,
-    bracket_of,
-    least_ns,
-    next_step,
-)
+from bench.judge.ramp.search import Bracket, End, Probe, Search, Step, bracket_of, next_step
 from bench.load.guard import Caps
 from bench.load.options import RunOptions
 from bench.plan.budget import budget_of, refuse_beyond, show_usd
-from bench.plan.contract import Contract
 from bench.plan.schedule import Plan, compile_plan
-from bench.plan.suite import Suite, override_profile
+from bench.plan.suite import Suite
 from bench.record.files import write_json
 from bench.record.identity import named
+from bench.record.records.ramp import (
+    Bounds,
+    BracketRecord,
+    Curve,
+    OpenRate,
+    Outcome,
+    ProbeRecord,
+    RampRecord,
+)
 from bench.units import MS, S, show_duration, show_rate
 
-FORMAT = 1
-#: A probe far from the boundary has so many times the requests that PASS needs without a single
-#: miss. One near it has those that decide half, or twice, the allowed share, and grows to at most
-#: so many times as many.
-_FIRST, _MOST = 2, 128
 _EXITS: dict[Outcome, ExitCode] = {
     "found": ExitCode.PASS,
     "beyond": ExitCode.PASS,
@@ -55,145 +49,6 @@ _EXITS: dict[Outcome, ExitCode] = {
     "undecided": ExitCode.INCONCLUSIVE,
     "harness": ExitCode.INVALID,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Terms:
-    """How a ramp goes about it; rates in requests per second, caps over all of its runs
-    together.
-    """
-
-    seed: int
-    lowest: Fraction | None = None
-    highest: Fraction | None = None
-    resolution: Fraction = Fraction(1, 10)
-    max_probes: int = 24
-    max_requests: int | None = None
-    max_cost_usd: Fraction | None = None
-    #: of load, pauses left out; virtual time is nobody's
-    max_time_ns: int | None = None
-    cool_down_ns: int = 5 * S
-    workers: int | None = None
-    stop_rule: bool = True
-    folder: Path | None = None
-    repeat_command: str = ""
-
-
-def ramping(suite: Suite, target: str | None) -> Suite:
-    """The suite as it is ramped: one stage, one target, nothing rehearsed.
-
-    Raises UserError for what has no rate to find.
-    """
-    where = f"suite {suite.name}"
-    pairs = [
-        (stage, each)
-        for stage in suite.stages
-        for each in stage.targets
-        if target in (None, each.name)
-    ]
-    if len(pairs) != 1:
-        names = (
-            ", ".join(dict.fromkeys(each.name for stage in suite.stages for each in stage.targets))
-            or "none"
-        )
-        raise UserError(
-            f"a ramp loads one target, and {len(pairs)} of its stages' targets"
-            f" {'fit' if target else 'are there'}",
-            where=where,
-            remedy=f"choose with --target (there: {names}), or write a suite of one stage",
-        )
-    stage, chosen = pairs[0]
-    if stage.contract is None:
-        raise UserError("has no contract to hold", where=where, remedy="add --contract or --slo")
-    if stage.profile.arrivals.rate is None:
-        raise UserError(
-            f'arrivals of kind "{stage.profile.arrivals.kind}" have no rate to search',
-            where=where,
-            remedy="use a profile with a rate, such as --profile poisson",
-        )
-    if stage.drills:
-        raise UserError("has drills, which change what is measured", where=where)
-    alone: dict[str, Any] = {
-        "targets": [chosen],
-        "expect": [],
-        "compare": [],
-        "expect_route": [],
-        "profile": stage.profile.model_copy(update={"seed": None}),
-    }
-    return suite.model_copy(update={"stages": [stage.model_copy(update=alone)], "months": []})
-
-
-def at_rate(suite: Suite, rate: Fraction, contract: Contract) -> Suite:
-    """The suite at another rate, under this contract."""
-    (stage,) = suite.stages
-    profile = override_profile(stage.profile, f"stage {stage.name!r}", rate=rate)
-    return suite.model_copy(
-        update={"stages": [stage.model_copy(update={"profile": profile, "contract": contract})]}
-    )
-
-
-def strict(contract: Contract, runs: int) -> Contract:
-    """The contract with its error shared among so many runs."""
-    return contract.model_copy(update={"confidence": 1 - (1 - contract.confidence) / runs})
-
-
-def search_for(suite: Suite, terms: Terms) -> Search:
-    """The bounds of the search. Raises UserError for a clause that no probe can decide."""
-    stage = suite.stages[0]
-    assert stage.contract is not None
-    assert stage.profile.arrivals.rate is not None
-    start = (
-        stage.profile.arrivals.rate
-        if terms.highest is None
-        else min(stage.profile.arrivals.rate, terms.highest)
-    )
-    lowest = start / 64 if terms.lowest is None else terms.lowest
-    if not lowest <= start:
-        raise UserError(
-            f"{show_rate(lowest)} is above where the search begins, {show_rate(start)}",
-            where="--min-rate",
-        )
-    judged = strict(stage.contract, terms.max_probes + 1)
-    (lane,) = size_plan(compile_plan(at_rate(suite, start, judged), terms.seed), Assumed()).lanes
-    first, close = _sizes(lane)
-    return Search(
-        start,
-        lowest,
-        terms.highest,
-        terms.resolution,
-        terms.max_probes,
-        first=first,
-        close=close,
-        most=_MOST * close,
-        least_ns=least_ns(stage.contract.tightest_limit_ns, terms.resolution),
-    )
-
-
-def _sizes(lane: LaneSize) -> tuple[int, int]:
-    """Requests of a probe far from the boundary and of one near it, by the clause that
-    needs most.
-    """
-    if not lane.clauses:
-        raise UserError("no clause of it is judged", where=f"contract {lane.contract}")
-    first = close = 0
-    for clause in lane.clauses:
-        if (
-            clause.unit != "requests"
-            or clause.least is None
-            or clause.load is None
-            or not clause.planned
-        ):
-            raise UserError(
-                "is not decided by any probe of some minutes",
-                where=f"contract {lane.contract}: {clause.text}",
-                remedy=(
-                    "ramp on clauses of requests that the load has, such as --slo 'e2e:p99<800ms'"
-                ),
-            )
-        share = Fraction(lane.load.requests, clause.planned)
-        first = max(first, int(_FIRST * clause.least * share) + 1)
-        close = max(close, clause.load.requests)
-    return first, max(first, close)
 
 
 @dataclasses.dataclass
@@ -237,7 +92,8 @@ class Ramp:
         screen: Callable[[], Screen],
         tell: Callable[[str], None],
     ):
-        """`screen` makes one for each run over HTTP; `tell` hears of each run that is over.
+        """`screen` makes one for each run over HTTP; `tell` is given a sentence on each run that
+        is over.
 
         Raises UserError.
         """
@@ -246,6 +102,8 @@ class Ramp:
         stage = suite.stages[0]
         assert stage.contract is not None
         self.contract, self.virtual = stage.contract, stage.simulated
+        #: what each run is held to
+        self._judged = strict(self.contract, self.search.max_probes + 1)
         self._remaining = Remaining(
             terms.max_requests, terms.max_cost_usd, None if self.virtual else terms.max_time_ns
         )
@@ -258,82 +116,57 @@ class Ramp:
         self.folder = terms.folder or Path("results") / name
         self.record = self._begun(name, utc_text(started))
 
-    def _begun(self, name: str, started: str) -> dict[str, Any]:
-        search, shown = self.search, self._shown
-        clause = None if shown is None else self.contract.clauses[shown - 1]
-        return {
-            "format": FORMAT,
-            "ramp": name,
-            "state": "running",
-            "suite": self.suite.name,
-            "target": self.suite.stages[0].targets[0].name,
-            "contract": self.contract.name,
-            "simulated": self.virtual,
-            "seed": self.terms.seed,
-            "started_utc": started,
-            "repeat_command": self.terms.repeat_command,
-            "search": {
-                "start_rps": float(search.start),
-                "lowest_rps": float(search.lowest),
-                "highest_rps": None if search.highest is None else float(search.highest),
-                "resolution": float(search.resolution),
-                "max_probes": search.max_probes,
-                "probe_confidence": float(strict(self.contract, search.max_probes + 1).confidence),
-                "first_requests": search.first,
-                "close_requests": search.close,
-                "most_requests": search.most,
-                "least_s": search.least_ns / S,
-            },
-            "curve": (
-                None
-                if clause is None or clause.limit is None
-                else {"clause": clause.text, "limit_ms": clause.limit / MS}
-            ),
-            "probes": [],
-            "bracket": _bracket_record(Bracket()),
-            "knee": None,
-            "final": [],
-            "outcome": None,
-            "reason": "",
-            "rate_rps": None,
-            "exit_code": int(ExitCode.INTERRUPTED),
-        }
+    def _begun(self, name: str, started_utc: str) -> RampRecord:
+        clause = None if self._shown is None else self.contract.clauses[self._shown - 1]
+        curve = None
+        if clause is not None and clause.limit is not None:
+            curve = Curve(clause=clause.text, limit_ms=clause.limit / MS)
+        return RampRecord(
+            format=RampRecord.FORMAT,
+            ramp=name,
+            state="running",
+            suite=self.suite.name,
+            target=self.suite.stages[0].targets[0].name,
+            contract=self.contract.name,
+            simulated=self.virtual,
+            seed=self.terms.seed,
+            started_utc=started_utc,
+            repeat_command=self.terms.repeat_command,
+            search=_bounds(self.search, float(self._judged.confidence)),
+            curve=curve,
+            probes=[],
+            bracket=_bracket_record(Bracket()),
+            knee=None,
+            final=[],
+            outcome=None,
+            reason="",
+            rate_rps=None,
+            exit_code=int(ExitCode.INTERRUPTED),
+        )
 
-    def go(self) -> dict[str, Any]:
+    def go(self) -> RampRecord:
         """Search to the end.
 
         Returns ramp.json; what was found stands in the folder even where this raises.
         """
-        if (self.folder / "ramp.json").exists():
+        if (self.folder / RampRecord.FILE).exists():
             raise UserError(
                 "holds a ramp already", where=str(self.folder), remedy="choose another --out"
             )
         try:
-            end = self._searched()
-            while end is not None and end.bracket.passes is not None and end.outcome != "undecided":
-                found = self._confirmed(end.bracket.passes)
-                if found is None or isinstance(found, str):
-                    end = (
-                        None
-                        if found is None
-                        else End("undecided", end.bracket, f"no run of verdict grade: {found}")
-                    )
-                elif found["verdict"] == "PASS":
-                    break
-                else:
-                    end = self._searched()
+            end = self._confirmed_end()
         except TailproofError as error:
-            if self.record["probes"]:
+            if self.record.probes:
                 self._file(state="interrupted", reason=str(error), exit_code=int(error.exit_code))
             raise
-        except KeyboardInterrupt:  # between two runs: while one lasts it hears of it itself
-            if not self.record["probes"]:
+        except KeyboardInterrupt:  # between two runs: one that is under way handles it itself
+            if not self.record.probes:
                 raise
             end = None
         if end is None:
             self._file(state="interrupted", reason="interrupted")
             return self.record
-        kept = [run["rate_rps"] for run in self.record["final"] if run["verdict"] == "PASS"]
+        kept = [run.rate_rps for run in self.record.final if run.verdict == "PASS"]
         self._file(
             state="complete",
             outcome=end.outcome,
@@ -343,11 +176,26 @@ class Ramp:
         )
         return self.record
 
+    def _confirmed_end(self) -> End | None:
+        """Search, and confirm what was found, until a run of verdict grade passes or nothing is
+        left to try; None where it was interrupted.
+        """
+        end = self._searched()
+        while end is not None and end.bracket.passes is not None and end.outcome != "undecided":
+            found = self._confirmed(end.bracket.passes)
+            if found is None:
+                return None
+            if isinstance(found, str):
+                return End("undecided", end.bracket, f"no run of verdict grade: {found}")
+            if found.verdict == "PASS":
+                return end
+            end = self._searched()
+        return end
+
     def _searched(self) -> End | None:
-        """Probe until the search has its bracket; None where somebody interrupted it."""
-        judged = strict(self.contract, self.search.max_probes + 1)
+        """Probe until the search has its bracket; None where it was interrupted."""
         while isinstance(step := next_step(self.search, self.probes), Step):
-            found = self._run("probes", f"{len(self.record['probes']) + 1:02d}", step, judged)
+            found = self._run("probes", f"{len(self.record.probes) + 1:02d}", step)
             if found is None:
                 return None
             if isinstance(found, str):
@@ -357,38 +205,52 @@ class Ramp:
             self._learn(step, found)
         return step
 
-    def _confirmed(self, rate: Fraction) -> dict[str, Any] | str | None:
+    def _confirmed(self, rate: Fraction) -> ProbeRecord | str | None:
         """The run of verdict grade at the rate that passed; where it does not pass, the search has
         one more probe to go on from.
         """
-        judged = strict(self.contract, self.search.max_probes + 1)
-        below = [probe for probe in self.record["probes"] if probe["rate_rps"] <= float(rate)]
+        below = [probe for probe in self.record.probes if probe.rate_rps <= float(rate)]
         (lane,) = size_plan(
-            compile_plan(at_rate(self.suite, rate, judged), self.terms.seed),
-            Assumed(design_effect=max(probe["design_effect"] for probe in below)),
+            compile_plan(at_rate(self.suite, rate, self._judged), self.terms.seed),
+            Assumed(design_effect=max(probe.design_effect for probe in below)),
         ).lanes
         sized = [clause.load.requests for clause in lane.clauses if clause.load is not None]
-        step = Step(rate, max([*sized, *(probe["requests"] for probe in below)]))
-        found = self._run("final", f"final-{len(self.record['final']) + 1}", step, judged)
-        if isinstance(found, dict) and found["verdict"] != "PASS":
+        step = Step(rate, max([*sized, *(probe.requests for probe in below)]))
+        found = self._run("final", f"final-{len(self.record.final) + 1}", step)
+        if isinstance(found, ProbeRecord) and found.verdict != "PASS":
             self._learn(step, found)
         return found
 
-    def _learn(self, step: Step, found: dict[str, Any]) -> None:
+    def _learn(self, step: Step, found: ProbeRecord) -> None:
         self.probes.append(probe_of(step, found))
         self._file(
-            bracket=_bracket_record(bracket_of(self.probes)), knee=knee_of(self.record["probes"])
+            bracket=_bracket_record(bracket_of(self.probes)), knee=knee_of(self.record.probes)
         )
 
     def _run(
-        self, kind: str, name: str, step: Step, contract: Contract
-    ) -> dict[str, Any] | str | None:
+        self, kind: Literal["probes", "final"], name: str, step: Step
+    ) -> ProbeRecord | str | None:
         """One run, filed; why it was not made where the caps do not cover it; None where it was
         interrupted.
         """
-        suite = at_rate(self.suite, step.rate, contract)
-        made = len(self.record["probes"]) + len(self.record["final"])
-        seed = self.terms.seed + made
+        seed = self.terms.seed + len(self.record.runs)
+        done = self._played(name, step, seed)
+        if isinstance(done, str):
+            return done
+        records = done.records
+        if records.summary.state != "complete":
+            return None
+        found = observed(step, (name, seed), records.summary, records.verdicts, self._shown)
+        self._file(**{kind: [*getattr(self.record, kind), found]})
+        self.last = done
+        self._tell(
+            f"run {name} · {show_rate(step.rate)} · {found.requests:,} requests: {found.verdict}"
+        )
+        return found
+
+    def _played(self, name: str, step: Step, seed: int) -> Finished | str:
+        """One run to its end, or why the caps do not cover it."""
+        suite = at_rate(self.suite, step.rate, self._judged)
         options = RunOptions(
             repeat_command=self.terms.repeat_command,
             alone=False,
@@ -399,31 +261,14 @@ class Ramp:
         if self.virtual:
             if (why := self._remaining.refuses(step.requests, Fraction(0), 0)) is not None:
                 return why
-            done = simulate(plan_virtual(suite, seed, step.requests), options)
-        else:
-            suite, _ = lengthened(compile_plan(suite, seed), step.requests)
-            plan = compile_plan(suite, seed)
-            if (why := self._refused(plan)) is not None:
-                return why
-            if made:
-                sleep_s(self.terms.cool_down_ns / S)
-            done = conduct(plan, options, self._screen())
-        if done.records.summary.state != "complete":
-            return None
-        found = observed(
-            step.rate,
-            done.records.summary.to_json(),
-            done.records.verdicts.to_json(),
-            self._shown,
-        )
-        found |= {"folder": name, "seed": seed}
-        self._file(**{kind: [*self.record[kind], found]})
-        self.last = done
-        self._tell(
-            f"run {name} · {show_rate(step.rate)} · {found['requests']:,} requests:"
-            f" {found['verdict']}"
-        )
-        return found
+            return simulate(plan_virtual(suite, seed, step.requests), options)
+        suite, _ = lengthened(compile_plan(suite, seed), step.requests)
+        plan = compile_plan(suite, seed)
+        if (why := self._refused(plan)) is not None:
+            return why
+        if self.record.runs:
+            sleep_s(self.terms.cool_down_ns / S)
+        return conduct(plan, options, self._screen())
 
     def _refused(self, plan: Plan) -> str | None:
         """Why a run over HTTP is not covered.
@@ -436,27 +281,39 @@ class Ramp:
         usd = sum((lane.usd for lane in budget.lanes if lane.usd is not None), Fraction(0))
         return self._remaining.refuses(len(plan.schedule), usd, plan.end_ns)
 
-    def _file(self, **news: Any) -> None:
-        self.record.update(news)
-        write_json(self.folder / "ramp.json", self.record)
+    def _file(self, **changes: Any) -> None:
+        self.record = self.record.replace(**changes)
+        write_json(self.folder / RampRecord.FILE, self.record.to_json())
 
 
-def _bracket_record(found: Bracket) -> dict[str, Any]:
-    rates = {
-        f"{name}_rps": None if rate is None else float(rate)
-        for name, rate in (
-            ("passes", found.passes),
-            ("fails", found.fails),
-            ("harness", found.harness),
-        )
-    }
-    return rates | {
-        "open": [
-            {
-                "rate_rps": float(probe.rate),
-                "requests": probe.requests,
-                "needed_requests": probe.needed,
-            }
+def _bounds(search: Search, probe_confidence: float) -> Bounds:
+    return Bounds(
+        start_rps=float(search.start),
+        lowest_rps=float(search.lowest),
+        highest_rps=_rps(search.highest),
+        resolution=float(search.resolution),
+        max_probes=search.max_probes,
+        probe_confidence=probe_confidence,
+        first_requests=search.first,
+        close_requests=search.close,
+        most_requests=search.most,
+        least_s=search.least_ns / S,
+    )
+
+
+def _bracket_record(found: Bracket) -> BracketRecord:
+    return BracketRecord(
+        passes_rps=_rps(found.passes),
+        fails_rps=_rps(found.fails),
+        harness_rps=_rps(found.harness),
+        open=[
+            OpenRate(
+                rate_rps=float(probe.rate), requests=probe.requests, needed_requests=probe.needed
+            )
             for probe in found.open
-        ]
-    }
+        ],
+    )
+
+
+def _rps(rate: Fraction | None) -> float | None:
+    return None if rate is None else float(rate)

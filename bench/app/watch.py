@@ -41,6 +41,7 @@ from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
 from bench.record.identity import plan_facts, run_id
 from bench.record.records.manifest import ProcessRecord, State, harness_of
+from bench.record.records.watch import WatchEvent
 from bench.record.run_folder import RunWriter
 from bench.record.run_histograms import write_histograms
 from bench.record.samples import Columns, Outcome
@@ -356,7 +357,7 @@ class Watch:
                 f"wall clock and monotonic clock parted by {show_duration(parted[0])}: suspended,"
                 " or set; what lies between is unobserved"
             )
-            desk.event("clock", {"run": live.run, "text": why})
+            desk.event(WatchEvent(event="clock", run=live.run, text=why))
         _seal(writer, plan, player, started, why)
         desk.judge(writer.folder, self.terms.wall())
         if not parted:
@@ -370,12 +371,13 @@ class Watch:
         for name, probe in live.ended():
             outage = self._trackers.setdefault(name, OutageTracker()).feed(probe)
             if outage is not None:
-                about = {
-                    "target": name,
-                    "definition": "failed probes in a row",
-                    **outage_record(outage),
-                }
-                desk.event("outage" if outage.open else "outage_end", about)
+                event = WatchEvent(
+                    event="outage" if outage.open else "outage_end",
+                    target=name,
+                    definition="failed probes in a row",
+                    **dict(outage_record(outage)),
+                )
+                desk.event(event)
 
 
 class _Live:

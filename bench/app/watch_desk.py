@@ -1,7 +1,7 @@
 """What a watch makes of its folders while it goes on: records, events, the user's hook.
 
 In: a watch's folder, jobs in a queue. Out: where each target stands; lines in watch.jsonl; calls of
-the hook. Must stay true: everything is reckoned anew from the run folders, nothing else is kept;
+the hook. Must stay true: everything follows from the run folders, nothing else is kept;
 this is one thread of its own, so neither reading nor a slow hook delays a probe; a hook that fails
 or hangs is a line in the log, never the end of the watch; a run that cannot be read is named.
 """
@@ -27,7 +27,6 @@ from bench.clock import sleep_s, utc_text, wall_ns
 from bench.errors import RunFolderError, UserError
 from bench.judge.census.periods import spans
 from bench.judge.census.standing import (
-    Record,
     before,
     changes,
     joined,
@@ -36,6 +35,7 @@ from bench.judge.census.standing import (
     with_period,
 )
 from bench.plan.contract import Contract
+from bench.record.records.watch import TargetStanding, WatchEvent, WatchStatus
 from bench.record.request_log import RequestLog
 from bench.record.run_folder import Run, read_manifest
 from bench.units import S
@@ -160,7 +160,9 @@ def needed_since(contract: Contract | None, now_ns: int) -> str:
     return day_of(start - 86400 * S, zone_of(contract))[0]
 
 
-def records(logs: Logs, contracts: Mapping[str, Contract | None], now_ns: int) -> dict[str, Record]:
+def standings(
+    logs: Logs, contracts: Mapping[str, Contract | None], now_ns: int
+) -> dict[str, TargetStanding]:
     """Where each target stands at a moment."""
     found = {}
     for name, log in logs.items():
@@ -170,18 +172,20 @@ def records(logs: Logs, contracts: Mapping[str, Contract | None], now_ns: int) -
     return found
 
 
-def overall(found: Mapping[str, Record]) -> list[str]:
+def overall(found: Mapping[str, TargetStanding]) -> list[str]:
     """The verdict so far of each target that is held to a contract; what cannot be judged yet is
     INCONCLUSIVE.
     """
     return [
-        str(each["period"]["overall"]) if each["period"] else "INCONCLUSIVE"
+        each.period.overall if each.period else "INCONCLUSIVE"
         for each in found.values()
-        if each["period"] or each["note"]
+        if each.period or each.note
     ]
 
 
-def status(folder: Path, override: Contract | None = None, now_ns: int | None = None) -> Record:
+def status(
+    folder: Path, override: Contract | None = None, now_ns: int | None = None
+) -> WatchStatus:
     """The value of `watch --status`. Raises UserError where no watch has been."""
     shelf, now = Shelf(folder), wall_ns() if now_ns is None else now_ns
     runs = shelf.runs()
@@ -190,16 +194,16 @@ def status(folder: Path, override: Contract | None = None, now_ns: int | None = 
     lanes = read_manifest(runs[-1]).lanes
     contracts = {str(lane.name): override or (lane.contract) for lane in lanes}
     first = next(iter(contracts.values()))
-    found = records(shelf.logs(needed_since(first, now)), contracts, now)
-    return {
-        "format": 1,
-        "folder": str(folder),
-        "now_utc": utc_text(now),
-        "watched_now": watched_now(folder),
-        "next_roll_utc": utc_text(day_of(now, zone_of(first))[2]),
-        "targets": found,
-        "unreadable": list(shelf.unreadable.values()),
-    }
+    found = standings(shelf.logs(needed_since(first, now)), contracts, now)
+    return WatchStatus(
+        format=WatchStatus.FORMAT,
+        folder=str(folder),
+        now_utc=utc_text(now),
+        watched_now=watched_now(folder),
+        next_roll_utc=utc_text(day_of(now, zone_of(first))[2]),
+        targets=found,
+        unreadable=list(shelf.unreadable.values()),
+    )
 
 
 @dataclass(frozen=True)
@@ -232,16 +236,16 @@ class Desk:
             tell,
             clean,
         )
-        self._shelf, self._known = Shelf(folder), dict[str, Record]()
+        self._shelf, self._known = Shelf(folder), dict[str, TargetStanding]()
         self._hook_s = hook_s
-        self._jobs: SimpleQueue[_Judge | tuple[str, Record] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Judge | WatchEvent | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def start(self, until_ns: int) -> Logs:
         """Take up what the folders say already, without events; then work."""
         contract = next(iter(self._contracts.values()))
         logs = self._shelf.logs(needed_since(contract, until_ns))
-        self._known = records(logs, self._contracts, until_ns)
+        self._known = standings(logs, self._contracts, until_ns)
         self._thread.start()
         return logs
 
@@ -250,9 +254,9 @@ class Desk:
         if self._jobs.qsize() < 2:  # a look that has not begun yet will see the same
             self._jobs.put(_Judge(live, until_ns))
 
-    def event(self, name: str, details: Record) -> None:
-        """Log it, and call the hook where it is one of those it hears of."""
-        self._jobs.put((name, details))
+    def event(self, event: WatchEvent) -> None:
+        """Log it, and call the hook where it is one of those that it is called for."""
+        self._jobs.put(event)
 
     def close(self) -> None:
         """Finish what waits; each hook has its time and no more."""
@@ -269,41 +273,41 @@ class Desk:
                 if isinstance(job, _Judge):
                     self._look(job)
                 else:
-                    self._report(*job)
+                    self._report(job)
             except Exception:  # whatever it is, probing goes on
-                self._log({"event": "fault", "text": self._clean(traceback.format_exc(limit=-3))})
+                fault = self._clean(traceback.format_exc(limit=-3))
+                self._log(WatchEvent(event="fault", text=fault))
 
     def _look(self, job: _Judge) -> None:
         contract = next(iter(self._contracts.values()))
-        told = set(self._shelf.unreadable)
-        found = records(
+        known = set(self._shelf.unreadable)
+        found = standings(
             self._shelf.logs(needed_since(contract, job.until_ns), job.live),
             self._contracts,
             job.until_ns,
         )
-        for path in self._shelf.unreadable.keys() - told:
-            self._log({"event": "unreadable", "text": self._shelf.unreadable[path]})
+        for path in self._shelf.unreadable.keys() - known:
+            self._log(WatchEvent(event="unreadable", text=self._shelf.unreadable[path]))
         earlier, self._known = self._known, found
         for name, record in found.items():
             # A target's first record is held against nothing known: what is broken then is news.
-            for event, details in changes(earlier.get(name, {"period": None}), record):
-                self._report(event, {"target": name, **details})
+            for event in changes(earlier.get(name), record):
+                self._report(event.replace(target=name))
 
-    def _report(self, event: str, details: Record) -> None:
-        record = {"event": event, "at_utc": utc_text(wall_ns()), **details}
-        self._log(record)
-        if self._hook and event in HOOKED:
-            self._call(event, record)
+    def _report(self, event: WatchEvent) -> None:
+        event = event.replace(at_utc=utc_text(wall_ns()))
+        self._log(event)
+        if self._hook and event.event in HOOKED:
+            self._call(event)
 
-    def _log(self, record: Record) -> None:
-        line = json.dumps(record, ensure_ascii=False)
+    def _log(self, event: WatchEvent) -> None:
+        line = json.dumps(event.to_json(), ensure_ascii=False)
         with (self._folder / LOG).open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")
-        said = record.get("text") or ""
-        since = f" since {record['start_utc']}" if "start_utc" in record else ""
-        self._tell(f"{record['event']} {record.get('target', '')}{since} {said}".strip())
+        since = f" since {event.start_utc}" if event.start_utc else ""
+        self._tell(f"{event.event} {event.target}{since} {event.text}".strip())
 
-    def _call(self, event: str, record: Record) -> None:
+    def _call(self, event: WatchEvent) -> None:
         """Run the hook in a process group of its own, so that Ctrl-C is not for it and all of it
         can be ended.
         """
@@ -313,22 +317,21 @@ class Desk:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "TAILPROOF_EVENT": event},
+                env={**os.environ, "TAILPROOF_EVENT": event.event},
                 process_group=0,
             )
         except OSError as error:
-            self._log(
-                {"event": "hook_failed", "text": f"the hook cannot be run ({error.strerror})"}
-            )
+            self._hook_failed(f"the hook cannot be run ({error.strerror})")
             return
         try:
-            process.communicate(json.dumps(record).encode(), self._hook_s)
+            process.communicate(json.dumps(event.to_json()).encode(), self._hook_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-            self._log(
-                {"event": "hook_failed", "text": f"the hook was killed after {self._hook_s:g} s"}
-            )
+            self._hook_failed(f"the hook was killed after {self._hook_s:g} s")
             return
         if process.returncode:
-            self._log({"event": "hook_failed", "text": f"the hook ended with {process.returncode}"})
+            self._hook_failed(f"the hook ended with {process.returncode}")
+
+    def _hook_failed(self, text: str) -> None:
+        self._log(WatchEvent(event="hook_failed", text=text))

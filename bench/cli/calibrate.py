@@ -9,7 +9,7 @@ import click
 from bench.cli.output import format_option, print_json, print_lines, screen_width
 
 if TYPE_CHECKING:
-    from bench.load.calibrate import Step
+    from bench.record.records.calibration import CalibrationStep
 
 #: Two lines above the columns, of the widths that `_row` has.
 _HEAD = (
@@ -62,23 +62,24 @@ def calibrate(tokens: int, seconds: float, max_rate: int | None, form: str) -> i
     )
     kept = store(record)
     if not text:
-        print_json({**record, "file": str(kept)})
+        print_json({**record.to_json(), "file": str(kept)})
         return 0
     said = (
-        f"{record['ceiling_rps']:,} requests/s, {record['ceiling_events_per_s']:,} token events/s a"
-        f" worker with p50 and p99 within {record['error_budget_ms']:g} ms of the truth"
+        f"{record.ceiling_rps:,} requests/s, {record.ceiling_events_per_s:,} token events/s a"
+        f" worker with p50 and p99 within {record.error_budget_ms:g} ms of the truth"
     )
     print_lines(wrapped("ceiling  ", said, screen_width()))
-    if record["steps"] and record["ceiling_rps"] == record["steps"][-1]["rate_rps"]:
+    if record.steps and record.ceiling_rps == record.steps[-1].rate_rps:
         click.echo("         the ladder ended before the error did: the true ceiling is higher")
     click.echo(f"kept in  {kept}")
     return 0
 
 
-def _row(step: Step) -> str:
+def _row(step: CalibrationStep) -> str:
     """One step of the ladder; `!`: no longer within the budget of the ceiling."""
+    from bench.load.calibrate import within_budget
+
     errors = "".join(f"{value:+7.2f}" for value in (*step.ttft_error_ms, *step.e2e_error_ms))
-    return (
-        f"{step.rate_rps:5d}/s{step.sent_rps:6.0f}/s{errors}{step.row_error_p99_ms:7.2f}{step.lag_p99_ms:7.2f}"
-        f"{step.cpu_us_per_request:7.0f}{'' if step.within_budget else ' !'}"
-    )
+    rates = f"{step.rate_rps:5d}/s{step.sent_rps:6.0f}/s"
+    rest = f"{step.row_error_p99_ms:7.2f}{step.lag_p99_ms:7.2f}{step.cpu_us_per_request:7.0f}"
+    return rates + errors + rest + ("" if within_budget(step) else " !")

@@ -30,7 +30,7 @@ from bench.cli.repeating import repeat_command
 from bench.cli.run import suite_of
 
 if TYPE_CHECKING:
-    from bench.app.ramp import Terms
+    from bench.app.ramp_plan import Terms
     from bench.plan.suite import Suite
 
 
@@ -109,7 +109,8 @@ def ramp(flags: RampFlags) -> int:
     tailproof ramp my-suite.toml
     tailproof ramp --url http://localhost:8000/v1 --model m --slo 'ttft:p99<800ms' --max-rate 200/s
     """
-    from bench.app.ramp import Ramp, ramping
+    from bench.app.ramp import Ramp
+    from bench.app.ramp_plan import ramping
     from bench.cli.screen import make_screen
     from bench.errors import UserError
     from bench.show.ramp import ramp_lines, write_ramp_report
@@ -131,19 +132,24 @@ def ramp(flags: RampFlags) -> int:
     )
     record = searching.go()
     last = searching.last
-    final = last.records.verdicts.to_json() if last is not None and record["final"] else None
+    final = last.records.verdicts.to_json() if last is not None and record.final else None
     report = write_ramp_report(searching.folder, record, final)
     if flags.form == "json":
         print_json(
-            {"format": 1, "folder": str(searching.folder), "report": str(report), "ramp": record}
+            {
+                "format": 1,
+                "folder": str(searching.folder),
+                "report": str(report),
+                "ramp": record.to_json(),
+            }
         )
     else:
         print_lines(ramp_lines(record, report, screen_width()))
-    return int(record["exit_code"])
+    return record.exit_code
 
 
 def _terms(suite: Suite, flags: RampFlags) -> Terms:
-    from bench.app.ramp import Terms
+    from bench.app.ramp_plan import Terms
     from bench.errors import UserError
     from bench.units import parse_duration_ns, parse_rate_per_s, parse_share
 

@@ -6,15 +6,20 @@ in both.
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import Any
 
 import click
 
-#: Files that a user writes, then files that a run or a ramp writes.
+from bench import extras
+
+#: Files that a user writes, then what tailproof writes or prints.
 _KINDS = (
     *("contract", "profile", "target", "suite", "scenario"),
     *("run", "summary", "verdicts", "comparisons", "routes", "attribution", "census", "ramp"),
+    *("calibration", "watch"),
+    *extras.schemas(),
 )
 
 
@@ -30,7 +35,8 @@ _KINDS = (
 )
 def schema(kind: str, form: str) -> int:
     """Print the JSON Schema (draft 2020-12) that files of KIND follow; `run`, `summary` and
-    `verdicts` are a run's run.json, summary.json and verdicts.json, `ramp` a ramp's ramp.json.
+    `verdicts` are a run's run.json, summary.json and verdicts.json, `ramp` a ramp's ramp.json;
+    `cost`, `watch` and the like are what these commands print with --format json.
 
     \b
     Save it beside your files and name it in their first line:
@@ -74,19 +80,25 @@ def schema_of(kind: str) -> dict[str, Any]:
 
 def models() -> dict[str, Any]:
     """The model of each kind of file."""
-    from bench.judge.ramp.shape import RampRecord
     from bench.plan.contract import Contract
     from bench.plan.profile import Profile
     from bench.plan.suite import ScenarioFile, SuiteFile
     from bench.plan.target import Target
     from bench.record.records.attribution import Attribution
+    from bench.record.records.calibration import Calibration
     from bench.record.records.census import CensusRecord
     from bench.record.records.comparisons import Comparisons
     from bench.record.records.manifest import Manifest
+    from bench.record.records.ramp import RampRecord
     from bench.record.records.routes import Routes
     from bench.record.records.summary import Summary
     from bench.record.records.verdicts import Verdicts
+    from bench.record.records.watch import WatchStatus
 
+    of_extras = {
+        kind: getattr(importlib.import_module(module), name)
+        for kind, (module, name) in extras.schemas().items()
+    }
     return {
         "contract": Contract,
         "profile": Profile,
@@ -101,6 +113,9 @@ def models() -> dict[str, Any]:
         "attribution": Attribution,
         "census": CensusRecord,
         "ramp": RampRecord,
+        "calibration": Calibration,
+        "watch": WatchStatus,
+        **of_extras,
     }
 
 

@@ -150,9 +150,9 @@ def _status(folder: Path, contract: Contract | None, form: str) -> int:
 
     record = status(folder, contract)
     if form == "json":
-        print_json(record)
+        print_json(record.to_json())
     else:
         from bench.show.watch import watch_screen
 
         print_screen(watch_screen(record))
-    return _exit(overall(record["targets"]))
+    return _exit(overall(record.targets))

@@ -26,6 +26,8 @@ class Extra(NamedTuple):
     run: str = ""
     #: the module with more formats of `export`, and their flags (see `bench.cli.export`)
     export: str = ""
+    #: kind of `schema` -> module and class of the record
+    schemas: Mapping[str, tuple[str, str]] = {}
 
 
 #: (command, word) -> the folder that it needs, so that the command line can name what is missing.
@@ -43,6 +45,8 @@ NEEDED_FOR = {
     ("what-if", ""): "what_if",
     ("cost", ""): "cost",
     ("ui", ""): "ui",
+    ("schema", "cost"): "cost",
+    ("schema", "what-if"): "what_if",
 }
 
 
@@ -68,6 +72,11 @@ def commands() -> Iterator[tuple[str, str, str]]:
     for folder, extra in installed().items():
         for command, after in extra.commands.items():
             yield command, f"{__name__}.{folder}.command", after
+
+
+def schemas() -> dict[str, tuple[str, str]]:
+    """Kind of `schema` -> module and class of the record."""
+    return {kind: where for extra in installed().values() for kind, where in extra.schemas.items()}
 
 
 def missing(arguments: list[str]) -> str | None:

@@ -9,7 +9,6 @@ warm-up opens the connections: what connecting costs stands in a column of its o
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -18,14 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 import numpy as np
 
 from bench.clock import utc_text, wall_ns
 from bench.errors import TailproofError
-from bench.load.ceiling import FORMAT
 from bench.load.generator import run_loop
 from bench.load.options import Listeners, RunOptions
 from bench.load.runner import play
@@ -36,6 +33,7 @@ from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
 from bench.quantiles import P50, P99, P999
 from bench.record.identity import machine_facts
+from bench.record.records.calibration import Calibration, CalibrationStep
 from bench.record.run_folder import Run
 from bench.record.samples import Int, Outcome, latency_ns
 from bench.units import MS, nearest_rank
@@ -46,58 +44,40 @@ ERROR_BUDGET_NS = 1 * MS
 SENT_SHARE = 0.99
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """One rate of the ladder.
-
-    Errors are what we report less the truth, at (p50, p99, p99.9), in ms.
-    """
-
-    rate_rps: int
-    #: the asked rate times the share of the plan that succeeded
-    sent_rps: float
-    ttft_error_ms: tuple[float, float, float]
-    e2e_error_ms: tuple[float, float, float]
-    #: the error of single rows: 99 of 100 are within this
-    row_error_p99_ms: float
-    lag_p99_ms: float
-    cpu_us_per_request: float
-
-    @property
-    def within_budget(self) -> bool:
-        """Sent as planned, and p50 and p99 near enough to the truth."""
-        worst = max(
-            abs(error) for errors in (self.ttft_error_ms, self.e2e_error_ms) for error in errors[:2]
-        )
-        return self.sent_rps >= SENT_SHARE * self.rate_rps and worst <= ERROR_BUDGET_NS / MS
+def within_budget(step: CalibrationStep) -> bool:
+    """Sent as planned, and p50 and p99 near enough to the truth."""
+    worst = max(
+        abs(error) for errors in (step.ttft_error_ms, step.e2e_error_ms) for error in errors[:2]
+    )
+    return step.sent_rps >= SENT_SHARE * step.rate_rps and worst <= ERROR_BUDGET_NS / MS
 
 
 def calibrate(
-    on_step: Callable[[Step], None],
+    on_step: Callable[[CalibrationStep], None],
     *,
     tokens: int = 16,
     seconds: float = 4.0,
     ladder: tuple[int, ...] = LADDER_RPS,
-) -> dict[str, Any]:
-    """Climb the ladder until two rates in a row are over budget; returns the record to store."""
-    steps: list[Step] = []
+) -> Calibration:
+    """Climb the ladder until two rates in a row are over budget."""
+    steps: list[CalibrationStep] = []
     with _null_server(tokens) as port, tempfile.TemporaryDirectory(prefix="tailproof-") as folder:
         for rate in ladder:
             steps.append(_step(port, rate, seconds, tokens, Path(folder) / str(rate)))
             on_step(steps[-1])
-            if len(steps) >= 2 and not steps[-1].within_budget and not steps[-2].within_budget:
+            if len(steps) >= 2 and not any(map(within_budget, steps[-2:])):
                 break
-    ceiling = max((step.rate_rps for step in steps if step.within_budget), default=0)
-    return {
-        "format": FORMAT,
-        "measured_utc": utc_text(wall_ns()),
-        "machine": machine_facts(),
-        "tokens": tokens,
-        "error_budget_ms": ERROR_BUDGET_NS / MS,
-        "ceiling_rps": ceiling,
-        "ceiling_events_per_s": ceiling * tokens,
-        "steps": [dataclasses.asdict(step) for step in steps],
-    }
+    ceiling = max((step.rate_rps for step in steps if within_budget(step)), default=0)
+    return Calibration(
+        format=Calibration.FORMAT,
+        measured_utc=utc_text(wall_ns()),
+        machine=machine_facts(),
+        tokens=tokens,
+        error_budget_ms=ERROR_BUDGET_NS / MS,
+        ceiling_rps=ceiling,
+        ceiling_events_per_s=ceiling * tokens,
+        steps=steps,
+    )
 
 
 @contextmanager
@@ -127,7 +107,7 @@ def _null_server(tokens: int) -> Iterator[int]:
             process.stdout.close()
 
 
-def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> Step:
+def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> CalibrationStep:
     suite = _suite(port, rate, seconds, tokens)
     plan = compile_plan(suite, 1)
     known = len(_truth(port, 0))
@@ -148,14 +128,16 @@ def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> St
     row_errors = np.maximum(np.abs(ttft - true_ttft), np.abs(e2e - true_e2e))
     harness = run.manifest.harness
     lag = latency_ns(chosen, "lag")
-    return Step(
-        rate,
-        rate * len(rows) / int(measured.sum()),
-        _error(ttft, true_ttft),
-        _error(e2e, true_e2e),
-        _three(row_errors)[1],
-        _three(lag)[1],
-        round((harness.cpu_share or 0) * (harness.elapsed_s or 0) / len(plan.schedule) * 1e6, 1),
+    return CalibrationStep(
+        rate_rps=rate,
+        sent_rps=rate * len(rows) / int(measured.sum()),
+        ttft_error_ms=_error(ttft, true_ttft),
+        e2e_error_ms=_error(e2e, true_e2e),
+        row_error_p99_ms=_three(row_errors)[1],
+        lag_p99_ms=_three(lag)[1],
+        cpu_us_per_request=round(
+            (harness.cpu_share or 0) * (harness.elapsed_s or 0) / len(plan.schedule) * 1e6, 1
+        ),
     )
 
 

@@ -7,20 +7,20 @@ machine it was taken on; a plan's load is its busiest second, not its mean.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from bench.errors import RunFolderError
 from bench.plan.schedule import Plan
 from bench.record.files import write_json
 from bench.record.identity import machine_facts
+from bench.record.records.calibration import Calibration, CeilingShare
+from bench.record.records.record import read_record
 from bench.units import S
 
-FORMAT = 1
 #: Token events and requests a second that one worker measures without visible error where nobody
 #: calibrated.
 ASSUMED_EVENTS_PER_S, ASSUMED_RPS = 30_000, 2_000
@@ -30,32 +30,27 @@ COMFORTABLE_SHARE = 0.6
 
 def store_path() -> Path:
     """Where the calibration of this user's machine is kept."""
-    return (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        / "tailproof"
-        / "calibration.json"
-    )
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "tailproof" / Calibration.FILE
 
 
-def store(record: dict[str, Any]) -> Path:
+def store(record: Calibration) -> Path:
     """Keep a calibration for later runs; returns its path."""
     path = store_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, record)
+    write_json(path, record.to_json())
     return path
 
 
-def stored() -> dict[str, Any] | None:
+def stored() -> Calibration | None:
     """The calibration of this machine as it is now, or None: another CPU or Python is another
-    machine.
+    machine, and a file that cannot be read, or of another version, is no calibration.
     """
     try:
-        record: dict[str, Any] = json.loads(store_path().read_bytes())
-        return (
-            record if record["format"] == FORMAT and record["machine"] == machine_facts() else None
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        record = read_record(Calibration, store_path().parent)
+    except RunFolderError:
         return None
+    return record if record.machine == machine_facts() else None
 
 
 def peak_events_per_s(plan: Plan) -> float:
@@ -75,12 +70,12 @@ def peak_requests_per_s(plan: Plan) -> float:
     return float(np.bincount(due[due >= 0] // S).max()) if (due >= 0).any() else 0.0
 
 
-def _load(plan: Plan, known: dict[str, Any] | None) -> float:
+def _load(plan: Plan, known: Calibration | None) -> float:
     """The busiest second in workers' ceilings: by token events or by requests, whichever asks for
     more.
     """
-    events = (known["ceiling_events_per_s"] if known else 0) or ASSUMED_EVENTS_PER_S
-    requests = (known["ceiling_rps"] if known else 0) or ASSUMED_RPS
+    events = (known.ceiling_events_per_s if known else 0) or ASSUMED_EVENTS_PER_S
+    requests = (known.ceiling_rps if known else 0) or ASSUMED_RPS
     return max(peak_events_per_s(plan) / events, peak_requests_per_s(plan) / requests)
 
 
@@ -104,16 +99,16 @@ def default_workers(plan: Plan, cores: int | None = None, shards: int = 1) -> in
     return max(1, min(needed, free, *caps))
 
 
-def share_of_ceiling(plan: Plan, workers: int) -> dict[str, Any] | None:
+def share_of_ceiling(plan: Plan, workers: int) -> CeilingShare | None:
     """The plan's busiest second against the calibrated ceiling of `workers`; None without one."""
     known = stored()
-    if known is None or not known["ceiling_events_per_s"]:
+    if known is None or not known.ceiling_events_per_s:
         return None
-    return {
-        "measured_utc": known["measured_utc"],
-        "ceiling_events_per_s": known["ceiling_events_per_s"],
-        "ceiling_rps": known["ceiling_rps"],
-        "peak_events_per_s": round(peak_events_per_s(plan)),
-        "peak_rps": round(peak_requests_per_s(plan)),
-        "share": round(_load(plan, known) / workers, 4),
-    }
+    return CeilingShare(
+        measured_utc=known.measured_utc,
+        ceiling_events_per_s=known.ceiling_events_per_s,
+        ceiling_rps=known.ceiling_rps,
+        peak_events_per_s=round(peak_events_per_s(plan)),
+        peak_rps=round(peak_requests_per_s(plan)),
+        share=round(_load(plan, known) / workers, 4),
+    )

@@ -33,10 +33,6 @@ KEPT = {True: "kept", False: "broken", None: "open"}
 # ---- the clauses of a period
 
 
-def _named(clause: CensusClause) -> str:
-    return clause_name({"text": clause.text})
-
-
 def because(clause: CensusClause) -> Iterator[str]:
     """What decided a clause, and what was measured; one that is only reported broke no promise."""
     shown = clause.verdict == "REPORTED" and clause.measured
@@ -82,7 +78,7 @@ def _promised(clause: CensusClause) -> str:
 
 #: The columns of a census; a screen draws the verdict last.
 CENSUS_COLUMNS: list[Column[CensusClause]] = [
-    Column("clause", _named, "words"),
+    Column("clause", lambda clause: clause_name(clause.text), "words"),
     Column("attained (bounds)", attained, width=26),
     Column("promised", _promised, width=12),
     Column("verdict", lambda clause: clause.verdict, "verdict"),
@@ -185,7 +181,7 @@ def _evidence(clause: CensusClause, zone: str) -> Iterator[Node]:
     """What broke the clause: episodes, else the lines of the log."""
     episodes, rows = clause.episodes, clause.evidence
     spells = f" in {count(episodes.count)} episodes" if episodes.count else ""
-    yield Text(f"{_named(clause)}: {count(rows.rows)} requests{spells}", "evidence")
+    yield Text(f"{clause_name(clause.text)}: {count(rows.rows)} requests{spells}", "evidence")
     for each in episodes.first[:_EPISODES]:
         start, end = (_local(moment, zone) for moment in (each.start_utc, each.end_utc))
         when = f"{start:%Y-%m-%d %H:%M} – {end:%H:%M}  {count(each.minutes)} min"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.record.files import write_atomically
+from bench.record.records.ramp import ProbeRecord, RampRecord
 from bench.show.document import (
     PAGE,
     Code,
@@ -42,7 +43,6 @@ from bench.show.wording import (
     visible,
 )
 
-Record = Mapping[str, Any]
 _VERDICT = {
     "found": "PASS",
     "beyond": "PASS",
@@ -88,122 +88,116 @@ _TERMS: tuple[Pair, ...] = (
 )
 
 
-def headline(record: Record) -> str:
+def headline(record: RampRecord) -> str:
     """What was found, in a sentence."""
-    bracket, outcome = record["bracket"], record["outcome"]
-    held = f"contract {visible(record['contract'], 60)}"
-    if record["rate_rps"] is not None:
-        rate = f"{exact(record['rate_rps'])}/s"
+    outcome, fails_rps = record.outcome, record.bracket.fails_rps
+    held = f"contract {visible(record.contract, 60)}"
+    broken = ABSENT if fails_rps is None else f"{exact(fails_rps)}/s"
+    if record.rate_rps is not None:
+        rate = f"{exact(record.rate_rps)}/s"
         if outcome == "found":
-            return (
-                f"{rate} keeps {held}, {exact(bracket['fails_rps'])}/s breaks it: the boundary lies"
-                " between"
-            )
+            return f"{rate} keeps {held}, {broken} breaks it: the boundary lies between"
         if outcome == "beyond":
             return f"{rate}, the highest rate allowed, keeps {held}; its boundary lies beyond"
-        return (
-            f"{rate} keeps {held}; the harness was the limit before the server: {record['reason']}"
-        )
+        return f"{rate} keeps {held}; the harness was the limit before the server: {record.reason}"
     if outcome == "none":
-        return f"not even {exact(bracket['fails_rps'])}/s keeps {held}"
-    said = {
-        "harness": "the harness was the limit before the server",
-        "undecided": "not decided",
-    }.get(outcome, "broken off")
-    return f"{said}: {visible(record['reason'], 2 * CUT)}" if record["reason"] else said
+        return f"not even {broken} keeps {held}"
+    said = "broken off"
+    if outcome == "harness":
+        said = "the harness was the limit before the server"
+    elif outcome == "undecided":
+        said = "not decided"
+    return f"{said}: {visible(record.reason, 2 * CUT)}" if record.reason else said
 
 
-def further(record: Record) -> Iterator[str]:
+def further(record: RampRecord) -> Iterator[str]:
     """What the probes alone say where nothing was confirmed, what would decide, where the
     knee is.
     """
-    bracket, knee = record["bracket"], record["knee"]
+    bracket, knee = record.bracket, record.knee
     edges = [
-        (bracket["passes_rps"], "passed"),
-        (bracket["fails_rps"], "failed"),
-        (bracket["harness_rps"], "was beyond the harness"),
+        (bracket.passes_rps, "passed"),
+        (bracket.fails_rps, "failed"),
+        (bracket.harness_rps, "was beyond the harness"),
     ]
     known = [f"{exact(rate)}/s {said}" for rate, said in edges if rate is not None]
-    if known and record["rate_rps"] is None:
+    if known and record.rate_rps is None:
         yield f"of its probes {', '.join(known)}"
-    for rate in bracket["open"]:
-        needed = rate["needed_requests"]
+    for rate in bracket.open:
+        needed = rate.needed_requests
         would = (
             f"about {count(needed)} would probably decide it"
             if needed
             else "no number of requests that is known would decide it"
         )
         yield (
-            f"{exact(rate['rate_rps'])}/s was not decided by {count(rate['requests'])} requests;"
-            f" {would}"
+            f"{exact(rate.rate_rps)}/s was not decided by {count(rate.requests)} requests; {would}"
         )
     if knee is not None:
-        base = f"{knee['factor']:g} times its value at {exact(knee['base_rps'])}/s"
+        base = f"{knee.factor:g} times its value at {exact(knee.base_rps)}/s"
         yield (
             f"no probe shows a tail of more than {base} for certain: no knee was seen"
-            if knee["left_rps"] is None
+            if knee.left_rps is None
             else (
-                f"the knee lies between {exact(knee['flat_rps'])}/s and"
-                f" {exact(knee['left_rps'])}/s: from there the tail is more than {base}"
+                f"the knee lies between {exact(knee.flat_rps)}/s and"
+                f" {exact(knee.left_rps)}/s: from there the tail is more than {base}"
             )
         )
 
 
-def probe_table(record: Record) -> Table[Record]:
+def probe_table(record: RampRecord) -> Table[ProbeRecord]:
     """One row a run, in the order in which they were made."""
-    curve = record["curve"]
-    what = visible(curve["clause"].split(" ≤")[0], 40) if curve else "tail"
+    curve = record.curve
+    what = visible(curve.clause.split(" ≤")[0], 40) if curve else "tail"
 
-    def tail(run: Record) -> str:
+    def tail(run: ProbeRecord) -> str:
         if curve is None:
             return ABSENT
-        return "among the failed" if run["tail_ms"] is None else milliseconds(run["tail_ms"])
+        return "among the failed" if run.tail_ms is None else milliseconds(run.tail_ms)
 
-    columns: list[Column[Record]] = [
-        Column("run", lambda run: visible(run["folder"], 40), "words"),
-        Column("verdict", lambda run: run["verdict"], "verdict"),
-        Column("rate", lambda run: f"{exact(run['rate_rps'])}/s"),
-        Column("requests", lambda run: count(run["requests"])),
+    columns: list[Column[ProbeRecord]] = [
+        Column("run", lambda run: visible(run.folder, 40), "words"),
+        Column("verdict", lambda run: run.verdict, "verdict"),
+        Column("rate", lambda run: f"{exact(run.rate_rps)}/s"),
+        Column("requests", lambda run: count(run.requests)),
         Column(what, tail),
-        Column("its interval, ms", lambda run: between(run["tail_interval_ms"])),
+        Column("its interval, ms", lambda run: between(run.tail_interval_ms)),
         Column("broke it", _broke),
-        Column(
-            "what was said", lambda run: visible(run["reason"], 2 * CUT), "reason", formats=PAGE
-        ),
+        Column("what was said", lambda run: visible(run.reason, 2 * CUT), "reason", formats=PAGE),
     ]
-    confidence = per_cent(record["search"]["probe_confidence"])
+    confidence = per_cent(record.search.probe_confidence)
     caption = f"Runs, each judged at {confidence} confidence"
-    return Table(caption, columns, [*record["probes"], *record["final"]])
+    return Table(caption, columns, record.runs)
 
 
-def _broke(run: Record) -> str:
+def _broke(run: ProbeRecord) -> str:
     """Of the clause that most requests broke."""
-    worst = max(run["clauses"], key=lambda clause: clause["k"] / max(clause["n"], 1), default=None)
-    return ABSENT if worst is None else f"{count(worst['k'])} of {count(worst['n'])}"
+    worst = max(run.clauses, key=lambda clause: clause.k / max(clause.n, 1), default=None)
+    return ABSENT if worst is None else f"{count(worst.k)} of {count(worst.n)}"
 
 
-def ramp_lines(record: Record, report: Path, width: int = WIDTH) -> Iterator[str]:
+def ramp_lines(record: RampRecord, report: Path, width: int = WIDTH) -> Iterator[str]:
     """The record on a screen."""
-    nodes: list[Node] = [Text(_SIMULATED)] if record["simulated"] else []
+    nodes: list[Node] = [Text(_SIMULATED)] if record.simulated else []
     nodes += [probe_table(record), Text(headline(record), "found")]
     nodes += [Text(sentence, " ") for sentence in further(record)]
     nodes.append(Code(visible(report, 4096), "report"))
-    nodes.append(Code(visible(record["repeat_command"], 4096), "again"))
+    nodes.append(Code(visible(record.repeat_command, 4096), "again"))
     yield from screen_lines(nodes, width)
 
 
-def ramp_document(record: Record, final: Record | None) -> Document:
+def ramp_document(record: RampRecord, final: Mapping[str, Any] | None) -> Document:
     """The report; `final` are the verdicts of the last run."""
-    rate = "" if record["rate_rps"] is None else f" at {exact(record['rate_rps'])}/s"
-    lead = [Text(f"Ramp of {visible(record['target'], 60)}", tone="soft")]
-    if record["simulated"]:
+    rate = "" if record.rate_rps is None else f" at {exact(record.rate_rps)}/s"
+    lead = [Text(f"Ramp of {visible(record.target, 60)}", tone="soft")]
+    if record.simulated:
         lead.append(Text(_SIMULATED, tone="alert"))
-    repeat = visible(record["repeat_command"], 2000)
+    repeat = visible(record.repeat_command, 2000)
     facts: list[Node] = [Pairs(list(_facts(record))), Code(repeat, "Repeat this run")]
     return Document(
-        run=visible(record["ramp"], 120),
-        title=visible(record["suite"], 80) + rate,
-        overall=_VERDICT[record["outcome"]],
+        run=visible(record.ramp, 120),
+        title=visible(record.suite, 80) + rate,
+        overall=_VERDICT[record.outcome],
         lead=lead,
         sections=numbered(
             [
@@ -216,10 +210,10 @@ def ramp_document(record: Record, final: Record | None) -> Document:
     )
 
 
-def _found(record: Record) -> list[Node]:
+def _found(record: RampRecord) -> list[Node]:
     health = (
         "nothing was sent, all rows were computed from a model"
-        if record["simulated"]
+        if record.simulated
         else "whether it was fit is said in each run's own report"
     )
     return [
@@ -229,43 +223,41 @@ def _found(record: Record) -> list[Node]:
     ]
 
 
-def _parts(record: Record, final: Record | None) -> Iterator[Section]:
+def _parts(record: RampRecord, final: Mapping[str, Any] | None) -> Iterator[Section]:
     """The curve, then the last run's verdicts."""
     curve: list[Node] = [Text(sentence) for sentence in further(record)]
     if (figure := tail_against_load(record)) is not None:
         curve.append(Figure("tail against load", "tail-against-load.svg", figure))
     yield Section("", "The tail against the load", curve)
     if final is not None and (table := verdict_table(final)) is not None:
-        folder = visible(record["final"][-1]["folder"], 40)
+        folder = visible(record.final[-1].folder, 40)
         said = [Text(remark) for remark in remarks(final, None)]
         yield Section("", "The run of verdict grade", [Pairs([("folder", folder)]), *said, table])
 
 
-def _facts(record: Record) -> Iterator[Pair]:
-    search = record["search"]
+def _facts(record: RampRecord) -> Iterator[Pair]:
+    search = record.search
     highest = (
-        "no highest"
-        if search["highest_rps"] is None
-        else f"highest {exact(search['highest_rps'])}/s"
+        "no highest" if search.highest_rps is None else f"highest {exact(search.highest_rps)}/s"
     )
-    sizes = " to ".join(count(search[f"{name}_requests"]) for name in ("first", "most"))
-    yield "started", visible(record["started_utc"], 40)
-    yield "seed", str(record["seed"])
+    sizes = f"{count(search.first_requests)} to {count(search.most_requests)}"
+    yield "started", visible(record.started_utc, 40)
+    yield "seed", str(record.seed)
     yield (
         "rates",
-        f"from {exact(search['start_rps'])}/s, lowest {exact(search['lowest_rps'])}/s, {highest}",
+        f"from {exact(search.start_rps)}/s, lowest {exact(search.lowest_rps)}/s, {highest}",
     )
-    yield "resolution", per_cent(search["resolution"])
+    yield "resolution", per_cent(search.resolution)
     yield (
         "probes",
         (
-            f"{len(record['probes'])} of at most {search['max_probes']}, {sizes} requests,"
-            f" {number(search['least_s'])} s at least"
+            f"{len(record.probes)} of at most {search.max_probes}, {sizes} requests,"
+            f" {number(search.least_s)} s at least"
         ),
     )
 
 
-def write_ramp_report(folder: Path, record: Record, final: Record | None) -> Path:
+def write_ramp_report(folder: Path, record: RampRecord, final: Mapping[str, Any] | None) -> Path:
     """report.html, report.md and the figure in the ramp's folder; the path of the first."""
     (folder / "plots").mkdir(mode=0o700, exist_ok=True)
     for name, data in page_files(ramp_document(record, final)).items():

@@ -113,7 +113,13 @@ VERDICT_COLUMNS: list[Column[Judged]] = [
         show_if=lambda rows: len(_contracts(rows)) > 1,
         formats=PAGE,
     ),
-    Column("clause", _value(wording.clause_name, lambda bill: visible(bill["text"])), "words"),
+    Column(
+        "clause",
+        _value(
+            lambda clause: wording.clause_name(clause["text"]), lambda bill: visible(bill["text"])
+        ),
+        "words",
+    ),
     Column("verdict", lambda row: row.record["verdict"], "verdict"),
     Column(
         "measured",
@@ -237,7 +243,7 @@ def beside_the_verdicts(clauses: Sequence[Record]) -> Iterator[Table[Any]]:
     """Of one target: what its contract set aside, and whether the run was steady."""
     aside = [
         [
-            wording.clause_name(clause),
+            wording.clause_name(clause["text"]),
             visible(reason),
             count(rows),
             f"{count(clause['k'])} of {count(clause['n'])}",
@@ -251,7 +257,7 @@ def beside_the_verdicts(clauses: Sequence[Record]) -> Iterator[Table[Any]]:
         yield text_table("Set aside, and why", head, aside, words=2)
     steady = [
         [
-            wording.clause_name(clause),
+            wording.clause_name(clause["text"]),
             wording.measured(clause),
             wording.measured({**clause, "measured": found["measured_without"]}),
             count(found["mser5_drops"]),

@@ -7,117 +7,121 @@ every value that has one; what was not watched is said; foreign text has passed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from bench.record.records.watch import (
+    OutageRecord,
+    TargetStanding,
+    WatchedClause,
+    WatchedPeriod,
+    WatchStatus,
+)
 from bench.show.document import Node, Text, Verdict
 from bench.show.wording import ABSENT, clause_name, count, per_cent, visible
 from bench.units import S, show_duration
 
-Record = Mapping[str, Any]
 _OUTAGES = 5
 
 
-def watch_screen(record: Record) -> list[Node]:
+def watch_screen(record: WatchStatus) -> list[Node]:
     """Target by target, then what could not be read."""
-    running = "probing now" if record["watched_now"] else "nobody is probing"
-    folder, rolls = visible(record["folder"], 200), record["next_roll_utc"]
+    running = "probing now" if record.watched_now else "nobody is probing"
+    folder, rolls = visible(record.folder, 200), record.next_roll_utc
     nodes: list[Node] = [Text(f"{folder} · {running} · next roll {rolls}", "WATCH", "strong")]
-    for name, target in record["targets"].items():
+    for name, target in record.targets.items():
         nodes += _target(visible(name, 60), target)
-    for sentence in record["unreadable"]:
+    for sentence in record.unreadable:
         nodes.append(Text(f"{visible(sentence)}; its time counts as unobserved", "unread"))
     return nodes
 
 
-def _target(name: str, target: Record) -> Iterator[Node]:
-    today = target["today"]
-    probes = f"{count(target['probes'])} probes, {target['first_utc']} to {target['last_utc']}"
+def _target(name: str, target: TargetStanding) -> Iterator[Node]:
+    today = target.today
+    probes = f"{count(target.probes)} probes, {target.first_utc} to {target.last_utc}"
     yield Text(f"{name} · {probes}", "target", "strong")
     yield Text(
-        f"{today['day']} · {count(today['probes'])} probes, {count(today['failed'])} failed, "
-        f"{count(today['unknown'])} unknown · outages {count(today['outages'])} · "
-        f"{count(today['observed_minutes'])} of {count(today['minutes'])} minutes observed",
+        f"{today.day} · {count(today.probes)} probes, {count(today.failed)} failed, "
+        f"{count(today.unknown)} unknown · outages {count(today.outages)} · "
+        f"{count(today.observed_minutes)} of {count(today.minutes)} minutes observed",
         "today",
     )
-    for outage in reversed(target["outages"]["last"][-_OUTAGES:]):
+    for outage in reversed(target.outages.last[-_OUTAGES:]):
         yield _outage(outage)
-    if target["note"]:
-        yield Text(visible(target["note"], 400), "note")
-    if target["period"] is not None:
-        yield from _period(target["period"])
+    if target.note:
+        yield Text(visible(target.note, 400), "note")
+    if target.period is not None:
+        yield from _period(target.period)
 
 
-def _outage(outage: Record) -> Node:
-    unobserved, evidence = outage["unobserved_minutes"], outage["evidence"][0]
+def _outage(outage: OutageRecord) -> Node:
+    unobserved, evidence = outage.unobserved_minutes, outage.evidence[0]
     hidden = f", {count(unobserved)} minutes of it unobserved" if unobserved else ""
-    when = f"{outage['start_utc']} – {outage['end_utc'] or 'now'}"
-    where = f"{visible(evidence['run'], 120)} line {evidence['line']}"
+    when = f"{outage.start_utc} – {outage.end_utc or 'now'}"
+    where = f"{visible(evidence.run, 120)} line {evidence.line}"
     return Text(
-        f"{when} · {count(outage['failed_probes'])} failed probes{hidden}; {where}",
+        f"{when} · {count(outage.failed_probes)} failed probes{hidden}; {where}",
         "outage",
-        "" if outage["end_utc"] else "fail",
+        "" if outage.end_utc else "fail",
     )
 
 
-def _period(period: Record) -> Iterator[Node]:
+def _period(period: WatchedPeriod) -> Iterator[Node]:
     yield Text(
-        f"{period['period']} ({period['time_zone'] or 'UTC'}) · contract"
-        f" {visible(period['contract'], 40)} · {count(period['observed_minutes'])} of"
-        f" {count(period['minutes'])} minutes observed",
+        f"{period.period} ({period.time_zone or 'UTC'}) · contract"
+        f" {visible(period.contract, 40)} · {count(period.observed_minutes)} of"
+        f" {count(period.minutes)} minutes observed",
         "period",
         "strong",
     )
-    for clause in period["clauses"]:
-        yield Verdict(clause["verdict"], "clause", f" so far: {clause_name(clause)}")
-        if clause["verdict"] != "REPORTED":
+    for clause in period.clauses:
+        yield Verdict(clause.verdict, "clause", f" so far: {clause_name(clause.text)}")
+        if clause.verdict != "REPORTED":
             yield from _clause(clause)
-    if (credit := period["credit"]) is not None:
-        certain, most = (per_cent(credit[key]["share"]) for key in ("share", "at_most"))
+    if (credit := period.credit) is not None:
+        certain, most = (per_cent(each.share) for each in (credit.share, credit.at_most))
         yield Text(
-            f"certain by now: {certain} of {visible(credit['base'], 200)}; at most {most} by the"
+            f"certain by now: {certain} of {visible(credit.base, 200)}; at most {most} by the"
             " period's end",
             "credit",
         )
-    yield Verdict(period["overall"], says=" so far")
+    yield Verdict(period.overall, says=" so far")
 
 
-def _clause(clause: Record) -> Iterator[Node]:
-    yield Text(visible(clause["reason"], 400), " ", "soft")
-    if "attained" in clause:
-        attained = per_cent(clause["attained"]["share"] if clause["attained"] else None)
-        worst, best, promised = (
-            per_cent(clause[key]["share"]) for key in ("worst", "best", "promised")
+def _clause(clause: WatchedClause) -> Iterator[Node]:
+    yield Text(visible(clause.reason, 400), " ", "soft")
+    if clause.measured:
+        attained, worst, best, promised = (
+            per_cent(share.share if share else None)
+            for share in (clause.attained, clause.worst, clause.best, clause.promised)
         )
         yield Text(
             f"attained {attained}; by the period's end {worst} at worst, {best} at best; promised"
             f" {promised}",
             " ",
         )
-    if "budget_used" in clause:
-        yield from _budget(clause)
+    if clause.budget_used is not None:
+        yield from _budget(clause, clause.budget_used)
 
 
-def _budget(clause: Record) -> Iterator[Node]:
-    lasts = clause["budget_lasts_s"]
-    if clause["budget_used"] >= 1:
+def _budget(clause: WatchedClause, used: float) -> Iterator[Node]:
+    lasts = clause.budget_lasts_s
+    if used >= 1:
         rest = "none of it is left"
     else:
         until = "to the period's end" if lasts is None else show_duration(lasts * S)
         rest = f"at the rate of the last hour it lasts {until}"
-    yield Text(f"error budget used {per_cent(clause['budget_used'], 1)}; {rest}", " ")
-    for burn in clause["burn"]:
-        long, short = (show_duration(burn[key] * 60 * S) for key in ("long_min", "short_min"))
+    yield Text(f"error budget used {per_cent(clause.budget_used, 1)}; {rest}", " ")
+    for burn in clause.burn:
+        long, short = (show_duration(each * 60 * S) for each in (burn.long_min, burn.short_min))
         rates = [
-            ABSENT if burn[key] is None else f"{burn[key]:.1f}"
-            for key in ("long_rate", "short_rate")
+            ABSENT if rate is None else f"{rate:.1f}" for rate in (burn.long_rate, burn.short_rate)
         ]
-        firing = ": FIRING" if burn["firing"] else ""
-        if burn["firing"] and burn["coarse"]:
+        firing = ": FIRING" if burn.firing else ""
+        if burn.firing and burn.coarse:
             firing += " (a single failure is enough at this rate)"
         yield Text(
-            f"burn {long} {rates[0]}, {short} {rates[1]}, {burn['severity']} above"
-            f" {burn['threshold']:.1f}{firing}",
+            f"burn {long} {rates[0]}, {short} {rates[1]}, {burn.severity} above"
+            f" {burn.threshold:.1f}{firing}",
             " ",
-            "fail" if burn["firing"] else "soft",
+            "fail" if burn.firing else "soft",
         )

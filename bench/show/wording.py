@@ -111,9 +111,9 @@ def _write(value: float, clause: Mapping[str, Any], *, exactly: bool = False) ->
     return f"{exact(value) if exactly else number(value)} {clause['unit']}"
 
 
-def clause_name(clause: Mapping[str, Any]) -> str:
-    """The clause's text without its limit, which has a column of its own."""
-    return visible(_LIMIT_IN_TEXT.sub("", str(clause["text"])))
+def clause_name(text: str) -> str:
+    """A clause's text without its limit, which has a column of its own."""
+    return visible(_LIMIT_IN_TEXT.sub("", text))
 
 
 def measured(clause: Mapping[str, Any]) -> str:

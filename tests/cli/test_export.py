@@ -241,7 +241,11 @@ def assert_follows(record: Any, kind: str = "summary") -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["run", "summary", "verdicts", "comparisons", "routes", "attribution", "census"]
+    "kind",
+    [
+        *("run", "summary", "verdicts", "comparisons", "routes", "attribution", "census"),
+        *("calibration", "cost", "ramp", "watch", "what-if"),
+    ],
 )
 def test_the_published_schema_is_what_the_command_prints(kind: str) -> None:
     """One source: docs/schemas/KIND.schema.json is `tailproof schema KIND`, and a valid schema."""

@@ -109,6 +109,7 @@ def test_the_table_of_what_is_missing_names_all_that_the_folders_add() -> None:
     added: dict[tuple[str, str], str] = {}
     for name, extra in extras.installed().items():
         added |= {(command, ""): name for command in extra.commands}
+        added |= {("schema", kind): name for kind in extra.schemas}
         for command, path in (("run", extra.run), ("export", extra.export)):
             if path:
                 module = importlib.import_module(path)

@@ -23,11 +23,22 @@ from bench.judge.ramp.search import (
     Probe,
     Search,
     Step,
-    Verdict,
     bracket_of,
     least_ns,
     next_step,
 )
+from bench.record.records.ramp import Knee, ProbeRecord, ProbeVerdict
+from bench.record.records.summary import (
+    HealthRecord,
+    Overall,
+    ResponseMs,
+    ServiceMs,
+    Summary,
+    TargetSummary,
+    Tokens,
+    Uptime,
+)
+from bench.record.records.verdicts import ClauseOutcome, ClauseVerdict, Steadiness, Verdicts
 from bench.units import MS, S
 
 TENTH = Fraction(1, 10)
@@ -282,27 +293,100 @@ def test_all_verdicts_of_a_search_are_right_together() -> None:
     assert found > 300  # and it is not for want of answers
 
 
-def clause(verdict: str, **keys: Any) -> dict[str, Any]:
-    return {
-        "number": 1,
-        "text": "e2e p99 ≤ 800 ms",
-        "verdict": verdict,
-        "reason": f"said of {verdict}",
-        "n": 1000,
-        "k": 3,
-        "confidence": 0.95,
-        "design_effect": 2.0,
-        "needed_n": None,
-        "measured": 500.0,
-        "interval": [400.0, 600.0],
-        "steadiness": None,
-        **keys,
-    }
+def clause(verdict: ClauseOutcome, **changes: Any) -> ClauseVerdict:
+    """A judged clause of 1,000 rows."""
+    return ClauseVerdict(
+        target="t",
+        stage="s",
+        contract="c",
+        number=1,
+        text="e2e p99 ≤ 800 ms",
+        metric="e2e",
+        view="response",
+        quantile=0.99,
+        limit_ms=800.0,
+        at_least_tps=None,
+        share=None,
+        operator="<=",
+        statistic="quantile",
+        method=None,
+        phase=None,
+        bucket=None,
+        report_only=False,
+        unit="ms",
+        measured=500.0,
+        interval=(400.0, 600.0),
+        p_interval=(0.0, 0.01),
+        confidence=0.95,
+        n=1000,
+        k=3,
+        unknown=0,
+        excluded={},
+        with_excluded=None,
+        allowed_k=4,
+        fail_k=20,
+        p0=0.01,
+        p_limits=(0.0, 0.01),
+        p_fail=1.0,
+        n_effective=500.0,
+        design_effect=2.0,
+        decided_by="blocks",
+        blocks=10,
+        block_s=1.0,
+        worst_block=None,
+        projected_credit=None,
+        verdict=verdict,
+        reason=f"said of {verdict}",
+        needed_n=None,
+    ).replace(**changes)
 
 
-def read(overall: str, *clauses: dict[str, Any], reasons: tuple[str, ...] = ()) -> dict[str, Any]:
-    summary = {"targets": {"t": {"requests": 2000}}, "health": {"reasons": list(reasons)}}
-    return observed(Fraction(15, 2), summary, {"overall": overall, "clauses": list(clauses)}, 1)
+def read(overall: Overall, *clauses: ClauseVerdict, reasons: tuple[str, ...] = ()) -> ProbeRecord:
+    """A run of 2,000 requests as a probe."""
+    target = TargetSummary(
+        simulated=False,
+        requests=2000,
+        reached=2000,
+        ok=2000,
+        warmup=0,
+        outcomes={"ok": 2000},
+        offered_rps=7.5,
+        sent_rps=7.5,
+        response_ms=ResponseMs(**dict.fromkeys(ResponseMs.model_fields)),
+        service_ms=ServiceMs(**dict.fromkeys(ServiceMs.model_fields)),
+        inter_chunk_ms=None,
+        inter_chunk_max_ms=None,
+        lag_ms=None,
+        harness_lag_ms=None,
+        connect_ms=None,
+        tls_ms=None,
+        new_connections=0,
+        uptime=Uptime(request_ratio=1.0),
+        tokens=Tokens(prompt=0, output=0, source="none", prompt_error=None),
+        cost=None,
+        by_phase={},
+        by_bucket={},
+    )
+    health = HealthRecord(state="valid", reasons=list(reasons), facts={})
+    summary = Summary(
+        format=1,
+        run="r",
+        state="complete",
+        simulated=False,
+        targets={"t": target},
+        health=health,
+        overall=overall,
+    )
+    verdicts = Verdicts(
+        format=2,
+        run="r",
+        overall=overall,
+        exit_code=0,
+        confidence=0.95,
+        simulated=False,
+        clauses=list(clauses),
+    )
+    return observed(Step(Fraction(15, 2), 2000), ("01", 7), summary, verdicts, 1)
 
 
 def test_a_probe_is_what_the_judge_said() -> None:
@@ -315,14 +399,15 @@ def test_a_probe_is_what_the_judge_said() -> None:
         clause("FAIL", number=2, design_effect=5.0),
         clause("REPORTED", number=3),
     )
-    assert (found["verdict"], found["reason"], found["tail_ms"], found["design_effect"]) == (
+    assert (found.folder, found.seed, found.rate_rps, found.requests) == ("01", 7, 7.5, 2000)
+    assert (found.verdict, found.reason, found.tail_ms, found.design_effect) == (
         "FAIL",
         "said of FAIL",
         500.0,
         5.0,
     )
-    assert len(found["clauses"]) == 2
-    assert read("INVALID", clause("INCONCLUSIVE"), reasons=("sent late",))["reason"] == "sent late"
+    assert len(found.clauses) == 2
+    assert read("INVALID", clause("INCONCLUSIVE"), reasons=("sent late",)).reason == "sent late"
     # half of the probe's 2,000 requests were in the clause's bucket: 3,000 of those are 6,000 of
     # the probe's
     open_ = read(
@@ -338,16 +423,17 @@ def test_a_probe_is_what_the_judge_said() -> None:
 def test_a_pass_that_gets_worse_is_not_taken_for_one_that_lasts() -> None:
     """More breaches as the probe went on (p = 0.001): not decided; fewer, or by chance: a PASS."""
     worse, better, chance = (
-        {"trend_rho": rho, "trend_p": p} for rho, p in ((0.6, 0.001), (-0.6, 0.001), (0.6, 0.2))
+        Steadiness(trend_rho=rho, trend_p=p, mser5_drops=0, measured_without=None, steady=False)
+        for rho, p in ((0.6, 0.001), (-0.6, 0.001), (0.6, 0.2))
     )
-    assert read("PASS", clause("PASS", steadiness=worse))["verdict"] == "INCONCLUSIVE"
-    assert read("PASS", clause("PASS", steadiness=better))["verdict"] == "PASS"
-    assert read("PASS", clause("PASS", steadiness=chance))["verdict"] == "PASS"
+    assert read("PASS", clause("PASS", steadiness=worse)).verdict == "INCONCLUSIVE"
+    assert read("PASS", clause("PASS", steadiness=better)).verdict == "PASS"
+    assert read("PASS", clause("PASS", steadiness=chance)).verdict == "PASS"
 
 
 def test_brackets_by_hand() -> None:
     """A longer probe of a rate replaces its shorter one; rates outside the ends are not open."""
-    tried: list[tuple[int, int, Verdict]] = [
+    tried: list[tuple[int, int, ProbeVerdict]] = [
         (10, 100, "INCONCLUSIVE"),
         (10, 200, "PASS"),
         (4, 100, "INCONCLUSIVE"),
@@ -362,14 +448,29 @@ def test_brackets_by_hand() -> None:
 
 
 def point(
-    rate: float, low: float | None, high: float | None, requests: int = 100, verdict: str = "PASS"
-) -> dict[str, Any]:
-    return {
-        "rate_rps": rate,
-        "tail_interval_ms": [low, high],
-        "requests": requests,
-        "verdict": verdict,
-    }
+    rate: float,
+    low: float | None,
+    high: float | None,
+    requests: int = 100,
+    verdict: ProbeVerdict = "PASS",
+) -> ProbeRecord:
+    return ProbeRecord(
+        folder="01",
+        seed=1,
+        rate_rps=rate,
+        requests=requests,
+        verdict=verdict,
+        reason="",
+        needed_requests=None,
+        design_effect=1.0,
+        tail_ms=low,
+        tail_interval_ms=(low, high),
+        clauses=[],
+    )
+
+
+def knee(left_rps: float | None) -> Knee:
+    return Knee(base_rps=10, flat_rps=30, left_rps=left_rps, factor=2)
 
 
 def test_the_knee_is_named_as_far_as_intervals_tell() -> None:
@@ -385,14 +486,10 @@ def test_the_knee_is_named_as_far_as_intervals_tell() -> None:
         point(60, 241, None, verdict="FAIL"),
         point(70, 500, None, verdict="FAIL"),
     ]
-    assert knee_of(curve) == {"base_rps": 10, "flat_rps": 30, "left_rps": 60, "factor": 2}
-    assert knee_of(curve[:5]) == {"base_rps": 10, "flat_rps": 30, "left_rps": None, "factor": 2}
+    assert knee_of(curve) == knee(60)
+    assert knee_of(curve[:5]) == knee(None)
     # of two probes at a rate the longer counts, and none that the harness spoiled
-    assert knee_of([*curve, point(60, 130, None, 200), point(55, 900, 950, verdict="INVALID")]) == {
-        "base_rps": 10,
-        "flat_rps": 30,
-        "left_rps": 70,
-        "factor": 2,
-    }
+    longer, spoiled = point(60, 130, None, 200), point(55, 900, 950, verdict="INVALID")
+    assert knee_of([*curve, longer, spoiled]) == knee(70)
     assert knee_of([point(10, None, 100)]) is None
     assert knee_of([]) is None

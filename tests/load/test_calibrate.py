@@ -7,14 +7,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.api.registry import api_named
 from bench.cli import main
-from bench.load.calibrate import Step, calibrate
+from bench.load.calibrate import calibrate, within_budget
+from bench.record.records.calibration import CalibrationStep
 from tests.support.patience import STEP_S
 
 
@@ -79,19 +79,27 @@ def test_the_null_server_streams_and_owns_up() -> None:
     ).all()  # the first may be late, and the last is not for that
 
 
-def step(rate: int, sent: float, ttft_p99: float, e2e_p50: float) -> Step:
+def step(rate: int, sent: float, ttft_p99: float, e2e_p50: float) -> CalibrationStep:
     """A step with these figures; p99.9 and single rows far off, which do not count."""
-    return Step(rate, sent, (0.1, ttft_p99, 20.0), (e2e_p50, 0.1, 20.0), 20.0, 0.1, 100.0)
+    return CalibrationStep(
+        rate_rps=rate,
+        sent_rps=sent,
+        ttft_error_ms=(0.1, ttft_p99, 20.0),
+        e2e_error_ms=(e2e_p50, 0.1, 20.0),
+        row_error_p99_ms=20.0,
+        lag_p99_ms=0.1,
+        cpu_us_per_request=100.0,
+    )
 
 
 def test_what_counts_as_within_budget() -> None:
     """p50 and p99 of both metrics within 1 ms of the truth on either side, and 99 % of the plan
     answered.
     """
-    assert step(100, 100, 0.99, -0.99).within_budget
-    assert not step(100, 100, 1.01, 0.5).within_budget
-    assert not step(100, 100, 0.5, -1.01).within_budget
-    assert not step(100, 98.9, 0.5, 0.5).within_budget
+    assert within_budget(step(100, 100, 0.99, -0.99))
+    assert not within_budget(step(100, 100, 1.01, 0.5))
+    assert not within_budget(step(100, 100, 0.5, -1.01))
+    assert not within_budget(step(100, 98.9, 0.5, 0.5))
 
 
 @pytest.mark.slow("two ladders of steps of one second each")
@@ -103,15 +111,15 @@ def test_calibration_end_to_end(
     that was within budget.
     """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    seen: list[Step] = []
-    record: dict[str, Any] = calibrate(seen.append, tokens=3, seconds=1.0, ladder=(20, 40))
+    seen: list[CalibrationStep] = []
+    record = calibrate(seen.append, tokens=3, seconds=1.0, ladder=(20, 40))
     assert [found.rate_rps for found in seen] == [20, 40]
     assert all(
         found.sent_rps > 0 and np.isfinite(found.ttft_error_ms + found.e2e_error_ms).all()
         for found in seen
     )
-    assert record["ceiling_rps"] in {0, *(found.rate_rps for found in seen if found.within_budget)}
-    assert record["ceiling_events_per_s"] == record["ceiling_rps"] * 3
+    assert record.ceiling_rps in {0, *(found.rate_rps for found in seen if within_budget(found))}
+    assert record.ceiling_events_per_s == record.ceiling_rps * 3
     assert main(["calibrate", "--seconds", "1", "--tokens", "2", "--max-rate", "100"]) == 0
     assert "ceiling" in capsys.readouterr().out
     assert json.loads((tmp_path / "tailproof" / "calibration.json").read_text())["tokens"] == 2

@@ -15,6 +15,7 @@ from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
 from bench.record.identity import machine_facts
+from bench.record.records.calibration import Calibration, CeilingShare
 
 
 def plan_of(rate: int, tokens: int, **more: Any) -> Plan:
@@ -49,15 +50,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def calibrated(events: int, **machine: Any) -> dict[str, Any]:
+def calibrated(events: int, **machine: Any) -> Calibration:
     """A record as `tailproof calibrate` stores it."""
-    return {
-        "format": ceiling.FORMAT,
-        "machine": machine_facts() | machine,
-        "measured_utc": "2026-01-01T00:00:00Z",
-        "ceiling_events_per_s": events,
-        "ceiling_rps": 100_000,
-    }
+    return Calibration(
+        format=1,
+        measured_utc="2026-01-01T00:00:00Z",
+        machine=machine_facts() | machine,
+        tokens=16,
+        error_budget_ms=1.0,
+        ceiling_rps=100_000,
+        ceiling_events_per_s=events,
+        steps=[],
+    )
 
 
 def test_the_busiest_second_counts_not_the_mean() -> None:
@@ -93,19 +97,16 @@ def test_a_calibration_counts_on_its_own_machine_only(cache: Path) -> None:
     plan = plan_of(100, 16)
     assert ceiling.share_of_ceiling(plan, 1) is None
     path = ceiling.store(calibrated(4_000))
-    assert ceiling.share_of_ceiling(plan, 2) == {
-        "measured_utc": "2026-01-01T00:00:00Z",
-        "ceiling_events_per_s": 4_000,
-        "ceiling_rps": 100_000,
-        "peak_events_per_s": 1600,
-        "peak_rps": 100,
-        "share": 0.2,
-    }
-    for other in (
-        calibrated(4_000, cpu="another"),
-        calibrated(4_000) | {"format": 99},
-        {"format": 1},
-    ):
+    assert ceiling.share_of_ceiling(plan, 2) == CeilingShare(
+        measured_utc="2026-01-01T00:00:00Z",
+        ceiling_events_per_s=4_000,
+        ceiling_rps=100_000,
+        peak_events_per_s=1600,
+        peak_rps=100,
+        share=0.2,
+    )
+    elsewhere, later = calibrated(4_000, cpu="another"), calibrated(4_000).replace(format=99)
+    for other in (elsewhere.to_json(), later.to_json(), {"format": 1}):
         path.write_text(json.dumps(other))
         assert ceiling.stored() is None
     path.write_text("{")

@@ -171,7 +171,7 @@ def test_a_quantile_among_failures_is_named_so() -> None:
 )
 def test_the_limit_leaves_the_clause_text_for_its_own_column(text: str, name: str) -> None:
     """Only the limit goes; the phase or bucket that restricts the clause stays."""
-    assert wording.clause_name({"text": text}) == name
+    assert wording.clause_name(text) == name
 
 
 def test_the_decider_gives_counts_or_the_reason() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from bench.extras.cost.cost import Assumed, CostStage, CostTable
+    from bench.extras.cost.record import CostRecord, TargetCost
     from bench.judge.spend import Spend
     from bench.record.records.manifest import LaneRecord
 
@@ -67,17 +68,18 @@ def cost(which: str | None, form: str, **flags: str | None) -> int:
     With RUN, a folder below results/, prices, mix of tokens and overhead (failed, repeated and
     rerouted calls) are those that the run measured, for each of its targets.
     """
+    from bench.extras.cost.record import Costs, TargetCost
     from bench.extras.cost.shown import cost_screen
 
-    found = _of_run(which, flags) if which else [{"cost": _by_list_price(flags)}]
+    found = _of_run(which, flags) if which else [TargetCost(cost=_by_list_price(flags))]
     if form == "json":
-        print_json({"format": 1, "targets": found})
+        print_json(Costs(format=Costs.FORMAT, targets=found).to_json())
         return 0
     print_screen(*map(cost_screen, found))
     return 0
 
 
-def _by_list_price(flags: Flags) -> dict[str, Any]:
+def _by_list_price(flags: Flags) -> CostRecord:
     from bench.extras.cost.cost import cost_record, load_costs, price_named
 
     table = load_costs(flags["table"] or "")
@@ -87,7 +89,7 @@ def _by_list_price(flags: Flags) -> dict[str, Any]:
     return cost_record(_stages(flags, table), price, other, _assumed(flags, table, None))
 
 
-def _of_run(which: str, flags: Flags) -> list[dict[str, Any]]:
+def _of_run(which: str, flags: Flags) -> list[TargetCost]:
     from bench.cli.picked import picked
     from bench.errors import UserError
     from bench.extras.cost.cost import (
@@ -97,6 +99,7 @@ def _of_run(which: str, flags: Flags) -> list[dict[str, Any]]:
         price_named,
         spend_record,
     )
+    from bench.extras.cost.record import TargetCost
     from bench.judge.spend import spend_of
 
     for key in ("target", "output_share"):
@@ -108,24 +111,24 @@ def _of_run(which: str, flags: Flags) -> list[dict[str, Any]]:
             )
     run, name = picked(which)
     table = load_costs(flags["table"] or "")
-    found: list[dict[str, Any]] = []
+    found: list[TargetCost] = []
     for index, lane in enumerate(run.lanes):
         if name not in (None, lane.name):
             continue
         spend = spend_of(run, index)
         reason = spend if isinstance(spend, str) else spend.unsummed
         if isinstance(spend, str) or reason is not None:
-            found.append({"target": lane.name, "cost": None, "reason": reason})
+            found.append(TargetCost(target=lane.name, cost=None, reason=reason))
             continue
         other = price_named(flags["compare_with"] or table.compare_with, spend.output_share)
         assumed = _assumed(flags, table, (spend, run.manifest.run, lane))
         price = measured_price(spend, lane.name)
         found.append(
-            {
-                "target": lane.name,
-                "cost": cost_record(_stages(flags, table), price, other, assumed),
-                "spent": spend_record(spend, lane),
-            }
+            TargetCost(
+                target=lane.name,
+                cost=cost_record(_stages(flags, table), price, other, assumed),
+                spent=spend_record(spend, lane.name),
+            )
         )
     return found
 

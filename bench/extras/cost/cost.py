@@ -15,16 +15,23 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
 from bench.errors import UserError
+from bench.extras.cost.record import (
+    CostRecord,
+    DirectCost,
+    ForecastRecord,
+    SpendRecord,
+    StageCost,
+    UsefulTokens,
+)
 from bench.judge.spend import Spend, forecast_interval
 from bench.judge.stats.blocks import ratio_limits, time_blocks
 from bench.plan.budget import MILLION
 from bench.plan.target import Prices, Target, load_target
-from bench.record.records.manifest import LaneRecord
 from bench.units import parse_usd
 from bench.userfile import Share, Usd, UserModel, find_file, load_model
 
@@ -180,62 +187,58 @@ class Assumed:
 
 def cost_record(
     stages: Sequence[CostStage], price: Price, other: Price, assumed: Assumed
-) -> dict[str, Any]:
-    """The record that `cost` shows: one row a stage, sums to the cent, shares of one.
-
-    {"target","compare_with","usd_per_million","other_usd_per_million","as_of","overhead",
-    "overhead_from","stages":[{"stage","users","tokens","usd","other_usd","saving",
-    "usd_with_overhead","interval_usd","saving_with_overhead","direct_usd"}],"direct":{"discount",
-    "engineering_usd","break_even_tokens","reason"},"breach_usd"}
-    """
+) -> CostRecord:
+    """The bills of a price at each stage, beside those of the other."""
     even = break_even_tokens(price, assumed.discount, assumed.engineering_usd)
     reason = None
     if even is None:
-        reason = (
-            "the price is zero"
-            if not price.usd_per_million
-            else "without a discount a direct contract never pays"
-        )
-    return {
-        "target": price.name,
-        "compare_with": other.name,
-        "usd_per_million": float(price.usd_per_million),
-        "other_usd_per_million": float(other.usd_per_million),
-        "as_of": price.as_of,
-        "overhead": float(assumed.overhead),
-        "overhead_from": assumed.overhead_from,
-        "stages": [_stage_row(stage, price, other, assumed) for stage in stages],
-        "direct": {
-            "discount": float(assumed.discount),
-            "engineering_usd": float(cents(assumed.engineering_usd)),
-            "break_even_tokens": None if even is None else round(even),
-            "reason": reason,
-        },
-        "breach_usd": None if assumed.breach_usd is None else float(cents(assumed.breach_usd)),
-    }
+        reason = "without a discount a direct contract never pays"
+        if not price.usd_per_million:
+            reason = "the price is zero"
+    return CostRecord(
+        target=price.name,
+        compare_with=other.name,
+        usd_per_million=float(price.usd_per_million),
+        other_usd_per_million=float(other.usd_per_million),
+        as_of=price.as_of,
+        overhead=float(assumed.overhead),
+        overhead_from=assumed.overhead_from,
+        stages=[_stage_cost(stage, price, other, assumed) for stage in stages],
+        direct=DirectCost(
+            discount=float(assumed.discount),
+            engineering_usd=float(cents(assumed.engineering_usd)),
+            break_even_tokens=None if even is None else round(even),
+            reason=reason,
+        ),
+        breach_usd=None if assumed.breach_usd is None else float(cents(assumed.breach_usd)),
+    )
 
 
-def _stage_row(stage: CostStage, price: Price, other: Price, assumed: Assumed) -> dict[str, Any]:
+def _stage_cost(stage: CostStage, price: Price, other: Price, assumed: Assumed) -> StageCost:
     tokens = stage.tokens_per_month
     usd, other_usd = bill_usd(tokens, price), bill_usd(tokens, other)
     real = bill_usd(tokens, price, assumed.overhead)
     direct = usd * (1 - assumed.discount) + assumed.engineering_usd
-    saved, saved_then = saving(usd, other_usd), saving(real, other_usd)
-    return {
-        "stage": stage.name,
-        "users": stage.users,
-        "tokens": tokens,
-        "usd": float(cents(usd)),
-        "other_usd": float(cents(other_usd)),
-        "saving": None if saved is None else float(saved),
-        "usd_with_overhead": float(cents(real)),
-        "interval_usd": [
-            None if limit is None else float(cents(usd * (1 + Fraction(limit))))
-            for limit in assumed.overhead_limits
-        ],
-        "saving_with_overhead": None if saved_then is None else float(saved_then),
-        "direct_usd": float(cents(direct)),
-    }
+    lower, upper = (
+        None if limit is None else float(cents(usd * (1 + Fraction(limit))))
+        for limit in assumed.overhead_limits
+    )
+    return StageCost(
+        stage=stage.name,
+        users=stage.users,
+        tokens=tokens,
+        usd=float(cents(usd)),
+        other_usd=float(cents(other_usd)),
+        saving=_number(saving(usd, other_usd)),
+        usd_with_overhead=float(cents(real)),
+        interval_usd=(lower, upper),
+        saving_with_overhead=_number(saving(real, other_usd)),
+        direct_usd=float(cents(direct)),
+    )
+
+
+def _number(share: Fraction | None) -> float | None:
+    return None if share is None else float(share)
 
 
 def measured_price(spend: Spend, name: str) -> Price:
@@ -255,19 +258,18 @@ def overhead_limits(spend: Spend) -> tuple[float | None, float | None]:
     return lower, upper
 
 
-def spend_record(spend: Spend, lane: LaneRecord) -> dict[str, Any]:
+def spend_record(spend: Spend, target: str) -> SpendRecord:
     """What `cost RUN` says of one lane beside the bills: tokens, sums, overhead with its interval,
     forecast.
     """
-    overhead = spend.overhead
-    return {
-        "target": lane.name,
-        "usd": float(spend.paid_usd),
-        "useful_usd": float(spend.useful_usd),
-        "useful_tokens": {"prompt": spend.useful_prompt, "output": spend.useful_output},
-        "wasted_tokens": spend.wasted_tokens,
-        "reckoned_calls": spend.reckoned,
-        "overhead": None if overhead is None else float(overhead),
-        "overhead_95": list(overhead_limits(spend)),
-        "forecast": forecast_interval(spend),
-    }
+    return SpendRecord(
+        target=target,
+        usd=float(spend.paid_usd),
+        useful_usd=float(spend.useful_usd),
+        useful_tokens=UsefulTokens(prompt=spend.useful_prompt, output=spend.useful_output),
+        wasted_tokens=spend.wasted_tokens,
+        reckoned_calls=spend.reckoned,
+        overhead=_number(spend.overhead),
+        overhead_95=overhead_limits(spend),
+        forecast=ForecastRecord(**forecast_interval(spend)),
+    )

@@ -1,20 +1,20 @@
 """Bills by stage, what a run was billed, and where going direct breaks even.
 
-In: records of `judge.cost` and `judge.spend`. Out: tables and sentences. Must stay true: sums stand
+In: the record of `cost`. Out: tables and sentences. Must stay true: sums stand
 to the cent, or to three digits below 1 USD, with their currency in the heading; what is assumed and
 what was measured are told apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from bench.extras.cost.record import CostRecord, SpendRecord, TargetCost
 from bench.plan.budget import show_usd
 from bench.show.document import Heading, Node, Pairs, Table, Text, text_table
 from bench.show.wording import ABSENT, count, exact, per_cent, visible
 
-Record = Mapping[str, Any]
 _SIZES = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
 
 
@@ -24,30 +24,30 @@ def tokens(value: int) -> str:
     return f"{exact(value / size)} {unit}".rstrip()
 
 
-def cost_screen(found: Record) -> list[Node]:
+def cost_screen(found: TargetCost) -> list[Node]:
     """The bills of one target, and what the run was billed, where there was one; or why there is no
     sum.
     """
-    record, spent = found["cost"], found.get("spent")
+    record, spent = found.cost, found.spent
     if record is None:
-        no_sum = Text(visible(found["reason"]), "no sum")
-        return [Heading(f"Cost of {visible(found['target'], 60)}"), no_sum]
+        no_sum = Text(visible(found.reason or ""), "no sum")
+        return [Heading(f"Cost of {visible(found.target, 60)}"), no_sum]
     return [
-        Heading(f"Cost of {visible(record['target'], 60)}"),
+        Heading(f"Cost of {visible(record.target, 60)}"),
         *([Pairs(list(_spent(spent)))] if spent else []),
         cost_table(record),
         *map(Text, _notes(record)),
     ]
 
 
-def cost_table(record: Record) -> Table[Any]:
+def cost_table(record: CostRecord) -> Table[Any]:
     """One row a stage, USD a month."""
     name, other, overhead = (
-        visible(record["target"], 30),
-        visible(record["compare_with"], 30),
-        record["overhead"],
+        visible(record.target, 30),
+        visible(record.compare_with, 30),
+        record.overhead,
     )
-    measured = record["overhead_from"] != "assumed"
+    measured = record.overhead_from != "assumed"
     head = [
         "stage",
         "users",
@@ -61,26 +61,26 @@ def cost_table(record: Record) -> Table[Any]:
         "direct",
     ]
     rows = []
-    for stage in record["stages"]:
-        low, high = stage["interval_usd"]
+    for stage in record.stages:
+        low, high = stage.interval_usd
         interval = ABSENT if low is None or high is None else f"{show_usd(low)} – {show_usd(high)}"
         rows.append(
             [
-                visible(stage["stage"], 30),
-                visible(stage["users"], 20),
-                tokens(stage["tokens"]),
-                show_usd(stage["usd"]),
-                show_usd(stage["other_usd"]),
-                _saving(stage["saving"]),
-                show_usd(stage["usd_with_overhead"]),
+                visible(stage.stage, 30),
+                visible(stage.users, 20),
+                tokens(stage.tokens),
+                show_usd(stage.usd),
+                show_usd(stage.other_usd),
+                _saving(stage.saving),
+                show_usd(stage.usd_with_overhead),
                 *([interval] if measured else []),
-                _saving(stage["saving_with_overhead"]),
-                show_usd(stage["direct_usd"]),
+                _saving(stage.saving_with_overhead),
+                show_usd(stage.direct_usd),
             ]
         )
     return text_table(
-        f"USD a month at {exact(record['usd_per_million'])} against"
-        f" {exact(record['other_usd_per_million'])} USD per million tokens",
+        f"USD a month at {exact(record.usd_per_million)} against"
+        f" {exact(record.other_usd_per_million)} USD per million tokens",
         head,
         rows,
     )
@@ -91,72 +91,66 @@ def _saving(share: float | None) -> str:
     return ABSENT if share is None else f"{100 * share:z.1f} %"
 
 
-def _notes(record: Record) -> Iterator[str]:
+def _notes(record: CostRecord) -> Iterator[str]:
     whose = (
         "assumed"
-        if record["overhead_from"] == "assumed"
-        else f"measured in {visible(record['overhead_from'], 120)}"
+        if record.overhead_from == "assumed"
+        else f"measured in {visible(record.overhead_from, 120)}"
     )
-    dated = f"; price as of {visible(record['as_of'], 20)}" if record["as_of"] else ""
-    yield f"Overhead of {per_cent(record['overhead'], 2)} is {whose}{dated}."
-    direct = record["direct"]
+    dated = f"; price as of {visible(record.as_of, 20)}" if record.as_of else ""
+    yield f"Overhead of {per_cent(record.overhead, 2)} is {whose}{dated}."
+    direct = record.direct
     terms = (
-        f"a direct contract at {per_cent(direct['discount'])} less with"
-        f" {show_usd(direct['engineering_usd'])} USD of engineering a month"
+        f"a direct contract at {per_cent(direct.discount)} less with"
+        f" {show_usd(direct.engineering_usd)} USD of engineering a month"
     )
     yield (
-        f"Break-even: {terms} pays above {tokens(direct['break_even_tokens'])} tokens a month."
-        if direct["reason"] is None
-        else f"Break-even: {terms} has none: {direct['reason']}."
+        f"Break-even: {terms} pays above {tokens(direct.break_even_tokens)} tokens a month."
+        if direct.break_even_tokens is not None
+        else f"Break-even: {terms} has none: {direct.reason}."
     )
-    if record["breach_usd"] is not None:
-        last = record["stages"][-1]
+    if record.breach_usd is not None:
+        last = record.stages[-1]
         bills = (
-            f", {record['breach_usd'] / last['usd']:,.0f} monthly bills of"
-            f" {visible(last['stage'], 30)}"
-            if last["usd"]
+            f", {record.breach_usd / last.usd:,.0f} monthly bills of {visible(last.stage, 30)}"
+            if last.usd
             else ""
         )
-        yield (
-            f"One breach of the contract is priced at {show_usd(record['breach_usd'])} USD{bills}."
-        )
+        yield (f"One breach of the contract is priced at {show_usd(record.breach_usd)} USD{bills}.")
 
 
-def _spent(spent: Record) -> Iterator[tuple[str, str]]:
-    useful = spent["useful_tokens"]
+def _spent(spent: SpendRecord) -> Iterator[tuple[str, str]]:
+    useful = spent.useful_tokens
     yield (
         "billed",
         (
-            f"{show_usd(spent['usd'])} USD, of which {show_usd(spent['useful_usd'])} USD is the"
+            f"{show_usd(spent.usd)} USD, of which {show_usd(spent.useful_usd)} USD is the"
             " list price of the useful tokens"
         ),
     )
     yield (
         "useful tokens in and out",
-        (
-            f"{count(useful['prompt'])} and {count(useful['output'])}; wasted"
-            f" {count(spent['wasted_tokens'])}"
-        ),
+        (f"{count(useful.prompt)} and {count(useful.output)}; wasted {count(spent.wasted_tokens)}"),
     )
-    if spent["reckoned_calls"]:
+    if spent.reckoned_calls:
         yield (
             "reckoned as planned",
             (
-                f"the prompts of {count(spent['reckoned_calls'])} calls whose usage the server did"
+                f"the prompts of {count(spent.reckoned_calls)} calls whose usage the server did"
                 " not state"
             ),
         )
-    forecast = spent["forecast"]
-    said = {True: "holds", False: "does not hold", None: "undecided"}[forecast["holds"]]
-    if forecast["ratio"] is not None:
-        low, high = forecast["interval"]
+    forecast = spent.forecast
+    said = {True: "holds", False: "does not hold", None: "undecided"}[forecast.holds]
+    if forecast.ratio is not None:
+        low, high = forecast.interval
         limits = "" if low is None or high is None else f" ({100 * low:.1f} – {100 * high:.1f} %)"
         said = (
-            f"{100 * forecast['ratio']:.1f} % of it{limits}: within {per_cent(forecast['margin'])}"
+            f"{100 * forecast.ratio:.1f} % of it{limits}: within {per_cent(forecast.margin)}"
             f" either way {said}"
         )
     yield (
         "forecast from planned tokens",
-        f"{show_usd(forecast['forecast_usd'])} USD; billed {said}"
-        + (f", {forecast['reason']}" if forecast["reason"] else ""),
+        f"{show_usd(forecast.forecast_usd)} USD; billed {said}"
+        + (f", {forecast.reason}" if forecast.reason else ""),
     )

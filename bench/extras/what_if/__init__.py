@@ -2,4 +2,7 @@
 
 from bench.extras import Extra
 
-EXTRA = Extra(commands={"what-if": "attribute"})
+EXTRA = Extra(
+    commands={"what-if": "attribute"},
+    schemas={"what-if": ("bench.extras.what_if.record", "WhatIf")},
+)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.output import format_option, print_json, print_screen
 
 if TYPE_CHECKING:
+    from bench.extras.what_if.record import WhatIf
     from bench.record.run_folder import Run
 
 
@@ -92,7 +93,7 @@ def what_if(
     if out is not None:
         _write(out, record)
     if form == "json":
-        print_json(record)
+        print_json(record.to_json())
     else:
         print_screen(what_if_screen(record))
     return 0
@@ -145,7 +146,7 @@ def _lanes(names: tuple[str, ...], first: str, second: str) -> list[tuple[Run, i
     return [(run, index) for run, index, _ in (*(lanes[place] for place in chosen), *rest)]
 
 
-def _write(folder: Path, record: dict[str, Any]) -> None:
+def _write(folder: Path, record: WhatIf) -> None:
     from bench.errors import UserError
     from bench.extras.what_if.shown import what_if_figure
     from bench.record.files import write_atomically, write_json
@@ -154,6 +155,6 @@ def _write(folder: Path, record: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot be made ({error.strerror})", where=str(folder)) from None
-    write_json(folder / "what-if.json", record)
+    write_json(folder / record.FILE, record.to_json())
     if (figure := what_if_figure(record)) is not None:
         write_atomically(folder / "what-if.svg", figure.encode())

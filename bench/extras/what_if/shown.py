@@ -1,22 +1,23 @@
 """Router policies tried on recorded rows: a table, a figure, lines of a screen.
 
-In: the record of `judge.what_if`. Out: a `page.Table`, SVG text, strings. Must stay true: what
+In: a `WhatIf`. Out: nodes of a screen, SVG text. Must stay true: what
 rests on an assumption says which; measured and estimated rows are told apart; foreign text has
 passed through `wording.visible`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.extras.what_if.trade_off import latency_against_cost
+from bench.extras.what_if.record import TriedRow, WhatIf
+from bench.extras.what_if.trade_off import Point, latency_against_cost
 from bench.plan.budget import show_usd
 from bench.show.document import Node, Table, Text, text_table
 from bench.show.wording import ABSENT, between, count, milliseconds, number, per_cent, visible
 from bench.units import MS, show_duration
 
-Record = Mapping[str, Any]
 _AT = {"sequential": "slower than", "deadline": "after", "hedge": "after"}
 _ASSUMPTION = {
     "paired": (
@@ -31,37 +32,37 @@ _NOT_IN = (
 )
 
 
-def row_name(row: Record) -> str:
+def row_name(row: TriedRow) -> str:
     """`hedge after 1 s`, `sequential slower than 3 s, as published`, or the measured lane's
     name.
     """
-    if row["policy"] is None:
-        return visible(row["name"], 40)
-    return f"{row['policy']} {_AT[row['policy']]} {_at(row)}" + (
-        ", as published" if row["published"] else ""
+    if row.policy is None:
+        return visible(row.name, 40)
+    return f"{row.policy} {_AT[row.policy]} {_at(row)}" + (
+        ", as published" if row.published else ""
     )
 
 
-def _at(row: Record) -> str:
-    return show_duration(round(row["at_ms"] * MS))
+def _at(row: TriedRow) -> str:
+    return show_duration(round((row.at_ms or 0) * MS))
 
 
-def what_if_table(record: Record) -> Table[Any]:
+def what_if_table(record: WhatIf) -> Table[Any]:
     """One row a measured lane and a setting; what nobody priced has no columns of cost."""
-    priced, level = not record["unpriced"], f"{per_cent(record['confidence'])} interval"
+    priced, level = not record.unpriced, f"{per_cent(record.confidence)} interval"
     rows = [
         [
             _label(row),
-            "*" if row["on_front"] else "",
-            number(row["p50_ms"]),
-            number(row["p99_ms"]),
-            between(row["p99_95"]),
-            number(row["p999_ms"]),
-            per_cent(row["success"]),
-            f"{row['calls']:.3f}",
-            *([_usd(row["usd_per_1000"]), between(row["usd_95"], show_usd)] if priced else []),
+            "*" if row.on_front else "",
+            number(row.p50_ms),
+            number(row.p99_ms),
+            between(row.p99_95),
+            number(row.p999_ms),
+            per_cent(row.success),
+            f"{row.calls:.3f}",
+            *([_usd(row.usd_per_1000), between(row.usd_95, show_usd)] if priced else []),
         ]
-        for row in record["settings"]
+        for row in record.settings
     ]
     head = [
         "policy",
@@ -76,69 +77,67 @@ def what_if_table(record: Record) -> Table[Any]:
     ]
     units = f"latency in ms, calls a request{', USD per 1,000 requests' if priced else ''}"
     return text_table(
-        f"{visible(record['default'], 60)} first, then {visible(record['fallback'], 60)}: {units}",
+        f"{visible(record.default, 60)} first, then {visible(record.fallback, 60)}: {units}",
         head,
         rows,
         words=2,
     )
 
 
-def _label(row: Record) -> str:
+def _label(row: TriedRow) -> str:
     """`hedge 1 s`, short beside its numbers; a measured lane says that it is one."""
-    if row["policy"] is None:
+    if row.policy is None:
         return f"{row_name(row)}, measured"
-    return f"{row['policy']} {_at(row)}" + (", as published" if row["published"] else "")
+    return f"{row.policy} {_at(row)}" + (", as published" if row.published else "")
 
 
 def _usd(value: float | None) -> str:
     return ABSENT if value is None else show_usd(value)
 
 
-def what_if_screen(record: Record) -> list[Node]:
+def what_if_screen(record: WhatIf) -> list[Node]:
     """The record on a screen: what to mistrust, the table, what the published router would have
     done.
     """
     return [*map(Text, _before(record)), what_if_table(record), *map(Text, _after(record))]
 
 
-def _before(record: Record) -> Iterator[str]:
-    if record["simulated"]:
+def _before(record: WhatIf) -> Iterator[str]:
+    if record.simulated:
         yield "SIMULATED: these rows were computed from a model. No request was sent."
-    yield from (f"warning: {visible(warning, 400)}" for warning in record["warnings"])
+    yield from (f"warning: {visible(warning, 400)}" for warning in record.warnings)
 
 
-def _after(record: Record) -> Iterator[str]:
-    cost = "fewer calls" if record["unpriced"] else "a lower cost"
+def _after(record: WhatIf) -> Iterator[str]:
+    cost = "fewer calls" if record.unpriced else "a lower cost"
     yield (
         f"*: no other row has both a lower p99 and {cost}. Rows that are not measured are"
         " estimated: sequential calls the fallback after an answer slower than that, deadline and"
         " hedge once that long has passed."
     )
-    rows = record["rows"]
+    rows = record.rows
     yield (
-        f"Rows are {_ASSUMPTION[record['assumption']]} ({record['because']})."
-        f" {count(rows['default'])} and {count(rows['fallback'])} rows, {count(record['blocks'])}"
+        f"Rows are {_ASSUMPTION[record.assumption]} ({record.because})."
+        f" {count(rows.default)} and {count(rows.fallback)} rows, {count(record.blocks)}"
         " time blocks."
     )
-    if record["unpriced"]:
-        yield f"No cost: {visible(record['unpriced'])}."
+    if record.unpriced:
+        yield f"No cost: {visible(record.unpriced)}."
     if (said := _published(record)) is not None:
         yield said
     yield _NOT_IN
 
 
-def _published(record: Record) -> str | None:
+def _published(record: WhatIf) -> str | None:
     """What the published router does to the default's tail, and what does better for no more cost;
     None where it has no p99.
     """
-    default, router = (
-        record["settings"][0],
-        next(row for row in record["settings"] if row["published"]),
-    )
-    if router["p99_ms"] is None:
+    default = record.settings[0]
+    router = next(row for row in record.settings if row.published)
+    if router.p99_ms is None:
         return None
-    was, then = default["p99_ms"], router["p99_ms"]
-    name = visible(record["default"], 60)
+    was, then = default.p99_ms, router.p99_ms
+    name = visible(record.default, 60)
     verdict = (
         f"{name} alone had its p99 among its failures"
         if was is None
@@ -147,64 +146,64 @@ def _published(record: Record) -> str | None:
             f" {'worse' if then > was else 'no worse'}"
         )
     )
-    rivals = [
-        row
-        for row in record["settings"]
-        if row["p99_ms"] is not None
-        and row["policy"] is not None
-        and row[record["cost"]] <= router[record["cost"]]
-    ]
-    best = min(rivals, key=lambda row: row["p99_ms"])
-    better = (
-        f" {row_name(best)}: {milliseconds(best['p99_ms'])} for no more cost."
-        if best is not router
-        else ""
+    p99_ms, best = _best_rival(record, router) or (then, router)
+    better = f" {row_name(best)}: {milliseconds(p99_ms)} for no more cost."
+    return (
+        f"The published router's p99 would have been {milliseconds(then)};"
+        f" {verdict}.{'' if best is router else better}"
     )
-    return f"The published router's p99 would have been {milliseconds(then)}; {verdict}.{better}"
 
 
-def what_if_figure(record: Record) -> str | None:
+def _best_rival(record: WhatIf, router: TriedRow) -> tuple[float, TriedRow] | None:
+    """The policy with the lowest p99 among those that cost no more than the router, and its p99."""
+    most = record.cost_of(router)
+    rivals = []
+    for row in record.settings:
+        cost = record.cost_of(row)
+        priced = cost is not None and most is not None and cost <= most
+        if row.policy is not None and row.p99_ms is not None and priced:
+            rivals.append((row.p99_ms, row))
+    return min(rivals, key=lambda rival: rival[0], default=None)
+
+
+def what_if_figure(record: WhatIf) -> str | None:
     """p99 against cost; without prices against calls a request (SVG)."""
-    shown = sorted(
-        (
-            row
-            for row in record["settings"]
-            if row["p99_ms"] is not None and row[record["cost"]] is not None
-        ),
-        key=lambda row: row["at_ms"] or 0,
-    )
-    lines: dict[str, list[dict[str, Any]]] = {}
-    for row in (row for row in shown if row["policy"] is not None):
-        lines.setdefault(row["policy"], []).append(_point(record, row))
-    # Moments crowd where they are long: only the shortest stands at its point, the line's name says
-    # the rest.
+    lines: dict[str, list[Point]] = {}
+    singles = []
+    for row in sorted(record.settings, key=lambda row: row.at_ms or 0):
+        if (point := _point(record, row)) is None:
+            continue
+        if row.policy is None:
+            singles.append(point)
+        else:
+            lines.setdefault(row.policy, []).append(point)
     named = {
-        f"{policy}, {points[0]['label']} to {points[-1]['label']}": [
-            points[0],
-            *(point | {"label": ""} for point in points[1:]),
-        ]
+        f"{policy}, {points[0].label} to {points[-1].label}": _labelled_once(points)
         for policy, points in lines.items()
     }
-    unit = "USD per 1,000 requests" if record["cost"] == "usd_per_1000" else "calls a request"
+    unit = "USD per 1,000 requests" if record.cost == "usd_per_1000" else "calls a request"
     words = (
-        f"{unit}; star: the published router; bars: {per_cent(record['confidence'])} intervals;"
-        f" rows {record['assumption']}"
+        f"{unit}; star: the published router; bars: {per_cent(record.confidence)} intervals;"
+        f" rows {record.assumption}"
     )
     title = (
-        f"What does the tail cost? {visible(record['default'], 24)} first, then"
-        f" {visible(record['fallback'], 24)}"
+        f"What does the tail cost? {visible(record.default, 24)} first, then"
+        f" {visible(record.fallback, 24)}"
     )
-    return latency_against_cost(
-        title, words, named, [_point(record, row) for row in shown if row["policy"] is None]
-    )
+    return latency_against_cost(title, words, named, singles)
 
 
-def _point(record: Record, row: Record) -> dict[str, Any]:
-    return {
-        "cost": row[record["cost"]],
-        "p99_ms": row["p99_ms"],
-        "p99_95": row["p99_95"],
-        "marked": row["published"],
-        "label": row["name"] if row["policy"] is None else _at(row),
-        "on_front": row["on_front"],
-    }
+def _labelled_once(points: Sequence[Point]) -> list[Point]:
+    """Moments crowd where they are long: only the shortest stands at its point, the line's name
+    says the rest.
+    """
+    return [points[0], *(dataclasses.replace(point, label="") for point in points[1:])]
+
+
+def _point(record: WhatIf, row: TriedRow) -> Point | None:
+    """None where its p99 lies among failures, or nobody priced it."""
+    cost = record.cost_of(row)
+    if cost is None or row.p99_ms is None:
+        return None
+    label = row.name if row.policy is None else _at(row)
+    return Point(cost, row.p99_ms, row.p99_95, label, row.published, row.on_front)

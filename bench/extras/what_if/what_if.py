@@ -1,7 +1,7 @@
 """What a router would have done with answers that were measured: thresholds and delays tried on
 recorded rows.
 
-In: the calls of two models, and settings to try. Out: one JSON record. Must stay true: a row ends
+In: the calls of two models, and settings to try. Out: the record. Must stay true: a row ends
 with the first answer that its route lets count; a failure is slower than anything; the estimate
 says whether rows were paired or taken as independent; of two independent laws the quantiles are
 exact, over every pair of rows; a price that is not known or is zero gives a reason, no number.
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import UserError
+from bench.extras.what_if.record import Figures, RowCounts, TriedRow, WhatIf
 from bench.extras.what_if.replay import NEVER, Calls, Fates, fates
 from bench.extras.what_if.settings import Setting
 from bench.judge.compare.arms import differences, one_after_the_other
@@ -30,7 +31,6 @@ from bench.quantiles import P50, P99, P999, by_key
 from bench.record.samples import Bool, Float, Int
 from bench.units import MS, nearest_rank
 
-FORMAT = 1
 #: Fewer judged rows of an arm than this are no law to reckon with.
 LEAST_ROWS = 300
 #: Pairs of rows that costs and intervals of independent arms are reckoned from; quantiles need no
@@ -131,10 +131,8 @@ def _cells(block: Int, seed: int = 1) -> Cells:
 # ---- estimates
 
 
-def estimate(default: Calls, fallback: Calls, route: Route, met: Meeting) -> dict[str, Any]:
-    """Latency quantiles, success and cost that the route would have had:
-    {"p50_ms","p50_95",...,"usd_per_1000"}.
-    """
+def estimate(default: Calls, fallback: Calls, route: Route, met: Meeting) -> Figures:
+    """Latency quantiles, success and cost that the route would have had."""
     found, timeout = fates(route, default), default.timeout_ns
     first, second = met.first, met.second
     begun = found.second_ns[first]
@@ -152,7 +150,7 @@ def estimate(default: Calls, fallback: Calls, route: Route, met: Meeting) -> dic
     values = np.where(answered < NEVER, answered, np.inf)
     rows = len(first) if met.paired else min(len(default), len(fallback))
     figures = _figures(values, usd, 1 + called, met.cells, rows)
-    return figures if met.paired else figures | _convolved(found, fallback, timeout)
+    return figures if met.paired else figures.replace(**_convolved(found, fallback, timeout))
 
 
 def _convolved(found: Fates, fallback: Calls, timeout_ns: int) -> dict[str, Any]:
@@ -183,7 +181,7 @@ def _convolved(found: Fates, fallback: Calls, timeout_ns: int) -> dict[str, Any]
     return exact
 
 
-def alone(calls: Calls) -> dict[str, Any]:
+def alone(calls: Calls) -> Figures:
     """The same figures of a lane as it was measured: a model without a router, or a route that
     really ran.
     """
@@ -196,33 +194,30 @@ def alone(calls: Calls) -> dict[str, Any]:
     )
 
 
-def _figures(
-    values: Float, usd: Float | None, made: Int, cells: Cells, rows: int
-) -> dict[str, Any]:
+def _figures(values: Float, usd: Float | None, made: Int, cells: Cells, rows: int) -> Figures:
     """`values` in ns, np.inf for a failure; calls `made` for each; `rows` is how many independent
     ones stand behind them.
     """
     ascending = ordered(values, cells.of_row, cells.weights.shape[1])
     drawn = ascending.quantiles(cells.weights, list(_SHOWN.values()))
-    record: dict[str, Any] = {}
+    quantiles: dict[str, Any] = {}
     for column, (name, q) in enumerate(_SHOWN.items()):
         value = quantile_nearest_rank(ascending.values, q)
         limits = cells.limits(drawn[:, column]) if rows * (1 - q) >= BEYOND else [None, None]
-        record[f"{name}_ms"] = float(value) / MS if np.isfinite(value) else None
-        record[f"{name}_95"] = [None if limit is None else limit / MS for limit in limits]
+        quantiles[f"{name}_ms"] = float(value) / MS if np.isfinite(value) else None
+        quantiles[f"{name}_95"] = [None if limit is None else limit / MS for limit in limits]
     good = np.isfinite(values)
+    usd_limits = [None, None] if usd is None else cells.mean_limits(usd)
     # No draw knows a failure that was never seen, so nothing is said of how rare it is.
-    return record | {
-        "success": float(good.mean()),
-        "success_95": [None, None] if good.all() else cells.mean_limits(good),
-        "calls": float(made.mean()),
-        "usd_per_1000": None if usd is None else 1000 * float(usd.mean()),
-        "usd_95": (
-            [None, None]
-            if usd is None
-            else [None if limit is None else 1000 * limit for limit in cells.mean_limits(usd)]
-        ),
-    }
+    lower, upper = [None, None] if good.all() else cells.mean_limits(good)
+    return Figures(
+        **quantiles,
+        success=float(good.mean()),
+        success_95=(lower, upper),
+        calls=float(made.mean()),
+        usd_per_1000=None if usd is None else 1000 * float(usd.mean()),
+        usd_95=[None if limit is None else 1000 * limit for limit in usd_limits],
+    )
 
 
 # ---- the whole record
@@ -230,51 +225,56 @@ def _figures(
 
 def what_if(
     default: Calls, fallback: Calls, others: Sequence[Calls], settings: Sequence[Setting]
-) -> dict[str, Any]:
-    """The value of what-if.json: measured lanes, then every setting, then the front.
+) -> WhatIf:
+    """Measured lanes, then every setting, with those that are on the front.
 
     Raises UserError for arms unfit for it.
     """
     for calls in (default, fallback):
         _refuse(calls)
-    met = meeting(default, fallback)
-    rows = [
-        {"policy": None, "name": calls.arm.name, "at_ms": None, "published": False, **alone(calls)}
-        for calls in (default, fallback, *others)
-        if len(calls)
-    ]
-    rows += [
-        {
-            "policy": setting.policy,
-            "name": setting.policy,
-            "at_ms": setting.at_ns / MS,
-            "published": setting.published,
-            **estimate(default, fallback, setting.route, met),
-        }
-        for setting in settings
-    ]
+    met, every = meeting(default, fallback), (default, fallback, *others)
+    rows = [_measured_row(calls) for calls in every if len(calls)]
+    rows += [_tried_row(default, fallback, setting, met) for setting in settings]
     unpriced = default.unpriced or fallback.unpriced
-    cost = "usd_per_1000" if unpriced is None else "calls"
-    on_front = front([(row[cost], row["p99_ms"]) for row in rows])
-    return {
-        "format": FORMAT,
-        "default": default.arm.name,
-        "fallback": fallback.arm.name,
-        "runs": list(
-            dict.fromkeys(calls.arm.facts["run"] for calls in (default, fallback, *others))
-        ),
-        "simulated": any(calls.arm.facts["simulated"] for calls in (default, fallback)),
-        "rows": {"default": len(default), "fallback": len(fallback)},
-        "confidence": CONFIDENCE,
-        "blocks": met.cells.blocks,
-        "assumption": "paired" if met.paired else "independent",
-        "because": met.why,
-        "pairs": len(met.first),
-        "warnings": list(_warnings(default, fallback, met)),
-        "cost": cost,
-        "unpriced": unpriced,
-        "settings": [row | {"on_front": mark} for row, mark in zip(rows, on_front, strict=True)],
-    }
+    record = WhatIf(
+        format=WhatIf.FORMAT,
+        default=default.arm.name,
+        fallback=fallback.arm.name,
+        runs=list(dict.fromkeys(calls.arm.facts["run"] for calls in every)),
+        simulated=any(calls.arm.facts["simulated"] for calls in (default, fallback)),
+        rows=RowCounts(default=len(default), fallback=len(fallback)),
+        confidence=CONFIDENCE,
+        blocks=met.cells.blocks,
+        assumption="paired" if met.paired else "independent",
+        because=met.why,
+        pairs=len(met.first),
+        warnings=list(_warnings(default, fallback, met)),
+        cost="usd_per_1000" if unpriced is None else "calls",
+        unpriced=unpriced,
+        settings=rows,
+    )
+    on_front = front([(record.cost_of(row), row.p99_ms) for row in rows])
+    marked = [row.replace(on_front=mark) for row, mark in zip(rows, on_front, strict=True)]
+    return record.replace(settings=marked)
+
+
+def _measured_row(calls: Calls) -> TriedRow:
+    return _row(alone(calls), name=calls.arm.name, policy=None, at_ms=None, published=False)
+
+
+def _tried_row(default: Calls, fallback: Calls, setting: Setting, met: Meeting) -> TriedRow:
+    return _row(
+        estimate(default, fallback, setting.route, met),
+        name=setting.policy,
+        policy=setting.policy,
+        at_ms=setting.at_ns / MS,
+        published=setting.published,
+    )
+
+
+def _row(figures: Figures, **about: Any) -> TriedRow:
+    """On no front yet: that takes all rows."""
+    return TriedRow(**dict(figures), **about, on_front=False)
 
 
 def _refuse(calls: Calls) -> None:

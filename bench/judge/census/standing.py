@@ -1,20 +1,19 @@
 """Where a watch stands: outages, the period's census so far, its error budget, its credit.
 
-In: the logs of a watch's run folders, a contract, the present moment. Out: the record that `watch
---status` prints and that hooks are told of; what changed between two records. Must stay true: it is
-reckoned from the rows alone, so a restart changes nothing; what was not watched stays unobserved; a
-breach is what the census calls FAIL: it can no longer be mended within the period.
+In: the logs of a watch's run folders, a contract, the present moment. Out: a `TargetStanding` for
+`watch --status`; what changed between two, as events for hooks. Must stay true: it follows from the
+rows alone, so a restart changes nothing; what was not watched stays unobserved; a breach is what
+the census calls FAIL: it can no longer be mended within the period.
 
 Source: methods 2.3, 3.4 and 8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -32,6 +31,19 @@ from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
 from bench.plan.terms import Period
 from bench.record.pieces import STRING_KINDS
+from bench.record.records.census import CensusClause
+from bench.record.records.record import Json
+from bench.record.records.watch import (
+    BurnRecord,
+    OutageRecord,
+    Outages,
+    ProbeRow,
+    TargetStanding,
+    Today,
+    WatchedClause,
+    WatchedPeriod,
+    WatchEvent,
+)
 from bench.record.request_log import RequestLog
 from bench.record.run_folder import Run
 from bench.record.samples import SAMPLE_DTYPE, Bool, Columns, Int, Outcome
@@ -44,7 +56,6 @@ _MOMENTS = [
 ]
 #: Outages that a record lists.
 _LISTED = 100
-Record = dict[str, Any]
 
 
 def with_period(contract: Contract) -> Contract:
@@ -151,101 +162,98 @@ def tracked(log: RequestLog) -> OutageTracker:
 
 def standing(
     log: RequestLog, contract: Contract | None, now_ns: int, day: tuple[str, int]
-) -> Record:
-    """One target's record.
+) -> TargetStanding:
+    """Where one target stands.
 
     `day` is today's name and its first moment (Unix ns); rows due after `now_ns` are left out.
-
-    {"probes","first_utc","last_utc","today":{…},"outages":{…},"open_outage","period","note"}; times
-    are of the probes' due moments.
     """
     tracker, wall = tracked(log), _wall(log)
     every = tracker.ended + ([tracker.open] if tracker.open else [])
-    today = log.columns.where(wall >= day[1])
-    record: Record = {
-        "probes": len(log.columns),
-        "first_utc": utc_text(int(wall[0])),
-        "last_utc": utc_text(int(wall[-1])),
-        "today": {
-            "day": day[0],
-            **_counts(today),
-            "observed_minutes": len(np.unique(wall[wall >= day[1]] // MINUTE_NS)),
-            "minutes": max(0, (now_ns - day[1]) // MINUTE_NS),
-            "outages": sum(outage.end_ns is None or outage.end_ns > day[1] for outage in every),
-        },
-        "outages": {
-            "count": len(every),
-            "last": [outage_record(each) for each in every[-_LISTED:]],
-        },
-        "open_outage": outage_record(tracker.open) if tracker.open else None,
-        "period": None,
-        "note": None,
-    }
+    period, note = None, None
     if contract is not None:
         past = before(log, now_ns // MINUTE_NS * MINUTE_NS)
         if past is None:
-            record["note"] = "no whole minute has passed yet"
+            note = "no whole minute has passed yet"
         else:
             try:
-                record["period"] = _period(past, with_period(contract), now_ns)
+                period = _period(past, with_period(contract), now_ns)
             except UserError as error:
-                record["note"] = f"cannot be judged: {error}"
-    return record
+                note = f"cannot be judged: {error}"
+    return TargetStanding(
+        probes=len(log.columns),
+        first_utc=utc_text(int(wall[0])),
+        last_utc=utc_text(int(wall[-1])),
+        today=_today(log, every, now_ns, day),
+        outages=Outages(count=len(every), last=[outage_record(each) for each in every[-_LISTED:]]),
+        open_outage=outage_record(tracker.open) if tracker.open else None,
+        period=period,
+        note=note,
+    )
 
 
-def _counts(columns: Columns) -> dict[str, int]:
+def _today(log: RequestLog, outages: Sequence[Outage], now_ns: int, day: tuple[str, int]) -> Today:
+    name, start_ns = day
+    wall = _wall(log)
+    columns = log.columns.where(wall >= start_ns)
     unknown = silent(columns)
-    return {
-        "probes": len(columns),
-        "failed": int((~columns.ok & ~unknown).sum()),
-        "unknown": int(unknown.sum()),
-    }
+    return Today(
+        day=name,
+        probes=len(columns),
+        failed=int((~columns.ok & ~unknown).sum()),
+        unknown=int(unknown.sum()),
+        observed_minutes=len(np.unique(wall[wall >= start_ns] // MINUTE_NS)),
+        minutes=max(0, (now_ns - start_ns) // MINUTE_NS),
+        outages=sum(outage.end_ns is None or outage.end_ns > start_ns for outage in outages),
+    )
 
 
-def outage_record(outage: Outage) -> Record:
+def outage_record(outage: Outage) -> OutageRecord:
     """An outage for people and hooks."""
-    return {
-        "start_utc": utc_text(outage.start_ns),
-        "end_utc": None if outage.end_ns is None else utc_text(outage.end_ns),
-        "failed_probes": outage.failed,
-        "unobserved_minutes": outage.unobserved_minutes,
-        "evidence": [
-            {"run": each.run, "line": each.row, "at_utc": utc_text(each.at_ns)}
+    return OutageRecord(
+        start_utc=utc_text(outage.start_ns),
+        end_utc=None if outage.end_ns is None else utc_text(outage.end_ns),
+        failed_probes=outage.failed,
+        unobserved_minutes=outage.unobserved_minutes,
+        evidence=[
+            ProbeRow(run=each.run, line=each.row, at_utc=utc_text(each.at_ns))
             for each in dict.fromkeys((*outage.first, outage.last))
         ],
-    }
+    )
 
 
-def _period(log: RequestLog, contract: Contract, now_ns: int) -> Record:
+def _period(log: RequestLog, contract: Contract, now_ns: int) -> WatchedPeriod:
     """The census of the period that holds the last probe, with budget and burn of each clause."""
     wall = _wall(log)
     span = spans(contract.period, int(wall[-1]), int(wall[-1]))[-1]
     found = census(log, contract, period=span.name)
-    period = found.record.periods[0].to_json()
+    period = found.record.periods[0]
     classes = classify(log.columns, contract, log.facts)
-    for clause, told in zip(contract.clauses, period["clauses"], strict=True):
-        told.pop("evidence", None)
-        if "attained" not in told or not clause.allowed_share:
-            continue
-        rows = clause_rows(log.columns, clause, classes)
-        known = rows.counted & ~rows.unknown & (wall >= span.start_ns)
-        told.update(
-            _budget(clause, told, _units(clause, told, wall, known, rows.bad), span, now_ns)
-        )
-    return {
-        **period,
-        "contract": contract.name,
-        "evidence": {str(number): _named(log, found, span, number) for _, number in found.evidence},
-    }
+    clauses = []
+    for clause, judged in zip(contract.clauses, period.clauses, strict=True):
+        budget: Json = {}
+        if judged.measured and clause.allowed_share:
+            rows = clause_rows(log.columns, clause, classes)
+            known = rows.counted & ~rows.unknown & (wall >= span.start_ns)
+            units = _units(clause, judged, wall, known, rows.bad)
+            budget = _budget(clause, judged, units, span, now_ns)
+        given = judged.model_fields_set - {"evidence"}
+        clauses.append(WatchedClause(**{name: getattr(judged, name) for name in given}, **budget))
+    return WatchedPeriod(
+        **{**dict(period), "clauses": clauses},
+        contract=contract.name,
+        evidence={str(number): _broke(log, found, span, number) for _, number in found.evidence},
+    )
 
 
-def _named(log: RequestLog, found: Census, span: Span, number: int) -> list[Record]:
+def _broke(log: RequestLog, found: Census, span: Span, number: int) -> list[ProbeRow]:
     """The last rows that broke a clause."""
     rows = found.evidence[span.name, number][-10:].tolist()
-    return [{"run": log.names[log.file[row]], "line": int(log.line[row])} for row in rows]
+    return [ProbeRow(run=log.names[log.file[row]], line=int(log.line[row])) for row in rows]
 
 
-def _units(clause: Clause, told: Record, wall: Int, known: Bool, bad: Bool) -> tuple[Int, Bool]:
+def _units(
+    clause: Clause, judged: CensusClause, wall: Int, known: Bool, bad: Bool
+) -> tuple[Int, Bool]:
     """(moments, bad) of what a clause counts: minutes with a known request by its own episodes, or
     requests.
 
@@ -255,9 +263,8 @@ def _units(clause: Clause, told: Record, wall: Int, known: Bool, bad: Bool) -> t
         return wall[known], bad[known]
     minutes = np.unique(wall[known] // MINUTE_NS) * MINUTE_NS
     down = np.zeros(len(minutes), bool)
-    for episode in told["episodes"]["first"]:
-        start, end = (_instant(episode[key]) for key in ("start_utc", "end_utc"))
-        down |= (minutes >= start) & (minutes < end)
+    for episode in judged.episodes.first:
+        down |= (minutes >= _instant(episode.start_utc)) & (minutes < _instant(episode.end_utc))
     return minutes, down
 
 
@@ -266,77 +273,72 @@ def _instant(utc: str) -> int:
 
 
 def _budget(
-    clause: Clause, told: Record, units: tuple[Int, Bool], span: Span, now_ns: int
-) -> Record:
-    """What is certainly lost of the whole period over what may be, how fast it burns, and the
-    episode under way.
+    clause: Clause, judged: CensusClause, units: tuple[Int, Bool], span: Span, now_ns: int
+) -> Json:
+    """Fields of a `WatchedClause`: what is certainly lost of the whole period over what may be, how
+    fast it burns, and the episode under way.
     """
-    best = told["best"]
-    lost = 1 - (Fraction(best["fraction"]) if best["fraction"] else Fraction(best["share"]))
+    best = judged.best
+    assert best is not None, "a clause that is measured has bounds"
+    lost = 1 - (Fraction(best.fraction) if best.fraction else Fraction(best.share))
     used = lost / clause.allowed_share
     rates = burn_rates(*units, clause.allowed_share, max(1, round(span.minutes / 1440)), now_ns)
     present = rates[0].long_rate if rates else None
     lasts = budget_lasts_ns(used, present, span.end_ns - span.start_ns)
-    episodes = told["episodes"]["first"]
-    under_way = (
-        bool(episodes) and len(units[0]) and _instant(episodes[-1]["end_utc"]) > int(units[0][-1])
-    )
+    down_since = None
+    if clause.by_time and len(units[0]) and judged.episodes.first:
+        latest = judged.episodes.first[-1]
+        if _instant(latest.end_utc) > int(units[0][-1]):
+            down_since = latest.start_utc
     return {
         "budget_used": float(used),
         "budget_lasts_s": None if lasts is None else lasts / S,
-        "burn": [
-            {
-                "severity": each.severity,
-                "long_min": each.long_min,
-                "short_min": each.short_min,
-                "threshold": each.threshold,
-                "long_rate": each.long_rate,
-                "short_rate": each.short_rate,
-                "coarse": each.coarse,
-                "firing": each.firing,
-            }
-            for each in rates
-        ],
-        "down_since_utc": episodes[-1]["start_utc"] if under_way and clause.by_time else None,
+        "burn": [BurnRecord(**asdict(each), firing=each.firing) for each in rates],
+        "down_since_utc": down_since,
     }
 
 
-def changes(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Iterator[tuple[str, Record]]:
-    """(event, details) of what came and went in one target's contract between two records.
+def changes(earlier: TargetStanding | None, later: TargetStanding) -> Iterator[WatchEvent]:
+    """What came and went in one target's contract between two standings.
 
     breach and recovery: a clause that is FAIL, and is no longer (a new period, as a rule). outage
     and outage_end: an episode as the clause defines it. budget: an alert of the burn table that
     fires.
     """
-    if later["period"] is None:
+    if later.period is None:
         return
-    old = {told["number"]: told for told in (earlier["period"] or {"clauses": []})["clauses"]}
-    for told in later["period"]["clauses"]:
-        was = old.get(told["number"], {})
-        about = {
-            "contract": later["period"]["contract"],
-            "period": later["period"]["period"],
-            "clause": told["number"],
-            "text": told["text"],
-            **{
-                key: told.get(key)
-                for key in ("verdict", "attained", "best", "worst", "budget_used", "reason")
-            },
-        }
-        evidence = later["period"]["evidence"].get(str(told["number"]), [])
-        if (told["verdict"] == "FAIL") != (was.get("verdict") == "FAIL"):
-            yield (
-                "breach" if told["verdict"] == "FAIL" else "recovery",
-                about | {"evidence": evidence},
-            )
-        since, before_ = told.get("down_since_utc"), was.get("down_since_utc")
-        if before_ and since != before_:
-            yield "outage_end", about | {"start_utc": before_}
-        if since and since != before_:
-            yield "outage", about | {"start_utc": since, "evidence": evidence}
-        fired = {
-            (each["severity"], each["long_min"]) for each in was.get("burn", []) if each["firing"]
-        }
-        for burn in told.get("burn", []):
-            if burn["firing"] and (burn["severity"], burn["long_min"]) not in fired:
-                yield "budget", about | {"burn": burn, "budget_lasts_s": told["budget_lasts_s"]}
+    known = earlier.period.clauses if earlier is not None and earlier.period is not None else ()
+    was = {clause.number: clause for clause in known}
+    for clause in later.period.clauses:
+        yield from _changed(later.period, was.get(clause.number), clause)
+
+
+def _changed(
+    period: WatchedPeriod, was: WatchedClause | None, now: WatchedClause
+) -> Iterator[WatchEvent]:
+    about = {
+        "contract": period.contract,
+        "period": period.period,
+        "clause": now.number,
+        "text": now.text,
+        "verdict": now.verdict,
+        "attained": now.attained,
+        "best": now.best,
+        "worst": now.worst,
+        "budget_used": now.budget_used,
+        "reason": now.reason,
+    }
+    evidence = period.evidence.get(str(now.number), [])
+    fails, failed = now.verdict == "FAIL", was is not None and was.verdict == "FAIL"
+    if fails != failed:
+        yield WatchEvent(event="breach" if fails else "recovery", **about, evidence=evidence)
+    since, since_before = now.down_since_utc, was.down_since_utc if was is not None else None
+    if since_before and since != since_before:
+        yield WatchEvent(event="outage_end", **about, start_utc=since_before)
+    if since and since != since_before:
+        yield WatchEvent(event="outage", **about, start_utc=since, evidence=evidence)
+    fired = {(each.severity, each.long_min) for each in (was.burn if was else ()) if each.firing}
+    for burn in now.burn:
+        if burn.firing and (burn.severity, burn.long_min) not in fired:
+            lasts_s = now.budget_lasts_s
+            yield WatchEvent(event="budget", **about, burn=burn, budget_lasts_s=lasts_s)

@@ -15,15 +15,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
+from bench.record.records.ramp import Outcome, ProbeVerdict
 from bench.units import S, show_rate, show_share
 
-Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
-#: `found`: kept at one rate, broken at another within the resolution. `beyond`: kept at the highest
-#: rate allowed. `none`: broken at the lowest. `harness`: it was the limit before the server.
-#: `undecided`: what was spent does not tell.
-Outcome = Literal["found", "beyond", "none", "undecided", "harness"]
 GROWTH = 2
 #: A probe that was not decided is repeated with so many times its requests at least, and at most:
 #: what it says of the requests needed is a guess from few.
@@ -43,7 +38,7 @@ class Probe:
 
     rate: Fraction
     requests: int
-    verdict: Verdict
+    verdict: ProbeVerdict
     needed: int | None = None
 
 

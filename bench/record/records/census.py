@@ -7,6 +7,7 @@ exactly, as a fraction, where that is short enough to be read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import ClassVar, Literal
 
@@ -180,7 +181,7 @@ class PeriodRecord(Record):
     rows: int
     #: by reason
     excluded: dict[str, int]
-    clauses: list[CensusClause]
+    clauses: Sequence[CensusClause]
     overall: Literal["PASS", "FAIL", "INCONCLUSIVE", "NONE"]
     credit: DueCredit | None
 

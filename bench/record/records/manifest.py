@@ -17,6 +17,7 @@ from bench.api.registry import DEFAULT
 from bench.plan.contract import Contract
 from bench.plan.schedule import Lane
 from bench.plan.target import Prices
+from bench.record.records.calibration import CeilingShare
 from bench.record.records.record import FileRecord, Json, Number, Record
 
 State = Literal["running", "complete", "interrupted"]
@@ -254,7 +255,7 @@ class Harness(ProcessRecord):
     #: numbers of those that died
     dead_workers: list[int] = Field(default_factory=list)
     #: the plan's busiest second against the ceiling that was measured
-    calibration: Json | None = None
+    calibration: CeilingShare | None = None
     by_worker: list[ProcessRecord] = Field(default_factory=list)
     #: rows a second of virtual time
     simulated_rps: int | None = None

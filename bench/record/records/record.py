@@ -5,8 +5,9 @@ only where it was given, so a record that was read and written again is the same
 this version does not know are kept; a file of a newer format is refused with the version that can
 read it.
 
-How to use it. A record is a class below `Record`; a file of its own is one below `FileRecord`,
-with the name of the file and the newest format that this version reads. A field's name is the key
+How to use it. A record is a class below `Record`; a file of its own, or a document that a command
+prints, is one below `FileRecord`, with the newest format that this version reads and the name of
+the file. A field's name is the key
 on disk, with its unit (`_ns`, `_ms`, `_usd`); where the key is no good name, or raw JSON lies
 behind a typed property, the field has the key as `alias`. Fields stand in the order in which they
 are written. A field without a default must be given; one with a default may be missing on disk:
@@ -82,10 +83,10 @@ def _field_of(kind: type[Record], key: str) -> str:
 
 
 class FileRecord(Record):
-    """A record that is a file of its own."""
+    """A record with a format number: a file of its own, or a document that a command prints."""
 
-    #: what the file is called
-    FILE: ClassVar[str]
+    #: what the file is called; empty for what is printed alone
+    FILE: ClassVar[str] = ""
     #: the newest format that this version reads, and the one that it writes
     FORMAT: ClassVar[int]
 

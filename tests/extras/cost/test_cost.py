@@ -27,6 +27,7 @@ from bench.extras.cost.cost import (
     saving,
     spend_record,
 )
+from bench.extras.cost.record import CostRecord, DirectCost, StageCost
 from bench.extras.cost.shown import cost_table
 from bench.judge.compare.arms import arm_of
 from bench.judge.spend import (
@@ -64,15 +65,12 @@ def test_the_guides_tables_to_the_cent() -> None:
     assumed = Assumed(
         table.overhead, "assumed", table.direct_discount, Fraction(table.engineering_usd)
     )
-    rows = cost_record(table.stages, price, other, assumed)["stages"]
+    rows = cost_record(table.stages, price, other, assumed).stages
     for row, (stage, tokens, usd, other_usd, real) in zip(rows, GUIDE, strict=True):
-        assert (row["stage"], row["tokens"]) == (stage, tokens)
-        assert [f"{row[key]:.2f}" for key in ("usd", "other_usd", "usd_with_overhead")] == [
-            usd,
-            other_usd,
-            real,
-        ]
-        assert (f"{row['saving']:.1%}", f"{row['saving_with_overhead']:.1%}") == ("97.5%", "97.1%")
+        assert (row.stage, row.tokens) == (stage, tokens)
+        sums = (row.usd, row.other_usd, row.usd_with_overhead)
+        assert [f"{each:.2f}" for each in sums] == [usd, other_usd, real]
+        assert (f"{row.saving:.1%}", f"{row.saving_with_overhead:.1%}") == ("97.5%", "97.1%")
 
 
 @pytest.mark.parametrize(
@@ -105,8 +103,8 @@ def test_nothing_is_made_from_a_zero_price() -> None:
         Price("q", Fraction(0)),
         Assumed(Fraction(0), "assumed", Fraction("0.3"), Fraction(1)),
     )
-    assert found["stages"][0]["saving"] is None
-    assert (found["direct"]["break_even_tokens"], found["direct"]["reason"]) == (
+    assert found.stages[0].saving is None
+    assert (found.direct.break_even_tokens, found.direct.reason) == (
         None,
         "the price is zero",
     )
@@ -288,9 +286,9 @@ def test_one_block_gives_no_interval(tmp_path: Path) -> None:
     run = run_with(tmp_path, [answered(5, tokens=20, prompt_tokens=100)])
     spend = spend_of(run, 0)
     assert isinstance(spend, Spend)
-    record = spend_record(spend, run.lanes[0])
-    assert (record["overhead"], record["overhead_95"]) == (0, [None, None])
-    assert record["forecast"]["reason"] == "the run is too short to be cut into time blocks"
+    record = spend_record(spend, "t")
+    assert (record.overhead, record.overhead_95) == (0, (None, None))
+    assert record.forecast.reason == "the run is too short to be cut into time blocks"
 
 
 def test_a_price_of_zero_is_a_price(tmp_path: Path) -> None:
@@ -308,27 +306,31 @@ def test_a_price_of_zero_is_a_price(tmp_path: Path) -> None:
 
 def test_a_saving_that_rounds_to_zero_has_no_sign() -> None:
     """-0.01 % is written without a minus, and a bill of next to nothing is no zero."""
-    stage = {
-        "stage": "s",
-        "users": "1",
-        "tokens": 5,
-        "usd": 1.0,
-        "other_usd": 1.0,
-        "saving": -0.0001,
-        "usd_with_overhead": 1.0,
-        "interval_usd": [None, None],
-        "saving_with_overhead": -0.5,
-        "direct_usd": 0.0000001,
-    }
-    cost: dict[str, Any] = {
-        "target": "t",
-        "compare_with": "u",
-        "overhead": 0.1,
-        "overhead_from": "assumed",
-        "usd_per_million": 1,
-        "other_usd_per_million": 1,
-        "stages": [stage],
-    }
+    stage = StageCost(
+        stage="s",
+        users="1",
+        tokens=5,
+        usd=1.0,
+        other_usd=1.0,
+        saving=-0.0001,
+        usd_with_overhead=1.0,
+        interval_usd=(None, None),
+        saving_with_overhead=-0.5,
+        direct_usd=0.0000001,
+    )
+    direct = DirectCost(discount=0.3, engineering_usd=1.0, break_even_tokens=None, reason="no")
+    cost = CostRecord(
+        target="t",
+        compare_with="u",
+        usd_per_million=1,
+        other_usd_per_million=1,
+        as_of="",
+        overhead=0.1,
+        overhead_from="assumed",
+        stages=[stage],
+        direct=direct,
+        breach_usd=None,
+    )
     assert cost_table(cost).grid("terminal").rows[0][5:] == [
         "0.0 %",
         "1.00",

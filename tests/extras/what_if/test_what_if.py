@@ -118,13 +118,13 @@ def test_a_table_worked_by_hand(policy: str, p50: int, p99: int, usd: float) -> 
     costs added up on paper.
     """
     found = estimate(DEFAULT, FALLBACK, AT_250[policy].route, all_with_all(DEFAULT, FALLBACK))
-    assert (found["p50_ms"], found["p99_ms"], found["success"], found["calls"]) == (
+    assert (found.p50_ms, found.p99_ms, found.success, found.calls) == (
         p50,
         p99,
         1.0,
         1.75,
     )
-    assert found["usd_per_1000"] == pytest.approx(1000 * usd / 8)
+    assert found.usd_per_1000 == pytest.approx(1000 * usd / 8)
 
 
 def test_paired_rows_meet_their_own_partner_only() -> None:
@@ -133,9 +133,9 @@ def test_paired_rows_meet_their_own_partner_only() -> None:
     """
     partner = calls("fallback", [(1, FAIL), (1, OK), (700, OK), (20, FAIL)])
     hedged = estimate(DEFAULT, partner, AT_250["hedge"].route, by_pair(4))
-    assert (hedged["p50_ms"], hedged["p99_ms"], hedged["success"]) == (251.0, None, 0.75)
+    assert (hedged.p50_ms, hedged.p99_ms, hedged.success) == (251.0, None, 0.75)
     late = estimate(DEFAULT, partner, AT_250["deadline"].route, by_pair(4))
-    assert (late["p50_ms"], late["success"]) == (251.0, 0.75)
+    assert (late.p50_ms, late.success) == (251.0, 0.75)
 
 
 def test_the_rows_own_timeout_and_the_wait_for_a_slot_count() -> None:
@@ -145,16 +145,16 @@ def test_the_rows_own_timeout_and_the_wait_for_a_slot_count() -> None:
     waited = dataclasses.replace(DEFAULT, wait_ns=np.full(4, 30 * MS), timeout_ns=400 * MS)
     found = estimate(waited, FALLBACK, AT_250["deadline"].route, all_with_all(waited, FALLBACK))
     # 130 130 | 480 680 | 480 680 | 280 480 against 400
-    assert (found["p50_ms"], found["success"]) == (None, 3 / 8)
+    assert (found.p50_ms, found.success) == (None, 3 / 8)
     # the fallback, begun at 280 (or 80 after the failure), is cut at 400: 120 of its 200 and 400
     # ms, or 320 of 400
     cut = 2 * (0.5 + 1.5 * 120 / 200) + 2 * (0.5 + 1.5 * 120 / 400)
-    assert found["usd_per_1000"] == pytest.approx(
+    assert found.usd_per_1000 == pytest.approx(
         1000 / 8 * (1 + 1 + 2 * 0.8 + 2 * 0.4 + cut + 2 + 0.5 + 1.5 * 320 / 400)
     )
 
     late = estimate(waited, FALLBACK, AT_250["sequential"].route, by_pair(2))
-    assert (late["p50_ms"], late["p99_ms"], late["success"]) == (130.0, None, 0.5)
+    assert (late.p50_ms, late.p99_ms, late.success) == (130.0, None, 0.5)
 
 
 def test_a_cancelled_plain_answer_is_billed_for_its_prompt_alone() -> None:
@@ -166,7 +166,7 @@ def test_a_cancelled_plain_answer_is_billed_for_its_prompt_alone() -> None:
         plain, first_ns=np.zeros(1, np.int64), last_ns=np.zeros(1, np.int64)
     )
     found = estimate(plain, FALLBACK, AT_250["deadline"].route, all_with_all(plain, FALLBACK))
-    assert found["usd_per_1000"] == pytest.approx(2400)
+    assert found.usd_per_1000 == pytest.approx(2400)
 
 
 # ---- held against the live decisions
@@ -260,9 +260,9 @@ def test_independent_laws_are_convolved_exactly(policy: str) -> None:
         by_pair(45), paired=False
     )  # what is exact does not rest on the pairs that are listed
     found = estimate(default, fallback, setting.route, listed)
-    assert found["success"] == sum(end < NEVER for end in every) / 2700
-    assert found["p50_ms"] == every[1349] / MS
-    assert found["p99_ms"] == (every[2672] / MS if every[2672] < NEVER else None)
+    assert found.success == sum(end < NEVER for end in every) / 2700
+    assert found.p50_ms == every[1349] / MS
+    assert found.p99_ms == (every[2672] / MS if every[2672] < NEVER else None)
 
 
 # ---- pairing and intervals
@@ -280,11 +280,11 @@ def test_spells_that_meet_both_models_stay_in_where_rows_are_paired() -> None:
     """
     tried = [Setting("hedge", 200 * MS)]
     paired, apart = (what_if(*slow_together(size), [], tried) for size in (1, 2))
-    assert (paired["assumption"], apart["assumption"]) == ("paired", "independent")
-    assert [record["settings"][2]["p99_ms"] for record in (paired, apart)] == [1000.0, 300.0]
-    assert any("slow spell that meets both" in warning for warning in apart["warnings"])
+    assert (paired.assumption, apart.assumption) == ("paired", "independent")
+    assert [record.settings[2].p99_ms for record in (paired, apart)] == [1000.0, 300.0]
+    assert any("slow spell that meets both" in warning for warning in apart.warnings)
     elsewhere = dataclasses.replace(slow_together()[1], where=("another run", "stage"))
-    assert what_if(slow_together()[0], elsewhere, [], tried)["assumption"] == "independent"
+    assert what_if(slow_together()[0], elsewhere, [], tried).assumption == "independent"
 
 
 def test_the_interval_of_success_is_as_wide_as_theory_says() -> None:
@@ -301,8 +301,10 @@ def test_the_interval_of_success_is_as_wide_as_theory_says() -> None:
         default, fallback, Setting("hedge", 500 * MS).route, meeting(default, fallback)
     )
     p, q = (float((each.outcome == FAIL).mean()) for each in (default, fallback))
-    assert found["success"] == pytest.approx(1 - p * q, abs=1e-12)
-    low, high = found["success_95"]
+    assert found.success == pytest.approx(1 - p * q, abs=1e-12)
+    low, high = found.success_95
+    assert low is not None
+    assert high is not None
     assert low < 1 - p * q < high
     se = np.sqrt((q * q * p * (1 - p) + p * p * q * (1 - q)) / rows)
     assert (high - low) / (2 * 2.08 * se) == pytest.approx(1, rel=0.3)
@@ -323,12 +325,12 @@ def test_intervals_stand_only_where_rows_allow() -> None:
     """400 rows hold the p50 but have 4 beyond the p99; without a failure no draw tells how rare
     failures are.
     """
-    found = what_if(*slow_together(), [], [Setting("hedge", 200 * MS)])["settings"][2]
-    assert found["p50_95"] == [100.0, 100.0]
-    assert (found["p99_95"], found["p999_95"], found["success_95"]) == (
-        [None, None],
-        [None, None],
-        [None, None],
+    found = what_if(*slow_together(), [], [Setting("hedge", 200 * MS)]).settings[2]
+    assert found.p50_95 == (100.0, 100.0)
+    assert (found.p99_95, found.p999_95, found.success_95) == (
+        (None, None),
+        (None, None),
+        (None, None),
     )
 
 
@@ -413,9 +415,9 @@ def test_without_a_price_the_front_is_that_of_calls() -> None:
         fallback, paid_usd=None, unpriced="target fallback has no prices"
     )
     record = what_if(default, nameless, [], [Setting("hedge", 200 * MS), Setting("hedge", 2 * S)])
-    assert (record["cost"], record["unpriced"]) == ("calls", "target fallback has no prices")
-    assert [row["usd_per_1000"] for row in record["settings"][1:]] == [None] * 3
-    assert [(row["calls"], row["on_front"]) for row in record["settings"]] == [
+    assert (record.cost, record.unpriced) == ("calls", "target fallback has no prices")
+    assert [row.usd_per_1000 for row in record.settings[1:]] == [None] * 3
+    assert [(row.calls, row.on_front) for row in record.settings] == [
         (1.0, True),
         (1.0, True),
         (pytest.approx(1.05), True),

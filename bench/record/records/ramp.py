@@ -1,108 +1,119 @@
-"""The shape of ramp.json: what its published schema is made from.
+"""ramp.json: a search for the highest rate at which a contract still holds.
 
-In: nothing. Out: a model of the record. Must stay true: each key that a ramp writes stands here
-with its type and unit; a key is added, never renamed, within one format number.
+In: nothing. Out: `RampRecord` and its parts. Must stay true: a key is added, never renamed, within
+one format number. Rates are in requests per second.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from bench.judge.ramp.search import Outcome, Verdict
+from bench.record.records.manifest import State
+from bench.record.records.record import FileRecord, Number, Record
+from bench.record.records.verdicts import Interval
+
+ProbeVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
+#: `found`: kept at one rate, broken at another within the resolution. `beyond`: kept at the highest
+#: rate allowed. `none`: broken at the lowest. `harness`: it was the limit before the server.
+#: `undecided`: what was spent does not tell.
+Outcome = Literal["found", "beyond", "none", "undecided", "harness"]
 
 
-class Bounds(BaseModel):
+class Bounds(Record):
     """What the search was allowed, and what its probes were held to.
 
     Rates in requests per second.
     """
 
-    start_rps: float
-    lowest_rps: float
-    highest_rps: float | None
+    start_rps: Number
+    lowest_rps: Number
+    highest_rps: Number | None
     #: how far apart the bracket's ends may be, as a share of the lower
-    resolution: float
+    resolution: Number
     max_probes: int
     #: of each run's verdict, so that all of them hold together with the contract's
-    probe_confidence: float
+    probe_confidence: Number
     first_requests: int
     close_requests: int
     most_requests: int
-    least_s: float
+    least_s: Number
 
 
-class ClauseRecord(BaseModel):
+class ClauseRecord(Record):
     """One judged clause: rows in its scope and how many broke it."""
 
     text: str
-    verdict: Verdict
+    verdict: ProbeVerdict
     n: int
     k: int
-    confidence: float
+    confidence: Number
 
 
-class ProbeRecord(BaseModel):
+class ProbeRecord(Record):
     """One run of the ramp; `folder` is its run folder below the ramp's."""
 
     folder: str
     seed: int
-    rate_rps: float
+    rate_rps: Number
     requests: int
-    verdict: Verdict
+    verdict: ProbeVerdict
     reason: str
     #: requests that would probably have decided it
     needed_requests: int | None
-    design_effect: float
+    design_effect: Number
     #: the measured quantile of the curve's clause and its limits; null where it lies among failures
     #: or there is none
-    tail_ms: float | None
-    tail_interval_ms: tuple[float | None, float | None]
+    tail_ms: Number | None
+    tail_interval_ms: Interval
     clauses: list[ClauseRecord]
 
 
-class OpenRate(BaseModel):
+class OpenRate(Record):
     """A rate between the ends of the bracket that was not decided."""
 
-    rate_rps: float
+    rate_rps: Number
     requests: int
     needed_requests: int | None
 
 
-class BracketRecord(BaseModel):
+class BracketRecord(Record):
     """The highest rate that passed, the lowest that failed, the lowest that the harness could not
     measure.
     """
 
-    passes_rps: float | None
-    fails_rps: float | None
-    harness_rps: float | None
+    passes_rps: Number | None
+    fails_rps: Number | None
+    harness_rps: Number | None
     open: list[OpenRate]
 
 
-class Curve(BaseModel):
+class Curve(Record):
     """The clause whose quantile is shown against the load."""
 
     clause: str
-    limit_ms: float
+    limit_ms: Number
 
 
-class Knee(BaseModel):
+class Knee(Record):
     """Between which rates the tail leaves its flat part."""
 
-    base_rps: float
-    flat_rps: float
-    left_rps: float | None
-    factor: float
+    base_rps: Number
+    flat_rps: Number
+    left_rps: Number | None
+    factor: Number
 
 
-class RampRecord(BaseModel):
+class RampRecord(FileRecord):
     """ramp.json of one search."""
 
-    format: Literal[1]
+    FILE: ClassVar[str] = "ramp.json"
+    #: Format history: 1 = first.
+    FORMAT: ClassVar[int] = 1
+
     ramp: str
-    state: Literal["running", "complete", "interrupted"]
+    state: State
     suite: str
     target: str
     contract: str
@@ -121,5 +132,10 @@ class RampRecord(BaseModel):
     outcome: Outcome | None
     reason: str
     #: the rate found: highest that passed its probe and a run of verdict grade
-    rate_rps: float | None
+    rate_rps: Number | None
     exit_code: int = Field(ge=0)
+
+    @property
+    def runs(self) -> list[ProbeRecord]:
+        """The probes, then the runs of verdict grade."""
+        return [*self.probes, *self.final]

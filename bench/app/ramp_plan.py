@@ -1,0 +1,165 @@
+"""What a ramp goes about: the suite at one rate and another, and the bounds of the search.
+
+In: a suite of one target, the terms of a ramp. Out: the suite that is ramped, its search. Must stay
+true: what has no rate to find, or no clause that a probe decides, is refused before anything is
+sent; every run is judged at its part of the error allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.judge.contract.sizing import Assumed, LaneSize, size_plan
+from bench.judge.ramp.search import Search, least_ns
+from bench.plan.contract import Contract
+from bench.plan.schedule import compile_plan
+from bench.plan.suite import Suite, override_profile
+from bench.units import S, show_rate
+
+#: A probe far from the boundary has so many times the requests that PASS needs without a single
+#: miss. One near it has those that decide half, or twice, the allowed share, and grows to at most
+#: so many times as many.
+_FIRST, _MOST = 2, 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """How a ramp goes about it; rates in requests per second, caps over all of its runs
+    together.
+    """
+
+    seed: int
+    lowest: Fraction | None = None
+    highest: Fraction | None = None
+    resolution: Fraction = Fraction(1, 10)
+    max_probes: int = 24
+    max_requests: int | None = None
+    max_cost_usd: Fraction | None = None
+    #: of load, pauses left out; virtual time is nobody's
+    max_time_ns: int | None = None
+    cool_down_ns: int = 5 * S
+    workers: int | None = None
+    stop_rule: bool = True
+    folder: Path | None = None
+    repeat_command: str = ""
+
+
+def ramping(suite: Suite, target: str | None) -> Suite:
+    """The suite as it is ramped: one stage, one target, nothing rehearsed.
+
+    Raises UserError for what has no rate to find.
+    """
+    where = f"suite {suite.name}"
+    pairs = [
+        (stage, each)
+        for stage in suite.stages
+        for each in stage.targets
+        if target in (None, each.name)
+    ]
+    if len(pairs) != 1:
+        names = (
+            ", ".join(dict.fromkeys(each.name for stage in suite.stages for each in stage.targets))
+            or "none"
+        )
+        raise UserError(
+            f"a ramp loads one target, and {len(pairs)} of its stages' targets"
+            f" {'fit' if target else 'are there'}",
+            where=where,
+            remedy=f"choose with --target (there: {names}), or write a suite of one stage",
+        )
+    stage, chosen = pairs[0]
+    if stage.contract is None:
+        raise UserError("has no contract to hold", where=where, remedy="add --contract or --slo")
+    if stage.profile.arrivals.rate is None:
+        raise UserError(
+            f'arrivals of kind "{stage.profile.arrivals.kind}" have no rate to search',
+            where=where,
+            remedy="use a profile with a rate, such as --profile poisson",
+        )
+    if stage.drills:
+        raise UserError("has drills, which change what is measured", where=where)
+    alone: dict[str, Any] = {
+        "targets": [chosen],
+        "expect": [],
+        "compare": [],
+        "expect_route": [],
+        "profile": stage.profile.model_copy(update={"seed": None}),
+    }
+    return suite.model_copy(update={"stages": [stage.model_copy(update=alone)], "months": []})
+
+
+def at_rate(suite: Suite, rate: Fraction, contract: Contract) -> Suite:
+    """The suite at another rate, under this contract."""
+    (stage,) = suite.stages
+    profile = override_profile(stage.profile, f"stage {stage.name!r}", rate=rate)
+    return suite.model_copy(
+        update={"stages": [stage.model_copy(update={"profile": profile, "contract": contract})]}
+    )
+
+
+def strict(contract: Contract, runs: int) -> Contract:
+    """The contract with its error shared among so many runs."""
+    return contract.model_copy(update={"confidence": 1 - (1 - contract.confidence) / runs})
+
+
+def search_for(suite: Suite, terms: Terms) -> Search:
+    """The bounds of the search. Raises UserError for a clause that no probe can decide."""
+    stage = suite.stages[0]
+    assert stage.contract is not None
+    assert stage.profile.arrivals.rate is not None
+    start = (
+        stage.profile.arrivals.rate
+        if terms.highest is None
+        else min(stage.profile.arrivals.rate, terms.highest)
+    )
+    lowest = start / 64 if terms.lowest is None else terms.lowest
+    if not lowest <= start:
+        raise UserError(
+            f"{show_rate(lowest)} is above where the search begins, {show_rate(start)}",
+            where="--min-rate",
+        )
+    judged = strict(stage.contract, terms.max_probes + 1)
+    (lane,) = size_plan(compile_plan(at_rate(suite, start, judged), terms.seed), Assumed()).lanes
+    first, close = _sizes(lane)
+    return Search(
+        start,
+        lowest,
+        terms.highest,
+        terms.resolution,
+        terms.max_probes,
+        first=first,
+        close=close,
+        most=_MOST * close,
+        least_ns=least_ns(stage.contract.tightest_limit_ns, terms.resolution),
+    )
+
+
+def _sizes(lane: LaneSize) -> tuple[int, int]:
+    """Requests of a probe far from the boundary and of one near it, by the clause that
+    needs most.
+    """
+    if not lane.clauses:
+        raise UserError("no clause of it is judged", where=f"contract {lane.contract}")
+    first = close = 0
+    for clause in lane.clauses:
+        if (
+            clause.unit != "requests"
+            or clause.least is None
+            or clause.load is None
+            or not clause.planned
+        ):
+            raise UserError(
+                "is not decided by any probe of some minutes",
+                where=f"contract {lane.contract}: {clause.text}",
+                remedy=(
+                    "ramp on clauses of requests that the load has, such as --slo 'e2e:p99<800ms'"
+                ),
+            )
+        share = Fraction(lane.load.requests, clause.planned)
+        first = max(first, int(_FIRST * clause.least * share) + 1)
+        close = max(close, clause.load.requests)
+    return first, max(first, close)
