@@ -42,6 +42,7 @@ PART_OF_ANOTHER = {"markupsafe"}
 #: Play its serving model in virtual time: no second implementation that it could agree with by
 #: mistake.
 VIRTUAL_TIME = ("bench/app/simulate.py", "bench/app/virtual_client.py")
+PARAMETERS_OF_A_FUNCTION = 8
 LINES_OF_A_MODULE, LINES_OF_A_FUNCTION = 560, 100
 #: The only modules of extras that know flags: commands, and what `run` and `export` get of them.
 COMMAND_LINE_OF_EXTRAS = (
@@ -386,6 +387,34 @@ def test_modules_and_functions_stay_readable() -> None:
         and (lines := (node.end_lineno or 0) - node.lineno + 1) > LINES_OF_A_FUNCTION
     }
     assert long == {}
+
+
+def test_no_function_takes_more_than_eight_parameters() -> None:
+    """Commands too: theirs come as one record. Nothing gathers what is left over by keyword, but
+    where the keys are not known: a style, columns of a record, parts of a line.
+    """
+    found = {
+        f"{name}: {node.name}": count
+        for name, tree in MODULES.items()
+        for node in nodes_of(tree)
+        if isinstance(node, Function)
+        and (count := len(parameters(node))) > PARAMETERS_OF_A_FUNCTION
+    }
+    assert found == {}
+    gathering = {
+        name
+        for name, tree in MODULES.items()
+        for node in nodes_of(tree)
+        if isinstance(node, Function) and node.args.kwarg is not None
+        if name.startswith(("bench/cli/", *COMMAND_LINE_OF_EXTRAS))
+    }
+    assert gathering == {"bench/cli/flags.py"}  # where click's keywords become a record
+
+
+def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Names of what a caller gives."""
+    given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return [each.arg for each in given if each.arg not in ("self", "cls")]
 
 
 def test_inheritance_is_two_levels_deep_at_most() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.gateway.scenarios import Gateway
-from bench.gateway.virtual import Ended, Simulation
+from bench.gateway.virtual import ANONYMOUS, Caller, Ended, Simulation
 from bench.plan.schedule import Lane, Plan
 from bench.record.histogram import Histogram
 from bench.record.pieces import STRING_KINDS
@@ -204,14 +204,12 @@ class _LaneState:
     """The moving parts of one lane."""
 
     __slots__ = (
+        "caller",
         "cap",
         "in_flight",
-        "key",
         "model",
         "plain",
-        "region",
         "stops_at_ns",
-        "timeout_ns",
         "waiting",
     )
 
@@ -222,10 +220,10 @@ class _LaneState:
             lane.profile.max_in_flight or lane.requests,
             0,
         )
-        self.timeout_ns, self.key = target.timeout, target.api_key_env or "anonymous"
-        self.region = next(
+        region = next(
             (value for name, value in target.headers.items() if name.lower() == "x-region"), None
         )
+        self.caller = Caller(target.api_key_env or ANONYMOUS.key, target.timeout, region)
         #: no row of it waits for another or for a slot, or may meet a prefix cache
         self.plain = plain and lane.profile.max_in_flight is None
         self.waiting: deque[int] = deque()
@@ -308,9 +306,7 @@ class VirtualClient:
                         lane.model,
                         prompt,
                         output,
-                        timeout_ns=lane.timeout_ns,
-                        key=lane.key,
-                        region=lane.region,
+                        caller=lane.caller,
                     )
                 else:
                     self._world.run_until(due_ns)
@@ -351,9 +347,7 @@ class VirtualClient:
             lane.model,
             prompt,
             int(planned["output_tokens"]),
-            timeout_ns=lane.timeout_ns,
-            key=lane.key,
-            region=lane.region,
+            caller=lane.caller,
             blocks=blocks,
         )
 

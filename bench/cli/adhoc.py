@@ -13,9 +13,10 @@ from typing import Any
 
 from bench.cli.flags import SuiteFlags, parsed
 from bench.errors import UserError
+from bench.plan.arrival_kinds import ARRIVALS_WITH_BURSTINESS
 from bench.plan.clause import Clause, parse_slo
 from bench.plan.contract import Contract, load_contract
-from bench.plan.profile import ARRIVALS_WITH_BURSTINESS, Profile, load_profile
+from bench.plan.profile import Profile, load_profile
 from bench.plan.suite import Stage, Suite, override_profile
 from bench.plan.target import EMBEDDED, KEY_SOURCES, Target, check_base_url
 from bench.units import parse_duration_ns, parse_rate_per_s, parse_share

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from bench.cli.flags import CensusFlags
 from bench.cli.output import print_json, print_screen
 
 if TYPE_CHECKING:
@@ -17,30 +17,6 @@ if TYPE_CHECKING:
     from bench.plan.contract import Contract
     from bench.record.records.census import CensusRecord
     from bench.record.request_log import Reading, RequestLog
-
-
-@dataclass(frozen=True)
-class CensusFlags:
-    """The flags that go with --census, as typed."""
-
-    census: tuple[str, ...] = ()
-    period: str | None = None
-    covered: tuple[str, ...] = ()
-    complete_log: bool = False
-    monthly_bill_usd: str | None = None
-    column: tuple[str, ...] = ()
-    time_zone: str | None = None
-    sort: bool = False
-    duplicates: str = "refuse"
-    out: Path | None = None
-
-    def given(self) -> list[str]:
-        """Flags that were typed, by their own names."""
-        return [
-            f"--{name.replace('_', '-')}"
-            for name, value in vars(self).items()
-            if value and value != "refuse"
-        ]
 
 
 def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench import extras
+from bench.cli.flags import takes
 from bench.cli.output import Form, Prepared, written_json, written_text
 
 if TYPE_CHECKING:
     from bench.record.run_folder import Run
 
 
-def _rows(kind: str, what: str, **_options: Any) -> Prepared:
+def _rows(kind: str, what: str, _flags: Mapping[str, Any]) -> Prepared:
     from bench.cli.picked import picked
     from bench.show import export as rows
 
@@ -26,13 +28,13 @@ def _rows(kind: str, what: str, **_options: Any) -> Prepared:
     return partial(write, rows.rows_of(run, name)), []
 
 
-def _hlog(what: str, **_options: Any) -> Prepared:
+def _hlog(what: str, _flags: Mapping[str, Any]) -> Prepared:
     from bench.show.export import read_hlog_bytes
 
     return written_text(read_hlog_bytes(_whole_run(what))), []
 
 
-def _prometheus(what: str, **_options: Any) -> Prepared:
+def _prometheus(what: str, _flags: Mapping[str, Any]) -> Prepared:
     from bench.judge.review import reviewed
     from bench.judge.telemetry import run_metrics
     from bench.show.exposition import prometheus_text
@@ -41,7 +43,7 @@ def _prometheus(what: str, **_options: Any) -> Prepared:
     return written_text(prometheus_text(run_metrics(run, records.summary, records.verdicts))), []
 
 
-def _otlp(what: str, **_options: Any) -> Prepared:
+def _otlp(what: str, _flags: Mapping[str, Any]) -> Prepared:
     from bench.judge.review import reviewed
     from bench.judge.telemetry import run_metrics
     from bench.show.exposition import otlp
@@ -84,6 +86,17 @@ def _with_their_options(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportFlags:
+    """The flags of `export`."""
+
+    what: str
+    form: str
+    out: Path
+    #: those of the formats of extras
+    elsewhere: Mapping[str, Any]
+
+
 @click.command(short_help="Write a run or a contract in the format of another tool.", help=_HELP)
 @click.argument("what", metavar="RUN[:TARGET]|CONTRACT")
 @click.option("--format", "form", type=click.Choice(list(_FORMS)), required=True)
@@ -94,17 +107,18 @@ def _with_their_options(command: Callable[..., int]) -> Callable[..., int]:
     help="A file.  [default: standard output]",
 )
 @_with_their_options
-def export(what: str, form: str, out: Path, **options: Any) -> int:
+@takes(ExportFlags)
+def export(flags: ExportFlags) -> int:
     """Look at the question, then write; a refusal leaves nothing half-written."""
     from bench.show.export import written_whole
 
-    write, told = _FORMS[form](what, **options)
+    write, told = _FORMS[flags.form](flags.what, flags.elsewhere)
     for remark in told:
         click.echo(f"tailproof: {remark}", err=True)
-    if str(out) == "-":
+    if str(flags.out) == "-":
         write(sys.stdout.buffer)
     else:
-        with written_whole(out) as handle:
+        with written_whole(flags.out) as handle:
             write(handle)
     return 0
 

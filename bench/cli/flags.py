@@ -10,12 +10,14 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import click
 
 from bench.api.registry import DEFAULT, MODULES
 from bench.errors import UserError
+from bench.plan.arrival_kinds import ARRIVALS_BY_RATE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Flags = TypeVar("Flags")
@@ -83,22 +85,6 @@ def parsed_usd(flag: str, value: str | None) -> Fraction | None:
 # ---- what is sent, to whom, held to which contract
 
 
-class ArrivalLaw(click.Choice[str]):
-    """One of the laws that a rate describes; looked up when asked for: `--help` of all commands
-    loads no profile.
-    """
-
-    def __init__(self) -> None:
-        self.case_sensitive = True
-
-    @property
-    def choices(self) -> tuple[str, ...]:  # type: ignore[override] # click has an attribute
-        """Their names."""
-        from bench.plan.profile import ARRIVALS_BY_RATE
-
-        return tuple(ARRIVALS_BY_RATE)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SuiteFlags:
     """Flags that name a suite, describe one, or change one."""
@@ -138,6 +124,30 @@ class SuiteFlags:
     yes: bool = False
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CensusFlags:
+    """The flags that go with --census, as typed."""
+
+    census: tuple[str, ...] = ()
+    period: str | None = None
+    covered: tuple[str, ...] = ()
+    complete_log: bool = False
+    monthly_bill_usd: str | None = None
+    column: tuple[str, ...] = ()
+    time_zone: str | None = None
+    sort: bool = False
+    duplicates: str = "refuse"
+    out: Path | None = None
+
+    def given(self) -> list[str]:
+        """Flags that were typed, by their own names."""
+        return [
+            f"--{name.replace('_', '-')}"
+            for name in CensusFlags.__dataclass_fields__
+            if (value := getattr(self, name)) and value != "refuse"
+        ]
+
+
 #: Which target, at which rate.
 TARGET_AND_RATE = (
     click.option(
@@ -161,7 +171,7 @@ TARGET_AND_RATE = (
     click.option("--request-rate", help='Requests a second, or "120/min".  [default: 10/s]'),
     click.option(
         "--arrival",
-        type=ArrivalLaw(),
+        type=click.Choice(ARRIVALS_BY_RATE),
         help="Law of the gaps.  [default: poisson]",
     ),
     click.option(

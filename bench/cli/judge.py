@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.filing import filing_flags, filing_of, ready_to_file
+from bench.cli.flags import CensusFlags, takes
 from bench.cli.output import format_option, print_json, print_lines
 
 if TYPE_CHECKING:
     from bench.plan.contract import Contract
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeFlags(CensusFlags):
+    """The flags of `judge`."""
+
+    folder: Path | None
+    contract: str | None
+    slo: tuple[str, ...]
+    leave_out: tuple[str, ...]
+    form: str
 
 
 @click.command(short_help="Judge a finished run, or a whole period of your own request log.")
@@ -88,33 +101,27 @@ if TYPE_CHECKING:
     help="With --census: write census.json and evidence.csv here.",
 )
 @format_option(github=True)
-def judge(
-    folder: Path | None,
-    contract: str | None,
-    slo: tuple[str, ...],
-    leave_out: tuple[str, ...],
-    form: str,
-    **flags: Any,
-) -> int:
+@takes(JudgeFlags)
+def judge(flags: JudgeFlags) -> int:
     """Judge the samples in RUN, a folder below results/, without running anything.
 
     With --contract, --slo or --leave-out the verdict is printed and the folder left as it is. With
     --census a whole period of your own request log is held against the contract, by exact
     arithmetic.
     """
-    from bench.cli.census import CensusFlags, judge_census
+    from bench.cli.census import judge_census
     from bench.errors import UserError
     from bench.plan.clause import parse_slo
     from bench.plan.contract import Contract, load_contract
 
-    census = CensusFlags(**flags)
-    override = load_contract(contract) if contract else None
-    if slo:
-        clauses = [parse_slo(text) for text in slo]
+    folder = flags.folder
+    override = load_contract(flags.contract) if flags.contract else None
+    if flags.slo:
+        clauses = [parse_slo(text) for text in flags.slo]
         own = override or Contract(title="Clauses of the command line", name="slo")
         override = own.model_copy(update={"clauses": [*own.clauses, *clauses]})
-    if census.census:
-        if leave_out:
+    if flags.census:
+        if flags.leave_out:
             raise UserError(
                 "belongs to a run's own verdict",
                 where="--leave-out",
@@ -126,19 +133,19 @@ def judge(
                 where="--census",
                 remedy=f"write --census {folder} for that run's samples",
             )
-        return judge_census(census, override, form)
+        return judge_census(flags, override, flags.form)
     if folder is None:
         raise UserError(
             "nothing to judge", remedy="give RUN, a folder below results/, or --census LOG"
         )
-    if given := census.given():
+    if given := flags.given():
         raise UserError("belongs to --census", where=given[0])
     return _judge_run(
         folder,
         override,
-        leave_out,
-        form,
-        contract if contract and Path(contract).is_file() else None,
+        flags.leave_out,
+        flags.form,
+        flags.contract if flags.contract and Path(flags.contract).is_file() else None,
     )
 
 

@@ -23,8 +23,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Writer = Callable[[IO[bytes]], object]
 #: A writer and what the format has no place for.
 Prepared = tuple[Writer, list[str]]
-#: A format of `export`: its argument, and the options by name, to a writer.
-Form = Callable[..., Prepared]
+#: A format of `export`: its argument, and the flags of extras by name, to a writer.
+Form = Callable[[str, Mapping[str, Any]], Prepared]
 
 
 def format_option(of: str = "", *, github: bool = False) -> Callable[[Command], Command]:

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.flags import parsed, takes
 from bench.cli.output import format_option, print_json, screen_width
 
 if TYPE_CHECKING:
     from bench.judge.contract.sizing import Sizing
     from bench.plan.schedule import Plan
     from bench.plan.suite import Suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanFlags:
+    """The flags of `plan`."""
+
+    suite: str
+    contract: str | None
+    rate: str | None
+    slow_share: str | None
+    uptime_guess: str | None
+    power: str
+    design_effect: float
+    seed: int | None
+    form: str
 
 
 @click.command(short_help="Show what a suite would send and whether that can decide.")
@@ -47,17 +64,8 @@ if TYPE_CHECKING:
     "--seed", type=click.IntRange(min=0), help="Seed of the schedule.  [default: the suite's]"
 )
 @format_option()
-def plan(
-    suite: str,
-    contract: str | None,
-    rate: str | None,
-    slow_share: str | None,
-    uptime_guess: str | None,
-    power: str,
-    design_effect: float,
-    seed: int | None,
-    form: str,
-) -> int:
+@takes(PlanFlags)
+def plan(flags: PlanFlags) -> int:
     """Compile SUITE and print, for each target and clause, what decides it and what the suite as it
     is would say.
 
@@ -65,7 +73,6 @@ def plan(
     suite's rate and the money that decide the clause, then the chances of PASS, FAIL and neither
     (open) of the suite as it is. Nothing is sent.
     """
-    from bench.cli.flags import parsed
     from bench.errors import UserError
     from bench.judge.contract.sizing import Assumed, size_plan
     from bench.plan.schedule import compile_plan
@@ -74,16 +81,16 @@ def plan(
     from bench.units import parse_share
 
     assumed = Assumed(
-        parsed("--power", parse_share, power),
-        design_effect,
-        parsed("--slow-share", parse_share, slow_share),
-        parsed("--uptime-guess", parse_share, uptime_guess),
+        parsed("--power", parse_share, flags.power),
+        flags.design_effect,
+        parsed("--slow-share", parse_share, flags.slow_share),
+        parsed("--uptime-guess", parse_share, flags.uptime_guess),
     )
     if not 0 < assumed.power < 1:
         raise UserError("must lie between 0 % and 100 %", where="--power", remedy="80% is usual")
-    compiled = compile_plan(_changed(load_suite(suite), contract, rate), seed)
+    compiled = compile_plan(_changed(load_suite(flags.suite), flags), flags.seed)
     sizing = size_plan(compiled, assumed)
-    if form == "json":
+    if flags.form == "json":
         live = compiled.live().lanes
         print_json(
             {
@@ -129,19 +136,18 @@ def _length(plan: Plan) -> str:
     return f"{' and '.join(parts)}, seed {plan.seed}"
 
 
-def _changed(suite: Suite, contract: str | None, rate: str | None) -> Suite:
+def _changed(suite: Suite, flags: PlanFlags) -> Suite:
     """The suite under another contract, or at another rate. Raises UserError."""
-    from bench.cli.flags import parsed
     from bench.plan.contract import load_contract
     from bench.plan.suite import override_profile
     from bench.units import parse_rate_per_s
 
     stages = suite.stages
-    if contract is not None:
-        loaded = load_contract(contract)
+    if flags.contract is not None:
+        loaded = load_contract(flags.contract)
         stages = [stage.model_copy(update={"contract": loaded, "expect": []}) for stage in stages]
-    if rate is not None:
-        per_s = parsed("--rate", parse_rate_per_s, rate)
+    if flags.rate is not None:
+        per_s = parsed("--rate", parse_rate_per_s, flags.rate)
         stages = [
             stage.model_copy(
                 update={

@@ -24,6 +24,7 @@ from bench.cli.flags import (
     TARGET_AND_RATE,
     WORKERS,
     YES,
+    CensusFlags,
     SuiteFlags,
     parsed,
     parsed_usd,
@@ -154,7 +155,7 @@ def run(flags: RunFlags) -> int:
     tailproof run field-guide --seed 7
     """
     from bench.cli.approval import approve
-    from bench.cli.census import CensusFlags, judge_census
+    from bench.cli.census import judge_census
     from bench.errors import UserError
     from bench.load.guard import Caps
     from bench.load.options import RunOptions

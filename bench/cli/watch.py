@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.flags import parsed, takes
 from bench.cli.monitoring import metrics_flags, monitored
 from bench.cli.output import format_option, print_json, print_screen
 
@@ -17,6 +18,24 @@ if TYPE_CHECKING:
 
 #: Seldom enough for weeks, often enough for a contract that counts minutes.
 _RATE = "1/30s"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WatchFlags:
+    """The flags of `watch`."""
+
+    suite: str | None
+    rate: str
+    contract: str | None
+    out: Path | None
+    lasts: str | None
+    hook: str | None
+    max_cost_per_day: str | None
+    seed: int | None
+    metrics_port: int | None
+    otlp_endpoint: str | None
+    status: Path | None
+    form: str
 
 
 @click.command(short_help="Probe for days or weeks; outages, monthly verdict, error budget.")
@@ -64,9 +83,8 @@ _RATE = "1/30s"
     help="Print where the watch in DIR stands, and stop.",
 )
 @format_option("--status")
-def watch(
-    suite: str | None, status: Path | None, contract: str | None, form: str, **flags: Any
-) -> int:
+@takes(WatchFlags)
+def watch(flags: WatchFlags) -> int:
     """Probe the targets of SUITE, one stage, until told to stop.
 
     Ctrl-C or SIGTERM end it cleanly (exit 130). Time in which nobody probed counts as unobserved.
@@ -78,19 +96,18 @@ def watch(
     from bench.errors import UserError
     from bench.plan.contract import load_contract
 
-    held = load_contract(contract) if contract else None
-    if status is not None:
-        if suite is not None:
+    held = load_contract(flags.contract) if flags.contract else None
+    if flags.status is not None:
+        if flags.suite is not None:
             raise UserError("goes without a SUITE", where="--status")
-        return _status(status, held, form)
-    if suite is None:
+        return _status(flags.status, held, flags.form)
+    if flags.suite is None:
         raise UserError("names no suite", where="watch", remedy="give a suite, or --status DIR")
-    return _watch(suite, held, flags)
+    return _watch(flags.suite, held, flags)
 
 
-def _watch(name: str, contract: Contract | None, flags: dict[str, Any]) -> int:
+def _watch(name: str, contract: Contract | None, flags: WatchFlags) -> int:
     from bench.app.watch import Terms, Watch, probing, resolution
-    from bench.cli.flags import parsed
     from bench.errors import ExitCode
     from bench.load.generator import run_loop
     from bench.plan.suite import load_suite
@@ -98,22 +115,22 @@ def _watch(name: str, contract: Contract | None, flags: dict[str, Any]) -> int:
 
     loaded = probing(
         load_suite(name),
-        None if flags["rate"] == "profile" else parsed("--rate", parse_rate_per_s, flags["rate"]),
+        None if flags.rate == "profile" else parsed("--rate", parse_rate_per_s, flags.rate),
         contract,
     )
     terms = Terms(
-        flags["out"] or Path("results") / f"watch-{loaded.name}",
-        loaded.seed if flags["seed"] is None else flags["seed"],
-        parsed("--hook", shlex.split, flags["hook"]) or (),
-        parsed("--for", parse_duration_ns, flags["lasts"]),
-        parsed("--max-cost-per-day", parse_usd, flags["max_cost_per_day"]),
+        flags.out or Path("results") / f"watch-{loaded.name}",
+        loaded.seed if flags.seed is None else flags.seed,
+        parsed("--hook", shlex.split, flags.hook) or (),
+        parsed("--for", parse_duration_ns, flags.lasts),
+        parsed("--max-cost-per-day", parse_usd, flags.max_cost_per_day),
         shlex.join(
             [
                 "tailproof",
                 "watch",
                 name,
                 "--rate",
-                flags["rate"],
+                flags.rate,
                 *(["--contract", contract.name] if contract else []),
             ]
         ),
@@ -125,7 +142,7 @@ def _watch(name: str, contract: Contract | None, flags: dict[str, Any]) -> int:
         watching = Watch(loaded, terms, _tell)
         return watching, await watching.go_on()
 
-    with monitored(flags["metrics_port"], flags["otlp_endpoint"], _tell) as exporter:
+    with monitored(flags.metrics_port, flags.otlp_endpoint, _tell) as exporter:
         terms = dataclasses.replace(terms, opened=exporter.follow)
         watching, verdicts = run_loop(main)
     return int(ExitCode.INTERRUPTED) if watching.stopped else _exit(verdicts)

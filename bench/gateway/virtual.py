@@ -48,6 +48,17 @@ class Ended(NamedTuple):
     cold: bool
 
 
+class Caller(NamedTuple):
+    """Who sends a request; None: the simulation's own timeout, no region asked for."""
+
+    key: str = "anonymous"
+    timeout_ns: int | None = None
+    region: str | None = None
+
+
+ANONYMOUS = Caller()
+
+
 class Simulation:
     """A world, and clients that give up after their timeout."""
 
@@ -73,9 +84,7 @@ class Simulation:
         prompt_tokens: int,
         output_tokens: int,
         *,
-        timeout_ns: int | None = None,
-        key: str = "anonymous",
-        region: str | None = None,
+        caller: Caller = ANONYMOUS,
         blocks: tuple[int, ...] = (),
     ) -> None:
         """A request at `at_ns`, not before the one before it. `owner` must not be None.
@@ -88,23 +97,23 @@ class Simulation:
         entry = self._models.get(model) or self._find(model)
         self.under_way += 1
         job = Job(entry, prompt_tokens, output_tokens, at_ns, owner=owner, blocks=blocks)
-        if self._gateway.require_key and key == "anonymous":
+        if self._gateway.require_key and caller.key == ANONYMOUS.key:
             self._end(job, "http_4xx", 401, at_ns)
             return
-        allowance = world.take(entry, key, at_ns)
+        allowance = world.take(entry, caller.key, at_ns)
         if allowance is not None and not allowance.allowed:
             self._end(job, "rate_limited", 429, at_ns, allowance.retry_after_ns)
         elif prompt_tokens + output_tokens > entry.context_tokens:
             self._end(job, "http_4xx", 400, at_ns)
         else:
-            wait_ns = self._timeout_ns if timeout_ns is None else timeout_ns
+            wait_ns = self._timeout_ns if caller.timeout_ns is None else caller.timeout_ns
             deadlines = self._deadlines.get(wait_ns)
             if deadlines is None:
                 deadlines = self._deadlines[wait_ns] = deque()
             deadline_ns = at_ns + wait_ns
             deadlines.append((deadline_ns, job))
             world.until_ns = min(world.until_ns, deadline_ns)
-            world.submit(job, region)
+            world.submit(job, caller.region)
 
     def later(self, at_ns: int, action: Action, subject: Any) -> None:
         """Call `action(at_ns, subject)` when time has come to `at_ns`; it counts as under way until

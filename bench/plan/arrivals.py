@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import UserError
+from bench.plan.arrival_kinds import ArrivalKind
 from bench.plan.draws import Draw, Purpose
-from bench.plan.profile import WARMUP, ArrivalKind, Arrivals, Profile
+from bench.plan.profile import WARMUP, Arrivals, Profile
 from bench.units import S
 
 Float = npt.NDArray[np.float64]

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bench.plan.arrival_kinds import KEYS_OF_ARRIVALS, ArrivalKind
 from bench.userfile import DurationNs, PerSecond, Times, UserModel, find_file, load_model
 
 #: Upper edges (tokens, inclusive) of the context buckets that reports and histograms use.
@@ -116,25 +117,6 @@ class TraceSource(UserModel):
         if self.end is not None and self.end <= self.start:
             raise ValueError("end must lie after start")
         return self
-
-
-ArrivalKind = Literal["constant", "poisson", "gamma", "on_off", "trace", "closed"]
-#: The keys that each kind of arrivals needs; it has no others.
-KEYS_OF_ARRIVALS: dict[ArrivalKind, set[str]] = {
-    "poisson": {"rate"},
-    "constant": {"rate"},
-    "gamma": {"rate", "burstiness"},
-    "on_off": {"rate", "on", "off"},
-    "trace": {"trace"},
-    "closed": {"concurrency"},
-}
-#: Of open loops that nothing but a rate and a burstiness describes: what `--arrival` offers.
-ARRIVALS_BY_RATE = [
-    kind
-    for kind, keys in KEYS_OF_ARRIVALS.items()
-    if "rate" in keys and keys <= {"rate", "burstiness"}
-]
-ARRIVALS_WITH_BURSTINESS = {kind for kind, keys in KEYS_OF_ARRIVALS.items() if "burstiness" in keys}
 
 
 class Arrivals(UserModel):

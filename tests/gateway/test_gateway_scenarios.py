@@ -13,7 +13,7 @@ from scipy import stats
 
 from bench.errors import UserError
 from bench.gateway.scenarios import Gateway, Scenario, TruthLine, load_scenario, scenario_names
-from bench.gateway.virtual import Ended, Simulation
+from bench.gateway.virtual import Caller, Ended, Simulation
 from bench.plan.suite import load_suite
 from bench.units import S
 
@@ -42,7 +42,7 @@ def play(
     )
     for moment in np.sort(moments_s):
         at_ns = round(moment * S)
-        simulation.request(at_ns, at_ns, model, 64, 16, region=region)
+        simulation.request(at_ns, at_ns, model, 64, 16, caller=Caller(region=region))
     simulation.finish()
     return ends
 

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from bench.gateway.scenarios import Change, Gateway
-from bench.gateway.virtual import Ended, Simulation
+from bench.gateway.virtual import Caller, Ended, Simulation
 from bench.units import MS, S
 
 #: One step reads 50 prompt tokens in 5 ms, on top of 10 ms and 1 ms for each answer that runs.
@@ -237,7 +237,7 @@ def test_without_failover_the_outage_is_felt() -> None:
     ]
     ends: dict[int, Ended] = {}
     simulation = Simulation(world, 1, ends.__setitem__, timeout_ns=S)
-    simulation.request(15 * S, 0, "m", 1, 1, region="far")
+    simulation.request(15 * S, 0, "m", 1, 1, caller=Caller(region="far"))
     simulation.finish()
     assert ends[0].region == "far"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from bench.cli.flags import takes
 from bench.cli.output import format_option, print_json, print_screen
 
 if TYPE_CHECKING:
@@ -17,8 +19,24 @@ if TYPE_CHECKING:
     from bench.judge.spend import Spend
     from bench.record.records.manifest import LaneRecord
 
-Flags = dict[str, str | None]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostFlags:
+    """The flags of `cost`."""
+
+    which: str | None
+    table: str
+    target: str | None
+    compare_with: str | None
+    tokens_per_month: str | None
+    overhead: str | None
+    output_share: str | None
+    direct_discount: str | None
+    engineering_usd: str | None
+    contract: str | None
+    form: str
 
 
 @click.command(short_help="Monthly bills: by list price, or with the overhead that a run measured.")
@@ -62,7 +80,8 @@ T = TypeVar("T")
 )
 @click.option("--contract", help="Contract that prices a breach.  [default: the run's]")
 @format_option()
-def cost(which: str | None, form: str, **flags: str | None) -> int:
+@takes(CostFlags)
+def cost(flags: CostFlags) -> int:
     """Print what a month costs at each stage of a cost table, and what going direct would.
 
     With RUN, a folder below results/, prices, mix of tokens and overhead (failed, repeated and
@@ -71,25 +90,25 @@ def cost(which: str | None, form: str, **flags: str | None) -> int:
     from bench.extras.cost.record import Costs, TargetCost
     from bench.extras.cost.shown import cost_screen
 
-    found = _of_run(which, flags) if which else [TargetCost(cost=_by_list_price(flags))]
-    if form == "json":
+    found = _of_run(flags.which, flags) if flags.which else [TargetCost(cost=_by_list_price(flags))]
+    if flags.form == "json":
         print_json(Costs(format=Costs.FORMAT, targets=found).to_json())
         return 0
     print_screen(*map(cost_screen, found))
     return 0
 
 
-def _by_list_price(flags: Flags) -> CostRecord:
+def _by_list_price(flags: CostFlags) -> CostRecord:
     from bench.extras.cost.cost import cost_record, load_costs, price_named
 
-    table = load_costs(flags["table"] or "")
+    table = load_costs(flags.table)
     share = _parsed(_share, flags, "output_share")
-    price = price_named(flags["target"] or table.target, share)
-    other = price_named(flags["compare_with"] or table.compare_with, share)
+    price = price_named(flags.target or table.target, share)
+    other = price_named(flags.compare_with or table.compare_with, share)
     return cost_record(_stages(flags, table), price, other, _assumed(flags, table, None))
 
 
-def _of_run(which: str, flags: Flags) -> list[TargetCost]:
+def _of_run(which: str, flags: CostFlags) -> list[TargetCost]:
     from bench.cli.picked import picked
     from bench.errors import UserError
     from bench.extras.cost.cost import (
@@ -103,14 +122,14 @@ def _of_run(which: str, flags: Flags) -> list[TargetCost]:
     from bench.judge.spend import spend_of
 
     for key in ("target", "output_share"):
-        if flags[key] is not None:
+        if getattr(flags, key) is not None:
             raise UserError(
                 "does not go with RUN, which has its own",
                 where=f"--{key.replace('_', '-')}",
                 remedy="leave it out",
             )
     run, name = picked(which)
-    table = load_costs(flags["table"] or "")
+    table = load_costs(flags.table)
     found: list[TargetCost] = []
     for index, lane in enumerate(run.lanes):
         if name not in (None, lane.name):
@@ -120,7 +139,7 @@ def _of_run(which: str, flags: Flags) -> list[TargetCost]:
         if isinstance(spend, str) or reason is not None:
             found.append(TargetCost(target=lane.name, cost=None, reason=reason))
             continue
-        other = price_named(flags["compare_with"] or table.compare_with, spend.output_share)
+        other = price_named(flags.compare_with or table.compare_with, spend.output_share)
         assumed = _assumed(flags, table, (spend, run.manifest.run, lane))
         price = measured_price(spend, lane.name)
         found.append(
@@ -133,7 +152,7 @@ def _of_run(which: str, flags: Flags) -> list[TargetCost]:
     return found
 
 
-def _stages(flags: Flags, table: CostTable) -> list[CostStage]:
+def _stages(flags: CostFlags, table: CostTable) -> list[CostStage]:
     from bench.extras.cost.cost import CostStage, parse_tokens
 
     volume = _parsed(parse_tokens, flags, "tokens_per_month")
@@ -141,7 +160,7 @@ def _stages(flags: Flags, table: CostTable) -> list[CostStage]:
 
 
 def _assumed(
-    flags: Flags, table: CostTable, measured: tuple[Spend, str, LaneRecord] | None
+    flags: CostFlags, table: CostTable, measured: tuple[Spend, str, LaneRecord] | None
 ) -> Assumed:
     """What the bills rest on: flags before what the run measured, and that before the table."""
     from fractions import Fraction
@@ -152,7 +171,7 @@ def _assumed(
 
     overhead, source = _parsed(_share, flags, "overhead"), "assumed"
     limits: tuple[float | None, float | None] = (None, None)
-    contract = load_contract(flags["contract"]) if flags["contract"] else None
+    contract = load_contract(flags.contract) if flags.contract else None
     if measured is not None:
         spend, run, lane = measured
         if overhead is None:
@@ -184,10 +203,10 @@ def _share(text: str) -> Fraction:
     return parse_share(bare)
 
 
-def _parsed(parse: Callable[[str], T], flags: Flags, key: str) -> T | None:
+def _parsed(parse: Callable[[str], T], flags: CostFlags, key: str) -> T | None:
     from bench.errors import UserError
 
-    text = flags[key]
+    text = getattr(flags, key)
     try:
         return None if text is None else parse(text)
     except ValueError as error:

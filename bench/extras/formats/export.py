@@ -7,19 +7,32 @@ that could be wrong with the question is refused before the first byte is writte
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.flags import flags_of
 from bench.cli.output import Form, Prepared, written_json, written_text
 
 if TYPE_CHECKING:
     from bench.plan.contract import Contract
 
 
-def _openslo(what: str, **_options: Any) -> Prepared:
+@dataclass(frozen=True, kw_only=True)
+class RuleFlags:
+    """The flags of prometheus-rules."""
+
+    histogram: list[tuple[str, str]]
+    selector: str
+    failed: str
+    days: int | None
+
+
+def _openslo(what: str, _flags: Mapping[str, Any]) -> Prepared:
     from bench.extras.formats.openslo import to_openslo
     from bench.extras.formats.yamlfile import write_documents
 
@@ -29,21 +42,22 @@ def _openslo(what: str, **_options: Any) -> Prepared:
     ]
 
 
-def _prometheus_rules(what: str, **options: Any) -> Prepared:
+def _prometheus_rules(what: str, flags: Mapping[str, Any]) -> Prepared:
     from bench.extras.formats.prometheus import burn_rate_rules
     from bench.extras.formats.yamlfile import write_documents
 
+    given = flags_of(RuleFlags, flags)
     rules, notes = burn_rate_rules(
         _contract_of(what),
-        dict(options["histogram"]),
-        options["selector"],
-        options["failed"],
-        options["days"],
+        dict(given.histogram),
+        given.selector,
+        given.failed,
+        given.days,
     )
     return written_text(write_documents([rules])), notes
 
 
-def _peer(kind: str, what: str, **_options: Any) -> Prepared:
+def _peer(kind: str, what: str, _flags: Mapping[str, Any]) -> Prepared:
     from bench.cli.picked import picked
     from bench.errors import UserError
     from bench.extras.formats.peers import aiperf_result, vllm_result
