@@ -47,7 +47,9 @@ class Engine:
     """One engine: the answers that it runs, step by step."""
 
     def __init__(self, pool: BatchPool, batch: Batch):
-        self._pool, self._batch, self._world = pool, batch, pool.world
+        self._pool = pool
+        self._batch = batch
+        self._world = pool.world
         self._cache = (
             PrefixCache(batch.prefix_blocks, batch.prefix_block) if batch.prefix_blocks else None
         )
@@ -67,12 +69,12 @@ class Engine:
 
     def room(self, job: Job) -> bool:
         """True when the job could join at the next step."""
-        kv = self._batch.kv_tokens
-        return self.running < self._batch.sequences and (
-            kv is None
-            or self._kv_used + job.prompt_tokens + job.output_tokens <= kv
-            or not self.running
-        )
+        if self.running >= self._batch.sequences:
+            return False
+        if self._batch.kv_tokens is None or not self.running:
+            return True
+        wanted = job.prompt_tokens + job.output_tokens
+        return self._kv_used + wanted <= self._batch.kv_tokens
 
     def wake(self, now_ns: int) -> None:
         """A waiting job has room, or a running one has left: look at the next step's edge."""
@@ -108,7 +110,9 @@ class Engine:
     def _longest_since(self, step: int, at_least_ns: int = -1) -> int:
         """The longest of the steps after `step`; -1 where there was none."""
         place = bisect_right(self._longest, (step, NEVER_NS))
-        return max(at_least_ns, self._longest[place][1] if place < len(self._longest) else -1)
+        if place == len(self._longest):
+            return at_least_ns
+        return max(at_least_ns, self._longest[place][1])
 
     def _give_back(self, job: Job) -> None:
         job.held = False
@@ -208,7 +212,9 @@ class BatchPool:
 
     def __init__(self, pool: Pool, changes: list[Change], seed: str, world: Surroundings):
         assert pool.batch is not None
-        self.file, self.conditions, self.world = pool, Conditions(pool, changes), world
+        self.file = pool
+        self.conditions = Conditions(pool, changes)
+        self.world = world
         self._fault_rng = Random(f"{seed}/{pool.name}/faults")
         self.queue = Queue(pool.queue_limit)
         self._kv_tokens = pool.batch.kv_tokens or NEVER_NS

@@ -156,12 +156,19 @@ class Exchange:
         headers: list[tuple[str, str]],
         number: int,
     ):
-        self._play, self._connection, self._request, self._chat = play, connection, request, chat
-        self._headers, self._number, self._request_id = headers, number, headers[0][1]
+        self._play = play
+        self._connection = connection
+        self._request = request
+        self._chat = chat
+        self._headers = headers
+        self._number = number
+        self._request_id = headers[0][1]
         self._tier = model.tier or ("pro" if chat.model.startswith("Pro/") else "standard")
         self._served_model = model.served or chat.model
-        self._status, self._first_ns = 0, -1
-        self._answer_id, self._created = f"chatcmpl-{number:012x}", wall_ns() // S
+        self._status = 0
+        self._first_ns = -1
+        self._answer_id = f"chatcmpl-{number:012x}"
+        self._created = wall_ns() // S
         self._frames = ChatFrames(self._answer_id, self._served_model, self._created)
         tokens = chat.output_tokens or play.scenario.gateway.default_output_tokens
         block = play.prefix_block.get(model.name)

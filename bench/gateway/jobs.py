@@ -76,8 +76,13 @@ class Job:
 
         `blocks` are chained hashes of the prompt's blocks, for pools with a prefix cache.
         """
-        self.model, self.prompt_tokens, self.output_tokens = model, prompt_tokens, output_tokens
-        self.arrived_ns, self.owner, self.stream, self.blocks = arrived_ns, owner, stream, blocks
+        self.model = model
+        self.prompt_tokens = prompt_tokens
+        self.output_tokens = output_tokens
+        self.arrived_ns = arrived_ns
+        self.owner = owner
+        self.stream = stream
+        self.blocks = blocks
         self.pool: Pool
         self.distance_ns = 0
         #: service began; the moments at which the first and the last token are due at the client;
@@ -89,8 +94,14 @@ class Job:
         self.gap_max_ns = -1
         #: the engine that runs it, where its pool has engines
         self.place: Any = None
-        #: wanted by its client; waiting; occupying a slot; waited for a cold start
-        self.live, self.queued, self.held, self.cold = True, False, False, False
+        #: still wanted by its client
+        self.live = True
+        #: waiting for a slot
+        self.queued = False
+        #: occupying a slot
+        self.held = False
+        #: waited for a cold start
+        self.cold = False
         self.fault: FaultKind | None = None
         #: the token that the fault strikes in place of; -1 where it strikes no token
         self.fault_at = -1
@@ -114,11 +125,9 @@ class Job:
         """
         if not 0 <= self.first_ns <= now_ns:
             return 0
-        most, steps, whole_ns = (
-            self.output_tokens,
-            self.output_tokens - 1,
-            self.last_ns - self.first_ns,
-        )
+        most = self.output_tokens
+        steps = most - 1
+        whole_ns = self.last_ns - self.first_ns
         if steps and whole_ns > 0:
             most = min(most, 1 + ((now_ns - self.first_ns + 1) * steps - 1) // whole_ns)
         return min(most, self.fault_at) if self.cut_short else most

@@ -40,9 +40,10 @@ class LognormalTime(UserModel):
     @property
     def spread(self) -> float:
         """Sigma of the natural log."""
-        return (
-            self.sigma if self.sigma is not None else math.log((self.p99 or 0) / self.median) / Z99
-        )
+        if self.sigma is not None:
+            return self.sigma
+        assert self.p99 is not None
+        return math.log(self.p99 / self.median) / Z99
 
 
 class Component(UserModel):

@@ -138,7 +138,9 @@ class LawPool:
     """A pool with drawn times."""
 
     def __init__(self, pool: Pool, changes: list[Change], seed: str, world: Surroundings):
-        self.file, self.conditions, self._world = pool, Conditions(pool, changes), world
+        self.file = pool
+        self.conditions = Conditions(pool, changes)
+        self._world = world
         self._rng = Random(f"{seed}/{pool.name}")
         self._fault_rng = Random(f"{seed}/{pool.name}/faults")
         self.queue = Queue(pool.queue_limit)
@@ -147,7 +149,8 @@ class LawPool:
         self._cold_share = float(pool.cold_share or 0)
         #: moments since which free slots are free; the last freed is used first
         self._idle = [0] * self._warm
-        self._up, self._starting = self._warm, 0
+        self._up = self._warm
+        self._starting = 0
 
     def submit(self, job: Job, now_ns: int) -> None:
         """A job arrives: it begins, waits, or fails."""
@@ -215,19 +218,19 @@ class LawPool:
             self._up -= 1
 
     def _begin(self, job: Job, now_ns: int) -> None:
-        law, rng, tokens = self.conditions.at(now_ns), self._rng, job.output_tokens
+        law = self.conditions.at(now_ns)
+        rng = self._rng
+        tokens = job.output_tokens
         first = self.file.prefill_per_token * job.prompt_tokens
         if self._cold_share and rng.random() < self._cold_share:
             assert self._cold_start is not None
             job.cold = True
             first += self._cold_start(rng)
         if law.e2e is not None:
-            rest = whole = law.e2e(rng)
-            if tokens > 1:
-                first += int(whole * self.file.first_at)
-                rest -= int(whole * self.file.first_at)
-            else:
-                first, rest = first + whole, 0
+            whole = law.e2e(rng)
+            until_first = int(whole * self.file.first_at) if tokens > 1 else whole
+            first += until_first
+            rest = whole - until_first
         else:
             assert law.ttft is not None
             first += law.ttft(rng)

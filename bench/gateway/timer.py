@@ -46,7 +46,9 @@ class TimerFd:
             raise TailproofError(
                 "the kernel gives no timerfd", remedy=os.strerror(ctypes.get_errno())
             )
-        self._loop, self._callback, self._armed = loop, callback, -1
+        self._loop = loop
+        self._callback = callback
+        self._armed = -1
         loop.add_reader(self._fd, self._fired)
 
     def arm(self, due_ns: int | None) -> None:
@@ -72,7 +74,9 @@ class LoopTimer:
     """Elsewhere: the loop's own timer, with whatever resolution it has."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]):
-        self._loop, self._callback, self._armed = loop, callback, -1
+        self._loop = loop
+        self._callback = callback
+        self._armed = -1
         self._handle: asyncio.TimerHandle | None = None
 
     def arm(self, due_ns: int | None) -> None:

@@ -221,8 +221,12 @@ def question(budget: Budget, runs: int = 1) -> str | None:
 
 
 def _hosts(lanes: tuple[LaneBudget, ...]) -> str:
-    hosts = list(dict.fromkeys(host for lane in lanes for host in lane.hosts))
-    return ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
+    names: dict[str, None] = {}
+    for lane in lanes:
+        names.update(dict.fromkeys(lane.hosts))
+    hosts = list(names)
+    text = ", ".join(hosts[:3])
+    return f"{text} and {len(hosts) - 3} more" if len(hosts) > 3 else text
 
 
 # ---- one row

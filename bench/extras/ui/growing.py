@@ -127,11 +127,12 @@ def _standing(lane: Mapping[str, Any], own: _Lane, planned: int) -> LaneStanding
     outcomes = {
         Outcome(index).name: int(times) for index, times in enumerate(own.outcomes) if times
     }
-    found = {
-        metric: {name: _ms(histogram.percentile_ns(q)) for name, q in SHOWN_QUANTILES.items()}
-        for metric, histogram in own.latencies.items()
-    }
+    found = {metric: _quantiles_ms(histogram) for metric, histogram in own.latencies.items()}
     return LaneStanding(str(lane["name"]), planned, outcomes, found)
+
+
+def _quantiles_ms(histogram: Histogram) -> dict[str, float | None]:
+    return {name: _ms(histogram.percentile_ns(q)) for name, q in SHOWN_QUANTILES.items()}
 
 
 def _ms(value_ns: int | None) -> float | None:
