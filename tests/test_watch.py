@@ -23,8 +23,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from bench.app.watch import WAITED, Terms, Watch, probing, resolution
+from bench.app.watch import WAITED, Terms, Watch
 from bench.app.watch_desk import Desk, Shelf, day_of, only_watch, status, watched_now
+from bench.app.watch_plan import probing, resolution
 from bench.cli import main
 from bench.clock import wall_ns
 from bench.errors import TargetUnreachable, UserError
@@ -67,7 +68,8 @@ from pathlib import Path
 from bench.load.generator import run_loop
 from bench.plan.suite import load_suite
 from bench.units import S
-from bench.app.watch import Terms, Watch, probing
+from bench.app.watch import Terms, Watch
+from bench.app.watch_plan import probing
 suite, folder, hook, day = sys.argv[1:]
 length = int(float(day) * S)
 def roll(now):

@@ -22,6 +22,7 @@ from typing import Any
 import anyio
 
 from bench.app.watch_desk import Desk, Shelf, day_of, only_watch, zone_of
+from bench.app.watch_plan import lasting, most_usd
 from bench.clock import monotonic_ns, utc_text, wall_ns
 from bench.errors import TargetUnreachable, UserError
 from bench.judge.census.episodes import OutageTracker, Probe
@@ -33,9 +34,7 @@ from bench.load.player import Player, Work, make_endpoints, run_secrets
 from bench.load.request import Request
 from bench.load.runner import check_descriptors
 from bench.load.transport.sender import check_ready
-from bench.plan.budget import show_usd, usd_of
-from bench.plan.contract import Contract
-from bench.plan.profile import Arrivals
+from bench.plan.budget import show_usd
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
@@ -106,102 +105,6 @@ class Terms:
     wall: Callable[[], int] = wall_ns
     judge_every_ns: int = 60 * S
     most_rows: int = MOST_ROWS
-
-
-def probing(suite: Suite, rate_per_s: Fraction | None, contract: Contract | None) -> Suite:
-    """The suite as it is watched: lone probes evenly apart at this rate (None: as its profile has
-    it).
-
-    Raises UserError for what cannot be watched.
-    """
-    if len(suite.stages) > 1:
-        raise UserError(
-            "has several stages, which follow each other; a watch has one that lasts",
-            where=f"suite {suite.name}",
-            remedy="write a suite of one stage with the targets side by side",
-        )
-    stage = suite.stages[0]
-    if any(target.embedded for target in stage.targets):
-        raise UserError(
-            "an embedded target lives no longer than a run",
-            where=f"suite {suite.name}",
-            remedy="give the target a base_url; `tailproof gateway` serves one to rehearse with",
-        )
-    if stage.drills:
-        raise UserError("has drills, which change what is watched", where=f"suite {suite.name}")
-    profile = stage.profile
-    if rate_per_s is not None:
-        profile = profile.model_copy(
-            update={
-                "arrivals": Arrivals(kind="constant", rate=rate_per_s),
-                "phases": [],
-                "rate_curve": None,
-            }
-        )
-    if profile.arrivals.kind in ("closed", "trace"):
-        raise UserError(
-            f'arrivals of kind "{profile.arrivals.kind}" cannot go on for days',
-            where=f"suite {suite.name}",
-            remedy="give a --rate",
-        )
-    profile = profile.model_copy(update={"requests": None, "warmup": 0, "sessions": None})
-    held = contract or stage.contract
-    stage = stage.model_copy(
-        update={"profile": profile, "contract": held, "expect": [], "compare": []}
-    )
-    return suite.model_copy(update={"stages": [stage]})
-
-
-def lasting(suite: Suite, duration_ns: int) -> Suite:
-    """The suite for one run of this length."""
-    stage = suite.stages[0]
-    profile = stage.profile.model_copy(update={"duration": duration_ns})
-    return suite.model_copy(update={"stages": [stage.model_copy(update={"profile": profile})]})
-
-
-def most_usd(plan: Plan) -> Fraction:
-    """What a plan costs at most by its own token counts.
-
-    Raises UserError for a target without prices.
-    """
-    total = Fraction(0)
-    for lane in plan.lanes:
-        rows = plan.schedule[plan.schedule["lane"] == lane.index]
-        tokens = [int(rows[name].sum(dtype="int64")) for name in ("prompt_tokens", "output_tokens")]
-        dearest = []
-        for target in lane.target.endpoints:
-            if (prices := target.prices) is None:
-                raise UserError(
-                    f"target {target.name} has no prices",
-                    where="--max-cost-per-day",
-                    remedy="add [prices] to it, or leave the flag out",
-                )
-            dearest.append(usd_of(prices, *tokens))
-        total += max(dearest)
-    return total
-
-
-def resolution(suite: Suite) -> list[str]:
-    """Sentences on what probes this far apart cannot see (methods 3.4)."""
-    stage = suite.stages[0]
-    per_min = float(stage.profile.arrivals.rate or 0) * 60
-    told = [f"an outage shorter than {show_duration(60e9 / per_min)} may go unseen"]
-    if per_min < 1:
-        told.append(
-            "minutes without a probe count as unobserved; a month decided by minutes needs one"
-            " probe a minute"
-        )
-    rated = [
-        (clause.text, float(clause.error_rate))
-        for clause in (stage.contract.clauses if stage.contract else ())
-        if clause.error_rate
-    ]
-    return told + [
-        f"{text}: at {per_min:g} probes a minute a single failure is above its error rate;"
-        f" {1 / rate:g} a minute would tell"
-        for text, rate in rated
-        if per_min * rate < 1
-    ]
 
 
 class Watch:
@@ -298,12 +201,7 @@ class Watch:
         stop.
         """
         started = self.terms.wall()
-        rate = self.suite.stages[0].profile.arrivals.rate or 1
-        day = day_of(started, self._zone)
-        roll = self.terms.roll(started) if self.terms.roll is not None else day[2]
-        until = min(
-            roll, started + int(self.terms.most_rows / rate * S), end_ns or started + 2 * DAY_NS
-        )
+        until = self._until(started, end_ns)
         try:
             plan = compile_plan(
                 lasting(self.suite, max(until - started, 1)), self.terms.seed + started // S
@@ -311,63 +209,79 @@ class Watch:
         except UserError:  # the day's plan was sound: none of it falls into what is left
             await self._rest(max(until - started, _LEAST_NS))
             return
-        text = PromptText(plan.seed, None)
-        endpoints = make_endpoints(plan.lanes, plan.schedule, text)
-        for lane, made in zip(plan.lanes, endpoints, strict=True):
-            if lane.target.route is None:
-                made[:] = [Polite(endpoint) for endpoint in made]
-        name = run_id(plan, started)
-        notes = {
-            "repeat_command": self.terms.repeat_command,
-            "watch": {"next_roll_utc": utc_text(until)},
-        }
-        writer = RunWriter(
-            self.terms.folder / day[0] / name,
-            plan_facts(plan, name, started).replace(**notes),
-            plan.schedule,
-        )
-        self.terms.opened(writer.folder)
-        work = Work(plan.lanes, plan.schedule, writer.folder, name)
-        player = self._player = Player(work, text, endpoints)
+        writer, player = self._opened(plan, started, until)
         live = _Live(plan, player, started, str(writer.folder.relative_to(self.terms.folder)))
-        offset = self.terms.wall() - monotonic_ns()
-        parted: list[int] = []
-
-        def tick(_now_ns: int, _counters: object) -> None:
-            self._hear(live, desk)
-            now = monotonic_ns()
-            if abs(step := self.terms.wall() - now - offset) > STEP_NS and not parted:
-                parted.append(step)
-                for _ in range(
-                    2
-                    # the second cuts what is under way: a sleep of ours is no failure of the
-                    # target's
-                ):
-                    player.generator.stop()
-            if now - self._judged_ns >= self.terms.judge_every_ns:
-                self._judged_ns = now
-                desk.judge(writer.folder, live.known_until(self.terms.wall()))
-
-        await player.play(tick)
-        self._player = None
-        self._hear(live, desk)
+        parted_ns = await self._played(writer, player, live, desk)
         why = None
-        if parted:
+        if parted_ns is not None:
             why = (
-                f"wall clock and monotonic clock parted by {show_duration(parted[0])}: suspended,"
+                f"wall clock and monotonic clock parted by {show_duration(parted_ns)}: suspended,"
                 " or set; what lies between is unobserved"
             )
             desk.event(WatchEvent(event="clock", run=live.run, text=why))
         _seal(writer, plan, player, started, why)
         desk.judge(writer.folder, self.terms.wall())
-        if not parted:
+        if parted_ns is None:
             await self._rest(until - self.terms.wall())
+
+    def _until(self, started_ns: int, end_ns: int | None) -> int:
+        """When the run that begins now ends: with the day, with its rows, or with the watch."""
+        rate = self.suite.stages[0].profile.arrivals.rate or 1
+        next_day = day_of(started_ns, self._zone)[2]
+        roll = next_day if self.terms.roll is None else self.terms.roll(started_ns)
+        full = started_ns + int(self.terms.most_rows / rate * S)
+        return min(roll, full, end_ns or started_ns + 2 * DAY_NS)
+
+    def _opened(self, plan: Plan, started_ns: int, until_ns: int) -> tuple[RunWriter, Player]:
+        """The run's folder, and who plays it."""
+        text = PromptText(plan.seed, None)
+        endpoints = make_endpoints(plan.lanes, plan.schedule, text)
+        for lane, made in zip(plan.lanes, endpoints, strict=True):
+            if lane.target.route is None:
+                made[:] = [Polite(endpoint) for endpoint in made]
+        name = run_id(plan, started_ns)
+        facts = plan_facts(plan, name, started_ns).replace(
+            repeat_command=self.terms.repeat_command,
+            watch={"next_roll_utc": utc_text(until_ns)},
+        )
+        day = day_of(started_ns, self._zone)[0]
+        writer = RunWriter(self.terms.folder / day / name, facts, plan.schedule)
+        self.terms.opened(writer.folder)
+        work = Work(plan.lanes, plan.schedule, writer.folder, name)
+        return writer, Player(work, text, endpoints)
+
+    async def _played(
+        self, writer: RunWriter, player: Player, live: _Live, desk: Desk
+    ) -> int | None:
+        """Play it to its end; by how much the clocks parted where they did, which ends it early."""
+        offset_ns = self.terms.wall() - monotonic_ns()
+        parted_ns: int | None = None
+
+        def tick(_now_ns: int, _counters: object) -> None:
+            nonlocal parted_ns
+            self._take_ended(live, desk)
+            now_ns = monotonic_ns()
+            step_ns = self.terms.wall() - now_ns - offset_ns
+            if abs(step_ns) > STEP_NS and parted_ns is None:
+                parted_ns = step_ns
+                player.generator.stop()
+                # The second cuts what is under way: a sleep of ours is no failure of the target's.
+                player.generator.stop()
+            if now_ns - self._judged_ns >= self.terms.judge_every_ns:
+                self._judged_ns = now_ns
+                desk.judge(writer.folder, live.known_until(self.terms.wall()))
+
+        self._player = player
+        await player.play(tick)
+        self._player = None
+        self._take_ended(live, desk)
+        return parted_ns
 
     async def _rest(self, length_ns: int) -> None:
         with anyio.move_on_after(max(length_ns, 0) / S):
             await self._stop.wait()
 
-    def _hear(self, live: _Live, desk: Desk) -> None:
+    def _take_ended(self, live: _Live, desk: Desk) -> None:
         for name, probe in live.ended():
             outage = self._trackers.setdefault(name, OutageTracker()).feed(probe)
             if outage is not None:

@@ -42,7 +42,7 @@ from bench.units import S
 
 #: The hook is killed after this.
 HOOK_S = 30.0
-#: What it hears of.
+#: What it is called for.
 HOOKED = ("breach", "recovery", "outage", "outage_end", "budget")
 LOG = "watch.jsonl"
 _LOCK = "watch.lock"

@@ -107,7 +107,8 @@ def watch(flags: WatchFlags) -> int:
 
 
 def _watch(name: str, contract: Contract | None, flags: WatchFlags) -> int:
-    from bench.app.watch import Terms, Watch, probing, resolution
+    from bench.app.watch import Terms, Watch
+    from bench.app.watch_plan import probing, resolution
     from bench.errors import ExitCode
     from bench.load.generator import run_loop
     from bench.plan.suite import load_suite

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.judge.attribution.answering import Answering
 from bench.judge.attribution.attribute import attribute_lane, attribute_run, tail_of
+from bench.judge.attribution.decompose import Answering
 from bench.record.records.manifest import LegRecord
 from bench.record.samples import Flag, Outcome
 from bench.show.attribution import attribution_line, attribution_section

@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.judge.attribution.answering import Answering, answering
-from bench.judge.attribution.decompose import PARTS, decompose, parts_ns, usual_gap_ns
+from bench.judge.attribution.decompose import (
+    PARTS,
+    Answering,
+    answering,
+    decompose,
+    parts_ns,
+    usual_gap_ns,
+)
 from bench.record.samples import ATTEMPT_DTYPE, AttemptFlag, Flag, empty_samples, latency_ns
 from tests.support.planted_tail import MS, quiet, slow_down
 from tests.support.rows_by_hand import answered, columns_of

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bench.judge.routing.residency import residency
+from bench.judge.routing.routes import residency
 from bench.record.records.routes import ResidencyRecord
 from bench.record.run_folder import Run
 from bench.record.samples import ATTEMPT_DTYPE, SCHEDULE_DTYPE, Columns, empty_samples

@@ -31,9 +31,9 @@ from bench.quantiles import P50, P99, P999, by_key
 from bench.record.samples import Bool, Float, Int
 from bench.units import MS, nearest_rank
 
-#: Fewer judged rows of an arm than this are no law to reckon with.
+#: Fewer judged rows of an arm than this are too few to estimate from.
 LEAST_ROWS = 300
-#: Pairs of rows that costs and intervals of independent arms are reckoned from; quantiles need no
+#: Pairs of rows that costs and intervals of independent arms are computed from; quantiles need no
 #: such bound.
 PAIRS = 1 << 18
 _SHOWN = by_key(P50, P99, P999)

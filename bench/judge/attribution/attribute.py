@@ -16,9 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.judge.attribution.answering import Answering, answering
 from bench.judge.attribution.association import Table2, adjusted_odds_ratio, associate, discoveries
-from bench.judge.attribution.decompose import decompose
+from bench.judge.attribution.decompose import Answering, answering, decompose
 from bench.judge.attribution.factors import CONTEXT, TIME, Factor, factors_of
 from bench.judge.attribution.shapley import shapley
 from bench.judge.contract.clauses import OVER_ANY_LIMIT_NS

@@ -10,12 +10,13 @@ further than its neighbours allow, so the lengths between them telescope to the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from bench.judge.attribution.answering import Answering
 from bench.metrics import METRICS
 from bench.record.records.attribution import Decomposition, TimePart
-from bench.record.samples import Bool, Int, Table
+from bench.record.samples import AttemptFlag, Bool, Int, Table
 from bench.units import MS
 
 #: Part -> what it is called. In the order of time.
@@ -30,6 +31,33 @@ PARTS = {
     "stall": "longest stall between chunks, beyond the usual gap",
     "stream": "streaming the answer",
 }
+
+
+@dataclass(frozen=True)
+class Answering:
+    """Of each row: the leg that answered, ns from the first call's start to that one's, and whether
+    the leg is another.
+    """
+
+    leg: Int
+    before_ns: Int
+    other_leg: Bool
+
+    def where(self, keep: Bool) -> Answering:
+        """The rows that `keep` selects."""
+        return Answering(self.leg[keep], self.before_ns[keep], self.other_leg[keep])
+
+
+def answering(attempts: Table, rows: int) -> Answering:
+    """One entry for each of `rows` rows; `attempts` are sorted by row and attempt."""
+    leg, before, other = np.full(rows, -1), np.zeros(rows, np.int64), np.zeros(rows, bool)
+    numbers, first = np.unique(attempts["row"], return_index=True)
+    carried = attempts[(attempts["flags"] & AttemptFlag.CARRIED) != 0]
+    of_row = attempts[first[np.searchsorted(numbers, carried["row"])]]
+    leg[carried["row"]] = carried["leg"]
+    before[carried["row"]] = np.maximum(carried["start_ns"] - of_row["start_ns"], 0)
+    other[carried["row"]] = carried["leg"] != of_row["leg"]
+    return Answering(leg, before, other)
 
 
 def parts_ns(

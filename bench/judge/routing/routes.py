@@ -3,11 +3,15 @@
 In: a run with routed lanes: rows, attempts, events, prices. Out: `Routes`, no verdict. Must
 stay true: warm-up is left out; latency is the row's, from its due time; every token that a provider
 could bill is counted once, on the attempt that caused it; what cannot be told is None with its
-reason, never a number made from nothing.
+reason, never a number made from nothing. For residency every response counts, warm-up and losing
+calls included, for data has left with each; one that names no region is counted as such and never
+as one at home.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -22,7 +26,6 @@ from bench.judge.routing.calls import (
 )
 from bench.judge.routing.drills import drill_records, timeline
 from bench.judge.routing.policies import expectations, standings
-from bench.judge.routing.residency import residency
 from bench.judge.summary import view_ms
 from bench.metrics import HEADLINES
 from bench.record.records.manifest import LaneRecord, LegRecord
@@ -30,6 +33,7 @@ from bench.record.records.routes import (
     DrillRecord,
     FailedEvent,
     LegCalls,
+    ResidencyRecord,
     RouteRecord,
     Routes,
     Timeline,
@@ -138,3 +142,57 @@ def _leg(leg: LegRecord, number: int, calls: Table, won: int, answered: int) -> 
         share_answered=won / answered if answered else None,
         outcomes=counts(calls["outcome"], Outcome),
     )
+
+
+def residency(run: Run) -> dict[str, ResidencyRecord]:
+    """By lane; lanes without an allowed list are left out.
+
+    Allowed are the regions of the contract's scope (a name may end in `*`), else the target's own;
+    of a route its legs', each call held to its own leg's.
+    """
+    texts = run.strings("served_region")
+    found: dict[str, ResidencyRecord] = {}
+    attempts = run.attempts if any(lane.get("legs") for lane in run.lanes) else None
+    for index, lane in enumerate(run.lanes):
+        legs = lane.get("legs") or [lane]
+        scope = ((lane.get("contract") or {}).get("scope") or {}).get("regions") or []
+        allowed = [scope or ([leg["region"]] if leg["region"] else []) for leg in legs]
+        if not all(allowed):
+            continue
+        rows = run.columns.schedule["lane"] == index
+        if lane.get("legs") and attempts is not None:
+            calls = attempts[rows[attempts["row"]]]
+            parts = [(calls[calls["leg"] == leg], names) for leg, names in enumerate(allowed)]
+        else:
+            parts = [(run.columns.samples[rows], allowed[0])]
+        found[lane["name"]] = ResidencyRecord(
+            allowed=sorted({name for names in allowed for name in names}),
+            by="contract" if scope else "target",
+            **_by_region(parts, texts),
+        )
+    return found
+
+
+def _by_region(
+    parts: Sequence[tuple[Table, Sequence[str]]], texts: Sequence[str]
+) -> dict[str, Any]:
+    """Responses by region, and how many came from outside.
+
+    An error that names no region is no answer from anywhere.
+    """
+    by_region: dict[str, int] = {}
+    elsewhere = unnamed = 0
+    for calls, allowed in parts:
+        named = calls["served_region"][calls["served_region"] >= 0]
+        counts = np.bincount(named, minlength=len(texts)).tolist()
+        unnamed += int(((calls["served_region"] < 0) & (calls["status"] // 100 == 2)).sum())
+        for region, times in zip(texts, counts, strict=True):
+            if times:
+                by_region[region] = by_region.get(region, 0) + times
+                elsewhere += 0 if any(fnmatchcase(region, name) for name in allowed) else times
+    return {
+        "checked": sum(by_region.values()),
+        "elsewhere": elsewhere,
+        "unnamed": unnamed,
+        "by_region": by_region,
+    }
