@@ -19,7 +19,7 @@ from scipy import optimize
 
 from bench.app.ramp_plan import ramping
 from bench.cli import main
-from bench.cli.schema import schema_of
+from bench.cli.export import schema_of
 from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
 from tests.support.patience import PATIENCE_S

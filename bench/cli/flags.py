@@ -1,23 +1,31 @@
-"""Flags that several commands share, and the flags of a command as one record.
+"""Flags that several commands share, the flags of a command as one record, and what they ask for.
 
-In: click's keyword arguments. Out: frozen records. Must stay true: click's untyped values enter
-here and nowhere else; a flag is called the same, and means the same, in every command that has it.
+In: click's keyword arguments. Out: frozen records; what is filed; metrics shown while a run lasts;
+the run that `RUN[:NAME]` names. Must stay true: click's untyped values enter here and nowhere else;
+a flag is called the same, and means the same, in every command that has it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import click
 
 from bench.api.registry import DEFAULT, MODULES
 from bench.errors import UserError
 from bench.plan.arrival_kinds import ARRIVALS_BY_RATE
+
+if TYPE_CHECKING:
+    from bench.app.conclude import Filing
+    from bench.app.exporter import Exporter
+    from bench.record.run_folder import Run
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Flags = TypeVar("Flags")
@@ -282,3 +290,98 @@ YES = click.option(
     is_flag=True,
     help="Do not ask before a plan of more than 1 USD, or of unknown cost, leaves this machine.",
 )
+
+
+def filing_flags(command: Command) -> Command:
+    """Adds both."""
+    pdf = click.option("--pdf", is_flag=True, help="Write report.pdf too (needs tailproof[pdf]).")
+    inconclusive = click.option(
+        "--junit-inconclusive",
+        type=click.Choice(["skip", "fail"]),
+        default="skip",
+        show_default=True,
+        help="What junit.xml calls a clause that was not decided.",
+    )
+    return pdf(inconclusive(command))
+
+
+def ready_to_file(*, pdf: bool) -> None:
+    """Raises UserError where a PDF is wanted and cannot be made: before a run, not after it."""
+    if pdf:
+        from bench.show.pdf import pdf_library
+
+        pdf_library()
+
+
+def filing_of(pdf: bool, junit_inconclusive: str) -> Filing:
+    """What the flags ask for."""
+    from bench.app.conclude import Filing
+
+    return Filing(pdf, "fail" if junit_inconclusive == "fail" else "skip")
+
+
+def metrics_flags(command: Command) -> Command:
+    """Adds --metrics-port and --otlp-endpoint."""
+    port = click.option(
+        "--metrics-port",
+        type=click.IntRange(0, 65535),
+        help=(
+            "Serve the metrics of the run on this port of the loopback, /metrics, for Prometheus; 0"
+            " = a free one."
+        ),
+    )
+    endpoint = click.option(
+        "--otlp-endpoint",
+        metavar="URL",
+        help=(
+            "Push the metrics of the run to this OpenTelemetry collector every few seconds."
+            " Headers: OTEL_EXPORTER_OTLP_HEADERS."
+        ),
+    )
+    return port(endpoint(command))
+
+
+@contextmanager
+def monitored(
+    metrics_port: int | None, otlp_endpoint: str | None, warn: Callable[[str], None]
+) -> Iterator[Exporter]:
+    """What the flags ask for, while it is open; the address is printed. Raises UserError."""
+    from bench.app.exporter import PATH, exporting
+    from bench.errors import UserError
+    from bench.plan.target import check_base_url
+
+    try:
+        if otlp_endpoint is not None:
+            check_base_url(otlp_endpoint)
+    except ValueError:
+        raise UserError(
+            "is not the URL of a collector",
+            where="--otlp-endpoint",
+            remedy="write http://127.0.0.1:4318, and headers into OTEL_EXPORTER_OTLP_HEADERS",
+        ) from None
+    with exporting(metrics_port, otlp_endpoint, warn) as exporter:
+        if exporter.port is not None:
+            click.echo(f"metrics: http://127.0.0.1:{exporter.port}{PATH}", err=True)
+        yield exporter
+
+
+def picked(text: str) -> tuple[Run, str | None]:
+    """The run and, where a name follows, that of one of its targets.
+
+    Raises UserError, RunFolderError.
+    """
+    from bench.record.run_folder import Run
+
+    folder, colon, name = text.rpartition(":")
+    if not colon or Path(text).is_dir():
+        return Run(Path(text)), None
+    run = Run(Path(folder))
+    names = [lane.name for lane in run.lanes]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1, 0.5)
+        raise UserError(
+            f"has no target named {name!r}",
+            where=folder,
+            remedy=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}",
+        )
+    return run, name

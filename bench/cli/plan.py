@@ -1,14 +1,24 @@
-"""`tailproof plan`: what a suite would send and what that can decide, without sending it."""
+"""Commands that send nothing: `plan`, `simulate` and `profiles`."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.flags import parsed, takes
-from bench.cli.output import format_option, print_json, screen_width
+from bench.cli.flags import filing_flags, filing_of, parsed, ready_to_file, takes
+from bench.cli.output import (
+    described,
+    format_option,
+    print_json,
+    print_lines,
+    print_runs,
+    screen_width,
+)
 
 if TYPE_CHECKING:
     from bench.judge.contract.sizing import Sizing
@@ -157,3 +167,112 @@ def _changed(suite: Suite, flags: PlanFlags) -> Suite:
             for stage in stages
         ]
     return suite.model_copy(update={"stages": stages})
+
+
+@click.command(short_help="Play a suite in virtual time, judge and report.")
+@click.argument("suite")
+@click.option(
+    "--requests",
+    type=click.IntRange(min=1),
+    help="Lengthen or shorten the plan to this many measured requests; rates stay as they are.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Seed of schedule and scenario.  [default: the suite's]",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The run's own folder.  [default: results/<time>-<suite>-<digest>]",
+)
+@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@filing_flags
+@format_option(github=True)
+def simulate(
+    suite: str,
+    requests: int | None,
+    seed: int | None,
+    out: Path | None,
+    quiet: bool,
+    form: str,
+    pdf: bool,
+    junit_inconclusive: str,
+) -> int:
+    """Play SUITE, a suite or scenario on the embedded gateway, against its serving model in virtual
+    time.
+
+    The same schedule, the same samples, the same judgement as `run`, without a socket: tens of
+    thousands of requests a second. Every target is marked simulated.
+
+    \b
+    tailproof simulate premium-placebo
+    tailproof simulate vanity-average --requests 5000000 --out results/five-million
+    """
+    from bench.app.simulate import plan_virtual
+    from bench.app.simulate import simulate as play
+    from bench.cli.screen import tell_run
+    from bench.load.options import RunOptions
+    from bench.plan.suite import load_suite
+
+    ready_to_file(pdf=pdf)
+    loaded = load_suite(suite)
+    first = seed if seed is not None else loaded.seed
+    length = ["--requests", str(requests)] if requests is not None else []
+    again = shlex.join(["tailproof", "simulate", suite, *length, "--seed", str(first)])
+    with click.progressbar(
+        length=requests or 1, label="simulated", file=sys.stderr, hidden=quiet or requests is None
+    ) as bar:
+        done = play(
+            plan_virtual(loaded, first, requests),
+            RunOptions(repeat_command=again, folder=out),
+            on_played=bar.update,
+            filing=filing_of(pdf, junit_inconclusive),
+        )
+    tell_run(done, form)
+    if form == "json":
+        print_runs([done], done.exit_code)
+    return int(done.exit_code)
+
+
+_TITLES = {
+    "suites": "suites",
+    "scenarios": "scenarios (embedded gateway)",
+    "load": "load profiles",
+    "targets": "targets",
+    "contracts": "contracts",
+    "costs": "cost tables",
+}
+
+
+@click.command(short_help="List the built-in suites, profiles, targets and contracts.")
+@click.argument("kind", required=False, type=click.Choice(list(_TITLES)))
+@click.option("--path", is_flag=True, help="Print the folder they lie in, to copy and change them.")
+@format_option()
+def profiles(kind: str | None, path: bool, form: str) -> int:
+    """List what is built in. Each name can stand where a .toml path can."""
+    from bench.userfile import builtin_names, builtin_root, read_toml
+
+    if path:
+        root = str(builtin_root())
+        if form == "json":
+            print_json({"path": root})
+        else:
+            print_lines([root])
+        return 0
+    found = {}
+    for folder in [kind] if kind else _TITLES:
+        files = {
+            name: read_toml(builtin_root() / folder / f"{name}.toml")
+            for name in builtin_names(folder)
+        }
+        found[folder] = {
+            name: data.get("description") or data.get("title", "") for name, data in files.items()
+        }
+    if form == "json":
+        print_json(found)
+        return 0
+    width = max(len(name) for listed in found.values() for name in listed)
+    for folder, listed in found.items():
+        print_lines([_TITLES[folder], *described(listed, width)])
+    return 0

@@ -181,7 +181,7 @@ def _approved(suite: Suite, terms: Terms, *, yes: bool) -> Terms:
     capped is capped.
     """
     from bench.app.simulate import lengthened
-    from bench.cli.approval import approve
+    from bench.cli.screen import approve
     from bench.plan.budget import REMOTE_REQUESTS, budget_of, is_remote
     from bench.plan.schedule import compile_plan
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench import extras
-from bench.cli.filing import filing_flags, filing_of, ready_to_file
 from bench.cli.flags import (
     CONTRACT_AND_HTTP,
     LENGTH,
@@ -26,12 +25,16 @@ from bench.cli.flags import (
     YES,
     CensusFlags,
     SuiteFlags,
+    filing_flags,
+    filing_of,
+    metrics_flags,
+    monitored,
     parsed,
     parsed_usd,
+    ready_to_file,
     takes,
     with_options,
 )
-from bench.cli.monitoring import metrics_flags, monitored
 from bench.cli.output import format_option, print_runs
 from bench.cli.repeating import ALIASES, repeat_command
 
@@ -154,8 +157,8 @@ def run(flags: RunFlags) -> int:
     tailproof run --url http://localhost:8000/v1 --model m --slo 'ttft:p99<800ms'
     tailproof run field-guide --seed 7
     """
-    from bench.cli.approval import approve
-    from bench.cli.census import judge_census
+    from bench.cli.judge import judge_census
+    from bench.cli.screen import approve
     from bench.errors import UserError
     from bench.load.guard import Caps
     from bench.load.options import RunOptions
@@ -346,8 +349,7 @@ def resume(folder: Path, yes: bool, quiet: bool, form: str) -> int:
     changed.
     """
     from bench.app.conduct import conduct
-    from bench.cli.approval import approve
-    from bench.cli.screen import make_screen, tell_run
+    from bench.cli.screen import approve, make_screen, tell_run
     from bench.load.options import read_plan
     from bench.load.sitting import refuse_unless_broken_off
     from bench.record.run_folder import read_manifest

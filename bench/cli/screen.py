@@ -1,4 +1,4 @@
-"""What a command prints: the one place where `show` meets the terminal.
+"""What a command prints and asks: the one place where `show` meets the terminal.
 
 In: plans, running generators, finished runs. Out: text on stdout (results) and stderr (progress
 and warnings). Must stay true: drawing is bounded to twice a second; results go to stdout
@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.text import Text
 
@@ -25,7 +26,7 @@ from bench.judge.verify import Verified
 from bench.load.player import Counters
 from bench.load.sitting import refuse_unless_broken_off
 from bench.metrics import HEADLINES
-from bench.plan.budget import show_usd, usd_of
+from bench.plan.budget import budget_of, is_remote, question, refuse_beyond, show_usd, usd_of
 from bench.plan.schedule import Lane, Plan
 from bench.quantiles import P50, P99, P999, by_key
 from bench.record.histogram import Histogram
@@ -334,3 +335,29 @@ def show_verified(found: Verified) -> None:
         f"{said}; looked at {found.files:,} files by digest and judged {found.clauses:,} clauses"
         " anew"
     )
+
+
+def approve(
+    plan: Plan, runs: int, *, max_cost: Fraction | None, max_requests: int | None, yes: bool
+) -> Fraction | None:
+    """Hold a plan that is played `runs` times against its caps, and ask before money leaves this
+    machine.
+
+    Returns each run's part of the cap in USD. Raises UserError for what may not be sent: beyond a
+    cap, not agreed to, or with nobody to ask.
+    """
+    targets = [target for lane in plan.live().lanes for target in lane.target.endpoints]
+    if max_cost is None and not any(is_remote(target) for target in targets):
+        return None
+    budget = budget_of(plan)
+    refuse_beyond(budget, max_cost, max_requests, runs)
+    if not yes and (asked := question(budget, runs)) is not None:
+        _ask(asked)
+    return None if max_cost is None else max_cost / runs
+
+
+def _ask(text: str) -> None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UserError(f"{text} There is no terminal to ask on", remedy="add --yes to send it")
+    if not click.confirm(text, err=True):
+        raise UserError("nothing was sent")

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 
 from bench.app.simulate import plan_virtual, simulate
 from bench.cli import main
-from bench.cli.schema import schema_of
+from bench.cli.export import schema_of
 from bench.load.options import RunOptions
 from bench.plan.suite import load_suite
 from bench.record.run_folder import Run

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 
 from bench.cli import main
-from bench.cli.schema import schema_of
+from bench.cli.export import schema_of
 from bench.userfile import DurationNs, PerSecond, Share, Times, Usd, builtin_root
 
 #: kind of schema -> folder of the built-in files
@@ -163,8 +163,8 @@ def test_the_schema_of_a_scalar_shows_slips_of_the_pen(name: str, written: Any) 
 
 def test_every_key_of_every_file_has_a_meaning() -> None:
     """Also in the tables inside: a key without a comment above it would be an empty cell."""
+    from bench.cli.export import models
     from bench.cli.keys import undescribed
-    from bench.cli.schema import models
 
     assert (
         undescribed([models()[kind] for kind in ("suite", "target", "profile", "contract")]) == []

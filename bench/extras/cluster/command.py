@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from bench.cli.filing import filing_flags, filing_of, ready_to_file
-from bench.cli.merge import leave_out_option
+from bench.cli.finished import leave_out_option
+from bench.cli.flags import filing_flags, filing_of, ready_to_file
 from bench.cli.output import format_option, print_runs
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.merge import leave_out_option
+from bench.cli.finished import leave_out_option
 
 if TYPE_CHECKING:
     from bench.app.conclude import Filing, Finished

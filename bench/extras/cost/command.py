@@ -109,7 +109,7 @@ def _by_list_price(flags: CostFlags) -> CostRecord:
 
 
 def _of_run(which: str, flags: CostFlags) -> list[TargetCost]:
-    from bench.cli.picked import picked
+    from bench.cli.flags import picked
     from bench.errors import UserError
     from bench.extras.cost.cost import (
         cost_record,

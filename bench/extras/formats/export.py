@@ -58,7 +58,7 @@ def _prometheus_rules(what: str, flags: Mapping[str, Any]) -> Prepared:
 
 
 def _peer(kind: str, what: str, _flags: Mapping[str, Any]) -> Prepared:
-    from bench.cli.picked import picked
+    from bench.cli.flags import picked
     from bench.errors import UserError
     from bench.extras.formats.peers import aiperf_result, vllm_result
     from bench.judge.review import reviewed

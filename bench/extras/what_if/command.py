@@ -103,7 +103,7 @@ def _lanes(names: tuple[str, ...], first: str, second: str) -> list[tuple[Run, i
     """The default, the fallback, then what stands beside them: lanes by name, and the default's
     whole stage of a bare RUN.
     """
-    from bench.cli.picked import picked
+    from bench.cli.flags import picked
     from bench.errors import UserError
 
     given = [picked(name) for name in names]
