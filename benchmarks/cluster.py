@@ -188,22 +188,22 @@ def honest(folder: Path, provider: Provider, killed_ns: int, code: int, output: 
     samples, schedule, shards = (
         found.columns.samples,
         found.columns.schedule,
-        found.manifest["shards"],
+        found.manifest.shards,
     )
     wrong = []
     if int((samples["outcome"] == Outcome.ok).sum()) > len(provider.answered):
         wrong.append("more rows are ok than were answered")
     for shard in shards:
-        mine = np.flatnonzero(Share(shard=shard["number"] - 1, shards=shard["of"]).rows(schedule))
+        mine = np.flatnonzero(Share(shard=shard.number - 1, shards=shard.of).rows(schedule))
         ok = samples["outcome"][mine] == Outcome.ok
-        lost = shard.get("lost")
+        lost = shard.lost
         if lost is None and not ok.all():
             wrong.append(f"{(~ok).sum()} rows of the living node are not ok")
         if lost is not None:
             early = [
                 row
                 for (run_id, row), moment in provider.answered.items()
-                if run_id == shard.get("run") and moment < killed_ns - LOSS_NS
+                if run_id == shard.run and moment < killed_ns - LOSS_NS
             ]
             gone = [row for row in early if not ok[row]]
             if gone:
@@ -218,9 +218,10 @@ def honest(folder: Path, provider: Provider, killed_ns: int, code: int, output: 
             }
             if states:
                 wrong.append(f"rows of the lost node ended as {states}")
-            if not any(shard["place"]["node"] in reason for reason in reasons(folder)):
+            node = shard.place.node if shard.place else ""
+            if not any(node in reason for reason in reasons(folder)):
                 wrong.append("health does not name the node")
-    if not any(shard.get("lost") for shard in shards):
+    if not any(shard.lost for shard in shards):
         wrong.append("no shard was lost")
     for command in (["report", str(folder)], ["verify", str(folder)]):
         process = tailproof(*command)

@@ -74,9 +74,7 @@ class Looks:
 def everything_decided(folder: Path) -> bool:
     """Whether each judged clause of a growing run is PASS or FAIL at a single look's alpha."""
     run = Run(folder)
-    verdicts = {clause["verdict"] for clause in judge_run(run, fitness(run))["clauses"]} - {
-        "REPORTED"
-    }
+    verdicts = {clause.verdict for clause in judge_run(run, fitness(run)).clauses} - {"REPORTED"}
     return bool(verdicts) and verdicts <= {"PASS", "FAIL"}
 
 

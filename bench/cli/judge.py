@@ -179,7 +179,7 @@ def _judge_run(
     if form == "json":
         print_json(verdicts.to_json())
     elif form == "github":
-        print_lines(github_lines(summary.to_json(), verdicts.to_json(), pinned))
+        print_lines(github_lines(summary, verdicts, pinned))
     else:
         show_verdicts(run, summary, verdicts)
     return verdicts.exit_code
@@ -227,7 +227,7 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
             }
         )
     elif form == "github":
-        print_lines(github_lines(records.summary.to_json(), records.verdicts.to_json()))
+        print_lines(github_lines(records.summary, records.verdicts))
     else:
         show_paths(paths)
     return 0

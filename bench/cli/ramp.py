@@ -132,7 +132,7 @@ def ramp(flags: RampFlags) -> int:
     )
     record = searching.go()
     last = searching.last
-    final = last.records.verdicts.to_json() if last is not None and record.final else None
+    final = last.records.verdicts if last is not None and record.final else None
     report = write_ramp_report(searching.folder, record, final)
     if flags.form == "json":
         print_json(

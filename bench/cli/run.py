@@ -202,7 +202,7 @@ def run(flags: RunFlags) -> int:
         again = repeat_command(sys.argv, seed + number)
         done = _once(plan, dataclasses.replace(options, repeat_command=again), flags)
         finished.append(done)
-        if done.records.summary["state"] == "interrupted":
+        if done.records.summary.state == "interrupted":
             break
     return _told(finished, flags.form)
 
@@ -224,7 +224,7 @@ def _once(plan: Plan | VirtualPlan, options: RunOptions, flags: RunFlags) -> Fin
     with monitored(flags.metrics_port, flags.otlp_endpoint, screen.warn) as exporter:
         done = _play(plan, options, screen, exporter, flags)
         tell_run(done, flags.form)
-        exporter.judged(done.folder, wait=done.records.summary["state"] == "complete")
+        exporter.judged(done.folder, wait=done.records.summary.state == "complete")
     return done
 
 
@@ -257,7 +257,7 @@ def _told(finished: list[Finished], form: str) -> int:
     exit_code = worst_exit([done.exit_code for done in finished])
     if form == "json":
         print_runs(finished, exit_code)
-    whole = [done for done in finished if done.records.summary["state"] == "complete"]
+    whole = [done for done in finished if done.records.summary.state == "complete"]
     if form == "text" and len(whole) > 1:
         show_spread(whole)
     return int(exit_code)
@@ -357,7 +357,7 @@ def resume(folder: Path, yes: bool, quiet: bool, form: str) -> int:
     manifest = read_manifest(folder)
     refuse_unless_broken_off(manifest, folder)
     plan, options = read_plan(folder)
-    options.refuse_unless_alone(folder, manifest["repeat_command"])
+    options.refuse_unless_alone(folder, manifest.repeat_command)
     approve(plan, 1, max_cost=options.caps.cost_usd, max_requests=options.max_requests, yes=yes)
     done = conduct(plan, dataclasses.replace(options, resume=folder), make_screen(quiet=quiet))
     if form == "json":

@@ -226,8 +226,8 @@ def show_finished(done: Finished) -> None:
     manifest = Run(done.folder).manifest
     _print(
         verdict_lines(
-            done.records.summary.to_json(),
-            done.records.verdicts.to_json(),
+            done.records.summary,
+            done.records.verdicts,
             sentences(done.records),
             beside=_sent_from(manifest, done.records.summary),
             report=done.report,
@@ -250,7 +250,7 @@ def _resume_command(manifest: Manifest, folder: Path) -> str:
 def tell_run(done: Finished, form: str) -> None:
     """One run that is over, as text or annotations; of JSON there is one document, when all are."""
     if form == "github":
-        print_lines(github_lines(done.records.summary.to_json(), done.records.verdicts.to_json()))
+        print_lines(github_lines(done.records.summary, done.records.verdicts))
     elif form == "text":
         show_finished(done)
 
@@ -259,8 +259,8 @@ def show_verdicts(run: Run, summary: Summary, verdicts: Verdicts) -> None:
     """Verdicts of a run that was judged again."""
     _print(
         verdict_lines(
-            summary.to_json(),
-            verdicts.to_json(),
+            summary,
+            verdicts,
             beside=_sent_from(run.manifest, summary),
             repeat=run.manifest.repeat_command,
             width=screen_width(),
@@ -271,7 +271,7 @@ def show_verdicts(run: Run, summary: Summary, verdicts: Verdicts) -> None:
 def _sent_from(manifest: Manifest, summary: Summary) -> Iterator[Node]:
     """The nodes of each target as tables; of more than a screen holds, that the report has them."""
     for name, target in summary.targets.items():
-        table = next(places_tables(manifest, target.to_json()), None)
+        table = next(places_tables(manifest, target), None)
         if table is not None and len(table.rows) <= _NODES_MOST:
             yield on_screen(table, name if len(summary.targets) > 1 else "")
         elif table is not None:
@@ -302,16 +302,14 @@ def show_paths(paths: Sequence[Path]) -> None:
 def show_spread(finished: Sequence[Finished]) -> None:
     """Run-to-run spread: the same quantile in each of the repeated runs."""
     _print(f"run-to-run spread over {len(finished)} runs (response, ms)")
-    for name in finished[0].records.summary["targets"]:
+    for name in finished[0].records.summary.targets:
         for metric in HEADLINES:
-            cells = [
-                done.records.summary["targets"][name]["response_ms"][metric] for done in finished
-            ]
+            cells = [done.records.summary.targets[name].response_ms[metric] for done in finished]
             present = [cell for cell in cells if cell is not None]
             if len(present) < 2:
                 continue
             for quantile in by_key(P50, P99):
-                values = sorted(cell[quantile] for cell in present)
+                values = sorted(getattr(cell, quantile) for cell in present)
                 low, middle, high = values[0], values[(len(values) - 1) // 2], values[-1]
                 spread = (high - low) / middle if middle else 0.0
                 _print(

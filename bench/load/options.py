@@ -117,8 +117,8 @@ def read_plan(folder: Path) -> tuple[Plan, RunOptions]:
     that kept no plan or whose suite has lost what the plan does not keep.
     """
     manifest, path = read_manifest(folder), folder / PLAN_FILE
-    wrote = manifest.get("versions", {}).get("tailproof", "another version")
-    if "plan_sha256" not in manifest:
+    wrote = manifest.versions.get("tailproof", "another version")
+    if manifest.plan_sha256 is None:
         raise UserError(
             f"kept no plan that could be gone on with (it was begun by tailproof {wrote})",
             where=str(folder),
@@ -128,7 +128,7 @@ def read_plan(folder: Path) -> tuple[Plan, RunOptions]:
         data = path.read_bytes()
     except OSError as error:
         raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
-    if sha256(data) != manifest["plan_sha256"]:
+    if sha256(data) != manifest.plan_sha256:
         raise RunFolderError("was edited: it is not what the manifest says", where=str(path))
     found = json.loads(data)
     if found["format"] > PLAN_FORMAT:

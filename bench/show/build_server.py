@@ -11,27 +11,27 @@ Source: docs.github.com, workflow commands for GitHub Actions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from bench.record.records.summary import HealthRecord, Summary
+from bench.record.records.verdicts import ClauseVerdict, Expectation, Forecast, Verdicts
 from bench.show import wording
 from bench.show.facts import left_out_sentences
 from bench.show.verdicts import in_a_sentence
 from bench.show.wording import visible
 
-Record = Mapping[str, Any]
 
-
-def rehearsed(verdicts: Record) -> set[tuple[str, str]]:
+def rehearsed(verdicts: Verdicts) -> set[tuple[str, str]]:
     """(target, clause) whose expected verdict came: a planted breach that was found is no failure
     for a CI to stop at.
     """
-    return {(item["target"], item["clause"]) for item in verdicts.get("expects", []) if item["met"]}
+    return {(item.target, item.clause) for item in verdicts.expects if item.met}
 
 
 def junit_xml(
-    summary: Record, verdicts: Record, inconclusive: Literal["skip", "fail"] = "skip"
+    summary: Summary, verdicts: Verdicts, inconclusive: Literal["skip", "fail"] = "skip"
 ) -> bytes:
     """One suite of clauses, one of the harness's health (nodes that are left out skipped), one of
     rehearsed answers where there are any.
@@ -41,9 +41,9 @@ def junit_xml(
     root = Element("testsuites", name="tailproof")
     undecided = "failure" if inconclusive == "fail" else "skipped"
     _clauses(SubElement(root, "testsuite", name="clauses"), verdicts, undecided)
-    _harness(SubElement(root, "testsuite", name="harness"), summary["health"], verdicts)
-    if verdicts.get("expects"):
-        _answers(SubElement(root, "testsuite", name="expected answers"), verdicts["expects"])
+    _harness(SubElement(root, "testsuite", name="harness"), summary.health, verdicts)
+    if verdicts.expects:
+        _answers(SubElement(root, "testsuite", name="expected answers"), verdicts.expects)
     for suite in [root, *root]:
         for attribute, tag in (
             ("tests", "testcase"),
@@ -57,44 +57,44 @@ def junit_xml(
     return body + b"\n"
 
 
-def _clauses(suite: Element, verdicts: Record, undecided: str) -> None:
+def _clauses(suite: Element, verdicts: Verdicts, undecided: str) -> None:
     rehearsed_well = rehearsed(verdicts)
-    for clause in verdicts["clauses"]:
-        case = _case(suite, _contract_and_target(clause), clause["text"])
-        as_rehearsed = (clause["target"], clause["text"]) in rehearsed_well
-        if clause["verdict"] == "FAIL" and as_rehearsed:
-            SubElement(case, "system-out").text = f"FAIL, as rehearsed: {visible(clause['reason'])}"
+    for clause in verdicts.clauses:
+        case = _case(suite, _contract_and_target(clause), clause.text)
+        as_rehearsed = (clause.target, clause.text) in rehearsed_well
+        if clause.verdict == "FAIL" and as_rehearsed:
+            SubElement(case, "system-out").text = f"FAIL, as rehearsed: {visible(clause.reason)}"
         else:
             _judge(case, clause, "skipped" if as_rehearsed else undecided)
-    for bill in verdicts.get("forecasts", []):
-        case = _case(suite, _contract_and_target(bill), bill["text"])
-        if bill["verdict"] != "PASS":
-            tag = "failure" if bill["verdict"] == "FAIL" else undecided
-            SubElement(case, tag, message=f"{bill['verdict']}: {visible(bill['reason'])}")
+    for bill in verdicts.forecasts:
+        case = _case(suite, _contract_and_target(bill), bill.text)
+        if bill.verdict != "PASS":
+            tag = "failure" if bill.verdict == "FAIL" else undecided
+            SubElement(case, tag, message=f"{bill.verdict}: {visible(bill.reason)}")
 
 
-def _contract_and_target(record: Record) -> str:
-    return f"{visible(record['contract'], 60)}.{visible(record['target'], 60)}"
+def _contract_and_target(record: ClauseVerdict | Forecast) -> str:
+    return f"{visible(record.contract, 60)}.{visible(record.target, 60)}"
 
 
-def _answers(suite: Element, expects: Sequence[Record]) -> None:
+def _answers(suite: Element, expects: Sequence[Expectation]) -> None:
     for item in expects:
-        case = _case(suite, f"expect.{visible(item['target'], 60)}", item["clause"])
-        if not item["met"]:
-            message = f"expected {visible(item['expected'], 20)}, got {visible(item['got'], 20)}"
+        case = _case(suite, f"expect.{visible(item.target, 60)}", item.clause)
+        if not item.met:
+            message = f"expected {visible(item.expected, 20)}, got {visible(item.got, 20)}"
             SubElement(case, "failure", message=message)
 
 
-def _harness(checks: Element, health: Record, verdicts: Record) -> None:
+def _harness(checks: Element, health: HealthRecord, verdicts: Verdicts) -> None:
     case = _case(checks, "harness", "fit to judge")
-    reasons = "; ".join(visible(reason) for reason in health["reasons"])
-    if health["state"] == "invalid":
+    reasons = "; ".join(visible(reason) for reason in health.reasons)
+    if health.state == "invalid":
         SubElement(case, "error", message=f"invalid: {reasons}")
-    elif health["state"] == "degraded":
+    elif health.state == "degraded":
         SubElement(case, "skipped", message=f"degraded: {reasons}")
-    for entry, said in zip(verdicts.get("left_out", []), left_out_sentences(verdicts), strict=True):
+    for entry, said in zip(verdicts.left_out, left_out_sentences(verdicts), strict=True):
         SubElement(
-            _case(checks, "harness", f"{entry['node']} in the verdict"), "skipped", message=said
+            _case(checks, "harness", f"{entry.node} in the verdict"), "skipped", message=said
         )
 
 
@@ -102,14 +102,14 @@ def _case(suite: Element, classname: str, name: object) -> Element:
     return SubElement(suite, "testcase", classname=classname, name=visible(name), time="0")
 
 
-def _judge(case: Element, clause: Record, undecided: str) -> None:
-    reason = visible(clause["reason"])
+def _judge(case: Element, clause: ClauseVerdict, undecided: str) -> None:
+    reason = visible(clause.reason)
     numbers = in_a_sentence(clause)
-    if clause["verdict"] == "FAIL":
+    if clause.verdict == "FAIL":
         SubElement(case, "failure", message=reason).text = f"{numbers}; {wording.decider(clause)}"
-    elif clause["verdict"] == "INCONCLUSIVE":
+    elif clause.verdict == "INCONCLUSIVE":
         SubElement(case, undecided, message=f"INCONCLUSIVE: {reason}")
-    elif clause["verdict"] == "REPORTED":
+    elif clause.verdict == "REPORTED":
         SubElement(case, "skipped", message=f"reported, not judged: {numbers}")
 
 
@@ -118,55 +118,55 @@ def _judge(case: Element, clause: Record, undecided: str) -> None:
 _LEVELS = {"FAIL": "error", "INCONCLUSIVE": "warning"}
 
 
-def github_lines(summary: Record, verdicts: Record, file: str | None = None) -> Iterator[str]:
+def github_lines(summary: Summary, verdicts: Verdicts, file: str | None = None) -> Iterator[str]:
     """The lines, the overall verdict last as a notice.
 
     `file`: the contract's, where the annotations are pinned.
     """
     as_rehearsed = rehearsed(verdicts)
-    for clause in verdicts["clauses"]:
-        level = _LEVELS.get(clause["verdict"])
-        if level is not None and (clause["target"], clause["text"]) not in as_rehearsed:
-            title = f"{clause['verdict']} {clause['target']}: {clause['text']}"
+    for clause in verdicts.clauses:
+        level = _LEVELS.get(clause.verdict)
+        if level is not None and (clause.target, clause.text) not in as_rehearsed:
+            title = f"{clause.verdict} {clause.target}: {clause.text}"
             yield _line(
                 level,
                 title,
                 f"measured {wording.measured(clause)} ({wording.interval(clause)}):"
-                f" {clause['reason']}",
+                f" {clause.reason}",
                 file,
             )
-    for bill in verdicts.get("forecasts", []):
-        if bill["verdict"] in _LEVELS:
+    for bill in verdicts.forecasts:
+        if bill.verdict in _LEVELS:
             yield _line(
-                _LEVELS[bill["verdict"]],
-                f"{bill['verdict']} {bill['target']}: {bill['text']}",
-                bill["reason"],
+                _LEVELS[bill.verdict],
+                f"{bill.verdict} {bill.target}: {bill.text}",
+                bill.reason,
                 file,
             )
-    for item in verdicts.get("expects", []):
-        if not item["met"]:
+    for item in verdicts.expects:
+        if not item.met:
             yield _line(
                 "error",
-                f"NOT MET {item['target']}: {item['clause']}",
-                f"expected {item['expected']}, got {item['got']}",
+                f"NOT MET {item.target}: {item.clause}",
+                f"expected {item.expected}, got {item.got}",
                 file,
             )
-    health = summary["health"]
-    if health["state"] != "valid":
+    health = summary.health
+    if health.state != "valid":
         yield _line(
-            "error" if health["state"] == "invalid" else "warning",
-            f"harness {health['state']}",
-            "; ".join(health["reasons"]),
+            "error" if health.state == "invalid" else "warning",
+            f"harness {health.state}",
+            "; ".join(health.reasons),
         )
-    for entry, said in zip(verdicts.get("left_out", []), left_out_sentences(verdicts), strict=True):
-        yield _line("warning", f"{entry['node']} left out", said)
-    expects = verdicts.get("expects", [])
+    for entry, said in zip(verdicts.left_out, left_out_sentences(verdicts), strict=True):
+        yield _line("warning", f"{entry.node} left out", said)
+    expects = verdicts.expects
     met = (
-        f", {sum(item['met'] for item in expects)} of {len(expects)} known answers met"
+        f", {sum(item.met for item in expects)} of {len(expects)} known answers met"
         if expects
         else ""
     )
-    yield _line("notice", "tailproof", f"{verdicts['overall']}{met}, run {verdicts['run']}")
+    yield _line("notice", "tailproof", f"{verdicts.overall}{met}, run {verdicts.run}")
 
 
 def _line(level: str, title: str, message: str, file: str | None = None) -> str:

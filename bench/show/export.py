@@ -131,9 +131,9 @@ def rows_of(run: Run, lane: str | None = None) -> Iterator[Cells]:
     where a cell is empty.
     """
     strings = {kind: _texts(run.strings(kind)) for kind in STRING_KINDS}
-    columns, began = run.columns, np.datetime64(run.manifest["started_wall_ns"], "ns")
+    columns, began = run.columns, np.datetime64(run.manifest.started_wall_ns, "ns")
     places = places_of(run.manifest)
-    names = [each["name"] for each in run.lanes]
+    names = [each.name for each in run.lanes]
     chosen = (
         np.arange(len(columns))
         if lane is None
@@ -190,7 +190,7 @@ def _places(run: Run, rows: Columns) -> Cells:
     """What a row's lane says of it, and the names of its phase and bucket."""
     lane = rows.schedule["lane"]
     cells = {
-        name: _texts([record[key] for record in run.lanes])[lane].tolist()
+        name: _texts([getattr(record, key) for record in run.lanes])[lane].tolist()
         for name, key in (
             ("target", "name"),
             ("stage", "stage"),
@@ -199,7 +199,7 @@ def _places(run: Run, rows: Columns) -> Cells:
         )
     }
     for column, plural in (("phase", "phases"), ("bucket", "buckets")):
-        names = [_texts(record[plural]) for record in run.lanes]
+        names = [_texts(getattr(record, plural)) for record in run.lanes]
         cells[column] = [
             names[here][part]
             for here, part in zip(lane.tolist(), rows.schedule[column].tolist(), strict=True)

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.judge.left_out import ASKED_FOR
+from bench.record.records.manifest import Manifest
+from bench.record.records.summary import Summary
+from bench.record.records.verdicts import LeftOutVerdict, Verdicts
 from bench.record.run_folder import Run
 from bench.show.document import Pair
 from bench.show.wording import ABSENT, CUT, count, milliseconds, number, per_cent, visible
 from bench.units import show_duration
 
-Record = Mapping[str, Any]
 _SEGMENTS_MOST = 20
 #: Ends of names that carry a unit -> how the value is written; the name is shown without it.
 _UNITS = {
@@ -32,10 +34,10 @@ _UNITS = {
 _ELSEWHERE = ("senders", "gateway", "state", "by_worker", "nodes")
 
 
-def health_line(summary: Record) -> str:
+def health_line(summary: Summary) -> str:
     """`valid: late p99 0.06 ms, 0 of 12,000 due requests unsent`, or the reasons against it."""
-    health, facts = summary["health"], summary["health"].get("facts", {})
-    reasons = "; ".join(visible(reason) for reason in health["reasons"])
+    health, facts = summary.health, summary.health.facts
+    reasons = "; ".join(visible(reason) for reason in health.reasons)
     if not reasons and "harness_lag_p99_ms" in facts:
         reasons = f"late p99 {milliseconds(facts['harness_lag_p99_ms'])}"
         if "due" in facts and "never_sent" in facts:
@@ -48,58 +50,55 @@ def health_line(summary: Record) -> str:
             f"busiest second {per_cent(calibration['share'], 0)} of what this machine can measure"
         )
         reasons = f"{reasons}; {used}" if reasons else used
-    if health["state"] == "degraded":
+    if health.state == "degraded":
         reasons += (
             "; lateness only lengthens: a PASS stands, a FAIL of latency only where it fails"
             " without it"
         )
-    if (
-        all(target.get("simulated") for target in summary["targets"].values())
-        and summary["targets"]
-    ):
+    if all(target.simulated for target in summary.targets.values()) and summary.targets:
         reasons = "nothing was sent, all rows were computed from a model"
-    return f"{visible(health['state'], 20)}: {reasons}" if reasons else visible(health["state"], 20)
+    return f"{visible(health.state, 20)}: {reasons}" if reasons else visible(health.state, 20)
 
 
-def run_facts(run: Run, summary: Record) -> Iterator[Pair]:
+def run_facts(run: Run, summary: Summary) -> Iterator[Pair]:
     """When, with what and on what the run was made; then what it is known by."""
-    manifest = run.manifest.to_json()
-    yield "run", visible(manifest["run"], 120)
+    manifest = run.manifest
+    yield "run", visible(manifest.run, 120)
     yield "state", visible(run.state, 20)
-    yield "started", visible(manifest["started_utc"], 40)
-    yield "seed", visible(manifest["seed"], 40)
+    yield "started", visible(manifest.started_utc, 40)
+    yield "seed", visible(manifest.seed, 40)
     for title in ("versions", "machine", "clock", "tokenizer"):
-        if found := manifest.get(title):
+        if found := getattr(manifest, title):
             yield title, in_words(found) if isinstance(found, Mapping) else visible(found)
-    harness = {**manifest.get("harness", {}), **summary["health"].get("facts", {})}
+    harness = {**manifest.harness.to_json(), **summary.health.facts}
     if said := in_words({name: value for name, value in harness.items() if name not in _ELSEWHERE}):
         yield "harness", said
     yield from _digests(manifest)
 
 
-def _digests(manifest: Record) -> Iterator[Pair]:
+def _digests(manifest: Manifest) -> Iterator[Pair]:
     """SHA-256 of what was read, planned and recorded; that of the manifest pins all of them."""
-    for item in manifest.get("inputs", []):
-        yield f"sha256 of {visible(item['name'], 120)}", visible(item["sha256"], 64)
-    yield "sha256 of the schedule", visible(manifest.get("schedule_sha256", ABSENT), 64)
-    segments = manifest.get("segments", [])
-    for item in segments[:_SEGMENTS_MOST]:
-        yield f"sha256 of {visible(item['file'], 80)}", visible(item["sha256"], 64)
+    for item in manifest.inputs:
+        yield f"sha256 of {visible(item.name, 120)}", visible(item.sha256, 64)
+    yield "sha256 of the schedule", visible(manifest.schedule_sha256 or ABSENT, 64)
+    segments = manifest.segments
+    for segment in segments[:_SEGMENTS_MOST]:
+        yield f"sha256 of {visible(segment.file, 80)}", visible(segment.sha256, 64)
     if len(segments) > _SEGMENTS_MOST:
         yield "further segments", f"{count(len(segments) - _SEGMENTS_MOST)}, listed in run.json"
-    for name, digest in manifest.get("files", {}).items():
+    for name, digest in manifest.files.items():
         yield f"sha256 of {visible(name, 80)}", visible(digest, 64)
-    if "manifest_sha256" in manifest:
+    if manifest.manifest_sha256 is not None:
         yield (
             "sha256 of the manifest",
             (
-                f"{visible(manifest['manifest_sha256'], 64)} (of everything in run.json, the"
+                f"{visible(manifest.manifest_sha256, 64)} (of everything in run.json, the"
                 " digests above among it)"
             ),
         )
 
 
-def in_words(facts: Record) -> str:
+def in_words(facts: Mapping[str, Any]) -> str:
     """`loop stalls 3, gc pause max 12.3 ms`: names without the unit that the value carries; empty
     ones left out.
     """
@@ -127,35 +126,35 @@ def _fact(name: str, value: Any) -> str:
 # ---- nodes that the verdicts leave out
 
 
-def left_out_sentences(verdicts: Record) -> list[str]:
+def left_out_sentences(verdicts: Verdicts) -> list[str]:
     """`node-2 is left out of the verdict, as was asked for: ...`, one a node."""
-    return [_left_out(entry) for entry in verdicts.get("left_out", [])]
+    return [_left_out(entry) for entry in verdicts.left_out]
 
 
-def _left_out(entry: Record) -> str:
-    asked = entry["why"] == ASKED_FOR
+def _left_out(entry: LeftOutVerdict) -> str:
+    asked = entry.why == ASKED_FOR
     said = (
-        f"{visible(entry['node'], 60)} is left out of the"
-        f" verdict{', as was asked for' if asked else ''}: the {count(entry['requests'])} of"
-        f" {count(entry['of'])} requests that were its part are set aside, and {_load(entry)}"
+        f"{visible(entry.node, 60)} is left out of the"
+        f" verdict{', as was asked for' if asked else ''}: the {count(entry.requests)} of"
+        f" {count(entry.of)} requests that were its part are set aside, and {_load(entry)}"
     )
-    return said if asked else f"{said}; the reason: {visible(entry['why'], 2 * CUT)}"
+    return said if asked else f"{said}; the reason: {visible(entry.why, 2 * CUT)}"
 
 
-def _load(entry: Record) -> str:
+def _load(entry: LeftOutVerdict) -> str:
     """What became of the load of a node that is left out."""
-    if not entry["sent"]:
+    if not entry.sent:
         return "none of them was sent"
-    if entry["sent"] == entry["requests"]:
+    if entry.sent == entry.requests:
         return "their load was there all the same"
-    return f"the load of the {count(entry['sent'])} that were sent was there all the same"
+    return f"the load of the {count(entry.sent)} that were sent was there all the same"
 
 
-def for_buyers(left_out: Sequence[Record]) -> str:
+def for_buyers(left_out: Sequence[LeftOutVerdict]) -> str:
     """The same for a reader who is no engineer, of all nodes together."""
-    names = " and ".join(f"“{visible(entry['node'], 60)}”" for entry in left_out)
-    part, several = sum(entry["requests"] for entry in left_out), len(left_out) > 1
-    asked = [entry["why"] == ASKED_FOR for entry in left_out]
+    names = " and ".join(f"“{visible(entry.node, 60)}”" for entry in left_out)
+    part, several = sum(entry.requests for entry in left_out), len(left_out) > 1
+    asked = [entry.why == ASKED_FOR for entry in left_out]
     unfit = f"because {'they were' if several else 'it was'} not fit to measure"
     why = (
         "as was asked for"
@@ -165,6 +164,6 @@ def for_buyers(left_out: Sequence[Record]) -> str:
         else unfit
     )
     return (
-        f"The terms are judged without the {count(part)} of {count(left_out[0]['of'])} requests"
+        f"The terms are judged without the {count(part)} of {count(left_out[0].of)} requests"
         f" sent from {names}, {why}."
     )

@@ -9,11 +9,12 @@ drill that was not carried out is not shown as if it had been.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.metrics import HEADLINES, LATENCIES
+from bench.record.records.manifest import LaneRecord
+from bench.record.records.verdicts import ClauseVerdict
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Outcome
 from bench.show.document import Figure
@@ -25,25 +26,23 @@ from bench.show.plots.time_axis import Moment
 from bench.show.wording import count, visible
 from bench.units import S
 
-Record = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class LaneData:
     """What the figures of one lane are drawn from."""
 
-    lane: Record
+    lane: LaneRecord
     rows: Columns
     #: without the warm-up
     measured: Columns
-    clauses: Sequence[Record]
+    clauses: Sequence[ClauseVerdict]
     confidence: float
     moments: Sequence[Moment]
 
     @property
     def limited(self) -> set[str]:
         """Metrics that a clause has a limit for."""
-        return {clause["metric"] for clause in self.clauses if clause["limit_ms"] is not None}
+        return {clause.metric for clause in self.clauses if clause.limit_ms is not None}
 
 
 #: A name and an SVG, or None where the figure would say nothing.
@@ -76,13 +75,13 @@ FIGURES: list[Callable[[LaneData], Drawn]] = [
 
 
 def lane_figures(
-    run: Run, index: int, rows: Columns, clauses: Sequence[Record], confidence: float
+    run: Run, index: int, rows: Columns, clauses: Sequence[ClauseVerdict], confidence: float
 ) -> Iterator[Figure]:
     """All figures of one lane that say something."""
-    lane = run.lanes[index].to_json()
+    lane = run.lanes[index]
     moments = lane_moments(run, index, rows)
     data = LaneData(lane, rows, rows.measured(), clauses, confidence, moments)
-    slug = re.sub(r"[^a-z0-9]+", "-", lane["name"].lower())[:40].strip("-") or "lane"
+    slug = re.sub(r"[^a-z0-9]+", "-", lane.name.lower())[:40].strip("-") or "lane"
     for draw in FIGURES:
         for name, svg in draw(data):
             if svg is not None:
@@ -100,23 +99,21 @@ def lane_moments(run: Run, index: int, rows: Columns) -> list[Moment]:
     """Drills of its stage, changes of its route's legs, the first failure of each class, and where
     the run broke off.
     """
-    lane = run.lanes[index].to_json()
+    lane = run.lanes[index]
     found = [*_drills(run, lane), *_changes(run, lane), *_first_failures(rows), *_end(run)]
-    return sorted(moment for moment in found if moment.at_s >= lane["start_ns"] / S)
+    return sorted(moment for moment in found if moment.at_s >= lane.start_ns / S)
 
 
-def _drills(run: Run, lane: Mapping[str, Any]) -> Iterator[Moment]:
-    for event in run.manifest.get("events") or []:
-        if event["stage"] == lane["stage"] and event["ok"]:
+def _drills(run: Run, lane: LaneRecord) -> Iterator[Moment]:
+    for event in run.manifest.events:
+        if event["stage"] == lane.stage and event["ok"]:
             yield Moment(event["begun_ns"] / S, f"drill: {visible(event['name'], 40)}")
 
 
-def _changes(run: Run, lane: Mapping[str, Any]) -> Iterator[Moment]:
-    mine = [
-        change for change in run.manifest.get("leg_events") or [] if change["lane"] == lane["name"]
-    ]
+def _changes(run: Run, lane: LaneRecord) -> Iterator[Moment]:
+    mine = [change for change in run.manifest.leg_events if change["lane"] == lane.name]
     for change in mine[:_CHANGES_MOST]:
-        leg = visible(lane["legs"][change["leg"]]["name"], 24)
+        leg = visible(lane.legs[change["leg"]].name, 24)
         yield Moment(change["at_ns"] / S, f"breaker of {leg} {visible(change['state'], 20)}")
     if len(mine) > _CHANGES_MOST:
         more = mine[_CHANGES_MOST]
@@ -136,7 +133,7 @@ def _first_failures(rows: Columns) -> Iterator[Moment]:
 
 
 def _end(run: Run) -> Iterator[Moment]:
-    early = run.manifest.get("ended_early")
+    early = run.manifest.ended_early
     if early or run.state == "interrupted":
         samples = run.columns.samples
         last = max(int(samples[name].max(initial=0)) for name in ("sent_ns", "done_ns"))

@@ -6,47 +6,49 @@ tables below it do not say in numbers, and never calls a term kept that was not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from bench.metrics import METRICS
+from bench.record.records.manifest import Manifest
+from bench.record.records.summary import Summary, TargetSummary
+from bench.record.records.verdicts import ClauseVerdict, Forecast, Verdicts
 from bench.show.facts import for_buyers
 from bench.show.wording import count, limit, per_cent, seconds_for_readers, visible
 from bench.units import show_duration, show_list
 
-Record = Mapping[str, Any]
+Judged = ClauseVerdict | Forecast
 #: Up to this many services each get a sentence; more are counted.
 NAMED_MOST = 4
 
 
-def buyers_paragraph(manifest: Record, summary: Record, verdicts: Record) -> str:
+def buyers_paragraph(manifest: Manifest, summary: Summary, verdicts: Verdicts) -> str:
     """Load, answers and terms kept, in words."""
-    targets, lanes = summary["targets"], manifest["lanes"]
-    clauses = [*verdicts["clauses"], *verdicts.get("forecasts", [])]
+    targets, lanes = summary.targets, manifest.lanes
+    clauses: list[Judged] = [*verdicts.clauses, *verdicts.forecasts]
     said = [_what_was_done(manifest, summary)]
-    if summary["overall"] == "INVALID":
+    if summary.overall == "INVALID":
         return (
             f"{said[0]} The measuring side was itself the limit, so nothing here judges"
             f" {_services(len(targets), 'the')}."
         )
-    if virtual := sum(bool(lane.get("simulated")) for lane in lanes):
+    if virtual := sum(bool(lane.simulated) for lane in lanes):
         whose = (
             "The answers" if virtual == len(lanes) else f"Those of {virtual} of the {len(lanes)}"
         )
         said.append(f"{whose} came from a simulation, not from a service.")
-    if left_out := verdicts.get("left_out"):
+    if left_out := verdicts.left_out:
         said.append(for_buyers(left_out))
     if len(targets) <= NAMED_MOST:
         said += [_service_sentence(name, target, clauses) for name, target in targets.items()]
     else:
         said.append(_all_of_them(summary, clauses))
-    if not any(clause["verdict"] != "REPORTED" for clause in clauses):
+    if not any(clause.verdict != "REPORTED" for clause in clauses):
         said.append(
             "No contract was held against it."
             if len(targets) == 1
             else "No contract was held against them."
         )
-    if (breach := verdicts.get("projected_breach_usd")) is not None:
+    if (breach := verdicts.projected_breach_usd) is not None:
         said.append(f"By the contract's own price, what was broken costs {float(breach):,.0f} USD.")
     return " ".join(said)
 
@@ -57,25 +59,25 @@ def _services(number: int, article: str = "") -> str:
     return "one service" if number == 1 else f"{count(number)} services"
 
 
-def _what_was_done(manifest: Record, summary: Record) -> str:
-    targets, lanes = summary["targets"], manifest["lanes"]
-    played = [lane for lane in lanes if not lane.get("simulated")] or lanes
-    length = max((lane["end_ns"] for lane in played), default=0) - min(
-        (lane["start_ns"] for lane in played), default=0
+def _what_was_done(manifest: Manifest, summary: Summary) -> str:
+    targets, lanes = summary.targets, manifest.lanes
+    played = [lane for lane in lanes if not lane.simulated] or lanes
+    length = max((lane.end_ns for lane in played), default=0) - min(
+        (lane.start_ns for lane in played), default=0
     )
-    came = sum(target.get("reached", target["requests"]) for target in targets.values())
+    came = sum(target.reached for target in targets.values())
     sent = f"{count(came)} request{'s' * (came != 1)} to {_services(len(targets))}"
-    broken_off = "" if summary["state"] == "complete" else " It was broken off before its end."
+    broken_off = "" if summary.state == "complete" else " It was broken off before its end."
     return (
-        f"On {visible(manifest['started_utc'][:10])} this test put {sent}, within"
+        f"On {visible(manifest.started_utc[:10])} this test put {sent}, within"
         f" {show_duration(length)}.{broken_off}"
     )
 
 
-def _service_sentence(name: str, target: Record, clauses: Sequence[Record]) -> str:
+def _service_sentence(name: str, target: TargetSummary, clauses: Sequence[Judged]) -> str:
     who, answered = f"“{visible(name, 60)}”", _answered(target)
     judged = [
-        clause for clause in clauses if clause["target"] == name and clause["verdict"] != "REPORTED"
+        clause for clause in clauses if clause.target == name and clause.verdict != "REPORTED"
     ]
     if not judged:
         return f"{who} {answered}."
@@ -100,12 +102,12 @@ def _service_sentence(name: str, target: Record, clauses: Sequence[Record]) -> s
     )
 
 
-def _answered(target: Record) -> str:
+def _answered(target: TargetSummary) -> str:
     """`answered 99.5 % of its 1,200 requests, 99 of 100 of these within 3.9 s`."""
     came, ok, latency = (
-        target.get("reached", target["requests"]),
-        target["ok"],
-        target["response_ms"]["e2e"],
+        target.reached,
+        target.ok,
+        target.response_ms.e2e,
     )
     if not came:
         return "was asked nothing"
@@ -122,56 +124,50 @@ def _answered(target: Record) -> str:
     said = "answered its one request" if came == 1 else said
     if latency is None:
         return said
-    within = seconds_for_readers(latency["p99"])
+    within = seconds_for_readers(latency.p99)
     fewer = "at most " if came == 1 else "these "
-    share = "99 of 100 of these " if latency["n"] >= 100 else fewer
+    share = "99 of 100 of these " if latency.n >= 100 else fewer
     return f"{said}, {share}within {within}"
 
 
-def _having(clauses: Sequence[Record], verdict: str) -> list[Record]:
-    return [clause for clause in clauses if clause["verdict"] == verdict]
+def _having(clauses: Sequence[Judged], verdict: str) -> list[Judged]:
+    return [clause for clause in clauses if clause.verdict == verdict]
 
 
-def _named(broken: Sequence[Record]) -> str:
+def _named(broken: Sequence[Judged]) -> str:
     """The first two of them, and how many more."""
     more = f"; and {len(broken) - 2} more" if len(broken) > 2 else ""
     return f"promised: {'; '.join(map(_promise, broken[:2]))}{more}"
 
 
-def _promise(clause: Record) -> str:
+def _promise(clause: Judged) -> str:
     """`the answer complete within 800 ms for 99 % of requests`; a term of another kind in the
     contract's own words.
     """
-    if "metric" not in clause:  # the forecast of a bill
-        return visible(clause["text"], 90)
-    everywhere = (
-        clause["phase"] is None and clause["bucket"] is None and clause["view"] == "response"
-    )
+    if isinstance(clause, Forecast):
+        return visible(clause.text, 90)
+    everywhere = clause.phase is None and clause.bucket is None and clause.view == "response"
     if (
         everywhere
-        and METRICS[clause["metric"]].until
-        and clause["statistic"] == "quantile"
-        and clause["limit_ms"] is not None
+        and METRICS[clause.metric].until
+        and clause.statistic == "quantile"
+        and clause.limit_ms is not None
     ):
         return (
-            f"{METRICS[clause['metric']].until} within {limit(clause).split(' ', 1)[1]} for"
-            f" {per_cent(clause['quantile'])} of requests"
+            f"{METRICS[clause.metric].until} within {limit(clause).split(' ', 1)[1]} for"
+            f" {per_cent(clause.quantile)} of requests"
         )
-    if (
-        everywhere
-        and clause["metric"] == "uptime"
-        and clause.get("method") in (None, "request_ratio")
-    ):
+    if everywhere and clause.metric == "uptime" and clause.method in (None, "request_ratio"):
         return f"an answer to {limit(clause).split(' ', 1)[1]} of requests"
-    return visible(clause["text"], 90)
+    return visible(clause.text, 90)
 
 
-def _all_of_them(summary: Record, clauses: Sequence[Record]) -> str:
+def _all_of_them(summary: Summary, clauses: Sequence[Judged]) -> str:
     """Too many services for a sentence each: answers of all, terms by verdict, and who
     broke any.
     """
-    came = sum(target.get("reached", target["requests"]) for target in summary["targets"].values())
-    ok = sum(target["ok"] for target in summary["targets"].values())
+    came = sum(target.reached for target in summary.targets.values())
+    ok = sum(target.ok for target in summary.targets.values())
     said = (
         f"Together they answered {per_cent(ok / came, 2)} of them."
         if came
@@ -184,7 +180,7 @@ def _all_of_them(summary: Record, clauses: Sequence[Record]) -> str:
             f" kept, {len(broken)} {'was' if len(broken) == 1 else 'were'} broken and {len(left)}"
             " could not be decided."
         )
-    if names := list(dict.fromkeys(visible(clause["target"], 60) for clause in broken)):
+    if names := list(dict.fromkeys(visible(clause.target, 60) for clause in broken)):
         more = f" and {len(names) - NAMED_MOST} more" if len(names) > NAMED_MOST else ""
         said += f" Broken by: {', '.join(names[:NAMED_MOST])}{more}."
     return said

@@ -8,12 +8,14 @@ what the suite did not ask for has no part; failures are never left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Literal
 
 from bench.judge.review import Records
 from bench.record.records.attribution import LaneAttribution
 from bench.record.records.census import CensusRecord
 from bench.record.records.comparisons import Comparison
+from bench.record.records.manifest import SuiteName
+from bench.record.records.verdicts import Verdicts
 from bench.record.run_folder import Run
 from bench.show.attribution import attribution_line, attribution_section
 from bench.show.census import census_section
@@ -27,21 +29,21 @@ from bench.show.target import target_section
 from bench.show.verdicts import expect_table, remarks, verdict_table
 from bench.show.wording import CUT, visible
 
-Record = Mapping[str, Any]
 NO_CONTRACT = "No contract was given, so nothing was judged."
 
 
 def report_document(run: Run, records: Records) -> Document:
     """The whole report. Draws the figures: some tenths of a second a lane."""
-    manifest = run.manifest.to_json()
+    manifest = run.manifest
+    suite = manifest.suite or SuiteName(name=manifest.run)
     sections = [section for part in PARTS for section in part(run, records)]
     return Document(
-        run=visible(manifest["run"], 120),
-        title=visible(manifest["suite"]["name"], 80),
-        overall=visible(records.summary["overall"], 20),
-        aside=_rehearsal(records.verdicts.to_json()),
+        run=visible(manifest.run, 120),
+        title=visible(suite.name, 80),
+        overall=visible(records.summary.overall, 20),
+        aside=_rehearsal(records.verdicts),
         lead=[
-            Text(visible(manifest["suite"].get("description", "")), tone="soft"),
+            Text(visible(suite.description), tone="soft"),
             *(Text(alert, tone="alert") for alert in _alerts(run, records)),
         ],
         sections=numbered(sections),
@@ -53,20 +55,17 @@ def report_document(run: Run, records: Records) -> Document:
 
 def _verdicts(run: Run, records: Records) -> Iterator[Section]:
     """The verdicts, whether the harness was fit, and the paragraph to quote."""
-    verdicts, nodes = records.verdicts.to_json(), list[Node]()
-    summary = records.summary.to_json()
+    verdicts, summary, nodes = records.verdicts, records.summary, list[Node]()
     table, expected = verdict_table(verdicts), expect_table(verdicts)
     unjudged = (
         "A part of the load is held against no contract."
-        if "shard" in run.manifest
+        if run.manifest.shard is not None
         else NO_CONTRACT
     )
     nodes.append(table or Text(unjudged))
-    nodes += [
-        Text(remark, tone="remark") for remark in remarks(verdicts, run.manifest.get("early_stop"))
-    ]
+    nodes += [Text(remark, tone="remark") for remark in remarks(verdicts, run.manifest.early_stop)]
     nodes.append(Text(health_line(summary), label="harness", anchor="health"))
-    paragraph = buyers_paragraph(run.manifest.to_json(), summary, verdicts)
+    paragraph = buyers_paragraph(run.manifest, summary, verdicts)
     nodes.append(Text(paragraph, tone="quote", anchor="summary"))
     if expected:
         nodes.append(expected)
@@ -74,10 +73,8 @@ def _verdicts(run: Run, records: Records) -> Iterator[Section]:
 
 
 def _targets(run: Run, records: Records) -> Iterator[Section]:
-    summary, verdicts = records.summary.to_json(), records.verdicts.to_json()
     for index, lane in enumerate(run.lanes):
-        target = summary["targets"][lane.name]
-        yield target_section(run, index, lane.to_json(), target, verdicts)
+        yield target_section(run, index, records.summary.targets[lane.name], records.verdicts)
 
 
 def _comparisons(_run: Run, records: Records) -> Iterator[Section]:
@@ -110,8 +107,7 @@ def _definitions(_run: Run, records: Records) -> Iterator[Section]:
 
 def _attested(_run: Run, records: Records) -> Iterator[Section]:
     terms = [
-        f"{visible(item['contract'], 60)}: {visible(item['term'])}"
-        for item in records.verdicts.get("attested", [])
+        f"{visible(item.contract, 60)}: {visible(item.term)}" for item in records.verdicts.attested
     ]
     if terms:
         why = "Terms that no probe can measure. They are neither passed nor failed here."
@@ -119,14 +115,14 @@ def _attested(_run: Run, records: Records) -> Iterator[Section]:
 
 
 def _notes(run: Run, records: Records) -> Iterator[Section]:
-    notes = [*run.manifest.get("notes", []), *records.verdicts.get("not_applied", [])]
+    notes = [*run.manifest.notes, *records.verdicts.not_applied]
     if notes:
         yield Section("notes", "Notes", [Bullets([visible(note, 2 * CUT) for note in notes])])
 
 
 def _facts(run: Run, records: Records) -> Iterator[Section]:
-    repeat = visible(run.manifest.get("repeat_command", ""), 2000)
-    facts = Pairs(list(run_facts(run, records.summary.to_json())))
+    repeat = visible(run.manifest.repeat_command, 2000)
+    facts = Pairs(list(run_facts(run, records.summary)))
     yield Section("facts", "Run facts", [facts, Code(repeat, "Repeat this run")], "run facts")
 
 
@@ -155,8 +151,8 @@ def _comparison_sentences(records: Records) -> Iterator[str]:
 
 
 def _forecast_sentences(records: Records) -> Iterator[str]:
-    for bill in records.verdicts["forecasts"]:
-        yield f"{visible(bill['target'], 40)}, {visible(bill['text'])}: {bill['verdict']}"
+    for bill in records.verdicts.forecasts:
+        yield f"{visible(bill.target, 40)}, {visible(bill.text)}: {bill.verdict}"
 
 
 def _census_sentences(records: Records) -> Iterator[str]:
@@ -193,17 +189,17 @@ def sentences(records: Records) -> list[str]:
 # ---- what stands above the verdicts
 
 
-def _rehearsal(verdicts: Record) -> str:
-    expects = verdicts.get("expects", [])
-    met = sum(item["met"] for item in expects)
+def _rehearsal(verdicts: Verdicts) -> str:
+    expects = verdicts.expects
+    met = sum(item.met for item in expects)
     result = "as rehearsed" if met == len(expects) else "NOT as rehearsed"
     return f"{result}: {met} of {len(expects)} known answers met" if expects else ""
 
 
 def _alerts(run: Run, records: Records) -> Iterator[str]:
     """What must be known before the first number is read."""
-    facts = records.summary["health"]["facts"]
-    if records.summary["overall"] == "INVALID":
+    facts = records.summary.health.facts
+    if records.summary.overall == "INVALID":
         yield "INVALID: the measuring side was itself the limit. No number below judges a target."
     if run.state == "interrupted":
         yield "The run was interrupted: what follows rests on the part that was carried out."
@@ -214,15 +210,15 @@ def _alerts(run: Run, records: Records) -> Iterator[str]:
     for gap in facts.get("gaps", []):
         shown = visible(gap, 300)
         yield f"{shown[0].upper()}{shown[1:]}."
-    if ended := run.manifest.get("ended_early"):
+    if ended := run.manifest.ended_early:
         yield f"The run ended before its plan: {visible(ended)}."
-    yield from (f"{sentence}." for sentence in left_out_sentences(records.verdicts.to_json()))
-    yield from _alerts_of_lanes(run, bool(records.summary.get("simulated")))
+    yield from (f"{sentence}." for sentence in left_out_sentences(records.verdicts))
+    yield from _alerts_of_lanes(run, simulated=records.summary.simulated)
 
 
-def _alerts_of_lanes(run: Run, simulated: bool) -> Iterator[str]:
-    def named(key: str) -> list[str]:
-        return [visible(lane["name"], 60) for lane in run.lanes if lane.get(key)]
+def _alerts_of_lanes(run: Run, *, simulated: bool) -> Iterator[str]:
+    def named(key: Literal["simulated", "insecure", "closed_loop"]) -> list[str]:
+        return [visible(lane.name, 60) for lane in run.lanes if getattr(lane, key)]
 
     if simulated:
         virtual = named("simulated")

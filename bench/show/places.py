@@ -6,16 +6,14 @@ out of the verdict stays in its table and says so; a column that nothing fills i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bench.record.facts import Clock, places_of
 from bench.record.records.manifest import Manifest
+from bench.record.records.summary import Quantiles, TargetSummary, VantageSummary
 from bench.show.document import EVERYWHERE, PAGE, Column, Format, Table
 from bench.show.wording import ABSENT, count, milliseconds, number, visible
-
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -24,35 +22,38 @@ class Place:
 
     node: str
     region: str | None
-    seen: Record
+    seen: VantageSummary
     clock: Clock | None = None
 
 
 def _quantile(
-    heading: str, of: Callable[[Record], Record | None], key: str, formats: tuple[Format, ...]
+    heading: str,
+    of: Callable[[VantageSummary], Quantiles | None],
+    key: str,
+    formats: tuple[Format, ...],
 ) -> Column[Place]:
-    return Column(heading, lambda place: number((of(place.seen) or {}).get(key)), formats=formats)
+    return Column(
+        heading, lambda place: number(getattr(of(place.seen), key, None)), formats=formats
+    )
 
 
-def _response(seen: Record) -> Record | None:
-    found: Record | None = seen["response_ms"]["e2e"]
-    return found
+def _response(seen: VantageSummary) -> Quantiles | None:
+    return seen.response_ms.e2e
 
 
-def _service(seen: Record) -> Record | None:
-    found: Record | None = seen["service_ms"]["e2e"]
-    return found
+def _service(seen: VantageSummary) -> Quantiles | None:
+    return seen.service_ms.e2e
 
 
 _SEEN: list[Column[Place]] = [
-    Column("requests", lambda place: count(place.seen["requests"])),
-    Column("ok", lambda place: count(place.seen["ok"])),
+    Column("requests", lambda place: count(place.seen.requests)),
+    Column("ok", lambda place: count(place.seen.ok)),
     _quantile("response p50", _response, "p50", EVERYWHERE),
     _quantile("response p99", _response, "p99", EVERYWHERE),
     _quantile("service p50", _service, "p50", PAGE),
     _quantile("service p99", _service, "p99", PAGE),
-    _quantile("connect p50", lambda seen: seen["connect_ms"], "p50", PAGE),
-    _quantile("own lag p99", lambda seen: seen["harness_lag_ms"], "p99", EVERYWHERE),
+    _quantile("connect p50", lambda seen: seen.connect_ms, "p50", PAGE),
+    _quantile("own lag p99", lambda seen: seen.harness_lag_ms, "p99", EVERYWHERE),
 ]
 
 
@@ -79,14 +80,14 @@ NODE_COLUMNS: list[Column[Place]] = [
 REGION_COLUMNS: list[Column[Place]] = [Column("region", _region, "words"), *_SEEN]
 
 
-def places_tables(manifest: Manifest, target: Record) -> Iterator[Table[Place]]:
+def places_tables(manifest: Manifest, target: TargetSummary) -> Iterator[Table[Place]]:
     """By node with its clock, then by region where there is more than one; nothing of a run without
     places.
     """
-    places, by_node = places_of(manifest), target.get("by_node")
+    places, by_node = places_of(manifest), target.by_node
     if places is None or not by_node:
         return
-    gone = {entry["node"] for entry in manifest.get("left_out", [])}
+    gone = manifest.left_out_nodes
     nodes = [
         Place(
             visible(node.name, 60) + (" (left out)" if node.name in gone else ""),
@@ -98,7 +99,7 @@ def places_tables(manifest: Manifest, target: Record) -> Iterator[Table[Place]]:
         if node.name in by_node
     ]
     yield Table("Where it was sent from: e2e, connecting and own lag, ms", NODE_COLUMNS, nodes)
-    if by_region := target.get("by_region"):
+    if by_region := target.by_region:
         regions = [Place("", region, seen) for region, seen in by_region.items()]
         yield Table("The same by region", REGION_COLUMNS, regions)
 

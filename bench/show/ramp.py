@@ -7,12 +7,12 @@ with what would decide it; foreign text has passed through `wording.visible`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from bench.record.files import write_atomically
 from bench.record.records.ramp import ProbeRecord, RampRecord
+from bench.record.records.verdicts import Verdicts
 from bench.show.document import (
     PAGE,
     Code,
@@ -186,7 +186,7 @@ def ramp_lines(record: RampRecord, report: Path, width: int = WIDTH) -> Iterator
     yield from screen_lines(nodes, width)
 
 
-def ramp_document(record: RampRecord, final: Mapping[str, Any] | None) -> Document:
+def ramp_document(record: RampRecord, final: Verdicts | None) -> Document:
     """The report; `final` are the verdicts of the last run."""
     rate = "" if record.rate_rps is None else f" at {exact(record.rate_rps)}/s"
     lead = [Text(f"Ramp of {visible(record.target, 60)}", tone="soft")]
@@ -223,7 +223,7 @@ def _found(record: RampRecord) -> list[Node]:
     ]
 
 
-def _parts(record: RampRecord, final: Mapping[str, Any] | None) -> Iterator[Section]:
+def _parts(record: RampRecord, final: Verdicts | None) -> Iterator[Section]:
     """The curve, then the last run's verdicts."""
     curve: list[Node] = [Text(sentence) for sentence in further(record)]
     if (figure := tail_against_load(record)) is not None:
@@ -257,7 +257,7 @@ def _facts(record: RampRecord) -> Iterator[Pair]:
     )
 
 
-def write_ramp_report(folder: Path, record: RampRecord, final: Mapping[str, Any] | None) -> Path:
+def write_ramp_report(folder: Path, record: RampRecord, final: Verdicts | None) -> Path:
     """report.html, report.md and the figure in the ramp's folder; the path of the first."""
     (folder / "plots").mkdir(mode=0o700, exist_ok=True)
     for name, data in page_files(ramp_document(record, final)).items():

@@ -28,7 +28,7 @@ def write_report(
     Returns the paths, report.html first.
     """
     document = report_document(run, records)
-    junit = junit_xml(records.summary.to_json(), records.verdicts.to_json(), inconclusive)
+    junit = junit_xml(records.summary, records.verdicts, inconclusive)
     files = page_files(document) | {"junit.xml": junit}
     plots = run.folder / "plots"
     plots.mkdir(mode=0o700, exist_ok=True)

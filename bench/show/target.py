@@ -8,13 +8,17 @@ count of what failed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, Metric
 from bench.plan.budget import show_usd
 from bench.quantiles import P50, P99, QUANTILES, by_key, name_of_key
+from bench.record.records.manifest import Harness, LaneRecord
+from bench.record.records.record import Json
+from bench.record.records.summary import PartSummary, Quantiles, TargetSummary
+from bench.record.records.verdicts import Verdicts
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Outcome
 from bench.show import wording
@@ -25,7 +29,6 @@ from bench.show.verdicts import beside_the_verdicts
 from bench.show.wording import ABSENT, CUT, count, number, per_cent, visible
 from bench.units import show_duration
 
-Record = Mapping[str, Any]
 #: What the server said beside an outcome, and model names: this many kinds are written out.
 _NOTES_MOST, _MODELS_MOST = 3, 5
 _TOKENS_FROM = {
@@ -39,69 +42,70 @@ _TOKENS_FROM = {
 _Row = TypeVar("_Row")
 
 
-def _quantile(key: str, of: Callable[[_Row], Record | None], before: str = "") -> Column[_Row]:
+def _quantile(key: str, of: Callable[[_Row], Quantiles | None], before: str = "") -> Column[_Row]:
     """A column of one quantile of what `of` finds in a row."""
     return Column(
         before + (name_of_key(key) if key in QUANTILES else key),
-        lambda row: number((of(row) or {}).get(key)),
+        lambda row: number(getattr(of(row), key, None)),
     )
 
 
-def target_section(run: Run, index: int, lane: Record, target: Record, verdicts: Record) -> Section:
+def target_section(run: Run, index: int, target: TargetSummary, verdicts: Verdicts) -> Section:
     """Everything about one lane. Draws its figures."""
-    rows = run.columns.lane(index)
-    clauses = [clause for clause in verdicts["clauses"] if clause["target"] == lane["name"]]
+    lane, rows = run.lanes[index], run.columns.lane(index)
+    clauses = verdicts.of_target(lane.name)
     # the level of this lane's own contract, else the highest of the run
-    levels = wording.confidence_levels({"clauses": clauses} if clauses else verdicts)
+    levels = wording.confidence_levels(clauses or verdicts.clauses)
     about = [*_asked(run, lane), *_served(run, rows), *_answered(target), *_billed(lane, target)]
     nodes: list[Node] = [
         Pairs(about),
-        *(Text(visible(note, 2 * CUT)) for note in lane.get("notes", [])),
+        *(Text(visible(note, 2 * CUT)) for note in lane.notes),
         _key_numbers(target),
         _outcomes(run, rows, target),
         *lane_figures(run, index, rows, clauses, levels[-1]),
     ]
-    if target.get("by_phase"):
-        nodes.append(_slices("By phase, ms", "phase", target["by_phase"]))
-    if target.get("by_bucket"):
-        nodes.append(_slices("By context bucket, ms", "prompt tokens", target["by_bucket"]))
+    if target.by_phase:
+        nodes.append(_slices("By phase, ms", "phase", target.by_phase))
+    if target.by_bucket:
+        nodes.append(_slices("By context bucket, ms", "prompt tokens", target.by_bucket))
     nodes += [*places_tables(run.manifest, target), *beside_the_verdicts(clauses)]
-    name = visible(lane["name"], 60)
+    name = visible(lane.name, 60)
     return Section("", name, nodes, target=name)
 
 
-def _asked(run: Run, lane: Record) -> Iterator[Pair]:
+def _asked(run: Run, lane: LaneRecord) -> Iterator[Pair]:
     """What was asked of whom, and how."""
-    yield "endpoint", visible(lane["base_url"])
-    for title in ("tier", "region"):
-        if lane[title]:
-            yield title, visible(lane[title], 40)
-    yield "model asked for", visible(lane["model"], 120)
-    profile = lane["profile"]
+    yield "endpoint", visible(lane.base_url)
+    for title, place in (("tier", lane.tier), ("region", lane.region)):
+        if place:
+            yield title, visible(place, 40)
+    yield "model asked for", visible(lane.model, 120)
+    profile = lane.profile
     rate = profile.get("arrivals", {}).get("rate")
     asked = f" at {visible(rate, 20)}" if rate else ""
     yield (
         "load",
         f"{visible(profile.get('name', ''), 60)}{asked}: {visible(profile.get('description', ''))}",
     )
-    cap = count(lane["max_in_flight"]) if lane.get("max_in_flight") else "none"
-    yield "request timeout, in-flight cap", f"{show_duration(lane['timeout_ns'])}, {cap}"
-    harness = run.manifest.harness.to_json()
-    if senders := _senders(harness, lane["name"]):
-        yield "transport", f"{visible(lane['transport'], 40)}, {_sent_by(senders)}"
-    if lane.get("scenario"):
-        kept_up = harness.get("gateway", {}).get(lane["scenario"], {}).get("kept_up", True)
-        behind = "" if kept_up else ", which fell behind its own plan"
-        yield "scenario of the simulated gateway", f"{visible(lane['scenario'], 80)}{behind}"
+    timeout = ABSENT if lane.timeout_ns is None else show_duration(lane.timeout_ns)
+    cap = count(lane.max_in_flight) if lane.max_in_flight else "none"
+    yield "request timeout, in-flight cap", f"{timeout}, {cap}"
+    harness = run.manifest.harness
+    if senders := _senders(harness, lane.name):
+        yield "transport", f"{visible(lane.transport, 40)}, {_sent_by(senders)}"
+    if lane.scenario:
+        gateway = harness.gateway.get(lane.scenario)
+        behind = "" if gateway is None or gateway.kept_up else ", which fell behind its own plan"
+        yield "scenario of the simulated gateway", f"{visible(lane.scenario, 80)}{behind}"
 
 
-def _senders(harness: Record, lane: str) -> list[Record]:
+def _senders(harness: Harness, lane: str) -> list[Json]:
     """What sent this lane's requests, of every worker; of a route, its legs."""
-    told = [worker.get("senders", {}).get(lane) for worker in harness.get("by_worker") or [harness]]
-    return [leg for sender in told if sender for leg in sender.get("legs", [sender])]
+    found = [process.senders.get(lane) for process in harness.processes]
+    return [leg for sender in found if sender for leg in sender.get("legs", [sender])]
 
 
-def _sent_by(senders: Sequence[Record]) -> str:
+def _sent_by(senders: Sequence[Json]) -> str:
     """Who stamped what arrived, and where that is known the connections opened, and those not
     trusted: by all senders together.
     """
@@ -135,69 +139,65 @@ def _served(run: Run, rows: Columns) -> Iterator[Pair]:
         yield "model named by the server", ", ".join(served[:_MODELS_MOST]) + more
 
 
-def _answered(target: Record) -> Iterator[Pair]:
+def _answered(target: TargetSummary) -> Iterator[Pair]:
     """How many requests, how many answers."""
-    warmup = (
-        f" ({count(target['warmup'])} of them warm-up, not judged)" if target.get("warmup") else ""
-    )
-    yield "requests", f"{count(target['requests'])}{warmup}"
-    came = target.get("reached", target["requests"])
-    yield "succeeded", f"{count(target['ok'])} ({per_cent(target['ok'] / came if came else None)})"
-    yield "uptime, request ratio", per_cent((target.get("uptime") or {}).get("request_ratio"))
-    rates = (target["offered_rps"], target["sent_rps"])
+    warmup = f" ({count(target.warmup)} of them warm-up, not judged)" if target.warmup else ""
+    yield "requests", f"{count(target.requests)}{warmup}"
+    came = target.reached
+    yield "succeeded", f"{count(target.ok)} ({per_cent(target.ok / came if came else None)})"
+    yield "uptime, request ratio", per_cent(target.uptime.request_ratio)
+    rates = (target.offered_rps, target.sent_rps)
     yield (
         "offered and sent",
         " and ".join(ABSENT if rate is None else f"{number(rate)}/s" for rate in rates),
     )
 
 
-def _billed(lane: Record, target: Record) -> Iterator[Pair]:
+def _billed(lane: LaneRecord, target: TargetSummary) -> Iterator[Pair]:
     """Tokens, their price and what they came to."""
-    if tokens := target.get("tokens"):
+    if tokens := target.tokens:
         yield (
             "tokens in and out",
             (
-                f"{count(tokens['prompt'])} and {count(tokens['output'])},"
-                f" {_TOKENS_FROM.get(tokens['source'], '')}"
+                f"{count(tokens.prompt)} and {count(tokens.output)},"
+                f" {_TOKENS_FROM.get(tokens.source, '')}"
             ),
         )
-        if error := tokens.get("prompt_error"):
+        if error := tokens.prompt_error:
             yield (
                 "planned against billed prompt size",
-                f"median error {per_cent(error['median'])}, p95 {per_cent(error['p95'])}",
+                f"median error {per_cent(error.median)}, p95 {per_cent(error.p95)}",
             )
-    if prices := lane.get("prices"):
+    if prices := lane.prices_written:
         ask = [
             visible(prices.get(f"{kind}_usd_per_million", ABSENT), 20)
             for kind in ("input", "output")
         ]
         dated = f", as of {visible(prices['as_of'], 20)}" if prices.get("as_of") else ""
         yield "list price, USD per million tokens", f"{ask[0]} in, {ask[1]} out{dated}"
-    if cost := target.get("cost"):
-        usd = float(cost["usd"])
-        each = (
-            f", {show_usd(1000 * usd / target['ok'])} USD per 1,000 answers" if target["ok"] else ""
-        )
+    if cost := target.cost:
+        usd = float(cost.usd)
+        each = f", {show_usd(1000 * usd / target.ok)} USD per 1,000 answers" if target.ok else ""
         yield "cost at list price", f"{show_usd(usd)} USD{each}"
 
 
 #: A name, and its quantiles in ms.
-_KeyNumber = tuple[str, Record | None]
+_KeyNumber = tuple[str, Quantiles | None]
 _KEY_NUMBERS: list[Column[_KeyNumber]] = [
     Column("metric", lambda row: row[0], "words"),
-    Column("n", lambda row: count((row[1] or {}).get("n", 0))),
+    Column("n", lambda row: count(row[1].n if row[1] else 0)),
     *(_quantile(key, lambda row: row[1]) for key in (*QUANTILES, "max", "mean")),
 ]
 
 
-def _key_numbers(target: Record) -> Table[_KeyNumber]:
+def _key_numbers(target: TargetSummary) -> Table[_KeyNumber]:
     """Response beside service, the network's share beside the first tokens; without warm-up."""
     first = [metric for metric in METRICS.values() if metric.views and metric.streamed]
     rows = [
         *_metric_rows(target, first),
-        ("connect, network's share", target.get("connect_ms")),
+        ("connect, network's share", target.connect_ms),
     ]
-    if (tls := target.get("tls_ms")) is not None:
+    if (tls := target.tls_ms) is not None:
         rows.append(("TLS, network's share", tls))
     rows += _metric_rows(target, (metric for metric in METRICS.values() if metric not in first))
     caption = (
@@ -207,7 +207,7 @@ def _key_numbers(target: Record) -> Table[_KeyNumber]:
     return Table(caption, _KEY_NUMBERS, rows)
 
 
-def _metric_rows(target: Record, metrics: Iterable[Metric]) -> Iterator[_KeyNumber]:
+def _metric_rows(target: TargetSummary, metrics: Iterable[Metric]) -> Iterator[_KeyNumber]:
     """A row for each view of these metrics that summary.json holds."""
     for metric in metrics:
         for key in metric.summary:
@@ -220,9 +220,10 @@ def _metric_rows(target: Record, metrics: Iterable[Metric]) -> Iterator[_KeyNumb
             yield f"{label}{view}", found
 
 
-def _in_summary(target: Record, key: str, metric: str) -> Record | None:
-    held: Record | None = target.get(key)
-    return (held or {}).get(metric) if key in VIEW_KEYS else held
+def _in_summary(target: TargetSummary, key: str, metric: str) -> Quantiles | None:
+    held = getattr(target, key, None)
+    found: Quantiles | None = held.get(metric) if key in VIEW_KEYS and held else held
+    return found
 
 
 #: How requests ended, how many, of how many, and what was said of them.
@@ -235,32 +236,32 @@ _ENDINGS: list[Column[_Ending]] = [
 ]
 
 
-def _outcomes(run: Run, rows: Columns, target: Record) -> Table[_Ending]:
+def _outcomes(run: Run, rows: Columns, target: TargetSummary) -> Table[_Ending]:
     """Every outcome with its share and what the server most often said."""
     texts = run.strings("note")
     endings = []
-    for name, times in target["outcomes"].items():
+    for name, times in target.outcomes.items():
         notes = rows.samples["note"][rows.samples["outcome"] == Outcome[name]]
         kinds, counts = np.unique(notes[(notes >= 0) & (notes < len(texts))], return_counts=True)
         often = sorted(
             zip(counts.tolist(), kinds.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1])
         )
         often_said = [f"{visible(texts[kind])} ({count(n)})" for n, kind in often[:_NOTES_MOST]]
-        endings.append((name, times, target["requests"], "; ".join(often_said)))
+        endings.append((name, times, target.requests, "; ".join(often_said)))
     return Table("How every request ended, warm-up included", _ENDINGS, endings)
 
 
 #: The name of a phase or bucket, and its part of the summary.
-_Slice = tuple[str, Record]
+_Slice = tuple[str, PartSummary]
 
 
-def _of(metric: str) -> Callable[[_Slice], Record | None]:
-    return lambda row: row[1]["response_ms"].get(metric)
+def _of(metric: str) -> Callable[[_Slice], Quantiles | None]:
+    return lambda row: row[1].response_ms.get(metric)
 
 
 _SLICES: list[Column[_Slice]] = [
-    Column("requests", lambda row: count(row[1]["requests"])),
-    Column("ok", lambda row: count(row[1]["ok"])),
+    Column("requests", lambda row: count(row[1].requests)),
+    Column("ok", lambda row: count(row[1].ok)),
     *(
         _quantile(key, _of(metric), f"{METRICS[metric].label} ")
         for metric in HEADLINES
@@ -269,6 +270,6 @@ _SLICES: list[Column[_Slice]] = [
 ]
 
 
-def _slices(title: str, first: str, parts: Mapping[str, Record]) -> Table[_Slice]:
+def _slices(title: str, first: str, parts: Mapping[str, PartSummary]) -> Table[_Slice]:
     name: Column[_Slice] = Column(first, lambda row: visible(row[0], 40), "words")
     return Table(title, [name, *_SLICES], list(parts.items()))

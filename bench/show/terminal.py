@@ -6,14 +6,15 @@ first number is read stands above it; what broke or is open says why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich import text as rich_text
 from rich.cells import cell_len
 
 from bench.metrics import HEADLINES, METRICS
+from bench.record.records.summary import Summary
+from bench.record.records.verdicts import Verdicts
 from bench.show import wording
 from bench.show.document import Code, Node, Text, Verdict
 from bench.show.facts import health_line, left_out_sentences
@@ -31,12 +32,11 @@ from bench.show.verdicts import verdict_screens
 from bench.show.wording import count, milliseconds, per_cent, visible
 
 __all__ = ["STYLES", "WIDTH", "fit", "pieces", "table_lines", "verdict_lines", "wrapped"]
-Record = Mapping[str, Any]
 
 
 def verdict_lines(
-    summary: Record,
-    verdicts: Record,
+    summary: Summary,
+    verdicts: Verdicts,
     further: Sequence[str] = (),
     *,
     beside: Iterable[Node] = (),
@@ -54,9 +54,9 @@ def verdict_lines(
     nodes = [
         *_before_anything_else(summary, verdicts),
         *verdict_screens(verdicts),
-        *(() if verdicts["clauses"] else _numbers_without_contract(summary)),
+        *(() if verdicts.clauses else _numbers_without_contract(summary)),
         *beside,
-        Verdict(visible(summary["overall"], 20)),
+        Verdict(visible(summary.overall, 20)),
         Text(health_line(summary), "harness"),
         *(Text(sentence, " ") for sentence in further),
         *_expected(verdicts),
@@ -70,18 +70,16 @@ def verdict_lines(
     return screen(nodes, width)
 
 
-def _before_anything_else(summary: Record, verdicts: Record) -> Iterator[Node]:
-    facts = summary["health"]["facts"]
-    if summary["overall"] == "INVALID":
+def _before_anything_else(summary: Summary, verdicts: Verdicts) -> Iterator[Node]:
+    facts = summary.health.facts
+    if summary.overall == "INVALID":
         says = ": the measuring side was itself the limit; nothing here judges a target"
         yield Verdict("INVALID", "", says)
-    virtual = [
-        visible(name, 60) for name, target in summary["targets"].items() if target.get("simulated")
-    ]
+    virtual = [visible(name, 60) for name, target in summary.targets.items() if target.simulated]
     if virtual:
         computed = f"computed from a model, nothing was sent: {', '.join(virtual)}"
         yield Text(computed, "SIMULATED", "strong")
-    if summary.get("state") != "complete":
+    if summary.state != "complete":
         yield Text("interrupted: what follows rests on the part that was carried out")
     if shard := facts.get("shard"):
         yield Text(visible(shard), tone="strong")
@@ -90,36 +88,38 @@ def _before_anything_else(summary: Record, verdicts: Record) -> Iterator[Node]:
         yield Text(sentence, "left out", "strong")
 
 
-def _expected(verdicts: Record) -> Iterator[Node]:
+def _expected(verdicts: Verdicts) -> Iterator[Node]:
     """How many known answers of a rehearsal came, and which did not."""
-    expects = verdicts.get("expects", [])
-    missed = [item for item in expects if not item["met"]]
+    expects = verdicts.expects
+    missed = [item for item in expects if not item.met]
     if expects:
         met = len(expects) - len(missed)
         yield Text(f"{met} of {len(expects)} known answers met", "expected")
     for item in missed:
-        clause = f"{visible(item['target'], 60)}, {visible(item['clause'], 90)}"
-        yield Text(f"{clause}: expected {item['expected']}, got {item['got']}", " ")
+        clause = f"{visible(item.target, 60)}, {visible(item.clause, 90)}"
+        yield Text(f"{clause}: expected {item.expected}, got {item.got}", " ")
 
 
-def _numbers_without_contract(summary: Record) -> Iterator[Node]:
+def _numbers_without_contract(summary: Summary) -> Iterator[Node]:
     """Of each target how many requests succeeded, and its latencies; then its failures."""
-    names = [visible(name, 30) for name in summary["targets"]]
+    names = [visible(name, 30) for name in summary.targets]
     beside = 1 + max(map(cell_len, names), default=0) + 2
-    for name, target in zip(names, summary["targets"].values(), strict=True):
-        came = target.get("reached", target["requests"])
-        share = per_cent(target["ok"] / came, 2) if came else wording.ABSENT
+    for name, target in zip(names, summary.targets.values(), strict=True):
+        came = target.reached
+        share = per_cent(target.ok / came, 2) if came else wording.ABSENT
         parts = [f"ok {share} of {count(came)}"]
         for metric in HEADLINES:
-            latency = target["response_ms"].get(metric)
+            latency = target.response_ms.get(metric)
             if latency is not None:
-                quantiles = (f"{key} {milliseconds(latency[key])}" for key in ("p50", "p99"))
+                quantiles = (
+                    f"{key} {milliseconds(getattr(latency, key))}" for key in ("p50", "p99")
+                )
                 parts.append(f"{METRICS[metric].label} {' '.join(quantiles)}")
         held = "   ".join(part.replace(" ", HELD) for part in parts)
         yield Text(held, fit(f" {name}", beside))
         failed = [
             f"{count(times)} {visible(outcome, 30)}"
-            for outcome, times in target["outcomes"].items()
+            for outcome, times in target.outcomes.items()
             if outcome != "ok"
         ]
         if failed:

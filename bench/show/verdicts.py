@@ -9,17 +9,17 @@ one entry of `VERDICT_COLUMNS`: page, Markdown, screen and junit.xml all draw th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import Any
 
 from bench.plan.budget import show_usd
+from bench.record.records.verdicts import ClauseVerdict, Forecast, Verdicts
 from bench.show import wording
 from bench.show.document import PAGE, SCREEN, Column, Table, text_table
 from bench.show.wording import ABSENT, count, per_cent, visible
 
-Record = Mapping[str, Any]
 #: A reason longer than this stands below the table where several clauses have it.
 _SHARED_FROM = 40
 
@@ -28,9 +28,8 @@ _SHARED_FROM = 40
 class Judged:
     """A row of the verdicts: a clause, or the forecast of a bill."""
 
-    record: Record
-    #: a forecast: it has sums in USD where a clause has latencies or shares
-    bill: bool = False
+    #: a forecast has sums in USD where a clause has latencies or shares
+    record: ClauseVerdict | Forecast
     #: the letter of a reason that several clauses share
     letter: str = ""
     #: clauses of the run were judged at several levels of confidence
@@ -41,50 +40,56 @@ def _usd(value: float | None) -> str:
     return ABSENT if value is None else f"{show_usd(value)} USD"
 
 
-def _credit(clause: Record) -> str:
+def _credit(clause: ClauseVerdict) -> str:
     """`10 % (0 – 25 %)`: what a whole period like this run would bring, and by the limits of the
     share.
     """
-    found = clause["projected_credit"]
+    found = clause.projected_credit
     if found is None:
         return ABSENT
-    least, most = per_cent(found["at_least"]), per_cent(found["at_most"])
-    return per_cent(found["share"]) + (
+    least, most = per_cent(found.at_least), per_cent(found.at_most)
+    return per_cent(found.share) + (
         f" ({least.removesuffix(' %')} – {most})" if least != most else ""
     )
 
 
 def _value(
-    of_clause: Callable[[Record], str], of_bill: Callable[[Record], str] = lambda _: ABSENT
+    of_clause: Callable[[ClauseVerdict], str], of_bill: Callable[[Forecast], str] = lambda _: ABSENT
 ) -> Callable[[Judged], str]:
     """A cell of a clause, and the same column's cell of a forecast."""
-    return lambda row: of_bill(row.record) if row.bill else of_clause(row.record)
+
+    def cell(row: Judged) -> str:
+        record = row.record
+        return of_bill(record) if isinstance(record, Forecast) else of_clause(record)
+
+    return cell
+
+
+def _clauses_of(rows: Sequence[Judged]) -> list[ClauseVerdict]:
+    return [row.record for row in rows if isinstance(row.record, ClauseVerdict)]
 
 
 def _contracts(rows: Sequence[Judged]) -> list[str]:
-    return list(dict.fromkeys(visible(row.record["contract"], 40) for row in rows))
-
-
-def _levels(rows: Sequence[Judged]) -> list[float]:
-    return wording.confidence_levels({"clauses": [row.record for row in rows if not row.bill]})
+    return list(dict.fromkeys(visible(row.record.contract, 40) for row in rows))
 
 
 def _interval_heading(rows: Sequence[Judged]) -> str:
     """With several levels each cell says its own."""
-    levels = _levels(rows)
+    levels = wording.confidence_levels(_clauses_of(rows))
     return f"{per_cent(levels[0])} interval" if len(levels) == 1 else "interval (confidence)"
 
 
 def _interval_with_level(row: Judged) -> str:
-    if row.bill:
-        interval = " – ".join(map(_usd, row.record["interval_usd"]))
+    record = row.record
+    if isinstance(record, Forecast):
+        interval = " – ".join(map(_usd, record.interval_usd))
     else:
-        interval = wording.interval(row.record)
-    return f"{interval} ({per_cent(row.record['confidence'])})" if row.several_levels else interval
+        interval = wording.interval(record)
+    return f"{interval} ({per_cent(record.confidence)})" if row.several_levels else interval
 
 
 def _has_credit(rows: Sequence[Judged]) -> bool:
-    return any(row.record["projected_credit"] for row in rows if not row.bill)
+    return any(clause.projected_credit for clause in _clauses_of(rows))
 
 
 def _reason_or_letter(row: Judged) -> str:
@@ -92,52 +97,51 @@ def _reason_or_letter(row: Judged) -> str:
 
 
 def _reason(row: Judged) -> str:
-    if row.bill:
-        return visible(row.record["reason"], 2 * wording.CUT)
-    return wording.decider(row.record)
+    record = row.record
+    if isinstance(record, Forecast):
+        return visible(record.reason, 2 * wording.CUT)
+    return wording.decider(record)
 
 
 def _reason_on_screen(row: Judged) -> str:
     """A screen explains only what broke or is open."""
-    return _reason(row) if row.record["verdict"] in ("FAIL", "INCONCLUSIVE") else ""
+    return _reason(row) if row.record.verdict in ("FAIL", "INCONCLUSIVE") else ""
 
 
 #: The columns of the verdicts, in the order of the page. A screen draws those of its format, the
 #: verdict last.
 VERDICT_COLUMNS: list[Column[Judged]] = [
-    Column("target", lambda row: visible(row.record["target"], 60), "group"),
+    Column("target", lambda row: visible(row.record.target, 60), "group"),
     Column(
         "contract",
-        lambda row: visible(row.record["contract"], 40),
+        lambda row: visible(row.record.contract, 40),
         "words",
         show_if=lambda rows: len(_contracts(rows)) > 1,
         formats=PAGE,
     ),
     Column(
         "clause",
-        _value(
-            lambda clause: wording.clause_name(clause["text"]), lambda bill: visible(bill["text"])
-        ),
+        _value(lambda clause: wording.clause_name(clause.text), lambda bill: visible(bill.text)),
         "words",
     ),
-    Column("verdict", lambda row: row.record["verdict"], "verdict"),
+    Column("verdict", lambda row: row.record.verdict, "verdict"),
     Column(
         "measured",
-        _value(wording.measured, lambda bill: _usd(bill["projected_usd"])),
+        _value(wording.measured, lambda bill: _usd(bill.projected_usd)),
         width=18,
     ),
     Column(_interval_heading, _interval_with_level, formats=PAGE),
     Column(
-        lambda rows: wording.interval_title({"clauses": [row.record for row in rows]}),
+        lambda rows: wording.interval_title(_clauses_of(rows)),
         _value(wording.interval),
         formats=SCREEN,
         width=13,
         in_brackets=True,
     ),
-    Column("limit", _value(wording.limit, lambda bill: _usd(bill["forecast_usd"])), width=13),
+    Column("limit", _value(wording.limit, lambda bill: _usd(bill.forecast_usd)), width=13),
     Column(
         "n",
-        _value(lambda clause: count(clause["n"])),
+        _value(lambda clause: count(clause.n)),
         "count",
         formats=(*PAGE, "terminal"),
         width=10,
@@ -154,31 +158,31 @@ VERDICT_COLUMNS: list[Column[Judged]] = [
 ]
 
 
-def verdict_table(verdicts: Record) -> Table[Judged] | None:
+def verdict_table(verdicts: Verdicts) -> Table[Judged] | None:
     """One row a clause, then one a forecast; None without a contract."""
-    clauses, forecasts = verdicts["clauses"], verdicts.get("forecasts", [])
+    clauses, forecasts = verdicts.clauses, verdicts.forecasts
     if not clauses and not forecasts:
         return None
     letters = _shared_reasons(clauses)
-    several = len(wording.confidence_levels(verdicts)) > 1
+    several = len(wording.confidence_levels(clauses)) > 1
     rows = [
         Judged(clause, letter=letters.get(wording.decider(clause), ""), several_levels=several)
         for clause in clauses
     ]
-    rows += [Judged(bill, bill=True, several_levels=several) for bill in forecasts]
+    rows += [Judged(bill, several_levels=several) for bill in forecasts]
     contracts = _contracts(rows)
     caption = "Verdicts" if len(contracts) > 1 else f"Verdicts by contract {contracts[0]}"
     return Table(caption, VERDICT_COLUMNS, rows)
 
 
-def verdict_screens(verdicts: Record) -> Iterator[Table[Judged]]:
+def verdict_screens(verdicts: Verdicts) -> Iterator[Table[Judged]]:
     """The clauses of each contract, for a screen."""
-    for contract in dict.fromkeys(clause["contract"] for clause in verdicts["clauses"]):
-        rows = [Judged(each) for each in verdicts["clauses"] if each["contract"] == contract]
+    for contract in dict.fromkeys(clause.contract for clause in verdicts.clauses):
+        rows = [Judged(each) for each in verdicts.clauses if each.contract == contract]
         yield Table(f"CONTRACT {visible(contract, 40)}", VERDICT_COLUMNS, rows, "promises")
 
 
-def in_a_sentence(clause: Record) -> str:
+def in_a_sentence(clause: ClauseVerdict) -> str:
     """`measured 391 ms (388 – 402 ms), limit ≤ 800 ms`: the numbers, where there is no table."""
     grid = Table("", VERDICT_COLUMNS, [Judged(clause)]).grid("junit")
     said = ""
@@ -190,7 +194,7 @@ def in_a_sentence(clause: Record) -> str:
     return said
 
 
-def _shared_reasons(clauses: Sequence[Record]) -> dict[str, str]:
+def _shared_reasons(clauses: Sequence[ClauseVerdict]) -> dict[str, str]:
     """Long reasons that more than one clause has -> a letter each."""
     reasons = Counter(wording.decider(clause) for clause in clauses)
     shared = [
@@ -199,29 +203,26 @@ def _shared_reasons(clauses: Sequence[Record]) -> dict[str, str]:
     return dict(zip(shared, ascii_lowercase, strict=False))
 
 
-def remarks(verdicts: Record, looks: int | None = None) -> list[str]:
+def remarks(verdicts: Verdicts, looks: int | None = None) -> list[str]:
     """Reasons that several clauses share, and why intervals differ where they do.
 
     `looks`: those of an early stop.
     """
-    clauses = verdicts["clauses"]
+    clauses = verdicts.clauses
     said = [f"({letter}) {why}" for why, letter in _shared_reasons(clauses).items()]
     intervals: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
     for clause in clauses:
-        value = [
-            clause[key]
-            for key in (
-                "target",
-                "metric",
-                "view",
-                "statistic",
-                "quantile",
-                "phase",
-                "bucket",
-                "measured",
-            )
-        ]
-        intervals.setdefault(tuple(value), set()).add(tuple(clause["interval"] or ()))
+        value = (
+            clause.target,
+            clause.metric,
+            clause.view,
+            clause.statistic,
+            clause.quantile,
+            clause.phase,
+            clause.bucket,
+            clause.measured,
+        )
+        intervals.setdefault(value, set()).add(clause.interval)
     if any(len(found) > 1 for found in intervals.values()):
         said.append(
             "One measured value, several intervals: each clause weighs the spells of the requests"
@@ -229,7 +230,7 @@ def remarks(verdicts: Record, looks: int | None = None) -> list[str]:
         )
     if looks and clauses:
         levels = " or ".join(
-            per_cent(1 - (1 - level) / looks) for level in wording.confidence_levels(verdicts)
+            per_cent(1 - (1 - level) / looks) for level in wording.confidence_levels(clauses)
         )
         said.append(
             f"The run was looked at {looks} times, its end included, to end it once all was"
@@ -239,33 +240,34 @@ def remarks(verdicts: Record, looks: int | None = None) -> list[str]:
     return said
 
 
-def beside_the_verdicts(clauses: Sequence[Record]) -> Iterator[Table[Any]]:
+def beside_the_verdicts(clauses: Sequence[ClauseVerdict]) -> Iterator[Table[Any]]:
     """Of one target: what its contract set aside, and whether the run was steady."""
     aside = [
         [
-            wording.clause_name(clause["text"]),
+            wording.clause_name(clause.text),
             visible(reason),
             count(rows),
-            f"{count(clause['k'])} of {count(clause['n'])}",
-            f"{count(clause['with_excluded']['k'])} of {count(clause['with_excluded']['n'])}",
+            f"{count(clause.k)} of {count(clause.n)}",
+            f"{count(found.k)} of {count(found.n)}",
         ]
         for clause in clauses
-        for reason, rows in clause["excluded"].items()
+        if (found := clause.with_excluded)
+        for reason, rows in clause.excluded.items()
     ]
     if aside:
         head = ["clause", "reason", "rows", "broke it", "broke it, nothing set aside"]
         yield text_table("Set aside, and why", head, aside, words=2)
     steady = [
         [
-            wording.clause_name(clause["text"]),
+            wording.clause_name(clause.text),
             wording.measured(clause),
-            wording.measured({**clause, "measured": found["measured_without"]}),
-            count(found["mser5_drops"]),
-            "yes" if found["steady"] else "NO",
-            wording.trend(found),
+            wording.measured(clause.replace(measured=run.measured_without)),
+            count(run.mser5_drops),
+            "yes" if run.steady else "NO",
+            wording.trend(run),
         ]
         for clause in clauses
-        if (found := clause.get("steadiness"))
+        if (run := clause.steadiness)
     ]
     if steady:
         head = [
@@ -279,17 +281,17 @@ def beside_the_verdicts(clauses: Sequence[Record]) -> Iterator[Table[Any]]:
         yield text_table("Was the run one thing? (diagnostics: no row was dropped)", head, steady)
 
 
-def expect_table(verdicts: Record) -> Table[Any] | None:
+def expect_table(verdicts: Verdicts) -> Table[Any] | None:
     """Known answers that a suite rehearses, and what came; None without any."""
     rows = [
         [
-            visible(item["target"], 60),
-            visible(item["clause"]),
-            visible(item["expected"], 30),
-            visible(item["got"], 30),
-            "met" if item["met"] else "NOT MET",
+            visible(item.target, 60),
+            visible(item.clause),
+            visible(item.expected, 30),
+            visible(item.got, 30),
+            "met" if item.met else "NOT MET",
         ]
-        for item in verdicts.get("expects", [])
+        for item in verdicts.expects
     ]
     head = ["target", "clause", "expected", "got", "as expected"]
     return (

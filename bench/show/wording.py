@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+
+from bench.record.records.verdicts import ClauseVerdict, Steadiness
 
 ABSENT = "–"
 #: Foreign text is cut to this many characters.
@@ -104,11 +105,11 @@ def per_cent(share: float | None, digits: int | None = None) -> str:
     return f"{text} %"
 
 
-def _write(value: float, clause: Mapping[str, Any], *, exactly: bool = False) -> str:
+def _write(value: float, clause: ClauseVerdict, *, exactly: bool = False) -> str:
     """A value of a clause with its unit: ms, tokens/s or per cent."""
-    if clause["unit"] == "share":
+    if clause.unit == "share":
         return f"{exact(value * 100)} %" if exactly else per_cent(value)
-    return f"{exact(value) if exactly else number(value)} {clause['unit']}"
+    return f"{exact(value) if exactly else number(value)} {clause.unit}"
 
 
 def clause_name(text: str) -> str:
@@ -116,21 +117,21 @@ def clause_name(text: str) -> str:
     return visible(_LIMIT_IN_TEXT.sub("", text))
 
 
-def measured(clause: Mapping[str, Any]) -> str:
+def measured(clause: ClauseVerdict) -> str:
     """The measured value with its unit, or why there is none."""
-    value = clause["measured"]
+    value = clause.measured
     if value is None:
-        if not clause["n"]:
+        if not clause.n:
             return "no rows"
-        return ABSENT if clause["unit"] == "share" else "among the failed"
+        return ABSENT if clause.unit == "share" else "among the failed"
     return _beside_limit(value, clause)
 
 
-def interval(clause: Mapping[str, Any]) -> str:
+def interval(clause: ClauseVerdict) -> str:
     """`391 – 418 ms`, `≥ 391 ms` where no upper bound exists at this n, `no bound` where
     neither.
     """
-    low, high = clause["interval"] or (None, None)
+    low, high = clause.interval
     if low is None:
         return "no bound" if high is None else f"≤ {_beside_limit(high, clause)}"
     if high is None:
@@ -150,14 +151,16 @@ def between(
     return f"≥ {low}" if high is None else f"{low} – {high}"
 
 
-def _bound(clause: Mapping[str, Any]) -> float | None:
-    bound: float | None = clause[
-        {"share": "share", "tokens/s": "at_least_tps"}.get(clause["unit"], "limit_ms")
-    ]
-    return bound
+def _bound(clause: ClauseVerdict) -> float | None:
+    match clause.unit:
+        case "share":
+            return clause.share
+        case "tokens/s":
+            return clause.at_least_tps
+    return clause.limit_ms
 
 
-def _beside_limit(value: float, clause: Mapping[str, Any]) -> str:
+def _beside_limit(value: float, clause: ClauseVerdict) -> str:
     """A value that rounding must not lay upon a limit it does not equal: `800.2 ms` beside `≤ 800
     ms`.
     """
@@ -168,45 +171,45 @@ def _beside_limit(value: float, clause: Mapping[str, Any]) -> str:
     return _write(value, clause, exactly=unequal)
 
 
-def limit(clause: Mapping[str, Any]) -> str:
+def limit(clause: ClauseVerdict) -> str:
     """`≤ 800 ms`, `≥ 99.9 %`, or absent for a clause that is only reported."""
     bound = _bound(clause)
-    if bound is None or clause["verdict"] == "REPORTED":
+    if bound is None or clause.verdict == "REPORTED":
         return ABSENT
-    sign = {">=": "≥", "<=": "≤"}.get(clause["operator"], clause["operator"])
+    sign = {">=": "≥", "<=": "≤"}.get(clause.operator, clause.operator)
     return (
         f"{sign}"
-        f" {per_cent(bound) if clause['unit'] == 'share' else _write(bound, clause, exactly=True)}"
+        f" {per_cent(bound) if clause.unit == 'share' else _write(bound, clause, exactly=True)}"
     )
 
 
-def decider(clause: Mapping[str, Any]) -> str:
+def decider(clause: ClauseVerdict) -> str:
     """The counts that decided a clause; for an undecided one the judge's reason and what would
     decide it.
     """
-    if clause["verdict"] == "REPORTED":
+    if clause.verdict == "REPORTED":
         return "reported, not judged"
-    if clause["verdict"] == "INCONCLUSIVE":
-        return visible(clause["reason"], 2 * CUT)
-    if clause["statistic"] == "share_of_windows":
+    if clause.verdict == "INCONCLUSIVE":
+        return visible(clause.reason, 2 * CUT)
+    if clause.statistic == "share_of_windows":
         return _windows(clause)
-    broke = f"{count(clause['k'])} {'failed' if clause['unit'] == 'share' else 'slow or failed'}"
-    unknown = f", {count(clause['unknown'])} unknown" if clause.get("unknown") else ""
-    if clause["verdict"] == "FAIL":
+    broke = f"{count(clause.k)} {'failed' if clause.unit == 'share' else 'slow or failed'}"
+    unknown = f", {count(clause.unknown)} unknown" if clause.unknown else ""
+    if clause.verdict == "FAIL":
         return (
             f"{broke}{unknown},"
-            f" {count(math.floor(clause['p0'] * clause['n']) or None).replace(ABSENT, 'none')}"
+            f" {count(math.floor(clause.p0 * clause.n) or None).replace(ABSENT, 'none')}"
             " allowed"
         )
-    return f"{broke}{unknown}, up to {count(clause['allowed_k'])} prove {per_cent(clause['p0'])}"
+    return f"{broke}{unknown}, up to {count(clause.allowed_k)} prove {per_cent(clause.p0)}"
 
 
-def _windows(clause: Mapping[str, Any]) -> str:
+def _windows(clause: ClauseVerdict) -> str:
     """Windows that broke it, and the other reading: a window's median says nothing of its slower
     half.
     """
-    said = f"{count(clause['k'])} of {count(clause['n'])} windows broke it"
-    share = clause.get("share_of_requests")
+    said = f"{count(clause.k)} of {count(clause.n)} windows broke it"
+    share = clause.share_of_requests
     return (
         said
         if share is None
@@ -217,27 +220,23 @@ def _windows(clause: Mapping[str, Any]) -> str:
     )
 
 
-def worth(clause: Mapping[str, Any]) -> str:
+def worth(clause: ClauseVerdict) -> str:
     """How many independent rows the rows are worth: fewer, where slow ones come in spells."""
-    return (
-        count(round(clause["n_effective"]))
-        if clause["decided_by"] == "blocks"
-        else count(clause["n"])
-    )
+    return count(round(clause.n_effective)) if clause.decided_by == "blocks" else count(clause.n)
 
 
-def trend(steadiness: Mapping[str, Any]) -> str:
+def trend(steadiness: Steadiness) -> str:
     """Rank correlation of breaches with time: `0.42 (p = 0.02)`."""
-    if steadiness["trend_rho"] is None:
+    if steadiness.trend_rho is None:
         return ABSENT
-    return f"{steadiness['trend_rho']:.2f} (p = {steadiness['trend_p']:.2g})"
+    return f"{steadiness.trend_rho:.2f} (p = {steadiness.trend_p:.2g})"
 
 
-def confidence_levels(verdicts: Mapping[str, Any]) -> list[float]:
+def confidence_levels(clauses: Iterable[ClauseVerdict]) -> list[float]:
     """The levels that the clauses were judged at, ascending; 95 % where nothing was judged."""
-    return sorted({clause["confidence"] for clause in verdicts["clauses"]}) or [0.95]
+    return sorted({clause.confidence for clause in clauses}) or [0.95]
 
 
-def interval_title(verdicts: Mapping[str, Any]) -> str:
+def interval_title(clauses: Iterable[ClauseVerdict]) -> str:
     """`95 % interval`; with several levels `90 % or 95 % interval`."""
-    return f"{' or '.join(per_cent(level) for level in confidence_levels(verdicts))} interval"
+    return f"{' or '.join(per_cent(level) for level in confidence_levels(clauses))} interval"

@@ -59,7 +59,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         targets = {}
         for index, lane in enumerate(lanes):
             mine = schedule["lane"] == index
-            targets[lane["name"]] = target_of(schedule[mine], samples[mine], lane, seconds)
+            targets[lane.name] = target_of(schedule[mine], samples[mine], lane, seconds)
         verdicts = verdicts_of(names)
         summary = {
             "format": 1,
@@ -67,14 +67,14 @@ def make_run(tmp_path: Path) -> MakeRun:
             "state": state,
             "simulated": False,
             "targets": targets,
-            "overall": verdicts["overall"],
+            "overall": verdicts.overall,
             "health": {
                 "state": "valid",
                 "reasons": ["late p99 0.06 ms, sent 100.0 % of schedule"],
                 "facts": {"harness_lag_p99_ms": 0.06},
             },
         }
-        return Made(Run(folder), Summary.model_validate(summary).to_json(), verdicts)
+        return Made(Run(folder), Summary.model_validate(summary), verdicts)
 
     return make
 

@@ -52,7 +52,7 @@ DOCUMENT = Document("r-1", "title", "PASS", sections=[Section("s", "Section", NO
 
 def of_the_moon(row: Judged) -> str:
     """A cell that no other column has: of each verdict another."""
-    return f"moon {row.record['verdict'].lower()}"
+    return f"moon {row.record.verdict.lower()}"
 
 
 def test_a_new_column_is_one_entry(spoilt: Made, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,27 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from bench.record.records.summary import HealthRecord, Summary
+from bench.record.records.verdicts import Expectation
 from bench.show.build_server import github_lines, junit_xml
 from tests.support.made_runs import clause_of, verdicts_of
 
-VALID: dict[str, Any] = {"health": {"state": "valid", "reasons": []}}
+
+def summary_of(state: Any, *reasons: str) -> Summary:
+    """A summary of nothing, with this health."""
+    health = HealthRecord(state=state, reasons=list(reasons), facts={})
+    return Summary(
+        format=Summary.FORMAT,
+        run="r",
+        state="complete",
+        simulated=False,
+        targets={},
+        health=health,
+        overall="FAIL",
+    )
+
+
+VALID = summary_of("valid")
 COMMAND = re.compile(r"::(error|warning|notice) ((?:[a-z]+=[^:,\n\r]*,?)+)::([^\n\r]*)")
 
 
@@ -34,7 +51,7 @@ def test_each_clause_that_wants_a_reader_has_one_line() -> None:
 @pytest.mark.parametrize(("state", "level"), [("invalid", "error"), ("degraded", "warning")])
 def test_an_unfit_harness_is_told(state: str, level: str) -> None:
     """With its reasons; and every line is pinned to the contract's file where one is named."""
-    health = {"health": {"state": state, "reasons": ["late p99 12 ms", "sent 91 %"]}}
+    health = summary_of(state, "late p99 12 ms", "sent 91 %")
     lines = list(github_lines(health, verdicts_of(["a"]), "contracts/c.toml"))
     assert f"::{level} title=harness {state}::late p99 12 ms; sent 91 %25" in lines
     assert [line.count("file=contracts/c.toml") for line in lines] == [1, 1, 0, 0]
@@ -45,15 +62,14 @@ def test_a_planted_breach_that_was_found_is_no_error_and_one_that_was_missed_is(
     its own.
     """
     verdicts = verdicts_of(["a"])
-    (text,) = [clause["text"] for clause in verdicts["clauses"] if clause["verdict"] == "FAIL"]
-    verdicts["expects"] = [
-        {"target": "a", "clause": text, "expected": "FAIL", "got": "FAIL", "met": True}
-    ]
+    (text,) = [clause.text for clause in verdicts.clauses if clause.verdict == "FAIL"]
+    answer = Expectation(target="a", clause=text, expected="FAIL", got="FAIL", met=True)
+    verdicts = verdicts.replace(expects=[answer])
     assert [line.split(" ")[0] for line in github_lines(VALID, verdicts)] == [
         "::warning",
         "::notice",
     ]
-    verdicts["expects"][0] |= {"expected": "PASS", "met": False}
+    verdicts = verdicts.replace(expects=[answer.replace(expected="PASS", met=False)])
     lines = list(github_lines(VALID, verdicts))
     assert [line.split(" ")[0] for line in lines] == ["::error", "::warning", "::error", "::notice"]
     assert lines[2].endswith("::expected PASS, got FAIL")
@@ -65,14 +81,8 @@ def test_no_text_begins_a_command_of_its_own() -> None:
     line.
     """
     hostile = "x\n::set-output name=a::b\r%0A::error::c,file=d"
-    verdicts: dict[str, Any] = {
-        "overall": "FAIL",
-        "run": "r",
-        "expects": [],
-        "clauses": [
-            clause_of(hostile, 1, "e2e", "e2e", measured=1.0, n=1, verdict="FAIL", reason=hostile)
-        ],
-    }
+    broken = clause_of(hostile, 1, "e2e", "e2e", measured=1.0, n=1, verdict="FAIL", reason=hostile)
+    verdicts = verdicts_of(["a"]).replace(clauses=[broken])
     lines = list(github_lines(VALID, verdicts))
     assert [COMMAND.fullmatch(line) is not None for line in lines] == [True, True]
     assert all("%0A" not in line and "\n" not in line for line in lines)
@@ -89,15 +99,10 @@ def test_an_undecided_clause_is_skipped_or_failed_as_asked(asked: Any, tag: str)
     assert [kind for kind, _ in told] == ["failure", tag, "skipped"]
     assert told[1][1] == "INCONCLUSIVE: 20 failed, between 5 and 22"
     assert root.get("failures") == str(1 + (tag == "failure"))
-    undecided = verdicts["clauses"][1]
-    verdicts["expects"] = [
-        {
-            "target": "a",
-            "clause": undecided["text"],
-            "expected": "INCONCLUSIVE",
-            "got": "INCONCLUSIVE",
-            "met": True,
-        }
-    ]
+    undecided = verdicts.clauses[1].text
+    answer = Expectation(
+        target="a", clause=undecided, expected="INCONCLUSIVE", got="INCONCLUSIVE", met=True
+    )
+    verdicts = verdicts.replace(expects=[answer])
     again = ET.fromstring(junit_xml(VALID, verdicts, **asked))  # noqa: S314
     assert again.get("failures") == "1"

@@ -88,7 +88,7 @@ def test_a_row_says_what_its_sample_says(make_run: MakeRun) -> None:
         assert row["warmup"] is (lane["phases"][schedule["phase"][number]] == "warmup")
         began = datetime.fromisoformat(row["at"])
         assert began.tzinfo == UTC
-        wall_us = (run.manifest["started_wall_ns"] + int(schedule["due_ns"][number])) // 1000
+        wall_us = (run.manifest.started_wall_ns + int(schedule["due_ns"][number])) // 1000
         assert round(began.timestamp() * 10**6) == wall_us
     failed = next(row for row in found if row["outcome"] == "http_5xx")
     assert (failed["note"], failed["ttft_ms"], failed["tpot_ms"], failed["finish"]) == (

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.figures
 
 def drawn(made: Made, lane: int = 0) -> dict[str, str]:
     """The lane's figures by the end of their file's name."""
-    name = made.run.lanes[lane]["name"]
-    clauses = [clause for clause in made.verdicts["clauses"] if clause["target"] == name]
+    name = made.run.lanes[lane].name
+    clauses = made.verdicts.of_target(name)
     figures = lane_figures(made.run, lane, made.run.columns.lane(lane), clauses, 0.95)
     return {figure.file.removesuffix(".svg").split(f"{name}-")[1]: figure.svg for figure in figures}
 
@@ -199,7 +199,7 @@ def test_a_bucket_tells_its_quantiles(make_run: MakeRun, rows: int) -> None:
     }
     for _, _, said in told(drawn(made)["latency-by-bucket"]):
         by_name[said.split(" tokens, ")[0]].append(said.split(" tokens, ")[1])
-    assert list(by_name) == made.run.lanes[0]["buckets"]
+    assert list(by_name) == made.run.lanes[0].buckets
     for index, texts in enumerate(by_name.values()):
         mine = measured.samples[measured.schedule["bucket"] == index]
         values = sorted(int(row["last_token_ns"] - row["due_ns"]) / MS for row in mine)

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
+from bench.judge.review import review
 from bench.plan.contract import Contract
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.show.report import write_report
 from bench.show.terminal import verdict_lines
 from tests.support.made_runs import Made, MakeRun, spoil_all, spoil_some
-from tests.support.records import review_json
 
 
 def judged(made: Made, contract: Contract) -> str:
@@ -23,9 +23,9 @@ def judged(made: Made, contract: Contract) -> str:
         lane["contract"] = contract.model_dump(mode="json", by_alias=True)
     path.write_text(json.dumps(manifest))
     run = Run(made.run.folder)
-    made.summary, made.verdicts = summary, verdicts = review_json(run)
+    made.summary, made.verdicts = review(run)
     write_report(run, made.records)
-    assert max(map(len, verdict_lines(summary, verdicts).plain.split("\n"))) <= 100
+    assert max(map(len, verdict_lines(made.summary, made.verdicts).plain.split("\n"))) <= 100
     return (made.run.folder / "report.md").read_text()
 
 
@@ -63,7 +63,7 @@ def test_every_kind_of_clause_is_shown_as_it_was_judged(make_run: MakeRun) -> No
         for line in judged(made, EVERY_METRIC).splitlines()
         if line.startswith("| standard |")
     ]
-    assert [row[2] for row in rows] == [clause["verdict"] for clause in made.verdicts["clauses"]]
+    assert [row[2] for row in rows] == [clause.verdict for clause in made.verdicts.clauses]
     measured = made.run.columns.measured().samples
     over = sum(
         row["outcome"] != Outcome.ok or row["last_token_ns"] - row["due_ns"] > 800_000_000
@@ -72,7 +72,7 @@ def test_every_kind_of_clause_is_shown_as_it_was_judged(make_run: MakeRun) -> No
     )
     failed = sum(row["outcome"] not in (Outcome.ok, Outcome.censored) for row in measured)
     assert f"{over} of 1,080 requests broke it" in rows[2][8]
-    assert made.verdicts["clauses"][7]["verdict"] == "FAIL"
+    assert made.verdicts.clauses[7].verdict == "FAIL"
     assert rows[7][8].startswith(f"{failed} failed")
 
 

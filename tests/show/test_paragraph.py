@@ -10,7 +10,7 @@ from tests.support.made_runs import Made, MakeRun, verdicts_of
 
 def said(made: Made) -> str:
     """The paragraph of a made run."""
-    return buyers_paragraph(made.run.manifest.to_json(), made.summary, made.verdicts)
+    return buyers_paragraph(made.run.manifest, made.summary, made.verdicts)
 
 
 def test_terms_are_counted_as_the_verdicts_are_and_named_without_jargon(spoilt: Made) -> None:
@@ -31,7 +31,7 @@ def test_terms_are_counted_as_the_verdicts_are_and_named_without_jargon(spoilt: 
 def test_one_request_is_one(make_run: MakeRun) -> None:
     """No plural for a single request, service or term."""
     made = make_run(["only"], rows=1)
-    made.verdicts["clauses"] = made.verdicts["clauses"][:1]
+    made.verdicts = made.verdicts.replace(clauses=made.verdicts.clauses[:1])
     text = said(made)
     assert "this test put 1 request to one service" in text
     assert "“only” answered its one request, at most within" in text
@@ -45,7 +45,7 @@ def test_one_request_is_one(make_run: MakeRun) -> None:
 def test_without_a_contract_it_says_so(make_run: MakeRun, services: int, said_of_them: str) -> None:
     """What nobody promised is neither kept nor broken."""
     made = make_run([f"s{number}" for number in range(services)], rows=100)
-    made.verdicts["clauses"] = []
+    made.verdicts = made.verdicts.replace(clauses=[])
     assert said(made).endswith(said_of_them)
     assert "term" not in said(made)
 
@@ -65,7 +65,7 @@ def test_many_services_are_counted_and_the_breakers_named(make_run: MakeRun) -> 
 
 def test_an_invalid_run_judges_nobody(spoilt: Made) -> None:
     """Neither praise nor blame where the measuring side was the limit."""
-    spoilt.summary["overall"] = "INVALID"
+    spoilt.summary = spoilt.summary.replace(overall="INVALID")
     assert said(spoilt).endswith(
         "The measuring side was itself the limit, so nothing here judges the services."
     )

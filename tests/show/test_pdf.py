@@ -60,14 +60,14 @@ def test_the_pdf_says_what_the_page_says(filed: PdfReader, spoilt: Made) -> None
     text = words(" ".join(page.extract_text() for page in filed.pages))
     assert filed.metadata is not None
     assert filed.metadata.title == "chat-tiers: FAIL"
-    for clause in spoilt.verdicts["clauses"]:
-        assert words(clause["text"].split(" ≤ ")[0].split(" ≥ ")[0]) in text
-        assert clause["verdict"] in text
+    for clause in spoilt.verdicts.clauses:
+        assert words(clause.text.split(" ≤ ")[0].split(" ≥ ")[0]) in text
+        assert clause.verdict in text
     for said in (
         "611 slow or failed, 120 allowed",
         "“pro” answered all its 200 requests",
         "data stay in the region",
-        spoilt.run.manifest["manifest_sha256"],
+        str(spoilt.run.manifest.manifest_sha256),
         "tailproof run chat-tiers --seed 7",
     ):
         assert words(said) in text
@@ -82,7 +82,7 @@ def test_every_page_can_be_filed_by_itself(filed: PdfReader, spoilt: Made) -> No
     for number, page in enumerate(filed.pages, 1):
         assert [round(float(side) * 25.4 / 72) for side in page.mediabox[2:]] == [210, 297]
         text, resources = words(page.extract_text()), cast("dict[str, Any]", page["/Resources"])
-        assert words(f"run {spoilt.run.manifest['run']}") in text
+        assert words(f"run {spoilt.run.manifest.run}") in text
         assert f"{number}of{total}" in text
         assert all(embedded(font.get_object()) for font in resources.get("/Font", {}).values())
     top, below = cast("list[Any]", filed.outline)

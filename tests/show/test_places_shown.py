@@ -18,6 +18,7 @@ from rich.cells import cell_len
 from bench.judge.left_out import leave_out
 from bench.judge.review import Records, file_records
 from bench.plan.contract import load_contract
+from bench.record.records.verdicts import LeftOutVerdict
 from bench.record.request_log import Reading, read_log
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import latency_ns
@@ -30,7 +31,7 @@ from bench.show.render_markdown import markdown_page
 from bench.show.render_terminal import table_lines
 from bench.show.report import write_report
 from bench.show.terminal import verdict_lines
-from tests.support.made_runs import lane_of, manifest_of, samples_of, schedule_of
+from tests.support.made_runs import lane_of, manifest_of, samples_of, schedule_of, verdicts_of
 
 S, MS = 10**9, 10**6
 START_NS = 1_800_000_000 * S
@@ -86,7 +87,7 @@ def made(
 
 def case_tree(records: Records) -> ET.Element:
     """junit.xml, parsed."""
-    return ET.fromstring(junit_xml(records.summary.to_json(), records.verdicts.to_json()))  # noqa: S314 our own
+    return ET.fromstring(junit_xml(records.summary, records.verdicts))  # noqa: S314 our own
 
 
 def test_the_table_holds_each_nodes_own_numbers(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_the_table_holds_each_nodes_own_numbers(tmp_path: Path) -> None:
     its region and clock beside.
     """
     run, records = made(tmp_path / "r")
-    tables = places_tables(run.manifest, records.summary["targets"]["standard"])
+    tables = places_tables(run.manifest, records.summary.targets["standard"])
     by_node, by_region = (table.grid("html") for table in tables)
     assert by_node.words[:3] == [True, True, False]
     assert [row[:2] for row in by_node.rows] == [
@@ -129,7 +130,7 @@ def test_what_nothing_fills_is_no_column_and_no_table(tmp_path: Path) -> None:
     nothing.
     """
     run, records = made(tmp_path / "r", regions=(None, None, None), clocks=False)
-    target = records.summary["targets"]["standard"]
+    target = records.summary.targets["standard"]
     (table,) = places_tables(run.manifest, target)
     assert table.grid("html").words[:2] == [True, False]
     assert not {"region", "clock offset"} & {*table.grid("html").head}
@@ -157,9 +158,7 @@ def test_every_reader_is_told_what_was_left_out_and_why(tmp_path: Path) -> None:
             "The terms are judged without the 300 of 900 requests sent from “node-2”, because it"
             " was not fit to measure." in text
         )
-    screen = " ".join(
-        verdict_lines(records.summary.to_json(), records.verdicts.to_json()).plain.split()
-    )
+    screen = " ".join(verdict_lines(records.summary, records.verdicts).plain.split())
     assert screen.startswith("left out node-2 is left out of the verdict: the 300 of 900 requests")
     cases = {case.get("name"): case for case in case_tree(records).iter("testcase")}
     skipped = cases["node-2 in the verdict"].find("skipped")
@@ -167,7 +166,7 @@ def test_every_reader_is_told_what_was_left_out_and_why(tmp_path: Path) -> None:
     assert "300 of 900" in str(skipped.get("message"))
     assert [
         line
-        for line in github_lines(records.summary.to_json(), records.verdicts.to_json())
+        for line in github_lines(records.summary, records.verdicts)
         if line.startswith("::warning title=node-2 left out::node-2 is left out")
     ]
 
@@ -182,14 +181,15 @@ def test_every_reader_is_told_what_was_left_out_and_why(tmp_path: Path) -> None:
 )
 def test_the_load_of_a_node_is_not_passed_over(sent: int, said: str) -> None:
     """Whole, in part or not at all."""
-    entry = {"node": "b", "why": "asked for", "requests": 300, "of": 900, "sent": sent}
-    assert left_out_sentences({"left_out": [entry]}) == [
+    entry = LeftOutVerdict(node="b", why="asked for", requests=300, of=900, sent=sent)
+    verdicts = verdicts_of(["a"])
+    assert left_out_sentences(verdicts.replace(left_out=[entry])) == [
         (
             "b is left out of the verdict, as was asked for: the 300 of 900 requests that were its"
             f" part are set aside, and {said}"
         )
     ]
-    assert left_out_sentences({}) == []
+    assert left_out_sentences(verdicts) == []
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -197,14 +197,12 @@ def test_the_table_fits_a_screen(tmp_path: Path, width: int) -> None:
     """No line is wider, whatever a node is called, and each has its line."""
     run, records = made(tmp_path / "r", ("node-1", HOSTILE, "漢字" * 20), out=("node-1",))
     table = on_screen(
-        next(places_tables(run.manifest, records.summary["targets"]["standard"])), "standard"
+        next(places_tables(run.manifest, records.summary.targets["standard"])), "standard"
     )
     lines = [*table_lines(table, width)]
     assert max(map(cell_len, lines)) <= width
     assert "\x1b" not in "".join(lines)
-    text = verdict_lines(
-        records.summary.to_json(), records.verdicts.to_json(), beside=[table], width=width
-    ).plain
+    text = verdict_lines(records.summary, records.verdicts, beside=[table], width=width).plain
     assert "\n".join(lines) in text
     assert max(map(cell_len, text.split("\n"))) <= width
 
@@ -255,7 +253,7 @@ def test_the_records_on_disk_say_it_in_their_published_shape(tmp_path: Path) -> 
     assert filed["left_out"] == [
         {"node": "node-2", "why": "asked for", "requests": 300, "sent": 300, "of": 900}
     ]
-    assert "left_out" not in made(tmp_path / "whole")[1].verdicts
+    assert "left_out" not in made(tmp_path / "whole")[1].verdicts.to_json()
     summary = json.loads((run.folder / "summary.json").read_text())
     assert summary["targets"]["standard"]["by_node"]["node-2"]["requests"] == 270
     schema = json.loads(

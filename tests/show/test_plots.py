@@ -42,13 +42,9 @@ def texts(svg: str | None) -> list[str]:
 
 def spectrum(made: Made, lane: int = 0, metric: str = "e2e") -> str | None:
     """The percentile figure of a lane as the report draws it."""
-    clauses = [
-        clause
-        for clause in made.verdicts["clauses"]
-        if clause["target"] == made.run.lanes[lane]["name"]
-    ]
+    clauses = made.verdicts.of_target(made.run.lanes[lane].name)
     return percentile_spectrum(
-        made.run.columns.lane(lane).measured(), made.run.lanes[lane].to_json(), metric, clauses
+        made.run.columns.lane(lane).measured(), made.run.lanes[lane], metric, clauses
     )
 
 
@@ -56,9 +52,9 @@ def over_time(made: Made, lane: int = 0) -> str | None:
     """The figure over time of a lane as the report draws it."""
     return latency_over_time(
         made.run.columns.lane(lane),
-        made.run.lanes[lane].to_json(),
+        made.run.lanes[lane],
         "e2e",
-        made.verdicts["clauses"][:1],
+        made.verdicts.clauses[:1],
     )
 
 
@@ -140,7 +136,7 @@ def test_one_row_is_a_bound_and_not_a_line(make_run: MakeRun) -> None:
 
 def test_every_class_of_failure_is_named_with_its_count(spoilt: Made) -> None:
     """The strip above the latencies holds each outcome but ok, counted as in the table."""
-    outcomes = spoilt.summary["targets"]["standard"]["outcomes"]
+    outcomes = spoilt.summary.targets["standard"].outcomes
     assert len(outcomes) > 4
     words = texts(over_time(spoilt))
     assert {f"{name} {number}" for name, number in outcomes.items() if name != "ok"} <= set(words)
@@ -204,8 +200,8 @@ def test_ids_do_not_clash_in_a_page(spoilt: Made) -> None:
 
 def test_a_limit_of_another_view_or_metric_is_not_drawn(spoilt: Made) -> None:
     """A service limit has no place on a response axis."""
-    lane, rows = spoilt.run.lanes[0].to_json(), spoilt.run.columns.lane(0).measured()
-    served = [{**spoilt.verdicts["clauses"][0], "view": "service"}]
+    lane, rows = spoilt.run.lanes[0], spoilt.run.columns.lane(0).measured()
+    served = [spoilt.verdicts.clauses[0].replace(view="service")]
     assert not any(
         "limit" in word
         for word in texts(percentile_spectrum(rows, lane, "e2e", served))
@@ -213,7 +209,7 @@ def test_a_limit_of_another_view_or_metric_is_not_drawn(spoilt: Made) -> None:
     )
     assert not any(
         "limit 800" in word
-        for word in texts(percentile_spectrum(rows, lane, "ttft", spoilt.verdicts["clauses"]))
+        for word in texts(percentile_spectrum(rows, lane, "ttft", spoilt.verdicts.clauses))
     )
 
 

@@ -7,7 +7,6 @@ import unicodedata
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,7 +24,7 @@ from bench.record.records.census import (
     UnreadableRows,
 )
 from bench.record.records.summary import Summary
-from bench.record.records.verdicts import Verdicts
+from bench.record.records.verdicts import Credit, Expectation, Forecast, Verdicts
 from bench.record.samples import Outcome
 from bench.show.document import Table
 from bench.show.parts import report_document
@@ -257,11 +256,10 @@ def test_hostile_text_is_harmless_everywhere(make_run: MakeRun) -> None:
     made.run.columns.samples["served_model"] = 0
     made.run.manifest = made.run.manifest.replace(suite={"name": EVIL, "description": EVIL})
     made.run.lanes[0] = made.run.lanes[0].replace(model=EVIL, notes=[EVIL])
-    made.summary["health"].update(reasons=[EVIL])
-    made.verdicts["clauses"][0].update(text=EVIL, contract=EVIL, reason=EVIL)
-    made.verdicts["expects"] = [
-        {"target": EVIL, "clause": EVIL, "expected": "FAIL", "got": "PASS", "met": False}
-    ]
+    made.say(reasons=[EVIL])
+    made.judge(0, text=EVIL, contract=EVIL, reason=EVIL)
+    missed = Expectation(target=EVIL, clause=EVIL, expected="FAIL", got="PASS", met=False)
+    made.verdicts = made.verdicts.replace(expects=[missed])
     page, markdown, junit, paths = written(made)
     assert "alert(1)" not in "".join(page.scripts)
     assert sum(tag == "script" for tag, _ in page.tags) == sum(
@@ -295,8 +293,7 @@ def test_junit_has_a_case_a_clause(spoilt: Made) -> None:
     _, _, junit, _ = written(spoilt)
     clauses = next(suite for suite in junit if suite.get("name") == "clauses")
     by_verdict = {
-        clause["verdict"]: case
-        for clause, case in zip(spoilt.verdicts["clauses"], clauses, strict=True)
+        clause.verdict: case for clause, case in zip(spoilt.verdicts.clauses, clauses, strict=True)
     }
     failure, skipped = (
         by_verdict["FAIL"].find("failure"),
@@ -320,7 +317,7 @@ def test_junit_has_a_case_a_clause(spoilt: Made) -> None:
 )
 def test_junit_says_whether_the_harness_was_fit(spoilt: Made, state: str, tag: str | None) -> None:
     """A harness that was the bottleneck is an error of its own, not a failure of the target."""
-    spoilt.summary["health"].update(state=state, reasons=["late by 30 ms"])
+    spoilt.say(state=state, reasons=["late by 30 ms"])
     _, _, junit, _ = written(spoilt)
     case = next(case for case in junit.iter("testcase") if case.get("name") == "fit to judge")
     assert [child.tag for child in case] == ([tag] if tag else [])
@@ -337,7 +334,8 @@ def test_rehearsed_answers_are_cases_and_rows(spoilt: Made) -> None:
         "got": "FAIL",
         "met": True,
     }
-    spoilt.verdicts["expects"] = [met, {**met, "target": "pro", "got": "PASS", "met": False}]
+    missed = {**met, "target": "pro", "got": "PASS", "met": False}
+    spoilt.verdicts = spoilt.verdicts.replace(expects=[met, missed])
     page, _, junit, _ = written(spoilt)
     cases = list(next(suite for suite in junit if suite.get("name") == "expected answers"))
     assert [len(case) for case in cases] == [0, 1]
@@ -370,7 +368,7 @@ def test_small_and_broken_off_runs_have_a_report(make_run: MakeRun, rows: int, s
 
 def test_an_invalid_run_says_so_before_any_number_and_praises_nobody(spoilt: Made) -> None:
     """The warning stands above the table; the paragraph names no target."""
-    spoilt.summary.update(overall="INVALID")
+    spoilt.summary = spoilt.summary.replace(overall="INVALID")
     page, _, _, _ = written(spoilt)
     assert page.text.index("INVALID: the measuring side was itself the limit") < page.text.index(
         "3,870 ms"
@@ -382,7 +380,7 @@ def test_an_invalid_run_says_so_before_any_number_and_praises_nobody(spoilt: Mad
 @pytest.mark.figures
 def test_simulated_and_closed_loop_runs_are_marked(spoilt: Made) -> None:
     """Neither can be taken for a measured, open-loop run."""
-    spoilt.summary["simulated"] = True
+    spoilt.summary = spoilt.summary.replace(simulated=True)
     spoilt.run.lanes[1] = spoilt.run.lanes[1].replace(closed_loop=True)
     page, _, _, _ = written(spoilt)
     assert "SIMULATED" in page.text
@@ -391,8 +389,8 @@ def test_simulated_and_closed_loop_runs_are_marked(spoilt: Made) -> None:
 
 def test_without_a_contract_nothing_is_judged(spoilt: Made) -> None:
     """No verdict table, no word of a kept promise."""
-    spoilt.verdicts.update(clauses=[], confidence=[], attested=[])
-    spoilt.summary["overall"] = "NONE"
+    spoilt.verdicts = spoilt.verdicts.replace(clauses=[], attested=[])
+    spoilt.summary = spoilt.summary.replace(overall="NONE")
     page, markdown, _, _ = written(spoilt)
     assert "No contract was given, so nothing was judged." in page.text
     assert "shown to keep" not in page.text + markdown
@@ -430,11 +428,17 @@ def test_dark_and_print_are_provided_for(spoilt: Made) -> None:
 
 
 def test_optional_parts_of_the_records_may_be_missing(spoilt: Made) -> None:
-    """A summary without cost, tokens, connect times and rates still makes a page."""
-    target: dict[str, Any] = spoilt.summary["targets"]["standard"]
-    for key in ("cost", "tokens", "connect_ms", "by_phase", "by_bucket", "inter_chunk_ms"):
-        del target[key]
-    target.update(offered_rps=None, sent_rps=None)
+    """A summary without cost, connect times and rates still makes a page."""
+    spoilt.measure(
+        "standard",
+        cost=None,
+        connect_ms=None,
+        by_phase={},
+        by_bucket={},
+        inter_chunk_ms=None,
+        offered_rps=None,
+        sent_rps=None,
+    )
     page, _, _, _ = written(spoilt)
     assert "offered and sent – and –" in page.text
 
@@ -442,11 +446,7 @@ def test_optional_parts_of_the_records_may_be_missing(spoilt: Made) -> None:
 def test_credits_stand_in_the_table_of_verdicts(spoilt: Made) -> None:
     """Where a clause has a ladder there is a column, and no credit is called due."""
     assert "credit, projected" not in written(spoilt)[0].tables[0][0]
-    spoilt.verdicts["clauses"][1]["projected_credit"] = {
-        "share": 0.1,
-        "at_least": 0.0,
-        "at_most": 0.25,
-    }
+    spoilt.judge(1, projected_credit=Credit(share=0.1, at_least=0.0, at_most=0.25))
     page, _, _, _ = written(spoilt)
     cells = [row["credit, projected"] for row in page.table("verdict", "credit, projected")]
     assert cells == ["–", "10 % (0 – 25 %)", "–", "–", "–"]
@@ -455,8 +455,7 @@ def test_credits_stand_in_the_table_of_verdicts(spoilt: Made) -> None:
 def test_a_long_reason_that_clauses_share_is_given_once(spoilt: Made) -> None:
     """Its rows refer to it, and below the table it stands whole."""
     reason = "the harness was not fit to judge: it sent late, 30 ms at the p99"
-    for clause in spoilt.verdicts["clauses"][3:]:
-        clause.update(verdict="INCONCLUSIVE", reason=reason)
+    spoilt.judge(slice(3, None), verdict="INCONCLUSIVE", reason=reason)
     page, markdown, _, _ = written(spoilt)
     assert [row["decided by"] for row in page.table("verdict", "n")][3:] == ["see (a) below"] * 2
     assert page.text.count(reason) == 1
@@ -468,8 +467,7 @@ def test_confidence_levels_are_told_apart(spoilt: Made) -> None:
     """With contracts of several levels each interval carries its own, and no heading claims one for
     all.
     """
-    for clause in spoilt.verdicts["clauses"][3:]:
-        clause.update(confidence=0.99, contract="strict")
+    spoilt.judge(slice(3, None), confidence=0.99, contract="strict")
     rows = written(spoilt)[0].table("verdict", "interval (confidence)")
     assert [row["interval (confidence)"].rsplit(" (", 1)[1] for row in rows] == ["95 %)"] * 3 + [
         "99 %)"
@@ -482,10 +480,9 @@ def test_one_value_with_two_intervals_has_its_explanation(spoilt: Made) -> None:
     """
     said = "One measured value, several intervals"
     assert said not in written(spoilt)[0].text
-    first = spoilt.verdicts["clauses"][0]
-    spoilt.verdicts["clauses"].insert(
-        1, {**first, "limit_ms": 5000.0, "interval": [3500.0, 4100.0], "number": 2}
-    )
+    first, *others = spoilt.verdicts.clauses
+    second = first.replace(limit_ms=5000.0, interval=(3500.0, 4100.0), number=2)
+    spoilt.verdicts = spoilt.verdicts.replace(clauses=[first, second, *others])
     assert said in written(spoilt)[0].text
 
 
@@ -500,19 +497,22 @@ def test_a_bill_against_its_forecast_is_a_row_and_a_case(spoilt: Made) -> None:
     """A forecast that was missed makes the run FAIL: it stands among the verdicts, in junit and in
     the paragraph.
     """
-    spoilt.verdicts["forecasts"] = [
-        {
-            "target": "pro",
-            "contract": "enterprise",
-            "text": "a month's bill within 5 % of 1,000 USD",
-            "confidence": 0.95,
-            "verdict": "FAIL",
-            "forecast_usd": 1000.0,
-            "projected_usd": 1200.0,
-            "interval_usd": [1100.0, 1300.0],
-            "reason": "10 % to 30 % off",
-        }
-    ]
+    missed = Forecast(
+        target="pro",
+        stage="chat",
+        contract="enterprise",
+        text="a month's bill within 5 % of 1,000 USD",
+        forecast_usd=1000.0,
+        tokens_per_month=10**9,
+        within=0.05,
+        confidence=0.95,
+        projected_usd=1200.0,
+        interval_usd=(1100.0, 1300.0),
+        run_usd=1.0,
+        verdict="FAIL",
+        reason="10 % to 30 % off",
+    )
+    spoilt.verdicts = spoilt.verdicts.replace(forecasts=[missed])
     page, _, junit, _ = written(spoilt)
     row = page.table("verdict", "measured")[-1]
     assert (row["verdict"], row["measured"], row["95 % interval"]) == (
@@ -551,10 +551,10 @@ def test_run_facts_are_words_with_units_each_given_once(spoilt: Made) -> None:
             "calibration": {"ceiling_rps": 2000, "ceiling_events_per_s": 48000},
         }
     )
-    spoilt.summary["health"]["facts"]["gc_pause_max_ms"] = 12.34
+    spoilt.say(facts={**spoilt.summary.health.facts, "gc_pause_max_ms": 12.34})
     page, _, _, _ = written(spoilt)
     said = (
-        "gc pause max 12.3 ms, clock step 0 ms, cpu 16.3 %, loop uvloop, calibration: ceiling 2,000"
+        "gc pause max 12.3 ms, cpu 16.3 %, clock step 0 ms, loop uvloop, calibration: ceiling 2,000"
         " requests/s, ceiling 48,000 chunks/s"
     )
     assert page.text.count(said) == page.text.count("gc pause") == 1

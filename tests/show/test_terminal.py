@@ -52,7 +52,7 @@ MIDWAY = Progress(
 def test_the_final_screen_fits_its_width(make_run: MakeRun, names: list[str], width: int) -> None:
     """No line is wider than asked, whatever the names; every verdict stands there whole."""
     made = make_run(names, rows=20)
-    made.summary["health"]["reasons"] = ["w" * 300, "many words " * 30]
+    made.say(reasons=["w" * 300, "many words " * 30])
     plain = verdict_lines(made.summary, made.verdicts, width=width).plain
     assert max(cell_len(line) for line in plain.split("\n")) <= width
     assert [plain.count(word) for word in ("INCONCLUSIVE", "REPORTED", "  PASS")] == [1, 1, 2]
@@ -92,16 +92,18 @@ def test_colour_carries_the_verdict_and_nothing_else(spoilt: Made) -> None:
 
 def test_an_invalid_run_says_so_first(spoilt: Made) -> None:
     """Before any number stands that the harness was the limit."""
-    spoilt.summary["overall"] = "INVALID"
+    spoilt.summary = spoilt.summary.replace(overall="INVALID")
     assert verdict_lines(spoilt.summary, spoilt.verdicts).plain.startswith("INVALID: ")
 
 
 def test_without_a_contract_the_numbers_themselves_are_shown(spoilt: Made) -> None:
     """A line a target with success, TTFT and e2e; dashes or silence for what was not measured."""
-    spoilt.verdicts.update(clauses=[], confidence=[])
-    spoilt.summary["targets"]["pro"]["response_ms"]["ttft"] = None
+    spoilt.verdicts = spoilt.verdicts.replace(clauses=[])
+    spoilt.measure("pro", response_ms=spoilt.summary.targets["pro"].response_ms.replace(ttft=None))
     lines = verdict_lines(spoilt.summary, spoilt.verdicts).plain.split("\n")
-    p99 = spoilt.summary["targets"]["standard"]["response_ms"]["e2e"]["p99"]
+    e2e = spoilt.summary.targets["standard"].response_ms.e2e
+    assert e2e is not None
+    p99 = e2e.p99
     assert lines[0].startswith(" standard  ok 98.5 % of 1,200")
     assert f"e2e p50 212 ms p99 {p99:,.0f} ms" in lines[0]
     assert "TTFT" not in lines[1]
@@ -125,11 +127,13 @@ def test_missed_expectations_are_listed(spoilt: Made) -> None:
         "target": "pro/noisy-neighbour",
         "clause": "against standard/noisy-neighbour in the burst of neighbours",
     }
-    spoilt.verdicts["expects"] = [
-        met,
-        {**met, "got": "PASS", "met": False},
-        *[{**wordy, "got": "PASS", "met": False}] * 31,
-    ]
+    spoilt.verdicts = spoilt.verdicts.replace(
+        expects=[
+            met,
+            {**met, "got": "PASS", "met": False},
+            *[{**wordy, "got": "PASS", "met": False}] * 31,
+        ]
+    )
     lines = verdict_lines(spoilt.summary, spoilt.verdicts, width=80).plain.split("\n")
     at = lines.index("expected  1 of 33 known answers met")
     assert lines[at + 1].strip() == "standard, e2e p99: expected FAIL, got PASS"

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.record.records.verdicts import ClauseVerdict
 from bench.show import wording
+from tests.support.made_runs import clause_of
 
 
 @given(st.text(st.characters(), max_size=400))
@@ -73,25 +75,10 @@ def test_numbers_keep_about_three_digits(value: float | None, text: str) -> None
     assert wording.number(value) == text
 
 
-def clause(**more: Any) -> dict[str, Any]:
+def clause(**more: Any) -> ClauseVerdict:
     """A latency clause with nothing measured."""
-    return {
-        "metric": "e2e",
-        "unit": "ms",
-        "operator": "<=",
-        "statistic": "quantile",
-        "text": "response e2e p99 ≤ 800 ms",
-        "measured": None,
-        "interval": [None, None],
-        "n": 0,
-        "k": 0,
-        "limit_ms": 800.0,
-        "share": None,
-        "allowed_k": -1,
-        "verdict": "FAIL",
-        "reason": "because",
-        **more,
-    }
+    plain: dict[str, Any] = {"limit_ms": 800.0, "verdict": "FAIL", "reason": "because", **more}
+    return clause_of("a", 1, "response e2e p99 ≤ 800 ms", plain.pop("metric", "e2e"), **plain)
 
 
 @pytest.mark.parametrize(
@@ -127,9 +114,7 @@ def test_shares_are_written_as_per_cent_with_their_direction() -> None:
         "99.74 – 100 %",
         "≥ 99.9 %",
     )
-    assert (
-        wording.limit({**up, "metric": "error_share", "operator": "<=", "share": 0.01}) == "≤ 1 %"
-    )
+    assert wording.limit(up.replace(metric="error_share", operator="<=", share=0.01)) == "≤ 1 %"
 
 
 def test_rounding_does_not_lay_a_value_upon_the_limit() -> None:

@@ -41,18 +41,30 @@ class Made:
     """A run and what the judge would have said of it."""
 
     run: Run
-    summary: dict[str, Any]
-    verdicts: dict[str, Any]
+    summary: Summary
+    verdicts: Verdicts
 
     @property
     def records(self) -> Records:
         """All records of a run that was not compared, routed or counted over a month."""
-        summary, verdicts = (
-            Summary.model_validate(self.summary),
-            Verdicts.model_validate(self.verdicts),
-        )
         nothing = Attribution(format=1, run="r", state="complete", simulated=False, targets={})
-        return Records(summary, verdicts, nothing, None, None, None)
+        return Records(self.summary, self.verdicts, nothing, None, None, None)
+
+    def say(self, **health: Any) -> None:
+        """Other values of the harness's health."""
+        self.summary = self.summary.replace(health=self.summary.health.replace(**health))
+
+    def measure(self, target: str, **values: Any) -> None:
+        """Other values of a target's summary."""
+        changed = self.summary.targets[target].replace(**values)
+        self.summary = self.summary.replace(targets={**self.summary.targets, target: changed})
+
+    def judge(self, place: int | slice, **values: Any) -> None:
+        """Other values of a clause's verdict, or of several."""
+        clauses = [*self.verdicts.clauses]
+        for at in range(len(clauses))[place] if isinstance(place, slice) else [place]:
+            clauses[at] = clauses[at].replace(**values)
+        self.verdicts = self.verdicts.replace(clauses=clauses)
 
 
 MakeRun = Callable[..., Made]
@@ -234,7 +246,7 @@ def target_of(schedule: Table, samples: Table, lane: LaneRecord, seconds: float)
     }
 
 
-def clause_of(target: str, number: int, text: str, metric: str, **more: Any) -> dict[str, Any]:
+def clause_of(target: str, number: int, text: str, metric: str, **more: Any) -> ClauseVerdict:
     """One clause's record of verdicts.json with plain defaults."""
     base = {
         "target": target,
@@ -281,10 +293,10 @@ def clause_of(target: str, number: int, text: str, metric: str, **more: Any) -> 
         "reason": "no rows to judge",
         "needed_n": None,
     }
-    return ClauseVerdict.model_validate({**base, **more}).to_json()
+    return ClauseVerdict.model_validate({**base, **more})
 
 
-def verdicts_of(names: list[str], overall: str = "FAIL") -> dict[str, Any]:
+def verdicts_of(names: list[str], overall: str = "FAIL") -> Verdicts:
     """A failed, an undecided, a kept and a reported clause for the first target; kept ones for the
     others.
     """
@@ -373,7 +385,7 @@ def verdicts_of(names: list[str], overall: str = "FAIL") -> dict[str, Any]:
         expects=[],
         attested=[{"contract": "enterprise", "term": "data stay in the region"}],
         projected_breach_usd=None,
-    ).to_json()
+    )
 
 
 def manifest_of(lanes: list[LaneRecord], strings: dict[str, list[str]]) -> Manifest:

@@ -73,7 +73,7 @@ def _peer(kind: str, what: str, _flags: Mapping[str, Any]) -> Prepared:
         )
     name = name or names[0]
     make = {"vllm": vllm_result, "aiperf": aiperf_result}[kind]
-    target = reviewed(run.folder)[1].summary.targets[name].to_json()
+    target = reviewed(run.folder)[1].summary.targets[name]
     return written_json(make(run, names.index(name), target)), []
 
 

@@ -23,6 +23,7 @@ from bench.judge.reached import came_to
 from bench.metrics import METRICS, peer_names
 from bench.quantiles import P90, P95, P99, P999, by_name, quantile_key
 from bench.record.records.manifest import LaneRecord
+from bench.record.records.summary import TargetSummary
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Float, Int, Outcome, end_ns
 from bench.units import MS, S
@@ -103,11 +104,11 @@ def _limits_ms(lane: LaneRecord) -> dict[str, float]:
     return found
 
 
-def vllm_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any]:
+def vllm_result(run: Run, lane: int, target: TargetSummary) -> dict[str, Any]:
     """The JSON of `vllm bench serve --save-result` without --save-detailed."""
     facts, load = run.lanes[lane], _load(run, lane)
     tokens_in, tokens_out = int(load.input_tokens.sum()), int(load.output_tokens.sum())
-    gaps = target["inter_chunk_ms"] or {}
+    gaps = target.inter_chunk_ms
     return {
         "date": run.manifest.started_utc,
         "backend": api_of_record(facts.api or DEFAULT).vllm_backend,
@@ -115,7 +116,7 @@ def vllm_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any
         "model_id": facts.model,
         "tokenizer_id": run.manifest.tokenizer,
         "num_prompts": len(load.rows),
-        "request_rate": "inf" if facts.closed_loop else target["offered_rps"],
+        "request_rate": "inf" if facts.closed_loop else target.offered_rps,
         "max_concurrency": facts.max_in_flight,
         "duration": (load.end_ns - load.start_ns) / S,
         "completed": len(load.ok),
@@ -127,9 +128,12 @@ def vllm_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any
         "output_throughput": load.per_second(tokens_out),
         "total_token_throughput": load.per_second(tokens_in + tokens_out),
         **_vllm_metrics(load.values_ms),
-        "mean_itl_ms": gaps.get("mean"),
-        "median_itl_ms": gaps.get("p50"),
-        **{f"{name}_itl_ms": gaps.get(quantile_key(q)) for name, q in _VLLM_PERCENTILES.items()},
+        "mean_itl_ms": gaps and gaps.mean,
+        "median_itl_ms": gaps and gaps.p50,
+        **{
+            f"{name}_itl_ms": getattr(gaps, quantile_key(q), None)
+            for name, q in _VLLM_PERCENTILES.items()
+        },
         "tailproof": {
             "run": run.manifest.run,
             "state": run.state,
@@ -161,7 +165,7 @@ def _vllm_metric(name: str, values_ms: Float) -> dict[str, float | None]:
     return {f"{key}_{name}_ms": value for key, value in found.items()}
 
 
-def aiperf_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG001 as vllm_result
+def aiperf_result(run: Run, lane: int, target: TargetSummary) -> dict[str, Any]:  # noqa: ARG001 as vllm_result
     """The JSON of AIPerf's profile_export_aiperf.json; metrics without a value are left out, as
     there.
     """
@@ -212,7 +216,7 @@ def aiperf_result(run: Run, lane: int, target: Mapping[str, Any]) -> dict[str, A
         "run_info": {
             "benchmark_id": run.manifest.run,
             "random_seed": run.manifest.seed,
-            "run_label": run.lanes[lane]["name"],
+            "run_label": run.lanes[lane].name,
             "cli_command": run.manifest.repeat_command,
         },
     }

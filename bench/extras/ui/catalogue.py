@@ -20,6 +20,7 @@ from pydantic_core import from_json
 
 from bench.errors import RunFolderError
 from bench.record.files import refuse_ways_out
+from bench.record.records.manifest import Manifest
 from bench.record.run_folder import read_manifest, under_way
 from bench.show.wording import ABSENT, visible
 
@@ -157,30 +158,31 @@ def _entry(folder: Path, signs: Sequence[tuple[int, int, bool] | None]) -> Entry
         return Entry(folder.name, problem="run.json or summary.json is no ordinary file")
     try:
         manifest = read_manifest(folder)
-        return _of_manifest(folder, manifest.to_json(), judged=signs[1] is not None)
+        if manifest.suite is not None:
+            suite = manifest.suite.name
+            return _of_manifest(folder, manifest, suite, judged=signs[1] is not None)
     except RunFolderError as error:
         return Entry(
             folder.name,
             problem=visible(f"{error.message}; {error.remedy}" if error.remedy else error.message),
         )
-    except (KeyError, TypeError, AttributeError):
-        return Entry(folder.name, problem="run.json does not say what a run's says")
+    return Entry(folder.name, problem="run.json does not say what a run's says")
 
 
-def _of_manifest(folder: Path, manifest: Mapping[str, Any], *, judged: bool) -> Entry:
-    lanes = manifest["lanes"][:_NAMED_MOST]
+def _of_manifest(folder: Path, manifest: Manifest, suite: str, *, judged: bool) -> Entry:
+    lanes = manifest.lanes[:_NAMED_MOST]
     summary = record_at(folder / "summary.json") if judged else {}
     # A summary of another run, or from before the last rows, judges something else. A run marked
     # `running` is judged once its writer is dead.
-    ended = "interrupted" if manifest["state"] == "running" else manifest["state"]
-    fits = summary.get("run") == manifest["run"] and summary.get("state") == ended
+    ended = "interrupted" if manifest.state == "running" else manifest.state
+    fits = summary.get("run") == manifest.run and summary.get("state") == ended
     return Entry(
         folder.name,
-        suite=_shown(manifest["suite"]["name"], 80),
-        state=_shown(manifest["state"], 20),
-        targets=tuple(dict.fromkeys(_shown(lane["target"], 60) for lane in lanes)),
-        models=tuple(dict.fromkeys(_shown(lane["model"], 60) for lane in lanes)),
-        started=_shown(manifest.get("started_utc", ABSENT), 20),
+        suite=_shown(suite, 80),
+        state=_shown(manifest.state, 20),
+        targets=tuple(dict.fromkeys(_shown(lane.target, 60) for lane in lanes)),
+        models=tuple(dict.fromkeys(_shown(lane.model, 60) for lane in lanes)),
+        started=_shown(manifest.started_utc or ABSENT, 20),
         verdict=_shown(summary.get("overall", ABSENT), 20) if fits else ABSENT,
         simulated=bool(fits and summary.get("simulated")),
     )

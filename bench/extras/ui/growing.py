@@ -20,6 +20,7 @@ from bench.quantiles import P50, P99, P999, by_name
 from bench.record.files import read_table
 from bench.record.histogram import Histogram
 from bench.record.pieces import Following
+from bench.record.records.manifest import LaneRecord
 from bench.record.run_folder import read_manifest, read_schedule, under_way
 from bench.record.samples import SAMPLE_DTYPE, Int, Outcome, Table, latency_ns
 from bench.units import MS
@@ -70,12 +71,12 @@ class Growing:
     def __init__(self, folder: Path):
         """Raises RunFolderError where manifest or schedule cannot be read."""
         self._folder = folder
-        self._manifest = read_manifest(folder).to_json()
+        self._manifest = read_manifest(folder)
         schedule = read_schedule(folder)
         self._lane_of, self._warmup = schedule["lane"].copy(), schedule["warmup"].copy()
         self._seen = np.zeros(len(schedule), np.bool_)
         self._pieces = Following(folder)
-        self._lanes = [_Lane() for _ in self._manifest["lanes"]]
+        self._lanes = [_Lane() for _ in self._manifest.lanes]
         self._elapsed_ns = 0
 
     def now(self) -> Standing:
@@ -89,11 +90,11 @@ class Growing:
         if state != "running":
             whole = read_table(self._folder / "samples" / "rows.npy", SAMPLE_DTYPE)
             self._take(np.arange(len(whole)), whole)
-        lanes = self._manifest["lanes"]
+        lanes = self._manifest.lanes
         return Standing(
             "interrupted" if state == "running" and not at_work else state,
             self._elapsed_ns,
-            max((int(lane["end_ns"]) for lane in lanes), default=0),
+            max((lane.end_ns for lane in lanes), default=0),
             tuple(
                 _standing(lane, own, int((self._lane_of == index).sum()))
                 for index, (lane, own) in enumerate(zip(lanes, self._lanes, strict=True))
@@ -123,12 +124,12 @@ class Growing:
                 histogram.record_many_ns(values[values >= 0])
 
 
-def _standing(lane: Mapping[str, Any], own: _Lane, planned: int) -> LaneStanding:
+def _standing(lane: LaneRecord, own: _Lane, planned: int) -> LaneStanding:
     outcomes = {
         Outcome(index).name: int(times) for index, times in enumerate(own.outcomes) if times
     }
     found = {metric: _quantiles_ms(histogram) for metric, histogram in own.latencies.items()}
-    return LaneStanding(str(lane["name"]), planned, outcomes, found)
+    return LaneStanding(lane.name, planned, outcomes, found)
 
 
 def _quantiles_ms(histogram: Histogram) -> dict[str, float | None]:

@@ -134,14 +134,12 @@ def _lanes(names: tuple[str, ...], first: str, second: str) -> list[tuple[Run, i
             "the fallback is the default itself", where="--fallback", remedy="name another target"
         )
     home, at, _ = lanes[chosen[0]]
-    stage = home.lanes[at]["stage"]
+    stage = home.lanes[at].stage
     rest = [
         lane
         for place, lane in enumerate(lanes)
         if place not in chosen
-        and (
-            lane[2] or (lane[0].folder == home.folder and lane[0].lanes[lane[1]]["stage"] == stage)
-        )
+        and (lane[2] or (lane[0].folder == home.folder and lane[0].lanes[lane[1]].stage == stage))
     ]
     return [(run, index) for run, index, _ in (*(lanes[place] for place in chosen), *rest)]
 

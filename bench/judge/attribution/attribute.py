@@ -83,26 +83,26 @@ def attribute_run(run: Run, limit_ns: int | None = None, only: str | None = None
     """
     rows = came_to(run)
     # the numbers that attempts give to rows hold for the whole table alone
-    routed = any(lane.get("legs") for lane in run.lanes) and len(rows) == len(run.columns)
+    routed = any(lane.legs for lane in run.lanes) and len(rows) == len(run.columns)
     places = places_of(run.manifest)
     calls = answering(run.attempts, len(rows)) if routed else None
 
     def record(index: int, lane: LaneRecord) -> LaneAttribution:
         mine = rows.schedule["lane"] == index
-        before = calls.where(mine) if calls is not None and lane.get("legs") else None
+        before = calls.where(mine) if calls is not None and lane.legs else None
         return attribute_lane(
             rows if mine.all() else rows.where(mine), lane, run.strings, limit_ns, before, places
         )
 
     return Attribution(
         format=Attribution.FORMAT,
-        run=run.manifest["run"],
+        run=run.manifest.run,
         state=run.state,
-        simulated=any(lane.get("simulated") for lane in run.lanes),
+        simulated=any(lane.simulated for lane in run.lanes),
         targets={
-            lane["name"]: record(index, lane)
+            lane.name: record(index, lane)
             for index, lane in enumerate(run.lanes)
-            if only in (None, lane["name"])
+            if only in (None, lane.name)
         },
     )
 

@@ -103,7 +103,7 @@ def judge_month(month: Month, path: Path) -> tuple[Census, list[Expectation]]:
 
 def log_of_run(run: Run, lane: str = "") -> RequestLog:
     """One lane's rows. Raises UserError where the run has several and none is named."""
-    known = [each["name"] for each in run.lanes]
+    known = [each.name for each in run.lanes]
     if lane not in known and (lane or len(known) > 1):
         raise UserError(
             f"has no target {lane!r}" if lane else "has several targets",

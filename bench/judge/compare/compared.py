@@ -39,33 +39,31 @@ _AGAIN = re.compile(r"#\d+$")
 
 def compare_run(run: Run) -> Comparisons | None:
     """comparisons.json, or None where the suite compares nothing."""
-    tables = [
-        Compare.model_validate(table) for lane in run.lanes for table in lane.get("compare", [])
-    ]
+    tables = [Compare.model_validate(table) for lane in run.lanes for table in lane.compare]
     if not tables:
         return None
     found = [_table(run, table) for table in tables]
     return Comparisons(
         format=Comparisons.FORMAT,
-        run=run.manifest["run"],
+        run=run.manifest.run,
         comparisons=[each for records, _ in found for each in records],
         expects=[each for _, expects in found for each in expects],
     )
 
 
 def _table(run: Run, table: Compare) -> tuple[list[Comparison], list[Expectation]]:
-    index = {lane["name"]: at for at, lane in enumerate(run.lanes)}
+    index = {lane.name: at for at, lane in enumerate(run.lanes)}
     baseline, *others = (arm_of(run, index[name], table.metric) for name in table.arms)
     checks = (
         [aa_check(*split(baseline, seed_of(run)), question_of(run, baseline, table))]
         if table.aa
         else []
     )
-    records, ours = {}, _AGAIN.sub("", run.lanes[index[baseline.name]]["target"])
+    records, ours = {}, _AGAIN.sub("", run.lanes[index[baseline.name]].target)
     for other in others:
         question = question_of(run, baseline, table, last=other is others[-1])
         records[other.name] = compare_arms(baseline, other, question)
-        if _AGAIN.sub("", run.lanes[index[other.name]]["target"]) == ours:
+        if _AGAIN.sub("", run.lanes[index[other.name]].target) == ours:
             checks.append(aa_check(baseline, other, question))
     records = {name: with_aa(record, checks) for name, record in records.items()}
     return list(records.values()), [_expectation(expect, table, records) for expect in table.expect]
@@ -73,7 +71,7 @@ def _table(run: Run, table: Compare) -> tuple[list[Comparison], list[Expectation
 
 def seed_of(run: Run) -> int:
     """The run's own seed: the same folder gives the same draws."""
-    return int(run.manifest.get("seed", 1))
+    return 1 if run.manifest.seed is None else run.manifest.seed
 
 
 def question_of(run: Run, baseline: Arm, table: Compare, *, last: bool = True) -> Question:
@@ -92,9 +90,7 @@ def question_of(run: Run, baseline: Arm, table: Compare, *, last: bool = True) -
 
 def table_of(run: Run, names: Sequence[str]) -> Compare | None:
     """The suite's table that holds all these lanes as arms, if there is one."""
-    tables = (
-        Compare.model_validate(table) for lane in run.lanes for table in lane.get("compare", [])
-    )
+    tables = (Compare.model_validate(table) for lane in run.lanes for table in lane.compare)
     return next((table for table in tables if set(names) <= set(table.arms)), None)
 
 
@@ -172,7 +168,7 @@ def named_arm(run: Run, name: str | None, metric: str) -> Arm:
 
     Raises UserError naming the targets there are.
     """
-    names = [lane["name"] for lane in run.lanes]
+    names = [lane.name for lane in run.lanes]
     if name not in (None, *names):
         raise UserError(
             f"has no target named {name!r}",

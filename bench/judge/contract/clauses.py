@@ -88,11 +88,9 @@ def _index(names: list[str], wanted: str) -> int:
 def missing_part(clause: Clause, lane: LaneRecord, streamed: bool) -> str | None:
     """Why the run cannot have what the clause asks for, or None."""
     if clause.phase is not None and clause.phase not in lane.phases:
-        return f"the run has no phase {clause.phase!r} (its phases: {', '.join(lane['phases'])})"
+        return f"the run has no phase {clause.phase!r} (its phases: {', '.join(lane.phases)})"
     if clause.bucket is not None and clause.bucket not in lane.buckets:
-        return (
-            f"no context bucket is named {clause.bucket!r} (they are {', '.join(lane['buckets'])})"
-        )
+        return f"no context bucket is named {clause.bucket!r} (they are {', '.join(lane.buckets)})"
     needs_stream = METRICS[clause.metric].streamed or not clause.with_ttft
     if needs_stream and not streamed:
         return f"{clause.metric} needs streamed answers, and this target's answers came whole"

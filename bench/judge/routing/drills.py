@@ -226,15 +226,15 @@ def timeline(
     p99_ms is None where nothing was answered; `states` are the changes of the legs' breakers.
     """
     samples, ok = columns.samples, columns.ok
-    width = max(-(-(lane["end_ns"] - lane["start_ns"]) // BINS), 1)
-    bins = np.clip((samples["due_ns"] - lane["start_ns"]) // width, 0, BINS - 1)
+    width = max(-(-(lane.end_ns - lane.start_ns) // BINS), 1)
+    bins = np.clip((samples["due_ns"] - lane.start_ns) // width, 0, BINS - 1)
     p99 = [np.sort(latency_ns(samples[ok & (bins == number)], "e2e")) for number in range(BINS)]
     won = attempts[winners(attempts)]
     of_row = bins[np.searchsorted(rows, won["row"])]
     return Timeline(
-        stage=lane["stage"],
-        of=lane["target"],
-        start_ns=lane["start_ns"],
+        stage=lane.stage,
+        of=lane.target,
+        start_ns=lane.start_ns,
         bin_ns=width,
         requests=np.bincount(bins, minlength=BINS).tolist(),
         lost=np.bincount(
@@ -243,10 +243,10 @@ def timeline(
         p99_ms=[_at(values, P99) / MS if len(values) else None for values in p99],
         legs=[
             LegAnswers(
-                name=leg["name"],
+                name=leg.name,
                 answered=np.bincount(of_row[won["leg"] == number], minlength=BINS).tolist(),
             )
-            for number, leg in enumerate(lane.get("legs") or [])
+            for number, leg in enumerate(lane.legs)
         ],
         states=[
             LegState(leg=change["leg"], at_ns=change["at_ns"], state=change["state"])

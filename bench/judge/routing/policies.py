@@ -30,11 +30,11 @@ _EACH_SIDE, _OF_A_VERDICT = 0.025, 0.05
 def standings(run: Run) -> list[Standing]:
     """One record for each stage that holds a route beside another lane, its longest p99 first."""
     found = []
-    for stage in dict.fromkeys(lane["stage"] for lane in run.lanes if lane.get("route")):
+    for stage in dict.fromkeys(lane.stage for lane in run.lanes if lane.route):
         lanes = [
             (lane, run.columns.lane(index).measured())
             for index, lane in enumerate(run.lanes)
-            if lane["stage"] == stage
+            if lane.stage == stage
         ]
         if len(lanes) > 1:
             found.append(standing(stage, [lane_tail(lane, columns) for lane, columns in lanes]))
@@ -54,10 +54,10 @@ def lane_tail(lane: LaneRecord, columns: Columns) -> LaneTail:
     }
     low, high = (int(ordered[rank - 1]) / MS if 1 <= rank <= n else None for rank in ranks)
     return LaneTail(
-        target=lane["name"],
-        routed=bool(lane.get("route")),
-        of=lane["target"],
-        legs=[leg["name"] for leg in lane.get("legs") or []],
+        target=lane.name,
+        routed=bool(lane.route),
+        of=lane.target,
+        legs=[leg.name for leg in lane.legs],
         requests=len(columns),
         success=n / len(columns) if len(columns) else None,
         **found,
@@ -134,16 +134,16 @@ def expectations(
     """Each answer that `expect_route` tables rehearse, and whether it came."""
     found: list[Expectation] = []
     for index, lane in enumerate(run.lanes):
-        columns = run.columns.lane(index).measured() if lane.get("expect_route") else None
-        for table in lane.get("expect_route") or []:
+        columns = run.columns.lane(index).measured() if lane.expect_route else None
+        for table in lane.expect_route:
             wanted = RouteExpect.model_validate(table)
-            told = _Told(lane["name"], found)
+            told = _Told(lane.name, found)
             if wanted.p99_above:
-                here = [stage.lanes for stage in stages if stage.stage == lane["stage"]]
-                _above(told, lane["target"], wanted.p99_above, here[0] if here else [])
+                here = [stage.lanes for stage in stages if stage.stage == lane.stage]
+                _above(told, lane.target, wanted.p99_above, here[0] if here else [])
             if wanted.p99_within is not None and columns is not None:
                 _within(told, columns, wanted.p99_within)
-            mine = [drill for drill in drills if drill.target == lane["name"]]
+            mine = [drill for drill in drills if drill.target == lane.name]
             done = [drill for drill in mine if drill.ok]
             for clause, limit_ns, times in (
                 ("time to detect", wanted.detect_within, [cut.detect_ms for cut in done]),

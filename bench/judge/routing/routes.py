@@ -44,8 +44,8 @@ from bench.record.samples import AttemptFlag, Columns, Outcome, Reason, Table
 
 def route_run(run: Run) -> Routes | None:
     """routes.json; None for a run without routes, drills and allowed regions."""
-    routed = any(lane.get("route") for lane in run.lanes)
-    events = run.manifest.get("events") or []
+    routed = any(lane.route for lane in run.lanes)
+    events = run.manifest.events
     regions = residency(run)
     if not routed and not events and not regions:
         return None
@@ -59,24 +59,20 @@ def route_run(run: Run) -> Routes | None:
         )[0]
         own = attempts[np.isin(attempts["row"], rows)]
         columns = run.columns.where(rows)
-        if lane.get("route"):
+        if lane.route:
             planned = run.columns.schedule[own["row"]]
-            routes[lane["name"]] = route_record(
+            routes[lane.name] = route_record(
                 columns, own, planned, lane, run.strings("served_model")
             )
-        changes = [
-            change
-            for change in run.manifest.get("leg_events") or []
-            if change["lane"] == lane["name"]
-        ]
-        here = [event for event in events if event["stage"] == lane["stage"]]
-        found = drill_records(columns, own, rows, here, changes, lane.get("legs") or ())
-        drills += [record.replace(target=lane["name"], stage=lane["stage"]) for record in found]
+        changes = [change for change in run.manifest.leg_events if change["lane"] == lane.name]
+        here = [event for event in events if event["stage"] == lane.stage]
+        found = drill_records(columns, own, rows, here, changes, lane.legs)
+        drills += [record.replace(target=lane.name, stage=lane.stage) for record in found]
         if found:
-            timelines[lane["name"]] = timeline(columns, own, rows, lane, changes)
+            timelines[lane.name] = timeline(columns, own, rows, lane, changes)
     return Routes(
         format=Routes.FORMAT,
-        run=run.manifest["run"],
+        run=run.manifest.run,
         routes=routes,
         stages=stages,
         drills=drills,
@@ -108,7 +104,7 @@ def route_record(
         answered["served_model"][answered["served_model"] >= 0], minlength=len(models)
     )
     legs = []
-    for number, leg in enumerate(lane["legs"]):
+    for number, leg in enumerate(lane.legs):
         mine = attempts["leg"] == number
         legs.append(_leg(leg, number, attempts[mine], int((won & mine).sum()), len(answered)))
     return RouteRecord(
@@ -128,15 +124,15 @@ def route_record(
         },
         tokens=tokens_of(attempts, planned, billed, won),
         double_billed=billed_twice(attempts, billed),
-        cost=cost_of(attempts, planned, billed, won, lane["legs"]),
+        cost=cost_of(attempts, planned, billed, won, lane.legs),
     )
 
 
 def _leg(leg: LegRecord, number: int, calls: Table, won: int, answered: int) -> LegCalls:
     return LegCalls(
         leg=number,
-        name=leg["name"],
-        model=leg["model"],
+        name=leg.name,
+        model=leg.model,
         calls=len(calls),
         answered=won,
         share_answered=won / answered if answered else None,
@@ -152,20 +148,20 @@ def residency(run: Run) -> dict[str, ResidencyRecord]:
     """
     texts = run.strings("served_region")
     found: dict[str, ResidencyRecord] = {}
-    attempts = run.attempts if any(lane.get("legs") for lane in run.lanes) else None
+    attempts = run.attempts if any(lane.legs for lane in run.lanes) else None
     for index, lane in enumerate(run.lanes):
-        legs = lane.get("legs") or [lane]
-        scope = ((lane.get("contract") or {}).get("scope") or {}).get("regions") or []
-        allowed = [scope or ([leg["region"]] if leg["region"] else []) for leg in legs]
+        legs: Sequence[LegRecord | LaneRecord] = lane.legs or [lane]
+        scope = ((lane.contract_written or {}).get("scope") or {}).get("regions") or []
+        allowed = [scope or ([leg.region] if leg.region else []) for leg in legs]
         if not all(allowed):
             continue
         rows = run.columns.schedule["lane"] == index
-        if lane.get("legs") and attempts is not None:
+        if lane.legs and attempts is not None:
             calls = attempts[rows[attempts["row"]]]
             parts = [(calls[calls["leg"] == leg], names) for leg, names in enumerate(allowed)]
         else:
             parts = [(run.columns.samples[rows], allowed[0])]
-        found[lane["name"]] = ResidencyRecord(
+        found[lane.name] = ResidencyRecord(
             allowed=sorted({name for names in allowed for name in names}),
             by="contract" if scope else "target",
             **_by_region(parts, texts),

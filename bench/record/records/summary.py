@@ -40,6 +40,15 @@ class ByMetric(Record):
 
         def __getattr__(self, metric: str) -> Quantiles | None: ...
 
+    def get(self, metric: str, default: None = None) -> Quantiles | None:
+        """Of one metric; None too where it is none of those kept."""
+        found: Quantiles | None = getattr(self, metric, default)
+        return found
+
+    def __getitem__(self, metric: str) -> Quantiles | None:
+        found: Quantiles | None = getattr(self, metric)
+        return found
+
 
 def _of_metrics(name: str, says: str, metrics: Iterable[str]) -> type[ByMetric]:
     fields: dict[str, Any] = dict.fromkeys(metrics, (Quantiles | None, ...))

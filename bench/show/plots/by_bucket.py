@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from bench.judge.stats.tail import quantile_ci_ranks
 from bench.metrics import HEADLINES, METRICS
 from bench.quantiles import P50, P90, P99, quantile_name
+from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Columns, Float, latency_ns
 from bench.show.plots.canvas import BLUE, draw_svg, latency_axis, readings
 from bench.show.wording import count, milliseconds, number, per_cent, visible
@@ -37,9 +38,7 @@ class _Quantile(NamedTuple):
     high: float
 
 
-def latency_by_bucket(
-    columns: Columns, lane: Mapping[str, Any], confidence: float = 0.95
-) -> str | None:
+def latency_by_bucket(columns: Columns, lane: LaneRecord, confidence: float = 0.95) -> str | None:
     """Time to first token and end-to-end latency of each context bucket; None with fewer than two
     that have answers.
 
@@ -50,7 +49,7 @@ def latency_by_bucket(
     if not shown:
         return None
     buckets = sorted({bucket for metric in shown for bucket in found[metric]})
-    title = f"Does a longer prompt take longer? {visible(lane['name'], 40)}"
+    title = f"Does a longer prompt take longer? {visible(lane.name, 40)}"
     height = 1.3 + 0.4 * len(buckets)
 
     def draw(figure: Figure) -> Mapping[str, str]:
@@ -66,11 +65,11 @@ def latency_by_bucket(
                 quantiles = found[metric].get(bucket, [])
                 points += [
                     (axes, *point)
-                    for point in _draw_bucket(axes, row, quantiles, str(lane["buckets"][bucket]))
+                    for point in _draw_bucket(axes, row, quantiles, str(lane.buckets[bucket]))
                 ]
-            rows = np.bincount(columns.schedule["bucket"], minlength=len(lane["buckets"]))
+            rows = np.bincount(columns.schedule["bucket"], minlength=len(lane.buckets))
             names = [
-                f"{visible(lane['buckets'][bucket], 14)}\n{count(int(rows[bucket]))} rows"
+                f"{visible(lane.buckets[bucket], 14)}\n{count(int(rows[bucket]))} rows"
                 for bucket in buckets
             ]
             axes.set_yticks(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bench.quantiles import quantile_name
+from bench.record.records.verdicts import ClauseVerdict
 from bench.record.samples import Float
 from bench.show.wording import exact, visible
 
@@ -163,21 +164,15 @@ class Limit(NamedTuple):
     label: str
 
 
-def limits_of(clauses: Sequence[Mapping[str, Any]], metric: str) -> list[Limit]:
+def limits_of(clauses: Sequence[ClauseVerdict], metric: str) -> list[Limit]:
     """The limits on this metric counted from the due time, each once."""
     found: dict[tuple[float, float, str], Limit] = {}
     for clause in clauses:
-        if (
-            clause["metric"] == metric
-            and clause["view"] == "response"
-            and clause["limit_ms"] is not None
-        ):
-            quantile = Fraction(str(clause["quantile"]))
-            where = " ".join(visible(clause[key], 12) for key in ("phase", "bucket") if clause[key])
-            label = (
-                f"limit {exact(clause['limit_ms'])} ms\n{quantile_name(quantile)} {where}".rstrip()
-            )
-            limit = Limit(clause["limit_ms"], float(1 - quantile), label)
+        if clause.metric == metric and clause.view == "response" and clause.limit_ms is not None:
+            quantile = Fraction(str(clause.quantile))
+            where = " ".join(visible(part, 12) for part in (clause.phase, clause.bucket) if part)
+            label = f"limit {exact(clause.limit_ms)} ms\n{quantile_name(quantile)} {where}".rstrip()
+            limit = Limit(clause.limit_ms, float(1 - quantile), label)
             found.setdefault(limit, limit)
     return sorted(found.values())
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from bench.judge.reached import undecided
+from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Columns, Float, Int, Outcome
 from bench.show.plots.canvas import (
     BLUE,
@@ -68,7 +69,7 @@ class _Windows(NamedTuple):
         return np.asarray(np.sum(self.failed, axis=0), np.int64)
 
 
-def failures_over_time(columns: Columns, lane: Mapping[str, Any]) -> str | None:
+def failures_over_time(columns: Columns, lane: LaneRecord) -> str | None:
     """Share of failed rows in each window of the due time, and how many of each class; None where
     none failed.
 
@@ -78,7 +79,7 @@ def failures_over_time(columns: Columns, lane: Mapping[str, Any]) -> str | None:
     if decided.ok.all():
         return None
     found = _count(decided, lane)
-    title = f"When did requests fail, and how? {visible(lane['name'], 40)}"
+    title = f"When did requests fail, and how? {visible(lane.name, 40)}"
     height = 3.0
 
     def draw(figure: Figure) -> Mapping[str, str]:
@@ -100,7 +101,7 @@ def failures_over_time(columns: Columns, lane: Mapping[str, Any]) -> str | None:
     return draw_svg(title, height, draw)
 
 
-def _count(decided: Columns, lane: Mapping[str, Any]) -> _Windows:
+def _count(decided: Columns, lane: LaneRecord) -> _Windows:
     due = decided.samples["due_ns"] / S
     edges = windows_s(*span_s(lane, float(due.max())), most=max(len(due) // _ROWS_LEAST, 6))
     kinds = np.bincount(decided.samples["outcome"][~decided.ok], minlength=len(Outcome))
@@ -118,7 +119,7 @@ def _count(decided: Columns, lane: Mapping[str, Any]) -> _Windows:
     failed = [
         np.histogram(due[np.isin(decided.samples["outcome"], group)], edges)[0] for group in groups
     ]
-    absent = "none judged" if any(span["warmup"] for span in lane["phase_spans"]) else "no requests"
+    absent = "none judged" if any(span.warmup for span in lane.phase_spans) else "no requests"
     return _Windows(edges, np.histogram(due, edges)[0], names, failed, absent)
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.metrics import METRICS
+from bench.record.records.manifest import LaneRecord
+from bench.record.records.verdicts import ClauseVerdict
 from bench.record.samples import Bool, Columns, Float, Outcome, latency_ns
 from bench.show.plots.canvas import (
     BLUE,
@@ -52,9 +54,9 @@ SCATTER_MOST = 5_000
 
 def latency_over_time(
     columns: Columns,
-    lane: Mapping[str, Any],
+    lane: LaneRecord,
     metric: str,
-    clauses: Sequence[Mapping[str, Any]],
+    clauses: Sequence[ClauseVerdict],
     moments: Sequence[Moment] = (),
 ) -> str | None:
     """When it was slow: latency (ms) over the due time (after the run's start), failures above,
@@ -76,7 +78,7 @@ def latency_over_time(
     ]
     limits = limits_of(clauses, metric)
     label = METRICS[metric].long_label
-    title = f"When was it slow? {label.capitalize()} of {visible(lane['name'], 32)}"
+    title = f"When was it slow? {label.capitalize()} of {visible(lane.name, 32)}"
     key = numbered(moments, span_s(lane, float(due.max()))[1])
     below, strip = 0.5 + 0.15 * len(key), 0.17 * len(classes)
     height = below + 3.0 + strip

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from bench.judge.stats.tail import quantile_ci_ranks
 from bench.metrics import METRICS
+from bench.record.records.manifest import LaneRecord
+from bench.record.records.verdicts import ClauseVerdict
 from bench.record.samples import Bool, Columns, Float, latency_ns
 from bench.show.plots.canvas import (
     BLUE,
@@ -40,9 +42,9 @@ if TYPE_CHECKING:
 
 def percentile_spectrum(
     columns: Columns,
-    lane: Mapping[str, Any],
+    lane: LaneRecord,
     metric: str,
-    clauses: Sequence[Mapping[str, Any]],
+    clauses: Sequence[ClauseVerdict],
     confidence: float = 0.95,
 ) -> str | None:
     """How slow the slowest are: latency (ms) over the percentile on a log(1 - q) axis.
@@ -60,7 +62,7 @@ def percentile_spectrum(
     limits = limits_of(clauses, metric)
     title = (
         f"How slow are the slowest? {METRICS[metric].long_label.capitalize()} of"
-        f" {visible(lane['name'], 32)}"
+        f" {visible(lane.name, 32)}"
     )
 
     def draw(figure: Figure) -> Mapping[str, str]:

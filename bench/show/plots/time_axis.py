@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Float
 from bench.show.plots.canvas import GREY, INK, PLACED, STRETCHED, TICK
 from bench.show.wording import exact, visible
@@ -65,9 +66,9 @@ class Moment(NamedTuple):
     says: str
 
 
-def span_s(lane: Mapping[str, Any], last_due_s: float) -> tuple[float, float]:
+def span_s(lane: LaneRecord, last_due_s: float) -> tuple[float, float]:
     """From the lane's start to its end, or to its last due time where that is later."""
-    return lane["start_ns"] / S, max(lane["end_ns"] / S, last_due_s + 0.001)
+    return lane.start_ns / S, max(lane.end_ns / S, last_due_s + 0.001)
 
 
 def windows_s(start_s: float, end_s: float, most: int = _WINDOWS_MOST) -> Float:
@@ -102,21 +103,19 @@ def _unit(end_s: float) -> tuple[int, str]:
     return (1, "s") if end_s <= 900 else (60, "min") if end_s <= 6 * 3600 else (3600, "h")
 
 
-def shade_phases(axes: Axes, lane: Mapping[str, Any], *, named: bool = True) -> None:
+def shade_phases(axes: Axes, lane: LaneRecord, *, named: bool = True) -> None:
     """Shade every other phase and the warm-up; name each where its name fits, once at least."""
     left, right = axes.get_xlim()
-    names = list(
-        dict.fromkeys(str(span["phase"]) for span in lane["phase_spans"] if not span["warmup"])
-    )
+    names = list(dict.fromkeys(str(span.phase) for span in lane.phase_spans if not span.warmup))
     said: set[str] = set()
-    for span in sorted(lane["phase_spans"], key=lambda span: span["start_ns"] - span["end_ns"]):
-        name, start, end = str(span["phase"]), span["start_ns"] / S, span["end_ns"] / S
-        if span["warmup"]:
+    for span in sorted(lane.phase_spans, key=lambda span: span.start_ns - span.end_ns):
+        name, start, end = str(span.phase), span.start_ns / S, span.end_ns / S
+        if span.warmup:
             axes.axvspan(start, end, color=GREY, alpha=0.25, linewidth=0)
         elif names.index(name) % 2:
             axes.axvspan(start, end, color=GREY, alpha=0.13, linewidth=0)
         fits = (min(end, right) - max(start, left)) / (right - left) > 0.0115 * len(name)
-        if not named or len(lane["phase_spans"]) < 2 or (name in said and not fits):
+        if not named or len(lane.phase_spans) < 2 or (name in said and not fits):
             continue
         said.add(name)
         axes.text(

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from bench.extras.formats.peers import aiperf_result, vllm_result
+from bench.judge.review import review
 from bench.plan.contract import Contract
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from tests.support.made_runs import Made, MakeRun, spoil_all, spoil_some
-from tests.support.records import review_json
 
 MS = 10**6
 
@@ -32,7 +32,7 @@ def results(
         )
         path.write_text(json.dumps(manifest))
     run = Run(made.run.folder)
-    target = review_json(run)[0]["targets"][run.lanes[0]["name"]]
+    target = review(run)[0].targets[run.lanes[0].name]
     return run, vllm_result(run, 0, target), aiperf_result(run, 0, target)
 
 
