@@ -129,17 +129,17 @@ def test_a_killed_run_loses_a_second_and_is_gone_on_with(
     assert rows_of(whole, Outcome.ok) == everything - rows_of(whole, Outcome.censored) <= asked, (
         whole.texts["note"]
     )
-    first, second = whole.manifest["sittings"]
-    assert first["ended"] == "killed"
+    first, second = whole.manifest.sittings
+    assert first.ended == "killed"
     samples, planned = whole.columns.samples, whole.columns.schedule["due_ns"]
     assert not (
-        (samples["sent_ns"] > first["until_ns"]) & (samples["sent_ns"] < second["began_ns"])
+        (samples["sent_ns"] > first.until_ns) & (samples["sent_ns"] < second.began_ns)
     ).any()
-    late = samples["due_ns"] >= second["began_ns"]
-    assert {*(samples["due_ns"] - planned)[late]} == {second["shift_ns"]}
+    late = samples["due_ns"] >= second.began_ns
+    assert {*(samples["due_ns"] - planned)[late]} == {second.shift_ns}
     assert {*(samples["due_ns"] - planned)[~late]} == {0}
-    assert samples["due_ns"][late].min() == second["began_ns"]
-    assert whole.lanes[0]["end_ns"] == run.lanes[0]["end_ns"] + second["shift_ns"]
+    assert samples["due_ns"][late].min() == second.began_ns
+    assert whole.lanes[0].end_ns == run.lanes[0].end_ns + second.shift_ns
     assert "resumed" in Path("r/report.html").read_text()
 
 
@@ -162,7 +162,7 @@ def test_ctrl_c_loses_nothing_and_sessions_go_on(provider: Provider) -> None:
     assert samples["done_ns"][kept].tolist() == before.columns.samples["done_ns"][kept].tolist()
     turns = np.flatnonzero(after >= 0)
     pauses = samples["due_ns"][turns] - samples["done_ns"][after[turns]]
-    began = run.manifest["sittings"][1]["began_ns"]
+    began = run.manifest.sittings[1].began_ns
     across = (samples["due_ns"][turns] >= began) & (samples["due_ns"][after[turns]] < began)
     assert across.any()
     assert {*pauses[~across].tolist()} == {300_000_000}
@@ -352,7 +352,7 @@ def test_a_run_that_breaks_off_twice_has_three_sittings(provider: Provider) -> N
     assert (
         len(json.loads(Path("r/run.json").read_text())["sittings"])
         == 3
-        == len(read_manifest(Path("r"))["sittings"])
+        == len(read_manifest(Path("r")).sittings)
     )
     assert main(["verify", "r"]) == 0
 

@@ -102,7 +102,7 @@ def test_simulated_stages_stand_beside_those_that_were_sent(tmp_path: Path) -> N
     suite.write_text('description = "both"\nscenarios = ["virtual.toml", "live.toml"]\n')
     code, manifest = run(tmp_path / "r", str(suite))
     done = Run(tmp_path / "r")
-    assert [(lane["name"], lane["simulated"]) for lane in done.lanes] == [
+    assert [(lane.name, lane.simulated) for lane in done.lanes] == [
         ("standard/live", False),
         ("standard/virtual", True),
     ]
@@ -114,9 +114,7 @@ def test_simulated_stages_stand_beside_those_that_were_sent(tmp_path: Path) -> N
         20_000_000
     }
     assert len(np.unique(live.samples["last_token_ns"] - live.samples["due_ns"])) > 10
-    assert (
-        done.strings("served_model")[virtual.samples["served_model"][0]] == done.lanes[1]["model"]
-    )
+    assert done.strings("served_model")[virtual.samples["served_model"][0]] == done.lanes[1].model
     assert list(manifest["harness"]["gateway"]) == ["live"]
     summary, verdicts = review_json(done)
     assert summary["health"]["facts"]["due"] == len(live)

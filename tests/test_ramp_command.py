@@ -311,7 +311,7 @@ def test_over_real_sockets(tmp_path: Path) -> None:
         record["bracket"]["fails_rps"],
         record["rate_rps"],
     ) == (110, 220, 110)
-    assert Run(tmp_path / "out/final-1").lanes[0]["simulated"] is False
+    assert Run(tmp_path / "out/final-1").lanes[0].simulated is False
 
 
 def test_a_harness_that_is_itself_the_limit(

@@ -362,7 +362,7 @@ def test_the_folder_is_a_runs_and_says_simulated(
     assert "tailproof simulate vanity-average --requests 3000 --seed 1" in capsys.readouterr().out
     run = Run(folder)
     assert run.state == "complete"
-    assert [lane["simulated"] for lane in run.lanes] == [True]
+    assert [lane.simulated for lane in run.lanes] == [True]
     assert (folder / "report.html").is_file()
     assert main(["verify", str(folder)]) == 0
     summary = json.loads((folder / "summary.json").read_text())

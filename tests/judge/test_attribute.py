@@ -307,7 +307,7 @@ def test_levels_are_listed_by_the_share_that_would_vanish() -> None:
     columns, lane = long_tail()
     pafs = [level.paf for level in attribute_lane(columns, lane, strings, 800 * MS).levels]
     assert all(first >= second for first, second in pairwise(pafs))
-    assert lane["end_ns"] == 600 * S
+    assert lane.end_ns == 600 * S
 
 
 def test_what_is_said_never_goes_beyond_association() -> None:

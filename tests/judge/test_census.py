@@ -559,7 +559,7 @@ def test_the_month_of_written_uptime() -> None:
         "due",
     )
     assert len(found.evidence["2026-09", 2]) == downtime["k"] == 162
-    assert [each["met"] for each in expects] == [True, True]
+    assert [each.met for each in expects] == [True, True]
 
 
 def test_a_runs_own_samples_are_a_log(tmp_path: Path) -> None:

@@ -183,8 +183,8 @@ def test_no_misses_do_not_make_certainty() -> None:
     values = np.full(3_000, 100.0 * MS)
     over = exceedance(values, values, 800 * MS, None, 0.025)
     most = 1 - 0.025 ** (1 / 3_000)
-    assert over["interval"] == pytest.approx([-most, most], rel=1e-6)
-    assert over["fisher_p"] is None
+    assert over.interval == pytest.approx([-most, most], rel=1e-6)
+    assert over.fisher_p is None
 
 
 def test_the_difference_of_misses_is_covered() -> None:
@@ -198,7 +198,7 @@ def test_the_difference_of_misses_is_covered() -> None:
         baseline, other = pair(seed, 3_000, ratio=1.2)
         low, high = exceedance(
             baseline.values, other.values, 800 * MS, sampled(baseline, other), 0.025
-        )["interval"]
+        ).interval
         held += low <= truth <= high
     assert held >= stats.binom.ppf(0.01, 60, 0.95)
 
@@ -212,9 +212,9 @@ def test_the_shift_is_held_at_all_quantiles_at_once() -> None:
     held = 0
     for seed in range(40):
         found = shift_function(sampled(*pair(seed, 2_000, ratio=1.2)), TENTHS, 0.05)
-        assert [point["q"] for point in found] == [float(q) for q in TENTHS]
+        assert [point.q for point in found] == [float(q) for q in TENTHS]
         held += all(
-            point["interval"][0] <= true <= point["interval"][1]
+            point.interval[0] <= true <= point.interval[1]
             for point, true in zip(found, truth, strict=True)
         )
     assert held >= stats.binom.ppf(0.01, 40, 0.95)
@@ -223,15 +223,15 @@ def test_the_shift_is_held_at_all_quantiles_at_once() -> None:
 def test_quantiles_among_failures_have_no_shift() -> None:
     """With 25 % failures in one arm the shift ends below the p75."""
     found = shift_function(sampled(*pair(1, 2_000, fail=(0.0, 0.25))), TENTHS, 0.05)
-    assert [point["q"] for point in found] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    assert [point.q for point in found] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 
 
 def test_the_faster_arm_dominates() -> None:
     """An arm that is faster by a fifth everywhere dominates, whichever side it stands on."""
-    assert permutation(sampled(*pair(1, 3_000, ratio=0.8)), P99, 1)["dominance"] == "other"
+    assert permutation(sampled(*pair(1, 3_000, ratio=0.8)), P99, 1).dominance == "other"
     found = permutation(sampled(*pair(1, 3_000, ratio=1.25)), P99, 1)
-    assert (found["dominance"], found["crosses_ms"]) == ("baseline", None)
-    assert found["p_value"] < 0.01
+    assert (found.dominance, found.crosses_ms) == ("baseline", None)
+    assert found.p_value < 0.01
 
 
 def test_a_better_tail_with_a_worse_middle_crosses() -> None:
@@ -242,8 +242,8 @@ def test_a_better_tail_with_a_worse_middle_crosses() -> None:
     _, narrow = pair(1, 4_000, sigma=0.4, ratio=1.3)
     truth = np.exp((0.9 * np.log(260) - 0.4 * np.log(200)) / 0.5)
     found = permutation(sampled(wide, narrow), P99, 1)
-    assert found["dominance"] == "crosses"
-    assert found["crosses_ms"] == pytest.approx(truth, rel=0.1)
+    assert found.dominance == "crosses"
+    assert found.crosses_ms == pytest.approx(truth, rel=0.1)
 
 
 @pytest.mark.slow("hundreds of comparisons, so that a rate of error can be counted")
@@ -253,8 +253,8 @@ def test_arms_of_one_law_are_seldom_told_apart_by_permutation() -> None:
     """
     found = [permutation(sampled(*pair(seed, 1_200, drift=0.5)), P99, seed) for seed in range(60)]
     most = stats.binom.ppf(0.99, 60, 0.05)
-    assert sum(each["p_value"] <= 0.05 for each in found) <= most
-    assert sum(each["dominance"] != "none" for each in found) <= most
+    assert sum(each.p_value <= 0.05 for each in found) <= most
+    assert sum(each.dominance != "none" for each in found) <= most
 
 
 def test_many_equal_failures_part_no_labels() -> None:
@@ -262,6 +262,6 @@ def test_many_equal_failures_part_no_labels() -> None:
     the arms.
     """
     assert (
-        permutation(sampled(*pair(2, 2_000, fail=(0.4, 0.4))), Fraction(1, 2), 1)["dominance"]
+        permutation(sampled(*pair(2, 2_000, fail=(0.4, 0.4))), Fraction(1, 2), 1).dominance
         == "none"
     )

@@ -128,9 +128,9 @@ def test_slow_rows_against_the_others() -> None:
         200,
     )
     parts = {part.part: part for part in found.parts}
-    assert parts["queue"]["excess_ms"] == 1000
-    assert parts["queue"]["share_of_excess"] == 1
-    assert parts["queue"]["share_difference"] == pytest.approx(1000 / 1200)
+    assert parts["queue"].excess_ms == 1000
+    assert parts["queue"].share_of_excess == 1
+    assert parts["queue"].share_difference == pytest.approx(1000 / 1200)
     assert sum(part.share_difference for part in found.parts) == pytest.approx(0)
     assert decompose(samples, ~slow & ~columns.ok, columns.ok, "e2e") is None
 

@@ -74,7 +74,7 @@ def test_a_contracts_scope_goes_before_and_may_name_a_family() -> None:
     made = residency(
         run_of({"region": "us-1", "contract": {"scope": {"regions": ["eu-*"]}}}, [0, 1, 2])
     )["x"]
-    assert (made["allowed"], made["by"], made["checked"], made["elsewhere"]) == (
+    assert (made.allowed, made.by, made.checked, made.elsewhere) == (
         ["eu-*"],
         "contract",
         3,
@@ -88,7 +88,7 @@ def test_each_call_of_a_route_is_held_to_its_leg() -> None:
     """
     legs = [{"name": "a", "region": "eu-1"}, {"name": "b", "region": "eu-2"}]
     made = residency(run_of({"legs": legs}, [0, 2], [(0, 0, 0), (0, 1, 0), (1, 1, 2)]))["x"]
-    assert (made["allowed"], made["checked"], made["elsewhere"]) == (["eu-1", "eu-2"], 3, 1)
+    assert (made.allowed, made.checked, made.elsewhere) == (["eu-1", "eu-2"], 3, 1)
 
 
 def test_without_an_allowed_list_there_is_no_record() -> None:

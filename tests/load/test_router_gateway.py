@@ -210,9 +210,7 @@ def lanes_of(run: Run, log: Path) -> dict[str, Lane]:
     for index, lane in enumerate(run.lanes):
         rows = np.nonzero(run.columns.schedule["lane"] == index)[0]
         own = attempts[np.isin(attempts["row"], rows)]
-        found[lane["name"]] = Lane(
-            run.columns.samples[rows], own, planned, ended, routes[lane["name"]]
-        )
+        found[lane.name] = Lane(run.columns.samples[rows], own, planned, ended, routes[lane.name])
     return found
 
 
@@ -399,7 +397,7 @@ def test_a_drill_is_felt_noticed_and_survived(tmp_path: Path) -> None:
         run = played(
             plan_of([routed("guarded", url, **breaker), plain], 60, "4s", *drills), tmp_path / "run"
         )
-    events = {event["at_ns"] // MS: event for event in run.manifest["events"]}
+    events = {event["at_ns"] // MS: event for event in run.manifest.events}
     assert [events[at]["ok"] for at in (100, 200, 300, 1000, 2000)] == [
         False,
         False,
@@ -411,7 +409,7 @@ def test_a_drill_is_felt_noticed_and_survived(tmp_path: Path) -> None:
     assert "killed" in events[200]["detail"]
     assert events[300]["detail"].startswith("HTTP 400")
     assert all(event["at_ns"] <= event["begun_ns"] <= event["done_ns"] for event in events.values())
-    states = [change["state"] for change in run.manifest["leg_events"]]
+    states = [change["state"] for change in run.manifest.leg_events]
     assert states[0] == "open"
     assert states[-1] == "closed"
     guarded, bare = (
@@ -452,16 +450,16 @@ def test_a_status_feed_moves_the_rows(tmp_path: Path) -> None:
     assert told == [
         (
             change["at_ns"],
-            f"fed: leg {run.lanes[0]['legs'][0]['name']} {change['state']}, {change['why']}",
+            f"fed: leg {run.lanes[0].legs[0].name} {change['state']}, {change['why']}",
         )
-        for change in run.manifest["leg_events"]
+        for change in run.manifest.leg_events
     ]
-    assert [change["state"] for change in run.manifest["leg_events"]] == [
+    assert [change["state"] for change in run.manifest.leg_events] == [
         "open",
         "half-open",
         "closed",
     ]
-    opened, half_open, closed = (change["at_ns"] for change in run.manifest["leg_events"])
+    opened, half_open, closed = (change["at_ns"] for change in run.manifest.leg_events)
     attempts = run.attempts
     # a row that came due just before a change may be looked at just after it
     open_then = (attempts["start_ns"] > opened + 100 * MS) & (

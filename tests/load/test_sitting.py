@@ -104,7 +104,7 @@ def test_a_run_is_taken_up_where_it_broke_off(state: str, first: int, tmp_path: 
     outcomes = run.columns.samples["outcome"]
     assert {*outcomes[:7]} == {Outcome.ok}
     assert {*outcomes[7:first]} <= {Outcome.censored}
-    assert run.manifest["lanes"][0]["phase_spans"][1]["start_ns"] == due[first]
+    assert run.manifest.lanes[0].phase_spans[1].start_ns == due[first]
     assert run.gaps_ns[0] == (700 * MS, due[first])
     said = fitness(run).facts["gaps"]
     assert said[0].startswith("broken off after 700 ms and resumed ")

@@ -65,7 +65,7 @@ def test_a_sealed_run_holds_the_attempts_and_their_digest(tmp_path: Path) -> Non
     run = Run(tmp_path / "r")
     assert np.array_equal(run.attempts, kept)
     assert [path.name for path in (tmp_path / "r" / "attempts").iterdir()] == ["rows.npy"]
-    assert [segment["file"] for segment in run.manifest["segments"]] == [
+    assert [segment.file for segment in run.manifest.segments] == [
         "samples/rows.npy",
         "attempts/rows.npy",
     ]

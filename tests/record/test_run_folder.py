@@ -326,7 +326,7 @@ def test_rows_that_were_due_before_the_record_ends_are_cut_off(tmp_path: Path) -
         "under way when the record ends"
     }
     assert (run.until_ns, run.gaps_ns) == (5 * 10**6, [(5 * 10**6, 10**7)])
-    assert [lane.get("gaps_ns") for lane in run.lanes] == [run.gaps_ns, None]
+    assert [lane.gaps_ns for lane in run.lanes] == [run.gaps_ns, []]
 
 
 def test_a_run_that_was_killed_while_it_was_sealed_is_whole(tmp_path: Path) -> None:
