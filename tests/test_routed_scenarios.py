@@ -272,8 +272,12 @@ def test_an_answer_that_did_not_come_is_not_met(
     """
     run = Run(played[0])
     wanted: dict[str, Any] = {"target": "routed", "switch_within": "1ms"}
-    run.manifest["lanes"][1]["expect_route"] = [wanted]
-    run.manifest["lanes"][0]["expect_route"] = [{"target": "near", "lost_at_most": 0}]
+    first, second, *others = run.lanes
+    run.lanes = [
+        first.replace(expect_route=[{"target": "near", "lost_at_most": 0}]),
+        second.replace(expect_route=[wanted]),
+        *others,
+    ]
     made = route_run(run)
     assert made is not None
     assert [(each["target"], each["met"]) for each in made["expects"]] == [

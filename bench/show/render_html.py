@@ -15,6 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bench.show.document import Document, Strip
 
 _HERE = Path(__file__).parent
+#: The style of every page, also of those that are served.
+STYLE = _HERE / "report.css"
 #: Cells with these words are coloured in whatever column they stand.
 _JUDGED = ("PASS", "FAIL", "INCONCLUSIVE", "REPORTED", "met", "NOT MET")
 #: A longer word may be broken anywhere, lest it push a column off the page.

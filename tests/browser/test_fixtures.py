@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from conftest import OpenPage, Violations
+    from tests.browser.conftest import OpenPage, Violations
 
 
 @pytest.mark.parametrize(

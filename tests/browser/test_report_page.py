@@ -21,7 +21,7 @@ from bench.record.run_folder import Run
 pytestmark = pytest.mark.figures
 
 if TYPE_CHECKING:
-    from conftest import OpenPage, Violations
+    from tests.browser.conftest import OpenPage, Violations
 
 PHONE = {"width": 390, "height": 844}
 

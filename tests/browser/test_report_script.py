@@ -16,7 +16,7 @@ from bench.cli import main
 pytestmark = pytest.mark.figures
 
 if TYPE_CHECKING:
-    from conftest import OpenPage, Violations
+    from tests.browser.conftest import OpenPage, Violations
 
 
 @pytest.fixture(scope="module")

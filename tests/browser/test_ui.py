@@ -26,7 +26,7 @@ from tests.support.records import manifest_of
 pytestmark = pytest.mark.figures
 
 if TYPE_CHECKING:
-    from conftest import OpenPage, Violations
+    from tests.browser.conftest import OpenPage, Violations
 
 STRINGS: dict[str, list[str]] = {"served_model": [], "served_region": [], "finish": [], "note": []}
 COMPARED = "/compare?run=first&baseline=first/standard&other=first/pro"

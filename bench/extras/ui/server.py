@@ -40,7 +40,7 @@ from bench.errors import RunFolderError, TailproofError, UserError
 from bench.extras.ui.catalogue import Catalogue
 from bench.extras.ui.growing import Growing
 from bench.extras.ui.pages import Pages, standing_texts
-from bench.show.render_html import page_script
+from bench.show.render_html import STYLE, page_script
 
 PORT = 8765
 #: Further ports that are tried where the user named none.
@@ -48,7 +48,7 @@ PORTS_TRIED = 20
 _EVERY_S = 1.0
 _HERE = Path(__file__).parent
 _FILES = {
-    "report.css": (_HERE.parent / "report.css", "text/css"),
+    "report.css": (STYLE, "text/css"),
     "ui.css": (_HERE / "ui.css", "text/css"),
     "watch.js": (_HERE / "watch.js", "text/javascript"),
 }

@@ -401,6 +401,8 @@ def test_nothing_can_be_changed_and_no_other_site_can_look(ui: Ui) -> None:
         assert ui.answer("/", method=method).status == 405
     assert ui.answer("/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403
     assert ui.answer("/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
+    for path in ("/static/report.css", "/static/ui.css", "/static/watch.js"):
+        assert ui.answer(path).status == 200
     for path in ("/", "/trend", "/compare", "/static/watch.js", "/nothing", "/report/nobody"):
         headers = ui.answer(path).headers
         policy = headers["Content-Security-Policy"]
