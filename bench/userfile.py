@@ -12,7 +12,8 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -142,6 +143,17 @@ def find_file(kind: str, name: str, beside: Path | None = None, *more_kinds: str
         f"no {' or '.join(_KINDS[each] for each in (kind, *more_kinds))} named {name!r}",
         remedy=f"{hint} (a path to a .toml file works too)",
     )
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """An error that names no file is about a name that stands here, in the file and key `where`."""
+    try:
+        yield
+    except UserError as error:
+        if error.where:
+            raise
+        raise UserError(error.message, where=where, remedy=error.remedy) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -287,6 +287,7 @@ def test_the_target_chosen_is_ramped_alone() -> None:
     assert (stage.expect, stage.compare, stage.profile.seed) == ([], [], None)
 
 
+@pytest.mark.clock
 @pytest.mark.timeout(6 * PATIENCE_S)
 def test_over_real_sockets(tmp_path: Path) -> None:
     """Twelve slots of 100 ms serve 120/s: 110 evenly apart a second never wait, at 220 a queue

@@ -28,6 +28,7 @@ from bench.userfile import (
     builtin_root,
     find_file,
     load_model,
+    naming,
     parse_model,
     read_toml,
 )
@@ -185,9 +186,8 @@ def load_suite(name: str) -> Suite:
         suite = parse_model(SuiteFile, data, str(path))
         stages, files, months = _suite_stages(suite, path)
         description, seed = suite.description, suite.seed
-    stages.sort(
-        key=lambda stage: stage.simulated
-    )  # what is played over HTTP comes first, in its order
+    # what is played over HTTP comes first, in its order
+    stages.sort(key=lambda stage: stage.simulated)
     names = [stage.name for stage in stages]
     for stage_name in names:
         if names.count(stage_name) > 1:
@@ -223,11 +223,13 @@ def _suite_stages(
     files: list[Path] = []
     months: list[tuple[Month, Path]] = []
     for stage in suite.stage:
-        loaded, used = _load_stage(stage, path, None)
+        with naming(f"{path}: stage {stage.name!r}"):
+            loaded, used = _load_stage(stage, path, None)
         stages.append(loaded)
         files += used
     for reference in suite.scenarios:
-        scenario_path = find_file("scenarios", reference, path.parent)
+        with naming(f"{path}: scenarios"):
+            scenario_path = find_file("scenarios", reference, path.parent)
         if (month := load_month_at(scenario_path, read_toml(scenario_path))) is not None:
             months.append((month, scenario_path))
             files.append(scenario_path)
@@ -240,11 +242,11 @@ def _suite_stages(
 
 def _scenario_stages(scenario: ScenarioFile, path: Path) -> tuple[list[Stage], list[Path]]:
     stages, files = [], []
+    simulated = scenario.gateway.get("simulated", False)
     for stage in scenario.stage:
-        loaded, used = _load_stage(stage, path, path)
-        stages.append(
-            loaded.model_copy(update={"simulated": scenario.gateway.get("simulated", False)})
-        )
+        with naming(f"{path}: stage {stage.name!r}"):
+            loaded, used = _load_stage(stage, path, path)
+        stages.append(loaded.model_copy(update={"simulated": simulated}))
         files += used
     return stages, files
 

@@ -223,3 +223,22 @@ def test_a_rate_over_arrivals_without_one_is_refused() -> None:
     closed = profile(arrivals={"kind": "closed", "concurrency": 4}, duration="5s")
     with pytest.raises(UserError, match='stage one: arrivals of kind "closed" have no rate to set'):
         override_profile(closed, "stage one", rate=Fraction(1))
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('scenarios = ["vanity-averages"]', "scenarios"),
+        ('[[stage]]\nname = "s"\ntargets = ["nobody"]\nprofile = "steady"', "stage 's'"),
+        ('[[stage]]\nname = "s"\ntargets = ["pro"]\nprofile = "nothing"', "stage 's'"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_told_with_its_file_and_key(
+    tmp_path: Path, text: str, key: str
+) -> None:
+    """Whoever reads the message knows which line to correct."""
+    path = tmp_path / "mine.toml"
+    path.write_text(f'description = "d"\n{text}\n')
+    with pytest.raises(UserError) as refused:
+        load_suite(str(path))
+    assert str(refused.value).startswith(f"{path}: {key}: no ")
