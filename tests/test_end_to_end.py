@@ -170,6 +170,7 @@ def test_a_run_leaves_its_files_and_its_verdict(played: Played) -> None:
     """
     names = {
         "run.json",
+        "plan.json",
         "schedule.npy",
         "samples/rows.npy",
         "histograms.hlog",
