@@ -33,13 +33,9 @@ def until(true: Callable[[], object]) -> None:
         sleep_s(0.02)
 
 
-def begin(
-    provider: Provider, cluster: str, out: Path, *words: str, seconds: int = 5
-) -> subprocess.Popen[str]:
-    """A run of 40 requests/s in two processes on the cluster."""
-    return tailproof(
-        "run",
-        "--quiet",
+def asked_for(provider: Provider, seconds: int) -> list[str]:
+    """The flags of 40 requests/s to the provider."""
+    return [
         "--url",
         f"http://127.0.0.1:{provider.server_port}/v1",
         "--model",
@@ -54,6 +50,17 @@ def begin(
         f"{seconds}s",
         "--slo",
         "e2e:p50<5s",
+    ]
+
+
+def begin(
+    provider: Provider, cluster: str, out: Path, *words: str, seconds: int = 5
+) -> subprocess.Popen[str]:
+    """A run of 40 requests/s in two processes on the cluster."""
+    return tailproof(
+        "run",
+        "--quiet",
+        *asked_for(provider, seconds),
         "--cluster",
         cluster,
         "--workers",
@@ -112,22 +119,7 @@ def compile_plan_of(provider: Provider) -> Any:
     from bench.cli.run import suite_of
     from tests.support.flags import run_flags
 
-    flags = run_flags(
-        "--url",
-        f"http://127.0.0.1:{provider.server_port}/v1",
-        "--model",
-        "m",
-        "--isl",
-        "20",
-        "--osl",
-        "3",
-        "--request-rate",
-        "40",
-        "--duration",
-        "5s",
-        "--slo",
-        "e2e:p50<5s",
-    )
+    flags = run_flags(*asked_for(provider, 5))
     return compile_plan(suite_of(flags), 1).schedule
 
 
