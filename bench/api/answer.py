@@ -19,7 +19,11 @@ class MalformedAnswer(Exception):
 
 
 class StreamError(Exception):
-    """The server reported an error inside a 200 answer."""
+    """The server reported an error inside a 200 answer: its message, and its code or ""."""
+
+    def __init__(self, message: str, code: str = ""):
+        super().__init__(message)
+        self.code = code
 
 
 class Token(enum.Enum):
@@ -55,8 +59,12 @@ class Said:
     region: str | None = None
     #: the answer is complete; a stream that stops before it was cut
     end: bool = False
+    #: how long the server says that it took, in ns
+    server_ns: int | None = None
     #: the server's own report of an error: nothing else of the event counts
     error: str | None = None
+    #: the error's code or type, in the API's words
+    error_code: str = ""
     #: why these bytes are no answer of the API; what else the event says still counts
     malformed: str | None = None
 
@@ -82,6 +90,7 @@ class Answer:
         "prompt_tokens",
         "reasoning_tokens",
         "region",
+        "server_ns",
         "shared_reads",
         "tier",
     )
@@ -100,6 +109,8 @@ class Answer:
         self.model: str | None = None
         self.tier: str | None = None
         self.region: str | None = None
+        #: how long the server says that it took
+        self.server_ns = -1
         #: it said that it is over, by the API's own rule
         self.complete = False
 
@@ -129,14 +140,17 @@ class Answer:
         Raises StreamError and MalformedAnswer as the event says.
         """
         if said.error is not None:
-            raise StreamError(said.error)
+            raise StreamError(said.error, said.error_code)
         if said.usage is not None:
             self._count(said.usage)
-        # What served the request stands in the first event that says so.
+        # What served the request stands in the first event that says so. The tier is another
+        # matter: a first event may only repeat what was asked for, the last one knows.
         if self.model is None:
             self.model = said.model
-        if self.tier is None:
+        if said.tier is not None:
             self.tier = said.tier
+        if said.server_ns is not None:
+            self.server_ns = said.server_ns
         if self.region is None:
             self.region = said.region
         if said.finish is not None:

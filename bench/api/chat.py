@@ -17,10 +17,11 @@ from typing import Any
 
 from bench.api.address import ending_in
 from bench.api.answer import Answer, Said, Token, Usage
-from bench.api.decoding import count, decode, error_text, text_or_none
+from bench.api.decoding import code_of, count, decode, error_text, text_or_none
 from bench.api.framing import Framing
-from bench.api.interface import AnswerLimit, Api, BodyOptions
+from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
 from bench.api.reading import Read, StreamReader
+from bench.api.tier import BY_NAME, TierAsk, TierClass
 
 _PATH = "/chat/completions"
 _USER, _ASSISTANT = b'{"role":"user","content":"', b'{"role":"assistant","content":"'
@@ -40,6 +41,34 @@ _MOST_LESSONS = 16
 
 _DONE, _NOTHING = Said(end=True), Said()
 
+#: Headers of OpenAI, and of Azure, whose spillover answers from another deployment.
+OPENAI_HEADERS: Mapping[bytes, HeaderFact] = {
+    **GATEWAY_HEADERS,
+    b"openai-processing-ms": HeaderFact.server_ms,
+    b"x-ms-is-spilled-over": HeaderFact.spilled_over,
+}
+#: `service_tier` of an answer, in the words of OpenAI, Azure, Groq, Fireworks and their imitators.
+SERVED_TIERS: Mapping[str, TierClass] = {
+    "scale": TierClass.dedicated,
+    "reserved": TierClass.dedicated,
+    "priority": TierClass.priority,
+    "fast": TierClass.priority,
+    "ultrafast": TierClass.priority,
+    "performance": TierClass.priority,
+    "default": TierClass.standard,
+    "standard": TierClass.standard,
+    "on_demand": TierClass.standard,
+    "flex": TierClass.flex,
+}
+_BY_FIELD = ("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")
+_OF_GROQ = ("on_demand", "performance")
+TIERS: Mapping[str, TierAsk] = {
+    **{word: TierAsk({"service_tier": word}) for word in (*_BY_FIELD, *_OF_GROQ)},
+    "standard": TierAsk({"service_tier": "default"}),
+    # bought by deployment, project or model name
+    **dict.fromkeys(("dedicated", "provisioned", "reserved", "shared", "pro"), BY_NAME),
+}
+
 
 class ChatCompletions(Api):
     """`POST …/chat/completions`."""
@@ -49,6 +78,9 @@ class ChatCompletions(Api):
     vllm_backend = "openai-chat"
     own_keys = ("model", "messages", "stream")
     cut_note = "stream ended without finish reason and [DONE]"
+    response_headers = OPENAI_HEADERS
+    served_tiers = SERVED_TIERS
+    tiers = TIERS
 
     def path(self, base: str, model: str, stream: bool) -> str:
         return ending_in(base, _PATH)
@@ -77,7 +109,7 @@ class ChatCompletions(Api):
                 return _DONE if payload else _NOTHING
         chunk = decode(payload)
         if chunk.get("error") or chunk.get("object") == "error":
-            return Said(error=error_text(chunk))
+            return Said(error=error_text(chunk), error_code=code_of(chunk))
         said = _about(chunk)
         choices = chunk.get("choices")
         if choices is not None and not isinstance(choices, list):
@@ -103,7 +135,7 @@ class ChatCompletions(Api):
     def read_body(self, body: bytes) -> Said:
         answer = decode(body)
         if answer.get("error") or answer.get("object") == "error":
-            return Said(error=error_text(answer))
+            return Said(error=error_text(answer), error_code=code_of(answer))
         said = _about(answer)
         choices = answer.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -264,6 +296,7 @@ class ChatBody:
         last: dict[str, Any] = {"stream": options.stream}
         if options.stream and options.include_usage:
             last["stream_options"] = {"include_usage": True}
+        last.update(options.tier_body)
         last.update(options.extra_body)
         if not self._usage_option:
             last.pop("stream_options", None)

@@ -16,6 +16,7 @@ from bench.api.answer import MalformedAnswer
 
 #: Of a server's error text this much is looked at; what is kept is shorter still.
 MAX_ERROR_TEXT = 2000
+_MAX_CODE = 80
 
 
 def decode(payload: bytes) -> dict[str, Any]:
@@ -51,6 +52,28 @@ def error_text(body: dict[str, Any]) -> str:
     error = body.get("error") or body
     message = error.get("message") if isinstance(error, dict) else error
     return str(message if message is not None else error)[:MAX_ERROR_TEXT]
+
+
+def code_of(body: dict[str, Any]) -> str:
+    """The code, type or status of an error, the closest first; "" where it names none.
+
+    OpenAI has `error.code` beside a vaguer `error.type`, Anthropic `error.type`, Google
+    `error.status` beside a numeric `error.code`.
+    """
+    error = body.get("error")
+    error = error if isinstance(error, dict) else body
+    for name in ("code", "status", "type"):
+        if isinstance(error.get(name), str) and error[name]:
+            return str(error[name])[:_MAX_CODE]
+    return ""
+
+
+def error_code(body: bytes) -> str:
+    """The same for the body of an error status, which may be no JSON."""
+    try:
+        return code_of(decode(body))
+    except MalformedAnswer:
+        return ""
 
 
 def error_message(body: bytes) -> str:

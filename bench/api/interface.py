@@ -16,10 +16,12 @@ from typing import Any, Protocol
 
 from bench.api.answer import Answer, Said
 from bench.api.auth import Header
-from bench.api.decoding import error_message
+from bench.api.cause import Cause, cause_of
+from bench.api.decoding import error_code, error_message
 from bench.api.framing import Framing
 from bench.api.reading import PlainReader, Reader, StreamReader
 from bench.api.sse import EventStream
+from bench.api.tier import TierAsk, TierClass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,8 @@ class BodyOptions:
     max_tokens_field: str
     #: merged into every body and wins over our defaults; `${ENV}` is filled in
     extra_body: Mapping[str, Any]
+    #: what asks for the target's tier; the extra body wins
+    tier_body: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class BodyFormat(Protocol):
@@ -65,10 +69,27 @@ class AnswerLimit:
 class HeaderFact(enum.Enum):
     """What a header of a response may say."""
 
+    #: seconds, or an HTTP date
     retry_after = "retry_after"
+    retry_after_ms = "retry_after_ms"
+    #: the same from the provider behind a gateway, which may have limits of its own
+    provider_retry_after = "provider_retry_after"
     cold_start = "cold_start"
     served_model = "served_model"
     served_region = "served_region"
+    #: the tier that answered, in the vendor's word
+    served_tier = "served_tier"
+    #: `true`: another deployment than the one asked for answered, at the standard tier
+    spilled_over = "spilled_over"
+    #: by which the vendor finds the request in its own logs
+    request_id = "request_id"
+    #: how long the server says that it took, in ms
+    server_ms = "server_ms"
+    #: the same, as `Server-Timing` writes it (total;dur=53.2)
+    server_timing = "server_timing"
+    #: what is left of the buyer's own limits
+    requests_left = "requests_left"
+    tokens_left = "tokens_left"
 
 
 #: Gateways stand in front of any API; theirs count wherever an API has no header of its own.
@@ -78,8 +99,16 @@ GATEWAY_HEADERS: Mapping[bytes, HeaderFact] = {
     b"x-served-region": HeaderFact.served_region,
     b"x-ms-region": HeaderFact.served_region,
     b"x-cold-start": HeaderFact.cold_start,
-    # LiteLLM's name for the provider's, with its own 429s too
-    b"llm_provider-retry-after": HeaderFact.retry_after,
+    # LiteLLM passes the provider's on by this name, also with its own 429s.
+    b"llm_provider-retry-after": HeaderFact.provider_retry_after,
+    b"retry-after": HeaderFact.retry_after,
+    b"retry-after-ms": HeaderFact.retry_after_ms,
+    b"x-request-id": HeaderFact.request_id,
+    b"request-id": HeaderFact.request_id,
+    b"apim-request-id": HeaderFact.request_id,
+    b"server-timing": HeaderFact.server_timing,
+    b"x-ratelimit-remaining-requests": HeaderFact.requests_left,
+    b"x-ratelimit-remaining-tokens": HeaderFact.tokens_left,
 }
 
 
@@ -105,6 +134,12 @@ class Api(abc.ABC):
     #: why a stream counts as cut when it ends before its own end
     cut_note: str
     response_headers: Mapping[bytes, HeaderFact] = GATEWAY_HEADERS
+    #: the vendor's words for the tier that answered (lower case), and what they mean
+    served_tiers: Mapping[str, TierClass] = {}
+    #: the tiers that a target may name (lower case), and what asks for each
+    tiers: Mapping[str, TierAsk] = {}
+    #: codes of errors that mean something else here than elsewhere, or stand nowhere else
+    error_codes: Mapping[str, Cause] = {}
 
     # ---- the request
 
@@ -126,6 +161,22 @@ class Api(abc.ABC):
         cannot be written as JSON.
         """
 
+    def ask_tier(self, tier: str, base_url: str) -> TierAsk:
+        """What a request says to ask for a target's `tier`. Raises ValueError with those that can
+        be asked for.
+        """
+        asked = self.tiers.get(tier.lower())
+        if asked is None:
+            known = ", ".join(self.tiers) or "none"
+            raise ValueError(
+                f"tier {tier!r} cannot be asked for in {self.name!r}; it knows {known}"
+            )
+        return asked
+
+    def tier_class(self, word: str) -> TierClass:
+        """What a served tier is worth, by the vendor's word for it."""
+        return self.served_tiers.get(word.strip().lower(), TierClass.unknown)
+
     @abc.abstractmethod
     def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
         """How long answers may be."""
@@ -143,6 +194,14 @@ class Api(abc.ABC):
     def error_message(self, body: bytes) -> str:
         """What the body of an error status says."""
         return error_message(body)
+
+    def error_code(self, body: bytes) -> str:
+        """The code or type that the body of an error status names, "" where it names none."""
+        return error_code(body)
+
+    def cause(self, status: int, code: str, message: str) -> Cause:
+        """Whose fault an error is; `status` 200 for an error inside a stream."""
+        return cause_of(status, code, self.error_codes)
 
     def is_stream(self, content_type: bytes, asked: bool) -> bool:
         """Whether an answer is a stream: by its content type (lower case), else as asked."""

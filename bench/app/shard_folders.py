@@ -23,11 +23,10 @@ from bench.record.parts import Share
 from bench.record.pieces import STRING_KINDS, renumbered
 from bench.record.records.manifest import Manifest, ShardRecord, StartRecord, State
 from bench.record.run_folder import Run, read_manifest, under_way, was_edited
-from bench.record.samples import ATTEMPT_DTYPE, ATTEMPT_STRINGS, SAMPLE_DTYPE, Table
+from bench.record.samples import ATTEMPT_DTYPE, ATTEMPT_STRINGS, LENGTHS, SAMPLE_DTYPE, Table
 from bench.userfile import file_digest
 
 #: Columns in ns that are no moments after the run's start.
-_LENGTHS = ("connect_ns", "tls_ns", "gap_max_ns", "gap_sum_ns")
 #: What a merged manifest takes over from its shards, which have it in common.
 COMMON = ("suite", "seed", "inputs", "tokenizer")
 
@@ -109,9 +108,7 @@ class Part:
         moved = renumbered(table, self.strings, strings, kinds)
         moved["worker"][moved["worker"] >= 0] += self.first_worker
         for name in (
-            name
-            for name in moved.dtype.names or ()
-            if name.endswith("_ns") and name not in _LENGTHS
+            name for name in moved.dtype.names or () if name.endswith("_ns") and name not in LENGTHS
         ):
             moved[name][moved[name] >= 0] += self.shift_ns
         return moved

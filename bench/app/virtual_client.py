@@ -19,7 +19,7 @@ from bench.gateway.virtual import ANONYMOUS, Caller, Ended, Simulation
 from bench.plan.schedule import Lane, Plan
 from bench.record.histogram import Histogram
 from bench.record.pieces import STRING_KINDS
-from bench.record.samples import Flag, Int, Outcome, Table
+from bench.record.samples import Flag, Int, Outcome, Table, causes_of, empty_samples
 from bench.units import S
 
 _CODE = {outcome.name: int(outcome) for outcome in Outcome}
@@ -86,7 +86,7 @@ class Answers:
         begun = stream & (seen["head"] >= 0)
         status = np.where(begun & (status == 0), 200, status)
         answered = status == 200
-        out = np.zeros(len(rows), self.samples.dtype)
+        out = empty_samples(len(rows))
         moments = {
             "sent": seen["sent"],
             "slot_free": seen["sent"],
@@ -131,8 +131,7 @@ class Answers:
         out["served_region"] = np.where(answered, seen["region"], -1)
         out["finish"] = np.where(ok, self.number("finish", "length"), -1)
         out["note"] = self._notes(outcome, status, lane)
-        for name in ("connect_ns", "tls_ns", "reasoning_tokens"):
-            out[name] = -1
+        out["cause"] = causes_of(outcome, status)
         self.samples[rows] = out
         self._count_gaps(rows[evenly], lane[evenly], (span[evenly] // steps[evenly]), steps[evenly])
 

@@ -48,6 +48,7 @@ class BodyWriter:
             include_usage=target.include_usage,
             max_tokens_field=target.max_tokens_field,
             extra_body=_filled(target.extra_body, where),
+            tier_body=target.tier_ask.body,
         )
         try:
             self._format = self.api.body_format(options)

@@ -26,6 +26,7 @@ from bench.record.histogram import Histogram
 from bench.record.pieces import FURTHER_TEXTS, MAX_STRINGS, STRING_KINDS, SegmentWriter
 from bench.record.samples import (
     ATTEMPT_DTYPE,
+    CAUSES,
     AttemptFlag,
     Flag,
     Int,
@@ -166,6 +167,10 @@ class Journal:
             strings["finish"].number(answer.finish),
             strings["note"].number(note),
             self._worker,
+            strings["served_tier"].number(answer.tier or request.served_tier),
+            strings["error_code"].number(request.error_code or None),
+            -1 if outcome is Outcome.ok else CAUSES.index(request.cause(outcome, note)),
+            answer.server_ns if answer.server_ns >= 0 else request.server_ns,
         )
         self._fresh.append(request.row)
         self.outcomes[lane_index][outcome] += 1

@@ -7,19 +7,26 @@ its status line alone; no vendor is known here.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from bench.api.answer import Answer, MalformedAnswer, StreamError
+from bench.api.cause import Cause
 from bench.api.interface import Api, HeaderFact
 from bench.api.reading import Reader
 from bench.clock import wall_ns
 from bench.load.transport.interface import Handle, Headers
-from bench.record.samples import Flag, Outcome, Reason
+from bench.record.samples import Flag, Outcome, Reason, cause_of_end
 
 _MAX_ERROR_BYTES = 64 << 10
+#: How long to wait, the finest first: milliseconds, then the answering server's own seconds, then
+#: those that a gateway passes on from the provider behind it.
+_WAITS = (HeaderFact.retry_after_ms, HeaderFact.retry_after, HeaderFact.provider_retry_after)
+#: The vendor's answer that another deployment served the request names no tier.
+SPILLED_OVER = "spillover"
 
 
 class Request:
@@ -29,6 +36,7 @@ class Request:
         "_error_body",
         "_on_end",
         "_reader",
+        "_wait_rank",
         "answer",
         "api",
         "attempts",
@@ -38,20 +46,26 @@ class Request:
         "done_ns",
         "due_ns",
         "ended",
+        "error_code",
         "flags",
         "gaps",
         "handle",
         "headers_ns",
         "lane",
         "region",
+        "request_id",
+        "requests_left",
         "retry_after_ms",
         "row",
         "sent_ns",
         "served_model",
+        "served_tier",
+        "server_ns",
         "slot_free_ns",
         "status",
         "streamed",
         "tls_ns",
+        "tokens_left",
     )
 
     #: by which its answer is read; set by the endpoint that sends it
@@ -79,8 +93,20 @@ class Request:
         self.answer: Answer | None = None
         self._reader: Reader | None = None
         self._error_body: bytes | None = None
+        self._forget_what_answered()
+
+    def _forget_what_answered(self) -> None:
+        """What only headers say, and what an error says, is of one answer."""
         self.served_model: str | None = None
+        self.served_tier: str | None = None
         self.region: str | None = None
+        #: the vendor's own name of the request; b"" where it gives none
+        self.request_id = b""
+        #: the server's own time, and what is left of the buyer's limits; -1 where it says nothing
+        self.server_ns = self.requests_left = self.tokens_left = -1
+        #: the code of the error that ended it, in the vendor's words
+        self.error_code = ""
+        self._wait_rank = len(_WAITS)
 
     def begin_again(self, now_ns: int) -> None:
         """The same request once more, from `now_ns` (monotonic) on, as if nothing had been sent."""
@@ -90,6 +116,7 @@ class Request:
         self.status = 0
         self.sent_ns = self.headers_ns = self.done_ns = -1
         self.slot_free_ns = now_ns
+        self._forget_what_answered()
 
     # ---- events of the transport
 
@@ -122,8 +149,6 @@ class Request:
                 content_type = value.lower()
             elif name == b"content-encoding":
                 coding = value.lower() or coding
-            elif name == b"retry-after":
-                self.retry_after_ms = retry_after_ms(value)
             elif name in known:
                 self._note_header(known[name], value)
         if not 200 <= status < 300:
@@ -144,10 +169,29 @@ class Request:
             self.served_model = value.decode("latin-1")
         elif fact is HeaderFact.served_region:
             self.region = value.decode("latin-1")
-        elif fact is HeaderFact.retry_after and self.retry_after_ms < 0:
-            self.retry_after_ms = retry_after_ms(value)
+        elif fact is HeaderFact.served_tier:
+            self.served_tier = value.decode("latin-1")
+        elif fact is HeaderFact.spilled_over and value.lower() == b"true":
+            self.served_tier = SPILLED_OVER
+        elif fact is HeaderFact.request_id:
+            self.request_id = value
+        elif fact is HeaderFact.server_ms:
+            self.server_ns = _ms_as_ns(value)
+        elif fact is HeaderFact.server_timing:
+            self.server_ns = max(self.server_ns, server_timing_ns(value))
+        elif fact is HeaderFact.requests_left:
+            self.requests_left = count_of(value)
+        elif fact is HeaderFact.tokens_left:
+            self.tokens_left = count_of(value)
         elif fact is HeaderFact.cold_start and value == b"1":
             self.flags |= Flag.COLD_START
+        elif fact in _WAITS:
+            self._note_wait(_WAITS.index(fact), value)
+
+    def _note_wait(self, rank: int, value: bytes) -> None:
+        wait = retry_after_ms(value) if rank else _ms(value)
+        if wait >= 0 and rank <= self._wait_rank:
+            self.retry_after_ms, self._wait_rank = wait, rank
 
     def on_body(self, data: bytes, stamp_ns: int) -> None:
         """Body bytes."""
@@ -161,6 +205,7 @@ class Request:
         try:
             self._reader.feed(data, stamp_ns)
         except StreamError as error:
+            self.error_code = error.code
             self.fail(Outcome.stream_error, str(error), stamp_ns)
         except MalformedAnswer as error:
             self.fail(Outcome.malformed, str(error), stamp_ns)
@@ -189,6 +234,7 @@ class Request:
         try:
             self._reader.close()
         except StreamError as error:
+            self.error_code = error.code
             return Outcome.stream_error, str(error)
         except MalformedAnswer as error:
             return Outcome.malformed, str(error)
@@ -197,6 +243,7 @@ class Request:
         return Outcome.ok, ""
 
     def _judge_status(self) -> tuple[Outcome, str]:
+        self.error_code = self.api.error_code(self._error_body or b"")
         text = self.api.error_message(self._error_body or b"")
         note = f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
         if self.status == 429:
@@ -206,6 +253,12 @@ class Request:
         if self.status >= 500:
             return Outcome.http_5xx, note
         return Outcome.malformed, f"HTTP {self.status}: redirects are not followed"
+
+    def cause(self, outcome: Outcome, note: str) -> Cause:
+        """Whose fault it is that the request ended with a failure."""
+        if outcome is Outcome.malformed and 300 <= self.status < 400:
+            return Cause.request  # another URL is meant
+        return cause_of_end(outcome, self.status, self.error_code, note, self.api.cause)
 
     def fail(self, outcome: Outcome, note: str, now_ns: int) -> None:
         """End it here and give its connection up."""
@@ -275,6 +328,38 @@ class Attempt(Request):
         if self.handle is not None:
             self.handle.abort()
             self.handle = None
+
+
+def _ms(value: bytes) -> int:
+    try:
+        return max(0, min(round(float(value)), 2**31 - 1))
+    except (ValueError, OverflowError):
+        return -1
+
+
+def _ms_as_ns(value: bytes) -> int:
+    try:
+        return max(0, min(round(float(value) * 1e6), 2**62))
+    except (ValueError, OverflowError):
+        return -1
+
+
+def count_of(value: bytes) -> int:
+    """A count in a header, -1 for what is none (Azure sends -1 where it does not know)."""
+    return int(value) if value.isdigit() and len(value) < 19 else -1
+
+
+def server_timing_ns(value: bytes) -> int:
+    """`Server-Timing` (W3C): the longest `dur` of its metrics in ns, -1 where it has none.
+
+    Whatever a server calls its whole, it is no shorter than its parts.
+    """
+    lengths = [
+        _ms_as_ns(name_and_value.partition(b"=")[2].strip(b' "'))
+        for name_and_value in re.split(rb"[;,]", value)
+        if name_and_value.partition(b"=")[0].strip().lower() == b"dur"
+    ]
+    return max(lengths, default=-1)
 
 
 def retry_after_ms(value: bytes) -> int:

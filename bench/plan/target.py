@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from bench.api.address import complete_url
 from bench.api.interface import Api
 from bench.api.registry import DEFAULT, MODULES, api_named
+from bench.api.tier import BY_NAME, TierAsk
 from bench.errors import UserError
 from bench.plan.route import Route
 from bench.userfile import DurationNs, Usd, UserModel, expand_env, find_file, load_model
@@ -60,7 +61,8 @@ class Target(UserModel):
     base_url: str = ""
     #: the model to ask for
     model: str = ""
-    #: the tier that was bought, as reports and comparisons call it
+    #: the tier that was bought: each request asks for it as its API wants it, unless model or
+    #: deployment say it already; reports and comparisons call it so
     tier: str = ""
     #: the region that was asked for, as reports call it
     region: str = ""
@@ -131,6 +133,7 @@ class Target(UserModel):
         own_keys = self.spoken.own_keys
         if taken := next((key for key in own_keys if key in self.extra_body), None):
             raise ValueError(f"extra_body: {taken!r} is set by tailproof; leave it out")
+        self._check_tier()
         if odd := next((name for name in _SHOWN if not getattr(self, name).isprintable()), None):
             raise ValueError(f"{odd} holds a line break or another character that cannot be shown")
         if not self.model:
@@ -138,6 +141,20 @@ class Target(UserModel):
         if (self.client_cert_file is None) != (self.client_key_file is None):
             raise ValueError("client_cert_file and client_key_file go together")
         return self
+
+    def _check_tier(self) -> None:
+        try:
+            asked = self.tier_ask
+        except ValueError as error:
+            raise ValueError(f"tier: {error}") from None
+        for key, value in asked.body.items():
+            if self.extra_body.get(key, value) != value:
+                raise ValueError(f"tier and extra_body.{key} ask for different tiers; keep one")
+
+    @property
+    def tier_ask(self) -> TierAsk:
+        """What each request says to get the tier that was bought."""
+        return self.spoken.ask_tier(self.tier, self.base_url) if self.tier else BY_NAME
 
     @property
     def spoken(self) -> Api:

@@ -32,7 +32,7 @@ from bench.record.samples import (
 #: Texts kept a kind, and the one that stands for all beyond them.
 MAX_STRINGS, FURTHER_TEXTS = 1000, "(further texts)"
 #: Sample columns that hold numbers of texts.
-STRING_KINDS = ("served_model", "served_region", "finish", "note")
+STRING_KINDS = ("served_model", "served_region", "finish", "note", "served_tier", "error_code")
 _PIECES = "w*-[0-9]*.npy"
 _SEGMENT_DTYPE = np.dtype([("row", "<i8"), ("sample", SAMPLE_DTYPE)])
 
@@ -172,10 +172,10 @@ def gather_attempts(folder: Path, strings: dict[str, list[str]]) -> Table:
 def _read_strings(path: Path) -> dict[str, list[str]]:
     try:
         names = json.loads(path.read_bytes())
-        return {kind: [str(name) for name in names[kind]] for kind in STRING_KINDS}
+        return {kind: [str(name) for name in names.get(kind, ())] for kind in STRING_KINDS}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
 
 

@@ -286,7 +286,7 @@ class Run:
         )
 
     def strings(self, kind: str) -> list[str]:
-        """Names behind the sample columns served_model, served_region, finish or note."""
+        """Names behind one of the sample columns that hold numbers of texts (`STRING_KINDS`)."""
         return self.texts.get(kind, [])
 
 

@@ -11,12 +11,14 @@ CARRIED) or of none; a lane without a route has no attempts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum, IntFlag
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.api.cause import Cause, cause_of
 from bench.columns import Flag, end_ns
 from bench.metrics import latency_ns
 from bench.plan.schedule import SCHEDULE_DTYPE, Table
@@ -24,6 +26,9 @@ from bench.plan.schedule import SCHEDULE_DTYPE, Table
 __all__ = [
     "ATTEMPT_DTYPE",
     "ATTEMPT_STRINGS",
+    "CAUSES",
+    "LENGTHS",
+    "MOMENTS",
     "SAMPLE_DTYPE",
     "SCHEDULE_DTYPE",
     "AttemptFlag",
@@ -32,6 +37,8 @@ __all__ = [
     "Outcome",
     "Reason",
     "Table",
+    "cause_of_end",
+    "causes_of",
     "empty_attempts",
     "empty_samples",
     "end_ns",
@@ -57,7 +64,7 @@ _TIMES = (
 )
 
 #: What happened to the row of the same index. `*_ns` are times after the run's start, except
-#: connect_ns, tls_ns, gap_max_ns and gap_sum_ns, which are lengths.
+#: connect_ns, tls_ns, gap_max_ns, gap_sum_ns and server_ns, which are lengths.
 SAMPLE_DTYPE = np.dtype(
     [
         *((f"{name}_ns", "<i8") for name in _TIMES),
@@ -81,8 +88,22 @@ SAMPLE_DTYPE = np.dtype(
         ("finish", "<i2"),
         ("note", "<i2"),
         ("worker", "<i2"),
+        # New columns stand at the end: a table of an earlier version lacks the last ones.
+        ("served_tier", "<i2"),
+        ("error_code", "<i2"),
+        ("cause", "<i1"),
+        ("server_ns", "<i8"),
     ]
 )
+
+#: Columns of ns that are lengths; the others are moments.
+LENGTHS = ("connect_ns", "tls_ns", "gap_max_ns", "gap_sum_ns", "server_ns")
+MOMENTS = tuple(
+    name for name in SAMPLE_DTYPE.names or () if name.endswith("_ns") and name not in LENGTHS
+)
+
+#: What the column `cause` counts, -1 where a row did not fail.
+CAUSES = tuple(Cause)
 
 
 class Outcome(IntEnum):
@@ -106,6 +127,49 @@ class Outcome(IntEnum):
     censored = 15
 
 
+_SAID_BY_SERVER = (
+    Outcome.http_4xx,
+    Outcome.rate_limited,
+    Outcome.http_5xx,
+    Outcome.stream_error,
+)
+#: Of failures about which no server said a word. A server that had the request and answered late,
+#: broke off or sent what is no answer failed itself.
+_CAUSE_OF_END = {
+    **dict.fromkeys(
+        (Outcome.refused, Outcome.dns, Outcome.tls, Outcome.reset, Outcome.timeout_connect),
+        Cause.network,
+    ),
+    **dict.fromkeys(
+        (Outcome.timeout_first, Outcome.timeout_total, Outcome.truncated, Outcome.malformed),
+        Cause.server,
+    ),
+}
+
+
+def cause_of_end(
+    outcome: Outcome,
+    status: int,
+    code: str = "",
+    note: str = "",
+    cause: Callable[[int, str, str], Cause] = lambda status, code, _: cause_of(status, code),
+) -> Cause:
+    """Whose fault a failure was; `cause` is the API's own reading of what a server said."""
+    if outcome in _SAID_BY_SERVER:
+        return cause(200 if outcome is Outcome.stream_error else status, code, note)
+    return _CAUSE_OF_END.get(outcome, Cause.unknown)
+
+
+def causes_of(outcome: Int, status: Int) -> Int:
+    """The column `cause` of rows of which nothing but outcome and status is known."""
+    kinds, which = np.unique(np.stack([outcome, status]), axis=1, return_inverse=True)
+    causes = [
+        -1 if code == Outcome.ok else CAUSES.index(cause_of_end(Outcome(int(code)), int(answer)))
+        for code, answer in kinds.T
+    ]
+    return np.array(causes, np.int64)[which.reshape(-1)]
+
+
 def empty_samples(rows: int) -> Table:
     """`rows` samples that have not begun: every time and string index -1, outcome `never_sent`."""
     table = np.zeros(rows, SAMPLE_DTYPE)
@@ -121,6 +185,9 @@ def empty_samples(rows: int) -> Table:
             "finish",
             "note",
             "worker",
+            "served_tier",
+            "error_code",
+            "cause",
         ):
             table[name] = -1
     return table

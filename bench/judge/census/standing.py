@@ -46,14 +46,10 @@ from bench.record.records.watch import (
 )
 from bench.record.request_log import RequestLog
 from bench.record.run_folder import Run
-from bench.record.samples import SAMPLE_DTYPE, Bool, Columns, Int, Outcome
+from bench.record.samples import MOMENTS, Bool, Columns, Int, Outcome
 from bench.units import S
 
 #: Columns in ns that are lengths, not moments.
-_LENGTHS = ("connect_ns", "tls_ns", "gap_max_ns", "gap_sum_ns")
-_MOMENTS = [
-    name for name in SAMPLE_DTYPE.names or () if name.endswith("_ns") and name not in _LENGTHS
-]
 #: Outages that a record lists.
 _LISTED = 100
 
@@ -84,7 +80,7 @@ def joined(logs: Sequence[RequestLog]) -> RequestLog:
     schedules, tables, files, names = [], [], [], list[str]()
     for log in logs:
         samples = log.columns.samples.copy()
-        for moment in _MOMENTS:
+        for moment in MOMENTS:
             samples[moment][samples[moment] >= 0] += log.facts.start_wall_ns - base
         for kind in STRING_KINDS:
             known = [

@@ -47,6 +47,7 @@ def headers_of(target: Target) -> list[tuple[str, str]]:
         ("User-Agent", f"tailproof/{__version__}"),
         ("Content-Type", "application/json"),
         *api.headers,
+        *target.tier_ask.headers,
     ]
     given = request_headers(target)
     named = {name.lower() for name, _ in given}
