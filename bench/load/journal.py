@@ -128,15 +128,12 @@ class Journal:
 
     def record(self, request: Request, outcome: Outcome, note: str, lane_index: int) -> None:
         """Fill the row of a request that ended."""
-        t0 = self._t0
+        t0, text = self._t0, self.strings
         answer = request.answer if request.answer is not None else _NO_ANSWER
-        output_tokens, flags = answer.output_tokens, request.flags
-        if output_tokens < 0 and answer.chunks and flags & Flag.STREAMED:
-            output_tokens = answer.chunks
+        output_tokens = _output_tokens(answer, request.flags)
+        flags = request.flags | (answer.first_shared and Flag.TTFT_UPPER_BOUND)
+        if output_tokens != answer.output_tokens:
             flags |= Flag.COUNTED_TOKENS
-        if answer.first_shared:
-            flags |= Flag.TTFT_UPPER_BOUND
-        strings = self.strings
         self.samples[request.row] = (
             request.due_ns,
             _after(request.slot_free_ns, t0),
@@ -162,13 +159,13 @@ class Journal:
             answer.reasoning_tokens,
             answer.cached_tokens,
             request.retry_after_ms,
-            strings["served_model"].number(request.served_model or answer.model),
-            strings["served_region"].number(request.region or answer.region),
-            strings["finish"].number(answer.finish),
-            strings["note"].number(note),
+            text["served_model"].number(request.served_model or answer.model),
+            text["served_region"].number(request.region or answer.region),
+            text["finish"].number(answer.finish),
+            text["note"].number(note),
             self._worker,
-            strings["served_tier"].number(answer.tier or request.served_tier),
-            strings["error_code"].number(request.error_code or None),
+            text["served_tier"].number(answer.tier or request.served_tier),
+            text["error_code"].number(request.error_code or None),
             -1 if outcome is Outcome.ok else CAUSES.index(request.cause(outcome, note)),
             answer.server_ns if answer.server_ns >= 0 else request.server_ns,
         )
@@ -180,9 +177,8 @@ class Journal:
         elif request.sent_ns >= 0 and request.status < 400:
             self.without_usage[lane_index] += 1
         if request.sent_ns >= 0:
-            self._lags.append(
-                max(0, request.sent_ns - max(request.slot_free_ns, request.due_ns + t0))
-            )
+            ready_ns = max(request.slot_free_ns, request.due_ns + t0)
+            self._lags.append(max(0, request.sent_ns - ready_ns))
         if outcome == Outcome.ok:
             end = answer.last_token_ns if answer.last_token_ns >= 0 else request.done_ns
             self._responses[lane_index].append(end - t0 - request.due_ns)
@@ -198,9 +194,7 @@ class Journal:
             (AttemptFlag.CARRIED * carried) | (AttemptFlag.CANCELLED * attempt.cancelled),
         )
         answer = attempt.answer if attempt.answer is not None else _NO_ANSWER
-        output_tokens = answer.output_tokens
-        if output_tokens < 0 and answer.chunks and attempt.flags & Flag.STREAMED:
-            output_tokens = answer.chunks
+        output_tokens = _output_tokens(answer, attempt.flags)
         strings = self.strings
         self._tried.append(
             (
@@ -329,3 +323,10 @@ def _pour(buffer: array[int], histogram: Histogram) -> None:
         histogram.record_many_ns(np.frombuffer(buffer, np.int64).clip(0))
         # A new view per call: an array that numpy looks at cannot be resized.
         del buffer[:]
+
+
+def _output_tokens(answer: Answer, flags: int) -> int:
+    """As the server stated them, else a streamed answer's chunks, else -1."""
+    if answer.output_tokens < 0 and answer.chunks and flags & Flag.STREAMED:
+        return answer.chunks
+    return answer.output_tokens

@@ -17,11 +17,14 @@ from bench.api.answer import Answer, MalformedAnswer, StreamError
 from bench.api.cause import Cause
 from bench.api.interface import Api, HeaderFact
 from bench.api.reading import Reader
+from bench.api.registry import DEFAULT, api_named
 from bench.clock import wall_ns
 from bench.load.transport.interface import Handle, Headers
 from bench.record.samples import Flag, Outcome, Reason, cause_of_end
 
 _MAX_ERROR_BYTES = 64 << 10
+#: What a request that no endpoint has sent yet would be read by.
+_UNTIL_SENT = api_named(DEFAULT)
 #: How long to wait, the finest first: milliseconds, then the answering server's own seconds, then
 #: those that a gateway passes on from the provider behind it.
 _WAITS = (HeaderFact.retry_after_ms, HeaderFact.retry_after, HeaderFact.provider_retry_after)
@@ -82,6 +85,7 @@ class Request:
     ):
         self.row, self.lane, self.due_ns = row, lane, due_ns
         self.streamed, self.gaps, self._on_end = streamed, gaps, on_end
+        self.api = _UNTIL_SENT
         self.slot_free_ns = self.sent_ns = self.headers_ns = self.done_ns = -1
         self.connect_ns = self.tls_ns = -1
         self.deadline_ns = self.body_version = 0

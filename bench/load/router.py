@@ -35,7 +35,14 @@ _CARRIED = (
     "flags",
     "answer",
     "retry_after_ms",
+    "api",
+    "error_code",
+    "request_id",
+    "requests_left",
     "served_model",
+    "served_tier",
+    "server_ns",
+    "tokens_left",
     "region",
 )
 
