@@ -10,6 +10,7 @@ nothing. Each figure is the best of several rounds: noise only ever adds.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -19,11 +20,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
+from zlib import crc32
 
 import httptools
 
 from bench.api.answer import Answer
+from bench.api.auth import Outgoing
 from bench.api.registry import api_named
+from bench.api.sigv4 import AwsKeys, Signer
 from bench.load.endpoint import BodyWriter, Endpoint
 from bench.load.generator import Generator, LaneState
 from bench.load.journal import Journal
@@ -45,6 +49,23 @@ _EVENT = (
     b'"choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,'
     b'"finish_reason":null}]}\n\n'
 )
+
+
+def _frame(padding: int) -> bytes:
+    """A token of Bedrock, which hides its length behind padding."""
+    payload = b'{"contentBlockIndex":0,"delta":{"text":" token"},"p":"%s"}' % (b"a" * padding)
+    texts = {b":event-type": b"contentBlockDelta", b":content-type": b"application/json"}
+    headers = b"".join(
+        bytes([len(name)]) + name + b"\x07" + len(value).to_bytes(2) + value
+        for name, value in {**texts, b":message-type": b"event"}.items()
+    )
+    lengths = (16 + len(headers) + len(payload)).to_bytes(4) + len(headers).to_bytes(4)
+    begun = lengths + crc32(lengths).to_bytes(4) + headers + payload
+    return begun + crc32(begun).to_bytes(4)
+
+
+#: One token event, by API; those of Bedrock differ in length.
+_EVENTS = {"chat": [_EVENT], "converse": [_frame(padding) for padding in range(62)]}
 
 
 def _plan() -> Plan:
@@ -109,17 +130,17 @@ class _Still:
         return
 
 
-def chunk() -> int:
+def chunk(api: str) -> int:
     """One token event a read, bytes to counts."""
-    _, reader = api_named("chat").open(True, array("q"))
-    for stamp in range(ROWS):
-        reader.feed(_EVENT, stamp)
+    _, reader = api_named(api).open(True, array("q"))
+    for stamp, event in enumerate(itertools.islice(itertools.cycle(_EVENTS[api]), ROWS)):
+        reader.feed(event, stamp)
     return ROWS
 
 
-def http_chunk() -> int:
+def http_chunk(api: str) -> int:
     """The same with its transfer coding undone by httptools."""
-    _, reader = api_named("chat").open(True, array("q"))
+    _, reader = api_named(api).open(True, array("q"))
 
     class Receiver:
         def on_body(self, data: bytes) -> None:
@@ -127,9 +148,21 @@ def http_chunk() -> int:
 
     parser = httptools.HttpResponseParser(Receiver())
     parser.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    frame = b"%x\r\n%s\r\n" % (len(_EVENT), _EVENT)
-    for _ in range(ROWS):
+    frames = [b"%x\r\n%s\r\n" % (len(event), event) for event in _EVENTS[api]]
+    for frame in itertools.islice(itertools.cycle(frames), ROWS):
         parser.feed_data(frame)
+    return ROWS
+
+
+def signature() -> int:
+    """AWS signs each request."""
+    keys = AwsKeys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "t" * 800)
+    signer = Signer(lambda: keys, "eu-west-1", "bedrock")
+    url = "https://bedrock-runtime.eu-west-1.amazonaws.com/model/m-v1%3A0/converse-stream"
+    headers = (("content-type", "application/json"), ("accept", "*/*"), ("user-agent", "t"))
+    body = b"x" * 2_500
+    for row in range(ROWS):
+        signer.sign(Outgoing("POST", url, headers, body, row * 1_000_000))
     return ROWS
 
 
@@ -174,8 +207,11 @@ def measure() -> dict[str, float]:
     return {
         "body, 500 tokens": _best(body),
         "dispatch, body included": _best(dispatch),
-        "chunk": _best(chunk),
-        "chunk with its HTTP framing": _best(http_chunk),
+        "chunk": _best(lambda: chunk("chat")),
+        "chunk with its HTTP framing": _best(lambda: http_chunk("chat")),
+        "chunk of converse": _best(lambda: chunk("converse")),
+        "the same with HTTP framing": _best(lambda: http_chunk("converse")),
+        "signature of AWS": _best(signature),
         "record": _best(record),
     }
 

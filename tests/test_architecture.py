@@ -229,6 +229,7 @@ def test_no_module_imports_itself_on_a_detour() -> None:
         ("jinja2", ["bench/show/render_html.py"]),
         ("weasyprint", ["bench/show/pdf.py"]),
         ("cryptography", ["bench/record/signature.py"]),
+        ("botocore", ["bench/plan/aws_chain.py"]),
         ("rich", ["bench/show/", "bench/cli/"]),
         ("starlette", ["bench/extras/ui/server.py"]),
         ("uvicorn", ["bench/extras/ui/server.py"]),

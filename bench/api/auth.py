@@ -31,6 +31,8 @@ class Auth(NamedTuple):
     headers: Callable[[str], list[Header]]
     #: made for each request, on the way to its socket
     sign: Callable[[str, Outgoing], list[Header]] | None = None
+    #: signed with keys of an AWS account, of which there is more than one (bench/plan/aws.py)
+    aws: bool = False
 
 
 def _bearer(key: str) -> list[Header]:
@@ -40,4 +42,5 @@ def _bearer(key: str) -> list[Header]:
 #: One line a style: its name, and what makes its headers.
 STYLES = {
     "bearer": Auth(_bearer),
+    "sigv4": Auth(lambda _key: [], aws=True),
 }

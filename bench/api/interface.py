@@ -81,6 +81,8 @@ class HeaderFact(enum.Enum):
     served_tier = "served_tier"
     #: `true`: another deployment than the one asked for answered, at the standard tier
     spilled_over = "spilled_over"
+    #: the code of an error whose body names none; what follows a colon is no part of it
+    error_code = "error_code"
     #: by which the vendor finds the request in its own logs
     request_id = "request_id"
     #: how long the server says that it took, in ms

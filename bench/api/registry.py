@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: One line an API: its name, and the module whose `API` speaks it.
 MODULES = {
     "chat": "bench.api.chat",
+    "converse": "bench.api.converse",
 }
 DEFAULT = "chat"
 

@@ -179,6 +179,8 @@ class Request:
             self.served_tier = SPILLED_OVER
         elif fact is HeaderFact.request_id:
             self.request_id = value
+        elif fact is HeaderFact.error_code:
+            self.error_code = value.partition(b":")[0].decode("latin-1")[:80]
         elif fact is HeaderFact.server_ms:
             self.server_ns = _ms_as_ns(value)
         elif fact is HeaderFact.server_timing:
@@ -247,7 +249,7 @@ class Request:
         return Outcome.ok, ""
 
     def _judge_status(self) -> tuple[Outcome, str]:
-        self.error_code = self.api.error_code(self._error_body or b"")
+        self.error_code = self.api.error_code(self._error_body or b"") or self.error_code
         text = self.api.error_message(self._error_body or b"")
         note = f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
         if self.status == 429:

@@ -24,6 +24,7 @@ from pydantic import SecretStr
 
 from bench.api.auth import STYLES, Header, Outgoing
 from bench.errors import UserError
+from bench.plan.aws import aws_secrets, aws_signer
 from bench.plan.target import Target
 from bench.userfile import expand_env
 
@@ -128,7 +129,12 @@ def request_headers(target: Target) -> list[tuple[str, SecretStr]]:
 
 
 def request_signer(target: Target) -> Callable[[Outgoing], list[Header]] | None:
-    """What signs each request of a target; None where its API wants `request_headers` alone."""
+    """What signs each request of a target; None where its API wants `request_headers` alone.
+
+    Raises UserError where the keys of AWS cannot be had.
+    """
+    if STYLES[target.spoken.auth].aws:
+        return aws_signer(target)
     sign = STYLES[target.spoken.auth].sign
     key = api_key(target) if sign is not None else None
     if sign is None or key is None:
@@ -168,7 +174,9 @@ def _beside_headers(target: Target, values: list[str]) -> list[str]:
     names = re.findall(r"\$\{(\w+)\}", target.base_url + json.dumps(target.extra_body))
     found += [os.environ[name] for name in names if os.environ.get(name)]
     found += _literals(target.extra_body)
-    if STYLES[target.spoken.auth].sign is not None:
+    if STYLES[target.spoken.auth].aws:
+        found += aws_secrets()
+    elif STYLES[target.spoken.auth].sign is not None:
         key = api_key(target)
         if key is not None:
             found.append(key.get_secret_value())

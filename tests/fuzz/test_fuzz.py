@@ -36,6 +36,7 @@ from bench.record.request_log import Reading, read_log
 from bench.record.run_folder import read_manifest
 from bench.record.samples import SCHEDULE_DTYPE, Outcome
 from bench.userfile import builtin_root
+from tests.support.aws_frames import event
 from tests.support.heard import Heard
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -146,6 +147,29 @@ def test_an_answer_is_read_malformed_or_an_error_of_the_servers(
         -1 <= count < 2**31
         for count in (answer.prompt_tokens, answer.output_tokens, answer.cached_tokens)
     )
+
+
+@pytest.mark.parametrize("as_payload", [False, True])
+@fuzzed("eventstream")
+def test_frames_of_aws_are_read_the_same_whatever_the_reads(as_payload: bool, data: bytes) -> None:
+    """Any bytes as a stream, and as the payload of tokens whose frames are whole: read, malformed
+    or an error of the server's, in 7 bytes a read as at once.
+    """
+    parts = [event("contentBlockDelta", data) for _ in range(3)] if as_payload else [data]
+    seen = []
+    for cut in (7, None):
+        answer, reader = api_named("converse").open(True)
+        ended = "whole"
+        try:
+            for part in parts:
+                for begin in range(0, len(part), cut or len(part)):
+                    reader.feed(part[begin : begin + (cut or len(part))], 1)
+            reader.close()
+        except (MalformedAnswer, StreamError) as error:
+            ended = repr(error)
+        assert answer.chunks <= max(3, data.count(b"contentBlockDelta"))
+        seen.append((answer.chunks, answer.output_tokens, answer.finish, answer.tier, ended))
+    assert seen[0] == seen[1]
 
 
 def carried(data: bytes) -> tuple[Heard, bool]:

@@ -36,7 +36,8 @@ class StampedSender:
             for name, value in request.headers.raw
             if name.lower() != b"content-length"
         ]
-        self._url, self._fixed = target.request_url, signed_headers(request.headers)
+        # As it is sent: httpx encodes what a URL cannot hold.
+        self._url, self._fixed = str(request.url), signed_headers(request.headers)
         self._sign = request_signer(target)
         head = b"\r\n".join(lines).replace(b"%", b"%%")
         self._head = head + b"\r\nX-Request-Id: %s\r\nContent-Length: %d\r\n\r\n"
@@ -107,7 +108,7 @@ async def check_ready(target: Target) -> str | None:
     request = empty_request("GET", target.ready_url, target)
     if (sign := request_signer(target)) is not None:
         headers = signed_headers(request.headers)
-        request.headers.update(sign(Outgoing("GET", target.ready_url, headers, b"", wall_ns())))
+        request.headers.update(sign(Outgoing("GET", str(request.url), headers, b"", wall_ns())))
     # As it is written: what stands behind `${ENV}` is not for the screen.
     url = target.shown_ready_url
     try:

@@ -32,7 +32,7 @@ class StockSender:
     """httpx as it comes: a task and a stream a request, stamps at the read."""
 
     def __init__(self, target: Target):
-        self._url, self._sign = target.request_url, request_signer(target)
+        self._url, self._sign = str(httpx.URL(target.request_url)), request_signer(target)
         self._client = client_of(target, httpx.Timeout(None, connect=target.connect_timeout / S))
         self._tasks: set[asyncio.Task[None]] = set()
 
