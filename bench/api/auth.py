@@ -35,12 +35,19 @@ class Auth(NamedTuple):
     aws: bool = False
 
 
-def _bearer(key: str) -> list[Header]:
-    return [("Authorization", f"Bearer {key}")]
+def _in(name: str, scheme: str = "") -> Auth:
+    """A header that holds the key as it is, behind a scheme where it has one."""
+    return Auth(lambda key: [(name, f"{scheme}{key}")])
 
 
 #: One line a style: its name, and what makes its headers.
 STYLES = {
-    "bearer": Auth(_bearer),
+    "bearer": _in("Authorization", "Bearer "),
+    "api-key": _in("api-key"),
+    "x-api-key": _in("x-api-key"),
+    "x-goog-api-key": _in("x-goog-api-key"),
     "sigv4": Auth(lambda _key: [], aws=True),
+    "none": Auth(lambda _key: []),
 }
+#: Headers by which servers know who sends (lower case): a request has one of them from one source.
+PROOFS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")

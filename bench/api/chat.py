@@ -15,15 +15,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.api.address import ending_in
 from bench.api.answer import Answer, Said, Token, Usage
 from bench.api.decoding import code_of, count, decode, error_text, text_or_none
 from bench.api.framing import Framing
-from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
-from bench.api.reading import Read, StreamReader
-from bench.api.tier import BY_NAME, TierAsk, TierClass
+from bench.api.interface import AnswerLimit, Api, BodyFormat, BodyOptions
+from bench.api.openai_facts import note_tier
+from bench.api.openai_family import OpenAiShape
+from bench.api.reading import Read, Reader, StreamReader
 
-_PATH = "/chat/completions"
 _USER, _ASSISTANT = b'{"role":"user","content":"', b'{"role":"assistant","content":"'
 _LENGTHS = ("max_tokens", "max_completion_tokens")
 
@@ -41,66 +40,23 @@ _MOST_LESSONS = 16
 
 _DONE, _NOTHING = Said(end=True), Said()
 
-#: Headers of OpenAI, and of Azure, whose spillover answers from another deployment.
-OPENAI_HEADERS: Mapping[bytes, HeaderFact] = {
-    **GATEWAY_HEADERS,
-    b"openai-processing-ms": HeaderFact.server_ms,
-    b"x-ms-is-spilled-over": HeaderFact.spilled_over,
-}
-#: `service_tier` of an answer, in the words of OpenAI, Azure, Groq, Fireworks and their imitators.
-SERVED_TIERS: Mapping[str, TierClass] = {
-    "scale": TierClass.dedicated,
-    "reserved": TierClass.dedicated,
-    "priority": TierClass.priority,
-    "fast": TierClass.priority,
-    "ultrafast": TierClass.priority,
-    "performance": TierClass.priority,
-    "default": TierClass.standard,
-    "standard": TierClass.standard,
-    "on_demand": TierClass.standard,
-    "flex": TierClass.flex,
-}
-_BY_FIELD = ("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")
-_OF_GROQ = ("on_demand", "performance")
-TIERS: Mapping[str, TierAsk] = {
-    **{word: TierAsk({"service_tier": word}) for word in (*_BY_FIELD, *_OF_GROQ)},
-    "standard": TierAsk({"service_tier": "default"}),
-    # bought by deployment, project or model name
-    **dict.fromkeys(("dedicated", "provisioned", "reserved", "shared", "pro"), BY_NAME),
-}
 
-
-class ChatCompletions(Api):
+class ChatCompletions(OpenAiShape, Api):
     """`POST …/chat/completions`."""
 
     name = "chat"
-    provider, operation = "openai", "chat"
+    operation = "chat"
     vllm_backend = "openai-chat"
+    ending = "/chat/completions"
     own_keys = ("model", "messages", "stream")
     cut_note = "stream ended without finish reason and [DONE]"
-    response_headers = OPENAI_HEADERS
-    served_tiers = SERVED_TIERS
-    tiers = TIERS
 
-    def path(self, base: str, model: str, stream: bool) -> str:
-        return ending_in(base, _PATH)
-
-    def ready_path(self, base: str, model: str) -> str:
-        return ending_in(base, _PATH).removesuffix(_PATH) + "/models"
-
-    def body_format(self, options: BodyOptions) -> ChatBody:
+    def body_format(self, options: BodyOptions) -> BodyFormat:
         return ChatBody(options)
 
     def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
         """By `n`, and by what it says of either name of the length."""
-        choices = extra_body.get("n")
-        lengths = [extra_body[name] for name in _LENGTHS if name in extra_body]
-        return AnswerLimit(
-            choices=choices if isinstance(choices, int) and choices > 1 else 1,
-            lengths=tuple(length for length in lengths if isinstance(length, int)),
-            planned=max_tokens_field not in extra_body,
-            unbounded=not all(isinstance(length, int) for length in lengths),
-        )
+        return limit_of(extra_body, max_tokens_field, _LENGTHS, ("n",))
 
     def read_event(self, name: str, payload: bytes) -> Said:
         if not payload.startswith(b"{"):
@@ -148,8 +104,22 @@ class ChatCompletions(Api):
             said.token = Token.text
         return said
 
-    def stream_reader(self, answer: Answer) -> ChatReader:
+    def stream_reader(self, answer: Answer) -> Reader:
         return ChatReader(answer, self.framing(), self.read_event)
+
+
+def limit_of(
+    extra_body: Mapping[str, Any], planned: str, lengths: Sequence[str], choices: Sequence[str]
+) -> AnswerLimit:
+    """By the names of lengths, of which the plan sets one, and of numbers of answers."""
+    stated = [extra_body[name] for name in lengths if name in extra_body]
+    numbers = [extra_body.get(name) for name in choices]
+    return AnswerLimit(
+        choices=max([1, *(number for number in numbers if isinstance(number, int))]),
+        lengths=tuple(length for length in stated if isinstance(length, int)),
+        planned=planned not in extra_body,
+        unbounded=not all(isinstance(length, int) for length in stated),
+    )
 
 
 def _about(chunk: dict[str, Any]) -> Said:
@@ -159,8 +129,7 @@ def _about(chunk: dict[str, Any]) -> Said:
     if isinstance(usage, dict):
         said.usage = _usage(usage)
     said.model = text_or_none(chunk.get("model"))
-    if "service_tier" in chunk:
-        said.tier = text_or_none(chunk["service_tier"])
+    note_tier(said, chunk)
     return said
 
 

@@ -128,6 +128,8 @@ class Api(abc.ABC):
     own_keys: tuple[str, ...]
     #: how a key is sent unless the target says otherwise (bench/api/auth.py)
     auth = "bearer"
+    #: answers are tokens; without them (vectors, scores) nothing streams and none has a first token
+    makes_tokens = True
     #: headers that every request has besides
     headers: tuple[Header, ...] = ()
     #: what a streamed answer is called, and how it is cut
@@ -145,17 +147,28 @@ class Api(abc.ABC):
 
     # ---- the request
 
+    def base_path(self, base: str, host: str, query: str, model: str) -> str:
+        """The path of the user's URL, as `path` and `ready_path` get it: to be overridden where
+        vendors show addresses without one. `host` and `query` are the URL's.
+        """
+        return base
+
     @abc.abstractmethod
     def path(self, base: str, model: str, stream: bool) -> str:
         """The path that requests are posted to, a query of the API's own included.
 
         `base` is the path of the user's URL without a slash at its end: empty, a prefix like `/v1`,
-        or the whole path already.
+        or the whole path already. Raises ValueError for the whole path of another API.
         """
 
     @abc.abstractmethod
     def ready_path(self, base: str, model: str) -> str:
         """A path to GET before a run: any answer means that somebody listens there."""
+
+    def check_extra_body(self, extra_body: Mapping[str, Any]) -> None:
+        """Raises ValueError, with a sentence, for keys or values that the API has no use for."""
+        if taken := next((key for key in self.own_keys if key in extra_body), None):
+            raise ValueError(f"extra_body: {taken!r} is set by tailproof; leave it out")
 
     @abc.abstractmethod
     def body_format(self, options: BodyOptions) -> BodyFormat:
@@ -163,13 +176,18 @@ class Api(abc.ABC):
         cannot be written as JSON.
         """
 
+    def tiers_at(self, base_url: str) -> Mapping[str, TierAsk]:
+        """The tiers that can be asked for at an address."""
+        return self.tiers
+
     def ask_tier(self, tier: str, base_url: str) -> TierAsk:
         """What a request says to ask for a target's `tier`. Raises ValueError with those that can
         be asked for.
         """
-        asked = self.tiers.get(tier.lower())
+        tiers = self.tiers_at(base_url)
+        asked = tiers.get(tier.lower())
         if asked is None:
-            known = ", ".join(self.tiers) or "none"
+            known = ", ".join(tiers) or "none"
             raise ValueError(
                 f"tier {tier!r} cannot be asked for in {self.name!r}; it knows {known}"
             )

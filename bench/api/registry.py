@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bench.errors import RunFolderError
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 #: One line an API: its name, and the module whose `API` speaks it.
 MODULES = {
     "chat": "bench.api.chat",
+    "completions": "bench.api.completions",
+    "responses": "bench.api.responses",
+    "embeddings": "bench.api.embeddings",
+    "rerank": "bench.api.rerank",
     "converse": "bench.api.converse",
 }
 DEFAULT = "chat"
@@ -27,7 +32,7 @@ DEFAULT = "chat"
 def api_named(name: str) -> Api:
     """The API of that name. Raises ValueError with the names that there are."""
     if name not in MODULES:
-        raise ValueError(f"{name!r} is no API that tailproof speaks; write {_one_of(MODULES)}")
+        raise ValueError(f"{name!r} is no API that tailproof speaks; write {one_of(MODULES)}")
     found: Api = importlib.import_module(MODULES[name]).API
     return found
 
@@ -40,6 +45,7 @@ def api_of_record(names: str) -> Api:
         raise RunFolderError(str(error), remedy="use the version that wrote the run") from None
 
 
-def _one_of(names: dict[str, str]) -> str:
+def one_of(names: Iterable[str]) -> str:
+    """Names to choose from, as a message lists them."""
     *others, last = map(repr, names)
     return f"{', '.join(others)} or {last}" if others else last

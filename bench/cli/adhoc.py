@@ -10,7 +10,9 @@ import json
 import shlex
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from bench.api.address import refuse_key_in_query
 from bench.cli.flags import SuiteFlags, parsed
 from bench.errors import UserError
 from bench.plan.arrival_kinds import ARRIVALS_WITH_BURSTINESS
@@ -18,7 +20,7 @@ from bench.plan.clause import Clause, parse_slo
 from bench.plan.contract import Contract, load_contract
 from bench.plan.profile import Profile, load_profile
 from bench.plan.suite import Stage, Suite, override_profile
-from bench.plan.target import EMBEDDED, KEY_SOURCES, Target, check_base_url
+from bench.plan.target import EMBEDDED, KEY_SOURCES, Target, check_base_url, checked
 from bench.units import parse_duration_ns, parse_rate_per_s, parse_share
 from bench.userfile import expand_env, find_file, parse_model
 
@@ -32,6 +34,8 @@ _FLAGS = {
     "api_key_env": "--api-key-env",
     "api_key_file": "--api-key-file",
     "api_key_command": "--api-key-command",
+    "auth": "--auth",
+    "query": "--query",
     "extra_body": "--extra-body",
     "ca_file": "--ca-file",
     "duration": "--duration",
@@ -128,6 +132,8 @@ def _target_fields(flags: SuiteFlags) -> dict[str, Any]:
         for key in (
             "api",
             "model",
+            "tier",
+            "auth",
             "api_key_env",
             "api_key_file",
             "max_tokens_field",
@@ -140,6 +146,8 @@ def _target_fields(flags: SuiteFlags) -> dict[str, Any]:
     if flags.url is not None:
         parsed("--url", _checked_url, flags.url)
         fields["base_url"] = flags.url
+    if flags.query:
+        fields["query"] = dict(_query(text) for text in flags.query)
     if flags.streaming is not None:
         fields["stream"] = flags.streaming
     if flags.insecure:
@@ -171,6 +179,17 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def _query(text: str) -> tuple[str, str]:
+    """One part of a query. No message repeats it: it may hold a key."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UserError(
+            "is not NAME=VALUE", where="--query", remedy="write --query api-version=2024-10-21"
+        )
+    parsed("--query", refuse_key_in_query, quote(name.strip()))
+    return name.strip(), value.strip()
+
+
 def _target(flags: SuiteFlags) -> Target:
     fields = {"description": "given by flags", "name": "target", **_target_fields(flags)}
     if fields["base_url"] == EMBEDDED:
@@ -179,7 +198,7 @@ def _target(flags: SuiteFlags) -> Target:
             where="--url",
             remedy="run a scenario: tailproof run vanity-average",
         )
-    return parse_model(Target, fields, "command line", _FLAGS)
+    return checked(parse_model(Target, fields, "command line", _FLAGS), "--url")
 
 
 def _override_target(target: Target, flags: SuiteFlags) -> Target:
@@ -192,9 +211,10 @@ def _override_target(target: Target, flags: SuiteFlags) -> Target:
         return target.model_copy(
             update={"legs": legs, "stream": all(leg.stream for leg in legs), **waits}
         )
-    replaced = set(KEY_SOURCES) if any(name in fields for name in KEY_SOURCES) else set()
+    rekeyed = any(name in fields for name in KEY_SOURCES) or flags.auth == "none"
+    replaced = set(KEY_SOURCES) if rekeyed else set()
     kept = target.model_dump(exclude=replaced, exclude_defaults=True, by_alias=True)
-    return parse_model(Target, kept | fields, "command line", _FLAGS)
+    return checked(parse_model(Target, kept | fields, "command line", _FLAGS), "--url")
 
 
 def _profile(flags: SuiteFlags) -> Profile:

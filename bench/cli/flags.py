@@ -1,8 +1,8 @@
 """Flags that several commands share, the flags of a command as one record, and what they ask for.
 
-In: click's keyword arguments. Out: frozen records; what is filed; metrics shown while a run lasts;
-the run that `RUN[:NAME]` names. Must stay true: click's untyped values enter here and nowhere else;
-a flag is called the same, and means the same, in every command that has it.
+In: click's keyword arguments. Out: frozen records; what is filed; the run that `RUN[:NAME]` names.
+Must stay true: click's untyped values enter here and nowhere else; a flag is called the same, and
+means the same, in every command that has it.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import click
 
+from bench.api.auth import STYLES
 from bench.api.registry import DEFAULT, MODULES
 from bench.errors import UserError
 from bench.plan.arrival_kinds import ARRIVALS_BY_RATE
 
 if TYPE_CHECKING:
     from bench.app.conclude import Filing
-    from bench.app.exporter import Exporter
     from bench.record.run_folder import Run
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -100,7 +99,9 @@ class SuiteFlags:
     suite: str | None = None
     url: str | None = None
     api: str | None = None
+    query: tuple[str, ...] = ()
     model: str | None = None
+    tier: str | None = None
     profile: str | None = None
     request_rate: str | None = None
     arrival: str | None = None
@@ -119,6 +120,7 @@ class SuiteFlags:
     api_key_env: str | None = None
     api_key_file: str | None = None
     api_key_command: str | None = None
+    auth: str | None = None
     extra_body: str | None = None
     max_tokens_field: str | None = None
     streaming: bool | None = None
@@ -162,8 +164,8 @@ TARGET_AND_RATE = (
         "-u",
         "--url",
         help=(
-            "Base URL of an OpenAI-compatible API, e.g. http://localhost:8000/v1. With SUITE: in"
-            " place of every target's."
+            "Base URL of an API, with or without /v1 or the whole path, e.g."
+            " http://localhost:8000/v1. With SUITE: in place of every target's."
         ),
     ),
     click.option(
@@ -171,7 +173,14 @@ TARGET_AND_RATE = (
         type=click.Choice(list(MODULES)),
         help=f"What the URL speaks.  [default: {DEFAULT}]",
     ),
+    click.option(
+        "--query",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="Added to the query of every URL, e.g. api-version=2024-10-21. Repeatable.",
+    ),
     click.option("-m", "--model", help="Model to ask for."),
+    click.option("--tier", help="Tier that was bought, as reports and comparisons call it."),
     click.option(
         "--profile",
         help="Load profile: a built-in name (see `tailproof profiles`) or a .toml path.",
@@ -233,6 +242,11 @@ CONTRACT_AND_HTTP = (
     click.option("--api-key-file", help="File that holds the API key and nothing else."),
     click.option(
         "--api-key-command", help="Command that prints the API key, e.g. 'pass show openai'."
+    ),
+    click.option(
+        "--auth",
+        type=click.Choice(list(STYLES)),
+        help="Header that carries the key, or none.  [default: as the API has it]",
     ),
     click.option("--extra-body", help="JSON object merged into every request body."),
     click.option(
@@ -318,51 +332,6 @@ def filing_of(pdf: bool, junit_inconclusive: str) -> Filing:
     from bench.app.conclude import Filing
 
     return Filing(pdf, "fail" if junit_inconclusive == "fail" else "skip")
-
-
-def metrics_flags(command: Command) -> Command:
-    """Adds --metrics-port and --otlp-endpoint."""
-    port = click.option(
-        "--metrics-port",
-        type=click.IntRange(0, 65535),
-        help=(
-            "Serve the metrics of the run on this port of the loopback, /metrics, for Prometheus; 0"
-            " = a free one."
-        ),
-    )
-    endpoint = click.option(
-        "--otlp-endpoint",
-        metavar="URL",
-        help=(
-            "Push the metrics of the run to this OpenTelemetry collector every few seconds."
-            " Headers: OTEL_EXPORTER_OTLP_HEADERS."
-        ),
-    )
-    return port(endpoint(command))
-
-
-@contextmanager
-def monitored(
-    metrics_port: int | None, otlp_endpoint: str | None, warn: Callable[[str], None]
-) -> Iterator[Exporter]:
-    """What the flags ask for, while it is open; the address is printed. Raises UserError."""
-    from bench.app.exporter import PATH, exporting
-    from bench.errors import UserError
-    from bench.plan.target import check_base_url
-
-    try:
-        if otlp_endpoint is not None:
-            check_base_url(otlp_endpoint)
-    except ValueError:
-        raise UserError(
-            "is not the URL of a collector",
-            where="--otlp-endpoint",
-            remedy="write http://127.0.0.1:4318, and headers into OTEL_EXPORTER_OTLP_HEADERS",
-        ) from None
-    with exporting(metrics_port, otlp_endpoint, warn) as exporter:
-        if exporter.port is not None:
-            click.echo(f"metrics: http://127.0.0.1:{exporter.port}{PATH}", err=True)
-        yield exporter
 
 
 def picked(text: str) -> tuple[Run, str | None]:

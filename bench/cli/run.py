@@ -27,14 +27,13 @@ from bench.cli.flags import (
     SuiteFlags,
     filing_flags,
     filing_of,
-    metrics_flags,
-    monitored,
     parsed,
     parsed_usd,
     ready_to_file,
     takes,
     with_options,
 )
+from bench.cli.monitors import metrics_flags, monitored
 from bench.cli.output import format_option, print_runs
 from bench.cli.repeating import ALIASES, repeat_command
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.flags import metrics_flags, monitored, parsed, takes
+from bench.cli.flags import parsed, takes
+from bench.cli.monitors import metrics_flags, monitored
 from bench.cli.output import format_option, print_json, print_screen
 
 if TYPE_CHECKING:

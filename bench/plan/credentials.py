@@ -123,7 +123,7 @@ def request_headers(target: Target) -> list[tuple[str, SecretStr]]:
         where = f"target {target.name}: headers.{name}"
         headers.append((name, _for_a_header(expand_env(value, where), "the value", where)))
     if (key := api_key(target)) is not None:
-        made = STYLES[target.spoken.auth].headers(key.get_secret_value())
+        made = STYLES[target.auth_style].headers(key.get_secret_value())
         headers += ((name, SecretStr(value)) for name, value in made)
     return headers
 
@@ -133,9 +133,9 @@ def request_signer(target: Target) -> Callable[[Outgoing], list[Header]] | None:
 
     Raises UserError where the keys of AWS cannot be had.
     """
-    if STYLES[target.spoken.auth].aws:
+    if STYLES[target.auth_style].aws:
         return aws_signer(target)
-    sign = STYLES[target.spoken.auth].sign
+    sign = STYLES[target.auth_style].sign
     key = api_key(target) if sign is not None else None
     if sign is None or key is None:
         return None
@@ -171,12 +171,14 @@ def _beside_headers(target: Target, values: list[str]) -> list[str]:
     of the extra body, and a key that no header holds because it signs.
     """
     found = [password for password in map(_basic, values) if password]
-    names = re.findall(r"\$\{(\w+)\}", target.base_url + json.dumps(target.extra_body))
+    names = re.findall(
+        r"\$\{(\w+)\}", target.base_url + json.dumps([target.query, target.extra_body])
+    )
     found += [os.environ[name] for name in names if os.environ.get(name)]
     found += _literals(target.extra_body)
-    if STYLES[target.spoken.auth].aws:
+    if STYLES[target.auth_style].aws:
         found += aws_secrets()
-    elif STYLES[target.spoken.auth].sign is not None:
+    elif STYLES[target.auth_style].sign is not None:
         key = api_key(target)
         if key is not None:
             found.append(key.get_secret_value())

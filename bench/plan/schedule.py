@@ -221,12 +221,18 @@ def _target_rows(stage: Stage, position: int, seed: int, stage_index: int) -> La
             where=f"stage {stage.name!r}",
             remedy="raise the rate or the duration",
         )
+    if not _makes_tokens(target):
+        rows.table["output_tokens"] = 0
     if target.route is not None:
         rows.table["leg"] = first_legs(
             target.route, rows.table["prompt_tokens"], rows.table["session"], draw
         )
     _refuse_clauses_beyond_reach(stage, target, _phases(rows), rows.table)
     return rows
+
+
+def _makes_tokens(target: Target) -> bool:
+    return any(endpoint.spoken.makes_tokens for endpoint in target.endpoints)
 
 
 def _phases(rows: LaneRows) -> tuple[str, ...]:
@@ -327,7 +333,12 @@ def _refuse_clauses_beyond_reach(
         if clause.report_only:
             continue
         metric = METRICS[clause.metric]
-        if metric.streamed and not target.stream:
+        if (metric.streamed or metric.min_tokens) and not _makes_tokens(target):
+            why, remedy = (
+                f"answers of {target.endpoints[0].api} have no tokens",
+                "judge e2e or uptime",
+            )
+        elif metric.streamed and not target.stream:
             why, remedy = (
                 f"target {target.name!r} answers without streaming",
                 "judge e2e, or let the target stream",

@@ -8,16 +8,18 @@ body say is not printed; what is sent somewhere goes to an endpoint, and `endpoi
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from bench.api.address import complete_url
+from bench.api.address import complete_url, refuse_key_in_query
+from bench.api.auth import PROOFS, STYLES
 from bench.api.interface import Api
-from bench.api.registry import DEFAULT, MODULES, api_named
+from bench.api.registry import DEFAULT, MODULES, api_named, one_of
 from bench.api.tier import BY_NAME, TierAsk
 from bench.errors import UserError
 from bench.plan.route import Route
@@ -59,6 +61,9 @@ class Target(UserModel):
     #: with or without the part that its API ends URLs with (`/chat/completions`), or "embedded" for
     #: the simulated provider
     base_url: str = ""
+    #: added to the query of every URL, as in `{ "api-version" = "2024-10-21" }`; `${ENV}` is filled
+    #: in
+    query: dict[str, str] = Field(default={}, repr=False)
     #: the model to ask for
     model: str = ""
     #: the tier that was bought: each request asks for it as its API wants it, unless model or
@@ -72,11 +77,14 @@ class Target(UserModel):
     api_key_file: str | None = None
     #: the command that prints the key, as a list of arguments
     api_key_command: tuple[str, ...] = ()
+    #: the header that carries the key, "none" for no key; without it as the API has it
+    auth: str = Field(default="", json_schema_extra={"enum": list(STYLES)})
     #: further request headers; `${ENV}` is filled in
     headers: dict[str, str] = Field(default={}, repr=False)
     #: further keys of the request's body
     extra_body: dict[str, Any] = Field(default={}, repr=False)
-    #: ask for a streamed answer; false: the whole answer at once, so there is no first token
+    #: ask for a streamed answer; false: the whole answer at once, so there is no first token, as
+    #: with an API that makes no tokens
     stream: bool = True
     #: ask for token counts at the end of a stream (`stream_options.include_usage`)
     include_usage: bool = True
@@ -111,6 +119,13 @@ class Target(UserModel):
         api_named(name)
         return name
 
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_where_nothing_streams(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "stream" in given or given.get("api") not in MODULES:
+            return given
+        return given if api_named(given["api"]).makes_tokens else {**given, "stream": False}
+
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if self.timeout <= 0 or self.connect_timeout <= 0:
@@ -123,16 +138,15 @@ class Target(UserModel):
             return self
         if not self.base_url:
             raise ValueError("base_url is required; add it, or a [route]")
+        refuse_key_in_query(self.query)
         if self.base_url != EMBEDDED and "${" not in self.base_url:
             check_base_url(self.base_url)
+            _ = self.shown_request_url  # for its check: another API's path is refused
         _check_headers(self.headers)
-        if sum(bool(getattr(self, name)) for name in KEY_SOURCES) > 1:
-            raise ValueError(
-                f"{', '.join(KEY_SOURCES[:-1])} and {KEY_SOURCES[-1]} exclude each other"
-            )
-        own_keys = self.spoken.own_keys
-        if taken := next((key for key in own_keys if key in self.extra_body), None):
-            raise ValueError(f"extra_body: {taken!r} is set by tailproof; leave it out")
+        self._check_auth()
+        self.spoken.check_extra_body(self.extra_body)
+        if self.stream and not self.spoken.makes_tokens:
+            raise ValueError(f"{self.api} answers at once, without tokens; leave out stream = true")
         self._check_tier()
         if odd := next((name for name in _SHOWN if not getattr(self, name).isprintable()), None):
             raise ValueError(f"{odd} holds a line break or another character that cannot be shown")
@@ -156,6 +170,36 @@ class Target(UserModel):
         """What each request says to get the tier that was bought."""
         return self.spoken.ask_tier(self.tier, self.base_url) if self.tier else BY_NAME
 
+    def _check_auth(self) -> None:
+        """One proof of who sends, from one source."""
+        sources = [name for name in KEY_SOURCES if getattr(self, name)]
+        if len(sources) > 1:
+            raise ValueError(
+                f"{', '.join(KEY_SOURCES[:-1])} and {KEY_SOURCES[-1]} exclude each other"
+            )
+        if self.auth and self.auth not in STYLES:
+            raise ValueError(f"auth: {self.auth!r} is not known; write {one_of(STYLES)}")
+        if self.auth == "none":
+            if sources:
+                raise ValueError(f'auth = "none" sends no key; leave out {sources[0]}, or auth')
+            return
+        if sources and STYLES[self.auth_style].aws:
+            raise ValueError(
+                f"{self.auth_style} signs with keys of AWS, and {sources[0]} names another; leave"
+                ' it out, or send that one with auth = "bearer"'
+            )
+        proof = next((name for name in self.headers if name.lower() in PROOFS), None)
+        if proof and (given := [*sources, *(["auth"] if self.auth else [])]):
+            raise ValueError(
+                f"headers.{proof} and {given[0]} both say who sends; keep one of them"
+                ' (auth = "none" beside a header of your own)'
+            )
+
+    @property
+    def auth_style(self) -> str:
+        """How its key is sent: a name of `STYLES`."""
+        return self.auth or self.spoken.auth
+
     @property
     def spoken(self) -> Api:
         """The API that the endpoint speaks."""
@@ -163,23 +207,46 @@ class Target(UserModel):
 
     @property
     def request_url(self) -> str:
-        """The URL that requests are posted to: for the wire, never for a file."""
-        return complete_url(
-            self.address, lambda base: self.spoken.path(base, self.model, self.stream)
-        )
+        """The URL that requests are posted to: for the wire, never for a file. Raises ValueError
+        for a base URL that ends in another API's path.
+        """
+        return self._request_url(self.address, self._filled_query)
+
+    @property
+    def shown_request_url(self) -> str:
+        """The same as it may be shown: `${ENV}` stays."""
+        return self._request_url(self.base_url, self.query)
 
     @property
     def ready_url(self) -> str:
         """The URL of the ready check, as `request_url`."""
-        return self._ready_url(self.address)
+        return self._ready_url(self.address, self._filled_query)
 
     @property
     def shown_ready_url(self) -> str:
         """The same as it may be shown: `${ENV}` stays."""
-        return self._ready_url(self.base_url)
+        return self._ready_url(self.base_url, self.query)
 
-    def _ready_url(self, base_url: str) -> str:
-        return complete_url(base_url, lambda base: self.spoken.ready_path(base, self.model))
+    def _request_url(self, base_url: str, query: dict[str, str]) -> str:
+        api, model, stream = self.spoken, self.model, self.stream
+        return self._url(base_url, query, lambda base: api.path(base, model, stream))
+
+    def _ready_url(self, base_url: str, query: dict[str, str]) -> str:
+        return self._url(base_url, query, lambda base: self.spoken.ready_path(base, self.model))
+
+    def _url(self, base_url: str, query: dict[str, str], rule: Callable[[str], str]) -> str:
+        host = urlsplit(base_url).hostname or ""
+        asked = f"{base_url.partition('?')[2]}&{urlencode(query)}"
+
+        def complete(path: str) -> str:
+            return rule(self.spoken.base_path(path, host, asked, self.model))
+
+        return complete_url(base_url, complete, query)
+
+    @property
+    def _filled_query(self) -> dict[str, str]:
+        where = f"target {self.name}: query"
+        return {name: expand_env(value, f"{where}.{name}") for name, value in self.query.items()}
 
     @property
     def address(self) -> str:
@@ -232,6 +299,7 @@ def check_base_url(url: str, written: str | None = None) -> None:
     message repeats `url`.
     """
     shown = url if written is None else written
+    refuse_key_in_query(url.partition("?")[2])
     if not url.isprintable() or " " in url:
         raise ValueError(
             f"{shown!r} holds a space, a line break or another character that a URL cannot have"
@@ -249,8 +317,8 @@ def check_base_url(url: str, written: str | None = None) -> None:
         raise ValueError(
             "the URL holds credentials; name an environment variable in api_key_env instead"
         )
-    if parts.query or parts.fragment:
-        raise ValueError("a base URL has no query or fragment; use extra_body or headers")
+    if parts.fragment:
+        raise ValueError("a base URL has no fragment; leave out what follows #")
 
 
 def load_target(name: str, beside: Path | None = None) -> Target:
@@ -268,12 +336,18 @@ def load_target(name: str, beside: Path | None = None) -> Target:
         legs = _told_apart([_load_leg(leg, path) for leg in target.route.legs])
         # What counts as streamed is what every leg streams.
         return target.model_copy(update={"legs": legs, "stream": all(leg.stream for leg in legs)})
-    url = expand_env(target.base_url, f"{path}: base_url")
+    return checked(target, f"{path}: base_url")
+
+
+def checked(target: Target, where: str) -> Target:
+    """The same, its URL checked with each `${ENV}` filled in. Raises UserError about `where`."""
+    url = expand_env(target.base_url, where)
     if url != EMBEDDED:
         try:
             check_base_url(url, target.base_url)
+            _ = target.request_url
         except ValueError as error:
-            raise UserError(str(error), where=f"{path}: base_url") from None
+            raise UserError(str(error), where=where) from None
     return target
 
 

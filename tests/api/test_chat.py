@@ -11,25 +11,6 @@ from bench.api.address import complete_url
 from bench.api.answer import Answer, MalformedAnswer, Said, Token, Usage
 from bench.api.chat import API
 from bench.api.interface import AnswerLimit
-from bench.plan.target import Target
-
-
-@pytest.mark.parametrize(
-    ("base", "chat", "models"),
-    [
-        ("http://h:8000", "http://h:8000/v1/chat/completions", "http://h:8000/v1/models"),
-        ("http://h:8000/", "http://h:8000/v1/chat/completions", "http://h:8000/v1/models"),
-        ("https://h/v1", "https://h/v1/chat/completions", "https://h/v1/models"),
-        ("https://h/api/v3/", "https://h/api/v3/chat/completions", "https://h/api/v3/models"),
-        ("https://h/v1/chat/completions", "https://h/v1/chat/completions", "https://h/v1/models"),
-    ],
-)
-def test_urls_are_completed_as_other_tools_do(base: str, chat: str, models: str) -> None:
-    """A base without a path gets /v1, one with a path keeps it, one that is complete is
-    left alone.
-    """
-    target = Target(description="d", name="t", base_url=base, model="m")
-    assert (target.request_url, target.ready_url) == (chat, models)
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,51 @@ def test_a_source_of_the_key_replaces_the_targets_own(tmp_path: Path) -> None:
     assert (made.api_key_env, made.api_key_command) == (None, ("pass", "show", "my key"))
 
 
+def test_an_api_its_query_its_key_and_its_tier_are_set_by_flags(tmp_path: Path) -> None:
+    """Over a suite's target too, whose own key `--auth none` leaves out."""
+    words = ["--query", "api-version=2024-10-21", "--query", "a=b=c", "--auth", "api-key"]
+    made = target(*words, "--api", "embeddings", "--tier", "reserved", "--api-key-env", "K")
+    assert (made.api, made.stream, made.tier, made.auth) == (
+        "embeddings",
+        False,
+        "reserved",
+        "api-key",
+    )
+    assert made.query == {"api-version": "2024-10-21", "a": "b=c"}
+    (tmp_path / "mine.toml").write_text(
+        'description = "d"\nbase_url = "http://h/v1"\nmodel = "m"\napi_key_env = "TP_KEY"\n'
+    )
+    (tmp_path / "one.toml").write_text(
+        'description = "d"\n[[stage]]\nname = "s"\ntargets = ["mine.toml"]\nprofile = "chat"\n'
+    )
+    over = ["--auth", "none", "-H", "Authorization: x", "--tier", "flex"]
+    made = override_suite(load_suite(str(tmp_path / "one.toml")), flags(*over)).stages[0].targets[0]
+    assert (made.api_key_env, made.auth, made.tier) == (None, "none", "flex")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--query", "planted"], "--query: is not NAME=VALUE; write"),
+        (["--query", "api_key=planted"], "--query: the query holds 'api_key'"),
+        (["--url", "http://h/v1?token=planted"], "--url: the query holds 'token'"),
+        (["--url", "http://h/v1/rerank"], 'ends in the path of api = "rerank"'),
+        (["--auth", "bearer", "-H", "Authorization: planted"], "headers.Authorization and auth"),
+        (["--api-key-env", "K", "-H", "api-key: planted"], "headers.api-key and api_key_env"),
+        (["--auth", "none", "--api-key-file", "f"], 'auth = "none" sends no key'),
+        (["--api", "rerank", "--streaming"], "rerank answers at once, without tokens"),
+    ],
+)
+def test_keys_in_queries_and_two_proofs_are_refused_without_showing_them(
+    words: list[str], text: str
+) -> None:
+    """The flag, the remedy, and no secret."""
+    with pytest.raises(UserError) as caught:
+        suite(*words)
+    assert text in str(caught.value)
+    assert "planted" not in str(caught.value)
+
+
 def test_slos_stand_alone_or_after_a_contract() -> None:
     """`--slo` alone makes a contract at --confidence; after --contract its clauses are added."""
     alone = (

@@ -46,6 +46,47 @@ def test_headers_take_their_values_from_the_environment(monkeypatch: pytest.Monk
         assert "blue" not in printed
 
 
+@pytest.mark.parametrize(
+    ("auth", "header"),
+    [
+        ("", ("Authorization", f"Bearer {KEY}")),
+        ("bearer", ("Authorization", f"Bearer {KEY}")),
+        ("api-key", ("api-key", KEY)),
+        ("x-api-key", ("x-api-key", KEY)),
+        ("x-goog-api-key", ("x-goog-api-key", KEY)),
+    ],
+)
+def test_a_key_goes_into_the_header_that_is_asked_for(
+    auth: str, header: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One header, whose value no text keeps."""
+    monkeypatch.setenv("TP_KEY", KEY)
+    asked = target(api_key_env="TP_KEY", auth=auth)
+    assert shown(request_headers(asked)) == [header]
+    assert Redaction(secrets_of(asked)).clean(f"bad:{KEY}!") == "bad:[redacted]!"
+
+
+def test_no_key_is_sent_beside_a_header_of_the_users() -> None:
+    """`auth = "none"`: the header stands alone; without a key there is no header either."""
+    headers = {"api-key": "k"}
+    assert shown(request_headers(target(auth="none", headers=headers))) == [("api-key", "k")]
+    assert request_headers(target()) == []
+
+
+def test_what_a_query_takes_from_the_environment_is_a_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the URL and in the table."""
+    monkeypatch.setenv("TP_A", "planted-a1")
+    monkeypatch.setenv("TP_B", "planted-b2")
+    asked = target(base_url="http://h/v1?a=${TP_A}", query={"b": "${TP_B}"})
+    assert {secret.get_secret_value() for secret in secrets_of(asked)} == {
+        "planted-a1",
+        "planted-b2",
+    }
+    assert "planted" not in asked.model_dump_json() + asked.shown_ready_url
+
+
 def test_a_key_from_a_file_or_a_command_is_the_text_without_its_line_end(tmp_path: Path) -> None:
     """A file's text and a command's output make the same header as a variable would."""
     file = tmp_path / "key"

@@ -47,7 +47,7 @@ def test_a_file_holds_no_literal_that_may_be_a_secret() -> None:
     stays; the rest is told to be missing, and comes back from the suite.
     """
     target = {
-        "headers": {"X-Team": "literal-1", "Authorization": "Bearer ${KEY}"},
+        "headers": {"X-Team": "literal-1", "X-Proof": "Bearer ${KEY}"},
         "extra_body": {"session_token": "literal-2", "temperature": 0},
         "api_key_command": ["pass", "literal-3"],
     }

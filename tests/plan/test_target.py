@@ -22,7 +22,22 @@ from bench.userfile import parse_model
         ({"base_url": "http://h:port/v1"}, "is not a URL"),
         ({"base_url": "http://[::1/v1"}, "is not a URL"),
         ({"base_url": "https://user:pw@h/v1"}, "api_key_env"),
-        ({"base_url": "https://h/v1?key=1"}, "no query"),
+        ({"base_url": "https://h/v1?key=pw"}, "the query holds 'key'"),
+        ({"query": {"api_key": "pw"}}, "the query holds 'api_key'"),
+        ({"base_url": "https://h/v1#x"}, "no fragment"),
+        ({"base_url": "https://h/v1/responses"}, 'the path of api = "responses"'),
+        ({"auth": "basic"}, "auth: 'basic' is not known; write 'bearer', 'api-key'"),
+        ({"auth": "sigv4", "api_key_env": "K"}, "sigv4 signs with keys of AWS, and api_key_env"),
+        ({"api": "converse", "api_key_file": "K"}, 'or send that one with auth = "bearer"'),
+        ({"auth": "none", "api_key_env": "K"}, 'auth = "none" sends no key; leave out api_key_env'),
+        (
+            {"api_key_env": "K", "headers": {"authorization": "pw"}},
+            "headers.authorization and api_key_env both say who sends; keep one",
+        ),
+        (
+            {"auth": "api-key", "headers": {"X-Api-Key": "pw"}},
+            "headers.X-Api-Key and auth both say who sends; keep one",
+        ),
         ({"model": ""}, "model is empty"),
         ({"timeout": "0s"}, "timeouts must be above zero"),
         ({"timeout": 60}, "timeout: 60 is not a duration"),
@@ -57,6 +72,16 @@ def test_a_url_may_come_from_the_environment(
     loaded = load_target(str(path))
     assert (loaded.base_url, loaded.address) == ("${TP_URL}/v1", "https://h/v1")
     assert (loaded.name, loaded.embedded) == ("mine", False)
+    for given, text in (
+        ("https://h?sig=planted-1", "the query holds 'sig'"),
+        ("https://h/v1/embeddings?a=planted-1&b=", 'the path of api = "embeddings"'),
+    ):
+        monkeypatch.setenv("TP_URL", given)
+        path.write_text('description = "d"\nbase_url = "${TP_URL}"\nmodel = "m"\n')
+        with pytest.raises(UserError, match=text) as caught:
+            load_target(str(path))
+        assert "planted" not in str(caught.value)
+    path.write_text('description = "d"\nbase_url = "${TP_URL}/v1"\nmodel = "m"\n')
     monkeypatch.setenv("TP_URL", "h")
     with pytest.raises(UserError, match=r"base_url: '\$\{TP_URL\}/v1' is not a base URL"):
         load_target(str(path))

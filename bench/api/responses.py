@@ -1,0 +1,176 @@
+"""OpenAI's Responses API, as OpenAI, Azure, Bedrock's fronts and vLLM speak it.
+
+In: options and texts; events of a stream, or a whole body. Out: bodies; what was said. Must stay
+true: an event is known by its `type`, and by its SSE name where it has none; what a tool printed
+is no token; an answer that was cut by its length limit (`response.incomplete`) is an answer.
+
+Source: OpenAI API reference, "Responses" and "Streaming events". An event that begins an answer
+repeats the tier that was asked for: only its end says which one served it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.api.answer import Said, Token, Usage
+from bench.api.decoding import code_of, count, decode, error_text, text_or_none
+from bench.api.interface import AnswerLimit, Api, BodyOptions
+from bench.api.openai_facts import note_tier
+from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys
+
+_LENGTH = "max_output_tokens"
+_USER, _ASSISTANT = b'{"role":"user","content":"', b'{"role":"assistant","content":"'
+#: The last event of a stream that has its own end.
+_LAST = ("response.completed", "response.incomplete")
+_BROKEN = ("response.failed", "response.cancelled")
+#: Kinds of output whose beginning brings the name that the model chose.
+_CALLS = ("function_call", "custom_tool_call", "mcp_call")
+
+
+class Responses(OpenAiShape, Api):
+    """`POST …/responses`."""
+
+    name = "responses"
+    operation = "chat"
+    vllm_backend = "openai-responses"
+    ending = "/responses"
+    of_deployment = False
+    own_keys = ("model", "input", "stream")
+    cut_note = "stream ended without response.completed"
+
+    def body_format(self, options: BodyOptions) -> ResponsesBody:
+        return ResponsesBody(options)
+
+    def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
+        length = extra_body.get(_LENGTH)
+        stated = isinstance(length, int)
+        return AnswerLimit(
+            lengths=(length,) if isinstance(length, int) else (),
+            planned=_LENGTH not in extra_body,
+            unbounded=_LENGTH in extra_body and not stated,
+        )
+
+    def read_event(self, name: str, payload: bytes) -> Said:
+        if payload.strip() == b"[DONE]":
+            return Said(end=True)
+        event = decode(payload)
+        kind = event.get("type")
+        kind = kind if isinstance(kind, str) else name
+        if kind == "error" or (event.get("error") and "response" not in event):
+            return Said(error=error_text(event), error_code=_code(event))
+        if kind.endswith(".delta"):
+            return Said(token=_token(kind, event.get("delta")))
+        if kind == "response.output_item.added":
+            item = event.get("item")
+            called = isinstance(item, dict) and item.get("type") in _CALLS and item.get("name")
+            return Said(token=Token.tool_call if called else None)
+        response = event.get("response")
+        if not isinstance(response, dict):
+            return Said()
+        if kind in _BROKEN or response.get("error"):
+            return _failed(response)
+        if kind in _LAST:
+            said = _about(response)
+            said.end = True
+            return said
+        return Said(model=text_or_none(response.get("model")))
+
+    def read_body(self, body: bytes) -> Said:
+        answer = decode(body)
+        status = answer.get("status")
+        if answer.get("object") == "error":
+            return Said(error=error_text(answer), error_code=code_of(answer))
+        if answer.get("error") or status in ("failed", "cancelled"):
+            return _failed(answer)
+        said = _about(answer)
+        output = answer.get("output")
+        if not isinstance(output, list):
+            said.malformed = "answer without output"
+        elif status in ("queued", "in_progress"):
+            said.malformed = f"the answer is still {status}: leave `background` out of the body"
+        else:
+            said.token = _token_of(output)
+        return said
+
+
+def _about(response: dict[str, Any]) -> Said:
+    """What a response says beside its output."""
+    said = Said(model=text_or_none(response.get("model")))
+    note_tier(said, response)
+    said.finish = text_or_none(response.get("status"))
+    incomplete = response.get("incomplete_details")
+    if isinstance(incomplete, dict) and isinstance(incomplete.get("reason"), str):
+        said.finish = incomplete["reason"]
+    usage = response.get("usage")
+    if isinstance(usage, dict):
+        read, made = usage.get("input_tokens_details"), usage.get("output_tokens_details")
+        said.usage = Usage(
+            count(usage.get("input_tokens")),
+            count(usage.get("output_tokens")),
+            count(made.get("reasoning_tokens")) if isinstance(made, dict) else -1,
+            count(read.get("cached_tokens")) if isinstance(read, dict) else -1,
+        )
+    return said
+
+
+def _code(event: dict[str, Any]) -> str:
+    """The code of an error event, whose `type` is the event's own."""
+    return code_of({**event, "type": None})
+
+
+def _failed(response: dict[str, Any]) -> Said:
+    """Why there is no answer; without a word of the server's, that there is none."""
+    if response.get("error"):
+        return Said(error=error_text(response), error_code=code_of(response))
+    return Said(error=f"the response is {response.get('status')}")
+
+
+def _token(kind: str, delta: Any) -> Token | None:
+    """What a delta brings, by the name of its event: those to come are named alike."""
+    if not isinstance(delta, str) or not delta:
+        return None
+    if "reasoning" in kind:
+        return Token.reasoning
+    if "refusal" in kind:
+        return Token.refusal
+    return Token.tool_call if "_call" in kind else Token.text
+
+
+def _token_of(output: list[Any]) -> Token | None:
+    """What a whole answer holds: what is seen, before reasoning."""
+    found: Token | None = None
+    for item in output:
+        kind = item.get("type") if isinstance(item, dict) else None
+        if kind == "message":
+            content = item.get("content")
+            for part in content if isinstance(content, list) else ():
+                if isinstance(part, dict) and part.get("text"):
+                    return Token.text
+                if isinstance(part, dict) and part.get("refusal"):
+                    found = Token.refusal
+        elif kind == "reasoning":
+            found = found or Token.reasoning
+        elif isinstance(kind, str) and kind.endswith("_call"):
+            found = Token.tool_call if found is not Token.refusal else found
+    return found
+
+
+class ResponsesBody(FixedBody):
+    """Writes bodies."""
+
+    def __init__(self, options: BodyOptions):
+        """Raises TypeError or ValueError where the extra body cannot be written as JSON."""
+        super().__init__(fixed_keys(options, stream=options.stream), _LENGTH)
+
+    def write(self, texts: Sequence[bytes], output_tokens: int) -> bytes:
+        """A text alone, or the user's and the assistant's in turn."""
+        if len(texts) == 1:
+            return self.around(b'"input":"' + texts[0] + b'"', output_tokens)
+        roles = itertools.cycle((_USER, _ASSISTANT))
+        turns = b",".join(role + text + b'"}' for role, text in zip(roles, texts, strict=False))
+        return self.around(b'"input":[' + turns + b"]", output_tokens)
+
+
+API = Responses()
