@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import string
 import sys
 import tempfile
 import time
@@ -53,7 +54,8 @@ _EVENT = (
 
 def _frame(padding: int) -> bytes:
     """A token of Bedrock, which hides its length behind padding."""
-    payload = b'{"contentBlockIndex":0,"delta":{"text":" token"},"p":"%s"}' % (b"a" * padding)
+    payload = b'{"contentBlockIndex":0,"delta":{"text":" token"},"p":"%s"}'
+    payload %= string.ascii_letters.encode()[:padding]
     texts = {b":event-type": b"contentBlockDelta", b":content-type": b"application/json"}
     headers = b"".join(
         bytes([len(name)]) + name + b"\x07" + len(value).to_bytes(2) + value
@@ -65,7 +67,7 @@ def _frame(padding: int) -> bytes:
 
 
 #: One token event, by API; those of Bedrock differ in length.
-_EVENTS = {"chat": [_EVENT], "converse": [_frame(padding) for padding in range(62)]}
+_EVENTS = {"chat": [_EVENT], "converse": [_frame(padding) for padding in range(52)]}
 
 
 def _plan() -> Plan:

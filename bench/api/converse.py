@@ -24,6 +24,7 @@ from bench.api.converse_stream import DELTA, ConverseReader
 from bench.api.decoding import count, decode, error_text, text_or_none
 from bench.api.eventstream import THROWN, EventFrames
 from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
+from bench.api.openai_family import refuse_path_of_another
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 from bench.units import MS
 
@@ -75,9 +76,7 @@ class Converse(Api):
     cut_note = "stream ended without messageStop"
     response_headers = {
         **GATEWAY_HEADERS,
-        b"x-amzn-requestid": HeaderFact.request_id,
         b"x-amzn-errortype": HeaderFact.error_code,
-        b"x-amzn-bedrock-service-tier": HeaderFact.served_tier,
     }
     served_tiers = {
         "reserved": TierClass.dedicated,
@@ -101,6 +100,7 @@ class Converse(Api):
 
     def path(self, base: str, model: str, stream: bool) -> str:
         """A model in the user's URL stays; each is one segment, whatever its ARN holds."""
+        refuse_path_of_another(base, self.name)
         found = _WITH_MODEL.fullmatch(base)
         before, named = found.groups() if found else (base, model)
         ending = _STREAM if stream else _PLAIN

@@ -23,38 +23,67 @@ _BEFORE = rb"\{(?:" + _INDEX + rb',)?"delta":\{"text":"'
 _BEHIND = rb'"\}(?:,' + _INDEX + rb')?(?:,"p":"[0-9A-Za-z]*")?\}'
 _ESCAPED = rb'(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*'
 _TEXT_DELTA = re.compile(rb"(" + _BEFORE + rb')([^"\\\x00-\x1f]*' + _ESCAPED + rb")" + _BEHIND)
+_ENDING = re.compile(_BEHIND)
 _BACKSLASH = 0x5C
-#: Lengths of frames, and endings of payloads, that are remembered.
-_REMEMBERED = 1024
+#: Endings as the service writes them: its padding is the beginning of these letters.
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_ENDINGS = frozenset(
+    [b'"}}', *(b'"},"p":"%s"}' % _LETTERS[:length] for length in range(len(_LETTERS) + 1))]
+)
+#: Frames longer than this, and beginnings, are not remembered.
+_REMEMBERED_BYTES = 2048
+
+
+class Openings(dict[int, tuple[bytes, int]]):
+    """Length of a frame -> how it begins, up to its text, and the checksum of that."""
+
+    def __init__(self, before: bytes):
+        """`before`: the length of its headers as written, the headers, the payload to the text."""
+        super().__init__()
+        self.before = before
+
+    def __missing__(self, size: int) -> tuple[bytes, int]:
+        lengths = size.to_bytes(4) + self.before[:4]
+        opening = lengths + crc32(lengths).to_bytes(4) + self.before[4:]
+        found = opening, crc32(opening)
+        if size <= _REMEMBERED_BYTES:
+            self[size] = found
+        return found
+
+
+#: Answers of a model begin alike: what one has computed serves all.
+_openings_of = functools.lru_cache(64)(Openings)
 
 
 class ConverseReader(StreamReader):
     """Counts deltas of text without decoding them.
 
     Frames of one content block differ in their length, text and padding alone. What stands before
-    the text is learned from one that was looked at and compared with those that follow.
+    the text is learned from one that was looked at, and compared with those that follow.
     """
 
-    __slots__ = ("_before",)
+    __slots__ = ("_openings",)
     frames: EventFrames
 
     def __init__(self, answer: Answer, frames: EventFrames, read: Read):
         super().__init__(answer, frames, read)
-        #: length of a frame's headers as it is written, the headers, the payload up to the text
-        self._before = b""
+        #: None: it has seen no frame that it could learn from
+        self._openings: Openings | None = None
 
     def feed(self, data: bytes, stamp_ns: int) -> None:
         """Take body bytes. Raises MalformedAnswer or StreamError."""
-        if self._before:
-            opening, checksum = _opening(len(data), self._before)
+        if self._openings is not None:
+            opening, checksum = self._openings[len(data)]
             begin = len(opening)
+            end = data.find(b'"', begin)
+            ending = data[end:-4]
             # No quote within the text; one that is escaped has a backslash before it.
             if (
                 data.startswith(opening)
-                and begin < (end := data.find(b'"', begin))
+                and (ending in _ENDINGS or _ENDING.fullmatch(ending))
+                and begin < end
                 and data[end - 1] != _BACKSLASH
-                and _is_behind(data[end:-4])
-                and crc32(data[begin:-4], checksum) == int.from_bytes(data[-4:])
+                and data[-4:] == crc32(data[begin:-4], checksum).to_bytes(4)
                 and self.frames.between_events
             ):
                 self.answer.token(stamp_ns, True)
@@ -72,25 +101,13 @@ class ConverseReader(StreamReader):
             if name == DELTA and (found := _TEXT_DELTA.fullmatch(payload)) and found[2]:
                 self.answer.token(stamp_ns, True)
                 if whole and len(events) == 1 and self.frames.between_events:
-                    self._before = data[4:8] + data[12 : -4 - len(payload)] + found[1]
+                    self._learn(data[4:8] + data[12 : -4 - len(payload)] + found[1])
             else:
                 self.event(name, payload, stamp_ns)
         # What is wrong with the bytes behind these events counts after them.
         self.frames.check()
 
-
-@functools.lru_cache(_REMEMBERED)
-def _opening(size: int, before: bytes) -> tuple[bytes, int]:
-    """How a frame of `size` bytes begins, up to the text, and the checksum of that."""
-    lengths = size.to_bytes(4) + before[:4]
-    opening = lengths + crc32(lengths).to_bytes(4) + before[4:]
-    return opening, crc32(opening)
-
-
-@functools.lru_cache(_REMEMBERED)
-def _is_behind(ending: bytes) -> bool:
-    """Whether a payload may end so behind its text."""
-    return _WHOLE_ENDING.fullmatch(ending) is not None
-
-
-_WHOLE_ENDING = re.compile(_BEHIND)
+    def _learn(self, before: bytes) -> None:
+        known = self._openings is not None and self._openings.before == before
+        if not known and len(before) <= _REMEMBERED_BYTES:
+            self._openings = _openings_of(before)

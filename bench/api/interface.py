@@ -108,6 +108,9 @@ GATEWAY_HEADERS: Mapping[bytes, HeaderFact] = {
     b"x-request-id": HeaderFact.request_id,
     b"request-id": HeaderFact.request_id,
     b"apim-request-id": HeaderFact.request_id,
+    # Bedrock, which has fronts in OpenAI's and in Anthropic's shape too.
+    b"x-amzn-requestid": HeaderFact.request_id,
+    b"x-amzn-bedrock-service-tier": HeaderFact.served_tier,
     b"server-timing": HeaderFact.server_timing,
     b"x-ratelimit-remaining-requests": HeaderFact.requests_left,
     b"x-ratelimit-remaining-tokens": HeaderFact.tokens_left,

@@ -20,15 +20,13 @@ from bench.api.decoding import text_or_none
 from bench.api.interface import GATEWAY_HEADERS, HeaderFact
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 
-#: Headers of OpenAI; of Azure, whose spillover answers from another deployment; of Google and
-#: Bedrock in front of the same APIs.
+#: Headers of OpenAI; of Azure, whose spillover answers from another deployment; of Google in
+#: front of the same APIs.
 HEADERS: Mapping[bytes, HeaderFact] = {
     **GATEWAY_HEADERS,
     b"openai-processing-ms": HeaderFact.server_ms,
     b"x-ms-is-spilled-over": HeaderFact.spilled_over,
     b"x-gemini-service-tier": HeaderFact.served_tier,
-    b"x-amzn-bedrock-service-tier": HeaderFact.served_tier,
-    b"x-amzn-requestid": HeaderFact.request_id,
 }
 
 #: The tier of an answer, in the words of OpenAI, Azure, Groq, Fireworks and their imitators, and of

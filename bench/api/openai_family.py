@@ -31,6 +31,8 @@ _ENDINGS = {
     "/embeddings": "embeddings",
     "/rerank": "rerank",
     "/messages": "messages",
+    "/converse": "converse",
+    "/converse-stream": "converse",
 }
 _AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 _AWS = re.compile(r"bedrock-runtime[.-].*\.amazonaws\.com|bedrock-mantle\..*\.api\.aws")
@@ -71,12 +73,7 @@ class OpenAiShape:
         return {**self.tiers, **tiers_of_cloud(base_url)} if self.tiers is TIERS else self.tiers
 
     def path(self, base: str, model: str, stream: bool) -> str:
-        other = api_at(base)
-        if other not in (None, self.name):
-            raise ValueError(
-                f'the URL ends in the path of api = "{other}" and the target asks for'
-                f' "{self.name}"; write the one, or leave out the other'
-            )
+        refuse_path_of_another(base, self.name)
         return ending_in(base, self.ending)
 
     def ready_path(self, base: str, model: str) -> str:
@@ -87,6 +84,16 @@ class OpenAiShape:
 def api_at(path: str) -> str | None:
     """The API whose whole path this is, by its ending; None for a base."""
     return next((name for ending, name in _ENDINGS.items() if path.endswith(ending)), None)
+
+
+def refuse_path_of_another(path: str, api: str) -> None:
+    """Raises ValueError for the whole path of another API."""
+    other = api_at(path)
+    if other not in (None, api):
+        raise ValueError(
+            f'the URL ends in the path of api = "{other}" and the target asks for "{api}"; write'
+            " the one, or leave out the other"
+        )
 
 
 def joined(texts: Sequence[bytes]) -> bytes:

@@ -26,12 +26,15 @@ from bench.api.framing import Event
 from bench.api.interface import AnswerLimit, BodyOptions
 from bench.api.reading import Reader
 from bench.api.tier import TierClass
+from bench.load.request import Request
 from bench.plan.target import Target
+from bench.record.samples import Outcome
 from tests.support.aws_frames import answer, delta, error, event
 from tests.support.reference_stream import NAMES, pieces
 
 ARN = "arn:aws:bedrock:eu-west-1:1234:inference-profile/eu.amazon.nova-pro-v1:0"
 ENCODED = "arn%3Aaws%3Abedrock%3Aeu-west-1%3A1234%3Ainference-profile%2Feu.amazon.nova-pro-v1%3A0"
+URL = "/model/m/converse"
 HOST = "https://bedrock-runtime.eu-west-1.amazonaws.com"
 
 
@@ -59,6 +62,13 @@ def test_urls_are_completed_and_model_ids_are_one_segment(
     )
     assert target.request_url == HOST + path + ending
     assert target.ready_url == HOST + path + "/converse"
+
+
+def test_the_path_of_another_api_is_refused() -> None:
+    """Either way round."""
+    for api, ending, other in (("converse", "/v1/messages", "messages"), ("chat", URL, "converse")):
+        with pytest.raises(ValueError, match=f'path of api = "{other}"'):
+            Target(description="d", name="t", api=api, base_url=HOST + ending, model="m")
 
 
 def body(texts: Sequence[bytes] = (b"hi",), **options: Any) -> Any:
@@ -466,3 +476,37 @@ def test_most_tokens_are_not_decoded() -> None:
     for number in range(200):
         reader.feed(delta(" t", number % 63), number)
     assert (found.chunks, len(cut)) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "said", "outcome", "code", "cause"),
+    [
+        (
+            429,
+            b"ThrottlingException:http://internal.amazon.com/coral/com.amazon.bedrock/",
+            b'{"message":"Too many requests, please wait before trying again."}',
+            Outcome.rate_limited,
+            "ThrottlingException",
+            Cause.quota,
+        ),
+        (503, b"ServiceUnavailableException", b"{}", Outcome.http_5xx, None, Cause.capacity),
+        (403, b"ExpiredTokenException", b"{}", Outcome.http_4xx, None, Cause.auth),
+        (400, b"ValidationException", b'{"message":"x"}', Outcome.http_4xx, None, Cause.request),
+    ],
+)
+def test_an_error_status_names_its_exception_in_a_header(
+    status: int, kind: bytes, said: bytes, outcome: Outcome, code: str | None, cause: Cause
+) -> None:
+    """Its body holds no code; the id of the request and the tier are headers too."""
+    ends: list[tuple[Outcome, str]] = []
+    request = Request(0, None, 0, True, array("q"), lambda _, how, note: ends.append((how, note)))
+    request.api = API
+    request.on_sent(10, False)
+    headers = [(b"x-amzn-requestid", b"id-1"), (b"x-amzn-bedrock-service-tier", b"priority")]
+    request.on_head(status, [*headers, (b"x-amzn-errortype", kind)], 20, False)
+    request.on_body(said, 30)
+    request.on_done(40)
+    ((ended, note),) = ends
+    assert (ended, request.cause(ended, note)) == (outcome, cause)
+    assert request.error_code == (code or kind.decode())
+    assert (request.request_id, request.served_tier) == (b"id-1", "priority")
