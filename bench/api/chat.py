@@ -9,7 +9,6 @@ Source: OpenAI API reference, "Create chat completion" and "The chat completion 
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -17,26 +16,23 @@ from typing import Any
 
 from bench.api.answer import Answer, Said, Token, Usage
 from bench.api.decoding import code_of, count, decode, error_text, text_or_none
-from bench.api.framing import Framing
 from bench.api.interface import AnswerLimit, Api, BodyFormat, BodyOptions
 from bench.api.openai_facts import note_tier
 from bench.api.openai_family import OpenAiShape
-from bench.api.reading import Read, Reader, StreamReader
+from bench.api.quick import Look, QuickReader
+from bench.api.reading import Reader
+from bench.api.turns import in_turns
 
 _USER, _ASSISTANT = b'{"role":"user","content":"', b'{"role":"assistant","content":"'
 _LENGTHS = ("max_tokens", "max_completion_tokens")
 
-_CONTENT = b'"content":"'
+_SEEN_KEYS, _HIDDEN_KEYS = (b'"content":"',), (b'"reasoning_content":"', b'"reasoning":"')
 # A quote inside a JSON string is always escaped, so these cannot match within a text.
 _VISIBLE = re.compile(rb'"(?:content|refusal)"\s*:\s*"[^"]')
 _HIDDEN = re.compile(rb'"reasoning(?:_content)?"\s*:\s*"[^"]')
 _NEEDS_JSON = re.compile(
     rb'"(?:error|usage|finish_reason|tool_calls)"\s*:\s*[^n\s]|"object"\s*:\s*"error"'
 )
-#: Stands for a shape that was not learned yet; no answer's text begins with this byte.
-_NO_SHAPE = b"\xff"
-_MOST_LESSONS = 16
-
 
 _DONE, _NOTHING = Said(end=True), Said()
 
@@ -105,7 +101,7 @@ class ChatCompletions(OpenAiShape, Api):
         return said
 
     def stream_reader(self, answer: Answer) -> Reader:
-        return ChatReader(answer, self.framing(), self.read_event)
+        return QuickReader(answer, self.framing(), self.read_event, LOOK)
 
 
 def limit_of(
@@ -159,92 +155,25 @@ def _token(delta: dict[str, Any]) -> Token | None:
     return Token.reasoning if hidden else None
 
 
-#: Called for most reads that are not counted at once: by name, for `super()` costs a tenth of one.
-_feed = StreamReader.feed
+def _glance(payload: bytes) -> bool | None:
+    """What a chunk holds, by the keys that it has (`Look.glance`)."""
+    if not payload.endswith(b"}") or _NEEDS_JSON.search(payload):
+        return None
+    if _VISIBLE.search(payload):
+        return True
+    return False if _HIDDEN.search(payload) else None
 
 
-class ChatReader(StreamReader):
-    """Counts most chunks without decoding them.
+def _text_at(payload: bytes, visible: bool) -> tuple[int, int] | None:
+    """Where a text that makes it one stands (`Look.text_at`)."""
+    for key in _SEEN_KEYS if visible else _HIDDEN_KEYS:
+        start = payload.find(key) + len(key)
+        if start >= len(key) and (end := payload.find(b'"', start)) >= 0:
+            return start, end
+    return None
 
-    After the first visible token only the number of tokens counts, and the chunks of one answer
-    mostly differ in their text alone: what stands before and after it is learned from one that was
-    looked at and compared with those that follow.
-    """
 
-    __slots__ = (
-        "_after",
-        "_before",
-        "_lessons",
-        "_read_after",
-        "_read_before",
-        "_read_shape_known",
-    )
-
-    def __init__(self, answer: Answer, frames: Framing, read: Read):
-        self.answer, self.frames, self._read, self._fed_ns = answer, frames, read, -1
-        #: round the text in a payload, and in a read that brings one whole event
-        self._before = self._after = self._read_before = self._read_after = _NO_SHAPE
-        self._read_shape_known = False
-        #: shapes that are still worth learning: chunks that differ in more never repeat one
-        self._lessons = _MOST_LESSONS
-
-    def feed(self, data: bytes, stamp_ns: int) -> None:
-        """Take body bytes. Raises MalformedAnswer or StreamError."""
-        if data.startswith(self._read_before) and data.endswith(self._read_after):
-            start = len(self._read_before)
-            end = len(data) - len(self._read_after)
-            # No quote within the text, no line end before the event's own.
-            if (
-                start < end == data.find(b'"', start)
-                and data.find(b"\n", start) == len(data) - 2
-                and b"\r" not in data
-                and self.frames.between_events
-            ):
-                self.answer.token(stamp_ns, True)
-                return
-        _feed(self, data, stamp_ns)
-
-    def event(self, name: str, payload: bytes, stamp_ns: int) -> None:
-        """One event is complete."""
-        if payload.startswith(self._before) and payload.endswith(self._after):
-            start = len(self._before)
-            if start < len(payload) - len(self._after) == payload.find(b'"', start):
-                if not self._read_shape_known:
-                    self._learn_reads()
-                self.answer.token(stamp_ns, True)
-                return
-        answer = self.answer
-        if (
-            answer.first_token_ns >= 0
-            and payload.endswith(b"}")
-            and not _NEEDS_JSON.search(payload)
-        ):
-            if not _VISIBLE.search(payload):
-                if _HIDDEN.search(payload):
-                    answer.token(stamp_ns, False)
-                    return
-            elif answer.first_answer_token_ns >= 0:
-                # The first visible token is looked at closely; after it only their number counts.
-                answer.token(stamp_ns, True)
-                if self._lessons:
-                    self._learn(payload)
-                return
-        answer.add(self._read(name, payload), stamp_ns)
-
-    def _learn(self, payload: bytes) -> None:
-        self._lessons -= 1
-        start = payload.find(_CONTENT) + len(_CONTENT)
-        if start >= len(_CONTENT) and (end := payload.find(b'"', start)) >= 0:
-            self._before, self._after = payload[:start], payload[end:]
-            self._read_shape_known = False
-
-    def _learn_reads(self) -> None:
-        """The shape held for a second chunk: look for it before a read is cut into events."""
-        if b"\n" not in self._before:
-            self._read_before = b"data: " + self._before
-            self._read_after = self._after + b"\n\n"
-        self._read_shape_known = True
-        self._lessons = _MOST_LESSONS
+LOOK = Look(_glance, _text_at)
 
 
 class ChatBody:
@@ -279,13 +208,7 @@ class ChatBody:
 
     def write(self, texts: Sequence[bytes], output_tokens: int) -> bytes:
         """A body of the user's and the assistant's texts in turn."""
-        if len(texts) == 1:
-            messages = _USER + texts[0] + b'"}'
-        else:
-            roles = itertools.cycle((_USER, _ASSISTANT))
-            messages = b",".join(
-                role + text + b'"}' for role, text in zip(roles, texts, strict=False)
-            )
+        messages = in_turns(texts, _USER, _ASSISTANT, b'"}')
         length = b"]," if self._length is None else self._length % output_tokens
         return self._head + messages + length + self._tail
 

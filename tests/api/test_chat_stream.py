@@ -13,8 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.api.answer import Answer, MalformedAnswer, StreamError
-from bench.api.chat import API, ChatReader
+from bench.api.chat import API
 from bench.api.framing import MAX_EVENT_BYTES, MAX_PLAIN_BYTES
+from bench.api.quick import QuickReader
 from bench.api.sse import EventStream
 from tests.support.reference_stream import Reading, agree, feed, pieces, read
 
@@ -447,7 +448,7 @@ def test_a_long_stream_keeps_nothing_of_its_events() -> None:
     for _ in range(100):
         reader.feed(block, 1)
     assert answer.chunks == 100_000
-    assert isinstance(reader, ChatReader)
+    assert isinstance(reader, QuickReader)
     assert isinstance(reader.frames, EventStream)
     kept = [
         getattr(holder, name)
