@@ -50,6 +50,15 @@ _EVENT = (
     b'"choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,'
     b'"finish_reason":null}]}\n\n'
 )
+_DELTA = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+    b'"delta":{"type":"text_delta","text":" token"}}\n\n'
+)
+_RESPONSE = (
+    b'data: {"candidates": [{"content": {"parts": [{"text": " token"}],"role": "model"},'
+    b'"index": 0}],"usageMetadata": {"promptTokenCount": 500,"candidatesTokenCount": 16,'
+    b'"totalTokenCount": 516},"modelVersion": "m","responseId": "r-1"}\r\n\r\n'
+)
 
 
 def _frame(padding: int) -> bytes:
@@ -67,7 +76,12 @@ def _frame(padding: int) -> bytes:
 
 
 #: One token event, by API; those of Bedrock differ in length.
-_EVENTS = {"chat": [_EVENT], "converse": [_frame(padding) for padding in range(52)]}
+_EVENTS = {
+    "chat": [_EVENT],
+    "messages": [_DELTA],
+    "gemini": [_RESPONSE],
+    "converse": [_frame(padding) for padding in range(52)],
+}
 
 
 def _plan() -> Plan:
@@ -211,6 +225,8 @@ def measure() -> dict[str, float]:
         "dispatch, body included": _best(dispatch),
         "chunk": _best(lambda: chunk("chat")),
         "chunk with its HTTP framing": _best(lambda: http_chunk("chat")),
+        "chunk of messages": _best(lambda: chunk("messages")),
+        "chunk of gemini": _best(lambda: chunk("gemini")),
         "chunk of converse": _best(lambda: chunk("converse")),
         "the same with HTTP framing": _best(lambda: http_chunk("converse")),
         "signature of AWS": _best(signature),

@@ -54,6 +54,15 @@ def ending_in(path: str, ending: str, without_path: str = "/v1") -> str:
     return path if path.endswith(ending) else (path or without_path) + ending
 
 
+def ending_in_version(path: str, ending: str, version: str = "/v1") -> str:
+    """The path with the API's own part at its end, once; a path that does not end in a version gets
+    `version` first, as the API's official clients do with base URLs.
+    """
+    if path.endswith(ending):
+        return path
+    return path + ("" if re.search(r"/v\d\w*$", path) else version) + ending
+
+
 def refuse_key_in_query(names: str | Mapping[str, str]) -> None:
     """Raises ValueError for a query (or a table of its parts) in which a name stands for a key."""
     found = map(_name, names.split("&")) if isinstance(names, str) else names

@@ -42,6 +42,10 @@ class Usage(NamedTuple):
     output_tokens: int = -1
     reasoning_tokens: int = -1
     cached_tokens: int = -1
+    #: of APIs that count the prompt in parts: beside the cache, and what was written into it. The
+    #: prompt is then the sum of these two and the cached ones
+    fresh_tokens: int = -1
+    written_tokens: int = -1
 
 
 @dataclasses.dataclass(slots=True)
@@ -73,7 +77,9 @@ class Answer:
     """What one response body said and when."""
 
     __slots__ = (
+        "_fresh_tokens",
         "_shared_stamp_ns",
+        "_written_tokens",
         "cached_tokens",
         "chunks",
         "complete",
@@ -105,6 +111,7 @@ class Answer:
         #: the read that brought the first token brought further ones
         self.first_shared = False
         self.prompt_tokens = self.output_tokens = self.reasoning_tokens = self.cached_tokens = -1
+        self._fresh_tokens = self._written_tokens = -1
         self.finish: str | None = None
         self.model: str | None = None
         self.tier: str | None = None
@@ -166,7 +173,7 @@ class Answer:
                 self.token(stamp_ns, said.token is not Token.reasoning)
 
     def _count(self, usage: Usage) -> None:
-        prompt, output, reasoning, cached = usage
+        prompt, output, reasoning, cached, fresh, written = usage
         if prompt >= 0:
             self.prompt_tokens = prompt
         if output >= 0:
@@ -175,3 +182,10 @@ class Answer:
             self.reasoning_tokens = reasoning
         if cached >= 0:
             self.cached_tokens = cached
+        if written >= 0:
+            self._written_tokens = written
+        if fresh >= 0:
+            self._fresh_tokens = fresh
+        if self._fresh_tokens >= 0:
+            beside = max(0, self.cached_tokens) + max(0, self._written_tokens)
+            self.prompt_tokens = self._fresh_tokens + beside

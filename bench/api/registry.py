@@ -23,6 +23,8 @@ MODULES = {
     "responses": "bench.api.responses",
     "embeddings": "bench.api.embeddings",
     "rerank": "bench.api.rerank",
+    "messages": "bench.api.messages",
+    "gemini": "bench.api.gemini",
     "converse": "bench.api.converse",
 }
 DEFAULT = "chat"

@@ -61,7 +61,7 @@ class EventStream:
         for part in parts:
             if part.startswith(b"data:") and b"\n" not in part:
                 events.append(("", part[6:] if part.startswith(b"data: ") else part[5:]))
-            elif (event := _event(part)) is not None:
+            elif (event := self._event(part)) is not None:
                 events.append(event)
         return events
 
@@ -77,20 +77,19 @@ class EventStream:
         if not self._tail:
             return []
         tail, self._tail = self._tail, b""
-        event = _event(tail)
+        event = self._event(tail)
         return [] if event is None else [event]
 
-
-def _event(lines: bytes) -> Event | None:
-    """An event of any lines: its name, its data lines joined; None without data."""
-    name, data = "", []
-    for line in lines.split(b"\n"):
-        if line.startswith(b"data:"):
-            data.append(line[5:].removeprefix(b" "))
-        elif line == b"data":
-            data.append(b"")
-        elif line.startswith(b"event:"):
-            name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
-        elif line == b"event":
-            name = ""
-    return (name, b"\n".join(data)) if data else None
+    def _event(self, lines: bytes) -> Event | None:
+        """An event of any lines: its name, its data lines joined; None without data."""
+        name, data = "", []
+        for line in lines.split(b"\n"):
+            if line.startswith(b"data:"):
+                data.append(line[5:].removeprefix(b" "))
+            elif line == b"data":
+                data.append(b"")
+            elif line.startswith(b"event:"):
+                name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
+            elif line == b"event":
+                name = ""
+        return (name, b"\n".join(data)) if data else None

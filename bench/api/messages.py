@@ -1,0 +1,220 @@
+"""Anthropic's Messages API, as Anthropic, Bedrock, Foundry and imitators speak it.
+
+In: options and texts; events of a stream, or a whole body. Out: bodies; what was said. Must stay
+true: the first token is the first `content_block_delta` of text, thinking or tool input, and an
+event that is not known is none; the prompt is input + cache read + cache creation, as billed; a
+tool call's first delta, mostly empty, counts as its name.
+
+Sources, read on 2026-11-30: https://platform.claude.com/docs/en/build-with-claude/streaming,
+https://platform.claude.com/docs/en/api/errors, https://platform.claude.com/docs/en/api/service-tiers,
+https://platform.claude.com/docs/en/build-with-claude/fast-mode; the types of anthropic 2.14.0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bench.api.address import ending_in_version
+from bench.api.answer import Answer, MalformedAnswer, Said, Token, Usage
+from bench.api.chat import ChatBody
+from bench.api.decoding import MAX_ERROR_TEXT, code_of, count, decode, error_text, text_or_none
+from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
+from bench.api.quick import Look, QuickReader
+from bench.api.tier import BY_NAME, TierAsk, TierClass
+
+_PATH = "/messages"
+_FAST = TierAsk({"speed": "fast"}, (("anthropic-beta", "fast-mode-2026-02-01"),))
+#: Deltas that hold tokens, and whether the key of their text must not be empty. Signatures and
+#: citations are no tokens.
+_DELTAS = {
+    "text_delta": (Token.text, "text"),
+    "thinking_delta": (Token.reasoning, "thinking"),
+    "input_json_delta": (Token.tool_call, None),
+}
+#: Blocks that may stand whole in the event that begins them.
+_WHOLE_BLOCKS = {
+    "text": (Token.text, "text"),
+    "thinking": (Token.reasoning, "thinking"),
+    "redacted_thinking": (Token.reasoning, "data"),
+}
+_PLAIN_BLOCKS = {**_WHOLE_BLOCKS, "tool_use": (Token.tool_call, "name")}
+_DELTA = re.compile(
+    rb'\{\s*"type"\s*:\s*"content_block_delta"\s*,\s*"index"\s*:\s*\d+\s*,\s*"delta"\s*:\s*'
+    rb'\{\s*"type"\s*:\s*"(text_delta|thinking_delta|input_json_delta)"\s*,\s*'
+    rb'"(text|thinking|partial_json)"\s*:\s*'
+    rb'"([^"\\\x00-\x1f]*(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*)*)"\s*\}\s*\}\s*'
+)
+
+
+class Messages(Api):
+    """`POST …/messages`."""
+
+    name = "messages"
+    provider, operation = "anthropic", "chat"
+    vllm_backend = "anthropic-messages"
+    own_keys = ("model", "messages", "stream")
+    auth = "x-api-key"
+    headers = (("anthropic-version", "2023-06-01"),)
+    cut_note = "stream ended without message_stop"
+    response_headers: Mapping[bytes, HeaderFact] = {
+        **GATEWAY_HEADERS,
+        b"anthropic-ratelimit-requests-remaining": HeaderFact.requests_left,
+        b"anthropic-ratelimit-tokens-remaining": HeaderFact.tokens_left,
+    }
+    served_tiers: Mapping[str, TierClass] = {
+        "priority": TierClass.priority,
+        "fast": TierClass.priority,
+        "standard": TierClass.standard,
+        "batch": TierClass.flex,
+    }
+    tiers: Mapping[str, TierAsk] = {
+        "auto": TierAsk({"service_tier": "auto"}),
+        # Capacity that was bought is used by auto alone.
+        "priority": TierAsk({"service_tier": "auto"}),
+        "standard": TierAsk({"service_tier": "standard_only"}),
+        "standard_only": TierAsk({"service_tier": "standard_only"}),
+        "fast": _FAST,
+        **dict.fromkeys(("dedicated", "provisioned", "reserved", "shared", "pro"), BY_NAME),
+    }
+
+    def path(self, base: str, model: str, stream: bool) -> str:
+        return ending_in_version(base, _PATH)
+
+    def ready_path(self, base: str, model: str) -> str:
+        return ending_in_version(base, _PATH).removesuffix(_PATH) + "/models"
+
+    def body_format(self, options: BodyOptions) -> ChatBody:
+        """The body of a chat, whose length has one name and whose usage always comes."""
+        ours = dataclasses.replace(options, include_usage=False, max_tokens_field="max_tokens")
+        return ChatBody(ours)
+
+    def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
+        """By `max_tokens`, which counts thinking too."""
+        if "max_tokens" not in extra_body:
+            return AnswerLimit()
+        length = extra_body["max_tokens"]
+        if isinstance(length, int):
+            return AnswerLimit(lengths=(length,), planned=False)
+        return AnswerLimit(planned=False, unbounded=True)
+
+    def read_event(self, name: str, payload: bytes) -> Said:
+        if not payload.strip():
+            return Said()
+        try:
+            event = decode(payload)
+        except MalformedAnswer:
+            if name == "error":
+                return Said(error=payload.decode("utf-8", "replace")[:MAX_ERROR_TEXT])
+            raise
+        kind = text_or_none(event.get("type")) or name
+        if kind == "content_block_delta":
+            delta = event.get("delta")
+            if isinstance(delta, dict):
+                return Said(token=_token(_DELTAS, delta))
+            return Said(malformed="content_block_delta without delta")
+        if kind == "error" or event.get("error"):
+            return Said(error=error_text(event), error_code=code_of(event))
+        if kind == "message_start":
+            return _begun(event.get("message"))
+        if kind == "content_block_start":
+            return Said(token=_token(_WHOLE_BLOCKS, event.get("content_block")))
+        if kind == "message_delta":
+            said, delta = _about(event), event.get("delta")
+            said.finish = (
+                text_or_none(delta.get("stop_reason")) if isinstance(delta, dict) else None
+            )
+            return said
+        if not kind:
+            raise MalformedAnswer("event without type: no stream of the Messages API")
+        return Said(end=kind == "message_stop")
+
+    def read_body(self, body: bytes) -> Said:
+        answer = decode(body)
+        if answer.get("type") == "error" or answer.get("error"):
+            return Said(error=error_text(answer), error_code=code_of(answer))
+        said = _about(answer)
+        blocks = answer.get("content")
+        if not isinstance(blocks, list):
+            said.malformed = "answer without content"
+            return said
+        said.finish = text_or_none(answer.get("stop_reason"))
+        for block in blocks:
+            token = _token(_PLAIN_BLOCKS, block)
+            # Of several blocks, what is seen counts.
+            if said.token is None or (token is not None and said.token is Token.reasoning):
+                said.token = token
+        return said
+
+    def stream_reader(self, answer: Answer) -> QuickReader:
+        return QuickReader(answer, self.framing(), self.read_event, LOOK)
+
+
+def _token(kinds: Mapping[str, tuple[Token, str | None]], holder: Any) -> Token | None:
+    """What a delta or block of one of these kinds holds."""
+    kind = text_or_none(holder.get("type")) if isinstance(holder, dict) else None
+    token, key = kinds.get(kind or "", (None, None))
+    return token if key is None or holder.get(key) else None
+
+
+def _begun(message: Any) -> Said:
+    """What the message of a `message_start` says. The output that it begins with is no length: a
+    stream that is cut is counted by its deltas.
+    """
+    if not isinstance(message, dict):
+        return Said(malformed="message_start without message")
+    said = _about(message)
+    if said.usage is not None:
+        said.usage = said.usage._replace(output_tokens=-1)
+    return said
+
+
+def _about(message: dict[str, Any]) -> Said:
+    """What a message, or a delta of one, says beside its content."""
+    said = Said(model=text_or_none(message.get("model")))
+    usage = message.get("usage")
+    if isinstance(usage, dict):
+        said.usage = _usage(usage)
+        said.region = text_or_none(usage.get("inference_geo"))
+        # What is called speed is a tier with a price of its own; the service tier beside it stays
+        # `standard`.
+        fast = usage.get("speed") == "fast"
+        said.tier = "fast" if fast else text_or_none(usage.get("service_tier"))
+    return said
+
+
+def _usage(usage: dict[str, Any]) -> Usage:
+    details = usage.get("output_tokens_details")
+    return Usage(
+        output_tokens=count(usage.get("output_tokens")),
+        reasoning_tokens=count(details.get("thinking_tokens")) if isinstance(details, dict) else -1,
+        cached_tokens=count(usage.get("cache_read_input_tokens")),
+        fresh_tokens=count(usage.get("input_tokens")),
+        written_tokens=count(usage.get("cache_creation_input_tokens")),
+    )
+
+
+def _glance(payload: bytes) -> bool | None:
+    """What a delta in the API's own order of keys holds (`Look.glance`)."""
+    found = _DELTA.fullmatch(payload)
+    if found is None:
+        return None
+    kind, key, text = found.groups()
+    if kind == b"text_delta" and key == b"text" and text:
+        return True
+    if kind == b"thinking_delta" and key == b"thinking" and text:
+        return False
+    return True if kind == b"input_json_delta" else None
+
+
+def _text_at(payload: bytes, _visible: bool) -> tuple[int, int] | None:
+    """Where its text stands (`Look.text_at`)."""
+    found = _DELTA.fullmatch(payload)
+    return None if found is None else found.span(3)
+
+
+LOOK = Look(_glance, _text_at)
+
+API = Messages()
