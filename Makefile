@@ -5,9 +5,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 UV := $(shell command -v uv 2>/dev/null)
 # $(call install,ENVIRONMENT,WHAT): by uv where there is one and it can, else by pip, which takes ten times as long
-install = { [ -n "$(UV)" ] && $(UV) pip install -q --python $(1)/bin/python $(2); } || $(1)/bin/python -m pip --disable-pip-version-check -q install $(2)
-# Processes that `make test` spreads the tests over
-WORKERS ?= 2
+install = { [ -n "$(UV)" ] && $(UV) pip install -q --compile-bytecode --python $(1)/bin/python $(2); } || $(1)/bin/python -m pip --disable-pip-version-check -q install $(2)
+# Processes that `make test` spreads the tests over: two a core, for many tests wait
+WORKERS ?= 4
+# Without bytecode on the disk each of some hundred processes that the tests start would compile
+# the package again, and pytest would rewrite every test module once a worker.
+unexport PYTHONDONTWRITEBYTECODE
 # Debian's names of what report.pdf is laid out with
 PDF_LIBRARIES := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 
@@ -16,7 +19,7 @@ PDF_LIBRARIES := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-deja
 bench: $(VENV)/.base  ## run the suite field-guide on the embedded gateway; prints the report's path
 	@$(BIN)/tailproof run field-guide
 
-test: $(VENV)/.dev  ## install the development extras and run the tests: those that hold durations alone, then the others on WORKERS=2 processes
+test: $(VENV)/.dev  ## install the development extras and run the tests: those that hold durations alone, then the others on WORKERS=4 processes
 	@$(BIN)/python -m pytest -m clock $$(grep -rl 'pytest\.mark\.clock' tests --include='test_*.py'); alone=$$?; \
 	$(BIN)/python -m pytest -m "not clock" -n $(WORKERS) --dist loadgroup; beside=$$?; \
 	exit $$((alone | beside))

@@ -13,10 +13,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = {
-    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8"))
-    for path in sorted((ROOT / "bench").rglob("*.py"))
-}
 FIRST_ROW = (
     "bench/__init__.py",
     "bench/errors.py",
@@ -54,6 +50,17 @@ COMMAND_LINE_OF_EXTRAS = (
     "bench/extras/formats/export.py",
 )
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    """Every module by its path. Parsed by the first test that asks: each process that the suite is
+    spread over imports this file.
+    """
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8"))
+        for path in sorted((ROOT / "bench").rglob("*.py"))
+    }
 
 
 def row(name: str) -> int:
@@ -94,17 +101,18 @@ def module_of(dotted: str) -> str | None:
     parts = dotted.split(".")
     for length in (len(parts), len(parts) - 1):
         for ending in (".py", "/__init__.py"):
-            if (path := "/".join(parts[:length]) + ending) in MODULES:
+            if (path := "/".join(parts[:length]) + ending) in modules():
                 return path
     return None
 
 
-GRAPH = {
-    name: sorted(
-        {found for dotted in imported(tree) if (found := module_of(dotted)) is not None} - {name}
-    )
-    for name, tree in MODULES.items()
-}
+@functools.cache
+def graph() -> dict[str, list[str]]:
+    """Each module, and those of ours that it imports."""
+    return {
+        name: sorted(set(filter(None, map(module_of, imported(tree)))) - {name})
+        for name, tree in modules().items()
+    }
 
 
 def dotted_name(node: ast.AST) -> str:
@@ -128,7 +136,7 @@ def users_of(*roots: str) -> set[str]:
     """Modules that import a package or module outside ours, by its top name."""
     return {
         name
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         if {dotted.split(".")[0] for dotted in imported(tree)} & set(roots)
     }
 
@@ -162,7 +170,7 @@ def test_a_room_imports_only_from_rooms_before_it() -> None:
     """
     wrong = [
         f"{name} imports {other}"
-        for name, others in GRAPH.items()
+        for name, others in graph().items()
         for other in others
         if row(other) > row(name)
     ]
@@ -173,21 +181,25 @@ def test_the_gateway_shares_nothing_with_the_load_generator() -> None:
     """It imports the first row and itself; only its own process, the command line and virtual time
     import it.
     """
-    inside = {name for name in GRAPH if name.startswith("bench/gateway/")}
+    inside = {name for name in graph() if name.startswith("bench/gateway/")}
     assert inside
     for name in inside:
-        assert set(GRAPH[name]) <= inside | set(FIRST_ROW), name
-    for name in set(GRAPH) - inside:
-        assert not inside & set(GRAPH[name]) or name.startswith(("bench/cli/", *VIRTUAL_TIME)), name
+        assert set(graph()[name]) <= inside | set(FIRST_ROW), name
+    for name in set(graph()) - inside:
+        assert not inside & set(graph()[name]) or name.startswith(("bench/cli/", *VIRTUAL_TIME)), (
+            name
+        )
 
 
 def test_an_extra_stands_alone() -> None:
     """No module outside names a folder of bench/extras, in an import or in a text; none imports
     another folder's.
     """
-    folders = {name.split("/")[2] for name in GRAPH if name.count("/") == 3 and "/extras/" in name}
+    folders = {
+        name.split("/")[2] for name in graph() if name.count("/") == 3 and "/extras/" in name
+    }
     assert folders >= {"cluster", "cost", "formats", "ui", "what_if"}
-    for name, others in GRAPH.items():
+    for name, others in graph().items():
         own = name.split("/")[2] if name.startswith("bench/extras/") else None
         for other in others:
             if other.startswith("bench/extras/") and other != "bench/extras/__init__.py":
@@ -200,7 +212,7 @@ def test_an_extra_stands_alone() -> None:
 def test_the_first_row_leans_on_nothing_but_itself() -> None:
     """errors, units, clock, userfile and the finder of extras import no room."""
     for name in FIRST_ROW:
-        assert set(GRAPH[name]) <= set(FIRST_ROW), name
+        assert set(graph()[name]) <= set(FIRST_ROW), name
 
 
 def test_no_module_imports_itself_on_a_detour() -> None:
@@ -210,11 +222,11 @@ def test_no_module_imports_itself_on_a_detour() -> None:
     def visit(name: str, path: tuple[str, ...]) -> None:
         assert name not in path, " -> ".join([*path[path.index(name) :], name])
         if name not in settled:
-            for other in GRAPH[name]:
+            for other in graph()[name]:
                 visit(other, (*path, name))
             settled.add(name)
 
-    for name in GRAPH:
+    for name in graph():
         visit(name, ())
 
 
@@ -248,7 +260,7 @@ def test_the_wall_clock_is_read_in_one_place() -> None:
     reads = ("datetime.now", "datetime.utcnow", "datetime.today", "date.today")
     assert [
         name
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         if name != "bench/clock.py" and any(used.endswith(reads) for used in names_used(tree))
     ] == []
 
@@ -266,7 +278,7 @@ def test_random_numbers_come_from_a_seed_and_in_few_places() -> None:
         "bench/judge/stats/tail.py",
         "bench/judge/stats/resample.py",
     )
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         used = names_used(tree)
         draws = {
             dotted
@@ -285,7 +297,7 @@ def test_random_numbers_come_from_a_seed_and_in_few_places() -> None:
 def test_nothing_read_from_a_file_is_executed() -> None:
     """No pickle and its kin, no eval or exec, no shell; numpy reads arrays without objects."""
     assert users_of("pickle", "marshal", "shelve", "dill", "joblib", "code", "codeop") == set()
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         for call in (node for node in nodes_of(tree) if isinstance(node, ast.Call)):
             where, called = f"{name} line {call.lineno}", dotted_name(call.func)
             options = {
@@ -308,7 +320,7 @@ def test_secrets_are_revealed_in_two_places() -> None:
     """Where bytes go onto the wire, and where secrets are made and texts searched for them."""
     reveal = {
         name
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         for node in nodes_of(tree)
         if isinstance(node, ast.Attribute) and node.attr == "get_secret_value"
     }
@@ -336,7 +348,7 @@ def test_every_outside_package_is_a_declared_dependency() -> None:
     )
     assert {
         name: roots
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         if (roots := {dotted.split(".")[0] for dotted in imported(tree)} - declared)
     } == {}
 
@@ -345,7 +357,7 @@ def test_every_module_says_what_goes_in_what_comes_out_and_what_must_stay_true()
     """Each opens with a docstring; the three parts stand in all but package markers and the command
     line's files.
     """
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         opening = ast.get_docstring(tree) or ""
         assert opening, name
         if not name.endswith(("__init__.py", "__main__.py", "/command.py")) and not name.startswith(
@@ -370,19 +382,19 @@ def test_no_shelf_for_whatever_was_left_over() -> None:
         "schemas",
         "types",
     }
-    assert [name for name in MODULES if shelves & set(name.removesuffix(".py").split("/"))] == []
+    assert [name for name in modules() if shelves & set(name.removesuffix(".py").split("/"))] == []
 
 
 def test_modules_and_functions_stay_readable() -> None:
     """No module above 400 lines, no function above 60."""
     assert {
         name: lines
-        for name in MODULES
+        for name in modules()
         if (lines := len((ROOT / name).read_text("utf-8").splitlines())) > LINES_OF_A_MODULE
     } == {}
     long = {
         f"{name}: {node.name}": lines
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         for node in nodes_of(tree)
         if isinstance(node, Function)
         and (lines := (node.end_lineno or 0) - node.lineno + 1) > LINES_OF_A_FUNCTION
@@ -396,7 +408,7 @@ def test_no_function_takes_more_than_eight_parameters() -> None:
     """
     found = {
         f"{name}: {node.name}": count
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         for node in nodes_of(tree)
         if isinstance(node, Function)
         and (count := len(parameters(node))) > PARAMETERS_OF_A_FUNCTION
@@ -404,7 +416,7 @@ def test_no_function_takes_more_than_eight_parameters() -> None:
     assert found == {}
     gathering = {
         name
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         for node in nodes_of(tree)
         if isinstance(node, Function) and node.args.kwarg is not None
         if name.startswith(("bench/cli/", *COMMAND_LINE_OF_EXTRAS))
@@ -428,7 +440,7 @@ def test_inheritance_is_two_levels_deep_at_most() -> None:
             for base in node.bases
             if dotted_name(base) not in ("Record", "UserModel")
         ]
-        for tree in MODULES.values()
+        for tree in modules().values()
         for node in nodes_of(tree)
         if isinstance(node, ast.ClassDef)
     }

@@ -68,7 +68,12 @@ class Hostile(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["content-length"]))
         turn = next(self.turns)
         trick = TRICKS[turn % len(TRICKS)]
-        chunk = {"id": trick, "object": "chat.completion.chunk", "model": trick}
+        chunk = {
+            "id": trick,
+            "object": "chat.completion.chunk",
+            "model": trick,
+            "service_tier": trick,
+        }
         events: list[dict[str, Any]] = [
             {"delta": {"content": trick[:80]}},
             {"delta": {}, "finish_reason": trick},

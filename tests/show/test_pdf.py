@@ -13,18 +13,18 @@ from pypdf import PdfReader
 from bench.errors import UserError
 from bench.show.pdf import pdf_library, write_pdf
 from bench.show.report import write_report
-from tests.support.made_runs import Made, MakeRun, spoil_some
+from tests.support.made_runs import Made, make_in, spoil_some
 
 pytestmark = pytest.mark.figures
 
 
-@pytest.fixture
-def spoilt(make_run: MakeRun) -> Made:
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Few rows: laying out their figures is what takes time."""
-    return make_run(rows=200, spoil=spoil_some)
+    return make_in(tmp_path_factory.mktemp("pdf"), rows=200, spoil=spoil_some)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pango() -> None:
     """Skips where the system has no Pango."""
     try:
@@ -33,7 +33,7 @@ def pango() -> None:
         pytest.skip(str(missing))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def filed(pango: None, spoilt: Made) -> PdfReader:
     """The PDF of a made run."""
     write_report(spoilt.run, spoilt.records)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from bench.record.records.attribution import Attribution
 from bench.record.records.manifest import LaneRecord, Manifest
 from bench.record.records.summary import Summary
 from bench.record.records.verdicts import ClauseVerdict, Verdicts
-from bench.record.run_folder import Run
+from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import (
     SCHEDULE_DTYPE,
     Flag,
@@ -424,3 +425,53 @@ def spoil_some(schedule: Table, samples: Table) -> None:
 def spoil_all(schedule: Table, samples: Table) -> None:
     """Nothing ever succeeds."""
     fail(samples, slice(None), Outcome.refused)
+
+
+def make_in(
+    parent: Path,
+    names: list[str] | None = None,
+    rows: int = 1200,
+    seconds: float = 30,
+    seed: int = 7,
+    *,
+    spoil: Callable[[Table, Table], None] = spoil_nothing,
+    notes: list[str] | None = None,
+    state: Any = "complete",
+    models: list[str] | None = None,
+) -> Made:
+    """A run in a new folder of `parent`: `rows` a lane over `seconds`, `spoil` edits the samples
+    before they are sealed.
+    """
+    names = ["standard", "pro"] if names is None else names
+    schedule = schedule_of(rows, seconds, len(names))
+    samples = samples_of(schedule, seed)
+    spoil(schedule, samples)
+    lanes = [lane_of(name, index, seconds, rows) for index, name in enumerate(names)]
+    strings = {
+        "served_model": models or [],
+        "served_region": [],
+        "finish": [],
+        "note": notes or [],
+    }
+    folder = parent / f"run-{len(list(parent.iterdir()))}"
+    writer = RunWriter(folder, manifest_of(lanes, strings), schedule)
+    writer.finish(state, samples, {"harness": {"kernel_stamps": True}})
+    targets = {}
+    for index, lane in enumerate(lanes):
+        mine = schedule["lane"] == index
+        targets[lane.name] = target_of(schedule[mine], samples[mine], lane, seconds)
+    verdicts = verdicts_of(names)
+    summary = {
+        "format": 1,
+        "run": "2026-11-23T10-04-11Z-chat-3fa9",
+        "state": state,
+        "simulated": False,
+        "targets": targets,
+        "overall": verdicts.overall,
+        "health": {
+            "state": "valid",
+            "reasons": ["late p99 0.06 ms, sent 100.0 % of schedule"],
+            "facts": {"harness_lag_p99_ms": 0.06},
+        },
+    }
+    return Made(Run(folder), Summary.model_validate(summary), verdicts)

@@ -37,7 +37,12 @@ class Record(BaseModel):
     """A frozen record. Lists and dicts in it are not to be changed either."""
 
     model_config = ConfigDict(
-        frozen=True, extra="allow", populate_by_name=True, protected_namespaces=()
+        # built when first used: a command uses few of them, and each costs milliseconds
+        defer_build=True,
+        frozen=True,
+        extra="allow",
+        populate_by_name=True,
+        protected_namespaces=(),
     )
 
     def to_json(self) -> Json:
