@@ -31,6 +31,10 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
+# Without bytecode on the disk each process that a test starts would compile the package again, and
+# each worker would rewrite every test module.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 #: Longer than this on a quiet machine, and a test says why.
 LONG_S = 2
 HERE = Path(__file__).resolve().parent
