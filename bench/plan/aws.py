@@ -106,7 +106,8 @@ def _source(named: str) -> Callable[[], AwsKeys]:
     raise UserError(
         "signs with the keys of AWS, and AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set",
         where=f"{named}: auth",
-        remedy=f"export both (AWS_SESSION_TOKEN too, for temporary keys), {where_else}",
+        remedy=f"export both (AWS_SESSION_TOKEN too, for temporary keys), {where_else}, or send a"
+        ' key of Bedrock with auth = "bearer"',
     )
 
 

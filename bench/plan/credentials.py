@@ -231,6 +231,10 @@ def header_without_literal(value: str) -> str:
     return value if literal.lower() in ("", "bearer", "basic") else REDACTED
 
 
+#: AWS repeats what a wrong signature covered. The token there may be younger than the redaction.
+_REPEATED = re.compile(r"(?i)(x-amz-security-token\W{1,5})[\w+/=%-]{8,}")
+
+
 class Redaction:
     """Takes secrets out of texts: every stretch of 8 characters of one, as it is, in base64,
     percent-encoded or escaped for JSON; a secret of 4 to 7 characters where it is whole.
@@ -251,6 +255,7 @@ class Redaction:
 
     def clean(self, text: str) -> str:
         """The text with `[redacted]` for each secret or piece of one."""
+        text = _REPEATED.sub(rf"\1{REDACTED}", text)
         parts, reached = list[str](), 0
         for at, end in _stretches(text):
             if text[at:end] in self._stretches:

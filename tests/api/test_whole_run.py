@@ -10,6 +10,8 @@ import pytest
 
 from bench.cli import main
 from tests.api.test_responses import STREAM
+from tests.support import aws_frames
+from tests.support.aws_signature import verified
 from tests.support.scripted_server import ScriptedServer, answer, chunked, serving
 
 JSON = b"Content-Type: application/json\r\n"
@@ -59,3 +61,27 @@ def test_a_run_of_streamed_responses(tmp_path: Path) -> None:
         "prompt_error": None,
     }
     assert all(b"?api-version=1 HTTP" in request for _, request in server.requests)
+
+
+def test_a_run_on_bedrock_is_signed_and_leaves_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every request by its own signature, tokens by usage, TTFT from binary frames."""
+    secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"  # noqa: S105 AWS's own example
+    for name, value in (("ACCESS_KEY_ID", "AKID"), ("SECRET_ACCESS_KEY", secret), ("REGION", "r")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    kind = b"Content-Type: application/vnd.amazon.eventstream\r\n"
+    whole = aws_frames.answer("a", "b", "c", tier="default")
+    with serving(answer(whole, headers=kind)) as server:
+        words = ["--api", "converse", "--slo", "ttft:p50<30s", "--osl", "5"]
+        code, found = ran(server, tmp_path / "run", *words)
+    assert code == 0, found
+    assert found["response_ms"]["ttft"]["n"] == 20
+    assert (found["tokens"]["prompt"], found["tokens"]["output"]) == (20 * 7, 20 * 3)
+    signed = [verified(request, secret) for _, request in server.requests]
+    assert len({each.signature for each in signed}) == len(signed) == 21
+    body = json.loads(server.requests[-1][1].partition(b"\r\n\r\n")[2])
+    assert body["inferenceConfig"] == {"maxTokens": 5}
+    files = b"".join(each.read_bytes() for each in (tmp_path / "run").rglob("*") if each.is_file())
+    assert secret.encode() not in files

@@ -13,7 +13,7 @@ from bench.api.auth import Outgoing
 from bench.errors import UserError
 from bench.plan import aws
 from bench.plan.aws_chain import KeyChain
-from bench.plan.credentials import request_signer, secrets_of
+from bench.plan.credentials import Redaction, request_signer, secrets_of
 from bench.plan.target import Target
 
 RUNTIME = "https://bedrock-runtime.{}.amazonaws.com"
@@ -157,6 +157,18 @@ def test_a_host_header_of_the_users_is_signed() -> None:
         assert sign is not None
         made.append(sign(Outgoing("POST", each.request_url, (), b"x", 0)))
     assert made[0] == made[1]
+
+
+def test_a_token_that_aws_repeats_is_redacted_though_it_was_renewed() -> None:
+    """As it answers a signature that does not match: with all that was signed."""
+    canonical = "content-type:application/json\nx-amz-security-token:IQoJb3Ig+/x==\n\nhost"
+    assert Redaction([]).clean(f"The Canonical String was\n'{canonical}'") == (
+        "The Canonical String was\n'content-type:application/json\n"
+        "x-amz-security-token:[redacted]\n\nhost'"
+    )
+    assert (
+        Redaction([]).clean("x-amz-security-token is missing") == "x-amz-security-token is missing"
+    )
 
 
 def command_of(folder: Path) -> Path:
