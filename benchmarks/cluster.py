@@ -29,11 +29,21 @@ from bench.record.run_folder import Run
 from bench.record.samples import Outcome, latency_ns
 from bench.units import S
 from benchmarks.ray_nodes import RayNode, two_hosts, two_nodes
+from tests.support.flags import small_requests
 from tests.support.provider import Provider
 
 #: What was answered longer before a node's death than this must be on record: sealed twice, asked
 #: for four times a second.
 LOSS_NS = 2 * S
+
+
+#: Tokens in and out of a request to the null server, which answers with four.
+NULL_SERVER_SIZES = ("--isl", "64", "--osl", "4")
+
+
+def on_cluster(address: str, out: Path) -> list[str]:
+    """Flags of a run of two processes on a cluster."""
+    return ["--cluster", address, "--workers", "2", "--out", str(out)]
 
 
 def tailproof(*words: str, inside: Sequence[str] = ()) -> subprocess.Popen[str]:
@@ -63,23 +73,10 @@ def start_up(address: str, place: Path) -> None:
     for number in range(3):
         provider = Provider()
         begun = monotonic_ns()
+        load = ("--arrival", "constant", "--request-rate", "20", "--duration", "2s")
         code, output = run(
-            "--url",
-            f"http://127.0.0.1:{provider.server_port}/v1",
-            "--model",
-            "m",
-            "--arrival",
-            "constant",
-            "--request-rate",
-            "20",
-            "--duration",
-            "2s",
-            "--cluster",
-            address,
-            "--workers",
-            "2",
-            "--out",
-            str(place / f"start-{number}"),
+            *small_requests(provider.server_port, *load),
+            *on_cluster(address, place / f"start-{number}"),
         )
         first = min(moment for moments in provider.asked.values() for moment in moments)
         print(
@@ -109,19 +106,8 @@ def overhead(address: str, place: Path, turns: int, rate: int) -> None:
     cluster, in turns.
     """
     server, port = null_server("--ttft-ms", "5", "--sigma", "0.3", "--gap-ms", "1", "--tokens", "4")
-    target = [
-        "--url",
-        f"http://127.0.0.1:{port}/v1",
-        "--model",
-        "m",
-        "--isl",
-        "64",
-        "--osl",
-        "4",
-        "--workers",
-        "2",
-    ]
-    ways = {"plain": [], "cluster": ["--cluster", address]}
+    target = small_requests(port, *NULL_SERVER_SIZES)
+    ways = {"plain": ["--workers", "2"], "cluster": ["--workers", "2", "--cluster", address]}
     closed: dict[str, list[float]] = {way: [] for way in ways}
     errors: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(turns):
@@ -245,29 +231,12 @@ def kills(head: RayNode, others: list[RayNode], place: Path, times: int, seed: i
     for number in range(times):
         draw = random.Random(f"{seed}-{number}")
         provider, folder = Keeper(), place / f"kill-{number}"
+        load = ("--request-rate", "50", "--duration", "8s", "--slo", "e2e:p90<500ms")
         process = tailproof(
             "run",
             "--quiet",
-            "--url",
-            f"http://127.0.0.1:{provider.server_port}/v1",
-            "--model",
-            "m",
-            "--isl",
-            "20",
-            "--osl",
-            "3",
-            "--request-rate",
-            "50",
-            "--duration",
-            "8s",
-            "--slo",
-            "e2e:p90<500ms",
-            "--cluster",
-            head.address,
-            "--workers",
-            "2",
-            "--out",
-            str(folder),
+            *small_requests(provider.server_port, *load),
+            *on_cluster(head.address, folder),
         )
         while not provider.asked and process.poll() is None:
             sleep_s(0.01)
@@ -313,31 +282,9 @@ def hosts(place: Path) -> int:
             "one", "here", None, cores=2, place=place / "hosts", inside=first, ip=first_ip
         )
         nodes = [head]
-        words = [
-            "--url",
-            f"http://{first_ip}:{port}/v1",
-            "--model",
-            "m",
-            "--isl",
-            "64",
-            "--osl",
-            "4",
-            "--request-rate",
-            "100",
-            "--duration",
-            "20s",
-            "--yes",
-            "--slo",
-            "e2e:p90<3s",
-            "--slo",
-            "e2e:p90<700ms",
-            "--slo",
-            "uptime>=99%",
-            "--cluster",
-            head.address,
-            "--workers",
-            "2",
-        ]
+        promises = [f"--slo={clause}" for clause in ("e2e:p90<3s", "e2e:p90<700ms", "uptime>=99%")]
+        load = ("--request-rate", "100", "--duration", "20s", "--yes", *promises)
+        words = small_requests(port, *NULL_SERVER_SIZES, *load, host=first_ip)
         try:
             for name in ("one host", "two hosts"):
                 if name == "two hosts":
@@ -353,7 +300,7 @@ def hosts(place: Path) -> int:
                         )
                     )
                 out = place / name.replace(" ", "-")
-                code, output = run(*words, "--out", str(out), inside=first)
+                code, output = run(*words, *on_cluster(head.address, out), inside=first)
                 if code not in (0, 1, 3):
                     print(output)
                 verdicts = json.loads((out / "verdicts.json").read_text())

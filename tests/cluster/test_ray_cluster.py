@@ -8,49 +8,32 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bench.clock import monotonic_ns, sleep_s
+from bench.clock import monotonic_ns
 from bench.plan.schedule import compile_plan
 from bench.record.run_folder import Run, read_manifest
 from bench.record.samples import Outcome
-from bench.units import S
-from benchmarks.cluster import honest, tailproof
+from benchmarks.cluster import honest, on_cluster, tailproof
 from benchmarks.ray_nodes import RayNode
+from tests.support.flags import run_flags, small_requests
+from tests.support.patience import until
 from tests.support.provider import Provider
 
-
-def until(true: Callable[[], object]) -> None:
-    """Wait for a state."""
-    deadline = monotonic_ns() + 90 * S
-    while not true():
-        assert monotonic_ns() < deadline
-        sleep_s(0.02)
+#: Ray starts a process of its own for each seat.
+STARTED_S = 90.0
 
 
 def asked_for(provider: Provider, seconds: int) -> list[str]:
     """The flags of 40 requests/s to the provider."""
-    return [
-        "--url",
-        f"http://127.0.0.1:{provider.server_port}/v1",
-        "--model",
-        "m",
-        "--isl",
-        "20",
-        "--osl",
-        "3",
-        "--request-rate",
-        "40",
-        "--duration",
-        f"{seconds}s",
-        "--slo",
-        "e2e:p50<5s",
-    ]
+    return small_requests(
+        provider.server_port,
+        *("--request-rate", "40", "--duration", f"{seconds}s", "--slo", "e2e:p50<5s"),
+    )
 
 
 def begin(
@@ -61,12 +44,7 @@ def begin(
         "run",
         "--quiet",
         *asked_for(provider, seconds),
-        "--cluster",
-        cluster,
-        "--workers",
-        "2",
-        "--out",
-        str(out),
+        *on_cluster(cluster, out),
         *words,
     )
 
@@ -117,7 +95,6 @@ def test_a_suite_on_two_nodes_is_the_suite(
 def compile_plan_of(provider: Provider) -> Any:
     """The schedule of `begin`, planned here."""
     from bench.cli.run import suite_of
-    from tests.support.flags import run_flags
 
     flags = run_flags(*asked_for(provider, 5))
     return compile_plan(suite_of(flags), 1).schedule
@@ -131,7 +108,7 @@ def test_a_node_that_dies_leaves_an_honest_report(
     is never sent, the run is INVALID.
     """
     process = begin(provider, cluster, tmp_path / "run", seconds=12)
-    until(lambda: len(provider.answered) > 200)
+    until(lambda: len(provider.answered) > 200, STARTED_S)
     killed_ns = monotonic_ns()
     nodes[1][0].kill()
     code, output = ended(process)
@@ -148,10 +125,10 @@ def test_a_driver_that_dies_leaves_shards_that_stop_and_can_be_collected(
     """
     out = tmp_path / "run"
     process = begin(provider, cluster, out, seconds=60)
-    until(lambda: len(provider.answered) > 60)
+    until(lambda: len(provider.answered) > 60, STARTED_S)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    until(lambda: not senders())
+    until(lambda: not senders(), STARTED_S)
     asked = len(provider.asked)
     folders = [Path(seat["folder"]) for seat in read_manifest(out)["cluster"]["seats"]]
     collector = tailproof("collect", str(out))

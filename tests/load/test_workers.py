@@ -30,6 +30,7 @@ from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.units import S
 from bench.userfile import builtin_names
+from tests.support.flags import small_requests
 from tests.support.patience import PATIENCE_S
 from tests.support.scripted_server import Peer, ScriptedServer, chunked, each
 
@@ -50,23 +51,8 @@ def chat(peer: Peer, request: bytes) -> bool:
 
 def run_on(server: ScriptedServer, out: Path, *more: str) -> subprocess.Popen[str]:
     """`tailproof run` against the server."""
-    command = [
-        sys.executable,
-        "-m",
-        "bench",
-        "run",
-        "--url",
-        f"http://127.0.0.1:{server.port}/v1",
-        "--model",
-        "m",
-        "--isl",
-        "20",
-        "--osl",
-        "3",
-        "--out",
-        str(out),
-        *more,
-    ]
+    flags = small_requests(server.port, "--out", str(out), *more)
+    command = [sys.executable, "-m", "bench", "run", *flags]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

@@ -36,7 +36,7 @@ from bench.plan.suite import Suite
 from bench.record.parts import Share
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
-from tests.support.flags import run_flags
+from tests.support.flags import run_flags, small_requests
 from tests.support.provider import Provider
 
 EU, US = Place("node-1", "eu"), Place("node-2", "us")
@@ -223,22 +223,8 @@ def suite_for(provider: Provider, *flags: str) -> Suite:
     """What `tailproof run --url` with these flags plays: 40 requests a second, promised
     within 5 s.
     """
-    given = [
-        "--url",
-        f"http://127.0.0.1:{provider.server_port}/v1",
-        "--model",
-        "m",
-        "--request-rate",
-        "40",
-        "--isl",
-        "20",
-        "--osl",
-        "3",
-        "--slo",
-        "e2e:p50<5s",
-        *flags,
-    ]
-    return suite_of(run_flags(*given))
+    promised = ("--request-rate", "40", "--slo", "e2e:p50<5s")
+    return suite_of(run_flags(*small_requests(provider.server_port, *promised, *flags)))
 
 
 def conduct_on(
@@ -275,18 +261,7 @@ def driver(port: int, nodes: Path, *flags: str, out: str = "r") -> subprocess.Po
 def main(port: str, nodes: str, out: str, *flags: str) -> int:
     """The driver's side of `driver`."""
     tempfile.tempdir = nodes
-    given = [
-        "--url",
-        f"http://127.0.0.1:{port}/v1",
-        "--model",
-        "m",
-        "--isl",
-        "20",
-        "--osl",
-        "3",
-        *flags,
-    ]
-    taken = run_flags(*given)
+    taken = run_flags(*small_requests(int(port), *flags))
     suite = suite_of(taken)
     done = conduct_on(
         "here",
