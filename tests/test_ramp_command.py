@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ import pytest
 from jsonschema import Draft202012Validator
 from scipy import optimize
 
-from bench.app.ramp_plan import ramping
+from bench.app.ramp_plan import Terms, at_rate, begun_plan, plan_probe, ramping
+from bench.app.simulate import lengthened
 from bench.cli import main
 from bench.cli.export import schema_of
+from bench.cli.run import suite_of
+from bench.plan.schedule import compile_plan
 from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
+from tests.support.flags import run_flags
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -285,6 +290,26 @@ def test_the_target_chosen_is_ramped_alone() -> None:
     (stage,) = ramping(load_suite("noisy-neighbour"), "pro").stages
     assert [target.name for target in stage.targets] == ["pro"]
     assert (stage.expect, stage.compare, stage.profile.seed) == ([], [], None)
+
+
+@pytest.mark.parametrize("profile", ["steady", "square", "long-tail"])
+@pytest.mark.parametrize(("factor", "requests"), [("1/8", 90), ("5/2", 4000)])
+def test_a_probe_that_is_compiled_once_is_the_plan_that_was_lengthened(
+    profile: str, factor: str, requests: int
+) -> None:
+    """With phases and without: the same rows and stretches as by a first plan that says how long
+    the second must be.
+    """
+    flags = ("--url", "http://127.0.0.1:1/v1", "--model", "m", "--slo", "e2e:p99<800ms")
+    suite = ramping(suite_of(run_flags(*flags, "--profile", profile)), None)
+    (stage,) = suite.stages
+    assert stage.contract is not None
+    assert stage.profile.arrivals.rate is not None
+    faster = at_rate(suite, stage.profile.arrivals.rate * Fraction(factor), stage.contract)
+    probe = plan_probe(begun_plan(suite, Terms(seed=3)), faster, 7, requests)
+    twice = compile_plan(lengthened(compile_plan(faster, 7), requests)[0], 7)
+    assert probe.schedule.tobytes() == twice.schedule.tobytes()
+    assert probe.lanes[0].spans == twice.lanes[0].spans
 
 
 @pytest.mark.clock

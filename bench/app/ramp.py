@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from bench.app.conclude import Finished
 from bench.app.conduct import Screen, conduct
-from bench.app.ramp_plan import Terms, at_rate, search_for, strict
-from bench.app.simulate import lengthened, plan_virtual, simulate
+from bench.app.ramp_plan import Terms, at_rate, begun_plan, plan_probe, search_for, strict
+from bench.app.simulate import plan_virtual, simulate
 from bench.clock import sleep_s, utc_text, wall_ns
 from bench.errors import ExitCode, TailproofError, UserError
 from bench.judge.contract.sizing import Assumed, size_plan
@@ -98,7 +98,8 @@ class Ramp:
         Raises UserError.
         """
         self.suite, self.terms, self._screen, self._tell = suite, terms, screen, tell
-        self.search = search_for(suite, terms)
+        self._begun_plan = begun_plan(suite, terms)
+        self.search = search_for(suite, terms, self._begun_plan)
         stage = suite.stages[0]
         assert stage.contract is not None
         self.contract, self.virtual = stage.contract, stage.simulated
@@ -262,8 +263,7 @@ class Ramp:
             if (why := self._remaining.refuses(step.requests, Fraction(0), 0)) is not None:
                 return why
             return simulate(plan_virtual(suite, seed, step.requests), options)
-        suite, _ = lengthened(compile_plan(suite, seed), step.requests)
-        plan = compile_plan(suite, seed)
+        plan = plan_probe(self._begun_plan, suite, seed, step.requests)
         if (why := self._refused(plan)) is not None:
             return why
         if self.record.runs:

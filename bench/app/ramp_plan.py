@@ -16,7 +16,7 @@ from bench.errors import UserError
 from bench.judge.contract.sizing import Assumed, LaneSize, size_plan
 from bench.judge.ramp.search import Search, least_ns
 from bench.plan.contract import Contract
-from bench.plan.schedule import compile_plan
+from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite, override_profile
 from bench.units import S, show_rate
 
@@ -106,36 +106,74 @@ def strict(contract: Contract, runs: int) -> Contract:
     return contract.model_copy(update={"confidence": 1 - (1 - contract.confidence) / runs})
 
 
-def search_for(suite: Suite, terms: Terms) -> Search:
-    """The bounds of the search. Raises UserError for a clause that no probe can decide."""
+def begun_plan(suite: Suite, terms: Terms) -> Plan:
+    """The suite at the rate at which the search begins, each run held to its part of the error.
+
+    Raises UserError for bounds that leave that rate out.
+    """
     stage = suite.stages[0]
     assert stage.contract is not None
-    assert stage.profile.arrivals.rate is not None
-    start = (
-        stage.profile.arrivals.rate
-        if terms.highest is None
-        else min(stage.profile.arrivals.rate, terms.highest)
-    )
-    lowest = start / 64 if terms.lowest is None else terms.lowest
+    start, lowest = _start(suite, terms), _lowest(suite, terms)
     if not lowest <= start:
         raise UserError(
             f"{show_rate(lowest)} is above where the search begins, {show_rate(start)}",
             where="--min-rate",
         )
-    judged = strict(stage.contract, terms.max_probes + 1)
-    (lane,) = size_plan(compile_plan(at_rate(suite, start, judged), terms.seed), Assumed()).lanes
+    return compile_plan(
+        at_rate(suite, start, strict(stage.contract, terms.max_probes + 1)), terms.seed
+    )
+
+
+def search_for(suite: Suite, terms: Terms, begun: Plan) -> Search:
+    """The bounds of the search, by its `begun_plan`.
+
+    Raises UserError for a clause that no probe can decide.
+    """
+    contract = suite.stages[0].contract
+    assert contract is not None
+    (lane,) = size_plan(begun, Assumed()).lanes
     first, close = _sizes(lane)
     return Search(
-        start,
-        lowest,
+        _start(suite, terms),
+        _lowest(suite, terms),
         terms.highest,
         terms.resolution,
         terms.max_probes,
         first=first,
         close=close,
         most=_MOST * close,
-        least_ns=least_ns(stage.contract.tightest_limit_ns, terms.resolution),
+        least_ns=least_ns(contract.tightest_limit_ns, terms.resolution),
     )
+
+
+def _start(suite: Suite, terms: Terms) -> Fraction:
+    rate = suite.stages[0].profile.arrivals.rate
+    assert rate is not None
+    return rate if terms.highest is None else min(rate, terms.highest)
+
+
+def _lowest(suite: Suite, terms: Terms) -> Fraction:
+    return _start(suite, terms) / 64 if terms.lowest is None else terms.lowest
+
+
+def plan_probe(begun: Plan, suite: Suite, seed: int, requests: int) -> Plan:
+    """The plan of so many measured requests of `suite`, which is that of `begun` at another
+    rate.
+    """
+    (stage,), (lane,) = suite.stages, begun.lanes
+    length_ns = None
+    if stage.profile.phases:
+        # Phases end a plan by its length alone: give them more of it than the count can need.
+        rate, begun_rate = stage.profile.arrivals.rate, lane.profile.arrivals.rate
+        assert rate is not None
+        assert begun_rate is not None
+        held = max(1, int(lane.requests * rate / begun_rate))
+        length_ns = 2 * (lane.end_ns * (1 + requests // held) + S)
+    profile = override_profile(
+        stage.profile, f"stage {stage.name!r}", requests=requests, duration_ns=length_ns
+    )
+    longer = stage.model_copy(update={"profile": profile})
+    return compile_plan(suite.model_copy(update={"stages": [longer]}), seed)
 
 
 def _sizes(lane: LaneSize) -> tuple[int, int]:
