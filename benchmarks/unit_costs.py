@@ -37,7 +37,7 @@ from bench.load.generator import run_loop
 from bench.load.journal import SEGMENT_EVERY_S, Journal
 from bench.load.player import Counters, Player, Work, make_endpoints
 from bench.load.request import Request
-from bench.load.shard import cut_table, rows_of_shards
+from bench.load.shard import cut_table
 from bench.plan.profile import Amount, Arrivals, Profile
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
@@ -45,6 +45,7 @@ from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
 from bench.record.histogram import Histogram
 from bench.record.identity import plan_facts
+from bench.record.parts import rows_of_shards
 from bench.record.pieces import SegmentWriter
 from bench.record.run_folder import RunWriter
 from bench.record.samples import SAMPLE_DTYPE, SCHEDULE_DTYPE, Outcome, latency_ns

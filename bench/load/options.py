@@ -111,11 +111,27 @@ def plan_file(plan: Plan, options: RunOptions) -> bytes:
 
 
 def read_plan(folder: Path) -> tuple[Plan, RunOptions]:
-    """What a run's folder says that it plays, and how.
+    """What a run's folder says that it plays, and how, for another sitting.
+
+    Raises as `kept_plan` does, and UserError for a suite that has lost what the plan does not keep.
+    """
+    found = _plan_json(folder)
+    plan = load_plan(found["plan"], read_schedule(folder))
+    if lacks_literals(plan):
+        plan = with_literals(plan, load_suite(str(plan.suite.files[0])))
+    return plan, RunOptions.read(found["options"])
+
+
+def kept_plan(folder: Path) -> Plan:
+    """The plan that a run's folder keeps, without the literals that no file holds.
 
     Raises RunFolderError for a file that was edited or is of a newer format, UserError for a run
-    that kept no plan or whose suite has lost what the plan does not keep.
+    that kept no plan.
     """
+    return load_plan(_plan_json(folder)["plan"], read_schedule(folder))
+
+
+def _plan_json(folder: Path) -> dict[str, Any]:
     manifest, path = read_manifest(folder), folder / PLAN_FILE
     wrote = manifest.versions.get("tailproof", "another version")
     if manifest.plan_sha256 is None:
@@ -130,14 +146,11 @@ def read_plan(folder: Path) -> tuple[Plan, RunOptions]:
         raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
     if sha256(data) != manifest.plan_sha256:
         raise RunFolderError("was edited: it is not what the manifest says", where=str(path))
-    found = json.loads(data)
+    found: dict[str, Any] = json.loads(data)
     if found["format"] > PLAN_FORMAT:
         raise RunFolderError(
             f"has format {found['format']}; this tailproof reads up to {PLAN_FORMAT}",
             where=str(path),
             remedy=f"open it with tailproof {wrote} or newer",
         )
-    plan = load_plan(found["plan"], read_schedule(folder))
-    if lacks_literals(plan):
-        plan = with_literals(plan, load_suite(str(plan.suite.files[0])))
-    return plan, RunOptions.read(found["options"])
+    return found

@@ -29,9 +29,11 @@ from bench.load.transport.stamps import StampedReader
 from bench.plan.credentials import secrets_of
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
+from bench.record.digests import marks
 from bench.record.histogram import Histogram
-from bench.record.parts import ALONE, Share
-from bench.record.pieces import SegmentWriter
+from bench.record.parts import ALONE, Part, Share
+from bench.record.pieces import PieceFiles, SegmentWriter
+from bench.record.records.manifest import Harness, ProcessRecord, harness_of
 from bench.record.samples import Outcome
 
 #: Something to tell of while a run lasts: its moment (ns after the run's start), a sentence.
@@ -210,6 +212,48 @@ class Work:
     sitting: int = 1
     caps: Caps = UNCAPPED
 
+    def of_worker(self, number: int, workers: int) -> Work:
+        """What one of so many workers plays of it."""
+        share = dataclasses.replace(self.share, worker=number, workers=workers)
+        return dataclasses.replace(self, share=share)
+
+    @property
+    def _files(self) -> PieceFiles:
+        return PieceFiles(self.folder, self.share.worker, self.sitting)
+
+    def played(
+        self,
+        facts: dict[str, Any],
+        gaps: Sequence[Sequence[Histogram]],
+        leg_events: Sequence[dict[str, Any]],
+        *,
+        interrupted: bool,
+    ) -> Part:
+        """The part of the run that a process was which came to its end; `facts` are
+        `Player.facts`.
+        """
+        return Part.of_pieces(
+            self._files,
+            self.share,
+            state="interrupted" if interrupted else "complete",
+            harness=harness_of([ProcessRecord.model_validate(facts)]),
+            gaps=gaps,
+            leg_events=leg_events,
+        )
+
+    def lost(self) -> Part:
+        """The same of a process that died: what it had sealed, and had begun."""
+        number = self.share.worker
+        return Part.of_pieces(
+            self._files,
+            self.share,
+            lost="died",
+            harness=Harness(dead_workers=[number]),
+            begun_until_ns=marks(self.folder).get(self._files.writer, -1),
+            begun_note=f"under way when worker {number} died",
+            unsent_note=f"worker {number} died before this row was sealed",
+        )
+
 
 class Player:
     """Made on a running loop; plays once."""
@@ -227,7 +271,7 @@ class Player:
         Raises UserError for headers, bodies or transports that cannot be.
         """
         lanes, schedule, share, caps = work.lanes, work.schedule, work.share, work.caps
-        self._lanes = lanes
+        self._work, self._lanes = work, lanes
         if endpoints is None:
             endpoints = make_endpoints(lanes, schedule, text)
         self.guard = (
@@ -312,6 +356,15 @@ class Player:
         lane = next(lane for lane in self._lanes if lane.name == change["lane"])
         leg = lane.target.legs[change["leg"]].name
         return change["at_ns"], f"{lane.name}: leg {leg} {change['state']}, {change['why']}"
+
+    def part(self) -> Part:
+        """What our process was of the run, once it has ended."""
+        return self._work.played(
+            self.facts(),
+            self.journal.gap_histograms,
+            self.journal.leg_events,
+            interrupted=self.generator.interrupted,
+        )
 
     def facts(self) -> dict[str, Any]:
         """What our process did, for the manifest."""

@@ -29,19 +29,25 @@ from bench.load.player import Counters, Player, make_endpoints, run_secrets
 from bench.load.sitting import Sitting, take_up
 from bench.load.transport.pool import SPARE_DESCRIPTORS
 from bench.load.transport.sender import check_ready
-from bench.load.workers import Workers, WorkersEnd, innermost
+from bench.load.workers import Workers, innermost
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, Table
 from bench.plan.target import KEY_SOURCES
-from bench.record.digests import marks
+from bench.record.gather import (
+    gather,
+    gather_attempts,
+    gather_gaps,
+    gather_harness,
+    gather_leg_events,
+    parts_in,
+)
 from bench.record.histogram import Histogram
 from bench.record.identity import plan_facts, run_id
-from bench.record.parts import Gathered
-from bench.record.pieces import gather, gather_attempts, renumbered, writer_name
-from bench.record.records.manifest import ProcessRecord, State, harness_of
+from bench.record.parts import Part
+from bench.record.pieces import Texts
+from bench.record.records.manifest import State
 from bench.record.run_folder import RunWriter
 from bench.record.run_histograms import write_histograms
-from bench.record.sittings import may_have_begun
 from bench.units import show_duration
 
 
@@ -58,12 +64,17 @@ class Simulated:
 
 @dataclasses.dataclass
 class _Played:
-    """What the rows of all sittings came to, and what this sitting's workers did."""
+    """What the rows of all sittings came to, and the parts that were played in this one."""
 
     samples: Table
-    strings: dict[str, list[str]]
+    texts: Texts
     attempts: Table
-    workers: WorkersEnd
+    parts: list[Part]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a process was stopped; one that died was not."""
+        return any(part.state == "interrupted" for part in self.parts)
 
 
 class _Ending:
@@ -140,7 +151,7 @@ async def play(
     supervisor = _Supervisor(sitting, listeners)
     async with _stopping_on_signals(supervisor.ending.on_signal):
         played = await _play_sitting(sitting, text, endpoints, workers, supervisor)
-        gaps = played.workers.gaps
+        gaps = gather_gaps(played.parts, [len(lane.phases) for lane in live.lanes])
         sitting.add_gaps(gaps)
         if simulated is not None:  # still here, so that Ctrl-C leaves a sealed folder
             gaps = gaps + _overlay(played, simulated(), plan)
@@ -212,16 +223,9 @@ async def _play_sitting(
         player = Player(sitting.work, text, endpoints, supervisor.ending.on_reason)
         supervisor.ending.stop = player.generator.stop
         await player.play(supervisor.tick, sitting.t0)
-        journal = player.journal
-        end = WorkersEnd(
-            [player.facts()],
-            journal.gap_histograms,
-            journal.leg_events,
-            player.generator.interrupted,
-            [],
-        )
+        parts, journal = [player.part()], player.journal
         if sitting.number == 1:
-            return _Played(journal.samples, journal.texts(), journal.attempts(), end)
+            return _Played(journal.samples, Texts(journal.texts()), journal.attempts(), parts)
     else:
         for endpoint in itertools.chain.from_iterable(endpoints):
             await endpoint.close()
@@ -229,33 +233,31 @@ async def _play_sitting(
             sitting.work, text, workers, supervisor.ending.on_reason, sitting.writer.lock
         )
         supervisor.ending.stop = crew.stop
-        end = await crew.play(supervisor.tick, sitting.t0)
-    samples, strings = gather(folder, len(schedule))
-    played = _Played(samples, strings, gather_attempts(folder, strings), end)
-    _settle_dead_workers(played, sitting)
-    return played
+        parts = await crew.play(supervisor.tick, sitting.t0)
+    ours = {part.files for part in parts}
+    every = [*(part for part in parts_in(folder) if part.files not in ours), *parts]
+    texts = Texts()
+    (samples,) = gather(every, schedule, texts)
+    return _Played(samples, texts, gather_attempts(every, texts), parts)
 
 
 async def _ended(
     sitting: Sitting, played: _Played, supervisor: _Supervisor
 ) -> tuple[State, dict[str, Any]]:
     """How the run ended, and what the manifest says of it."""
-    ending, end = supervisor.ending, played.workers
-    broke_off = ending.interrupted or (end.interrupted and ending.early is None)
+    ending, interrupted = supervisor.ending, played.interrupted
+    broke_off = ending.interrupted or (interrupted and ending.early is None)
     state: State = "interrupted" if broke_off else "complete"
-    earlier = sitting.earlier_harness
-    by_worker = [*earlier.by_worker, *map(ProcessRecord.model_validate, end.facts)]
-    events = await supervisor.timeline.finish(interrupted=end.interrupted)
-    leg_events = [*sitting.earlier_leg_events, *end.leg_events]
-    harness = harness_of(by_worker, state=state, dead_workers=[*earlier.dead_workers, *end.dead])
+    parts = [*sitting.earlier, *played.parts]
+    events = await supervisor.timeline.finish(interrupted=interrupted)
     return state, supervisor.start | {
         "ended_wall_ns": wall_ns(),
-        "harness": harness,
-        "strings": played.strings,
+        "harness": gather_harness(parts, state=state),
+        "strings": played.texts.lists,
         "ended_early": ending.early,
         "stopped_ns": ending.stopped_ns if broke_off or ending.early is not None else None,
-        "events": [*sitting.earlier_events, *events],
-        "leg_events": sorted(leg_events, key=lambda event: int(event["at_ns"])),
+        "events": [*(event for part in sitting.earlier for event in part.events), *events],
+        "leg_events": gather_leg_events(parts),
     }
 
 
@@ -274,8 +276,7 @@ def _overlay(played: _Played, simulated: Simulated, plan: Plan) -> list[list[His
     """Put the simulated rows where they belong; returns the gaps of their lanes."""
     first = len(plan.live().lanes)
     rows = plan.schedule["lane"] >= first
-    moved = renumbered(simulated.samples[rows], simulated.strings, played.strings)
-    played.samples[rows] = moved
+    played.samples[rows] = played.texts.renumbered(simulated.samples[rows], simulated.strings)
     return simulated.gaps[first:]
 
 
@@ -307,25 +308,6 @@ def _check_caps_divide(plan: Plan, workers: int, shards: int) -> None:
                 where="--workers",
                 remedy=f"use at most {cap}{' in all' if shards > 1 else ''}",
             )
-
-
-def _settle_dead_workers(played: _Played, sitting: Sitting) -> None:
-    """Rows that a dead worker took with it: cut off where they were due while it lived, else never
-    sent, and why.
-    """
-    schedule, known = sitting.plan.schedule, marks(sitting.writer.folder)
-    samples, end = played.samples, played.workers
-    gathered = Gathered(schedule, samples, played.strings)
-    for worker in end.dead:
-        share = dataclasses.replace(
-            sitting.share, worker=worker, workers=len(end.facts) + len(end.dead)
-        )
-        lost = share.rows(schedule) & (samples["due_ns"] < 0)
-        begun = lost & may_have_begun(
-            schedule, samples, 0, known.get(writer_name(worker, sitting.number), -1)
-        )
-        gathered.cut_off(begun, f"under way when worker {worker} died")
-        gathered.never_sent(lost & ~begun, f"worker {worker} died before this row was sealed")
 
 
 def check_descriptors(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -21,7 +22,7 @@ from bench.errors import UserError
 from bench.load.sitting import lead_ns
 from bench.plan.schedule import Plan, Table
 from bench.record.files import write_table
-from bench.record.parts import Share
+from bench.record.parts import Share, rows_of_shards
 from bench.record.records.manifest import PlaceRecord, ShardRecord, StartRecord
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Int
@@ -98,14 +99,18 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """Shard `number` of `of`, counted from 1, beginning at `start_at_ns` (Unix ns; None: at
-    once).
-    """
+    """Shard `number` of `of`, counted from 1."""
 
     number: int = 1
     of: int = 1
+    #: when it begins (Unix ns); None: at once
     start_at_ns: int | None = None
     place: Place | None = None
+    #: of one that was cut elsewhere: the digest of the whole plan's table
+    whole_sha256: str | None = None
+    #: of one whose beginning is agreed on once all are ready: says that it is, and waits for the
+    #: instant
+    agree: Callable[[], Start] | None = None
 
     @property
     def share(self) -> Share:
@@ -170,17 +175,24 @@ class Shard:
 
         Raises UserError for an instant gone by.
         """
+        if self.agree is not None:
+            return self.agree()
         if self.start_at_ns is not None:
             return Start.at(self.start_at_ns)
         t0 = monotonic_ns() + lead_ns(workers)
         return Start(t0, t0 + wall_offset_ns()) if self.of > 1 else None
 
     def facts(self, start: Start | None) -> dict[str, Any]:
-        """Fields of the manifest; none for a run that is not sharded and has no agreed instant."""
+        """Fields of the manifest; none for a run that is not sharded and has no agreed instant.
+
+        One that was cut elsewhere is a shard, were it the only one.
+        """
         found: dict[str, Any] = {} if start is None else {"start": start.record()}
-        if self.of > 1:
-            place = {} if self.place is None else {"place": self.place.record()}
-            found["shard"] = ShardRecord(number=self.number, of=self.of, **place)
+        if self.of > 1 or self.whole_sha256 is not None:
+            place = None if self.place is None else self.place.record()
+            given = {"whole_sha256": self.whole_sha256, "place": place}
+            known = {key: value for key, value in given.items() if value is not None}
+            found["shard"] = ShardRecord(number=self.number, of=self.of, **known)
         return found
 
     def keep(self, plan: Plan, writer: RunWriter) -> None:
@@ -192,15 +204,6 @@ class Shard:
 
 
 UNSHARDED = Shard()
-
-
-def rows_of_shards(table: Table, of: int) -> list[Int]:
-    """The rows of each of `of` shards in their order, as `Share.rows` has them, by one sort instead
-    of a look at every row for each.
-    """
-    shard = (table["session"] % of).astype(np.uint16 if of < 1 << 16 else np.uint32)
-    rows = np.argsort(shard, kind="stable")
-    return np.split(rows, np.searchsorted(shard[rows], np.arange(1, of)))
 
 
 def cut_table(whole: Table, mine: Int) -> Table:

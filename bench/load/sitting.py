@@ -23,23 +23,21 @@ from bench.load.guard import Caps
 from bench.load.player import Work
 from bench.load.spending import Spending
 from bench.plan.schedule import Lane, Plan
+from bench.record.gather import Gathered
 from bench.record.histogram import Histogram, read_hlog
 from bench.record.identity import inputs
-from bench.record.parts import ALONE, Gathered, Share
+from bench.record.parts import ALONE, Part, Share
 from bench.record.pieces import settle
-from bench.record.records.manifest import Harness, Manifest, SittingRecord, lane_record
-from bench.record.records.record import Json
+from bench.record.records.manifest import Manifest, SittingRecord, lane_record
 from bench.record.run_folder import LaterSitting, Run, RunWriter, was_edited
 from bench.record.samples import Outcome
 from bench.record.sittings import (
     LOST_TURN,
-    UNDER_WAY,
     UNSEALED_NS,
     Rest,
     cut_spans,
     in_run_time,
     lost_turns,
-    may_have_begun,
     rest_of,
 )
 from bench.units import S
@@ -71,9 +69,7 @@ class Sitting:
     #: what of the run this process and its workers play
     share: Share = ALONE
     #: what earlier sittings put on record of themselves
-    earlier_harness: Harness = dataclasses.field(default_factory=Harness)
-    earlier_events: Sequence[Json] = ()
-    earlier_leg_events: Sequence[Json] = ()
+    earlier: Sequence[Part] = ()
 
     @functools.cached_property
     def live(self) -> Plan:
@@ -188,14 +184,14 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
     _refuse_another_plan(plan, run)
     schedule, samples = run.columns.schedule, run.columns.samples
     strings = {kind: list(texts) for kind, texts in run.texts.items()}
-    gathered = Gathered(schedule, samples, strings)
     playable = schedule["lane"] < len(plan.live().lanes)
     sittings = run.manifest.sittings or [_first_sitting(run.manifest)]
     shift = run.manifest.shift_ns
     until = run.until_ns if run.until_ns is not None else int(samples["done_ns"].max(initial=0))
     if run.manifest.state == "running":
-        cut = may_have_begun(schedule, samples, shift, until + UNSEALED_NS) & playable
-        gathered.cut_off(cut, UNDER_WAY, shift)
+        Gathered(schedule, samples, strings).account_for(
+            np.flatnonzero(playable), begun_until_ns=until + UNSEALED_NS, shift_ns=shift
+        )
     settle(
         samples, strings, lost_turns(schedule, samples) & playable, Outcome.never_sent, LOST_TURN
     )
@@ -231,9 +227,7 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
         len(sittings),
         t0,
         rest.shift_ns,
-        earlier_harness=run.manifest.harness,
-        earlier_events=run.manifest.events,
-        earlier_leg_events=run.manifest.leg_events,
+        earlier=[Part.of_sitting(len(sittings) - 1, run.manifest)],
     )
 
 

@@ -1,20 +1,55 @@
-"""A part of a run: a worker, a shard, a node's shard or a sitting. Which rows are its own, and what
-is said of those that it took with it.
+"""A part of a run: a share of the plan's rows that is started by itself, writes its rows and is
+gathered.
 
-In: the schedule, the samples that came back. Out: masks; samples without a hole. Must stay true: a
-part is whole sessions, and caps are divided so that the parts add up to the plan's; a row that may
-have been begun is cut off, any other is never sent; both say why, whichever kind of part was lost.
+There are four kinds, by where and when a part is started: a worker here, a sitting later, a shard
+elsewhere, and a shard there, on a node of a cluster.
+
+In: the schedule, a part's files. Out: masks, its rows as the run has them. Must stay true: a part
+is whole sessions, and caps are divided so that the parts add up to the plan's; what it took with it
+when it was lost is said in words of its own. `gather` makes a run of parts.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from bench.record.pieces import settle
-from bench.record.samples import Bool, Int, Outcome, Table
-from bench.record.sittings import due_again_ns
+from bench.record.histogram import Histogram
+from bench.record.pieces import (
+    STRING_KINDS,
+    PieceFiles,
+    SealedFiles,
+    Texts,
+)
+from bench.record.records.manifest import (
+    ClockRecord,
+    Harness,
+    Manifest,
+    PlaceRecord,
+    StartRecord,
+    State,
+)
+from bench.record.records.record import Json
+from bench.record.samples import (
+    ATTEMPT_STRINGS,
+    LENGTHS,
+    SAMPLE_DTYPE,
+    Bool,
+    Int,
+    Table,
+)
+from bench.record.sittings import UNDER_WAY
+
+Kind = Literal["here", "later", "elsewhere", "there"]
+#: Those that number their rows by themselves, in a folder of their own.
+APART = ("elsewhere", "there")
+_CALLED = {"here": "worker", "later": "sitting", "elsewhere": "shard", "there": "shard"}
+#: A row as one value: numpy would copy a record field by field.
+_ROW = f"V{SAMPLE_DTYPE.itemsize}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,29 +87,167 @@ class Share:
 ALONE = Share()
 
 
-@dataclasses.dataclass(frozen=True)
-class Gathered:
-    """Rows put back where the schedule has them, with the texts that they number."""
+def rows_of_shards(table: Table, of: int) -> list[Int]:
+    """The rows of each of `of` shards in their order, as `Share.rows` has them, by one sort instead
+    of a look at every row for each.
+    """
+    shard = (table["session"] % of).astype(np.uint16 if of < 1 << 16 else np.uint32)
+    rows = np.argsort(shard, kind="stable")
+    return np.split(rows, np.searchsorted(shard[rows], np.arange(1, of)))
 
-    schedule: Table
-    samples: Table
-    strings: dict[str, list[str]]
 
-    def cut_off(self, rows: Bool, why: str, shift_ns: int = 0) -> None:
-        """Rows that may have been under way when their part was lost: due when they were, in a
-        sitting that is so much later than planned.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of a run, and what it left."""
+
+    kind: Kind
+    #: counted from 1; a worker from 0, as in its rows and the names of its files
+    number: int
+    #: how many of its kind there are
+    of: int = 1
+    #: its rows of the plan; None: known by its pieces alone
+    share: Share | None = None
+    #: where its rows stand; None: nothing of it is here
+    files: PieceFiles | SealedFiles | None = None
+    #: its own manifest, of a part that is a run by itself
+    manifest: Manifest | None = None
+
+    #: complete, or interrupted: by Ctrl-C, or by the death of a part that is a run by itself
+    state: State = "complete"
+    #: how far its record reaches (ns after its time zero); None: to its plan's end
+    until_ns: int | None = None
+    #: why its process or its node was lost
+    lost: str | None = None
+
+    #: its time zero after that of the run
+    shift_ns: int = 0
+    #: the number of its first worker among all
+    first_worker: int = 0
+    #: where it was sent from, and that machine's clock against the others'
+    place: PlaceRecord | None = None
+    clock: ClockRecord | None = None
+
+    #: what its processes did
+    harness: Harness = dataclasses.field(default_factory=Harness)
+    #: drills, and changes of routes' breakers
+    events: Sequence[Json] = ()
+    leg_events: Sequence[Json] = ()
+    #: between chunks of answers, by lane and phase, where no file of its own has them
+    gaps: Sequence[Sequence[Histogram]] = ()
+
+    #: of its rows that are on no record, those due by this moment had been begun: what is said of
+    #: them; None: none had
+    begun_until_ns: int | None = None
+    begun_note: str = UNDER_WAY
+    #: what is said of all others; None: nothing
+    unsent_note: str | None = None
+
+    @property
+    def name(self) -> str:
+        """`worker 3`, `shard 2 of 3`."""
+        of = f" of {self.of}" if self.kind in APART else ""
+        return f"{_CALLED[self.kind]} {self.number}{of}"
+
+    @property
+    def own(self) -> Manifest:
+        """The manifest of a part that is a run by itself."""
+        assert self.manifest is not None
+        return self.manifest
+
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+        assert self.files is not None
+        return self.files.folder
+
+    @property
+    def start(self) -> StartRecord:
+        """Its time zero."""
+        assert self.own.start is not None
+        return self.own.start
+
+    @property
+    def whole_sha256(self) -> str | None:
+        """Digest of the whole plan's table."""
+        return None if self.own.shard is None else self.own.shard.whole_sha256
+
+    @property
+    def whole(self) -> bool:
+        """Whether it came to its plan's end."""
+        early = self.manifest is not None and self.manifest.ended_early
+        return self.files is not None and self.state == "complete" and not early
+
+    @property
+    def dead_workers(self) -> list[int]:
+        """Numbers of its processes that died, of all of its own."""
+        return self.harness.dead_workers
+
+    @property
+    def workers(self) -> int:
+        """How many processes it had; of one that was killed, as many as its rows tell of."""
+        known = self.harness.workers
+        if known is not None or not isinstance(self.files, SealedFiles):
+            return known or 0
+        return int(self.files.table["worker"].max(initial=0)) + 1
+
+    @classmethod
+    def of_pieces(cls, files: PieceFiles, share: Share | None = None, **facts: Any) -> Part:
+        """A worker's, or what an earlier sitting had settled; `share` where it is known."""
+        if files.worker is None:
+            return cls(kind="later", number=files.sitting, files=files, **facts)
+        workers = 1 if share is None else share.workers
+        return cls(kind="here", number=files.worker, of=workers, share=share, files=files, **facts)
+
+    @classmethod
+    def of_sitting(cls, number: int, manifest: Manifest) -> Part:
+        """An earlier sitting's and those before it: what the run's manifest says of them."""
+        return cls(kind="later", number=number, **_facts(manifest))
+
+    @classmethod
+    def of_shard(
+        cls, kind: Kind, number: int, of: int, manifest: Manifest | None = None, **facts: Any
+    ) -> Part:
+        """A shard's; `manifest` is that of its folder, where there is one."""
+        share = Share(shard=number - 1, shards=of)
+        if manifest is not None:
+            facts = _facts(manifest) | {"manifest": manifest} | facts
+        return cls(kind=kind, number=number, of=of, share=share, **facts)
+
+    def put(self, samples: Table, mine: Int, before: int, texts: Texts) -> None:
+        """Put its rows where they belong. `mine` is where those planned for it lie, of which
+        `before` came earlier.
         """
-        due_ns = due_again_ns(self.schedule, self.samples, shift_ns)[rows]
-        settle(self.samples, self.strings, rows, Outcome.censored, why)
-        self.samples["due_ns"][rows] = due_ns
+        if self.files is None:
+            return
+        for rows, kept in self.files.samples(mine, before, len(samples)):
+            moved = self._moved(kept, texts, STRING_KINDS)
+            samples.view(_ROW)[rows] = moved.view(_ROW)
 
-    def never_sent(self, rows: Bool, why: str) -> None:
-        """Rows that their part had not begun: due when they were planned, where that is known."""
-        settle(self.samples, self.strings, rows, Outcome.never_sent, why)
-        unknown = rows & (self.samples["due_ns"] < 0)
-        self.samples["due_ns"][unknown] = _planned_ns(self.schedule)[unknown]
+    def attempts(self, texts: Texts, schedule: Table | None) -> Iterator[Table]:
+        """What its routes tried, as the run has it."""
+        for kept in self.files.attempts() if self.files is not None else ():
+            moved = self._moved(kept, texts, ATTEMPT_STRINGS)
+            if isinstance(self.files, SealedFiles):
+                assert self.share is not None
+                assert schedule is not None
+                moved["row"] = np.flatnonzero(self.share.rows(schedule))[moved["row"]]
+            yield moved
+
+    def _moved(self, kept: Table, texts: Texts, kinds: Sequence[str]) -> Table:
+        assert self.files is not None
+        moved = texts.renumbered(kept, self.files.texts, kinds)
+        if self.first_worker:
+            moved["worker"][moved["worker"] >= 0] += self.first_worker
+        for name in moved.dtype.names or () if self.shift_ns else ():
+            if name.endswith("_ns") and name not in LENGTHS:
+                moved[name][moved[name] >= 0] += self.shift_ns
+        return moved
 
 
-def _planned_ns(schedule: Table) -> Int:
-    due_ns: Int = schedule["due_ns"].astype(np.int64)
-    return due_ns
+def _facts(manifest: Manifest) -> dict[str, Any]:
+    """What a manifest says of whose it is."""
+    return {
+        "harness": manifest.harness,
+        "events": manifest.events,
+        "leg_events": manifest.leg_events,
+    }

@@ -1,32 +1,32 @@
-"""What one sitting of a run leaves on the disk while it lasts: pieces, their texts, and marks of
-how far they reach.
+"""What a part of a run leaves on the disk: pieces, their texts and marks of how far they reach; of
+a folder that is closed, whole tables.
 
-In: rows that ended. Out: `samples/w*` and `attempts/w*`, and the tables that they make together.
-Must stay true: a piece is sealed before its rows count as kept; texts reach the disk before the
-rows that point at them; a mark says that whatever ended before it is on disk.
+In: rows that ended. Out: `samples/w*` and `attempts/w*`, and one numbering for the texts of all
+parts. Must stay true: a piece is sealed before its rows count as kept; texts reach the disk before
+the rows that point at them; a mark says that whatever ended before it is on disk.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bench.errors import RunFolderError
-from bench.record.digests import note_sealed, note_until
+from bench.record.digests import LIST, note_sealed, note_until
 from bench.record.files import json_bytes, npy_bytes, read_table, unwritable, write_atomically
 from bench.record.samples import (
     ATTEMPT_DTYPE,
-    ATTEMPT_STRINGS,
     SAMPLE_DTYPE,
     Bool,
+    Int,
     Outcome,
     Table,
-    empty_attempts,
-    empty_samples,
-    in_order,
 )
 
 #: Texts kept a kind, and the one that stands for all beyond them.
@@ -35,24 +35,104 @@ MAX_STRINGS, FURTHER_TEXTS = 1000, "(further texts)"
 STRING_KINDS = ("served_model", "served_region", "finish", "note", "served_tier", "error_code")
 _PIECES = "w*-[0-9]*.npy"
 _SEGMENT_DTYPE = np.dtype([("row", "<i8"), ("sample", SAMPLE_DTYPE)])
+Strings = dict[str, list[str]]
 
 
-def writer_name(worker: int | None, sitting: int) -> str:
-    """What the files of one worker's writer begin with; `worker` None: what is known when a later
-    sitting begins.
-    """
-    return f"w{'' if worker is None else worker}{f'.{sitting}' if sitting > 1 else ''}"
+@dataclasses.dataclass(frozen=True)
+class PieceFiles:
+    """The files of one worker in one sitting, in the folder of its run."""
+
+    folder: Path
+    #: None: what is known when a later sitting begins
+    worker: int | None = 0
+    sitting: int = 1
+
+    @property
+    def writer(self) -> str:
+        """What their names begin with."""
+        worker = "" if self.worker is None else self.worker
+        return f"w{worker}{f'.{self.sitting}' if self.sitting > 1 else ''}"
+
+    @classmethod
+    def named(cls, folder: Path, writer: str) -> PieceFiles:
+        """The reverse of `writer`. Raises RunFolderError for a name that is none of ours."""
+        found = re.fullmatch(r"w(\d*)(?:\.(\d+))?", writer)
+        if found is None:
+            raise RunFolderError("is no piece of a run", where=str(folder / f"samples/{writer}-*"))
+        return cls(folder, int(found[1]) if found[1] else None, int(found[2] or 1))
+
+    def piece(self, table: str, number: int) -> str:
+        """A piece of `samples` or `attempts`."""
+        return f"{table}/{self.writer}-{number:06d}.npy"
+
+    @property
+    def strings(self) -> str:
+        """Its texts."""
+        return f"samples/{self.writer}-strings.json"
+
+    @property
+    def schedule(self) -> str:
+        """What a later sitting plays."""
+        return f"samples/{self.writer}-schedule.npy"
+
+    @property
+    def list(self) -> str:
+        """The digests of its pieces, and its marks."""
+        return f"samples/{self.writer}-{LIST}"
+
+    def samples(self, _mine: Int, _before: int, within: int) -> Iterator[tuple[Int, Table]]:
+        """(rows, samples), piece by piece: a piece numbers its rows as the run does.
+
+        Raises RunFolderError naming one that cannot be read, or has rows beyond `within`.
+        """
+        for path in sorted((self.folder / "samples").glob(f"{self.writer}-[0-9]*.npy")):
+            segment = read_table(path, _SEGMENT_DTYPE)
+            rows = segment["row"]
+            if len(rows) and not 0 <= rows.min() <= rows.max() < within:
+                raise RunFolderError(
+                    f"holds rows outside the {within} that are scheduled", where=str(path)
+                )
+            yield rows, segment["sample"]
+
+    def attempts(self) -> Iterator[Table]:
+        """What its routes tried, piece by piece. Raises RunFolderError."""
+        for path in sorted((self.folder / "attempts").glob(f"{self.writer}-[0-9]*.npy")):
+            yield read_table(path, ATTEMPT_DTYPE)
+
+    @functools.cached_property
+    def texts(self) -> Strings:
+        """The texts that its rows number. Raises RunFolderError."""
+        return _read_strings(self.folder / self.strings)
+
+
+@dataclasses.dataclass(frozen=True)
+class SealedFiles:
+    """The whole tables of a folder that holds one part alone, in the order of that part's plan."""
+
+    folder: Path
+    table: Table
+    tried: Table | None
+    texts: Strings
+
+    def samples(self, mine: Int, before: int, _within: int) -> Iterator[tuple[Int, Table]]:
+        """(rows, samples) of those that lie at `mine`, of which `before` came earlier."""
+        yield mine, self.table[before : before + len(mine)]
+
+    def attempts(self) -> Iterator[Table]:
+        """What its routes tried."""
+        if self.tried is not None:
+            yield self.tried
 
 
 class SegmentWriter:
     """Seals what one worker's rows came to, piece by piece, while the run lasts."""
 
     def __init__(self, folder: Path, worker: int | None = 0, sitting: int = 1):
-        self._folder, self._writer = folder, writer_name(worker, sitting)
+        self._files = PieceFiles(folder, worker, sitting)
         self._count = self._attempts_count = 0
         self._known = -1
 
-    def append(self, rows: np.ndarray, samples: Table, strings: dict[str, list[str]]) -> None:
+    def append(self, rows: np.ndarray, samples: Table, strings: Strings) -> None:
         """Seal the samples of `rows`; `strings` are the texts their numbers stand for.
 
         Safe off the loop.
@@ -60,42 +140,42 @@ class SegmentWriter:
         self._seal_strings(strings)
         segment = np.empty(len(rows), _SEGMENT_DTYPE)
         segment["row"], segment["sample"] = rows, samples
-        self._seal(f"samples/{self._writer}-{self._count:06d}.npy", npy_bytes(segment))
+        self._seal(self._files.piece("samples", self._count), npy_bytes(segment))
         self._count += 1
 
-    def append_attempts(self, attempts: Table, strings: dict[str, list[str]]) -> None:
+    def append_attempts(self, attempts: Table, strings: Strings) -> None:
         """Seal what routes tried. Safe off the loop."""
         self._seal_strings(strings)
-        folder = self._folder / "attempts"
+        folder = self._files.folder / "attempts"
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise unwritable(folder, error) from None
-        self._seal(f"attempts/{self._writer}-{self._attempts_count:06d}.npy", npy_bytes(attempts))
+        self._seal(self._files.piece("attempts", self._attempts_count), npy_bytes(attempts))
         self._attempts_count += 1
 
-    def _seal_strings(self, strings: dict[str, list[str]]) -> None:
+    def _seal_strings(self, strings: Strings) -> None:
         """Before the rows that need them: a piece never points at a text that is not there."""
         size = sum(map(len, strings.values()))
         if size != self._known:
-            self._seal(f"samples/{self._writer}-strings.json", json_bytes(strings))
+            self._seal(self._files.strings, json_bytes(strings))
             self._known = size
 
     def _seal(self, name: str, data: bytes) -> None:
         """Write a piece and note its digest, which outlives a killed process as the piece does."""
-        write_atomically(self._folder / name, data)
-        note_sealed(self._folder, self._writer, name, data)
+        write_atomically(self._files.folder / name, data)
+        note_sealed(self._files.folder, self._files.writer, name, data)
 
     def append_schedule(self, schedule: Table) -> None:
         """Seal the rows of a later sitting as they are due in it."""
-        self._seal(f"samples/{self._writer}-schedule.npy", npy_bytes(schedule))
+        self._seal(self._files.schedule, npy_bytes(schedule))
 
     def mark(self, until_ns: int) -> None:
         """All that ended before `until_ns` (ns after the run's start) is sealed.
 
         Safe off the loop.
         """
-        note_until(self._folder, self._writer, until_ns)
+        note_until(self._files.folder, self._files.writer, until_ns)
 
 
 def has_pieces(folder: Path) -> bool:
@@ -103,31 +183,13 @@ def has_pieces(folder: Path) -> bool:
     return next((folder / "samples").glob(_PIECES), None) is not None
 
 
-def gather(folder: Path, rows: int) -> tuple[Table, dict[str, list[str]]]:
-    """(samples, strings) of all workers' pieces in one table of `rows`; what has none never began.
-
-    Raises RunFolderError naming a piece that cannot be read.
-    """
-    samples = empty_samples(rows)
-    strings: dict[str, dict[str, int]] = {kind: {} for kind in STRING_KINDS}
-    numbering: dict[str, dict[str, np.ndarray]] = {}
-    for piece in sorted((folder / "samples").glob(_PIECES)):
-        segment = read_table(piece, _SEGMENT_DTYPE)
-        taken = segment["sample"].copy()
-        worker = piece.name.partition("-")[0]
-        if worker not in numbering:
-            own = _read_strings(folder / "samples" / f"{worker}-strings.json")
-            numbering[worker] = {
-                kind: _numbering(own.get(kind, []), strings[kind]) for kind in STRING_KINDS
-            }
-        if len(segment) and not 0 <= segment["row"].min() <= segment["row"].max() < rows:
-            raise RunFolderError(
-                f"holds rows outside the {rows} that are scheduled", where=str(piece)
-            )
-        for kind in STRING_KINDS:
-            _renumber(taken[kind], numbering[worker][kind])
-        samples[segment["row"]] = taken
-    return samples, {kind: list(names) for kind, names in strings.items()}
+def writers_in(folder: Path) -> list[PieceFiles]:
+    """All writers that sealed pieces of samples or attempts there."""
+    pieces = [*(folder / "samples").glob(_PIECES), *(folder / "attempts").glob(_PIECES)]
+    return [
+        PieceFiles.named(folder, writer)
+        for writer in sorted({path.name.partition("-")[0] for path in pieces})
+    ]
 
 
 class Following:
@@ -156,20 +218,7 @@ class Following:
         return segment["row"], segment["sample"]
 
 
-def gather_attempts(folder: Path, strings: dict[str, list[str]]) -> Table:
-    """All workers' pieces of the attempts in one table, numbered by `strings`.
-
-    `strings` are those of `gather`; texts that attempts alone hold are added to them.
-    """
-    parts = [empty_attempts()]
-    for piece in sorted((folder / "attempts").glob("w*.npy")):
-        taken = read_table(piece, ATTEMPT_DTYPE)
-        own = _read_strings(folder / "samples" / f"{piece.name.partition('-')[0]}-strings.json")
-        parts.append(renumbered(taken, own, strings, ATTEMPT_STRINGS))
-    return in_order(np.concatenate(parts))
-
-
-def _read_strings(path: Path) -> dict[str, list[str]]:
+def _read_strings(path: Path) -> Strings:
     try:
         names = json.loads(path.read_bytes())
         return {kind: [str(name) for name in names.get(kind, ())] for kind in STRING_KINDS}
@@ -179,46 +228,53 @@ def _read_strings(path: Path) -> dict[str, list[str]]:
         raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
 
 
-def _numbering(own: list[str], shared: dict[str, int]) -> np.ndarray:
-    """A worker's numbers for texts -> those of the merged list, which grows to MAX_STRINGS; last
-    entry for none.
-    """
-    table = np.full(len(own) + 1, -1, np.int64)
-    for number, text in enumerate(own):
-        if text not in shared and len(shared) >= MAX_STRINGS:
-            text = FURTHER_TEXTS  # noqa: PLW2901 the one text that stands for the rest
-        table[number] = shared.setdefault(text, len(shared))
-    return table
+class Texts:
+    """The texts of all parts under one numbering, which is that of `lists`."""
+
+    def __init__(self, lists: Strings | None = None):
+        self.lists: Strings = {kind: [] for kind in STRING_KINDS} if lists is None else lists
+        #: text -> number, and how many of the list are in it: notes are added there too
+        self._numbers: dict[str, dict[str, int]] = {}
+        self._seen: dict[str, int] = {}
+        #: (whose texts, kind) -> their numbers -> ours; the texts are held, so that no other list
+        #: comes to lie where they are
+        self._tables: dict[tuple[int, str], tuple[Strings, Int]] = {}
+
+    def renumbered(self, table: Table, own: Strings, kinds: Sequence[str] = STRING_KINDS) -> Table:
+        """Samples (or attempts, by their `kinds`) that are numbered by `own` texts, numbered by
+        ours, to which the texts are added.
+        """
+        taken = table.copy()
+        for kind in kinds:
+            key = id(own), kind
+            if key not in self._tables:
+                self._tables[key] = own, self._table(kind, own.get(kind, []))
+            numbers = self._tables[key][1]
+            known = (taken[kind] >= 0) & (taken[kind] < len(numbers) - 1)
+            taken[kind] = numbers[np.where(known, taken[kind], -1)]
+        return taken
+
+    def _table(self, kind: str, own: list[str]) -> Int:
+        """Their numbers -> ours, which grow to MAX_STRINGS; last entry for none."""
+        texts, numbers = self.lists.setdefault(kind, []), self._numbers.setdefault(kind, {})
+        for number in range(self._seen.get(kind, 0), len(texts)):
+            numbers.setdefault(texts[number], number)
+        table = np.full(len(own) + 1, -1, np.int64)
+        for place, text in enumerate(own):
+            kept = text if text in numbers or len(numbers) < MAX_STRINGS else FURTHER_TEXTS
+            if kept not in numbers:
+                numbers[kept] = len(texts)
+                texts.append(kept)
+            table[place] = numbers[kept]
+        self._seen[kind] = len(texts)
+        return table
 
 
-def _renumber(column: np.ndarray, table: np.ndarray) -> None:
-    known = (column >= 0) & (column < len(table) - 1)
-    column[:] = table[np.where(known, column, -1)]
-
-
-def settle(
-    samples: Table, strings: dict[str, list[str]], rows: Bool, outcome: Outcome, note: str
-) -> None:
+def settle(samples: Table, strings: Strings, rows: Bool | Int, outcome: Outcome, note: str) -> None:
     """Give rows that nobody ended their outcome, and say why."""
-    if rows.any():
+    which = np.flatnonzero(rows) if rows.dtype == bool else rows
+    if len(which):
         if note not in strings.setdefault("note", []):
             strings["note"].append(note)
-        samples["outcome"][rows] = outcome
-        samples["note"][rows] = strings["note"].index(note)
-
-
-def renumbered(
-    table: Table,
-    own: dict[str, list[str]],
-    strings: dict[str, list[str]],
-    kinds: Sequence[str] = STRING_KINDS,
-) -> Table:
-    """Samples (or attempts, by their `kinds`) that are numbered by `own` texts, numbered by
-    `strings`, to which the texts are added.
-    """
-    taken = table.copy()
-    for kind in kinds:
-        shared = {text: number for number, text in enumerate(strings[kind])}
-        _renumber(taken[kind], _numbering(own.get(kind, []), shared))
-        strings[kind] = list(shared)
-    return taken
+        samples["outcome"][which] = outcome
+        samples["note"][which] = strings["note"].index(note)

@@ -30,23 +30,12 @@ from bench.record.files import (
     write_json,
     write_table,
 )
-from bench.record.parts import Gathered
-from bench.record.pieces import (
-    SegmentWriter,
-    gather,
-    gather_attempts,
-    has_pieces,
-    writer_name,
-)
+from bench.record.gather import Gathered, gather_attempts, gather_pieces, parts_in
+from bench.record.pieces import PieceFiles, SegmentWriter, Texts, has_pieces
 from bench.record.records.manifest import LaneRecord, Manifest, Segment, SittingRecord, State
 from bench.record.records.record import Json, parse_record, read_json
 from bench.record.samples import ATTEMPT_DTYPE, SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table
-from bench.record.sittings import (
-    UNDER_WAY,
-    gaps_ns,
-    may_have_begun,
-    untouched,
-)
+from bench.record.sittings import gaps_ns, untouched
 from bench.userfile import file_digest
 
 #: What is played and how, for a later sitting; the table of its rows is schedule.npy.
@@ -281,9 +270,9 @@ class Run:
         listed = any(segment.file == "attempts/rows.npy" for segment in self.manifest.segments)
         sealed = self.manifest.state != "running" or not has_pieces(self.folder)
         taken = sealed and (listed or whole.is_file())
-        return (
-            read_table(whole, ATTEMPT_DTYPE) if taken else gather_attempts(self.folder, self.texts)
-        )
+        if taken:
+            return read_table(whole, ATTEMPT_DTYPE)
+        return gather_attempts(parts_in(self.folder), Texts(self.texts))
 
     def strings(self, kind: str) -> list[str]:
         """Names behind one of the sample columns that hold numbers of texts (`STRING_KINDS`)."""
@@ -334,7 +323,7 @@ def _read_samples(
     """The sealed table and its strings; of a run without an end, what its pieces hold."""
     whole = folder / "samples" / "rows.npy"
     if manifest.state == "running" and (has_pieces(folder) or not whole.is_file()):
-        return gather(folder, rows)
+        return gather_pieces(folder, rows)
     return read_table(whole, SAMPLE_DTYPE), manifest.strings
 
 
@@ -354,9 +343,10 @@ def _mark_under_way(
     """Rows that were due before the record ends and are not on it: cut off, by the writer's death
     or by our looking now.
     """
-    virtual = np.isin(schedule["lane"], manifest.simulated_lanes)
-    cut = may_have_begun(schedule, samples, manifest.shift_ns, until_ns) & ~virtual
-    Gathered(schedule, samples, strings).cut_off(cut, UNDER_WAY, manifest.shift_ns)
+    sent = np.flatnonzero(~np.isin(schedule["lane"], manifest.simulated_lanes))
+    Gathered(schedule, samples, strings).account_for(
+        sent, begun_until_ns=until_ns, shift_ns=manifest.shift_ns
+    )
 
 
 def read_schedule(folder: Path, sitting: int = 1) -> Table:
@@ -364,8 +354,8 @@ def read_schedule(folder: Path, sitting: int = 1) -> Table:
 
     Raises RunFolderError.
     """
-    name = "schedule.npy" if sitting == 1 else f"samples/{writer_name(None, sitting)}-schedule.npy"
-    return read_table(folder / name, SCHEDULE_DTYPE)
+    later = PieceFiles(folder, None, sitting).schedule
+    return read_table(folder / ("schedule.npy" if sitting == 1 else later), SCHEDULE_DTYPE)
 
 
 def _without_unreached(columns: Columns, manifest: Manifest) -> Columns:

@@ -42,18 +42,6 @@ def untouched(samples: Table) -> Bool:
     return mask
 
 
-def may_have_begun(schedule: Table, samples: Table, shift: int, until_ns: int) -> Bool:
-    """Rows that no piece holds and that were due by `until_ns`: begun, or about to be, when the
-    writer died.
-    """
-    mask: Bool = (
-        untouched(samples)
-        & (samples["due_ns"] < 0)
-        & (due_again_ns(schedule, samples, shift) <= until_ns)
-    )
-    return mask
-
-
 @dataclass(frozen=True)
 class Rest:
     """What a later sitting plays."""

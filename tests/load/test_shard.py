@@ -28,7 +28,6 @@ from bench.load.shard import (
     parse_instant,
     parse_shard,
     parse_vantage,
-    rows_of_shards,
 )
 from bench.plan.clause import parse_slo
 from bench.plan.contract import Contract
@@ -37,7 +36,7 @@ from bench.record.facts import places_of
 from bench.record.files import write_json
 from bench.record.histogram import read_hlog
 from bench.record.identity import plan_facts
-from bench.record.parts import Share
+from bench.record.parts import Share, rows_of_shards
 from bench.record.run_folder import Run, RunWriter, read_manifest, write_manifest
 from bench.record.run_histograms import write_histograms
 from bench.record.samples import ATTEMPT_DTYPE, Outcome, Table

@@ -20,8 +20,9 @@ from bench.load.guard import UNCAPPED, Caps
 from bench.load.sitting import take_up
 from bench.plan.drill import Drill, PlannedDrill
 from bench.plan.schedule import Plan
+from bench.record.gather import gather_attempts, parts_in
 from bench.record.identity import plan_facts
-from bench.record.pieces import SegmentWriter, gather_attempts
+from bench.record.pieces import SegmentWriter, Texts
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import ATTEMPT_DTYPE, Outcome, empty_samples
 from bench.units import MS, S
@@ -153,7 +154,7 @@ def test_no_moment_of_taking_up_loses_a_row(state: str, tmp_path: Path) -> None:
         assert (take_up(plan, again, 1, UNCAPPED).plan.schedule["due_ns"] >= 0).sum() in range(
             31, 54
         )
-        assert gather_attempts(again, {kind: [] for kind in TEXTS})["row"].tolist() == [0, 1]
+        assert gather_attempts(parts_in(again), Texts())["row"].tolist() == [0, 1]
         seen += 1
     assert seen >= 5
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bench.errors import RunFolderError
-from bench.record.pieces import SegmentWriter, gather, gather_attempts
+from bench.record.gather import gather_attempts, gather_pieces, parts_in
+from bench.record.pieces import SegmentWriter, Texts
 from bench.record.run_folder import Run, RunWriter, read_schedule
 from bench.record.samples import (
     ATTEMPT_DTYPE,
@@ -44,8 +45,8 @@ def test_pieces_of_two_workers_become_one_table_with_one_numbering(tmp_path: Pat
     first.append_attempts(attempts((2, 2), note=0, model=0), strings(["x"], ["m"]))
     first.append_attempts(attempts((2, 1), note=-1, model=1), strings(["x"], ["m", "n"]))
     second.append_attempts(attempts((1, 1), note=0, model=0), strings(["y"], ["n"]))
-    _, names = gather(tmp_path / "r", 4)
-    table = gather_attempts(tmp_path / "r", names)
+    _, names = gather_pieces(tmp_path / "r", 4)
+    table = gather_attempts(parts_in(tmp_path / "r"), Texts(names))
     assert [(int(a["row"]), int(a["attempt"])) for a in table] == [(1, 1), (2, 1), (2, 2)]
     assert [names["note"][a["note"]] if a["note"] >= 0 else None for a in table] == ["y", None, "x"]
     assert [names["served_model"][a["served_model"]] for a in table] == ["n", "n", "m"]

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from bench.errors import ExitCode, RunFolderError
 from bench.record.files import write_atomically, write_json
-from bench.record.pieces import STRING_KINDS, SegmentWriter, gather
+from bench.record.gather import gather_pieces
+from bench.record.pieces import STRING_KINDS, SegmentWriter
 from bench.record.records.manifest import LaneRecord, Manifest
 from bench.record.run_folder import LaterSitting, Run, RunWriter, read_manifest, under_way
 from bench.record.samples import SCHEDULE_DTYPE, Outcome, Table, empty_samples
@@ -139,7 +140,7 @@ def test_the_pieces_of_several_workers_become_one_table(tmp_path: Path) -> None:
                 part[kind] = -1
             part["note"], part["worker"] = turn, worker
             segments.append(np.array([worker * 2 + turn]), part, texts(note=names[: turn + 1]))
-    samples, strings = gather(tmp_path / "r", 6)
+    samples, strings = gather_pieces(tmp_path / "r", 6)
     named = [strings["note"][number] if number >= 0 else None for number in samples["note"]]
     assert named == ["slow", "late", "late", "new", None, None]
     assert sorted(strings["note"]) == ["late", "new", "slow"]

@@ -11,11 +11,9 @@ from bench.record.records.manifest import SittingRecord
 from bench.record.samples import SCHEDULE_DTYPE, Outcome, Table, empty_samples
 from bench.record.sittings import (
     cut_spans,
-    due_again_ns,
     gaps_ns,
     in_run_time,
     lost_turns,
-    may_have_begun,
     rest_of,
 )
 from tests.support.records import manifest_of
@@ -121,24 +119,6 @@ def test_only_playable_rows_are_left() -> None:
     assert rest is not None
     assert rest.table["due_ns"].tolist() == [-1, 50, -1]
     assert rest_of(schedule, samples, 0, np.zeros(3, bool), 50) is None
-
-
-def test_a_row_that_was_due_before_the_record_ends_may_have_begun() -> None:
-    """By its planned time or a thinking time after its predecessor's end; not where that has no
-    end, nor where it never came up.
-    """
-    schedule, samples = np.zeros(6, SCHEDULE_DTYPE), empty_samples(6)
-    schedule["due_ns"], schedule["after_row"], schedule["think_ns"] = (
-        [10, -1, 10, -1, 90, 30],
-        [-1, 0, -1, 2, -1, -1],
-        5,
-    )
-    samples["outcome"][0], samples["done_ns"][0] = Outcome.ok, 20
-    samples["due_ns"][5] = 30
-    assert due_again_ns(schedule, samples, 100)[[0, 1, 2, 4]].tolist() == [110, 25, 110, 190]
-    assert np.flatnonzero(may_have_begun(schedule, samples, 0, 25)).tolist() == [1, 2]
-    assert np.flatnonzero(may_have_begun(schedule, samples, 0, 24)).tolist() == [2]
-    assert np.flatnonzero(may_have_begun(schedule, samples, 100, 190)).tolist() == [1, 2, 4]
 
 
 SITTINGS = [

@@ -25,7 +25,8 @@ from bench.plan.profile import Profile
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
-from bench.record.pieces import SegmentWriter, gather
+from bench.record.gather import gather_pieces
+from bench.record.pieces import SegmentWriter
 from bench.record.samples import Outcome, Table
 from bench.units import S
 from tests.support.hostile import PLAIN, STREAMED, Fault, Site, authority
@@ -111,7 +112,7 @@ def play(
         finally:
             for site in sites.values():
                 site.close()
-        samples, texts = gather(folder, len(plan.schedule))
+        samples, texts = gather_pieces(folder, len(plan.schedule))
     rows = {name: samples[plan.schedule["lane"] == lane] for lane, name in enumerate(sites)}
     return Played(rows, texts, {name: _ids(site) for name, site in sites.items()})
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.app.conclude import PLAIN, Filing, Finished, conclude
 from bench.app.conduct import Screen, census, command_facts, refuse_above
-from bench.app.merge import fill
+from bench.app.merge import fill, shard_record
 from bench.app.shard_folders import read_parts
 from bench.clock import monotonic_ns, sleep_s, wall_ns
 from bench.errors import RunFolderError, UserError
@@ -35,18 +35,19 @@ from bench.extras.cluster.fleet import (
 from bench.extras.cluster.job import Job
 from bench.extras.cluster.outbox import Inbox
 from bench.extras.cluster.ray_engine import RayEngine
-from bench.extras.cluster.seat import Engine
+from bench.extras.cluster.seat import Engine, Seat
 from bench.judge.left_out import leave_out as leave_nodes_out
 from bench.judge.left_out import refuse_unknown
 from bench.load.ceiling import needed_workers
 from bench.load.generator import STOP_DRAIN_NS
-from bench.load.options import RunOptions, plan_file
+from bench.load.options import RunOptions, kept_plan, plan_file
 from bench.load.shard import Place, Shard, Start
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan
 from bench.record.facts import places_among
 from bench.record.files import npy_bytes, table_digest, write_atomically, write_json
 from bench.record.identity import inputs, plan_facts, run_id
+from bench.record.parts import Part
 from bench.record.records.manifest import ShardRecord
 from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way, was_edited
 from bench.units import S, show_duration
@@ -111,10 +112,7 @@ def conduct_on(
         finally:
             screen.close()
         _refuse_going_on(writer, fleet.parts)
-        finished = _together(
-            writer,
-            {part.job.shard.number: (part.folder, part.ended_record()) for part in fleet.parts},
-        )
+        finished = _together(writer, [(part.folder, part.part()) for part in fleet.parts])
         fleet.dismiss()
     finally:
         engine.close()
@@ -128,10 +126,7 @@ def conduct_on(
 def _refuse_unknown_nodes(names: Sequence[str], parts: Sequence[RemotePart], address: str) -> None:
     """Raises UserError for a name that no node of the cluster has."""
     if names:
-        shards = [
-            ShardRecord(number=part.job.shard.number, of=part.job.shard.of, **part.record())
-            for part in parts
-        ]
+        shards = [shard_record(part.part()) for part in parts]
         refuse_unknown(names, places_among(shards), address)
 
 
@@ -153,8 +148,7 @@ def _remote_parts(
             seat,
             Job(
                 cut,
-                Shard(number, of, place=seat.place),
-                digest,
+                Shard(number, of, place=seat.place, whole_sha256=digest),
                 options.caps,
                 manifest["tokenizer"],
                 manifest,
@@ -180,7 +174,7 @@ def _ready(
         instant = wall_ns() + lead_ns if start_at_ns is None else Start.at(start_at_ns).wall_ns
         name = run_id(plan, instant)
         facts = plan_facts(plan, name, instant).replace(
-            **manifest, cluster=_afar(fleet.parts, cluster.address, cluster.shared)
+            **manifest, cluster=_afar(fleet.parts, cluster)
         )
         writer = RunWriter(
             options.folder or options.results / name,
@@ -199,18 +193,17 @@ def _ready(
     return writer, instant
 
 
-def _afar(parts: Sequence[RemotePart], address: str, shared: Path | None) -> Record:
+def _afar(parts: Sequence[RemotePart], cluster: Cluster) -> Record:
     """Where the shards lie while the run lasts, for `collect`."""
     return {
-        "address": address,
-        "shared": shared is not None,
+        "address": cluster.address,
+        "shared": cluster.shared is not None,
+        "leave_out": list(cluster.leave_out),
         "seats": [
             {
-                "number": part.job.shard.number,
-                "of": part.job.shard.of,
+                **shard_record(part.part()).to_json(),
                 "node_id": part.seat.node_id,
                 "folder": part.node_folder,
-                **part.record(),
             }
             for part in parts
         ],
@@ -243,20 +236,28 @@ def _refuse_going_on(writer: RunWriter, parts: Sequence[RemotePart]) -> None:
             )
 
 
-def _together(writer: RunWriter, shards: dict[int, tuple[Path, Record]]) -> Path:
-    """Put the shards' rows into the run that `writer` holds, and clear away what is in it now."""
-    whole = read_schedule(writer.folder)
-    there = [folder for folder, _ in shards.values() if (folder / "run.json").is_file()]
-    parts = read_parts(there) if there else []
-    for part in parts:
-        if part.whole_sha256 != writer.manifest.schedule_sha256:
+def _together(writer: RunWriter, shards: Sequence[tuple[Path, Part]]) -> Path:
+    """Put the shards' rows into the run that `writer` holds, and clear away what is in it now; of
+    each: its folder, and what is known beside it.
+    """
+    there = [folder for folder, _ in shards if (folder / "run.json").is_file()]
+    read = {part.number: part for part in (read_parts(there, "there") if there else [])}
+    for part in read.values():
+        of_it = part.whole_sha256 == writer.manifest.schedule_sha256 and part.of == len(shards)
+        if not of_it:
             raise UserError(
                 "is of another run",
                 where=str(part.folder),
                 remedy=f"see what became of that of {writer.folder}",
             )
+    parts = [
+        dataclasses.replace(
+            read.get(known.number, known), place=known.place, clock=known.clock, lost=known.lost
+        )
+        for _, known in shards
+    ]
     writer.manifest = writer.manifest.without("cluster")
-    fill(writer, parts, whole, len(shards), {number: told for number, (_, told) in shards.items()})
+    fill(writer, parts, read_schedule(writer.folder))
     for folder in there:  # nothing else that a manifest may name
         shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(writer.folder / _SHARDS, ignore_errors=True)
@@ -286,12 +287,14 @@ def collect(
             )
         if was_edited(folder) is not False:
             raise RunFolderError("was edited since it was written", where=str(folder / "run.json"))
+        leave_out = leave_out or afar.get("leave_out", ())
         if leave_out:
             refuse_unknown(
                 leave_out,
                 places_among([ShardRecord.model_validate(seat) for seat in afar["seats"]]),
                 str(folder),
             )
+        months = _census_of(writer)
         engine = join(afar["address"]) if join is not None and not afar["shared"] else None
         try:
             _bring(writer, afar, engine)
@@ -300,27 +303,41 @@ def collect(
                 engine.close()
     finally:
         writer.let_go()
+    if months is not None:
+        write_json(folder / "census.json", months)
     if leave_out:
         leave_nodes_out(folder, leave_out)
     return conclude(folder, filing)
 
 
+def _census_of(writer: RunWriter) -> Record | None:
+    """census.json of the suite's own logs, by the plan that the folder keeps; None where it keeps
+    none, has no log, or one of them is not on this machine.
+    """
+    if writer.manifest.plan_sha256 is None:
+        return None
+    suite = kept_plan(writer.folder).suite
+    there = suite.months and all(file.is_file() for _, file in suite.months)
+    return census(suite) if there else None
+
+
 def _bring(writer: RunWriter, afar: Record, engine: Engine | None) -> None:
     """Bring here what the shards left, put it together, and then remove it there."""
-    shards, keepers = {}, []
+    shards, keepers = [], list[Seat]()
     for seat in afar["seats"]:
-        number = int(seat["number"])
-        told = {key: seat[key] for key in ("place", "clock") if key in seat}
-        here = Path(seat["folder"]) if afar["shared"] else writer.folder / _SHARDS / str(number)
+        known, lost = ShardRecord.model_validate(seat), None
+        own = writer.folder / _SHARDS / str(known.number)
+        here = Path(seat["folder"]) if afar["shared"] else own
         if afar["shared"]:
             _wait_for_its_end(here)
         elif engine is not None:
             keeper = engine.seat_on(seat["node_id"], Place(**seat["place"]))
-            if (why := fetch(keeper, seat["folder"], Inbox(here))) is None:
-                keepers.append(keeper)
-            else:
-                told["lost"] = why
-        shards[number] = here, told
+            lost = fetch(keeper, seat["folder"], Inbox(here))
+            keepers += [keeper] if lost is None else []
+        part = Part.of_shard(
+            "there", known.number, known.of, place=known.place, clock=known.clock, lost=lost
+        )
+        shards.append((here, part))
     _together(writer, shards)
     dismiss(keepers)
 

@@ -24,6 +24,8 @@ from bench.extras.cluster.offset import Offset, offset_of
 from bench.extras.cluster.outbox import Inbox
 from bench.extras.cluster.seat import Seat, SeatLost
 from bench.load.player import Counters, OnTick
+from bench.record.parts import Part
+from bench.record.records.manifest import ClockRecord
 from bench.units import S, show_duration
 
 #: Questions for a clock: the quickest of them bound it.
@@ -79,14 +81,20 @@ class RemotePart:
         """What its node is called."""
         return self.seat.place.node
 
-    def ended_record(self) -> dict[str, Any]:
-        """What the manifest keeps of it once the run is over."""
-        return self.record() | ({"lost": self.lost} if self.lost is not None else {})
-
-    def record(self) -> dict[str, Any]:
-        """What the manifest keeps of where it was."""
-        clock = {} if self.clock is None else {"clock": self.clock.record(self.clock_after)}
-        return {"place": dataclasses.asdict(self.seat.place), **clock}
+    def part(self) -> Part:
+        """What is known of it beside its folder."""
+        clock = None
+        if self.clock is not None:
+            clock = ClockRecord.model_validate(self.clock.record(self.clock_after))
+        shard = self.job.shard
+        return Part.of_shard(
+            "there",
+            shard.number,
+            shard.of,
+            place=self.seat.place.record(),
+            clock=clock,
+            lost=self.lost,
+        )
 
 
 class Fleet:
@@ -264,10 +272,7 @@ class Fleet:
             part.lost = why
             at = monotonic_ns() - self._t0
             when = f" {show_duration(at)} into the run" if self._t0 and at > 0 else ""
-            self._tell(
-                f"{part.node} was lost{when} with shard {part.job.shard.number} of"
-                f" {part.job.shard.of}: {why}"
-            )
+            self._tell(f"{part.node} was lost{when} with {part.part().name}: {why}")
 
     def dismiss(self) -> None:
         """Remove what lies on the nodes; one that does not answer keeps it."""

@@ -11,39 +11,15 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from bench.load.guard import CAPS, Caps
-from bench.load.shard import Place, Shard, Start
+from bench.load.shard import Place, Shard
 from bench.plan.schedule import SCHEDULE_DTYPE, Plan
 from bench.plan.stored import dump_plan, load_plan
 from bench.record.files import npy_bytes
-from bench.record.records.manifest import ShardRecord
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Slice(Shard):
-    """A shard that was cut elsewhere, and whose beginning is agreed on once all are ready."""
-
-    whole_sha256: str
-    #: says that everything is ready, and waits for the instant
-    agree: Callable[[], Start]
-
-    def start(self, workers: int) -> Start | None:  # noqa: ARG002 nobody is waited for here
-        """The instant that was agreed on. Raises UserError for one gone by."""
-        return self.agree()
-
-    def facts(self, start: Start | None) -> dict[str, Any]:
-        """Fields of the manifest, from its first version on: of which plan this is a slice, were it
-        the only one.
-        """
-        shard = ShardRecord(number=self.number, of=self.of, whole_sha256=self.whole_sha256)
-        if self.place is not None:
-            shard = shard.replace(place=self.place.record())
-        return {"start": None if start is None else start.record(), "shard": shard}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +28,6 @@ class Job:
 
     plan: Plan
     shard: Shard
-    whole_sha256: str
     caps: Caps
     tokenizer: str | None
     #: lines of the shard's manifest that the driver knows
@@ -63,8 +38,11 @@ class Job:
         place = self.shard.place
         head = {
             "plan": dump_plan(self.plan),
-            "shard": {"number": self.shard.number, "of": self.shard.of},
-            "whole_sha256": self.whole_sha256,
+            "shard": {
+                "number": self.shard.number,
+                "of": self.shard.of,
+                "whole_sha256": self.shard.whole_sha256,
+            },
             "place": None if place is None else dataclasses.asdict(place),
             "caps": CAPS.dump_python(self.caps, mode="json"),
             "tokenizer": self.tokenizer,
@@ -83,8 +61,7 @@ class Job:
         place = Place(**found["place"]) if found["place"] else None
         return cls(
             plan,
-            Shard(found["shard"]["number"], found["shard"]["of"], place=place),
-            found["whole_sha256"],
+            Shard(**found["shard"], place=place),
             CAPS.validate_python(found["caps"]),
             found["tokenizer"],
             found["manifest"],

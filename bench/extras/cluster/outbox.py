@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import RunFolderError
-from bench.record.digests import LIST, inside, listed
-from bench.record.pieces import writer_name
+from bench.record.digests import inside, listed
+from bench.record.pieces import PieceFiles
 from bench.record.run_folder import read_manifest
 
 _MANIFEST = "run.json"
 #: A worker's list of its pieces, which grows; all other files are written whole.
-_LIST = f"samples/{writer_name(0, 1)}-{LIST}"
+_LIST = PieceFiles(Path()).list
 #: Driver and node have it both before the run.
 _COMMON = "schedule.npy"
 #: A table is sealed once under its name; any other file may be another one between two of its

@@ -148,19 +148,19 @@ NOBODY_READS = """
 import subprocess
 import sys
 from pathlib import Path
-from bench.extras.cluster.slice import REPORT_EVERY_NS, CounterReports, ToAgent
+from bench.load.part_process import CounterReports, ToStarter
 from bench.load.player import Counters
 from dataclasses import replace
-to_agent = ToAgent()
-reports, zero = CounterReports(to_agent, 1), Counters.total([], 1)
-to_agent.send(warn="x" * (1 << 20))  # more than a pipe holds
+to_agent = ToStarter()
+reports, zero = CounterReports(to_agent, 1, 1000), Counters.total([], 1)
+to_agent.send({"warn": "x" * (1 << 20)})  # more than a pipe holds
 for second in range(5):
-    reports.tick(second * REPORT_EVERY_NS, lambda: replace(zero, started=[second + 1]))
+    reports.tick(second * 1000, lambda: replace(zero, started=[second + 1]))
 Path(sys.argv[1]).write_text("went on")
 sys.stdin.read()
 while not to_agent.all_written:
     pass
-reports.tick(9 * REPORT_EVERY_NS, lambda: replace(zero, started=[10]))
+reports.tick(9 * 1000, lambda: replace(zero, started=[10]))
 to_agent.finish()
 """
 

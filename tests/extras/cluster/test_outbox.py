@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from bench.errors import RunFolderError
 from bench.extras.cluster.outbox import FilePart, Inbox, Outbox
 from bench.record.digests import marks
-from bench.record.pieces import STRING_KINDS, SegmentWriter, gather, gather_attempts
+from bench.record.gather import gather_attempts, gather_pieces, parts_in
+from bench.record.pieces import STRING_KINDS, SegmentWriter, Texts
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import SCHEDULE_DTYPE, Outcome, empty_attempts, empty_samples
 from bench.units import MS
@@ -75,8 +76,8 @@ class Node:
 
     def close(self) -> None:
         """Seal the whole, as a run does at its end."""
-        samples, strings = gather(self.folder, ROWS)
-        attempts = gather_attempts(self.folder, strings)
+        samples, strings = gather_pieces(self.folder, ROWS)
+        attempts = gather_attempts(parts_in(self.folder), Texts(strings))
         self.writer.finish(
             "complete", samples, {"strings": strings}, attempts if self.tried else None
         )
