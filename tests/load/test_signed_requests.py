@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from bench.load.transport.sender import check_ready
@@ -40,10 +42,13 @@ def test_a_request_carries_a_signature_of_what_arrived(transport: str) -> None:
 
 
 def test_the_ready_check_is_signed_too() -> None:
-    """A GET without a body."""
-    with serving(answer(b"{}", status="404 Not Found")) as server:
-        made = target_for(server, api="converse", model=MODEL, region="eu-west-1")
-        assert on_loop("asyncio", lambda: check_ready(made)) is None
-    ((_, request),) = server.requests
-    assert request.startswith(b"GET ")
-    assert verified(request, SECRET).region == "eu-west-1"
+    """A GET without a body; where it is refused the signature is named, and no key."""
+    for status in ("404 Not Found", "403 Forbidden"):
+        with serving(answer(b"{}", status=status)) as server:
+            made = target_for(server, api="converse", model=MODEL, region="eu-west-1")
+            said = on_loop("asyncio", functools.partial(check_ready, made))
+        ((_, request),) = server.requests
+        assert request.startswith(b"GET ")
+        assert verified(request, SECRET).region == "eu-west-1"
+        assert (said is not None) == (status[:3] == "403")
+        assert said is None or said.endswith("check the keys and region that sign and headers")

@@ -131,7 +131,8 @@ async def check_ready(target: Target) -> str | None:
             remedy=hints.get(outcome, "check base_url"),
         ) from None
     if response.status_code in (401, 403):
-        source = next((name for name in KEY_SOURCES if getattr(target, name)), KEY_SOURCES[0])
+        usual = KEY_SOURCES[0] if sign is None else "the keys and region that sign"
+        source = next((name for name in KEY_SOURCES if getattr(target, name)), usual)
         return (
             f"target {target.name}: {url} answers {response.status_code}; check {source} and"
             " headers"
