@@ -1,4 +1,4 @@
-"""Twenty secrets, planted wherever one can be given, and a server that repeats each: none is found
+"""Secrets, planted wherever one can be given, and a server that repeats each: none is found
 in anything that is left.
 """
 
@@ -45,6 +45,7 @@ PLACES = (
     "cookie_second",
     "basic",
     "url_env",
+    "query_env",
     "body_env",
     "body_within",
     "body_key",
@@ -68,6 +69,7 @@ FROM_ENV = (
     "header_env",
     "header_within",
     "url_env",
+    "query_env",
     "body_env",
     "body_within",
     "leg_key",
@@ -275,6 +277,7 @@ def planted(folder: Path, port: int) -> Path:
     targets: dict[str, dict[str, Any]] = {
         "env": {
             "base_url": f"http://127.0.0.1:{port}/${{TP_url_env}}/v1",
+            "query": {"route": "${TP_query_env}"},
             "api_key_env": "TP_key_env",
             "headers": {
                 "X-Literal": SECRETS["header_literal"],
@@ -289,7 +292,12 @@ def planted(folder: Path, port: int) -> Path:
                 "nested": {"passwords": [SECRETS["body_nested"]]},
             },
         },
-        "file": {"base_url": url, "api_key_file": str(folder / "key"), "transport": "httpx"},
+        "file": {
+            "base_url": url,
+            "auth": "x-api-key",
+            "api_key_file": str(folder / "key"),
+            "transport": "httpx",
+        },
         "command": {
             "base_url": url,
             "api_key_command": ["cat", str(folder / "key2")],
@@ -304,7 +312,7 @@ def planted(folder: Path, port: int) -> Path:
             "stream": False,
             "transport": "httpx",
         },
-        "leg1": {"base_url": url, "api_key_env": "TP_leg_key"},
+        "leg1": {"base_url": url, "auth": "api-key", "api_key_env": "TP_leg_key"},
         "leg2": {"base_url": url, "headers": {"X-Leg": SECRETS["leg_header"]}},
     }
     for name, fields in targets.items():

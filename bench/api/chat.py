@@ -30,7 +30,8 @@ _SEEN_KEYS, _HIDDEN_KEYS = (b'"content":"',), (b'"reasoning_content":"', b'"reas
 # A quote inside a JSON string is always escaped, so these cannot match within a text.
 _VISIBLE = re.compile(rb'"(?:content|refusal)"\s*:\s*"[^"]')
 _HIDDEN = re.compile(rb'"reasoning(?:_content)?"\s*:\s*"[^"]')
-_NEEDS_JSON = re.compile(
+#: Keys whose values decide more than that there is a token.
+NEEDS_JSON = re.compile(
     rb'"(?:error|usage|finish_reason|tool_calls)"\s*:\s*[^n\s]|"object"\s*:\s*"error"'
 )
 
@@ -157,7 +158,7 @@ def _token(delta: dict[str, Any]) -> Token | None:
 
 def _glance(payload: bytes) -> bool | None:
     """What a chunk holds, by the keys that it has (`Look.glance`)."""
-    if not payload.endswith(b"}") or _NEEDS_JSON.search(payload):
+    if not payload.endswith(b"}") or NEEDS_JSON.search(payload):
         return None
     if _VISIBLE.search(payload):
         return True

@@ -10,6 +10,7 @@ texts a request, which share the planned tokens.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,11 +90,13 @@ def decode_without_vectors(body: bytes) -> dict[str, Any]:
         while body[start : start + 1] in (b" ", b":", b"\n"):
             start += 1
         closing = {b"[": b"]", b'"': b'"'}.get(body[start : start + 1])
-        end = body.find(closing, start + 1) if closing else -1
+        end = body.find(closing, start + 1) if closing else start
+        if end < 0:
+            break  # no later one has an end either
         if end > start + 1:
             parts += [body[kept:start], b"1"]
             kept = end + 1
-        at = body.find(_VECTOR, max(end, start))
+        at = body.find(_VECTOR, end)
     try:
         return decode(b"".join([*parts, body[kept:]]))
     except MalformedAnswer:
@@ -102,17 +105,24 @@ def decode_without_vectors(body: bytes) -> dict[str, Any]:
 
 
 def shared_out(text: bytes, number: int) -> list[bytes]:
-    """A text cut between words into so many parts of about a size, none of them empty."""
+    """A text cut between words into so many parts of about a size, none of them empty; where there
+    are too few words, some parts say the same.
+    """
     parts, begin = list[bytes](), 0
     for part in range(1, number):
+        # By bytes, which costs nothing a word; a few long words may leave too few parts so.
         end = text.find(b" ", max(begin + 1, len(text) * part // number))
         if end < 0:
-            break
+            return _counted_out(text.split(b" "), number)
         parts.append(text[begin:end])
         begin = end + 1
-    parts.append(text[begin:])
-    # Too few words for all: some say the same.
-    return [parts[index % len(parts)] for index in range(number)]
+    return [*parts, text[begin:]]
+
+
+def _counted_out(words: list[bytes], number: int) -> list[bytes]:
+    ends = [len(words) * part // number for part in range(number + 1)]
+    parts = [words[begin:end] for begin, end in itertools.pairwise(ends)]
+    return [b" ".join(part or words[:1]) for part in parts]
 
 
 class EmbeddingsBody(FixedBody):

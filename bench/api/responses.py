@@ -10,18 +10,25 @@ repeats the tier that was asked for: only its end says which one served it.
 
 from __future__ import annotations
 
-import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.api.answer import Said, Token, Usage
+from bench.api.answer import Answer, Said, Token, Usage
 from bench.api.decoding import code_of, count, decode, error_text, text_or_none
 from bench.api.interface import AnswerLimit, Api, BodyOptions
 from bench.api.openai_facts import note_tier
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys
+from bench.api.quick import Look, QuickReader
+from bench.api.reading import Reader
+from bench.api.turns import in_turns
 
 _LENGTH = "max_output_tokens"
 _USER, _ASSISTANT = b'{"role":"user","content":"', b'{"role":"assistant","content":"'
+_DELTA = b'"delta":"'
+# A quote inside a JSON string is always escaped, so these cannot match within a text.
+_KIND = re.compile(rb'"type":"response\.(?:output_text|(reasoning\w*))\.delta"')
+_SOME = re.compile(rb'"delta":"[^"]')
 #: The last event of a stream that has its own end.
 _LAST = ("response.completed", "response.incomplete")
 _BROKEN = ("response.failed", "response.cancelled")
@@ -93,6 +100,26 @@ class Responses(OpenAiShape, Api):
         else:
             said.token = _token_of(output)
         return said
+
+    def stream_reader(self, answer: Answer) -> Reader:
+        return QuickReader(answer, self.framing(), self.read_event, LOOK)
+
+
+def _glance(payload: bytes) -> bool | None:
+    """Whether an event brings text or reasoning for sure (`Look.glance`)."""
+    kind = _KIND.search(payload)
+    if kind is None or not payload.endswith(b"}") or b'"error"' in payload:
+        return None
+    return kind[1] is None if _SOME.search(payload) else None
+
+
+def _text_at(payload: bytes, _visible: bool) -> tuple[int, int] | None:
+    """Where its text stands (`Look.text_at`)."""
+    start = payload.find(_DELTA) + len(_DELTA)
+    return (start, payload.find(b'"', start)) if start >= len(_DELTA) else None
+
+
+LOOK = Look(_glance, _text_at)
 
 
 def _about(response: dict[str, Any]) -> Said:
@@ -168,8 +195,7 @@ class ResponsesBody(FixedBody):
         """A text alone, or the user's and the assistant's in turn."""
         if len(texts) == 1:
             return self.around(b'"input":"' + texts[0] + b'"', output_tokens)
-        roles = itertools.cycle((_USER, _ASSISTANT))
-        turns = b",".join(role + text + b'"}' for role, text in zip(roles, texts, strict=False))
+        turns = in_turns(texts, _USER, _ASSISTANT, b'"}')
         return self.around(b'"input":[' + turns + b"]", output_tokens)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.api.answer import Said, Token, Usage
+from bench.api.chat import API as CHAT
 from bench.api.completions import API
 from bench.api.interface import AnswerLimit, BodyOptions
 from tests.support.vendor_client import client_of, each_split, read, told
@@ -65,6 +68,18 @@ def test_a_stream_is_what_the_official_client_reads_at_every_split() -> None:
     assert all(told(answer) == told(whole) for answer in each_split(API, STREAM))
     assert asked[0].url.path == API.path("/v1", "m", True)
     assert set(json.loads(asked[0].content)) <= set(json.loads(body()))
+
+
+CAPTURE = Path(__file__).parents[3] / "shared" / "captures" / "llama_stream_usage.txt"
+
+
+@pytest.mark.skipif(not CAPTURE.is_file(), reason="recorded answers are not here")
+def test_a_recorded_stream_in_this_shape_is_read_as_chat_reads_it() -> None:
+    """llama.cpp's chunks, each delta's content in `text`: the same tokens, usage and end."""
+    recorded = CAPTURE.read_bytes().partition(b"\r\n\r\n")[2]
+    made = re.sub(rb'"delta":\{"content":("(?:[^"\\]|\\.)*")\}', rb'"text":\1', recorded)
+    assert made.count(b'"text"') == read(CHAT, recorded).chunks > 1
+    assert told(read(API, made)) == told(read(CHAT, recorded))
 
 
 def body(*texts: bytes, stream: bool = True, **extra: Any) -> bytes:

@@ -72,6 +72,7 @@ def test_an_embedding_is_what_the_official_client_reads(packed: bool) -> None:
         (b'{"data":[]}', None, "answer without embeddings"),
         (b'{"model":"m"}', None, "answer without embeddings"),
         (b'{"error":{"message":"full"}}', "full", None),
+        (b'{"object":"embedding","data":[{"object":"embedding","embedding":"AA"}]}', None, None),
         (b'{"model":"\\"embedding\\":[1","data":[{"embedding":[1]}]}', None, None),
     ],
 )

@@ -127,13 +127,23 @@ def fuzzed(kind: str) -> Callable[[Test], Test]:
     return decorate
 
 
-@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(
+    ("api", "streamed"),
+    [
+        ("chat", True),
+        ("chat", False),
+        ("responses", True),
+        ("responses", False),
+        ("embeddings", False),
+        ("rerank", False),
+    ],
+)
 @fuzzed("sse")
 def test_an_answer_is_read_malformed_or_an_error_of_the_servers(
-    streamed: bool, data: bytes
+    api: str, streamed: bool, data: bytes
 ) -> None:
     """Of any bytes an answer has at most one token a data line, its instants in order."""
-    answer, reader = api_named("chat").open(streamed)
+    answer, reader = api_named(api).open(streamed)
     with contextlib.suppress(MalformedAnswer, StreamError):
         for at, begin in enumerate(range(0, len(data), 7)):
             reader.feed(data[begin : begin + 7], at)

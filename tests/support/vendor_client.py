@@ -10,6 +10,7 @@ from openai import OpenAI
 
 from bench.api.answer import Answer
 from bench.api.interface import Api
+from bench.api.reading import StreamReader
 
 
 def read(api: Api, body: bytes, *cuts: int, stream: bool = True) -> Answer:
@@ -19,6 +20,22 @@ def read(api: Api, body: bytes, *cuts: int, stream: bool = True) -> Answer:
         reader.feed(body[begin:end], stamp)
     reader.close()
     return answer
+
+
+def slowly(api: Api, body: bytes, *cuts: int) -> Answer:
+    """The same with every event decoded."""
+    answer = Answer(array("q"))
+    reader = StreamReader(answer, api.framing(), api.read_event)
+    for stamp, (begin, end) in enumerate(zip((0, *cuts), (*cuts, len(body)), strict=True)):
+        reader.feed(body[begin:end], stamp)
+    reader.close()
+    return answer
+
+
+def instants(answer: Answer) -> tuple[object, ...]:
+    """When its tokens came."""
+    names = ("first_token_ns", "first_answer_token_ns", "last_token_ns", "gap_max_ns")
+    return (*(getattr(answer, name) for name in names), list(answer.gaps or ()))
 
 
 def told(answer: Answer) -> tuple[object, ...]:

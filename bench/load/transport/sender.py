@@ -134,7 +134,7 @@ async def check_ready(target: Target) -> str | None:
         usual = KEY_SOURCES[0] if sign is None else "the keys and region that sign"
         source = next((name for name in KEY_SOURCES if getattr(target, name)), usual)
         return (
-            f"target {target.name}: {url} answers {response.status_code}; check {source} and"
-            " headers"
+            f"target {target.name}: {url} answers {response.status_code}; check {source}, auth"
+            " and headers"
         )
     return None
