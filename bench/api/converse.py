@@ -46,6 +46,7 @@ _CAUSES: Mapping[str, Cause] = {
     "modelerrorexception": Cause.server,
     "modeltimeoutexception": Cause.server,
     "internalserverexception": Cause.server,
+    "internalfailure": Cause.server,
     "validationexception": Cause.request,
     "resourcenotfoundexception": Cause.request,
     "unknownoperationexception": Cause.request,
@@ -188,6 +189,10 @@ def _about(answer: dict[str, Any]) -> Said:
     if isinstance(metrics, dict) and (spent := count(metrics.get("latencyMs"))) >= 0:
         said.server_ns = spent * MS
     said.tier = _tier(answer.get("serviceTier"), answer.get("performanceConfig"))
+    trace = answer.get("trace")
+    router = trace.get("promptRouter") if isinstance(trace, dict) else None
+    if isinstance(router, dict):  # a prompt router chooses among models
+        said.model = text_or_none(router.get("invokedModelId"))
     return said
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import botocore.loaders
 import botocore.model
 import botocore.parsers
+import botocore.serialize
+import botocore.validate
 import pytest
 from botocore.eventstream import EventStream
 from botocore.exceptions import EventStreamError
@@ -34,6 +36,9 @@ from tests.support.reference_stream import NAMES, pieces
 
 ARN = "arn:aws:bedrock:eu-west-1:1234:inference-profile/eu.amazon.nova-pro-v1:0"
 ENCODED = "arn%3Aaws%3Abedrock%3Aeu-west-1%3A1234%3Ainference-profile%2Feu.amazon.nova-pro-v1%3A0"
+SERVICE = botocore.model.ServiceModel(
+    botocore.loaders.Loader().load_service_model("bedrock-runtime", "service-2")
+)
 URL = "/model/m/converse"
 HOST = "https://bedrock-runtime.eu-west-1.amazonaws.com"
 
@@ -102,6 +107,21 @@ def test_bodies() -> None:
     assert (own["inferenceConfig"], own["requestMetadata"]) == ({"maxTokens": 3}, {"a": "b"})
     with pytest.raises(TypeError, match="inferenceConfig"):
         body(extra_body={"inferenceConfig": 5})
+
+
+def test_awss_own_client_writes_the_same_request() -> None:
+    """Path and body, for a model with an ARN, settings and a tier; its validator takes ours."""
+    extra = {"inferenceConfig": {"temperature": 0}, "system": [{"text": "s"}]}
+    asked = {"tier_body": API.ask_tier("reserved", HOST).body, "extra_body": extra}
+    ours = body([b"a", b"b", b"c"], **asked)
+    for stream, operation in ((True, "ConverseStream"), (False, "Converse")):
+        model = SERVICE.operation_model(operation)
+        given = {"modelId": ARN, **ours}
+        botocore.validate.validate_parameters(given, model.input_shape)
+        serializer = botocore.serialize.create_serializer("rest-json")
+        theirs = serializer.serialize_to_request(given, model)
+        assert theirs["url_path"] == API.path("", ARN, stream)
+        assert json.loads(theirs["body"]) == ours
 
 
 @pytest.mark.parametrize(
@@ -178,6 +198,7 @@ USAGE = {"inputTokens": 5, "outputTokens": 3, "totalTokens": 8}
             b'{"performanceConfig":{"latency":"standard"},"serviceTier":{"type":"flex"}}',
             Said(tier="flex"),
         ),
+        ("metadata", b'{"trace":{"promptRouter":{"invokedModelId":"m"}}}', Said(model="m")),
         ("metadata", b'{"usage":5,"metrics":[],"serviceTier":"x"}', Said()),
         (
             THROWN + "throttlingException",
@@ -385,9 +406,6 @@ def test_a_flipped_bit_in_a_token_is_never_counted(data: Any) -> None:
     assert seen["error"].startswith("malformed event stream: ")
 
 
-SERVICE = botocore.model.ServiceModel(
-    botocore.loaders.Loader().load_service_model("bedrock-runtime", "service-2")
-)
 OUTPUT = SERVICE.operation_model("ConverseStream").get_event_stream_output()
 PARSER: Any = botocore.parsers.create_parser("rest-json")
 
