@@ -11,7 +11,6 @@ Source: Amazon Bedrock API reference, "Converse", "ConverseStream" and "ServiceT
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from bench.api.eventstream import THROWN, EventFrames
 from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
 from bench.api.openai_family import refuse_path_of_another
 from bench.api.tier import BY_NAME, TierAsk, TierClass
+from bench.api.turns import in_turns
 from bench.units import MS
 
 _STREAM, _PLAIN = "/converse-stream", "/converse"
@@ -246,10 +246,7 @@ class ConverseBody:
 
     def write(self, texts: Sequence[bytes], output_tokens: int) -> bytes:
         """A body of the user's and the assistant's texts in turn."""
-        roles = itertools.cycle((_USER, _ASSISTANT))
-        messages = b",".join(
-            role + text + b'"}]}' for role, text in zip(roles, texts, strict=False)
-        )
+        messages = in_turns(texts, _USER, _ASSISTANT, b'"}]}')
         length = b"%d" % output_tokens if self._planned else b""
         return b'{"messages":[' + messages + self._before + length + self._tail
 
