@@ -24,7 +24,8 @@ def wall_offset_ns() -> int:
         after = monotonic_ns()
         width = after - before
         if best_width is None or width < best_width:
-            best_width, best_offset = width, wall - (before + after) // 2
+            best_width = width
+            best_offset = wall - (before + after) // 2
     return best_offset
 
 

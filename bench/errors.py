@@ -27,9 +27,17 @@ class TailproofError(Exception):
 
     exit_code: ExitCode = ExitCode.USAGE
 
-    def __init__(self, message: str, *, where: str | None = None, remedy: str | None = None):
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        remedy: str | None = None,
+    ):
         """`where` is the file and key at fault, `remedy` what to do or to write instead."""
-        self.message, self.where, self.remedy = message, where, remedy
+        self.message = message
+        self.where = where
+        self.remedy = remedy
         super().__init__(message)
 
     def __str__(self) -> str:

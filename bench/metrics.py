@@ -84,7 +84,9 @@ class Metric:
     @property
     def views(self) -> tuple[View, ...]:
         """From where it may count: empty for what neither lateness nor waiting can lengthen."""
-        return ("response", "service") if self.end_ns is not None else ()
+        if self.end_ns is not None:
+            return ("response", "service")
+        return ()
 
     def ns(self, samples: Table, view: str = "response") -> Int:
         """Its value a request; a value that is no length of time raises ValueError.
@@ -106,7 +108,8 @@ class Metric:
         """What it had come to for certain when a request was cut off; -1 where nothing is known."""
         if self.known_ns is not None:
             return self.known_ns(samples, view)
-        known, age = self.ns(samples, view), columns.age_ns(samples, view)
+        known = self.ns(samples, view)
+        age = columns.age_ns(samples, view)
         known[known < 0] = age[known < 0]
         return known
 

@@ -63,7 +63,10 @@ def parse_rate_per_s(text: object) -> Fraction:
     exact.
     """
     rate = _finite(text)
-    match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if isinstance(text, str):
+        match = _RATE.fullmatch(text.strip())
+    else:
+        match = None
     if match is not None:
         seconds = int(match[2] or 1) * _PER_S[match[3]]
         rate = _number(match[1]) / seconds if seconds else None
@@ -124,7 +127,8 @@ def show_duration(ns: int | float) -> str:
     """Three significant digits or so, with the unit a reader expects: `402 ms`, `1.5 s`, `3
     min`.
     """
-    sign, size = "-" if ns < 0 else "", abs(ns)
+    sign = "-" if ns < 0 else ""
+    size = abs(ns)
     for unit, name, top in ((1, "ns", US), (US, "µs", MS), (MS, "ms", S), (S, "s", 120 * S)):
         value = size / unit
         if unit == 1 or value >= 100:
@@ -160,7 +164,9 @@ def show_share(share: Fraction | float, digits: int = 4) -> str:
 
 def _without_zeros(value: float, digits: int) -> str:
     text = f"{value:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if digits else text
+    if digits:
+        return text.rstrip("0").rstrip(".")
+    return text
 
 
 def show_ratio(ratio: float) -> str:

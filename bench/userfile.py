@@ -44,7 +44,10 @@ class UserModel(BaseModel):
     """A frozen record that refuses keys it does not know."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        allow_inf_nan=False,
     )
 
 
@@ -59,8 +62,10 @@ def _written(pattern: str, example: str, **number: int) -> WithJsonSchema:
     An editor's hint: whatever the parser takes fits it, not the other way round ("101%" has the
     form of a share).
     """
-    text = {"type": "string", "pattern": rf"^\s*{pattern}\s*$"}
-    form = {"anyOf": [text, {"type": "number", **number}]} if number else text
+    text: dict[str, Any] = {"type": "string", "pattern": rf"^\s*{pattern}\s*$"}
+    form: dict[str, Any] = text
+    if number:
+        form = {"anyOf": [text, {"type": "number", **number}]}
     return WithJsonSchema({**form, "examples": [example]}, mode="validation")
 
 
@@ -102,7 +107,9 @@ def builtin_root() -> Path:
     """The folder of built-in profiles: inside the wheel, or the checkout's `profiles/`."""
     package = Path(__file__).parent
     inside = package / "builtin"
-    return inside if inside.is_dir() else package.parent / "profiles"
+    if inside.is_dir():
+        return inside
+    return package.parent / "profiles"
 
 
 def builtin_names(kind: str) -> list[str]:
@@ -120,7 +127,12 @@ _KINDS = {
 }
 
 
-def find_file(kind: str, name: str, beside: Path | None = None, *more_kinds: str) -> Path:
+def find_file(
+    kind: str,
+    name: str,
+    beside: Path | None = None,
+    *more_kinds: str,
+) -> Path:
     """The file that `name` means: a path (relative to `beside` or here), else a built-in.
 
     Raises UserError with the nearest built-in names when there is none.
@@ -129,7 +141,10 @@ def find_file(kind: str, name: str, beside: Path | None = None, *more_kinds: str
         for base in (beside, Path()):
             if base is not None and (base / name).is_file():
                 return base / name
-        what = "is a folder, not a file" if Path(name).is_dir() else "no such file"
+        if Path(name).is_dir():
+            what = "is a folder, not a file"
+        else:
+            what = "no such file"
         raise UserError(f"{name}: {what}", remedy="give a path that exists, or a built-in name")
     known: list[str] = []
     for each in (kind, *more_kinds):
@@ -179,7 +194,12 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def parse_model(model: type[M], data: Any, where: str, flags: Mapping[str, str] | None = None) -> M:
+def parse_model(
+    model: type[M],
+    data: Any,
+    where: str,
+    flags: Mapping[str, str] | None = None,
+) -> M:
     """Validate `data` as `model`. Raises UserError naming `where`, the key path and a remedy.
 
     Keys that `flags` maps are named by their flag instead.
@@ -192,7 +212,8 @@ def parse_model(model: type[M], data: Any, where: str, flags: Mapping[str, str] 
         first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
         location = _key_path(first["loc"])
         if flags and first["loc"] and first["loc"][0] in flags:
-            where, location = flags[str(first["loc"][0])], ""
+            where = flags[str(first["loc"][0])]
+            location = ""
         sep = ": " if location else ""
         raise UserError(_sentence(model, first), where=f"{where}{sep}{location}") from None
 
@@ -257,7 +278,8 @@ def _model_inside(annotation: Any) -> type[BaseModel] | None:
 
 
 def _sentence(model: type[BaseModel], error: Any) -> str:
-    kind, location = error["type"], error["loc"]
+    kind = error["type"]
+    location = error["loc"]
     if kind == "extra_forbidden":
         known = _known_keys(model, location)
         near = difflib.get_close_matches(str(location[-1]), known, 1, 0.5)
@@ -270,7 +292,13 @@ def _sentence(model: type[BaseModel], error: Any) -> str:
         return message
     if kind == "literal_error":
         return f"{error['input']!r} is not known here; write {error['ctx']['expected']}"
-    field = model.model_fields.get(str(location[0])) if location else None
+    if location:
+        field = model.model_fields.get(str(location[0]))
+    else:
+        field = None
     # a field that a record never prints (`repr=False`) is not repeated here either
-    given = "the value" if field is not None and not field.repr else repr(error["input"])
+    if field is not None and not field.repr:
+        given = "the value"
+    else:
+        given = repr(error["input"])
     return f"{given} does not fit; {message[0].lower()}{message[1:]}"

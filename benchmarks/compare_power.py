@@ -15,7 +15,7 @@ import numpy as np
 from bench.clock import monotonic_ns
 from bench.judge.compare.compare import Question, compare_arms, part_of
 from bench.judge.compare.decision import ALPHA
-from bench.judge.compare.shift import permutation
+from bench.judge.compare.difference import permutation
 from bench.judge.stats.resample import sample, slot_ns
 from bench.quantiles import P99
 from bench.show.comparison import comparison_section

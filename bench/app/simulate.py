@@ -25,10 +25,10 @@ from bench.metrics import HEADLINES
 from bench.plan.schedule import Lane, Plan, compile_plan
 from bench.plan.suite import Suite, override_profile
 from bench.record.files import write_json
+from bench.record.histogram import write_histograms
 from bench.record.identity import plan_facts, run_id
 from bench.record.records.manifest import Harness, Manifest, State
 from bench.record.run_folder import RunWriter
-from bench.record.run_histograms import write_histograms
 from bench.record.samples import Columns, Table, empty_samples, outcome_counts
 from bench.units import S
 

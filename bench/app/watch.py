@@ -38,11 +38,11 @@ from bench.plan.budget import show_usd
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
+from bench.record.histogram import write_histograms
 from bench.record.identity import plan_facts, run_id
 from bench.record.records.manifest import ProcessRecord, State, harness_of
 from bench.record.records.watch import WatchEvent
 from bench.record.run_folder import RunWriter
-from bench.record.run_histograms import write_histograms
 from bench.record.samples import Columns, Outcome
 from bench.units import MS, S, show_duration
 

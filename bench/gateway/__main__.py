@@ -32,15 +32,21 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--scenarios", required=True, help="names or paths, separated by commas")
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: loopback only)"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: loopback only)",
     )
     parser.add_argument("--port", type=int, default=0, help="0 means any free port")
     parser.add_argument("--seed", type=int, help="in place of the scenarios' own seeds")
     parser.add_argument(
-        "--truth-log", type=Path, help="append one JSON line a request to this file"
+        "--truth-log",
+        type=Path,
+        help="append one JSON line a request to this file",
     )
     parser.add_argument(
-        "--exit-with-parent", action="store_true", help="stop when stdin reaches its end"
+        "--exit-with-parent",
+        action="store_true",
+        help="stop when stdin reaches its end",
     )
     parser.add_argument(
         "--request-timeout",
@@ -111,9 +117,12 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def _serve(
-    arguments: argparse.Namespace, scenarios: list[Scenario], log: TextIO | None
+    arguments: argparse.Namespace,
+    scenarios: list[Scenario],
+    log: TextIO | None,
 ) -> None:
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if arguments.exit_with_parent:
@@ -150,7 +159,10 @@ def main(argv: list[str] | None = None) -> int:
         _warn_if_public(arguments.host)
         _raise_descriptor_limit()
         with contextlib.ExitStack() as stack:
-            log = stack.enter_context(_log(arguments.truth_log)) if arguments.truth_log else None
+            if arguments.truth_log:
+                log = stack.enter_context(_log(arguments.truth_log))
+            else:
+                log = None
             _run(_serve(arguments, scenarios, log))
     except TailproofError as error:
         sys.stderr.write(f"{error}\n")

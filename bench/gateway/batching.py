@@ -22,7 +22,8 @@ class PrefixCache:
     """Blocks of prompts read before; the longest unused go first."""
 
     def __init__(self, blocks: int, block_tokens: int):
-        self._limit, self._tokens = blocks, block_tokens
+        self._limit = blocks
+        self._tokens = block_tokens
         self._blocks: OrderedDict[int, None] = OrderedDict()
 
     def cached_tokens(self, job: Job) -> int:
@@ -50,9 +51,9 @@ class Engine:
         self._pool = pool
         self._batch = batch
         self._world = pool.world
-        self._cache = (
-            PrefixCache(batch.prefix_blocks, batch.prefix_block) if batch.prefix_blocks else None
-        )
+        self._cache: PrefixCache | None = None
+        if batch.prefix_blocks:
+            self._cache = PrefixCache(batch.prefix_blocks, batch.prefix_block)
         self._prefilling: deque[Job] = deque()
         #: answers being written: those with an event for each token, and all by their last step
         self._streams: dict[Job, None] = {}
@@ -102,7 +103,10 @@ class Engine:
         """Write into a job that is cut off the tokens it had, the last one's moment and the longest
         gap.
         """
-        since = max(0, (now_ns - self._from_ns) // self._step_ns) if self._steps > 1 else 0
+        if self._steps > 1:
+            since = max(0, (now_ns - self._from_ns) // self._step_ns)
+        else:
+            since = 0
         job.emitted = max(job.emitted, self._step + since - job.first_step + 1)
         job.last_ns = self._from_ns + since * self._step_ns + job.distance_ns
         job.gap_max_ns = self._longest_since(job.first_step, self._step_ns if since else -1)
@@ -120,10 +124,14 @@ class Engine:
         self._kv_used -= job.prompt_tokens + job.output_tokens
 
     def _join(self, job: Job, now_ns: int) -> None:
-        job.start_ns, job.held = now_ns, True
+        job.start_ns = now_ns
+        job.held = True
         self.running += 1
         self._kv_used += job.prompt_tokens + job.output_tokens
-        job.cached_tokens = self._cache.cached_tokens(job) if self._cache is not None else 0
+        if self._cache is not None:
+            job.cached_tokens = self._cache.cached_tokens(job)
+        else:
+            job.cached_tokens = 0
         job.prefill_left = max(1, job.prompt_tokens - job.cached_tokens)
         self._prefilling.append(job)
         job.place = self
@@ -155,11 +163,15 @@ class Engine:
         busy_ns = (
             batch.step + batch.per_sequence * self._decoding + batch.prefill_per_token * reading
         )
-        self._step_ns = int(busy_ns * slowdown) if slowdown != 1.0 else busy_ns
+        if slowdown != 1.0:
+            self._step_ns = int(busy_ns * slowdown)
+        else:
+            self._step_ns = busy_ns
         self._run(now_ns, steps)
 
     def _run(self, from_ns: int, steps: int) -> None:
-        self._from_ns, self._steps = from_ns, steps
+        self._from_ns = from_ns
+        self._steps = steps
         self._stretch += 1
         self._world.push(from_ns + steps * self._step_ns, self._edge, self._stretch)
 
@@ -168,7 +180,8 @@ class Engine:
         if stretch != self._stretch:
             return
         # a job that arrives during these events must find one step under way: it joins below
-        self._step, self._steps = self._step + self._steps, 1
+        self._step = self._step + self._steps
+        self._steps = 1
         while self._longest and self._longest[-1][1] <= self._step_ns:
             self._longest.pop()
         self._longest.append((self._step, self._step_ns))
@@ -185,9 +198,13 @@ class Engine:
     def _first_token(self, job: Job, due_ns: int) -> None:
         if self._cache is not None:
             self._cache.remember(job)
-        job.first_ns, job.first_step = due_ns + job.distance_ns, self._step
+        job.first_ns = due_ns + job.distance_ns
+        job.first_step = self._step
         self._decoding += 1
-        last = job.fault_at if job.cut_short else job.output_tokens - 1
+        if job.cut_short:
+            last = job.fault_at
+        else:
+            last = job.output_tokens - 1
         if last == 0:
             self._last_step(job, due_ns)
             return
@@ -210,7 +227,13 @@ class Engine:
 class BatchPool:
     """Engines behind one queue."""
 
-    def __init__(self, pool: Pool, changes: list[Change], seed: str, world: Surroundings):
+    def __init__(
+        self,
+        pool: Pool,
+        changes: list[Change],
+        seed: str,
+        world: Surroundings,
+    ):
         assert pool.batch is not None
         self.file = pool
         self.conditions = Conditions(pool, changes)
@@ -231,7 +254,10 @@ class BatchPool:
         if refused:
             self._send(job, Event.FAULT, now_ns)
             return
-        engine = min(self._engines, key=_running) if len(self._engines) > 1 else self._engines[0]
+        if len(self._engines) > 1:
+            engine = min(self._engines, key=_running)
+        else:
+            engine = self._engines[0]
         head = self.queue.head()
         if head is not None and engine.room(head):
             engine.wake(now_ns)
@@ -279,7 +305,9 @@ class BatchPool:
         if event is Event.TOKEN:
             job.emitted += 1
         elif event is Event.LAST:
-            job.emitted, job.last_ns, job.live = job.output_tokens, due_ns, False
+            job.emitted = job.output_tokens
+            job.last_ns = due_ns
+            job.live = False
         elif event is Event.FAULT:
             job.emitted = max(job.emitted, job.fault_at)
             job.live = job.fault in ("stall", "garbage")

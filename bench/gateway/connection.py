@@ -72,7 +72,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._fd = -1
         self._request, self._size, self._read, self._chunks = Request(), 0, 0, list[bytes]()
-        self._reading_head, self._head_size, self._discarding = True, 0, False
+        self._reading_head = True
+        self._head_size = 0
+        self._discarding = False
         self._waiting: deque[Request] = deque()
         self.open = False
         self.busy: Request | None = None
@@ -128,7 +130,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         headers = self._request.headers
-        self._reading_head, self._size = False, 0
+        self._reading_head = False
+        self._size = 0
         if len(self._request.path) + self._head_size > MAX_HEAD_BYTES:
             self._refuse(
                 RequestError(431, f"the head of the request is longer than {MAX_HEAD_BYTES} bytes")
@@ -147,7 +150,9 @@ class Connection(asyncio.Protocol):
             self._chunks.append(body)
 
     def on_message_complete(self) -> None:
-        self._reading_head, self._size, self._read = True, 0, 0
+        self._reading_head = True
+        self._size = 0
+        self._read = 0
         if self._discarding:
             return
         request = self._request
@@ -164,7 +169,8 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _begin(self, request: Request) -> None:
-        self.busy, self.deadline_ns = request, 0
+        self.busy = request
+        self.deadline_ns = 0
         self._handler.request(self, request)
 
     def from_loopback(self) -> bool:
@@ -205,14 +211,19 @@ class Connection(asyncio.Protocol):
         close = self.busy is None or not self.busy.keep_alive
         self.write(
             head(
-                status, headers, length=len(body) + promise, content_type=content_type, close=close
+                status,
+                headers,
+                length=len(body) + promise,
+                content_type=content_type,
+                close=close,
             )
             + body
         )
 
     def answered(self) -> None:
         """The answer is complete: on to the next request, or to the end."""
-        request, self.busy = self.busy, None
+        request = self.busy
+        self.busy = None
         if not self.open:
             return
         if request is not None and not request.keep_alive:
@@ -241,7 +252,9 @@ class Connection(asyncio.Protocol):
             linger = struct.pack("ii", 1, 0)
             with contextlib.suppress(OSError):
                 self._transport.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, linger
+                    socket.SOL_SOCKET,
+                    socket.SO_LINGER,
+                    linger,
                 )
         self.open = False
         self._transport.abort()
@@ -268,7 +281,8 @@ class Connection(asyncio.Protocol):
         """
         if self._discarding:
             return
-        self._discarding, self._chunks = True, []
+        self._discarding = True
+        self._chunks = []
         if self.busy is not None:
             self.abort()
             return

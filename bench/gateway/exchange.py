@@ -71,7 +71,10 @@ class Play:
             self.scenario.gateway.check(change)
         except (ValueError, UserError) as error:
             raise RequestError(400, str(error)[:500]) from None
-        now_ns = self.scenario_ns(monotonic_ns()) if self.origin_ns is not None else 0
+        if self.origin_ns is not None:
+            now_ns = self.scenario_ns(monotonic_ns())
+        else:
+            now_ns = 0
         self.world.change(change, now_ns)
         return json.dumps(
             {"changed": self.scenario.name, "at_s": (now_ns + change.at) / S}
@@ -85,7 +88,9 @@ class Play:
     def due_ns(self) -> int | None:
         """When the next event is due, in monotonic ns."""
         due_ns = self.world.next_ns()
-        return None if due_ns is None or self.origin_ns is None else self.origin_ns + due_ns
+        if due_ns is None or self.origin_ns is None:
+            return None
+        return self.origin_ns + due_ns
 
 
 def _prefix_blocks(gateway: Gateway) -> dict[str, int]:
@@ -233,11 +238,10 @@ class Exchange:
     def _last(self, due_ns: int) -> None:
         job, chat = self.job, self._chat
         if job.stream:
-            usage = (
-                self._frames.usage(chat.prompt_tokens, job.output_tokens, self._cached())
-                if chat.include_usage
-                else b""
-            )
+            if chat.include_usage:
+                usage = self._frames.usage(chat.prompt_tokens, job.output_tokens, self._cached())
+            else:
+                usage = b""
             last = self._frames.token(job.output_tokens - 1)
             self._connection.write(last + self._frames.finish() + usage + DONE + END)
         else:
@@ -257,11 +261,15 @@ class Exchange:
         )
 
     def _cached(self) -> int | None:
-        return self.job.cached_tokens if self.job.pool.batch is not None else None
+        if self.job.pool.batch is not None:
+            return self.job.cached_tokens
+        return None
 
     def _fault(self, due_ns: int) -> None:
         """Carry out the job's fault; all but garbage in a stream and a stall end the answer."""
-        job, connection, kind = self.job, self._connection, self.job.fault
+        job = self.job
+        connection = self._connection
+        kind = self.job.fault
         if kind in REFUSALS:
             self._status = REFUSALS[kind]
             body = error_body(
@@ -299,7 +307,8 @@ class Exchange:
         self._end("disconnected")
 
     def _end(self, outcome: str, last_ns: int | None = None) -> None:
-        job, read_ns = self.job, self._request.read_ns
+        job = self.job
+        read_ns = self._request.read_ns
         self._connection.exchange = None
         self._play.under_way -= 1
         # the job may stay in the heap for a while; without an owner it holds nothing else alive

@@ -130,7 +130,9 @@ class Job:
         whole_ns = self.last_ns - self.first_ns
         if steps and whole_ns > 0:
             most = min(most, 1 + ((now_ns - self.first_ns + 1) * steps - 1) // whole_ns)
-        return min(most, self.fault_at) if self.cut_short else most
+        if self.cut_short:
+            return min(most, self.fault_at)
+        return most
 
     def strike(self, fault: FaultKind) -> None:
         """Give the job a fault: in place of the answer, or of the token at its middle."""

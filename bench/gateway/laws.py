@@ -63,7 +63,9 @@ class Component(UserModel):
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return [value]
+    return value
 
 
 #: One component or a list of weighted components.
@@ -78,7 +80,8 @@ def _part(component: Component) -> Sampler:
         mean = component.exponential
         return lambda rng: int(-mean * math.log(1.0 - rng.random()))
     assert component.lognormal is not None
-    mu, sigma = math.log(component.lognormal.median), component.lognormal.spread
+    mu = math.log(component.lognormal.median)
+    sigma = component.lognormal.spread
     return lambda rng: int(math.exp(mu + sigma * rng.gauss(0.0, 1.0)))
 
 
@@ -89,9 +92,12 @@ def sampler(law: list[Component], times: float = 1.0) -> Sampler:
         draw = parts[0]
     else:
         edges = list(accumulate(component.weight for component in law))
-        total, inner = edges[-1], edges[:-1]
+        total = edges[-1]
+        inner = edges[:-1]
 
         def draw(rng: Random) -> int:
             return parts[bisect(inner, rng.random() * total)](rng)
 
-    return draw if times == 1.0 else lambda rng: int(draw(rng) * times)
+    if times == 1.0:
+        return draw
+    return lambda rng: int(draw(rng) * times)

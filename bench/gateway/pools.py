@@ -62,11 +62,14 @@ class Conditions:
         edges = (change.next_edge_ns(now_ns) for change in self._changes)
         self.until_ns = min((edge for edge in edges if edge is not None), default=NEVER_NS)
         on = [change for change in self._changes if change.holds(now_ns)]
-        e2e, ttft, gap = self._pool.e2e, self._pool.ttft, self._pool.gap
+        e2e = self._pool.e2e
+        ttft = self._pool.ttft
+        gap = self._pool.gap
         self.slowdown = self.neighbours = 1.0
         for change in on:
             if change.e2e is not None or change.ttft is not None:
-                e2e, ttft = change.e2e, change.ttft
+                e2e = change.e2e
+                ttft = change.ttft
             gap = change.gap if change.gap is not None else gap
             self.slowdown *= float(change.slowdown)
             self.neighbours *= float(change.neighbours)
@@ -111,7 +114,9 @@ class Queue:
         """The next job; None when none waits."""
         while self._heap and not self._heap[0][2].live:
             heapq.heappop(self._heap)
-        return self._heap[0][2] if self._heap else None
+        if self._heap:
+            return self._heap[0][2]
+        return None
 
     def pop(self) -> Job | None:
         """Remove and return the next job; None when none waits."""
@@ -137,14 +142,23 @@ def strike(job: Job, conditions: Conditions, rng: Random) -> bool:
 class LawPool:
     """A pool with drawn times."""
 
-    def __init__(self, pool: Pool, changes: list[Change], seed: str, world: Surroundings):
+    def __init__(
+        self,
+        pool: Pool,
+        changes: list[Change],
+        seed: str,
+        world: Surroundings,
+    ):
         self.file = pool
         self.conditions = Conditions(pool, changes)
         self._world = world
         self._rng = Random(f"{seed}/{pool.name}")
         self._fault_rng = Random(f"{seed}/{pool.name}/faults")
         self.queue = Queue(pool.queue_limit)
-        self._warm = pool.warm if pool.warm is not None else pool.slots or 0
+        if pool.warm is not None:
+            self._warm = pool.warm
+        else:
+            self._warm = pool.slots or 0
         self._cold_start = sampler(pool.cold_start) if pool.cold_start else None
         self._cold_share = float(pool.cold_share or 0)
         #: moments since which free slots are free; the last freed is used first
@@ -220,29 +234,22 @@ class LawPool:
     def _begin(self, job: Job, now_ns: int) -> None:
         law = self.conditions.at(now_ns)
         rng = self._rng
-        tokens = job.output_tokens
         first = self.file.prefill_per_token * job.prompt_tokens
         if self._cold_share and rng.random() < self._cold_share:
             assert self._cold_start is not None
             job.cold = True
             first += self._cold_start(rng)
-        if law.e2e is not None:
-            whole = law.e2e(rng)
-            until_first = int(whole * self.file.first_at) if tokens > 1 else whole
-            first += until_first
-            rest = whole - until_first
-        else:
-            assert law.ttft is not None
-            first += law.ttft(rng)
-            rest = law.gap(rng) * (tokens - 1) if law.gap is not None else 0
+        until_first, rest = self._answer_ns(law, job.output_tokens)
+        first += until_first
         if job.fault == "slow_tail":
             rest *= SLOW_TAIL
-        job.start_ns, job.held = now_ns, self.file.slots is not None
+        job.start_ns = now_ns
+        job.held = self.file.slots is not None
         job.first_ns = now_ns + first + job.distance_ns
         job.last_ns = job.first_ns + rest
         world = self._world
         if job.stream:
-            self._world.push(now_ns + job.distance_ns, self._send_start, job)
+            world.push(now_ns + job.distance_ns, self._send_start, job)
             world.push(job.first_ns, self._emit, job)
         elif not job.cut_short:
             world.push(job.last_ns, self._emit, job)
@@ -250,8 +257,25 @@ class LawPool:
             job.emitted = job.fault_at
             world.push(job.token_ns(job.fault_at), self._emit, job)
         if job.held and job.distance_ns:
-            end_ns = job.token_ns(job.fault_at) if job.cut_short else job.last_ns
+            if job.cut_short:
+                end_ns = job.token_ns(job.fault_at)
+            else:
+                end_ns = job.last_ns
             world.push(end_ns - job.distance_ns, self._served, job)
+
+    def _answer_ns(self, law: Conditions, tokens: int) -> tuple[int, int]:
+        """Time to the first token and from it to the last, drawn from what holds now."""
+        if law.e2e is None:
+            assert law.ttft is not None
+            until_first = law.ttft(self._rng)
+            if law.gap is None:
+                return until_first, 0
+            return until_first, law.gap(self._rng) * (tokens - 1)
+        whole = law.e2e(self._rng)
+        if tokens == 1:
+            return whole, 0
+        until_first = int(whole * self.file.first_at)
+        return until_first, whole - until_first
 
     def _emit(self, due_ns: int, job: Job) -> None:
         if not job.live:

@@ -53,7 +53,9 @@ FaultKind = Literal[
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return [value]
+    return value
 
 
 class RateLimit(UserModel):
@@ -237,12 +239,16 @@ class Change(UserModel):
             return self.at
         if self.lasts is not None and since_ns < self.lasts:
             return now_ns - since_ns + self.lasts
-        return now_ns - since_ns + self.every if self.every is not None else None
+        if self.every is not None:
+            return now_ns - since_ns + self.every
+        return None
 
     def since_ns(self, now_ns: int) -> int:
         """How long ago it last began; below zero where it has not."""
         since_ns = now_ns - self.at
-        return since_ns % self.every if self.every is not None and since_ns >= 0 else since_ns
+        if self.every is not None and since_ns >= 0:
+            return since_ns % self.every
+        return since_ns
 
     def covers(self, pool: Pool) -> bool:
         """True when the change holds for this pool."""
@@ -302,9 +308,10 @@ class Gateway(UserModel):
         """
         again = []
         for change in self.timeline:
-            ends_ns = (
-                period_ns if change.lasts is None else min(change.at + change.lasts, period_ns)
-            )
+            if change.lasts is None:
+                ends_ns = period_ns
+            else:
+                ends_ns = min(change.at + change.lasts, period_ns)
             if change.every is None and 0 < ends_ns - change.at < period_ns:
                 change = change.model_copy(  # noqa: PLW2901
                     update={"lasts": ends_ns - change.at, "every": period_ns}

@@ -35,7 +35,9 @@ class Provider:
         log: TextIO | None,
         request_ns: int,
     ):
-        self._loop, self._log, self.request_ns = loop, log, request_ns
+        self._loop = loop
+        self._log = log
+        self.request_ns = request_ns
         self._plays = {scenario.name: Play(scenario, log) for scenario in scenarios}
         self._first = scenarios[0].name
         #: every play with something due, also those that a reset has replaced
@@ -62,19 +64,28 @@ class Provider:
         name, _, rest = path.lstrip("/").partition("/")
         play = self._plays.get(name)
         if play is None:
-            play, rest = self._plays[self._first], path.lstrip("/")
+            play = self._plays[self._first]
+            rest = path.lstrip("/")
         if rest == "v1/chat/completions" and request.method == "POST":
             begin(play, connection, request)
             self._due()
             return
         try:
-            status, body = 200, self._other(play, rest, connection, request)
+            status = 200
+            body = self._other(play, rest, connection, request)
         except RequestError as error:
-            status, body = error.status, error.body
+            status = error.status
+            body = error.body
         connection.answer(status, body, [])
         connection.answered()
 
-    def _other(self, play: Play, rest: str, connection: Connection, request: Request) -> bytes:
+    def _other(
+        self,
+        play: Play,
+        rest: str,
+        connection: Connection,
+        request: Request,
+    ) -> bytes:
         """The answer to everything but chat completions. Raises RequestError."""
         routes: dict[str, tuple[str, Callable[[], bytes]]] = {
             "v1/models": ("GET", lambda: model_list(play.scenario.gateway.names(), wall_ns() // S)),
@@ -85,7 +96,9 @@ class Provider:
         }
         if rest not in routes:
             raise RequestError(
-                404, f"Invalid URL: there is no /{rest[:200]} here", code="unknown_url"
+                404,
+                f"Invalid URL: there is no /{rest[:200]} here",
+                code="unknown_url",
             )
         method, answer = routes[rest]
         if request.method != method:
@@ -155,7 +168,10 @@ async def serve(
             remedy="choose another port, or 0 for any free one",
         ) from None
     bound = server.sockets[0].getsockname()
-    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    if ":" in bound[0]:
+        shown = f"[{bound[0]}]"
+    else:
+        shown = bound[0]
     ready(f"http://{shown}:{bound[1]}")
     try:
         await stop.wait()

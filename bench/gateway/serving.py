@@ -109,7 +109,9 @@ class World:
     def take(self, model: Model, key: str, now_ns: int) -> Allowance | None:
         """Ask the rate limit that holds for this model; None where there is none."""
         buckets = self._limits.get(model.name, self._common)
-        return buckets.take(key, now_ns) if buckets is not None else None
+        if buckets is not None:
+            return buckets.take(key, now_ns)
+        return None
 
     def submit(self, job: Job, region: str | None = None) -> None:
         """A request arrives at `job.arrived_ns`, not before any that was submitted earlier.
@@ -121,7 +123,8 @@ class World:
             self.advance(job.arrived_ns)
         name = self._route(job.model, region, job.arrived_ns)
         pool = self._pools[name]
-        job.pool, job.distance_ns = pool.file, self._distance[name]
+        job.pool = pool.file
+        job.distance_ns = self._distance[name]
         pool.submit(job, job.arrived_ns)
 
     def _route(self, model: Model, region: str | None, now_ns: int) -> str:
@@ -151,12 +154,16 @@ class World:
 
     def next_ns(self) -> int | None:
         """The moment of the next event, or None when nothing is due."""
-        return self._heap[0][0] if self._heap else None
+        if self._heap:
+            return self._heap[0][0]
+        return None
 
     def advance(self, now_ns: int) -> None:
         """Let everything happen that is due by `now_ns`, in order."""
-        heap, pop = self._heap, heapq.heappop
-        self.advancing, self.until_ns = True, now_ns
+        heap = self._heap
+        pop = heapq.heappop
+        self.advancing = True
+        self.until_ns = now_ns
         while heap and heap[0][0] <= self.until_ns:
             due_ns, _, action, subject = pop(heap)
             action(due_ns, subject)
@@ -180,7 +187,9 @@ class World:
                 conditions = Conditions(pool, self._gateway.timeline)
                 self._conditions.append(conditions)
                 traffic = Traffic(
-                    pool.neighbours, conditions, f"{self._seed}/{pool.name}/neighbours"
+                    pool.neighbours,
+                    conditions,
+                    f"{self._seed}/{pool.name}/neighbours",
                 )
                 self.push(traffic.next_ns(0), self._neighbour, (traffic, model))
 
@@ -205,7 +214,8 @@ class Traffic:
 
         The gap is drawn at rate 1 and used up at whatever rate holds along the way.
         """
-        shape, rate = self.neighbours.burstiness, float(self.neighbours.rate) / S
+        shape = self.neighbours.burstiness
+        rate = float(self.neighbours.rate) / S
         left = self._rng.gammavariate(shape, 1.0 / shape)
         while True:
             conditions = self._conditions.at(now_ns)

@@ -98,4 +98,6 @@ class LoopTimer:
 
 def make_timer(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Timer:
     """The best timer this platform has."""
-    return TimerFd(loop, callback) if hasattr(os, "eventfd") else LoopTimer(loop, callback)
+    if hasattr(os, "eventfd"):
+        return TimerFd(loop, callback)
+    return LoopTimer(loop, callback)

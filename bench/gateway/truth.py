@@ -92,7 +92,8 @@ class TruthBook:
     """The truth of one scenario since it began or was reset."""
 
     def __init__(self, scenario: str, log: TextIO | None = None):
-        self.scenario, self._log = scenario, log
+        self.scenario = scenario
+        self._log = log
         self._all, self._models = _Group(), dict[str, _Group]()
         self._errors = array("q", bytes(8 * (ERROR_BINS_US + 1)))
         self._max_error_ns = self._writes = 0
@@ -100,11 +101,10 @@ class TruthBook:
     def add(self, record: Record) -> None:
         """A request has ended, in whatever way."""
         self._all.add(record)
-        name = (
-            record.model
-            if record.model in self._models or len(self._models) < MAX_MODELS
-            else "(others)"
-        )
+        if record.model in self._models or len(self._models) < MAX_MODELS:
+            name = record.model
+        else:
+            name = "(others)"
         self._models.setdefault(name, _Group()).add(record)
         if self._log is not None:
             self._log.write(json.dumps(record._asdict(), separators=(",", ":")) + "\n")
@@ -116,11 +116,14 @@ class TruthBook:
         self._max_error_ns = max(self._max_error_ns, error_ns)
 
     def _error_quantile_ms(self, thousandths: int) -> float | None:
-        rank, seen = max(1, -(-self._writes * thousandths // 1000)), 0
+        rank = max(1, -(-self._writes * thousandths // 1000))
+        seen = 0
         for us, count in enumerate(self._errors):
             seen += count
             if seen >= rank:
-                return us / 1000 if us < ERROR_BINS_US else self._max_error_ns / 1e6
+                if us < ERROR_BINS_US:
+                    return us / 1000
+                return self._max_error_ns / 1e6
         return None
 
     def facts(self) -> dict[str, Any]:

@@ -63,13 +63,20 @@ class Simulation:
     """A world, and clients that give up after their timeout."""
 
     def __init__(
-        self, gateway: Gateway, seed: int, ended: Callable[[Any, Ended], None], *, timeout_ns: int
+        self,
+        gateway: Gateway,
+        seed: int,
+        ended: Callable[[Any, Ended], None],
+        *,
+        timeout_ns: int,
     ):
         """`ended(owner, how)` is called once a request, in order of ending; it may call `later`.
 
         `timeout_ns` is that of requests which name none.
         """
-        self._gateway, self._ended, self._timeout_ns = gateway, ended, timeout_ns
+        self._gateway = gateway
+        self._ended = ended
+        self._timeout_ns = timeout_ns
         self._world = World(gateway, seed, self._on_event)
         self._models: dict[str, Model] = {}
         #: by timeout, so that each queue is in order; a job that has ended leaves at its head
@@ -138,8 +145,10 @@ class Simulation:
 
     def next_ns(self) -> int | None:
         """The moment of the next thing to happen; None when nothing is due."""
-        moment_ns, due_ns = self._next_deadline()[0], self._world.next_ns()
-        moment_ns = moment_ns if due_ns is None else min(moment_ns, due_ns)
+        moment_ns = self._next_deadline()[0]
+        due_ns = self._world.next_ns()
+        if due_ns is not None:
+            moment_ns = min(moment_ns, due_ns)
         return moment_ns if moment_ns < NEVER_NS else None
 
     def run_until(self, now_ns: int) -> None:
@@ -189,7 +198,10 @@ class Simulation:
     def _give_up(self, job: Job, now_ns: int) -> None:
         self._world.cancel(job, now_ns)
         self._end(
-            job, "timeout_total" if 0 <= job.first_ns <= now_ns else "timeout_first", 0, now_ns
+            job,
+            "timeout_total" if 0 <= job.first_ns <= now_ns else "timeout_first",
+            0,
+            now_ns,
         )
 
     def _find(self, name: str) -> Model:
@@ -211,11 +223,21 @@ class Simulation:
             self._end(job, _OF_FAULT.get(job.fault, "http_5xx"), status, due_ns)
 
     def _end(
-        self, job: Job, outcome: str, status: int, now_ns: int, retry_after_ns: int = -1
+        self,
+        job: Job,
+        outcome: str,
+        status: int,
+        now_ns: int,
+        retry_after_ns: int = -1,
     ) -> None:
         self.under_way -= 1
-        owner, job.owner, job.live = job.owner, None, False
-        first_ns, last_ns, tokens, cached = job.first_ns, job.last_ns, job.emitted, -1
+        owner = job.owner
+        job.owner = None
+        job.live = False
+        first_ns = job.first_ns
+        last_ns = job.last_ns
+        tokens = job.emitted
+        cached = -1
         head_ns = job.start_ns + job.distance_ns
         region = ""
         if job.start_ns < 0 or head_ns > now_ns:
@@ -230,7 +252,10 @@ class Simulation:
                 tokens = 0
             elif outcome != "ok" and job.pool.batch is None:
                 tokens = job.tokens_by(now_ns)
-                last_ns = job.token_ns(tokens - 1) if tokens else -1
+                if tokens:
+                    last_ns = job.token_ns(tokens - 1)
+                else:
+                    last_ns = -1
         self._ended(
             owner,
             Ended(

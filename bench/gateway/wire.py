@@ -48,7 +48,12 @@ class RequestError(Exception):
         self.body = error_body(message, kind, param, code)
 
 
-def error_body(message: str, kind: str, param: str | None = None, code: str | None = None) -> bytes:
+def error_body(
+    message: str,
+    kind: str,
+    param: str | None = None,
+    code: str | None = None,
+) -> bytes:
     """`{"error": {"message", "type", "param", "code"}}`."""
     error = {"message": message, "type": kind, "param": param, "code": code}
     return json.dumps({"error": error}, separators=(",", ":")).encode()
@@ -84,7 +89,10 @@ def parse_chat(body: bytes) -> ChatRequest:
     options = data.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise RequestError(
-            400, "stream_options must be an object.", param="stream_options", code="invalid_type"
+            400,
+            "stream_options must be an object.",
+            param="stream_options",
+            code="invalid_type",
         )
     if options is not None and not stream:
         raise RequestError(
@@ -139,11 +147,16 @@ def _max_tokens(data: dict[str, Any]) -> int | None:
 def _prompt(messages: Any) -> str:
     if not isinstance(messages, list) or not messages:
         raise RequestError(
-            400, "messages must be a list with at least one message.", param="messages"
+            400,
+            "messages must be a list with at least one message.",
+            param="messages",
         )
     texts = []
     for index, message in enumerate(messages):
-        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(message, dict):
+            content = message.get("content")
+        else:
+            content = None
         if isinstance(content, str):
             texts.append(content)
         elif isinstance(content, list):
@@ -217,7 +230,10 @@ class ChatFrames:
         return self._event(b'[{"index":0,"delta":{},"finish_reason":"length"}]')
 
     def usage(
-        self, prompt_tokens: int, output_tokens: int, cached_tokens: int | None = None
+        self,
+        prompt_tokens: int,
+        output_tokens: int,
+        cached_tokens: int | None = None,
     ) -> bytes:
         """The usage event: no choices."""
         counts = usage(prompt_tokens, output_tokens, cached_tokens)
@@ -230,7 +246,9 @@ class ChatFrames:
     def error(self) -> bytes:
         """An error inside a stream that began with status 200."""
         body = error_body(
-            "The upstream server had an error while answering.", "server_error", code="500"
+            "The upstream server had an error while answering.",
+            "server_error",
+            code="500",
         )
         return http_chunk(b"data: " + body + b"\n\n")
 
@@ -241,7 +259,11 @@ class ChatFrames:
 _WORD_BYTES = tuple(word.encode() for word in WORDS)
 
 
-def usage(prompt_tokens: int, output_tokens: int, cached_tokens: int | None) -> dict[str, Any]:
+def usage(
+    prompt_tokens: int,
+    output_tokens: int,
+    cached_tokens: int | None,
+) -> dict[str, Any]:
     """The usage object of an answer; with `cached_tokens` where a prefix cache could have
     helped.
     """
@@ -250,16 +272,15 @@ def usage(prompt_tokens: int, output_tokens: int, cached_tokens: int | None) -> 
         "completion_tokens": output_tokens,
         "total_tokens": prompt_tokens + output_tokens,
     }
-    return (
-        counts
-        if cached_tokens is None
-        else counts | {"prompt_tokens_details": {"cached_tokens": cached_tokens}}
-    )
+    if cached_tokens is None:
+        return counts
+    return counts | {"prompt_tokens_details": {"cached_tokens": cached_tokens}}
 
 
 def prompt_blocks(prompt: str, block_tokens: int) -> tuple[int, ...]:
     """A hash for each whole block of the prompt, over the block and all before it."""
-    words, chain = prompt.split(), 0
+    words = prompt.split()
+    chain = 0
     blocks = []
     for start in range(0, len(words) - block_tokens + 1, block_tokens):
         chain = crc32(" ".join(words[start : start + block_tokens]).encode(), chain)

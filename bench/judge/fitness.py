@@ -32,7 +32,9 @@ def fitness(run: Run, override: Contract | None = None) -> Health:
     others.
     """
     manifest = run.manifest
-    limit_ns, rows, places = _tightest_ns(run, override), _real(run), places_of(manifest)
+    limit_ns = _tightest_ns(run, override)
+    rows = _real(run)
+    places = places_of(manifest)
     harness, lost = _lost(manifest, manifest.harness.replace(state=_state(run)))
     more = _more_facts(run)
     if places is None:
@@ -68,15 +70,18 @@ def conducts(run: Run, override: Contract | None = None) -> list[Conduct]:
     places = places_of(run.manifest)
     if places is None:
         return []
-    rows, limit_ns, interrupted = (
-        _real(run),
-        _tightest_ns(run, override),
-        _state(run) == "interrupted",
-    )
-    of_row, shortest_ns = places.node_of(rows.schedule), run.manifest.shortest_phase_ns
+    rows = _real(run)
+    limit_ns = _tightest_ns(run, override)
+    interrupted = _state(run) == "interrupted"
+    of_row = places.node_of(rows.schedule)
+    shortest_ns = run.manifest.shortest_phase_ns
     return [
         conduct_of(
-            rows.where(of_row == index), node, shortest_ns, limit_ns, interrupted=interrupted
+            rows.where(of_row == index),
+            node,
+            shortest_ns,
+            limit_ns,
+            interrupted=interrupted,
         )
         for index, node in enumerate(places.nodes)
     ]
@@ -92,16 +97,21 @@ def _real(run: Run) -> Columns:
     """The rows that a run came to and that were sent, or to be sent, over a network."""
     rows = came_to(run)
     virtual = run.manifest.simulated_lanes
-    return rows.where(~np.isin(rows.schedule["lane"], virtual)) if virtual else rows
+    if virtual:
+        return rows.where(~np.isin(rows.schedule["lane"], virtual))
+    return rows
 
 
 def _state(run: Run) -> State:
-    return "interrupted" if run.manifest.ended_early else run.state
+    if run.manifest.ended_early:
+        return "interrupted"
+    return run.state
 
 
 def _gaps_in_words(run: Run) -> Iterator[str]:
     """A sentence for each stretch that was planned and is on no record."""
-    planned, came = len(run.columns), len(came_to(run))
+    planned = len(run.columns)
+    came = len(came_to(run))
     breaks = len(run.manifest.later_sittings)
     for start, end in run.gaps_ns[:breaks]:
         yield (
@@ -149,7 +159,12 @@ def _lost_in_words(shards: list[ShardRecord], node: str, why: str) -> str:
     )
 
 
-def _without(run: Run, places: Places, gone: list[str], harness: Harness) -> Harness:
+def _without(
+    run: Run,
+    places: Places,
+    gone: list[str],
+    harness: Harness,
+) -> Harness:
     """What the harness's record says of the processes and starts of the other nodes alone.
 
     That a shard or a worker was lost stays: the load was asked of it too.

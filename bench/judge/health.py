@@ -82,11 +82,20 @@ def examine(
     samples = columns.samples
     lag = latency_ns(samples, "harness_lag")
     lag = lag[lag >= 0]
-    p99, worst = _p99(lag), int(lag.max()) if len(lag) else 0
+    p99 = _p99(lag)
+    if len(lag):
+        worst = int(lag.max())
+    else:
+        worst = 0
     degraded: list[str] = []
     invalid: list[str] = []
     client_limited = _lag_budget(
-        "the harness itself sent late", p99, worst, tightest_limit_ns, degraded, invalid
+        "the harness itself sent late",
+        p99,
+        worst,
+        tightest_limit_ns,
+        degraded,
+        invalid,
     )
     _sending(samples, harness, degraded, invalid)
     invalid += not_as_asked
@@ -110,7 +119,12 @@ def examine(
     return Health(state, invalid + degraded, facts, limited)
 
 
-def _sending(samples: Table, harness: Harness, degraded: list[str], invalid: list[str]) -> None:
+def _sending(
+    samples: Table,
+    harness: Harness,
+    degraded: list[str],
+    invalid: list[str],
+) -> None:
     """Was everything sent that was due, by every worker?"""
     ours, due = could_not_send(samples)
     if ours and harness.state != "interrupted":
@@ -129,7 +143,11 @@ def _sending(samples: Table, harness: Harness, degraded: list[str], invalid: lis
     ]
 
 
-def _receiving(samples: Table, harness: Harness, tightest_limit_ns: int | None) -> Iterator[str]:
+def _receiving(
+    samples: Table,
+    harness: Harness,
+    tightest_limit_ns: int | None,
+) -> Iterator[str]:
     """Were answers heard to their end, and stamped when they came?"""
     cut = int((samples["outcome"] == Outcome.censored).sum())
     if cut:
@@ -204,16 +222,23 @@ def conduct_of(
     lag = lag[lag >= 0]
     degraded: list[str] = []
     invalid: list[str] = []
-    p99, worst = _p99(lag), int(lag.max()) if len(lag) else 0
+    p99 = _p99(lag)
+    worst = int(lag.max()) if len(lag) else 0
     client_limited = _lag_budget(
-        f"{node.name} itself sent late", p99, worst, tightest_limit_ns, degraded, invalid
+        f"{node.name} itself sent late",
+        p99,
+        worst,
+        tightest_limit_ns,
+        degraded,
+        invalid,
     )
     ours, due = could_not_send(columns.samples)
     if ours and not interrupted:
         (invalid if too_few_sent(ours, due) else degraded).append(
             f"{node.name} could not send {ours:,} of its {due:,} due requests"
         )
-    clock, skew_ns = node.clock, node.start_skew_ns or 0
+    clock = node.clock
+    skew_ns = node.start_skew_ns or 0
     off = [(abs(skew_ns), f"began {{}} {'early' if skew_ns < 0 else 'late'}")]
     if clock is not None:
         off += [
@@ -250,7 +275,8 @@ def _shards(shards: HarnessShards, degraded: list[str], invalid: list[str]) -> N
         f"shard {number} of {shards.of} ended before its plan while others went on"
         for number in shards.ended_early
     ]
-    skew_ms, share = shards.start_skew_ms, shards.start_skew_share
+    skew_ms = shards.start_skew_ms
+    share = shards.start_skew_share
     if skew_ms > START_SKEW_MS:
         text = (
             f"the shards began up to {show_duration(skew_ms * MS)} apart, {show_share(share)} of"
@@ -274,7 +300,12 @@ def _budget(limit_ns: int | None) -> tuple[int, int]:
 
 
 def _lag_budget(
-    said: str, p99: int, worst: int, limit_ns: int | None, degraded: list[str], invalid: list[str]
+    said: str,
+    p99: int,
+    worst: int,
+    limit_ns: int | None,
+    degraded: list[str],
+    invalid: list[str],
 ) -> bool:
     fair, bad = _budget(limit_ns)
     if limit_ns is None:

@@ -52,17 +52,19 @@ def refuse_unknown(names: Sequence[str], places: Places | None, where: str) -> N
         )
 
 
-def decide(run: Run, names: Sequence[str], override: Contract | None = None) -> list[LeftOut]:
+def decide(
+    run: Run,
+    names: Sequence[str],
+    override: Contract | None = None,
+) -> list[LeftOut]:
     """`left_out` of a run's manifest once these nodes are left out too, in the order of nodes.
 
     `unfit` stands for every node that its own conduct speaks against under the contracts in force;
     where that is every node there is, it leaves none out, and health says why the run cannot be
     trusted. Raises UserError.
     """
-    places, before = (
-        places_of(run.manifest),
-        {entry.node: entry.why for entry in run.manifest.left_out},
-    )
+    places = places_of(run.manifest)
+    before = {entry.node: entry.why for entry in run.manifest.left_out}
     refuse_unknown([*before, *names], places, str(run.folder))
     assert places is not None
     why = {name: ASKED_FOR for name in names if name != UNFIT}
@@ -83,8 +85,12 @@ def leave_out(folder: Path, names: Sequence[str]) -> None:
 
     Raises UserError.
     """
-    manifest, run = read_manifest(folder), Run(folder)
-    changed: Json = {"left_out": left_out} if (left_out := decide(run, names)) else {}
+    manifest = read_manifest(folder)
+    run = Run(folder)
+    if left_out := decide(run, names):
+        changed: Json = {"left_out": left_out}
+    else:
+        changed = {}
     if UNFIT in names and all(each.unfit for each in conducts(run)):
         changed["notes"] = [
             *manifest.notes,

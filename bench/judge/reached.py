@@ -18,7 +18,8 @@ def reached(columns: Columns, state: str) -> Columns:
     Rows that were never due are nobody's failure. Of a run that broke off, rows that were due and
     not sent (those that waited when Ctrl-C came) count as cut off.
     """
-    schedule, samples = columns.schedule, columns.samples
+    schedule = columns.schedule
+    samples = columns.samples
     unsent = samples["outcome"] == Outcome.never_sent
     if state == "complete":
         return columns.where(~unsent | (samples["due_ns"] >= 0) | (schedule["due_ns"] >= 0))

@@ -68,13 +68,18 @@ def review(run: Run, override: Contract | None = None) -> tuple[Summary, Verdict
     Raises UserError for a clause that the run cannot have.
     """
     health = fitness(run, override)
-    further = [] if override else _expects(compare_run(run), route_run(run), census_of(run.folder))
+    if override:
+        further = []
+    else:
+        further = _expects(compare_run(run), route_run(run), census_of(run.folder))
     verdicts = judge_run(run, health, override, further)
     return summarise(run, health, verdicts.overall), verdicts
 
 
 def _expects(
-    comparisons: Comparisons | None, routes: Routes | None, census: Months | None
+    comparisons: Comparisons | None,
+    routes: Routes | None,
+    census: Months | None,
 ) -> list[Expectation]:
     """Rehearsed answers of records beside the verdicts."""
     found: list[Expectation] = []
@@ -91,7 +96,9 @@ def census_of(folder: Path) -> Months | None:
 def records_of(run: Run) -> Records:
     """Make all records of a run; nothing is written."""
     health = fitness(run)
-    comparisons, routes, census = compare_run(run), route_run(run), census_of(run.folder)
+    comparisons = compare_run(run)
+    routes = route_run(run)
+    census = census_of(run.folder)
     verdicts = judge_run(run, health, None, _expects(comparisons, routes, census))
     summary = summarise(run, health, verdicts.overall)
     return Records(summary, verdicts, attribute_run(run), comparisons, routes, census)
@@ -116,16 +123,21 @@ def reviewed(folder: Path) -> tuple[Run, Records]:
     for kind in (Summary, Verdicts, Attribution, Comparisons, Routes):
         number = _json_of(folder / kind.FILE).get("format")
         refuse_newer(kind, number, folder / kind.FILE, writer)
-    records = None if run.manifest.state == "running" else _as_filed(run)
+    if run.manifest.state == "running":
+        records = None
+    else:
+        records = _as_filed(run)
     return run, file_records(run) if records is None else records
 
 
 def _as_filed(run: Run) -> Records | None:
     """The records in the run's folder; None where they are missing, stale or of another format."""
     try:
-        summary, verdicts = read_record(Summary, run.folder), read_record(Verdicts, run.folder)
+        summary = read_record(Summary, run.folder)
+        verdicts = read_record(Verdicts, run.folder)
         attribution = read_record(Attribution, run.folder)
-        comparisons, routes = _if_there(Comparisons, run.folder), _if_there(Routes, run.folder)
+        comparisons = _if_there(Comparisons, run.folder)
+        routes = _if_there(Routes, run.folder)
         census = census_of(run.folder)
     except RunFolderError:
         return None
@@ -147,7 +159,9 @@ def _as_filed(run: Run) -> Records | None:
 
 
 def _if_there(kind: type[F], folder: Path) -> F | None:
-    return read_record(kind, folder) if (folder / kind.FILE).is_file() else None
+    if (folder / kind.FILE).is_file():
+        return read_record(kind, folder)
+    return None
 
 
 def _json_of(path: Path) -> Json:

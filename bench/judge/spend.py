@@ -1,7 +1,7 @@
 """What a run was billed, how much of that was overhead, and whether the bill could be foretold.
 
 In: a run. Out: a record a lane. Must stay true: sums are exact; a call that was cut off is
-reckoned with its planned prompt, for servers read a prompt before they answer, and such calls are
+assumed with its planned prompt, for servers read a prompt before they answer, and such calls are
 counted; a lane without a price gets a reason and no sum.
 
 Overhead = paid / what the useful tokens would have cost on the first choice - 1: failed and
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.judge.stats.blocks import ratio_limits, time_blocks
+from bench.judge.stats.resample import ratio_limits, time_blocks
 from bench.plan.budget import MILLION, usd_of
 from bench.plan.target import Prices
 from bench.record.records.manifest import LaneRecord, LegRecord
@@ -55,31 +55,33 @@ class Spend:
     useful_prompt: int
     useful_output: int
     wasted_tokens: int
-    #: calls whose prompt was reckoned as planned
-    reckoned: int
+    #: calls whose prompt was assumed as planned
+    assumed: int
     first: Prices
 
     @property
     def overhead(self) -> Fraction | None:
         """None when nothing useful came."""
-        return self.paid_usd / self.useful_usd - 1 if self.useful_usd else None
+        if self.useful_usd:
+            return self.paid_usd / self.useful_usd - 1
+        return None
 
     @property
     def unsummed(self) -> str | None:
         """Why there is no overhead, and so no bill; None where there is one."""
         if self.useful_usd:
             return None
-        return (
-            "the price is zero"
-            if self.useful_prompt + self.useful_output
-            else "no answer of any worth was paid for"
-        )
+        if self.useful_prompt + self.useful_output:
+            return "the price is zero"
+        return "no answer of any worth was paid for"
 
     @property
     def output_share(self) -> Fraction | None:
         """Share of output among the useful tokens."""
         total = self.useful_prompt + self.useful_output
-        return Fraction(self.useful_output, total) if total else None
+        if total:
+            return Fraction(self.useful_output, total)
+        return None
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class _Calls:
     leg: Int
     prompt: Int
     output: Int
-    reckoned: Bool
+    assumed: Bool
 
 
 def spend_of(run: Run, index: int) -> Spend | str:
@@ -100,7 +102,10 @@ def spend_of(run: Run, index: int) -> Spend | str:
     prices = [leg.prices for leg in legs]
     mine = np.flatnonzero(run.columns.schedule["lane"] == index)
     columns = run.columns.where(mine)
-    calls = _calls_of_route(run.attempts, mine, columns) if lane.legs else _calls_of_rows(columns)
+    if lane.legs:
+        calls = _calls_of_route(run.attempts, mine, columns)
+    else:
+        calls = _calls_of_rows(columns)
     for leg in sorted({0, *calls.leg.tolist()}):
         if prices[leg] is None:
             return f"target {legs[leg].name} has no prices"
@@ -112,7 +117,9 @@ def spend_of(run: Run, index: int) -> Spend | str:
     for leg, price in enumerate(known):
         used = calls.leg == leg
         paid += np.bincount(
-            calls.row[used], _usd(price, calls.prompt[used], calls.output[used]), len(columns)
+            calls.row[used],
+            _usd(price, calls.prompt[used], calls.output[used]),
+            len(columns),
         )
         paid_usd += usd_of(price, int(calls.prompt[used].sum()), int(calls.output[used].sum()))
     prompt, output = _useful(columns)
@@ -127,7 +134,7 @@ def spend_of(run: Run, index: int) -> Spend | str:
         total[0],
         total[1],
         int(calls.prompt.sum() + calls.output.sum()) - sum(total),
-        int(calls.reckoned.sum()),
+        int(calls.assumed.sum()),
         first,
     )
 
@@ -140,16 +147,14 @@ def _usd(price: Prices, prompt: Any, output: Any) -> Float:
 
 
 def _billed(table: Table, planned_prompt: Int, cut_off: Bool) -> tuple[Int, Int, Bool]:
-    """(prompt, output, prompt reckoned) of each call: as the server said, else as planned where it
+    """(prompt, output, prompt assumed) of each call: as the server said, else as planned where it
     had been at work.
     """
-    prompt, output = (
-        table["prompt_tokens"].astype(np.int64),
-        np.maximum(table["output_tokens"].astype(np.int64), 0),
-    )
+    prompt = table["prompt_tokens"].astype(np.int64)
+    output = np.maximum(table["output_tokens"].astype(np.int64), 0)
     worked = np.isin(table["outcome"], _WORKED_ON) | cut_off | (output > 0)
-    reckoned = (prompt < 0) & worked & (table["sent_ns"] >= 0)
-    return np.where(reckoned, planned_prompt, np.maximum(prompt, 0)), output, reckoned
+    assumed = (prompt < 0) & worked & (table["sent_ns"] >= 0)
+    return np.where(assumed, planned_prompt, np.maximum(prompt, 0)), output, assumed
 
 
 def _calls_of_rows(columns: Columns) -> _Calls:
@@ -165,7 +170,8 @@ def _calls_of_rows(columns: Columns) -> _Calls:
 def _calls_of_route(attempts: Table, mine: Int, columns: Columns) -> _Calls:
     place = np.searchsorted(mine, attempts["row"])
     belongs = (place < len(mine)) & (mine[np.minimum(place, len(mine) - 1)] == attempts["row"])
-    attempts, place = attempts[belongs], place[belongs]
+    attempts = attempts[belongs]
+    place = place[belongs]
     planned = columns.schedule["prompt_tokens"].astype(np.int64)[place]
     billed = _billed(attempts, planned, (attempts["flags"] & AttemptFlag.CANCELLED) != 0)
     return _Calls(place, attempts["leg"].astype(np.int64), *billed)
@@ -175,13 +181,17 @@ def _useful(columns: Columns) -> tuple[Int, Int]:
     """Tokens of the answers that were of use: one for each row that succeeded."""
     none = np.zeros(len(columns), bool)
     prompt, output, _ = _billed(
-        columns.samples, columns.schedule["prompt_tokens"].astype(np.int64), none
+        columns.samples,
+        columns.schedule["prompt_tokens"].astype(np.int64),
+        none,
     )
     return np.where(columns.ok, prompt, 0), np.where(columns.ok, output, 0)
 
 
 def forecast_interval(
-    spend: Spend, margin: Fraction = MARGIN, alpha_each_side: float = FORECAST_ALPHA
+    spend: Spend,
+    margin: Fraction = MARGIN,
+    alpha_each_side: float = FORECAST_ALPHA,
 ) -> dict[str, Any]:
     """Actual bill over forecast (the planned tokens at the first choice's price), and whether it
     holds within `margin`.
@@ -191,7 +201,8 @@ def forecast_interval(
     The limits are drawn by time block and each is one-sided at `alpha_each_side`.
     """
     came = spend.due_ns >= 0
-    planned, paid = spend.planned[came], spend.paid[came]
+    planned = spend.planned[came]
+    paid = spend.paid[came]
     forecast = float(planned.sum())
     record: dict[str, Any] = {
         "forecast_usd": forecast,
@@ -210,10 +221,14 @@ def forecast_interval(
     record |= {"ratio": float(spend.paid_usd) / forecast, "interval": [lower, upper]}
     if lower is None or upper is None:
         return record | {"reason": "the run is too short to be cut into time blocks"}
-    low, high = float(1 - margin), float(1 + margin)
-    holds = (
-        True if low <= lower and upper <= high else False if upper < low or lower > high else None
-    )
+    low = float(1 - margin)
+    high = float(1 + margin)
+    if low <= lower and upper <= high:
+        holds = True
+    elif upper < low or lower > high:
+        holds = False
+    else:
+        holds = None
     return record | {
         "holds": holds,
         "reason": None if holds is not None else "the interval reaches across the margin",

@@ -36,7 +36,9 @@ def quantiles_ms(values_ns: Int) -> dict[str, float | int] | None:
 
 
 def view_ms(
-    rows: Columns, metrics: Iterable[str], view: str = "response"
+    rows: Columns,
+    metrics: Iterable[str],
+    view: str = "response",
 ) -> dict[str, dict[str, float | int] | None]:
     """The quantiles of some metrics over these rows, by name."""
     return {name: quantiles_ms(latency_ns(rows.samples, name, view)) for name in metrics}
@@ -70,10 +72,15 @@ def _histogram_ms(histogram: Histogram) -> dict[str, float | int | None] | None:
 def summarise(run: Run, health: Health, overall: Overall) -> Summary:
     """The numbers of a run."""
     gaps = _gap_histograms(run)
-    came, places = came_to(run), places_of(run.manifest)
+    came = came_to(run)
+    places = places_of(run.manifest)
     targets = {
         lane.name: lane_summary(
-            run.columns.lane(index), lane, came.lane(index), gaps.get(lane.name), places
+            run.columns.lane(index),
+            lane,
+            came.lane(index),
+            gaps.get(lane.name),
+            places,
         )
         for index, lane in enumerate(run.lanes)
     }
@@ -147,7 +154,9 @@ def lane_summary(
 def _offered_rps(columns: Columns, lane: LaneRecord) -> float | None:
     """Planned rows per second of the lane's span; None for a closed loop, which plans no rate."""
     span_ns = lane.end_ns - lane.start_ns - _broken_off_ns(lane, lane.end_ns)
-    return None if lane.closed_loop or span_ns <= 0 else float(len(columns) / (span_ns / S))
+    if lane.closed_loop or span_ns <= 0:
+        return None
+    return float(len(columns) / (span_ns / S))
 
 
 def _sent_rps(columns: Columns, lane: LaneRecord, *, whole: bool) -> float | None:
@@ -174,12 +183,18 @@ def _broken_off_ns(lane: LaneRecord, until_ns: int) -> int:
 def _tokens(ok: Columns) -> dict[str, Any]:
     """Totals of the successes, where they come from, and how far prompts were from their plan."""
     samples = ok.samples
-    prompt, output = samples["prompt_tokens"], samples["output_tokens"]
+    prompt = samples["prompt_tokens"]
+    output = samples["output_tokens"]
     counted = int(((samples["flags"] & Flag.COUNTED_TOKENS) != 0).sum())
     known = int((output >= 0).sum())
-    source = (
-        "none" if not known else "counted" if counted == known else "mixed" if counted else "usage"
-    )
+    if not known:
+        source = "none"
+    elif counted == known:
+        source = "counted"
+    elif counted:
+        source = "mixed"
+    else:
+        source = "usage"
     has_usage = prompt >= 0
     error = None
     if has_usage.any():
@@ -250,6 +265,9 @@ def _by_place(measured: Columns, places: Places) -> dict[str, Any]:
     found = {"by_node": _parts(measured, places.names, places.node_of(measured.schedule), vantage)}
     if len(places.regions) > 1:
         found["by_region"] = _parts(
-            measured, places.regions, places.region_of(measured.schedule), vantage
+            measured,
+            places.regions,
+            places.region_of(measured.schedule),
+            vantage,
         )
     return found

@@ -207,13 +207,15 @@ def _gen_ai(lane: LaneRecord) -> dict[str, str]:
     The provider is the flavour of the API, as it asks; a route has no one server.
     """
     api = api_of_record(lane.api or DEFAULT)
-    server = urlsplit(lane.base_url) if "," not in lane.base_url else None
+    if "," not in lane.base_url:
+        server = urlsplit(lane.base_url)
+    else:
+        server = None
     port = server and (server.port or {"http": 80, "https": 443}.get(server.scheme))
-    place = (
-        {"server.address": server.hostname, "server.port": str(port)}
-        if server and server.hostname
-        else {}
-    )
+    if server and server.hostname:
+        place = {"server.address": server.hostname, "server.port": str(port)}
+    else:
+        place = {}
     return {
         "gen_ai.operation.name": api.operation,
         "gen_ai.provider.name": api.provider,
@@ -241,7 +243,10 @@ _DURATIONS = sorted(
 
 
 def _durations(
-    metric: Quantity, series: Series, parts: list[_Part], edges: tuple[int, ...]
+    metric: Quantity,
+    series: Series,
+    parts: list[_Part],
+    edges: tuple[int, ...],
 ) -> Iterator[Point]:
     """One point a lane, phase and way to fail.
 
@@ -271,6 +276,11 @@ def _tokens(parts: list[_Part]) -> Iterator[Point]:
                 )
 
 
-def _histogram(labels: dict[str, str], values: Int, edges: tuple[int, ...], per_unit: int) -> Point:
+def _histogram(
+    labels: dict[str, str],
+    values: Int,
+    edges: tuple[int, ...],
+    per_unit: int,
+) -> Point:
     counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
     return Point(labels, int(values.sum()) / per_unit, tuple(counts.tolist()))

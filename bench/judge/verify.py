@@ -1,7 +1,7 @@
 """Is a run's folder still what was written, and do its verdicts follow from its samples?
 
 In: a run's folder, optionally the public key that vouches for it. Out: everything that differs,
-by file and key. Must stay true: nothing is written; verdicts and summary are reckoned anew from
+by file and key. Must stay true: nothing is written; verdicts and summary are computed again from
 manifest and tables alone; a file that is in no list differs as much as one that is gone; a folder
 without a manifest that can be read, or with links in it, is refused, anything else is told.
 """
@@ -72,13 +72,13 @@ def verify(folder: Path, public_key: Path | None = None) -> Verified:
     differences = [*_manifest_itself(folder)]
     open_ended = manifest.state == "running"
     notes: list[str] = []
-    expected, clauses = dict[str, str](), 0
+    expected = dict[str, str]()
+    clauses = 0
     try:
-        expected = (
-            sealed(folder) | {"schedule.npy": str(manifest.schedule_sha256)}
-            if open_ended
-            else listed(manifest)
-        )
+        if open_ended:
+            expected = sealed(folder) | {"schedule.npy": str(manifest.schedule_sha256)}
+        else:
+            expected = listed(manifest)
         notes += _notes(folder, manifest, public_key)
     except _STUMBLES as error:
         differences.append(
@@ -90,9 +90,10 @@ def verify(folder: Path, public_key: Path | None = None) -> Verified:
     try:
         summary, verdicts = review(Run(folder))
     except _STUMBLES as error:
-        said = (
-            str(error) if isinstance(error, TailproofError) else f"{type(error).__name__}: {error}"
-        )
+        if isinstance(error, TailproofError):
+            said = str(error)
+        else:
+            said = f"{type(error).__name__}: {error}"
         differences.append(Difference("verdicts.json", f"cannot be recomputed: {said}"))
     else:
         clauses = len(verdicts.clauses)
@@ -155,7 +156,12 @@ def _files(folder: Path, expected: dict[str, str]) -> Iterator[Difference]:
             )
 
 
-def _record(folder: Path, name: str, fresh: Json, open_ended: bool) -> Iterator[Difference]:
+def _record(
+    folder: Path,
+    name: str,
+    fresh: Json,
+    open_ended: bool,
+) -> Iterator[Difference]:
     """Where a stored record is not the one that its folder gives; a run without an end may have
     none yet.
     """
@@ -176,7 +182,8 @@ def unequal(stored: Any, fresh: Any, path: str = "") -> Iterator[tuple[str, str,
     """(key path, stored, recomputed) of every place where two JSON values part; "nothing" where one
     has no such key.
     """
-    was, now = _parts(stored), _parts(fresh)
+    was = _parts(stored)
+    now = _parts(fresh)
     if was is not None and now is not None and type(stored) is type(fresh):
         for step in dict.fromkeys([*now, *was]):
             yield from unequal(was.get(step, _NOTHING), now.get(step, _NOTHING), path + step)
@@ -188,15 +195,15 @@ def _parts(value: Any) -> Json | None:
     """What lies below a value by its step of the key path; None for a leaf."""
     if isinstance(value, dict):
         return {f".{key}": each for key, each in value.items()}
-    return (
-        {f"[{index}]": each for index, each in enumerate(value)}
-        if isinstance(value, list)
-        else None
-    )
+    if isinstance(value, list):
+        return {f"[{index}]": each for index, each in enumerate(value)}
+    return None
 
 
 def _written(value: Any) -> str:
-    return "nothing" if value is _NOTHING else json.dumps(value, ensure_ascii=False)
+    if value is _NOTHING:
+        return "nothing"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _cut(text: str, length: int = 80) -> str:

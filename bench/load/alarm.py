@@ -59,11 +59,10 @@ class KernelTimer:
     def __init__(self) -> None:
         """Raises OSError where there is none."""
         self._libc = _libc()
-        self.fd = (
-            -1
-            if self._libc is None
-            else self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
-        )
+        if self._libc is None:
+            self.fd = -1
+        else:
+            self.fd = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
         if self.fd < 0:
             raise OSError("no timerfd")
 

@@ -107,7 +107,13 @@ def _null_server(tokens: int) -> Iterator[int]:
             process.stdout.close()
 
 
-def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> CalibrationStep:
+def _step(
+    port: int,
+    rate: int,
+    seconds: float,
+    tokens: int,
+    folder: Path,
+) -> CalibrationStep:
     suite = _suite(port, rate, seconds, tokens)
     plan = compile_plan(suite, 1)
     known = len(_truth(port, 0))
@@ -123,8 +129,10 @@ def _step(port: int, rate: int, seconds: float, tokens: int, folder: Path) -> Ca
     rows = np.array([row for row in ok if int(row) in done])
     true = np.array([done[int(row)] for row in rows], np.int64).reshape(-1, 3)
     chosen = samples[rows]
-    ttft, true_ttft = latency_ns(chosen, "ttft"), true[:, 1] - true[:, 0]
-    e2e, true_e2e = latency_ns(chosen, "e2e"), true[:, 2] - true[:, 0]
+    ttft = latency_ns(chosen, "ttft")
+    true_ttft = true[:, 1] - true[:, 0]
+    e2e = latency_ns(chosen, "e2e")
+    true_e2e = true[:, 2] - true[:, 0]
     row_errors = np.maximum(np.abs(ttft - true_ttft), np.abs(e2e - true_e2e))
     harness = run.manifest.harness
     lag = latency_ns(chosen, "lag")
@@ -156,9 +164,17 @@ def _three(values: Int) -> tuple[float, float, float]:
     return p50, p99, p999
 
 
-def _suite(port: int, rate: int, seconds: float, tokens: int) -> Suite:
+def _suite(
+    port: int,
+    rate: int,
+    seconds: float,
+    tokens: int,
+) -> Suite:
     target = Target(
-        description="null server", name="null", base_url=f"http://127.0.0.1:{port}/v1", model="null"
+        description="null server",
+        name="null",
+        base_url=f"http://127.0.0.1:{port}/v1",
+        model="null",
     )
     profile = Profile(
         description="calibration",
@@ -179,7 +195,11 @@ def _suite(port: int, rate: int, seconds: float, tokens: int) -> Suite:
         expect=[],
     )
     return Suite(
-        name="calibrate", description="the harness's own error", seed=1, stages=[stage], files=[]
+        name="calibrate",
+        description="the harness's own error",
+        seed=1,
+        stages=[stage],
+        files=[],
     )
 
 

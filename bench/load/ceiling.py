@@ -50,7 +50,9 @@ def stored() -> Calibration | None:
         record = read_record(Calibration, store_path().parent)
     except RunFolderError:
         return None
-    return record if record.machine == machine_facts() else None
+    if record.machine == machine_facts():
+        return record
+    return None
 
 
 def peak_events_per_s(plan: Plan) -> float:
@@ -67,7 +69,9 @@ def peak_events_per_s(plan: Plan) -> float:
 def peak_requests_per_s(plan: Plan) -> float:
     """Requests planned for the busiest second."""
     due = plan.schedule["due_ns"]
-    return float(np.bincount(due[due >= 0] // S).max()) if (due >= 0).any() else 0.0
+    if (due >= 0).any():
+        return float(np.bincount(due[due >= 0] // S).max())
+    return 0.0
 
 
 def _load(plan: Plan, known: Calibration | None) -> float:

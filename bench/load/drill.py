@@ -50,10 +50,14 @@ class Timeline:
     """The drills of one run, each on a thread of its own."""
 
     def __init__(
-        self, drills: Sequence[PlannedDrill], lanes: Sequence[Lane], clean: Callable[[str], str]
+        self,
+        drills: Sequence[PlannedDrill],
+        lanes: Sequence[Lane],
+        clean: Callable[[str], str],
     ):
         """`drills` sorted by their moment; `clean` makes a text fit to be kept."""
-        self._drills, self._clean = drills, clean
+        self._drills = drills
+        self._clean = clean
         self._urls = [planned.drill.url or change_url(lanes, planned.stage) for planned in drills]
         self._events: list[dict[str, Any]] = [
             {
@@ -79,13 +83,16 @@ class Timeline:
             and self._drills[len(self._threads)].at_ns <= now_ns
         ):
             thread = threading.Thread(
-                target=self._carry_out, args=(len(self._threads), t0), daemon=True
+                target=self._carry_out,
+                args=(len(self._threads), t0),
+                daemon=True,
             )
             self._threads.append(thread)
             thread.start()
 
     def _carry_out(self, index: int, t0: int) -> None:
-        drill, event = self._drills[index].drill, self._events[index]
+        drill = self._drills[index].drill
+        event = self._events[index]
         event["begun_ns"] = monotonic_ns() - t0
         try:
             ok, detail = _do(drill, self._urls[index], self._stopped)
@@ -136,7 +143,11 @@ def _post(url: str, body: bytes, timeout_s: float) -> tuple[bool, str]:
         return False, f"HTTP {error.code}: {error.read(_HEAD_BYTES).decode('utf-8', 'replace')}"
 
 
-def _run(command: list[str], timeout_ns: int, stopped: threading.Event) -> tuple[bool, str]:
+def _run(
+    command: list[str],
+    timeout_ns: int,
+    stopped: threading.Event,
+) -> tuple[bool, str]:
     """The user's own command, in a process group that ends with its time or with an interrupted
     run.
     """
@@ -153,11 +164,10 @@ def _run(command: list[str], timeout_ns: int, stopped: threading.Event) -> tuple
             if stopped.is_set() or monotonic_ns() >= end_ns:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                why = (
-                    "when the run was interrupted"
-                    if stopped.is_set()
-                    else f"after {timeout_ns / S:g} s"
-                )
+                if stopped.is_set():
+                    why = "when the run was interrupted"
+                else:
+                    why = f"after {timeout_ns / S:g} s"
                 return False, f"killed {why}"
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_LOOK_EVERY_S)

@@ -26,7 +26,9 @@ def _filled(value: Any, where: str) -> Any:
         return expand_env(value, where)
     if isinstance(value, dict):
         return {key: _filled(inner, where) for key, inner in value.items()}
-    return [_filled(inner, where) for inner in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_filled(inner, where) for inner in value]
+    return value
 
 
 class BodyWriter:
@@ -36,8 +38,12 @@ class BodyWriter:
         """Raises UserError when the extra body is not JSON."""
         target = lane.target
         self.api = target.spoken
-        self._schedule, self._text = schedule, text
-        self._prefix_tokens = lane.profile.shared_prefix.tokens if lane.profile.shared_prefix else 0
+        self._schedule = schedule
+        self._text = text
+        if lane.profile.shared_prefix:
+            self._prefix_tokens = lane.profile.shared_prefix.tokens
+        else:
+            self._prefix_tokens = 0
         self._sessions = lane.profile.sessions is not None
         #: raised when an option is left out: a body written before may have been refused for it
         self.version = 0
@@ -106,7 +112,13 @@ class LaneSender(Protocol):
     def send(self, request: Request, request_id: str) -> None:
         """Begin; events go to the request."""
 
-    def send_again(self, request: Request, note: str, now_ns: int, request_id: str) -> bool:
+    def send_again(
+        self,
+        request: Request,
+        note: str,
+        now_ns: int,
+        request_id: str,
+    ) -> bool:
         """True when a request that ended as http_4xx was sent once more instead, without an option
         that was refused.
         """
@@ -124,7 +136,8 @@ class Endpoint:
     __slots__ = ("api", "sender", "writer")
 
     def __init__(self, sender: Sender, writer: BodyWriter):
-        self.sender, self.writer = sender, writer
+        self.sender = sender
+        self.writer = writer
         self.api: Api = writer.api
 
     def send(self, request: Request, request_id: str) -> None:
@@ -146,7 +159,13 @@ class Endpoint:
         request.body_version = self.writer.version
         self.sender.start(self.writer.body(request.row), request_id, request, carried)
 
-    def send_again(self, request: Request, note: str, now_ns: int, request_id: str) -> bool:
+    def send_again(
+        self,
+        request: Request,
+        note: str,
+        now_ns: int,
+        request_id: str,
+    ) -> bool:
         """One row, two attempts, both counted: the refused one was the server's doing, not our
         lateness.
         """

@@ -60,13 +60,15 @@ class LaneState:
     def __init__(self, lane: Lane, sender: LaneSender, cap: int | None):
         """`cap` is this process's part of the lane's in-flight cap; None = no cap."""
         profile = lane.profile
-        self.index, self.sender = lane.index, sender
+        self.index = lane.index
+        self.sender = sender
         self.cap = cap if cap is not None else sys.maxsize
-        self.timeout_ns, self.streamed = lane.target.timeout, lane.target.stream
+        self.timeout_ns = lane.target.timeout
+        self.streamed = lane.target.stream
         #: a closed loop bounded by duration begins nothing at or after this instant
-        self.stops_at_ns = (
-            lane.end_ns if profile.closed_loop and profile.duration is not None else None
-        )
+        self.stops_at_ns: int | None = None
+        if profile.closed_loop and profile.duration is not None:
+            self.stops_at_ns = lane.end_ns
         #: rows that came due so far
         self.started = 0
         self.in_flight = 0
@@ -97,7 +99,9 @@ class Generator:
         `clock` and `alarm` are the only time there is: a test passes its own and waits for nothing.
         """
         self._clock, self._make_alarm = clock, alarm
-        self.lanes, self._journal, self._probe = lanes, journal, probe
+        self.lanes = lanes
+        self._journal = journal
+        self._probe = probe
         self._drain_ns = drain_bound_ns(plan, schedule)
         journal.watch_gaps([lane.gaps for lane in lanes])
         self._lane_of = schedule["lane"]
@@ -213,16 +217,20 @@ class Generator:
     # ---- sending
 
     def _arm(self) -> None:
-        upcoming = (
-            [int(self._due[self._rows[self._pointer]])] if self._pointer < len(self._rows) else []
-        )
+        if self._pointer < len(self._rows):
+            upcoming = [int(self._due[self._rows[self._pointer]])]
+        else:
+            upcoming = []
         if self._heap:
             upcoming.append(self._heap[0][0])
         if upcoming and not self._stopping:
             self._alarm.set(self.t0 + min(upcoming))
 
     def _dispatch_due(self) -> None:
-        rows, due, heap, t0 = self._rows, self._due, self._heap, self.t0
+        rows = self._rows
+        due = self._due
+        heap = self._heap
+        t0 = self.t0
         now = self._clock() - t0
         while self._pointer < len(rows) and not self._stopping:
             row = int(rows[self._pointer])
@@ -360,8 +368,12 @@ def drain_bound_ns(plan: Sequence[Lane], schedule: Table) -> int:
     for lane in plan:
         rows = schedule[schedule["lane"] == lane.index]
         by_time = lane.profile.closed_loop and lane.profile.duration is not None
-        chain = 1 if by_time else int(rows["turn"].max()) + 1
-        think = 0 if by_time else int(rows["think_ns"].max()) * (chain - 1)
+        if by_time:
+            chain = 1
+            think = 0
+        else:
+            chain = int(rows["turn"].max()) + 1
+            think = int(rows["think_ns"].max()) * (chain - 1)
         bound = max(bound, chain * lane.target.timeout + think)
     return bound + S
 

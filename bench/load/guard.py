@@ -2,7 +2,7 @@
 
 In: rows about to leave one process, and what became of them. Out: the row sent or not, and once
 the reason why nothing more is. Must stay true: a row that the cap does not allow never reaches a
-socket; the stop rule hears of hosts beyond this machine alone; an open loop is ended, never slowed.
+socket; the stop rule counts hosts beyond this machine alone; an open loop is ended, never slowed.
 """
 
 from __future__ import annotations
@@ -74,11 +74,9 @@ class Caps:
 
     def part(self, workers: int) -> Caps:
         """Of one of so many workers: an equal part of the money, the rule whole."""
-        return (
-            self
-            if self.cost_usd is None
-            else dataclasses.replace(self, cost_usd=self.cost_usd / workers)
-        )
+        if self.cost_usd is None:
+            return self
+        return dataclasses.replace(self, cost_usd=self.cost_usd / workers)
 
 
 UNCAPPED = Caps()
@@ -89,15 +87,23 @@ CAPS = TypeAdapter(Caps)
 class Guard:
     """One process's.
 
-    `tell` hears once why nothing more is sent, before the row that is refused ends as never sent.
+    `tell` is called once with why nothing more is sent, before the refused row ends as never sent.
     """
 
     def __init__(
-        self, lanes: Sequence[Lane], schedule: Table, caps: Caps, tell: Callable[[str], None]
+        self,
+        lanes: Sequence[Lane],
+        schedule: Table,
+        caps: Caps,
+        tell: Callable[[str], None],
     ):
         """`caps` are this process's part; `tell` must see to it that no row comes up any more."""
-        self._lanes, self._tell = lanes, tell
-        self._spending = None if caps.cost_usd is None else Spending(lanes, schedule, caps.cost_usd)
+        self._lanes = lanes
+        self._tell = tell
+        if caps.cost_usd is None:
+            self._spending = None
+        else:
+            self._spending = Spending(lanes, schedule, caps.cost_usd)
         self._recent = {
             lane.index: Recent()
             for lane in lanes
@@ -112,7 +118,7 @@ class Guard:
         return self.why is None
 
     def called(self, attempt: Attempt) -> None:
-        """A call of a route has ended; told before its row is."""
+        """A call of a route has ended; called before its row ends."""
         self._bill(attempt, attempt.leg, attempt.outcome)
 
     def ended(self, request: Request, outcome: Outcome, lane: int) -> None:
@@ -135,11 +141,10 @@ class Guard:
         stop rule.
         """
         spending = self._spending
-        spent = (
-            {"cap_usd": spending.cap_usd, "spent_usd": spending.spent_usd}
-            if spending is not None
-            else {}
-        )
+        if spending is not None:
+            spent = {"cap_usd": spending.cap_usd, "spent_usd": spending.spent_usd}
+        else:
+            spent = {}
         return {
             **{name: float(usd) for name, usd in spent.items()},
             "stop_rule": [self._lanes[lane].name for lane in self._recent],
@@ -147,11 +152,10 @@ class Guard:
 
     def _bill(self, call: Request, leg: int, outcome: Outcome) -> None:
         if self._spending is not None and call.sent_ns >= 0:
-            usage = (
-                (-1, -1)
-                if call.answer is None
-                else (call.answer.prompt_tokens, call.answer.output_tokens)
-            )
+            if call.answer is None:
+                usage = (-1, -1)
+            else:
+                usage = (call.answer.prompt_tokens, call.answer.output_tokens)
             self._spending.called(call.row, leg, outcome, *usage)
 
     def _stop(self, why: str) -> None:
@@ -165,7 +169,9 @@ class Guarded:
     __slots__ = ("_clock", "_guard", "_sender")
 
     def __init__(self, sender: LaneSender, guard: Guard, clock: Callable[[], int]):
-        self._sender, self._guard, self._clock = sender, guard, clock
+        self._sender = sender
+        self._guard = guard
+        self._clock = clock
 
     def send(self, request: Request, request_id: str) -> None:
         """Begin; or end it as never sent, without the slot that would make that our own failure."""
@@ -175,7 +181,13 @@ class Guarded:
         request.slot_free_ns = -1
         request.fail(Outcome.never_sent, f"not sent: {self._guard.why}", self._clock())
 
-    def send_again(self, request: Request, note: str, now_ns: int, request_id: str) -> bool:
+    def send_again(
+        self,
+        request: Request,
+        note: str,
+        now_ns: int,
+        request_id: str,
+    ) -> bool:
         """As the sender behind has it: a request that was refused for an option cost nothing."""
         return self._sender.send_again(request, note, now_ns, request_id)
 

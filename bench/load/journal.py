@@ -93,7 +93,10 @@ class Journal:
         worker: int = 0,
         guard: Guard | None = None,
     ):
-        self._writer, self.run_id, self._worker, self._guard = writer, run_id, worker, guard
+        self._writer = writer
+        self.run_id = run_id
+        self._worker = worker
+        self._guard = guard
         #: what ended is sealed this often
         self.seal_every_s = SEGMENT_EVERY_S
         self.samples = empty_samples(rows)
@@ -124,7 +127,8 @@ class Journal:
 
     def begin(self, t0: int) -> None:
         """The run's time zero is known (monotonic ns)."""
-        self._t0, self._begun = t0, True
+        self._t0 = t0
+        self._begun = True
 
     def record(self, request: Request, outcome: Outcome, note: str, lane_index: int) -> None:
         """Fill the row of a request that ended."""
@@ -189,10 +193,8 @@ class Journal:
 
     def record_attempt(self, attempt: Attempt, *, carried: bool) -> None:
         """Keep what became of one call of a route whose row has ended."""
-        t0, flags = (
-            self._t0,
-            (AttemptFlag.CARRIED * carried) | (AttemptFlag.CANCELLED * attempt.cancelled),
-        )
+        t0 = self._t0
+        flags = (AttemptFlag.CARRIED * carried) | (AttemptFlag.CANCELLED * attempt.cancelled)
         answer = attempt.answer if attempt.answer is not None else _NO_ANSWER
         output_tokens = _output_tokens(answer, attempt.flags)
         strings = self.strings
@@ -222,7 +224,14 @@ class Journal:
         if self._guard is not None:
             self._guard.called(attempt)
 
-    def note_leg(self, lane: str, leg: int, at_ns: int, state: str, why: str) -> None:
+    def note_leg(
+        self,
+        lane: str,
+        leg: int,
+        at_ns: int,
+        state: str,
+        why: str,
+    ) -> None:
         """A leg's breaker changed its state at `at_ns` (monotonic)."""
         self.leg_events.append(
             {
@@ -242,12 +251,21 @@ class Journal:
 
     def _gather_attempts(self) -> Table:
         """The attempts since the last call, as a table."""
-        fresh = np.array(self._tried, ATTEMPT_DTYPE) if self._tried else empty_attempts()
+        if self._tried:
+            fresh = np.array(self._tried, ATTEMPT_DTYPE)
+        else:
+            fresh = empty_attempts()
         self._tried = []
         self._sealed.append(fresh)
         return fresh
 
-    def note_never_sent(self, row: int, due_ns: int, note: str, now_ns: int) -> None:
+    def note_never_sent(
+        self,
+        row: int,
+        due_ns: int,
+        note: str,
+        now_ns: int,
+    ) -> None:
         """The row was due and was not sent; `done` is when it was given up (ns after the run's
         start).
         """
@@ -293,14 +311,27 @@ class Journal:
         until_ns = monotonic_ns() - self._t0
         rows = np.array(self._fresh, np.int64)
         self._fresh = []
-        tried = self._gather_attempts() if self._tried else empty_attempts()
+        if self._tried:
+            tried = self._gather_attempts()
+        else:
+            tried = empty_attempts()
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(
-                self._seal, rows, self.samples[rows], tried, self.texts(), until_ns
+                self._seal,
+                rows,
+                self.samples[rows],
+                tried,
+                self.texts(),
+                until_ns,
             )
 
     def _seal(
-        self, rows: Int, samples: Table, tried: Table, texts: dict[str, list[str]], until_ns: int
+        self,
+        rows: Int,
+        samples: Table,
+        tried: Table,
+        texts: dict[str, list[str]],
+        until_ns: int,
     ) -> None:
         if len(rows) or len(tried):
             self._writer.append(rows, samples, texts)

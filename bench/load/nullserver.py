@@ -47,7 +47,10 @@ class _Peer:
     __slots__ = ("buffer", "left", "request", "sock")
 
     def __init__(self, sock: socket.socket):
-        self.sock, self.buffer, self.left, self.request = sock, b"", 0, -1
+        self.sock = sock
+        self.buffer = b""
+        self.left = 0
+        self.request = -1
 
 
 class NullServer:
@@ -56,9 +59,15 @@ class NullServer:
     """
 
     def __init__(
-        self, ttft_ns: int, sigma: float, gap_ns: int, tokens: int, host: str = "127.0.0.1"
+        self,
+        ttft_ns: int,
+        sigma: float,
+        gap_ns: int,
+        tokens: int,
+        host: str = "127.0.0.1",
     ):
-        self._gap_ns, self._tokens = gap_ns, tokens
+        self._gap_ns = gap_ns
+        self._tokens = tokens
         # Lognormal without a generator: quantiles in the order of a golden-ratio sequence, which
         # fills the distribution evenly from any starting point.
         normal = NormalDist()
@@ -143,11 +152,10 @@ class NullServer:
         heapq.heappush(self._due, (now + self._ttft_ns[peer.request // 4 % _LAW_STEPS], fd))
 
     def _tell(self, peer: _Peer, path: bytes) -> None:
-        start = (
-            int(path.partition(b"from=")[2] or 0) * 4
-            if path.startswith(b"/truth")
-            else len(self.truth)
-        )
+        if path.startswith(b"/truth"):
+            start = int(path.partition(b"from=")[2] or 0) * 4
+        else:
+            start = len(self.truth)
         body = json.dumps(self.truth[start:].tolist()).encode()
         peer.sock.setblocking(True)
         peer.sock.sendall(
@@ -192,7 +200,11 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     given = parser.parse_args()
     server = NullServer(
-        round(given.ttft_ms * MS), given.sigma, round(given.gap_ms * MS), given.tokens, given.host
+        round(given.ttft_ms * MS),
+        given.sigma,
+        round(given.gap_ms * MS),
+        given.tokens,
+        given.host,
     )
     sys.stdout.write(json.dumps({"port": server.port}) + "\n")
     sys.stdout.flush()

@@ -132,7 +132,8 @@ def kept_plan(folder: Path) -> Plan:
 
 
 def _plan_json(folder: Path) -> dict[str, Any]:
-    manifest, path = read_manifest(folder), folder / PLAN_FILE
+    manifest = read_manifest(folder)
+    path = folder / PLAN_FILE
     wrote = manifest.versions.get("tailproof", "another version")
     if manifest.plan_sha256 is None:
         raise UserError(

@@ -166,7 +166,9 @@ def _added(histograms: Iterable[Histogram]) -> Histogram:
 
 
 def make_endpoints(
-    lanes: Sequence[Lane], schedule: Table, text: PromptText
+    lanes: Sequence[Lane],
+    schedule: Table,
+    text: PromptText,
 ) -> list[list[Endpoint]]:
     """Each lane's endpoints: its target, or the legs of its route.
 
@@ -270,13 +272,18 @@ class Player:
 
         Raises UserError for headers, bodies or transports that cannot be.
         """
-        lanes, schedule, share, caps = work.lanes, work.schedule, work.share, work.caps
-        self._work, self._lanes = work, lanes
+        lanes = work.lanes
+        schedule = work.schedule
+        share = work.share
+        caps = work.caps
+        self._work = work
+        self._lanes = lanes
         if endpoints is None:
             endpoints = make_endpoints(lanes, schedule, text)
-        self.guard = (
-            None if caps == UNCAPPED else Guard(lanes, schedule, caps.part(share.parts), ends_early)
-        )
+        if caps == UNCAPPED:
+            self.guard = None
+        else:
+            self.guard = Guard(lanes, schedule, caps.part(share.parts), ends_early)
         self.journal = Journal(
             SegmentWriter(work.folder, share.worker, work.sitting),
             work.run_id,
@@ -288,7 +295,9 @@ class Player:
         )
         self._probe = HarnessProbe()
         # The routes' own clockwork, on a loop that has any.
-        self._timers = Timers(monotonic_ns) if any(lane.target.route for lane in lanes) else None
+        self._timers: Timers | None = None
+        if any(lane.target.route for lane in lanes):
+            self._timers = Timers(monotonic_ns)
         self._senders: list[LaneSender] = [
             self._sender(lane, made, schedule) for lane, made in zip(lanes, endpoints, strict=True)
         ]
@@ -300,13 +309,20 @@ class Player:
         mine = share.rows(schedule) & (schedule["lane"] < len(lanes))
         self.generator = Generator(lanes, schedule, states, self.journal, self._probe, mine=mine)
 
-    def _sender(self, lane: Lane, endpoints: list[Endpoint], schedule: Table) -> LaneSender:
+    def _sender(
+        self,
+        lane: Lane,
+        endpoints: list[Endpoint],
+        schedule: Table,
+    ) -> LaneSender:
         if self._timers is None or lane.target.route is None:
             return endpoints[0]
         return Router(lane, endpoints, schedule["leg"], self.journal, self._timers, monotonic_ns)
 
     def _guarded(self, sender: LaneSender) -> LaneSender:
-        return sender if self.guard is None else Guarded(sender, self.guard, monotonic_ns)
+        if self.guard is None:
+            return sender
+        return Guarded(sender, self.guard, monotonic_ns)
 
     async def play(self, on_tick: OnTick, t0: int | None = None) -> None:
         """Play our rows from `t0` (monotonic ns; soon, by default) to their end, and flush."""
@@ -337,7 +353,8 @@ class Player:
 
     def counters(self) -> Counters:
         """Where we stand."""
-        states, journal = self.generator.lanes, self.journal
+        states = self.generator.lanes
+        journal = self.journal
         return Counters(
             started=[state.started for state in states],
             waiting=[len(state.waiting) for state in states],

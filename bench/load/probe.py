@@ -36,18 +36,21 @@ class ClockWatch:
         """Clocks to ask (ns): wall minus monotonic time; time the machine has slept, which only the
         first counts.
         """
-        self._wall_offset, self._slept = wall_offset, slept
+        self._wall_offset = wall_offset
+        self._slept = slept
         self._offset, self._asleep = wall_offset(), slept()
         #: the largest step seen, signed, and all sleep (ns)
         self.step_ns = self.slept_ns = 0
 
     def look(self) -> None:
         """Compare with the look before."""
-        offset, asleep = self._wall_offset(), self._slept()
+        offset = self._wall_offset()
+        asleep = self._slept()
         slept = asleep - self._asleep
         self.step_ns = max(self.step_ns, offset - self._offset - slept, key=abs)
         self.slept_ns += slept
-        self._offset, self._asleep = offset, asleep
+        self._offset = offset
+        self._asleep = asleep
 
 
 class HarnessProbe:

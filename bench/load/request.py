@@ -83,8 +83,12 @@ class Request:
         gaps: array[int],
         on_end: Callable[[Request, Outcome, str], None],
     ):
-        self.row, self.lane, self.due_ns = row, lane, due_ns
-        self.streamed, self.gaps, self._on_end = streamed, gaps, on_end
+        self.row = row
+        self.lane = lane
+        self.due_ns = due_ns
+        self.streamed = streamed
+        self.gaps = gaps
+        self._on_end = on_end
         self.api = _UNTIL_SENT
         self.slot_free_ns = self.sent_ns = self.headers_ns = self.done_ns = -1
         self.connect_ns = self.tls_ns = -1
@@ -126,7 +130,8 @@ class Request:
 
     def on_connected(self, connect_ns: int, tls_ns: int) -> None:
         """A new connection was opened for it."""
-        self.connect_ns, self.tls_ns = connect_ns, tls_ns
+        self.connect_ns = connect_ns
+        self.tls_ns = tls_ns
         self.flags |= Flag.NEW_CONNECTION
 
     def on_reconnect(self) -> None:
@@ -139,9 +144,16 @@ class Request:
         if reused:
             self.flags &= ~Flag.NEW_CONNECTION
 
-    def on_head(self, status: int, headers: Headers, stamp_ns: int, user_stamp: bool) -> None:
+    def on_head(
+        self,
+        status: int,
+        headers: Headers,
+        stamp_ns: int,
+        user_stamp: bool,
+    ) -> None:
         """Status and headers; from here the body is an answer or an error text."""
-        self.status, self.headers_ns = status, stamp_ns
+        self.status = status
+        self.headers_ns = stamp_ns
         # A quick server answers before the write has returned to us: it had the request by then.
         self.sent_ns = min(self.sent_ns, stamp_ns)
         if user_stamp:
@@ -310,10 +322,14 @@ class Attempt(Request):
     ):
         """`start_ns` (monotonic): since when nothing but the harness stood in its way."""
         super().__init__(row, routed, -1, streamed, array("q"), routed.attempt_ended)
-        self.number, self.leg, self.reason, self.start_ns = number, leg, reason, start_ns
+        self.number = number
+        self.leg = leg
+        self.reason = reason
+        self.start_ns = start_ns
         self.slot_free_ns = start_ns
         self.token_reported = self.cancelled = False
-        self.outcome, self.note = Outcome.censored, ""
+        self.outcome = Outcome.censored
+        self.note = ""
 
     def on_body(self, data: bytes, stamp_ns: int) -> None:
         """Body bytes; the first token is reported to the route."""

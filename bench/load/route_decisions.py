@@ -74,10 +74,8 @@ class LegState:
         rule = self._rule
         if rule is None or (began_ns := self._running.pop(attempt, None)) is None:
             return
-        probing, self._probe = (
-            attempt is self._probe,
-            None if attempt is self._probe else self._probe,
-        )
+        probing = attempt is self._probe
+        self._probe = None if attempt is self._probe else self._probe
         if outcome is None or outcome == Outcome.http_4xx:
             return
         late = rule.p99_over is not None and now_ns - began_ns > rule.p99_over
@@ -100,7 +98,8 @@ class LegState:
 
     def feed(self, well: bool, now_ns: int) -> None:
         """What the status feed says."""
-        turned, self._feed_well = well != self._feed_well, well
+        turned = well != self._feed_well
+        self._feed_well = well
         if not well and self.state != "open":
             self._open(now_ns, "the status feed says so")
         elif well and turned and self.state == "open":
@@ -140,11 +139,15 @@ class LegState:
         self._tell(now_ns, "open", why)
 
     def _half_open(self, now_ns: int, why: str) -> None:
-        self.state, self._goods, self._probe = "half-open", 0, None
+        self.state = "half-open"
+        self._goods = 0
+        self._probe = None
         self._tell(now_ns, "half-open", why)
 
     def _close(self, now_ns: int) -> None:
-        self.state, self._failures, self._recent_over = "closed", 0, 0
+        self.state = "closed"
+        self._failures = 0
+        self._recent_over = 0
         self._recent.clear()
         self._tell(now_ns, "closed", f"{self._goods} good probes")
 
@@ -161,7 +164,7 @@ class Begin:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Expire:
-    """End this attempt as timed out: `ended` is told of it."""
+    """End this attempt as timed out: `ended` is called."""
 
     number: int
     after_ns: int
@@ -169,7 +172,7 @@ class Expire:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cancel:
-    """Give this attempt up: nothing more is told of it."""
+    """Give this attempt up: nothing more is recorded of it."""
 
     number: int
 
@@ -224,12 +227,10 @@ class RouteDecisions:
         deadline_ns: int,
     ):
         """`timeouts_ns` are the legs' own; `deadline_ns` is when the row itself times out."""
-        self._route, self._legs, self._timeouts, self._deadline_ns = (
-            route,
-            legs,
-            timeouts_ns,
-            deadline_ns,
-        )
+        self._route = route
+        self._legs = legs
+        self._timeouts = timeouts_ns
+        self._deadline_ns = deadline_ns
         self._order = route.order_from(first)
         self._position = self._count = 0
         self._running: dict[int, _Attempt] = {}
@@ -252,7 +253,9 @@ class RouteDecisions:
             or number not in self._running
         ):
             return []
-        self._committed, self._retry, self._hedge_ns = number, None, None
+        self._committed = number
+        self._retry = None
+        self._hedge_ns = None
         return self._cancel_others(number, now_ns)
 
     def ended(
@@ -342,7 +345,10 @@ class RouteDecisions:
 
     def _next_leg(self, now_ns: int) -> int | None:
         """The next leg in order that admits an attempt; None where none is left."""
-        order = self._order if self._route.fallback else self._order[:1]
+        if self._route.fallback:
+            order = self._order
+        else:
+            order = self._order[:1]
         for position in range(self._position, len(order)):
             if self._legs[order[position]].admits(now_ns):
                 return position
@@ -363,7 +369,8 @@ class RouteDecisions:
     def _begin(self, leg: int, reason: Reason, at_ns: int, now_ns: int) -> Begin:
         self._count += 1
         self._attempts_of[leg] = self._attempts_of.get(leg, 0) + 1
-        step, more = self._route.step_ns, self._position < len(self._order)
+        step = self._route.step_ns
+        more = self._position < len(self._order)
         attempt = _Attempt(
             self._count,
             leg,

@@ -51,14 +51,16 @@ class RoutedRequest:
     """A request under way on a route: what its attempts come to."""
 
     def __init__(
-        self, router: Router, request: Request, request_id: str, decisions: RouteDecisions
+        self,
+        router: Router,
+        request: Request,
+        request_id: str,
+        decisions: RouteDecisions,
     ):
-        self._router, self._request, self._id, self._decisions = (
-            router,
-            request,
-            request_id,
-            decisions,
-        )
+        self._router = router
+        self._request = request
+        self._id = request_id
+        self._decisions = decisions
         self._attempts: dict[int, Attempt] = {}
         self._wake_ns: int | None = None
 
@@ -88,16 +90,24 @@ class RoutedRequest:
 
     def attempt_ended(self, ended: Request, outcome: Outcome, note: str) -> None:
         """The callback of every attempt."""
-        attempt, router = ended, self._router
+        attempt = ended
+        router = self._router
         assert isinstance(attempt, Attempt)
         leg = router.endpoints[attempt.leg]
         if outcome == Outcome.http_4xx and leg.send_again(
-            attempt, note, router.clock(), self._name(attempt)
+            attempt,
+            note,
+            router.clock(),
+            self._name(attempt),
         ):
             return
-        attempt.outcome, attempt.note = outcome, note
+        attempt.outcome = outcome
+        attempt.note = note
         actions = self._decisions.ended(
-            attempt.number, outcome, attempt.done_ns, attempt.retry_after_ms
+            attempt.number,
+            outcome,
+            attempt.done_ns,
+            attempt.retry_after_ms,
         )
         self._act(actions, attempt.done_ns)
 
@@ -161,10 +171,15 @@ class RoutedRequest:
         attempt.fail(outcome, f"given up by the route after {show_duration(after_ns)}", now_ns)
 
     def _name(self, attempt: Attempt) -> str:
-        return self._id if attempt.number == 1 else f"{self._id}.{attempt.number}"
+        if attempt.number == 1:
+            return self._id
+        return f"{self._id}.{attempt.number}"
 
     def _sleep(self) -> None:
-        due_ns = None if self.over else self._decisions.wake_ns()
+        if self.over:
+            due_ns = None
+        else:
+            due_ns = self._decisions.wake_ns()
         if due_ns is not None and (self._wake_ns is None or due_ns < self._wake_ns):
             self._wake_ns = due_ns
             self._router.timers.at(due_ns, self)
@@ -200,8 +215,13 @@ class Router:
     ):
         """`first_leg` is the schedule's column."""
         assert lane.target.route is not None
-        self._lane, self._route, self._first_leg = lane, lane.target.route, first_leg
-        self.endpoints, self.journal, self.timers, self.clock = endpoints, journal, timers, clock
+        self._lane = lane
+        self._route = lane.target.route
+        self._first_leg = first_leg
+        self.endpoints = endpoints
+        self.journal = journal
+        self.timers = timers
+        self.clock = clock
         self.streamed = [leg.stream for leg in lane.target.legs]
         self._timeouts = [leg.timeout for leg in lane.target.legs]
         self.legs = [
@@ -218,7 +238,11 @@ class Router:
         """Send a row on its way."""
         first = int(self._first_leg[request.row])
         decisions = RouteDecisions(
-            self._route, self.legs, self._timeouts, first, request.deadline_ns
+            self._route,
+            self.legs,
+            self._timeouts,
+            first,
+            request.deadline_ns,
         )
         routed = RoutedRequest(self, request, request_id, decisions)
         request.handle = routed
@@ -238,7 +262,9 @@ class Router:
         rule = self._route.breaker
         async with anyio.create_task_group() as group:
             for leg, url in zip(
-                self.legs, rule.status_urls if rule is not None else (), strict=False
+                self.legs,
+                rule.status_urls if rule is not None else (),
+                strict=False,
             ):
                 if url and rule is not None:
                     group.start_soon(watch_status, url, rule.poll, self._hearer(leg))

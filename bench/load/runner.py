@@ -41,13 +41,12 @@ from bench.record.gather import (
     gather_leg_events,
     parts_in,
 )
-from bench.record.histogram import Histogram
+from bench.record.histogram import Histogram, write_histograms
 from bench.record.identity import plan_facts, run_id
 from bench.record.parts import Part
 from bench.record.pieces import Texts
 from bench.record.records.manifest import State
 from bench.record.run_folder import RunWriter
-from bench.record.run_histograms import write_histograms
 from bench.units import show_duration
 
 
@@ -134,16 +133,17 @@ async def play(
     variable not set, a proxy in the way), TargetUnreachable (no answer to the ready check) or
     RunFolderError before anything is sent.
     """
-    live, workers, shard = plan.live(), options.workers or 1, options.shard
+    live = plan.live()
+    workers = options.workers or 1
+    shard = options.shard
     check_descriptors(live, workers, listeners.warn, shards=shard.of)
     _check_caps_divide(live, workers, shard.of)
     endpoints = make_endpoints(live.lanes, plan.schedule, text)
     await _check_ready(live, listeners.warn)
-    sitting = (
-        _first_sitting(plan, facts, options, kept)
-        if options.resume is None
-        else take_up(plan, options.resume, workers, options.caps)
-    )
+    if options.resume is None:
+        sitting = _first_sitting(plan, facts, options, kept)
+    else:
+        sitting = take_up(plan, options.resume, workers, options.caps)
     shard.keep(plan, sitting.writer)
     if shard.start_at_ns is not None:
         listeners.warn(f"begins at {utc_text(shard.start_at_ns)}")
@@ -161,7 +161,9 @@ async def play(
     )
     state, ended = await _ended(sitting, played, supervisor)
     ended["harness"] = ended["harness"].replace(
-        workers=workers, calibration=share_of_ceiling(live, workers), **listeners.closing()
+        workers=workers,
+        calibration=share_of_ceiling(live, workers),
+        **listeners.closing(),
     )
     routed = any(lane.target.route for lane in live.lanes)
     writer.finish(state, played.samples, ended, played.attempts if routed else None)
@@ -173,7 +175,8 @@ class _Supervisor:
 
     def __init__(self, sitting: Sitting, listeners: Listeners):
         lanes = sitting.live.lanes
-        self._sitting, self._listeners = sitting, listeners
+        self._sitting = sitting
+        self._listeners = listeners
         self.timeline = Timeline(sitting.plan.drills, lanes, Strings(run_secrets(lanes)).clean)
         self.ending = _Ending(listeners)
         #: the manifest's `start`, once the run's time zero has come
@@ -195,7 +198,10 @@ class _Supervisor:
 
 
 def _first_sitting(
-    plan: Plan, facts: dict[str, Any], options: RunOptions, kept: bytes | None
+    plan: Plan,
+    facts: dict[str, Any],
+    options: RunOptions,
+    kept: bytes | None,
 ) -> Sitting:
     """A run's first sitting, in a folder of its own."""
     shard = options.shard
@@ -206,7 +212,11 @@ def _first_sitting(
     folder = options.folder or options.results / name
     writer = RunWriter(folder, manifest, plan.schedule, kept)
     return Sitting(
-        plan, writer, options.caps, t0=None if start is None else start.t0, share=shard.share
+        plan,
+        writer,
+        options.caps,
+        t0=None if start is None else start.t0,
+        share=shard.share,
     )
 
 
@@ -218,19 +228,25 @@ async def _play_sitting(
     supervisor: _Supervisor,
 ) -> _Played:
     """What all sittings came to, once the workers of this one have ended."""
-    schedule, folder = sitting.plan.schedule, sitting.writer.folder
+    schedule = sitting.plan.schedule
+    folder = sitting.writer.folder
     if workers == 1:
         player = Player(sitting.work, text, endpoints, supervisor.ending.on_reason)
         supervisor.ending.stop = player.generator.stop
         await player.play(supervisor.tick, sitting.t0)
-        parts, journal = [player.part()], player.journal
+        parts = [player.part()]
+        journal = player.journal
         if sitting.number == 1:
             return _Played(journal.samples, Texts(journal.texts()), journal.attempts(), parts)
     else:
         for endpoint in itertools.chain.from_iterable(endpoints):
             await endpoint.close()
         crew = Workers(
-            sitting.work, text, workers, supervisor.ending.on_reason, sitting.writer.lock
+            sitting.work,
+            text,
+            workers,
+            supervisor.ending.on_reason,
+            sitting.writer.lock,
         )
         supervisor.ending.stop = crew.stop
         parts = await crew.play(supervisor.tick, sitting.t0)
@@ -242,10 +258,13 @@ async def _play_sitting(
 
 
 async def _ended(
-    sitting: Sitting, played: _Played, supervisor: _Supervisor
+    sitting: Sitting,
+    played: _Played,
+    supervisor: _Supervisor,
 ) -> tuple[State, dict[str, Any]]:
     """How the run ended, and what the manifest says of it."""
-    ending, interrupted = supervisor.ending, played.interrupted
+    ending = supervisor.ending
+    interrupted = played.interrupted
     broke_off = ending.interrupted or (interrupted and ending.early is None)
     state: State = "interrupted" if broke_off else "complete"
     parts = [*sitting.earlier, *played.parts]
@@ -272,7 +291,11 @@ async def _check_ready(plan: Plan, warn: Callable[[str], None]) -> None:
             warn(warning)
 
 
-def _overlay(played: _Played, simulated: Simulated, plan: Plan) -> list[list[Histogram]]:
+def _overlay(
+    played: _Played,
+    simulated: Simulated,
+    plan: Plan,
+) -> list[list[Histogram]]:
     """Put the simulated rows where they belong; returns the gaps of their lanes."""
     first = len(plan.live().lanes)
     rows = plan.schedule["lane"] >= first
@@ -311,7 +334,11 @@ def _check_caps_divide(plan: Plan, workers: int, shards: int) -> None:
 
 
 def check_descriptors(
-    plan: Plan, workers: int, warn: Callable[[str], None], *, shards: int = 1
+    plan: Plan,
+    workers: int,
+    warn: Callable[[str], None],
+    *,
+    shards: int = 1,
 ) -> None:
     """Raise the soft descriptor limit as far as allowed; refuse a plan whose caps cannot fit.
 
@@ -331,11 +358,10 @@ def check_descriptors(
         arrivals = lane.profile.arrivals
         # A cap the lane can reach; an open loop without one has no bound to check beforehand.
         # A hedged row may call all its legs at once.
-        calls = (
-            len(lane.target.legs)
-            if lane.target.route is not None and lane.target.route.hedge is not None
-            else 1
-        )
+        if lane.target.route is not None and lane.target.route.hedge is not None:
+            calls = len(lane.target.legs)
+        else:
+            calls = 1
         cap = arrivals.concurrency or lane.profile.max_in_flight or 0
         known += min(cap, lane.requests * shards) * calls
     if known + SPARE_DESCRIPTORS > soft:

@@ -2,7 +2,7 @@
 
 In: rows that begin, calls that end and what their servers said of tokens. Out: whether one more row
 may be sent. Must stay true: what is spent, what is under way and what is next stay together under
-the cap, each call that did not end well and state its usage reckoned at the most that it may be
+the cap, each call that did not end well and state its usage counted at the most that it may be
 billed; a row costs a few additions of whole numbers.
 """
 
@@ -29,7 +29,12 @@ _UNBILLED = {
 }
 
 
-def may_send(spent: int, in_flight_worst: int, next_worst: int, cap: int) -> bool:
+def may_send(
+    spent: int,
+    in_flight_worst: int,
+    next_worst: int,
+    cap: int,
+) -> bool:
     """Whether the next row may be sent: the cap holds even if all that is under way costs
     its most.
     """
@@ -63,7 +68,10 @@ class Spending:
         most = bound.prompt(prompt) + bound.answer(output)
         over, under = self._feared
         if not may_send(
-            self.spent, -(-self.in_flight * over // under), -(-most * over // under), self.cap
+            self.spent,
+            -(-self.in_flight * over // under),
+            -(-most * over // under),
+            self.cap,
         ):
             return False
         self.in_flight += most
@@ -71,7 +79,12 @@ class Spending:
         return True
 
     def called(
-        self, row: int, leg: int, outcome: Outcome, prompt_tokens: int, output_tokens: int
+        self,
+        row: int,
+        leg: int,
+        outcome: Outcome,
+        prompt_tokens: int,
+        output_tokens: int,
     ) -> None:
         """A call of the row that was sent has ended; tokens as the server's usage has them, -1
         where it said nothing.
@@ -83,7 +96,10 @@ class Spending:
         lane, prompt, output = self._planned(row)
         per_prompt, per_output = self._prices[lane][leg]
         bound = self._calls[lane][leg]
-        usd = per_prompt * prompt_tokens if prompt_tokens >= 0 else bound.prompt(prompt)
+        if prompt_tokens >= 0:
+            usd = per_prompt * prompt_tokens
+        else:
+            usd = bound.prompt(prompt)
         usd += per_output * output_tokens if output_tokens >= 0 else bound.answer(output)
         self._open[row][1] += usd
 

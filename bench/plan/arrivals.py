@@ -42,13 +42,17 @@ class Span:
 
     def later(self, by_ns: int) -> Span:
         """The span moved on in time."""
-        return dataclasses.replace(self, start_ns=self.start_ns + by_ns, end_ns=self.end_ns + by_ns)
+        return dataclasses.replace(
+            self,
+            start_ns=self.start_ns + by_ns,
+            end_ns=self.end_ns + by_ns,
+        )
 
     def until(self, stop_ns: int) -> Span:
         """The span cut off at `stop_ns`, which lies inside it."""
-        reached = self.from_rps + (self.to_rps - self.from_rps) * (stop_ns - self.start_ns) / (
-            self.end_ns - self.start_ns
-        )
+        length_ns = self.end_ns - self.start_ns
+        rise_rps = self.to_rps - self.from_rps
+        reached = self.from_rps + rise_rps * (stop_ns - self.start_ns) / length_ns
         return dataclasses.replace(self, end_ns=stop_ns, to_rps=reached)
 
 
@@ -58,18 +62,19 @@ def arrivals(profile: Profile, draw: Draw, where: str) -> tuple[list[Span], Int]
     Raises UserError beyond MAX_ROWS rows, or where phases, curve or states are cut too finely.
     """
     if profile.duration is not None or profile.phases:
-        spans = _spans(
-            profile, profile.duration or sum(phase.duration for phase in profile.phases), where
-        )
+        length = profile.duration or sum(phase.duration for phase in profile.phases)
+        spans = _spans(profile, length, where)
         return spans, _due_times(profile, spans, draw, where)
     # Bounded by a request count alone: lengthen the plan until the count fits into it.
     assert profile.requests is not None
     refuse_beyond(profile.requests, where)
-    length = round(1.25 * profile.requests / float(profile.arrivals.rate or 1) * S) + S
+    rate = float(profile.arrivals.rate or 1)
+    length = round(1.25 * profile.requests / rate * S) + S
     while True:
         spans = _spans(profile, length, where)
         due_ns = _due_times(profile, spans, draw, where)
-        if np.count_nonzero(due_ns >= profile.warmup) >= profile.requests:
+        measured = np.count_nonzero(due_ns >= profile.warmup)
+        if measured >= profile.requests:
             return spans, due_ns
         length *= 2
 
@@ -84,7 +89,11 @@ def cut_spans(spans: list[Span], stop_ns: int) -> list[Span]:
     return kept
 
 
-def refuse_beyond(rows: int, where: str, remedy: str = "lower the rate or the duration") -> None:
+def refuse_beyond(
+    rows: int,
+    where: str,
+    remedy: str = "lower the rate or the duration",
+) -> None:
     """Raises UserError where one run cannot hold `rows` requests."""
     if rows > MAX_ROWS:
         raise UserError(
@@ -119,7 +128,10 @@ def _cycle(profile: Profile, total: int, rate: float) -> list[Span]:
     clock = 0
     for phase in profile.phases:
         first = rate * float(phase.burst)
-        last = first if phase.ramp_to is None else rate * float(phase.ramp_to)
+        if phase.ramp_to is None:
+            last = first
+        else:
+            last = rate * float(phase.ramp_to)
         spans.append(Span(phase.name, clock, clock + phase.duration, first, last))
         clock += phase.duration
     return spans
@@ -134,31 +146,32 @@ def _refuse_pieces(pieces: float, what: str, where: str) -> None:
         )
 
 
-def _due_times(profile: Profile, spans: list[Span], draw: Draw, where: str) -> Int:
+def _due_times(
+    profile: Profile,
+    spans: list[Span],
+    draw: Draw,
+    where: str,
+) -> Int:
     """Due times of the spans, cut after the profile's count of measured requests."""
     edges_s, rates = _rate_segments(profile, spans, draw, where)
-    starts, ends = edges_s[:-1], edges_s[1:]
-    area = (rates[:, 0] + rates[:, 1]) / 2 * (ends - starts)
+    lengths_s = edges_s[1:] - edges_s[:-1]
+    area = (rates[:, 0] + rates[:, 1]) / 2 * lengths_s
     cumulative = np.concatenate([[0.0], np.cumsum(area)])
+    whole_area = float(cumulative[-1])
     warm_area = float(np.interp(profile.warmup / S, edges_s, cumulative))
     if profile.requests is None:
         # Before millions are drawn only to find that out.
-        refuse_beyond(int(cumulative[-1] * 0.9), where)
-    need = _Need(float(cumulative[-1]), warm_area, profile.requests)
+        refuse_beyond(int(whole_area * 0.9), where)
+    need = _Need(whole_area, warm_area, profile.requests)
     law = LAWS[profile.arrivals.kind]
     unit = law(draw.stream(Purpose.ARRIVALS), profile.arrivals, need)
     refuse_beyond(len(unit), where)
     segment = np.searchsorted(cumulative, unit, side="right") - 1
     segment = np.minimum(segment, len(area) - 1)
-    # Within a segment the summed rate is r0 t + slope t²/2; the point is where it reaches `inside`.
     inside = unit - cumulative[segment]
-    r0 = rates[segment, 0]
-    r1 = rates[segment, 1]
-    slope = (r1 - r0) / (ends - starts)[segment]
-    root = np.sqrt(np.maximum(r0 * r0 + 2 * slope * inside, 0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        offset = np.where(inside > 0, 2 * inside / (r0 + root), 0.0)
-    due_ns = np.rint((starts[segment] + offset) * S).astype(np.int64)
+    since_s = _time_to_reach(inside, rates[segment, 0], rates[segment, 1], lengths_s[segment])
+    at_s = edges_s[segment] + since_s
+    due_ns = np.rint(at_s * S).astype(np.int64)
     due_ns = np.minimum(due_ns, spans[-1].end_ns - 1)
     if profile.requests is not None:
         warm_rows = int(np.searchsorted(due_ns, profile.warmup))
@@ -166,55 +179,90 @@ def _due_times(profile: Profile, spans: list[Span], draw: Draw, where: str) -> I
     return due_ns
 
 
+def _time_to_reach(
+    area: Float,
+    r0: Float,
+    r1: Float,
+    lengths_s: Float,
+) -> Float:
+    """Time (s) from a segment's start until its summed rate, r0 t + slope t²/2, reaches `area`."""
+    slope = (r1 - r0) / lengths_s
+    root = np.sqrt(np.maximum(r0 * r0 + 2 * slope * area, 0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(area > 0, 2 * area / (r0 + root), 0.0)
+
+
 def _rate_segments(
-    profile: Profile, spans: list[Span], draw: Draw, where: str
+    profile: Profile,
+    spans: list[Span],
+    draw: Draw,
+    where: str,
 ) -> tuple[Float, Float]:
     """Piecewise linear rate: edges in s, and (rate at start, rate at end) per segment.
 
     The rate curve begins with the measured part, so that a warm-up does not shift it.
     """
     total_ns = spans[-1].end_ns
-    span_starts = np.array([span.start_ns for span in spans])
-    cuts = [span_starts, np.array([total_ns])]
+    cuts = [np.array([span.start_ns for span in spans]), np.array([total_ns])]
     curve = profile.rate_curve
     if curve is not None:
-        _refuse_pieces((total_ns - profile.warmup) / curve.step, "rate_curve.step", where)
+        steps = (total_ns - profile.warmup) / curve.step
+        _refuse_pieces(steps, "rate_curve.step", where)
         cuts.append(np.arange(profile.warmup, total_ns, curve.step))
     switches = _on_off_switches(profile, total_ns, draw, where)
     edges = np.unique(np.concatenate([*cuts, switches])).astype(np.int64)
-    start, end = edges[:-1], edges[1:]
-    span_of = np.searchsorted(span_starts, start, side="right") - 1
-    length = np.array([span.end_ns - span.start_ns for span in spans])[span_of]
-    first = np.array([span.from_rps for span in spans])[span_of]
-    last = np.array([span.to_rps for span in spans])[span_of]
-    since = start - span_starts[span_of]
-    at_start = first + (last - first) * since / length
-    at_end = first + (last - first) * (since + end - start) / length
-    rates = np.stack([at_start, at_end], axis=1)
+    start = edges[:-1]
+    rates = _rates_of_spans(spans, start, edges[1:])
     if curve is not None:
         measured = start >= profile.warmup
         step = (start - profile.warmup) // curve.step
         factors = np.array(curve.factors)[step % len(curve.factors)]
         rates *= np.where(measured, factors, 1.0)[:, None]
     switched = np.searchsorted(switches, start, side="right")
-    rates[switched % 2 == 1] = 0.0
+    is_off = switched % 2 == 1
+    rates[is_off] = 0.0
     return edges / S, rates
 
 
-def _on_off_switches(profile: Profile, total_ns: int, draw: Draw, where: str) -> Int:
+def _rates_of_spans(spans: list[Span], start: Int, end: Int) -> Float:
+    """(rate at start, rate at end) of segments that each lie within one span."""
+    starts = np.array([span.start_ns for span in spans])
+    lengths = np.array([span.end_ns - span.start_ns for span in spans])
+    first_rps = np.array([span.from_rps for span in spans])
+    last_rps = np.array([span.to_rps for span in spans])
+    span = np.searchsorted(starts, start, side="right") - 1
+    length = lengths[span]
+    first = first_rps[span]
+    rise = last_rps[span] - first
+    since = start - starts[span]
+    at_start = first + rise * since / length
+    at_end = first + rise * (since + end - start) / length
+    return np.stack([at_start, at_end], axis=1)
+
+
+def _on_off_switches(
+    profile: Profile,
+    total_ns: int,
+    draw: Draw,
+    where: str,
+) -> Int:
     """Instants at which an on/off process leaves and re-enters its on state; it starts on."""
-    on, off = profile.arrivals.on, profile.arrivals.off
+    on = profile.arrivals.on
+    off = profile.arrivals.off
+    switches = np.empty(0, np.int64)
     if profile.arrivals.kind != "on_off" or not on or not off:
-        return np.empty(0, np.int64)
+        return switches
     pairs = total_ns / (on + off)
     _refuse_pieces(2 * pairs, "on and off", where)
     rng = draw.stream(Purpose.STATES)
-    switches = np.empty(0, np.int64)
-    while not len(switches) or switches[-1] < total_ns:
+    means_ns = np.array([on, off])
+    reached_ns = 0
+    while reached_ns < total_ns:
         drawn = rng.standard_exponential((int(pairs * 1.2) + 16, 2))
-        lengths = np.maximum(np.rint(drawn * np.array([on, off])), 1).astype(np.int64)
-        clock = switches[-1] if len(switches) else 0
-        switches = np.concatenate([switches, clock + np.cumsum(lengths)])
+        lengths = np.maximum(np.rint(drawn * means_ns), 1).astype(np.int64)
+        more = reached_ns + np.cumsum(lengths)
+        switches = np.concatenate([switches, more])
+        reached_ns = int(more[-1])
     return switches[switches < total_ns]
 
 
@@ -241,24 +289,31 @@ Law = Callable[[np.random.Generator, Arrivals, _Need], Float]
 def _even(_rng: np.random.Generator, _arrivals: Arrivals, need: _Need) -> Float:
     # A whole number of gaps ends the run: its last edge is no arrival, whatever the float says.
     count = int(np.ceil(need.area * (1 - 1e-12) - 1e-9))
-    enough = MAX_ROWS + 1 if need.limit is None else int(need.warm_area) + need.limit + 2
-    return np.arange(min(count, enough, MAX_ROWS + 1), dtype=np.float64)
+    most = MAX_ROWS + 1
+    if need.limit is not None:
+        most = min(most, int(need.warm_area) + need.limit + 2)
+    return np.arange(min(count, most), dtype=np.float64)
 
 
 def _renewal(gaps: Gaps) -> Law:
     """The process whose gaps are drawn one after the other, each by itself."""
 
     def points(rng: np.random.Generator, arrivals: Arrivals, need: _Need) -> Float:
-        area, limit = need.area, need.limit
         chunks: list[Float] = [np.empty(0)]
-        clock, count, measured = 0.0, 0, 0
-        while clock < area and count <= MAX_ROWS and (limit is None or measured <= limit):
-            size = min(max(1024, int((area - clock) * 1.1)), _CHUNK)
+        clock = 0.0
+        count = 0
+        measured = 0
+        while clock < need.area and count <= MAX_ROWS:
+            if need.limit is not None and measured > need.limit:
+                break
+            expected = int((need.area - clock) * 1.1)
+            size = min(max(1024, expected), _CHUNK)
             chunk = clock + np.cumsum(gaps(rng, arrivals, size))
-            chunks.append(chunk[: np.searchsorted(chunk, area)])
             clock = float(chunk[-1])
-            count += len(chunks[-1])
-            measured += int(np.count_nonzero(chunks[-1] > need.warm_area))
+            inside = chunk[: np.searchsorted(chunk, need.area)]
+            chunks.append(inside)
+            count += len(inside)
+            measured += int(np.count_nonzero(inside > need.warm_area))
         return np.concatenate(chunks)[: MAX_ROWS + 1]
 
     return points

@@ -94,7 +94,9 @@ class Budget:
     def usd(self) -> Fraction | None:
         """Planned cost of what leaves this machine; None where a price is not known."""
         sums = [lane.usd for lane in self.remote]
-        return None if None in sums else sum((usd for usd in sums if usd is not None), Fraction(0))
+        if None in sums:
+            return None
+        return sum((usd for usd in sums if usd is not None), Fraction(0))
 
     @property
     def remote(self) -> tuple[LaneBudget, ...]:
@@ -126,7 +128,10 @@ def _lane_budget(lane: Lane, rows: Table) -> LaneBudget:
     )
     closed_by_duration = lane.profile.closed_loop and lane.profile.duration is not None
     unbounded = next((each.name for each in endpoints if _answer_limit(each).unbounded), None)
-    usd = None if unpriced is not None else planned_usd(lane.target, rows)
+    if unpriced is not None:
+        usd = None
+    else:
+        usd = planned_usd(lane.target, rows)
     return LaneBudget(lane.name, len(rows), usd, unpriced, unbounded, closed_by_duration, hosts)
 
 
@@ -149,7 +154,10 @@ def planned_usd(target: Target, rows: Table) -> Fraction:
 
 
 def refuse_beyond(
-    budget: Budget, max_cost: Fraction | None, max_requests: int | None, runs: int = 1
+    budget: Budget,
+    max_cost: Fraction | None,
+    max_requests: int | None,
+    runs: int = 1,
 ) -> None:
     """Hold a plan that is played `runs` times against --max-cost (USD) and --max-requests.
 
@@ -161,7 +169,10 @@ def refuse_beyond(
     limit = REMOTE_REQUESTS if max_requests is None else max_requests
     if requests > limit:
         why = "that go to other machines unasked" if max_requests is None else "of --max-requests"
-        sends = "may send up to" if any(lane.at_most for lane in remote) else "sends"
+        if any(lane.at_most for lane in remote):
+            sends = "may send up to"
+        else:
+            sends = "sends"
         raise UserError(
             f"the plan {sends} {requests:,} requests to {_hosts(remote)}, above the {limit:,}"
             f" {why}",
@@ -215,7 +226,10 @@ def question(budget: Budget, runs: int = 1) -> str | None:
         )
     else:
         return None
-    most = "up to " if any(lane.at_most for lane in remote) else ""
+    if any(lane.at_most for lane in remote):
+        most = "up to "
+    else:
+        most = ""
     requests = runs * sum(lane.requests for lane in remote)
     return f"Send {most}{requests:,} requests, {cost}, to {_hosts(remote)}?"
 
@@ -278,7 +292,10 @@ def row_bound(target: Target) -> Bound:
     if route is None:
         return calls[0]
     repeats = route.retry.attempts if route.retry is not None else 1
-    gather: Callable[[list[int]], int] = sum if route.fallback else max
+    if route.fallback:
+        gather: Callable[[list[int]], int] = sum
+    else:
+        gather = max
     return Bound(
         per_prompt=repeats * gather([call.per_prompt for call in calls]),
         per_output=repeats * gather([call.per_output for call in calls]),

@@ -48,7 +48,9 @@ class Clause(ClauseKeys):
     @field_validator("metric", mode="before")
     @classmethod
     def _by_any_name(cls, metric: object) -> object:
-        return NAMES.get(metric, metric) if isinstance(metric, str) else metric
+        if isinstance(metric, str):
+            return NAMES.get(metric, metric)
+        return metric
 
     @field_validator("bucket")
     @classmethod
@@ -171,7 +173,9 @@ def parse_slo(text: str) -> Clause:
                 in_ms = match["op"].startswith(":") and re.fullmatch(r"[\d.]+", limit)
                 ns = parse_duration_ns(f"{limit}ms" if in_ms else limit)
                 return Clause(
-                    metric=metric, quantile=parse_share(match["q"] + "%"), limit=f"{ns}ns"
+                    metric=metric,
+                    quantile=parse_share(match["q"] + "%"),
+                    limit=f"{ns}ns",
                 )
         elif match := _SLO_SHARE.fullmatch(clean):
             metric = NAMES.get(match["metric"], match["metric"])

@@ -53,10 +53,13 @@ def api_key(target: Target) -> SecretStr | None:
         text = os.environ.get(target.api_key_env, "")
         if not text:
             raise UserError(
-                f"{source} is not set", where=where, remedy=f"export {target.api_key_env}=... first"
+                f"{source} is not set",
+                where=where,
+                remedy=f"export {target.api_key_env}=... first",
             )
     elif target.api_key_file is not None:
-        where, source = f"{named}: api_key_file", target.api_key_file
+        where = f"{named}: api_key_file"
+        source = target.api_key_file
         try:
             text = Path(target.api_key_file).expanduser().read_text("utf-8").strip()
         except (OSError, ValueError) as error:
@@ -66,7 +69,8 @@ def api_key(target: Target) -> SecretStr | None:
                 remedy="write the key, and nothing else, into it",
             ) from None
     elif target.api_key_command:
-        where, source = f"{named}: api_key_command", target.api_key_command[0]
+        where = f"{named}: api_key_command"
+        source = target.api_key_command[0]
         text = _printed_by(target.api_key_command, where)
     else:
         return None
@@ -97,18 +101,23 @@ def _printed_by(command: tuple[str, ...], where: str) -> str:
     """What a command prints, asked once a process: a keyring may ask its owner."""
     try:
         done = subprocess.run(  # noqa: S603 the user's own
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_S, check=True
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_COMMAND_S,
+            check=True,
         )
         return done.stdout.decode("utf-8").strip()
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         # its output may hold the key, and so may an error that repeats it
-        why = (
-            f"exit code {error.returncode}"
-            if isinstance(error, subprocess.CalledProcessError)
-            else type(error).__name__
-        )
+        if isinstance(error, subprocess.CalledProcessError):
+            why = f"exit code {error.returncode}"
+        else:
+            why = type(error).__name__
         raise UserError(
-            f"{command[0]} gave no key ({why})", where=where, remedy="run it by hand"
+            f"{command[0]} gave no key ({why})",
+            where=where,
+            remedy="run it by hand",
         ) from None
 
 
@@ -161,7 +170,10 @@ def secrets_of(target: Target) -> list[SecretStr]:
     secrets: list[SecretStr] = []
     for text in [*values, *pieces, *others]:
         if text not in public:
-            parts = re.split(longer, text) if longer else [text]
+            if longer:
+                parts = re.split(longer, text)
+            else:
+                parts = [text]
             secrets += [SecretStr(part) for part in parts if part]
     return secrets
 
@@ -189,9 +201,9 @@ def _basic(value: str) -> str:
     """`user:password` of a Basic authorization (RFC 7617), which a server reads and may repeat."""
     scheme, _, encoded = value.partition(" ")
     try:
-        return (
-            base64.b64decode(encoded, validate=True).decode() if scheme.lower() == "basic" else ""
-        )
+        if scheme.lower() == "basic":
+            return base64.b64decode(encoded, validate=True).decode()
+        return ""
     except ValueError:
         return ""
 
@@ -228,7 +240,9 @@ def header_without_literal(value: str) -> str:
     `Bearer ${KEY}`: the scheme of an Authorization is no secret, any other literal may be one.
     """
     literal = re.sub(r"\$\{\w+\}", "", value).strip()
-    return value if literal.lower() in ("", "bearer", "basic") else REDACTED
+    if literal.lower() in ("", "bearer", "basic"):
+        return value
+    return REDACTED
 
 
 #: AWS repeats what a wrong signature covered. The token there may be younger than the redaction.
@@ -256,7 +270,8 @@ class Redaction:
     def clean(self, text: str) -> str:
         """The text with `[redacted]` for each secret or piece of one."""
         text = _REPEATED.sub(rf"\1{REDACTED}", text)
-        parts, reached = list[str](), 0
+        parts = list[str]()
+        reached = 0
         for at, end in _stretches(text):
             if text[at:end] in self._stretches:
                 if at > reached or not parts:

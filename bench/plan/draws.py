@@ -46,12 +46,15 @@ class Draw:
     """
 
     def __init__(self, seed: int, stage: int, position: int):
-        self._seed, self._stage, self._position = seed, stage, position
+        self._seed = seed
+        self._stage = stage
+        self._position = position
 
     def stream(self, purpose: Purpose) -> np.random.Generator:
         """The stream of one purpose, from its beginning."""
         position = self._position if purpose in _OF_THE_LANE else 0
-        return np.random.Generator(np.random.PCG64([self._seed, self._stage, position, purpose]))
+        key = [self._seed, self._stage, position, purpose]
+        return np.random.Generator(np.random.PCG64(key))
 
 
 def request_sizes(profile: Profile, rows: int, draw: Draw) -> tuple[Tokens, Tokens]:
@@ -81,20 +84,27 @@ def prefix_groups(profile: Profile, sessions: int, draw: Draw) -> Tokens:
 
 def buckets(prompt_tokens: Tokens) -> npt.NDArray[np.uint16]:
     """The context bucket of each prompt; a bucket's upper edge belongs to it."""
-    return np.searchsorted(np.array(CONTEXT_EDGES), prompt_tokens, side="left").astype(np.uint16)
+    edges = np.array(CONTEXT_EDGES)
+    return np.searchsorted(edges, prompt_tokens, side="left").astype(np.uint16)
 
 
-def _sizes(mix: list[Amount], choice: Float, u: Float, z: Float) -> Tokens:
+def _sizes(
+    mix: list[Amount],
+    choice: Float,
+    u: Float,
+    z: Float,
+) -> Tokens:
     """`choice` picks the component of the mix; `u` (uniform) or `z` (standard normal) its size."""
     weights = np.cumsum([amount.weight for amount in mix])
-    part = np.searchsorted(weights / weights[-1], choice, side="right")
+    shares = weights / weights[-1]
+    part = np.searchsorted(shares, choice, side="right")
     part = np.minimum(part, len(mix) - 1)
-    out = np.empty(len(choice))
+    sizes = np.empty(len(choice))
     for index, amount in enumerate(mix):
         mask = part == index
         drawn = _law(amount, u[mask], z[mask])
-        out[mask] = np.clip(drawn, amount.min, amount.max)
-    return np.rint(out).astype(np.int32)
+        sizes[mask] = np.clip(drawn, amount.min, amount.max)
+    return np.rint(sizes).astype(np.int32)
 
 
 def _law(amount: Amount, u: Float, z: Float) -> Float:

@@ -12,10 +12,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bench.errors import UserError
 from bench.userfile import DurationNs, UserModel
 
-#: A command may take this long unless it says otherwise; nothing may take longer than MOST_NS.
-PATIENCE_NS, MOST_NS = 30_000_000_000, 600_000_000_000
+#: A command may take this long unless it says otherwise.
+PATIENCE_NS = 30_000_000_000
+#: Nothing may take longer.
+MOST_NS = 600_000_000_000
 
 
 class Drill(UserModel):
@@ -69,3 +72,14 @@ class PlannedDrill:
     at_ns: int
     stage: str
     drill: Drill
+
+
+def check_drills(drills: list[Drill], where: str, *, embedded: bool) -> None:
+    """Raises UserError for a change without an address, where no target is embedded."""
+    for drill in drills:
+        if drill.change is not None and drill.url is None and not embedded:
+            raise UserError(
+                f"drill {drill.title!r} changes a gateway, and no target of this stage is embedded",
+                where=where,
+                remedy="add url, the gateway's admin endpoint",
+            )

@@ -94,7 +94,12 @@ class Compare(UserModel):
         return names
 
 
-def check_compare(tables: list[Compare], targets: list[str], profile: Profile, where: str) -> None:
+def check_compare(
+    tables: list[Compare],
+    targets: list[str],
+    profile: Profile,
+    where: str,
+) -> None:
     """Raises UserError for an arm that is no target of the stage, or for arms that cannot share
     their arrivals.
     """
@@ -160,7 +165,10 @@ class Turn:
         return 2 * self.arms * self.block_ns
 
     def mine(
-        self, due_ns: npt.NDArray[np.int64], warmup_ns: int, draw: Draw
+        self,
+        due_ns: npt.NDArray[np.int64],
+        warmup_ns: int,
+        draw: Draw,
     ) -> npt.NDArray[np.bool_]:
         """Mask of the due times that are this arm's. Units begin with the measured part."""
         if self.order == "random":
@@ -174,11 +182,10 @@ class Turn:
 
     def note(self) -> str:
         """How the arms alternate, as a sentence of the report."""
-        how = (
-            "each request sent to one of them at random"
-            if self.order == "random"
-            else f"in blocks of {show_limit(self.block_ns)}, there and back"
-        )
+        if self.order == "random":
+            how = "each request sent to one of them at random"
+        else:
+            how = f"in blocks of {show_limit(self.block_ns)}, there and back"
         return (
             f"{self.arms} arms share one arrival process, {how}; their n-th prompts are equally"
             " long, in other words"

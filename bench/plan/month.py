@@ -77,7 +77,9 @@ def load_month(name: str, beside: Path | None = None) -> tuple[Month, Path] | No
     """
     path = find_file("scenarios", name, beside)
     month = load_month_at(path, read_toml(path))
-    return None if month is None else (month, path)
+    if month is None:
+        return None
+    return (month, path)
 
 
 def load_month_at(path: Path, data: dict[str, Any]) -> Month | None:

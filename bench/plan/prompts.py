@@ -145,7 +145,8 @@ class PromptText:
 
     def __init__(self, seed: int, tokenizer: Tokenizer | None = None):
         """`tokenizer` None: one word counts as one token (see ESTIMATOR_ERROR)."""
-        self.seed, self.tokenizer = seed, tokenizer
+        self.seed = seed
+        self.tokenizer = tokenizer
         words = WORDS if tokenizer is None else _single_token_words(tokenizer)
         self._bits = len(words).bit_length() - 1
         self._nonce = [word.encode() for word in words[: 1 << self._bits]]
@@ -159,7 +160,11 @@ class PromptText:
         self.additive = tokenizer is None or self._is_additive(tokenizer)
 
     def prompt(
-        self, body: int, tokens: int, prefix_tokens: int = 0, prefix_group: int = -1
+        self,
+        body: int,
+        tokens: int,
+        prefix_tokens: int = 0,
+        prefix_group: int = -1,
     ) -> bytes:
         """The text of body number `body`, `tokens` long, a shared prefix included.
 
@@ -168,7 +173,10 @@ class PromptText:
         """
         if self.additive:
             return self._assemble(
-                body, tokens, prefix_tokens if prefix_group >= 0 else 0, prefix_group
+                body,
+                tokens,
+                prefix_tokens if prefix_group >= 0 else 0,
+                prefix_group,
             )
         prefix = prefix_tokens if prefix_group >= 0 else 0
         return self._corrected(
@@ -205,8 +213,15 @@ class PromptText:
             return self._slice(start, tokens)
         return self._corrected(tokens, lambda words: self._slice(start, words))
 
-    def _assemble(self, body: int, words: int, prefix: int, group: int) -> bytes:
-        bits, nonce = self._bits, self._nonce
+    def _assemble(
+        self,
+        body: int,
+        words: int,
+        prefix: int,
+        group: int,
+    ) -> bytes:
+        bits = self._bits
+        nonce = self._nonce
         low = (1 << bits) - 1
         # A Weyl sequence: an odd multiplier near 2^3b/golden ratio permutes the numbers below
         # 2^3b and lands consecutive bodies on far apart first words.
@@ -230,9 +245,12 @@ class PromptText:
     def _slice(self, start: int, words: int) -> bytes:
         """`words` words of the corpus from word `start`, round its end as often as needed."""
         stop = start + words
-        starts, corpus = self._starts, self._corpus
+        starts = self._starts
+        corpus = self._corpus
         if stop <= CORPUS_WORDS:
-            return corpus[starts[start] : starts[stop] - 1] if words > 0 else b""
+            if words > 0:
+                return corpus[starts[start] : starts[stop] - 1]
+            return b""
         rounds, stop = divmod(stop - CORPUS_WORDS, CORPUS_WORDS)
         return (corpus[starts[start] :] + corpus * rounds + corpus[: starts[stop]])[:-1]
 
@@ -246,19 +264,22 @@ class PromptText:
     def _corrected(self, tokens: int, assemble: Callable[[int], bytes]) -> bytes:
         """The text nearest to `tokens` by the tokenizer's count, found in at most 8 counts."""
         assert self.tokenizer is not None
-        best, best_miss = b"", 1 << 62
+        best = b""
+        best_miss = 1 << 62
         words, filler = tokens, 0
         for _ in range(MAX_RECOUNTS):
             text = assemble(words) + _FILLER * filler
             count = self.tokenizer.count(text.decode())
             if abs(count - tokens) < best_miss:
-                best, best_miss = text, abs(count - tokens)
+                best = text
+                best_miss = abs(count - tokens)
             if count == tokens:
                 break
             if count > tokens and filler:
                 filler //= 2
             elif count > tokens:
-                words, filler = max(1, min(words - 1, words * tokens // count)), 0
+                words = max(1, min(words - 1, words * tokens // count))
+                filler = 0
             elif filler == 0 and tokens - count > 8:
                 words = max(words + 1, words * tokens // max(count, 1))
             else:
@@ -281,7 +302,11 @@ def _single_token_words(tokenizer: Tokenizer) -> tuple[str, ...]:
     return single if len(single) >= FEWEST_WORDS else WORDS
 
 
-def exactness(text: PromptText, tokenizer: Tokenizer, rows: Sequence[tuple[int, int]]) -> Exactness:
+def exactness(
+    text: PromptText,
+    tokenizer: Tokenizer,
+    rows: Sequence[tuple[int, int]],
+) -> Exactness:
     """Recount sampled prompts: `rows` are (body, planned tokens)."""
     misses = [abs(tokenizer.count(text.prompt(body, size).decode()) - size) for body, size in rows]
     return Exactness(len(misses), misses.count(0), max(misses, default=0), tokenizer.name)
@@ -310,7 +335,9 @@ def load_tokenizer(name: str) -> Tokenizer:
         from tokenizers import Tokenizer as Loaded
     except ImportError:
         raise UserError(
-            "the package tokenizers is not installed", where=f"tokenizer {name!r}", remedy=remedy
+            "the package tokenizers is not installed",
+            where=f"tokenizer {name!r}",
+            remedy=remedy,
         ) from None
     try:
         loaded = Loaded.from_file(str(path))

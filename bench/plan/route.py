@@ -76,7 +76,9 @@ class Retry(UserModel):
         `retry_after_ms` is -1 where the server named none.
         """
         own = min(round(self.backoff * float(self.factor) ** (calls - 1)), self.longest)
-        return max(own, retry_after_ms * 1_000_000) if self.honour_retry_after else own
+        if self.honour_retry_after:
+            return max(own, retry_after_ms * 1_000_000)
+        return own
 
 
 class Breaker(UserModel):
@@ -235,7 +237,10 @@ class RouteExpect(UserModel):
 
 
 def check_route_expects(
-    tables: Sequence[RouteExpect], targets: Sequence[str], cuts: int, where: str
+    tables: Sequence[RouteExpect],
+    targets: Sequence[str],
+    cuts: int,
+    where: str,
 ) -> None:
     """Raises UserError for a name that is no target of the stage, or a drill's figure where nothing
     is cut.
@@ -263,7 +268,10 @@ def check_route_expects(
 
 
 def first_legs(
-    route: Route, prompt_tokens: npt.NDArray[Any], session: npt.NDArray[Any], draw: Draw
+    route: Route,
+    prompt_tokens: npt.NDArray[Any],
+    session: npt.NDArray[Any],
+    draw: Draw,
 ) -> npt.NDArray[np.int8]:
     """The leg that each row of a lane begins with.
 

@@ -56,25 +56,42 @@ class LaneRows(NamedTuple):
     notes: list[str]
 
 
-def lane_rows(profile: Profile, draw: Draw, where: str, turn: Turn | None) -> LaneRows:
+def lane_rows(
+    profile: Profile,
+    draw: Draw,
+    where: str,
+    turn: Turn | None,
+) -> LaneRows:
     """The rows of a lane under this profile. Raises UserError for more than MAX_ROWS of them."""
     if profile.closed_loop:
-        table, spans, end_ns, notes = _closed_loop(profile, draw, where)
+        lane = _closed_loop(profile, draw, where)
     elif profile.arrivals.kind == "trace":
-        table, spans, end_ns, notes = _trace_rows(profile, draw, turn)
+        lane = _trace_rows(profile, draw, turn)
     else:
-        table, spans, end_ns, notes = _open_loop(profile, draw, where, turn)
-    notes += [turn.note()] if turn is not None else []
+        lane = _open_loop(profile, draw, where, turn)
+    if turn is not None:
+        lane.notes.append(turn.note())
+    table = lane.table
     if profile.shared_prefix is not None and len(table):
-        groups = prefix_groups(profile, int(table["session"].max()) + 1, draw)
+        sessions = int(table["session"].max()) + 1
+        groups = prefix_groups(profile, sessions, draw)
         table["prefix_group"] = groups[table["session"]]
         table["prompt_tokens"] += profile.shared_prefix.tokens
     table["bucket"] = buckets(table["prompt_tokens"])
-    return LaneRows(table, spans, end_ns, notes)
+    return lane
 
 
-def _open_loop(profile: Profile, draw: Draw, where: str, turn: Turn | None) -> LaneRows:
-    spans, due_ns = arrivals(profile if turn is None else turn.common(profile), draw, where)
+def _open_loop(
+    profile: Profile,
+    draw: Draw,
+    where: str,
+    turn: Turn | None,
+) -> LaneRows:
+    if turn is None:
+        planned = profile
+    else:
+        planned = turn.common(profile)
+    spans, due_ns = arrivals(planned, draw, where)
     if turn is not None:
         if profile.requests is not None and len(due_ns):
             spans = cut_spans(spans, int(due_ns[-1]) + 1)
@@ -85,42 +102,52 @@ def _open_loop(profile: Profile, draw: Draw, where: str, turn: Turn | None) -> L
     table["warmup"] = due_ns < profile.warmup
     if profile.sessions is not None:
         table = _expand_sessions(table, profile, draw, where)
-    table["prompt_tokens"], table["output_tokens"] = request_sizes(profile, len(table), draw)
+    _draw_sizes(table, profile, draw)
     if profile.sessions is not None:
         _add_context(table)
-    counted = profile.requests is not None and (turn is None or profile.sessions is not None)
-    if (
-        counted
-        and profile.requests is not None
-        and np.count_nonzero(~table["warmup"]) >= profile.requests
-    ):
-        # The count ends the plan: with its last measured row, which may cut a session short.
-        table = table[: int(np.count_nonzero(table["warmup"])) + profile.requests].copy()
-        spans = cut_spans(spans, int(table["due_ns"].max()) + 1)
+    if profile.requests is not None and (turn is None or profile.sessions is not None):
+        measured = np.count_nonzero(~table["warmup"])
+        if measured >= profile.requests:
+            # The count ends the plan: with its last measured row, which may cut a session short.
+            rows = len(table) - measured + profile.requests
+            table = table[: int(rows)].copy()
+            spans = cut_spans(spans, int(table["due_ns"].max()) + 1)
+    starts = np.array([span.start_ns for span in spans])
     names = list(dict.fromkeys(span.phase for span in spans))
-    span_of = np.searchsorted(np.array([span.start_ns for span in spans]), due_ns, side="right") - 1
-    phase_of = np.array([names.index(span.phase) for span in spans], np.uint16)
-    table["phase"] = phase_of[span_of[table["session"]]]
+    phase_of_span = np.array([names.index(span.phase) for span in spans], np.uint16)
+    span_of_session = np.searchsorted(starts, due_ns, side="right") - 1
+    table["phase"] = phase_of_span[span_of_session[table["session"]]]
     return LaneRows(table, spans, spans[-1].end_ns, [])
+
+
+def _draw_sizes(table: Table, profile: Profile, draw: Draw) -> None:
+    prompt, output = request_sizes(profile, len(table), draw)
+    table["prompt_tokens"] = prompt
+    table["output_tokens"] = output
 
 
 def _rows(count: int) -> Table:
     table = np.zeros(count, SCHEDULE_DTYPE)
-    table["due_ns"] = table["after_row"] = table["prefix_group"] = -1
+    for column in ("due_ns", "after_row", "prefix_group"):
+        table[column] = -1
     table["leg"] = NO_LEG
     table["body"] = np.arange(count)
     return table
 
 
-def _expand_sessions(first: Table, profile: Profile, draw: Draw, where: str) -> Table:
+def _expand_sessions(
+    first: Table,
+    profile: Profile,
+    draw: Draw,
+    where: str,
+) -> Table:
     """Each row becomes a session, whose later turns wait for the one before."""
     assert profile.sessions is not None
     turns = session_turns(profile, len(first), draw)
     total = int(turns.sum(dtype=np.int64))
     refuse_beyond(total, where, "lower the rate, the duration or the turns")
     table = np.repeat(first, turns)
-    starts = np.cumsum(turns, dtype=np.int64) - turns
-    table["turn"] = np.arange(total) - np.repeat(starts, turns)
+    table["turn"] = _turn_numbers(turns)
     later = table["turn"] > 0
     table["due_ns"][later] = -1
     table["after_row"][later] = np.nonzero(later)[0] - 1
@@ -131,12 +158,22 @@ def _expand_sessions(first: Table, profile: Profile, draw: Draw, where: str) -> 
     return table
 
 
+def _turn_numbers(turns: npt.NDArray[np.int32] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """0, 1, 2 … within each session, sessions of so many turns standing together."""
+    ends = np.cumsum(turns, dtype=np.int64)
+    starts = ends - turns
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(starts, turns)
+
+
 def _add_context(table: Table) -> None:
     """A turn's prompt is every user text of its session up to it and every answer before it."""
-    user, answer = table["prompt_tokens"].astype(np.int64), table["output_tokens"].astype(np.int64)
+    user = table["prompt_tokens"].astype(np.int64)
+    answer = table["output_tokens"].astype(np.int64)
+    # Over all sessions, one after the other; then less what those before have spoken.
     spoken = np.cumsum(user) + np.cumsum(answer) - answer
     heads = np.nonzero(table["turn"] == 0)[0]
-    table["prompt_tokens"] = spoken - (spoken[heads] - user[heads])[table["session"]]
+    before_session = spoken[heads] - user[heads]
+    table["prompt_tokens"] = spoken - before_session[table["session"]]
 
 
 def _closed_loop(profile: Profile, draw: Draw, where: str) -> LaneRows:
@@ -145,9 +182,10 @@ def _closed_loop(profile: Profile, draw: Draw, where: str) -> LaneRows:
     """
     users = profile.arrivals.concurrency or 1
     length = profile.duration or 0
-    rows = (
-        users * -(-length // CLOSED_LOOP_FLOOR_NS) if profile.requests is None else profile.requests
-    )
+    if profile.requests is None:
+        rows = users * -(-length // CLOSED_LOOP_FLOOR_NS)
+    else:
+        rows = profile.requests
     refuse_beyond(
         rows,
         where,
@@ -157,11 +195,11 @@ def _closed_loop(profile: Profile, draw: Draw, where: str) -> LaneRows:
     turns[: rows % users] += 1
     table = _rows(rows)
     table["session"] = np.repeat(np.arange(len(turns)), turns)
-    table["turn"] = np.arange(rows) - np.repeat(np.cumsum(turns) - turns, turns)
+    table["turn"] = _turn_numbers(turns)
     later = table["turn"] > 0
     table["due_ns"] = np.where(later, -1, 0)
     table["after_row"] = np.where(later, np.arange(rows) - 1, -1)
-    table["prompt_tokens"], table["output_tokens"] = request_sizes(profile, rows, draw)
+    _draw_sizes(table, profile, draw)
     span = Span("closed-loop", 0, max(length, 1), 0.0, 0.0)
     note = (
         f"closed loop of {users} users: latencies follow the server, not valid for an SLA verdict"
@@ -172,19 +210,22 @@ def _closed_loop(profile: Profile, draw: Draw, where: str) -> LaneRows:
 def _trace_rows(profile: Profile, draw: Draw, turn: Turn | None) -> LaneRows:
     source = profile.arrivals.trace
     assert source is not None
-    trace: Trace = read_trace(source, int(draw.stream(Purpose.ARRIVALS).integers(2**31)))
-    wanted = (profile if turn is None else turn.common(profile)).requests
+    seed = int(draw.stream(Purpose.ARRIVALS).integers(2**31))
+    trace: Trace = read_trace(source, seed)
+    if turn is None:
+        planned = profile
+    else:
+        planned = turn.common(profile)
+    wanted = planned.requests
     keep = np.arange(len(trace.due_ns)) < (wanted or len(trace.due_ns))
     if profile.duration is not None:
         keep &= trace.due_ns < profile.duration
     played = int(np.count_nonzero(keep))
-    cut_by_time = (
-        profile.duration is not None and trace.due_ns[-1] >= profile.duration and played != wanted
-    )
-    if cut_by_time and profile.duration:
-        end = profile.duration
-    else:
-        end = int(trace.due_ns[keep][-1]) + 1 if played else 0
+    end = 0
+    if profile.duration and played != wanted and trace.due_ns[-1] >= profile.duration:
+        end = profile.duration  # cut off by time
+    elif played:
+        end = int(trace.due_ns[keep][-1]) + 1
     if turn is not None:
         keep &= turn.mine(trace.due_ns, 0, draw)
     rows = int(np.count_nonzero(keep))
@@ -194,22 +235,27 @@ def _trace_rows(profile: Profile, draw: Draw, turn: Turn | None) -> LaneRows:
     table["prompt_tokens"] = np.maximum(trace.prompt_tokens[keep], 1)
     table["output_tokens"] = np.maximum(trace.output_tokens[keep], 1)
     mean = rows / max(end / S, 1e-9)
-    return LaneRows(table, [Span("trace", 0, end, mean, mean)], end, list(trace.notes))
+    span = Span("trace", 0, end, mean, mean)
+    return LaneRows(table, [span], end, list(trace.notes))
 
 
 def in_due_order(tables: list[Table]) -> Table:
     """All lanes in one table, sorted by the first due time of each session, turns together."""
     refuse_beyond(sum(len(table) for table in tables), "suite")
-    # In each lane the heads of its sessions stand in the order of their session numbers.
-    first_due = np.concatenate([t["due_ns"][t["after_row"] < 0][t["session"]] for t in tables])
-    starts = np.cumsum([0] + [len(table) for table in tables])
-    for table, start in zip(tables, starts, strict=False):
-        table["after_row"][table["after_row"] >= 0] += start
+    first_due = []
+    start = 0
+    for table in tables:
+        waits = table["after_row"] >= 0
+        # The heads of a lane's sessions stand in the order of their session numbers.
+        heads_due = table["due_ns"][~waits]
+        first_due.append(heads_due[table["session"]])
+        table["after_row"][waits] += start
+        start += len(table)
     whole = np.concatenate(tables)
-    order = np.argsort(first_due, kind="stable")
+    order = np.argsort(np.concatenate(first_due), kind="stable")
     position = np.empty(len(whole), np.int64)
     position[order] = np.arange(len(whole))
     whole = whole[order]
-    dependent = whole["after_row"] >= 0
-    whole["after_row"][dependent] = position[whole["after_row"][dependent]]
+    waits = whole["after_row"] >= 0
+    whole["after_row"][waits] = position[whole["after_row"][waits]]
     return whole

@@ -225,7 +225,10 @@ def _target_rows(stage: Stage, position: int, seed: int, stage_index: int) -> La
         rows.table["output_tokens"] = 0
     if target.route is not None:
         rows.table["leg"] = first_legs(
-            target.route, rows.table["prompt_tokens"], rows.table["session"], draw
+            target.route,
+            rows.table["prompt_tokens"],
+            rows.table["session"],
+            draw,
         )
     _refuse_clauses_beyond_reach(stage, target, _phases(rows), rows.table)
     return rows
@@ -325,7 +328,10 @@ def _ends_with_its_count(profile: Profile) -> bool:
 
 
 def _refuse_clauses_beyond_reach(
-    stage: Stage, target: Target, phases: tuple[str, ...], table: Table
+    stage: Stage,
+    target: Target,
+    phases: tuple[str, ...],
+    table: Table,
 ) -> None:
     """Raises UserError for a judged clause on what no row of this lane can have."""
     measured = table[~table["warmup"]]
@@ -334,33 +340,23 @@ def _refuse_clauses_beyond_reach(
             continue
         metric = METRICS[clause.metric]
         if (metric.streamed or metric.min_tokens) and not _makes_tokens(target):
-            why, remedy = (
-                f"answers of {target.endpoints[0].api} have no tokens",
-                "judge e2e or uptime",
-            )
+            why = f"answers of {target.endpoints[0].api} have no tokens"
+            remedy = "judge e2e or uptime"
         elif metric.streamed and not target.stream:
-            why, remedy = (
-                f"target {target.name!r} answers without streaming",
-                "judge e2e, or let the target stream",
-            )
+            why = f"target {target.name!r} answers without streaming"
+            remedy = "judge e2e, or let the target stream"
         elif metric.min_tokens > 1 and measured["output_tokens"].max(initial=0) < metric.min_tokens:
-            why, remedy = (
-                "no answer is planned to have a second token",
-                "ask for 2 output tokens or more",
-            )
+            why = "no answer is planned to have a second token"
+            remedy = "ask for 2 output tokens or more"
         elif clause.phase is not None and clause.phase not in set(phases) - {WARMUP}:
             known = ", ".join(name for name in phases if name != WARMUP)
-            why, remedy = (
-                f"profile {stage.profile.name!r} has no judged phase {clause.phase!r}",
-                f"its phases: {known}",
-            )
+            why = f"profile {stage.profile.name!r} has no judged phase {clause.phase!r}"
+            remedy = f"its phases: {known}"
         elif clause.bucket is not None and not np.any(
             measured["bucket"] == bucket_names().index(clause.bucket)
         ):
-            why, remedy = (
-                "no planned prompt falls into that context bucket",
-                "change the profile's prompt_tokens or the clause",
-            )
+            why = "no planned prompt falls into that context bucket"
+            remedy = "change the profile's prompt_tokens or the clause"
         else:
             continue
         name = stage.contract.name if stage.contract else ""
@@ -376,7 +372,10 @@ def _lane_names(suite: Suite) -> list[str]:
     lanes = [(stage, target) for stage in suite.stages for target in stage.targets]
 
     def candidates(stage: Stage, target: Target) -> list[str]:
-        second = Path(stage.scenario).stem if stage.scenario else stage.profile.name
+        if stage.scenario:
+            second = Path(stage.scenario).stem
+        else:
+            second = stage.profile.name
         return [target.name, f"{target.name}/{second}", f"{target.name}/{stage.name}"]
 
     for level in range(3):

@@ -45,7 +45,10 @@ def dump_plan(plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "lanes": dump_lanes(plan.lanes),
         "drills": _DRILLS.dump_python(
-            list(plan.drills), mode="json", by_alias=True, exclude_unset=True
+            list(plan.drills),
+            mode="json",
+            by_alias=True,
+            exclude_unset=True,
         ),
     }
 
@@ -152,7 +155,9 @@ def _restored(target: Target, original: Target) -> Target:
 def _named(path: Path) -> str:
     root = builtin_root().resolve()
     whole = path.resolve()
-    return f"{_BUILT_IN}{whole.relative_to(root)}" if whole.is_relative_to(root) else str(path)
+    if whole.is_relative_to(root):
+        return f"{_BUILT_IN}{whole.relative_to(root)}"
+    return str(path)
 
 
 def _placed(name: str) -> Path:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from bench.errors import UserError
 from bench.plan.contract import Contract, load_contract
-from bench.plan.drill import Drill
+from bench.plan.drill import Drill, check_drills
 from bench.plan.interleave import Compare, check_compare
 from bench.plan.month import Month, load_month_at
 from bench.plan.profile import Profile, load_profile
@@ -175,8 +175,11 @@ def load_suite(name: str) -> Suite:
     data = read_toml(path)
     months: list[tuple[Month, Path]] = []
     if (month := load_month_at(path, data)) is not None:
-        stages, files, months = list[Stage](), list[Path](), [(month, path)]
-        description, seed = str(data["description"]), 1
+        stages = list[Stage]()
+        files = list[Path]()
+        months = [(month, path)]
+        description = str(data["description"])
+        seed = 1
     elif "gateway" in data:
         scenario = parse_model(ScenarioFile, data, str(path))
         stages, files = _scenario_stages(scenario, path)
@@ -257,7 +260,9 @@ def _load_stage(
     """The stage with everything loaded, and the files it came from."""
     beside = path.parent
     where = f"{path}: stage {stage.name!r}"
-    scenario = find_file("scenarios", stage.scenario, beside) if stage.scenario else own_scenario
+    scenario = own_scenario
+    if stage.scenario:
+        scenario = find_file("scenarios", stage.scenario, beside)
     profile = override_profile(
         load_profile(stage.profile, beside),
         where,
@@ -272,7 +277,8 @@ def _load_stage(
         _check_expect(expect, targets, contract, where)
     cuts = sum(drill.do == "cut" for drill in stage.drill)
     check_route_expects(stage.expect_route, [target.name for target in targets], cuts, where)
-    _check_drills(stage.drill, targets, where)
+    embedded = any(target.embedded for target in targets)
+    check_drills(stage.drill, where, embedded=embedded)
     files = [find_file("load", stage.profile, beside)]
     files += [path for name in stage.targets for path in target_files(name, beside)]
     if stage.contract:
@@ -324,18 +330,6 @@ def _name_for_gateway(scenario: Path | None) -> str | None:
     return scenario.stem if built_in else str(scenario)
 
 
-def _check_drills(drills: list[Drill], targets: list[Target], where: str) -> None:
-    if any(target.embedded for target in targets):
-        return
-    for drill in drills:
-        if drill.change is not None and drill.url is None:
-            raise UserError(
-                f"drill {drill.title!r} changes a gateway, and no target of this stage is embedded",
-                where=where,
-                remedy="add url, the gateway's admin endpoint",
-            )
-
-
 def _check_expect(
     expect: Expect, targets: list[Target], contract: Contract | None, where: str
 ) -> None:
@@ -363,9 +357,13 @@ def _check_expect(
 def match_clause(wanted: str, texts: list[str]) -> int | None:
     """Index of the one clause that `wanted` (a number from 1, or a part of the text) means."""
     if wanted.isdigit():
-        return int(wanted) - 1 if 1 <= int(wanted) <= len(texts) else None
+        if 1 <= int(wanted) <= len(texts):
+            return int(wanted) - 1
+        return None
     hits = [index for index, text in enumerate(texts) if wanted in text]
-    return hits[0] if len(hits) == 1 else None
+    if len(hits) == 1:
+        return hits[0]
+    return None
 
 
 def override_profile(

@@ -278,7 +278,9 @@ class Target(UserModel):
         """The same with tailproof's own gateway at `url`."""
         if self.legs:
             return self.model_copy(update={"legs": tuple(leg.served_at(url) for leg in self.legs)})
-        return self.model_copy(update={"base_url": url}) if self.embedded else self
+        if self.embedded:
+            return self.model_copy(update={"base_url": url})
+        return self
 
 
 def _check_headers(headers: dict[str, str]) -> None:
@@ -330,7 +332,9 @@ def load_target(name: str, beside: Path | None = None) -> Target:
     target = target.model_copy(update={"name": target.name or path.stem})
     if "legs" in target.model_fields_set:
         raise UserError(
-            "unknown key", where=f"{path}: legs", remedy="a route names its targets in route.legs"
+            "unknown key",
+            where=f"{path}: legs",
+            remedy="a route names its targets in route.legs",
         )
     if target.route is not None:
         legs = _told_apart([_load_leg(leg, path) for leg in target.route.legs])

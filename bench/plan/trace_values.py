@@ -69,7 +69,10 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - zones are taken off by hand: wal
 
 def parse_stamp(value: object) -> int:
     """ns after 1970 of a date and time."""
-    match = _STAMP.fullmatch(value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str):
+        match = _STAMP.fullmatch(value.strip())
+    else:
+        match = None
     if match is None:
         raise ValueError(
             f"{_shown(value)} is not a date and time such as 2023-11-16 18:17:03.9799600"

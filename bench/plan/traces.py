@@ -122,7 +122,9 @@ def read_trace(source: TraceSource, seed: int) -> Trace:
 
 
 def _spread(
-    times: npt.NDArray[np.int64], seed: int, jitter: str
+    times: npt.NDArray[np.int64],
+    seed: int,
+    jitter: str,
 ) -> tuple[npt.NDArray[np.int64], str | None]:
     step = grid_step_ns(times)
     if step is None:
@@ -160,13 +162,21 @@ def grid_step_ns(times: npt.NDArray[np.int64]) -> int | None:
     step = float(np.median(gaps[gaps <= 1.5 * np.quantile(gaps, 0.1)]))
     steps = gaps / step
     even = np.abs(steps - np.maximum(np.rint(steps), 1)) <= _WOBBLE
-    return round(step) if even.mean() >= _EVEN_SHARE else None
+    if even.mean() >= _EVEN_SHARE:
+        return round(step)
+    return None
 
 
-def spread(times: npt.NDArray[np.int64], step_ns: int, seed: int) -> npt.NDArray[np.int64]:
+def spread(
+    times: npt.NDArray[np.int64],
+    step_ns: int,
+    seed: int,
+) -> npt.NDArray[np.int64]:
     """Each time plus a uniform draw from [0, step). Same rows, same order, not sorted."""
     draws = np.random.default_rng([seed & (2**64 - 1), 0x6A697474]).integers(
-        0, step_ns, size=len(times)
+        0,
+        step_ns,
+        size=len(times),
     )
     return times + draws.astype(np.int64)
 
@@ -203,7 +213,11 @@ def _read_rows(
     is_json = text.lstrip().startswith("{")
     keys, lines = (_json_lines if is_json else _csv_lines)(text, source.file)
     layout = _layout(keys, source)
-    to_ns = parse_stamp if layout.unit == "rfc3339" else number_parser(_UNIT_NS[layout.unit])
+    to_ns: Callable[[object], int]
+    if layout.unit == "rfc3339":
+        to_ns = parse_stamp
+    else:
+        to_ns = number_parser(_UNIT_NS[layout.unit])
     times: list[int] = []
     sizes: list[tuple[int, int]] = []
     skipped = 0
@@ -220,7 +234,9 @@ def _read_rows(
 
 
 def _layout(keys: list[str], source: TraceSource) -> Layout:
-    time, prompt, output = source.time_column, source.prompt_column, source.output_column
+    time = source.time_column
+    prompt = source.prompt_column
+    output = source.output_column
     mapped = source.format in ("auto", "columns") and time and prompt and output
     if mapped:
         layout = Layout("mapped columns", str(time), str(prompt), str(output), source.time_unit)
@@ -243,11 +259,10 @@ def _layout(keys: list[str], source: TraceSource) -> Layout:
         layout = found[0]
     for name in (layout.time, layout.prompt, layout.output):
         if name not in keys:
-            remedy = (
-                "correct the name in the profile"
-                if mapped
-                else 'set format = "auto" or name the columns'
-            )
+            if mapped:
+                remedy = "correct the name in the profile"
+            else:
+                remedy = 'set format = "auto" or name the columns'
             raise UserError(
                 f"line 1: the trace has no column {name!r} (columns: {', '.join(keys)})",
                 where=source.file,
@@ -309,7 +324,12 @@ def _json_lines(text: str, name: str) -> tuple[list[str], Iterator[_Line]]:
     return list(parse(filled[0]).row), (parse(number) for number in filled)
 
 
-def _field(line: _Line, column: str, parse: Callable[[object], int], source: TraceSource) -> int:
+def _field(
+    line: _Line,
+    column: str,
+    parse: Callable[[object], int],
+    source: TraceSource,
+) -> int:
     value = line.row.get(column)
     try:
         if value is None or value == "":

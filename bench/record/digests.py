@@ -41,7 +41,12 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
     return sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())
 
 
-def note_sealed(folder: Path, writer: str, name: str, data: bytes) -> None:
+def note_sealed(
+    folder: Path,
+    writer: str,
+    name: str,
+    data: bytes,
+) -> None:
     """Add a file that was just sealed to its writer's list.
 
     `name` is relative to the run's folder.
@@ -57,7 +62,8 @@ def note_until(folder: Path, writer: str, until_ns: int) -> None:
 
 
 def _note(folder: Path, writer: str, entry: dict[str, Any]) -> None:
-    path, line = folder / "samples" / f"{writer}-{LIST}", (json.dumps(entry) + "\n").encode()
+    path = folder / "samples" / f"{writer}-{LIST}"
+    line = (json.dumps(entry) + "\n").encode()
     try:
         # One write of one line: a process that is killed leaves it whole or not at all.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

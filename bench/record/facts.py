@@ -143,7 +143,10 @@ class Places:
 
 def places_of(manifest: Manifest) -> Places | None:
     """The places of a merged run, or of one shard of it; None where none of them is named."""
-    own = [] if manifest.shard is None else [manifest.shard.replace(start=manifest.start)]
+    if manifest.shard is None:
+        own = []
+    else:
+        own = [manifest.shard.replace(start=manifest.start)]
     return places_among(manifest.shards or own)
 
 
@@ -163,7 +166,9 @@ def places_among(shards: Sequence[ShardRecord]) -> Places | None:
 def _node(name: str, shards: list[ShardRecord], meant_ns: int) -> Node:
     clocks = [
         Clock(
-            float(shard.clock.offset_ms), float(shard.clock.bound_ms), float(shard.clock.drift_ms)
+            float(shard.clock.offset_ms),
+            float(shard.clock.bound_ms),
+            float(shard.clock.drift_ms),
         )
         for shard in shards
         if shard.clock is not None
@@ -194,4 +199,6 @@ def _meant_start_ns(shards: Sequence[ShardRecord]) -> int:
     if agreed:
         return agreed[0]
     began = sorted(start.wall_ns for start in starts)
-    return began[(len(began) - 1) // 2] if began else 0
+    if began:
+        return began[(len(began) - 1) // 2]
+    return 0

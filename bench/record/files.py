@@ -31,9 +31,10 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 
 def unwritable(path: Path, error: OSError) -> RunFolderError:
     """The error for a file or folder of a run that cannot be written, with its remedy."""
-    remedy = (
-        "free some space" if error.errno in _FULL else "make it writable, or choose another folder"
-    )
+    if error.errno in _FULL:
+        remedy = "free some space"
+    else:
+        remedy = "make it writable, or choose another folder"
     return RunFolderError(f"cannot be written ({error.strerror})", where=str(path), remedy=remedy)
 
 
@@ -101,7 +102,12 @@ def json_text(value: Any, indent: int | None = 2) -> str:
     )
 
 
-def write_table(path: Path, parts: Iterable[Table], rows: int, dtype: np.dtype[Any]) -> str:
+def write_table(
+    path: Path,
+    parts: Iterable[Table],
+    rows: int,
+    dtype: np.dtype[Any],
+) -> str:
     """Write a table of `rows` as `npy_bytes` has it, of which one part at a time is in memory;
     returns its SHA-256 digest.
     """
@@ -125,7 +131,9 @@ def table_digest(table: Table) -> str:
 
 
 def _npy_pieces(
-    parts: Iterable[Table], rows: int, dtype: np.dtype[Any]
+    parts: Iterable[Table],
+    rows: int,
+    dtype: np.dtype[Any],
 ) -> Iterator[bytes | memoryview]:
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
@@ -151,14 +159,15 @@ def read_table(path: Path, dtype: np.dtype[Any], *, mapped: bool = False) -> Tab
     """
     try:
         with path.open("rb") as handle:
-            table: Table = (
-                np.lib.format.open_memmap(path, mode="r")
-                if mapped
-                else np.lib.format.read_array(handle, allow_pickle=False)
-            )
+            if mapped:
+                table: Table = np.lib.format.open_memmap(path, mode="r")
+            else:
+                table = np.lib.format.read_array(handle, allow_pickle=False)
     except FileNotFoundError:
         raise RunFolderError(
-            "is missing", where=str(path), remedy="copy the run's whole folder again"
+            "is missing",
+            where=str(path),
+            remedy="copy the run's whole folder again",
         ) from None
     except (
         Exception

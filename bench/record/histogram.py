@@ -25,8 +25,11 @@ from hdrh.histogram import HdrHistogram
 
 from bench.clock import utc_text
 from bench.errors import RunFolderError
+from bench.metrics import in_hlog
+from bench.plan.profile import bucket_names
+from bench.plan.schedule import Lane, Plan, Table
 from bench.record.files import write_atomically
-from bench.record.samples import Int
+from bench.record.samples import Columns, Int
 from bench.units import US, S, nearest_rank
 
 LOWEST_US, HIGHEST_US, DIGITS = 1, 3_600_000_000, 3
@@ -131,7 +134,9 @@ class Histogram:
         """The reverse of `cells`."""
         made = cls()
         made.counts[cells["cells"]] = cells["counts"]
-        made.n, made.overflow, made.max_ns = cells["n"], cells["overflow"], cells["max_ns"]
+        made.n = cells["n"]
+        made.overflow = cells["overflow"]
+        made.max_ns = cells["max_ns"]
         return made
 
     def percentile_ns(self, q: Fraction) -> int | None:
@@ -261,7 +266,9 @@ def read_hlog(path: Path) -> tuple[int, list[Interval]]:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
-    start_wall_ns, overflow, intervals = None, 0, []
+    start_wall_ns = None
+    overflow = 0
+    intervals = []
     for number, line in enumerate(lines, 1):
         if match := _BASE.match(line):
             start_wall_ns = _from_decimal(match[1], S)
@@ -335,3 +342,46 @@ def _decode(text: str) -> Histogram:
     histogram.counts[:] = np.frombuffer(theirs.counts, dtype=np.uint64)
     histogram.n = int(histogram.counts.sum())
     return histogram
+
+
+# ---- histograms.hlog of a run
+
+
+def write_histograms(
+    folder: Path,
+    plan: Plan,
+    samples: Table,
+    gaps: list[list[Histogram]],
+    started_wall_ns: int,
+) -> None:
+    """The latencies of a run's answers, a tag a target, metric, phase and context bucket.
+
+    Successes of the measured part alone. `gaps` between chunks were counted while the run lasted,
+    by lane and phase.
+    """
+    measured = Columns(plan.schedule, samples).measured()
+    answered = measured.where(measured.ok)
+    intervals: list[Interval] = []
+    for lane in plan.lanes:
+        histograms = _lane_histograms(lane, answered.lane(lane.index))
+        for phase, counted in zip(lane.phases, gaps[lane.index], strict=False):
+            if counted.n:
+                histograms[f"{lane.name}.inter_chunk.{phase}"].add(counted)
+        for tag, histogram in histograms.items():
+            intervals.append(Interval(tag, lane.start_ns, lane.end_ns, histogram))
+    write_hlog(folder / "histograms.hlog", intervals, started_wall_ns)
+
+
+def _lane_histograms(lane: Lane, answered: Columns) -> HistogramSet:
+    histograms = HistogramSet()
+    for metric, view in in_hlog():
+        view_of = f"{view}." if metric.views else ""
+        tag = f"{lane.name}.{view_of}{metric.name}"
+        values = metric.ns(answered.samples, view)
+        for column, names in (("phase", lane.phases), ("bucket", bucket_names())):
+            part_of = answered.schedule[column]
+            for index, part in enumerate(names):
+                chosen = values[(part_of == index) & (values >= 0)]
+                if len(chosen):
+                    histograms[f"{tag}.{part}"].record_many_ns(chosen)
+    return histograms

@@ -70,7 +70,11 @@ class Column(NamedTuple):
     unit: str
 
 
-def map_columns(columns: Sequence[str], asked: Mapping[str, str], where: str) -> dict[str, Column]:
+def map_columns(
+    columns: Sequence[str],
+    asked: Mapping[str, str],
+    where: str,
+) -> dict[str, Column]:
     """field -> column. `asked` holds the user's choices, `NAME` or `NAME:unit`.
 
     Raises UserError for a name that is not there, a length without unit, and where no column holds
@@ -110,7 +114,13 @@ def _usual_name(known: str, plain: Mapping[str, str]) -> str:
     return "none"
 
 
-def _column(field_name: str, kind: Kind, wanted: str, columns: Sequence[str], where: str) -> Column:
+def _column(
+    field_name: str,
+    kind: Kind,
+    wanted: str,
+    columns: Sequence[str],
+    where: str,
+) -> Column:
     """The column `NAME` or `NAME:unit`; a name may hold a colon itself."""
     name, unit = wanted, ""
     if wanted not in columns and ":" in wanted:

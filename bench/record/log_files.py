@@ -82,10 +82,14 @@ class LogFile:
         first = handle.readline()
         if not first.strip():
             raise UserError(
-                "is empty", where=str(path), remedy="give a log with a header line and rows"
+                "is empty",
+                where=str(path),
+                remedy="give a log with a header line and rows",
             )
         json_like = kind in (".jsonl", ".ndjson", ".json") or first.lstrip().startswith("{")
-        return self._json(handle, first) if json_like else self._csv(handle, first)
+        if json_like:
+            return self._json(handle, first)
+        return self._csv(handle, first)
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, in the file's order. Raises UserError where the file breaks off."""
@@ -100,19 +104,28 @@ class LogFile:
         """List a row that cannot be used."""
         self.unreadable.append(Unreadable(str(self.path), line, reason))
 
-    def _csv(self, handle: io.TextIOBase, first: str) -> tuple[list[str], Iterator[Chunk]]:
+    def _csv(
+        self,
+        handle: io.TextIOBase,
+        first: str,
+    ) -> tuple[list[str], Iterator[Chunk]]:
         delimiter = max(",;\t", key=first.count)
         header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter))]
         if twice := [name for name in header if header.count(name) > 1]:
             raise UserError(
-                f"two columns are named {twice[0]!r}", where=str(self.path), remedy="rename one"
+                f"two columns are named {twice[0]!r}",
+                where=str(self.path),
+                remedy="rename one",
             )
         return header, self._csv_chunks(header, csv.reader(handle, delimiter=delimiter))
 
     def _csv_chunks(self, header: list[str], reader: Any) -> Iterator[Chunk]:
-        width, more = len(header), True
+        width = len(header)
+        more = True
         while more:
-            before, read, broken = reader.line_num + 1, list[list[str]](), None
+            before = reader.line_num + 1
+            read = list[list[str]]()
+            broken = None
             try:
                 read.extend(islice(reader, _CHUNK))
                 more = bool(read)
@@ -134,7 +147,11 @@ class LogFile:
                 columns = (list(column) for column in zip(*read, strict=True))
                 yield Chunk(lines, dict(zip(header, columns, strict=True)), read)
 
-    def _json(self, handle: io.TextIOBase, first: str) -> tuple[list[str], Iterator[Chunk]]:
+    def _json(
+        self,
+        handle: io.TextIOBase,
+        first: str,
+    ) -> tuple[list[str], Iterator[Chunk]]:
         source = self._json_rows(handle, first)
         head = list(islice(source, _LOOK))
         names: dict[str, None] = {}
@@ -158,7 +175,8 @@ class LogFile:
                         yield number, row, text.rstrip()
                     else:
                         self.refuse(number, "is not a JSON object")
-            text, number = handle.readline(), number + 1
+            text = handle.readline()
+            number = number + 1
 
     def _json_chunks(
         self,
@@ -191,7 +209,11 @@ def _text(path: Path) -> io.TextIOBase:
     return path.open(encoding="utf-8-sig", errors="replace", newline="")
 
 
-def _names(row: Mapping[str, Any], before: str = "", depth: int = _DEPTH) -> Iterator[str]:
+def _names(
+    row: Mapping[str, Any],
+    before: str = "",
+    depth: int = _DEPTH,
+) -> Iterator[str]:
     for key, value in row.items():
         if isinstance(value, dict) and depth > 1:
             yield from _names(value, f"{before}{key}.", depth - 1)

@@ -85,7 +85,14 @@ def _blank(cells: list[Any]) -> list[bool]:
         return [is_empty(cell) for cell in cells]
 
 
-def converted(cells: list[Any], parse: Parse, name: str, bad: Bad, *, needed: bool = False) -> Int:
+def converted(
+    cells: list[Any],
+    parse: Parse,
+    name: str,
+    bad: Bad,
+    *,
+    needed: bool = False,
+) -> Int:
     """Every cell through `parse`, -1 where it is empty; a cell that does not parse makes its row
     bad.
     """
@@ -133,7 +140,10 @@ def moments(
     samples = list(islice((cell for cell in cells if not is_empty(cell)), _LOOK))
     numbers = sorted(Decimal(cell).copy_abs() for cell in samples if is_number(cell))
     if 2 * len(numbers) > len(samples):
-        scale = UNITS[unit] if unit else _epoch_unit(numbers[len(numbers) // 2], name, where)
+        if unit:
+            scale = UNITS[unit]
+        else:
+            scale = _epoch_unit(numbers[len(numbers) // 2], name, where)
         return converted(cells, lambda cell: int(_number(cell) * scale), name, bad, needed=needed)
 
     def parse(cell: Any) -> int:
@@ -167,11 +177,21 @@ def _epoch_unit(size: Decimal, name: str, where: str) -> int:
 def unit_of(column: str) -> str | None:
     """The unit that a column's name ends in: `duration_ms` -> ms."""
     found = _LAST_WORD.search(column)
-    word = (found[1] or found[2]).lower() if found else ""
-    return word if word in UNITS else _LONG.get(word)
+    if found:
+        word = (found[1] or found[2]).lower()
+    else:
+        word = ""
+    if word in UNITS:
+        return word
+    return _LONG.get(word)
 
 
-def lengths(cells: list[Any], name: str, unit: str, bad: Bad) -> Int:
+def lengths(
+    cells: list[Any],
+    name: str,
+    unit: str,
+    bad: Bad,
+) -> Int:
     """ns of numbers in a unit; below zero is bad."""
     scale = UNITS[unit]
 

@@ -80,7 +80,12 @@ class PieceFiles:
         """The digests of its pieces, and its marks."""
         return f"samples/{self.writer}-{LIST}"
 
-    def samples(self, _mine: Int, _before: int, within: int) -> Iterator[tuple[Int, Table]]:
+    def samples(
+        self,
+        _mine: Int,
+        _before: int,
+        within: int,
+    ) -> Iterator[tuple[Int, Table]]:
         """(rows, samples), piece by piece: a piece numbers its rows as the run does.
 
         Raises RunFolderError naming one that cannot be read, or has rows beyond `within`.
@@ -114,7 +119,12 @@ class SealedFiles:
     tried: Table | None
     texts: Strings
 
-    def samples(self, mine: Int, before: int, _within: int) -> Iterator[tuple[Int, Table]]:
+    def samples(
+        self,
+        mine: Int,
+        before: int,
+        _within: int,
+    ) -> Iterator[tuple[Int, Table]]:
         """(rows, samples) of those that lie at `mine`, of which `before` came earlier."""
         yield mine, self.table[before : before + len(mine)]
 
@@ -232,7 +242,10 @@ class Texts:
     """The texts of all parts under one numbering, which is that of `lists`."""
 
     def __init__(self, lists: Strings | None = None):
-        self.lists: Strings = {kind: [] for kind in STRING_KINDS} if lists is None else lists
+        if lists is None:
+            self.lists: Strings = {kind: [] for kind in STRING_KINDS}
+        else:
+            self.lists = lists
         #: text -> number, and how many of the list are in it: notes are added there too
         self._numbers: dict[str, dict[str, int]] = {}
         self._seen: dict[str, int] = {}
@@ -240,7 +253,12 @@ class Texts:
         #: comes to lie where they are
         self._tables: dict[tuple[int, str], tuple[Strings, Int]] = {}
 
-    def renumbered(self, table: Table, own: Strings, kinds: Sequence[str] = STRING_KINDS) -> Table:
+    def renumbered(
+        self,
+        table: Table,
+        own: Strings,
+        kinds: Sequence[str] = STRING_KINDS,
+    ) -> Table:
         """Samples (or attempts, by their `kinds`) that are numbered by `own` texts, numbered by
         ours, to which the texts are added.
         """
@@ -256,12 +274,16 @@ class Texts:
 
     def _table(self, kind: str, own: list[str]) -> Int:
         """Their numbers -> ours, which grow to MAX_STRINGS; last entry for none."""
-        texts, numbers = self.lists.setdefault(kind, []), self._numbers.setdefault(kind, {})
+        texts = self.lists.setdefault(kind, [])
+        numbers = self._numbers.setdefault(kind, {})
         for number in range(self._seen.get(kind, 0), len(texts)):
             numbers.setdefault(texts[number], number)
         table = np.full(len(own) + 1, -1, np.int64)
         for place, text in enumerate(own):
-            kept = text if text in numbers or len(numbers) < MAX_STRINGS else FURTHER_TEXTS
+            if text in numbers or len(numbers) < MAX_STRINGS:
+                kept = text
+            else:
+                kept = FURTHER_TEXTS
             if kept not in numbers:
                 numbers[kept] = len(texts)
                 texts.append(kept)
@@ -270,7 +292,13 @@ class Texts:
         return table
 
 
-def settle(samples: Table, strings: Strings, rows: Bool | Int, outcome: Outcome, note: str) -> None:
+def settle(
+    samples: Table,
+    strings: Strings,
+    rows: Bool | Int,
+    outcome: Outcome,
+    note: str,
+) -> None:
     """Give rows that nobody ended their outcome, and say why."""
     which = np.flatnonzero(rows) if rows.dtype == bool else rows
     if len(which):

@@ -159,7 +159,13 @@ def _converted(
         if kind == "moment":
             needed = name == "at" or (name == "ended" and "at" not in mapping)
             found[name] = values.moments(
-                cells, column.name, column.unit, zone, bad, where, needed=needed
+                cells,
+                column.name,
+                column.unit,
+                zone,
+                bad,
+                where,
+                needed=needed,
             )
         elif kind == "length":
             found[name] = values.lengths(cells, column.name, column.unit, bad)
@@ -228,7 +234,9 @@ def _in_order(rows: dict[str, Int], names: Sequence[str], *, sort: bool) -> dict
 
 
 def _without_duplicates(
-    rows: dict[str, Int], names: Sequence[str], wish: str
+    rows: dict[str, Int],
+    names: Sequence[str],
+    wish: str,
 ) -> tuple[dict[str, Int], int]:
     """Rows once each, and how many were dropped.
 
@@ -250,7 +258,8 @@ def _without_duplicates(
         return rows, 0
     if wish == "refuse":
         at = int(np.flatnonzero(equal)[0])
-        first, second = int(order[at]), int(order[at + 1])
+        first = int(order[at])
+        second = int(order[at + 1])
         what = "has the id of" if by_id else "is the same as"
         same_file = rows["file"][first] == rows["file"][second]
         other_file = "" if same_file else f" of {names[rows['file'][first]]}"
@@ -270,8 +279,10 @@ def _without_duplicates(
 
 def _tables(rows: dict[str, Int], texts: dict[str, list[str]]) -> tuple[Columns, Facts]:
     """The rows as a run's tables have them; time 0 is the minute of the first."""
-    n, start = len(rows["at"]), int(rows["at"][0]) // (60 * S) * (60 * S)
-    schedule, samples = np.zeros(n, SCHEDULE_DTYPE), empty_samples(n)
+    n = len(rows["at"])
+    start = int(rows["at"][0]) // (60 * S) * (60 * S)
+    schedule = np.zeros(n, SCHEDULE_DTYPE)
+    samples = empty_samples(n)
     schedule["after_row"] = schedule["prefix_group"] = -1
     due = rows["at"] - start
     schedule["due_ns"] = due
@@ -322,7 +333,8 @@ def play_month(month: Month, name: str) -> RequestLog:
     minutes = month.days * 24 * 60
     hour = (start + np.arange(minutes)) // 60 % 24
     n = np.array(month.requests_per_min, np.int64)[hour]
-    failed, status = np.zeros(minutes, np.int64), np.zeros(minutes, np.int64)
+    failed = np.zeros(minutes, np.int64)
+    status = np.zeros(minutes, np.int64)
     for incident in month.incidents:
         first = _minute(incident.start) - start
         last = first + incident.minutes
@@ -337,7 +349,8 @@ def play_month(month: Month, name: str) -> RequestLog:
     place = np.arange(len(minute)) - np.repeat(np.cumsum(n) - n, n)
     bad = place < failed[minute]
     due = minute * MINUTE_NS + place * (MINUTE_NS // np.maximum(n, 1))[minute]
-    schedule, samples = np.zeros(len(due), SCHEDULE_DTYPE), empty_samples(len(due))
+    schedule = np.zeros(len(due), SCHEDULE_DTYPE)
+    samples = empty_samples(len(due))
     schedule["after_row"] = schedule["prefix_group"] = -1
     schedule["due_ns"] = due
     for column in ("due_ns", "slot_free_ns", "sent_ns"):

@@ -54,18 +54,26 @@ def was_edited(folder: Path) -> bool | None:
     Raises RunFolderError.
     """
     content = read_json(folder / Manifest.FILE)
-    return None if OWN not in content else content[OWN] != manifest_digest(content)
+    if OWN not in content:
+        return None
+    return bool(content[OWN] != manifest_digest(content))
 
 
 class RunWriter:
     """The one writer of a run's folder while the run lasts."""
 
     def __init__(
-        self, folder: Path, manifest: Manifest, schedule: Table, plan: bytes | None = None
+        self,
+        folder: Path,
+        manifest: Manifest,
+        schedule: Table,
+        plan: bytes | None = None,
     ):
         """Create the folder; `plan` is its plan.json. Raises RunFolderError where it cannot be."""
         taken = RunFolderError(
-            "holds a run already", where=str(folder), remedy="choose another --out"
+            "holds a run already",
+            where=str(folder),
+            remedy="choose another --out",
         )
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -84,7 +92,10 @@ class RunWriter:
         try:
             digests = {
                 "schedule_sha256": write_table(
-                    folder / "schedule.npy", [schedule], len(schedule), schedule.dtype
+                    folder / "schedule.npy",
+                    [schedule],
+                    len(schedule),
+                    schedule.dtype,
                 )
             }
             if plan is not None:
@@ -119,7 +130,11 @@ class RunWriter:
         write_manifest(self.folder, self.manifest)
 
     def finish(
-        self, state: State, samples: Table, facts: Json, attempts: Table | None = None
+        self,
+        state: State,
+        samples: Table,
+        facts: Json,
+        attempts: Table | None = None,
     ) -> None:
         """Seal each whole table as one segment in place of its pieces, and close the manifest.
 
@@ -130,7 +145,13 @@ class RunWriter:
                 self.seal(name, [table], len(table), table.dtype)
         self.close(state, facts)
 
-    def seal(self, name: str, parts: Iterable[Table], rows: int, dtype: np.dtype[Any]) -> None:
+    def seal(
+        self,
+        name: str,
+        parts: Iterable[Table],
+        rows: int,
+        dtype: np.dtype[Any],
+    ) -> None:
         """Seal `samples` or `attempts` as one segment of `rows`, of which one part at a time is in
         memory.
         """
@@ -175,7 +196,9 @@ class LaterSitting(RunWriter):
         self._hold(
             folder,
             RunFolderError(
-                "is still going on", where=str(folder), remedy="wait for its end, or stop it"
+                "is still going on",
+                where=str(folder),
+                remedy="wait for its end, or stop it",
             ),
         )
         self.manifest = read_manifest(folder)
@@ -318,7 +341,9 @@ def _read(folder: Path) -> tuple[Manifest, Table, Table, dict[str, list[str]]]:
 
 
 def _read_samples(
-    folder: Path, manifest: Manifest, rows: int
+    folder: Path,
+    manifest: Manifest,
+    rows: int,
 ) -> tuple[Table, dict[str, list[str]]]:
     """The sealed table and its strings; of a run without an end, what its pieces hold."""
     whole = folder / "samples" / "rows.npy"
@@ -345,7 +370,9 @@ def _mark_under_way(
     """
     sent = np.flatnonzero(~np.isin(schedule["lane"], manifest.simulated_lanes))
     Gathered(schedule, samples, strings).account_for(
-        sent, begun_until_ns=until_ns, shift_ns=manifest.shift_ns
+        sent,
+        begun_until_ns=until_ns,
+        shift_ns=manifest.shift_ns,
     )
 
 

@@ -219,7 +219,8 @@ class Columns:
     def __init__(self, schedule: Table, samples: Table):
         if len(schedule) != len(samples):
             raise ValueError(f"schedule has {len(schedule)} rows, samples {len(samples)}")
-        self.schedule, self.samples = schedule, samples
+        self.schedule = schedule
+        self.samples = samples
 
     def __len__(self) -> int:
         return len(self.schedule)

@@ -50,7 +50,9 @@ def _private_key(path: Path, folder: Path) -> Ed25519PrivateKey:
     data = _read(path)
     if path.stat().st_mode & 0o077:
         raise UserError(
-            "can be read by others than its owner", where=str(path), remedy=f"chmod 600 {path}"
+            "can be read by others than its owner",
+            where=str(path),
+            remedy=f"chmod 600 {path}",
         )
     if folder.resolve() in path.resolve().parents:
         raise UserError(
@@ -65,7 +67,9 @@ def _private_key(path: Path, folder: Path) -> Ed25519PrivateKey:
         key = load_pem_private_key(data, None)
     except TypeError:
         raise UserError(
-            "is encrypted", where=str(path), remedy="decrypt it with `openssl pkey` first"
+            "is encrypted",
+            where=str(path),
+            remedy="decrypt it with `openssl pkey` first",
         ) from None
     except Exception:  # the library's own, and what it lets through of a damaged file
         key = None

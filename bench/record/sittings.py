@@ -29,16 +29,25 @@ def due_again_ns(schedule: Table, samples: Table, shift: int) -> Int:
     """When each row is due (ns after the run's start) in the latest sitting; beyond all time where
     its predecessor has not ended.
     """
-    due = np.where(schedule["due_ns"] >= 0, schedule["due_ns"] + shift, _NEVER)
-    waits = np.flatnonzero((schedule["due_ns"] < 0) & (schedule["after_row"] >= 0))
-    ended = samples["done_ns"][schedule["after_row"][waits]]
+    planned = schedule["due_ns"]
+    due = np.where(planned >= 0, planned + shift, _NEVER)
+    waits = np.flatnonzero(_waits(schedule))
+    predecessor = schedule["after_row"][waits]
+    ended = samples["done_ns"][predecessor]
     due[waits] = np.where(ended >= 0, ended + schedule["think_ns"][waits], _NEVER)
     return due
 
 
+def _waits(schedule: Table) -> Bool:
+    """Rows that are due some time after another was answered."""
+    mask: Bool = (schedule["due_ns"] < 0) & (schedule["after_row"] >= 0)
+    return mask
+
+
 def untouched(samples: Table) -> Bool:
-    """Rows of which nothing is on record but perhaps when they were due."""
-    mask: Bool = (samples["outcome"] == Outcome.never_sent) & (samples["note"] < 0)
+    """Rows of which nothing is recorded but perhaps when they were due."""
+    unsent = samples["outcome"] == Outcome.never_sent
+    mask: Bool = unsent & (samples["note"] < 0)
     return mask
 
 
@@ -57,16 +66,25 @@ class Rest:
 
 def lost_turns(schedule: Table, samples: Table) -> Bool:
     """Rows that wait, directly or not, for one that was cut off or never sent."""
-    gone = ~untouched(samples) & np.isin(samples["outcome"], (Outcome.censored, Outcome.never_sent))
-    waits = (schedule["due_ns"] < 0) & (schedule["after_row"] >= 0) & untouched(samples)
+    open_ = untouched(samples)
+    unanswered = np.isin(samples["outcome"], (Outcome.censored, Outcome.never_sent))
+    lost = unanswered & ~open_
+    waits = _waits(schedule) & open_
     found = np.zeros(len(schedule), bool)
-    while (more := waits & (gone | found)[schedule["after_row"]] & ~found).any():
+    while True:
+        after_lost = (lost | found)[schedule["after_row"]]
+        more = waits & after_lost & ~found
+        if not more.any():
+            return found
         found |= more
-    return found
 
 
 def rest_of(
-    schedule: Table, samples: Table, shift: int, playable: Bool, begins_ns: int
+    schedule: Table,
+    samples: Table,
+    shift: int,
+    playable: Bool,
+    begins_ns: int,
 ) -> Rest | None:
     """The `playable` rows that nothing is on record of, the first of them due at `begins_ns`; None
     where none is left.
@@ -79,17 +97,20 @@ def rest_of(
     if not known.any():
         return None
     first = int(due[known].min())
+    later_ns = begins_ns - first
     table = schedule.copy()
-    table["due_ns"] = np.where(known, due + (begins_ns - first), -1)
+    table["due_ns"] = np.where(known, due + later_ns, -1)
     table["after_row"] = np.where(left & ~known, schedule["after_row"], -1)
-    return Rest(table, shift + begins_ns - first, first - shift)
+    return Rest(table, shift + later_ns, first - shift)
 
 
 def in_run_time(planned_ns: int, sittings: Sequence[SittingRecord]) -> int:
     """Where a planned moment came to lie in the run's time."""
     begun = [sitting for sitting in sittings if sitting.from_planned_ns <= planned_ns]
-    latest = max(begun, key=lambda sitting: sitting.from_planned_ns, default=None)
-    return planned_ns + (0 if latest is None else latest.shift_ns)
+    if not begun:
+        return planned_ns
+    latest = max(begun, key=lambda sitting: sitting.from_planned_ns)
+    return planned_ns + latest.shift_ns
 
 
 def cut_spans(
@@ -113,10 +134,12 @@ def gaps_ns(manifest: Manifest, until_ns: int | None) -> list[tuple[int, int]]:
     sittings, and from `until_ns`, where the record of a run that broke off ends, to the planned
     end.
     """
-    gaps = [
-        (one.until_ns, two.began_ns)
-        for one, two in itertools.pairwise(manifest.sittings)
-        if one.until_ns is not None
-    ]
-    end_ns = max((lane.end_ns for lane in manifest.lanes if not lane.simulated), default=0)
-    return gaps if until_ns is None or until_ns >= end_ns else [*gaps, (until_ns, end_ns)]
+    gaps = []
+    for one, two in itertools.pairwise(manifest.sittings):
+        if one.until_ns is not None:
+            gaps.append((one.until_ns, two.began_ns))
+    ends = [lane.end_ns for lane in manifest.lanes if not lane.simulated]
+    end_ns = max(ends, default=0)
+    if until_ns is not None and until_ns < end_ns:
+        gaps.append((until_ns, end_ns))
+    return gaps

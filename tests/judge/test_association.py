@@ -17,7 +17,7 @@ from bench.judge.attribution.association import (
     discoveries,
     two_by_two,
 )
-from bench.judge.stats.blocks import draw_blocks, ratio_limits, time_blocks
+from bench.judge.stats.resample import draw_blocks, ratio_limits, time_blocks
 
 REFERENCE = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
 

@@ -14,8 +14,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bench.judge.compare.arms import Arm
-from bench.judge.compare.exceedance import exceedance, fisher_exact
-from bench.judge.compare.shift import permutation, shift_function
+from bench.judge.compare.difference import (
+    exceedance,
+    fisher_exact,
+    permutation,
+    shift_function,
+)
 from bench.judge.stats.resample import (
     Sampled,
     bootstrap_weights,

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.judge.contract.exclusions import Classes, Facts, classify, matches
+from bench.judge.contract.exclusions import Classes, classify
+from bench.judge.contract.matching import matching
 from bench.plan.contract import Contract
+from bench.record.facts import Facts
 from bench.record.samples import Columns, Flag, Outcome
 from tests.support.rows_by_hand import Row, answered, columns_of, cut, failed
 
@@ -88,7 +90,7 @@ def test_matchers_name_rows_by_outcome_status_code_or_finish(matcher: str, hits:
         {"finish": ["content_filter", "length", "stop"], "code": ["busy", "overloaded", "rate"]},
         labels={"code": np.array([-1, 0, 1, 2])},
     )
-    found = matches(matcher, columns_of(rows), facts)
+    found, _needs = matching(matcher, columns_of(rows), facts)
     assert found is not None
     assert np.flatnonzero(found).tolist() == hits
 

@@ -18,8 +18,7 @@ from scipy import stats as scipy_stats
 
 from bench.app.conclude import worst_exit
 from bench.errors import ExitCode, UserError
-from bench.judge.contract.decision import Decision
-from bench.judge.contract.reasons import sentence
+from bench.judge.contract.decision import Decision, sentence
 from bench.judge.contract.verdict import judge_run
 from bench.judge.health import Health
 from bench.judge.stats.dependence import Trials, judge_trials

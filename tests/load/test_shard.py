@@ -34,11 +34,10 @@ from bench.plan.contract import Contract
 from bench.plan.schedule import Plan
 from bench.record.facts import places_of
 from bench.record.files import write_json
-from bench.record.histogram import read_hlog
+from bench.record.histogram import read_hlog, write_histograms
 from bench.record.identity import plan_facts
 from bench.record.parts import Share, rows_of_shards
 from bench.record.run_folder import Run, RunWriter, read_manifest, write_manifest
-from bench.record.run_histograms import write_histograms
 from bench.record.samples import ATTEMPT_DTYPE, Outcome, Table
 from bench.units import MS, S
 from tests.support.records import review_json

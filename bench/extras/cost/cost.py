@@ -29,7 +29,7 @@ from bench.extras.cost.record import (
     UsefulTokens,
 )
 from bench.judge.spend import Spend, forecast_interval
-from bench.judge.stats.blocks import ratio_limits, time_blocks
+from bench.judge.stats.resample import ratio_limits, time_blocks
 from bench.plan.budget import MILLION
 from bench.plan.target import Prices, Target, load_target
 from bench.units import parse_usd
@@ -268,7 +268,7 @@ def spend_record(spend: Spend, target: str) -> SpendRecord:
         useful_usd=float(spend.useful_usd),
         useful_tokens=UsefulTokens(prompt=spend.useful_prompt, output=spend.useful_output),
         wasted_tokens=spend.wasted_tokens,
-        reckoned_calls=spend.reckoned,
+        reckoned_calls=spend.assumed,
         overhead=_number(spend.overhead),
         overhead_95=overhead_limits(spend),
         forecast=ForecastRecord(**forecast_interval(spend)),

@@ -23,8 +23,7 @@ from bench.extras.what_if.settings import Setting
 from bench.judge.compare.arms import differences, one_after_the_other
 from bench.judge.compare.compare import BEYOND, CONFIDENCE
 from bench.judge.compare.decision import ALPHA
-from bench.judge.stats.blocks import limits_of, over, time_blocks
-from bench.judge.stats.resample import bootstrap_weights, ordered
+from bench.judge.stats.resample import bootstrap_weights, limits_of, ordered, over, time_blocks
 from bench.judge.stats.tail import quantile_nearest_rank
 from bench.plan.route import Route
 from bench.quantiles import P50, P99, P999, by_key

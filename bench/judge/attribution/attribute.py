@@ -22,7 +22,7 @@ from bench.judge.attribution.factors import CONTEXT, TIME, Factor, factors_of
 from bench.judge.attribution.shapley import shapley
 from bench.judge.contract.clauses import OVER_ANY_LIMIT_NS
 from bench.judge.reached import came_to, undecided
-from bench.judge.stats.blocks import draw_blocks, time_blocks
+from bench.judge.stats.resample import draw_blocks, time_blocks
 from bench.judge.stats.tail import quantile_ci_ranks
 from bench.metrics import FROM_DUE, METRICS
 from bench.quantiles import P99
@@ -89,7 +89,10 @@ def attribute_run(run: Run, limit_ns: int | None = None, only: str | None = None
 
     def record(index: int, lane: LaneRecord) -> LaneAttribution:
         mine = rows.schedule["lane"] == index
-        before = calls.where(mine) if calls is not None and lane.legs else None
+        if calls is not None and lane.legs:
+            before = calls.where(mine)
+        else:
+            before = None
         return attribute_lane(
             rows if mine.all() else rows.where(mine), lane, run.strings, limit_ns, before, places
         )
@@ -192,7 +195,10 @@ def tail_of(columns: Columns, lane: LaneRecord, limit_ns: int | None = None) -> 
         n = len(values)
         rank = nearest_rank(n, P99) - 1 if n else 0
         # where the p99 lies among the failures, they alone are the tail
-        limit_ns = min(int(np.partition(values, rank)[rank]), OVER_ANY_LIMIT_NS - 1) if n else 0
+        if n:
+            limit_ns = min(int(np.partition(values, rank)[rank]), OVER_ANY_LIMIT_NS - 1)
+        else:
+            limit_ns = 0
         if limit_ns == OVER_ANY_LIMIT_NS - 1:
             limit_ns = int(values[values < OVER_ANY_LIMIT_NS].max(initial=0))
     return Tail(rows, keep, values, values > limit_ns, metric, view, limit_ns, by, int(apart.sum()))
@@ -217,13 +223,10 @@ def _levels(tail: Tail, factors: list[Factor], block: Int) -> list[LevelRecord]:
     ordered = tail.values[order]
     drawn = draw_blocks(int(block.max()) + 1)
     context = tail.columns.schedule["bucket"].astype(np.int64)
-    found = [
-        level
-        for factor in factors
-        for level in _levels_of(
-            tail, factor, block, drawn, None if factor.name == CONTEXT else context, order, ordered
-        )
-    ]
+    found: list[LevelRecord] = []
+    for factor in factors:
+        within = None if factor.name == CONTEXT else context
+        found += _levels_of(tail, factor, block, drawn, within, order, ordered)
     tested = [number for number, level in enumerate(found) if level.tail >= ENOUGH_IN_LEVEL]
     standing = discoveries([found[number].p_value for number in tested], FDR)
     for number, stands in zip(tested, standing, strict=True):
@@ -245,15 +248,20 @@ def _levels_of(
 ) -> list[LevelRecord]:
     """The levels of one factor, before any was tested."""
     known = factor.codes >= 0
-    codes, slow, where = factor.codes, tail.slow, block
+    codes = factor.codes
+    slow = tail.slow
+    where = block
     if not known.all():
-        codes, slow, where = codes[known], slow[known], block[known]
+        codes = codes[known]
+        slow = slow[known]
+        where = block[known]
         context = None if context is None else context[known]
     table = Table2.count(codes, slow, where, len(factor.levels), drawn.shape[1])
     limits = associate(table, drawn, ALPHA)
-    strata = (
-        None if context is None else adjusted_odds_ratio(codes, slow, context, len(factor.levels))
-    )
+    if context is None:
+        strata = None
+    else:
+        strata = adjusted_odds_ratio(codes, slow, context, len(factor.levels))
     in_order = factor.codes[order]
     records = []
     for level, name in enumerate(factor.levels):
@@ -290,11 +298,9 @@ def _p99(ordered: Int) -> tuple[float | None, tuple[float | None, float | None]]
         return None, (None, None)
 
     def at(rank: int) -> float | None:
-        return (
-            int(ordered[rank - 1]) / MS
-            if 1 <= rank <= n and ordered[rank - 1] < OVER_ANY_LIMIT_NS
-            else None
-        )
+        if 1 <= rank <= n and ordered[rank - 1] < OVER_ANY_LIMIT_NS:
+            return int(ordered[rank - 1]) / MS
+        return None
 
     low, high = quantile_ci_ranks(n, P99, ALPHA)
     return at(nearest_rank(n, P99)), (at(low), at(high))
@@ -327,7 +333,8 @@ def _joint(tail: Tail, factor: Factor, levels: list[int]) -> tuple[Bool, float]:
     rest.
     """
     present = np.isin(factor.codes, levels)
-    rate, rest = float(tail.slow.mean()), tail.slow[~present]
+    rate = float(tail.slow.mean())
+    rest = tail.slow[~present]
     return present, (rate - float(rest.mean())) / rate if len(rest) else 0.0
 
 
@@ -374,10 +381,8 @@ def _together(tail: Tail, factors: list[Factor], named: list[LevelRecord]) -> Sh
     for bit, (present, *_rest) in enumerate(ranked):
         cell |= present.astype(np.int64) << bit
     cells = 1 << len(ranked)
-    rows, in_tail = (
-        np.bincount(cell, minlength=cells),
-        np.bincount(cell[tail.slow], minlength=cells),
-    )
+    rows = np.bincount(cell, minlength=cells)
+    in_tail = np.bincount(cell[tail.slow], minlength=cells)
     shares = shapley(rows, in_tail)
     return ShapleyRecord(
         factors=[

@@ -50,7 +50,9 @@ class Answering:
 
 def answering(attempts: Table, rows: int) -> Answering:
     """One entry for each of `rows` rows; `attempts` are sorted by row and attempt."""
-    leg, before, other = np.full(rows, -1), np.zeros(rows, np.int64), np.zeros(rows, bool)
+    leg = np.full(rows, -1)
+    before = np.zeros(rows, np.int64)
+    other = np.zeros(rows, bool)
     numbers, first = np.unique(attempts["row"], return_index=True)
     carried = attempts[(attempts["flags"] & AttemptFlag.CARRIED) != 0]
     of_row = attempts[first[np.searchsorted(numbers, carried["row"])]]
@@ -61,7 +63,10 @@ def answering(attempts: Table, rows: int) -> Answering:
 
 
 def parts_ns(
-    samples: Table, metric: str = "e2e", usual_gap_ns: int = 0, before: Answering | None = None
+    samples: Table,
+    metric: str = "e2e",
+    usual_gap_ns: int = 0,
+    before: Answering | None = None,
 ) -> dict[str, Int]:
     """ns of each part a row, from due to the end of `metric`, which must count from there.
 
@@ -87,14 +92,16 @@ def parts_ns(
     tls = np.minimum(np.maximum(samples["tls_ns"], 0), waited)
     connect = np.minimum(np.maximum(samples["connect_ns"], 0), waited - tls)
     left = waited - tls - connect
-    earlier = (
-        np.where(samples["attempts"] > 1, left, 0)
-        if before is None
-        else np.minimum(before.before_ns, left)
-    )
-    fallback = np.zeros_like(earlier) if before is None else np.where(before.other_leg, earlier, 0)
+    if before is None:
+        earlier = np.where(samples["attempts"] > 1, left, 0)
+        fallback = np.zeros_like(earlier)
+    else:
+        earlier = np.minimum(before.before_ns, left)
+        fallback = np.where(before.other_leg, earlier, 0)
     stall = np.where(
-        samples["gap_max_ns"] > 0, np.clip(samples["gap_max_ns"] - usual_gap_ns, 0, end - first), 0
+        samples["gap_max_ns"] > 0,
+        np.clip(samples["gap_max_ns"] - usual_gap_ns, 0, end - first),
+        0,
     )
     return {
         "queue": left - earlier,
@@ -120,7 +127,11 @@ def usual_gap_ns(samples: Table, ok: Bool) -> int:
 
 
 def decompose(
-    samples: Table, tail: Bool, ok: Bool, metric: str, before: Answering | None = None
+    samples: Table,
+    tail: Bool,
+    ok: Bool,
+    metric: str,
+    before: Answering | None = None,
 ) -> Decomposition | None:
     """Mean ms and mean share of each part in tail and body, over rows that succeeded; None where
     either has none. The ms of the parts sum to those of the whole, the shares to 1.

@@ -52,32 +52,37 @@ def factors_of(
 
     `leg`: of a routed lane, the leg that answered each row, -1 unknown.
     """
-    schedule, samples = columns.schedule, columns.samples
+    schedule = columns.schedule
+    samples = columns.samples
+    flags = samples["flags"]
+    attempts = np.clip(samples["attempts"].astype(np.int64), 1, 3)
     found = [
         Factor(CONTEXT, schedule["bucket"].astype(np.int64), lane.buckets),
         _lengths(columns),
         Factor(PHASE, schedule["phase"].astype(np.int64), lane.phases),
-        _flag("connection", (samples["flags"] & Flag.NEW_CONNECTION) != 0, "new", "reused"),
-        _flag("cold start", (samples["flags"] & Flag.COLD_START) != 0, "yes", "no"),
+        _flag("connection", (flags & Flag.NEW_CONNECTION) != 0, "new", "reused"),
+        _flag("cold start", (flags & Flag.COLD_START) != 0, "yes", "no"),
         _named("served region", samples["served_region"], strings("served_region")),
         _named("served model", samples["served_model"], strings("served_model")),
-        Factor(
-            "attempts",
-            np.clip(samples["attempts"].astype(np.int64), 1, 3) - 1,
-            ["1", "2", "3 or more"],
-        ),
+        Factor("attempts", attempts - 1, ["1", "2", "3 or more"]),
         _slices(columns, lane),
     ]
     if places is not None:
         found += _places(schedule, places)
     if leg is not None:
-        tiers = [leg.tier for leg in lane.legs]
-        kinds = list(dict.fromkeys(tiers))
-        found += [
-            Factor("route leg", leg, [leg.name for leg in lane.legs]),
-            Factor("tier", np.array([*(kinds.index(tier) for tier in tiers), -1])[leg], kinds),
-        ]
+        found += _legs(lane, leg)
     return [factor for factor in found if _varies(factor)]
+
+
+def _legs(lane: LaneRecord, leg: Int) -> list[Factor]:
+    tiers = [each.tier for each in lane.legs]
+    kinds = list(dict.fromkeys(tiers))
+    # The last entry is that of an unknown leg, -1.
+    tier_of_leg = np.array([*map(kinds.index, tiers), -1])
+    return [
+        Factor("route leg", leg, [each.name for each in lane.legs]),
+        Factor("tier", tier_of_leg[leg], kinds),
+    ]
 
 
 def _places(schedule: Table, places: Places) -> list[Factor]:
@@ -95,7 +100,12 @@ def _varies(factor: Factor) -> bool:
     return len(seen) > 0 and bool((seen != seen[0]).any())
 
 
-def _flag(name: str, present: Bool, yes: str, no: str) -> Factor:
+def _flag(
+    name: str,
+    present: Bool,
+    yes: str,
+    no: str,
+) -> Factor:
     return Factor(name, present.astype(np.int64), [no, yes], only=1)
 
 
@@ -107,11 +117,8 @@ def _named(name: str, codes: Int, texts: list[str]) -> Factor:
     number = np.full(len(counts) + 1, len(kept))
     number[kept] = np.arange(len(kept))
     number[-1] = -1
-    return Factor(
-        name,
-        number[codes],
-        [*(texts[index] if index < len(texts) else "?" for index in kept), "others"],
-    )
+    levels = [texts[index] if index < len(texts) else "?" for index in kept]
+    return Factor(name, number[codes], [*levels, "others"])
 
 
 def _lengths(columns: Columns) -> Factor:
@@ -121,38 +128,42 @@ def _lengths(columns: Columns) -> Factor:
     Failures have their planned length where answers keep to the plan. Where they do not, it would
     be a length of its own that only failures have: then theirs is not known.
     """
-    counted = (columns.samples["outcome"] == Outcome.ok) & (columns.samples["output_tokens"] >= 0)
-    planned, found = columns.schedule["output_tokens"], columns.samples["output_tokens"]
-    kept = np.count_nonzero(found[counted] == planned[counted]) >= KEEP_TO_PLAN * np.count_nonzero(
-        counted
-    )
-    known = counted | kept
+    name = "output tokens"
+    planned = columns.schedule["output_tokens"]
+    found = columns.samples["output_tokens"]
+    counted = (columns.samples["outcome"] == Outcome.ok) & (found >= 0)
+    as_planned = np.count_nonzero(found[counted] == planned[counted])
+    keeps_to_plan = as_planned >= KEEP_TO_PLAN * np.count_nonzero(counted)
+    known = counted | keeps_to_plan
     tokens = np.where(counted, found, planned)[known].astype(np.int64)
     codes = np.full(len(columns), -1, np.int64)
-    counts = np.bincount(np.minimum(tokens, 1 << 20)) if len(tokens) else np.zeros(0, np.int64)
+    counts = np.zeros(0, np.int64)
+    if len(tokens):
+        counts = np.bincount(np.minimum(tokens, 1 << 20))
     lengths = np.flatnonzero(counts)
-    name = "output tokens"
     if len(lengths) <= 4:
         codes[known] = np.searchsorted(lengths, tokens)
         return Factor(name, codes, [f"{length}" for length in lengths])
     below = np.cumsum(counts)
-    cuts = sorted(
-        {int(np.searchsorted(below, nearest_rank(len(tokens), q))) for q in _CUTS}
-        - {int(lengths[-1])}
-    )
-    middle = [f"{low + 1}–{high}" for low, high in pairwise(cuts)]
-    edges = [f"≤{cuts[0]}", *middle, f">{cuts[-1]}"] if cuts else ["all"]
+    ranks = [nearest_rank(len(tokens), q) for q in _CUTS]
+    at_ranks = {int(np.searchsorted(below, rank)) for rank in ranks}
+    cuts = sorted(at_ranks - {int(lengths[-1])})
     codes[known] = np.searchsorted(cuts, tokens)
-    return Factor(name, codes, edges)
+    if not cuts:
+        return Factor(name, codes, ["all"])
+    middle = [f"{low + 1}–{high}" for low, high in pairwise(cuts)]
+    return Factor(name, codes, [f"≤{cuts[0]}", *middle, f">{cuts[-1]}"])
 
 
 def _slices(columns: Columns, lane: LaneRecord) -> Factor:
     """The span of the lane's arrivals (or of what came due, where it plans none) in equal parts."""
     due = columns.samples["due_ns"]
-    start, end = lane.start_ns, lane.end_ns
-    if end <= start:
-        start, end = int(due.min(initial=0)), int(due.max(initial=0)) + 1
-    slices = np.clip((due - start) * SLICES // (end - start), 0, SLICES - 1)
-    edges = [start + (end - start) * index // SLICES for index in range(SLICES + 1)]
+    start = lane.start_ns
+    length = lane.end_ns - start
+    if length <= 0:
+        start = int(due.min(initial=0))
+        length = int(due.max(initial=0)) + 1 - start
+    slices = np.clip((due - start) * SLICES // length, 0, SLICES - 1)
+    edges = [start + length * index // SLICES for index in range(SLICES + 1)]
     names = [f"{show_duration(low)} to {show_duration(high)}" for low, high in pairwise(edges)]
     return Factor(TIME, np.where(due >= 0, slices, -1), names)

@@ -46,34 +46,40 @@ def shapley(rows: Int, tail: Int) -> Shares:
     Raises ValueError for another length or without rows.
     """
     causes = len(rows).bit_length() - 1
-    if (
-        not 0 < causes <= CAUSES_MOST
-        or len(rows) != 1 << causes
-        or len(tail) != len(rows)
-        or rows.sum() == 0
-    ):
+    whole = 0 < causes <= CAUSES_MOST and len(rows) == 1 << causes and len(tail) == len(rows)
+    if not whole or rows.sum() == 0:
         raise ValueError(f"{len(rows)} cells are not those of 1 to {CAUSES_MOST} causes")
-    cells = np.arange(len(rows))
-    rates = np.divide(tail, rows, out=np.zeros(len(rows)), where=rows > 0)
+    rates = np.zeros(len(rows))
+    np.divide(tail, rows, out=rates, where=rows > 0)
     borrowed = rows == 0
     if borrowed.any():
         rates[borrowed] = additive_logit(rows, tail)[borrowed]
     total = float(rows.sum())
     rate = float(rows @ rates / total)
-    gained = np.array(
-        [rate - float(rows @ rates[cells & ~taken] / total) for taken in range(len(rows))]
-    )
-    parts = []
-    for cause in range(causes):
-        others = [1 << other for other in range(causes) if other != cause]
-        part = 0.0
-        for size in range(causes):
-            weight = factorial(size) * factorial(causes - size - 1) / factorial(causes)
-            for chosen in combinations(others, size):
-                before = sum(chosen)
-                part += weight * float(gained[before | 1 << cause] - gained[before])
-        parts.append(part)
-    return Shares(rate, tuple(parts), rate - float(gained[-1]), int(np.count_nonzero(borrowed)))
+    cells = np.arange(len(rows))
+
+    def gain(taken: int) -> float:
+        """How much the tail rate falls where these causes are taken away."""
+        without = rates[cells & ~taken]
+        return rate - float(rows @ without / total)
+
+    gained = [gain(taken) for taken in range(len(rows))]
+    parts = tuple(_part(cause, causes, gained) for cause in range(causes))
+    return Shares(rate, parts, rate - gained[-1], int(np.count_nonzero(borrowed)))
+
+
+def _part(cause: int, causes: int, gained: list[float]) -> float:
+    """What the cause adds to every set of the others, weighted as Shapley does."""
+    others = [1 << other for other in range(causes) if other != cause]
+    part = 0.0
+    for size in range(causes):
+        orders = factorial(size) * factorial(causes - size - 1)
+        weight = orders / factorial(causes)
+        for chosen in combinations(others, size):
+            before = sum(chosen)
+            with_it = before | 1 << cause
+            part += weight * (gained[with_it] - gained[before])
+    return part
 
 
 def additive_logit(rows: Int, tail: Int) -> Float:
@@ -84,9 +90,8 @@ def additive_logit(rows: Int, tail: Int) -> Float:
     """
     causes = len(rows).bit_length() - 1
     cells = np.arange(len(rows))
-    design = np.column_stack(
-        [np.ones(len(rows)), *((cells >> cause & 1).astype(float) for cause in range(causes))]
-    )
+    present = [(cells >> cause & 1).astype(float) for cause in range(causes)]
+    design = np.column_stack([np.ones(len(rows)), *present])
     ridge = np.array([1e-9, *[_RIDGE] * causes])
 
     def merit(beta: Float) -> float:
@@ -100,11 +105,13 @@ def additive_logit(rows: Int, tail: Int) -> Float:
     for _ in range(_STEPS):
         fitted = 1 / (1 + np.exp(-(design @ beta)))
         slope = design.T @ (tail - rows * fitted) - ridge * beta
-        curve = (design * (rows * fitted * (1 - fitted))[:, None]).T @ design + np.diag(ridge)
+        weight = rows * fitted * (1 - fitted)
+        curve = (design * weight[:, None]).T @ design + np.diag(ridge)
         step = np.linalg.solve(curve, slope)
         if float(np.abs(step).max()) < 1e-10:
             break
         while (found := merit(beta + step)) < best and float(np.abs(step).max()) > 1e-12:
             step /= 2
-        beta, best = beta + step, max(best, found)
+        beta = beta + step
+        best = max(best, found)
     return np.asarray(1 / (1 + np.exp(-(design @ beta))))

@@ -99,16 +99,15 @@ class OutageTracker:
     @property
     def open(self) -> Outage | None:
         """The outage that is under way."""
-        return (
-            self._current
-            if self._current is not None and self._current.failed >= self._least
-            else None
-        )
+        if self._current is not None and self._current.failed >= self._least:
+            return self._current
+        return None
 
     def feed(self, probe: Probe) -> Outage | None:
         """The next probe. Returns the outage that began or ended with it, if one did."""
         minute = probe.at_ns // MINUTE_NS
-        gap, self._minute = max(minute - self._minute - 1, 0), minute
+        gap = max(minute - self._minute - 1, 0)
+        self._minute = minute
         current = self._current
         if current is not None:
             current = self._current = replace(
@@ -120,10 +119,15 @@ class OutageTracker:
             if current is None:
                 self._current = Outage(probe.at_ns, None, 1, (probe,), probe, 0)
             else:
-                first = current.first if len(current.first) >= _NAMED else (*current.first, probe)
+                if len(current.first) >= _NAMED:
+                    first = current.first
+                else:
+                    first = (*current.first, probe)
                 self._current = replace(current, failed=current.failed + 1, first=first, last=probe)
             assert self._current is not None
-            return self._current if self._current.failed == self._least else None
+            if self._current.failed == self._least:
+                return self._current
+            return None
         self._current = None
         if current is None or current.failed < self._least:
             return None
@@ -156,7 +160,13 @@ class Burn:
         return all(rate is not None and rate > self.threshold for rate in rates)
 
 
-def burn_rates(at_ns: Int, bad: Bool, allowed: Fraction, days: int, now_ns: int) -> list[Burn]:
+def burn_rates(
+    at_ns: Int,
+    bad: Bool,
+    allowed: Fraction,
+    days: int,
+    now_ns: int,
+) -> list[Burn]:
     """The table for a period of `days`, from units (requests, or minutes) at `at_ns` of which `bad`
     broke the promise.
 

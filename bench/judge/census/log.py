@@ -27,7 +27,7 @@ from bench.userfile import file_digest
 
 #: Episodes and rows that the record itself lists; the evidence has all.
 LISTED = 1_000
-#: Resources whose minutes are told apart.
+#: At most so many resources have minutes of their own.
 _MOST_RESOURCES = 500
 
 
@@ -36,7 +36,9 @@ def refuse_missing(log: RequestLog, contract: Contract) -> None:
         where = f"contract {contract.name}: clause {number} ({clause.text})"
         if clause.phase is not None:
             raise UserError(
-                "a log has no phases", where=where, remedy="judge a run, or leave phase out"
+                "a log has no phases",
+                where=where,
+                remedy="judge a run, or leave phase out",
             )
         if clause.report_only:
             continue

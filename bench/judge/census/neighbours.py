@@ -1,15 +1,27 @@
 """The same log under the definitions that others use: what this month would be called elsewhere.
 
-In: a clause. Out: clauses of other definitions, each with whose it is. Must stay true: they are
-those of methods 1.4 and 1.5, which the kinds of clauses list; a neighbour judges nothing.
+In: a clause, the rows of a period. Out: clauses of other definitions, each with whose it is and
+what it comes to. Must stay true: they are those of methods 1.4 and 1.5, which the kinds of clauses
+list; a neighbour judges nothing.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from bench.judge.census.rows import (
+    ClauseRows,
+    Part,
+    attained_in,
+    clause_rows,
+    exact_share,
+    kept,
+)
+from bench.judge.contract.exclusions import Classes
+from bench.judge.contract.uptime import Attained, attained, minute_table
 from bench.plan.clause import Clause
 from bench.plan.kinds.registry import KINDS
+from bench.record.records.census import NeighbourRecord
 
 
 class Neighbour(NamedTuple):
@@ -22,17 +34,12 @@ class Neighbour(NamedTuple):
 
 def uptime_neighbours(share: object) -> list[Neighbour]:
     """The six definitions of methods 1.4 and OpenSLO's slices, each promising the same share."""
-    return [
-        Neighbour(
-            each.name,
-            each.whose,
-            Clause.model_validate(
-                {"metric": "uptime", "share": share, kind.named_by: kind.name, **each.keys}
-            ),
-        )
-        for kind in KINDS
-        for each in kind.definitions
-    ]
+    found = []
+    for kind in KINDS:
+        for each in kind.definitions:
+            terms = {"metric": "uptime", "share": share, kind.named_by: kind.name, **each.keys}
+            found.append(Neighbour(each.name, each.whose, Clause.model_validate(terms)))
+    return found
 
 
 def window_neighbours(clause: Clause) -> list[Neighbour]:
@@ -77,3 +84,49 @@ def window_neighbours(clause: Clause) -> list[Neighbour]:
             Clause.model_validate(by_window | {"of_window": "mean"}),
         ),
     ]
+
+
+def neighbours_of(
+    part: Part,
+    clause: Clause,
+    rows: ClauseRows,
+    classes: Classes,
+) -> list[NeighbourRecord]:
+    """The same period under other definitions. They speak of all resources together."""
+    if not rows.counted.any():
+        return []
+    found: list[tuple[Neighbour, Attained]] = []
+    if clause.kind.definitions:
+        keep = rows.counted
+        table = minute_table(
+            part.wall_ns[keep],
+            rows.bad[keep],
+            rows.unknown[keep],
+            (part.span.start_ns, part.span.end_ns),
+            part.observed,
+        )
+        found = [(each, attained(table, each.clause)) for each in uptime_neighbours(clause.share)]
+    elif clause.by_time:
+        for each in window_neighbours(clause):
+            counted = clause_rows(part.columns, each.clause, classes)
+            found.append((each, attained_in(part, each.clause, counted)))
+    return [
+        NeighbourRecord(
+            definition=each.name,
+            whose=each.whose,
+            attained=exact_share(reached),
+            kept=_settled(clause, reached),
+        )
+        for each, reached in found
+    ]
+
+
+def _settled(clause: Clause, reached: Attained) -> bool | None:
+    """Whether the promise is kept; None where what was not seen could turn it either way, or
+    nothing was seen.
+    """
+    at_worst = kept(clause, reached.worst)
+    at_best = kept(clause, reached.best)
+    if reached.value is not None and at_worst == at_best:
+        return at_worst
+    return None

@@ -1,4 +1,4 @@
-"""A contract's period -> the stretches of time that a log is reckoned by.
+"""A contract's period -> the stretches of time that a log is judged by.
 
 In: the period's terms, the first and last moment of a log, a period's name where one is asked
 for. Out: named spans in Unix ns. Must stay true: a day begins at midnight of the contract's own
@@ -42,7 +42,10 @@ class Span:
 
 
 def spans(
-    period: Period | None, first_ns: int, last_ns: int, wanted: str | None = None
+    period: Period | None,
+    first_ns: int,
+    last_ns: int,
+    wanted: str | None = None,
 ) -> list[Span]:
     """The periods that hold a moment of the log, or the one that is wanted.
 
@@ -64,16 +67,20 @@ def spans(
         ]
     found = list(_around(period, first_ns, last_ns))
     if wanted is None:
-        return found[-1:] if period.kind == "rolling" else found
+        if period.kind == "rolling":
+            return found[-1:]
+        return found
     chosen = [span for span in found if span.name == wanted]
     if not chosen:
         shape = _FORMS[period.kind]
-        names = f"{found[0].name} to {found[-1].name}" if len(found) > 1 else found[0].name
-        what = (
-            "is not in the log"
-            if re.fullmatch(r"\d{4}-(\d\d(-\d\d)?|Q[1-4])", wanted)
-            else "is not a period"
-        )
+        if len(found) > 1:
+            names = f"{found[0].name} to {found[-1].name}"
+        else:
+            names = found[0].name
+        if re.fullmatch(r"\d{4}-(\d\d(-\d\d)?|Q[1-4])", wanted):
+            what = "is not in the log"
+        else:
+            what = "is not a period"
         raise UserError(
             what,
             where=f"--period {wanted}",
@@ -121,4 +128,6 @@ def _later(start: date, months: int) -> date:
 def _name(period: Period, start: date) -> str:
     if period.kind == "quarter":
         return f"{start.year}-Q{(start.month + 2) // 3}"
-    return start.isoformat() if period.kind == "billing_cycle" else f"{start:%Y-%m}"
+    if period.kind == "billing_cycle":
+        return start.isoformat()
+    return f"{start:%Y-%m}"

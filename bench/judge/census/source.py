@@ -52,7 +52,9 @@ def source_of(names: Sequence[str], reading: Reading) -> Source:
     if Path(folder).is_dir():
         if len(names) > 1:
             raise UserError(
-                "one run at a time", where=f"--census {names[1]}", remedy="merge the runs first"
+                "one run at a time",
+                where=f"--census {names[1]}",
+                remedy="merge the runs first",
             )
         return Source(log_of_run(Run(Path(folder)), lane))
     if len(names) == 1 and (names[0] in builtin_names("scenarios") or names[0].endswith(".toml")):

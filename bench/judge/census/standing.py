@@ -77,7 +77,10 @@ def joined(logs: Sequence[RequestLog]) -> RequestLog:
     """
     base = min(log.facts.start_wall_ns for log in logs)
     texts: dict[str, dict[str, int]] = {kind: {} for kind in STRING_KINDS}
-    schedules, tables, files, names = [], [], [], list[str]()
+    schedules = []
+    tables = []
+    files = []
+    names = list[str]()
     for log in logs:
         samples = log.columns.samples.copy()
         for moment in MOMENTS:
@@ -141,9 +144,15 @@ def silent(columns: Columns) -> Bool:
 
 def probes_of(log: RequestLog) -> Iterator[Probe]:
     """The rows of a log as probes."""
-    ok, unknown = log.columns.ok.tolist(), silent(log.columns).tolist()
+    ok = log.columns.ok.tolist()
+    unknown = silent(log.columns).tolist()
     for at, good, open_, file, line in zip(
-        _wall(log).tolist(), ok, unknown, log.file.tolist(), log.line.tolist(), strict=True
+        _wall(log).tolist(),
+        ok,
+        unknown,
+        log.file.tolist(),
+        log.line.tolist(),
+        strict=True,
     ):
         yield Probe(at, None if open_ else not good, log.names[file], line)
 
@@ -157,13 +166,17 @@ def tracked(log: RequestLog) -> OutageTracker:
 
 
 def standing(
-    log: RequestLog, contract: Contract | None, now_ns: int, day: tuple[str, int]
+    log: RequestLog,
+    contract: Contract | None,
+    now_ns: int,
+    day: tuple[str, int],
 ) -> TargetStanding:
     """Where one target stands.
 
     `day` is today's name and its first moment (Unix ns); rows due after `now_ns` are left out.
     """
-    tracker, wall = tracked(log), _wall(log)
+    tracker = tracked(log)
+    wall = _wall(log)
     every = tracker.ended + ([tracker.open] if tracker.open else [])
     period, note = None, None
     if contract is not None:
@@ -248,7 +261,11 @@ def _broke(log: RequestLog, found: Census, span: Span, number: int) -> list[Prob
 
 
 def _units(
-    clause: Clause, judged: CensusClause, wall: Int, known: Bool, bad: Bool
+    clause: Clause,
+    judged: CensusClause,
+    wall: Int,
+    known: Bool,
+    bad: Bool,
 ) -> tuple[Int, Bool]:
     """(moments, bad) of what a clause counts: minutes with a known request by its own episodes, or
     requests.
@@ -269,7 +286,11 @@ def _instant(utc: str) -> int:
 
 
 def _budget(
-    clause: Clause, judged: CensusClause, units: tuple[Int, Bool], span: Span, now_ns: int
+    clause: Clause,
+    judged: CensusClause,
+    units: tuple[Int, Bool],
+    span: Span,
+    now_ns: int,
 ) -> Json:
     """Fields of a `WatchedClause`: what is certainly lost of the whole period over what may be, how
     fast it burns, and the episode under way.
@@ -303,14 +324,19 @@ def changes(earlier: TargetStanding | None, later: TargetStanding) -> Iterator[W
     """
     if later.period is None:
         return
-    known = earlier.period.clauses if earlier is not None and earlier.period is not None else ()
+    if earlier is not None and earlier.period is not None:
+        known = earlier.period.clauses
+    else:
+        known = ()
     was = {clause.number: clause for clause in known}
     for clause in later.period.clauses:
         yield from _changed(later.period, was.get(clause.number), clause)
 
 
 def _changed(
-    period: WatchedPeriod, was: WatchedClause | None, now: WatchedClause
+    period: WatchedPeriod,
+    was: WatchedClause | None,
+    now: WatchedClause,
 ) -> Iterator[WatchEvent]:
     about = {
         "contract": period.contract,
@@ -325,16 +351,28 @@ def _changed(
         "reason": now.reason,
     }
     evidence = period.evidence.get(str(now.number), [])
-    fails, failed = now.verdict == "FAIL", was is not None and was.verdict == "FAIL"
+    fails = now.verdict == "FAIL"
+    failed = was is not None and was.verdict == "FAIL"
     if fails != failed:
         yield WatchEvent(event="breach" if fails else "recovery", **about, evidence=evidence)
-    since, since_before = now.down_since_utc, was.down_since_utc if was is not None else None
+    since = now.down_since_utc
+    since_before = was.down_since_utc if was is not None else None
     if since_before and since != since_before:
         yield WatchEvent(event="outage_end", **about, start_utc=since_before)
     if since and since != since_before:
-        yield WatchEvent(event="outage", **about, start_utc=since, evidence=evidence)
+        yield WatchEvent(
+            event="outage",
+            **about,
+            start_utc=since,
+            evidence=evidence,
+        )
     fired = {(each.severity, each.long_min) for each in (was.burn if was else ()) if each.firing}
     for burn in now.burn:
         if burn.firing and (burn.severity, burn.long_min) not in fired:
             lasts_s = now.budget_lasts_s
-            yield WatchEvent(event="budget", **about, burn=burn, budget_lasts_s=lasts_s)
+            yield WatchEvent(
+                event="budget",
+                **about,
+                burn=burn,
+                budget_lasts_s=lasts_s,
+            )

@@ -137,26 +137,31 @@ def _usd_per_request(rows: Columns, lane: LaneRecord) -> float | None:
     """Mean cost of a request's tokens at the lane's prices; None where prices or token counts are
     missing.
     """
-    cost = (
-        token_cost(rows, lane)
-        if len(rows) and bool((rows.samples["output_tokens"] >= 0).any())
-        else None
-    )
-    return None if cost is None else float(cost["usd"]) / len(rows)
+    if len(rows) and bool((rows.samples["output_tokens"] >= 0).any()):
+        cost = token_cost(rows, lane)
+    else:
+        cost = None
+    if cost is None:
+        return None
+    return float(cost["usd"]) / len(rows)
 
 
 def _usd_of_route(run: Run, index: int) -> float | None:
     """The same of a route: all calls of a request, each at its leg's prices."""
-    spend, rows = spend_of(run, index), run.columns.lane(index)
+    spend = spend_of(run, index)
+    rows = run.columns.lane(index)
     if isinstance(spend, str):
         return None
     paid = spend.paid[~rows.schedule["warmup"] & ~undecided(rows)]
-    return float(paid.mean()) if len(paid) else None
+    if len(paid):
+        return float(paid.mean())
+    return None
 
 
 def differences(baseline: Arm, other: Arm) -> list[str]:
     """Why the two do not belong side by side: what besides the target was not the same."""
-    first, second = baseline.facts, other.facts
+    first = baseline.facts
+    second = other.facts
     said = []
     if first["profile"] != second["profile"]:
         said.append("the load profiles differ")
@@ -176,7 +181,8 @@ def differences(baseline: Arm, other: Arm) -> list[str]:
 
 def one_after_the_other(baseline: Arm, other: Arm) -> bool:
     """True where the two were never measured at the same time."""
-    first, second = baseline.facts, other.facts
+    first = baseline.facts
+    second = other.facts
     return bool(first["ended_ns"] <= second["began_ns"] or second["ended_ns"] <= first["began_ns"])
 
 

@@ -22,8 +22,7 @@ import numpy as np
 
 from bench.judge.compare.arms import Arm, differences, one_after_the_other
 from bench.judge.compare.decision import ALPHA, Ratio, decide, regression, undecided
-from bench.judge.compare.exceedance import SMALL, exceedance
-from bench.judge.compare.shift import permutation, shift_function
+from bench.judge.compare.difference import SMALL, exceedance, permutation, shift_function
 from bench.judge.stats.resample import RESAMPLES, Sampled, sample, slot_ns
 from bench.judge.stats.tail import quantile_nearest_rank
 from bench.quantiles import P50, P95, P99, P999, by_key
@@ -127,7 +126,12 @@ def enough(baseline: Arm, other: Arm, q: Fraction) -> bool:
     return min(len(baseline), len(other)) * (1 - q) >= BEYOND
 
 
-def _parts(baseline: Arm, other: Arm, question: Question, kind: str) -> dict[str, PartComparison]:
+def _parts(
+    baseline: Arm,
+    other: Arm,
+    question: Question,
+    kind: str,
+) -> dict[str, PartComparison]:
     """The comparison within each phase or bucket, by name, that both arms have rows in; none where
     there is only one.
     """
@@ -142,11 +146,16 @@ def _parts(baseline: Arm, other: Arm, question: Question, kind: str) -> dict[str
         )
         if len(first) and len(second):
             parts[name] = part_of(first, second, question, name if kind == "phase" else None)[0]
-    return parts if len(parts) > 1 else {}
+    if len(parts) > 1:
+        return parts
+    return {}
 
 
 def part_of(
-    baseline: Arm, other: Arm, question: Question, phase: str | None
+    baseline: Arm,
+    other: Arm,
+    question: Question,
+    phase: str | None,
 ) -> tuple[PartComparison, Sampled | None]:
     """Ratios, exceedance and outcomes of two arms, and the resamples they rest on."""
     if (reason := _unfit(baseline, other)) is not None:
@@ -154,8 +163,12 @@ def part_of(
     unit, places = places_of(baseline, other, question, phase)
     sampled = sample((baseline.values, other.values), places, unit, question.seed)
     kept = {name: q for name, q in COMPARED.items() if enough(baseline, other, q)}
-    ratios = {} if sampled is None else _ratios(sampled, kept)
-    p99, less = ratios.get("p99"), None
+    if sampled is None:
+        ratios = {}
+    else:
+        ratios = _ratios(sampled, kept)
+    p99 = ratios.get("p99")
+    less = None
     if sampled is not None and p99 is not None:
         less = _without_most_telling(sampled, p99, question.seed)
     limit: float | None = question.limit_ns
@@ -171,7 +184,13 @@ def part_of(
         blamed = undecided(f"the harness was not fit to judge: {unfit}")
         return _part(number, ratios, over, blamed, blamed), sampled
     decision = decide(
-        baseline, other, p99, less, over, question.margin, resampled=sampled is not None
+        baseline,
+        other,
+        p99,
+        less,
+        over,
+        question.margin,
+        resampled=sampled is not None,
     )
     gate = regression(p99, less, question.margin)
     return _part(number, ratios, over, decision, gate), sampled
@@ -222,7 +241,10 @@ def _without_most_telling(sampled: Sampled, p99: Ratio, seed: int) -> Ratio | No
 
 
 def places_of(
-    baseline: Arm, other: Arm, question: Question, phase: str | None
+    baseline: Arm,
+    other: Arm,
+    question: Question,
+    phase: str | None,
 ) -> tuple[int, tuple[Int, Int]]:
     """Length of a superblock, and where on the shared clock each row lies.
 
@@ -254,7 +276,12 @@ def _unfit(baseline: Arm, other: Arm) -> str | None:
     return None
 
 
-def price(baseline: Arm, other: Arm, part: PartComparison, question: Question) -> PriceRecord:
+def price(
+    baseline: Arm,
+    other: Arm,
+    part: PartComparison,
+    question: Question,
+) -> PriceRecord:
     """What the other arm costs more, a millisecond of p99 gained and an avoided miss; a reason
     where there is no number.
     """
@@ -276,7 +303,8 @@ def price(baseline: Arm, other: Arm, part: PartComparison, question: Question) -
         return priced.replace(reason=f"{other.name} costs no more than {baseline.name}")
     if baseline.facts["breach_usd"] is not None:
         priced = priced.replace(requests_per_breach=baseline.facts["breach_usd"] / extra)
-    over, p99 = part.exceedance, part.ratios.get("p99")
+    over = part.exceedance
+    p99 = part.ratios.get("p99")
     if over is not None and over.interval[1] < 0:
         priced = priced.replace(usd_per_avoided_miss=extra / -over.difference)
     if "BETTER" not in part.outcomes:

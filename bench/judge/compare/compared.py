@@ -54,12 +54,12 @@ def compare_run(run: Run) -> Comparisons | None:
 def _table(run: Run, table: Compare) -> tuple[list[Comparison], list[Expectation]]:
     index = {lane.name: at for at, lane in enumerate(run.lanes)}
     baseline, *others = (arm_of(run, index[name], table.metric) for name in table.arms)
-    checks = (
-        [aa_check(*split(baseline, seed_of(run)), question_of(run, baseline, table))]
-        if table.aa
-        else []
-    )
-    records, ours = {}, _AGAIN.sub("", run.lanes[index[baseline.name]].target)
+    if table.aa:
+        checks = [aa_check(*split(baseline, seed_of(run)), question_of(run, baseline, table))]
+    else:
+        checks = []
+    records = {}
+    ours = _AGAIN.sub("", run.lanes[index[baseline.name]].target)
     for other in others:
         question = question_of(run, baseline, table, last=other is others[-1])
         records[other.name] = compare_arms(baseline, other, question)
@@ -71,13 +71,24 @@ def _table(run: Run, table: Compare) -> tuple[list[Comparison], list[Expectation
 
 def seed_of(run: Run) -> int:
     """The run's own seed: the same folder gives the same draws."""
-    return 1 if run.manifest.seed is None else run.manifest.seed
+    if run.manifest.seed is None:
+        return 1
+    return run.manifest.seed
 
 
-def question_of(run: Run, baseline: Arm, table: Compare, *, last: bool = True) -> Question:
+def question_of(
+    run: Run,
+    baseline: Arm,
+    table: Compare,
+    *,
+    last: bool = True,
+) -> Question:
     """What a suite's table asks; the yearly sum is the last arm's."""
     turn = Turn(0, len(table.arms), table.order, table.block)
-    yearly = float(table.yearly_usd) if last and table.yearly_usd is not None else None
+    if last and table.yearly_usd is not None:
+        yearly = float(table.yearly_usd)
+    else:
+        yearly = None
     return Question(
         margin=table.margin,
         seed=seed_of(run),
@@ -95,7 +106,9 @@ def table_of(run: Run, names: Sequence[str]) -> Compare | None:
 
 
 def _expectation(
-    expect: CompareExpect, table: Compare, records: Mapping[str, Comparison]
+    expect: CompareExpect,
+    table: Compare,
+    records: Mapping[str, Comparison],
 ) -> Expectation:
     name = expect.arm or table.arms[-1]
     record: PartComparison | None = records[name]
@@ -155,7 +168,9 @@ def with_aa(record: Comparison, checks: Sequence[AACheck]) -> Comparison:
         by_phase={name: part.replace(**nothing) for name, part in record.by_phase.items()},
         by_bucket={name: part.replace(**nothing) for name, part in record.by_bucket.items()},
         price=record.price.replace(
-            usd_per_1000_requests_per_ms=None, usd_per_avoided_miss=None, reason=reason
+            usd_per_1000_requests_per_ms=None,
+            usd_per_avoided_miss=None,
+            reason=reason,
         ),
     )
 
@@ -185,7 +200,12 @@ def named_arm(run: Run, name: str | None, metric: str) -> Arm:
 
 
 def compare_pair(
-    first: Arm, second: Arm, runs: Sequence[Run], *, margin: str | None, force: bool
+    first: Arm,
+    second: Arm,
+    runs: Sequence[Run],
+    *,
+    margin: str | None,
+    force: bool,
 ) -> Comparison:
     """The record of two arms; `runs` are those they come from, none for a stored baseline.
 
@@ -208,9 +228,15 @@ def compare_pair(
         table = table_of(runs[0], [first.name, second.name])
     if table is not None:
         asked = question_of(runs[0], first, table, last=second.name == table.arms[-1])
-    checks = [aa_check(*split(first, asked.seed), asked)] if table is not None and table.aa else []
+    if table is not None and table.aa:
+        checks = [aa_check(*split(first, asked.seed), asked)]
+    else:
+        checks = []
     try:
-        share = asked.margin if margin is None else parse_share(margin)
+        if margin is None:
+            share = asked.margin
+        else:
+            share = parse_share(margin)
     except ValueError as error:
         raise UserError(str(error), where="--margin") from None
     if not 0 < share < 1:

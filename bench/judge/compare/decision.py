@@ -18,7 +18,7 @@ from statistics import NormalDist
 import numpy as np
 
 from bench.judge.compare.arms import Arm
-from bench.judge.compare.exceedance import SMALL
+from bench.judge.compare.difference import SMALL
 from bench.judge.stats.resample import LEAST, percentile_limits
 from bench.record.records.comparisons import Decision, Exceedance, RatioRecord
 from bench.record.samples import Float
@@ -43,7 +43,9 @@ class Ratio:
     @property
     def value(self) -> float:
         """The ratio itself: 0 or infinite where one of the two is a failure."""
-        return self.other / self.baseline if self.baseline else math.inf
+        if self.baseline:
+            return self.other / self.baseline
+        return math.inf
 
     def limits(self, alpha_each_side: float) -> tuple[float, float]:
         """Percentile limits; the ratio orders its draws as its logarithm does."""
@@ -56,7 +58,9 @@ class Ratio:
         """
         with np.errstate(divide="ignore"):
             logs = np.log(self.draws)
-        return math.exp(_POWER_Z * float(logs.std(ddof=1))) if np.isfinite(logs).all() else None
+        if np.isfinite(logs).all():
+            return math.exp(_POWER_Z * float(logs.std(ddof=1)))
+        return None
 
     def record(self) -> RatioRecord:
         """As it is kept; None for what lies among failures."""
@@ -81,7 +85,9 @@ def undecided(reason: str) -> Decision:
 
 
 def outcomes(
-    two_sided: tuple[float, float], one_sided: tuple[float, float], margin: Fraction
+    two_sided: tuple[float, float],
+    one_sided: tuple[float, float],
+    margin: Fraction,
 ) -> list[str]:
     """Every outcome that the limits of the ratio prove, the one to say first in front.
 
@@ -128,7 +134,10 @@ def decide(
         )
         return undecided(f"the p99 of both arms lies among their failures: {failed} failed")
     whole = outcomes(p99.limits(ALPHA / 2), p99.limits(ALPHA), margin)
-    again = outcomes(less.limits(ALPHA / 2), less.limits(ALPHA), margin) if less is not None else []
+    if less is not None:
+        again = outcomes(less.limits(ALPHA / 2), less.limits(ALPHA), margin)
+    else:
+        again = []
     held = [name for name in whole if name not in DIFFERENCES or name in again] or ["INCONCLUSIVE"]
     said = _said(p99, baseline.name, other.name)
     low, high = p99.limits(ALPHA)  # "at least" is a claim with one side
@@ -165,7 +174,8 @@ def _number(ratio: float) -> str:
 def _by_fisher(over: Exceedance) -> Decision:
     """Below 1,000 rows an arm the tail is a count: more misses or fewer, nothing about a margin."""
     assert over.fisher_p is not None
-    baseline, other = over.baseline, over.other
+    baseline = over.baseline
+    other = over.other
     said = (
         f"{other.over:,} of {other.n:,} against {baseline.over:,} of {baseline.n:,}"
         f" over {over.limit_ms:g} ms, Fisher p {over.fisher_p:.2g}; a p99 ratio takes"

@@ -2,7 +2,7 @@
 
 In: a contract's clause, a lane's columns and their classes. Out: one `Tally`. Must stay true:
 every clause is one proportion, P(bad) <= p0; a failure is over any limit; a row that was cut off
-is unknown, and its verdict is reckoned both ways; warm-up rows are no rows.
+is unknown, and its verdict is computed both ways; warm-up rows are no rows.
 
 Source: methods 0.1 ("p99 <= T" is "P(latency > T) <= 0.01"); nearest rank, type 1.
 """
@@ -10,6 +10,7 @@ Source: methods 0.1 ("p99 <= T" is "P(latency > T) <= 0.01"); nearest rank, type
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -75,14 +76,17 @@ def scope(columns: Columns, clause: Clause, lane: LaneRecord) -> Bool:
     """Mask of the measured rows that the clause is about: its phase, its context bucket."""
     keep: Bool = ~columns.schedule["warmup"]
     if clause.phase is not None:
-        keep &= columns.schedule["phase"] == _index(lane.phases, clause.phase)
+        keep &= columns.schedule["phase"] == index_of(lane.phases, clause.phase)
     if clause.bucket is not None:
-        keep &= columns.schedule["bucket"] == _index(lane.buckets, clause.bucket)
+        keep &= columns.schedule["bucket"] == index_of(lane.buckets, clause.bucket)
     return keep
 
 
-def _index(names: list[str], wanted: str) -> int:
-    return names.index(wanted) if wanted in names else -1
+def index_of(names: Sequence[str], wanted: str) -> int:
+    """The place of a name; -1, which no row has, where there is none."""
+    if wanted in names:
+        return names.index(wanted)
+    return -1
 
 
 def missing_part(clause: Clause, lane: LaneRecord, streamed: bool) -> str | None:
@@ -125,12 +129,15 @@ def tally(
     # here.
     order = np.flatnonzero(keep)
     at_ns = columns.samples["due_ns"][order]
-    if (unsaid := at_ns < 0).any():
-        at_ns = np.where(unsaid, columns.schedule["due_ns"][order], at_ns)
+    if (missing := at_ns < 0).any():
+        at_ns = np.where(missing, columns.schedule["due_ns"][order], at_ns)
     if np.any(at_ns[1:] < at_ns[:-1]):
         order = order[turn := np.argsort(at_ns, kind="stable")]
         at_ns = at_ns[turn]
-    values = None if found.values_ns is None else found.values_ns[order]
+    if found.values_ns is None:
+        values = None
+    else:
+        values = found.values_ns[order]
     return Tally(order, at_ns, found.is_bad[order], found.is_unknown[order], excluded, values)
 
 
@@ -140,7 +147,12 @@ def _set_aside(excluded: dict[str, int], reason: str, mask: Bool) -> None:
 
 
 def marks(
-    columns: Columns, clause: Clause, classes: Classes, view: str, *, logged: bool = False
+    columns: Columns,
+    clause: Clause,
+    classes: Classes,
+    view: str,
+    *,
+    logged: bool = False,
 ) -> Marks:
     """What the clause makes of every row, whatever its phase, bucket or exclusion.
 
@@ -158,7 +170,10 @@ def marks(
         values = np.where(took >= 0, -(-took // np.maximum(tokens, 1)), -1)
         over = _slower(took, tokens, clause)
     else:
-        limit = OVER_ANY_LIMIT_NS - 1 if clause.limit is None else clause.limit - clause.strict
+        if clause.limit is None:
+            limit = OVER_ANY_LIMIT_NS - 1
+        else:
+            limit = clause.limit - clause.strict
         values = latency_ns(samples, clause.metric, view)
         over = values > limit
         if clause.failed == "miss":  # else one that went on to fail would not count
@@ -175,12 +190,19 @@ def marks(
     if clause.failed == "excluded":
         aside["failed"] = ~(ok | classes.unknown)
     return Marks(
-        (over | ~measured) & ~unknown, unknown, aside, np.where(measured, values, OVER_ANY_LIMIT_NS)
+        (over | ~measured) & ~unknown,
+        unknown,
+        aside,
+        np.where(measured, values, OVER_ANY_LIMIT_NS),
     )
 
 
 def _aside(
-    samples: Table, clause: Clause, ok: Bool, lacks: Bool, unlisted: Bool
+    samples: Table,
+    clause: Clause,
+    ok: Bool,
+    lacks: Bool,
+    unlisted: Bool,
 ) -> dict[str, Bool]:
     """Rows that a clause with a value a row does not speak of: answers that cannot have the value
     (`lacks`) or are too short for it, and of errors that the contract does not list as its own
@@ -224,7 +246,8 @@ def _time_and_tokens(samples: Table, clause: Clause, view: str) -> tuple[Int, In
     tokens = samples["output_tokens"].astype(np.int64)
     if not clause.with_ttft:
         first = latency_ns(samples, "ttft", view)
-        took, tokens = np.where((took >= 0) & (first >= 0), took - first, -1), tokens - 1
+        took = np.where((took >= 0) & (first >= 0), took - first, -1)
+        tokens = tokens - 1
     return np.where((took >= 0) & (tokens > 0), took, -1), tokens
 
 
@@ -245,13 +268,15 @@ def _slower(took: Int, tokens: Int, clause: Clause) -> Bool:
     """
     if clause.at_least is None:
         return np.zeros(len(took), bool)
-    top, bottom = clause.at_least.numerator, S * clause.at_least.denominator
+    top = clause.at_least.numerator
+    bottom = S * clause.at_least.denominator
     if max(int(took.max(initial=0)) * top, int(tokens.max(initial=0)) * bottom) > OVER_ANY_LIMIT_NS:
         took, tokens = (
             took.astype(object),
             tokens.astype(object),
         )  # 83.3333333/s of a minute is more than 64 bits hold
-    least, made = took * top, tokens * bottom
+    least = took * top
+    made = tokens * bottom
     return np.asarray(made <= least if clause.strict else made < least, bool)
 
 
@@ -266,6 +291,6 @@ def slow_twentieth(columns: Columns, rows: Int) -> Bool:
 
 
 def streamed_any(columns: Columns) -> bool:
-    """Whether any answer came as a stream; True when nothing succeeded, for then none can tell."""
+    """Whether any answer came as a stream; True when nothing succeeded: it is unknown."""
     ok = columns.ok
     return not ok.any() or bool(((columns.samples["flags"][ok] & Flag.STREAMED) != 0).any())

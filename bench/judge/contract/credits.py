@@ -58,8 +58,13 @@ def step(ladder: Sequence[CreditStep], attained: Fraction) -> Fraction:
 
 def combine(shares: Sequence[Fraction], rule: Credits) -> Fraction:
     """The credits of several clauses as one share of the base; a cap holds whatever the rule."""
-    joined = max(shares, default=Fraction(0)) if rule.combine == "max" else sum(shares, Fraction(0))
-    return joined if rule.cap is None else min(joined, rule.cap)
+    if rule.combine == "max":
+        joined = max(shares, default=Fraction(0))
+    else:
+        joined = sum(shares, Fraction(0))
+    if rule.cap is None:
+        return joined
+    return min(joined, rule.cap)
 
 
 def payout(share: Fraction, base_usd: Decimal, minimum_usd: Decimal) -> Decimal:

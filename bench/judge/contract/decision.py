@@ -1,8 +1,9 @@
-"""What may be said of a clause once its rows are judged: by whom, on what rows, in what run.
+"""What may be said of a clause once its rows are judged, and why, in a sentence.
 
-In: the outcome of a clause's rows, the health of the harness. Out: a `Decision`. Must stay true: a
-harness that could have caused a breach cannot pronounce one; rows that another tier or place served
-say nothing of the contract.
+In: the outcome of a clause's rows, the health of the harness. Out: a `Decision` with its reason.
+Must stay true: a harness that could have caused a breach cannot pronounce one; rows that another
+tier or place served say nothing of the contract; a reason says which counts decided, what a row is
+worth where rows depend on each other, and for INCONCLUSIVE what more would help.
 
 Source: methods 8.
 """
@@ -17,11 +18,12 @@ from bench.judge.contract.clauses import Tally, tally
 from bench.judge.contract.exclusions import Classes
 from bench.judge.contract.requests import trials_of
 from bench.judge.health import Health
-from bench.judge.stats.dependence import judge_trials
+from bench.judge.stats.dependence import Judged, judge_trials
 from bench.metrics import FROM_DUE
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.record.samples import Bool, Columns
+from bench.units import show_duration, show_share
 
 #: Answers by another tier or place than the contract's, above which the run did not test the
 #: contract.
@@ -44,21 +46,14 @@ def beside_drift(decision: Decision, steady: dict[str, Any] | None) -> Decision:
     """A PASS names the drift it was reached in: blocks are no guard against a run that only gets
     worse.
     """
-    if (
-        decision.verdict != "PASS"
-        or steady is None
-        or steady["trend_p"] is None
-        or steady["trend_p"] >= DRIFT_P
-    ):
+    if decision.verdict != "PASS" or steady is None:
+        return decision
+    p = steady["trend_p"]
+    if p is None or p >= DRIFT_P:
         return decision
     way = "more" if steady["trend_rho"] > 0 else "fewer"
-    return dataclasses.replace(
-        decision,
-        reason=(
-            f"{decision.reason}; note: {way} broke it as the run went on (p ="
-            f" {steady['trend_p']:.1g})"
-        ),
-    )
+    note = f"note: {way} broke it as the run went on (p = {p:.1g})"
+    return dataclasses.replace(decision, reason=f"{decision.reason}; {note}")
 
 
 def served_elsewhere(contract: Contract, counts: Tally) -> str | None:
@@ -103,3 +98,77 @@ def with_health(
         "INCONCLUSIVE",
         "over the limit only with the harness's own lateness counted in: " + decision.reason,
     )
+
+
+# ---- reasons
+
+
+def sentence(
+    judged: Judged,
+    clause: Clause,
+    excluded: dict[str, int],
+    note: str | None,
+) -> str:
+    """The reason of a verdict; `note` is what time alone decides or leaves open."""
+    if not judged.n:
+        aside = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items())
+        return note or "no rows: nothing can be said" + (f" (excluded: {aside})" if aside else "")
+    if not clause.by_time:
+        unit = "requests"
+    elif clause.window is None:
+        unit = "minutes"
+    else:
+        unit = "windows"
+    seen = f"{judged.bad:,} of {judged.n:,} {unit} broke it"
+    if judged.unknown:
+        seen += f", {judged.unknown:,} more were cut off"
+    if judged.method == "blocks" and judged.n_eff < judged.n - 1:
+        seen += f"; all count as {judged.n_eff:,.0f} independent ones, for they come in spells"
+    if note is not None:
+        return f"{seen}; {note}"
+    share = show_share(clause.allowed_share)
+    if judged.outcome == "PASS":
+        return f"{seen}; up to {judged.allowed:,} prove {share}"
+    if judged.outcome == "FAIL":
+        if judged.bad >= judged.fails:
+            return f"{seen}; {judged.fails:,} or more disprove {share}"
+        return (
+            f"{seen}; too many even without the worst spell: {share} would be"
+            f" {int(clause.allowed_share * judged.n):,}"
+        )
+    return f"{seen}; {_open(judged)}; {_more(judged, unit)}"
+
+
+def _open(judged: Judged) -> str:
+    """What stands between the counts and a verdict."""
+    worst = judged.worst
+    if judged.cause == "few_blocks":
+        return (
+            f"the slow phases are so long that the run holds {judged.blocks} of the 20 blocks "
+            f"that a PASS needs ({show_duration(judged.block_ns or 0)} each)"
+        )
+    if judged.cause == "worst_block" and worst is not None:
+        spell = (
+            f"{worst.bad:,} of {worst.n:,} between {show_duration(worst.start_ns)} and"
+            f" {show_duration(worst.end_ns)}"
+        )
+        if judged.bad > judged.allowed:
+            return f"without its worst spell ({spell}) it would not FAIL"
+        return f"one more spell like its worst ({spell}) would break it"
+    if judged.cause == "unknown_rows":
+        return "what became of those cut off would decide it"
+    if judged.allowed >= 0:
+        between = f"PASS needs at most {judged.allowed:,}"
+    else:
+        between = "PASS is impossible with so few"
+    if judged.bad >= judged.fails:
+        return f"{between}, and without its worst spell it would not FAIL"
+    return f"{between}, FAIL needs at least {judged.fails:,}"
+
+
+def _more(judged: Judged, unit: str) -> str:
+    if judged.needed is None:
+        return "the measured share is too near the limit for any run to decide"
+    if judged.needed <= judged.n:
+        return "a repeat of this size would probably decide"
+    return f"about {judged.needed - judged.n:,} more {unit} would probably decide"

@@ -9,24 +9,23 @@ Source: methods 1.1-1.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 
 import numpy as np
 
+from bench.judge.contract.matching import matching, named, outside
 from bench.judge.reached import undecided
 from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
 from bench.plan.terms import BackOff, Exclusion
 from bench.record.facts import Facts
-from bench.record.samples import Bool, Columns, Flag, Int, Outcome
+from bench.record.samples import Bool, Columns, Flag, Int
 from bench.units import S, show_duration
 
-__all__ = ["Classes", "Facts", "classify", "matches"]
-
 _NEVER = np.iinfo(np.int64).max
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ class _Sieve:
     """The rows still kept, while one term after the other is applied."""
 
     def __init__(self, columns: Columns, facts: Facts):
-        self.columns, self.facts = columns, facts
+        self.columns = columns
+        self.facts = facts
         self.excluded: Int = np.full(len(columns), -1)
         self.reasons: list[str] = []
         self.unusable: list[str] = []
@@ -88,31 +88,34 @@ def classify(columns: Columns, contract: Contract, facts: Facts) -> Classes:
     unknown = undecided(columns)
     failed, missing = _failed(columns, contract.requests.failed, facts, unknown)
     sieve = _Sieve(columns, facts)
-    for each in contract.exclusions:
-        if (
-            each.kind == "served_elsewhere"
-        ):  # before the scope, which the same rows would leave without saying why
-            _apply(sieve, each, contract)
+    elsewhere = [rule for rule in contract.exclusions if rule.kind == "served_elsewhere"]
+    others = [rule for rule in contract.exclusions if rule.kind != "served_elsewhere"]
+    # Before the scope, which would take the same rows without saying why.
+    for rule in elsewhere:
+        _apply(sieve, rule, contract)
     _scope(sieve, contract)
     for matcher in contract.requests.excluded:
-        sieve.drop(matcher, *_matching(matcher, columns, facts))
-    for each in contract.exclusions:
-        if each.kind != "served_elsewhere":
-            _apply(sieve, each, contract)
+        rows, needs = matching(matcher, columns, facts)
+        sieve.drop(matcher, rows, needs)
+    for rule in others:
+        _apply(sieve, rule, contract)
     if contract.back_off is not None:
         _repeats(sieve, contract.back_off, failed)
     return Classes(failed, unknown, sieve.excluded, sieve.reasons, sieve.unusable, missing)
 
 
 def _failed(
-    columns: Columns, matchers: Sequence[str], facts: Facts, unknown: Bool
+    columns: Columns,
+    matchers: Sequence[str],
+    facts: Facts,
+    unknown: Bool,
 ) -> tuple[Bool, list[str]]:
     if not matchers:
         return ~columns.ok & ~unknown, []
     failed = np.zeros(len(columns), bool)
     missing = []
     for matcher in matchers:
-        rows, needs = _matching(matcher, columns, facts)
+        rows, needs = matching(matcher, columns, facts)
         if rows is None:
             missing.append(f"{matcher} needs {needs}")
         else:
@@ -120,98 +123,33 @@ def _failed(
     return failed & ~unknown, missing
 
 
-def matches(matcher: str, columns: Columns, facts: Facts) -> Bool | None:
-    """Rows that an outcome name, `status:500`, `status:5xx`, `code:NAME` or `finish:NAME` means;
-    None: no such column.
-    """
-    return _matching(matcher, columns, facts)[0]
-
-
-def _matching(matcher: str, columns: Columns, facts: Facts) -> tuple[Bool | None, str]:
-    """(rows or None, the column that it reads)."""
-    kind, _, value = matcher.partition(":")
-    samples = columns.samples
-    if kind == "status":
-        status = samples["status"]
-        if len(status) and not status.any():
-            return None, "status column"
-        return (
-            status // 100 == int(value[0]) if value.endswith("xx") else status == int(value)
-        ), "status column"
-    if kind == "code":
-        return _named(
-            facts, "code", facts.labels.get("code"), lambda text: text == value
-        ), "code column"
-    if kind == "finish":
-        return _named(
-            facts, "finish", samples["finish"], lambda text: text == value
-        ), "finish column"
-    return samples["outcome"] == Outcome[matcher], "outcome"
-
-
-def _named(
-    facts: Facts, kind: str, index: Int | None, wanted: Callable[[str], bool]
-) -> Bool | None:
-    """Rows whose text of this kind is wanted; a row without one is not.
-
-    None where no row has one.
-    """
-    texts = facts.texts.get(kind, ())
-    if index is None or not len(texts):
-        return None
-    yes = np.array([*map(wanted, texts), False])
-    mask: Bool = yes[np.where((index >= 0) & (index < len(texts)), index, len(texts))]
-    return mask
-
-
-def _outside(
-    facts: Facts,
-    kind: str,
-    index: Int | None,
-    patterns: Sequence[str],
-    asked: str | None,
-    rows: int,
-) -> Bool | None:
-    """Rows that none of the patterns covers; a row without a text is covered."""
-
-    def uncovered(text: str) -> bool:
-        return not any(fnmatchcase(text.lower(), pattern.lower()) for pattern in patterns)
-
-    return (
-        np.full(rows, uncovered(asked))
-        if asked is not None
-        else _named(facts, kind, index, uncovered)
-    )
-
-
 def _scope(sieve: _Sieve, contract: Contract) -> None:
-    scope, facts, samples, n = (
-        contract.scope,
-        sieve.facts,
-        sieve.columns.samples,
-        len(sieve.columns),
-    )
-    for name, patterns, kind, asked in (
-        ("model", scope.models, "served_model", facts.model),
-        ("region", scope.regions, "served_region", facts.region),
-    ):
-        if patterns:
-            rows = _outside(facts, kind, samples[kind], patterns, asked, n)
+    scope = contract.scope
+    facts = sieve.facts
+    samples = sieve.columns.samples
+    labels = facts.labels
+
+    def cover(
+        name: str,
+        kind: str,
+        index: Int | None,
+        covered: Sequence[str],
+        asked: str | None,
+    ) -> None:
+        if covered:
+            rows = outside(facts, kind, index, covered, asked, len(samples))
             sieve.drop(f"{name} not covered", rows, f"{name} column")
-    for name, patterns in (("endpoint", scope.endpoints), ("operation", scope.operations)):
-        if patterns:
-            rows = _outside(facts, name, facts.labels.get(name), patterns, None, n)
-            sieve.drop(f"{name} not covered", rows, f"{name} column")
-    if scope.tier and "tier" in facts.labels:
-        sieve.drop(
-            "tier not covered",
-            _outside(facts, "tier", facts.labels["tier"], [scope.tier], None, n),
-            "tier column",
-        )
+
+    cover("model", "served_model", samples["served_model"], scope.models, facts.model)
+    cover("region", "served_region", samples["served_region"], scope.regions, facts.region)
+    cover("endpoint", "endpoint", labels.get("endpoint"), scope.endpoints, None)
+    cover("operation", "operation", labels.get("operation"), scope.operations, None)
+    if scope.tier and "tier" in labels:
+        cover("tier", "tier", labels["tier"], [scope.tier], None)
     if scope.streaming_only:
         # A request that failed before its first byte cannot show whether it was to be streamed.
-        plain = sieve.columns.ok & ((samples["flags"] & Flag.STREAMED) == 0)
-        sieve.drop("not streamed", plain, "")
+        plain = (samples["flags"] & Flag.STREAMED) == 0
+        sieve.drop("not streamed", sieve.columns.ok & plain, "")
     if scope.general_availability_only:
         sieve.unusable.append(
             "general availability: not applied, for rows do not show it; name the covered models"
@@ -219,35 +157,62 @@ def _scope(sieve: _Sieve, contract: Contract) -> None:
 
 
 def _apply(sieve: _Sieve, rule: Exclusion, contract: Contract) -> None:
-    facts, columns = sieve.facts, sieve.columns
-    rows: Bool | None
-    needs = ""
-    if rule.kind == "window":
-        assert rule.start is not None
-        assert rule.end is not None
-        at = _due(columns) + facts.start_wall_ns
-        rows = (at >= _wall_ns(rule.start)) & (at < _wall_ns(rule.end))
-    elif rule.kind == "long_context":
-        needs, tokens = "prompt token column", _tokens(columns, "prompt_tokens")
-        rows = None if tokens is None else tokens > (rule.above_prompt_tokens or 0)
-    elif rule.kind == "short_deadline":
-        needs, deadline = "deadline column", facts.labels.get("deadline_ns")
-        if deadline is None and facts.timeout_ns is not None:
-            deadline = np.full(len(columns), facts.timeout_ns)
-        rows = None if deadline is None else (deadline >= 0) & (deadline < (rule.below or 0))
-    elif rule.kind == "served_elsewhere":
-        needs, paid = "tier column or no contracted tier", contract.scope.tier or facts.tier
-        rows = (
-            _outside(facts, "tier", facts.labels.get("tier"), [paid], None, len(columns))
-            if paid
-            else None
-        )
-    elif rule.kind == "label":
-        needs = "label column"
-        rows = _named(facts, "label", facts.labels.get("label"), lambda text: text == rule.label)
-    else:
-        needs, rows = "token columns", _beyond_rate(sieve, rule)
+    rows, needs = _set_aside_by(rule, sieve, contract)
     sieve.drop(rule.reason, rows, needs)
+
+
+def _set_aside_by(
+    rule: Exclusion,
+    sieve: _Sieve,
+    contract: Contract,
+) -> tuple[Bool | None, str]:
+    """(rows that the rule sets aside, or None; the columns that it needs)."""
+    facts = sieve.facts
+    columns = sieve.columns
+    if rule.kind == "window":
+        return _in_window(rule, columns, facts), ""
+    if rule.kind == "long_context":
+        return _long_context(rule, columns), "prompt token column"
+    if rule.kind == "short_deadline":
+        return _short_deadline(rule, columns, facts), "deadline column"
+    if rule.kind == "served_elsewhere":
+        return _elsewhere(contract, columns, facts), "tier column or no contracted tier"
+    if rule.kind == "label":
+        assert rule.label is not None
+        return named(facts, "label", facts.labels.get("label"), rule.label), "label column"
+    return _beyond_rate(sieve, rule), "token columns"
+
+
+def _in_window(rule: Exclusion, columns: Columns, facts: Facts) -> Bool:
+    assert rule.start is not None
+    assert rule.end is not None
+    at = _due(columns) + facts.start_wall_ns
+    begun = at >= _wall_ns(rule.start)
+    return begun & (at < _wall_ns(rule.end))
+
+
+def _long_context(rule: Exclusion, columns: Columns) -> Bool | None:
+    tokens = _tokens(columns, "prompt_tokens")
+    if tokens is None:
+        return None
+    return tokens > (rule.above_prompt_tokens or 0)
+
+
+def _short_deadline(rule: Exclusion, columns: Columns, facts: Facts) -> Bool | None:
+    deadline = facts.labels.get("deadline_ns")
+    if deadline is None and facts.timeout_ns is not None:
+        deadline = np.full(len(columns), facts.timeout_ns)
+    if deadline is None:
+        return None
+    return (deadline >= 0) & (deadline < (rule.below or 0))
+
+
+def _elsewhere(contract: Contract, columns: Columns, facts: Facts) -> Bool | None:
+    paid = contract.scope.tier or facts.tier
+    if not paid:
+        return None
+    served = facts.labels.get("tier")
+    return outside(facts, "tier", served, [paid], None, len(columns))
 
 
 def _due(columns: Columns) -> Int:
@@ -256,7 +221,8 @@ def _due(columns: Columns) -> Int:
 
 
 def _wall_ns(moment: datetime) -> int:
-    return round((moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * S
+    since = moment.astimezone(UTC) - _EPOCH
+    return round(since.total_seconds()) * S
 
 
 def _tokens(columns: Columns, name: str) -> Int | None:
@@ -274,7 +240,8 @@ def _beyond_rate(sieve: _Sieve, rule: Exclusion) -> Bool | None:
     Of the minutes before, those without traffic set no level to ramp from.
     """
     columns = sieve.columns
-    prompt, output = _tokens(columns, "prompt_tokens"), _tokens(columns, "output_tokens")
+    prompt = _tokens(columns, "prompt_tokens")
+    output = _tokens(columns, "output_tokens")
     if prompt is None and output is None:
         return None
     tokens = sum(np.maximum(each, 0) for each in (prompt, output) if each is not None)
@@ -285,23 +252,32 @@ def _beyond_rate(sieve: _Sieve, rule: Exclusion) -> Bool | None:
     order = np.argsort(minute, kind="stable")
     if rule.kind == "above_rate":
         running = np.cumsum(counted[order])
-        first = np.searchsorted(minute[order], np.arange(int(minute.max(initial=-1)) + 1))
+        minutes = np.arange(int(minute.max(initial=-1)) + 1)
+        first = np.searchsorted(minute[order], minutes)
         before = np.concatenate([[0], running])[first]
-        beyond = np.empty(len(columns), bool)
-        beyond[order] = running - before[minute[order]] > (rule.tokens_per_min or 0)
-        return beyond & (counted > 0)
+        used = np.empty(len(columns), np.int64)
+        used[order] = running - before[minute[order]]
+        return (used > (rule.tokens_per_min or 0)) & (counted > 0)
     total = np.bincount(minute, counted).astype(np.int64)
+    steep = _ramps_too_steeply(total, rule)
+    mask: Bool = steep[minute]
+    return mask
+
+
+def _ramps_too_steeply(total: Int, rule: Exclusion) -> Bool:
+    """Minutes whose tokens grew by more than the rule allows over the least of those before."""
     assert rule.within is not None
     assert rule.above is not None
     least = np.full(len(total), _NEVER)
-    for back in range(1, -(-rule.within // MINUTE_NS) + 1):
+    minutes_back = -(-rule.within // MINUTE_NS)
+    for back in range(1, minutes_back + 1):
         earlier = total[:-back]
-        least[back:] = np.minimum(least[back:], np.where(earlier > 0, earlier, _NEVER))
+        level = np.where(earlier > 0, earlier, _NEVER)
+        least[back:] = np.minimum(least[back:], level)
+    has_level = least < _NEVER
+    level = np.where(has_level, least, 0)
     grown = 1 + rule.above
-    steep = (least < _NEVER) & (
-        total * grown.denominator > np.where(least < _NEVER, least, 0) * grown.numerator
-    )
-    mask: Bool = steep[minute]
+    mask: Bool = has_level & (total * grown.denominator > level * grown.numerator)
     return mask
 
 
@@ -313,46 +289,58 @@ def _repeats(sieve: _Sieve, rule: BackOff, failed: Bool) -> None:
     end of that failure, and grows with each failure in a row. The window counts from the last
     attempt that was kept, so a lasting outage counts again once the window is over.
     """
-    key, columns = sieve.facts.labels.get("key"), sieve.columns
-    waits, window = (
-        "repeat against the back-off",
-        f"repeat within {show_duration(rule.repeat_window or 0)}",
-    )
+    key = sieve.facts.labels.get("key")
+    columns = sieve.columns
+    samples = columns.samples
+    waits = "repeat against the back-off"
+    window = f"repeat within {show_duration(rule.repeat_window or 0)}"
     if key is None:
-        for reason in ([waits] if rule.first_wait is not None else []) + (
-            [window] if rule.repeat_window else []
-        ):
-            sieve.drop(reason, None, "key column")
+        if rule.first_wait is not None:
+            sieve.drop(waits, None, "key column")
+        if rule.repeat_window:
+            sieve.drop(window, None, "key column")
         return
-    due, samples = _due(columns), columns.samples
+    due = _due(columns)
     order = np.lexsort((due, key))
-    follows = (key[order][1:] == key[order][:-1]) & (key[order][1:] >= 0) & failed[order][:-1]
+    keys = key[order]
+    same_key = (keys[1:] == keys[:-1]) & (keys[1:] >= 0)
+    follows = same_key & failed[order][:-1]
     repeat = np.concatenate([[False], follows])
     at = np.flatnonzero(repeat)  # places in `order`; the row before each is the failure it repeats
-    rows, before = order[at], order[at - 1]
+    rows = order[at]
+    before = order[at - 1]
     ended = np.maximum(samples["done_ns"][before], due[before])
     if rule.first_wait is not None:
-        begun = np.maximum.accumulate(np.where(repeat, 0, np.arange(len(order))))[at]
-        table = [
-            min(int(rule.first_wait * rule.factor**power), rule.cap or _NEVER)
-            for power in range(64)
-        ]
-        needed = np.minimum(np.array(table, object), _NEVER).astype(np.int64)[
-            np.minimum(at - begun, 64) - 1
-        ]
-        sieve.drop(waits, _mask(len(columns), rows[due[rows] - ended < needed]), "")
+        places = np.arange(len(order))
+        begun = np.maximum.accumulate(np.where(repeat, 0, places))[at]
+        too_soon = due[rows] - ended < _waits_ns(rule, at - begun)
+        sieve.drop(waits, _mask(len(columns), rows[too_soon]), "")
     if rule.repeat_window is not None:
         code = sieve.facts.labels.get("code", np.full(len(columns), -1))
-        error = (code + 1) * 100_000 + samples["status"].astype(np.int64) * 100 + samples["outcome"]
+        status = samples["status"].astype(np.int64)
+        error = (code + 1) * 100_000 + status * 100 + samples["outcome"]
         same = failed[rows] & (error[rows] == error[before])
-        sieve.drop(
-            window,
-            _mask(len(columns), _within(rows[same], before[same], due, rule.repeat_window)),
-            "",
-        )
+        inside = _within(rows[same], before[same], due, rule.repeat_window)
+        sieve.drop(window, _mask(len(columns), inside), "")
 
 
-def _within(rows: Int, before: Int, due: Int, window_ns: int) -> Int:
+def _waits_ns(rule: BackOff, failures: Int) -> Int:
+    """How long to wait after so many failures in a row."""
+    assert rule.first_wait is not None
+    waits = []
+    for power in range(64):
+        wait = min(int(rule.first_wait * rule.factor**power), rule.cap or _NEVER)
+        waits.append(min(wait, _NEVER))
+    table = np.array(waits, np.int64)
+    return np.asarray(table[np.minimum(failures, 64) - 1])
+
+
+def _within(
+    rows: Int,
+    before: Int,
+    due: Int,
+    window_ns: int,
+) -> Int:
     """Of repeats in order, those no later than the window after the last attempt that was kept."""
     anchor: dict[int, int] = {}  # row -> due time of the kept attempt that its chain hangs on
     inside = []

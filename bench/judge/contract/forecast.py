@@ -34,7 +34,8 @@ def judge_forecast(run: Run, index: int, contract: Contract) -> ForecastVerdict 
     paid for included; its limits are drawn by time block, each one-sided at the contract's
     confidence.
     """
-    forecast, lane = contract.forecast, run.lanes[index]
+    forecast = contract.forecast
+    lane = run.lanes[index]
     if forecast is None:
         return None
     found = _projected(run, index, contract, forecast)
@@ -64,7 +65,12 @@ class _Projection:
     run_usd: float | None = None
 
 
-def _projected(run: Run, index: int, contract: Contract, forecast: Forecast) -> _Projection:
+def _projected(
+    run: Run,
+    index: int,
+    contract: Contract,
+    forecast: Forecast,
+) -> _Projection:
     spend = spend_of(run, index)
     if isinstance(spend, str):
         return _Projection(spend)

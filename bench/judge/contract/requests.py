@@ -26,13 +26,24 @@ from bench.record.samples import Columns
 from bench.units import MS, S, nearest_rank
 
 
-def judge_requests(columns: Columns, counts: Tally, clause: Clause, alpha: float) -> Found:
+def judge_requests(
+    columns: Columns,
+    counts: Tally,
+    clause: Clause,
+    alpha: float,
+) -> Found:
     trials = trials_of(columns, counts)
     judged = judge_trials(trials, clause.allowed_share, alpha)
-    worth = min(counts.n, math.ceil(judged.n_eff)) if judged.method == "blocks" else counts.n
+    if judged.method == "blocks":
+        worth = min(counts.n, math.ceil(judged.n_eff))
+    else:
+        worth = counts.n
     measured, interval = _measured(counts, clause, alpha, worth)
     low, high = _share_limits(counts, alpha / 2, worth) if counts.n else (0.0, 1.0)
-    p_fail = p_value_fail(trials, clause.allowed_share) if judged.outcome == "FAIL" else 1.0
+    if judged.outcome == "FAIL":
+        p_fail = p_value_fail(trials, clause.allowed_share)
+    else:
+        p_fail = 1.0
     numbers = {
         "unit": METRICS[clause.metric].unit,
         "measured": measured,
@@ -44,7 +55,10 @@ def judge_requests(columns: Columns, counts: Tally, clause: Clause, alpha: float
 
 
 def _steadiness(
-    trials: Trials, counts: Tally, clause: Clause, alpha: float
+    trials: Trials,
+    counts: Tally,
+    clause: Clause,
+    alpha: float,
 ) -> dict[str, Any] | None:
     """Was the run one thing from beginning to end?
 
@@ -76,11 +90,18 @@ def _steadiness(
 
 
 def trials_of(columns: Columns, counts: Tally) -> Trials:
-    slow = np.zeros(counts.n, bool) if counts.is_bad.any() else slow_twentieth(columns, counts.rows)
+    if counts.is_bad.any():
+        slow = np.zeros(counts.n, bool)
+    else:
+        slow = slow_twentieth(columns, counts.rows)
     return Trials(counts.at_ns, counts.is_bad, counts.is_unknown, slow)
 
 
-def _share_limits(counts: Tally, alpha_each_side: float, worth: int) -> tuple[float, float]:
+def _share_limits(
+    counts: Tally,
+    alpha_each_side: float,
+    worth: int,
+) -> tuple[float, float]:
     """Limits of the share that broke it, the rows being worth `worth` independent ones: the lower
     with unknown rows counted good, the upper with them bad.
     """
@@ -89,13 +110,18 @@ def _share_limits(counts: Tally, alpha_each_side: float, worth: int) -> tuple[fl
     return (
         low,
         clopper_pearson(
-            (counts.bad + counts.unknown) * worth / counts.n, worth, alpha_each_side
+            (counts.bad + counts.unknown) * worth / counts.n,
+            worth,
+            alpha_each_side,
         ).upper,
     )
 
 
 def _measured(
-    counts: Tally, clause: Clause, alpha: float, worth: int
+    counts: Tally,
+    clause: Clause,
+    alpha: float,
+    worth: int,
 ) -> tuple[float | None, list[float | None]]:
     """The statistic and its two-sided limits, in the metric's unit.
 
@@ -125,7 +151,9 @@ def _measured(
     def value(rank: int) -> float | None:
         if not 1 <= rank <= counts.n or at[rank - 1] == OVER_ANY_LIMIT_NS:
             return None
-        return S / max(int(at[rank - 1]), 1) if clause.rising else int(at[rank - 1]) / MS
+        if clause.rising:
+            return S / max(int(at[rank - 1]), 1)
+        return int(at[rank - 1]) / MS
 
     point, low_at, high_at = (value(rank) for rank in ranks)
     return point, [high_at, low_at] if clause.rising else [low_at, high_at]

@@ -1,5 +1,4 @@
-"""What a contract needs to be decided, before anything is sent: rows, time, tokens and money a
-clause.
+"""What each clause needs to be decided, before anything is sent: rows, time, tokens and money.
 
 In: a compiled plan, a guess of the true share that breaks each promise, the power wanted. Out: per
 lane and clause what decides it, and what the plan as it stands would say. Must stay true: the
@@ -18,7 +17,9 @@ from typing import Literal
 
 import numpy as np
 
-from bench.judge.stats.dependence import ENOUGH_BLOCKS, INDEPENDENT, PHASES_A_BLOCK, rows_worth_one
+from bench.judge.contract.clauses import index_of
+from bench.judge.stats.blocks import PHASES_A_BLOCK
+from bench.judge.stats.dependence import ENOUGH_BLOCKS, INDEPENDENT, rows_worth_one
 from bench.judge.stats.tail import min_n, needed_n, operating_characteristic, outage_free_ns
 from bench.metrics import METRICS
 from bench.plan.budget import planned_usd
@@ -33,7 +34,7 @@ DAY_NS = 86_400 * S
 
 @dataclass(frozen=True)
 class Assumed:
-    """What the plan is reckoned with; a guess of None is half the allowed share, and then twice."""
+    """What the plan is sized with; a guess of None is half the allowed share, and then twice."""
 
     power: Fraction = Fraction(8, 10)
     design_effect: float = 1.0
@@ -107,11 +108,9 @@ class ClauseSize:
     def load(self) -> Load | None:
         """The traffic that decides it whichever guess is true; None where no run does."""
         loads = [guess.load for guess in self.guesses]
-        return (
-            None
-            if None in loads
-            else max((load for load in loads if load), key=lambda load: load.duration_ns)
-        )
+        if None in loads:
+            return None
+        return max((load for load in loads if load), key=lambda load: load.duration_ns)
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,8 @@ def _lane(lane: Lane, rows: Table, assumed: Assumed) -> LaneSize:
         int(measured["output_tokens"].sum()),
         _usd(lane, measured),
     )
-    closed, contract = lane.profile.closed_loop, lane.contract
+    closed = lane.profile.closed_loop
+    contract = lane.contract
     notes = list(lane.notes)
     judged: tuple[ClauseSize, ...] = ()
     if contract is not None and closed:
@@ -221,8 +221,9 @@ def _lane(lane: Lane, rows: Table, assumed: Assumed) -> LaneSize:
 def _usd(lane: Lane, rows: Table) -> float | None:
     """Planned cost; None where a leg that is used has no price."""
     used = np.unique(rows["leg"]) if lane.target.legs else range(min(len(rows), 1))
-    unpriced = any(lane.target.endpoints[number].prices is None for number in used)
-    return None if unpriced else float(planned_usd(lane.target, rows))
+    if any(lane.target.endpoints[number].prices is None for number in used):
+        return None
+    return float(planned_usd(lane.target, rows))
 
 
 def _clause(
@@ -237,26 +238,28 @@ def _clause(
     p0 = clause.allowed_share
     if clause.kind.outages:
         return _uptime_by_time(clause, number, load, alpha)
-    unit: Unit = "windows" if clause.by_time else "requests"
     rows = _rows_of(clause, lane, measured)
-    planned = load.duration_ns // clause.unit_ns if clause.by_time else len(rows)
+    if clause.by_time:
+        unit: Unit = "windows"
+        planned = load.duration_ns // clause.unit_ns
+        unit_ns = Fraction(clause.unit_ns)
+        # Windows take the dependence of the requests within them upon themselves.
+        deff = 1.0
+    else:
+        unit = "requests"
+        planned = len(rows)
+        unit_ns = Fraction(load.duration_ns, max(planned, 1))
+        deff = assumed.design_effect
     least = min_n(1 - p0, alpha)
-    # Windows take the dependence of the requests within them upon themselves.
-    deff = 1.0 if clause.by_time else assumed.design_effect
-    shares = _guessed(clause, assumed)
-    unit_ns = (
-        Fraction(clause.unit_ns) if clause.by_time else Fraction(load.duration_ns, max(planned, 1))
-    )
     guesses = tuple(
-        _guess(share, p0, planned, unit_ns, load, alpha, deff, assumed.power) for share in shares
+        _guess(share, p0, planned, unit_ns, load, alpha, deff, assumed.power)
+        for share in _guessed(clause, assumed)
     )
     notes = []
     if least is None or planned < least:
-        fewest = (
-            "more rows than any run holds"
-            if least is None
-            else f"{least:,} {unit} without a single miss"
-        )
+        fewest = "more rows than any run holds"
+        if least is not None:
+            fewest = f"{least:,} {unit} without a single miss"
         notes.append(f"PASS needs at least {fewest}, and the plan has {planned:,}")
     if clause.by_time:
         within = len(rows) * clause.unit_ns / max(load.duration_ns, 1)
@@ -272,11 +275,9 @@ def _rows_of(clause: Clause, lane: Lane, measured: Table) -> Table:
     """The planned rows that can have the clause's metric, in its phase and context bucket."""
     keep = np.ones(len(measured), bool)
     if clause.phase is not None:
-        keep &= measured["phase"] == (
-            lane.phases.index(clause.phase) if clause.phase in lane.phases else -1
-        )
+        keep &= measured["phase"] == index_of(lane.phases, clause.phase)
     if clause.bucket is not None:
-        keep &= measured["bucket"] == bucket_names().index(clause.bucket)
+        keep &= measured["bucket"] == index_of(bucket_names(), clause.bucket)
     least = max(METRICS[clause.metric].min_tokens, clause.min_output_tokens)
     if least > 1 or METRICS[clause.metric].min_tokens:
         keep &= measured["output_tokens"] >= least
@@ -305,13 +306,16 @@ def _guess(
     power: Fraction,
 ) -> Guess:
     """One guess; a unit of the clause comes up every `unit_ns`."""
-    needed, blocks = needed_n(share, p0, alpha, float(power)), _rows_for_blocks(deff)
+    needed = needed_n(share, p0, alpha, float(power))
+    blocks = _rows_for_blocks(deff)
     to_pass, to_fail = rows_worth_one(deff)
+    decides = None
     if needed is not None:
-        needed = (
-            max(math.ceil(needed * to_pass), blocks) if share < p0 else math.ceil(needed * to_fail)
-        )
-    decides = None if needed is None else load.times(needed * unit_ns / max(load.duration_ns, 1))
+        if share < p0:
+            needed = max(math.ceil(needed * to_pass), blocks)
+        else:
+            needed = math.ceil(needed * to_fail)
+        decides = load.times(needed * unit_ns / max(load.duration_ns, 1))
     p_pass, p_fail = (
         operating_characteristic(max(int(planned / rows), 1), p0, share, alpha)
         for rows in (to_pass, to_fail)
@@ -331,19 +335,20 @@ def _rows_for_blocks(deff: float) -> int:
     A block holds 5 slow phases, and phases of mean length L requests cannot inflate the variance
     by more than 2L - 1: a design effect of D tells of phases of at least (D + 1)/2 requests.
     """
-    return 0 if deff < INDEPENDENT else math.ceil(ENOUGH_BLOCKS * PHASES_A_BLOCK * (deff + 1) / 2)
+    if deff < INDEPENDENT:
+        return 0
+    return math.ceil(ENOUGH_BLOCKS * PHASES_A_BLOCK * (deff + 1) / 2)
 
 
 def _uptime_by_time(clause: Clause, number: int, load: Load, alpha: float) -> ClauseSize:
     """No outage is seen: the time in which one of the assumed length would have shown itself."""
     p0 = clause.allowed_share
     needed_ns = outage_free_ns(clause.assumed_outage, p0, alpha)
-    span = max(load.duration_ns, 1)
     enough = load.duration_ns >= needed_ns
     guess = Guess(
         Fraction(0),
         -(-needed_ns // clause.unit_ns),
-        load.times(Fraction(needed_ns, span)),
+        load.times(Fraction(needed_ns, max(load.duration_ns, 1))),
         float(enough),
         0.0,
     )
@@ -375,23 +380,21 @@ def _whole(lanes: tuple[LaneSize, ...], *, by_time: bool) -> Whole | None:
                     longest[lane.stage] = (factor, lane, clause)
     if not longest:
         return None
-    grown = {
-        lane.name: lane.load.times(longest[lane.stage][0])
-        for lane in lanes
-        if lane.stage in longest
-    }
-    spans = {
-        lane.stage: 0 if lane.simulated else grown[lane.name].duration_ns
-        for lane in lanes
-        if lane.name in grown
-    }
+    grown: dict[str, Load] = {}
+    lasts_ns: dict[str, int] = {}
+    for lane in lanes:
+        if lane.stage in longest:
+            load = lane.load.times(longest[lane.stage][0])
+            grown[lane.name] = load
+            lasts_ns[lane.stage] = 0 if lane.simulated else load.duration_ns
     prices = [load.usd for load in grown.values()]
     total = Load(
         sum(load.requests for load in grown.values()),
-        sum(spans.values()),
+        sum(lasts_ns.values()),
         sum(load.prompt_tokens for load in grown.values()),
         sum(load.output_tokens for load in grown.values()),
         None if None in prices else sum(price for price in prices if price is not None),
     )
-    slowest = max(longest, key=lambda stage: spans[stage])
-    return Whole(total, longest[slowest][1].name, longest[slowest][2].text)
+    slowest = max(longest, key=lambda stage: lasts_ns[stage])
+    _, lane, clause = longest[slowest]
+    return Whole(total, lane.name, clause.text)

@@ -2,7 +2,7 @@
 
 In: a clause's tally, its contract, the lane. Out: the same record that a clause about requests
 gets, with time as its unit. Must stay true: only whole stretches that the run covered count; a
-stretch with unknown rows is reckoned both ways; a run without an outage acquits only if it was
+stretch with unknown rows is computed both ways; a run without an outage acquits only if it was
 long enough to meet one of the assumed length.
 
 Source: methods 3.4 (time-based uptime: T >= L ln(1/alpha)/(1 - target)) and 8 step 3.
@@ -110,7 +110,10 @@ def _minutes(counts: Tally, lane: LaneRecord) -> tuple[Minutes | None, int]:
     """The whole minutes that the lane's measured time covered, and where they begin."""
     measured = lane.measured_spans
     start = measured[0].start_ns if measured else lane.start_ns
-    end = int(counts.at_ns[-1]) if counts.n and lane.closed_loop else lane.end_ns
+    if counts.n and lane.closed_loop:
+        end = int(counts.at_ns[-1])
+    else:
+        end = lane.end_ns
     minutes = (end - start) // MINUTE_NS
     if minutes < 1 or not counts.n:
         return None, start
@@ -125,8 +128,8 @@ def _minutes(counts: Tally, lane: LaneRecord) -> tuple[Minutes | None, int]:
 
 
 def _watched(lane: LaneRecord, start_ns: int, minutes: int) -> Bool:
-    """Minutes that lie whole on the record: of those between two sittings, or after the record
-    ends, nobody can tell.
+    """Minutes that lie whole on the record; of others, between two sittings or after its end,
+    nothing is known.
     """
     watched = np.ones(minutes, bool)
     for begin, end in lane.gaps_ns:
@@ -178,7 +181,11 @@ def _numbers(found: Attained | None, judged: Judged, alpha: float) -> dict[str, 
 
 
 def _mean(
-    judged: Judged, found: Attained, with_unknown: Attained, clause: Clause, alpha: float
+    judged: Judged,
+    found: Attained,
+    with_unknown: Attained,
+    clause: Clause,
+    alpha: float,
 ) -> tuple[Judged, str | None]:
     """A mean of intervals, and its limits in words. Each interval loses a part of itself. A share
     of one varies at most as much as a yes or no, so the exact limits of a proportion hold for it,
@@ -200,19 +207,28 @@ def _mean(
         outcome, cause = "PASS", "few_enough"
     elif judged.outcome == "FAIL" and lower > clause.allowed_share:
         outcome, cause = "FAIL", "too_many"
-    return dataclasses.replace(judged, outcome=outcome, cause=cause, lower=lower, upper=upper), said
+    return dataclasses.replace(
+        judged,
+        outcome=outcome,
+        cause=cause,
+        lower=lower,
+        upper=upper,
+    ), said
 
 
 def _by_time(
-    judgement: Found, found: Attained, clause: Clause, contract: Contract, alpha: float
+    judgement: Found,
+    found: Attained,
+    clause: Clause,
+    contract: Contract,
+    alpha: float,
 ) -> Found:
     """What only time can decide: long enough to acquit, or the whole period's allowance used up."""
     judged = judgement.judged
-    lost_ns = (
-        0.0
-        if found.value is None
-        else float((1 - found.value) * found.observed_units) * clause.unit_ns
-    )
+    if found.value is None:
+        lost_ns = 0.0
+    else:
+        lost_ns = float((1 - found.value) * found.observed_units) * clause.unit_ns
     if contract.period is not None and lost_ns > clause.allowed_share * contract.period.longest_ns:
         used = f"{show_duration(lost_ns)} down are more than the whole period may have"
         failed = dataclasses.replace(judged, outcome="FAIL", cause="too_many")
@@ -226,6 +242,9 @@ def _by_time(
         f"{show_duration(clause.assumed_outage)} it takes {least_ns / (86_400 * S):,.1f} days"
     )
     open_ = dataclasses.replace(
-        judged, outcome="INCONCLUSIVE", cause="too_few", needed=-(-least_ns // clause.unit_ns)
+        judged,
+        outcome="INCONCLUSIVE",
+        cause="too_few",
+        needed=-(-least_ns // clause.unit_ns),
     )
     return dataclasses.replace(judgement, judged=open_, p_fail=1.0, note=note)

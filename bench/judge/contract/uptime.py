@@ -29,7 +29,7 @@ from bench.record.samples import Bool, Float, Int
 class Minutes:
     """A table of whole minutes.
 
-    Arrays are resources x minutes; one resource where none are told apart.
+    Arrays are resources x minutes; one resource where they are not kept apart.
     """
 
     start_wall_ns: int
@@ -85,11 +85,10 @@ def minute_table(
         raise ValueError("a span begins and ends at whole minutes, one at least")
     minutes = (end - start) // MINUTE_NS
     inside = (wall_ns >= start) & (wall_ns < end)
-    of = (
-        np.zeros(len(wall_ns), np.int64)
-        if resource is None
-        else resource - min(int(resource.min(initial=0)), 0)
-    )
+    if resource is None:
+        of = np.zeros(len(wall_ns), np.int64)
+    else:
+        of = resource - min(int(resource.min(initial=0)), 0)
     shape = (int(of.max(initial=0)) + 1, minutes)
     cell = of * minutes + (wall_ns - start) // MINUTE_NS
 
@@ -99,7 +98,12 @@ def minute_table(
     return Minutes(start, count(np.ones_like(inside)), count(failed), count(unknown), observed)
 
 
-def attained(table: Minutes, clause: Clause, *, observed_only: bool = False) -> Attained:
+def attained(
+    table: Minutes,
+    clause: Clause,
+    *,
+    observed_only: bool = False,
+) -> Attained:
     """The share that an uptime clause speaks of, or that of windows whose p50 ... p99 keeps the
     limit.
 
@@ -121,7 +125,9 @@ def attained(table: Minutes, clause: Clause, *, observed_only: bool = False) -> 
 
     hidden = by_unit((~table.observed).astype(np.int64))
     unseen = hidden * (0 if observed_only else np.maximum(table.n.max(axis=1, keepdims=True), 1))
-    n, failed, unknown = by_unit(table.n), by_unit(table.failed), by_unit(table.unknown)
+    n = by_unit(table.n)
+    failed = by_unit(table.failed)
+    unknown = by_unit(table.unknown)
     seen = hidden < np.diff([*edges, len(table.observed)])
     losses = clause.kind.losses
     assert losses is not None
@@ -159,11 +165,9 @@ def _share(loss: Loss, clause: Clause) -> Fraction | None:
     if clause.weight == "affected":
         in_use = loss.counted & loss.active
         units = int(loss.counted.any(axis=0).sum())
-        return (
-            1 - _sum(loss.num[in_use], (loss.den * in_use.sum(axis=0))[in_use]) / units
-            if units
-            else None
-        )
+        if units:
+            return 1 - _sum(loss.num[in_use], (loss.den * in_use.sum(axis=0))[in_use]) / units
+        return None
     each = [
         1 - _sum(num[counted], den[counted]) / int(counted.sum())
         for num, den, counted in zip(loss.num, loss.den, loss.counted, strict=True)
@@ -171,7 +175,9 @@ def _share(loss: Loss, clause: Clause) -> Fraction | None:
     ]
     if not each:
         return None
-    return min(each) if clause.weight == "least" else total(each) / len(each)
+    if clause.weight == "least":
+        return min(each)
+    return total(each) / len(each)
 
 
 def _sum(num: Int, den: Int) -> Fraction:
@@ -195,17 +201,27 @@ def total(shares: Iterable[Fraction]) -> Fraction:
         level = [a + b for a, b in zip(level[::2], level[1::2], strict=False)] + level[
             len(level) & ~1 :
         ]
-    return level[0] if level else Fraction(0)
+    if level:
+        return level[0]
+    return Fraction(0)
 
 
-def _episodes(table: Minutes, clause: Clause, lost: Bool, length: int) -> list[Episode]:
+def _episodes(
+    table: Minutes,
+    clause: Clause,
+    lost: Bool,
+    length: int,
+) -> list[Episode]:
     """Runs of units that lost something; of a request ratio, runs of minutes with a failure."""
     if not clause.by_time:
-        lost, length = table.failed.sum(axis=0) > 0, 1
-    n, failed = table.n.sum(axis=0), table.failed.sum(axis=0)
+        lost = table.failed.sum(axis=0) > 0
+        length = 1
+    n = table.n.sum(axis=0)
+    failed = table.failed.sum(axis=0)
     found = []
     for first, last in runs(lost):
-        start, end = first * length, min(last * length, len(n))
+        start = first * length
+        end = min(last * length, len(n))
         found.append(
             Episode(
                 table.start_wall_ns + start * MINUTE_NS,
@@ -217,11 +233,17 @@ def _episodes(table: Minutes, clause: Clause, lost: Bool, length: int) -> list[E
     return found
 
 
-def attained_requests(n: int, bad: int, unknown: int, unseen: int) -> Attained:
+def attained_requests(
+    n: int,
+    bad: int,
+    unknown: int,
+    unseen: int,
+) -> Attained:
     """A share of requests: n of them, of which `bad` broke the promise; `unseen` may have been made
     unobserved.
     """
-    known, most = n - unknown, n + unseen
+    known = n - unknown
+    most = n + unseen
     return Attained(
         1 - Fraction(bad, known) if known else None,
         1 - Fraction(bad, most) if most else Fraction(1),
@@ -234,7 +256,11 @@ def attained_requests(n: int, bad: int, unknown: int, unseen: int) -> Attained:
 
 
 def attained_means(
-    wall_ns: Int, values: Float, sure: Bool, table: Minutes, clause: Clause
+    wall_ns: Int,
+    values: Float,
+    sure: Bool,
+    table: Minutes,
+    clause: Clause,
 ) -> Attained:
     """The share of windows whose mean keeps the limit; `values` a row, inf for a miss, `sure` where
     it is known.
@@ -256,7 +282,8 @@ def attained_means(
         inside = values[order[start:end]]
         if seen[number]:
             bad[number] = not np.isfinite(inside).all() or _mean_breaks(inside, clause)
-    counted, broken = int(seen.sum()), int((bad & seen).sum())
+    counted = int(seen.sum())
+    broken = int((bad & seen).sum())
     either = seen | open_
     units = int(either.sum())
     sure_bad = int((bad & seen & ~open_).sum())
@@ -276,11 +303,16 @@ def _mean_breaks(values: Float, clause: Clause) -> bool:
     """Whether their mean breaks the limit: by floats, and by exact sums of those where floats are
     too near to tell.
     """
-    limit = clause.at_least if clause.limit is None else Fraction(clause.limit)
+    if clause.limit is None:
+        limit = clause.at_least
+    else:
+        limit = Fraction(clause.limit)
     if limit is None:  # only shown
         return False
     mean = float(values.mean())
     if abs(mean - float(limit)) > 1e-9 * abs(float(limit)):
         return (mean < limit) == clause.rising
     exact = total(map(Fraction, values.tolist())) / len(values)
-    return clause.strict if exact == limit else (exact < limit) == clause.rising
+    if exact == limit:
+        return clause.strict
+    return (exact < limit) == clause.rising

@@ -25,10 +25,15 @@ from bench.judge.contract.clauses import (
     tally,
 )
 from bench.judge.contract.credits import step
-from bench.judge.contract.decision import Decision, beside_drift, served_elsewhere, with_health
+from bench.judge.contract.decision import (
+    Decision,
+    beside_drift,
+    sentence,
+    served_elsewhere,
+    with_health,
+)
 from bench.judge.contract.exclusions import Classes, classify
 from bench.judge.contract.forecast import judge_forecast
-from bench.judge.contract.reasons import sentence
 from bench.judge.contract.requests import judge_requests
 from bench.judge.contract.spans import Found, judge_spans
 from bench.judge.health import Health
@@ -92,7 +97,10 @@ def judge_run(
             where=str(run.folder),
             remedy="merge them: tailproof merge RUN… --out DIR",
         )
-    found = _Found() if shard else _judge_lanes(run, health, override)
+    if shard:
+        found = _Found()
+    else:
+        found = _judge_lanes(run, health, override)
     expects = [] if shard else [*further]
     if override is None and not shard:
         for lane in run.lanes:
@@ -119,7 +127,8 @@ def judge_run(
 
 
 def _judge_lanes(run: Run, health: Health, override: Contract | None) -> _Found:
-    found, rows = _Found(), came_to(run)
+    found = _Found()
+    rows = came_to(run)
     looks = LOOKS if run.manifest.early_stop else 1
     for index, lane in enumerate(run.lanes):
         contract = override or lane.contract
@@ -214,11 +223,10 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> ClauseVerdict:
     missing = missing_part(clause, of.lane, of.streamed)
     keep = scope(of.columns, clause, of.lane) & (missing is None)
     counts = tally(of.columns, clause, of.classes, keep)
-    found = (
-        judge_spans(of.columns, counts, clause, of.contract, of.lane, of.alpha)
-        if clause.by_time
-        else judge_requests(of.columns, counts, clause, of.alpha)
-    )
+    if clause.by_time:
+        found = judge_spans(of.columns, counts, clause, of.contract, of.lane, of.alpha)
+    else:
+        found = judge_requests(of.columns, counts, clause, of.alpha)
     decision = _decided(of, clause, keep, counts, found, missing)
     judged = found.judged
     return ClauseVerdict(
@@ -265,7 +273,12 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> ClauseVerdict:
 
 
 def _decided(
-    of: _Judging, clause: Clause, keep: Bool, counts: Tally, found: Found, missing: str | None
+    of: _Judging,
+    clause: Clause,
+    keep: Bool,
+    counts: Tally,
+    found: Found,
+    missing: str | None,
 ) -> Decision:
     """What may be said of the clause: first what forbids a verdict, then what qualifies it."""
     if clause.report_only:
@@ -297,16 +310,14 @@ def _with_excluded(of: _Judging, clause: Clause, keep: Bool) -> dict[str, int]:
 
 def _worst(judged: Judged) -> dict[str, Any] | None:
     worst = judged.worst
-    return (
-        None
-        if worst is None
-        else {
-            "start_s": worst.start_ns / S,
-            "end_s": worst.end_ns / S,
-            "k": worst.bad,
-            "n": worst.n,
-        }
-    )
+    if worst is None:
+        return None
+    return {
+        "start_s": worst.start_ns / S,
+        "end_s": worst.end_ns / S,
+        "k": worst.bad,
+        "n": worst.n,
+    }
 
 
 def _projected_credit(clause: Clause, found: Found) -> dict[str, float] | None:
@@ -331,7 +342,9 @@ def _float(share: Fraction | None) -> float | None:
 
 
 def _expectation(
-    expect: dict[str, str], clauses: list[ClauseVerdict], lane: LaneRecord
+    expect: dict[str, str],
+    clauses: list[ClauseVerdict],
+    lane: LaneRecord,
 ) -> Expectation:
     mine = [record for record in clauses if record.target == lane.name]
     index = match_clause(expect["clause"], [record.text for record in mine])
@@ -354,7 +367,9 @@ def overall_verdict(verdicts: Sequence[ClauseOutcome], health: Health) -> Overal
         return "INVALID"
     if "FAIL" in judged:
         return "FAIL"
-    return "PASS" if all(verdict == "PASS" for verdict in judged) else "INCONCLUSIVE"
+    if all(verdict == "PASS" for verdict in judged):
+        return "PASS"
+    return "INCONCLUSIVE"
 
 
 def exit_code(run: Run, overall: Overall, expects: Sequence[Expectation]) -> ExitCode:
@@ -367,7 +382,9 @@ def exit_code(run: Run, overall: Overall, expects: Sequence[Expectation]) -> Exi
     if overall == "INVALID":
         return ExitCode.INVALID
     if expects:
-        return ExitCode.PASS if all(expect.met for expect in expects) else ExitCode.FAIL
+        if all(expect.met for expect in expects):
+            return ExitCode.PASS
+        return ExitCode.FAIL
     return {"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}.get(
         overall, ExitCode.PASS
     )

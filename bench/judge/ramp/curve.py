@@ -2,7 +2,7 @@
 
 In: the records of judged runs. Out: the probes' part of ramp.json, the knee. Must stay true: a
 verdict is the judge's; a PASS whose breaches grew as it went on is not taken for one that lasts;
-the knee is named only as far as intervals tell, and nothing is interpolated.
+the knee is named only as far as intervals show, and nothing is interpolated.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ def curve_clause(contract: Contract) -> int | None:
 
 
 def observed(
-    step: Step, run: tuple[str, int], summary: Summary, verdicts: Verdicts, shown: int | None
+    step: Step,
+    run: tuple[str, int],
+    summary: Summary,
+    verdicts: Verdicts,
+    shown: int | None,
 ) -> ProbeRecord:
     """One run as ramp.json has it: its folder and its seed, and what was judged.
 
@@ -70,7 +74,9 @@ def observed(
 
 
 def _said(
-    judged: Sequence[ClauseVerdict], summary: Summary, verdicts: Verdicts
+    judged: Sequence[ClauseVerdict],
+    summary: Summary,
+    verdicts: Verdicts,
 ) -> tuple[ProbeVerdict, str]:
     """The verdict of the run, and the reason of the clause that decided it."""
     verdict = verdicts.overall

@@ -25,7 +25,7 @@ GROWTH = 2
 LONGER, MUCH_LONGER = 2, 8
 #: INVALID probes of one rate that make it the harness's limit: one may be a hiccup of the machine.
 CEILING_AFTER = 2
-#: Rates nearer to each other than this part of the resolution are not told apart.
+#: Rates nearer to each other than this part of the resolution count as one.
 _FINEST = Fraction(1, 4)
 
 
@@ -117,7 +117,9 @@ def least_ns(limit_ns: int | None, resolution: Fraction) -> int:
     At a rate above capacity by a share r the queue grows by r seconds a second. After limit/r every
     request breaks the limit; after twice that, half of the probe's have.
     """
-    return 0 if limit_ns is None else math.ceil(2 * limit_ns / resolution)
+    if limit_ns is None:
+        return 0
+    return math.ceil(2 * limit_ns / resolution)
 
 
 def bracket_of(probes: Sequence[Probe]) -> Bracket:
@@ -135,7 +137,8 @@ def bracket_of(probes: Sequence[Probe]) -> Bracket:
     invalid = [probe.rate for probe in probes if probe.verdict == "INVALID"]
     harness = min((rate for rate in invalid if invalid.count(rate) >= CEILING_AFTER), default=None)
     bracket = Bracket(passes, fails, harness)
-    low, high = passes or Fraction(0), bracket.top
+    low = passes or Fraction(0)
+    high = bracket.top
     undecided = (last[rate] for rate in sorted(last) if last[rate].verdict == "INCONCLUSIVE")
     between = tuple(
         probe for probe in undecided if probe.rate > low and (high is None or probe.rate < high)
@@ -160,7 +163,8 @@ def next_step(search: Search, probes: Sequence[Probe]) -> Step | End:
 
 def _settled(search: Search, probes: Sequence[Probe], found: Bracket) -> End | None:
     """The end that needs no further probe."""
-    passes, top = found.passes, found.top
+    passes = found.passes
+    top = found.top
     if passes is None:
         if (
             top is None
@@ -173,11 +177,9 @@ def _settled(search: Search, probes: Sequence[Probe], found: Bracket) -> End | N
         return End("harness", found, "the harness could not measure even the lowest rate allowed")
     if top is None:
         reached = passes == search.highest
-        return (
-            End("beyond", found, "the contract is kept at the highest rate allowed")
-            if reached
-            else None
-        )
+        if reached:
+            return End("beyond", found, "the contract is kept at the highest rate allowed")
+        return None
     if top > passes * (1 + search.resolution):
         return None
     if top == found.fails:
@@ -192,8 +194,12 @@ def _again(search: Search, probes: Sequence[Probe]) -> Step | None:
     last = probes[-1]
     if last.verdict == "INVALID":
         known = sum(probe.rate == last.rate and probe.verdict == "INVALID" for probe in probes)
-        return Step(last.rate, last.requests) if known < CEILING_AFTER else None
-    return search.longer(last) if last.verdict == "INCONCLUSIVE" else None
+        if known < CEILING_AFTER:
+            return Step(last.rate, last.requests)
+        return None
+    if last.verdict == "INCONCLUSIVE":
+        return search.longer(last)
+    return None
 
 
 def _elsewhere(search: Search, probes: Sequence[Probe], found: Bracket) -> Step | End:
@@ -205,11 +211,10 @@ def _elsewhere(search: Search, probes: Sequence[Probe], found: Bracket) -> Step 
         rate = max(search.lowest, min(rates) / GROWTH)
         return Step(rate, search.lasting(rate, search.first))
     if found.top is None and (search.highest is None or max(rates) < search.highest):
-        rate = (
-            GROWTH * max(rates)
-            if search.highest is None
-            else min(search.highest, GROWTH * max(rates))
-        )
+        if search.highest is None:
+            rate = GROWTH * max(rates)
+        else:
+            rate = min(search.highest, GROWTH * max(rates))
         return Step(rate, search.lasting(rate, search.first))
     above = [*(probe.rate for probe in found.open), *([] if found.top is None else [found.top])]
     gaps = [(found.passes, above[0])]

@@ -59,13 +59,20 @@ def _paid(attempts: Table, planned: Table, billed: Bool) -> tuple[Int, Int]:
     that was cut off.
     """
     prompt = np.where(
-        attempts["prompt_tokens"] >= 0, attempts["prompt_tokens"], planned["prompt_tokens"]
+        attempts["prompt_tokens"] >= 0,
+        attempts["prompt_tokens"],
+        planned["prompt_tokens"],
     ).astype(np.int64)
     output = np.maximum(attempts["output_tokens"], 0).astype(np.int64)
     return np.where(billed, prompt, 0), np.where(billed, output, 0)
 
 
-def tokens_of(attempts: Table, planned: Table, billed: Bool, won: Bool) -> RouteTokens:
+def tokens_of(
+    attempts: Table,
+    planned: Table,
+    billed: Bool,
+    won: Bool,
+) -> RouteTokens:
     prompt, output = _paid(attempts, planned, billed)
     return RouteTokens(
         prompt=int(prompt.sum()),
@@ -76,7 +83,11 @@ def tokens_of(attempts: Table, planned: Table, billed: Bool, won: Bool) -> Route
 
 
 def cost_of(
-    attempts: Table, planned: Table, billed: Bool, won: Bool, legs: Sequence[LegRecord]
+    attempts: Table,
+    planned: Table,
+    billed: Bool,
+    won: Bool,
+    legs: Sequence[LegRecord],
 ) -> RouteCost:
     """USD, exact to the token.
 
@@ -90,16 +101,15 @@ def cost_of(
     def usd(chosen: Bool, leg_of: Int) -> Decimal:
         total = Decimal(0)
         for leg in used:
-            prices, mine = legs[leg]["prices"], chosen & (leg_of == leg)
+            prices = legs[leg]["prices"]
+            mine = chosen & (leg_of == leg)
             total += int(prompt[mine].sum()) * Decimal(prices["input_usd_per_million"])
             total += int(output[mine].sum()) * Decimal(prices["output_usd_per_million"])
         return total / 1_000_000
 
-    whole, wasted, plain = (
-        usd(billed, attempts["leg"]),
-        usd(billed & ~won, attempts["leg"]),
-        usd(won, planned["leg"]),
-    )
+    whole = usd(billed, attempts["leg"])
+    wasted = usd(billed & ~won, attempts["leg"])
+    plain = usd(won, planned["leg"])
     return RouteCost(
         usd=float(whole),
         wasted_usd=float(wasted),

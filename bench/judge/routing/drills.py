@@ -27,7 +27,7 @@ from bench.record.records.routes import (
 from bench.record.samples import Columns, Int, Outcome, Reason, Table, latency_ns
 from bench.units import MS, nearest_rank
 
-#: Parts of a stage that a timeline is told in.
+#: Parts into which a timeline cuts a stage.
 BINS = 48
 _REACTIONS = (
     Reason.retry,
@@ -63,8 +63,14 @@ def drill_records(
         if cut["do"] == "heal":
             before_ns = cut["done_ns"]
             continue
-        following = marks[number + 1] if number + 1 < len(marks) else None
-        healed = following["done_ns"] if following and following["do"] == "heal" else None
+        if number + 1 < len(marks):
+            following = marks[number + 1]
+        else:
+            following = None
+        if following and following["do"] == "heal":
+            healed = following["done_ns"]
+        else:
+            healed = None
         window = _Window(
             before_ns=before_ns,
             begin=cut["done_ns"],
@@ -102,11 +108,13 @@ def _drill(
     legs: Sequence[LegRecord],
 ) -> DrillRecord:
     """What a cut that was carried out did to one lane."""
-    due, begin = columns.samples["due_ns"], window.begin
+    due = columns.samples["due_ns"]
+    begin = window.begin
     inside_window = (due >= begin) & (due < window.end)
     during = columns.where(inside_window)
     hit = np.isin(attempts["row"], rows[inside_window])
-    inside, billed = attempts[hit], billed_calls(attempts[hit])
+    inside = attempts[hit]
+    billed = billed_calls(attempts[hit])
     planned = during.schedule[np.searchsorted(rows[inside_window], inside["row"])]
     detect_ms, detected_by = _detected(attempts, window, changes)
     healed = window.healed_ns
@@ -133,18 +141,27 @@ def _never_cut(cut: dict[str, Any]) -> DrillRecord:
     figures = DrillRecord.model_fields.keys() - {"target", "stage", "event", "at_ns", "ok"}
     nothing: dict[str, Any] = dict.fromkeys(figures)
     return DrillRecord(
-        target="", stage="", event=cut["name"], at_ns=cut["done_ns"], ok=False, **nothing
+        target="",
+        stage="",
+        event=cut["name"],
+        at_ns=cut["done_ns"],
+        ok=False,
+        **nothing,
     )
 
 
 def _detected(
-    attempts: Table, window: _Window, changes: list[dict[str, Any]]
+    attempts: Table,
+    window: _Window,
+    changes: list[dict[str, Any]],
 ) -> tuple[float | None, str | None]:
     """When (ms after the cut) the route first did something that it had not done before, and what:
     a breaker opened, or a call was made for a reason not seen until then. What it does all the time
     anyway marks no moment.
     """
-    started, begin, end = attempts["start_ns"], window.begin, window.end
+    started = attempts["start_ns"]
+    begin = window.begin
+    end = window.end
     before = (started >= window.before_ns) & (started < begin)
     usual = set(attempts["reason"][before].tolist())
     moments = [
@@ -170,10 +187,17 @@ def _switched_ms(attempts: Table, begin: int, end: int) -> float | None:
         (attempts["reason"] == Reason.rerouted) & (attempts["start_ns"] >= begin)
     ]
     moved = moved[moved < end]
-    return (int(moved.min()) - begin) / MS if len(moved) else None
+    if len(moved):
+        return (int(moved.min()) - begin) / MS
+    return None
 
 
-def _failed_back_ms(attempts: Table, begin: int, heal: int, last: int) -> float | None:
+def _failed_back_ms(
+    attempts: Table,
+    begin: int,
+    heal: int,
+    last: int,
+) -> float | None:
     """When rows began on their planned legs for good: the first such after the last that was
     rerouted.
     """
@@ -183,7 +207,9 @@ def _failed_back_ms(attempts: Table, begin: int, heal: int, last: int) -> float 
     if not len(moved):
         return None
     planned = started[here & (attempts["reason"] == Reason.first) & (started > moved.max())]
-    return (max(int(planned.min()), heal) - heal) / MS if len(planned) else None
+    if len(planned):
+        return (max(int(planned.min()), heal) - heal) / MS
+    return None
 
 
 def _suffered(before: Columns, during: Columns) -> dict[str, Any]:
@@ -225,7 +251,8 @@ def timeline(
 
     p99_ms is None where nothing was answered; `states` are the changes of the legs' breakers.
     """
-    samples, ok = columns.samples, columns.ok
+    samples = columns.samples
+    ok = columns.ok
     width = max(-(-(lane.end_ns - lane.start_ns) // BINS), 1)
     bins = np.clip((samples["due_ns"] - lane.start_ns) // width, 0, BINS - 1)
     p99 = [np.sort(latency_ns(samples[ok & (bins == number)], "e2e")) for number in range(BINS)]

@@ -69,7 +69,8 @@ def standing(stage: str, lanes: list[LaneTail]) -> Standing:
     """The lanes by their p99, the longest first, and what may be said of them."""
     lanes = sorted(lanes, key=lambda lane: -(lane.p99_ms or 0))
     routes = [lane for lane in lanes if lane.routed]
-    first, others = routes[0], routes[1:]
+    first = routes[0]
+    others = routes[1:]
     worst = bool(others) and all(longer(first, other) for other in others)
     says = []
     if worst:
@@ -81,18 +82,26 @@ def standing(stage: str, lanes: list[LaneTail]) -> Standing:
         says.append(
             f"no route's p99 is told apart as the longest: {', '.join(map(_named, routes))}"
         )
-    told = []
+    compared = []
     for lane in lanes:
         alone = _first_leg_alone(lane, lanes)
-        against = None if alone is None else _against(lane, alone)
-        told.append(lane.replace(against_first_leg=against))
+        if alone is None:
+            against = None
+        else:
+            against = _against(lane, alone)
+        compared.append(lane.replace(against_first_leg=against))
         if alone is not None and against == "longer":
             says.append(
                 f"{lane.target} makes the tail worse than no route at all: p99 {_p99(lane)}"
                 f" against {_p99(alone)} of {alone.target} alone, with {_answered(lane)} of the"
                 f" requests answered against {_answered(alone)}"
             )
-    return Standing(stage=stage, lanes=told, worst=first.target if worst else None, says=says)
+    return Standing(
+        stage=stage,
+        lanes=compared,
+        worst=first.target if worst else None,
+        says=says,
+    )
 
 
 def _first_leg_alone(lane: LaneTail, lanes: list[LaneTail]) -> LaneTail | None:
@@ -103,12 +112,17 @@ def _first_leg_alone(lane: LaneTail, lanes: list[LaneTail]) -> LaneTail | None:
 
 def longer(one: LaneTail, other: LaneTail) -> bool:
     """True where the whole interval of the one lies above the other's."""
-    low, high = one.interval[0], other.interval[1]
+    low = one.interval[0]
+    high = other.interval[1]
     return low is not None and high is not None and low > high
 
 
 def _against(one: LaneTail, other: LaneTail) -> str:
-    return "longer" if longer(one, other) else "shorter" if longer(other, one) else "not told apart"
+    if longer(one, other):
+        return "longer"
+    if longer(other, one):
+        return "shorter"
+    return "not told apart"
 
 
 def _p99(lane: LaneTail) -> str:
@@ -129,20 +143,25 @@ def _answered(lane: LaneTail) -> str:
 
 
 def expectations(
-    run: Run, stages: Sequence[Standing], drills: Sequence[DrillRecord]
+    run: Run,
+    stages: Sequence[Standing],
+    drills: Sequence[DrillRecord],
 ) -> list[Expectation]:
     """Each answer that `expect_route` tables rehearse, and whether it came."""
     found: list[Expectation] = []
     for index, lane in enumerate(run.lanes):
-        columns = run.columns.lane(index).measured() if lane.expect_route else None
+        if lane.expect_route:
+            columns = run.columns.lane(index).measured()
+        else:
+            columns = None
         for table in lane.expect_route:
             wanted = RouteExpect.model_validate(table)
-            told = _Told(lane.name, found)
+            answers = _Answers(lane.name, found)
             if wanted.p99_above:
                 here = [stage.lanes for stage in stages if stage.stage == lane.stage]
-                _above(told, lane.target, wanted.p99_above, here[0] if here else [])
+                _above(answers, lane.target, wanted.p99_above, here[0] if here else [])
             if wanted.p99_within is not None and columns is not None:
-                _within(told, columns, wanted.p99_within)
+                _within(answers, columns, wanted.p99_within)
             mine = [drill for drill in drills if drill.target == lane.name]
             done = [drill for drill in mine if drill.ok]
             for clause, limit_ns, times in (
@@ -151,37 +170,55 @@ def expectations(
                 ("time to fail back", wanted.fail_back_within, [cut.fail_back_ms for cut in done]),
             ):
                 if limit_ns is not None:
-                    _time(told, clause, times, limit_ns, cuts=len(mine))
+                    _time(answers, clause, times, limit_ns, cuts=len(mine))
             if wanted.lost_at_most is not None:
-                _lost(told, mine, wanted.lost_at_most)
+                _lost(answers, mine, wanted.lost_at_most)
     return found
 
 
 @dataclass(frozen=True)
-class _Told:
-    """Takes down what a lane was expected to do, and what it did."""
+class _Answers:
+    """Collects what a lane was expected to do, and what it did."""
 
     target: str
     found: list[Expectation]
 
-    def add(self, clause: str, expected: str, got: str, *, met: bool) -> None:
+    def add(
+        self,
+        clause: str,
+        expected: str,
+        got: str,
+        *,
+        met: bool,
+    ) -> None:
         """One rehearsed answer."""
         self.found.append(
-            Expectation(target=self.target, clause=clause, expected=expected, got=got, met=met)
+            Expectation(
+                target=self.target,
+                clause=clause,
+                expected=expected,
+                got=got,
+                met=met,
+            )
         )
 
 
-def _above(told: _Told, target: str, names: Sequence[str], lanes: Sequence[LaneTail]) -> None:
+def _above(
+    answers: _Answers,
+    target: str,
+    names: Sequence[str],
+    lanes: Sequence[LaneTail],
+) -> None:
     of = {lane.of: lane for lane in lanes}
     seen = {name: _against(of[target], of[name]) for name in names if {target, name} <= set(of)}
     wrong = [
         f"{seen.get(name, 'not measured')}: {name}" for name in names if seen.get(name) != "longer"
     ]
     clause = f"e2e p99 against {', '.join(names)}"
-    told.add(clause, "longer", ", ".join(wrong) or "longer", met=not wrong)
+    answers.add(clause, "longer", ", ".join(wrong) or "longer", met=not wrong)
 
 
-def _within(told: _Told, columns: Columns, limit_ns: int) -> None:
+def _within(answers: _Answers, columns: Columns, limit_ns: int) -> None:
     """Rows count as independent: a rehearsal of this run, no verdict on a provider."""
     outcomes = columns.samples["outcome"]
     unknown = int((outcomes == Outcome.censored).sum())
@@ -194,11 +231,16 @@ def _within(told: _Told, columns: Columns, limit_ns: int) -> None:
     elif over >= counts.k_fail:
         got = "FAIL"
     clause = f"response e2e p99 ≤ {show_duration(limit_ns)}"
-    told.add(clause, "PASS", got, met=got == "PASS")
+    answers.add(clause, "PASS", got, met=got == "PASS")
 
 
 def _time(
-    told: _Told, clause: str, times: Sequence[float | None], limit_ns: int, *, cuts: int
+    answers: _Answers,
+    clause: str,
+    times: Sequence[float | None],
+    limit_ns: int,
+    *,
+    cuts: int,
 ) -> None:
     """`times` are those of the cuts that were carried out, of `cuts` in all."""
     slowest = max((ms for ms in times if ms is not None), default=None)
@@ -209,13 +251,13 @@ def _time(
     elif not never and slowest is not None:
         got = show_duration(slowest * MS)
     met = not never and slowest is not None and slowest * MS <= limit_ns
-    told.add(clause, f"≤ {show_duration(limit_ns)}", got, met=met)
+    answers.add(clause, f"≤ {show_duration(limit_ns)}", got, met=met)
 
 
-def _lost(told: _Told, drills: Sequence[DrillRecord], most: int) -> None:
+def _lost(answers: _Answers, drills: Sequence[DrillRecord], most: int) -> None:
     done = [drill for drill in drills if drill.ok]
     lost = sum(drill.lost or 0 for drill in done)
     unknown = sum(drill.unknown or 0 for drill in done)
     got = f"{lost:,}" + (f", {unknown:,} unknown" if unknown else "")
     met = bool(drills) and len(done) == len(drills) and lost + unknown <= most
-    told.add("requests lost", f"≤ {most:,}", got if done else "no cut was carried out", met=met)
+    answers.add("requests lost", f"≤ {most:,}", got if done else "no cut was carried out", met=met)

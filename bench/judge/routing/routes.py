@@ -2,7 +2,7 @@
 
 In: a run with routed lanes: rows, attempts, events, prices. Out: `Routes`, no verdict. Must
 stay true: warm-up is left out; latency is the row's, from its due time; every token that a provider
-could bill is counted once, on the attempt that caused it; what cannot be told is None with its
+could bill is counted once, on the attempt that caused it; what cannot be known is None with its
 reason, never a number made from nothing. For residency every response counts, warm-up and losing
 calls included, for data has left with each; one that names no region is counted as such and never
 as one at home.
@@ -49,7 +49,8 @@ def route_run(run: Run) -> Routes | None:
     regions = residency(run)
     if not routed and not events and not regions:
         return None
-    attempts, stages = run.attempts, standings(run)
+    attempts = run.attempts
+    stages = standings(run)
     routes: dict[str, RouteRecord] = {}
     timelines: dict[str, Timeline] = {}
     drills: list[DrillRecord] = []
@@ -62,7 +63,11 @@ def route_run(run: Run) -> Routes | None:
         if lane.route:
             planned = run.columns.schedule[own["row"]]
             routes[lane.name] = route_record(
-                columns, own, planned, lane, run.strings("served_model")
+                columns,
+                own,
+                planned,
+                lane,
+                run.strings("served_model"),
             )
         changes = [change for change in run.manifest.leg_events if change["lane"] == lane.name]
         here = [event for event in events if event["stage"] == lane.stage]
@@ -85,7 +90,10 @@ def route_run(run: Run) -> Routes | None:
 
 def _failed(event: dict[str, Any]) -> FailedEvent:
     return FailedEvent(
-        name=event["name"], stage=event["stage"], do=event["do"], detail=event["detail"]
+        name=event["name"],
+        stage=event["stage"],
+        do=event["do"],
+        detail=event["detail"],
     )
 
 
@@ -93,13 +101,18 @@ def _failed(event: dict[str, Any]) -> FailedEvent:
 
 
 def route_record(
-    columns: Columns, attempts: Table, planned: Table, lane: LaneRecord, models: list[str]
+    columns: Columns,
+    attempts: Table,
+    planned: Table,
+    lane: LaneRecord,
+    models: list[str],
 ) -> RouteRecord:
     """One routed lane; `planned` are the schedule's rows of the attempts, `models` the texts of
     served_model.
     """
     answered = columns.samples[columns.ok]
-    won, billed = winners(attempts), billed_calls(attempts)
+    won = winners(attempts)
+    billed = billed_calls(attempts)
     served = np.bincount(
         answered["served_model"][answered["served_model"] >= 0], minlength=len(models)
     )
@@ -128,7 +141,13 @@ def route_record(
     )
 
 
-def _leg(leg: LegRecord, number: int, calls: Table, won: int, answered: int) -> LegCalls:
+def _leg(
+    leg: LegRecord,
+    number: int,
+    calls: Table,
+    won: int,
+    answered: int,
+) -> LegCalls:
     return LegCalls(
         leg=number,
         name=leg.name,
@@ -148,7 +167,10 @@ def residency(run: Run) -> dict[str, ResidencyRecord]:
     """
     texts = run.strings("served_region")
     found: dict[str, ResidencyRecord] = {}
-    attempts = run.attempts if any(lane.legs for lane in run.lanes) else None
+    if any(lane.legs for lane in run.lanes):
+        attempts = run.attempts
+    else:
+        attempts = None
     for index, lane in enumerate(run.lanes):
         legs: Sequence[LegRecord | LaneRecord] = lane.legs or [lane]
         scope = ((lane.contract_written or {}).get("scope") or {}).get("regions") or []

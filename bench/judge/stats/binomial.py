@@ -33,7 +33,11 @@ def _stirling_error(z: float) -> float:
     if z < 10:
         return math.lgamma(z + 1) - (z + 0.5) * math.log(z) + z - _HALF_LOG_2PI
     w = 1 / (z * z)
-    return (1 / 12 - w * (1 / 360 - w * (1 / 1260 - w * (1 / 1680 - w / 1188)))) / z
+    series = 1 / 1680 - w / 1188
+    series = 1 / 1260 - w * series
+    series = 1 / 360 - w * series
+    series = 1 / 12 - w * series
+    return series / z
 
 
 def _deviance(observed: float, expected: float) -> float:
@@ -45,7 +49,9 @@ def _deviance(observed: float, expected: float) -> float:
     v = (observed - expected) / (observed + expected)
     if abs(v) > 0.1:
         return observed * math.log(observed / expected) + expected - observed
-    total, power, order = (observed - expected) * v, 2 * observed * v, 1
+    total = (observed - expected) * v
+    power = 2 * observed * v
+    order = 1
     while True:
         power *= v * v
         order += 2
@@ -55,7 +61,12 @@ def _deviance(observed: float, expected: float) -> float:
         total += step
 
 
-def _log_front(a: float, b: float, x: float, y: float) -> float:
+def _log_front(
+    a: float,
+    b: float,
+    x: float,
+    y: float,
+) -> float:
     """ln of x^a y^b / B(a, b), for y = 1 - x, by Loader's saddle-point form.
 
     Log-gammas of 1e7 are near 1.5e8, so their difference would keep eight digits of the tail;
@@ -73,20 +84,28 @@ def _log_front(a: float, b: float, x: float, y: float) -> float:
     )
 
 
-def _log_fraction(a: float, b: float, x: float, y: float) -> float:
+def _log_fraction(
+    a: float,
+    b: float,
+    x: float,
+    y: float,
+) -> float:
     """ln of the continued fraction F with I_x(a, b) = x^a y^b / B(a, b) · F, for x at most a/(a+b).
 
     DiDonato and Morris (1992), evaluated by the modified Lentz method.
     """
     tilt = a * y - b * x
-    partial = value = a * (tilt + 1) / (a + 1)
+    value = a * (tilt + 1) / (a + 1)
+    partial = value
     inverse = 0.0
     m = 0
     while True:
         m += 1
         wide = a + 2 * m - 1
         alpha = (a + m - 1) * (a + b + m - 1) * m * (b - m) * x * x / (wide * wide)
-        beta = m + m * (b - m) * x / wide + (a + m) * (tilt + 1 + m * (1 + y)) / (wide + 2)
+        step = m * (b - m) * x / wide
+        next_step = (a + m) * (tilt + 1 + m * (1 + y)) / (wide + 2)
+        beta = m + step + next_step
         inverse = 1 / (beta + alpha * inverse)
         partial = beta + alpha / partial
         factor = partial * inverse
@@ -95,7 +114,12 @@ def _log_fraction(a: float, b: float, x: float, y: float) -> float:
             return -math.log(value)
 
 
-def _log_tails(a: float, b: float, x: float, y: float) -> tuple[float, float, float]:
+def _log_tails(
+    a: float,
+    b: float,
+    x: float,
+    y: float,
+) -> tuple[float, float, float]:
     """ln I_x(a, b), ln (1 - I_x(a, b)) and ln of x^a y^b / B(a, b), for 0 < x < 1."""
     front = _log_front(a, b, x, y)
     if x * b <= a * y:
@@ -110,13 +134,20 @@ def beta_tails(a: float, b: float, x: Share) -> tuple[float, float]:
     complement.
     """
     x, y = both(x)
-    if x == 0 or y == 0:
-        return (0.0, 1.0) if x == 0 else (1.0, 0.0)
+    if x == 0:
+        return 0.0, 1.0
+    if y == 0:
+        return 1.0, 0.0
     lower, upper, _ = _log_tails(a, b, x, y)
     return math.exp(lower), math.exp(upper)
 
 
-def _log_odds_of_quantile(a: float, b: float, tail: float, upper: bool) -> float:
+def _log_odds_of_quantile(
+    a: float,
+    b: float,
+    tail: float,
+    upper: bool,
+) -> float:
     """ln(x/(1-x)) where the lower (or upper) tail of Beta(a, b) holds `tail`.
 
     The density of the log-odds is log-concave, hence so is each tail: Newton's method on the
@@ -127,20 +158,30 @@ def _log_odds_of_quantile(a: float, b: float, tail: float, upper: bool) -> float
         raise ValueError(f"{tail} is not a tail probability")
     if upper:
         return -_log_odds_of_quantile(b, a, tail, upper=False)
-    target, odds = math.log(tail), math.log(a / b)
+    target = math.log(tail)
+    odds = math.log(a / b)
     for _ in range(200):
-        x, y = 1 / (1 + math.exp(-odds)), 1 / (1 + math.exp(odds))
+        x = 1 / (1 + math.exp(-odds))
+        y = 1 / (1 + math.exp(odds))
         lower, _upper, front = _log_tails(a, b, x, y)
-        before, odds = odds, odds + (target - lower) * math.exp(min(lower - front, 700))
+        before = odds
+        odds += (target - lower) * math.exp(min(lower - front, 700))
         odds = min(max(odds, -700.0), 700.0)
         if abs(odds - before) <= 1e-13 * max(1.0, abs(odds)):
             break
     return odds
 
 
-def beta_quantile(a: float, b: float, tail: float, *, upper: bool = False) -> float:
+def beta_quantile(
+    a: float,
+    b: float,
+    tail: float,
+    *,
+    upper: bool = False,
+) -> float:
     """x with P(Beta(a, b) <= x) = tail, or with P(Beta(a, b) > x) = tail when `upper`."""
-    return 1 / (1 + math.exp(-_log_odds_of_quantile(a, b, tail, upper)))
+    odds = _log_odds_of_quantile(a, b, tail, upper)
+    return 1 / (1 + math.exp(-odds))
 
 
 def student_t_quantile(tail: float, freedom: float) -> float:
@@ -166,8 +207,12 @@ def count_tails(k: float, n: float, share: Share) -> tuple[float, float]:
 
     Real numbers serve effective sizes: k of n requests that are worth fewer independent ones.
     """
-    at_most = beta_tails(k + 1, n - k, share)[1] if k < n else 1.0
-    at_least = beta_tails(k, n - k + 1, share)[0] if k > 0 else 1.0
+    at_most = 1.0
+    at_least = 1.0
+    if k < n:
+        at_most = beta_tails(k + 1, n - k, share)[1]
+    if k > 0:
+        at_least = beta_tails(k, n - k + 1, share)[0]
     return at_most, at_least
 
 
@@ -179,30 +224,49 @@ def log_beta_odds(a: float, b: float, x: Share) -> tuple[float, float]:
     return lower - front, upper - front
 
 
-def first(holds: Callable[[int], bool], low: int, high: int, guess: float) -> int:
+def first(
+    holds: Callable[[int], bool],
+    low: int,
+    high: int,
+    guess: float,
+) -> int:
     """Smallest integer of low..high-1 for which `holds`, else high; once true it must stay true.
 
     Gallops away from the guess before it bisects, so a good guess costs a few calls.
     """
     at = min(max(int(guess), low), high)
-    step = 1
     if at == high or holds(at):
-        high = at
-        while low < high:
-            at = max(low, high - step)
-            if not holds(at):
-                low = at + 1
-                break
-            high, step = at, 2 * step
+        low, high = _gallop_down(holds, low, at)
     else:
-        low = at + 1
-        while low < high:
-            at = min(high - 1, low + step)
-            if holds(at):
-                high = at
-                break
-            low, step = at + 1, 2 * step
+        low, high = _gallop_up(holds, at + 1, high)
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
     return low
+
+
+def _gallop_down(holds: Callable[[int], bool], low: int, high: int) -> tuple[int, int]:
+    """Bounds of the answer, which is at most `high`; steps double."""
+    step = 1
+    while low < high:
+        at = max(low, high - step)
+        if not holds(at):
+            return at + 1, high
+        high = at
+        step *= 2
+    return low, high
+
+
+def _gallop_up(holds: Callable[[int], bool], low: int, high: int) -> tuple[int, int]:
+    """Bounds of the answer, which is at least `low`; steps double."""
+    step = 1
+    while low < high:
+        at = min(high - 1, low + step)
+        if holds(at):
+            return low, at
+        low = at + 1
+        step *= 2
+    return low, high

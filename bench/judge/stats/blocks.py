@@ -1,68 +1,97 @@
-"""Time blocks of a run, and the limits that drawing them anew gives an estimate.
+"""A run cut into blocks of equal time, so that what depends on each other is counted together.
 
-In: due times, numerator and denominator a row. Out: the block of each row, limits of a ratio. Must
-stay true: requests of one block are drawn together, so a burst counts as one event and not as
-thousands; a limit that the draws do not give is None.
+In: due times and flags a row, in order of time. Out: row indices that cut them, counts a block, the
+mean length of a slow phase. Must stay true: pauses that no block could hold count for no more than
+the longest phase that one can; parts without a row vanish; each row lies in one block.
 
-Source: methods 3.5 (blocks of equal duration) and 5 (interval of the PAF).
+Source: methods 3.5.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from bench.judge.stats.resample import bootstrap_weights, percentile_limits
-from bench.record.samples import Float, Int
+from bench.record.samples import Bool, Int
 
-#: A thirtieth of the run each: the shortest that methods 3.5 allows, and enough of them to draw
-#: from.
+#: Blocks of a run whose slow phases are short: a thirtieth each, the shortest that methods 3.5
+#: allows, and enough of them to draw from.
 BLOCKS = 30
-_SEED = 1
+#: A block is as long as this many slow phases of mean length.
+PHASES_A_BLOCK = 5
+#: Parts of a run in which slow phases are looked for: a phase that calls for longer blocks than
+#: run / BLOCKS fills at least four.
+CELLS = 4 * PHASES_A_BLOCK * BLOCKS
 
 
-def time_blocks(due_ns: Int, blocks: int = BLOCKS) -> Int:
-    """Number of each row's block, 0 and up without gaps: blocks of equal duration, empty ones left
-    out.
+class Blocks(NamedTuple):
+    """A run cut at `edges` (row indices) into blocks of `length_ns`, with counts a block."""
+
+    edges: Int
+    length_ns: int
+    n: Int
+    bad: Int
+    bad_or_unknown: Int
+
+
+def cut(
+    bad: Bool,
+    unknown: Bool,
+    watched: Int,
+    parts: int,
+) -> Blocks:
+    """The rows in so many blocks."""
+    edges = equal_times(watched, parts)
+    broke = count_within(bad, edges)
+    unclear = count_within(unknown, edges)
+    length_ns = math.ceil((int(watched[-1]) + 1) / parts)
+    return Blocks(edges, length_ns, np.diff(edges), broke, broke + unclear)
+
+
+def watched_ns(at_ns: Int) -> Int:
+    """Due times after the first, with pauses cut down to the longest phase that blocks of run/30
+    can hold.
+
+    A clause on one phase of a profile, or a night without load, leaves holes that hold no
+    evidence. The run's length is itself what is left without them, hence the rounds.
     """
-    if not len(due_ns):
-        return np.zeros(0, np.int64)
-    begin = int(due_ns.min())
-    block = (due_ns - begin) * blocks // (int(due_ns.max()) - begin + 1)
-    numbering = np.cumsum(np.bincount(block, minlength=blocks) > 0) - 1
-    return np.asarray(numbering[block], np.int64)
+    gaps = np.diff(at_ns)
+    parts = PHASES_A_BLOCK * BLOCKS
+    longest = max(int(at_ns[-1] - at_ns[0]) // parts, 1)
+    if gaps.max(initial=0) <= longest:
+        return np.asarray(at_ns - at_ns[0], np.int64)
+    for _ in range(2):
+        length = int(np.minimum(gaps, longest).sum())
+        longest = max(length // parts, 1)
+    watched = np.zeros(len(at_ns), np.int64)
+    np.cumsum(np.minimum(gaps, longest), out=watched[1:])
+    return watched
 
 
-def draw_blocks(blocks: int) -> Float:
-    """How often each block is drawn (draws x blocks)."""
-    return bootstrap_weights(blocks, _SEED)
+def equal_times(watched: Int, parts: int) -> Int:
+    """Row indices that cut the watched time into equal parts; parts without a row vanish."""
+    length = (int(watched[-1]) + 1) / parts
+    first_rows = np.searchsorted(watched, np.arange(parts) * length)
+    return np.unique(np.append(first_rows, len(watched)))
 
 
-def limits_of(drawn: Float, blocks: int, alpha_each_side: float) -> list[float | None]:
-    """[lower, upper] of an estimate's draws, NaN where a draw gave none; None below two blocks or
-    beyond the draws.
+def count_within(flags: Bool, edges: Int) -> Int:
+    return np.add.reduceat(flags, edges[:-1], dtype=np.int64)
+
+
+def mean_phase(watched: Int, slow: Bool) -> float:
+    """Mean length (ns) of the runs of cells whose rate is above the median cell's.
+
+    A spell touches one cell more than it fills, so one cell is taken off each run.
     """
-    if blocks < 2:
-        return [None, None]
-    return [
-        limit if math.isfinite(limit) else None
-        for limit in percentile_limits(drawn, alpha_each_side, blocks)
-    ]
-
-
-def over(above: Float, below: Float) -> Float:
-    """A ratio draw by draw, NaN where it has no denominator."""
-    return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0))
-
-
-def ratio_limits(
-    numerator: Float, denominator: Float, block: Int, alpha_each_side: float
-) -> list[float | None]:
-    """Limits of sum(numerator) / sum(denominator) over rows, drawn by block."""
-    blocks = int(block.max(initial=-1)) + 1
-    if blocks < 2:
-        return [None, None]
-    drawn = draw_blocks(blocks)
-    above, below = (drawn @ np.bincount(block, each, blocks) for each in (numerator, denominator))
-    return limits_of(over(above, below), blocks, alpha_each_side)
+    edges = equal_times(watched, CELLS)
+    rate = count_within(slow, edges) / np.diff(edges)
+    above = rate > np.median(rate)
+    begins = np.diff(above, prepend=False) & above
+    runs = np.count_nonzero(begins)
+    if not runs:
+        return 0.0
+    cells = float(above.sum() / runs - 1)
+    return cells * (int(watched[-1]) + 1) / CELLS

@@ -19,6 +19,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bench.judge.stats.binomial import count_tails
+from bench.judge.stats.blocks import (
+    BLOCKS,
+    PHASES_A_BLOCK,
+    Blocks,
+    count_within,
+    cut,
+    mean_phase,
+    watched_ns,
+)
 from bench.judge.stats.tail import (
     KornGraubard,
     clopper_pearson,
@@ -43,14 +52,10 @@ Cause = Literal[
     "undecided",
 ]
 
-#: Blocks of a run whose slow phases are short; the fewest that may acquit; the fewest a run is cut
-#: in.
-BLOCKS, ENOUGH_BLOCKS, LEAST_BLOCKS = 30, 20, 4
-#: A block is as long as this many slow phases of mean length.
-PHASES_A_BLOCK = 5
-#: Parts of a run in which slow phases are looked for: a phase that calls for longer blocks than
-#: run / BLOCKS fills at least four.
-CELLS = 4 * PHASES_A_BLOCK * BLOCKS
+#: The fewest that may acquit.
+ENOUGH_BLOCKS = 20
+#: The fewest a run is cut in.
+LEAST_BLOCKS = 4
 #: Below this design effect the requests are judged as independent.
 INDEPENDENT = 1.2
 #: The spell a PASS must bear outdoes the worst block by this many times its lead over the second
@@ -59,7 +64,7 @@ LEADS = 2
 #: What estimating the design effect and bearing a further spell cost beyond the effect itself, in
 #: rows, by simulation (docs/planning.md).
 PRICE_OF_PASS, PRICE_OF_FAIL = 2.5, 1.25
-#: Error probabilities below this are not told apart.
+#: Error probabilities below this count as equal.
 LEAST_P = 1e-9
 
 
@@ -67,8 +72,8 @@ LEAST_P = 1e-9
 class Trials:
     """The requests a clause is about, by ascending due time; arrays of one length.
 
-    `bad` broke the limit for certain, `unknown` (never also bad) were cut off before they could
-    tell. `proxy`: rows above the run's own p95 of the same metric; all False where there is none.
+    `bad` broke the limit for certain, `unknown` (never also bad) were cut off before that was
+    known. `proxy`: rows above the run's own p95 of the same metric; all False where there is none.
     """
 
     at_ns: Int
@@ -116,23 +121,13 @@ class Judged:
     needed: int | None
 
 
-class _Blocks(NamedTuple):
-    """A run cut at `edges` (row indices) into blocks of `length_ns`, with counts a block."""
-
-    edges: Int
-    length_ns: int
-    n: Int
-    bad: Int
-    bad_or_unknown: Int
-
-
 class _Evidence(NamedTuple):
     n: int
     bad: int
     unknown: int
-    blocks: _Blocks
+    blocks: Blocks
     #: the same rows in blocks of run/30, whatever the phases
-    short: _Blocks
+    short: Blocks
     deff: float
     #: the part of `deff` that the slowest twentieth tells
     deff_at_least: float
@@ -144,23 +139,40 @@ def judge_trials(trials: Trials, p0: Fraction, alpha: float) -> Judged:
     n = len(trials.at_ns)
     if n == 0:
         return Judged(
-            "INCONCLUSIVE", "no_rows", "exact", 0, 0, 0, -1, 1, 0.0, 1.0, 1.0, 0.0, 0, 0, None, None
+            "INCONCLUSIVE",
+            "no_rows",
+            "exact",
+            0,
+            0,
+            0,
+            -1,
+            1,
+            0.0,
+            1.0,
+            1.0,
+            0.0,
+            0,
+            0,
+            None,
+            None,
         )
     seen = _weigh(trials, p0)
-    good, sour = (
-        _limits(seen, seen.blocks.bad, alpha),
-        _limits(seen, seen.blocks.bad_or_unknown, alpha),
-    )
-    allowed = verdict_counts(n, p0, alpha, sour.n_star).k_pass
-    fails = verdict_counts(n, p0, alpha, good.n_star).k_fail
+    at_best = _limits(seen, seen.blocks.bad, alpha)
+    at_worst = _limits(seen, seen.blocks.bad_or_unknown, alpha)
+    allowed = verdict_counts(n, p0, alpha, at_worst.n_star).k_pass
+    fails = verdict_counts(n, p0, alpha, at_best.n_star).k_fail
     outcome: Outcome = "INCONCLUSIVE"
     cause: Cause
+    needed = None
     if _acquits(seen, p0, alpha):
-        outcome, cause = "PASS", "few_enough"
+        outcome = "PASS"
+        cause = "few_enough"
     elif _condemns(seen, p0, alpha):
-        outcome, cause = "FAIL", "too_many"
+        outcome = "FAIL"
+        cause = "too_many"
     else:
         cause = _undecided(seen, p0, alpha, allowed, fails)
+        needed = _needed(seen, p0, alpha)
     return Judged(
         outcome,
         cause,
@@ -170,14 +182,14 @@ def judge_trials(trials: Trials, p0: Fraction, alpha: float) -> Judged:
         seen.unknown,
         allowed,
         fails,
-        good.lower,
-        sour.upper,
+        at_best.lower,
+        at_worst.upper,
         seen.deff,
         min(float(n), n / seen.deff),
         len(seen.blocks.n),
         seen.blocks.length_ns,
         _worst_block(trials.at_ns, seen.blocks, p0),
-        None if outcome != "INCONCLUSIVE" else _needed(seen, p0, alpha),
+        needed,
     )
 
 
@@ -188,12 +200,16 @@ def p_value_fail(trials: Trials, p0: Fraction) -> float:
     if len(trials.at_ns) == 0:
         return 1.0
     seen = _weigh(trials, p0)
-    low, high = math.log(LEAST_P), math.log(0.499)
+    low = math.log(LEAST_P)
+    high = math.log(0.499)
     if not _condemns(seen, p0, math.exp(high)):
         return 1.0
     while high - low > 1e-6:
         middle = (low + high) / 2
-        low, high = (low, middle) if _condemns(seen, p0, math.exp(middle)) else (middle, high)
+        if _condemns(seen, p0, math.exp(middle)):
+            high = middle
+        else:
+            low = middle
     return math.exp(high)
 
 
@@ -204,77 +220,36 @@ def _weigh(trials: Trials, p0: Fraction) -> _Evidence:
     slowest twentieth stands in, scaled to the limit: bad rows drawn from among slow ones at
     random keep p0 / share of what their design effect has above 1.
     """
-    n, bad, unknown = len(trials.at_ns), int(trials.bad.sum()), int(trials.unknown.sum())
-    speechless = bad <= 1
+    n = len(trials.at_ns)
+    bad = int(trials.bad.sum())
+    unknown = int(trials.unknown.sum())
+    too_few_bad = bad <= 1
     watched = watched_ns(trials.at_ns)
-    phase_ns = _mean_phase(watched, trials.proxy if speechless else trials.bad)
     total = int(watched[-1]) + 1
-    parts = min(BLOCKS, max(LEAST_BLOCKS, math.floor(total / max(PHASES_A_BLOCK * phase_ns, 1))))
-    short = _cut(trials, watched, BLOCKS)
-    blocks = short if parts == BLOCKS else _cut(trials, watched, parts)
+    phase_ns = mean_phase(watched, trials.proxy if too_few_bad else trials.bad)
+    fitting = math.floor(total / max(PHASES_A_BLOCK * phase_ns, 1))
+    parts = min(BLOCKS, max(LEAST_BLOCKS, fitting))
+    short = cut(trials.bad, trials.unknown, watched, BLOCKS)
+    if parts == BLOCKS:
+        blocks = short
+    else:
+        blocks = cut(trials.bad, trials.unknown, watched, parts)
     slow = int(trials.proxy.sum())
     known = 0.0
-    if speechless and 0 < slow < n:
-        known = 1 + (_deff(count_within(trials.proxy, blocks.edges), blocks.n) - 1) * min(
-            1.0, float(p0) * n / slow
-        )
+    if too_few_bad and 0 < slow < n:
+        slow_deff = _deff(count_within(trials.proxy, blocks.edges), blocks.n)
+        known = 1 + (slow_deff - 1) * min(1.0, float(p0) * n / slow)
     deff = max(known, _deff(blocks.bad, blocks.n), _deff(blocks.bad_or_unknown, blocks.n))
     # one bad request disproves "never", whatever it depends on
     exact = p0 == 0 or (deff < INDEPENDENT and len(blocks.n) >= ENOUGH_BLOCKS)
     return _Evidence(n, bad, unknown, blocks, short, deff, known, exact)
 
 
-def watched_ns(at_ns: Int) -> Int:
-    """Due times after the first, with pauses cut down to the longest phase that blocks of run/30
-    can hold.
-
-    A clause on one phase of a profile, or a night without load, leaves holes that hold no
-    evidence. The run's length is itself what is left without them, hence the rounds.
-    """
-    gaps, parts = np.diff(at_ns), PHASES_A_BLOCK * BLOCKS
-    longest = max(int(at_ns[-1] - at_ns[0]) // parts, 1)
-    if gaps.max(initial=0) <= longest:
-        return np.asarray(at_ns - at_ns[0], np.int64)
-    for _ in range(2):
-        longest = max(int(np.minimum(gaps, longest).sum()) // parts, 1)
-    watched = np.zeros(len(at_ns), np.int64)
-    np.cumsum(np.minimum(gaps, longest), out=watched[1:])
-    return watched
-
-
-def equal_times(watched: Int, parts: int) -> Int:
-    """Row indices that cut the watched time into equal parts; parts without a row vanish."""
-    starts = np.arange(parts) * ((int(watched[-1]) + 1) / parts)
-    return np.unique(np.append(np.searchsorted(watched, starts), len(watched)))
-
-
-def count_within(flags: Bool, edges: Int) -> Int:
-    return np.add.reduceat(flags, edges[:-1], dtype=np.int64)
-
-
-def _cut(trials: Trials, watched: Int, parts: int) -> _Blocks:
-    edges = equal_times(watched, parts)
-    bad, unknown = count_within(trials.bad, edges), count_within(trials.unknown, edges)
-    return _Blocks(
-        edges, math.ceil((int(watched[-1]) + 1) / parts), np.diff(edges), bad, bad + unknown
-    )
-
-
-def _mean_phase(watched: Int, slow: Bool) -> float:
-    """Mean length (ns) of the runs of cells whose rate is above the median cell's.
-
-    A spell touches one cell more than it fills, so one cell is taken off each run.
-    """
-    edges = equal_times(watched, CELLS)
-    rate = count_within(slow, edges) / np.diff(edges)
-    above = rate > np.median(rate)
-    runs = np.count_nonzero(np.diff(above, prepend=False) & above)
-    return float(above.sum() / runs - 1) * (int(watched[-1]) + 1) / CELLS if runs else 0.0
-
-
 def _deff(k: Int, n: Int) -> float:
     """Design effect of the blocks; requests of a single block count as one event."""
-    return korn_graubard(k, n, 0.05).deff if len(n) > 1 else float(n.sum())
+    if len(n) > 1:
+        return korn_graubard(k, n, 0.05).deff
+    return float(n.sum())
 
 
 def _limits(seen: _Evidence, k: Int, alpha: float) -> KornGraubard:
@@ -283,26 +258,25 @@ def _limits(seen: _Evidence, k: Int, alpha: float) -> KornGraubard:
         return korn_graubard(k, seen.blocks.n, alpha, seen.deff_at_least)
     size = float(seen.n if seen.exact else 1)
     share = int(k.sum()) / seen.n
-    return KornGraubard(
-        share, *clopper_pearson(share * size, size, alpha), seen.n / size, size, size
-    )
+    limits = clopper_pearson(share * size, size, alpha)
+    return KornGraubard(share, limits.lower, limits.upper, seen.n / size, size, size)
 
 
 def _acquits(seen: _Evidence, p0: Fraction, alpha: float) -> bool:
-    k, n = seen.blocks.bad_or_unknown, seen.blocks.n
+    k = seen.blocks.bad_or_unknown
+    n = seen.blocks.n
     if seen.exact:
         return count_tails(int(k.sum()), seen.n, p0)[0] <= alpha
     if len(n) < ENOUGH_BLOCKS or korn_graubard(k, n, alpha, seen.deff_at_least).upper > p0:
         return False
     order = np.argsort(_excess(k, n, p0))
-    worst, second = int(order[-1]), int(order[-2])
-    further = min(k[worst] + LEADS * max(k[worst] - k[second], 0), n[worst])
-    return (
-        korn_graubard(
-            np.append(k, further), np.append(n, n[worst]), alpha, seen.deff_at_least
-        ).upper
-        <= p0
-    )
+    worst = int(order[-1])
+    second = int(order[-2])
+    lead = max(k[worst] - k[second], 0)
+    further = min(k[worst] + LEADS * lead, n[worst])
+    k = np.append(k, further)
+    n = np.append(n, n[worst])
+    return korn_graubard(k, n, alpha, seen.deff_at_least).upper <= p0
 
 
 def _condemns(seen: _Evidence, p0: Fraction, alpha: float) -> bool:
@@ -320,9 +294,9 @@ def _condemns(seen: _Evidence, p0: Fraction, alpha: float) -> bool:
             return False
         blocks = seen.short
     k, n = _without_worst(blocks, p0)
-    return len(n) > 1 and all(
-        korn_graubard(*pair, alpha).lower > p0 for pair in ((blocks.bad, blocks.n), (k, n))
-    )
+    if len(n) < 2 or korn_graubard(blocks.bad, blocks.n, alpha).lower <= p0:
+        return False
+    return korn_graubard(k, n, alpha).lower > p0
 
 
 def _excess(k: Int, n: Int, p0: Fraction) -> Int:
@@ -330,35 +304,56 @@ def _excess(k: Int, n: Int, p0: Fraction) -> Int:
     return k * p0.denominator - n * p0.numerator
 
 
-def _without_worst(blocks: _Blocks, p0: Fraction) -> tuple[Int, Int]:
+def _without_worst(blocks: Blocks, p0: Fraction) -> tuple[Int, Int]:
     worst = int(np.argmax(_excess(blocks.bad, blocks.n, p0)))
     return np.delete(blocks.bad, worst), np.delete(blocks.n, worst)
 
 
-def _worst_block(at_ns: Int, blocks: _Blocks, p0: Fraction) -> WorstBlock | None:
+def _worst_block(at_ns: Int, blocks: Blocks, p0: Fraction) -> WorstBlock | None:
     if not blocks.bad.any():
         return None
     worst = int(np.argmax(_excess(blocks.bad, blocks.n, p0)))
-    start, end = blocks.edges[worst], blocks.edges[worst + 1]
+    first_row = blocks.edges[worst]
+    last_row = blocks.edges[worst + 1] - 1
     return WorstBlock(
-        int(at_ns[start]), int(at_ns[end - 1]), int(blocks.bad[worst]), int(blocks.n[worst])
+        start_ns=int(at_ns[first_row]),
+        end_ns=int(at_ns[last_row]),
+        bad=int(blocks.bad[worst]),
+        n=int(blocks.n[worst]),
     )
 
 
-def _undecided(seen: _Evidence, p0: Fraction, alpha: float, allowed: int, fails: int) -> Cause:
+def _undecided(
+    seen: _Evidence,
+    p0: Fraction,
+    alpha: float,
+    allowed: int,
+    fails: int,
+) -> Cause:
     if count_tails(0, seen.n, p0)[0] > alpha:
         return "too_few"
-    if seen.unknown:
-        kept = seen._replace(blocks=seen.blocks._replace(bad_or_unknown=seen.blocks.bad))
-        blocks, short = (cut._replace(bad=cut.bad_or_unknown) for cut in (seen.blocks, seen.short))
-        broke = seen._replace(bad=seen.bad + seen.unknown, blocks=blocks, short=short)
-        if _acquits(kept, p0, alpha) or _condemns(broke, p0, alpha):
-            return "unknown_rows"
+    if seen.unknown and _unknown_rows_decide(seen, p0, alpha):
+        return "unknown_rows"
     if not seen.exact and len(seen.blocks.n) < ENOUGH_BLOCKS:
         return "few_blocks"
     if allowed < 0:
         return "too_few"
-    return "worst_block" if seen.bad + seen.unknown <= allowed or seen.bad >= fails else "undecided"
+    if seen.bad + seen.unknown <= allowed or seen.bad >= fails:
+        return "worst_block"
+    return "undecided"
+
+
+def _unknown_rows_decide(seen: _Evidence, p0: Fraction, alpha: float) -> bool:
+    """Whether it would PASS with every unknown row good, or FAIL with every one bad."""
+    all_good = seen.blocks._replace(bad_or_unknown=seen.blocks.bad)
+    if _acquits(seen._replace(blocks=all_good), p0, alpha):
+        return True
+    all_bad = seen._replace(
+        bad=seen.bad + seen.unknown,
+        blocks=seen.blocks._replace(bad=seen.blocks.bad_or_unknown),
+        short=seen.short._replace(bad=seen.short.bad_or_unknown),
+    )
+    return _condemns(all_bad, p0, alpha)
 
 
 def _needed(seen: _Evidence, p0: Fraction, alpha: float) -> int | None:
@@ -368,12 +363,22 @@ def _needed(seen: _Evidence, p0: Fraction, alpha: float) -> int | None:
     independent = needed_n(Fraction(seen.bad, seen.n), p0, alpha)
     if independent is None:
         return None
-    price = rows_worth_one(seen.deff)[seen.bad > p0 * seen.n] if not seen.exact else 1.0
+    if seen.exact:
+        return independent
+    to_pass, to_fail = rows_worth_one(seen.deff)
+    if seen.bad > p0 * seen.n:
+        price = to_fail
+    else:
+        price = to_pass
     wanted = math.ceil(independent * price)
-    few = not seen.exact and len(seen.blocks.n) < ENOUGH_BLOCKS
-    return max(wanted, math.ceil(seen.n * ENOUGH_BLOCKS / len(seen.blocks.n))) if few else wanted
+    blocks = len(seen.blocks.n)
+    if blocks >= ENOUGH_BLOCKS:
+        return wanted
+    return max(wanted, math.ceil(seen.n * ENOUGH_BLOCKS / blocks))
 
 
 def rows_worth_one(deff: float) -> tuple[float, float]:
     """Dependent rows that decide like one independent: for PASS, for FAIL."""
-    return (deff, deff) if deff < INDEPENDENT else (PRICE_OF_PASS * deff, PRICE_OF_FAIL * deff)
+    if deff < INDEPENDENT:
+        return deff, deff
+    return PRICE_OF_PASS * deff, PRICE_OF_FAIL * deff

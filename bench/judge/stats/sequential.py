@@ -16,13 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.judge.stats.binomial import beta_tails, log_beta_odds
-from bench.judge.stats.dependence import (
-    BLOCKS,
-    Trials,
-    count_within,
-    equal_times,
-    watched_ns,
-)
+from bench.judge.stats.blocks import BLOCKS, count_within, equal_times, watched_ns
+from bench.judge.stats.dependence import Trials
 from bench.judge.stats.tail import MSER_BATCH, Mser5, mser5
 from bench.record.samples import Float, Int
 
@@ -97,7 +92,8 @@ def steadiness(trials: Trials, latency_ns: Int) -> Steadiness:
     edges = equal_times(watched_ns(trials.at_ns), BLOCKS)
     drift = trend(count_within(trials.bad, edges) / np.diff(edges))
     timed = latency_ns > 0
-    at_ns, logs = trials.at_ns[timed], np.log(latency_ns[timed])
+    at_ns = trials.at_ns[timed]
+    logs = np.log(latency_ns[timed])
     if len(logs) < 2 * MSER_BATCH:
         return Steadiness(drift, None, None, None)
     rows = mser5(logs)
@@ -105,7 +101,10 @@ def steadiness(trials: Trials, latency_ns: Int) -> Steadiness:
     medians = [float(np.median(part)) for part in np.split(logs, fifths[1:-1])]
     warm_up_ns = int(at_ns[rows.truncate_first] - trials.at_ns[0])
     return Steadiness(
-        drift, rows, mser5(medians) if len(medians) >= 2 * MSER_BATCH else None, warm_up_ns
+        drift,
+        rows,
+        mser5(medians) if len(medians) >= 2 * MSER_BATCH else None,
+        warm_up_ns,
     )
 
 

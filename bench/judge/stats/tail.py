@@ -67,12 +67,22 @@ class Chances(NamedTuple):
     p_fail: float
 
 
-def quantile_nearest_rank(sorted_values: Sequence[Any] | npt.NDArray[Any], q: Fraction) -> Any:
+def quantile_nearest_rank(
+    sorted_values: Sequence[Any] | npt.NDArray[Any],
+    q: Fraction,
+) -> Any:
     """The q-quantile of ascending values: always one of them; None when there are none."""
-    return sorted_values[nearest_rank(len(sorted_values), q) - 1] if len(sorted_values) else None
+    if len(sorted_values):
+        return sorted_values[nearest_rank(len(sorted_values), q) - 1]
+    return None
 
 
-def verdict_counts(n: int, p0: Share, alpha: float, worth: float | None = None) -> VerdictCounts:
+def verdict_counts(
+    n: int,
+    p0: Share,
+    alpha: float,
+    worth: float | None = None,
+) -> VerdictCounts:
     """Counts of exceedances that decide "the share above the limit is at most p0" at n requests.
 
     PASS iff P(X <= k | p0) <= alpha, which is: the one-sided Clopper-Pearson upper limit is at
@@ -87,7 +97,8 @@ def verdict_counts(n: int, p0: Share, alpha: float, worth: float | None = None) 
     z = NormalDist().inv_cdf(alpha)
     size = float(n if worth is None else worth)
     scale = size / n if n else 1.0
-    mean, width = n * float(p0), z * math.sqrt(size * float(p0 * (1 - p0))) / scale
+    mean = n * float(p0)
+    width = z * math.sqrt(size * float(p0 * (1 - p0))) / scale
     k_pass = first(lambda k: count_tails(k * scale, size, p0)[0] > alpha, 0, n, mean + width) - 1
     k_fail = first(lambda k: count_tails(k * scale, size, p0)[1] < alpha, 1, n + 1, mean - width)
     return VerdictCounts(k_pass, k_fail)
@@ -107,23 +118,42 @@ def clopper_pearson(k: float, n: float, alpha_each_side: float) -> Limits:
     """Exact limits of a share with k of n seen; real k and n serve effective sample sizes."""
     if not 0 <= k <= n or not 0 < alpha_each_side < 1:
         raise ValueError(f"no limits for {k} of {n} at {alpha_each_side}")
-    lower = beta_quantile(k, n - k + 1, alpha_each_side) if k > 0 else 0.0
-    upper = beta_quantile(k + 1, n - k, alpha_each_side, upper=True) if k < n else 1.0
+    if k > 0:
+        lower = beta_quantile(k, n - k + 1, alpha_each_side)
+    else:
+        lower = 0.0
+    if k < n:
+        upper = beta_quantile(k + 1, n - k, alpha_each_side, upper=True)
+    else:
+        upper = 1.0
     return Limits(lower, upper)
 
 
-def operating_characteristic(n: int, p0: Share, p_true: Share, alpha: float) -> Chances:
+def operating_characteristic(
+    n: int,
+    p0: Share,
+    p_true: Share,
+    alpha: float,
+) -> Chances:
     """Chance of PASS and of FAIL at n independent requests when the true share is p_true."""
     k_pass, k_fail = verdict_counts(n, p0, alpha)
     return Chances(binomial_tails(k_pass, n, p_true)[0], binomial_tails(k_fail - 1, n, p_true)[1])
 
 
-def _least_n(share: Share, k: int, tail: float, cap: int) -> int:
+def _least_n(
+    share: Share,
+    k: int,
+    tail: float,
+    cap: int,
+) -> int:
     """Smallest n with P(Bin(n, share) <= k) <= tail, else cap + 1."""
     z = -NormalDist().inv_cdf(tail)
     root = (z + math.sqrt(z * z + 4 * k)) / 2
     return first(
-        lambda n: binomial_tails(k, n, share)[0] <= tail, k + 1, cap + 1, root * root / float(share)
+        lambda n: binomial_tails(k, n, share)[0] <= tail,
+        k + 1,
+        cap + 1,
+        root * root / float(share),
     )
 
 
@@ -132,11 +162,19 @@ def min_n(q: Fraction, alpha: float, k: int = 0) -> int | None:
     MAX_N.
     """
     _check(k, alpha)
-    n = _least_n(1 - q, k, alpha, MAX_N) if q < 1 else MAX_N + 1
+    if q < 1:
+        n = _least_n(1 - q, k, alpha, MAX_N)
+    else:
+        n = MAX_N + 1
     return n if n <= MAX_N else None
 
 
-def needed_n(p_hat: Share, p0: Share, alpha: float, power: float = 0.8) -> int | None:
+def needed_n(
+    p_hat: Share,
+    p0: Share,
+    alpha: float,
+    power: float = 0.8,
+) -> int | None:
     """Smallest n whose chance to reach the verdict that p_hat points to is at least `power`.
 
     None when p_hat is so near p0 that no n up to MAX_N decides. Independent requests: multiply
@@ -211,15 +249,21 @@ def korn_graubard(
     k, n = (np.asarray(values, dtype=np.int64) for values in (k_blocks, n_blocks))
     if k.shape != n.shape or np.any(k < 0) or np.any(k > n):
         raise ValueError("each block needs a count of requests and not more exceedances than that")
-    k, n = k[n > 0], n[n > 0]
-    blocks, total, seen = len(n), int(n.sum()), int(k.sum())
+    k = k[n > 0]
+    n = n[n > 0]
+    blocks = len(n)
+    total = int(n.sum())
+    seen = int(k.sum())
     if blocks < 2:
         raise ValueError(f"dependence cannot be seen in {blocks} block(s) with requests")
     share = seen / total
     # in whole numbers k·N - K·n, so that equal rates give a variance of exactly zero
     residuals = (k * total - seen * n) / total
     variance = blocks / (blocks - 1) * float(residuals @ residuals) / total**2
-    n_eff = share * (1 - share) / variance if variance else float(total)
+    if variance:
+        n_eff = share * (1 - share) / variance
+    else:
+        n_eff = float(total)
     n_eff = min(n_eff, total / deff_at_least) if deff_at_least else n_eff
     n_star = float(total)
     if 0 < seen < total or n_eff < total:

@@ -83,8 +83,12 @@ class Connection:
         on_idle: Callable[[Connection], None],
         on_closed: Callable[[Connection], None],
     ):
-        self._loop, self._sock, self._tls, self._reader = loop, sock, tls, reader
-        self._on_idle, self._on_closed = on_idle, on_closed
+        self._loop = loop
+        self._sock = sock
+        self._tls = tls
+        self._reader = reader
+        self._on_idle = on_idle
+        self._on_closed = on_closed
         self._fd = sock.fileno()
         self._receiver: Receiver | None = None
         self._parser: Any = None
@@ -128,7 +132,10 @@ class Connection:
         return False
 
     def send(
-        self, request: bytes, receiver: Receiver, resend: Callable[[], None] | None = None
+        self,
+        request: bytes,
+        receiver: Receiver,
+        resend: Callable[[], None] | None = None,
     ) -> None:
         """Begin a request on an idle connection.
 
@@ -136,12 +143,17 @@ class Connection:
         the request's last byte was written: nothing of it can have been acted on. A reset after
         the first byte, and an end after the last, are outcomes.
         """
-        self._receiver, self._resend = receiver, resend if self._uses else None
+        self._receiver = receiver
+        self._resend = resend if self._uses else None
         self._head_done = self._until_close = self._answered = self._complete = self._keep = False
-        self._headers, self._head_bytes = [], 0
+        self._headers = []
+        self._head_bytes = 0
         self._parser = httptools.HttpResponseParser(self)
         try:
-            data = self._tls.seal(request) if self._tls is not None else request
+            if self._tls is not None:
+                data = self._tls.seal(request)
+            else:
+                data = request
         except ssl.SSLError as error:
             self._unwritable(error)
             return
@@ -255,7 +267,8 @@ class Connection:
 
         The next request may begin on this connection inside `on_done`.
         """
-        receiver, self._receiver = self._receiver, None
+        receiver = self._receiver
+        self._receiver = None
         self._uses += 1
         if reusable and self._keep and self.alive:
             self._on_idle(self)
@@ -304,7 +317,8 @@ class Connection:
         status = self._parser.get_status_code()
         if status < 200 or self._complete:
             return
-        self._head_done, self._head_bytes = True, 0
+        self._head_done = True
+        self._head_bytes = 0
         names = {name for name, _ in self._headers}
         self.chunked = b"transfer-encoding" in names
         self._until_close = not names & {
@@ -331,7 +345,8 @@ class Connection:
     # ---- ending
 
     def _broken(self, outcome: Outcome, note: str, again: Callable[[], None] | None = None) -> None:
-        receiver, self._receiver = self._receiver, None
+        receiver = self._receiver
+        self._receiver = None
         self.hung_up = (
             outcome == Outcome.reset and self._uses > 0 and (receiver is None or not self._answered)
         )

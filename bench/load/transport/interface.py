@@ -33,7 +33,13 @@ class Receiver(Protocol):
     def on_sent(self, now_ns: int, reused: bool) -> None:
         """The write that completes the request returned."""
 
-    def on_head(self, status: int, headers: Headers, stamp_ns: int, user_stamp: bool) -> None:
+    def on_head(
+        self,
+        status: int,
+        headers: Headers,
+        stamp_ns: int,
+        user_stamp: bool,
+    ) -> None:
         """Status line and headers are complete; header names are lower case."""
 
     def on_body(self, data: bytes, stamp_ns: int) -> None:
@@ -77,7 +83,8 @@ class TransportFailure(Exception):
 
     def __init__(self, outcome: Outcome, note: str):
         super().__init__(note)
-        self.outcome, self.note = outcome, note
+        self.outcome = outcome
+        self.note = note
 
 
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ENOTCONN}
@@ -89,11 +96,10 @@ def classify(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, TransportFailure):
         return error.outcome, error.note
     if isinstance(error, ssl.SSLError):
-        reason = (
-            error.verify_message
-            if isinstance(error, ssl.SSLCertVerificationError)
-            else error.reason
-        )
+        if isinstance(error, ssl.SSLCertVerificationError):
+            reason = error.verify_message
+        else:
+            reason = error.reason
         return Outcome.tls, f"TLS: {reason or 'failed'}"
     if isinstance(error, socket.gaierror):
         return Outcome.dns, f"DNS: {error.strerror}"

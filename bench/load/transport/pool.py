@@ -158,7 +158,9 @@ class Pool:
         """`context` is that of `tls_context` where the origin speaks TLS; `clock` tells how long
         connections were idle.
         """
-        self._origin, self._context, self._reader = origin, context, reader
+        self._origin = origin
+        self._context = context
+        self._reader = reader
         self._loop = asyncio.get_running_loop()
         self.idle = Idle(clock)
         self._open: set[Connection] = set()
@@ -168,16 +170,20 @@ class Pool:
         self._lookup: asyncio.Future[list[Any]] | None = None
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         #: the first descriptor that is not for connections
-        self._highest = (
-            max(limit - SPARE_DESCRIPTORS, limit // 2)
-            if limit != resource.RLIM_INFINITY
-            else sys.maxsize
-        )
+        if limit != resource.RLIM_INFINITY:
+            self._highest = max(limit - SPARE_DESCRIPTORS, limit // 2)
+        else:
+            self._highest = sys.maxsize
         self.opened = 0
         #: False once a connection was made on which the kernel would not stamp
         self.kernel_stamps = True
 
-    def start(self, request: bytes, receiver: Receiver, on_connection: OnConnection) -> None:
+    def start(
+        self,
+        request: bytes,
+        receiver: Receiver,
+        on_connection: OnConnection,
+    ) -> None:
         """Send `request` on an idle connection now, or on a new one once it stands.
 
         Nothing is written when `on_connection` answers that the request has ended meanwhile.
@@ -187,23 +193,38 @@ class Pool:
             self._dial(request, receiver, on_connection)
         elif on_connection(connection):
             connection.send(
-                request, receiver, lambda: self._reconnect(request, receiver, on_connection)
+                request,
+                receiver,
+                lambda: self._reconnect(request, receiver, on_connection),
             )
         else:
             self.idle.put(connection)
 
-    def _reconnect(self, request: bytes, receiver: Receiver, on_connection: OnConnection) -> None:
+    def _reconnect(
+        self,
+        request: bytes,
+        receiver: Receiver,
+        on_connection: OnConnection,
+    ) -> None:
         receiver.on_reconnect()
         self._dial(request, receiver, on_connection)
 
-    def _dial(self, request: bytes, receiver: Receiver, on_connection: OnConnection) -> None:
+    def _dial(
+        self,
+        request: bytes,
+        receiver: Receiver,
+        on_connection: OnConnection,
+    ) -> None:
         task = self._loop.create_task(self._dial_and_send(request, receiver, on_connection))
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
         task.add_done_callback(report)
 
     async def _dial_and_send(
-        self, request: bytes, receiver: Receiver, on_connection: OnConnection
+        self,
+        request: bytes,
+        receiver: Receiver,
+        on_connection: OnConnection,
     ) -> None:
         try:
             async with asyncio.timeout(self._origin.connect_timeout_ns / S):
@@ -234,7 +255,12 @@ class Pool:
             raise
         self.opened += 1
         connection = Connection(
-            self._loop, sock, tls, self._reader, self.idle.give_back, self._closed
+            self._loop,
+            sock,
+            tls,
+            self._reader,
+            self.idle.give_back,
+            self._closed,
         )
         self._open.add(connection)
         return connection, connected - begun, monotonic_ns() - connected if tls else -1
@@ -285,7 +311,12 @@ class Pool:
             if lookup.done() and self._lookup is lookup:
                 self._lookup = None
 
-    async def _open_at(self, family: int, protocol: int, address: object) -> socket.socket:
+    async def _open_at(
+        self,
+        family: int,
+        protocol: int,
+        address: object,
+    ) -> socket.socket:
         sock = socket.socket(family, socket.SOCK_STREAM, protocol)
         self._leave_some(sock)
         sock.setblocking(False)

@@ -43,7 +43,9 @@ class StampedSender:
         self._head = head + b"\r\nX-Request-Id: %s\r\nContent-Length: %d\r\n\r\n"
         verify = verify_of(target)
         self._pool = Pool(
-            origin_of(target), verify if isinstance(verify, ssl.SSLContext) else None, reader
+            origin_of(target),
+            verify if isinstance(verify, ssl.SSLContext) else None,
+            reader,
         )
 
     def start(
@@ -84,7 +86,8 @@ def make_sender(target: Target, reader: StampedReader) -> Sender:
     """The sender that the target asks for. Raises UserError where it cannot be had."""
     if target.transport == "httpx":
         return StockSender(target)
-    origin, proxies = origin_of(target), getproxies()
+    origin = origin_of(target)
+    proxies = getproxies()
     proxied = proxies.get("https" if origin.tls else "http") or proxies.get("all")
     if (
         proxied

@@ -39,7 +39,9 @@ def by_age(stamped_wall_ns: int, wall: int, now_ns: int) -> int | None:
     None when the age is no waiting time, because the wall clock stepped between stamp and read.
     """
     age = wall - stamped_wall_ns
-    return now_ns - age if 0 <= age < _MAX_AGE_NS else None
+    if 0 <= age < _MAX_AGE_NS:
+        return now_ns - age
+    return None
 
 
 class StampedReader:

@@ -53,7 +53,11 @@ class StockSender:
         on_handle(_Task(task))
 
     async def _send(
-        self, body: bytes, request_id: str, receiver: Receiver, connected: Callable[[], bool]
+        self,
+        body: bytes,
+        request_id: str,
+        receiver: Receiver,
+        connected: Callable[[], bool],
     ) -> None:
         opened: list[int] = []
 
@@ -126,10 +130,14 @@ def client_of(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
     has one.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    verify, transport = verify_of(target), None
+    verify = verify_of(target)
+    transport = None
     if target.unix_socket is not None:
         transport = httpx.AsyncHTTPTransport(
-            verify=verify, http2=_has_h2(), limits=limits, uds=target.unix_socket
+            verify=verify,
+            http2=_has_h2(),
+            limits=limits,
+            uds=target.unix_socket,
         )
     return httpx.AsyncClient(
         headers=headers_of(target),
@@ -195,7 +203,10 @@ def says_well(status: int, body: bytes) -> bool:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return True
-    status_text = value.get("status") if isinstance(value, dict) else None
+    if isinstance(value, dict):
+        status_text = value.get("status")
+    else:
+        status_text = None
     if isinstance(status_text, dict):
         status_text = status_text.get("indicator")
     return not isinstance(status_text, str) or status_text.lower() in WELL

@@ -190,7 +190,7 @@ def test_failed_requests_are_the_overhead(tmp_path: Path) -> None:
         useful + wasted,
         wasted / useful,
     )
-    assert (spend.wasted_tokens, spend.reckoned, spend.output_share) == (110, 1, Fraction(40, 240))
+    assert (spend.wasted_tokens, spend.assumed, spend.output_share) == (110, 1, Fraction(40, 240))
     assert measured_price(spend, "t").usd_per_million == useful / 240 * 10**6
 
 
@@ -215,7 +215,7 @@ def test_a_routes_calls_are_billed_at_the_prices_of_their_legs(tmp_path: Path) -
     assert isinstance(spend, Spend)
     assert spend.paid_usd * 10**6 == (100 + 4 * 5) + 10 * (100 + 4 * 20)
     assert spend.useful_usd * 10**6 == 100 + 4 * 20
-    assert (spend.wasted_tokens, spend.reckoned) == (105, 1)
+    assert (spend.wasted_tokens, spend.assumed) == (105, 1)
     route = run_with(
         tmp_path / "again", [row, row | {"warmup": True}], attempts, prices=None, legs=legs
     )
