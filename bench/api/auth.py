@@ -33,6 +33,9 @@ class Auth(NamedTuple):
     sign: Callable[[str, Outgoing], list[Header]] | None = None
     #: signed with keys of an AWS account, of which there is more than one (bench/plan/aws.py)
     aws: bool = False
+    #: without a key of the target's own: tokens of Google's default credentials
+    #: (bench/plan/google_token.py)
+    google: bool = False
 
 
 def _in(name: str, scheme: str = "") -> Auth:
@@ -47,6 +50,7 @@ STYLES = {
     "x-api-key": _in("x-api-key"),
     "x-goog-api-key": _in("x-goog-api-key"),
     "sigv4": Auth(lambda _key: [], aws=True),
+    "google": _in("Authorization", "Bearer ")._replace(google=True),
     "none": Auth(lambda _key: []),
 }
 #: Headers by which servers know who sends (lower case): a request has one of them from one source.

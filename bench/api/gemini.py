@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from bench.api import vertex
 from bench.api.answer import MalformedAnswer, Said, Token, Usage
 from bench.api.cause import Cause
 from bench.api.decoding import (
@@ -33,6 +34,7 @@ from bench.api.decoding import (
 )
 from bench.api.framing import Event
 from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
+from bench.api.openai_family import refuse_path_of_another
 from bench.api.sse import EventStream
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 from bench.api.turns import in_turns
@@ -42,26 +44,10 @@ _MODEL = b'{"role":"model","parts":[{"text":"'
 _METHOD = re.compile(r":(?:streamGenerateContent|generateContent)$")
 #: Where a path ends in what requests can be sent to: a model, or a deployed endpoint.
 _RESOURCE = re.compile(r"/(?:models|tunedModels|endpoints)/[^/]+$")
-_VERTEX = re.compile(r"/(?:projects|publishers)/|aiplatform[.\w-]*\.googleapis\.com")
 _CONFIGS = ("generationConfig", "generation_config")
 _LENGTHS = ("maxOutputTokens", "max_output_tokens")
 _CHOICES = ("candidateCount", "candidate_count")
 _ARRAY = "a JSON array instead of events: what stands in between dropped alt=sse from the URL"
-
-_SHARED = ("X-Vertex-AI-LLM-Request-Type", "shared")
-_DEDICATED = TierAsk(headers=(("X-Vertex-AI-LLM-Request-Type", "dedicated"),))
-_KIND = "X-Vertex-AI-LLM-Shared-Request-Type"
-#: Without `shared` a purchased throughput answers first, whatever else is asked for.
-_VERTEX_TIERS: Mapping[str, TierAsk] = {
-    "dedicated": _DEDICATED,
-    "provisioned": _DEDICATED,
-    "provisioned_throughput": _DEDICATED,
-    "priority": TierAsk(headers=(_SHARED, (_KIND, "priority"))),
-    "flex": TierAsk(headers=(_SHARED, (_KIND, "flex"))),
-    "standard": TierAsk(headers=(_SHARED,)),
-    "shared": TierAsk(headers=(_SHARED,)),
-    "pro": BY_NAME,
-}
 
 
 class BareErrors(EventStream):
@@ -99,11 +85,10 @@ class Gemini(Api):
         "standard": TierClass.standard,
         "flex": TierClass.flex,
     }
-    #: of the Gemini API; for Vertex AI see `ask_tier`
+    #: of the Gemini API; for Vertex AI see `tiers_at`
     tiers: Mapping[str, TierAsk] = {
         **{word: TierAsk({"serviceTier": word}) for word in ("standard", "priority", "flex")},
-        "shared": BY_NAME,
-        "pro": BY_NAME,
+        **dict.fromkeys(("shared", "pro"), BY_NAME),
     }
     error_codes: Mapping[str, Cause] = {
         "unauthenticated": Cause.auth,
@@ -117,7 +102,14 @@ class Gemini(Api):
         "blocked_prompt": Cause.filter,
     }
 
+    def base_path(self, base: str, host: str, query: str, model: str) -> str:
+        """Without a project Vertex AI knows the caller by a key (express mode)."""
+        if host.endswith("aiplatform.googleapis.com") and base in ("", "/v1", "/v1beta1"):
+            return f"{base or '/v1'}/publishers/google"
+        return base
+
     def path(self, base: str, model: str, stream: bool) -> str:
+        refuse_path_of_another(base, self.name)
         whole = _METHOD.sub("", base)
         if not _RESOURCE.search(whole):
             whole = f"{self._models(whole)}/{_name(model)}"
@@ -141,11 +133,9 @@ class Gemini(Api):
             base += "/v1beta"
         return f"{base}/models"
 
-    def ask_tier(self, tier: str, base_url: str) -> TierAsk:
+    def tiers_at(self, base_url: str) -> Mapping[str, TierAsk]:
         """By `serviceTier` in the Gemini API, by headers in Vertex AI."""
-        if _VERTEX.search(base_url) and (asked := _VERTEX_TIERS.get(tier.lower())) is not None:
-            return asked
-        return super().ask_tier(tier, base_url)
+        return vertex.TIERS if vertex.ADDRESS.search(base_url) else self.tiers
 
     def body_format(self, options: BodyOptions) -> GeminiBody:
         return GeminiBody(options)

@@ -22,10 +22,12 @@ from bench.api.answer import Answer, MalformedAnswer, Said, Token, Usage
 from bench.api.chat import ChatBody
 from bench.api.decoding import MAX_ERROR_TEXT, code_of, count, decode, error_text, text_or_none
 from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
+from bench.api.openai_family import refuse_path_of_another
 from bench.api.quick import Look, QuickReader
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 
 _PATH = "/messages"
+_MANTLE = re.compile(r"bedrock-mantle\..*\.api\.aws")
 _FAST = TierAsk({"speed": "fast"}, (("anthropic-beta", "fast-mode-2026-02-01"),))
 #: Deltas that hold tokens, and whether the key of their text must not be empty. Signatures and
 #: citations are no tokens.
@@ -80,7 +82,13 @@ class Messages(Api):
         **dict.fromkeys(("dedicated", "provisioned", "reserved", "shared", "pro"), BY_NAME),
     }
 
+    def base_path(self, base: str, host: str, query: str, model: str) -> str:
+        """Foundry and Bedrock have it below a path of its own."""
+        below = host.endswith(".services.ai.azure.com") or _MANTLE.fullmatch(host)
+        return "/anthropic" if below and not base else base
+
     def path(self, base: str, model: str, stream: bool) -> str:
+        refuse_path_of_another(base, self.name)
         return ending_in_version(base, _PATH)
 
     def ready_path(self, base: str, model: str) -> str:

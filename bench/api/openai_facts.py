@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.api import vertex
 from bench.api.answer import Said
 from bench.api.cause import Cause
 from bench.api.decoding import text_or_none
@@ -64,8 +65,6 @@ NO_TIERS: Mapping[str, TierAsk] = {
     **TIERS_BY_NAME,
     **dict.fromkeys(("default", "standard"), BY_NAME),
 }
-_REQUEST_TYPE = "X-Vertex-AI-LLM-Request-Type"
-_SHARED_TYPE = "X-Vertex-AI-LLM-Shared-Request-Type"
 #: By what stands in the address: clouds that have other tiers, or other words for them.
 _TIERS_AT: Mapping[str, Mapping[str, TierAsk]] = {
     "bedrock-": {
@@ -74,16 +73,7 @@ _TIERS_AT: Mapping[str, Mapping[str, TierAsk]] = {
         "reserved": TierAsk({"service_tier": "reserved"}),
         "dedicated": TierAsk({"service_tier": "reserved"}),
     },
-    "aiplatform.googleapis.com": {
-        **dict.fromkeys(
-            ("dedicated", "provisioned"), TierAsk(headers=((_REQUEST_TYPE, "dedicated"),))
-        ),
-        **dict.fromkeys(
-            ("shared", "standard", "default"), TierAsk(headers=((_REQUEST_TYPE, "shared"),))
-        ),
-        "priority": TierAsk(headers=((_SHARED_TYPE, "priority"),)),
-        "flex": TierAsk(headers=((_SHARED_TYPE, "flex"),)),
-    },
+    "aiplatform.googleapis.com": vertex.TIERS,
 }
 
 #: Codes that none but these have.

@@ -33,6 +33,8 @@ _ENDINGS = {
     "/messages": "messages",
     "/converse": "converse",
     "/converse-stream": "converse",
+    ":generateContent": "gemini",
+    ":streamGenerateContent": "gemini",
 }
 _AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 _AWS = re.compile(r"bedrock-runtime[.-].*\.amazonaws\.com|bedrock-mantle\..*\.api\.aws")

@@ -14,6 +14,7 @@ import botocore.session
 from botocore.exceptions import BotoCoreError
 
 from bench.api.sigv4 import AwsKeys
+from bench.plan import renewed
 
 #: How often it is looked whether keys expire; botocore renews them 15 minutes before.
 _LOOK_EVERY_S = 30.0
@@ -50,6 +51,7 @@ class KeyChain:
         if self._source is not None:
             found = self._source.get_frozen_credentials()
             self.current = AwsKeys(found.access_key, found.secret_key, found.token or "")
+            renewed.note(found.access_key, found.secret_key, found.token or "")
 
     def _stay_fresh(self) -> None:
         never = threading.Event()

@@ -24,8 +24,10 @@ from pydantic import SecretStr
 
 from bench.api.auth import STYLES, Header, Outgoing
 from bench.errors import UserError
+from bench.plan import renewed
 from bench.plan.aws import aws_secrets, aws_signer
-from bench.plan.target import Target
+from bench.plan.google_token import GoogleToken, google_token
+from bench.plan.target import KEY_SOURCES, Target
 from bench.userfile import expand_env
 
 #: A keyring may ask its owner: the command has this long.
@@ -140,15 +142,24 @@ def request_headers(target: Target) -> list[tuple[str, SecretStr]]:
 def request_signer(target: Target) -> Callable[[Outgoing], list[Header]] | None:
     """What signs each request of a target; None where its API wants `request_headers` alone.
 
-    Raises UserError where the keys of AWS cannot be had.
+    Raises UserError where the keys of AWS or the token of Google cannot be had.
     """
     if STYLES[target.auth_style].aws:
         return aws_signer(target)
+    if (token := _google_token(target)) is not None:
+        return token.sign
     sign = STYLES[target.auth_style].sign
     key = api_key(target) if sign is not None else None
     if sign is None or key is None:
         return None
     return functools.partial(sign, key.get_secret_value())
+
+
+def _google_token(target: Target) -> GoogleToken | None:
+    """The token of a target that names no key and whose style has one without."""
+    if not STYLES[target.auth_style].google or any(getattr(target, key) for key in KEY_SOURCES):
+        return None
+    return google_token(f"target {target.name}: auth")
 
 
 def secrets_of(target: Target) -> list[SecretStr]:
@@ -190,6 +201,8 @@ def _beside_headers(target: Target, values: list[str]) -> list[str]:
     found += _literals(target.extra_body)
     if STYLES[target.auth_style].aws:
         found += aws_secrets()
+    elif (token := _google_token(target)) is not None:
+        found.append(token.text)
     elif STYLES[target.auth_style].sign is not None:
         key = api_key(target)
         if key is not None:
@@ -251,24 +264,28 @@ _REPEATED = re.compile(r"(?i)(x-amz-security-token\W{1,5})[\w+/=%-]{8,}")
 
 class Redaction:
     """Takes secrets out of texts: every stretch of 8 characters of one, as it is, in base64,
-    percent-encoded or escaped for JSON; a secret of 4 to 7 characters where it is whole.
+    percent-encoded or escaped for JSON; a secret of 4 to 7 characters where it is whole. Keys that
+    are renewed later are known too.
     """
 
     def __init__(self, secrets: Iterable[SecretStr]):
-        texts: set[str] = set()
-        for secret in secrets:
-            forms = _forms(secret.get_secret_value())
-            texts.update(form for form in forms if len(form) >= _SECRET_LEAST)
         self._stretches: set[str] = set()
-        short = []
-        for text in texts:
+        self._short: list[str] = []
+        self._renewed = 0
+        self._know(secret.get_secret_value() for secret in secrets)
+
+    def _know(self, secrets: Iterable[str]) -> None:
+        for text in {form for secret in secrets for form in _forms(secret)}:
             self._stretches.update(text[at:end] for at, end in _stretches(text))
-            if len(text) < _PIECE_LEAST:
-                short.append(text)
-        self._short = sorted(short, key=len, reverse=True)
+            if _SECRET_LEAST <= len(text) < _PIECE_LEAST:
+                self._short.append(text)
+        self._short.sort(key=len, reverse=True)
 
     def clean(self, text: str) -> str:
         """The text with `[redacted]` for each secret or piece of one."""
+        if self._renewed < len(renewed.SEEN):
+            later, self._renewed = renewed.SEEN[self._renewed :], len(renewed.SEEN)
+            self._know(later)
         text = _REPEATED.sub(rf"\1{REDACTED}", text)
         parts = list[str]()
         reached = 0

@@ -39,6 +39,7 @@ PLACE = "/v1/projects/p-1/locations/europe-west4"
         (f"{VERTEX}{PLACE}/publishers/google/models/x-2", f"{PLACE}/publishers/google/models/x-2"),
         (f"{VERTEX}{PLACE}/endpoints/77", f"{PLACE}/endpoints/77"),
         (f"{VERTEX}/v1/publishers/google", "/v1/publishers/google/models/g-3"),
+        ("https://aiplatform.googleapis.com", "/v1/publishers/google/models/g-3"),
     ],
 )
 def test_urls(base: str, whole: str) -> None:

@@ -30,12 +30,37 @@ from tests.support.reference_stream import pieces
         ("https://h/v1/messages", "https://h/v1/messages", "https://h/v1/models"),
         ("https://h/anthropic", "https://h/anthropic/v1/messages", "https://h/anthropic/v1/models"),
         ("https://h/a/v2", "https://h/a/v2/messages", "https://h/a/v2/models"),
+        (
+            "https://r.services.ai.azure.com",
+            "https://r.services.ai.azure.com/anthropic/v1/messages",
+            "https://r.services.ai.azure.com/anthropic/v1/models",
+        ),
+        (
+            "https://bedrock-mantle.us-east-1.api.aws",
+            "https://bedrock-mantle.us-east-1.api.aws/anthropic/v1/messages",
+            "https://bedrock-mantle.us-east-1.api.aws/anthropic/v1/models",
+        ),
     ],
 )
 def test_urls(base: str, messages: str, models: str) -> None:
     """With or without /v1, with the whole path, below a prefix."""
     target = Target(description="d", name="t", api="messages", base_url=base, model="m")
     assert (target.request_url, target.ready_url) == (messages, models)
+
+
+@pytest.mark.parametrize(
+    ("api", "path", "other"),
+    [
+        ("messages", "/v1/chat/completions", "chat"),
+        ("messages", "/v1beta/models/m:streamGenerateContent", "gemini"),
+        ("gemini", "/v1/messages", "messages"),
+        ("chat", "/v1beta/models/m:generateContent", "gemini"),
+    ],
+)
+def test_the_whole_path_of_another_api_is_refused(api: str, path: str, other: str) -> None:
+    """With both names in the sentence."""
+    with pytest.raises(ValueError, match=f'api = "{other}" and the target asks for "{api}"'):
+        Target(description="d", name="t", api=api, base_url=f"https://h{path}", model="m")
 
 
 # ---- events by hand

@@ -45,7 +45,7 @@ def test_a_tier_is_asked_for_in_the_words_of_the_cloud_at_the_address(
 ) -> None:
     """In a field of the body, in a header, or not at all where a name says it."""
     asked = target(api, base, tier).tier_ask
-    assert asked.headers == ((header,) if header else ())
+    assert asked.headers[-1:] == ((header,) if header else ())
     options = BodyOptions("m", True, True, "max_tokens", {}, asked.body)
     body = json.loads(api_named(api).body_format(options).write((b"a",), 1))
     assert body.get("service_tier") == field
