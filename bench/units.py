@@ -169,6 +169,13 @@ def _without_zeros(value: float, digits: int) -> str:
     return text
 
 
+def show_usd(usd: Fraction | float) -> str:
+    """USD with cents, or with three significant digits below one."""
+    if usd >= 1 or usd == 0:
+        return f"{float(usd):,.2f}"
+    return f"{Decimal(f'{float(usd):.3g}'):f}"
+
+
 def show_ratio(ratio: float) -> str:
     """How many times as much, to three decimals and, from 10 on, one: `0.115`, `12.3`."""
     return f"{ratio:.3f}" if ratio < 10 else f"{ratio:,.1f}"

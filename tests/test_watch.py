@@ -39,10 +39,10 @@ from bench.record.records.watch import ProbeRow, TargetStanding, Today, WatchEve
 from bench.record.request_log import RequestLog
 from bench.record.run_folder import Run
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Outcome, empty_samples
-from bench.show.render_terminal import screen_lines
 from bench.show.watch import watch_screen
 from bench.units import MS, S
 from tests.support.patience import STEP_S
+from tests.support.screens import screen_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 MINUTE = 60 * S

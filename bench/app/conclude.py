@@ -52,8 +52,7 @@ def conclude(folder: Path, filing: Filing = PLAIN) -> Finished:
 
 def report(run: Run, records: Records, filing: Filing) -> list[Path]:
     """Write a run's report into its folder; returns the paths."""
-    from bench.show.pdf import write_pdf
-    from bench.show.report import write_report
+    from bench.show.report import write_pdf, write_report
 
     written = write_report(run, records, filing.inconclusive)
     return [*written, write_pdf(run.folder)] if filing.pdf else written

@@ -26,7 +26,7 @@ from bench.judge.ramp.curve import curve_clause, knee_of, observed, probe_of
 from bench.judge.ramp.search import Bracket, End, Probe, Search, Step, bracket_of, next_step
 from bench.load.guard import Caps
 from bench.load.options import RunOptions
-from bench.plan.budget import budget_of, refuse_beyond, show_usd
+from bench.plan.budget import budget_of, refuse_beyond
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
 from bench.record.files import write_json
@@ -40,7 +40,7 @@ from bench.record.records.ramp import (
     ProbeRecord,
     RampRecord,
 )
-from bench.units import MS, S, show_duration, show_rate
+from bench.units import MS, S, show_duration, show_rate, show_usd
 
 _EXITS: dict[Outcome, ExitCode] = {
     "found": ExitCode.PASS,

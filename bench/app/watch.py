@@ -34,7 +34,6 @@ from bench.load.player import Player, Work, make_endpoints, run_secrets
 from bench.load.request import Request
 from bench.load.runner import check_descriptors
 from bench.load.transport.sender import check_ready
-from bench.plan.budget import show_usd
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
@@ -44,7 +43,7 @@ from bench.record.records.manifest import ProcessRecord, State, harness_of
 from bench.record.records.watch import WatchEvent
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Columns, Outcome
-from bench.units import MS, S, show_duration
+from bench.units import MS, S, show_duration, show_usd
 
 DAY_NS = 86400 * S
 #: Wall clock and monotonic clock may part by so much before the run is ended: from then on its

@@ -14,7 +14,6 @@ from bench.cli.output import (
     print_lines,
     print_runs,
     print_screen,
-    screen_width,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def compare(
     from bench.judge.compare.arms import load_baseline
     from bench.judge.compare.arms import save_baseline as save
     from bench.judge.compare.compared import compare_pair
-    from bench.show.render_terminal import wrapped
+    from bench.show.document import Text
 
     if len(arms) > 2 or (len(arms) == 2 and baseline is not None):
         raise UserError("compares two targets", remedy="name a baseline and one other")
@@ -102,7 +101,7 @@ def compare(
         return 0
     gate = record.regression
     if form == "text":
-        print_lines(wrapped("gate      ", f"{gate.headline}: {gate.reason}", screen_width()))
+        print_screen([Text(f"{gate.headline}: {gate.reason}", "gate")])
     return _GATE[gate.headline]
 
 
@@ -146,9 +145,10 @@ def _print(records: list[Comparison], form: str, made: Comparisons | None = None
     if form == "json":
         print_json((made or records[0]).to_json())
         return
-    from bench.cli.screen import show_comparisons
+    from bench.show.comparison import comparison_screen, expected_screen
 
-    show_comparisons(records, made.expects if made else [])
+    nodes = [node for record in records for node in comparison_screen(record)]
+    print_screen([*nodes, *expected_screen(made.expects if made else [])])
 
 
 @click.command(short_help="Say what the slow requests of a run have in common.")
@@ -213,12 +213,12 @@ def verify(folder: Path, public_key: Path | None, form: str) -> int:
 def _show_verified(found: Verified, form: str) -> None:
     from dataclasses import asdict
 
-    from bench.cli.screen import show_verified
+    from bench.show.facts import verified_screen
 
     if form == "json":
         print_json({"format": 1, **asdict(found)})
     else:
-        show_verified(found)
+        print_screen(verified_screen(found))
 
 
 @click.command(short_help="Sign the manifest of a finished run.")
@@ -237,7 +237,6 @@ def sign(folder: Path, key: Path, form: str) -> int:
     Refused for a run without an end, and (exit 1) for one that `tailproof verify` finds changed.
     Needs tailproof[sign].
     """
-    from bench.cli.screen import show_paths
     from bench.errors import UserError
     from bench.judge.verify import verify as look
     from bench.record.run_folder import read_manifest
@@ -255,7 +254,7 @@ def sign(folder: Path, key: Path, form: str) -> int:
     if form == "json":
         print_json({"format": 1, "files": [str(written)]})
     else:
-        show_paths([written])
+        print_lines([str(written)])
     return 0
 
 

@@ -322,7 +322,7 @@ def filing_flags(command: Command) -> Command:
 def ready_to_file(*, pdf: bool) -> None:
     """Raises UserError where a PDF is wanted and cannot be made: before a run, not after it."""
     if pdf:
-        from bench.show.pdf import pdf_library
+        from bench.show.report import pdf_library
 
         pdf_library()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.output import described, format_option, print_json, print_lines, screen_width
+from bench.cli.output import described, format_option, print_json, print_lines, print_screen
 
 if TYPE_CHECKING:
     from bench.record.records.calibration import CalibrationStep
@@ -73,15 +73,6 @@ def gateway(
     return main(arguments + (["--truth-log", truth_log] if truth_log else []))
 
 
-#: Two lines above the columns, of the widths that `_row` has.
-_HEAD = (
-    f"{'TTFT error, ms':>36}{'e2e error, ms':>21}{'p99, ms':>14}{'CPU':>7}",
-    f"{'asked':>7}{'sent':>8}"
-    + 2 * f"{'p50':>7}{'p99':>7}{'p99.9':>7}"
-    + f"{'error':>7}{'lag':>7}{'µs':>7}",
-)
-
-
 @click.command(short_help="Measure this machine's own timing error and ceiling.")
 @click.option(
     "--tokens",
@@ -106,42 +97,27 @@ def calibrate(tokens: int, seconds: float, max_rate: int | None, form: str) -> i
 
     The result is kept, and later runs say what share of this machine's ceiling they used.
     """
-    from bench.load.calibrate import LADDER_RPS
+    from bench.load.calibrate import LADDER_RPS, within_budget
     from bench.load.calibrate import calibrate as measure
     from bench.load.ceiling import store
-    from bench.show.render_terminal import wrapped
+    from bench.show.calibration import calibration_head, calibration_line, calibration_screen
+
+    def told(step: CalibrationStep) -> None:
+        click.echo(calibration_line(step, within_budget=within_budget(step)))
 
     text = form == "text"
     if text:
-        print_lines(_HEAD)
-
+        print_lines(calibration_head())
     ladder = tuple(rate for rate in LADDER_RPS if max_rate is None or rate <= max_rate)
     record = measure(
-        (lambda step: click.echo(_row(step))) if text else lambda _: None,
+        told if text else lambda _: None,
         tokens=tokens,
         seconds=seconds,
         ladder=ladder,
     )
     kept = store(record)
-    if not text:
+    if text:
+        print_screen(calibration_screen(record, kept))
+    else:
         print_json({**record.to_json(), "file": str(kept)})
-        return 0
-    said = (
-        f"{record.ceiling_rps:,} requests/s, {record.ceiling_events_per_s:,} token events/s a"
-        f" worker with p50 and p99 within {record.error_budget_ms:g} ms of the truth"
-    )
-    print_lines(wrapped("ceiling  ", said, screen_width()))
-    if record.steps and record.ceiling_rps == record.steps[-1].rate_rps:
-        click.echo("         the ladder ended before the error did: the true ceiling is higher")
-    click.echo(f"kept in  {kept}")
     return 0
-
-
-def _row(step: CalibrationStep) -> str:
-    """One step of the ladder; `!`: no longer within the budget of the ceiling."""
-    from bench.load.calibrate import within_budget
-
-    errors = "".join(f"{value:+7.2f}" for value in (*step.ttft_error_ms, *step.e2e_error_ms))
-    rates = f"{step.rate_rps:5d}/s{step.sent_rps:6.0f}/s"
-    rest = f"{step.row_error_p99_ms:7.2f}{step.lag_p99_ms:7.2f}{step.cpu_us_per_request:7.0f}"
-    return rates + errors + rest + ("" if within_budget(step) else " !")

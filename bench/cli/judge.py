@@ -210,7 +210,6 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
     A missing or stale summary.json or verdicts.json is made first.
     """
     from bench.app.conclude import report as write_report
-    from bench.cli.screen import show_paths
     from bench.judge.review import reviewed
     from bench.show.build_server import github_lines
 
@@ -229,7 +228,7 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
     elif form == "github":
         print_lines(github_lines(records.summary, records.verdicts))
     else:
-        show_paths(paths)
+        print_lines(map(str, paths))
     return 0
 
 

@@ -8,6 +8,7 @@ terminal.
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -65,17 +66,12 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_screen(*screens: Iterable[Node]) -> None:
     """Nodes, one screen below the other with an empty line between them."""
-    import sys
+    from bench.show.render_terminal import print_nodes
 
-    from rich.console import Console
-
-    from bench.show.render_terminal import screen
-
-    console = Console(file=sys.stdout, highlight=False)
     for place, nodes in enumerate(screens):
         if place:
-            console.print()
-        console.print(screen(nodes, screen_width()), soft_wrap=True)
+            click.echo()
+        print_nodes(nodes, sys.stdout, screen_width())
 
 
 def print_runs(finished: Sequence[Finished], exit_code: int) -> None:
@@ -99,7 +95,7 @@ def screen_width() -> int:
 
 def described(names: Mapping[str, str], widest: int) -> Iterator[str]:
     """A line or two a name and what it is; `widest` is the longest name in cells."""
-    from bench.show.render_terminal import wrapped
+    from bench.show.terminal_tables import wrapped
 
     for name, says in names.items():
         yield from wrapped(f"  {name:<{widest}}  ", says, screen_width())

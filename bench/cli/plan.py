@@ -17,7 +17,7 @@ from bench.cli.output import (
     print_json,
     print_lines,
     print_runs,
-    screen_width,
+    print_screen,
 )
 
 if TYPE_CHECKING:
@@ -118,18 +118,12 @@ def plan(flags: PlanFlags) -> int:
 
 
 def _show(plan: Plan, sizing: Sizing) -> None:
-    import sys
-
-    from rich.console import Console
-
-    from bench.show.render_terminal import wrapped
-    from bench.show.sizing import sizing_table
+    from bench.show.document import Text
+    from bench.show.sizing import sizing_screen
     from bench.show.wording import visible
 
-    console = Console(file=sys.stdout, highlight=False, markup=False, width=screen_width())
-    for said in (f"{plan.suite.name}: {visible(plan.suite.description)}", _length(plan)):
-        console.print("\n".join(wrapped("", said, console.width)))
-    console.print(sizing_table(sizing, console.width))
+    about = f"{plan.suite.name}: {visible(plan.suite.description)}"
+    print_screen([Text(about), Text(_length(plan)), *sizing_screen(sizing)])
 
 
 def _length(plan: Plan) -> str:

@@ -25,7 +25,7 @@ from bench.cli.flags import (
     takes,
     with_options,
 )
-from bench.cli.output import format_option, print_json, print_lines, screen_width
+from bench.cli.output import format_option, print_json, print_screen
 from bench.cli.repeating import repeat_command
 from bench.cli.run import suite_of
 
@@ -113,7 +113,7 @@ def ramp(flags: RampFlags) -> int:
     from bench.app.ramp_plan import ramping
     from bench.cli.screen import make_screen
     from bench.errors import UserError
-    from bench.show.ramp import ramp_lines, write_ramp_report
+    from bench.show.ramp import ramp_screen, write_ramp_report
 
     if flags.suite is None and flags.url is None:
         raise UserError("names no suite", where="ramp", remedy="give a suite, or --url and --model")
@@ -144,7 +144,7 @@ def ramp(flags: RampFlags) -> int:
             }
         )
     else:
-        print_lines(ramp_lines(record, report, screen_width()))
+        print_screen(ramp_screen(record, report))
     return record.exit_code
 
 

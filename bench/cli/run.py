@@ -34,7 +34,7 @@ from bench.cli.flags import (
     with_options,
 )
 from bench.cli.monitors import metrics_flags, monitored
-from bench.cli.output import format_option, print_runs
+from bench.cli.output import format_option, print_runs, print_screen
 from bench.cli.repeating import ALIASES, repeat_command
 
 if TYPE_CHECKING:
@@ -251,14 +251,14 @@ def _play(
 def _told(finished: list[Finished], form: str) -> int:
     """What is said once all runs are over; the exit code."""
     from bench.app.conclude import worst_exit
-    from bench.cli.screen import show_spread
+    from bench.show.last_screen import spread_table
 
     exit_code = worst_exit([done.exit_code for done in finished])
     if form == "json":
         print_runs(finished, exit_code)
     whole = [done for done in finished if done.records.summary.state == "complete"]
     if form == "text" and len(whole) > 1:
-        show_spread(whole)
+        print_screen([spread_table([done.records.summary for done in whole])])
     return int(exit_code)
 
 

@@ -13,40 +13,30 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from bench.app.conclude import Finished
-from bench.cli.output import print_lines, print_screen, screen_width
+from bench.cli.output import print_lines, print_screen
 from bench.errors import UserError
-from bench.judge.verify import Verified
 from bench.load.player import Counters
 from bench.load.sitting import refuse_unless_broken_off
-from bench.metrics import HEADLINES
-from bench.plan.budget import budget_of, is_remote, question, refuse_beyond, show_usd, usd_of
+from bench.plan.budget import budget_of, is_remote, question, refuse_beyond, usd_of
 from bench.plan.schedule import Lane, Plan
-from bench.quantiles import P50, P99, P999, by_key
-from bench.record.histogram import Histogram
-from bench.record.records.comparisons import Comparison
+from bench.quantiles import P50, P99, P999
 from bench.record.records.manifest import Manifest
 from bench.record.records.summary import Summary
-from bench.record.records.verdicts import Expectation, Verdicts
+from bench.record.records.verdicts import Verdicts
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.show.build_server import github_lines
-from bench.show.comparison import comparison_screen
-from bench.show.document import Node
-from bench.show.document import Text as Paragraph
+from bench.show.document import Node, Text
+from bench.show.last_screen import verdict_screen
 from bench.show.live import LaneProgress, Progress, Rates, Screen
 from bench.show.parts import sentences
 from bench.show.places import on_screen, places_tables
-from bench.show.render_terminal import wrapped
-from bench.show.terminal import verdict_lines
-from bench.show.wording import visible
-from bench.units import MS, S, show_duration, show_share
+from bench.show.wording import ABSENT, whole_seconds
+from bench.units import MS, S, show_usd
 
 DRAW_EVERY_NS = 500 * MS
 #: Rates are those of so long a time.
@@ -59,8 +49,7 @@ class RunScreen:
     """Feeds the live screen from the generator; satisfies `conduct.Screen`."""
 
     def __init__(self, *, quiet: bool):
-        self._console = Console(stderr=True)
-        self._screen = Screen(self._console, quiet=quiet)
+        self._screen = Screen(quiet=quiet)
         self._quiet = quiet
         self._drawn_ns = -DRAW_EVERY_NS
         self._stages: list[tuple[str, list[Lane]]] = []
@@ -83,7 +72,7 @@ class RunScreen:
         own = any(url.endswith(f"/{scenario}/v1") for url, scenario in urls)
         where = "embedded gateway" if own else urls[0][0]
         stages = f"{len(self._stages)} stages · " if len(self._stages) > 1 else ""
-        length = f" · about {show_duration(-(-plan.end_ns // S) * S)}" if plan.end_ns else ""
+        length = f" · about {whole_seconds(plan.end_ns)}" if plan.end_ns else ""
         requests = f"{len(plan.schedule):,} request{'s' * (len(plan.schedule) != 1)}"
         self._screen.__enter__()
         for lane in plan.lanes:
@@ -126,7 +115,7 @@ class RunScreen:
             sent=sent,
             done=done,
             in_flight=sum(at.in_flight[i] for i in indices),
-            late_p99_ms=_ms(at.harness_lag, P99),
+            late_p99_ms=at.harness_lag.percentile_ms(P99),
             recent=self._recent(now_ns, number, offered, sent, done),
             spend=_spend([lane for _, every in self._stages for lane in every], at),
             phase_left_ns=0 if phase is None else spans[phase].end_ns - now_ns,
@@ -185,9 +174,9 @@ def _lane_progress(lane: Lane, at: Counters) -> LaneProgress:
             for outcome in Outcome
             if counts[outcome] and outcome != Outcome.ok
         },
-        p50_ms=_ms(response, P50),
-        p99_ms=_ms(response, P99),
-        p999_ms=_ms(response, P999),
+        p50_ms=response.percentile_ms(P50),
+        p99_ms=response.percentile_ms(P99),
+        p999_ms=response.percentile_ms(P999),
     )
 
 
@@ -197,7 +186,7 @@ def _spend(lanes: Sequence[Lane], at: Counters) -> str:
     """
     priced = [(lane.index, lane.target.prices) for lane in lanes if lane.target.prices is not None]
     if not priced:
-        return "–"
+        return ABSENT
     usd = sum(
         (usd_of(prices, at.prompt_tokens[i], at.output_tokens[i]) for i, prices in priced),
         Fraction(0),
@@ -206,34 +195,23 @@ def _spend(lanes: Sequence[Lane], at: Counters) -> str:
     return f"{'≥ ' if least else ''}{show_usd(usd)} USD"
 
 
-def _ms(histogram: Histogram, q: Fraction) -> float | None:
-    value = histogram.percentile_ns(q)
-    return None if value is None else value / MS
-
-
 def make_screen(*, quiet: bool) -> RunScreen:
     """The screen of one run."""
     return RunScreen(quiet=quiet)
 
 
-def _print(text: Any) -> None:
-    console = Console(file=sys.stdout, highlight=False)
-    console.print(text, soft_wrap=True)
-
-
 def show_finished(done: Finished) -> None:
     """Verdict, health, report path of a run, and the commands that go on with it or repeat it."""
     manifest = Run(done.folder).manifest
-    _print(
-        verdict_lines(
+    print_screen(
+        verdict_screen(
             done.records.summary,
             done.records.verdicts,
             sentences(done.records),
-            beside=_sent_from(manifest, done.records.summary),
+            below=_sent_from(manifest, done.records.summary),
             report=done.report,
             repeat=manifest.repeat_command,
             resume=_resume_command(manifest, done.folder),
-            width=screen_width(),
         )
     )
 
@@ -257,13 +235,12 @@ def tell_run(done: Finished, form: str) -> None:
 
 def show_verdicts(run: Run, summary: Summary, verdicts: Verdicts) -> None:
     """Verdicts of a run that was judged again."""
-    _print(
-        verdict_lines(
+    print_screen(
+        verdict_screen(
             summary,
             verdicts,
-            beside=_sent_from(run.manifest, summary),
+            below=_sent_from(run.manifest, summary),
             repeat=run.manifest.repeat_command,
-            width=screen_width(),
         )
     )
 
@@ -276,63 +253,7 @@ def _sent_from(manifest: Manifest, summary: Summary) -> Iterator[Node]:
             yield on_screen(table, name if len(summary.targets) > 1 else "")
         elif table is not None:
             says = f"{len(table.rows):,} nodes: the report has a line for each"
-            yield Paragraph(says, "sent from")
-
-
-def show_comparisons(records: Sequence[Comparison], expects: Sequence[Expectation]) -> None:
-    """Outcome, numbers and price of each pair, and which rehearsed outcomes were missed."""
-    for record in records:
-        print_screen(comparison_screen(record))
-    for item in expects:
-        where = item.phase or item.bucket or "the whole run"
-        outcome = "met" if item.met else f"NOT MET, got {item.got}"
-        line = (
-            f"{visible(item.other)} against {visible(item.baseline)} in {visible(where)}:"
-            f" {item.expected}, {outcome}"
-        )
-        print_lines(wrapped("expected  ", line, screen_width()))
-
-
-def show_paths(paths: Sequence[Path]) -> None:
-    """Files that were written, one a line."""
-    for path in paths:
-        _print(str(path))
-
-
-def show_spread(finished: Sequence[Finished]) -> None:
-    """Run-to-run spread: the same quantile in each of the repeated runs."""
-    _print(f"run-to-run spread over {len(finished)} runs (response, ms)")
-    for name in finished[0].records.summary.targets:
-        for metric in HEADLINES:
-            cells = [done.records.summary.targets[name].response_ms[metric] for done in finished]
-            present = [cell for cell in cells if cell is not None]
-            if len(present) < 2:
-                continue
-            for quantile in by_key(P50, P99):
-                values = sorted(getattr(cell, quantile) for cell in present)
-                low, middle, high = values[0], values[(len(values) - 1) // 2], values[-1]
-                spread = (high - low) / middle if middle else 0.0
-                _print(
-                    f"  {name}  {metric} {quantile}   min {low:,.1f}   median {middle:,.1f}   max"
-                    f" {high:,.1f}   spread {show_share(spread, 1)}"
-                )
-
-
-def show_verified(found: Verified) -> None:
-    """What differs in a run's folder, one a line, and what was looked at."""
-    most = 50
-    for difference in found.differences[:most]:
-        _print(Text(visible(difference.text, 400)))
-    if (more := len(found.differences) - most) > 0:
-        _print(f"and {more:,} more")
-    for note in found.notes:
-        _print(Text(f"note: {visible(note, 400)}"))
-    count = len(found.differences)
-    said = "nothing differs" if not count else f"{count:,} difference{'s' * (count > 1)}"
-    _print(
-        f"{said}; looked at {found.files:,} files by digest and judged {found.clauses:,} clauses"
-        " anew"
-    )
+            yield Text(says, "sent from")
 
 
 def approve(

@@ -1,4 +1,4 @@
-"""A run in numbers: summary.json.
+"""A run in numbers: summary.json; and how far apart several runs lie.
 
 In: a run and its health. Out: the stable, versioned record of design's `summary.json`. Must
 stay true: quantiles are exact nearest ranks over rows that succeeded, warm-up left out; empty
@@ -7,7 +7,8 @@ sets are None, never 0; `requests` counts every scheduled row and `outcomes` sum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from bench.judge.health import Health
 from bench.judge.reached import came_to
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, in_summary
-from bench.quantiles import P95, QUANTILES
+from bench.quantiles import P50, P95, P99, QUANTILES, by_key, quantile_name
 from bench.record.facts import Places, places_of
 from bench.record.histogram import Histogram, read_hlog
 from bench.record.records.manifest import LaneRecord
@@ -271,3 +272,39 @@ def _by_place(measured: Columns, places: Places) -> dict[str, Any]:
             vantage,
         )
     return found
+
+
+# ---- several runs of one command
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One quantile of one target, in each of the repeated runs that has it, ascending."""
+
+    target: str
+    metric: str
+    quantile: str
+    values_ms: Sequence[float]
+
+    @property
+    def median_ms(self) -> float:
+        """The lower of the two middle ones, where there are two."""
+        return self.values_ms[(len(self.values_ms) - 1) // 2]
+
+    @property
+    def share(self) -> float:
+        """How far apart the ends lie, over the median."""
+        width = self.values_ms[-1] - self.values_ms[0]
+        return width / self.median_ms if self.median_ms else 0.0
+
+
+def spreads(summaries: Sequence[Summary]) -> Iterator[Spread]:
+    """p50 and p99 of each target's headline metrics, where two runs or more have them."""
+    for target in summaries[0].targets:
+        for metric in HEADLINES:
+            cells = [summary.targets[target].response_ms.get(metric) for summary in summaries]
+            present = [cell for cell in cells if cell is not None]
+            for key, quantile in by_key(P50, P99).items():
+                values = sorted(getattr(cell, key) for cell in present)
+                if len(values) > 1:
+                    yield Spread(target, metric, quantile_name(quantile), values)

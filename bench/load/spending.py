@@ -12,9 +12,10 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from bench.plan.budget import PER_USD, call_bound, row_bound, show_usd, token_prices
+from bench.plan.budget import PER_USD, call_bound, row_bound, token_prices
 from bench.plan.schedule import Lane, Table
 from bench.record.samples import Outcome
+from bench.units import show_usd
 
 #: Calls that ended so are not billed: nothing was read, or a status said that nothing was done.
 _UNBILLED = {

@@ -12,7 +12,6 @@ import dataclasses
 import ipaddress
 import math
 from collections.abc import Callable
-from decimal import Decimal
 from fractions import Fraction
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from bench.api.interface import AnswerLimit
 from bench.errors import UserError
 from bench.plan.schedule import Lane, Plan, Table
 from bench.plan.target import Prices, Target
+from bench.units import show_usd
 
 MILLION = 1_000_000
 #: Bounds of rows are whole numbers of this part of a USD: one token at 0.000001 USD a million.
@@ -41,13 +41,6 @@ def usd_of(prices: Prices, prompt_tokens: int, output_tokens: int) -> Fraction:
         prompt_tokens * Fraction(prices.input_usd_per_million)
         + output_tokens * Fraction(prices.output_usd_per_million)
     ) / MILLION
-
-
-def show_usd(usd: Fraction | float) -> str:
-    """USD with cents, or with three significant digits below one."""
-    if usd >= 1 or usd == 0:
-        return f"{float(usd):,.2f}"
-    return f"{Decimal(f'{float(usd):.3g}'):f}"
 
 
 def is_remote(endpoint: Target) -> bool:

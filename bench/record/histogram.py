@@ -30,7 +30,7 @@ from bench.plan.profile import bucket_names
 from bench.plan.schedule import Lane, Plan, Table
 from bench.record.files import write_atomically
 from bench.record.samples import Columns, Int
-from bench.units import US, S, nearest_rank
+from bench.units import MS, US, S, nearest_rank
 
 LOWEST_US, HIGHEST_US, DIGITS = 1, 3_600_000_000, 3
 #: 2048 sub-buckets: the power of two that holds 2·10^3. Widths double from the second bucket on.
@@ -153,6 +153,11 @@ class Histogram:
             return self.max_ns
         cell = int(np.searchsorted(np.cumsum(self.counts), rank))
         return min(_highest_us(cell) * US, self.max_ns)
+
+    def percentile_ms(self, q: Fraction) -> float | None:
+        """The same in ms."""
+        value_ns = self.percentile_ns(q)
+        return None if value_ns is None else value_ns / MS
 
     def mean_ns(self) -> float | None:
         """Mean in ns from the middles of the cells (within 0.05 % + 1 µs); None when empty.

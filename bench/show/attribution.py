@@ -8,12 +8,27 @@ not named; foreign text has passed through `wording.visible`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from bench.record.records.attribution import Confounded, LaneAttribution, When
-from bench.show.document import Figure, Node, Pairs, Section, Table, Text, text_table
+from bench.record.records.attribution import (
+    Confounded,
+    LaneAttribution,
+    LevelRecord,
+    When,
+)
+from bench.show.document import Column, Figure, Node, Pairs, Section, Table, Text
 from bench.show.plots.canvas import BLUE, GREY, draw_svg
-from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
+from bench.show.wording import (
+    between,
+    change,
+    count,
+    counts,
+    milliseconds,
+    number,
+    per_cent,
+    visible,
+)
 
 #: Levels that one line names, and that a table lists.
 _NAMED_MOST, _LISTED_MOST = 4, 20
@@ -54,16 +69,10 @@ def attribution_line(name: str, record: LaneAttribution) -> str:
 
 
 def _with_limits(name: str, share: float, limits: Sequence[float | None]) -> str:
-    low, high = limits
-    inside = (
-        ""
-        if low is None or high is None
-        else (
-            f" ({per_cent(max(low, 0), 0).removesuffix(' %')} –"
-            f" {per_cent(high, 0).removesuffix(' %')})"
-        )
-    )
-    return f"{name} {per_cent(share, 0)}{inside}"
+    if None in limits:
+        return f"{name} {per_cent(share, 0)}"
+    inside = between(limits, lambda limit: per_cent(max(limit, 0), 0)).removesuffix(" %")
+    return f"{name} {per_cent(share, 0)} ({inside})"
 
 
 def _when(when: When) -> str:
@@ -110,8 +119,7 @@ def _about(record: LaneAttribution) -> Iterator[tuple[str, str]]:
         ),
     )
     if record.failed:
-        failed = ", ".join(f"{name} {count(times)}" for name, times in record.failed.items())
-        yield "failed, in the tail", failed
+        yield "failed, in the tail", counts(record.failed, name_first=True)
     if record.set_apart:
         yield "set apart", f"{count(record.set_apart)} cut off or never sent: nobody knows"
     if record.reason:
@@ -136,7 +144,21 @@ def _confounding(level: Confounded) -> str:
     )
 
 
-def _levels(record: LaneAttribution) -> Table[Any] | None:
+LEVEL_COLUMNS: list[Column[LevelRecord]] = [
+    Column("level", lambda level: level_name(level.factor, level.level), "words"),
+    Column("effect", lambda level: level.effect, "words"),
+    Column("of the tail", lambda level: per_cent(level.paf, 0)),
+    Column("95 % interval", lambda level: between(level.paf_95, _whole)),
+    Column("share in tail", lambda level: per_cent(level.share_of_tail, 0)),
+    Column("share of all", lambda level: per_cent(level.share_overall, 0)),
+    Column("odds ratio", lambda level: _odds(level.odds_ratio)),
+    Column("within like contexts", lambda level: _odds(level.mh_odds_ratio)),
+    Column("its p99", lambda level: number(level.p99_ms), unit="ms"),
+    Column("p99 without it", lambda level: number(level.p99_without_ms), unit="ms"),
+]
+
+
+def _levels(record: LaneAttribution) -> Table[LevelRecord] | None:
     """Levels that stood the test; where a level is named, its factor's others are but its
     mirror.
     """
@@ -147,34 +169,9 @@ def _levels(record: LaneAttribution) -> Table[Any] | None:
         if level.effect == "associated"
         or (level.effect == "protective" and level.factor not in named)
     ]
-    rows = [
-        [
-            level_name(level.factor, level.level),
-            level.effect,
-            per_cent(level.paf, 0),
-            _interval(level.paf_95),
-            per_cent(level.share_of_tail, 0),
-            per_cent(level.share_overall, 0),
-            _odds(level.odds_ratio),
-            _odds(level.mh_odds_ratio),
-            number(level.p99_ms),
-            number(level.p99_without_ms),
-        ]
-        for level in shown[:_LISTED_MOST]
-    ]
-    head = [
-        "level",
-        "effect",
-        "of the tail",
-        "95 % interval",
-        "share in tail",
-        "share of all",
-        "odds ratio",
-        "within like contexts",
-        "its p99 ms",
-        "p99 without it ms",
-    ]
-    return text_table("What the tail is associated with", head, rows, words=2) if rows else None
+    if not shown:
+        return None
+    return Table("What the tail is associated with", LEVEL_COLUMNS, shown[:_LISTED_MOST])
 
 
 def _odds(ratio: float | None) -> str:
@@ -182,53 +179,74 @@ def _odds(ratio: float | None) -> str:
     return number(ratio) if ratio is None or ratio <= _ODDS_MOST else f"> {_ODDS_MOST:,}"
 
 
-def _interval(limits: Sequence[float | None]) -> str:
-    low, high = limits
-    return ABSENT if low is None or high is None else f"{100 * low:z.0f} – {100 * high:z.0f} %"
+def _whole(share: float) -> str:
+    return change(share, 0)
 
 
-def _shares(record: LaneAttribution) -> Table[Any] | None:
+@dataclass(frozen=True)
+class _Share:
+    """What part of the tail goes to one factor, or to none."""
+
+    factor: str
+    share: float
+
+
+SHARE_COLUMNS: list[Column[_Share]] = [
+    Column("factor", lambda row: row.factor, "words"),
+    Column("of the tail", lambda row: per_cent(row.share, 0)),
+]
+
+
+def _shares(record: LaneAttribution) -> Table[_Share] | None:
     found = record.shapley
     if found is None:
         return None
     rows = [
-        [
-            ", ".join(level_name(one.factor, level) for level in one.levels),
-            per_cent(one.share, 0),
-        ]
+        _Share(", ".join(level_name(one.factor, level) for level in one.levels), one.share)
         for one in found.factors
     ]
-    rows.append(["none of them", per_cent(found.baseline, 0)])
-    return text_table("Shared out so that it adds up (Shapley)", ["factor", "of the tail"], rows)
+    rows.append(_Share("none of them", found.baseline))
+    return Table("Shared out so that it adds up (Shapley)", SHARE_COLUMNS, rows)
 
 
-def _time(record: LaneAttribution) -> Table[Any] | None:
+@dataclass(frozen=True)
+class _Time:
+    """A part of the time, of slow requests and of the others."""
+
+    part: str
+    slow_ms: float
+    others_ms: float
+    more_ms: float
+    #: empty for the whole
+    of_the_excess: str
+
+
+TIME_COLUMNS: list[Column[_Time]] = [
+    Column("part", lambda row: row.part, "words"),
+    Column("slow", lambda row: number(row.slow_ms)),
+    Column("others", lambda row: number(row.others_ms)),
+    Column("more", lambda row: number(row.more_ms)),
+    Column("of the excess", lambda row: row.of_the_excess),
+]
+
+
+def _time(record: LaneAttribution) -> Table[_Time] | None:
     found = record.decomposition
     if found is None:
         return None
-    parts = [part for part in found.parts if part.tail_ms or part.body_ms]
     rows = [
-        [
-            part.about,
-            number(part.tail_ms),
-            number(part.body_ms),
-            number(part.excess_ms),
-            (ABSENT if part.share_of_excess is None else f"{100 * part.share_of_excess:z.0f} %"),
-        ]
-        for part in parts
+        _Time(
+            part.about, part.tail_ms, part.body_ms, part.excess_ms, change(part.share_of_excess, 0)
+        )
+        for part in found.parts
+        if part.tail_ms or part.body_ms
     ]
-    rows.append(
-        [
-            "whole",
-            *map(number, (found.tail_ms, found.body_ms, found.tail_ms - found.body_ms)),
-            "",
-        ]
-    )
+    rows.append(_Time("whole", found.tail_ms, found.body_ms, found.tail_ms - found.body_ms, ""))
     caption = (
         f"Where the time goes: mean of {count(found.tail_rows)} slow against"
         f" {count(found.body_rows)} other answers, ms"
     )
-    return text_table(caption, ["part", "slow", "others", "more", "of the excess"], rows)
+    return Table(caption, TIME_COLUMNS, rows)
 
 
 def causes_figure(name: str, record: LaneAttribution) -> str | None:

@@ -22,7 +22,17 @@ from bench.record.records.census import (
     PeriodRecord,
 )
 from bench.show.document import Column, Node, Pairs, Section, Table, Text, Verdict
-from bench.show.wording import ABSENT, CUT, clause_name, count, exact, per_cent, visible
+from bench.show.wording import (
+    ABSENT,
+    CUT,
+    between,
+    clause_name,
+    count,
+    counts,
+    exact,
+    per_cent,
+    visible,
+)
 
 _EPISODES = 10
 _UNREADABLE = 5
@@ -52,11 +62,9 @@ def attained(clause: CensusClause) -> str:
         return ABSENT
     best, worst = clause.best.share, clause.worst.share
     value = beside(clause.attained, clause.promised)
-    return (
-        value
-        if best == worst
-        else f"{value} ({per_cent(worst, 2).removesuffix(' %')} – {per_cent(best, 2)})"
-    )
+    if best == worst:
+        return value
+    return f"{value} ({between((worst, best), lambda share: per_cent(share, 2))})"
 
 
 def beside(attained: ExactShare | None, promised: ExactShare | None) -> str:
@@ -167,8 +175,7 @@ def _period(contract: str, period: PeriodRecord) -> Iterator[Node]:
     clauses, *nearby = _tables(period.period, period.clauses)
     yield replace(clauses, caption=f"CONTRACT {contract}", layout="promises")
     if period.excluded:
-        reasons = (f"{count(n)} {visible(reason)}" for reason, n in period.excluded.items())
-        yield Text(", ".join(reasons), "excluded")
+        yield Text(counts(period.excluded), "excluded")
     yield from nearby
     if period.credit is not None:
         yield Text(credit_line(period.credit), "credit")

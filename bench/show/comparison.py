@@ -7,11 +7,11 @@ reason; every name has passed through `wording.visible`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bench.metrics import METRICS
-from bench.plan.budget import show_usd
 from bench.quantiles import name_of_key
 from bench.record.records.comparisons import (
     AACheck,
@@ -21,6 +21,7 @@ from bench.record.records.comparisons import (
     Permutation,
     RatioRecord,
 )
+from bench.record.records.verdicts import Expectation
 from bench.show.document import Column, Figure, Heading, Node, Pairs, Section, Table, Text
 from bench.show.plots.compared import interval_words, ratio_figure, ratio_words, shift_figure
 from bench.show.wording import (
@@ -31,6 +32,7 @@ from bench.show.wording import (
     per_cent,
     visible,
 )
+from bench.units import show_usd
 
 OUTCOMES = {
     "MATERIALLY_BETTER": "better by more than the margin",
@@ -67,6 +69,17 @@ def comparison_section(record: Comparison, number_of: int = 0) -> Section:
 def comparison_screen(record: Comparison) -> list[Node]:
     """The same for the screen."""
     return [Heading(comparison_title(record)), *_before(record), *_tables(record)]
+
+
+def expected_screen(expects: Sequence[Expectation]) -> list[Node]:
+    """Which outcomes a suite rehearses, and whether they came."""
+    nodes: list[Node] = []
+    for item in expects:
+        where = item.phase or item.bucket or "the whole run"
+        came = "met" if item.met else f"NOT MET, got {item.got}"
+        pair = f"{visible(item.other)} against {visible(item.baseline)} in {visible(where)}"
+        nodes.append(Text(f"{pair}: {item.expected}, {came}", "expected"))
+    return nodes
 
 
 def _before(record: Comparison) -> list[Node]:
@@ -189,45 +202,60 @@ def _tables(record: Comparison) -> Iterator[Table[Any]]:
         yield Table(caption, RATIO_COLUMNS, list(record.ratios.items()))
     if record.by_phase:
         caption = "By phase: p99, and how far the shares over the limit lie apart"
-        yield Table(caption, _part_columns("phase"), list(record.by_phase.items()))
+        yield _parts(caption, "phase", record.by_phase)
     if record.by_bucket:
         caption = "By context bucket: the same"
-        yield Table(caption, _part_columns("prompt tokens"), list(record.by_bucket.items()))
+        yield _parts(caption, "prompt tokens", record.by_bucket)
 
 
 _Ratio = tuple[str, RatioRecord]
 RATIO_COLUMNS: list[Column[_Ratio]] = [
     Column("quantile", lambda row: name_of_key(row[0]), "words"),
-    Column("baseline, ms", lambda row: number(row[1].baseline_ms)),
-    Column("other, ms", lambda row: number(row[1].other_ms)),
+    Column("baseline", lambda row: number(row[1].baseline_ms), unit="ms"),
+    Column("other", lambda row: number(row[1].other_ms), unit="ms"),
     Column("ratio", lambda row: ratio_words(row[1].ratio)),
     Column("95 % interval", lambda row: interval_words(row[1].interval)),
     Column("MDE", lambda row: ratio_words(row[1].mde)),
 ]
-_Part = tuple[str, PartComparison]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A phase or a context bucket, compared by itself."""
+
+    #: what it is one of: heads the column of names
+    kind: str
+    name: str
+    found: PartComparison
 
 
 def _of_p99(value: Callable[[RatioRecord], str], absent: str = ABSENT) -> Callable[[_Part], str]:
     def cell(row: _Part) -> str:
-        p99 = row[1].ratios.get("p99")
+        p99 = row.found.ratios.get("p99")
         return absent if p99 is None else value(p99)
 
     return cell
 
 
 def _misses(row: _Part) -> str:
-    over = row[1].exceedance
+    over = row.found.exceedance
     return ABSENT if over is None else _points(over.difference)
 
 
-def _part_columns(first: str) -> list[Column[_Part]]:
-    no_interval = interval_words((None, None))
-    return [
-        Column(first, lambda row: visible(row[0], 20), "words"),
-        Column("outcome", lambda row: row[1].headline, "words"),
-        Column("baseline, ms", _of_p99(lambda p99: number(p99.baseline_ms))),
-        Column("other, ms", _of_p99(lambda p99: number(p99.other_ms))),
-        Column("p99 ratio", _of_p99(lambda p99: ratio_words(p99.ratio))),
-        Column("95 % interval", _of_p99(lambda p99: interval_words(p99.interval), no_interval)),
-        Column("misses, points", _misses),
-    ]
+PART_COLUMNS: list[Column[_Part]] = [
+    Column(lambda rows: rows[0].kind, lambda row: visible(row.name, 20), "words"),
+    Column("outcome", lambda row: row.found.headline, "words"),
+    Column("baseline", _of_p99(lambda p99: number(p99.baseline_ms)), unit="ms"),
+    Column("other", _of_p99(lambda p99: number(p99.other_ms)), unit="ms"),
+    Column("p99 ratio", _of_p99(lambda p99: ratio_words(p99.ratio))),
+    Column(
+        "95 % interval",
+        _of_p99(lambda p99: interval_words(p99.interval), interval_words((None, None))),
+    ),
+    Column("misses", _misses, unit="points"),
+]
+
+
+def _parts(caption: str, kind: str, parts: Mapping[str, PartComparison]) -> Table[_Part]:
+    rows = [_Part(kind, name, found) for name, found in parts.items()]
+    return Table(caption, PART_COLUMNS, rows)

@@ -32,6 +32,11 @@ def always(_rows: Sequence[Any]) -> bool:
     return True
 
 
+def plain(_row: Any) -> str:
+    """The cell has no colour of a verdict."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Column(Generic[Row]):
     """One column: its heading, the text of its cell in a row, where it is shown."""
@@ -40,16 +45,26 @@ class Column(Generic[Row]):
     heading: str | Callable[[Sequence[Row]], str]
     value: Callable[[Row], str]
     kind: Kind = "number"
+    #: of all its cells, where the caption does not name it; stands behind the heading
+    unit: str = ""
     show_if: Callable[[Sequence[Row]], bool] = always
     formats: tuple[Format, ...] = EVERYWHERE
-    #: of a table of promises on a terminal: cells; 0 is as many as the widest text has
+    #: cells that it has on a terminal, in a table of promises (0 is as many as the widest text has)
+    #: and in one that is drawn row by row
     width: int = 0
     #: on a screen it stands in brackets behind the column before, where there is room
     in_brackets: bool = False
+    #: the verdict in whose colour a cell stands; empty for none
+    coloured_by: Callable[[Row], str] = plain
 
     def title(self, rows: Sequence[Row]) -> str:
         """The heading of these rows."""
-        return self.heading if isinstance(self.heading, str) else self.heading(rows)
+        heading = self.heading if isinstance(self.heading, str) else self.heading(rows)
+        return f"{heading}, {self.unit}" if self.unit else heading
+
+    def colour(self, row: Row) -> str:
+        """The verdict that colours the row's cell: a verdict itself, or what the column says."""
+        return self.value(row) if self.kind == "verdict" else self.coloured_by(row)
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,8 @@ class Grid:
     columns: Sequence[Column[Any]]
     head: list[str]
     rows: list[list[str]]
+    #: of each cell the verdict in whose colour it stands, or an empty text
+    colours: list[list[str]]
 
     @property
     def words(self) -> list[bool]:
@@ -68,7 +85,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Table(Generic[Row]):
-    """Rows of any record, and the columns that say what is shown of each."""
+    """Rows of any record, and the columns that say what is shown of each.
+
+    The columns are a list of their module, `..._COLUMNS`: one more column is one more entry.
+    """
 
     caption: str
     columns: Sequence[Column[Row]]
@@ -88,30 +108,8 @@ class Table(Generic[Row]):
             shown,
             [column.title(self.rows) for column in shown],
             [[column.value(row) for column in shown] for row in self.rows],
+            [[column.colour(row) for column in shown] for row in self.rows],
         )
-
-
-#: Headings whose columns hold sentences wherever they stand.
-_SENTENCES = ("decided by", "what was said")
-
-
-def text_table(
-    caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1
-) -> Table[Sequence[str]]:
-    """A table whose cells are text already; the first `words` columns stand left."""
-
-    def cell(place: int) -> Callable[[Sequence[str]], str]:
-        return lambda row: row[place]
-
-    def kind(place: int, heading: str) -> Kind:
-        if heading == "verdict":
-            return "verdict"
-        return "words" if place < words or heading in _SENTENCES else "number"
-
-    columns = [
-        Column(heading, cell(place), kind(place, heading)) for place, heading in enumerate(head)
-    ]
-    return Table(caption, columns, rows)
 
 
 @dataclass(frozen=True)
@@ -177,6 +175,10 @@ class Figure:
     svg: str
 
 
+#: Of a strip, by level.
+_SLICES = "·▁▃▅█"
+
+
 @dataclass(frozen=True)
 class Strip:
     """One thing over time in equal slices: how bad each was, from 0 (nothing) to 4 (worst)."""
@@ -185,6 +187,11 @@ class Strip:
     levels: Sequence[int]
     #: the picture in a sentence with its numbers, for who cannot see it
     says: str
+
+    @property
+    def marks(self) -> str:
+        """A character a slice, the higher the worse."""
+        return "".join(_SLICES[level] for level in self.levels)
 
 
 @dataclass(frozen=True)

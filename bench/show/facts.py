@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.judge.left_out import ASKED_FOR
+from bench.judge.verify import Verified
 from bench.record.records.manifest import Manifest
 from bench.record.records.summary import Summary
 from bench.record.records.verdicts import LeftOutVerdict, Verdicts
 from bench.record.run_folder import Run
-from bench.show.document import Pair
+from bench.show.document import Code, Node, Pair, Text
 from bench.show.wording import ABSENT, CUT, count, milliseconds, number, per_cent, visible
 from bench.units import show_duration
 
@@ -167,3 +168,22 @@ def for_buyers(left_out: Sequence[LeftOutVerdict]) -> str:
         f"The terms are judged without the {count(part)} of {count(left_out[0].of)} requests"
         f" sent from {names}, {why}."
     )
+
+
+# ---- what differs in a run's folder
+
+#: Differences that a screen lists.
+_DIFFERENCES_MOST = 50
+
+
+def verified_screen(found: Verified) -> list[Node]:
+    """What differs, one a line, and what was looked at."""
+    differences, most = found.differences, _DIFFERENCES_MOST
+    nodes: list[Node] = [Code(visible(each.text, 400)) for each in differences[:most]]
+    if len(differences) > most:
+        nodes.append(Text(f"and {count(len(differences) - most)} more"))
+    nodes += [Text(f"note: {visible(note, 400)}") for note in found.notes]
+    several = "s" * (len(differences) > 1)
+    said = f"{count(len(differences))} difference{several}" if differences else "nothing differs"
+    looked = f"{count(found.files)} files by digest and judged {count(found.clauses)} clauses"
+    return [*nodes, Text(f"{said}; looked at {looked} anew")]

@@ -19,16 +19,27 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bench.quantiles import P50, P99, P999, by_name
-from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
-from bench.units import S, show_duration
+from bench.quantiles import P50, P99, P999, quantile_name
+from bench.show.document import Column
+from bench.show.terminal_tables import RowByRow
+from bench.show.wording import (
+    ABSENT,
+    count,
+    counts,
+    milliseconds,
+    number,
+    per_cent,
+    visible,
+    whole_seconds,
+)
+from bench.units import S
 
 PLAIN_EVERY_NS = 5 * S
 _BAR = 12
 #: Characters of a line in a log.
 _PLAIN = 125
-#: Cells of a lane's name, of its rows and of a latency.
-_NAME, _ROWS, _LATENCY = 18, 16, 11
+#: Cells of a lane's name and of a latency.
+_NAME, _LATENCY = 18, 11
 #: Lines of the window that the region leaves free: the opening sentence, and where the cursor
 #: stands.
 _SPARE = 3
@@ -103,14 +114,14 @@ class Progress:
 class Screen:
     """A context manager; `update` while it is open, `note` for what must not scroll away."""
 
-    def __init__(self, console: Console, *, quiet: bool = False):
-        """`console` decides between live and plain by whether it is a terminal that can move its
-        cursor.
+    def __init__(self, console: Console | None = None, *, quiet: bool = False):
+        """`console`, standard error where there is none, decides between live and plain by whether
+        it is a terminal that can move its cursor.
         """
-        self._console, self._quiet = console, quiet
+        self._console, self._quiet = console or Console(stderr=True), quiet
         self._live = (
-            Live(console=console, auto_refresh=False, transient=True)
-            if console.is_interactive and not quiet
+            Live(console=self._console, auto_refresh=False, transient=True)
+            if self._console.is_interactive and not quiet
             else None
         )
         self._last: tuple[str, int] | None = None
@@ -178,16 +189,12 @@ def _done(progress: Progress) -> str:
     return f"{_share(progress) * 100:3.0f} %"
 
 
-def _whole_seconds(left_ns: int) -> str:
-    return show_duration(-(-left_ns // S) * S)
-
-
 def _left(progress: Progress) -> str:
     if progress.total_ns <= 0 and progress.done < _planned(progress):
         return f"{count(_planned(progress) - progress.done)} requests left"
     left_ns = progress.total_ns - progress.elapsed_ns
     return (
-        f"{_whole_seconds(left_ns)} left"
+        f"{whole_seconds(left_ns)} left"
         if left_ns > 0
         else f"{count(progress.offered - progress.done)} answers to come"
     )
@@ -199,7 +206,7 @@ def _of_all(at: int, of: int) -> str:
 
 def _phase(progress: Progress) -> str:
     left = (
-        f", {_whole_seconds(progress.phase_left_ns)} left"
+        f", {whole_seconds(progress.phase_left_ns)} left"
         if progress.phase_left_ns > 0 and progress.phases > 1
         else ""
     )
@@ -209,12 +216,12 @@ def _phase(progress: Progress) -> str:
 
 def _event(event: tuple[int, str]) -> str:
     at_ns, sentence = event
-    return f"at {_whole_seconds(max(at_ns, 0))}: {visible(sentence)}"
+    return f"at {whole_seconds(max(at_ns, 0))}: {visible(sentence)}"
 
 
 def _failed(lane: LaneProgress) -> str:
-    worst = sorted(lane.failed.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count(times)} {visible(outcome, 30)}" for outcome, times in worst)
+    """The most frequent outcome first."""
+    return counts(dict(sorted(lane.failed.items(), key=lambda item: -item[1])))
 
 
 # ---- the live region
@@ -250,13 +257,12 @@ def _head(progress: Progress) -> Iterator[str]:
     )
     if (recent := progress.recent) is not None:
         rates = (f"{number(rate)}/s" for rate in (recent.offered, recent.sent, recent.done))
-        yield _three(f"last {show_duration(round(recent.over_ns / S) * S)}", *rates)
+        yield _three(f"last {whole_seconds(round(recent.over_ns / S) * S)}", *rates)
     yield (
         _three("so far", *map(count, (progress.offered, progress.sent, progress.done)))
         + f"spend {progress.spend}"
     )
-    heads = "".join(f"{title:>{_LATENCY}}" for title in by_name(P50, P99, P999))
-    yield f"   {_padded('response', _NAME)}{'done':>{_ROWS}}{heads}{'ok':>9}"
+    yield from (f"   {line}" for line in RowByRow(LIVE_COLUMNS).head())
 
 
 def _three(when: str, offered: str, sent: str, done: str) -> str:
@@ -286,15 +292,28 @@ def _badness(lane: LaneProgress) -> tuple[float, float]:
     return lane.failures / max(lane.done, 1), lane.p99_ms or 0.0
 
 
+def _done_of(lane: LaneProgress) -> str:
+    planned = "" if lane.planned is None else f" of {count(lane.planned)}"
+    return f"{count(lane.done)}{planned}"
+
+
+def _ok(lane: LaneProgress) -> str:
+    return per_cent((lane.done - lane.failures) / lane.done, 2) if lane.done else ABSENT
+
+
+#: What is seen of a lane while the run lasts.
+LIVE_COLUMNS: list[Column[LaneProgress]] = [
+    Column("response", lambda lane: visible(lane.name, _NAME - 1), "words", width=_NAME),
+    Column("done", _done_of, width=16),
+    Column(quantile_name(P50), lambda lane: milliseconds(lane.p50_ms), width=_LATENCY),
+    Column(quantile_name(P99), lambda lane: milliseconds(lane.p99_ms), width=_LATENCY),
+    Column(quantile_name(P999), lambda lane: milliseconds(lane.p999_ms), width=_LATENCY),
+    Column("ok", _ok, width=9),
+]
+
+
 def _lane(lane: LaneProgress) -> list[str]:
-    rows = (
-        count(lane.done) if lane.planned is None else f"{count(lane.done)} of {count(lane.planned)}"
-    )
-    ok = per_cent((lane.done - lane.failures) / lane.done, 2) if lane.done else ABSENT
-    latencies = "".join(
-        f"{milliseconds(value):>{_LATENCY}}" for value in (lane.p50_ms, lane.p99_ms, lane.p999_ms)
-    )
-    line = f"   {_padded(visible(lane.name, _NAME - 1), _NAME)}{rows:>{_ROWS}}{latencies}{ok:>9}"
+    line = f"   {RowByRow(LIVE_COLUMNS).row(lane)}"
     return [line, f"     {_failed(lane)}"] if lane.failed else [line]
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from bench.quantiles import QUANTILES, name_of_key
 from bench.record.facts import Clock, places_of
 from bench.record.records.manifest import Manifest
 from bench.record.records.summary import Quantiles, TargetSummary, VantageSummary
-from bench.show.document import EVERYWHERE, PAGE, Column, Format, Table
+from bench.show.document import EVERYWHERE, PAGE, Column, Format, Row, Table
 from bench.show.wording import ABSENT, count, milliseconds, number, visible
 
 
@@ -26,34 +27,38 @@ class Place:
     clock: Clock | None = None
 
 
-def _quantile(
-    heading: str,
-    of: Callable[[VantageSummary], Quantiles | None],
+def quantile_column(
     key: str,
-    formats: tuple[Format, ...],
-) -> Column[Place]:
+    of: Callable[[Row], Quantiles | None],
+    before: str = "",
+    formats: tuple[Format, ...] = EVERYWHERE,
+) -> Column[Row]:
+    """A column of one quantile, the largest or the mean, of what `of` finds in a row."""
     return Column(
-        heading, lambda place: number(getattr(of(place.seen), key, None)), formats=formats
+        before + (name_of_key(key) if key in QUANTILES else key),
+        lambda row: number(getattr(of(row), key, None)),
+        formats=formats,
     )
 
 
-def _response(seen: VantageSummary) -> Quantiles | None:
-    return seen.response_ms.e2e
+def _response(place: Place) -> Quantiles | None:
+    return place.seen.response_ms.e2e
 
 
-def _service(seen: VantageSummary) -> Quantiles | None:
-    return seen.service_ms.e2e
+def _service(place: Place) -> Quantiles | None:
+    return place.seen.service_ms.e2e
 
 
-_SEEN: list[Column[Place]] = [
+#: What was measured from there: columns of both tables.
+SEEN_COLUMNS: list[Column[Place]] = [
     Column("requests", lambda place: count(place.seen.requests)),
     Column("ok", lambda place: count(place.seen.ok)),
-    _quantile("response p50", _response, "p50", EVERYWHERE),
-    _quantile("response p99", _response, "p99", EVERYWHERE),
-    _quantile("service p50", _service, "p50", PAGE),
-    _quantile("service p99", _service, "p99", PAGE),
-    _quantile("connect p50", lambda seen: seen.connect_ms, "p50", PAGE),
-    _quantile("own lag p99", lambda seen: seen.harness_lag_ms, "p99", EVERYWHERE),
+    quantile_column("p50", _response, "response "),
+    quantile_column("p99", _response, "response "),
+    quantile_column("p50", _service, "service ", PAGE),
+    quantile_column("p99", _service, "service ", PAGE),
+    quantile_column("p50", lambda place: place.seen.connect_ms, "connect ", PAGE),
+    quantile_column("p99", lambda place: place.seen.harness_lag_ms, "own lag "),
 ]
 
 
@@ -73,11 +78,11 @@ def _some_clock(places: Sequence[Place]) -> bool:
 NODE_COLUMNS: list[Column[Place]] = [
     Column("node", lambda place: place.node, "words"),
     Column("region", _region, "words", show_if=_some_region),
-    *_SEEN,
+    *SEEN_COLUMNS,
     Column("clock offset", lambda place: _clock(place.clock), show_if=_some_clock),
 ]
 #: Those of the table by region.
-REGION_COLUMNS: list[Column[Place]] = [Column("region", _region, "words"), *_SEEN]
+REGION_COLUMNS: list[Column[Place]] = [Column("region", _region, "words"), *SEEN_COLUMNS]
 
 
 def places_tables(manifest: Manifest, target: TargetSummary) -> Iterator[Table[Place]]:

@@ -7,11 +7,12 @@ with what would decide it; foreign text has passed through `wording.visible`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.record.files import write_atomically
-from bench.record.records.ramp import ProbeRecord, RampRecord
+from bench.record.records.ramp import Curve, ProbeRecord, RampRecord
 from bench.record.records.verdicts import Verdicts
 from bench.show.document import (
     PAGE,
@@ -28,7 +29,6 @@ from bench.show.document import (
     numbered,
 )
 from bench.show.plots.against_load import tail_against_load
-from bench.show.render_terminal import WIDTH, screen_lines
 from bench.show.report import page_files
 from bench.show.verdicts import remarks, verdict_table
 from bench.show.wording import (
@@ -145,29 +145,23 @@ def further(record: RampRecord) -> Iterator[str]:
         )
 
 
-def probe_table(record: RampRecord) -> Table[ProbeRecord]:
-    """One row a run, in the order in which they were made."""
-    curve = record.curve
-    what = visible(curve.clause.split(" ≤")[0], 40) if curve else "tail"
+@dataclass(frozen=True)
+class _Probe:
+    """A run of the ramp, and the clause whose quantile is shown of each."""
 
-    def tail(run: ProbeRecord) -> str:
-        if curve is None:
-            return ABSENT
-        return "among the failed" if run.tail_ms is None else milliseconds(run.tail_ms)
+    run: ProbeRecord
+    curve: Curve | None
 
-    columns: list[Column[ProbeRecord]] = [
-        Column("run", lambda run: visible(run.folder, 40), "words"),
-        Column("verdict", lambda run: run.verdict, "verdict"),
-        Column("rate", lambda run: f"{exact(run.rate_rps)}/s"),
-        Column("requests", lambda run: count(run.requests)),
-        Column(what, tail),
-        Column("its interval, ms", lambda run: between(run.tail_interval_ms)),
-        Column("broke it", _broke),
-        Column("what was said", lambda run: visible(run.reason, 2 * CUT), "reason", formats=PAGE),
-    ]
-    confidence = per_cent(record.search.probe_confidence)
-    caption = f"Runs, each judged at {confidence} confidence"
-    return Table(caption, columns, record.runs)
+
+def _tail_heading(rows: Sequence[_Probe]) -> str:
+    curve = rows[0].curve if rows else None
+    return visible(curve.clause.split(" ≤")[0], 40) if curve else "tail"
+
+
+def _tail(row: _Probe) -> str:
+    if row.curve is None:
+        return ABSENT
+    return "among the failed" if row.run.tail_ms is None else milliseconds(row.run.tail_ms)
 
 
 def _broke(run: ProbeRecord) -> str:
@@ -176,14 +170,34 @@ def _broke(run: ProbeRecord) -> str:
     return ABSENT if worst is None else f"{count(worst.k)} of {count(worst.n)}"
 
 
-def ramp_lines(record: RampRecord, report: Path, width: int = WIDTH) -> Iterator[str]:
+PROBE_COLUMNS: list[Column[_Probe]] = [
+    Column("run", lambda row: visible(row.run.folder, 40), "words"),
+    Column("verdict", lambda row: row.run.verdict, "verdict"),
+    Column("rate", lambda row: f"{exact(row.run.rate_rps)}/s"),
+    Column("requests", lambda row: count(row.run.requests)),
+    Column(_tail_heading, _tail),
+    Column("its interval", lambda row: between(row.run.tail_interval_ms), unit="ms"),
+    Column("broke it", lambda row: _broke(row.run)),
+    Column("what was said", lambda row: visible(row.run.reason, 2 * CUT), "reason", formats=PAGE),
+]
+
+
+def probe_table(record: RampRecord) -> Table[_Probe]:
+    """One row a run, in the order in which they were made."""
+    confidence = per_cent(record.search.probe_confidence)
+    caption = f"Runs, each judged at {confidence} confidence"
+    rows = [_Probe(run, record.curve) for run in record.runs]
+    return Table(caption, PROBE_COLUMNS, rows)
+
+
+def ramp_screen(record: RampRecord, report: Path) -> list[Node]:
     """The record on a screen."""
     nodes: list[Node] = [Text(_SIMULATED)] if record.simulated else []
     nodes += [probe_table(record), Text(headline(record), "found")]
     nodes += [Text(sentence, " ") for sentence in further(record)]
     nodes.append(Code(visible(report, 4096), "report"))
     nodes.append(Code(visible(record.repeat_command, 4096), "again"))
-    yield from screen_lines(nodes, width)
+    return nodes
 
 
 def ramp_document(record: RampRecord, final: Verdicts | None) -> Document:

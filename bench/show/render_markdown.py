@@ -24,7 +24,6 @@ from bench.show.document import (
     Text,
     Verdict,
 )
-from bench.show.render_terminal import strip_text
 
 _SYNTAX = re.compile(r"([\\`*_{}\[\]<>#|~$!@&])")
 
@@ -70,7 +69,7 @@ def _lines(node: Node) -> Iterator[str]:
         case Figure():
             yield f"![{escaped(node.title)}](plots/{node.file})"
         case Strip():
-            yield f"{escaped(node.title)}: `{strip_text(node)}` {escaped(node.says)}"
+            yield f"{escaped(node.title)}: `{node.marks}` {escaped(node.says)}"
         case Drawer():
             yield from (f"<details><summary>{escaped(node.title)}</summary>", "")
             yield from _node_lines(node.nodes)

@@ -8,32 +8,37 @@ a route never switches) is not shown as a fault; every name has passed through `
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from bench.plan.budget import show_usd
 from bench.record.records.routes import (
     DrillRecord,
     FailedEvent,
+    LaneTail,
     ResidencyRecord,
     RouteCost,
     RouteRecord,
     Routes,
     Standing,
 )
-from bench.show.document import Figure, Node, Pairs, Section, Table, Text, text_table
+from bench.show.document import Column, Figure, Node, Pairs, Section, Table, Text
 from bench.show.plots.canvas import BLUE, GREY, draw_svg
 from bench.show.plots.drill import drill_timeline
 from bench.show.wording import (
     ABSENT,
     between,
+    change,
     count,
+    counts,
+    duration,
     exact,
     milliseconds,
     number,
     per_cent,
+    usd,
     visible,
 )
-from bench.units import MS, S, show_duration
+from bench.units import S
 
 _NOTE = (
     "p99 of the requests that were answered, from their due time; failed ones are in the share"
@@ -87,15 +92,15 @@ def _failure(event: FailedEvent) -> str:
 def _bore(drill: DrillRecord) -> str:
     said = [
         (
-            f"noticed after {_time(drill.detect_ms)}"
+            f"noticed after {duration(drill.detect_ms)}"
             if drill.detect_ms is not None
             else "noticed nothing new"
         )
     ]
     if drill.switch_ms is not None:
-        said.append(f"switched after {_time(drill.switch_ms)}")
+        said.append(f"switched after {duration(drill.switch_ms)}")
     if drill.fail_back_ms is not None:
-        said.append(f"back {_time(drill.fail_back_ms)} after the healing")
+        said.append(f"back {duration(drill.fail_back_ms)} after the healing")
     said.append(f"{count(drill.lost)} of {count(drill.requests)} requests lost")
     if drill.delayed is not None:
         said.append(f"{count(drill.delayed)} delayed")
@@ -104,49 +109,45 @@ def _bore(drill: DrillRecord) -> str:
     return ", ".join(said)
 
 
-def _time(value_ms: float | None) -> str:
-    return ABSENT if value_ms is None else show_duration(value_ms * MS)
-
-
-def _change(value_ms: float | None) -> str:
-    """`+741 ms`, `-14.2 ms`."""
+def _longer(drill: DrillRecord) -> str:
+    """By how much the p99 was: `+741 ms`, `-14.2 ms`."""
+    value_ms = None if drill.added_ms is None else drill.added_ms.p99
     return ("+" if (value_ms or 0) > 0 else "") + milliseconds(value_ms)
 
 
 def _added(cost: RouteCost | None) -> str:
     """`+3.1 %` of what the planned legs' answers alone would have cost."""
     share = None if cost is None else cost.added_share
-    return ABSENT if share is None else "none" if share == 0 else f"{100 * share:+z.1f} %"
+    return "none" if share == 0 else change(share, 1, plus=True)
 
 
 # ---- parts
 
 
+LANE_COLUMNS: list[Column[LaneTail]] = [
+    Column("lane", lambda lane: visible(lane.target, 60), "words"),
+    Column("answered", lambda lane: per_cent(lane.success)),
+    Column("p50", lambda lane: number(lane.p50_ms)),
+    Column("p99", lambda lane: number(lane.p99_ms)),
+    Column("95 % interval", lambda lane: between(lane.interval)),
+    Column("p99.9", lambda lane: number(lane.p999_ms)),
+    Column("p99 against its first leg alone", lambda lane: lane.against_first_leg or ABSENT),
+]
+
+
 def _policies(stage: Standing, record: Routes, number_of: int) -> Section:
-    rows = [
-        [
-            visible(lane.target, 60),
-            per_cent(lane.success),
-            number(lane.p50_ms),
-            number(lane.p99_ms),
-            between(lane.interval),
-            number(lane.p999_ms),
-            lane.against_first_leg or ABSENT,
-        ]
+    paid = [
+        _Paid(lane.target, found)
         for lane in stage.lanes
-    ]
-    head = [
-        "lane",
-        "answered",
-        "p50",
-        "p99",
-        "95 % interval",
-        "p99.9",
-        "p99 against its first leg alone",
+        if (found := record.routes.get(lane.target)) is not None
     ]
     tables: list[Node] = [
-        text_table("Lanes of this stage by their p99, response end-to-end latency, ms", head, rows),
-        _paid(stage, record.routes),
+        Table(
+            "Lanes of this stage by their p99, response end-to-end latency, ms",
+            LANE_COLUMNS,
+            stage.lanes,
+        ),
+        Table("Who answered, and what it cost", PAID_COLUMNS, paid),
     ]
     svg = policies_figure(stage)
     figures = [Figure("p99 by route", f"routes-{number_of:02d}-p99.svg", svg)] if svg else []
@@ -155,43 +156,69 @@ def _policies(stage: Standing, record: Routes, number_of: int) -> Section:
     return Section("", title, [Pairs(about), Text(_NOTE), *tables, *figures])
 
 
-def _paid(stage: Standing, routes: Mapping[str, RouteRecord]) -> Table[Any]:
-    rows = []
-    for lane in stage.lanes:
-        if (found := routes.get(lane.target)) is not None:
-            tokens = found.tokens
-            legs = ", ".join(
-                f"{visible(leg.name, 30)} {per_cent(leg.share_answered, 1)}" for leg in found.legs
-            )
-            wasted = count(tokens.wasted_prompt + tokens.wasted_output)
-            usd = found.cost.usd
-            rows.append(
-                [
-                    visible(lane.target, 60),
-                    legs,
-                    _calls(found.by_reason),
-                    number(found.attempts_per_request),
-                    ABSENT if usd is None else show_usd(usd),
-                    _added(found.cost),
-                    wasted,
-                    count(found.double_billed),
-                ]
-            )
-    head = [
-        "route",
-        "answered by",
+@dataclass(frozen=True)
+class _Paid:
+    """A route, and what its calls came to."""
+
+    target: str
+    found: RouteRecord
+
+
+def _legs(row: _Paid) -> str:
+    return ", ".join(
+        f"{visible(leg.name, 30)} {per_cent(leg.share_answered, 1)}" for leg in row.found.legs
+    )
+
+
+def _wasted(row: _Paid) -> str:
+    tokens = row.found.tokens
+    return count(tokens.wasted_prompt + tokens.wasted_output)
+
+
+PAID_COLUMNS: list[Column[_Paid]] = [
+    Column("route", lambda row: visible(row.target, 60), "words"),
+    Column("answered by", _legs, "words"),
+    Column(
         "calls by reason",
-        "calls a request",
-        "USD",
-        "added cost",
-        "wasted tokens",
-        "billed twice",
-    ]
-    return text_table("Who answered, and what it cost", head, rows, words=3)
+        lambda row: counts(row.found.by_reason, name_first=True) or "none",
+        "words",
+    ),
+    Column("calls a request", lambda row: number(row.found.attempts_per_request)),
+    Column("USD", lambda row: usd(row.found.cost.usd)),
+    Column("added cost", lambda row: _added(row.found.cost)),
+    Column("wasted tokens", _wasted),
+    Column("billed twice", lambda row: count(row.found.double_billed)),
+]
 
 
-def _calls(by_reason: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason} {count(times)}" for reason, times in by_reason.items()) or "none"
+@dataclass(frozen=True)
+class _Borne:
+    """How a lane bore a drill."""
+
+    drill: DrillRecord
+    #: the stage had other drills too
+    one_of_several: bool
+
+    @property
+    def lane(self) -> str:
+        """The lane, and which drill where there were several."""
+        drill = f", {visible(self.drill.event, 40)}" if self.one_of_several else ""
+        return visible(self.drill.target, 60) + drill
+
+
+DRILL_COLUMNS: list[Column[_Borne]] = [
+    Column("lane", lambda row: row.lane, "words"),
+    Column("noticed by", lambda row: row.drill.detected_by or ABSENT, "words"),
+    Column("noticed", lambda row: duration(row.drill.detect_ms)),
+    Column("switched", lambda row: duration(row.drill.switch_ms)),
+    Column("back", lambda row: duration(row.drill.fail_back_ms)),
+    Column("requests", lambda row: count(row.drill.requests)),
+    Column("lost", lambda row: count(row.drill.lost)),
+    Column("delayed", lambda row: count(row.drill.delayed)),
+    Column("p99, change", lambda row: _longer(row.drill)),
+    Column("added cost", lambda row: _added(row.drill.cost)),
+    Column("billed twice", lambda row: count(row.drill.double_billed)),
+]
 
 
 def _drill(stage: str, drills: Sequence[DrillRecord], record: Routes, number_of: int) -> Section:
@@ -199,36 +226,7 @@ def _drill(stage: str, drills: Sequence[DrillRecord], record: Routes, number_of:
         (visible(name, 80), _span(next(drill for drill in drills if drill.event == name)))
         for name in dict.fromkeys(drill.event for drill in drills)
     ]
-    several, done = len(about) > 1, [drill for drill in drills if drill.ok]
-    rows = [
-        [
-            visible(drill.target, 60) + (f", {visible(drill.event, 40)}" if several else ""),
-            drill.detected_by or ABSENT,
-            _time(drill.detect_ms),
-            _time(drill.switch_ms),
-            _time(drill.fail_back_ms),
-            count(drill.requests),
-            count(drill.lost),
-            count(drill.delayed),
-            _change(None if drill.added_ms is None else drill.added_ms.p99),
-            _added(drill.cost),
-            count(drill.double_billed),
-        ]
-        for drill in done
-    ]
-    head = [
-        "lane",
-        "noticed by",
-        "noticed",
-        "switched",
-        "back",
-        "requests",
-        "lost",
-        "delayed",
-        "p99, change",
-        "added cost",
-        "billed twice",
-    ]
+    done = [drill for drill in drills if drill.ok]
     svgs = [
         drill_timeline(name, record.timelines, done)
         for name in record.timelines
@@ -238,18 +236,17 @@ def _drill(stage: str, drills: Sequence[DrillRecord], record: Routes, number_of:
         Figure("timeline of the drill", f"drill-{number_of:02d}-{place:02d}.svg", svg)
         for place, svg in enumerate(svgs)
     ]
-    notes = [
-        (
-            "Noticed and switched count from the cut, back from the healing. Lost, delayed and"
-            " added are of the requests due between the two; delayed: slower than 99 of 100 before"
-            " the cut. A target without a route notices nothing."
-        )
-    ]
-    tables = [text_table("How each lane bore it", head, rows, words=2)] if rows else []
+    note = (
+        "Noticed and switched count from the cut, back from the healing. Lost, delayed and"
+        " added are of the requests due between the two; delayed: slower than 99 of 100 before"
+        " the cut. A target without a route notices nothing."
+    )
     failures = [_failure(event) for event in record.failed if event.stage == stage]
-    said = [Text(sentence) for sentence in (*failures, *notes)]
-    title = f"Drill: {visible(stage, 60)}"
-    return Section("", title, [Pairs(about), *said, *tables, *figures])
+    nodes: list[Node] = [Pairs(about), *map(Text, [*failures, note])]
+    if done:
+        rows = [_Borne(drill, len(about) > 1) for drill in done]
+        nodes.append(Table("How each lane bore it", DRILL_COLUMNS, rows))
+    return Section("", f"Drill: {visible(stage, 60)}", [*nodes, *figures])
 
 
 def _span(drill: DrillRecord) -> str:
@@ -260,34 +257,38 @@ def _span(drill: DrillRecord) -> str:
     return f"{began}, {healed}"
 
 
-def _residency(found: Mapping[str, ResidencyRecord]) -> Section:
-    rows = [
-        [
-            visible(name, 60),
-            ", ".join(visible(region, 40) for region in one.allowed),
-            one.by,
-            ", ".join(
-                f"{visible(region, 40)} {count(times)}" for region, times in one.by_region.items()
-            )
-            or ABSENT,
-            count(one.checked),
-            count(one.elsewhere),
-            count(one.unnamed),
-        ]
-        for name, one in found.items()
-    ]
-    head = [
-        "lane",
+@dataclass(frozen=True)
+class _Resident:
+    """A lane, and the regions that its answers named."""
+
+    name: str
+    found: ResidencyRecord
+
+
+RESIDENCY_COLUMNS: list[Column[_Resident]] = [
+    Column("lane", lambda row: visible(row.name, 60), "words"),
+    Column(
         "allowed",
-        "by its",
+        lambda row: ", ".join(visible(region, 40) for region in row.found.allowed),
+        "words",
+    ),
+    Column("by its", lambda row: row.found.by, "words"),
+    Column(
         "answered from",
-        "checked",
-        "from elsewhere",
-        "named no region",
-    ]
+        lambda row: counts(row.found.by_region, name_first=True) or ABSENT,
+        "words",
+    ),
+    Column("checked", lambda row: count(row.found.checked)),
+    Column("from elsewhere", lambda row: count(row.found.elsewhere)),
+    Column("named no region", lambda row: count(row.found.unnamed)),
+]
+
+
+def _residency(found: Mapping[str, ResidencyRecord]) -> Section:
     homes = Pairs([(visible(name, 60), _home(one)) for name, one in found.items()])
+    rows = [_Resident(name, one) for name, one in found.items()]
     caption = "Region that each answer named, calls of routes that lost included"
-    return Section("", "Data residency", [homes, text_table(caption, head, rows, words=4)])
+    return Section("", "Data residency", [homes, Table(caption, RESIDENCY_COLUMNS, rows)])
 
 
 def _home(found: ResidencyRecord) -> str:

@@ -1,149 +1,143 @@
-"""What a suite would send and what it could decide: a table, or the same as JSON.
+"""What a suite would send and what it could decide: a screen, or the same as JSON.
 
-In: a sizing. Out: a table within the width of the screen, or plain values for JSON. Must stay true:
-nothing is computed here; a lane without prices shows none, never 0; what no run decides says so.
+In: a sizing. Out: nodes of a screen, or plain values for JSON. Must stay true: nothing is computed
+here; a lane without prices shows none, never 0; what no run decides says so.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
-from bench.judge.contract.sizing import DAY_NS, ClauseSize, Guess, LaneSize, Sizing, Whole
-from bench.plan.budget import show_usd
-from bench.show.render_terminal import STYLES, WIDTH, wrapped
-from bench.show.wording import ABSENT, count, per_cent, visible
-from bench.units import show_duration
-
-#: true share, needs, takes, costs, chances of PASS, FAIL and neither; the clause has the rest
-_WIDTHS = (10, 12, 11, 8, 6, 6, 6)
-_INDENT = 2
+from bench.judge.contract.sizing import ClauseSize, Guess, LaneSize, Sizing, Whole
+from bench.show.document import Column, Heading, Node, Table, Text
+from bench.show.wording import ABSENT, count, in_usd, long_duration, per_cent, usd, visible
 
 
-def sizing_table(sizing: Sizing, width: int = WIDTH) -> RenderableType:
+def sizing_screen(sizing: Sizing) -> list[Node]:
     """Each lane with its clauses, then what decides them all."""
-    power = per_cent(float(sizing.assumed.power))
-    parts: list[RenderableType] = []
+    nodes: list[Node] = []
     for lane in sizing.lanes:
-        parts.append(_lane_line(lane, width))
-        if lane.clauses:
-            parts.append(Padding(_clauses(lane, power, width), (0, 0, 0, _INDENT)))
-        parts += [_wrapped("  note: ", visible(note, 400), width) for note in _notes(lane)]
+        nodes += _lane(lane, sizing)
     for label, whole in (
         ("all clauses", sizing.every),
         ("without the clauses by time", sizing.short),
     ):
         if whole is not None and (whole is sizing.every or sizing.every != sizing.short):
-            parts.append(_wrapped("", f"{label}: {_whole_text(whole)}", width))
+            nodes.append(Text(f"{label}: {_whole_text(whole)}"))
     if sizing.undecidable:
-        parts.append(
-            _wrapped(
-                "no run of any size decides, if the guess is right: ",
-                visible("; ".join(sizing.undecidable), 400),
-                width,
-            )
-        )
-    return Group(*parts)
+        undecidable = visible("; ".join(sizing.undecidable), 400)
+        said = f"no run of any size decides, if the guess is right: {undecidable}"
+        nodes.append(Text(said))
+    return nodes
 
 
-def _wrapped(label: str, said: str, width: int) -> Text:
-    return Text("\n".join(wrapped(label, said, width)))
+def _lane(lane: LaneSize, sizing: Sizing) -> list[Node]:
+    nodes: list[Node] = [Heading(visible(lane.name, 60)), Text(_sent(lane), " ")]
+    if lane.clauses:
+        rows = [
+            _Guessed(lane, clause, guess, sizing.assumed.power)
+            for clause in lane.clauses
+            for guess in clause.guesses
+        ]
+        nodes.append(Table("", GUESS_COLUMNS, rows))
+    notes = [f"clause {clause.number}: {note}" for clause in lane.clauses for note in clause.notes]
+    return [*nodes, *(Text(visible(note, 400), "note") for note in (*notes, *lane.notes))]
 
 
-def _lane_line(lane: LaneSize, width: int) -> Text:
+def _sent(lane: LaneSize) -> str:
     rate = "closed loop" if lane.rate_rps is None else f"{lane.rate_rps:,.1f}/s"
     warmup = f" + {count(lane.warmup)} warm-up" if lane.warmup else ""
     load = lane.load
-    said = (
+    return (
         f"{count(load.requests)}{warmup} requests, {rate},"
-        f" {span(load.duration_ns)}{' of virtual time' * lane.simulated}; tokens"
+        f" {long_duration(load.duration_ns)}{' of virtual time' * lane.simulated}; tokens"
         f" {count(load.prompt_tokens)} prompt, {count(load.output_tokens)} output; "
-        + ("no prices" if load.usd is None else f"{show_usd(load.usd)} USD")
+        + ("no prices" if load.usd is None else in_usd(load.usd))
         + ("" if lane.contract else "; no contract")
     )
-    return Text.assemble((visible(lane.name, 60), "bold"), "\n", _wrapped("  ", said, width))
 
 
-def _clauses(lane: LaneSize, power: str, width: int) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
-    titles = (
-        visible(lane.contract or "", 30),
-        "if truly",
-        f"needs ({power})",
-        "takes",
-        "USD",
-        "PASS",
-        "FAIL",
-        "open",
-    )
-    table.add_column(
-        titles[0], width=width - _INDENT - sum(_WIDTHS) - len(_WIDTHS) - 1, overflow="fold"
-    )
-    for title, cells in zip(titles[1:], _WIDTHS, strict=True):
-        table.add_column(title, width=cells, justify="right", overflow="fold")
-    for clause in lane.clauses:
-        for guess in clause.guesses:
-            name = Text(clause.text if guess is clause.guesses[0] else "")
-            table.add_row(name, _truth(clause, guess), *_needs(clause, guess), *_chances(guess))
-    return table
+@dataclasses.dataclass(frozen=True)
+class _Guessed:
+    """A clause of a lane, if the guess is right."""
+
+    lane: LaneSize
+    clause: ClauseSize
+    guess: Guess
+    power: Fraction
 
 
-def _truth(clause: ClauseSize, guess: Guess) -> str:
-    if clause.unit == "time":
+def _contract(rows: Sequence[_Guessed]) -> str:
+    return visible(rows[0].lane.contract or "", 30)
+
+
+def _needs(rows: Sequence[_Guessed]) -> str:
+    return f"needs ({per_cent(float(rows[0].power))})"
+
+
+def _name(row: _Guessed) -> str:
+    """The clause stands beside the first of its guesses."""
+    return row.clause.text if row.guess is row.clause.guesses[0] else ""
+
+
+def _truth(row: _Guessed) -> str:
+    if row.clause.unit == "time":
         return "no outage"
-    return f"{per_cent(float(guess.bad_share))} bad"
+    return f"{per_cent(float(row.guess.bad_share))} bad"
 
 
-def _needs(clause: ClauseSize, guess: Guess) -> tuple[str, str, str]:
-    if guess.needed is None or guess.load is None:
-        return "no run", ABSENT, ABSENT
-    needed = count(guess.needed) if clause.unit != "time" else span(guess.load.duration_ns)
-    unit = " win" if clause.unit == "windows" else ""
-    return (
-        needed + unit,
-        span(guess.load.duration_ns),
-        ABSENT if guess.load.usd is None else show_usd(guess.load.usd),
-    )
+def _needed(row: _Guessed) -> str:
+    if row.guess.needed is None or row.guess.load is None:
+        return "no run"
+    if row.clause.unit == "time":
+        return long_duration(row.guess.load.duration_ns)
+    return count(row.guess.needed) + (" win" if row.clause.unit == "windows" else "")
 
 
-def _chances(guess: Guess) -> tuple[Text, ...]:
-    """In whole per cent, the likeliest in the colour of its verdict."""
-    shown = (("PASS", guess.p_pass), ("FAIL", guess.p_fail), ("INCONCLUSIVE", guess.p_inconclusive))
-    return tuple(
-        Text(per_cent(chance, 0), STYLES[verdict] if verdict == guess.expected else "")
-        for verdict, chance in shown
-    )
+def _takes(row: _Guessed) -> str:
+    load = row.guess.load
+    return ABSENT if load is None else long_duration(load.duration_ns)
 
 
-def _notes(lane: LaneSize) -> list[str]:
-    return [
-        f"clause {clause.number}: {note}" for clause in lane.clauses for note in clause.notes
-    ] + list(lane.notes)
+def _costs(row: _Guessed) -> str:
+    load = row.guess.load
+    return ABSENT if load is None else usd(load.usd)
+
+
+def _expects(verdict: str) -> Callable[[_Guessed], str]:
+    """Of the three chances the likeliest has the colour of its verdict."""
+    return lambda row: verdict if row.guess.expected == verdict else ""
+
+
+GUESS_COLUMNS: list[Column[_Guessed]] = [
+    Column(_contract, _name, "words"),
+    Column("if truly", _truth),
+    Column(_needs, _needed),
+    Column("takes", _takes),
+    Column("USD", _costs),
+    Column("PASS", lambda row: per_cent(row.guess.p_pass, 0), coloured_by=_expects("PASS")),
+    Column("FAIL", lambda row: per_cent(row.guess.p_fail, 0), coloured_by=_expects("FAIL")),
+    Column(
+        "open",
+        lambda row: per_cent(row.guess.p_inconclusive, 0),
+        coloured_by=_expects("INCONCLUSIVE"),
+    ),
+]
 
 
 def _whole_text(whole: Whole) -> str:
     load = whole.load
-    cost = (
-        "cost unknown: a target has no prices" if load.usd is None else f"{show_usd(load.usd)} USD"
-    )
+    cost = "cost unknown: a target has no prices" if load.usd is None else in_usd(load.usd)
+    length = long_duration(load.duration_ns) if load.duration_ns else "in virtual time alone"
     return (
-        f"{count(load.requests)} requests,"
-        f" {span(load.duration_ns) if load.duration_ns else 'in virtual time alone'},"
+        f"{count(load.requests)} requests, {length},"
         f" {count(load.prompt_tokens + load.output_tokens)} tokens, {cost}; the length is set by"
         f" {visible(whole.lane, 60)}, {visible(whole.clause)}"
     )
-
-
-def span(ns: int) -> str:
-    """A length of time; from two days on in days."""
-    return f"{ns / DAY_NS:,.1f} days" if ns >= 2 * DAY_NS else show_duration(ns)
 
 
 def sizing_record(sizing: Sizing) -> dict[str, Any]:

@@ -8,13 +8,12 @@ count of what failed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, Metric
-from bench.plan.budget import show_usd
-from bench.quantiles import P50, P99, QUANTILES, by_key, name_of_key
+from bench.quantiles import P50, P99, QUANTILES, by_key
 from bench.record.records.manifest import Harness, LaneRecord
 from bench.record.records.record import Json
 from bench.record.records.summary import PartSummary, Quantiles, TargetSummary
@@ -24,10 +23,10 @@ from bench.record.samples import Columns, Outcome
 from bench.show import wording
 from bench.show.document import Column, Node, Pair, Pairs, Section, Table, Text
 from bench.show.figures import lane_figures
-from bench.show.places import places_tables
+from bench.show.places import places_tables, quantile_column
 from bench.show.verdicts import beside_the_verdicts
 from bench.show.wording import ABSENT, CUT, count, number, per_cent, visible
-from bench.units import show_duration
+from bench.units import show_duration, show_usd
 
 #: What the server said beside an outcome, and model names: this many kinds are written out.
 _NOTES_MOST, _MODELS_MOST = 3, 5
@@ -37,17 +36,6 @@ _TOKENS_FROM = {
     "none": "unknown",
     "mixed": "partly from the server's usage, partly counted from chunks",
 }
-
-
-_Row = TypeVar("_Row")
-
-
-def _quantile(key: str, of: Callable[[_Row], Quantiles | None], before: str = "") -> Column[_Row]:
-    """A column of one quantile of what `of` finds in a row."""
-    return Column(
-        before + (name_of_key(key) if key in QUANTILES else key),
-        lambda row: number(getattr(of(row), key, None)),
-    )
 
 
 def target_section(run: Run, index: int, target: TargetSummary, verdicts: Verdicts) -> Section:
@@ -183,10 +171,10 @@ def _billed(lane: LaneRecord, target: TargetSummary) -> Iterator[Pair]:
 
 #: A name, and its quantiles in ms.
 _KeyNumber = tuple[str, Quantiles | None]
-_KEY_NUMBERS: list[Column[_KeyNumber]] = [
+KEY_NUMBER_COLUMNS: list[Column[_KeyNumber]] = [
     Column("metric", lambda row: row[0], "words"),
     Column("n", lambda row: count(row[1].n if row[1] else 0)),
-    *(_quantile(key, lambda row: row[1]) for key in (*QUANTILES, "max", "mean")),
+    *(quantile_column(key, lambda row: row[1]) for key in (*QUANTILES, "max", "mean")),
 ]
 
 
@@ -204,7 +192,7 @@ def _key_numbers(target: TargetSummary) -> Table[_KeyNumber]:
         "Key numbers, ms: latencies of the requests that succeeded; connecting and lag of all that"
         " have them"
     )
-    return Table(caption, _KEY_NUMBERS, rows)
+    return Table(caption, KEY_NUMBER_COLUMNS, rows)
 
 
 def _metric_rows(target: TargetSummary, metrics: Iterable[Metric]) -> Iterator[_KeyNumber]:
@@ -228,7 +216,7 @@ def _in_summary(target: TargetSummary, key: str, metric: str) -> Quantiles | Non
 
 #: How requests ended, how many, of how many, and what was said of them.
 _Ending = tuple[str, int, int, str]
-_ENDINGS: list[Column[_Ending]] = [
+ENDING_COLUMNS: list[Column[_Ending]] = [
     Column("outcome", lambda row: visible(row[0], 40), "words"),
     Column("requests", lambda row: count(row[1])),
     Column("share", lambda row: per_cent(row[1] / max(row[2], 1))),
@@ -248,28 +236,35 @@ def _outcomes(run: Run, rows: Columns, target: TargetSummary) -> Table[_Ending]:
         )
         often_said = [f"{visible(texts[kind])} ({count(n)})" for n, kind in often[:_NOTES_MOST]]
         endings.append((name, times, target.requests, "; ".join(often_said)))
-    return Table("How every request ended, warm-up included", _ENDINGS, endings)
+    return Table("How every request ended, warm-up included", ENDING_COLUMNS, endings)
 
 
-#: The name of a phase or bucket, and its part of the summary.
-_Slice = tuple[str, PartSummary]
+@dataclass(frozen=True)
+class _Slice:
+    """A phase or bucket."""
+
+    #: what it is one of: heads the column of names
+    kind: str
+    name: str
+    found: PartSummary
 
 
 def _of(metric: str) -> Callable[[_Slice], Quantiles | None]:
-    return lambda row: row[1].response_ms.get(metric)
+    return lambda row: row.found.response_ms.get(metric)
 
 
-_SLICES: list[Column[_Slice]] = [
-    Column("requests", lambda row: count(row[1].requests)),
-    Column("ok", lambda row: count(row[1].ok)),
+SLICE_COLUMNS: list[Column[_Slice]] = [
+    Column(lambda rows: rows[0].kind, lambda row: visible(row.name, 40), "words"),
+    Column("requests", lambda row: count(row.found.requests)),
+    Column("ok", lambda row: count(row.found.ok)),
     *(
-        _quantile(key, _of(metric), f"{METRICS[metric].label} ")
+        quantile_column(key, _of(metric), f"{METRICS[metric].label} ")
         for metric in HEADLINES
         for key in (*by_key(P50, P99), "max")
     ),
 ]
 
 
-def _slices(title: str, first: str, parts: Mapping[str, PartSummary]) -> Table[_Slice]:
-    name: Column[_Slice] = Column(first, lambda row: visible(row[0], 40), "words")
-    return Table(title, [name, *_SLICES], list(parts.items()))
+def _slices(title: str, kind: str, parts: Mapping[str, PartSummary]) -> Table[_Slice]:
+    rows = [_Slice(kind, name, found) for name, found in parts.items()]
+    return Table(title, SLICE_COLUMNS, rows)

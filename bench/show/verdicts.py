@@ -14,11 +14,17 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import Any
 
-from bench.plan.budget import show_usd
-from bench.record.records.verdicts import ClauseVerdict, Forecast, Verdicts
+from bench.record.records.verdicts import (
+    ClauseVerdict,
+    Counts,
+    Expectation,
+    Forecast,
+    Steadiness,
+    Verdicts,
+)
 from bench.show import wording
-from bench.show.document import PAGE, SCREEN, Column, Table, text_table
-from bench.show.wording import ABSENT, count, per_cent, visible
+from bench.show.document import PAGE, SCREEN, Column, Table
+from bench.show.wording import ABSENT, between, count, in_usd, per_cent, visible
 
 #: A reason longer than this stands below the table where several clauses have it.
 _SHARED_FROM = 40
@@ -36,10 +42,6 @@ class Judged:
     several_levels: bool = False
 
 
-def _usd(value: float | None) -> str:
-    return ABSENT if value is None else f"{show_usd(value)} USD"
-
-
 def _credit(clause: ClauseVerdict) -> str:
     """`10 % (0 – 25 %)`: what a whole period like this run would bring, and by the limits of the
     share.
@@ -47,10 +49,9 @@ def _credit(clause: ClauseVerdict) -> str:
     found = clause.projected_credit
     if found is None:
         return ABSENT
-    least, most = per_cent(found.at_least), per_cent(found.at_most)
-    return per_cent(found.share) + (
-        f" ({least.removesuffix(' %')} – {most})" if least != most else ""
-    )
+    limits = found.at_least, found.at_most
+    several = len(set(map(per_cent, limits))) > 1
+    return per_cent(found.share) + (f" ({between(limits, per_cent)})" if several else "")
 
 
 def _value(
@@ -82,7 +83,7 @@ def _interval_heading(rows: Sequence[Judged]) -> str:
 def _interval_with_level(row: Judged) -> str:
     record = row.record
     if isinstance(record, Forecast):
-        interval = " – ".join(map(_usd, record.interval_usd))
+        interval = " – ".join(map(in_usd, record.interval_usd))
     else:
         interval = wording.interval(record)
     return f"{interval} ({per_cent(record.confidence)})" if row.several_levels else interval
@@ -127,7 +128,7 @@ VERDICT_COLUMNS: list[Column[Judged]] = [
     Column("verdict", lambda row: row.record.verdict, "verdict"),
     Column(
         "measured",
-        _value(wording.measured, lambda bill: _usd(bill.projected_usd)),
+        _value(wording.measured, lambda bill: in_usd(bill.projected_usd)),
         width=18,
     ),
     Column(_interval_heading, _interval_with_level, formats=PAGE),
@@ -138,7 +139,7 @@ VERDICT_COLUMNS: list[Column[Judged]] = [
         width=13,
         in_brackets=True,
     ),
-    Column("limit", _value(wording.limit, lambda bill: _usd(bill.forecast_usd)), width=13),
+    Column("limit", _value(wording.limit, lambda bill: in_usd(bill.forecast_usd)), width=13),
     Column(
         "n",
         _value(lambda clause: count(clause.n)),
@@ -240,60 +241,77 @@ def remarks(verdicts: Verdicts, looks: int | None = None) -> list[str]:
     return said
 
 
+@dataclass(frozen=True)
+class _SetAside:
+    """Rows of a clause that its contract sets aside, for one reason."""
+
+    clause: ClauseVerdict
+    reason: str
+    rows: int
+    #: the clause had they stayed
+    with_excluded: Counts
+
+
+SET_ASIDE_COLUMNS: list[Column[_SetAside]] = [
+    Column("clause", lambda row: wording.clause_name(row.clause.text), "words"),
+    Column("reason", lambda row: visible(row.reason), "words"),
+    Column("rows", lambda row: count(row.rows)),
+    Column("broke it", lambda row: f"{count(row.clause.k)} of {count(row.clause.n)}"),
+    Column(
+        "broke it, nothing set aside",
+        lambda row: f"{count(row.with_excluded.k)} of {count(row.with_excluded.n)}",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class _Steady:
+    """A clause, and whether what it was judged by was one thing all along."""
+
+    clause: ClauseVerdict
+    found: Steadiness
+
+
+STEADY_COLUMNS: list[Column[_Steady]] = [
+    Column("clause", lambda row: wording.clause_name(row.clause.text), "words"),
+    Column("all rows", lambda row: wording.measured(row.clause)),
+    Column(
+        "without MSER-5's warm-up",
+        lambda row: wording.measured(row.clause.replace(measured=row.found.measured_without)),
+    ),
+    Column("rows that would drop", lambda row: count(row.found.mser5_drops)),
+    Column("settled by MSER-5", lambda row: "yes" if row.found.steady else "NO"),
+    Column("trend of breaches", lambda row: wording.trend(row.found)),
+]
+
+
 def beside_the_verdicts(clauses: Sequence[ClauseVerdict]) -> Iterator[Table[Any]]:
     """Of one target: what its contract set aside, and whether the run was steady."""
     aside = [
-        [
-            wording.clause_name(clause.text),
-            visible(reason),
-            count(rows),
-            f"{count(clause.k)} of {count(clause.n)}",
-            f"{count(found.k)} of {count(found.n)}",
-        ]
+        _SetAside(clause, reason, rows, found)
         for clause in clauses
         if (found := clause.with_excluded)
         for reason, rows in clause.excluded.items()
     ]
     if aside:
-        head = ["clause", "reason", "rows", "broke it", "broke it, nothing set aside"]
-        yield text_table("Set aside, and why", head, aside, words=2)
-    steady = [
-        [
-            wording.clause_name(clause.text),
-            wording.measured(clause),
-            wording.measured(clause.replace(measured=run.measured_without)),
-            count(run.mser5_drops),
-            "yes" if run.steady else "NO",
-            wording.trend(run),
-        ]
-        for clause in clauses
-        if (run := clause.steadiness)
-    ]
+        yield Table("Set aside, and why", SET_ASIDE_COLUMNS, aside)
+    steady = [_Steady(clause, run) for clause in clauses if (run := clause.steadiness)]
     if steady:
-        head = [
-            "clause",
-            "all rows",
-            "without MSER-5's warm-up",
-            "rows that would drop",
-            "settled by MSER-5",
-            "trend of breaches",
-        ]
-        yield text_table("Was the run one thing? (diagnostics: no row was dropped)", head, steady)
+        caption = "Was the run one thing? (diagnostics: no row was dropped)"
+        yield Table(caption, STEADY_COLUMNS, steady)
 
 
-def expect_table(verdicts: Verdicts) -> Table[Any] | None:
+EXPECT_COLUMNS: list[Column[Expectation]] = [
+    Column("target", lambda item: visible(item.target, 60), "words"),
+    Column("clause", lambda item: visible(item.clause), "words"),
+    Column("expected", lambda item: visible(item.expected, 30), "words"),
+    Column("got", lambda item: visible(item.got, 30), "words"),
+    Column("as expected", lambda item: "met" if item.met else "NOT MET", "words"),
+]
+
+
+def expect_table(verdicts: Verdicts) -> Table[Expectation] | None:
     """Known answers that a suite rehearses, and what came; None without any."""
-    rows = [
-        [
-            visible(item.target, 60),
-            visible(item.clause),
-            visible(item.expected, 30),
-            visible(item.got, 30),
-            "met" if item.met else "NOT MET",
-        ]
-        for item in verdicts.expects
-    ]
-    head = ["target", "clause", "expected", "got", "as expected"]
-    return (
-        text_table("Known answers rehearsed by this suite", head, rows, words=5) if rows else None
-    )
+    if not verdicts.expects:
+        return None
+    return Table("Known answers rehearsed by this suite", EXPECT_COLUMNS, verdicts.expects)

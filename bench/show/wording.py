@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bench.record.records.verdicts import ClauseVerdict, Steadiness
+from bench.units import MS, S, show_duration, show_usd
 
 ABSENT = "–"
 #: Foreign text is cut to this many characters.
 CUT = 200
+_DAY_NS = 86_400 * S
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _LIMIT_IN_TEXT = re.compile(r" [≤≥<>] [\d.,]+ (?:%|ns|µs|ms|s|min(?: \d+ s)?|tokens/s)(?= \(|$)")
 
@@ -50,6 +52,12 @@ def count(value: int | None) -> str:
     return ABSENT if value is None else f"{value:,}"
 
 
+def counts(times: Mapping[str, int], *, name_first: bool = False) -> str:
+    """`12 rate_limited, 2 reset`, or `rate_limited 12, reset 2`; empty without any."""
+    said = [(count(number_of), visible(name, 40)) for name, number_of in times.items()]
+    return ", ".join(f"{name} {n}" if name_first else f"{n} {name}" for n, name in said)
+
+
 def number(value: float | None) -> str:
     """About three significant digits: `0.06`, `12.3`, `3,870`; the unit stands in the heading."""
     if value is None:
@@ -68,6 +76,31 @@ def exact(value: float) -> str:
 def milliseconds(value: float | None) -> str:
     """A latency with its unit: `402 ms`."""
     return ABSENT if value is None else f"{number(value)} ms"
+
+
+def duration(value_ms: float | None) -> str:
+    """A length of time that was measured in ms, with the unit a reader expects: `1.5 s`."""
+    return ABSENT if value_ms is None else show_duration(round(value_ms * MS))
+
+
+def whole_seconds(ns: int) -> str:
+    """What is left of a time, rounded up: `41 s`, `3 min`."""
+    return show_duration(-(-ns // S) * S)
+
+
+def long_duration(ns: int) -> str:
+    """A length of time; from two days on in days."""
+    return f"{ns / _DAY_NS:,.1f} days" if ns >= 2 * _DAY_NS else show_duration(ns)
+
+
+def usd(value: float | None) -> str:
+    """A sum, for a column or a sentence that names the currency."""
+    return ABSENT if value is None else show_usd(value)
+
+
+def in_usd(value: float | None) -> str:
+    """A sum with its currency: `1.25 USD`."""
+    return ABSENT if value is None else f"{show_usd(value)} USD"
 
 
 def seconds_for_readers(value_ms: float) -> str:
@@ -103,6 +136,13 @@ def per_cent(share: float | None, digits: int | None = None) -> str:
     if text == "0" and share > 0:
         return f"< {least} %"
     return f"{text} %"
+
+
+def change(share: float | None, digits: int, *, plus: bool = False) -> str:
+    """A share that may lie below zero or above one, as per cent: `-14 %`; `plus`: `+14 %`."""
+    if share is None:
+        return ABSENT
+    return f"{100 * share:{'+' if plus else ''}z.{digits}f} %"
 
 
 def _write(value: float, clause: ClauseVerdict, *, exactly: bool = False) -> str:
@@ -143,12 +183,12 @@ def between(
     limits: Sequence[float | None], write: Callable[[float], str] | None = None, none: str = ABSENT
 ) -> str:
     """`391 – 418`, `≥ 391` or `≤ 418` where there is one bound, `none` without any; `write` puts a
-    bound in words.
+    bound in words. Per cent are said once: `76 – 89 %`.
     """
     low, high = (None if bound is None else (write or number)(bound) for bound in limits)
     if low is None:
         return none if high is None else f"≤ {high}"
-    return f"≥ {low}" if high is None else f"{low} – {high}"
+    return f"≥ {low}" if high is None else f"{low.removesuffix(' %')} – {high}"
 
 
 def _bound(clause: ClauseVerdict) -> float | None:

@@ -20,10 +20,10 @@ from bench.plan.budget import (
     question,
     refuse_beyond,
     row_bound,
-    show_usd,
 )
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.target import Target
+from bench.units import show_usd
 from tests.support.planned import plan, profile, stage, suite, target
 
 PRICES: dict[str, Any] = {

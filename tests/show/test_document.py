@@ -23,15 +23,14 @@ from bench.show.document import (
     Strip,
     Text,
     Verdict,
-    text_table,
 )
+from bench.show.last_screen import verdict_screen
 from bench.show.parts import report_document
 from bench.show.render_html import html_page
 from bench.show.render_markdown import markdown_page
-from bench.show.render_terminal import screen
-from bench.show.terminal import verdict_lines
 from bench.show.verdicts import Judged
 from tests.support.made_runs import Made
+from tests.support.screens import screen_lines, text_table
 
 MOON = "phase of the moon"
 STRIP = Strip("pro over time", [0, 0, 4, 1], "pro: 1 of 4 slices is worst")
@@ -66,7 +65,7 @@ def test_a_new_column_is_one_entry(spoilt: Made, monkeypatch: pytest.MonkeyPatch
         assert f"<td>moon {verdict}</td>" in page
         assert f"| moon {verdict} |" in markdown
     for width in (80, 100):
-        lines = verdict_lines(spoilt.summary, spoilt.verdicts, width=width).plain.split("\n")
+        lines = screen_lines(verdict_screen(spoilt.summary, spoilt.verdicts), width)
         assert max(map(cell_len, lines)) <= width
         assert sum("moon fail  " in line and line.endswith("FAIL") for line in lines) == 1
         assert MOON in lines[0]
@@ -89,7 +88,7 @@ def test_every_node_has_a_place_in_every_format() -> None:
     or folded away.
     """
     page, markdown = html_page(DOCUMENT), markdown_page(DOCUMENT)
-    lines = screen(NODES, 80).plain.split("\n")
+    lines = screen_lines(NODES, 80)
     assert re.search(r"<details><summary>more</summary>\s*<p>folded away</p>\s*</details>", page)
     assert "<dt>model</dt><dd>m&lt;b&gt;</dd>" in page
     assert "<details><summary>more</summary>\n\nfolded away\n\n</details>" in markdown

@@ -10,9 +10,10 @@ from bench.judge.review import review
 from bench.plan.contract import Contract
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
+from bench.show.last_screen import verdict_screen
 from bench.show.report import write_report
-from bench.show.terminal import verdict_lines
 from tests.support.made_runs import Made, MakeRun, spoil_all, spoil_some
+from tests.support.screens import screen_lines
 
 
 def judged(made: Made, contract: Contract) -> str:
@@ -25,7 +26,7 @@ def judged(made: Made, contract: Contract) -> str:
     run = Run(made.run.folder)
     made.summary, made.verdicts = review(run)
     write_report(run, made.records)
-    assert max(map(len, verdict_lines(made.summary, made.verdicts).plain.split("\n"))) <= 100
+    assert max(map(len, screen_lines(verdict_screen(made.summary, made.verdicts)))) <= 100
     return (made.run.folder / "report.md").read_text()
 
 

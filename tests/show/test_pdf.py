@@ -11,8 +11,7 @@ import pytest
 from pypdf import PdfReader
 
 from bench.errors import UserError
-from bench.show.pdf import pdf_library, write_pdf
-from bench.show.report import write_report
+from bench.show.report import pdf_library, write_pdf, write_report
 from tests.support.made_runs import Made, make_in, spoil_some
 
 pytestmark = pytest.mark.figures

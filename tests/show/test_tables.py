@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from bench.show.document import Table, text_table
-from bench.show.render_terminal import table_lines
+from bench.show.document import Table
+from tests.support.screens import table_lines, text_table
 
 WORDS = st.lists(st.text("abcxyz漢", min_size=1, max_size=30), min_size=1, max_size=4).map(" ".join)
 NUMBERS = st.one_of(

@@ -5,14 +5,20 @@ from __future__ import annotations
 import io
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from bench.record.records.calibration import Calibration, CalibrationStep
+from bench.show.calibration import calibration_head, calibration_line, calibration_screen
+from bench.show.last_screen import spread_table, verdict_screen
 from bench.show.live import LaneProgress, Progress, Rates, Screen, live_text, plain_line
-from bench.show.terminal import STYLES, verdict_lines
+from bench.show.render_terminal import screen
+from bench.show.terminal_tables import STYLES
 from tests.support.made_runs import Made, MakeRun
+from tests.support.screens import screen_lines
 
 S = 10**9
 MIDWAY = Progress(
@@ -53,7 +59,7 @@ def test_the_final_screen_fits_its_width(make_run: MakeRun, names: list[str], wi
     """No line is wider than asked, whatever the names; every verdict stands there whole."""
     made = make_run(names, rows=20)
     made.say(reasons=["w" * 300, "many words " * 30])
-    plain = verdict_lines(made.summary, made.verdicts, width=width).plain
+    plain = "\n".join(screen_lines(verdict_screen(made.summary, made.verdicts), width))
     assert max(cell_len(line) for line in plain.split("\n")) <= width
     assert [plain.count(word) for word in ("INCONCLUSIVE", "REPORTED", "  PASS")] == [1, 1, 2]
     assert "\x1b" not in plain
@@ -61,13 +67,13 @@ def test_the_final_screen_fits_its_width(make_run: MakeRun, names: list[str], wi
 
 def test_the_final_screen_gives_reason_and_what_to_do_next(spoilt: Made) -> None:
     """Interval, counts that decided, harness, report path and repeat command, each on its line."""
-    plain = verdict_lines(
+    nodes = verdict_screen(
         spoilt.summary,
         spoilt.verdicts,
         report="results/x/report.html",
         repeat="tailproof run x --seed 1",
-    ).plain
-    lines = plain.split("\n")
+    )
+    lines = screen_lines(nodes)
     fail = next(index for index, line in enumerate(lines) if line.endswith("FAIL"))
     assert "3,870 ms (3,610 – 4,020 ms)    ≤ 800 ms       12,000  FAIL" in lines[fail]
     assert lines[fail + 1].strip() == "611 slow or failed, 120 allowed"
@@ -81,7 +87,7 @@ def test_the_final_screen_gives_reason_and_what_to_do_next(spoilt: Made) -> None
 
 def test_colour_carries_the_verdict_and_nothing_else(spoilt: Made) -> None:
     """Every coloured stretch of the screen is a verdict word in its own colour."""
-    text = verdict_lines(spoilt.summary, spoilt.verdicts)
+    text = screen(verdict_screen(spoilt.summary, spoilt.verdicts))
     coloured = {
         text.plain[span.start : span.end].strip(): span.style
         for span in text.spans
@@ -93,21 +99,21 @@ def test_colour_carries_the_verdict_and_nothing_else(spoilt: Made) -> None:
 def test_an_invalid_run_says_so_first(spoilt: Made) -> None:
     """Before any number stands that the harness was the limit."""
     spoilt.summary = spoilt.summary.replace(overall="INVALID")
-    assert verdict_lines(spoilt.summary, spoilt.verdicts).plain.startswith("INVALID: ")
+    assert screen_lines(verdict_screen(spoilt.summary, spoilt.verdicts))[0].startswith("INVALID: ")
 
 
 def test_without_a_contract_the_numbers_themselves_are_shown(spoilt: Made) -> None:
     """A line a target with success, TTFT and e2e; dashes or silence for what was not measured."""
     spoilt.verdicts = spoilt.verdicts.replace(clauses=[])
     spoilt.measure("pro", response_ms=spoilt.summary.targets["pro"].response_ms.replace(ttft=None))
-    lines = verdict_lines(spoilt.summary, spoilt.verdicts).plain.split("\n")
+    lines = screen_lines(verdict_screen(spoilt.summary, spoilt.verdicts))
     e2e = spoilt.summary.targets["standard"].response_ms.e2e
     assert e2e is not None
     p99 = e2e.p99
     assert lines[0].startswith(" standard  ok 98.5 % of 1,200")
     assert f"e2e p50 212 ms p99 {p99:,.0f} ms" in lines[0]
     assert "TTFT" not in lines[1]
-    narrow = verdict_lines(spoilt.summary, spoilt.verdicts, width=80).plain.split("\n")
+    narrow = screen_lines(verdict_screen(spoilt.summary, spoilt.verdicts), 80)
     assert narrow[1] == f"           e2e p50 212 ms p99 {p99:,.0f} ms", (
         "what does not fit is not cut"
     )
@@ -134,7 +140,7 @@ def test_missed_expectations_are_listed(spoilt: Made) -> None:
             *[{**wordy, "got": "PASS", "met": False}] * 31,
         ]
     )
-    lines = verdict_lines(spoilt.summary, spoilt.verdicts, width=80).plain.split("\n")
+    lines = screen_lines(verdict_screen(spoilt.summary, spoilt.verdicts), 80)
     at = lines.index("expected  1 of 33 known answers met")
     assert lines[at + 1].strip() == "standard, e2e p99: expected FAIL, got PASS"
     assert max(map(cell_len, lines)) <= 80
@@ -265,3 +271,57 @@ def test_a_run_that_has_hardly_begun_or_is_over_can_be_shown() -> None:
     assert "burst 100 %, 106 answers to come; " in plain_line(over)
     counted = replace(nothing, total_ns=0, done=2)
     assert live_text(counted, 80, 24).plain.split("\n")[0].endswith("40 %   3 requests left")
+
+
+def test_the_spread_of_repeated_runs(spoilt: Made) -> None:
+    """Lowest, lower middle and highest p99 of four runs, and how far apart over the middle; what
+    fewer than two runs have is left out.
+    """
+    response = spoilt.summary.targets["pro"].response_ms
+    assert response.e2e is not None
+    summaries = []
+    for p99 in (400.0, 100.0, 200.0, 300.0):
+        spoilt.measure(
+            "pro",
+            response_ms=response.replace(ttft=None, e2e=response.e2e.replace(p50=212.0, p99=p99)),
+        )
+        summaries.append(spoilt.summary)
+    lines = screen_lines([spread_table(summaries)], 80)
+    assert lines[0] == "run-to-run spread over 4 runs (response, ms)"
+    assert lines[1].split() == ["target", "latency", "min", "median", "max", "spread"]
+    assert [line.split() for line in lines if "pro " in line] == [
+        ["pro", "e2e", "p50", *["212"] * 3, "0", "%"],
+        ["pro", "e2e", "p99", "100", "200", "400", "150", "%"],
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_calibration_fits_its_screen(width: int) -> None:
+    """Signed errors in their columns, a mark where they are beyond the budget, the ceiling last."""
+    step = CalibrationStep(
+        rate_rps=12_800,
+        sent_rps=12_799.6,
+        ttft_error_ms=(0.01, 0.12, -1.25),
+        e2e_error_ms=(0.02, 0.5, 12.3),
+        row_error_p99_ms=1.2,
+        lag_p99_ms=0.4,
+        cpu_us_per_request=123.4,
+    )
+    record = Calibration(
+        format=Calibration.FORMAT,
+        measured_utc="2026-11-23T10:04:11Z",
+        machine={},
+        tokens=3,
+        error_budget_ms=1.0,
+        ceiling_rps=12_800,
+        ceiling_events_per_s=38_400,
+        steps=[step],
+    )
+    row = calibration_line(step, within_budget=False)
+    screened = screen_lines(calibration_screen(record, Path("c.json")), width)
+    lines = [*calibration_head(), row, *screened]
+    assert max(map(cell_len, lines)) <= width
+    cells = "12800/s 12800/s +0.01 +0.12 -1.25 +0.02 +0.50 +12.30 1.20 0.40 123 !"
+    assert " ".join(row.split()) == cells
+    assert "the ladder ended before the error did" in " ".join(screened)
+    assert calibration_line(step, within_budget=True) == row.removesuffix(" !")

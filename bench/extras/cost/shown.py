@@ -7,13 +7,13 @@ what was measured are told apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from bench.extras.cost.record import CostRecord, SpendRecord, TargetCost
-from bench.plan.budget import show_usd
-from bench.show.document import Heading, Node, Pairs, Table, Text, text_table
-from bench.show.wording import ABSENT, count, exact, per_cent, visible
+from bench.extras.cost.record import CostRecord, SpendRecord, StageCost, TargetCost
+from bench.show.document import Column, Heading, Node, Pairs, Table, Text
+from bench.show.wording import between, change, count, exact, per_cent, usd, visible
+from bench.units import show_usd
 
 _SIZES = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
 
@@ -40,55 +40,56 @@ def cost_screen(found: TargetCost) -> list[Node]:
     ]
 
 
-def cost_table(record: CostRecord) -> Table[Any]:
-    """One row a stage, USD a month."""
-    name, other, overhead = (
-        visible(record.target, 30),
-        visible(record.compare_with, 30),
-        record.overhead,
-    )
-    measured = record.overhead_from != "assumed"
-    head = [
-        "stage",
-        "users",
-        "tokens",
-        name,
-        other,
-        "saving",
-        f"with {per_cent(overhead, 1)} overhead",
-        *(["95 % interval"] if measured else []),
-        "saving then",
-        "direct",
-    ]
-    rows = []
-    for stage in record.stages:
-        low, high = stage.interval_usd
-        interval = ABSENT if low is None or high is None else f"{show_usd(low)} – {show_usd(high)}"
-        rows.append(
-            [
-                visible(stage.stage, 30),
-                visible(stage.users, 20),
-                tokens(stage.tokens),
-                show_usd(stage.usd),
-                show_usd(stage.other_usd),
-                _saving(stage.saving),
-                show_usd(stage.usd_with_overhead),
-                *([interval] if measured else []),
-                _saving(stage.saving_with_overhead),
-                show_usd(stage.direct_usd),
-            ]
-        )
-    return text_table(
+@dataclass(frozen=True)
+class _Bill:
+    """A month at one size of business, and what all bills of the table rest on."""
+
+    record: CostRecord
+    stage: StageCost
+
+
+def _target(rows: Sequence[_Bill]) -> str:
+    return visible(rows[0].record.target, 30)
+
+
+def _other(rows: Sequence[_Bill]) -> str:
+    return visible(rows[0].record.compare_with, 30)
+
+
+def _overhead(rows: Sequence[_Bill]) -> str:
+    return f"with {per_cent(rows[0].record.overhead, 1)} overhead"
+
+
+def _measured(rows: Sequence[_Bill]) -> bool:
+    return rows[0].record.overhead_from != "assumed"
+
+
+COST_COLUMNS: list[Column[_Bill]] = [
+    Column("stage", lambda bill: visible(bill.stage.stage, 30), "words"),
+    Column("users", lambda bill: visible(bill.stage.users, 20)),
+    Column("tokens", lambda bill: tokens(bill.stage.tokens)),
+    Column(_target, lambda bill: usd(bill.stage.usd)),
+    Column(_other, lambda bill: usd(bill.stage.other_usd)),
+    Column("saving", lambda bill: change(bill.stage.saving, 1)),
+    Column(_overhead, lambda bill: usd(bill.stage.usd_with_overhead)),
+    Column(
+        "95 % interval",
+        lambda bill: between(bill.stage.interval_usd, usd),
+        show_if=_measured,
+    ),
+    Column("saving then", lambda bill: change(bill.stage.saving_with_overhead, 1)),
+    Column("direct", lambda bill: usd(bill.stage.direct_usd)),
+]
+
+
+def cost_table(record: CostRecord) -> Table[_Bill]:
+    """One row a stage, USD a month; a saving below zero: the comparison is the cheaper one."""
+    return Table(
         f"USD a month at {exact(record.usd_per_million)} against"
         f" {exact(record.other_usd_per_million)} USD per million tokens",
-        head,
-        rows,
+        COST_COLUMNS,
+        [_Bill(record, stage) for stage in record.stages],
     )
-
-
-def _saving(share: float | None) -> str:
-    """One decimal; below zero the comparison is the cheaper one."""
-    return ABSENT if share is None else f"{100 * share:z.1f} %"
 
 
 def _notes(record: CostRecord) -> Iterator[str]:
@@ -144,9 +145,9 @@ def _spent(spent: SpendRecord) -> Iterator[tuple[str, str]]:
     said = {True: "holds", False: "does not hold", None: "undecided"}[forecast.holds]
     if forecast.ratio is not None:
         low, high = forecast.interval
-        limits = "" if low is None or high is None else f" ({100 * low:.1f} – {100 * high:.1f} %)"
+        limits = "" if low is None or high is None else f" ({between(forecast.interval, _tenths)})"
         said = (
-            f"{100 * forecast.ratio:.1f} % of it{limits}: within {per_cent(forecast.margin)}"
+            f"{change(forecast.ratio, 1)} of it{limits}: within {per_cent(forecast.margin)}"
             f" either way {said}"
         )
     yield (
@@ -154,3 +155,7 @@ def _spent(spent: SpendRecord) -> Iterator[tuple[str, str]]:
         f"{show_usd(forecast.forecast_usd)} USD; billed {said}"
         + (f", {forecast.reason}" if forecast.reason else ""),
     )
+
+
+def _tenths(share: float) -> str:
+    return change(share, 1)

@@ -23,7 +23,6 @@ from bench.record.pieces import Following
 from bench.record.records.manifest import LaneRecord
 from bench.record.run_folder import read_manifest, read_schedule, under_way
 from bench.record.samples import SAMPLE_DTYPE, Int, Outcome, Table, latency_ns
-from bench.units import MS
 
 SHOWN_QUANTILES = by_name(P50, P99, P999)
 
@@ -128,13 +127,8 @@ def _standing(lane: LaneRecord, own: _Lane, planned: int) -> LaneStanding:
     outcomes = {
         Outcome(index).name: int(times) for index, times in enumerate(own.outcomes) if times
     }
-    found = {metric: _quantiles_ms(histogram) for metric, histogram in own.latencies.items()}
+    found = {
+        metric: {name: histogram.percentile_ms(q) for name, q in SHOWN_QUANTILES.items()}
+        for metric, histogram in own.latencies.items()
+    }
     return LaneStanding(lane.name, planned, outcomes, found)
-
-
-def _quantiles_ms(histogram: Histogram) -> dict[str, float | None]:
-    return {name: _ms(histogram.percentile_ns(q)) for name, q in SHOWN_QUANTILES.items()}
-
-
-def _ms(value_ns: int | None) -> float | None:
-    return None if value_ns is None else value_ns / MS

@@ -24,7 +24,7 @@ from bench.show.comparison import comparison_section
 from bench.show.document import Section
 from bench.show.parts import report_document
 from bench.show.render_html import html_page, page_environment
-from bench.show.wording import ABSENT, count, milliseconds, per_cent, visible
+from bench.show.wording import ABSENT, count, counts, milliseconds, per_cent, visible
 from bench.units import S, show_duration
 
 Query = Mapping[str, str]
@@ -221,9 +221,7 @@ def _when(standing: Standing) -> str:
 
 
 def _lane_texts(lane: LaneStanding) -> dict[str, str]:
-    failed = [
-        f"{count(times)} {outcome}" for outcome, times in lane.outcomes.items() if outcome != "ok"
-    ]
+    failed = {outcome: times for outcome, times in lane.outcomes.items() if outcome != "ok"}
     ok = lane.outcomes.get("ok", 0)
     quantiles = {}
     for metric, found in lane.quantiles_ms.items():
@@ -232,6 +230,6 @@ def _lane_texts(lane: LaneStanding) -> dict[str, str]:
     return {
         "rows": f"{count(lane.ended)} of {count(lane.planned)}",
         "ok": per_cent(ok / lane.ended) if lane.ended else ABSENT,
-        "failed": ", ".join(failed) or "none",
+        "failed": counts(failed) or "none",
         **quantiles,
     }

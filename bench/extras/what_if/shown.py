@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from bench.extras.what_if.record import TriedRow, WhatIf
 from bench.extras.what_if.trade_off import Point, latency_against_cost
-from bench.plan.budget import show_usd
-from bench.show.document import Node, Table, Text, text_table
-from bench.show.wording import ABSENT, between, count, milliseconds, number, per_cent, visible
-from bench.units import MS, show_duration
+from bench.show.document import Column, Node, Table, Text
+from bench.show.wording import (
+    between,
+    count,
+    duration,
+    milliseconds,
+    number,
+    per_cent,
+    usd,
+    visible,
+)
 
 _AT = {"sequential": "slower than", "deadline": "after", "hedge": "after"}
 _ASSUMPTION = {
@@ -44,43 +50,47 @@ def row_name(row: TriedRow) -> str:
 
 
 def _at(row: TriedRow) -> str:
-    return show_duration(round((row.at_ms or 0) * MS))
+    return duration(row.at_ms or 0)
 
 
-def what_if_table(record: WhatIf) -> Table[Any]:
+@dataclasses.dataclass(frozen=True)
+class _Tried:
+    """A row of the record, and the record."""
+
+    record: WhatIf
+    row: TriedRow
+
+
+def _interval_heading(rows: Sequence[_Tried]) -> str:
+    return f"its {per_cent(rows[0].record.confidence)} interval"
+
+
+def _priced(rows: Sequence[_Tried]) -> bool:
+    return not rows[0].record.unpriced
+
+
+WHAT_IF_COLUMNS: list[Column[_Tried]] = [
+    Column("policy", lambda tried: _label(tried.row), "words"),
+    Column("", lambda tried: "*" if tried.row.on_front else "", "words"),
+    Column("p50", lambda tried: number(tried.row.p50_ms)),
+    Column("p99", lambda tried: number(tried.row.p99_ms)),
+    Column(_interval_heading, lambda tried: between(tried.row.p99_95)),
+    Column("p99.9", lambda tried: number(tried.row.p999_ms)),
+    Column("success", lambda tried: per_cent(tried.row.success)),
+    Column("calls", lambda tried: f"{tried.row.calls:.3f}"),
+    Column("USD", lambda tried: usd(tried.row.usd_per_1000), show_if=_priced),
+    Column(_interval_heading, lambda tried: between(tried.row.usd_95, usd), show_if=_priced),
+]
+
+
+def what_if_table(record: WhatIf) -> Table[_Tried]:
     """One row a measured lane and a setting; what nobody priced has no columns of cost."""
-    priced, level = not record.unpriced, f"{per_cent(record.confidence)} interval"
-    rows = [
-        [
-            _label(row),
-            "*" if row.on_front else "",
-            number(row.p50_ms),
-            number(row.p99_ms),
-            between(row.p99_95),
-            number(row.p999_ms),
-            per_cent(row.success),
-            f"{row.calls:.3f}",
-            *([_usd(row.usd_per_1000), between(row.usd_95, show_usd)] if priced else []),
-        ]
-        for row in record.settings
-    ]
-    head = [
-        "policy",
-        "",
-        "p50",
-        "p99",
-        f"its {level}",
-        "p99.9",
-        "success",
-        "calls",
-        *(["USD", f"its {level}"] if priced else []),
-    ]
-    units = f"latency in ms, calls a request{', USD per 1,000 requests' if priced else ''}"
-    return text_table(
-        f"{visible(record.default, 60)} first, then {visible(record.fallback, 60)}: {units}",
-        head,
-        rows,
-        words=2,
+    per_thousand = "" if record.unpriced else ", USD per 1,000 requests"
+    return Table(
+        f"{visible(record.default, 60)} first, then {visible(record.fallback, 60)}: latency in ms,"
+        f" calls a request{per_thousand}",
+        WHAT_IF_COLUMNS,
+        [_Tried(record, row) for row in record.settings],
     )
 
 
@@ -89,10 +99,6 @@ def _label(row: TriedRow) -> str:
     if row.policy is None:
         return f"{row_name(row)}, measured"
     return f"{row.policy} {_at(row)}" + (", as published" if row.published else "")
-
-
-def _usd(value: float | None) -> str:
-    return ABSENT if value is None else show_usd(value)
 
 
 def what_if_screen(record: WhatIf) -> list[Node]:

@@ -74,10 +74,7 @@ def shift_figure(record: Comparison, pair: str) -> str | None:
 
 def _shifted(point: ShiftPoint) -> str:
     """What a reader may ask of a quantile: `p90: -1,720 ms (-1,910 – -1,330)`."""
-    low, high = point.interval
-    return (
-        f"p{exact(100 * point.q)}: {milliseconds(point.shift_ms)} ({number(low)} – {number(high)})"
-    )
+    return f"p{exact(100 * point.q)}: {milliseconds(point.shift_ms)} ({between(point.interval)})"
 
 
 def ratio_figure(record: Comparison, pair: str) -> str | None:

@@ -32,7 +32,7 @@ from bench.show.plots.canvas import (
     margin_labels,
     readings,
 )
-from bench.show.wording import count, milliseconds, number, per_cent, visible
+from bench.show.wording import count, exact, milliseconds, number, per_cent, visible
 from bench.units import MS
 
 if TYPE_CHECKING:
@@ -187,4 +187,4 @@ def _draw_failed_share(axes: Axes, succeeded: int, n: int) -> list[str]:
 
 def _percentile_name(place: float) -> str:
     """The percentile at `place` = -log10(1 - q): `p0`, `p50`, `p99.9`."""
-    return "p" + f"{100 * (1 - 10**-place):.6f}".rstrip("0").rstrip(".")
+    return f"p{exact(100 * (1 - 10**-place))}"

@@ -1,4 +1,4 @@
-"""The last screen of a run: the verdict a tired person can read.
+"""The last screen of a run: the verdict a tired person can read; of several runs, their spread.
 
 In: summary and verdicts. Out: nodes for a screen. Must stay true: what must be known before the
 first number is read stands above it; what broke or is open says why.
@@ -9,53 +9,40 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rich import text as rich_text
-from rich.cells import cell_len
-
+from bench.judge.summary import Spread, spreads
 from bench.metrics import HEADLINES, METRICS
+from bench.quantiles import P50, P99, by_key
 from bench.record.records.summary import Summary
 from bench.record.records.verdicts import Verdicts
 from bench.show import wording
-from bench.show.document import Code, Node, Text, Verdict
+from bench.show.document import Code, Column, Node, Table, Text, Verdict
 from bench.show.facts import health_line, left_out_sentences
-from bench.show.render_terminal import (
-    HELD,
-    STYLES,
-    WIDTH,
-    fit,
-    pieces,
-    screen,
-    table_lines,
-    wrapped,
-)
+from bench.show.terminal_tables import HELD, beside
 from bench.show.verdicts import verdict_screens
-from bench.show.wording import count, milliseconds, per_cent, visible
-
-__all__ = ["STYLES", "WIDTH", "fit", "pieces", "table_lines", "verdict_lines", "wrapped"]
+from bench.show.wording import count, milliseconds, number, per_cent, visible
 
 
-def verdict_lines(
+def verdict_screen(
     summary: Summary,
     verdicts: Verdicts,
     further: Sequence[str] = (),
     *,
-    beside: Iterable[Node] = (),
+    below: Iterable[Node] = (),
     report: Path | str | None = None,
     repeat: str = "",
     resume: str = "",
-    width: int = WIDTH,
-) -> rich_text.Text:
+) -> list[Node]:
     """Contract by contract, then key numbers, health, `further` sentences, the report's path and
     what to type next.
 
-    `beside` stands below the verdicts. `resume` is the command that goes on with a run that broke
+    `below` stands below the verdicts. `resume` is the command that goes on with a run that broke
     off.
     """
-    nodes = [
+    nodes: list[Node] = [
         *_before_anything_else(summary, verdicts),
         *verdict_screens(verdicts),
         *(() if verdicts.clauses else _numbers_without_contract(summary)),
-        *beside,
+        *below,
         Verdict(visible(summary.overall, 20)),
         Text(health_line(summary), "harness"),
         *(Text(sentence, " ") for sentence in further),
@@ -67,7 +54,7 @@ def verdict_lines(
         nodes.append(Code(visible(resume, 4096), "go on"))
     if repeat:
         nodes.append(Code(visible(repeat, 4096), "again"))
-    return screen(nodes, width)
+    return nodes
 
 
 def _before_anything_else(summary: Summary, verdicts: Verdicts) -> Iterator[Node]:
@@ -102,8 +89,7 @@ def _expected(verdicts: Verdicts) -> Iterator[Node]:
 
 def _numbers_without_contract(summary: Summary) -> Iterator[Node]:
     """Of each target how many requests succeeded, and its latencies; then its failures."""
-    names = [visible(name, 30) for name in summary.targets]
-    beside = 1 + max(map(cell_len, names), default=0) + 2
+    *names, blank = beside([*(visible(name, 30) for name in summary.targets), ""])
     for name, target in zip(names, summary.targets.values(), strict=True):
         came = target.reached
         share = per_cent(target.ok / came, 2) if came else wording.ABSENT
@@ -112,15 +98,30 @@ def _numbers_without_contract(summary: Summary) -> Iterator[Node]:
             latency = target.response_ms.get(metric)
             if latency is not None:
                 quantiles = (
-                    f"{key} {milliseconds(getattr(latency, key))}" for key in ("p50", "p99")
+                    f"{key} {milliseconds(getattr(latency, key))}" for key in by_key(P50, P99)
                 )
                 parts.append(f"{METRICS[metric].label} {' '.join(quantiles)}")
         held = "   ".join(part.replace(" ", HELD) for part in parts)
-        yield Text(held, fit(f" {name}", beside))
-        failed = [
-            f"{count(times)} {visible(outcome, 30)}"
-            for outcome, times in target.outcomes.items()
-            if outcome != "ok"
-        ]
+        yield Text(held, name)
+        failed = {outcome: times for outcome, times in target.outcomes.items() if outcome != "ok"}
         if failed:
-            yield Text(", ".join(failed), " " * beside)
+            yield Text(wording.counts(failed), blank)
+
+
+# ---- below the screens of several runs
+
+
+SPREAD_COLUMNS: list[Column[Spread]] = [
+    Column("target", lambda row: visible(row.target, 60), "words"),
+    Column("latency", lambda row: f"{METRICS[row.metric].label} {row.quantile}", "words"),
+    Column("min", lambda row: number(row.values_ms[0])),
+    Column("median", lambda row: number(row.median_ms)),
+    Column("max", lambda row: number(row.values_ms[-1])),
+    Column("spread", lambda row: per_cent(row.share, 1)),
+]
+
+
+def spread_table(summaries: Sequence[Summary]) -> Table[Spread]:
+    """Run-to-run spread: the same quantile in each of the repeated runs."""
+    caption = f"run-to-run spread over {len(summaries)} runs (response, ms)"
+    return Table(caption, SPREAD_COLUMNS, list(spreads(summaries)))

@@ -1,0 +1,35 @@
+"""What a terminal shows, without its colours, and tables of cells that are text already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from bench.show.document import Column, Node, Table
+from bench.show.render_terminal import screen
+from bench.show.terminal_tables import WIDTH, styled_table
+
+
+def text_table(
+    caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1
+) -> Table[Sequence[str]]:
+    """The first `words` columns stand left, the others right."""
+
+    def cell(place: int) -> Callable[[Sequence[str]], str]:
+        return lambda row: row[place]
+
+    columns = [
+        Column(heading, cell(place), "words" if place < words else "number")
+        for place, heading in enumerate(head)
+    ]
+    return Table(caption, columns, rows)
+
+
+def screen_lines(nodes: Iterable[Node], width: int = WIDTH) -> list[str]:
+    """The lines of a screen."""
+    return screen(nodes, width).plain.split("\n")
+
+
+def table_lines(table: Table[Any], width: int = WIDTH) -> list[str]:
+    """The lines of one table, on a screen of any width."""
+    return ["".join(text for text, _ in line) for line in styled_table(table, width)]
