@@ -16,6 +16,8 @@ from bench.api.gemini import API
 from bench.api.interface import AnswerLimit, BodyOptions
 from bench.api.tier import TierClass
 from bench.plan.target import Target
+from bench.record.samples import Outcome
+from tests.api.test_seam import flown
 from tests.support.both_readings import at_every_split, facts
 from tests.support.reference_stream import pieces
 
@@ -353,6 +355,20 @@ def test_an_array_instead_of_events_is_refused_with_one_sentence() -> None:
     assert (API.error_message(array), API.error_code(array)) == ("overloaded {", "UNAVAILABLE")
     assert (API.error_message(BARE), API.error_code(BARE)) == ("overloaded {", "UNAVAILABLE")
     assert (API.error_message(b"[1]"), API.error_code(b"[")) == ("[1]", "")
+
+
+def test_what_a_row_keeps() -> None:
+    """The tier by its header, the server's time, and an error that stands between the events."""
+    headers = ((b"x-gemini-service-tier", b"standard"), (b"server-timing", b"gfet4t7; dur=77"))
+    stream = STREAMS["all spent on thoughts"][0]
+    request, ends = flown(API, stream, b"text/event-stream", *headers, cut=40)
+    assert ends == [(Outcome.ok, "")]
+    assert (request.served_tier, request.server_ns) == ("standard", 77_000_000)
+    _, ends = flown(API, STREAMS["cut"][0], b"text/event-stream", cut=40)
+    assert ends == [(Outcome.truncated, "stream ended without finishReason")]
+    request, ends = flown(API, sse(PART) + BARE, b"text/event-stream", cut=40)
+    assert ends == [(Outcome.stream_error, "overloaded {")]
+    assert (request.error_code, request.cause(*ends[0])) == ("UNAVAILABLE", Cause.overload)
 
 
 def test_a_blocked_prompt_is_a_filters_work() -> None:

@@ -18,6 +18,8 @@ from bench.api.quick import QuickReader
 from bench.api.sse import EventStream
 from bench.api.tier import TierClass
 from bench.plan.target import Target
+from bench.record.samples import Outcome
+from tests.api.test_seam import flown
 from tests.support.both_readings import agree, at_every_split
 from tests.support.reference_stream import pieces
 
@@ -496,7 +498,24 @@ def test_plain_answers_that_are_none() -> None:
             reader.close()
 
 
-# ---- tiers, causes, bounds
+# ---- rows, tiers, causes, bounds
+
+
+def test_what_a_row_keeps() -> None:
+    """Outcome, cause, the vendor's code and id, and what is left of the buyer's limits."""
+    headers = (
+        (b"request-id", b"req_1"),
+        (b"anthropic-ratelimit-requests-remaining", b"7"),
+        (b"anthropic-ratelimit-tokens-remaining", b"900"),
+    )
+    request, ends = flown(API, STREAMS["text"][0], b"text/event-stream", *headers, cut=40)
+    assert ends == [(Outcome.ok, "")]
+    assert (request.request_id, request.requests_left, request.tokens_left) == (b"req_1", 7, 900)
+    _, ends = flown(API, STREAMS["cut"][0], b"text/event-stream; charset=utf-8", cut=40)
+    assert ends == [(Outcome.truncated, "stream ended without message_stop")]
+    request, ends = flown(API, STREAMS["overloaded"][0], b"text/event-stream", cut=40)
+    assert ends == [(Outcome.stream_error, "Overloaded")]
+    assert (request.error_code, request.cause(*ends[0])) == ("overloaded_error", Cause.overload)
 
 
 @pytest.mark.parametrize(
