@@ -17,7 +17,7 @@ from typing import Any
 from bench.api.answer import MalformedAnswer, Said, Usage
 from bench.api.decoding import code_of, count, decode, error_text, text_or_none
 from bench.api.interface import AnswerLimit, Api, BodyOptions
-from bench.api.openai_facts import NO_TIERS
+from bench.api.openai_facts import NO_TIERS, PLAIN_HEADERS
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys, joined
 
 _VECTOR = b'"embedding"'
@@ -32,6 +32,7 @@ class Embeddings(OpenAiShape, Api):
     ending = "/embeddings"
     makes_tokens = False
     tiers = NO_TIERS
+    response_headers = PLAIN_HEADERS
     own_keys = ("model", "stream")
     cut_note = "an embedding is no stream"
 

@@ -29,6 +29,8 @@ HEADERS: Mapping[bytes, HeaderFact] = {
     b"x-ms-is-spilled-over": HeaderFact.spilled_over,
     b"x-gemini-service-tier": HeaderFact.served_tier,
 }
+#: Of what makes no tokens: Hugging Face's server says how long it took, in ms.
+PLAIN_HEADERS: Mapping[bytes, HeaderFact] = {**HEADERS, b"x-total-time": HeaderFact.server_ms}
 
 #: The tier of an answer, in the words of OpenAI, Azure, Groq, Fireworks and their imitators, and of
 #: Vertex AI. Spillover goes to a standard deployment.

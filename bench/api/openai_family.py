@@ -93,8 +93,8 @@ def refuse_path_of_another(path: str, api: str) -> None:
     other = api_at(path)
     if other not in (None, api):
         raise ValueError(
-            f'the URL ends in the path of api = "{other}" and the target asks for "{api}"; write'
-            " the one, or leave out the other"
+            f'the URL ends in the path of api = "{other}" and the target speaks "{api}"; write'
+            f' api = "{other}" (--api {other}), or leave the ending out'
         )
 
 

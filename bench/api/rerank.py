@@ -20,7 +20,7 @@ from bench.api.cause import Cause
 from bench.api.decoding import code_of, count, decode, error_text, text_or_none
 from bench.api.embeddings import check_number, shared_out, usage_of
 from bench.api.interface import AnswerLimit, Api, BodyOptions
-from bench.api.openai_facts import NO_TIERS
+from bench.api.openai_facts import NO_TIERS, PLAIN_HEADERS
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys, joined
 
 _DOCUMENTS = 10
@@ -53,6 +53,7 @@ class Rerank(OpenAiShape, Api):
     ending = "/rerank"
     makes_tokens = False
     tiers = NO_TIERS
+    response_headers = PLAIN_HEADERS
     error_codes = _ERRORS_OF_TEI
     own_keys = ("model", "query", "stream")
     cut_note = "a ranking is no stream"

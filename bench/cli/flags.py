@@ -180,7 +180,10 @@ TARGET_AND_RATE = (
         help="Added to the query of every URL, e.g. api-version=2024-10-21. Repeatable.",
     ),
     click.option("-m", "--model", help="Model to ask for."),
-    click.option("--tier", help="Tier that was bought, as reports and comparisons call it."),
+    click.option(
+        "--tier",
+        help='Tier that was bought, e.g. "priority": asked for as the API wants it, and named so.',
+    ),
     click.option(
         "--profile",
         help="Load profile: a built-in name (see `tailproof profiles`) or a .toml path.",

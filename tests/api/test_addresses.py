@@ -112,7 +112,7 @@ def test_the_path_of_another_api_is_refused(api: str, base: str, other: str) -> 
     """Bent into ours it would be a 404; the sentence names both."""
     with pytest.raises(ValueError, match=f'ends in the path of api = "{other}"') as caught:
         target(api, base)
-    assert f'asks for "{api}"' in str(caught.value)
+    assert f'speaks "{api}"; write api = "{other}"' in str(caught.value)
 
 
 def test_a_query_of_the_users_stands_before_the_apis_and_once(

