@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.metrics import METRICS
 from bench.record.records.manifest import Manifest
 from bench.record.records.summary import Summary, TargetSummary
 from bench.record.records.verdicts import ClauseVerdict, Forecast, Verdicts
@@ -95,10 +94,10 @@ def _service_sentence(name: str, target: TargetSummary, clauses: Sequence[Judged
         )
     if left:
         parts.append(f"{len(left)} could not be decided")
-    told = show_list(parts)
+    came = show_list(parts)
     return (
         f"{who} {answered}. Of {of} of its contract that {'were' if len(judged) > 1 else 'was'}"
-        f" tested, {told}."
+        f" tested, {came}."
     )
 
 
@@ -147,19 +146,11 @@ def _promise(clause: Judged) -> str:
     if isinstance(clause, Forecast):
         return visible(clause.text, 90)
     everywhere = clause.phase is None and clause.bucket is None and clause.view == "response"
-    if (
-        everywhere
-        and METRICS[clause.metric].until
-        and clause.statistic == "quantile"
-        and clause.limit_ms is not None
-    ):
-        return (
-            f"{METRICS[clause.metric].until} within {limit(clause).split(' ', 1)[1]} for"
-            f" {per_cent(clause.quantile)} of requests"
-        )
-    if everywhere and clause.metric == "uptime" and clause.method in (None, "request_ratio"):
-        return f"an answer to {limit(clause).split(' ', 1)[1]} of requests"
-    return visible(clause.text, 90)
+    plain = clause.kind.plain(clause.metric)
+    if not everywhere or plain is None or clause.bound is None:
+        return visible(clause.text, 90)
+    without_sign = limit(clause).partition(" ")[2]
+    return plain.format(limit=without_sign, share=per_cent(clause.quantile))
 
 
 def _all_of_them(summary: Summary, clauses: Sequence[Judged]) -> str:

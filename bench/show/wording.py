@@ -191,20 +191,11 @@ def between(
     return f"≥ {low}" if high is None else f"{low.removesuffix(' %')} – {high}"
 
 
-def _bound(clause: ClauseVerdict) -> float | None:
-    match clause.unit:
-        case "share":
-            return clause.share
-        case "tokens/s":
-            return clause.at_least_tps
-    return clause.limit_ms
-
-
 def _beside_limit(value: float, clause: ClauseVerdict) -> str:
     """A value that rounding must not lay upon a limit it does not equal: `800.2 ms` beside `≤ 800
     ms`.
     """
-    bound = _bound(clause)
+    bound = clause.bound
     unequal = (
         bound is not None and value != bound and _write(value, clause) == _write(bound, clause)
     )
@@ -213,7 +204,7 @@ def _beside_limit(value: float, clause: ClauseVerdict) -> str:
 
 def limit(clause: ClauseVerdict) -> str:
     """`≤ 800 ms`, `≥ 99.9 %`, or absent for a clause that is only reported."""
-    bound = _bound(clause)
+    bound = clause.bound
     if bound is None or clause.verdict == "REPORTED":
         return ABSENT
     sign = {">=": "≥", "<=": "≤"}.get(clause.operator, clause.operator)
@@ -231,9 +222,9 @@ def decider(clause: ClauseVerdict) -> str:
         return "reported, not judged"
     if clause.verdict == "INCONCLUSIVE":
         return visible(clause.reason, 2 * CUT)
-    if clause.statistic == "share_of_windows":
+    if clause.kind.beside:
         return _windows(clause)
-    broke = f"{count(clause.k)} {'failed' if clause.unit == 'share' else 'slow or failed'}"
+    broke = f"{count(clause.k)} {clause.kind.broke}"
     unknown = f", {count(clause.unknown)} unknown" if clause.unknown else ""
     if clause.verdict == "FAIL":
         return (
@@ -250,14 +241,7 @@ def _windows(clause: ClauseVerdict) -> str:
     """
     said = f"{count(clause.k)} of {count(clause.n)} windows broke it"
     share = clause.share_of_requests
-    return (
-        said
-        if share is None
-        else (
-            f"{said}; {per_cent(share)} of the requests kept the limit, which is no part of this"
-            " promise"
-        )
-    )
+    return said if share is None else f"{said}; {per_cent(share)} {clause.kind.beside}"
 
 
 def worth(clause: ClauseVerdict) -> str:

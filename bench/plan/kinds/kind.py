@@ -1,8 +1,8 @@
 """What a kind of clause says of itself, so that plan, judge and pages need not know which it is.
 
 In: the keys of a clause. Out: whether they belong together, the clause in words, what it counts,
-and of stretches of time what each lost. Must stay true: every kind is one proportion, "the bad
-share is at most p0"; counts are exact.
+and of stretches of time what each lost; words for its verdict. Must stay true: every kind is one
+proportion, "the bad share is at most p0"; counts are exact.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,30 @@ class Definition:
     name: str
     whose: str
     keys: dict[str, str | int]
+
+
+class Recorded(Protocol):
+    """What the verdict on a clause keeps of its keys."""
+
+    @property
+    def metric(self) -> str:
+        """What is measured."""
+
+    @property
+    def view(self) -> str:
+        """From where it counts."""
+
+    @property
+    def quantile(self) -> float | None:
+        """The quantile that is held to the limit."""
+
+    @property
+    def phase(self) -> str | None:
+        """The phase that it is restricted to."""
+
+    @property
+    def bucket(self) -> str | None:
+        """The context bucket that it is restricted to."""
 
 
 def _share(keys: ClauseKeys) -> Fraction:
@@ -90,11 +114,26 @@ class Kind:
     #: share of successes from which on a stretch is good; None where any success will do
     good_from: Callable[[ClauseKeys], Fraction | None] = lambda _: None
     definitions: tuple[Definition, ...] = ()
+    #: what a request that broke it did
+    broke: str = "failed"
+    #: of what share of the requests is beside a share of stretches: the other reading of the same
+    #: words
+    beside: str = ""
+    #: the promise on a metric for readers who are no engineers, with `{limit}` and `{share}`; None
+    #: where only the contract's own words will do
+    plain: Callable[[str], str | None] = lambda _: None
+    #: where a target of summary.json holds what is measured, its keys joined by `/`; None: nowhere
+    in_summary: Callable[[Recorded], str | None] = lambda _: None
 
     @property
     def in_minutes(self) -> bool:
         """Whether it is counted from a table of minutes."""
         return self.losses is not None
+
+    @property
+    def of_shares(self) -> bool:
+        """Whether what is measured is the share that keeps it, not a value held to a limit."""
+        return self.by_time or not self.has_values
 
     def excludes_promised(self, keys: ClauseKeys) -> bool:
         """Whether attaining exactly the promised share breaks the promise."""

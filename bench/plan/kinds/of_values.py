@@ -12,6 +12,8 @@ from bench.units import show_exact, show_limit
 
 #: The metrics that have a value a request.
 WITH_VALUES: tuple[Promise, ...] = ("latency", "rate")
+#: What a request did that broke a limit.
+SLOW_OR_FAILED = "slow or failed"
 
 
 def check_values(keys: ClauseKeys) -> None:

@@ -33,12 +33,17 @@ KINDS: tuple[Kind, ...] = (
 
 def kind_of(keys: ClauseKeys) -> Kind:
     """The kind that the metric, its statistic or its method names."""
-    promise = METRICS[keys.metric].promise
-    return next(
-        kind
-        for kind in KINDS
-        if promise in kind.promises and getattr(keys, kind.named_by) == kind.name
-    )
+    return kind_named(keys.metric, keys.statistic, keys.method)
+
+
+def kind_named(metric: str, statistic: str, method: str) -> Kind:
+    """The kind of a clause with these keys. Raises ValueError where none is named so."""
+    names = {"metric": metric, "statistic": statistic, "method": method}
+    promise = METRICS[metric].promise if metric in METRICS else None
+    for kind in KINDS:
+        if promise in kind.promises and names[kind.named_by] == kind.name:
+            return kind
+    raise ValueError(f"no kind of clause has {names}")
 
 
 def named_by(key: str) -> tuple[str, ...]:

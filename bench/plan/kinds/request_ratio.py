@@ -9,12 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from bench.plan.clause_keys import ClauseKeys
-from bench.plan.kinds.kind import Definition, Int, Kind, Loss
+from bench.plan.kinds.kind import Definition, Int, Kind, Loss, Recorded
 from bench.plan.kinds.of_failures import checked_with, uptime_text
 
 
 def _losses(_: ClauseKeys, n: Int, k: Int) -> Loss:
     return Loss(k, np.maximum(n, 1), n > 0, n > 0)
+
+
+def _in_summary(clause: Recorded) -> str | None:
+    return None if clause.phase or clause.bucket else "uptime/request_ratio"
 
 
 REQUEST_RATIO = Kind(
@@ -26,4 +30,6 @@ REQUEST_RATIO = Kind(
     losses=_losses,
     unit_minutes=lambda _, minutes: minutes,
     definitions=(Definition("request ratio", "Azure transactions, OpenSLO Occurrences", {}),),
+    plain=lambda _: "an answer to {limit} of requests",
+    in_summary=_in_summary,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Kind
-from bench.plan.kinds.of_values import WITH_VALUES, bound, check_values, measured
+from bench.plan.kinds.of_values import SLOW_OR_FAILED, WITH_VALUES, bound, check_values, measured
 from bench.units import show_exact
 
 
@@ -24,4 +24,5 @@ SHARE_OF_REQUESTS = Kind(
     check=check_values,
     text=_text,
     has_values=True,
+    broke=SLOW_OR_FAILED,
 )

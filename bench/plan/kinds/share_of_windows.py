@@ -41,4 +41,5 @@ SHARE_OF_WINDOWS = Kind(
     unit_minutes=whole_windows,
     least_requests=lambda keys: keys.min_requests,
     by_means=lambda keys: keys.of_window == "mean",
+    beside="of the requests kept the limit, which is no part of this promise",
 )

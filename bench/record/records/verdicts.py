@@ -6,10 +6,13 @@ one format number; only `judge` makes a verdict.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from functools import cached_property
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from bench.plan.kinds.kind import Kind
+from bench.plan.kinds.registry import kind_named
 from bench.record.records.record import FileRecord, Number, Record
 from bench.record.records.summary import Overall
 
@@ -120,6 +123,23 @@ class ClauseVerdict(Record):
     reason: str
     #: what would probably decide
     needed_n: int | None
+
+    @model_validator(mode="after")
+    def _of_a_kind(self) -> Self:
+        assert self.kind
+        return self
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What sort of promise it is."""
+        return kind_named(self.metric, self.statistic, self.method or "request_ratio")
+
+    @property
+    def bound(self) -> float | None:
+        """What `measured` is held to, in `unit`; None where nothing is promised."""
+        if self.kind.of_shares:
+            return self.share
+        return self.limit_ms if self.at_least_tps is None else self.at_least_tps
 
     @property
     def judged(self) -> bool:
