@@ -240,7 +240,10 @@ LANE = lane_record_of()
             {"shards": [{"number": 1, "of": 2}]},
             "put together of shards, which were sent from elsewhere; run it again",
         ),
-        ({"cluster": {}}, "its shards lie on the nodes; tailproof collect r"),
+        (
+            {"cluster": {"address": "here", "shared": False, "seats": []}},
+            "its shards lie on the nodes; tailproof collect r",
+        ),
         ({"repeat_command": "tailproof run --header 'X: [redacted]'"}, "literal secret"),
     ],
     ids=["ended early", "virtual", "closed loop", "watch", "merged", "cluster", "secret"],

@@ -151,8 +151,8 @@ def test_virtual_time_leaves_routes_out_and_says_so(tmp_path: Path) -> None:
     )
     run = Run(done.folder)
     assert done.exit_code == 0
-    assert [lane["name"] for lane in run.lanes] == ["default", "fallback", "premium"]
-    (note,) = run.manifest["notes"]
+    assert [lane.name for lane in run.lanes] == ["default", "fallback", "premium"]
+    (note,) = run.manifest.notes
     assert note.endswith(
         "plays no routes: router-weighted, router-published, router-deadline, router-hedge"
     )
@@ -280,9 +280,10 @@ def test_an_answer_that_did_not_come_is_not_met(
     ]
     made = route_run(run)
     assert made is not None
-    assert [(each["target"], each["met"]) for each in made["expects"]] == [
+    assert [(each.target, each.met) for each in made.expects] == [
         ("near", False),
         ("routed", False),
     ]
-    drill = next(drill for drill in made["drills"] if drill["target"] == "routed")
-    assert drill["switch_ms"] * MS > MS
+    drill = next(drill for drill in made.drills if drill.target == "routed")
+    assert drill.switch_ms is not None
+    assert drill.switch_ms * MS > MS

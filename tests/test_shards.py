@@ -161,9 +161,11 @@ def test_the_documented_jobs_own_command_in_three_shards_is_one_run(
     folders = sorted(results.iterdir())
     for number, folder in enumerate(folders, 1):
         manifest = read_manifest(folder)
-        assert (manifest["shard"]["number"], manifest["shard"]["of"]) == (number, 3)
-        assert manifest["start"]["agreed_wall_ns"] == manifest["started_wall_ns"] == agreed * S
-        assert "--shard" not in manifest["repeat_command"]
+        assert manifest.shard is not None
+        assert (manifest.shard.number, manifest.shard.of) == (number, 3)
+        assert manifest.start is not None
+        assert manifest.start.agreed_wall_ns == manifest.started_wall_ns == agreed * S
+        assert "--shard" not in manifest.repeat_command
         assert {"overall": "NONE", "exit_code": 0, "clauses": []}.items() <= json.loads(
             (folder / "verdicts.json").read_text()
         ).items()

@@ -130,7 +130,9 @@ def test_a_driver_that_dies_leaves_shards_that_stop_and_can_be_collected(
     process.communicate()
     until(lambda: not senders(), STARTED_S)
     asked = len(provider.asked)
-    folders = [Path(seat["folder"]) for seat in read_manifest(out)["cluster"]["seats"]]
+    lying = read_manifest(out).cluster
+    assert lying is not None
+    folders = [Path(seat.folder) for seat in lying.seats]
     collector = tailproof("collect", str(out))
     code, output = ended(collector)
     assert code == 130, output

@@ -75,10 +75,10 @@ def test_records_name_run_overall_and_state(tmp_path: Path) -> None:
     """
     records = file_records(Run(folder_of(tmp_path)))
     summary, verdicts = records.summary, records.verdicts
-    assert (summary["format"], verdicts["format"]) == (1, 2)
-    assert summary["run"] == verdicts["run"] == "r"
-    assert summary["overall"] == verdicts["overall"] == "FAIL"
-    assert summary["state"] == "complete"
+    assert (summary.format, verdicts.format) == (1, 2)
+    assert summary.run == verdicts.run == "r"
+    assert summary.overall == verdicts.overall == "FAIL"
+    assert summary.state == "complete"
     assert [json.loads(data) for data in bytes_of(tmp_path / "r")] == [
         summary.to_json(),
         verdicts.to_json(),
@@ -149,12 +149,12 @@ def test_a_record_of_a_newer_version_is_not_overwritten(tmp_path: Path, name: st
 
 
 def test_a_fresh_record_is_taken_as_it_lies(tmp_path: Path) -> None:
-    """reviewed reads what review wrote; it does not reckon again."""
+    """reviewed reads what review wrote; it does not compute it again."""
     folder = folder_of(tmp_path)
     file_records(Run(folder))
     summary = json.loads((folder / "summary.json").read_bytes()) | {"note": "kept"}
     (folder / "summary.json").write_text(json.dumps(summary))
-    assert reviewed(folder)[1].summary["note"] == "kept"
+    assert reviewed(folder)[1].summary.to_json()["note"] == "kept"
 
 
 def test_records_of_a_running_run_are_always_stale(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_records_of_a_running_run_are_always_stale(tmp_path: Path) -> None:
     before = bytes_of(run.folder)
     (run.folder / "samples" / "w0-000000.npy").unlink()
     _, records = reviewed(run.folder)
-    assert records.summary["targets"]["t"]["ok"] == 0
+    assert records.summary.targets["t"].ok == 0
     assert bytes_of(run.folder) != before
 
 

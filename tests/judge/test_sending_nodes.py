@@ -190,11 +190,9 @@ def test_attribution_finds_the_node_whose_requests_were_slow() -> None:
         for each in attribute_lane(columns, lane, strings, 800 * MS, None, places).causes
     }
     assert causes.keys() == {("sending node", "node-3"), ("sending region", "us")}
-    assert (
-        causes["sending node", "node-3"]["share_of_tail"],
-        causes["sending node", "node-3"]["paf"],
-    ) == (1.0, 1.0)
-    assert causes["sending node", "node-3"]["share_overall"] == pytest.approx(1 / 3)
+    cause = causes["sending node", "node-3"]
+    assert (cause.share_of_tail, cause.paf) == (1.0, 1.0)
+    assert cause.share_overall == pytest.approx(1 / 3)
 
 
 def test_regions_of_one_node_each_are_no_factor_of_their_own() -> None:
@@ -346,7 +344,7 @@ def test_a_verdict_without_a_node_counts_the_others_alone(tmp_path: Path) -> Non
     )
     assert "left_out" not in with_it
     before = review_json(without(Run(folder), decide(Run(folder), ["node-2"])))
-    assert read_manifest(folder).get("left_out") is None
+    assert read_manifest(folder).left_out == []
 
     leave_out(folder, ["unfit"])
     why = "node-2 itself sent late: p99 150 ms, worst 150 ms (1 % of the tightest limit is 10 ms)"
@@ -363,12 +361,10 @@ def test_a_verdict_without_a_node_counts_the_others_alone(tmp_path: Path) -> Non
     assert records.verdicts.to_json()["left_out"] == [
         {"node": "node-2", "why": why, "requests": 300, "sent": 300, "of": 900}
     ]
-    assert (records.summary["health"]["state"], records.summary["health"]["facts"]["left_out"]) == (
-        "valid",
-        ["node-2"],
-    )
+    health = records.summary.health
+    assert (health.state, health.facts["left_out"]) == ("valid", ["node-2"])
     assert before[1]["clauses"] == records.verdicts.to_json()["clauses"]
-    assert records.summary["targets"]["t"]["requests"] == 900
+    assert records.summary.targets["t"].requests == 900
     assert verify(folder).differences == ()
     manifest = json.loads((folder / "run.json").read_text())
     manifest["left_out"] = []
@@ -389,7 +385,7 @@ def test_only_names_of_nodes_are_left_out_and_one_must_stay(tmp_path: Path) -> N
         with pytest.raises(UserError, match="node-1, node-2, node-3"):
             decide(run, names)
     one_out = without(run, decide(run, ["node-1"]))
-    assert [entry["node"] for entry in decide(one_out, ["node-3"])] == ["node-1", "node-3"]
+    assert [entry.node for entry in decide(one_out, ["node-3"])] == ["node-1", "node-3"]
     with pytest.raises(UserError, match="nothing would be left"):
         decide(one_out, ["node-2", "node-3"])
     plain = run_of(tmp_path / "p", evenly([answered(50) for _ in range(30)]), lane_of())
@@ -405,8 +401,8 @@ def test_where_every_node_is_unfit_none_is_left_out_for_it(tmp_path: Path) -> No
     )
     leave_out(run.folder, ["unfit"])
     manifest = read_manifest(run.folder)
-    assert "left_out" not in manifest
-    assert any("Every node" in note for note in manifest["notes"])
+    assert manifest.left_out == []
+    assert any("Every node" in note for note in manifest.notes)
     summary, verdicts = review_json(Run(run.folder))
     assert verdicts["overall"] == "INVALID"
     assert {

@@ -133,7 +133,7 @@ def test_a_run_leaves_what_happened_in_its_folder(
             plan_to(server, target={"transport": transport}), tmp_path / "run", loop
         )
     rows, manifest = done.columns.samples, done.manifest
-    assert (done.state, warnings, manifest["repeat_command"]) == ("complete", [], "again")
+    assert (done.state, warnings, manifest.repeat_command) == ("complete", [], "again")
     assert {Outcome(value) for value in rows["outcome"]} == {Outcome.ok}
     for earlier, later in (
         ("sent", "headers"),
@@ -148,16 +148,16 @@ def test_a_run_leaves_what_happened_in_its_folder(
     assert {*rows["chunks"]} == {3} == {*rows["output_tokens"]}
     assert {*rows["prompt_tokens"]} == {12}
     assert (done.strings("finish"), done.strings("served_model")) == (["length"], ["served"])
-    harness = manifest["harness"]
-    assert loop in harness["loop"]
-    assert harness["senders"]["t0"]["transport"].startswith(transport)
-    assert (harness["alarm"] == "timerfd") == sys.platform.startswith("linux")
+    harness = manifest.harness
+    assert loop in str(harness.loop)
+    assert harness.senders["t0"]["transport"].startswith(transport)
+    assert (harness.alarm == "timerfd") == sys.platform.startswith("linux")
     assert (tmp_path / "run" / "histograms.hlog").stat().st_size > 500
     paths = [request.split(b" ")[1] for _, request in server.requests]
     assert sorted(paths) == [b"/v1/chat/completions"] * 10 + [b"/v1/models"]
     assert len({request.partition(b"\r\n\r\n")[2] for _, request in server.requests}) == 11
     if transport == "tailproof":
-        assert harness["senders"]["t0"]["connections_opened"] == int(
+        assert harness.senders["t0"]["connections_opened"] == int(
             ((rows["flags"] & Flag.NEW_CONNECTION) != 0).sum()
         )
 
@@ -169,7 +169,7 @@ def test_rows_carry_kernel_stamps(tmp_path: Path) -> None:
     """
     with chat() as server:
         done, _ = run(plan_to(server, 30), tmp_path / "run")
-    assert done.manifest["harness"]["senders"]["t0"]["stamps"] == "kernel"
+    assert done.manifest.harness.senders["t0"]["stamps"] == "kernel"
     assert ((done.columns.samples["flags"] & Flag.USER_STAMP) == 0).sum() >= 25
 
 
@@ -381,7 +381,7 @@ def test_ctrl_c_ends_the_run_and_keeps_the_record(loop: str, tmp_path: Path) -> 
     with chat() as server:
         done, _ = run(plan_to(server, 300), tmp_path / "run", loop, interrupt)
     outcomes = [Outcome(value) for value in done.columns.samples["outcome"]]
-    assert (done.state, done.manifest["state"]) == ("interrupted", "interrupted")
+    assert (done.state, done.manifest.state) == ("interrupted", "interrupted")
     assert 3 <= outcomes.count(Outcome.ok) < 300
     assert set(outcomes) <= {Outcome.ok, Outcome.never_sent, Outcome.censored}
     assert sum(request.startswith(b"POST") for _, request in server.requests) < 300
@@ -398,7 +398,7 @@ def test_a_reason_to_end_early_is_told_once_and_kept(tmp_path: Path) -> None:
     with chat() as server:
         done, warnings = run(plan_to(server, 2000), tmp_path / "run", on_tick=lambda *_: "enough")
     assert warnings == ["the run ends early: enough"]
-    assert (done.state, done.manifest["ended_early"]) == ("complete", "enough")
+    assert (done.state, done.manifest.ended_early) == ("complete", "enough")
     assert (done.columns.samples["sent_ns"] < 0).any()
 
 

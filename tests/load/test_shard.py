@@ -125,7 +125,7 @@ def rows(folder: Path) -> Table:
 
 def with_texts(folder: Path) -> dict[str, Any]:
     """Every column but the worker's, with texts in place of their numbers."""
-    table, strings = rows(folder), read_manifest(folder)["strings"]
+    table, strings = rows(folder), read_manifest(folder).strings
     return {
         name: [strings[name][n] if n >= 0 else None for n in table[name]]
         if name in strings
@@ -175,7 +175,7 @@ def test_merged_shards_are_the_unsharded_run_row_for_row(
     assert first["targets"] == second["targets"]
     assert told["clauses"] == again["clauses"]
     assert (told["overall"], told["exit_code"]) == (again["overall"], again["exit_code"])
-    assert read_manifest(out)["lanes"] == read_manifest(one)["lanes"]
+    assert read_manifest(out).lanes == read_manifest(one).lanes
 
 
 def test_the_order_of_folders_changes_nothing(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_run_all_of_whose_shards_ended_early_ended_early(
     ]
     run = Run(merge(folders, tmp_path / "all"))
     summary, verdicts = review_json(run)
-    assert (run.state, verdicts["exit_code"], run.until_ns, run.manifest["ended_early"]) == (
+    assert (run.state, verdicts["exit_code"], run.until_ns, run.manifest.ended_early) == (
         state,
         code,
         3 * S,
@@ -305,7 +305,7 @@ def test_without_an_agreed_instant_rows_count_from_the_first_shards_start(tmp_pa
     out = merge(folders, tmp_path / "all")
     samples, second = rows(out), plan.schedule["session"] % 2 == 1
     alone = rows(folders[1])
-    assert read_manifest(out)["started_wall_ns"] == AGREED_NS
+    assert read_manifest(out).started_wall_ns == AGREED_NS
     assert (samples["due_ns"] - plan.schedule["due_ns"] == np.where(second, 30 * MS, 0)).all()
     for name in ("sent_ns", "done_ns", "last_token_ns"):
         assert (samples[name][second] - alone[name] == np.where(alone[name] >= 0, 30 * MS, 0)).all()
@@ -370,7 +370,7 @@ def test_attempts_and_changes_of_legs_find_their_rows_and_workers(tmp_path: Path
     assert [
         (int(call["row"]), names[call["note"]], int(call["worker"])) for call in run.attempts
     ] == wanted
-    assert [(event["at_ns"], event["worker"]) for event in run.manifest["leg_events"]] == [
+    assert [(event["at_ns"], event["worker"]) for event in run.manifest.leg_events] == [
         (48, 3),
         (49, 1),
     ]
@@ -408,7 +408,8 @@ def test_a_merged_run_knows_where_each_row_was_sent_from(tmp_path: Path) -> None
         {"node": "node-2", "region": "eu"},
         {"node": "node-3", "region": None},
     ]
-    assert {shard["clock"]["offset_ms"] for shard in run.manifest["shards"]} == {-3.0}
+    clocks = [shard.clock for shard in run.manifest.shards]
+    assert {clock and clock.offset_ms for clock in clocks} == {-3.0}
     places = places_of(run.manifest)
     assert places is not None
     assert (places.node_of(run.columns.schedule) == plan.schedule["session"] % 3).all()
@@ -562,7 +563,9 @@ def test_a_shard_under_way_is_refused(tmp_path: Path) -> None:
         merge([first, writer.folder], tmp_path / "all")
     writer.let_go()
     run = Run(merge([first, writer.folder], tmp_path / "all"))
-    assert run.manifest["harness"]["shards"]["ended_early"] == [2]
+    gathered = run.manifest.harness.shards
+    assert gathered is not None
+    assert gathered.ended_early == [2]
 
 
 @pytest.mark.parametrize("workers", [(1, 1, 1), (2, 2, 2), (1, 3, 2)])

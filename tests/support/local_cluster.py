@@ -34,6 +34,7 @@ from bench.load.shard import Place, Shard
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
 from bench.record.parts import Share
+from bench.record.records.manifest import Manifest
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from tests.support.flags import run_flags, small_requests
@@ -143,14 +144,12 @@ class ManyRunsProvider(Provider):
         }
 
     def _rows(self, run: Run) -> dict[int, int]:
-        numbered = {
-            shard["run"]: shard["number"] for shard in run.manifest["shards"] if "run" in shard
-        }
-        of = len(run.manifest["shards"])
+        shards = run.manifest.shards
+        numbered = {shard.run: shard.number for shard in shards if shard.run is not None}
         found = {}
         for request_id, number in self._numbers.items():
             name, _, row = request_id.rpartition("-")
-            found[rows_of_shard(run, numbered[name], of)[int(row)]] = number
+            found[rows_of_shard(run, numbered[name], len(shards))[int(row)]] = number
         assert len(found) == len(self._numbers)
         return found
 
@@ -161,6 +160,15 @@ def rows_of_shard(run: Run, number: int, of: int) -> list[int]:
         Share(shard=number - 1, shards=of).rows(run.columns.schedule)
     ).tolist()
     return rows
+
+
+def places_of_shards(manifest: Manifest) -> list[tuple[str, str | None]]:
+    """Node and region of each shard that says where it was sent from."""
+    return [
+        (shard.place.node, shard.place.region)
+        for shard in manifest.shards
+        if shard.place is not None
+    ]
 
 
 def rows_that(run: Run, *outcomes: Outcome) -> set[int]:

@@ -38,7 +38,7 @@ class Agent:
     """One shard's, or the keeper of a folder that one left."""
 
     def __init__(self, command: Sequence[str] = _COMMAND) -> None:
-        """`command` starts what sends: it reads a job, and then what it is told, line by line."""
+        """`command` starts what sends: it reads a job, and then orders, line by line."""
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None

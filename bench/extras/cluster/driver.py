@@ -48,7 +48,7 @@ from bench.record.facts import places_among
 from bench.record.files import npy_bytes, table_digest, write_atomically, write_json
 from bench.record.identity import inputs, plan_facts, run_id
 from bench.record.parts import Part
-from bench.record.records.manifest import ShardRecord
+from bench.record.records.manifest import ClusterRecord, SeatRecord
 from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way, was_edited
 from bench.units import S, show_duration
 
@@ -193,21 +193,19 @@ def _ready(
     return writer, instant
 
 
-def _afar(parts: Sequence[RemotePart], cluster: Cluster) -> Record:
+def _afar(parts: Sequence[RemotePart], cluster: Cluster) -> ClusterRecord:
     """Where the shards lie while the run lasts, for `collect`."""
-    return {
-        "address": cluster.address,
-        "shared": cluster.shared is not None,
-        "leave_out": list(cluster.leave_out),
-        "seats": [
-            {
-                **shard_record(part.part()).to_json(),
-                "node_id": part.seat.node_id,
-                "folder": part.node_folder,
-            }
-            for part in parts
-        ],
-    }
+    seats = []
+    for part in parts:
+        known = shard_record(part.part()).to_json()
+        seat = {**known, "node_id": part.seat.node_id, "folder": part.node_folder}
+        seats.append(SeatRecord.model_validate(seat))
+    return ClusterRecord(
+        address=cluster.address,
+        shared=cluster.shared is not None,
+        leave_out=list(cluster.leave_out),
+        seats=seats,
+    )
 
 
 def _make_room(folder: Path, parts: Sequence[RemotePart], shared: Path | None) -> None:
@@ -287,15 +285,15 @@ def collect(
             )
         if was_edited(folder) is not False:
             raise RunFolderError("was edited since it was written", where=str(folder / "run.json"))
-        leave_out = leave_out or afar.get("leave_out", ())
+        leave_out = leave_out or afar.leave_out
         if leave_out:
             refuse_unknown(
                 leave_out,
-                places_among([ShardRecord.model_validate(seat) for seat in afar["seats"]]),
+                places_among(afar.seats),
                 str(folder),
             )
         months = _census_of(writer)
-        engine = join(afar["address"]) if join is not None and not afar["shared"] else None
+        engine = join(afar.address) if join is not None and not afar.shared else None
         try:
             _bring(writer, afar, engine)
         finally:
@@ -321,21 +319,21 @@ def _census_of(writer: RunWriter) -> Record | None:
     return census(suite) if there else None
 
 
-def _bring(writer: RunWriter, afar: Record, engine: Engine | None) -> None:
+def _bring(writer: RunWriter, afar: ClusterRecord, engine: Engine | None) -> None:
     """Bring here what the shards left, put it together, and then remove it there."""
     shards, keepers = [], list[Seat]()
-    for seat in afar["seats"]:
-        known, lost = ShardRecord.model_validate(seat), None
-        own = writer.folder / _SHARDS / str(known.number)
-        here = Path(seat["folder"]) if afar["shared"] else own
-        if afar["shared"]:
+    for seat in afar.seats:
+        place, lost = seat.place, None
+        own = writer.folder / _SHARDS / str(seat.number)
+        here = Path(seat.folder) if afar.shared else own
+        if afar.shared:
             _wait_for_its_end(here)
-        elif engine is not None:
-            keeper = engine.seat_on(seat["node_id"], Place(**seat["place"]))
-            lost = fetch(keeper, seat["folder"], Inbox(here))
+        elif engine is not None and place is not None:
+            keeper = engine.seat_on(seat.node_id, Place(place.node, place.region))
+            lost = fetch(keeper, seat.folder, Inbox(here))
             keepers += [keeper] if lost is None else []
         part = Part.of_shard(
-            "there", known.number, known.of, place=known.place, clock=known.clock, lost=lost
+            "there", seat.number, seat.of, place=place, clock=seat.clock, lost=lost
         )
         shards.append((here, part))
     _together(writer, shards)

@@ -25,7 +25,6 @@ from bench.extras.cluster.outbox import Inbox
 from bench.extras.cluster.seat import Seat, SeatLost
 from bench.load.player import Counters, OnTick
 from bench.record.parts import Part
-from bench.record.records.manifest import ClockRecord
 from bench.units import S, show_duration
 
 #: Questions for a clock: the quickest of them bound it.
@@ -83,9 +82,7 @@ class RemotePart:
 
     def part(self) -> Part:
         """What is known of it beside its folder."""
-        clock = None
-        if self.clock is not None:
-            clock = ClockRecord.model_validate(self.clock.record(self.clock_after))
+        clock = None if self.clock is None else self.clock.record(self.clock_after)
         shard = self.job.shard
         return Part.of_shard(
             "there",
@@ -107,7 +104,7 @@ class Fleet:
         tell: Callable[[str], None],
         silence_ns: int = SILENCE_NS,
     ):
-        """`tell` hears sentences for the user; a seat that is silent for `silence_ns` is
+        """`tell` is called with sentences for the user; a seat that is silent for `silence_ns` is
         given up.
         """
         self.parts, self._tell, self._silence_ns = parts, tell, silence_ns
@@ -242,8 +239,8 @@ class Fleet:
         elif now - part.asked_ns > self._silence_ns:
             self._lose(part, f"gave no word for {show_duration(now - part.asked_ns)}")
 
-    def _take(self, part: RemotePart, told: dict[str, Any]) -> None:
-        for said in told["said"]:
+    def _take(self, part: RemotePart, answer: dict[str, Any]) -> None:
+        for said in answer["said"]:
             if "counters" in said:
                 self._total = Counters.total(
                     [self._total, Counters.from_plain(said["counters"])], len(self._total.started)
@@ -257,11 +254,11 @@ class Fleet:
             elif "refused" in said:
                 part.refused = said["refused"].strip().splitlines()[-1]
         if part.inbox is not None:
-            for piece in told["files"]:
+            for piece in answer["files"]:
                 part.inbox.put(part_of(piece))
-        if told["more"]:
+        if answer["more"]:
             part.next_ns = 0
-        if told["ended"]:
+        if answer["ended"]:
             # Only now: what it had sealed before is here.
             if not part.at_its_end:
                 self._lose(part, part.refused or "its process died")
@@ -298,10 +295,10 @@ def fetch(seat: Seat, node_folder: str, inbox: Inbox) -> str | None:
         if found == "missing":
             return f"{node_folder} is not there any more"
         while True:
-            told = seat.ask("tell").result(_HELLO_S)
-            for piece in told["files"]:
+            answer = seat.ask("tell").result(_HELLO_S)
+            for piece in answer["files"]:
                 inbox.put(part_of(piece))
-            if told["ended"]:
+            if answer["ended"]:
                 return None
     except SeatLost as error:
         return str(error)

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.extras.ui.catalogue import Catalogue, Entry, chosen, record_at
-from bench.quantiles import QUANTILES
+from bench.errors import RunFolderError
+from bench.extras.ui.catalogue import Catalogue, Entry, chosen
+from bench.record.records.record import read_record
+from bench.record.records.summary import Summary
+from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.show.plots.canvas import (
     BLUE,
     GREY,
@@ -31,10 +33,8 @@ from bench.show.plots.canvas import (
 )
 from bench.show.wording import ABSENT, count, exact, number, per_cent, visible
 
-Record = Mapping[str, Any]
 #: Looked at first where the user named no path.
 DEFAULT = "response_ms/e2e/p99"
-_KEYS = {q: key for key, q in QUANTILES.items()}
 #: verdict -> mark, its edge and its face
 _MARKS = {
     "PASS": ("o", BLUE, BLUE),
@@ -80,52 +80,44 @@ def trend_of(catalogue: Catalogue, suite: str, path: str) -> Trend:
         for entry in chosen(catalogue.entries(), ascending=True)
         if entry.suite == suite and entry.problem is None and entry.verdict != ABSENT
     ]
-    summaries = [record_at(catalogue.results / entry.name / "summary.json") for entry in entries]
-    paths: list[str] = []
-    if summaries:
-        paths = [each for each in leaves(summaries[-1]) if each != "format"]
-    path = path or _usual_path(summaries, paths)
+    numbers = [_numbers_in(catalogue.results / entry.name) for entry in entries]
+    paths = [each for each in (numbers[-1] if numbers else ()) if each != "format"]
+    path = path or _usual_path(numbers, paths)
     points = [
-        _point(catalogue.results / entry.name, entry, value_at(summary, path), path)
-        for entry, summary in zip(entries, summaries, strict=True)
+        _point(catalogue.results / entry.name, entry, found.get(path), path)
+        for entry, found in zip(entries, numbers, strict=True)
     ]
     return Trend(path, points, paths)
 
 
-def _usual_path(summaries: Sequence[Record], paths: Sequence[str]) -> str:
+def _numbers_in(folder: Path) -> dict[str, float]:
+    """The numbers of a run's summary.json; none where it cannot be read."""
+    try:
+        return numbers_of(read_record(Summary, folder))
+    except RunFolderError:
+        return {}
+
+
+def _usual_path(numbers: Sequence[dict[str, float]], paths: Sequence[str]) -> str:
     """A target's p99 of the latest run that has one: a run without a success has no latency."""
-    for summary in reversed(summaries):
-        for path in leaves(summary):
+    for found in reversed(numbers):
+        for path in found:
             if path.endswith(DEFAULT):
                 return path
     return paths[0] if paths else ""
 
 
-def value_at(record: Any, path: str) -> float | None:
-    """The number at a path of keys joined by `/`, which keys may hold too; None where there is
-    none.
-    """
-    if not isinstance(record, Mapping):
-        return None
-    if path in record:
-        return _number(record[path])
-    for key, inner in record.items():
-        if path.startswith(f"{key}/"):
-            value = value_at(inner, path[len(key) + 1 :])
-            if value is not None:
-                return value
-    return None
+def numbers_of(summary: Summary) -> dict[str, float]:
+    """All numbers of a summary by the path of their keys, in its order."""
+    return dict(_numbers_below(summary.to_json(), ""))
 
 
-def leaves(record: Any, above: str = "") -> Iterator[str]:
-    """Paths of all numbers of a record, in its order."""
-    if not isinstance(record, Mapping):
-        return
+def _numbers_below(record: Mapping[str, object], above: str) -> Iterator[tuple[str, float]]:
     for key, inner in record.items():
         if isinstance(inner, Mapping):
-            yield from leaves(inner, f"{above}{key}/")
-        elif _number(inner) is not None:
-            yield f"{above}{key}"
+            yield from _numbers_below(inner, f"{above}{key}/")
+        elif isinstance(inner, int | float) and not isinstance(inner, bool):
+            yield f"{above}{key}", float(inner)
 
 
 def unit_of(path: str) -> str:
@@ -145,46 +137,23 @@ def shown(value: float | None, unit: str) -> str:
     return f"{number(value)} {unit}".strip()
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value)
-
-
 def _point(folder: Path, entry: Entry, value: float | None, path: str) -> Point:
-    clauses = record_at(folder / "verdicts.json").get("clauses", [])
     try:
-        held = next(
-            (each for each in clauses if each["verdict"] != "REPORTED" and _path_of(each) == path),
-            None,
-        )
-        if held is None:
-            return Point(entry.name, entry.started, value)
-        limit = _number(held["share" if held["unit"] == "share" else "limit_ms"])
-        return Point(entry.name, entry.started, value, limit, str(held["verdict"]))
-    except (KeyError, TypeError, ValueError):  # verdicts of an earlier format
-        return Point(entry.name, entry.started, value)
+        clauses = read_record(Verdicts, folder).clauses
+    except RunFolderError:  # of an earlier format
+        clauses = []
+    for clause in clauses:
+        if clause.judged and _path_of(clause) == path:
+            return Point(entry.name, entry.started, value, clause.bound, clause.verdict)
+    return Point(entry.name, entry.started, value)
 
 
-def _path_of(clause: Record) -> str | None:
+def _path_of(clause: ClauseVerdict) -> str | None:
     """The number of summary.json that a clause is held against; None for one that has none
     there.
     """
-    where = f"targets/{clause['target']}"
-    if clause["metric"] == "uptime":
-        whole = clause["method"] == "request_ratio" and not (clause["phase"] or clause["bucket"])
-        return f"{where}/uptime/request_ratio" if whole else None
-    if (
-        clause["limit_ms"] is None
-        or clause["statistic"] != "quantile"
-        or (clause["phase"] and clause["bucket"])
-    ):
-        return None
-    for kind in ("phase", "bucket"):
-        if clause[kind]:
-            where += f"/by_{kind}/{clause[kind]}"
-    name = _KEYS.get(Fraction(str(clause["quantile"])))
-    return f"{where}/{clause['view']}_ms/{clause['metric']}/{name}" if name else None
+    there = clause.kind.in_summary(clause)
+    return None if there is None else f"targets/{clause.target}/{there}"
 
 
 def trend_figure(trend: Trend) -> str | None:

@@ -200,6 +200,24 @@ class ShardRecord(Record):
     lost: str | None = None
 
 
+class SeatRecord(ShardRecord):
+    """A shard of a cluster's run while the run lasts: its node, and its folder there."""
+
+    node_id: str
+    folder: str
+
+
+class ClusterRecord(Record):
+    """Where the shards of a cluster's run lie until they are merged."""
+
+    address: str
+    #: this machine and the nodes see the folders under one name
+    shared: bool
+    #: nodes whose rows no verdict rests on
+    leave_out: list[str] = Field(default_factory=list)
+    seats: list[SeatRecord]
+
+
 class LeftOut(Record):
     """A node that no verdict counts."""
 
@@ -311,8 +329,7 @@ class Manifest(FileRecord):
     start: StartRecord | None = None
     #: of a shard alone
     shard: ShardRecord | None = None
-    #: where the shards of a cluster's run lie until they are merged
-    cluster: Json | None = None
+    cluster: ClusterRecord | None = None
     sittings: list[SittingRecord] = Field(default_factory=list)
     segments: list[Segment] = Field(default_factory=list)
     schedule_sha256: str | None = None

@@ -67,25 +67,6 @@ class Record(BaseModel):
         given = {name: getattr(self, name) for name in fields if name in self.model_fields_set}
         return {**given, **(self.model_extra or {})}
 
-    # Until all rooms read attributes. Deleted with the last of them.
-
-    def __getitem__(self, key: str) -> Any:
-        name = _field_of(type(self), key)
-        if name not in self.model_fields_set and name not in type(self).model_fields:
-            raise KeyError(key)
-        return getattr(self, name)
-
-    def __contains__(self, key: str) -> bool:
-        return _field_of(type(self), key) in self.model_fields_set
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key, as of a dict."""
-        return self[key] if key in self else default  # noqa: SIM401 this is what `get` is
-
-
-def _field_of(kind: type[Record], key: str) -> str:
-    return next((name for name, field in kind.model_fields.items() if field.alias == key), key)
-
 
 class FileRecord(Record):
     """A record with a format number: a file of its own, or a document that a command prints."""

@@ -4,6 +4,7 @@ that die, fall silent, come late.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -35,6 +36,7 @@ from tests.support.local_cluster import (
     conduct_on,
     left_in,
     meanwhile,
+    places_of_shards,
     rows_of_shard,
     rows_that,
     serving,
@@ -84,7 +86,7 @@ def notes(run: Run, those: set[int]) -> set[str]:
 
 def reasons(done: Finished) -> str:
     """What health has to say."""
-    return "\n".join(done.records.summary["health"]["reasons"])
+    return "\n".join(done.records.summary.health.reasons)
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["brought", "shared"])
@@ -104,19 +106,17 @@ def test_a_run_on_two_nodes_is_the_plans_run(shared: bool, provider: ManyRunsPro
     assert rows_that(run, Outcome.ok) == set(provider.asked_of(run))
     assert run.state == "complete"
     manifest = read_manifest(Path("r"))
-    assert [(shard["place"]["node"], shard["place"]["region"]) for shard in manifest["shards"]] == [
-        ("node-1", "eu"),
-        ("node-2", "us"),
-        ("node-1", "eu"),
-    ]
-    for shard in manifest["shards"]:
-        assert abs(shard["clock"]["offset_ms"]) <= shard["clock"]["bound_ms"]
-        assert shard["start"]["agreed_wall_ns"] == manifest["started_wall_ns"]
-        assert "lost" not in shard
-    for number in (1, 2, 3):
-        workers = run.columns.samples["worker"][sorted(of_shard(run, number, 3))]
-        assert set(workers.tolist()) == {manifest["shards"][number - 1]["workers"][0]}
-    assert "cluster" not in manifest
+    assert places_of_shards(manifest) == [("node-1", "eu"), ("node-2", "us"), ("node-1", "eu")]
+    for shard in manifest.shards:
+        assert shard.clock is not None
+        assert abs(shard.clock.offset_ms) <= shard.clock.bound_ms
+        assert shard.start is not None
+        assert shard.start.agreed_wall_ns == manifest.started_wall_ns
+        assert shard.lost is None
+        assert shard.workers is not None
+        workers = run.columns.samples["worker"][sorted(of_shard(run, shard.number, 3))]
+        assert set(workers.tolist()) == {shard.workers[0]}
+    assert "cluster" not in json.loads(Path("r/run.json").read_text())
     assert not Path("r/shards").exists()
     assert left_in(Path("nodes")) == left_in(place) == []
     assert main(["verify", "r"]) == 0
@@ -130,7 +130,7 @@ def test_a_cluster_of_one_is_a_cluster(provider: ManyRunsProvider) -> None:
     play(LocalCluster(EU), provider, "--duration", "1s")
     run = Run(Path("r"))
     assert rows_that(run, Outcome.ok) == set(range(len(run.columns))) == set(provider.asked_of(run))
-    assert [shard["place"]["node"] for shard in run.manifest["shards"]] == ["node-1"]
+    assert places_of_shards(run.manifest) == [("node-1", "eu")]
 
 
 def test_a_node_that_dies_takes_its_last_second_and_nothing_else(
@@ -374,12 +374,14 @@ def test_a_clock_that_is_ahead_is_corrected_for(provider: ManyRunsProvider) -> N
     run = Run(Path("r"))
     assert rows_that(run, Outcome.ok) == set(range(len(run.columns)))
     asked_at = provider.asked_of(run)
-    began_ns = run.manifest["started_wall_ns"] - wall_offset_ns()
+    began_ns = run.manifest.started_wall_ns - wall_offset_ns()
     for number, ahead_ns in ((1, 0), (2, S)):
-        shard = run.manifest["shards"][number - 1]
-        bound_ns = shard["clock"]["bound_ms"] * MS
-        assert abs(shard["clock"]["offset_ms"] * MS - ahead_ns) <= bound_ns
-        assert abs(shard["start"]["ahead_ns"] - ahead_ns) <= bound_ns
+        shard = run.manifest.shards[number - 1]
+        assert shard.clock is not None
+        assert shard.start is not None
+        bound_ns = shard.clock.bound_ms * MS
+        assert abs(shard.clock.offset_ms * MS - ahead_ns) <= bound_ns
+        assert abs(shard.start.ahead_ns - ahead_ns) <= bound_ns
         lags = [
             asked_at[row][0] - int(run.columns.schedule["due_ns"][row]) - began_ns
             for row in of_shard(run, number, 2)
@@ -394,9 +396,11 @@ def test_a_clock_that_is_set_during_the_run_is_told(provider: ManyRunsProvider) 
     done = play(LocalCluster(EU, US, make_agent=after(Stepped)), provider, "--duration", "1s")
     told = [
         reason
-        for reason in done.records.summary["health"]["reasons"]
+        for reason in done.records.summary.health.reasons
         if "has a clock that drifted by" in reason
     ]
     assert [reason.split()[0] for reason in told] == ["node-2"]
-    shards = Run(Path("r")).manifest["shards"]
-    assert abs(shards[1]["clock"]["drift_ms"] - 2000) < 1000 > abs(shards[0]["clock"]["drift_ms"])
+    still, moved = [shard.clock for shard in Run(Path("r")).manifest.shards]
+    assert still is not None
+    assert moved is not None
+    assert abs(moved.drift_ms - 2000) < 1000 > abs(still.drift_ms)

@@ -4,6 +4,7 @@ the run is brought to its end.
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,7 @@ from tests.support.local_cluster import (
     conduct_on,
     driver,
     left_in,
+    places_of_shards,
     rows_of_shard,
     rows_that,
     serving,
@@ -116,8 +118,8 @@ def test_a_run_whose_driver_is_killed_is_collected(
     assert (
         rows_that(run, Outcome.ok) == set(provider.answered_of(run)) == set(provider.asked_of(run))
     )
-    assert [shard["place"]["node"] for shard in run.manifest["shards"]] == ["node-1", "node-2"]
-    assert "cluster" not in run.manifest
+    assert places_of_shards(run.manifest) == [("node-1", "eu"), ("node-2", "us")]
+    assert "cluster" not in json.loads(Path("r/run.json").read_text())
     assert left_in(Path("nodes")) == []
     assert not Path("r/shards").exists()
     assert main(["verify", "r"]) == 0
@@ -157,7 +159,7 @@ def test_what_a_lost_node_kept_is_told_and_what_had_come_of_it_stays(
     assert earlier & theirs
     assert earlier | (set(answered) - theirs) <= ok <= set(answered)
     assert "shard 2 of 2 was lost with node-2 (no such node)" in " ".join(
-        done.records.summary["health"]["reasons"]
+        done.records.summary.health.reasons
     )
     assert len(left_in(Path("nodes"))) == 1
 
@@ -224,7 +226,7 @@ def test_ctrl_c_stops_every_shard(provider: ManyRunsProvider) -> None:
     assert (
         rows_that(run, Outcome.ok) == set(provider.answered_of(run)) == set(provider.asked_of(run))
     )
-    assert [shard["state"] for shard in run.manifest["shards"]] == ["interrupted", "interrupted"]
+    assert [shard.state for shard in run.manifest.shards] == ["interrupted", "interrupted"]
     assert asked(provider) < len(run.columns)
     assert left_in(Path("nodes")) == []
     assert main(["verify", "r"]) == 0
@@ -267,16 +269,14 @@ def test_the_spending_cap_of_one_shard_ends_them_all(provider: ManyRunsProvider)
     )
     run = Run(Path("r"))
     assert run.state == "complete"
-    assert run.manifest["ended_early"].startswith("the spending cap: ")
     # a shard may come to the end of its own part before it is told of the other's
-    reasons = {shard["ended_early"] for shard in run.manifest["shards"]}
-    assert run.manifest["ended_early"] in reasons
-    assert all(reason.startswith("the spending cap: ") for reason in reasons)
+    reasons = {shard.ended_early for shard in run.manifest.shards}
+    assert run.manifest.ended_early in reasons
+    assert all(str(reason).startswith("the spending cap: ") for reason in reasons)
     assert 0 < asked(provider) <= 40 < len(run.columns)
-    assert [worker["guard"]["cap_usd"] for worker in run.manifest["harness"]["by_worker"]] == [
-        float(cap_usd / 2)
-    ] * 2
-    assert "lost" not in " ".join(done.records.summary["health"]["reasons"])
+    guards = [process.guard for process in run.manifest.harness.by_worker]
+    assert [guard and guard["cap_usd"] for guard in guards] == [float(cap_usd / 2)] * 2
+    assert "lost" not in " ".join(done.records.summary.health.reasons)
 
 
 class Ruled(Agent):
@@ -314,7 +314,7 @@ def test_a_rule_that_one_shard_breaks_ends_the_others_for_its_reason(
         join=cluster.join,
     )
     run = Run(Path("r"))
-    assert (run.state, run.manifest["ended_early"]) == ("complete", "node-2 had enough")
-    assert [shard["ended_early"] for shard in run.manifest["shards"]] == ["node-2 had enough"] * 2
+    assert (run.state, run.manifest.ended_early) == ("complete", "node-2 had enough")
+    assert [shard.ended_early for shard in run.manifest.shards] == ["node-2 had enough"] * 2
     assert asked(provider) < len(run.columns)
     assert rows_that(run, Outcome.ok) == set(provider.asked_of(run))
