@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import anyio
 
@@ -27,7 +26,7 @@ from bench.clock import monotonic_ns, utc_text, wall_ns
 from bench.errors import TargetUnreachable, UserError
 from bench.judge.census.episodes import OutageTracker, Probe
 from bench.judge.census.standing import outage_record, silent, tracked
-from bench.load.ceiling import share_of_ceiling
+from bench.load.ceiling import share_of_ceiling, unreadable
 from bench.load.endpoint import Endpoint
 from bench.load.journal import Strings
 from bench.load.player import Player, Work, make_endpoints, run_secrets
@@ -40,6 +39,7 @@ from bench.plan.suite import Suite
 from bench.record.histogram import write_histograms
 from bench.record.identity import plan_facts, run_id
 from bench.record.records.manifest import ProcessRecord, State, harness_of
+from bench.record.records.record import Json
 from bench.record.records.watch import WatchEvent
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Columns, Outcome
@@ -98,7 +98,7 @@ class Terms:
     lasts_ns: int | None = None
     max_usd_per_day: Decimal | None = None
     repeat_command: str = ""
-    #: is told of each run's folder
+    #: called with each run's folder
     opened: Callable[[Path], None] = lambda _: None
     roll: Callable[[int], int] | None = None
     wall: Callable[[], int] = wall_ns
@@ -137,6 +137,8 @@ class Watch:
                 remedy="lower --rate or raise the cap",
             )
         check_descriptors(day, 1, self._tell)
+        if (why := unreadable()) is not None:
+            self._tell(why)
         with only_watch(terms.folder):
             desk = Desk(
                 terms.folder,
@@ -165,7 +167,7 @@ class Watch:
         return self._stop.is_set()
 
     def stop(self) -> None:
-        """Send nothing more; what is under way has a few seconds, and none when told twice."""
+        """Send nothing more; what is under way has a few seconds, and none when stopped twice."""
         self._stop.set()
         if self._player is not None:
             self._player.generator.stop()
@@ -341,17 +343,17 @@ class _Live:
 
 def _seal(writer: RunWriter, plan: Plan, player: Player, started_ns: int, why: str | None) -> None:
     """Close the folder as an ordinary run's; `why` it ended early by our own decision."""
-    journal, facts = player.journal, ProcessRecord.model_validate(player.facts())
+    journal, process = player.journal, ProcessRecord.model_validate(player.facts())
     state: State = "interrupted" if player.generator.interrupted else "complete"
     write_histograms(writer.folder, plan, journal.samples, journal.gap_histograms, started_ns)
     harness = harness_of(
-        [facts],
+        [process],
         state=state,
         workers=1,
         dead_workers=[],
         calibration=share_of_ceiling(plan, 1),
     )
-    told: dict[str, Any] = {
+    facts: Json = {
         "ended_wall_ns": wall_ns(),
         "harness": harness,
         "strings": journal.texts(),
@@ -362,6 +364,6 @@ def _seal(writer: RunWriter, plan: Plan, player: Player, started_ns: int, why: s
     writer.finish(
         state,
         journal.samples,
-        told,
+        facts,
         journal.attempts() if any(lane.target.route for lane in plan.lanes) else None,
     )

@@ -21,6 +21,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import numpy as np
 
+from bench import __version__
 from bench.clock import utc_text, wall_ns
 from bench.errors import TailproofError
 from bench.load.generator import run_loop
@@ -71,6 +72,7 @@ def calibrate(
     return Calibration(
         format=Calibration.FORMAT,
         measured_utc=utc_text(wall_ns()),
+        tailproof=__version__,
         machine=machine_facts(),
         tokens=tokens,
         error_budget_ms=ERROR_BUDGET_NS / MS,

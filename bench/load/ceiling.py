@@ -2,7 +2,8 @@
 
 In: the record of `tailproof calibrate`, a plan. Out: the default number of workers, and the
 plan's share of the ceiling for the manifest. Must stay true: a calibration counts only for the
-machine it was taken on; a plan's load is its busiest second, not its mean.
+machine it was taken on; one that cannot be read ends no run, and the user is told; a plan's load
+is its busiest second, not its mean.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from bench.plan.schedule import Plan
 from bench.record.files import write_json
 from bench.record.identity import machine_facts
 from bench.record.records.calibration import Calibration, CeilingShare
-from bench.record.records.record import read_record
+from bench.record.records.record import parse_record, read_json
 from bench.units import S
 
 #: Token events and requests a second that one worker measures without visible error where nobody
@@ -44,15 +45,35 @@ def store(record: Calibration) -> Path:
 
 def stored() -> Calibration | None:
     """The calibration of this machine as it is now, or None: another CPU or Python is another
-    machine, and a file that cannot be read, or of another version, is no calibration.
+    machine, and a file that cannot be read is no calibration.
     """
     try:
-        record = read_record(Calibration, store_path().parent)
+        record = _read()
     except RunFolderError:
         return None
-    if record.machine == machine_facts():
+    if record is not None and record.machine == machine_facts():
         return record
     return None
+
+
+def unreadable() -> str | None:
+    """Why the calibration that is kept counts for nothing; None where it can be read, or there is
+    none.
+    """
+    try:
+        _read()
+    except RunFolderError as error:
+        return f"no calibration counts: {error}; or run tailproof calibrate again"
+    return None
+
+
+def _read() -> Calibration | None:
+    """What is kept, if anything. Raises RunFolderError for a newer format and for a broken file."""
+    path = store_path()
+    if not path.exists():
+        return None
+    found = read_json(path)
+    return parse_record(Calibration, found, path, found.get("tailproof") or None)
 
 
 def peak_events_per_s(plan: Plan) -> float:

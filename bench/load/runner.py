@@ -19,7 +19,7 @@ import anyio
 
 from bench.clock import utc_text, wall_ns
 from bench.errors import UserError
-from bench.load.ceiling import share_of_ceiling
+from bench.load.ceiling import share_of_ceiling, unreadable
 from bench.load.drill import Timeline
 from bench.load.endpoint import Endpoint
 from bench.load.generator import STOP_DRAIN_NS
@@ -137,6 +137,8 @@ async def play(
     workers = options.workers or 1
     shard = options.shard
     check_descriptors(live, workers, listeners.warn, shards=shard.of)
+    if (why := unreadable()) is not None:
+        listeners.warn(why)
     _check_caps_divide(live, workers, shard.of)
     endpoints = make_endpoints(live.lanes, plan.schedule, text)
     await _check_ready(live, listeners.warn)

@@ -93,7 +93,7 @@ def test_workers_by_default(cache: Path) -> None:
 
 
 def test_a_calibration_counts_on_its_own_machine_only(cache: Path) -> None:
-    """Stored and read back; of another machine, of another format, damaged or absent it is none."""
+    """Stored and read back; of another machine or absent it is none."""
     plan = plan_of(100, 16)
     assert ceiling.share_of_ceiling(plan, 1) is None
     path = ceiling.store(calibrated(4_000))
@@ -105,9 +105,27 @@ def test_a_calibration_counts_on_its_own_machine_only(cache: Path) -> None:
         peak_rps=100,
         share=0.2,
     )
-    elsewhere, later = calibrated(4_000, cpu="another"), calibrated(4_000).replace(format=99)
-    for other in (elsewhere.to_json(), later.to_json(), {"format": 1}):
-        path.write_text(json.dumps(other))
-        assert ceiling.stored() is None
-    path.write_text("{")
+    path.write_text(json.dumps(calibrated(4_000, cpu="another").to_json()))
+    assert (ceiling.stored(), ceiling.unreadable()) == (None, None)
+    path.unlink()
+    assert (ceiling.stored(), ceiling.unreadable()) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 99}, "has format 99; this tailproof reads up to 1; open it with a newer"),
+        ({"format": 99, "tailproof": "9.1"}, "; open it with tailproof 9.1 or newer"),
+        ({"steps": None}, "cannot be read (steps: "),
+    ],
+    ids=["newer", "newer and dated", "damaged"],
+)
+def test_a_calibration_that_cannot_be_read_ends_no_run_and_is_said(
+    cache: Path, change: dict[str, Any], said: str
+) -> None:
+    """Whatever lies there, workers are those of a machine that was never calibrated."""
+    path = ceiling.store(calibrated(4_000))
+    path.write_text(json.dumps(calibrated(4_000).to_json() | change))
     assert ceiling.stored() is None
+    assert said in str(ceiling.unreadable())
+    assert ceiling.default_workers(plan_of(2000, 40), 8) == 5

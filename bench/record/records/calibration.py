@@ -38,6 +38,8 @@ class Calibration(FileRecord):
     FORMAT: ClassVar[int] = 1
 
     measured_utc: str
+    #: version that measured it
+    tailproof: str = ""
     #: what it counts for: another CPU or Python is another machine
     machine: Json
     #: token chunks of a stream
