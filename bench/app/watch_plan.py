@@ -94,9 +94,9 @@ def resolution(suite: Suite) -> list[str]:
     """Sentences on what probes this far apart cannot see (methods 3.4)."""
     stage = suite.stages[0]
     per_min = float(stage.profile.arrivals.rate or 0) * 60
-    told = [f"an outage shorter than {show_duration(60e9 / per_min)} may go unseen"]
+    said = [f"an outage shorter than {show_duration(60e9 / per_min)} may go unseen"]
     if per_min < 1:
-        told.append(
+        said.append(
             "minutes without a probe count as unobserved; a month decided by minutes needs one"
             " probe a minute"
         )
@@ -105,9 +105,9 @@ def resolution(suite: Suite) -> list[str]:
         for clause in (stage.contract.clauses if stage.contract else ())
         if clause.error_rate
     ]
-    return told + [
+    return said + [
         f"{text}: at {per_min:g} probes a minute a single failure is above its error rate;"
-        f" {1 / rate:g} a minute would tell"
+        f" {1 / rate:g} a minute would do"
         for text, rate in rated
         if per_min * rate < 1
     ]

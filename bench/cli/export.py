@@ -114,8 +114,8 @@ def export(flags: ExportFlags) -> int:
     """Look at the question, then write; a refusal leaves nothing half-written."""
     from bench.show.export import written_whole
 
-    write, told = _FORMS[flags.form](flags.what, flags.elsewhere)
-    for remark in told:
+    write, remarks = _FORMS[flags.form](flags.what, flags.elsewhere)
+    for remark in remarks:
         click.echo(f"tailproof: {remark}", err=True)
     if str(flags.out) == "-":
         write(sys.stdout.buffer)

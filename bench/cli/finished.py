@@ -65,7 +65,7 @@ def compare(
     compare RUN:standard RUN:pro   two targets of one run
     compare OLD:pro NEW:pro        the same target in two runs
     compare NEW:pro --baseline F   against a baseline that --save-baseline stored: exit 1 where it
-                                   is worse beyond the margin, 3 where that cannot be told
+                                   is worse beyond the margin, 3 where that is not known
     """
     from bench.errors import UserError
     from bench.judge.compare.arms import load_baseline

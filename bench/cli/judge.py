@@ -186,8 +186,8 @@ def _judge_run(
 
 
 def _refuse_while_it_grows(folder: Path) -> None:
-    """Who looks at a run again and again and stops when he likes the verdict is told more errors
-    than the level says.
+    """Looking again and again, and stopping at a verdict that one likes, makes more errors than the
+    confidence says.
     """
     from bench.errors import UserError
     from bench.record.run_folder import read_manifest, under_way
@@ -233,7 +233,7 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
 
 
 def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> int:
-    """Read, reckon, print; returns the exit code."""
+    """Read, judge, print; returns the exit code."""
     from bench.errors import UserError
     from bench.judge.census.census import Coverage, census
     from bench.judge.census.source import source_of

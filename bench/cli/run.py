@@ -203,7 +203,7 @@ def run(flags: RunFlags) -> int:
         finished.append(done)
         if done.records.summary.state == "interrupted":
             break
-    return _told(finished, flags.form)
+    return _printed(finished, flags.form)
 
 
 def _planned(suite: Suite, seed: int, shard: Shard) -> Plan | VirtualPlan:
@@ -216,7 +216,7 @@ def _planned(suite: Suite, seed: int, shard: Shard) -> Plan | VirtualPlan:
 
 
 def _once(plan: Plan | VirtualPlan, options: RunOptions, flags: RunFlags) -> Finished:
-    """One run, told as it goes on."""
+    """One run, shown as it goes on."""
     from bench.cli.screen import make_screen, tell_run
 
     screen = make_screen(quiet=flags.quiet)
@@ -248,7 +248,7 @@ def _play(
     return conduct(plan, options, screen, opened=exporter.follow, filing=filing)
 
 
-def _told(finished: list[Finished], form: str) -> int:
+def _printed(finished: list[Finished], form: str) -> int:
     """What is said once all runs are over; the exit code."""
     from bench.app.conclude import worst_exit
     from bench.show.last_screen import spread_table

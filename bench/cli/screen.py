@@ -145,7 +145,7 @@ class RunScreen:
         )
 
     def _events(self, now_ns: int, at: Counters) -> tuple[tuple[int, str], ...]:
-        """What was told of, and the first failure of each class of each lane, the latest."""
+        """What happened, and the first failure of each class of each lane, the latest."""
         for lane in (lane for _, lanes in self._stages for lane in lanes):
             for outcome, times in enumerate(at.outcomes[lane.index]):
                 if times and outcome != Outcome.ok and (lane.index, outcome) not in self._seen:

@@ -148,7 +148,7 @@ def _receiving(
     harness: Harness,
     tightest_limit_ns: int | None,
 ) -> Iterator[str]:
-    """Were answers heard to their end, and stamped when they came?"""
+    """Were answers read to their end, and stamped when they came?"""
     cut = int((samples["outcome"] == Outcome.censored).sum())
     if cut:
         yield f"{cut:,} requests were still under way when the run ended"

@@ -11,7 +11,7 @@ repeated calls, failover to another price, premium use. It takes the place of an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -188,48 +188,46 @@ def _useful(columns: Columns) -> tuple[Int, Int]:
     return np.where(columns.ok, prompt, 0), np.where(columns.ok, output, 0)
 
 
-def forecast_interval(
-    spend: Spend,
-    margin: Fraction = MARGIN,
-    alpha_each_side: float = FORECAST_ALPHA,
-) -> dict[str, Any]:
-    """Actual bill over forecast (the planned tokens at the first choice's price), and whether it
-    holds within `margin`.
+@dataclass(frozen=True)
+class AgainstForecast:
+    """A bill against its forecast, the planned tokens at the first choice's price."""
 
-    {"forecast_usd","actual_usd","ratio","interval","margin","holds": true|false|null,"reason"}:
-    true when both limits lie within 1 ± margin, false when both lie beyond on one side, else null.
+    forecast_usd: float
+    actual_usd: float
+    #: how far off it may be, as a share
+    margin: float
+    #: actual over forecast
+    ratio: float | None = None
+    interval: tuple[float | None, float | None] = (None, None)
+    #: None: `reason` says why it is not decided
+    holds: bool | None = None
+    reason: str | None = None
+
+
+def forecast_interval(
+    spend: Spend, margin: Fraction = MARGIN, alpha_each_side: float = FORECAST_ALPHA
+) -> AgainstForecast:
+    """The bill against its forecast, and whether that holds within `margin`: it does when both
+    limits lie within 1 ± margin, it does not when both lie beyond on one side.
+
     The limits are drawn by time block and each is one-sided at `alpha_each_side`.
     """
     came = spend.due_ns >= 0
     planned = spend.planned[came]
     paid = spend.paid[came]
     forecast = float(planned.sum())
-    record: dict[str, Any] = {
-        "forecast_usd": forecast,
-        "actual_usd": float(spend.paid_usd),
-        "ratio": None,
-        "interval": [None, None],
-        "margin": float(margin),
-        "holds": None,
-        "reason": None,
-    }
+    found = AgainstForecast(forecast, float(spend.paid_usd), float(margin))
     if not forecast:
-        return record | {
-            "reason": "nothing was to be paid: no forecast can be held against the bill"
-        }
+        why = "nothing was to be paid: no forecast can be held against the bill"
+        return replace(found, reason=why)
     lower, upper = ratio_limits(paid, planned, time_blocks(spend.due_ns[came]), alpha_each_side)
-    record |= {"ratio": float(spend.paid_usd) / forecast, "interval": [lower, upper]}
+    found = replace(found, ratio=found.actual_usd / forecast, interval=(lower, upper))
     if lower is None or upper is None:
-        return record | {"reason": "the run is too short to be cut into time blocks"}
+        return replace(found, reason="the run is too short to be cut into time blocks")
     low = float(1 - margin)
     high = float(1 + margin)
     if low <= lower and upper <= high:
-        holds = True
-    elif upper < low or lower > high:
-        holds = False
-    else:
-        holds = None
-    return record | {
-        "holds": holds,
-        "reason": None if holds is not None else "the interval reaches across the margin",
-    }
+        return replace(found, holds=True)
+    if upper < low or lower > high:
+        return replace(found, holds=False)
+    return replace(found, reason="the interval reaches across the margin")

@@ -36,7 +36,7 @@ def junit_xml(
     """One suite of clauses, one of the harness's health (nodes that are left out skipped), one of
     rehearsed answers where there are any.
 
-    `inconclusive`: what a build server is told of a clause that was not decided and not rehearsed.
+    `inconclusive`: what a build server sees of a clause that was not decided and not rehearsed.
     """
     root = Element("testsuites", name="tailproof")
     undecided = "failure" if inconclusive == "fail" else "skipped"
@@ -171,10 +171,10 @@ def github_lines(summary: Summary, verdicts: Verdicts, file: str | None = None) 
 
 def _line(level: str, title: str, message: str, file: str | None = None) -> str:
     places = {"file": file, "title": title}
-    told = ",".join(
+    properties = ",".join(
         f"{key}={_escaped(value, property_=True)}" for key, value in places.items() if value
     )
-    return f"::{level} {told}::{_escaped(message)}"
+    return f"::{level} {properties}::{_escaped(message)}"
 
 
 def _escaped(text: str, *, property_: bool = False) -> str:

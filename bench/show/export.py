@@ -222,7 +222,7 @@ def _with_gaps(values: Any, missing: Any) -> list[Any]:
 def write_csv(chunks: Iterator[Cells], out: IO[bytes]) -> None:
     """RFC 4180 with a header, UTF-8.
 
-    A text that a spreadsheet would reckon with begins with an apostrophe.
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
     """
     out.write(f"{','.join(COLUMNS)}\r\n".encode())
     _write_lines(

@@ -3,7 +3,7 @@
 In: frozen `Progress` records, a few a second. Out: a terminal's live region, never larger
 than its window; where the output is no terminal, a line every few seconds of the run and one for
 each event; nothing when quiet. Must stay true: no thread and no clock of its own (times come with
-the record), so it costs the load generator no more than its own drawing; what `note` is told stays
+the record), so it costs the load generator no more than its own drawing; what `note` is given stays
 when the region is gone.
 """
 
@@ -125,7 +125,7 @@ class Screen:
             else None
         )
         self._last: tuple[str, int] | None = None
-        self._told: tuple[tuple[int, str], ...] = ()
+        self._shown_events: tuple[tuple[int, str], ...] = ()
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -149,13 +149,13 @@ class Screen:
             size = self._console.size
             self._live.update(live_text(progress, size.width, size.height), refresh=True)
             return
-        stage, told_ns = self._last or ("", 0)
-        if stage != progress.stage or progress.elapsed_ns - told_ns >= PLAIN_EVERY_NS:
+        stage, shown_ns = self._last or ("", 0)
+        if stage != progress.stage or progress.elapsed_ns - shown_ns >= PLAIN_EVERY_NS:
             self._last = (progress.stage, progress.elapsed_ns)
             for event in progress.events:
-                if event not in self._told:
+                if event not in self._shown_events:
                     self._line(_event(event))
-            self._told = progress.events
+            self._shown_events = progress.events
             self._line(plain_line(progress))
 
     def alarm(self, sentence: str) -> None:

@@ -1,7 +1,7 @@
 """Routes side by side, drills on a timeline, and where the answers came from.
 
 In: routes.json. Out: sections of the page, lines for the last screen, SVG text. Must stay
-true: a figure that could not be told is shown as absent; what a lane did not do (a target without
+true: a figure that is not known is shown as absent; what a lane did not do (a target without
 a route never switches) is not shown as a fault; every name has passed through `wording.visible`.
 """
 

@@ -262,14 +262,23 @@ def spend_record(spend: Spend, target: str) -> SpendRecord:
     """What `cost RUN` says of one lane beside the bills: tokens, sums, overhead with its interval,
     forecast.
     """
+    billed = forecast_interval(spend)
     return SpendRecord(
         target=target,
         usd=float(spend.paid_usd),
         useful_usd=float(spend.useful_usd),
         useful_tokens=UsefulTokens(prompt=spend.useful_prompt, output=spend.useful_output),
         wasted_tokens=spend.wasted_tokens,
-        reckoned_calls=spend.assumed,
+        calls_without_usage=spend.assumed,
         overhead=_number(spend.overhead),
         overhead_95=overhead_limits(spend),
-        forecast=ForecastRecord(**forecast_interval(spend)),
+        forecast=ForecastRecord(
+            forecast_usd=billed.forecast_usd,
+            actual_usd=billed.actual_usd,
+            ratio=billed.ratio,
+            interval=billed.interval,
+            margin=billed.margin,
+            holds=billed.holds,
+            reason=billed.reason,
+        ),
     )

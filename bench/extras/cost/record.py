@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import AliasChoices, Field
+
 from bench.record.records.record import FileRecord, Number, Record
 from bench.record.records.verdicts import Interval
 
@@ -94,7 +96,9 @@ class SpendRecord(Record):
     useful_tokens: UsefulTokens
     wasted_tokens: int
     #: calls whose prompt is taken as planned, because the server did not state their usage
-    reckoned_calls: int
+    calls_without_usage: int = Field(
+        validation_alias=AliasChoices("calls_without_usage", "reckoned_calls")
+    )
     overhead: Number | None
     overhead_95: Interval
     forecast: ForecastRecord
@@ -113,7 +117,7 @@ class TargetCost(Record):
 class Costs(FileRecord):
     """What `tailproof cost --format json` prints."""
 
-    #: Format history: 1 = first.
-    FORMAT: ClassVar[int] = 1
+    #: Format history: 2 = `calls_without_usage`, which 1 calls `reckoned_calls`.
+    FORMAT: ClassVar[int] = 2
 
     targets: list[TargetCost]

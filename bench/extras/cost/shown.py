@@ -2,7 +2,7 @@
 
 In: the record of `cost`. Out: tables and sentences. Must stay true: sums stand
 to the cent, or to three digits below 1 USD, with their currency in the heading; what is assumed and
-what was measured are told apart.
+what was measured are kept apart.
 """
 
 from __future__ import annotations
@@ -133,12 +133,12 @@ def _spent(spent: SpendRecord) -> Iterator[tuple[str, str]]:
         "useful tokens in and out",
         (f"{count(useful.prompt)} and {count(useful.output)}; wasted {count(spent.wasted_tokens)}"),
     )
-    if spent.reckoned_calls:
+    if spent.calls_without_usage:
         yield (
-            "reckoned as planned",
+            "taken as planned",
             (
-                f"the prompts of {count(spent.reckoned_calls)} calls whose usage the server did"
-                " not state"
+                f"the prompts of {count(spent.calls_without_usage)} calls whose usage the server"
+                " did not state"
             ),
         )
     forecast = spent.forecast

@@ -1,7 +1,7 @@
 """Router policies tried on recorded rows: a table, a figure, lines of a screen.
 
 In: a `WhatIf`. Out: nodes of a screen, SVG text. Must stay true: what
-rests on an assumption says which; measured and estimated rows are told apart; foreign text has
+rests on an assumption says which; measured and estimated rows are kept apart; foreign text has
 passed through `wording.visible`.
 """
 

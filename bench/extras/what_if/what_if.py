@@ -288,7 +288,7 @@ def _refuse(calls: Calls) -> None:
         )
     if len(calls) < LEAST_ROWS:
         raise UserError(
-            f"{name} has {len(calls):,} rows to reckon with, {LEAST_ROWS} are needed",
+            f"{name} has {len(calls):,} rows, and {LEAST_ROWS} are needed",
             where=where,
             remedy="measure longer",
         )

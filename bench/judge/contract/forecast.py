@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
-from bench.judge.spend import Spend, forecast_interval, spend_of
+from bench.judge.spend import AgainstForecast, Spend, forecast_interval, spend_of
 from bench.plan.contract import Contract
 from bench.plan.terms import Forecast
 from bench.record.records.verdicts import Forecast as ForecastVerdict
@@ -79,7 +78,7 @@ def _projected(
     found = forecast_interval(priced, forecast.within, float(1 - contract.confidence))
     projected, low, high = (
         None if ratio is None else ratio * float(forecast.monthly_usd)
-        for ratio in (found["ratio"], *found["interval"])
+        for ratio in (found.ratio, *found.interval)
     )
     open_ = _Projection(
         "no answer was of use: nothing can be projected from it",
@@ -98,8 +97,8 @@ def _projected(
     verdicts: dict[bool | None, Verdict] = {True: "PASS", False: "FAIL", None: "INCONCLUSIVE"}
     return dataclasses.replace(
         open_,
-        verdict=verdicts[found["holds"]],
-        reason=found["reason"] or _sentence(found, spend),
+        verdict=verdicts[found.holds],
+        reason=found.reason or _sentence(found, spend),
     )
 
 
@@ -127,7 +126,7 @@ def _unstated(columns: Columns) -> Fraction:
     return Fraction(int(unstated.sum()), max(len(samples), 1))
 
 
-def _sentence(found: dict[str, Any], spend: Spend) -> str:
-    low, high = (show_share(ratio - 1, 1) for ratio in found["interval"])
+def _sentence(found: AgainstForecast, spend: Spend) -> str:
+    low, high = (show_share((ratio or 0) - 1, 1) for ratio in found.interval)
     overhead = "" if not spend.overhead else f"; overhead {show_share(spend.overhead, 1)}"
     return f"the bill is {low} to {high} off its forecast{overhead}"

@@ -16,7 +16,7 @@ from pydantic import Field
 from bench.record.records.record import FileRecord, Number, Record
 from bench.record.records.verdicts import ClauseOutcome, Expectation
 
-#: A fraction longer than this is told as a decimal number alone.
+#: A fraction longer than this is written as a decimal number alone.
 _LONGEST = 80
 
 

@@ -1,7 +1,7 @@
 """routes.json: what routes did, how drills went, and where answers came from.
 
 In: nothing. Out: `Routes` and its parts. Must stay true: a key is added, never renamed, within one
-format number; what cannot be told is None, never a number made from nothing. All `_ns` are moments
+format number; what is not known is None, never a number made from nothing. All `_ns` are moments
 after the run's start, or lengths.
 """
 

@@ -231,7 +231,7 @@ def test_a_lane_without_a_price_has_a_reason(tmp_path: Path) -> None:
     assert isinstance(nothing, Spend)
     assert nothing.overhead is None
     assert nothing.unsummed == "no answer of any worth was paid for"
-    assert forecast_interval(nothing)["ratio"] == 0
+    assert forecast_interval(nothing).ratio == 0
 
 
 def spend_over(columns: Columns) -> Spend:
@@ -260,9 +260,13 @@ def test_a_forecast_holds_fails_or_is_undecided(factor: float, holds: bool | Non
     columns.samples["prompt_tokens"] = 10_000 * factor * scatter
     columns.samples["output_tokens"] = columns.schedule["output_tokens"] = 0
     found = forecast_interval(spend_over(columns))
-    assert found["ratio"] == pytest.approx(factor, abs=0.002)
-    assert found["interval"][0] < found["ratio"] < found["interval"][1]
-    assert found["holds"] is holds
+    (low, high), ratio = found.interval, found.ratio
+    assert ratio == pytest.approx(factor, abs=0.002)
+    assert low is not None
+    assert high is not None
+    assert ratio is not None
+    assert low < ratio < high
+    assert found.holds is holds
 
 
 def test_limits_of_the_overhead_hold_the_normal_theory() -> None:
@@ -301,7 +305,7 @@ def test_a_price_of_zero_is_a_price(tmp_path: Path) -> None:
     assert spend.paid_usd == 0
     assert spend.overhead is None
     assert spend.unsummed == "the price is zero"
-    assert forecast_interval(spend)["holds"] is None
+    assert forecast_interval(spend).holds is None
 
 
 def test_a_saving_that_rounds_to_zero_has_no_sign() -> None:

@@ -398,7 +398,7 @@ def test_arms_that_carry_no_estimate_are_refused() -> None:
         sound, arm=dataclasses.replace(sound.arm, facts=sound.arm.facts | {"unfit": "it slept"})
     )
     for wrong, said in (
-        (calls("few", [(1, OK)] * 299), "299 rows to reckon with, 300 are needed"),
+        (calls("few", [(1, OK)] * 299), "299 rows, and 300 are needed"),
         (dead, "no answer at all"),
         (dataclasses.replace(sound, routed=True), "is a route"),
         (unfit, "it slept"),
