@@ -16,8 +16,9 @@ from bench.errors import UserError
 from bench.judge.contract.sizing import Assumed, LaneSize, size_plan
 from bench.judge.ramp.search import Search, least_ns
 from bench.plan.contract import Contract
+from bench.plan.profile import override_profile
 from bench.plan.schedule import Plan, compile_plan
-from bench.plan.suite import Suite, override_profile
+from bench.plan.suite import Suite
 from bench.units import S, show_rate
 
 #: A probe far from the boundary has so many times the requests that PASS needs without a single

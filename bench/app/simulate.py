@@ -22,8 +22,9 @@ from bench.load.generator import drain_bound_ns
 from bench.load.options import RunOptions, plan_file
 from bench.load.runner import Simulated
 from bench.metrics import HEADLINES
+from bench.plan.profile import override_profile
 from bench.plan.schedule import Lane, Plan, compile_plan
-from bench.plan.suite import Suite, override_profile
+from bench.plan.suite import Suite
 from bench.record.files import write_json
 from bench.record.histogram import write_histograms
 from bench.record.identity import plan_facts, run_id

@@ -18,8 +18,8 @@ from bench.errors import UserError
 from bench.plan.arrival_kinds import ARRIVALS_WITH_BURSTINESS
 from bench.plan.clause import Clause, parse_slo
 from bench.plan.contract import Contract, load_contract
-from bench.plan.profile import Profile, load_profile
-from bench.plan.suite import Stage, Suite, override_profile
+from bench.plan.profile import Profile, load_profile, override_profile
+from bench.plan.suite import Stage, Suite
 from bench.plan.target import EMBEDDED, KEY_SOURCES, Target, check_base_url, checked
 from bench.units import parse_duration_ns, parse_rate_per_s, parse_share
 from bench.userfile import expand_env, find_file, parse_model

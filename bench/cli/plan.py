@@ -143,7 +143,7 @@ def _length(plan: Plan) -> str:
 def _changed(suite: Suite, flags: PlanFlags) -> Suite:
     """The suite under another contract, or at another rate. Raises UserError."""
     from bench.plan.contract import load_contract
-    from bench.plan.suite import override_profile
+    from bench.plan.profile import override_profile
     from bench.units import parse_rate_per_s
 
     stages = suite.stages

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bench.errors import UserError
 from bench.plan.arrival_kinds import KEYS_OF_ARRIVALS, ArrivalKind
 from bench.userfile import DurationNs, PerSecond, Times, UserModel, find_file, load_model
 
@@ -292,3 +293,35 @@ def bucket_names(edges: tuple[int, ...] = CONTEXT_EDGES) -> list[str]:
     short = [f"{edge // 1024}K" for edge in edges]
     middle = [f"{low}–{high}" for low, high in itertools.pairwise(short)]
     return [f"≤{short[0]}", *middle, f">{short[-1]}"]
+
+
+def override_profile(
+    profile: Profile,
+    where: str,
+    *,
+    rate: Fraction | None = None,
+    duration_ns: int | None = None,
+    requests: int | None = None,
+    max_in_flight: int | None = None,
+) -> Profile:
+    """The profile with a suite's or a flag's numbers in place of its own. Raises UserError."""
+    updates: dict[str, object] = {}
+    if rate is not None:
+        if profile.arrivals.rate is None:
+            raise UserError(
+                f'arrivals of kind "{profile.arrivals.kind}" have no rate to set', where=where
+            )
+        updates["arrivals"] = profile.arrivals.model_copy(update={"rate": rate})
+    if duration_ns is not None:
+        if duration_ns <= 0:
+            raise UserError("duration must be above zero", where=where)
+        updates["duration"] = duration_ns
+        updates["requests"] = requests
+    elif requests is not None:
+        updates["requests"] = requests
+        updates["duration"] = None if not profile.phases else profile.duration
+    if max_in_flight is not None and profile.closed_loop:
+        updates["arrivals"] = profile.arrivals.model_copy(update={"concurrency": max_in_flight})
+    elif max_in_flight is not None:
+        updates["max_in_flight"] = max_in_flight
+    return profile.model_copy(update=updates)

@@ -17,7 +17,7 @@ from bench.plan.contract import Contract, load_contract
 from bench.plan.drill import Drill, check_drills
 from bench.plan.interleave import Compare, check_compare
 from bench.plan.month import Month, load_month_at
-from bench.plan.profile import Profile, load_profile
+from bench.plan.profile import Profile, load_profile, override_profile
 from bench.plan.route import RouteExpect, check_route_expects
 from bench.plan.target import Target, load_target, target_files
 from bench.userfile import (
@@ -226,8 +226,7 @@ def _suite_stages(
     files: list[Path] = []
     months: list[tuple[Month, Path]] = []
     for stage in suite.stage:
-        with naming(f"{path}: stage {stage.name!r}"):
-            loaded, used = _load_stage(stage, path, None)
+        loaded, used = _load_stage(stage, path, None)
         stages.append(loaded)
         files += used
     for reference in suite.scenarios:
@@ -247,8 +246,7 @@ def _scenario_stages(scenario: ScenarioFile, path: Path) -> tuple[list[Stage], l
     stages, files = [], []
     simulated = scenario.gateway.get("simulated", False)
     for stage in scenario.stage:
-        with naming(f"{path}: stage {stage.name!r}"):
-            loaded, used = _load_stage(stage, path, path)
+        loaded, used = _load_stage(stage, path, path)
         stages.append(loaded.model_copy(update={"simulated": simulated}))
         files += used
     return stages, files
@@ -258,33 +256,28 @@ def _load_stage(
     stage: StageFile, path: Path, own_scenario: Path | None
 ) -> tuple[Stage, list[Path]]:
     """The stage with everything loaded, and the files it came from."""
-    beside = path.parent
-    where = f"{path}: stage {stage.name!r}"
-    scenario = own_scenario
-    if stage.scenario:
-        scenario = find_file("scenarios", stage.scenario, beside)
-    profile = override_profile(
-        load_profile(stage.profile, beside),
-        where,
-        rate=stage.rate,
-        duration_ns=stage.duration,
-        requests=stage.requests,
-        max_in_flight=stage.max_in_flight,
-    )
-    targets = _stage_targets(stage, profile, scenario, beside, where)
-    contract = load_contract(stage.contract, beside) if stage.contract else None
-    for expect in stage.expect:
-        _check_expect(expect, targets, contract, where)
-    cuts = sum(drill.do == "cut" for drill in stage.drill)
-    check_route_expects(stage.expect_route, [target.name for target in targets], cuts, where)
-    embedded = any(target.embedded for target in targets)
-    check_drills(stage.drill, where, embedded=embedded)
-    files = [find_file("load", stage.profile, beside)]
-    files += [path for name in stage.targets for path in target_files(name, beside)]
-    if stage.contract:
-        files.append(find_file("contracts", stage.contract, beside))
-    if stage.scenario and scenario is not None:
-        files.append(scenario)
+    beside, where = path.parent, f"{path}: stage {stage.name!r}"
+    with naming(where):
+        scenario = own_scenario
+        if stage.scenario:
+            scenario = find_file("scenarios", stage.scenario, beside)
+        profile = override_profile(
+            load_profile(stage.profile, beside),
+            where,
+            rate=stage.rate,
+            duration_ns=stage.duration,
+            requests=stage.requests,
+            max_in_flight=stage.max_in_flight,
+        )
+        targets = _stage_targets(stage, profile, scenario, beside, where)
+        contract = load_contract(stage.contract, beside) if stage.contract else None
+        for expect in stage.expect:
+            _check_expect(expect, targets, contract)
+        cuts = sum(drill.do == "cut" for drill in stage.drill)
+        check_route_expects(stage.expect_route, [target.name for target in targets], cuts, where)
+        embedded = any(target.embedded for target in targets)
+        check_drills(stage.drill, where, embedded=embedded)
+        files = _files_of(stage, scenario, beside)
     loaded = Stage(
         name=stage.name,
         targets=targets,
@@ -300,17 +293,28 @@ def _load_stage(
     return loaded, files
 
 
+def _files_of(stage: StageFile, scenario: Path | None, beside: Path) -> list[Path]:
+    """The files that the stage names."""
+    files = [find_file("load", stage.profile, beside)]
+    for name in stage.targets:
+        files += target_files(name, beside)
+    if stage.contract:
+        files.append(find_file("contracts", stage.contract, beside))
+    if stage.scenario and scenario is not None:
+        files.append(scenario)
+    return files
+
+
 def _stage_targets(
     stage: StageFile, profile: Profile, scenario: Path | None, beside: Path, where: str
 ) -> list[Target]:
     """The stage's targets, and those of its A/A checks: the same target once more."""
     targets = [load_target(name, beside) for name in stage.targets]
     if len({target.name for target in targets}) < len(targets):
-        raise UserError("names a target twice", where=where, remedy="list each target once a stage")
+        raise UserError("names a target twice", remedy="list each target once a stage")
     if any(target.embedded for target in targets) and scenario is None:
         raise UserError(
             "an embedded target needs a scenario to play",
-            where=where,
             remedy='add scenario = "..." or a base_url to the target',
         )
     check_compare(stage.compare, [target.name for target in targets], profile, where)
@@ -330,26 +334,20 @@ def _name_for_gateway(scenario: Path | None) -> str | None:
     return scenario.stem if built_in else str(scenario)
 
 
-def _check_expect(
-    expect: Expect, targets: list[Target], contract: Contract | None, where: str
-) -> None:
+def _check_expect(expect: Expect, targets: list[Target], contract: Contract | None) -> None:
     if expect.target not in {target.name for target in targets}:
-        raise UserError(
-            f"expect names {expect.target!r}, which is no target of this stage", where=where
-        )
+        raise UserError(f"expect names {expect.target!r}, which is no target of this stage")
     clauses = contract.clauses if contract else []
     texts = [clause.text for clause in clauses]
     index = match_clause(expect.clause, texts)
     if index is not None and clauses[index].report_only:
         raise UserError(
             f"expect names clause {expect.clause!r}, which is report_only and gets no verdict",
-            where=where,
             remedy="name a clause that is judged",
         )
     if index is None:
         raise UserError(
             f"expect names clause {expect.clause!r}, which matches none or several",
-            where=where,
             remedy=f"the contract's clauses: {'; '.join(texts) or 'none'}",
         )
 
@@ -364,35 +362,3 @@ def match_clause(wanted: str, texts: list[str]) -> int | None:
     if len(hits) == 1:
         return hits[0]
     return None
-
-
-def override_profile(
-    profile: Profile,
-    where: str,
-    *,
-    rate: Any = None,
-    duration_ns: int | None = None,
-    requests: int | None = None,
-    max_in_flight: int | None = None,
-) -> Profile:
-    """The profile with a suite's or a flag's numbers in place of its own. Raises UserError."""
-    updates: dict[str, object] = {}
-    if rate is not None:
-        if profile.arrivals.rate is None:
-            raise UserError(
-                f'arrivals of kind "{profile.arrivals.kind}" have no rate to set', where=where
-            )
-        updates["arrivals"] = profile.arrivals.model_copy(update={"rate": rate})
-    if duration_ns is not None:
-        if duration_ns <= 0:
-            raise UserError("duration must be above zero", where=where)
-        updates["duration"] = duration_ns
-        updates["requests"] = requests
-    elif requests is not None:
-        updates["requests"] = requests
-        updates["duration"] = None if not profile.phases else profile.duration
-    if max_in_flight is not None and profile.closed_loop:
-        updates["arrivals"] = profile.arrivals.model_copy(update={"concurrency": max_in_flight})
-    elif max_in_flight is not None:
-        updates["max_in_flight"] = max_in_flight
-    return profile.model_copy(update=updates)

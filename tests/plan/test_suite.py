@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
+from bench.plan.profile import override_profile
 from bench.plan.schedule import compile_plan
-from bench.plan.suite import Suite, load_suite, match_clause, override_profile
+from bench.plan.suite import Suite, load_suite, match_clause
 from bench.userfile import builtin_root
 from tests.support.planned import STEADY, S, profile
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from bench.plan.clause_keys import ClauseKeys
-from bench.plan.kinds.kind import Bool, Definition, Int, Kind, Loss, lost_whole
+from bench.plan.kinds.kind import Bool, Definition, Int, Kind, Loss, below, lost_whole
 from bench.plan.kinds.of_failures import checked_with, counted, uptime_text
 from bench.units import show_exact
 
@@ -41,15 +41,14 @@ def _text(keys: ClauseKeys) -> str:
     return uptime_text(keys, f"minutes without over {errors} % errors{run}")
 
 
-def _losses(keys: ClauseKeys, n: Int, k: Int) -> Loss:
-    assert keys.error_rate is not None
-    over = (n > 0) & (k * keys.error_rate.denominator > keys.error_rate.numerator * n)
-    return lost_whole(in_runs(over, keys.minutes or 1), counted(keys, n), n > 0)
-
-
 def _good_from(keys: ClauseKeys) -> Fraction:
     assert keys.error_rate is not None
     return 1 - keys.error_rate
+
+
+def _losses(keys: ClauseKeys, n: Int, k: Int) -> Loss:
+    bad = in_runs(below(_good_from(keys), n, k), keys.minutes or 1)
+    return lost_whole(bad, counted(keys, n), n > 0)
 
 
 DOWNTIME_MINUTES = Kind(

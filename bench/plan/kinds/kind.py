@@ -38,6 +38,13 @@ def lost_whole(bad: Bool, counted: Bool, active: Bool) -> Loss:
     return Loss(bad.astype(np.int64), np.ones(bad.shape, np.int64), counted, active)
 
 
+def below(share: Fraction, n: Int, k: Int) -> Bool:
+    """Where less than this share of n requests were good, k of them being bad; one without
+    requests is not.
+    """
+    return np.asarray((n - k) * share.denominator < share.numerator * n, bool)
+
+
 @dataclass(frozen=True)
 class Definition:
     """Another agreement's way to count the same, which a census shows beside a clause."""

@@ -8,7 +8,7 @@ Must stay true: a window's quantile keeps the limit where so many of its request
 from __future__ import annotations
 
 from bench.plan.clause_keys import ClauseKeys
-from bench.plan.kinds.kind import Int, Kind, Loss, lost_whole, whole_windows
+from bench.plan.kinds.kind import Int, Kind, Loss, below, lost_whole, whole_windows
 from bench.plan.kinds.of_values import WITH_VALUES, bound, check_values, measured
 from bench.quantiles import P50, P90, P95, P99, by_key
 from bench.units import show_duration, show_exact
@@ -24,9 +24,7 @@ def _text(keys: ClauseKeys) -> str:
 
 
 def _losses(keys: ClauseKeys, n: Int, k: Int) -> Loss:
-    kept = _RANK[keys.of_window]
-    bad = (n - k) * kept.denominator < kept.numerator * n
-    return lost_whole(bad, n >= keys.min_requests, n > 0)
+    return lost_whole(below(_RANK[keys.of_window], n, k), n >= keys.min_requests, n > 0)
 
 
 SHARE_OF_WINDOWS = Kind(

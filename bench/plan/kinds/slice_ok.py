@@ -7,7 +7,7 @@ a slice without requests is up, or does not count where the clause says so.
 from __future__ import annotations
 
 from bench.plan.clause_keys import ClauseKeys
-from bench.plan.kinds.kind import Definition, Int, Kind, Loss, lost_whole, whole_windows
+from bench.plan.kinds.kind import Definition, Int, Kind, Loss, below, lost_whole, whole_windows
 from bench.plan.kinds.of_failures import checked_with, counted, uptime_text
 from bench.units import show_duration, show_exact
 
@@ -20,8 +20,7 @@ def _text(keys: ClauseKeys) -> str:
 
 def _losses(keys: ClauseKeys, n: Int, k: Int) -> Loss:
     assert keys.slice_share is not None
-    bad = (n - k) * keys.slice_share.denominator < keys.slice_share.numerator * n
-    return lost_whole(bad, counted(keys, n), n > 0)
+    return lost_whole(below(keys.slice_share, n, k), counted(keys, n), n > 0)
 
 
 SLICE_OK = Kind(
