@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from bench.plan.clause import Clause
 from bench.plan.kinds.kind import Kind
 from bench.plan.kinds.registry import KINDS, kind_of
+from tests.support.made_runs import clause_of
 
 #: A clause of each kind, as a contract's file would have it.
 WRITTEN: dict[str, dict[str, Any]] = {
@@ -63,6 +65,37 @@ def test_the_keys_of_a_clause_name_one_kind(kind: Kind) -> None:
     assert clause.by_time == (kind.name not in by_requests)
     others = (Clause.model_validate(each) for name, each in WRITTEN.items() if name != kind.name)
     assert clause.text not in [other.text for other in others]
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({}, "response_ms/e2e/p99"),
+        ({"quantile": 0.999, "view": "service"}, "service_ms/e2e/p999"),
+        ({"phase": "burst"}, "by_phase/burst/response_ms/e2e/p99"),
+        ({"bucket": "≤1K"}, "by_bucket/≤1K/response_ms/e2e/p99"),
+        ({"phase": "burst", "bucket": "≤1K"}, None),
+        ({"quantile": 0.75}, None),
+        ({"metric": "output_tps", "unit": "tokens/s"}, None),
+        ({"statistic": "share_of_requests", "quantile": None, "share": 0.99}, None),
+        ({"metric": "uptime"}, "uptime/request_ratio"),
+        ({"metric": "uptime", "phase": "burst"}, None),
+        ({"metric": "uptime", "method": "slice_ok"}, None),
+        ({"metric": "error_share"}, None),
+    ],
+)
+def test_where_summary_json_has_what_a_clause_measures(
+    more: dict[str, Any], place: str | None
+) -> None:
+    """The same quantile of the same rows, or the ratio of all of them, or nothing."""
+    verdict = clause_of("t", 1, "text", **{"metric": "e2e", "quantile": 0.99, **more})
+    assert verdict.kind.in_summary(verdict) == place
+
+
+def test_a_verdict_of_no_kind_is_refused() -> None:
+    """A statistic that nobody knows, as in a file that was edited."""
+    with pytest.raises(ValidationError, match="no kind of clause"):
+        clause_of("t", 1, "text", "e2e", statistic="median")
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

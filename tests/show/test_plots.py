@@ -11,12 +11,13 @@ import pytest
 from scipy.stats import binom
 
 from bench.record.samples import Outcome, Table
-from bench.show.plots.canvas import BLUE
+from bench.show.plots.canvas import BLUE, limits_of
 from bench.show.plots.over_time import latency_over_time
 from bench.show.plots.spectrum import percentile_spectrum
 from tests.support.made_runs import (
     Made,
     MakeRun,
+    clause_of,
     fail,
     samples_of,
     schedule_of,
@@ -211,6 +212,16 @@ def test_a_limit_of_another_view_or_metric_is_not_drawn(spoilt: Made) -> None:
         "limit 800" in word
         for word in texts(percentile_spectrum(rows, lane, "ttft", spoilt.verdicts.clauses))
     )
+
+
+def test_a_share_of_requests_is_the_limit_of_a_quantile_and_that_of_windows_is_none() -> None:
+    """98 % within 800 ms is drawn where 2 % are over; a promise on windows limits no request."""
+    clause = clause_of("t", 1, "text", "e2e", statistic="share_of_requests", share=0.98)
+    (limit,) = limits_of([clause.replace(limit_ms=800.0)], "e2e")
+    assert limit.ms == 800
+    assert limit.share_over == pytest.approx(0.02)
+    windows = clause.replace(limit_ms=800.0, statistic="share_of_windows")
+    assert limits_of([windows], "e2e") == []
 
 
 def test_the_spoilt_run_is_what_it_claims() -> None:

@@ -142,6 +142,15 @@ class ClauseVerdict(Record):
         return self.limit_ms if self.at_least_tps is None else self.at_least_tps
 
     @property
+    def limited_quantile(self) -> float | None:
+        """The quantile of the requests that the limit applies to; None where it is one of
+        stretches of time.
+        """
+        if self.kind.of_shares:
+            return None
+        return self.share if self.quantile is None else self.quantile
+
+    @property
     def judged(self) -> bool:
         """Whether it counts in the run's overall verdict."""
         return self.verdict != "REPORTED"

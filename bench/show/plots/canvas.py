@@ -165,11 +165,12 @@ class Limit(NamedTuple):
 
 
 def limits_of(clauses: Sequence[ClauseVerdict], metric: str) -> list[Limit]:
-    """The limits on this metric counted from the due time, each once."""
+    """The limits on a quantile of this metric counted from the due time, each once."""
     found: dict[tuple[float, float, str], Limit] = {}
     for clause in clauses:
-        if clause.metric == metric and clause.view == "response" and clause.limit_ms is not None:
-            quantile = Fraction(str(clause.quantile))
+        here = clause.metric == metric and clause.view == "response"
+        if here and clause.limit_ms is not None and clause.limited_quantile is not None:
+            quantile = Fraction(str(clause.limited_quantile))
             where = " ".join(visible(part, 12) for part in (clause.phase, clause.bucket) if part)
             label = f"limit {exact(clause.limit_ms)} ms\n{quantile_name(quantile)} {where}".rstrip()
             limit = Limit(clause.limit_ms, float(1 - quantile), label)
