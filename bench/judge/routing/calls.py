@@ -93,18 +93,19 @@ def cost_of(
 
     `added_usd`: over the answers' own tokens at the price of the leg each row was planned for.
     """
-    used = sorted({*attempts["leg"][billed].tolist(), *planned["leg"][won].tolist()})
-    if missing := [legs[leg]["name"] for leg in used if legs[leg]["prices"] is None]:
+    used: list[int] = sorted({*attempts["leg"][billed].tolist(), *planned["leg"][won].tolist()})
+    prices = {leg: legs[leg].prices for leg in used}
+    if missing := [legs[leg].name for leg in used if prices[leg] is None]:
         return RouteCost(usd=None, reason=f"no price for {', '.join(missing)}")
     prompt, output = _paid(attempts, planned, billed)
 
     def usd(chosen: Bool, leg_of: Int) -> Decimal:
         total = Decimal(0)
-        for leg in used:
-            prices = legs[leg]["prices"]
+        for leg, price in prices.items():
+            assert price is not None
             mine = chosen & (leg_of == leg)
-            total += int(prompt[mine].sum()) * Decimal(prices["input_usd_per_million"])
-            total += int(output[mine].sum()) * Decimal(prices["output_usd_per_million"])
+            total += int(prompt[mine].sum()) * price.input_usd_per_million
+            total += int(output[mine].sum()) * price.output_usd_per_million
         return total / 1_000_000
 
     whole = usd(billed, attempts["leg"])
