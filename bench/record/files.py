@@ -184,11 +184,15 @@ def _with_later_columns(table: Table, dtype: np.dtype[Any]) -> Table:
     """A table of an earlier version, whose columns are the first of today's: what it lacks
     is -1.
     """
-    older = [name for name in dtype.names or () if name in (table.dtype.names or ())]
-    first = list(dtype.names or ())[: len(older)]
-    if older != first or table.dtype != np.dtype([(name, dtype[name]) for name in older]):
+    names = table.dtype.names or ()
+    if names != (dtype.names or ())[: len(names)]:
         return table
     whole = np.full(len(table), -1, dtype)
-    for name in older:
-        whole[name] = table[name]
+    for name in names:
+        column = table[name]
+        if column.dtype.names and column.dtype != dtype[name]:  # a sample within a piece
+            column = _with_later_columns(column, dtype[name])
+        if column.dtype != dtype[name]:
+            return table
+        whole[name] = column
     return whole

@@ -16,10 +16,11 @@ import numpy as np
 
 from bench.record.histogram import Histogram
 from bench.record.parts import APART, Part, rows_of_shards
-from bench.record.pieces import Strings, Texts, settle, writers_in
+from bench.record.pieces import SealedFiles, Strings, Texts, settle, writers_in
 from bench.record.records.manifest import Harness, harness_of
 from bench.record.records.record import Json
 from bench.record.samples import (
+    SAMPLE_DTYPE,
     SCHEDULE_DTYPE,
     Int,
     Outcome,
@@ -77,9 +78,13 @@ def gather(
     """
     before = [0] * len(parts)
     step = max(len(schedule) if at_once is None else at_once, 1)
+    sealed = [part for part in parts if isinstance(part.files, SealedFiles)]
+    # Whole tables of all shards leave no row out.
+    whole_tables = bool(sealed) and len(sealed) == sealed[0].of
     for start in range(0, max(len(schedule), 1), step):
         planned = schedule[start : start + step]
-        samples = empty_samples(len(planned))
+        count = len(planned)
+        samples = np.empty(count, SAMPLE_DTYPE) if whole_tables else empty_samples(count)
         planned_for = _planned_for(parts, planned)
         for index, (part, mine) in enumerate(zip(parts, planned_for, strict=True)):
             part.put(samples, mine, before[index], texts)

@@ -24,6 +24,7 @@ from bench.record.pieces import (
     PieceFiles,
     SealedFiles,
     Texts,
+    by_row,
 )
 from bench.record.records.manifest import (
     ClockRecord,
@@ -37,7 +38,6 @@ from bench.record.records.record import Json
 from bench.record.samples import (
     ATTEMPT_STRINGS,
     LENGTHS,
-    SAMPLE_DTYPE,
     Bool,
     Int,
     Table,
@@ -48,8 +48,6 @@ Kind = Literal["here", "later", "elsewhere", "there"]
 #: Those that number their rows by themselves, in a folder of their own.
 APART = ("elsewhere", "there")
 _CALLED = {"here": "worker", "later": "sitting", "elsewhere": "shard", "there": "shard"}
-#: A row as one value: numpy would copy a record field by field.
-_ROW = f"V{SAMPLE_DTYPE.itemsize}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,7 +219,7 @@ class Part:
             return
         for rows, kept in self.files.samples(mine, before, len(samples)):
             moved = self._moved(kept, texts, STRING_KINDS)
-            samples.view(_ROW)[rows] = moved.view(_ROW)
+            by_row(samples)[rows] = by_row(moved)
 
     def attempts(self, texts: Texts, schedule: Table | None) -> Iterator[Table]:
         """What its routes tried, as the run has it."""

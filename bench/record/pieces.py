@@ -238,6 +238,11 @@ def _read_strings(path: Path) -> Strings:
         raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
 
 
+def by_row(table: Table) -> np.ndarray:
+    """The table with each row as one value: numpy would copy a record field by field."""
+    return table.view(f"V{table.dtype.itemsize}")
+
+
 class Texts:
     """The texts of all parts under one numbering, which is that of `lists`."""
 
@@ -262,7 +267,7 @@ class Texts:
         """Samples (or attempts, by their `kinds`) that are numbered by `own` texts, numbered by
         ours, to which the texts are added.
         """
-        taken = table.copy()
+        taken: Table = by_row(table).copy().view(table.dtype)
         for kind in kinds:
             key = id(own), kind
             if key not in self._tables:

@@ -8,11 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.record.gather import Gathered, gather, gather_attempts, gather_leg_events, parts_in
+from bench.record.gather import (
+    Gathered,
+    gather,
+    gather_attempts,
+    gather_leg_events,
+    gather_pieces,
+    parts_in,
+)
 from bench.record.parts import Kind, Part, Share
 from bench.record.pieces import PieceFiles, SealedFiles, SegmentWriter, Strings, Texts
 from bench.record.samples import (
     ATTEMPT_DTYPE,
+    SAMPLE_DTYPE,
     SCHEDULE_DTYPE,
     Outcome,
     Table,
@@ -183,3 +191,17 @@ def test_events_of_all_parts_are_in_the_runs_order() -> None:
     ]
     assert gather_leg_events(parts) == [{"at_ns": 5, "worker": 3}, {"at_ns": 15, "worker": 0}]
     assert len(gather_attempts(parts, Texts())) == len(empty_attempts())
+
+
+def test_pieces_of_an_earlier_version_are_gathered(tmp_path: Path) -> None:
+    """Their samples lack the last columns: what they never knew is -1, all else is as it was."""
+    (tmp_path / "samples").mkdir()
+    columns = list(SAMPLE_DTYPE.names or ())
+    older = np.dtype([(name, SAMPLE_DTYPE[name]) for name in columns[:-4]])
+    piece = np.zeros(3, [("row", "<i8"), ("sample", older)])
+    piece["row"], piece["sample"]["done_ns"] = [5, 1, 3], [50, 10, 30]
+    np.save(tmp_path / PieceFiles(tmp_path).piece("samples", 0), piece)
+    samples, _ = gather_pieces(tmp_path, 6)
+    assert samples["done_ns"].tolist() == [-1, 10, -1, 30, -1, 50]
+    assert samples["output_tokens"].tolist() == [-1, 0, -1, 0, -1, 0]
+    assert {int(value) for name in columns[-4:] for value in samples[name]} == {-1}
