@@ -34,7 +34,8 @@ from bench.load.generator import Generator, LaneState
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
 from bench.load.request import Request
-from bench.plan.profile import Amount, Arrivals, Profile
+from bench.plan.arrival_laws import Arrivals
+from bench.plan.profile import Amount, Profile
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite

@@ -27,7 +27,7 @@ import numpy as np
 
 from bench.load.journal import SEGMENT_EVERY_S
 from bench.load.transport.pool import SPARE_DESCRIPTORS
-from bench.plan.arrivals import MAX_ROWS
+from bench.plan.arrival_laws import MAX_ROWS
 from bench.plan.schedule import Table
 from bench.record.samples import SAMPLE_DTYPE, Int
 from bench.units import MS, US, S

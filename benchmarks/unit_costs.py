@@ -38,7 +38,8 @@ from bench.load.journal import SEGMENT_EVERY_S, Journal
 from bench.load.player import Counters, Player, Work, make_endpoints
 from bench.load.request import Request
 from bench.load.shard import cut_table
-from bench.plan.profile import Amount, Arrivals, Profile
+from bench.plan.arrival_laws import Arrivals
+from bench.plan.profile import Amount, Profile
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite

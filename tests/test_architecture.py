@@ -275,7 +275,7 @@ def test_random_numbers_come_from_a_seed_and_in_few_places() -> None:
     allowed = (
         *(
             f"bench/plan/{name}.py"
-            for name in ("schedule", "arrivals", "draws", "prompts", "traces")
+            for name in ("schedule", "arrival_laws", "draws", "prompts", "traces")
         ),
         "bench/gateway/",
         "bench/judge/stats/tail.py",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 from bench.errors import UserError
+from bench.plan.arrival_laws import Arrivals
 from bench.plan.budget import usd_of
 from bench.plan.contract import Contract
-from bench.plan.profile import Arrivals
 from bench.plan.schedule import Plan
 from bench.plan.suite import Suite
 from bench.units import show_duration

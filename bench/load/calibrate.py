@@ -27,7 +27,8 @@ from bench.errors import TailproofError
 from bench.load.generator import run_loop
 from bench.load.options import Listeners, RunOptions
 from bench.load.runner import play
-from bench.plan.profile import Amount, Arrivals, Profile
+from bench.plan.arrival_laws import Arrivals
+from bench.plan.profile import Amount, Profile
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import Stage, Suite

@@ -1,7 +1,7 @@
 """The kinds of arrivals that a profile may state, and the keys of each.
 
-In: nothing. Out: one table; `arrivals` has the law of each. Must stay true: the command line reads
-it for `--arrival` and its help, so it imports nothing of weight.
+In: nothing. Out: one table; `arrival_laws` has the law of each. Must stay true: the command line
+reads it for `--arrival` and its help, so it imports nothing of weight.
 """
 
 from __future__ import annotations

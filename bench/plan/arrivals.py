@@ -9,24 +9,18 @@ measured requests, those of the warm-up come on top.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.errors import UserError
-from bench.plan.arrival_kinds import ArrivalKind
+from bench.plan.arrival_laws import LAWS, MAX_ROWS, Need, refuse_pieces
 from bench.plan.draws import Draw, Purpose
-from bench.plan.profile import WARMUP, Arrivals, Profile
+from bench.plan.profile import WARMUP, Profile
 from bench.units import S
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
-
-MAX_ROWS = 20_000_000
-#: Pieces of constant or linear rate that one lane may be cut into: more is a slip in a unit.
-_MAX_PIECES = 500_000
-_CHUNK = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +102,7 @@ def _spans(profile: Profile, total: int, where: str) -> list[Span]:
     rate = float(profile.arrivals.rate or 1)
     cycle = _cycle(profile, total, rate)
     cycle_ns = cycle[-1].end_ns
-    _refuse_pieces(len(cycle) * total / cycle_ns, "phases", where)
+    refuse_pieces(len(cycle) * total / cycle_ns, "phases", where)
     spans: list[Span] = []
     if profile.warmup:
         spans.append(Span(WARMUP, 0, profile.warmup, rate, rate, warmup=True))
@@ -137,15 +131,6 @@ def _cycle(profile: Profile, total: int, rate: float) -> list[Span]:
     return spans
 
 
-def _refuse_pieces(pieces: float, what: str, where: str) -> None:
-    if pieces > _MAX_PIECES:
-        raise UserError(
-            f"{what} would cut the run into {pieces:,.0f} pieces",
-            where=where,
-            remedy=f"make the {what} longer or the run shorter",
-        )
-
-
 def _due_times(
     profile: Profile,
     spans: list[Span],
@@ -162,9 +147,9 @@ def _due_times(
     if profile.requests is None:
         # Before millions are drawn only to find that out.
         refuse_beyond(int(whole_area * 0.9), where)
-    need = _Need(whole_area, warm_area, profile.requests)
+    need = Need(whole_area, warm_area, profile.requests)
     law = LAWS[profile.arrivals.kind]
-    unit = law(draw.stream(Purpose.ARRIVALS), profile.arrivals, need)
+    unit = law.points(draw.stream(Purpose.ARRIVALS), profile.arrivals, need)
     refuse_beyond(len(unit), where)
     segment = np.searchsorted(cumulative, unit, side="right") - 1
     segment = np.minimum(segment, len(area) - 1)
@@ -207,9 +192,13 @@ def _rate_segments(
     curve = profile.rate_curve
     if curve is not None:
         steps = (total_ns - profile.warmup) / curve.step
-        _refuse_pieces(steps, "rate_curve.step", where)
+        refuse_pieces(steps, "rate_curve.step", where)
         cuts.append(np.arange(profile.warmup, total_ns, curve.step))
-    switches = _on_off_switches(profile, total_ns, draw, where)
+    law = LAWS[profile.arrivals.kind]
+    switches = np.empty(0, np.int64)
+    if law.switches is not None:
+        states = draw.stream(Purpose.STATES)
+        switches = law.switches(states, profile.arrivals, total_ns, where)
     edges = np.unique(np.concatenate([*cuts, switches])).astype(np.int64)
     start = edges[:-1]
     rates = _rates_of_spans(spans, start, edges[1:])
@@ -238,100 +227,3 @@ def _rates_of_spans(spans: list[Span], start: Int, end: Int) -> Float:
     at_start = first + rise * since / length
     at_end = first + rise * (since + end - start) / length
     return np.stack([at_start, at_end], axis=1)
-
-
-def _on_off_switches(
-    profile: Profile,
-    total_ns: int,
-    draw: Draw,
-    where: str,
-) -> Int:
-    """Instants at which an on/off process leaves and re-enters its on state; it starts on."""
-    on = profile.arrivals.on
-    off = profile.arrivals.off
-    switches = np.empty(0, np.int64)
-    if profile.arrivals.kind != "on_off" or not on or not off:
-        return switches
-    pairs = total_ns / (on + off)
-    _refuse_pieces(2 * pairs, "on and off", where)
-    rng = draw.stream(Purpose.STATES)
-    means_ns = np.array([on, off])
-    reached_ns = 0
-    while reached_ns < total_ns:
-        drawn = rng.standard_exponential((int(pairs * 1.2) + 16, 2))
-        lengths = np.maximum(np.rint(drawn * means_ns), 1).astype(np.int64)
-        more = reached_ns + np.cumsum(lengths)
-        switches = np.concatenate([switches, more])
-        reached_ns = int(more[-1])
-    return switches[switches < total_ns]
-
-
-# ---- laws: processes of rate 1
-
-
-@dataclasses.dataclass(frozen=True)
-class _Need:
-    """How far a process of rate 1 must be drawn: to `area`, or until `limit` points lie beyond the
-    warm-up, which ends at `warm_area`.
-    """
-
-    area: float
-    warm_area: float
-    limit: int | None
-
-
-#: Draws so many gaps of mean 1.
-Gaps = Callable[[np.random.Generator, Arrivals, int], Float]
-#: Draws the points of a process as far as needed, sorted.
-Law = Callable[[np.random.Generator, Arrivals, _Need], Float]
-
-
-def _even(_rng: np.random.Generator, _arrivals: Arrivals, need: _Need) -> Float:
-    # A whole number of gaps ends the run: its last edge is no arrival, whatever the float says.
-    count = int(np.ceil(need.area * (1 - 1e-12) - 1e-9))
-    most = MAX_ROWS + 1
-    if need.limit is not None:
-        most = min(most, int(need.warm_area) + need.limit + 2)
-    return np.arange(min(count, most), dtype=np.float64)
-
-
-def _renewal(gaps: Gaps) -> Law:
-    """The process whose gaps are drawn one after the other, each by itself."""
-
-    def points(rng: np.random.Generator, arrivals: Arrivals, need: _Need) -> Float:
-        chunks: list[Float] = [np.empty(0)]
-        clock = 0.0
-        count = 0
-        measured = 0
-        while clock < need.area and count <= MAX_ROWS:
-            if need.limit is not None and measured > need.limit:
-                break
-            expected = int((need.area - clock) * 1.1)
-            size = min(max(1024, expected), _CHUNK)
-            chunk = clock + np.cumsum(gaps(rng, arrivals, size))
-            clock = float(chunk[-1])
-            inside = chunk[: np.searchsorted(chunk, need.area)]
-            chunks.append(inside)
-            count += len(inside)
-            measured += int(np.count_nonzero(inside > need.warm_area))
-        return np.concatenate(chunks)[: MAX_ROWS + 1]
-
-    return points
-
-
-def _exponential(rng: np.random.Generator, _arrivals: Arrivals, size: int) -> Float:
-    return rng.standard_exponential(size)
-
-
-def _gamma(rng: np.random.Generator, arrivals: Arrivals, size: int) -> Float:
-    assert arrivals.burstiness is not None
-    return rng.gamma(arrivals.burstiness, 1 / arrivals.burstiness, size)
-
-
-#: Kind of arrivals -> its law. Traces and closed loops have none: their times are not drawn.
-LAWS: dict[ArrivalKind, Law] = {
-    "constant": _even,
-    "poisson": _renewal(_exponential),
-    "on_off": _renewal(_exponential),
-    "gamma": _renewal(_gamma),
-}

@@ -14,8 +14,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from bench.errors import UserError
-from bench.plan.arrival_kinds import KEYS_OF_ARRIVALS, ArrivalKind
-from bench.userfile import DurationNs, PerSecond, Times, UserModel, find_file, load_model
+from bench.plan.arrival_laws import Arrivals
+from bench.userfile import DurationNs, Times, UserModel, find_file, load_model
 
 #: Upper edges (tokens, inclusive) of the context buckets that reports and histograms use.
 CONTEXT_EDGES = (1_024, 8_192, 32_768)
@@ -80,78 +80,6 @@ class Amount(UserModel):
             return sorted((float(key), value) for key, value in self.quantiles.items())
         except ValueError:
             raise ValueError('the keys of quantiles are per cent, such as "99.5"') from None
-
-
-class TraceSource(UserModel):
-    """A recorded request log to replay, and how to read it."""
-
-    #: path of the log, relative to this file or to the working folder
-    file: str
-    #: how to read it; "auto" recognises Mooncake JSONL, Azure LLM CSV and BurstGPT CSV by their
-    #: columns
-    format: Literal["auto", "mooncake", "azure", "burstgpt", "columns"] = "auto"
-    #: of format "columns": the column (CSV) or key (JSON Lines) with each request's time
-    time_column: str | None = None
-    #: of format "columns": the one with the tokens of each prompt
-    prompt_column: str | None = None
-    #: of format "columns": the one with the tokens of each answer
-    output_column: str | None = None
-    #: unit of `time_column`
-    time_unit: Literal["s", "ms", "us", "ns", "rfc3339"] = "s"
-    #: 2x plays the trace in half the time
-    speed: Times = Fraction(1)
-    #: leave out what came before this moment of the trace
-    start: DurationNs = 0
-    #: leave out what came after this moment of the trace
-    end: DurationNs | None = None
-    #: "auto" spreads rows that share a coarse timestamp over the step, and the report says so
-    jitter: Literal["auto", "none"] = "auto"
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.format == "columns" and not (
-            self.time_column and self.prompt_column and self.output_column
-        ):
-            raise ValueError('format "columns" needs time_column, prompt_column and output_column')
-        if self.speed <= 0:
-            raise ValueError("speed must be above zero")
-        if self.end is not None and self.end <= self.start:
-            raise ValueError("end must lie after start")
-        return self
-
-
-class Arrivals(UserModel):
-    """The law of the gaps between requests (of sessions, where the profile has sessions)."""
-
-    #: the law: constant gaps, poisson, gamma, on_off (Poisson while on), trace (a recorded log) or
-    #: closed (a fixed number of callers that wait for their answers: measured, without a verdict)
-    kind: ArrivalKind
-    #: mean requests (sessions, where the profile has them) a second
-    rate: PerSecond | None = None
-    #: gamma shape = 1/CV^2: 1 is Poisson, below 1 burstier (the `--burstiness` of other tools)
-    burstiness: Annotated[float, Field(gt=0)] | None = None
-    #: of on_off: mean length of the state in which requests come, Poisson at `rate`
-    on: DurationNs | None = None
-    #: of on_off: mean length of the state in which none come
-    off: DurationNs | None = None
-    #: of closed: how many callers
-    concurrency: Annotated[int, Field(gt=0)] | None = None
-    #: of trace: the log to replay
-    trace: TraceSource | None = None
-
-    @model_validator(mode="after")
-    def _keys_of_kind(self) -> Self:
-        needed = KEYS_OF_ARRIVALS[self.kind]
-        given = {
-            name
-            for name in Arrivals.model_fields
-            if name != "kind" and getattr(self, name) is not None
-        }
-        for name in sorted(needed - given):
-            raise ValueError(f'kind "{self.kind}" needs {name}')
-        for name in sorted(given - needed):
-            raise ValueError(f'kind "{self.kind}" has no {name}')
-        return self
 
 
 class Phase(UserModel):

@@ -16,7 +16,8 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.metrics import METRICS
-from bench.plan.arrivals import MAX_ROWS, Span
+from bench.plan.arrival_laws import MAX_ROWS
+from bench.plan.arrivals import Span
 from bench.plan.contract import Contract
 from bench.plan.draws import Draw
 from bench.plan.drill import PlannedDrill

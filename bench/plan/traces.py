@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import UserError
-from bench.plan.profile import TraceSource
+from bench.plan.arrival_laws import TraceSource
 from bench.plan.trace_values import MOST_NS, number_parser, parse_stamp, parse_tokens
 from bench.units import S, show_duration
 

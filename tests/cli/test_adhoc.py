@@ -11,7 +11,8 @@ import pytest
 from bench.cli.adhoc import adhoc_suite, override_suite
 from bench.cli.repeating import repeat_command
 from bench.errors import UserError
-from bench.plan.profile import Arrivals, Profile
+from bench.plan.arrival_laws import Arrivals
+from bench.plan.profile import Profile
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import Suite, load_suite
 from bench.plan.target import Target

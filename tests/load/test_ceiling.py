@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bench.load import ceiling
-from bench.plan.profile import Amount, Arrivals, Profile
+from bench.plan.arrival_laws import Arrivals
+from bench.plan.profile import Amount, Profile
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target

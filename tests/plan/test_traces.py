@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from bench.errors import UserError
-from bench.plan.profile import TraceSource
+from bench.plan.arrival_laws import TraceSource
 from bench.plan.traces import grid_step_ns, read_trace, spread
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/traces"
