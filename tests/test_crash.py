@@ -230,7 +230,7 @@ LANE = lane_record_of()
     ("facts", "said"),
     [
         ({"state": "complete", "ended_early": "the cap"}, "ended by its own rule: the cap"),
-        ({"lanes": [LANE.replace(simulated=True)]}, "virtual time"),
+        ({"lanes": [LANE.replace(simulated=True)]}, "computed by the simulator"),
         (
             {"lanes": [LANE, LANE.replace(name="loop", closed_loop=True)]},
             "'loop' is a closed loop",

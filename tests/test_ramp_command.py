@@ -231,13 +231,13 @@ def test_too_few_probes_draw_no_boundary(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "names no suite"),
+        ([], "needs a suite"),
         (["field-guide"], "choose with --target"),
         (["vanity-average", "--target", "nobody"], "0 of its stages' targets fit"),
         (["PLAIN"], "no contract"),
         (["TRACE", "--slo", "e2e:p90<1s"], "no rate to search"),
-        (["PLAIN", "--contract", "BY-TIME"], "is not decided by any probe"),
-        (["PLAIN", "--slo", "e2e:p90<1s", "--min-rate", "20/s"], "above where the search begins"),
+        (["PLAIN", "--contract", "BY-TIME"], "cannot be decided by probes"),
+        (["PLAIN", "--slo", "e2e:p90<1s", "--min-rate", "20/s"], "at which the search begins"),
         (["PLAIN", "--slo", "e2e:p90<1s", "--resolution", "0%"], "between 1 % and 100 %"),
         (["PLAIN", "--slo", "e2e:p90<1s", "--max-requests", "9"], "9 of --max-requests are left"),
         (["PLAIN", "--over-http", "--slo", "e2e:p90<1s", "--max-cost", "0"], "above --max-cost 0"),

@@ -225,7 +225,7 @@ def test_a_shard_that_is_killed_leaves_a_whole_and_honest_report(
         kill(two, Path("s2"))
         assert one.wait(PATIENCE_S) == 0
     assert main(["resume", "s2"]) == 2
-    assert "the others would not send beside it" in capsys.readouterr().err
+    assert "the other shards would not send again" in capsys.readouterr().err
     held = Run(Path("s2"))
     assert main(["merge", "s2", "s1", "--out", "whole"]) == 4
     assert "shard 2 of 2 ended before its plan" in capsys.readouterr().out.replace(
@@ -297,7 +297,10 @@ def test_virtual_time_begins_at_no_instant(
     """A suite that is only simulated has no moment to wait for."""
     words = ["run", "long-tail", "--start-at", "2999-01-01T00:00:00Z", "--out", str(tmp_path / "r")]
     assert main(words) == 2
-    assert "--start-at: has no meaning in virtual time" in capsys.readouterr().err
+    assert (
+        "--start-at: does not go with a suite that the simulator computes"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_documented_matrix_plays_every_shard_and_merges_whatever_came() -> None:

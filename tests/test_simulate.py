@@ -385,7 +385,7 @@ def test_the_folder_is_a_runs_and_says_simulated(
         (["simulate", "field-guide", "--requests", "3"], "leave none"),
         (["simulate", "vanity-average", "--requests", "20000001"], "above the 20,000,000"),
         (["simulate", "steady"], "not a suite but a load profile"),
-        (["simulate", "written-uptime"], "nothing in it is played"),
+        (["simulate", "written-uptime"], "holds a full log to judge"),
     ],
 )
 def test_what_cannot_be_simulated_is_said(

@@ -433,7 +433,7 @@ def test_two_watchers_in_one_folder_are_refused(tmp_path: Path) -> None:
             text=True,
             check=False,
         )
-        assert "another watch is at work here" in second.stderr
+        assert "another watch writes to this folder" in second.stderr
     assert not watched_now(tmp_path / "out")
     with only_watch(tmp_path / "out"):
         pass
@@ -834,6 +834,6 @@ def test_the_command_watches_and_tells_where_it_stands(
     assert max(map(len, words.splitlines())) <= 100
     assert "nobody is probing" in " ".join(words.split())
     assert main(["watch", "--status", str(tmp_path)]) == 2
-    assert "holds no watch" in capsys.readouterr().err
+    assert "is not the folder of a watch" in capsys.readouterr().err
     for wrong in ("1/0s", "often", "0/s"):
         assert main(["watch", suite, "--rate", wrong, "--out", out]) == 2

@@ -67,14 +67,16 @@ def ramping(suite: Suite, target: str | None) -> Suite:
             or "none"
         )
         raise UserError(
-            f"a ramp loads one target, and {len(pairs)} of its stages' targets"
-            f" {'fit' if target else 'are there'}",
+            f"a ramp has one stage with one target, and {len(pairs)} of this suite"
+            f" {'have that name' if target else 'could be it'}",
             where=where,
-            remedy=f"choose with --target (there: {names}), or write a suite of one stage",
+            remedy=f"choose one with --target ({names}), or write a suite of one stage",
         )
     stage, chosen = pairs[0]
     if stage.contract is None:
-        raise UserError("has no contract to hold", where=where, remedy="add --contract or --slo")
+        raise UserError(
+            "has no contract, and a ramp needs one", where=where, remedy="add --contract or --slo"
+        )
     if stage.profile.arrivals.rate is None:
         raise UserError(
             f'arrivals of kind "{stage.profile.arrivals.kind}" have no rate to search',
@@ -82,7 +84,11 @@ def ramping(suite: Suite, target: str | None) -> Suite:
             remedy="use a profile with a rate, such as --profile poisson",
         )
     if stage.drills:
-        raise UserError("has drills, which change what is measured", where=where)
+        raise UserError(
+            "has drills, which change the target during the search",
+            where=where,
+            remedy="leave them out",
+        )
     alone: dict[str, Any] = {
         "targets": [chosen],
         "expect": [],
@@ -117,8 +123,9 @@ def begun_plan(suite: Suite, terms: Terms) -> Plan:
     start, lowest = _start(suite, terms), _lowest(suite, terms)
     if not lowest <= start:
         raise UserError(
-            f"{show_rate(lowest)} is above where the search begins, {show_rate(start)}",
+            f"{show_rate(lowest)} is above {show_rate(start)}, at which the search begins",
             where="--min-rate",
+            remedy="lower it, or begin higher with --request-rate",
         )
     return compile_plan(
         at_rate(suite, start, strict(stage.contract, terms.max_probes + 1)), terms.seed
@@ -182,7 +189,11 @@ def _sizes(lane: LaneSize) -> tuple[int, int]:
     needs most.
     """
     if not lane.clauses:
-        raise UserError("no clause of it is judged", where=f"contract {lane.contract}")
+        raise UserError(
+            "has no clause that is judged",
+            where=f"contract {lane.contract}",
+            remedy="add one, such as --slo 'e2e:p99<800ms'",
+        )
     first = close = 0
     for clause in lane.clauses:
         if (
@@ -192,7 +203,7 @@ def _sizes(lane: LaneSize) -> tuple[int, int]:
             or not clause.planned
         ):
             raise UserError(
-                "is not decided by any probe of some minutes",
+                "cannot be decided by probes of a few minutes",
                 where=f"contract {lane.contract}: {clause.text}",
                 remedy=(
                     "ramp on clauses of requests that the load has, such as --slo 'e2e:p99<800ms'"

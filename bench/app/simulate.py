@@ -35,7 +35,7 @@ from bench.units import S
 
 FORMAT = 1
 _CLOCK = {"source": "virtual", "resolution_ns": 1.0, "monotonic": True, "adjustable": False}
-_NOTE = "played in virtual time: sending, connecting and the network cost nothing"
+_NOTE = "computed by the simulator: sending, connecting and the network cost nothing"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,36 +125,38 @@ def playable(suite: Suite) -> tuple[Suite, list[str]]:
     """
     if not suite.stages:
         raise UserError(
-            "nothing in it is played: it is a log that is judged",
+            "holds a full log to judge, and no requests to compute",
             where=f"suite {suite.name}",
             remedy=f"tailproof run {suite.name}",
         )
     stages, left_out = [], []
     for stage in suite.stages:
-        where, remedy = f"stage {stage.name!r}", "play it with `tailproof run`"
+        where, remedy = f"stage {stage.name!r}", "send it with `tailproof run`"
         plain = [target for target in stage.targets if target.route is None]
         for target in plain:
             if not target.embedded:
                 raise UserError(
-                    f"target {target.name!r} is a real endpoint, which nothing simulates",
+                    f"target {target.name!r} is a real endpoint, which cannot be computed",
                     where=where,
                     remedy='give it base_url = "embedded" and a scenario',
                 )
         names = [target.name for target in stage.targets if target.route is not None]
         if not plain or any(set(names) & set(table.lanes) for table in stage.compare):
             raise UserError(
-                f"target {names[0]!r} has a route, which virtual time does not play",
+                f"target {names[0]!r} is a route, which the simulator does not compute",
                 where=where,
                 remedy=remedy,
             )
         if any(drill.change is not None or drill.command is not None for drill in stage.drills):
             raise UserError(
-                "has a drill, which virtual time does not play", where=where, remedy=remedy
+                "has a drill, which the simulator does not carry out",
+                where=where,
+                remedy=remedy,
             )
         left_out += (
             [
                 (
-                    f"left out of stage {stage.name}, for virtual time plays no routes:"
+                    f"left out of stage {stage.name}, because the simulator computes no routes:"
                     f" {', '.join(names)}"
                 )
             ]
@@ -186,13 +188,13 @@ def lengthened(plan: Plan, requests: int) -> tuple[Suite, dict[str, int]]:
         where = f"stage {stage.name!r}"
         if count < 1:
             raise UserError(
-                f"{requests:,} requests leave none for each target",
+                f"{requests:,} requests are fewer than one for each target",
                 where=where,
                 remedy="ask for more",
             )
         if stage.profile.arrivals.kind == "trace" and count > lanes[0].requests:
             raise UserError(
-                f"a trace of {lanes[0].requests:,} rows cannot be made {count:,} long",
+                f"a trace of {lanes[0].requests:,} rows cannot give {count:,} requests",
                 where=where,
                 remedy="ask for fewer requests, or use another profile",
             )

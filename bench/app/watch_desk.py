@@ -85,7 +85,9 @@ def only_watch(folder: Path) -> Iterator[None]:
             sleep_s(0.1)
         else:
             raise UserError(
-                "another watch is at work here", where=str(folder), remedy="choose another --out"
+                "another watch writes to this folder",
+                where=str(folder),
+                remedy="choose another --out",
             )
         yield
 
@@ -190,7 +192,11 @@ def status(
     shelf, now = Shelf(folder), wall_ns() if now_ns is None else now_ns
     runs = shelf.runs()
     if not runs:
-        raise UserError("holds no watch", where=str(folder), remedy="give the --out of a watch")
+        raise UserError(
+            "is not the folder of a watch",
+            where=str(folder),
+            remedy="give the folder that the watch writes to, as in its --out",
+        )
     lanes = read_manifest(runs[-1]).lanes
     contracts = {str(lane.name): override or (lane.contract) for lane in lanes}
     first = next(iter(contracts.values()))

@@ -25,19 +25,23 @@ def probing(suite: Suite, rate_per_s: Fraction | None, contract: Contract | None
     """
     if len(suite.stages) > 1:
         raise UserError(
-            "has several stages, which follow each other; a watch has one that lasts",
+            "has several stages, and a watch has one",
             where=f"suite {suite.name}",
             remedy="write a suite of one stage with the targets side by side",
         )
     stage = suite.stages[0]
     if any(target.embedded for target in stage.targets):
         raise UserError(
-            "an embedded target lives no longer than a run",
+            "an embedded target ends with its run, and a watch is many runs",
             where=f"suite {suite.name}",
-            remedy="give the target a base_url; `tailproof gateway` serves one to rehearse with",
+            remedy="give the target a base_url; `tailproof gateway` serves the simulator at one",
         )
     if stage.drills:
-        raise UserError("has drills, which change what is watched", where=f"suite {suite.name}")
+        raise UserError(
+            "has drills, which a watch does not carry out",
+            where=f"suite {suite.name}",
+            remedy="leave them out",
+        )
     profile = stage.profile
     if rate_per_s is not None:
         profile = profile.model_copy(

@@ -39,7 +39,7 @@ _GATE = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 @click.option(
     "--baseline",
     type=click.Path(path_type=Path),
-    help="Hold RUN against this stored baseline: exit 1 where it is worse beyond the margin.",
+    help="Compare RUN with this stored baseline: exit 1 if it is worse by more than the margin.",
 )
 @click.option(
     "--save-baseline",
@@ -56,7 +56,7 @@ def compare(
     save_baseline: Path | None,
     form: str,
 ) -> int:
-    """Hold the second target against the first, the baseline.
+    """Compare the second target with the first, the baseline.
 
     NAME is the target's name in the report.
 
@@ -64,8 +64,8 @@ def compare(
     compare RUN                    the comparisons that the run's suite asked for
     compare RUN:standard RUN:pro   two targets of one run
     compare OLD:pro NEW:pro        the same target in two runs
-    compare NEW:pro --baseline F   against a baseline that --save-baseline stored: exit 1 where it
-                                   is worse beyond the margin, 3 where that is not known
+    compare NEW:pro --baseline F   with a baseline that --save-baseline stored: exit 1 if it is
+                                   worse by more than the margin, 3 if that is not decided
     """
     from bench.errors import UserError
     from bench.judge.compare.arms import load_baseline
@@ -74,7 +74,9 @@ def compare(
     from bench.show.document import Text
 
     if len(arms) > 2 or (len(arms) == 2 and baseline is not None):
-        raise UserError("compares two targets", remedy="name a baseline and one other")
+        raise UserError(
+            "takes two targets", where="compare", remedy="name the baseline, then the other"
+        )
     if len(arms) == 1 and baseline is None and save_baseline is None:
         return _suite_comparisons(
             arms[0], form, {"--metric": metric, "--margin": margin, "--force": force}
@@ -113,7 +115,7 @@ def _suite_comparisons(folder: str, form: str, flags: dict[str, Any]) -> int:
     for flag, value in flags.items():
         if value:
             raise UserError(
-                "needs two targets; the suite's own comparisons are as the suite states them",
+                "goes with two named targets; those that a suite compares have its own settings",
                 where=flag,
             )
     run = Run(Path(folder))
@@ -121,7 +123,7 @@ def _suite_comparisons(folder: str, form: str, flags: dict[str, Any]) -> int:
     if made is None:
         names = [lane.name for lane in run.lanes]
         raise UserError(
-            "the run's suite compares nothing",
+            "the run's suite asks for no comparison",
             where=folder,
             remedy=f"name two targets: {folder}:{names[0]} {folder}:{names[-1]}",
         )
@@ -244,7 +246,9 @@ def sign(folder: Path, key: Path, form: str) -> int:
 
     if read_manifest(folder).state == "running":
         raise UserError(
-            "has no end yet, so its manifest does not cover its samples", where=str(folder)
+            "has not ended, so its manifest does not cover its samples yet",
+            where=str(folder),
+            remedy="wait for its end, or resume it",
         )
     found = look(folder)
     if found.differences:
@@ -263,8 +267,8 @@ leave_out_option = click.option(
     "--leave-out",
     multiple=True,
     metavar="NODE",
-    help="Leave what this node sent out of the verdict, or `unfit`: "
-    "of those that were late or skewed by their own doing. Repeatable; the run keeps it.",
+    help="Leave what this node sent out of the verdict; `unfit`: what every node sent that was"
+    " itself late, or whose clock was off. Repeatable; the run keeps it.",
 )
 
 

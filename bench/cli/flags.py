@@ -171,7 +171,7 @@ TARGET_AND_RATE = (
     click.option(
         "--api",
         type=click.Choice(list(MODULES)),
-        help=f"What the URL speaks.  [default: {DEFAULT}]",
+        help=f"API that the URL speaks.  [default: {DEFAULT}]",
     ),
     click.option(
         "--query",
@@ -206,15 +206,15 @@ LENGTH = (
         "--concurrency",
         type=_SIZE,
         help=(
-            "With a rate: in-flight cap, due times kept. Alone: closed loop of N users (judges no"
-            " contract)."
+            "With a rate: at most N requests in flight; waiting counts as latency. Alone: a closed"
+            " loop of N users, measured without a verdict."
         ),
     ),
     click.option("--duration", help='How long requests are sent, e.g. "60s".  [default: 30s]'),
     click.option("--request-count", type=_SIZE, help="How many requests are sent."),
     click.option(
         "--warmup-duration",
-        help='Send this long before the measured part, e.g. "5s"; judged by no clause.',
+        help='Warm-up before the measured part, e.g. "5s"; sent, but not judged.',
     ),
 )
 #: How large they are.
@@ -299,7 +299,7 @@ WORKERS = click.option(
 OVER_HTTP = click.option(
     "--over-http",
     is_flag=True,
-    help="Send what a suite plays in virtual time over HTTP too, in its full length.",
+    help="Send over HTTP, in full length, what the simulator would compute.",
 )
 YES = click.option(
     "-y",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to bind; anything but loopback is warned of.",
+    help="Address to listen on; a warning is printed for any but loopback.",
 )
 @click.option(
     "--port",
@@ -49,8 +49,8 @@ def gateway(
 ) -> int:
     """Serve a simulated LLM provider on loopback.
 
-    Its OpenAI-compatible base URL is http://HOST:PORT/SCENARIO/v1; GET /SCENARIO/truth tells
-    the exact quantiles of what it did.
+    Its OpenAI-compatible base URL is http://HOST:PORT/SCENARIO/v1. GET /SCENARIO/truth answers
+    with the exact quantiles of what it did.
     """
     from bench.gateway.__main__ import main
     from bench.gateway.scenarios import load_scenario, scenario_names

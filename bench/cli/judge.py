@@ -45,8 +45,8 @@ class JudgeFlags(CensusFlags):
     multiple=True,
     metavar="NODE",
     help=(
-        "Judge without what this node sent, or `unfit`: without "
-        "those that were late or skewed by their own doing. Repeatable."
+        "Judge without what this node sent; `unfit`: without every node that was itself late, or"
+        " whose clock was off. Repeatable."
     ),
 )
 @click.option(
@@ -70,8 +70,8 @@ class JudgeFlags(CensusFlags):
     multiple=True,
     metavar="FROM..TO",
     help=(
-        "With --census: between these the log has every request, so a minute without one had none."
-        " Repeatable."
+        "With --census: the log is complete between these times, so an empty minute had no"
+        " requests. Repeatable."
     ),
 )
 @click.option(
@@ -86,13 +86,13 @@ class JudgeFlags(CensusFlags):
     "--column",
     multiple=True,
     metavar="FIELD=COLUMN[:UNIT]",
-    help="With --census: where the log has a field, e.g. latency=took:ms. Repeatable.",
+    help="With --census: which column holds a field, e.g. latency=took:ms. Repeatable.",
 )
-@click.option("--time-zone", help="With --census: zone of times that state none.")
+@click.option("--time-zone", help="With --census: time zone of times without one.")
 @click.option(
     "--sort",
     is_flag=True,
-    help="With --census: sort the rows, which need not stand in the order of their times.",
+    help="With --census: accept rows that are not in the order of their times, and sort them.",
 )
 @click.option(
     "--duplicates",
@@ -112,8 +112,7 @@ def judge(flags: JudgeFlags) -> int:
     """Judge the samples in RUN, a folder below results/, without running anything.
 
     With --contract, --slo or --leave-out the verdict is printed and the folder left as it is. With
-    --census a whole period of your own request log is held against the contract, by exact
-    arithmetic.
+    --census the full log of a period is judged by the contract, in exact arithmetic.
     """
     from bench.errors import UserError
     from bench.plan.clause import parse_slo
@@ -128,15 +127,15 @@ def judge(flags: JudgeFlags) -> int:
     if flags.census:
         if flags.leave_out:
             raise UserError(
-                "belongs to a run's own verdict",
+                "does not go with --census",
                 where="--leave-out",
-                remedy="merge with it, and take the merged run as the log",
+                remedy="give it to `tailproof merge`, and judge the merged run",
             )
         if folder is not None:
             raise UserError(
-                "goes with no RUN",
+                "does not go with RUN",
                 where="--census",
-                remedy=f"write --census {folder} for that run's samples",
+                remedy=f"write --census {folder} to judge that run's samples",
             )
         return judge_census(flags, override, flags.form)
     if folder is None:
@@ -144,7 +143,7 @@ def judge(flags: JudgeFlags) -> int:
             "nothing to judge", remedy="give RUN, a folder below results/, or --census LOG"
         )
     if given := flags.given():
-        raise UserError("belongs to --census", where=given[0])
+        raise UserError("goes with --census alone", where=given[0], remedy="leave it out")
     return _judge_run(
         folder,
         override,
@@ -241,13 +240,13 @@ def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> in
 
     if form == "github":
         raise UserError(
-            "goes with a run's requests", where="--format github", remedy="take json for a census"
+            "is not made of a full log", where="--format github", remedy="use --format json"
         )
     source = source_of(flags.census, _reading(flags))
     contract = contract or source.contract
     if contract is None:
         raise UserError(
-            "a census needs a contract to hold the log against", remedy="add --contract NAME"
+            "a full log is judged by a contract, and none is given", remedy="add --contract NAME"
         )
     zone = flags.time_zone or (contract.period.time_zone if contract.period else None)
     stretches = [_stretch(text, zone) for text in flags.covered]

@@ -61,14 +61,14 @@ class PlanFlags:
     "--power",
     default="80%",
     show_default=True,
-    help="Chance to decide that the needed size is asked to have.",
+    help="Chance that a run of the needed size decides the clause.",
 )
 @click.option(
     "--design-effect",
     type=click.FloatRange(min=1),
     default=1.0,
     show_default=True,
-    help="How many dependent requests are worth one independent (bursts: 4 to 70).",
+    help="How many requests that come in clusters count as one independent (bursts: 4 to 70).",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Seed of the schedule.  [default: the suite's]"
@@ -76,12 +76,11 @@ class PlanFlags:
 @format_option()
 @takes(PlanFlags)
 def plan(flags: PlanFlags) -> int:
-    """Compile SUITE and print, for each target and clause, what decides it and what the suite as it
-    is would say.
+    """Print how large a run each clause of SUITE needs, and how likely the suite itself decides it.
 
-    "If truly 0.5 % bad" is a guess of the truth; beside it stand the requests, the time at the
-    suite's rate and the money that decide the clause, then the chances of PASS, FAIL and neither
-    (open) of the suite as it is. Nothing is sent.
+    Each line assumes a true share of bad requests, such as "if truly 0.5 % bad". Beside it stand
+    the requests that decide the clause, how long they take at the suite's rate and what they cost,
+    then the chances of PASS, FAIL and INCONCLUSIVE (open) of the suite as it is. Nothing is sent.
     """
     from bench.errors import UserError
     from bench.judge.contract.sizing import Assumed, size_plan
@@ -127,7 +126,7 @@ def _show(plan: Plan, sizing: Sizing) -> None:
 
 
 def _length(plan: Plan) -> str:
-    """What is sent, and for how long; virtual time is nobody's."""
+    """What is sent, and for how long; what is computed takes nobody's time."""
     import numpy as np
 
     from bench.units import show_duration
@@ -136,7 +135,7 @@ def _length(plan: Plan) -> str:
     sent = int(np.isin(plan.schedule["lane"], [lane.index for lane in live.lanes]).sum())
     virtual = len(plan.schedule) - sent
     parts = [f"{sent:,} requests in {show_duration(live.end_ns)}"] if sent else []
-    parts += [f"{virtual:,} requests in virtual time, which takes seconds"] if virtual else []
+    parts += [f"{virtual:,} requests computed by the simulator, within seconds"] if virtual else []
     return f"{' and '.join(parts)}, seed {plan.seed}"
 
 
@@ -163,7 +162,7 @@ def _changed(suite: Suite, flags: PlanFlags) -> Suite:
     return suite.model_copy(update={"stages": stages})
 
 
-@click.command(short_help="Play a suite in virtual time, judge and report.")
+@click.command(short_help="Compute a suite with the simulator, judge and report.")
 @click.argument("suite")
 @click.option(
     "--requests",
@@ -193,11 +192,10 @@ def simulate(
     pdf: bool,
     junit_inconclusive: str,
 ) -> int:
-    """Play SUITE, a suite or scenario on the embedded gateway, against its serving model in virtual
-    time.
+    """Compute SUITE, a suite or scenario of embedded targets, with the simulator. Nothing is sent.
 
-    The same schedule, the same samples, the same judgement as `run`, without a socket: tens of
-    thousands of requests a second. Every target is marked simulated.
+    Plan, samples and verdicts are made as by `run`, at tens of thousands of requests a second.
+    Every target is marked simulated.
 
     \b
     tailproof simulate premium-placebo
@@ -241,7 +239,9 @@ _TITLES = {
 
 @click.command(short_help="List the built-in suites, profiles, targets and contracts.")
 @click.argument("kind", required=False, type=click.Choice(list(_TITLES)))
-@click.option("--path", is_flag=True, help="Print the folder they lie in, to copy and change them.")
+@click.option(
+    "--path", is_flag=True, help="Print the folder that holds them, to copy and change them."
+)
 @format_option()
 def profiles(kind: str | None, path: bool, form: str) -> int:
     """List what is built in. Each name can stand where a .toml path can."""

@@ -62,7 +62,7 @@ class RampFlags(SuiteFlags):
     "--resolution",
     default="10%",
     show_default=True,
-    help="How far above the rate that passed the one that failed may be.",
+    help="How far apart the rate that passed and the one that failed may be in the end.",
 )
 @click.option(
     "--max-probes",
@@ -84,7 +84,7 @@ class RampFlags(SuiteFlags):
 @click.option(
     "--simulated",
     is_flag=True,
-    help="Play an embedded target in virtual time, whatever its scenario says.",
+    help="Compute an embedded target with the simulator, whatever its scenario says.",
 )
 @click.option(
     "--out",
@@ -97,13 +97,13 @@ class RampFlags(SuiteFlags):
 @with_options(SEED, NO_STOP_RULE, YES, WORKERS, OVER_HTTP)
 @takes(RampFlags)
 def ramp(flags: RampFlags) -> int:
-    """Search the rate: doubled while the contract holds, halved while it is broken, then closed in
-    on.
+    """Search for the highest rate: it is doubled while the contract holds and halved while it is
+    broken, then the search closes in.
 
     The search begins at the suite's own rate, or --request-rate. Each probe is judged like any run;
-    one that is not decided is made longer. At the rate found a run of verdict grade follows. Exit
-    codes: 0 found, 1 not even the lowest rate holds, 3 not decided, 4 the harness was the limit
-    before the server.
+    one that is not decided is made longer. The rate found is confirmed by a full run. Exit codes: 0
+    found, 1 not even the lowest rate holds, 3 not decided, 4 the harness reached its limit before
+    the server did.
 
     \b
     tailproof ramp my-suite.toml
@@ -116,7 +116,7 @@ def ramp(flags: RampFlags) -> int:
     from bench.show.ramp import ramp_screen, write_ramp_report
 
     if flags.suite is None and flags.url is None:
-        raise UserError("names no suite", where="ramp", remedy="give a suite, or --url and --model")
+        raise UserError("needs a suite", where="ramp", remedy="name one, or give --url and --model")
     loaded = ramping(suite_of(flags), flags.target)
     if flags.simulated:
         (stage,) = loaded.stages

@@ -87,7 +87,7 @@ class _WithAliases(click.Command):
         )
 
 
-@click.command(cls=_WithAliases, short_help="Plan, load, judge and report.")
+@click.command(cls=_WithAliases, short_help="Send requests, judge and report.")
 @click.argument("suite", required=False)
 @with_options(*TARGET_AND_RATE, *LENGTH, *SIZES)
 @click.option(
@@ -117,13 +117,13 @@ class _WithAliases(click.Command):
 @click.option(
     "--shard",
     metavar="I/N",
-    help="Play part I of N of the plan, counted from 1; `tailproof merge` judges all parts.",
+    help="Send part I of N of the plan, counted from 1; `tailproof merge` judges all parts.",
 )
 @click.option("--start-at", metavar="TIME", help="Begin at this instant: Unix seconds or RFC 3339.")
 @click.option(
     "--vantage",
     metavar="NODE[@REGION]",
-    help="Where this shard is sent from; the merged run tells places apart.",
+    help="Where this shard is sent from; the merged run reports each place.",
 )
 @with_options(*(option for module in _ELSEWHERE for option in module.OPTIONS))
 @click.option(
@@ -146,10 +146,10 @@ class _WithAliases(click.Command):
 @format_option(github=True)
 @takes(RunFlags)
 def run(flags: RunFlags) -> int:
-    """Plan, load, judge and report.
+    """Send the requests of a suite, or of one target, judge them and report.
 
     SUITE is a suite or scenario by built-in name or .toml path. Without SUITE and --url the
-    suite `field-guide` runs against the embedded gateway.
+    suite `field-guide` rehearses on the built-in simulator.
 
     \b
     tailproof run
@@ -286,19 +286,19 @@ def shard_of(flags: RunFlags) -> Shard:
 
     if (flags.shard or flags.start_at) and flags.repeat > 1:
         raise UserError(
-            "plays a run once",
+            "does not go with --repeat",
             where="--shard" if flags.shard else "--start-at",
-            remedy="leave out --repeat",
+            remedy="leave one of them out",
         )
     if flags.shard and flags.early_stop:
         raise UserError(
-            "sees its own part alone, which decides nothing",
+            "does not go with --early-stop: a shard alone decides no clause",
             where="--shard",
-            remedy="leave out --early-stop",
+            remedy="leave one of them out",
         )
     if flags.vantage and not flags.shard:
         raise UserError(
-            "tells the parts of a run apart, and this run has one",
+            "says where a shard is sent from, and this run is no shard",
             where="--vantage",
             remedy="add --shard I/N",
         )
@@ -317,7 +317,7 @@ def refuse_places(suite: Suite, flags: RunFlags, shard: Shard) -> None:
 
     if flags.start_at and _virtual(suite):
         raise UserError(
-            "has no meaning in virtual time",
+            "does not go with a suite that the simulator computes: nothing is sent",
             where="--start-at",
             remedy="leave it out, or add --over-http",
         )
@@ -342,10 +342,9 @@ def refuse_places(suite: Suite, flags: RunFlags, shard: Shard) -> None:
 def resume(folder: Path, yes: bool, quiet: bool, form: str) -> int:
     """Send what RUN never began, in the same folder, and judge both sittings together.
 
-    Requests keep the distances they were planned with; those that may have been under way are cut
-    off and not sent again. The time between the sittings stays a gap, in the files and in the
-    report. Refused for a run that has an end, for closed loops, and where a file of the plan has
-    changed.
+    Requests keep their planned distances. Those that may have been under way count as cut off and
+    are not sent again. The time between the sittings stays a gap, in the files and in the report.
+    Refused for a run that has ended, for closed loops, and where a file of the plan has changed.
     """
     from bench.app.conduct import conduct
     from bench.cli.screen import approve, make_screen, tell_run

@@ -61,7 +61,7 @@ class WatchFlags:
     ),
 )
 @click.option(
-    "--for", "lasts", help='End by itself after this long, e.g. "7d".  [default: when told to]'
+    "--for", "lasts", help='End by itself after this long, e.g. "7d".  [default: at Ctrl-C]'
 )
 @click.option(
     "--hook",
@@ -85,9 +85,9 @@ class WatchFlags:
 @format_option("--status")
 @takes(WatchFlags)
 def watch(flags: WatchFlags) -> int:
-    """Probe the targets of SUITE, one stage, until told to stop.
+    """Probe the targets of SUITE, which has one stage, until Ctrl-C or SIGTERM (exit 130).
 
-    Ctrl-C or SIGTERM end it cleanly (exit 130). Time in which nobody probed counts as unobserved.
+    Time in which nothing was probed counts as unobserved, neither up nor down.
 
     \b
     tailproof watch my-suite.toml --contract enterprise --hook '/usr/local/bin/page on-call'
@@ -99,10 +99,10 @@ def watch(flags: WatchFlags) -> int:
     held = load_contract(flags.contract) if flags.contract else None
     if flags.status is not None:
         if flags.suite is not None:
-            raise UserError("goes without a SUITE", where="--status")
+            raise UserError("does not go with SUITE", where="--status")
         return _status(flags.status, held, flags.form)
     if flags.suite is None:
-        raise UserError("names no suite", where="watch", remedy="give a suite, or --status DIR")
+        raise UserError("needs a suite", where="watch", remedy="name one, or give --status DIR")
     return _watch(flags.suite, held, flags)
 
 

@@ -270,7 +270,7 @@ class Gateway(UserModel):
     failover_after: DurationNs | None = None
     rate_limit: RateLimit | None = None
     require_key: bool = False
-    #: meant for virtual time (`tailproof simulate`): as many rows over HTTP would take too long
+    #: to be computed by `tailproof simulate`: as many rows over HTTP would take too long
     simulated: bool = False
     #: tokens answered when a request names no maximum
     default_output_tokens: Annotated[int, Field(gt=0)] = 64
@@ -296,7 +296,7 @@ class Gateway(UserModel):
         if not covered:
             raise ValueError("a change names a pool, provider or region that does not exist")
         if change.neighbours != 1 and not any(pool.neighbours for pool in covered):
-            raise ValueError("a change of neighbours meets no pool that has any")
+            raise ValueError("a change of neighbours, and no pool that it reaches has any")
         if (change.e2e or change.ttft or change.gap) and all(pool.batch for pool in covered):
             raise ValueError("a batch has no law to change; give a slowdown")
 

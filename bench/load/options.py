@@ -137,7 +137,7 @@ def _plan_json(folder: Path) -> dict[str, Any]:
     wrote = manifest.versions.get("tailproof", "another version")
     if manifest.plan_sha256 is None:
         raise UserError(
-            f"kept no plan that could be gone on with (it was begun by tailproof {wrote})",
+            f"holds no plan to go on with (it was begun by tailproof {wrote})",
             where=str(folder),
             remedy="resume it with that version, from the folder it was begun in",
         )

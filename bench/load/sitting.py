@@ -116,7 +116,7 @@ def refuse_unless_broken_off(manifest: Manifest, folder: Path) -> None:
         raise UserError(f"{why}; there is nothing to resume", where=str(folder))
     if manifest.cluster is not None:
         raise UserError(
-            "was played on a cluster, and its shards lie on the nodes",
+            "was sent from a cluster, and its shards lie on the nodes",
             where=str(folder),
             remedy=f"tailproof collect {folder}",
         )
@@ -126,19 +126,19 @@ def refuse_unless_broken_off(manifest: Manifest, folder: Path) -> None:
         )
     if not lanes:
         raise UserError(
-            "was played in virtual time, where the same seed gives the same rows",
+            "was computed by the simulator, where the same seed gives the same rows",
             where=str(folder),
             remedy=remedy,
         )
     if (shard := manifest.shard) is not None:
         raise UserError(
-            f"is shard {shard.number} of {shard.of}: the others would not send beside it",
+            f"is shard {shard.number} of {shard.of}: the other shards would not send again",
             where=str(folder),
             remedy="merge it as it is, or run all shards again",
         )
     if manifest.shards:
         raise UserError(
-            "was put together of shards, which were sent from elsewhere",
+            "was merged from shards that were sent from elsewhere",
             where=str(folder),
             remedy=remedy,
         )
@@ -201,14 +201,14 @@ def _taken_up(writer: LaterSitting, plan: Plan, workers: int, caps: Caps) -> Sit
     begins = monotonic_ns() - t0 + lead_ns(workers)
     if begins <= until:
         raise UserError(
-            "the wall clock stands before the moment at which the run broke off",
+            "the wall clock shows a time before the run broke off",
             where=str(folder),
-            remedy="set the clock",
+            remedy="correct the clock",
         )
     rest = rest_of(schedule, samples, shift, playable, begins)
     if rest is None:
         raise UserError(
-            "has no request left that was not begun",
+            "has no request left to send",
             where=str(folder),
             remedy=f"tailproof report {folder}",
         )

@@ -77,7 +77,7 @@ def api_key(target: Target) -> SecretStr | None:
     else:
         return None
     if not text:
-        raise UserError(f"{source} holds nothing", where=where)
+        raise UserError(f"{source} is empty", where=where)
     return _for_a_header(text, source, where)
 
 

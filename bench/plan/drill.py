@@ -47,7 +47,7 @@ class Drill(UserModel):
             raise ValueError("give a change or a command, not both")
         if self.change is None and self.command is None and self.do == "change":
             raise ValueError(
-                "does nothing; give a change or a command (a bare mark is a cut or a heal)"
+                "does nothing; give a change or a command (only cut and heal may stand alone)"
             )
         if self.url is not None and (
             self.change is None or not self.url.startswith(("http://", "https://"))

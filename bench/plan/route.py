@@ -109,7 +109,9 @@ class Breaker(UserModel):
     @model_validator(mode="after")
     def _some_trigger(self) -> Self:
         if self.failures is None and self.p99_over is None and not any(self.status_urls):
-            raise ValueError("nothing would ever open it; give failures, p99_over or status_urls")
+            raise ValueError(
+                "nothing would open the circuit breaker; give failures, p99_over or status_urls"
+            )
         for url in self.status_urls:
             if url and not url.startswith(("http://", "https://")):
                 raise ValueError(f'status_urls: {url!r} is not a URL; write "https://..."')

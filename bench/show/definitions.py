@@ -64,9 +64,9 @@ DEFINITIONS: Terms = (
         "n, effective n",
         (
             "The requests (of a clause by time: the windows or minutes) that a clause was judged"
-            " by, and how many independent ones they count as. Slow requests come in spells, and a"
-            " hundred of one spell are not a hundred pieces of evidence: where blocks of time show"
-            " such spells, effective n is less than n."
+            " by, and how many independent ones they count as. Slow requests come in clusters, and"
+            " a hundred of one cluster are not a hundred pieces of evidence: where blocks of time"
+            " show such clusters, effective n is less than n."
         ),
     ),
     (

@@ -156,7 +156,7 @@ def for_buyers(left_out: Sequence[LeftOutVerdict]) -> str:
     names = " and ".join(f"“{visible(entry.node, 60)}”" for entry in left_out)
     part, several = sum(entry.requests for entry in left_out), len(left_out) > 1
     asked = [entry.why == ASKED_FOR for entry in left_out]
-    unfit = f"because {'they were' if several else 'it was'} not fit to measure"
+    unfit = f"because {'they were' if several else 'it was'} not valid"
     why = (
         "as was asked for"
         if all(asked)

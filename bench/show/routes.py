@@ -44,7 +44,7 @@ _NOTE = (
     "p99 of the requests that were answered, from their due time; failed ones are in the share"
     " answered. Added cost: over the answers' own tokens at the price of the leg that each request"
     " was planned for. Intervals here take each request for a piece of evidence of its own; those"
-    " of the verdicts weigh spells, and are wider where there are some."
+    " of the verdicts weigh clusters, and are wider where there are some."
 )
 
 

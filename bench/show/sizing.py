@@ -54,7 +54,7 @@ def _sent(lane: LaneSize) -> str:
     load = lane.load
     return (
         f"{count(load.requests)}{warmup} requests, {rate},"
-        f" {long_duration(load.duration_ns)}{' of virtual time' * lane.simulated}; tokens"
+        f" {long_duration(load.duration_ns)}{', computed' * lane.simulated}; tokens"
         f" {count(load.prompt_tokens)} prompt, {count(load.output_tokens)} output; "
         + ("no prices" if load.usd is None else in_usd(load.usd))
         + ("" if lane.contract else "; no contract")
@@ -132,7 +132,7 @@ GUESS_COLUMNS: list[Column[_Guessed]] = [
 def _whole_text(whole: Whole) -> str:
     load = whole.load
     cost = "cost unknown: a target has no prices" if load.usd is None else in_usd(load.usd)
-    length = long_duration(load.duration_ns) if load.duration_ns else "in virtual time alone"
+    length = long_duration(load.duration_ns) if load.duration_ns else "all computed"
     return (
         f"{count(load.requests)} requests, {length},"
         f" {count(load.prompt_tokens + load.output_tokens)} tokens, {cost}; the length is set by"

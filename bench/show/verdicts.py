@@ -226,7 +226,7 @@ def remarks(verdicts: Verdicts, looks: int | None = None) -> list[str]:
         intervals.setdefault(value, set()).add(clause.interval)
     if any(len(found) > 1 for found in intervals.values()):
         said.append(
-            "One measured value, several intervals: each clause weighs the spells of the requests"
+            "One measured value, several intervals: each clause weighs the clusters of the requests"
             " that broke its own limit, and each contract has its own confidence."
         )
     if looks and clauses:

@@ -245,7 +245,7 @@ def _windows(clause: ClauseVerdict) -> str:
 
 
 def worth(clause: ClauseVerdict) -> str:
-    """How many independent rows the rows are worth: fewer, where slow ones come in spells."""
+    """How many independent rows the rows are worth: fewer, where slow ones come in clusters."""
     return count(round(clause.n_effective)) if clause.decided_by == "blocks" else count(clause.n)
 
 

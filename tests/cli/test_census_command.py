@@ -182,11 +182,11 @@ def test_a_scenario_with_a_month_brings_its_contract(
         ([], "nothing to judge; give RUN, a folder below results/, or --census LOG"),
         (
             ["--census", "log.csv"],
-            "a census needs a contract to hold the log against; add --contract NAME",
+            "a full log is judged by a contract, and none is given; add --contract NAME",
         ),
-        (["results/x", "--census", "log.csv"], "--census: goes with no RUN"),
-        (["results/x", "--period", "2026-10"], "--period: belongs to --census"),
-        (["results/x", "--sort"], "--sort: belongs to --census"),
+        (["results/x", "--census", "log.csv"], "--census: does not go with RUN"),
+        (["results/x", "--period", "2026-10"], "--period: goes with --census alone"),
+        (["results/x", "--sort"], "--sort: goes with --census alone"),
         (
             ["--census", "none.csv", "--contract", "c.toml"],
             "none.csv: the log cannot be read (No such file or directory)",

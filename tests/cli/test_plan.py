@@ -97,14 +97,12 @@ says = "it answers"
     (folder / "both.toml").write_text('description = "d"\nscenarios = ["v.toml", "live.toml"]\n')
     assert main(["plan", "v.toml"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "300 requests in virtual time, which takes seconds, seed 1" in text
-    assert "30 s of virtual time; tokens" in text
-    assert "1,941 requests, in virtual time alone" in text
+    assert "300 requests computed by the simulator, within seconds, seed 1" in text
+    assert "30 s, computed; tokens" in text
+    assert "1,941 requests, all computed" in text
     assert main(["plan", "both.toml"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert (
-        "300 requests in 30 s and 300 requests in virtual time, which takes seconds, seed 1" in text
-    )
+    assert "300 requests in 30 s and 300 requests computed by the simulator, within" in text
     assert "without the clauses by time: 3,882 requests, 3 min 14 s" in text
     assert main(["plan", "both.toml", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["duration_ns"] == 30 * 10**9

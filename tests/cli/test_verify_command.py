@@ -144,4 +144,6 @@ def test_a_run_without_an_end_is_not_signed(
     """Its manifest does not cover its samples yet."""
     RunWriter(tmp_path / "r", manifest_of([LANE]), np.zeros(5, SCHEDULE_DTYPE))
     assert main(["sign", str(tmp_path / "r"), "--key", "k.pem"]) == 2
-    assert "has no end yet, so its manifest does not cover its samples" in capsys.readouterr().err
+    assert (
+        "has not ended, so its manifest does not cover its samples yet" in capsys.readouterr().err
+    )

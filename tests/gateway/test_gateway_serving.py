@@ -360,7 +360,7 @@ def test_impossible_pools_are_refused(bad: dict[str, Any], words: str) -> None:
         ({"timeline": [{"at": "1s"}]}, "changes nothing"),
         ({"timeline": [{"pool": "q", "slowdown": 2}]}, "does not exist"),
         ({"timeline": [{"slowdown": 2, "for": "2s", "every": "1s"}]}, "shorter"),
-        ({"timeline": [{"neighbours": 2}]}, "meets no pool"),
+        ({"timeline": [{"neighbours": 2}]}, "no pool that it reaches has any"),
         ({"model": [{"name": "m", "pool": "q"}]}, "names pool"),
     ],
 )

@@ -511,7 +511,7 @@ def test_no_clause_passes_on_no_data() -> None:
         (
             UPTIME,
             {"requests": {"failed": ["status:500"]}},
-            "requests.failed cannot be told: status:500 needs status column",
+            "requests.failed cannot be evaluated: status:500 needs status column",
         ),
     ],
 )

@@ -311,7 +311,7 @@ def test_a_harness_that_was_the_limit_finds_nothing() -> None:
         standard, dataclasses.replace(pro, facts=pro.facts | {"unfit": "sent late"}), ASKED
     )
     assert record.outcomes == record.regression.outcomes == ["INCONCLUSIVE"]
-    assert record.reason == "the harness was not fit to judge: sent late"
+    assert record.reason == "the harness was not valid: sent late"
     assert p99_of(record).ratio == pytest.approx(0.5, rel=0.1)
 
 

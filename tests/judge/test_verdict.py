@@ -218,7 +218,7 @@ def test_what_stands_between_the_counts_and_a_verdict_is_said() -> None:
     assert "the run holds 13 of the 20 blocks that a PASS needs (" in spells(
         [0] * 25 + [20] + [0] * 34, 20
     )
-    assert "one more spell like its worst (12 of 300 between" in spells([1] * 29 + [12])
+    assert "one more cluster like its worst (12 of 300 between" in spells([1] * 29 + [12])
 
 
 @pytest.mark.parametrize(("later", "way"), [(True, "more"), (False, "fewer")])
@@ -248,7 +248,7 @@ def test_one_failure_alone_is_said_to_be_one_spell() -> None:
     found = verdict(1, 1)
     assert found.verdict == "INCONCLUSIVE"
     assert (
-        "PASS is impossible with so few, and without its worst spell it would not FAIL"
+        "PASS is impossible with so few, and without its worst cluster it would not FAIL"
         in found.reason
     )
     assert "at least" not in found.reason

@@ -133,7 +133,7 @@ def test_a_key_that_is_not_there_is_asked_for(
     ("code", "why"),
     [
         (f"print({KEY!r}); raise SystemExit(3)", "gave no key (exit code 3)"),
-        ("pass", "holds nothing"),
+        ("pass", "is empty"),
         (f"print({KEY!r}); print({KEY!r})", "holds a line break"),
     ],
 )

@@ -56,7 +56,7 @@ def routed(count: int = 2, **keys: Any) -> Target:
             {"sequential": {"timeout": "5s", "slower_than": "3s"}, "commit": "first_token"},
             "slower_than throws",
         ),
-        ({"breaker": {}}, "nothing would ever open it"),
+        ({"breaker": {}}, "nothing would open the circuit breaker"),
         ({"breaker": {"status_urls": ["ftp://h", ""]}}, "is not a URL"),
         ({"breaker": {"status_urls": ["http://h"]}}, "needs 2 entries, one a leg"),
         ({"retry": {"attempts": 1}}, "retry.attempts"),

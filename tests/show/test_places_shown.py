@@ -156,7 +156,7 @@ def test_every_reader_is_told_what_was_left_out_and_why(tmp_path: Path) -> None:
         assert "node-2 (left out)" in text
         assert (
             "The terms are judged without the 300 of 900 requests sent from “node-2”, because it"
-            " was not fit to measure." in text
+            " was not valid." in text
         )
     lines = screen_lines(verdict_screen(records.summary, records.verdicts))
     screen = " ".join(" ".join(lines).split())

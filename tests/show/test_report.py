@@ -454,7 +454,7 @@ def test_credits_stand_in_the_table_of_verdicts(spoilt: Made) -> None:
 
 def test_a_long_reason_that_clauses_share_is_given_once(spoilt: Made) -> None:
     """Its rows refer to it, and below the table it stands whole."""
-    reason = "the harness was not fit to judge: it sent late, 30 ms at the p99"
+    reason = "the harness was not valid: it sent late, 30 ms at the p99"
     spoilt.judge(slice(3, None), verdict="INCONCLUSIVE", reason=reason)
     page, markdown, _, _ = written(spoilt)
     assert [row["decided by"] for row in page.table("verdict", "n")][3:] == ["see (a) below"] * 2

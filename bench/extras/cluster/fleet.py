@@ -32,7 +32,7 @@ ROUND_TRIPS = 25
 #: From the moment that all are ready to the run's time zero: the word has to reach them, one after
 #: the other.
 LEAD_NS, LEAD_A_SEAT_NS = 1 * S, 5_000_000
-#: A seat that gave no word for so long is given up.
+#: A seat that was silent for so long is given up.
 SILENCE_NS = 30 * S
 _HELLO_S = 60.0
 #: A seat is asked this often, so that what it seals twice a second is here within a second of its
@@ -237,7 +237,7 @@ class Fleet:
             except SeatLost as error:
                 self._lose(part, str(error))
         elif now - part.asked_ns > self._silence_ns:
-            self._lose(part, f"gave no word for {show_duration(now - part.asked_ns)}")
+            self._lose(part, f"was silent for {show_duration(now - part.asked_ns)}")
 
     def _take(self, part: RemotePart, answer: dict[str, Any]) -> None:
         for said in answer["said"]:
@@ -303,7 +303,7 @@ def fetch(seat: Seat, node_folder: str, inbox: Inbox) -> str | None:
     except SeatLost as error:
         return str(error)
     except NoAnswer:
-        return f"gave no word within {_HELLO_S:.0f} s"
+        return f"did not answer within {_HELLO_S:.0f} s"
 
 
 def _answers(
@@ -319,7 +319,7 @@ def _answers(
             yield part, future.result(0)
         except NoAnswer:
             raise UserError(
-                f"gave no word within {timeout_s:.0f} s", where=f"node {part.node}"
+                f"did not answer within {timeout_s:.0f} s", where=f"node {part.node}"
             ) from None
         except SeatLost as error:
             raise UserError(str(error), where=f"node {part.node}") from None

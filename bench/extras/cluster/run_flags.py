@@ -25,7 +25,7 @@ OPTIONS = (
         "--cluster",
         metavar="ADDRESS",
         help=(
-            'Play the suite on the nodes of this Ray cluster, a core for each of --workers; "auto"'
+            'Send from the nodes of this Ray cluster, a core for each of --workers; "auto"'
             " finds the one that this machine is part of. Needs tailproof[cluster] on every node."
         ),
     ),
@@ -54,7 +54,7 @@ def refuse(flags: Mapping[str, Any], others: Mapping[str, bool], *, virtual: boo
 
     if flags["cluster"] and virtual:
         raise UserError(
-            "has no meaning in virtual time",
+            "does not go with a suite that the simulator computes: nothing is sent",
             where="--cluster",
             remedy="leave it out, or add --over-http",
         )

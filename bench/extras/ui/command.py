@@ -19,7 +19,7 @@ import click
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to bind; anything but loopback is warned of.",
+    help="Address to listen on; a warning is printed for any but loopback.",
 )
 def ui(results: Path, port: int | None, host: str) -> int:
     """Serve a page over the runs in RESULTS until Ctrl-C.

@@ -81,7 +81,7 @@ def what_if(
     ):
         if sweep is not None and not of & set(tried):
             raise UserError(
-                f"nothing that is tried has one: --policy {', '.join(tried)}",
+                f"none of the chosen policies has one: --policy {', '.join(tried)}",
                 where=flag,
                 remedy=f"leave it out, or add --policy {min(of)}",
             )

@@ -282,7 +282,7 @@ def _refuse(calls: Calls) -> None:
         raise UserError(f"{name} is a route", where=where, remedy="name the models behind it")
     if calls.arm.facts["unfit"] is not None:
         raise UserError(
-            f"the harness was not fit: {calls.arm.facts['unfit']}",
+            f"the harness was not valid: {calls.arm.facts['unfit']}",
             where=where,
             remedy="measure again",
         )
@@ -313,7 +313,7 @@ def _warnings(default: Calls, fallback: Calls, met: Meeting) -> Iterator[str]:
             yield f"{calls.arm.name} was asked in a closed loop: it met less load the slower it was"
     if not met.paired:
         yield (
-            "taken as independent: a slow spell that meets both models at once is not in these"
+            "taken as independent: a slow phase that meets both models at once is not in these"
             " figures"
         )
 

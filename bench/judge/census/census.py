@@ -104,7 +104,7 @@ def census(
     classes = classify(log.columns, contract, log.facts)
     if classes.missing:
         raise UserError(
-            f"requests.failed cannot be told: {classes.missing[0]}",
+            f"requests.failed cannot be evaluated: {classes.missing[0]}",
             where=f"contract {contract.name}",
             remedy="map the column with --column",
         )

@@ -181,7 +181,7 @@ def part_of(
     number = 0 if sampled is None else sampled.number
     unfit = next((arm.facts["unfit"] for arm in (baseline, other) if arm.facts["unfit"]), None)
     if unfit is not None:
-        blamed = undecided(f"the harness was not fit to judge: {unfit}")
+        blamed = undecided(f"the harness was not valid: {unfit}")
         return _part(number, ratios, over, blamed, blamed), sampled
     decision = decide(
         baseline,

@@ -214,8 +214,8 @@ def compare_pair(
     reasons = differences(first, second)
     if reasons and not force:
         raise UserError(
-            f"{first.name} and {second.name} do not belong side by side: {'; '.join(reasons)}",
-            remedy="compare like with like, or say --force",
+            f"{first.name} and {second.name} are not comparable: {'; '.join(reasons)}",
+            remedy="measure both alike, or add --force",
         )
     asked = Question(
         design="one after the other" if one_after_the_other(first, second) else "side by side",

@@ -83,7 +83,7 @@ def with_health(
     if health.state == "invalid":
         return Decision(
             "INCONCLUSIVE",
-            f"the harness was not fit to judge: {health.reasons[0]}",
+            f"the harness was not valid: {health.reasons[0]}",
             decision.needed,
         )
     timed = clause.metric in FROM_DUE and not clause.by_time
@@ -123,7 +123,7 @@ def sentence(
     if judged.unknown:
         seen += f", {judged.unknown:,} more were cut off"
     if judged.method == "blocks" and judged.n_eff < judged.n - 1:
-        seen += f"; all count as {judged.n_eff:,.0f} independent ones, for they come in spells"
+        seen += f"; all count as {judged.n_eff:,.0f} independent ones, as they come in clusters"
     if note is not None:
         return f"{seen}; {note}"
     share = show_share(clause.allowed_share)
@@ -133,7 +133,7 @@ def sentence(
         if judged.bad >= judged.fails:
             return f"{seen}; {judged.fails:,} or more disprove {share}"
         return (
-            f"{seen}; too many even without the worst spell: {share} would be"
+            f"{seen}; too many even without the worst cluster: {share} would be"
             f" {int(clause.allowed_share * judged.n):,}"
         )
     return f"{seen}; {_open(judged)}; {_more(judged, unit)}"
@@ -148,13 +148,13 @@ def _open(judged: Judged) -> str:
             f"that a PASS needs ({show_duration(judged.block_ns or 0)} each)"
         )
     if judged.cause == "worst_block" and worst is not None:
-        spell = (
+        cluster = (
             f"{worst.bad:,} of {worst.n:,} between {show_duration(worst.start_ns)} and"
             f" {show_duration(worst.end_ns)}"
         )
         if judged.bad > judged.allowed:
-            return f"without its worst spell ({spell}) it would not FAIL"
-        return f"one more spell like its worst ({spell}) would break it"
+            return f"without its worst cluster ({cluster}) it would not FAIL"
+        return f"one more cluster like its worst ({cluster}) would break it"
     if judged.cause == "unknown_rows":
         return "what became of those cut off would decide it"
     if judged.allowed >= 0:
@@ -162,7 +162,7 @@ def _open(judged: Judged) -> str:
     else:
         between = "PASS is impossible with so few"
     if judged.bad >= judged.fails:
-        return f"{between}, and without its worst spell it would not FAIL"
+        return f"{between}, and without its worst cluster it would not FAIL"
     return f"{between}, FAIL needs at least {judged.fails:,}"
 
 

@@ -160,7 +160,7 @@ def refuse_missing(contract: Contract, lane: LaneRecord, streamed: bool) -> None
             raise UserError(
                 reason,
                 where=f"contract {contract.name}: clause {number} ({clause.text})",
-                remedy="change the clause, or run the load that it speaks of",
+                remedy="change the clause, or use a load that has it",
             )
 
 

@@ -94,7 +94,7 @@ class LaneRecord(_Priced):
     insecure: bool = False
     stage: str
     scenario: str | None = None
-    #: played in virtual time: nothing was sent
+    #: computed by the simulator: nothing was sent
     simulated: bool = False
     #: as its file has it
     profile: Json = Field(default_factory=dict)
@@ -275,7 +275,7 @@ class Harness(ProcessRecord):
     #: the plan's busiest second against the ceiling that was measured
     calibration: CeilingShare | None = None
     by_worker: list[ProcessRecord] = Field(default_factory=list)
-    #: rows a second of virtual time
+    #: rows that the simulator computed a second
     simulated_rps: int | None = None
     #: by scenario, of a run on the embedded gateway
     gateway: dict[str, GatewayRecord] = Field(default_factory=dict)

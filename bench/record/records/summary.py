@@ -123,7 +123,7 @@ class VantageSummary(PartSummary):
 class TargetSummary(Record):
     """One target; latencies of rows that succeeded, warm-up left out, unless said otherwise."""
 
-    #: played in virtual time: nothing was sent
+    #: computed by the simulator: nothing was sent
     simulated: bool
     #: every scheduled row
     requests: Count
@@ -174,7 +174,7 @@ class Summary(FileRecord):
 
     run: str
     state: State
-    #: at least one target was played in virtual time
+    #: at least one target was computed by the simulator
     simulated: bool
     #: by the target's public name
     targets: dict[str, TargetSummary]

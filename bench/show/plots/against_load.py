@@ -34,7 +34,7 @@ _MARKS = {
     "PASS": ("o", BLUE, "PASS"),
     "FAIL": ("X", RED, "FAIL"),
     "INCONCLUSIVE": ("D", GREY, "not decided"),
-    "INVALID": ("|", GREY, "harness not fit"),
+    "INVALID": ("|", GREY, "harness not valid"),
 }
 
 

@@ -231,7 +231,7 @@ def test_a_silent_node_is_given_up(provider: ManyRunsProvider) -> None:
             done = play(cluster, provider, "--duration", "1s", silence_ns=2 * S)
         run = Run(Path("r"))
         assert of_shard(run, 1, 2) <= rows_that(run, Outcome.ok)
-        assert "lost with node-2 (gave no word for " in reasons(done)
+        assert "lost with node-2 (was silent for " in reasons(done)
         assert done.exit_code == ExitCode.INVALID
         assert len(left_in(Path("nodes"))) == 1
     finally:
@@ -259,7 +259,7 @@ def test_a_silent_node_that_goes_on_writing_to_a_shared_folder_is_collected(
             meanwhile(falls_silent),
             pytest.raises(
                 RunFolderError,
-                match=r"is still written to by node-1, which gave no word .*; tailproof collect r",
+                match=r"is still written to by node-1, which was silent .*; tailproof collect r",
             ),
         ):
             play(

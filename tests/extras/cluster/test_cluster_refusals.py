@@ -252,7 +252,9 @@ def test_flags_that_do_not_go_together_are_refused(
 def test_virtual_time_has_no_nodes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A suite that is only simulated is sent from nowhere."""
     assert main(["run", "long-tail", "--cluster", "auto", "--out", str(tmp_path / "r")]) == 2
-    assert "--cluster: has no meaning in virtual time" in capsys.readouterr().err
+    assert (
+        "--cluster: does not go with a suite that the simulator computes" in capsys.readouterr().err
+    )
 
 
 def test_without_ray_the_line_that_installs_it_is_given(provider: ManyRunsProvider) -> None:

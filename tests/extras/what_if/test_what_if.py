@@ -282,7 +282,7 @@ def test_spells_that_meet_both_models_stay_in_where_rows_are_paired() -> None:
     paired, apart = (what_if(*slow_together(size), [], tried) for size in (1, 2))
     assert (paired.assumption, apart.assumption) == ("paired", "independent")
     assert [record.settings[2].p99_ms for record in (paired, apart)] == [1000.0, 300.0]
-    assert any("slow spell that meets both" in warning for warning in apart.warnings)
+    assert any("slow phase that meets both" in warning for warning in apart.warnings)
     elsewhere = dataclasses.replace(slow_together()[1], where=("another run", "stage"))
     assert what_if(slow_together()[0], elsewhere, [], tried).assumption == "independent"
 

@@ -284,8 +284,8 @@ def test_a_price_of_zero_gives_no_sum(tmp_path: Path, capsys: pytest.CaptureFixt
                 "3s",
             ],
             (
-                "--threshold: nothing that is tried has one: --policy hedge; leave it out, or add"
-                " --policy deadline"
+                "--threshold: none of the chosen policies has one: --policy hedge; leave it out,"
+                " or add --policy deadline"
             ),
         ),
         (
@@ -301,8 +301,8 @@ def test_a_price_of_zero_gives_no_sum(tmp_path: Path, capsys: pytest.CaptureFixt
                 "3s",
             ],
             (
-                "--delay: nothing that is tried has one: --policy sequential; leave it out, or add"
-                " --policy hedge"
+                "--delay: none of the chosen policies has one: --policy sequential; leave it"
+                " out, or add --policy hedge"
             ),
         ),
         (["r:man", "--default", "main", "--fallback", "spare"], "did you mean 'main'"),
