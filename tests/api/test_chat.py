@@ -11,6 +11,7 @@ from bench.api.address import complete_url
 from bench.api.answer import Answer, MalformedAnswer, Said, Token, Usage
 from bench.api.chat import API
 from bench.api.interface import AnswerLimit
+from tests.support.vendor_client import client_of, each_split, read, told
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,52 @@ def test_what_comes_again_replaces_what_was_known_and_the_rest_stays() -> None:
 def test_how_long_answers_may_be(extra: dict[str, Any], field: str, limit: AnswerLimit) -> None:
     """By the extra body's own lengths, or by the plan's."""
     assert API.answer_limit(extra, field) == limit
+
+
+def test_a_stream_is_what_the_official_client_reads_at_every_split() -> None:
+    """Azure's filter results before the first choice, reasoning, texts, a call in pieces, usage."""
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+    piece = {"index": 0, "function": {"arguments": '{"a":1}'}}
+    top: dict[str, Any] = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m-1",
+    }
+    usage = {
+        "prompt_tokens": 5,
+        "completion_tokens": 9,
+        "total_tokens": 14,
+        "completion_tokens_details": {"reasoning_tokens": 4},
+        "prompt_tokens_details": {"cached_tokens": 2},
+    }
+    payloads = [
+        event(None, prompt_filter_results=[], **top),
+        event({"role": "assistant", "content": ""}, **top),
+        event({"reasoning_content": "hm"}, **top),
+        event({"content": 'say "content":"x"'}, **top),
+        event({"content": " ü"}, **top),
+        event({"tool_calls": [call]}, **top),
+        event({"tool_calls": [piece]}, **top),
+        event({}, "tool_calls", **top),
+        event(None, usage=usage, service_tier="default", **top),
+        b"[DONE]",
+    ]
+    body = b"".join(b"data: " + payload + b"\n\n" for payload in payloads)
+    client, asked = client_of(body, size=3)
+    tokens, finish, tier, counted = 0, None, None, None
+    messages: Any = [{"role": "user", "content": "p"}]
+    for chunk in client.chat.completions.create(model="m", messages=messages, stream=True):
+        tier, counted = chunk.service_tier or tier, chunk.usage or counted
+        for choice in chunk.choices:
+            found = choice.delta
+            tokens += bool(found.content or getattr(found, "reasoning_content", None))
+            tokens += bool(found.tool_calls)
+            finish = choice.finish_reason or finish
+    assert counted is not None
+    whole = read(API, body)
+    known = (counted.prompt_tokens, counted.completion_tokens, 4, 2)
+    assert told(whole) == (tokens, *known, finish, "m-1", tier, True)
+    assert tokens == 5
+    assert all(told(answer) == told(whole) for answer in each_split(API, body))
+    assert asked[0].url.path == API.path("/v1", "m", True)
