@@ -60,9 +60,11 @@ def merge(folders: Sequence[Path], out: Path) -> Path:
     whole = read_table(first.folder / WHOLE_TABLE, SCHEDULE_DTYPE, mapped=True)
     counts = np.bincount(whole["lane"], minlength=len(first.own.lanes)).tolist()
     suite = first.own.suite
-    manifest = Manifest.begun(
-        named(suite.name if suite else "", began_ns, str(first.whole_sha256).encode()),
-        [lane.replace(requests=count) for lane, count in zip(first.own.lanes, counts, strict=True)],
+    name = named(suite.name if suite else "", began_ns, str(first.whole_sha256).encode())
+    lanes = [
+        lane.replace(requests=count) for lane, count in zip(first.own.lanes, counts, strict=True)
+    ]
+    manifest = Manifest.begun(name, lanes).replace(
         started_utc=utc_text(began_ns),
         started_wall_ns=began_ns,
         **{key: getattr(first.own, key) for key in (*COMMON, *_FIRST)},

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from bench.app.conclude import Finished
 from bench.app.conduct import Screen, conduct
@@ -158,22 +158,27 @@ class Ramp:
             end = self._confirmed_end()
         except TailproofError as error:
             if self.record.probes:
-                self._file(state="interrupted", reason=str(error), exit_code=int(error.exit_code))
+                code = int(error.exit_code)
+                self._file(
+                    self.record.replace(state="interrupted", reason=str(error), exit_code=code)
+                )
             raise
         except KeyboardInterrupt:  # between two runs: one that is under way handles it itself
             if not self.record.probes:
                 raise
             end = None
         if end is None:
-            self._file(state="interrupted", reason="interrupted")
+            self._file(self.record.replace(state="interrupted", reason="interrupted"))
             return self.record
         kept = [run.rate_rps for run in self.record.final if run.verdict == "PASS"]
         self._file(
-            state="complete",
-            outcome=end.outcome,
-            reason=end.reason,
-            rate_rps=kept[0] if kept else None,
-            exit_code=int(_EXITS[end.outcome]),
+            self.record.replace(
+                state="complete",
+                outcome=end.outcome,
+                reason=end.reason,
+                rate_rps=kept[0] if kept else None,
+                exit_code=int(_EXITS[end.outcome]),
+            )
         )
         return self.record
 
@@ -224,9 +229,8 @@ class Ramp:
 
     def _learn(self, step: Step, found: ProbeRecord) -> None:
         self.probes.append(probe_of(step, found))
-        self._file(
-            bracket=_bracket_record(bracket_of(self.probes)), knee=knee_of(self.record.probes)
-        )
+        bracket = _bracket_record(bracket_of(self.probes))
+        self._file(self.record.replace(bracket=bracket, knee=knee_of(self.record.probes)))
 
     def _run(
         self, kind: Literal["probes", "final"], name: str, step: Step
@@ -242,7 +246,7 @@ class Ramp:
         if records.summary.state != "complete":
             return None
         found = observed(step, (name, seed), records.summary, records.verdicts, self._shown)
-        self._file(**{kind: [*getattr(self.record, kind), found]})
+        self._file(self.record.with_run(kind, found))
         self.last = done
         self._tell(
             f"run {name} · {show_rate(step.rate)} · {found.requests:,} requests: {found.verdict}"
@@ -281,9 +285,9 @@ class Ramp:
         usd = sum((lane.usd for lane in budget.lanes if lane.usd is not None), Fraction(0))
         return self._remaining.refuses(len(plan.schedule), usd, plan.end_ns)
 
-    def _file(self, **changes: Any) -> None:
-        self.record = self.record.replace(**changes)
-        write_json(self.folder / RampRecord.FILE, self.record.to_json())
+    def _file(self, record: RampRecord) -> None:
+        self.record = record
+        write_json(self.folder / RampRecord.FILE, record.to_json())
 
 
 def _bounds(search: Search, probe_confidence: float) -> Bounds:

@@ -36,9 +36,10 @@ from bench.load.transport.sender import check_ready
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
+from bench.record.gather import harness_of
 from bench.record.histogram import write_histograms
 from bench.record.identity import plan_facts, run_id
-from bench.record.records.manifest import ProcessRecord, State, harness_of
+from bench.record.records.manifest import ProcessRecord, State
 from bench.record.records.record import Json
 from bench.record.records.watch import WatchEvent
 from bench.record.run_folder import RunWriter

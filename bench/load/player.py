@@ -30,10 +30,11 @@ from bench.plan.credentials import secrets_of
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
 from bench.record.digests import marks
+from bench.record.gather import harness_of
 from bench.record.histogram import Histogram
 from bench.record.parts import ALONE, Part, Share
 from bench.record.pieces import PieceFiles, SegmentWriter
-from bench.record.records.manifest import Harness, ProcessRecord, harness_of
+from bench.record.records.manifest import Harness, ProcessRecord
 from bench.record.samples import Outcome
 
 #: Something to tell of while a run lasts: its moment (ns after the run's start), a sentence.

@@ -200,7 +200,8 @@ class Shard:
         if (whole := plan.whole) is not None:
             digest = write_table(writer.folder / WHOLE_TABLE, [whole], len(whole), whole.dtype)
             assert writer.manifest.shard is not None
-            writer.change(shard=writer.manifest.shard.replace(whole_sha256=digest))
+            shard = writer.manifest.shard.replace(whole_sha256=digest)
+            writer.change(writer.manifest.replace(shard=shard))
 
 
 UNSHARDED = Shard()

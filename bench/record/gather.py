@@ -10,14 +10,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 
 from bench.record.histogram import Histogram
 from bench.record.parts import APART, Part, rows_of_shards
 from bench.record.pieces import SealedFiles, Strings, Texts, settle, writers_in
-from bench.record.records.manifest import Harness, harness_of
+from bench.record.records.calibration import CeilingShare
+from bench.record.records.manifest import Harness, HarnessShards, ProcessRecord, State
 from bench.record.records.record import Json
 from bench.record.samples import (
     SAMPLE_DTYPE,
@@ -126,14 +127,34 @@ def gather_attempts(parts: Iterable[Part], texts: Texts, schedule: Table | None 
     return in_order(np.concatenate([empty_attempts(), *tried]))
 
 
-def gather_harness(parts: Iterable[Part], **facts: Any) -> Harness:
+class OfAll(TypedDict, total=False):
+    """What is known of the processes of a run together."""
+
+    state: State
+    workers: int
+    dead_workers: list[int]
+    calibration: CeilingShare | None
+    shards: HarnessShards
+
+
+def harness_of(by_worker: Sequence[ProcessRecord], **of_all: Unpack[OfAll]) -> Harness:
+    """What several processes did: the worst of each number, the first of what must be equal."""
+    worst: Json = {}
+    for process in by_worker:
+        for name, value in process.to_json().items():
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if name not in worst or (is_number and abs(value) > abs(worst[name] or 0)):
+                worst[name] = value
+    return Harness(**{**worst, **of_all, "by_worker": list(by_worker)})
+
+
+def gather_harness(parts: Iterable[Part], **of_all: Unpack[OfAll]) -> Harness:
     """What the processes of all parts did."""
     parts = list(parts)
-    return harness_of(
-        [process for part in parts for process in part.harness.by_worker],
-        dead_workers=[part.first_worker + dead for part in parts for dead in part.dead_workers],
-        **facts,
-    )
+    of_all["dead_workers"] = [
+        part.first_worker + dead for part in parts for dead in part.dead_workers
+    ]
+    return harness_of([process for part in parts for process in part.harness.by_worker], **of_all)
 
 
 def gather_leg_events(parts: Iterable[Part]) -> list[Json]:

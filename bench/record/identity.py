@@ -50,9 +50,8 @@ def named(suite: str, started_wall_ns: int, content: bytes) -> str:
 
 def plan_facts(plan: Plan, name: str, started_wall_ns: int) -> Manifest:
     """The manifest of a run of this plan that begins here."""
-    return Manifest.begun(
-        name,
-        [lane_record(lane) for lane in plan.lanes],
+    lanes = [lane_record(lane) for lane in plan.lanes]
+    return Manifest.begun(name, lanes).replace(
         suite=SuiteName(name=plan.suite.name, description=plan.suite.description),
         seed=plan.seed,
         started_utc=utc_text(started_wall_ns),

@@ -88,20 +88,18 @@ class RunWriter:
             raise taken from None
         except OSError as error:
             raise unwritable(folder, error) from None
-        self.manifest = manifest
         try:
-            digests = {
-                "schedule_sha256": write_table(
-                    folder / "schedule.npy",
-                    [schedule],
-                    len(schedule),
-                    schedule.dtype,
-                )
-            }
+            digest = write_table(
+                folder / "schedule.npy",
+                [schedule],
+                len(schedule),
+                schedule.dtype,
+            )
+            manifest = manifest.replace(schedule_sha256=digest)
             if plan is not None:
                 write_atomically(folder / PLAN_FILE, plan)
-                digests["plan_sha256"] = sha256(plan)
-            self.change(**digests)
+                manifest = manifest.replace(plan_sha256=sha256(plan))
+            self.change(manifest)
         except RunFolderError:
             self.discard()
             raise
@@ -124,10 +122,10 @@ class RunWriter:
         """Leave the folder to others."""
         self._let_go()
 
-    def change(self, **facts: Any) -> None:
-        """Write run.json with other values of these fields, under its own digest."""
-        self.manifest = self.manifest.replace(**facts)
-        write_manifest(self.folder, self.manifest)
+    def change(self, manifest: Manifest) -> None:
+        """Write run.json anew, under its own digest."""
+        self.manifest = manifest
+        write_manifest(self.folder, manifest)
 
     def finish(
         self,
@@ -168,7 +166,7 @@ class RunWriter:
             for name in WITNESSES
             if (self.folder / name).is_file()
         }
-        self.change(**{**facts, "files": files, "state": state})
+        self.change(self.manifest.replace(**{**facts, "files": files, "state": state}))
         for segment in self.manifest.segments:
             for piece in (self.folder / segment.file).parent.glob("w*"):
                 piece.unlink(missing_ok=True)
@@ -225,12 +223,14 @@ class LaterSitting(RunWriter):
             pieces.append_attempts(attempts, strings)
         pieces.append_schedule(rest)
         self.change(
-            sittings=sittings,
-            lanes=lanes,
-            state="running",
-            segments=[],
-            files={},
-            stopped_ns=None,
+            self.manifest.replace(
+                sittings=sittings,
+                lanes=lanes,
+                state="running",
+                segments=[],
+                files={},
+                stopped_ns=None,
+            )
         )
         for name in ("samples/rows.npy", "attempts/rows.npy", "summary.json", "run.json.sig"):
             (self.folder / name).unlink(missing_ok=True)

@@ -391,9 +391,7 @@ def verdicts_of(names: list[str], overall: str = "FAIL") -> Verdicts:
 
 def manifest_of(lanes: list[LaneRecord], strings: dict[str, list[str]]) -> Manifest:
     """A manifest as the runner writes it."""
-    return Manifest.begun(
-        "2026-11-23T10-04-11Z-chat-3fa9",
-        lanes,
+    return Manifest.begun("2026-11-23T10-04-11Z-chat-3fa9", lanes).replace(
         suite={"name": "chat-tiers", "description": "shared against dedicated"},
         seed=7,
         started_utc="2026-11-23T10:04:11Z",

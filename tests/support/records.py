@@ -38,7 +38,7 @@ def manifest_of(
 ) -> Manifest:
     """The manifest of a run that begins."""
     made = [lane if isinstance(lane, LaneRecord) else lane_record_of(**lane) for lane in lanes]
-    return Manifest.begun(run, made, **facts)
+    return Manifest.begun(run, made).replace(**facts)
 
 
 def review_json(

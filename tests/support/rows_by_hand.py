@@ -170,7 +170,7 @@ def run_of(
     """
     columns = columns_of(rows)
     facts = {"strings": {}, **manifest}
-    writer = RunWriter(folder, Manifest.begun("r", lanes, **facts), columns.schedule)
+    writer = RunWriter(folder, Manifest.begun("r", lanes).replace(**facts), columns.schedule)
     if state == "running":
         ended = np.flatnonzero(columns.samples["outcome"] != Outcome.never_sent)
         SegmentWriter(folder).append(

@@ -8,14 +8,16 @@ page can be read and used without a script.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 from urllib.parse import urlencode
 
 from bench.errors import TailproofError, UserError
-from bench.extras.ui.catalogue import SORTS, Catalogue, chosen
+from bench.extras.ui.catalogue import SORTS, Catalogue, Entry, chosen
 from bench.extras.ui.growing import SHOWN_QUANTILES, Growing, LaneStanding, Standing
-from bench.extras.ui.trend import shown, trend_figure, trend_of
+from bench.extras.ui.trend import Point, Trend, shown, trend_figure, trend_of
 from bench.judge.compare.compared import compare_pair, named_arm
 from bench.judge.review import records_of
 from bench.metrics import FROM_DUE, HEADLINES, METRICS
@@ -34,6 +36,72 @@ _STATES = ("running", "complete", "interrupted")
 _COMPARED = tuple(sorted(FROM_DUE))
 
 
+@dataclass(frozen=True)
+class _Page:
+    """What a template shows."""
+
+    template: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class _MessagePage(_Page):
+    template: ClassVar[str] = "message"
+    heading: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class _RunsPage(_Page):
+    template: ClassVar[str] = "runs"
+    entries: Sequence[Entry]
+    #: how many there are, whatever was searched for
+    total: int
+    asked: Query
+    #: name, query and direction of each column that the list may be sorted by
+    heads: Sequence[tuple[str, str, str | None]]
+    sort: str
+    order: str
+    folder: str
+    verdicts: Sequence[str] = _VERDICTS
+    states: Sequence[str] = _STATES
+
+
+@dataclass(frozen=True)
+class _ComparePage(_Page):
+    template: ClassVar[str] = "compare"
+    arms: Sequence[str]
+    #: the two that are marked at first
+    usual: tuple[str, str]
+    runs: Sequence[str]
+    query: Query
+    part: Section | None
+    #: why there is no comparison
+    refused: str
+    metrics: Sequence[str] = _COMPARED
+
+
+@dataclass(frozen=True)
+class _TrendPage(_Page):
+    template: ClassVar[str] = "trend"
+    suite: str
+    suites: Sequence[str]
+    trend: Trend
+    #: each run, its value and its limit
+    rows: Sequence[tuple[Point, str, str]]
+    figure: str | None
+
+
+@dataclass(frozen=True)
+class _WatchPage(_Page):
+    template: ClassVar[str] = "watch"
+    run: str
+    standing: Standing
+    texts: Mapping[str, str]
+    #: what each is called
+    metrics: Mapping[str, str]
+    quantiles: Mapping[str, Fraction]
+
+
 class Pages:
     """Renders; its methods are called on threads."""
 
@@ -46,13 +114,13 @@ class Pages:
             for name in ("runs", "compare", "trend", "watch", "message")
         }
 
-    def _render(self, name: str, **found: Any) -> bytes:
+    def _render(self, page: _Page) -> bytes:
         # JSON can hold half a surrogate pair, UTF-8 cannot
-        return self._templates[name].render(**found).encode("utf-8", "replace")
+        return self._templates[page.template].render(vars(page)).encode("utf-8", "replace")
 
     def message(self, title: str, sentence: str) -> bytes:
         """A page with one sentence, in place of what was asked for."""
-        return self._render("message", heading=title, sentence=visible(sentence, 400))
+        return self._render(_MessagePage(title, visible(sentence, 400)))
 
     def runs(self, query: Query) -> bytes:
         """The list. Raises RunFolderError when there is no results folder."""
@@ -60,25 +128,25 @@ class Pages:
         sort, ascending = query.get("sort", "started"), query.get("order") == "up"
         entries = self._catalogue.entries()
         kept = chosen(entries, **asked, sort=sort, ascending=ascending)
-        heads = []
+        heads: list[tuple[str, str, str | None]] = []
         for name in SORTS:
-            order, sorted_now = "up", None
+            order: str = "up"
+            sorted_now: str | None = None
             if name == sort and ascending:
                 order, sorted_now = "down", "ascending"
             elif name == sort:
                 sorted_now = "descending"
             heads.append((name, urlencode({**asked, "sort": name, "order": order}), sorted_now))
         return self._render(
-            "runs",
-            entries=kept,
-            all=len(entries),
-            asked=asked,
-            heads=heads,
-            verdicts=_VERDICTS,
-            states=_STATES,
-            sort=sort,
-            order=query.get("order", "down"),
-            folder=visible(self._catalogue.results),
+            _RunsPage(
+                entries=kept,
+                total=len(entries),
+                asked=asked,
+                heads=heads,
+                sort=sort,
+                order=query.get("order", "down"),
+                folder=visible(self._catalogue.results),
+            )
         )
 
     def report(self, name: str) -> bytes:
@@ -112,14 +180,14 @@ class Pages:
         except TailproofError as error:
             refused = visible(error, 400)
         return self._render(
-            "compare",
-            arms=arms,
-            usual=_usual(arms),
-            runs=runs,
-            query=query,
-            metrics=_COMPARED,
-            part=part,
-            refused=refused,
+            _ComparePage(
+                arms=arms,
+                usual=_usual(arms),
+                runs=runs,
+                query=query,
+                part=part,
+                refused=refused,
+            )
         )
 
     def _arms(self, runs: Sequence[str]) -> list[str]:
@@ -164,20 +232,19 @@ class Pages:
             (point, shown(point.value, trend.unit), shown(point.limit, trend.unit))
             for point in reversed(trend.points)
         ]
-        return self._render(
-            "trend", suite=suite, suites=suites, trend=trend, rows=rows, figure=trend_figure(trend)
-        )
+        return self._render(_TrendPage(suite, suites, trend, rows, trend_figure(trend)))
 
     def watch(self, name: str) -> bytes:
         """A run under way, as far as it is now. Raises RunFolderError."""
         standing = Growing(self._catalogue.folder(name)).now()
         return self._render(
-            "watch",
-            run=name,
-            standing=standing,
-            texts=standing_texts(standing),
-            metrics={metric: METRICS[metric].label for metric in HEADLINES},
-            quantiles=SHOWN_QUANTILES,
+            _WatchPage(
+                run=name,
+                standing=standing,
+                texts=standing_texts(standing),
+                metrics={metric: METRICS[metric].label for metric in HEADLINES},
+                quantiles=SHOWN_QUANTILES,
+            )
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -288,17 +288,6 @@ class Harness(ProcessRecord):
         return [*self.by_worker] or [self]
 
 
-def harness_of(by_worker: Sequence[ProcessRecord], **facts: Any) -> Harness:
-    """What several processes did: the worst of each number, the first of what must be equal."""
-    worst: Json = {}
-    for process in by_worker:
-        for name, value in process.to_json().items():
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if name not in worst or (is_number and abs(value) > abs(worst[name] or 0)):
-                worst[name] = value
-    return Harness(**{**worst, **facts, "by_worker": list(by_worker)})
-
-
 class Manifest(FileRecord):
     """run.json."""
 
@@ -356,10 +345,9 @@ class Manifest(FileRecord):
     manifest_sha256: str | None = None
 
     @classmethod
-    def begun(cls, run: str, lanes: Sequence[LaneRecord], **facts: Any) -> Self:
+    def begun(cls, run: str, lanes: Sequence[LaneRecord]) -> Self:
         """The manifest of a run that begins."""
-        given = {"run": run, "lanes": list(lanes), "segments": [], **facts}
-        return cls(format=cls.FORMAT, state="running", **given)
+        return cls(format=cls.FORMAT, state="running", run=run, lanes=list(lanes), segments=[])
 
     @property
     def shift_ns(self) -> int:

@@ -139,3 +139,9 @@ class RampRecord(FileRecord):
     def runs(self) -> list[ProbeRecord]:
         """The probes, then the runs of verdict grade."""
         return [*self.probes, *self.final]
+
+    def with_run(self, kind: Literal["probes", "final"], run: ProbeRecord) -> RampRecord:
+        """The record with one more probe, or one more run of verdict grade."""
+        if kind == "probes":
+            return self.replace(probes=[*self.probes, run])
+        return self.replace(final=[*self.final, run])
