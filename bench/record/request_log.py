@@ -26,11 +26,11 @@ from bench.record import log_values as values
 from bench.record.facts import LABELS, Facts
 from bench.record.log_columns import FIELDS, Column, map_columns
 from bench.record.log_files import Chunk, LogFile, Unreadable
-from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Int, Outcome, empty_samples
-from bench.units import S
+from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Int, Outcome, Table, empty_samples
 
 #: More different names than this in a column of models or regions: it is another column.
 _MOST_NAMES = 30_000
+_YES = ("true", "1", "yes")
 _TEXT_COLUMNS = {
     "served_model": "served_model",
     "served_region": "served_region",
@@ -172,21 +172,24 @@ def _converted(
         elif kind == "count":
             found[name] = values.counts(cells, column.name, bad)
         elif kind == "text":
-            found[name] = (
-                values.hashed(cells) if name == "id" else values.numbered(cells, texts[name])
-            )
+            if name == "id":
+                found[name] = values.hashed(cells)
+            else:
+                found[name] = values.numbered(cells, texts[name])
         elif kind == "flag":
-            found[name] = np.array(
-                [str(cell).strip().lower() in ("true", "1", "yes") for cell in cells], np.int64
-            )
+            found[name] = np.array([_word(cell) in _YES for cell in cells], np.int64)
         elif kind == "status" and (first is None or values.is_number(first)):
             found[name] = values.statuses(cells, column.name, bad)
         elif "outcome" not in found:  # words, also in a status column
             found["outcome"] = values.outcomes(cells, column.name, bad)
-            if any(str(cell).strip().lower() in values.VAGUE for cell in cells):
+            if any(_word(cell) in values.VAGUE for cell in cells):
                 notes["rows that say that they failed, and not how, count as http_5xx"] = None
     _complete(found)
     return found, bad
+
+
+def _word(cell: object) -> str:
+    return str(cell).strip().lower()
 
 
 def _complete(found: dict[str, Int]) -> None:
@@ -197,15 +200,18 @@ def _complete(found: dict[str, Int]) -> None:
         found["at"] = found["ended"] - np.maximum(found["latency"], 0)
     for length, end in (("latency", "ended"), ("ttft", "first_token_at")):
         if length not in found and end in found:
-            known = (found[end] >= 0) & (found[end] >= found["at"])
-            found[length] = np.where(known, found[end] - found["at"], -1)
+            took = found[end] - found["at"]
+            known = (found[end] >= 0) & (took >= 0)
+            found[length] = np.where(known, took, -1)
     outcome = found.get("outcome", nothing)
     if "status" in found:
-        outcome = np.where(outcome >= 0, outcome, values.outcomes_of_status(found["status"]))
+        of_status = values.outcomes_of_status(found["status"])
+        outcome = np.where(outcome >= 0, outcome, of_status)
     if "error" in found and "outcome" not in found:
         # An error beside a status below 400 came inside the answer; beside none, instead of one.
-        inside = (found["error"] >= 0) & ((outcome == Outcome.ok) | (outcome == Outcome.censored))
-        outcome = np.where(inside, Outcome.stream_error, outcome)
+        has_error = found["error"] >= 0
+        no_failure = (outcome == Outcome.ok) | (outcome == Outcome.censored)
+        outcome = np.where(has_error & no_failure, Outcome.stream_error, outcome)
     found["outcome"] = np.where(outcome >= 0, outcome, Outcome.censored)
 
 
@@ -215,7 +221,9 @@ def _in_order(rows: dict[str, Int], names: Sequence[str], *, sort: bool) -> dict
     Raises UserError where a file's own order goes back in time, unless `sort`.
     """
     if not sort:
-        back = np.flatnonzero((np.diff(rows["written"]) < 0) & (np.diff(rows["file"]) == 0)) + 1
+        earlier = np.diff(rows["written"]) < 0
+        same_file = np.diff(rows["file"]) == 0
+        back = np.flatnonzero(earlier & same_file) + 1
         if len(back):
             row = int(back[0])
             lines = ", ".join(f"line {line}" for line in rows["line"][back[:5]].tolist())
@@ -249,10 +257,11 @@ def _without_duplicates(
     place = np.arange(len(same))
     if by_id:
         order = np.lexsort((place, same))
-        equal = (np.diff(same[order]) == 0) & (same[order][1:] != -1)
+        comparable = same[order][1:] != -1
     else:
         order = np.lexsort((place, rows["at"], same))
-        equal = (np.diff(same[order]) == 0) & (np.diff(rows["at"][order]) == 0)
+        comparable = np.diff(rows["at"][order]) == 0
+    equal = (np.diff(same[order]) == 0) & comparable
     twins = order[1:][equal]
     if not len(twins):
         return rows, 0
@@ -280,14 +289,9 @@ def _without_duplicates(
 def _tables(rows: dict[str, Int], texts: dict[str, list[str]]) -> tuple[Columns, Facts]:
     """The rows as a run's tables have them; time 0 is the minute of the first."""
     n = len(rows["at"])
-    start = int(rows["at"][0]) // (60 * S) * (60 * S)
-    schedule = np.zeros(n, SCHEDULE_DTYPE)
-    samples = empty_samples(n)
-    schedule["after_row"] = schedule["prefix_group"] = -1
+    start = int(rows["at"][0]) // MINUTE_NS * MINUTE_NS
     due = rows["at"] - start
-    schedule["due_ns"] = due
-    for name in ("due", "slot_free", "sent"):
-        samples[f"{name}_ns"] = due
+    schedule, samples = _sent_when_due(due)
     if "latency" in rows:
         samples["done_ns"] = np.where(rows["latency"] >= 0, due + rows["latency"], -1)
     streamed = np.zeros(n, bool)
@@ -317,6 +321,18 @@ def _tables(rows: dict[str, Int], texts: dict[str, list[str]]) -> tuple[Columns,
         labels["deadline_ns"] = rows["deadline"]
     named = {_TEXT_COLUMNS.get(name, name): found for name, found in texts.items()}
     return Columns(schedule, samples), Facts(start, named, labels=labels)
+
+
+def _sent_when_due(due: Int) -> tuple[Table, Table]:
+    """Tables of rows of which a log knows one moment: no wait of ours came before it."""
+    schedule = np.zeros(len(due), SCHEDULE_DTYPE)
+    schedule["after_row"] = -1
+    schedule["prefix_group"] = -1
+    schedule["due_ns"] = due
+    samples = empty_samples(len(due))
+    for column in ("due_ns", "slot_free_ns", "sent_ns"):
+        samples[column] = due
+    return schedule, samples
 
 
 def _utc(wall_ns: int) -> str:
@@ -349,12 +365,7 @@ def play_month(month: Month, name: str) -> RequestLog:
     place = np.arange(len(minute)) - np.repeat(np.cumsum(n) - n, n)
     bad = place < failed[minute]
     due = minute * MINUTE_NS + place * (MINUTE_NS // np.maximum(n, 1))[minute]
-    schedule = np.zeros(len(due), SCHEDULE_DTYPE)
-    samples = empty_samples(len(due))
-    schedule["after_row"] = schedule["prefix_group"] = -1
-    schedule["due_ns"] = due
-    for column in ("due_ns", "slot_free_ns", "sent_ns"):
-        samples[column] = due
+    schedule, samples = _sent_when_due(due)
     samples["done_ns"] = due + month.latency
     samples["outcome"] = np.where(bad, Outcome.http_5xx, Outcome.ok)
     samples["status"] = np.where(bad, status[minute], 200)

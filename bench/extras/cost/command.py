@@ -90,7 +90,10 @@ def cost(flags: CostFlags) -> int:
     from bench.extras.cost.record import Costs, TargetCost
     from bench.extras.cost.shown import cost_screen
 
-    found = _of_run(flags.which, flags) if flags.which else [TargetCost(cost=_by_list_price(flags))]
+    if flags.which:
+        found = _of_run(flags.which, flags)
+    else:
+        found = [TargetCost(cost=_by_list_price(flags))]
     if flags.form == "json":
         print_json(Costs(format=Costs.FORMAT, targets=found).to_json())
         return 0
@@ -156,11 +159,15 @@ def _stages(flags: CostFlags, table: CostTable) -> list[CostStage]:
     from bench.extras.cost.cost import CostStage, parse_tokens
 
     volume = _parsed(parse_tokens, flags, "tokens_per_month")
-    return table.stages if volume is None else [CostStage(name="as asked", tokens_per_month=volume)]
+    if volume is None:
+        return table.stages
+    return [CostStage(name="as asked", tokens_per_month=volume)]
 
 
 def _assumed(
-    flags: CostFlags, table: CostTable, measured: tuple[Spend, str, LaneRecord] | None
+    flags: CostFlags,
+    table: CostTable,
+    measured: tuple[Spend, str, LaneRecord] | None,
 ) -> Assumed:
     """What the bills rest on: flags before what the run measured, and that before the table."""
     from fractions import Fraction
@@ -169,18 +176,19 @@ def _assumed(
     from bench.plan.contract import load_contract
     from bench.units import parse_usd
 
-    overhead, source = _parsed(_share, flags, "overhead"), "assumed"
+    overhead = _parsed(_share, flags, "overhead")
+    source = "assumed"
     limits: tuple[float | None, float | None] = (None, None)
     contract = load_contract(flags.contract) if flags.contract else None
     if measured is not None:
         spend, run, lane = measured
         if overhead is None:
-            overhead, source, limits = spend.overhead, run, overhead_limits(spend)
+            overhead = spend.overhead
+            source = run
+            limits = overhead_limits(spend)
         contract = contract or lane.contract
-    discount, engineering = (
-        _parsed(_share, flags, "direct_discount"),
-        _parsed(parse_usd, flags, "engineering_usd"),
-    )
+    discount = _parsed(_share, flags, "direct_discount")
+    engineering = _parsed(parse_usd, flags, "engineering_usd")
     breach = contract.breach_cost_usd if contract else None
     return Assumed(
         table.overhead if overhead is None else overhead,

@@ -44,12 +44,14 @@ _THOUSANDS = {"": 0, "K": 1, "M": 2, "B": 3, "T": 4}
 
 def parse_tokens(text: object) -> int:
     """`"500M"`, `"5 B"`, `"1.5T"` or a whole number -> tokens, above zero. Raises ValueError."""
-    match = _TOKENS.fullmatch(str(text).strip()) if not isinstance(text, (bool, float)) else None
-    tokens = (
-        Fraction(match[1].replace("_", "")) * 1000 ** _THOUSANDS[match[2].upper()]
-        if match
-        else Fraction(0)
-    )
+    if not isinstance(text, (bool, float)):
+        match = _TOKENS.fullmatch(str(text).strip())
+    else:
+        match = None
+    if match:
+        tokens = Fraction(match[1].replace("_", "")) * 1000 ** _THOUSANDS[match[2].upper()]
+    else:
+        tokens = Fraction(0)
     if tokens <= 0 or tokens.denominator != 1:
         raise ValueError(
             f'{text!r} is not a number of tokens; write "500M", "5B" or a whole number'
@@ -115,10 +117,8 @@ def blended(prices: Prices, output_share: Fraction | None, where: str) -> Fracti
 
     Raises UserError where that is needed and not known.
     """
-    paid_in, paid_out = (
-        Fraction(prices.input_usd_per_million),
-        Fraction(prices.output_usd_per_million),
-    )
+    paid_in = Fraction(prices.input_usd_per_million)
+    paid_out = Fraction(prices.output_usd_per_million)
     if paid_in != paid_out and output_share is None:
         raise UserError(
             "input and output have different prices",
@@ -162,7 +162,9 @@ def saving(usd: Fraction, other_usd: Fraction) -> Fraction | None:
 
 
 def break_even_tokens(
-    price: Price, discount: Fraction, engineering_usd: Fraction
+    price: Price,
+    discount: Fraction,
+    engineering_usd: Fraction,
 ) -> Fraction | None:
     """Tokens a month above which a direct contract at `discount` pays for its engineers; None if
     never.
@@ -186,7 +188,10 @@ class Assumed:
 
 
 def cost_record(
-    stages: Sequence[CostStage], price: Price, other: Price, assumed: Assumed
+    stages: Sequence[CostStage],
+    price: Price,
+    other: Price,
+    assumed: Assumed,
 ) -> CostRecord:
     """The bills of a price at each stage, beside those of the other."""
     even = break_even_tokens(price, assumed.discount, assumed.engineering_usd)
@@ -214,9 +219,15 @@ def cost_record(
     )
 
 
-def _stage_cost(stage: CostStage, price: Price, other: Price, assumed: Assumed) -> StageCost:
+def _stage_cost(
+    stage: CostStage,
+    price: Price,
+    other: Price,
+    assumed: Assumed,
+) -> StageCost:
     tokens = stage.tokens_per_month
-    usd, other_usd = bill_usd(tokens, price), bill_usd(tokens, other)
+    usd = bill_usd(tokens, price)
+    other_usd = bill_usd(tokens, other)
     real = bill_usd(tokens, price, assumed.overhead)
     direct = usd * (1 - assumed.discount) + assumed.engineering_usd
     lower, upper = (
@@ -244,7 +255,9 @@ def _number(share: Fraction | None) -> float | None:
 def measured_price(spend: Spend, name: str) -> Price:
     """The first choice's price at the run's own mix of input and output."""
     return Price(
-        name, blended(spend.first, spend.output_share, f"target {name}"), str(spend.first.as_of)
+        name,
+        blended(spend.first, spend.output_share, f"target {name}"),
+        str(spend.first.as_of),
     )
 
 
@@ -252,7 +265,10 @@ def overhead_limits(spend: Spend) -> tuple[float | None, float | None]:
     """Limits of the overhead, drawn by time block: a burst of failures is one event."""
     came = spend.due_ns >= 0
     limits = ratio_limits(
-        spend.paid[came], spend.useful[came], time_blocks(spend.due_ns[came]), ALPHA
+        spend.paid[came],
+        spend.useful[came],
+        time_blocks(spend.due_ns[came]),
+        ALPHA,
     )
     lower, upper = (None if limit is None else limit - 1 for limit in limits)
     return lower, upper

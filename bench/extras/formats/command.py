@@ -32,7 +32,9 @@ def import_openslo(file: Path, service: str | None, out: TextIO) -> int:
         import tomli_w
     except ImportError:
         raise UserError(
-            "needs tomli-w", where="TOML", remedy="pip install 'tailproof[openslo]'"
+            "needs tomli-w",
+            where="TOML",
+            remedy="pip install 'tailproof[openslo]'",
         ) from None
     try:
         text = file.read_text(encoding="utf-8")

@@ -78,7 +78,9 @@ def _peer(kind: str, what: str, _flags: Mapping[str, Any]) -> Prepared:
 
 
 def _pair(
-    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+    _ctx: click.Context,
+    _param: click.Parameter,
+    values: tuple[str, ...],
 ) -> list[tuple[str, str]]:
     pairs = [value.partition("=") for value in values]
     if wrong := [metric for metric, _, name in pairs if not name]:

@@ -55,7 +55,10 @@ def table_of(value: Any, where: str) -> dict[str, Any]:
 def window_of_period(period: Period | None) -> dict[str, Any]:
     """A time window; OpenSLO wants one, so without a period it is 30 rolling days."""
     if period is None or period.kind == "rolling":
-        days = 30 if period is None or period.days is None else period.days
+        if period is None or period.days is None:
+            days = 30
+        else:
+            days = period.days
         return {"duration": f"{days}d", "isRolling": True}
     start = f"2026-01-{period.starts_on_day or 1:02} 00:00:00"
     return {
@@ -80,7 +83,10 @@ def objective_of_clause(clause: Clause) -> tuple[str, dict[str, Any], dict[str, 
             "total": _source({**measured, "count": "total"}),
         }
         return (*_uptime(clause, kept), {"ratioMetric": ratio})
-    bound = clause.at_least if clause.at_least is not None else Fraction(clause.limit or 0, MS)
+    if clause.at_least is not None:
+        bound = clause.at_least
+    else:
+        bound = Fraction(clause.limit or 0, MS)
     op = "gt" if clause.rising else "lt"
     if not clause.strict:
         op += "e"
@@ -116,12 +122,16 @@ def _source(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: Fraction) -> int | float:
-    return int(value) if value.denominator == 1 else float(value)
+    if value.denominator == 1:
+        return int(value)
+    return float(value)
 
 
 def _slice(window_ns: int) -> str | int | float:
     minutes = Fraction(window_ns, MINUTE_NS)
-    return f"{minutes}m" if minutes.denominator == 1 else _number(minutes)
+    if minutes.denominator == 1:
+        return f"{minutes}m"
+    return _number(minutes)
 
 
 def metric_source(indicator: dict[str, Any]) -> dict[str, Any]:
@@ -144,11 +154,10 @@ def target_of(objective: dict[str, Any], where: str) -> Fraction:
     if ("target" in objective) == ("targetPercent" in objective):
         raise UserError("needs one of target, targetPercent", where=where)
     percent = "targetPercent" in objective
-    target = (
-        _exact(objective, "targetPercent", where) / 100
-        if percent
-        else _exact(objective, "target", where)
-    )
+    if percent:
+        target = _exact(objective, "targetPercent", where) / 100
+    else:
+        target = _exact(objective, "target", where)
     if not 0 <= target < 1:
         raise UserError("target must lie below 100 %", where=where)
     return target
@@ -165,11 +174,15 @@ def _exact(table: dict[str, Any], key: str, where: str) -> Fraction:
 
 
 def clause_of_objective(
-    method: str, objective: dict[str, Any], indicator: dict[str, Any], where: str
+    method: str,
+    objective: dict[str, Any],
+    indicator: dict[str, Any],
+    where: str,
 ) -> dict[str, Any]:
     """The keys of a clause, from what OpenSLO itself has a place for."""
     spec = dict(table_of(metric_source(indicator).get("spec", {}), f"{where}: metricSource.spec"))
-    unit, target = str(spec.pop("unit", "ms")), target_of(objective, where)
+    unit = str(spec.pop("unit", "ms"))
+    target = target_of(objective, where)
     spec.pop("count", None)
     if "thresholdMetric" not in indicator:
         errors = NAMES.get(str(spec.get("metric"))) == "error_share"
@@ -188,12 +201,13 @@ def clause_of_objective(
     if unit not in factors:
         raise UserError(f"unit {unit!r} is not known; write ms, s or tokens/s", where=where)
     value = _exact(objective, "value", where)
-    bound = (
-        {"at_least": value}
-        if unit == "tokens/s"
-        else {"limit": f"{round(value * factors[unit])}ns"}
-    )
-    usual = "gte" if unit == "tokens/s" else "lte"
+    bound: dict[str, Any]
+    if unit == "tokens/s":
+        bound = {"at_least": value}
+        usual = "gte"
+    else:
+        bound = {"limit": f"{round(value * factors[unit])}ns"}
+        usual = "lte"
     clause = {**spec, **bound, "operator": None if op == usual else _OPERATORS[op]}
     if method == "Occurrences":
         return clause | {

@@ -40,7 +40,9 @@ def to_openslo(contract: Contract) -> tuple[list[Document], list[str]]:
     """Service, SLIs and SLOs of a contract, and a sentence for each place that loses something."""
     name = _slug(contract.name or contract.title, 40)
     service = _document("Service", name, contract.title, {"description": contract.source[:1050]})
-    documents, lossy, without = [service], [], {}
+    documents = [service]
+    lossy = []
+    without = {}
     window = window_of_period(contract.period)
     for number, clause in enumerate(contract.clauses, 1):
         if clause.limit is None and clause.at_least is None and clause.kind.has_values:
@@ -125,7 +127,9 @@ def _annotate(document: Document, lost: dict[str, Any]) -> None:
 
 
 def from_openslo(
-    documents: list[Any], where: str, service: str | None = None
+    documents: list[Any],
+    where: str,
+    service: str | None = None,
 ) -> tuple[Contract, list[str]]:
     """The contract of one service, and a sentence for each SLO that was taken as a definition only.
 
@@ -141,7 +145,10 @@ def from_openslo(
         "title": described["metadata"].get("displayName", name),
         "source": described["spec"].get("description") or "",
     }
-    clauses, attested, notes, periods = [], [], [], []
+    clauses = []
+    attested = []
+    notes = []
+    periods = []
     for slo in slos:
         if slo["spec"].get("service") != name:
             continue
@@ -176,7 +183,10 @@ def from_openslo(
 
 
 def _service_of(
-    known: dict[tuple[str, str], Document], slos: list[Document], where: str, asked: str | None
+    known: dict[tuple[str, str], Document],
+    slos: list[Document],
+    where: str,
+    asked: str | None,
 ) -> str:
     """The one service of the documents, or the one that was asked for. Raises UserError."""
     services = list(dict.fromkeys(str(slo["spec"].get("service")) for slo in slos))
@@ -189,7 +199,9 @@ def _service_of(
     name = asked or services[0]
     if name not in services:
         raise UserError(
-            f"has no service {name!r}", where=where, remedy=f"there is {', '.join(services)}"
+            f"has no service {name!r}",
+            where=where,
+            remedy=f"there is {', '.join(services)}",
         )
     return name
 
@@ -216,13 +228,17 @@ def _noted(document: Document, note: str, where: str) -> dict[str, Any]:
         note
     )
     try:
-        return {} if text is None else table_of(json.loads(text), f"{where}: {note}")
+        if text is None:
+            return {}
+        return table_of(json.loads(text), f"{where}: {note}")
     except (ValueError, TypeError):
         raise UserError("is not JSON", where=f"{where}: annotation {note}") from None
 
 
 def _read_slo(
-    slo: Document, known: dict[tuple[str, str], Document], where: str
+    slo: Document,
+    known: dict[tuple[str, str], Document],
+    where: str,
 ) -> Iterator[tuple[dict[str, Any] | None, str]]:
     """Each objective as the keys of a clause; None and a sentence where the indicator is
     not ours.
@@ -243,13 +259,19 @@ def _read_slo(
     for number, entry in enumerate(objectives, 1):
         own = f"{where}: objective {number}"
         objective = table_of(entry, own)
-        holder = objective if {"indicator", "indicatorRef"} & set(objective) else spec
+        if {"indicator", "indicatorRef"} & set(objective):
+            holder = objective
+        else:
+            holder = spec
         indicator = _indicator(holder, known, own)
         if "thresholdMetric" in indicator and len(objectives) > 1 and holder is spec:
             raise UserError("a thresholdMetric allows one objective only", where=where)
         if _is_ours(indicator, known):
             clause = clause_of_objective(method, objective, indicator, own)
-            terms = _noted(slo, TERMS, where) if len(objectives) == 1 else {}
+            if len(objectives) == 1:
+                terms = _noted(slo, TERMS, where)
+            else:
+                terms = {}
             if terms.get("method") == "downtime_minutes" and "slice_share" in clause:
                 terms["error_rate"] = 1 - clause["slice_share"]
             yield _given(clause, terms), ""
@@ -271,7 +293,9 @@ def _read_slo(
 
 
 def _indicator(
-    holder: dict[str, Any], known: dict[tuple[str, str], Document], where: str
+    holder: dict[str, Any],
+    known: dict[tuple[str, str], Document],
+    where: str,
 ) -> dict[str, Any]:
     """The SLI's spec, inline or by reference, with exactly one well-formed metric."""
     if ("indicator" in holder) == ("indicatorRef" in holder):

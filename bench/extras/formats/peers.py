@@ -76,7 +76,10 @@ def _load(run: Run, lane: int) -> _Load:
         for metric, name in _VLLM_NAMES.items()
         if name in limits
     ]
-    start = int(sent.min()) if len(sent) else 0
+    if len(sent):
+        start = int(sent.min())
+    else:
+        start = 0
     return _Load(
         rows,
         ok,
@@ -106,8 +109,10 @@ def _limits_ms(lane: LaneRecord) -> dict[str, float]:
 
 def vllm_result(run: Run, lane: int, target: TargetSummary) -> dict[str, Any]:
     """The JSON of `vllm bench serve --save-result` without --save-detailed."""
-    facts, load = run.lanes[lane], _load(run, lane)
-    tokens_in, tokens_out = int(load.input_tokens.sum()), int(load.output_tokens.sum())
+    facts = run.lanes[lane]
+    load = _load(run, lane)
+    tokens_in = int(load.input_tokens.sum())
+    tokens_out = int(load.output_tokens.sum())
     gaps = target.inter_chunk_ms
     return {
         "date": run.manifest.started_utc,

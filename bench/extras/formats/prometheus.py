@@ -42,7 +42,8 @@ def burn_rate_rules(
     `selector` narrows every series, `failed` finds the failed requests; `days` is the period of the
     budget, by default the contract's own (30 days without one).
     """
-    name, names = contract.name or "contract", HISTOGRAMS | (histograms or {})
+    name = contract.name or "contract"
+    names = HISTOGRAMS | (histograms or {})
     days = days or (contract.period.nominal_ns // (86400 * S) if contract.period else 30)
     rules: list[dict[str, Any]] = []
     notes = []
@@ -67,7 +68,11 @@ def burn_rate_rules(
                 " never fire; left out"
             )
         rules += _clause_rules(
-            {"contract": name, "clause": str(number)}, clause, series, days, rows
+            {"contract": name, "clause": str(number)},
+            clause,
+            series,
+            days,
+            rows,
         )
     return {"groups": [{"name": f"tailproof-{name}", "rules": rules}] if rules else []}, notes
 
@@ -83,7 +88,12 @@ class _Series:
     fast: str = ""
 
     @staticmethod
-    def of(clause: Clause, names: dict[str, str], selector: str, failed: str) -> _Series | None:
+    def of(
+        clause: Clause,
+        names: dict[str, str],
+        selector: str,
+        failed: str,
+    ) -> _Series | None:
         def counter(name: str, *matchers: str) -> str:
             inside = ",".join(matcher for matcher in (selector, *matchers) if matcher)
             return f"{name}{{{inside}}}" if inside else name
@@ -95,7 +105,8 @@ class _Series:
             return _Series(counter(count), counter(count, failed))
         if clause.metric not in names or clause.limit is None or clause.by_time:
             return None
-        name, edge = names[clause.metric], show_exact(Fraction(clause.limit, S))
+        name = names[clause.metric]
+        edge = show_exact(Fraction(clause.limit, S))
         # Clients write the edge of 1 s as "1" or as "1.0".
         le = f'le="{edge}"' if "." in edge else rf'le=~"{edge}(\\.0)?"'
         bucket = f"{name}_bucket"
@@ -121,7 +132,11 @@ def _text(minutes: int) -> str:
 
 
 def _clause_rules(
-    labels: dict[str, str], clause: Clause, series: _Series, days: int, rows: list[BurnAlert]
+    labels: dict[str, str],
+    clause: Clause,
+    series: _Series,
+    days: int,
+    rows: list[BurnAlert],
 ) -> list[dict[str, Any]]:
     windows = sorted({row.long_min for row in rows} | {row.short_min for row in rows})
     rules: list[dict[str, Any]] = [
@@ -136,7 +151,8 @@ def _clause_rules(
         # by itself.
         least = math.ceil(1 / (clause.allowed_share * threshold))
         budget = show_exact(row.budget_fraction * 100)
-        long, short = _text(row.long_min), _text(row.short_min)
+        long = _text(row.long_min)
+        short = _text(row.short_min)
         rules.append(
             {
                 "alert": f"ErrorBudgetBurn{long}",

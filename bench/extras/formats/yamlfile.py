@@ -16,7 +16,9 @@ def _library() -> Any:
         import yaml
     except ImportError:
         raise UserError(
-            "needs PyYAML", where="YAML", remedy="pip install 'tailproof[openslo]'"
+            "needs PyYAML",
+            where="YAML",
+            remedy="pip install 'tailproof[openslo]'",
         ) from None
     return yaml
 
@@ -45,6 +47,10 @@ def write_documents(documents: list[Any]) -> str:
             return True
 
     text: str = yaml.dump_all(
-        documents, Dumper=Plain, sort_keys=False, allow_unicode=True, width=120
+        documents,
+        Dumper=Plain,
+        sort_keys=False,
+        allow_unicode=True,
+        width=120,
     )
     return text

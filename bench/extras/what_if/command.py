@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 @click.command(short_help="Try router thresholds and hedging delays on recorded answers.")
 @click.argument("runs", metavar="RUN[:NAME]...", nargs=-1, required=True)
 @click.option(
-    "--default", "first", metavar="NAME", required=True, help="Target that is called first."
+    "--default",
+    "first",
+    metavar="NAME",
+    required=True,
+    help="Target that is called first.",
 )
 @click.option(
     "--fallback", "second", metavar="NAME", required=True, help="Target that is called next."
@@ -131,7 +135,9 @@ def _lanes(names: tuple[str, ...], first: str, second: str) -> list[tuple[Run, i
     chosen = found(first, "--default"), found(second, "--fallback")
     if chosen[0] == chosen[1]:
         raise UserError(
-            "the fallback is the default itself", where="--fallback", remedy="name another target"
+            "the fallback is the default itself",
+            where="--fallback",
+            remedy="name another target",
         )
     home, at, _ = lanes[chosen[0]]
     stage = home.lanes[at].stage

@@ -81,4 +81,6 @@ class WhatIf(FileRecord):
 
     def cost_of(self, row: Figures) -> float | None:
         """What the front weighs against the row's p99."""
-        return row.usd_per_1000 if self.cost == "usd_per_1000" else row.calls
+        if self.cost == "usd_per_1000":
+            return row.usd_per_1000
+        return row.calls

@@ -72,7 +72,8 @@ class Calls:
         to come evenly between the first and the last.
         """
         assert self.paid_usd is not None
-        first, last = self.first_ns[rows], self.last_ns[rows]
+        first = self.first_ns[rows]
+        last = self.last_ns[rows]
         come = np.clip((until_ns - first) / np.maximum(last - first, 1), 0, 1) * (last > 0)
         cut: Float = self.prompt_usd[rows] + come * self.output_usd[rows]
         return np.where(until_ns >= self.took_ns[rows], self.paid_usd[rows], cut)
@@ -80,10 +81,12 @@ class Calls:
 
 def calls_of(run: Run, index: int) -> Calls:
     """The calls of one lane: measured rows whose end is known."""
-    lane, mine = run.lanes[index], run.columns.lane(index)
+    lane = run.lanes[index]
+    mine = run.columns.lane(index)
     keep = ~mine.schedule["warmup"] & ~undecided(mine)
     rows = mine.where(keep)
-    samples, schedule = rows.samples, rows.schedule
+    samples = rows.samples
+    schedule = rows.schedule
     connecting = np.maximum(samples["connect_ns"], 0) + np.maximum(samples["tls_ns"], 0)
     begun = np.maximum(samples["due_ns"], samples["slot_free_ns"] - connecting)
     ended = np.where(rows.ok, end_ns(samples), samples["done_ns"])
@@ -136,7 +139,8 @@ def _token_usd(rows: Columns, prices: Prices | None) -> tuple[Float, Float]:
     output = np.maximum(rows.samples["output_tokens"], 0)
     if prices is None:
         return prompt * 0.0, output * 0.0
-    prompt_usd, output_usd = prices.input_usd_per_million, prices.output_usd_per_million
+    prompt_usd = prices.input_usd_per_million
+    output_usd = prices.output_usd_per_million
     return prompt * (float(prompt_usd) / 1e6), output * (float(output_usd) / 1e6)
 
 
@@ -167,18 +171,27 @@ def fates(route: Route, calls: Calls) -> Fates:
     calm = calls.ok & (
         calls.took_ns < min((moment for moment in moments if moment is not None), default=NEVER)
     )
-    begun, ended = calls.wait_ns, calls.wait_ns + calls.took_ns
+    begun = calls.wait_ns
+    ended = calls.wait_ns + calls.took_ns
     found = np.full((3, len(calls)), NEVER)
     found[1, calm] = ended[calm]
     for row in np.flatnonzero(~calm):
         found[:, row] = fate(
-            route, legs, int(begun[row]), int(ended[row]), Outcome(calls.outcome[row])
+            route,
+            legs,
+            int(begun[row]),
+            int(ended[row]),
+            Outcome(calls.outcome[row]),
         )
     return Fates(*found)
 
 
 def fate(
-    route: Route, legs: Sequence[LegState], begun_ns: int, ended_ns: int, outcome: Outcome
+    route: Route,
+    legs: Sequence[LegState],
+    begun_ns: int,
+    ended_ns: int,
+    outcome: Outcome,
 ) -> tuple[int, int, int]:
     """(fallback called, answered by the default, default given up) of one row whose fallback never
     ends.
@@ -186,7 +199,8 @@ def fate(
     decisions = RouteDecisions(route, legs, (NEVER, NEVER), 0, NEVER)
     second = answer = cut = NEVER
     own: int | None = ended_ns
-    now, actions = begun_ns, decisions.begin(begun_ns)
+    now = begun_ns
+    actions = decisions.begin(begun_ns)
     while True:
         for action in actions:
             if isinstance(action, Begin) and action.number > 1:
@@ -195,11 +209,14 @@ def fate(
                 answer = now  # not a failure: after one the second leg is called
         wake = decisions.wake_ns()
         if any(isinstance(action, Expire) for action in actions):
-            cut, own, actions = now, None, decisions.ended(1, Outcome.timeout_first, now)
+            cut = now
+            own = None
+            actions = decisions.ended(1, Outcome.timeout_first, now)
         elif own is not None and not decisions.done and (wake is None or own <= wake):
             now, own = own, None
             actions = decisions.ended(1, outcome, now)
         elif wake is not None and wake < NEVER:
-            now, actions = wake, decisions.wake(wake)
+            now = wake
+            actions = decisions.wake(wake)
         else:
             return second, answer, cut

@@ -40,11 +40,10 @@ class Setting:
     def route(self) -> Route:
         """The same as a route over two legs."""
         at = f"{self.at_ns}ns"
-        rule = (
-            {"slower_than": at, "timeout": f"{published().timeout}ns"}
-            if self.policy == "sequential"
-            else {"after": at}
-        )
+        if self.policy == "sequential":
+            rule = {"slower_than": at, "timeout": f"{published().timeout}ns"}
+        else:
+            rule = {"after": at}
         return Route.model_validate({"legs": ["default", "fallback"], self.policy: rule})
 
 
@@ -54,7 +53,9 @@ def parse_sweep(text: str) -> list[int]:
     if match is None:
         found = [parse_duration_ns(text)]
     else:
-        low, high, steps = parse_duration_ns(match[1]), parse_duration_ns(match[2]), int(match[3])
+        low = parse_duration_ns(match[1])
+        high = parse_duration_ns(match[2])
+        steps = int(match[3])
         if not low < high or not 2 <= steps <= SWEEP_MOST:
             raise ValueError(f'{text!r} does not rise in 2 to {SWEEP_MOST} steps; write "1s..5s/9"')
         found = [low + (high - low) * step // (steps - 1) for step in range(steps)]
@@ -89,7 +90,10 @@ def settings_for(
     answers = np.sort(default.took_ns[default.ok])
     low, high = (max(quantile_nearest_rank(answers, q) or 0, MS) for q in (P50, P99))
     own = list(dict.fromkeys(round(at / MS) * MS for at in np.geomspace(low, high, STEPS)))
-    found = [Setting("sequential", rule.slower_than, published=True)] if rule.slower_than else []
+    if rule.slower_than:
+        found = [Setting("sequential", rule.slower_than, published=True)]
+    else:
+        found = []
     for policy in policies:
         given = delays if policy == "hedge" else thresholds
         found += [

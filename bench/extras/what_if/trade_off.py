@@ -38,7 +38,10 @@ class Point:
 
 
 def latency_against_cost(
-    title: str, cost_words: str, lines: Mapping[str, Sequence[Point]], singles: Sequence[Point]
+    title: str,
+    cost_words: str,
+    lines: Mapping[str, Sequence[Point]],
+    singles: Sequence[Point],
 ) -> str | None:
     """What a tail costs: p99 (ms) over cost, a line a policy and single points; None without a
     line.
@@ -84,7 +87,13 @@ def _draw_front(axes: Axes, points: Sequence[Point]) -> None:
     )
 
 
-def _draw_policy(axes: Axes, name: str, points: Sequence[Point], colour: str, mark: str) -> None:
+def _draw_policy(
+    axes: Axes,
+    name: str,
+    points: Sequence[Point],
+    colour: str,
+    mark: str,
+) -> None:
     places = [(point.cost, point.p99_ms) for point in points]
     axes.plot(
         *zip(*places, strict=True),

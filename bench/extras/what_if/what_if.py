@@ -81,7 +81,10 @@ def meeting(default: Calls, fallback: Calls) -> Meeting:
     """
     together = default.where == fallback.where
     _, first, second = np.intersect1d(
-        default.place, fallback.place, assume_unique=True, return_indices=True
+        default.place,
+        fallback.place,
+        assume_unique=True,
+        return_indices=True,
     )
     if (
         together
@@ -92,7 +95,8 @@ def meeting(default: Calls, fallback: Calls) -> Meeting:
         return Meeting(
             first, second, _cells(block), True, "of one stage, its n-th prompts equally long"
         )
-    count, other = len(default), len(fallback)
+    count = len(default)
+    other = len(fallback)
     partners = min(max(PAIRS // count, 1), other)
     first = np.repeat(np.arange(count), partners)
     second = (
@@ -116,9 +120,10 @@ def meeting(default: Calls, fallback: Calls) -> Meeting:
         weights,
         min(mine.blocks, theirs.blocks),
     )
-    why = (
-        "their n-th prompts differ in size" if together else "measured in different stages or runs"
-    )
+    if together:
+        why = "their n-th prompts differ in size"
+    else:
+        why = "measured in different stages or runs"
     return Meeting(first, second, cells, False, why)
 
 
@@ -132,8 +137,10 @@ def _cells(block: Int, seed: int = 1) -> Cells:
 
 def estimate(default: Calls, fallback: Calls, route: Route, met: Meeting) -> Figures:
     """Latency quantiles, success and cost that the route would have had."""
-    found, timeout = fates(route, default), default.timeout_ns
-    first, second = met.first, met.second
+    found = fates(route, default)
+    timeout = default.timeout_ns
+    first = met.first
+    second = met.second
     begun = found.second_ns[first]
     answered = np.minimum(
         found.answer_ns[first],
@@ -147,25 +154,31 @@ def estimate(default: Calls, fallback: Calls, route: Route, met: Meeting) -> Fig
         until = np.minimum(found.cut_ns[first], end) - default.wait_ns[first]
         usd = default.usd(first, until) + np.where(called, fallback.usd(second, end - begun), 0)
     values = np.where(answered < NEVER, answered, np.inf)
-    rows = len(first) if met.paired else min(len(default), len(fallback))
+    if met.paired:
+        rows = len(first)
+    else:
+        rows = min(len(default), len(fallback))
     figures = _figures(values, usd, 1 + called, met.cells, rows)
-    return figures if met.paired else figures.replace(**_convolved(found, fallback, timeout))
+    if met.paired:
+        return figures
+    return figures.replace(**_convolved(found, fallback, timeout))
 
 
 def _convolved(found: Fates, fallback: Calls, timeout_ns: int) -> dict[str, Any]:
     """Quantiles and success over every pair of rows, counted without listing the pairs."""
-    took, other = np.sort(fallback.took_ns[fallback.ok]), len(fallback)
+    took = np.sort(fallback.took_ns[fallback.ok])
+    other = len(fallback)
     called = found.second_ns < NEVER
-    calm, answer, second = (
-        np.sort(found.answer_ns[~called]),
-        found.answer_ns[called],
-        found.second_ns[called],
-    )
+    calm = np.sort(found.answer_ns[~called])
+    answer = found.answer_ns[called]
+    second = found.second_ns[called]
 
     def within(limit_ns: int) -> int:
         """Pairs that are answered by then."""
         by_either = np.where(
-            answer <= limit_ns, other, np.searchsorted(took, limit_ns - second, side="right")
+            answer <= limit_ns,
+            other,
+            np.searchsorted(took, limit_ns - second, side="right"),
         )
         return other * int(np.searchsorted(calm, limit_ns, side="right")) + int(by_either.sum())
 
@@ -193,7 +206,13 @@ def alone(calls: Calls) -> Figures:
     )
 
 
-def _figures(values: Float, usd: Float | None, made: Int, cells: Cells, rows: int) -> Figures:
+def _figures(
+    values: Float,
+    usd: Float | None,
+    made: Int,
+    cells: Cells,
+    rows: int,
+) -> Figures:
     """`values` in ns, np.inf for a failure; calls `made` for each; `rows` is how many independent
     ones stand behind them.
     """
@@ -202,11 +221,15 @@ def _figures(values: Float, usd: Float | None, made: Int, cells: Cells, rows: in
     quantiles: dict[str, Any] = {}
     for column, (name, q) in enumerate(_SHOWN.items()):
         value = quantile_nearest_rank(ascending.values, q)
-        limits = cells.limits(drawn[:, column]) if rows * (1 - q) >= BEYOND else [None, None]
+        limits: list[float | None] = [None, None]
+        if rows * (1 - q) >= BEYOND:
+            limits = cells.limits(drawn[:, column])
         quantiles[f"{name}_ms"] = float(value) / MS if np.isfinite(value) else None
         quantiles[f"{name}_95"] = [None if limit is None else limit / MS for limit in limits]
     good = np.isfinite(values)
-    usd_limits = [None, None] if usd is None else cells.mean_limits(usd)
+    usd_limits: list[float | None] = [None, None]
+    if usd is not None:
+        usd_limits = cells.mean_limits(usd)
     # No draw knows a failure that was never seen, so nothing is said of how rare it is.
     lower, upper = [None, None] if good.all() else cells.mean_limits(good)
     return Figures(
@@ -223,7 +246,10 @@ def _figures(values: Float, usd: Float | None, made: Int, cells: Cells, rows: in
 
 
 def what_if(
-    default: Calls, fallback: Calls, others: Sequence[Calls], settings: Sequence[Setting]
+    default: Calls,
+    fallback: Calls,
+    others: Sequence[Calls],
+    settings: Sequence[Setting],
 ) -> WhatIf:
     """Measured lanes, then every setting, with those that are on the front.
 
@@ -231,7 +257,8 @@ def what_if(
     """
     for calls in (default, fallback):
         _refuse(calls)
-    met, every = meeting(default, fallback), (default, fallback, *others)
+    met = meeting(default, fallback)
+    every = (default, fallback, *others)
     rows = [_measured_row(calls) for calls in every if len(calls)]
     rows += [_tried_row(default, fallback, setting, met) for setting in settings]
     unpriced = default.unpriced or fallback.unpriced
@@ -258,10 +285,21 @@ def what_if(
 
 
 def _measured_row(calls: Calls) -> TriedRow:
-    return _row(alone(calls), name=calls.arm.name, policy=None, at_ms=None, published=False)
+    return _row(
+        alone(calls),
+        name=calls.arm.name,
+        policy=None,
+        at_ms=None,
+        published=False,
+    )
 
 
-def _tried_row(default: Calls, fallback: Calls, setting: Setting, met: Meeting) -> TriedRow:
+def _tried_row(
+    default: Calls,
+    fallback: Calls,
+    setting: Setting,
+    met: Meeting,
+) -> TriedRow:
     return _row(
         estimate(default, fallback, setting.route, met),
         name=setting.policy,
@@ -277,7 +315,8 @@ def _row(figures: Figures, **about: Any) -> TriedRow:
 
 
 def _refuse(calls: Calls) -> None:
-    name, where = calls.arm.name, calls.where[0]
+    name = calls.arm.name
+    where = calls.where[0]
     if calls.routed:
         raise UserError(f"{name} is a route", where=where, remedy="name the models behind it")
     if calls.arm.facts["unfit"] is not None:

@@ -144,8 +144,9 @@ def _parts(
             arm.where(getattr(arm, kind) == arm.facts[listed].index(name))
             for arm in (baseline, other)
         )
+        phase = name if kind == "phase" else None
         if len(first) and len(second):
-            parts[name] = part_of(first, second, question, name if kind == "phase" else None)[0]
+            parts[name], _ = part_of(first, second, question, phase)
     if len(parts) > 1:
         return parts
     return {}
@@ -163,24 +164,25 @@ def part_of(
     unit, places = places_of(baseline, other, question, phase)
     sampled = sample((baseline.values, other.values), places, unit, question.seed)
     kept = {name: q for name, q in COMPARED.items() if enough(baseline, other, q)}
-    if sampled is None:
-        ratios = {}
-    else:
+    ratios: dict[str, Ratio] = {}
+    if sampled is not None:
         ratios = _ratios(sampled, kept)
     p99 = ratios.get("p99")
     less = None
     if sampled is not None and p99 is not None:
         less = _without_most_telling(sampled, p99, question.seed)
     limit: float | None = question.limit_ns
-    small = min(len(baseline), len(other)) < SMALL
-    if limit is None and (small or (sampled is not None and p99 is None)):
-        limit = _pooled_p99(baseline, other)
+    if limit is None:
+        small = min(len(baseline), len(other)) < SMALL
+        all_failed = sampled is not None and p99 is None
+        if small or all_failed:
+            limit = _pooled_p99(baseline, other)
     over = None
     if limit is not None:
         over = exceedance(baseline.values, other.values, limit, sampled, ALPHA / 2)
     number = 0 if sampled is None else sampled.number
-    unfit = next((arm.facts["unfit"] for arm in (baseline, other) if arm.facts["unfit"]), None)
-    if unfit is not None:
+    unfit = baseline.facts["unfit"] or other.facts["unfit"]
+    if unfit:
         blamed = undecided(f"the harness was not valid: {unfit}")
         return _part(number, ratios, over, blamed, blamed), sampled
     decision = decide(
@@ -234,10 +236,8 @@ def _without_most_telling(sampled: Sampled, p99: Ratio, seed: int) -> Ratio | No
     """The p99 ratio without the superblock that speaks most for the difference seen: one spell
     proves no tier slower.
     """
-    q = P99
-    return _ratios(sampled.without_most_telling(q, seed, slower=p99.value > 1), {"p99": q}).get(
-        "p99"
-    )
+    rest = sampled.without_most_telling(P99, seed, slower=p99.value > 1)
+    return _ratios(rest, {"p99": P99}).get("p99")
 
 
 def places_of(
@@ -251,12 +251,15 @@ def places_of(
     Slots are of the time that the phase takes, its spells put together; ABBA units are of the
     run's clock, for they mean something only there.
     """
-    spans = np.array(baseline.spans(None if question.unit_ns else phase) or [(0, 1)], np.int64)
-    before = np.concatenate([[0], np.cumsum(spans[:, 1] - spans[:, 0])])
+    spans = baseline.spans(None if question.unit_ns else phase) or [(0, 1)]
+    starts = np.array([start for start, _ in spans], np.int64)
+    lengths = np.array([end - start for start, end in spans], np.int64)
+    before = np.concatenate([[0], np.cumsum(lengths)])
 
     def place(at_ns: Int) -> Int:
-        span = np.maximum(np.searchsorted(spans[:, 0], at_ns, side="right") - 1, 0)
-        inside = np.clip(at_ns - spans[span, 0], 0, spans[span, 1] - spans[span, 0] - 1)
+        span = np.searchsorted(starts, at_ns, side="right") - 1
+        span = np.maximum(span, 0)
+        inside = np.clip(at_ns - starts[span], 0, lengths[span] - 1)
         placed: Int = before[span] + inside
         return placed
 

@@ -80,9 +80,12 @@ def trend(values: Sequence[float] | Float | Int) -> Trend | None:
     m = len(which)
     if m < 4 or len(times) == 1:
         return None
-    ranks = (np.cumsum(times) - (times - 1) / 2)[which]
+    mean_rank = np.cumsum(times) - (times - 1) / 2
+    ranks = mean_rank[which]
     rho = float(np.corrcoef(np.arange(m), ranks)[0, 1])
-    return Trend(rho, beta_tails((m - 2) / 2, 0.5, min(max(1 - rho * rho, 0.0), 1.0))[0])
+    unexplained = min(max(1 - rho * rho, 0.0), 1.0)
+    p, _ = beta_tails((m - 2) / 2, 0.5, unexplained)
+    return Trend(rho, p)
 
 
 def steadiness(trials: Trials, latency_ns: Int) -> Steadiness:
@@ -97,15 +100,13 @@ def steadiness(trials: Trials, latency_ns: Int) -> Steadiness:
     if len(logs) < 2 * MSER_BATCH:
         return Steadiness(drift, None, None, None)
     rows = mser5(logs)
+    of_medians = None
     fifths = equal_times(watched_ns(at_ns), BLOCKS * MSER_BATCH)
     medians = [float(np.median(part)) for part in np.split(logs, fifths[1:-1])]
+    if len(medians) >= 2 * MSER_BATCH:
+        of_medians = mser5(medians)
     warm_up_ns = int(at_ns[rows.truncate_first] - trials.at_ns[0])
-    return Steadiness(
-        drift,
-        rows,
-        mser5(medians) if len(medians) >= 2 * MSER_BATCH else None,
-        warm_up_ns,
-    )
+    return Steadiness(drift, rows, of_medians, warm_up_ns)
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
@@ -114,9 +115,11 @@ def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
     The smallest p is held to alpha over the count of claims, the next to alpha over one fewer,
     and so on to the first that does not stay below.
     """
-    stands = [False] * len(p_values)
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        if p_values[index] >= alpha / (len(p_values) - rank):
+    claims = len(p_values)
+    stands = [False] * claims
+    by_p = sorted(range(claims), key=p_values.__getitem__)
+    for rank, claim in enumerate(by_p):
+        if p_values[claim] >= alpha / (claims - rank):
             break
-        stands[index] = True
+        stands[claim] = True
     return stands
