@@ -71,7 +71,7 @@ def compare(
     from bench.judge.compare.arms import load_baseline
     from bench.judge.compare.arms import save_baseline as save
     from bench.judge.compare.compared import compare_pair
-    from bench.show.document import Text
+    from bench.show.document import Code, Text
 
     if len(arms) > 2 or (len(arms) == 2 and baseline is not None):
         raise UserError(
@@ -93,7 +93,7 @@ def compare(
             if form == "json":
                 print_json({"format": 1, "baseline": str(save_baseline)})
             else:
-                click.echo(f"stored    {save_baseline}")
+                print_screen([Code(str(save_baseline), "stored")])
             return 0
     first, second = (stored, found[0][0]) if stored is not None else (found[0][0], found[1][0])
     runs = [] if stored is not None else [each[1] for each in found]

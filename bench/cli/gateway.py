@@ -102,7 +102,7 @@ def calibrate(tokens: int, seconds: float, max_rate: int | None, form: str) -> i
     from bench.load.ceiling import store
     from bench.show.calibration import calibration_head, calibration_line, calibration_screen
 
-    def told(step: CalibrationStep) -> None:
+    def print_step(step: CalibrationStep) -> None:
         click.echo(calibration_line(step, within_budget=within_budget(step)))
 
     text = form == "text"
@@ -110,7 +110,7 @@ def calibrate(tokens: int, seconds: float, max_rate: int | None, form: str) -> i
         print_lines(calibration_head())
     ladder = tuple(rate for rate in LADDER_RPS if max_rate is None or rate <= max_rate)
     record = measure(
-        told if text else lambda _: None,
+        print_step if text else lambda _: None,
         tokens=tokens,
         seconds=seconds,
         ladder=ladder,

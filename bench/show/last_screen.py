@@ -17,7 +17,7 @@ from bench.record.records.verdicts import Verdicts
 from bench.show import wording
 from bench.show.document import Code, Column, Node, Table, Text, Verdict
 from bench.show.facts import health_line, left_out_sentences
-from bench.show.terminal_tables import HELD, beside
+from bench.show.terminal_tables import HELD, labels
 from bench.show.verdicts import verdict_screens
 from bench.show.wording import count, milliseconds, number, per_cent, visible
 
@@ -89,7 +89,7 @@ def _expected(verdicts: Verdicts) -> Iterator[Node]:
 
 def _numbers_without_contract(summary: Summary) -> Iterator[Node]:
     """Of each target how many requests succeeded, and its latencies; then its failures."""
-    *names, blank = beside([*(visible(name, 30) for name in summary.targets), ""])
+    *names, blank = labels([*(visible(name, 30) for name in summary.targets), ""])
     for name, target in zip(names, summary.targets.values(), strict=True):
         came = target.reached
         share = per_cent(target.ok / came, 2) if came else wording.ABSENT

@@ -48,7 +48,7 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(text, width - 2) + "… "
 
 
-def beside(names: Sequence[str]) -> list[str]:
+def labels(names: Sequence[str]) -> list[str]:
     """Names as labels of one width, with room before what is said of each."""
     widest = max(map(cell_len, names), default=0)
     return [fit(f" {name}", 1 + widest + 2) for name in names]
