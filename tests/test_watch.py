@@ -413,7 +413,7 @@ def test_probes_too_far_apart_for_a_clause_are_told_of(suite_to: Callable[..., P
     suite = load_suite(
         str(suite_to("http://127.0.0.1:9", stage='contract = "google-gemini-vertex"'))
     )
-    assert "20 a minute would tell" in resolution(probing(suite, Fraction(1, 30), None))[-1]
+    assert "20 a minute would do" in resolution(probing(suite, Fraction(1, 30), None))[-1]
     assert len(resolution(probing(suite, Fraction(20, 60), None))) == 1
     assert "unobserved" in resolution(probing(suite, Fraction(1, 120), None))[1]
 
