@@ -281,8 +281,12 @@ def truth(plan: Plan, scenarios: dict[str, Scenario], samples: Table) -> dict[st
 
 def _played(lane: Lane, rows: Columns) -> dict[str, Any]:
     ok = rows.where(rows.ok)
+    found = {
+        f"{name}_ms": None if quantiles is None else quantiles.to_json()
+        for name, quantiles in view_ms(ok, HEADLINES, "service").items()
+    }
     return {
         "model": lane.target.model,
         "outcomes": outcome_counts(rows.samples),
-        **{f"{name}_ms": found for name, found in view_ms(ok, HEADLINES, "service").items()},
+        **found,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -20,32 +20,44 @@ from bench.quantiles import P50, P95, P99, QUANTILES, by_key, quantile_name
 from bench.record.facts import Places, places_of
 from bench.record.histogram import Histogram, read_hlog
 from bench.record.records.manifest import LaneRecord
-from bench.record.records.summary import HealthRecord, Overall, Summary, TargetSummary
+from bench.record.records.summary import (
+    Cost,
+    HealthRecord,
+    Overall,
+    PartSummary,
+    PromptError,
+    Quantiles,
+    Summary,
+    TargetSummary,
+    Tokens,
+    Uptime,
+    VantageSummary,
+)
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Flag, Int, Outcome, latency_ns, outcome_counts
 from bench.units import MS, S, nearest_rank
 
 
-def quantiles_ms(values_ns: Int) -> dict[str, float | int] | None:
-    """{"n","mean","p50","p90","p95","p99","p999","max"} of the values >= 0, in ms."""
+def quantiles_ms(values_ns: Int) -> Quantiles | None:
+    """Of the values >= 0, in ms."""
     values = np.sort(values_ns[values_ns >= 0])
     n = len(values)
     if n == 0:
         return None
     ranks = {name: int(values[nearest_rank(n, q) - 1]) / MS for name, q in QUANTILES.items()}
-    return {"n": n, "mean": float(values.mean()) / MS, **ranks, "max": int(values[-1]) / MS}
+    return Quantiles(n=n, mean=float(values.mean()) / MS, **ranks, max=int(values[-1]) / MS)
 
 
 def view_ms(
     rows: Columns,
     metrics: Iterable[str],
     view: str = "response",
-) -> dict[str, dict[str, float | int] | None]:
+) -> dict[str, Quantiles | None]:
     """The quantiles of some metrics over these rows, by name."""
     return {name: quantiles_ms(latency_ns(rows.samples, name, view)) for name in metrics}
 
 
-def _by_themselves(measured: Columns, ok: Columns) -> dict[str, Any]:
+def _by_themselves(measured: Columns, ok: Columns) -> dict[str, Quantiles | None]:
     """The metrics that summary.json holds under a key of their own, of what each request had."""
     return {
         key: quantiles_ms(metric.ns((ok if metric.of_answers else measured).samples))
@@ -56,18 +68,13 @@ def _by_themselves(measured: Columns, ok: Columns) -> dict[str, Any]:
     }
 
 
-def _histogram_ms(histogram: Histogram) -> dict[str, float | int | None] | None:
+def _histogram_ms(histogram: Histogram) -> Quantiles | None:
     """The same from a histogram: within 0.1 %, its maximum exact."""
-    if histogram.n == 0:
-        return None
     mean = histogram.mean_ns()
+    if mean is None:
+        return None
     ranks = {name: (histogram.percentile_ns(q) or 0) / MS for name, q in QUANTILES.items()}
-    return {
-        "n": histogram.n,
-        "mean": None if mean is None else mean / MS,
-        **ranks,
-        "max": histogram.max_ns / MS,
-    }
+    return Quantiles(n=histogram.n, mean=mean / MS, **ranks, max=histogram.max_ns / MS)
 
 
 def summarise(run: Run, health: Health, overall: Overall) -> Summary:
@@ -143,11 +150,11 @@ def lane_summary(
         connect_ms=quantiles_ms(measured.samples["connect_ns"]),
         tls_ms=quantiles_ms(measured.samples["tls_ns"]),
         new_connections=int(((columns.samples["flags"] & Flag.NEW_CONNECTION) != 0).sum()),
-        uptime={"request_ratio": len(ok) / judged if judged else None},
+        uptime=Uptime(request_ratio=len(ok) / judged if judged else None),
         tokens=_tokens(ok),
         cost=token_cost(columns, lane),
-        by_phase=_parts(measured, lane.phases, measured.schedule["phase"]),
-        by_bucket=_parts(measured, lane.buckets, measured.schedule["bucket"]),
+        by_phase=_parts(measured, lane.phases, measured.schedule["phase"], _part),
+        by_bucket=_parts(measured, lane.buckets, measured.schedule["bucket"], _part),
         **(_by_place(measured, places) if places is not None else {}),
     )
 
@@ -181,13 +188,14 @@ def _broken_off_ns(lane: LaneRecord, until_ns: int) -> int:
     )
 
 
-def _tokens(ok: Columns) -> dict[str, Any]:
+def _tokens(ok: Columns) -> Tokens:
     """Totals of the successes, where they come from, and how far prompts were from their plan."""
     samples = ok.samples
     prompt = samples["prompt_tokens"]
     output = samples["output_tokens"]
     counted = int(((samples["flags"] & Flag.COUNTED_TOKENS) != 0).sum())
     known = int((output >= 0).sum())
+    source: Literal["usage", "counted", "mixed", "none"]
     if not known:
         source = "none"
     elif counted == known:
@@ -202,19 +210,19 @@ def _tokens(ok: Columns) -> dict[str, Any]:
         planned = ok.schedule["prompt_tokens"][has_usage].astype(np.float64)
         relative = (prompt[has_usage] - planned) / np.maximum(planned, 1)
         ordered = np.sort(np.abs(relative))
-        error = {
-            "median": float(np.median(relative)),
-            "p95": float(ordered[nearest_rank(len(ordered), P95) - 1]),
-        }
-    return {
-        "prompt": int(prompt[has_usage].sum()),
-        "output": int(output[output >= 0].sum()),
-        "source": source,
-        "prompt_error": error,
-    }
+        error = PromptError(
+            median=float(np.median(relative)),
+            p95=float(ordered[nearest_rank(len(ordered), P95) - 1]),
+        )
+    return Tokens(
+        prompt=int(prompt[has_usage].sum()),
+        output=int(output[output >= 0].sum()),
+        source=source,
+        prompt_error=error,
+    )
 
 
-def token_cost(columns: Columns, lane: LaneRecord) -> dict[str, Any] | None:
+def token_cost(columns: Columns, lane: LaneRecord) -> Cost | None:
     """USD of the tokens that the server reported, at the lane's prices, exact to the token."""
     prices = lane.prices
     if prices is None:
@@ -225,52 +233,49 @@ def token_cost(columns: Columns, lane: LaneRecord) -> dict[str, Any] | None:
         int(prompt[prompt >= 0].sum()) * prices.input_usd_per_million
         + int(output[output >= 0].sum()) * prices.output_usd_per_million
     ) / 1_000_000
-    return {"usd": float(usd), "as_of": str(prices.as_of)}
+    return Cost(usd=float(usd), as_of=str(prices.as_of))
+
+
+P = TypeVar("P", bound=PartSummary)
 
 
 def _parts(
     measured: Columns,
     names: list[str],
     codes: Int,
-    of: Callable[[Columns], dict[str, Any]] | None = None,
-) -> dict[str, Any]:
+    of: Callable[[Columns], P],
+) -> dict[str, P]:
     """`of` the rows of each phase, context bucket or place by name; parts without rows left out."""
     found = ((name, measured.where(codes == index)) for index, name in enumerate(names))
-    return {name: (of or _part)(rows) for name, rows in found if len(rows)}
+    return {name: of(rows) for name, rows in found if len(rows)}
 
 
-def _part(rows: Columns) -> dict[str, Any]:
+def _part(rows: Columns) -> PartSummary:
     """Requests and response quantiles."""
     ok = rows.where(rows.ok)
-    return {
-        "requests": len(rows),
-        "ok": len(ok),
-        "response_ms": view_ms(ok, HEADLINES),
-    }
+    return PartSummary(requests=len(rows), ok=len(ok), response_ms=view_ms(ok, HEADLINES))
 
 
-def _by_place(measured: Columns, places: Places) -> dict[str, Any]:
-    """`by_node`, and `by_region` where there is more than one: what each saw of the target, and of
-    itself.
-    """
+def _vantage(rows: Columns) -> VantageSummary:
+    """What a node or region saw of the target, and of itself."""
+    ok = rows.where(rows.ok)
+    return VantageSummary(
+        requests=len(rows),
+        ok=len(ok),
+        response_ms=view_ms(ok, HEADLINES),
+        service_ms=view_ms(ok, HEADLINES, "service"),
+        connect_ms=quantiles_ms(rows.samples["connect_ns"]),
+        harness_lag_ms=quantiles_ms(latency_ns(rows.samples, "harness_lag")),
+    )
 
-    def vantage(rows: Columns) -> dict[str, Any]:
-        ok = rows.where(rows.ok)
-        return {
-            **_part(rows),
-            "service_ms": view_ms(ok, HEADLINES, "service"),
-            "connect_ms": quantiles_ms(rows.samples["connect_ns"]),
-            "harness_lag_ms": quantiles_ms(latency_ns(rows.samples, "harness_lag")),
-        }
 
-    found = {"by_node": _parts(measured, places.names, places.node_of(measured.schedule), vantage)}
+def _by_place(measured: Columns, places: Places) -> dict[str, dict[str, VantageSummary]]:
+    """`by_node`, and `by_region` where there is more than one."""
+    nodes = places.node_of(measured.schedule)
+    found = {"by_node": _parts(measured, places.names, nodes, _vantage)}
     if len(places.regions) > 1:
-        found["by_region"] = _parts(
-            measured,
-            places.regions,
-            places.region_of(measured.schedule),
-            vantage,
-        )
+        regions = places.region_of(measured.schedule)
+        found["by_region"] = _parts(measured, places.regions, regions, _vantage)
     return found
 
 

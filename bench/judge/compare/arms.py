@@ -143,7 +143,7 @@ def _usd_per_request(rows: Columns, lane: LaneRecord) -> float | None:
         cost = None
     if cost is None:
         return None
-    return float(cost["usd"]) / len(rows)
+    return float(cost.usd) / len(rows)
 
 
 def _usd_of_route(run: Run, index: int) -> float | None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
-from typing import Any
 
 from bench.judge.contract.clauses import Tally, tally
 from bench.judge.contract.exclusions import Classes
@@ -22,6 +21,7 @@ from bench.judge.stats.dependence import Judged, judge_trials
 from bench.metrics import FROM_DUE
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
+from bench.record.records.verdicts import Steadiness
 from bench.record.samples import Bool, Columns
 from bench.units import show_duration, show_share
 
@@ -42,16 +42,16 @@ class Decision:
     needed: int | None = None
 
 
-def beside_drift(decision: Decision, steady: dict[str, Any] | None) -> Decision:
+def beside_drift(decision: Decision, steady: Steadiness | None) -> Decision:
     """A PASS names the drift it was reached in: blocks are no guard against a run that only gets
     worse.
     """
     if decision.verdict != "PASS" or steady is None:
         return decision
-    p = steady["trend_p"]
-    if p is None or p >= DRIFT_P:
+    p, rho = steady.trend_p, steady.trend_rho
+    if p is None or rho is None or p >= DRIFT_P:
         return decision
-    way = "more" if steady["trend_rho"] > 0 else "fewer"
+    way = "more" if rho > 0 else "fewer"
     note = f"note: {way} broke it as the run went on (p = {p:.1g})"
     return dataclasses.replace(decision, reason=f"{decision.reason}; {note}")
 

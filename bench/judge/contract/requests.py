@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 
 from bench.judge.contract.clauses import OVER_ANY_LIMIT_NS, Tally, slow_twentieth
-from bench.judge.contract.spans import Found
+from bench.judge.contract.spans import Found, Numbers
 from bench.judge.stats.dependence import Trials, judge_trials, p_value_fail
 from bench.judge.stats.sequential import steadiness
 from bench.judge.stats.tail import clopper_pearson, quantile_ci_ranks
 from bench.metrics import METRICS
 from bench.plan.clause import Clause
+from bench.record.records.verdicts import Interval, Steadiness
 from bench.record.samples import Columns
 from bench.units import MS, S, nearest_rank
 
@@ -44,11 +44,11 @@ def judge_requests(
         p_fail = p_value_fail(trials, clause.allowed_share)
     else:
         p_fail = 1.0
-    numbers = {
+    numbers: Numbers = {
         "unit": METRICS[clause.metric].unit,
         "measured": measured,
         "interval": interval,
-        "p_interval": [low, high],
+        "p_interval": (low, high),
         "steadiness": _steadiness(trials, counts, clause, alpha),
     }
     return Found(judged, p_fail, numbers, None)
@@ -59,7 +59,7 @@ def _steadiness(
     counts: Tally,
     clause: Clause,
     alpha: float,
-) -> dict[str, Any] | None:
+) -> Steadiness | None:
     """Was the run one thing from beginning to end?
 
     Diagnostics: they drop no row and decide nothing.
@@ -78,15 +78,15 @@ def _steadiness(
             values_ns=counts.values_ns[dropped:],
         )
         after = _measured(later, clause, alpha, later.n)[0]
-    return {
-        "trend_rho": found.trend and found.trend.rho,
-        "trend_p": found.trend and found.trend.p,
-        "mser5_drops": dropped,
-        "measured_without": after,
-        "steady": not any(
+    return Steadiness(
+        trend_rho=found.trend and found.trend.rho,
+        trend_p=found.trend and found.trend.p,
+        mser5_drops=dropped,
+        measured_without=after,
+        steady=not any(
             each is not None and each.at_boundary for each in (found.rows, found.medians)
         ),
-    }
+    )
 
 
 def trials_of(columns: Columns, counts: Tally) -> Trials:
@@ -122,20 +122,20 @@ def _measured(
     clause: Clause,
     alpha: float,
     worth: int,
-) -> tuple[float | None, list[float | None]]:
+) -> tuple[float | None, Interval]:
     """The statistic and its two-sided limits, in the metric's unit.
 
     None where the value lies among failures (above any number) or no such limit exists.
     """
     if counts.n == 0:
-        return None, [None, None]
+        return None, (None, None)
     if counts.values_ns is None:
         low, high = _share_limits(counts, alpha / 2, worth)
         known = counts.n - counts.unknown
         share = counts.bad / known if known else None
         if not clause.rising:
-            return share, [low, high]
-        return None if share is None else 1 - share, [1 - high, 1 - low]
+            return share, (low, high)
+        return None if share is None else 1 - share, (1 - high, 1 - low)
     quantile = 1 - clause.allowed_share
     lower, upper = quantile_ci_ranks(worth, quantile, alpha / 2)
     # ranks among `worth` rows, spread over all of them
@@ -156,4 +156,4 @@ def _measured(
         return int(at[rank - 1]) / MS
 
     point, low_at, high_at = (value(rank) for rank in ranks)
-    return point, [high_at, low_at] if clause.rising else [low_at, high_at]
+    return point, (high_at, low_at) if clause.rising else (low_at, high_at)

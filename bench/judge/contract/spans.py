@@ -11,7 +11,7 @@ Source: methods 3.4 (time-based uptime: T >= L ln(1/alpha)/(1 - target)) and 8 s
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 
@@ -32,8 +32,22 @@ from bench.plan.clause import Clause
 from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
 from bench.record.records.manifest import LaneRecord
+from bench.record.records.verdicts import Interval, Steadiness
 from bench.record.samples import Bool, Columns, Int
 from bench.units import S, show_duration, show_share
+
+
+class Numbers(TypedDict):
+    """The fields of a verdict that say what was measured."""
+
+    unit: Literal["ms", "tokens/s", "share"]
+    measured: float | None
+    interval: Interval
+    p_interval: tuple[float, float]
+    #: of requests with a value alone
+    steadiness: NotRequired[Steadiness | None]
+    #: of windows alone
+    share_of_requests: NotRequired[float | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +56,7 @@ class Found:
 
     judged: Judged
     p_fail: float
-    numbers: dict[str, Any]
+    numbers: Numbers
     #: what time alone decides or leaves open, in words
     note: str | None
 
@@ -159,7 +173,7 @@ def _counted(table: Minutes, clause: Clause) -> Bool:
     return np.asarray((_by_unit(table.n[0], clause) >= least) & (watched > 0), bool)
 
 
-def _numbers(found: Attained | None, judged: Judged, alpha: float) -> dict[str, Any]:
+def _numbers(found: Attained | None, judged: Judged, alpha: float) -> Numbers:
     """Measured share with its two-sided limits; of stretches, so few that they are rarely
     narrow.
     """
@@ -167,16 +181,16 @@ def _numbers(found: Attained | None, judged: Judged, alpha: float) -> dict[str, 
         return {
             "unit": "share",
             "measured": None,
-            "interval": [None, None],
-            "p_interval": [0.0, 1.0],
+            "interval": (None, None),
+            "p_interval": (0.0, 1.0),
         }
     size = min(float(judged.n), judged.n_eff)
     lost = clopper_pearson(float(1 - found.value) * size, size, alpha / 2)
     return {
         "unit": "share",
         "measured": float(found.value),
-        "interval": [1 - lost.upper, 1 - lost.lower],
-        "p_interval": [lost.lower, lost.upper],
+        "interval": (1 - lost.upper, 1 - lost.lower),
+        "p_interval": (lost.lower, lost.upper),
     }
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 from bench.errors import ExitCode, UserError
 from bench.judge.contract.clauses import (
@@ -48,8 +47,11 @@ from bench.record.records.manifest import LaneRecord
 from bench.record.records.summary import Overall
 from bench.record.records.verdicts import (
     AttestedTerm,
+    BlockRecord,
     ClauseOutcome,
     ClauseVerdict,
+    Counts,
+    Credit,
     Expectation,
     Forecast,
     Verdicts,
@@ -257,7 +259,7 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> ClauseVerdict:
         allowed_k=judged.allowed,
         fail_k=judged.fails,
         p0=float(clause.allowed_share),
-        p_limits=[judged.lower, judged.upper],
+        p_limits=(judged.lower, judged.upper),
         p_fail=found.p_fail,
         n_effective=judged.n_eff,
         design_effect=judged.deff,
@@ -302,25 +304,25 @@ def _decided(
     return decision
 
 
-def _with_excluded(of: _Judging, clause: Clause, keep: Bool) -> dict[str, int]:
+def _with_excluded(of: _Judging, clause: Clause, keep: Bool) -> Counts:
     """The counts with nothing set aside."""
     whole = tally(of.columns, clause, of.classes, keep, exclusions=False)
-    return {"n": whole.n, "k": whole.bad}
+    return Counts(n=whole.n, k=whole.bad)
 
 
-def _worst(judged: Judged) -> dict[str, Any] | None:
+def _worst(judged: Judged) -> BlockRecord | None:
     worst = judged.worst
     if worst is None:
         return None
-    return {
-        "start_s": worst.start_ns / S,
-        "end_s": worst.end_ns / S,
-        "k": worst.bad,
-        "n": worst.n,
-    }
+    return BlockRecord(
+        start_s=worst.start_ns / S,
+        end_s=worst.end_ns / S,
+        k=worst.bad,
+        n=worst.n,
+    )
 
 
-def _projected_credit(clause: Clause, found: Found) -> dict[str, float] | None:
+def _projected_credit(clause: Clause, found: Found) -> Credit | None:
     """What the ladder would credit if the whole period were like this run, and at the limits of the
     share.
     """
@@ -334,7 +336,7 @@ def _projected_credit(clause: Clause, found: Found) -> dict[str, float] | None:
         )  # an interval loses a part of itself
     attained = (kept, 1 - Fraction(judged.lower), 1 - Fraction(judged.upper))
     point, least, most = (float(step(clause.credit, share)) for share in attained)
-    return {"share": point, "at_least": least, "at_most": most}
+    return Credit(share=point, at_least=least, at_most=most)
 
 
 def _float(share: Fraction | None) -> float | None:
