@@ -90,3 +90,24 @@ def error_message(body: bytes) -> str:
         return str(value.get("message") or value.get("detail") or "")[:MAX_ERROR_TEXT]
     text = re.sub(r"<[^>]*>", " ", body.decode("utf-8", "replace"))
     return " ".join(text.split())[:MAX_ERROR_TEXT]
+
+
+def listed_models(body: bytes) -> list[str]:
+    """The models of a list as OpenAI (`data[].id`), Google (`models[].name`) or Ollama write it.
+
+    Empty where the body is no such list, or says that it goes on on another page.
+    """
+    try:
+        found = decode(body)
+    except MalformedAnswer:
+        return []
+    if found.get("has_more") or found.get("nextPageToken"):
+        return []
+    entries = found.get("data") if isinstance(found.get("data"), list) else found.get("models")
+    names = []
+    for entry in entries if isinstance(entries, list) else ():
+        name = entry.get("id") or entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str):
+            return []
+        names.append(name.removeprefix("models/"))
+    return names

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from bench.api.answer import Answer, Said
 from bench.api.auth import Header
 from bench.api.cause import Cause, cause_of
-from bench.api.decoding import error_code, error_message
+from bench.api.decoding import error_code, error_message, listed_models
 from bench.api.framing import Framing
 from bench.api.reading import PlainReader, Reader, StreamReader
 from bench.api.sse import EventStream
@@ -225,6 +225,10 @@ class Api(abc.ABC):
     def cause(self, status: int, code: str, message: str) -> Cause:
         """Whose fault an error is; `status` 200 for an error inside a stream."""
         return cause_of(status, code, self.error_codes)
+
+    def listed_models(self, body: bytes) -> list[str]:
+        """The models that the answer to the ready check lists; empty where it does not list all."""
+        return listed_models(body)
 
     def is_stream(self, content_type: bytes, asked: bool) -> bool:
         """Whether an answer is a stream: by its content type (lower case), else as asked."""

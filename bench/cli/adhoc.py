@@ -152,6 +152,8 @@ def _target_fields(flags: SuiteFlags) -> dict[str, Any]:
         fields["stream"] = flags.streaming
     if flags.insecure:
         fields["insecure"] = True
+    if flags.no_ready_check:
+        fields["ready_check"] = False
     if flags.api_key_command is not None:
         fields["api_key_command"] = parsed("--api-key-command", shlex.split, flags.api_key_command)
     if flags.header:

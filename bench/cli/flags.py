@@ -126,6 +126,7 @@ class SuiteFlags:
     streaming: bool | None = None
     transport: str | None = None
     insecure: bool = False
+    no_ready_check: bool = False
     ca_file: str | None = None
     over_http: bool = False
     seed: int | None = None
@@ -271,6 +272,11 @@ CONTRACT_AND_HTTP = (
         "--insecure", is_flag=True, help="Do not verify TLS certificates; the report says so."
     ),
     click.option(
+        "--no-ready-check",
+        is_flag=True,
+        help="Send without asking first whether the server answers: some hang on /models.",
+    ),
+    click.option(
         "--ca-file",
         type=click.Path(exists=True, dir_okay=False),
         help="Trust this CA instead of the public ones.",
@@ -287,7 +293,8 @@ SEED = click.option(
 NO_STOP_RULE = click.option(
     "--no-stop-rule",
     is_flag=True,
-    help="Go on against another machine that answers nothing but 429 and 5xx for half a minute.",
+    help="Go on though another machine answers nothing but 429 and 5xx for half a minute, or the"
+    " first answers all refuse key, model or body.",
 )
 WORKERS = click.option(
     "--workers",

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bench.judge.health import Conduct, Health, conduct_of, could_not_send, examine, too_few_sent
+from bench.judge.mistakes import mistakes_of
 from bench.judge.reached import came_to
 from bench.plan.contract import Contract
 from bench.record.facts import Places, places_of
@@ -36,6 +37,7 @@ def fitness(run: Run, override: Contract | None = None) -> Health:
     rows = _real(run)
     places = places_of(manifest)
     harness, lost = _lost(manifest, manifest.harness.replace(state=_state(run)))
+    lost += [mistake.text for mistake in mistakes_of(run)]
     more = _more_facts(run)
     if places is None:
         return examine(rows, harness, limit_ns, (), lost, more)

@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.judge.fitness import conducts
+from bench.judge.mistakes import key_refused
 from bench.judge.reached import came_to
 from bench.plan.contract import Contract
 from bench.record.facts import Facts, Places, places_of, run_facts
@@ -128,14 +129,17 @@ def left_out_of(run: Run) -> list[LeftOutVerdict]:
 
 
 def facts_of(run: Run, lane: LaneRecord, columns: Columns) -> Facts:
-    """The facts beside these rows of a lane, the rows of nodes that were left out among what is set
-    aside.
+    """The facts beside these rows of a lane; among what is set aside the rows of nodes that were
+    left out, and those that a key of ours was refused for.
     """
-    aside = tuple(
+    aside = [
         (f"sent by {name}, which was left out", _of_node(run, columns, name))
         for name in run.manifest.left_out_nodes
-    )
-    return dataclasses.replace(run_facts(run, lane), aside=aside)
+    ]
+    refused = key_refused(columns)
+    if refused.any():
+        aside.append(("refused for our key, which had been valid before", refused))
+    return dataclasses.replace(run_facts(run, lane), aside=tuple(aside))
 
 
 def kept(run: Run, columns: Columns) -> Columns:

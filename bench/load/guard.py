@@ -1,8 +1,10 @@
-"""What ends a run before its plan does: the spending cap, and a host that keeps refusing.
+"""What ends a run before its plan does: the spending cap, a host that keeps refusing, and first
+answers that all say that key, model, body or URL are wrong.
 
 In: rows about to leave one process, and what became of them. Out: the row sent or not, and once
 the reason why nothing more is. Must stay true: a row that the cap does not allow never reaches a
-socket; the stop rule counts hosts beyond this machine alone; an open loop is ended, never slowed.
+socket; the rule about refusing hosts is for hosts beyond this machine alone; an open loop is ended,
+never slowed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from bench.load.request import Attempt, Request
 from bench.load.spending import Spending
 from bench.plan.budget import is_remote
 from bench.plan.schedule import Lane, Table
-from bench.record.samples import Outcome
+from bench.record.samples import FIRST_REFUSED, OURS_TO_MEND, Outcome
 from bench.units import S, show_duration, show_share
 
 #: A host refuses when, over this time, at least so many rows ended and this share of them with 429
@@ -63,6 +65,22 @@ class Recent:
             f"{share} of {len(self._ends):,} requests in {show_duration(SUSTAINED_NS)} ended with"
             " HTTP 429 or 5xx"
         )
+
+
+class FirstAnswers:
+    """Of one lane, until something is served: how many answers in a row said the same of ours."""
+
+    def __init__(self) -> None:
+        self._status = self._alike = 0
+
+    def add(self, request: Request, outcome: Outcome, note: str) -> bool:
+        """A row has ended before anything was served; True when enough were refused alike."""
+        if outcome is not Outcome.http_4xx or request.cause(outcome, note) not in OURS_TO_MEND:
+            self._alike = 0
+            return False
+        self._alike = self._alike + 1 if request.status == self._status else 1
+        self._status = request.status
+        return self._alike >= FIRST_REFUSED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +127,7 @@ class Guard:
             for lane in lanes
             if caps.stop_rule and any(is_remote(endpoint) for endpoint in lane.target.endpoints)
         }
+        self._first = {lane.index: FirstAnswers() for lane in lanes if caps.stop_rule}
         self.why: str | None = None
 
     def begin(self, row: int) -> bool:
@@ -121,8 +140,9 @@ class Guard:
         """A call of a route has ended; called before its row ends."""
         self._bill(attempt, attempt.leg, attempt.outcome)
 
-    def ended(self, request: Request, outcome: Outcome, lane: int) -> None:
+    def ended(self, request: Request, outcome: Outcome, note: str, lane: int) -> None:
         """A row has ended."""
+        self._look_at_first(request, outcome, note, lane)
         if self._lanes[lane].target.route is None:
             self._bill(request, 0, outcome)
         if self._spending is not None:
@@ -135,6 +155,16 @@ class Guard:
             and self.why is None
         ):
             self._stop(f"{self._lanes[lane].name}: {recent.text} (--no-stop-rule goes on)")
+
+    def _look_at_first(self, request: Request, outcome: Outcome, note: str, lane: int) -> None:
+        first = self._first.get(lane)
+        if first is None:
+            return
+        if outcome is Outcome.ok:
+            del self._first[lane]
+        elif first.add(request, outcome, note) and self.why is None:
+            name = self._lanes[lane].name
+            self._stop(f"{name}: {FIRST_REFUSED} answers alike and nothing served: {note}")
 
     def facts(self) -> dict[str, Any]:
         """For the manifest: the cap and what was spent of it at most, in USD; the lanes under the

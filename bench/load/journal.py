@@ -189,7 +189,7 @@ class Journal:
             if answer.first_token_ns >= 0:
                 self._first_tokens[lane_index].append(answer.first_token_ns - t0 - request.due_ns)
         if self._guard is not None:
-            self._guard.ended(request, outcome, lane_index)
+            self._guard.ended(request, outcome, note, lane_index)
 
     def record_attempt(self, attempt: Attempt, *, carried: bool) -> None:
         """Keep what became of one call of a route whose row has ended."""

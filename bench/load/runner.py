@@ -285,7 +285,13 @@ async def _ended(
 async def _check_ready(plan: Plan, warn: Callable[[str], None]) -> None:
     targets = [target for lane in plan.lanes for target in lane.target.endpoints]
     asked = {
-        (t.base_url, t.unix_socket, t.transport, *(getattr(t, name) for name in KEY_SOURCES)): t
+        (
+            t.base_url,
+            t.unix_socket,
+            t.transport,
+            t.model,
+            *(getattr(t, name) for name in KEY_SOURCES),
+        ): t
         for t in targets
     }
     for target in asked.values():

@@ -96,6 +96,8 @@ class Target(UserModel):
     connect_timeout: DurationNs = 10_000_000_000
     #: tailproof: HTTP/1.1 with kernel stamps; httpx: the stock client, also HTTP/2
     transport: Literal["tailproof", "httpx"] = "tailproof"
+    #: before a run ask once whether the server answers, and which models it lists
+    ready_check: bool = True
     #: do not verify the server's TLS certificate; the report says so
     insecure: bool = False
     #: PEM file of the authorities to trust instead of the usual ones

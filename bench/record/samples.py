@@ -27,8 +27,10 @@ __all__ = [
     "ATTEMPT_DTYPE",
     "ATTEMPT_STRINGS",
     "CAUSES",
+    "FIRST_REFUSED",
     "LENGTHS",
     "MOMENTS",
+    "OURS_TO_MEND",
     "SAMPLE_DTYPE",
     "SCHEDULE_DTYPE",
     "AttemptFlag",
@@ -101,6 +103,11 @@ LENGTHS = ("connect_ns", "tls_ns", "gap_max_ns", "gap_sum_ns", "server_ns")
 MOMENTS = tuple(
     name for name in SAMPLE_DTYPE.names or () if name.endswith("_ns") and name not in LENGTHS
 )
+
+#: Causes that the buyer alone can mend: key, model, body, URL.
+OURS_TO_MEND = (Cause.auth, Cause.request)
+#: So many first answers that say the same of them, and nothing served: they will not change.
+FIRST_REFUSED = 10
 
 #: What the column `cause` counts, -1 where a row did not fail.
 CAUSES = tuple(Cause)

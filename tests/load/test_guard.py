@@ -49,7 +49,7 @@ class Told(Journal):
 
     def record(self, request: Request, outcome: Outcome, note: str, lane_index: int) -> None:
         super().record(request, outcome, note, lane_index)
-        self.guard.ended(request, outcome, lane_index)
+        self.guard.ended(request, outcome, note, lane_index)
 
 
 class Way:
@@ -160,7 +160,7 @@ def test_every_call_of_a_route_is_billed() -> None:
         attempt.answer.prompt_tokens, attempt.answer.output_tokens = 500, 50
         guard.called(attempt)
     row = Request(0, None, 0, True, array("q"), lambda *_: None)
-    guard.ended(row, Outcome.ok, 0)
+    guard.ended(row, Outcome.ok, "", 0)
     assert guard.facts()["spent_usd"] == pytest.approx(0.2 + 1)
     assert [guard.begin(row) for row in (1, 2)] == [True, False]
 
@@ -198,7 +198,6 @@ def test_rows_that_wait_behind_the_in_flight_cap_end_with_the_run() -> None:
     [
         (429, True, FAR, 301),
         (503, True, FAR, 301),
-        (404, True, FAR, 600),
         (429, False, FAR, 600),
         (429, True, "http://127.0.0.1:9/v1", 600),
     ],
@@ -216,6 +215,19 @@ def test_a_host_that_refuses_for_half_a_minute_is_left_alone(
     assert all(
         "t0: 100 % of 301 requests in 30 s ended with HTTP 429 or 5xx" in why for why in told
     )
+
+
+@pytest.mark.parametrize(("served_first", "sent"), [(False, 10), (True, 600)])
+def test_first_answers_decide_whether_we_asked_rightly(served_first: bool, sent: int) -> None:
+    """Ten 404s and nothing served: it will not change. After one answer a 404 is the host's."""
+    plan = plan_for({"kind": "constant", "rate": "10/s"}, {}, duration="60s")
+
+    def provider(ask: Ask) -> Reply:
+        return billed(1 * MS, 12, 4) if served_first and ask.row == 0 else status(404)
+
+    _, _, world, told = play(plan, provider, stop_rule=True)
+    assert len(world.bodies) == sent
+    assert told == ([] if served_first else ["t0: 10 answers alike and nothing served: HTTP 404"])
 
 
 def test_an_outage_of_twenty_seconds_is_endured() -> None:

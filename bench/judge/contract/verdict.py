@@ -37,6 +37,7 @@ from bench.judge.contract.requests import judge_requests
 from bench.judge.contract.spans import Found, judge_spans
 from bench.judge.health import Health
 from bench.judge.left_out import facts_of, left_out_of
+from bench.judge.mistakes import mistakes_of
 from bench.judge.reached import came_to
 from bench.judge.stats.dependence import Judged
 from bench.judge.stats.sequential import LOOKS, holm
@@ -381,6 +382,8 @@ def exit_code(run: Run, overall: Overall, expects: Sequence[Expectation]) -> Exi
     """
     if run.state != "complete":
         return ExitCode.INTERRUPTED
+    if any(not mistake.expired for mistake in mistakes_of(run)):
+        return ExitCode.UNREACHABLE
     if overall == "INVALID":
         return ExitCode.INVALID
     if expects:

@@ -103,11 +103,18 @@ def make_sender(target: Target, reader: StampedReader) -> Sender:
     return StampedSender(target, reader)
 
 
+#: Of a server's models this many are named.
+_FEW_MODELS = 5
+
+
 async def check_ready(target: Target) -> str | None:
-    """One GET: any HTTP answer means ready. Returns a warning worth printing, or None.
+    """One GET: any HTTP answer means ready. Returns a warning worth printing, or None: a key that
+    is refused, a model that the server does not list.
 
     Raises TargetUnreachable with what to check when nothing answers.
     """
+    if not target.ready_check:
+        return None
     request = empty_request("GET", target.ready_url, target)
     if (sign := request_signer(target)) is not None:
         headers = signed_headers(request.headers)
@@ -131,7 +138,7 @@ async def check_ready(target: Target) -> str | None:
         raise TargetUnreachable(
             f"{url} does not answer ({outcome.name}: {note})",
             where=f"target {target.name}",
-            remedy=hints.get(outcome, "check base_url"),
+            remedy=hints.get(outcome, "check base_url, or leave the check out: --no-ready-check"),
         ) from None
     if response.status_code in (401, 403):
         usual = KEY_SOURCES[0] if sign is None else "the keys and region that sign"
@@ -140,4 +147,8 @@ async def check_ready(target: Target) -> str | None:
             f"target {target.name}: {url} answers {response.status_code}; check {source}, auth"
             " and headers"
         )
+    listed = target.spoken.listed_models(response.content) if response.is_success else []
+    if listed and target.model not in listed:
+        few = ", ".join(listed[:_FEW_MODELS]) + (", …" if len(listed) > _FEW_MODELS else "")
+        return f"target {target.name}: {url} does not list the model {target.model!r}; it has {few}"
     return None
