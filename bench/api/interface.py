@@ -226,8 +226,10 @@ class Api(abc.ABC):
         """Whose fault an error is; `status` 200 for an error inside a stream."""
         return cause_of(status, code, self.error_codes)
 
-    def listed_models(self, body: bytes) -> list[str]:
-        """The models that the answer to the ready check lists; empty where it does not list all."""
+    def listed_models(self, body: bytes, base_url: str) -> list[str]:
+        """The models that the answer to the ready check lists; empty where it does not list what
+        requests may name.
+        """
         return listed_models(body)
 
     def is_stream(self, content_type: bytes, asked: bool) -> bool:

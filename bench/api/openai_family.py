@@ -15,10 +15,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from bench.api.address import ending_in
 from bench.api.cause import Cause
+from bench.api.decoding import listed_models
 from bench.api.interface import BodyOptions
 from bench.api.openai_facts import ERROR_CODES, HEADERS, SERVED_TIERS, TIERS, tiers_of_cloud
 from bench.api.tier import TierAsk
@@ -81,6 +82,11 @@ class OpenAiShape:
     def ready_path(self, base: str, model: str) -> str:
         home = ending_in(base, self.ending).removesuffix(self.ending)
         return _DEPLOYMENT.sub(r"\1", home) + "/models"
+
+    def listed_models(self, body: bytes, base_url: str) -> list[str]:
+        """Azure lists the models behind deployments, whose names requests have to say."""
+        host = urlsplit(base_url).hostname or ""
+        return [] if host.endswith(_AZURE) else listed_models(body)
 
 
 def api_at(path: str) -> str | None:

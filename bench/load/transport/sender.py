@@ -147,7 +147,9 @@ async def check_ready(target: Target) -> str | None:
             f"target {target.name}: {url} answers {response.status_code}; check {source}, auth"
             " and headers"
         )
-    listed = target.spoken.listed_models(response.content) if response.is_success else []
+    listed: list[str] = []
+    if response.is_success:
+        listed = target.spoken.listed_models(response.content, target.address)
     if listed and target.model not in listed:
         few = ", ".join(listed[:_FEW_MODELS]) + (", …" if len(listed) > _FEW_MODELS else "")
         return f"target {target.name}: {url} does not list the model {target.model!r}; it has {few}"
