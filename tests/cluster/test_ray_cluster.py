@@ -86,7 +86,7 @@ def test_a_suite_on_two_nodes_is_the_suite(
         assert shard.clock is not None
         assert abs(shard.clock.offset_ms) <= shard.clock.bound_ms
     assert not (out / "shards").exists()
-    assert "cluster" not in run.manifest
+    assert run.manifest.cluster is None
     assert not lake.exists() or not list(lake.iterdir())
     assert "near" in output
     assert "far" in output
