@@ -238,7 +238,7 @@ LANE = lane_record_of()
         ({"watch": {}}, "part of a watch"),
         (
             {"shards": [{"number": 1, "of": 2}]},
-            "put together of shards, which were sent from elsewhere; run it again",
+            "was merged from shards that were sent from elsewhere; run it again",
         ),
         (
             {"cluster": {"address": "here", "shared": False, "seats": []}},
