@@ -96,7 +96,7 @@ class _Calls:
 
 
 def spend_of(run: Run, index: int) -> Spend | str:
-    """The spending of one lane, or the reason why it cannot be told."""
+    """The spending of one lane, or the reason why it is not known."""
     lane = run.lanes[index]
     legs: Sequence[LaneRecord | LegRecord] = lane.legs or [lane]
     prices = [leg.prices for leg in legs]

@@ -3,7 +3,7 @@
 In: a run's folder, optionally the public key that vouches for it. Out: everything that differs,
 by file and key. Must stay true: nothing is written; verdicts and summary are computed again from
 manifest and tables alone; a file that is in no list differs as much as one that is gone; a folder
-without a manifest that can be read, or with links in it, is refused, anything else is told.
+without a manifest that can be read, or with links in it, is refused, anything else is listed.
 """
 
 from __future__ import annotations

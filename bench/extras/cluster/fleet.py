@@ -1,8 +1,8 @@
 """The driver's side of a run on many nodes: prepare, compare clocks, agree on an instant, listen,
 end.
 
-In: seats and what each is to play. Out: a folder a shard, as its node's was when it was last heard
-of, and what became of the node. Must stay true: no engine is known here; the way of a request never
+In: seats and what each is to play. Out: a folder a shard, as its node's was when it last answered,
+and what became of the node. Must stay true: no engine is known here; the way of a request never
 leads through here; a node that is lost or silent ends neither the run nor the record, and takes
 nobody's place; nobody begins later than the others.
 """
