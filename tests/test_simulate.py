@@ -382,7 +382,7 @@ def test_the_folder_is_a_runs_and_says_simulated(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["simulate", "field-guide", "--requests", "3"], "leave none"),
+        (["simulate", "field-guide", "--requests", "3"], "fewer than one for each target"),
         (["simulate", "vanity-average", "--requests", "20000001"], "above the 20,000,000"),
         (["simulate", "steady"], "not a suite but a load profile"),
         (["simulate", "written-uptime"], "holds a full log to judge"),

@@ -22,7 +22,9 @@ _PROVES = re.compile(
 
 
 def complete_url(
-    base_url: str, complete_path: Callable[[str], str], query: Mapping[str, str] | None = None
+    base_url: str,
+    complete_path: Callable[[str], str],
+    query: Mapping[str, str] | None = None,
 ) -> str:
     """The base URL with its path (no slash at the end) completed by an API's rule, which may add a
     query of its own; `query` joins it, percent-encoded but for `${ENV}`.
@@ -51,7 +53,9 @@ def ending_in(path: str, ending: str, without_path: str = "/v1") -> str:
     """The path with the API's own part at its end, once; no path at all means `without_path`, as
     `http://host:8000` does to other tools.
     """
-    return path if path.endswith(ending) else (path or without_path) + ending
+    if path.endswith(ending):
+        return path
+    return (path or without_path) + ending
 
 
 def ending_in_version(path: str, ending: str, version: str = "/v1") -> str:

@@ -51,7 +51,11 @@ class ChatCompletions(OpenAiShape, Api):
     def body_format(self, options: BodyOptions) -> BodyFormat:
         return ChatBody(options)
 
-    def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
+    def answer_limit(
+        self,
+        extra_body: Mapping[str, Any],
+        max_tokens_field: str,
+    ) -> AnswerLimit:
         """By `n`, and by what it says of either name of the length."""
         return limit_of(extra_body, max_tokens_field, _LENGTHS, ("n",))
 
@@ -74,7 +78,8 @@ class ChatCompletions(OpenAiShape, Api):
                 return said
             if isinstance(choice.get("finish_reason"), str):
                 # A stream is over with its finish reason or with [DONE]: servers leave out either.
-                said.finish, said.end = choice["finish_reason"], True
+                said.finish = choice["finish_reason"]
+                said.end = True
             delta = choice.get("delta")
             if isinstance(delta, dict):
                 token = _token(delta)
@@ -106,7 +111,10 @@ class ChatCompletions(OpenAiShape, Api):
 
 
 def limit_of(
-    extra_body: Mapping[str, Any], planned: str, lengths: Sequence[str], choices: Sequence[str]
+    extra_body: Mapping[str, Any],
+    planned: str,
+    lengths: Sequence[str],
+    choices: Sequence[str],
 ) -> AnswerLimit:
     """By the names of lengths, of which the plan sets one, and of numbers of answers."""
     stated = [extra_body[name] for name in lengths if name in extra_body]

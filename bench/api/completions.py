@@ -39,7 +39,11 @@ class Completions(OpenAiShape, Api):
     def body_format(self, options: BodyOptions) -> BodyFormat:
         return CompletionBody(options)
 
-    def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
+    def answer_limit(
+        self,
+        extra_body: Mapping[str, Any],
+        max_tokens_field: str,
+    ) -> AnswerLimit:
         """By `max_tokens`; `best_of` answers are made and billed, of which `n` are shown."""
         return chat.limit_of(extra_body, "max_tokens", ("max_tokens",), ("n", "best_of"))
 
@@ -63,7 +67,9 @@ def _glance(payload: bytes) -> bool | None:
 def _text_at(payload: bytes, _visible: bool) -> tuple[int, int] | None:
     """Where its text stands (`Look.text_at`)."""
     start = payload.find(_TEXT) + len(_TEXT)
-    return (start, payload.find(b'"', start)) if start >= len(_TEXT) else None
+    if start >= len(_TEXT):
+        return (start, payload.find(b'"', start))
+    return None
 
 
 LOOK = Look(_glance, _text_at)

@@ -114,7 +114,11 @@ class Converse(Api):
     def body_format(self, options: BodyOptions) -> ConverseBody:
         return ConverseBody(options)
 
-    def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
+    def answer_limit(
+        self,
+        extra_body: Mapping[str, Any],
+        max_tokens_field: str,
+    ) -> AnswerLimit:
         settings = extra_body.get("inferenceConfig")
         if not isinstance(settings, dict) or _LENGTH not in settings:
             return AnswerLimit()
@@ -183,7 +187,8 @@ def _thrown(name: str, payload: bytes) -> Said:
 def _about(answer: dict[str, Any]) -> Said:
     """What an answer's end says beside its text."""
     said = Said()
-    usage, metrics = answer.get("usage"), answer.get("metrics")
+    usage = answer.get("usage")
+    metrics = answer.get("metrics")
     if isinstance(usage, dict):
         said.usage = _usage(usage)
     if isinstance(metrics, dict) and (spent := count(metrics.get("latencyMs"))) >= 0:
@@ -198,7 +203,8 @@ def _about(answer: dict[str, Any]) -> Said:
 
 def _usage(usage: dict[str, Any]) -> Usage:
     """`inputTokens` leaves out what was read from the cache or written to it."""
-    prompt, cached = count(usage.get("inputTokens")), count(usage.get("cacheReadInputTokens"))
+    prompt = count(usage.get("inputTokens"))
+    cached = count(usage.get("cacheReadInputTokens"))
     if prompt >= 0:
         prompt += max(cached, 0) + max(count(usage.get("cacheWriteInputTokens")), 0)
     return Usage(prompt, count(usage.get("outputTokens")), cached_tokens=cached)
@@ -217,13 +223,16 @@ def _token(block: dict[str, Any]) -> Token | None:
     """What a content block or a piece of one holds."""
     if block.get("text"):
         return Token.text
-    call, reasoning = block.get("toolUse"), block.get("reasoningContent")
+    call = block.get("toolUse")
+    reasoning = block.get("reasoningContent")
     if isinstance(call, dict) and (call.get("input") or call.get("name")):
         return Token.tool_call
     if isinstance(reasoning, dict):
         whole = reasoning.get("reasoningText")
         hidden = whole.get("text") if isinstance(whole, dict) else reasoning.get("text")
-        return Token.reasoning if hidden or reasoning.get("redactedContent") else None
+        if hidden or reasoning.get("redactedContent"):
+            return Token.reasoning
+        return None
     return None
 
 

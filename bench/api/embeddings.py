@@ -43,7 +43,11 @@ class Embeddings(OpenAiShape, Api):
     def body_format(self, options: BodyOptions) -> EmbeddingsBody:
         return EmbeddingsBody(options)
 
-    def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
+    def answer_limit(
+        self,
+        extra_body: Mapping[str, Any],
+        max_tokens_field: str,
+    ) -> AnswerLimit:
         """There are no tokens to limit."""
         return AnswerLimit(planned=False)
 
@@ -83,7 +87,8 @@ def decode_without_vectors(body: bytes) -> dict[str, Any]:
 
     Raises MalformedAnswer.
     """
-    parts, kept = list[bytes](), 0
+    parts = list[bytes]()
+    kept = 0
     at = body.find(_VECTOR)
     while at >= 0:
         start = at + len(_VECTOR)
@@ -109,7 +114,8 @@ def shared_out(text: bytes, number: int) -> list[bytes]:
     """A text cut between words into so many parts of about a size, none of them empty; where there
     are too few words, some parts say the same.
     """
-    parts, begin = list[bytes](), 0
+    parts = list[bytes]()
+    begin = 0
     for part in range(1, number):
         # By bytes, which costs nothing a word; a few long words may leave too few parts so.
         end = text.find(b" ", max(begin + 1, len(text) * part // number))

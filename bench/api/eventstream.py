@@ -65,7 +65,8 @@ class EventFrames:
                 events.append(_message(data, begin, end))
                 begin = end
         except MalformedAnswer as fault:
-            self._fault, self.between_events = fault, False
+            self._fault = fault
+            self.between_events = False
             if not events:
                 raise
             return events

@@ -135,12 +135,18 @@ class Gemini(Api):
 
     def tiers_at(self, base_url: str) -> Mapping[str, TierAsk]:
         """By `serviceTier` in the Gemini API, by headers in Vertex AI."""
-        return vertex.TIERS if vertex.ADDRESS.search(base_url) else self.tiers
+        if vertex.ADDRESS.search(base_url):
+            return vertex.TIERS
+        return self.tiers
 
     def body_format(self, options: BodyOptions) -> GeminiBody:
         return GeminiBody(options)
 
-    def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
+    def answer_limit(
+        self,
+        extra_body: Mapping[str, Any],
+        max_tokens_field: str,
+    ) -> AnswerLimit:
         """By what `generationConfig` says; its length counts thoughts too."""
         config = _config(extra_body)[1]
         choices = next((config[name] for name in _CHOICES if name in config), 1)
@@ -153,7 +159,9 @@ class Gemini(Api):
         )
 
     def read_event(self, name: str, payload: bytes) -> Said:
-        return _read(decode(payload)) if payload.strip() else Said()
+        if payload.strip():
+            return _read(decode(payload))
+        return Said()
 
     def read_body(self, body: bytes) -> Said:
         if body.lstrip().startswith(b"["):
@@ -203,7 +211,9 @@ def _of_array(body: bytes) -> dict[str, Any] | None:
         items = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return items[0] if items and isinstance(items[0], dict) else None
+    if items and isinstance(items[0], dict):
+        return items[0]
+    return None
 
 
 def _read(response: dict[str, Any]) -> Said:
@@ -229,7 +239,8 @@ def _read(response: dict[str, Any]) -> Said:
             return said
         finish = text_or_none(candidate.get("finishReason"))
         if finish and finish != "FINISH_REASON_UNSPECIFIED":
-            said.finish, said.end = finish, True
+            said.finish = finish
+            said.end = True
         token = _token(candidate.get("content"))
         # Of several candidates, what is seen counts.
         if said.token is None or (token is not None and said.token is Token.reasoning):

@@ -99,7 +99,11 @@ class Messages(Api):
         ours = dataclasses.replace(options, include_usage=False, max_tokens_field="max_tokens")
         return ChatBody(ours)
 
-    def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
+    def answer_limit(
+        self,
+        extra_body: Mapping[str, Any],
+        max_tokens_field: str,
+    ) -> AnswerLimit:
         """By `max_tokens`, which counts thinking too."""
         if "max_tokens" not in extra_body:
             return AnswerLimit()
@@ -130,7 +134,8 @@ class Messages(Api):
         if kind == "content_block_start":
             return Said(token=_token(_WHOLE_BLOCKS, event.get("content_block")))
         if kind == "message_delta":
-            said, delta = _about(event), event.get("delta")
+            said = _about(event)
+            delta = event.get("delta")
             said.finish = (
                 text_or_none(delta.get("stop_reason")) if isinstance(delta, dict) else None
             )
@@ -164,7 +169,9 @@ def _token(kinds: Mapping[str, tuple[Token, str | None]], holder: Any) -> Token 
     """What a delta or block of one of these kinds holds."""
     kind = text_or_none(holder.get("type")) if isinstance(holder, dict) else None
     token, key = kinds.get(kind or "", (None, None))
-    return token if key is None or holder.get(key) else None
+    if key is None or holder.get(key):
+        return token
+    return None
 
 
 def _begun(message: Any) -> Said:

@@ -73,7 +73,9 @@ class OpenAiShape:
 
     def tiers_at(self, base_url: str) -> Mapping[str, TierAsk]:
         """In the words of the cloud at the address, where it has others than OpenAI."""
-        return {**self.tiers, **tiers_of_cloud(base_url)} if self.tiers is TIERS else self.tiers
+        if self.tiers is TIERS:
+            return {**self.tiers, **tiers_of_cloud(base_url)}
+        return self.tiers
 
     def path(self, base: str, model: str, stream: bool) -> str:
         refuse_path_of_another(base, self.name)
@@ -86,7 +88,9 @@ class OpenAiShape:
     def listed_models(self, body: bytes, base_url: str) -> list[str]:
         """Azure lists the models behind deployments, whose names requests have to say."""
         host = urlsplit(base_url).hostname or ""
-        return [] if host.endswith(_AZURE) else listed_models(body)
+        if host.endswith(_AZURE):
+            return []
+        return listed_models(body)
 
 
 def api_at(path: str) -> str | None:
@@ -106,7 +110,9 @@ def refuse_path_of_another(path: str, api: str) -> None:
 
 def joined(texts: Sequence[bytes]) -> bytes:
     """Texts of a conversation as one, for APIs that know no turns."""
-    return texts[0] if len(texts) == 1 else b" ".join(filter(None, texts))
+    if len(texts) == 1:
+        return texts[0]
+    return b" ".join(filter(None, texts))
 
 
 def fixed_keys(options: BodyOptions, **defaults: Any) -> dict[str, Any]:

@@ -55,13 +55,17 @@ class QuickReader(StreamReader):
     )
 
     def __init__(self, answer: Answer, frames: Framing, read: Read, look: Look):
-        self.answer, self.frames, self._read, self._fed_ns = answer, frames, read, -1
+        self.answer = answer
+        self.frames = frames
+        self._read = read
+        self._fed_ns = -1
         self._look = look
         #: round the text in a payload, and in a read that brings one whole event
         self._before = self._after = self._read_before = self._read_after = _NO_SHAPE
         self._read_shape_known = False
         #: the events of this shape are seen; behind their text stands no other
-        self._visible, self._bare = True, False
+        self._visible = True
+        self._bare = False
         #: shapes that are still worth learning: events that differ in more never repeat one
         self._lessons = _MOST_LESSONS
 
@@ -110,13 +114,15 @@ class QuickReader(StreamReader):
     def _learn(self, payload: bytes, visible: bool) -> None:
         self._lessons -= 1
         if (place := self._look.text_at(payload, visible)) is not None:
-            self._before, self._after = payload[: place[0]], payload[place[1] :]
+            self._before = payload[: place[0]]
+            self._after = payload[place[1] :]
             bare = self._after.count(b'"') == 1
             if bare:
                 self._after = self._after.translate(None, b" ")
             self._read_shape_known = False
             if (visible, bare) != (self._visible, self._bare):
-                self._visible, self._bare = visible, bare
+                self._visible = visible
+                self._bare = bare
                 self._read_before = self._read_after = _NO_SHAPE
 
     def _learn_reads(self, name: str) -> None:

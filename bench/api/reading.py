@@ -34,7 +34,9 @@ class StreamReader:
     __slots__ = ("_fed_ns", "_read", "answer", "frames")
 
     def __init__(self, answer: Answer, frames: Framing, read: Read):
-        self.answer, self.frames, self._read = answer, frames, read
+        self.answer = answer
+        self.frames = frames
+        self._read = read
         self._fed_ns = -1
 
     def feed(self, data: bytes, stamp_ns: int) -> None:
@@ -67,7 +69,8 @@ class PlainReader:
     __slots__ = ("_frames", "_read", "answer")
 
     def __init__(self, answer: Answer, read: Callable[[bytes], Said]):
-        self.answer, self._read = answer, read
+        self.answer = answer
+        self._read = read
         self._frames = WholeBody()
 
     def feed(self, data: bytes, stamp_ns: int) -> None:

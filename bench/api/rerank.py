@@ -62,7 +62,9 @@ class Rerank(OpenAiShape, Api):
         return base or _HOMES.get(host, "")
 
     def path(self, base: str, model: str, stream: bool) -> str:
-        return super().path(base, model, stream) if base else self.ending
+        if base:
+            return super().path(base, model, stream)
+        return self.ending
 
     def ready_path(self, base: str, model: str) -> str:
         home = ending_in(base, self.ending, "").removesuffix(self.ending)
@@ -77,7 +79,11 @@ class Rerank(OpenAiShape, Api):
     def body_format(self, options: BodyOptions) -> RerankBody:
         return RerankBody(options)
 
-    def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
+    def answer_limit(
+        self,
+        extra_body: Mapping[str, Any],
+        max_tokens_field: str,
+    ) -> AnswerLimit:
         """There are no tokens to limit."""
         return AnswerLimit(planned=False)
 
@@ -176,7 +182,9 @@ def cut(text: bytes, documents: int) -> tuple[bytes, list[bytes]]:
 def _split_after(text: bytes, words: int) -> list[bytes]:
     """The text before and after its first words."""
     *first, rest = text.split(b" ", words)
-    return [b" ".join(first), rest] if len(first) == words else [text]
+    if len(first) == words:
+        return [b" ".join(first), rest]
+    return [text]
 
 
 API = Rerank()

@@ -50,7 +50,11 @@ class Responses(OpenAiShape, Api):
     def body_format(self, options: BodyOptions) -> ResponsesBody:
         return ResponsesBody(options)
 
-    def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:
+    def answer_limit(
+        self,
+        extra_body: Mapping[str, Any],
+        max_tokens_field: str,
+    ) -> AnswerLimit:
         length = extra_body.get(_LENGTH)
         stated = isinstance(length, int)
         return AnswerLimit(
@@ -110,13 +114,17 @@ def _glance(payload: bytes) -> bool | None:
     kind = _KIND.search(payload)
     if kind is None or not payload.endswith(b"}") or b'"error"' in payload:
         return None
-    return kind[1] is None if _SOME.search(payload) else None
+    if _SOME.search(payload):
+        return kind[1] is None
+    return None
 
 
 def _text_at(payload: bytes, _visible: bool) -> tuple[int, int] | None:
     """Where its text stands (`Look.text_at`)."""
     start = payload.find(_DELTA) + len(_DELTA)
-    return (start, payload.find(b'"', start)) if start >= len(_DELTA) else None
+    if start >= len(_DELTA):
+        return (start, payload.find(b'"', start))
+    return None
 
 
 LOOK = Look(_glance, _text_at)
@@ -132,7 +140,8 @@ def _about(response: dict[str, Any]) -> Said:
         said.finish = incomplete["reason"]
     usage = response.get("usage")
     if isinstance(usage, dict):
-        read, made = usage.get("input_tokens_details"), usage.get("output_tokens_details")
+        read = usage.get("input_tokens_details")
+        made = usage.get("output_tokens_details")
         said.usage = Usage(
             count(usage.get("input_tokens")),
             count(usage.get("output_tokens")),

@@ -39,16 +39,25 @@ class Signer:
 
     __slots__ = ("_derived", "_host", "_keys", "_region", "_service")
 
-    def __init__(self, keys: Callable[[], AwsKeys], region: str, service: str, host: str = ""):
+    def __init__(
+        self,
+        keys: Callable[[], AwsKeys],
+        region: str,
+        service: str,
+        host: str = "",
+    ):
         """`host`: the Host header, where the user gives one of his own."""
-        self._keys, self._region, self._service = keys, region, service
+        self._keys = keys
+        self._region = region
+        self._service = service
         self._host = host
         #: secret key and day, and what follows from them
         self._derived = ("", "", b"")
 
     def sign(self, request: Outgoing) -> list[Header]:
         """The headers to add."""
-        keys, instant = self._keys(), _instant(request.wall_ns // S)
+        keys = self._keys()
+        instant = _instant(request.wall_ns // S)
         made = [("X-Amz-Date", instant)]
         if keys.token:
             made.append(("X-Amz-Security-Token", keys.token))

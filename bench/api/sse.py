@@ -46,7 +46,8 @@ class EventStream:
             if len(data) < 3 and _BOM.startswith(data):
                 self._tail = data
                 return []
-            self._started, self._tail = True, b""
+            self._started = True
+            self._tail = b""
             data = data.removeprefix(_BOM)
         if self._skip_lf or b"\r" in data:
             data = self._unify_line_ends(data)
@@ -76,7 +77,8 @@ class EventStream:
         """A last event without its blank line."""
         if not self._tail:
             return []
-        tail, self._tail = self._tail, b""
+        tail = self._tail
+        self._tail = b""
         event = self._event(tail)
         return [] if event is None else [event]
 
@@ -92,4 +94,6 @@ class EventStream:
                 name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
             elif line == b"event":
                 name = ""
-        return (name, b"\n".join(data)) if data else None
+        if data:
+            return (name, b"\n".join(data))
+        return None

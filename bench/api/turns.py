@@ -10,7 +10,12 @@ import itertools
 from collections.abc import Sequence
 
 
-def in_turns(texts: Sequence[bytes], user: bytes, assistant: bytes, end: bytes) -> bytes:
+def in_turns(
+    texts: Sequence[bytes],
+    user: bytes,
+    assistant: bytes,
+    end: bytes,
+) -> bytes:
     """The items: each text between what opens a turn of its side and `end`."""
     if len(texts) == 1:
         return user + texts[0] + end
