@@ -34,6 +34,7 @@ _FLAGS = {
     "api_key_env": "--api-key-env",
     "api_key_file": "--api-key-file",
     "api_key_command": "--api-key-command",
+    "refresh": "--api-key-refresh",
     "auth": "--auth",
     "query": "--query",
     "extra_body": "--extra-body",
@@ -156,6 +157,8 @@ def _target_fields(flags: SuiteFlags) -> dict[str, Any]:
         fields["ready_check"] = False
     if flags.api_key_command is not None:
         fields["api_key_command"] = parsed("--api-key-command", shlex.split, flags.api_key_command)
+    if flags.api_key_refresh is not None:
+        fields["refresh"] = flags.api_key_refresh
     if flags.header:
         fields["headers"] = dict(_header(text) for text in flags.header)
     if flags.extra_body is not None:

@@ -120,6 +120,7 @@ class SuiteFlags:
     api_key_env: str | None = None
     api_key_file: str | None = None
     api_key_command: str | None = None
+    api_key_refresh: str | None = None
     auth: str | None = None
     extra_body: str | None = None
     max_tokens_field: str | None = None
@@ -246,6 +247,11 @@ CONTRACT_AND_HTTP = (
     click.option("--api-key-file", help="File that holds the API key and nothing else."),
     click.option(
         "--api-key-command", help="Command that prints the API key, e.g. 'pass show openai'."
+    ),
+    click.option(
+        "--api-key-refresh",
+        help="Ask --api-key-command again after this, e.g. 45min.  [default: before the key's own"
+        " end, and on a 401]",
     ),
     click.option(
         "--auth",

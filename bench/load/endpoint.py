@@ -8,6 +8,7 @@ option it does not know gets the row once more without it, at most twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from bench.api.interface import Api, BodyOptions
@@ -133,10 +134,16 @@ class LaneSender(Protocol):
 class Endpoint:
     """Sends the requests of one target."""
 
-    __slots__ = ("api", "sender", "writer")
+    __slots__ = ("_key_refused", "api", "sender", "writer")
 
-    def __init__(self, sender: Sender, writer: BodyWriter):
-        self.sender = sender
+    def __init__(
+        self,
+        sender: Sender,
+        writer: BodyWriter,
+        key_refused: Callable[[int], None] | None = None,
+    ):
+        """`key_refused` is told of each 401, with the moment at which that request was sent."""
+        self.sender, self._key_refused = sender, key_refused
         self.writer = writer
         self.api: Api = writer.api
 
@@ -169,6 +176,8 @@ class Endpoint:
         """One row, two attempts, both counted: the refused one was the server's doing, not our
         lateness.
         """
+        if request.status == 401 and self._key_refused is not None:
+            self._key_refused(request.sent_ns)
         if request.status not in (400, 422) or request.attempts > 2:
             return False
         if not self.writer.drop_refused(note, request.body_version):

@@ -26,7 +26,7 @@ from bench.load.probe import HarnessProbe
 from bench.load.router import Router
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
-from bench.plan.credentials import secrets_of
+from bench.plan.credentials import key_refused, secrets_of
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
 from bench.record.digests import marks
@@ -181,6 +181,7 @@ def make_endpoints(
             Endpoint(
                 make_sender(target, reader),
                 BodyWriter(dataclasses.replace(lane, target=target), schedule, text),
+                key_refused(target),
             )
             for target in lane.target.endpoints
         ]

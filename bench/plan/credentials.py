@@ -13,7 +13,6 @@ import functools
 import json
 import os
 import re
-import subprocess
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,16 +21,15 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from bench.api.auth import STYLES, Header, Outgoing
+from bench.api.auth import STYLES, Auth, Header, Outgoing
 from bench.errors import UserError
 from bench.plan import renewed
 from bench.plan.aws import aws_secrets, aws_signer
+from bench.plan.command_key import CommandKey, command_key
 from bench.plan.google_token import GoogleToken, google_token
 from bench.plan.target import KEY_SOURCES, Target
 from bench.userfile import expand_env
 
-#: A keyring may ask its owner: the command has this long.
-_COMMAND_S = 60
 #: Shorter pieces of a header's value are words of the protocol, not secrets. No text that is kept
 #: holds this many characters of a secret in a row.
 _PIECE_LEAST = 8
@@ -70,10 +68,8 @@ def api_key(target: Target) -> SecretStr | None:
                 where=f"{where}: {source}",
                 remedy="write the key, and nothing else, into it",
             ) from None
-    elif target.api_key_command:
-        where = f"{named}: api_key_command"
-        source = target.api_key_command[0]
-        text = _printed_by(target.api_key_command, where)
+    elif (printed := _command_key(target)) is not None:
+        return SecretStr(printed.text)
     else:
         return None
     if not text:
@@ -98,33 +94,29 @@ def _for_a_header(text: str, source: str, where: str) -> SecretStr:
     return SecretStr(text)
 
 
-@functools.cache
-def _printed_by(command: tuple[str, ...], where: str) -> str:
-    """What a command prints, asked once a process: a keyring may ask its owner."""
-    try:
-        done = subprocess.run(  # noqa: S603 the user's own
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_COMMAND_S,
-            check=True,
-        )
-        return done.stdout.decode("utf-8").strip()
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        # its output may hold the key, and so may an error that repeats it
-        if isinstance(error, subprocess.CalledProcessError):
-            why = f"exit code {error.returncode}"
-        else:
-            why = type(error).__name__
-        raise UserError(
-            f"{command[0]} gave no key ({why})",
-            where=where,
-            remedy="run it by hand",
-        ) from None
+def _text_for_a_header(text: str, source: str, where: str) -> str:
+    return _for_a_header(text, source, where).get_secret_value()
+
+
+def _command_key(target: Target) -> CommandKey | None:
+    """The key of a target whose command prints it."""
+    if not target.api_key_command:
+        return None
+    where = f"target {target.name}: api_key_command"
+    return command_key(target.api_key_command, target.refresh, where, _text_for_a_header)
+
+
+def key_refused(target: Target) -> Callable[[int], None] | None:
+    """What is to be told when a server answers 401, with the moment (monotonic ns) at which that
+    request was sent; None where no other key can be had.
+    """
+    key = _command_key(target)
+    return None if key is None else key.refused
 
 
 def request_headers(target: Target) -> list[tuple[str, SecretStr]]:
-    """The user's headers with `${ENV}` filled in, and the key: any of them may hold a secret.
+    """The user's headers with `${ENV}` filled in, and the key, unless a command prints it, which
+    may print another one later: any of them may hold a secret.
 
     Raises UserError when a named variable is not set, holds what no header can, or the key cannot
     be had.
@@ -133,14 +125,15 @@ def request_headers(target: Target) -> list[tuple[str, SecretStr]]:
     for name, value in target.headers.items():
         where = f"target {target.name}: headers.{name}"
         headers.append((name, _for_a_header(expand_env(value, where), "the value", where)))
-    if (key := api_key(target)) is not None:
+    if not target.api_key_command and (key := api_key(target)) is not None:
         made = STYLES[target.auth_style].headers(key.get_secret_value())
         headers += ((name, SecretStr(value)) for name, value in made)
     return headers
 
 
 def request_signer(target: Target) -> Callable[[Outgoing], list[Header]] | None:
-    """What signs each request of a target; None where its API wants `request_headers` alone.
+    """What signs each request of a target, or adds the key that is valid now; None where its API
+    wants `request_headers` alone.
 
     Raises UserError where the keys of AWS or the token of Google cannot be had.
     """
@@ -148,11 +141,17 @@ def request_signer(target: Target) -> Callable[[Outgoing], list[Header]] | None:
         return aws_signer(target)
     if (token := _google_token(target)) is not None:
         return token.sign
-    sign = STYLES[target.auth_style].sign
-    key = api_key(target) if sign is not None else None
-    if sign is None or key is None:
+    style = STYLES[target.auth_style]
+    if (printed := _command_key(target)) is not None:
+        return functools.partial(_with_printed, style, printed)
+    key = api_key(target) if style.sign is not None else None
+    if style.sign is None or key is None:
         return None
-    return functools.partial(sign, key.get_secret_value())
+    return functools.partial(style.sign, key.get_secret_value())
+
+
+def _with_printed(style: Auth, key: CommandKey, request: Outgoing) -> list[Header]:
+    return style.headers(key.text) + (style.sign(key.text, request) if style.sign else [])
 
 
 def _google_token(target: Target) -> GoogleToken | None:
@@ -203,7 +202,7 @@ def _beside_headers(target: Target, values: list[str]) -> list[str]:
         found += aws_secrets()
     elif (token := _google_token(target)) is not None:
         found.append(token.text)
-    elif STYLES[target.auth_style].sign is not None:
+    elif STYLES[target.auth_style].sign is not None or target.api_key_command:
         key = api_key(target)
         if key is not None:
             found.append(key.get_secret_value())

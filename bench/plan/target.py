@@ -77,6 +77,9 @@ class Target(UserModel):
     api_key_file: str | None = None
     #: the command that prints the key, as a list of arguments
     api_key_command: tuple[str, ...] = ()
+    #: ask the command again after this; by default before the key's own end, where it is a JSON web
+    #: token that says it, and whenever a server answers 401
+    refresh: DurationNs | None = None
     #: the header that carries the key, "none" for no key; without it as the API has it
     auth: str = Field(default="", json_schema_extra={"enum": list(STYLES)})
     #: further request headers; `${ENV}` is filled in
@@ -174,6 +177,8 @@ class Target(UserModel):
 
     def _check_auth(self) -> None:
         """One proof of who sends, from one source."""
+        if self.refresh is not None and (self.refresh <= 0 or not self.api_key_command):
+            raise ValueError("refresh is a time above zero, and for keys of api_key_command alone")
         sources = [name for name in KEY_SOURCES if getattr(self, name)]
         if len(sources) > 1:
             raise ValueError(

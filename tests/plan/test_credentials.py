@@ -13,8 +13,15 @@ from urllib.parse import quote
 import pytest
 from pydantic import SecretStr
 
+from bench.api.auth import Outgoing
 from bench.errors import UserError
-from bench.plan.credentials import Redaction, api_key, request_headers, secrets_of
+from bench.plan.credentials import (
+    Redaction,
+    api_key,
+    request_headers,
+    request_signer,
+    secrets_of,
+)
 from bench.plan.target import Target
 from bench.userfile import parse_model
 from tests.support.planned import target
@@ -92,8 +99,11 @@ def test_a_key_from_a_file_or_a_command_is_the_text_without_its_line_end(tmp_pat
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n")
     printing = (sys.executable, "-c", f"print({KEY!r})")
-    for source in ({"api_key_file": str(file)}, {"api_key_command": printing}):
-        assert shown(request_headers(target(**source))) == [("Authorization", f"Bearer {KEY}")]
+    made = [("Authorization", f"Bearer {KEY}")]
+    assert shown(request_headers(target(api_key_file=str(file)))) == made
+    adds = request_signer(target(api_key_command=printing))
+    assert adds is not None
+    assert adds(Outgoing("POST", "http://h/v1", (), b"", 0)) == made
 
 
 def test_a_command_is_asked_once(tmp_path: Path) -> None:
