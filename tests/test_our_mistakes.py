@@ -6,6 +6,8 @@ What the server had and what it answered is counted by the server itself.
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,9 +39,14 @@ _NOBODY_COUNTS: list[str] = []
 
 @contextmanager
 def provider(
-    script: Script, models: bytes = b"{}", asked: list[str] = _NOBODY_COUNTS
+    script: Script,
+    models: bytes = b"{}",
+    asked: list[str] = _NOBODY_COUNTS,
+    keys: list[str] = _NOBODY_COUNTS,
 ) -> Iterator[tuple[str, list[int]]]:
-    """(URL, statuses that it has answered with); `asked` gets the paths of each GET."""
+    """(URL, statuses that it has answered with); `asked` gets the paths of each GET, `keys` the
+    proof that comes with each POST, before the script is asked.
+    """
     answered: list[int] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -53,6 +60,7 @@ def provider(
         def do_POST(self) -> None:
             """What the script says."""
             self.rfile.read(int(self.headers["content-length"]))
+            keys.append(self.headers["authorization"] or "")
             status = script(len(answered))
             answered.append(status)
             if status == 200:
@@ -182,3 +190,36 @@ def test_a_server_whose_list_hangs_can_be_measured(tmp_path: Path) -> None:
         assert (asked, answered) == ([], [200, 200])
         assert run(url, tmp_path / "s", count=2) == 0
     assert asked == ["/v1/models"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_command_is_asked_for_the_next_key_when_one_is_refused(
+    workers: str, tmp_path: Path
+) -> None:
+    """The first key is good for thirty requests. Those that were sent with it afterwards are ours,
+    the others are served, and no file holds either key.
+    """
+    command = tmp_path / "print_key.py"
+    command.write_text(
+        "import pathlib, sys\n"
+        "asked = pathlib.Path(sys.argv[1])\n"
+        "with asked.open('a') as handle: handle.write('x')\n"
+        "print(f'planted-key-{int(len(asked.read_text()) > int(sys.argv[2]))}')\n"
+    )
+    keys: list[str] = []
+    # every process asks for itself: our own for the ready check, and each worker
+    asks = {"1": 1, "2": 3}[workers]
+    printing = shlex.join([sys.executable, str(command), str(tmp_path / "asked"), str(asks)])
+
+    def script(n: int) -> int:
+        return 200 if n < 30 or keys[-1].endswith("planted-key-1") else 401
+
+    with provider(script, keys=keys) as (url, answered):
+        flags = ["--slo", "uptime>=99%", "--api-key-command", printing, "--workers", workers]
+        code = run(url, tmp_path / "r", *flags, count=400)
+    assert code == 0
+    assert answered[-1] == 200
+    assert 1 <= answered.count(401) < 300
+    assert {keys[0], keys[-1]} == {"Bearer planted-key-0", "Bearer planted-key-1"}
+    files = [path for path in (tmp_path / "r").rglob("*") if path.is_file()]
+    assert [path.name for path in files if b"planted-key" in path.read_bytes()] == []

@@ -122,6 +122,7 @@ class CommandKey:
         renewed.note(text)
         self.text, self._back_off_ns = text, 0
         self._got_ns, self._got_wall_ns = self._clock(), self._wall()
+        self._refused.clear()  # by whoever was sent with the key before
 
     def _keep(self) -> None:
         pause = threading.Event()

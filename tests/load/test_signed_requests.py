@@ -51,4 +51,6 @@ def test_the_ready_check_is_signed_too() -> None:
         assert request.startswith(b"GET ")
         assert verified(request, SECRET).region == "eu-west-1"
         assert (said is not None) == (status[:3] == "403")
-        assert said is None or said.endswith("check the keys and region that sign, auth and headers")
+        assert said is None or said.endswith(
+            "check the keys and region that sign, auth and headers"
+        )
