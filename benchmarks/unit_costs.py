@@ -35,9 +35,10 @@ from bench.load import alarm
 from bench.load.endpoint import Endpoint
 from bench.load.generator import run_loop
 from bench.load.journal import SEGMENT_EVERY_S, Journal
-from bench.load.player import Counters, Player, Work, make_endpoints
+from bench.load.player import Counters, Player, make_endpoints
 from bench.load.request import Request
 from bench.load.shard import cut_table
+from bench.load.work import Work
 from bench.plan.arrival_laws import Arrivals
 from bench.plan.profile import Amount, Profile
 from bench.plan.prompts import PromptText

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.app.shard_folders import COMMON, check_sealed, read_parts
 from bench.clock import utc_text
-from bench.load.shard import WHOLE_TABLE
+from bench.record.digests import WHOLE_TABLE
 from bench.record.files import json_bytes, read_table, write_json
 from bench.record.gather import gather, gather_attempts, gather_harness, gather_leg_events
 from bench.record.histogram import Histogram, Interval, read_hlog, write_hlog

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import RunFolderError, UserError
-from bench.load.shard import WHOLE_TABLE
-from bench.record.digests import listed
-from bench.record.files import read_table, refuse_ways_out
+from bench.record.digests import WHOLE_TABLE, listed
+from bench.record.files import refuse_ways_out
 from bench.record.parts import Kind, Part
 from bench.record.pieces import SealedFiles
 from bench.record.run_folder import Run, read_manifest, under_way, was_edited
-from bench.record.samples import ATTEMPT_DTYPE, SAMPLE_DTYPE
 from bench.userfile import file_digest
 
 #: What a merged manifest takes over from its shards, which have it in common.
@@ -61,13 +59,7 @@ def _part(folder: Path, kind: Kind) -> Part:
         )
         state, until_ns = run.state, run.until_ns
     else:
-        samples, tried = (folder / name / "rows.npy" for name in ("samples", "attempts"))
-        files = SealedFiles(
-            folder,
-            read_table(samples, SAMPLE_DTYPE, mapped=True),
-            read_table(tried, ATTEMPT_DTYPE, mapped=True) if tried.is_file() else None,
-            manifest.strings,
-        )
+        files = SealedFiles.mapped(folder, manifest.strings)
         state, until_ns = manifest.state, manifest.stopped_ns
     shard = manifest.shard
     return Part.of_shard(

@@ -29,10 +29,11 @@ from bench.judge.census.standing import outage_record, silent, tracked
 from bench.load.ceiling import share_of_ceiling, unreadable
 from bench.load.endpoint import Endpoint
 from bench.load.journal import Strings
-from bench.load.player import Player, Work, make_endpoints, run_secrets
+from bench.load.player import Player, make_endpoints, run_secrets
 from bench.load.request import Request
 from bench.load.runner import check_descriptors
 from bench.load.transport.sender import check_ready
+from bench.load.work import Work
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite

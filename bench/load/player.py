@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,21 +19,19 @@ from bench.clock import monotonic_ns
 from bench.load.alarm import Timers
 from bench.load.endpoint import BodyWriter, Endpoint, LaneSender
 from bench.load.generator import Generator, LaneState, current_loop_name
-from bench.load.guard import UNCAPPED, Caps, Guard, Guarded
+from bench.load.guard import UNCAPPED, Guard, Guarded
 from bench.load.journal import Journal
 from bench.load.probe import HarnessProbe
 from bench.load.router import Router
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
+from bench.load.work import Work
 from bench.plan.credentials import key_refused, secrets_of
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
-from bench.record.digests import marks
-from bench.record.gather import harness_of
 from bench.record.histogram import Histogram
-from bench.record.parts import ALONE, Part, Share
-from bench.record.pieces import PieceFiles, SegmentWriter
-from bench.record.records.manifest import Harness, ProcessRecord
+from bench.record.parts import Part
+from bench.record.pieces import SegmentWriter
 from bench.record.samples import Outcome
 
 #: Something to tell of while a run lasts: its moment (ns after the run's start), a sentence.
@@ -202,61 +199,6 @@ def run_secrets(lanes: Sequence[Lane]) -> list[SecretStr]:
 #: Called every few ms with the time since the run's start and a way to ask where it stands. A
 #: sentence in return ends the run early, for that reason.
 OnTick = Callable[[int, Callable[[], Counters]], str | None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """What a process plays of a run, and where it puts the samples."""
-
-    lanes: Sequence[Lane]
-    schedule: Table
-    folder: Path
-    run_id: str
-    share: Share = ALONE
-    sitting: int = 1
-    caps: Caps = UNCAPPED
-
-    def of_worker(self, number: int, workers: int) -> Work:
-        """What one of so many workers plays of it."""
-        share = dataclasses.replace(self.share, worker=number, workers=workers)
-        return dataclasses.replace(self, share=share)
-
-    @property
-    def _files(self) -> PieceFiles:
-        return PieceFiles(self.folder, self.share.worker, self.sitting)
-
-    def played(
-        self,
-        facts: dict[str, Any],
-        gaps: Sequence[Sequence[Histogram]],
-        leg_events: Sequence[dict[str, Any]],
-        *,
-        interrupted: bool,
-    ) -> Part:
-        """The part of the run that a process was which came to its end; `facts` are
-        `Player.facts`.
-        """
-        return Part.of_pieces(
-            self._files,
-            self.share,
-            state="interrupted" if interrupted else "complete",
-            harness=harness_of([ProcessRecord.model_validate(facts)]),
-            gaps=gaps,
-            leg_events=leg_events,
-        )
-
-    def lost(self) -> Part:
-        """The same of a process that died: what it had sealed, and had begun."""
-        number = self.share.worker
-        return Part.of_pieces(
-            self._files,
-            self.share,
-            lost="died",
-            harness=Harness(dead_workers=[number]),
-            begun_until_ns=marks(self.folder).get(self._files.writer, -1),
-            begun_note=f"under way when worker {number} died",
-            unsent_note=f"worker {number} died before this row was sealed",
-        )
 
 
 class Player:

@@ -21,6 +21,7 @@ from bench.clock import monotonic_ns, utc_text, wall_offset_ns
 from bench.errors import UserError
 from bench.load.sitting import lead_ns
 from bench.plan.schedule import Plan, Table
+from bench.record.digests import WHOLE_TABLE
 from bench.record.files import write_table
 from bench.record.parts import Share, rows_of_shards
 from bench.record.records.manifest import PlaceRecord, ShardRecord, StartRecord
@@ -28,9 +29,6 @@ from bench.record.run_folder import RunWriter
 from bench.record.samples import Int
 from bench.units import S, show_duration
 
-#: The whole plan's table, in the folder of each shard: where its rows belong, and what a lost shard
-#: would have played.
-WHOLE_TABLE = "whole.npy"
 #: A run that comes to its agreed instant later than this is refused; until then its first rows
 #: leave late, and health sees it.
 LATE_NS = 1 * S

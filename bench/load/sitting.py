@@ -20,8 +20,8 @@ import numpy as np
 from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
 from bench.errors import UserError
 from bench.load.guard import Caps
-from bench.load.player import Work
 from bench.load.spending import Spending
+from bench.load.work import Work
 from bench.plan.schedule import Lane, Plan
 from bench.record.gather import Gathered
 from bench.record.histogram import Histogram, read_hlog

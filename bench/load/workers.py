@@ -12,7 +12,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -24,15 +23,13 @@ from anyio.streams.text import TextReceiveStream
 from bench.clock import monotonic_ns
 from bench.errors import TailproofError
 from bench.load.generator import run_loop
-from bench.load.guard import CAPS
 from bench.load.part_process import CounterReports, FromStarter, ToStarter, leave
-from bench.load.player import Counters, OnTick, Player, Work
+from bench.load.player import Counters, OnTick, Player
+from bench.load.work import Work
 from bench.plan.credentials import fault_text
 from bench.plan.prompts import PromptText, load_tokenizer
-from bench.plan.stored import LANES, dump_lanes
 from bench.record.histogram import Histogram
-from bench.record.parts import Part, Share
-from bench.record.run_folder import read_schedule
+from bench.record.parts import Part
 from bench.units import MS
 
 #: From the moment all workers are ready to the run's time zero.
@@ -70,14 +67,9 @@ class Workers:
         """
         self._work, self._count, self._ends_early = work, count, ends_early
         self._inherited = () if lock is None else (lock,)
-        self._job = {
-            "folder": str(work.folder),
-            "run_id": work.run_id,
+        self._prompts = {
             "seed": text.seed,
             "tokenizer": text.tokenizer.name if text.tokenizer else None,
-            "sitting": work.sitting,
-            "lanes": dump_lanes(work.lanes),
-            "caps": CAPS.dump_python(work.caps, mode="json"),
         }
         self._workers: list[_Worker] = []
         self._total = Counters.total([], len(work.lanes))
@@ -102,8 +94,7 @@ class Workers:
                 )
                 worker = _Worker(self._work.of_worker(number, self._count), process)
                 self._workers.append(worker)
-                share = dataclasses.asdict(worker.work.share)
-                await _say(worker, {**self._job, "share": share})
+                await _say(worker, worker.work.job() | self._prompts)
                 group.start_soon(self._listen, worker)
             for worker in self._workers:
                 await worker.ready.wait()
@@ -175,17 +166,8 @@ def innermost(error: BaseException) -> BaseException:
 
 
 async def _work(job: dict[str, Any], to_parent: ToStarter) -> None:
-    folder = Path(job["folder"])
     tokenizer = load_tokenizer(job["tokenizer"]) if job["tokenizer"] else None
-    work = Work(
-        LANES.validate_python(job["lanes"]),
-        read_schedule(folder, job["sitting"]),
-        folder,
-        job["run_id"],
-        Share(**job["share"]),
-        job["sitting"],
-        CAPS.validate_python(job["caps"]),
-    )
+    work = Work.of_job(job)
     reports = CounterReports(to_parent, len(work.lanes), _REPORT_EVERY_NS)
     stops = SimpleQueue[None]()
     from_parent = FromStarter(lambda: stops.put(None))

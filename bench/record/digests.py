@@ -22,8 +22,11 @@ from bench.record.records.manifest import Manifest
 
 #: Key of the manifest's digest of itself.
 OWN = "manifest_sha256"
+#: The whole plan's table, in the folder of each shard: where its rows belong, and what a lost shard
+#: would have played.
+WHOLE_TABLE = "whole.npy"
 #: What else a run may write before it is closed, and nothing can make again.
-WITNESSES = ("histograms.hlog", "truth.json", "whole.npy")
+WITNESSES = ("histograms.hlog", "truth.json", WHOLE_TABLE)
 LIST = "segments.jsonl"
 
 

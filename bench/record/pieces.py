@@ -34,6 +34,8 @@ MAX_STRINGS, FURTHER_TEXTS = 1000, "(further texts)"
 #: Sample columns that hold numbers of texts.
 STRING_KINDS = ("served_model", "served_region", "finish", "note", "served_tier", "error_code")
 _PIECES = "w*-[0-9]*.npy"
+#: What a whole table is called, in `samples` or `attempts`.
+SEALED = "rows.npy"
 _SEGMENT_DTYPE = np.dtype([("row", "<i8"), ("sample", SAMPLE_DTYPE)])
 Strings = dict[str, list[str]]
 
@@ -110,6 +112,11 @@ class PieceFiles:
         return _read_strings(self.folder / self.strings)
 
 
+def sealed_name(table: str) -> str:
+    """The whole `samples` or `attempts` of a folder that is closed."""
+    return f"{table}/{SEALED}"
+
+
 @dataclasses.dataclass(frozen=True)
 class SealedFiles:
     """The whole tables of a folder that holds one part alone, in the order of that part's plan."""
@@ -118,6 +125,17 @@ class SealedFiles:
     table: Table
     tried: Table | None
     texts: Strings
+
+    @classmethod
+    def mapped(cls, folder: Path, texts: Strings) -> SealedFiles:
+        """Those on the disk. Raises RunFolderError."""
+        tried = folder / sealed_name("attempts")
+        return cls(
+            folder,
+            read_table(folder / sealed_name("samples"), SAMPLE_DTYPE, mapped=True),
+            read_table(tried, ATTEMPT_DTYPE, mapped=True) if tried.is_file() else None,
+            texts,
+        )
 
     def samples(
         self,

@@ -31,7 +31,7 @@ from bench.record.files import (
     write_table,
 )
 from bench.record.gather import Gathered, gather_attempts, gather_pieces, parts_in
-from bench.record.pieces import PieceFiles, SegmentWriter, Texts, has_pieces
+from bench.record.pieces import PieceFiles, SegmentWriter, Texts, has_pieces, sealed_name
 from bench.record.records.manifest import LaneRecord, Manifest, Segment, SittingRecord, State
 from bench.record.records.record import Json, parse_record, read_json
 from bench.record.samples import ATTEMPT_DTYPE, SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table
@@ -153,7 +153,7 @@ class RunWriter:
         """Seal `samples` or `attempts` as one segment of `rows`, of which one part at a time is in
         memory.
         """
-        file = f"{name}/rows.npy"
+        file = sealed_name(name)
         (self.folder / name).mkdir(mode=0o700, exist_ok=True)
         digest = write_table(self.folder / file, parts, rows, dtype)
         segment = Segment(file=file, rows=rows, sha256=digest)
@@ -232,7 +232,8 @@ class LaterSitting(RunWriter):
                 stopped_ns=None,
             )
         )
-        for name in ("samples/rows.npy", "attempts/rows.npy", "summary.json", "run.json.sig"):
+        tables = map(sealed_name, ("samples", "attempts"))
+        for name in (*tables, "summary.json", "run.json.sig"):
             (self.folder / name).unlink(missing_ok=True)
 
 
@@ -289,10 +290,10 @@ class Run:
 
         Raises RunFolderError.
         """
-        whole = self.folder / "attempts" / "rows.npy"
-        listed = any(segment.file == "attempts/rows.npy" for segment in self.manifest.segments)
-        sealed = self.manifest.state != "running" or not has_pieces(self.folder)
-        taken = sealed and (listed or whole.is_file())
+        whole = self.folder / sealed_name("attempts")
+        listed = any(segment.file == sealed_name("attempts") for segment in self.manifest.segments)
+        closed = self.manifest.state != "running" or not has_pieces(self.folder)
+        taken = closed and (listed or whole.is_file())
         if taken:
             return read_table(whole, ATTEMPT_DTYPE)
         return gather_attempts(parts_in(self.folder), Texts(self.texts))
@@ -346,7 +347,7 @@ def _read_samples(
     rows: int,
 ) -> tuple[Table, dict[str, list[str]]]:
     """The sealed table and its strings; of a run without an end, what its pieces hold."""
-    whole = folder / "samples" / "rows.npy"
+    whole = folder / sealed_name("samples")
     if manifest.state == "running" and (has_pieces(folder) or not whole.is_file()):
         return gather_pieces(folder, rows)
     return read_table(whole, SAMPLE_DTYPE), manifest.strings

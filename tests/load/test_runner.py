@@ -20,8 +20,9 @@ import pytest
 from bench.clock import monotonic_ns
 from bench.errors import RunFolderError, TargetUnreachable, UserError
 from bench.load.options import Listeners, RunOptions
-from bench.load.player import Player, Work
+from bench.load.player import Player
 from bench.load.runner import check_descriptors, play
+from bench.load.work import Work
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.plan.schedule import Plan

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from bench.errors import RunFolderError
 from bench.record.digests import inside, listed
-from bench.record.pieces import PieceFiles
+from bench.record.pieces import SEALED, PieceFiles
 from bench.record.run_folder import read_manifest
 
 _MANIFEST = "run.json"
@@ -27,7 +27,6 @@ _COMMON = "schedule.npy"
 #: A table is sealed once under its name; any other file may be another one between two of its
 #: parts, and is read at once.
 _TABLE = ".npy"
-_SEALED = f"rows{_TABLE}"
 #: Bytes of a part at the most.
 _PART_BYTES = 4 << 20
 
@@ -173,7 +172,7 @@ class Inbox:
                 handle.write(part.data)
             if not part.last or taken == path:
                 return
-            if path.name == _SEALED:
+            if path.name == SEALED:
                 self._held.append((taken, path))
                 return
             if part.name == _MANIFEST:

@@ -19,7 +19,7 @@ from bench.metrics import HEADLINES
 from bench.quantiles import P50, P99, P999, by_name
 from bench.record.files import read_table
 from bench.record.histogram import Histogram
-from bench.record.pieces import Following
+from bench.record.pieces import Following, sealed_name
 from bench.record.records.manifest import LaneRecord
 from bench.record.run_folder import read_manifest, read_schedule, under_way
 from bench.record.samples import SAMPLE_DTYPE, Int, Outcome, Table, latency_ns
@@ -87,7 +87,7 @@ class Growing:
         self._take(*self._pieces.fresh())
         state = read_manifest(self._folder).state
         if state != "running":
-            whole = read_table(self._folder / "samples" / "rows.npy", SAMPLE_DTYPE)
+            whole = read_table(self._folder / sealed_name("samples"), SAMPLE_DTYPE)
             self._take(np.arange(len(whole)), whole)
         lanes = self._manifest.lanes
         return Standing(
