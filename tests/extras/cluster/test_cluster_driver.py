@@ -16,17 +16,24 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.clock import monotonic_ns
+from bench.cli.run import suite_of
+from bench.clock import monotonic_ns, wall_ns
 from bench.errors import ExitCode, RunFolderError, UserError
 from bench.extras.cluster.agent import Agent
 from bench.extras.cluster.driver import collect
 from bench.load.guard import Caps
+from bench.load.options import RunOptions, plan_file
+from bench.plan.schedule import compile_plan
 from bench.plan.suite import load_suite
 from bench.record.digests import OWN, manifest_digest
 from bench.record.files import write_json
-from bench.record.run_folder import Run, read_manifest, under_way
+from bench.record.identity import plan_facts
+from bench.record.records.census import Months
+from bench.record.records.manifest import PlaceRecord, ShardRecord
+from bench.record.run_folder import Run, RunWriter, read_manifest, under_way
 from bench.record.samples import Outcome
 from bench.units import S
+from tests.support.flags import run_flags
 from tests.support.local_cluster import (
     EU,
     US,
@@ -318,3 +325,40 @@ def test_a_rule_that_one_shard_breaks_ends_the_others_for_its_reason(
     assert [shard.ended_early for shard in run.manifest.shards] == ["node-2 had enough"] * 2
     assert asked(provider) < len(run.columns)
     assert rows_that(run, Outcome.ok) == set(provider.asked_of(run))
+
+
+def test_what_the_folder_keeps_of_the_plan_is_collected_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing came of two nodes: the census of the suite's own logs is written all the same, and
+    the node that the run was to leave out is left out.
+    """
+    monkeypatch.chdir(tmp_path)
+    target = "http://127.0.0.1:1/v1"
+    flags = run_flags("--url", target, "--model", "m", "--request-rate", "10", "--duration", "1s")
+    months = load_suite("field-guide").months
+    plan = compile_plan(suite_of(flags).model_copy(update={"months": months}), 1)
+    shards = [
+        ShardRecord(number=number, of=2, place=PlaceRecord(node=f"node-{number}"))
+        for number in (1, 2)
+    ]
+    facts = plan_facts(plan, "r", wall_ns()).replace(
+        inputs=[],
+        cluster={
+            "address": "here",
+            "shared": False,
+            "leave_out": ["node-2"],
+            "seats": [shard.to_json() | {"node_id": "id", "folder": ""} for shard in shards],
+        },
+    )
+    RunWriter(Path("r"), facts, plan.schedule, plan_file(plan, RunOptions())).let_go()
+    assert collect(Path("r"), None).exit_code == ExitCode.INTERRUPTED
+    run = Run(Path("r"))
+    assert rows_that(run, Outcome.never_sent) == set(range(len(plan.schedule)))
+    assert {run.strings("note")[note] for note in run.columns.samples["note"]} == {
+        "shard 1 of 2 was not given",
+        "shard 2 of 2 was not given",
+    }
+    assert run.manifest.left_out_nodes == ["node-2"]
+    found = Months.model_validate_json(Path("r/census.json").read_bytes())
+    assert [*found.months] == [file.stem for _, file in months]
