@@ -8,85 +8,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from bench.cli import main
 from bench.record.run_folder import Run
-
-#: The status of the n-th request, from 0 on.
-Script = Callable[[int], int]
-SAID = {
-    400: {"error": {"message": "Unsupported parameter: 'max_tokens'", "type": "invalid_request"}},
-    401: {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}},
-    403: {"error": {"message": "You may not use this model", "type": "permission_error"}},
-    404: {"error": {"message": "The model `m` does not exist", "code": "model_not_found"}},
-    429: {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
-    500: {"error": {"message": "oops"}},
-}
-GOOD = (
-    b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
-    b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-)
-
-_NOBODY_COUNTS: list[str] = []
-
-
-@contextmanager
-def provider(
-    script: Script,
-    models: bytes = b"{}",
-    asked: list[str] = _NOBODY_COUNTS,
-    keys: list[str] = _NOBODY_COUNTS,
-) -> Iterator[tuple[str, list[int]]]:
-    """(URL, statuses that it has answered with); `asked` gets the paths of each GET, `keys` the
-    proof that comes with each POST, before the script is asked.
-    """
-    answered: list[int] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            """The list of models."""
-            asked.append(self.path)
-            self._answer(200, "application/json", models)
-
-        def do_POST(self) -> None:
-            """What the script says."""
-            self.rfile.read(int(self.headers["content-length"]))
-            keys.append(self.headers["authorization"] or "")
-            status = script(len(answered))
-            answered.append(status)
-            if status == 200:
-                self._answer(200, "text/event-stream", GOOD)
-            else:
-                self._answer(status, "application/json", json.dumps(SAID[status]).encode())
-
-        def _answer(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response_only(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", answered
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+from tests.support.status_by_turn import Script, provider
 
 
 def run(url: str, out: Path, *flags: str, count: int = 60) -> int:
@@ -215,7 +143,7 @@ def test_a_command_is_asked_for_the_next_key_when_one_is_refused(
         return 200 if n < 30 or keys[-1].endswith("planted-key-1") else 401
 
     with provider(script, keys=keys) as (url, answered):
-        flags = ["--slo", "uptime>=99%", "--api-key-command", printing, "--workers", workers]
+        flags = ["--slo", "uptime>=90%", "--api-key-command", printing, "--workers", workers]
         code = run(url, tmp_path / "r", *flags, count=400)
     assert code == 0
     assert answered[-1] == 200
@@ -223,3 +151,12 @@ def test_a_command_is_asked_for_the_next_key_when_one_is_refused(
     assert {keys[0], keys[-1]} == {"Bearer planted-key-0", "Bearer planted-key-1"}
     files = [path for path in (tmp_path / "r").rglob("*") if path.is_file()]
     assert [path.name for path in files if b"planted-key" in path.read_bytes()] == []
+
+
+def test_a_ramp_is_not_lowered_by_a_wrong_key(tmp_path: Path) -> None:
+    """No rate is blamed for what every rate would be refused for."""
+    with provider(lambda _: 401) as (url, answered):
+        words = ["--model", "m", "--slo", "uptime>=99%", "--out", str(tmp_path / "r"), "--yes"]
+        code = main(["ramp", "--url", url, *words, "--isl", "8", "--osl", "1"])
+    assert code == 5
+    assert len(answered) < 60

@@ -43,6 +43,7 @@ from bench.show.watch import watch_screen
 from bench.units import MS, S
 from tests.support.patience import STEP_S
 from tests.support.screens import screen_lines
+from tests.support.status_by_turn import provider
 
 ROOT = Path(__file__).resolve().parents[1]
 MINUTE = 60 * S
@@ -837,3 +838,14 @@ def test_the_command_watches_and_tells_where_it_stands(
     assert "is not the folder of a watch" in capsys.readouterr().err
     for wrong in ("1/0s", "often", "0/s"):
         assert main(["watch", suite, "--rate", wrong, "--out", out]) == 2
+
+
+def test_first_probes_that_are_all_refused_end_a_first_watch(
+    suite_to: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A wrong key is no outage."""
+    with provider(lambda _: 401) as (url, answered):
+        suite = probing(load_suite(str(suite_to(url.removesuffix("/v1")))), Fraction(50), None)
+        with pytest.raises(TargetUnreachable, match="Incorrect API key provided"):
+            watched(suite, Terms(tmp_path / "out", lasts_ns=60 * S))
+    assert 10 <= len(answered) < 200

@@ -20,7 +20,7 @@ from bench.app.conduct import Screen, conduct
 from bench.app.ramp_plan import Terms, at_rate, begun_plan, plan_probe, search_for, strict
 from bench.app.simulate import plan_virtual, simulate
 from bench.clock import sleep_s, utc_text, wall_ns
-from bench.errors import ExitCode, TailproofError, UserError
+from bench.errors import ExitCode, TailproofError, TargetUnreachable, UserError
 from bench.judge.contract.sizing import Assumed, size_plan
 from bench.judge.ramp.curve import curve_clause, knee_of, observed, probe_of
 from bench.judge.ramp.search import Bracket, End, Probe, Search, Step, bracket_of, next_step
@@ -243,6 +243,8 @@ class Ramp:
         if isinstance(done, str):
             return done
         records = done.records
+        if records.summary.health.mistakes:
+            raise TargetUnreachable(records.summary.health.mistakes[0], where=f"run {name}")
         if records.summary.state != "complete":
             return None
         found = observed(step, (name, seed), records.summary, records.verdicts, self._shown)

@@ -26,6 +26,7 @@ from bench.clock import monotonic_ns, utc_text, wall_ns
 from bench.errors import TargetUnreachable, UserError
 from bench.judge.census.episodes import OutageTracker, Probe
 from bench.judge.census.standing import outage_record, silent, tracked
+from bench.judge.mistakes import mistakes_of
 from bench.load.ceiling import share_of_ceiling, unreadable
 from bench.load.endpoint import Endpoint
 from bench.load.journal import Strings
@@ -43,8 +44,8 @@ from bench.record.identity import plan_facts, run_id
 from bench.record.records.manifest import ProcessRecord, State
 from bench.record.records.record import Json
 from bench.record.records.watch import WatchEvent
-from bench.record.run_folder import RunWriter
-from bench.record.samples import Columns, Outcome
+from bench.record.run_folder import Run, RunWriter
+from bench.record.samples import FIRST_REFUSED, Columns, Outcome
 from bench.units import MS, S, show_duration, show_usd
 
 DAY_NS = 86400 * S
@@ -66,7 +67,7 @@ class Polite(Endpoint):
     __slots__ = ("_sent", "_until_ns")
 
     def __init__(self, endpoint: Endpoint):
-        super().__init__(endpoint.sender, endpoint.writer)
+        super().__init__(endpoint.sender, endpoint.writer, endpoint.key_refused)
         self._sent: list[Request] = []
         self._until_ns = 0
 
@@ -119,14 +120,17 @@ class Watch:
         self._stop = anyio.Event()
         self._trackers: dict[str, OutageTracker] = {}
         self._judged_ns = 0
+        #: nothing was ever served to this watch, so that first answers may say that we ask wrongly
+        self._unserved = False
 
     async def go_on(self) -> list[str]:
         """Probe until told to stop.
 
         Returns the overall verdict so far of each target with a contract.
 
-        Raises UserError before the first probe, TargetUnreachable where nothing answers and the
-        folder holds no earlier watch, RunFolderError where the disk is full.
+        Raises UserError before the first probe; TargetUnreachable where nothing answers, or the
+        first answers all refuse what is asked, and the folder holds no earlier watch;
+        RunFolderError where the disk is full.
         """
         terms, day = self.terms, compile_plan(lasting(self.suite, DAY_NS), self.terms.seed)
         if terms.max_usd_per_day is not None and (usd := most_usd(day)) > Fraction(
@@ -153,11 +157,14 @@ class Watch:
             earlier = desk.start(began)
             try:
                 self._trackers = {name: tracked(log) for name, log in earlier.items()}
-                await self._check_ready(day, fatal=not Shelf(terms.folder).runs())
+                self._unserved = not Shelf(terms.folder).runs()
+                await self._check_ready(day, fatal=self._unserved)
                 status = shlex.join(["tailproof", "watch", "--status", str(terms.folder)])
                 self._tell(f"probing into {terms.folder}; `{status}` tells where it stands")
+                # From the first probe on, however long the check before it took.
+                begins = terms.wall()
                 await self._play_on(
-                    desk, None if terms.lasts_ns is None else began + terms.lasts_ns
+                    desk, None if terms.lasts_ns is None else begins + terms.lasts_ns
                 )
             finally:
                 desk.close()
@@ -223,6 +230,8 @@ class Watch:
             )
             desk.event(WatchEvent(event="clock", run=live.run, text=why))
         _seal(writer, plan, player, started, why)
+        if self._unserved and (mistakes := mistakes_of(Run(writer.folder))):
+            raise TargetUnreachable(mistakes[0].text)
         desk.judge(writer.folder, self.terms.wall())
         if parted_ns is None:
             await self._rest(until - self.terms.wall())
@@ -263,6 +272,7 @@ class Watch:
         def tick(_now_ns: int, _counters: object) -> None:
             nonlocal parted_ns
             self._take_ended(live, desk)
+            self._look_at_first(player)
             now_ns = monotonic_ns()
             step_ns = self.terms.wall() - now_ns - offset_ns
             if abs(step_ns) > STEP_NS and parted_ns is None:
@@ -279,6 +289,16 @@ class Watch:
         self._player = None
         self._take_ended(live, desk)
         return parted_ns
+
+    def _look_at_first(self, player: Player) -> None:
+        """Stop where the first answers of a lane all refuse what is asked."""
+        if not self._unserved:
+            return
+        for ended in player.journal.outcomes:
+            if ended[Outcome.ok]:
+                self._unserved = False
+            elif ended[Outcome.http_4xx] >= FIRST_REFUSED and sum(ended) == ended[Outcome.http_4xx]:
+                player.generator.stop()
 
     async def _rest(self, length_ns: int) -> None:
         with anyio.move_on_after(max(length_ns, 0) / S):

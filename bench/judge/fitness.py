@@ -10,6 +10,7 @@ too.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,14 +31,21 @@ _OF_PROCESSES = ("loop_stall_max_ms", "clock_step_ms", "suspended_ms")
 
 def fitness(run: Run, override: Contract | None = None) -> Health:
     """Health of the whole run, for all its lanes at once; of one with nodes left out, that of the
-    others.
+    others. Requests that the buyer's own mistake had refused make it invalid too.
     """
+    health = _of_harness(run, override)
+    mistakes = [mistake.text for mistake in mistakes_of(run)]
+    if not mistakes:
+        return health
+    return replace(health, state="invalid", reasons=mistakes + health.reasons, mistakes=mistakes)
+
+
+def _of_harness(run: Run, override: Contract | None) -> Health:
     manifest = run.manifest
     limit_ns = _tightest_ns(run, override)
     rows = _real(run)
     places = places_of(manifest)
     harness, lost = _lost(manifest, manifest.harness.replace(state=_state(run)))
-    lost += [mistake.text for mistake in mistakes_of(run)]
     more = _more_facts(run)
     if places is None:
         return examine(rows, harness, limit_ns, (), lost, more)

@@ -46,6 +46,8 @@ class Health:
     facts: dict[str, Any]
     #: our own lag could have caused a FAIL: judge such clauses by service time too
     client_limited: bool
+    #: sentences: what was refused because key, model, body or URL were wrong
+    mistakes: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -98,7 +98,12 @@ def summarise(run: Run, health: Health, overall: Overall) -> Summary:
         state=run.state,
         simulated=bool(run.manifest.simulated_lanes),
         targets=targets,
-        health=HealthRecord(state=health.state, reasons=health.reasons, facts=health.facts),
+        health=HealthRecord(
+            state=health.state,
+            reasons=health.reasons,
+            facts=health.facts,
+            **({"mistakes": health.mistakes} if health.mistakes else {}),
+        ),
         overall=overall,
     )
 

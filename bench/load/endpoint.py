@@ -134,7 +134,7 @@ class LaneSender(Protocol):
 class Endpoint:
     """Sends the requests of one target."""
 
-    __slots__ = ("_key_refused", "api", "sender", "writer")
+    __slots__ = ("api", "key_refused", "sender", "writer")
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class Endpoint:
         key_refused: Callable[[int], None] | None = None,
     ):
         """`key_refused` is told of each 401, with the moment at which that request was sent."""
-        self.sender, self._key_refused = sender, key_refused
+        self.sender, self.key_refused = sender, key_refused
         self.writer = writer
         self.api: Api = writer.api
 
@@ -176,8 +176,8 @@ class Endpoint:
         """One row, two attempts, both counted: the refused one was the server's doing, not our
         lateness.
         """
-        if request.status == 401 and self._key_refused is not None:
-            self._key_refused(request.sent_ns)
+        if request.status == 401 and self.key_refused is not None:
+            self.key_refused(request.sent_ns)
         if request.status not in (400, 422) or request.attempts > 2:
             return False
         if not self.writer.drop_refused(note, request.body_version):

@@ -41,7 +41,10 @@ SEGMENT_EVERY_S = 0.5
 _MAX_STRING = 200
 #: Of a longer text only so much is searched for secrets, and the rest dropped.
 _LOOKED_AT = 4 * _MAX_STRING
-_SECRET = re.compile(r"(?i)\b(?:sk|pk|api|key|bearer)[-_ ][A-Za-z0-9_*.\-]{6,}")
+#: What looks like a key, ours or not. Words are none: "API key provided", "api-version".
+_SECRET = re.compile(
+    r"(?i)\b(?:(?:sk|pk)[-_]|(?:sk|pk|api|key|bearer)[-_ ](?=[a-z_.\-]*[0-9*]))[a-z0-9_*.\-]{6,}"
+)
 _NO_ANSWER = Answer()
 
 

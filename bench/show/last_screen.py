@@ -60,7 +60,7 @@ def verdict_screen(
 def _before_anything_else(summary: Summary, verdicts: Verdicts) -> Iterator[Node]:
     facts = summary.health.facts
     if summary.overall == "INVALID":
-        says = ": the measuring side was itself the limit; nothing here judges a target"
+        says = f": {summary.health.why_invalid}; nothing here judges a target"
         yield Verdict("INVALID", "", says)
     virtual = [visible(name, 60) for name, target in summary.targets.items() if target.simulated]
     if virtual:

@@ -26,8 +26,9 @@ def buyers_paragraph(manifest: Manifest, summary: Summary, verdicts: Verdicts) -
     clauses: list[Judged] = [*verdicts.clauses, *verdicts.forecasts]
     said = [_what_was_done(manifest, summary)]
     if summary.overall == "INVALID":
+        why = summary.health.why_invalid
         return (
-            f"{said[0]} The measuring side was itself the limit, so nothing here judges"
+            f"{said[0]} {why[0].upper()}{why[1:]}, so nothing here judges"
             f" {_services(len(targets), 'the')}."
         )
     if virtual := sum(bool(lane.simulated) for lane in lanes):

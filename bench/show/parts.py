@@ -200,7 +200,8 @@ def _alerts(run: Run, records: Records) -> Iterator[str]:
     """What must be known before the first number is read."""
     facts = records.summary.health.facts
     if records.summary.overall == "INVALID":
-        yield "INVALID: the measuring side was itself the limit. No number below judges a target."
+        why = records.summary.health.why_invalid
+        yield f"INVALID: {why}. No number below judges a target."
     if run.state == "interrupted":
         yield "The run was interrupted: what follows rests on the part that was carried out."
     elif run.state != "complete":

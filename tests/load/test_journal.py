@@ -60,6 +60,20 @@ def test_what_looks_like_a_key_is_removed_even_if_it_is_not_ours(text: str) -> N
     assert not any(part in strings.names[0] for part in ("abc123", "abcdefgh", "0123456789"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Incorrect API key provided. You can find it on your account page",
+        "Missing required query parameter: api-version",
+        "Missing bearer authentication in header",
+        "Pass the API key header",
+    ],
+)
+def test_words_about_keys_stay_readable(text: str) -> None:
+    """What the server says has to be read by whoever mends it."""
+    assert Strings().clean(text) == text
+
+
 def test_texts_have_one_number_each_and_are_bounded_in_count() -> None:
     """Equal texts share a number, none is -1, and beyond a thousand all further ones share the
     last.

@@ -164,6 +164,15 @@ class HealthRecord(Record):
     state: Literal["valid", "degraded", "invalid"]
     reasons: list[str]
     facts: Json
+    #: those of the reasons that are the buyer's: key, model, body or URL were refused
+    mistakes: list[str] = Field(default_factory=list)
+
+    @property
+    def why_invalid(self) -> str:
+        """In a word, whose fault it is that nothing can be judged."""
+        if self.mistakes:
+            return "key, model or body were refused, which is no breach"
+        return "the measuring side was itself the limit"
 
 
 class Summary(FileRecord):
