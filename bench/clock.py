@@ -50,3 +50,9 @@ def clock_facts() -> dict[str, str | float | bool]:
 def utc_text(wall: int) -> str:
     """A wall-clock instant in ns as RFC 3339 UTC to the second."""
     return datetime.fromtimestamp(wall // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def utc_text_ms(wall: int) -> str:
+    """The same to the millisecond."""
+    at = datetime.fromtimestamp(wall // 1_000_000_000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{wall // 1_000_000 % 1000:03d}Z"

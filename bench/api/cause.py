@@ -34,6 +34,19 @@ class Cause(enum.StrEnum):
     network = "network"
     unknown = "unknown"
 
+    @property
+    def whose(self) -> str:
+        """Who has to mend it."""
+        return _WHOSE.get(self, "unknown")
+
+
+_WHOSE: Mapping[Cause, str] = {
+    **dict.fromkeys((Cause.quota, Cause.spend, Cause.auth, Cause.request), "yours"),
+    **dict.fromkeys((Cause.capacity, Cause.overload, Cause.server), "theirs"),
+    Cause.network: "between",
+    Cause.filter: "the filter's",
+}
+
 
 #: What a status means where the vendor's code says nothing.
 BY_STATUS: Mapping[int, Cause] = {

@@ -97,6 +97,7 @@ class Converse(Api):
         # bought as a model with an ARN of its own
         "provisioned": BY_NAME,
     }
+    server_time_at_end = True
     error_codes = _CAUSES
 
     def path(self, base: str, model: str, stream: bool) -> str:

@@ -21,7 +21,7 @@ from bench.api.decoding import error_code, error_message, listed_models
 from bench.api.framing import Framing
 from bench.api.reading import PlainReader, Reader, StreamReader
 from bench.api.sse import EventStream
-from bench.api.tier import TierAsk, TierClass
+from bench.api.tier import ALONE, BOUGHT, BY_NAME, TierAsk, TierClass, plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +145,9 @@ class Api(abc.ABC):
     served_tiers: Mapping[str, TierClass] = {}
     #: the tiers that a target may name (lower case), and what asks for each
     tiers: Mapping[str, TierAsk] = {}
+    #: a server's own time stands at the end of its answer and is of the whole; a header comes
+    #: before the first token, and knows of nothing later
+    server_time_at_end = False
     #: codes of errors that mean something else here than elsewhere, or stand nowhere else
     error_codes: Mapping[str, Cause] = {}
 
@@ -198,7 +201,30 @@ class Api(abc.ABC):
 
     def tier_class(self, word: str) -> TierClass:
         """What a served tier is worth, by the vendor's word for it."""
-        return self.served_tiers.get(word.strip().lower(), TierClass.unknown)
+        return self.served_tiers.get(plain(word), TierClass.unknown)
+
+    def bought_class(self, word: str) -> TierClass:
+        """The same of a tier that was bought, by the word of a target or of a contract."""
+        return self.served_tiers.get(plain(word)) or BOUGHT.get(plain(word), TierClass.unknown)
+
+    def honours(self, bought: str, served: str) -> bool | None:
+        """Whether an answer by the tier `served` is one by the tier that was bought: of the same
+        word, else of the same class; None where that is not known.
+        """
+        words = plain(bought), plain(served)
+        if words[0] == words[1]:
+            return True
+        classes = self.bought_class(bought), self.tier_class(served)
+        if TierClass.unknown in classes:
+            return None
+        return classes[0] is classes[1] and not ALONE.intersection(words)
+
+    def asks_by_request(self, tier: str, base_url: str) -> bool:
+        """Whether each request asks for the tier, so that its answer has one to name; else model,
+        deployment or URL mean it.
+        """
+        asked = self.tiers_at(base_url).get(tier.lower(), BY_NAME)
+        return asked != BY_NAME
 
     @abc.abstractmethod
     def answer_limit(self, extra_body: Mapping[str, Any], max_tokens_field: str) -> AnswerLimit:

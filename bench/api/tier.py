@@ -35,5 +35,23 @@ class TierAsk(NamedTuple):
     headers: tuple[Header, ...] = ()
 
 
+#: Words for what was bought that no answer has.
+BOUGHT: Mapping[str, TierClass] = {
+    "dedicated": TierClass.dedicated,
+    "provisioned": TierClass.dedicated,
+    "reserved": TierClass.dedicated,
+    "shared": TierClass.standard,
+    "standard": TierClass.standard,
+    "standard_only": TierClass.standard,
+}
+#: Dearer than all others of their class, none of which stands for them.
+ALONE = frozenset({"ultrafast"})
+
+
+def plain(word: str) -> str:
+    """A tier's word as tables have it: `Provisioned Throughput` is `provisioned_throughput`."""
+    return word.strip().lower().replace(" ", "_")
+
+
 #: For tiers that no request asks for: which one it is follows from the model, deployment or URL.
 BY_NAME = TierAsk()

@@ -19,7 +19,13 @@ from bench.app.shard_folders import COMMON, check_sealed, read_parts
 from bench.clock import utc_text
 from bench.record.digests import WHOLE_TABLE
 from bench.record.files import json_bytes, read_table, write_json
-from bench.record.gather import gather, gather_attempts, gather_harness, gather_leg_events
+from bench.record.gather import (
+    gather,
+    gather_attempts,
+    gather_evidence,
+    gather_harness,
+    gather_leg_events,
+)
 from bench.record.histogram import Histogram, Interval, read_hlog, write_hlog
 from bench.record.identity import named
 from bench.record.parts import Part
@@ -112,6 +118,7 @@ def fill(writer: RunWriter, parts: Sequence[Part], whole: Table) -> None:
     state, facts = _ending(parts)
     ended = {
         "strings": texts.lists,
+        "evidence": gather_evidence(parts, whole),
         "harness": _harness(parts, writer.manifest, state),
         "shards": [shard_record(part) for part in parts if _is_known(part)],
     }

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.errors import RunFolderError, UserError
 from bench.record.digests import WHOLE_TABLE, listed
+from bench.record.facts import kept_evidence
 from bench.record.files import refuse_ways_out
 from bench.record.parts import Kind, Part
 from bench.record.pieces import SealedFiles
@@ -54,12 +55,11 @@ def _part(folder: Path, kind: Kind) -> Part:
             raise RunFolderError("is still going on", where=str(folder), remedy="wait for its end")
         run = Run(folder)
         attempts = run.attempts
-        files = SealedFiles(
-            folder, run.planned.samples, attempts if len(attempts) else None, run.texts
-        )
+        tried_rows = attempts if len(attempts) else None
+        files = SealedFiles(folder, run.planned.samples, tried_rows, run.texts, kept_evidence(run))
         state, until_ns = run.state, run.until_ns
     else:
-        files = SealedFiles.mapped(folder, manifest.strings)
+        files = SealedFiles.mapped(folder, manifest.strings, manifest.evidence)
         state, until_ns = manifest.state, manifest.stopped_ns
     shard = manifest.shard
     return Part.of_shard(

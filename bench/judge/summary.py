@@ -15,9 +15,10 @@ import numpy as np
 
 from bench.judge.health import Health
 from bench.judge.reached import came_to
+from bench.judge.served import causes_in, evidence_of, headroom_of, server_gap_ns, tiers_of
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, in_summary
 from bench.quantiles import P50, P95, P99, QUANTILES, by_key, quantile_name
-from bench.record.facts import Places, places_of
+from bench.record.facts import Places, kept_evidence, places_of
 from bench.record.histogram import Histogram, read_hlog
 from bench.record.records.manifest import LaneRecord
 from bench.record.records.summary import (
@@ -82,16 +83,21 @@ def summarise(run: Run, health: Health, overall: Overall) -> Summary:
     gaps = _gap_histograms(run)
     came = came_to(run)
     places = places_of(run.manifest)
-    targets = {
-        lane.name: lane_summary(
+    kept = kept_evidence(run)
+    targets = {}
+    for index, lane in enumerate(run.lanes):
+        found = lane_summary(
             run.columns.lane(index),
             lane,
             came.lane(index),
             gaps.get(lane.name),
             places,
+            run.strings("served_tier"),
         )
-        for index, lane in enumerate(run.lanes)
-    }
+        of_lane = kept[index] if index < len(kept) else None
+        targets[lane.name] = found.replace(
+            headroom=headroom_of(of_lane), evidence=evidence_of(run, index, of_lane)
+        )
     return Summary(
         format=Summary.FORMAT,
         run=run.manifest.run,
@@ -131,9 +137,10 @@ def lane_summary(
     came: Columns,
     gaps: Histogram | None,
     places: Places | None = None,
+    tier_words: Sequence[str] = (),
 ) -> TargetSummary:
     """One target of summary.json; `came` are those of its rows that the run came to, `places` where
-    they were sent from.
+    they were sent from, `tier_words` the texts of `served_tier`.
     """
     measured = columns.measured()
     ok = measured.where(measured.ok)
@@ -160,6 +167,10 @@ def lane_summary(
         cost=token_cost(columns, lane),
         by_phase=_parts(measured, lane.phases, measured.schedule["phase"], _part),
         by_bucket=_parts(measured, lane.buckets, measured.schedule["bucket"], _part),
+        tiers=tiers_of(ok, lane, tier_words),
+        causes=causes_in(columns),
+        server_ms=quantiles_ms(ok.samples["server_ns"]),
+        server_gap_ms=quantiles_ms(server_gap_ns(ok.samples, lane)),
         **(_by_place(measured, places) if places is not None else {}),
     )
 

@@ -7,6 +7,7 @@ ago is on disk; no text of a server is kept without its secrets removed and its 
 
 from __future__ import annotations
 
+import itertools
 import re
 from array import array
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from pydantic import SecretStr
 
 from bench.api.answer import Answer
 from bench.clock import monotonic_ns
+from bench.load.evidence import Evidence, end_of
 from bench.load.guard import Guard
 from bench.load.request import Attempt, Request
 from bench.plan.credentials import REDACTED, Redaction
@@ -38,6 +40,8 @@ from bench.record.samples import (
 )
 
 SEGMENT_EVERY_S = 0.5
+#: What is kept for the vendors is written whole each time: once in so many.
+_EVIDENCE_EVERY = 10
 _MAX_STRING = 200
 #: Of a longer text only so much is searched for secrets, and the rest dropped.
 _LOOKED_AT = 4 * _MAX_STRING
@@ -108,6 +112,7 @@ class Journal:
         self._begun = False
         secrets = list(secrets)
         self.strings = {kind: Strings(secrets) for kind in STRING_KINDS}
+        self._evidence = Evidence(len(lane_phases))
         self.gap_histograms = [[Histogram() for _ in range(phases)] for phases in lane_phases]
         self._gaps: list[list[array[int]]] = []
         #: for observers of the run alone: response of successes a lane, to the last token and to
@@ -139,8 +144,7 @@ class Journal:
         answer = request.answer if request.answer is not None else _NO_ANSWER
         output_tokens = _output_tokens(answer, request.flags)
         flags = request.flags | (answer.first_shared and Flag.TTFT_UPPER_BOUND)
-        if output_tokens != answer.output_tokens:
-            flags |= Flag.COUNTED_TOKENS
+        flags |= output_tokens != answer.output_tokens and Flag.COUNTED_TOKENS
         self.samples[request.row] = (
             request.due_ns,
             _after(request.slot_free_ns, t0),
@@ -187,10 +191,11 @@ class Journal:
             ready_ns = max(request.slot_free_ns, request.due_ns + t0)
             self._lags.append(max(0, request.sent_ns - ready_ns))
         if outcome == Outcome.ok:
-            end = answer.last_token_ns if answer.last_token_ns >= 0 else request.done_ns
-            self._responses[lane_index].append(end - t0 - request.due_ns)
+            self._responses[lane_index].append(end_of(request) - t0 - request.due_ns)
             if answer.first_token_ns >= 0:
                 self._first_tokens[lane_index].append(answer.first_token_ns - t0 - request.due_ns)
+        if request.request_id or request.requests_left >= 0 or request.tokens_left >= 0:
+            self._evidence.note(request, outcome, note, t0, lane_index)
         if self._guard is not None:
             self._guard.ended(request, outcome, note, lane_index)
 
@@ -301,12 +306,12 @@ class Journal:
 
     async def write_regularly(self) -> None:
         """Seal what ended every `seal_every_s`, off the loop's thread."""
-        while True:
+        for turn in itertools.count(1):
             await anyio.sleep(self.seal_every_s)
-            await self.flush()
+            await self.flush(evidence=turn % _EVIDENCE_EVERY == 0)
 
-    async def flush(self) -> None:
-        """Seal what ended since the last call.
+    async def flush(self, *, evidence: bool = True) -> None:
+        """Seal what ended since the last call; `evidence`: also what is kept for the vendors.
 
         Raises RunFolderError naming the file that cannot be written.
         """
@@ -318,6 +323,7 @@ class Journal:
             tried = self._gather_attempts()
         else:
             tried = empty_attempts()
+        kept = self._evidence.copy() if evidence and self._evidence.changed else None
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(
                 self._seal,
@@ -326,6 +332,7 @@ class Journal:
                 tried,
                 self.texts(),
                 until_ns,
+                kept,
             )
 
     def _seal(
@@ -335,11 +342,14 @@ class Journal:
         tried: Table,
         texts: dict[str, list[str]],
         until_ns: int,
+        kept: Evidence | None,
     ) -> None:
         if len(rows) or len(tried):
             self._writer.append(rows, samples, texts)
         if len(tried):
             self._writer.append_attempts(tried, texts)
+        if kept is not None:
+            self._writer.append_evidence(kept.records(self.strings["note"].clean))
         if self._begun and until_ns >= 0:
             self._writer.mark(until_ns)
 

@@ -36,6 +36,7 @@ from bench.plan.target import KEY_SOURCES
 from bench.record.gather import (
     gather,
     gather_attempts,
+    gather_evidence,
     gather_gaps,
     gather_harness,
     gather_leg_events,
@@ -46,6 +47,7 @@ from bench.record.identity import plan_facts, run_id
 from bench.record.parts import Part
 from bench.record.pieces import Texts
 from bench.record.records.manifest import State
+from bench.record.records.served import LaneEvidence
 from bench.record.run_folder import RunWriter
 from bench.units import show_duration
 
@@ -69,6 +71,7 @@ class _Played:
     texts: Texts
     attempts: Table
     parts: list[Part]
+    evidence: list[LaneEvidence]
 
     @property
     def interrupted(self) -> bool:
@@ -239,7 +242,9 @@ async def _play_sitting(
         parts = [player.part()]
         journal = player.journal
         if sitting.number == 1:
-            return _Played(journal.samples, Texts(journal.texts()), journal.attempts(), parts)
+            texts = Texts(journal.texts())
+            kept = gather_evidence(parts)
+            return _Played(journal.samples, texts, journal.attempts(), parts, kept)
     else:
         for endpoint in itertools.chain.from_iterable(endpoints):
             await endpoint.close()
@@ -256,7 +261,7 @@ async def _play_sitting(
     every = [*(part for part in parts_in(folder) if part.files not in ours), *parts]
     texts = Texts()
     (samples,) = gather(every, schedule, texts)
-    return _Played(samples, texts, gather_attempts(every, texts), parts)
+    return _Played(samples, texts, gather_attempts(every, texts), parts, gather_evidence(every))
 
 
 async def _ended(
@@ -275,6 +280,7 @@ async def _ended(
         "ended_wall_ns": wall_ns(),
         "harness": gather_harness(parts, state=state),
         "strings": played.texts.lists,
+        "evidence": played.evidence,
         "ended_early": ending.early,
         "stopped_ns": ending.stopped_ns if broke_off or ending.early is not None else None,
         "events": [*(event for part in sitting.earlier for event in part.events), *events],

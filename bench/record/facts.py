@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.record.pieces import STRING_KINDS
+from bench.record.gather import gather_evidence, parts_in
+from bench.record.pieces import STRING_KINDS, has_pieces
 from bench.record.records.manifest import LaneRecord, Manifest, ShardRecord
+from bench.record.records.served import LaneEvidence
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Int, Table
 
@@ -66,6 +68,13 @@ def run_facts(run: Run, lane: LaneRecord) -> Facts:
         tier=lane.tier or None,
         timeout_ns=lane.timeout_ns,
     )
+
+
+def kept_evidence(run: Run) -> Sequence[LaneEvidence]:
+    """What a run keeps for its vendors, by lane. Raises RunFolderError."""
+    if run.manifest.state == "running" and has_pieces(run.folder):
+        return gather_evidence(parts_in(run.folder))
+    return run.manifest.evidence
 
 
 @dataclass(frozen=True)

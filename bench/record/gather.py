@@ -14,12 +14,14 @@ from typing import TypedDict, Unpack
 
 import numpy as np
 
+from bench.record.evidence import all_evidence
 from bench.record.histogram import Histogram
 from bench.record.parts import APART, Part, rows_of_shards
 from bench.record.pieces import SealedFiles, Strings, Texts, settle, writers_in
 from bench.record.records.calibration import CeilingShare
 from bench.record.records.manifest import Harness, HarnessShards, ProcessRecord, State
 from bench.record.records.record import Json
+from bench.record.records.served import LaneEvidence
 from bench.record.samples import (
     SAMPLE_DTYPE,
     SCHEDULE_DTYPE,
@@ -146,6 +148,11 @@ def harness_of(by_worker: Sequence[ProcessRecord], **of_all: Unpack[OfAll]) -> H
             if name not in worst or (is_number and abs(value) > abs(worst[name] or 0)):
                 worst[name] = value
     return Harness(**{**worst, **of_all, "by_worker": list(by_worker)})
+
+
+def gather_evidence(parts: Iterable[Part], schedule: Table | None = None) -> list[LaneEvidence]:
+    """What all parts kept for the vendors, by lane; `schedule` as for `gather_attempts`."""
+    return all_evidence(part.evidence(schedule) for part in parts)
 
 
 def gather_harness(parts: Iterable[Part], **of_all: Unpack[OfAll]) -> Harness:

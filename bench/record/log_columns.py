@@ -51,7 +51,7 @@ FIELDS: dict[str, tuple[Kind, str]] = {
     "finish": ("text", "finish finish_reason stop_reason"),
     "error": ("text", "error error_message exception error.message"),
     "id": ("text", "request_id id x_request_id"),
-    "tier": ("text", "tier service_tier served_tier"),
+    "tier": ("text", "served_tier service_tier tier"),
     "key": ("text", "key request_key idempotency_key"),
     "label": ("text", "label"),
     "resource": ("text", "resource deployment"),

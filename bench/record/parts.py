@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bench.record.evidence import renumbered
 from bench.record.histogram import Histogram
 from bench.record.pieces import (
     STRING_KINDS,
@@ -35,6 +36,7 @@ from bench.record.records.manifest import (
     State,
 )
 from bench.record.records.record import Json
+from bench.record.records.served import LaneEvidence
 from bench.record.samples import (
     ATTEMPT_STRINGS,
     LENGTHS,
@@ -230,6 +232,15 @@ class Part:
                 assert schedule is not None
                 moved["row"] = np.flatnonzero(self.share.rows(schedule))[moved["row"]]
             yield moved
+
+    def evidence(self, schedule: Table | None) -> Sequence[LaneEvidence]:
+        """What it kept for the vendors, as the run numbers its rows."""
+        kept = self.files.evidence if self.files is not None else ()
+        if kept and isinstance(self.files, SealedFiles):
+            assert self.share is not None
+            assert schedule is not None
+            return renumbered(kept, np.flatnonzero(self.share.rows(schedule)))
+        return kept
 
     def _moved(self, kept: Table, texts: Texts, kinds: Sequence[str]) -> Table:
         assert self.files is not None

@@ -16,10 +16,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from bench.errors import RunFolderError
 from bench.record.digests import LIST, note_sealed, note_until
 from bench.record.files import json_bytes, npy_bytes, read_table, unwritable, write_atomically
+from bench.record.records.served import LaneEvidence
 from bench.record.samples import (
     ATTEMPT_DTYPE,
     SAMPLE_DTYPE,
@@ -38,6 +40,7 @@ _PIECES = "w*-[0-9]*.npy"
 SEALED = "rows.npy"
 _SEGMENT_DTYPE = np.dtype([("row", "<i8"), ("sample", SAMPLE_DTYPE)])
 Strings = dict[str, list[str]]
+_EVIDENCE = TypeAdapter(list[LaneEvidence])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +74,11 @@ class PieceFiles:
     def strings(self) -> str:
         """Its texts."""
         return f"samples/{self.writer}-strings.json"
+
+    @property
+    def evidence_file(self) -> str:
+        """What it keeps for the vendors."""
+        return f"samples/{self.writer}-evidence.json"
 
     @property
     def schedule(self) -> str:
@@ -111,6 +119,17 @@ class PieceFiles:
         """The texts that its rows number. Raises RunFolderError."""
         return _read_strings(self.folder / self.strings)
 
+    @property
+    def evidence(self) -> Sequence[LaneEvidence]:
+        """What it keeps for the vendors, by lane. Raises RunFolderError."""
+        path = self.folder / self.evidence_file
+        try:
+            return _EVIDENCE.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, error) from None
+
 
 def sealed_name(table: str) -> str:
     """The whole `samples` or `attempts` of a folder that is closed."""
@@ -125,16 +144,19 @@ class SealedFiles:
     table: Table
     tried: Table | None
     texts: Strings
+    #: by lane, rows numbered as those of the tables
+    evidence: Sequence[LaneEvidence] = ()
 
     @classmethod
-    def mapped(cls, folder: Path, texts: Strings) -> SealedFiles:
-        """Those on the disk. Raises RunFolderError."""
+    def mapped(cls, folder: Path, texts: Strings, evidence: Sequence[LaneEvidence]) -> SealedFiles:
+        """Those on the disk; the rest is in its manifest. Raises RunFolderError."""
         tried = folder / sealed_name("attempts")
         return cls(
             folder,
             read_table(folder / sealed_name("samples"), SAMPLE_DTYPE, mapped=True),
             read_table(tried, ATTEMPT_DTYPE, mapped=True) if tried.is_file() else None,
             texts,
+            evidence,
         )
 
     def samples(
@@ -181,6 +203,10 @@ class SegmentWriter:
             raise unwritable(folder, error) from None
         self._seal(self._files.piece("attempts", self._attempts_count), npy_bytes(attempts))
         self._attempts_count += 1
+
+    def append_evidence(self, lanes: Sequence[LaneEvidence]) -> None:
+        """Seal all that is kept for the vendors so far. Safe off the loop."""
+        self._seal(self._files.evidence_file, _EVIDENCE.dump_json(list(lanes), exclude_unset=True))
 
     def _seal_strings(self, strings: Strings) -> None:
         """Before the rows that need them: a piece never points at a text that is not there."""
@@ -253,7 +279,11 @@ def _read_strings(path: Path) -> Strings:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path)) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> RunFolderError:
+    return RunFolderError(f"cannot be read ({type(error).__name__})", where=str(path))
 
 
 def by_row(table: Table) -> np.ndarray:

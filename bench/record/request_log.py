@@ -26,7 +26,16 @@ from bench.record import log_values as values
 from bench.record.facts import LABELS, Facts
 from bench.record.log_columns import FIELDS, Column, map_columns
 from bench.record.log_files import Chunk, LogFile, Unreadable
-from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Int, Outcome, Table, empty_samples
+from bench.record.samples import (
+    SCHEDULE_DTYPE,
+    Columns,
+    Flag,
+    Int,
+    Outcome,
+    Table,
+    causes_of,
+    empty_samples,
+)
 
 #: More different names than this in a column of models or regions: it is another column.
 _MOST_NAMES = 30_000
@@ -305,6 +314,9 @@ def _tables(rows: dict[str, Int], texts: dict[str, list[str]]) -> tuple[Columns,
         samples["last_token_ns"] = np.where(streamed, samples["done_ns"], -1)
     samples["outcome"] = rows["outcome"]
     samples["status"] = np.maximum(rows.get("status", np.zeros(n, np.int64)), 0)
+    samples["cause"] = causes_of(
+        samples["outcome"], samples["status"], rows.get("code"), texts.get("code", ())
+    )
     for name in ("prompt_tokens", "output_tokens"):
         if name in rows:
             samples[name] = rows[name]
@@ -369,6 +381,7 @@ def play_month(month: Month, name: str) -> RequestLog:
     samples["done_ns"] = due + month.latency
     samples["outcome"] = np.where(bad, Outcome.http_5xx, Outcome.ok)
     samples["status"] = np.where(bad, status[minute], 200)
+    samples["cause"] = causes_of(samples["outcome"], samples["status"])
     rows = len(due)
     return RequestLog(
         Columns(schedule, samples),

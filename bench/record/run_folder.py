@@ -221,6 +221,8 @@ class LaterSitting(RunWriter):
         pieces.append(settled, samples[settled], strings)
         if self.manifest.state != "running" and len(attempts):
             pieces.append_attempts(attempts, strings)
+        if self.manifest.state != "running" and self.manifest.evidence:
+            pieces.append_evidence(self.manifest.evidence)
         pieces.append_schedule(rest)
         self.change(
             self.manifest.replace(

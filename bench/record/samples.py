@@ -11,7 +11,7 @@ CARRIED) or of none; a lane without a route has no attempts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum, IntFlag
 from typing import Any
 
@@ -167,13 +167,18 @@ def cause_of_end(
     return _CAUSE_OF_END.get(outcome, Cause.unknown)
 
 
-def causes_of(outcome: Int, status: Int) -> Int:
-    """The column `cause` of rows of which nothing but outcome and status is known."""
-    kinds, which = np.unique(np.stack([outcome, status]), axis=1, return_inverse=True)
-    causes = [
-        -1 if code == Outcome.ok else CAUSES.index(cause_of_end(Outcome(int(code)), int(answer)))
-        for code, answer in kinds.T
-    ]
+def causes_of(outcome: Int, status: Int, code: Int | None = None, codes: Sequence[str] = ()) -> Int:
+    """The column `cause` of rows of which nothing but outcome, status and the error's code is
+    known; `code` numbers the texts `codes`, -1 for none.
+    """
+    numbers = np.full(len(outcome), -1) if code is None else code
+    rows = np.stack([outcome, status, numbers])
+    kinds, which = np.unique(rows, axis=1, return_inverse=True)
+    causes = []
+    for how, answer, number in kinds.T.tolist():
+        word = codes[number] if 0 <= number < len(codes) else ""
+        found = cause_of_end(Outcome(how), answer, word)
+        causes.append(-1 if how == Outcome.ok else CAUSES.index(found))
     return np.array(causes, np.int64)[which.reshape(-1)]
 
 

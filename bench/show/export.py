@@ -25,7 +25,7 @@ from bench.record.facts import Places, places_of
 from bench.record.files import unwritable
 from bench.record.pieces import STRING_KINDS
 from bench.record.run_folder import Run
-from bench.record.samples import Columns, Flag, Int, Outcome
+from bench.record.samples import CAUSES, Columns, Flag, Int, Outcome
 from bench.show.wording import visible
 from bench.units import MS
 
@@ -53,6 +53,7 @@ _LENGTHS: dict[str, Callable[[Columns], Int]] = {
     },
     "connect_ms": lambda rows: rows.samples["connect_ns"],
     "tls_ms": lambda rows: rows.samples["tls_ns"],
+    "server_ms": lambda rows: rows.samples["server_ns"],
 }
 #: column -> whole numbers, negative where there is none.
 _COUNTS: dict[str, Callable[[Columns], Any]] = {
@@ -98,7 +99,7 @@ COLUMNS = {
     **dict.fromkeys(_LENGTHS, "length"),
     **dict.fromkeys(_COUNTS, "count"),
     **dict.fromkeys(_FLAGS, "flag"),
-    **dict.fromkeys(STRING_KINDS, "text"),
+    **dict.fromkeys((*STRING_KINDS, "cause"), "text"),
     **dict.fromkeys(("sending_node", "sending_region"), "text"),
 }
 
@@ -131,6 +132,7 @@ def rows_of(run: Run, lane: str | None = None) -> Iterator[Cells]:
     where a cell is empty.
     """
     strings = {kind: _texts(run.strings(kind)) for kind in STRING_KINDS}
+    causes = _texts([cause.value for cause in CAUSES])
     columns, began = run.columns, np.datetime64(run.manifest.started_wall_ns, "ns")
     places = places_of(run.manifest)
     names = [each.name for each in run.lanes]
@@ -161,6 +163,7 @@ def rows_of(run: Run, lane: str | None = None) -> Iterator[Cells]:
             cells[name] = ((rows.samples["flags"] & flag) != 0).tolist()
         for kind, texts in strings.items():
             cells[kind] = texts[rows.samples[kind]].tolist()
+        cells["cause"] = causes[rows.samples["cause"]].tolist()
         for name, known, index in _vantages(places, rows):
             cells[name] = _texts(known)[index].tolist()
         yield {name: cells[name] for name in COLUMNS}

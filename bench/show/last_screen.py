@@ -17,6 +17,7 @@ from bench.record.records.verdicts import Verdicts
 from bench.show import wording
 from bench.show.document import Code, Column, Node, Table, Text, Verdict
 from bench.show.facts import health_line, left_out_sentences
+from bench.show.served import served_screen
 from bench.show.terminal_tables import HELD, labels
 from bench.show.verdicts import verdict_screens
 from bench.show.wording import count, milliseconds, number, per_cent, visible
@@ -44,6 +45,7 @@ def verdict_screen(
         *(() if verdicts.clauses else _numbers_without_contract(summary)),
         *below,
         Verdict(visible(summary.overall, 20)),
+        *served_screen(summary),
         Text(health_line(summary), "harness"),
         *(Text(sentence, " ") for sentence in further),
         *_expected(verdicts),

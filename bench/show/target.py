@@ -24,6 +24,7 @@ from bench.show import wording
 from bench.show.document import Column, Node, Pair, Pairs, Section, Table, Text
 from bench.show.figures import lane_figures
 from bench.show.places import places_tables, quantile_column
+from bench.show.served import served_pairs, served_tables
 from bench.show.verdicts import beside_the_verdicts
 from bench.show.wording import ABSENT, CUT, count, number, per_cent, visible
 from bench.units import show_duration, show_usd
@@ -44,12 +45,14 @@ def target_section(run: Run, index: int, target: TargetSummary, verdicts: Verdic
     clauses = verdicts.of_target(lane.name)
     # the level of this lane's own contract, else the highest of the run
     levels = wording.confidence_levels(clauses or verdicts.clauses)
-    about = [*_asked(run, lane), *_served(run, rows), *_answered(target), *_billed(lane, target)]
+    about = [*_asked(run, lane), *_served(run, rows), *_answered(target)]
+    about += [*served_pairs(target), *_billed(lane, target)]
     nodes: list[Node] = [
         Pairs(about),
         *(Text(visible(note, 2 * CUT)) for note in lane.notes),
         _key_numbers(target),
         _outcomes(run, rows, target),
+        *served_tables(target),
         *lane_figures(run, index, rows, clauses, levels[-1]),
     ]
     if target.by_phase:
@@ -187,6 +190,9 @@ def _key_numbers(target: TargetSummary) -> Table[_KeyNumber]:
     ]
     if (tls := target.tls_ms) is not None:
         rows.append(("TLS, network's share", tls))
+    if target.server_ms is not None:
+        rows.append(("server's own time, as it says", target.server_ms))
+        rows.append(("beside it: network, queues before its clock", target.server_gap_ms))
     rows += _metric_rows(target, (metric for metric in METRICS.values() if metric not in first))
     caption = (
         "Key numbers, ms: latencies of the requests that succeeded; connecting and lag of all that"

@@ -81,11 +81,11 @@ def test_a_row_says_what_its_sample_says(make_run: MakeRun) -> None:
         assert row["outcome"] == Outcome(samples["outcome"][number]).name
         lane = run.lanes[schedule["lane"][number]]
         assert (row["target"], row["phase"], row["bucket"]) == (
-            lane["name"],
-            lane["phases"][schedule["phase"][number]],
-            lane["buckets"][schedule["bucket"][number]],
+            lane.name,
+            lane.phases[schedule["phase"][number]],
+            lane.buckets[schedule["bucket"][number]],
         )
-        assert row["warmup"] is (lane["phases"][schedule["phase"][number]] == "warmup")
+        assert row["warmup"] is (lane.phases[schedule["phase"][number]] == "warmup")
         began = datetime.fromisoformat(row["at"])
         assert began.tzinfo == UTC
         wall_us = (run.manifest.started_wall_ns + int(schedule["due_ns"][number])) // 1000

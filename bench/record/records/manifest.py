@@ -19,6 +19,7 @@ from bench.plan.schedule import Lane
 from bench.plan.target import Prices
 from bench.record.records.calibration import CeilingShare
 from bench.record.records.record import FileRecord, Json, Number, Record
+from bench.record.records.served import LaneEvidence
 
 State = Literal["running", "complete", "interrupted"]
 
@@ -330,6 +331,8 @@ class Manifest(FileRecord):
     harness: Harness = Harness()
     #: texts behind the sample columns of the same name
     strings: dict[str, list[str]] = Field(default_factory=dict)
+    #: by lane, of those whose vendor names requests or says what is left of the buyer's limits
+    evidence: list[LaneEvidence] = Field(default_factory=list)
     #: why a run ended before its plan by a rule of its own
     ended_early: str | None = None
     #: when it stopped sending, of a run that ended before its plan

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
+from bench.api.cause import Cause
 from bench.metrics import HEADLINES, in_summary
 from bench.record.records.manifest import State
 from bench.record.records.record import FileRecord, Json, Number, Record
+from bench.record.records.served import EvidenceRow, Headroom, Tiers
 from bench.record.samples import Outcome
 
 Count = int
@@ -152,6 +154,18 @@ class TargetSummary(Record):
     cost: Cost | None
     by_phase: dict[str, PartSummary]
     by_bucket: dict[str, PartSummary]
+    #: which tier was asked for, and which answered
+    tiers: Tiers = Tiers()
+    #: those that failed, by cause
+    causes: dict[Cause, Count] = Field(default_factory=dict)
+    #: the server's own time, where it tells it
+    server_ms: Quantiles | None = None
+    #: from the send until what that time speaks of had come, without it: the network, and queues
+    #: before the server's clock
+    server_gap_ms: Quantiles | None = None
+    headroom: Headroom | None = None
+    #: failed requests of each cause and the slowest ones, where their vendor names requests
+    evidence: list[EvidenceRow] = Field(default_factory=list)
     #: of a run that says where it was sent from; rows of unknown origin are in none
     by_node: dict[str, VantageSummary] = Field(default_factory=dict)
     #: the same where there is more than one region
