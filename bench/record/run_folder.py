@@ -288,10 +288,7 @@ class Run:
 
     @property
     def attempts(self) -> Table:
-        """What routes tried (see `bench/record/attempts.py`); empty without one.
-
-        Raises RunFolderError.
-        """
+        """What routes tried; empty without one. Raises RunFolderError."""
         whole = self.folder / sealed_name("attempts")
         listed = any(segment.file == sealed_name("attempts") for segment in self.manifest.segments)
         closed = self.manifest.state != "running" or not has_pieces(self.folder)
