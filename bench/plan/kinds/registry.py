@@ -1,34 +1,32 @@
-"""Every kind of clause.
+"""Every kind of clause: each module of this folder that holds one.
 
 In: the keys of a clause. Out: its kind. Must stay true: the keys of a clause name exactly one kind.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import bench.plan.kinds
 from bench.metrics import METRICS
 from bench.plan.clause_keys import ClauseKeys
-from bench.plan.kinds.downtime_minutes import DOWNTIME_MINUTES
-from bench.plan.kinds.error_share import ERROR_SHARE
 from bench.plan.kinds.kind import Kind
-from bench.plan.kinds.mean_of_intervals import MEAN_OF_INTERVALS
-from bench.plan.kinds.minute_all_fail import MINUTE_ALL_FAIL
-from bench.plan.kinds.quantile import QUANTILE
-from bench.plan.kinds.request_ratio import REQUEST_RATIO
-from bench.plan.kinds.share_of_requests import SHARE_OF_REQUESTS
-from bench.plan.kinds.share_of_windows import SHARE_OF_WINDOWS
-from bench.plan.kinds.slice_ok import SLICE_OK
 
-KINDS: tuple[Kind, ...] = (
-    QUANTILE,
-    SHARE_OF_REQUESTS,
-    SHARE_OF_WINDOWS,
-    REQUEST_RATIO,
-    MEAN_OF_INTERVALS,
-    DOWNTIME_MINUTES,
-    MINUTE_ALL_FAIL,
-    SLICE_OK,
-    ERROR_SHARE,
-)
+
+def _found() -> Iterator[Kind]:
+    """A kind is the constant of a module's own name: QUANTILE of quantile.py."""
+    for module in pkgutil.iter_modules(bench.plan.kinds.__path__):
+        if module.name != "registry":
+            holder = importlib.import_module(f"{bench.plan.kinds.__name__}.{module.name}")
+            kind = getattr(holder, module.name.upper(), None)
+            if isinstance(kind, Kind):
+                yield kind
+
+
+#: In the order of their modules' names.
+KINDS: tuple[Kind, ...] = tuple(_found())
 
 
 def kind_of(keys: ClauseKeys) -> Kind:
