@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from bench.api.cause import Cause
 from bench.units import S, show_exact
 from bench.userfile import DurationNs, Share, Times, Usd, UserModel
 
@@ -209,6 +210,7 @@ class Exclusion(UserModel):
         "ramp",
         "served_elsewhere",
         "label",
+        "cause",
     ]
     #: window: its beginning
     start: datetime | None = None
@@ -226,6 +228,9 @@ class Exclusion(UserModel):
     within: DurationNs | None = None
     #: label: the log's own label of the row
     label: str | None = None
+    #: cause: failures of these: quota, capacity, overload, spend, auth, request, filter, server,
+    #: network, unknown (docs/apis.md)
+    cause: Annotated[list[Cause], Field(min_length=1)] | None = None
     #: name of an entry of [sources]
     source: str | None = None
 
@@ -239,6 +244,7 @@ class Exclusion(UserModel):
             "ramp": ("above", "within"),
             "served_elsewhere": (),
             "label": ("label",),
+            "cause": ("cause",),
         }
         wanted = set(needs[self.kind])
         given = set[str]()

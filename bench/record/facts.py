@@ -8,7 +8,7 @@ known of rows that were never sent and stored nowhere twice; a shard that names 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,6 +46,10 @@ class Facts:
     #: one entry a row: an index into `texts` of the same name, -1 for none; `deadline_ns` holds ns,
     #: -1 for none
     labels: Mapping[str, Int] = field(default_factory=dict)
+    #: of a run: whether an answer by the second tier is one by the first, None where nobody knows
+    honours: Callable[[str, str], bool | None] | None = None
+    #: each request asked for `tier`, so its answer has one to name
+    tier_by_request: bool = False
     #: rows that are set aside whatever the contract says: why, and a mask
     aside: Sequence[tuple[str, Bool]] = ()
 

@@ -147,6 +147,7 @@ EXCLUSIONS: dict[str, dict[str, Any]] = {
     "ramp": {"above": "50%", "within": "15min"},
     "served_elsewhere": {},
     "label": {"label": "customer network"},
+    "cause": {"cause": ["quota", "spend"]},
 }
 
 

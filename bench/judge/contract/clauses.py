@@ -58,6 +58,17 @@ class Tally:
         """Rows that may have broken it."""
         return int(self.is_unknown.sum())
 
+    def where(self, keep: Bool) -> Tally:
+        """Those of its rows that `keep` selects."""
+        return dataclasses.replace(
+            self,
+            rows=self.rows[keep],
+            at_ns=self.at_ns[keep],
+            is_bad=self.is_bad[keep],
+            is_unknown=self.is_unknown[keep],
+            values_ns=None if self.values_ns is None else self.values_ns[keep],
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Marks:

@@ -15,13 +15,19 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from bench.judge.contract.matching import matching, named, outside
+from bench.judge.contract.matching import (
+    by_another_tier,
+    matching,
+    named,
+    outside,
+    without_tier,
+)
 from bench.judge.reached import undecided
 from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
 from bench.plan.terms import BackOff, Exclusion
 from bench.record.facts import Facts
-from bench.record.samples import Bool, Columns, Flag, Int
+from bench.record.samples import CAUSES, Bool, Columns, Flag, Int
 from bench.units import S, show_duration
 
 _NEVER = np.iinfo(np.int64).max
@@ -42,6 +48,9 @@ class Classes:
     unusable: list[str]
     #: matchers of `requests.failed` that need a column which is missing: `failed` is then not whole
     missing: list[str]
+    #: answers that do not say which tier served them, under a contract of one tier; None where it
+    #: is of any tier, or no answer has one to name
+    tier_unknown: Bool | None = None
 
     @property
     def kept(self) -> Bool:
@@ -101,7 +110,22 @@ def classify(columns: Columns, contract: Contract, facts: Facts) -> Classes:
         _apply(sieve, rule, contract)
     if contract.back_off is not None:
         _repeats(sieve, contract.back_off, failed)
-    return Classes(failed, unknown, sieve.excluded, sieve.reasons, sieve.unusable, missing)
+    return Classes(
+        failed,
+        unknown,
+        sieve.excluded,
+        sieve.reasons,
+        sieve.unusable,
+        missing,
+        without_tier(columns, facts, paid) if (paid := _paid_tier(contract, facts)) else None,
+    )
+
+
+def _paid_tier(contract: Contract, facts: Facts) -> str | None:
+    """The tier that the contract is of, where it sets aside what others serve."""
+    if any(rule.kind == "served_elsewhere" for rule in contract.exclusions):
+        return contract.scope.tier or facts.tier
+    return contract.scope.tier or None
 
 
 def _failed(
@@ -145,7 +169,8 @@ def _scope(sieve: _Sieve, contract: Contract) -> None:
     cover("endpoint", "endpoint", labels.get("endpoint"), scope.endpoints, None)
     cover("operation", "operation", labels.get("operation"), scope.operations, None)
     if scope.tier and "tier" in labels:
-        cover("tier", "tier", labels["tier"], [scope.tier], None)
+        rows = by_another_tier(facts, scope.tier, len(samples))
+        sieve.drop("tier not covered", rows, "tier column")
     if scope.streaming_only:
         # A request that failed before its first byte cannot show whether it was to be streamed.
         plain = (samples["flags"] & Flag.STREAMED) == 0
@@ -177,6 +202,8 @@ def _set_aside_by(
         return _short_deadline(rule, columns, facts), "deadline column"
     if rule.kind == "served_elsewhere":
         return _elsewhere(contract, columns, facts), "tier column or no contracted tier"
+    if rule.kind == "cause":
+        return _of_cause(rule, columns), "cause column"
     if rule.kind == "label":
         assert rule.label is not None
         return named(facts, "label", facts.labels.get("label"), rule.label), "label column"
@@ -207,12 +234,20 @@ def _short_deadline(rule: Exclusion, columns: Columns, facts: Facts) -> Bool | N
     return (deadline >= 0) & (deadline < (rule.below or 0))
 
 
+def _of_cause(rule: Exclusion, columns: Columns) -> Bool | None:
+    """None where no failure has a cause."""
+    cause = columns.samples["cause"]
+    failed = ~columns.ok & ~undecided(columns)
+    if failed.any() and not (cause[failed] >= 0).any():
+        return None
+    return np.isin(cause, [CAUSES.index(each) for each in rule.cause or ()])
+
+
 def _elsewhere(contract: Contract, columns: Columns, facts: Facts) -> Bool | None:
     paid = contract.scope.tier or facts.tier
     if not paid:
         return None
-    served = facts.labels.get("tier")
-    return outside(facts, "tier", served, [paid], None, len(columns))
+    return by_another_tier(facts, paid, len(columns))
 
 
 def _due(columns: Columns) -> Int:

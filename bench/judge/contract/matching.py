@@ -87,3 +87,30 @@ def outside(
     if asked is not None:
         return np.full(rows, uncovered(asked))
     return _whose_text(facts, kind, index, uncovered)
+
+
+def by_another_tier(facts: Facts, paid: str, rows: int) -> Bool | None:
+    """Rows that another tier than the paid one served; None where no row names one.
+
+    Of a run a tier is known by its class too; a word that nobody knows is no other tier.
+    """
+    served = facts.labels.get("tier")
+    honours = facts.honours
+    if honours is None:
+        return outside(facts, "tier", served, [paid], None, rows)
+    return _whose_text(facts, "tier", served, lambda word: honours(paid, word) is False)
+
+
+def without_tier(columns: Columns, facts: Facts, paid: str) -> Bool | None:
+    """Answers of a run of which nobody knows whether the paid tier served them; None where none of
+    them has one to name.
+    """
+    honours = facts.honours
+    if honours is None:
+        return None
+    known = _whose_text(
+        facts, "tier", facts.labels.get("tier"), lambda word: honours(paid, word) is not None
+    )
+    if known is None:
+        return columns.ok if facts.tier_by_request else None
+    return columns.ok & ~known

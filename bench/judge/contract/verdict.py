@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 
 from bench.errors import ExitCode, UserError
 from bench.judge.contract.clauses import (
@@ -34,6 +35,7 @@ from bench.judge.contract.decision import (
 from bench.judge.contract.exclusions import Classes, classify
 from bench.judge.contract.forecast import judge_forecast
 from bench.judge.contract.requests import judge_requests
+from bench.judge.contract.silent import beside_silent, unless_in_doubt
 from bench.judge.contract.spans import Found, judge_spans
 from bench.judge.health import Health
 from bench.judge.left_out import facts_of, left_out_of
@@ -226,11 +228,8 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> ClauseVerdict:
     missing = missing_part(clause, of.lane, of.streamed)
     keep = scope(of.columns, clause, of.lane) & (missing is None)
     counts = tally(of.columns, clause, of.classes, keep)
-    if clause.by_time:
-        found = judge_spans(of.columns, counts, clause, of.contract, of.lane, of.alpha)
-    else:
-        found = judge_requests(of.columns, counts, clause, of.alpha)
-    decision = _decided(of, clause, keep, counts, found, missing)
+    found, doubt = beside_silent(partial(_judged, of, clause), counts, of.classes.tier_unknown)
+    decision = unless_in_doubt(_decided(of, clause, keep, counts, found, missing), doubt)
     judged = found.judged
     return ClauseVerdict(
         target=of.lane.name,
@@ -273,6 +272,12 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> ClauseVerdict:
         reason=decision.reason,
         needed_n=decision.needed,
     )
+
+
+def _judged(of: _Judging, clause: Clause, counts: Tally) -> Found:
+    if clause.by_time:
+        return judge_spans(of.columns, counts, clause, of.contract, of.lane, of.alpha)
+    return judge_requests(of.columns, counts, clause, of.alpha)
 
 
 def _decided(
