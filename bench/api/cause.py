@@ -114,6 +114,9 @@ def cause_of(status: int, code: str, codes: Mapping[str, Cause] | None = None) -
     `status` is the answer's (200 for an error inside a stream); `code` may be empty.
     """
     word = code.strip().lower()
+    if status == 200 and word.isdigit() and len(word) == 3:
+        # within a stream, proxies name the status that it would have had
+        status = int(word)
     found = (codes or {}).get(word) or BY_CODE.get(word) or BY_STATUS.get(status) or VAGUE.get(word)
     if found is not None:
         return found

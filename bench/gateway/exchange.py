@@ -1,4 +1,4 @@
-"""One chat request from its last byte to its truth record, and the scenario it is played in.
+"""One request from its last byte to its truth record.
 
 In: a request, and the world's events with the moments they were due. Out: bytes on the
 connection and one `Record`. Must stay true: times count from the moment the whole request had
@@ -7,128 +7,67 @@ been read; each timed write reports how late it was.
 
 from __future__ import annotations
 
-import json
-from typing import TextIO
-
 from bench.clock import monotonic_ns, wall_ns
-from bench.errors import UserError
+from bench.gateway.apis.paths import Place
+from bench.gateway.apis.seam import Asked, Frames, GatewayApi, Headers, Incoming, Served
 from bench.gateway.connection import Connection, Request
 from bench.gateway.jobs import REFUSALS, Event, Job
-from bench.gateway.scenarios import Change, Gateway, Model, Scenario
-from bench.gateway.serving import Allowance, World
-from bench.gateway.truth import Record, TruthBook
-from bench.gateway.wire import (
-    DONE,
-    END,
-    ChatFrames,
-    ChatRequest,
-    RequestError,
-    error_body,
-    head,
-    parse_chat,
-    plain_answer,
-    prompt_blocks,
-)
-from bench.units import MS, S
-from bench.userfile import parse_model
+from bench.gateway.keys import key_of
+from bench.gateway.limits import Allowance
+from bench.gateway.play import Play
+from bench.gateway.scenarios import Gateway, Model
+from bench.gateway.tiers import Downgrade
+from bench.gateway.truth import Record
+from bench.gateway.wire import END, RequestError, Trouble, head, prompt_blocks
+from bench.units import S
 
 MAX_ID = 128
+_WHILE_PROCESSING = "The server had an error while processing your request."
+_WHILE_ANSWERING = "The upstream server had an error while answering."
+_OVERLOADED = "The engine is currently overloaded, please try again later."
+_NO_CAPACITY = "No capacity is available for this request at the moment. Please try again later."
 
 
-class Play:
-    """One scenario being played: its world, its truth, and the moment it began."""
-
-    def __init__(self, scenario: Scenario, log: TextIO | None):
-        self.scenario = scenario
-        self.world = World(scenario.gateway, scenario.seed, self._on_event)
-        self.truth = TruthBook(scenario.name, log)
-        #: tokens in a block of the prefix cache that a model's requests may meet
-        self.prefix_block = _prefix_blocks(scenario.gateway)
-        self.requests = self.under_way = 0
-        #: the first chat request's moment: scenario time zero
-        self.origin_ns: int | None = None
-
-    def _on_event(self, job: Job, event: Event, due_ns: int) -> None:
-        assert self.origin_ns is not None
-        job.owner.happen(event, self.origin_ns + due_ns)
-
-    def count(self, read_ns: int) -> tuple[int, int]:
-        """The number of a request that has just been read, from 1, and its scenario time."""
-        if self.origin_ns is None:
-            self.origin_ns = read_ns
-        self.requests += 1
-        return self.requests, self.scenario_ns(read_ns)
-
-    def scenario_ns(self, now_ns: int) -> int:
-        """Monotonic ns as ns since the scenario began."""
-        assert self.origin_ns is not None
-        return now_ns - self.origin_ns
-
-    def change(self, body: bytes) -> bytes:
-        """Add a timeline entry, whose `at` counts from now. Raises RequestError."""
-        try:
-            change = parse_model(Change, json.loads(body), "change")
-            self.scenario.gateway.check(change)
-        except (ValueError, UserError) as error:
-            raise RequestError(400, str(error)[:500]) from None
-        if self.origin_ns is not None:
-            now_ns = self.scenario_ns(monotonic_ns())
-        else:
-            now_ns = 0
-        self.world.change(change, now_ns)
-        return json.dumps(
-            {"changed": self.scenario.name, "at_s": (now_ns + change.at) / S}
-        ).encode()
-
-    def advance(self, now_ns: int) -> None:
-        """Run everything that is due by `now_ns`."""
-        if self.origin_ns is not None:
-            self.world.advance(now_ns - self.origin_ns)
-
-    def due_ns(self) -> int | None:
-        """When the next event is due, in monotonic ns."""
-        due_ns = self.world.next_ns()
-        if due_ns is None or self.origin_ns is None:
-            return None
-        return self.origin_ns + due_ns
+def _fault_error(kind: str | None) -> RequestError:
+    """What a fault of a scenario is to the client that meets it."""
+    if kind in ("overload", "stream_overload"):
+        return RequestError(
+            503, _OVERLOADED, "server_error", code="slow_down", trouble=Trouble.overload
+        )
+    if kind == "capacity":
+        return RequestError(
+            429, _NO_CAPACITY, code="resource_unavailable", trouble=Trouble.capacity
+        )
+    if kind in REFUSALS:
+        status = REFUSALS[kind]
+        return RequestError(status, _WHILE_PROCESSING, "server_error", code=str(status))
+    return RequestError(500, _WHILE_ANSWERING, "server_error", code="500")
 
 
-def _prefix_blocks(gateway: Gateway) -> dict[str, int]:
-    """Model -> tokens in a block of the first of its pools that has a prefix cache."""
-    of_pool: dict[str, int] = {}
-    for pool in gateway.pool:
-        if pool.batch is not None and pool.batch.prefix_blocks:
-            of_pool[pool.name] = pool.batch.prefix_block
-    found: dict[str, int] = {}
-    for model in gateway.model:
-        for name in model.pool:
-            if name in of_pool:
-                found.setdefault(model.name, of_pool[name])
-    return found
-
-
-def begin(play: Play, connection: Connection, request: Request) -> None:
-    """Check a chat request and hand it to the world, or refuse it."""
+def begin(play: Play, connection: Connection, request: Request, place: Place) -> None:
+    """Check a request and hand it to the world, or refuse it."""
+    api = place.api
     number, now_ns = play.count(request.read_ns)
     asked_id = request.headers.get("x-request-id", "")
     plain = asked_id.isascii() and asked_id.isprintable() and 0 < len(asked_id) <= MAX_ID
     request_id = asked_id if plain else f"req-{number:08x}"
-    headers = [("x-request-id", request_id)]
-    chat = model = None
+    headers = [(api.id_header, request_id)]
+    asked = model = None
     try:
         key = _key(play.scenario.gateway, request)
-        chat = parse_chat(request.body)
-        model = _model(play.scenario.gateway, chat)
+        play.keys.take(key, now_ns)
+        asked = api.parse(Incoming(request.body, request.headers, place.model, place.stream))
+        model = _model(play.scenario.gateway, asked)
         allowance = play.world.take(model, key, now_ns)
         if allowance is not None:
-            headers += _limit_headers(allowance)
-            _check_allowance(allowance, chat)
-        _check_length(model, chat)
+            headers += api.limit_headers(allowance, wall_ns())
+            _check_allowance(allowance, asked)
+        _check_length(model, asked)
     except RequestError as error:
-        outcome = "rate_limited" if error.status == 429 else "refused"
-        connection.answer(error.status, error.body, headers)
+        refusal = api.refuse(error, request_id)
+        connection.answer(refusal.status, refusal.body, headers + refusal.headers)
         # a name that no model serves is not kept: clients could make up any number
-        known = chat.model if chat is not None and model is not None else ""
+        known = asked.model if asked is not None and model is not None else ""
         play.truth.add(
             Record(
                 play.scenario.name,
@@ -136,60 +75,75 @@ def begin(play: Play, connection: Connection, request: Request) -> None:
                 request_id,
                 request.read_ns,
                 known,
-                status=error.status,
-                outcome=outcome,
+                status=refusal.status,
+                outcome="rate_limited" if error.status == 429 else "refused",
+                api=api.name,
+                trouble=error.trouble.name,
             )
         )
         connection.answered()
         return
-    exchange = Exchange(play, connection, request, chat, model, headers, number)
+    served = Served(
+        asked,
+        number,
+        request_id,
+        model.served or asked.model,
+        wall_ns() // S,
+        asked.output_tokens or play.scenario.gateway.default_output_tokens,
+    )
+    tier = api.tier_asks.get(asked.tier)
+    downgrade = play.tiers.downgrade(tier, asked.model, asked.prompt_tokens, now_ns)
+    exchange = Exchange(play, connection, request, api, served, model, downgrade)
+    exchange.headers = headers
     play.under_way += 1
     connection.exchange = exchange
-    play.world.submit(exchange.job, request.headers.get("x-region"))
+    pool = downgrade.pool if downgrade is not None else None
+    play.world.submit(exchange.job, request.headers.get("x-region"), pool)
 
 
 class Exchange:
     """A request that was let in, being answered. Ends once, in `_end`."""
+
+    #: those of its answer; more are added when it begins
+    headers: Headers
 
     def __init__(
         self,
         play: Play,
         connection: Connection,
         request: Request,
-        chat: ChatRequest,
+        api: GatewayApi,
+        served: Served,
         model: Model,
-        headers: list[tuple[str, str]],
-        number: int,
+        downgrade: Downgrade | None,
     ):
         self._play = play
         self._connection = connection
         self._request = request
-        self._chat = chat
-        self._headers = headers
-        self._number = number
-        self._request_id = headers[0][1]
-        self._tier = model.tier or ("pro" if chat.model.startswith("Pro/") else "standard")
-        self._served_model = model.served or chat.model
+        self._api = api
+        self._served = served
+        asked = served.asked
+        self._channel = model.tier or ("pro" if asked.model.startswith("Pro/") else "standard")
         self._status = 0
         self._first_ns = -1
-        self._answer_id = f"chatcmpl-{number:012x}"
-        self._created = wall_ns() // S
-        self._frames = ChatFrames(self._answer_id, self._served_model, self._created)
-        tokens = chat.output_tokens or play.scenario.gateway.default_output_tokens
+        self._trouble = ""
+        self._answering_tier = _name_tier(api, served, downgrade)
+        self._frames: Frames | None = None
         block = play.prefix_block.get(model.name)
         self.job = Job(
             model,
-            chat.prompt_tokens,
-            tokens,
+            asked.prompt_tokens,
+            served.output_tokens,
             play.scenario_ns(request.read_ns),
-            stream=chat.stream,
+            stream=asked.stream,
             owner=self,
-            blocks=prompt_blocks(chat.prompt, block) if block else (),
+            blocks=prompt_blocks(asked.prompt, block) if block else (),
         )
 
     def happen(self, event: Event, due_ns: int) -> None:
         """An event of the world, due at `due_ns` in monotonic ns."""
         if event is Event.TOKEN:
+            assert self._frames is not None
             self._connection.write(self._frames.token(self.job.emitted - 1))
             self._wrote(due_ns)
         elif event is Event.START:
@@ -206,44 +160,52 @@ class Exchange:
             self._first_ns = now_ns
         return now_ns
 
-    def _served(self) -> None:
+    def _begun(self) -> None:
         """The answer begins: status 200, and headers that name model, tier and region."""
-        self._headers += [
-            ("x-served-model", self._served_model),
-            ("x-served-tier", self._tier),
+        self.headers += [
+            ("x-served-model", self._served.model),
+            ("x-served-tier", self._channel),
             ("x-served-region", self.job.pool.region),
+            *self._api.headers(self._served),
         ]
         if self.job.cold:
-            self._headers.append(("x-cold-start", "1"))
+            self.headers.append(("x-cold-start", "1"))
         self._status = 200
 
+    def _took_until(self, scenario_ns: int) -> None:
+        """The provider's own time until a moment at the client: without the way to it."""
+        job = self.job
+        self._served.server_ns = max(0, scenario_ns - job.arrived_ns - job.distance_ns)
+
     def _start(self) -> None:
-        self._served()
+        if self.job.first_ns >= 0:
+            self._took_until(self.job.first_ns)
+        self._served.cached_tokens = self._cached()
+        self._begun()
         start = head(
             200,
-            self._headers,
+            self.headers,
             length=None,
-            content_type="text/event-stream; charset=utf-8",
+            content_type=self._api.stream_type,
             close=not self._request.keep_alive,
         )
-        self._connection.write(start + self._frames.role())
+        self._frames = self._api.frames(self._served)
+        self._connection.write(start + self._frames.begin())
 
     def _answer(self, body: bytes, sent: int | None = None) -> None:
         """An answer that is not streamed, or only the first `sent` bytes of it."""
-        self._served()
+        self._begun()
         self._connection.answer(
-            200, body[:sent], self._headers, promise=len(body) - len(body[:sent])
+            200, body[:sent], self.headers, promise=len(body) - len(body[:sent])
         )
 
     def _last(self, due_ns: int) -> None:
-        job, chat = self.job, self._chat
+        job = self.job
+        self._took_until(self._play.scenario_ns(due_ns))
         if job.stream:
-            if chat.include_usage:
-                usage = self._frames.usage(chat.prompt_tokens, job.output_tokens, self._cached())
-            else:
-                usage = b""
+            assert self._frames is not None
             last = self._frames.token(job.output_tokens - 1)
-            self._connection.write(last + self._frames.finish() + usage + DONE + END)
+            self._connection.write(last + self._frames.end() + END)
         else:
             self._answer(self._plain() if job.fault != "garbage" else b'{"id":"chatcmpl-')
         if self._connection.open:
@@ -251,14 +213,8 @@ class Exchange:
         # else the client went while we wrote, and `disconnected` will be called
 
     def _plain(self) -> bytes:
-        return plain_answer(
-            self._answer_id,
-            self._served_model,
-            self._created,
-            self.job.prompt_tokens,
-            self.job.output_tokens,
-            self._cached(),
-        )
+        self._served.cached_tokens = self._cached()
+        return self._api.plain(self._served)
 
     def _cached(self) -> int | None:
         if self.job.pool.batch is not None:
@@ -271,13 +227,7 @@ class Exchange:
         connection = self._connection
         kind = self.job.fault
         if kind in REFUSALS:
-            self._status = REFUSALS[kind]
-            body = error_body(
-                "The server had an error while processing your request.",
-                "server_error",
-                code=str(self._status),
-            )
-            connection.answer(self._status, body, self._headers)
+            self._refuse(_fault_error(kind))
         elif kind == "reset":
             connection.abort(reset=True)
         elif kind == "truncate":
@@ -285,21 +235,35 @@ class Exchange:
                 body = self._plain()
                 self._answer(body, len(body) // 2)
             connection.close()
-        elif kind == "stream_error" and job.stream:
-            connection.write(self._frames.error() + END)
+        elif kind in ("stream_error", "stream_overload"):
+            self._break(_fault_error(kind))
         elif kind == "garbage":
+            assert self._frames is not None
             connection.write(self._frames.garbage())
             self._wrote(due_ns)
             return
         elif kind == "stall":
             return
-        else:
-            self._answer(
-                error_body(
-                    "The upstream server had an error while answering.", "server_error", code="500"
-                )
-            )
         self._end("faulted")
+
+    def _refuse(self, error: RequestError) -> None:
+        """An error in place of an answer."""
+        refusal = self._api.refuse(error, self._served.request_id)
+        self._trouble = error.trouble.name
+        self._status = refusal.status
+        self._connection.answer(refusal.status, refusal.body, self.headers + refusal.headers)
+
+    def _break(self, error: RequestError) -> None:
+        """An error in the middle of an answer, or in place of a whole one."""
+        self._trouble = error.trouble.name
+        if self._frames is not None:
+            self._connection.write(self._frames.error(error) + END)
+            return
+        broken = self._api.broken(error, self._served)
+        if broken.status == 200:
+            self._begun()
+        self._status = broken.status
+        self._connection.answer(broken.status, broken.body, self.headers + broken.headers)
 
     def disconnected(self) -> None:
         """The client has gone before its answer was complete."""
@@ -308,6 +272,7 @@ class Exchange:
 
     def _end(self, outcome: str, last_ns: int | None = None) -> None:
         job = self.job
+        served = self._served
         read_ns = self._request.read_ns
         self._connection.exchange = None
         self._play.under_way -= 1
@@ -316,32 +281,51 @@ class Exchange:
         self._play.truth.add(
             Record(
                 self._play.scenario.name,
-                self._number,
-                self._request_id,
+                served.number,
+                served.request_id,
                 read_ns,
-                self._chat.model,
-                self._served_model,
-                self._tier,
+                served.asked.model,
+                served.model,
+                self._channel,
                 job.pool.region,
                 job.stream,
                 self._status,
                 outcome,
                 job.fault,
                 job.prompt_tokens,
-                job.emitted,
+                job.emitted if self._api.makes_tokens else 0,
                 ttft_ns=self._first_ns - read_ns if job.stream and self._first_ns >= 0 else None,
                 e2e_ns=last_ns - read_ns if last_ns is not None else None,
                 planned_ttft_ns=(
                     job.first_ns - job.arrived_ns if job.stream and job.first_ns >= 0 else None
                 ),
                 planned_e2e_ns=job.last_ns - job.arrived_ns if job.last_ns >= 0 else None,
+                api=self._api.name,
+                asked_tier=served.asked.tier,
+                answering_tier=self._answering_tier,
+                told_tier=served.tier,
+                trouble=self._trouble,
             )
         )
         self._connection.answered()
 
 
+def _name_tier(api: GatewayApi, served: Served, downgrade: Downgrade | None) -> str:
+    """The tier that answers, in the vendor's words, which the answer may say or hide."""
+    asked = served.asked.tier
+    told = api.tier_served(asked, None)
+    answering = told if downgrade is None else api.tier_served(asked, downgrade.served)
+    if downgrade is None or downgrade.told == "nothing":
+        served.tier = told
+    elif downgrade.told == "spillover":
+        served.spilled = True
+    else:
+        served.tier = answering
+    return answering
+
+
 def _key(gateway: Gateway, request: Request) -> str:
-    key = request.headers.get("authorization", "")
+    key = key_of(request.headers)
     if gateway.require_key and not key:
         raise RequestError(
             401, "You didn't provide an API key.", "authentication_error", code="invalid_api_key"
@@ -349,51 +333,38 @@ def _key(gateway: Gateway, request: Request) -> str:
     return key or "anonymous"
 
 
-def _model(gateway: Gateway, chat: ChatRequest) -> Model:
-    model = gateway.match(chat.model)
+def _model(gateway: Gateway, asked: Asked) -> Model:
+    model = gateway.match(asked.model)
     if model is None:
         raise RequestError(
             404,
-            f"The model '{chat.model[:200]}' does not exist or you do not have access to it.",
+            f"The model '{asked.model[:200]}' does not exist or you do not have access to it.",
             param="model",
             code="model_not_found",
         )
     return model
 
 
-def _check_allowance(allowance: Allowance, chat: ChatRequest) -> None:
+def _check_allowance(allowance: Allowance, asked: Asked) -> None:
     if not allowance.allowed:
         raise RequestError(
             429,
-            f"Rate limit reached for {chat.model[:200]} on requests per min (RPM): "
+            f"Rate limit reached for {asked.model[:200]} on requests per min (RPM): "
             f"limit {allowance.limit}.",
             "requests",
             code="rate_limit_exceeded",
         )
 
 
-def _check_length(model: Model, chat: ChatRequest) -> None:
-    output = chat.output_tokens or 0
-    if chat.prompt_tokens + output > model.context_tokens:
+def _check_length(model: Model, asked: Asked) -> None:
+    output = asked.output_tokens or 0
+    if asked.prompt_tokens + output > model.context_tokens:
         raise RequestError(
             400,
             f"This model's maximum context length is {model.context_tokens} tokens. However, you "
-            f"requested {chat.prompt_tokens} tokens in the messages and {output} in the"
+            f"requested {asked.prompt_tokens} tokens in the messages and {output} in the"
             " completion.",
             param="messages",
             code="context_length_exceeded",
+            trouble=Trouble.length,
         )
-
-
-def _limit_headers(allowance: Allowance) -> list[tuple[str, str]]:
-    headers = [
-        ("x-ratelimit-limit-requests", str(allowance.limit)),
-        ("x-ratelimit-remaining-requests", str(allowance.remaining)),
-        ("x-ratelimit-reset-requests", f"{allowance.reset_ns / S:.3f}s"),
-    ]
-    if not allowance.allowed:
-        headers += [
-            ("retry-after", str(-(-allowance.retry_after_ns // S))),
-            ("retry-after-ms", str(-(-allowance.retry_after_ns // MS))),
-        ]
-    return headers

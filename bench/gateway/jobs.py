@@ -11,8 +11,14 @@ from typing import Any
 
 from bench.gateway.scenarios import FaultKind, Model, Pool
 
-#: Faults that come in place of an answer, and the status of those that have one.
-REFUSALS: dict[str, int] = {"http_500": 500, "http_502": 502, "http_503": 503}
+#: Faults that come in place of an answer, and the status of those that have one, as OpenAI has it.
+REFUSALS: dict[str, int] = {
+    "http_500": 500,
+    "http_502": 502,
+    "http_503": 503,
+    "overload": 503,
+    "capacity": 429,
+}
 INSTEAD = {*REFUSALS, "reset"}
 #: How many times as long the rest of an answer takes after its first token.
 SLOW_TAIL = 10

@@ -15,7 +15,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from bench.errors import UserError
+from bench.gateway.keys import KeyLifetime
 from bench.gateway.laws import Law
+from bench.gateway.tiers import Downgrade
+from bench.gateway.window import Window
 from bench.userfile import (
     DurationNs,
     PerSecond,
@@ -37,18 +40,21 @@ CATALOGUE = (
     "Pro/deepseek-ai/DeepSeek-R1",
     "Qwen/Qwen3-32B",
 )
-#: What can go wrong with an answer. The first three come instead of one, the others within a
-#: stream.
+#: What can go wrong with an answer. The first six come instead of one, the others within a
+#: stream. `overload` and `capacity` (no room for this model or tier) have each API's own status.
 FaultKind = Literal[
     "http_500",
     "http_502",
     "http_503",
+    "overload",
+    "capacity",
     "reset",
     "stall",
     "truncate",
     "slow_tail",
     "garbage",
     "stream_error",
+    "stream_overload",
 ]
 
 
@@ -181,7 +187,7 @@ class Model(UserModel):
     rate_limit: RateLimit | None = None
 
 
-class Change(UserModel):
+class Change(Window):
     """From `at`, for `for` (to the end by default): another law, a slowdown, a fault, a burst.
 
     It holds for requests whose service begins inside; faults for those that arrive inside.
@@ -189,10 +195,6 @@ class Change(UserModel):
     later entry's law wins, faults add up and factors multiply.
     """
 
-    at: DurationNs = 0
-    lasts: Annotated[DurationNs | None, Field(alias="for")] = None
-    #: begin again each time this has passed since `at`
-    every: DurationNs | None = None
     pool: str | None = None
     provider: str | None = None
     region: str | None = None
@@ -221,34 +223,7 @@ class Change(UserModel):
             )
         if self.slowdown <= 0:
             raise ValueError("slowdown must be above zero")
-        if self.lasts is not None and self.lasts <= 0:
-            raise ValueError("for must be above zero")
-        if self.every is not None and (self.lasts is None or self.every <= self.lasts):
-            raise ValueError("every needs a for that is shorter")
         return self
-
-    def holds(self, now_ns: int) -> bool:
-        """True while the change is on."""
-        since_ns = self.since_ns(now_ns)
-        return since_ns >= 0 and (self.lasts is None or since_ns < self.lasts)
-
-    def next_edge_ns(self, now_ns: int) -> int | None:
-        """When it next begins or ends after `now_ns`; None for never."""
-        since_ns = self.since_ns(now_ns)
-        if since_ns < 0:
-            return self.at
-        if self.lasts is not None and since_ns < self.lasts:
-            return now_ns - since_ns + self.lasts
-        if self.every is not None:
-            return now_ns - since_ns + self.every
-        return None
-
-    def since_ns(self, now_ns: int) -> int:
-        """How long ago it last began; below zero where it has not."""
-        since_ns = now_ns - self.at
-        if self.every is not None and since_ns >= 0:
-            return since_ns % self.every
-        return since_ns
 
     def covers(self, pool: Pool) -> bool:
         """True when the change holds for this pool."""
@@ -270,6 +245,9 @@ class Gateway(UserModel):
     failover_after: DurationNs | None = None
     rate_limit: RateLimit | None = None
     require_key: bool = False
+    key_lifetime: KeyLifetime | None = None
+    #: requests that another tier answers than the one that they ask for: the first that fits
+    downgrade: list[Downgrade] = []
     #: to be computed by `tailproof simulate`: as many rows over HTTP would take too long
     simulated: bool = False
     #: tokens answered when a request names no maximum
@@ -288,6 +266,9 @@ class Gateway(UserModel):
                     )
         for change in self.timeline:
             self.check(change)
+        for downgrade in self.downgrade:
+            if downgrade.pool not in (None, *pools):
+                raise ValueError(f"a downgrade names pool {downgrade.pool!r}, which does not exist")
         return self
 
     def check(self, change: Change) -> None:

@@ -14,15 +14,19 @@ from typing import TextIO
 
 from bench.clock import monotonic_ns, wall_ns
 from bench.errors import UserError
+from bench.gateway.apis.chat import API as CHAT
+from bench.gateway.apis.paths import Place, lister_of, place_of
 from bench.gateway.connection import Connection, Request
-from bench.gateway.exchange import Exchange, Play, begin
+from bench.gateway.exchange import Exchange, begin
+from bench.gateway.play import Play
 from bench.gateway.scenarios import Scenario
 from bench.gateway.timer import make_timer
-from bench.gateway.wire import RequestError, error_body, model_list
+from bench.gateway.wire import RequestError, error_body
 from bench.units import S
 
 MAX_CONNECTIONS = 8192
 SWEEP_S = 0.25
+_CHAT_PATH, _AT_CHAT = "v1/chat/completions", Place(CHAT)
 
 
 class Provider:
@@ -66,8 +70,9 @@ class Provider:
         if play is None:
             play = self._plays[self._first]
             rest = path.lstrip("/")
-        if rest == "v1/chat/completions" and request.method == "POST":
-            begin(play, connection, request)
+        place = _AT_CHAT if rest == _CHAT_PATH else place_of(rest)
+        if place is not None and request.method == "POST":
+            begin(play, connection, request, place)
             self._due()
             return
         try:
@@ -86,14 +91,17 @@ class Provider:
         connection: Connection,
         request: Request,
     ) -> bytes:
-        """The answer to everything but chat completions. Raises RequestError."""
+        """The answer to everything that no API answers. Raises RequestError."""
         routes: dict[str, tuple[str, Callable[[], bytes]]] = {
-            "v1/models": ("GET", lambda: model_list(play.scenario.gateway.names(), wall_ns() // S)),
-            "v1/chat/completions": ("POST", bytes),
             "truth": ("GET", lambda: json.dumps(play.truth.facts()).encode()),
             "reset": ("POST", lambda: self._reset(play)),
             "change": ("POST", lambda: play.change(request.body)),
         }
+        if (lister := lister_of(rest, request.headers)) is not None:
+            names = play.scenario.gateway.names()
+            routes[rest] = "GET", lambda: lister.models(names, wall_ns() // S)
+        elif place_of(rest) is not None:
+            routes[rest] = "POST", bytes
         if rest not in routes:
             raise RequestError(
                 404,

@@ -11,67 +11,19 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from bench.gateway.batching import BatchPool
 from bench.gateway.jobs import Event, Job
+from bench.gateway.limits import Allowance, TokenBuckets
 from bench.gateway.pools import NEVER_NS, Action, Conditions, LawPool
-from bench.gateway.scenarios import Change, Gateway, Model, Neighbours, RateLimit
+from bench.gateway.scenarios import Change, Gateway, Model, Neighbours
 from bench.units import S
 
 #: Called with each event of a job that has an owner, and the moment at which it was due.
 Sink = Callable[[Job, Event, int], None]
-#: Keys remembered at once; the longest unused is forgotten, its bucket counted as full again.
-MAX_KEYS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """A token bucket's answer to one request."""
-
-    allowed: bool
-    limit: int
-    remaining: int
-    #: until one more request may pass; 0 when one may now
-    retry_after_ns: int
-    #: until the bucket is full again
-    reset_ns: int
-
-
-class TokenBuckets:
-    """One bucket a key, filled steadily at the limit's rate.
-
-    A bucket is kept as the moment at which it will be full: each request moves it one interval
-    on, and may pass while it lies at most `burst` intervals ahead.
-    """
-
-    def __init__(self, limit: RateLimit):
-        self.interval_ns = round(60 * S / limit.requests_per_min)
-        self.burst, self.limit = limit.burst, round(limit.requests_per_min)
-        self._full_at: OrderedDict[str, int] = OrderedDict()
-
-    def take(self, key: str, now_ns: int) -> Allowance:
-        """Count one request of `key` at `now_ns`; one that may not pass costs nothing."""
-        full_at = max(self._full_at.pop(key, now_ns), now_ns)
-        room_ns = self.burst * self.interval_ns - (full_at - now_ns)
-        allowed = room_ns >= self.interval_ns
-        if allowed:
-            full_at += self.interval_ns
-            room_ns -= self.interval_ns
-        self._full_at[key] = full_at
-        if len(self._full_at) > MAX_KEYS:
-            self._full_at.popitem(last=False)
-        return Allowance(
-            allowed,
-            self.limit,
-            room_ns // self.interval_ns,
-            max(0, self.interval_ns - room_ns),
-            full_at - now_ns,
-        )
 
 
 class World:
@@ -113,15 +65,15 @@ class World:
             return buckets.take(key, now_ns)
         return None
 
-    def submit(self, job: Job, region: str | None = None) -> None:
+    def submit(self, job: Job, region: str | None = None, pool_name: str | None = None) -> None:
         """A request arrives at `job.arrived_ns`, not before any that was submitted earlier.
 
         What is due by then happens first. The sink may be called before this returns. With
-        `region`, only pools of that region answer, where there are any.
+        `region`, only pools of that region answer, where there are any; with `pool_name` that one.
         """
         if not self.advancing:
             self.advance(job.arrived_ns)
-        name = self._route(job.model, region, job.arrived_ns)
+        name = pool_name or self._route(job.model, region, job.arrived_ns)
         pool = self._pools[name]
         job.pool = pool.file
         job.distance_ns = self._distance[name]

@@ -44,6 +44,13 @@ class Record(NamedTuple):
     e2e_ns: int | None = None
     planned_ttft_ns: int | None = None
     planned_e2e_ns: int | None = None
+    api: str = ""
+    #: in the vendor's words: what was asked for, what answered, and what the answer says of it
+    asked_tier: str = ""
+    answering_tier: str = ""
+    told_tier: str = ""
+    #: what went wrong, for requests that were not answered
+    trouble: str = ""
 
 
 def nearest_rank(ordered: list[int] | array[int], thousandths: int) -> int:
@@ -68,10 +75,17 @@ class _Group:
         self.ttft, self.e2e = array("q"), array("q")
         self.statuses: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
+        self.troubles: Counter[str] = Counter()
+        #: of answers that began: (asked for, what answered, what they say)
+        self.tiers: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, record: Record) -> None:
         self.statuses[str(record.status)] += 1
         self.outcomes[record.outcome] += 1
+        if record.trouble:
+            self.troubles[record.trouble] += 1
+        if record.answering_tier and record.status == 200:
+            self.tiers[record.asked_tier, record.answering_tier, record.told_tier] += 1
         if record.outcome == "ok":
             if record.ttft_ns is not None:
                 self.ttft.append(record.ttft_ns)
@@ -83,9 +97,24 @@ class _Group:
             "requests": sum(self.outcomes.values()),
             "by_status": dict(sorted(self.statuses.items())),
             "by_outcome": dict(sorted(self.outcomes.items())),
+            "by_trouble": dict(sorted(self.troubles.items())),
+            "tiers": self._tier_facts(),
             "ttft_ms": quantiles_ms(self.ttft),
             "e2e_ms": quantiles_ms(self.e2e),
         }
+
+    def _tier_facts(self) -> dict[str, dict[str, int]]:
+        """How many answers by the tier asked for, by the one that answered, by what they say.
+
+        A text that stands for nothing is "".
+        """
+        facts = {}
+        for place, name in enumerate(("asked", "served", "told")):
+            counts: Counter[str] = Counter()
+            for words, number in self.tiers.items():
+                counts[words[place]] += number
+            facts[name] = dict(sorted(counts.items()))
+        return facts
 
 
 class TruthBook:

@@ -18,7 +18,13 @@ from bench.gateway.scenarios import Change, Gateway, Model
 from bench.gateway.serving import World
 
 #: Names of what became of a request, as the rest of tailproof has them.
-_OF_FAULT = {"reset": "reset", "truncate": "truncated", "stream_error": "stream_error"}
+_OF_FAULT = {
+    "capacity": "rate_limited",
+    "reset": "reset",
+    "truncate": "truncated",
+    "stream_error": "stream_error",
+    "stream_overload": "stream_error",
+}
 
 
 class Ended(NamedTuple):

@@ -204,8 +204,11 @@ class Target(UserModel):
 
     @property
     def auth_style(self) -> str:
-        """How its key is sent: a name of `STYLES`."""
-        return self.auth or self.spoken.auth
+        """How its key is sent: a name of `STYLES`. Our own gateway asks nobody for a key."""
+        if self.auth:
+            return self.auth
+        keyed = any(getattr(self, name) for name in KEY_SOURCES)
+        return self.spoken.auth if keyed or self.base_url != EMBEDDED else "none"
 
     @property
     def spoken(self) -> Api:
@@ -286,7 +289,7 @@ class Target(UserModel):
         if self.legs:
             return self.model_copy(update={"legs": tuple(leg.served_at(url) for leg in self.legs)})
         if self.embedded:
-            return self.model_copy(update={"base_url": url})
+            return self.model_copy(update={"base_url": url, "auth": self.auth_style})
         return self
 
 

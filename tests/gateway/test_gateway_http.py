@@ -130,7 +130,7 @@ def test_models_and_prefixes(menagerie: GatewayProcess) -> None:
             400,
             "integer_below_min_value",
         ),
-        ("POST", "/v1/embeddings", {}, 404, "unknown_url"),
+        ("POST", "/v1/images", {}, 404, "unknown_url"),
         ("GET", "/v1/chat/completions", None, 405, "method_not_allowed"),
     ],
 )

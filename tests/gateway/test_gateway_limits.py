@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bench.gateway.limits import MAX_KEYS, TokenBuckets
 from bench.gateway.scenarios import RateLimit
-from bench.gateway.serving import MAX_KEYS, TokenBuckets
 from bench.units import S
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from bench.gateway.wire import MAX_OUTPUT_TOKENS, ChatFrames, RequestError, head, parse_chat
+from bench.gateway.apis.chat import ChatFrames, parse_chat
+from bench.gateway.apis.seam import Asked, Served
+from bench.gateway.wire import MAX_OUTPUT_TOKENS, RequestError, head
 
 CAPTURES = Path(__file__).resolve().parents[2] / ".." / "shared" / "captures"
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -34,17 +36,23 @@ def refused(body: object) -> tuple[int, dict[str, Any]]:
 
 def test_stream_bytes_by_hand() -> None:
     """Role, token, finish and usage events are these bytes, each one HTTP chunk."""
-    frames = ChatFrames("c-1", "m", 7)
-    start = b'data: {"id":"c-1","object":"chat.completion.chunk","created":7,"model":"m","choices":'
+    asked = Asked("m", "", 5, 3, stream=True, include_usage=True)
+    frames = ChatFrames(Served(asked, 1, "r", "m", 7, 3))
+    start = (
+        b'data: {"id":"chatcmpl-000000000001","object":"chat.completion.chunk",'
+        b'"created":7,"model":"m","choices":'
+    )
     role = (
         start + b'[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
     )
     token = start + b'[{"index":0,"delta":{"content":" tail"},"finish_reason":null}]}\n\n'
     finish = start + b'[{"index":0,"delta":{},"finish_reason":"length"}]}\n\n'
-    assert frames.role() == b"%x\r\n%b\r\n" % (len(role), role)
+    assert frames.begin() == b"%x\r\n%b\r\n" % (len(role), role)
     assert frames.token(1) == b"%x\r\n%b\r\n" % (len(token), token)
-    assert frames.finish() == b"%x\r\n%b\r\n" % (len(finish), finish)
-    usage = json.loads(frames.usage(5, 3).split(b"\r\n")[1].removeprefix(b"data: "))
+    end = frames.end()
+    assert end.startswith(b"%x\r\n%b\r\n" % (len(finish), finish))
+    assert end.endswith(b"\r\ne\r\ndata: [DONE]\n\n\r\n")
+    usage = json.loads(end.split(b"\r\n")[3].removeprefix(b"data: "))
     assert usage["choices"] == []
     assert usage["usage"] == {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 

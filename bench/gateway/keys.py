@@ -1,0 +1,83 @@
+"""Keys: which one a request carries, and how long it is taken.
+
+In: headers of requests in order of arrival. Out: a name of the key; RequestError once it has
+expired. Must stay true: a signature is not verified, its key is read; keys are bounded in number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from bench.gateway.wire import RequestError, Trouble
+from bench.userfile import DurationNs, UserModel
+
+#: Keys remembered at once; the longest unused is forgotten.
+MAX_KEYS = 10_000
+_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+#: Of a signature of AWS: the access key, by which its owner is known.
+_SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/")
+
+
+class KeyLifetime(UserModel):
+    """How long a key is taken; then each request with it is refused (401) until another comes."""
+
+    #: so many requests
+    requests: Annotated[int, Field(gt=0)] | None = None
+    #: so long from its first request on
+    time: DurationNs | None = None
+    #: false: once one key has expired, no other is taken either
+    renewable: bool = True
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if (self.requests is None) == (self.time is None):
+            raise ValueError("needs one of requests, time")
+        return self
+
+
+def key_of(headers: Mapping[str, str]) -> str:
+    """The key that a request carries, "" for none."""
+    for name in _HEADERS:
+        if value := headers.get(name):
+            signed = _SIGNED.match(value)
+            if signed is None:
+                return value
+            return signed[1] + headers.get("x-amz-security-token", "")
+    return ""
+
+
+class KeyBook:
+    """When each key was first seen, and how often."""
+
+    def __init__(self, lifetime: KeyLifetime | None):
+        self._lifetime = lifetime
+        self._seen: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._closed = False
+
+    def take(self, key: str, now_ns: int) -> None:
+        """Count a request with a key. Raises RequestError once it has expired."""
+        lifetime = self._lifetime
+        if lifetime is None:
+            return
+        first_ns, requests = self._seen.pop(key, (now_ns, 0))
+        self._seen[key] = first_ns, requests + 1
+        if len(self._seen) > MAX_KEYS:
+            self._seen.popitem(last=False)
+        used_up = lifetime.requests is not None and requests >= lifetime.requests
+        too_old = lifetime.time is not None and now_ns - first_ns >= lifetime.time
+        if used_up or too_old:
+            self._closed = not lifetime.renewable
+        elif not self._closed:
+            return
+        raise RequestError(
+            401,
+            "Your authentication token has expired. Please try signing in again.",
+            "authentication_error",
+            code="token_expired",
+            trouble=Trouble.expired,
+        )
