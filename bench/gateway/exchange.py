@@ -303,7 +303,7 @@ class Exchange:
                 api=self._api.name,
                 asked_tier=served.asked.tier,
                 answering_tier=self._answering_tier,
-                told_tier=served.tier,
+                told_tier="spillover" if served.spilled else served.tier,
                 trouble=self._trouble,
             )
         )

@@ -76,7 +76,7 @@ class _Group:
         self.statuses: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.troubles: Counter[str] = Counter()
-        #: of answers that began: (asked for, what answered, what they say)
+        #: of finished answers: (asked for, what answered, what they say)
         self.tiers: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, record: Record) -> None:
@@ -84,7 +84,7 @@ class _Group:
         self.outcomes[record.outcome] += 1
         if record.trouble:
             self.troubles[record.trouble] += 1
-        if record.answering_tier and record.status == 200:
+        if record.answering_tier and record.outcome == "ok":
             self.tiers[record.asked_tier, record.answering_tier, record.told_tier] += 1
         if record.outcome == "ok":
             if record.ttft_ns is not None:

@@ -39,6 +39,25 @@ rate_limit = { requests_per_min = 1, burst = 2 }
 [[gateway.model]]
 name = "cold"
 pool = "cold"
+[[gateway.model]]
+name = "falls"
+pool = "plain"
+[[gateway.downgrade]]
+model = "falls"
+asked = "priority"
+prompt_above = 3
+[[gateway.downgrade]]
+model = "spills"
+told = "spillover"
+[[gateway.downgrade]]
+model = "keeps-quiet"
+told = "nothing"
+[[gateway.model]]
+name = "spills"
+pool = "plain"
+[[gateway.model]]
+name = "keeps-quiet"
+pool = "plain"
 [[gateway.pool]]
 name = "cold"
 ttft = { fixed = "1ms" }
@@ -69,12 +88,15 @@ fault = "{kind}"
         for kind in (
             "http_500",
             "http_503",
+            "overload",
+            "capacity",
             "reset",
             "stall",
             "truncate",
             "slow_tail",
             "garbage",
             "stream_error",
+            "stream_overload",
         )
     )
     + """
