@@ -205,10 +205,8 @@ class Target(UserModel):
     @property
     def auth_style(self) -> str:
         """How its key is sent: a name of `STYLES`. Our own gateway asks nobody for a key."""
-        if self.auth:
-            return self.auth
-        keyed = any(getattr(self, name) for name in KEY_SOURCES)
-        return self.spoken.auth if keyed or self.base_url != EMBEDDED else "none"
+        keyed = self.base_url != EMBEDDED or any(getattr(self, name) for name in KEY_SOURCES)
+        return self.auth or (self.spoken.auth if keyed else "none")
 
     @property
     def spoken(self) -> Api:
@@ -275,9 +273,7 @@ class Target(UserModel):
 
     @property
     def unverified(self) -> tuple[str, ...]:
-        """Names of the endpoints whose TLS certificate nobody verifies, because their file or
-        `--insecure` says so.
-        """
+        """Names of the endpoints whose TLS certificate nobody verifies, as `insecure` says."""
         return tuple(
             each.name
             for each in self.endpoints

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import MENAGERIE, GatewayProcess
+from tests.support.gateway_process import EXPIRING, MENAGERIE, GatewayProcess
 
 
 @pytest.fixture
@@ -35,8 +36,10 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def menagerie(scenario: str) -> Iterator[GatewayProcess]:
-    """One gateway for all tests that only ask for answers."""
-    gateway = GatewayProcess(["--scenarios", scenario])
+    """One gateway for all tests that only ask for answers; it plays `expiring` too."""
+    expiring = Path(scenario).with_name("expiring.toml")
+    expiring.write_text(EXPIRING)
+    gateway = GatewayProcess(["--scenarios", f"{scenario},{expiring}"])
     yield gateway
     code, errors = gateway.stop()
     assert code == 0

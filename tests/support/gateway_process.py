@@ -106,6 +106,22 @@ says = "as its names say"
 )
 
 
+#: Keys that last for two requests.
+EXPIRING = """
+description = "keys that expire"
+[gateway]
+key_lifetime = { requests = 2 }
+[[gateway.model]]
+name = "*"
+pool = "p"
+[[gateway.pool]]
+name = "p"
+ttft = { fixed = "1ms" }
+[truth]
+says = "the third request with a key is refused"
+"""
+
+
 class GatewayProcess:
     """A running gateway and its address."""
 

@@ -9,10 +9,12 @@ Source: OpenAI's API reference, "Create completion", read on 30 November 2026.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from bench.gateway.apis.openai import DONE, OpenAi, stream_options, usage
 from bench.gateway.apis.seam import Asked, GatewayApi, Incoming, Served
+from bench.gateway.tiers import TierName
 from bench.gateway.wire import (
     WORDS,
     RequestError,
@@ -32,6 +34,7 @@ class Completions(OpenAi, GatewayApi):
     """`POST …/completions`."""
 
     name = "completions"
+    tier_asks: Mapping[str, TierName] = {}
 
     def parse(self, incoming: Incoming) -> Asked:
         data = json_object(incoming.body)
@@ -44,7 +47,6 @@ class Completions(OpenAi, GatewayApi):
             length_of(data, "max_tokens"),
             stream,
             stream_options(data, stream),
-            self.tier_asked(data.get("service_tier"), "service_tier"),
         )
 
     def frames(self, served: Served) -> CompletionFrames:
@@ -62,13 +64,12 @@ class Completions(OpenAi, GatewayApi):
 
 
 def _about(served: Served) -> dict[str, Any]:
-    about = {
+    return {
         "id": f"cmpl-{served.number:012x}",
         "object": "text_completion",
         "created": served.created,
         "model": served.model,
     }
-    return about | ({"service_tier": served.tier} if served.tier else {})
 
 
 def _prompt(prompt: Any) -> tuple[str, int]:
