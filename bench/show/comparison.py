@@ -15,11 +15,13 @@ from bench.metrics import METRICS
 from bench.quantiles import name_of_key
 from bench.record.records.comparisons import (
     AACheck,
+    AsServed,
     Comparison,
     Exceedance,
     PartComparison,
     Permutation,
     RatioRecord,
+    ServedArm,
 )
 from bench.record.records.verdicts import Expectation
 from bench.show.document import Column, Figure, Heading, Node, Pairs, Section, Table, Text
@@ -103,7 +105,7 @@ def comparison_title(record: Comparison) -> str:
 
 def _about(record: Comparison) -> Iterator[tuple[str, str]]:
     held = [f"{name} ({OUTCOMES[name]})" for name in record.outcomes]
-    yield "outcome", ", ".join(held)
+    yield f"outcome{', as bought' if record.as_served else ''}", ", ".join(held)
     yield "because", visible(record.reason)
     yield (
         "design",
@@ -127,6 +129,37 @@ def _about(record: Comparison) -> Iterator[tuple[str, str]]:
     if record.aa is not None:
         yield "A/A check", _aa(record.aa)
     yield "price", _price(record)
+    if (served := record.as_served) is not None:
+        yield from _served(served, record)
+
+
+def _served(served: AsServed, record: Comparison) -> Iterator[tuple[str, str]]:
+    """What was bought and served by another tier, and the comparison without it."""
+    for arm, side in ((served.baseline, record.baseline), (served.other, record.other)):
+        if arm is not None:
+            yield f"served, {visible(side.name, 60)}", _who_served(arm)
+    part = served.comparison
+    said = f"{part.headline}: {visible(part.reason)}"
+    if (p99 := part.ratios.get("p99")) is not None:
+        said += f"; p99 ratio {ratio_words(p99.ratio)} ({interval_words(p99.interval)})"
+    yield "as served", said
+    yield "which says less", visible(served.bias, 400)
+
+
+def _who_served(arm: ServedArm) -> str:
+    known = arm.as_asked + arm.elsewhere
+    said = (
+        f"{visible(arm.asked, 40)} asked for: {count(arm.as_asked)} of {count(known)} answers by"
+        f" it, {count(arm.elsewhere)} by another tier ({per_cent(arm.share_elsewhere)})"
+    )
+    if arm.unknown:
+        said += f"; {count(arm.unknown)} name no tier that is known"
+    if arm.extra_usd is not None and arm.extra_usd_per_1000_requests is not None:
+        return (
+            f"{said}; at list prices these cost {show_usd(arm.extra_usd)} USD more than the other"
+            f" target would, {show_usd(arm.extra_usd_per_1000_requests)} USD per 1,000 requests"
+        )
+    return f"{said}; {visible(arm.reason)}" if arm.reason else said
 
 
 def _exceedance(over: Exceedance) -> str:

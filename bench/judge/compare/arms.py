@@ -21,6 +21,7 @@ from bench.errors import UserError
 from bench.judge.fitness import fitness
 from bench.judge.left_out import kept
 from bench.judge.reached import came_to, undecided
+from bench.judge.served import api_of
 from bench.judge.spend import spend_of
 from bench.judge.summary import token_cost
 from bench.record.files import write_atomically
@@ -28,6 +29,9 @@ from bench.record.records.manifest import LaneRecord
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Float, Int, latency_ns
 
+#: What served a row: the tier that was asked for, another one, one that the answer does not name or
+#: nobody knows, none for it failed.
+AS_ASKED, ELSEWHERE, UNNAMED, FAILED = 1, 0, -1, -2
 #: Format history of a stored baseline: 1 = first.
 BASELINE_FORMAT = 1
 
@@ -50,6 +54,8 @@ class Arm:
     undecided: int
     #: run, machine, clock, profile digest, spans, limit, price: plain JSON
     facts: dict[str, Any]
+    #: one of the four above a row; None where no tier was asked for, or no answer names one
+    tier: Int | None = None
 
     def __len__(self) -> int:
         return len(self.at_ns)
@@ -62,6 +68,7 @@ class Arm:
             values=self.values[keep],
             phase=self.phase[keep],
             bucket=self.bucket[keep],
+            tier=None if self.tier is None else self.tier[keep],
         )
 
     def spans(self, phase: str | None = None) -> list[tuple[int, int]]:
@@ -78,6 +85,7 @@ def arm_of(run: Run, index: int, metric: str) -> Arm:
     open_ended = undecided(columns)
     rows = columns.where(~open_ended)
     latency = latency_ns(rows.samples, metric)
+    tier = _served_by(run, lane, rows)
     return Arm(
         name=lane.name,
         metric=metric,
@@ -91,8 +99,41 @@ def arm_of(run: Run, index: int, metric: str) -> Arm:
             "usd_per_request": _usd_of_route(run, index)
             if lane.legs
             else _usd_per_request(rows, lane)
-        },
+        }
+        | _elsewhere(rows, lane, tier),
+        tier=tier,
     )
+
+
+def _served_by(run: Run, lane: LaneRecord, rows: Columns) -> Int | None:
+    """What served each row, as `Arm.tier`."""
+    words = run.strings("served_tier")
+    column = rows.samples["served_tier"].astype(np.int64)
+    if not lane.tier or not (column >= 0).any():
+        return None
+    fits = [api_of(lane).honours(lane.tier, word) for word in words]
+    kinds = {True: AS_ASKED, False: ELSEWHERE, None: UNNAMED}
+    # The last entry is what the number -1 finds.
+    kind = np.array([*(kinds[fit] for fit in fits), UNNAMED])[column]
+    return np.where(rows.ok, kind, FAILED)
+
+
+def _elsewhere(rows: Columns, lane: LaneRecord, tier: Int | None) -> dict[str, Any]:
+    """The tier that was asked for, the lane's prices, and the tokens that another tier served."""
+    if tier is None:
+        tokens = [0, 0]
+    else:
+        samples = rows.samples[tier == ELSEWHERE]
+        columns = (samples[f"{kind}_tokens"].astype(np.int64) for kind in ("prompt", "output"))
+        tokens = [int(column[column >= 0].sum()) for column in columns]
+    prices = lane.prices
+    return {
+        "asked": lane.tier or None,
+        "elsewhere_tokens": tokens,
+        "usd_per_million": None
+        if prices is None
+        else [float(prices.input_usd_per_million), float(prices.output_usd_per_million)],
+    }
 
 
 def _facts(run: Run, lane: LaneRecord, metric: str) -> dict[str, Any]:
@@ -196,6 +237,8 @@ def save_baseline(arm: Arm, path: Path) -> None:
         "phase": arm.phase,
         "bucket": arm.bucket,
     }
+    if arm.tier is not None:
+        rows["tier"] = arm.tier
     record = {
         "format": BASELINE_FORMAT,
         "name": arm.name,
@@ -220,7 +263,8 @@ def load_baseline(path: Path) -> Arm:
             )
         rows = {
             key: np.array(record["rows"][key], np.int64)
-            for key in ("at_ns", "value_ns", "phase", "bucket")
+            for key in ("at_ns", "value_ns", "phase", "bucket", "tier")
+            if key != "tier" or key in record["rows"]
         }
         if len({column.shape for column in rows.values()}) > 1:
             raise ValueError
@@ -234,6 +278,7 @@ def load_baseline(path: Path) -> Arm:
             rows["bucket"],
             record["undecided"],
             record["facts"],
+            rows.get("tier"),
         )
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from None

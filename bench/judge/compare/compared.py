@@ -24,6 +24,7 @@ from bench.judge.compare.compare import (
     places_of,
 )
 from bench.judge.compare.decision import finite, undecided
+from bench.judge.compare.served import with_served
 from bench.judge.stats.resample import Draws, percentile_limits, sample, stream
 from bench.plan.interleave import Compare, CompareExpect, Turn
 from bench.quantiles import P99
@@ -62,7 +63,8 @@ def _table(run: Run, table: Compare) -> tuple[list[Comparison], list[Expectation
     ours = _AGAIN.sub("", run.lanes[index[baseline.name]].target)
     for other in others:
         question = question_of(run, baseline, table, last=other is others[-1])
-        records[other.name] = compare_arms(baseline, other, question)
+        record = compare_arms(baseline, other, question)
+        records[other.name] = with_served(record, baseline, other, question)
         if _AGAIN.sub("", run.lanes[index[other.name]].target) == ours:
             checks.append(aa_check(baseline, other, question))
     records = {name: with_aa(record, checks) for name, record in records.items()}
@@ -162,6 +164,9 @@ def with_aa(record: Comparison, checks: Sequence[AACheck]) -> Comparison:
         return record.replace(aa=worst)
     reason = "the A/A check rejects: this set-up finds a difference where there is none"
     nothing = fields_of(undecided(reason))
+    if (served := record.as_served) is not None:
+        unproven = served.replace(comparison=served.comparison.replace(**nothing))
+        record = record.replace(as_served=unproven)
     return record.replace(
         aa=worst,
         **nothing,
@@ -241,4 +246,6 @@ def compare_pair(
         raise UserError(str(error), where="--margin") from None
     if not 0 < share < 1:
         raise UserError("must lie between 0 % and 100 %", where="--margin")
-    return with_aa(compare_arms(first, second, dataclasses.replace(asked, margin=share)), checks)
+    asked = dataclasses.replace(asked, margin=share)
+    record = compare_arms(first, second, asked)
+    return with_aa(with_served(record, first, second, asked), checks)

@@ -122,6 +122,34 @@ class PartComparison(Record):
     regression: Decision
 
 
+class ServedArm(Record):
+    """What served the answers of an arm."""
+
+    asked: str
+    as_asked: int
+    #: by another tier than was asked for
+    elsewhere: int
+    #: those that name no tier, or one that nobody knows
+    unknown: int
+    #: of those that name a tier
+    share_elsewhere: Number | None
+    #: what the asked tier costs more, at list prices, than the other arm's for what another tier
+    #: served: in the run, and for 1,000 requests of the arm; None with a reason
+    extra_usd: Number | None
+    extra_usd_per_1000_requests: Number | None
+    reason: str | None = None
+
+
+class AsServed(Record):
+    """The comparison without what another tier served; failures, which name no tier, stay."""
+
+    comparison: PartComparison
+    baseline: ServedArm | None
+    other: ServedArm | None
+    #: why it says less than the comparison of all requests
+    bias: str
+
+
 class Comparison(PartComparison):
     """One pair."""
 
@@ -141,6 +169,9 @@ class Comparison(PartComparison):
     price: PriceRecord
     by_phase: dict[str, PartComparison]
     by_bucket: dict[str, PartComparison]
+    #: all of the above is of all requests of each tier, as bought; None where no answer came from
+    #: another tier than was asked for
+    as_served: AsServed | None = None
 
 
 class Comparisons(FileRecord):
