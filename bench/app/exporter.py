@@ -177,7 +177,8 @@ class Growing:
             self._read_on(manifest.lanes)
         elif not self._sealed:
             run = Run(self._folder)
-            self._total, self._sealed = row_metrics(run.lanes, came_to(run)), True
+            rows, tiers = came_to(run), run.strings("served_tier")
+            self._total, self._sealed = row_metrics(run.lanes, rows, tiers), True
         return [*self._total, run_info(manifest)]
 
     def _read_on(self, lanes: Sequence[LaneRecord]) -> None:

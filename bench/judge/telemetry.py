@@ -13,6 +13,7 @@ development).
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,9 +21,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from bench.api.registry import DEFAULT, api_of_record
+from bench.api.cause import Cause
 from bench.columns import between_ns
 from bench.judge.reached import came_to, undecided
+from bench.judge.served import api_of, causes_in
 from bench.metrics import METRICS, Series
 from bench.metrics import Metric as Quantity
 from bench.record.records.manifest import LaneRecord, Manifest
@@ -96,7 +98,7 @@ def run_metrics(run: Run, summary: Summary, verdicts: Verdicts) -> list[Metric]:
         clauses,
     )
     return [
-        *row_metrics(run.lanes, came_to(run)),
+        *row_metrics(run.lanes, came_to(run), run.strings("served_tier")),
         *([judged] if clauses else []),
         run_info(
             run.manifest,
@@ -120,8 +122,13 @@ def run_info(manifest: Manifest, **judged: str) -> Metric:
     )
 
 
-def row_metrics(lanes: Sequence[LaneRecord], rows: Columns) -> list[Metric]:
-    """The metrics of some rows that a run came to; those without a point are left out."""
+def row_metrics(
+    lanes: Sequence[LaneRecord], rows: Columns, tiers: Sequence[str] = ()
+) -> list[Metric]:
+    """The metrics of some rows that a run came to; those without a point are left out.
+
+    `tiers` are the texts of `served_tier`; without them no answer names a tier.
+    """
     parts = list(_parts(lanes, rows))
     edges = tuple(sorted({*(each * MS for each in _EDGES_MS), *_limits_ns(lanes)}))
     found = [
@@ -155,8 +162,70 @@ def row_metrics(lanes: Sequence[LaneRecord], rows: Columns) -> list[Metric]:
                 for lane, outcome, part in parts
             ),
         ),
+        *_said_by_servers(parts, tiers, edges),
     ]
     return [metric for metric in found if metric.points]
+
+
+def _said_by_servers(
+    parts: list[_Part], tiers: Sequence[str], edges: tuple[int, ...]
+) -> Iterator[Metric]:
+    """What answers and errors say: tiers, causes, the servers' own time."""
+    yield Metric(
+        "tailproof.answers",
+        "{request}",
+        "counter",
+        "Requests that succeeded, by the tier that their answer names.",
+        tuple(_tiers(parts, tiers)),
+    )
+    yield Metric(
+        "tailproof.failures",
+        "{request}",
+        "counter",
+        "Requests that failed, by cause and whose it is.",
+        tuple(_causes(parts)),
+    )
+    yield Metric(
+        "tailproof.server.duration",
+        "s",
+        "histogram",
+        "The server's own time, where it tells it.",
+        tuple(_server_times(parts, edges)),
+        edges,
+        S,
+    )
+
+
+def _tiers(parts: list[_Part], tiers: Sequence[str]) -> Iterator[Point]:
+    for lane, outcome, rows in parts:
+        served = rows.samples["served_tier"]
+        known = served[(served >= 0) & (served < len(tiers))]
+        if outcome == Outcome.ok and len(known):
+            numbers, counts = np.unique(known, return_counts=True)
+            for number, n in zip(numbers.tolist(), counts.tolist(), strict=True):
+                kind = api_of(lane[0]).tier_class(tiers[number])
+                said = {"served_tier": tiers[number], "tier_class": kind.value}
+                yield Point(_own(lane) | said, n)
+
+
+def _causes(parts: list[_Part]) -> Iterator[Point]:
+    """All outcomes of a part together: a label's point stands once."""
+    for lane in dict.fromkeys((lane.name, phase) for (lane, phase), *_ in parts):
+        mine = [part for part in parts if (part[0][0].name, part[0][1]) == lane]
+        counts = Counter[str]()
+        for _, _, rows in mine:
+            counts.update(causes_in(rows))
+        for cause, n in counts.items():
+            said = {"cause": Cause(cause).value, "whose": Cause(cause).whose}
+            yield Point(_own(mine[0][0]) | said, n)
+
+
+def _server_times(parts: list[_Part], edges: tuple[int, ...]) -> Iterator[Point]:
+    for lane, outcome, rows in parts:
+        values = rows.samples["server_ns"].astype(np.int64)
+        values = values[values >= 0]
+        if outcome == Outcome.ok and len(values):
+            yield _histogram(_own(lane), values, edges, S)
 
 
 def added(one: list[Metric], other: list[Metric]) -> list[Metric]:
@@ -206,7 +275,7 @@ def _gen_ai(lane: LaneRecord) -> dict[str, str]:
 
     The provider is the flavour of the API, as it asks; a route has no one server.
     """
-    api = api_of_record(lane.api or DEFAULT)
+    api = api_of(lane)
     if "," not in lane.base_url:
         server = urlsplit(lane.base_url)
     else:

@@ -8,11 +8,18 @@ from pathlib import Path
 import anyio
 import pytest
 
+from bench.judge.attribution.factors import factors_of
 from bench.judge.review import Records, records_of
+from bench.judge.telemetry import run_metrics
 from bench.load.options import Listeners, RunOptions
 from bench.load.runner import play
+from bench.record.request_log import Reading, read_log
 from bench.record.run_folder import Run
 from bench.record.samples import CAUSES
+from bench.show.export import rows_of
+from bench.show.parts import report_document
+from bench.show.render_markdown import markdown_page
+from bench.show.served import served_screen
 from tests.support.downgrading import (
     ASKED,
     OTHER,
@@ -117,3 +124,81 @@ def test_the_evidence_is_the_servers_names_of_failed_and_slow_requests(records: 
     assert all(TRUTH[each.row].cause is None for each in slow)
     took = [each.response_ms for each in slow]
     assert took == sorted(took, key=lambda ms: -(ms or 0))
+
+
+def test_monitoring_systems_get_tiers_causes_and_server_time(
+    downgraded: Run, records: Records
+) -> None:
+    """The same counts as the server's book, over all phases."""
+    metrics = {
+        metric.name: metric.points
+        for metric in run_metrics(downgraded, records.summary, records.verdicts)
+    }
+    tiers = Counter[str]()
+    for point in metrics["tailproof.answers"]:
+        tiers[f"{point.labels['served_tier']} {point.labels['tier_class']}"] += int(point.value)
+    answers = Counter(truth.tier for truth in TRUTH if truth.tier)
+    assert tiers == {
+        f"{ASKED} priority": answers[ASKED],
+        f"{OTHER} standard": answers[OTHER],
+    }
+    causes = Counter[str]()
+    for point in metrics["tailproof.failures"]:
+        causes[point.labels["cause"]] += int(point.value)
+    assert causes == Counter(truth.cause for truth in TRUTH if truth.cause)
+    timed = sum(sum(point.counts) for point in metrics["tailproof.server.duration"])
+    assert timed == records.summary.targets["t0"].ok
+
+
+def test_the_served_tier_is_a_factor_of_the_tail(downgraded: Run) -> None:
+    """Answers that name none take no part."""
+    columns = downgraded.columns
+    factors = factors_of(columns, downgraded.lanes[0], downgraded.strings)
+    (found,) = (factor for factor in factors if factor.name == "served tier")
+    assert set(found.levels) >= {ASKED, OTHER}
+    named = [found.levels[code] if code >= 0 else None for code in found.codes]
+    wrong = [
+        row for row, truth in enumerate(TRUTH) if truth.cause is None and named[row] != truth.tier
+    ]
+    assert wrong == []
+
+
+def test_the_rows_of_a_run_say_it_too(downgraded: Run) -> None:
+    """In columns of their own, in words."""
+    (cells,) = rows_of(downgraded)
+    for row, truth in enumerate(TRUTH):
+        if truth.cause is None:
+            assert cells["served_tier"][row] == truth.tier
+            assert cells["server_ms"][row] == SERVER_MS
+        assert cells["cause"][row] == truth.cause
+        assert cells["error_code"][row] == truth.code
+
+
+def test_page_and_screen_say_what_was_asked_and_what_came(
+    downgraded: Run, records: Records
+) -> None:
+    """One line for the tiers, one for the causes; whose they are; the ids to ask about."""
+    answers = Counter(truth.tier for truth in TRUTH if truth.tier)
+    lines = {node.label: node.text for node in served_screen(records.summary)}
+    asked = f"{ASKED} asked for, {answers[ASKED]} of {answers.total()} answers by it ("
+    assert lines["tier"].startswith(asked)
+    assert f"{answers[OTHER]} {OTHER}" in lines["tier"]
+    causes = Counter(truth.cause for truth in TRUTH if truth.cause)
+    assert f"yours {causes['quota']} quota" in lines["causes"]
+    assert f"theirs {causes['capacity']} capacity, {causes['overload']} overload" in lines["causes"]
+    page = markdown_page(report_document(downgraded, records))
+    for said in ("When which tier answered", "Why requests failed", "req-0", "least left of your"):
+        assert said in page
+
+
+def test_a_log_has_causes_by_status_and_code(tmp_path: Path) -> None:
+    """Without a word of the vendor the status decides; with one it goes first."""
+    lines = ["at,status,latency_ms,code"]
+    cells = [("200", ""), ("429", ""), ("429", "insufficient_quota"), ("503", ""), ("400", "")]
+    for second, (status, code) in enumerate(cells):
+        lines.append(f"2026-11-01T00:00:0{second}Z,{status},100,{code}")
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(lines) + "\n")
+    found = read_log([path], Reading()).columns.samples["cause"]
+    named = [CAUSES[number].value if number >= 0 else None for number in found]
+    assert named == [None, "quota", "spend", "overload", "request"]

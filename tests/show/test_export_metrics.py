@@ -99,7 +99,7 @@ def test_buckets_hold_what_counting_the_rows_holds(
     for plan, sample in zip(run.columns.schedule, run.columns.samples, strict=True):
         if sample["outcome"] == Outcome.ok and not plan["warmup"]:
             lane = run.lanes[plan["lane"]]
-            took.setdefault((lane["name"], lane["phases"][plan["phase"]]), []).append(
+            took.setdefault((lane.name, lane.phases[plan["phase"]]), []).append(
                 int(sample["last_token_ns"] - sample["due_ns"])
             )
     checked = 0

@@ -64,6 +64,7 @@ def factors_of(
         _flag("cold start", (flags & Flag.COLD_START) != 0, "yes", "no"),
         _named("served region", samples["served_region"], strings("served_region")),
         _named("served model", samples["served_model"], strings("served_model")),
+        _named("served tier", samples["served_tier"], strings("served_tier")),
         Factor("attempts", attempts - 1, ["1", "2", "3 or more"]),
         _slices(columns, lane),
     ]
