@@ -27,6 +27,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.app.conduct import embedded_gateway
+from bench.app.exporter import names_loopback
 from bench.cli import main
 from tests.support.patience import PATIENCE_S, STEP_S
 from tests.support.two_tiers import two_tiers
@@ -269,6 +270,25 @@ def test_counts_grow_while_the_run_lasts_and_end_as_its_summary(watched: Watched
     assert by_outcome(last, "standard")["http_5xx"] > 0
     assert about(last)["overall"] == summary["overall"]
     assert watched.exit_code == watched.record("verdicts.json")["exit_code"]
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("127.0.0.1:9100", True),
+        ("localhost", True),
+        ("[::1]:9100", True),
+        ("127.8.9.1", True),
+        ("evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example:80", False),
+        ("[::1", False),
+        ("", False),
+    ],
+)
+def test_metrics_are_for_who_names_this_machine(host: str, ours: bool) -> None:
+    """A web page whose name was made to resolve to the loopback reads nothing."""
+    assert names_loopback(host) is ours
 
 
 def test_the_last_scrape_is_the_export(

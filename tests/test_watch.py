@@ -24,7 +24,16 @@ import numpy as np
 import pytest
 
 from bench.app.watch import WAITED, Terms, Watch
-from bench.app.watch_desk import Desk, Shelf, day_of, only_watch, status, watched_now
+from bench.app.watch_desk import (
+    Desk,
+    Shelf,
+    _as_known,
+    day_of,
+    only_watch,
+    overall,
+    status,
+    watched_now,
+)
 from bench.app.watch_plan import probing, resolution
 from bench.cli import main
 from bench.clock import wall_ns
@@ -586,6 +595,34 @@ def test_an_outage_a_kill_and_a_new_start(
         None,
     )
     assert found.outages.last[0].failed_probes == len(spell)
+
+
+@pytest.mark.parametrize(
+    ("silent_min", "overall_then", "overall_now"),
+    [
+        (50, "PASS", "PASS"),
+        (120, "PASS", "INCONCLUSIVE"),
+        (120, "FAIL", "FAIL"),
+    ],
+)
+def test_a_watch_that_died_vouches_for_nothing_since(
+    silent_min: int, overall_then: str, overall_now: str
+) -> None:
+    """A PASS so far lasts an hour beyond the last probe; what is broken stays broken. Of a target
+    without a probe in the present period nothing is known.
+    """
+    last = NOVEMBER + 29 * 86_400 * S
+    log = log_of(last - 86_400 * S, "." * 2_880)
+    day = ("2026-11-30", last)
+    found = standing(log, contract(metric="uptime", share="99%"), last, day)
+    assert found.period is not None
+    then = found.replace(period=found.period.replace(overall=overall_then))
+    known = _as_known(then, "2026-10-31", last + silent_min * MINUTE, ZoneInfo("UTC"))
+    assert overall({"t": known}) == [overall_now]
+    assert (known.note is None) == (overall_then == overall_now)
+    gone = _as_known(None, "2026-12-31", last + 40 * 86_400 * S, ZoneInfo("UTC"))
+    assert overall({"t": gone}) == ["INCONCLUSIVE"]
+    assert "nothing is known" in str(gone.note)
 
 
 def heal(gateway: str) -> None:

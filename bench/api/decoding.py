@@ -88,7 +88,8 @@ def error_message(body: bytes) -> str:
         if "error" in value:
             return error_text(value)
         return str(value.get("message") or value.get("detail") or "")[:MAX_ERROR_TEXT]
-    text = re.sub(r"<[^>]*>", " ", body.decode("utf-8", "replace"))
+    # No `<` within a tag: else a page of them is searched to its end from each.
+    text = re.sub(r"<[^<>]*>", " ", body.decode("utf-8", "replace"))
     return " ".join(text.split())[:MAX_ERROR_TEXT]
 
 

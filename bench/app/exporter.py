@@ -13,6 +13,7 @@ OTEL_EXPORTER_OTLP_HEADERS.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import subprocess
@@ -221,6 +222,17 @@ class Source:
             return (self._judged or self._growing.metrics()), self._growing.started_wall_ns, judged
 
 
+def names_loopback(host_header: str) -> bool:
+    """Whether a Host header names this machine by its loopback; a page of another site that has
+    its own name resolve to it (DNS rebinding) does not.
+    """
+    try:
+        name = urlsplit(f"//{host_header}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 class _Server(ThreadingTCPServer):
     daemon_threads = allow_reuse_address = True
 
@@ -239,6 +251,9 @@ class _Answer(BaseHTTPRequestHandler):
     timeout = _TIMEOUT_S
 
     def do_GET(self) -> None:
+        if not names_loopback(self.headers.get("Host", "")):
+            self.send_error(421, explain="This name is not the server's.")
+            return
         if urlsplit(self.path).path != PATH:
             self.send_error(404, explain=f"The metrics are at {PATH}.")
             return

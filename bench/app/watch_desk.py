@@ -16,7 +16,7 @@ import subprocess
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,13 @@ from bench.judge.census.standing import (
     with_period,
 )
 from bench.plan.contract import Contract
-from bench.record.records.watch import TargetStanding, WatchEvent, WatchStatus
+from bench.record.records.watch import (
+    Outages,
+    TargetStanding,
+    Today,
+    WatchEvent,
+    WatchStatus,
+)
 from bench.record.request_log import RequestLog
 from bench.record.run_folder import Run, read_manifest
 from bench.units import S
@@ -44,6 +50,8 @@ from bench.units import S
 HOOK_S = 30.0
 #: What it is called for.
 HOOKED = ("breach", "recovery", "outage", "outage_end", "budget")
+#: A target that was not probed for so long is not known to be well.
+STALE_NS = 3600 * S
 LOG = "watch.jsonl"
 _LOCK = "watch.lock"
 Logs = dict[str, RequestLog]
@@ -185,6 +193,47 @@ def overall(found: Mapping[str, TargetStanding]) -> list[str]:
     ]
 
 
+def _as_known(
+    found: TargetStanding | None, since_day: str, now_ns: int, zone: ZoneInfo
+) -> TargetStanding:
+    """Where a target with a contract stands, as far as it is known by now: a watch that died, or
+    stands still, vouches for nothing after its last probe. A broken clause stays broken.
+    """
+    if found is None:
+        name, start_ns, _ = day_of(now_ns, zone)
+        return TargetStanding(
+            probes=0,
+            first_utc="",
+            last_utc="",
+            today=Today(
+                day=name,
+                probes=0,
+                failed=0,
+                unknown=0,
+                observed_minutes=0,
+                minutes=max(0, (now_ns - start_ns) // (60 * S)),
+                outages=0,
+            ),
+            outages=Outages(count=0, last=[]),
+            open_outage=None,
+            period=None,
+            note=f"no probe since {since_day} is on record, so nothing is known of it",
+        )
+    first, last = (_ns_of(text) for text in (found.first_utc, found.last_utc))
+    usual_ns = (last - first) // max(found.probes - 1, 1)
+    period = found.period
+    if period is None or period.overall != "PASS" or now_ns - last <= max(STALE_NS, 3 * usual_ns):
+        return found
+    return found.replace(
+        period=period.replace(overall="INCONCLUSIVE"),
+        note=f"no probe since {found.last_utc} is on record, so what came after it is not known",
+    )
+
+
+def _ns_of(utc: str) -> int:
+    return int(datetime.fromisoformat(utc).timestamp()) * S
+
+
 def status(
     folder: Path, override: Contract | None = None, now_ns: int | None = None
 ) -> WatchStatus:
@@ -200,7 +249,11 @@ def status(
     lanes = read_manifest(runs[-1]).lanes
     contracts = {str(lane.name): override or (lane.contract) for lane in lanes}
     first = next(iter(contracts.values()))
-    found = standings(shelf.logs(needed_since(first, now)), contracts, now)
+    since = needed_since(first, now)
+    found = standings(shelf.logs(since), contracts, now)
+    for name, contract in contracts.items():
+        if contract is not None:
+            found[name] = _as_known(found.get(name), since, now, zone_of(contract))
     return WatchStatus(
         format=WatchStatus.FORMAT,
         folder=str(folder),
@@ -308,7 +361,7 @@ class Desk:
 
     def _log(self, event: WatchEvent) -> None:
         line = json.dumps(event.to_json(), ensure_ascii=False)
-        with (self._folder / LOG).open("a", encoding="utf-8") as handle:
+        with suppress(OSError), (self._folder / LOG).open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")
         since = f" since {event.start_utc}" if event.start_utc else ""
         self._tell(f"{event.event} {event.target}{since} {event.text}".strip())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.flags import parsed, takes
+from bench.cli.lines import Lines
 from bench.cli.monitors import metrics_flags, monitored
 from bench.cli.output import format_option, print_json, print_screen
 
@@ -136,24 +139,26 @@ def _watch(name: str, contract: Contract | None, flags: WatchFlags) -> int:
             ]
         ),
     )
-    for sentence in resolution(loaded):
-        _tell(sentence)
+    with closing(Lines()) as lines:
+        tell = _teller(lines)
+        for sentence in resolution(loaded):
+            tell(sentence)
 
-    async def main() -> tuple[Watch, list[str]]:
-        watching = Watch(loaded, terms, _tell)
-        return watching, await watching.go_on()
+        async def main() -> tuple[Watch, list[str]]:
+            watching = Watch(loaded, terms, tell)
+            return watching, await watching.go_on()
 
-    with monitored(flags.metrics_port, flags.otlp_endpoint, _tell) as exporter:
-        terms = dataclasses.replace(terms, opened=exporter.follow)
-        watching, verdicts = run_loop(main)
+        with monitored(flags.metrics_port, flags.otlp_endpoint, tell) as exporter:
+            terms = dataclasses.replace(terms, opened=exporter.follow)
+            watching, verdicts = run_loop(main)
     return int(ExitCode.INTERRUPTED) if watching.stopped else _exit(verdicts)
 
 
-def _tell(text: str) -> None:
+def _teller(lines: Lines) -> Callable[[str], None]:
     from bench.clock import utc_text, wall_ns
     from bench.show.wording import visible
 
-    click.echo(f"{utc_text(wall_ns())} {visible(text, 400)}", err=True)
+    return lambda text: lines.say(f"{utc_text(wall_ns())} {visible(text, 400)}")
 
 
 def _exit(verdicts: list[str]) -> int:

@@ -64,6 +64,8 @@ class Strings:
         """The number of a text, -1 for none."""
         if not text:
             return -1
+        if len(text) > _LOOKED_AT:  # before it becomes a key: a server may send megabytes
+            text = text[:_LOOKED_AT]
         known = self._index.get(text)
         if known is not None:
             return known

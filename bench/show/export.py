@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -31,8 +32,10 @@ from bench.units import MS
 
 #: Rows held as Python values at a time.
 _CHUNK = 10_000
-#: A cell that begins with one of these is a formula to a spreadsheet.
+#: A cell that begins with one of these, be it behind spaces, is a formula to a spreadsheet.
 _FORMULA = tuple("=+-@＝＋－＠")
+#: What parts cells where a comma does not: our quotes do not stand at the beginning of such a cell.
+_PARTING = re.compile(r"([;|\t\r\n])")
 
 
 def _metric_ns(metric: Metric, view: str, rows: Columns) -> Int:
@@ -238,8 +241,13 @@ def write_csv(chunks: Iterator[Cells], out: IO[bytes]) -> None:
 
 
 def _csv_text(text: str | None) -> str:
-    cell = f"'{text}" if text and text.startswith(_FORMULA) else text or ""
-    return '"' + cell.replace('"', '""') + '"' if {*cell} & {*',"'} else cell
+    """No formula, also to a spreadsheet that parts cells at another sign than ours (Excel where a
+    comma is for decimals).
+    """
+    parts = _PARTING.split(text or "")
+    risky = [part.lstrip(" \"'").startswith(_FORMULA) for part in parts]
+    cell = "".join("'" * formula + part for formula, part in zip(risky, parts, strict=True))
+    return '"' + cell.replace('"', '""') + '"' if {*cell} & {*",;|\t\r\n\"'"} else cell
 
 
 def write_jsonl(chunks: Iterator[Cells], out: IO[bytes]) -> None:

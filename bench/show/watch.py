@@ -37,7 +37,9 @@ def watch_screen(record: WatchStatus) -> list[Node]:
 
 def _target(name: str, target: TargetStanding) -> Iterator[Node]:
     today = target.today
-    probes = f"{count(target.probes)} probes, {target.first_utc} to {target.last_utc}"
+    probes = f"{count(target.probes)} probes"
+    if target.probes:
+        probes += f", {target.first_utc} to {target.last_utc}"
     yield Text(f"{name} · {probes}", "target", "strong")
     yield Text(
         f"{today.day} · {count(today.probes)} probes, {count(today.failed)} failed, "

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from bench.api.decoding import error_message
+from bench.api.decoding import MAX_ERROR_TEXT, error_message
 from bench.api.registry import api_named
-from bench.clock import monotonic_ns
+from bench.clock import cpu_ns, monotonic_ns
 from bench.load.alarm import Alarm
 from bench.load.journal import Journal, Strings
 from bench.load.probe import ClockWatch, HarnessProbe
@@ -32,6 +32,27 @@ KEY = "q7Wv-0123456789abcdef.long_opaque=key/" * 5
 
 
 # ---- texts
+
+
+def test_of_megabytes_that_a_server_sends_little_is_kept() -> None:
+    """A model that has another name of 1 MB in each answer: neither names nor what they are found
+    by grow with it.
+    """
+    strings = Strings()
+    for number in range(300):
+        strings.number(f"{number:08}" + "x" * 1_000_000)
+    assert len(strings.names) == 300
+    assert sum(map(len, [*strings.names, *strings._index])) < 300 * 2_000
+
+
+@pytest.mark.parametrize("text", ["<", "<a ", "<!--", "< >", "<<>"])
+def test_an_error_page_is_read_once(text: str) -> None:
+    """A page of nothing but the beginnings of tags: searched to its end from each, 1 MB would take
+    minutes.
+    """
+    began = cpu_ns()
+    assert len(error_message(text.encode() * (1_000_000 // len(text)))) <= MAX_ERROR_TEXT
+    assert cpu_ns() - began < 20 * S
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.integers(0, 400), st.integers(5, 300))

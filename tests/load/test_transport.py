@@ -5,6 +5,7 @@ connections.
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib.util
 import os
 import socket
@@ -18,7 +19,8 @@ import pytest
 
 from bench.errors import UserError
 from bench.load.transport.connection import Connection
-from bench.load.transport.pool import Origin, Pool
+from bench.load.transport.interface import classify
+from bench.load.transport.pool import Origin, Pool, _Race
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
@@ -424,6 +426,42 @@ def test_dials_at_once_share_one_lookup(loop: str) -> None:
         heard = on_loop(loop, lambda: main(server))
     assert {one.outcome for one in heard} == {Outcome.ok}
     assert len(lookups) == 1
+
+
+@pytest.mark.parametrize(
+    ("failures", "outcome"),
+    [
+        ({"::1": errno.ECONNREFUSED, "127.0.0.1": errno.EADDRNOTAVAIL}, Outcome.never_sent),
+        ({"127.0.0.2": errno.EADDRNOTAVAIL, "127.0.0.1": errno.ECONNREFUSED}, Outcome.never_sent),
+        ({"::1": errno.ECONNREFUSED, "127.0.0.1": errno.ENOBUFS}, Outcome.never_sent),
+        ({"::1": errno.ENETUNREACH, "127.0.0.1": errno.ECONNREFUSED}, Outcome.refused),
+    ],
+)
+def test_our_own_want_is_ours_at_whichever_address_of_a_name(
+    failures: dict[str, int], outcome: Outcome
+) -> None:
+    """Of several addresses that fail in several ways: without a port of ours left, nobody knows
+    whether the server refuses.
+    """
+
+    class Refusing:
+        async def sock_connect(self, _: object, address: tuple[str, int]) -> None:
+            raise OSError(failures[address[0]], "made")
+
+    race = _Race(cast("Any", Refusing()))
+
+    async def dial() -> None:
+        for address in failures:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            with (
+                socket.socket(family, socket.SOCK_STREAM) as sock,
+                pytest.raises(OSError, match="made"),
+            ):
+                await race.sock_connect(sock, (address, 9))
+
+    asyncio.run(dial())
+    assert race.decisive is not None
+    assert classify(race.decisive)[0] is outcome
 
 
 class _Watched:

@@ -180,6 +180,25 @@ def test_hostile_texts_are_harmless_in_every_format(make_run: MakeRun, tmp_path:
     assert json_rows(run)[0]["note"] == HOSTILE[0]
 
 
+@pytest.mark.parametrize("sign", [",", ";", "|"])
+@pytest.mark.parametrize("begin", "=+-@")
+def test_no_cell_is_a_formula_to_a_spreadsheet_that_parts_at_another_sign(
+    make_run: MakeRun, sign: str, begin: str
+) -> None:
+    """Excel parts at `;` where a comma is for decimals: quotes that do not begin its cell are text
+    to it, so what stands behind the sign is a cell of its own.
+    """
+    hostile = [f'a{sign}{begin}HYPERLINK("x")', f"a{sign} {begin}1", f'"{sign}"{begin}1']
+
+    def spoil(schedule: Table, samples: Table) -> None:
+        samples["note"][:3] = samples["served_model"][:3] = range(3)
+
+    out = io.BytesIO()
+    write_csv(rows_of(make_run(["a"], rows=3, spoil=spoil, notes=hostile, models=hostile).run), out)
+    for row in csv.reader(io.StringIO(out.getvalue().decode(), newline=""), delimiter=sign):
+        assert not [cell for cell in row if cell.lstrip(' "').startswith(("=", "+", "-", "@"))]
+
+
 def test_a_run_that_was_cut_off_keeps_its_rows(make_run: MakeRun) -> None:
     """What was never sent and never due has a row with empty cells, not zeros and no row."""
 

@@ -88,7 +88,8 @@ class TransportFailure(Exception):
 
 
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ENOTCONN}
-_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+#: What this machine, not the other side, had none left of.
+OUR_WANTS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 
 
 def classify(error: BaseException) -> tuple[Outcome, str]:
@@ -109,7 +110,7 @@ def classify(error: BaseException) -> tuple[Outcome, str]:
         return Outcome.timeout_connect, "connect timed out"
     if isinstance(error, OSError):
         name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-        if error.errno in _OURS:
+        if error.errno in OUR_WANTS:
             no_descriptor = error.errno in (errno.EMFILE, errno.ENFILE)
             what = "descriptors" if no_descriptor else "local ports or memory"
             return Outcome.never_sent, f"out of {what} ({name})"

@@ -26,7 +26,7 @@ import aiohappyeyeballs
 from bench.clock import monotonic_ns
 from bench.load.transport import stamps
 from bench.load.transport.connection import Connection, Tls
-from bench.load.transport.interface import Receiver, TransportFailure, classify
+from bench.load.transport.interface import OUR_WANTS, Receiver, TransportFailure, classify
 from bench.record.samples import Outcome
 from bench.units import MS, S
 
@@ -143,6 +143,46 @@ class Idle:
             if connection.usable():
                 self._wanted[connection.chunked] = max(0, self._wanted[connection.chunked] - 1)
                 self._trusted.append(connection)
+
+
+class _Race:
+    """Stands for the loop where addresses are raced, and keeps what each dial failed of: together
+    they come without a number.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self._loop = loop
+        self._errors: list[tuple[OSError, bool]] = []
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        try:
+            await self._loop.sock_connect(sock, address)
+        except OSError as error:
+            self._errors.append((error, _wants_ours(error, sock.family, address)))
+            raise
+
+    @property
+    def decisive(self) -> OSError | None:
+        """Our own want, at whichever address: with it nobody knows what the others would have
+        answered. Else the first failure.
+        """
+        ours = [error for error, own in self._errors if own]
+        return next(iter(ours or [error for error, _ in self._errors]), None)
+
+
+def _wants_ours(error: OSError, family: int, address: Any) -> bool:
+    """Whether a dial failed for want of ports, descriptors or memory. Without a way to an address
+    (no IPv6) a system says the same as without a port left, but then UDP, whose ports are others,
+    finds none either.
+    """
+    if error.errno != errno.EADDRNOTAVAIL:
+        return error.errno in OUR_WANTS
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(address)
+    except OSError:
+        return False
+    return True
 
 
 class Pool:
@@ -279,12 +319,16 @@ class Pool:
             # Nothing to race: the plain way saves half of what a connection costs the client.
             family, _, protocol, _, address = self._addresses[0]
             return await self._open_at(family, protocol, address)
-        sock = await aiohappyeyeballs.start_connection(
-            self._addresses,
-            happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_S,
-            interleave=1,
-            loop=self._loop,
-        )
+        race = _Race(self._loop)
+        try:
+            sock = await aiohappyeyeballs.start_connection(
+                self._addresses,
+                happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_S,
+                interleave=1,
+                loop=race,  # type: ignore[arg-type]
+            )
+        except OSError as error:
+            raise race.decisive or error from None
         self._leave_some(sock)
         sock.setblocking(False)
         return sock

@@ -24,7 +24,8 @@ _MAX_AGE_NS = 3_600_000_000_000
 
 def enable(sock: socket.socket) -> bool:
     """Ask the kernel to stamp what arrives. True when it will."""
-    if not sys.platform.startswith("linux"):
+    # A Unix socket takes the option and stamps nothing.
+    if not sys.platform.startswith("linux") or sock.family == socket.AF_UNIX:
         return False
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)

@@ -663,3 +663,31 @@ def test_without_the_library_the_remedy_is_named() -> None:
     )
     assert ran.returncode == 2
     assert ran.stderr == "tailproof: YAML: needs PyYAML; pip install 'tailproof[openslo]'\n"
+
+
+def _laughs(levels: int) -> str:
+    lines = [f"a0: &a0 [{', '.join(['lol'] * 10)}]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (_laughs(9), "stands for more than"),
+        ("[" * 20_000 + "]" * 20_000, "nests deeper than"),
+        ("{a: " * 150 + "1" + "}" * 150, "nests deeper than"),
+        ("&a {spec: *a}", "refers to itself"),
+        ("- &o [1, [*o]]", "refers to itself"),
+    ],
+)
+def test_a_yaml_bomb_is_refused_before_it_is_built(text: str, said: str) -> None:
+    """Few bytes that stand for values without bound."""
+    with pytest.raises(UserError, match=said):
+        parse_documents(text, "bomb.yaml")
+
+
+def test_references_that_stand_for_little_are_read() -> None:
+    """An anchor may be referred to, also one that is given anew."""
+    text = "a: &x [1, 2]\nb: *x\n---\nc: &x 3\nd: *x\n"
+    assert parse_documents(text, "x.yaml") == [{"a": [1, 2], "b": [1, 2]}, {"c": 3, "d": 3}]
