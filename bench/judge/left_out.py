@@ -20,7 +20,7 @@ from bench.errors import UserError
 from bench.judge.fitness import conducts
 from bench.judge.mistakes import key_refused
 from bench.judge.reached import came_to
-from bench.judge.served import api_of, asks_by_request
+from bench.judge.served import api_of, asks_by_request, tier_words
 from bench.plan.contract import Contract
 from bench.record.facts import Facts, Places, places_of, run_facts
 from bench.record.pieces import STRING_KINDS
@@ -163,7 +163,7 @@ def _said_by_answers(run: Run, lane: LaneRecord, columns: Columns) -> dict[str, 
         "texts": texts | {name: words for name, (words, _) in found.items()},
         "labels": {name: numbers for name, (_, numbers) in found.items()},
         "honours": api_of(lane).honours,
-        "tier_by_request": asks_by_request(lane),
+        "tier_by_request": tier_words(run, lane) is not None and asks_by_request(lane),
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -52,18 +52,28 @@ def asks_by_request(lane: LaneRecord) -> bool:
     return bool(lane.tier) and api_of(lane).asks_by_request(lane.tier, lane.base_url)
 
 
-def tiers_of(ok: Columns, lane: LaneRecord, words: Sequence[str]) -> Tiers:
+def tier_words(run: Run, lane: LaneRecord) -> Sequence[str] | None:
+    """The texts behind `served_tier`; None of a lane that was played in virtual time, and of a run
+    by a version that did not record it.
+    """
+    return None if lane.simulated else run.texts.get("served_tier")
+
+
+def tiers_of(ok: Columns, lane: LaneRecord, words: Sequence[str] | None) -> Tiers:
     """Which tier was asked for, and which answered the measured requests that succeeded; `words`
-    are the texts of `served_tier`.
+    as `tier_words`.
     """
     api = api_of(lane)
-    reading = _Reading(api, lane.tier, words)
+    asked_by: Literal["request", "name"] | None = None
+    if lane.tier and words is not None:
+        asked_by = "request" if asks_by_request(lane) else "name"
+    reading = _Reading(api, lane.tier, words or ())
     column = ok.samples["served_tier"]
     whole = reading.counts(column)
     found = Tiers(
         **whole,
         asked=lane.tier or None,
-        asked_by=("request" if asks_by_request(lane) else "name") if lane.tier else None,
+        asked_by=asked_by,
         asked_class=api.bought_class(lane.tier) if lane.tier else None,
         classes={word: api.tier_class(word) for word in whole["served"]},
     )

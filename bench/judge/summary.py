@@ -15,7 +15,14 @@ import numpy as np
 
 from bench.judge.health import Health
 from bench.judge.reached import came_to
-from bench.judge.served import causes_in, evidence_of, headroom_of, server_gap_ns, tiers_of
+from bench.judge.served import (
+    causes_in,
+    evidence_of,
+    headroom_of,
+    server_gap_ns,
+    tier_words,
+    tiers_of,
+)
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, in_summary
 from bench.quantiles import P50, P95, P99, QUANTILES, by_key, quantile_name
 from bench.record.facts import Places, kept_evidence, places_of
@@ -92,7 +99,7 @@ def summarise(run: Run, health: Health, overall: Overall) -> Summary:
             came.lane(index),
             gaps.get(lane.name),
             places,
-            run.strings("served_tier"),
+            tier_words(run, lane),
         )
         of_lane = kept[index] if index < len(kept) else None
         targets[lane.name] = found.replace(
@@ -137,10 +144,10 @@ def lane_summary(
     came: Columns,
     gaps: Histogram | None,
     places: Places | None = None,
-    tier_words: Sequence[str] = (),
+    words: Sequence[str] | None = None,
 ) -> TargetSummary:
     """One target of summary.json; `came` are those of its rows that the run came to, `places` where
-    they were sent from, `tier_words` the texts of `served_tier`.
+    they were sent from, `words` those of `tier_words`.
     """
     measured = columns.measured()
     ok = measured.where(measured.ok)
@@ -167,7 +174,7 @@ def lane_summary(
         cost=token_cost(columns, lane),
         by_phase=_parts(measured, lane.phases, measured.schedule["phase"], _part),
         by_bucket=_parts(measured, lane.buckets, measured.schedule["bucket"], _part),
-        tiers=tiers_of(ok, lane, tier_words),
+        tiers=tiers_of(ok, lane, words),
         causes=causes_in(columns),
         server_ms=quantiles_ms(ok.samples["server_ns"]),
         server_gap_ms=quantiles_ms(server_gap_ns(ok.samples, lane)),

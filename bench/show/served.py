@@ -21,7 +21,7 @@ from bench.units import S, show_duration
 
 #: So many stretches of time, requests of a cause and slow ones are written out; summary.json has
 #: all.
-_STRETCHES_MOST, _EVIDENCE_MOST = 12, 5
+_STRETCHES_MOST, _EVIDENCE_MOST = 12, 3
 
 
 def tier_shown(tiers: Tiers) -> bool:
@@ -155,8 +155,8 @@ def _when(tiers: Tiers) -> Iterator[_Part]:
         worst = sorted(stretches, key=lambda each: each.honoured.share if each.honoured else 1.0)
         stretches = sorted(worst[:_STRETCHES_MOST], key=lambda each: each.start_s)
     for each in stretches:
-        start, end = (show_duration(round(at * S)) for at in (each.start_s, each.end_s))
-        yield "time", f"{start} to {end}", each
+        begin, end = (show_duration(round(at * S)) for at in (each.start_s, each.end_s))
+        yield "time", f"{begin if each.start_s else '0 s'} to {end}", each
 
 
 def _share_as_asked(row: _Part) -> str:

@@ -62,7 +62,8 @@ class Tiers(TierCounts):
     """Which tier was asked for, and which answered."""
 
     asked: str | None = None
-    #: whether each request asks for it, or model, deployment or URL mean it
+    #: whether each request asks for it, or model, deployment or URL mean it; None too where the
+    #: record does not hold what answered
     asked_by: Literal["request", "name"] | None = None
     asked_class: TierClass | None = None
     #: what each of the vendor's words is worth
