@@ -7,7 +7,7 @@ alone; the wall clock dates a run, ages a kernel stamp, and notices steps, nothi
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 monotonic_ns = time.monotonic_ns
 wall_ns = time.time_ns
@@ -45,6 +45,11 @@ def clock_facts() -> dict[str, str | float | bool]:
         "monotonic": info.monotonic,
         "adjustable": info.adjustable,
     }
+
+
+def today() -> date:
+    """The day that it is, in UTC."""
+    return datetime.fromtimestamp(wall_ns() // 1_000_000_000, UTC).date()
 
 
 def utc_text(wall: int) -> str:

@@ -117,6 +117,8 @@ def builtin_names(kind: str) -> list[str]:
     return sorted(path.stem for path in (builtin_root() / kind).glob("*.toml"))
 
 
+#: Built-in files that have another name now, by kind: what was written long ago still finds them.
+_RENAMED = {"contracts": {"openai-priority": "openai-fast-mode"}}
 _KINDS = {
     "load": "load profile",
     "targets": "target",
@@ -148,7 +150,7 @@ def find_file(
         raise UserError(f"{name}: {what}", remedy="give a path that exists, or a built-in name")
     known: list[str] = []
     for each in (kind, *more_kinds):
-        path = builtin_root() / each / f"{name}.toml"
+        path = builtin_root() / each / f"{_RENAMED.get(each, {}).get(name, name)}.toml"
         if path.is_file():
             return path
         known += builtin_names(each)

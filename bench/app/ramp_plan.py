@@ -91,6 +91,7 @@ def ramping(suite: Suite, target: str | None) -> Suite:
         )
     alone: dict[str, Any] = {
         "targets": [chosen],
+        "contract": stage.contract_of(chosen),
         "expect": [],
         "compare": [],
         "expect_route": [],

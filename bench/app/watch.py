@@ -148,7 +148,7 @@ class Watch:
         with only_watch(terms.folder):
             desk = Desk(
                 terms.folder,
-                {lane.name: self._contract for lane in day.lanes},
+                {lane.name: lane.contract for lane in day.lanes},
                 terms.hook,
                 self._tell,
                 Strings(run_secrets(day.lanes)).clean,

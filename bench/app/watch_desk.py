@@ -247,7 +247,10 @@ def status(
             remedy="give the folder that the watch writes to, as in its --out",
         )
     lanes = read_manifest(runs[-1]).lanes
-    contracts = {str(lane.name): override or (lane.contract) for lane in lanes}
+    contracts = {
+        str(lane.name): override.for_models(lane.models) if override else lane.contract
+        for lane in lanes
+    }
     first = next(iter(contracts.values()))
     since = needed_since(first, now)
     found = standings(shelf.logs(since), contracts, now)

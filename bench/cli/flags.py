@@ -146,6 +146,7 @@ class CensusFlags:
     complete_log: bool = False
     monthly_bill_usd: str | None = None
     column: tuple[str, ...] = ()
+    model: str | None = None
     time_zone: str | None = None
     sort: bool = False
     duplicates: str = "refuse"

@@ -88,6 +88,13 @@ class JudgeFlags(CensusFlags):
     metavar="FIELD=COLUMN[:UNIT]",
     help="With --census: which column holds a field, e.g. latency=took:ms. Repeatable.",
 )
+@click.option(
+    "--model",
+    help=(
+        "With --census: the model that is judged, under a contract whose limits differ by model."
+        "  [default: the one in the log]"
+    ),
+)
 @click.option("--time-zone", help="With --census: time zone of times without one.")
 @click.option(
     "--sort",
@@ -235,6 +242,7 @@ def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> in
     """Read, judge, print; returns the exit code."""
     from bench.errors import UserError
     from bench.judge.census.census import Coverage, census
+    from bench.judge.census.log import for_log
     from bench.judge.census.source import source_of
     from bench.units import parse_usd
 
@@ -248,6 +256,7 @@ def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> in
         raise UserError(
             "a full log is judged by a contract, and none is given", remedy="add --contract NAME"
         )
+    contract = for_log(contract, source.log, flags.model)
     zone = flags.time_zone or (contract.period.time_zone if contract.period else None)
     stretches = [_stretch(text, zone) for text in flags.covered]
     try:

@@ -21,6 +21,8 @@ from bench.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bench.judge.contract.sizing import Sizing
     from bench.plan.schedule import Plan
     from bench.plan.suite import Suite
@@ -227,6 +229,20 @@ def simulate(
     return int(done.exit_code)
 
 
+def _warn_of_stale(names: Iterable[str]) -> None:
+    """A sentence on standard error: vendors change terms, and a template does not know."""
+    from bench.clock import today
+    from bench.plan.contract import load_contract, stale
+
+    if old := stale({name: load_contract(name) for name in names}, today()):
+        listed = ", ".join(f"{name} ({day})" for name, day in old.items())
+        click.echo(
+            "tailproof: these contracts were compared with what their vendors publish more than 180"
+            f" days ago: {listed}; read the terms again before you rely on them",
+            err=True,
+        )
+
+
 _TITLES = {
     "suites": "suites",
     "scenarios": "scenarios (embedded gateway)",
@@ -263,6 +279,8 @@ def profiles(kind: str | None, path: bool, form: str) -> int:
         found[folder] = {
             name: data.get("description") or data.get("title", "") for name, data in files.items()
         }
+    if "contracts" in found:
+        _warn_of_stale(found["contracts"])
     if form == "json":
         print_json(found)
         return 0

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from pydantic import ValidationError, field_validator, model_validator
 
@@ -21,6 +21,7 @@ from bench.metrics import LATENCIES, NAMES, TIMED
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Kind
 from bench.plan.kinds.registry import kind_of, named_by
+from bench.plan.model_names import check_names
 from bench.plan.profile import bucket_names
 from bench.plan.terms import CreditStep, check_ladder
 from bench.units import parse_duration_ns, parse_share, show_exact
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 else:
     Statistic = Literal[named_by("statistic")]
     Method = Literal[named_by("method")]
+T = TypeVar("T")
 #: Below this share even 3 * 10^9 units without a single bad one prove nothing (3 / share, at 95 %).
 LEAST_ALLOWED = Fraction(1, 10**9)
 
@@ -64,6 +66,12 @@ class Clause(ClauseKeys):
         if len(known) < len(limits) or min(known.values(), default=1) <= 0:
             raise ValueError("each context bucket has one limit, above zero")
         return known
+
+    @field_validator("limit_by_model", "at_least_by_model")
+    @classmethod
+    def _known_models(cls, table: dict[str, T]) -> dict[str, T]:
+        check_names(table)
+        return table
 
     @model_validator(mode="after")
     def _decidable(self) -> Self:
@@ -131,6 +139,15 @@ class Clause(ClauseKeys):
         ]
         name = self.kind.text(self)
         return f"{name} ({', '.join(limits)})" if limits else name
+
+    def for_entry(self, name: str) -> Clause:
+        """The clause with the limit that stands under this name, for all."""
+        update: dict[str, object] = {"limit_by_model": {}, "at_least_by_model": {}}
+        if name in self.limit_by_model:
+            update["limit"] = self.limit_by_model[name]
+        if name in self.at_least_by_model:
+            update["at_least"] = self.at_least_by_model[name]
+        return self.model_copy(update=update)
 
     def by_bucket(self) -> list[Clause]:
         """The clause once for each context bucket that has a limit of its own; itself

@@ -37,8 +37,13 @@ class ClauseKeys(UserModel):
     limit: DurationNs | None = None
     #: the limit of each context bucket: one clause for each
     limits: dict[str, DurationNs] = {}
+    #: the limit of each model, where models differ; a name means its dated snapshots too, and may
+    #: end in `*`
+    limit_by_model: dict[str, DurationNs] = {}
     #: of `output_tps`: tokens per second, at least
     at_least: PerSecond | None = None
+    #: of `output_tps`: the same of each model, where models differ
+    at_least_by_model: dict[str, PerSecond] = {}
     #: whether the time to the first token counts in tokens per second
     with_ttft: bool = True
     #: by default a value equal to the limit is within it; with ">" and "<" it is not
@@ -87,6 +92,11 @@ class ClauseKeys(UserModel):
     def given(self, *keys: str) -> set[str]:
         """Those of the keys that were given."""
         return {key for key in keys if getattr(self, key) is not None}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that have a limit of their own; empty where the limit is that of all."""
+        return (*self.limit_by_model, *self.at_least_by_model)
 
     @property
     def rising(self) -> bool:

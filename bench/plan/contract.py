@@ -7,14 +7,18 @@ the sources leave open is listed as not stated.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from bench.errors import UserError
 from bench.metrics import FROM_DUE
 from bench.plan.clause import Clause
+from bench.plan.model_names import entry_of
 from bench.plan.terms import (
     Attested,
     BackOff,
@@ -27,6 +31,9 @@ from bench.plan.terms import (
     Source,
 )
 from bench.userfile import Share, Usd, UserModel, find_file, load_model
+
+#: Vendors change their terms several times a year.
+_STALE = timedelta(days=180)
 
 
 class Contract(UserModel):
@@ -81,6 +88,10 @@ class Contract(UserModel):
             raise ValueError("confidence must lie between 50 % and 100 %")
         if self.credits is None and any(clause.credit for clause in self.clauses):
             raise ValueError("a clause pays credits; add [credits] with their base")
+        if self.by_model and self.scope.models:
+            raise ValueError(
+                "terms by model say which models are covered; leave the models of [scope] out"
+            )
         if self.proof == "census" and self.period is None:
             raise ValueError('proof = "census" needs a [period] to count')
         self._check_sources()
@@ -111,8 +122,69 @@ class Contract(UserModel):
         """The smallest limit that sending late can break: what the harness's own lag is held
         against.
         """
-        counted = [c for c in self.clauses if c.metric in FROM_DUE and not c.report_only]
-        return min((c.limit for c in counted if c.limit is not None), default=None)
+        limits: list[int] = []
+        for clause in self.clauses:
+            if clause.metric in FROM_DUE and not clause.report_only:
+                limits += clause.limit_by_model.values()
+                limits += [] if clause.limit is None else [clause.limit]
+        return min(limits, default=None)
+
+    @property
+    def by_model(self) -> bool:
+        """Whether a term differs by model, so that nothing can be judged before one is known."""
+        of_clauses = any(clause.models for clause in self.clauses)
+        return of_clauses or any(rule.models for rule in self.exclusions)
+
+    @property
+    def read_last(self) -> date | None:
+        """The last day on which one of its documents was read; None where it names none."""
+        return max((source.retrieved for source in self.sources.values()), default=None)
+
+    def entries_of(self, model: str) -> tuple[str | bool | None, ...]:
+        """What the model is to each term by model: the name that means it in a clause, None where
+        none does; whether an exclusion is for it.
+        """
+        names = [entry_of(model, clause.models) for clause in self.clauses if clause.models]
+        rules = [entry_of(model, rule.models) for rule in self.exclusions if rule.models]
+        return (*names, *(name is not None for name in rules))
+
+    def for_models(self, models: Sequence[str]) -> Contract:
+        """The contract with its terms for these models, which it then covers alone.
+
+        Raises UserError: a model that a clause has no limit for, or models with terms of their own.
+        """
+        if not self.by_model:
+            return self
+        names = list(dict.fromkeys(models))
+        other = next((m for m in names if self.entries_of(m) != self.entries_of(names[0])), None)
+        if other is not None:
+            raise UserError(
+                f"has other terms for {names[0]} than for {other}",
+                where=f"contract {self.name}",
+                remedy="hold one model at a time to it; --model chooses the one of a log",
+            )
+        rules = [rule.for_model(names[0]) for rule in self.exclusions]
+        return self.model_copy(
+            update={
+                "clauses": [
+                    self._held(clause, number, names[0])
+                    for number, clause in enumerate(self.clauses, 1)
+                ],
+                "exclusions": [rule for rule in rules if rule is not None],
+                "scope": self.scope.model_copy(update={"models": names}),
+            }
+        )
+
+    def _held(self, clause: Clause, number: int, model: str) -> Clause:
+        if not clause.models:
+            return clause
+        if (name := entry_of(model, clause.models)) is None:
+            raise UserError(
+                f"has no limit for model {model!r}, only for {', '.join(clause.models)}",
+                where=f"contract {self.name}: clause {number}",
+                remedy="copy the contract and name the model there, or judge by another one",
+            )
+        return clause.for_entry(name)
 
 
 def load_contract(name: str, beside: Path | None = None) -> Contract:
@@ -120,3 +192,9 @@ def load_contract(name: str, beside: Path | None = None) -> Contract:
     path = find_file("contracts", name, beside)
     contract = load_model(Contract, path)
     return contract.model_copy(update={"name": contract.name or path.stem})
+
+
+def stale(contracts: Mapping[str, Contract], today: date) -> dict[str, date]:
+    """When the documents of contracts were last read, of those where that is too long ago."""
+    read = {name: contract.read_last for name, contract in contracts.items()}
+    return {name: day for name, day in read.items() if day is not None and today - day > _STALE}

@@ -274,7 +274,7 @@ def _lane(
         stage=stage.name,
         target=target,
         profile=stage.profile,
-        contract=stage.contract,
+        contract=stage.contract_of(target),
         scenario=stage.scenario,
         phases=_phases(rows),
         spans=spans,
@@ -336,7 +336,8 @@ def _refuse_clauses_beyond_reach(
 ) -> None:
     """Raises UserError for a judged clause on what no row of this lane can have."""
     measured = table[~table["warmup"]]
-    for number, clause in enumerate(stage.contract.clauses if stage.contract else (), 1):
+    contract = stage.contract_of(target)
+    for number, clause in enumerate(contract.clauses if contract else (), 1):
         if clause.report_only:
             continue
         metric = METRICS[clause.metric]
@@ -360,7 +361,7 @@ def _refuse_clauses_beyond_reach(
             remedy = "change the profile's prompt_tokens or the clause"
         else:
             continue
-        name = stage.contract.name if stage.contract else ""
+        name = contract.name if contract else ""
         raise UserError(
             f"cannot be judged in stage {stage.name!r}: {why}",
             where=f"contract {name}: clause {number} ({clause.text})",

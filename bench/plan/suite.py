@@ -138,6 +138,10 @@ class Stage(UserModel):
     #: played in virtual time, on a time axis of its own
     simulated: bool = False
 
+    def contract_of(self, target: Target) -> Contract | None:
+        """The contract with its limits for the target's model. Raises UserError."""
+        return held_by(self.contract, target)
+
 
 class Suite(UserModel):
     """What one run will do. `files` are the inputs whose digests the manifest keeps.
@@ -335,9 +339,11 @@ def _name_for_gateway(scenario: Path | None) -> str | None:
 
 
 def _check_expect(expect: Expect, targets: list[Target], contract: Contract | None) -> None:
-    if expect.target not in {target.name for target in targets}:
+    target = next((target for target in targets if target.name == expect.target), None)
+    if target is None:
         raise UserError(f"expect names {expect.target!r}, which is no target of this stage")
-    clauses = contract.clauses if contract else []
+    held = held_by(contract, target)
+    clauses = held.clauses if held else []
     texts = [clause.text for clause in clauses]
     index = match_clause(expect.clause, texts)
     if index is not None and clauses[index].report_only:
@@ -350,6 +356,13 @@ def _check_expect(expect: Expect, targets: list[Target], contract: Contract | No
             f"expect names clause {expect.clause!r}, which matches none or several",
             remedy=f"the contract's clauses: {'; '.join(texts) or 'none'}",
         )
+
+
+def held_by(contract: Contract | None, target: Target) -> Contract | None:
+    """The contract with its limits for what the target asks for. Raises UserError."""
+    if contract is None:
+        return None
+    return contract.for_models([endpoint.model for endpoint in target.endpoints])
 
 
 def match_clause(wanted: str, texts: list[str]) -> int | None:

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from bench.api.cause import Cause
+from bench.plan.model_names import check_names, entry_of
 from bench.units import S, show_exact
 from bench.userfile import DurationNs, Share, Times, Usd, UserModel
 
@@ -212,6 +213,8 @@ class Exclusion(UserModel):
         "label",
         "cause",
     ]
+    #: the rule is for these models alone; a name means its dated snapshots too, and may end in `*`
+    models: list[str] = []
     #: window: its beginning
     start: datetime | None = None
     #: window: its end
@@ -233,6 +236,12 @@ class Exclusion(UserModel):
     cause: Annotated[list[Cause], Field(min_length=1)] | None = None
     #: name of an entry of [sources]
     source: str | None = None
+
+    @field_validator("models")
+    @classmethod
+    def _known_models(cls, models: list[str]) -> list[str]:
+        check_names(models)
+        return models
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -262,6 +271,12 @@ class Exclusion(UserModel):
             if self.end <= self.start:
                 raise ValueError("end must come after start")
         return self
+
+    def for_model(self, model: str) -> Exclusion | None:
+        """The rule for this model, or None where it is for others."""
+        if self.models and entry_of(model, self.models) is None:
+            return None
+        return self.model_copy(update={"models": []})
 
 
 class CreditStep(UserModel):

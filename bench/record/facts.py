@@ -67,7 +67,7 @@ def run_facts(run: Run, lane: LaneRecord) -> Facts:
     return Facts(
         start_wall_ns=run.manifest.started_wall_ns,
         texts={kind: run.strings(kind) for kind in STRING_KINDS},
-        model=lane.model or None,
+        model=lane.models[0] or None if len(lane.models) == 1 else None,
         region=lane.region or None,
         tier=lane.tier or None,
         timeout_ns=lane.timeout_ns,

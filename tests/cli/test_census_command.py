@@ -88,6 +88,28 @@ def test_a_breach_is_told_with_its_numbers_credit_and_evidence(
     assert max(map(len, out.splitlines())) <= 100
 
 
+def test_one_model_of_a_log_is_chosen_by_flag(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Answers of 300 ms keep the limit of one model and break that of the other; without the flag
+    the log of both is refused, as is the flag with a run.
+    """
+    (log.parent / "c.toml").write_text(
+        CONTRACT.replace('limit = "800ms"', 'limit_by_model = { "a" = "400ms", "b" = "200ms" }')
+    )
+    rows = [
+        f"2026-10-01T{at // 60:02d}:{at % 60:02d}:00Z,200,300,{'ab'[at % 2]}\n" for at in range(200)
+    ]
+    log.write_text("timestamp,status,duration_ms,model\n" + "".join(rows))
+    words = ["--census", str(log), "--contract", "c.toml", "--complete-log", "--format", "json"]
+    for model, verdict, code in (("a", "PASS", 0), ("b", "FAIL", 1)):
+        (period,) = json.loads(said([*words, "--model", model], capsys, code))["periods"]
+        assert period["clauses"][1]["verdict"] == verdict
+        assert period["excluded"] == {"model not covered": 100}
+    assert "contract c: has other terms for a than for b; hold one" in said(words, capsys, 2)
+    assert "--model: goes with --census alone" in said(["results/x", "--model", "a"], capsys, 2)
+
+
 def test_a_log_that_may_have_gaps_decides_nothing_it_cannot(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from bench.errors import UserError
 from bench.judge.census.census import Census, Coverage, census
+from bench.judge.census.log import for_log
 from bench.judge.census.periods import spans
 from bench.judge.census.source import judge_month, log_of_run, source_of
-from bench.plan.contract import Contract
+from bench.plan.contract import Contract, load_contract
 from bench.plan.month import load_month
 from bench.plan.terms import Period
 from bench.record.facts import Facts
@@ -403,6 +404,71 @@ def test_windows_and_their_readings() -> None:
         )["attained"]["fraction"]
         == "1/3"
     )
+
+
+SOL, TERRA = "gpt-5.6-sol-2026-07-09", "gpt-5.6-terra"
+
+
+def of_models(*models: str) -> RequestLog:
+    """An hour: each minute one answer of each model, of 75 tokens in a second."""
+    rows = [
+        answered(1000, due=at * MINUTE_MS, tokens=75, served_model=number)
+        for at in range(60)
+        for number in range(len(models))
+    ]
+    return log_of(rows, texts={"served_model": list(models)})
+
+
+@pytest.mark.parametrize(
+    ("models", "asked", "verdict", "rows"),
+    [
+        # promised: more than 80 tokens/s of Sol, more than 70 of Terra
+        ([SOL], None, "FAIL", 60),
+        ([TERRA], None, "PASS", 60),
+        ([SOL, TERRA], "gpt-5.6-sol", "FAIL", 60),
+        ([SOL, TERRA], TERRA, "PASS", 60),
+        ([TERRA, "text-embedding-3-large"], None, "PASS", 60),
+        ([SOL, "gpt-5.6-sol"], None, "FAIL", 120),
+    ],
+)
+def test_the_model_of_a_log_chooses_the_limit(
+    models: list[str], asked: str | None, verdict: str, rows: int
+) -> None:
+    """The same 75 tokens a second break one model's floor and keep another's; rows of models that
+    were not chosen are set aside.
+    """
+    log = of_models(*models)
+    held = for_log(load_contract("openai-fast-mode"), log, asked)
+    (period,) = census(log, held, coverage=Coverage(complete=True)).record.periods
+    speed = period.clauses[1]
+    assert (speed.verdict, speed.n) == (verdict, rows)
+    others = 60 * len(models) - rows
+    assert period.excluded == ({"model not covered": others} if others else {})
+
+
+@pytest.mark.parametrize(
+    ("log", "name", "asked", "text"),
+    [
+        (of_models(SOL, TERRA), "openai-fast-mode", None, "--model chooses the one of a log"),
+        (of_models("m"), "openai-fast-mode", None, "has no limit for model 'm', only for gpt-5.6"),
+        (log_of(each_minute(1)), "openai-fast-mode", "m", "has no limit for model 'm'"),
+        (
+            of_models("openai/gpt-5.6-sol"),
+            "openai-fast-mode",
+            "gpt-5.6-sol",
+            "no row of the log is of it, only of openai/gpt-5.6-sol; --column served_model=none",
+        ),
+        (log_of(each_minute(1)), "openai-fast-mode", None, "does not say which model answered"),
+        (of_models(SOL), "aws-bedrock", "m", "has the same terms for all models"),
+    ],
+)
+def test_a_log_whose_model_has_no_one_limit_is_refused(
+    log: RequestLog, name: str, asked: str | None, text: str
+) -> None:
+    """Several models, none, one that the contract does not name, a model where none is asked."""
+    with pytest.raises(UserError) as caught:
+        for_log(load_contract(name), log, asked)
+    assert text in str(caught.value)
 
 
 def test_with_and_without_exclusions() -> None:

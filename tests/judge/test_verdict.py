@@ -76,6 +76,20 @@ def only(verdicts: dict[str, Any]) -> dict[str, Any]:
     return dict(record)
 
 
+@pytest.mark.parametrize(("model", "verdict"), [("a", "PASS"), ("b", "FAIL")])
+def test_another_contract_is_held_against_a_run_by_its_model(
+    tmp_path: Path, model: str, verdict: str
+) -> None:
+    """400 answers of 300 ms: within the limit of one model, over that of the other."""
+    made = contract_of(
+        Clause(metric="e2e", quantile="99%", limit_by_model={"a": "400ms", "b": "200ms"})
+    )
+    found = judged(tmp_path, [answered(300)] * 400, override=made, lane={"model": model})
+    assert only(found)["verdict"] == verdict
+    with pytest.raises(UserError, match="has no limit for model 'm', only for a, b"):
+        judged(tmp_path / "m", [answered(300)], override=made)
+
+
 def last_pass_and_first_fail(n: int, p0: Fraction, alpha: float) -> tuple[int, int]:
     """The turning counts from scipy's exact one-sided binomial tests, one count after the other."""
     passes = [

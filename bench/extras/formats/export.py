@@ -32,11 +32,11 @@ class RuleFlags:
     days: int | None
 
 
-def _openslo(what: str, _flags: Mapping[str, Any]) -> Prepared:
+def _openslo(what: str, flags: Mapping[str, Any]) -> Prepared:
     from bench.extras.formats.openslo import to_openslo
     from bench.extras.formats.yamlfile import write_documents
 
-    documents, lossy = to_openslo(_contract_of(what))
+    documents, lossy = to_openslo(_contract_of(what, flags["model"]))
     return written_text(write_documents(documents)), [
         f"kept as an annotation only: {place}" for place in lossy
     ]
@@ -48,7 +48,7 @@ def _prometheus_rules(what: str, flags: Mapping[str, Any]) -> Prepared:
 
     given = flags_of(RuleFlags, flags)
     rules, notes = burn_rate_rules(
-        _contract_of(what),
+        _contract_of(what, flags["model"]),
         dict(given.histogram),
         given.selector,
         given.failed,
@@ -88,13 +88,29 @@ def _pair(
     return [(metric, name) for metric, _, name in pairs]
 
 
-def _contract_of(what: str) -> Contract:
+def _contract_of(what: str, model: str | None) -> Contract:
+    """The contract of a name, a file or a run, with its limits for the model."""
     from bench.errors import UserError
     from bench.plan.contract import load_contract
+
+    written = not (Path(what) / "run.json").is_file()
+    contract = load_contract(what) if written else _contract_of_run(what)
+    where = f"contract {contract.name}"
+    if model is None and contract.by_model:
+        raise UserError("has terms by model", where=where, remedy="add --model NAME")
+    if model is None:
+        return contract
+    if not contract.by_model:
+        raise UserError(
+            "has the same terms for all models", where=where, remedy="leave --model out"
+        )
+    return contract.for_models([model])
+
+
+def _contract_of_run(what: str) -> Contract:
+    from bench.errors import UserError
     from bench.record.run_folder import read_manifest
 
-    if not (Path(what) / "run.json").is_file():
-        return load_contract(what)
     held = {
         lane.contract.name: lane.contract
         for lane in read_manifest(Path(what)).lanes
@@ -116,6 +132,10 @@ FORMS: dict[str, Form] = {
     "prometheus-rules": _prometheus_rules,
 }
 OPTIONS = (
+    click.option(
+        "--model",
+        help="openslo, prometheus-rules: the model, of a CONTRACT whose limits differ by model.",
+    ),
     click.option(
         "--histogram",
         metavar="METRIC=NAME",

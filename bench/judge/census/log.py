@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from bench.clock import utc_text
 from bench.errors import UserError
 from bench.metrics import METRICS
@@ -27,6 +29,8 @@ from bench.userfile import file_digest
 
 #: Episodes and rows that the record itself lists; the evidence has all.
 LISTED = 1_000
+#: Of the models of a log a refusal names so many.
+_MODELS_NAMED = 5
 #: At most so many resources have minutes of their own.
 _MOST_RESOURCES = 500
 
@@ -48,6 +52,51 @@ def refuse_missing(log: RequestLog, contract: Contract) -> None:
                 where=where,
                 remedy="name the column with --column, or judge a contract without this clause",
             )
+
+
+def for_log(contract: Contract, log: RequestLog, model: str | None = None) -> Contract:
+    """The contract with its limits for the model of the log, or for this one of several.
+
+    Raises UserError: no such limit, several models with limits of their own, or no model known.
+    """
+    where = f"contract {contract.name}"
+    if not contract.by_model:
+        if model is not None:
+            raise UserError(
+                "has the same terms for all models", where=where, remedy="leave --model out"
+            )
+        return contract
+    answered = _models(log)
+    if model is None:
+        # The log of an account holds models that were bought otherwise: the contract is none of
+        # theirs.
+        named = [each for each in answered if None not in contract.entries_of(each)] or answered
+    else:
+        entries = contract.entries_of(model)
+        alike = [each for each in answered if contract.entries_of(each) == entries]
+        if answered and not alike:
+            raise UserError(
+                f"no row of the log is of it, only of {show_list(answered[:_MODELS_NAMED])}",
+                where=f"--model {model}",
+                remedy="--column served_model=none takes every row for the model named",
+            )
+        named = [model, *alike]
+    if not named:
+        raise UserError(
+            "has terms by model, and the log does not say which model answered",
+            where=where,
+            remedy="add --model NAME, or name its column with --column served_model=COLUMN",
+        )
+    return contract.for_models(named)
+
+
+def _models(log: RequestLog) -> list[str]:
+    """The models that were asked for or answered."""
+    if log.facts.model is not None:
+        return [log.facts.model]
+    texts = log.facts.texts.get("served_model", ())
+    used = np.unique(log.columns.samples["served_model"])
+    return [texts[index] for index in used.tolist() if 0 <= index < len(texts)]
 
 
 def lacking_of(log: RequestLog, clause: Clause) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.judge.census.census import Census, Coverage, census
+from bench.judge.census.log import for_log
 from bench.judge.left_out import facts_of
 from bench.judge.reached import came_to
 from bench.metrics import NAMES
@@ -79,9 +80,10 @@ def judge_month(month: Month, path: Path) -> tuple[Census, list[Expectation]]:
     """Play a scenario's month and hold it against its contract: the census, and its known answers
     as in verdicts.json.
     """
-    contract = load_contract(month.contract, path.parent)
+    log = play_month(month, path.stem)
+    contract = for_log(load_contract(month.contract, path.parent), log)
     found = census(
-        play_month(month, path.stem),
+        log,
         contract,
         coverage=Coverage(complete=True),
         bill_usd=month.bill_usd or None,

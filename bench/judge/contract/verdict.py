@@ -136,7 +136,7 @@ def _judge_lanes(run: Run, health: Health, override: Contract | None) -> _Found:
     rows = came_to(run)
     looks = LOOKS if run.manifest.early_stop else 1
     for index, lane in enumerate(run.lanes):
-        contract = override or lane.contract
+        contract = override.for_models(lane.models) if override else lane.contract
         if contract is None:
             continue
         columns = rows.lane(index)

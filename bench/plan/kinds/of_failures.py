@@ -16,7 +16,12 @@ from bench.units import show_exact
 def check_failures(keys: ClauseKeys, needs: set[str]) -> None:
     """Raises ValueError: a share and what its method needs belong together."""
     name = f'metric "{keys.metric}"'
-    if keys.share is None or keys.limits or keys.given("quantile", "limit", "at_least"):
+    if (
+        keys.share is None
+        or keys.limits
+        or keys.models
+        or keys.given("quantile", "limit", "at_least")
+    ):
         raise ValueError(f"{name} needs share, and neither quantile nor limit")
     if keys.share in (0, 1):
         raise ValueError("no finite run can prove a share of 0 % or 100 %; state what is allowed")

@@ -37,7 +37,9 @@ def check_values(keys: ClauseKeys) -> None:
             f"{'quantile' if by_quantile else 'share'} must lie between 0 and 1; no finite run"
             " can prove 100 %"
         )
-    if keys.limits and (keys.limit is not None or keys.bucket is not None or keys.rising):
+    if keys.limits and (
+        keys.limit is not None or keys.bucket is not None or keys.rising or keys.models
+    ):
         raise ValueError(
             "limits by context bucket replace limit and bucket; write one or the other"
         )
@@ -50,17 +52,19 @@ def check_values(keys: ClauseKeys) -> None:
 
 
 def _check_bound(keys: ClauseKeys, name: str) -> None:
-    if keys.rising != (keys.at_least is not None) and not (keys.rising and keys.report_only):
+    has_floor = keys.at_least is not None or bool(keys.at_least_by_model)
+    if keys.rising != has_floor and not (keys.rising and keys.report_only):
         raise ValueError('metric "output_tps" needs at_least = "50/s", and no other metric has it')
-    bound = keys.at_least if keys.rising else keys.limit
-    if bound is None and not keys.report_only and not keys.limits:
+    for one, by_model in (("limit", keys.limit_by_model), ("at_least", keys.at_least_by_model)):
+        if by_model and keys.given(one):
+            raise ValueError(f"{one}_by_model replaces {one}; write one or the other")
+    limits = [*keys.limit_by_model.values(), *([] if keys.limit is None else [keys.limit])]
+    if not (has_floor or limits or keys.report_only or keys.limits):
         raise ValueError(f'{name} needs a limit such as "800ms"')
-    if keys.limit is not None and (keys.limit <= 0 or keys.rising):
-        raise ValueError(
-            f"{name} has a floor, at_least, and no limit"
-            if keys.rising
-            else "limit must be above zero"
-        )
+    if limits and keys.rising:
+        raise ValueError(f"{name} has a floor, at_least, and no limit")
+    if min(limits, default=1) <= 0:
+        raise ValueError("limit must be above zero")
 
 
 def measured(keys: ClauseKeys) -> str:
@@ -70,9 +74,17 @@ def measured(keys: ClauseKeys) -> str:
 
 
 def bound(keys: ClauseKeys) -> str:
-    """` ≤ 800 ms`, ` ≥ 50 tokens/s`; empty where there is no limit."""
+    """` ≤ 800 ms`, ` ≥ 50 tokens/s`, ` ≥ 50 to 100 tokens/s by model`; empty where there is no
+    limit.
+    """
     if keys.at_least is not None:
         return f" {'>' if keys.strict else '≥'} {show_exact(keys.at_least)} tokens/s"
     if keys.limit is not None:
         return f" {'<' if keys.strict else '≤'} {show_limit(keys.limit)}"
+    if floors := keys.at_least_by_model.values():
+        ends = " to ".join(dict.fromkeys(map(show_exact, (min(floors), max(floors)))))
+        return f" {'>' if keys.strict else '≥'} {ends} tokens/s by model"
+    if limits := keys.limit_by_model.values():
+        ends = " to ".join(dict.fromkeys(map(show_limit, (min(limits), max(limits)))))
+        return f" {'<' if keys.strict else '≤'} {ends} by model"
     return ""

@@ -131,6 +131,11 @@ class LaneRecord(_Priced):
         return Contract.model_validate(self.contract_written) if self.contract_written else None
 
     @property
+    def models(self) -> list[str]:
+        """The models that it asks for, each once."""
+        return list(dict.fromkeys(leg.model for leg in self.legs)) or [self.model]
+
+    @property
     def measured_spans(self) -> list[PhaseSpan]:
         """Its phases without the warm-up."""
         return [span for span in self.phase_spans if not span.warmup]

@@ -37,6 +37,13 @@ def contract(*clauses: dict[str, Any], **keys: Any) -> Contract:
     )
 
 
+def shipped(name: str) -> Contract:
+    """A built-in contract, of one whose limits differ by model that of the first."""
+    made = load_contract(name)
+    models = next((clause.models for clause in made.clauses if clause.models), ("m",))
+    return made.for_models(models[:1])
+
+
 def there_and_back(made: Contract) -> Contract:
     text = write_documents(to_openslo(made)[0])
     back, notes = from_openslo(parse_documents(text, "f.yaml"), "f.yaml")
@@ -47,13 +54,13 @@ def there_and_back(made: Contract) -> Contract:
 @pytest.mark.parametrize("name", builtin_names("contracts"))
 def test_every_shipped_contract_comes_back_whole(name: str) -> None:
     """With our annotations a contract is the same after a journey through YAML text."""
-    assert there_and_back(load_contract(name)) == load_contract(name)
+    assert there_and_back(shipped(name)) == shipped(name)
 
 
 @pytest.mark.parametrize("name", builtin_names("contracts"))
 def test_without_annotations_only_what_was_named_is_lost(name: str) -> None:
     """A tool that drops annotations loses the fields listed as lossy, and no other."""
-    made = load_contract(name)
+    made = shipped(name)
     documents, _ = to_openslo(made)
     listed = [
         json.loads(document["metadata"].get("annotations", {}).get(LOSSY, "[]"))
@@ -568,7 +575,7 @@ def places(held: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
 
 
-EXPORTED = to_openslo(load_contract("google-gemini-provisioned"))[0]
+EXPORTED = to_openslo(shipped("google-gemini-provisioned"))[0]
 
 
 @given(
@@ -613,6 +620,29 @@ def test_the_commands_go_from_toml_to_openslo_and_back(
     assert main(["import-openslo", str(exported), "--out", str(back)]) == 0
     assert load_contract(str(back)) == load_contract("aws-bedrock")
     assert tomllib.loads(back.read_text())["clause"][0]["window"] == "5 min"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["openai-fast-mode"], "contract openai-fast-mode: has terms by model; add --model NAME\n"),
+        (["openai-fast-mode", "--model", "m"], "clause 2: has no limit for model 'm'"),
+        (["startup", "--model", "m"], "contract startup: has the same terms for all models"),
+    ],
+)
+def test_limits_by_model_are_written_for_one(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither format can choose by model, so the user does; a model says nothing elsewhere."""
+    for form in ("openslo", "prometheus-rules"):
+        assert main(["export", *words, "--format", form]) == 2
+        out, err = capsys.readouterr()
+        assert (out, said in err) == ("", True)
+    exported = tmp_path / "c.yaml"
+    chosen = ["openai-fast-mode", "--model", "gpt-5.6-sol", "--format", "openslo"]
+    assert main(["export", *chosen, "--out", str(exported)]) == 0
+    slo = list(yaml.safe_load_all(exported.read_text()))[-1]
+    assert slo["spec"]["objectives"][0]["value"] == 80
 
 
 def test_a_place_that_cannot_be_written_is_a_usage_error(
