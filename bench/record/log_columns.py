@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from bench.errors import UserError
 from bench.metrics import METRICS
-from bench.record.log_values import UNITS, unit_of
+from bench.record.log_numbers import UNITS, unit_of
 
 Kind = Literal["moment", "length", "count", "status", "outcome", "flag", "text"]
 #: field -> its kind, and the names that common logs give it. The first that a log has is taken.
@@ -29,12 +29,15 @@ FIELDS: dict[str, tuple[Kind, str]] = {
         "ended end_time endtime ended_at finished_at completed_at time_iso8601 msec",
     ),
     "first_token_at": ("moment", "first_token_at completion_start_time completionstarttime"),
-    "latency": ("length", METRICS["e2e"].log_columns),
+    "latency": ("length", METRICS["e2e"].log_columns + " time-taken"),
     "ttft": ("length", METRICS["ttft"].log_columns),
     "deadline": ("length", "deadline_ms deadline_s timeout_ms timeout_s client_timeout_ms"),
     "status": (
         "status",
-        "status status_code http_status response_status response.status response_code",
+        (
+            "status status_code http_status response_status response.status response_code"
+            " http_status_code statuscode sc-status code_status"
+        ),
     ),
     "outcome": ("outcome", "outcome result success succeeded ok"),
     "prompt_tokens": (
@@ -49,18 +52,27 @@ FIELDS: dict[str, tuple[Kind, str]] = {
     "served_model": ("text", "model served_model model_name response.model"),
     "served_region": ("text", "region served_region"),
     "finish": ("text", "finish finish_reason stop_reason"),
-    "error": ("text", "error error_message exception error.message"),
-    "id": ("text", "request_id id x_request_id"),
+    "error": (
+        "text",
+        (
+            "error error_message exception error.message errors error_msg err exception_message"
+            " failure_reason error_type error_class error_code error.code"
+            " metadata.error_information.error_message metadata.error_information.error_code"
+        ),
+    ),
+    "id": ("text", "request_id id x_request_id x-edge-request-id"),
     "tier": ("text", "served_tier service_tier tier"),
     "key": ("text", "key request_key idempotency_key"),
     "label": ("text", "label"),
     "resource": ("text", "resource deployment"),
-    "endpoint": ("text", "endpoint path uri request_uri api_base"),
+    "endpoint": ("text", "endpoint path uri request_uri api_base cs-uri-stem"),
     "operation": ("text", "operation call_type"),
-    "code": ("text", "code error_code error.code"),
+    "code": ("text", "code error_code error.code metadata.error_information.error_code"),
 }
 #: Durations whose column name says no unit, and that are documented to be in seconds.
 _SECONDS = {"request_time"}
+#: Fields of which every known column counts: a failure may stand in any of them.
+_IN_ANY = ("status", "error")
 
 
 class Column(NamedTuple):
@@ -68,14 +80,21 @@ class Column(NamedTuple):
 
     name: str
     unit: str
+    #: further columns of this meaning
+    others: tuple[str, ...] = ()
+    #: of times of day: the column with their date
+    date: str = ""
 
 
 def map_columns(
     columns: Sequence[str],
     asked: Mapping[str, str],
     where: str,
+    *,
+    may_grow: bool = False,
 ) -> dict[str, Column]:
-    """field -> column. `asked` holds the user's choices, `NAME` or `NAME:unit`.
+    """field -> column. `asked` holds the user's choices, `NAME` or `NAME:unit`; while the columns
+    `may_grow`, one that is not there yet is left out.
 
     Raises UserError for a name that is not there, a length without unit, and where no column holds
     when a request began or how it ended.
@@ -89,9 +108,16 @@ def map_columns(
     plain = {name.lower(): name for name in reversed(columns)}
     found: dict[str, Column] = {}
     for field_name, (kind, known) in FIELDS.items():
-        wanted = asked.get(field_name) or _usual_name(known, plain)
+        names = [plain[name] for name in known.split() if name in plain]
+        wanted = asked.get(field_name) or (names[0] if names else "none")
+        if may_grow and wanted not in columns and wanted.rpartition(":")[0] not in columns:
+            continue
         if wanted != "none":
-            found[field_name] = _column(field_name, kind, wanted, columns, where)
+            column = _column(field_name, kind, wanted, columns, where)
+            if field_name in _IN_ANY and field_name not in asked:
+                column = column._replace(others=tuple(names[1:]))
+            found[field_name] = column
+    _join_dates(found, plain, asked)
     if "at" not in found and not {"ended", "latency"} <= set(found):
         raise UserError(
             f"no column says when a request began (columns: {', '.join(columns)})",
@@ -107,11 +133,18 @@ def map_columns(
     return found
 
 
-def _usual_name(known: str, plain: Mapping[str, str]) -> str:
-    for name in known.split():
-        if name in plain:
-            return plain[name]
-    return "none"
+def _join_dates(
+    found: dict[str, Column], plain: Mapping[str, str], asked: Mapping[str, str]
+) -> None:
+    """Date and time of day in two columns are one moment: that of the end where the file is a
+    server's own (W3C extended log).
+    """
+    if not {"date", "time"} <= set(plain) or {"at", "ended"} & set(asked):
+        return
+    joined = Column(plain["time"], "", date=plain["date"])
+    if found.get("at", joined).name == joined.name:
+        found.pop("at", None)
+        found["ended" if "time-taken" in plain and "latency" in found else "at"] = joined
 
 
 def _column(
@@ -133,6 +166,14 @@ def _column(
         )
     if kind == "length" and not unit:
         unit = unit_of(name) or ("s" if name in _SECONDS else "")
+        if name == "time-taken":  # CloudFront has seconds, IIS milliseconds
+            unit = (
+                "s"
+                if "x-edge-location" in columns
+                else "ms"
+                if "sc-win32-status" in columns
+                else ""
+            )
     if (unit or kind == "length") and unit not in UNITS:
         raise UserError(
             f"column {name!r} has no unit",

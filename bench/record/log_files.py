@@ -1,31 +1,43 @@
-"""Log files -> cells: CSV, JSON Lines and Parquet, plain or gzipped, a chunk of rows at a time.
+"""Log files -> cells: CSV, JSON and Parquet, a chunk of rows at a time.
 
 In: a path. Out: chunks of columns as they were written (text, numbers, None), each row with its
 line. Must stay true: a row that cannot be taken apart is listed with its line and the reason,
-and the reading goes on; nothing is interpreted here.
+and the reading goes on; what is no table is refused by its name; nothing is interpreted here.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self
 
 from bench.errors import UserError
+from bench.plan.file_kinds import (
+    PARQUET,
+    head_of,
+    open_text,
+    refuse_headless,
+    refuse_text_log,
+    refuse_wrapped,
+    separator_of,
+)
+from bench.record.log_csv import CsvRows
+from bench.record.log_json import LONGEST, Row, json_rows, read_line
 
 #: So few rows that the garbage collector has little to walk.
 _CHUNK = 10_000
-#: Rows of a JSON log that are looked at for its columns.
+#: Rows of a JSON log that are looked at before the first chunk.
 _LOOK = 200
 _DEPTH = 4
+#: Reasons beyond this many are counted and not kept.
+_REASONS = 100_000
+#: Keys whose object or list is itself the value: an error, whatever is in it.
+_WHOLE = ("error", "exception", "errors")
 
 
 @dataclass(frozen=True)
@@ -39,10 +51,11 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of one file. `lines` count from 1; of Parquet it is the row's number."""
+    """Some rows of one file. `lines` count from 1; of Parquet and JSON arrays it is the row."""
 
     lines: list[int]
-    cells: Mapping[str, list[Any]]
+    #: the cells of a column; None where a row lacks it
+    cells: Callable[[str], list[Any]]
     #: the rows as they were written: lists of cells, or lines of text
     rows: Sequence[Sequence[str]]
 
@@ -52,14 +65,25 @@ class Chunk:
 
 
 class LogFile:
-    """One file of a log, open: its columns at once, its rows as they are asked for."""
+    """One file of a log, open: its columns, its rows as they are asked for."""
 
     def __init__(self, path: Path):
         """Raises UserError: cannot be read, unknown kind, no header or no row."""
         self.path, self.unreadable = path, list[Unreadable]()
+        #: lines of every row that could not be taken apart
+        self.refused: list[int] = []
+        #: rows that were taken apart
+        self.taken = 0
+        #: grows while a JSON log is read: keys may come late
+        self.columns: list[str] = []
+        self.may_grow = False
+        #: numbers are written with decimal commas
+        self.comma = False
+        #: times without a zone are UTC by the standard of this kind of file
+        self.in_utc = False
         self._open = ExitStack()
         try:
-            self.columns, self._chunks = self._begin(path)
+            self._chunks = self._begin(path)
         except (OSError, EOFError) as error:
             self._open.close()
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -74,27 +98,33 @@ class LogFile:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def _begin(self, path: Path) -> tuple[list[str], Iterator[Chunk]]:
-        kind = next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "").lower()
-        if kind == ".parquet":
-            return _parquet(path, self._open)
-        handle = self._open.enter_context(_text(path))
-        first = handle.readline()
+    def _begin(self, path: Path) -> Iterator[Chunk]:
+        kind = next((each for each in reversed(path.suffixes) if each != ".gz"), "").lower()
+        if kind == ".parquet" or head_of(path).startswith(PARQUET):
+            self.columns, chunks = _parquet(path, self._open)
+            return chunks
+        handle = open_text(path, self._open)
+        first, line = _first_line(handle)
         if not first.strip():
             raise UserError(
                 "is empty",
                 where=str(path),
                 remedy="give a log with a header line and rows",
             )
-        json_like = kind in (".jsonl", ".ndjson", ".json") or first.lstrip().startswith("{")
+        start = first.lstrip("\ufeff\x1e \t")
+        json_like = kind in (".jsonl", ".ndjson", ".json") or start.startswith(("{", "["))
         if json_like:
-            return self._json(handle, first)
-        return self._csv(handle, first)
+            return self._json(json_rows(handle, (first, line), self._refuse_row, str(path)))
+        if start.startswith(("#Version:", "#Fields:", "#Software:")):
+            return self._w3c(handle, first, line)
+        return self._csv(handle, first, line)
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, in the file's order. Raises UserError where the file breaks off."""
         try:
-            yield from self._chunks
+            for chunk in self._chunks:
+                self.taken += len(chunk.lines)
+                yield chunk
         except (OSError, EOFError) as error:
             raise UserError(
                 f"the log cannot be read to its end ({error})", where=str(self.path)
@@ -102,111 +132,115 @@ class LogFile:
 
     def refuse(self, line: int, reason: str) -> None:
         """List a row that cannot be used."""
-        self.unreadable.append(Unreadable(str(self.path), line, reason))
+        if len(self.unreadable) < _REASONS:
+            self.unreadable.append(Unreadable(str(self.path), line, reason))
 
-    def _csv(
-        self,
-        handle: io.TextIOBase,
-        first: str,
-    ) -> tuple[list[str], Iterator[Chunk]]:
-        delimiter = max(",;\t", key=first.count)
-        header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter))]
-        if twice := [name for name in header if header.count(name) > 1]:
+    def _refuse_row(self, line: int, reason: str) -> None:
+        self.refused.append(line)
+        self.refuse(line, reason)
+
+    def _csv(self, handle: io.TextIOBase, first: str, line: int) -> Iterator[Chunk]:
+        where = str(self.path)
+        separator = separator_of(first)
+        if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:
+            separator = first.strip()[4]
+            first, line = read_line(handle)[0], line + 1
+        refuse_text_log(first, where)
+        rows = csv.reader(chain([first], iter(handle.readline, "")), delimiter=separator)
+        try:
+            header = [name.strip() for name in next(rows, [])]
+        except csv.Error as error:
+            raise UserError(
+                f"line {line}: is no header line of CSV ({error})",
+                where=where,
+                remedy="write the columns' names there",
+            ) from None
+        refuse_headless(header, where)
+        self.comma = separator == ";"
+        return self._table(handle, separator, header, line + rows.line_num)
+
+    def _w3c(self, handle: io.TextIOBase, first: str, line: int) -> Iterator[Chunk]:
+        """The extended log format of the W3C (CloudFront, IIS): the names stand behind #Fields."""
+        names = list[str]()
+        while first.startswith("#"):
+            if first.startswith("#Fields:"):
+                names = first.partition(":")[2].split()
+                break
+            first, line = read_line(handle)[0], line + 1
+        if not {"date", "time"} <= set(names):
+            raise UserError(
+                "is a W3C extended log without date and time in its #Fields",
+                where=str(self.path),
+                remedy="log them, or write the file as CSV with a header line",
+            )
+        self.in_utc = True
+        separator = "\t" if "x-edge-location" in names else " "
+        return self._table(handle, separator, names, line + 1)
+
+    def _table(
+        self, handle: io.TextIOBase, separator: str, header: list[str], line: int
+    ) -> Iterator[Chunk]:
+        names = [name or f"column {number}" for number, name in enumerate(header, 1)]
+        if twice := [name for name in names if names.count(name) > 1]:
             raise UserError(
                 f"two columns are named {twice[0]!r}",
                 where=str(self.path),
                 remedy="rename one",
             )
-        return header, self._csv_chunks(header, csv.reader(handle, delimiter=delimiter))
+        self.columns = names
+        rows = CsvRows(handle, separator, len(names), line, comments=self.in_utc)
+        places = {name: place for place, name in enumerate(names)}
+        return (
+            Chunk(lines, _by_place(places, read), read)
+            for lines, read in rows.blocks(self._refuse_row)
+            if read
+        )
 
-    def _csv_chunks(self, header: list[str], reader: Any) -> Iterator[Chunk]:
-        width = len(header)
-        more = True
-        while more:
-            before = reader.line_num + 1
-            read = list[list[str]]()
-            broken = None
-            try:
-                read.extend(islice(reader, _CHUNK))
-                more = bool(read)
-            except csv.Error as error:
-                broken = str(error)
-            lines = list(range(before + 1, before + 1 + len(read)))
-            taken = reader.line_num + 1 - before
-            if taken != len(read) + (broken is not None):
-                lines = _first_lines(read, before + 1)
-            if broken is not None:
-                self.refuse(reader.line_num + 1, f"is not CSV ({broken})")
-            if any(len(row) != width for row in read):
-                for line, row in zip(lines, read, strict=True):
-                    if row and len(row) != width:
-                        self.refuse(line, f"has {len(row)} values for {width} columns")
-                lines = [line for line, row in zip(lines, read, strict=True) if len(row) == width]
-                read = [row for row in read if len(row) == width]
-            if read:
-                columns = (list(column) for column in zip(*read, strict=True))
-                yield Chunk(lines, dict(zip(header, columns, strict=True)), read)
-
-    def _json(
-        self,
-        handle: io.TextIOBase,
-        first: str,
-    ) -> tuple[list[str], Iterator[Chunk]]:
-        source = self._json_rows(handle, first)
+    def _json(self, source: Iterator[Row]) -> Iterator[Chunk]:
+        self.may_grow = True
         head = list(islice(source, _LOOK))
-        names: dict[str, None] = {}
-        for _, row, _ in head:
-            names.update(dict.fromkeys(_names(row)))
-        columns = list(names)
-        return columns, self._json_chunks(columns, head, source)
+        if head:
+            refuse_wrapped(head[0][1], str(self.path), alone=len(head) == 1)
+        self._learn([row for _, row, _ in head])
+        return self._json_chunks(head, source)
 
-    def _json_rows(
-        self, handle: io.TextIOBase, first: str
-    ) -> Iterator[tuple[int, dict[str, Any], str]]:
-        text, number = first, 1
-        while text:
-            if text.strip():
-                try:
-                    row = json.loads(text, parse_float=Decimal)
-                except (ValueError, RecursionError) as error:
-                    self.refuse(number, f"is not JSON ({error})")
-                else:
-                    if isinstance(row, dict):
-                        yield number, row, text.rstrip()
-                    else:
-                        self.refuse(number, "is not a JSON object")
-            text = handle.readline()
-            number = number + 1
-
-    def _json_chunks(
-        self,
-        columns: list[str],
-        head: list[tuple[int, dict[str, Any], str]],
-        source: Iterator[tuple[int, dict[str, Any], str]],
-    ) -> Iterator[Chunk]:
-        taken = head + list(islice(source, _CHUNK))
+    def _json_chunks(self, head: list[Row], source: Iterator[Row]) -> Iterator[Chunk]:
+        taken = head
         while taken:
             lines, rows, texts = zip(*taken, strict=True)
-            cells = {}
-            for name in columns:
-                cells[name] = [_get(row, name) for row in rows]
-            yield Chunk(list(lines), cells, texts)
+            self._learn(rows)
+            yield Chunk(list(lines), _by_name(rows), texts)
             taken = list(islice(source, _CHUNK))
+        self.may_grow = False
+
+    def _learn(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add the keys that are new in these rows to the columns."""
+        known = dict.fromkeys(self.columns)
+        for row in rows:
+            if dict in map(type, row.values()) or not known.keys() >= row.keys():
+                known.update(dict.fromkeys(_names(row)))
+        self.columns = list(known)
 
 
-def _first_lines(rows: list[list[str]], line: int) -> list[int]:
-    """The line that each row begins on, where cells hold line breaks."""
-    lines = []
-    for row in rows:
-        lines.append(line)
-        line += 1 + sum(cell.count("\n") for cell in row)
-    return lines
+def _by_place(places: Mapping[str, int], rows: list[list[str]]) -> Callable[[str], list[Any]]:
+    columns = list(zip(*rows, strict=True))
+    return lambda name: list(columns[places[name]])
 
 
-def _text(path: Path) -> io.TextIOBase:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
-    return path.open(encoding="utf-8-sig", errors="replace", newline="")
+def _by_name(rows: Sequence[Mapping[str, Any]]) -> Callable[[str], list[Any]]:
+    return lambda name: [row[name] if name in row else _get(row, name) for row in rows]
+
+
+def _first_line(handle: io.TextIOBase) -> tuple[str, int]:
+    """The first line that is not blank, nor a remark such as `# exported by ...`, and its
+    number.
+    """
+    number = 1
+    while (line := handle.readline(LONGEST)) and (
+        not line.strip() or (line.startswith("# ") and number < _LOOK)
+    ):
+        number += 1
+    return line, number
 
 
 def _names(
@@ -215,6 +249,8 @@ def _names(
     depth: int = _DEPTH,
 ) -> Iterator[str]:
     for key, value in row.items():
+        if key in _WHOLE and isinstance(value, (dict, list)):
+            yield before + key
         if isinstance(value, dict) and depth > 1:
             yield from _names(value, f"{before}{key}.", depth - 1)
         elif not isinstance(value, list):
@@ -222,8 +258,6 @@ def _names(
 
 
 def _get(row: Any, name: str) -> Any:
-    if name in row:
-        return row[name]
     for part in name.split("."):
         if not isinstance(row, dict):
             return None
@@ -243,20 +277,35 @@ def _parquet(path: Path, opened: ExitStack) -> tuple[list[str], Iterator[Chunk]]
         ) from None
     try:
         source = opened.enter_context(pq.ParquetFile(path))
-        names = pa.Table.from_batches([], schema=source.schema_arrow).flatten().column_names
-    except pa.ArrowInvalid as error:
+        names = _flat(pa, pa.Table.from_batches([], schema=source.schema_arrow)).column_names
+    except (pa.ArrowException, ValueError) as error:
         raise UserError(f"is not Parquet ({error})", where=str(path)) from None
 
     def chunks() -> Iterator[Chunk]:
         begun = 0
-        for batch in source.iter_batches(batch_size=_CHUNK):
-            table = pa.Table.from_batches([batch]).flatten()
-            cells = {name: _values(pa, table.column(name)) for name in table.column_names}
-            rows = list(zip(*(map(str, column) for column in cells.values()), strict=True))
-            yield Chunk(list(range(begun + 1, begun + len(batch) + 1)), cells, rows)
-            begun += len(batch)
+        try:
+            for batch in source.iter_batches(batch_size=_CHUNK):
+                table = _flat(pa, pa.Table.from_batches([batch]))
+                cells = {name: _values(pa, table.column(name)) for name in table.column_names}
+                rows = list(zip(*(map(str, column) for column in cells.values()), strict=True))
+                lines = list(range(begun + 1, begun + len(batch) + 1))
+                yield Chunk(lines, cells.__getitem__, rows)
+                begun += len(batch)
+        except pa.ArrowException as error:
+            raise UserError(
+                f"the log cannot be read to its end ({str(error)[:200]})", where=str(path)
+            ) from None
 
     return names, chunks()
+
+
+def _flat(pa: Any, table: Any) -> Any:
+    """Structs taken apart, as deep as JSON's objects are."""
+    for _ in range(_DEPTH):
+        if not any(pa.types.is_struct(each.type) for each in table.schema):
+            break
+        table = table.flatten()
+    return table
 
 
 def _values(pa: Any, column: Any) -> list[Any]:

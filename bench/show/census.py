@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bench.record.records.census import (
+    Accounting,
     CensusClause,
     CensusRecord,
     DueCredit,
@@ -206,6 +207,20 @@ def _local(utc: str, zone: str) -> datetime:
     return datetime.fromisoformat(utc).astimezone(UTC if zone == "UTC" else ZoneInfo(zone))
 
 
+def _account(rows: Accounting) -> str:
+    """`1,000 in the files = 990 judged + 10 unreadable`."""
+    parts = [f"{count(rows.judged)} judged"]
+    for n, name in (
+        (rows.excluded, "excluded"),
+        (rows.unreadable, "unreadable"),
+        (rows.outside_period, "outside the period"),
+        (rows.duplicates, "duplicates"),
+    ):
+        if n:
+            parts.append(f"{count(n)} {name}")
+    return f"{count(rows.rows_in)} in the log = {' + '.join(parts)}"
+
+
 def _log(log: LogRecord) -> Iterator[Node]:
     names = ", ".join(visible(each.name, 80) for each in log.files)
     spans = f"{count(log.rows)} requests, {log.first_utc} to {log.last_utc}"
@@ -214,8 +229,10 @@ def _log(log: LogRecord) -> Iterator[Node]:
         named = (f"{name} = {visible(column, 40)}" for name, column in log.columns.items())
         yield Text(", ".join(named), "columns")
     yield from (Text(note, "note") for note in log.notes)
+    if log.accounting is not None:
+        yield Text(_account(log.accounting), "rows")
     if unreadable := log.unreadable.count:
-        yield Text(f"{count(unreadable)} rows cannot be read and count nowhere", "unread")
+        yield Text(f"{count(unreadable)} rows cannot be read and count both ways", "unread")
         for each in log.unreadable.first[:_UNREADABLE]:
             where = f"{visible(each.file, 40)}:{each.line}"
             yield Text(f"{where}: {visible(each.reason)}", " ", "soft")

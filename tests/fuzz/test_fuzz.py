@@ -280,3 +280,4 @@ def test_a_request_log_is_read_or_the_users_error(tmp_path: Path, name: str, dat
         assert len(log.columns) == len(log.line)
         refused = {each.line for each in log.unreadable}
         assert len({*log.line.tolist(), *refused}) == len(log.line) + len(refused)
+        assert log.rows_in == len(log.columns) + len(log.unread_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -23,6 +24,7 @@ from bench.plan.contract import Contract, load_contract
 from bench.plan.month import load_month
 from bench.plan.terms import Period
 from bench.record.facts import Facts
+from bench.record.records.census import ExactShare
 from bench.record.request_log import Reading, RequestLog
 from bench.record.samples import Outcome
 from tests.support.rows_by_hand import (
@@ -661,3 +663,33 @@ def test_request_ratio_is_the_fraction_of_good_rows(
     truth = Fraction(sum(good for _, good in rows), len(rows))
     assert Fraction(clause["attained"]["fraction"]) == truth
     assert clause["verdict"] == ("PASS" if truth >= Fraction(share.rstrip("%")) / 100 else "FAIL")
+
+
+@pytest.mark.parametrize(
+    ("terms", "worst"),
+    [
+        ({}, Fraction(120, 122)),
+        ({"excluding": ["http_4xx", "rate_limited"]}, Fraction(120, 122)),
+        ({"method": "mean_of_intervals", "window": "1h"}, (Fraction(60, 62) + 1) / 2),
+        ({"method": "minute_all_fail"}, Fraction(1)),
+    ],
+)
+def test_rows_that_cannot_be_read_count_both_ways(terms: dict[str, Any], worst: Fraction) -> None:
+    """Each may have been good or bad; no term sets one aside; every row of the files is somewhere.
+
+    Two of them, in the first hour of two with a good row a minute.
+    """
+    start = int(OCTOBER.timestamp()) * S
+    unread = np.array([start + 60 * S, start + 90 * S])
+    log = replace(log_of(each_minute(120)), unread_ns=unread, rows_in=122)
+    judged = contract({**UPTIME, "share": "99.9%", **terms})
+    found = census(log, judged, coverage=Coverage(complete=True))
+    clause = found.record.periods[0].clauses[0]
+    assert (clause.n, clause.k, clause.unknown) == (122, 0, 2)
+    assert (clause.best, clause.attained) == (ExactShare.of(Fraction(1)),) * 2
+    assert clause.worst == ExactShare.of(worst)
+    accounting = found.record.log.accounting
+    assert accounting is not None
+    assert (accounting.judged, accounting.unreadable, accounting.rows_in) == (120, 2, 122)
+    with pytest.raises(RuntimeError, match="missing"):
+        census(replace(log, rows_in=123), judged)

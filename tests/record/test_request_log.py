@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.record.log_values import unit_of
+from bench.record.log_numbers import unit_of
 from bench.record.request_log import Reading, RequestLog, read_log
 from bench.record.samples import Outcome, latency_ns, outcome_counts
 
@@ -202,7 +202,7 @@ def test_rows_that_cannot_be_read_are_listed_and_the_others_count(tmp_path: Path
         + "2026-10-01T00:00:03Z,5\n"
         + "2026-10-01T00:00:04Z,5,999,\n"
         + ",5,200,\n"
-        + "2026-10-01T00:00:05Z,-1,200,\n"
+        + "2026-10-01T00:00:05Z,-2,200,\n"
         + "2026-10-01T00:00:06Z,5,200,\n",
     )
     assert log.line.tolist() == [2, 3, 11]
@@ -211,7 +211,7 @@ def test_rows_that_cannot_be_read_are_listed_and_the_others_count(tmp_path: Path
         7: "has 2 values for 4 columns",
         8: "column 'status': '999' is no HTTP status",
         9: "column 'timestamp' has no value",
-        10: "column 'duration_ms': '-1' cannot be read",
+        10: "column 'duration_ms': '-2' cannot be read",
     }
 
 

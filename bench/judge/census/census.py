@@ -38,6 +38,7 @@ from bench.plan.clause import Clause
 from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
 from bench.record.records.census import (
+    Accounting,
     CensusClause,
     CensusRecord,
     EpisodeRecord,
@@ -110,7 +111,8 @@ def census(
         )
     found = []
     evidence = dict[tuple[str, int], Int]()
-    for span in spans(contract.period, int(wall[0]), int(wall[-1]), period):
+    ends = np.concatenate([wall[[0, -1]], log.unread_ns[:1], log.unread_ns[-1:]])
+    for span in spans(contract.period, int(ends.min()), int(ends.max()), period):
         first, last = np.searchsorted(wall, [span.start_ns, span.end_ns]).tolist()
         part = _part(log, contract, span, slice(first, last), wall, coverage)
         record, rows = _period(
@@ -124,7 +126,7 @@ def census(
             format=CensusRecord.FORMAT,
             contract=contract.name,
             title=contract.title,
-            log=log_record(log, wall),
+            log=log_record(log, wall).replace(accounting=_accounting(log, found)),
             overall=overall,
             exit_code=int(_EXIT.get(overall, ExitCode.PASS)),
             unusable=classes.unusable,
@@ -145,7 +147,9 @@ def _part(
     coverage: Coverage,
 ) -> Part:
     observed = np.full(span.minutes, coverage.complete)
-    observed[(wall[rows] - span.start_ns) // MINUTE_NS] = True
+    unread = log.unread_ns[(log.unread_ns >= span.start_ns) & (log.unread_ns < span.end_ns)]
+    for moments in (wall[rows], unread):
+        observed[(moments - span.start_ns) // MINUTE_NS] = True
     for start, end in coverage.stretches:
         whole = [
             min(max((moment - span.start_ns) // MINUTE_NS, 0), span.minutes)
@@ -162,7 +166,30 @@ def _part(
         None if resource is None else resource[rows],
         observed,
         enough,
+        unread,
     )
+
+
+def _accounting(log: RequestLog, periods: Sequence[PeriodRecord]) -> Accounting:
+    """Where every row of the files went. Raises RuntimeError where one is missing."""
+    rows = sum(each.rows for each in periods)
+    unread = sum(each.unreadable for each in periods)
+    excluded = sum(sum(each.excluded.values()) for each in periods)
+    rows_in = log.rows_in
+    if rows_in is None:
+        rows_in = len(log.columns)
+    outside = len(log.columns) + len(log.unread_ns) - rows - unread
+    found = Accounting(
+        rows_in=rows_in,
+        judged=rows - excluded,
+        excluded=excluded,
+        unreadable=unread,
+        outside_period=outside,
+        duplicates=log.duplicates,
+    )
+    if outside < 0 or rows_in != found.judged + excluded + unread + outside + log.duplicates:
+        raise RuntimeError(f"rows of the log are missing: {found}")
+    return found
 
 
 def _sliced(classes: Classes, rows: slice) -> Classes:
@@ -226,6 +253,7 @@ def _period(
         observed_minutes=observed,
         coverage=observed / span.minutes,
         rows=len(part.columns),
+        unreadable=len(part.unread_ns),
         excluded=classes.counts(),
         clauses=records,
         overall=_overall([each.verdict for each in records]),
@@ -248,9 +276,10 @@ def _clause_record(
     elif kept(clause, reached.best):
         verdict = "INCONCLUSIVE"
     by_unit = clause.by_time and not clause.kind.partial
-    n = int(rows.counted.sum())
-    k = int(rows.bad.sum())
-    unknown = int(rows.unknown.sum())
+    _, bad, unread = part.counted(rows)
+    n = len(bad)
+    k = int(bad.sum())
+    unknown = int(unread.sum())
     broken, of = (reached.bad_units, reached.observed_units) if by_unit else (k, n)
     return CensusClause(
         number=0,
@@ -313,8 +342,11 @@ def _reason(
     if hidden := int((~part.observed).sum()):
         aside = ", left aside as agreed" if part.observed_only else ""
         open_.append(f"{hidden:,} of {part.span.minutes:,} minutes were not observed{aside}")
-    if unknown:
-        open_.append(f"{unknown:,} requests have no known end")
+    unread = len(part.unread_ns)
+    if unknown > unread:
+        open_.append(f"{unknown - unread:,} requests have no known end")
+    if unread:
+        open_.append(f"{unread:,} rows cannot be read")
     return "; ".join([said, *open_])
 
 

@@ -133,7 +133,7 @@ def log_record(log: RequestLog, wall: Int) -> LogRecord:
         },
         notes=log.notes,
         unreadable=UnreadableRows(
-            count=len(log.unreadable),
+            count=len(log.unread_ns),
             first=[
                 UnreadableRow(file=each.file, line=each.line, reason=each.reason)
                 for each in log.unreadable[:LISTED]

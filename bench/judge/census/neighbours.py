@@ -97,11 +97,8 @@ def neighbours_of(
         return []
     found: list[tuple[Neighbour, Attained]] = []
     if clause.kind.definitions:
-        keep = rows.counted
         table = minute_table(
-            part.wall_ns[keep],
-            rows.bad[keep],
-            rows.unknown[keep],
+            *part.counted(rows),
             (part.span.start_ns, part.span.end_ns),
             part.observed,
         )

@@ -85,6 +85,19 @@ class Part:
     observed: Bool
     #: the parties agreed that this much watched is enough: the rest does not count
     observed_only: bool
+    #: when the rows that cannot be read began: each may have been good or bad, whatever a clause
+    #: counts
+    unread_ns: Int
+
+    def counted(self, rows: ClauseRows) -> tuple[Int, Bool, Bool]:
+        """(moments, bad, unknown) of all that counts, the rows that cannot be read last."""
+        n = len(self.unread_ns)
+        keep = rows.counted
+        return (
+            np.concatenate([self.wall_ns[keep], self.unread_ns]),
+            np.concatenate([rows.bad[keep], np.zeros(n, bool)]),
+            np.concatenate([rows.unknown[keep], np.ones(n, bool)]),
+        )
 
 
 def attained_in(part: Part, clause: Clause, rows: ClauseRows) -> Attained:
@@ -92,11 +105,10 @@ def attained_in(part: Part, clause: Clause, rows: ClauseRows) -> Attained:
     keep = rows.counted
     if not keep.any():  # empty minutes may be up, but no clause passes on no data
         return Attained(None, Fraction(1), Fraction(0), 0, 0, 0, [])
-    wall = part.wall_ns[keep]
-    bad = rows.bad[keep]
-    unknown = rows.unknown[keep]
+    wall, bad, unknown = part.counted(rows)
+    unread = len(part.unread_ns)
     if part.resource is not None and clause.weight != "together":
-        resource = part.resource[keep]
+        resource = np.concatenate([part.resource[keep], np.full(unread, -1)])
     else:
         resource = None
     bounds = (part.span.start_ns, part.span.end_ns)
@@ -105,14 +117,15 @@ def attained_in(part: Part, clause: Clause, rows: ClauseRows) -> Attained:
         assert rows.values is not None
         if part.observed_only:
             table = replace(table, observed=np.ones_like(part.observed))
-        return attained_means(wall, rows.values[keep], ~unknown, table, clause)
+        values = np.concatenate([rows.values[keep], np.full(unread, np.inf)])
+        return attained_means(wall, values, ~unknown, table, clause)
     if clause.kind.in_minutes:
         return attained(table, clause, observed_only=part.observed_only)
     if part.observed_only:
         unseen = 0
     else:
         unseen = int((~part.observed).sum()) * max(int(table.n.max()), 1)
-    return attained_requests(int(keep.sum()), int(bad.sum()), int(unknown.sum()), unseen)
+    return attained_requests(len(wall), int(bad.sum()), int(unknown.sum()), unseen)
 
 
 def kept(clause: Clause, share: Fraction) -> bool:

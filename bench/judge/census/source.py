@@ -23,8 +23,9 @@ from bench.metrics import NAMES
 from bench.plan.contract import Contract, load_contract
 from bench.plan.month import Month, load_month
 from bench.plan.suite import match_clause
+from bench.record.made_up_log import play_month
 from bench.record.records.verdicts import Expectation
-from bench.record.request_log import Reading, RequestLog, play_month, read_log
+from bench.record.request_log import Reading, RequestLog, read_log
 from bench.record.run_folder import Run
 from bench.userfile import builtin_names
 

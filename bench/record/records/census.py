@@ -42,7 +42,7 @@ class LogFile(Record):
 
 
 class UnreadableRow(Record):
-    """A row that counts nowhere."""
+    """A row that may have been good or bad."""
 
     file: str
     line: int
@@ -56,6 +56,21 @@ class UnreadableRows(Record):
     first: list[UnreadableRow]
 
 
+class Accounting(Record):
+    """Where every row of the files went: `rows_in` is the sum of the others."""
+
+    rows_in: int
+    judged: int
+    #: set aside by a term of the contract
+    excluded: int
+    #: counted both ways
+    unreadable: int
+    #: of a period that was not judged
+    outside_period: int
+    #: left out, as `--duplicates drop` asks
+    duplicates: int
+
+
 class LogRecord(Record):
     """The log that was read."""
 
@@ -67,6 +82,7 @@ class LogRecord(Record):
     columns: dict[str, str]
     notes: list[str]
     unreadable: UnreadableRows
+    accounting: Accounting | None = None
 
 
 class EpisodeRecord(Record):
@@ -179,6 +195,8 @@ class PeriodRecord(Record):
     observed_minutes: int
     coverage: Number
     rows: int
+    #: rows of this period that cannot be read
+    unreadable: int = 0
     #: by reason
     excluded: dict[str, int]
     clauses: Sequence[CensusClause]
