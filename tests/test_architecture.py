@@ -21,6 +21,7 @@ FIRST_ROW = (
     "bench/columns.py",
     "bench/metrics.py",
     "bench/clock.py",
+    "bench/machine.py",
     "bench/userfile.py",
     "bench/extras/__init__.py",
 )

@@ -39,7 +39,7 @@ from bench.userfile import builtin_names
 from tests.test_docs import PAGES, ROOT
 
 #: Exit codes that no verdict and no error of the user's has: a fault, and a reader that went away.
-OF_FAULTS = {70, 141}
+OF_FAULTS = {70}
 #: Values, not keys, of the records that pages draw.
 VALUES = {"due", "assumed"}
 #: Keys and functions of other programs, which pages speak of.

@@ -12,6 +12,7 @@ from typing import Literal
 
 from bench.errors import ExitCode
 from bench.judge.review import Records, file_records
+from bench.machine import temporary_files_in
 from bench.record.run_folder import Run
 
 
@@ -54,6 +55,7 @@ def report(run: Run, records: Records, filing: Filing) -> list[Path]:
     """Write a run's report into its folder; returns the paths."""
     from bench.show.report import write_pdf, write_report
 
+    temporary_files_in(run.folder)
     written = write_report(run, records, filing.inconclusive)
     return [*written, write_pdf(run.folder)] if filing.pdf else written
 

@@ -8,7 +8,6 @@ or hangs is a line in the log, never the end of the watch; a run that cannot be 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -34,6 +33,7 @@ from bench.judge.census.standing import (
     standing,
     with_period,
 )
+from bench.machine import lock
 from bench.plan.contract import Contract
 from bench.record.records.watch import (
     Outages,
@@ -88,7 +88,7 @@ def only_watch(folder: Path) -> Iterator[None]:
         raise UserError(f"cannot be written ({error.strerror})", where=str(folder)) from None
     with handle:
         for _ in range(3):  # `--status` holds it for a moment while it looks
-            if _lock(handle.fileno()):
+            if lock(handle.fileno()):
                 break
             sleep_s(0.1)
         else:
@@ -100,18 +100,10 @@ def only_watch(folder: Path) -> Iterator[None]:
         yield
 
 
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def watched_now(folder: Path) -> bool:
     """True while a watch holds the folder."""
     with (folder / _LOCK).open("a") as handle:
-        return not _lock(handle.fileno())
+        return not lock(handle.fileno())
 
 
 @dataclass

@@ -6,6 +6,7 @@ an error of the user's is one sentence on stderr, never a traceback.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import importlib
@@ -14,7 +15,8 @@ import traceback
 
 import click
 
-from bench import __version__, extras
+from bench import __version__, extras, machine
+from bench.cli import streams
 from bench.errors import ExitCode, TailproofError
 
 #: command -> module that holds it under the same name (`_` for `-`). Listed in the order of use.
@@ -40,6 +42,16 @@ _COMMANDS = {
 }
 
 
+#: Play or serve runs: they need Unix, and go on when their terminal is closed.
+_PLAYING = {"run", "resume", "merge", "calibrate", "simulate", "watch", "ramp"}
+_SERVING = {"gateway", "ui"}
+#: Their exit code is a verdict, and their results are files or said by it: it stands whatever
+#: became of what they print. Of the others, what they print is the result.
+_JUDGING = {"judge", "report", "verify", "sign", "compare", "attribute"}
+#: As sysexits.h has them: a fault of ours, and output that could not be written.
+_FAULT, _UNWRITTEN = 70, 74
+
+
 @functools.cache
 def _commands() -> dict[str, str]:
     """Our commands and those of the installed extras, in the order of the help."""
@@ -59,11 +71,13 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         module = _commands().get(cmd_name)
-        return (
-            None
-            if module is None
-            else getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
-        )
+        if module is None:
+            return None
+        found: click.Command = getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
+        if cmd_name in _PLAYING | _SERVING and not machine.is_unix():
+            found = copy.copy(found)
+            found.callback = lambda **_: machine.refuse_without_unix(cmd_name)
+        return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -102,6 +116,21 @@ def _fault() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    streams.settle()
+    words = sys.argv[1:] if argv is None else argv
+    command = words[0] if words else ""
+    if command in _PLAYING:
+        streams.outlive_terminal()
+    code = _main(argv, words)
+    if (lost := streams.failure_of(sys.stdout)) is not None:
+        sys.stderr.write(f"tailproof: standard output cannot be written ({lost.strerror})\n")
+        if code == 0 and command not in _PLAYING | _JUDGING:
+            code = _UNWRITTEN
+    streams.failure_of(sys.stderr)
+    return code
+
+
+def _main(argv: list[str] | None, words: list[str]) -> int:
     try:
         result = tailproof.main(argv, prog_name="tailproof", standalone_mode=False)
     except TailproofError as error:
@@ -110,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"tailproof: {visible(error, 4096)}\n")
         return int(error.exit_code)
     except click.ClickException as error:
-        if sentence := extras.missing(sys.argv[1:] if argv is None else argv):
+        if sentence := extras.missing(words):
             sys.stderr.write(f"tailproof: {sentence}\n")
         else:
             error.show()
@@ -118,13 +147,6 @@ def main(argv: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("tailproof: interrupted\n")
         return int(ExitCode.INTERRUPTED)
-    except SystemExit as error:
-        # How click ends when the reader of our output went away (`tailproof profiles | head`): with
-        # 1, a FAIL to us. Neither that nor PASS is known here, so the status is a shell's for
-        # SIGPIPE.
-        if error.code != 1:
-            raise
-        return 141
     except Exception:
         # A fault of ours is no verdict: 70, as sysexits.h has it, and never the 1 of a broken
         # contract.
@@ -133,5 +155,5 @@ def main(argv: list[str] | None = None) -> int:
             "tailproof: this is a fault in tailproof itself; the run's folder holds what was"
             " gathered\n"
         )
-        return 70
+        return _FAULT
     return int(result) if isinstance(result, int) else 0

@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bench.cli import streams
+
 if TYPE_CHECKING:
     from bench.app.conclude import Finished
     from bench.show.document import Node
@@ -56,7 +58,7 @@ def print_json(record: Any) -> None:
     """One document; a number that JSON does not have is a fault of ours."""
     from bench.record.files import json_text
 
-    click.echo(json_text(record))
+    click.echo(streams.json_for(sys.stdout, json_text(record)))
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -23,6 +23,7 @@ from typing import Any, TextIO
 from bench.errors import TailproofError, UserError
 from bench.gateway.scenarios import Scenario, load_scenario
 from bench.gateway.server import serve
+from bench.machine import raise_descriptor_limit
 from bench.units import parse_duration_ns
 
 
@@ -96,15 +97,6 @@ def _warn_if_public(host: str) -> None:
         )
 
 
-def _raise_descriptor_limit() -> None:
-    """Allow as many sockets as a process without privileges may have."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def _run(main: Coroutine[Any, Any, None]) -> None:
     """Run on uvloop where there is one; only the gateway's own process is changed by it."""
     try:
@@ -157,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         scenarios = _load(arguments)
         _warn_if_public(arguments.host)
-        _raise_descriptor_limit()
+        raise_descriptor_limit()
         with contextlib.ExitStack() as stack:
             if arguments.truth_log:
                 log = stack.enter_context(_log(arguments.truth_log))

@@ -10,6 +10,7 @@ warm-up opens the connections: what connecting costs stands in a column of its o
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ import numpy as np
 
 from bench import __version__
 from bench.clock import utc_text, wall_ns
-from bench.errors import TailproofError
+from bench.errors import TailproofError, UserError
 from bench.load.generator import run_loop
 from bench.load.options import Listeners, RunOptions
 from bench.load.runner import play
@@ -61,7 +62,13 @@ def calibrate(
     seconds: float = 4.0,
     ladder: tuple[int, ...] = LADDER_RPS,
 ) -> Calibration:
-    """Climb the ladder until two rates in a row are over budget."""
+    """Climb the ladder until two rates in a row are over budget. Raises UserError beside Linux."""
+    if not hasattr(select, "epoll"):
+        raise UserError(
+            f"the server that it measures against needs Linux's timers, and this is {sys.platform}",
+            where="tailproof calibrate",
+            remedy="calibrate on Linux; runs work here without it",
+        )
     steps: list[CalibrationStep] = []
     with _null_server(tokens) as port, tempfile.TemporaryDirectory(prefix="tailproof-") as folder:
         for rate in ladder:

@@ -9,14 +9,15 @@ is its busiest second, not its mean.
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 
 from bench.errors import RunFolderError
+from bench.machine import cache_folder
+from bench.machine import cores as allowed_cores
 from bench.plan.schedule import Plan
-from bench.record.files import write_json
+from bench.record.files import unwritable, write_json
 from bench.record.identity import machine_facts
 from bench.record.records.calibration import Calibration, CeilingShare
 from bench.record.records.record import parse_record, read_json
@@ -29,16 +30,23 @@ ASSUMED_EVENTS_PER_S, ASSUMED_RPS = 30_000, 2_000
 COMFORTABLE_SHARE = 0.6
 
 
-def store_path() -> Path:
-    """Where the calibration of this user's machine is kept."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "tailproof" / Calibration.FILE
+def store_path() -> Path | None:
+    """Where the calibration of this user's machine is kept; None for a user without a home."""
+    caches = cache_folder()
+    return None if caches is None else caches / "tailproof" / Calibration.FILE
 
 
 def store(record: Calibration) -> Path:
-    """Keep a calibration for later runs; returns its path."""
+    """Keep a calibration for later runs; returns its path. Raises RunFolderError."""
     path = store_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path is None:
+        raise RunFolderError(
+            "this user has no home folder", where="calibration", remedy="set XDG_CACHE_HOME"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path.parent, error) from None
     write_json(path, record.to_json())
     return path
 
@@ -70,7 +78,10 @@ def unreadable() -> str | None:
 def _read() -> Calibration | None:
     """What is kept, if anything. Raises RunFolderError for a newer format and for a broken file."""
     path = store_path()
-    if not path.exists():
+    try:
+        if path is None or not path.exists():
+            return None
+    except OSError:  # a home that this user may not look into
         return None
     found = read_json(path)
     return parse_record(Calibration, found, path, found.get("tailproof") or None)
@@ -114,7 +125,7 @@ def default_workers(plan: Plan, cores: int | None = None, shards: int = 1) -> in
 
     Of a plan that is one of so many `shards`: no more than its part of each cap allows.
     """
-    free = (cores if cores is not None else os.cpu_count() or 1) - 1
+    free = (cores if cores is not None else allowed_cores()) - 1
     needed = needed_workers(plan)
     caps = [
         cap // shards

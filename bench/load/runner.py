@@ -30,6 +30,7 @@ from bench.load.sitting import Sitting, take_up
 from bench.load.transport.pool import SPARE_DESCRIPTORS
 from bench.load.transport.sender import check_ready
 from bench.load.workers import Workers, innermost
+from bench.machine import raise_descriptor_limit
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, Table
 from bench.plan.target import KEY_SOURCES
@@ -360,14 +361,7 @@ def check_descriptors(
 
     Raises UserError with the `ulimit` that would do.
     """
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    known = 0
-    soft *= workers * shards
+    known, soft = 0, raise_descriptor_limit() * workers * shards
     for lane in plan.lanes:
         arrivals = lane.profile.arrivals
         # A cap the lane can reach; an open loop without one has no bound to check beforehand.

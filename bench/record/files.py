@@ -27,6 +27,8 @@ from bench.record.samples import Table
 _PARTS = ("samples", "attempts", "plots")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+#: Windows would write each line's end as two bytes without being told that these are bytes.
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 def unwritable(path: Path, error: OSError) -> RunFolderError:
@@ -51,7 +53,7 @@ def _write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     try:
         # Left by a process that was killed, or a link laid there to be written through.
         temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(temporary, _NEW_FILE, 0o600)
         with os.fdopen(descriptor, "wb") as handle:
             for part in parts:
                 handle.write(part)

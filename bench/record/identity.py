@@ -7,7 +7,6 @@ at the same ns has the same name; no host name and no user is in it.
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +15,7 @@ from typing import Any
 
 from bench import __version__
 from bench.clock import clock_facts, utc_text
+from bench.machine import cores
 from bench.plan.schedule import Plan
 from bench.plan.suite import Suite
 from bench.record.records.manifest import InputFile, Manifest, SuiteName, lane_record
@@ -84,7 +84,7 @@ def machine_facts() -> dict[str, Any]:
         "release": platform.release(),
         "architecture": platform.machine(),
         "cpu": model,
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "python": platform.python_version(),
     }
 

@@ -9,7 +9,6 @@ could hold a key is written.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import RunFolderError
+from bench.machine import is_unix, lock
 from bench.record.digests import OWN, WITNESSES, manifest_digest, marks, sha256
 from bench.record.files import (
     read_table,
@@ -112,11 +112,9 @@ class RunWriter:
         #: a descriptor; the system lets go of the folder when no process has it any more
         self.lock = os.open(folder, os.O_RDONLY)
         self._let_go = weakref.finalize(self, os.close, self.lock)
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(self.lock):
             self.let_go()
-            raise taken from None
+            raise taken
 
     def let_go(self) -> None:
         """Leave the folder to others."""
@@ -241,14 +239,13 @@ class LaterSitting(RunWriter):
 
 def under_way(folder: Path) -> bool:
     """Whether the folder's writer, or a worker of it, is alive."""
+    if not is_unix():
+        return False
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not lock(descriptor, shared=True)
     finally:
         os.close(descriptor)
-    return False
 
 
 class Run:

@@ -340,10 +340,8 @@ def test_the_same_sentence_comes_out_of_the_real_process(folder: Path) -> None:
     assert ended.stderr == "tailproof: p.toml: durration: unknown key; did you mean 'duration'?\n"
 
 
-def test_a_reader_that_goes_away_is_no_verdict() -> None:
-    """`tailproof profiles | head` must not end as PASS or FAIL: 141, as a shell reports a broken
-    pipe, and silence.
-    """
+def test_a_reader_that_has_seen_enough_changes_nothing() -> None:
+    """`tailproof profiles | head` ends in silence, and as if all had been read."""
     with subprocess.Popen(
         [sys.executable, "-m", "bench", "profiles"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -351,4 +349,4 @@ def test_a_reader_that_goes_away_is_no_verdict() -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(PATIENCE_S) == 141
+        assert process.wait(PATIENCE_S) == 0

@@ -28,14 +28,18 @@ def _library() -> Any:
 
 
 def parse_documents(text: str, where: str) -> list[Any]:
-    """All documents of a YAML text, empty ones left out.
+    """All documents of a YAML text, empty ones left out; the items of one that is a list stand for
+    themselves.
 
     Raises UserError naming the line at fault.
     """
     yaml = _library()
     try:
         _refuse_bombs(yaml, text, where)
-        return [document for document in yaml.safe_load_all(text) if document is not None]
+        found: list[Any] = []
+        for document in yaml.safe_load_all(text):
+            found += document if isinstance(document, list) else [document]
+        return [document for document in found if document is not None]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         problem = getattr(error, "problem", None) or str(error)
         mark = getattr(error, "problem_mark", None)

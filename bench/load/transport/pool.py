@@ -13,10 +13,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import errno
-import resource
 import socket
 import ssl
-import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +25,7 @@ from bench.clock import monotonic_ns
 from bench.load.transport import stamps
 from bench.load.transport.connection import Connection, Tls
 from bench.load.transport.interface import OUR_WANTS, Receiver, TransportFailure, classify
+from bench.machine import descriptor_limit
 from bench.record.samples import Outcome
 from bench.units import MS, S
 
@@ -208,12 +207,9 @@ class Pool:
         self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
         self._resolved_ns = -_DNS_KEEP_NS
         self._lookup: asyncio.Future[list[Any]] | None = None
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        limit = descriptor_limit()
         #: the first descriptor that is not for connections
-        if limit != resource.RLIM_INFINITY:
-            self._highest = max(limit - SPARE_DESCRIPTORS, limit // 2)
-        else:
-            self._highest = sys.maxsize
+        self._highest = max(limit - SPARE_DESCRIPTORS, limit // 2)
         self.opened = 0
         #: False once a connection was made on which the kernel would not stamp
         self.kernel_stamps = True

@@ -8,6 +8,7 @@ whatever the user's matplotlib settings; text stays text and takes its colour fr
 from __future__ import annotations
 
 import io
+import logging
 import math
 import xml.etree.ElementTree as ET
 import zlib
@@ -80,6 +81,9 @@ def draw_svg(title: str, height_in: float, draw: Draw) -> str:
 
 def drawn(height_in: float, draw: Draw) -> tuple[bytes, Mapping[str, str]]:
     """The SVG as matplotlib writes it, and what `draw` returned."""
+    # What it says of homes and fonts is not for whoever reads a run's result: where it may not keep
+    # its list of fonts, it makes the list again.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
