@@ -3,7 +3,8 @@
 In: what an event says (`Said`), with the stamp (ns) of the read that brought it. Out: an `Answer`
 with the instants of the first, first visible and last token, chunk counts, gaps, usage, finish
 reason and what served it. Must stay true: usage that comes again replaces what was known, so
-cumulative counts need no rule of their own; an event without a token moves no instant of a token.
+cumulative counts need no rule of their own; an event without a token moves no instant of a token;
+an answer is complete only where its own end is believed (docs/dev/ends.md).
 """
 
 from __future__ import annotations
@@ -57,11 +58,19 @@ class Said:
     #: counts so far; those it leaves at -1 stay as they were known
     usage: Usage | None = None
     finish: str | None = None
+    #: choices, by index: that appear, that get tokens, that a reason ends
+    choices: tuple[int, ...] = dataclasses.field(default=(), compare=False)
+    begun: tuple[int, ...] = dataclasses.field(default=(), compare=False)
+    ended: tuple[int, ...] = dataclasses.field(default=(), compare=False)
+    #: behind the last reason stands a mark of the API's own (`end`)
+    mark_follows: bool = dataclasses.field(default=False, compare=False)
+    #: reasons have a place here, and it is empty: one has to come before the end is believed
+    reason_due: bool = dataclasses.field(default=False, compare=False)
     #: what served the request, each by the name that the API gives it
     model: str | None = None
     tier: str | None = None
     region: str | None = None
-    #: the answer is complete; a stream that stops before it was cut
+    #: the API's mark behind a whole answer; a stream that stops before its end was cut
     end: bool = False
     #: how long the server says that it took, in ns
     server_ns: int | None = None
@@ -77,7 +86,12 @@ class Answer:
     """What one response body said and when."""
 
     __slots__ = (
+        "_choices",
+        "_distrusted",
+        "_ended",
         "_fresh_tokens",
+        "_marked",
+        "_reason_due",
         "_shared_stamp_ns",
         "_written_tokens",
         "cached_tokens",
@@ -118,8 +132,11 @@ class Answer:
         self.region: str | None = None
         #: how long the server says that it took
         self.server_ns = -1
-        #: it said that it is over, by the API's own rule
+        #: it has ended well, by the rules of docs/dev/ends.md
         self.complete = False
+        self._choices: set[int] = set()
+        self._ended: set[int] = set()
+        self._marked = self._reason_due = self._distrusted = False
 
     def token(self, stamp_ns: int, visible: bool) -> None:
         """An event with tokens; `visible` unless it holds nothing but reasoning."""
@@ -162,8 +179,8 @@ class Answer:
             self.region = said.region
         if said.finish is not None:
             self.finish = said.finish
-        if said.end:
-            self.complete = True
+        if said.choices or said.end or said.finish or said.reason_due:
+            self._note_end(said)
         if said.malformed is not None:
             raise MalformedAnswer(said.malformed)
         if said.token is not None:
@@ -172,19 +189,44 @@ class Answer:
             else:
                 self.token(stamp_ns, said.token is not Token.reasoning)
 
+    @property
+    def of_one_choice(self) -> bool:
+        """All tokens so far belong to the first choice, and nothing has ended it."""
+        return self._choices <= {0} and not self._ended
+
+    def _note_end(self, said: Said) -> None:
+        """Whether what was said so far is a whole answer (docs/dev/ends.md)."""
+        if said.begun and not self._ended.isdisjoint(said.begun):
+            # More text behind a reason, which ended nothing. Where a mark follows, it alone does.
+            self._ended.difference_update(said.begun)
+            self._distrusted = self._distrusted or said.mark_follows
+        if self.first_token_ns < 0:
+            self._reason_due = self._reason_due or said.reason_due
+        self._choices.update(said.choices)
+        self._ended.update(said.ended)
+        self._marked = self._marked or said.end
+        if self._ended:
+            trusted = self._marked or not self._distrusted
+            self.complete = trusted and self._choices <= self._ended
+        else:
+            held = self.finish is not None or self.chunks > 0 or said.token is not None
+            due = self._reason_due and self.finish is None
+            self.complete = self._marked and held and not due
+
     def _count(self, usage: Usage) -> None:
         prompt, output, reasoning, cached, fresh, written = usage
-        if prompt >= 0:
+        # Nothing was never read or made: a zero behind a count is a place that was not filled in.
+        if prompt > 0 or self.prompt_tokens < 0 <= prompt:
             self.prompt_tokens = prompt
-        if output >= 0:
+        if output > 0 or self.output_tokens < 0 <= output:
             self.output_tokens = output
-        if reasoning >= 0:
+        if reasoning > 0 or self.reasoning_tokens < 0 <= reasoning:
             self.reasoning_tokens = reasoning
-        if cached >= 0:
+        if cached > 0 or self.cached_tokens < 0 <= cached:
             self.cached_tokens = cached
-        if written >= 0:
+        if written > 0 or self._written_tokens < 0 <= written:
             self._written_tokens = written
-        if fresh >= 0:
+        if fresh > 0 or self._fresh_tokens < 0 <= fresh:
             self._fresh_tokens = fresh
         if self._fresh_tokens >= 0:
             beside = max(0, self.cached_tokens) + max(0, self._written_tokens)

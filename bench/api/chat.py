@@ -10,31 +10,35 @@ Source: OpenAI API reference, "Create chat completion" and "The chat completion 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.api.answer import Answer, Said, Token, Usage
-from bench.api.decoding import code_of, count, decode, error_text, text_or_none
+from bench.api.answer import Answer, Said, Token
+from bench.api.decoding import decode, error_text, text_or_none
+from bench.api.failures import (
+    broken_off,
+    failure_in,
+    is_error,
+    named_failure,
+    names_failure,
+    reason_of,
+)
 from bench.api.interface import AnswerLimit, Api, BodyFormat, BodyOptions
 from bench.api.openai_facts import note_tier
 from bench.api.openai_family import OpenAiShape
+from bench.api.openai_parts import token_of, usage_of
 from bench.api.quick import Look, QuickReader
 from bench.api.reading import Reader
+from bench.api.sse import EventStream
 from bench.api.turns import in_turns
 
 _USER, _ASSISTANT = b'{"role":"user","content":"', b'{"role":"assistant","content":"'
 _LENGTHS = ("max_tokens", "max_completion_tokens")
 
-_SEEN_KEYS, _HIDDEN_KEYS = (b'"content":"',), (b'"reasoning_content":"', b'"reasoning":"')
-# A quote inside a JSON string is always escaped, so these cannot match within a text.
-_VISIBLE = re.compile(rb'"(?:content|refusal)"\s*:\s*"[^"]')
-_HIDDEN = re.compile(rb'"reasoning(?:_content)?"\s*:\s*"[^"]')
-#: Keys whose values decide more than that there is a token.
-NEEDS_JSON = re.compile(
-    rb'"(?:error|usage|finish_reason|tool_calls)"\s*:\s*[^n\s]|"object"\s*:\s*"error"'
-)
+_TEXT_KEYS = (b'"content":"', b'"reasoning_content":"', b'"reasoning":"', b'"text":"')
 
+#: A greater index is none.
+_MOST_CHOICES = 4096
 _DONE, _NOTHING = Said(end=True), Said()
 
 
@@ -60,54 +64,33 @@ class ChatCompletions(OpenAiShape, Api):
         return limit_of(extra_body, max_tokens_field, _LENGTHS, ("n",))
 
     def read_event(self, name: str, payload: bytes) -> Said:
+        if names_failure(name):
+            return named_failure(name, payload)
         if not payload.startswith(b"{"):
             payload = payload.strip()
-            if not payload or payload == b"[DONE]":
-                return _DONE if payload else _NOTHING
-        chunk = decode(payload)
-        if chunk.get("error") or chunk.get("object") == "error":
-            return Said(error=error_text(chunk), error_code=code_of(chunk))
-        said = _about(chunk)
-        choices = chunk.get("choices")
-        if choices is not None and not isinstance(choices, list):
-            said.malformed = "choices is not a list"
-            return said
-        for choice in choices or ():
-            if not isinstance(choice, dict):
-                said.malformed = "a choice is not an object"
-                return said
-            if isinstance(choice.get("finish_reason"), str):
-                # A stream is over with its finish reason or with [DONE]: servers leave out either.
-                said.finish = choice["finish_reason"]
-                said.end = True
-            delta = choice.get("delta")
-            if isinstance(delta, dict):
-                token = _token(delta)
-            else:
-                token = Token.text if choice.get("text") else None
-            # Of several choices, what is seen counts.
-            if said.token is None or (token is not None and said.token is Token.reasoning):
-                said.token = token
-        return said
+            # Quoted, in small letters, with words behind it: clients look at its beginning.
+            if payload.lstrip(b'"')[:6].upper() == b"[DONE]":
+                return _DONE
+            if not payload:
+                return _NOTHING
+        return _read(decode(payload))
 
     def read_body(self, body: bytes) -> Said:
         answer = decode(body)
-        if answer.get("error") or answer.get("object") == "error":
-            return Said(error=error_text(answer), error_code=code_of(answer))
-        said = _about(answer)
-        choices = answer.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            said.malformed = "answer without choices"
+        said = _read(answer)
+        if said.error is not None or said.malformed is not None:
             return said
-        said.finish = text_or_none(choices[0].get("finish_reason"))
-        message = choices[0].get("message")
-        said.token = _token(message) if isinstance(message, dict) else None
-        if said.token is None and choices[0].get("text"):
-            said.token = Token.text
+        choices = answer.get("choices")
+        if not choices:
+            said.malformed = "answer without choices"
+        elif not all(map(_holds_answer, choices)):
+            said.malformed = "a choice without message"
+        elif said.token is None and said.finish is None:
+            said.malformed = "an answer of nothing: no text, no call and no finish reason"
         return said
 
     def stream_reader(self, answer: Answer) -> Reader:
-        return QuickReader(answer, self.framing(), self.read_event, LOOK)
+        return QuickReader(answer, EventStream(), self.read_event, LOOK)
 
 
 def limit_of(
@@ -127,62 +110,84 @@ def limit_of(
     )
 
 
-def _about(chunk: dict[str, Any]) -> Said:
-    """What a chunk or body says beside its choices."""
-    said = Said()
-    usage = chunk.get("usage")
-    if isinstance(usage, dict):
-        said.usage = _usage(usage)
-    said.model = text_or_none(chunk.get("model"))
+def _read(chunk: dict[str, Any]) -> Said:
+    """What a chunk, or a whole answer, says."""
+    choices = chunk.get("choices")
+    failed = failure_in(chunk, answers=bool(choices) or isinstance(chunk.get("usage"), dict))
+    if failed is not None:
+        return failed
+    said = Said(model=text_or_none(chunk.get("model")), mark_follows=True)
     note_tier(said, chunk)
+    groq = chunk.get("x_groq")
+    groq = groq if isinstance(groq, dict) else {}
+    if is_error(groq.get("error")):
+        return Said(error=error_text(groq))
+    usages = [chunk.get("usage"), groq.get("usage")]
+    if choices is not None and not isinstance(choices, list):
+        said.malformed = "choices is not a list"
+    for place, choice in enumerate(choices if isinstance(choices, list) else ()):
+        if not isinstance(choice, dict):
+            said.malformed = "a choice is not an object"
+            break
+        if (failed := _read_choice(said, choice, place)) is not None:
+            return failed
+        usages.append(choice.get("usage"))
+    said.usage = usage_of(*usages)
     return said
 
 
-def _usage(usage: dict[str, Any]) -> Usage:
-    output = usage.get("completion_tokens_details")
-    prompt = usage.get("prompt_tokens_details")
-    return Usage(
-        count(usage.get("prompt_tokens")),
-        count(usage.get("completion_tokens")),
-        count(output.get("reasoning_tokens")) if isinstance(output, dict) else -1,
-        count(prompt.get("cached_tokens")) if isinstance(prompt, dict) else -1,
-    )
-
-
-def _token(delta: dict[str, Any]) -> Token | None:
-    """What a delta or message holds; where it holds several, what is seen counts."""
-    if delta.get("content"):
-        return Token.text
-    if delta.get("refusal"):
-        return Token.refusal
-    calls = delta.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict) and (function.get("name") or function.get("arguments")):
-            return Token.tool_call
-    hidden = delta.get("reasoning_content") or delta.get("reasoning")
-    return Token.reasoning if hidden else None
-
-
-def _glance(payload: bytes) -> bool | None:
-    """What a chunk holds, by the keys that it has (`Look.glance`)."""
-    if not payload.endswith(b"}") or NEEDS_JSON.search(payload):
-        return None
-    if _VISIBLE.search(payload):
-        return True
-    return False if _HIDDEN.search(payload) else None
-
-
-def _text_at(payload: bytes, visible: bool) -> tuple[int, int] | None:
-    """Where a text that makes it one stands (`Look.text_at`)."""
-    for key in _SEEN_KEYS if visible else _HIDDEN_KEYS:
-        start = payload.find(key) + len(key)
-        if start >= len(key) and (end := payload.find(b'"', start)) >= 0:
-            return start, end
+def _read_choice(said: Said, choice: dict[str, Any], place: int) -> Said | None:
+    """Add what a choice says; a failure that it tells instead."""
+    if is_error(choice.get("error")):
+        return failure_in(choice, answers=True)
+    index = choice.get("index")
+    index = index if isinstance(index, int) and 0 <= index < _MOST_CHOICES else place
+    delta = choice.get("delta")
+    # A whole message in place of a delta: proxies that make a stream of a plain answer.
+    delta = delta if isinstance(delta, dict) else choice.get("message")
+    if isinstance(delta, dict):
+        token = token_of(delta)
+    else:
+        token = Token.text if text_or_none(choice.get("text")) else None
+    if token is not None:
+        said.begun += (index,)
+    if delta or token is not None:
+        said.choices += (index,)
+    if "finish_reason" in choice:
+        reason = reason_of(choice["finish_reason"])
+        if broken_off(reason):
+            return Said(error=f"finish reason {reason!r}", error_code=str(reason))
+        if reason is not None:
+            said.finish = reason
+            said.choices += (index,)
+            said.ended += (index,)
+        elif choice["finish_reason"] is None:
+            said.reason_due = True
+    # Of several choices, what is seen counts.
+    if said.token is None or (token is not None and said.token is Token.reasoning):
+        said.token = token
     return None
 
 
-LOOK = Look(_glance, _text_at)
+def _holds_answer(choice: Any) -> bool:
+    """Whether a choice of a plain answer has a message of some content, be it an empty text."""
+    if not isinstance(choice, dict):
+        return False
+    message = choice.get("message")
+    if isinstance(message, dict):
+        return bool(message.keys() - {"role"})
+    return isinstance(choice.get("text"), str)
+
+
+def text_places(payload: bytes) -> Iterator[tuple[int, int]]:
+    """Where a text may stand that makes a chunk one (`Look.places`)."""
+    for key in _TEXT_KEYS:
+        start = payload.find(key) + len(key)
+        if start >= len(key) and (end := payload.find(b'"', start)) > start:
+            yield start, end
+
+
+LOOK = Look(text_places)
 
 
 class ChatBody:

@@ -8,7 +8,6 @@ Source: OpenAI API reference, "Create completion": a chunk and a whole answer ha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,12 +16,9 @@ from bench.api.answer import Answer, Said
 from bench.api.interface import AnswerLimit, Api, BodyFormat, BodyOptions
 from bench.api.openai_facts import NO_TIERS
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys, joined
-from bench.api.quick import Look, QuickReader
+from bench.api.quick import QuickReader
 from bench.api.reading import Reader
-
-_TEXT = b'"text":"'
-# A quote inside a JSON string is always escaped, so this cannot match within a text.
-_SEEN = re.compile(rb'"text"\s*:\s*"[^"]')
+from bench.api.sse import EventStream
 
 
 class Completions(OpenAiShape, Api):
@@ -54,25 +50,7 @@ class Completions(OpenAiShape, Api):
         return chat.API.read_body(body)
 
     def stream_reader(self, answer: Answer) -> Reader:
-        return QuickReader(answer, self.framing(), self.read_event, LOOK)
-
-
-def _glance(payload: bytes) -> bool | None:
-    """Whether a chunk holds text for sure (`Look.glance`)."""
-    if not payload.endswith(b"}") or chat.NEEDS_JSON.search(payload):
-        return None
-    return True if _SEEN.search(payload) else None
-
-
-def _text_at(payload: bytes, _visible: bool) -> tuple[int, int] | None:
-    """Where its text stands (`Look.text_at`)."""
-    start = payload.find(_TEXT) + len(_TEXT)
-    if start >= len(_TEXT):
-        return (start, payload.find(b'"', start))
-    return None
-
-
-LOOK = Look(_glance, _text_at)
+        return QuickReader(answer, EventStream(), self.read_event, chat.LOOK)
 
 
 class CompletionBody(FixedBody):

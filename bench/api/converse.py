@@ -22,6 +22,7 @@ from bench.api.cause import Cause
 from bench.api.converse_stream import DELTA, ConverseReader
 from bench.api.decoding import count, decode, error_text, text_or_none
 from bench.api.eventstream import THROWN, EventFrames
+from bench.api.failures import failure_in, reason_of
 from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
 from bench.api.openai_family import refuse_path_of_another
 from bench.api.tier import BY_NAME, TierAsk, TierClass
@@ -135,14 +136,17 @@ class Converse(Api):
             delta = event.get("delta")
             return Said(token=_token(delta) if isinstance(delta, dict) else None)
         if name == "messageStop":
-            return Said(finish=text_or_none(event.get("stopReason")), end=True)
+            return Said(finish=reason_of(event.get("stopReason")), end=True)
         return _about(event) if name == "metadata" else Said()
 
     def read_body(self, body: bytes) -> Said:
         answer = decode(body)
-        said = _about(answer)
-        said.finish = text_or_none(answer.get("stopReason"))
         output = answer.get("output")
+        failed = failure_in(answer, answers=isinstance(output, dict))
+        if failed is not None:
+            return failed
+        said = _about(answer)
+        said.finish = reason_of(answer.get("stopReason"))
         message = output.get("message") if isinstance(output, dict) else None
         blocks = message.get("content") if isinstance(message, dict) else None
         if not isinstance(blocks, list):
@@ -153,6 +157,8 @@ class Converse(Api):
         # Of several blocks, what is seen counts.
         said.token = next((token for token in seen if token is not Token.reasoning), None)
         said.token = said.token or (Token.reasoning if seen else None)
+        if said.token is None and said.finish is None:
+            said.malformed = "an answer of nothing: no content and no stop reason"
         return said
 
     def error_message(self, body: bytes) -> str:
@@ -172,6 +178,12 @@ class Converse(Api):
         if status == 503 and not name:
             return Cause.capacity
         return super().cause(status, name, message)
+
+    def looks_streamed(self, begin: bytes, labelled: bool) -> bool | None:
+        """A frame begins with its length, of which the first byte is nought."""
+        if begin[:1] == b"\0":
+            return True
+        return False if begin.lstrip()[:1] in (b"{", b"<") else None
 
     def stream_reader(self, answer: Answer) -> ConverseReader:
         return ConverseReader(answer, EventFrames(), self.read_event)

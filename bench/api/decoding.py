@@ -29,22 +29,41 @@ def decode(payload: bytes) -> dict[str, Any]:
         try:
             value = json.loads(payload)
         except (ValueError, RecursionError):
-            raise MalformedAnswer(f"not JSON: {payload[:120]!r}") from None
+            raise _no_json(payload) from None
     if not isinstance(value, dict):
         raise MalformedAnswer(f"not a JSON object: {payload[:120]!r}")
     return value
 
 
+class Unseparated(MalformedAnswer):
+    """Events without a blank line between them."""
+
+
+def _no_json(payload: bytes) -> MalformedAnswer:
+    """What is wrong with a payload; what a client does that reads line by line is no rule."""
+    if not payload.strip():
+        return MalformedAnswer("an empty body")
+    lines = payload.split(b"\n")
+    if len(lines) > 1 and lines[0].startswith(b"{") and lines[0].endswith(b"}"):
+        return Unseparated(
+            f"no blank line between events: {len(lines)} data lines came as one event, which is"
+            f" not JSON: {payload[:80]!r}"
+        )
+    return MalformedAnswer(f"not JSON: {payload[:120]!r}")
+
+
 def count(value: Any) -> int:
     """A token count as servers send it, -1 for what is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # languages whose numbers are all floats
     if isinstance(value, bool) or not isinstance(value, int):
         return -1
     return value if 0 <= value < 2**31 else -1
 
 
 def text_or_none(value: Any) -> str | None:
-    """A text, None for anything else."""
-    return value if isinstance(value, str) else None
+    """A text, None for an empty one and for anything else."""
+    return value if isinstance(value, str) and value else None
 
 
 def error_text(body: dict[str, Any]) -> str:

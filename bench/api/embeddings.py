@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.api.answer import MalformedAnswer, Said, Usage
-from bench.api.decoding import code_of, count, decode, error_text, text_or_none
+from bench.api.decoding import count, decode, text_or_none
+from bench.api.failures import failure_in
 from bench.api.interface import AnswerLimit, Api, BodyOptions
 from bench.api.openai_facts import NO_TIERS, PLAIN_HEADERS
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys, joined
@@ -56,8 +57,8 @@ class Embeddings(OpenAiShape, Api):
 
     def read_body(self, body: bytes) -> Said:
         answer = decode_without_vectors(body)
-        if answer.get("error") or answer.get("object") == "error":
-            return Said(error=error_text(answer), error_code=code_of(answer))
+        if (failed := failure_in(answer, answers=bool(answer.get("data")))) is not None:
+            return failed
         said = Said(model=text_or_none(answer.get("model")), usage=usage_of(answer.get("usage")))
         data = answer.get("data")
         if not isinstance(data, list) or not data:

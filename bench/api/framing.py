@@ -34,23 +34,19 @@ class Framing(Protocol):
 class WholeBody:
     """A body that is one event, complete when the body is."""
 
-    __slots__ = ("_parts", "_size", "between_events")
+    __slots__ = ("_kept", "between_events")
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._kept = bytearray()
         self.between_events = False
 
     def feed(self, data: bytes) -> list[Event]:
         """Nothing yet. Raises MalformedAnswer for a body above the bound."""
-        self._parts.append(data)
-        self._size += len(data)
-        if len(self._parts) > 64:
-            self._parts = [b"".join(self._parts)]
-        if self._size > MAX_PLAIN_BYTES:
+        self._kept += data
+        if len(self._kept) > MAX_PLAIN_BYTES:
             raise MalformedAnswer(f"plain answer above {MAX_PLAIN_BYTES >> 20} MiB")
         return []
 
     def close(self) -> list[Event]:
         """The body, empty or not."""
-        return [("", b"".join(self._parts))]
+        return [("", bytes(self._kept))]

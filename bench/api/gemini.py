@@ -32,6 +32,13 @@ from bench.api.decoding import (
     error_text,
     text_or_none,
 )
+from bench.api.failures import (
+    broken_off,
+    failure_in,
+    named_failure,
+    names_failure,
+    reason_of,
+)
 from bench.api.framing import Event
 from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
 from bench.api.openai_family import refuse_path_of_another
@@ -159,7 +166,10 @@ class Gemini(Api):
         )
 
     def read_event(self, name: str, payload: bytes) -> Said:
-        if payload.strip():
+        if names_failure(name):
+            return named_failure(name, payload)
+        text = payload.strip()
+        if text and not text.startswith(b"[DONE]"):
             return _read(decode(payload))
         return Said()
 
@@ -218,8 +228,10 @@ def _of_array(body: bytes) -> dict[str, Any] | None:
 
 def _read(response: dict[str, Any]) -> Said:
     """What a whole response, or a part of one, says."""
-    if response.get("error"):
-        return Said(error=error_text(response), error_code=code_of(response))
+    answers = bool(response.get("candidates")) or isinstance(response.get("usageMetadata"), dict)
+    failed = failure_in(response, answers=answers)
+    if failed is not None:
+        return failed
     feedback = response.get("promptFeedback")
     if isinstance(feedback, dict) and feedback.get("blockReason"):
         reason = f"prompt blocked: {feedback['blockReason']}"
@@ -233,15 +245,22 @@ def _read(response: dict[str, Any]) -> Said:
     if candidates is not None and not isinstance(candidates, list):
         said.malformed = "candidates is not a list"
         return said
-    for candidate in candidates or ():
+    for place, candidate in enumerate(candidates or ()):
         if not isinstance(candidate, dict):
             said.malformed = "a candidate is not an object"
             return said
-        finish = text_or_none(candidate.get("finishReason"))
-        if finish and finish != "FINISH_REASON_UNSPECIFIED":
+        index = count(candidate.get("index"))
+        index = place if index < 0 else index
+        said.choices += (index,)
+        finish = reason_of(candidate.get("finishReason"))
+        if broken_off(finish):
+            return Said(error=f"finish reason {finish!r}", error_code=str(finish))
+        if finish is not None:
             said.finish = finish
-            said.end = True
+            said.ended += (index,)
         token = _token(candidate.get("content"))
+        if token is not None:
+            said.begun += (index,)
         # Of several candidates, what is seen counts.
         if said.token is None or (token is not None and said.token is Token.reasoning):
             said.token = token

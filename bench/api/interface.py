@@ -20,7 +20,7 @@ from bench.api.cause import Cause, cause_of
 from bench.api.decoding import error_code, error_message, listed_models
 from bench.api.framing import Framing
 from bench.api.reading import PlainReader, Reader, StreamReader
-from bench.api.sse import EventStream
+from bench.api.sse import EventStream, looks_like_events
 from bench.api.tier import ALONE, BOUGHT, BY_NAME, TierAsk, TierClass, plain
 
 
@@ -105,6 +105,7 @@ GATEWAY_HEADERS: Mapping[bytes, HeaderFact] = {
     b"llm_provider-retry-after": HeaderFact.provider_retry_after,
     b"retry-after": HeaderFact.retry_after,
     b"retry-after-ms": HeaderFact.retry_after_ms,
+    b"x-ms-retry-after-ms": HeaderFact.retry_after_ms,
     b"x-request-id": HeaderFact.request_id,
     b"request-id": HeaderFact.request_id,
     b"apim-request-id": HeaderFact.request_id,
@@ -261,6 +262,12 @@ class Api(abc.ABC):
     def is_stream(self, content_type: bytes, asked: bool) -> bool:
         """Whether an answer is a stream: by its content type (lower case), else as asked."""
         return content_type.startswith(self.stream_type.encode()) if content_type else asked
+
+    def looks_streamed(self, begin: bytes, labelled: bool) -> bool | None:
+        """Whether the first bytes of a body show a stream, whatever its header says; None: they
+        show nothing yet. A framing of the API's own goes by the header.
+        """
+        return looks_like_events(begin) if issubclass(self.framing, EventStream) else labelled
 
     def open(self, stream: bool, gaps: array[int] | None = None) -> tuple[Answer, Reader]:
         """An empty answer, and the reader that fills it; `gaps` as for `Answer`."""

@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.api.address import ending_in_version
 from bench.api.answer import Answer, MalformedAnswer, Said, Token, Usage
 from bench.api.chat import ChatBody
-from bench.api.decoding import MAX_ERROR_TEXT, code_of, count, decode, error_text, text_or_none
+from bench.api.decoding import count, decode, text_or_none
+from bench.api.failures import broken_off, failure_in, named_failure, names_failure, reason_of
 from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
 from bench.api.openai_family import refuse_path_of_another
 from bench.api.quick import Look, QuickReader
+from bench.api.sse import EventStream
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 
 _PATH = "/messages"
@@ -42,7 +44,12 @@ _WHOLE_BLOCKS = {
     "thinking": (Token.reasoning, "thinking"),
     "redacted_thinking": (Token.reasoning, "data"),
 }
-_PLAIN_BLOCKS = {**_WHOLE_BLOCKS, "tool_use": (Token.tool_call, "name")}
+_PLAIN_BLOCKS = {
+    **_WHOLE_BLOCKS,
+    "tool_use": (Token.tool_call, "name"),
+    "server_tool_use": (Token.tool_call, "name"),
+    "mcp_tool_use": (Token.tool_call, "name"),
+}
 _DELTA = re.compile(
     rb'\{\s*"type"\s*:\s*"content_block_delta"\s*,\s*"index"\s*:\s*\d+\s*,\s*"delta"\s*:\s*'
     rb'\{\s*"type"\s*:\s*"(text_delta|thinking_delta|input_json_delta)"\s*,\s*'
@@ -113,22 +120,22 @@ class Messages(Api):
         return AnswerLimit(planned=False, unbounded=True)
 
     def read_event(self, name: str, payload: bytes) -> Said:
-        if not payload.strip():
+        if names_failure(name):
+            return named_failure(name, payload)
+        text = payload.strip()
+        if not text or text.startswith(b"[DONE]"):
+            # No mark of this API: gateways put it behind any stream.
             return Said()
-        try:
-            event = decode(payload)
-        except MalformedAnswer:
-            if name == "error":
-                return Said(error=payload.decode("utf-8", "replace")[:MAX_ERROR_TEXT])
-            raise
+        event = decode(payload)
         kind = text_or_none(event.get("type")) or name
         if kind == "content_block_delta":
             delta = event.get("delta")
             if isinstance(delta, dict):
                 return Said(token=_token(_DELTAS, delta))
             return Said(malformed="content_block_delta without delta")
-        if kind == "error" or event.get("error"):
-            return Said(error=error_text(event), error_code=code_of(event))
+        failed = failure_in(event, answers=bool(kind))
+        if failed is not None:
+            return failed
         if kind == "message_start":
             return _begun(event.get("message"))
         if kind == "content_block_start":
@@ -136,33 +143,34 @@ class Messages(Api):
         if kind == "message_delta":
             said = _about(event)
             delta = event.get("delta")
-            said.finish = (
-                text_or_none(delta.get("stop_reason")) if isinstance(delta, dict) else None
-            )
-            return said
+            said.finish = reason_of(delta.get("stop_reason")) if isinstance(delta, dict) else None
+            return _broken_off(said)
         if not kind:
             raise MalformedAnswer("event without type: no stream of the Messages API")
-        return Said(end=kind == "message_stop")
+        return _ended(event) if kind == "message_stop" else Said()
 
     def read_body(self, body: bytes) -> Said:
         answer = decode(body)
-        if answer.get("type") == "error" or answer.get("error"):
-            return Said(error=error_text(answer), error_code=code_of(answer))
-        said = _about(answer)
         blocks = answer.get("content")
+        failed = failure_in(answer, answers=isinstance(blocks, list))
+        if failed is not None:
+            return failed
+        said = _about(answer)
         if not isinstance(blocks, list):
             said.malformed = "answer without content"
             return said
-        said.finish = text_or_none(answer.get("stop_reason"))
+        said.finish = reason_of(answer.get("stop_reason"))
         for block in blocks:
             token = _token(_PLAIN_BLOCKS, block)
             # Of several blocks, what is seen counts.
             if said.token is None or (token is not None and said.token is Token.reasoning):
                 said.token = token
-        return said
+        if said.token is None and said.finish is None:
+            said.malformed = "an answer of nothing: no content and no stop reason"
+        return _broken_off(said)
 
     def stream_reader(self, answer: Answer) -> QuickReader:
-        return QuickReader(answer, self.framing(), self.read_event, LOOK)
+        return QuickReader(answer, EventStream(), self.read_event, LOOK)
 
 
 def _token(kinds: Mapping[str, tuple[Token, str | None]], holder: Any) -> Token | None:
@@ -181,8 +189,29 @@ def _begun(message: Any) -> Said:
     if not isinstance(message, dict):
         return Said(malformed="message_start without message")
     said = _about(message)
+    said.reason_due = "stop_reason" in message
     if said.usage is not None:
         said.usage = said.usage._replace(output_tokens=-1)
+    return said
+
+
+def _broken_off(said: Said) -> Said:
+    if broken_off(said.finish):
+        return Said(error=f"stop reason {said.finish!r}", error_code=str(said.finish))
+    return said
+
+
+def _ended(event: dict[str, Any]) -> Said:
+    """The end of a message; Bedrock counts it there."""
+    said = Said(end=True)
+    counted = event.get("amazon-bedrock-invocationMetrics")
+    if isinstance(counted, dict):
+        said.usage = Usage(
+            output_tokens=count(counted.get("outputTokenCount")),
+            cached_tokens=count(counted.get("cacheReadInputTokenCount")),
+            fresh_tokens=count(counted.get("inputTokenCount")),
+            written_tokens=count(counted.get("cacheWriteInputTokenCount")),
+        )
     return said
 
 
@@ -224,12 +253,13 @@ def _glance(payload: bytes) -> bool | None:
     return True if kind == b"input_json_delta" else None
 
 
-def _text_at(payload: bytes, _visible: bool) -> tuple[int, int] | None:
-    """Where its text stands (`Look.text_at`)."""
+def _text_places(payload: bytes) -> Iterator[tuple[int, int]]:
+    """Where its text stands (`Look.places`)."""
     found = _DELTA.fullmatch(payload)
-    return None if found is None else found.span(3)
+    if found is not None:
+        yield found.span(3)
 
 
-LOOK = Look(_glance, _text_at)
+LOOK = Look(_text_places, _glance, "content_block_delta")
 
 API = Messages()

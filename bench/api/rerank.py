@@ -17,8 +17,9 @@ from typing import Any
 from bench.api.address import ending_in
 from bench.api.answer import MalformedAnswer, Said, Usage
 from bench.api.cause import Cause
-from bench.api.decoding import code_of, count, decode, error_text, text_or_none
+from bench.api.decoding import code_of, count, decode, text_or_none
 from bench.api.embeddings import check_number, shared_out, usage_of
+from bench.api.failures import failure_in
 from bench.api.interface import AnswerLimit, Api, BodyOptions
 from bench.api.openai_facts import NO_TIERS, PLAIN_HEADERS
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys, joined
@@ -101,8 +102,10 @@ class Rerank(OpenAiShape, Api):
             answer = decode(b'{"results":' + body + b"}")
         else:
             answer = decode(body)
-        if answer.get("error") or answer.get("object") == "error":
-            return Said(error=error_text(answer), error_code=_code(answer))
+        answers = bool(answer.get("results") or answer.get("data"))
+        if (failed := failure_in(answer, answers=answers)) is not None:
+            failed.error_code = text_or_none(answer.get("error_type")) or failed.error_code
+            return failed
         said = Said(model=text_or_none(answer.get("model")), usage=_usage(answer))
         results = answer.get("results", answer.get("data"))
         if not isinstance(results, list) or not results:

@@ -10,28 +10,28 @@ repeats the tier that was asked for: only its end says which one served it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.api.answer import Answer, Said, Token, Usage
-from bench.api.decoding import code_of, count, decode, error_text, text_or_none
+from bench.api.answer import Answer, Said, Token
+from bench.api.decoding import code_of, decode, error_text, text_or_none
+from bench.api.failures import failure_in, is_error, named_failure, names_failure
 from bench.api.interface import AnswerLimit, Api, BodyOptions
 from bench.api.openai_facts import note_tier
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys
+from bench.api.openai_parts import usage_of
 from bench.api.quick import Look, QuickReader
 from bench.api.reading import Reader
+from bench.api.sse import EventStream
 from bench.api.turns import in_turns
 
 _LENGTH = "max_output_tokens"
 _USER, _ASSISTANT = b'{"role":"user","content":"', b'{"role":"assistant","content":"'
 _DELTA = b'"delta":"'
-# A quote inside a JSON string is always escaped, so these cannot match within a text.
-_KIND = re.compile(rb'"type":"response\.(?:output_text|(reasoning\w*))\.delta"')
-_SOME = re.compile(rb'"delta":"[^"]')
 #: The last event of a stream that has its own end.
 _LAST = ("response.completed", "response.incomplete")
 _BROKEN = ("response.failed", "response.cancelled")
+_FAILED = ("failed", "cancelled")
 #: Kinds of output whose beginning brings the name that the model chose.
 _CALLS = ("function_call", "custom_tool_call", "mcp_call")
 
@@ -64,13 +64,19 @@ class Responses(OpenAiShape, Api):
         )
 
     def read_event(self, name: str, payload: bytes) -> Said:
-        if payload.strip() == b"[DONE]":
-            return Said(end=True)
+        text = payload.strip()
+        if not text or text.startswith(b"[DONE]"):
+            return Said(end=bool(text))
+        if names_failure(name) and not name.startswith("response."):
+            return named_failure(name, payload)
         event = decode(payload)
-        kind = event.get("type")
-        kind = kind if isinstance(kind, str) else name
-        if kind == "error" or (event.get("error") and "response" not in event):
+        kind = text_or_none(event.get("type")) or name
+        if kind in ("error", "response.error") or (
+            is_error(event.get("error")) and "response" not in event
+        ):
             return Said(error=error_text(event), error_code=_code(event))
+        if not kind and (failed := failure_in(event, answers=False)) is not None:
+            return failed
         if kind.endswith(".delta"):
             return Said(token=_token(kind, event.get("delta")))
         if kind == "response.output_item.added":
@@ -80,54 +86,49 @@ class Responses(OpenAiShape, Api):
         response = event.get("response")
         if not isinstance(response, dict):
             return Said()
-        if kind in _BROKEN or response.get("error"):
+        if kind in _BROKEN or is_error(response.get("error")):
             return _failed(response)
         if kind in _LAST:
             said = _about(response)
+            if said.finish in _FAILED:
+                return _failed(response)
             said.end = True
             return said
-        return Said(model=text_or_none(response.get("model")))
+        # It began by the API's own events, so [DONE] alone does not end it.
+        return Said(model=text_or_none(response.get("model")), reason_due=True)
 
     def read_body(self, body: bytes) -> Said:
         answer = decode(body)
         status = answer.get("status")
-        if answer.get("object") == "error":
-            return Said(error=error_text(answer), error_code=code_of(answer))
-        if answer.get("error") or status in ("failed", "cancelled"):
-            return _failed(answer)
-        said = _about(answer)
         output = answer.get("output")
+        if status in _FAILED:
+            return _failed(answer)
+        failed = failure_in(answer, answers=isinstance(output, list))
+        if failed is not None:
+            return failed
+        said = _about(answer)
         if not isinstance(output, list):
             said.malformed = "answer without output"
         elif status in ("queued", "in_progress"):
             said.malformed = f"the answer is still {status}: leave `background` out of the body"
+        elif not output and status != "incomplete":
+            said.malformed = "an answer of nothing: its output is empty"
         else:
             said.token = _token_of(output)
         return said
 
     def stream_reader(self, answer: Answer) -> Reader:
-        return QuickReader(answer, self.framing(), self.read_event, LOOK)
+        return QuickReader(answer, EventStream(), self.read_event, LOOK)
 
 
-def _glance(payload: bytes) -> bool | None:
-    """Whether an event brings text or reasoning for sure (`Look.glance`)."""
-    kind = _KIND.search(payload)
-    if kind is None or not payload.endswith(b"}") or b'"error"' in payload:
-        return None
-    if _SOME.search(payload):
-        return kind[1] is None
-    return None
-
-
-def _text_at(payload: bytes, _visible: bool) -> tuple[int, int] | None:
-    """Where its text stands (`Look.text_at`)."""
+def _text_places(payload: bytes) -> Iterator[tuple[int, int]]:
+    """Where its text stands (`Look.places`)."""
     start = payload.find(_DELTA) + len(_DELTA)
-    if start >= len(_DELTA):
-        return (start, payload.find(b'"', start))
-    return None
+    if start >= len(_DELTA) and (end := payload.find(b'"', start)) > start:
+        yield start, end
 
 
-LOOK = Look(_glance, _text_at)
+LOOK = Look(_text_places)
 
 
 def _about(response: dict[str, Any]) -> Said:
@@ -138,16 +139,7 @@ def _about(response: dict[str, Any]) -> Said:
     incomplete = response.get("incomplete_details")
     if isinstance(incomplete, dict) and isinstance(incomplete.get("reason"), str):
         said.finish = incomplete["reason"]
-    usage = response.get("usage")
-    if isinstance(usage, dict):
-        read = usage.get("input_tokens_details")
-        made = usage.get("output_tokens_details")
-        said.usage = Usage(
-            count(usage.get("input_tokens")),
-            count(usage.get("output_tokens")),
-            count(made.get("reasoning_tokens")) if isinstance(made, dict) else -1,
-            count(read.get("cached_tokens")) if isinstance(read, dict) else -1,
-        )
+    said.usage = usage_of(response.get("usage"))
     return said
 
 
@@ -158,13 +150,15 @@ def _code(event: dict[str, Any]) -> str:
 
 def _failed(response: dict[str, Any]) -> Said:
     """Why there is no answer; without a word of the server's, that there is none."""
-    if response.get("error"):
+    if is_error(response.get("error")):
         return Said(error=error_text(response), error_code=code_of(response))
     return Said(error=f"the response is {response.get('status')}")
 
 
 def _token(kind: str, delta: Any) -> Token | None:
     """What a delta brings, by the name of its event: those to come are named alike."""
+    if isinstance(delta, dict):
+        delta = delta.get("text")
     if not isinstance(delta, str) or not delta:
         return None
     if "reasoning" in kind:

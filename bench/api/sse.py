@@ -13,51 +13,84 @@ from bench.api.framing import MAX_EVENT_BYTES, Event
 
 _BOM = b"\xef\xbb\xbf"
 _SPACE = 0x20
+_NO_EVENTS: list[Event] = []
+
+
+#: How a stream may begin, byte by byte; a comment is a colon and anything.
+_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+
+
+def looks_like_events(begin: bytes) -> bool | None:
+    """Whether a body begins as an event stream does; None as long as it may yet.
+
+    False only for JSON and for HTML: any other line may stand before an event.
+    """
+    text = begin.removeprefix(_BOM).lstrip(b" \t\r\n")
+    if text.startswith(_BEGINNINGS):
+        return True
+    if text[:1] in (b"{", b"[", b"<"):
+        return False
+    return None
 
 
 class EventStream:
     """Cuts one event stream."""
 
-    __slots__ = ("_skip_lf", "_started", "_tail", "between_events")
+    __slots__ = ("_kept", "_skip_lf", "_started", "between_events", "line")
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._kept = bytearray()
         self._skip_lf = self._started = False
+        #: where a byte that is no line end may be put; empty where any byte may mean more
+        self.line = bytearray()
         #: no byte of an unfinished event is kept, nor a line end that may have a second half
         self.between_events = False
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that these bytes complete. Raises MalformedAnswer for one above the bound."""
-        # One whole event of one line is what nearly every read brings.
-        if (
-            self.between_events
-            and data.startswith(b"data:")
-            and data.endswith(b"\n\n")
-            and data.find(b"\n") == len(data) - 2
-            and b"\r" not in data
+        if self.between_events:
+            # One whole event of one line is what nearly every read brings.
+            if (
+                data.startswith(b"data:")
+                and data.endswith(b"\n\n")
+                and data.find(b"\n") == len(data) - 2
+                and b"\r" not in data
+            ):
+                return [("", data[6:-2] if data[5] == _SPACE else data[5:-2])]
+        elif (line := self.line) and (
+            data > b"\r" if len(data) == 1 else b"\n" not in data and b"\r" not in data
         ):
-            return [("", data[6:-2] if data[5] == _SPACE else data[5:-2])]
+            # More of a line: nothing to look at but how much is kept.
+            line += data
+            if len(line) <= MAX_EVENT_BYTES:
+                return _NO_EVENTS
+            data = b""
         return self._cut(data)
 
     def _cut(self, data: bytes) -> list[Event]:
         """Bytes cut anywhere: complete what was begun, keep what is incomplete."""
         if not self._started:
-            data = self._tail + data
+            data = bytes(self._kept) + data
+            self._kept.clear()
             if len(data) < 3 and _BOM.startswith(data):
-                self._tail = data
+                self._kept += data
                 return []
             self._started = True
-            self._tail = b""
             data = data.removeprefix(_BOM)
         if self._skip_lf or b"\r" in data:
             data = self._unify_line_ends(data)
-        if self._tail:
-            data = self._tail + data
-        parts = data.split(b"\n\n")
-        self._tail = parts.pop()
-        if len(self._tail) > MAX_EVENT_BYTES:
+        kept = self._kept
+        # A blank line within these bytes, or half before them.
+        if b"\n\n" in data or (data[:1] == b"\n" and kept[-1:] == b"\n"):
+            parts = (bytes(kept) + data).split(b"\n\n")
+            self._kept = kept = bytearray(parts.pop())
+        else:
+            kept += data
+            parts = []
+        if len(kept) > MAX_EVENT_BYTES:
             raise MalformedAnswer(f"one event above {MAX_EVENT_BYTES >> 20} MiB")
-        self.between_events = not self._tail and not self._skip_lf
+        self.between_events = not self._kept and not self._skip_lf
+        self.line = bytearray() if self._skip_lf else self._kept
         events: list[Event] = []
         for part in parts:
             if part.startswith(b"data:") and b"\n" not in part:
@@ -75,10 +108,8 @@ class EventStream:
 
     def close(self) -> list[Event]:
         """A last event without its blank line."""
-        if not self._tail:
-            return []
-        tail = self._tail
-        self._tail = b""
+        tail = bytes(self._kept)
+        self._kept.clear()
         event = self._event(tail)
         return [] if event is None else [event]
 

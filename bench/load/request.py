@@ -7,22 +7,25 @@ its status line alone; no vendor is known here.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from bench.api.answer import Answer, MalformedAnswer, StreamError
 from bench.api.cause import Cause
 from bench.api.interface import Api, HeaderFact
-from bench.api.reading import Reader
+from bench.api.reading import Reader, Sniffer
 from bench.api.registry import DEFAULT, api_named
-from bench.clock import wall_ns
+from bench.load.header_values import count_of, ms_as_ns, retry_after_ms, server_timing_ns, wait_ms
 from bench.load.transport.interface import Handle, Headers
 from bench.record.samples import Flag, Outcome, Reason, cause_of_end
 
 _MAX_ERROR_BYTES = 64 << 10
+#: Codings that pack a body. `none`, `identity`, `utf-8` and other words that are none leave it as
+#: it is, as every client takes it.
+_PACKED = frozenset(
+    b"gzip x-gzip deflate br zstd compress x-compress dcb dcz lz4 snappy lzma xz bzip2".split()
+)
 #: What a request that no endpoint has sent yet would be read by.
 _UNTIL_SENT = api_named(DEFAULT)
 #: How long to wait, the finest first: milliseconds, then the answering server's own seconds, then
@@ -99,8 +102,8 @@ class Request:
         self.ended = False
         self.handle: Handle | None = None
         self.answer: Answer | None = None
-        self._reader: Reader | None = None
-        self._error_body: bytes | None = None
+        self._reader: Reader | Sniffer | None = None
+        self._error_body: bytearray | None = None
         self._forget_what_answered()
 
     def _forget_what_answered(self) -> None:
@@ -158,27 +161,33 @@ class Request:
         self.sent_ns = min(self.sent_ns, stamp_ns)
         if user_stamp:
             self.flags |= Flag.USER_STAMP
-        content_type, coding = b"", b"identity"
+        content_type, codings = b"", list[bytes]()
         known = self.api.response_headers
         for name, value in headers:
             if name == b"content-type":
                 content_type = value.lower()
             elif name == b"content-encoding":
-                coding = value.lower() or coding
+                codings += [word.strip() for word in value.lower().split(b",")]
             elif name in known:
                 self._note_header(known[name], value)
         if not 200 <= status < 300:
-            self._error_body = b""
+            self._error_body = bytearray()
             return
-        if coding != b"identity":
+        if packed := _PACKED.intersection(codings):
             # To unpack it would cost time that the stamps do not show, and memory without bound.
-            note = f"content-encoding {coding.decode('latin-1')}: identity was asked for"
+            note = f"content-encoding {min(packed).decode()}: identity was asked for"
             self.fail(Outcome.malformed, note, stamp_ns)
             return
-        streamed = self.api.is_stream(content_type, self.streamed)
+        labelled = self.api.is_stream(content_type.strip(), self.streamed)
+        self._reader = Sniffer(labelled, self.api.looks_streamed, self._begin_body)
+
+    def _begin_body(self, streamed: bool) -> Reader:
+        """Its first bytes have shown what the body is."""
         if streamed:
             self.flags |= Flag.STREAMED
-        self.answer, self._reader = self.api.open(streamed, self.gaps)
+        self.answer, reader = self.api.open(streamed, self.gaps)
+        self._reader = reader
+        return reader
 
     def _note_header(self, fact: HeaderFact, value: bytes) -> None:
         if fact is HeaderFact.served_model:
@@ -194,7 +203,7 @@ class Request:
         elif fact is HeaderFact.error_code:
             self.error_code = value.partition(b":")[0].decode("latin-1")[:80]
         elif fact is HeaderFact.server_ms:
-            self.server_ns = _ms_as_ns(value)
+            self.server_ns = ms_as_ns(value)
         elif fact is HeaderFact.server_timing:
             self.server_ns = max(self.server_ns, server_timing_ns(value))
         elif fact is HeaderFact.requests_left:
@@ -207,7 +216,7 @@ class Request:
             self._note_wait(_WAITS.index(fact), value)
 
     def _note_wait(self, rank: int, value: bytes) -> None:
-        wait = retry_after_ms(value) if rank else _ms(value)
+        wait = retry_after_ms(value) if rank else wait_ms(value)
         if wait >= 0 and rank <= self._wait_rank:
             self.retry_after_ms, self._wait_rank = wait, rank
 
@@ -216,7 +225,9 @@ class Request:
         if self.ended:
             return
         if self._reader is None:
-            self._error_body = (self._error_body or b"") + data
+            if self._error_body is None:
+                self._error_body = bytearray()
+            self._error_body += data
             if len(self._error_body) > _MAX_ERROR_BYTES:
                 self.fail(*self._judge_status(), stamp_ns)
             return
@@ -247,7 +258,7 @@ class Request:
     # ---- decisions
 
     def _judge(self) -> tuple[Outcome, str]:
-        if self.answer is None or self._reader is None:
+        if self._reader is None:
             return self._judge_status()
         try:
             self._reader.close()
@@ -256,13 +267,14 @@ class Request:
             return Outcome.stream_error, str(error)
         except MalformedAnswer as error:
             return Outcome.malformed, str(error)
-        if not self.answer.complete:
+        if self.answer is None or not self.answer.complete:
             return Outcome.truncated, self.api.cut_note
         return Outcome.ok, ""
 
     def _judge_status(self) -> tuple[Outcome, str]:
-        self.error_code = self.api.error_code(self._error_body or b"") or self.error_code
-        text = self.api.error_message(self._error_body or b"")
+        body = bytes(self._error_body or b"")
+        self.error_code = self.api.error_code(body) or self.error_code
+        text = self.api.error_message(body)
         note = f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
         if self.status == 429:
             return Outcome.rate_limited, note
@@ -350,48 +362,3 @@ class Attempt(Request):
         if self.handle is not None:
             self.handle.abort()
             self.handle = None
-
-
-def _ms(value: bytes) -> int:
-    try:
-        return max(0, min(round(float(value)), 2**31 - 1))
-    except (ValueError, OverflowError):
-        return -1
-
-
-def _ms_as_ns(value: bytes) -> int:
-    try:
-        return max(0, min(round(float(value) * 1e6), 2**62))
-    except (ValueError, OverflowError):
-        return -1
-
-
-def count_of(value: bytes) -> int:
-    """A count in a header, -1 for what is none (Azure sends -1 where it does not know)."""
-    return int(value) if value.isdigit() and len(value) < 19 else -1
-
-
-def server_timing_ns(value: bytes) -> int:
-    """`Server-Timing` (W3C): the longest `dur` of its metrics in ns, -1 where it has none.
-
-    Whatever a server calls its whole, it is no shorter than its parts.
-    """
-    lengths = [
-        _ms_as_ns(name_and_value.partition(b"=")[2].strip(b' "'))
-        for name_and_value in re.split(rb"[;,]", value)
-        if name_and_value.partition(b"=")[0].strip().lower() == b"dur"
-    ]
-    return max(lengths, default=-1)
-
-
-def retry_after_ms(value: bytes) -> int:
-    """`retry-after` as seconds or HTTP date (RFC 9110, 10.2.3) -> ms from now, -1 if neither."""
-    text = value.decode("latin-1").strip()
-    try:
-        ms = round(float(text) * 1000)
-    except (ValueError, OverflowError):
-        try:
-            ms = round(parsedate_to_datetime(text).timestamp() * 1000 - wall_ns() / 1e6)
-        except (ValueError, TypeError, OverflowError):
-            return -1
-    return max(0, min(ms, 2**31 - 1))

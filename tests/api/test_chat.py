@@ -50,7 +50,7 @@ CALL = {"tool_calls": [{"function": {"name": "f", "arguments": ""}}]}
         (event({"tool_calls": [{"function": {}}, 5]}), Said()),
         (event({"reasoning": "h", "content": None}), Said(token=Token.reasoning)),
         (event({"reasoning_content": "h", "content": "a"}), Said(token=Token.text)),
-        (event({}, "stop"), Said(finish="stop", end=True)),
+        (event({}, "stop"), Said(finish="stop")),
         (
             event(None, usage={"prompt_tokens": 5, "completion_tokens": 3}, service_tier="flex"),
             Said(usage=Usage(5, 3), tier="flex"),

@@ -268,10 +268,14 @@ def test_tokens_of_one_read_share_a_stamp_and_are_counted() -> None:
 
 
 def test_a_stream_is_complete_by_its_own_word_only() -> None:
-    """[DONE] or a finish reason completes a stream; bytes that merely stop do not."""
+    """A finish reason, or [DONE] behind an answer, completes a stream; bytes that merely stop do
+    not.
+    """
     for stream, complete in (
         (PLAIN, True),
-        (ROLE + DONE, True),
+        (ROLE + DONE, False),
+        (DONE, False),
+        (chunk({"content": "a"}, "") + DONE, True),
         (ROLE + chunk({"content": "a"}), False),
         (b"", False),
     ):

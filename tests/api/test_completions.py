@@ -93,7 +93,7 @@ def body(*texts: bytes, stream: bool = True, **extra: Any) -> bytes:
         (b"[DONE]", Said(end=True)),
         (b'{"choices":[{"text":"a"}]}', Said(token=Token.text)),
         (b'{"choices":[{"text":""}]}', Said()),
-        (b'{"choices":[{"text":"","finish_reason":"stop"}]}', Said(finish="stop", end=True)),
+        (b'{"choices":[{"text":"","finish_reason":"stop"}]}', Said(finish="stop")),
         (
             b'{"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":1}}',
             Said(usage=Usage(2, 1)),

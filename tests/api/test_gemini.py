@@ -84,8 +84,8 @@ CALL = {"functionCall": {"name": "f", "args": {}}}
         (response({"inlineData": {"data": "x"}}), Said(token=Token.text)),
         (response({"text": "", "thoughtSignature": "s"}), Said()),
         (response(), Said()),
-        (response({"text": ""}, finish="STOP"), Said(finish="STOP", end=True)),
-        (response(finish="SAFETY"), Said(finish="SAFETY", end=True)),
+        (response({"text": ""}, finish="STOP"), Said(finish="STOP")),
+        (response(finish="SAFETY"), Said(finish="SAFETY")),
         (response({"text": "a"}, finish="FINISH_REASON_UNSPECIFIED"), Said(token=Token.text)),
         (
             response(
@@ -337,9 +337,7 @@ def test_requests_are_the_official_clients(
 def test_plain_answers() -> None:
     """A whole response; one without candidates is none."""
     body = json.dumps(response({"text": "a"}, finish="STOP", usageMetadata=used(3))).encode()
-    assert API.read_body(body) == Said(
-        token=Token.text, finish="STOP", end=True, usage=Usage(10, 3)
-    )
+    assert API.read_body(body) == Said(token=Token.text, finish="STOP", usage=Usage(10, 3))
     assert API.read_body(b"{}").malformed == "answer without candidates"
 
 

@@ -343,7 +343,8 @@ def test_events_of_a_known_shape_are_counted_without_decoding(
     for event in (BEGIN, *THINKING[:2], *[THINKING[2]] * 500, *TEXT[:2], *[TEXT[2]] * 500):
         reader.feed(sse(event), 1)
     assert answer.chunks == 1002
-    assert len(decoded) == 5
+    # A shape is learned from two more readings: with another text, and with none.
+    assert len(decoded) <= 12
 
 
 # ---- the official client, on the same bytes

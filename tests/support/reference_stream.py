@@ -45,7 +45,22 @@ class Reading:
     finish: str | None = None
     model: str | None = None
     done: bool = False
+    #: choice -> how its last chunk of note left it: "open", "ended"
+    choices: dict[int, str] = dataclasses.field(default_factory=dict)
+    #: text came behind a reason
+    reasons_end_nothing: bool = False
+    #: a place for reasons stood empty up to the first token
+    reason_due: bool = False
     error: str | None = None
+
+    def complete(self) -> bool:
+        """Every choice that appeared has ended, by a reason or by [DONE]."""
+        if "ended" in self.choices.values():
+            trusted = self.done or not self.reasons_end_nothing
+            return trusted and "open" not in self.choices.values()
+        if self.finish is not None:
+            return self.done
+        return self.done and bool(self.tokens) and not self.reason_due
 
     def facts(self, stamps: Sequence[int]) -> dict[str, Any]:
         """The fields of an Answer whose byte i came with `stamps[i]`."""
@@ -64,12 +79,28 @@ class Reading:
             "first_shared": bool(at) and at[0] in shared,
             "finish": self.finish,
             "model": self.model,
-            "complete": self.done or self.finish is not None,
+            "complete": self.complete(),
             "gaps": gaps,
         }
         for name in ("prompt_tokens", "output_tokens", "reasoning_tokens", "cached_tokens"):
             found[name] = self.counts.get(name, -1)
         return found
+
+
+def _note_end(choice: dict[str, Any], place: int, kind: str, reading: Reading) -> None:
+    """By docs/dev/ends.md, choice by choice."""
+    index = choice.get("index", place)
+    reason = choice.get("finish_reason")
+    if kind != "none" and reading.choices.get(index) == "ended":
+        reading.reasons_end_nothing = True
+        reading.choices[index] = "open"
+    if choice.get("delta"):
+        reading.choices.setdefault(index, "open")
+    if reason:
+        reading.choices[index] = "ended"
+        reading.finish = reason
+    elif "finish_reason" in choice and reason is None and not reading.tokens:
+        reading.reason_due = True
 
 
 def read(stream: bytes) -> Reading:
@@ -134,9 +165,10 @@ def _event(payload: bytes, index: int, reading: Reading) -> None:
         if key in place:
             reading.counts[name] = place[key]
     reading.model = reading.model or chunk.get("model")
-    seen = {_kind(choice.get("delta") or {}) for choice in chunk.get("choices") or []}
-    for choice in chunk.get("choices") or []:
-        reading.finish = choice.get("finish_reason") or reading.finish
+    choices = chunk.get("choices") or []
+    seen = {_kind(choice.get("delta") or {}) for choice in choices}
+    for place, choice in enumerate(choices):
+        _note_end(choice, place, _kind(choice.get("delta") or {}), reading)
     if seen - {"none"}:
         reading.tokens.append((index, "visible" in seen))
 

@@ -79,14 +79,22 @@ def outside(
     asked: str | None,
     rows: int,
 ) -> Bool | None:
-    """Rows that none of the patterns covers; a row without a text is covered."""
+    """Rows that none of the patterns covers; a row without a text is covered.
+
+    What was asked for decides for all. Where it is the buyer's own name (a deployment), what served
+    the rows does, if any of it is covered.
+    """
 
     def uncovered(text: str) -> bool:
         return not any(fnmatchcase(text.lower(), pattern.lower()) for pattern in patterns)
 
-    if asked is not None:
-        return np.full(rows, uncovered(asked))
-    return _whose_text(facts, kind, index, uncovered)
+    if asked is not None and not uncovered(asked):
+        return np.zeros(rows, bool)
+    found = _whose_text(facts, kind, index, uncovered)
+    if asked is None or found is None or index is None:
+        return found if asked is None else np.ones(rows, bool)
+    named_and_covered = (index >= 0) & ~found
+    return found if named_and_covered.any() else np.ones(rows, bool)
 
 
 def by_another_tier(facts: Facts, paid: str, rows: int) -> Bool | None:

@@ -23,6 +23,13 @@ from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
 
 MAX_HEAD_BYTES = 64 << 10
+#: What curl and Go read too: spaces behind the size of a chunk, lines that end in LF alone, bytes
+#: behind the last answer, which end the connection. None of them moves the end of an answer.
+_LENIENCIES = {
+    "lenient_spaces_after_chunk_size": True,
+    "lenient_optional_cr_before_lf": True,
+    "lenient_data_after_close": True,
+}
 
 
 class Tls:
@@ -149,6 +156,7 @@ class Connection:
         self._headers = []
         self._head_bytes = 0
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(**_LENIENCIES)
         try:
             if self._tls is not None:
                 data = self._tls.seal(request)
