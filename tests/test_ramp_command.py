@@ -23,11 +23,14 @@ from bench.app.simulate import lengthened
 from bench.cli import main
 from bench.cli.export import schema_of
 from bench.cli.run import suite_of
+from bench.plan.clause import Clause
+from bench.plan.contract import Contract
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import load_suite
 from bench.record.run_folder import Run
 from tests.support.flags import run_flags
 from tests.support.patience import PATIENCE_S
+from tests.support.planned import STEADY, profile, stage, suite, target
 
 ROOT = Path(__file__).resolve().parents[1]
 FOUR_SLOTS = str(ROOT / "docs/examples/four-slots.toml")
@@ -228,12 +231,22 @@ def test_too_few_probes_draw_no_boundary(tmp_path: Path) -> None:
     assert record["bracket"]["passes_rps"] == 8
 
 
+def test_a_limit_by_model_is_that_of_the_target_of_the_ramp() -> None:
+    """Bounds and curve of a search need one number: it is chosen before the first probe."""
+    by_model = Clause(metric="e2e", quantile="90%", limit_by_model={"m": "80ms", "n": "1s"})
+    held = Contract.model_validate({"title": "c", "clause": [by_model]})
+    found = ramping(suite(stage(profile(**STEADY), target(), contract=held)), None)
+    contract = found.stages[0].contract
+    assert contract is not None
+    assert [clause.text for clause in contract.clauses] == ["response e2e p90 ≤ 80 ms"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ([], "needs a suite"),
-        (["field-guide"], "choose with --target"),
-        (["vanity-average", "--target", "nobody"], "0 of its stages' targets fit"),
+        (["field-guide"], "choose one with --target"),
+        (["vanity-average", "--target", "nobody"], "0 of this suite have that name"),
         (["PLAIN"], "no contract"),
         (["TRACE", "--slo", "e2e:p90<1s"], "no rate to search"),
         (["PLAIN", "--contract", "BY-TIME"], "cannot be decided by probes"),
