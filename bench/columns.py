@@ -35,6 +35,8 @@ class Flag(IntFlag):
     OPTION_DROPPED = 64
     #: the server said that an instance had to start for it (header x-cold-start)
     COLD_START = 128
+    #: the harness stood still while it was under way: none of its times shows the target alone
+    HELD_UP = 256
 
 
 def end_ns(samples: Table) -> Int:

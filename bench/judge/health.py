@@ -156,6 +156,11 @@ def _receiving(
         yield f"{cut:,} requests were still under way when the run ended"
     user_stamped = _flagged(samples, Flag.USER_STAMP)
     stall_ms = float(harness.loop_stall_max_ms)
+    if held_up := _flagged(samples, Flag.HELD_UP):
+        yield (
+            f"the harness stood still for up to {stall_ms:,.0f} ms: {held_up:,} requests that were"
+            " under way or due meanwhile are set aside"
+        )
     late_stamps = user_stamped > LATE_STAMPS_SHARE * len(samples)
     if late_stamps and stall_ms * MS > _budget(tightest_limit_ns)[0]:
         yield (
@@ -188,6 +193,7 @@ def _counts(samples: Table) -> dict[str, int | float]:
         "first_token_shared_read": bounded,
         "first_token_shared_read_share": round(bounded / max(streamed, 1), 6),
         "user_stamps": _flagged(samples, Flag.USER_STAMP),
+        "held_up": _flagged(samples, Flag.HELD_UP),
     }
 
 

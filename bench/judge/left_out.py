@@ -28,7 +28,7 @@ from bench.record.records.manifest import LaneRecord, LeftOut
 from bench.record.records.record import Json
 from bench.record.records.verdicts import LeftOutVerdict
 from bench.record.run_folder import Run, read_manifest, write_manifest
-from bench.record.samples import Bool, Columns
+from bench.record.samples import Bool, Columns, Flag
 
 #: In place of a name: every node whose own conduct speaks against it.
 UNFIT = "unfit"
@@ -139,6 +139,9 @@ def facts_of(run: Run, lane: LaneRecord, columns: Columns) -> Facts:
         (f"sent by {name}, which was left out", _of_node(run, columns, name))
         for name in run.manifest.left_out_nodes
     ]
+    held_up = held_up_rows(columns)
+    if held_up.any():
+        aside.append(("under way while the harness stood still", held_up))
     refused = key_refused(columns)
     if refused.any():
         aside.append(("refused for our key, which had been valid before", refused))
@@ -165,6 +168,12 @@ def _said_by_answers(run: Run, lane: LaneRecord, columns: Columns) -> dict[str, 
         "honours": api_of(lane).honours,
         "tier_by_request": tier_words(run, lane) is not None and asks_by_request(lane),
     }
+
+
+def held_up_rows(columns: Columns) -> Bool:
+    """Rows that were under way, or due, while the harness stood still."""
+    mask: Bool = (columns.samples["flags"] & Flag.HELD_UP) != 0
+    return mask
 
 
 def kept(run: Run, columns: Columns) -> Columns:

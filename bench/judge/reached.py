@@ -8,7 +8,7 @@ nor broken.
 from __future__ import annotations
 
 from bench.record.run_folder import Run
-from bench.record.samples import Bool, Columns, Outcome
+from bench.record.samples import Bool, Columns, Flag, Outcome
 
 
 def reached(columns: Columns, state: str) -> Columns:
@@ -33,10 +33,13 @@ def undecided(columns: Columns) -> Bool:
     """Rows that ended without the target's doing: cut off by the end of the run, or never sent.
 
     Never sent is what still waited behind the cap when the drain was over, or what could not be
-    sent for want of descriptors or ports here. Neither is shown to have broken anything.
+    sent for want of descriptors or ports here. What failed while the harness stood still may have
+    failed by that. None of them is shown to have broken anything.
     """
     outcome = columns.samples["outcome"]
+    held_up = (columns.samples["flags"] & Flag.HELD_UP) != 0
     mask: Bool = (outcome == Outcome.censored) | (outcome == Outcome.never_sent)
+    mask |= held_up & ~columns.ok
     return mask
 
 

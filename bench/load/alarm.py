@@ -160,6 +160,8 @@ class Timers:
         self._heap: list[tuple[int, int, Sleeper]] = []
         self._order = itertools.count()
         self._swept = 0
+        #: called before each time that instants have come
+        self.first: Callable[[int], None] = lambda _: None
 
     def at(self, when_ns: int, sleeper: Sleeper) -> None:
         """Wake `sleeper` at `when_ns`, whatever else it waits for."""
@@ -174,6 +176,7 @@ class Timers:
 
     def _ring(self) -> None:
         now_ns = self._clock()
+        self.first(now_ns)
         while self._heap and self._heap[0][0] <= now_ns:
             sleeper = heapq.heappop(self._heap)[2]
             if not sleeper.over:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import sys
-from array import array
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -21,61 +19,24 @@ import numpy as np
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
-from bench.load.endpoint import LaneSender
 from bench.load.journal import Journal
+from bench.load.lane_state import LaneState
 from bench.load.probe import HarnessProbe
 from bench.load.request import Request
+from bench.load.standstill import LOOK_NS, Standstill
 from bench.plan.schedule import Lane, Table
-from bench.record.samples import Bool, Outcome
+from bench.record.samples import Bool, Flag, Outcome
 from bench.units import MS, S
 
 T = TypeVar("T")
 
 #: Time between the decision to start and the run's time zero, for the loop to settle.
 LEAD_NS = 200 * MS
-_TICK_NS = 10 * MS
+_TICK_NS = LOOK_NS
 #: Requests that ended and stand in the queue of deadlines, before it is swept.
 _MOST_ENDED_KEPT = 1_000
 #: After Ctrl-C, requests under way have this long to end.
 STOP_DRAIN_NS = 5 * S
-
-
-class LaneState:
-    """The moving parts of one lane."""
-
-    __slots__ = (
-        "cap",
-        "deadlines",
-        "gaps",
-        "in_flight",
-        "index",
-        "sender",
-        "started",
-        "stops_at_ns",
-        "streamed",
-        "timeout_ns",
-        "waiting",
-    )
-
-    def __init__(self, lane: Lane, sender: LaneSender, cap: int | None):
-        """`cap` is this process's part of the lane's in-flight cap; None = no cap."""
-        profile = lane.profile
-        self.index = lane.index
-        self.sender = sender
-        self.cap = cap if cap is not None else sys.maxsize
-        self.timeout_ns = lane.target.timeout
-        self.streamed = lane.target.stream
-        #: a closed loop bounded by duration begins nothing at or after this instant
-        self.stops_at_ns: int | None = None
-        if profile.closed_loop and profile.duration is not None:
-            self.stops_at_ns = lane.end_ns
-        #: rows that came due so far
-        self.started = 0
-        self.in_flight = 0
-        self.waiting: deque[Request] = deque()
-        #: requests in the order they began: one timeout a lane keeps this sorted by deadline
-        self.deadlines: deque[Request] = deque()
-        self.gaps = [array("q") for _ in lane.phases]
 
 
 class Generator:
@@ -120,6 +81,9 @@ class Generator:
         self._error: BaseException | None = None
         self.started = self.finished_rows = 0
         self.t0 = 0
+        self.standstill = Standstill(lanes, journal, clock)
+        #: its time is over, and it is being asked for what has arrived
+        self._overdue: Request | None = None
 
     # ---- the run
 
@@ -168,6 +132,7 @@ class Generator:
         self._on_over = on_over
         self._alarm = self._make_alarm(self._dispatch_due)
         self._probe.alarm_kind = self._alarm.kind
+        self.standstill.begin()
         self.t0 = self._clock() + LEAD_NS if t0 is None else t0
         self._journal.begin(self.t0)
         self._arm()
@@ -231,6 +196,7 @@ class Generator:
         due = self._due
         heap = self._heap
         t0 = self.t0
+        self.standstill.look(self._clock())
         now = self._clock() - t0
         while self._pointer < len(rows) and not self._stopping:
             row = int(rows[self._pointer])
@@ -254,8 +220,11 @@ class Generator:
         request = Request(
             row, lane, due_ns, lane.streamed, lane.gaps[self._phase_of[row]], self._ended
         )
+        due = self.t0 + due_ns
+        if due < self.standstill.until_ns:
+            request.flags |= Flag.HELD_UP
         if lane.in_flight < lane.cap:
-            self._launch(request, lane, self.t0 + due_ns)
+            self._launch(request, lane, due)
         else:
             lane.waiting.append(request)
 
@@ -274,6 +243,8 @@ class Generator:
 
     def _ended(self, request: Request, outcome: Outcome, note: str) -> None:
         lane: LaneState = request.lane
+        if request is self._overdue and request.done_ns > request.deadline_ns:
+            outcome, note = Outcome.timeout_total, f"not finished within {lane.timeout_ns / S:g} s"
         if (
             outcome == Outcome.http_4xx
             and not self._stopping
@@ -308,6 +279,7 @@ class Generator:
     def _check_over(self) -> None:
         nothing_to_come = self._stopping or (self._pointer >= len(self._rows) and not self._heap)
         if nothing_to_come and self.finished_rows == self.started:
+            self.standstill.look(self._clock())
             self._on_over()
 
     async def _tick_regularly(self, on_tick: Callable[[Generator], object]) -> None:
@@ -324,8 +296,10 @@ class Generator:
     def tick(self) -> None:
         """Timeouts and the end of the drain; every few ms."""
         now = self._clock()
+        self.standstill.look(now)
         for lane in self.lanes:
             self._expire(lane, now)
+        self.standstill.ran()
         if now - self.t0 > self._end_ns + self._drain_ns:
             self._cut_off()
         self._check_over()
@@ -337,6 +311,11 @@ class Generator:
         deadlines = lane.deadlines
         while deadlines and (deadlines[0].ended or deadlines[0].deadline_ns <= now):
             request = deadlines.popleft()
+            if not request.ended and request.handle is not None:
+                # What arrived in time is in time, however late we look.
+                self._overdue = request
+                request.handle.catch_up()
+                self._overdue = None
             if request.ended:
                 continue
             seconds = lane.timeout_ns / S

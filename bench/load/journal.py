@@ -110,6 +110,7 @@ class Journal:
         self.seal_every_s = SEGMENT_EVERY_S
         self.samples = empty_samples(rows)
         self._fresh: list[int] = []
+        self._seen = 0
         self._t0 = 0
         self._begun = False
         secrets = list(secrets)
@@ -200,6 +201,17 @@ class Journal:
             self._evidence.note(request, outcome, note, t0, lane_index)
         if self._guard is not None:
             self._guard.ended(request, outcome, note, lane_index)
+
+    def looked(self) -> None:
+        """The loop runs: what was recorded up to now was recorded in time."""
+        self._seen = len(self._fresh)
+
+    def stood_still(self) -> None:
+        """The harness stood still: of what was recorded since it last ran, too, nobody knows what
+        its times mean.
+        """
+        rows = self._fresh[self._seen :]
+        self.samples["flags"][rows] |= np.uint16(Flag.HELD_UP)
 
     def record_attempt(self, attempt: Attempt, *, carried: bool) -> None:
         """Keep what became of one call of a route whose row has ended."""
@@ -321,6 +333,7 @@ class Journal:
         until_ns = monotonic_ns() - self._t0
         rows = np.array(self._fresh, np.int64)
         self._fresh = []
+        self._seen = 0
         if self._tried:
             tried = self._gather_attempts()
         else:

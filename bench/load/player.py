@@ -18,9 +18,10 @@ from pydantic import SecretStr
 from bench.clock import monotonic_ns
 from bench.load.alarm import Timers
 from bench.load.endpoint import BodyWriter, Endpoint, LaneSender
-from bench.load.generator import Generator, LaneState, current_loop_name
+from bench.load.generator import Generator, current_loop_name
 from bench.load.guard import UNCAPPED, Guard, Guarded
 from bench.load.journal import Journal
+from bench.load.lane_state import LaneState
 from bench.load.probe import HarnessProbe
 from bench.load.router import Router
 from bench.load.transport.sender import make_sender
@@ -252,6 +253,8 @@ class Player:
         # Rows of lanes beyond ours are played in virtual time.
         mine = share.rows(schedule) & (schedule["lane"] < len(lanes))
         self.generator = Generator(lanes, schedule, states, self.journal, self._probe, mine=mine)
+        if self._timers is not None:
+            self._timers.first = self.generator.standstill.look
 
     def _sender(
         self,

@@ -95,8 +95,7 @@ class Request:
         self.api = _UNTIL_SENT
         self.slot_free_ns = self.sent_ns = self.headers_ns = self.done_ns = -1
         self.connect_ns = self.tls_ns = -1
-        self.deadline_ns = self.body_version = 0
-        self.status = self.flags = 0
+        self.deadline_ns = self.body_version = self.status = self.flags = 0
         self.attempts = 1
         self.retry_after_ms = -1
         self.ended = False
@@ -140,6 +139,10 @@ class Request:
     def on_reconnect(self) -> None:
         """The idle connection had ended before the request was on it; a new one is dialled."""
         self.flags |= Flag.RECONNECTED
+
+    def on_held(self, length_ns: int) -> None:
+        """The peer or the link was slow: no lateness of ours."""
+        self.slot_free_ns += length_ns
 
     def on_sent(self, now_ns: int, reused: bool) -> None:
         """The request is written."""

@@ -18,9 +18,10 @@ from bench.load.endpoint import Endpoint
 from bench.load.journal import Journal
 from bench.load.request import Attempt, Request
 from bench.load.route_decisions import Action, Begin, Cancel, Expire, LegState, RouteDecisions
+from bench.load.standstill import touched
 from bench.load.transport.stock import watch_status
 from bench.plan.schedule import Lane
-from bench.record.samples import Int, Outcome
+from bench.record.samples import Flag, Int, Outcome
 from bench.units import show_duration
 
 #: What a row takes over from the attempt that answered it.
@@ -76,6 +77,7 @@ class RoutedRequest:
     def wake(self, now_ns: int) -> None:
         """An instant that was asked for has come."""
         self._wake_ns = None
+        self.catch_up()
         while (
             not self.over and (due_ns := self._decisions.wake_ns()) is not None and due_ns <= now_ns
         ):
@@ -110,6 +112,14 @@ class RoutedRequest:
             attempt.retry_after_ms,
         )
         self._act(actions, attempt.done_ns)
+
+    def catch_up(self, *, stood_still: bool = False) -> None:
+        """Hand on what has arrived for each attempt; they are marked as the row is."""
+        for attempt in list(self._attempts.values()):
+            if stood_still and not attempt.ended:
+                touched(attempt)
+            if not attempt.ended and attempt.handle is not None:
+                attempt.handle.catch_up()
 
     def abort(self) -> None:
         """The row has ended from outside: so do its attempts, and it keeps what the latest of them
@@ -194,9 +204,12 @@ class RoutedRequest:
         for attempt in self._attempts.values():
             self._router.journal.record_attempt(attempt, carried=attempt is answer)
         if answer is not None:
+            held_up = request.flags & Flag.HELD_UP
             for name in _CARRIED:
                 setattr(request, name, getattr(answer, name))
-            request.gaps.extend(answer.gaps)
+            request.flags |= held_up
+            if not held_up:
+                request.gaps.extend(answer.gaps)
         # Attempts know their request: without this, only the collector of cycles could free it.
         self._attempts.clear()
 

@@ -91,6 +91,7 @@ _FLAGS = {
     "ttft_upper_bound": Flag.TTFT_UPPER_BOUND,
     "user_stamp": Flag.USER_STAMP,
     "counted_tokens": Flag.COUNTED_TOKENS,
+    "held_up": Flag.HELD_UP,
 }
 #: column -> its kind, in the order of the file.
 COLUMNS = {

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.judge.health import examine
+from bench.judge.reached import undecided
 from bench.load.generator import STOP_DRAIN_NS
 from bench.plan.schedule import Plan
 from bench.record.records.manifest import Harness
 from bench.record.samples import Flag, Int, Outcome, latency_ns
 from bench.units import MS, S
-from tests.support.world import Played, Reply, chunk, plan_for, play, whole
+from tests.support.world import Played, Reply, Still, World, chunk, plan_for, play, whole
 
 CONSTANT = {"kind": "constant", "rate": "10/s"}
 
@@ -26,6 +27,51 @@ CONSTANT = {"kind": "constant", "rate": "10/s"}
 def times(played: Played, name: str) -> list[int]:
     """A column of instants in ms."""
     return [int(value) // MS for value in played.columns.samples[f"{name}_ns"]]
+
+
+# ---- standing still
+
+
+@pytest.mark.parametrize("timers_first", [True, False])
+@pytest.mark.parametrize("transport_reads", [True, False])
+def test_a_standstill_of_ours_is_no_timeout_of_theirs(
+    timers_first: bool, transport_reads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40/s, answers of 100 ms, 500 ms of patience, 1.2 s of SIGSTOP or of a paused machine: what
+    the kernel had in time is in time, and all that was under way or due meanwhile is marked. Only a
+    transport that cannot be asked (httpx) still has timeouts, and they are marked too.
+    """
+    if not transport_reads:
+        monkeypatch.setattr(World, "hand_on", lambda *_: None)
+    still = Still(2 * S, 3200 * MS, timers_first)
+    plan = plan_for({"kind": "constant", "rate": "40/s"}, {"timeout": "500ms"}, requests=200)
+    played = play(plan, lambda _: whole(100 * MS), still=still)
+    samples = played.columns.samples
+    touched = (samples["flags"] & Flag.HELD_UP) != 0
+    due = samples["due_ns"]
+    assert touched[(due + 100 * MS > still.from_ns) & (due < still.until_ns)].all()
+    assert not touched[(due + 110 * MS < still.from_ns) | (due > still.until_ns + 50 * MS)].any()
+    failed = samples["outcome"] != Outcome.ok
+    assert not (failed & ~touched).any()
+    assert not failed.any() or not transport_reads
+    # the kernel's own instants, not those of our reading
+    assert transport_reads is False or set(latency_ns(samples, "e2e", "service")) == {100 * MS}
+    assert not undecided(played.columns)[~failed].any()
+    assert undecided(played.columns)[failed].all()
+    health = examine(played.columns, Harness(state="complete"), None)
+    assert any("stood still" in reason for reason in health.reasons)
+
+
+@pytest.mark.parametrize("timers_first", [True, False])
+def test_what_comes_too_late_in_a_standstill_is_too_late(timers_first: bool) -> None:
+    """An answer of 700 ms at 500 ms of patience is late whether we looked or not, but of a run that
+    stood still it is not known.
+    """
+    still = Still(100 * MS, 2 * S, timers_first)
+    plan = plan_for(CONSTANT, {"timeout": "500ms"}, requests=1)
+    played = play(plan, lambda _: whole(700 * MS), still=still)
+    assert int(played.columns.samples["flags"][0]) & Flag.HELD_UP
+    assert undecided(played.columns)[0] or played.outcomes() == [Outcome.ok]
 
 
 # ---- when rows leave

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import socket
 import threading
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,7 @@ from bench.load.transport.pool import Origin, Pool, _Race
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
+from bench.units import MS
 from tests.support.heard import Heard, ask, asked, on_loop, target_for
 from tests.support.scripted_server import (
     PATIENCE_S,
@@ -462,6 +464,34 @@ def test_our_own_want_is_ours_at_whichever_address_of_a_name(
     asyncio.run(dial())
     assert race.decisive is not None
     assert classify(race.decisive)[0] is outcome
+
+
+@LOOPS
+def test_waiting_for_the_peers_window_is_told_apart_from_sending(loop: str) -> None:
+    """A server that reads nothing for 0.3 s holds a large request up for about as long: nothing of
+    that is ours.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    body = b"x" * 8_000_000
+
+    def serve() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            time.sleep(0.3)
+            left = len(body)
+            while left > 0 and (data := peer.recv(1 << 20)):
+                left -= len(data)
+            peer.sendall(answer(b"here"))
+            peer.recv(1 << 20)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    (heard,) = asked(loop, target_for(url), body)
+    listener.close()
+    assert heard.outcome is Outcome.ok
+    assert heard.held_ns > 250 * MS
 
 
 class _Watched:

@@ -25,6 +25,7 @@ class Heard:
         self.events: list[str] = []
         self.connected: tuple[int, int] | None = None
         self.reused = False
+        self.held_ns = 0
         self.sent_ns = self.head_ns = self.done_ns = self.status = -1
         self.user_stamp = False
         self.headers: Headers = []
@@ -53,6 +54,9 @@ class Heard:
 
     def on_reconnect(self) -> None:
         self._hear("reconnect")
+
+    def on_held(self, length_ns: int) -> None:
+        self.held_ns = length_ns
 
     def on_sent(self, now_ns: int, reused: bool) -> None:
         self._hear("sent")

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from bench.load.endpoint import BodyWriter, Endpoint
-from bench.load.generator import Generator, LaneState
+from bench.load.generator import Generator
 from bench.load.journal import Journal
+from bench.load.lane_state import LaneState
 from bench.load.probe import HarnessProbe
-from bench.load.transport.interface import Handle, Receiver
+from bench.load.transport.interface import Handle, Headers, Receiver
 from bench.plan.profile import Profile
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan, compile_plan
@@ -96,6 +97,18 @@ class Ask(NamedTuple):
     now_ns: int
 
 
+class Still(NamedTuple):
+    """The process stands still between two instants (ns after the run's start).
+
+    Of what is due when it goes on, timers come first after SIGSTOP, what was received first after a
+    pause of the machine.
+    """
+
+    from_ns: int
+    until_ns: int
+    timers_first: bool
+
+
 class World:
     """Fake clock, fake alarm and fake senders; `answer` says what the server does with a
     request.
@@ -105,8 +118,10 @@ class World:
         self, answer: Callable[[Ask], Reply], start_ns: int = 5 * S, alarm_late_ns: int = 0
     ):
         self.now, self._answer, self._late_ns = start_ns, answer, alarm_late_ns
+        #: when what is being handed on arrived: the kernel's stamp
+        self.stamp = start_ns
         self._t0 = 0
-        self._events: list[tuple[int, int, Callable[[], object]]] = []
+        self._events: list[tuple[int, int, Callable[[], object], object]] = []
         self._order = itertools.count()
         self._alarm_at: int | None = None
         self._ring: Callable[[], None] = lambda: None
@@ -154,11 +169,24 @@ class World:
 
     # ---- time
 
-    def later(self, after_ns: int, callback: Callable[[], object]) -> None:
-        heapq.heappush(self._events, (self.now + after_ns, next(self._order), callback))
+    def later(self, after_ns: int, callback: Callable[[], object], of: object = None) -> None:
+        heapq.heappush(self._events, (self.now + after_ns, next(self._order), callback, of))
 
-    def play(self, generator: Generator, *, stop_at: tuple[int, ...] = ()) -> None:
-        """Run to the end; `stop_at` are instants (ns after the run's start) of Ctrl-C."""
+    def hand_on(self, of: object) -> None:
+        """What has arrived by now for one call."""
+        arrived = [event for event in self._events if event[3] is of and event[0] <= self.now]
+        for event in sorted(arrived, key=lambda event: event[:2]):
+            self._events.remove(event)
+            heapq.heapify(self._events)
+            self.stamp = event[0]
+            event[2]()
+
+    def play(
+        self, generator: Generator, *, stop_at: tuple[int, ...] = (), still: Still | None = None
+    ) -> None:
+        """Run to the end; `stop_at` are instants (ns after the run's start) of Ctrl-C; the loop
+        does nothing while it stands `still`.
+        """
         over: list[bool] = []
         generator.begin(lambda: over.append(True))
         self._t0 = generator.t0
@@ -172,8 +200,15 @@ class World:
                 *([self._events[0][0]] if self._events else []),
             ]
             self.now = max(self.now, min(candidates))
-            if self._events and self._events[0][0] <= self.now:
-                heapq.heappop(self._events)[2]()
+            if still is not None and self.now >= self._t0 + still.from_ns:
+                self.now = max(self.now, self._t0 + still.until_ns)
+                if still.timers_first:
+                    generator.tick()
+                    tick = self.now + TICK_NS
+                still = None
+            elif self._events and self._events[0][0] <= self.now:
+                self.stamp, _, event, _ = heapq.heappop(self._events)
+                event()
             elif self._alarm_at is not None and self._alarm_at <= self.now:
                 self._alarm_at = None
                 self._ring()
@@ -189,6 +224,9 @@ class _Call:
     def __init__(self, world: World, row: int, receiver: Receiver, reply: Reply):
         self._world, self._row, self._receiver, self._reply = world, row, receiver, reply
         self._over = False
+
+    def catch_up(self, *, stood_still: bool = False) -> None:  # noqa: ARG002 for routes
+        self._world.hand_on(self)
 
     def abort(self) -> None:
         assert not self._over
@@ -215,14 +253,14 @@ class _Call:
         if after_ns == 0:
             unless_over()
         else:
-            self._world.later(after_ns, unless_over)
+            self._world.later(after_ns, unless_over, self)
 
     def _sent(self) -> None:
         reply, world, receiver = self._reply, self._world, self._receiver
         receiver.on_sent(world.now, True)
         if reply.head is not None:
             headers = STREAM if reply.status == 200 else []
-            self._at(reply.head, lambda: receiver.on_head(reply.status, headers, world.now, False))
+            self._at(reply.head, lambda: self._head(headers))
         for number, after in enumerate(reply.tokens):
             last = number == len(reply.tokens) - 1 and reply.end is not None
             self._at(
@@ -235,12 +273,15 @@ class _Call:
         if reply.fail is not None:
             self._at(reply.fail[0], lambda: self.fail(reply.fail))
 
+    def _head(self, headers: Headers) -> None:
+        self._receiver.on_head(self._reply.status, headers, self._world.stamp, False)
+
     def _body(self, data: bytes) -> None:
-        self._receiver.on_body(data, self._world.now)
+        self._receiver.on_body(data, self._world.stamp)
 
     def _done(self) -> None:
         self._leave()
-        self._receiver.on_done(self._world.now)
+        self._receiver.on_done(self._world.stamp)
 
     def fail(self, fault: tuple[int, Outcome] | None) -> None:
         assert fault is not None
@@ -271,6 +312,7 @@ def play(
     *,
     stop_at: tuple[int, ...] = (),
     alarm_late_ns: int = 0,
+    still: Still | None = None,
 ) -> Played:
     """Play a plan against a scripted server in fake time, with an alarm that rings late."""
     world = World(answer, alarm_late_ns=alarm_late_ns)
@@ -298,5 +340,5 @@ def play(
         clock=lambda: world.now,
         alarm=world.alarm,
     )
-    world.play(generator, stop_at=stop_at)
+    world.play(generator, stop_at=stop_at, still=still)
     return Played(Columns(plan.schedule, journal.samples), journal, generator, world)

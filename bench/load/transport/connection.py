@@ -100,6 +100,8 @@ class Connection:
         self._receiver: Receiver | None = None
         self._parser: Any = None
         self._unsent: memoryview | None = None
+        #: since when the peer's window, or the link, has taken no more of the request
+        self._held_since_ns = 0
         self._headers: Headers = []
         self._head_bytes = 0
         self._stamp_ns = 0
@@ -176,13 +178,17 @@ class Connection:
             self._unwritable(error)
             return
         if sent == len(data):
+            now = monotonic_ns()
             if self._unsent is not None:
                 self._unsent = None
                 self._loop.remove_writer(self._fd)
+                if self._receiver is not None:
+                    self._receiver.on_held(now - self._held_since_ns)
             if self._receiver is not None:
-                self._receiver.on_sent(monotonic_ns(), self._uses > 0)
+                self._receiver.on_sent(now, self._uses > 0)
         else:
             if self._unsent is None:
+                self._held_since_ns = monotonic_ns()
                 self._loop.add_writer(self._fd, self._writable)
             self._unsent = data[sent:]
 
@@ -215,6 +221,12 @@ class Connection:
         if self._receiver is not None and self._failures.poll(0):
             while self._receiver is not None and self._receive():
                 pass
+
+    def catch_up(self, *, stood_still: bool = False) -> None:  # noqa: ARG002 for routes
+        """Take in what has arrived for the request under way, without waiting for the loop."""
+        receiver = self._receiver
+        while receiver is not None and self._receiver is receiver and self._receive():
+            pass
 
     def _receive(self) -> bool:
         """Read once and act on it; False when there was nothing to read."""

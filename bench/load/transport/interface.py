@@ -30,6 +30,11 @@ class Receiver(Protocol):
     def on_reconnect(self) -> None:
         """The reused connection had ended before the request was written: it goes to a new one."""
 
+    def on_held(self, length_ns: int) -> None:
+        """For so long the peer's window, or the link, took no more of the request; before its
+        `on_sent`.
+        """
+
     def on_sent(self, now_ns: int, reused: bool) -> None:
         """The write that completes the request returned."""
 
@@ -57,6 +62,11 @@ class Handle(Protocol):
 
     def abort(self) -> None:
         """Stop; the receiver gets no further event."""
+
+    def catch_up(self, *, stood_still: bool = False) -> None:
+        """Hand on what has arrived already, where that can be looked at before the loop does;
+        `stood_still`: for this process stood still.
+        """
 
 
 class Sender(Protocol):

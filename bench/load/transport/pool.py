@@ -25,6 +25,7 @@ from bench.clock import monotonic_ns
 from bench.load.transport import stamps
 from bench.load.transport.connection import Connection, Tls
 from bench.load.transport.interface import OUR_WANTS, Receiver, TransportFailure, classify
+from bench.load.transport.patience import within
 from bench.machine import descriptor_limit
 from bench.record.samples import Outcome
 from bench.units import MS, S
@@ -263,7 +264,7 @@ class Pool:
         on_connection: OnConnection,
     ) -> None:
         try:
-            async with asyncio.timeout(self._origin.connect_timeout_ns / S):
+            async with within(self._origin.connect_timeout_ns):
                 connection, connect_ns, tls_ns = await self._connect()
         except (OSError, TransportFailure, UnicodeError) as error:
             receiver.on_fail(*classify(error), monotonic_ns())

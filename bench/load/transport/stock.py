@@ -17,6 +17,7 @@ import anyio
 from bench.api.auth import Outgoing
 from bench.clock import monotonic_ns, wall_ns
 from bench.load.transport.interface import Handle, Receiver, TransportFailure, classify
+from bench.load.transport.patience import HELD_UP_NS
 from bench.load.transport.pool import report as report_error
 from bench.load.transport.wire import headers_of, httpx, in_use, signed_headers, verify_of
 from bench.plan.credentials import request_signer
@@ -61,7 +62,10 @@ class StockSender:
     ) -> None:
         opened: list[int] = []
 
+        writing_ns = 0
+
         async def trace(event: str, _info: object) -> None:
+            nonlocal writing_ns
             now = monotonic_ns()
             if event.endswith(("connect_tcp.started", "start_tls.started")):
                 opened.append(-now)
@@ -69,7 +73,11 @@ class StockSender:
                 opened[-1] += now
                 receiver.on_connected(opened[0], opened[1] if len(opened) > 1 else -1)
                 connected()
+            elif event.endswith("send_request_body.started"):
+                writing_ns = now
             elif event.endswith("send_request_body.complete"):
+                # Nothing but waiting for the peer takes long in it.
+                receiver.on_held(now - writing_ns)
                 receiver.on_sent(now, reused=not opened)
 
         try:
@@ -117,6 +125,9 @@ class _Task:
 
     def abort(self) -> None:
         self._task.cancel()
+
+    def catch_up(self, *, stood_still: bool = False) -> None:
+        """Nothing: only the loop can let a task go on."""
 
 
 def _has_h2() -> bool:
@@ -216,7 +227,7 @@ async def watch_status(url: str, poll_ns: int, report: Callable[[bool], None]) -
     """Ask `url` every `poll_ns` until cancelled; `report` gets each answer."""
     async with httpx.AsyncClient(timeout=poll_ns / S, trust_env=False) as client:
         while True:
-            well = False
+            well, asked_ns = False, monotonic_ns()
             # Streamed, so that a feed which never ends is left after its first MiB and its time.
             with anyio.move_on_after(poll_ns / S):
                 try:
@@ -229,5 +240,7 @@ async def watch_status(url: str, poll_ns: int, report: Callable[[bool], None]) -
                         well = says_well(response.status_code, body)
                 except (httpx.HTTPError, OSError):
                     well = False
-            report(well)
+            # One that is late because we stood still says nothing of the service.
+            if well or monotonic_ns() - asked_ns < poll_ns + HELD_UP_NS:
+                report(well)
             await anyio.sleep(poll_ns / S)
