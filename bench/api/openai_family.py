@@ -20,9 +20,9 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from bench.api.address import ending_in
 from bench.api.cause import Cause
 from bench.api.decoding import listed_models
-from bench.api.interface import BodyOptions
+from bench.api.interface import Api, BodyOptions
 from bench.api.openai_facts import ERROR_CODES, HEADERS, SERVED_TIERS, TIERS, tiers_of_cloud
-from bench.api.tier import TierAsk
+from bench.api.tier import TierAsk, plain
 
 #: Last parts of paths -> the API that they belong to; the longer of two that fit comes first.
 _ENDINGS = {
@@ -84,6 +84,14 @@ class OpenAiShape:
     def ready_path(self, base: str, model: str) -> str:
         home = ending_in(base, self.ending).removesuffix(self.ending)
         return _DEPLOYMENT.sub(r"\1", home) + "/models"
+
+    def honours(self, bought: str, served: str) -> bool | None:
+        """Answers of a provisioned deployment of Azure name the tier `default` too: what left it
+        says so in a header, and that alone.
+        """
+        if plain(bought) == "provisioned" and plain(served) in ("default", "standard"):
+            return True
+        return Api.honours(self, bought, served)  # type: ignore[arg-type]  # a part of an Api
 
     def listed_models(self, body: bytes, base_url: str) -> list[str]:
         """Azure lists the models behind deployments, whose names requests have to say."""

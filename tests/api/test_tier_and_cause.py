@@ -159,3 +159,21 @@ def test_a_tier_is_asked_for_as_its_api_wants_it() -> None:
         target(tier="gold")
     with pytest.raises(UserError, match="ask for different tiers"):
         target(tier="priority", extra_body={"service_tier": "flex"})
+
+
+@pytest.mark.parametrize(
+    ("bought", "served", "honoured"),
+    [
+        ("priority", "priority", True),
+        ("priority", "default", False),
+        ("priority", "gold", None),
+        ("provisioned", "default", True),
+        ("provisioned", "spillover", False),
+        ("reserved", "default", False),
+    ],
+)
+def test_a_tier_that_was_bought_is_honoured_or_not(
+    bought: str, served: str, honoured: bool | None
+) -> None:
+    """By OpenAI's words; Azure's spillover is told by its header alone."""
+    assert CHAT.honours(bought, served) is honoured
