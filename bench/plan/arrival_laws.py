@@ -44,8 +44,9 @@ class TraceSource(UserModel):
     prompt_column: str | None = None
     #: of format "columns": the one with the tokens of each answer
     output_column: str | None = None
-    #: unit of `time_column`
-    time_unit: Literal["s", "ms", "us", "ns", "rfc3339"] = "s"
+    #: unit of the times; without it: dates are dates, numbers as large as Unix times have the unit
+    #: that their size tells, others that of the layout (of format "columns": s)
+    time_unit: Literal["s", "ms", "us", "ns", "rfc3339"] | None = None
     #: 2x plays the trace in half the time
     speed: Times = Fraction(1)
     #: leave out what came before this moment of the trace

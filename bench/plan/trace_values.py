@@ -42,6 +42,20 @@ def parse_tokens(value: object) -> int:
     )
 
 
+def unit_of_size(cells: list[object]) -> str | None:
+    """The unit of Unix times, which their size tells; None for others, such as times from 0."""
+    try:
+        least = min(Decimal(str(cell)) for cell in cells)
+    except (DecimalException, ValueError):
+        return None
+    if not least.is_finite():
+        return None
+    for unit, scale in (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)):
+        if 10**9 * scale <= least < 10**10 * scale:
+            return unit
+    return None
+
+
 def number_parser(unit_ns: int) -> Callable[[object], int]:
     """A parser of times that are numbers of this unit; it gives ns."""
 
@@ -65,6 +79,11 @@ _STAMP = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s*(Z|[+-]\d\d:\d\d)?", re.ASCII
 )
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - zones are taken off by hand: wall clocks without one are compared with each other
+
+
+def is_stamp(value: object) -> bool:
+    """Whether a cell has the form of a date and time."""
+    return isinstance(value, str) and _STAMP.fullmatch(value.strip()) is not None
 
 
 def parse_stamp(value: object) -> int:

@@ -8,24 +8,18 @@ left out, coarse timestamps spread, time scaled) is stated in a note.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.errors import UserError
 from bench.plan.arrival_laws import TraceSource
-from bench.plan.trace_values import MOST_NS, number_parser, parse_stamp, parse_tokens
-from bench.units import S, show_duration
+from bench.plan.trace_rows import read_rows
+from bench.plan.trace_values import MOST_NS
+from bench.units import show_duration
 
-_UNIT_NS = {"s": S, "ms": 1_000_000, "us": 1_000, "ns": 1}
 #: How even a grid of timestamps must be: this share of the gaps lies within `_WOBBLE` steps of
 #: a whole number of steps (Mooncake's 3 s grid wobbles by 3 ms).
 _EVEN_SHARE, _WOBBLE = 0.9, 0.02
@@ -44,23 +38,6 @@ class Trace:
     rows_skipped: int
 
 
-class Layout(NamedTuple):
-    """Which column or key holds what, and the unit of the time."""
-
-    title: str
-    time: str
-    prompt: str
-    output: str
-    unit: str
-
-
-LAYOUTS = {
-    "mooncake": Layout("Mooncake JSONL", "timestamp", "input_length", "output_length", "ms"),
-    "azure": Layout("Azure LLM CSV", "TIMESTAMP", "ContextTokens", "GeneratedTokens", "rfc3339"),
-    "burstgpt": Layout("BurstGPT CSV", "Timestamp", "Request tokens", "Response tokens", "s"),
-}
-
-
 def read_trace(source: TraceSource, seed: int) -> Trace:
     """Read, spread coarse timestamps, select [start, end), scale by `speed`.
 
@@ -70,7 +47,7 @@ def read_trace(source: TraceSource, seed: int) -> Trace:
     read, nothing left to replay.
     """
     path = Path(source.file)
-    layout, times, sizes, skipped = _read_rows(path, source)
+    layout, times, sizes, skipped = read_rows(path, source)
     rows = len(times)
     if not rows:
         raise UserError(
@@ -179,165 +156,3 @@ def spread(
         size=len(times),
     )
     return times + draws.astype(np.int64)
-
-
-class _Line(NamedTuple):
-    number: int
-    row: Mapping[str, object]
-
-
-def _read_rows(
-    path: Path, source: TraceSource
-) -> tuple[Layout, npt.NDArray[np.int64], npt.NDArray[np.int32], int]:
-    """Layout, times (ns), sizes (rows × prompt, output), and how many rows had 0 tokens."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(
-            f"the trace cannot be read ({error.strerror})",
-            where=source.file,
-            remedy="give a path relative to the profile or to this folder",
-        ) from None
-    except UnicodeDecodeError:
-        raise UserError(
-            "the trace is not UTF-8 text",
-            where=source.file,
-            remedy="unpack it, or save it as UTF-8",
-        ) from None
-    if text.startswith("version https://git-lfs"):
-        raise UserError(
-            "is a Git LFS pointer, not the trace",
-            where=source.file,
-            remedy="fetch it with: git lfs pull",
-        )
-    is_json = text.lstrip().startswith("{")
-    keys, lines = (_json_lines if is_json else _csv_lines)(text, source.file)
-    layout = _layout(keys, source)
-    to_ns: Callable[[object], int]
-    if layout.unit == "rfc3339":
-        to_ns = parse_stamp
-    else:
-        to_ns = number_parser(_UNIT_NS[layout.unit])
-    times: list[int] = []
-    sizes: list[tuple[int, int]] = []
-    skipped = 0
-    for line in lines:
-        at = _field(line, layout.time, to_ns, source)
-        prompt = _field(line, layout.prompt, parse_tokens, source)
-        output = _field(line, layout.output, parse_tokens, source)
-        if prompt and output:
-            times.append(at)
-            sizes.append((prompt, output))
-        else:
-            skipped += 1
-    return layout, np.array(times, np.int64), np.array(sizes, np.int32).reshape(-1, 2), skipped
-
-
-def _layout(keys: list[str], source: TraceSource) -> Layout:
-    time = source.time_column
-    prompt = source.prompt_column
-    output = source.output_column
-    mapped = source.format in ("auto", "columns") and time and prompt and output
-    if mapped:
-        layout = Layout("mapped columns", str(time), str(prompt), str(output), source.time_unit)
-    elif source.format != "auto":
-        layout = LAYOUTS[source.format]
-    else:
-        found = [
-            known
-            for known in LAYOUTS.values()
-            if {known.time, known.prompt, known.output} <= set(keys)
-        ]
-        if not found:
-            raise UserError(
-                f"the trace's layout is not known (columns: {', '.join(keys)})",
-                where=source.file,
-                remedy=(
-                    'set format = "columns" and name time_column, prompt_column and output_column'
-                ),
-            )
-        layout = found[0]
-    for name in (layout.time, layout.prompt, layout.output):
-        if name not in keys:
-            if mapped:
-                remedy = "correct the name in the profile"
-            else:
-                remedy = 'set format = "auto" or name the columns'
-            raise UserError(
-                f"line 1: the trace has no column {name!r} (columns: {', '.join(keys)})",
-                where=source.file,
-                remedy=remedy,
-            )
-    return layout
-
-
-def _csv_lines(text: str, name: str) -> tuple[list[str], Iterator[_Line]]:
-    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
-
-    def rows() -> Iterator[list[str]]:
-        try:
-            yield from reader
-        except csv.Error as error:
-            raise UserError(
-                f"line {reader.line_num}: is not CSV ({error})",
-                where=name,
-                remedy="correct or remove the line",
-            ) from None
-
-    header = [column.strip() for column in next(rows(), [])]
-
-    def lines() -> Iterator[_Line]:
-        for cells in rows():
-            if len(cells) > len(header):
-                raise UserError(
-                    f"line {reader.line_num}: {len(cells)} values for {len(header)} columns",
-                    where=name,
-                    remedy="correct or remove the line",
-                )
-            if cells:
-                yield _Line(reader.line_num, dict(zip(header, cells, strict=False)))
-
-    return header, lines()
-
-
-def _json_lines(text: str, name: str) -> tuple[list[str], Iterator[_Line]]:
-    raw = text.split("\n")
-
-    def parse(number: int) -> _Line:
-        try:
-            row = json.loads(raw[number - 1], parse_float=Decimal)
-        except (ValueError, RecursionError) as error:
-            raise UserError(
-                f"line {number}: is not JSON ({error})",
-                where=name,
-                remedy="correct or remove the line",
-            ) from None
-        if not isinstance(row, dict):
-            raise UserError(
-                f"line {number}: is not a JSON object",
-                where=name,
-                remedy="correct or remove the line",
-            )
-        return _Line(number, row)
-
-    filled = [number for number, line in enumerate(raw, 1) if line.strip()]
-    return list(parse(filled[0]).row), (parse(number) for number in filled)
-
-
-def _field(
-    line: _Line,
-    column: str,
-    parse: Callable[[object], int],
-    source: TraceSource,
-) -> int:
-    value = line.row.get(column)
-    try:
-        if value is None or value == "":
-            raise ValueError("has no value")
-        return parse(value)
-    except ValueError as error:
-        raise UserError(
-            f"line {line.number}: column {column!r}: {error}",
-            where=source.file,
-            remedy="correct or remove the line",
-        ) from None

@@ -376,3 +376,80 @@ def test_mooncake_conversation_loses_its_false_bursts() -> None:
     assert stats.kstest(np.clip(within, 0, 1), "uniform").pvalue > 0.001
     synthetic = read_trace(source(SHARED / "mooncake_fast25_synthetic.jsonl"), 3)
     assert len(synthetic.notes) == 1  # millisecond stamps are fine enough: nothing is moved
+
+
+NAMES = ("timestamp", "input_length", "output_length")
+
+
+def rows_of(stamps: list[object]) -> list[dict[str, object]]:
+    return [dict(zip(NAMES, (at, 5 + i, 6), strict=True)) for i, at in enumerate(stamps)]
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        [0, 1500],
+        [1_790_812_800, 1_790_812_801.5],
+        [1_790_812_800_000, 1_790_812_801_500],
+        [1_790_812_800_000_000, 1_790_812_801_500_000],
+        [1_790_812_800_000_000_000, 1_790_812_801_500_000_000],
+        ["1790812800000", "1790812801500"],
+        ["2026-10-01T00:00:00Z", "2026-10-01T00:00:01.5Z"],
+        ["2026-10-01 00:00:00", "2026-10-01 00:00:01.500"],
+    ],
+)
+def test_times_say_their_unit_themselves(tmp_path: Path, stamps: list[object]) -> None:
+    """Dates, and numbers of the size of Unix times; small whole ones are the layout's ms."""
+    text = "\n".join(json.dumps(row) for row in rows_of(stamps))
+    assert read_trace(source(write(tmp_path / "t.jsonl", text)), 1).due_ns.tolist() == [
+        0,
+        1500 * MS,
+    ]
+
+
+@pytest.mark.parametrize("stamps", [[0.0, 0.4, 0.8], ["0", "1.25"], list(range(20))])
+def test_a_unit_that_is_not_said_is_asked_for(tmp_path: Path, stamps: list[object]) -> None:
+    """Another tool's rows under Mooncake's names may be seconds; said, they are read."""
+    path = write(tmp_path / "t.jsonl", "\n".join(json.dumps(row) for row in rows_of(stamps)))
+    assert "time_unit" in message(path)
+    due = read_trace(source(path, time_unit="s"), 1).due_ns
+    assert due[-1] == float(str(stamps[-1])) * S
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(rows_of([0, 1500])),
+        json.dumps(rows_of([0, 1500]), indent=2),
+        "\n".join(json.dumps(row, indent=1) for row in rows_of([0, 1500])),
+        "timestamp;input_length;output_length\r\n0;5;6\r\n1500;6;6\r\n",
+        "sep=;\r\ntimestamp;input_length;output_length\r\n0,0;5;6\r\n1500,0;6,0;6\r\n;;\r\n",
+        "timestamp\tinput_length\toutput_length\n0\t5\t6\n1500\t6\t6\n",
+        '"timestamp";"input_length";"output_length";\n"0";"5";"6";\n"1500";"6";"6";\n',
+    ],
+)
+def test_traces_as_tools_and_spreadsheets_save_them(tmp_path: Path, text: str) -> None:
+    """Arrays, indented objects, semicolons, tabs, decimal commas, a separator line, empty rows."""
+    trace = read_trace(source(write(tmp_path / "t.txt", text)), 1)
+    assert (trace.due_ns.tolist(), trace.prompt_tokens.tolist()) == ([0, 1500 * MS], [5, 6])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("timestamp,a\n".encode("utf-16"), "iconv -f UTF-16"),
+        ("timestamp,a\nZo\xeb".encode("latin-1"), "not UTF-8"),
+        (b"PAR1", "Parquet"),
+        (b"PK\x03\x04", "Excel"),
+        (b"BZh9", "bunzip2"),
+        (json.dumps({"data": rows_of([0])}).encode(), "jq -c '.data[]'"),
+        (b'{"resourceSpans": []}', "OTLP"),
+        (json.dumps(rows_of([0, 1]))[:-5].encode(), "object 2 is not JSON"),
+        (b"[1, 2]", "object 1"),
+        (b"2023-11-16 18:17:03,12,3\n", "has no header line"),
+        (b"TIMESTAMP;ContextTokens;GeneratedTokens\n2023-11-16 18:17:03;1.024;3\n", "'1.024'"),
+    ],
+)
+def test_what_is_no_trace_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    """With the command that makes one of it."""
+    assert said in message(write(tmp_path / "t.txt", content))
