@@ -83,7 +83,24 @@ def tier_sentence(tiers: Tiers) -> str:
     asked = f"{visible(tiers.asked, 40)} asked for"
     if (found := tiers.honoured) is not None:
         asked += f", {count(found.n)} of {count(found.of)} answers by it ({_interval(found)})"
+        asked += _least(tiers, found)
     return "; ".join([asked, *([", ".join(said)] if said else [])])
+
+
+def _least(tiers: Tiers, whole: Honoured) -> str:
+    """`, least in phase burst (3 %)`: the part that was surely served so less often than the whole;
+    empty without one.
+    """
+    less = [
+        (part.honoured.share, kind, name)
+        for kind, name, part in _when(tiers)
+        if part.honoured is not None and part.honoured.interval[1] < whole.interval[0]
+    ]
+    if not less:
+        return ""
+    share, kind, name = min(less)
+    where = f"from {name}" if kind == "time" else f"in {kind} {name}"
+    return f", least {where} ({per_cent(share)})"
 
 
 def _honoured_words(tiers: Tiers) -> Sequence[str]:
@@ -147,7 +164,7 @@ def _when(tiers: Tiers) -> Iterator[_Part]:
     """Phases and context buckets where there are several, and the stretches with the smallest
     shares of what was asked for.
     """
-    for kind, parts in (("phase", tiers.by_phase), ("prompt tokens", tiers.by_bucket)):
+    for kind, parts in (("phase", tiers.by_phase), ("context", tiers.by_bucket)):
         if len(parts) > 1:
             yield from ((kind, visible(name, 40), found) for name, found in parts.items())
     stretches = tiers.by_time

@@ -7,19 +7,21 @@ from pathlib import Path
 
 import anyio
 import pytest
+from scipy import stats
 
 from bench.judge.attribution.factors import factors_of
 from bench.judge.review import Records, records_of
 from bench.judge.telemetry import run_metrics
 from bench.load.options import Listeners, RunOptions
 from bench.load.runner import play
+from bench.record.records.served import Honoured, TierCounts, Tiers
 from bench.record.request_log import Reading, read_log
 from bench.record.run_folder import Run
 from bench.record.samples import CAUSES
 from bench.show.export import rows_of
 from bench.show.parts import report_document
 from bench.show.render_markdown import markdown_page
-from bench.show.served import served_screen
+from bench.show.served import served_screen, tier_sentence
 from tests.support.downgrading import (
     ASKED,
     OTHER,
@@ -202,3 +204,35 @@ def test_a_log_has_causes_by_status_and_code(tmp_path: Path) -> None:
     found = read_log([path], Reading()).columns.samples["cause"]
     named = [CAUSES[number].value if number >= 0 else None for number in found]
     assert named == [None, "quota", "spend", "overload", "request"]
+
+
+@pytest.mark.parametrize(
+    ("phases", "said"),
+    [
+        # 95 % limits of 5 of 100 end below those of 105 of 200
+        ({"calm": (100, 0), "burst": (5, 95)}, "least in phase burst (5 %)"),
+        ({"calm": (52, 48), "burst": (50, 50)}, ""),
+        ({"calm": (100, 0)}, ""),
+    ],
+)
+def test_the_screen_names_the_part_that_was_surely_served_less(
+    phases: dict[str, tuple[int, int]], said: str
+) -> None:
+    """Only where the interval of the part ends below that of the whole."""
+
+    def counts(pairs: list[tuple[int, int]]) -> dict[str, object]:
+        ours, others = (sum(column) for column in zip(*pairs, strict=True))
+        limits = stats.binomtest(ours, ours + others).proportion_ci(0.95)
+        share = {"words": [ASKED], "n": ours, "of": ours + others, "share": ours / (ours + others)}
+        honoured = Honoured.model_validate({**share, "interval": (limits.low, limits.high)})
+        return {"served": {ASKED: ours, OTHER: others}, "honoured": honoured}
+
+    tiers = Tiers(
+        asked=ASKED,
+        asked_by="request",
+        by_phase={name: TierCounts.model_validate(counts([n])) for name, n in phases.items()},
+        **counts(list(phases.values())),
+    )
+    sentence = tier_sentence(tiers)
+    assert ("least" in sentence) is bool(said)
+    assert said in sentence
