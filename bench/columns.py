@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    Bool = npt.NDArray[np.bool_]
     Int = npt.NDArray[np.int64]
     Table = npt.NDArray[np.void]
 
@@ -73,11 +74,20 @@ def harness_lag_ns(samples: Table) -> Int:
 
 
 def ns_a_token(samples: Table) -> Int:
+    """A mean over tokens of which the wire shows both number and time, else -1: one chunk has no
+    time, and chunks that nobody counted by usage may each hold several (docs/dev/unknown.md).
+    """
     span = between_ns(samples["first_token_ns"], samples["last_token_ns"])
     steps = samples["output_tokens"].astype("i8") - 1
     mean: Int = span // steps.clip(min=1)
-    mean[(span < 0) | (steps <= 0)] = -1
+    mean[(span <= 0) | (steps <= 0) | (samples["chunks"] == 1) | counted_by_chunks(samples)] = -1
     return mean
+
+
+def counted_by_chunks(samples: Table) -> Bool:
+    """Rows whose number of output tokens nobody stated."""
+    mask: Bool = (samples["flags"] & Flag.COUNTED_TOKENS) != 0
+    return mask
 
 
 def longest_gap_ns(samples: Table) -> Int:

@@ -196,7 +196,7 @@ _TABLE = (
         "TPOT",
         "time per output token",
         "Time per output token: (last token − first token) / (output tokens − 1), for answers of"
-        " two tokens or more.",
+        " two tokens or more that came in several chunks and whose tokens the server counted.",
         aliases=("time_per_output_token",),
         promise="latency",
         length_ns=columns.ns_a_token,

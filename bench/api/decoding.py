@@ -25,9 +25,9 @@ def decode(payload: bytes) -> dict[str, Any]:
         value = from_json(payload)
     except ValueError:
         # Four times as fast, but it refuses half a surrogate pair, which servers that cut text by
-        # bytes do send.
+        # bytes do send, and bytes that are no UTF-8, which every client but Python's replaces.
         try:
-            value = json.loads(payload)
+            value = json.loads(payload.decode("utf-8", "replace"))
         except (ValueError, RecursionError):
             raise _no_json(payload) from None
     if not isinstance(value, dict):

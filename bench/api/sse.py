@@ -16,18 +16,22 @@ _SPACE = 0x20
 _NO_EVENTS: list[Event] = []
 
 
-#: How a stream may begin, byte by byte; a comment is a colon and anything.
-_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+#: How a stream may begin.
+_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:")
 
 
 def looks_like_events(begin: bytes) -> bool | None:
     """Whether a body begins as an event stream does; None as long as it may yet.
 
-    False only for JSON and for HTML: any other line may stand before an event.
+    False only for JSON and for HTML: any other line, above all a comment, may stand before an
+    event.
     """
     text = begin.removeprefix(_BOM).lstrip(b" \t\r\n")
     if text.startswith(_BEGINNINGS):
         return True
+    if text[:1] == b":":
+        lines = text.replace(b"\r", b"\n").split(b"\n")
+        return any(line.startswith(_BEGINNINGS) for line in lines) or None
     if text[:1] in (b"{", b"[", b"<"):
         return False
     return None

@@ -386,6 +386,6 @@ def _pour(buffer: array[int], histogram: Histogram) -> None:
 
 def _output_tokens(answer: Answer, flags: int) -> int:
     """As the server stated them, else a streamed answer's chunks, else -1."""
-    if answer.output_tokens < 0 and answer.chunks and flags & Flag.STREAMED:
+    if answer.output_tokens <= 0 and answer.chunks and flags & Flag.STREAMED:
         return answer.chunks
     return answer.output_tokens

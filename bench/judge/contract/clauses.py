@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bench.columns import counted_by_chunks
 from bench.judge.contract.exclusions import Classes
 from bench.metrics import METRICS
 from bench.plan.clause import Clause
@@ -192,6 +193,11 @@ def marks(
             known = METRICS[clause.metric].known_by_cut_ns(samples[cut], view)
             unknown[cut] = known <= limit
     lacks = ok & (values < 0)
+    # What the wire does not show was neither kept nor broken for certain: no answer too short for
+    # the metric, but one whose tokens came at once, or were never counted.
+    unmeasured = lacks & _unmeasurable(samples, clause)
+    unknown |= unmeasured
+    lacks &= ~unmeasured
     if logged:
         unrecorded = lacks & ~_too_short(samples, clause)
         unknown |= unrecorded
@@ -237,6 +243,16 @@ def _aside(
     return aside
 
 
+def _unmeasurable(samples: Table, clause: Clause) -> Bool:
+    """Answers that have tokens, and nothing that would tell how long each took."""
+    tokens = samples["output_tokens"]
+    if clause.metric == "output_tps" and clause.with_ttft:
+        return counted_by_chunks(samples)
+    if clause.metric not in ("tpot", "output_tps"):
+        return np.zeros(len(samples), bool)
+    return counted_by_chunks(samples) | ((tokens > 1) & (samples["first_token_ns"] >= 0))
+
+
 def _too_short(samples: Table, clause: Clause) -> Bool:
     """Answers that are known to have too few tokens (or chunks: only a run counts them) for the
     metric.
@@ -259,7 +275,9 @@ def _time_and_tokens(samples: Table, clause: Clause, view: str) -> tuple[Int, In
         first = latency_ns(samples, "ttft", view)
         took = np.where((took >= 0) & (first >= 0), took - first, -1)
         tokens = tokens - 1
-    return np.where((took >= 0) & (tokens > 0), took, -1), tokens
+        took[(took == 0) | (samples["chunks"] == 1)] = -1
+    known = (took >= 0) & (tokens > 0) & ~counted_by_chunks(samples)
+    return np.where(known, took, -1), tokens
 
 
 def in_own_unit(samples: Table, clause: Clause, values_ns: Int) -> Float:
