@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.cli import main
@@ -204,3 +205,67 @@ def test_names_in_a_manifest_choose_no_path(
         for figure in figures
     )
     assert untouched(outside)
+
+
+def _contract_limit(manifest: dict[str, Any]) -> None:
+    manifest["lanes"][0]["contract"]["clause"][0]["limit"] = None
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a clause without its limit": _contract_limit,
+    "a key of another version": lambda m: m["lanes"][0]["contract"].update(later=1),
+    "harness a number": lambda m: m.update(harness=3),
+    "files true": lambda m: m.update(files=True),
+    "an input that is a list": lambda m: m["inputs"].__setitem__(0, []),
+    "buckets a number": lambda m: m["lanes"][0].update(buckets=1),
+    "prices a list": lambda m: m["lanes"][0].update(prices=[1]),
+    "no strings": lambda m: m.update(strings={}),
+    "began never": lambda m: m.update(started_wall_ns=10**40),
+}
+CELLS = [
+    ("samples/rows.npy", "outcome", 129),
+    ("samples/rows.npy", "note", 300),
+    ("samples/rows.npy", "cause", 100),
+    ("schedule.npy", "bucket", 8),
+    ("schedule.npy", "lane", 1),
+]
+READ = (["judge"], ["report"], ["export", "--format", "csv"])
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edited_manifest_is_read_or_refused(
+    name: str, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever value stands in it: never 70 and a traceback, which would be a fault of ours."""
+    folder = tmp_path / "run"
+    for command in READ:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(sound, folder)
+        manifest = json.loads((folder / "run.json").read_bytes())
+        EDITS[name](manifest)
+        (folder / "run.json").write_text(json.dumps(manifest))
+        assert main([*command, str(folder)]) != 70, command
+        assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("table", "column", "value"), CELLS)
+def test_a_flipped_bit_of_a_table_is_read_or_refused(
+    table: str, column: str, value: int, sound: Path, tmp_path: Path
+) -> None:
+    """One cell that nothing else knows of."""
+    folder = tmp_path / "run"
+    for command in READ:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(sound, folder)
+        cells = np.load(folder / table)
+        cells[column][5] = value
+        np.save(folder / table, cells)
+        assert main([*command, str(folder)]) != 70, command
+
+
+def test_a_fault_of_ours_in_a_sound_folder_is_a_fault_of_ours(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is what was written is not blamed."""
+    monkeypatch.setattr("bench.judge.verify.verify", lambda *_: 1 // 0)
+    assert main(["verify", str(sound)]) == 70

@@ -150,6 +150,8 @@ class Shelf:
             }
         except RunFolderError as error:
             self.unreadable[path] = str(error)
+        except Exception as error:  # what was edited makes us stumble anywhere
+            self.unreadable[path] = f"{path}: cannot be read ({type(error).__name__}: {error})"
 
 
 def needed_since(contract: Contract | None, now_ns: int) -> str:

@@ -147,7 +147,12 @@ def _main(argv: list[str] | None, words: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("tailproof: interrupted\n")
         return int(ExitCode.INTERRUPTED)
-    except Exception:
+    except Exception as error:
+        from bench.cli.damaged import damaged
+
+        if (said := damaged(sys.argv[1:] if argv is None else argv, error)) is not None:
+            sys.stderr.write(f"tailproof: {said}\n")
+            return int(ExitCode.USAGE)
         # A fault of ours is no verdict: 70, as sysexits.h has it, and never the 1 of a broken
         # contract.
         sys.stderr.write(_fault())

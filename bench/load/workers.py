@@ -12,6 +12,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,7 +23,7 @@ from anyio.streams.text import TextReceiveStream
 
 from bench.clock import monotonic_ns
 from bench.errors import TailproofError
-from bench.load.generator import run_loop
+from bench.load.generator import STOP_DRAIN_NS, drain_bound_ns, run_loop
 from bench.load.part_process import CounterReports, FromStarter, ToStarter, leave
 from bench.load.player import Counters, OnTick, Player
 from bench.load.work import Work
@@ -30,12 +31,14 @@ from bench.plan.credentials import fault_text
 from bench.plan.prompts import PromptText, load_tokenizer
 from bench.record.histogram import Histogram
 from bench.record.parts import Part
-from bench.units import MS
+from bench.units import MS, S
 
 #: From the moment all workers are ready to the run's time zero.
 _LEAD_NS = 300 * MS
 _REPORT_EVERY_NS = 500 * MS
 _TICK_S = 0.05
+#: A worker writes its last rows and counts within this time; told twice to stop, within that.
+_SLOW_TO_END_NS, _SLOW_TO_STOP_NS = 15 * S, 3 * S
 
 
 @dataclasses.dataclass
@@ -97,18 +100,42 @@ class Workers:
                 await _say(worker, worker.work.job() | self._prompts)
                 group.start_soon(self._listen, worker)
             for worker in self._workers:
-                await worker.ready.wait()
+                while not worker.ready.is_set():
+                    with anyio.move_on_after(_TICK_S):
+                        await worker.ready.wait()
+                    if self._stops > 1:
+                        self._give_up()
             self._t0 = monotonic_ns() + _LEAD_NS if t0 is None else t0
             for worker in self._workers:
                 await _say(worker, {"start": self._t0})
+            ends_ns = self._ends_ns()
             while any(worker.process.returncode is None for worker in self._workers):
                 await anyio.sleep(_TICK_S)
                 on_tick(monotonic_ns() - self._t0, lambda: self._total)
                 while self._told < self._stops:
                     self._told += 1
+                    ends_ns = min(ends_ns, monotonic_ns() + STOP_DRAIN_NS + _SLOW_TO_END_NS)
+                    if self._told > 1:
+                        ends_ns = min(ends_ns, monotonic_ns() + _SLOW_TO_STOP_NS)
                     for worker in self._workers:
-                        await _say(worker, {"stop": None})
+                        with anyio.move_on_after(_TICK_S):  # it may not read any more
+                            await _say(worker, {"stop": None})
+                if monotonic_ns() > ends_ns:
+                    self._give_up()
         return [self._part(worker) for worker in self._workers]
+
+    def _ends_ns(self) -> int:
+        """When a worker that has not ended will not end any more."""
+        lanes, schedule = self._work.lanes, self._work.schedule
+        last_ns = max(lane.end_ns for lane in lanes)
+        return self._t0 + last_ns + drain_bound_ns(lanes, schedule) + _SLOW_TO_END_NS
+
+    def _give_up(self) -> None:
+        """Kill workers that stand still: they count as lost."""
+        for worker in self._workers:
+            if worker.process.returncode is None:
+                with suppress(ProcessLookupError):
+                    worker.process.kill()
 
     def _part(self, worker: _Worker) -> Part:
         if (told := worker.result) is None:

@@ -95,7 +95,9 @@ def sealed(folder: Path) -> dict[str, str]:
 def marks(folder: Path) -> dict[str, int]:
     """Writer -> its last mark (ns after the run's start), of a run that has no end."""
     return {
-        writer: int(entry["until_ns"]) for writer, entry in _entries(folder) if "until_ns" in entry
+        writer: entry["until_ns"]
+        for writer, entry in _entries(folder)
+        if isinstance(entry.get("until_ns"), int)
     }
 
 
@@ -104,7 +106,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for line in path.read_bytes().splitlines():
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # its file is then unlisted, which `verify` reports
             if isinstance(entry, dict):
                 yield path.name.removesuffix(f"-{LIST}"), entry
