@@ -39,6 +39,7 @@ _REPORT_EVERY_NS = 500 * MS
 _TICK_S = 0.05
 #: A worker writes its last rows and counts within this time; told twice to stop, within that.
 _SLOW_TO_END_NS, _SLOW_TO_STOP_NS = 15 * S, 3 * S
+_SLOW_TO_BEGIN_NS = 20 * S
 
 
 @dataclasses.dataclass
@@ -99,12 +100,7 @@ class Workers:
                 self._workers.append(worker)
                 await _say(worker, worker.work.job() | self._prompts)
                 group.start_soon(self._listen, worker)
-            for worker in self._workers:
-                while not worker.ready.is_set():
-                    with anyio.move_on_after(_TICK_S):
-                        await worker.ready.wait()
-                    if self._stops > 1:
-                        self._give_up()
+            await self._until_ready()
             self._t0 = monotonic_ns() + _LEAD_NS if t0 is None else t0
             for worker in self._workers:
                 await _say(worker, {"start": self._t0})
@@ -121,8 +117,19 @@ class Workers:
                         with anyio.move_on_after(_TICK_S):  # it may not read any more
                             await _say(worker, {"stop": None})
                 if monotonic_ns() > ends_ns:
-                    self._give_up()
+                    self._give_up(self._workers)
         return [self._part(worker) for worker in self._workers]
+
+    async def _until_ready(self) -> None:
+        """All do the same to get ready: one that takes much longer than the first stands still."""
+        first_ns: int | None = None
+        while not all(worker.ready.is_set() for worker in self._workers):
+            await anyio.sleep(_TICK_S)
+            if first_ns is None and any(worker.ready.is_set() for worker in self._workers):
+                first_ns = monotonic_ns()
+            too_late = first_ns is not None and monotonic_ns() > first_ns + _SLOW_TO_BEGIN_NS
+            if too_late or self._stops > 1:
+                self._give_up([worker for worker in self._workers if not worker.ready.is_set()])
 
     def _ends_ns(self) -> int:
         """When a worker that has not ended will not end any more."""
@@ -130,9 +137,9 @@ class Workers:
         last_ns = max(lane.end_ns for lane in lanes)
         return self._t0 + last_ns + drain_bound_ns(lanes, schedule) + _SLOW_TO_END_NS
 
-    def _give_up(self) -> None:
+    def _give_up(self, workers: list[_Worker]) -> None:
         """Kill workers that stand still: they count as lost."""
-        for worker in self._workers:
+        for worker in workers:
             if worker.process.returncode is None:
                 with suppress(ProcessLookupError):
                     worker.process.kill()

@@ -37,6 +37,11 @@ def goodbye(http2: H2Connection, stream: int) -> None:
     http2.close_connection(ErrorCodes.INTERNAL_ERROR, last_stream_id=0)
 
 
+def graceful(http2: H2Connection, stream: int) -> None:
+    """A goodbye that costs nobody an answer, as nginx says it after its thousandth request."""
+    http2.close_connection(ErrorCodes.NO_ERROR, last_stream_id=stream)
+
+
 def silence(http2: H2Connection, stream: int) -> None:
     """The connection ends without a word."""
 
@@ -73,6 +78,8 @@ def frames(end: End) -> Script:
         (whole, Outcome.ok),
         (reset, Outcome.reset),
         (goodbye, Outcome.reset),
+        # httpx gives the answer up, so nothing is known of it
+        (graceful, Outcome.censored),
         (silence, Outcome.reset),
     ],
 )

@@ -466,6 +466,19 @@ def test_our_own_want_is_ours_at_whichever_address_of_a_name(
     assert classify(race.decisive)[0] is outcome
 
 
+@pytest.mark.parametrize(
+    "proxy", ["foo://user:pr0xyPass@127.0.0.1:1", "http://user:pr0xyPass@127.0.0.1:notaport"]
+)
+def test_a_proxy_that_httpx_cannot_use_is_one_sentence(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its password."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(UserError, match="outgoing proxy") as refused:
+        make_sender(target_for("http://models.example/v1", "httpx"), StampedReader())
+    assert "pr0xyPass" not in str(refused.value)
+
+
 @LOOPS
 def test_waiting_for_the_peers_window_is_told_apart_from_sending(loop: str) -> None:
     """A server that reads nothing for 0.3 s holds a large request up for about as long: nothing of

@@ -100,14 +100,11 @@ class Connection:
         self._receiver: Receiver | None = None
         self._parser: Any = None
         self._unsent: memoryview | None = None
-        #: since when the peer's window, or the link, has taken no more of the request
-        self._held_since_ns = 0
+        # The last: since when the peer's window, or the link, has taken no more of the request.
+        self._head_bytes = self._stamp_ns = self._uses = self._held_since_ns = 0
         self._headers: Headers = []
-        self._head_bytes = 0
-        self._stamp_ns = 0
         self._user_stamp = False
         self._head_done = self._until_close = self._answered = self._complete = self._keep = False
-        self._uses = 0
         self._resend: Callable[[], None] | None = None
         self.alive = True
         #: did its last answer come in chunks?

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 
 from bench.api.auth import Outgoing
 from bench.clock import monotonic_ns, wall_ns
+from bench.errors import UserError
 from bench.load.transport.interface import Handle, Receiver, TransportFailure, classify
 from bench.load.transport.patience import HELD_UP_NS
 from bench.load.transport.pool import report as report_error
@@ -81,14 +82,7 @@ class StockSender:
                 receiver.on_sent(now, reused=not opened)
 
         try:
-            request = self._client.build_request(
-                "POST",
-                self._url,
-                content=body,
-                headers={"X-Request-Id": request_id, **self._signature(request_id, body)},
-                extensions={"trace": trace},
-            )
-            response = await self._client.send(request, stream=True)
+            response = await self._answered(body, request_id, trace, receiver, opened)
             try:
                 headers = [(name.lower(), value) for name, value in response.headers.raw]
                 receiver.on_head(response.status_code, headers, monotonic_ns(), True)
@@ -96,10 +90,40 @@ class StockSender:
                     receiver.on_body(data, monotonic_ns())
             finally:
                 await response.aclose()
-        except (httpx.HTTPError, OSError, UnicodeError) as error:
+        except Exception as error:
+            if not _is_foreign(error):
+                raise
             receiver.on_fail(*classify_httpx(error), monotonic_ns())
         else:
             receiver.on_done(monotonic_ns())
+
+    async def _answered(
+        self,
+        body: bytes,
+        request_id: str,
+        trace: Callable[[str, object], Awaitable[None]],
+        receiver: Receiver,
+        opened: list[int],
+    ) -> httpx.Response:
+        """The head of an answer. A request that meets connections on their way out is sent again:
+        no answer to it had begun.
+        """
+        for left in reversed(range(_GOODBYES)):
+            opened.clear()
+            request = self._client.build_request(
+                "POST",
+                self._url,
+                content=body,
+                headers={"X-Request-Id": request_id, **self._signature(request_id, body)},
+                extensions={"trace": trace},
+            )
+            try:
+                return await self._client.send(request, stream=True)
+            except Exception as error:
+                if not left or not _is_goodbye(error):
+                    raise
+                receiver.on_reconnect()
+        raise AssertionError("the last try returns or raises")
 
     def _signature(self, request_id: str, body: bytes) -> dict[str, str]:
         if self._sign is None:
@@ -140,6 +164,19 @@ def client_of(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
     """Stock httpx with the target's headers and TLS files, unbounded, on its Unix socket where it
     has one.
     """
+    try:
+        return _client(target, timeout)
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        # Its own words may hold the password in the proxy's address.
+        missing = " (pip install socksio)" if isinstance(error, ImportError) else ""
+        raise UserError(
+            f"the environment names an outgoing proxy that httpx cannot use{missing}",
+            where=f"target {target.name}",
+            remedy="correct or unset ALL_PROXY, HTTP_PROXY, HTTPS_PROXY",
+        ) from None
+
+
+def _client(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     verify = verify_of(target)
     transport = None
@@ -167,8 +204,38 @@ def client_of(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
 _HTTP2_ENDS = ("StreamReset", "ConnectionTerminated", "Server disconnected")
 
 
+#: So many connections in a row may be on their way out when a request is put on them.
+_GOODBYES = 5
+
+
+def _is_foreign(error: BaseException) -> bool:
+    """Whether it comes out of httpx and what it is made of, and not from who is told of events."""
+    if isinstance(error, (httpx.HTTPError, OSError, UnicodeError)):
+        return True
+    return type(error).__module__.partition(".")[0] in ("h2", "hpack", "hyperframe", "httpcore")
+
+
+def _is_goodbye(error: BaseException) -> bool:
+    """Whether the server's graceful end of an HTTP/2 connection, which costs nobody an answer, was
+    too much for httpx: it says so of a request that was under way, and breaks its own rules on one
+    that is sent just then.
+    """
+    if isinstance(error, httpx.LocalProtocolError):
+        return "ConnectionState.CLOSED" in str(error) or "Connection is closed" in str(error)
+    if isinstance(error, httpx.RemoteProtocolError):
+        text = str(error)
+        return "ConnectionTerminated" in text and ("error_code:0" in text or "NO_ERROR" in text)
+    return type(error).__module__.startswith("h2.")
+
+
 def classify_httpx(error: BaseException) -> tuple[Outcome, str]:
     """httpx hides the cause one or two levels down; look for it before using httpx's own name."""
+    if _is_goodbye(error):
+        return Outcome.censored, "HTTP/2: lost by our library at the server's graceful goodbye"
+    if isinstance(error, httpx.LocalProtocolError) or not isinstance(
+        error, (httpx.HTTPError, OSError, UnicodeError, TransportFailure)
+    ):
+        return Outcome.censored, f"lost by our library: {type(error).__name__}: {error}"[:200]
     if isinstance(error, httpx.ReadTimeout):
         return Outcome.timeout_first, "connected, but no answer in time"
     cause: BaseException | None = error
