@@ -204,18 +204,19 @@ def separator_of(first: str) -> str:
 
 def refuse_headless(header: list[str], where: str) -> None:
     """Raises UserError where the first line is already a row."""
+    words = max((len(name.split()) for name in header), default=0)
+    if (len(header) == 1 and words > 1) or (len(header) == 2 and words > 3):
+        raise UserError(
+            f"is not a table with a header line: line 1 is {header[0][:60]!r}",
+            where=where,
+            remedy=f"{_AS_TABLE} (one object a request)",
+        )
     numbers = sum(_NUMBER.fullmatch(name.strip()) is not None for name in header)
     if any(_MOMENT.match(name.strip()) for name in header) or 2 * numbers > len(header):
         raise UserError(
             "has no header line: line 1 is a row",
             where=where,
             remedy=f"put the columns' names on top: sed -i '1i at,status,...' {where}",
-        )
-    if len(header) == 1 and len(header[0].split()) > 3:
-        raise UserError(
-            f"is not a table: line 1 is text without separators ({header[0][:60]!r})",
-            where=where,
-            remedy=f"{_AS_TABLE} (one object a request)",
         )
 
 

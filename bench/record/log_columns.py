@@ -21,12 +21,15 @@ FIELDS: dict[str, tuple[Kind, str]] = {
         "moment",
         (
             "at timestamp start_time starttime started_at start @timestamp ts time created_at"
-            " created request_start"
+            " created request_start starttimeunixnano"
         ),
     ),
     "ended": (
         "moment",
-        "ended end_time endtime ended_at finished_at completed_at time_iso8601 msec",
+        (
+            "ended end_time endtime ended_at finished_at completed_at time_iso8601 msec"
+            " endtimeunixnano"
+        ),
     ),
     "first_token_at": ("moment", "first_token_at completion_start_time completionstarttime"),
     "latency": ("length", METRICS["e2e"].log_columns + " time-taken"),
@@ -36,7 +39,8 @@ FIELDS: dict[str, tuple[Kind, str]] = {
         "status",
         (
             "status status_code http_status response_status response.status response_code"
-            " http_status_code statuscode sc-status code_status"
+            " http_status_code statuscode sc-status attributes.http.response.status_code"
+            " attributes.http.status_code status.status_code"
         ),
     ),
     "outcome": ("outcome", "outcome result success succeeded ok"),
@@ -105,7 +109,7 @@ def map_columns(
             where="--column",
             remedy=f"known: {', '.join(FIELDS)}",
         )
-    plain = {name.lower(): name for name in reversed(columns)}
+    plain = {name.lower().replace(" ", "_"): name for name in reversed(columns)}
     found: dict[str, Column] = {}
     for field_name, (kind, known) in FIELDS.items():
         names = [plain[name] for name in known.split() if name in plain]

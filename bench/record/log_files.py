@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ _DEPTH = 4
 _REASONS = 100_000
 #: Keys whose object or list is itself the value: an error, whatever is in it.
 _WHOLE = ("error", "exception", "errors")
+#: LiteLLM writes this object as text, by way of its data base.
+_OBJECT_IN_TEXT = "metadata"
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,8 @@ class LogFile:
         """Add the keys that are new in these rows to the columns."""
         known = dict.fromkeys(self.columns)
         for row in rows:
-            if dict in map(type, row.values()) or not known.keys() >= row.keys():
+            nested = dict in map(type, row.values()) or _OBJECT_IN_TEXT in row
+            if nested or not known.keys() >= row.keys():
                 known.update(dict.fromkeys(_names(row)))
         self.columns = list(known)
 
@@ -249,20 +253,38 @@ def _names(
     depth: int = _DEPTH,
 ) -> Iterator[str]:
     for key, value in row.items():
+        inner = _object_in(value) if key == _OBJECT_IN_TEXT else value
         if key in _WHOLE and isinstance(value, (dict, list)):
             yield before + key
-        if isinstance(value, dict) and depth > 1:
-            yield from _names(value, f"{before}{key}.", depth - 1)
+        if isinstance(inner, dict) and depth > 1:
+            yield from _names(inner, f"{before}{key}.", depth - 1)
         elif not isinstance(value, list):
             yield before + key
 
 
 def _get(row: Any, name: str) -> Any:
-    for part in name.split("."):
-        if not isinstance(row, dict):
-            return None
-        row = row.get(part)
-    return row
+    """What a dotted name leads to; a key may hold dots itself."""
+    while isinstance(row, dict):
+        if name in row:
+            return row[name]
+        key = name
+        while key not in row:
+            key, dot, _ = key.rpartition(".")
+            if not dot:
+                return None
+        name = name[len(key) + 1 :]
+        row = _object_in(row[key]) if key == _OBJECT_IN_TEXT else row[key]
+    return None
+
+
+def _object_in(value: Any) -> Any:
+    """The object that a text holds, of one that does."""
+    if isinstance(value, str) and value.startswith("{") and len(value) < LONGEST:
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
 
 
 def _parquet(path: Path, opened: ExitStack) -> tuple[list[str], Iterator[Chunk]]:

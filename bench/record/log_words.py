@@ -62,7 +62,6 @@ _PREFIX = re.compile(r"^(?:status_code|statuscode|grpc|code|litellm|openai|api)[
 _LEADING = re.compile(r"(?:http(?:/[\d.]+)?[ _:-]*)?([1-5])(\d\d|xx)\b", re.IGNORECASE)
 #: More different unknown words than this are counted together.
 _MOST_WORDS = 1_000
-_OF_CLASS = {2: 200, 3: 300, 4: 400, 5: 500}
 
 
 def outcome_of(cell: object) -> Outcome | None:
@@ -98,11 +97,12 @@ def of_status(status: int) -> Outcome:
     return Outcome.http_4xx if status < 500 else Outcome.http_5xx
 
 
+_OF_STATUS = np.array([of_status(each) for each in range(600)], np.int64)
+
+
 def outcomes_of_status(status: Int) -> Int:
-    """Outcome numbers of HTTP statuses."""
-    distinct, place = np.unique(status, return_inverse=True)
-    known = np.array([of_status(each) for each in distinct.tolist()], np.int64)
-    return known[place] if len(known) else status
+    """Outcome numbers of HTTP statuses below 600."""
+    return _OF_STATUS[np.maximum(status, 0)]
 
 
 def is_vague(cell: object) -> bool:
