@@ -49,7 +49,7 @@ def gateway(
 ) -> int:
     """Serve a simulated LLM provider on loopback.
 
-    Its OpenAI-compatible base URL is http://HOST:PORT/SCENARIO/v1. GET /SCENARIO/truth answers
+    It speaks every API; the base URL is http://HOST:PORT/SCENARIO/v1. GET /SCENARIO/truth answers
     with the exact quantiles of what it did.
     """
     from bench.gateway.__main__ import main

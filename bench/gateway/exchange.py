@@ -325,7 +325,7 @@ def _name_tier(api: GatewayApi, served: Served, downgrade: Downgrade | None) -> 
 
 
 def _key(gateway: Gateway, request: Request) -> str:
-    key = key_of(request.headers)
+    key = key_of(request.headers, request.path.partition("?")[2])
     if gateway.require_key and not key:
         raise RequestError(
             401, "You didn't provide an API key.", "authentication_error", code="invalid_api_key"

@@ -1,7 +1,8 @@
 """Keys: which one a request carries, and how long it is taken.
 
-In: headers of requests in order of arrival. Out: a name of the key; RequestError once it has
-expired. Must stay true: a signature is not verified, its key is read; keys are bounded in number.
+In: headers and queries of requests in order of arrival. Out: a name of the key; RequestError once
+it has expired. Must stay true: a signature is not verified, its key is read; keys are bounded in
+number.
 """
 
 from __future__ import annotations
@@ -40,15 +41,15 @@ class KeyLifetime(UserModel):
         return self
 
 
-def key_of(headers: Mapping[str, str]) -> str:
-    """The key that a request carries, "" for none."""
+def key_of(headers: Mapping[str, str], query: str = "") -> str:
+    """The key that a request carries, "" for none. Google takes one in the query too."""
     for name in _HEADERS:
         if value := headers.get(name):
             signed = _SIGNED.match(value)
             if signed is None:
                 return value
             return signed[1] + headers.get("x-amz-security-token", "")
-    return ""
+    return "".join(part[4:] for part in query.split("&") if part.startswith("key="))
 
 
 class KeyBook:

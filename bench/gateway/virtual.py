@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 from bench.errors import UserError
 from bench.gateway.jobs import REFUSALS, Event, Job
+from bench.gateway.keys import KeyBook
 from bench.gateway.pools import NEVER_NS, Action
 from bench.gateway.scenarios import Change, Gateway, Model
 from bench.gateway.serving import World
+from bench.gateway.wire import RequestError
 
 #: Names of what became of a request, as the rest of tailproof has them.
 _OF_FAULT = {
@@ -84,6 +86,8 @@ class Simulation:
         self._ended = ended
         self._timeout_ns = timeout_ns
         self._world = World(gateway, seed, self._on_event)
+        self._keys = KeyBook(gateway.key_lifetime)
+        self._keyed = gateway.require_key or gateway.key_lifetime is not None
         self._models: dict[str, Model] = {}
         #: by timeout, so that each queue is in order; a job that has ended leaves at its head
         self._deadlines: dict[int, deque[tuple[int, Job]]] = {}
@@ -110,7 +114,7 @@ class Simulation:
         entry = self._models.get(model) or self._find(model)
         self.under_way += 1
         job = Job(entry, prompt_tokens, output_tokens, at_ns, owner=owner, blocks=blocks)
-        if self._gateway.require_key and caller.key == ANONYMOUS.key:
+        if self._keyed and self._refused_key(caller.key, at_ns):
             self._end(job, "http_4xx", 401, at_ns)
             return
         allowance = world.take(entry, caller.key, at_ns)
@@ -127,6 +131,15 @@ class Simulation:
             deadlines.append((deadline_ns, job))
             world.until_ns = min(world.until_ns, deadline_ns)
             world.submit(job, caller.region)
+
+    def _refused_key(self, key: str, at_ns: int) -> bool:
+        if self._gateway.require_key and key == ANONYMOUS.key:
+            return True
+        try:
+            self._keys.take(key, at_ns)
+        except RequestError:
+            return True
+        return False
 
     def later(self, at_ns: int, action: Action, subject: Any) -> None:
         """Call `action(at_ns, subject)` when time has come to `at_ns`; it counts as under way until

@@ -215,6 +215,8 @@ def prompt_blocks(prompt: str, block_tokens: int) -> tuple[int, ...]:
     chain = 0
     blocks = []
     for start in range(0, len(words) - block_tokens + 1, block_tokens):
-        chain = crc32(" ".join(words[start : start + block_tokens]).encode(), chain)
+        chain = crc32(
+            " ".join(words[start : start + block_tokens]).encode(errors="surrogatepass"), chain
+        )
         blocks.append(chain)
     return tuple(blocks)

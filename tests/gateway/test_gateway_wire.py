@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench.gateway.apis.chat import ChatFrames, parse_chat
-from bench.gateway.apis.seam import Asked, Served
+from bench.gateway.apis.paths import place_of
+from bench.gateway.apis.seam import Asked, Incoming, Served
 from bench.gateway.wire import MAX_OUTPUT_TOKENS, RequestError, head
 
 CAPTURES = Path(__file__).resolve().parents[2] / ".." / "shared" / "captures"
@@ -146,3 +149,74 @@ def test_error_shape_is_that_of_the_captures() -> None:
     _, error = refused(b"{")
     assert set(error) == set(captured("litellm_error_429.txt"))
     assert error["type"] == captured("llama_error_bad_json.txt")["type"]
+
+
+#: Keys that the APIs read, and values that none of them expects.
+KEYS = st.sampled_from(
+    [
+        *("model", "messages", "input", "prompt", "contents", "parts", "content", "text", "role"),
+        *("query", "documents", "max_tokens", "stream", "maxOutputTokens", "generationConfig"),
+        *("inferenceConfig", "maxTokens", "serviceTier", "service_tier", "type", "speed", "n"),
+        *("system", "systemInstruction", "instructions", "performanceConfig", "latency"),
+        *("dimensions", "encoding_format", "stream_options"),
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+PLACES = [
+    "v1/chat/completions",
+    "v1/completions",
+    "v1/responses",
+    "v1/messages",
+    "v1/embeddings",
+    "v2/rerank",
+    "v1beta/models/m:generateContent",
+    "v1/publishers/google/models/m:streamGenerateContent",
+    "model/m/converse",
+]
+
+
+@pytest.mark.parametrize("path", PLACES)
+@given(data=st.dictionaries(KEYS, VALUES, max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_no_body_breaks_an_api(path: str, data: dict[str, object]) -> None:
+    """Whatever JSON it is asked with, an API reads it or refuses it in words of its own."""
+    place = place_of(path)
+    assert place is not None
+    headers = {"anthropic-version": "2023-06-01"}
+    incoming = Incoming(json.dumps(data).encode(), headers, place.model, place.stream)
+    try:
+        asked = place.api.parse(incoming)
+    except RequestError as error:
+        refusal = place.api.refuse(error, "r")
+        assert refusal.status == 400
+        assert json.loads(refusal.body)
+    else:
+        answer = place.api.plain(Served(asked, 1, "r", asked.model, 7, asked.output_tokens or 3))
+        assert json.loads(answer)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "model"),
+    [
+        ("v1/chat/completions", "chat", ""),
+        ("openai/v1/responses", "responses", ""),
+        ("openai/deployments/d%201/chat/completions", "chat", "d 1"),
+        (
+            "v1/model/us.amazon.nova-pro-v1%3A0/converse-stream",
+            "converse",
+            "us.amazon.nova-pro-v1:0",
+        ),
+        ("v1/models/Pro/a-b:streamGenerateContent", "gemini", "Pro/a-b"),
+        ("v1/projects/p/locations/l/publishers/google/models/m:generateContent", "gemini", "m"),
+        ("v1/images", None, ""),
+        ("v1/models/m", None, ""),
+    ],
+)
+def test_a_path_belongs_to_one_api(path: str, name: str | None, model: str) -> None:
+    """As each vendor's own client writes it; what is no API's is nobody's."""
+    place = place_of(path)
+    assert (place.api.name, place.model) == (name, model) if place else name is None
