@@ -100,7 +100,6 @@ class Connection:
         self._receiver: Receiver | None = None
         self._parser: Any = None
         self._unsent: memoryview | None = None
-        # The last: since when the peer's window, or the link, has taken no more of the request.
         self._head_bytes = self._stamp_ns = self._uses = self._held_since_ns = 0
         self._headers: Headers = []
         self._user_stamp = False
