@@ -14,6 +14,7 @@ import dataclasses
 import shlex
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -23,10 +24,11 @@ import anyio
 from bench.app.watch_desk import Desk, Shelf, day_of, only_watch, zone_of
 from bench.app.watch_plan import lasting, most_usd
 from bench.clock import monotonic_ns, utc_text, wall_ns
-from bench.errors import TargetUnreachable, UserError
+from bench.errors import TailproofError, TargetUnreachable, UserError
 from bench.judge.census.episodes import OutageTracker, Probe
 from bench.judge.census.standing import outage_record, silent, tracked
 from bench.judge.mistakes import mistakes_of
+from bench.judge.review import file_records
 from bench.load.ceiling import share_of_ceiling, unreadable
 from bench.load.endpoint import Endpoint
 from bench.load.journal import Strings
@@ -230,6 +232,8 @@ class Watch:
             )
             desk.event(WatchEvent(event="clock", run=live.run, text=why))
         _seal(writer, plan, player, started, why)
+        with suppress(TailproofError):  # one that cannot be judged yet is named by the desk
+            file_records(Run(writer.folder))
         if self._unserved and (mistakes := mistakes_of(Run(writer.folder))):
             raise TargetUnreachable(mistakes[0].text)
         desk.judge(writer.folder, self.terms.wall())

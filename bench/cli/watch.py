@@ -135,7 +135,7 @@ def _watch(name: str, contract: Contract | None, flags: WatchFlags) -> int:
                 name,
                 "--rate",
                 flags.rate,
-                *(["--contract", contract.name] if contract else []),
+                *(["--contract", flags.contract] if flags.contract else []),
             ]
         ),
     )
