@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Debian's names of what report.pdf is laid out with
 PDF_LIBRARIES := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 
-.PHONY: docs/files.md environments bench bench-hot bench-peers test test-browser test-cluster chromium test-real test-real-engine nginx fuzz coverage mutation check lint types dependencies audit help clean
+.PHONY: docs/files.md environments bench bench-hot bench-peers test test-browser test-cluster chromium test-real test-real-engine nginx fuzz coverage mutation packages pythons check lint types dependencies audit help clean
 
 bench: $(VENV)/.base  ## run the suite field-guide on the embedded gateway; prints the report's path
 	@$(BIN)/tailproof run field-guide
@@ -65,6 +65,12 @@ coverage: $(VENV)/.deep  ## branches of bench/ that the tests take, in the proce
 mutation: $(VENV)/.deep  ## a sample of changes to statistics and verdicts: does a test notice?
 	@$(BIN)/python -m benchmarks.mutation
 
+packages: $(VENV)/.dev .packages/.ready  ## build wheel and sdist, run tests of the sdist, use the wheel with the lowest versions that are declared
+	@$(BIN)/python -m benchmarks.packages
+
+pythons: $(VENV)/.dev .packages/.ready  ## the wheel in use on each Python from 3.11 that is on the path or kept by pyenv
+	@$(BIN)/python -m benchmarks.packages pythons
+
 check: lint types dependencies test  ## lint, types and tests: what has to pass before a commit
 
 dependencies: $(VENV)/.dev  ## what is installed fits together (asks nobody)
@@ -96,7 +102,7 @@ help:  ## list these targets
 	@grep -hE '^[a-z./-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 20
 
 clean:  ## remove the environment and caches; results/ stays
-	rm -rf $(VENV) .venv-uv .audit .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) .venv-uv .audit .packages .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tailproof needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -123,6 +129,12 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	@echo "installing LiteLLM into .real/gateway ..."
 	@$(PYTHON) -m venv .real/gateway
 	@$(call install,.real/gateway,--only-binary :all: -r $< -c tests/real/constraints-gateway.txt)
+	@touch $@
+
+.packages/.ready: Makefile
+	@echo "installing build, twine and uv into .packages ..."
+	@$(PYTHON) -m venv .packages
+	@$(call install,.packages,'build[uv]>=1.2' 'twine>=6')
 	@touch $@
 
 $(VENV)/.browser: $(VENV)/.dev
