@@ -78,6 +78,14 @@ def cores(proc: Path = _PROC, groups: Path = _GROUPS) -> int:
     return max(1, min(counts))
 
 
+def load_per_core() -> float | None:
+    """Programs that want a core, of each core, over the last minute; None where it is not told."""
+    try:
+        return round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)
+    except (AttributeError, OSError):  # Windows
+        return None
+
+
 def _quotas(proc: Path, groups: Path) -> Iterator[float]:
     """Cores that each control group above this process allows; a group may be tighter than those
     within it.

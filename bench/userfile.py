@@ -117,6 +117,10 @@ def builtin_names(kind: str) -> list[str]:
     return sorted(path.stem for path in (builtin_root() / kind).glob("*.toml"))
 
 
+#: Languages that others write their settings in, by the ends of their files' names.
+_OTHER_LANGUAGES = {".yaml": "YAML", ".yml": "YAML", ".json": "JSON"}
+#: `---`, `%YAML`, `key:`, `key: value`, `- item`: none of them begins a line of TOML.
+_YAML_LINE = re.compile(r"(---$|%YAML|- |[\w.\"'-]+:(\s|$))")
 #: Built-in files that have another name now, by kind: what was written long ago still finds them.
 _RENAMED = {"contracts": {"openai-priority": "openai-fast-mode"}}
 _KINDS = {
@@ -139,7 +143,7 @@ def find_file(
 
     Raises UserError with the nearest built-in names when there is none.
     """
-    if name.endswith(".toml") or "/" in name or os.sep in name:
+    if name.endswith((".toml", *_OTHER_LANGUAGES)) or "/" in name or os.sep in name:
         for base in (beside, Path()):
             if base is not None and (base / name).is_file():
                 return base / name
@@ -183,11 +187,29 @@ def read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UserError("is not UTF-8 text", where=str(path), remedy="save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
+        if (other := _other_language(path, text)) is not None:
+            raise UserError(
+                f"is {other}, and a TOML file is wanted here",
+                where=str(path),
+                remedy="write it as TOML (docs/files.md has every key)",
+            ) from None
         raise UserError(f"is not valid TOML: {error}", where=str(path)) from None
     except ValueError:  # Python's own limit on the digits of a whole number
         raise UserError("holds a number of thousands of digits", where=str(path)) from None
     except RecursionError:  # Python's own parser goes down a level of Python for each bracket
         raise UserError("is nested too deeply", where=str(path)) from None
+
+
+def _other_language(path: Path, text: str) -> str | None:
+    """What a file that is no TOML is written in, by its name or else by its first line."""
+    named = _OTHER_LANGUAGES.get(path.suffix.lower())
+    if named is not None:
+        return named
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    if first.startswith("{"):
+        return "JSON"
+    return "YAML" if _YAML_LINE.match(first) else None
 
 
 def file_digest(path: Path) -> str:

@@ -29,7 +29,7 @@ from bench.load.options import RunOptions
 from bench.plan.budget import budget_of, refuse_beyond
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import Suite
-from bench.record.files import write_json
+from bench.record.files import refuse_foreign, write_json
 from bench.record.identity import named
 from bench.record.records.ramp import (
     Bounds,
@@ -154,6 +154,7 @@ class Ramp:
             raise UserError(
                 "holds a ramp already", where=str(self.folder), remedy="choose another --out"
             )
+        refuse_foreign(self.folder)
         try:
             end = self._confirmed_end()
         except TailproofError as error:

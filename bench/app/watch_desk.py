@@ -35,6 +35,7 @@ from bench.judge.census.standing import (
 )
 from bench.machine import lock
 from bench.plan.contract import Contract
+from bench.record.files import refuse_foreign
 from bench.record.records.watch import (
     Outages,
     TargetStanding,
@@ -79,8 +80,10 @@ def day_of(moment_ns: int, zone: ZoneInfo) -> tuple[str, int, int]:
 def only_watch(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which dies with this process.
 
-    Raises UserError while another watch holds it.
+    Raises UserError while another watch holds it, and for a folder of foreign files.
     """
+    if not any((folder / name).exists() for name in (_LOCK, LOG)):
+        refuse_foreign(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = (folder / _LOCK).open("a")

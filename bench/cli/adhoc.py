@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bench.api.address import refuse_key_in_query
-from bench.cli.flags import SuiteFlags, parsed
+from bench.cli.flags import SuiteFlags, parsed, parsed_rate
 from bench.errors import UserError
 from bench.plan.arrival_kinds import ARRIVALS_WITH_BURSTINESS
 from bench.plan.clause import Clause, parse_slo
@@ -21,7 +21,7 @@ from bench.plan.contract import Contract, load_contract
 from bench.plan.profile import Profile, load_profile, override_profile
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import EMBEDDED, KEY_SOURCES, Target, check_base_url, checked
-from bench.units import parse_duration_ns, parse_rate_per_s, parse_share
+from bench.units import parse_duration_ns, parse_share
 from bench.userfile import expand_env, find_file, parse_model
 
 _DEFAULT_RATE = "10/s"
@@ -234,7 +234,7 @@ def _profile(flags: SuiteFlags) -> Profile:
         kind = flags.arrival or ("gamma" if flags.burstiness is not None else "poisson")
         arrivals = {
             "kind": kind,
-            "rate": parsed("--request-rate", parse_rate_per_s, _rate_text(rate or _DEFAULT_RATE)),
+            "rate": parsed_rate("--request-rate", rate or _DEFAULT_RATE),
         }
         if kind in ARRIVALS_WITH_BURSTINESS:
             arrivals["burstiness"] = flags.burstiness if flags.burstiness is not None else 1.0
@@ -260,11 +260,6 @@ def _profile(flags: SuiteFlags) -> Profile:
     return parse_model(Profile, fields, "command line", _FLAGS)
 
 
-def _rate_text(text: str) -> str:
-    """A bare number is a rate per second, as `--request-rate 10` means to other tools."""
-    return f"{text}/s" if text.strip().replace(".", "", 1).isdigit() else text
-
-
 def _override_numbers(profile: Profile, flags: SuiteFlags, where: str) -> Profile:
     rate = flags.request_rate
     for flag in ("arrival", "burstiness"):
@@ -277,7 +272,7 @@ def _override_numbers(profile: Profile, flags: SuiteFlags, where: str) -> Profil
     profile = override_profile(
         profile,
         where,
-        rate=parsed("--request-rate", parse_rate_per_s, _rate_text(rate)) if rate else None,
+        rate=parsed_rate("--request-rate", rate) if rate else None,
         duration_ns=_duration(flags),
         requests=flags.request_count,
         max_in_flight=flags.concurrency,

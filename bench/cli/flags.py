@@ -81,6 +81,14 @@ def parsed(flag: str, parse: Callable[[Any], Value], value: str | None) -> Value
         raise UserError(str(error), where=flag) from None
 
 
+def parsed_rate(flag: str, value: str) -> Fraction:
+    """Requests a second; a bare number is one, as `--request-rate 10` means to other tools."""
+    from bench.units import parse_rate_per_s
+
+    bare = value.strip().replace(".", "", 1).isdigit()
+    return parsed(flag, parse_rate_per_s, f"{value.strip()}/s" if bare else value)
+
+
 def parsed_usd(flag: str, value: str | None) -> Fraction | None:
     """An amount of money, exactly."""
     from bench.units import parse_usd
@@ -191,7 +199,12 @@ TARGET_AND_RATE = (
         "--profile",
         help="Load profile: a built-in name (see `tailproof profiles`) or a .toml path.",
     ),
-    click.option("--request-rate", help='Requests a second, or "120/min".  [default: 10/s]'),
+    click.option(
+        "--rate",
+        "--request-rate",
+        "request_rate",
+        help='Requests a second, or "120/min".  [default: 10/s]',
+    ),
     click.option(
         "--arrival",
         type=click.Choice(ARRIVALS_BY_RATE),

@@ -97,6 +97,7 @@ def calibrate(tokens: int, seconds: float, max_rate: int | None, form: str) -> i
 
     The result is kept, and later runs say what share of this machine's ceiling they used.
     """
+    from bench.errors import RunFolderError
     from bench.load.calibrate import LADDER_RPS, within_budget
     from bench.load.calibrate import calibrate as measure
     from bench.load.ceiling import store
@@ -114,10 +115,16 @@ def calibrate(tokens: int, seconds: float, max_rate: int | None, form: str) -> i
         tokens=tokens,
         seconds=seconds,
         ladder=ladder,
+        on_begin=lambda rate: click.echo(f"measuring {rate:,}/s for {seconds + 1:g} s", err=True),
     )
-    kept = store(record)
+    try:
+        kept = str(store(record))
+    except RunFolderError as error:
+        # minutes of measuring are not lost by a home that cannot be written
+        kept = ""
+        click.echo(f"note: not kept for later runs: {error}", err=True)
     if text:
         print_screen(calibration_screen(record, kept))
     else:
-        print_json({**record.to_json(), "file": str(kept)})
+        print_json({**record.to_json(), "file": kept or None})
     return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.flags import filing_flags, filing_of, parsed, ready_to_file, takes
+from bench.cli.flags import filing_flags, filing_of, parsed, parsed_rate, ready_to_file, takes
 from bench.cli.output import (
     described,
     format_option,
@@ -47,7 +47,10 @@ class PlanFlags:
 @click.argument("suite")
 @click.option("--contract", help="Built-in name or .toml path: hold every target to this contract.")
 @click.option(
-    "--rate", help="Requests per second of every stage, such as 20/s.  [default: the suite's]"
+    "--rate",
+    "--request-rate",
+    "rate",
+    help="Requests per second of every stage, such as 20/s.  [default: the suite's]",
 )
 @click.option(
     "--slow-share",
@@ -145,14 +148,13 @@ def _changed(suite: Suite, flags: PlanFlags) -> Suite:
     """The suite under another contract, or at another rate. Raises UserError."""
     from bench.plan.contract import load_contract
     from bench.plan.profile import override_profile
-    from bench.units import parse_rate_per_s
 
     stages = suite.stages
     if flags.contract is not None:
         loaded = load_contract(flags.contract)
         stages = [stage.model_copy(update={"contract": loaded, "expect": []}) for stage in stages]
     if flags.rate is not None:
-        per_s = parsed("--rate", parse_rate_per_s, flags.rate)
+        per_s = parsed_rate("--rate", flags.rate)
         stages = [
             stage.model_copy(
                 update={

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.flags import parsed, takes
+from bench.cli.flags import parsed, parsed_rate, takes
 from bench.cli.lines import Lines
 from bench.cli.monitors import metrics_flags, monitored
 from bench.cli.output import format_option, print_json, print_screen
@@ -45,6 +45,8 @@ class WatchFlags:
 @click.argument("suite", required=False)
 @click.option(
     "--rate",
+    "--request-rate",
+    "rate",
     default=_RATE,
     show_default=True,
     help=(
@@ -115,11 +117,11 @@ def _watch(name: str, contract: Contract | None, flags: WatchFlags) -> int:
     from bench.errors import ExitCode
     from bench.load.generator import run_loop
     from bench.plan.suite import load_suite
-    from bench.units import parse_duration_ns, parse_rate_per_s, parse_usd
+    from bench.units import parse_duration_ns, parse_usd
 
     loaded = probing(
         load_suite(name),
-        None if flags.rate == "profile" else parsed("--rate", parse_rate_per_s, flags.rate),
+        None if flags.rate == "profile" else parsed_rate("--rate", flags.rate),
         contract,
     )
     terms = Terms(

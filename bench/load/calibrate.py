@@ -28,6 +28,7 @@ from bench.errors import TailproofError, UserError
 from bench.load.generator import run_loop
 from bench.load.options import Listeners, RunOptions
 from bench.load.runner import play
+from bench.machine import load_per_core
 from bench.plan.arrival_laws import Arrivals
 from bench.plan.profile import Amount, Profile
 from bench.plan.prompts import PromptText
@@ -61,6 +62,7 @@ def calibrate(
     tokens: int = 16,
     seconds: float = 4.0,
     ladder: tuple[int, ...] = LADDER_RPS,
+    on_begin: Callable[[int], None] = lambda _: None,
 ) -> Calibration:
     """Climb the ladder until two rates in a row are over budget. Raises UserError beside Linux."""
     if not hasattr(select, "epoll"):
@@ -70,8 +72,10 @@ def calibrate(
             remedy="calibrate on Linux; runs work here without it",
         )
     steps: list[CalibrationStep] = []
+    load = load_per_core()
     with _null_server(tokens) as port, tempfile.TemporaryDirectory(prefix="tailproof-") as folder:
         for rate in ladder:
+            on_begin(rate)
             steps.append(_step(port, rate, seconds, tokens, Path(folder) / str(rate)))
             on_step(steps[-1])
             if len(steps) >= 2 and not any(map(within_budget, steps[-2:])):
@@ -87,6 +91,7 @@ def calibrate(
         ceiling_rps=ceiling,
         ceiling_events_per_s=ceiling * tokens,
         steps=steps,
+        load_per_core=load,
     )
 
 

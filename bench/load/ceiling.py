@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import RunFolderError
-from bench.machine import cache_folder
+from bench.machine import cache_folder, load_per_core
 from bench.machine import cores as allowed_cores
 from bench.plan.schedule import Plan
 from bench.record.files import unwritable, write_json
@@ -28,6 +28,8 @@ from bench.units import S
 ASSUMED_EVENTS_PER_S, ASSUMED_RPS = 30_000, 2_000
 #: A worker is planned to be loaded to this share of its ceiling.
 COMFORTABLE_SHARE = 0.6
+#: So much more load a core, and a calibration's figures are out of date.
+_BUSIER = 0.5
 
 
 def store_path() -> Path | None:
@@ -65,14 +67,23 @@ def stored() -> Calibration | None:
 
 
 def unreadable() -> str | None:
-    """Why the calibration that is kept counts for nothing; None where it can be read, or there is
-    none.
+    """Why the calibration that is kept counts for nothing, or for less; None where it can be read
+    and the machine is about as busy as it was, or there is none.
     """
     try:
         _read()
     except RunFolderError as error:
         return f"no calibration counts: {error}; or run tailproof calibrate again"
-    return None
+    known, load = stored(), load_per_core()
+    if known is None or known.load_per_core is None or load is None:
+        return None
+    if load - known.load_per_core < _BUSIER:
+        return None
+    return (
+        f"the machine is busier (load {load:g} a core) than when it was calibrated"
+        f" ({known.load_per_core:g}, {known.measured_utc}): its ceiling is lower now; end other"
+        " programs, or run tailproof calibrate again"
+    )
 
 
 def _read() -> Calibration | None:

@@ -14,7 +14,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ from bench.record.samples import Table
 #: Where a run's files lie below its folder.
 _PARTS = ("samples", "attempts", "plots")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: What a file system or a desktop lays into a folder.
+_ANYWHERE = {"lost+found", "Thumbs.db", "desktop.ini"}
+#: Of foreign files so many are named.
+_FEW = 3
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 #: Windows would write each line's end as two bytes without being told that these are bytes.
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -80,6 +84,30 @@ def refuse_ways_out(folder: Path) -> None:
                     raise RunFolderError(
                         f"{item.name} is {what}, which is not followed", where=str(folder)
                     )
+
+
+def refuse_foreign(folder: Path, ours: Collection[str] = ()) -> None:
+    """Raises RunFolderError where a folder for results holds anything but `ours`: they would stand
+    among somebody's files. Hidden files, and what systems lay anywhere, do not count.
+    """
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    foreign = [
+        name
+        for name in names
+        if name not in ours and name not in _ANYWHERE and not name.startswith(".")
+    ]
+    if foreign:
+        few = ", ".join(foreign[:_FEW]) + (", …" if len(foreign) > _FEW else "")
+        raise RunFolderError(
+            f"holds files that are not of a run ({few})",
+            where=str(folder),
+            remedy="choose another --out: a folder that is empty, or not there yet",
+        )
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -24,6 +24,7 @@ from bench.machine import is_unix, lock
 from bench.record.digests import OWN, WITNESSES, manifest_digest, marks, sha256
 from bench.record.files import (
     read_table,
+    refuse_foreign,
     refuse_ways_out,
     unwritable,
     write_atomically,
@@ -38,6 +39,8 @@ from bench.record.samples import ATTEMPT_DTYPE, SAMPLE_DTYPE, SCHEDULE_DTYPE, Co
 from bench.record.sittings import gaps_ns, untouched
 from bench.userfile import file_digest
 
+#: What a run that was killed before it had a manifest may have left.
+_BEGUN = {"samples", "schedule.npy", "plan.json"}
 #: What is played and how, for a later sitting; the table of its rows is schedule.npy.
 PLAN_FILE = "plan.json"
 
@@ -80,9 +83,12 @@ class RunWriter:
             self._hold(folder, taken)
             #: what was there before us; samples/ is ours, or refused below
             self._theirs = {path.name for path in folder.iterdir()} - {"samples"}
+            if (folder / "run.json").exists():
+                raise taken
+            refuse_foreign(folder, _BEGUN)
             (folder / "samples").mkdir(mode=0o700, exist_ok=True)
             # A run that was killed before it had a manifest has sent nothing: its folder is free.
-            if (folder / "run.json").exists() or any((folder / "samples").iterdir()):
+            if any((folder / "samples").iterdir()):
                 raise taken
         except FileExistsError:
             raise taken from None

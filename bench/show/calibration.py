@@ -7,8 +7,6 @@ marked; what the ladder did not reach is said.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bench.record.records.calibration import Calibration, CalibrationStep
 from bench.show.document import Code, Column, Node, Text
 from bench.show.terminal_tables import RowByRow
@@ -45,8 +43,8 @@ def calibration_line(step: CalibrationStep, *, within_budget: bool) -> str:
     return RowByRow(STEP_COLUMNS).row(step) + ("" if within_budget else " !")
 
 
-def calibration_screen(record: Calibration, kept: Path) -> list[Node]:
-    """What this machine can measure, below the steps."""
+def calibration_screen(record: Calibration, kept: str) -> list[Node]:
+    """What this machine can measure, below the steps; `kept` is its file, or empty."""
     nodes: list[Node] = [
         Text(
             f"{count(record.ceiling_rps)} requests/s, {count(record.ceiling_events_per_s)} token"
@@ -58,4 +56,4 @@ def calibration_screen(record: Calibration, kept: Path) -> list[Node]:
     if record.steps and record.ceiling_rps == record.steps[-1].rate_rps:
         higher = "the ladder ended before the error did: the true ceiling is higher"
         nodes.append(Text(higher, " "))
-    return [*nodes, Code(str(kept), "kept in")]
+    return [*nodes, Code(kept, "kept in")] if kept else nodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.adhoc import adhoc_suite, override_suite
+from bench.cli.flags import parsed_rate
 from bench.cli.repeating import repeat_command
 from bench.errors import UserError
 from bench.plan.arrival_laws import Arrivals
@@ -383,3 +385,18 @@ def test_no_flag_value_of_a_header_reaches_the_manifest() -> None:
     """A literal key typed after --header is in no lane's record."""
     lane = compile_plan(suite("-H", "Authorization: Bearer sk-123")).lanes[0]
     assert "sk-123" not in json.dumps(lane.record())
+
+
+@pytest.mark.parametrize("command", ["run", "ramp", "watch", "plan"])
+def test_the_rate_has_one_name_and_an_alias_everywhere(command: str) -> None:
+    """`--rate` as the files have it, `--request-rate` as other tools do."""
+    module = importlib.import_module(f"bench.cli.{command}")
+    known = {name for option in getattr(module, command).params for name in option.opts}
+    assert {"--rate", "--request-rate"} <= known
+
+
+@pytest.mark.parametrize(
+    ("text", "per_s"), [("10", 10), ("2.5", 2.5), ("120/min", 2), ("1/4s", 0.25)]
+)
+def test_a_bare_number_is_a_rate_per_second(text: str, per_s: float) -> None:
+    assert parsed_rate("--rate", text) == per_s

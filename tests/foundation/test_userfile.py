@@ -197,3 +197,27 @@ def test_digest_is_sha256(tmp_path: Path) -> None:
         file_digest(tmp_path / "abc")
         == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "language"),
+    [
+        ("s.yaml", "a: 1\n", "YAML"),
+        ("s.toml", "# a suite\n\nname: x\nstages:\n  - a\n", "YAML"),
+        ("s.toml", "---\na: 1\n", "YAML"),
+        ("s.toml", "- a\n- b\n", "YAML"),
+        ("s.toml", '{"a": 1}\n', "JSON"),
+        ("s.json", "[1]]\n", "JSON"),
+    ],
+)
+def test_another_language_is_named(tmp_path: Path, name: str, text: str, language: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=f"is {language}, and a TOML file is wanted"):
+        read_toml(find_file("suites", name, tmp_path))
+
+
+@pytest.mark.parametrize("text", ["a = \n", "[table\n", "=\n", "a.b = 1 = 2\n", '"x" = \n'])
+def test_broken_toml_is_called_toml(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(UserError, match="is not valid TOML"):
+        read_toml(tmp_path / "s.toml")

@@ -112,6 +112,21 @@ def test_a_calibration_counts_on_its_own_machine_only(cache: Path) -> None:
     assert (ceiling.stored(), ceiling.unreadable()) == (None, None)
 
 
+def test_a_calibration_of_a_quieter_machine_is_said_to_be_one(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its figures age with the load; one that knows no load says nothing."""
+    monkeypatch.setattr(ceiling, "load_per_core", lambda: 1.25)
+    ceiling.store(calibrated(4_000))
+    assert ceiling.unreadable() is None
+    ceiling.store(calibrated(4_000).replace(load_per_core=0.1))
+    assert "busier (load 1.25 a core) than when it was calibrated (0.1, 2026" in str(
+        ceiling.unreadable()
+    )
+    ceiling.store(calibrated(4_000).replace(load_per_core=1.0))
+    assert ceiling.unreadable() is None
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -252,13 +252,16 @@ def test_a_discarded_run_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
-def test_a_discarded_run_leaves_what_was_there_before_it(tmp_path: Path) -> None:
-    """A folder that somebody named for it may hold more than the run."""
+def test_a_folder_of_foreign_files_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    """Results would stand among somebody's files; what systems lay into folders does not count."""
     (tmp_path / "mine/photos").mkdir(parents=True)
-    (tmp_path / "mine/photos/cat.jpg").write_bytes(b"meow")
-    begin(tmp_path / "mine", schedule_of(3)).discard()
+    with pytest.raises(RunFolderError, match=r"mine: holds files that are not of a run \(photos\)"):
+        begin(tmp_path / "mine", schedule_of(3))
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["photos"]
-    assert (tmp_path / "mine/photos/cat.jpg").read_bytes() == b"meow"
+    (tmp_path / "mount/lost+found").mkdir(parents=True)
+    (tmp_path / "mount/.gitignore").write_text("*")
+    begin(tmp_path / "mount", schedule_of(3)).discard()
+    assert {path.name for path in (tmp_path / "mount").iterdir()} == {"lost+found", ".gitignore"}
 
 
 def test_a_run_that_was_killed_before_it_had_a_manifest_leaves_its_folder_free(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -318,7 +317,7 @@ def test_a_calibration_fits_its_screen(width: int) -> None:
         steps=[step],
     )
     row = calibration_line(step, within_budget=False)
-    screened = screen_lines(calibration_screen(record, Path("c.json")), width)
+    screened = screen_lines(calibration_screen(record, "c.json"), width)
     lines = [*calibration_head(), row, *screened]
     assert max(map(cell_len, lines)) <= width
     cells = "12800/s 12800/s +0.01 +0.12 -1.25 +0.02 +0.50 +12.30 1.20 0.40 123 !"

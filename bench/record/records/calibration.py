@@ -51,6 +51,8 @@ class Calibration(FileRecord):
     #: token events a second that one worker measures
     ceiling_events_per_s: int
     steps: list[CalibrationStep]
+    #: of each core just before, in programs that wanted one; None where the system does not tell
+    load_per_core: Number | None = None
 
 
 class CeilingShare(Record):
