@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -91,7 +92,11 @@ def seeds(kind: str) -> list[bytes]:
         *(CORPUS / kind).iterdir(),
         *(builtin_root().rglob("*.toml") if kind == "toml" else []),
     ]
-    return [path.read_bytes() for path in sorted(paths)]
+    found = [path.read_bytes() for path in sorted(paths)]
+    if kind == "sse":
+        vectors = sorted((CORPUS.parents[1] / "vectors" / "streams").glob("*.json"))
+        found += [json.loads(path.read_bytes())["body"].encode() for path in vectors]
+    return found
 
 
 @st.composite

@@ -19,17 +19,11 @@ import httptools
 
 from bench.clock import monotonic_ns
 from bench.load.transport.interface import Headers, Receiver, classify
+from bench.load.transport.lenient import response_parser
 from bench.load.transport.stamps import StampedReader
 from bench.record.samples import Outcome
 
 MAX_HEAD_BYTES = 64 << 10
-#: What curl and Go read too: spaces behind the size of a chunk, lines that end in LF alone, bytes
-#: behind the last answer, which end the connection. None of them moves the end of an answer.
-_LENIENCIES = {
-    "lenient_spaces_after_chunk_size": True,
-    "lenient_optional_cr_before_lf": True,
-    "lenient_data_after_close": True,
-}
 
 
 class Tls:
@@ -153,8 +147,7 @@ class Connection:
         self._head_done = self._until_close = self._answered = self._complete = self._keep = False
         self._headers = []
         self._head_bytes = 0
-        self._parser = httptools.HttpResponseParser(self)
-        self._parser.set_dangerous_leniencies(**_LENIENCIES)
+        self._parser = response_parser(self)
         try:
             if self._tls is not None:
                 data = self._tls.seal(request)
