@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from bench.record.log_json import LONGEST
 
@@ -44,7 +44,8 @@ class CsvRows:
 
     def blocks(self, refuse: Refuse) -> Iterator[Rows]:
         """All rows of the right width; the others are listed."""
-        reader = csv.reader(self._lines(refuse), delimiter=self._separator, strict=True)
+        lines = chain.from_iterable(self._lines(refuse))
+        reader = csv.reader(lines, delimiter=self._separator, strict=True)
         first, more = self._from, True
         while more:
             del self._held[: first + reader.line_num - self._from]
@@ -63,9 +64,9 @@ class CsvRows:
             else:
                 yield self._sorted_out(read, refuse, taken=taken, broken=broken)
 
-    def _lines(self, refuse: Refuse) -> Iterator[str]:
-        """The lines with their ends; one that never ends is listed, and a blank one stands for
-        it.
+    def _lines(self, refuse: Refuse) -> Iterator[list[str]]:
+        """The lines with their ends, some at a time; one that never ends is listed, and a blank
+        one stands for it.
         """
         number, rest = self._from, ""
         while block := self._handle.read(_READ):
@@ -82,11 +83,11 @@ class CsvRows:
             rest = text[cut:]
             number += len(lines)
             self._held += lines
-            yield from lines
+            yield lines
         if rest:
             lines = list(io.StringIO(rest, newline=""))
             self._held += lines
-            yield from lines
+            yield lines
 
     def _behind_next_end(self) -> str:
         while block := self._handle.read(_READ):

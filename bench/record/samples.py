@@ -172,14 +172,16 @@ def causes_of(outcome: Int, status: Int, code: Int | None = None, codes: Sequenc
     known; `code` numbers the texts `codes`, -1 for none.
     """
     numbers = np.full(len(outcome), -1) if code is None else code
-    rows = np.stack([outcome, status, numbers])
+    causes = np.full(len(outcome), -1, np.int64)
+    failed = np.flatnonzero(np.asarray(outcome) != Outcome.ok)
+    rows = np.stack([outcome, status, numbers])[:, failed]
     kinds, which = np.unique(rows, axis=1, return_inverse=True)
-    causes = []
-    for how, answer, number in kinds.T.tolist():
+    found = np.empty(kinds.shape[1], np.int64)
+    for kind, (how, answer, number) in enumerate(kinds.T.tolist()):
         word = codes[number] if 0 <= number < len(codes) else ""
-        found = cause_of_end(Outcome(how), answer, word)
-        causes.append(-1 if how == Outcome.ok else CAUSES.index(found))
-    return np.array(causes, np.int64)[which.reshape(-1)]
+        found[kind] = CAUSES.index(cause_of_end(Outcome(how), answer, word))
+    causes[failed] = found[which.reshape(-1)]
+    return causes
 
 
 def empty_samples(rows: int) -> Table:
