@@ -1,9 +1,8 @@
 """One run's folder: manifest, schedule, samples, and what was made from them.
 
-In: tables and facts. Out: files under `results/<run>/`. Must stay true: every file is written whole
-or not at all; a sealed piece's digest is kept beside it, and in the manifest once the run is
-closed; samples reach the disk at least once a second; a folder belongs to one writer; nothing that
-could hold a key is written.
+In: tables and facts. Out: files under `results/<run>/`. Must stay true: a file is written whole or
+not at all; a sealed piece's digest is kept, and in the manifest once the run is closed; samples
+reach the disk at least once a second; one writer a folder; nothing that could hold a key.
 """
 
 from __future__ import annotations
