@@ -312,11 +312,9 @@ def silent(peer: Peer) -> None:
     [
         (None, "refused"),
         ("http://a..b:80/v1", "dns"),
-        (silent, "no answer in time"),
-        (lambda peer: peer.reset(), "reset"),
         (lambda peer: peer.send(b"SSH-2.0-x\r\n\r\n"), "malformed"),
     ],
-    ids=["refused", "no name", "silent", "reset", "not HTTP"],
+    ids=["refused", "no name", "not HTTP"],
 )
 @BOTH
 def test_a_target_that_does_not_answer_ends_the_run_before_it_began(
@@ -337,6 +335,19 @@ def test_a_target_that_does_not_answer_ends_the_run_before_it_began(
     assert "check" in str(caught.value)
     assert not folder.exists()
     assert not any(request.startswith(b"POST") for _, request in server.requests)
+
+
+@pytest.mark.parametrize("script", [silent, lambda peer: peer.reset()], ids=["silent", "reset"])
+def test_a_server_that_does_not_answer_the_check_is_measured(
+    script: Callable[[Peer], None], tmp_path: Path
+) -> None:
+    """Some proxies serve POST alone: a warning, and the requests say how it is."""
+    target = {"connect_timeout": "300ms", "timeout": "300ms"}
+    with ScriptedServer(script) as server:
+        plan = plan_to(f"http://127.0.0.1:{server.port}/v1", target=target)
+        done, warnings = run(plan, tmp_path / "run")
+    assert done.state == "complete"
+    assert ["does not answer" in warning for warning in warnings] == [True]
 
 
 def test_a_folder_that_holds_a_run_is_refused_before_a_request_leaves(tmp_path: Path) -> None:

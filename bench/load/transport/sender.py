@@ -103,13 +103,14 @@ def make_sender(target: Target, reader: StampedReader) -> Sender:
     return StampedSender(target, reader)
 
 
-#: Nobody was spoken to: requests would fare no better. A route that is not under test decides
-#: nothing else: some proxies serve POST alone.
+#: Nobody was spoken to, or somebody who speaks no HTTP: requests would fare no better. A route that
+#: is not under test decides nothing else: some proxies serve POST alone.
 _NOT_REACHED = {
     Outcome.refused,
     Outcome.dns,
     Outcome.tls,
     Outcome.timeout_connect,
+    Outcome.malformed,
 }
 #: Of a server's models this many are named.
 _FEW_MODELS = 5
