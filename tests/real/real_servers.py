@@ -36,7 +36,14 @@ ENGINE, GATEWAY = (
 KEY, KEY_ENV = "loopback-key", "TAILPROOF_REAL_KEY"
 PATIENCE_S = 60
 #: A run that went through, whatever its verdict: the tests look at the rows.
-JUDGED = {ExitCode.PASS, ExitCode.FAIL, ExitCode.INCONCLUSIVE, ExitCode.INVALID}
+JUDGED = {
+    ExitCode.PASS,
+    ExitCode.FAIL,
+    ExitCode.INCONCLUSIVE,
+    ExitCode.INVALID,
+    # all requests refused for what the client sent
+    ExitCode.UNREACHABLE,
+}
 MODEL = "smollm2"
 _EVALUATED = re.compile(
     r"prompt eval time = +([\d.]+) ms / +(\d+) tokens.*\n.*\| +eval time = +([\d.]+) ms / +(\d+)"
