@@ -154,7 +154,7 @@ def test_virtual_time_leaves_routes_out_and_says_so(tmp_path: Path) -> None:
     assert [lane.name for lane in run.lanes] == ["default", "fallback", "premium"]
     (note,) = run.manifest.notes
     assert note.endswith(
-        "plays no routes: router-weighted, router-published, router-deadline, router-hedge"
+        "computes no routes: router-weighted, router-published, router-deadline, router-hedge"
     )
 
 

@@ -37,7 +37,7 @@ NEEDED_FOR = {
         ("export", word): "formats"
         for word in (
             *("vllm", "aiperf", "openslo", "prometheus-rules"),
-            *("--histogram", "--selector", "--failed", "--days"),
+            *("--histogram", "--selector", "--failed", "--days", "--model"),
         )
     },
     ("collect", ""): "cluster",

@@ -51,7 +51,7 @@ def printed_by(command: tuple[str, ...], where: str) -> str:
             remedy="run it by hand",
         ) from None
     if not text:
-        raise UserError(f"{command[0]} holds nothing", where=where)
+        raise UserError(f"{command[0]} is empty", where=where)
     return text
 
 

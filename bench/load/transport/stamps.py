@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 import weakref
+from array import array
 
 from bench.clock import monotonic_ns, wall_ns
 
@@ -77,3 +78,13 @@ class StampedReader:
                 stamp = by_age(seconds * 1_000_000_000 + ns, wall, now)
                 return size, now if stamp is None else stamp, stamp is not None
         return size, now, False
+
+
+def unread(sock: socket.socket) -> int:
+    """Bytes that the kernel holds for a socket."""
+    import fcntl
+    import termios
+
+    count = array("i", [0])
+    fcntl.ioctl(sock, termios.FIONREAD, count)
+    return count[0]
