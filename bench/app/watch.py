@@ -27,7 +27,7 @@ from bench.clock import monotonic_ns, utc_text, wall_ns
 from bench.errors import TailproofError, TargetUnreachable, UserError
 from bench.judge.census.episodes import OutageTracker, Probe
 from bench.judge.census.standing import outage_record, silent, tracked
-from bench.judge.mistakes import mistakes_of
+from bench.judge.mistakes import mistakes_of, refused_alike
 from bench.judge.review import file_records
 from bench.load.ceiling import share_of_ceiling, unreadable
 from bench.load.endpoint import Endpoint
@@ -209,9 +209,7 @@ class Watch:
                 loop.remove_signal_handler(kind)
 
     async def _run(self, desk: Desk, end_ns: int | None) -> None:
-        """One run folder: up to the next roll, or until clocks part or the watch is told to
-        stop.
-        """
+        """One run folder: up to the next roll, or until clocks part or the watch is stopped."""
         started = self.terms.wall()
         until = self._until(started, end_ns)
         try:
@@ -276,7 +274,7 @@ class Watch:
         def tick(_now_ns: int, _counters: object) -> None:
             nonlocal parted_ns
             self._take_ended(live, desk)
-            self._look_at_first(player)
+            self._look_at_first(live, player)
             now_ns = monotonic_ns()
             step_ns = self.terms.wall() - now_ns - offset_ns
             if abs(step_ns) > STEP_NS and parted_ns is None:
@@ -294,15 +292,18 @@ class Watch:
         self._take_ended(live, desk)
         return parted_ns
 
-    def _look_at_first(self, player: Player) -> None:
+    def _look_at_first(self, live: _Live, player: Player) -> None:
         """Stop where the first answers of a lane all refuse what is asked."""
         if not self._unserved:
             return
-        for ended in player.journal.outcomes:
+        for lane, ended in enumerate(player.journal.outcomes):
             if ended[Outcome.ok]:
                 self._unserved = False
             elif ended[Outcome.http_4xx] >= FIRST_REFUSED and sum(ended) == ended[Outcome.http_4xx]:
-                player.generator.stop()
+                if refused_alike(live.lane(lane)) is None:
+                    self._unserved = False  # refused, and not for what we ask: that is measured
+                else:
+                    player.generator.stop()
 
     async def _rest(self, length_ns: int) -> None:
         with anyio.move_on_after(max(length_ns, 0) / S):
@@ -333,6 +334,10 @@ class _Live:
         )
         self._rows = [(plan.schedule["lane"] == lane.index).nonzero()[0] for lane in plan.lanes]
         self._next = [0] * len(plan.lanes)
+
+    def lane(self, index: int) -> Columns:
+        """What is known of a lane's rows."""
+        return Columns(self._plan.schedule, self._samples).lane(index)
 
     def ended(self) -> list[tuple[str, Probe]]:
         """(lane, probe) of those that ended since the last call and have none before them under

@@ -92,22 +92,43 @@ def key_refused(columns: Columns) -> Bool:
     return refused
 
 
-def _never_served(run: Run, lane: LaneRecord, columns: Columns) -> Mistake | None:
+def refused_alike(columns: Columns) -> Bool | None:
+    """The rows of a lane that were refused for what the buyer sent, where nothing was served and
+    nearly all were refused so; None where they do not say that.
+    """
     samples = columns.samples
     outcome = samples["outcome"]
-    ended = (samples["sent_ns"] >= 0) & (outcome != Outcome.censored)
+    ended = _ended(columns)
     if (outcome == Outcome.ok).any() or not ended.any():
         return None
     ours = ended & (outcome == Outcome.http_4xx) & np.isin(samples["cause"], _OF_OURS)
     if not ours.any():
         return None
     status = int(np.bincount(samples["status"][ours]).argmax())
-    alike = ours & (samples["status"] == status)
+    alike: Bool = ours & (samples["status"] == status)
     refused, of = int(alike.sum()), int(ended.sum())
     if refused < min(FIRST_REFUSED, of) or refused * 10 < of * 9:
         return None
+    return alike
+
+
+def _ended(columns: Columns) -> Bool:
+    samples = columns.samples
+    ended: Bool = (samples["sent_ns"] >= 0) & (samples["outcome"] != Outcome.censored)
+    return ended
+
+
+def _never_served(run: Run, lane: LaneRecord, columns: Columns) -> Mistake | None:
+    alike = refused_alike(columns)
+    if alike is None:
+        return None
+    status = int(columns.samples["status"][alike][0])
     return Mistake(
-        lane.name, refused, of, _words(run, columns, alike), _MEND.get(status, _MEND_OTHERS)
+        lane.name,
+        int(alike.sum()),
+        int(_ended(columns).sum()),
+        _words(run, columns, alike),
+        _MEND.get(status, _MEND_OTHERS),
     )
 
 

@@ -13,6 +13,7 @@ Script = Callable[[int], int]
 SAID = {
     400: {"error": {"message": "Unsupported parameter: 'max_tokens'", "type": "invalid_request"}},
     401: {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}},
+    402: {"error": {"message": "no credit is left", "code": "insufficient_quota"}},
     403: {"error": {"message": "You may not use this model", "type": "permission_error"}},
     404: {"error": {"message": "The model `m` does not exist", "code": "model_not_found"}},
     429: {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
