@@ -23,7 +23,7 @@ from bench.api.failures import (
     names_failure,
     reason_of,
 )
-from bench.api.interface import AnswerLimit, Api, BodyFormat, BodyOptions
+from bench.api.interface import AnswerLimit, Api, BodyFormat, BodyOptions, limit_of
 from bench.api.openai_facts import note_tier
 from bench.api.openai_family import OpenAiShape
 from bench.api.openai_parts import token_of, usage_of
@@ -61,7 +61,7 @@ class ChatCompletions(OpenAiShape, Api):
         max_tokens_field: str,
     ) -> AnswerLimit:
         """By `n`, and by what it says of either name of the length."""
-        return limit_of(extra_body, max_tokens_field, _LENGTHS, ("n",))
+        return limit_of(extra_body, (max_tokens_field,), _LENGTHS, ("n",))
 
     def read_event(self, name: str, payload: bytes) -> Said:
         if names_failure(name):
@@ -91,23 +91,6 @@ class ChatCompletions(OpenAiShape, Api):
 
     def stream_reader(self, answer: Answer) -> Reader:
         return QuickReader(answer, EventStream(), self.read_event, LOOK)
-
-
-def limit_of(
-    extra_body: Mapping[str, Any],
-    planned: str,
-    lengths: Sequence[str],
-    choices: Sequence[str],
-) -> AnswerLimit:
-    """By the names of lengths, of which the plan sets one, and of numbers of answers."""
-    stated = [extra_body[name] for name in lengths if name in extra_body]
-    numbers = [extra_body.get(name) for name in choices]
-    return AnswerLimit(
-        choices=max([1, *(number for number in numbers if isinstance(number, int))]),
-        lengths=tuple(length for length in stated if isinstance(length, int)),
-        planned=planned not in extra_body,
-        unbounded=not all(isinstance(length, int) for length in stated),
-    )
 
 
 def _read(chunk: dict[str, Any]) -> Said:

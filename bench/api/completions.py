@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.api import chat
 from bench.api.answer import Answer, Said
-from bench.api.interface import AnswerLimit, Api, BodyFormat, BodyOptions
+from bench.api.interface import AnswerLimit, Api, BodyFormat, BodyOptions, limit_of
 from bench.api.openai_facts import NO_TIERS
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys, joined
 from bench.api.quick import QuickReader
@@ -41,7 +41,7 @@ class Completions(OpenAiShape, Api):
         max_tokens_field: str,
     ) -> AnswerLimit:
         """By `max_tokens`; `best_of` answers are made and billed, of which `n` are shown."""
-        return chat.limit_of(extra_body, "max_tokens", ("max_tokens",), ("n", "best_of"))
+        return limit_of(extra_body, ("max_tokens",), ("max_tokens",), ("n", "best_of"))
 
     def read_event(self, name: str, payload: bytes) -> Said:
         return chat.API.read_event(name, payload)

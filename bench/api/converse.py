@@ -23,7 +23,7 @@ from bench.api.converse_stream import DELTA, ConverseReader
 from bench.api.decoding import count, decode, error_text, text_or_none
 from bench.api.eventstream import THROWN, EventFrames
 from bench.api.failures import failure_in, reason_of
-from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
+from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact, limit_of
 from bench.api.openai_family import refuse_path_of_another
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 from bench.api.turns import in_turns
@@ -122,11 +122,7 @@ class Converse(Api):
         max_tokens_field: str,
     ) -> AnswerLimit:
         settings = extra_body.get("inferenceConfig")
-        if not isinstance(settings, dict) or _LENGTH not in settings:
-            return AnswerLimit()
-        length = settings[_LENGTH]
-        number = isinstance(length, int)
-        return AnswerLimit(lengths=(length,) if number else (), planned=False, unbounded=not number)
+        return limit_of(settings if isinstance(settings, dict) else {}, (_LENGTH,), (_LENGTH,))
 
     def read_event(self, name: str, payload: bytes) -> Said:
         if name.startswith(THROWN):

@@ -40,7 +40,7 @@ from bench.api.failures import (
     reason_of,
 )
 from bench.api.framing import Event
-from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
+from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact, limit_of
 from bench.api.openai_family import refuse_path_of_another
 from bench.api.sse import EventStream
 from bench.api.tier import BY_NAME, TierAsk, TierClass
@@ -155,15 +155,7 @@ class Gemini(Api):
         max_tokens_field: str,
     ) -> AnswerLimit:
         """By what `generationConfig` says; its length counts thoughts too."""
-        config = _config(extra_body)[1]
-        choices = next((config[name] for name in _CHOICES if name in config), 1)
-        lengths = [config[name] for name in _LENGTHS if name in config]
-        return AnswerLimit(
-            choices=choices if isinstance(choices, int) and choices > 1 else 1,
-            lengths=tuple(length for length in lengths if isinstance(length, int)),
-            planned=not lengths,
-            unbounded=not all(isinstance(length, int) for length in lengths),
-        )
+        return limit_of(_config(extra_body)[1], _LENGTHS, _LENGTHS, _CHOICES)
 
     def read_event(self, name: str, payload: bytes) -> Said:
         if names_failure(name):

@@ -66,6 +66,25 @@ class AnswerLimit:
     unbounded: bool = False
 
 
+def limit_of(
+    settings: Mapping[str, Any],
+    planned: Sequence[str],
+    lengths: Sequence[str],
+    choices: Sequence[str] = (),
+) -> AnswerLimit:
+    """By the names of lengths, of which the plan sets those that are `planned`, and of numbers of
+    answers.
+    """
+    stated = [settings[name] for name in lengths if name in settings]
+    numbers = [settings.get(name) for name in choices]
+    return AnswerLimit(
+        choices=max([1, *(number for number in numbers if isinstance(number, int))]),
+        lengths=tuple(length for length in stated if isinstance(length, int)),
+        planned=not any(name in settings for name in planned),
+        unbounded=not all(isinstance(length, int) for length in stated),
+    )
+
+
 class HeaderFact(enum.Enum):
     """What a header of a response may say."""
 

@@ -22,7 +22,7 @@ from bench.api.answer import Answer, MalformedAnswer, Said, Token, Usage
 from bench.api.chat import ChatBody
 from bench.api.decoding import count, decode, text_or_none
 from bench.api.failures import broken_off, failure_in, named_failure, names_failure, reason_of
-from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact
+from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact, limit_of
 from bench.api.openai_family import refuse_path_of_another
 from bench.api.quick import Look, QuickReader
 from bench.api.sse import EventStream
@@ -112,12 +112,7 @@ class Messages(Api):
         max_tokens_field: str,
     ) -> AnswerLimit:
         """By `max_tokens`, which counts thinking too."""
-        if "max_tokens" not in extra_body:
-            return AnswerLimit()
-        length = extra_body["max_tokens"]
-        if isinstance(length, int):
-            return AnswerLimit(lengths=(length,), planned=False)
-        return AnswerLimit(planned=False, unbounded=True)
+        return limit_of(extra_body, ("max_tokens",), ("max_tokens",))
 
     def read_event(self, name: str, payload: bytes) -> Said:
         if names_failure(name):

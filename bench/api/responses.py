@@ -16,7 +16,7 @@ from typing import Any
 from bench.api.answer import Answer, Said, Token
 from bench.api.decoding import code_of, decode, error_text, text_or_none
 from bench.api.failures import failure_in, is_error, named_failure, names_failure
-from bench.api.interface import AnswerLimit, Api, BodyOptions
+from bench.api.interface import AnswerLimit, Api, BodyOptions, limit_of
 from bench.api.openai_facts import note_tier
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys
 from bench.api.openai_parts import usage_of
@@ -55,13 +55,7 @@ class Responses(OpenAiShape, Api):
         extra_body: Mapping[str, Any],
         max_tokens_field: str,
     ) -> AnswerLimit:
-        length = extra_body.get(_LENGTH)
-        stated = isinstance(length, int)
-        return AnswerLimit(
-            lengths=(length,) if isinstance(length, int) else (),
-            planned=_LENGTH not in extra_body,
-            unbounded=_LENGTH in extra_body and not stated,
-        )
+        return limit_of(extra_body, (_LENGTH,), (_LENGTH,))
 
     def read_event(self, name: str, payload: bytes) -> Said:
         text = payload.strip()

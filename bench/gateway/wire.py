@@ -26,6 +26,8 @@ WORDS = (
     " its",
     " mean",
 )
+#: As streams have them: encoded once, for a word is written per token.
+WORD_BYTES = tuple(word.encode() for word in WORDS)
 MAX_OUTPUT_TOKENS = 131_072
 END = b"0\r\n\r\n"
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {529: "Overloaded"}

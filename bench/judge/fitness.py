@@ -34,10 +34,11 @@ def fitness(run: Run, override: Contract | None = None) -> Health:
     others. Requests that the buyer's own mistake had refused make it invalid too.
     """
     health = _of_harness(run, override)
-    mistakes = [mistake.text for mistake in mistakes_of(run)]
+    mistakes = mistakes_of(run)
     if not mistakes:
         return health
-    return replace(health, state="invalid", reasons=mistakes + health.reasons, mistakes=mistakes)
+    reasons = [mistake.text for mistake in mistakes] + health.reasons
+    return replace(health, state="invalid", reasons=reasons, mistakes=mistakes)
 
 
 def _of_harness(run: Run, override: Contract | None) -> Health:

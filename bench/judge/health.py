@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bench.judge.mistakes import Mistake
 from bench.quantiles import P99
 from bench.record.facts import Node
 from bench.record.records.manifest import Harness, HarnessShards
@@ -46,8 +47,8 @@ class Health:
     facts: dict[str, Any]
     #: our own lag could have caused a FAIL: judge such clauses by service time too
     client_limited: bool
-    #: sentences: what was refused because key, model, body or URL were wrong
-    mistakes: list[str] = dataclasses.field(default_factory=list)
+    #: what was refused because key, model, body or URL were wrong
+    mistakes: list[Mistake] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -115,7 +115,7 @@ def summarise(run: Run, health: Health, overall: Overall) -> Summary:
             state=health.state,
             reasons=health.reasons,
             facts=health.facts,
-            **({"mistakes": health.mistakes} if health.mistakes else {}),
+            **({"mistakes": [each.text for each in health.mistakes]} if health.mistakes else {}),
         ),
         overall=overall,
     )

@@ -12,7 +12,7 @@ from typing import Any
 from bench.gateway.apis.openai import DONE, OpenAi, stream_options, usage
 from bench.gateway.apis.seam import Asked, GatewayApi, Incoming, Served
 from bench.gateway.wire import (
-    WORDS,
+    WORD_BYTES,
     RequestError,
     answer_text,
     compact,
@@ -23,8 +23,6 @@ from bench.gateway.wire import (
     model_of,
     texts_of,
 )
-
-_WORD_BYTES = tuple(word.encode() for word in WORDS)
 
 
 class Chat(OpenAi, GatewayApi):
@@ -105,7 +103,7 @@ class ChatFrames:
 
     def token(self, index: int) -> bytes:
         """Content event number `index`."""
-        word = _WORD_BYTES[index % len(_WORD_BYTES)]
+        word = WORD_BYTES[index % len(WORD_BYTES)]
         return (
             b'%x\r\n%b,"choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n\r\n'
             % (self._fixed + len(word), self._start, word)

@@ -16,7 +16,7 @@ from bench.gateway.apis.openai import DONE, OpenAi, stream_options, usage
 from bench.gateway.apis.seam import Asked, GatewayApi, Incoming, Served
 from bench.gateway.tiers import TierName
 from bench.gateway.wire import (
-    WORDS,
+    WORD_BYTES,
     RequestError,
     answer_text,
     compact,
@@ -26,8 +26,6 @@ from bench.gateway.wire import (
     length_of,
     model_of,
 )
-
-_WORD_BYTES = tuple(word.encode() for word in WORDS)
 
 
 class Completions(OpenAi, GatewayApi):
@@ -98,7 +96,7 @@ class CompletionFrames:
         return b""
 
     def token(self, index: int) -> bytes:
-        word = _WORD_BYTES[index % len(_WORD_BYTES)]
+        word = WORD_BYTES[index % len(WORD_BYTES)]
         return http_chunk(b"%b%b%b%b" % (self._start, self._middle, word, self._tail))
 
     def end(self) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 from bench.gateway.apis.openai import OpenAi
 from bench.gateway.apis.seam import Asked, GatewayApi, Incoming, Served
 from bench.gateway.wire import (
-    WORDS,
+    WORD_BYTES,
     RequestError,
     Trouble,
     answer_text,
@@ -28,7 +28,6 @@ from bench.gateway.wire import (
     texts_of,
 )
 
-_WORD_BYTES = tuple(word.encode() for word in WORDS)
 #: Events before the first token.
 _BEFORE = 4
 
@@ -151,7 +150,7 @@ class ResponseFrames:
 
     def token(self, index: int) -> bytes:
         self._sequence = _BEFORE + index + 1
-        word = _WORD_BYTES[index % len(_WORD_BYTES)]
+        word = WORD_BYTES[index % len(WORD_BYTES)]
         return http_chunk(
             b'%b%b","logprobs":[],"sequence_number":%d}\n\n' % (self._start, word, _BEFORE + index)
         )

@@ -39,7 +39,6 @@ from bench.judge.contract.silent import beside_silent, unless_in_doubt
 from bench.judge.contract.spans import Found, judge_spans
 from bench.judge.health import Health
 from bench.judge.left_out import facts_of, left_out_of
-from bench.judge.mistakes import mistakes_of
 from bench.judge.reached import came_to
 from bench.judge.stats.dependence import Judged
 from bench.judge.stats.sequential import LOOKS, holm
@@ -118,7 +117,7 @@ def judge_run(
         format=Verdicts.FORMAT,
         run=run.manifest.run,
         overall=overall,
-        exit_code=int(exit_code(run, overall, expects)),
+        exit_code=int(exit_code(run, health, overall, expects)),
         confidence=min((record.confidence for record in found.clauses), default=0.95),
         simulated=bool(run.manifest.simulated_lanes),
         clauses=found.clauses,
@@ -380,14 +379,13 @@ def overall_verdict(verdicts: Sequence[ClauseOutcome], health: Health) -> Overal
     return "INCONCLUSIVE"
 
 
-def exit_code(run: Run, overall: Overall, expects: Sequence[Expectation]) -> ExitCode:
-    """The first of 130, 5, 4, 1, 3, 0 that holds.
-
-    A suite with `expect` is judged by those alone.
-    """
+def exit_code(
+    run: Run, health: Health, overall: Overall, expects: Sequence[Expectation]
+) -> ExitCode:
+    """The first of 130, 5, 4, 1, 3, 0 that holds; a suite with `expect` is judged by that alone."""
     if run.state != "complete":
         return ExitCode.INTERRUPTED
-    if any(not mistake.expired for mistake in mistakes_of(run)):
+    if any(not mistake.expired for mistake in health.mistakes):
         return ExitCode.UNREACHABLE
     if overall == "INVALID":
         return ExitCode.INVALID
