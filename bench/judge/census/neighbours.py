@@ -34,11 +34,11 @@ class Neighbour(NamedTuple):
 
 def uptime_neighbours(share: object) -> list[Neighbour]:
     """The six definitions of methods 1.4 and OpenSLO's slices, each promising the same share."""
+    listed = [(each, kind) for kind in KINDS for each in kind.definitions]
     found = []
-    for kind in KINDS:
-        for each in kind.definitions:
-            terms = {"metric": "uptime", "share": share, kind.named_by: kind.name, **each.keys}
-            found.append(Neighbour(each.name, each.whose, Clause.model_validate(terms)))
+    for each, kind in sorted(listed, key=lambda one: one[0].place):
+        terms = {"metric": "uptime", "share": share, kind.named_by: kind.name, **each.keys}
+        found.append(Neighbour(each.name, each.whose, Clause.model_validate(terms)))
     return found
 
 

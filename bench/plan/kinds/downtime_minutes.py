@@ -66,11 +66,13 @@ DOWNTIME_MINUTES = Kind(
             "minutes without over 5 % errors, runs of 5 or more",
             "Google",
             {"error_rate": "5%", "minutes": 5},
+            place=4,
         ),
         Definition(
             "minutes without over 5 % errors, single minutes",
             "",
             {"error_rate": "5%", "minutes": 1},
+            place=5,
         ),
     ),
 )

@@ -52,6 +52,8 @@ class Definition:
     name: str
     whose: str
     keys: dict[str, str | int]
+    #: Where a list of definitions names it: the order of methods 1.4.
+    place: int
 
 
 class Recorded(Protocol):

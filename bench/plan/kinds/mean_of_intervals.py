@@ -34,7 +34,8 @@ MEAN_OF_INTERVALS = Kind(
             "mean of 5 min intervals, empty = 100 %",
             "AWS, Cloudflare R2, OpenSLO RatioTimeslices",
             {"window": "5min"},
+            place=2,
         ),
-        Definition("mean of 1 min intervals, empty = 100 %", "", {"window": "1min"}),
+        Definition("mean of 1 min intervals, empty = 100 %", "", {"window": "1min"}, place=3),
     ),
 )

@@ -24,5 +24,5 @@ MINUTE_ALL_FAIL = Kind(
     by_time=True,
     outages=True,
     losses=_losses,
-    definitions=(Definition("minutes not failing whole", "Azure minute form", {}),),
+    definitions=(Definition("minutes not failing whole", "Azure minute form", {}, place=6),),
 )

@@ -29,7 +29,9 @@ REQUEST_RATIO = Kind(
     text=lambda keys: uptime_text(keys, "request ratio"),
     losses=_losses,
     unit_minutes=lambda _, minutes: minutes,
-    definitions=(Definition("request ratio", "Azure transactions, OpenSLO Occurrences", {}),),
+    definitions=(
+        Definition("request ratio", "Azure transactions, OpenSLO Occurrences", {}, place=1),
+    ),
     plain=lambda _: "an answer to {limit} of requests",
     in_summary=_in_summary,
 )

@@ -39,6 +39,7 @@ SLICE_OK = Kind(
             "5 min slices with 95 % served",
             "OpenSLO Timeslices",
             {"window": "5min", "slice_share": "95%"},
+            place=7,
         ),
     ),
 )
