@@ -148,7 +148,7 @@ def _promise(clause: Judged) -> str:
         return visible(clause.text, 90)
     everywhere = clause.phase is None and clause.bucket is None and clause.view == "response"
     plain = clause.kind.plain(clause.metric)
-    if not everywhere or plain is None or clause.bound is None:
+    if not everywhere or plain is None or clause.promised is None:
         return visible(clause.text, 90)
     without_sign = limit(clause).partition(" ")[2]
     return plain.format(limit=without_sign, share=per_cent(clause.quantile))

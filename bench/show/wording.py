@@ -195,7 +195,7 @@ def _beside_limit(value: float, clause: ClauseVerdict) -> str:
     """A value that rounding must not lay upon a limit it does not equal: `800.2 ms` beside `≤ 800
     ms`.
     """
-    bound = clause.bound
+    bound = clause.promised
     unequal = (
         bound is not None and value != bound and _write(value, clause) == _write(bound, clause)
     )
@@ -204,7 +204,7 @@ def _beside_limit(value: float, clause: ClauseVerdict) -> str:
 
 def limit(clause: ClauseVerdict) -> str:
     """`≤ 800 ms`, `≥ 99.9 %`, or absent for a clause that is only reported."""
-    bound = clause.bound
+    bound = clause.promised
     if bound is None or clause.verdict == "REPORTED":
         return ABSENT
     sign = {">=": "≥", "<=": "≤"}.get(clause.operator, clause.operator)

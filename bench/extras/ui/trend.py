@@ -144,7 +144,7 @@ def _point(folder: Path, entry: Entry, value: float | None, path: str) -> Point:
         clauses = []
     for clause in clauses:
         if clause.judged and _path_of(clause) == path:
-            return Point(entry.name, entry.started, value, clause.bound, clause.verdict)
+            return Point(entry.name, entry.started, value, clause.promised, clause.verdict)
     return Point(entry.name, entry.started, value)
 
 

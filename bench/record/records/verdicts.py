@@ -21,6 +21,11 @@ Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 ClauseOutcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "REPORTED"]
 #: Lower and upper limit; None where no such bound exists.
 Interval = tuple[Number | None, Number | None]
+#: Why nothing could be said: too few rows; too few stretches or sessions; one spell decides; what
+#: became of unknown rows decides; the share is too near the limit; the harness or the run itself.
+OpenCause = Literal[
+    "few_rows", "few_blocks", "worst_block", "unknown_rows", "near_limit", "harness"
+]
 
 
 class Counts(Record):
@@ -59,6 +64,32 @@ class Steadiness(Record):
     steady: bool
 
 
+class Decide(Record):
+    """A run that would probably decide an open clause, if the share that breaks it stays at
+    `share`.
+    """
+
+    share: Number
+    #: rows of the clause that such a run has, in all
+    requests: int
+    #: of measured load, at the run's own rate
+    duration_s: Number | None
+    #: runnable as it stands
+    command: str | None = None
+
+
+class Scope(Record):
+    """Of which stretch of time a verdict speaks."""
+
+    start_utc: str
+    end_utc: str
+    #: rows of the clause per second
+    rate_per_s: Number | None
+    #: spells up to this long may come so seldom that the run would have missed them
+    blind_spot_s: Number | None
+    of: Literal["run", "runs", "service"]
+
+
 class ClauseVerdict(Record):
     """One clause of one lane."""
 
@@ -85,9 +116,11 @@ class ClauseVerdict(Record):
     unit: Literal["ms", "tokens/s", "share"]
     #: in `unit`; None where it lies among failures, or nothing was measured
     measured: Number | None
-    #: two-sided limits of `measured`
+    #: limits of `measured`, each end one-sided at `confidence`: the verdict's own rule inverted
+    bound: Interval = (None, None)
+    #: the same as `bound`; before it there was one, two-sided limits
     interval: Interval
-    #: two-sided limits of the share that broke it
+    #: the same as `p_limits`; before `bound` there was one, two-sided limits
     p_interval: tuple[Number, Number]
     steadiness: Steadiness | None = None
     #: beside a share of windows: the share of requests
@@ -123,6 +156,11 @@ class ClauseVerdict(Record):
     reason: str
     #: what would probably decide
     needed_n: int | None
+    #: of INCONCLUSIVE alone
+    open_cause: OpenCause | None = None
+    #: of INCONCLUSIVE alone; None where no run would
+    decide: Decide | None = None
+    scope: Scope | None = None
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> Self:
@@ -135,7 +173,7 @@ class ClauseVerdict(Record):
         return kind_named(self.metric, self.statistic, self.method or "request_ratio")
 
     @property
-    def bound(self) -> float | None:
+    def promised(self) -> float | None:
         """What `measured` is held to, in `unit`; None where nothing is promised."""
         if self.kind.of_shares:
             return self.share
