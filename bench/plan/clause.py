@@ -14,13 +14,13 @@ import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
 from bench.errors import UserError
-from bench.metrics import LATENCIES, NAMES, TIMED
+from bench.metrics import LATENCIES, NAMES
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Kind
-from bench.plan.kinds.registry import kind_of, named_by
+from bench.plan.kinds.registry import KINDS, kind_of, named_by
 from bench.plan.model_names import check_names
 from bench.plan.profile import bucket_names
 from bench.plan.terms import CreditStep, check_ladder
@@ -33,6 +33,8 @@ else:
     Statistic = Literal[named_by("statistic")]
     Method = Literal[named_by("method")]
 T = TypeVar("T")
+#: Context of the validation of a clause that a run was made with: all its keys are written there.
+RECORDED = "recorded"
 #: Below this share even 3 * 10^9 units without a single bad one prove nothing (3 / share, at 95 %).
 LEAST_ALLOWED = Fraction(1, 10**9)
 
@@ -74,14 +76,15 @@ class Clause(ClauseKeys):
         return table
 
     @model_validator(mode="after")
-    def _decidable(self) -> Self:
+    def _decidable(self, info: ValidationInfo) -> Self:
+        if info.context is not RECORDED:
+            self._check_idle()
         self.kind.check(self)
         if self.allowed_share < LEAST_ALLOWED:
             raise ValueError(
                 f"{show_exact(100 - self.allowed_share * 100)} % is out of reach of any run: "
                 "to prove it takes more than 3 * 10^9 requests without a miss"
             )
-        self._check_belonging()
         if self.operator is not None and (self.operator[0] == ">") != self.rising:
             raise ValueError(
                 f'operator "{self.operator}" points the wrong way for metric "{self.metric}"'
@@ -98,21 +101,21 @@ class Clause(ClauseKeys):
                 f" clause itself is kept from {show_exact((1 - self.allowed_share) * 100)} % on"
             )
 
-    def _check_belonging(self) -> None:
+    def _check_idle(self) -> None:
         """Keys that would say nothing here are refused, for they were written to say something."""
-        homes = {
-            'statistic = "share_of_windows"': (
-                self.statistic == "share_of_windows",
-                ("of_window", "min_requests"),
-            ),
-            'metric "output_tps"': (self.metric == "output_tps", ("with_ttft",)),
-            "a metric with a limit": (self.metric in TIMED, ("failed", "min_output_tokens")),
-            'metric "uptime"': (self.metric == "uptime", ("empty", "assumed_outage")),
-        }
-        for home, (here, keys) in homes.items():
-            for key in keys:
-                if not here and getattr(self, key) != type(self).model_fields[key].default:
-                    raise ValueError(f"{key} belongs to {home}")
+        for key in self.kind.idle(self):
+            homes = [kind.title for kind in KINDS if key in kind.keys]
+            raise ValueError(
+                f"{key} says nothing in a clause of {self.kind.title}, it belongs to"
+                f" {' or '.join(homes)}; leave it out"
+            )
+        if "with_ttft" in self.model_fields_set and not self.rising:
+            raise ValueError('with_ttft belongs to metric = "output_tps"; leave it out')
+        if self.phase is not None and "empty" in self.model_fields_set and self.empty == "up":
+            raise ValueError(
+                'empty = "up" says nothing in a clause on a phase, for time without its requests'
+                " is another phase's; leave it out"
+            )
 
     @property
     def kind(self) -> Kind:

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from bench.plan.clause import Clause
-from bench.plan.kinds.kind import Kind
+from bench.errors import UserError
+from bench.plan.clause import RECORDED, Clause
+from bench.plan.contract import Contract
+from bench.plan.kinds.kind import EVERYWHERE, Kind
 from bench.plan.kinds.registry import KINDS, kind_of
+from bench.userfile import parse_model
 from tests.support.made_runs import clause_of
 
 #: A clause of each kind, as a contract's file would have it.
@@ -65,6 +68,57 @@ def test_the_keys_of_a_clause_name_one_kind(kind: Kind) -> None:
     assert clause.by_time == (kind.name not in by_requests)
     others = (Clause.model_validate(each) for name, each in WRITTEN.items() if name != kind.name)
     assert clause.text not in [other.text for other in others]
+
+
+#: A value of each key that only some kinds have.
+SAID: dict[str, Any] = {
+    "statistic": "share_of_requests",
+    "method": "request_ratio",
+    "view": "response",
+    "quantile": "99%",
+    "limit": "1s",
+    "limits": {"<=1K": "1s"},
+    "limit_by_model": {"m": "1s"},
+    "at_least": "50/s",
+    "at_least_by_model": {"m": "50/s"},
+    "with_ttft": True,
+    "share": "99%",
+    "window": "5min",
+    "of_window": "p50",
+    "min_requests": 1,
+    "failed": "miss",
+    "min_output_tokens": 1,
+    "empty": "up",
+    "error_rate": "5%",
+    "minutes": 5,
+    "slice_share": "95%",
+    "weight": "together",
+}
+
+
+def test_every_key_is_of_any_kind_or_of_some() -> None:
+    """No key is left that a clause could be given and nobody reads."""
+    assert EVERYWHERE | set(SAID) == set(Clause.model_fields)
+    assert set().union(*(kind.keys for kind in KINDS)) == set(SAID)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_key_that_says_nothing_is_refused(kind: Kind) -> None:
+    """Even with the value that it would have anyway; the error names file, key and remedy."""
+    for key in set(SAID) - kind.keys - {kind.named_by}:
+        said = WRITTEN[kind.name] | {key: SAID[key]}
+        with pytest.raises(UserError, match=rf"c\.toml: clause\[0\]: {key} .*leave it out"):
+            parse_model(Contract, {"title": "t", "clause": [said]}, "c.toml")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_what_a_run_was_made_with_can_be_read_again(kind: Kind) -> None:
+    """A run's folder has every key of a clause written out, also those that say nothing in it."""
+    clause = Clause.model_validate(WRITTEN[kind.name])
+    written = clause.model_dump(mode="json")
+    assert Clause.model_validate(written, context=RECORDED) == clause
+    with pytest.raises(ValidationError, match="leave it out"):
+        Clause.model_validate({key: value for key, value in written.items() if value is not None})
 
 
 @pytest.mark.parametrize(

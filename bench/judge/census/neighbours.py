@@ -61,8 +61,8 @@ def window_neighbours(clause: Clause) -> list[Neighbour]:
             "min_output_tokens",
             "min_requests",
         },
+        exclude_defaults=True,
     )
-    terms = {key: value for key, value in terms.items() if value is not None}
     by_window = terms | {"statistic": "share_of_windows"}
     by_request = {
         key: value for key, value in terms.items() if key not in ("window", "min_requests")

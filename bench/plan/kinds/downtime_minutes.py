@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Bool, Definition, Int, Kind, Loss, below, lost_whole
-from bench.plan.kinds.of_failures import checked_with, counted, uptime_text
+from bench.plan.kinds.of_failures import checked_with, counted, of_uptime, uptime_text
 from bench.units import show_exact
 
 
@@ -55,6 +55,7 @@ DOWNTIME_MINUTES = Kind(
     name="downtime_minutes",
     named_by="method",
     promises=("uptime",),
+    keys=of_uptime("empty", "error_rate", "minutes"),
     check=checked_with("error_rate", "minutes"),
     text=_text,
     by_time=True,

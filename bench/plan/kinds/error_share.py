@@ -28,6 +28,7 @@ ERROR_SHARE = Kind(
     name="error_share",
     named_by="metric",
     promises=("errors",),
+    keys=frozenset({"share"}),
     check=checked_with(),
     text=_text,
     promised=_promised,

@@ -18,6 +18,20 @@ import numpy.typing as npt
 from bench.metrics import Promise
 from bench.plan.clause_keys import MINUTE_NS, ClauseKeys
 
+#: What a clause of any kind may say.
+EVERYWHERE = frozenset(
+    {
+        "metric",
+        "operator",
+        "assumed_outage",
+        "excluding",
+        "phase",
+        "bucket",
+        "report_only",
+        "credit",
+        "source",
+    }
+)
 Int = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
@@ -97,7 +111,9 @@ class Kind:
     name: str
     named_by: Literal["statistic", "method", "metric"]
     promises: tuple[Promise, ...]
-    #: raises ValueError where keys are missing or say nothing in this kind
+    #: what a clause of it may say besides what any may; whatever else it says is refused
+    keys: frozenset[str]
+    #: raises ValueError where keys are missing or contradict each other
     check: Callable[[ClauseKeys], None]
     #: the clause in words, without phase and bucket
     text: Callable[[ClauseKeys], str]
@@ -133,6 +149,17 @@ class Kind:
     plain: Callable[[str], str | None] = lambda _: None
     #: where a target of summary.json holds what is measured, its keys joined by `/`; None: nowhere
     in_summary: Callable[[Recorded], str | None] = lambda _: None
+
+    @property
+    def title(self) -> str:
+        """By which key a clause's file names it."""
+        return f'{self.named_by} = "{self.name}"'
+
+    def idle(self, keys: ClauseKeys) -> tuple[str, ...]:
+        """The keys that a clause of this kind was given and that say nothing in it."""
+        given = (key for key in keys.model_fields_set if getattr(keys, key) is not None)
+        idle = {key for key in given if key not in EVERYWHERE and key not in self.keys}
+        return tuple(key for key in type(keys).model_fields if key in idle)
 
     @property
     def in_minutes(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Definition, Int, Kind, Loss, whole_windows
-from bench.plan.kinds.of_failures import checked_with, counted, uptime_text
+from bench.plan.kinds.of_failures import checked_with, counted, of_uptime, uptime_text
 from bench.units import show_duration
 
 
@@ -22,6 +22,7 @@ MEAN_OF_INTERVALS = Kind(
     name="mean_of_intervals",
     named_by="method",
     promises=("uptime",),
+    keys=of_uptime("empty", "window"),
     check=checked_with("window"),
     text=lambda keys: uptime_text(keys, f"mean of {show_duration(keys.unit_ns)} intervals"),
     by_time=True,

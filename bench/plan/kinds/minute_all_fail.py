@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Definition, Int, Kind, Loss, lost_whole
-from bench.plan.kinds.of_failures import checked_with, counted, uptime_text
+from bench.plan.kinds.of_failures import checked_with, counted, of_uptime, uptime_text
 
 
 def _losses(keys: ClauseKeys, n: Int, k: Int) -> Loss:
@@ -19,6 +19,7 @@ MINUTE_ALL_FAIL = Kind(
     name="minute_all_fail",
     named_by="method",
     promises=("uptime",),
+    keys=of_uptime("empty"),
     check=checked_with(),
     text=lambda keys: uptime_text(keys, "minutes not failing whole"),
     by_time=True,

@@ -16,22 +16,12 @@ from bench.units import show_exact
 def check_failures(keys: ClauseKeys, needs: set[str]) -> None:
     """Raises ValueError: a share and what its method needs belong together."""
     name = f'metric "{keys.metric}"'
-    if (
-        keys.share is None
-        or keys.limits
-        or keys.models
-        or keys.given("quantile", "limit", "at_least")
-    ):
-        raise ValueError(f"{name} needs share, and neither quantile nor limit")
+    if keys.share is None:
+        raise ValueError(f"{name} needs share")
     if keys.share in (0, 1):
         raise ValueError("no finite run can prove a share of 0 % or 100 %; state what is allowed")
-    if keys.view != "response" or keys.statistic != "quantile":
-        raise ValueError(f"{name} has no {'view' if keys.view != 'response' else 'statistic'}")
-    if keys.metric != "uptime" and keys.method != "request_ratio":
-        raise ValueError(f"{name} has no method; only uptime does")
-    if keys.given("window", "slice_share", "error_rate", "minutes") != needs:
-        what = " and ".join(sorted(needs)) or "none of window, slice_share, error_rate and minutes"
-        raise ValueError(f'method "{keys.method}" needs {what}')
+    if keys.given(*needs) != needs:
+        raise ValueError(f'method "{keys.method}" needs {" and ".join(sorted(needs))}')
     if keys.window is not None and keys.window % MINUTE_NS:
         raise ValueError("window must be whole minutes")
     if keys.error_rate == 1 or keys.slice_share == 0:
@@ -41,8 +31,13 @@ def check_failures(keys: ClauseKeys, needs: set[str]) -> None:
         )
 
 
+def of_uptime(*own: str) -> frozenset[str]:
+    """The keys of a method: these, and those of every method."""
+    return frozenset({"method", "share", "weight", *own})
+
+
 def checked_with(*needs: str) -> Callable[[ClauseKeys], None]:
-    """The check of a method that needs these keys and no other."""
+    """The check of a method that needs these keys."""
     return lambda keys: check_failures(keys, set(needs))
 
 

@@ -12,15 +12,34 @@ from bench.units import show_exact, show_limit
 
 #: The metrics that have a value a request.
 WITH_VALUES: tuple[Promise, ...] = ("latency", "rate")
+_KEYS = frozenset(
+    {
+        "statistic",
+        "view",
+        "limit",
+        "limits",
+        "limit_by_model",
+        "at_least",
+        "at_least_by_model",
+        "with_ttft",
+        "failed",
+        "min_output_tokens",
+    }
+)
 #: What a request did that broke a limit.
 SLOW_OR_FAILED = "slow or failed"
+
+
+def of_values(*own: str) -> frozenset[str]:
+    """The keys of a statistic: these, and those of every statistic."""
+    return _KEYS | {*own}
 
 
 def check_values(keys: ClauseKeys) -> None:
     """Raises ValueError: of limit, floor, quantile, share and window what belongs together."""
     name = f'metric "{keys.metric}"'
     by_quantile = keys.statistic == "quantile"
-    if (keys.quantile is None) == by_quantile or (keys.share is None) != by_quantile:
+    if (keys.quantile if by_quantile else keys.share) is None:
         needs = (
             f"{'quantile' if by_quantile else 'share'} and {'at_least' if keys.rising else 'limit'}"
         )
@@ -28,8 +47,8 @@ def check_values(keys: ClauseKeys) -> None:
             f"{name} needs {needs}"
             + ("" if by_quantile else f' with statistic = "{keys.statistic}"')
         )
-    if (keys.statistic == "share_of_windows") != (keys.window is not None):
-        raise ValueError('window belongs to statistic = "share_of_windows", which needs it')
+    if keys.statistic == "share_of_windows" and keys.window is None:
+        raise ValueError('statistic = "share_of_windows" needs window')
     _check_bound(keys, name)
     promised = keys.quantile if by_quantile else keys.share
     if promised is None or not 0 < promised < 1:
@@ -43,12 +62,6 @@ def check_values(keys: ClauseKeys) -> None:
         raise ValueError(
             "limits by context bucket replace limit and bucket; write one or the other"
         )
-    if (
-        keys.method != "request_ratio"
-        or keys.weight != "together"
-        or keys.given("slice_share", "error_rate", "minutes")
-    ):
-        raise ValueError(f"{name} has no method; only uptime does")
 
 
 def _check_bound(keys: ClauseKeys, name: str) -> None:

@@ -11,7 +11,14 @@ from fractions import Fraction
 from bench.metrics import METRICS
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Kind, Recorded
-from bench.plan.kinds.of_values import SLOW_OR_FAILED, WITH_VALUES, bound, check_values, measured
+from bench.plan.kinds.of_values import (
+    SLOW_OR_FAILED,
+    WITH_VALUES,
+    bound,
+    check_values,
+    measured,
+    of_values,
+)
 from bench.quantiles import QUANTILES, quantile_key, quantile_name
 
 
@@ -50,6 +57,7 @@ QUANTILE = Kind(
     name="quantile",
     named_by="statistic",
     promises=WITH_VALUES,
+    keys=of_values("quantile"),
     check=check_values,
     text=_text,
     promised=_promised,

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Definition, Int, Kind, Loss, Recorded
-from bench.plan.kinds.of_failures import checked_with, uptime_text
+from bench.plan.kinds.of_failures import checked_with, of_uptime, uptime_text
 
 
 def _losses(_: ClauseKeys, n: Int, k: Int) -> Loss:
@@ -25,6 +25,7 @@ REQUEST_RATIO = Kind(
     name="request_ratio",
     named_by="method",
     promises=("uptime",),
+    keys=of_uptime(),
     check=checked_with(),
     text=lambda keys: uptime_text(keys, "request ratio"),
     losses=_losses,

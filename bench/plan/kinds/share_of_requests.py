@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Kind
-from bench.plan.kinds.of_values import SLOW_OR_FAILED, WITH_VALUES, bound, check_values, measured
+from bench.plan.kinds.of_values import (
+    SLOW_OR_FAILED,
+    WITH_VALUES,
+    bound,
+    check_values,
+    measured,
+    of_values,
+)
 from bench.units import show_exact
 
 
@@ -21,6 +28,7 @@ SHARE_OF_REQUESTS = Kind(
     name="share_of_requests",
     named_by="statistic",
     promises=WITH_VALUES,
+    keys=of_values("share"),
     check=check_values,
     text=_text,
     has_values=True,

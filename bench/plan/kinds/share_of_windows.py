@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Int, Kind, Loss, below, lost_whole, whole_windows
-from bench.plan.kinds.of_values import WITH_VALUES, bound, check_values, measured
+from bench.plan.kinds.of_values import WITH_VALUES, bound, check_values, measured, of_values
 from bench.quantiles import P50, P90, P95, P99, by_key
 from bench.units import show_duration, show_exact
 
@@ -31,6 +31,7 @@ SHARE_OF_WINDOWS = Kind(
     name="share_of_windows",
     named_by="statistic",
     promises=WITH_VALUES,
+    keys=of_values("share", "window", "of_window", "min_requests"),
     check=check_values,
     text=_text,
     has_values=True,

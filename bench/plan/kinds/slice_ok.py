@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Definition, Int, Kind, Loss, below, lost_whole, whole_windows
-from bench.plan.kinds.of_failures import checked_with, counted, uptime_text
+from bench.plan.kinds.of_failures import checked_with, counted, of_uptime, uptime_text
 from bench.units import show_duration, show_exact
 
 
@@ -27,6 +27,7 @@ SLICE_OK = Kind(
     name="slice_ok",
     named_by="method",
     promises=("uptime",),
+    keys=of_uptime("empty", "window", "slice_share"),
     check=checked_with("window", "slice_share"),
     text=_text,
     by_time=True,

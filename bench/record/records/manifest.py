@@ -14,6 +14,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 
 from bench.api.registry import DEFAULT
+from bench.plan.clause import RECORDED
 from bench.plan.contract import Contract
 from bench.plan.schedule import Lane
 from bench.plan.target import Prices
@@ -128,7 +129,8 @@ class LaneRecord(_Priced):
     @cached_property
     def contract(self) -> Contract | None:
         """What it is judged by."""
-        return Contract.model_validate(self.contract_written) if self.contract_written else None
+        written = self.contract_written
+        return Contract.model_validate(written, context=RECORDED) if written else None
 
     @property
     def models(self) -> list[str]:
