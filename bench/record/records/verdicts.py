@@ -81,12 +81,17 @@ class Decide(Record):
 class Scope(Record):
     """Of which stretch of time a verdict speaks."""
 
-    start_utc: str
-    end_utc: str
+    #: None in a simulated run, whose time is nobody's
+    start_utc: str | None
+    end_utc: str | None
+    #: of measured load
+    duration_s: Number
     #: rows of the clause per second
     rate_per_s: Number | None
-    #: spells up to this long may come so seldom that the run would have missed them
+    #: what lasts longer may come so seldom that the run would have missed it
     blind_spot_s: Number | None
+    #: the length of outage that the clause allows for
+    assumed_outage_s: Number
     of: Literal["run", "runs", "service"]
 
 
