@@ -36,6 +36,7 @@ from bench.plan.schedule import Lane, Plan
 from bench.plan.suite import Suite
 from bench.record.files import write_json
 from bench.record.records.census import Months
+from bench.units import show_exact
 
 
 class Screen(Protocol):
@@ -143,8 +144,13 @@ def command_facts(plan: Plan, text: PromptText, options: RunOptions) -> dict[str
         "repeat_command": redaction.clean(options.repeat_command),
         "tokenizer": text.tokenizer.name if text.tokenizer else None,
         "early_stop": LOOKS if options.early_stop else None,
-        "notes": [_prompt_sizes(plan, text)],
+        "notes": [_prompt_sizes(plan, text), *_stretched(options)],
     }
+
+
+def _stretched(options: RunOptions) -> Iterator[str]:
+    if options.stretch is not None:
+        yield f"every stage goes on for {show_exact(options.stretch)} times its suite's length"
 
 
 def census(suite: Suite) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from bench.errors import ExitCode, TailproofError
 #: command -> module that holds it under the same name (`_` for `-`). Listed in the order of use.
 _COMMANDS = {
     "run": "bench.cli.run",
-    "resume": "bench.cli.run",
+    "resume": "bench.cli.resume",
     "merge": "bench.cli.finished",
     "plan": "bench.cli.plan",
     "judge": "bench.cli.judge",

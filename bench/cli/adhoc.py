@@ -18,7 +18,7 @@ from bench.errors import UserError
 from bench.plan.arrival_kinds import ARRIVALS_WITH_BURSTINESS
 from bench.plan.clause import Clause, parse_slo
 from bench.plan.contract import Contract, load_contract
-from bench.plan.profile import Profile, load_profile, override_profile
+from bench.plan.profile import MADE_OF_FLAGS, Profile, load_profile, override_profile
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import EMBEDDED, KEY_SOURCES, Target, check_base_url, checked
 from bench.units import parse_duration_ns, parse_share
@@ -245,7 +245,7 @@ def _profile(flags: SuiteFlags) -> Profile:
                 remedy="use --arrival gamma",
             )
     fields: dict[str, Any] = {
-        "name": "flags",
+        "name": MADE_OF_FLAGS,
         "description": f"{arrivals['kind']} arrivals",
         "arrivals": arrivals,
         "prompt_tokens": [{"fixed": flags.isl or 500}],

@@ -142,6 +142,9 @@ class SuiteFlags:
     workers: int | None = None
     no_stop_rule: bool = False
     yes: bool = False
+    size_for: str | None = None
+    quick: bool = False
+    stretch: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

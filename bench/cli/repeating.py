@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 
 #: Flags of other tools that mean the same -> ours.
 ALIASES = {
@@ -36,15 +37,18 @@ _NOT_REPEATED = (
     "--shard",
     "--start-at",
     "--vantage",
+    "--over",
     "--format",
     "--metrics-port",
     "--otlp-endpoint",
 )
 
 
-def repeat_command(argv: list[str], seed: int, command: str = "run") -> str:
+def repeat_command(
+    argv: list[str], seed: int, command: str = "run", size: Sequence[str] = ()
+) -> str:
     """This command again, with its seed spelled out and its own folder, repetition, shard, format
-    and monitors left out.
+    and monitors left out; `size` are the flags of the size that was chosen for it.
 
     It is kept in files, so a header's value is kept only where it is `${ENV}`.
     """
@@ -55,7 +59,7 @@ def repeat_command(argv: list[str], seed: int, command: str = "run") -> str:
         flag = ALIASES.get(flag, flag)
         if flag in ("-y", "--yes"):
             continue  # whoever repeats it is asked again
-        if flag in _NOT_REPEATED:
+        if flag in _NOT_REPEATED or (size and flag == "--size-for"):
             if not joined:
                 next(rest, None)
         elif flag in ("-H", "--header"):
@@ -65,8 +69,8 @@ def repeat_command(argv: list[str], seed: int, command: str = "run") -> str:
         elif word.startswith("-H"):
             words += ["--header", _without_secret(word[2:])]
         else:
-            words.append(word)
-    return shlex.join([*words, "--seed", str(seed)])
+            words.append(flag + joined + value)
+    return shlex.join([*words, *size, "--seed", str(seed)])
 
 
 def _body_without_secret(text: str) -> str:

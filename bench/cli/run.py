@@ -1,6 +1,4 @@
-"""`tailproof run` and `tailproof resume`: a suite, or one target described by flags, is played and
-judged; and what a run that broke off left.
-"""
+"""`tailproof run`: a suite, or one target described by flags, is played and judged."""
 
 from __future__ import annotations
 
@@ -36,6 +34,14 @@ from bench.cli.flags import (
 from bench.cli.monitors import metrics_flags, monitored
 from bench.cli.output import format_option, print_runs, print_screen
 from bench.cli.repeating import ALIASES, repeat_command
+from bench.cli.sizes import (
+    CHOSEN_LENGTH,
+    stretch_of,
+    tell,
+    undecidable,
+    with_size,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from bench.app.conclude import Finished
@@ -89,7 +95,7 @@ class _WithAliases(click.Command):
 
 @click.command(cls=_WithAliases, short_help="Send requests, judge and report.")
 @click.argument("suite", required=False)
-@with_options(*TARGET_AND_RATE, *LENGTH, *SIZES)
+@with_options(*TARGET_AND_RATE, *LENGTH, *CHOSEN_LENGTH, *SIZES)
 @click.option(
     "--tokenizer",
     help='Exact prompt sizes: "deepseek" or a tokenizer.json (needs tailproof[tokenizer]).',
@@ -157,14 +163,12 @@ def run(flags: RunFlags) -> int:
     tailproof run field-guide --seed 7
     """
     from bench.cli.judge import judge_census
-    from bench.cli.screen import approve
-    from bench.errors import UserError
-    from bench.load.guard import Caps
-    from bench.load.options import RunOptions
-    from bench.plan.prompts import load_tokenizer
-    from bench.plan.schedule import Plan
 
     suite = suite_of(flags)
+    size, said = with_size(flags, suite)
+    if size:
+        flags = dataclasses.replace(flags, **size)
+        suite = suite_of(flags)
     if not suite.stages:
         return judge_census(
             CensusFlags(census=(str(flags.suite),), out=flags.out), None, flags.form
@@ -174,6 +178,22 @@ def run(flags: RunFlags) -> int:
     refuse_places(suite, flags, shard)
     seed = flags.seed if flags.seed is not None else suite.seed
     plan = _planned(suite, seed, shard)
+    if not flags.quiet:
+        tell([*said, *(undecidable(plan) if flags.size_for or not size else ())])
+    options = _options(flags, plan, shard)
+    finished = _in_a_row(_Runs(suite, seed, options, words_of(size), flags), plan)
+    return _printed(finished, flags.form)
+
+
+def _options(flags: RunFlags, plan: Plan | VirtualPlan, shard: Shard) -> RunOptions:
+    """How each run is played. Raises UserError for what may not be sent."""
+    from bench.cli.screen import approve
+    from bench.errors import UserError
+    from bench.load.guard import Caps
+    from bench.load.options import RunOptions
+    from bench.plan.prompts import load_tokenizer
+    from bench.plan.schedule import Plan
+
     cap = approve(
         plan if isinstance(plan, Plan) else plan.plan,
         flags.repeat,
@@ -183,27 +203,49 @@ def run(flags: RunFlags) -> int:
     )
     if flags.repeat > 1 and flags.out is not None and (flags.out / "run.json").exists():
         raise UserError("holds a run already", where=str(flags.out), remedy="choose another --out")
-    options = RunOptions(
+    return RunOptions(
         folder=flags.out,
         tokenizer=load_tokenizer(flags.tokenizer) if flags.tokenizer else None,
         workers=flags.workers,
         caps=Caps(cap, not flags.no_stop_rule),
         max_requests=flags.max_requests,
         early_stop=flags.early_stop,
+        stretch=stretch_of(flags.stretch),
         shard=shard,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Runs:
+    """Several runs of one suite, or one, with seeds one apart."""
+
+    suite: Suite
+    seed: int
+    options: RunOptions
+    #: the flags of a size that was chosen
+    size: list[str]
+    flags: RunFlags
+
+    def options_of(self, number: int) -> RunOptions:
+        """Of one of them, counted from 0."""
+        again = repeat_command(sys.argv, self.seed + number, size=self.size)
+        options = dataclasses.replace(self.options, repeat_command=again)
+        if self.flags.repeat > 1 and self.flags.out is not None:
+            options = dataclasses.replace(options, folder=self.flags.out / str(number + 1))
+        return options
+
+
+def _in_a_row(runs: _Runs, first: Plan | VirtualPlan) -> list[Finished]:
+    """One after the other, until one is interrupted."""
     finished: list[Finished] = []
-    for number in range(flags.repeat):
-        if number:
-            plan = _planned(suite, seed + number, shard)
-        if flags.repeat > 1 and flags.out is not None:
-            options = dataclasses.replace(options, folder=flags.out / str(number + 1))
-        again = repeat_command(sys.argv, seed + number)
-        done = _once(plan, dataclasses.replace(options, repeat_command=again), flags)
+    for number in range(runs.flags.repeat):
+        shard = runs.options.shard
+        plan = _planned(runs.suite, runs.seed + number, shard) if number else first
+        done = _once(plan, runs.options_of(number), runs.flags)
         finished.append(done)
         if done.records.summary.state == "interrupted":
             break
-    return _printed(finished, flags.form)
+    return finished
 
 
 def _planned(suite: Suite, seed: int, shard: Shard) -> Plan | VirtualPlan:
@@ -273,6 +315,8 @@ def suite_of(flags: SuiteFlags) -> Suite:
 
     name = "field-guide" if flags.suite is None and flags.url is None else flags.suite
     loaded = override_suite(load_suite(name), flags) if name is not None else adhoc_suite(flags)
+    times = stretch_of(flags.stretch)
+    loaded = loaded if times is None else loaded.stretched(times)
     return loaded.over_http() if flags.over_http else loaded
 
 
@@ -330,36 +374,3 @@ def refuse_places(suite: Suite, flags: RunFlags, shard: Shard) -> None:
     }
     for module in _ELSEWHERE:
         module.refuse(flags.elsewhere, others, virtual=_virtual(suite))
-
-
-@click.command(short_help="Go on with a run that was interrupted or killed.")
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option(
-    "-y", "--yes", is_flag=True, help="Do not ask before what is left leaves this machine."
-)
-@click.option("--quiet", is_flag=True, help="No progress, only the result.")
-@format_option(github=True)
-def resume(folder: Path, yes: bool, quiet: bool, form: str) -> int:
-    """Send what RUN never began, in the same folder, and judge both sittings together.
-
-    Requests keep their planned distances. Those that may have been under way count as cut off and
-    are not sent again. The time between the sittings stays a gap, in the files and in the report.
-    Refused for a run that has ended, for closed loops, and where a file of the plan has changed.
-    """
-    from bench.app.conduct import conduct
-    from bench.cli.screen import approve, make_screen, tell_run
-    from bench.load.options import read_plan
-    from bench.load.sitting import refuse_unless_broken_off
-    from bench.record.run_folder import read_manifest
-
-    manifest = read_manifest(folder)
-    refuse_unless_broken_off(manifest, folder)
-    plan, options = read_plan(folder)
-    options.refuse_unless_alone(folder, manifest.repeat_command)
-    approve(plan, 1, max_cost=options.caps.cost_usd, max_requests=options.max_requests, yes=yes)
-    done = conduct(plan, dataclasses.replace(options, resume=folder), make_screen(quiet=quiet))
-    if form == "json":
-        print_runs([done], done.exit_code)
-    else:
-        tell_run(done, form)
-    return int(done.exit_code)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class RunOptions:
     max_requests: int | None = None
     #: look at planned moments whether every clause is decided
     early_stop: bool = False
+    #: how many times its suite's length the plan has; None: its own
+    stretch: Fraction | None = None
     #: which part of the plan is played here, and from when on
     shard: Shard = UNSHARDED
     #: the folder of a run of this plan that broke off: what it left is played there
@@ -62,6 +65,7 @@ class RunOptions:
             "tokenizer": None if self.tokenizer is None else self.tokenizer.name,
             "workers": self.workers,
             "max_requests": self.max_requests,
+            "stretch": None if self.stretch is None else str(self.stretch),
             "caps": CAPS.dump_python(self.caps, mode="json"),
         }
 
@@ -74,6 +78,7 @@ class RunOptions:
             tokenizer=load_tokenizer(tokenizer) if tokenizer else None,
             workers=found["workers"],
             max_requests=found["max_requests"],
+            stretch=Fraction(stretch) if (stretch := found.get("stretch")) else None,
             caps=CAPS.validate_python(found["caps"]),
         )
 

@@ -49,7 +49,12 @@ def is_remote(endpoint: Target) -> bool:
     """
     if endpoint.embedded or endpoint.unix_socket is not None:
         return False
-    host = urlsplit(endpoint.address).hostname or ""
+    return leads_elsewhere(endpoint.address)
+
+
+def leads_elsewhere(address: str) -> bool:
+    """Whether a URL leads to another machine, as `is_remote` says it."""
+    host = urlsplit(address).hostname or ""
     try:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:

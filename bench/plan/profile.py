@@ -7,6 +7,7 @@ laws, never draws; everything random happens in `schedule`, from an explicit see
 from __future__ import annotations
 
 import itertools
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -20,6 +21,8 @@ from bench.userfile import DurationNs, Times, UserModel, find_file, load_model
 #: Upper edges (tokens, inclusive) of the context buckets that reports and histograms use.
 CONTEXT_EDGES = (1_024, 8_192, 32_768)
 WARMUP = "warmup"
+#: What a profile is called that was made of flags alone.
+MADE_OF_FLAGS = "flags"
 Tokens = Annotated[int, Field(ge=0, le=10_000_000)]
 
 
@@ -252,4 +255,23 @@ def override_profile(
         updates["arrivals"] = profile.arrivals.model_copy(update={"concurrency": max_in_flight})
     elif max_in_flight is not None:
         updates["max_in_flight"] = max_in_flight
+    return profile.model_copy(update=updates)
+
+
+def stretched(profile: Profile, times: Fraction, where: str) -> Profile:
+    """The profile going on for `times` its length, in time, in requests or in both; its warm-up
+    stays. Raises UserError for a trace, which is as long as it was recorded.
+    """
+    if profile.arrivals.kind == "trace":
+        raise UserError(
+            "a recorded trace has the length that it has",
+            where=where,
+            remedy="leave --stretch out",
+        )
+    updates: dict[str, object] = {}
+    if profile.requests is not None:
+        updates["requests"] = max(1, math.ceil(profile.requests * times))
+    length = profile.duration or sum(phase.duration for phase in profile.phases)
+    if length:
+        updates["duration"] = max(1, math.ceil(length * times))
     return profile.model_copy(update=updates)

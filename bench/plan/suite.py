@@ -7,6 +7,7 @@ only; every name is resolved before a single request leaves.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +18,7 @@ from bench.plan.contract import Contract, load_contract
 from bench.plan.drill import Drill, check_drills
 from bench.plan.interleave import Compare, check_compare
 from bench.plan.month import Month, load_month_at
-from bench.plan.profile import Profile, load_profile, override_profile
+from bench.plan.profile import Profile, load_profile, override_profile, stretched
 from bench.plan.route import RouteExpect, check_route_expects
 from bench.plan.target import Target, load_target, target_files
 from bench.userfile import (
@@ -155,6 +156,16 @@ class Suite(UserModel):
     stages: list[Stage]
     files: list[Path]
     months: list[tuple[Month, Path]] = []
+
+    def stretched(self, times: Fraction) -> Suite:
+        """The suite with every stage going on for `times` its length. Raises UserError."""
+        stages = [
+            stage.model_copy(
+                update={"profile": stretched(stage.profile, times, f"stage {stage.name!r}")}
+            )
+            for stage in self.stages
+        ]
+        return self.model_copy(update={"stages": stages})
 
     def over_http(self) -> Suite:
         """The suite with nothing left to virtual time."""
