@@ -24,12 +24,12 @@ _BEHIND = rb'"\}(?:,' + _INDEX + rb')?(?:,"p":"[0-9A-Za-z]*")?\}'
 _ESCAPED = rb'(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*'
 _TEXT_DELTA = re.compile(rb"(" + _BEFORE + rb')([^"\\\x00-\x1f]*' + _ESCAPED + rb")" + _BEHIND)
 _ENDING = re.compile(_BEHIND)
-_BACKSLASH = 0x5C
-#: Endings as the service writes them: its padding is the beginning of these letters.
+_BACKSLASH, _QUOTE = 0x5C, b'"'
+#: Behind a text's quote as the service writes it, by length: its padding is the beginning of these
+#: letters.
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-_ENDINGS = frozenset(
-    [b'"}}', *(b'"},"p":"%s"}' % _LETTERS[:length] for length in range(len(_LETTERS) + 1))]
-)
+_KNOWN = [b"}}", *(b'},"p":"%s"}' % _LETTERS[:length] for length in range(len(_LETTERS) + 1))]
+_known_of_length = {len(ending): ending for ending in _KNOWN}.get
 #: Frames longer than this, and beginnings, are not remembered.
 _REMEMBERED_BYTES = 2048
 
@@ -73,17 +73,18 @@ class ConverseReader(StreamReader):
     def feed(self, data: bytes, stamp_ns: int) -> None:
         """Take body bytes. Raises MalformedAnswer or StreamError."""
         if self._openings is not None:
-            opening, checksum = self._openings[len(data)]
-            begin = len(opening)
-            end = data.find(b'"', begin)
-            ending = data[end:-4]
+            size = len(data)
+            opening, checksum = self._openings[size]
+            rest = data.removeprefix(opening)
+            checked = rest[:-4]
             # No quote within the text; one that is escaped has a backslash before it.
+            text, quote, ending = checked.partition(_QUOTE)
             if (
-                data.startswith(opening)
-                and (ending in _ENDINGS or _ENDING.fullmatch(ending))
-                and begin < end
-                and data[end - 1] != _BACKSLASH
-                and data[-4:] == crc32(data[begin:-4], checksum).to_bytes(4)
+                (_known_of_length(len(ending)) == ending or _ENDING.fullmatch(quote + ending))
+                and text
+                and text[-1] != _BACKSLASH
+                and len(rest) < size
+                and rest[-4:] == crc32(checked, checksum).to_bytes(4)
                 and self.frames.between_events
             ):
                 self.answer.token(stamp_ns, True)
