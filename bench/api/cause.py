@@ -94,10 +94,6 @@ BY_CODE: Mapping[str, Cause] = {
     "unsupported_parameter": Cause.request,
     "content_filter": Cause.filter,
     "content_policy_violation": Cause.filter,
-    "server_error": Cause.server,
-    "internal_server_error": Cause.server,
-    "internal_error": Cause.server,
-    "api_error": Cause.server,
     "timeout_error": Cause.server,
 }
 
@@ -105,6 +101,10 @@ BY_CODE: Mapping[str, Cause] = {
 VAGUE: Mapping[str, Cause] = {
     "invalid_request_error": Cause.request,
     "invalid_request": Cause.request,
+    "server_error": Cause.server,
+    "internal_server_error": Cause.server,
+    "internal_error": Cause.server,
+    "api_error": Cause.server,
 }
 
 

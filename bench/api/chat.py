@@ -183,7 +183,9 @@ class ChatBody:
             options.stream and options.include_usage
         ) or "stream_options" in options.extra_body
         self._length_field = options.max_tokens_field
-        self._head = b'{"model":' + json.dumps(options.model).encode() + b',"messages":['
+        #: without one the URL names it
+        model = b'"model":' + json.dumps(options.model).encode() + b"," if options.model else b""
+        self._head = b"{" + model + b'"messages":['
         self._write_tail()
 
     def _write_tail(self) -> None:

@@ -77,20 +77,33 @@ def code_of(body: dict[str, Any]) -> str:
     """The code, type or status of an error, the closest first; "" where it names none.
 
     OpenAI has `error.code` beside a vaguer `error.type`, Anthropic `error.type`, Google
-    `error.status` beside a numeric `error.code`.
+    `error.status` beside a numeric `error.code`, Hugging Face's servers `error_type` beside a text
+    `error`; OpenRouter has a number alone.
     """
     error = body.get("error")
     error = error if isinstance(error, dict) else body
-    for name in ("code", "status", "type"):
+    for name in ("code", "status", "type", "error_type"):
         if isinstance(error.get(name), str) and error[name]:
             return str(error[name])[:_MAX_CODE]
-    return ""
+    number = count(error.get("code"))
+    return str(number) if 400 <= number < 600 else ""
+
+
+def first_of_array(body: bytes) -> dict[str, Any]:
+    """The first object of a JSON array, in which Google wraps errors of its streams and of its
+    front in OpenAI's shape; empty for anything else.
+    """
+    try:
+        items = json.loads(body) if body.lstrip().startswith(b"[") else None
+    except (ValueError, RecursionError):
+        items = None
+    return items[0] if items and isinstance(items[0], dict) else {}
 
 
 def error_code(body: bytes) -> str:
     """The same for the body of an error status, which may be no JSON."""
     try:
-        return code_of(decode(body))
+        return code_of(first_of_array(body) or decode(body))
     except MalformedAnswer:
         return ""
 
@@ -100,7 +113,7 @@ def error_message(body: bytes) -> str:
     without HTML tags.
     """
     try:
-        value = json.loads(body)
+        value = first_of_array(body) or json.loads(body)
     except (ValueError, RecursionError):
         value = None
     if isinstance(value, dict):

@@ -17,23 +17,19 @@ from typing import Any
 from bench.api.answer import MalformedAnswer, Said, Usage
 from bench.api.decoding import count, decode, text_or_none
 from bench.api.failures import failure_in
-from bench.api.interface import AnswerLimit, Api, BodyOptions
-from bench.api.openai_facts import NO_TIERS, PLAIN_HEADERS
-from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys, joined
+from bench.api.interface import BodyOptions
+from bench.api.openai_family import FixedBody, WithoutTokens, fixed_keys, joined
 
 _VECTOR = b'"embedding"'
 
 
-class Embeddings(OpenAiShape, Api):
+class Embeddings(WithoutTokens):
     """`POST …/embeddings`."""
 
     name = "embeddings"
     operation = "embeddings"
     vllm_backend = "openai-embeddings"
     ending = "/embeddings"
-    makes_tokens = False
-    tiers = NO_TIERS
-    response_headers = PLAIN_HEADERS
     own_keys = ("model", "stream")
     cut_note = "an embedding is no stream"
 
@@ -43,17 +39,6 @@ class Embeddings(OpenAiShape, Api):
 
     def body_format(self, options: BodyOptions) -> EmbeddingsBody:
         return EmbeddingsBody(options)
-
-    def answer_limit(
-        self,
-        extra_body: Mapping[str, Any],
-        max_tokens_field: str,
-    ) -> AnswerLimit:
-        """There are no tokens to limit."""
-        return AnswerLimit(planned=False)
-
-    def read_event(self, name: str, payload: bytes) -> Said:
-        raise MalformedAnswer("a stream in place of an embedding")
 
     def read_body(self, body: bytes) -> Said:
         answer = decode_without_vectors(body)

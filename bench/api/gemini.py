@@ -20,18 +20,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from bench.api import vertex
+from bench.api import google_facts
 from bench.api.answer import MalformedAnswer, Said, Token, Usage
 from bench.api.cause import Cause
-from bench.api.decoding import (
-    code_of,
-    count,
-    decode,
-    error_code,
-    error_message,
-    error_text,
-    text_or_none,
-)
+from bench.api.decoding import count, decode, first_of_array, text_or_none
 from bench.api.failures import (
     broken_off,
     failure_in,
@@ -98,14 +90,8 @@ class Gemini(Api):
         **dict.fromkeys(("shared", "pro"), BY_NAME),
     }
     error_codes: Mapping[str, Cause] = {
-        "unauthenticated": Cause.auth,
-        "invalid_argument": Cause.request,
-        "failed_precondition": Cause.request,
-        "out_of_range": Cause.request,
+        **google_facts.ERROR_CODES,
         "not_found": Cause.request,
-        "unavailable": Cause.overload,
-        "internal": Cause.server,
-        "deadline_exceeded": Cause.server,
         "blocked_prompt": Cause.filter,
     }
 
@@ -142,8 +128,8 @@ class Gemini(Api):
 
     def tiers_at(self, base_url: str) -> Mapping[str, TierAsk]:
         """By `serviceTier` in the Gemini API, by headers in Vertex AI."""
-        if vertex.ADDRESS.search(base_url):
-            return vertex.TIERS
+        if google_facts.ADDRESS.search(base_url):
+            return google_facts.TIERS
         return self.tiers
 
     def body_format(self, options: BodyOptions) -> GeminiBody:
@@ -167,7 +153,8 @@ class Gemini(Api):
 
     def read_body(self, body: bytes) -> Said:
         if body.lstrip().startswith(b"["):
-            if (only := _of_array(body)) is not None and only.get("error"):
+            only = first_of_array(body)
+            if only.get("error"):
                 return _read(only)
             raise MalformedAnswer(_ARRAY)
         said = _read(decode(body))
@@ -175,47 +162,15 @@ class Gemini(Api):
             said.malformed = "answer without candidates"
         return said
 
-    def error_message(self, body: bytes) -> str:
-        """Errors of a stream may stand in an array of one."""
-        only = _of_array(body)
-        return error_message(body) if only is None else error_text(only)
-
-    def error_code(self, body: bytes) -> str:
-        only = _of_array(body)
-        return error_code(body) if only is None else code_of(only)
-
     def cause(self, status: int, code: str, message: str) -> Cause:
-        """RESOURCE_EXHAUSTED is the buyer's quota where the message names it, else the vendor's
-        busy pool; a wrong key comes as INVALID_ARGUMENT.
-        """
-        text = message.lower()
-        if code == "RESOURCE_EXHAUSTED":
-            if "prepay" in text or "spend" in text:
-                return Cause.spend
-            own = "quota" in text or "provisioned throughput" in text
-            return Cause.quota if own else Cause.capacity
-        if code == "INVALID_ARGUMENT" and "api key" in text:
-            return Cause.auth
-        return super().cause(status, code, message)
+        found = google_facts.cause_in_words(code, message)
+        return found or super().cause(status, code, message)
 
 
 def _name(model: str) -> str:
     """A model as it stands in a path, however the user names it."""
     bare = model.removeprefix("models/")
     return quote(bare.removeprefix("publishers/google/models/"), safe="/@:.-_")
-
-
-def _of_array(body: bytes) -> dict[str, Any] | None:
-    """The first object of a body that is a JSON array."""
-    if not body.lstrip().startswith(b"["):
-        return None
-    try:
-        items = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if items and isinstance(items[0], dict):
-        return items[0]
-    return None
 
 
 def _read(response: dict[str, Any]) -> Said:

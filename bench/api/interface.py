@@ -37,6 +37,8 @@ class BodyOptions:
     extra_body: Mapping[str, Any]
     #: what asks for the target's tier; the extra body wins
     tier_body: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    #: where its requests are posted to: some clouds want another body than the vendor
+    url: str = ""
 
 
 class BodyFormat(Protocol):
@@ -93,6 +95,8 @@ class HeaderFact(enum.Enum):
     retry_after_ms = "retry_after_ms"
     #: the same from the provider behind a gateway, which may have limits of its own
     provider_retry_after = "provider_retry_after"
+    #: `true` or `false`: whether another try makes sense, whatever the status says
+    should_retry = "should_retry"
     cold_start = "cold_start"
     served_model = "served_model"
     served_region = "served_region"
@@ -100,6 +104,8 @@ class HeaderFact(enum.Enum):
     served_tier = "served_tier"
     #: `true`: another deployment than the one asked for answered, at the standard tier
     spilled_over = "spilled_over"
+    #: the same, by the name of the deployment that had no room
+    spilled_from = "spilled_from"
     #: the code of an error whose body names none; what follows a colon is no part of it
     error_code = "error_code"
     #: by which the vendor finds the request in its own logs
@@ -125,6 +131,8 @@ GATEWAY_HEADERS: Mapping[bytes, HeaderFact] = {
     b"retry-after": HeaderFact.retry_after,
     b"retry-after-ms": HeaderFact.retry_after_ms,
     b"x-ms-retry-after-ms": HeaderFact.retry_after_ms,
+    # OpenAI and Anthropic, whose clients let it decide.
+    b"x-should-retry": HeaderFact.should_retry,
     b"x-request-id": HeaderFact.request_id,
     b"request-id": HeaderFact.request_id,
     b"apim-request-id": HeaderFact.request_id,

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, as Anthropic, Bedrock, Foundry and imitators speak it.
+"""Anthropic's Messages API, as Anthropic, Bedrock, Foundry, Vertex AI and imitators speak it.
 
 In: options and texts; events of a stream, or a whole body. Out: bodies; what was said. Must stay
 true: the first token is the first `content_block_delta` of text, thinking or tool input, and an
@@ -16,9 +16,12 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote, urlsplit
 
+from bench.api import google_facts
 from bench.api.address import ending_in_version
 from bench.api.answer import Answer, MalformedAnswer, Said, Token, Usage
+from bench.api.cause import Cause
 from bench.api.chat import ChatBody
 from bench.api.decoding import count, decode, text_or_none
 from bench.api.failures import broken_off, failure_in, named_failure, names_failure, reason_of
@@ -29,6 +32,10 @@ from bench.api.sse import EventStream
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 
 _PATH = "/messages"
+#: Vertex AI: the model stands in the path, the version in the body.
+_RAW = re.compile(r":(?:streamRawPredict|rawPredict)$")
+_OF_MODEL = re.compile(r"/publishers/anthropic/models/[^/]+$")
+_VERTEX_VERSION = "vertex-2023-10-16"
 _MANTLE = re.compile(r"bedrock-mantle\..*\.api\.aws")
 _FAST = TierAsk({"speed": "fast"}, (("anthropic-beta", "fast-mode-2026-02-01"),))
 #: Deltas that hold tokens, and whether the key of their text must not be empty. Signatures and
@@ -79,6 +86,7 @@ class Messages(Api):
         "standard": TierClass.standard,
         "batch": TierClass.flex,
     }
+    error_codes = google_facts.ERROR_CODES
     tiers: Mapping[str, TierAsk] = {
         "auto": TierAsk({"service_tier": "auto"}),
         # Capacity that was bought is used by auto alone.
@@ -90,21 +98,46 @@ class Messages(Api):
     }
 
     def base_path(self, base: str, host: str, query: str, model: str) -> str:
-        """Foundry and Bedrock have it below a path of its own."""
+        """Foundry and Bedrock have it below a path of its own, Vertex AI below a location."""
+        if google_facts.ADDRESS.search(f"{host}{base}"):
+            whole = _RAW.sub("", base)
+            if not _OF_MODEL.search(whole):
+                name = quote(model.rpartition("/")[2], safe="@:.-_")
+                home = whole.removesuffix("/models").removesuffix("/publishers/anthropic")
+                whole = f"{home}/publishers/anthropic/models/{name}"
+            return f"{whole}:rawPredict"
         below = host.endswith(".services.ai.azure.com") or _MANTLE.fullmatch(host)
         return "/anthropic" if below and not base else base
 
     def path(self, base: str, model: str, stream: bool) -> str:
         refuse_path_of_another(base, self.name)
+        if _RAW.search(base):
+            return _RAW.sub(":streamRawPredict" if stream else ":rawPredict", base)
         return ending_in_version(base, _PATH)
 
     def ready_path(self, base: str, model: str) -> str:
+        if _RAW.search(base):
+            return _OF_MODEL.sub("/publishers/anthropic/models", _RAW.sub("", base))
         return ending_in_version(base, _PATH).removesuffix(_PATH) + "/models"
 
     def body_format(self, options: BodyOptions) -> ChatBody:
         """The body of a chat, whose length has one name and whose usage always comes."""
         ours = dataclasses.replace(options, include_usage=False, max_tokens_field="max_tokens")
-        return ChatBody(ours)
+        if not _RAW.search(urlsplit(options.url).path):
+            return ChatBody(ours)
+        body = {"anthropic_version": _VERTEX_VERSION, **options.extra_body}
+        return ChatBody(dataclasses.replace(ours, model="", extra_body=body))
+
+    def tiers_at(self, base_url: str) -> Mapping[str, TierAsk]:
+        """By `service_tier` and `speed`; by headers in Vertex AI."""
+        return google_facts.TIERS if google_facts.ADDRESS.search(base_url) else self.tiers
+
+    def cause(self, status: int, code: str, message: str) -> Cause:
+        """A lack of credit comes as a request that is no good."""
+        if code == "invalid_request_error" and "credit balance" in message.lower():
+            return Cause.spend
+        found = google_facts.cause_in_words(code, message)
+        return found or super().cause(status, code, message)
 
     def answer_limit(
         self,

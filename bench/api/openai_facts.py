@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.api import vertex
+from bench.api import google_facts
 from bench.api.answer import Said
 from bench.api.cause import Cause
 from bench.api.decoding import text_or_none
@@ -27,6 +27,7 @@ HEADERS: Mapping[bytes, HeaderFact] = {
     **GATEWAY_HEADERS,
     b"openai-processing-ms": HeaderFact.server_ms,
     b"x-ms-is-spilled-over": HeaderFact.spilled_over,
+    b"x-ms-spillover-from-deployment": HeaderFact.spilled_from,
     b"x-gemini-service-tier": HeaderFact.served_tier,
 }
 #: Of what makes no tokens: Hugging Face's server says how long it took, in ms.
@@ -75,7 +76,7 @@ _TIERS_AT: Mapping[str, Mapping[str, TierAsk]] = {
         "reserved": TierAsk({"service_tier": "reserved"}),
         "dedicated": TierAsk({"service_tier": "reserved"}),
     },
-    "aiplatform.googleapis.com": vertex.TIERS,
+    "aiplatform.googleapis.com": google_facts.TIERS,
 }
 
 #: Codes that none but these have.
@@ -91,6 +92,16 @@ ERROR_CODES: Mapping[str, Cause] = {
     "operationnotsupported": Cause.request,
     "vector_store_timeout": Cause.server,
     "nocapacity": Cause.capacity,
+    # Hugging Face's TGI and TEI; a 429 of their own means that all their places are taken.
+    "generation": Cause.server,
+    "incomplete_generation": Cause.server,
+    "unhealthy": Cause.server,
+    "backend": Cause.server,
+    "validation": Cause.request,
+    "tokenizer": Cause.request,
+    "empty": Cause.request,
+    # Google in front of the same APIs
+    **google_facts.ERROR_CODES,
 }
 
 

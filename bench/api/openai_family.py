@@ -17,11 +17,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from bench.api import google_facts
 from bench.api.address import ending_in
-from bench.api.cause import Cause
+from bench.api.answer import MalformedAnswer, Said
+from bench.api.cause import Cause, cause_of
 from bench.api.decoding import listed_models
-from bench.api.interface import Api, BodyOptions
-from bench.api.openai_facts import ERROR_CODES, HEADERS, SERVED_TIERS, TIERS, tiers_of_cloud
+from bench.api.interface import AnswerLimit, Api, BodyOptions
+from bench.api.openai_facts import (
+    ERROR_CODES,
+    HEADERS,
+    NO_TIERS,
+    PLAIN_HEADERS,
+    SERVED_TIERS,
+    TIERS,
+    tiers_of_cloud,
+)
 from bench.api.tier import TierAsk, plain
 
 #: Last parts of paths -> the API that they belong to; the longer of two that fit comes first.
@@ -36,6 +46,8 @@ _ENDINGS = {
     "/converse-stream": "converse",
     ":generateContent": "gemini",
     ":streamGenerateContent": "gemini",
+    ":rawPredict": "messages",
+    ":streamRawPredict": "messages",
 }
 _AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 _AWS = re.compile(r"bedrock-runtime[.-].*\.amazonaws\.com|bedrock-mantle\..*\.api\.aws")
@@ -93,12 +105,35 @@ class OpenAiShape:
             return True
         return Api.honours(self, bought, served)  # type: ignore[arg-type]  # a part of an Api
 
+    def cause(self, status: int, code: str, message: str) -> Cause:
+        found = google_facts.cause_in_words(code, message)
+        return found or cause_of(status, code, self.error_codes)
+
     def listed_models(self, body: bytes, base_url: str) -> list[str]:
         """Azure lists the models behind deployments, whose names requests have to say."""
         host = urlsplit(base_url).hostname or ""
         if host.endswith(_AZURE):
             return []
         return listed_models(body)
+
+
+class WithoutTokens(OpenAiShape, Api):
+    """What an API has whose answers are vectors or scores."""
+
+    makes_tokens = False
+    tiers = NO_TIERS
+    response_headers = PLAIN_HEADERS
+
+    def answer_limit(
+        self,
+        extra_body: Mapping[str, Any],
+        max_tokens_field: str,
+    ) -> AnswerLimit:
+        """There are no tokens to limit."""
+        return AnswerLimit(planned=False)
+
+    def read_event(self, name: str, payload: bytes) -> Said:
+        raise MalformedAnswer(self.cut_note)
 
 
 def api_at(path: str) -> str | None:

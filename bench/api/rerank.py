@@ -15,14 +15,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.api.address import ending_in
-from bench.api.answer import MalformedAnswer, Said, Usage
-from bench.api.cause import Cause
-from bench.api.decoding import code_of, count, decode, text_or_none
+from bench.api.answer import Said, Usage
+from bench.api.decoding import count, decode, text_or_none
 from bench.api.embeddings import check_number, shared_out, usage_of
 from bench.api.failures import failure_in
-from bench.api.interface import AnswerLimit, Api, BodyOptions
-from bench.api.openai_facts import NO_TIERS, PLAIN_HEADERS
-from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys, joined
+from bench.api.interface import BodyOptions
+from bench.api.openai_family import FixedBody, WithoutTokens, fixed_keys, joined
 
 _DOCUMENTS = 10
 #: The longest query that is made: as many words as make each prompt unlike any other.
@@ -34,28 +32,15 @@ _HOMES = {
     "api.jina.ai": "/v1",
     "api.voyageai.com": "/v1",
 }
-#: TEI's kinds of errors: a 429 of its own means that all its places are taken.
-_ERRORS_OF_TEI: Mapping[str, Cause] = {
-    "overloaded": Cause.overload,
-    "unhealthy": Cause.server,
-    "backend": Cause.server,
-    "validation": Cause.request,
-    "tokenizer": Cause.request,
-    "empty": Cause.request,
-}
 
 
-class Rerank(OpenAiShape, Api):
+class Rerank(WithoutTokens):
     """`POST …/rerank`."""
 
     name = "rerank"
     provider, operation = "cohere", "rerank"
     vllm_backend = "vllm-rerank"
     ending = "/rerank"
-    makes_tokens = False
-    tiers = NO_TIERS
-    response_headers = PLAIN_HEADERS
-    error_codes = _ERRORS_OF_TEI
     own_keys = ("model", "query", "stream")
     cut_note = "a ranking is no stream"
 
@@ -80,23 +65,6 @@ class Rerank(OpenAiShape, Api):
     def body_format(self, options: BodyOptions) -> RerankBody:
         return RerankBody(options)
 
-    def answer_limit(
-        self,
-        extra_body: Mapping[str, Any],
-        max_tokens_field: str,
-    ) -> AnswerLimit:
-        """There are no tokens to limit."""
-        return AnswerLimit(planned=False)
-
-    def error_code(self, body: bytes) -> str:
-        try:
-            return _code(decode(body))
-        except MalformedAnswer:
-            return ""
-
-    def read_event(self, name: str, payload: bytes) -> Said:
-        raise MalformedAnswer("a stream in place of a ranking")
-
     def read_body(self, body: bytes) -> Said:
         if body.lstrip().startswith(b"["):
             answer = decode(b'{"results":' + body + b"}")
@@ -104,7 +72,6 @@ class Rerank(OpenAiShape, Api):
             answer = decode(body)
         answers = bool(answer.get("results") or answer.get("data"))
         if (failed := failure_in(answer, answers=answers)) is not None:
-            failed.error_code = text_or_none(answer.get("error_type")) or failed.error_code
             return failed
         said = Said(model=text_or_none(answer.get("model")), usage=_usage(answer))
         results = answer.get("results", answer.get("data"))
@@ -113,11 +80,6 @@ class Rerank(OpenAiShape, Api):
         elif not all(map(_has_score, results)):
             said.malformed = "a result has no score"
         return said
-
-
-def _code(answer: dict[str, Any]) -> str:
-    """TEI's code has a name of its own."""
-    return text_or_none(answer.get("error_type")) or code_of(answer)
 
 
 def _has_score(result: Any) -> bool:

@@ -56,6 +56,7 @@ class BodyWriter:
             max_tokens_field=target.max_tokens_field,
             extra_body=_filled(target.extra_body, where),
             tier_body=target.tier_ask.body,
+            url=target.shown_request_url,
         )
         try:
             self._format = self.api.body_format(options)

@@ -178,9 +178,9 @@ class Journal:
             text["finish"].number(answer.finish),
             text["note"].number(note),
             self._worker,
-            text["served_tier"].number(answer.tier or request.served_tier),
+            text["served_tier"].number(request.tier),
             text["error_code"].number(request.error_code or None),
-            -1 if outcome is Outcome.ok else CAUSES.index(request.cause(outcome, note)),
+            _cause(request, outcome, note),
             answer.server_ns if answer.server_ns >= 0 else request.server_ns,
         )
         self._fresh.append(request.row)
@@ -241,6 +241,9 @@ class Journal:
                 strings["served_region"].number(attempt.region or answer.region),
                 strings["note"].number(attempt.note),
                 self._worker,
+                strings["served_tier"].number(attempt.tier),
+                strings["error_code"].number(attempt.error_code or None),
+                _cause(attempt, attempt.outcome, attempt.note),
             )
         )
         if self._guard is not None:
@@ -375,6 +378,11 @@ class Journal:
 
 def _after(moment: int, t0: int) -> int:
     return moment - t0 if moment >= 0 else -1
+
+
+def _cause(request: Request, outcome: Outcome, note: str) -> int:
+    """The column `cause`: -1 of a success."""
+    return -1 if outcome is Outcome.ok else CAUSES.index(request.cause(outcome, note))
 
 
 def _pour(buffer: array[int], histogram: Histogram) -> None:

@@ -31,6 +31,12 @@ _UNTIL_SENT = api_named(DEFAULT)
 #: How long to wait, the finest first: milliseconds, then the answering server's own seconds, then
 #: those that a gateway passes on from the provider behind it.
 _WAITS = (HeaderFact.retry_after_ms, HeaderFact.retry_after, HeaderFact.provider_retry_after)
+#: Headers that are kept as they are, and where.
+_TEXTS = {
+    HeaderFact.served_model: "served_model",
+    HeaderFact.served_region: "region",
+    HeaderFact.served_tier: "served_tier",
+}
 #: The vendor's answer that another deployment served the request names no tier.
 SPILLED_OVER = "spillover"
 
@@ -67,6 +73,7 @@ class Request:
         "served_model",
         "served_tier",
         "server_ns",
+        "should_retry",
         "slot_free_ns",
         "status",
         "streamed",
@@ -116,6 +123,8 @@ class Request:
         self.server_ns = self.requests_left = self.tokens_left = -1
         #: the code of the error that ended it, in the vendor's words
         self.error_code = ""
+        #: what the server says of another try, whatever its status; None: nothing
+        self.should_retry: bool | None = None
         self._wait_rank = len(_WAITS)
 
     def begin_again(self, now_ns: int) -> None:
@@ -193,13 +202,11 @@ class Request:
         return reader
 
     def _note_header(self, fact: HeaderFact, value: bytes) -> None:
-        if fact is HeaderFact.served_model:
-            self.served_model = value.decode("latin-1")
-        elif fact is HeaderFact.served_region:
-            self.region = value.decode("latin-1")
-        elif fact is HeaderFact.served_tier:
-            self.served_tier = value.decode("latin-1")
-        elif fact is HeaderFact.spilled_over and value.lower() == b"true":
+        if fact in _TEXTS:
+            setattr(self, _TEXTS[fact], value.decode("latin-1"))
+        elif fact is HeaderFact.spilled_from or (
+            fact is HeaderFact.spilled_over and value.lower() == b"true"
+        ):
             self.served_tier = SPILLED_OVER
         elif fact is HeaderFact.request_id:
             self.request_id = value
@@ -215,6 +222,8 @@ class Request:
             self.tokens_left = count_of(value)
         elif fact is HeaderFact.cold_start and value == b"1":
             self.flags |= Flag.COLD_START
+        elif fact is HeaderFact.should_retry:
+            self.should_retry = {b"true": True, b"false": False}.get(value)
         elif fact in _WAITS:
             self._note_wait(_WAITS.index(fact), value)
 
@@ -286,6 +295,15 @@ class Request:
         if self.status >= 500:
             return Outcome.http_5xx, note
         return Outcome.malformed, f"HTTP {self.status}: redirects are not followed"
+
+    @property
+    def tier(self) -> str | None:
+        """The tier that answered, in the vendor's word. An answer that another deployment gave
+        names that one's tier: it says nothing of what was bought.
+        """
+        if self.answer is None or self.served_tier == SPILLED_OVER:
+            return self.served_tier
+        return self.answer.tier or self.served_tier
 
     def cause(self, outcome: Outcome, note: str) -> Cause:
         """Whose fault it is that the request ended with a failure."""

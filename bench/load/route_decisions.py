@@ -259,9 +259,14 @@ class RouteDecisions:
         return self._cancel_others(number, now_ns)
 
     def ended(
-        self, number: int, outcome: Outcome, now_ns: int, retry_after_ms: int = -1
+        self,
+        number: int,
+        outcome: Outcome,
+        now_ns: int,
+        retry_after_ms: int = -1,
+        should_retry: bool | None = None,
     ) -> list[Action]:
-        """An attempt has ended by itself or at `Expire`."""
+        """An attempt ended by itself or at `Expire`; `should_retry` is the server's own word."""
         attempt = self._running.pop(number)
         self._legs[attempt.leg].ended(attempt, outcome, now_ns)
         if outcome == Outcome.ok:
@@ -275,7 +280,7 @@ class RouteDecisions:
         if (
             retry is not None
             and not attempt.expired
-            and outcome in _PASSING
+            and (outcome in _PASSING if should_retry is None else should_retry)
             and self._attempts_of[attempt.leg] < retry.attempts
         ):
             again_ns = now_ns + retry.wait_ns(self._attempts_of[attempt.leg], retry_after_ms)
@@ -333,9 +338,7 @@ class RouteDecisions:
         return min(moments, default=None)
 
     def abandon(self, now_ns: int) -> None:
-        """The row has ended from outside, at its own timeout or the end of the run: it counts
-        against its attempts.
-        """
+        """The row has ended from outside: that counts against its attempts."""
         for attempt in self._running.values():
             self._legs[attempt.leg].ended(attempt, Outcome.timeout_total, now_ns)
         self._running.clear()

@@ -110,6 +110,7 @@ class RoutedRequest:
             outcome,
             attempt.done_ns,
             attempt.retry_after_ms,
+            attempt.should_retry,
         )
         self._act(actions, attempt.done_ns)
 

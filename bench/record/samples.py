@@ -286,10 +286,14 @@ ATTEMPT_DTYPE = np.dtype(
         ("served_region", "<i2"),
         ("note", "<i2"),
         ("worker", "<i2"),
+        # New columns stand at the end: a table of an earlier version lacks the last ones.
+        ("served_tier", "<i2"),
+        ("error_code", "<i2"),
+        ("cause", "<i1"),
     ]
 )
 #: The columns that hold numbers of texts.
-ATTEMPT_STRINGS = ("served_model", "served_region", "note")
+ATTEMPT_STRINGS = ("served_model", "served_region", "note", "served_tier", "error_code")
 
 
 class Reason(IntEnum):

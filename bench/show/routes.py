@@ -15,6 +15,7 @@ from bench.record.records.routes import (
     DrillRecord,
     FailedEvent,
     LaneTail,
+    LegCalls,
     ResidencyRecord,
     RouteCost,
     RouteRecord,
@@ -24,6 +25,7 @@ from bench.record.records.routes import (
 from bench.show.document import Column, Figure, Node, Pairs, Section, Table, Text
 from bench.show.plots.canvas import BLUE, GREY, draw_svg
 from bench.show.plots.drill import drill_timeline
+from bench.show.served import cause_sentence
 from bench.show.wording import (
     ABSENT,
     between,
@@ -135,6 +137,34 @@ LANE_COLUMNS: list[Column[LaneTail]] = [
 ]
 
 
+@dataclass(frozen=True)
+class _Upstream:
+    """One upstream of a route, and what its calls came to."""
+
+    route: str
+    calls: LegCalls
+
+
+def _failures(row: _Upstream) -> str:
+    total = sum(row.calls.causes.values())
+    return cause_sentence(row.calls.causes) if total else "none"
+
+
+UPSTREAM_COLUMNS: list[Column[_Upstream]] = [
+    Column("route", lambda row: visible(row.route, 60), "group"),
+    Column("upstream", lambda row: visible(row.calls.name, 60), "words"),
+    Column("calls", lambda row: count(row.calls.calls)),
+    Column("answered", lambda row: count(row.calls.answered)),
+    Column(
+        "answers by tier",
+        lambda row: counts(row.calls.tiers, name_first=True) or ABSENT,
+        "words",
+        show_if=lambda rows: any(row.calls.tiers for row in rows),
+    ),
+    Column("calls that failed", _failures, "words"),
+]
+
+
 def _policies(stage: Standing, record: Routes, number_of: int) -> Section:
     paid = [
         _Paid(lane.target, found)
@@ -149,6 +179,9 @@ def _policies(stage: Standing, record: Routes, number_of: int) -> Section:
         ),
         Table("Who answered, and what it cost", PAID_COLUMNS, paid),
     ]
+    upstreams = [_Upstream(row.target, leg) for row in paid for leg in row.found.legs]
+    if any(row.calls.tiers or row.calls.causes for row in upstreams):
+        tables.append(Table("Calls of each upstream", UPSTREAM_COLUMNS, upstreams))
     svg = policies_figure(stage)
     figures = [Figure("p99 by route", f"routes-{number_of:02d}-p99.svg", svg)] if svg else []
     about = [("the tail", visible(said, 400)) for said in stage.says]

@@ -451,6 +451,59 @@ def test_requests_are_the_official_clients(stream: bool, vendor: Any) -> None:
     assert dict(API.headers) == {"anthropic-version": "2023-06-01"}
 
 
+VERTEX = "https://eu-aiplatform.googleapis.com/v1/projects/p/locations/eu"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    "base",
+    [
+        VERTEX,
+        f"{VERTEX}/publishers/anthropic",
+        f"{VERTEX}/publishers/anthropic/models/c-5@1:rawPredict",
+        f"{VERTEX}/publishers/anthropic/models/c-5@1:streamRawPredict",
+    ],
+)
+def test_requests_to_vertex_are_the_official_clients(base: str, stream: bool, vendor: Any) -> None:
+    """The model stands in the path, a version of Google's own in the body."""
+    requests: list[httpx2.Request] = []
+    whole = {"type": "message", "content": [], "usage": {}}
+    reply = streamed(b"") if stream else httpx2.Response(200, json=whole)
+
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        requests.append(request)
+        return reply
+
+    client = vendor.AnthropicVertex(
+        project_id="p",
+        region="eu",
+        access_token="token",  # noqa: S106 none
+        base_url="https://eu-aiplatform.googleapis.com/v1",
+        http_client=httpx2.Client(transport=httpx2.MockTransport(serve)),
+    )
+    client.messages.create(**{**ASK, "model": "c-5@1"}, stream=stream)
+    target = Target(
+        description="d",
+        name="t",
+        api="messages",
+        base_url=base,
+        model="c-5@1",
+        stream=stream,
+        auth="google",
+    )
+    options = BodyOptions("c-5@1", stream, True, "max_tokens", {}, url=target.request_url)
+    body = API.body_format(options).write([b"a", b"b", b'c\\"'], 7)
+    ours, theirs = json.loads(body), json.loads(requests[0].content)
+    # The client writes its own newest version; this one is Google's, which older models know too.
+    assert ours.pop("anthropic_version") == "vertex-2023-10-16"
+    assert theirs.pop("anthropic_version")
+    assert ours == theirs
+    assert target.request_url == str(requests[0].url)
+    assert target.ready_url == f"{VERTEX}/publishers/anthropic/models"
+    dedicated = API.ask_tier("dedicated", target.base_url)
+    assert dedicated.headers == (("X-Vertex-AI-LLM-Request-Type", "dedicated"),)
+
+
 @pytest.mark.parametrize(
     ("content", "token", "finish"),
     [
@@ -568,6 +621,8 @@ def test_whose_fault_errors_are(status: int, kind: str, cause: Cause) -> None:
     body = json.dumps(failure(kind, "m")).encode()
     assert (API.error_code(body), API.error_message(body)) == (kind, "m")
     assert API.cause(status, kind, "m") is cause
+    credit = "Your credit balance is too low to access the Anthropic API."
+    assert API.cause(400, "invalid_request_error", credit) is Cause.spend
 
 
 @pytest.mark.parametrize(

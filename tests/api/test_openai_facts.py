@@ -91,6 +91,9 @@ def test_vertex_names_the_tier_in_its_usage() -> None:
     )
 
 
+EXHAUSTED = {"code": 429, "message": "Resource exhausted.", "status": "RESOURCE_EXHAUSTED"}
+
+
 @pytest.mark.parametrize(
     ("api", "status", "body", "code", "cause"),
     [
@@ -100,10 +103,17 @@ def test_vertex_names_the_tier_in_its_usage() -> None:
         ("rerank", 429, {"error": "x", "error_type": "overloaded"}, "overloaded", "overload"),
         ("rerank", 429, {"message": "trial keys: 20 a minute"}, "", "quota"),
         ("rerank", 413, {"error": "x", "error_type": "validation"}, "validation", "request"),
+        ("chat", 429, {"error": "full", "error_type": "overloaded"}, "overloaded", "overload"),
+        ("chat", 503, {"error": {"type": "server_error"}}, "server_error", "overload"),
+        ("chat", 500, {"error": {"type": "server_error"}}, "server_error", "server"),
+        ("chat", 200, {"error": {"code": 503, "message": "x"}}, "503", "overload"),
+        # Google in front of OpenAI's shape
+        ("chat", 429, [{"error": EXHAUSTED}], "RESOURCE_EXHAUSTED", "capacity"),
+        ("chat", 503, {"error": {"status": "UNAVAILABLE"}}, "UNAVAILABLE", "overload"),
     ],
 )
 def test_whose_fault_an_error_status_is(
-    api: str, status: int, body: dict[str, Any], code: str, cause: str
+    api: str, status: int, body: Any, code: str, cause: str
 ) -> None:
     """By the vendor's code, wherever it stands."""
     spoken = api_named(api)

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.api.cause import Cause
 from bench.judge.routing.drills import BINS, drill_records, timeline
 from bench.judge.routing.routes import route_record
 from bench.record.records.manifest import LegRecord
 from bench.record.records.routes import LegState, RouteCost, RouteRecord, RouteTokens
 from bench.record.samples import (
     ATTEMPT_DTYPE,
+    CAUSES,
     SCHEDULE_DTYPE,
     AttemptFlag,
     Columns,
@@ -87,14 +89,23 @@ def hedged() -> tuple[Columns, Table]:
 
 def record(columns: Columns, attempts: Table, legs: list[LegRecord] = LEGS) -> RouteRecord:
     planned = columns.schedule[attempts["row"]]
-    return route_record(columns, attempts, planned, lane_record_of(legs=legs), ["c"])
+    texts = {"served_model": ["c"], "served_tier": ["default", "priority"]}
+    return route_record(columns, attempts, planned, lane_record_of(legs=legs), texts.__getitem__)
 
 
 def test_a_policys_figures_by_hand() -> None:
     """Success 3 of 4; p50 300 ms; legs answered 1 and 2; one row billed twice: its loser's planned
     prompt and 4 tokens.
     """
-    made = record(*hedged())
+    columns, attempts = hedged()
+    attempts["served_tier"] = [1, -1, 0, -1, 1, -1, -1]
+    attempts["cause"] = [
+        -1 if cause is None else CAUSES.index(cause)
+        for cause in (None, Cause.unknown, None, Cause.quota, None, Cause.server, Cause.overload)
+    ]
+    made = record(columns, attempts)
+    assert [leg.tiers for leg in made.legs] == [{"priority": 1}, {"default": 1, "priority": 1}]
+    assert [leg.causes for leg in made.legs] == [{"quota": 1, "server": 1}, {"overload": 1}]
     e2e = given(made.response_ms["e2e"])
     assert (made.success, e2e.p50, e2e.p99) == (0.75, 300.0, 400.0)
     assert [leg.answered for leg in made.legs] == [1, 2]

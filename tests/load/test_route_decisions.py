@@ -222,6 +222,21 @@ def test_what_cannot_pass_or_come_in_time_is_not_tried_again() -> None:
     assert len(walk(rules, failing(10)).begun) == 3
 
 
+def test_a_servers_own_word_on_another_try_goes_before_its_status() -> None:
+    """`x-should-retry`, as OpenAI's and Anthropic's clients read it."""
+    rules = route(legs=["a"], retry={"attempts": 2})
+    for outcome, word, again in (
+        (Outcome.http_4xx, True, True),
+        (Outcome.http_5xx, False, False),
+        (Outcome.http_5xx, None, True),
+    ):
+        decisions = RouteDecisions(rules, healthy(rules), [LIMIT], 0, LIMIT)
+        (begun,) = decisions.begin(0)
+        assert isinstance(begun, Begin)
+        ends = decisions.ended(begun.number, outcome, 0, -1, word)
+        assert ends == ([] if again else [Finish(begun.number)])
+
+
 def test_retries_come_before_the_next_leg() -> None:
     """Two calls of the first leg, then the second leg with calls of its own."""
     rules = route(retry={"attempts": 2, "backoff": "100ms"})

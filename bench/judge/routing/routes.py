@@ -10,7 +10,7 @@ as one at home.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -39,7 +39,7 @@ from bench.record.records.routes import (
     Timeline,
 )
 from bench.record.run_folder import Run
-from bench.record.samples import AttemptFlag, Columns, Outcome, Reason, Table
+from bench.record.samples import CAUSES, AttemptFlag, Columns, Int, Outcome, Reason, Table
 
 
 def route_run(run: Run) -> Routes | None:
@@ -67,7 +67,7 @@ def route_run(run: Run) -> Routes | None:
                 own,
                 planned,
                 lane,
-                run.strings("served_model"),
+                run.strings,
             )
         changes = [change for change in run.manifest.leg_events if change["lane"] == lane.name]
         here = [event for event in events if event["stage"] == lane.stage]
@@ -105,21 +105,21 @@ def route_record(
     attempts: Table,
     planned: Table,
     lane: LaneRecord,
-    models: list[str],
+    strings: Callable[[str], list[str]],
 ) -> RouteRecord:
-    """One routed lane; `planned` are the schedule's rows of the attempts, `models` the texts of
-    served_model.
+    """One routed lane; `planned` are the schedule's rows of the attempts, `strings` gives the texts
+    of a column.
     """
     answered = columns.samples[columns.ok]
     won = winners(attempts)
     billed = billed_calls(attempts)
-    served = np.bincount(
-        answered["served_model"][answered["served_model"] >= 0], minlength=len(models)
-    )
+    served = _by_word(answered["served_model"], strings("served_model"))
+    tiers = strings("served_tier")
     legs = []
     for number, leg in enumerate(lane.legs):
         mine = attempts["leg"] == number
-        legs.append(_leg(leg, number, attempts[mine], int((won & mine).sum()), len(answered)))
+        answers = int((won & mine).sum())
+        legs.append(_leg(leg, number, attempts[mine], answers, len(answered), tiers))
     return RouteRecord(
         requests=len(columns),
         ok=len(answered),
@@ -130,11 +130,7 @@ def route_record(
         by_reason=counts(attempts["reason"], Reason),
         cancelled=int(((attempts["flags"] & AttemptFlag.CANCELLED) != 0).sum()),
         legs=legs,
-        served_models={
-            model: int(count) / len(answered)
-            for model, count in zip(models, served, strict=True)
-            if count
-        },
+        served_models={model: times / len(answered) for model, times in served.items()},
         tokens=tokens_of(attempts, planned, billed, won),
         double_billed=billed_twice(attempts, billed),
         cost=cost_of(attempts, planned, billed, won, lane.legs),
@@ -147,7 +143,10 @@ def _leg(
     calls: Table,
     won: int,
     answered: int,
+    tiers: Sequence[str],
 ) -> LegCalls:
+    failed = calls[~np.isin(calls["outcome"], (Outcome.ok, Outcome.censored))]
+    causes = np.bincount(failed["cause"][failed["cause"] >= 0], minlength=len(CAUSES))
     return LegCalls(
         leg=number,
         name=leg.name,
@@ -156,7 +155,16 @@ def _leg(
         answered=won,
         share_answered=won / answered if answered else None,
         outcomes=counts(calls["outcome"], Outcome),
+        tiers=_by_word(calls["served_tier"][calls["outcome"] == Outcome.ok], tiers),
+        causes={cause: int(n) for cause, n in zip(CAUSES, causes, strict=True) if n},
     )
+
+
+def _by_word(numbers: Int, words: Sequence[str]) -> dict[str, int]:
+    """How often a column names each text."""
+    known = numbers[(numbers >= 0) & (numbers < len(words))]
+    times = np.bincount(known, minlength=len(words)).tolist()
+    return {word: n for word, n in zip(words, times, strict=True) if n}
 
 
 def residency(run: Run) -> dict[str, ResidencyRecord]:
@@ -201,13 +209,10 @@ def _by_region(
     by_region: dict[str, int] = {}
     elsewhere = unnamed = 0
     for calls, allowed in parts:
-        named = calls["served_region"][calls["served_region"] >= 0]
-        counts = np.bincount(named, minlength=len(texts)).tolist()
         unnamed += int(((calls["served_region"] < 0) & (calls["status"] // 100 == 2)).sum())
-        for region, times in zip(texts, counts, strict=True):
-            if times:
-                by_region[region] = by_region.get(region, 0) + times
-                elsewhere += 0 if any(fnmatchcase(region, name) for name in allowed) else times
+        for region, times in _by_word(calls["served_region"], texts).items():
+            by_region[region] = by_region.get(region, 0) + times
+            elsewhere += 0 if any(fnmatchcase(region, name) for name in allowed) else times
     return {
         "checked": sum(by_region.values()),
         "elsewhere": elsewhere,

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from bench.api.cause import Cause
 from bench.record.records.record import FileRecord, Number, Record
 from bench.record.records.summary import Quantiles
 from bench.record.records.verdicts import Expectation, Interval
@@ -28,6 +29,10 @@ class LegCalls(Record):
     #: of all answered requests
     share_answered: Number | None
     outcomes: dict[str, int]
+    #: its calls that succeeded, by the tier that they name
+    tiers: dict[str, int] = Field(default_factory=dict)
+    #: its calls that failed, by cause; one that was cancelled for another's sake did not
+    causes: dict[Cause, int] = Field(default_factory=dict)
 
 
 class RouteTokens(Record):
