@@ -263,6 +263,8 @@ def test_counts_grow_while_the_run_lasts_and_end_as_its_summary(watched: Watched
                 key = (name, *(f"{label}={labels[label]}" for label in sorted(labels)))
                 assert value >= highest.get(key, 0), key
                 highest[key] = value
+    during = {name for samples in watched.during for name, *_ in samples}
+    assert {"tailproof_failures_total", "tailproof_answers_total"} <= during
     summary = watched.record("summary.json")
     last = told(watched.texts[-1])
     for target in ("pro", "standard"):

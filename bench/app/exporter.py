@@ -188,7 +188,8 @@ class Growing:
             ended = Columns(self._schedule[rows], samples).where(
                 samples["outcome"] != Outcome.never_sent
             )
-            self._total = added(self._total, row_metrics(lanes, ended))
+            tiers = self._pieces.strings("served_tier")
+            self._total = added(self._total, row_metrics(lanes, ended, tiers))
 
 
 class Source:

@@ -252,9 +252,16 @@ class Following:
     def __init__(self, folder: Path):
         self._folder = folder
         self._read: set[str] = set()
+        self._texts = Texts()
+        #: what was last read of each writer's texts, and how long that file was
+        self._own: dict[str, tuple[int, Strings]] = {}
+
+    def strings(self, kind: str) -> list[str]:
+        """The texts of a column of `fresh`, whose numbers stay."""
+        return self._texts.lists.get(kind, [])
 
     def fresh(self) -> tuple[np.ndarray, Table]:
-        """(rows, samples) sealed since the last call, texts numbered by each worker's own list.
+        """(rows, samples) sealed since the last call.
 
         A piece that went into the whole table meanwhile is left to who reads that. Raises
         RunFolderError naming a damaged one.
@@ -263,13 +270,29 @@ class Following:
         for piece in sorted((self._folder / "samples").glob(_PIECES)):
             if piece.name not in self._read:
                 try:
-                    segments.append(read_table(piece, _SEGMENT_DTYPE))
+                    segments.append(self._segment(piece))
                 except RunFolderError:
                     if piece.exists():
                         raise
                 self._read.add(piece.name)
         segment = np.concatenate(segments)
         return segment["row"], segment["sample"]
+
+    def _segment(self, piece: Path) -> Table:
+        segment = read_table(piece, _SEGMENT_DTYPE)
+        own = self._strings_of(piece.name.partition("-")[0])
+        samples = np.ascontiguousarray(segment["sample"])
+        segment["sample"] = self._texts.renumbered(samples, own)
+        return segment
+
+    def _strings_of(self, writer: str) -> Strings:
+        """Texts are only ever added, so that a file of the same length says the same."""
+        path = self._folder / PieceFiles.named(self._folder, writer).strings
+        length = path.stat().st_size if path.is_file() else 0
+        known = self._own.get(writer)
+        if known is None or known[0] != length:
+            self._own[writer] = known = length, _read_strings(path)
+        return known[1]
 
 
 def _read_strings(path: Path) -> Strings:

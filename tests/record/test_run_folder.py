@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from bench.errors import ExitCode, RunFolderError
 from bench.record.files import write_atomically, write_json
 from bench.record.gather import gather_pieces
-from bench.record.pieces import STRING_KINDS, SegmentWriter
+from bench.record.pieces import STRING_KINDS, Following, SegmentWriter
 from bench.record.records.manifest import LaneRecord, Manifest
 from bench.record.run_folder import LaterSitting, Run, RunWriter, read_manifest, under_way
 from bench.record.samples import SCHEDULE_DTYPE, Outcome, Table, empty_samples
@@ -132,6 +132,7 @@ def test_the_pieces_of_several_workers_become_one_table(tmp_path: Path) -> None:
     schedule = schedule_of(6)
     begin(tmp_path / "r", schedule)
     said = {0: ["slow", "late"], 1: ["late", "new"]}
+    following, seen = Following(tmp_path / "r"), dict[int, str]()
     for worker, names in said.items():
         segments = SegmentWriter(tmp_path / "r", worker)
         for turn in range(2):
@@ -140,6 +141,10 @@ def test_the_pieces_of_several_workers_become_one_table(tmp_path: Path) -> None:
                 part[kind] = -1
             part["note"], part["worker"] = turn, worker
             segments.append(np.array([worker * 2 + turn]), part, texts(note=names[: turn + 1]))
+            # Followed meanwhile, each piece is read once, and its texts are found too.
+            (row,), (sample,) = following.fresh()
+            seen[int(row)] = following.strings("note")[sample["note"]]
+    assert seen == {0: "slow", 1: "late", 2: "late", 3: "new"}
     samples, strings = gather_pieces(tmp_path / "r", 6)
     named = [strings["note"][number] if number >= 0 else None for number in samples["note"]]
     assert named == ["slow", "late", "late", "new", None, None]
