@@ -21,7 +21,7 @@ bench: $(VENV)/.base  ## run the suite field-guide on the embedded gateway; prin
 
 test: $(VENV)/.dev  ## install the development extras and run the tests: those that hold durations alone, then the others on WORKERS=4 processes
 	@$(BIN)/python -m pytest -m clock $$(grep -rl 'pytest\.mark\.clock' tests --include='test_*.py'); alone=$$?; \
-	$(BIN)/python -m pytest -m "not clock" -n $(WORKERS) --dist loadgroup; beside=$$?; \
+	$(BIN)/python -m pytest -m "not clock" -n $(WORKERS); beside=$$?; \
 	exit $$((alone | beside))
 
 test-browser: $(VENV)/.browser chromium  ## look at the pages in headless Chromium (apt-get installs it where there is none)
@@ -59,7 +59,7 @@ fuzz: $(VENV)/.dev  ## many more changed bytes for each parser than `make test` 
 
 coverage: $(VENV)/.deep  ## branches of bench/ that the tests take, in the processes they start too
 	@$(BIN)/coverage erase
-	@PYTEST_TIMEOUT=300 $(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup; tests=$$?; \
+	@PYTEST_TIMEOUT=300 $(BIN)/coverage run -m pytest -n $(WORKERS); tests=$$?; \
 	$(BIN)/coverage combine -q && $(BIN)/coverage report --skip-covered --fail-under=94 || exit 1; exit $$tests
 
 mutation: $(VENV)/.deep  ## a sample of changes to statistics and verdicts: does a test notice?

@@ -9,9 +9,9 @@ No test fails because a machine was slow to draw an example.
 Processes that tests start find this checkout before any other, and draw figures only for tests
 marked `figures` (tests/support/plain_figures.py).
 
-What tests share is made once: with `-n`, those that share a fixture of a folder or a file go to one
-worker. A test that takes more than two seconds says why (marker `slow`); the last lines name those
-that do not.
+What tests of a file share is made once: with `-n` they go to one worker
+(tests/support/made_once.py). A test that takes more than two seconds says why (marker `slow`); the
+last lines name those that do not.
 """
 
 from __future__ import annotations
@@ -67,18 +67,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         os.environ.pop(DRAW, None)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name for each test the worker's group that its shared fixtures make it one of."""
-    for item in items:
-        shared = {
-            made.baseid
-            for made_of_name in getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
-            for made in made_of_name
-            if made.scope in ("module", "package", "session") and made.baseid.startswith("tests/")
-        }
-        if shared:
-            item.add_marker(pytest.mark.xdist_group(min(shared)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n`, how tests are handed to workers."""
+    from tests.support.made_once import MadeOnce
+
+    return MadeOnce(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
