@@ -6,6 +6,7 @@ is listed, with the meaning that stands above its field.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import types
@@ -63,16 +64,22 @@ def meanings(model: type[BaseModel]) -> dict[str, str]:
     """The `#:` comment above each field of a model, as one line, by the field's name."""
     found: dict[str, str] = {}
     for each in reversed(model.__mro__):
-        if not issubclass(each, BaseModel) or each is BaseModel:
-            continue
-        try:
-            source = inspect.getsource(each)
-        except OSError:  # made from the table of metrics: its keys are metrics
-            continue
-        for comment, name in re.findall(r"((?:^ +#: .*\n)+) +(\w+):", source, re.MULTILINE):
-            lines = (line.strip().removeprefix("#: ") for line in comment.splitlines())
-            found[name] = " ".join(lines)
+        if issubclass(each, BaseModel) and each is not BaseModel:
+            found |= _own_meanings(each)
     return found
+
+
+@functools.cache
+def _own_meanings(model: type[BaseModel]) -> dict[str, str]:
+    """Those in the class itself. Python parses the module anew for each class that is looked up."""
+    try:
+        source = inspect.getsource(model)
+    except OSError:  # made from the table of metrics: its keys are metrics
+        return {}
+    return {
+        name: " ".join(line.strip().removeprefix("#: ") for line in comment.splitlines())
+        for comment, name in re.findall(r"((?:^ +#: .*\n)+) +(\w+):", source, re.MULTILINE)
+    }
 
 
 def undescribed(models: Sequence[type[BaseModel]]) -> list[str]:
