@@ -57,6 +57,11 @@ def utc_text(wall: int) -> str:
     return datetime.fromtimestamp(wall // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def utc_ns(text: str) -> int:
+    """The instant that `utc_text` wrote, in ns."""
+    return int(datetime.fromisoformat(text).timestamp()) * 1_000_000_000
+
+
 def utc_text_ms(wall: int) -> str:
     """The same to the millisecond."""
     at = datetime.fromtimestamp(wall // 1_000_000_000, UTC)

@@ -162,6 +162,8 @@ class CensusFlags:
     sort: bool = False
     duplicates: str = "refuse"
     out: Path | None = None
+    report: Path | None = None
+    customer: str | None = None
 
     def given(self) -> list[str]:
         """Flags that were typed, by their own names."""

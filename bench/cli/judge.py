@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,10 +14,9 @@ from bench.cli.flags import CensusFlags, filing_flags, filing_of, ready_to_file,
 from bench.cli.output import format_option, print_json, print_lines, print_screen
 
 if TYPE_CHECKING:
-    from bench.judge.census.census import Census
     from bench.plan.contract import Contract
     from bench.record.records.census import CensusRecord
-    from bench.record.request_log import Reading, RequestLog
+    from bench.record.request_log import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +110,16 @@ class JudgeFlags(CensusFlags):
     type=click.Path(path_type=Path, file_okay=False),
     help="With --census: write census.json and evidence.csv here.",
 )
+@click.option(
+    "--report",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=(
+        "With --census: write them and the compliance report here: report.html, report.md, and"
+        " report.pdf where tailproof[pdf] is installed."
+    ),
+)
+@click.option("--customer", metavar="NAME", help="With --census: who buys, as the report names it.")
 @format_option(github=True)
 @takes(JudgeFlags)
 def judge(flags: JudgeFlags) -> int:
@@ -240,6 +247,7 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
 
 def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> int:
     """Read, judge, print; returns the exit code."""
+    from bench.app.compliance import write_census, write_month
     from bench.errors import UserError
     from bench.judge.census.census import Coverage, census
     from bench.judge.census.log import for_log
@@ -257,6 +265,8 @@ def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> in
             "a full log is judged by a contract, and none is given", remedy="add --contract NAME"
         )
     contract = for_log(contract, source.log, flags.model)
+    if flags.customer:
+        contract = contract.model_copy(update={"customer": flags.customer})
     zone = flags.time_zone or (contract.period.time_zone if contract.period else None)
     stretches = [_stretch(text, zone) for text in flags.covered]
     try:
@@ -270,10 +280,15 @@ def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> in
         bill_usd=bill,
         coverage=Coverage(stretches, flags.complete_log or source.complete),
     )
-    if flags.out is not None:
-        _write_census(flags.out, found, source.log)
-    _show_census(found.record, form, flags.out)
-    return found.record.exit_code
+    record, written = found.record, list[Path]()
+    for folder in {flags.out, flags.report} - {None}:
+        assert folder is not None
+        record = write_census(folder, found, source.log)
+        written += [folder / "census.json", folder / "evidence.csv"]
+    if flags.report is not None:
+        written += write_month(flags.report, record)
+    _show_census(record, form, written)
+    return record.exit_code
 
 
 def _reading(flags: CensusFlags) -> Reading:
@@ -337,34 +352,12 @@ def _stretch(text: str, zone: str | None) -> tuple[int, int]:
     return start, end
 
 
-def _write_census(folder: Path, found: Census, log: RequestLog) -> None:
-    """census.json, and evidence.csv: every row that broke a clause, with its line in the log."""
-    from bench.errors import UserError
-    from bench.judge.census.log import row_record
-    from bench.record.files import write_atomically, write_json
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot be written ({error.strerror})", where=f"--out {folder}") from None
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["period", "clause", "file", "line", "at_utc", "outcome", "status", "e2e_ms"])
-    for (period, clause), rows in found.evidence.items():
-        writer.writerows(
-            [period, clause, *row_record(log, row).to_json().values()] for row in rows.tolist()
-        )
-    write_json(folder / "census.json", found.record.to_json())
-    write_atomically(folder / "evidence.csv", text.getvalue().encode())
-
-
-def _show_census(record: CensusRecord, form: str, folder: Path | None) -> None:
+def _show_census(record: CensusRecord, form: str, written: list[Path]) -> None:
     if form == "json":
         print_json(record.to_json())
         return
     from bench.show.census import census_screen
     from bench.show.document import Code, Node
 
-    files = f"{folder}/census.json, {folder}/evidence.csv"
-    written: list[Node] = [] if folder is None else [Code(files, "written")]
-    print_screen([*census_screen(record), *written])
+    files: list[Node] = [Code(", ".join(map(str, written)), "written")] if written else []
+    print_screen([*census_screen(record), *files])

@@ -43,6 +43,8 @@ class Contract(UserModel):
     title: str
     #: its name in records; the file's name by default
     name: str = ""
+    #: who buys, as reports and claims name it
+    customer: str = ""
     #: of each one-sided bound
     confidence: Share = Fraction(95, 100)
     #: what settles the contract: the full log of the period ("census"), or a test ("sample")

@@ -103,17 +103,22 @@ NEIGHBOUR_COLUMNS: list[Column[_Nearby]] = [
 ]
 
 
-def _tables(when: str, clauses: Sequence[CensusClause]) -> list[Table[Any]]:
-    """What each clause came to, and the same log under the neighbouring definitions."""
+def nearby_of(clauses: Sequence[CensusClause]) -> list[_Nearby]:
+    """The neighbouring definitions of what is judged, each once."""
     nearby: dict[str, _Nearby] = {}
     for clause in clauses:
         if clause.verdict != "REPORTED":
             for each in clause.neighbours:
                 nearby[each.definition] = (each, clause.promised)
+    return list(nearby.values())
+
+
+def _tables(when: str, clauses: Sequence[CensusClause]) -> list[Table[Any]]:
+    """What each clause came to, and the same log under the neighbouring definitions."""
     tables: list[Table[Any]] = [Table(f"Census of {when}", CENSUS_COLUMNS, clauses)]
-    if nearby:
+    if nearby := nearby_of(clauses):
         caption = "The same log under other definitions"
-        tables.append(Table(caption, NEIGHBOUR_COLUMNS, list(nearby.values())))
+        tables.append(Table(caption, NEIGHBOUR_COLUMNS, nearby))
     return tables
 
 
@@ -207,7 +212,7 @@ def _local(utc: str, zone: str) -> datetime:
     return datetime.fromisoformat(utc).astimezone(UTC if zone == "UTC" else ZoneInfo(zone))
 
 
-def _account(rows: Accounting) -> str:
+def accounted(rows: Accounting) -> str:
     """`1,000 in the files = 990 judged + 10 unreadable`."""
     parts = [f"{count(rows.judged)} judged"]
     for n, name in (
@@ -230,7 +235,7 @@ def _log(log: LogRecord) -> Iterator[Node]:
         yield Text(", ".join(named), "columns")
     yield from (Text(note, "note") for note in log.notes)
     if log.accounting is not None:
-        yield Text(_account(log.accounting), "rows")
+        yield Text(accounted(log.accounting), "rows")
     if unreadable := log.unreadable.count:
         yield Text(f"{count(unreadable)} rows cannot be read and count both ways", "unread")
         for each in log.unreadable.first[:_UNREADABLE]:

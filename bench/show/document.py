@@ -239,6 +239,8 @@ class Document:
     #: what must be known before the first number is read
     lead: Sequence[Node] = ()
     sections: Sequence[Section] = field(default_factory=tuple)
+    #: what stands at the foot of every printed page; empty: the run's name
+    foot: str = ""
 
     def figures(self) -> Iterable[Figure]:
         """Every figure, in the order of the page."""

@@ -64,7 +64,7 @@ def level_runs(strip: Strip) -> list[tuple[int, int, int]]:
 def html_page(document: Document) -> str:
     """The page."""
     styles = [(_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "print.css")]
-    css = "".join(styles) + _footer(document.run)
+    css = "".join(styles) + _footer(document.foot or f"run {document.run}")
     script, digest = page_script()
     template = page_environment().get_template("report.html")
     return template.render(document=document, css=css, script=script, script_digest=digest)
@@ -83,9 +83,9 @@ def figure_file(svg: str) -> bytes:
     return svg.replace("</title>", f"</title>{_ALONE}", 1).encode()
 
 
-def _footer(run: str) -> str:
-    """The run's id at the foot of every printed page, each character written so that CSS cannot
+def _footer(text: str) -> str:
+    """What stands at the foot of every printed page, each character written so that CSS cannot
     misread it.
     """
-    said = "".join(f"\\{ord(char):06x}" for char in f"run {run}")
+    said = "".join(f"\\{ord(char):06x}" for char in text)
     return f'@page {{ @bottom-left {{ content: "{said}" }} }}\n'

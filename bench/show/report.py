@@ -78,6 +78,15 @@ def write_pdf(folder: Path) -> Path:
     return path
 
 
+def pdf_missing() -> str:
+    """Why no PDF can be made here; empty where one can."""
+    try:
+        pdf_library()
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def pdf_library() -> Any:
     """WeasyPrint, or a UserError that says what to install: asked before a run begins, not after
     it.

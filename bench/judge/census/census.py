@@ -20,6 +20,14 @@ import numpy as np
 
 from bench.clock import utc_text
 from bench.errors import ExitCode, UserError
+from bench.judge.census.detail import (
+    breakdown,
+    clause_rule,
+    episode_record,
+    exclusion_effects,
+    ladder_steps,
+    worst_episodes,
+)
 from bench.judge.census.log import LISTED, lacking_of, log_record, refuse_missing, row_record
 from bench.judge.census.neighbours import neighbours_of
 from bench.judge.census.periods import Span, spans
@@ -41,7 +49,7 @@ from bench.record.records.census import (
     Accounting,
     CensusClause,
     CensusRecord,
-    EpisodeRecord,
+    Document,
     Episodes,
     Evidence,
     ExactShare,
@@ -120,21 +128,37 @@ def census(
         )
         found.append(record)
         evidence |= {(span.name, number): each + first for number, each in rows.items()}
-    overall = _overall([each.overall for each in found])
-    return Census(
-        CensusRecord(
-            format=CensusRecord.FORMAT,
-            contract=contract.name,
-            title=contract.title,
-            log=log_record(log, wall).replace(accounting=_accounting(log, found)),
-            overall=overall,
-            exit_code=int(_EXIT.get(overall, ExitCode.PASS)),
-            unusable=classes.unusable,
-            periods=found,
-            attested=[term.term for term in contract.attested],
-            not_stated=list(contract.not_stated),
-        ),
-        evidence,
+    return Census(_record(log, contract, found, classes.unusable, wall), evidence)
+
+
+def _record(
+    log: RequestLog,
+    contract: Contract,
+    periods: list[PeriodRecord],
+    unusable: list[str],
+    wall: Int,
+) -> CensusRecord:
+    overall = _overall([each.overall for each in periods])
+    return CensusRecord(
+        format=CensusRecord.FORMAT,
+        contract=contract.name,
+        title=contract.title,
+        log=log_record(log, wall).replace(accounting=_accounting(log, periods)),
+        overall=overall,
+        exit_code=int(_EXIT.get(overall, ExitCode.PASS)),
+        unusable=unusable,
+        periods=periods,
+        attested=[term.term for term in contract.attested],
+        not_stated=list(contract.not_stated),
+        provider=contract.scope.provider,
+        tier=contract.scope.tier,
+        customer=contract.customer,
+        source=contract.source,
+        documents={
+            name: Document(url=each.url, retrieved=each.retrieved.isoformat(), read=each.read)
+            for name, each in contract.sources.items()
+        },
+        claim_within_days=contract.credits.claim_within_days if contract.credits else None,
     )
 
 
@@ -211,9 +235,11 @@ def _period(
 ) -> tuple[PeriodRecord, dict[int, Int]]:
     """(record of one period, rows that broke each clause)."""
     span = part.span
+    here = slice(offset, offset + len(part.columns))
     paying = []
     records: list[CensusClause] = []
     evidence: dict[int, Int] = {}
+    judged: dict[int, tuple[Clause, ClauseRows]] = {}
     for number, clause in enumerate(contract.clauses, 1):
         if lacking := lacking_of(log, clause):  # of a clause that is only reported
             reason = f"no column: {lacking}"
@@ -228,22 +254,20 @@ def _period(
         record = _clause_record(part, clause, rows, reached).replace(
             number=number,
             neighbours=neighbours_of(part, clause, rows, classes),
+            source=clause.source,
+            rule=clause_rule(clause),
             evidence=Evidence(
                 rows=len(evidence[number]), first=[row_record(log, row + offset) for row in first]
             ),
         )
         if (classes.excluded >= 0).any():
-            counted = replace(classes, excluded=np.full_like(classes.excluded, -1))
-            with_all = attained_in(part, clause, clause_rows(part.columns, clause, counted))
-            record = record.replace(without_exclusions=exact_share(with_all))
-        if clause.credit is not None and not clause.report_only:
-            paying.append((clause.credit, reached.best, reached.worst))
+            record = record.replace(without_exclusions=_with_all(part, clause, classes))
+        if not clause.report_only:
+            judged[number] = (clause, rows)
+            paying.append((clause.credit or (), reached.best, reached.worst))
         records.append(record)
     observed = int(part.observed.sum())
-    if contract.credits:
-        due = credit(paying, contract.credits, "due", bill_usd)
-    else:
-        due = None
+    rule = contract.credits
     return PeriodRecord(
         period=span.name,
         start_utc=utc_text(span.start_ns),
@@ -257,8 +281,17 @@ def _period(
         excluded=classes.counts(),
         clauses=records,
         overall=_overall([each.verdict for each in records]),
-        credit=due.record(contract.credits) if due and contract.credits else None,
+        credit=credit(paying, rule, "due", bill_usd).record(rule) if rule else None,
+        exclusions=exclusion_effects(part, judged, classes),
+        breakdown=breakdown(part, log.facts.where(here), records, judged),
+        ladder=ladder_steps(contract, records),
     ), evidence
+
+
+def _with_all(part: Part, clause: Clause, classes: Classes) -> ExactShare | None:
+    """What the clause attained with nothing set aside."""
+    counted = replace(classes, excluded=np.full_like(classes.excluded, -1))
+    return exact_share(attained_in(part, clause, clause_rows(part.columns, clause, counted)))
 
 
 def _clause_record(
@@ -302,16 +335,8 @@ def _clause_record(
         bad_units=reached.bad_units,
         episodes=Episodes(
             count=len(reached.down),
-            first=[
-                EpisodeRecord(
-                    start_utc=utc_text(each.start_ns),
-                    end_utc=utc_text(each.end_ns),
-                    minutes=(each.end_ns - each.start_ns) // MINUTE_NS,
-                    requests=each.n,
-                    broke=each.failed,
-                )
-                for each in reached.down[:LISTED]
-            ],
+            first=[episode_record(each) for each in reached.down[:LISTED]],
+            worst=worst_episodes(part, rows, reached.down) if k else [],
         ),
     )
 

@@ -33,6 +33,11 @@ class ExactShare(Record):
         text = str(share)
         return cls(share=float(share), fraction=text if len(text) <= _LONGEST else None)
 
+    @property
+    def exact(self) -> Fraction:
+        """The share; where the fraction was too long to be written, the nearest that a float is."""
+        return Fraction(self.share) if self.fraction is None else Fraction(self.fraction)
+
 
 class LogFile(Record):
     """A file of the log."""
@@ -93,6 +98,11 @@ class EpisodeRecord(Record):
     minutes: int
     requests: int
     broke: int
+    #: of those that broke it, where this is one of the worst: how many by cause, `slow` for an
+    #: answer that came too late
+    causes: dict[str, int] = Field(default_factory=dict)
+    #: the log's own names of the first of them
+    ids: list[str] = Field(default_factory=list)
 
 
 class Episodes(Record):
@@ -100,6 +110,8 @@ class Episodes(Record):
 
     count: int
     first: list[EpisodeRecord]
+    #: those that cost most requests, the worst first
+    worst: list[EpisodeRecord] = Field(default_factory=list)
 
 
 class EvidenceRow(Record):
@@ -129,6 +141,55 @@ class NeighbourRecord(Record):
     attained: ExactShare | None
     #: None where what was not seen could turn it either way
     kept: bool | None
+
+
+class ExclusionEffect(Record):
+    """What setting rows aside for one reason changes."""
+
+    reason: str
+    rows: int
+    #: by number of the clause: what it would have attained with these rows counted
+    counted: dict[int, ExactShare | None]
+
+
+class BreakdownRow(Record):
+    """Requests that have one value of a column, and how many of them broke the clause."""
+
+    #: what the rows are told apart by: status, cause, model, tier or region
+    by: str
+    value: str
+    requests: int
+    broke: int
+
+
+class Breakdown(Record):
+    """Where a period was lost: the requests of one clause by what the log says of them."""
+
+    #: number of the clause: the first that failed, else the first that is judged
+    clause: int
+    rows: list[BreakdownRow]
+    #: requests and those that broke the clause, in equal stretches of the period
+    slices: list[tuple[int, int]]
+
+
+class Document(Record):
+    """A text that a term was read in, and when."""
+
+    url: str
+    retrieved: str
+    #: the provider's own text, or a quotation by others
+    read: str
+
+
+class LadderStep(Record):
+    """Below this attained share, this share of the base is credited."""
+
+    #: number of the clause that pays it
+    clause: int
+    below: ExactShare
+    credit: ExactShare
+    #: whether the attained share lies on this step
+    reached: bool
 
 
 class CensusClause(Record):
@@ -163,6 +224,10 @@ class CensusClause(Record):
     without_exclusions: ExactShare | None = None
     neighbours: list[NeighbourRecord] = Field(default_factory=list)
     evidence: Evidence = Evidence(rows=0, first=[])
+    #: the clause as the contract's file has it
+    rule: str = ""
+    #: name of the document that the term was read in
+    source: str | None = None
 
     @property
     def measured(self) -> bool:
@@ -202,6 +267,10 @@ class PeriodRecord(Record):
     clauses: Sequence[CensusClause]
     overall: Literal["PASS", "FAIL", "INCONCLUSIVE", "NONE"]
     credit: DueCredit | None
+    exclusions: list[ExclusionEffect] = Field(default_factory=list)
+    breakdown: Breakdown | None = None
+    #: of every clause that pays
+    ladder: list[LadderStep] = Field(default_factory=list)
 
 
 class CensusRecord(FileRecord):
@@ -221,6 +290,16 @@ class CensusRecord(FileRecord):
     periods: list[PeriodRecord]
     attested: list[str]
     not_stated: list[str]
+    #: who provides, and which tier was bought, as the contract says
+    provider: str = ""
+    tier: str = ""
+    #: who buys
+    customer: str = ""
+    #: where the contract was taken from, in words
+    source: str = ""
+    documents: dict[str, Document] = Field(default_factory=dict)
+    #: until the longest claim is made
+    claim_within_days: int | None = None
 
 
 class Months(FileRecord):

@@ -1,0 +1,93 @@
+"""The outages of a period: a strip of when it was lost, those that cost most, all by date.
+
+In: a period of census.json. Out: nodes. Must stay true: what cost most stands first, not what came
+first; moments are of the contract's time zone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from bench.record.records.census import EpisodeRecord, PeriodRecord
+from bench.show.document import Column, Drawer, Node, Strip, Table
+from bench.show.wording import clause_name, count, counts, visible
+
+#: From these shares of bad requests on a slice of the strip is of the next level.
+_LEVELS = (0.0, 0.01, 0.1, 0.5)
+_IDS = 3
+
+
+def period_name(period: PeriodRecord) -> str:
+    """`September 2026`, or the period's own name where it is no month."""
+    try:
+        return f"{datetime.strptime(period.period, '%Y-%m').replace(tzinfo=UTC):%B %Y}"
+    except ValueError:
+        return period.period
+
+
+def local_time(utc: str, zone: str) -> datetime:
+    return datetime.fromisoformat(utc).astimezone(UTC if zone == "UTC" else ZoneInfo(zone))
+
+
+def worst_outages(period: PeriodRecord) -> Iterator[Node]:
+    zone = period.time_zone or "UTC"
+    found = period.breakdown
+    if found is not None and any(bad for _, bad in found.slices):
+        levels = [
+            0 if not n else 1 + sum(k / n > each for each in _LEVELS[1:]) for n, k in found.slices
+        ]
+        worst = max(range(len(levels)), key=lambda at: found.slices[at][1])
+        n, k = found.slices[worst]
+        yield Strip(
+            period_name(period),
+            levels,
+            f"{len(levels)} equal stretches; the worst lost {count(k)} of {count(n)} requests",
+        )
+    for clause in period.clauses:
+        if clause.verdict == "REPORTED" or not clause.episodes.worst:
+            continue
+        rows = [(each, zone) for each in clause.episodes.worst]
+        most = len(rows)
+        more = f", the {most} that cost most" if clause.episodes.count > most else ""
+        yield Table(f"{clause_name(clause.text)}{more}", OUTAGE_COLUMNS, rows)
+
+
+_Outage = tuple[EpisodeRecord, str]
+
+
+def _when(row: _Outage) -> str:
+    start, end = (local_time(moment, row[1]) for moment in (row[0].start_utc, row[0].end_utc))
+    last = f"{end:%H:%M}" if start.date() == end.date() else f"{end:%-d %b %H:%M}"
+    return f"{start:%-d %b %H:%M} – {last}"
+
+
+OUTAGE_COLUMNS: list[Column[_Outage]] = [
+    Column("when", _when, "words"),
+    Column("minutes", lambda row: count(row[0].minutes)),
+    Column("lost", lambda row: count(row[0].broke)),
+    Column("of requests", lambda row: count(row[0].requests)),
+    Column("causes", lambda row: counts(row[0].causes, name_first=True), "words"),
+    Column(
+        "first of them",
+        lambda row: ", ".join(visible(each, 40) for each in row[0].ids[:_IDS]),
+        "words",
+        show_if=lambda rows: any(row[0].ids for row in rows),
+    ),
+]
+
+
+def all_outages(period: PeriodRecord) -> Iterator[Node]:
+    zone = period.time_zone or "UTC"
+    columns = [each for each in OUTAGE_COLUMNS if each.heading not in ("causes", "first of them")]
+    for clause in period.clauses:
+        found = clause.episodes
+        if clause.verdict == "REPORTED" or found.count <= len(found.worst):
+            continue
+        rest = found.count - len(found.first)
+        more = f", the first {count(len(found.first))}" if rest else ""
+        caption = f"{clause_name(clause.text)}, by date{more}"
+        rows = [(each, zone) for each in found.first]
+        title = f"All {count(found.count)} outages of {period_name(period)}"
+        yield Drawer(title, [Table(caption, columns, rows)])
