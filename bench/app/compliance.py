@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +30,20 @@ _EVIDENCE = ("period", "clause", "file", "line", "at_utc", "outcome", "status", 
 _NAMED = 5
 
 
-def write_census(folder: Path, found: Census, log: RequestLog) -> CensusRecord:
+def write_census(
+    folder: Path, found: Census, log: RequestLog, names: Mapping[int, str] | None = None
+) -> CensusRecord:
     """census.json and evidence.csv. Returns the record as it was written.
 
-    Raises UserError where the folder cannot be made or a log cannot be read again.
+    `names` are the requests' own, by row, of a log that has no column of them. Raises UserError
+    where the folder cannot be made or a log cannot be read again.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot be written ({error.strerror})", where=str(folder)) from None
     rows = np.unique(np.concatenate([np.zeros(0, np.int64), *found.evidence.values()]))
-    ids = row_ids(log, rows)
+    ids = row_ids(log, rows) if names is None else names
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_EVIDENCE)
@@ -54,7 +58,7 @@ def write_census(folder: Path, found: Census, log: RequestLog) -> CensusRecord:
     return record
 
 
-def _with_names(found: Census, log: RequestLog, ids: dict[int, str]) -> CensusRecord:
+def _with_names(found: Census, log: RequestLog, ids: Mapping[int, str]) -> CensusRecord:
     """The record with the first requests of its worst outages by their names."""
     if not ids:
         return found.record

@@ -27,6 +27,7 @@ _COMMANDS = {
     "plan": "bench.cli.plan",
     "judge": "bench.cli.judge",
     "report": "bench.cli.judge",
+    "claim": "bench.cli.claim",
     "verify": "bench.cli.finished",
     "sign": "bench.cli.finished",
     "compare": "bench.cli.finished",

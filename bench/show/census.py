@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -129,14 +130,19 @@ def credit_line(credit: DueCredit) -> str:
         return f"none {credit.kind}: no step of the ladder is reached"
     said = f"{credit.kind}: {per_cent(share)} of {visible(credit.base)}"
     if credit.usd is not None:
-        said += f" = {credit.usd} USD"
+        said += f" = {_money(credit.usd)} USD"
     if most > share:
         said += f"; up to {per_cent(most)}"
-        said += f" = {credit.at_most_usd} USD" if credit.usd is not None else ""
+        said += f" = {_money(credit.at_most_usd)} USD" if credit.usd is not None else ""
         said += " if what was not observed went the other way"
     if credit.claim_within_days:
         said += f"; claim within {credit.claim_within_days} days"
     return said
+
+
+def _money(usd: str | None) -> str:
+    """`4,200.00`: to the cent, as it is paid."""
+    return ABSENT if usd is None else f"{Decimal(usd):,.2f}"
 
 
 # ---- a section of a run's report

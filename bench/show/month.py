@@ -8,7 +8,7 @@ it; foreign text has passed through `wording.visible`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
 
 from bench.record.records.census import (
@@ -96,23 +96,26 @@ def _answer(record: CensusRecord, period: PeriodRecord) -> Text:
         if len(broken) > 1:
             said += f" {len(broken) - 1} more of {len(judged)} clauses were broken."
     elif undecided:
-        said = f"Not decided: {_came_to(undecided[0])}; {visible(undecided[0].reason)}."
+        said = f"Not decided: {came_to(undecided[0])}; {visible(undecided[0].reason)}."
     elif judged:
-        said = f"All {len(judged)} clauses were kept: {_came_to(judged[0])}."
+        said = f"All {len(judged)} clauses were kept: {came_to(judged[0])}."
     else:
         said = "The contract promises nothing that a log can show."
     if len(record.periods) > 1:
         said = f"{period_name(period)}: {said}"
-    if period.credit is not None:
+    if period.credit is not None and period.credit.at_most.share:
         said += f" Credit {credit_line(period.credit)}."
+    elif period.credit is not None:
+        said += " No credit is due."
     return Text(said, tone="strong")
 
 
 def _broken(clause: CensusClause) -> str:
-    return f"Broken: {_came_to(clause)}; {visible(clause.reason)}"
+    return f"Broken: {came_to(clause)}; {visible(clause.reason)}"
 
 
-def _came_to(clause: CensusClause) -> str:
+def came_to(clause: CensusClause) -> str:
+    """`uptime was 99.85 %, 99.9 % was promised`."""
     promised = clause.promised
     said = f"{clause_name(clause.text)} was {attained(clause)}"
     return said if promised is None else f"{said}, {per_cent(promised.share)} was promised"
@@ -153,7 +156,11 @@ def _sections(record: CensusRecord, period: PeriodRecord) -> Iterator[Section]:
         clause = clause_of(period, period.breakdown.clause)
         said = f"Requests that {clause_name(clause.text)} counts." if clause else ""
         tables: list[Node] = [Text(said, tone="soft")] if said else []
-        yield section("where", "Where was it lost?", [*tables, Table("By", _BY_COLUMNS, rows)])
+        yield section(
+            "where",
+            "Where was it lost?",
+            [*tables, Table("By what the log says of a request", _BY_COLUMNS, rows)],
+        )
     if period.exclusions:
         yield section("excluded", "What was set aside, and what does it change?", _aside(period))
     yield section("observed", "What was not observed?", list(_observed(record, period)))
@@ -162,14 +169,14 @@ def _sections(record: CensusRecord, period: PeriodRecord) -> Iterator[Section]:
 
 
 def _clauses(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
-    yield Table("Clauses", CENSUS_COLUMNS, period.clauses)
+    yield Table("What was promised", CENSUS_COLUMNS, period.clauses)
     judged = [each for each in period.clauses if each.verdict != "REPORTED"]
     if judged:
         yield Heading("As the contract counts")
         yield Pairs([(clause_name(each.text), _rule(record, each)) for each in judged])
     if nearby := nearby_of(period.clauses):
         yield Heading("The same log as others count")
-        yield Table("Definitions", NEIGHBOUR_COLUMNS, nearby)
+        yield Table("By their definitions", NEIGHBOUR_COLUMNS, nearby)
 
 
 def _rule(record: CensusRecord, clause: CensusClause) -> str:
@@ -213,7 +220,7 @@ def _aside(period: PeriodRecord) -> list[Node]:
         for number in effect.counted
         if (clause := clause_of(period, number)) is not None
     ]
-    return [Table("Set aside", EFFECT_COLUMNS, rows)]
+    return [Table("Each clause with and without them", EFFECT_COLUMNS, rows)]
 
 
 EFFECT_COLUMNS: list[Column[_Effect]] = [
@@ -259,14 +266,21 @@ def _due(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
             if (clause := clause_of(period, each.clause)) is not None
         ]
         yield Table("Steps of the contract", LADDER_COLUMNS, rows)
-    if (days := record.claim_within_days) is not None:
-        last = datetime.fromisoformat(period.end_utc) + timedelta(days=days)
+    if last := claim_deadline(record, period):
         yield Text(
-            f"The contract wants a claim within {days} days. Counted from the end of the period"
-            f" that is {last:%-d %B %Y}; read there from when it counts."
+            f"The contract wants a claim within {record.claim_within_days} days. Counted from the"
+            f" end of the period that is {last}; read there from when it counts."
         )
     if wanted := period.credit.evidence_wanted:
         yield Text(", ".join(visible(each, 80) for each in wanted), label="evidence wanted")
+
+
+def claim_deadline(record: CensusRecord, period: PeriodRecord) -> str:
+    """`30 November 2026`, counted from the end of the period; empty where no term sets one."""
+    if record.claim_within_days is None:
+        return ""
+    end = local_time(period.end_utc, period.time_zone or "UTC")
+    return f"{end + timedelta(days=record.claim_within_days):%-d %B %Y}"
 
 
 _Step = tuple[LadderStep, CensusClause]

@@ -61,19 +61,19 @@ def page_files(document: Document) -> dict[str, bytes]:
 # ---- the same on A4, with outline, page numbers and the run's id at the foot
 
 
-def write_pdf(folder: Path) -> Path:
-    """Lay out report.html of a run's folder.
+def write_pdf(folder: Path, name: str = "report") -> Path:
+    """Lay out report.html of a run's folder, or another page of a folder.
 
     Raises UserError where the library is missing, OSError without the page.
     """
     weasyprint = pdf_library()
-    page = (folder / "report.html").read_bytes()
+    page = (folder / f"{name}.html").read_bytes()
     inside = weasyprint.urls.URLFetcher(allowed_protocols={"data"})
     document = weasyprint.HTML(string=page.decode(), url_fetcher=inside)
     made: bytes = document.write_pdf(
         pdf_identifier=hashlib.sha256(page).digest()[:16], pdf_tags=True
     )
-    path = folder / "report.pdf"
+    path = folder / f"{name}.pdf"
     write_atomically(path, made)
     return path
 

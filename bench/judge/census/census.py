@@ -242,10 +242,7 @@ def _period(
     judged: dict[int, tuple[Clause, ClauseRows]] = {}
     for number, clause in enumerate(contract.clauses, 1):
         if lacking := lacking_of(log, clause):  # of a clause that is only reported
-            reason = f"no column: {lacking}"
-            records.append(
-                CensusClause(number=number, text=clause.text, verdict="REPORTED", reason=reason)
-            )
+            records.append(_only_reported(number, clause, lacking))
             continue
         rows = clause_rows(part.columns, clause, classes)
         reached = attained_in(part, clause, rows)
@@ -286,6 +283,11 @@ def _period(
         breakdown=breakdown(part, log.facts.where(here), records, judged),
         ladder=ladder_steps(contract, records),
     ), evidence
+
+
+def _only_reported(number: int, clause: Clause, lacking: str) -> CensusClause:
+    reason = f"no column: {lacking}"
+    return CensusClause(number=number, text=clause.text, verdict="REPORTED", reason=reason)
 
 
 def _with_all(part: Part, clause: Clause, classes: Classes) -> ExactShare | None:
@@ -336,7 +338,7 @@ def _clause_record(
         episodes=Episodes(
             count=len(reached.down),
             first=[episode_record(each) for each in reached.down[:LISTED]],
-            worst=worst_episodes(part, rows, reached.down) if k else [],
+            worst=worst_episodes(part, clause, rows, reached.down) if k else [],
         ),
     )
 

@@ -39,6 +39,8 @@ from bench.units import show_duration
 #: The worst outages are listed with their causes.
 _WORST = 10
 _SLICES = 60
+#: Minutes with failures that are closer than so many belong to one outage.
+_APART = 5
 #: Values of one column that are told apart; the others are joined.
 _VALUES = 8
 _OTHERS = "others"
@@ -60,16 +62,19 @@ def episode_record(each: Episode) -> EpisodeRecord:
     )
 
 
-def worst_episodes(part: Part, rows: ClauseRows, down: Sequence[Episode]) -> list[EpisodeRecord]:
+def worst_episodes(
+    part: Part, clause: Clause, rows: ClauseRows, down: Sequence[Episode]
+) -> list[EpisodeRecord]:
     """The outages that cost most requests, each with the causes of what it lost.
 
-    A clause that counts single requests has no units of time: its outages are the runs of minutes
-    in which one of them broke it.
+    A clause that counts single requests has no units of time: its outages are stretches of minutes
+    in which one of them broke it, less than five minutes apart.
     """
     bad = np.flatnonzero(rows.bad)
     wall = part.wall_ns[bad]
+    outages = down if clause.by_time else _minutes_of(part, rows)
     found = []
-    for each in sorted(down or _minutes_of(part, rows), key=lambda one: -one.failed)[:_WORST]:
+    for each in sorted(outages, key=lambda one: -one.failed)[:_WORST]:
         first, last = np.searchsorted(wall, [each.start_ns, each.end_ns]).tolist()
         inside = bad[first:last]
         found.append(episode_record(each).replace(causes=_causes(part.columns.samples[inside])))
@@ -81,7 +86,10 @@ def _minutes_of(part: Part, rows: ClauseRows) -> Iterator[Episode]:
     minute = (part.wall_ns - start) // MINUTE_NS
     n = np.bincount(minute[rows.counted], minlength=part.span.minutes)
     k = np.bincount(minute[rows.bad], minlength=part.span.minutes)
-    for first, last in runs(k > 0):
+    bad = k > 0
+    near = np.convolve(bad, np.ones(_APART, np.int64))[: len(bad)] > 0
+    for first, end in runs(near):
+        last = first + int(np.flatnonzero(bad[first:end])[-1]) + 1
         yield Episode(
             start + first * MINUTE_NS,
             start + last * MINUTE_NS,
