@@ -142,9 +142,11 @@ def test_a_claim_holds_the_proof_and_nothing_that_is_set_aside() -> None:
     bought = [at for at in FAILED if at % 10 != 5 and not 600 <= at < 605]
     assert names == [f"req-{at}" for at in bought]
     assert {row["clause"] for row in rows_of(folder / "evidence.csv")} == {"1"}
-    sums = dict(
-        reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines()
-    )
+    sums = {
+        name: digest
+        for line in (folder / "SHA256SUMS").read_text().splitlines()
+        for digest, name in [line.split("  ")]
+    }
     there = {path.name for path in folder.iterdir()} - {"SHA256SUMS"}
     assert sums == {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in there
