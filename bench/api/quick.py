@@ -25,7 +25,9 @@ from bench.api.sse import EventStream
 _NO_SHAPE = b"\xff"
 _MOST_LESSONS = 16
 #: What a JSON string may hold but for quotes; that it is UTF-8 is not looked at.
-_TEXT = re.compile(rb'[^"\\\x00-\x1f]*+(?:\\(?:[\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+')
+_text_at = re.compile(
+    rb'[^"\\\x00-\x1f]*+(?:\\(?:[\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+'
+).match
 
 
 def _nothing_for_certain(_payload: bytes) -> None:
@@ -85,22 +87,23 @@ class QuickReader(StreamReader):
 
     def feed(self, data: bytes, stamp_ns: int) -> None:
         """Take body bytes. Raises MalformedAnswer or StreamError."""
-        if data.startswith(self._read_before) and self.frames.between_events:
+        if len(data) == 1:
+            # A byte more of a line: a long event may come in millions of them.
+            if data > b"\r" and (line := self.frames.line):
+                line += data
+                self._fed_ns = stamp_ns
+                if len(line) <= MAX_EVENT_BYTES:
+                    return
+                data = b" "
+        elif data.startswith(self._read_before) and self.frames.between_events:
             start = len(self._read_before)
             # No quote, line end or broken escape within the text.
-            text = _TEXT.match(data, start)
+            text = _text_at(data, start)
             if text is not None and start < (end := text.end()):
                 tail = data[end:]
                 if tail == self._read_after or self._padded(tail, self._read_after):
                     self.answer.token(stamp_ns, self._visible)
                     return
-        elif len(data) == 1 and data > b"\r" and (line := self.frames.line):
-            # A byte more of a line: a long event may come in millions of them.
-            line += data
-            self._fed_ns = stamp_ns
-            if len(line) <= MAX_EVENT_BYTES:
-                return
-            data = b" "
         _feed(self, data, stamp_ns)
 
     def _padded(self, tail: bytes, known: bytes) -> bool:
@@ -111,7 +114,7 @@ class QuickReader(StreamReader):
         """One event is complete."""
         if payload.startswith(self._before) and name == self._name:
             start = len(self._before)
-            text = _TEXT.match(payload, start)
+            text = _text_at(payload, start)
             if text is not None and start < (end := text.end()):
                 tail = payload[end:]
                 if tail == self._after or self._padded(tail, self._after):

@@ -62,9 +62,11 @@ class Chunk:
     #: the rows as they were written: lists of cells, or lines of text
     rows: Sequence[Sequence[str]]
 
-    def digests(self) -> list[int]:
+    def digests(self) -> Iterator[int]:
         """A hash a row: equal for rows that are the same in every cell."""
-        return [hash(row) if isinstance(row, str) else hash(tuple(row)) for row in self.rows]
+        if self.rows and isinstance(self.rows[0], str):
+            return map(hash, self.rows)
+        return map(hash, map(tuple, self.rows))
 
 
 class LogFile:

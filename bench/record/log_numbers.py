@@ -183,22 +183,42 @@ def lengths(
 
 def _fast_lengths(cells: list[Any], scale: int) -> Int | None:
     """Numbers of no more decimals than ns, by way of floats that hold them exactly."""
-    if {*map(type, cells)} != {str}:
+    found = _fast(cells, float, np.float64, "nan")
+    if found is None or np.isinf(found).any():
         return None
-    try:
-        product = np.fromiter(map(float, cells), np.float64, len(cells)) * scale
-    except ValueError:
-        return None
+    none = np.isnan(found) | (found == -1)
+    product = np.where(none, 0, found) * scale
     whole = np.rint(product)
     if not ((whole >= 0) & (whole < 2**42) & (np.abs(product - whole) < 2**-9)).all():
         return None
-    return whole.astype(np.int64)
+    return np.where(none, -1, whole).astype(np.int64)
+
+
+def _fast(
+    cells: list[Any], read: Callable[[str], float], kind: type, empty: str
+) -> np.ndarray[Any, Any] | None:
+    """A column of texts through Python's own reader, `empty` for those that hold no value; None
+    where that does not read them all.
+    """
+    if {*map(type, cells)} != {str}:
+        return None
+    try:
+        return np.fromiter(map(read, cells), kind, len(cells))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        filled = (empty if cell in _EMPTY else cell for cell in cells)
+        return np.fromiter(map(read, filled), kind, len(cells))
+    except (ValueError, OverflowError):
+        return None
 
 
 def counts(cells: list[Any], name: str, bad: Bad, number: Number | None = None) -> Int:
     """Whole numbers of at least 0 below 2**31; -1 is no value."""
     read = number or exact
-    found = converted(cells, lambda cell: _whole(cell, read), name, bad)
+    found = _fast(cells, int, np.int64, "-1")
+    if found is None:
+        found = converted(cells, lambda cell: _whole(cell, read), name, bad)
     wrong = (found < -1) | (found >= 2**31)
     for row in np.flatnonzero(wrong):
         bad.setdefault(int(row), f"column {name!r}: {shown(cells[row])} is no count")

@@ -62,7 +62,7 @@ class Converter:
         bad: numbers.Bad = {}
         found: dict[str, Int] = {"line": np.array(chunk.lines, np.int64)}
         if "id" not in mapping:
-            found["digest"] = np.array(chunk.digests(), np.int64)
+            found["digest"] = np.fromiter(chunk.digests(), np.int64, len(chunk.rows))
         ends: list[Ends] = []
         twice = dict[str, Int]()
         for name, column in mapping.items():

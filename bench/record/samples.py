@@ -184,9 +184,8 @@ def causes_of(outcome: Int, status: Int, code: Int | None = None, codes: Sequenc
     return causes
 
 
-def empty_samples(rows: int) -> Table:
-    """`rows` samples that have not begun: every time and string index -1, outcome `never_sent`."""
-    table = np.zeros(rows, SAMPLE_DTYPE)
+def _not_begun() -> Any:
+    row = np.zeros(1, SAMPLE_DTYPE)
     for name in SAMPLE_DTYPE.names or ():
         if name.endswith("_ns") or name in (
             "prompt_tokens",
@@ -203,8 +202,19 @@ def empty_samples(rows: int) -> Table:
             "error_code",
             "cause",
         ):
-            table[name] = -1
-    return table
+            row[name] = -1
+    return row.view(f"V{SAMPLE_DTYPE.itemsize}")[0]
+
+
+_NOT_BEGUN = _not_begun()
+
+
+def empty_samples(rows: int) -> Table:
+    """`rows` samples that have not begun: every time and string index -1, outcome `never_sent`."""
+    # A row at a time as bytes: field by field is ten times as slow.
+    table = np.empty(rows, _NOT_BEGUN.dtype)
+    table[:] = _NOT_BEGUN
+    return table.view(SAMPLE_DTYPE)
 
 
 def outcome_counts(samples: Table) -> dict[str, int]:

@@ -97,6 +97,10 @@ class TransportFailure(Exception):
         self.note = note
 
 
+class NotBegun(Exception):
+    """The server has not begun this request, by its own word: another connection may carry it."""
+
+
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ENOTCONN}
 #: What this machine, not the other side, had none left of.
 OUR_WANTS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}

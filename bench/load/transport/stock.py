@@ -17,7 +17,13 @@ import anyio
 from bench.api.auth import Outgoing
 from bench.clock import monotonic_ns, wall_ns
 from bench.errors import UserError
-from bench.load.transport.interface import Handle, Receiver, TransportFailure, classify
+from bench.load.transport.interface import (
+    Handle,
+    NotBegun,
+    Receiver,
+    TransportFailure,
+    classify,
+)
 from bench.load.transport.patience import HELD_UP_NS
 from bench.load.transport.pool import report as report_error
 from bench.load.transport.wire import headers_of, httpx, in_use, signed_headers, verify_of
@@ -179,6 +185,10 @@ def client_of(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
 def _client(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     verify = verify_of(target)
+    if _has_h2():
+        from bench.load.transport.goodbye import heed_goodbyes
+
+        heed_goodbyes(httpx.__name__.replace("httpx", "httpcore"))
     transport = None
     if target.unix_socket is not None:
         transport = httpx.AsyncHTTPTransport(
@@ -204,8 +214,9 @@ def _client(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
 _HTTP2_ENDS = ("StreamReset", "ConnectionTerminated", "Server disconnected")
 
 
-#: So many connections in a row may be on their way out when a request is put on them.
-_GOODBYES = 5
+#: So many connections in a row may be on their way out when a request is put on them: where each
+#: carries five, a hundred that wait together need twenty.
+_GOODBYES = 32
 
 
 def _is_foreign(error: BaseException) -> bool:
@@ -216,10 +227,11 @@ def _is_foreign(error: BaseException) -> bool:
 
 
 def _is_goodbye(error: BaseException) -> bool:
-    """Whether the server's graceful end of an HTTP/2 connection, which costs nobody an answer, was
-    too much for httpx: it says so of a request that was under way, and breaks its own rules on one
-    that is sent just then.
+    """Whether another connection may carry the request: a server that left had not begun it
+    (`goodbye`), or httpx broke its own rules just then, or on a stream that was to end well.
     """
+    if isinstance(error.__cause__, NotBegun):
+        return True
     if isinstance(error, httpx.LocalProtocolError):
         return "ConnectionState.CLOSED" in str(error) or "Connection is closed" in str(error)
     if isinstance(error, httpx.RemoteProtocolError):
@@ -230,6 +242,8 @@ def _is_goodbye(error: BaseException) -> bool:
 
 def classify_httpx(error: BaseException) -> tuple[Outcome, str]:
     """httpx hides the cause one or two levels down; look for it before using httpx's own name."""
+    if isinstance(error.__cause__, NotBegun):
+        return Outcome.reset, f"{error.__cause__}, on {_GOODBYES} connections"
     if _is_goodbye(error):
         return Outcome.censored, "HTTP/2: lost by our library at the server's graceful goodbye"
     if isinstance(error, httpx.LocalProtocolError) or not isinstance(
