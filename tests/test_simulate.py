@@ -403,6 +403,12 @@ def test_a_real_target_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "real endpoint" in capsys.readouterr().err
 
 
+def test_downgraded_tiers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Their latencies would be those of the tier that was asked for."""
+    assert main(["simulate", "silent-downgrade"]) == 2
+    assert "downgraded tiers, which the simulator does not compute" in capsys.readouterr().err
+
+
 def test_a_longer_plan_keeps_the_scenarios_shares() -> None:
     """Twice the noisy neighbour's 160 s: about as many requests as asked for, and 48 % over 800 ms
     as in one.

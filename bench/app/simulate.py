@@ -24,7 +24,7 @@ from bench.load.runner import Simulated
 from bench.metrics import HEADLINES
 from bench.plan.profile import override_profile
 from bench.plan.schedule import Lane, Plan, compile_plan
-from bench.plan.suite import Suite
+from bench.plan.suite import Stage, Suite
 from bench.record.files import write_json
 from bench.record.histogram import write_histograms
 from bench.record.identity import plan_facts, run_id
@@ -147,12 +147,8 @@ def playable(suite: Suite) -> tuple[Suite, list[str]]:
                 where=where,
                 remedy=remedy,
             )
-        if any(drill.change is not None or drill.command is not None for drill in stage.drills):
-            raise UserError(
-                "has a drill, which the simulator does not carry out",
-                where=where,
-                remedy=remedy,
-            )
+        if (beyond := _beyond(stage)) is not None:
+            raise UserError(beyond, where=where, remedy=remedy)
         left_out += (
             [
                 (
@@ -169,6 +165,15 @@ def playable(suite: Suite) -> tuple[Suite, list[str]]:
             else stage
         )
     return suite.model_copy(update={"stages": stages}), left_out
+
+
+def _beyond(stage: Stage) -> str | None:
+    """What a stage has that is not computed."""
+    if any(drill.change is not None or drill.command is not None for drill in stage.drills):
+        return "has a drill, which the simulator does not carry out"
+    if stage.scenario is not None and load_scenario(stage.scenario).gateway.downgrade:
+        return "has a scenario of downgraded tiers, which the simulator does not compute"
+    return None
 
 
 def lengthened(plan: Plan, requests: int) -> tuple[Suite, dict[str, int]]:

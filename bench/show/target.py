@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.judge.served import api_of
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, Metric
 from bench.quantiles import P50, P99, QUANTILES, by_key
 from bench.record.records.manifest import Harness, LaneRecord
@@ -50,7 +51,7 @@ def target_section(run: Run, index: int, target: TargetSummary, verdicts: Verdic
     nodes: list[Node] = [
         Pairs(about),
         *(Text(visible(note, 2 * CUT)) for note in lane.notes),
-        _key_numbers(target),
+        _key_numbers(lane, target),
         _outcomes(run, rows, target),
         *served_tables(target),
         *lane_figures(run, index, rows, clauses, levels[-1]),
@@ -67,6 +68,7 @@ def target_section(run: Run, index: int, target: TargetSummary, verdicts: Verdic
 def _asked(run: Run, lane: LaneRecord) -> Iterator[Pair]:
     """What was asked of whom, and how."""
     yield "endpoint", visible(lane.base_url)
+    yield "API", visible(lane.api, 80)
     for title, place in (("tier", lane.tier), ("region", lane.region)):
         if place:
             yield title, visible(place, 40)
@@ -181,7 +183,7 @@ KEY_NUMBER_COLUMNS: list[Column[_KeyNumber]] = [
 ]
 
 
-def _key_numbers(target: TargetSummary) -> Table[_KeyNumber]:
+def _key_numbers(lane: LaneRecord, target: TargetSummary) -> Table[_KeyNumber]:
     """Response beside service, the network's share beside the first tokens; without warm-up."""
     first = [metric for metric in METRICS.values() if metric.views and metric.streamed]
     rows = [
@@ -191,8 +193,11 @@ def _key_numbers(target: TargetSummary) -> Table[_KeyNumber]:
     if (tls := target.tls_ms) is not None:
         rows.append(("TLS, network's share", tls))
     if target.server_ms is not None:
-        rows.append(("server's own time, as it says", target.server_ms))
-        rows.append(("beside it: network, queues before its clock", target.server_gap_ms))
+        at_end = api_of(lane).server_time_at_end
+        said, until = ("answer says", "the end") if at_end else ("headers say", "the headers")
+        rows.append((f"server's own time, as its {said}", target.server_ms))
+        gap = f"from the send to {until}, beside it: network, queues before its clock"
+        rows.append((gap, target.server_gap_ms))
     rows += _metric_rows(target, (metric for metric in METRICS.values() if metric not in first))
     caption = (
         "Key numbers, ms: latencies of the requests that succeeded; connecting and lag of all that"
