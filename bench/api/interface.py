@@ -223,7 +223,7 @@ class Api(abc.ABC):
         if asked is None:
             known = ", ".join(tiers) or "none"
             raise ValueError(
-                f"tier {tier!r} cannot be asked for in {self.name!r}; it knows {known}"
+                f"{tier!r} cannot be asked for in {self.name!r}; it knows {known}"
             )
         return asked
 

@@ -33,6 +33,13 @@ Option = Callable[[Any], Any]
 _SIZE = click.IntRange(min=1)
 
 
+def _one(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """Of several, none is meant more than the others."""
+    if len(given) > 1:
+        raise click.BadParameter(f"{' and '.join(given)} exclude each other; keep one of them.")
+    return given[0] if given else None
+
+
 def with_options(*options: Option) -> Callable[[Command], Command]:
     """Adds options, which the help shows in this order."""
 
@@ -275,6 +282,8 @@ CONTRACT_AND_HTTP = (
     click.option(
         "--auth",
         type=click.Choice(list(STYLES)),
+        multiple=True,
+        callback=_one,
         help="Header that carries the key, or none.  [default: as the API has it]",
     ),
     click.option("--extra-body", help="JSON object merged into every request body."),

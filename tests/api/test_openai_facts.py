@@ -60,7 +60,7 @@ def test_a_tier_is_asked_for_in_the_words_of_the_cloud_at_the_address(
 @pytest.mark.parametrize("api", ["completions", "embeddings", "rerank"])
 def test_what_sells_no_tiers_by_the_request_is_not_asked_for_one(api: str) -> None:
     """A deployment may still be called by what was bought."""
-    with pytest.raises(ValueError, match=f"tier 'priority' cannot be asked for in '{api}'"):
+    with pytest.raises(ValueError, match=f"'priority' cannot be asked for in '{api}'"):
         target(api, OPENAI, "priority")
     assert target(api, OPENAI, "provisioned").tier_ask.body == {}
 

@@ -156,7 +156,7 @@ def test_a_tier_is_asked_for_as_its_api_wants_it() -> None:
     assert target().tier_ask == ({}, ())
     assert "tier" not in str(headers_of(target(tier="priority")))
     with pytest.raises(
-        UserError, match=r"tier .gold. cannot be asked for in 'chat'; it knows auto"
+        UserError, match=r"tier: .gold. cannot be asked for in 'chat'; it knows auto"
     ):
         target(tier="gold")
     with pytest.raises(UserError, match="ask for different tiers"):
