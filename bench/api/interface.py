@@ -222,9 +222,7 @@ class Api(abc.ABC):
         asked = tiers.get(tier.lower())
         if asked is None:
             known = ", ".join(tiers) or "none"
-            raise ValueError(
-                f"{tier!r} cannot be asked for in {self.name!r}; it knows {known}"
-            )
+            raise ValueError(f"{tier!r} cannot be asked for in {self.name!r}; it knows {known}")
         return asked
 
     def tier_class(self, word: str) -> TierClass:

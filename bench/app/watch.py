@@ -27,10 +27,11 @@ from bench.clock import monotonic_ns, utc_text, wall_ns
 from bench.errors import TailproofError, TargetUnreachable, UserError
 from bench.judge.census.episodes import OutageTracker, Probe
 from bench.judge.census.standing import outage_record, silent, tracked
-from bench.judge.mistakes import mistakes_of, refused_alike
+from bench.judge.mistakes import mistakes_of
 from bench.judge.review import file_records
 from bench.load.ceiling import share_of_ceiling, unreadable
 from bench.load.endpoint import Endpoint
+from bench.load.guard import Caps
 from bench.load.journal import Strings
 from bench.load.player import Player, make_endpoints, run_secrets
 from bench.load.request import Request
@@ -47,7 +48,7 @@ from bench.record.records.manifest import ProcessRecord, State
 from bench.record.records.record import Json
 from bench.record.records.watch import WatchEvent
 from bench.record.run_folder import Run, RunWriter
-from bench.record.samples import FIRST_REFUSED, Columns, Outcome
+from bench.record.samples import Columns, Outcome
 from bench.units import MS, S, show_duration, show_usd
 
 DAY_NS = 86400 * S
@@ -232,7 +233,9 @@ class Watch:
         _seal(writer, plan, player, started, why)
         with suppress(TailproofError):  # one that cannot be judged yet is named by the desk
             file_records(Run(writer.folder))
-        if self._unserved and (mistakes := mistakes_of(Run(writer.folder))):
+        self._unserved &= not any(ended[Outcome.ok] for ended in player.journal.outcomes)
+        refused = player.guard is not None and player.guard.why is not None
+        if (refused or self._unserved) and (mistakes := mistakes_of(Run(writer.folder))):
             raise TargetUnreachable(mistakes[0].text)
         desk.judge(writer.folder, self.terms.wall())
         if parted_ns is None:
@@ -261,8 +264,10 @@ class Watch:
         day = day_of(started_ns, self._zone)[0]
         writer = RunWriter(self.terms.folder / day / name, facts, plan.schedule)
         self.terms.opened(writer.folder)
-        work = Work(plan.lanes, plan.schedule, writer.folder, name)
-        return writer, Player(work, text, endpoints)
+        caps = Caps(first_answers=self._unserved)
+        work = Work(plan.lanes, plan.schedule, writer.folder, name, caps=caps)
+        player = Player(work, text, endpoints, lambda _: player.generator.stop())
+        return writer, player
 
     async def _played(
         self, writer: RunWriter, player: Player, live: _Live, desk: Desk
@@ -274,7 +279,6 @@ class Watch:
         def tick(_now_ns: int, _counters: object) -> None:
             nonlocal parted_ns
             self._take_ended(live, desk)
-            self._look_at_first(live, player)
             now_ns = monotonic_ns()
             step_ns = self.terms.wall() - now_ns - offset_ns
             if abs(step_ns) > STEP_NS and parted_ns is None:
@@ -291,19 +295,6 @@ class Watch:
         self._player = None
         self._take_ended(live, desk)
         return parted_ns
-
-    def _look_at_first(self, live: _Live, player: Player) -> None:
-        """Stop where the first answers of a lane all refuse what is asked."""
-        if not self._unserved:
-            return
-        for lane, ended in enumerate(player.journal.outcomes):
-            if ended[Outcome.ok]:
-                self._unserved = False
-            elif ended[Outcome.http_4xx] >= FIRST_REFUSED and sum(ended) == ended[Outcome.http_4xx]:
-                if refused_alike(live.lane(lane)) is None:
-                    self._unserved = False  # refused, and not for what we ask: that is measured
-                else:
-                    player.generator.stop()
 
     async def _rest(self, length_ns: int) -> None:
         with anyio.move_on_after(max(length_ns, 0) / S):
@@ -334,10 +325,6 @@ class _Live:
         )
         self._rows = [(plan.schedule["lane"] == lane.index).nonzero()[0] for lane in plan.lanes]
         self._next = [0] * len(plan.lanes)
-
-    def lane(self, index: int) -> Columns:
-        """What is known of a lane's rows."""
-        return Columns(self._plan.schedule, self._samples).lane(index)
 
     def ended(self) -> list[tuple[str, Probe]]:
         """(lane, probe) of those that ended since the last call and have none before them under

@@ -88,7 +88,10 @@ class Caps:
     """What a run is held to while it lasts, beside its plan."""
 
     cost_usd: Fraction | None = None
+    #: hosts that keep refusing, and first answers that all refuse what is asked, end the run
     stop_rule: bool = False
+    #: such first answers alone
+    first_answers: bool = False
 
     def part(self, workers: int) -> Caps:
         """Of one of so many workers: an equal part of the money, the rule whole."""
@@ -127,7 +130,8 @@ class Guard:
             for lane in lanes
             if caps.stop_rule and any(is_remote(endpoint) for endpoint in lane.target.endpoints)
         }
-        self._first = {lane.index: FirstAnswers() for lane in lanes if caps.stop_rule}
+        asked = lanes if caps.stop_rule or caps.first_answers else ()
+        self._first = {lane.index: FirstAnswers() for lane in asked}
         self.why: str | None = None
 
     def begin(self, row: int) -> bool:
