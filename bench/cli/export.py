@@ -141,6 +141,7 @@ def _whole_run(what: str) -> Run:
 _KINDS = (
     *("contract", "profile", "target", "suite", "scenario"),
     *("run", "summary", "verdicts", "comparisons", "routes", "attribution", "census", "ramp"),
+    "runs",
     *("calibration", "watch"),
     *extras.schemas(),
 )
@@ -213,6 +214,7 @@ def models() -> dict[str, Any]:
     from bench.record.records.comparisons import Comparisons
     from bench.record.records.manifest import Manifest
     from bench.record.records.ramp import RampRecord
+    from bench.record.records.runs import RunsRecord
     from bench.record.records.routes import Routes
     from bench.record.records.summary import Summary
     from bench.record.records.verdicts import Verdicts
@@ -236,6 +238,7 @@ def models() -> dict[str, Any]:
         "attribution": Attribution,
         "census": CensusRecord,
         "ramp": RampRecord,
+        "runs": RunsRecord,
         "calibration": Calibration,
         "watch": WatchStatus,
         **of_extras,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class JudgeFlags(CensusFlags):
     """The flags of `judge`."""
 
-    folder: Path | None
+    folders: tuple[Path, ...]
     contract: str | None
     slo: tuple[str, ...]
     leave_out: tuple[str, ...]
@@ -31,7 +31,7 @@ class JudgeFlags(CensusFlags):
 
 
 @click.command(short_help="Judge a finished run, or a whole period of your own request log.")
-@click.argument("folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
+@click.argument("folders", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--contract",
     help="Built-in name or .toml path.  [default: the contract each target was run under]",
@@ -108,7 +108,10 @@ class JudgeFlags(CensusFlags):
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="With --census: write census.json and evidence.csv here.",
+    help=(
+        "With --census: write census.json and evidence.csv here; with several runs: verdicts.json"
+        " and the report."
+    ),
 )
 @click.option(
     "--report",
@@ -125,14 +128,18 @@ class JudgeFlags(CensusFlags):
 def judge(flags: JudgeFlags) -> int:
     """Judge the samples in RUN, a folder below results/, without running anything.
 
-    With --contract, --slo or --leave-out the verdict is printed and the folder left as it is. With
-    --census the full log of a period is judged by the contract, in exact arithmetic.
+    With --contract, --slo or --leave-out the verdict is printed and the folder left as it is.
+    Several runs of one plan, or the folder of `run --repeat M --over`, are judged together with the
+    run as the unit; ten at least decide. With --census the full log of a period is judged by the
+    contract, in exact arithmetic.
     """
+    from bench.cli.several import judge_several
     from bench.errors import UserError
+    from bench.judge.runs.together import is_folder_of_runs
     from bench.plan.clause import parse_slo
     from bench.plan.contract import Contract, load_contract
 
-    folder = flags.folder
+    folder = flags.folders[0] if flags.folders else None
     override = load_contract(flags.contract) if flags.contract else None
     if flags.slo:
         clauses = [parse_slo(text) for text in flags.slo]
@@ -156,8 +163,14 @@ def judge(flags: JudgeFlags) -> int:
         raise UserError(
             "nothing to judge", remedy="give RUN, a folder below results/, or --census LOG"
         )
-    if given := flags.given():
+    several = len(flags.folders) > 1 or is_folder_of_runs(folder)
+    given = [flag for flag in flags.given() if flag != "--out" or not several]
+    if given:
         raise UserError("goes with --census alone", where=given[0], remedy="leave it out")
+    if several and flags.leave_out:
+        raise UserError("goes with one run", where="--leave-out", remedy="leave it out")
+    if several:
+        return judge_several(flags.folders, override, flags.out, flags.form)
     return _judge_run(
         folder,
         override,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,6 @@ from bench.cli.flags import (
     SuiteFlags,
     filing_flags,
     filing_of,
-    parsed,
     parsed_usd,
     ready_to_file,
     takes,
@@ -33,7 +33,9 @@ from bench.cli.flags import (
 )
 from bench.cli.monitors import metrics_flags, monitored
 from bench.cli.output import format_option, print_runs, print_screen
+from bench.cli.places import shard_of
 from bench.cli.repeating import ALIASES, repeat_command
+from bench.cli.several import refuse_over
 from bench.cli.sizes import (
     CHOSEN_LENGTH,
     stretch_of,
@@ -66,6 +68,7 @@ class RunFlags(SuiteFlags):
 
     tokenizer: str | None = None
     repeat: int = 1
+    over: str | None = None
     max_requests: int | None = None
     max_cost: str | None = None
     shard: str | None = None
@@ -103,9 +106,15 @@ class _WithAliases(click.Command):
 @with_options(*CONTRACT_AND_HTTP, SEED)
 @click.option(
     "--repeat",
-    type=click.IntRange(1, 100),
+    type=click.IntRange(1, 1000),
     default=1,
     help="Run N times with seeds one apart and show the spread.",
+)
+@click.option(
+    "--over",
+    metavar="TIME",
+    help="With --repeat: begin the runs at random times within this, e.g. 7d, and judge them"
+    " together; ten at least decide. The same command with the same --out goes on.",
 )
 @click.option(
     "--max-requests",
@@ -174,15 +183,20 @@ def run(flags: RunFlags) -> int:
             CensusFlags(census=(str(flags.suite),), out=flags.out), None, flags.form
         )
     ready_to_file(pdf=flags.pdf)
-    shard = shard_of(flags)
+    shard = shard_of(
+        flags.shard, flags.start_at, flags.vantage, flags.repeat, early_stop=flags.early_stop
+    )
     refuse_places(suite, flags, shard)
+    if flags.over is not None:
+        refuse_over(flags.repeat, suite, early_stop=flags.early_stop, form=flags.form)
     seed = flags.seed if flags.seed is not None else suite.seed
     plan = _planned(suite, seed, shard)
     if not flags.quiet:
         tell([*said, *(undecidable(plan) if flags.size_for or not size else ())])
-    options = _options(flags, plan, shard)
-    finished = _in_a_row(_Runs(suite, seed, options, words_of(size), flags), plan)
-    return _printed(finished, flags.form)
+    runs = _Runs(suite, seed, _options(flags, plan, shard), words_of(size), flags)
+    if flags.over is not None:
+        return _over(runs, flags.over)
+    return _printed(_in_a_row(runs, plan), flags.form)
 
 
 def _options(flags: RunFlags, plan: Plan | VirtualPlan, shard: Shard) -> RunOptions:
@@ -226,9 +240,13 @@ class _Runs:
     size: list[str]
     flags: RunFlags
 
+    def again(self, seed: int) -> str:
+        """The command that plays the run of this seed again."""
+        return repeat_command(sys.argv, seed, size=self.size)
+
     def options_of(self, number: int) -> RunOptions:
         """Of one of them, counted from 0."""
-        again = repeat_command(sys.argv, self.seed + number, size=self.size)
+        again = self.again(self.seed + number)
         options = dataclasses.replace(self.options, repeat_command=again)
         if self.flags.repeat > 1 and self.flags.out is not None:
             options = dataclasses.replace(options, folder=self.flags.out / str(number + 1))
@@ -248,6 +266,25 @@ def _in_a_row(runs: _Runs, first: Plan | VirtualPlan) -> list[Finished]:
     return finished
 
 
+def _over(runs: _Runs, over: str) -> int:
+    """At random times, then judged together."""
+    from bench.cli.several import OverTime, run_over
+
+    flags, words = runs.flags, ["--repeat", str(runs.flags.repeat), "--over", over]
+    asked = OverTime(
+        runs.suite,
+        runs.seed,
+        flags.repeat,
+        over,
+        runs.options,
+        runs.again,
+        f"{runs.again(runs.seed)} {shlex.join(words)}",
+        flags.form,
+        flags.quiet,
+    )
+    return run_over(asked, lambda plan, options: _once(plan, options, flags, told=False))
+
+
 def _planned(suite: Suite, seed: int, shard: Shard) -> Plan | VirtualPlan:
     from bench.app.simulate import plan_virtual
     from bench.plan.schedule import compile_plan
@@ -257,14 +294,17 @@ def _planned(suite: Suite, seed: int, shard: Shard) -> Plan | VirtualPlan:
     return compile_plan(suite, seed)
 
 
-def _once(plan: Plan | VirtualPlan, options: RunOptions, flags: RunFlags) -> Finished:
-    """One run, shown as it goes on."""
+def _once(
+    plan: Plan | VirtualPlan, options: RunOptions, flags: RunFlags, *, told: bool = True
+) -> Finished:
+    """One run, shown as it goes on; its last screen where it is `told`."""
     from bench.cli.screen import make_screen, tell_run
 
     screen = make_screen(quiet=flags.quiet)
     with monitored(flags.metrics_port, flags.otlp_endpoint, screen.warn) as exporter:
         done = _play(plan, options, screen, exporter, flags)
-        tell_run(done, flags.form)
+        if told:
+            tell_run(done, flags.form)
         exporter.judged(done.folder, wait=done.records.summary.state == "complete")
     return done
 
@@ -318,41 +358,6 @@ def suite_of(flags: SuiteFlags) -> Suite:
     times = stretch_of(flags.stretch)
     loaded = loaded if times is None else loaded.stretched(times)
     return loaded.over_http() if flags.over_http else loaded
-
-
-def shard_of(flags: RunFlags) -> Shard:
-    """What `--shard`, `--start-at` and `--vantage` ask for.
-
-    Raises UserError for what no part of a run can do alone.
-    """
-    from bench.errors import UserError
-    from bench.load.shard import Shard, parse_instant, parse_shard, parse_vantage
-
-    if (flags.shard or flags.start_at) and flags.repeat > 1:
-        raise UserError(
-            "does not go with --repeat",
-            where="--shard" if flags.shard else "--start-at",
-            remedy="leave one of them out",
-        )
-    if flags.shard and flags.early_stop:
-        raise UserError(
-            "does not go with --early-stop: a shard alone decides no clause",
-            where="--shard",
-            remedy="leave one of them out",
-        )
-    if flags.vantage and not flags.shard:
-        raise UserError(
-            "says where a shard is sent from, and this run is no shard",
-            where="--vantage",
-            remedy="add --shard I/N",
-        )
-    number, of = parsed("--shard", parse_shard, flags.shard) or (1, 1)
-    return Shard(
-        number,
-        of,
-        parsed("--start-at", parse_instant, flags.start_at),
-        parsed("--vantage", parse_vantage, flags.vantage),
-    )
 
 
 def refuse_places(suite: Suite, flags: RunFlags, shard: Shard) -> None:

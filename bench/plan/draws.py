@@ -33,6 +33,7 @@ class Purpose(IntEnum):
     TURN_NORMALS = 7
     LEGS = 8
     ARMS = 9
+    STARTS = 10
 
 
 _OF_THE_LANE = (Purpose.ARRIVALS, Purpose.STATES)
@@ -55,6 +56,21 @@ class Draw:
         position = self._position if purpose in _OF_THE_LANE else 0
         key = [self._seed, self._stage, position, purpose]
         return np.random.Generator(np.random.PCG64(key))
+
+
+def random_starts(seed: int, draw: int, count: int, within_ns: int, room_ns: int) -> list[int]:
+    """When `count` runs begin, in ns from now, ascending; each has `room_ns` to itself.
+
+    Uniform over all ways in which so many runs fit into the time without overlap: times on the line
+    without the rooms are uniform, then each start moves on by the rooms before it. They are not
+    stratified, so no law of the day can fall in step with them. `draw`: its number, where starts
+    are drawn again.
+    """
+    free_ns = within_ns - count * room_ns
+    assert free_ns >= 0, "that many do not fit"
+    stream = np.random.Generator(np.random.PCG64([seed, draw, Purpose.STARTS]))
+    at_ns = np.sort(stream.random(count)) * free_ns
+    return [int(at) + place * room_ns for place, at in enumerate(at_ns)]
 
 
 def request_sizes(profile: Profile, rows: int, draw: Draw) -> tuple[Tokens, Tokens]:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from bench.plan.kinds.kind import Kind
 from bench.plan.kinds.registry import kind_named
 from bench.record.records.record import FileRecord, Number, Record
+from bench.record.records.runs import BetweenRuns, JudgedRun
 from bench.record.records.summary import Overall
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -166,6 +167,8 @@ class ClauseVerdict(Record):
     #: of INCONCLUSIVE alone; None where no run would
     decide: Decide | None = None
     scope: Scope | None = None
+    #: of a verdict over several runs alone
+    between: BetweenRuns | None = None
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> Self:
@@ -273,6 +276,8 @@ class Verdicts(FileRecord):
     not_applied: list[str] = Field(default_factory=list)
     projected_breach_usd: Number | None = None
     left_out: list[LeftOutVerdict] = Field(default_factory=list)
+    #: of a verdict over several runs alone
+    runs: list[JudgedRun] = Field(default_factory=list)
 
     def of_target(self, name: str) -> list[ClauseVerdict]:
         """The clauses of one lane."""

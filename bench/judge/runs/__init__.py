@@ -1,0 +1,1 @@
+"""Several runs of one plan, judged with the run as the unit."""

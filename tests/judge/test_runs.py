@@ -1,0 +1,343 @@
+"""Several runs judged with the run as the unit: the pooled weight by hand, the bound against the
+verdict over drawn runs, what is refused, and what the record says.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.cli import main
+from bench.errors import UserError
+from bench.judge.runs.counted import Counted
+from bench.judge.runs.judged import judge_together
+from bench.judge.runs.rule import Rule
+from bench.judge.runs.together import together
+from bench.judge.stats.pooled import pool
+from bench.judge.stats.scales import Weight, lay_out
+from bench.judge.stats.tail import clopper_pearson
+from bench.plan.contract import Contract
+from bench.record.files import write_json
+from bench.record.records.runs import RunsRecord, RunStart
+from bench.show.runs import of_whom, runs_document, sentences
+from tests.support.rows_by_hand import answered, at_most, contract_of, lane_of, run_of
+
+S, MS = 10**9, 10**6
+BEGAN = 1_795_514_651 * S
+
+
+def single(bad: float, rows: float) -> Weight:
+    """A run whose bad rows came one by one."""
+    return Weight(bad, rows, bad, 1.0, 30)
+
+
+# ---- the pooled weight
+
+
+def test_runs_that_are_alike_are_one_sample() -> None:
+    """Ten of 500 rows with 2 bad each: nothing lies between them, and the limits are exact."""
+    found = pool([single(2, 500)] * 10, 0.05)
+    assert (found.weight.y, found.weight.n, found.weight.v, found.weight.w) == (20, 5000, 20, 1)
+    assert found.between == 0
+    assert found.weight.limits(0.05) == pytest.approx(clopper_pearson(20, 5000, 0.05))
+
+
+def test_runs_that_differ_are_weighed_by_hand() -> None:
+    """One of ten has all 40 bad rows: of their variance 40 is within the runs.
+
+    Between: 10/9 · (36² + 9 · 4²) = 1,600, at t₉ / z = 1.8331 / 1.6449; the worst run has 36 above
+    its share of 4, and 4.4 of them are chance.
+    """
+    found = pool([single(40, 500), *[single(0, 500)] * 9], 0.05)
+    assert found.weight.v == pytest.approx(1600 * (1.8331 / 1.6449) ** 2, rel=1e-3)
+    assert found.weight.w == pytest.approx(1 + 2 * (36 - 2.2 * 2 - 1))
+    assert found.between == pytest.approx(1 - 40 / 1600)
+    assert found.worst == 0
+
+
+def test_a_longer_run_has_its_share() -> None:
+    """Twice the rows, twice the bad rows: no more than its share, so nothing lies between."""
+    found = pool([single(4, 1000), *[single(2, 500)] * 9], 0.05)
+    assert found.between == 0
+    assert found.weight.w == 1
+
+
+def test_with_none_bad_the_stand_in_decides() -> None:
+    """(1 - p0)^(n / spell) <= alpha."""
+    weights = [single(0, 300)] * 10
+    assert pool(weights, 0.05).weight.passes(Fraction(1, 1000), 0.05)
+    assert pool(weights, 0.05, spell=1.001).weight.passes(Fraction(1, 1000), 0.05)
+    assert not pool(weights, 0.05, spell=1.1).weight.passes(Fraction(1, 1000), 0.05)
+
+
+# ---- the rule
+
+
+def drawn(rng: np.random.Generator, rows: int, spread: float) -> Counted:
+    """Lognormal latencies of a run with a level of its own; some rows unknown or failed."""
+    level = rng.lognormal(0, spread)
+    values = (rng.lognormal(0, 0.5, rows) * level * 100 * MS).astype(np.int64)
+    unknown = rng.random(rows) < 0.002
+    values[unknown | (rng.random(rows) < 0.004)] = np.iinfo(np.int64).max
+    at_ns = np.arange(rows, dtype=np.int64) * 10 * MS
+    none = np.zeros(rows, bool)
+    return Counted("r", at_ns, None, none, unknown, none, values, {}, lay_out(at_ns))
+
+
+def at_limit(run: Counted, limit_ns: int) -> Counted:
+    assert run.values_ns is not None
+    bad = (run.values_ns > limit_ns) & ~run.unknown
+    return Counted(
+        run.run, run.at_ns, None, bad, run.unknown, run.slow, run.values_ns, {}, run.layout
+    )
+
+
+def test_no_bound_denies_its_verdict() -> None:
+    """PASS beside a bound within the limit, FAIL beside one beyond it, otherwise the limit lies
+    between; and what passes at a limit passes at a larger one.
+    """
+    rng = np.random.default_rng(5)
+    order = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2}
+    seen = set()
+    for number in range(12):
+        runs = [drawn(rng, int(rng.integers(60, 120)), 0.3 * (number % 3)) for _ in range(10)]
+        before = -1
+        for limit_ms in (140, 180, 300, 600):
+            rule = Rule(
+                [at_limit(run, limit_ms * MS) for run in runs], Fraction(1, 10), 0.05
+            )
+            low, high = rule.value_limits(limit_ms * MS)
+            seen.add(rule.outcome)
+            assert (rule.outcome == "PASS") == (high is not None and high <= limit_ms * MS)
+            assert (rule.outcome == "FAIL") == (low is not None and low > limit_ms * MS)
+            assert order[rule.outcome] >= before
+            before = order[rule.outcome]
+    assert seen == {*order}
+
+
+def test_nine_runs_decide_nothing() -> None:
+    rng = np.random.default_rng(1)
+    runs = [at_limit(drawn(rng, 1000, 0), 10_000 * MS) for _ in range(10)]
+    assert Rule(runs, Fraction(1, 10), 0.05).outcome == "PASS"
+    rule = Rule(runs[:9], Fraction(1, 10), 0.05)
+    assert (rule.outcome, rule.cause) == ("INCONCLUSIVE", "few_blocks")
+    assert rule.share_limits == (0, 1)
+    assert rule.value_limits(100 * MS) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("bad", "rows", "unknown", "cause"),
+    [
+        ([0] * 10, 20, 0, "few_rows"),
+        ([0] * 10, 40, 1, "unknown_rows"),
+        ([*[0] * 9, 14], 200, 0, "worst_block"),
+        ([2] * 10, 200, 0, "near_limit"),
+    ],
+)
+def test_an_open_clause_says_why(bad: list[int], rows: int, unknown: int, cause: str) -> None:
+    """At most 1 % may break it: 200 rows of 0 bad show nothing; 400 would with no row cut off."""
+    runs = []
+    for count in bad:
+        at_ns = np.arange(rows, dtype=np.int64) * S
+        is_bad = np.zeros(rows, bool)
+        is_bad[np.linspace(0, rows - 2, count, dtype=int)] = True
+        is_unknown = np.zeros(rows, bool)
+        is_unknown[rows - unknown :] = True
+        none = np.zeros(rows, bool)
+        runs.append(
+            Counted("r", at_ns, None, is_bad, is_unknown, none, None, {}, lay_out(at_ns))
+        )
+    rule = Rule(runs, Fraction(1, 100), 0.05)
+    assert (rule.outcome, rule.cause) == ("INCONCLUSIVE", cause)
+
+
+# ---- folders
+
+
+def utc(ns: int) -> str:
+    return datetime.fromtimestamp(ns // S, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+CONTRACT = contract_of(at_most(500, "90%"), at_most(100, "90%", "ttft"))
+
+
+def folder_of(
+    place: Path, number: int, began_ns: int, *, slow: int = 1, **facts: Any
+) -> Path:
+    """A run of 40 answers, `slow` of them of 900 ms, that took 4 s."""
+    rows = [
+        answered(900 if row < slow else 200, 20, due=row * 100, session=row) for row in range(40)
+    ]
+    lane = facts.pop("lane", None) or lane_of(CONTRACT, requests=40)
+    begun = {
+        "run": f"r{number}",
+        "started_wall_ns": began_ns,
+        "started_utc": utc(began_ns),
+        "ended_wall_ns": began_ns + 4 * S,
+    }
+    return run_of(place / f"run-{number:02}", rows, lane, **(begun | facts)).folder
+
+
+def folders_of(place: Path, count: int, every_s: int = 3600, **facts: Any) -> list[Path]:
+    return [
+        folder_of(place, number, BEGAN + number * every_s * S, **facts)
+        for number in range(1, count + 1)
+    ]
+
+
+def drawn_list(place: Path, count: int, over_s: int) -> None:
+    """runs.json of these runs."""
+    starts = [
+        RunStart(
+            number=number,
+            folder=f"run-{number:02}",
+            seed=number,
+            planned_wall_ns=0,
+            planned_utc="",
+            draw=1,
+            state="complete",
+        )
+        for number in range(1, count + 1)
+    ]
+    record = RunsRecord(
+        format=1,
+        suite="s",
+        plan_sha256="",
+        seed=1,
+        over_ns=over_s * S,
+        room_ns=S,
+        begun_wall_ns=BEGAN,
+        begun_utc=utc(BEGAN),
+        repeat_command="tailproof run s --repeat 10 --over 7d",
+        draws=1,
+        starts=starts,
+    )
+    write_json(place / "runs.json", record.to_json())
+
+
+def test_ten_runs_pass_and_say_of_what(tmp_path: Path) -> None:
+    """40 of 400 requests may be slow and 10 are; the other clause no request broke."""
+    found = judge_together(together(folders_of(tmp_path, 10)))
+    assert (found.overall, found.exit_code) == ("PASS", 0)
+    first, second = found.clauses
+    assert (first.n, first.k, first.unknown, first.measured) == (400, 10, 0, 200)
+    assert first.scope is not None
+    assert first.scope.of == "runs"
+    assert first.scope.start_utc == utc(BEGAN + 3600 * S)
+    assert first.between is not None
+    assert (first.between.share, first.between.runs_for_incidents) == (0, 29)
+    assert [(each.run, each.n, each.k) for each in first.between.runs][:2] == [
+        ("run-01", 40, 1),
+        ("run-02", 40, 1),
+    ]
+    assert second.between is not None
+    assert (second.k, second.between.worst, second.between.share) == (0, None, None)
+    assert of_whom(found).startswith("these 10 runs from")
+    assert "need ln(1/α)/p0 = 29 runs; here are 10" in " ".join(sentences(found))
+
+
+@pytest.mark.parametrize(
+    ("runs", "over_s", "every_s", "of"),
+    [
+        (10, 7 * 86_400, 40_000, "service"),
+        (10, 7 * 86_400, 60, "runs"),  # all of one day
+        (10, 86_400, 8_000, "runs"),
+        (9, 7 * 86_400, 40_000, "runs"),
+    ],
+)
+def test_only_drawn_runs_of_several_days_speak_of_the_service(
+    runs: int, over_s: int, every_s: int, of: str, tmp_path: Path
+) -> None:
+    folders = folders_of(tmp_path, runs, every_s)
+    drawn_list(tmp_path, runs, over_s)
+    found = judge_together(together([tmp_path]))
+    assert {clause.scope.of for clause in found.clauses if clause.scope} == {of}
+    assert of_whom(found).startswith("the service, by 10") == (of == "service")
+    picked = judge_together(together(folders[:-1]))
+    assert {clause.scope.of for clause in picked.clauses if clause.scope} == {"runs"}
+    lead = str(runs_document(found, "t", "").lead)
+    assert ("not the service" in lead) == (of == "runs")
+
+
+def test_runs_that_differ_are_told_apart_by_name(tmp_path: Path) -> None:
+    """All 30 slow requests in one run of ten: the worst run, by name, and nothing is decided."""
+    for number in range(1, 11):
+        slow = 30 if number == 7 else 0
+        folder_of(tmp_path, number, BEGAN + number * 3600 * S, slow=slow)
+    found = judge_together(together(sorted(tmp_path.iterdir())))
+    first = found.clauses[0]
+    assert (first.verdict, first.open_cause) == ("INCONCLUSIVE", "worst_block")
+    assert first.between is not None
+    assert first.between.worst == "run-07"
+    assert first.between.share == pytest.approx(1 - 30 / (10 / 9 * (27**2 + 9 * 3**2)), abs=0.2)
+    assert found.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"run": "r1"}, "is the same run as"),
+        ({"started_wall_ns": BEGAN + 3602 * S}, "overlaps"),
+        (
+            {"lane": lane_of(CONTRACT, requests=40, model="other")},
+            "is a run of another plan than {first}: t: model m and other",
+        ),
+        (
+            {"lane": lane_of(contract_of(at_most(400, "90%")), requests=40)},
+            "another plan than {first}: t: contract.clause",
+        ),
+        ({"lane": lane_of(CONTRACT, requests=40, simulated=True)}, "computed by the simulator"),
+        ({"early_stop": 4}, "its length depends on what it saw"),
+        ({"watch": {}}, "is a part of a run, or of a watch"),
+    ],
+)
+def test_what_is_no_run_of_the_same_plan_is_refused(
+    changes: dict[str, Any],
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One sentence, exit 2."""
+    first = folder_of(tmp_path, 1, BEGAN + 3600 * S)
+    other = folder_of(tmp_path, 2, BEGAN + 7200 * S, **changes)
+    assert main(["judge", str(first), str(other)]) == 2
+    said = capsys.readouterr().err
+    assert says.format(first=first) in " ".join(said.split())
+    assert len(said.strip().splitlines()) <= 1
+
+
+def test_another_contract_judges_runs_of_several(tmp_path: Path) -> None:
+    """Runs under different contracts are one plan where one contract is given for all."""
+    other = lane_of(contract_of(at_most(400, "90%")), requests=40)
+    folders = [
+        folder_of(tmp_path, 1, BEGAN, lane=other),
+        folder_of(tmp_path, 2, BEGAN + 3600 * S),
+    ]
+    with pytest.raises(UserError, match="another plan"):
+        together(folders)
+    override = Contract(title="x", name="x", clause=[at_most(500, "90%")])
+    found = judge_together(together(folders, override), override)
+    assert [clause.n for clause in found.clauses] == [80]
+    assert found.clauses[0].open_cause == "few_blocks"
+
+
+def test_judge_writes_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """verdicts.json, the page and its Markdown; of one run nothing has changed."""
+    folders = [str(folder) for folder in folders_of(tmp_path / "in", 10)]
+    assert main(["judge", *folders, "--out", str(tmp_path / "out")]) == 0
+    screen = capsys.readouterr().out
+    assert "these 10 runs from" in screen
+    assert "run-01" in screen
+    written = json.loads((tmp_path / "out" / "verdicts.json").read_text())
+    assert (written["overall"], len(written["runs"])) == ("PASS", 10)
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "incidents longer than a run need" in page
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert main(["judge", folders[0], "--out", "x"]) == 2
+    assert "goes with --census alone" in capsys.readouterr().err
