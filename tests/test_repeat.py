@@ -76,7 +76,11 @@ class World:
 
     def finished(self, folder: Path, state: Any = "complete") -> Finished:
         rows = [answered(200, 20, due=row * 100, session=row) for row in range(20)]
-        begun = {"run": folder.name, "started_wall_ns": self.now, "ended_wall_ns": self.now + S}
+        begun: dict[str, Any] = {
+            "run": folder.name,
+            "started_wall_ns": self.now,
+            "ended_wall_ns": self.now + S,
+        }
         run_of(folder, rows, lane_of(requests=20), state=state, **begun)
         self.now += 100 * S
         return conclude(folder)
@@ -172,7 +176,7 @@ def test_a_machine_that_slept_past_a_start_draws_again(world: World) -> None:
 
 
 def test_a_run_that_broke_off_is_finished_first_or_counts_as_it_is(world: World) -> None:
-    """Ctrl-C in the third run; its closed loop cannot be resumed, so what it sent is what counts."""
+    """Ctrl-C in the third run; its closed loop cannot be resumed: what it sent is what counts."""
     world.instead[3] = lambda folder: world.finished(folder, "interrupted")
     assert not world.repeat().go_on()
     assert world.record.starts[2].state == "interrupted"
@@ -223,7 +227,7 @@ def test_another_repeat_does_not_go_on(terms: dict[str, Any], says: str, world: 
 
 
 def test_runs_that_do_not_fit_are_refused(world: World) -> None:
-    """5 of 81 s each (20 s of load, a minute's patience, a second's breath) overlap within 400 s."""
+    """5 of 81 s each: 20 s of load, a minute's patience, a second's breath."""
     made = plan(arrivals={"kind": "constant", "rate": "1/s"}, duration="20s")
     assert room_ns(made) == 81 * S
     with pytest.raises(UserError, match="overlap within 6 min 40 s; give at least 6 min 45 s"):

@@ -176,7 +176,9 @@ class Repeat:
             record = record.with_start(each.replace(state="missed"))
         self.record = record.replace(draws=draw)
         if len(waiting) > fits:
-            self._tell(f"{len(waiting) - fits} of the runs no longer fit into what is left of the time")
+            self._tell(
+                f"{len(waiting) - fits} of the runs no longer fit into what is left of the time"
+            )
 
     # ---- doing it
 

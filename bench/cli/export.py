@@ -214,8 +214,8 @@ def models() -> dict[str, Any]:
     from bench.record.records.comparisons import Comparisons
     from bench.record.records.manifest import Manifest
     from bench.record.records.ramp import RampRecord
-    from bench.record.records.runs import RunsRecord
     from bench.record.records.routes import Routes
+    from bench.record.records.runs import RunsRecord
     from bench.record.records.summary import Summary
     from bench.record.records.verdicts import Verdicts
     from bench.record.records.watch import WatchStatus
