@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
@@ -177,8 +177,32 @@ def show_usd(usd: Fraction | float) -> str:
 
 
 def show_ratio(ratio: float) -> str:
-    """How many times as much, to three decimals and, from 10 on, one: `0.115`, `12.3`."""
-    return f"{ratio:.3f}" if ratio < 10 else f"{ratio:,.1f}"
+    """How many times as much, to three decimals and, from 10 on, one: `0.115`, `12.3`. What is not
+    1 does not read as 1: `0.99996`.
+    """
+    if ratio >= 10:
+        return f"{ratio:,.1f}"
+    digits = 3
+    while digits < 9 and ratio != 1 and float(f"{ratio:.{digits}f}") == 1:
+        digits += 1
+    return f"{ratio:.{digits}f}"
+
+
+def show_bound(
+    low: float | None,
+    high: float | None,
+    show: Callable[[float], str],
+    confidence: float,
+) -> str:
+    """`at most 745 ms (95 %)`, `at least …`, `between … and … (90 %)`; None: there is no such
+    end.
+    """
+    said = f"({show_share(confidence, 2)})"
+    if low is None:
+        return "no bound" if high is None else f"at most {show(high)} {said}"
+    if high is None:
+        return f"at least {show(low)} {said}"
+    return f"between {show(low)} and {show(high)} {said}"
 
 
 def show_exact(number: Fraction) -> str:

@@ -16,7 +16,7 @@ from bench.clock import monotonic_ns
 from bench.judge.compare.compare import Question, compare_arms, part_of
 from bench.judge.compare.decision import ALPHA
 from bench.judge.compare.difference import permutation
-from bench.judge.stats.resample import sample, slot_ns
+from bench.judge.stats.superblocks import sample, slot_ns
 from bench.quantiles import P99
 from bench.show.comparison import comparison_section
 from bench.show.document import Figure
@@ -50,7 +50,7 @@ def permutations(seed: int, rows: int, drift: float) -> tuple[bool, bool]:
     sampled = sample(
         (arms[0].values, arms[1].values), (arms[0].at_ns, arms[1].at_ns), slot_ns(RUN_S * S), seed
     )
-    assert sampled is not None
+    assert sampled
     found = permutation(sampled, P99, seed)
     return found.p_value <= ALPHA, found.dominance != "none"
 

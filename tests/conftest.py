@@ -25,6 +25,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+# The products of small matrices that the statistics take cost several times the time on threads.
+# Read when numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 pytest.register_assert_rewrite("tests.support")
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -25,7 +25,13 @@ from bench.record.records.comparisons import (
 )
 from bench.record.records.verdicts import Expectation
 from bench.show.document import Column, Figure, Heading, Node, Pairs, Section, Table, Text
-from bench.show.plots.compared import interval_words, ratio_figure, ratio_words, shift_figure
+from bench.show.plots.compared import (
+    bound_of_ratio,
+    interval_words,
+    ratio_figure,
+    ratio_words,
+    shift_figure,
+)
 from bench.show.wording import (
     ABSENT,
     count,
@@ -141,7 +147,7 @@ def _served(served: AsServed, record: Comparison) -> Iterator[tuple[str, str]]:
     part = served.comparison
     said = f"{part.headline}: {visible(part.reason)}"
     if (p99 := part.ratios.get("p99")) is not None:
-        said += f"; p99 ratio {ratio_words(p99.ratio)} ({interval_words(p99.interval)})"
+        said += f"; p99 ratio {ratio_words(p99.ratio)}, {bound_of_ratio(part, 'p99')}"
     yield "as served", said
     yield "which says less", visible(served.bias, 400)
 
@@ -169,6 +175,8 @@ def _exceedance(over: Exceedance) -> str:
     )
     low, high = (_points(limit) for limit in over.interval)
     fisher = "" if over.fisher_p is None else f", Fisher p {over.fisher_p:.2g}"
+    if over.permutation_p is not None:
+        fisher += f", superblocks exchanged p {over.permutation_p:.2g}"
     return f"{shares}; difference {_points(over.difference)} points ({low} to {high}){fisher}"
 
 
@@ -231,8 +239,9 @@ def _price(record: Comparison) -> str:
 
 def _tables(record: Comparison) -> Iterator[Table[Any]]:
     if record.ratios:
-        caption = "Ratio of the quantiles, other over baseline"
-        yield Table(caption, RATIO_COLUMNS, list(record.ratios.items()))
+        caption = "Ratio of the quantiles, other over baseline; of the p99 the bound that decides"
+        rows = [_Ratio(name, ratio, record) for name, ratio in record.ratios.items()]
+        yield Table(caption, RATIO_COLUMNS, rows)
     if record.by_phase:
         caption = "By phase: p99, and how far the shares over the limit lie apart"
         yield _parts(caption, "phase", record.by_phase)
@@ -241,14 +250,22 @@ def _tables(record: Comparison) -> Iterator[Table[Any]]:
         yield _parts(caption, "prompt tokens", record.by_bucket)
 
 
-_Ratio = tuple[str, RatioRecord]
+@dataclass(frozen=True)
+class _Ratio:
+    """A quantile of both arms, and what was compared."""
+
+    name: str
+    found: RatioRecord
+    of: PartComparison
+
+
 RATIO_COLUMNS: list[Column[_Ratio]] = [
-    Column("quantile", lambda row: name_of_key(row[0]), "words"),
-    Column("baseline", lambda row: number(row[1].baseline_ms), unit="ms"),
-    Column("other", lambda row: number(row[1].other_ms), unit="ms"),
-    Column("ratio", lambda row: ratio_words(row[1].ratio)),
-    Column("95 % interval", lambda row: interval_words(row[1].interval)),
-    Column("MDE", lambda row: ratio_words(row[1].mde)),
+    Column("quantile", lambda row: name_of_key(row.name), "words"),
+    Column("baseline", lambda row: number(row.found.baseline_ms), unit="ms"),
+    Column("other", lambda row: number(row.found.other_ms), unit="ms"),
+    Column("ratio", lambda row: ratio_words(row.found.ratio)),
+    Column("bound", lambda row: bound_of_ratio(row.of, row.name)),
+    Column("MDE", lambda row: ratio_words(row.found.mde)),
 ]
 
 
@@ -281,10 +298,7 @@ PART_COLUMNS: list[Column[_Part]] = [
     Column("baseline", _of_p99(lambda p99: number(p99.baseline_ms)), unit="ms"),
     Column("other", _of_p99(lambda p99: number(p99.other_ms)), unit="ms"),
     Column("p99 ratio", _of_p99(lambda p99: ratio_words(p99.ratio))),
-    Column(
-        "95 % interval",
-        _of_p99(lambda p99: interval_words(p99.interval), interval_words((None, None))),
-    ),
+    Column("bound of the p99 ratio", lambda row: bound_of_ratio(row.found, "p99")),
     Column("misses", _misses, unit="points"),
 ]
 

@@ -136,7 +136,7 @@ def test_the_text_says_outcome_reason_and_price(
     for part in (
         "pro against standard",
         "MATERIALLY_BETTER (better by more than the margin)",
-        "at least",
+        "at most",
         "p99 ",
         "does not reject",
         "each request sent to an arm at random",

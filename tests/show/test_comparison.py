@@ -87,7 +87,7 @@ def test_the_part_says_what_the_record_holds() -> None:
     assert about["because"] == record.reason
     assert "+2.00 USD per 1,000 requests" in about["price"]
     assert [table.caption for table in part.of(Table)] == [
-        "Ratio of the quantiles, other over baseline",
+        "Ratio of the quantiles, other over baseline; of the p99 the bound that decides",
         "By phase: p99, and how far the shares over the limit lie apart",
     ]
     assert [row[0] for row in part.of(Table)[0].grid("html").rows] == ["p50", "p95", "p99"]
@@ -103,22 +103,20 @@ def test_the_part_says_what_the_record_holds() -> None:
 
 @pytest.mark.parametrize("ratio", [0.123456, 5.4321, 43.21, 432.1])
 def test_the_sentence_and_the_table_round_alike(ratio: float) -> None:
-    """The p99 ratio and its limits in the reason are those of the table, digit for digit."""
+    """The p99 ratio and its bound in the reason are those of the table, digit for digit."""
     part = comparison_section(made(ratio))
     row = next(row for row in part.of(Table)[0].grid("html").rows if row[0] == "p99")
-    assert about_of(part)["because"].startswith(
-        f"p99 ratio {row[3]} ({row[4].replace(' – ', ' to ')})"
-    )
+    assert about_of(part)["because"] == f"p99 ratio {row[3]}, {row[4]}"
 
 
 def test_the_figures_are_svg_that_name_both_arms() -> None:
-    """Both parse, carry their title, and the ratios are written beside their intervals."""
+    """Both parse, carry their title, and the ratios are written beside their bounds."""
     record = made()
     pair = "pro against standard"
     for svg in (shift_figure(record, pair), ratio_figure(record, pair)):
         assert svg is not None
         assert ET.fromstring(svg).get("aria-label", "").endswith("pro against standard")  # noqa: S314 our own
-    assert f"{record.ratios['p99'].ratio:.3f} (" in str(ratio_figure(record, ""))
+    assert f"{record.ratios['p99'].ratio:.3f}, at most " in str(ratio_figure(record, ""))
     assert "p99, burst" not in str(
         ratio_figure(made(rows=1_500), "")
     )  # 750 rows a phase have no p99
@@ -149,11 +147,13 @@ def test_a_failing_arm_shows_absent_numbers() -> None:
     failing = RatioRecord(
         baseline_ms=900.0, other_ms=None, ratio=None, interval=(2.5, None), mde=None
     )
-    record = record.replace(ratios={**record.ratios, "p99": failing})
+    record = record.replace(
+        ratios={**record.ratios, "p99": failing}, bound=(2.5, None), bound_confidence=0.975
+    )
     assert comparison_section(record).of(Table)[0].grid("html").rows[2][2:] == [
         "–",
         "–",
-        "≥ 2.500",
+        "at least 2.500 (97.5 %)",
         "–",
     ]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ class Arm:
     facts: dict[str, Any]
     #: one of the four above a row; None where no tier was asked for, or no answer names one
     tier: Int | None = None
+    #: the session of each row; None where each row is one of its own
+    session: Int | None = None
 
     def __len__(self) -> int:
         return len(self.at_ns)
@@ -69,7 +72,16 @@ class Arm:
             phase=self.phase[keep],
             bucket=self.bucket[keep],
             tier=None if self.tier is None else self.tier[keep],
+            session=None if self.session is None else self.session[keep],
         )
+
+    @property
+    def sessions_worth(self) -> float:
+        """Sessions of equal size that the rows are worth (Kish)."""
+        if self.session is None:
+            return math.inf
+        sizes = np.unique(self.session, return_counts=True)[1].astype(np.float64)
+        return len(self) ** 2 / float(sizes @ sizes)
 
     def spans(self, phase: str | None = None) -> list[tuple[int, int]]:
         """Measured stretches of the lane's clock, (start, end) in ns; those of one phase where it
@@ -102,7 +114,16 @@ def arm_of(run: Run, index: int, metric: str) -> Arm:
         }
         | _elsewhere(rows, lane, tier),
         tier=tier,
+        session=_sessions(rows, lane),
     )
+
+
+def _sessions(rows: Columns, lane: LaneRecord) -> Int | None:
+    """The session of each row, where the profile has any; a user of a closed loop is none."""
+    sessions = rows.schedule["session"].astype(np.int64)
+    if lane.closed_loop or len(np.unique(sessions)) == len(sessions):
+        return None
+    return sessions
 
 
 def _served_by(run: Run, lane: LaneRecord, rows: Columns) -> Int | None:
@@ -237,8 +258,8 @@ def save_baseline(arm: Arm, path: Path) -> None:
         "phase": arm.phase,
         "bucket": arm.bucket,
     }
-    if arm.tier is not None:
-        rows["tier"] = arm.tier
+    of_some = {"tier": arm.tier, "session": arm.session}
+    rows |= {key: column for key, column in of_some.items() if column is not None}
     record = {
         "format": BASELINE_FORMAT,
         "name": arm.name,
@@ -263,8 +284,8 @@ def load_baseline(path: Path) -> Arm:
             )
         rows = {
             key: np.array(record["rows"][key], np.int64)
-            for key in ("at_ns", "value_ns", "phase", "bucket", "tier")
-            if key != "tier" or key in record["rows"]
+            for key in ("at_ns", "value_ns", "phase", "bucket", "tier", "session")
+            if key not in ("tier", "session") or key in record["rows"]
         }
         if len({column.shape for column in rows.values()}) > 1:
             raise ValueError
@@ -279,6 +300,7 @@ def load_baseline(path: Path) -> Arm:
             record["undecided"],
             record["facts"],
             rows.get("tier"),
+            rows.get("session"),
         )
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from None

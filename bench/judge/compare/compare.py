@@ -3,7 +3,8 @@ price?
 
 In: two arms and the question put to them. Out: one `Comparison`. Must stay true: the ratio of the
 p99 decides, other over baseline, failures counted as slower than anything; both arms of a
-superblock are resampled together; BETTER and WORSE look both ways and share the error between
+superblock are resampled together, on three scales, and where there are sessions these are kept
+whole; BETTER and WORSE look both ways and share the error between
 them, a claim about the margin has the error on its own side; where rows, superblocks or successes
 are too few there is a reason in place of a number.
 
@@ -23,7 +24,8 @@ import numpy as np
 from bench.judge.compare.arms import Arm, differences, one_after_the_other
 from bench.judge.compare.decision import ALPHA, Ratio, decide, regression, undecided
 from bench.judge.compare.difference import SMALL, exceedance, permutation, shift_function
-from bench.judge.stats.resample import RESAMPLES, Sampled, sample, slot_ns
+from bench.judge.stats.resample import RESAMPLES
+from bench.judge.stats.superblocks import LEAST, Layouts, Series, sample, slot_ns
 from bench.judge.stats.tail import quantile_nearest_rank
 from bench.quantiles import P50, P95, P99, P999, by_key
 from bench.record.records.comparisons import (
@@ -77,8 +79,8 @@ def compare_arms(baseline: Arm, other: Arm, question: Question) -> Comparison:
         warnings=_warnings(baseline, other),
         aa=None,
         **fields_of(whole),
-        shift=[] if sampled is None else shift_function(sampled, allowed, ALPHA),
-        permutation=(None if sampled is None else permutation(sampled, P99, question.seed)),
+        shift=shift_function(sampled, allowed, ALPHA) if sampled else [],
+        permutation=permutation(sampled, P99, question.seed) if sampled else None,
         price=price(baseline, other, whole, question),
         by_phase=_parts(baseline, other, question, "phase"),
         by_bucket=_parts(baseline, other, question, "bucket"),
@@ -157,44 +159,30 @@ def part_of(
     other: Arm,
     question: Question,
     phase: str | None,
-) -> tuple[PartComparison, Sampled | None]:
+) -> tuple[PartComparison, Layouts]:
     """Ratios, exceedance and outcomes of two arms, and the resamples they rest on."""
     if (reason := _unfit(baseline, other)) is not None:
-        return _part(0, {}, None, undecided(reason), undecided(reason)), None
-    unit, places = places_of(baseline, other, question, phase)
-    sampled = sample((baseline.values, other.values), places, unit, question.seed)
+        return _part(0, {}, None, undecided(reason), undecided(reason)), ()
+    sampled = sampled_arms(baseline, other, question, phase)
     kept = {name: q for name, q in COMPARED.items() if enough(baseline, other, q)}
-    ratios: dict[str, Ratio] = {}
-    if sampled is not None:
-        ratios = _ratios(sampled, kept)
+    ratios = ratios_of(sampled, kept, question.seed) if sampled else {}
     p99 = ratios.get("p99")
-    less = None
-    if sampled is not None and p99 is not None:
-        less = _without_most_telling(sampled, p99, question.seed)
     limit: float | None = question.limit_ns
     if limit is None:
         small = min(len(baseline), len(other)) < SMALL
-        all_failed = sampled is not None and p99 is None
+        all_failed = bool(sampled) and p99 is None
         if small or all_failed:
             limit = _pooled_p99(baseline, other)
     over = None
     if limit is not None:
-        over = exceedance(baseline.values, other.values, limit, sampled, ALPHA / 2)
-    number = 0 if sampled is None else sampled.number
+        over = exceedance(baseline.values, other.values, limit, sampled, ALPHA / 2, question.seed)
+    number = sampled[0].number if sampled else 0
     unfit = baseline.facts["unfit"] or other.facts["unfit"]
     if unfit:
         blamed = undecided(f"the harness was not valid: {unfit}")
         return _part(number, ratios, over, blamed, blamed), sampled
-    decision = decide(
-        baseline,
-        other,
-        p99,
-        less,
-        over,
-        question.margin,
-        resampled=sampled is not None,
-    )
-    gate = regression(p99, less, question.margin)
+    decision = decide(baseline, other, p99, over, question.margin, resampled=bool(sampled))
+    gate = regression(p99, question.margin)
     return _part(number, ratios, over, decision, gate), sampled
 
 
@@ -221,23 +209,41 @@ def _pooled_p99(baseline: Arm, other: Arm) -> float:
     return float(min(quantile_nearest_rank(pooled, P99), slowest))
 
 
-def _ratios(sampled: Sampled, wanted: Mapping[str, Fraction]) -> dict[str, Ratio]:
+def ratios_of(sampled: Layouts, wanted: Mapping[str, Fraction], seed: int) -> dict[str, Ratio]:
     """The ratio of each quantile that does not lie among the failures of both arms."""
-    drawn = sampled.ratios(list(wanted.values()))
+    drawn = [layout.ratios(list(wanted.values())) for layout in sampled]
     found = {}
     for column, (name, q) in enumerate(wanted.items()):
-        seen = [float(quantile_nearest_rank(arm.values, q)) for arm in sampled.arms]
+        seen = [float(quantile_nearest_rank(arm.values, q)) for arm in sampled[0].arms]
         if any(map(math.isfinite, seen)):
-            found[name] = Ratio(seen[0], seen[1], drawn[:, column], sampled.number)
+            found[name] = Ratio(
+                seen[0],
+                seen[1],
+                [layout[column] for layout in drawn],
+                _without_most_telling(sampled, q, seed, slower=True),
+                _without_most_telling(sampled, q, seed, slower=False),
+            )
     return found
 
 
-def _without_most_telling(sampled: Sampled, p99: Ratio, seed: int) -> Ratio | None:
-    """The p99 ratio without the superblock that speaks most for the difference seen: one spell
-    proves no tier slower.
+def _without_most_telling(
+    sampled: Layouts, q: Fraction, seed: int, *, slower: bool
+) -> list[list[Series]]:
+    """The ratio's draws without the superblock that speaks most for one direction, where one
+    stands out: one spell proves no tier slower, and none faster or the same.
     """
-    rest = sampled.without_most_telling(P99, seed, slower=p99.value > 1)
-    return _ratios(rest, {"p99": P99}).get("p99")
+    rest = (layout.without_most_telling(q, seed, slower=slower) for layout in sampled)
+    return [layout.ratios([q])[0] for layout in rest if layout is not None]
+
+
+def sampled_arms(
+    baseline: Arm, other: Arm, question: Question, phase: str | None = None
+) -> Layouts:
+    """The superblocks that two arms share, resampled; none where they are too few."""
+    unit, places = places_of(baseline, other, question, phase)
+    values = baseline.values, other.values
+    sessions = baseline.session, other.session
+    return sample(values, places, unit, question.seed, sessions)
 
 
 def places_of(
@@ -273,6 +279,11 @@ def _unfit(baseline: Arm, other: Arm) -> str | None:
             return f"{arm.name} has no rows"
         if not np.isfinite(arm.values).any():
             return f"no request of {arm.name} succeeded: it has no latency to compare"
+        if arm.sessions_worth < LEAST:
+            return (
+                f"the {len(arm):,} rows of {arm.name} are worth {arm.sessions_worth:.3g} sessions"
+                f" of equal size, and it takes {LEAST}: a session is one event"
+            )
         most = OPEN_ENDED_MOST * float(1 - P99)
         if arm.undecided > most * (len(arm) + arm.undecided):
             return f"{arm.undecided:,} rows of {arm.name} were cut off before their end was known"

@@ -13,6 +13,8 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from bench.errors import UserError
 from bench.judge.compare.arms import Arm, arm_of, differences, one_after_the_other
 from bench.judge.compare.compare import (
@@ -21,11 +23,12 @@ from bench.judge.compare.compare import (
     compare_arms,
     enough,
     fields_of,
-    places_of,
+    ratios_of,
+    sampled_arms,
 )
 from bench.judge.compare.decision import finite, undecided
 from bench.judge.compare.served import with_served
-from bench.judge.stats.resample import Draws, percentile_limits, sample, stream
+from bench.judge.stats.resample import Draws, stream
 from bench.plan.interleave import Compare, CompareExpect, Turn
 from bench.quantiles import P99
 from bench.record.records.comparisons import AACheck, Comparison, Comparisons, PartComparison
@@ -136,13 +139,15 @@ def aa_check(first: Arm, second: Arm, question: Question) -> AACheck:
     """Two arms that are the same target: the highest quantile they allow must not differ,
     at 1 %.
     """
-    places = places_of(first, second, question, None)
-    sampled = sample((first.values, second.values), places[1], places[0], question.seed)
+    sampled = sampled_arms(first, second, question)
     usable = [(name, q) for name, q in COMPARED.items() if enough(first, second, q) and q <= P99]
-    if sampled is None or not usable:
+    if not sampled or not usable:
         return AACheck(rejects=None, reason="too few rows to check the comparison against itself")
     name, q = usable[-1]
-    low, high = percentile_limits(sampled.ratios([q])[:, 0], ALPHA_AA / 2, sampled.number)
+    ratio = ratios_of(sampled, {name: q}, question.seed).get(name)
+    if ratio is None:
+        return AACheck(rejects=None, reason=f"the {name} of both lies among their failures")
+    low, high = ratio.limits(ALPHA_AA / 2)
     return AACheck(
         quantile=name,
         interval=(finite(low), finite(high)),
@@ -152,8 +157,11 @@ def aa_check(first: Arm, second: Arm, question: Question) -> AACheck:
 
 
 def split(arm: Arm, seed: int) -> tuple[Arm, Arm]:
-    """The arm's rows in two halves, at random."""
+    """The arm's rows in two halves, at random; of a session all in one."""
     half = stream(seed, Draws.SPLIT).permutation(len(arm)) % 2 == 0
+    if arm.session is not None:
+        codes = np.unique(arm.session, return_inverse=True)[1]
+        half = half[codes]
     return arm.where(half), arm.where(~half)
 
 

@@ -2,33 +2,28 @@
 
 In: latencies of two arms, and their superblocks resampled together. Out: the shares over a limit
 and how far they lie apart; the shift function with simultaneous limits; what the block permutation
-says of equal tails, and which arm is faster everywhere. Must stay true: a failure is over any
-limit; where the arms have too few misses to resample, exact limits of each share stand in, never an
-interval of width zero; Fisher's test is exact, in whole numbers; the limits of the shift hold for
-all quantiles at once; a permutation exchanges the labels of whole superblocks; distributions are
-compared between groups of equal values only.
+says of equal tails, and which arm is faster everywhere; all on every scale of superblocks. Must
+stay true: a failure is over any limit; where the arms have too few misses to resample, exact limits
+of each share stand in, never an interval of width zero; where Fisher's test or the exchange of
+superblocks finds no difference, the interval holds zero; Fisher's test is exact, in whole numbers;
+the limits of the shift hold for all quantiles at once; a permutation exchanges the labels of whole
+superblocks; distributions are compared between groups of equal values only.
 
 Source: methods 4 (Fisher 1935; Zou and Donner 2008, MOVER; Doksum 1974; Wilcox 1995; one-sided
-Kolmogorov-Smirnov under block permutation).
+Kolmogorov-Smirnov under block permutation), part two (mend 5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import comb, hypot
 from typing import Literal
 
 import numpy as np
 
-from bench.judge.stats.resample import (
-    RESAMPLES,
-    Ordered,
-    Sampled,
-    ordered,
-    percentile_limits,
-    swapped,
-)
+from bench.judge.stats.resample import Ordered, ordered
+from bench.judge.stats.superblocks import Layouts, Sampled, Series, swapped, widest_limits
 from bench.judge.stats.tail import clopper_pearson, quantile_nearest_rank
 from bench.record.records.comparisons import Exceedance, Misses, Permutation, ShiftPoint
 from bench.record.samples import Bool, Float
@@ -63,8 +58,9 @@ def exceedance(
     baseline: Float,
     other: Float,
     limit_ns: float,
-    sampled: Sampled | None,
+    sampled: Layouts,
     alpha_each_side: float,
+    seed: int,
 ) -> Exceedance:
     """Misses of both arms at `limit_ns`, the difference of their shares (other less baseline) and
     its limits.
@@ -72,26 +68,67 @@ def exceedance(
     first = _misses(baseline, limit_ns)
     second = _misses(other, limit_ns)
     difference = second.share - first.share
-    if sampled is not None and max(first.over, second.over) >= MISSES_LEAST:
-        drawn = sampled.share_over(1, limit_ns) - sampled.share_over(0, limit_ns)
-        interval = percentile_limits(drawn, alpha_each_side, sampled.number)
-    else:
+    intervals = []
+    if not sampled or max(first.over, second.over) < MISSES_LEAST:
         limits = clopper_pearson(first.over, first.n, alpha_each_side)
         other_limits = clopper_pearson(second.over, second.n, alpha_each_side)
         below = hypot(second.share - other_limits.lower, limits.upper - first.share)
         above = hypot(other_limits.upper - second.share, first.share - limits.lower)
-        interval = (difference - below, difference + above)
-    fisher_p = None
+        intervals.append((difference - below, difference + above))
+    for layout in sampled:
+        drawn = [
+            Series(theirs.draws - ours.draws, ours.groups)
+            for ours, theirs in layout.shares_over(limit_ns)
+        ]
+        intervals.append(widest_limits(drawn, alpha_each_side))
+    low, high = min(low for low, _ in intervals), max(high for _, high in intervals)
+    fisher_p = permutation_p = None
     if min(first.n, second.n) < SMALL:
         fisher_p = fisher_exact((first.over, second.over), (first.n, second.n))
+        if sampled:
+            permutation_p = max(_misses_exchanged(layout, limit_ns, seed) for layout in sampled)
+        if max(fisher_p, permutation_p or 0) > 2 * alpha_each_side:
+            low, high = min(low, 0.0), max(high, 0.0)
     return Exceedance(
         limit_ms=limit_ns / 1e6,
         baseline=first,
         other=second,
         difference=difference,
-        interval=interval,
+        interval=(low, high),
         fisher_p=fisher_p,
+        permutation_p=permutation_p,
     )
+
+
+def _misses_exchanged(sampled: Sampled, limit_ns: float, seed: int) -> float:
+    """p value of equal shares over the limit by exchanging the labels of superblocks, the largest
+    of all scales.
+    """
+    rows = np.stack([arm.counts[:, -1] for arm in sampled.arms])
+    over = np.stack(
+        [
+            np.bincount(arm.cells[arm.values > limit_ns], minlength=sampled.number)
+            for arm in sampled.arms
+        ]
+    )
+    most = 0.0
+    for swap in _exchanges(sampled, seed):
+        theirs = over[1].sum() + swap @ (over[0] - over[1])
+        their_rows = rows[1].sum() + swap @ (rows[0] - rows[1])
+        ours, our_rows = over.sum() - theirs, rows.sum() - their_rows
+        apart = np.abs(theirs / np.maximum(their_rows, 1) - ours / np.maximum(our_rows, 1))
+        most = max(most, _p_value(apart))
+    return most
+
+
+def _exchanges(sampled: Sampled, seed: int) -> Iterator[Bool]:
+    """Which superblocks have their labels exchanged (labellings × superblocks), a table a scale;
+    the first labelling is the true one.
+    """
+    for scale in sampled.scales:
+        swap = swapped(scale.groups, seed, len(scale.weights))
+        swap[0] = False
+        yield swap[:, np.arange(sampled.number) * scale.groups // sampled.number]
 
 
 def _misses(values: Float, limit_ns: float) -> Misses:
@@ -100,34 +137,32 @@ def _misses(values: Float, limit_ns: float) -> Misses:
 
 
 def shift_function(
-    sampled: Sampled,
+    sampled: Layouts,
     wanted: Sequence[Fraction],
     alpha: float,
 ) -> list[ShiftPoint]:
     """Other less baseline (ms) at each quantile, with limits that miss any of them with at most
-    `alpha`.
+    `alpha`, the widest of all scales.
 
     A quantile that lies among an arm's failures, in the data or in a resample, is left out.
     """
-    baseline, other = (arm.quantiles(sampled.weights, wanted) for arm in sampled.arms)
-    seen = np.array([_quantiles(arm.values, wanted) for arm in sampled.arms])
-    finite = np.isfinite(seen).all(axis=0)
-    for resampled in (baseline, other):
-        finite &= np.isfinite(resampled).all(axis=0)
+    seen = np.array([_quantiles(arm.values, wanted) for arm in sampled[0].arms])
+    shift = np.full(len(wanted), np.nan)
+    np.subtract(seen[1], seen[0], out=shift, where=np.isfinite(seen).all(axis=0))
+    drawn = [
+        _drawn_shifts(layout, scale.weights, wanted)
+        for layout in sampled
+        for scale in layout.scales
+    ]
+    finite = np.isfinite(shift)
+    for each in drawn:
+        finite &= np.isfinite(each).all(axis=0)
     if not finite.any():
         return []
     at = np.flatnonzero(finite)
-    shift = seen[1, at] - seen[0, at]
-    drawn = other[:, at] - baseline[:, at]
-    error = drawn.std(axis=0, ddof=1)
-    steps = np.zeros_like(drawn)
-    np.divide(np.abs(drawn - shift), error, out=steps, where=error > 0)
-    # The farthest that a resample strays at any quantile, in standard errors.
-    farthest = steps.max(axis=1)
-    widest = float(np.quantile(farthest, 1 - alpha, method="inverted_cdf"))
+    reaches = np.max([_reach(each[:, at] - shift[at], alpha) for each in drawn], axis=0)
     points = []
-    for i, delta, e in zip(at.tolist(), shift.tolist(), error.tolist(), strict=True):
-        reach = widest * e
+    for i, delta, reach in zip(at.tolist(), shift[at].tolist(), reaches.tolist(), strict=True):
         point = ShiftPoint(
             q=float(wanted[i]),
             baseline_ms=float(seen[0, i]) / MS,
@@ -136,6 +171,25 @@ def shift_function(
         )
         points.append(point)
     return points
+
+
+def _drawn_shifts(layout: Sampled, weights: Float, wanted: Sequence[Fraction]) -> Float:
+    """The shift of every resample at each quantile; not finite among failures."""
+    baseline, other = (arm.quantiles(weights, wanted) for arm in layout.arms)
+    with np.errstate(invalid="ignore"):
+        drawn: Float = other - baseline
+    return drawn
+
+
+def _reach(strays: Float, alpha: float) -> Float:
+    """How far the limits lie from the shift at each quantile."""
+    error = strays.std(axis=0, ddof=1)
+    steps = np.zeros_like(strays)
+    np.divide(np.abs(strays), error, out=steps, where=error > 0)
+    # The farthest that a resample strays at any quantile, in standard errors.
+    farthest = steps.max(axis=1)
+    reach: Float = float(np.quantile(farthest, 1 - alpha, method="inverted_cdf")) * error
+    return reach
 
 
 def _quantiles(values: Float, wanted: Sequence[Fraction]) -> list[float]:
@@ -160,37 +214,33 @@ def _labels(swap: Bool) -> Float:
     return taken
 
 
-def permutation(sampled: Sampled, q: Fraction, seed: int) -> Permutation:
-    """p value of equal distributions by the ratio of the q-quantiles, and stochastic dominance.
+def permutation(sampled: Layouts, q: Fraction, seed: int) -> Permutation:
+    """p value of equal distributions by the ratio of the q-quantiles, and stochastic dominance;
+    each p the largest of all scales.
 
     `dominance`: "other" or "baseline" where that arm is faster somewhere and nowhere shown to be
-    slower; "crosses" where each is faster on one side, with the latency between; else "none".
+    slower; "crosses" where each is faster on one side, with the latency between; else "none". What
+    one side shows on all scales the other side may contradict on the finest, and p is of that: the
+    exchange of few large groups sees a small difference badly beside a large one.
     """
-    pooled = _pooled(sampled, whole_ties=False)
-    steps = _pooled(sampled, whole_ties=True)
-    as_measured = np.zeros((1, sampled.number), bool)
-    swap = np.concatenate([as_measured, swapped(sampled.number, seed)])
-    other = _labels(swap)
-    baseline = 1 - other
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = pooled.quantiles(other, [q])[:, 0] / pooled.quantiles(baseline, [q])[:, 0]
-        log_ratio = np.abs(np.log(ratio))
-    # How much more of the other arm lies below each edge.
-    ahead = steps.shares_below(other) - steps.shares_below(baseline)
-    faster = _p_value(ahead.max(axis=1))
-    slower = _p_value(-ahead.min(axis=1))
+    of_layouts = [list(_exchanged(layout, q, seed)) for layout in sampled]
+    p_value, faster, slower = np.max([each for of in of_layouts for each in of], axis=0).tolist()
+    _, faster_finest, slower_finest = np.max([of[0] for of in of_layouts], axis=0).tolist()
+    if slower <= LEVEL:
+        faster = faster_finest
+    elif faster <= LEVEL:
+        slower = slower_finest
     verdict: Literal["other", "baseline", "crosses", "none"] = "none"
     crosses_ms = None
     if faster <= LEVEL and slower <= LEVEL:
         verdict = "crosses"
-        edge = steps.edges[_crossing(ahead[0])]
-        crosses_ms = float(steps.values[edge - 1]) / MS
+        crosses_ms = _crossing_ms(sampled[0])
     elif faster <= LEVEL:
         verdict = "other"
     elif slower <= LEVEL:
         verdict = "baseline"
     return Permutation(
-        p_value=_p_value(np.nan_to_num(log_ratio, nan=0.0)),
+        p_value=p_value,
         dominance=verdict,
         p_faster=faster,
         p_slower=slower,
@@ -198,16 +248,41 @@ def permutation(sampled: Sampled, q: Fraction, seed: int) -> Permutation:
     )
 
 
+def _exchanged(sampled: Sampled, q: Fraction, seed: int) -> Iterator[tuple[float, float, float]]:
+    """p values of equal q-quantiles, of no latency at which the other is faster, and slower; a
+    triple a scale.
+    """
+    pooled = _pooled(sampled, whole_ties=False)
+    steps = _pooled(sampled, whole_ties=True)
+    for swap in _exchanges(sampled, seed):
+        other = _labels(swap)
+        baseline = 1 - other
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = pooled.quantiles(other, [q])[:, 0] / pooled.quantiles(baseline, [q])[:, 0]
+            log_ratio = np.abs(np.log(ratio))
+        # How much more of the other arm lies below each edge.
+        ahead = steps.shares_below(other) - steps.shares_below(baseline)
+        yield (
+            _p_value(np.nan_to_num(log_ratio, nan=0.0)),
+            _p_value(ahead.max(axis=1)),
+            _p_value(-ahead.min(axis=1)),
+        )
+
+
 def _p_value(statistic: Float) -> float:
     """Share of the labellings at least as extreme as the true one, which stands first."""
     as_extreme = np.count_nonzero(statistic >= statistic[0] - 1e-12)
-    return float(as_extreme) / (RESAMPLES + 1)
+    return float(as_extreme) / len(statistic)
 
 
-def _crossing(ahead: Float) -> int:
+def _crossing_ms(sampled: Sampled) -> float:
     """Where the difference of the distribution functions changes its sign between its two
     extremes.
     """
+    steps = _pooled(sampled, whole_ties=True)
+    other = _labels(np.zeros((1, sampled.number), bool))
+    ahead = (steps.shares_below(other) - steps.shares_below(1 - other))[0]
     first, last = sorted((int(ahead.argmax()), int(ahead.argmin())))
     between = np.sign(ahead[first : last + 1])
-    return first + int(np.argmax(between != between[0]))
+    edge = steps.edges[first + int(np.argmax(between != between[0]))]
+    return float(steps.values[edge - 1]) / MS

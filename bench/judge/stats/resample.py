@@ -1,14 +1,13 @@
-"""Blocks of time drawn anew: of one run, and superblocks of two interleaved arms.
+"""Blocks drawn anew: how often each was drawn, and what the draws say of a limit.
 
-In: due times, latencies in ns (np.inf for a failure), a seed. Out: the block of each row; limits
-of a ratio; quantiles, shares and distribution functions of every resample. Must stay true: requests
-of one block are drawn together, so a burst counts as one event and not as thousands; both arms of
-a superblock are drawn, left out or swapped together, so that a drift or a burst which meets both
-cancels; a quantile is the nearest rank of the resample, exact, whatever the shortcut to it; a limit
-that the draws do not give is None; the same seed gives the same draws.
+In: due times, values in ascending order, a seed. Out: the block of each row; quantiles, shares and
+distribution functions of every resample; limits. Must stay true: requests of one block are drawn
+together, so a burst counts as one event and not as thousands; a quantile is the nearest rank of the
+resample, exact, whatever the shortcut to it; a limit that the draws do not give is None; the same
+seed gives the same draws.
 
-Source: methods 3.5 (blocks of equal duration), 4 (superblock bootstrap, block permutation) and 5
-(interval of the PAF); Hesterberg 2015 (expanded percentile).
+Source: methods 3.5 (blocks of equal duration) and 5 (interval of the PAF); Hesterberg 2015
+(expanded percentile).
 """
 
 from __future__ import annotations
@@ -18,21 +17,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 
 from bench.judge.stats.binomial import student_t_quantile
 from bench.judge.stats.blocks import BLOCKS
-from bench.record.samples import Bool, Float, Int
+from bench.record.samples import Float, Int
 
 #: Draws of every bootstrap and every permutation.
 RESAMPLES = 2_000
-#: A run is cut into this many slots, or into slots of a minute where those are more; below LEAST
-#: nothing is said.
-SLOTS = 40
-SLOT_MOST_NS = 60_000_000_000
-LEAST = 30
 #: Draws the blocks of one run, which is no comparison with a seed of its own.
 _BLOCK_SEED = 1
 
@@ -48,26 +43,6 @@ class Draws(IntEnum):
 def stream(seed: int, purpose: Draws) -> np.random.Generator:
     """The draws of one purpose, from their beginning."""
     return np.random.Generator(np.random.PCG64([seed, purpose]))
-
-
-def superblocks(at_ns: tuple[Int, Int], unit_ns: int) -> tuple[Int, Int, int]:
-    """(superblock of each row of the first arm, of the second, their number).
-
-    `at_ns` are the rows' places on a clock that both arms share; a superblock is `unit_ns` of it.
-    One that lacks an arm is joined to the one before.
-    """
-    units = [at // unit_ns for at in at_ns]
-    count = max(int(unit.max(initial=-1)) for unit in units) + 1
-    both = np.ones(count, bool)
-    for unit in units:
-        both &= np.bincount(unit, minlength=count) > 0
-    number = np.maximum(np.cumsum(both) - 1, 0)
-    return number[units[0]], number[units[1]], int(both.sum())
-
-
-def slot_ns(length_ns: int) -> int:
-    """Length of a slot of a run of `length_ns`."""
-    return max(min(SLOT_MOST_NS, -(-length_ns // SLOTS)), 1)
 
 
 @dataclass(frozen=True)
@@ -110,19 +85,17 @@ class Ordered:
         """The value at a rank of each resample: the counts before the edges show which
         stretch holds it; within it rows are counted one by one.
         """
-        each = np.arange(len(weights))
         stretch = (reached < rank[:, None]).sum(axis=1)
-        edge_before = np.maximum(stretch - 1, 0)
-        before = np.where(stretch > 0, reached[each, edge_before], 0.0)
         starts = np.concatenate([[0], self.edges[:-1]])
-        steps = np.arange(int((self.edges - starts).max()))
-        rows = starts[stretch][:, None] + steps
-        rows = np.minimum(rows, len(self.values) - 1)
-        times_drawn = weights[each[:, None], self.cells[rows]]
-        counted = before[:, None] + np.cumsum(times_drawn, axis=1)
-        place = np.argmax(counted >= rank[:, None], axis=1)
-        values: Float = self.values[rows[each, place]]
-        return values
+        found: Float = np.empty(len(weights))
+        for number in np.unique(stretch):
+            draws = np.flatnonzero(stretch == number)
+            rows = np.arange(starts[number], self.edges[number])
+            left = rank[draws] - (reached[draws, number - 1] if number else 0)
+            times_drawn = np.take(weights[draws], self.cells[rows], axis=1)
+            place = (np.cumsum(times_drawn, axis=1) < left[:, None]).sum(axis=1)
+            found[draws] = self.values[rows[place]]
+        return found
 
 
 def ordered(
@@ -150,110 +123,39 @@ def ordered(
     return Ordered(values, cells, edges, before)
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """Two arms (0 the baseline, 1 the other) with one bootstrap of the superblocks they share."""
-
-    number: int
-    arms: tuple[Ordered, Ordered]
-    weights: Float
-
-    def ratios(self, wanted: Sequence[Fraction]) -> Float:
-        """Other over baseline for each quantile (resamples × wanted); nan where both are
-        failures.
-        """
-        baseline, other = (arm.quantiles(self.weights, wanted) for arm in self.arms)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            quotient: Float = other / baseline
-        return quotient
-
-    def without_most_telling(self, q: Fraction, seed: int, *, slower: bool) -> Sampled:
-        """The same without the superblock that speaks most for the other arm being slower (or
-        faster), and its neighbours.
-
-        It speaks most where the arms' counts of rows above the q-quantile of all rows lie farthest
-        apart. A spell that made it may have reached into the superblocks beside it.
-        """
-        pooled = np.sort(np.concatenate([arm.values for arm in self.arms]))
-        rank = -(-q.numerator * len(pooled) // q.denominator)
-        limit = pooled[rank - 1]
-        over = []
-        for arm in self.arms:
-            slow_cells = arm.cells[arm.values >= limit]
-            over.append(np.bincount(slow_cells, minlength=self.number))
-        lead = over[1] - over[0]
-        worst = int(np.argmax(lead if slower else -lead))
-        kept = np.abs(np.arange(self.number) - worst) > 1
-        number = int(kept.sum())
-        numbering = np.cumsum(kept) - 1
-
-        def remaining(arm: Ordered) -> Ordered:
-            rows = kept[arm.cells]
-            return ordered(arm.values[rows], numbering[arm.cells[rows]], number)
-
-        arms = (remaining(self.arms[0]), remaining(self.arms[1]))
-        return Sampled(number, arms, bootstrap_weights(number, seed))
-
-    def share_over(self, arm: int, limit: float) -> Float:
-        """Share of one arm's latencies above `limit` in each resample."""
-        rows = self.arms[arm]
-        first = np.searchsorted(rows.values, limit, side="right")
-        over = np.bincount(rows.cells[first:], minlength=self.number)
-        share: Float = self.weights @ over / self.rows_of(arm)
-        return share
-
-    def rows_of(self, arm: int) -> Float:
-        """Rows of one arm in each resample."""
-        rows: Float = self.weights @ self.arms[arm].counts[:, -1]
-        return rows
-
-
-def sample(
-    values: tuple[Float, Float],
-    at_ns: tuple[Int, Int],
-    unit_ns: int,
-    seed: int,
-) -> Sampled | None:
-    """A bootstrap of two arms, superblocks being `unit_ns` of their clock; None where there are too
-    few of them.
-    """
-    first, second, number = superblocks(at_ns, unit_ns)
-    if number < LEAST:
-        return None
-    arms = ordered(values[0], first, number), ordered(values[1], second, number)
-    return Sampled(number, arms, bootstrap_weights(number, seed))
-
-
+@lru_cache(maxsize=16)
 def bootstrap_weights(number: int, seed: int, resamples: int = RESAMPLES) -> Float:
-    """How often each of `number` superblocks was drawn (resamples × superblocks)."""
-    chances = np.full(number, 1 / number)
-    drawn = stream(seed, Draws.BOOTSTRAP).multinomial(number, chances, resamples)
-    weights: Float = drawn.astype(np.float64)
+    """How often each of `number` superblocks was drawn (resamples × superblocks); read-only."""
+    drawn = stream(seed, Draws.BOOTSTRAP).integers(0, number, (resamples, number))
+    drawn += number * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * number)
+    weights: Float = counts.reshape(resamples, number).astype(np.float64)
+    weights.flags.writeable = False
     return weights
-
-
-def swapped(number: int, seed: int, resamples: int = RESAMPLES) -> Bool:
-    """Which superblocks have their arms' labels exchanged (resamples × superblocks); fair coins."""
-    return stream(seed, Draws.PERMUTATION).random((resamples, number)) < 0.5
 
 
 def percentile_limits(
     draws: Float,
     alpha_each_side: float,
-    number: int,
+    number: int | None,
 ) -> tuple[float, float]:
     """Limits from draws of a statistic of `number` superblocks; a draw that is nan counts as beyond
     either limit.
 
     The level is widened for the few superblocks (expanded percentile): a normal tail stands in
-    for Student's with number - 1 degrees of freedom.
+    for Student's with number - 1 degrees of freedom. None: as it is.
     """
-    t = student_t_quantile(alpha_each_side, number - 1) * math.sqrt(number / (number - 1))
-    alpha = NormalDist().cdf(-t)
+    alpha = alpha_each_side if number is None else _expanded(alpha_each_side, number)
     steps = max(math.floor(alpha * (len(draws) + 1)), 1)
     low = np.sort(np.where(np.isnan(draws), -np.inf, draws))
     high = np.sort(np.where(np.isnan(draws), np.inf, draws))
     return float(low[steps - 1]), float(high[-steps])
+
+
+@lru_cache(maxsize=64)
+def _expanded(alpha: float, number: int) -> float:
+    t = student_t_quantile(alpha, number - 1) * math.sqrt(number / (number - 1))
+    return NormalDist().cdf(-t)
 
 
 # ---- blocks of one run

@@ -32,7 +32,10 @@ class RatioRecord(Record):
     baseline_ms: Number | None
     other_ms: Number | None
     ratio: Number | None
+    #: two-sided limits of the ratio at 95 %: whether there is a difference is read from them
     interval: Interval
+    #: each end one-sided at 95 %: claims about the margin are read from them
+    bound: Interval = (None, None)
     #: smallest ratio that 8 of 10 such comparisons would call a difference
     mde: Number | None
 
@@ -53,8 +56,10 @@ class Exceedance(Record):
     other: Misses
     difference: Number
     interval: tuple[Number, Number]
-    #: of small arms alone
+    #: of small arms alone; it takes requests as independent
     fisher_p: Number | None
+    #: of small arms alone: the labels of whole superblocks exchanged, the largest of all scales
+    permutation_p: Number | None = None
 
 
 class ShiftPoint(Record):
@@ -105,6 +110,12 @@ class Decision(Record):
     outcomes: list[str]
     headline: str
     reason: str
+    #: the ends that the headline was read from; None where there is no such end
+    bound: Interval = (None, None)
+    #: what is bounded: other over baseline, or other less baseline
+    bound_of: Literal["p99_ratio", "share_over_limit"] = "p99_ratio"
+    #: with which `bound` holds, both ends together where there are two
+    bound_confidence: Number = 0.95
 
 
 class PartComparison(Record):
@@ -118,6 +129,10 @@ class PartComparison(Record):
     outcomes: list[str]
     headline: str
     reason: str
+    #: as in `Decision`
+    bound: Interval = (None, None)
+    bound_of: Literal["p99_ratio", "share_over_limit"] = "p99_ratio"
+    bound_confidence: Number = 0.95
     #: the gate: PASS, FAIL or INCONCLUSIVE
     regression: Decision
 
