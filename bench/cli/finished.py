@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.flags import filing_flags, filing_of, ready_to_file
+from bench.cli.flags import filing_flags, filing_of, parsed_usd, ready_to_file, takes
 from bench.cli.output import (
     format_option,
     print_json,
@@ -18,11 +19,33 @@ from bench.cli.output import (
 
 if TYPE_CHECKING:
     from bench.judge.compare.arms import Arm
+    from bench.judge.compare.tier_price import Fee
     from bench.judge.verify import Verified
     from bench.record.records.comparisons import Comparison, Comparisons
     from bench.record.run_folder import Run
 
 _GATE = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareFlags:
+    """The flags of `compare`."""
+
+    arms: tuple[str, ...]
+    metric: str | None
+    margin: str | None
+    force: bool
+    baseline: Path | None
+    save_baseline: Path | None
+    yearly_usd: str | None
+    monthly_usd: str | None
+    requests_per_month: int | None
+    form: str
+
+    def of_a_pair(self) -> dict[str, Any]:
+        """What goes with two named targets alone, by flag."""
+        names = ("metric", "margin", "force", "yearly_usd", "monthly_usd", "requests_per_month")
+        return {f"--{name.replace('_', '-')}": getattr(self, name) for name in names}
 
 
 @click.command(short_help="Compare two targets: is the dearer one faster, and is it worth it?")
@@ -46,16 +69,16 @@ _GATE = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
     type=click.Path(path_type=Path),
     help="Store the (last) RUN[:NAME] as a baseline.",
 )
+@click.option("--yearly-usd", metavar="USD", help="What the second target costs a year on top.")
+@click.option("--monthly-usd", metavar="USD", help="The same a month.")
+@click.option(
+    "--requests-per-month",
+    type=click.IntRange(min=1),
+    help="Requests that this fee is spread over.",
+)
 @format_option()
-def compare(
-    arms: tuple[str, ...],
-    metric: str | None,
-    margin: str | None,
-    force: bool,
-    baseline: Path | None,
-    save_baseline: Path | None,
-    form: str,
-) -> int:
+@takes(CompareFlags)
+def compare(flags: CompareFlags) -> int:
     """Compare the second target with the first, the baseline.
 
     NAME is the target's name in the report.
@@ -73,31 +96,32 @@ def compare(
     from bench.judge.compare.compared import compare_pair
     from bench.show.document import Code, Text
 
-    if len(arms) > 2 or (len(arms) == 2 and baseline is not None):
+    arms, form = flags.arms, flags.form
+    if len(arms) > 2 or (len(arms) == 2 and flags.baseline is not None):
         raise UserError(
             "takes two targets", where="compare", remedy="name the baseline, then the other"
         )
-    if len(arms) == 1 and baseline is None and save_baseline is None:
-        return _suite_comparisons(
-            arms[0], form, {"--metric": metric, "--margin": margin, "--force": force}
-        )
-    stored = load_baseline(baseline) if baseline is not None else None
-    if stored is not None and metric not in (None, stored.metric):
+    if len(arms) == 1 and flags.baseline is None and flags.save_baseline is None:
+        return _suite_comparisons(arms[0], form, flags.of_a_pair())
+    stored = load_baseline(flags.baseline) if flags.baseline is not None else None
+    if stored is not None and flags.metric not in (None, stored.metric):
         raise UserError(
             f"the baseline holds {stored.metric}", where="--metric", remedy="leave --metric out"
         )
-    found = [_arm(name, metric or (stored.metric if stored else "e2e")) for name in arms]
-    if save_baseline is not None:
-        save(found[-1][0], save_baseline)
+    found = [_arm(name, flags.metric or (stored.metric if stored else "e2e")) for name in arms]
+    if flags.save_baseline is not None:
+        save(found[-1][0], flags.save_baseline)
         if len(found) == 1 and stored is None:
             if form == "json":
-                print_json({"format": 1, "baseline": str(save_baseline)})
+                print_json({"format": 1, "baseline": str(flags.save_baseline)})
             else:
-                print_screen([Code(str(save_baseline), "stored")])
+                print_screen([Code(str(flags.save_baseline), "stored")])
             return 0
     first, second = (stored, found[0][0]) if stored is not None else (found[0][0], found[1][0])
     runs = [] if stored is not None else [each[1] for each in found]
-    record = compare_pair(first, second, runs, margin=margin, force=force)
+    record = compare_pair(
+        first, second, runs, margin=flags.margin, force=flags.force, fee=_fee(flags)
+    )
     _print([record], form)
     if stored is None:
         return 0
@@ -105,6 +129,28 @@ def compare(
     if form == "text":
         print_screen([Text(f"{gate.headline}: {gate.reason}", "gate")])
     return _GATE[gate.headline]
+
+
+def _fee(flags: CompareFlags) -> Fee:
+    """What the flags say of the second target's price. Raises UserError."""
+    from bench.errors import UserError
+    from bench.judge.compare.tier_price import Fee
+
+    yearly = parsed_usd("--yearly-usd", flags.yearly_usd)
+    monthly = parsed_usd("--monthly-usd", flags.monthly_usd)
+    if yearly is not None and monthly is not None:
+        raise UserError(
+            "does not go with --yearly-usd", where="--monthly-usd", remedy="leave one of them out"
+        )
+    if monthly is not None:
+        yearly = 12 * monthly
+    if flags.requests_per_month is not None and yearly is None:
+        raise UserError(
+            "spreads a fee, and none is given",
+            where="--requests-per-month",
+            remedy="add --yearly-usd or --monthly-usd",
+        )
+    return Fee(None if yearly is None else float(yearly), flags.requests_per_month)
 
 
 def _suite_comparisons(folder: str, form: str, flags: dict[str, Any]) -> int:

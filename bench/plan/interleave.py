@@ -71,6 +71,10 @@ class Compare(UserModel):
     aa: bool = False
     #: what the last arm costs a year on top of its tokens
     yearly_usd: Usd | None = None
+    #: the same a month
+    monthly_usd: Usd | None = None
+    #: requests a month that this fee is spread over: without it there is no price a request
+    requests_per_month: Annotated[int, Field(gt=0)] | None = None
     #: outcomes that are expected (a rehearsal)
     expect: list[CompareExpect] = []
 
@@ -80,6 +84,10 @@ class Compare(UserModel):
             raise ValueError("block must be above zero")
         if not 0 < self.margin < 1:
             raise ValueError("margin must lie between 0 % and 100 %")
+        if self.yearly_usd is not None and self.monthly_usd is not None:
+            raise ValueError("a fee by the year or by the month, not both")
+        if self.requests_per_month is not None and (self.yearly_usd or self.monthly_usd) is None:
+            raise ValueError("requests_per_month spreads a fee; add yearly_usd or monthly_usd")
         if self.order == "random" and "block" in self.model_fields_set:
             raise ValueError('block belongs to order = "abba"')
         return self

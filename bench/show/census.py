@@ -104,23 +104,25 @@ NEIGHBOUR_COLUMNS: list[Column[_Nearby]] = [
 ]
 
 
-def nearby_of(clauses: Sequence[CensusClause]) -> list[_Nearby]:
-    """The neighbouring definitions of what is judged, each once."""
+def clause_table(caption: str, clauses: Sequence[CensusClause]) -> Table[CensusClause]:
+    """What each clause came to."""
+    return Table(caption, CENSUS_COLUMNS, clauses)
+
+
+def neighbour_tables(caption: str, clauses: Sequence[CensusClause]) -> list[Table[Any]]:
+    """The neighbouring definitions of what is judged, each once; no table without one."""
     nearby: dict[str, _Nearby] = {}
     for clause in clauses:
         if clause.verdict != "REPORTED":
             for each in clause.neighbours:
                 nearby[each.definition] = (each, clause.promised)
-    return list(nearby.values())
+    return [Table(caption, NEIGHBOUR_COLUMNS, list(nearby.values()))] if nearby else []
 
 
 def _tables(when: str, clauses: Sequence[CensusClause]) -> list[Table[Any]]:
     """What each clause came to, and the same log under the neighbouring definitions."""
-    tables: list[Table[Any]] = [Table(f"Census of {when}", CENSUS_COLUMNS, clauses)]
-    if nearby := nearby_of(clauses):
-        caption = "The same log under other definitions"
-        tables.append(Table(caption, NEIGHBOUR_COLUMNS, nearby))
-    return tables
+    others = neighbour_tables("The same log under other definitions", clauses)
+    return [clause_table(f"Census of {when}", clauses), *others]
 
 
 def credit_line(credit: DueCredit) -> str:

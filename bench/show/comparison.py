@@ -20,6 +20,7 @@ from bench.record.records.comparisons import (
     Exceedance,
     PartComparison,
     Permutation,
+    PriceAt,
     RatioRecord,
     ServedArm,
 )
@@ -107,6 +108,16 @@ def _name(record: Comparison, side: str) -> str:
 
 def comparison_title(record: Comparison) -> str:
     return f"{_name(record, 'other')} against {_name(record, 'baseline')}"
+
+
+def comparison_sentence(record: Comparison) -> str:
+    """The answer in one sentence, and whether to buy."""
+    said = f"{comparison_title(record)}: {record.headline} ({OUTCOMES[record.headline]})"
+    if (p99 := record.ratios.get("p99")) is not None:
+        said += f", p99 ratio {ratio_words(p99.ratio)} ({interval_words(p99.interval)})"
+    if record.price.advice is not None:
+        said += f". {record.price.advice.capitalize()}: {_for_nothing(record)}"
+    return f"{said}."
 
 
 def _about(record: Comparison) -> Iterator[tuple[str, str]]:
@@ -214,11 +225,15 @@ def _aa(check: AACheck) -> str:
 
 def _price(record: Comparison) -> str:
     found = record.price
-    said = []
+    said = [] if found.advice is None else [f"{found.advice}: {_for_nothing(record)}"]
     if found.yearly_usd is not None:
-        said.append(f"{found.yearly_usd:,.0f} USD a year on top of the tokens")
+        fee = f"{found.yearly_usd:,.0f} USD a year on top of the tokens"
+        if found.fee_usd_per_request is not None:
+            volume = f"{count(found.requests_per_month)} requests a month"
+            fee += f", {show_usd(1000 * found.fee_usd_per_request)} USD per 1,000 of {volume}"
+        said.append(fee)
     if (extra := found.extra_usd_per_request) is not None:
-        said.append(f"{'+' * (extra > 0)}{show_usd(1000 * extra)} USD per 1,000 requests")
+        said.append(f"{'+' * (extra > 0)}{show_usd(1000 * extra)} USD per 1,000 requests by tokens")
     if found.usd_per_1000_requests_per_ms is not None:
         said.append(
             f"{show_usd(found.usd_per_1000_requests_per_ms)} USD per 1,000 requests for each ms"
@@ -226,8 +241,8 @@ def _price(record: Comparison) -> str:
         )
     if found.usd_per_avoided_miss is not None:
         said.append(
-            f"{show_usd(found.usd_per_avoided_miss)} USD per avoided miss: it pays where a miss"
-            " costs more"
+            f"{_per_miss(found.usd_per_avoided_miss, found.usd_per_avoided_miss_interval)} per"
+            " avoided miss: it pays where a miss costs more"
         )
     if found.requests_per_breach is not None:
         said.append(
@@ -237,7 +252,38 @@ def _price(record: Comparison) -> str:
     return "; ".join([*said, *([visible(found.reason)] if found.reason else [])])
 
 
+def _for_nothing(record: Comparison) -> str:
+    if record.headline == "WORSE":
+        return "it costs more and is slower"
+    if record.headline == "EQUIVALENT":
+        return "it costs more and gains nothing measurable"
+    return f"it costs more and gains less than the margin of {per_cent(record.margin)}"
+
+
+def _per_miss(usd: float | None, interval: tuple[float, float] | None) -> str:
+    """`0.12 USD (0.1 to 0.15)`; absent without a share of misses that is avoided."""
+    if usd is None:
+        return ABSENT
+    said = f"{show_usd(usd)} USD"
+    if interval is None:
+        return said
+    return f"{said} ({show_usd(interval[0])} to {show_usd(interval[1])})"
+
+
+#: In place of a price where the volume that a fee is spread over is not stated.
+VOLUME_COLUMNS: list[Column[PriceAt]] = [
+    Column("requests a month", lambda row: count(row.requests_per_month)),
+    Column("more per 1,000", lambda row: show_usd(1000 * row.usd_per_request), unit="USD"),
+    Column(
+        "per avoided miss",
+        lambda row: _per_miss(row.usd_per_avoided_miss, row.usd_per_avoided_miss_interval),
+    ),
+]
+
+
 def _tables(record: Comparison) -> Iterator[Table[Any]]:
+    if record.price.curve:
+        yield Table("What the fee comes to, by volume", VOLUME_COLUMNS, record.price.curve)
     if record.ratios:
         caption = "Ratio of the quantiles, other over baseline; of the p99 the bound that decides"
         rows = [_Ratio(name, ratio, record) for name, ratio in record.ratios.items()]

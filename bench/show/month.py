@@ -20,13 +20,12 @@ from bench.record.records.census import (
     PeriodRecord,
 )
 from bench.show.census import (
-    CENSUS_COLUMNS,
-    NEIGHBOUR_COLUMNS,
     accounted,
     attained,
     beside,
+    clause_table,
     credit_line,
-    nearby_of,
+    neighbour_tables,
 )
 from bench.show.document import (
     Bullets,
@@ -159,7 +158,7 @@ def _sections(record: CensusRecord, period: PeriodRecord) -> Iterator[Section]:
         yield section(
             "where",
             "Where was it lost?",
-            [*tables, Table("By what the log says of a request", _BY_COLUMNS, rows)],
+            [*tables, Table("By what the log says of a request", BY_COLUMNS, rows)],
         )
     if period.exclusions:
         yield section("excluded", "What was set aside, and what does it change?", _aside(period))
@@ -169,14 +168,14 @@ def _sections(record: CensusRecord, period: PeriodRecord) -> Iterator[Section]:
 
 
 def _clauses(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
-    yield Table("What was promised", CENSUS_COLUMNS, period.clauses)
+    yield clause_table("What was promised", period.clauses)
     judged = [each for each in period.clauses if each.verdict != "REPORTED"]
     if judged:
         yield Heading("As the contract counts")
         yield Pairs([(clause_name(each.text), _rule(record, each)) for each in judged])
-    if nearby := nearby_of(period.clauses):
+    if tables := neighbour_tables("By their definitions", period.clauses):
         yield Heading("The same log as others count")
-        yield Table("By their definitions", NEIGHBOUR_COLUMNS, nearby)
+        yield from tables
 
 
 def _rule(record: CensusRecord, clause: CensusClause) -> str:
@@ -197,7 +196,7 @@ def _telling(rows: Sequence[BreakdownRow]) -> list[BreakdownRow]:
     return found
 
 
-_BY_COLUMNS: list[Column[BreakdownRow]] = [
+BY_COLUMNS: list[Column[BreakdownRow]] = [
     Column("by", lambda row: _BY.get(row.by, row.by), "group"),
     Column("value", lambda row: visible(row.value, 60), "words"),
     Column("requests", lambda row: count(row.requests)),

@@ -68,7 +68,12 @@ OUTAGE_COLUMNS: list[Column[_Outage]] = [
     Column("minutes", lambda row: count(row[0].minutes)),
     Column("lost", lambda row: count(row[0].broke)),
     Column("of requests", lambda row: count(row[0].requests)),
-    Column("causes", lambda row: counts(row[0].causes, name_first=True), "words"),
+    Column(
+        "causes",
+        lambda row: counts(row[0].causes, name_first=True),
+        "words",
+        show_if=lambda rows: any(row[0].causes for row in rows),
+    ),
     Column(
         "first of them",
         lambda row: ", ".join(visible(each, 40) for each in row[0].ids[:_IDS]),
@@ -80,7 +85,6 @@ OUTAGE_COLUMNS: list[Column[_Outage]] = [
 
 def all_outages(period: PeriodRecord) -> Iterator[Node]:
     zone = period.time_zone or "UTC"
-    columns = [each for each in OUTAGE_COLUMNS if each.heading not in ("causes", "first of them")]
     for clause in period.clauses:
         found = clause.episodes
         if clause.verdict == "REPORTED" or found.count <= len(found.worst):
@@ -90,4 +94,4 @@ def all_outages(period: PeriodRecord) -> Iterator[Node]:
         caption = f"{clause_name(clause.text)}, by date{more}"
         rows = [(each, zone) for each in found.first]
         title = f"All {count(found.count)} outages of {period_name(period)}"
-        yield Drawer(title, [Table(caption, columns, rows)])
+        yield Drawer(title, [Table(caption, OUTAGE_COLUMNS, rows)])

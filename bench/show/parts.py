@@ -19,7 +19,7 @@ from bench.record.records.verdicts import Verdicts
 from bench.record.run_folder import Run
 from bench.show.attribution import attribution_line, attribution_section
 from bench.show.census import census_section
-from bench.show.comparison import comparison_section, comparison_title
+from bench.show.comparison import comparison_section, comparison_sentence, comparison_title
 from bench.show.definitions import ATTRIBUTED, CENSUSED, COMPARED, DEFINITIONS
 from bench.show.document import Bullets, Code, Document, Node, Pairs, Section, Text, numbered
 from bench.show.facts import health_line, left_out_sentences, run_facts
@@ -65,7 +65,9 @@ def _verdicts(run: Run, records: Records) -> Iterator[Section]:
     nodes.append(table or Text(unjudged))
     nodes += [Text(remark, tone="remark") for remark in remarks(verdicts, run.manifest.early_stop)]
     nodes.append(Text(health_line(summary), label="harness", anchor="health"))
-    paragraph = buyers_paragraph(run.manifest, summary, verdicts)
+    compared = [comparison_sentence(pair) for pair in _pairs(records)]
+    nodes += [Text(sentence, tone="strong") for sentence in compared]
+    paragraph = " ".join([buyers_paragraph(run.manifest, summary, verdicts), *compared])
     nodes.append(Text(paragraph, tone="quote", anchor="summary"))
     if expected:
         nodes.append(expected)

@@ -25,6 +25,7 @@ from bench.judge.compare.compare import (
 from bench.judge.compare.compared import aa_check, compare_run, split, with_aa
 from bench.judge.compare.decision import Ratio, bound_of, decide, outcomes, regression
 from bench.judge.compare.difference import exceedance
+from bench.judge.compare.tier_price import Fee
 from bench.record.records.comparisons import Comparison, PartComparison, RatioRecord
 from bench.record.samples import Outcome
 from tests.support.given import given
@@ -94,7 +95,7 @@ def test_a_placebo_is_called_one() -> None:
     nothing is said.
     """
     standard, pro = pair(1, 10_000, sigma=0.5)
-    record = compare_arms(standard, pro, dataclasses.replace(ASKED, yearly_usd=180_000.0))
+    record = compare_arms(standard, pro, dataclasses.replace(ASKED, fee=Fee(180_000.0)))
     assert record.outcomes == ["EQUIVALENT", "NOT_MATERIALLY_BETTER"]
     assert record.price.yearly_usd == 180_000
     assert record.price.usd_per_1000_requests_per_ms is None

@@ -24,6 +24,7 @@ import numpy as np
 from bench.judge.compare.arms import Arm, differences, one_after_the_other
 from bench.judge.compare.decision import ALPHA, Ratio, decide, regression, undecided
 from bench.judge.compare.difference import SMALL, exceedance, permutation, shift_function
+from bench.judge.compare.tier_price import NO_FEE, Fee, price
 from bench.judge.stats.resample import RESAMPLES
 from bench.judge.stats.superblocks import LEAST, Layouts, Series, sample, slot_ns
 from bench.judge.stats.tail import quantile_nearest_rank
@@ -34,7 +35,6 @@ from bench.record.records.comparisons import (
     Decision,
     Exceedance,
     PartComparison,
-    PriceRecord,
 )
 from bench.record.records.record import Record
 from bench.record.samples import Int
@@ -60,7 +60,8 @@ class Question:
     #: length of an ABBA unit; None for slots
     unit_ns: int | None = None
     limit_ns: int | None = None
-    yearly_usd: float | None = None
+    #: what the other arm costs on top of its tokens
+    fee: Fee = NO_FEE
 
 
 def compare_arms(baseline: Arm, other: Arm, question: Question) -> Comparison:
@@ -81,7 +82,7 @@ def compare_arms(baseline: Arm, other: Arm, question: Question) -> Comparison:
         **fields_of(whole),
         shift=shift_function(sampled, allowed, ALPHA) if sampled else [],
         permutation=permutation(sampled, P99, question.seed) if sampled else None,
-        price=price(baseline, other, whole, question),
+        price=price(baseline, other, whole, question.fee),
         by_phase=_parts(baseline, other, question, "phase"),
         by_bucket=_parts(baseline, other, question, "bucket"),
     )
@@ -288,42 +289,3 @@ def _unfit(baseline: Arm, other: Arm) -> str | None:
         if arm.undecided > most * (len(arm) + arm.undecided):
             return f"{arm.undecided:,} rows of {arm.name} were cut off before their end was known"
     return None
-
-
-def price(
-    baseline: Arm,
-    other: Arm,
-    part: PartComparison,
-    question: Question,
-) -> PriceRecord:
-    """What the other arm costs more, a millisecond of p99 gained and an avoided miss; a reason
-    where there is no number.
-    """
-    costs = [arm.facts["usd_per_request"] for arm in (baseline, other)]
-    priced = PriceRecord(
-        yearly_usd=question.yearly_usd,
-        extra_usd_per_request=None,
-        usd_per_1000_requests_per_ms=None,
-        usd_per_avoided_miss=None,
-        requests_per_breach=None,
-    )
-    for arm, cost in zip((baseline, other), costs, strict=True):
-        if not cost:
-            lacks = "a price of zero" if cost == 0 else "no price or no token counts"
-            return priced.replace(reason=f"{arm.name} has {lacks}")
-    extra = costs[1] - costs[0]
-    priced = priced.replace(extra_usd_per_request=extra)
-    if extra <= 0:
-        return priced.replace(reason=f"{other.name} costs no more than {baseline.name}")
-    if baseline.facts["breach_usd"] is not None:
-        priced = priced.replace(requests_per_breach=baseline.facts["breach_usd"] / extra)
-    over = part.exceedance
-    p99 = part.ratios.get("p99")
-    if over is not None and over.interval[1] < 0:
-        priced = priced.replace(usd_per_avoided_miss=extra / -over.difference)
-    if "BETTER" not in part.outcomes:
-        return priced.replace(reason="no gain is shown, so a millisecond has no price")
-    if p99 is None or p99.ratio is None or p99.baseline_ms is None or p99.other_ms is None:
-        return priced.replace(reason="the gain has no size in ms")
-    per_ms = 1000 * extra / (p99.baseline_ms - p99.other_ms)
-    return priced.replace(usd_per_1000_requests_per_ms=per_ms, reason=None)

@@ -28,6 +28,7 @@ from bench.judge.compare.compare import (
 )
 from bench.judge.compare.decision import finite, undecided
 from bench.judge.compare.served import with_served
+from bench.judge.compare.tier_price import NO_FEE, Fee
 from bench.judge.stats.resample import Draws, stream
 from bench.plan.interleave import Compare, CompareExpect, Turn
 from bench.quantiles import P99
@@ -90,18 +91,20 @@ def question_of(
 ) -> Question:
     """What a suite's table asks; the yearly sum is the last arm's."""
     turn = Turn(0, len(table.arms), table.order, table.block)
-    if last and table.yearly_usd is not None:
-        yearly = float(table.yearly_usd)
-    else:
-        yearly = None
     return Question(
         margin=table.margin,
         seed=seed_of(run),
         design=table.order,
         limit_ns=baseline.facts["limit_ns"],
         unit_ns=turn.unit_ns if table.order == "abba" else None,
-        yearly_usd=yearly,
+        fee=fee_of(table) if last else NO_FEE,
     )
+
+
+def fee_of(table: Compare) -> Fee:
+    """What a suite's table says of the fee, and of the volume that bears it."""
+    yearly = table.yearly_usd if table.monthly_usd is None else 12 * table.monthly_usd
+    return Fee(None if yearly is None else float(yearly), table.requests_per_month)
 
 
 def table_of(run: Run, names: Sequence[str]) -> Compare | None:
@@ -183,6 +186,8 @@ def with_aa(record: Comparison, checks: Sequence[AACheck]) -> Comparison:
         price=record.price.replace(
             usd_per_1000_requests_per_ms=None,
             usd_per_avoided_miss=None,
+            usd_per_avoided_miss_interval=None,
+            advice=None,
             reason=reason,
         ),
     )
@@ -219,10 +224,12 @@ def compare_pair(
     *,
     margin: str | None,
     force: bool,
+    fee: Fee = NO_FEE,
 ) -> Comparison:
     """The record of two arms; `runs` are those they come from, none for a stored baseline.
 
-    `margin` is a share as users write it, None for the usual one. Raises UserError.
+    `margin` is a share as users write it, None for the usual one; `fee` goes before a suite's.
+    Raises UserError.
     """
     reasons = differences(first, second)
     if reasons and not force:
@@ -255,5 +262,7 @@ def compare_pair(
     if not 0 < share < 1:
         raise UserError("must lie between 0 % and 100 %", where="--margin")
     asked = dataclasses.replace(asked, margin=share)
+    if fee != NO_FEE:
+        asked = dataclasses.replace(asked, fee=fee)
     record = compare_arms(first, second, asked)
     return with_aa(with_served(record, first, second, asked), checks)

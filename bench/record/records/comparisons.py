@@ -91,17 +91,41 @@ class AACheck(Record):
     reason: str | None = None
 
 
+class PriceAt(Record):
+    """What the other arm costs more at one volume."""
+
+    requests_per_month: int
+    usd_per_request: Number
+    usd_per_avoided_miss: Number | None
+    usd_per_avoided_miss_interval: tuple[Number, Number] | None
+
+
 class PriceRecord(Record):
     """What the other arm costs more, and what is got for it."""
 
+    #: on top of the tokens
     yearly_usd: Number | None
+    #: by its tokens
     extra_usd_per_request: Number | None
     #: per ms of p99 gained
     usd_per_1000_requests_per_ms: Number | None
+    #: a miss: slower than the limit, or failed
     usd_per_avoided_miss: Number | None
     #: so many requests cost as much more as one breach of the contract
     requests_per_breach: Number | None
     reason: str | None = None
+    #: that the fee is spread over
+    requests_per_month: int | None = None
+    #: its share of the fee
+    fee_usd_per_request: Number | None = None
+    #: tokens and fee
+    total_usd_per_request: Number | None = None
+    #: from the limits of the share of misses that is avoided
+    usd_per_avoided_miss_interval: tuple[Number, Number] | None = None
+    #: of a fee whose volume is not stated
+    curve: list[PriceAt] = Field(default_factory=list)
+    #: where it costs more and gains nothing
+    advice: Literal["do not buy"] | None = None
 
 
 class Decision(Record):
