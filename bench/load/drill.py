@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -27,6 +26,7 @@ import anyio.to_thread
 from bench.clock import monotonic_ns
 from bench.plan.drill import Drill, PlannedDrill
 from bench.plan.schedule import Lane
+from bench.record.records.events import DrillEvent
 from bench.units import S
 
 #: Of what a command or a gateway says the beginning is kept.
@@ -59,17 +59,17 @@ class Timeline:
         self._drills = drills
         self._clean = clean
         self._urls = [planned.drill.url or change_url(lanes, planned.stage) for planned in drills]
-        self._events: list[dict[str, Any]] = [
-            {
-                "name": each.drill.title,
-                "stage": each.stage,
-                "do": each.drill.do,
-                "at_ns": each.at_ns,
-                "begun_ns": -1,
-                "done_ns": -1,
-                "ok": False,
-                "detail": "the run ended first",
-            }
+        self._events = [
+            DrillEvent(
+                name=each.drill.title,
+                stage=each.stage,
+                do=each.drill.do,
+                at_ns=each.at_ns,
+                begun_ns=-1,
+                done_ns=-1,
+                ok=False,
+                detail="the run ended first",
+            )
             for each in drills
         ]
         self._threads: list[threading.Thread] = []
@@ -92,26 +92,26 @@ class Timeline:
 
     def _carry_out(self, index: int, t0: int) -> None:
         drill = self._drills[index].drill
-        event = self._events[index]
-        event["begun_ns"] = monotonic_ns() - t0
+        begun = self._events[index] = self._events[index].replace(begun_ns=monotonic_ns() - t0)
         try:
             ok, detail = _do(drill, self._urls[index], self._stopped)
         except (OSError, ValueError, HTTPException, subprocess.SubprocessError) as error:
             ok, detail = False, f"{type(error).__name__}: {error}"
-        event.update(done_ns=monotonic_ns() - t0, ok=ok, detail=self._clean(detail))
+        done_ns = monotonic_ns() - t0
+        self._events[index] = begun.replace(done_ns=done_ns, ok=ok, detail=self._clean(detail))
 
     def told(self) -> list[tuple[int, str]]:
         """What was begun and done so far: the moment (ns after the run's start) and a sentence."""
         said: list[tuple[int, str]] = []
         for event in self._events[: len(self._threads)]:
-            if event["begun_ns"] >= 0:
-                said.append((event["begun_ns"], f"drill {event['name']}: begun"))
-            if event["done_ns"] >= 0:
-                how = "done" if event["ok"] else f"failed, {event['detail']}"
-                said.append((event["done_ns"], f"drill {event['name']}: {how}"))
+            if event.begun_ns >= 0:
+                said.append((event.begun_ns, f"drill {event.name}: begun"))
+            if event.done_ns >= 0:
+                how = "done" if event.ok else f"failed, {event.detail}"
+                said.append((event.done_ns, f"drill {event.name}: {how}"))
         return said
 
-    async def finish(self, *, interrupted: bool = False) -> list[dict[str, Any]]:
+    async def finish(self, *, interrupted: bool = False) -> list[DrillEvent]:
         """The events, once what was begun has ended: by itself, at its timeout, or now where the
         run was interrupted.
         """

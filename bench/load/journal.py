@@ -11,7 +11,6 @@ import itertools
 import re
 from array import array
 from collections.abc import Iterable
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -26,6 +25,7 @@ from bench.load.request import Attempt, Request
 from bench.plan.credentials import REDACTED, Redaction
 from bench.record.histogram import Histogram
 from bench.record.pieces import FURTHER_TEXTS, MAX_STRINGS, STRING_KINDS, SegmentWriter
+from bench.record.records.events import LegChange
 from bench.record.samples import (
     ATTEMPT_DTYPE,
     CAUSES,
@@ -128,7 +128,7 @@ class Journal:
         self._tried: list[tuple[int, ...]] = []
         self._sealed = [empty_attempts()]
         #: changes of routes' legs, as the manifest keeps them
-        self.leg_events: list[dict[str, Any]] = []
+        self.leg_events: list[LegChange] = []
         #: rows that ended, by lane and value of Outcome; tokens that their servers stated or that
         #: were counted
         self.outcomes = [[0] * len(Outcome) for _ in lane_phases]
@@ -259,14 +259,14 @@ class Journal:
     ) -> None:
         """A leg's breaker changed its state at `at_ns` (monotonic)."""
         self.leg_events.append(
-            {
-                "lane": lane,
-                "leg": leg,
-                "at_ns": at_ns - self._t0,
-                "state": state,
-                "why": why,
-                "worker": self._worker,
-            }
+            LegChange(
+                lane=lane,
+                leg=leg,
+                at_ns=at_ns - self._t0,
+                state=state,
+                why=why,
+                worker=self._worker,
+            )
         )
 
     def attempts(self) -> Table:

@@ -33,6 +33,7 @@ from bench.plan.schedule import Lane, Table
 from bench.record.histogram import Histogram
 from bench.record.parts import Part
 from bench.record.pieces import SegmentWriter
+from bench.record.records.events import LegChange
 from bench.record.samples import Outcome
 
 #: Something to tell of while a run lasts: its moment (ns after the run's start), a sentence.
@@ -316,10 +317,10 @@ class Player:
             events=[self._leg_event(change) for change in journal.leg_events[-EVENTS_TOLD:]],
         )
 
-    def _leg_event(self, change: dict[str, Any]) -> Event:
-        lane = next(lane for lane in self._lanes if lane.name == change["lane"])
-        leg = lane.target.legs[change["leg"]].name
-        return change["at_ns"], f"{lane.name}: leg {leg} {change['state']}, {change['why']}"
+    def _leg_event(self, change: LegChange) -> Event:
+        lane = next(lane for lane in self._lanes if lane.name == change.lane)
+        leg = lane.target.legs[change.leg].name
+        return change.at_ns, f"{lane.name}: leg {leg} {change.state}, {change.why}"
 
     def part(self) -> Part:
         """What our process was of the run, once it has ended."""

@@ -20,6 +20,7 @@ from bench.record.gather import harness_of
 from bench.record.histogram import Histogram
 from bench.record.parts import ALONE, Part, Share
 from bench.record.pieces import PieceFiles
+from bench.record.records.events import LegChange
 from bench.record.records.manifest import Harness, ProcessRecord
 from bench.record.records.record import Json
 from bench.record.run_folder import read_schedule
@@ -75,7 +76,7 @@ class Work:
         self,
         facts: dict[str, Any],
         gaps: Sequence[Sequence[Histogram]],
-        leg_events: Sequence[dict[str, Any]],
+        leg_events: Sequence[LegChange],
         *,
         interrupted: bool,
     ) -> Part:

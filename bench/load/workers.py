@@ -31,6 +31,7 @@ from bench.plan.credentials import fault_text
 from bench.plan.prompts import PromptText, load_tokenizer
 from bench.record.histogram import Histogram
 from bench.record.parts import Part
+from bench.record.records.events import LegChange
 from bench.units import MS, S
 
 #: From the moment all workers are ready to the run's time zero.
@@ -150,7 +151,7 @@ class Workers:
         return worker.work.played(
             told["facts"],
             [[Histogram.from_cells(cells) for cells in phases] for phases in told["gaps"]],
-            told["leg_events"],
+            [LegChange.model_validate(change) for change in told["leg_events"]],
             interrupted=told["interrupted"] or self._stops > 0,
         )
 
@@ -232,7 +233,7 @@ async def _work(job: dict[str, Any], to_parent: ToStarter) -> None:
     result = {
         "facts": player.facts(),
         "gaps": gaps,
-        "leg_events": player.journal.leg_events,
+        "leg_events": [change.to_json() for change in player.journal.leg_events],
         "interrupted": player.generator.interrupted,
     }
     to_parent.send({"result": result})

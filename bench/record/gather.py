@@ -19,6 +19,7 @@ from bench.record.histogram import Histogram
 from bench.record.parts import APART, Part, rows_of_shards
 from bench.record.pieces import SealedFiles, Strings, Texts, settle, writers_in
 from bench.record.records.calibration import CeilingShare
+from bench.record.records.events import LegChange
 from bench.record.records.manifest import Harness, HarnessShards, ProcessRecord, State
 from bench.record.records.record import Json
 from bench.record.records.served import LaneEvidence
@@ -164,15 +165,17 @@ def gather_harness(parts: Iterable[Part], **of_all: Unpack[OfAll]) -> Harness:
     return harness_of([process for part in parts for process in part.harness.by_worker], **of_all)
 
 
-def gather_leg_events(parts: Iterable[Part]) -> list[Json]:
+def gather_leg_events(parts: Iterable[Part]) -> list[LegChange]:
     """Changes of the breakers of all parts' routes, in the order of the run's time."""
     events = [
-        event
-        | {"at_ns": event["at_ns"] + part.shift_ns, "worker": event["worker"] + part.first_worker}
+        event.replace(
+            at_ns=event.at_ns + part.shift_ns,
+            worker=event.worker + part.first_worker,
+        )
         for part in parts
         for event in part.leg_events
     ]
-    return sorted(events, key=lambda event: int(event["at_ns"]))
+    return sorted(events, key=lambda event: event.at_ns)
 
 
 def gather_gaps(parts: Iterable[Part], phases: Sequence[int]) -> list[list[Histogram]]:

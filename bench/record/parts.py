@@ -27,6 +27,7 @@ from bench.record.pieces import (
     Texts,
     by_row,
 )
+from bench.record.records.events import DrillEvent, LegChange
 from bench.record.records.manifest import (
     ClockRecord,
     Harness,
@@ -35,7 +36,6 @@ from bench.record.records.manifest import (
     StartRecord,
     State,
 )
-from bench.record.records.record import Json
 from bench.record.records.served import LaneEvidence
 from bench.record.samples import (
     ATTEMPT_STRINGS,
@@ -130,8 +130,8 @@ class Part:
     #: what its processes did
     harness: Harness = dataclasses.field(default_factory=Harness)
     #: drills, and changes of routes' breakers
-    events: Sequence[Json] = ()
-    leg_events: Sequence[Json] = ()
+    events: Sequence[DrillEvent] = ()
+    leg_events: Sequence[LegChange] = ()
     #: between chunks of answers, by lane and phase, where no file of its own has them
     gaps: Sequence[Sequence[Histogram]] = ()
 

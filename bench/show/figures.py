@@ -106,19 +106,19 @@ def lane_moments(run: Run, index: int, rows: Columns) -> list[Moment]:
 
 def _drills(run: Run, lane: LaneRecord) -> Iterator[Moment]:
     for event in run.manifest.events:
-        if event["stage"] == lane.stage and event["ok"]:
-            yield Moment(event["begun_ns"] / S, f"drill: {visible(event['name'], 40)}")
+        if event.stage == lane.stage and event.ok:
+            yield Moment(event.begun_ns / S, f"drill: {visible(event.name, 40)}")
 
 
 def _changes(run: Run, lane: LaneRecord) -> Iterator[Moment]:
-    mine = [change for change in run.manifest.leg_events if change["lane"] == lane.name]
+    mine = [change for change in run.manifest.leg_events if change.lane == lane.name]
     for change in mine[:_CHANGES_MOST]:
-        leg = visible(lane.legs[change["leg"]].name, 24)
-        yield Moment(change["at_ns"] / S, f"breaker of {leg} {visible(change['state'], 20)}")
+        leg = visible(lane.legs[change.leg].name, 24)
+        yield Moment(change.at_ns / S, f"breaker of {leg} {visible(change.state, 20)}")
     if len(mine) > _CHANGES_MOST:
         more = mine[_CHANGES_MOST]
         yield Moment(
-            more["at_ns"] / S,
+            more.at_ns / S,
             f"first of {count(len(mine) - _CHANGES_MOST)} further changes of breakers",
         )
 

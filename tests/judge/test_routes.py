@@ -10,6 +10,7 @@ import pytest
 from bench.api.cause import Cause
 from bench.judge.routing.drills import BINS, drill_records, timeline
 from bench.judge.routing.routes import route_record
+from bench.record.records.events import DrillEvent, LegChange
 from bench.record.records.manifest import LegRecord
 from bench.record.records.routes import LegState, RouteCost, RouteRecord, RouteTokens
 from bench.record.samples import (
@@ -146,8 +147,9 @@ def test_a_policy_without_any_success_has_no_figures() -> None:
 # ---- drills
 
 
-def event(do: str, at_ms: int, **more: Any) -> dict[str, Any]:
-    return {"name": do, "do": do, "done_ns": at_ms * MS, "ok": True, **more}
+def event(do: str, at_ms: int, **more: Any) -> DrillEvent:
+    made = {"name": do, "stage": "s", "do": do, "done_ns": at_ms * MS, "ok": True}
+    return DrillEvent(**{**made, **more})
 
 
 def drilled() -> tuple[Columns, Table]:
@@ -199,9 +201,9 @@ def test_a_breaker_that_opens_first_is_what_noticed() -> None:
     """
     columns, attempts = drilled()
     opened = [
-        {"at_ns": 2 * S, "state": "open"},
-        {"at_ns": 3 * S, "state": "open"},
-        {"at_ns": 3 * S, "state": "half-open"},
+        LegChange(lane="r", leg=0, at_ns=2 * S, state="open"),
+        LegChange(lane="r", leg=0, at_ns=3 * S, state="open"),
+        LegChange(lane="r", leg=0, at_ns=3 * S, state="half-open"),
     ]
     (made,) = drill_records(columns, attempts, np.arange(90), [event("cut", 2950)], opened)
     assert (made.detect_ms, made.detected_by) == (50.0, "breaker")
@@ -279,7 +281,7 @@ def test_a_timeline_by_hand() -> None:
     """
     columns, attempts = drilled()
     lane = lane_record_of(end_ns=9600 * MS, legs=LEGS)
-    changes = [{"leg": 0, "at_ns": 5, "state": "open", "why": "?"}]
+    changes = [LegChange(lane="r", leg=0, at_ns=5, state="open", why="?")]
     made = timeline(columns, attempts, np.arange(90), lane, changes)
     assert (BINS, made.bin_ns) == (48, 200 * MS)
     assert made.requests == [2] * 45 + [0] * 3

@@ -14,6 +14,7 @@ import pytest
 from bench.load.drill import Timeline, change_url
 from bench.load.transport.stock import says_well
 from bench.plan.drill import Drill, PlannedDrill
+from bench.record.records.events import DrillEvent
 from bench.units import MS, S
 from tests.support.scripted_server import (
     PATIENCE_S,
@@ -30,11 +31,11 @@ STEADY = {"kind": "constant", "rate": "10/s"}
 
 def carried_out(
     *drills: dict[str, Any], ticks: tuple[int, ...] = (0,), clean: Any = str
-) -> list[dict[str, Any]]:
+) -> list[DrillEvent]:
     """Events after ticks at these instants (ns); drills are due in the order given."""
     planned = [PlannedDrill(drill.at, "s", drill) for drill in map(Drill.model_validate, drills)]
 
-    async def main() -> list[dict[str, Any]]:
+    async def main() -> list[DrillEvent]:
         timeline = Timeline(planned, (), clean)
         for now in ticks:
             timeline.tick(now)
@@ -47,9 +48,9 @@ def test_a_drill_begins_when_it_is_due_and_not_before() -> None:
     """At 2 s the drills of 1 s and 2 s are done; that of 3 s never happens, and says so."""
     marks = [{"at": f"{at}s", "do": "cut", "name": str(at)} for at in (1, 2, 3)]
     events = carried_out(*marks, ticks=(0, 2 * S))
-    assert [event["ok"] for event in events] == [True, True, False]
-    assert all(event["begun_ns"] >= event["at_ns"] for event in events[:2])
-    assert (events[2]["done_ns"], events[2]["detail"]) == (-1, "the run ended first")
+    assert [event.ok for event in events] == [True, True, False]
+    assert all(event.begun_ns >= event.at_ns for event in events[:2])
+    assert (events[2].done_ns, events[2].detail) == (-1, "the run ended first")
 
 
 def test_what_was_begun_and_done_can_be_told_while_the_run_lasts() -> None:
@@ -95,8 +96,8 @@ def test_a_change_is_posted_as_it_was_written() -> None:
             {"at": "0s", "change": {"pool": "nowhere"}, "url": url},
         )
     assert sorted(bodies) == [b'{"fault": "reset", "share": "5%"}', b'{"pool": "nowhere"}']
-    assert (good["ok"], good["detail"]) == (True, "changed")
-    assert (bad["ok"], bad["detail"]) == (False, 'HTTP 400: {"error":"no such pool"}')
+    assert (good.ok, good.detail) == (True, "changed")
+    assert (bad.ok, bad.detail) == (False, 'HTTP 400: {"error":"no such pool"}')
 
 
 def test_a_command_is_run_without_a_shell_and_its_words_are_kept_clean() -> None:
@@ -109,8 +110,8 @@ def test_a_command_is_run_without_a_shell_and_its_words_are_kept_clean() -> None
         {"at": "0s", "command": [sys.executable, "-c", script, "x", "7"]},
         clean=lambda text: text.replace("opaque-4711", "[redacted]"),
     )
-    assert (good["ok"], good["detail"]) == (True, "$HOME; [redacted]")
-    assert (bad["ok"], bad["detail"]) == (False, "exit 7: x")
+    assert (good.ok, good.detail) == (True, "$HOME; [redacted]")
+    assert (bad.ok, bad.detail) == (False, "exit 7: x")
 
 
 @pytest.mark.parametrize(
@@ -130,8 +131,8 @@ def test_a_drill_that_fails_is_an_event(drill: dict[str, Any], text: str) -> Non
     is said.
     """
     (event,) = carried_out({"at": "0s", **drill})
-    assert not event["ok"]
-    assert text in event["detail"]
+    assert not event.ok
+    assert text in event.detail
 
 
 def test_an_interrupted_run_takes_its_hooks_with_it() -> None:
@@ -144,7 +145,7 @@ def test_an_interrupted_run_takes_its_hooks_with_it() -> None:
     timeline = Timeline([PlannedDrill(0, "s", Drill.model_validate(hook))], (), str)
     timeline.tick(0)
     (event,) = anyio.run(functools.partial(timeline.finish, interrupted=True))
-    assert (event["ok"], event["detail"]) == (False, "killed when the run was interrupted")
+    assert (event.ok, event.detail) == (False, "killed when the run was interrupted")
 
 
 def test_the_gateways_admin_endpoint_follows_from_the_stages_targets() -> None:
@@ -202,5 +203,5 @@ def test_a_tick_never_waits_for_a_drill() -> None:
         timeline.tick(5 * MS)
         returned.set()
         (event,) = anyio.run(timeline.finish)
-    assert (event["ok"], event["detail"]) == (True, "late")
-    assert event["done_ns"] > event["begun_ns"] >= 5 * MS
+    assert (event.ok, event.detail) == (True, "late")
+    assert event.done_ns > event.begun_ns >= 5 * MS

@@ -305,9 +305,7 @@ def test_open_breakers_refuse_without_a_call_and_their_changes_are_events() -> N
     ]
     assert "every breaker" in played.note(1)
     assert played.columns.samples["attempts"].tolist() == [2, 0, 0, 2]
-    events = [
-        (event["leg"], event["at_ns"] // MS, event["state"]) for event in played.journal.leg_events
-    ]
+    events = [(event.leg, event.at_ns // MS, event.state) for event in played.journal.leg_events]
     assert events == [
         (0, 1, "open"),
         (1, 2, "open"),

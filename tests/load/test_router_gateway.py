@@ -397,19 +397,19 @@ def test_a_drill_is_felt_noticed_and_survived(tmp_path: Path) -> None:
         run = played(
             plan_of([routed("guarded", url, **breaker), plain], 60, "4s", *drills), tmp_path / "run"
         )
-    events = {event["at_ns"] // MS: event for event in run.manifest.events}
-    assert [events[at]["ok"] for at in (100, 200, 300, 1000, 2000)] == [
+    events = {event.at_ns // MS: event for event in run.manifest.events}
+    assert [events[at].ok for at in (100, 200, 300, 1000, 2000)] == [
         False,
         False,
         False,
         True,
         True,
     ]
-    assert events[100]["detail"] == "exit 3: a hook"
-    assert "killed" in events[200]["detail"]
-    assert events[300]["detail"].startswith("HTTP 400")
-    assert all(event["at_ns"] <= event["begun_ns"] <= event["done_ns"] for event in events.values())
-    states = [change["state"] for change in run.manifest.leg_events]
+    assert events[100].detail == "exit 3: a hook"
+    assert "killed" in events[200].detail
+    assert events[300].detail.startswith("HTTP 400")
+    assert all(event.at_ns <= event.begun_ns <= event.done_ns for event in events.values())
+    states = [change.state for change in run.manifest.leg_events]
     assert states[0] == "open"
     assert states[-1] == "closed"
     guarded, bare = (
@@ -449,17 +449,17 @@ def test_a_status_feed_moves_the_rows(tmp_path: Path) -> None:
         )
     assert told == [
         (
-            change["at_ns"],
-            f"fed: leg {run.lanes[0].legs[0].name} {change['state']}, {change['why']}",
+            change.at_ns,
+            f"fed: leg {run.lanes[0].legs[0].name} {change.state}, {change.why}",
         )
         for change in run.manifest.leg_events
     ]
-    assert [change["state"] for change in run.manifest.leg_events] == [
+    assert [change.state for change in run.manifest.leg_events] == [
         "open",
         "half-open",
         "closed",
     ]
-    opened, half_open, closed = (change["at_ns"] for change in run.manifest.leg_events)
+    opened, half_open, closed = (change.at_ns for change in run.manifest.leg_events)
     attempts = run.attempts
     # a row that came due just before a change may be looked at just after it
     open_then = (attempts["start_ns"] > opened + 100 * MS) & (

@@ -370,7 +370,7 @@ def test_attempts_and_changes_of_legs_find_their_rows_and_workers(tmp_path: Path
     assert [
         (int(call["row"]), names[call["note"]], int(call["worker"])) for call in run.attempts
     ] == wanted
-    assert [(event["at_ns"], event["worker"]) for event in run.manifest.leg_events] == [
+    assert [(event.at_ns, event.worker) for event in run.manifest.leg_events] == [
         (48, 3),
         (49, 1),
     ]

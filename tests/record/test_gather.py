@@ -18,6 +18,7 @@ from bench.record.gather import (
 )
 from bench.record.parts import Kind, Part, Share
 from bench.record.pieces import PieceFiles, SealedFiles, SegmentWriter, Strings, Texts
+from bench.record.records.events import LegChange
 from bench.record.samples import (
     ATTEMPT_DTYPE,
     SAMPLE_DTYPE,
@@ -184,12 +185,12 @@ def test_a_row_that_was_due_before_the_record_ends_may_have_begun(
 
 def test_events_of_all_parts_are_in_the_runs_order() -> None:
     """Each at its part's place in the run's time and among its workers."""
-    event = {"at_ns": 5, "worker": 0}
+    event = LegChange(lane="r", leg=0, at_ns=5, state="open", worker=0)
     parts = [
         Part.of_shard("there", 1, 2, leg_events=[event], shift_ns=10),
         Part.of_shard("there", 2, 2, leg_events=[event], first_worker=3),
     ]
-    assert gather_leg_events(parts) == [{"at_ns": 5, "worker": 3}, {"at_ns": 15, "worker": 0}]
+    assert gather_leg_events(parts) == [event.replace(worker=3), event.replace(at_ns=15)]
     assert len(gather_attempts(parts, Texts())) == len(empty_attempts())
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.judge.routing.calls import billed_calls, billed_twice, cost_of, winners
 from bench.quantiles import P50, P99, by_key
+from bench.record.records.events import DrillEvent, LegChange
 from bench.record.records.manifest import LaneRecord, LegRecord
 from bench.record.records.routes import (
     AddedLatency,
@@ -43,8 +44,8 @@ def drill_records(
     columns: Columns,
     attempts: Table,
     rows: Int,
-    events: list[dict[str, Any]],
-    changes: list[dict[str, Any]],
+    events: Sequence[DrillEvent],
+    changes: Sequence[LegChange],
     legs: Sequence[LegRecord] = (),
 ) -> list[DrillRecord]:
     """One record for each cut of a stage, as one lane bore it.
@@ -54,34 +55,34 @@ def drill_records(
     cut was really done; its window ends when it was healed, at the next cut, or with the run. A cut
     that failed has a record and no figures, a healing that failed healed nothing.
     """
-    marks = [event for event in events if event["do"] in ("cut", "heal") and event["done_ns"] >= 0]
-    records = [_never_cut(mark) for mark in marks if mark["do"] == "cut" and not mark["ok"]]
-    marks = [mark for mark in marks if mark["ok"]]
+    marks = [event for event in events if event.do in ("cut", "heal") and event.done_ns >= 0]
+    records = [_never_cut(mark) for mark in marks if mark.do == "cut" and not mark.ok]
+    marks = [mark for mark in marks if mark.ok]
     end_of_run = int(columns.samples["due_ns"].max(initial=0)) + 1
     before_ns = 0
     for number, cut in enumerate(marks):
-        if cut["do"] == "heal":
-            before_ns = cut["done_ns"]
+        if cut.do == "heal":
+            before_ns = cut.done_ns
             continue
         if number + 1 < len(marks):
             following = marks[number + 1]
         else:
             following = None
-        if following and following["do"] == "heal":
-            healed = following["done_ns"]
+        if following and following.do == "heal":
+            healed = following.done_ns
         else:
             healed = None
         window = _Window(
             before_ns=before_ns,
-            begin=cut["done_ns"],
-            end=following["done_ns"] if following else end_of_run,
+            begin=cut.done_ns,
+            end=following.done_ns if following else end_of_run,
             healed_ns=healed,
             next_cut=next(
-                (mark["done_ns"] for mark in marks[number + 1 :] if mark["do"] == "cut"),
+                (mark.done_ns for mark in marks[number + 1 :] if mark.do == "cut"),
                 end_of_run,
             ),
         )
-        records.append(_drill(cut["name"], window, columns, attempts, rows, changes, legs))
+        records.append(_drill(cut.name, window, columns, attempts, rows, changes, legs))
     return records
 
 
@@ -104,7 +105,7 @@ def _drill(
     columns: Columns,
     attempts: Table,
     rows: Int,
-    changes: list[dict[str, Any]],
+    changes: Sequence[LegChange],
     legs: Sequence[LegRecord],
 ) -> DrillRecord:
     """What a cut that was carried out did to one lane."""
@@ -137,14 +138,14 @@ def _drill(
     )
 
 
-def _never_cut(cut: dict[str, Any]) -> DrillRecord:
+def _never_cut(cut: DrillEvent) -> DrillRecord:
     figures = DrillRecord.model_fields.keys() - {"target", "stage", "event", "at_ns", "ok"}
     nothing: dict[str, Any] = dict.fromkeys(figures)
     return DrillRecord(
         target="",
         stage="",
-        event=cut["name"],
-        at_ns=cut["done_ns"],
+        event=cut.name,
+        at_ns=cut.done_ns,
         ok=False,
         **nothing,
     )
@@ -153,7 +154,7 @@ def _never_cut(cut: dict[str, Any]) -> DrillRecord:
 def _detected(
     attempts: Table,
     window: _Window,
-    changes: list[dict[str, Any]],
+    changes: Sequence[LegChange],
 ) -> tuple[float | None, str | None]:
     """When (ms after the cut) the route first did something that it had not done before, and what:
     a breaker opened, or a call was made for a reason not seen until then. What it does all the time
@@ -165,9 +166,9 @@ def _detected(
     before = (started >= window.before_ns) & (started < begin)
     usual = set(attempts["reason"][before].tolist())
     moments = [
-        (int(change["at_ns"]), "breaker")
+        (int(change.at_ns), "breaker")
         for change in changes
-        if change["state"] == "open" and begin <= change["at_ns"] < end
+        if change.state == "open" and begin <= change.at_ns < end
     ]
     for reason in _REACTIONS:
         new = started[(attempts["reason"] == reason) & (started >= begin) & (started < end)]
@@ -244,7 +245,7 @@ def timeline(
     attempts: Table,
     rows: Int,
     lane: LaneRecord,
-    changes: list[dict[str, Any]],
+    changes: Sequence[LegChange],
 ) -> Timeline:
     """How one lane's stage went, in `BINS` equal parts by due time: who answered, who was not
     answered, and the p99 (ms).
@@ -276,7 +277,6 @@ def timeline(
             for number, leg in enumerate(lane.legs)
         ],
         states=[
-            LegState(leg=change["leg"], at_ns=change["at_ns"], state=change["state"])
-            for change in changes
+            LegState(leg=change.leg, at_ns=change.at_ns, state=change.state) for change in changes
         ],
     )

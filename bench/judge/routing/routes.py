@@ -28,6 +28,7 @@ from bench.judge.routing.drills import drill_records, timeline
 from bench.judge.routing.policies import expectations, standings
 from bench.judge.summary import view_ms
 from bench.metrics import HEADLINES
+from bench.record.records.events import DrillEvent
 from bench.record.records.manifest import LaneRecord, LegRecord
 from bench.record.records.routes import (
     DrillRecord,
@@ -69,8 +70,8 @@ def route_run(run: Run) -> Routes | None:
                 lane,
                 run.strings,
             )
-        changes = [change for change in run.manifest.leg_events if change["lane"] == lane.name]
-        here = [event for event in events if event["stage"] == lane.stage]
+        changes = [change for change in run.manifest.leg_events if change.lane == lane.name]
+        here = [event for event in events if event.stage == lane.stage]
         found = drill_records(columns, own, rows, here, changes, lane.legs)
         drills += [record.replace(target=lane.name, stage=lane.stage) for record in found]
         if found:
@@ -81,19 +82,19 @@ def route_run(run: Run) -> Routes | None:
         routes=routes,
         stages=stages,
         drills=drills,
-        failed=[_failed(event) for event in events if not event["ok"]],
+        failed=[_failed(event) for event in events if not event.ok],
         timelines=timelines,
         residency=regions,
         expects=expectations(run, stages, drills),
     )
 
 
-def _failed(event: dict[str, Any]) -> FailedEvent:
+def _failed(event: DrillEvent) -> FailedEvent:
     return FailedEvent(
-        name=event["name"],
-        stage=event["stage"],
-        do=event["do"],
-        detail=event["detail"],
+        name=event.name,
+        stage=event.stage,
+        do=event.do,
+        detail=event.detail,
     )
 
 

@@ -19,6 +19,7 @@ from bench.plan.contract import Contract
 from bench.plan.schedule import Lane
 from bench.plan.target import Prices
 from bench.record.records.calibration import CeilingShare
+from bench.record.records.events import DrillEvent, LegChange
 from bench.record.records.record import FileRecord, Json, Number, Record
 from bench.record.records.served import LaneEvidence
 
@@ -345,9 +346,9 @@ class Manifest(FileRecord):
     #: when it stopped sending, of a run that ended before its plan
     stopped_ns: int | None = None
     #: drills that were carried out
-    events: list[Json] = Field(default_factory=list)
+    events: list[DrillEvent] = Field(default_factory=list)
     #: changes of routes' breakers
-    leg_events: list[Json] = Field(default_factory=list)
+    leg_events: list[LegChange] = Field(default_factory=list)
     #: of a merged run
     shards: list[ShardRecord] = Field(default_factory=list)
     left_out: list[LeftOut] = Field(default_factory=list)
