@@ -19,12 +19,11 @@ from bench.clock import monotonic_ns
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from benchmarks.kills import said
-from tests.support.patience import until
+from tests.support.patience import PATIENCE_S, until
 from tests.support.provider import Provider
 from tests.support.pulse import Pulse
 
 SIZE = "4m"
-PATIENCE_S = 40
 
 
 class Disk:

@@ -22,8 +22,8 @@ from bench.plan import google_token as module
 from bench.plan.credentials import Redaction, request_headers, request_signer, secrets_of
 from bench.plan.google_token import google_token
 from bench.plan.target import Target
+from tests.support.patience import PATIENCE_S
 
-PATIENCE_S = 20.0
 OUTGOING = Outgoing("POST", "https://h/x", (), b"{}", 0)
 
 

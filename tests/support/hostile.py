@@ -247,6 +247,11 @@ def _bomb() -> bytes:
     return b"".join(press.compress(bytes(1 << 20)) for _ in range(128)) + press.flush()
 
 
+def _long_part(sound: Sound) -> bytes:
+    """Parts that hold a long token, some tens of KiB."""
+    return sound.parts[1].replace(b'"w', b'"' + b"w" * 4000, 1) * 16
+
+
 def _busy_until(peer: Peer, sound: Sound) -> None:
     status("429 Too Many Requests", b"Retry-After: " + _in_seconds(100))(peer, sound)
 
@@ -405,8 +410,11 @@ FLOODS: dict[str, Fault] = {
     "100 MB line": Fault(
         says(lambda s: [s.head(), s.parts[0] + b'data: "'], floods(b"x" * BLOCK, 100 << 20))
     ),
-    "endless body": Fault(says(lambda s: [s.head()], floods(lambda s: s.parts[1] * 100))),
-    "endless comments": Fault(says(lambda s: [s.head()], floods(b": still here\n\n" * 1000))),
+    # Long tokens and comments: each event costs our side time, and it takes in megabytes of them.
+    "endless body": Fault(says(lambda s: [s.head()], floods(_long_part))),
+    "endless comments": Fault(
+        says(lambda s: [s.head()], floods((b": still here " + b"." * 4000 + b"\n\n") * 16))
+    ),
     "endless error text": Fault(
         says(lambda s: [s.head(status=b"HTTP/1.1 500 Internal Server Error")], floods(b"x" * BLOCK))
     ),
