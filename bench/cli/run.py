@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,6 @@ from bench.cli.several import refuse_over
 from bench.cli.sizes import (
     CHOSEN_LENGTH,
     stretch_of,
-    tell,
     undecidable,
     with_size,
     words_of,
@@ -191,9 +190,8 @@ def run(flags: RunFlags) -> int:
         refuse_over(flags.repeat, suite, early_stop=flags.early_stop, form=flags.form)
     seed = flags.seed if flags.seed is not None else suite.seed
     plan = _planned(suite, seed, shard)
-    if not flags.quiet:
-        tell([*said, *(undecidable(plan) if flags.size_for or not size else ())])
-    runs = _Runs(suite, seed, _options(flags, plan, shard), words_of(size), flags)
+    said += undecidable(plan) if flags.size_for or not size else []
+    runs = _Runs(suite, seed, _options(flags, plan, shard), words_of(size), said, flags)
     if flags.over is not None:
         return _over(runs, flags.over)
     return _printed(_in_a_row(runs, plan), flags.form)
@@ -238,6 +236,8 @@ class _Runs:
     options: RunOptions
     #: the flags of a size that was chosen
     size: list[str]
+    #: of the plan, before the first is sent
+    said: list[str]
     flags: RunFlags
 
     def again(self, seed: int) -> str:
@@ -259,7 +259,8 @@ def _in_a_row(runs: _Runs, first: Plan | VirtualPlan) -> list[Finished]:
     for number in range(runs.flags.repeat):
         shard = runs.options.shard
         plan = _planned(runs.suite, runs.seed + number, shard) if number else first
-        done = _once(plan, runs.options_of(number), runs.flags)
+        said = [] if number else runs.said
+        done = _once(plan, runs.options_of(number), runs.flags, said)
         finished.append(done)
         if done.records.summary.state == "interrupted":
             break
@@ -279,10 +280,11 @@ def _over(runs: _Runs, over: str) -> int:
         runs.options,
         runs.again,
         f"{runs.again(runs.seed)} {shlex.join(words)}",
+        runs.said,
         flags.form,
         flags.quiet,
     )
-    return run_over(asked, lambda plan, options: _once(plan, options, flags, told=False))
+    return run_over(asked, lambda plan, options: _once(plan, options, flags, (), told=False))
 
 
 def _planned(suite: Suite, seed: int, shard: Shard) -> Plan | VirtualPlan:
@@ -295,12 +297,17 @@ def _planned(suite: Suite, seed: int, shard: Shard) -> Plan | VirtualPlan:
 
 
 def _once(
-    plan: Plan | VirtualPlan, options: RunOptions, flags: RunFlags, *, told: bool = True
+    plan: Plan | VirtualPlan,
+    options: RunOptions,
+    flags: RunFlags,
+    said: Sequence[str],
+    *,
+    told: bool = True,
 ) -> Finished:
     """One run, shown as it goes on; its last screen where it is `told`."""
     from bench.cli.screen import make_screen, tell_run
 
-    screen = make_screen(quiet=flags.quiet)
+    screen = make_screen(quiet=flags.quiet, said=said)
     with monitored(flags.metrics_port, flags.otlp_endpoint, screen.warn) as exporter:
         done = _play(plan, options, screen, exporter, flags)
         if told:

@@ -48,7 +48,9 @@ _NODES_MOST = 12
 class RunScreen:
     """Feeds the live screen from the generator; satisfies `conduct.Screen`."""
 
-    def __init__(self, *, quiet: bool):
+    def __init__(self, *, quiet: bool, said: Sequence[str] = ()):
+        #: of the plan, before anything is sent
+        self._said = said
         self._screen = Screen(quiet=quiet)
         self._quiet = quiet
         self._drawn_ns = -DRAW_EVERY_NS
@@ -84,6 +86,8 @@ class RunScreen:
         self._screen.note(
             f"{plan.suite.name} · {stages}{requests} · {where}{length} · seed {plan.seed}"
         )
+        for sentence in self._said:
+            self._screen.note(sentence)
 
     def tick(self, now_ns: int, counters: Callable[[], Counters]) -> None:
         """Draw when it is time to."""
@@ -195,9 +199,9 @@ def _spend(lanes: Sequence[Lane], at: Counters) -> str:
     return f"{'≥ ' if least else ''}{show_usd(usd)} USD"
 
 
-def make_screen(*, quiet: bool) -> RunScreen:
-    """The screen of one run."""
-    return RunScreen(quiet=quiet)
+def make_screen(*, quiet: bool, said: Sequence[str] = ()) -> RunScreen:
+    """The screen of one run; `said` are sentences on its plan."""
+    return RunScreen(quiet=quiet, said=said)
 
 
 def show_finished(done: Finished) -> None:

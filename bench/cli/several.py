@@ -34,6 +34,8 @@ class OverTime:
     #: the command that plays a run of this seed again
     again: Callable[[int], str]
     repeat_command: str
+    #: of the plan, before the first is sent
+    said: Sequence[str]
     form: str
     quiet: bool
 
@@ -68,6 +70,7 @@ def run_over(asked: OverTime, play: Play) -> int:
     from bench.load.options import read_plan
     from bench.plan.schedule import compile_plan
     from bench.record.identity import named
+    from bench.show.wording import visible
     from bench.units import parse_duration_ns
 
     first = compile_plan(asked.suite, asked.seed)
@@ -92,6 +95,8 @@ def run_over(asked: OverTime, play: Play) -> int:
         repeat = Repeat(first, terms, Players(begin, resume, conclude), tell)
         tell(f"{asked.repeat} runs within {asked.over} into {folder}; the same command with")
         tell("  this --out goes on with them after an interruption")
+        for sentence in asked.said:
+            tell(f"  {visible(sentence, 400)}")
         whole = repeat.go_on()
         if not any(start.started_utc for start in repeat.record.starts):
             tell("interrupted before the first run: nothing was sent")

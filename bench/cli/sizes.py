@@ -9,7 +9,7 @@ anything is sent, and stands in the command that repeats the run.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -112,14 +112,6 @@ def undecidable(plan: Plan | VirtualPlan) -> list[str]:
     if not isinstance(plan, Plan) or any(lane.expect for lane in plan.lanes):
         return []
     return cannot_decide(size_plan(plan, Assumed()))
-
-
-def tell(sentences: Iterable[str]) -> None:
-    """Beside the progress, before anything is sent."""
-    from bench.show.wording import visible
-
-    for sentence in sentences:
-        click.echo(f"  {visible(sentence, 400)}", err=True)
 
 
 def _has_length(flags: SuiteFlags) -> bool:

@@ -54,6 +54,8 @@ def verdict_screen(
         nodes.append(Code(visible(report, 4096), "report"))
     if resume:
         nodes.append(Code(visible(resume, 4096), "go on"))
+    if (decides := verdicts.next_command) is not None:
+        nodes.append(Code(visible(decides, 4096), "next"))
     if repeat:
         nodes.append(Code(visible(repeat, 4096), "again"))
     return nodes

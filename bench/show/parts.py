@@ -64,6 +64,8 @@ def _verdicts(run: Run, records: Records) -> Iterator[Section]:
     )
     nodes.append(table or Text(unjudged))
     nodes += [Text(remark, tone="remark") for remark in remarks(verdicts, run.manifest.early_stop)]
+    if (decides := verdicts.next_command) is not None:
+        nodes.append(Code(visible(decides, 2000), "A run that would probably decide what is open"))
     nodes.append(Text(health_line(summary), label="harness", anchor="health"))
     compared = [comparison_sentence(pair) for pair in _pairs(records)]
     nodes += [Text(sentence, tone="strong") for sentence in compared]

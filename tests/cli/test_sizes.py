@@ -18,13 +18,15 @@ from bench.cli.repeating import repeat_command
 from bench.cli.run import suite_of
 from bench.cli.sizes import undecidable, with_size, words_of
 from bench.errors import UserError
-from bench.judge.contract.next_command import deciding_command
+from bench.judge.contract.next_command import deciding_command, with_commands
 from bench.load.options import RunOptions, plan_file
 from bench.plan.profile import Profile, stretched
 from bench.plan.schedule import compile_plan
 from bench.record.identity import plan_facts
 from bench.record.records.manifest import Manifest, ShardRecord
+from bench.record.records.verdicts import Decide
 from tests.support.flags import run_flags
+from tests.support.made_runs import clause_of, verdicts_of
 
 S = 10**9
 LEAST = ["--url", "http://127.0.0.1:9/v1", "--model", "m"]
@@ -249,3 +251,20 @@ def test_a_chosen_length_stands_in_the_command_that_repeats_the_run() -> None:
     argv = ["tailproof", "run", *LEAST, "--size-for=uptime"]
     again = repeat_command(argv, 4, size=words_of(size))
     assert again.endswith(f"--model m --request-count {size['request_count']} --seed 4")
+
+
+def test_an_open_clause_has_the_command_that_decides() -> None:
+    """Three times its rows: three times the run's requests; a clause that no run decides has
+    none, and the longest is what is typed next.
+    """
+    open_ = clause_of("target", 1, "response e2e p95 ≤ 800 ms", "e2e", n=290, quantile=0.95)
+    decide = Decide(share=0.04, requests=870, duration_s=30)
+    longer = open_.replace(number=2, decide=decide.replace(requests=1000))
+    manifest = manifest_of(*LEAST, *P95, "--request-count", "300")
+    found = with_commands([open_, open_.replace(decide=decide), longer], manifest)
+    assert found[0].decide is None
+    commands = [each.decide.command for each in found[1:] if each.decide]
+    assert [str(each).rpartition(" ")[2] for each in commands] == ["900", "1035"]
+    verdicts = verdicts_of(["target"]).replace(clauses=found)
+    assert verdicts.next_command == commands[1]
+    assert verdicts.replace(clauses=found[:1]).next_command is None

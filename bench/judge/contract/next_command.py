@@ -19,6 +19,7 @@ from bench.plan.credentials import REDACTED
 from bench.plan.profile import MADE_OF_FLAGS
 from bench.plan.target import EMBEDDED
 from bench.record.records.manifest import LaneRecord, Manifest
+from bench.record.records.verdicts import ClauseVerdict
 from bench.units import parse_times
 
 #: Flags that say how much is sent; --quick alone has no value.
@@ -60,6 +61,21 @@ def deciding_command(manifest: Manifest, times: Fraction) -> str | None:
 def _leads_elsewhere(lane: LaneRecord) -> bool:
     urls = [url for url in lane.base_url.split(", ") if url != EMBEDDED]
     return any(map(leads_elsewhere, urls))
+
+
+def with_commands(clauses: Sequence[ClauseVerdict], manifest: Manifest) -> list[ClauseVerdict]:
+    """The clauses, each that a run would decide with the command of that run."""
+    found = []
+    for clause in clauses:
+        decide = clause.decide
+        if decide is None or not clause.n:
+            found.append(clause)
+            continue
+        # at least the run again: what an open clause lacks is never less than what it had
+        times = max(Fraction(decide.requests, clause.n), Fraction(1))
+        command = deciding_command(manifest, times)
+        found.append(clause.replace(decide=decide.replace(command=command)))
+    return found
 
 
 def _made_of_flags(lane: LaneRecord) -> bool:

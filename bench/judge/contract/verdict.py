@@ -34,6 +34,7 @@ from bench.judge.contract.decision import (
 )
 from bench.judge.contract.exclusions import Classes, classify
 from bench.judge.contract.forecast import judge_forecast
+from bench.judge.contract.next_command import with_commands
 from bench.judge.contract.requests import judge_requests
 from bench.judge.contract.silent import beside_silent, unless_in_doubt
 from bench.judge.contract.spans import Found, judge_spans
@@ -120,7 +121,7 @@ def judge_run(
         exit_code=int(exit_code(run, health, overall, expects)),
         confidence=min((record.confidence for record in found.clauses), default=0.95),
         simulated=bool(run.manifest.simulated_lanes),
-        clauses=found.clauses,
+        clauses=found.clauses if override else with_commands(found.clauses, run.manifest),
         forecasts=found.forecasts,
         expects=expects,
         attested=[AttestedTerm(contract=name, term=term) for name, term in attested],

@@ -279,6 +279,16 @@ class Verdicts(FileRecord):
     #: of a verdict over several runs alone
     runs: list[JudgedRun] = Field(default_factory=list)
 
+    @property
+    def next_command(self) -> str | None:
+        """The command that would probably decide all that a command can decide: the longest."""
+        known = [
+            (clause.decide.requests / max(clause.n, 1), clause.decide.command)
+            for clause in self.clauses
+            if clause.decide is not None and clause.decide.command is not None
+        ]
+        return max(known)[1] if known else None
+
     def of_target(self, name: str) -> list[ClauseVerdict]:
         """The clauses of one lane."""
         return [clause for clause in self.clauses if clause.target == name]
