@@ -18,8 +18,7 @@ import numpy as np
 
 from bench.clock import utc_text
 from bench.errors import ExitCode, UserError
-from bench.judge.contract.clauses import OVER_ANY_LIMIT_NS
-from bench.judge.runs.counted import ClauseRows, Counted, RunRows, read_rows
+from bench.judge.runs.counted import OVER_ANY_LIMIT_NS, ClauseRows, Counted, RunRows, read_rows
 from bench.judge.runs.rule import Rule
 from bench.judge.runs.together import Together, length_s
 from bench.judge.runs.words import reason_of

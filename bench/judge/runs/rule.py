@@ -17,10 +17,9 @@ from typing import Literal
 
 import numpy as np
 
-from bench.judge.contract.clauses import OVER_ANY_LIMIT_NS
-from bench.judge.runs.counted import Counted
+from bench.judge.runs.counted import OVER_ANY_LIMIT_NS, Counted
 from bench.judge.stats.pooled import LEAST_RUNS, Pooled, pool
-from bench.judge.stats.scales import p_fail, stand_in
+from bench.judge.stats.scales import stand_in
 from bench.record.samples import Bool, Int
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -71,7 +70,7 @@ class Rule:
     @property
     def p_fail(self) -> float:
         """The smallest error at which it would FAIL, at this variance."""
-        return p_fail(self.at_best.weight, self.p0) if self.outcome == "FAIL" else 1.0
+        return self.at_best.p_fail(self.p0) if self.outcome == "FAIL" else 1.0
 
     @property
     def share_limits(self) -> tuple[float, float]:
