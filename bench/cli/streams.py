@@ -52,6 +52,8 @@ _PLAIN = {
 _HANDLER, _ASCII = "tailproof-plain", "tailproof-ascii"
 #: A reader that takes nothing for so long is gone.
 _READER_S = 10
+#: And a terminal that shows what is being played, which must not wait for it.
+_TERMINAL_S = 0.25
 #: Failures that a reader caused by having seen enough.
 _READER_LEFT = {errno.EPIPE, errno.ECONNRESET}
 
@@ -94,6 +96,22 @@ class _Outlet(io.FileIO):
     """A descriptor that takes everything; the first failure is kept, and all after it is let go."""
 
     failure: OSError | None = None
+    #: how long a terminal that takes nothing is waited for; what it does not take then is let go
+    wait_s: float = _READER_S
+    #: nobody waits for it but while it is known to take something
+    in_a_hurry = stalled = False
+
+    def never_wait(self) -> None:
+        """A terminal that was stopped (Ctrl-S, a window that hangs) must not hold what plays: by a
+        descriptor of our own, for the shell's must go on to block.
+        """
+        try:
+            own = os.open(os.ttyname(self.fileno()), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError:  # no terminal, or one that belongs to somebody else
+            return
+        os.dup2(own, self.fileno())
+        os.close(own)
+        self.in_a_hurry, self.wait_s = True, _TERMINAL_S
 
     def write(self, data: Any, /) -> int:
         size = memoryview(data).nbytes
@@ -101,11 +119,14 @@ class _Outlet(io.FileIO):
             return size
         try:
             written = super().write(data)
-            if written is None:  # told not to block, by whoever shares the terminal
-                select.select([], [self.fileno()], [], _READER_S)
+            if written is None and not self.stalled:  # told not to block
+                select.select([], [self.fileno()], [], self.wait_s)
                 written = super().write(data)
         except (OSError, ValueError) as error:
             self.failure = error if isinstance(error, OSError) else OSError(errno.EBADF, str(error))
+            return size
+        self.stalled = written is None
+        if self.stalled and self.in_a_hurry:
             return size
         if written is None:
             self.failure = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -186,8 +207,13 @@ def failure_of(stream: IO[str] | None) -> OSError | None:
 def outlive_terminal() -> None:
     """Go on when the terminal is closed, as under nohup: what was paid for is judged and reported.
 
-    Ctrl-C and SIGTERM still end it; a child inherits this.
+    Ctrl-C and SIGTERM still end it; a child inherits this. Nor does a terminal that takes nothing
+    hold it.
     """
+    for stream in (sys.stdout, sys.stderr):
+        raw = getattr(getattr(stream, "buffer", None), "raw", None)
+        if isinstance(raw, _Outlet):
+            raw.never_wait()
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -140,3 +143,34 @@ def test_a_terminal_that_closes_does_not_end_what_plays() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_takes_nothing_holds_nothing_that_plays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More is printed than a stopped terminal holds; once it is read, it shows what comes then.
+
+    The shell's own descriptor of it goes on to block.
+    """
+    screen, terminal = pty.openpty()
+    shells = os.dup(terminal)
+    out = streams.settled(stream_on(terminal))
+    monkeypatch.setattr(sys, "stdout", out)
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        streams.outlive_terminal()
+        for _ in range(300):
+            print("x" * 1000, flush=True)
+        assert streams.failure_of(out) is None
+        os.set_blocking(screen, False)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(screen, 1 << 16):
+                pass
+        print("last", flush=True)
+        select.select([screen], [], [], PATIENCE_S)
+        assert os.read(screen, 1 << 16).endswith(b"last\r\n")
+        assert os.get_blocking(shells)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        for descriptor in (screen, terminal, shells):
+            os.close(descriptor)

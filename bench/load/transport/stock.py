@@ -170,6 +170,10 @@ def client_of(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
     """Stock httpx with the target's headers and TLS files, unbounded, on its Unix socket where it
     has one.
     """
+    if _has_h2():
+        from bench.load.transport.goodbye import heed_goodbyes
+
+        heed_goodbyes(httpx.__name__.replace("httpx", "httpcore"))
     try:
         return _client(target, timeout)
     except (ValueError, ImportError, httpx.InvalidURL) as error:
@@ -185,10 +189,6 @@ def client_of(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
 def _client(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     verify = verify_of(target)
-    if _has_h2():
-        from bench.load.transport.goodbye import heed_goodbyes
-
-        heed_goodbyes(httpx.__name__.replace("httpx", "httpcore"))
     transport = None
     if target.unix_socket is not None:
         transport = httpx.AsyncHTTPTransport(
