@@ -78,10 +78,37 @@ def ns_a_token(samples: Table) -> Int:
     time, and chunks that nobody counted by usage may each hold several (docs/dev/unknown.md).
     """
     span = between_ns(samples["first_token_ns"], samples["last_token_ns"])
-    steps = samples["output_tokens"].astype("i8") - 1
+    steps = tokens_behind_first(samples)
     mean: Int = span // steps.clip(min=1)
-    mean[(span <= 0) | (steps <= 0) | (samples["chunks"] == 1) | counted_by_chunks(samples)] = -1
+    mean[(span <= 0) | (steps <= 0) | (samples["chunks"] == 1)] = -1
     return mean
+
+
+def tokens_behind_first(samples: Table) -> Int:
+    """Output tokens that came behind the first chunk; -1 where the wire does not show how many: the
+    first may have held any number of those that are more than there were chunks.
+    """
+    tokens = samples["output_tokens"].astype("i8")
+    first = samples["first_tokens"].astype("i8")
+    chunks = samples["chunks"].astype("i8")
+    steps: Int = tokens - first.clip(min=1)
+    # A last token that ends the answer has no text, and half a letter waits for its other half.
+    bundled = (chunks > 0) & (first < 1) & (tokens - chunks > (tokens // 10).clip(min=1))
+    steps[counted_by_chunks(samples) | bundled] = -1
+    return steps
+
+
+def bounds_of_bundled_ns(samples: Table) -> tuple[Int, Int]:
+    """Between which two means the time per token lies of rows whose number of tokens is known, and
+    not how many the first chunk held; -1 for others.
+    """
+    span = between_ns(samples["first_token_ns"], samples["last_token_ns"])
+    tokens, chunks = (samples[name].astype("i8") for name in ("output_tokens", "chunks"))
+    known = (span > 0) & (chunks > 1) & (tokens >= chunks) & ~counted_by_chunks(samples)
+    known &= tokens_behind_first(samples) < 0
+    least, most = span // (tokens - 1).clip(min=1), -(-span // (chunks - 1).clip(min=1))
+    least[~known] = most[~known] = -1
+    return least, most
 
 
 def counted_by_chunks(samples: Table) -> Bool:

@@ -196,7 +196,8 @@ _TABLE = (
         "TPOT",
         "time per output token",
         "Time per output token: (last token − first token) / (output tokens − 1), for answers of"
-        " two tokens or more that came in several chunks and whose tokens the server counted.",
+        " two tokens or more whose tokens the server counted and that came in several chunks, each"
+        " of one token or with its own count.",
         aliases=("time_per_output_token",),
         promise="latency",
         length_ns=columns.ns_a_token,

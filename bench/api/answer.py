@@ -102,6 +102,7 @@ class Answer:
         "first_byte_ns",
         "first_shared",
         "first_token_ns",
+        "first_tokens",
         "gap_max_ns",
         "gaps",
         "last_token_ns",
@@ -122,6 +123,8 @@ class Answer:
         self.last_token_ns = self.gap_max_ns = self._shared_stamp_ns = -1
         #: events that held tokens; reads that brought several of them
         self.chunks = self.shared_reads = 0
+        #: output tokens in the first event with tokens, by its own usage
+        self.first_tokens = -1
         #: the read that brought the first token brought further ones
         self.first_shared = False
         self.prompt_tokens = self.output_tokens = self.reasoning_tokens = self.cached_tokens = -1
@@ -166,7 +169,7 @@ class Answer:
         if said.error is not None:
             raise StreamError(said.error, said.error_code)
         if said.usage is not None:
-            self._count(said.usage)
+            self._count(said.usage, with_first=said.token is not None and self.chunks == 0)
         # What served the request stands in the first event that says so. The tier is another
         # matter: a first event may only repeat what was asked for, the last one knows.
         if self.model is None:
@@ -213,8 +216,10 @@ class Answer:
             due = self._reason_due and self.finish is None
             self.complete = self._marked and held and not due
 
-    def _count(self, usage: Usage) -> None:
+    def _count(self, usage: Usage, *, with_first: bool) -> None:
         prompt, output, reasoning, cached, fresh, written = usage
+        if with_first and output > 0:
+            self.first_tokens = output
         # Nothing was never read or made: a zero behind a count is a place that was not filled in.
         if prompt > 0 or self.prompt_tokens < 0 <= prompt:
             self.prompt_tokens = prompt

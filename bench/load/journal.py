@@ -146,8 +146,7 @@ class Journal:
         t0, text = self._t0, self.strings
         answer = request.answer if request.answer is not None else _NO_ANSWER
         output_tokens = _output_tokens(answer, request.flags)
-        flags = request.flags | (answer.first_shared and Flag.TTFT_UPPER_BOUND)
-        flags |= output_tokens != answer.output_tokens and Flag.COUNTED_TOKENS
+        counted = output_tokens != answer.output_tokens and Flag.COUNTED_TOKENS
         self.samples[request.row] = (
             request.due_ns,
             _after(request.slot_free_ns, t0),
@@ -163,7 +162,7 @@ class Journal:
             answer.gap_max_ns,
             answer.last_token_ns - answer.first_token_ns if answer.chunks > 1 else -1,
             outcome,
-            flags,
+            request.flags | (answer.first_shared and Flag.TTFT_UPPER_BOUND) | counted,
             request.status,
             request.attempts,
             answer.chunks,
@@ -182,6 +181,7 @@ class Journal:
             text["error_code"].number(request.error_code or None),
             _cause(request, outcome, note),
             answer.server_ns if answer.server_ns >= 0 else request.server_ns,
+            answer.first_tokens,
         )
         self._fresh.append(request.row)
         self.outcomes[lane_index][outcome] += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import html
 import json
 import os
 import re
@@ -262,9 +263,9 @@ _REPEATED = re.compile(r"(?i)(x-amz-security-token\W{1,5})[\w+/=%-]{8,}")
 
 
 class Redaction:
-    """Takes secrets out of texts: every stretch of 8 characters of one, as it is, in base64,
-    percent-encoded or escaped for JSON; a secret of 4 to 7 characters where it is whole. Keys that
-    are renewed later are known too.
+    """Takes secrets out of texts: every stretch of 8 characters of one, as it is, in base64 or
+    hexadecimal, percent-encoded, escaped for JSON or HTML; a secret of 4 to 7 characters where it
+    is whole. Keys that are renewed later are known too.
     """
 
     def __init__(self, secrets: Iterable[SecretStr]):
@@ -309,7 +310,13 @@ def _forms(text: str) -> Iterator[str]:
     Base64 has three forms, by where in the encoded text the secret begins.
     """
     data = text.encode("utf-8", "surrogateescape")
-    yield from (text, quote(data, safe=""), json.dumps(text)[1:-1])
+    in_json = json.dumps(text)[1:-1]
+    yield from (text, html.escape(text), in_json, in_json.replace("/", r"\/"))
+    yield re.sub("[=&<>']", lambda mark: rf"\u{ord(mark[0]):04x}", in_json)
+    for safe in ("", "/"):
+        quoted = quote(data, safe=safe)
+        yield from (quoted, re.sub("%..", lambda mark: mark[0].lower(), quoted))
+    yield from (data.hex(), data.hex().upper())
     for before in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             # Characters that also depend on the bytes before are left out.

@@ -95,6 +95,7 @@ SAMPLE_DTYPE = np.dtype(
         ("error_code", "<i2"),
         ("cause", "<i1"),
         ("server_ns", "<i8"),
+        ("first_tokens", "<i4"),
     ]
 )
 
@@ -201,6 +202,7 @@ def _not_begun() -> Any:
             "served_tier",
             "error_code",
             "cause",
+            "first_tokens",
         ):
             row[name] = -1
     return row.view(f"V{SAMPLE_DTYPE.itemsize}")[0]

@@ -27,7 +27,7 @@ from bench.judge.reached import reached
 from bench.metrics import LATENCIES
 from bench.plan.clause import Clause
 from bench.record.facts import Facts
-from bench.record.samples import Outcome
+from bench.record.samples import Flag, Outcome
 from tests.support.rows_by_hand import (
     MS,
     Row,
@@ -224,6 +224,61 @@ def test_an_answer_of_one_token_has_no_tpot_and_no_gap() -> None:
     for metric in ("tpot", "inter_chunk_max"):
         found = tallied(rows, at_most(800, metric=metric))
         assert (found.n, found.bad, found.excluded) == (2, 1, {f"without {metric}": 1})
+
+
+@pytest.mark.parametrize(
+    ("shown", "limit_ms", "bad_unknown"),
+    [
+        # 90 ms behind the first of 10 tokens, a token a chunk: 10 ms each
+        ({"chunks": 10}, 10, (0, 0)),
+        ({"chunks": 10}, 9, (1, 0)),
+        # the token that ends the answer has no text
+        ({"chunks": 9}, 10, (0, 0)),
+        # two chunks: 9 tokens behind the first or only one, so 10 to 90 ms each
+        ({"chunks": 2}, 9, (1, 0)),
+        ({"chunks": 2}, 10, (0, 1)),
+        ({"chunks": 2}, 89, (0, 1)),
+        ({"chunks": 2}, 90, (0, 0)),
+        # the first chunk says that it held 7 of them: 30 ms each
+        ({"chunks": 2, "first_tokens": 7}, 29, (1, 0)),
+        ({"chunks": 2, "first_tokens": 7}, 30, (0, 0)),
+        # nobody counted tokens
+        ({"chunks": 10, "flags": int(Flag.STREAMED | Flag.COUNTED_TOKENS)}, 90, (0, 1)),
+        ({"chunks": 1}, 90, (0, 1)),
+        # a log does not count chunks
+        ({"chunks": 0}, 10, (0, 0)),
+    ],
+)
+def test_what_bundled_chunks_show_of_the_time_per_token(
+    shown: dict[str, int], limit_ms: int, bad_unknown: tuple[int, int]
+) -> None:
+    """By hand: the bounds are all of the 10 tokens behind the first chunk's first, and one for each
+    further chunk.
+    """
+    rows = [answered(100, tokens=10, **shown)]
+    assert counted(rows, at_most(limit_ms, metric="tpot")) == (1, *bad_unknown)
+
+
+@pytest.mark.parametrize(
+    ("shown", "slow", "bad_unknown"),
+    [
+        # 9 tokens in 90 ms
+        ({"chunks": 10}, "100/s", (0, 0)),
+        ({"chunks": 10}, "101/s", (1, 0)),
+        # 3 tokens in 90 ms
+        ({"chunks": 2, "first_tokens": 7}, "33/s", (0, 0)),
+        ({"chunks": 2, "first_tokens": 7}, "34/s", (1, 0)),
+        ({"chunks": 2}, "1/s", (0, 1)),
+        ({"chunks": 1}, "1/s", (0, 1)),
+    ],
+)
+def test_what_bundled_chunks_show_of_the_speed_behind_the_first(
+    shown: dict[str, int], slow: str, bad_unknown: tuple[int, int]
+) -> None:
+    clause = Clause.model_validate(
+        {"metric": "output_tps", "quantile": "50%", "at_least": slow, "with_ttft": False}
+    )
+    assert counted([answered(100, tokens=10, **shown)], clause) == (1, *bad_unknown)
 
 
 def test_an_answer_without_a_first_token_never_had_one_in_time() -> None:

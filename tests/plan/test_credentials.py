@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -250,8 +252,22 @@ def test_a_secret_is_found_as_json_and_urls_write_it(secret: str) -> None:
     where it is whole.
     """
     clean = Redaction([SecretStr(secret)]).clean
-    for written in (json.dumps(secret)[1:-1], quote(secret, safe=""), secret[:9], secret[2:]):
-        assert clean(f"<{written}>") == "<[redacted]>"
+    in_json = json.dumps(secret)[1:-1]
+    for written in (
+        in_json,
+        in_json.replace("/", r"\/"),
+        in_json.replace("=", r"\u003d"),
+        html.escape(secret),
+        quote(secret, safe=""),
+        quote(secret),
+        re.sub("%..", lambda mark: mark[0].lower(), quote(secret)),
+        secret.encode().hex(),
+        secret.encode().hex().upper(),
+        secret[:9],
+        secret[2:],
+    ):
+        left = clean(f"<{written}>").replace("[redacted]", "")
+        assert not any(written[at : at + 8] in left for at in range(len(written) - 7)), written
     assert (
         Redaction([SecretStr("abcd"), SecretStr("xyz")]).clean("abcd abc xyz")
         == "[redacted] abc xyz"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.columns import counted_by_chunks
+from bench.columns import bounds_of_bundled_ns, counted_by_chunks, tokens_behind_first
 from bench.judge.contract.exclusions import Classes
 from bench.metrics import METRICS
 from bench.plan.clause import Clause
@@ -36,13 +36,15 @@ class Tally:
     at_ns: Int
     #: rows that broke the promise for certain
     is_bad: Bool
-    #: rows cut off by the end of the run before they could break or keep it
+    #: rows that were cut off before they could break or keep it, or do not show which they did
     is_unknown: Bool
     #: rows set aside, by reason
     excluded: dict[str, int]
     #: value a row: ns, ns a token for tokens per second; failures and unknowns over any limit. None
     #: for shares
     values_ns: Int | None
+    #: of the unknown rows those that were answered, by answers that do not show the value
+    unmeasured: int = 0
 
     @property
     def n(self) -> int:
@@ -150,7 +152,10 @@ def tally(
         values = None
     else:
         values = found.values_ns[order]
-    return Tally(order, at_ns, found.is_bad[order], found.is_unknown[order], excluded, values)
+    unmeasured = int((found.is_unknown & columns.ok)[order].sum())
+    return Tally(
+        order, at_ns, found.is_bad[order], found.is_unknown[order], excluded, values, unmeasured
+    )
 
 
 def _set_aside(excluded: dict[str, int], reason: str, mask: Bool) -> None:
@@ -187,6 +192,8 @@ def marks(
         else:
             limit = clause.limit - clause.strict
         values = latency_ns(samples, clause.metric, view)
+        if clause.metric == "tpot":
+            values = _with_bundled(samples, values, limit)
         over = values > limit
         if clause.failed == "miss":  # else one that went on to fail would not count
             cut = np.flatnonzero(unknown)
@@ -212,6 +219,15 @@ def marks(
         aside,
         np.where(measured, values, OVER_ANY_LIMIT_NS),
     )
+
+
+def _with_bundled(samples: Table, values_ns: Int, limit_ns: int) -> Int:
+    """The values, and of rows of which only bounds are known one of these, if the limit does not
+    lie between them.
+    """
+    least, most = bounds_of_bundled_ns(samples)
+    kept = (least >= 0) & (most <= limit_ns)
+    return np.where(kept, most, np.where(least > limit_ns, least, values_ns))
 
 
 def _aside(
@@ -274,7 +290,7 @@ def _time_and_tokens(samples: Table, clause: Clause, view: str) -> tuple[Int, In
     if not clause.with_ttft:
         first = latency_ns(samples, "ttft", view)
         took = np.where((took >= 0) & (first >= 0), took - first, -1)
-        tokens = tokens - 1
+        tokens = tokens_behind_first(samples)
         took[(took == 0) | (samples["chunks"] == 1)] = -1
     known = (took >= 0) & (tokens > 0) & ~counted_by_chunks(samples)
     return np.where(known, took, -1), tokens

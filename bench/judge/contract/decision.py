@@ -108,8 +108,11 @@ def sentence(
     clause: Clause,
     excluded: dict[str, int],
     note: str | None,
+    unmeasured: int = 0,
 ) -> str:
-    """The reason of a verdict; `note` is what time alone decides or leaves open."""
+    """The reason of a verdict; `note` is what time alone decides or leaves open, `unmeasured` of
+    the unknown rows those whose answers do not show the value.
+    """
     if not judged.n:
         aside = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items())
         return note or "no rows: nothing can be said" + (f" (excluded: {aside})" if aside else "")
@@ -121,7 +124,7 @@ def sentence(
         unit = "windows"
     seen = f"{judged.bad:,} of {judged.n:,} {unit} broke it"
     if judged.unknown:
-        seen += f", {judged.unknown:,} more were cut off"
+        seen += f", {_unknown(judged.unknown, unmeasured)}"
     if judged.method == "blocks" and judged.n_eff < judged.n - 1:
         seen += f"; all count as {judged.n_eff:,.0f} independent ones, as they come in clusters"
     if note is not None:
@@ -137,6 +140,14 @@ def sentence(
             f" {int(clause.allowed_share * judged.n):,}"
         )
     return f"{seen}; {_open(judged)}; {_more(judged, unit)}"
+
+
+def _unknown(unknown: int, unmeasured: int) -> str:
+    if not unmeasured:
+        return f"{unknown:,} more were cut off"
+    if unmeasured >= unknown:
+        return f"{unknown:,} more could not be measured"
+    return f"{unknown:,} more could not be measured ({unmeasured:,}) or were cut off"
 
 
 def _open(judged: Judged) -> str:
@@ -156,7 +167,7 @@ def _open(judged: Judged) -> str:
             return f"without its worst cluster ({cluster}) it would not FAIL"
         return f"one more cluster like its worst ({cluster}) would break it"
     if judged.cause == "unknown_rows":
-        return "what became of those cut off would decide it"
+        return "what is not known of them would decide it"
     if judged.allowed >= 0:
         between = f"PASS needs at most {judged.allowed:,}"
     else:

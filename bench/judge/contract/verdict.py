@@ -300,7 +300,7 @@ def _decided(
     if (elsewhere := served_elsewhere(of.contract, counts)) is not None:
         return Decision("INCONCLUSIVE", elsewhere)
     judged = found.judged
-    reason = sentence(judged, clause, counts.excluded, found.note)
+    reason = sentence(judged, clause, counts.excluded, found.note, counts.unmeasured)
     decision = Decision(judged.outcome, reason, judged.needed)
     decision = with_health(decision, of.columns, of.classes, keep, clause, of.alpha, of.health)
     decision = beside_drift(decision, found.numbers.get("steadiness"))
