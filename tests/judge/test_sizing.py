@@ -205,21 +205,6 @@ def test_the_judge_decides_dependent_requests_with_about_that_power() -> None:
     assert 0.7 <= passed / 60 <= 0.95
 
 
-def test_a_pass_needs_twenty_blocks_of_five_slow_phases() -> None:
-    """A quartile decides on few rows; but with a design effect of 10, slow phases are 5.5 rows or
-    more, so 550 rows.
-    """
-    half, _ = only(e2e("25%"), seconds=40, assumed={"design_effect": 10.0}).guesses
-    assert half.needed == math.ceil(20 * 5 * (10 + 1) / 2)
-    assert half.p_pass == 0
-    (bad,) = only(
-        e2e("25%"), assumed={"design_effect": 10.0, "slow_share": Fraction(99, 100)}
-    ).guesses
-    assert bad.needed is not None
-    assert bad.needed < 550  # to condemn, few are enough
-    assert only(e2e("25%"), seconds=40).guesses[0].p_pass > 0.9
-
-
 def test_a_clause_on_a_part_of_the_traffic_needs_the_whole_around_it() -> None:
     """Every fourth request falls into the bucket: about four requests for each row that counts."""
     mix = [{"fixed": 100, "weight": 3}, {"fixed": 4000, "weight": 1}]

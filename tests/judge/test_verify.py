@@ -119,13 +119,13 @@ def test_an_edited_sample_is_found_by_its_file_and_by_what_it_changes(folder: Pa
             "verdicts.json",
             ("clauses", 1, "verdict"),
             "FAIL",
-            'verdicts.json: clauses[1].verdict: stored "FAIL", recomputed "PASS"',
+            'verdicts.json: clauses[1].verdict: stored "FAIL", recomputed "INCONCLUSIVE"',
         ),
         (
             "verdicts.json",
             ("exit_code",),
             True,
-            "verdicts.json: exit_code: stored true, recomputed 0",
+            "verdicts.json: exit_code: stored true, recomputed 3",
         ),
         (
             "verdicts.json",

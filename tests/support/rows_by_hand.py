@@ -85,7 +85,7 @@ def columns_of(rows: list[Row]) -> Columns:
     `session`.
     """
     schedule, samples = np.zeros(len(rows), SCHEDULE_DTYPE), empty_samples(len(rows))
-    for name in ("after_row", "prefix_group"):
+    for name in ("after_row", "prefix_group", "session"):
         schedule[name] = -1
     for index, row in enumerate(rows):
         schedule["due_ns"][index] = (row["planned"] if "planned" in row else row.get("due", 0)) * MS

@@ -20,8 +20,8 @@ from bench.judge.attribution.association import Table2, adjusted_odds_ratio, ass
 from bench.judge.attribution.decompose import Answering, answering, decompose
 from bench.judge.attribution.factors import CONTEXT, TIME, Factor, factors_of
 from bench.judge.attribution.shapley import shapley
-from bench.judge.contract.clauses import OVER_ANY_LIMIT_NS
 from bench.judge.reached import came_to, undecided
+from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
 from bench.judge.stats.resample import draw_blocks, time_blocks
 from bench.judge.stats.tail import quantile_ci_ranks
 from bench.metrics import FROM_DUE, METRICS

@@ -16,15 +16,13 @@ import numpy as np
 
 from bench.columns import bounds_of_bundled_ns, counted_by_chunks, tokens_behind_first
 from bench.judge.contract.exclusions import Classes
+from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
 from bench.metrics import METRICS
 from bench.plan.clause import Clause
 from bench.quantiles import P95
 from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Bool, Columns, Flag, Float, Int, Outcome, Table, latency_ns
 from bench.units import S, nearest_rank
-
-#: A value above every limit: what a failure counts as in a latency clause.
-OVER_ANY_LIMIT_NS = np.iinfo(np.int64).max
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +43,8 @@ class Tally:
     values_ns: Int | None
     #: of the unknown rows those that were answered, by answers that do not show the value
     unmeasured: int = 0
+    #: the same with unknown rows as low as they may be; None where that is not told
+    least_ns: Int | None = None
 
     @property
     def n(self) -> int:
@@ -70,6 +70,7 @@ class Tally:
             is_bad=self.is_bad[keep],
             is_unknown=self.is_unknown[keep],
             values_ns=None if self.values_ns is None else self.values_ns[keep],
+            least_ns=None if self.least_ns is None else self.least_ns[keep],
         )
 
 
@@ -84,6 +85,7 @@ class Marks:
     aside: dict[str, Bool]
     #: as in `Tally`
     values_ns: Int | None
+    least_ns: Int | None
 
 
 def scope(columns: Columns, clause: Clause, lane: LaneRecord) -> Bool:
@@ -148,13 +150,19 @@ def tally(
     if np.any(at_ns[1:] < at_ns[:-1]):
         order = order[turn := np.argsort(at_ns, kind="stable")]
         at_ns = at_ns[turn]
-    if found.values_ns is None:
-        values = None
-    else:
-        values = found.values_ns[order]
+    values, least = (
+        None if each is None else each[order] for each in (found.values_ns, found.least_ns)
+    )
     unmeasured = int((found.is_unknown & columns.ok)[order].sum())
     return Tally(
-        order, at_ns, found.is_bad[order], found.is_unknown[order], excluded, values, unmeasured
+        order,
+        at_ns,
+        found.is_bad[order],
+        found.is_unknown[order],
+        excluded,
+        values,
+        unmeasured,
+        least,
     )
 
 
@@ -177,11 +185,12 @@ def marks(
     time. A log (`logged`) may only not have recorded it: such a row is unknown.
     """
     if not clause.kind.has_values:
-        return Marks(classes.failed & ~classes.unknown, classes.unknown, {}, None)
+        return Marks(classes.failed & ~classes.unknown, classes.unknown, {}, None, None)
     samples = columns.samples
     served = columns.ok
     ok = served & ~classes.failed
     unknown = classes.unknown.copy()
+    cut_at_least: tuple[Int, Int] | None = None
     if clause.metric == "output_tps":
         took, tokens = _time_and_tokens(samples, clause, view)
         values = np.where(took >= 0, -(-took // np.maximum(tokens, 1)), -1)
@@ -199,6 +208,7 @@ def marks(
             cut = np.flatnonzero(unknown)
             known = METRICS[clause.metric].known_by_cut_ns(samples[cut], view)
             unknown[cut] = known <= limit
+            cut_at_least = cut, known
     lacks = ok & (values < 0)
     # What the wire does not show was neither kept nor broken for certain: no answer too short for
     # the metric, but one whose tokens came at once, or were never counted.
@@ -213,12 +223,14 @@ def marks(
     aside = _aside(samples, clause, ok, lacks, ~(served | classes.failed | classes.unknown))
     if clause.failed == "excluded":
         aside["failed"] = ~(ok | classes.unknown)
-    return Marks(
-        (over | ~measured) & ~unknown,
-        unknown,
-        aside,
-        np.where(measured, values, OVER_ANY_LIMIT_NS),
-    )
+    marked = np.where(measured, values, OVER_ANY_LIMIT_NS)
+    least = np.where(unknown, -1, marked)
+    if clause.metric == "tpot":
+        bundled, _ = bounds_of_bundled_ns(samples)
+        least = np.where(ok & (bundled >= 0), bundled, least)
+    if cut_at_least is not None:
+        least[cut_at_least[0]] = cut_at_least[1]
+    return Marks((over | ~measured) & ~unknown, unknown, aside, marked, least)
 
 
 def _with_bundled(samples: Table, values_ns: Int, limit_ns: int) -> Int:
@@ -325,10 +337,10 @@ def _slower(took: Int, tokens: Int, clause: Clause) -> Bool:
     return np.asarray(made <= least if clause.strict else made < least, bool)
 
 
-def slow_twentieth(columns: Columns, rows: Int) -> Bool:
-    """Which of `rows` lie above their own p95 from due to end: where nothing broke the promise, how
-    these cluster stands for how breaches would (methods 3.5)."""
-    took = latency_ns(columns.samples[rows], "e2e")
+def slow_twentieth(took: Int) -> Bool:
+    """Which rows lie above their own p95: where hardly any broke the promise, how these come stands
+    for how breaches would.
+    """
     if not len(took):
         return np.zeros(0, bool)
     rank = nearest_rank(len(took), P95)

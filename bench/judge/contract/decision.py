@@ -17,17 +17,25 @@ from bench.judge.contract.clauses import Tally, tally
 from bench.judge.contract.exclusions import Classes
 from bench.judge.contract.requests import trials_of
 from bench.judge.health import Health
-from bench.judge.stats.dependence import Judged, judge_trials
+from bench.judge.stats.dependence import Cause, Judged, judge_trials
+from bench.judge.stats.scales import LEAST_TO_PASS
 from bench.metrics import FROM_DUE
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
-from bench.record.records.verdicts import Steadiness
+from bench.record.records.verdicts import ClauseOutcome, OpenCause, Steadiness
 from bench.record.samples import Bool, Columns
 from bench.units import show_duration, show_share
 
 #: Answers by another tier or place than the contract's, above which the run did not test the
 #: contract.
 SERVED_ELSEWHERE_MOST = Fraction(1, 20)
+
+#: What left rows open, where it is no mere lack of rows.
+_OPEN: dict[Cause, OpenCause] = {
+    "few_blocks": "few_blocks",
+    "worst_block": "worst_block",
+    "unknown_rows": "unknown_rows",
+}
 
 #: A trend less likely than this by chance is named beside a PASS.
 DRIFT_P = 0.01
@@ -37,9 +45,31 @@ DRIFT_P = 0.01
 class Decision:
     """The three-way outcome of one clause."""
 
-    verdict: str
+    verdict: ClauseOutcome
     reason: str
     needed: int | None = None
+    #: why it is INCONCLUSIVE
+    cause: OpenCause | None = None
+    #: the share that broke it, of which `needed` speaks
+    share: float = 0.0
+
+
+def judged_decision(
+    judged: Judged,
+    clause: Clause,
+    excluded: dict[str, int],
+    note: str | None,
+    unmeasured: int = 0,
+) -> Decision:
+    """What the rows alone came to; `note` is what time alone decides or leaves open."""
+    reason = sentence(judged, clause, excluded, note, unmeasured)
+    if judged.outcome != "INCONCLUSIVE":
+        return Decision(judged.outcome, reason)
+    cause = _OPEN.get(judged.cause, "few_rows")
+    if judged.cause == "undecided" and judged.needed is None:
+        cause = "near_limit"
+    share = judged.bad / max(judged.n, 1)
+    return Decision("INCONCLUSIVE", reason, judged.needed, cause, share)
 
 
 def beside_drift(decision: Decision, steady: Steadiness | None) -> Decision:
@@ -85,6 +115,8 @@ def with_health(
             "INCONCLUSIVE",
             f"the harness was not valid: {health.reasons[0]}",
             decision.needed,
+            "harness",
+            decision.share,
         )
     timed = clause.metric in FROM_DUE and not clause.by_time
     if not health.client_limited or decision.verdict != "FAIL" or not timed:
@@ -97,6 +129,7 @@ def with_health(
     return Decision(
         "INCONCLUSIVE",
         "over the limit only with the harness's own lateness counted in: " + decision.reason,
+        cause="harness",
     )
 
 
@@ -133,13 +166,8 @@ def sentence(
     if judged.outcome == "PASS":
         return f"{seen}; up to {judged.allowed:,} prove {share}"
     if judged.outcome == "FAIL":
-        if judged.bad >= judged.fails:
-            return f"{seen}; {judged.fails:,} or more disprove {share}"
-        return (
-            f"{seen}; too many even without the worst cluster: {share} would be"
-            f" {int(clause.allowed_share * judged.n):,}"
-        )
-    return f"{seen}; {_open(judged)}; {_more(judged, unit)}"
+        return f"{seen}; {judged.fails:,} or more disprove {share}"
+    return f"{seen}; {_open(judged, clause)}; {_more(judged, unit)}"
 
 
 def _unknown(unknown: int, unmeasured: int) -> str:
@@ -150,36 +178,37 @@ def _unknown(unknown: int, unmeasured: int) -> str:
     return f"{unknown:,} more could not be measured ({unmeasured:,}) or were cut off"
 
 
-def _open(judged: Judged) -> str:
+def _open(judged: Judged, clause: Clause) -> str:
     """What stands between the counts and a verdict."""
-    worst = judged.worst
+    if judged.cause == "unknown_rows":
+        return "what is not known of them would decide it"
     if judged.cause == "few_blocks":
         return (
-            f"the slow phases are so long that the run holds {judged.blocks} of the 20 blocks "
-            f"that a PASS needs ({show_duration(judged.block_ns or 0)} each)"
+            f"they come in so few stretches of time or sessions that the run holds fewer than the"
+            f" {LEAST_TO_PASS} that a PASS needs"
         )
-    if judged.cause == "worst_block" and worst is not None:
+    if judged.cause == "worst_block" and judged.worst is not None:
+        worst = judged.worst
         cluster = (
             f"{worst.bad:,} of {worst.n:,} between {show_duration(worst.start_ns)} and"
             f" {show_duration(worst.end_ns)}"
         )
-        if judged.bad > judged.allowed:
+        if judged.bad > clause.allowed_share * judged.n:
             return f"without its worst cluster ({cluster}) it would not FAIL"
-        return f"one more cluster like its worst ({cluster}) would break it"
-    if judged.cause == "unknown_rows":
-        return "what is not known of them would decide it"
+        return f"one more like its worst cluster ({cluster}) would break it"
     if judged.allowed >= 0:
         between = f"PASS needs at most {judged.allowed:,}"
     else:
         between = "PASS is impossible with so few"
-    if judged.bad >= judged.fails:
-        return f"{between}, and without its worst cluster it would not FAIL"
+    if judged.fails > judged.n:
+        return f"{between}, and so is FAIL" if judged.allowed < 0 else between
     return f"{between}, FAIL needs at least {judged.fails:,}"
 
 
 def _more(judged: Judged, unit: str) -> str:
     if judged.needed is None:
         return "the measured share is too near the limit for any run to decide"
-    if judged.needed <= judged.n:
-        return "a repeat of this size would probably decide"
-    return f"about {judged.needed - judged.n:,} more {unit} would probably decide"
+    return (
+        f"a run of about {judged.needed:,} {unit} would decide if the share stays at"
+        f" {show_share(Fraction(judged.bad, judged.n))}"
+    )

@@ -1,28 +1,28 @@
 """A clause about requests, judged from a run.
 
-In: a clause's tally. Out: what its requests came to: the judgement, the measured statistic with its
-limits, and whether the run was one thing from beginning to end. Must stay true: unknown rows are
-counted good for the lower limit and bad for the upper one; what lies among failures has no number.
+In: a clause's tally. Out: what its requests came to: the judgement, the measured statistic with the
+limits that are the verdict's own, and whether the run was one thing from beginning to end. Must
+stay true: unknown rows are counted good for the lower limit and bad for the upper one; what lies
+among failures has no number; no limit denies the verdict.
 
-Source: methods 3.2, 3.3 and 3.5.
+Source: methods, part two, "Three scales".
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 
-from bench.judge.contract.clauses import OVER_ANY_LIMIT_NS, Tally, slow_twentieth
+from bench.judge.contract.clauses import Tally, slow_twentieth
 from bench.judge.contract.spans import Found, Numbers
-from bench.judge.stats.dependence import Trials, judge_trials, p_value_fail
+from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
+from bench.judge.stats.dependence import Judged, Trials, judge_trials
 from bench.judge.stats.sequential import steadiness
-from bench.judge.stats.tail import clopper_pearson, quantile_ci_ranks
 from bench.metrics import METRICS
 from bench.plan.clause import Clause
 from bench.record.records.verdicts import Interval, Steadiness
-from bench.record.samples import Columns
+from bench.record.samples import Columns, latency_ns
 from bench.units import MS, S, nearest_rank
 
 
@@ -34,31 +34,19 @@ def judge_requests(
 ) -> Found:
     trials = trials_of(columns, counts)
     judged = judge_trials(trials, clause.allowed_share, alpha)
-    if judged.method == "blocks":
-        worth = min(counts.n, math.ceil(judged.n_eff))
-    else:
-        worth = counts.n
-    measured, interval = _measured(counts, clause, alpha, worth)
-    low, high = _share_limits(counts, alpha / 2, worth) if counts.n else (0.0, 1.0)
-    if judged.outcome == "FAIL":
-        p_fail = p_value_fail(trials, clause.allowed_share)
-    else:
-        p_fail = 1.0
     numbers: Numbers = {
         "unit": METRICS[clause.metric].unit,
-        "measured": measured,
-        "interval": interval,
-        "p_interval": (low, high),
-        "steadiness": _steadiness(trials, counts, clause, alpha),
+        "measured": _measured(counts, clause),
+        "bound": _bound(judged, counts, clause),
+        "steadiness": _steadiness(trials, counts, clause),
     }
-    return Found(judged, p_fail, numbers, None)
+    return Found(judged, judged.p_fail, numbers, None)
 
 
 def _steadiness(
     trials: Trials,
     counts: Tally,
     clause: Clause,
-    alpha: float,
 ) -> Steadiness | None:
     """Was the run one thing from beginning to end?
 
@@ -77,7 +65,7 @@ def _steadiness(
             is_unknown=counts.is_unknown[dropped:],
             values_ns=counts.values_ns[dropped:],
         )
-        after = _measured(later, clause, alpha, later.n)[0]
+        after = _measured(later, clause)
     return Steadiness(
         trend_rho=found.trend and found.trend.rho,
         trend_p=found.trend and found.trend.p,
@@ -90,70 +78,54 @@ def _steadiness(
 
 
 def trials_of(columns: Columns, counts: Tally) -> Trials:
-    if counts.is_bad.any():
-        slow = np.zeros(counts.n, bool)
+    """The rows of a clause, as they are judged."""
+    sessions = columns.schedule["session"][counts.rows].astype(np.int64)
+    alone = sessions < 0
+    if alone.any():
+        sessions = np.where(alone, -1 - np.arange(counts.n), sessions)
+    values = None
+    if counts.values_ns is None:
+        took = latency_ns(columns.samples[counts.rows], "e2e")
     else:
-        slow = slow_twentieth(columns, counts.rows)
-    return Trials(counts.at_ns, counts.is_bad, counts.is_unknown, slow)
-
-
-def _share_limits(
-    counts: Tally,
-    alpha_each_side: float,
-    worth: int,
-) -> tuple[float, float]:
-    """Limits of the share that broke it, the rows being worth `worth` independent ones: the lower
-    with unknown rows counted good, the upper with them bad.
-    """
-    # Divided last: all of the rows are never a hair more than all.
-    low = clopper_pearson(counts.bad * worth / counts.n, worth, alpha_each_side).lower
-    return (
-        low,
-        clopper_pearson(
-            (counts.bad + counts.unknown) * worth / counts.n,
-            worth,
-            alpha_each_side,
-        ).upper,
+        took = np.where(counts.is_unknown, OVER_ANY_LIMIT_NS, counts.values_ns)
+        if counts.least_ns is None or not counts.unknown:
+            values = took, took
+        else:
+            values = took, counts.least_ns
+    return Trials(
+        counts.at_ns, counts.is_bad, counts.is_unknown, slow_twentieth(took), sessions, values
     )
 
 
-def _measured(
-    counts: Tally,
-    clause: Clause,
-    alpha: float,
-    worth: int,
-) -> tuple[float | None, Interval]:
-    """The statistic and its two-sided limits, in the metric's unit.
-
-    None where the value lies among failures (above any number) or no such limit exists.
+def _measured(counts: Tally, clause: Clause) -> float | None:
+    """The statistic in the metric's unit; None where the value lies among failures (above any
+    number).
     """
     if counts.n == 0:
-        return None, (None, None)
+        return None
     if counts.values_ns is None:
-        low, high = _share_limits(counts, alpha / 2, worth)
         known = counts.n - counts.unknown
-        share = counts.bad / known if known else None
-        if not clause.rising:
-            return share, (low, high)
-        return None if share is None else 1 - share, (1 - high, 1 - low)
-    quantile = 1 - clause.allowed_share
-    lower, upper = quantile_ci_ranks(worth, quantile, alpha / 2)
-    # ranks among `worth` rows, spread over all of them
-    ranks = [
-        nearest_rank(counts.n, quantile),
-        lower * counts.n // worth,
-        -(-upper * counts.n // worth) if upper <= worth else counts.n + 1,
-    ]
-    at = np.partition(
-        counts.values_ns, sorted({rank - 1 for rank in ranks if 1 <= rank <= counts.n})
-    )
-
-    def value(rank: int) -> float | None:
-        if not 1 <= rank <= counts.n or at[rank - 1] == OVER_ANY_LIMIT_NS:
+        if not known:
             return None
-        if clause.rising:
-            return S / max(int(at[rank - 1]), 1)
-        return int(at[rank - 1]) / MS
+        share = counts.bad / known
+        return 1 - share if clause.rising else share
+    rank = nearest_rank(counts.n, 1 - clause.allowed_share)
+    return in_unit(int(np.partition(counts.values_ns, rank - 1)[rank - 1]), clause)
 
-    point, low_at, high_at = (value(rank) for rank in ranks)
-    return point, (high_at, low_at) if clause.rising else (low_at, high_at)
+
+def in_unit(value_ns: int, clause: Clause) -> float | None:
+    """A value of a tally in ms or tokens/s; None where it is over any limit."""
+    if value_ns == OVER_ANY_LIMIT_NS:
+        return None
+    return S / max(value_ns, 1) if clause.rising else value_ns / MS
+
+
+def _bound(judged: Judged, counts: Tally, clause: Clause) -> Interval:
+    """The limits of the statistic, in the metric's unit."""
+    if not counts.n:
+        return None, None
+    if counts.values_ns is None:
+        limits = judged.lower, judged.upper
+        return (1 - limits[1], 1 - limits[0]) if clause.rising else limits
+    low, high = (None if value is None else in_unit(value, clause) for value in judged.bound)
+    return (high, low) if clause.rising else (low, high)

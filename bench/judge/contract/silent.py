@@ -45,4 +45,4 @@ def unless_in_doubt(decision: Decision, doubt: str | None) -> Decision:
     """The decision, where answers that name no tier leave it standing."""
     if doubt is None or decision.verdict not in ("PASS", "FAIL"):
         return decision
-    return Decision("INCONCLUSIVE", doubt)
+    return Decision("INCONCLUSIVE", doubt, cause="unknown_rows")

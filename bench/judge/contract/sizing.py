@@ -18,8 +18,7 @@ from typing import Literal
 import numpy as np
 
 from bench.judge.contract.clauses import index_of
-from bench.judge.stats.blocks import PHASES_A_BLOCK
-from bench.judge.stats.dependence import ENOUGH_BLOCKS, INDEPENDENT, rows_worth_one
+from bench.judge.stats.dependence import rows_worth_one
 from bench.judge.stats.tail import min_n, needed_n, operating_characteristic, outage_free_ns
 from bench.metrics import METRICS
 from bench.plan.budget import planned_usd
@@ -307,12 +306,11 @@ def _guess(
 ) -> Guess:
     """One guess; a unit of the clause comes up every `unit_ns`."""
     needed = needed_n(share, p0, alpha, float(power))
-    blocks = _rows_for_blocks(deff)
     to_pass, to_fail = rows_worth_one(deff)
     decides = None
     if needed is not None:
         if share < p0:
-            needed = max(math.ceil(needed * to_pass), blocks)
+            needed = math.ceil(needed * to_pass)
         else:
             needed = math.ceil(needed * to_fail)
         decides = load.times(needed * unit_ns / max(load.duration_ns, 1))
@@ -324,20 +322,9 @@ def _guess(
         share,
         needed,
         decides,
-        p_pass.p_pass if planned >= blocks else 0.0,
+        p_pass.p_pass if planned else 0.0,
         p_fail.p_fail if planned else 0.0,
     )
-
-
-def _rows_for_blocks(deff: float) -> int:
-    """Rows that 20 blocks need, below which dependent requests never PASS.
-
-    A block holds 5 slow phases, and phases of mean length L requests cannot inflate the variance
-    by more than 2L - 1: a design effect of D tells of phases of at least (D + 1)/2 requests.
-    """
-    if deff < INDEPENDENT:
-        return 0
-    return math.ceil(ENOUGH_BLOCKS * PHASES_A_BLOCK * (deff + 1) / 2)
 
 
 def _uptime_by_time(clause: Clause, number: int, load: Load, alpha: float) -> ClauseSize:

@@ -18,7 +18,6 @@ import numpy as np
 from bench.judge.contract.clauses import Tally, in_own_unit
 from bench.judge.contract.uptime import Attained, Minutes, attained, attained_means, minute_table
 from bench.judge.stats.dependence import (
-    ENOUGH_BLOCKS,
     LEAST_P,
     Cause,
     Judged,
@@ -27,6 +26,7 @@ from bench.judge.stats.dependence import (
     judge_trials,
     p_value_fail,
 )
+from bench.judge.stats.scales import LEAST_TO_PASS
 from bench.judge.stats.tail import clopper_pearson, outage_free_ns
 from bench.plan.clause import Clause
 from bench.plan.clause_keys import MINUTE_NS
@@ -42,8 +42,8 @@ class Numbers(TypedDict):
 
     unit: Literal["ms", "tokens/s", "share"]
     measured: float | None
-    interval: Interval
-    p_interval: tuple[float, float]
+    #: the verdict's own limits of it
+    bound: Interval
     #: of requests with a value alone
     steadiness: NotRequired[Steadiness | None]
     #: of windows alone
@@ -79,7 +79,7 @@ def judge_spans(
         return Found(
             empty,
             1.0,
-            _numbers(None, empty, alpha),
+            _numbers(None, empty),
             "the run covered no whole minute" if counts.n else None,
         )
     if clause.phase is not None:
@@ -108,7 +108,7 @@ def judge_spans(
     )
     judged = judge_trials(trials, clause.allowed_share, alpha)
     p_fail = p_value_fail(trials, clause.allowed_share) if judged.outcome == "FAIL" else 1.0
-    numbers = _numbers(found, judged, alpha)
+    numbers = _numbers(found, judged)
     if not clause.kind.outages:
         # The other reading of the same words (methods 1.5, B).
         numbers["share_of_requests"] = 1 - counts.bad / counts.n if counts.n else None
@@ -116,6 +116,7 @@ def judge_spans(
     said = None
     if clause.kind.partial:
         judged, said = _mean(judged, found, with_unknown, clause, alpha)
+        numbers = _numbers(found, judged)
         p_fail = p_fail if judged.outcome == "FAIL" else 1.0
     return _by_time(Found(judged, p_fail, numbers, said), found, clause, contract, alpha)
 
@@ -173,24 +174,14 @@ def _counted(table: Minutes, clause: Clause) -> Bool:
     return np.asarray((_by_unit(table.n[0], clause) >= least) & (watched > 0), bool)
 
 
-def _numbers(found: Attained | None, judged: Judged, alpha: float) -> Numbers:
-    """Measured share with its two-sided limits; of stretches, so few that they are rarely
-    narrow.
-    """
+def _numbers(found: Attained | None, judged: Judged) -> Numbers:
+    """The measured share, with the limits of the verdict."""
     if found is None or found.value is None or judged.n == 0:
-        return {
-            "unit": "share",
-            "measured": None,
-            "interval": (None, None),
-            "p_interval": (0.0, 1.0),
-        }
-    size = min(float(judged.n), judged.n_eff)
-    lost = clopper_pearson(float(1 - found.value) * size, size, alpha / 2)
+        return {"unit": "share", "measured": None, "bound": (None, None)}
     return {
         "unit": "share",
         "measured": float(found.value),
-        "interval": (1 - lost.upper, 1 - lost.lower),
-        "p_interval": (lost.lower, lost.upper),
+        "bound": (1 - judged.upper, 1 - judged.lower),
     }
 
 
@@ -214,7 +205,7 @@ def _mean(
         f"on the mean {show_share(1 - found.value)} of an interval is lost ({show_share(lower)} to"
         f" {show_share(upper)}), and {show_share(clause.allowed_share)} may be"
     )
-    long_enough = judged.method == "exact" or judged.blocks >= ENOUGH_BLOCKS
+    long_enough = judged.blocks >= LEAST_TO_PASS
     outcome: Outcome = "INCONCLUSIVE"
     cause: Cause = "undecided"
     if upper <= clause.allowed_share and long_enough:

@@ -2,11 +2,12 @@
 
 In: a run, its contracts, its health. Out: the records of verdicts.json. Must stay true: PASS
 only if the upper limit of the exceedance keeps the promise with unknown rows counted bad; FAIL
-only if the lower limit breaks it with unknown rows counted good; no clause passes on no data;
-a harness that could have caused a breach cannot pronounce one. Only this room speaks a
-contract verdict.
+only if the lower limit breaks it with unknown rows counted good; the bound of a record never denies
+its verdict; no clause passes on no data; a harness that could have caused a breach cannot pronounce
+one. Only this room speaks a contract verdict.
 
-Source: methods 3.2-3.5 and 8; several clauses: intersection-union for PASS, Holm for FAIL.
+Source: methods 3.2-3.5 and 8; several clauses: intersection-union for PASS, Holm for FAIL, over all
+lanes and contracts of the run.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from bench.judge.contract.credits import step
 from bench.judge.contract.decision import (
     Decision,
     beside_drift,
-    sentence,
+    judged_decision,
     served_elsewhere,
     with_health,
 )
@@ -38,11 +39,12 @@ from bench.judge.contract.next_command import with_commands
 from bench.judge.contract.requests import judge_requests
 from bench.judge.contract.silent import beside_silent, unless_in_doubt
 from bench.judge.contract.spans import Found, judge_spans
+from bench.judge.contract.together import Claim, agreeing, decide, stand_together
 from bench.judge.health import Health
 from bench.judge.left_out import facts_of, left_out_of
 from bench.judge.reached import came_to
 from bench.judge.stats.dependence import Judged
-from bench.judge.stats.sequential import LOOKS, holm
+from bench.judge.stats.sequential import LOOKS
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.plan.suite import match_clause
@@ -68,12 +70,17 @@ from bench.units import MS, S
 class _Found:
     """What the lanes of a run came to, lane by lane."""
 
-    clauses: list[ClauseVerdict] = dataclasses.field(default_factory=list)
+    claims: list[Claim] = dataclasses.field(default_factory=list)
     forecasts: list[Forecast] = dataclasses.field(default_factory=list)
     attested: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     #: by contract: once, however many targets broke it
     breach_cost_usd: dict[str, float] = dataclasses.field(default_factory=dict)
     not_applied: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def clauses(self) -> list[ClauseVerdict]:
+        """Their records."""
+        return [claim.record for claim in self.claims]
 
     @property
     def verdicts(self) -> list[ClauseOutcome]:
@@ -135,6 +142,7 @@ def _judge_lanes(run: Run, health: Health, override: Contract | None) -> _Found:
     found = _Found()
     rows = came_to(run)
     looks = LOOKS if run.manifest.early_stop else 1
+    prices: dict[str, float] = {}
     for index, lane in enumerate(run.lanes):
         contract = override.for_models(lane.models) if override else lane.contract
         if contract is None:
@@ -145,14 +153,15 @@ def _judge_lanes(run: Run, health: Health, override: Contract | None) -> _Found:
         classes = classify(columns, contract, facts_of(run, lane, columns))
         for reason in (*classes.unusable, *classes.missing):
             found.not_applied.append(f"{contract.name}: {reason}")
-        records = judge_lane(columns, classes, contract, lane, health, looks)
-        found.clauses.extend(records)
+        found.claims.extend(judge_lane(columns, classes, contract, lane, health, looks))
         if (forecast := judge_forecast(run, index, contract)) is not None:
             found.forecasts.append(forecast)
         found.attested.extend((contract.name, term.term) for term in contract.attested)
-        broken = any(record.verdict == "FAIL" for record in records)
-        if contract.breach_cost_usd is not None and broken:
-            found.breach_cost_usd[contract.name] = float(contract.breach_cost_usd)
+        if contract.breach_cost_usd is not None:
+            prices[contract.name] = float(contract.breach_cost_usd)
+    found = dataclasses.replace(found, claims=stand_together(found.claims))
+    broken = {record.contract for record in found.clauses if record.verdict == "FAIL"}
+    found.breach_cost_usd.update({name: usd for name, usd in prices.items() if name in broken})
     return found
 
 
@@ -196,34 +205,13 @@ def judge_lane(
     lane: LaneRecord,
     health: Health,
     looks: int = 1,
-) -> list[ClauseVerdict]:
-    """The clauses of one lane.
-
-    A FAIL must stand among all of them (Holm).
-    """
+) -> list[Claim]:
+    """The clauses of one lane, each by itself."""
     of = _Judging(columns, classes, contract, lane, health, streamed_any(columns), looks)
-    records = [
-        judge_clause(of, clause, number) for number, clause in enumerate(contract.clauses, 1)
-    ]
-    return _stand_together(records, of.alpha)
+    return [judge_clause(of, clause, number) for number, clause in enumerate(contract.clauses, 1)]
 
 
-def _stand_together(records: list[ClauseVerdict], alpha: float) -> list[ClauseVerdict]:
-    judged = [index for index, record in enumerate(records) if record.judged]
-    stands = holm([float(records[index].p_fail) for index in judged], alpha)
-    found = list(records)
-    for index, stands_alone in zip(judged, stands, strict=True):
-        record = records[index]
-        if record.verdict == "FAIL" and not stands_alone:
-            reason = (
-                f"{record.reason}; alone that would be a FAIL (p = {record.p_fail:.2g}), among"
-                f" {len(judged)} clauses it may be chance"
-            )
-            found[index] = record.replace(verdict="INCONCLUSIVE", reason=reason)
-    return found
-
-
-def judge_clause(of: _Judging, clause: Clause, number: int) -> ClauseVerdict:
+def judge_clause(of: _Judging, clause: Clause, number: int) -> Claim:
     """One clause of one lane."""
     missing = missing_part(clause, of.lane, of.streamed)
     keep = scope(of.columns, clause, of.lane) & (missing is None)
@@ -231,7 +219,7 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> ClauseVerdict:
     found, doubt = beside_silent(partial(_judged, of, clause), counts, of.classes.tier_unknown)
     decision = unless_in_doubt(_decided(of, clause, keep, counts, found, missing), doubt)
     judged = found.judged
-    return ClauseVerdict(
+    record = ClauseVerdict(
         target=of.lane.name,
         stage=of.lane.stage,
         contract=of.contract.name,
@@ -250,6 +238,8 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> ClauseVerdict:
         bucket=clause.bucket,
         report_only=clause.report_only,
         **found.numbers,
+        interval=found.numbers["bound"],
+        p_interval=(judged.lower, judged.upper),
         confidence=float(of.contract.confidence),
         n=judged.n,
         k=judged.bad,
@@ -271,13 +261,17 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> ClauseVerdict:
         verdict=decision.verdict,
         reason=decision.reason,
         needed_n=decision.needed,
+        open_cause=decision.cause,
+        decide=decide(decision, clause, counts, of.lane),
     )
+    return Claim(agreeing(record), of.alpha, partial(_judged, of, clause, counts))
 
 
-def _judged(of: _Judging, clause: Clause, counts: Tally) -> Found:
+def _judged(of: _Judging, clause: Clause, counts: Tally, alpha: float | None = None) -> Found:
+    alpha = of.alpha if alpha is None else alpha
     if clause.by_time:
-        return judge_spans(of.columns, counts, clause, of.contract, of.lane, of.alpha)
-    return judge_requests(of.columns, counts, clause, of.alpha)
+        return judge_spans(of.columns, counts, clause, of.contract, of.lane, alpha)
+    return judge_requests(of.columns, counts, clause, alpha)
 
 
 def _decided(
@@ -292,16 +286,13 @@ def _decided(
     if clause.report_only:
         return Decision("REPORTED", missing or "shown beside the contract, not judged")
     if missing is not None:
-        return Decision("INCONCLUSIVE", missing)
+        return Decision("INCONCLUSIVE", missing, cause="few_rows")
     if of.lane.closed_loop:
-        return Decision(
-            "INCONCLUSIVE", "a closed loop slows down with the server: not valid for an SLA verdict"
-        )
+        slows = "a closed loop slows down with the server: not valid for an SLA verdict"
+        return Decision("INCONCLUSIVE", slows, cause="harness")
     if (elsewhere := served_elsewhere(of.contract, counts)) is not None:
-        return Decision("INCONCLUSIVE", elsewhere)
-    judged = found.judged
-    reason = sentence(judged, clause, counts.excluded, found.note, counts.unmeasured)
-    decision = Decision(judged.outcome, reason, judged.needed)
+        return Decision("INCONCLUSIVE", elsewhere, cause="unknown_rows")
+    decision = judged_decision(found.judged, clause, counts.excluded, found.note, counts.unmeasured)
     decision = with_health(decision, of.columns, of.classes, keep, clause, of.alpha, of.health)
     decision = beside_drift(decision, found.numbers.get("steadiness"))
     if of.contract.proof == "census":

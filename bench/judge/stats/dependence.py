@@ -1,45 +1,42 @@
-"""A promise judged on requests that may depend on each other: exactly where they do not, by blocks
-of time where they do.
+"""A promise judged on requests that may depend on each other.
 
-In: per request its due time, whether it broke the limit, whether that is unknown, and whether it
-was among the run's own slowest twentieth. Out: PASS, FAIL or INCONCLUSIVE, with the counts that
-decide and what the blocks say of the dependence. Must stay true: PASS holds with every unknown
-row bad and after a further spell worse than the worst block, FAIL with every unknown row good and
-without the worst block; fewer than 20 blocks never acquit; no verdict without rows.
-Method (methods 3.5 and 8), departures from it and simulated error rates: docs/statistics.md.
+In: per request its due time and session, whether it broke the limit, whether that is unknown, its
+value where it has one, and whether it was among the run's own slowest twentieth. Out: PASS, FAIL or
+INCONCLUSIVE, with the limits that decide, in counts, shares and values. Must stay true: PASS holds
+with every unknown row bad, FAIL with every unknown row good; no limit denies the verdict; there is
+no verdict without rows, or from fewer clusters than `scales` allows.
+Method, and simulated error rates: docs/statistics.md.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from bench.judge.stats.binomial import count_tails
-from bench.judge.stats.blocks import (
-    BLOCKS,
-    PHASES_A_BLOCK,
-    Blocks,
-    count_within,
-    cut,
-    mean_phase,
-    watched_ns,
+from bench.judge.stats.binomial import first
+from bench.judge.stats.crossings import crossings, with_stand_in
+from bench.judge.stats.scales import (
+    FINEST,
+    LEAST_TO_FAIL,
+    LEAST_TO_PASS,
+    Layout,
+    Weight,
+    lay_out,
+    stand_in,
+    variances,
+    weigh,
 )
-from bench.judge.stats.tail import (
-    KornGraubard,
-    clopper_pearson,
-    korn_graubard,
-    needed_n,
-    verdict_counts,
-)
+from bench.judge.stats.tail import MAX_N, Limits
 from bench.record.samples import Bool, Int
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 #: Why: PASS is always `few_enough`, FAIL always `too_many`. `too_few` requests to PASS even with
-#: none bad; `few_blocks`: too short for its slow phases; `worst_block`: the counts would decide,
+#: none bad; `few_blocks`: too few stretches or sessions; `worst_block`: the counts would decide,
 #: but one spell more (or one fewer) would undo it; `unknown_rows`: rows cut off would decide.
 Cause = Literal[
     "few_enough",
@@ -51,19 +48,15 @@ Cause = Literal[
     "unknown_rows",
     "undecided",
 ]
-
-#: The fewest that may acquit.
-ENOUGH_BLOCKS = 20
-#: The fewest a run is cut in.
-LEAST_BLOCKS = 4
-#: Below this design effect the requests are judged as independent.
-INDEPENDENT = 1.2
-#: The spell a PASS must bear outdoes the worst block by this many times its lead over the second
-#: worst.
-LEADS = 2
+#: Rows of a longer run count as they probably will in four of five.
+_POWER_Z = 0.8416212335729143
 #: What estimating the design effect and bearing a further spell cost beyond the effect itself, in
 #: rows, by simulation (docs/planning.md).
 PRICE_OF_PASS, PRICE_OF_FAIL = 2.5, 1.25
+#: What would decide is told to within this.
+_STEP = 1.02
+#: So many runs like this one, and more than a million rows, are no help.
+_NEAR_LIMIT = 1000
 #: Error probabilities below this count as equal.
 LEAST_P = 1e-9
 
@@ -80,6 +73,11 @@ class Trials:
     bad: Bool
     unknown: Bool
     proxy: Bool
+    #: None where each row is one of its own
+    sessions: Int | None = None
+    #: what is held against the limit, with unknown rows over any limit, and as low as they may be;
+    #: None of a promise without values
+    values: tuple[Int, Int] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,286 +97,240 @@ class Judged:
     Shares are of one, limits one-sided at alpha.
     """
 
-    outcome: Outcome
-    cause: Cause
-    method: Literal["exact", "blocks"]
-    n: int
-    bad: int
-    unknown: int
-    #: largest count that passes (-1: none) and smallest that fails (n+1: none), with blocks at the
-    #: effective size seen
-    allowed: int
-    fails: int
+    outcome: Outcome = "INCONCLUSIVE"
+    cause: Cause = "no_rows"
+    method: Literal["exact", "blocks"] = "exact"
+    n: int = 0
+    bad: int = 0
+    unknown: int = 0
+    #: largest count that passes (-1: none) and smallest that fails (n+1: none)
+    allowed: int = -1
+    fails: int = 1
     #: lower with unknown rows good, upper with unknown rows bad
-    lower: float
-    upper: float
-    deff: float
-    n_eff: float
-    blocks: int
-    block_ns: int
-    worst: WorstBlock | None
+    lower: float = 0.0
+    upper: float = 1.0
+    deff: float = 1.0
+    n_eff: float = 0.0
+    blocks: int = 0
+    block_ns: int = 0
+    worst: WorstBlock | None = None
     #: requests of a run that would probably decide; None when decided, or when no run would
-    needed: int | None
+    needed: int | None = None
+    #: the smallest alpha at which it would FAIL, for Holm's rule; 1 unless it does
+    p_fail: float = 1.0
+    #: lowest value that it fails every limit below, lowest limit that it passes; None: none
+    bound: tuple[int | None, int | None] = (None, None)
 
 
 class _Evidence(NamedTuple):
-    n: int
-    bad: int
-    unknown: int
-    blocks: Blocks
-    #: the same rows in blocks of run/30, whatever the phases
-    short: Blocks
-    deff: float
-    #: the part of `deff` that the slowest twentieth tells
-    deff_at_least: float
-    exact: bool
+    layout: Layout
+    #: numbers of the rows that are bad, and bad or unknown
+    bad: Int
+    maybe: Int
+    #: of a further spell where one row at most is bad
+    spell: float
+    p0: Fraction
 
 
 def judge_trials(trials: Trials, p0: Fraction, alpha: float) -> Judged:
     """Judge "the share of bad requests is at most p0", with error `alpha` for each side."""
     n = len(trials.at_ns)
     if n == 0:
-        return Judged(
-            "INCONCLUSIVE",
-            "no_rows",
-            "exact",
-            0,
-            0,
-            0,
-            -1,
-            1,
-            0.0,
-            1.0,
-            1.0,
-            0.0,
-            0,
-            0,
-            None,
-            None,
-        )
-    seen = _weigh(trials, p0)
-    at_best = _limits(seen, seen.blocks.bad, alpha)
-    at_worst = _limits(seen, seen.blocks.bad_or_unknown, alpha)
-    allowed = verdict_counts(n, p0, alpha, at_worst.n_star).k_pass
-    fails = verdict_counts(n, p0, alpha, at_best.n_star).k_fail
+        return Judged()
+    layout = lay_out(trials.at_ns, trials.sessions)
+    bad = np.flatnonzero(trials.bad)
+    maybe = np.flatnonzero(trials.bad | trials.unknown) if trials.unknown.any() else bad
+    seen = _Evidence(layout, bad, maybe, stand_in(layout, trials.proxy, p0), p0)
+    best = worst = _weight(seen, bad, alpha)
+    if maybe is not bad:
+        worst = _weight(seen, maybe, alpha)
+    bound: tuple[int | None, int | None] = None, None
+    if trials.values is None:
+        passes, fails = worst.passes(p0, alpha), best.fails(p0, alpha)
+    else:
+        passing, failing = crossings(layout, trials.values, p0, alpha, seen.spell)
+        bound = failing.value, passing.value
+        passes, fails = len(maybe) <= passing.count, len(bad) >= failing.count
     outcome: Outcome = "INCONCLUSIVE"
     cause: Cause
-    needed = None
-    if _acquits(seen, p0, alpha):
-        outcome = "PASS"
-        cause = "few_enough"
-    elif _condemns(seen, p0, alpha):
-        outcome = "FAIL"
-        cause = "too_many"
+    if passes:
+        outcome, cause = "PASS", "few_enough"
+    elif fails:
+        outcome, cause = "FAIL", "too_many"
     else:
-        cause = _undecided(seen, p0, alpha, allowed, fails)
-        needed = _needed(seen, p0, alpha)
+        cause = _undecided(seen, best, worst, alpha)
+    limits = _agreeing(Limits(best.lower(alpha), _upper(seen, worst, alpha)), outcome, p0)
+    deff = best.design_effect
     return Judged(
         outcome,
         cause,
-        "exact" if seen.exact else "blocks",
+        "exact" if deff == worst.design_effect == worst.w == 1 else "blocks",
         n,
-        seen.bad,
-        seen.unknown,
-        allowed,
-        fails,
-        at_best.lower,
-        at_worst.upper,
-        seen.deff,
-        min(float(n), n / seen.deff),
-        len(seen.blocks.n),
-        seen.blocks.length_ns,
-        _worst_block(trials.at_ns, seen.blocks, p0),
-        needed,
+        len(bad),
+        len(maybe) - len(bad),
+        _allowed(worst, p0, alpha, passes),
+        _fails(best, p0, alpha, fails),
+        limits.lower,
+        limits.upper,
+        deff,
+        n / deff,
+        int(np.count_nonzero(layout.rows)),
+        layout.block_ns,
+        _worst_block(trials.at_ns, seen),
+        needed(best, p0, alpha) if outcome == "INCONCLUSIVE" else None,
+        min(_p_fail(seen, alpha), math.nextafter(alpha, 0)) if outcome == "FAIL" else 1.0,
+        bound,
     )
 
 
 def p_value_fail(trials: Trials, p0: Fraction) -> float:
-    """The smallest alpha at which `judge_trials` would say FAIL, for `holm`; 1 from one half on,
-    never below LEAST_P.
+    """The smallest alpha at which these rows alone would say FAIL; 1 from one half on, never below
+    LEAST_P.
     """
     if len(trials.at_ns) == 0:
         return 1.0
-    seen = _weigh(trials, p0)
-    low = math.log(LEAST_P)
-    high = math.log(0.499)
-    if not _condemns(seen, p0, math.exp(high)):
+    bad = np.flatnonzero(trials.bad)
+    layout = lay_out(trials.at_ns, trials.sessions)
+    return _p_fail(_Evidence(layout, bad, bad, 1.0, p0), 0.499)
+
+
+def _p_fail(seen: _Evidence, most: float) -> float:
+    n, clusters = seen.layout.n, seen.layout.clusters
+    found = variances(seen.layout, seen.bad)
+
+    def fails(log_alpha: float) -> bool:
+        alpha = math.exp(log_alpha)
+        y = len(seen.bad)
+        v = found.at(alpha) if y > 1 else y
+        return Weight(y, n, v, 1, clusters).fails(seen.p0, alpha)
+
+    low, high = math.log(LEAST_P), math.log(most)
+    if not fails(high):
         return 1.0
-    while high - low > 1e-6:
+    while high - low > 1e-3:
         middle = (low + high) / 2
-        if _condemns(seen, p0, math.exp(middle)):
+        if fails(middle):
             high = middle
         else:
             low = middle
     return math.exp(high)
 
 
-def _weigh(trials: Trials, p0: Fraction) -> _Evidence:
-    """Cut the run and estimate how much its requests depend on each other.
-
-    With one bad request or none the blocks' own design effect is 1 whatever the truth. Then the
-    slowest twentieth stands in, scaled to the limit: bad rows drawn from among slow ones at
-    random keep p0 / share of what their design effect has above 1.
-    """
-    n = len(trials.at_ns)
-    bad = int(trials.bad.sum())
-    unknown = int(trials.unknown.sum())
-    too_few_bad = bad <= 1
-    watched = watched_ns(trials.at_ns)
-    total = int(watched[-1]) + 1
-    phase_ns = mean_phase(watched, trials.proxy if too_few_bad else trials.bad)
-    fitting = math.floor(total / max(PHASES_A_BLOCK * phase_ns, 1))
-    parts = min(BLOCKS, max(LEAST_BLOCKS, fitting))
-    short = cut(trials.bad, trials.unknown, watched, BLOCKS)
-    if parts == BLOCKS:
-        blocks = short
-    else:
-        blocks = cut(trials.bad, trials.unknown, watched, parts)
-    slow = int(trials.proxy.sum())
-    known = 0.0
-    if too_few_bad and 0 < slow < n:
-        slow_deff = _deff(count_within(trials.proxy, blocks.edges), blocks.n)
-        known = 1 + (slow_deff - 1) * min(1.0, float(p0) * n / slow)
-    deff = max(known, _deff(blocks.bad, blocks.n), _deff(blocks.bad_or_unknown, blocks.n))
-    # one bad request disproves "never", whatever it depends on
-    exact = p0 == 0 or (deff < INDEPENDENT and len(blocks.n) >= ENOUGH_BLOCKS)
-    return _Evidence(n, bad, unknown, blocks, short, deff, known, exact)
+def _weight(seen: _Evidence, rows: Int, alpha: float) -> Weight:
+    weight = weigh(seen.layout, rows, alpha)
+    return with_stand_in(weight, seen.spell) if weight.y <= 1 else weight
 
 
-def _deff(k: Int, n: Int) -> float:
-    """Design effect of the blocks; requests of a single block count as one event."""
-    if len(n) > 1:
-        return korn_graubard(k, n, 0.05).deff
-    return float(n.sum())
-
-
-def _limits(seen: _Evidence, k: Int, alpha: float) -> KornGraubard:
-    """Limits of the share, and the size at which they are exact limits."""
-    if not seen.exact and len(k) > 1:
-        return korn_graubard(k, seen.blocks.n, alpha, seen.deff_at_least)
-    size = float(seen.n if seen.exact else 1)
-    share = int(k.sum()) / seen.n
-    limits = clopper_pearson(share * size, size, alpha)
-    return KornGraubard(share, limits.lower, limits.upper, seen.n / size, size, size)
-
-
-def _acquits(seen: _Evidence, p0: Fraction, alpha: float) -> bool:
-    k = seen.blocks.bad_or_unknown
-    n = seen.blocks.n
-    if seen.exact:
-        return count_tails(int(k.sum()), seen.n, p0)[0] <= alpha
-    if len(n) < ENOUGH_BLOCKS or korn_graubard(k, n, alpha, seen.deff_at_least).upper > p0:
-        return False
-    order = np.argsort(_excess(k, n, p0))
-    worst = int(order[-1])
-    second = int(order[-2])
-    lead = max(k[worst] - k[second], 0)
-    further = min(k[worst] + LEADS * lead, n[worst])
-    k = np.append(k, further)
-    n = np.append(n, n[worst])
-    return korn_graubard(k, n, alpha, seen.deff_at_least).upper <= p0
-
-
-def _condemns(seen: _Evidence, p0: Fraction, alpha: float) -> bool:
-    """With too few blocks to acquit, the exact binomial must say FAIL without the worst of them as
-    well.
-    """
-    if count_tails(seen.bad, seen.n, p0)[1] >= alpha:
-        return False
-    if seen.exact:
-        return True
-    blocks = seen.blocks
-    if len(blocks.n) < ENOUGH_BLOCKS:
-        k, n = _without_worst(blocks, p0)
-        if count_tails(int(k.sum()), int(n.sum()), p0)[1] >= alpha:
-            return False
-        blocks = seen.short
-    k, n = _without_worst(blocks, p0)
-    if len(n) < 2 or korn_graubard(blocks.bad, blocks.n, alpha).lower <= p0:
-        return False
-    return korn_graubard(k, n, alpha).lower > p0
-
-
-def _excess(k: Int, n: Int, p0: Fraction) -> Int:
-    """What each block has above its allowance, in whole numbers."""
-    return k * p0.denominator - n * p0.numerator
-
-
-def _without_worst(blocks: Blocks, p0: Fraction) -> tuple[Int, Int]:
-    worst = int(np.argmax(_excess(blocks.bad, blocks.n, p0)))
-    return np.delete(blocks.bad, worst), np.delete(blocks.n, worst)
-
-
-def _worst_block(at_ns: Int, blocks: Blocks, p0: Fraction) -> WorstBlock | None:
-    if not blocks.bad.any():
-        return None
-    worst = int(np.argmax(_excess(blocks.bad, blocks.n, p0)))
-    first_row = blocks.edges[worst]
-    last_row = blocks.edges[worst + 1] - 1
-    return WorstBlock(
-        start_ns=int(at_ns[first_row]),
-        end_ns=int(at_ns[last_row]),
-        bad=int(blocks.bad[worst]),
-        n=int(blocks.n[worst]),
-    )
-
-
-def _undecided(
-    seen: _Evidence,
-    p0: Fraction,
-    alpha: float,
-    allowed: int,
-    fails: int,
-) -> Cause:
-    if count_tails(0, seen.n, p0)[0] > alpha:
-        return "too_few"
-    if seen.unknown and _unknown_rows_decide(seen, p0, alpha):
+def _undecided(seen: _Evidence, best: Weight, worst: Weight, alpha: float) -> Cause:
+    n, p0 = seen.layout.n, seen.p0
+    if worst.y > best.y and (best.passes(p0, alpha) or worst.fails(p0, alpha)):
         return "unknown_rows"
-    if not seen.exact and len(seen.blocks.n) < ENOUGH_BLOCKS:
-        return "few_blocks"
-    if allowed < 0:
+    if not Weight(0, n, 0, 1).passes(p0, alpha):
         return "too_few"
-    if seen.bad + seen.unknown <= allowed or seen.bad >= fails:
-        return "worst_block"
+    alone_best, alone_worst = (Weight(each.y, n, each.y, 1) for each in (best, worst))
+    if alone_worst.passes(p0, alpha):
+        return "few_blocks" if seen.layout.clusters < LEAST_TO_PASS else "worst_block"
+    if alone_best.fails(p0, alpha):
+        return "few_blocks" if seen.layout.clusters < LEAST_TO_FAIL else "worst_block"
     return "undecided"
 
 
-def _unknown_rows_decide(seen: _Evidence, p0: Fraction, alpha: float) -> bool:
-    """Whether it would PASS with every unknown row good, or FAIL with every one bad."""
-    all_good = seen.blocks._replace(bad_or_unknown=seen.blocks.bad)
-    if _acquits(seen._replace(blocks=all_good), p0, alpha):
-        return True
-    all_bad = seen._replace(
-        bad=seen.bad + seen.unknown,
-        blocks=seen.blocks._replace(bad=seen.blocks.bad_or_unknown),
-        short=seen.short._replace(bad=seen.short.bad_or_unknown),
+# ---- limits of a share, and in counts
+
+
+def _upper(seen: _Evidence, weight: Weight, alpha: float) -> float:
+    """With a stand-in that is thinned to the limit it is the smallest p0 that would pass."""
+    if weight.y > 1 or seen.spell <= 1:
+        return weight.upper(alpha)
+    thinned = (seen.spell - 1) / float(seen.p0)
+    low, high = -50.0, 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        spell = 1 + thinned * min(math.exp(middle), float(seen.p0))
+        if with_stand_in(replace(weight, w=1.0), spell).passes(math.exp(middle), alpha):
+            high = middle
+        else:
+            low = middle
+    return math.exp(high)
+
+
+def _agreeing(limits: Limits, outcome: Outcome, p0: Fraction) -> Limits:
+    """The limits at this very limit. The verdict rests on every lower and higher one as well."""
+    lower, upper, at = limits.lower, limits.upper, float(p0)
+    return Limits(
+        max(lower, math.nextafter(at, 1)) if outcome == "FAIL" else min(lower, at),
+        min(upper, at) if outcome == "PASS" else max(upper, math.nextafter(at, 1)),
     )
-    return _condemns(all_bad, p0, alpha)
 
 
-def _needed(seen: _Evidence, p0: Fraction, alpha: float) -> int | None:
-    """Requests with an 80 % chance to decide at this design effect, and enough for the blocks to
-    acquit.
+def _with_count(weight: Weight, y: float) -> Weight:
+    """As many bad rows more or fewer, that come in the same way."""
+    return replace(weight, y=y, v=y * max(weight.design_effect if weight.y > 1 else 1.0, 1.0))
+
+
+def _allowed(weight: Weight, p0: Fraction, alpha: float, passes: bool) -> int:
+    """The largest count that passes, if the rows come as they did; -1 if none does. `passes`:
+    whether the count that was seen does.
     """
-    independent = needed_n(Fraction(seen.bad, seen.n), p0, alpha)
-    if independent is None:
+    y, n = int(weight.y), int(weight.n)
+    near = n * float(p0) + NormalDist().inv_cdf(alpha) * _spread(weight, p0)
+    found = first(lambda k: not _with_count(weight, k).passes(p0, alpha), 0, n + 1, near) - 1
+    return max(found, y) if passes else min(found, y - 1)
+
+
+def _fails(weight: Weight, p0: Fraction, alpha: float, fails: bool) -> int:
+    """The smallest count that fails, if the rows come as they did; n + 1 if none does."""
+    y, n = int(weight.y), int(weight.n)
+    near = n * float(p0) - NormalDist().inv_cdf(alpha) * _spread(weight, p0)
+    found = first(lambda k: _with_count(weight, k).fails(p0, alpha), 1, n + 1, near)
+    return min(found, y) if fails else max(found, y + 1)
+
+
+def _spread(weight: Weight, p0: Fraction) -> float:
+    return math.sqrt(weight.n * float(p0 * (1 - p0)) * max(weight.design_effect, 1.0))
+
+
+def needed(weight: Weight, p0: Fraction, alpha: float) -> int | None:
+    """Requests of a run that would decide in four of five, if the share stays as it is and bad rows
+    come as they did; None if it would take more than `_NEAR_LIMIT` such runs.
+    """
+    share = weight.y / weight.n
+    if share == p0 or not p0:
         return None
-    if seen.exact:
-        return independent
-    to_pass, to_fail = rows_worth_one(seen.deff)
-    if seen.bad > p0 * seen.n:
-        price = to_fail
-    else:
-        price = to_pass
-    wanted = math.ceil(independent * price)
-    blocks = len(seen.blocks.n)
-    if blocks >= ENOUGH_BLOCKS:
-        return wanted
-    return max(wanted, math.ceil(seen.n * ENOUGH_BLOCKS / blocks))
+    passing = share < p0
+    effect = weight.design_effect if weight.y > 1 else 1.0
+
+    def decides(steps: int) -> bool:
+        n = _STEP**steps
+        mean = n * share
+        spread = _POWER_Z * math.sqrt(mean * effect)
+        y = min(mean + spread, n) if passing else max(mean - spread, 0.0)
+        then = Weight(y, n, y * effect, weight.w)
+        return then.passes(p0, alpha) if passing else then.fails(p0, alpha)
+
+    most = min(float(MAX_N), max(_NEAR_LIMIT * weight.n, 1e6))
+    longest = math.floor(math.log(most) / math.log(_STEP))
+    guess = math.log(max(weight.n, 1) * 4) / math.log(_STEP)
+    found = first(decides, 0, longest + 1, guess)
+    if found > longest:
+        return None
+    least = LEAST_TO_PASS if passing else LEAST_TO_FAIL
+    more = max(1.0, least / max(weight.clusters, 1.0))
+    return math.ceil(max(_STEP**found, weight.n * more))
+
+
+def _worst_block(at_ns: Int, seen: _Evidence) -> WorstBlock | None:
+    if not len(seen.bad):
+        return None
+    layout = seen.layout
+    bad = np.bincount(layout.block[seen.bad], minlength=FINEST)
+    worst = int(np.argmax(bad * seen.p0.denominator - layout.rows * seen.p0.numerator))
+    rows = np.flatnonzero(layout.block == worst)
+    return WorstBlock(int(at_ns[rows[0]]), int(at_ns[rows[-1]]), int(bad[worst]), len(rows))
 
 
 def rows_worth_one(deff: float) -> tuple[float, float]:
     """Dependent rows that decide like one independent: for PASS, for FAIL."""
-    if deff < INDEPENDENT:
+    if deff <= 1:
         return deff, deff
     return PRICE_OF_PASS * deff, PRICE_OF_FAIL * deff

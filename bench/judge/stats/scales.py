@@ -14,14 +14,14 @@ were chosen by simulation on shapes that docs/statistics.md names.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.judge.stats.binomial import Share, beta_quantile, count_tails, student_t_quantile
+from bench.judge.stats.binomial import Share, beta_quantile, beta_tails, student_t_quantile
 from bench.judge.stats.blocks import watched_ns
 from bench.judge.stats.tail import Limits
 from bench.record.samples import Bool, Float, Int
@@ -39,6 +39,8 @@ JOINED_BY_CHANCE = 10.5
 WORST_BY_CHANCE = 2.2
 #: A spell that has not come yet may be so many times the largest that was seen.
 FURTHER = 2
+#: From so many events on, counts that are far from deciding are told by their distance.
+_MANY = 400
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,20 @@ class Layout:
     #: 0 to its count, a row; None where each row is a session of its own
     session: Int | None = None
     session_rows: Int | None = None
+    #: watched time of a block
+    block_ns: int = 0
 
     @property
     def n(self) -> int:
         """Rows."""
         return len(self.block)
 
-    @property
+    @cached_property
     def clusters(self) -> float:
         """Stretches with rows, or what the sessions are worth of such of equal size, if fewer."""
         return min(float(np.count_nonzero(self.rows)), self.sessions_worth)
 
-    @property
+    @cached_property
     def sessions_worth(self) -> float:
         """Sessions of equal size that the sessions are worth (Kish)."""
         if self.session_rows is None:
@@ -86,19 +90,43 @@ class Weight:
 
     def limits(self, alpha: float) -> Limits:
         """One-sided limits of the share; 0 and 1 where too few clusters give none."""
-        low, high = limits(self.y, self.n, self.v, self.w, alpha)
-        return Limits(
-            low if self.clusters >= LEAST_TO_FAIL else 0.0,
-            high if self.clusters >= LEAST_TO_PASS else 1.0,
-        )
+        return Limits(self.lower(alpha), self.upper(alpha))
+
+    def lower(self, alpha: float) -> float:
+        """The largest share that FAIL disproves."""
+        if self.clusters < LEAST_TO_FAIL or not self.y:
+            return 0.0
+        return min(beta_quantile(*_lower_law(self), alpha), self.y / self.n)
+
+    def upper(self, alpha: float) -> float:
+        """The smallest share that PASS proves."""
+        a, b = _upper_law(self)
+        if self.clusters < LEAST_TO_PASS or b <= 0:
+            return 1.0
+        return max(beta_quantile(a, b, alpha, upper=True), a / (a + b))
 
     def passes(self, p0: Share, alpha: float) -> bool:
         """Whether the upper limit is within p0."""
-        return self.clusters >= LEAST_TO_PASS and p_pass(self, p0) <= alpha
+        a, b = _upper_law(self)
+        if self.clusters < LEAST_TO_PASS or b <= 0 or a >= (a + b) * float(p0):
+            return False
+        far = _far_from(a, b, p0, alpha)
+        return far > 0 if far else beta_tails(a, b, p0)[1] <= alpha
 
     def fails(self, p0: Share, alpha: float) -> bool:
-        """Whether the lower limit is above p0."""
-        return self.clusters >= LEAST_TO_FAIL and p_fail(self, p0) < alpha
+        """Whether the lower limit is above p0; one bad row disproves "never", however they come."""
+        if not p0 or not self.y:
+            return self.y > 0
+        a, b = _lower_law(self)
+        if self.clusters < LEAST_TO_FAIL or self.y <= self.n * float(p0):
+            return False
+        far = _far_from(a, b, p0, alpha)
+        return far > 0 if far else beta_tails(a, b, p0)[0] < alpha
+
+    @property
+    def design_effect(self) -> float:
+        """Rows that count as one event: by the spell that may come where nothing else tells."""
+        return self.v / self.y if self.y > 1 else self.w
 
 
 def lay_out(at_ns: Int, sessions: Int | None = None) -> Layout:
@@ -108,18 +136,22 @@ def lay_out(at_ns: Int, sessions: Int | None = None) -> Layout:
     if not len(at_ns):
         return Layout(np.zeros(0, np.uint8), np.zeros(FINEST, np.int64))
     watched = watched_ns(at_ns)
-    starts = np.arange(FINEST + 1) * ((int(watched[-1]) + 1) / FINEST)
+    length = (int(watched[-1]) + 1) / FINEST
+    starts = np.arange(FINEST + 1) * length
     edges = np.searchsorted(watched, starts)
     edges[-1] = len(watched)
     rows = np.diff(edges)
     block = np.repeat(np.arange(FINEST, dtype=np.uint8), rows)
+    alone = Layout(block, rows, block_ns=math.ceil(length))
     if sessions is None or not _any_twice(sessions):
-        return Layout(block, rows)
+        return alone
     codes = np.unique(sessions, return_inverse=True)[1]
-    return Layout(block, rows, codes, np.bincount(codes))
+    return replace(alone, session=codes, session_rows=np.bincount(codes))
 
 
 def _any_twice(sessions: Int) -> bool:
+    if np.all(sessions[1:] > sessions[:-1]):
+        return False
     span = int(sessions.max()) - int(sessions.min()) + 1
     if span < len(sessions):
         return True
@@ -130,46 +162,58 @@ def _any_twice(sessions: Int) -> bool:
     return int(np.count_nonzero(seen)) < len(sessions)
 
 
-def weigh(layout: Layout, bad: Int, alpha: float, loss: Float | None = None) -> Weight:
-    """`bad`: numbers of the bad rows, ascending; `loss` what each of them lost, one by default."""
+def weigh(
+    layout: Layout, bad: Int, alpha: float, loss: Float | None = None, *, spells: bool = True
+) -> Weight:
+    """`bad`: numbers of the bad rows, ascending; `loss` what each of them lost, one by default.
+    Without `spells` the further spell, which FAIL does not ask for, is one row.
+    """
     y = float(len(bad) if loss is None else loss.sum())
-    single = y if loss is None else float(loss @ loss)
     if len(bad) < 2:  # one tells nothing of how they come
         one = 1.0 if loss is None or not y else y
-        return Weight(y, layout.n, single, one, layout.clusters)
-    lost = np.bincount(layout.block[bad], loss, FINEST)
-    v, by_session = max(single, by_blocks(lost, layout.rows, alpha)), None
-    if layout.session is not None and layout.session_rows is not None:
-        by_session = np.bincount(layout.session[bad], loss, len(layout.session_rows))
-        v = max(v, _by_sessions(by_session, layout, alpha))
-    w = _spell(layout, bad, lost, loss)
-    if by_session is not None:
-        w = max(w, float(by_session.max()))
+        return Weight(y, layout.n, y if loss is None else y * y, one, layout.clusters)
+    v = variances(layout, bad, loss).at(alpha)
+    w = _spell(layout, bad, loss) if spells else 1.0
     return Weight(y, layout.n, v, w, layout.clusters)
 
 
-def by_blocks(lost: Float | Int, rows: Int, alpha: float) -> float:
-    """The largest of the variances that blocks of 10, 15 and 30 a run show, at the price of having
-    so few; blocks without rows vanish.
-    """
-    y, n = float(lost.sum()), float(rows.sum())
-    most = 0.0
+@dataclass(frozen=True)
+class Variances:
+    """What each scale says of the variance of the number of bad rows."""
+
+    #: if rows did not depend on each other
+    single: float
+    #: (clusters, variance)
+    seen: tuple[tuple[float, float], ...]
+
+    def at(self, alpha: float) -> float:
+        """The largest, at the price of having so few clusters."""
+        dear = (variance * price(clusters, alpha) for clusters, variance in self.seen)
+        return max(self.single, *dear, 0.0)
+
+
+def variances(layout: Layout, bad: Int, loss: Float | None = None) -> Variances:
+    """By single rows, by blocks of 10, 15 and 30 a run (those without rows vanish), by sessions."""
+    lost = np.bincount(layout.block[bad], loss, FINEST)
+    share = float(lost.sum()) / layout.n
+    seen = []
     for scale in SCALES:
-        here = rows.reshape(scale, -1).sum(axis=1)
-        left = lost.reshape(scale, -1).sum(axis=1) - here * (y / n)
-        blocks = np.count_nonzero(here)
-        if blocks > 1:
-            variance = blocks / (blocks - 1) * float(left @ left)
-            most = max(most, variance * price(blocks, alpha))
-    return most
+        here = layout.rows.reshape(scale, -1).sum(axis=1)
+        seen.append(
+            _variance(
+                lost.reshape(scale, -1).sum(axis=1), here, share, float(np.count_nonzero(here))
+            )
+        )
+    if layout.session is not None and layout.session_rows is not None:
+        lost = np.bincount(layout.session[bad], loss, len(layout.session_rows))
+        seen.append(_variance(lost, layout.session_rows, share, layout.sessions_worth))
+    single = float(len(bad)) if loss is None else float(loss @ loss)
+    return Variances(single, tuple(each for each in seen if each[0] > 1))
 
 
-def _by_sessions(lost: Float | Int, layout: Layout, alpha: float) -> float:
-    worth = layout.sessions_worth
-    if layout.session_rows is None or worth <= 1:
-        return 0.0
-    left = lost - layout.session_rows * (float(lost.sum()) / layout.n)
-    return worth / (worth - 1) * float(left @ left) * price(worth, alpha)
+def _variance(lost: Float | Int, rows: Int, share: float, clusters: float) -> tuple[float, float]:
+    left = lost - rows * share
+    return clusters, clusters / max(clusters - 1, 1e-9) * float(left @ left)
 
 
 @lru_cache(maxsize=256)
@@ -180,22 +224,28 @@ def price(clusters: float, alpha: float) -> float:
     return (student_t_quantile(alpha, clusters - 1) / -NormalDist().inv_cdf(alpha)) ** 2
 
 
-def _spell(layout: Layout, bad: Int, lost: Float | Int, loss: Float | None) -> float:
-    """Rows (or loss) of a further spell: one, and twice what the largest seen has above chance."""
+def _spell(layout: Layout, bad: Int, loss: Float | None) -> float:
+    """Rows (or loss) of a further spell: one, and twice what the largest seen has above chance; of
+    sessions at least the largest.
+    """
     n, count = layout.n, len(bad)
-    near = np.diff(bad) < NEAR * n / count
-    ends = np.flatnonzero(np.append(~near, True)) + 1
-    lengths = np.diff(ends, prepend=0)
-    longest = int(np.argmax(lengths))
-    excess = max(0.0, lengths[longest] - 1 - math.log(count) / math.log(JOINED_BY_CHANCE))
-    one = 1.0
-    if loss is not None:
-        one = float(loss.max())
-        inside = loss[ends[longest] - lengths[longest] : ends[longest]]
-        excess *= float(inside.mean())
+    excess = 0.0
+    one = 1.0 if loss is None else float(loss.max())
+    if NEAR * n > count:  # else no row is near another
+        ends = np.flatnonzero(np.append(np.diff(bad) >= NEAR * n / count, True)) + 1
+        lengths = np.diff(ends, prepend=0)
+        longest = int(np.argmax(lengths))
+        chance = math.log(count) / math.log(JOINED_BY_CHANCE)
+        excess = max(0.0, float(lengths[longest]) - 1 - chance)
+        if loss is not None:
+            excess *= float(loss[ends[longest] - lengths[longest] : ends[longest]].mean())
+    lost = np.bincount(layout.block[bad], loss, FINEST)
     mean = layout.rows * (float(lost.sum()) / n)
-    above = lost - mean - WORST_BY_CHANCE * np.sqrt(mean * one)
-    return one + FURTHER * max(float(excess), float(above.max()) - one, 0.0)
+    above = lost - mean - WORST_BY_CHANCE * np.sqrt(mean * one) - one
+    spell = one + FURTHER * max(excess, float(above.max()))
+    if layout.session is not None:
+        spell = max(spell, float(np.bincount(layout.session[bad], loss).max()))
+    return spell
 
 
 def stand_in(layout: Layout, slow: Bool, p0: Share) -> float:
@@ -205,45 +255,49 @@ def stand_in(layout: Layout, slow: Bool, p0: Share) -> float:
     rows = np.flatnonzero(slow)
     if not 0 < len(rows) < layout.n:
         return 1.0
-    lost = np.bincount(layout.block[rows], minlength=FINEST)
-    spell = _spell(layout, rows, lost, None)
-    if layout.session is not None:
-        spell = max(spell, float(np.bincount(layout.session[rows]).max()))
+    spell = _spell(layout, rows, None)
     return 1 + (spell - 1) * min(1.0, float(p0) * layout.n / len(rows))
 
 
 # ---- limits
 
 
-def _acquitting(y: float, v: float, w: float) -> float:
-    """Rows that count as one event where PASS is asked."""
-    return (v + w * w) / (y + w)
-
-
-def limits(y: float, n: float, v: float, w: float, alpha: float) -> Limits:
+def limits(
+    y: float,
+    n: float,
+    v: float,
+    w: float,
+    alpha: float,
+) -> Limits:
     """One-sided limits of a share, each at alpha."""
-    low, high = 0.0, 1.0
-    if y:
-        size = v / y
-        low = beta_quantile(y / size, max(n - y, 0.0) / size + 1, alpha)
-    size = _acquitting(y, v, w)
-    if y + w < n + size:
-        high = beta_quantile((y + w) / size, (n - y - w) / size + 1, alpha, upper=True)
-    return Limits(low, high)
+    return Weight(y, n, v, w).limits(alpha)
 
 
-def p_pass(weight: Weight, p0: Share) -> float:
-    """The smallest alpha at which the upper limit is within p0, at this v."""
-    y, n, v, w = weight.y, weight.n, weight.v, weight.w
-    size = _acquitting(y, v, w)
-    if y + w >= n + size:
-        return 1.0
-    return count_tails((y + w) / size - 1, n / size, p0)[0]
-
-
-def p_fail(weight: Weight, p0: Share) -> float:
-    """The smallest alpha at which the lower limit is above p0, at this v."""
-    if not weight.y:
-        return 1.0
+def _lower_law(weight: Weight) -> tuple[float, float]:
     size = weight.v / weight.y
-    return count_tails(weight.y / size, weight.n / size, p0)[1]
+    return weight.y / size, max(weight.n - weight.y, 0.0) / size + 1
+
+
+def _upper_law(weight: Weight) -> tuple[float, float]:
+    """Fay and Feuer: the variance of what was seen and of a further spell, over both."""
+    y, w = weight.y, weight.w
+    size = (weight.v + w * w) / (y + w)
+    return (y + w) / size, (weight.n - y - w) / size + 1
+
+
+def _far_from(
+    a: float,
+    b: float,
+    p0: Share,
+    alpha: float,
+) -> int:
+    """Whether plainly less (1) or more (-1) than alpha of Beta(a, b) lies beyond p0, seen from its
+    mean; 0 where that is so near that the law is asked, which of many rows costs a millisecond.
+    """
+    n, share = a + b, float(p0)
+    if a < _MANY or not 0 < share < 1:
+        return 0
+    limit = -NormalDist().inv_cdf(alpha)
+    beyond = abs(share - a / n) / math.sqrt(share * (1 - share) / n) - limit
+    margin = 0.5 + limit * limit / math.sqrt(a)
+    return 0 if abs(beyond) < margin else int(math.copysign(1, beyond))

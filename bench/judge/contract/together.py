@@ -1,0 +1,126 @@
+"""The clauses of a run held together: which FAIL stands among all of them, and bounds that deny no
+verdict.
+
+In: the clauses of all lanes and contracts, each judged by itself. Out: the same, corrected. Must
+stay true: the chance of any false FAIL among all clauses of a run is at most that of one (Holm);
+where the correction holds a FAIL back its lower bound is made at the corrected error, and no longer
+lies beyond the limit; an end of a bound that would decide what was left open is not given.
+
+Source: methods 3.7; methods, part two, mends 6 and 9.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+from bench.judge.contract.clauses import Tally
+from bench.judge.contract.decision import Decision
+from bench.judge.contract.spans import Found
+from bench.judge.stats.sequential import holm
+from bench.plan.clause import Clause
+from bench.record.records.manifest import LaneRecord
+from bench.record.records.verdicts import ClauseVerdict, Decide
+from bench.units import S
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What a clause came to by itself."""
+
+    record: ClauseVerdict
+    #: error of one side
+    alpha: float
+    #: what its rows come to at another error
+    found_at: Callable[[float], Found]
+
+
+def stand_together(claims: list[Claim]) -> list[Claim]:
+    """The claims; a FAIL that does not stand among all of them is INCONCLUSIVE."""
+    judged = [index for index, claim in enumerate(claims) if claim.record.judged]
+    parts = [float(claims[index].record.p_fail) / claims[index].alpha for index in judged]
+    stands = holm(parts, 1.0)
+    divided_by = len(judged) - sum(stands)
+    found = list(claims)
+    for index, stands_alone in zip(judged, stands, strict=True):
+        claim = claims[index]
+        if claim.record.verdict == "FAIL" and not stands_alone:
+            found[index] = _held_back(claim, len(judged), divided_by)
+    return found
+
+
+def _held_back(claim: Claim, among: int, divided_by: int) -> Claim:
+    record = claim.record
+    rising = record.operator in (">=", ">")
+    found = claim.found_at(claim.alpha / divided_by)
+    low, high = found.numbers["bound"]
+    bound = (record.bound[0], high) if rising else (low, record.bound[1])
+    limits = (min(found.judged.lower, record.p0), record.p_limits[1])
+    reason = (
+        f"{record.reason}; alone that would be a FAIL (p = {record.p_fail:.2g}), among"
+        f" {among} clauses it may be chance"
+    )
+    open_ = record.replace(
+        verdict="INCONCLUSIVE",
+        reason=reason,
+        open_cause="few_rows",
+        bound=bound,
+        interval=bound,
+        p_limits=limits,
+        p_interval=limits,
+        fail_k=max(found.judged.fails, record.k + 1),
+    )
+    return dataclasses.replace(claim, record=agreeing(open_))
+
+
+def agreeing(record: ClauseVerdict) -> ClauseVerdict:
+    """The record with no bound that denies its verdict.
+
+    Of a verdict it is a matter of rounding (tokens per second have no exact number of ns). What was
+    left open for another reason than its numbers, as a harness that was late, has no end that would
+    decide it.
+    """
+    promised = record.promised
+    low, high = record.bound
+    if promised is None or record.verdict == "REPORTED":
+        return record
+    rising = record.operator in (">=", ">")
+    keeps, breaks = (low, high) if rising else (high, low)
+    if record.verdict == "PASS" and _breaks(keeps, record):
+        keeps = promised
+    if record.verdict == "FAIL" and breaks is not None and not _breaks(breaks, record):
+        breaks = math.nextafter(promised, -math.inf if rising else math.inf)
+    if record.verdict == "INCONCLUSIVE":
+        keeps = keeps if _breaks(keeps, record) else None
+        breaks = None if _breaks(breaks, record) else breaks
+    bound = (keeps, breaks) if rising else (breaks, keeps)
+    return record.replace(bound=bound, interval=bound)
+
+
+def _breaks(value: float | None, record: ClauseVerdict) -> bool:
+    """Whether a measured value would break the promise."""
+    promised = record.promised
+    if value is None or promised is None:
+        return False
+    return {
+        "<=": value > promised,
+        "<": value >= promised,
+        ">=": value < promised,
+        ">": value <= promised,
+    }[record.operator]
+
+
+def decide(decision: Decision, clause: Clause, counts: Tally, lane: LaneRecord) -> Decide | None:
+    """The run that would probably decide an open clause."""
+    if decision.verdict != "INCONCLUSIVE" or decision.needed is None or not counts.n:
+        return None
+    measured_ns = sum(span.end_ns - span.start_ns for span in lane.measured_spans)
+    measured_ns = measured_ns or lane.end_ns - lane.start_ns
+    if clause.by_time:
+        lasts_ns = decision.needed * clause.unit_ns
+        requests = math.ceil(counts.n * lasts_ns / max(measured_ns, 1))
+    else:
+        requests = decision.needed
+        lasts_ns = math.ceil(measured_ns * requests / counts.n)
+    return Decide(share=decision.share, requests=requests, duration_s=lasts_ns / S)

@@ -1,0 +1,180 @@
+"""The verdict's rule inverted over the limit: the lowest limit that passes, the highest that fails.
+
+In: a value a row, where the rows lie, the share that may be above. Out: two order statistics and
+how many rows are above them. Must stay true: a limit passes exactly if it is not below the first,
+and fails exactly if it is below the second, so that a limit above one that passes passes too; what
+is over any limit is no bound; with rows that do not depend on each other the bounds are the exact
+ranks of the quantile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from bench.judge.stats.scales import Layout, Weight, weigh
+from bench.record.samples import Int
+
+#: A value above every limit.
+OVER_ANY_LIMIT_NS = int(np.iinfo(np.int64).max)
+#: Counts are tried at distances from the allowance that grow by this, and by this once they halve.
+_NEARBY, _FAR = 1.4, 1.25
+#: How many times the allowance is sorted first: further up FAIL is rarely sought.
+_AT_FIRST = 4
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where the verdict changes."""
+
+    #: PASS: at most so many rows above the limit (-1: never); FAIL: at least so many (n + 1: never)
+    count: int
+    #: the order statistic; None where there is none, or it is over any limit
+    value: int | None
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The largest values, with the numbers of their rows, ascending."""
+
+    layout: Layout
+    rows: Int
+    values: Int
+
+    @classmethod
+    def of(cls, layout: Layout, values: Int, most: int) -> Tail:
+        """The largest `most` and their equals."""
+        if most >= len(values):
+            return cls(layout, np.arange(len(values)), values)
+        least = np.partition(values, len(values) - most)[len(values) - most]
+        rows = np.flatnonzero(values >= least)
+        return cls(layout, rows, values[rows])
+
+    @cached_property
+    def ascending(self) -> Int:
+        """The values."""
+        return np.sort(self.values)
+
+    def largest(self, number: int) -> int:
+        """Its value; `number` counts from 1."""
+        return int(self.ascending[len(self.ascending) - number])
+
+    def count_above(self, limit: int) -> int:
+        """Rows above a limit."""
+        return len(self.ascending) - int(np.searchsorted(self.ascending, limit, "right"))
+
+    def weight(self, limit: int, alpha: float, *, spells: bool = True) -> Weight:
+        """What the rows above a limit are worth."""
+        return weigh(self.layout, self.rows[self.values > limit], alpha, spells=spells)
+
+
+def lowest_passing(tail: Tail, p0: Fraction, alpha: float, spell: float) -> Crossing:
+    """The lowest limit that the rule passes. `spell`: of a further spell, where one row at most is
+    above.
+    """
+
+    def passes(count: int) -> bool:
+        limit = tail.largest(count + 1)
+        if limit == OVER_ANY_LIMIT_NS:
+            return False
+        weight = tail.weight(limit, alpha)
+        if weight.y <= 1:
+            weight = with_stand_in(weight, spell)
+        return weight.passes(p0, alpha)
+
+    allowance = min(math.floor(p0 * tail.layout.n), len(tail.rows) - 1)
+    found = _first(passes, _downwards(allowance, tail.layout.n), allowance + 1)
+    if found is None:
+        return Crossing(-1, None)
+    value = tail.largest(found + 1)
+    return Crossing(tail.count_above(value), value)
+
+
+def highest_failing(tail: Tail, p0: Fraction, alpha: float) -> Crossing:
+    """The limit below which the rule fails every one."""
+    n = tail.layout.n
+
+    def fails(count: int) -> bool:
+        return tail.weight(tail.largest(count) - 1, alpha, spells=False).fails(p0, alpha)
+
+    allowance = math.floor(p0 * n)
+    found = _first(fails, _upwards(allowance + 1, len(tail.rows), n), allowance)
+    if found is None:
+        return Crossing(n + 1, None)
+    value = tail.largest(found)
+    count = tail.count_above(value - 1)
+    return Crossing(count, None if value == OVER_ANY_LIMIT_NS else value)
+
+
+def crossings(
+    layout: Layout,
+    values: tuple[Int, Int],
+    p0: Fraction,
+    alpha: float,
+    spell: float,
+) -> tuple[Crossing, Crossing]:
+    """(lowest that passes, highest that fails). `values`: with unknown rows over any limit, and
+    with unknown rows as low as they may be.
+    """
+    most = _AT_FIRST * (math.floor(p0 * layout.n) + 10)
+    tail = Tail.of(layout, values[0], most)
+    passing = lowest_passing(tail, p0, alpha, spell)
+    if values[1] is not values[0]:
+        tail = Tail.of(layout, values[1], most)
+    failing = highest_failing(tail, p0, alpha)
+    if failing.count > layout.n and most < layout.n:
+        failing = highest_failing(Tail.of(layout, values[1], layout.n), p0, alpha)
+    return passing, failing
+
+
+def with_stand_in(weight: Weight, spell: float) -> Weight:
+    """The weight, if a spell may be as large as the stand-in's."""
+    return Weight(weight.y, weight.n, weight.v, max(weight.w, spell), weight.clusters)
+
+
+def _first(holds: Callable[[int], bool], counts: Iterator[int], before: int) -> int | None:
+    """The count nearest to `before` that holds: by trying `counts`, then between the last two."""
+    missed = before
+    for found in counts:
+        if holds(found):
+            break
+        missed = found
+    else:
+        return None
+    while abs(found - missed) > 1:
+        middle = (found + missed) // 2
+        if holds(middle):
+            found = middle
+        else:
+            missed = middle
+    return found
+
+
+def _downwards(top: int, n: int) -> Iterator[int]:
+    """Counts from `top` to 0, ever further apart and each of the last few."""
+    step = max(math.sqrt(max(top, 0) * (1 - top / n)), 1.0)
+    count = top
+    while count >= 0:
+        yield count
+        after = top - math.ceil(step)
+        if after < top / 2:
+            after = math.floor(count / _FAR)
+        count = min(after, count - 1)
+        step *= _NEARBY
+
+
+def _upwards(bottom: int, top: int, n: int) -> Iterator[int]:
+    """Counts from `bottom` to `top`, ever further apart."""
+    step = max(math.sqrt(bottom * max(1 - bottom / n, 0.0)), 1.0)
+    count = bottom
+    while count <= top:
+        yield count
+        if count == top:
+            return
+        count = min(max(bottom + math.ceil(step), count + 1), top)
+        step *= _NEARBY
