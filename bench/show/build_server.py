@@ -131,7 +131,7 @@ def github_lines(summary: Summary, verdicts: Verdicts, file: str | None = None) 
             yield _line(
                 level,
                 title,
-                f"measured {wording.measured(clause)} ({wording.interval(clause)}):"
+                f"measured {wording.measured(clause)}, {wording.bound_words(clause)}:"
                 f" {clause.reason}",
                 file,
             )

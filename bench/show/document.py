@@ -52,8 +52,6 @@ class Column(Generic[Row]):
     #: cells that it has on a terminal, in a table of promises (0 is as many as the widest text has)
     #: and in one that is drawn row by row
     width: int = 0
-    #: on a screen it stands in brackets behind the column before, where there is room
-    in_brackets: bool = False
     #: the verdict in whose colour a cell stands; empty for none
     coloured_by: Callable[[Row], str] = plain
 

@@ -112,25 +112,18 @@ class _Promises:
         self.groups = [self.cell(row, "group") for row in self.grid.rows]
         widest = max(map(cell_len, self.groups), default=0)
         self._cells = self._values(width)
-        room = width - 1 - _VERDICT_CELLS - sum(wide for _, _, wide in self._cells)
+        room = width - 1 - _VERDICT_CELLS - sum(wide for _, wide in self._cells)
         self.group_beside = widest <= min(_GROUP_MOST, room - 3)
         self.beside = 0 if not widest else widest + 2 if self.group_beside else 2
         self._promise = room - self.beside
 
-    def _values(self, width: int) -> list[tuple[int, int | None, int]]:
-        """Of each column of values: its place, that of what stands in brackets behind it, its
-        width.
-        """
-        found: list[tuple[int, int | None, int]] = []
+    def _values(self, width: int) -> list[tuple[int, int]]:
+        """Of each column of values: its place and its width."""
+        found: list[tuple[int, int]] = []
         for place, column in enumerate(self.grid.columns):
-            if place in self._place.values():
-                continue
-            if not column.in_brackets:
-                found.append((place, None, column.width or self._widest(place)))
-            elif width >= WIDTH:
-                before, _, wide = found.pop()
-                found.append((before, place, wide + column.width))
-        while sum(wide for _, _, wide in found) > width - _VERDICT_CELLS - _LEAST_PROMISE:
+            if place not in self._place.values():
+                found.append((place, column.width or self._widest(place)))
+        while sum(wide for _, wide in found) > width - _VERDICT_CELLS - _LEAST_PROMISE:
             found.pop()  # the page has them all
         return found
 
@@ -161,8 +154,8 @@ class _Promises:
 
     def _drawn_values(self, row: Sequence[str]) -> str:
         drawn = ""
-        for place, inside, wide in self._cells:
-            text = row[place] if inside is None else f"{row[place]} ({row[inside]})"
+        for place, wide in self._cells:
+            text = row[place]
             counted = self.grid.columns[place].kind == "count"
             drawn += f"{' ' * (wide - 2 - cell_len(text))}{text}  " if counted else fit(text, wide)
         return drawn

@@ -1,9 +1,10 @@
 """The verdicts of a run as tables, and what belongs beside them.
 
-In: verdicts.json. Out: tables and remarks. Must stay true: a value stands beside its interval, its
-limit and how many requests it rests on; a reason that many clauses share is given once, whole; what
-a contract set aside is counted beside what would have been without it. A column of the verdicts is
-one entry of `VERDICT_COLUMNS`: page, Markdown, screen and junit.xml all draw that list.
+In: verdicts.json. Out: tables and remarks. Must stay true: a value stands beside the bound that the
+verdict is, its limit and how many requests it rests on; a reason that many clauses share is given
+once, whole; what a contract set aside is counted beside what would have been without it. A column
+of the verdicts is one entry of `VERDICT_COLUMNS`: page, Markdown, screen and junit.xml all draw
+that list.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from bench.record.records.verdicts import (
     Verdicts,
 )
 from bench.show import wording
-from bench.show.document import PAGE, SCREEN, Column, Table
+from bench.show.document import PAGE, Column, Table
 from bench.show.wording import ABSENT, between, count, in_usd, per_cent, visible
 
 #: A reason longer than this stands below the table where several clauses have it.
 _SHARED_FROM = 40
+#: Kinds of columns that hold a number of a clause.
+_NUMBERS = ("number", "count")
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,6 @@ class Judged:
     record: ClauseVerdict | Forecast
     #: the letter of a reason that several clauses share
     letter: str = ""
-    #: clauses of the run were judged at several levels of confidence
-    several_levels: bool = False
 
 
 def _credit(clause: ClauseVerdict) -> str:
@@ -74,19 +75,9 @@ def _contracts(rows: Sequence[Judged]) -> list[str]:
     return list(dict.fromkeys(visible(row.record.contract, 40) for row in rows))
 
 
-def _interval_heading(rows: Sequence[Judged]) -> str:
-    """With several levels each cell says its own."""
-    levels = wording.confidence_levels(_clauses_of(rows))
-    return f"{per_cent(levels[0])} interval" if len(levels) == 1 else "interval (confidence)"
-
-
-def _interval_with_level(row: Judged) -> str:
-    record = row.record
-    if isinstance(record, Forecast):
-        interval = " – ".join(map(in_usd, record.interval_usd))
-    else:
-        interval = wording.interval(record)
-    return f"{interval} ({per_cent(record.confidence)})" if row.several_levels else interval
+def _bound_of_bill(bill: Forecast) -> str:
+    low, high = map(in_usd, bill.interval_usd)
+    return f"between {low} and {high} ({per_cent(2 * bill.confidence - 1)})"
 
 
 def _has_credit(rows: Sequence[Judged]) -> bool:
@@ -105,8 +96,12 @@ def _reason(row: Judged) -> str:
 
 
 def _reason_on_screen(row: Judged) -> str:
-    """A screen explains only what broke or is open."""
-    return _reason(row) if row.record.verdict in ("FAIL", "INCONCLUSIVE") else ""
+    """A screen gives the bound, and explains what broke or is open."""
+    record = row.record
+    said = _reason(row) if record.verdict in ("FAIL", "INCONCLUSIVE") else ""
+    if isinstance(record, Forecast):
+        return said
+    return "; ".join(filter(None, (wording.bound_words(record), said)))
 
 
 #: The columns of the verdicts, in the order of the page. A screen draws those of its format, the
@@ -131,14 +126,7 @@ VERDICT_COLUMNS: list[Column[Judged]] = [
         _value(wording.measured, lambda bill: in_usd(bill.projected_usd)),
         width=18,
     ),
-    Column(_interval_heading, _interval_with_level, formats=PAGE),
-    Column(
-        lambda rows: wording.interval_title(_clauses_of(rows)),
-        _value(wording.interval),
-        formats=SCREEN,
-        width=13,
-        in_brackets=True,
-    ),
+    Column("bound", _value(wording.bound_words, _bound_of_bill), formats=(*PAGE, "junit")),
     Column("limit", _value(wording.limit, lambda bill: in_usd(bill.forecast_usd)), width=13),
     Column(
         "n",
@@ -165,12 +153,8 @@ def verdict_table(verdicts: Verdicts) -> Table[Judged] | None:
     if not clauses and not forecasts:
         return None
     letters = _shared_reasons(clauses)
-    several = len(wording.confidence_levels(clauses)) > 1
-    rows = [
-        Judged(clause, letter=letters.get(wording.decider(clause), ""), several_levels=several)
-        for clause in clauses
-    ]
-    rows += [Judged(bill, several_levels=several) for bill in forecasts]
+    rows = [Judged(clause, letter=letters.get(wording.decider(clause), "")) for clause in clauses]
+    rows += [Judged(bill) for bill in forecasts]
     contracts = _contracts(rows)
     caption = "Verdicts" if len(contracts) > 1 else f"Verdicts by contract {contracts[0]}"
     return Table(caption, VERDICT_COLUMNS, rows)
@@ -184,15 +168,13 @@ def verdict_screens(verdicts: Verdicts) -> Iterator[Table[Judged]]:
 
 
 def in_a_sentence(clause: ClauseVerdict) -> str:
-    """`measured 391 ms (388 – 402 ms), limit ≤ 800 ms`: the numbers, where there is no table."""
+    """`measured 391 ms, bound at most 402 ms (95 %), limit ≤ 800 ms`: the numbers, where there is
+    no table.
+    """
     grid = Table("", VERDICT_COLUMNS, [Judged(clause)]).grid("junit")
-    said = ""
-    for column, title, cell in zip(grid.columns, grid.head, grid.rows[0], strict=True):
-        if column.in_brackets:
-            said += f" ({cell})"
-        elif column.kind in ("number", "count"):
-            said += f"{', ' if said else ''}{title} {cell}"
-    return said
+    cells = zip(grid.columns, grid.head, grid.rows[0], strict=True)
+    said = [f"{title} {cell}" for column, title, cell in cells if column.kind in _NUMBERS]
+    return ", ".join(said)
 
 
 def _shared_reasons(clauses: Sequence[ClauseVerdict]) -> dict[str, str]:
@@ -205,38 +187,17 @@ def _shared_reasons(clauses: Sequence[ClauseVerdict]) -> dict[str, str]:
 
 
 def remarks(verdicts: Verdicts, looks: int | None = None) -> list[str]:
-    """Reasons that several clauses share, and why intervals differ where they do.
-
-    `looks`: those of an early stop.
-    """
+    """Reasons that several clauses share; `looks`: those of an early stop."""
     clauses = verdicts.clauses
     said = [f"({letter}) {why}" for why, letter in _shared_reasons(clauses).items()]
-    intervals: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
-    for clause in clauses:
-        value = (
-            clause.target,
-            clause.metric,
-            clause.view,
-            clause.statistic,
-            clause.quantile,
-            clause.phase,
-            clause.bucket,
-            clause.measured,
-        )
-        intervals.setdefault(value, set()).add(clause.interval)
-    if any(len(found) > 1 for found in intervals.values()):
-        said.append(
-            "One measured value, several intervals: each clause weighs the clusters of the requests"
-            " that broke its own limit, and each contract has its own confidence."
-        )
     if looks and clauses:
         levels = " or ".join(
             per_cent(1 - (1 - level) / looks) for level in wording.confidence_levels(clauses)
         )
         said.append(
-            f"The run was looked at {looks} times, its end included, to end it once all was"
-            f" decided: each look is judged at {levels}, and so are the intervals shown, so that"
-            " all of them together keep the confidence of the contract."
+            f"The run was looked at {looks} times, its end included, to end it once a promise was"
+            f" broken: each look is judged at {levels}, and so are the bounds shown, so that all of"
+            " them together keep the confidence of the contract."
         )
     return said
 

@@ -167,16 +167,30 @@ def measured(clause: ClauseVerdict) -> str:
     return _beside_limit(value, clause)
 
 
-def interval(clause: ClauseVerdict) -> str:
-    """`391 – 418 ms`, `≥ 391 ms` where no upper bound exists at this n, `no bound` where
-    neither.
+def bound_words(clause: ClauseVerdict) -> str:
+    """`at most 745 ms (95 %)` beside PASS, `at least 812 ms (95 %)` beside FAIL, and beside what is
+    open `between 690 and 812 ms (90 %)`: each end is one-sided, so that both together hold less.
     """
-    low, high = clause.interval
-    if low is None:
-        return "no bound" if high is None else f"≤ {_beside_limit(high, clause)}"
-    if high is None:
-        return f"≥ {_beside_limit(low, clause)}"
-    return f"{_beside_limit(low, clause).rsplit(' ', 1)[0]} – {_beside_limit(high, clause)}"
+    if not clause.n:
+        return "no bound"
+    low, high = clause.bound
+    rising = clause.operator in (">=", ">")
+    if clause.verdict == ("PASS" if rising else "FAIL"):
+        high = None
+        if low is None and not rising:
+            return "beyond any limit"
+    elif clause.verdict == ("FAIL" if rising else "PASS"):
+        low = None
+    level = clause.confidence
+    if low is None and high is None:
+        return "no bound"
+    if low is not None and high is not None:
+        first, last = (_beside_limit(end, clause) for end in (low, high))
+        unit = last[last.rindex(" ") :]
+        return f"between {first.removesuffix(unit)} and {last} ({per_cent(2 * level - 1)})"
+    one = low if high is None else high
+    side = "at least" if high is None else "at most"
+    return f"{side} {_beside_limit(one or 0.0, clause)} ({per_cent(level)})"
 
 
 def between(
@@ -259,8 +273,3 @@ def trend(steadiness: Steadiness) -> str:
 def confidence_levels(clauses: Iterable[ClauseVerdict]) -> list[float]:
     """The levels that the clauses were judged at, ascending; 95 % where nothing was judged."""
     return sorted({clause.confidence for clause in clauses}) or [0.95]
-
-
-def interval_title(clauses: Iterable[ClauseVerdict]) -> str:
-    """`95 % interval`; with several levels `90 % or 95 % interval`."""
-    return f"{' or '.join(per_cent(level) for level in confidence_levels(clauses))} interval"
