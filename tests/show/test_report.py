@@ -102,7 +102,7 @@ def written(made: Made) -> tuple[Reader, str, ET.Element, list[Path]]:
 
 
 def test_the_verdict_comes_first_with_its_numbers(spoilt: Made) -> None:
-    """The page's first table is the verdicts, each with measured value, interval, limit, rows and
+    """The page's first table is the verdicts, each with measured value, bound, limit, rows and
     what decided it.
     """
     page, markdown, _, _ = written(spoilt)
@@ -112,7 +112,7 @@ def test_the_verdict_comes_first_with_its_numbers(spoilt: Made) -> None:
         "clause",
         "verdict",
         "measured",
-        "95 % interval",
+        "bound",
         "limit",
         "n",
         "effective n",
@@ -123,15 +123,21 @@ def test_the_verdict_comes_first_with_its_numbers(spoilt: Made) -> None:
         "response e2e p99",
         "FAIL",
         "3,870 ms",
-        "3,610 – 4,020 ms",
+        "at least 3,610 ms (95 %)",
         "≤ 800 ms",
         "12,000",
         "12,000",
         "611 slow or failed, 120 allowed",
     ]
     assert "Verdicts by contract enterprise" in page.text
-    assert second[2:7] == ["INCONCLUSIVE", "99.83 %", "99.74 – 99.9 %", "≥ 99.9 %", "12,000"]
-    assert third[2:7] == ["REPORTED", "181 ms", "≥ 178 ms", "–", "12,000"]
+    assert second[2:7] == [
+        "INCONCLUSIVE",
+        "99.83 %",
+        "between 99.74 and 99.9 % (90 %)",
+        "≥ 99.9 %",
+        "12,000",
+    ]
+    assert third[2:7] == ["REPORTED", "181 ms", "at least 178 ms (95 %)", "–", "12,000"]
     assert (
         markdown.index("3,870 ms") < markdown.index("**harness**") < markdown.index("## standard")
     )
@@ -464,30 +470,17 @@ def test_a_long_reason_that_clauses_share_is_given_once(spoilt: Made) -> None:
 
 
 def test_confidence_levels_are_told_apart(spoilt: Made) -> None:
-    """With contracts of several levels each interval carries its own, and no heading claims one for
-    all.
+    """With contracts of several levels each bound carries its own: of both ends, each one-sided,
+    twice as much is missing.
     """
     spoilt.judge(slice(3, None), confidence=0.99, contract="strict")
-    rows = written(spoilt)[0].table("verdict", "interval (confidence)")
-    assert [row["interval (confidence)"].rsplit(" (", 1)[1] for row in rows] == ["95 %)"] * 3 + [
-        "99 %)"
-    ] * 2
-
-
-def test_one_value_with_two_intervals_has_its_explanation(spoilt: Made) -> None:
-    """Two limits on one percentile weigh spells each at its own: said where it happens, and nowhere
-    else.
-    """
-    said = "One measured value, several intervals"
-    assert said not in written(spoilt)[0].text
-    first, *others = spoilt.verdicts.clauses
-    second = first.replace(limit_ms=5000.0, interval=(3500.0, 4100.0), number=2)
-    spoilt.verdicts = spoilt.verdicts.replace(clauses=[first, second, *others])
-    assert said in written(spoilt)[0].text
+    rows = written(spoilt)[0].table("verdict", "bound")
+    said = [row["bound"].rsplit(" (", 1)[1] for row in rows]
+    assert said == ["95 %)", "90 %)", "95 %)", "99 %)", "99 %)"]
 
 
 def test_an_early_stop_names_the_level_of_its_looks(spoilt: Made) -> None:
-    """Four looks at 5 % of error in all: each at 98.75 %, and so the intervals."""
+    """Four looks at 5 % of error in all: each at 98.75 %, and so the bounds."""
     spoilt.run.manifest = spoilt.run.manifest.replace(early_stop=4)
     assert "looked at 4 times, its end included" in written(spoilt)[0].text
     assert "each look is judged at 98.75 %" in written(spoilt)[0].text
@@ -515,10 +508,10 @@ def test_a_bill_against_its_forecast_is_a_row_and_a_case(spoilt: Made) -> None:
     spoilt.verdicts = spoilt.verdicts.replace(forecasts=[missed])
     page, _, junit, _ = written(spoilt)
     row = page.table("verdict", "measured")[-1]
-    assert (row["verdict"], row["measured"], row["95 % interval"]) == (
+    assert (row["verdict"], row["measured"], row["bound"]) == (
         "FAIL",
         "1,200.00 USD",
-        "1,100.00 USD – 1,300.00 USD",
+        "between 1,100.00 USD and 1,300.00 USD (90 %)",
     )
     case = next(case for case in junit.iter("testcase") if case.get("name") == row["clause"])
     assert [child.tag for child in case] == ["failure"]

@@ -82,19 +82,39 @@ def clause(**more: Any) -> ClauseVerdict:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "text"),
+    ("verdict", "bounds", "text"),
     [
-        ([391.4, 418.0], "391 – 418 ms"),
-        ([391.4, None], "≥ 391 ms"),
-        ([None, 418.0], "≤ 418 ms"),
-        ([None, None], "no bound"),
+        ("FAIL", [811.6, 1003.0], "at least 812 ms (95 %)"),
+        ("FAIL", [None, None], "beyond any limit"),
+        ("PASS", [391.4, 745.0], "at most 745 ms (95 %)"),
+        ("INCONCLUSIVE", [690.2, 812.0], "between 690 and 812 ms (90 %)"),
+        ("INCONCLUSIVE", [690.2, None], "at least 690 ms (95 %)"),
+        ("INCONCLUSIVE", [None, 812.0], "at most 812 ms (95 %)"),
+        ("INCONCLUSIVE", [None, None], "no bound"),
+        ("REPORTED", [690.2, 812.0], "between 690 and 812 ms (90 %)"),
     ],
 )
-def test_a_bound_that_does_not_exist_is_not_shown_as_a_number(
-    bounds: list[float | None], text: str
+def test_a_bound_is_said_as_the_verdict_that_it_is(
+    verdict: str, bounds: list[float | None], text: str
 ) -> None:
-    """Each of the four shapes of an interval reads as what it is."""
-    assert wording.interval(clause(interval=bounds)) == text
+    """One end beside PASS and FAIL, both beside what is open; an end that does not exist is no
+    number.
+    """
+    assert wording.bound_words(clause(verdict=verdict, bound=bounds, n=9)) == text
+
+
+def test_a_bound_of_a_floor_is_said_from_below() -> None:
+    up = clause(metric="uptime", operator=">=", share=0.999, limit_ms=None, n=9, confidence=0.9)
+    said = {
+        verdict: wording.bound_words(up.replace(verdict=verdict, bound=(0.9991, 0.9998)))
+        for verdict in ("PASS", "FAIL", "INCONCLUSIVE")
+    }
+    assert said == {
+        "PASS": "at least 99.91 % (90 %)",
+        "FAIL": "at most 99.98 % (90 %)",
+        "INCONCLUSIVE": "between 99.91 and 99.98 % (80 %)",
+    }
+    assert wording.bound_words(up.replace(n=0)) == "no bound"
 
 
 def test_shares_are_written_as_per_cent_with_their_direction() -> None:
@@ -106,14 +126,9 @@ def test_shares_are_written_as_per_cent_with_their_direction() -> None:
         share=0.999,
         limit_ms=None,
         measured=0.9983,
-        interval=[0.9974, 1.0],
         n=9,
     )
-    assert (wording.measured(up), wording.interval(up), wording.limit(up)) == (
-        "99.83 %",
-        "99.74 – 100 %",
-        "≥ 99.9 %",
-    )
+    assert (wording.measured(up), wording.limit(up)) == ("99.83 %", "≥ 99.9 %")
     assert wording.limit(up.replace(metric="error_share", operator="<=", share=0.01)) == "≤ 1 %"
 
 
@@ -123,7 +138,8 @@ def test_rounding_does_not_lay_a_value_upon_the_limit() -> None:
     """
     assert wording.measured(clause(measured=800.2, n=9)) == "800.2 ms"
     assert wording.measured(clause(measured=800.0, n=9)) == "800 ms"
-    assert wording.interval(clause(interval=[799.9, 950.0])) == "799.9 – 950 ms"
+    kept = clause(verdict="PASS", bound=[None, 799.9], n=9)
+    assert wording.bound_words(kept) == "at most 799.9 ms (95 %)"
     up = clause(
         metric="uptime",
         unit="share",

@@ -285,6 +285,13 @@ def _upper_law(weight: Weight) -> tuple[float, float]:
     return (y + w) / size, (weight.n - y - w) / size + 1
 
 
+def p_fail(weight: Weight, p0: Share) -> float:
+    """The smallest alpha at which the lower limit is above p0, at this variance."""
+    if not weight.y:
+        return 1.0
+    return beta_tails(*_lower_law(weight), p0)[0]
+
+
 def _far_from(
     a: float,
     b: float,
