@@ -42,8 +42,8 @@ def test_each_clause_that_wants_a_reader_has_one_line() -> None:
     assert [level for level, _, _ in found] == ["error", "warning", "notice"]
     assert found[0][1] == "title=FAIL standard%3A response e2e p99 ≤ 800 ms"
     assert (
-        found[0][2]
-        == "measured 3,870 ms (3,610 – 4,020 ms): 611 of 12,000 requests took longer, 100 may"
+        found[0][2] == "measured 3,870 ms, at least 3,610 ms (95 %25):"
+        " 611 of 12,000 requests took longer, 100 may"
     )
     assert found[2][2].startswith("FAIL, run 2026-")
 

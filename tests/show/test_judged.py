@@ -73,8 +73,7 @@ def test_every_kind_of_clause_is_shown_as_it_was_judged(make_run: MakeRun) -> No
     )
     failed = sum(row["outcome"] not in (Outcome.ok, Outcome.censored) for row in measured)
     assert f"{over} of 1,080 requests broke it" in rows[2][8]
-    assert made.verdicts.clauses[7].verdict == "FAIL"
-    assert rows[7][8].startswith(f"{failed} failed")
+    assert f"{failed} of 1,080 requests broke it" in rows[7][8]
 
 
 @pytest.mark.parametrize("rows", [1, 60])
