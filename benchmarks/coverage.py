@@ -1,38 +1,46 @@
-"""How often the judge errs when requests come in spells: `python benchmarks/coverage.py [--plot
-FILE]`.
+"""How often verdicts err: `python -m benchmarks.coverage [PART …]`.
 
-In: nothing but a seed. Out: for each shape of dependence, the share of runs that PASS and FAIL
-with the true share of slow requests exactly at the limit (both are errors), by the exact binomial
-as if requests were independent and by `judge_trials`; and the power away from the limit. The
-figures of docs/statistics.md come from here. Every run of a shape is drawn anew, spells included.
+In: nothing but a seed. Out: for each shape of dependence the share of runs that PASS and FAIL with
+the true share exactly at the limit (both are errors), the power away from it, and how many verdicts
+their own bound denies. Must stay true: the verdict is that of `judge_run`, whatever the clause; a
+run of a shape depends on its seed, name, share and number alone, so rules can be held against each
+other run by run. The figures of docs/statistics.md come from here.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
-from bench.judge.stats.dependence import Outcome, Trials, judge_trials
-from bench.judge.stats.sequential import LOOKS, look_times
+from bench.judge.stats.dependence import Outcome
 from bench.judge.stats.tail import verdict_counts
-from bench.record.samples import Bool, Float, Int
+from bench.plan.clause import Clause
+from bench.record.records.verdicts import ClauseVerdict
+from benchmarks import shapes, shapes_held_out, shapes_of_time
+from benchmarks.production import Rows, contract_of, judged, stopped_early
+from benchmarks.shapes_held_out import LIMIT_S, Shape
+from benchmarks.shapes_incidents import Draw
+from benchmarks.shapes_of_time import Stretches
 
-P0, ALPHA, SEED = Fraction(1, 100), 0.05, 20260714
-Draw = Callable[[np.random.Generator, float], Trials]
-
-
-class Shape(NamedTuple):
-    """A way in which slow requests come together: `draw(rng, share)` is one run of it."""
-
-    name: str
-    draw: Draw
+P0, ALPHA, SEED = Fraction(1, 100), 0.05, 20261130
+P99 = contract_of(Clause(metric="e2e", quantile="99%", limit=f"{LIMIT_S:g}s"))
+UPTIME = contract_of(Clause(metric="uptime", share="99%"))
+#: Shapes whose looks and whose uptime are drawn as well.
+LOOKED_AT = (
+    "independent, n 6,000",
+    "queue, heavy service",
+    "queue, surges of 1 s",
+    "load that walks, 10 s",
+    "unequal bursts, 2 s",
+    "retry storm",
+    "sessions, n 15,000",
+)
 
 
 class Rates(NamedTuple):
@@ -40,230 +48,159 @@ class Rates(NamedTuple):
 
     passed: float
     failed: float
+    #: verdicts that their own bound denies
+    denied: int = 0
+
+    def __str__(self) -> str:
+        return f"{100 * self.passed:.1f} / {100 * self.failed:.1f}"
 
 
-def trials(rng: np.random.Generator, bad: Bool, slow: Bool, at_ns: Int | None = None) -> Trials:
-    """Rows whose latency is over the limit where `bad`, and else longer in `slow` phases than
-    outside.
+def runs_of(name: str, draw: Draw, share: float, runs: int) -> Iterator[Rows]:
+    """The first so many runs of a shape."""
+    place = [SEED, zlib.crc32(name.encode()), round(share * 1e5)]
+    for number in range(runs):
+        yield draw(np.random.default_rng([*place, number]), share)
+
+
+def denied(verdict: ClauseVerdict) -> bool:
+    """Whether the printed bound says otherwise than the verdict beside it. A limit among failures
+    is above any number, and has none.
     """
-    n = len(bad)
-    return of_latency(np.where(bad, 2.0, 0.5 * slow) + rng.random(n), bad, at_ns)
+    sign = -1 if verdict.operator[0] == ">" else 1  # the better end is the upper one
+    ends = verdict.bound[::sign]
+    low, high = (None if end is None else sign * end for end in ends)
+    assert verdict.promised is not None
+    promised = sign * verdict.promised
+    if verdict.verdict == "PASS":
+        return high is None or high > promised
+    if verdict.verdict == "FAIL":
+        return low is not None and low <= promised
+    return (high is not None and high <= promised) or (low is not None and low > promised)
 
 
-def of_latency(latency: Float, bad: Bool, at_ns: Int | None = None) -> Trials:
-    n = len(bad)
-    p95 = np.partition(latency, math.ceil(0.95 * n) - 1)[math.ceil(0.95 * n) - 1]
-    at_ns = np.arange(n, dtype=np.int64) * 1_000_000 if at_ns is None else at_ns
-    return Trials(at_ns, bad, np.zeros(n, bool), latency > p95)
+def of_verdicts(verdicts: list[ClauseVerdict]) -> Rates:
+    """How often each was said."""
+    said = [each.verdict for each in verdicts]
+    n = len(said)
+    return Rates(said.count("PASS") / n, said.count("FAIL") / n, sum(map(denied, verdicts)))
 
 
-def spells(
-    rng: np.random.Generator, n: int, share: float, lengths: Callable[[int], Int], mean: float
-) -> Bool:
-    """On and off by turns: `lengths(count)` on, geometric off so that on has its share in the long
-    run.
-    """
-    pairs = 8 * math.ceil(n * share / mean) + 20
-    turns = np.empty(2 * pairs, np.int64)
-    turns[::2], turns[1::2] = lengths(pairs), rng.geometric(share / (mean * (1 - share)), pairs)
-    # the start falls on a random row of a random turn, long turns likelier: a run joins what
-    # already goes on
-    state = np.repeat(np.arange(2 * pairs) % 2 == 0, np.maximum(turns, 1))
-    start = rng.integers(0, max(len(state) - n, 1))
-    return state[start : start + n] if len(state) >= start + n else np.resize(state, n)
-
-
-def independent(n: int) -> Draw:
-    return lambda rng, share: trials(rng, rng.random(n) < share, np.zeros(n, bool))
-
-
-def phases(n: int, dwell: int, background: float = 0.0) -> Draw:
-    """Slow 5 % of the time; `background` is the part of the slow requests that come outside slow
-    phases.
-    """
-
-    def draw(rng: np.random.Generator, share: float) -> Trials:
-        slow = spells(rng, n, 0.05, lambda count: rng.geometric(1 / dwell, count), dwell)
-        chance = np.where(slow, share * (1 - background) / 0.05, share * background / 0.95)
-        return trials(rng, rng.random(n) < chance, slow)
-
-    return draw
-
-
-def outages(n: int, mean: float, tail: float | None) -> Draw:
-    """Spells in which every request fails: of one length, or Pareto with this tail index."""
-
-    def draw(rng: np.random.Generator, share: float) -> Trials:
-        def lengths(count: int) -> Int:
-            if tail is None:
-                return np.full(count, round(mean))
-            return (
-                (mean * (tail - 1) / tail * (1 - rng.random(count)) ** (-1 / tail))
-                .astype(np.int64)
-                .clip(1, 20 * n)
-            )
-
-        down = spells(rng, n, share, lengths, mean)
-        return trials(rng, down, down)
-
-    return draw
-
-
-def autoregressive(n: int, phi: float) -> Draw:
-    """Latency over the limit where a Gaussian AR(1) is over its quantile."""
-
-    def draw(rng: np.random.Generator, share: float) -> Trials:
-        warm_up, reach = math.ceil(14 / -math.log(phi)), 1
-        noise = rng.standard_normal(warm_up + n) * math.sqrt(1 - phi * phi)
-        while reach < warm_up:  # sums of 2, 4, 8, ... past terms
-            noise[reach:] += phi**reach * noise[:-reach]
-            reach *= 2
-        level = noise[warm_up:]
-        return of_latency(level, level > NormalDist().inv_cdf(1 - share))
-
-    return draw
-
-
-def drift(n: int, periods: float) -> Draw:
-    """A share that swings between nothing and double, as a sine over the run that begins
-    anywhere.
-    """
-
-    def draw(rng: np.random.Generator, share: float) -> Trials:
-        swing = 1 + np.sin(2 * np.pi * (periods * np.arange(n) / n + rng.random()))
-        return trials(rng, rng.random(n) < share * swing, swing > 1.5)
-
-    return draw
-
-
-def self_exciting(n: int, children: float, delay: float) -> Draw:
-    """Each slow request brings Poisson(`children`) further ones, after geometric delays of mean
-    `delay` rows.
-    """
-
-    def draw(rng: np.random.Generator, share: float) -> Trials:
-        before = 200 * int(delay)  # what came before the run has children in it
-        born = np.flatnonzero(rng.random(n + before) < share * (1 - children)) - before
-        rows = [born]
-        while len(born):
-            parents = np.repeat(born, rng.poisson(children, len(born)))
-            born = parents + rng.geometric(1 / delay, len(parents))
-            rows.append(born)
-        order = np.arange(sum(len(generation) for generation in rows))
-        # two in one row: the later takes the next free row
-        slow = np.maximum.accumulate(np.sort(np.concatenate(rows)) - order) + order
-        bad = np.zeros(n, bool)
-        bad[slow[(slow >= 0) & (slow < n)]] = True
-        return trials(rng, bad, bad)
-
-    return draw
-
-
-def surges(n: int, dwell: int) -> Draw:
-    """Poisson arrivals, five times as many in a tenth of the time; slow requests only then."""
-
-    def draw(rng: np.random.Generator, share: float) -> Trials:
-        slots = round(n / 1.4)
-        busy = spells(rng, slots, 0.1, lambda count: rng.geometric(1 / dwell, count), dwell)
-        slot = np.repeat(np.arange(slots), rng.poisson(np.where(busy, 5.0, 1.0)))
-        at_ns = np.sort(slot * 1_000_000 + rng.integers(0, 1_000_000, len(slot)))
-        slow = busy[at_ns // 1_000_000]
-        return trials(
-            rng, rng.random(len(slow)) < np.where(slow, share * 1.4 / 0.5, 0.0), slow, at_ns
-        )
-
-    return draw
-
-
-SHAPES = [
-    Shape("independent, n 3,000", independent(3_000)),
-    Shape("phases of 50, n 20,000", phases(20_000, 50)),
-    Shape("phases of 200, n 20,000", phases(20_000, 200)),
-    Shape("phases of 50, n 100,000", phases(100_000, 50)),
-    Shape("phases of 200, n 100,000", phases(100_000, 200)),
-    Shape("phases of 200 + half outside, n 50,000", phases(50_000, 200, 0.5)),
-    Shape("AR(1) 0.9, n 10,000", autoregressive(10_000, 0.9)),
-    Shape("AR(1) 0.98, n 50,000", autoregressive(50_000, 0.98)),
-    Shape("arrival surges of 100 slots, n 20,000", surges(20_000, 100)),
-    Shape("outages of 100, n 50,000", outages(50_000, 100, None)),
-    Shape("self-exciting 0.8, n 20,000", self_exciting(20_000, 0.8, 20)),
-    Shape("drift, 3 waves, n 20,000", drift(20_000, 3)),
-    Shape("heavy-tailed outages (Pareto 1.5, mean 50), n 50,000", outages(50_000, 50, 1.5)),
-    Shape("self-exciting 0.9, n 100,000", self_exciting(100_000, 0.9, 20)),
-    Shape("phases of 400 (2.5 seen), n 20,000", phases(20_000, 400)),
-    Shape("phases of 200 (1.2 seen), n 5,000", phases(5_000, 200)),
-    Shape("drift, half a wave, n 20,000", drift(20_000, 0.5)),
-]
-
-
-def judged(run: Trials) -> Outcome:
-    return judge_trials(run, P0, ALPHA).outcome
-
-
-def as_if_independent(run: Trials) -> Outcome:
-    allowed, fails = verdict_counts(len(run.bad), P0, ALPHA)
-    bad = int(run.bad.sum())
+def as_if_independent(rows: Rows) -> Outcome:
+    """The exact binomial's verdict."""
+    allowed, fails = verdict_counts(len(rows.due_ns), P0, ALPHA)
+    bad = int(rows.over(LIMIT_S).sum())
     return "PASS" if bad <= allowed else "FAIL" if bad >= fails else "INCONCLUSIVE"
 
 
-def at_planned_looks(run: Trials) -> Outcome:
-    for end_ns in look_times(int(run.at_ns[0]), int(run.at_ns[-1]) + 1):
-        due = int(np.searchsorted(run.at_ns, end_ns))
-        seen = Trials(run.at_ns[:due], run.bad[:due], run.unknown[:due], run.proxy[:due])
-        outcome = judge_trials(seen, P0, ALPHA / LOOKS).outcome
-        if outcome != "INCONCLUSIVE":
-            return outcome
-    return "INCONCLUSIVE"
+def powers(table: Callable[[float, int], Rates], shares: tuple[float, ...], few: int) -> list[str]:
+    """PASS at half and a quarter, FAIL at twice the limit, in per cent."""
+    half, quarter, double = (table(share, few) for share in shares[1:])
+    return [f"{100 * each:.0f}" for each in (half.passed, quarter.passed, double.failed)]
 
 
-def rates(
-    draw: Draw, share: float, runs: int, *rules: Callable[[Trials], Outcome], seed: int = SEED
-) -> list[Rates]:
-    """What each rule says of the same simulated runs."""
-    rng = np.random.default_rng(seed)
-    said = [[rule(run) for rule in rules] for run in (draw(rng, share) for _ in range(runs))]
-    return [
-        Rates(column.count("PASS") / runs, column.count("FAIL") / runs)
-        for column in zip(*said, strict=True)
-    ]
+def requests(runs: int, few: int, *, held_out: bool) -> list[tuple[str, Rates, Rates]]:
+    """Both families under a clause on the p99."""
+    print(
+        "\n| shape | exact | judge: false PASS / FAIL | PASS at 1/2 | at 1/4 | FAIL at 2 | denied |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    found = []
+    for shape in shapes_held_out.SHAPES if held_out else shapes.SHAPES:
+
+        def table(share: float, count: int, shape: Shape = shape) -> Rates:
+            drawn = runs_of(shape.name, shape.draw, share, count)
+            return of_verdicts([judged(rows, P99)[0] for rows in drawn])
+
+        exact, verdicts = [], []
+        for rows in runs_of(shape.name, shape.draw, 0.01, runs):
+            exact.append(as_if_independent(rows))
+            verdicts.append(judged(rows, P99)[0])
+        naive = Rates(exact.count("PASS") / runs, exact.count("FAIL") / runs)
+        ours = of_verdicts(verdicts)
+        name = f"*{shape.name}*" if shape.few else shape.name
+        power = powers(table, shapes_held_out.SHARES, few)
+        print(
+            "|",
+            " | ".join([name, str(naive), str(ours), *power, str(ours.denied)]),
+            "|",
+            flush=True,
+        )
+        found.append((shape.name, naive, ours))
+    return found
 
 
-def percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+def ratios(runs: int, few: int) -> None:
+    """The same incidents under a clause on uptime by request."""
+    print("\n| uptime by request | false PASS / FAIL | PASS at 1/2 | at 1/4 | FAIL at 2 | denied |")
+    print("|---|---|---|---|---|---|")
+    for shape in [each for each in shapes_held_out.SHAPES if each.name in LOOKED_AT]:
+
+        def table(share: float, count: int, shape: Shape = shape) -> Rates:
+            drawn = runs_of(shape.name, shape.draw, share, count)
+            failing = (rows._replace(failed=rows.over(LIMIT_S)) for rows in drawn)
+            return of_verdicts([judged(rows, UPTIME)[0] for rows in failing])
+
+        ours = table(0.01, runs)
+        power = powers(table, shapes_held_out.SHARES, few)
+        print("|", " | ".join([shape.name, str(ours), *power, str(ours.denied)]), "|", flush=True)
+
+
+def stretches(runs: int, few: int) -> None:
+    """Clauses that count intervals, minutes, slices and windows."""
+    print("\n| stretches of time | false PASS / FAIL | PASS at 1/2 | at 1/4 | FAIL at 2 | denied |")
+    print("|---|---|---|---|---|---|")
+    for shape in shapes_of_time.SHAPES:
+
+        def table(share: float, count: int, shape: Stretches = shape) -> Rates:
+            drawn = runs_of(shape.name, shape.draw, share, count)
+            contract = contract_of(shape.clause)
+            return of_verdicts([judged(rows, contract, shape.end_ns)[0] for rows in drawn])
+
+        ours = table(shapes_of_time.SHARES[0], runs)
+        power = powers(table, shapes_of_time.SHARES, few)
+        print("|", " | ".join([shape.name, str(ours), *power, str(ours.denied)]), "|", flush=True)
+
+
+def looks(runs: int, few: int) -> None:
+    """What the looks of `run --early-stop` add, at the limit; and how many runs they end at twice
+    it.
+    """
+    print("\n| early stop | one look: false PASS / FAIL | four looks | ended early at twice |")
+    print("|---|---|---|---|")
+    for shape in [each for each in shapes_held_out.SHAPES if each.name in LOOKED_AT]:
+        drawn = list(runs_of(shape.name, shape.draw, 0.01, runs))
+        once = of_verdicts([judged(rows, P99)[0] for rows in drawn])
+        said = [stopped_early(rows, P99)[0] for rows in drawn]
+        double = [
+            stopped_early(rows, P99)[1] for rows in runs_of(shape.name, shape.draw, 0.02, few)
+        ]
+        print(
+            f"| {shape.name} | {once} | {of_verdicts(said)} | {100 * np.mean(double):.0f} % |",
+            flush=True,
+        )
+
+
+PARTS: dict[str, Callable[[int, int], object]] = {
+    "chosen": lambda runs, few: requests(runs, few, held_out=False),
+    "held-out": lambda runs, few: requests(runs, few, held_out=True),
+    "ratios": ratios,
+    "stretches": stretches,
+    "looks": looks,
+}
 
 
 def main() -> None:
+    """Print the tables that were asked for, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--runs",
-        type=int,
-        default=300,
-        help="simulated runs at the limit; a quarter of it elsewhere",
-    )
-    parser.add_argument("--plot", type=Path, help="draw false PASS by shape as an SVG")
-    options = parser.parse_args()
-    print(
-        "| shape | exact: false PASS / FAIL | judge: false PASS / FAIL | PASS at 1/2 | PASS at 1/4"
-        " | FAIL at 2 |"
-    )
-    print("|---|---|---|---|---|---|")
-    found: list[tuple[str, Rates, Rates]] = []
-    for name, draw in SHAPES:
-        exact, ours = rates(draw, float(P0), options.runs, as_if_independent, judged)
-        half, quarter, double = (
-            rates(draw, times * float(P0), options.runs // 4, judged)[0] for times in (0.5, 0.25, 2)
-        )
-        found.append((name, exact, ours))
-        cells = [f"{percent(rate.passed)} / {percent(rate.failed)}" for rate in (exact, ours)]
-        power = [percent(half.passed), percent(quarter.passed), percent(double.failed)]
-        print("|", " | ".join([name, *cells, *power]), "|", flush=True)
-    looks = rates(phases(50_000, 50), float(P0), options.runs // 2, at_planned_looks)[0]
-    print(
-        f"\nfour planned looks, phases of 50, n 50,000: {percent(looks.passed)} /"
-        f" {percent(looks.failed)}"
-    )
-    if options.plot:
-        draw_plot(found, options.plot)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--runs", type=int, default=400, help="simulated runs at the limit")
+    parser.add_argument("--few", type=int, default=100, help="simulated runs elsewhere")
+    parser.add_argument("--plot", type=Path, help="draw false PASS on held-out shapes as an SVG")
+    asked = parser.parse_args()
+    for part in asked.parts or PARTS:
+        found = PARTS[part](asked.runs, asked.few)
+        if asked.plot and part == "held-out" and isinstance(found, list):
+            draw_plot(found, asked.plot)
 
 
 def draw_plot(found: list[tuple[str, Rates, Rates]], path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.judge.contract.verdict import judge_run
 from bench.judge.fitness import fitness
+from bench.judge.health import Health
 from bench.judge.stats.sequential import LOOKS, look_times
 from bench.record.run_folder import Run
 from bench.units import S
@@ -74,7 +75,12 @@ class Looks:
 def everything_decided(folder: Path) -> bool:
     """Whether each judged clause of a growing run is PASS or FAIL at a single look's alpha."""
     run = Run(folder)
-    verdicts = {clause.verdict for clause in judge_run(run, fitness(run)).clauses} - {"REPORTED"}
+    return decided(run, fitness(run))
+
+
+def decided(run: Run, health: Health) -> bool:
+    """Whether a run that goes on may end."""
+    verdicts = {clause.verdict for clause in judge_run(run, health).clauses} - {"REPORTED"}
     return bool(verdicts) and verdicts <= {"PASS", "FAIL"}
 
 
