@@ -33,12 +33,19 @@ FINEST = 30
 LEAST_TO_PASS, LEAST_TO_FAIL = 10, 4
 #: Bad rows nearer than this part of their mean distance belong to one spell.
 NEAR = 0.1
-#: Chance joins rows that are independent: one in this many is that near to the one before.
-JOINED_BY_CHANCE = 10.5
-#: The worst of 30 blocks is by chance so many standard deviations above its mean.
+#: Chance joins rows that are independent: one in this many is that near to the one before. Two that
+#: are near tell nothing.
+JOINED_BY_CHANCE, PAIR = 10.5, 2
+#: The worst of 30 blocks is by chance so many standard deviations above its mean, and a little more
+#: where counts are small (Cornish and Fisher's term for a Poisson count).
 WORST_BY_CHANCE = 2.2
+SKEWNESS = (WORST_BY_CHANCE**2 - 1) / 6
 #: A spell that has not come yet may be so many times the largest that was seen.
 FURTHER = 2
+#: So many sessions that have not come yet must be feared beside those that went bad: ln 20.
+UNSEEN_SESSIONS = 3
+#: A spell of fewer rows that only the slowest rows tell of is chance.
+STAND_IN = 1.2
 #: From so many events on, counts that are far from deciding are told by their distance.
 _MANY = 400
 
@@ -196,24 +203,30 @@ def variances(layout: Layout, bad: Int, loss: Float | None = None) -> Variances:
     """By single rows, by blocks of 10, 15 and 30 a run (those without rows vanish), by sessions."""
     lost = np.bincount(layout.block[bad], loss, FINEST)
     share = float(lost.sum()) / layout.n
+    single = float(len(bad)) if loss is None else float(loss @ loss)
+    one = single / max(float(lost.sum()), 1e-300)
     seen = []
     for scale in SCALES:
         here = layout.rows.reshape(scale, -1).sum(axis=1)
         seen.append(
             _variance(
-                lost.reshape(scale, -1).sum(axis=1), here, share, float(np.count_nonzero(here))
+                lost.reshape(scale, -1).sum(axis=1), here, share, float(np.count_nonzero(here)), one
             )
         )
     if layout.session is not None and layout.session_rows is not None:
         lost = np.bincount(layout.session[bad], loss, len(layout.session_rows))
-        seen.append(_variance(lost, layout.session_rows, share, layout.sessions_worth))
-    single = float(len(bad)) if loss is None else float(loss @ loss)
+        seen.append(_variance(lost, layout.session_rows, share, layout.sessions_worth, one))
     return Variances(single, tuple(each for each in seen if each[0] > 1))
 
 
-def _variance(lost: Float | Int, rows: Int, share: float, clusters: float) -> tuple[float, float]:
+def _variance(
+    lost: Float | Int, rows: Int, share: float, clusters: float, one: float
+) -> tuple[float, float]:
+    """A pair that meets in a cluster, which adds 2 for rows of one, may be chance and is taken
+    off.
+    """
     left = lost - rows * share
-    return clusters, clusters / max(clusters - 1, 1e-9) * float(left @ left)
+    return clusters, clusters / max(clusters - 1, 1e-9) * (float(left @ left) - 2 * one * one)
 
 
 @lru_cache(maxsize=256)
@@ -225,8 +238,8 @@ def price(clusters: float, alpha: float) -> float:
 
 
 def _spell(layout: Layout, bad: Int, loss: Float | None) -> float:
-    """Rows (or loss) of a further spell: one, and twice what the largest seen has above chance; of
-    sessions at least the largest.
+    """Rows (or loss) of a further spell: one, and twice what the largest seen has above chance; a
+    further session.
     """
     n, count = layout.n, len(bad)
     excess = 0.0
@@ -235,17 +248,27 @@ def _spell(layout: Layout, bad: Int, loss: Float | None) -> float:
         ends = np.flatnonzero(np.append(np.diff(bad) >= NEAR * n / count, True)) + 1
         lengths = np.diff(ends, prepend=0)
         longest = int(np.argmax(lengths))
-        chance = math.log(count) / math.log(JOINED_BY_CHANCE)
-        excess = max(0.0, float(lengths[longest]) - 1 - chance)
+        if lengths[longest] > PAIR:  # by chance the longest of so many geometric runs, in the mean
+            chance = (math.log(count) + np.euler_gamma) / math.log(JOINED_BY_CHANCE)
+            excess = max(0.0, float(lengths[longest]) - 1 - chance)
         if loss is not None:
             excess *= float(loss[ends[longest] - lengths[longest] : ends[longest]].mean())
     lost = np.bincount(layout.block[bad], loss, FINEST)
     mean = layout.rows * (float(lost.sum()) / n)
-    above = lost - mean - WORST_BY_CHANCE * np.sqrt(mean * one) - one
+    above = lost - mean - WORST_BY_CHANCE * np.sqrt(mean * one) - (1 + SKEWNESS) * one
     spell = one + FURTHER * max(excess, float(above.max()))
     if layout.session is not None:
-        spell = max(spell, float(np.bincount(layout.session[bad], loss).max()))
+        by_session = np.bincount(layout.session[bad], loss)
+        spell = max(spell, _further_session(by_session[by_session > 0], one))
     return spell
+
+
+def _further_session(lost: Float | Int, one: float) -> float:
+    """As large as the largest seen, and up to twice: of k that went bad and a few that have not
+    come yet, the largest may be among the latter the more the smaller k is.
+    """
+    most = float(lost.max())
+    return most + (most - min(one, most)) * min(1.0, UNSEEN_SESSIONS / len(lost))
 
 
 def stand_in(layout: Layout, slow: Bool, p0: Share) -> float:
@@ -256,7 +279,8 @@ def stand_in(layout: Layout, slow: Bool, p0: Share) -> float:
     if not 0 < len(rows) < layout.n:
         return 1.0
     spell = _spell(layout, rows, None)
-    return 1 + (spell - 1) * min(1.0, float(p0) * layout.n / len(rows))
+    thinned = 1 + (spell - 1) * min(1.0, float(p0) * layout.n / len(rows))
+    return thinned if thinned >= STAND_IN else 1.0
 
 
 # ---- limits
