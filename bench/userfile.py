@@ -44,6 +44,8 @@ class UserModel(BaseModel):
     """A frozen record that refuses keys it does not know."""
 
     model_config = ConfigDict(
+        # built when first used, as records are: no process reads every kind of file
+        defer_build=True,
         frozen=True,
         extra="forbid",
         arbitrary_types_allowed=True,

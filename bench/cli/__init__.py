@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import functools
+import gc
 import importlib
 import sys
 import traceback
@@ -118,6 +119,9 @@ def _fault() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     streams.settle()
+    if argv is None:
+        # What is imported stays: to look for garbage in it time and again is a tenth of a start.
+        gc.set_threshold(20_000, 50, 100)
     words = sys.argv[1:] if argv is None else argv
     command = words[0] if words else ""
     if command in _PLAYING:
