@@ -15,6 +15,7 @@ from bench.judge.contract.clauses import (
     Tally,
     missing_part,
     scope,
+    slow_twentieth,
     streamed_any,
     tally,
 )
@@ -29,14 +30,9 @@ from bench.judge.stats.scales import Layout, Weight, lay_out, weigh
 from bench.metrics import FROM_DUE
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
-from bench.quantiles import P95
 from bench.record.records.manifest import LaneRecord
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Int, latency_ns
-from bench.units import nearest_rank
-
-#: A value above every limit, as in `Tally`.
-OVER_ANY_LIMIT_NS = int(np.iinfo(np.int64).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,11 +173,6 @@ class _Lane:
 
 def _slow(columns: Columns, counts: Tally) -> Bool:
     """By the clause's own metric; of shares, which have no values, by the whole answer."""
-    values = counts.values_ns
-    if values is None:
-        values = latency_ns(columns.samples[counts.rows], "e2e")
-    if not len(values):
-        return np.zeros(0, bool)
-    rank = nearest_rank(len(values), P95)
-    at = np.partition(values, rank - 1)[rank - 1]
-    return np.asarray(values > min(at, OVER_ANY_LIMIT_NS - 1), bool)
+    if counts.values_ns is not None:
+        return slow_twentieth(counts.values_ns)
+    return slow_twentieth(latency_ns(columns.samples[counts.rows], "e2e"))

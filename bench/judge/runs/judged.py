@@ -18,10 +18,12 @@ import numpy as np
 
 from bench.clock import utc_text
 from bench.errors import ExitCode, UserError
-from bench.judge.runs.counted import OVER_ANY_LIMIT_NS, ClauseRows, Counted, RunRows, read_rows
+from bench.judge.contract.together import agreeing
+from bench.judge.runs.counted import ClauseRows, Counted, RunRows, read_rows
 from bench.judge.runs.rule import Rule
 from bench.judge.runs.together import Together, length_s
 from bench.judge.runs.words import reason_of
+from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
 from bench.judge.stats.pooled import LEAST_RUNS
 from bench.judge.stats.sequential import holm
 from bench.judge.stats.tail import min_n
@@ -104,10 +106,8 @@ def _stand_together(clauses: list[ClauseVerdict]) -> list[ClauseVerdict]:
                 f"{clause.reason}; alone that would be a FAIL (p = {clause.p_fail:.2g}), among"
                 f" {len(judged)} clauses it may be chance"
             )
-            found[at] = clause.replace(
-                verdict="INCONCLUSIVE", reason=reason, open_cause="near_limit"
-            )
-    return found
+            found[at] = clause.replace(verdict="INCONCLUSIVE", reason=reason, open_cause="few_rows")
+    return list(map(agreeing, found))
 
 
 def _overall(clauses: Sequence[ClauseVerdict], kept: Sequence[RunRows]) -> Overall:
@@ -154,7 +154,7 @@ class _Judging:
         measured, bound = self._measured(counted, rule)
         low, high = rule.share_limits if counted else (0.0, 1.0)
         n = sum(run.n for run in counted)
-        effect = rule.at_worst.design_effect if counted else 1.0
+        effect = rule.at_worst.weight.design_effect if counted else 1.0
         seconds = [length_s(run.sent) for run in self.kept]
         return ClauseVerdict(
             **self._names(),

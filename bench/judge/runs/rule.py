@@ -17,9 +17,10 @@ from typing import Literal
 
 import numpy as np
 
-from bench.judge.runs.counted import OVER_ANY_LIMIT_NS, Counted
+from bench.judge.runs.counted import Counted
+from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
 from bench.judge.stats.pooled import LEAST_RUNS, Pooled, pool
-from bench.judge.stats.scales import stand_in
+from bench.judge.stats.scales import p_fail, stand_in
 from bench.record.samples import Bool, Int
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -70,7 +71,7 @@ class Rule:
     @property
     def p_fail(self) -> float:
         """The smallest error at which it would FAIL, at this variance."""
-        return self.at_best.p_fail(self.p0) if self.outcome == "FAIL" else 1.0
+        return p_fail(self.at_best.weight, self.p0) if self.outcome == "FAIL" else 1.0
 
     @property
     def share_limits(self) -> tuple[float, float]:
@@ -101,7 +102,7 @@ class Rule:
         beyond = values[kept:] if self.outcome == "FAIL" else values[:kept]
         low = _first(len(beyond), lambda at: self._fails_at(int(beyond[-1 - at])))
         lower = None if low is None else int(beyond[-1 - low])
-        return (limit_ns if self.outcome == "FAIL" and lower is None else lower), upper
+        return lower, upper
 
     def _passes_at(self, limit_ns: int) -> bool:
         return self._passes(self._pooled(lambda run: _of(run) > limit_ns))

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.judge.stats.binomial import Share, count_tails
 from bench.judge.stats.scales import FURTHER, WORST_BY_CHANCE, Weight, price
 
 #: Fewer runs decide nothing.
@@ -32,18 +31,6 @@ class Pooled:
     between: float | None
     #: the run with the most bad rows above its share, in the order given
     worst: int
-
-    @property
-    def design_effect(self) -> float:
-        """Rows that count as one event."""
-        return self.weight.v / self.weight.y if self.weight.y > 1 else self.weight.w
-
-    def p_fail(self, p0: Share) -> float:
-        """The smallest error at which the share is above p0, at this variance."""
-        if not self.weight.y:
-            return 1.0
-        size = self.weight.v / self.weight.y
-        return count_tails(self.weight.y / size, self.weight.n / size, p0)[1]
 
 
 def pool(runs: Sequence[Weight], alpha: float, spell: float = 1.0) -> Pooled:
