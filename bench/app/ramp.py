@@ -17,8 +17,16 @@ from typing import Literal
 
 from bench.app.conclude import Finished
 from bench.app.conduct import Screen, conduct
-from bench.app.ramp_plan import Terms, at_rate, begun_plan, plan_probe, search_for, strict
-from bench.app.simulate import plan_virtual, simulate
+from bench.app.ramp_plan import (
+    Terms,
+    at_rate,
+    begun_plan,
+    plan_probe,
+    scenario_length,
+    search_for,
+    strict,
+)
+from bench.app.simulate import VirtualPlan, playable, simulate
 from bench.clock import sleep_s, utc_text, wall_ns
 from bench.errors import ExitCode, TailproofError, TargetUnreachable, UserError
 from bench.judge.contract.sizing import Assumed, size_plan
@@ -103,6 +111,8 @@ class Ramp:
         stage = suite.stages[0]
         assert stage.contract is not None
         self.contract, self.virtual = stage.contract, stage.simulated
+        if self.virtual:
+            playable(suite)
         #: what each run is held to
         self._judged = strict(self.contract, self.search.max_probes + 1)
         self._remaining = Remaining(
@@ -269,7 +279,8 @@ class Ramp:
         if self.virtual:
             if (why := self._remaining.refuses(step.requests, Fraction(0), 0)) is not None:
                 return why
-            return simulate(plan_virtual(suite, seed, step.requests), options)
+            plan = plan_probe(self._begun_plan, suite, seed, step.requests)
+            return simulate(VirtualPlan(plan, scenario_length(self._begun_plan, plan), []), options)
         plan = plan_probe(self._begun_plan, suite, seed, step.requests)
         if (why := self._refused(plan)) is not None:
             return why

@@ -185,6 +185,17 @@ def plan_probe(begun: Plan, suite: Suite, seed: int, requests: int) -> Plan:
     return compile_plan(suite.model_copy(update={"stages": [longer]}), seed)
 
 
+def scenario_length(begun: Plan, probe: Plan) -> dict[str, int]:
+    """How long (ns) the scenario of `begun` is, by its name, where a probe's plan is longer: its
+    timeline begins again that often.
+    """
+    (lane,), (longer,) = begun.lanes, probe.lanes
+    if lane.scenario is None or lane.profile.closed_loop:
+        return {}
+    length_ns = lane.end_ns - lane.start_ns
+    return {lane.scenario: length_ns} if longer.end_ns - longer.start_ns > length_ns else {}
+
+
 def _sizes(lane: LaneSize) -> tuple[int, int]:
     """Requests of a probe far from the boundary and of one near it, by the clause that
     needs most.
