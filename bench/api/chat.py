@@ -23,14 +23,20 @@ from bench.api.failures import (
     names_failure,
     reason_of,
 )
-from bench.api.interface import AnswerLimit, Api, BodyFormat, BodyOptions, limit_of
+from bench.api.interface import (
+    AnswerLimit,
+    Api,
+    BodyFormat,
+    BodyOptions,
+    in_turns,
+    limit_of,
+)
 from bench.api.openai_facts import note_tier
 from bench.api.openai_family import OpenAiShape
 from bench.api.openai_parts import token_of, usage_of
 from bench.api.quick import Look, QuickReader
 from bench.api.reading import Reader
 from bench.api.sse import EventStream
-from bench.api.turns import in_turns
 
 _USER, _ASSISTANT = b'{"role":"user","content":"', b'{"role":"assistant","content":"'
 _LENGTHS = ("max_tokens", "max_completion_tokens")

@@ -23,10 +23,17 @@ from bench.api.converse_stream import DELTA, ConverseReader
 from bench.api.decoding import count, decode, error_text, text_or_none
 from bench.api.eventstream import THROWN, EventFrames
 from bench.api.failures import failure_in, reason_of
-from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact, limit_of
+from bench.api.interface import (
+    GATEWAY_HEADERS,
+    AnswerLimit,
+    Api,
+    BodyOptions,
+    HeaderFact,
+    in_turns,
+    limit_of,
+)
 from bench.api.openai_family import refuse_path_of_another
 from bench.api.tier import BY_NAME, TierAsk, TierClass
-from bench.api.turns import in_turns
 from bench.units import MS
 
 _STREAM, _PLAIN = "/converse-stream", "/converse"

@@ -32,11 +32,18 @@ from bench.api.failures import (
     reason_of,
 )
 from bench.api.framing import Event
-from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact, limit_of
+from bench.api.interface import (
+    GATEWAY_HEADERS,
+    AnswerLimit,
+    Api,
+    BodyOptions,
+    HeaderFact,
+    in_turns,
+    limit_of,
+)
 from bench.api.openai_family import refuse_path_of_another
 from bench.api.sse import EventStream
 from bench.api.tier import BY_NAME, TierAsk, TierClass
-from bench.api.turns import in_turns
 
 _USER = b'{"role":"user","parts":[{"text":"'
 _MODEL = b'{"role":"model","parts":[{"text":"'

@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
+import itertools
 from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -52,6 +53,21 @@ class BodyFormat(Protocol):
 
         True when the next body differs.
         """
+
+
+def in_turns(
+    texts: Sequence[bytes],
+    user: bytes,
+    assistant: bytes,
+    end: bytes,
+) -> bytes:
+    """Texts of a conversation as items of a JSON list: each between what opens a turn of its side
+    and `end`. One text, the common case, costs two concatenations.
+    """
+    if len(texts) == 1:
+        return user + texts[0] + end
+    sides = itertools.cycle((user, assistant))
+    return b",".join(side + text + end for side, text in zip(sides, texts, strict=False))
 
 
 @dataclasses.dataclass(frozen=True)

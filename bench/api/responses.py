@@ -16,14 +16,19 @@ from typing import Any
 from bench.api.answer import Answer, Said, Token
 from bench.api.decoding import code_of, decode, error_text, text_or_none
 from bench.api.failures import failure_in, is_error, named_failure, names_failure
-from bench.api.interface import AnswerLimit, Api, BodyOptions, limit_of
+from bench.api.interface import (
+    AnswerLimit,
+    Api,
+    BodyOptions,
+    in_turns,
+    limit_of,
+)
 from bench.api.openai_facts import note_tier
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys
 from bench.api.openai_parts import usage_of
 from bench.api.quick import Look, QuickReader
 from bench.api.reading import Reader
 from bench.api.sse import EventStream
-from bench.api.turns import in_turns
 
 _LENGTH = "max_output_tokens"
 _USER, _ASSISTANT = b'{"role":"user","content":"', b'{"role":"assistant","content":"'

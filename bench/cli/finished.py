@@ -70,7 +70,7 @@ class CompareFlags:
     help="Store the (last) RUN[:NAME] as a baseline.",
 )
 @click.option("--yearly-usd", metavar="USD", help="What the second target costs a year on top.")
-@click.option("--monthly-usd", metavar="USD", help="The same a month.")
+@click.option("--monthly-usd", metavar="USD", help="What it costs a month on top.")
 @click.option(
     "--requests-per-month",
     type=click.IntRange(min=1),

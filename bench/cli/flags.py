@@ -284,7 +284,7 @@ CONTRACT_AND_HTTP = (
         type=click.Choice(list(STYLES)),
         multiple=True,
         callback=_one,
-        help="Header that carries the key, or none.  [default: as the API has it]",
+        help="How the key is sent; sigv4 signs each request.  [default: as the API has it]",
     ),
     click.option("--extra-body", help="JSON object merged into every request body."),
     click.option(

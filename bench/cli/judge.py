@@ -118,8 +118,8 @@ class JudgeFlags(CensusFlags):
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
     help=(
-        "With --census: write them and the compliance report here: report.html, report.md, and"
-        " report.pdf where tailproof[pdf] is installed."
+        "With --census: write census.json, evidence.csv and the compliance report here:"
+        " report.html, report.md, and report.pdf where tailproof[pdf] is installed."
     ),
 )
 @click.option("--customer", metavar="NAME", help="With --census: who buys, as the report names it.")

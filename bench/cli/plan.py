@@ -60,7 +60,8 @@ class PlanFlags:
 )
 @click.option(
     "--uptime-guess",
-    help="Guess of the true share of requests served, such as 99.97%.  [default: likewise]",
+    help="Guess of the true share of requests served, such as 99.97%."
+    "  [default: half and twice the share that may fail]",
 )
 @click.option(
     "--power",

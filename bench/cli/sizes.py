@@ -33,8 +33,8 @@ CHOSEN_LENGTH = (
     click.option(
         "--size-for",
         metavar="CLAUSE",
-        help="Send as much as decides this clause with 80 %: its number, or a part of its text,"
-        " such as 'p99'.",
+        help="Send so many requests that this clause is decided with a chance of 80 %: its number,"
+        " or a part of its text, such as 'p99'.",
     ),
     click.option(
         "--quick",
