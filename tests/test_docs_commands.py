@@ -200,8 +200,11 @@ def test_every_command_line_parses(line: Typed) -> None:
     if not line.whole and words[-1].startswith("--"):  # named, not used
         assert any(words[-1] in param.opts for param in command.params)
         words.pop()
-    parser = command.make_parser(click.Context(command, info_name=command.name))
-    options, rest, _ = parser.parse_args(words[2:])
+    context = click.Context(command, info_name=command.name)
+    options, rest, _ = command.make_parser(context).parse_args(words[2:])
+    for param in command.params:
+        if param.callback is not None and value_given(options.get(str(param.name))):
+            options[str(param.name)] = param.callback(context, param, options[str(param.name)])
     assert rest == []
     given = {param: texts_of(options.get(str(param.name))) for param in command.params}
     for param, texts in given.items():

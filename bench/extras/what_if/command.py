@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 @click.option(
     "--delay",
     metavar="SWEEP",
-    help="Of hedge: such as 200ms, or 200ms..2s/10.  [both by default: p50 to p99 of the default's answers]",
+    help="Of hedge: such as 200ms, or 200ms..2s/10."
+    "  [both by default: p50 to p99 of the default's answers]",
 )
 @format_option()
 @click.option(
