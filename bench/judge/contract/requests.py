@@ -85,7 +85,7 @@ def trials_of(columns: Columns, counts: Tally) -> Trials:
         sessions = np.where(alone, -1 - np.arange(counts.n), sessions)
     values = None
     if counts.values_ns is None:
-        took = latency_ns(columns.samples[counts.rows], "e2e")
+        took = latency_ns(columns.samples, "e2e")[counts.rows]
     else:
         took = np.where(counts.is_unknown, OVER_ANY_LIMIT_NS, counts.values_ns)
         if counts.least_ns is None or not counts.unknown:
