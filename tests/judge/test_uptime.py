@@ -513,7 +513,9 @@ def equals_plain_loops(
         ]
 
     known = [[(good + bad, bad) for good, bad, _ in cells] for cells in seen]
-    assert found.value == plainly(known, clause, [at for at in every if at not in hidden])
+    nothing = np.any(n) and not any(size for cells in known for size, _ in cells)
+    value = plainly(known, clause, [at for at in every if at not in hidden])
+    assert found.value == (None if nothing else value)
     best, worst = plainly(filled(True), clause, every), plainly(filled(False), clause, every)
     assert (found.best, found.worst) == (1 if best is None else best, 0 if worst is None else worst)
     if found.value is not None and len(known) == 1:

@@ -16,8 +16,11 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Literal
 
+from bench.judge.stats.dependence import Judged
+from bench.plan.clause import Clause
 from bench.plan.terms import Credits, CreditStep
 from bench.record.records.census import DueCredit, ExactShare
+from bench.record.records.verdicts import Credit as ProjectedCredit
 
 _CENT = Decimal("0.01")
 
@@ -94,3 +97,18 @@ def credit(
         payout(share, base_usd, rule.minimum_usd),
         payout(at_most, base_usd, rule.minimum_usd),
     )
+
+
+def projected(clause: Clause, judged: Judged, measured: float | None) -> ProjectedCredit | None:
+    """What the ladder would credit if the whole period were like a run, and at the limits of the
+    share that its verdict rests on; None where nothing is known.
+    """
+    if clause.credit is None or judged.n <= judged.unknown:
+        return None
+    kept = Fraction(judged.n - judged.bad, judged.n)
+    if clause.kind.partial and measured is not None:
+        # an interval loses a part of itself
+        kept = Fraction(measured).limit_denominator(10**9)
+    attained = (kept, 1 - Fraction(judged.lower), 1 - Fraction(judged.upper))
+    point, least, most = (float(step(clause.credit, share)) for share in attained)
+    return ProjectedCredit(share=point, at_least=least, at_most=most)

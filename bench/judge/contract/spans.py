@@ -2,38 +2,42 @@
 
 In: a clause's tally, its contract, the lane. Out: the same record that a clause about requests
 gets, with time as its unit. Must stay true: only whole stretches that the run covered count; a
-stretch with unknown rows is computed both ways; a run without an outage acquits only if it was
-long enough to meet one of the assumed length.
+stretch with unknown rows is computed both ways; the limits are of the time that is lost; a run
+without an outage acquits only if it was long enough to meet one of the assumed length.
 
-Source: methods 3.4 (time-based uptime: T >= L ln(1/alpha)/(1 - target)) and 8 step 3.
+Source: methods 3.4 (time-based uptime: T >= L ln(1/alpha)/(1 - target)); methods, part two, "Three
+scales".
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, NotRequired, TypedDict
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 
 from bench.judge.contract.clauses import Tally, in_own_unit
-from bench.judge.contract.uptime import Attained, Minutes, attained, attained_means, minute_table
-from bench.judge.stats.dependence import (
-    LEAST_P,
-    Cause,
-    Judged,
-    Outcome,
-    Trials,
-    judge_trials,
-    p_value_fail,
+from bench.judge.contract.uptime import (
+    Attained,
+    Minutes,
+    attained,
+    attained_means,
+    bad_units,
+    lost_of_units,
+    minute_table,
 )
-from bench.judge.stats.scales import LEAST_TO_PASS
-from bench.judge.stats.tail import clopper_pearson, outage_free_ns
+from bench.judge.stats.dependence import LEAST_P, Judged
+from bench.judge.stats.scales import lay_out, stand_in
+from bench.judge.stats.stretches import Moments, Stretches, judge_stretches
+from bench.judge.stats.tail import outage_free_ns
 from bench.plan.clause import Clause
 from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
 from bench.record.records.manifest import LaneRecord
 from bench.record.records.verdicts import Interval, Steadiness
-from bench.record.samples import Bool, Columns, Int
+from bench.record.samples import Bool, Columns, Float, Int
 from bench.units import S, show_duration, show_share
 
 
@@ -61,6 +65,17 @@ class Found:
     note: str | None
 
 
+class _Units(NamedTuple):
+    """What each counted unit lost: of what is known, and with what is unknown good or bad."""
+
+    found: Attained
+    best: Float
+    worst: Float
+    when: Moments
+    #: units that came nearest to being bad, as a stand-in for bad ones
+    slow: Bool
+
+
 def judge_spans(
     columns: Columns,
     counts: Tally,
@@ -69,67 +84,81 @@ def judge_spans(
     lane: LaneRecord,
     alpha: float,
 ) -> Found:
-    """Judge "the share of bad stretches is at most p0", with error `alpha` for each side."""
-    table, start_ns = _minutes(counts, lane)
+    """Judge "the share of time that is lost is at most p0", with error `alpha` for each side."""
+    table, start_ns = _whole_units(counts, clause, lane)
     if table is None:
-        none = np.zeros(0, bool)
-        empty = judge_trials(
-            Trials(np.zeros(0, np.int64), none, none, none), clause.allowed_share, alpha
-        )
-        return Found(
-            empty,
-            1.0,
-            _numbers(None, empty),
-            "the run covered no whole minute" if counts.n else None,
-        )
+        unit = "minute" if clause.window is None else f"window of {show_duration(clause.unit_ns)}"
+        note = f"the run covered no whole {unit}" if counts.n else None
+        return Found(Judged(), 1.0, _numbers(None, Judged()), note)
     if clause.phase is not None:
         clause = clause.model_copy(
             update={"empty": "excluded"}
         )  # the minutes of other phases are not up
+    units = _units(columns, counts, table, start_ns, clause)
+    p0, whole = clause.allowed_share, not clause.kind.partial
+    further = 1.0
+    if clause.kind.outages:
+        further = max(clause.assumed_outage / clause.unit_ns, further)
+    elif units.worst.sum() <= 1:
+        further = stand_in(lay_out(np.arange(len(units.slow))), units.slow, p0)
+    judged = judge_stretches(
+        Stretches(units.best, further, whole),
+        Stretches(units.worst, further, whole),
+        units.when,
+        p0,
+        alpha,
+    )
+    found = Found(judged, judged.p_fail, _numbers(units.found, judged), None)
+    if not judged.n:
+        least = clause.kind.least_requests(clause)
+        return dataclasses.replace(found, note=f"no stretch of time had {least:,} requests or more")
+    if clause.kind.outages:
+        found = _by_time(found, units, clause, contract, alpha)
+    else:  # The other reading of the same words (methods 1.5, B).
+        found.numbers["share_of_requests"] = 1 - counts.bad / counts.n if counts.n else None
+    return dataclasses.replace(found, note=found.note or _limits_in_words(found, clause))
+
+
+def _units(
+    columns: Columns,
+    counts: Tally,
+    table: Minutes,
+    start_ns: int,
+    clause: Clause,
+) -> _Units:
     counted = _counted(table, clause)
     if clause.kind.by_means(clause) and counts.values_ns is not None:
         values = in_own_unit(columns.samples[counts.rows], clause, counts.values_ns)
-        found = with_unknown = attained_means(
-            counts.at_ns - start_ns, values, ~counts.is_unknown, table, clause
-        )
-        bad = _bad_units(found, found.units, clause)
-        maybe = bad | (_by_unit(table.unknown[0], clause) > 0)
+        found = attained_means(counts.at_ns - start_ns, values, ~counts.is_unknown, table, clause)
+        bad = bad_units(found, clause)
+        best = bad.astype(np.float64)
+        worst = np.asarray(bad | (_by_unit(table.unknown[0], clause) > 0), np.float64)
+        share = best
     else:
         found = attained(table, clause)
-        sour = dataclasses.replace(
-            table, failed=table.failed + table.unknown, unknown=np.zeros_like(table.unknown)
-        )
-        with_unknown = attained(sour, clause)
-        bad, maybe = (_bad_units(each, found.units, clause) for each in (found, with_unknown))
-    found = dataclasses.replace(found, observed_units=int(counted.sum()))
-    at_ns = start_ns + np.arange(found.units, dtype=np.int64) * clause.unit_ns
-    trials = Trials(
-        at_ns[counted], bad[counted], (maybe & ~bad)[counted], np.zeros(int(counted.sum()), bool)
+        best, worst = lost_of_units(table, clause)
+        share = _by_unit(table.failed[0], clause) / np.maximum(_by_unit(table.n[0], clause), 1)
+    at_ns = start_ns + np.flatnonzero(counted) * clause.unit_ns
+    share = share[counted]
+    slow = share > (np.quantile(share, 0.95, method="inverted_cdf") if len(share) else 0)
+    return _Units(
+        dataclasses.replace(found, observed_units=len(at_ns)),
+        best[counted],
+        worst[counted],
+        Moments(at_ns, clause.unit_ns),
+        slow,
     )
-    judged = judge_trials(trials, clause.allowed_share, alpha)
-    p_fail = p_value_fail(trials, clause.allowed_share) if judged.outcome == "FAIL" else 1.0
-    numbers = _numbers(found, judged)
-    if not clause.kind.outages:
-        # The other reading of the same words (methods 1.5, B).
-        numbers["share_of_requests"] = 1 - counts.bad / counts.n if counts.n else None
-        return Found(judged, p_fail, numbers, None)
-    said = None
-    if clause.kind.partial:
-        judged, said = _mean(judged, found, with_unknown, clause, alpha)
-        numbers = _numbers(found, judged)
-        p_fail = p_fail if judged.outcome == "FAIL" else 1.0
-    return _by_time(Found(judged, p_fail, numbers, said), found, clause, contract, alpha)
 
 
-def _minutes(counts: Tally, lane: LaneRecord) -> tuple[Minutes | None, int]:
-    """The whole minutes that the lane's measured time covered, and where they begin."""
+def _whole_units(counts: Tally, clause: Clause, lane: LaneRecord) -> tuple[Minutes | None, int]:
+    """The minutes of whole units that the lane's measured time covered, and where they begin."""
     measured = lane.measured_spans
     start = measured[0].start_ns if measured else lane.start_ns
     if counts.n and lane.closed_loop:
         end = int(counts.at_ns[-1])
     else:
         end = lane.end_ns
-    minutes = (end - start) // MINUTE_NS
+    minutes = (end - start) // clause.unit_ns * (clause.unit_ns // MINUTE_NS)
     if minutes < 1 or not counts.n:
         return None, start
     table = minute_table(
@@ -152,13 +181,6 @@ def _watched(lane: LaneRecord, start_ns: int, minutes: int) -> Bool:
             max(begin - start_ns, 0) // MINUTE_NS : max(-(-(end - start_ns) // MINUTE_NS), 0)
         ] = False
     return watched
-
-
-def _bad_units(found: Attained, units: int, clause: Clause) -> Bool:
-    bad = np.zeros(units, bool)
-    for episode in found.down:
-        bad[episode.start_ns // clause.unit_ns : -(-episode.end_ns // clause.unit_ns)] = True
-    return bad
 
 
 def _by_unit(minutes: Int, clause: Clause) -> Int:
@@ -185,71 +207,52 @@ def _numbers(found: Attained | None, judged: Judged) -> Numbers:
     }
 
 
-def _mean(
-    judged: Judged,
-    found: Attained,
-    with_unknown: Attained,
-    clause: Clause,
-    alpha: float,
-) -> tuple[Judged, str | None]:
-    """A mean of intervals, and its limits in words. Each interval loses a part of itself. A share
-    of one varies at most as much as a yes or no, so the exact limits of a proportion hold for it,
-    at the size that the intervals are worth.
-    """
-    if found.value is None or with_unknown.value is None:
-        return judged, None
-    units = min(float(found.observed_units), judged.n_eff)
-    lower = clopper_pearson(float(1 - found.value) * units, units, alpha).lower
-    upper = clopper_pearson(float(1 - with_unknown.value) * units, units, alpha).upper
-    said = (
-        f"on the mean {show_share(1 - found.value)} of an interval is lost ({show_share(lower)} to"
-        f" {show_share(upper)}), and {show_share(clause.allowed_share)} may be"
-    )
-    long_enough = judged.blocks >= LEAST_TO_PASS
-    outcome: Outcome = "INCONCLUSIVE"
-    cause: Cause = "undecided"
-    if upper <= clause.allowed_share and long_enough:
-        outcome, cause = "PASS", "few_enough"
-    elif judged.outcome == "FAIL" and lower > clause.allowed_share:
-        outcome, cause = "FAIL", "too_many"
-    return dataclasses.replace(
-        judged,
-        outcome=outcome,
-        cause=cause,
-        lower=lower,
-        upper=upper,
-    ), said
+def _limits_in_words(found: Found, clause: Clause) -> str | None:
+    """What is lost and by how much that may be off, beside what may be."""
+    judged, measured = found.judged, found.numbers["measured"]
+    if measured is None:
+        return None
+    lower, upper = _outwards(judged.lower, math.floor), _outwards(judged.upper, math.ceil)
+    limits = {
+        "PASS": f"at most {upper}",
+        "FAIL": f"at least {lower}",
+        "INCONCLUSIVE": f"between {lower} and {upper}",
+    }[judged.outcome]
+    what = "on the mean {} of an interval" if clause.kind.partial else "{} of the time"
+    lost = what.format(show_share(1 - measured))
+    return f"{lost} is lost ({limits}), and {show_share(clause.allowed_share)} may be"
+
+
+def _outwards(share: float, way: Callable[[float], int]) -> str:
+    """With two digits, rounded away from what was measured."""
+    digits = 1 - math.floor(math.log10(share)) if 0 < share < 1 else 2
+    return show_share(way(share * 10**digits) / 10**digits, max(digits - 2, 0))
 
 
 def _by_time(
     judgement: Found,
-    found: Attained,
+    units: _Units,
     clause: Clause,
     contract: Contract,
     alpha: float,
 ) -> Found:
     """What only time can decide: long enough to acquit, or the whole period's allowance used up."""
     judged = judgement.judged
-    if found.value is None:
-        lost_ns = 0.0
-    else:
-        lost_ns = float((1 - found.value) * found.observed_units) * clause.unit_ns
+    lost_ns = float(units.best.sum()) * clause.unit_ns
     if contract.period is not None and lost_ns > clause.allowed_share * contract.period.longest_ns:
         used = f"{show_duration(lost_ns)} down are more than the whole period may have"
-        failed = dataclasses.replace(judged, outcome="FAIL", cause="too_many")
-        return dataclasses.replace(judgement, judged=failed, p_fail=LEAST_P, note=used)
-    least_ns = outage_free_ns(clause.assumed_outage, clause.allowed_share, alpha)
-    watched_ns = found.observed_units * clause.unit_ns
-    if judged.outcome != "PASS" or watched_ns >= least_ns:
+        lower = max(judged.lower, lost_ns / contract.period.longest_ns)
+        failed = dataclasses.replace(
+            judged, outcome="FAIL", cause="too_many", lower=lower, p_fail=LEAST_P, needed=None
+        )
+        return Found(failed, LEAST_P, _numbers(units.found, failed), used)
+    if judged.outcome != "INCONCLUSIVE" or units.best.any() or judged.unknown:
         return judgement
+    least_ns = outage_free_ns(clause.assumed_outage, clause.allowed_share, alpha)
     note = (
-        f"{show_duration(watched_ns)} without a long outage prove nothing yet: with outages of "
-        f"{show_duration(clause.assumed_outage)} it takes {least_ns / (86_400 * S):,.1f} days"
+        f"{show_duration(judged.n * clause.unit_ns)} without a long outage prove nothing yet: with"
+        f" outages of {show_duration(clause.assumed_outage)} it takes"
+        f" {least_ns / (86_400 * S):,.1f} days"
     )
-    open_ = dataclasses.replace(
-        judged,
-        outcome="INCONCLUSIVE",
-        cause="too_few",
-        needed=-(-least_ns // clause.unit_ns),
-    )
-    return dataclasses.replace(judgement, judged=open_, p_fail=1.0, note=note)
+    open_ = dataclasses.replace(judged, cause="too_few", needed=-(-least_ns // clause.unit_ns))
+    return dataclasses.replace(judgement, judged=open_, note=note)

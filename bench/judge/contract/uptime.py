@@ -139,7 +139,10 @@ def attained(
             (n + unseen, failed + unknown + unseen),
         )
     )
-    known = replace(known, counted=known.counted & seen)
+    # empty units may be up; but where every row is unknown, nothing was seen
+    known = replace(
+        known, counted=known.counted & seen & (not n.any() or bool((n > unknown).any()))
+    )
     if observed_only:
         best, worst = (replace(each, counted=each.counted & seen) for each in (best, worst))
     lost: Bool = np.asarray(((known.num > 0) & known.counted).any(axis=0))
@@ -152,6 +155,26 @@ def attained(
         int(lost.sum()),
         _episodes(table, clause, lost, length),
     )
+
+
+def lost_of_units(table: Minutes, clause: Clause) -> tuple[Float, Float]:
+    """What each unit lost of itself, of one resource: with unknown rows good, and with them bad."""
+    edges = np.arange(0, len(table.observed), clause.kind.unit_minutes(clause, len(table.observed)))
+    n, failed, unknown = (
+        np.add.reduceat(each, edges, axis=-1) for each in (table.n, table.failed, table.unknown)
+    )
+    losses = clause.kind.losses
+    assert losses is not None
+    best, worst = (losses(clause, n, k) for k in (failed, failed + unknown))
+    return best.num[0] / best.den[0], worst.num[0] / worst.den[0]
+
+
+def bad_units(found: Attained, clause: Clause) -> Bool:
+    """Units that lie in its episodes."""
+    bad = np.zeros(found.units, bool)
+    for episode in found.down:
+        bad[episode.start_ns // clause.unit_ns : -(-episode.end_ns // clause.unit_ns)] = True
+    return bad
 
 
 def _or(share: Fraction | None, else_: int) -> Fraction:

@@ -25,7 +25,7 @@ from bench.judge.contract.clauses import (
     streamed_any,
     tally,
 )
-from bench.judge.contract.credits import step
+from bench.judge.contract.credits import projected
 from bench.judge.contract.decision import (
     Decision,
     beside_drift,
@@ -37,6 +37,7 @@ from bench.judge.contract.exclusions import Classes, classify
 from bench.judge.contract.forecast import judge_forecast
 from bench.judge.contract.next_command import with_commands
 from bench.judge.contract.requests import judge_requests
+from bench.judge.contract.scope import scope_of
 from bench.judge.contract.silent import beside_silent, unless_in_doubt
 from bench.judge.contract.spans import Found, judge_spans
 from bench.judge.contract.together import Claim, agreeing, decide, stand_together
@@ -56,7 +57,6 @@ from bench.record.records.verdicts import (
     ClauseOutcome,
     ClauseVerdict,
     Counts,
-    Credit,
     Expectation,
     Forecast,
     Verdicts,
@@ -153,7 +153,8 @@ def _judge_lanes(run: Run, health: Health, override: Contract | None) -> _Found:
         classes = classify(columns, contract, facts_of(run, lane, columns))
         for reason in (*classes.unusable, *classes.missing):
             found.not_applied.append(f"{contract.name}: {reason}")
-        found.claims.extend(judge_lane(columns, classes, contract, lane, health, looks))
+        began_ns = run.manifest.started_wall_ns
+        found.claims.extend(judge_lane(columns, classes, contract, lane, health, looks, began_ns))
         if (forecast := judge_forecast(run, index, contract)) is not None:
             found.forecasts.append(forecast)
         found.attested.extend((contract.name, term.term) for term in contract.attested)
@@ -191,6 +192,7 @@ class _Judging:
     streamed: bool
     #: planned looks, among which the error is divided
     looks: int
+    started_wall_ns: int
 
     @property
     def alpha(self) -> float:
@@ -205,9 +207,11 @@ def judge_lane(
     lane: LaneRecord,
     health: Health,
     looks: int = 1,
+    started_wall_ns: int = 0,
 ) -> list[Claim]:
-    """The clauses of one lane, each by itself."""
-    of = _Judging(columns, classes, contract, lane, health, streamed_any(columns), looks)
+    """The clauses of one lane, each by itself; its run began at `started_wall_ns`."""
+    streamed = streamed_any(columns)
+    of = _Judging(columns, classes, contract, lane, health, streamed, looks, started_wall_ns)
     return [judge_clause(of, clause, number) for number, clause in enumerate(contract.clauses, 1)]
 
 
@@ -246,8 +250,8 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> Claim:
         unknown=judged.unknown,
         excluded=counts.excluded,
         with_excluded=_with_excluded(of, clause, keep) if counts.excluded else None,
-        allowed_k=judged.allowed,
-        fail_k=judged.fails,
+        allowed_k=None if clause.kind.partial else judged.allowed,
+        fail_k=None if clause.kind.partial else judged.fails,
         p0=float(clause.allowed_share),
         p_limits=(judged.lower, judged.upper),
         p_fail=found.p_fail,
@@ -257,12 +261,13 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> Claim:
         blocks=judged.blocks,
         block_s=judged.block_ns / S,
         worst_block=_worst(judged),
-        projected_credit=_projected_credit(clause, found),
+        projected_credit=projected(clause, judged, found.numbers["measured"]),
         verdict=decision.verdict,
         reason=decision.reason,
         needed_n=decision.needed,
         open_cause=decision.cause,
         decide=decide(decision, clause, counts, of.lane),
+        scope=scope_of(clause, counts, of.lane, of.started_wall_ns, of.alpha),
     )
     return Claim(agreeing(record), of.alpha, partial(_judged, of, clause, counts))
 
@@ -317,23 +322,6 @@ def _worst(judged: Judged) -> BlockRecord | None:
         k=worst.bad,
         n=worst.n,
     )
-
-
-def _projected_credit(clause: Clause, found: Found) -> Credit | None:
-    """What the ladder would credit if the whole period were like this run, and at the limits of the
-    share.
-    """
-    judged = found.judged
-    if clause.credit is None or not judged.n:
-        return None
-    kept = Fraction(judged.n - judged.bad, judged.n)
-    if clause.kind.partial and found.numbers["measured"] is not None:
-        kept = Fraction(found.numbers["measured"]).limit_denominator(
-            10**9
-        )  # an interval loses a part of itself
-    attained = (kept, 1 - Fraction(judged.lower), 1 - Fraction(judged.upper))
-    point, least, most = (float(step(clause.credit, share)) for share in attained)
-    return Credit(share=point, at_least=least, at_most=most)
 
 
 def _float(share: Fraction | None) -> float | None:

@@ -168,8 +168,8 @@ def judge_trials(trials: Trials, p0: Fraction, alpha: float) -> Judged:
         n,
         len(bad),
         len(maybe) - len(bad),
-        _allowed(worst, p0, alpha, passes),
-        _fails(best, p0, alpha, fails),
+        allowed_count(worst, p0, alpha, passes),
+        fails_count(best, p0, alpha, fails),
         limits.lower,
         limits.upper,
         deff,
@@ -268,7 +268,7 @@ def _with_count(weight: Weight, y: float) -> Weight:
     return replace(weight, y=y, v=y * max(weight.design_effect if weight.y > 1 else 1.0, 1.0))
 
 
-def _allowed(weight: Weight, p0: Fraction, alpha: float, passes: bool) -> int:
+def allowed_count(weight: Weight, p0: Fraction, alpha: float, passes: bool) -> int:
     """The largest count that passes, if the rows come as they did; -1 if none does. `passes`:
     whether the count that was seen does.
     """
@@ -278,7 +278,7 @@ def _allowed(weight: Weight, p0: Fraction, alpha: float, passes: bool) -> int:
     return max(found, y) if passes else min(found, y - 1)
 
 
-def _fails(weight: Weight, p0: Fraction, alpha: float, fails: bool) -> int:
+def fails_count(weight: Weight, p0: Fraction, alpha: float, fails: bool) -> int:
     """The smallest count that fails, if the rows come as they did; n + 1 if none does."""
     y, n = int(weight.y), int(weight.n)
     near = n * float(p0) - NormalDist().inv_cdf(alpha) * _spread(weight, p0)
