@@ -19,6 +19,7 @@ from bench.record.records.summary import HealthRecord, Summary
 from bench.record.records.verdicts import ClauseVerdict, Expectation, Forecast, Verdicts
 from bench.show import wording
 from bench.show.facts import left_out_sentences
+from bench.show.scope import passes_speak_of
 from bench.show.verdicts import in_a_sentence
 from bench.show.wording import visible
 
@@ -109,6 +110,9 @@ def _judge(case: Element, clause: ClauseVerdict, undecided: str) -> None:
         SubElement(case, "failure", message=reason).text = f"{numbers}; {wording.decider(clause)}"
     elif clause.verdict == "INCONCLUSIVE":
         SubElement(case, undecided, message=f"INCONCLUSIVE: {reason}")
+    elif clause.verdict == "PASS":
+        for said in passes_speak_of([clause]):
+            SubElement(case, "system-out").text = f"{numbers}; {said}"
     elif clause.verdict == "REPORTED":
         SubElement(case, "skipped", message=f"reported, not judged: {numbers}")
 

@@ -12,11 +12,12 @@ from bench.record.records.manifest import Manifest
 from bench.record.records.summary import Summary, TargetSummary
 from bench.record.records.verdicts import ClauseVerdict, Forecast, Verdicts
 from bench.show.facts import for_buyers
+from bench.show.scope import for_window
 from bench.show.wording import count, limit, per_cent, seconds_for_readers, visible
 from bench.units import show_duration, show_list
 
 Judged = ClauseVerdict | Forecast
-#: Up to this many services each get a sentence; more are counted.
+#: Up to this many targets each get a sentence; more are counted.
 NAMED_MOST = 4
 
 
@@ -29,17 +30,17 @@ def buyers_paragraph(manifest: Manifest, summary: Summary, verdicts: Verdicts) -
         why = summary.health.why_invalid
         return (
             f"{said[0]} {why[0].upper()}{why[1:]}, so nothing here judges"
-            f" {_services(len(targets), 'the')}."
+            f" {_targets(len(targets), 'the')}."
         )
     if virtual := sum(bool(lane.simulated) for lane in lanes):
         whose = (
             "The answers" if virtual == len(lanes) else f"Those of {virtual} of the {len(lanes)}"
         )
-        said.append(f"{whose} came from a simulation, not from a service.")
+        said.append(f"{whose} came from a simulation, not from a server.")
     if left_out := verdicts.left_out:
         said.append(for_buyers(left_out))
     if len(targets) <= NAMED_MOST:
-        said += [_service_sentence(name, target, clauses) for name, target in targets.items()]
+        said += [_target_sentence(name, target, clauses) for name, target in targets.items()]
     else:
         said.append(_all_of_them(summary, clauses))
     if not any(clause.verdict != "REPORTED" for clause in clauses):
@@ -48,15 +49,27 @@ def buyers_paragraph(manifest: Manifest, summary: Summary, verdicts: Verdicts) -
             if len(targets) == 1
             else "No contract was held against them."
         )
+    said += _kept_when(verdicts.clauses)
     if (breach := verdicts.projected_breach_usd) is not None:
         said.append(f"By the contract's own price, what was broken costs {float(breach):,.0f} USD.")
     return " ".join(said)
 
 
-def _services(number: int, article: str = "") -> str:
+def _kept_when(clauses: Sequence[ClauseVerdict]) -> list[str]:
+    """Of which time it is said that terms were kept."""
+    scopes = [each.scope for each in clauses if each.verdict == "PASS" and each.scope is not None]
+    windows = list(dict.fromkeys(map(for_window, scopes)))
+    if not windows:
+        return []
+    one_run = scopes[0].of == "run"
+    when = windows[0] if len(windows) == 1 else "for the time of each target's own requests"
+    return [f"That is said {when}{', and of no other hours' if one_run else ''}."]
+
+
+def _targets(number: int, article: str = "") -> str:
     if article:
-        return f"{article} service{'s' * (number != 1)}"
-    return "one service" if number == 1 else f"{count(number)} services"
+        return f"{article} target{'s' * (number != 1)}"
+    return "one target" if number == 1 else f"{count(number)} targets"
 
 
 def _what_was_done(manifest: Manifest, summary: Summary) -> str:
@@ -66,7 +79,7 @@ def _what_was_done(manifest: Manifest, summary: Summary) -> str:
         (lane.start_ns for lane in played), default=0
     )
     came = sum(target.reached for target in targets.values())
-    sent = f"{count(came)} request{'s' * (came != 1)} to {_services(len(targets))}"
+    sent = f"{count(came)} request{'s' * (came != 1)} to {_targets(len(targets))}"
     broken_off = "" if summary.state == "complete" else " It was broken off before its end."
     return (
         f"On {visible(manifest.started_utc[:10])} this test put {sent}, within"
@@ -74,7 +87,7 @@ def _what_was_done(manifest: Manifest, summary: Summary) -> str:
     )
 
 
-def _service_sentence(name: str, target: TargetSummary, clauses: Sequence[Judged]) -> str:
+def _target_sentence(name: str, target: TargetSummary, clauses: Sequence[Judged]) -> str:
     who, answered = f"“{visible(name, 60)}”", _answered(target)
     judged = [
         clause for clause in clauses if clause.target == name and clause.verdict != "REPORTED"
@@ -155,7 +168,7 @@ def _promise(clause: Judged) -> str:
 
 
 def _all_of_them(summary: Summary, clauses: Sequence[Judged]) -> str:
-    """Too many services for a sentence each: answers of all, terms by verdict, and who
+    """Too many targets for a sentence each: answers of all, terms by verdict, and who
     broke any.
     """
     came = sum(target.reached for target in summary.targets.values())

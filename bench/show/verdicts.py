@@ -24,7 +24,8 @@ from bench.record.records.verdicts import (
     Verdicts,
 )
 from bench.show import wording
-from bench.show.document import PAGE, Column, Table
+from bench.show.document import PAGE, Column, Table, Text
+from bench.show.scope import passes_speak_of
 from bench.show.wording import ABSENT, between, count, in_usd, per_cent, visible
 
 #: A reason longer than this stands below the table where several clauses have it.
@@ -160,11 +161,13 @@ def verdict_table(verdicts: Verdicts) -> Table[Judged] | None:
     return Table(caption, VERDICT_COLUMNS, rows)
 
 
-def verdict_screens(verdicts: Verdicts) -> Iterator[Table[Judged]]:
-    """The clauses of each contract, for a screen."""
+def verdict_screens(verdicts: Verdicts) -> Iterator[Table[Judged] | Text]:
+    """The clauses of each contract, for a screen, and of which time a PASS speaks."""
     for contract in dict.fromkeys(clause.contract for clause in verdicts.clauses):
-        rows = [Judged(each) for each in verdicts.clauses if each.contract == contract]
+        clauses = [each for each in verdicts.clauses if each.contract == contract]
+        rows = [Judged(each) for each in clauses]
         yield Table(f"CONTRACT {visible(contract, 40)}", VERDICT_COLUMNS, rows, "promises")
+    yield from (Text(said, "scope") for said in passes_speak_of(verdicts.clauses))
 
 
 def in_a_sentence(clause: ClauseVerdict) -> str:
@@ -190,6 +193,7 @@ def remarks(verdicts: Verdicts, looks: int | None = None) -> list[str]:
     """Reasons that several clauses share; `looks`: those of an early stop."""
     clauses = verdicts.clauses
     said = [f"({letter}) {why}" for why, letter in _shared_reasons(clauses).items()]
+    said += passes_speak_of(clauses)
     if looks and clauses:
         levels = " or ".join(
             per_cent(1 - (1 - level) / looks) for level in wording.confidence_levels(clauses)

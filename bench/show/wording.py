@@ -236,6 +236,8 @@ def decider(clause: ClauseVerdict) -> str:
         return "reported, not judged"
     if clause.verdict == "INCONCLUSIVE":
         return visible(clause.reason, 2 * CUT)
+    if clause.kind.partial:  # no count decides it
+        return visible(clause.reason, 2 * CUT)
     if clause.kind.beside:
         return _windows(clause)
     broke = f"{count(clause.k)} {clause.kind.broke}"

@@ -379,7 +379,7 @@ def test_an_invalid_run_says_so_before_any_number_and_praises_nobody(spoilt: Mad
     assert page.text.index("INVALID: the measuring side was itself the limit") < page.text.index(
         "3,870 ms"
     )
-    assert "nothing here judges the service" in page.text
+    assert "nothing here judges the target" in page.text
     assert "pro answered" not in page.text
 
 
