@@ -224,7 +224,7 @@ def _by_counts(over: Exceedance) -> Decision:
     """Below 1,000 rows an arm the tail is a count: more misses or fewer, nothing about a margin.
 
     Fisher's test takes requests as independent. It decides only where the exchange of whole
-    superblocks, on every scale, and the interval of the difference agree.
+    superblocks and the interval of the difference agree.
     """
     assert over.fisher_p is not None
     assert over.permutation_p is not None

@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.judge.stats.resample import Ordered, ordered
+from bench.judge.stats.resample import Ordered, ordered, percentile_limits
 from bench.judge.stats.superblocks import Layouts, Sampled, Series, swapped, widest_limits
 from bench.judge.stats.tail import clopper_pearson, quantile_nearest_rank
 from bench.record.records.comparisons import Exceedance, Misses, Permutation, ShiftPoint
@@ -68,57 +68,63 @@ def exceedance(
     first = _misses(baseline, limit_ns)
     second = _misses(other, limit_ns)
     difference = second.share - first.share
-    intervals = []
-    if not sampled or max(first.over, second.over) < MISSES_LEAST:
-        limits = clopper_pearson(first.over, first.n, alpha_each_side)
-        other_limits = clopper_pearson(second.over, second.n, alpha_each_side)
-        below = hypot(second.share - other_limits.lower, limits.upper - first.share)
-        above = hypot(other_limits.upper - second.share, first.share - limits.lower)
-        intervals.append((difference - below, difference + above))
-    for layout in sampled:
-        drawn = [
+    few = not sampled or max(first.over, second.over) < MISSES_LEAST
+    exact = [_mover(first, second, alpha_each_side)] if few else []
+    drawn = [
+        [
             Series(theirs.draws - ours.draws, ours.groups)
             for ours, theirs in layout.shares_over(limit_ns)
         ]
-        intervals.append(widest_limits(drawn, alpha_each_side))
-    low, high = min(low for low, _ in intervals), max(high for _, high in intervals)
+        for layout in sampled
+    ]
+    interval = _hull([*exact, *(widest_limits(series, alpha_each_side) for series in drawn)])
     fisher_p = permutation_p = None
     if min(first.n, second.n) < SMALL:
         fisher_p = fisher_exact((first.over, second.over), (first.n, second.n))
         if sampled:
             permutation_p = max(_misses_exchanged(layout, limit_ns, seed) for layout in sampled)
         if max(fisher_p, permutation_p or 0) > 2 * alpha_each_side:
-            low, high = min(low, 0.0), max(high, 0.0)
+            interval = _hull([interval, (0.0, 0.0)])
+        elif interval[0] <= 0 <= interval[1]:
+            finest = (percentile_limits(series[0].draws, alpha_each_side, None) for series in drawn)
+            interval = _hull([*exact, *finest])
     return Exceedance(
         limit_ms=limit_ns / 1e6,
         baseline=first,
         other=second,
         difference=difference,
-        interval=(low, high),
+        interval=interval,
         fisher_p=fisher_p,
         permutation_p=permutation_p,
     )
 
 
+def _mover(first: Misses, second: Misses, alpha_each_side: float) -> tuple[float, float]:
+    """Limits of the difference from exact limits of each share."""
+    difference = second.share - first.share
+    limits = clopper_pearson(first.over, first.n, alpha_each_side)
+    other_limits = clopper_pearson(second.over, second.n, alpha_each_side)
+    below = hypot(second.share - other_limits.lower, limits.upper - first.share)
+    above = hypot(other_limits.upper - second.share, first.share - limits.lower)
+    return difference - below, difference + above
+
+
+def _hull(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return min(low for low, _ in intervals), max(high for _, high in intervals)
+
+
 def _misses_exchanged(sampled: Sampled, limit_ns: float, seed: int) -> float:
-    """p value of equal shares over the limit by exchanging the labels of superblocks, the largest
-    of all scales.
+    """p value of equal shares over the limit by exchanging the labels of single superblocks: of few
+    large groups the exchange sees a true difference badly.
     """
     rows = np.stack([arm.counts[:, -1] for arm in sampled.arms])
-    over = np.stack(
-        [
-            np.bincount(arm.cells[arm.values > limit_ns], minlength=sampled.number)
-            for arm in sampled.arms
-        ]
-    )
-    most = 0.0
-    for swap in _exchanges(sampled, seed):
-        theirs = over[1].sum() + swap @ (over[0] - over[1])
-        their_rows = rows[1].sum() + swap @ (rows[0] - rows[1])
-        ours, our_rows = over.sum() - theirs, rows.sum() - their_rows
-        apart = np.abs(theirs / np.maximum(their_rows, 1) - ours / np.maximum(our_rows, 1))
-        most = max(most, _p_value(apart))
-    return most
+    slow = (arm.cells[arm.values > limit_ns] for arm in sampled.arms)
+    over = np.stack([np.bincount(cells, minlength=sampled.number) for cells in slow])
+    swap = next(_exchanges(sampled, seed))
+    theirs = over[1].sum() + swap @ (over[0] - over[1])
+    their_rows = rows[1].sum() + swap @ (rows[0] - rows[1])
+    ours, our_rows = over.sum() - theirs, rows.sum() - their_rows
+    return _p_value(np.abs(theirs / np.maximum(their_rows, 1) - ours / np.maximum(our_rows, 1)))
 
 
 def _exchanges(sampled: Sampled, seed: int) -> Iterator[Bool]:

@@ -58,7 +58,7 @@ class Exceedance(Record):
     interval: tuple[Number, Number]
     #: of small arms alone; it takes requests as independent
     fisher_p: Number | None
-    #: of small arms alone: the labels of whole superblocks exchanged, the largest of all scales
+    #: of small arms alone: the labels of whole superblocks exchanged
     permutation_p: Number | None = None
 
 
