@@ -324,6 +324,7 @@ def _bracket_record(found: Bracket) -> BracketRecord:
         passes_rps=_rps(found.passes),
         fails_rps=_rps(found.fails),
         harness_rps=_rps(found.harness),
+        bound=(_rps(found.passes), _rps(found.fails)),
         open=[
             OpenRate(
                 rate_rps=float(probe.rate), requests=probe.requests, needed_requests=probe.needed

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.record.records.attribution import (
+    Cause,
     Confounded,
     LaneAttribution,
     LevelRecord,
     When,
 )
+from bench.record.records.verdicts import Interval
 from bench.show.document import Column, Figure, Node, Pairs, Section, Table, Text
 from bench.show.plots.canvas import BLUE, GREY, draw_svg
 from bench.show.wording import (
@@ -58,7 +60,7 @@ def attribution_line(name: str, record: LaneAttribution) -> str:
     if record.reason:
         return head + visible(record.reason)
     causes = [
-        _with_limits(level_name(cause.factor, cause.level), cause.paf, cause.paf_95)
+        _with_limits(level_name(cause.factor, cause.level), cause.paf, _bound(cause))
         for cause in record.causes[:_NAMED_MOST]
     ]
     if not causes:
@@ -73,6 +75,11 @@ def _with_limits(name: str, share: float, limits: Sequence[float | None]) -> str
         return f"{name} {per_cent(share, 0)}"
     inside = between(limits, lambda limit: per_cent(max(limit, 0), 0)).removesuffix(" %")
     return f"{name} {per_cent(share, 0)} ({inside})"
+
+
+def _bound(level: Cause | LevelRecord) -> Interval:
+    """The limits that decide; older files have those of 95 % alone."""
+    return level.paf_95 if level.bound == (None, None) else level.bound
 
 
 def _when(when: When) -> str:
@@ -129,6 +136,14 @@ def _about(record: LaneAttribution) -> Iterator[tuple[str, str]]:
     yield "associated with", ", ".join(causes) or "nothing that was recorded"
     if record.when:
         yield "when", _when(record.when)
+    if record.bound_confidence is not None:
+        yield (
+            "limits",
+            (
+                f"{per_cent(record.bound_confidence, 2)} each: a level is named where they leave"
+                " out 0, and of the named one in ten may be wrong"
+            ),
+        )
 
 
 def _confounding(level: Confounded) -> str:
@@ -148,7 +163,7 @@ LEVEL_COLUMNS: list[Column[LevelRecord]] = [
     Column("level", lambda level: level_name(level.factor, level.level), "words"),
     Column("effect", lambda level: level.effect, "words"),
     Column("of the tail", lambda level: per_cent(level.paf, 0)),
-    Column("95 % interval", lambda level: between(level.paf_95, _whole)),
+    Column("limits that decide", lambda level: between(_bound(level), _whole)),
     Column("share in tail", lambda level: per_cent(level.share_of_tail, 0)),
     Column("share of all", lambda level: per_cent(level.share_overall, 0)),
     Column("odds ratio", lambda level: _odds(level.odds_ratio)),
@@ -265,7 +280,7 @@ def causes_figure(name: str, record: LaneAttribution) -> str | None:
         axes.set_xlim(0, 100)
         for place, cause in enumerate(causes):
             axes.barh(place, 100 * cause.paf, height=0.5, color=BLUE, alpha=0.75)
-            low, high = cause.paf_95
+            low, high = _bound(cause)
             if low is not None and high is not None:
                 axes.plot(
                     [min(max(100 * limit, 0), 100) for limit in (low, high)],
@@ -276,7 +291,7 @@ def causes_figure(name: str, record: LaneAttribution) -> str | None:
             axes.text(
                 1.02,
                 place,
-                _with_limits("", cause.paf, cause.paf_95).strip(),
+                _with_limits("", cause.paf, _bound(cause)).strip(),
                 fontsize=8,
                 va="center",
                 transform=axes.get_yaxis_transform(),
@@ -286,6 +301,6 @@ def causes_figure(name: str, record: LaneAttribution) -> str | None:
             [level_name(cause.factor, visible(cause.level, 16)) for cause in causes],
         )
         axes.set_ylim(len(causes) - 0.5, -0.5)
-        axes.set_xlabel("% of the slow requests associated with it; line: 95 % interval")
+        axes.set_xlabel("% of the slow requests associated with it; line: the limits that decide")
 
     return draw_svg(title, height, draw)

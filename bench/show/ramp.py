@@ -42,6 +42,7 @@ from bench.show.wording import (
     per_cent,
     visible,
 )
+from bench.units import show_bound
 
 _VERDICT = {
     "found": "PASS",
@@ -71,7 +72,8 @@ _TERMS: tuple[Pair, ...] = (
         "boundary",
         (
             "the rate from which on the contract is broken: between the highest rate that passed"
-            " and the lowest that failed; a probe that was not decided moves neither"
+            " and the lowest that failed, with the confidence of all runs together; a probe that"
+            " was not decided moves neither"
         ),
     ),
     (
@@ -93,15 +95,21 @@ def headline(record: RampRecord) -> str:
     outcome, fails_rps = record.outcome, record.bracket.fails_rps
     held = f"contract {visible(record.contract, 60)}"
     broken = ABSENT if fails_rps is None else f"{exact(fails_rps)}/s"
+    between_rates = show_bound(
+        *record.bracket.bound, lambda rate: f"{exact(rate)}/s", record.search.confidence
+    )
     if record.rate_rps is not None:
         rate = f"{exact(record.rate_rps)}/s"
         if outcome == "found":
-            return f"{rate} keeps {held}, {broken} breaks it: the boundary lies between"
+            return f"{rate} keeps {held}, {broken} breaks it: the boundary is {between_rates}"
         if outcome == "beyond":
-            return f"{rate}, the highest rate allowed, keeps {held}; its boundary lies beyond"
+            return (
+                f"{rate}, the highest rate allowed, keeps {held}; its boundary lies beyond it,"
+                f" {between_rates}"
+            )
         return f"{rate} keeps {held}; the harness was the limit before the server: {record.reason}"
     if outcome == "none":
-        return f"not even {broken} keeps {held}"
+        return f"not even {broken} keeps {held}: its boundary is {between_rates}"
     said = "broken off"
     if outcome == "harness":
         said = "the harness was the limit before the server"
@@ -164,6 +172,16 @@ def _tail(row: _Probe) -> str:
     return "among the failed" if row.run.tail_ms is None else milliseconds(row.run.tail_ms)
 
 
+def _bound(run: ProbeRecord) -> str:
+    """`≤ 745` of a probe that passed, `≥ 812` of one that failed, else both ends."""
+    low, high = run.bound if any(run.bound) else run.tail_interval_ms
+    if run.verdict == "PASS" and high is not None:
+        return between((None, high))
+    if run.verdict == "FAIL" and low is not None:
+        return between((low, None))
+    return between((low, high))
+
+
 def _broke(run: ProbeRecord) -> str:
     """Of the clause that most requests broke."""
     worst = max(run.clauses, key=lambda clause: clause.k / max(clause.n, 1), default=None)
@@ -176,7 +194,7 @@ PROBE_COLUMNS: list[Column[_Probe]] = [
     Column("rate", lambda row: f"{exact(row.run.rate_rps)}/s"),
     Column("requests", lambda row: count(row.run.requests)),
     Column(_tail_heading, _tail),
-    Column("its interval", lambda row: between(row.run.tail_interval_ms), unit="ms"),
+    Column("its bound", lambda row: _bound(row.run), unit="ms"),
     Column("broke it", lambda row: _broke(row.run)),
     Column("what was said", lambda row: visible(row.run.reason, 2 * CUT), "reason", formats=PAGE),
 ]

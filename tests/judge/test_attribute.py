@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.judge.attribution.attribute import attribute_lane, attribute_run, tail_of
+from bench.judge.attribution.attribute import attribute_lane, attribute_run
 from bench.judge.attribution.decompose import Answering
+from bench.judge.attribution.tail import tail_of
 from bench.record.records.manifest import LegRecord
 from bench.record.samples import Flag, Outcome
 from bench.show.attribution import attribution_line, attribution_section
@@ -38,8 +39,13 @@ def test_planted_causes_are_named_in_their_order() -> None:
         without = (120 - slow) / (ROWS - rows)
         assert cause.paf == pytest.approx(1 - without / 0.01)
         assert cause.share_of_tail == slow / 120
-        low, high = cause.paf_95
-        assert given(low) < cause.paf < given(high)
+        for low, high in (cause.paf_95, cause.bound):
+            assert 0 < given(low) < cause.paf < given(high)
+    for level in record.levels:
+        low, high = level.bound
+        named = level.effect in ("associated", "protective")
+        assert low is None or named == (low > 0 or given(high) < 0)
+    assert 0.9 < given(record.bound_confidence) < 1
 
 
 def test_shares_that_add_up() -> None:
@@ -183,6 +189,19 @@ def test_a_cause_that_is_really_the_context_is_marked() -> None:
         and note.endswith("part of it goes with the context size.")
         for note in said
     )
+
+
+def test_one_session_that_holds_half_of_the_rows_is_one_event() -> None:
+    """Half of all rows are one session and nothing is named; a user of a closed loop is none."""
+    columns, lane = long_tail()
+    columns.schedule["session"] = np.maximum(np.arange(ROWS) - ROWS // 2, 0)
+    record = attribute_lane(columns, lane, strings, 800 * MS)
+    assert record.reason == (
+        "the 12,000 requests are worth 4 sessions of equal size, and it takes 30: a session is one"
+        " event"
+    )
+    assert record.levels == []
+    assert attribute_lane(columns, lane.replace(closed_loop=True), strings, 800 * MS).levels
 
 
 def test_what_a_failure_does_not_say_is_no_level() -> None:

@@ -30,6 +30,7 @@ def quiet(rows: int = ROWS, seconds: int = 600) -> tuple[Columns, LaneRecord]:
     schedule, samples = np.zeros(rows, SCHEDULE_DTYPE), empty_samples(rows)
     due = np.arange(rows) * (seconds * S) // rows
     schedule["due_ns"] = samples["due_ns"] = samples["slot_free_ns"] = samples["sent_ns"] = due
+    schedule["session"] = np.arange(rows)
     schedule["prompt_tokens"] = samples["prompt_tokens"] = 100
     schedule["output_tokens"] = samples["output_tokens"] = 12
     samples["outcome"], samples["attempts"], samples["flags"] = Outcome.ok, 1, Flag.STREAMED

@@ -1,11 +1,12 @@
 """Two-by-two tables of tail and body: odds ratios, the share that would vanish, their limits.
 
-In: a level, a tail mark, a time block and a stratum a row. Out: a record a level, in floats that
-JSON can hold. Must stay true: a ratio without a denominator is None, never a large number; the
-test of a level is never more certain than the blocks are, however many rows it has.
+In: a level, a tail mark, a block and a stratum a row. Out: a record a level, in floats that JSON
+can hold, and the test behind it. Must stay true: a ratio without a denominator is None, never a
+large number; the test of a level is never more certain than blocks of any scale are, however many
+rows it has; the limits of a level leave out "no effect" exactly where its test rejects.
 
-Source: methods 5; Woolf's interval with Haldane's half, Mantel and Haenszel 1959, Benjamini and
-Hochberg 1995.
+Source: methods 5 and part two (mend 12); Woolf's interval with Haldane's half, Mantel and Haenszel
+1959, Benjamini and Hochberg 1995, Benjamini and Yekutieli 2005 (limits of what was selected).
 """
 
 from __future__ import annotations
@@ -18,8 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from bench.judge.stats.resample import limits_of, over
+from bench.judge.stats.binomial import beta_tails, student_t_quantile
+from bench.judge.stats.resample import RESAMPLES, draw_blocks, over, percentile_limits
 from bench.record.samples import Bool, Float, Int
+
+#: Blocks of a run are also put together in so many groups, against slow phases longer than one.
+COARSER = (15, 10)
+#: And in so few for a level that comes and goes with time: whose rows a block vary so many times
+#: as much as chance makes them.
+COARSEST, COMES_AND_GOES = 5, 3
 
 
 @dataclass(frozen=True)
@@ -105,58 +113,167 @@ def _normal_quantile(alpha_each_side: float) -> float:
     return NormalDist().inv_cdf(1 - alpha_each_side)
 
 
-def associate(
-    table: Table2,
-    drawn: Float,
-    alpha_each_side: float,
-) -> list[dict[str, Any]]:
-    """`two_by_two` of every level against the others, with the limits of its PAF and a p-value.
-
-    `drawn` are `resample.draw_blocks` of the table's blocks. The p-value is that of ln(odds ratio)
-    against its standard error: Woolf's or that of the drawn blocks, whichever is larger. A level
-    without rows or with all of them gets {}, and so does every level where no row is slow.
+@dataclass(frozen=True)
+class LevelTest:
+    """ln(odds ratio) of a level, and what it may be off by: standard errors with the groups of
+    blocks that each rests on, None where it takes its quantile from the normal law.
     """
-    rows = table.rows
-    tail = table.tail
-    all_rows = int(rows.sum())
-    all_tail = int(tail.sum())
-    drawn_rows = drawn @ table.rows_by_block.T
-    drawn_tail = drawn @ table.tail_by_block.T
-    total = drawn_rows.sum(axis=1)
-    slow = drawn_tail.sum(axis=1)
-    records: list[dict[str, Any]] = []
+
+    log_odds: float
+    errors: tuple[tuple[float, int | None], ...]
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided; the largest that any error gives."""
+        size = abs(self.log_odds)
+        return max(_two_sided(size / error, groups) for error, groups in self.errors)
+
+    def limits(self, alpha_each_side: float) -> tuple[float, float]:
+        """Of ln(odds ratio): they leave out 0 where the p-value is at most twice alpha."""
+        reach = max(error * _quantile(alpha_each_side, groups) for error, groups in self.errors)
+        return self.log_odds - reach, self.log_odds + reach
+
+
+def _two_sided(distance: float, groups: int | None) -> float:
+    if groups is None:
+        return math.erfc(distance / math.sqrt(2))
+    freedom = groups - 1
+    return beta_tails(freedom / 2, 0.5, freedom / (freedom + distance**2))[0]
+
+
+def _quantile(alpha_each_side: float, groups: int | None) -> float:
+    if groups is None:
+        return _normal_quantile(alpha_each_side)
+    return student_t_quantile(alpha_each_side, groups - 1)
+
+
+def associate(
+    tables: Sequence[Table2],
+    alpha_each_side: float,
+) -> list[tuple[dict[str, Any], LevelTest] | None]:
+    """`two_by_two` of every level against the others, with the limits of its PAF and its test.
+
+    `tables` count the same rows by blocks of time and, where there are sessions, by blocks of
+    these. A level without rows or with all of them gets None, and so does every level where no row
+    is slow.
+    """
+    rows, tail = tables[0].rows, tables[0].tail
+    all_rows, all_tail = int(rows.sum()), int(tail.sum())
+    effects = [_effects(table) for table in tables]
+    changing = _comes_and_goes(tables[0])
+    found: list[tuple[dict[str, Any], LevelTest] | None] = []
     for level in range(len(rows)):
-        exposed = int(rows[level])
-        hit = int(tail[level])
+        exposed, hit = int(rows[level]), int(tail[level])
         if not exposed or exposed == all_rows or not all_tail:
-            records.append({})
+            found.append(None)
             continue
         missed = all_tail - hit
-        record = two_by_two(
-            hit,
-            missed,
-            exposed - hit,
-            all_rows - exposed - missed,
-            alpha_each_side,
-        )
-        paf, log_odds = _drawn_effect(
-            drawn_rows[:, level],
-            drawn_tail[:, level],
-            total,
-            slow,
-        )
+        body = exposed - hit
+        record = two_by_two(hit, missed, body, all_rows - exposed - missed, alpha_each_side)
         upper = record["odds_ratio_95"][1]
         woolf = math.log(upper / record["odds_ratio"]) / _normal_quantile(alpha_each_side)
-        if len(log_odds) > 1:
-            of_blocks = float(log_odds.std())
+        errors: list[tuple[float, int | None]] = [(woolf, None)]
+        for of_table in effects:
+            errors += _errors(of_table, level, changing=bool(changing[level]))
+        test = LevelTest(math.log(record["odds_ratio"]), tuple(errors))
+        record["paf_95"] = _paf_limits(effects, level, alpha_each_side)
+        record["p_value"] = test.p_value
+        found.append((record, test))
+    return found
+
+
+@dataclass(frozen=True)
+class _Effect:
+    """PAF and ln(odds ratio) of every level in each draw of so many groups of blocks."""
+
+    groups: int
+    paf: list[Float]
+    log_odds: list[Float]
+
+
+def _effects(table: Table2) -> list[_Effect]:
+    """The finest scale first."""
+    blocks = table.rows_by_block.shape[1]
+    scales = [blocks, *(groups for groups in (*COARSER, COARSEST) if groups < blocks)]
+    found = []
+    for groups in scales:
+        drawn = draw_blocks(groups, RESAMPLES if groups == blocks else RESAMPLES // 2)
+        group = np.arange(blocks) * groups // blocks
+        starts = np.searchsorted(group, np.arange(groups))
+        drawn_rows = drawn @ np.add.reduceat(table.rows_by_block, starts, axis=1).T
+        drawn_tail = drawn @ np.add.reduceat(table.tail_by_block, starts, axis=1).T
+        total, slow = drawn_rows.sum(axis=1), drawn_tail.sum(axis=1)
+        each = [
+            _drawn_effect(drawn_rows[:, level], drawn_tail[:, level], total, slow)
+            for level in range(drawn_rows.shape[1])
+        ]
+        found.append(_Effect(groups, [paf for paf, _ in each], [odds for _, odds in each]))
+    return found
+
+
+def _errors(
+    effects: Sequence[_Effect], level: int, *, changing: bool
+) -> list[tuple[float, int | None]]:
+    """Standard errors of one level. The finest scale, and every scale of a level that changes with
+    time, has Student's quantile. Otherwise the coarser have the normal one: to take the largest of
+    several makes up for what their few groups leave out.
+    """
+    found: list[tuple[float, int | None]] = []
+    for effect in effects:
+        if effect.groups == COARSEST and not changing:
+            continue
+        log_odds = effect.log_odds[level]
+        if effect.groups > 1 and len(log_odds) > 1:
+            finest = effect is effects[0]
+            found.append((float(log_odds.std()), effect.groups if finest or changing else None))
+    return [(error, groups) for error, groups in found if error > 0]
+
+
+def _paf_limits(
+    tables: Sequence[Sequence[_Effect]], level: int, alpha_each_side: float
+) -> list[float | None]:
+    """The widest of the limits that each scale gives; None below two blocks or beyond the draws."""
+    lows, highs = [], []
+    for effects in tables:
+        for effect in effects:
+            if effect.groups < 2:
+                return [None, None]
+            if effect.groups == COARSEST:
+                continue
+            number = effect.groups if effect is effects[0] else None
+            low, high = percentile_limits(effect.paf[level], alpha_each_side, number)
+            lows.append(low)
+            highs.append(high)
+    low, high = min(lows, default=-math.inf), max(highs, default=math.inf)
+    return [low if math.isfinite(low) else None, high if math.isfinite(high) else None]
+
+
+def _comes_and_goes(table: Table2) -> Bool:
+    """Which levels are not spread over the blocks as chance would spread them."""
+    by_block = table.rows_by_block
+    n = by_block.sum(axis=0)
+    share = table.rows[:, None] / max(int(n.sum()), 1)
+    chance = np.maximum(share * (1 - share) * n, 1e-9)
+    spread = ((by_block - share * n) ** 2 / chance).sum(axis=1)
+    return np.asarray(spread > COMES_AND_GOES * max(len(n) - 1, 1))
+
+
+def paf_at(log_odds: float, exposed: int, tail: int, n: int) -> float:
+    """The PAF that a level of so many rows would have at an odds ratio, the margins being what they
+    are and half a row being added to each cell.
+    """
+    odds = math.exp(min(max(log_odds, -50.0), 50.0))
+    exposed, tail, n = exposed + 1, tail + 1, n + 2
+    # hit · (n - exposed - tail + hit) = odds · (exposed - hit) · (tail - hit)
+    low, high = max(0.0, float(exposed + tail - n)), float(min(exposed, tail))
+    for _ in range(60):
+        hit = (low + high) / 2
+        if hit * (n - exposed - tail + hit) < odds * (exposed - hit) * (tail - hit):
+            low = hit
         else:
-            of_blocks = 0.0
-        error = max(woolf, of_blocks)
-        distance = abs(math.log(record["odds_ratio"])) / error
-        record["paf_95"] = limits_of(paf, drawn.shape[1], alpha_each_side)
-        record["p_value"] = math.erfc(distance / math.sqrt(2))
-        records.append(record)
-    return records
+            high = hit
+    without = (tail - (low + high) / 2) / (n - exposed)
+    return 1 - without / (tail / n)
 
 
 def _drawn_effect(
@@ -212,8 +329,16 @@ def discoveries(p_values: Sequence[float], rate: float) -> list[bool]:
     """Which hypotheses are rejected with a false-discovery rate of at most `rate` (Benjamini and
     Hochberg).
     """
-    largest = -1.0
+    level = level_of_each(p_values, rate)
+    return [p <= level for p in p_values]
+
+
+def level_of_each(p_values: Sequence[float], rate: float) -> float:
+    """The level at which each hypothesis comes to be tested: that of the last rejection, or of the
+    first where there is none. Limits at this level miss at most `rate` of what is rejected.
+    """
+    rejected = 1
     for place, p in enumerate(sorted(p_values), 1):
         if p <= rate * place / len(p_values):
-            largest = p
-    return [p <= largest for p in p_values]
+            rejected = place
+    return rate * rejected / max(len(p_values), 1)

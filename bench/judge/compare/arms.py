@@ -24,6 +24,7 @@ from bench.judge.left_out import kept
 from bench.judge.reached import came_to, undecided
 from bench.judge.served import api_of
 from bench.judge.spend import spend_of
+from bench.judge.stats.sessions import sessions_of, worth_of
 from bench.judge.summary import token_cost
 from bench.record.files import write_atomically
 from bench.record.records.manifest import LaneRecord
@@ -78,10 +79,7 @@ class Arm:
     @property
     def sessions_worth(self) -> float:
         """Sessions of equal size that the rows are worth (Kish)."""
-        if self.session is None:
-            return math.inf
-        sizes = np.unique(self.session, return_counts=True)[1].astype(np.float64)
-        return len(self) ** 2 / float(sizes @ sizes)
+        return math.inf if self.session is None else worth_of(self.session)
 
     def spans(self, phase: str | None = None) -> list[tuple[int, int]]:
         """Measured stretches of the lane's clock, (start, end) in ns; those of one phase where it
@@ -114,16 +112,8 @@ def arm_of(run: Run, index: int, metric: str) -> Arm:
         }
         | _elsewhere(rows, lane, tier),
         tier=tier,
-        session=_sessions(rows, lane),
+        session=sessions_of(rows, closed_loop=lane.closed_loop),
     )
-
-
-def _sessions(rows: Columns, lane: LaneRecord) -> Int | None:
-    """The session of each row, where the profile has any; a user of a closed loop is none."""
-    sessions = rows.schedule["session"].astype(np.int64)
-    if lane.closed_loop or len(np.unique(sessions)) == len(sessions):
-        return None
-    return sessions
 
 
 def _served_by(run: Run, lane: LaneRecord, rows: Columns) -> Int | None:

@@ -26,7 +26,8 @@ from bench.judge.compare.decision import ALPHA, Ratio, decide, regression, undec
 from bench.judge.compare.difference import SMALL, exceedance, permutation, shift_function
 from bench.judge.compare.tier_price import NO_FEE, Fee, price
 from bench.judge.stats.resample import RESAMPLES
-from bench.judge.stats.superblocks import LEAST, Layouts, Series, sample, slot_ns
+from bench.judge.stats.sessions import LEAST_SESSIONS
+from bench.judge.stats.superblocks import Layouts, Series, sample, slot_ns
 from bench.judge.stats.tail import quantile_nearest_rank
 from bench.quantiles import P50, P95, P99, P999, by_key
 from bench.record.records.comparisons import (
@@ -280,10 +281,10 @@ def _unfit(baseline: Arm, other: Arm) -> str | None:
             return f"{arm.name} has no rows"
         if not np.isfinite(arm.values).any():
             return f"no request of {arm.name} succeeded: it has no latency to compare"
-        if arm.sessions_worth < LEAST:
+        if arm.sessions_worth < LEAST_SESSIONS:
             return (
                 f"the {len(arm):,} rows of {arm.name} are worth {arm.sessions_worth:.3g} sessions"
-                f" of equal size, and it takes {LEAST}: a session is one event"
+                f" of equal size, and it takes {LEAST_SESSIONS}: a session is one event"
             )
         most = OPEN_ENDED_MOST * float(1 - P99)
         if arm.undecided > most * (len(arm) + arm.undecided):

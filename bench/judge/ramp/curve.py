@@ -15,7 +15,7 @@ from bench.judge.ramp.search import Probe, Step
 from bench.plan.contract import Contract
 from bench.record.records.ramp import ClauseRecord, Knee, ProbeRecord, ProbeVerdict
 from bench.record.records.summary import Summary
-from bench.record.records.verdicts import ClauseVerdict, Verdicts
+from bench.record.records.verdicts import ClauseVerdict, Interval, Verdicts
 
 #: The tail has left the flat part where it is more than this many times that of the lowest load.
 KNEE_FACTOR = 2
@@ -59,6 +59,7 @@ def observed(
         design_effect=max((clause.design_effect for clause in judged), default=1.0),
         tail_ms=tail.measured if tail else None,
         tail_interval_ms=tail.interval if tail else (None, None),
+        bound=_bound_ms(tail),
         clauses=[
             ClauseRecord(
                 text=clause.text,
@@ -71,6 +72,13 @@ def observed(
             if clause.verdict != "REPORTED"
         ],
     )
+
+
+def _bound_ms(tail: ClauseVerdict | None) -> Interval:
+    """What the clause's verdict was read from."""
+    if tail is None:
+        return None, None
+    return tail.bound if any(tail.bound) else tail.interval
 
 
 def _said(

@@ -1,9 +1,7 @@
-"""Routes side by side: whose tail is the longest, and did the answers come that a suite rehearses?
+"""Did the answers about routes come that a suite rehearses?
 
-In: a run with routes, their records. Out: records with sentences. Must stay true: one p99 is
-called longer than another only where their intervals lie apart; a route is held against its first
-leg alone where that is a lane of the same stage; a p99 here is one of answered requests, so the
-share that was answered stands beside it; what was never seen meets no expectation.
+In: a run with routes, their records. Out: records with sentences. Must stay true: what was never
+seen meets no expectation.
 """
 
 from __future__ import annotations
@@ -11,135 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from bench.judge.stats.tail import quantile_ci_ranks, quantile_nearest_rank, verdict_counts
+from bench.judge.routing.standings import told_apart
+from bench.judge.stats.tail import verdict_counts
 from bench.plan.route import RouteExpect
-from bench.quantiles import P50, P99, P999, by_key
-from bench.record.records.manifest import LaneRecord
+from bench.quantiles import P99
 from bench.record.records.routes import DrillRecord, LaneTail, Standing
 from bench.record.records.verdicts import Expectation
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Outcome, latency_ns
-from bench.units import MS, show_duration, show_share
+from bench.units import MS, show_duration
 
-#: Error of each side: intervals of 95 %, verdicts at 95 %.
-_EACH_SIDE, _OF_A_VERDICT = 0.025, 0.05
-
-
-def standings(run: Run) -> list[Standing]:
-    """One record for each stage that holds a route beside another lane, its longest p99 first."""
-    found = []
-    for stage in dict.fromkeys(lane.stage for lane in run.lanes if lane.route):
-        lanes = [
-            (lane, run.columns.lane(index).measured())
-            for index, lane in enumerate(run.lanes)
-            if lane.stage == stage
-        ]
-        if len(lanes) > 1:
-            found.append(standing(stage, [lane_tail(lane, columns) for lane, columns in lanes]))
-    return found
-
-
-def lane_tail(lane: LaneRecord, columns: Columns) -> LaneTail:
-    """p50, p99 and p99.9 (ms) of the lane's answered rows; the p99's 95 % interval, None where it
-    has no such limit.
-    """
-    ordered = np.sort(latency_ns(columns.samples[columns.ok], "e2e"))
-    n = len(ordered)
-    ranks = quantile_ci_ranks(n, P99, _EACH_SIDE) if n else (0, 1)
-    found = {
-        f"{key}_ms": int(quantile_nearest_rank(ordered, q)) / MS if n else None
-        for key, q in by_key(P50, P99, P999).items()
-    }
-    low, high = (int(ordered[rank - 1]) / MS if 1 <= rank <= n else None for rank in ranks)
-    return LaneTail(
-        target=lane.name,
-        routed=bool(lane.route),
-        of=lane.target,
-        legs=[leg.name for leg in lane.legs],
-        requests=len(columns),
-        success=n / len(columns) if len(columns) else None,
-        **found,
-        interval=(low, high),
-    )
-
-
-def standing(stage: str, lanes: list[LaneTail]) -> Standing:
-    """The lanes by their p99, the longest first, and what may be said of them."""
-    lanes = sorted(lanes, key=lambda lane: -(lane.p99_ms or 0))
-    routes = [lane for lane in lanes if lane.routed]
-    first = routes[0]
-    others = routes[1:]
-    worst = bool(others) and all(longer(first, other) for other in others)
-    says = []
-    if worst:
-        says.append(
-            f"{first.target} has the longest p99 of the routes: {_p99(first)} against"
-            f" {', '.join(map(_named, others))}"
-        )
-    elif others:
-        says.append(
-            f"no route's p99 is told apart as the longest: {', '.join(map(_named, routes))}"
-        )
-    compared = []
-    for lane in lanes:
-        alone = _first_leg_alone(lane, lanes)
-        if alone is None:
-            against = None
-        else:
-            against = _against(lane, alone)
-        compared.append(lane.replace(against_first_leg=against))
-        if alone is not None and against == "longer":
-            says.append(
-                f"{lane.target} makes the tail worse than no route at all: p99 {_p99(lane)}"
-                f" against {_p99(alone)} of {alone.target} alone, with {_answered(lane)} of the"
-                f" requests answered against {_answered(alone)}"
-            )
-    return Standing(
-        stage=stage,
-        lanes=compared,
-        worst=first.target if worst else None,
-        says=says,
-    )
-
-
-def _first_leg_alone(lane: LaneTail, lanes: list[LaneTail]) -> LaneTail | None:
-    """The lane, without a route, of the target that is the first leg of this one."""
-    first = lane.legs[0] if lane.legs else None
-    return next((other for other in lanes if not other.routed and other.of == first), None)
-
-
-def longer(one: LaneTail, other: LaneTail) -> bool:
-    """True where the whole interval of the one lies above the other's."""
-    low = one.interval[0]
-    high = other.interval[1]
-    return low is not None and high is not None and low > high
-
-
-def _against(one: LaneTail, other: LaneTail) -> str:
-    if longer(one, other):
-        return "longer"
-    if longer(other, one):
-        return "shorter"
-    return "not told apart"
-
-
-def _p99(lane: LaneTail) -> str:
-    low, high = (None if limit is None else f"{limit:,.0f}" for limit in lane.interval)
-    inside = f" ({low} – {high})" if low and high else f" (≥ {low})" if low else ""
-    return "nothing answered" if lane.p99_ms is None else f"{lane.p99_ms:,.0f} ms{inside}"
-
-
-def _named(lane: LaneTail) -> str:
-    return f"{_p99(lane)} of {lane.target}"
-
-
-def _answered(lane: LaneTail) -> str:
-    return show_share(lane.success or 0, 2)
-
-
-# ---- known answers
+#: Error of each side of a verdict.
+_OF_A_VERDICT = 0.05
 
 
 def expectations(
@@ -210,7 +91,7 @@ def _above(
     lanes: Sequence[LaneTail],
 ) -> None:
     of = {lane.of: lane for lane in lanes}
-    seen = {name: _against(of[target], of[name]) for name in names if {target, name} <= set(of)}
+    seen = {name: told_apart(of[target], of[name]) for name in names if {target, name} <= set(of)}
     wrong = [
         f"{seen.get(name, 'not measured')}: {name}" for name in names if seen.get(name) != "longer"
     ]

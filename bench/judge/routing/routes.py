@@ -25,7 +25,8 @@ from bench.judge.routing.calls import (
     winners,
 )
 from bench.judge.routing.drills import drill_records, timeline
-from bench.judge.routing.policies import expectations, standings
+from bench.judge.routing.policies import expectations
+from bench.judge.routing.standings import standings
 from bench.judge.summary import view_ms
 from bench.metrics import HEADLINES
 from bench.record.records.events import DrillEvent

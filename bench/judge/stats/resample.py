@@ -175,9 +175,9 @@ def time_blocks(due_ns: Int, blocks: int = BLOCKS) -> Int:
     return np.asarray(numbering[block], np.int64)
 
 
-def draw_blocks(blocks: int) -> Float:
+def draw_blocks(blocks: int, resamples: int = RESAMPLES) -> Float:
     """How often each block is drawn (draws x blocks)."""
-    return bootstrap_weights(blocks, _BLOCK_SEED)
+    return bootstrap_weights(blocks, _BLOCK_SEED, resamples)
 
 
 def limits_of(drawn: Float, blocks: int, alpha_each_side: float) -> list[float | None]:

@@ -26,6 +26,7 @@ from bench.judge.stats.resample import (
     percentile_limits,
     stream,
 )
+from bench.judge.stats.sessions import in_order
 from bench.record.samples import Bool, Float, Int
 
 #: A run is cut into this many slots, or into slots of a minute where those are more; below LEAST
@@ -177,7 +178,7 @@ def sample(
     """
     cuts = [superblocks(at_ns, unit_ns)]
     if any(each is not None for each in sessions):
-        whole = [_ranks(at, each) for at, each in zip(at_ns, sessions, strict=True)]
+        whole = [in_order(at, each) for at, each in zip(at_ns, sessions, strict=True)]
         groups = min(SLOTS, *(int(rank.max(initial=-1)) + 1 for rank in whole))
         first, second = (rank * groups // (int(rank.max(initial=0)) + 1) for rank in whole)
         cuts.append((first, second, groups))
@@ -188,21 +189,6 @@ def sample(
         arms = ordered(values[0], first, number), ordered(values[1], second, number)
         found.append(Sampled(number, arms, scales(number, seed)))
     return tuple(found)
-
-
-def _ranks(at_ns: Int, sessions: Int | None) -> Int:
-    """Place of each row's session in the order in which they began, from 0; a row without one is
-    its own.
-    """
-    if sessions is None:
-        return np.asarray(np.argsort(np.argsort(at_ns, kind="stable")), np.int64)
-    codes = np.unique(sessions, return_inverse=True)[1]
-    began = np.full(int(codes.max(initial=-1)) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(began, codes, at_ns)
-    order = np.argsort(began, kind="stable")
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    return np.asarray(rank[codes], np.int64)
 
 
 def scales(number: int, seed: int) -> tuple[Drawn, ...]:

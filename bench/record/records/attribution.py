@@ -33,7 +33,11 @@ class LevelRecord(Record):
     odds_ratio_crude: Number | None
     #: share of the tail that would vanish if the level were like the rest
     paf: Number
+    #: of this level alone, 95 %
     paf_95: Interval
+    #: of `paf`, at the lane's `bound_confidence`: 0 lies outside it exactly where the level is
+    #: named; none of a level with too few rows
+    bound: Interval = (None, None)
     p_value: Number
     p99_ms: Number | None
     p99_95: Interval
@@ -52,6 +56,7 @@ class Cause(Record):
     level: str
     paf: Number
     paf_95: Interval
+    bound: Interval = (None, None)
     share_of_tail: Number
     share_overall: Number
 
@@ -133,6 +138,8 @@ class LaneAttribution(Record):
     #: blocks of time that limits rest on
     blocks: int
     confidence: Number
+    #: of each `bound`: of the levels that are named, one in ten has a share outside its bound
+    bound_confidence: Number | None = None
     levels: list[LevelRecord]
     causes: list[Cause]
     when: When | None

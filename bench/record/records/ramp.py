@@ -40,6 +40,11 @@ class Bounds(Record):
     most_requests: int
     least_s: Number
 
+    @property
+    def confidence(self) -> float:
+        """Of all verdicts of the search together."""
+        return 1 - (1 - self.probe_confidence) * (self.max_probes + 1)
+
 
 class ClauseRecord(Record):
     """One judged clause: rows in its scope and how many broke it."""
@@ -66,7 +71,11 @@ class ProbeRecord(Record):
     #: the measured quantile of the curve's clause and its limits; null where it lies among failures
     #: or there is none
     tail_ms: Number | None
+    #: the same as `bound`; before it there was one, two-sided limits
     tail_interval_ms: Interval
+    #: the highest limit that the clause's rule fails and the lowest that it passes, each
+    #: end at the probe's confidence
+    bound: Interval = (None, None)
     clauses: list[ClauseRecord]
 
 
@@ -86,6 +95,9 @@ class BracketRecord(Record):
     passes_rps: Number | None
     fails_rps: Number | None
     harness_rps: Number | None
+    #: where the contract's boundary lies: above the rate that passed, below the one that failed,
+    #: with the confidence of all probes together
+    bound: Interval = (None, None)
     open: list[OpenRate]
 
 

@@ -91,10 +91,17 @@ class LaneTail(Record):
     p50_ms: Number | None
     p99_ms: Number | None
     p999_ms: Number | None
-    #: of the p99, 95 %
+    #: of the p99, 95 %, each request taken for an event of its own; no outcome is read from it
     interval: Interval
     #: longer, shorter or not told apart; None without a lane of the first leg alone
     against_first_leg: str | None = None
+    #: times that lane's p99
+    ratio_to_first_leg: Number | None = None
+    #: the ends of that ratio which say so, and with what confidence
+    bound: Interval = (None, None)
+    bound_confidence: Number | None = None
+    #: lanes of the stage whose p99 is shown to be shorter
+    longer_than: list[str] = Field(default_factory=list)
 
 
 class Standing(Record):
