@@ -144,7 +144,7 @@ def stopped_early(rows: Rows, contract: Contract) -> tuple[ClauseVerdict, bool]:
     end_ns = end_of(rows)
     for look_ns in look_times(0, end_ns)[:-1]:
         seen = DrawnRun(rows.until(look_ns), contract, end_ns, look_ns)
-        if decided(seen, VALID):
+        if decided(seen, VALID, look_ns):
             return judge_run(seen, VALID).clauses[0], True
     last = DrawnRun(rows, contract, end_ns)
     last.manifest = last.manifest.replace(early_stop=LOOKS)

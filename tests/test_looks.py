@@ -70,25 +70,31 @@ def scenario(folder: Path, name: str, duration: str, extra: str = "") -> Path:
     return path
 
 
-def test_a_decided_run_ends_at_a_planned_look(tmp_path: Path) -> None:
-    """A clause that 12 s would prove many times over is proven at a quarter: the rest is never
-    sent, and is no failure.
-    """
-    code, manifest = run(tmp_path / "r", str(scenario(tmp_path, "calm", "12s")), "--early-stop")
+def test_a_broken_run_ends_at_a_planned_look(tmp_path: Path) -> None:
+    """Half of the requests fail where one in ten may: the rest is never sent, and is no failure."""
+    made = scenario(tmp_path, "torn", "12s")
+    fault = '[[gateway.timeline]]\nat = "0s"\nfor = "60s"\nfault = "http_503"\nshare = "50%"\n'
+    made.write_text(made.read_text().replace("[truth]", f"{fault}\n[truth]"))
+    clause = CONTRACT[: CONTRACT.index("metric")] + 'metric = "error_share"\nshare = "10%"\n'
+    (tmp_path / "quick.toml").write_text(clause)
+    code, manifest = run(tmp_path / "r", str(made), "--early-stop")
     done = Run(tmp_path / "r")
     unsent = int((done.columns.samples["sent_ns"] < 0).sum())
-    assert manifest["ended_early"] == "every clause was decided at planned look 1 of 4"
-    assert (code, manifest["state"], manifest["early_stop"]) == (0, "complete", 4)
+    assert manifest["ended_early"] == "every contract was broken at planned look 1 of 4"
+    assert (code, manifest["state"], manifest["early_stop"]) == (1, "complete", 4)
     assert unsent > 50
     _, verdicts = review_json(done)
     assert verdicts["clauses"][0]["n"] == len(done.columns) - unsent
     assert verdicts["clauses"][0]["unknown"] == 0
 
 
-def test_a_run_without_the_flag_goes_to_its_end(tmp_path: Path) -> None:
-    """Nothing looks, nothing is spent, every row is sent."""
-    _, manifest = run(tmp_path / "r", str(scenario(tmp_path, "calm", "1s")))
-    assert (manifest["ended_early"], manifest["early_stop"]) == (None, None)
+@pytest.mark.parametrize(("words", "looks"), [((), None), (("--early-stop",), 4)])
+def test_a_run_that_breaks_nothing_goes_to_its_end(
+    tmp_path: Path, words: tuple[str, ...], looks: int | None
+) -> None:
+    """However often it is looked at: a quarter of a run holds a quarter of its spells."""
+    _, manifest = run(tmp_path / "r", str(scenario(tmp_path, "calm", "1s")), *words)
+    assert (manifest["ended_early"], manifest["early_stop"]) == (None, looks)
     assert bool((Run(tmp_path / "r").columns.samples["sent_ns"] >= 0).all())
 
 

@@ -1,11 +1,12 @@
 """Planned looks at a run that is still going on: may it end early?
 
-In: a run's folder while it grows, the planned end. Out: whether every judged clause is decided at
-the alpha of a single look. Must stay true: the moments are fixed before the run (25, 50, 75 and
-100 %) and spend a quarter of alpha each; looking happens in a process of its own, never on the
+In: a run's folder while it grows, the planned end. Out: whether every contract is broken, at the
+alpha of a single look. Must stay true: a run ends early only on FAIL, for a part of a run holds as
+small a part of its spells, and passes too easily; the moments are fixed before the run (25, 50, 75
+and 100 %) and spend a quarter of alpha each; looking happens in a process of its own, never on the
 loop that sends; a look that cannot be taken decides nothing.
 
-Source: methods 3.6.
+Source: methods 3.6; methods, part two, mend 2.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from bench.units import S
 #: Answers under way at a look have this long to reach the disk before it is taken: a second in
 #: memory, and to write.
 _SEALED_NS = 2 * S
-DECIDED, UNDECIDED = 0, 3
+BROKEN, OPEN = 0, 3
 
 
 class Looks:
@@ -51,14 +52,14 @@ class Looks:
             self._process = None
             self._taken += 1
             return (
-                f"every clause was decided at planned look {self._taken} of {LOOKS}"
-                if code == DECIDED
+                f"every contract was broken at planned look {self._taken} of {LOOKS}"
+                if code == BROKEN
                 else None
             )
         if self._folder is not None and self._times and now_ns >= self._times[0] + _SEALED_NS:
-            self._times.pop(0)
+            at_ns = self._times.pop(0)
             self._process = subprocess.Popen(  # noqa: S603 our own module
-                [sys.executable, "-m", "bench.app.looks", str(self._folder)],
+                [sys.executable, "-m", "bench.app.looks", str(self._folder), str(at_ns)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -72,17 +73,21 @@ class Looks:
             self._process.wait()
 
 
-def everything_decided(folder: Path) -> bool:
-    """Whether each judged clause of a growing run is PASS or FAIL at a single look's alpha."""
+def every_contract_broken(folder: Path, look_ns: int) -> bool:
+    """Whether a growing run may end at this look."""
     run = Run(folder)
-    return decided(run, fitness(run))
+    return decided(run, fitness(run), look_ns)
 
 
-def decided(run: Run, health: Health) -> bool:
-    """Whether a run that goes on may end."""
-    verdicts = {clause.verdict for clause in judge_run(run, health).clauses} - {"REPORTED"}
-    return bool(verdicts) and verdicts <= {"PASS", "FAIL"}
+def decided(run: Run, health: Health, look_ns: int) -> bool:
+    """Whether each judged target of a run that goes on has a clause that is FAIL at a single look's
+    alpha.
+    """
+    clauses = judge_run(run, health, look_ns=look_ns).clauses
+    judged = {clause.target for clause in clauses if clause.judged}
+    broken = {clause.target for clause in clauses if clause.verdict == "FAIL"}
+    return bool(judged) and judged == broken
 
 
 if __name__ == "__main__":
-    sys.exit(DECIDED if everything_decided(Path(sys.argv[1])) else UNDECIDED)
+    sys.exit(BROKEN if every_contract_broken(Path(sys.argv[1]), int(sys.argv[2])) else OPEN)

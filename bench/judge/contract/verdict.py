@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
 
-from bench.errors import ExitCode, UserError
+from bench.errors import UserError
 from bench.judge.contract.clauses import (
     Tally,
     missing_part,
@@ -36,6 +36,7 @@ from bench.judge.contract.decision import (
 from bench.judge.contract.exclusions import Classes, classify
 from bench.judge.contract.forecast import judge_forecast
 from bench.judge.contract.next_command import with_commands
+from bench.judge.contract.overall import exit_code, overall_verdict
 from bench.judge.contract.requests import judge_requests
 from bench.judge.contract.scope import scope_of
 from bench.judge.contract.silent import beside_silent, unless_in_doubt
@@ -50,7 +51,6 @@ from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.plan.suite import match_clause
 from bench.record.records.manifest import LaneRecord
-from bench.record.records.summary import Overall
 from bench.record.records.verdicts import (
     AttestedTerm,
     BlockRecord,
@@ -94,10 +94,13 @@ def judge_run(
     health: Health,
     override: Contract | None = None,
     further: Sequence[Expectation] = (),
+    *,
+    look_ns: int | None = None,
 ) -> Verdicts:
     """Judge every lane by its contract (or by `override`).
 
-    `further` are rehearsed answers of other records, which join the exit code. Raises UserError for
+    `further` are rehearsed answers of other records, which join the exit code. `look_ns` is the
+    moment of a planned look at a run that goes on. Raises UserError for
     a clause of `override` that the run cannot have; under the run's own contract such a clause is
     INCONCLUSIVE, for the run is over, and its report must be written. A shard is judged by no
     contract of its own, and refused under `override`.
@@ -112,7 +115,7 @@ def judge_run(
     if shard:
         found = _Found()
     else:
-        found = _judge_lanes(run, health, override)
+        found = _judge_lanes(run, health, override, look_ns)
     expects = [] if shard else [*further]
     if override is None and not shard:
         for lane in run.lanes:
@@ -138,7 +141,12 @@ def judge_run(
     )
 
 
-def _judge_lanes(run: Run, health: Health, override: Contract | None) -> _Found:
+def _judge_lanes(
+    run: Run,
+    health: Health,
+    override: Contract | None,
+    look_ns: int | None,
+) -> _Found:
     found = _Found()
     rows = came_to(run)
     looks = LOOKS if run.manifest.early_stop else 1
@@ -154,7 +162,9 @@ def _judge_lanes(run: Run, health: Health, override: Contract | None) -> _Found:
         for reason in (*classes.unusable, *classes.missing):
             found.not_applied.append(f"{contract.name}: {reason}")
         began_ns = run.manifest.started_wall_ns
-        found.claims.extend(judge_lane(columns, classes, contract, lane, health, looks, began_ns))
+        found.claims.extend(
+            judge_lane(columns, classes, contract, lane, health, looks, began_ns, look_ns)
+        )
         if (forecast := judge_forecast(run, index, contract)) is not None:
             found.forecasts.append(forecast)
         found.attested.extend((contract.name, term.term) for term in contract.attested)
@@ -193,11 +203,23 @@ class _Judging:
     #: planned looks, among which the error is divided
     looks: int
     started_wall_ns: int
+    #: the moment of the look, of a run that goes on
+    look_ns: int | None = None
 
     @property
     def alpha(self) -> float:
         """The error of one look, for each side."""
         return float(1 - self.contract.confidence) / self.looks
+
+    def seen(self, counts: Tally, clause: Clause) -> Tally:
+        """At a look the rows that had as long as their limit allows: those under way lie side by
+        side, and would look like a spell.
+        """
+        if self.look_ns is None:
+            return counts
+        limits = [each.limit for each in self.contract.clauses if each.limit is not None]
+        longest = max(limits, default=0) if clause.limit is None else clause.limit
+        return counts.where(counts.at_ns < self.look_ns - longest)
 
 
 def judge_lane(
@@ -208,10 +230,13 @@ def judge_lane(
     health: Health,
     looks: int = 1,
     started_wall_ns: int = 0,
+    look_ns: int | None = None,
 ) -> list[Claim]:
     """The clauses of one lane, each by itself; its run began at `started_wall_ns`."""
     streamed = streamed_any(columns)
-    of = _Judging(columns, classes, contract, lane, health, streamed, looks, started_wall_ns)
+    of = _Judging(
+        columns, classes, contract, lane, health, streamed, looks, started_wall_ns, look_ns
+    )
     return [judge_clause(of, clause, number) for number, clause in enumerate(contract.clauses, 1)]
 
 
@@ -219,7 +244,7 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> Claim:
     """One clause of one lane."""
     missing = missing_part(clause, of.lane, of.streamed)
     keep = scope(of.columns, clause, of.lane) & (missing is None)
-    counts = tally(of.columns, clause, of.classes, keep)
+    counts = of.seen(tally(of.columns, clause, of.classes, keep), clause)
     found, doubt = beside_silent(partial(_judged, of, clause), counts, of.classes.tier_unknown)
     decision = unless_in_doubt(_decided(of, clause, keep, counts, found, missing), doubt)
     judged = found.judged
@@ -342,37 +367,4 @@ def _expectation(
         expected=expect["verdict"],
         got=got,
         met=got == expect["verdict"],
-    )
-
-
-def overall_verdict(verdicts: Sequence[ClauseOutcome], health: Health) -> Overall:
-    """INVALID beats all; FAIL if any; PASS only if all judged clauses pass; NONE without any."""
-    judged = [verdict for verdict in verdicts if verdict != "REPORTED"]
-    if not judged:
-        return "NONE"
-    if health.state == "invalid":
-        return "INVALID"
-    if "FAIL" in judged:
-        return "FAIL"
-    if all(verdict == "PASS" for verdict in judged):
-        return "PASS"
-    return "INCONCLUSIVE"
-
-
-def exit_code(
-    run: Run, health: Health, overall: Overall, expects: Sequence[Expectation]
-) -> ExitCode:
-    """The first of 130, 5, 4, 1, 3, 0 that holds; a suite with `expect` is judged by that alone."""
-    if run.state != "complete":
-        return ExitCode.INTERRUPTED
-    if any(not mistake.expired for mistake in health.mistakes):
-        return ExitCode.UNREACHABLE
-    if overall == "INVALID":
-        return ExitCode.INVALID
-    if expects:
-        if all(expect.met for expect in expects):
-            return ExitCode.PASS
-        return ExitCode.FAIL
-    return {"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}.get(
-        overall, ExitCode.PASS
     )
