@@ -54,7 +54,7 @@ FAULTS = (
     ),
     Fault(
         "several claims are each held to the whole alpha",
-        "alpha / (len(p_values) - rank)",
+        "alpha / (claims - rank)",
         "alpha",
         "tests/judge/test_sequential.py",
     ),
@@ -72,14 +72,14 @@ FAULTS = (
     ),
     Fault(
         "a stream is not known to be over",
-        'payload == b"[DONE]"',
-        'payload == b"[done]"',
+        'payload.lstrip(b\'"\')[:6].upper() == b"[DONE]"',
+        'payload.lstrip(b\'"\')[:6].upper() == b"[done]"',
         "tests/api/test_chat_stream.py",
     ),
     Fault(
         "bursts come while the source is to be silent",
-        'rates[np.searchsorted(switches, start, side="right") % 2 == 1] = 0.0',
-        'rates[np.searchsorted(switches, start, side="right") % 2 == 0] = 0.0',
+        "is_off = switched % 2 == 1",
+        "is_off = switched % 2 == 0",
         "tests/plan/test_schedule_arrivals.py",
     ),
     Fault(
@@ -90,26 +90,33 @@ FAULTS = (
     ),
     Fault(
         "every run ends with exit code 0, whatever the verdict",
-        "def exit_code(run: Run, overall: str, expects: list[dict[str, Any]]) -> ExitCode:",
-        "def exit_code(run: Run, overall: str, expects: list[dict[str, Any]]) -> ExitCode:\n"
-        "    return ExitCode(0)\n\n\n"
-        "def _never(run: Run, overall: str, expects: list[dict[str, Any]]) -> ExitCode:",
+        "    if any(not mistake.expired for mistake in health.mistakes):",
+        "    if run.state:\n        return ExitCode.PASS\n"
+        "    if any(not mistake.expired for mistake in health.mistakes):",
         "tests/judge/test_verdict.py",
     ),
 )
 
 
+def place_of(root: Path, fault: Fault) -> Path:
+    """The one file below `root` in which the fault's text stands, once."""
+    counts = {
+        path: count
+        for path in (root / "bench").rglob("*.py")
+        if (count := path.read_text("utf-8").count(fault.text))
+    }
+    if sum(counts.values()) != 1:
+        names = ", ".join(str(path.relative_to(root)) for path in counts) or "no file"
+        raise SystemExit(f"{fault.says}: {fault.text!r} stands in {names}, not exactly once")
+    return next(iter(counts))
+
+
 def planted(copy: Path, fault: Fault) -> tuple[Path, str]:
     """Plant the fault; (the file, what stood there before)."""
-    holders = [
-        path for path in (copy / "bench").rglob("*.py") if fault.text in path.read_text("utf-8")
-    ]
-    if len(holders) != 1 or holders[0].read_text("utf-8").count(fault.text) != 1:
-        names = ", ".join(str(path.relative_to(copy)) for path in holders) or "no file"
-        raise SystemExit(f"{fault.says}: {fault.text!r} stands in {names}, not exactly once")
-    before = holders[0].read_text("utf-8")
-    holders[0].write_text(before.replace(fault.text, fault.instead), "utf-8")
-    return holders[0], before
+    place = place_of(copy, fault)
+    before = place.read_text("utf-8")
+    place.write_text(before.replace(fault.text, fault.instead), "utf-8")
+    return place, before
 
 
 def passes(copy: Path, tests: str) -> bool:

@@ -216,7 +216,9 @@ def lanes_of(run: Run, log: Path) -> dict[str, Lane]:
 
 @pytest.fixture(scope="module")
 def lanes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Lane]:
-    """One run with every policy side by side."""
+    """One run with every policy side by side. Its waits are those of the law only where nothing
+    else takes the processor.
+    """
     folder = tmp_path_factory.mktemp("policies")
     with gateway(folder) as (url, log):
         run = played(
@@ -264,6 +266,7 @@ def slow_rows(lane: Lane) -> set[int]:
     }
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("name", ["hedge", "hedge-httpx"])
 def test_hedges_begin_at_their_delay_and_the_first_answer_wins(
     lanes: dict[str, Lane], name: str
@@ -282,6 +285,7 @@ def test_hedges_begin_at_their_delay_and_the_first_answer_wins(
         answers_are_the_gateways(lane)
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("name", ["deadline", "deadline-httpx"])
 def test_deadlines_cost_themselves_and_the_second_call(lanes: dict[str, Lane], name: str) -> None:
     """Every slow first call is given up, and the second begins at 300 ms but for our own
@@ -298,6 +302,7 @@ def test_deadlines_cost_themselves_and_the_second_call(lanes: dict[str, Lane], n
         answers_are_the_gateways(lane)
 
 
+@pytest.mark.clock
 def test_the_published_router_costs_both_waits(lanes: dict[str, Lane]) -> None:
     """The second call begins when the slow answer is whole, so its tail is the worst of the three
     policies'.
@@ -314,6 +319,7 @@ def test_the_published_router_costs_both_waits(lanes: dict[str, Lane]) -> None:
     assert lane.record.double_billed == lane.record.by_reason["slow"]
 
 
+@pytest.mark.clock
 def test_weighted_rows_stay_where_they_were_drawn(lanes: dict[str, Lane]) -> None:
     """One call a row on the planned leg; the served shares are the plan's own, and lie where 90/10
     puts them.
@@ -326,6 +332,7 @@ def test_weighted_rows_stay_where_they_were_drawn(lanes: dict[str, Lane]) -> Non
     assert lane.record.served_models.get("m1", 0) == pytest.approx(second / len(lane.rows))
 
 
+@pytest.mark.clock
 def test_retries_bring_nearly_all_through(lanes: dict[str, Lane]) -> None:
     """Eight calls at three in ten lost: 0.3^8 of the rows fail; calls a row are 1/0.7 within their
     binomial interval.
@@ -338,6 +345,7 @@ def test_retries_bring_nearly_all_through(lanes: dict[str, Lane]) -> None:
     assert lane.record.attempts == failed + len(lane.rows)
 
 
+@pytest.mark.clock
 def test_every_call_of_ours_is_one_the_gateway_saw(lanes: dict[str, Lane]) -> None:
     """Attempts and the gateway's records name each other, one to one."""
     every = [a for lane in lanes.values() for a in lane.attempts]
