@@ -30,7 +30,7 @@ from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
 from bench.record.records.routes import RouteRecord
 from bench.record.run_folder import Run
-from bench.record.samples import AttemptFlag, Int, Outcome, Reason, Table, latency_ns
+from bench.record.samples import AttemptFlag, Flag, Int, Outcome, Reason, Table, latency_ns
 from bench.units import MS, S, nearest_rank
 from tests.support.given import given
 from tests.support.scripted_server import Peer, ScriptedServer, answer, each
@@ -179,6 +179,8 @@ class Lane:
     #: when its last byte was written, in the run's own time (ns)
     ended_ns: dict[Key, int]
     record: RouteRecord
+    #: rows under way while the machine gave us no time: our timers rang late
+    held_up: frozenset[int]
 
 
 def lanes_of(run: Run, log: Path) -> dict[str, Lane]:
@@ -209,8 +211,9 @@ def lanes_of(run: Run, log: Path) -> dict[str, Lane]:
     found = {}
     for index, lane in enumerate(run.lanes):
         rows = np.nonzero(run.columns.schedule["lane"] == index)[0]
-        own = attempts[np.isin(attempts["row"], rows)]
-        found[lane.name] = Lane(run.columns.samples[rows], own, planned, ended, routes[lane.name])
+        own, samples = attempts[np.isin(attempts["row"], rows)], run.columns.samples[rows]
+        late = frozenset(rows[(samples["flags"] & Flag.HELD_UP) != 0].tolist())
+        found[lane.name] = Lane(samples, own, planned, ended, routes[lane.name], late)
     return found
 
 
@@ -257,8 +260,8 @@ def starts_of(lane: Lane, reason: Reason) -> Int:
 
 
 def slow_rows(lane: Lane) -> set[int]:
-    """Rows whose first call drew 600 ms."""
-    mine = set(lane.attempts["row"].tolist())
+    """Rows whose first call drew 600 ms, and which nothing held up."""
+    mine = set(lane.attempts["row"].tolist()) - lane.held_up
     return {
         row
         for (row, attempt), ns in lane.planned_ns.items()
