@@ -14,7 +14,6 @@ from scipy import stats as scipy_stats
 from bench.judge.stats.tail import (
     MAX_N,
     clopper_pearson,
-    korn_graubard,
     min_n,
     mser5,
     needed_n,
@@ -235,64 +234,6 @@ def test_needed_n_gives_up_beside_the_limit() -> None:
     """A share at the limit or a hair from it needs more than any run can send."""
     for p_hat in ("0.01", "0.009999", "0.010001", "0.00999"):
         assert needed_n(Fraction(p_hat), Fraction(1, 100), 0.05) is None
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 500), st.integers(0, 500)), min_size=2, max_size=60), ALPHAS
-)
-@settings(deadline=None)
-def test_korn_graubard_by_its_formula(blocks: list[tuple[int, int]], alpha: float) -> None:
-    """Limits, design effect and effective size are those of the published formula under scipy."""
-    n = np.array([requests for requests, _ in blocks])
-    k = np.array([min(exceeded, requests) for requests, exceeded in blocks])
-    assume(0 < k.sum() < n.sum())
-    m, total, p = len(n), n.sum(), k.sum() / n.sum()
-    variance = m / (m - 1) * ((k - p * n) ** 2).sum() / total**2
-    assume(variance > 1e-12)
-    n_eff = p * (1 - p) / variance
-    price = scipy_stats.t.isf(alpha, total - 1) / scipy_stats.t.isf(alpha, m - 1)
-    n_star = min(total, n_eff * price**2)
-    x = p * n_star
-    got = korn_graubard(k.tolist(), n.tolist(), alpha)
-    assert (got.n_eff, got.deff, got.n_star) == pytest.approx(
-        (n_eff, total / n_eff, n_star), rel=1e-8
-    )
-    lower = scipy_stats.beta.ppf(alpha, x, n_star - x + 1)
-    upper = scipy_stats.beta.isf(alpha, x + 1, n_star - x)
-    assert (got.lower, got.upper) == pytest.approx((lower, upper), rel=1e-6, abs=1e-290)
-    assert got.lower <= got.share <= got.upper
-
-
-def test_a_spell_widens_the_limits() -> None:
-    """The same ten slow requests of a thousand say less when all came in one block."""
-    spread, spell = (korn_graubard(k, [100] * 10, 0.05) for k in ([1] * 10, [10] + [0] * 9))
-    assert spread.share == spell.share
-    assert spell.deff > 10 > spread.deff
-    assert spell.lower < spread.lower < spread.upper < spell.upper
-
-
-def test_blocks_without_a_variance_count_as_independent() -> None:
-    """With no or only exceedances the limits are the exact binomial ones, empty blocks left out."""
-    none, all_of_them = (
-        korn_graubard([0, 0, 0], [50, 0, 50], 0.05),
-        korn_graubard([50, 50], [50, 50], 0.05),
-    )
-    assert (none.lower, none.upper) == clopper_pearson(0, 100, 0.05)
-    assert (all_of_them.lower, all_of_them.upper) == clopper_pearson(100, 100, 0.05)
-    assert none.deff == all_of_them.deff == 1
-
-
-def test_blocks_that_cannot_be_are_refused() -> None:
-    """One block shows no dependence, and a block has no more exceedances than requests."""
-    for k, n in (
-        ([1], [10]),
-        ([1, 0], [10, 0]),
-        ([11, 0], [10, 10]),
-        ([-1, 0], [10, 10]),
-        ([0], [1, 1]),
-    ):
-        with pytest.raises(ValueError, match="block"):
-            korn_graubard(k, n, 0.05)
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=10, max_size=150))

@@ -1,16 +1,13 @@
 """A run cut into blocks of equal time, so that what depends on each other is counted together.
 
-In: due times and flags a row, in order of time. Out: row indices that cut them, counts a block, the
-mean length of a slow phase. Must stay true: pauses that no block could hold count for no more than
-the longest phase that one can; parts without a row vanish; each row lies in one block.
+In: due times and flags a row, in order of time. Out: row indices that cut them, counts a block.
+Must stay true: pauses that no block could hold count for no more than the longest phase that one
+can; parts without a row vanish; each row lies in one block.
 
 Source: methods 3.5.
 """
 
 from __future__ import annotations
-
-import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,33 +18,6 @@ from bench.record.samples import Bool, Int
 BLOCKS = 30
 #: A block is as long as this many slow phases of mean length.
 PHASES_A_BLOCK = 5
-#: Parts of a run in which slow phases are looked for: a phase that calls for longer blocks than
-#: run / BLOCKS fills at least four.
-CELLS = 4 * PHASES_A_BLOCK * BLOCKS
-
-
-class Blocks(NamedTuple):
-    """A run cut at `edges` (row indices) into blocks of `length_ns`, with counts a block."""
-
-    edges: Int
-    length_ns: int
-    n: Int
-    bad: Int
-    bad_or_unknown: Int
-
-
-def cut(
-    bad: Bool,
-    unknown: Bool,
-    watched: Int,
-    parts: int,
-) -> Blocks:
-    """The rows in so many blocks."""
-    edges = equal_times(watched, parts)
-    broke = count_within(bad, edges)
-    unclear = count_within(unknown, edges)
-    length_ns = math.ceil((int(watched[-1]) + 1) / parts)
-    return Blocks(edges, length_ns, np.diff(edges), broke, broke + unclear)
 
 
 def watched_ns(at_ns: Int) -> Int:
@@ -79,19 +49,3 @@ def equal_times(watched: Int, parts: int) -> Int:
 
 def count_within(flags: Bool, edges: Int) -> Int:
     return np.add.reduceat(flags, edges[:-1], dtype=np.int64)
-
-
-def mean_phase(watched: Int, slow: Bool) -> float:
-    """Mean length (ns) of the runs of cells whose rate is above the median cell's.
-
-    A spell touches one cell more than it fills, so one cell is taken off each run.
-    """
-    edges = equal_times(watched, CELLS)
-    rate = count_within(slow, edges) / np.diff(edges)
-    above = rate > np.median(rate)
-    begins = np.diff(above, prepend=False) & above
-    runs = np.count_nonzero(begins)
-    if not runs:
-        return 0.0
-    cells = float(above.sum() / runs - 1)
-    return cells * (int(watched[-1]) + 1) / CELLS

@@ -25,7 +25,6 @@ from bench.judge.stats.binomial import (
     binomial_tails,
     count_tails,
     first,
-    student_t_quantile,
 )
 from bench.units import nearest_rank
 
@@ -81,26 +80,22 @@ def verdict_counts(
     n: int,
     p0: Share,
     alpha: float,
-    worth: float | None = None,
 ) -> VerdictCounts:
     """Counts of exceedances that decide "the share above the limit is at most p0" at n requests.
 
     PASS iff P(X <= k | p0) <= alpha, which is: the one-sided Clopper-Pearson upper limit is at
     most p0. FAIL iff P(X >= k | p0) < alpha: the lower limit is above p0. alpha is the error of
-    each side. p0 = 0 ("every request") can fail but never pass. `worth`: how many independent
-    requests the n are worth (n_star of `korn_graubard`); the counts are still of the n.
+    each side. p0 = 0 ("every request") can fail but never pass.
     """
     _check(n, alpha)
     if not 0 <= p0 < 1:
         raise ValueError(f"a clause that lets a share of {p0} through promises nothing")
     p0 = Fraction(p0)
     z = NormalDist().inv_cdf(alpha)
-    size = float(n if worth is None else worth)
-    scale = size / n if n else 1.0
     mean = n * float(p0)
-    width = z * math.sqrt(size * float(p0 * (1 - p0))) / scale
-    k_pass = first(lambda k: count_tails(k * scale, size, p0)[0] > alpha, 0, n, mean + width) - 1
-    k_fail = first(lambda k: count_tails(k * scale, size, p0)[1] < alpha, 1, n + 1, mean - width)
+    width = z * math.sqrt(n * float(p0 * (1 - p0)))
+    k_pass = first(lambda k: count_tails(k, n, p0)[0] > alpha, 0, n, mean + width) - 1
+    k_fail = first(lambda k: count_tails(k, n, p0)[1] < alpha, 1, n + 1, mean - width)
     return VerdictCounts(k_pass, k_fail)
 
 
@@ -217,62 +212,6 @@ def outage_free_ns(mean_outage_ns: int, p0: Share, alpha: float) -> int:
     (methods 3.4).
     """
     return math.ceil(mean_outage_ns * math.log(1 / alpha) / float(p0))
-
-
-@dataclass(frozen=True)
-class KornGraubard:
-    """Limits of a share seen in time blocks, and what the blocks said about dependence."""
-
-    share: float
-    lower: float
-    upper: float
-    #: variance of the share over the variance that independent requests would have
-    deff: float
-    n_eff: float
-    #: n_eff after the price of having few blocks; the limits are exact limits at this size
-    n_star: float
-
-
-def korn_graubard(
-    k_blocks: Sequence[int] | npt.NDArray[np.int64],
-    n_blocks: Sequence[int] | npt.NDArray[np.int64],
-    alpha_each_side: float,
-    deff_at_least: float = 0.0,
-) -> KornGraubard:
-    """Limits of a share whose requests depend on each other within blocks (Korn and Graubard 1998).
-
-    k_blocks exceedances among n_blocks requests, one pair a block of equal duration; blocks
-    without a request are left out. Where the blocks show no variance at all (k = 0 everywhere
-    among them) the requests count as independent. `deff_at_least` is what is known of the
-    dependence from elsewhere. Raises ValueError below two blocks.
-    """
-    k, n = (np.asarray(values, dtype=np.int64) for values in (k_blocks, n_blocks))
-    if k.shape != n.shape or np.any(k < 0) or np.any(k > n):
-        raise ValueError("each block needs a count of requests and not more exceedances than that")
-    k = k[n > 0]
-    n = n[n > 0]
-    blocks = len(n)
-    total = int(n.sum())
-    seen = int(k.sum())
-    if blocks < 2:
-        raise ValueError(f"dependence cannot be seen in {blocks} block(s) with requests")
-    share = seen / total
-    # in whole numbers k·N - K·n, so that equal rates give a variance of exactly zero
-    residuals = (k * total - seen * n) / total
-    variance = blocks / (blocks - 1) * float(residuals @ residuals) / total**2
-    if variance:
-        n_eff = share * (1 - share) / variance
-    else:
-        n_eff = float(total)
-    n_eff = min(n_eff, total / deff_at_least) if deff_at_least else n_eff
-    n_star = float(total)
-    if 0 < seen < total or n_eff < total:
-        price = student_t_quantile(alpha_each_side, total - 1) / student_t_quantile(
-            alpha_each_side, blocks - 1
-        )
-        n_star = min(n_star, n_eff * price**2)
-    limits = clopper_pearson(share * n_star, n_star, alpha_each_side)
-    return KornGraubard(share, limits.lower, limits.upper, total / n_eff, n_eff, n_star)
 
 
 @dataclass(frozen=True)
