@@ -248,7 +248,7 @@ def test_a_clause_by_model_says_its_range(clause: dict[str, Any], text: str) -> 
         ),
         (
             {"metric": "uptime", "share": "99%", "at_least_by_model": BY_MODEL},
-            "needs share, and neither quantile nor limit",
+            "at_least_by_model says nothing in a clause of method",
         ),
     ],
 )
