@@ -79,6 +79,8 @@ class Messages(Api):
         **GATEWAY_HEADERS,
         b"anthropic-ratelimit-requests-remaining": HeaderFact.requests_left,
         b"anthropic-ratelimit-tokens-remaining": HeaderFact.tokens_left,
+        b"anthropic-ratelimit-input-tokens-remaining": HeaderFact.tokens_left,
+        b"anthropic-ratelimit-output-tokens-remaining": HeaderFact.tokens_left,
     }
     served_tiers: Mapping[str, TierClass] = {
         "priority": TierClass.priority,

@@ -29,6 +29,8 @@ HEADERS: Mapping[bytes, HeaderFact] = {
     b"x-ms-is-spilled-over": HeaderFact.spilled_over,
     b"x-ms-spillover-from-deployment": HeaderFact.spilled_from,
     b"x-gemini-service-tier": HeaderFact.served_tier,
+    # Mistral
+    b"x-ratelimitbysize-remaining-minute": HeaderFact.tokens_left,
 }
 #: Of what makes no tokens: Hugging Face's server says how long it took, in ms.
 PLAIN_HEADERS: Mapping[bytes, HeaderFact] = {**HEADERS, b"x-total-time": HeaderFact.server_ms}

@@ -219,7 +219,9 @@ class Request:
         elif fact is HeaderFact.requests_left:
             self.requests_left = count_of(value)
         elif fact is HeaderFact.tokens_left:
-            self.tokens_left = count_of(value)
+            # Of several budgets the one that will be used up first.
+            known = (self.tokens_left, count_of(value))
+            self.tokens_left = min((left for left in known if left >= 0), default=-1)
         elif fact is HeaderFact.cold_start and value == b"1":
             self.flags |= Flag.COLD_START
         elif fact is HeaderFact.should_retry:

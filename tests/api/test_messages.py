@@ -560,7 +560,9 @@ def test_what_a_row_keeps() -> None:
     headers = (
         (b"request-id", b"req_1"),
         (b"anthropic-ratelimit-requests-remaining", b"7"),
+        (b"anthropic-ratelimit-input-tokens-remaining", b"1000"),
         (b"anthropic-ratelimit-tokens-remaining", b"900"),
+        (b"anthropic-ratelimit-output-tokens-remaining", b"950"),
     )
     request, ends = flown(API, STREAMS["text"][0], b"text/event-stream", *headers, cut=40)
     assert ends == [(Outcome.ok, "")]
