@@ -25,11 +25,7 @@ OPENAI = ("chat", "completions", "responses", "embeddings", "rerank")
 #: fault -> (outcome, cause) in general, and for APIs that differ
 IN_PLACE = {
     "http_500": {"": ("http_5xx", "server")},
-    "http_503": {
-        "": ("http_5xx", "overload"),
-        "messages": ("http_5xx", "server"),
-        "converse": ("http_5xx", "capacity"),
-    },
+    "http_503": {"": ("http_5xx", "overload"), "converse": ("http_5xx", "capacity")},
     "overload": {"": ("http_5xx", "overload"), "converse": ("http_5xx", "capacity")},
     "capacity": {
         "": ("rate_limited", "capacity"),

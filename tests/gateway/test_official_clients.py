@@ -181,6 +181,18 @@ def test_anthropic_messages(
         assert (usage.input_tokens, usage.output_tokens, usage.service_tier) == (4, 3, served)
 
 
+def test_claude_at_vertex(menagerie: GatewayProcess) -> None:
+    """The model in the path, Google's version in the body."""
+    from anthropic import AnthropicVertex, NotFoundError
+
+    url = f"{base(menagerie)}/v1"
+    with AnthropicVertex(base_url=url, region="eu", project_id="p", access_token="k") as client:  # noqa: S106 none
+        for answer in (streamed(client, "plain"), client.messages.create(**messages("plain"))):
+            assert (answer.content[0].text, answer.model) == (" the tail of", "plain")
+        with pytest.raises(NotFoundError):
+            client.messages.create(**messages("nobody"))
+
+
 @pytest.mark.parametrize("way", [streamed, lambda c, model: c.messages.create(**messages(model))])
 @pytest.mark.parametrize(
     ("model", "error", "status", "kind"),

@@ -66,7 +66,7 @@ _TOKENS = tuple(
 
 
 class Messages(GatewayApi):
-    """`POST /v1/messages`."""
+    """`POST /v1/messages`; at Vertex AI the model stands in the path."""
 
     name = "messages"
     id_header = "request-id"
@@ -76,9 +76,12 @@ class Messages(GatewayApi):
     tier_unasked = "standard"
 
     def parse(self, incoming: Incoming) -> Asked:
-        if "anthropic-version" not in incoming.headers:
-            raise RequestError(400, "anthropic-version: header is required")
         data = json_object(incoming.body)
+        if incoming.model:  # Vertex AI
+            if not data.get("anthropic_version"):
+                raise RequestError(400, "anthropic_version: Field required")
+        elif "anthropic-version" not in incoming.headers:
+            raise RequestError(400, "anthropic-version: header is required")
         if data.get("max_tokens") is None:
             raise RequestError(400, "max_tokens: Field required", param="max_tokens")
         texts = texts_of(data.get("messages"))
@@ -89,7 +92,7 @@ class Messages(GatewayApi):
         speed = self.tier_asked(data.get("speed"), "speed")
         tier = self.tier_asked(data.get("service_tier"), "service_tier")
         return Asked(
-            model_of(data),
+            incoming.model or model_of(data),
             prompt,
             len(prompt.split()),
             length_of(data, "max_tokens"),

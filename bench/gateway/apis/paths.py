@@ -39,6 +39,10 @@ _GEMINI = re.compile(
     r"(?:v\d\w*/)?(?P<vertex>projects/[^/]+/locations/[^/]+/)?(?P<google>publishers/google/)?"
     r"models/(?P<model>[^:]+(?::[^:]+)*):(?P<method>streamGenerateContent|generateContent)"
 )
+_CLAUDE_AT_VERTEX = re.compile(
+    r"(?:v\d\w*/)?projects/[^/]+/locations/[^/]+/publishers/anthropic/"
+    r"models/(?P<model>[^:]+):(?P<method>streamRawPredict|rawPredict)"
+)
 _MODELS = re.compile(r"(?:openai/)?(?:v\d\w*/)?(?:.*/)?models")
 
 
@@ -62,6 +66,9 @@ def place_of(path: str) -> Place | None:
     if found := _GEMINI.fullmatch(path):
         api = gemini.VERTEX if found["vertex"] or found["google"] else gemini.API
         return Place(api, unquote(found["model"]), found["method"].startswith("stream"))
+    if found := _CLAUDE_AT_VERTEX.fullmatch(path):
+        streams = found["method"].startswith("stream")
+        return Place(messages.API, unquote(found["model"]), streams)
     return None
 
 
