@@ -288,7 +288,7 @@ def _shards(shards: HarnessShards, degraded: list[str], invalid: list[str]) -> N
     share = shards.start_skew_share
     if skew_ms > START_SKEW_MS:
         text = (
-            f"the shards began up to {show_duration(skew_ms * MS)} apart, {show_share(share)} of"
+            f"the shards began up to {show_duration(skew_ms * MS)} apart, {show_share(share, 1)} of"
             " the shortest phase"
         )
         (invalid if share > 1 - SENT_SHARE_INVALID else degraded).append(text)
