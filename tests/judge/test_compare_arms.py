@@ -351,6 +351,16 @@ def test_without_a_limit_few_rows_are_compared_at_the_pooled_p99() -> None:
             },
             "pro has no rows",
         ),
+        (
+            {
+                "at_ns": np.zeros(0, np.int64),
+                "values": np.zeros(0),
+                "phase": np.zeros(0, np.int64),
+                "bucket": np.zeros(0, np.int64),
+                "undecided": 700,
+            },
+            "all 700 rows of pro were cut off: their end is not known",
+        ),
         ({"values": np.full(2_000, np.inf)}, "no request of pro succeeded"),
         ({"undecided": 40}, "40 rows of pro were cut off"),
         (

@@ -277,6 +277,8 @@ def places_of(
 def _unfit(baseline: Arm, other: Arm) -> str | None:
     """Why the rows allow no comparison at all."""
     for arm in (baseline, other):
+        if not len(arm) and arm.undecided:
+            return f"all {arm.undecided:,} rows of {arm.name} were cut off: their end is not known"
         if not len(arm):
             return f"{arm.name} has no rows"
         if not np.isfinite(arm.values).any():
