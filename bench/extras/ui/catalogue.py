@@ -16,9 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.app.watch_desk import LOG
 from bench.errors import RunFolderError
 from bench.record.files import refuse_ways_out
 from bench.record.records.manifest import Manifest
+from bench.record.records.ramp import RampRecord
 from bench.record.records.record import read_record
 from bench.record.records.summary import Summary
 from bench.record.run_folder import read_manifest, under_way
@@ -138,7 +140,7 @@ def _signs(folder: str) -> Any:
     missing file.
     """
     signs: list[tuple[int, int, bool] | None] = []
-    for name in ("run.json", "summary.json"):
+    for name in ("run.json", "summary.json", RampRecord.FILE, LOG):
         try:
             found = os.lstat(os.path.join(folder, name))  # noqa: PTH118 a Path a run costs as much as the stat
             signs.append((found.st_mtime_ns, found.st_size, stat.S_ISREG(found.st_mode)))
@@ -153,8 +155,8 @@ def _entry(folder: Path, signs: Sequence[tuple[int, int, bool] | None]) -> Entry
     if not folder.name.isprintable():
         return Entry(folder.name, problem="has characters in its name that cannot be shown")
     if signs[0] is None:
-        return Entry(folder.name, problem="is not a run's folder (no run.json)")
-    if not all(sign[2] for sign in signs if sign is not None):
+        return Entry(folder.name, problem=_what_else(folder, ramp=signs[2], watch=signs[3]))
+    if not all(sign[2] for sign in signs[:2] if sign is not None):
         return Entry(folder.name, problem="run.json or summary.json is no ordinary file")
     try:
         manifest = read_manifest(folder)
@@ -167,6 +169,16 @@ def _entry(folder: Path, signs: Sequence[tuple[int, int, bool] | None]) -> Entry
             problem=visible(f"{error.message}; {error.remedy}" if error.remedy else error.message),
         )
     return Entry(folder.name, problem="run.json does not say what a run's says")
+
+
+def _what_else(folder: Path, *, ramp: object, watch: object) -> str:
+    """What a folder without run.json is, and how what it holds is seen."""
+    shown = visible(folder)
+    if ramp is not None:
+        return f"is a ramp; its runs: tailproof ui {shown}"
+    if watch is not None:
+        return f"is a watch; where it stands: tailproof watch --status {shown}"
+    return "is not a run's folder (no run.json)"
 
 
 def _of_manifest(folder: Path, manifest: Manifest, suite: str, *, judged: bool) -> Entry:

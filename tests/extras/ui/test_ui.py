@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bench.cli import main
+from bench.extras.ui.catalogue import Catalogue
 from tests.support.served import Seen, Ui, seen, served
 
 pytestmark = pytest.mark.figures
@@ -124,6 +125,18 @@ def test_the_list_has_every_folder_and_says_what_is_wrong_with_some(ui: Ui, resu
     }
     for name, reason in reasons.items():
         assert reason in rows[name][3]
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("ramp.json", "is a ramp; its runs: tailproof ui"), ("watch.jsonl", "is a watch")],
+)
+def test_a_folder_of_runs_says_what_shows_them(file: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / file).write_text("{}\n")
+    (entry,) = Catalogue(tmp_path).entries()
+    assert said in (entry.problem or "")
+    assert str(tmp_path / "night") in (entry.problem or "")
 
 
 def test_the_list_is_sorted_searched_and_filtered(ui: Ui, results: Path) -> None:
