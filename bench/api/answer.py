@@ -94,6 +94,7 @@ class Answer:
         "_reason_due",
         "_shared_stamp_ns",
         "_written_tokens",
+        "asked",
         "cached_tokens",
         "chunks",
         "complete",
@@ -135,6 +136,8 @@ class Answer:
         self.region: str | None = None
         #: how long the server says that it took
         self.server_ns = -1
+        #: so many choices were asked for
+        self.asked = 1
         #: it has ended well, by the rules of docs/dev/ends.md
         self.complete = False
         self._choices: set[int] = set()
@@ -210,11 +213,13 @@ class Answer:
         self._marked = self._marked or said.end
         if self._ended:
             trusted = self._marked or not self._distrusted
-            self.complete = trusted and self._choices <= self._ended
+            all_ended = self._choices <= self._ended and len(self._ended) >= self.asked
+            self.complete = trusted and all_ended
         else:
             held = self.finish is not None or self.chunks > 0 or said.token is not None
             due = self._reason_due and self.finish is None
-            self.complete = self._marked and held and not due
+            all_came = len(self._choices) >= self.asked or self.asked == 1
+            self.complete = self._marked and held and not due and all_came
 
     def _count(self, usage: Usage, *, with_first: bool) -> None:
         prompt, output, reasoning, cached, fresh, written = usage

@@ -81,8 +81,9 @@ def unreadable() -> str | None:
         return None
     return (
         f"the machine is busier (load {load:g} a core) than when it was calibrated"
-        f" ({known.load_per_core:g}, {known.measured_utc}): its ceiling is lower now; end other"
-        " programs, or run tailproof calibrate again"
+        f" ({known.load_per_core:g}, {known.measured_utc}): its ceiling counts as"
+        f" {_left(known):.0%} of what was found; end other programs, or run tailproof calibrate"
+        " again"
     )
 
 
@@ -121,9 +122,20 @@ def _load(plan: Plan, known: Calibration | None) -> float:
     """The busiest second in workers' ceilings: by token events or by requests, whichever asks for
     more.
     """
-    events = (known.ceiling_events_per_s if known else 0) or ASSUMED_EVENTS_PER_S
-    requests = (known.ceiling_rps if known else 0) or ASSUMED_RPS
+    events = known.ceiling_events_per_s * _left(known) if known else 0
+    requests = known.ceiling_rps * _left(known) if known else 0
+    events, requests = events or ASSUMED_EVENTS_PER_S, requests or ASSUMED_RPS
     return max(peak_events_per_s(plan) / events, peak_requests_per_s(plan) / requests)
+
+
+def _left(known: Calibration) -> float:
+    """What is left of a calibration's ceiling now that other programs want the cores: where two
+    want each, half of what a core to itself gave.
+    """
+    load = load_per_core()
+    if load is None or known.load_per_core is None:
+        return 1.0
+    return min(1.0, max(1.0, float(known.load_per_core)) / max(1.0, load))
 
 
 def needed_workers(plan: Plan) -> int:
@@ -153,8 +165,8 @@ def share_of_ceiling(plan: Plan, workers: int) -> CeilingShare | None:
         return None
     return CeilingShare(
         measured_utc=known.measured_utc,
-        ceiling_events_per_s=known.ceiling_events_per_s,
-        ceiling_rps=known.ceiling_rps,
+        ceiling_events_per_s=round(known.ceiling_events_per_s * _left(known)),
+        ceiling_rps=round(known.ceiling_rps * _left(known)),
         peak_events_per_s=round(peak_events_per_s(plan)),
         peak_rps=round(peak_requests_per_s(plan)),
         share=round(_load(plan, known) / workers, 4),

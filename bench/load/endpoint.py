@@ -8,7 +8,7 @@ option it does not know gets the row once more without it, at most twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from bench.api.interface import Api, BodyOptions
@@ -32,6 +32,14 @@ def _filled(value: Any, where: str) -> Any:
     return value
 
 
+def _choices(body: Mapping[str, Any]) -> int:
+    """How many answers to one prompt a body asks for, where an API gives several."""
+    settings = body.get("generationConfig")
+    of_gemini = settings.get("candidateCount") if isinstance(settings, dict) else None
+    wanted = body.get("n", of_gemini)
+    return wanted if type(wanted) is int and wanted > 1 else 1
+
+
 class BodyWriter:
     """Writes the bodies of one lane."""
 
@@ -39,6 +47,7 @@ class BodyWriter:
         """Raises UserError when the extra body is not JSON."""
         target = lane.target
         self.api = target.spoken
+        self.choices = _choices(target.extra_body)
         self._schedule = schedule
         self._text = text
         if lane.profile.shared_prefix:
@@ -135,7 +144,7 @@ class LaneSender(Protocol):
 class Endpoint:
     """Sends the requests of one target."""
 
-    __slots__ = ("api", "key_refused", "sender", "writer")
+    __slots__ = ("api", "choices", "key_refused", "sender", "writer")
 
     def __init__(
         self,
@@ -147,10 +156,11 @@ class Endpoint:
         self.sender, self.key_refused = sender, key_refused
         self.writer = writer
         self.api: Api = writer.api
+        self.choices = writer.choices
 
     def send(self, request: Request, request_id: str) -> None:
         """Begin; events go to the request."""
-        request.api = self.api
+        request.api, request.choices = self.api, self.choices
         counted = max(request.connect_ns, 0) + max(request.tls_ns, 0)
 
         def carried(handle: object) -> bool:

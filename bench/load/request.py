@@ -53,6 +53,7 @@ class Request:
         "api",
         "attempts",
         "body_version",
+        "choices",
         "connect_ns",
         "deadline_ns",
         "done_ns",
@@ -103,7 +104,7 @@ class Request:
         self.slot_free_ns = self.sent_ns = self.headers_ns = self.done_ns = -1
         self.connect_ns = self.tls_ns = -1
         self.deadline_ns = self.body_version = self.status = self.flags = 0
-        self.attempts = 1
+        self.attempts = self.choices = 1
         self.retry_after_ms = -1
         self.ended = False
         self.handle: Handle | None = None
@@ -198,6 +199,7 @@ class Request:
         if streamed:
             self.flags |= Flag.STREAMED
         self.answer, reader = self.api.open(streamed, self.gaps)
+        self.answer.asked = self.choices
         self._reader = reader
         return reader
 

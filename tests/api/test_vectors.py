@@ -27,7 +27,7 @@ def ended(vector: dict[str, Any], size: int, label: bytes) -> tuple[Request, Out
     request = Request(
         0, None, 0, vector["streamed"], array("q"), lambda _, how, note: ends.append((how, note))
     )
-    request.api = api_named(vector["api"])
+    request.api, request.choices = api_named(vector["api"]), vector.get("asked", 1)
     request.on_sent(10, False)
     request.on_head(200, [(b"content-type", label)], 20, False)
     body = vector["body"].encode()

@@ -128,6 +128,27 @@ def test_a_calibration_of_a_quieter_machine_is_said_to_be_one(
 
 
 @pytest.mark.parametrize(
+    ("then", "now", "left"),
+    [
+        (0.1, 0.9, 4_000),
+        (0.5, 2.0, 2_000),
+        (2.0, 4.0, 2_000),
+        (2.0, 0.5, 4_000),
+        (None, 4.0, 4_000),
+    ],
+)
+def test_a_ceiling_sinks_where_others_want_the_cores(
+    monkeypatch: pytest.MonkeyPatch, then: float | None, now: float, left: int
+) -> None:
+    """Two that want a core have half of it each; below one a core, nobody waits."""
+    monkeypatch.setattr(ceiling, "load_per_core", lambda: now)
+    ceiling.store(calibrated(4_000).replace(load_per_core=then))
+    share = ceiling.share_of_ceiling(plan_of(100, 16), 1)
+    assert share is not None
+    assert (share.ceiling_events_per_s, share.share) == (left, 1600 / left)
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"format": 99}, "has format 99; this tailproof reads up to 1; open it with a newer"),
