@@ -179,10 +179,16 @@ def naming(where: str) -> Iterator[None]:
         raise UserError(error.message, where=where, remedy=error.remedy) from None
 
 
+#: The time that Python's parser takes grows with the square of such a key's depth.
+_DEEP_KEY = re.compile(r"^(?:[^.=#\n]*\.){500}", re.MULTILINE)
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse one TOML file. Raises UserError that names the file and, for syntax, the line."""
     try:
         text = path.read_bytes().decode()
+        if _DEEP_KEY.search(text):
+            raise UserError("is nested too deeply", where=str(path))
         return tomllib.loads(text)
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from None

@@ -10,6 +10,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,8 +37,13 @@ _CHUNK = 10_000
 #: Rows of a JSON log that are looked at before the first chunk.
 _LOOK = 200
 _DEPTH = 4
+_MOST_COLUMNS = 100_000
+#: So many rows that cannot be taken apart, and fewer that can: it is no table.
+_MOST_REFUSED = 100_000
 #: Reasons beyond this many are counted and not kept.
 _REASONS = 100_000
+#: How JSON rows begin; a line of `[date] words` does not.
+_JSON = re.compile(r"\{|\[\s*(?:[\[{\]]|$)")
 #: Keys whose object or list is itself the value: an error, whatever is in it.
 _WHOLE = ("error", "exception", "errors")
 #: LiteLLM writes this object as text, by way of its data base.
@@ -117,7 +124,7 @@ class LogFile:
                 remedy="give a log with a header line and rows",
             )
         start = first.lstrip("\ufeff\x1e \t")
-        json_like = kind in (".jsonl", ".ndjson", ".json") or start.startswith(("{", "["))
+        json_like = kind in (".jsonl", ".ndjson", ".json") or _JSON.match(start)
         if json_like:
             return self._json(json_rows(handle, (first, line), self._refuse_row, str(path)))
         if start.startswith(("#Version:", "#Fields:", "#Software:")):
@@ -143,6 +150,13 @@ class LogFile:
     def _refuse_row(self, line: int, reason: str) -> None:
         self.refused.append(line)
         self.refuse(line, reason)
+        if len(self.refused) > _MOST_REFUSED and len(self.refused) > self.taken:
+            raise UserError(
+                f"is no log: {len(self.refused):,} rows up to line {line:,} cannot be taken apart"
+                f" and {self.taken:,} can, the last as it {reason}",
+                where=str(self.path),
+                remedy="get the file whole, or write it as JSON Lines (one object a request)",
+            )
 
     def _csv(self, handle: io.TextIOBase, first: str, line: int) -> Iterator[Chunk]:
         where = str(self.path)
@@ -186,9 +200,11 @@ class LogFile:
         self, handle: io.TextIOBase, separator: str, header: list[str], line: int
     ) -> Iterator[Chunk]:
         names = [name or f"column {number}" for number, name in enumerate(header, 1)]
-        if twice := [name for name in names if names.count(name) > 1]:
+        _refuse_many(len(names), str(self.path))
+        if len(set(names)) < len(names):
+            twice = next(name for name, count in Counter(names).items() if count > 1)
             raise UserError(
-                f"two columns are named {twice[0]!r}",
+                f"two columns are named {twice!r}",
                 where=str(self.path),
                 remedy="rename one",
             )
@@ -226,6 +242,16 @@ class LogFile:
             if nested or not known.keys() >= row.keys():
                 known.update(dict.fromkeys(_names(row)))
         self.columns = list(known)
+        _refuse_many(len(known), str(self.path))
+
+
+def _refuse_many(columns: int, where: str) -> None:
+    if columns > _MOST_COLUMNS:
+        raise UserError(
+            f"has more than {_MOST_COLUMNS:,} columns",
+            where=where,
+            remedy="write a log with the columns that judge it",
+        )
 
 
 def _by_place(places: Mapping[str, int], rows: list[list[str]]) -> Callable[[str], list[Any]]:

@@ -221,3 +221,13 @@ def test_broken_toml_is_called_toml(tmp_path: Path, text: str) -> None:
     (tmp_path / "s.toml").write_text(text)
     with pytest.raises(UserError, match="is not valid TOML"):
         read_toml(tmp_path / "s.toml")
+
+
+def test_a_key_of_thousands_of_parts_is_refused_at_once(tmp_path: Path) -> None:
+    """Python's parser takes a time that grows with the square of them; dots in texts are dots."""
+    deep, prose = tmp_path / "deep.toml", tmp_path / "prose.toml"
+    deep.write_text(f"a{'.a' * 100_000} = 1\n")
+    prose.write_text(f'text = "{"." * 100_000}"\n# {"." * 100_000}\n')
+    with pytest.raises(UserError, match="nested too deeply"):
+        read_toml(deep)
+    assert len(read_toml(prose)["text"]) == 100_000
