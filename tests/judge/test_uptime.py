@@ -518,6 +518,7 @@ def equals_plain_loops(
     assert found.value == (None if nothing else value)
     best, worst = plainly(filled(True), clause, every), plainly(filled(False), clause, every)
     assert (found.best, found.worst) == (1 if best is None else best, 0 if worst is None else worst)
+    assert found.value is None or found.worst <= found.value <= found.best
     if found.value is not None and len(known) == 1:
         losses = unit_losses(known[0], clause, [at for at in every if at not in hidden])
         assert found.bad_units == sum(loss is not None and loss > 0 for loss, _ in losses)
