@@ -220,12 +220,22 @@ def _limits_in_words(found: Found, clause: Clause) -> str | None:
     }[judged.outcome]
     what = "on the mean {} of an interval" if clause.kind.partial else "{} of the time"
     lost = what.format(show_share(1 - measured))
-    return f"{lost} is lost ({limits}), and {show_share(clause.allowed_share)} may be"
+    said = f"{lost} is lost ({limits}), and {show_share(clause.allowed_share)} may be"
+    return f"{said}; {_more(judged, clause)}" if judged.outcome == "INCONCLUSIVE" else said
+
+
+def _more(judged: Judged, clause: Clause) -> str:
+    """What would decide what is open."""
+    if judged.cause == "unknown_rows":
+        return "what became of those cut off would decide it"
+    if judged.needed is None:
+        return "that is too near the limit for any run to decide"
+    return f"a run of {show_duration(judged.needed * clause.unit_ns)} would decide if it stays so"
 
 
 def _outwards(share: float, way: Callable[[float], int]) -> str:
-    """With two digits, rounded away from what was measured."""
-    digits = 1 - math.floor(math.log10(share)) if 0 < share < 1 else 2
+    """With three digits, rounded away from what was measured."""
+    digits = 2 - math.floor(math.log10(share)) if 0 < share < 1 else 2
     return show_share(way(share * 10**digits) / 10**digits, max(digits - 2, 0))
 
 

@@ -181,7 +181,7 @@ def judge_stretches(
     else:
         more = needed(low, p0, alpha)
         lower, upper = min(lower, float(p0)), max(upper, math.nextafter(float(p0), 1))
-    size = low.v / low.y if low.y else worst.further
+    size = low.v / low.y if low.y else 1.0
     return Judged(
         outcome=outcome,
         cause=cause,
