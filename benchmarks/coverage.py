@@ -66,11 +66,13 @@ def denied(verdict: ClauseVerdict) -> bool:
     """Whether the printed bound says otherwise than the verdict beside it. A limit among failures
     is above any number, and has none.
     """
-    sign = -1 if verdict.operator[0] == ">" else 1  # the better end is the upper one
+    sign = -1 if verdict.held_by[0] == ">" else 1  # the better end is the upper one
     ends = verdict.bound[::sign]
     low, high = (None if end is None else sign * end for end in ends)
     assert verdict.promised is not None
     promised = sign * verdict.promised
+    if low is not None and high is not None and low > high:
+        return True
     if verdict.verdict == "PASS":
         return high is None or high > promised
     if verdict.verdict == "FAIL":

@@ -174,7 +174,7 @@ def bound_words(clause: ClauseVerdict) -> str:
     if not clause.n:
         return "no bound"
     low, high = clause.bound
-    rising = clause.operator in (">=", ">")
+    rising = clause.held_by in (">=", ">")
     if clause.verdict == ("PASS" if rising else "FAIL"):
         high = None
         if low is None and not rising:

@@ -52,7 +52,7 @@ def stand_together(claims: list[Claim]) -> list[Claim]:
 
 def _held_back(claim: Claim, among: int, divided_by: int) -> Claim:
     record = claim.record
-    rising = record.operator in (">=", ">")
+    rising = record.held_by in (">=", ">")
     found = claim.found_at(claim.alpha / divided_by)
     low, high = found.numbers["bound"]
     bound = (record.bound[0], high) if rising else (low, record.bound[1])
@@ -85,7 +85,7 @@ def agreeing(record: ClauseVerdict) -> ClauseVerdict:
     low, high = record.bound
     if promised is None or record.verdict == "REPORTED":
         return record
-    rising = record.operator in (">=", ">")
+    rising = record.held_by in (">=", ">")
     keeps, breaks = (low, high) if rising else (high, low)
     if record.verdict == "PASS" and _breaks(keeps, record):
         keeps = promised
@@ -108,7 +108,7 @@ def _breaks(value: float | None, record: ClauseVerdict) -> bool:
         "<": value >= promised,
         ">=": value < promised,
         ">": value <= promised,
-    }[record.operator]
+    }[record.held_by]
 
 
 def decide(decision: Decision, clause: Clause, counts: Tally, lane: LaneRecord) -> Decide | None:

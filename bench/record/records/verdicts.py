@@ -188,6 +188,13 @@ class ClauseVerdict(Record):
         return self.limit_ms if self.at_least_tps is None else self.at_least_tps
 
     @property
+    def held_by(self) -> str:
+        """The operator between `measured` and `promised`. The one of a clause on windows is of the
+        limit within them; what is measured is the share of windows that keep it.
+        """
+        return ">=" if self.kind.by_time and self.kind.has_values else self.operator
+
+    @property
     def limited_quantile(self) -> float | None:
         """The quantile of the requests that the limit applies to; None where it is one of
         stretches of time.
