@@ -63,7 +63,7 @@ class Shape(NamedTuple):
 
     name: str
     draw: Draw
-    #: holds so few spells at the limit that no rule can tell them apart: outside the marks
+    #: a run holds fewer than three events (mean² over variance of its bad rows): outside the marks
     few: bool = False
 
 
@@ -105,7 +105,7 @@ SHAPES = [
     scaled("queue, giants ahead", giants),
     scaled("queue, surges of 1 s", modulated(1)),
     scaled("queue, surges of 4 s", modulated(4), few=True),
-    scaled("queue, scaler that lags", lagging_scaler),
+    scaled("queue, scaler that lags", lagging_scaler, few=True),
     scaled("shared processor", shared_processor),
     scaled("continuous batching", batches),
     scaled("stalls", stalls),
@@ -114,7 +114,7 @@ SHAPES = [
     scaled("load that walks, 60 s", walking(60), few=True),
     scaled("noisy neighbours", noisy_neighbours),
     scaled("rate limiter", rate_limited),
-    scaled("sessions, n 3,000", sessions(0.2)),
+    scaled("sessions, n 3,000", sessions(0.2), few=True),
     scaled("sessions, n 15,000", sessions(1.0)),
     Shape("stuck sessions", stuck_sessions),
     Shape("sticky regions", sticky_regions),
