@@ -741,6 +741,9 @@ def test_a_fail_must_stand_among_all_clauses(tmp_path: Path) -> None:
     first, _ = judged(tmp_path / "two", rows, at_most(800), at_most(5_000))["clauses"]
     assert first["verdict"] == "INCONCLUSIVE"
     assert "among 2 clauses" in first["reason"]
+    assert first["bound"][0] is None or first["bound"][0] <= 800
+    assert first["p_limits"][0] <= 0.01
+    assert first["decide"]["requests"] == first["needed_n"] > 1000
     shown = judged(tmp_path / "shown", rows, at_most(800), at_most(5_000, report_only=True))[
         "clauses"
     ][0]

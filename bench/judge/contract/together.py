@@ -70,8 +70,19 @@ def _held_back(claim: Claim, among: int, divided_by: int) -> Claim:
         p_limits=limits,
         p_interval=limits,
         fail_k=max(found.judged.fails, record.k + 1),
+        needed_n=found.judged.needed,
+        decide=_decide_again(record, found.judged.needed),
     )
     return dataclasses.replace(claim, record=agreeing(open_))
+
+
+def _decide_again(record: ClauseVerdict, needed: int | None) -> Decide | None:
+    """The run in which the claim would stand among all of them."""
+    scope = record.scope
+    if needed is None or scope is None or record.kind.outages:
+        return None
+    lasts_s = float(scope.duration_s) * needed / record.n
+    return Decide(share=record.k / record.n, requests=needed, duration_s=lasts_s)
 
 
 def agreeing(record: ClauseVerdict) -> ClauseVerdict:
