@@ -7,7 +7,7 @@ word service stands only where the scope says it; the worst run stands by name; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,24 +108,26 @@ class _Row:
     """A run, and what each judged clause counts of it."""
 
     run: JudgedRun
-    counts: tuple[RunCounts | None, ...]
+    counts: tuple[tuple[ClauseVerdict, RunCounts | None], ...]
 
 
 def runs_table(verdicts: Verdicts) -> Table[_Row]:
     """One row a run: when it began, how long it was, what broke each clause."""
     clauses = [clause for clause in verdicts.clauses if clause.judged and clause.between]
     rows = [
-        _Row(run, tuple(_counts(clause, run.name) for clause in clauses)) for run in verdicts.runs
+        _Row(run, tuple((clause, _counts(clause, run.name)) for clause in clauses))
+        for run in verdicts.runs
     ]
-    columns = [
-        *RUN_COLUMNS,
-        *(
-            Column(f"broke {clause.target} {clause.number}", _cell(place))
-            for place, clause in enumerate(clauses)
-        ),
-        _ASIDE,
-    ]
-    return Table("Runs, in the order of time", columns, rows)
+    return Table("Runs, in the order of time", RUN_COLUMNS, rows)
+
+
+def _broke(row: _Row) -> str:
+    """`t 1: 3 of 400; t 2: 0 of 400`: of each clause what broke it."""
+    said = []
+    for clause, found in row.counts:
+        broke = ABSENT if found is None else f"{count(found.k)} of {count(found.n)}"
+        said.append(f"{visible(clause.target, 60)} {clause.number}: {broke}")
+    return "; ".join(said)
 
 
 RUN_COLUMNS: list[Column[_Row]] = [
@@ -133,27 +135,20 @@ RUN_COLUMNS: list[Column[_Row]] = [
     Column("began", lambda row: visible(row.run.started_utc, 30), "words"),
     Column("lasted", lambda row: number(float(row.run.duration_s)), unit="s"),
     Column("requests", lambda row: count(row.run.requests)),
+    Column("broke, by clause", _broke, "words"),
+    Column(
+        "set aside",
+        lambda row: visible(row.run.set_aside or "", CUT),
+        "reason",
+        show_if=lambda rows: any(row.run.set_aside for row in rows),
+        formats=PAGE,
+    ),
 ]
-_ASIDE: Column[_Row] = Column(
-    "set aside",
-    lambda row: visible(row.run.set_aside or "", CUT),
-    "reason",
-    show_if=lambda rows: any(row.run.set_aside for row in rows),
-    formats=PAGE,
-)
 
 
 def _counts(clause: ClauseVerdict, run: str) -> RunCounts | None:
     assert clause.between is not None
     return next((each for each in clause.between.runs if each.run == run), None)
-
-
-def _cell(place: int) -> Callable[[_Row], str]:
-    def cell(row: _Row) -> str:
-        found = row.counts[place]
-        return ABSENT if found is None else f"{count(found.k)} of {count(found.n)}"
-
-    return cell
 
 
 def runs_screen(verdicts: Verdicts, report: Path | None, repeat: str) -> list[Node]:
