@@ -10,6 +10,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.judge.contract.forecast import judge_forecast
+from bench.plan.clause import RECORDED
 from bench.plan.contract import Contract
 from bench.record.run_folder import Run
 from bench.record.samples import Flag, Outcome
@@ -159,7 +160,8 @@ def test_a_forecast_of_nothing_is_refused(table: dict[str, Any], text: str) -> N
 def test_a_forecast_comes_back_from_the_manifest() -> None:
     """As JSON and back: sums and shares stay exact."""
     held = contract("1234.56", within="2.5%")
-    again = Contract.model_validate(held.model_dump(mode="json", by_alias=True))
+    written = held.model_dump(mode="json", by_alias=True)
+    again = Contract.model_validate(written, context=RECORDED)
     assert again.forecast == held.forecast
     assert again.forecast is not None
     assert again.forecast.within == Fraction(25, 1000)

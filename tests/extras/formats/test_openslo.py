@@ -501,7 +501,7 @@ CLAUSES = st.one_of(
             "share": SHARES,
             "window": WINDOWS,
             "method": st.just("mean_of_intervals"),
-            "empty": st.sampled_from(["up", "excluded"]),
+            "empty": st.just("excluded"),
         }
     ),
     st.fixed_dictionaries(
