@@ -33,8 +33,8 @@ def parse_tokens(value: object) -> int:
     elif (
         isinstance(value, int | Decimal)
         and not isinstance(value, bool)
-        and value == value // 1
         and 0 <= value <= _MOST_TOKENS
+        and value == value // 1
     ):
         return int(value)
     raise ValueError(

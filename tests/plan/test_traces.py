@@ -277,6 +277,14 @@ def test_spread_stays_inside_the_step() -> None:
             b'{"timestamp": 1e400, "input_length": 5, "output_length": 6}',
             ["line 1", "timestamp"],
         ),
+        *(
+            (
+                "m.jsonl",
+                b'{"timestamp": 1, "input_length": %b, "output_length": 6}' % number,
+                ["line 1", "input_length", "number of tokens"],
+            )
+            for number in (b"1e308", b"-1e308", b"1e-308", b"NaN", b"-Infinity", b"5.5", b"-1")
+        ),
         (
             "m.jsonl",
             b'{"timestamp": 1, "input_length": true, "output_length": 6}',
