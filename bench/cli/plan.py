@@ -103,7 +103,14 @@ def plan(flags: PlanFlags) -> int:
     )
     if not 0 < assumed.power < 1:
         raise UserError("must lie between 0 % and 100 %", where="--power", remedy="80% is usual")
-    compiled = compile_plan(_changed(load_suite(flags.suite), flags), flags.seed)
+    suite = load_suite(flags.suite)
+    if not suite.stages:
+        raise UserError(
+            "holds a full log to judge, and no requests to plan",
+            where=f"suite {suite.name}",
+            remedy=f"tailproof run {flags.suite}",
+        )
+    compiled = compile_plan(_changed(suite, flags), flags.seed)
     sizing = size_plan(compiled, assumed)
     if flags.form == "json":
         live = compiled.live().lanes

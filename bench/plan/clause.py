@@ -85,6 +85,8 @@ class Clause(ClauseKeys):
                 f"{show_exact(100 - self.allowed_share * 100)} % is out of reach of any run: "
                 "to prove it takes more than 3 * 10^9 requests without a miss"
             )
+        if 1 - self.allowed_share < LEAST_ALLOWED:
+            raise ValueError("promises so little that no run could find a breach")
         if self.operator is not None and (self.operator[0] == ">") != self.rising:
             raise ValueError(
                 f'operator "{self.operator}" points the wrong way for metric "{self.metric}"'

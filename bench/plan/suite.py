@@ -260,6 +260,10 @@ def _suite_stages(
 def _scenario_stages(scenario: ScenarioFile, path: Path) -> tuple[list[Stage], list[Path]]:
     stages, files = [], []
     simulated = scenario.gateway.get("simulated", False)
+    if not isinstance(simulated, bool):
+        raise UserError(
+            f"gateway.simulated: {str(simulated)[:60]!r} is neither true nor false", where=str(path)
+        )
     for stage in scenario.stage:
         loaded, used = _load_stage(stage, path, path)
         stages.append(loaded.model_copy(update={"simulated": simulated}))

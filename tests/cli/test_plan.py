@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.cli import main
+from bench.userfile import find_file
 
 FILES = {
     "p": (
@@ -189,3 +190,16 @@ def test_a_target_without_prices_has_no_cost(
     text = " ".join(capsys.readouterr().out.split())
     assert "15,000 output; no prices" in text
     assert "cost unknown: a target has no prices" in text
+
+
+def test_a_scenario_that_cannot_be_planned_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A month of a log sends nothing; a switch that is none is named with its file."""
+    assert main(["plan", "written-uptime"]) == 2
+    assert "holds a full log to judge, and no requests to plan" in capsys.readouterr().err
+    scenario = tmp_path / "odd.toml"
+    builtin = find_file("scenarios", "noisy-neighbour").read_text()
+    scenario.write_text(builtin.replace("simulated = true", 'simulated = "yes"'))
+    assert main(["plan", str(scenario)]) == 2
+    assert "'yes' is neither true nor false" in capsys.readouterr().err

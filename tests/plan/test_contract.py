@@ -253,6 +253,8 @@ def test_a_clause_says_what_it_promises_without_rounding(
         ),
         ({**E2E, "quantile": "99.99999999%"}, "99.99999999 % is out of reach of any run"),
         ({"metric": "error_share", "share": "0.00000001%"}, "out of reach of any run"),
+        ({**E2E, "quantile": "0.00000001%"}, "no run could find a breach"),
+        ({"metric": "error_share", "share": "99.99999999%"}, "no run could find a breach"),
         (
             {**E2E, "min_requests": 20},
             'min_requests says nothing in a clause of statistic = "quantile", it belongs to',
