@@ -133,10 +133,19 @@ def test_outages_breakdown_and_exclusions_are_those_of_the_rows() -> None:
 
 
 @pytest.mark.usefixtures("month")
-def test_a_claim_holds_the_proof_and_nothing_that_is_set_aside() -> None:
-    """Every request of the evidence is one that FAILED says, of the tier that was bought."""
+def test_a_claim_holds_the_proof_and_nothing_that_is_set_aside(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Every request of the evidence is one that FAILED says, of the tier that was bought; the
+    screen fits 100 columns, and JSON names the files.
+    """
     assert main(REPORTED) == 1
+    capsys.readouterr()
     assert main(["claim", "report"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+    assert main(["claim", "report", "--out", "again", "--format", "json"]) == 0
+    named = json.loads(capsys.readouterr().out)["files"]
+    assert sorted(named) == sorted(map(str, Path("again").iterdir()))
     folder = Path("claim-report")
     names = [row["id"] for row in rows_of(folder / "evidence.csv")]
     bought = [at for at in FAILED if at % 10 != 5 and not 600 <= at < 605]
