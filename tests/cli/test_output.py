@@ -61,7 +61,6 @@ ELSEWHERE = {
     "merge": "tests/test_shards.py",
     "collect": "tests/cluster/test_ray_cluster.py",
     "ramp": "tests/test_ramp_command.py",
-    "claim": "tests/test_compliance.py",
 }
 
 
