@@ -23,7 +23,18 @@ import warnings
 from pathlib import Path
 
 #: What modules of an extra import first; without the extra these may be missing.
-OF_EXTRAS = {"botocore", "google", "pyarrow", "ray", "starlette", "uvicorn", "weasyprint", "yaml"}
+OF_EXTRAS = {
+    "botocore",
+    "google",
+    "h2",
+    "hyperframe",
+    "pyarrow",
+    "ray",
+    "starlette",
+    "uvicorn",
+    "weasyprint",
+    "yaml",
+}
 NEVER_HERE = {"ray"}  # too heavy for a smoke test: make test-cluster
 PROFILE = """
 description = "twenty a second for two seconds"

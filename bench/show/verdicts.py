@@ -127,7 +127,7 @@ VERDICT_COLUMNS: list[Column[Judged]] = [
         _value(wording.measured, lambda bill: in_usd(bill.projected_usd)),
         width=18,
     ),
-    Column("bound", _value(wording.bound_words, _bound_of_bill), formats=(*PAGE, "junit")),
+    Column("bound", _value(wording.bound_words, _bound_of_bill), "words", formats=(*PAGE, "junit")),
     Column("limit", _value(wording.limit, lambda bill: in_usd(bill.forecast_usd)), width=13),
     Column(
         "n",

@@ -20,6 +20,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
 
 from bench.cli import main
+from bench.userfile import builtin_root
 
 SHOTS = Path(__file__).parent / "shots"
 #: No GPU and, in a container, no user namespaces; and nothing that Chromium would ask of its maker.
@@ -141,9 +142,19 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two targets in virtual time, with a kept, a broken, an undecided and a merely
     reported clause.
     """
-    folder = tmp_path_factory.mktemp("judged") / "run"
-    assert main(["simulate", "noisy-neighbour", "--requests", "20000", "--out", str(folder)]) == 0
-    return folder
+    folder = tmp_path_factory.mktemp("judged")
+    profiles = builtin_root()
+    scenario = (profiles / "scenarios/noisy-neighbour.toml").read_text()
+    contract = (profiles / "contracts/enterprise.toml").read_text()
+    (folder / "noisy-neighbour.toml").write_text(
+        scenario.replace('contract = "enterprise"', 'contract = "stricter.toml"')
+    )
+    # ten thousand requests a target without a failure cannot prove it
+    stricter = contract.replace('share = "99.9%"', 'share = "99.99%"')
+    (folder / "stricter.toml").write_text(stricter)
+    suite, run = str(folder / "noisy-neighbour.toml"), folder / "run"
+    assert main(["simulate", suite, "--requests", "20000", "--out", str(run)]) == 0
+    return run
 
 
 @pytest.fixture(scope="session")
