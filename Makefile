@@ -59,7 +59,9 @@ fuzz: $(VENV)/.dev  ## many more changed bytes for each parser than `make test` 
 
 coverage: $(VENV)/.deep  ## branches of bench/ that the tests take, in the processes they start too
 	@$(BIN)/coverage erase
-	@PYTEST_TIMEOUT=300 $(BIN)/coverage run -m pytest -n $(WORKERS); tests=$$?; \
+	@export PYTEST_TIMEOUT=300; \
+	$(BIN)/coverage run -m pytest -m clock $$(grep -rl 'pytest\.mark\.clock' tests --include='test_*.py'); alone=$$?; \
+	$(BIN)/coverage run -m pytest -m "not clock" -n $(WORKERS); tests=$$((alone | $$?)); \
 	$(BIN)/coverage combine -q && $(BIN)/coverage report --skip-covered --fail-under=94 || exit 1; exit $$tests
 
 mutation: $(VENV)/.deep  ## a sample of changes to statistics and verdicts: does a test notice?

@@ -197,13 +197,10 @@ def test_a_run_leaves_its_files_and_its_verdict(played: Played) -> None:
         (clause["target"], clause["metric"]): clause["verdict"] for clause in verdicts["clauses"]
     }
     fit = record(played.folder, "summary.json")["health"]["state"] == "valid"
-    # a busy machine's own lateness may keep the good tier's latency open; it condemns nobody
-    assert said.pop(("pro", "e2e")) in ({"PASS"} if fit else {"PASS", "INCONCLUSIVE"})
-    assert said == {
-        ("standard", "e2e"): "FAIL",
-        ("standard", "uptime"): "FAIL",
-        ("pro", "uptime"): "PASS",
-    }
+    # a busy machine's own lateness may leave the good tier open; it condemns nobody
+    for metric in ("e2e", "uptime"):
+        assert said.pop(("pro", metric)) in ({"PASS"} if fit else {"PASS", "INCONCLUSIVE"})
+    assert said == {("standard", "e2e"): "FAIL", ("standard", "uptime"): "FAIL"}
     assert (verdicts["overall"], verdicts["exit_code"], played.code) == ("FAIL", 1, 1)
     assert (manifest["state"], manifest["seed"], manifest["format"]) == ("complete", 5, 1)
     assert manifest["repeat_command"] == "tailproof run scenarios/tiers.toml --seed 5"
