@@ -318,8 +318,6 @@ def promised_as(*promises: Promise) -> tuple[str, ...]:
 
 #: Have a limit a request.
 LATENCIES = promised_as("latency")
-#: Have a value a request: the latencies, and tokens per second, whose limit is a floor.
-TIMED = promised_as("latency", "rate")
 #: Count from the moment a request was due or sent: sending late lengthens them.
 FROM_DUE = tuple(metric.name for metric in _TABLE if metric.views)
 #: Shown first, everywhere.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.app.compliance import write_census
+from bench.app.compliance import EVIDENCE, write_census
 from bench.errors import UserError
 from bench.judge.census.census import census
 from bench.judge.census.source import log_of_run
@@ -30,7 +30,6 @@ from bench.record.signature import SIGNATURE
 from bench.show.claim import claim_document
 from bench.show.report import page_files, pdf_missing, write_pdf
 
-EVIDENCE = "evidence.csv"
 DIGESTS = "SHA256SUMS"
 #: What is copied from the folder that a claim rests on, where it lies there.
 _PROOFS = (CensusRecord.FILE, "run.json", SIGNATURE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,23 @@ from bench.record.files import write_atomically, write_json
 from bench.record.log_ids import row_ids
 from bench.record.records.census import CensusRecord, EpisodeRecord
 from bench.record.request_log import RequestLog
+from bench.record.samples import Int
 from bench.show.month import month_document
 from bench.show.report import page_files, pdf_missing, write_pdf
 
-_EVIDENCE = ("period", "clause", "file", "line", "at_utc", "outcome", "status", "e2e_ms", "id")
+#: The file of what broke a clause, and its columns.
+EVIDENCE = "evidence.csv"
+_EVIDENCE_COLUMNS = (
+    "period",
+    "clause",
+    "file",
+    "line",
+    "at_utc",
+    "outcome",
+    "status",
+    "e2e_ms",
+    "id",
+)
 #: Of an outage so many requests are named.
 _NAMED = 5
 
@@ -46,7 +60,7 @@ def write_census(
     ids = row_ids(log, rows) if names is None else names
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_EVIDENCE)
+    writer.writerow(_EVIDENCE_COLUMNS)
     for (period, clause), broke in found.evidence.items():
         writer.writerows(
             [period, clause, *row_record(log, row).to_json().values(), ids.get(row, "")]
@@ -54,7 +68,7 @@ def write_census(
         )
     record = _with_names(found, log, ids)
     write_json(folder / CensusRecord.FILE, record.to_json())
-    write_atomically(folder / "evidence.csv", text.getvalue().encode())
+    write_atomically(folder / EVIDENCE, text.getvalue().encode())
     return record
 
 
@@ -64,17 +78,18 @@ def _with_names(found: Census, log: RequestLog, ids: Mapping[int, str]) -> Censu
         return found.record
     wall = log.columns.samples["due_ns"] + log.facts.start_wall_ns
 
-    def named(episode: EpisodeRecord, rows: list[int]) -> EpisodeRecord:
-        start, end = utc_ns(episode.start_utc), utc_ns(episode.end_utc)
-        inside = [ids[row] for row in rows if start <= wall[row] < end and row in ids]
-        return episode.replace(ids=inside[:_NAMED])
+    def named(episode: EpisodeRecord, rows: Int) -> EpisodeRecord:
+        moments = [utc_ns(episode.start_utc), utc_ns(episode.end_utc)]
+        first, last = np.searchsorted(wall[rows], moments).tolist()
+        inside = (ids[row] for row in rows[first:last].tolist() if row in ids)
+        return episode.replace(ids=list(islice(inside, _NAMED)))
 
     periods = []
     for period in found.record.periods:
         clauses = []
         for clause in period.clauses:
             rows = found.evidence.get((period.period, clause.number), np.zeros(0, np.int64))
-            worst = [named(each, rows.tolist()) for each in clause.episodes.worst]
+            worst = [named(each, rows) for each in clause.episodes.worst]
             clauses.append(clause.replace(episodes=clause.episodes.replace(worst=worst)))
         periods.append(period.replace(clauses=clauses))
     return found.record.replace(periods=periods)

@@ -260,7 +260,7 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
 
 def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> int:
     """Read, judge, print; returns the exit code."""
-    from bench.app.compliance import write_census, write_month
+    from bench.app.compliance import EVIDENCE, write_census, write_month
     from bench.errors import UserError
     from bench.judge.census.census import Coverage, census
     from bench.judge.census.log import for_log
@@ -297,7 +297,7 @@ def judge_census(flags: CensusFlags, contract: Contract | None, form: str) -> in
     for folder in {flags.out, flags.report} - {None}:
         assert folder is not None
         record = write_census(folder, found, source.log)
-        written += [folder / "census.json", folder / "evidence.csv"]
+        written += [folder / record.FILE, folder / EVIDENCE]
     if flags.report is not None:
         written += write_month(flags.report, record)
     _show_census(record, form, written)

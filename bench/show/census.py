@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from bench.record.records.census import (
     Accounting,
@@ -32,6 +30,7 @@ from bench.show.wording import (
     count,
     counts,
     exact,
+    local_time,
     per_cent,
     visible,
 )
@@ -204,7 +203,7 @@ def _evidence(clause: CensusClause, zone: str) -> Iterator[Node]:
     spells = f" in {count(episodes.count)} episodes" if episodes.count else ""
     yield Text(f"{clause_name(clause.text)}: {count(rows.rows)} requests{spells}", "evidence")
     for each in episodes.first[:_EPISODES]:
-        start, end = (_local(moment, zone) for moment in (each.start_utc, each.end_utc))
+        start, end = (local_time(moment, zone) for moment in (each.start_utc, each.end_utc))
         when = f"{start:%Y-%m-%d %H:%M} – {end:%H:%M}  {count(each.minutes)} min"
         broke = f"{count(each.broke)} of {count(each.requests)} requests"
         yield Text(f"{when}  {broke}", " ", "soft")
@@ -214,10 +213,6 @@ def _evidence(clause: CensusClause, zone: str) -> Iterator[Node]:
         lines = [f"{visible(each.file, 40)}:{each.line}" for each in rows.first]
         more = " ..." if rows.rows > _EPISODES else ""
         yield Text(", ".join(lines[:_EPISODES]) + more, " ", "soft")
-
-
-def _local(utc: str, zone: str) -> datetime:
-    return datetime.fromisoformat(utc).astimezone(UTC if zone == "UTC" else ZoneInfo(zone))
 
 
 def accounted(rows: Accounting) -> str:

@@ -40,8 +40,8 @@ from bench.show.document import (
     Table,
     Text,
 )
-from bench.show.outages import all_outages, local_time, period_name, worst_outages
-from bench.show.wording import CUT, clause_name, count, per_cent, visible
+from bench.show.outages import all_outages, period_name, worst_outages
+from bench.show.wording import CUT, clause_name, count, local_time, per_cent, visible
 
 _COMPLETE = "--complete-log"
 _BY = {

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 from bench.record.records.census import EpisodeRecord, PeriodRecord
 from bench.show.document import Column, Drawer, Node, Strip, Table
-from bench.show.wording import clause_name, count, counts, visible
+from bench.show.wording import clause_name, count, counts, local_time, visible
 
 #: From these shares of bad requests on a slice of the strip is of the next level.
 _LEVELS = (0.0, 0.01, 0.1, 0.5)
@@ -25,10 +24,6 @@ def period_name(period: PeriodRecord) -> str:
         return f"{datetime.strptime(period.period, '%Y-%m').replace(tzinfo=UTC):%B %Y}"
     except ValueError:
         return period.period
-
-
-def local_time(utc: str, zone: str) -> datetime:
-    return datetime.fromisoformat(utc).astimezone(UTC if zone == "UTC" else ZoneInfo(zone))
 
 
 def worst_outages(period: PeriodRecord) -> Iterator[Node]:

@@ -12,6 +12,8 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from bench.record.records.verdicts import ClauseVerdict, Steadiness
 from bench.units import MS, S, show_duration, show_usd
@@ -81,6 +83,11 @@ def milliseconds(value: float | None) -> str:
 def duration(value_ms: float | None) -> str:
     """A length of time that was measured in ms, with the unit a reader expects: `1.5 s`."""
     return ABSENT if value_ms is None else show_duration(round(value_ms * MS))
+
+
+def local_time(utc: str, zone: str) -> datetime:
+    """An instant that a record holds, by the clock of a time zone."""
+    return datetime.fromisoformat(utc).astimezone(UTC if zone == "UTC" else ZoneInfo(zone))
 
 
 def whole_seconds(ns: int) -> str:
