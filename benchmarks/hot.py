@@ -26,13 +26,11 @@ from zlib import crc32
 import httptools
 
 from bench.api.answer import Answer
-from bench.api.auth import Outgoing
+from bench.api.auth import AwsKeys, Outgoing, Signer
 from bench.api.registry import api_named
-from bench.api.sigv4 import AwsKeys, Signer
-from bench.load.endpoint import BodyWriter, Endpoint
+from bench.load.endpoint import BodyWriter, Endpoint, LaneState
 from bench.load.generator import Generator
 from bench.load.journal import Journal
-from bench.load.lane_state import LaneState
 from bench.load.probe import HarnessProbe
 from bench.load.request import Request
 from bench.plan.arrival_laws import Arrivals

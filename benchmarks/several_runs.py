@@ -14,7 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from bench.judge.stats.pooled import pool
+from bench.judge.runs.rule import pool
 from bench.judge.stats.scales import Weight
 from bench.judge.stats.tail import clopper_pearson
 from bench.record.samples import Float

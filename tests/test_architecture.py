@@ -48,7 +48,7 @@ COMMAND_LINE_OF_EXTRAS = (
         f"bench/extras/{each}/command.py"
         for each in ("cluster", "cost", "formats", "ui", "what_if")
     ),
-    "bench/extras/cluster/run_flags.py",
+    "bench/extras/cluster/command.py",
     "bench/extras/formats/export.py",
 )
 LIVE_REGION = "bench/show/live.py"

@@ -270,7 +270,7 @@ def test_extras_that_pages_install_are_those_of_the_package() -> None:
 
 
 def test_files_that_pages_name_are_in_the_checkout() -> None:
-    """Paths from the root, and those of rooms as in `judge/stats/blocks`."""
+    """Paths from the root, and those of rooms as in `judge/stats/groups`."""
     rooms = "|".join(each.name for each in (ROOT / "bench").iterdir() if each.is_dir())
     named = re.compile(rf"(?:(?:bench|docs|tests|profiles|benchmarks)|{rooms})/[\w./*{{}},-]+")
     lost = [

@@ -23,6 +23,7 @@ from bench.api.failures import (
     names_failure,
     reason_of,
 )
+from bench.api.framing import EventStream
 from bench.api.interface import (
     AnswerLimit,
     Api,
@@ -36,7 +37,6 @@ from bench.api.openai_family import OpenAiShape
 from bench.api.openai_parts import token_of, usage_of
 from bench.api.quick import Look, QuickReader
 from bench.api.reading import Reader
-from bench.api.sse import EventStream
 
 _USER, _ASSISTANT = b'{"role":"user","content":"', b'{"role":"assistant","content":"'
 _LENGTHS = ("max_tokens", "max_completion_tokens")

@@ -13,12 +13,12 @@ from typing import Any
 
 from bench.api import chat
 from bench.api.answer import Answer, Said
+from bench.api.framing import EventStream
 from bench.api.interface import AnswerLimit, Api, BodyFormat, BodyOptions, limit_of
 from bench.api.openai_facts import NO_TIERS
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys, joined
 from bench.api.quick import QuickReader
 from bench.api.reading import Reader
-from bench.api.sse import EventStream
 
 
 class Completions(OpenAiShape, Api):

@@ -31,7 +31,7 @@ from bench.api.failures import (
     names_failure,
     reason_of,
 )
-from bench.api.framing import Event
+from bench.api.framing import Event, EventStream
 from bench.api.interface import (
     GATEWAY_HEADERS,
     AnswerLimit,
@@ -42,7 +42,6 @@ from bench.api.interface import (
     limit_of,
 )
 from bench.api.openai_family import refuse_path_of_another
-from bench.api.sse import EventStream
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 
 _USER = b'{"role":"user","parts":[{"text":"'

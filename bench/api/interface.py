@@ -19,9 +19,8 @@ from bench.api.answer import Answer, Said
 from bench.api.auth import Header
 from bench.api.cause import Cause, cause_of
 from bench.api.decoding import error_code, error_message, listed_models
-from bench.api.framing import Framing
+from bench.api.framing import EventStream, Framing, looks_like_events
 from bench.api.reading import PlainReader, Reader, StreamReader
-from bench.api.sse import EventStream, looks_like_events
 from bench.api.tier import ALONE, BOUGHT, BY_NAME, TierAsk, TierClass, plain
 
 

@@ -25,10 +25,10 @@ from bench.api.cause import Cause
 from bench.api.chat import ChatBody
 from bench.api.decoding import count, decode, text_or_none
 from bench.api.failures import broken_off, failure_in, named_failure, names_failure, reason_of
+from bench.api.framing import EventStream
 from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact, limit_of
 from bench.api.openai_family import refuse_path_of_another
 from bench.api.quick import Look, QuickReader
-from bench.api.sse import EventStream
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 
 _PATH = "/messages"

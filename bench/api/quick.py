@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from bench.api.answer import Answer, MalformedAnswer, Said, Token
-from bench.api.framing import MAX_EVENT_BYTES
+from bench.api.framing import MAX_EVENT_BYTES, EventStream
 from bench.api.reading import Read, StreamReader
-from bench.api.sse import EventStream
 
 #: Stands for a shape that was not learned yet; no answer's text begins with this byte.
 _NO_SHAPE = b"\xff"

@@ -16,6 +16,7 @@ from typing import Any
 from bench.api.answer import Answer, Said, Token
 from bench.api.decoding import code_of, decode, error_text, text_or_none
 from bench.api.failures import failure_in, is_error, named_failure, names_failure
+from bench.api.framing import EventStream
 from bench.api.interface import (
     AnswerLimit,
     Api,
@@ -28,7 +29,6 @@ from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys
 from bench.api.openai_parts import usage_of
 from bench.api.quick import Look, QuickReader
 from bench.api.reading import Reader
-from bench.api.sse import EventStream
 
 _LENGTH = "max_output_tokens"
 _USER, _ASSISTANT = b'{"role":"user","content":"', b'{"role":"assistant","content":"'

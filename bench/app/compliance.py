@@ -20,9 +20,8 @@ from bench.errors import UserError
 from bench.judge.census.census import Census
 from bench.judge.census.log import row_record
 from bench.record.files import write_atomically, write_json
-from bench.record.log_ids import row_ids
 from bench.record.records.census import CensusRecord, EpisodeRecord
-from bench.record.request_log import RequestLog
+from bench.record.request_log import RequestLog, row_ids
 from bench.record.samples import Int
 from bench.show.month import month_document
 from bench.show.report import page_files, pdf_missing, write_pdf

@@ -23,12 +23,11 @@ from bench.machine import lock
 from bench.plan.draws import random_starts
 from bench.plan.schedule import Plan
 from bench.record.files import refuse_foreign, unwritable, write_json
-from bench.record.identity import plan_facts
+from bench.record.identity import plan_digest, plan_facts
 from bench.record.records.manifest import Manifest
 from bench.record.records.record import read_record
 from bench.record.records.runs import RunsRecord, RunStart
 from bench.record.run_folder import read_manifest
-from bench.record.same_plan import plan_digest
 from bench.units import S, show_duration
 
 #: A start that is later than this found nobody there: the machine slept, or the driver was dead.

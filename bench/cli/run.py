@@ -31,10 +31,9 @@ from bench.cli.flags import (
     takes,
     with_options,
 )
-from bench.cli.monitors import metrics_flags, monitored
 from bench.cli.output import format_option, print_runs, print_screen
-from bench.cli.places import shard_of
 from bench.cli.repeating import ALIASES, repeat_command
+from bench.cli.run_flags import metrics_flags, monitored, shard_of
 from bench.cli.several import refuse_over
 from bench.cli.sizes import (
     CHOSEN_LENGTH,

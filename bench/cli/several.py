@@ -66,7 +66,7 @@ def run_over(asked: OverTime, play: Play) -> int:
     """Wait, play, judge; the exit code."""
     from bench.app.conclude import conclude
     from bench.app.repeat import Players, Repeat, Terms
-    from bench.cli.lines import Lines
+    from bench.cli.streams import Lines
     from bench.load.options import read_plan
     from bench.plan.schedule import compile_plan
     from bench.record.identity import named

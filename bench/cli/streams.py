@@ -1,9 +1,10 @@
 """Standard input, output and error as they are found: closed, cut off, full, or of few letters.
 
 In: the streams that the process was started with. Out: `sys.stdout` and `sys.stderr` that take
-whatever is printed. Must stay true: what cannot be written costs no run its report and changes no
-verdict; descriptors 0 to 2 are never free for a socket to take; a stream that is not Unicode gets
-letters that every encoding has.
+whatever is printed; `Lines` on standard error, written by a thread. Must stay true: what cannot be
+written costs no run its report and changes no verdict; a terminal that does not read (Ctrl-S, a
+full pipe) costs lines, and nobody waits for it; descriptors 0 to 2 are never free for a socket to
+take; a stream that is not Unicode gets letters that every encoding has.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ import re
 import select
 import signal
 import sys
+import threading
 import unicodedata
+from queue import Empty, Full, Queue
 from typing import IO, Any
+
+import click
 
 #: What a letter becomes in plain text; others lose their accents, or become `?`.
 _PLAIN = {
@@ -223,3 +228,59 @@ def json_for(stream: IO[str], text: str) -> str:
     if is_unicode(stream):
         return text
     return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+
+
+#: Lines that wait; more are dropped.
+_MOST_WAITING = 1_000
+#: How long the last lines are waited for, in s.
+_LAST_S = 2.0
+
+
+class Lines:
+    """Standard error by a thread of its own, from the first line on."""
+
+    def __init__(self) -> None:
+        self._waiting: Queue[bytes | None] = Queue(_MOST_WAITING)
+        self._thread: threading.Thread | None = None
+        try:
+            self._descriptor = sys.stderr.fileno()
+        except (OSError, ValueError, AttributeError):  # not a file: a test's, or none at all
+            self._descriptor = -1
+
+    def say(self, line: str) -> None:
+        """One line, soon."""
+        if self._descriptor < 0:
+            click.echo(line, err=True)
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write, daemon=True)
+            self._thread.start()
+        try:
+            encoding = sys.stderr.encoding or "utf-8"
+            self._waiting.put_nowait(f"{line}\n".encode(encoding, "backslashreplace"))
+        except Full:
+            return
+
+    def close(self) -> None:
+        """What is left, if anybody reads."""
+        if self._thread is None:
+            return
+        try:
+            self._waiting.put_nowait(None)
+        except Full:
+            try:  # nobody reads: what waits will not be read either
+                self._waiting.get_nowait()
+                self._waiting.put_nowait(None)
+            except (Empty, Full):
+                return
+        self._thread.join(_LAST_S)
+
+    def _write(self) -> None:
+        # Past Python's own buffer, whose lock a write that hangs would hold at the process's end.
+        gone = False
+        while (rest := self._waiting.get()) is not None:
+            while rest and not gone:
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except OSError:
+                    gone = True

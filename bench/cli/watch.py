@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.flags import parsed, parsed_rate, takes
-from bench.cli.lines import Lines
-from bench.cli.monitors import metrics_flags, monitored
 from bench.cli.output import format_option, print_json, print_screen
+from bench.cli.run_flags import metrics_flags, monitored
+from bench.cli.streams import Lines
 
 if TYPE_CHECKING:
     from bench.plan.contract import Contract

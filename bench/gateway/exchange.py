@@ -12,8 +12,7 @@ from bench.gateway.apis.paths import Place
 from bench.gateway.apis.seam import Asked, Frames, GatewayApi, Headers, Incoming, Served
 from bench.gateway.connection import Connection, Request
 from bench.gateway.jobs import REFUSALS, Event, Job
-from bench.gateway.keys import key_of
-from bench.gateway.limits import Allowance
+from bench.gateway.keys import Allowance, key_of
 from bench.gateway.play import Play
 from bench.gateway.scenarios import Gateway, Model
 from bench.gateway.tiers import Downgrade

@@ -1,8 +1,9 @@
-"""Keys: which one a request carries, and how long it is taken.
+"""Keys: which one a request carries, how long it is taken, and how often (a token bucket each).
 
 In: headers and queries of requests in order of arrival. Out: a name of the key; RequestError once
-it has expired. Must stay true: a signature is not verified, its key is read; keys are bounded in
-number.
+it has expired; whether its rate limit lets a request pass, and what is left. Must stay true: a
+signature is not verified, its key is read; limits count in whole numbers; keys are bounded in
+number: the longest unused is forgotten, its bucket counted as full again.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from bench.gateway.wire import RequestError, Trouble
+from bench.units import S
 from bench.userfile import DurationNs, UserModel
 
 #: Keys remembered at once; the longest unused is forgotten.
@@ -81,4 +84,57 @@ class KeyBook:
             "authentication_error",
             code="token_expired",
             trouble=Trouble.expired,
+        )
+
+
+class RateLimit(UserModel):
+    """A token bucket for each key (the Authorization header; without one, `anonymous`)."""
+
+    requests_per_min: Annotated[float, Field(gt=0)]
+    #: requests that a full bucket lets through at once
+    burst: Annotated[int, Field(gt=0)] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A token bucket's answer to one request."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    #: until one more request may pass; 0 when one may now
+    retry_after_ns: int
+    #: until the bucket is full again
+    reset_ns: int
+
+
+class TokenBuckets:
+    """One bucket a key, filled steadily at the limit's rate.
+
+    A bucket is kept as the moment at which it will be full: each request moves it one interval
+    on, and may pass while it lies at most `burst` intervals ahead.
+    """
+
+    def __init__(self, limit: RateLimit):
+        self.interval_ns = round(60 * S / limit.requests_per_min)
+        self.burst, self.limit = limit.burst, round(limit.requests_per_min)
+        self._full_at: OrderedDict[str, int] = OrderedDict()
+
+    def take(self, key: str, now_ns: int) -> Allowance:
+        """Count one request of `key` at `now_ns`; one that may not pass costs nothing."""
+        full_at = max(self._full_at.pop(key, now_ns), now_ns)
+        room_ns = self.burst * self.interval_ns - (full_at - now_ns)
+        allowed = room_ns >= self.interval_ns
+        if allowed:
+            full_at += self.interval_ns
+            room_ns -= self.interval_ns
+        self._full_at[key] = full_at
+        if len(self._full_at) > MAX_KEYS:
+            self._full_at.popitem(last=False)
+        return Allowance(
+            allowed,
+            self.limit,
+            room_ns // self.interval_ns,
+            max(0, self.interval_ns - room_ns),
+            full_at - now_ns,
         )

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from bench.errors import UserError
-from bench.gateway.keys import KeyLifetime
+from bench.gateway.keys import KeyLifetime, RateLimit
 from bench.gateway.laws import Law
 from bench.gateway.tiers import Downgrade
 from bench.gateway.window import Window
@@ -62,14 +62,6 @@ def _as_list(value: Any) -> Any:
     if isinstance(value, str):
         return [value]
     return value
-
-
-class RateLimit(UserModel):
-    """A token bucket for each key (the Authorization header; without one, `anonymous`)."""
-
-    requests_per_min: Annotated[float, Field(gt=0)]
-    #: requests that a full bucket lets through at once
-    burst: Annotated[int, Field(gt=0)] = 1
 
 
 class Batch(UserModel):

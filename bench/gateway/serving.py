@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.gateway.batching import BatchPool
 from bench.gateway.jobs import Event, Job
-from bench.gateway.limits import Allowance, TokenBuckets
+from bench.gateway.keys import Allowance, TokenBuckets
 from bench.gateway.pools import NEVER_NS, Action, Conditions, LawPool
 from bench.gateway.scenarios import Change, Gateway, Model, Neighbours
 from bench.units import S

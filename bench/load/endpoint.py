@@ -1,13 +1,18 @@
-"""One endpoint of a lane: the bodies of its requests, its sender, its pool of connections.
+"""What a lane sends with: the bodies of its requests, its sender, its pool of connections, what is
+under way and what waits.
 
 In: a target, the run's prompt text, a row that is due. Out: its request on the wire, in the format
 of the target's API. Must stay true: assembling a body costs a few memory copies and nothing per
 token; what connecting takes is the network's, so it moves `slot_free`; a server that refuses an
-option it does not know gets the row once more without it, at most twice.
+option it does not know gets the row once more without it, at most twice; the queue of deadlines is
+in the order in which requests began.
 """
 
 from __future__ import annotations
 
+import sys
+from array import array
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -205,3 +210,41 @@ class Endpoint:
     def facts(self) -> dict[str, object]:
         """What the manifest says of it."""
         return self.sender.facts()
+
+
+class LaneState:
+    """One lane in one process."""
+
+    __slots__ = (
+        "cap",
+        "deadlines",
+        "gaps",
+        "in_flight",
+        "index",
+        "sender",
+        "started",
+        "stops_at_ns",
+        "streamed",
+        "timeout_ns",
+        "waiting",
+    )
+
+    def __init__(self, lane: Lane, sender: LaneSender, cap: int | None):
+        """`cap` is this process's part of the lane's in-flight cap; None = no cap."""
+        profile = lane.profile
+        self.index = lane.index
+        self.sender = sender
+        self.cap = cap if cap is not None else sys.maxsize
+        self.timeout_ns = lane.target.timeout
+        self.streamed = lane.target.stream
+        #: a closed loop bounded by duration begins nothing at or after this instant
+        self.stops_at_ns: int | None = None
+        if profile.closed_loop and profile.duration is not None:
+            self.stops_at_ns = lane.end_ns
+        #: rows that came due so far
+        self.started = 0
+        self.in_flight = 0
+        self.waiting: deque[Request] = deque()
+        #: requests in the order they began: one timeout a lane keeps this sorted by deadline
+        self.deadlines: deque[Request] = deque()
+        self.gaps = [array("q") for _ in lane.phases]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from bench.api.cause import Cause
 from bench.load.request import Request
-from bench.record.evidence import FAILED_MOST, SLOW_MOST
+from bench.record.parts import FAILED_MOST, SLOW_MOST
 from bench.record.records.served import LaneEvidence
 from bench.record.samples import Outcome
 

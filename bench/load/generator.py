@@ -19,8 +19,8 @@ import numpy as np
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
+from bench.load.endpoint import LaneState
 from bench.load.journal import Journal
-from bench.load.lane_state import LaneState
 from bench.load.probe import HarnessProbe
 from bench.load.request import Request
 from bench.load.standstill import LOOK_NS, Standstill

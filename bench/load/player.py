@@ -17,11 +17,10 @@ from pydantic import SecretStr
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import Timers
-from bench.load.endpoint import BodyWriter, Endpoint, LaneSender
+from bench.load.endpoint import BodyWriter, Endpoint, LaneSender, LaneState
 from bench.load.generator import Generator, current_loop_name
 from bench.load.guard import UNCAPPED, Guard, Guarded
 from bench.load.journal import Journal
-from bench.load.lane_state import LaneState
 from bench.load.probe import HarnessProbe
 from bench.load.router import Router
 from bench.load.transport.sender import make_sender

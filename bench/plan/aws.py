@@ -15,8 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bench.api.auth import Header, Outgoing
-from bench.api.sigv4 import AwsKeys, Signer
+from bench.api.auth import AwsKeys, Header, Outgoing, Signer
 from bench.errors import UserError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 import botocore.session
 from botocore.exceptions import BotoCoreError
 
-from bench.api.sigv4 import AwsKeys
+from bench.api.auth import AwsKeys
 from bench.plan import renewed
 
 #: How often it is looked whether keys expire; botocore renews them 15 minutes before.

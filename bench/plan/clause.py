@@ -21,9 +21,8 @@ from bench.metrics import LATENCIES, NAMES
 from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Kind
 from bench.plan.kinds.registry import KINDS, kind_of, named_by
-from bench.plan.model_names import check_names
 from bench.plan.profile import bucket_names
-from bench.plan.terms import CreditStep, check_ladder
+from bench.plan.terms import CreditStep, check_ladder, check_names
 from bench.units import parse_duration_ns, parse_share, show_exact
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from pydantic import Field, field_validator, model_validator
 from bench.errors import UserError
 from bench.metrics import FROM_DUE
 from bench.plan.clause import Clause
-from bench.plan.model_names import entry_of
 from bench.plan.terms import (
     Attested,
     BackOff,
@@ -29,6 +28,7 @@ from bench.plan.terms import (
     RequestClasses,
     Scope,
     Source,
+    entry_of,
 )
 from bench.userfile import Share, Usd, UserModel, find_file, load_model
 

@@ -2,7 +2,8 @@
 
 In: tables of a contract file. Out: frozen records: scope, period, request classes, back-off,
 exclusions, credit ladders, sources. Must stay true: what a contract leaves out is empty here,
-never a guess; ladder bounds are exact and half-open; a calendar needs its time zone.
+never a guess; ladder bounds are exact and half-open; a calendar needs its time zone; a model's name
+stands for itself and its dated snapshots, and for more only where it ends in `*`.
 
 Source: the fields seen in real agreements, methods 1.1-1.3.
 """
@@ -10,6 +11,7 @@ Source: the fields seen in real agreements, methods 1.1-1.3.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -20,9 +22,33 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from bench.api.cause import Cause
-from bench.plan.model_names import check_names, entry_of
 from bench.units import S, show_exact
 from bench.userfile import DurationNs, Share, Times, Usd, UserModel
+
+#: What vendors add to a model's name for one version of it: `-2026-03-05`, `-20250929`, `-001`.
+_SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|\d{3})")
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raises ValueError for a name that could mean nothing, or more than its writer thinks."""
+    for name in names:
+        if not name.strip() or "*" in name[:-1]:
+            raise ValueError(f"{name!r} is no model's name; `*` may stand at its end alone")
+
+
+def entry_of(model: str, names: Iterable[str]) -> str | None:
+    """The narrowest of the names that means this model, or None."""
+    meant = [name for name in names if _means(name.lower(), model.lower())]
+    return max(meant, key=lambda name: (not name.endswith("*"), len(name)), default=None)
+
+
+def _means(name: str, model: str) -> bool:
+    if name.endswith("*"):
+        return model.startswith(name[:-1])
+    if not model.startswith(name):
+        return False
+    rest = model[len(name) :]
+    return not rest or _SNAPSHOT.fullmatch(rest) is not None
 
 
 class Source(UserModel):

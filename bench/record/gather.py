@@ -14,9 +14,8 @@ from typing import TypedDict, Unpack
 
 import numpy as np
 
-from bench.record.evidence import all_evidence
 from bench.record.histogram import Histogram
-from bench.record.parts import APART, Part, rows_of_shards
+from bench.record.parts import APART, Part, all_evidence, rows_of_shards
 from bench.record.pieces import SealedFiles, Strings, Texts, settle, writers_in
 from bench.record.records.calibration import CeilingShare
 from bench.record.records.events import LegChange

@@ -1,7 +1,10 @@
-"""What a run is called, and what its manifest says of it before anything is sent.
+"""What a run is called, what its manifest says before anything is sent, and what runs of one plan
+share.
 
-In: a plan, a moment. Out: a name, lines of the manifest. Must stay true: equal content that began
-at the same ns has the same name; no host name and no user is in it.
+In: a plan, a moment; manifests. Out: a name, lines of the manifest; a digest of what a run sends to
+whom under which contract, what differs first. Must stay true: equal content that began at the same
+ns has the same name; no host name and no user is in it; what a seed draws is no part of the digest,
+nor is where a gateway of our own listened.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,11 @@ from bench.clock import clock_facts, utc_text
 from bench.machine import cores
 from bench.plan.schedule import Plan
 from bench.plan.suite import Suite
-from bench.record.records.manifest import InputFile, Manifest, SuiteName, lane_record
+from bench.plan.target import EMBEDDED
+from bench.record.digests import sha256
+from bench.record.files import json_bytes
+from bench.record.records.manifest import InputFile, LaneRecord, Manifest, SuiteName, lane_record
+from bench.record.records.record import Json
 from bench.userfile import file_digest
 
 #: Characters of a suite's name in the name of its runs.
@@ -98,3 +106,60 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+#: Keys of a lane that the plan sets and the seed does not.
+_KEYS = (
+    *("name", "target", "tier", "region", "api", "model", "base_url", "transport", "stage"),
+    *("scenario", "simulated", "profile", "timeout_ns", "max_in_flight", "closed_loop"),
+    *("route", "legs", "contract"),
+)
+
+
+def plan_digest(lanes: Sequence[LaneRecord]) -> str:
+    """The same for every run of one plan, whatever its seed."""
+    return sha256(json_bytes([_of(lane) for lane in lanes]))
+
+
+def first_difference(
+    mine: Sequence[LaneRecord], other: Sequence[LaneRecord], *, contracts: bool = True
+) -> str | None:
+    """Where two runs' plans part, in words; None where they do not. `contracts`: by theirs too."""
+    names = [[lane.name for lane in lanes] for lanes in (mine, other)]
+    if names[0] != names[1]:
+        return f"targets {', '.join(names[0])} and {', '.join(names[1])}"
+    for one, two in zip(mine, other, strict=True):
+        kept, found = _of(one), _of(two)
+        for key in kept:
+            if kept[key] != found[key] and (contracts or key != "contract"):
+                return f"{one.name}: {_where(key, kept[key], found[key])}"
+    return None
+
+
+def _where(key: str, mine: Any, other: Any) -> str:
+    """`profile.arrivals.rate 5/s and 10/s`."""
+    if isinstance(mine, dict) and isinstance(other, dict):
+        for step in dict.fromkeys([*mine, *other]):
+            if mine.get(step) != other.get(step):
+                return _where(f"{key}.{step}", mine.get(step), other.get(step))
+    if isinstance(mine, (dict, list)) or isinstance(other, (dict, list)):
+        return key
+    return f"{key} {mine} and {other}"
+
+
+def _of(lane: LaneRecord) -> Json:
+    written = lane.to_json()
+    kept = {key: written.get(key) for key in _KEYS}
+    kept["base_url"] = [_place(url, lane.scenario) for url in lane.base_url.split(", ")]
+    kept["legs"] = [
+        {**leg, "base_url": _place(leg.get("base_url", ""), lane.scenario), "prices": None}
+        for leg in written.get("legs", [])
+    ]
+    return kept
+
+
+def _place(url: str, scenario: str | None) -> str:
+    """A gateway of our own listens elsewhere each time."""
+    if scenario is not None and url.endswith(f"/{Path(scenario).stem}/v1"):
+        return EMBEDDED
+    return url

@@ -4,21 +4,21 @@ gathered.
 There are four kinds, by where and when a part is started: a worker here, a sitting later, a shard
 elsewhere, and a shard there, on a node of a cluster.
 
-In: the schedule, a part's files. Out: masks, its rows as the run has them. Must stay true: a part
-is whole sessions, and caps are divided so that the parts add up to the plan's; what it took with it
-when it was lost is said in words of its own. `gather` makes a run of parts.
+In: the schedule, a part's files. Out: masks, its rows as the run has them, the vendor's own names
+of requests that failed or were slow. Must stay true: a part is whole sessions, and caps are divided
+so that the parts add up to the plan's; what it took with it when it was lost is said in words of
+its own; such names are bounded, however many parts there are. `gather` makes a run of parts.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from bench.record.evidence import renumbered
 from bench.record.histogram import Histogram
 from bench.record.pieces import (
     STRING_KINDS,
@@ -45,6 +45,58 @@ from bench.record.samples import (
     Table,
 )
 from bench.record.sittings import UNDER_WAY
+
+#: Kept a lane: failed requests of each cause, and slow ones.
+FAILED_MOST, SLOW_MOST = 50, 50
+
+
+def all_evidence(parts: Iterable[Sequence[LaneEvidence]]) -> list[LaneEvidence]:
+    """What all parts kept, lane by lane."""
+    by_lane: list[list[LaneEvidence]] = []
+    for part in parts:
+        by_lane += ([] for _ in range(len(part) - len(by_lane)))
+        for kept, lane in zip(by_lane, part, strict=False):
+            kept.append(lane)
+    return [_together(kept) for kept in by_lane]
+
+
+def _together(kept: Sequence[LaneEvidence]) -> LaneEvidence:
+    causes = sorted({cause for each in kept for cause in each.failed})
+    failed = {
+        cause: sorted({pair for each in kept for pair in each.failed.get(cause, ())})[:FAILED_MOST]
+        for cause in causes
+    }
+    slow = sorted({one for each in kept for one in each.slow}, reverse=True)[:SLOW_MOST]
+    return LaneEvidence(
+        requests_left=_least(each.requests_left for each in kept),
+        tokens_left=_least(each.tokens_left for each in kept),
+        failed=failed,
+        slow=slow,
+    )
+
+
+def _least(counts: Iterable[int | None]) -> int | None:
+    return min((count for count in counts if count is not None), default=None)
+
+
+def renumbered(lanes: Sequence[LaneEvidence], rows: Int) -> list[LaneEvidence]:
+    """Of a part that numbers its rows by itself, as the run does: `rows` are where they lie."""
+
+    def moved(row: int) -> int:
+        return int(rows[row])
+
+    known = range(len(rows))
+    return [
+        lane.replace(
+            failed={
+                cause: [(moved(row), name) for row, name in pairs if row in known]
+                for cause, pairs in lane.failed.items()
+            },
+            slow=[(took, moved(row), name) for took, row, name in lane.slow if row in known],
+        )
+        for lane in lanes
+    ]
+
 
 Kind = Literal["here", "later", "elsewhere", "there"]
 #: Those that number their rows by themselves, in a folder of their own.

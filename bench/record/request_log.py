@@ -1,14 +1,16 @@
 """Request logs: the customer's own, read from files.
 
 In: CSV, JSON or Parquet files and which column holds what. Out: a `RequestLog`: the rows in order
-of their start, as a run's tables have them. Must stay true: every row of the file is in the tables,
-dropped as a duplicate, or listed as unreadable with a moment of its own; disorder and duplicates
-are refused unless the user allowed them; each row knows its file and line.
+of their start, as a run's tables have them; the log's own names of rows, read once more. Must stay
+true: every row of the file is in the tables, dropped as a duplicate, or listed as unreadable with a
+moment of its own; disorder and duplicates are refused unless the user allowed them; each row knows
+its file and line.
 """
 
 from __future__ import annotations
 
 import gc
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -304,3 +306,23 @@ def sent_when_due(due: Int) -> tuple[Table, Table]:
     for column in ("due_ns", "slot_free_ns", "sent_ns"):
         samples[column] = due
     return schedule, samples
+
+
+def row_ids(log: RequestLog, rows: Int) -> dict[int, str]:
+    """By row: the request's name. Rows without one are left out. Raises UserError."""
+    column = log.mapping.get("id")
+    if column is None or not len(rows):
+        return {}
+    wanted: dict[int, dict[int, int]] = defaultdict(dict)
+    for row in rows.tolist():
+        wanted[int(log.file[row])][int(log.line[row])] = row
+    found: dict[int, str] = {}
+    for number, lines in wanted.items():
+        with LogFile(Path(log.names[number])) as source:
+            for chunk in source.chunks():
+                here = [(at, lines[line]) for at, line in enumerate(chunk.lines) if line in lines]
+                if not here:
+                    continue
+                cells = chunk.cells(column.name)
+                found |= {row: str(cells[at]) for at, row in here if cells[at] not in (None, "")}
+    return found

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from bench.api.answer import Answer, MalformedAnswer, StreamError
 from bench.api.chat import API
-from bench.api.framing import MAX_EVENT_BYTES, MAX_PLAIN_BYTES
+from bench.api.framing import MAX_EVENT_BYTES, MAX_PLAIN_BYTES, EventStream
 from bench.api.quick import QuickReader
-from bench.api.sse import EventStream
 from tests.support.reference_stream import Reading, agree, feed, pieces, read
 
 CAPTURES = Path(__file__).resolve().parents[2] / ".." / "shared" / "captures"

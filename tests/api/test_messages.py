@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from bench.api.answer import Answer, MalformedAnswer, Said, StreamError, Token, Usage
 from bench.api.cause import Cause
+from bench.api.framing import EventStream
 from bench.api.interface import AnswerLimit, BodyOptions
 from bench.api.messages import API, LOOK
 from bench.api.quick import QuickReader
-from bench.api.sse import EventStream
 from bench.api.tier import TierClass
 from bench.plan.target import Target
 from bench.record.samples import Outcome

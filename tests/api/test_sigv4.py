@@ -12,8 +12,7 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.api.auth import Outgoing
-from bench.api.sigv4 import AwsKeys, Signer
+from bench.api.auth import AwsKeys, Outgoing, Signer
 
 #: Keys and instant of AWS's test suite (github.com/awslabs/aws-c-auth,
 #: tests/aws-signing-test-suite/v4), whose requests carry no header but Host and X-Amz-Date.

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.api.framing import Event
-from bench.api.sse import EventStream
+from bench.api.framing import Event, EventStream
 from tests.support.reference_stream import pieces
 
 

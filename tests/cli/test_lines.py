@@ -12,7 +12,7 @@ from tests.support.patience import STEP_S
 SAYS = """
 import sys
 from contextlib import closing
-from bench.cli.lines import Lines
+from bench.cli.streams import Lines
 with closing(Lines()) as lines:
     for number in range(3_000):
         lines.say(f"line {number} " + "x" * 200)

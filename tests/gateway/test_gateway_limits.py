@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bench.gateway.limits import MAX_KEYS, TokenBuckets
-from bench.gateway.scenarios import RateLimit
+from bench.gateway.keys import MAX_KEYS, RateLimit, TokenBuckets
 from bench.units import S
 
 

@@ -21,8 +21,7 @@ from bench.judge.compare.arms import (
     save_baseline,
 )
 from bench.judge.compare.compare import Question, compare_arms
-from bench.judge.compare.compared import with_aa
-from bench.judge.compare.served import with_served
+from bench.judge.compare.compared import with_aa, with_served
 from bench.record.records.comparisons import AACheck, Comparison
 from bench.record.samples import Outcome
 from bench.show.comparison import comparison_screen

@@ -17,9 +17,8 @@ from bench.cli import main
 from bench.errors import UserError
 from bench.judge.runs.counted import Counted
 from bench.judge.runs.judged import judge_together
-from bench.judge.runs.rule import Rule
+from bench.judge.runs.rule import Rule, pool
 from bench.judge.runs.together import together
-from bench.judge.stats.pooled import pool
 from bench.judge.stats.scales import Weight, lay_out
 from bench.judge.stats.tail import clopper_pearson
 from bench.record.files import write_json

@@ -14,11 +14,10 @@ from typing import Any, cast
 import pytest
 
 from bench.api.answer import Answer
-from bench.load.endpoint import BodyWriter, Endpoint
+from bench.load.endpoint import BodyWriter, Endpoint, LaneState
 from bench.load.generator import Generator
 from bench.load.guard import FEWEST, SUSTAINED_NS, Caps, Guard, Guarded, Recent, should_stop
 from bench.load.journal import Journal
-from bench.load.lane_state import LaneState
 from bench.load.probe import HarnessProbe
 from bench.load.request import Attempt, Request
 from bench.plan.budget import PROMPT_MARGIN

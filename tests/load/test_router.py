@@ -13,10 +13,9 @@ from typing import Any, cast
 import numpy as np
 
 from bench.load.alarm import Timers
-from bench.load.endpoint import BodyWriter, Endpoint
+from bench.load.endpoint import BodyWriter, Endpoint, LaneState
 from bench.load.generator import Generator
 from bench.load.journal import Journal
-from bench.load.lane_state import LaneState
 from bench.load.probe import HarnessProbe
 from bench.load.router import Router
 from bench.plan.schedule import Plan

@@ -13,9 +13,9 @@ from bench.cli import main
 from bench.errors import UserError
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract, load_contract, stale
-from bench.plan.model_names import entry_of
 from bench.plan.schedule import compile_plan
 from bench.plan.target import Target
+from bench.plan.terms import entry_of
 from bench.record.records.manifest import LaneRecord
 from bench.userfile import builtin_names, parse_model
 from tests.support.planned import STEADY, profile, stage, suite, target

@@ -15,10 +15,9 @@ from pydantic import SecretStr
 from bench.load.evidence import Evidence
 from bench.load.journal import Strings
 from bench.load.request import Request
-from bench.record.evidence import FAILED_MOST, SLOW_MOST, all_evidence
 from bench.record.facts import kept_evidence
 from bench.record.gather import gather_evidence
-from bench.record.parts import Part
+from bench.record.parts import FAILED_MOST, SLOW_MOST, Part, all_evidence
 from bench.record.pieces import SealedFiles, SegmentWriter
 from bench.record.records.served import LaneEvidence
 from bench.record.run_folder import Run

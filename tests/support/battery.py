@@ -14,10 +14,9 @@ import anyio
 
 from bench.clock import monotonic_ns
 from bench.load.alarm import Alarm
-from bench.load.endpoint import BodyWriter, Endpoint
+from bench.load.endpoint import BodyWriter, Endpoint, LaneState
 from bench.load.generator import Generator, run_loop
 from bench.load.journal import Journal
-from bench.load.lane_state import LaneState
 from bench.load.probe import HarnessProbe
 from bench.load.request import Request
 from bench.load.transport.sender import make_sender

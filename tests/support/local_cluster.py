@@ -27,7 +27,7 @@ from bench.clock import monotonic_ns
 from bench.extras.cluster import driver as product
 from bench.extras.cluster.agent import Agent
 from bench.extras.cluster.driver import Cluster
-from bench.extras.cluster.seat import Engine, SeatLost
+from bench.extras.cluster.node import Engine, SeatLost
 from bench.load.options import RunOptions
 from bench.load.player import Counters
 from bench.load.shard import Place, Shard

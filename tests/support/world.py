@@ -13,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from bench.load.endpoint import BodyWriter, Endpoint
+from bench.load.endpoint import BodyWriter, Endpoint, LaneState
 from bench.load.generator import Generator
 from bench.load.journal import Journal
-from bench.load.lane_state import LaneState
 from bench.load.probe import HarnessProbe
 from bench.load.transport.interface import Handle, Headers, Receiver
 from bench.plan.profile import Profile

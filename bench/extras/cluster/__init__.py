@@ -5,4 +5,4 @@ Which engine carries their words is its own door.
 
 from bench.extras import Extra
 
-EXTRA = Extra(commands={"collect": "merge"}, run="bench.extras.cluster.run_flags")
+EXTRA = Extra(commands={"collect": "merge"}, run="bench.extras.cluster.command")

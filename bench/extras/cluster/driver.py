@@ -32,10 +32,9 @@ from bench.extras.cluster.fleet import (
     dismiss,
     fetch,
 )
-from bench.extras.cluster.job import Job
+from bench.extras.cluster.node import Engine, Job, Seat
 from bench.extras.cluster.outbox import Inbox
 from bench.extras.cluster.ray_engine import RayEngine
-from bench.extras.cluster.seat import Engine, Seat
 from bench.judge.left_out import leave_out as leave_nodes_out
 from bench.judge.left_out import refuse_unknown
 from bench.load.ceiling import needed_workers

@@ -19,10 +19,8 @@ from typing import Any
 from bench.clock import monotonic_ns, sleep_s, wall_offset_ns
 from bench.errors import TargetUnreachable, UserError
 from bench.extras.cluster.agent import READY_S, Agent, part_of
-from bench.extras.cluster.job import Job
-from bench.extras.cluster.offset import Offset, offset_of
+from bench.extras.cluster.node import Job, Offset, Seat, SeatLost, offset_of
 from bench.extras.cluster.outbox import Inbox
-from bench.extras.cluster.seat import Seat, SeatLost
 from bench.load.player import Counters, OnTick
 from bench.record.parts import Part
 from bench.units import S, show_duration

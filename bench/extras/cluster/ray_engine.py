@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.extras.cluster.agent import Agent
-from bench.extras.cluster.seat import SeatLost
+from bench.extras.cluster.node import SeatLost
 from bench.load.shard import Place
 
 #: Labels of `ray start --labels` that name a node's region and its name in the run.

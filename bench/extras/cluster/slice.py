@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.errors import TailproofError, TargetUnreachable
-from bench.extras.cluster.job import Job
+from bench.extras.cluster.node import Job
 from bench.load.generator import run_loop
 from bench.load.options import Listeners, RunOptions
 from bench.load.part_process import CounterReports, FromStarter, ToStarter, leave

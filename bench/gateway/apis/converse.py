@@ -16,7 +16,7 @@ from typing import Any
 from zlib import crc32
 
 from bench.gateway.apis.seam import Asked, GatewayApi, Headers, Incoming, Refusal, Served
-from bench.gateway.limits import Allowance
+from bench.gateway.keys import Allowance
 from bench.gateway.tiers import TierName
 from bench.gateway.wire import (
     WORDS,

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.gateway.apis.seam import Asked, GatewayApi, Headers, Incoming, Refusal, Served
-from bench.gateway.limits import Allowance
+from bench.gateway.keys import Allowance
 from bench.gateway.tiers import TierName
 from bench.gateway.wire import (
     WORDS,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from bench.gateway.limits import Allowance
+from bench.gateway.keys import Allowance
 from bench.gateway.tiers import TierName
 from bench.gateway.wire import RequestError
 from bench.units import MS, S

@@ -19,8 +19,8 @@ from bench.judge.attribution.levels import ALPHA, ENOUGH_IN_LEVEL, levels_of
 from bench.judge.attribution.shapley import shapley
 from bench.judge.attribution.tail import Tail, tail_of
 from bench.judge.reached import came_to
+from bench.judge.stats.groups import LEAST_SESSIONS, begun_ns, sessions_of, worth_of
 from bench.judge.stats.resample import time_blocks
-from bench.judge.stats.sessions import LEAST_SESSIONS, begun_ns, sessions_of, worth_of
 from bench.record.facts import Places, places_of
 from bench.record.records.attribution import (
     Attribution,

@@ -24,7 +24,7 @@ from bench.judge.left_out import kept
 from bench.judge.reached import came_to, undecided
 from bench.judge.served import api_of
 from bench.judge.spend import spend_of
-from bench.judge.stats.sessions import sessions_of, worth_of
+from bench.judge.stats.groups import sessions_of, worth_of
 from bench.judge.summary import token_cost
 from bench.record.files import write_atomically
 from bench.record.records.manifest import LaneRecord

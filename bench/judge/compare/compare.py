@@ -25,8 +25,8 @@ from bench.judge.compare.arms import Arm, differences, one_after_the_other
 from bench.judge.compare.decision import ALPHA, Ratio, decide, regression, undecided
 from bench.judge.compare.difference import SMALL, exceedance, permutation, shift_function
 from bench.judge.compare.tier_price import NO_FEE, Fee, price
+from bench.judge.stats.groups import LEAST_SESSIONS
 from bench.judge.stats.resample import RESAMPLES
-from bench.judge.stats.sessions import LEAST_SESSIONS
 from bench.judge.stats.superblocks import Layouts, Series, sample, slot_ns
 from bench.judge.stats.tail import quantile_nearest_rank
 from bench.quantiles import P50, P95, P99, P999, by_key

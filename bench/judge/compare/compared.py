@@ -1,9 +1,11 @@
 """The comparisons that a suite asked for (comparisons.json of a run), or somebody who named two.
 
 In: a run whose lanes say what they are compared with. Out: one record a pair, its A/A checks, and
-whether the rehearsed outcomes were met. Must stay true: only manifest, schedule and samples are
-read, so the same folder gives the same record; an A/A check that rejects leaves nothing proven;
-two that were named and do not belong side by side are refused unless by force, and two arms of one
+whether the rehearsed outcomes were met; where another tier served some answers, what the tier that
+was asked for served alone. Must stay true: only manifest, schedule and samples are read, so the
+same folder gives the same record; an A/A check that rejects leaves nothing proven; the comparison
+that decides is of all requests, as bought, for what was honoured was chosen by the provider; two
+that were named and do not belong side by side are refused unless by force, and two arms of one
 comparison of a suite are looked at in the order they were sent in.
 """
 
@@ -16,23 +18,39 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bench.errors import UserError
-from bench.judge.compare.arms import Arm, arm_of, differences, one_after_the_other
+from bench.judge.compare.arms import (
+    AS_ASKED,
+    ELSEWHERE,
+    FAILED,
+    UNNAMED,
+    Arm,
+    arm_of,
+    differences,
+    one_after_the_other,
+)
 from bench.judge.compare.compare import (
     COMPARED,
     Question,
     compare_arms,
     enough,
     fields_of,
+    part_of,
     ratios_of,
     sampled_arms,
 )
 from bench.judge.compare.decision import finite, undecided
-from bench.judge.compare.served import with_served
 from bench.judge.compare.tier_price import NO_FEE, Fee
 from bench.judge.stats.resample import Draws, stream
 from bench.plan.interleave import Compare, CompareExpect, Turn
 from bench.quantiles import P99
-from bench.record.records.comparisons import AACheck, Comparison, Comparisons, PartComparison
+from bench.record.records.comparisons import (
+    AACheck,
+    AsServed,
+    Comparison,
+    Comparisons,
+    PartComparison,
+    ServedArm,
+)
 from bench.record.records.verdicts import Expectation
 from bench.record.run_folder import Run
 from bench.units import parse_share
@@ -266,3 +284,62 @@ def compare_pair(
         asked = dataclasses.replace(asked, fee=fee)
     record = compare_arms(first, second, asked)
     return with_aa(with_served(record, first, second, asked), checks)
+
+
+BIAS = (
+    "the provider chooses which requests it honours, perhaps those that are easy to serve (short"
+    " prompts, quiet minutes): this compares its choice, not what was bought"
+)
+
+
+def with_served(record: Comparison, baseline: Arm, other: Arm, question: Question) -> Comparison:
+    """The record, and where answers came from another tier than was asked for, as served."""
+    if not any(_count(arm, ELSEWHERE) for arm in (baseline, other)):
+        return record
+    part, _ = part_of(_honoured(baseline), _honoured(other), question, None)
+    return record.replace(
+        as_served=AsServed(
+            comparison=part,
+            baseline=_served(baseline, other),
+            other=_served(other, baseline),
+            bias=BIAS,
+        )
+    )
+
+
+def _count(arm: Arm, kind: int) -> int:
+    return 0 if arm.tier is None else int((arm.tier == kind).sum())
+
+
+def _honoured(arm: Arm) -> Arm:
+    """Answers by the tier that was asked for, and failures, which name none."""
+    if arm.tier is None:
+        return arm
+    return arm.where(np.isin(arm.tier, (AS_ASKED, FAILED)))
+
+
+def _served(arm: Arm, counterpart: Arm) -> ServedArm | None:
+    """What served an arm; None where no answer of it names a tier that can be compared."""
+    if arm.tier is None:
+        return None
+    as_asked, elsewhere = _count(arm, AS_ASKED), _count(arm, ELSEWHERE)
+    found = ServedArm(
+        asked=arm.facts["asked"],
+        as_asked=as_asked,
+        elsewhere=elsewhere,
+        unknown=_count(arm, UNNAMED),
+        share_elsewhere=elsewhere / (as_asked + elsewhere) if as_asked + elsewhere else None,
+        extra_usd=None,
+        extra_usd_per_1000_requests=None,
+    )
+    if not elsewhere:
+        return found
+    ours, theirs = (each.facts.get("usd_per_million") for each in (arm, counterpart))
+    if ours is None or theirs is None:
+        return found.replace(reason="no price is known of both tiers")
+    dearer = [a - b for a, b in zip(ours, theirs, strict=True)]
+    tokens = arm.facts["elsewhere_tokens"]
+    extra = sum(n * usd for n, usd in zip(tokens, dearer, strict=True)) / 1_000_000
+    if extra <= 0:
+        return found.replace(reason="it costs no more than what it is compared with")
+    return found.replace(extra_usd=extra, extra_usd_per_1000_requests=1000 * extra / len(arm))

@@ -2,8 +2,10 @@
 
 In: the outcome of a clause's rows, the health of the harness. Out: a `Decision` with its reason.
 Must stay true: a harness that could have caused a breach cannot pronounce one; rows that another
-tier or place served say nothing of the contract; a reason says which counts decided, what a row is
-worth where rows depend on each other, and for INCONCLUSIVE what more would help.
+tier or place served say nothing of the contract; of answers that do not say which tier served them,
+PASS stands only if it would without those that kept the promise, FAIL only if it would without
+those that broke it; a reason says which counts decided, what a row is worth where rows depend on
+each other, and for INCONCLUSIVE what more would help.
 
 Source: methods 8.
 """
@@ -11,11 +13,13 @@ Source: methods 8.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from fractions import Fraction
 
 from bench.judge.contract.clauses import Tally, tally
 from bench.judge.contract.exclusions import Classes
 from bench.judge.contract.requests import trials_of
+from bench.judge.contract.spans import Found
 from bench.judge.health import Health
 from bench.judge.stats.dependence import Cause, Judged, judge_trials
 from bench.judge.stats.scales import LEAST_TO_PASS
@@ -212,3 +216,34 @@ def _more(judged: Judged, unit: str) -> str:
         f"a run of about {judged.needed:,} {unit} would decide if the share stays at"
         f" {show_share(Fraction(judged.bad, judged.n))}"
     )
+
+
+def beside_silent(
+    judge: Callable[[Tally], Found], counts: Tally, silent: Bool | None
+) -> tuple[Found, str | None]:
+    """What `judge` makes of the rows, and why answers that name no tier leave it open, or None;
+    `silent` is a mask of all rows.
+    """
+    found = judge(counts)
+    outcome = found.judged.outcome
+    if silent is None or outcome not in ("PASS", "FAIL"):
+        return found, None
+    unnamed = silent[counts.rows]
+    if not unnamed.any():
+        return found, None
+    against = unnamed & (counts.is_bad == (outcome == "FAIL"))
+    again = judge(counts.where(~against))
+    if again.judged.outcome == outcome:
+        return dataclasses.replace(found, p_fail=max(found.p_fail, again.p_fail)), None
+    how = "kept it" if outcome == "PASS" else "broke it"
+    return found, (
+        f"{int(unnamed.sum()):,} of {counts.n:,} answers do not say which tier served them; without"
+        f" those of them that {how} this would be no {outcome}"
+    )
+
+
+def unless_in_doubt(decision: Decision, doubt: str | None) -> Decision:
+    """The decision, where answers that name no tier leave it standing."""
+    if doubt is None or decision.verdict not in ("PASS", "FAIL"):
+        return decision
+    return Decision("INCONCLUSIVE", doubt, cause="unknown_rows")

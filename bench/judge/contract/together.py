@@ -1,27 +1,33 @@
-"""The clauses of a run held together: which FAIL stands among all of them, and bounds that deny no
-verdict.
+"""The clauses of a run held together: which FAIL stands among all of them, bounds that deny no
+verdict, one verdict over all and the exit code.
 
-In: the clauses of all lanes and contracts, each judged by itself. Out: the same, corrected. Must
-stay true: the chance of any false FAIL among all clauses of a run is at most that of one (Holm);
-where the correction holds a FAIL back its lower bound is made at the corrected error, and no longer
-lies beyond the limit; an end of a bound that would decide what was left open is not given.
+In: the clauses of all lanes and contracts, each judged by itself; the health of the harness. Out:
+the same, corrected; a word and a code. Must stay true: the chance of any false FAIL among all
+clauses of a run is at most that of one (Holm); where the correction holds a FAIL back its lower
+bound is made at the corrected error, and no longer lies beyond the limit; an end of a bound that
+would decide what was left open is not given. INVALID beats all; PASS needs every judged clause; of
+several codes the worst wins.
 
-Source: methods 3.7; methods, part two, mends 6 and 9.
+Source: methods 3.7, 8; methods, part two, mends 6 and 9.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from bench.errors import ExitCode
 from bench.judge.contract.clauses import Tally
 from bench.judge.contract.decision import Decision
 from bench.judge.contract.spans import Found
+from bench.judge.health import Health
 from bench.judge.stats.sequential import holm
 from bench.plan.clause import Clause
 from bench.record.records.manifest import LaneRecord
-from bench.record.records.verdicts import ClauseVerdict, Decide
+from bench.record.records.summary import Overall
+from bench.record.records.verdicts import ClauseOutcome, ClauseVerdict, Decide, Expectation
+from bench.record.run_folder import Run
 from bench.units import S
 
 
@@ -135,3 +141,36 @@ def decide(decision: Decision, clause: Clause, counts: Tally, lane: LaneRecord) 
         requests = decision.needed
         lasts_ns = math.ceil(measured_ns * requests / counts.n)
     return Decide(share=decision.share, requests=requests, duration_s=lasts_ns / S)
+
+
+def overall_verdict(verdicts: Sequence[ClauseOutcome], health: Health) -> Overall:
+    """INVALID beats all; FAIL if any; PASS only if all judged clauses pass; NONE without any."""
+    judged = [verdict for verdict in verdicts if verdict != "REPORTED"]
+    if not judged:
+        return "NONE"
+    if health.state == "invalid":
+        return "INVALID"
+    if "FAIL" in judged:
+        return "FAIL"
+    if all(verdict == "PASS" for verdict in judged):
+        return "PASS"
+    return "INCONCLUSIVE"
+
+
+def exit_code(
+    run: Run, health: Health, overall: Overall, expects: Sequence[Expectation]
+) -> ExitCode:
+    """The first of 130, 5, 4, 1, 3, 0 that holds; a suite with `expect` is judged by that alone."""
+    if run.state != "complete":
+        return ExitCode.INTERRUPTED
+    if any(not mistake.expired for mistake in health.mistakes):
+        return ExitCode.UNREACHABLE
+    if overall == "INVALID":
+        return ExitCode.INVALID
+    if expects:
+        if all(expect.met for expect in expects):
+            return ExitCode.PASS
+        return ExitCode.FAIL
+    return {"FAIL": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}.get(
+        overall, ExitCode.PASS
+    )

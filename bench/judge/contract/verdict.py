@@ -29,19 +29,26 @@ from bench.judge.contract.credits import projected
 from bench.judge.contract.decision import (
     Decision,
     beside_drift,
+    beside_silent,
     judged_decision,
     served_elsewhere,
+    unless_in_doubt,
     with_health,
 )
 from bench.judge.contract.exclusions import Classes, classify
 from bench.judge.contract.forecast import judge_forecast
 from bench.judge.contract.next_command import with_commands
-from bench.judge.contract.overall import exit_code, overall_verdict
 from bench.judge.contract.requests import judge_requests
 from bench.judge.contract.scope import scope_of
-from bench.judge.contract.silent import beside_silent, unless_in_doubt
 from bench.judge.contract.spans import Found, judge_spans
-from bench.judge.contract.together import Claim, agreeing, decide, stand_together
+from bench.judge.contract.together import (
+    Claim,
+    agreeing,
+    decide,
+    exit_code,
+    overall_verdict,
+    stand_together,
+)
 from bench.judge.health import Health
 from bench.judge.left_out import facts_of, left_out_of
 from bench.judge.reached import came_to

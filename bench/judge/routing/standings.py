@@ -20,7 +20,7 @@ import numpy as np
 from bench.judge.compare.arms import Arm
 from bench.judge.compare.compare import Question, enough, ratios_of, sampled_arms
 from bench.judge.compare.decision import ALPHA, Limits
-from bench.judge.stats.sessions import LEAST_SESSIONS, sessions_of
+from bench.judge.stats.groups import LEAST_SESSIONS, sessions_of
 from bench.judge.stats.tail import quantile_ci_ranks, quantile_nearest_rank
 from bench.quantiles import P50, P99, P999, by_key
 from bench.record.records.manifest import LaneRecord

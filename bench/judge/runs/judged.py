@@ -20,11 +20,9 @@ from bench.clock import utc_text
 from bench.errors import ExitCode, UserError
 from bench.judge.contract.together import agreeing
 from bench.judge.runs.counted import ClauseRows, Counted, RunRows, read_rows
-from bench.judge.runs.rule import Rule
+from bench.judge.runs.rule import LEAST_RUNS, Rule, reason_of
 from bench.judge.runs.together import Together, length_s
-from bench.judge.runs.words import reason_of
 from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
-from bench.judge.stats.pooled import LEAST_RUNS
 from bench.judge.stats.sequential import holm
 from bench.judge.stats.tail import min_n
 from bench.metrics import METRICS

@@ -1,9 +1,13 @@
-"""The rule for one clause over several runs: PASS, FAIL or open, and the bounds that it is.
+"""The rule for one clause over several runs of a plan: PASS, FAIL or open, bounds, reason.
 
-In: of each run what the clause counts. Out: the outcome, the pooled weight, and the lowest limit
-that would pass and the highest that would fail. Must stay true: unknown rows count as bad for PASS
-and as good for FAIL; fewer than `LEAST_RUNS` runs decide nothing; the bound never denies the
-outcome.
+In: of each run what the clause counts. Out: the outcome, the weight of all runs as one sample, the
+lowest limit that would pass and the highest that would fail, words. Must stay true: unknown rows
+count as bad for PASS and as good for FAIL; fewer than `LEAST_RUNS` runs decide nothing; the bound
+never denies the outcome. The run is the unit, not the request: it counts as one event as soon as
+runs differ by more than their own rows explain; the spell that may come yet is as large as the
+worst run's excess over its share; of equal runs nothing is added.
+
+Source: methods, part two, "Run and service": steps 1 to 3 with runs as blocks.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
@@ -19,9 +24,49 @@ import numpy as np
 
 from bench.judge.runs.counted import Counted
 from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
-from bench.judge.stats.pooled import LEAST_RUNS, Pooled, pool
-from bench.judge.stats.scales import p_fail, stand_in
+from bench.judge.stats.scales import FURTHER, WORST_BY_CHANCE, Weight, p_fail, price, stand_in
 from bench.record.samples import Bool, Int
+from bench.units import show_share
+
+#: Fewer runs decide nothing.
+LEAST_RUNS = 10
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """All runs together."""
+
+    weight: Weight
+    #: part of the variance of the bad rows that lies between runs; None of fewer than two, or where
+    #: one row at most was bad
+    between: float | None
+    #: the run with the most bad rows above its share, in the order given
+    worst: int
+
+
+def pool(runs: Sequence[Weight], alpha: float, spell: float = 1.0) -> Pooled:
+    """Runs of unequal size too; `runs` has one at least, and each has rows. `spell`: rows of a
+    further spell, where one row at most was bad.
+    """
+    bad = np.array([run.y for run in runs])
+    rows = np.array([run.n for run in runs])
+    count, y, n = len(runs), float(bad.sum()), float(rows.sum())
+    share = rows * (y / n)
+    left = bad - share
+    inside = sum(run.v for run in runs)
+    between = count / (count - 1) * float(left @ left) if count > 1 else 0.0
+    v = max(inside, between * price(count, alpha)) if count > 1 else inside
+    above = left - WORST_BY_CHANCE * np.sqrt(share)
+    w = 1 + FURTHER * max(float(above.max()) - 1, 0.0)
+    if y <= 1:  # one tells nothing of how they come
+        w = max(w, spell)
+    known = count > 1 and y > 1
+    return Pooled(
+        Weight(y, n, v, w, count),
+        max(0.0, 1 - inside / between) if known and between > 0 else (0.0 if known else None),
+        int(np.argmax(left)),
+    )
+
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Cause = Literal["few_rows", "few_blocks", "worst_block", "unknown_rows", "near_limit"]
@@ -144,3 +189,71 @@ def _first(count: int, holds: Callable[[int], bool]) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
+
+
+#: Beyond so many times the runs there are, nothing is foretold.
+_MOST_TIMES = 100
+
+
+def reason_of(rule: Rule) -> str:
+    """`12 of 4,210 requests in 12 runs broke it; at most 0.61 % may, 95 % sure`."""
+    weight = rule.at_best.weight
+    n, bad = int(weight.n), int(weight.y)
+    unknown = int(rule.at_worst.weight.y) - bad
+    seen = f"{bad:,} of {n:,} requests in {len(rule.runs)} runs broke it"
+    if unknown:
+        seen += f", {unknown:,} more were cut off"
+    low, high = rule.share_limits
+    allowed = show_share(rule.p0)
+    if rule.outcome == "PASS":
+        return f"{seen}; that is at most {show_share(high)} of all, and {allowed} may"
+    if rule.outcome == "FAIL":
+        return f"{seen}; that is at least {show_share(low)} of all, and {allowed} may"
+    return f"{seen}; {_open(rule)}"
+
+
+def _open(rule: Rule) -> str:
+    if len(rule.runs) < LEAST_RUNS:
+        return f"a verdict over runs needs {LEAST_RUNS} of them"
+    low, high = rule.share_limits
+    between = f"that is {show_share(low)} to {show_share(high)} of all, and {show_share(rule.p0)}"
+    why = {
+        "few_rows": "too few requests to prove it even if none had broken it",
+        "worst_block": "one more run like the worst would break it",
+        "unknown_rows": "what became of those cut off would decide it",
+    }.get(rule.cause)
+    said = f"{between} may" + (f"; {why}" if why else "")
+    needed = needed_runs(rule)
+    if needed is None:
+        return f"{said}; no number of such runs decides, if the share stays"
+    return f"{said}; about {needed:,} such runs would decide, if the share stays"
+
+
+def needed_runs(rule: Rule) -> int | None:
+    """So many runs of this kind would decide if share and spread stay as they were."""
+    runs = len(rule.runs)
+    undecided, number = runs, max(2 * runs, LEAST_RUNS)
+    while not _would_decide(rule, number):
+        undecided, number = number, 2 * number
+        if number > _MOST_TIMES * runs:
+            return None
+    while number - undecided > 1:
+        middle = (undecided + number) // 2
+        if _would_decide(rule, middle):
+            number = middle
+        else:
+            undecided = middle
+    return number
+
+
+def _would_decide(rule: Rule, runs: int) -> bool:
+    at_worst, at_best = (
+        _of_so_many(pooled.weight, len(rule.runs), runs) for pooled in (rule.at_worst, rule.at_best)
+    )
+    return at_worst.passes(rule.p0, rule.alpha) or at_best.fails(rule.p0, rule.alpha)
+
+
+def _of_so_many(weight: Weight, seen: int, runs: int) -> Weight:
+    times = runs / seen
+    y, n, v = (value * times for value in (weight.y, weight.n, weight.v))
+    return Weight(y, n, v, weight.w, runs)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from bench.errors import UserError
 from bench.plan.contract import Contract
+from bench.record.identity import first_difference
 from bench.record.records.manifest import Manifest
 from bench.record.records.record import read_record
 from bench.record.records.runs import RunsRecord
 from bench.record.run_folder import Run, read_manifest, under_way
-from bench.record.same_plan import first_difference
 from bench.units import S, show_duration
 
 

@@ -23,7 +23,7 @@ from statistics import NormalDist
 import numpy as np
 
 from bench.judge.stats.binomial import student_t_quantile
-from bench.judge.stats.blocks import BLOCKS
+from bench.judge.stats.groups import BLOCKS
 from bench.record.samples import Float, Int
 
 #: Draws of every bootstrap and every permutation.

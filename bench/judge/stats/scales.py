@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.judge.stats.binomial import Share, beta_quantile, beta_tails, student_t_quantile
-from bench.judge.stats.blocks import watched_ns
+from bench.judge.stats.groups import watched_ns
 from bench.judge.stats.tail import Limits
 from bench.record.samples import Bool, Float, Int
 

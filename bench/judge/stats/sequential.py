@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.judge.stats.binomial import beta_tails, log_beta_odds
-from bench.judge.stats.blocks import BLOCKS, count_within, equal_times, watched_ns
 from bench.judge.stats.dependence import Trials
+from bench.judge.stats.groups import BLOCKS, count_within, equal_times, watched_ns
 from bench.judge.stats.tail import MSER_BATCH, Mser5, mser5
 from bench.record.samples import Float, Int
 

@@ -17,6 +17,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from bench.judge.stats.groups import in_order
 from bench.judge.stats.resample import (
     RESAMPLES,
     Draws,
@@ -26,7 +27,6 @@ from bench.judge.stats.resample import (
     percentile_limits,
     stream,
 )
-from bench.judge.stats.sessions import in_order
 from bench.record.samples import Bool, Float, Int
 
 #: A run is cut into this many slots, or into slots of a minute where those are more; below LEAST

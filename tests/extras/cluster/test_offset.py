@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench.clock import monotonic_ns, wall_ns, wall_offset_ns
 from bench.errors import UserError
-from bench.extras.cluster.offset import Offset, offset_of
+from bench.extras.cluster.node import Offset, offset_of
 from bench.load.shard import AHEAD_NS, LATE_NS, Start
 from bench.units import MS, S
 

@@ -1,7 +1,7 @@
-"""Flags that show the metrics of a run while it lasts, and what shows them.
+"""Flags of commands that send: metrics while a run lasts, and the part of a run that is sent here.
 
-In: a port, the URL of a collector. Out: an `Exporter`, while it is open. Must stay true: what
-cannot be served is refused before a run.
+In: a port, the URL of a collector; `--shard`, `--start-at`, `--vantage`. Out: an `Exporter`, while
+it is open; a `Shard`. Must stay true: what cannot be served or sent is refused before a run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from bench.cli.flags import parsed
 
 if TYPE_CHECKING:
     from bench.app.exporter import Exporter
@@ -63,3 +65,49 @@ def monitored(
         if exporter.port is not None:
             click.echo(f"metrics: http://127.0.0.1:{exporter.port}{PATH}", err=True)
         yield exporter
+
+
+if TYPE_CHECKING:
+    from bench.load.shard import Shard
+
+
+def shard_of(
+    shard: str | None,
+    start_at: str | None,
+    vantage: str | None,
+    repeat: int,
+    *,
+    early_stop: bool,
+) -> Shard:
+    """What `--shard`, `--start-at` and `--vantage` ask for.
+
+    Raises UserError for what no part of a run can do alone.
+    """
+    from bench.errors import UserError
+    from bench.load.shard import Shard, parse_instant, parse_shard, parse_vantage
+
+    if (shard or start_at) and repeat > 1:
+        raise UserError(
+            "does not go with --repeat",
+            where="--shard" if shard else "--start-at",
+            remedy="leave one of them out",
+        )
+    if shard and early_stop:
+        raise UserError(
+            "does not go with --early-stop: a shard alone decides no clause",
+            where="--shard",
+            remedy="leave one of them out",
+        )
+    if vantage and not shard:
+        raise UserError(
+            "says where a shard is sent from, and this run is no shard",
+            where="--vantage",
+            remedy="add --shard I/N",
+        )
+    number, of = parsed("--shard", parse_shard, shard) or (1, 1)
+    return Shard(
+        number,
+        of,
+        parsed("--start-at", parse_instant, start_at),
+        parsed("--vantage", parse_vantage, vantage),
+    )
