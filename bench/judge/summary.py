@@ -23,6 +23,7 @@ from bench.judge.served import (
     tier_words,
     tiers_of,
 )
+from bench.judge.shape import curves_of, slices_of
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, in_summary
 from bench.quantiles import P50, P95, P99, QUANTILES, by_key, quantile_name
 from bench.record.facts import Places, kept_evidence, places_of
@@ -48,7 +49,15 @@ from bench.units import MS, S, nearest_rank
 
 def quantiles_ms(values_ns: Int) -> Quantiles | None:
     """Of the values >= 0, in ms."""
-    values = np.sort(values_ns[values_ns >= 0])
+    return _ranks_ms(ordered_ns(values_ns))
+
+
+def ordered_ns(values_ns: Int) -> Int:
+    """The values >= 0, ascending."""
+    return np.sort(values_ns[values_ns >= 0])
+
+
+def _ranks_ms(values: Int) -> Quantiles | None:
     n = len(values)
     if n == 0:
         return None
@@ -153,6 +162,9 @@ def lane_summary(
     ok = measured.where(measured.ok)
     counts = outcome_counts(columns.samples)
     judged = int((came.measured().samples["outcome"] != Outcome.censored).sum())
+    response = {
+        name: ordered_ns(latency_ns(ok.samples, name)) for name in in_summary("response_ms")
+    }
     return TargetSummary(
         simulated=lane.simulated,
         requests=len(columns),
@@ -162,7 +174,7 @@ def lane_summary(
         outcomes=counts,
         offered_rps=_offered_rps(columns, lane),
         sent_rps=_sent_rps(columns, lane, whole=len(came) == len(columns)),
-        response_ms=view_ms(ok, in_summary("response_ms")),
+        response_ms={name: _ranks_ms(values) for name, values in response.items()},
         service_ms=view_ms(ok, in_summary("service_ms"), "service"),
         inter_chunk_ms=_histogram_ms(gaps) if gaps is not None else None,
         **_by_themselves(measured, ok),
@@ -179,6 +191,8 @@ def lane_summary(
         server_ms=quantiles_ms(ok.samples["server_ns"]),
         server_gap_ms=quantiles_ms(server_gap_ns(ok.samples, lane)),
         **(_by_place(measured, places) if places is not None else {}),
+        curve=curves_of(response, came, lane),
+        slices=slices_of(came, lane),
     )
 
 

@@ -132,6 +132,17 @@ class Contract(UserModel):
         return min(limits, default=None)
 
     @property
+    def first_latency(self) -> Clause | None:
+        """The first judged clause with a limit on the latency of all requests: what takes longer
+        is slow.
+        """
+        for clause in self.clauses:
+            whole = clause.phase is None and clause.bucket is None and not clause.report_only
+            if whole and clause.limit is not None and clause.metric in FROM_DUE:
+                return clause
+        return None
+
+    @property
     def by_model(self) -> bool:
         """Whether a term differs by model, so that nothing can be judged before one is known."""
         of_clauses = any(clause.models for clause in self.clauses)

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.judge.reached import undecided
 from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
-from bench.metrics import FROM_DUE, METRICS
+from bench.metrics import METRICS
 from bench.quantiles import P99
 from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Bool, Columns, Int, latency_ns
@@ -80,11 +80,6 @@ def tail_of(columns: Columns, lane: LaneRecord, limit_ns: int | None = None) -> 
 
 
 def _promise(lane: LaneRecord) -> tuple[str, str, int | None]:
-    """Metric, view and limit of the contract's first judged latency clause on all requests; else
-    e2e without one.
-    """
-    for clause in lane.contract.clauses if lane.contract else ():
-        whole = clause.phase is None and clause.bucket is None and not clause.report_only
-        if whole and clause.limit is not None and clause.metric in FROM_DUE:
-            return clause.metric, clause.view, clause.limit
-    return "e2e", "response", None
+    """Metric, view and limit of what the contract calls slow; else e2e without a limit."""
+    clause = lane.contract.first_latency if lane.contract else None
+    return (clause.metric, clause.view, clause.limit) if clause else ("e2e", "response", None)

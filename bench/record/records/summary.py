@@ -16,6 +16,7 @@ from bench.metrics import HEADLINES, in_summary
 from bench.record.records.manifest import State
 from bench.record.records.record import FileRecord, Json, Number, Record
 from bench.record.records.served import EvidenceRow, Headroom, Tiers
+from bench.record.records.shape import Curve, Slices
 from bench.record.samples import Outcome
 
 Count = int
@@ -170,6 +171,10 @@ class TargetSummary(Record):
     by_node: dict[str, VantageSummary] = Field(default_factory=dict)
     #: the same where there is more than one region
     by_region: dict[str, VantageSummary] = Field(default_factory=dict)
+    #: percentile curves of response latencies, by metric
+    curve: dict[str, Curve] = Field(default_factory=dict)
+    #: None: no row tells
+    slices: Slices | None = None
 
 
 class HealthRecord(Record):
