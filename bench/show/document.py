@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+from markupsafe import Markup
 
 Row = TypeVar("Row")
 AnyNode = TypeVar("AnyNode")
@@ -27,6 +29,20 @@ Pair = tuple[str, str]
 Kind = Literal["number", "count", "words", "group", "verdict", "reason"]
 
 
+@runtime_checkable
+class Graphic(Protocol):
+    """A picture that a page draws itself: one module of `graphics` each, a frozen dataclass. Where
+    there are no pictures, its sentence stands.
+    """
+
+    @property
+    def says(self) -> str:
+        """The picture in a sentence with its numbers, for who cannot see it."""
+
+    def markup(self) -> Markup:
+        """HTML or inline SVG, whose `role="img"` is labelled by the sentence."""
+
+
 def always(_rows: Sequence[Any]) -> bool:
     """The column is shown whatever the rows are."""
     return True
@@ -35,6 +51,11 @@ def always(_rows: Sequence[Any]) -> bool:
 def plain(_row: Any) -> str:
     """The cell has no colour of a verdict."""
     return ""
+
+
+def unpictured(_row: Any) -> Graphic | None:
+    """The cell is text."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,8 @@ class Column(Generic[Row]):
     width: int = 0
     #: the verdict in whose colour a cell stands; empty for none
     coloured_by: Callable[[Row], str] = plain
+    #: what a page draws in a row's cell instead of the text; None for the text
+    graphic: Callable[[Row], Graphic | None] = unpictured
 
     def title(self, rows: Sequence[Row]) -> str:
         """The heading of these rows."""
@@ -74,6 +97,8 @@ class Grid:
     rows: list[list[str]]
     #: of each cell the verdict in whose colour it stands, or an empty text
     colours: list[list[str]]
+    #: of each cell what a page draws instead of its text
+    graphics: list[list[Graphic | None]]
 
     @property
     def words(self) -> list[bool]:
@@ -107,6 +132,7 @@ class Table(Generic[Row]):
             [column.title(self.rows) for column in shown],
             [[column.value(row) for column in shown] for row in self.rows],
             [[column.colour(row) for column in shown] for row in self.rows],
+            [[column.graphic(row) for column in shown] for row in self.rows],
         )
 
 
@@ -198,10 +224,24 @@ class Drawer:
 
     title: str
     nodes: Sequence[Node]
+    #: how many, of what: beside the title
+    about: str = ""
+    #: a page shows it at once
+    open: bool = False
 
 
 Node: TypeAlias = (
-    Heading | Text | Verdict | Pairs | Bullets | Code | Table[Any] | Figure | Strip | Drawer
+    Heading
+    | Text
+    | Verdict
+    | Pairs
+    | Bullets
+    | Code
+    | Table[Any]
+    | Figure
+    | Strip
+    | Drawer
+    | Graphic
 )
 
 
@@ -211,17 +251,31 @@ class Section:
 
     #: what links call it; empty: it is numbered
     anchor: str
-    #: empty: the section has no heading
+    #: a question; empty: the section has no heading
     title: str
     nodes: Sequence[Node]
     #: what the navigation calls it; empty: it is not listed there
     link: str = ""
+    #: its first line, which answers the title's question
+    answer: str = ""
     #: the target that all of it is about; empty for what is about several or none
     target: str = ""
 
     def of(self, kind: type[AnyNode]) -> list[AnyNode]:
         """Its nodes of one kind, in their order."""
         return [node for node in self.nodes if isinstance(node, kind)]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A line of what a report rests on, beside its verdict."""
+
+    name: str
+    value: str
+    #: the verdict whose shape stands before it
+    mark: str = ""
+    #: a word in a frame before it: SIMULATED
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -232,13 +286,23 @@ class Document:
     title: str
     #: the verdict over everything; NONE where nothing was judged
     overall: str
-    #: beside the verdict: how many known answers of a rehearsal were met
-    aside: str = ""
-    #: what must be known before the first number is read
+    #: what stands in the verdict's place: AS EXPECTED; empty for the verdict
+    word: str = ""
+    #: what the title does not say of what was tested
+    about: str = ""
+    #: the verdict's cause, and what must be known before the first number is read
     lead: Sequence[Node] = ()
+    #: clauses by verdict
+    tally: Sequence[tuple[str, int]] = ()
+    #: what it rests on
+    facts: Sequence[Fact] = ()
+    #: what to do next, at most three
+    commands: Sequence[Code] = ()
     sections: Sequence[Section] = field(default_factory=tuple)
     #: what stands at the foot of every printed page; empty: the run's name
     foot: str = ""
+    #: what a pull request's comment shows below the lead; empty: all sections
+    brief: Sequence[Node] = ()
 
     def figures(self) -> Iterable[Figure]:
         """Every figure, in the order of the page."""

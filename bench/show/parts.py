@@ -41,7 +41,7 @@ def report_document(run: Run, records: Records) -> Document:
         run=visible(manifest.run, 120),
         title=visible(suite.name, 80),
         overall=visible(records.summary.overall, 20),
-        aside=_rehearsal(records.verdicts),
+        word=_rehearsal(records.verdicts),
         lead=[
             Text(visible(suite.description), tone="soft"),
             *(Text(alert, tone="alert") for alert in _alerts(run, records)),
@@ -194,10 +194,9 @@ def sentences(records: Records) -> list[str]:
 
 
 def _rehearsal(verdicts: Verdicts) -> str:
-    expects = verdicts.expects
-    met = sum(item.met for item in expects)
-    result = "as rehearsed" if met == len(expects) else "NOT as rehearsed"
-    return f"{result}: {met} of {len(expects)} known answers met" if expects else ""
+    if not verdicts.expects:
+        return ""
+    return "AS EXPECTED" if all(item.met for item in verdicts.expects) else "NOT AS EXPECTED"
 
 
 def _alerts(run: Run, records: Records) -> Iterator[str]:

@@ -11,8 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from bench.show.document import Document, Strip
+from bench.show.graphics.mark import Mark, VerdictWord, tone
 
 _HERE = Path(__file__).parent
 #: The style of every page, also of those that are served.
@@ -40,13 +42,28 @@ def page_environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(kind=lambda node: type(node).__name__, long=_long, runs=level_runs)
+    environment.filters.update(
+        kind=lambda node: type(node).__name__,
+        long=_long,
+        runs=level_runs,
+        mark=_mark,
+        verdict=_verdict,
+        tone=tone,
+    )
     environment.globals.update(judged=_JUDGED)
     return environment
 
 
 def _long(cell: str) -> str:
     return " long" if max(map(len, cell.split()), default=0) > _UNBROKEN_MOST else ""
+
+
+def _mark(verdict: str, size: float = 12) -> Markup:
+    return Mark(verdict, size).markup()
+
+
+def _verdict(verdict: str, size: float = 12) -> Markup:
+    return VerdictWord(verdict, size).markup()
 
 
 def level_runs(strip: Strip) -> list[tuple[int, int, int]]:

@@ -16,6 +16,7 @@ from bench.show.document import (
     Document,
     Drawer,
     Figure,
+    Graphic,
     Heading,
     Node,
     Pairs,
@@ -24,6 +25,7 @@ from bench.show.document import (
     Text,
     Verdict,
 )
+from bench.show.graphics.mark import shape_of
 
 _SYNTAX = re.compile(r"([\\`*_{}\[\]<>#|~$!@&])")
 
@@ -34,12 +36,17 @@ def markdown_page(document: Document) -> str:
 
 
 def _page_lines(document: Document) -> Iterator[str]:
-    aside = f" ({escaped(document.aside)})" if document.aside else ""
-    yield from (f"# {escaped(document.title)}: {escaped(document.overall)}{aside}", "")
+    word = document.word or document.overall
+    yield from (f"## {f'{shape_of(word)} {escaped(word)}'.strip()}  {escaped(document.title)}", "")
     yield from _node_lines(document.lead)
+    if document.brief:
+        yield from _node_lines(document.brief)
+        return
     for section in document.sections:
         if section.title:
-            yield from (f"## {escaped(section.title)}", "")
+            yield from (f"### {escaped(section.title)}", "")
+        if section.answer:
+            yield from (escaped(section.answer), "")
         yield from _node_lines(section.nodes)
 
 
@@ -53,7 +60,7 @@ def _node_lines(nodes: Iterable[Node]) -> Iterator[str]:
 def _lines(node: Node) -> Iterator[str]:
     match node:
         case Heading():
-            yield f"{'#' * node.level} {escaped(node.text)}"
+            yield f"{'#' * (node.level + 1)} {escaped(node.text)}"
         case Text():
             yield _text(node)
         case Verdict():
@@ -74,6 +81,8 @@ def _lines(node: Node) -> Iterator[str]:
             yield from (f"<details><summary>{escaped(node.title)}</summary>", "")
             yield from _node_lines(node.nodes)
             yield "</details>"
+        case Graphic():
+            yield escaped(node.says)
 
 
 def _text(node: Text) -> str:

@@ -20,6 +20,7 @@ from bench.show.document import (
     Code,
     Drawer,
     Figure,
+    Graphic,
     Heading,
     Node,
     Pairs,
@@ -74,6 +75,8 @@ def _draw(drawn: rich_text.Text, node: Node, width: int) -> None:
                 drawn.append_tokens([*line, ("\n", None)])
         case Strip():
             _add(drawn, [fit(node.title, width).rstrip(), node.marks[:width]])
+        case Graphic():
+            _add(drawn, wrapped("", node.says, width))
         case Figure() | Drawer():
             pass  # a screen has no room for pictures, and for what a page folds away
 

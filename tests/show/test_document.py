@@ -62,7 +62,7 @@ def test_a_new_column_is_one_entry(spoilt: Made, monkeypatch: pytest.MonkeyPatch
     page, markdown = html_page(document), markdown_page(document)
     assert page.count(f'<th scope="col">{MOON}</th>') == 1
     for verdict in ("fail", "inconclusive", "reported", "pass"):
-        assert f"<td>moon {verdict}</td>" in page
+        assert f">moon {verdict}</td>" in page
         assert f"| moon {verdict} |" in markdown
     for width in (80, 100):
         lines = screen_lines(verdict_screen(spoilt.summary, spoilt.verdicts), width)
@@ -80,7 +80,7 @@ def test_a_new_part_is_one_entry(spoilt: Made, monkeypatch: pytest.MonkeyPatch) 
     page = html_page(document)
     assert '<a href="#lane-2">The moon</a>' in page
     assert page.index("It was full.") < page.index("What the words mean")
-    assert "## The moon\n\nIt was full.\n" in markdown_page(document)
+    assert "### The moon\n\nIt was full.\n" in markdown_page(document)
 
 
 def test_every_node_has_a_place_in_every_format() -> None:

