@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Debian's names of what report.pdf is laid out with
 PDF_LIBRARIES := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 
-.PHONY: docs/files.md environments bench bench-hot bench-peers test test-browser test-cluster chromium test-real test-real-engine nginx fuzz coverage mutation packages pythons check lint types dependencies audit help clean
+.PHONY: docs/files.md environments bench bench-hot bench-peers test test-browser pictures test-cluster chromium test-real test-real-engine nginx fuzz coverage mutation packages pythons check lint types dependencies audit help clean
 
 bench: $(VENV)/.base  ## run the suite field-guide on the embedded gateway; prints the report's path
 	@$(BIN)/tailproof run field-guide
@@ -27,6 +27,9 @@ test: $(VENV)/.dev  ## install the development extras and run the tests: those t
 test-browser: $(VENV)/.browser chromium  ## look at the pages in headless Chromium (apt-get installs it where there is none)
 	@$(BIN)/mypy tests/browser
 	@$(BIN)/python -m pytest tests/browser
+
+pictures: $(VENV)/.browser chromium  ## pictures of every page and screen, to be looked at: results/pictures/index.html
+	@$(BIN)/python -m benchmarks.pictures
 
 test-cluster: $(VENV)/.cluster  ## runs on two Ray nodes on this machine, one of which dies
 	@$(BIN)/mypy tests/cluster
