@@ -112,6 +112,7 @@ def examine(
     facts = {
         "harness_lag_p99_ms": round(p99 / MS, 4),
         "harness_lag_max_ms": round(worst / MS, 4),
+        "harness_lag_budget_ms": round(_budget(tightest_limit_ns)[0] / MS, 4),
         **_counts(samples),
         **harness.to_json(),
         **(more_facts or {}),

@@ -187,6 +187,10 @@ def make_endpoints(
     ]
 
 
+#: What a change of a circuit breaker means, by the state it changes to.
+_TAKEN = {"open": "taken out", "half-open": "tried again", "closed": "in use again"}
+
+
 def run_secrets(lanes: Sequence[Lane]) -> list[SecretStr]:
     """What must never reach a file of the run."""
     return [
@@ -319,7 +323,7 @@ class Player:
     def _leg_event(self, change: LegChange) -> Event:
         lane = next(lane for lane in self._lanes if lane.name == change.lane)
         leg = lane.target.legs[change.leg].name
-        return change.at_ns, f"{lane.name}: leg {leg} {change.state}, {change.why}"
+        return change.at_ns, f"{lane.name}: upstream {leg} {_TAKEN[change.state]}: {change.why}"
 
     def part(self) -> Part:
         """What our process was of the run, once it has ended."""

@@ -208,9 +208,14 @@ def _dominance(record: Comparison, found: Permutation) -> str:
     }
     verdict = (
         said.get(found.dominance)
-        or f"{faster[found.dominance]} is faster somewhere and nowhere shown to be slower"
+        or f"{faster[found.dominance]} is faster in part of the range and slower in none"
     )
-    return f"{verdict}; equal tails: permutation p {found.p_value:.2g}"
+    return f"{verdict}; {_by_chance(found)}"
+
+
+def _by_chance(found: Permutation) -> str:
+    """How many labellings, the true one among them, differ as much."""
+    return f"{per_cent(found.p_value)} of the shuffled labels gave a difference as large"
 
 
 def _aa(check: AACheck) -> str:

@@ -74,7 +74,7 @@ DEFINITIONS: Terms = (
         (
             "PASS: the share of requests that broke the promise is shown to be at most what the"
             " clause allows. FAIL: it is shown to be more. INCONCLUSIVE: neither is shown by this"
-            " many requests. REPORTED: shown, promised by nobody. INVALID: the measuring side was"
+            " many requests. REPORTED: shown, promised by nobody. INVALID: the harness itself was"
             " itself the limit."
         ),
     ),

@@ -7,6 +7,7 @@ tables below it do not say in numbers, and never calls a term kept that was not 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from bench.record.records.manifest import Manifest
 from bench.record.records.summary import Summary, TargetSummary
@@ -23,20 +24,12 @@ NAMED_MOST = 4
 
 def buyers_paragraph(manifest: Manifest, summary: Summary, verdicts: Verdicts) -> str:
     """Load, answers and terms kept, in words."""
-    targets, lanes = summary.targets, manifest.lanes
+    targets = summary.targets
     clauses: list[Judged] = [*verdicts.clauses, *verdicts.forecasts]
     said = [_what_was_done(manifest, summary)]
     if summary.overall == "INVALID":
         why = summary.health.why_invalid
-        return (
-            f"{said[0]} {why[0].upper()}{why[1:]}, so nothing here judges"
-            f" {_targets(len(targets), 'the')}."
-        )
-    if virtual := sum(bool(lane.simulated) for lane in lanes):
-        whose = (
-            "The answers" if virtual == len(lanes) else f"Those of {virtual} of the {len(lanes)}"
-        )
-        said.append(f"{whose} came from a simulation, not from a server.")
+        return f"{said[0]} {why[0].upper()}{why[1:]}, so nothing is judged."
     if left_out := verdicts.left_out:
         said.append(for_buyers(left_out))
     if len(targets) <= NAMED_MOST:
@@ -45,13 +38,13 @@ def buyers_paragraph(manifest: Manifest, summary: Summary, verdicts: Verdicts) -
         said.append(_all_of_them(summary, clauses))
     if not any(clause.verdict != "REPORTED" for clause in clauses):
         said.append(
-            "No contract was held against it."
+            "It was judged by no contract."
             if len(targets) == 1
-            else "No contract was held against them."
+            else "They were judged by no contract."
         )
     said += _kept_when(verdicts.clauses)
     if (breach := verdicts.projected_breach_usd) is not None:
-        said.append(f"By the contract's own price, what was broken costs {float(breach):,.0f} USD.")
+        said.append(f"The contract prices a breach at {float(breach):,.0f} USD.")
     return " ".join(said)
 
 
@@ -66,25 +59,42 @@ def _kept_when(clauses: Sequence[ClauseVerdict]) -> list[str]:
     return [f"That is said {when}{', and of no other hours' if one_run else ''}."]
 
 
-def _targets(number: int, article: str = "") -> str:
-    if article:
-        return f"{article} target{'s' * (number != 1)}"
+def _targets(number: int) -> str:
     return "one target" if number == 1 else f"{count(number)} targets"
 
 
 def _what_was_done(manifest: Manifest, summary: Summary) -> str:
-    targets, lanes = summary.targets, manifest.lanes
-    played = [lane for lane in lanes if not lane.simulated] or lanes
-    length = max((lane.end_ns for lane in played), default=0) - min(
-        (lane.start_ns for lane in played), default=0
+    computed = {lane.name for lane in manifest.lanes if lane.simulated}
+    live = [lane for lane in manifest.lanes if not lane.simulated]
+    length = max((lane.end_ns for lane in live), default=0) - min(
+        (lane.start_ns for lane in live), default=0
     )
-    came = sum(target.reached for target in targets.values())
-    sent = f"{count(came)} request{'s' * (came != 1)} to {_targets(len(targets))}"
-    broken_off = "" if summary.state == "complete" else " It was broken off before its end."
-    return (
-        f"On {visible(manifest.started_utc[:10])} this test put {sent}, within"
-        f" {show_duration(length)}.{broken_off}"
-    )
+    came = {name: target.reached for name, target in summary.targets.items()}
+    sent = [name for name in came if name not in computed]
+    parts = []
+    if sent:
+        requests = _requests(sum(came[name] for name in sent))
+        parts.append(f"sent {requests} to {_targets(len(sent))} in {show_duration(length)}")
+    if virtual := [name for name in came if name in computed]:
+        number = sum(came[name] for name in virtual)
+        whole = f"computed {count(number)} for {count(len(virtual))} more"
+        alone = f"computed {_requests(number)} to {_targets(len(virtual))} and sent none"
+        parts.append(whole if sent else alone)
+    broken_off = "" if summary.state == "complete" else " It was interrupted before its end."
+    return f"On {_day(manifest.started_utc)} this test {' and '.join(parts)}.{broken_off}"
+
+
+def _requests(number: int) -> str:
+    return f"{count(number)} request{'s' * (number != 1)}"
+
+
+def _day(utc: str) -> str:
+    """`30 November 2026`; what is no date stands as it is."""
+    try:
+        day = datetime.fromisoformat(utc)
+    except ValueError:
+        return visible(utc[:10])
+    return f"{day.day} {day:%B %Y}"
 
 
 def _target_sentence(name: str, target: TargetSummary, clauses: Sequence[Judged]) -> str:
@@ -95,19 +105,19 @@ def _target_sentence(name: str, target: TargetSummary, clauses: Sequence[Judged]
     if not judged:
         return f"{who} {answered}."
     kept, broken, left = (_having(judged, verdict) for verdict in ("PASS", "FAIL", "INCONCLUSIVE"))
-    of = f"the {len(judged)} terms" if len(judged) > 1 else "the one term"
+    of = f"the {len(judged)} clauses" if len(judged) > 1 else "the one clause"
     if len(kept) == len(judged):
         return (
-            f"{who} {answered}, and was shown to keep {of} of its contract that"
+            f"{who} {answered}, and kept {of} of its contract that"
             f" {'were' if len(kept) > 1 else 'was'} tested."
         )
-    parts = [f"{len(kept)} {'was' if len(kept) == 1 else 'were'} shown to be kept"] if kept else []
+    parts = [f"{len(kept)} {'was' if len(kept) == 1 else 'were'} kept"] if kept else []
     if broken:
         parts.append(
             f"{len(broken)} {'was' if len(broken) == 1 else 'were'} broken ({_named(broken)})"
         )
     if left:
-        parts.append(f"{len(left)} could not be decided")
+        parts.append(f"{len(left)} {'was' if len(left) == 1 else 'were'} not decided")
     came = show_list(parts)
     return (
         f"{who} {answered}. Of {of} of its contract that {'were' if len(judged) > 1 else 'was'}"
@@ -123,7 +133,7 @@ def _answered(target: TargetSummary) -> str:
         target.response_ms.e2e,
     )
     if not came:
-        return "was asked nothing"
+        return "was sent no request"
     if not ok:
         return (
             "did not answer its one request"
@@ -176,14 +186,13 @@ def _all_of_them(summary: Summary, clauses: Sequence[Judged]) -> str:
     said = (
         f"Together they answered {per_cent(ok / came, 2)} of them."
         if came
-        else "They were asked nothing."
+        else "They were sent no request."
     )
     kept, broken, left = (_having(clauses, verdict) for verdict in ("PASS", "FAIL", "INCONCLUSIVE"))
     if kept or broken or left:
         said += (
-            f" Of {len(kept) + len(broken) + len(left)} terms tested, {len(kept)} were shown to be"
-            f" kept, {len(broken)} {'was' if len(broken) == 1 else 'were'} broken and {len(left)}"
-            " could not be decided."
+            f" Of {len(kept) + len(broken) + len(left)} clauses {len(kept)} were kept,"
+            f" {len(broken)} broken and {len(left)} not decided."
         )
     if names := list(dict.fromkeys(visible(clause.target, 60) for clause in broken)):
         more = f" and {len(names) - NAMED_MOST} more" if len(names) > NAMED_MOST else ""

@@ -34,6 +34,7 @@ from bench.show.verdicts import remarks, verdict_table
 from bench.show.wording import (
     ABSENT,
     CUT,
+    NO_ANSWER,
     between,
     count,
     exact,
@@ -78,7 +79,7 @@ _TERMS: tuple[Pair, ...] = (
     ),
     (
         "INVALID",
-        "the measuring side was the limit at that rate; two such probes end the search upward",
+        "the harness was the limit at that rate; two such probes end the search upward",
     ),
     (
         "knee",
@@ -169,7 +170,7 @@ def _tail_heading(rows: Sequence[_Probe]) -> str:
 def _tail(row: _Probe) -> str:
     if row.curve is None:
         return ABSENT
-    return "among the failed" if row.run.tail_ms is None else milliseconds(row.run.tail_ms)
+    return NO_ANSWER if row.run.tail_ms is None else milliseconds(row.run.tail_ms)
 
 
 def _bound(run: ProbeRecord) -> str:

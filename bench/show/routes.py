@@ -95,13 +95,13 @@ def _bore(drill: DrillRecord) -> str:
         (
             f"noticed after {duration(drill.detect_ms)}"
             if drill.detect_ms is not None
-            else "noticed nothing new"
+            else "the fault was not noticed"
         )
     ]
     if drill.switch_ms is not None:
-        said.append(f"switched after {duration(drill.switch_ms)}")
+        said.append(f"failed over after {duration(drill.switch_ms)}")
     if drill.fail_back_ms is not None:
-        said.append(f"back {duration(drill.fail_back_ms)} after the healing")
+        said.append(f"failed back {duration(drill.fail_back_ms)} after recovery")
     said.append(f"{count(drill.lost)} of {count(drill.requests)} requests lost")
     if drill.delayed is not None:
         said.append(f"{count(drill.delayed)} delayed")
@@ -293,9 +293,10 @@ def _drill(stage: str, drills: Sequence[DrillRecord], record: Routes, number_of:
 def _span(drill: DrillRecord) -> str:
     if not drill.ok:
         return "was not carried out, so nothing was measured"
-    began = f"cut at {drill.at_ns / S:.2f} s after the run's start"
-    healed = "never healed" if drill.healed_ns is None else f"healed at {drill.healed_ns / S:.2f} s"
-    return f"{began}, {healed}"
+    began = f"fault at {drill.at_ns / S:.2f} s after the run's start"
+    if drill.healed_ns is None:
+        return f"{began}, no recovery"
+    return f"{began}, recovery at {drill.healed_ns / S:.2f} s"
 
 
 @dataclass(frozen=True)

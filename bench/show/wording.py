@@ -19,6 +19,10 @@ from bench.record.records.verdicts import ClauseVerdict, Steadiness
 from bench.units import MS, S, show_duration, show_usd
 
 ABSENT = "–"
+#: In place of a percentile that lies among requests without an answer.
+NO_ANSWER = "no answer"
+#: In place of a bound that so few requests do not have.
+TOO_FEW = "too few for a bound"
 #: Foreign text is cut to this many characters.
 CUT = 200
 _DAY_NS = 86_400 * S
@@ -169,8 +173,8 @@ def measured(clause: ClauseVerdict) -> str:
     value = clause.measured
     if value is None:
         if not clause.n:
-            return "no rows"
-        return ABSENT if clause.unit == "share" else "among the failed"
+            return "no requests"
+        return ABSENT if clause.unit == "share" else NO_ANSWER
     return _beside_limit(value, clause)
 
 
@@ -179,7 +183,7 @@ def bound_words(clause: ClauseVerdict) -> str:
     open `between 690 and 812 ms (90 %)`: each end is one-sided, so that both together hold less.
     """
     if not clause.n:
-        return "no bound"
+        return TOO_FEW
     low, high = clause.bound
     rising = clause.held_by in (">=", ">")
     if clause.verdict == ("PASS" if rising else "FAIL"):
@@ -190,7 +194,7 @@ def bound_words(clause: ClauseVerdict) -> str:
         low = None
     level = clause.confidence
     if low is None and high is None:
-        return "no bound"
+        return TOO_FEW
     if low is not None and high is not None:
         first, last = (_beside_limit(end, clause) for end in (low, high))
         unit = last[last.rindex(" ") :]
@@ -240,31 +244,34 @@ def decider(clause: ClauseVerdict) -> str:
     decide it.
     """
     if clause.verdict == "REPORTED":
-        return "reported, not judged"
-    if clause.verdict == "INCONCLUSIVE":
-        return visible(clause.reason, 2 * CUT)
-    if clause.kind.partial:  # no count decides it
-        return visible(clause.reason, 2 * CUT)
-    if clause.kind.beside:
-        return _windows(clause)
-    broke = f"{count(clause.k)} {clause.kind.broke}"
+        return "no limit, reported only" if clause.promised is None else "reported only"
+    if clause.verdict == "INCONCLUSIVE" or clause.kind.partial:  # no count decides a partial one
+        return sentences(clause.reason)
     unknown = f", {count(clause.unknown)} unknown" if clause.unknown else ""
-    if clause.verdict == "FAIL":
-        return (
-            f"{broke}{unknown},"
-            f" {count(math.floor(clause.p0 * clause.n) or None).replace(ABSENT, 'none')}"
-            " allowed"
-        )
-    return f"{broke}{unknown}, up to {count(clause.allowed_k)} prove {per_cent(clause.p0)}"
+    what = f" {clause.kind.broke}"
+    if clause.kind.by_time:
+        what = " windows were over the limit" if clause.kind.beside else " were bad"
+    broke = f"{count(clause.k)} of {count(clause.n)}{what}{unknown}"
+    if clause.kind.beside:
+        return broke + _other_reading(clause)
+    if clause.verdict == "PASS":
+        return f"{broke}; up to {count(clause.allowed_k)} would still prove it"
+    allowed = math.floor(clause.p0 * clause.n)
+    return f"{broke}; {count(allowed) if allowed else 'none'} may be"
 
 
-def _windows(clause: ClauseVerdict) -> str:
-    """Windows that broke it, and the other reading: a window's median says nothing of its slower
-    half.
-    """
-    said = f"{count(clause.k)} of {count(clause.n)} windows broke it"
+def sentences(reason: str) -> str:
+    """A judge's reason as it is shown: what is more than one sentence ends as one."""
+    said = visible(reason, 2 * CUT)
+    return f"{said}." if ". " in said and not said.endswith((".", "…")) else said
+
+
+def _other_reading(clause: ClauseVerdict) -> str:
+    """A window's median says nothing of its slower half."""
     share = clause.share_of_requests
-    return said if share is None else f"{said}; {per_cent(share)} {clause.kind.beside}"
+    if share is None:
+        return ""
+    return f". (The clause counts windows; {per_cent(share)} of single requests were within it.)"
 
 
 def worth(clause: ClauseVerdict) -> str:

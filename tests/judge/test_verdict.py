@@ -165,15 +165,15 @@ def test_unknown_rows_are_reckoned_both_ways() -> None:
     assert verdict(1000, 0, 1000).verdict == "INCONCLUSIVE"
     assert verdict(1000, 15, 500).verdict == "INCONCLUSIVE"
     assert verdict(1000, 16, 500).verdict == "FAIL"
-    assert "500 more were cut off" in verdict(1000, 15, 500).reason
-    assert "what is not known of them would decide it" in verdict(1000, 3, 100).reason
+    assert "500 were still unanswered at the end" in verdict(1000, 15, 500).reason
+    assert "What is not known of them would decide it" in verdict(1000, 3, 100).reason
 
 
 def test_no_data_proves_nothing(tmp_path: Path) -> None:
     """Without a row a clause is INCONCLUSIVE, its numbers are null and its counts let
     nothing pass.
     """
-    assert verdict(0, 0) == Decision("INCONCLUSIVE", "no rows: nothing can be said")
+    assert verdict(0, 0) == Decision("INCONCLUSIVE", "no requests to judge")
     for index, clause in enumerate((at_most(800, phase="burst"), uptime(phase="burst"))):
         record = only(judged(tmp_path / str(index), [answered(5)] * 400, clause))
         assert (record["verdict"], record["n"], record["measured"]) == ("INCONCLUSIVE", 0, None)
@@ -197,15 +197,15 @@ def test_an_inconclusive_clause_says_what_would_decide() -> None:
         return float(scipy_stats.binom.cdf(last_pass, n, 0.005))
 
     assert 0.75 < chance_of_pass(found.needed) < 0.87
-    assert found.reason.endswith(
-        f"a run of about {found.needed:,} requests would decide if the share stays at 0.5 %"
+    assert found.reason.endswith(f"About {found.needed:,} requests in all would decide")
+    assert "4 or fewer would be PASS, 16 or more FAIL" in found.reason
+    assert verdict(100, 0).reason.startswith(
+        "No request was slow or failed, but 100 cannot prove 99 %"
     )
-    assert "PASS needs at most 4, FAIL needs at least 16" in found.reason
-    assert "PASS is impossible with so few" in verdict(100, 0).reason
     assert 299 <= (verdict(100, 0).needed or 0) <= 305
     at_the_limit = verdict(1000, 10)
     assert at_the_limit.needed is None
-    assert at_the_limit.reason.endswith("too near the limit for any run to decide")
+    assert at_the_limit.reason.endswith("so near the limit that no run would decide")
 
 
 def spells(counts: list[int], size: int = 300) -> str:
@@ -226,8 +226,8 @@ def spells(counts: list[int], size: int = 300) -> str:
 
 def test_what_stands_between_the_counts_and_a_verdict_is_said() -> None:
     """So few spells that one more, or one fewer, would turn it."""
-    assert "one more like its worst cluster (14 of 300 between" in spells([1] * 29 + [14])
-    assert "without its worst cluster (290 of 300 between" in spells([0] * 29 + [290])
+    assert "One more cluster like the worst (14 of 300 between" in spells([1] * 29 + [14])
+    assert "One cluster decides it: 290 of 300 between" in spells([0] * 29 + [290])
 
 
 @pytest.mark.parametrize(("later", "way"), [(True, "more"), (False, "fewer")])
@@ -256,7 +256,7 @@ def test_one_failure_alone_is_said_to_be_one_spell() -> None:
     """
     found = verdict(1, 1)
     assert found.verdict == "INCONCLUSIVE"
-    assert "PASS is impossible with so few, and so is FAIL" in found.reason
+    assert "Even with none, so few cannot prove it" in found.reason
     assert "at least" not in found.reason
 
 

@@ -461,9 +461,11 @@ def test_a_status_feed_moves_the_rows(tmp_path: Path) -> None:
     assert told == [
         (
             change.at_ns,
-            f"fed: leg {run.lanes[0].legs[0].name} {change.state}, {change.why}",
+            f"fed: upstream {run.lanes[0].legs[0].name} {said}: {change.why}",
         )
-        for change in run.manifest.leg_events
+        for change, said in zip(
+            run.manifest.leg_events, ("taken out", "tried again", "in use again"), strict=True
+        )
     ]
     assert [change.state for change in run.manifest.leg_events] == [
         "open",

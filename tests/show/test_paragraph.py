@@ -18,13 +18,15 @@ def test_terms_are_counted_as_the_verdicts_are_and_named_without_jargon(spoilt: 
     one is no term.
     """
     text = said(spoilt)
-    assert text.startswith("On 2026-11-23 this test put 2,400 requests to 2 targets, within 30 s.")
+    assert text.startswith(
+        "On 23 November 2026 this test sent 2,400 requests to 2 targets in 30 s."
+    )
     assert (
-        "Of the 2 terms of its contract that were tested, 1 was broken (promised: the answer"
-        " complete within 800 ms for 99 % of requests) and 1 could not be decided." in text
+        "Of the 2 clauses of its contract that were tested, 1 was broken (promised: the answer"
+        " complete within 800 ms for 99 % of requests) and 1 was not decided." in text
     )
     assert "“pro” answered all its 1,200 requests, 99 of 100 of these within" in text
-    assert "and was shown to keep the 2 terms of its contract that were tested." in text
+    assert "and kept the 2 clauses of its contract that were tested." in text
     assert "p99" not in text
 
 
@@ -33,14 +35,14 @@ def test_one_request_is_one(make_run: MakeRun) -> None:
     made = make_run(["only"], rows=1)
     made.verdicts = made.verdicts.replace(clauses=made.verdicts.clauses[:1])
     text = said(made)
-    assert "this test put 1 request to one target" in text
+    assert "this test sent 1 request to one target" in text
     assert "“only” answered its one request, at most within" in text
-    assert "Of the one term of its contract that was tested, 1 was broken" in text
+    assert "Of the one clause of its contract that was tested, 1 was broken" in text
 
 
 @pytest.mark.parametrize(
     ("targets", "said_of_them"),
-    [(1, "No contract was held against it."), (3, "No contract was held against them.")],
+    [(1, "It was judged by no contract."), (3, "They were judged by no contract.")],
 )
 def test_without_a_contract_it_says_so(make_run: MakeRun, targets: int, said_of_them: str) -> None:
     """What nobody promised is neither kept nor broken."""
@@ -57,19 +59,14 @@ def test_many_targets_are_counted_and_the_breakers_named(make_run: MakeRun) -> N
     made.verdicts = verdicts_of(names)
     text = said(made)
     assert "Together they answered 100 % of them." in text
-    assert (
-        "Of 12 terms tested, 10 were shown to be kept, 1 was broken and 1 could not be decided."
-        " Broken by: s0." in text
-    )
+    assert "Of 12 clauses 10 were kept, 1 broken and 1 not decided. Broken by: s0." in text
 
 
 def test_an_invalid_run_judges_nobody(spoilt: Made) -> None:
     """Neither praise nor blame where the measuring side was the limit."""
     spoilt.summary = spoilt.summary.replace(overall="INVALID")
-    assert said(spoilt).endswith(
-        "The measuring side was itself the limit, so nothing here judges the targets."
-    )
-    assert "pro" not in said(spoilt).split("within")[1]
+    assert said(spoilt).endswith("The harness itself was the limit, so nothing is judged.")
+    assert "pro" not in said(spoilt).split("targets in")[1]
 
 
 def test_broken_off_and_simulated_runs_are_called_so(make_run: MakeRun) -> None:
@@ -78,8 +75,8 @@ def test_broken_off_and_simulated_runs_are_called_so(make_run: MakeRun) -> None:
     made.run.lanes[0] = made.run.lanes[0].replace(simulated=True)
     text = said(made)
     assert (
-        "It was broken off before its end. Those of 1 of the 2 came from a simulation, not from a"
-        " server." in text
+        "this test sent 100 requests to one target in 30 s and computed 100 for 1 more."
+        " It was interrupted before its end." in text
     )
     made.run.lanes[1] = made.run.lanes[1].replace(simulated=True)
-    assert "The answers came from a simulation, not from a server." in said(made)
+    assert "this test computed 200 requests to 2 targets and sent none." in said(made)

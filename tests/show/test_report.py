@@ -127,7 +127,7 @@ def test_the_verdict_comes_first_with_its_numbers(spoilt: Made) -> None:
         "≤ 800 ms",
         "12,000",
         "12,000",
-        "611 slow or failed, 120 allowed",
+        "611 of 12,000 slow or failed; 120 may be",
     ]
     assert "Verdicts by contract enterprise" in page.text
     assert second[2:7] == [
@@ -150,9 +150,9 @@ def test_the_page_keeps_its_order(spoilt: Made) -> None:
         page.text.index(part)
         for part in (
             "<title>FAIL: chat-tiers",
-            "611 slow or failed",
+            "611 of 12,000 slow or failed",
             "harness valid: late p99 0.06 ms",
-            "On 2026-11-23 this test put",
+            "On 23 November 2026 this test sent",
             "model asked for",
             "What the words mean",
             "Attested, not measured",
@@ -376,10 +376,10 @@ def test_an_invalid_run_says_so_before_any_number_and_praises_nobody(spoilt: Mad
     """The warning stands above the table; the paragraph names no target."""
     spoilt.summary = spoilt.summary.replace(overall="INVALID")
     page, _, _, _ = written(spoilt)
-    assert page.text.index("INVALID: the measuring side was itself the limit") < page.text.index(
+    assert page.text.index("INVALID: the harness itself was the limit") < page.text.index(
         "3,870 ms"
     )
-    assert "nothing here judges the target" in page.text
+    assert "nothing is judged" in page.text
     assert "pro answered" not in page.text
 
 

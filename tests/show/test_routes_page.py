@@ -193,7 +193,7 @@ def test_the_parts_say_what_the_record_holds() -> None:
         ],
     ]
     assert borne.of(Pairs)[0].items == [
-        ("eu \\x1b[31m gone", "cut at 8.00 s after the run's start, healed at 16.00 s")
+        ("eu \\x1b[31m gone", "fault at 8.00 s after the run's start, recovery at 16.00 s")
     ]
     home_rows = home.of(Table)[0].grid("html").rows
     assert home_rows == [["r", "eu-1", "target", "eu-1 1,450", "1,450", "0", "0"]]
@@ -211,8 +211,8 @@ def test_the_screen_says_the_same_in_a_line_each() -> None:
     assert said == [
         "r makes the tail worse than no route at all",
         (
-            "eu \\x1b[31m gone, r: noticed after 870 ms, switched after 900 ms, back 4.46 s after"
-            " the healing, 0 of 471 requests lost, 77 delayed, added cost +3.6 %"
+            "eu \\x1b[31m gone, r: noticed after 870 ms, failed over after 900 ms, failed back"
+            " 4.46 s after recovery, 0 of 471 requests lost, 77 delayed, added cost +3.6 %"
         ),
         "data residency: all 1,450 answers from allowed regions",
     ]
@@ -232,10 +232,12 @@ def test_what_never_came_is_absent() -> None:
     )
     policies, borne, _ = route_sections(bare)
     assert policies.of(Table)[1].grid("html").rows[0][4:6] == ["–", "–"]
-    assert borne.of(Pairs)[0].items[0][1].endswith("never healed")
+    assert borne.of(Pairs)[0].items[0][1].endswith("no recovery")
     borne_rows = borne.of(Table)[0].grid("html").rows
     assert borne_rows == [["r", "–", "–", "–", "–", "471", "0", "–", "–", "–", "3"]]
-    assert list(route_lines(bare))[1].endswith("r: noticed nothing new, 0 of 471 requests lost")
+    assert list(route_lines(bare))[1].endswith(
+        "r: the fault was not noticed, 0 of 471 requests lost"
+    )
     assert route_sections(RECORD.replace(stages=[], drills=[], residency={})) == []
 
 

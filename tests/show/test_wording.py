@@ -90,7 +90,7 @@ def clause(**more: Any) -> ClauseVerdict:
         ("INCONCLUSIVE", [690.2, 812.0], "between 690 and 812 ms (90 %)"),
         ("INCONCLUSIVE", [690.2, None], "at least 690 ms (95 %)"),
         ("INCONCLUSIVE", [None, 812.0], "at most 812 ms (95 %)"),
-        ("INCONCLUSIVE", [None, None], "no bound"),
+        ("INCONCLUSIVE", [None, None], "too few for a bound"),
         ("REPORTED", [690.2, 812.0], "between 690 and 812 ms (90 %)"),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_bound_of_a_floor_is_said_from_below() -> None:
         "FAIL": "at most 99.98 % (90 %)",
         "INCONCLUSIVE": "between 99.91 and 99.98 % (80 %)",
     }
-    assert wording.bound_words(up.replace(n=0)) == "no bound"
+    assert wording.bound_words(up.replace(n=0)) == "too few for a bound"
 
 
 def test_shares_are_written_as_per_cent_with_their_direction() -> None:
@@ -156,8 +156,8 @@ def test_a_quantile_among_failures_is_named_so() -> None:
     """Without a value the cell says why: no rows at all, or a quantile that lies among failed
     requests.
     """
-    assert wording.measured(clause()) == "no rows"
-    assert wording.measured(clause(n=10, k=10)) == "among the failed"
+    assert wording.measured(clause()) == "no requests"
+    assert wording.measured(clause(n=10, k=10)) == "no answer"
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,14 @@ def test_the_limit_leaves_the_clause_text_for_its_own_column(text: str, name: st
 
 def test_the_decider_gives_counts_or_the_reason() -> None:
     """A decided clause shows its counts, an undecided one what the judge said."""
-    assert wording.decider(clause(k=611, n=12_000, p0=0.01)) == "611 slow or failed, 120 allowed"
+    assert (
+        wording.decider(clause(k=611, n=12_000, p0=0.01))
+        == "611 of 12,000 slow or failed; 120 may be"
+    )
     kept = clause(verdict="PASS", k=1, n=900, unknown=2, allowed_k=4, p0=0.01)
-    assert wording.decider(kept) == "1 slow or failed, 2 unknown, up to 4 prove 1 %"
+    assert wording.decider(kept) == (
+        "1 of 900 slow or failed, 2 unknown; up to 4 would still prove it"
+    )
     assert wording.decider(clause(verdict="INCONCLUSIVE", reason="too few\x07")) == "too few\\x07"
 
 
@@ -196,8 +201,8 @@ def test_a_share_of_windows_names_the_other_reading() -> None:
         share_of_requests=0.655,
     )
     said = (
-        "1 of 400 windows broke it; 65.5 % of the requests kept the limit, which is no part of this"
-        " promise"
+        "1 of 400 windows were over the limit. (The clause counts windows; 65.5 % of single"
+        " requests were within it.)"
     )
     assert wording.decider(kept) == said
 

@@ -102,8 +102,10 @@ def _tokens(baseline: Arm, other: Arm) -> tuple[float | None, str | None]:
     for arm in (baseline, other):
         cost = arm.facts["usd_per_request"]
         if not cost:
-            lacks = "a price of zero" if cost == 0 else "no price or no token counts"
-            return None, f"{arm.name} has {lacks}"
+            lacks = (
+                "a price of zero" if cost == 0 else "no [prices] in its file, or no token counts"
+            )
+            return None, f"price unknown: {arm.name} has {lacks}"
         costs.append(cost)
     return costs[1] - costs[0], None
 

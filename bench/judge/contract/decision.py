@@ -152,44 +152,54 @@ def sentence(
     """
     if not judged.n:
         aside = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items())
-        return note or "no rows: nothing can be said" + (f" (excluded: {aside})" if aside else "")
-    if not clause.by_time:
-        unit = "requests"
-    elif clause.window is None:
-        unit = "minutes"
-    else:
-        unit = "windows"
-    seen = f"{judged.bad:,} of {judged.n:,} {unit} broke it"
+        return note or "no requests to judge" + (f" (excluded: {aside})" if aside else "")
+    seen = f"{judged.bad:,} of {judged.n:,} {_were_bad(clause)}"
     if judged.unknown:
-        seen += f", {_unknown(judged.unknown, unmeasured)}"
-    if judged.method == "blocks" and judged.n_eff < judged.n - 1:
-        seen += f"; all count as {judged.n_eff:,.0f} independent ones, as they come in clusters"
+        seen += f"; {_unknown(judged.unknown, unmeasured)}"
+    clustered = judged.method == "blocks" and judged.n_eff < judged.n - 1
     if note is not None:
         return f"{seen}; {note}"
+    if judged.outcome == "INCONCLUSIVE":
+        return f"{_undecided(judged, clause, seen, clustered)}. {_more(judged, clause)}"
+    if clustered:
+        seen += f"; in clusters, so that they count as {judged.n_eff:,.0f} independent ones"
     share = show_share(clause.allowed_share)
     if judged.outcome == "PASS":
-        return f"{seen}; up to {judged.allowed:,} prove {share}"
-    if judged.outcome == "FAIL":
-        return f"{seen}; {judged.fails:,} or more disprove {share}"
-    return f"{seen}; {_open(judged, clause)}; {_more(judged, unit)}"
+        return f"{seen}; up to {judged.allowed:,} would still prove it"
+    return f"{seen}; {judged.fails:,} or more show that over {share} are"
+
+
+def _unit(clause: Clause) -> str:
+    if not clause.by_time:
+        return "requests"
+    return "minutes" if clause.window is None else "windows"
+
+
+def _were_bad(clause: Clause) -> str:
+    """`requests were slow or failed`, `windows were over the limit`."""
+    unit = _unit(clause)
+    if not clause.by_time:
+        broke = clause.kind.broke
+        return f"{unit} {broke if broke == 'failed' else f'were {broke}'}"
+    return f"{unit} were {'over the limit' if clause.kind.has_values else 'bad'}"
 
 
 def _unknown(unknown: int, unmeasured: int) -> str:
     if not unmeasured:
-        return f"{unknown:,} more were cut off"
+        return f"{unknown:,} were still unanswered at the end"
     if unmeasured >= unknown:
         return f"{unknown:,} more could not be measured"
-    return f"{unknown:,} more could not be measured ({unmeasured:,}) or were cut off"
+    return f"{unknown:,} more could not be measured ({unmeasured:,}) or were unanswered at the end"
 
 
-def _open(judged: Judged, clause: Clause) -> str:
-    """What stands between the counts and a verdict."""
+def _undecided(judged: Judged, clause: Clause, seen: str, clustered: bool) -> str:
+    """The counts, and what stands between them and a verdict."""
     if judged.cause == "unknown_rows":
-        return "what is not known of them would decide it"
+        return f"{seen}. What is not known of them would decide it"
     if judged.cause == "few_blocks":
         return (
-            f"they come in so few stretches of time or sessions that the run holds fewer than the"
-            f" {LEAST_TO_PASS} that a PASS needs"
+            f"{seen}. They fell into so few stretches of time or sessions that the run holds fewer"
+            f" than the {LEAST_TO_PASS} that a PASS needs"
         )
     if judged.cause == "worst_block" and judged.worst is not None:
         worst = judged.worst
@@ -198,24 +208,38 @@ def _open(judged: Judged, clause: Clause) -> str:
             f" {show_duration(worst.end_ns)}"
         )
         if judged.bad > clause.allowed_share * judged.n:
-            return f"without its worst cluster ({cluster}) it would not FAIL"
-        return f"one more like its worst cluster ({cluster}) would break it"
-    if judged.allowed >= 0:
-        between = f"PASS needs at most {judged.allowed:,}"
-    else:
-        between = "PASS is impossible with so few"
-    if judged.fails > judged.n:
-        return f"{between}, and so is FAIL" if judged.allowed < 0 else between
-    return f"{between}, FAIL needs at least {judged.fails:,}"
+            return f"{seen}. One cluster decides it: {cluster}. Without it there is no FAIL"
+        return f"{seen}. One more cluster like the worst ({cluster}) would break it"
+    if clustered:
+        return (
+            f"{seen}. They came in clusters, so the {judged.n:,} count as {judged.n_eff:,.0f}"
+            " independent ones: too few to decide"
+        )
+    if not judged.bad and not judged.unknown:
+        kept = show_share(1 - clause.allowed_share)
+        return f"No {_unit(clause)[:-1]} {_was_bad(clause)}, but {judged.n:,} cannot prove {kept}"
+    if judged.allowed < 0:
+        return f"{seen}. Even with none, so few cannot prove it"
+    most = f"{seen}. {judged.allowed:,} or fewer would be PASS"
+    return most if judged.fails > judged.n else f"{most}, {judged.fails:,} or more FAIL"
 
 
-def _more(judged: Judged, unit: str) -> str:
+def _was_bad(clause: Clause) -> str:
+    said = clause.kind.broke
+    if clause.by_time:
+        return "was over the limit" if clause.kind.has_values else "was bad"
+    return said if said == "failed" else f"was {said}"
+
+
+def _more(judged: Judged, clause: Clause) -> str:
+    """What would decide; the size holds if the measured share stays as it is."""
     if judged.needed is None:
-        return "the measured share is too near the limit for any run to decide"
-    return (
-        f"a run of about {judged.needed:,} {unit} would decide if the share stays at"
-        f" {show_share(Fraction(judged.bad, judged.n))}"
-    )
+        return "The measured share is so near the limit that no run would decide"
+    if judged.needed <= judged.n:
+        return "Running it again would probably decide"
+    if not judged.bad and not judged.unknown and judged.cause != "few_blocks":
+        return f"{judged.needed:,} can"
+    return f"About {judged.needed:,} {_unit(clause)} in all would decide"
 
 
 def beside_silent(

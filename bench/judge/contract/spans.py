@@ -227,9 +227,9 @@ def _limits_in_words(found: Found, clause: Clause) -> str | None:
 def _more(judged: Judged, clause: Clause) -> str:
     """What would decide what is open."""
     if judged.cause == "unknown_rows":
-        return "what became of those cut off would decide it"
+        return "the requests still unanswered at the end would decide it"
     if judged.needed is None:
-        return "that is too near the limit for any run to decide"
+        return "that is so near the limit that no run would decide"
     return f"a run of {show_duration(judged.needed * clause.unit_ns)} would decide if it stays so"
 
 

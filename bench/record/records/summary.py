@@ -191,7 +191,7 @@ class HealthRecord(Record):
         """In a word, whose fault it is that nothing can be judged."""
         if self.mistakes:
             return "key, model or body were refused, which is no breach"
-        return "the measuring side was itself the limit"
+        return "the harness itself was the limit"
 
 
 class Summary(FileRecord):

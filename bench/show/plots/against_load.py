@@ -23,7 +23,7 @@ from bench.show.plots.canvas import (
     margin_labels,
     readings,
 )
-from bench.show.wording import exact, milliseconds, number, visible
+from bench.show.wording import NO_ANSWER, exact, milliseconds, number, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,6 +115,6 @@ def _draw_run(axes: Axes, run: ProbeRecord, *, last: bool) -> tuple[float, float
         linestyle="none",
         label=None if label in known else label,
     )
-    said = "among the failed" if value is None else milliseconds(value)
+    said = NO_ANSWER if value is None else milliseconds(value)
     limits = f"{number(low)} – {number(high)}"
     return rate, top if value is None else value, f"{exact(rate)}/s, {words}: {said} ({limits})"

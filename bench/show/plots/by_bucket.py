@@ -20,7 +20,7 @@ from bench.quantiles import P50, P90, P99, quantile_name
 from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Columns, Float, latency_ns
 from bench.show.plots.canvas import BLUE, draw_svg, latency_axis, readings
-from bench.show.wording import count, milliseconds, number, per_cent, visible
+from bench.show.wording import NO_ANSWER, count, milliseconds, number, per_cent, visible
 from bench.units import MS, nearest_rank
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _draw_bucket(
             failed.append(label)
         if high == math.inf:
             axes.plot(right, row, ">", color=BLUE, markersize=5, clip_on=False)
-        said = milliseconds(value) if value < math.inf else "among the failed"
+        said = milliseconds(value) if value < math.inf else NO_ANSWER
         limits = f"{number(low)} – {number(high)}" if high < math.inf else f"at least {number(low)}"
         yield min(value, right), row, f"{name} tokens, {label}: {said} ({limits})"
     if failed:

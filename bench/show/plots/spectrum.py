@@ -32,7 +32,7 @@ from bench.show.plots.canvas import (
     margin_labels,
     readings,
 )
-from bench.show.wording import count, exact, milliseconds, number, per_cent, visible
+from bench.show.wording import NO_ANSWER, count, exact, milliseconds, number, per_cent, visible
 from bench.units import MS
 
 if TYPE_CHECKING:
@@ -163,8 +163,8 @@ def _draw_spectrum(axes: Axes, band: _Band, n: int) -> list[str]:
 def _said(band: _Band) -> Iterator[str]:
     """Percentile, value and interval of each point: `p99: 402 ms (391 – 418)`."""
     for q, line, low, high, bounded in zip(*band, strict=True):
-        value = milliseconds(line) if math.isfinite(line) else "among the failed"
-        above = number(high) if math.isfinite(high) else "among the failed"
+        value = milliseconds(line) if math.isfinite(line) else NO_ANSWER
+        above = number(high) if math.isfinite(high) else NO_ANSWER
         limits = (
             f"{number(low)} – {above}"
             if bounded
