@@ -3,8 +3,8 @@
 In: a run's folder while it grows, the planned end. Out: whether every contract is broken, at the
 alpha of a single look. Must stay true: a run ends early only on FAIL, for a part of a run holds as
 small a part of its spells, and passes too easily; the moments are fixed before the run (25, 50, 75
-and 100 %) and spend a quarter of alpha each; looking happens in a process of its own, never on the
-loop that sends; a look that cannot be taken decides nothing.
+and 100 %) and spend a quarter of FAIL's alpha each; looking happens in a process of its own, never
+on the loop that sends; a look that cannot be taken decides nothing.
 
 Source: methods 3.6; methods, part two, mend 2.
 """

@@ -200,8 +200,9 @@ def remarks(verdicts: Verdicts, looks: int | None = None) -> list[str]:
         )
         said.append(
             f"The run was looked at {looks} times, its end included, to end it once a promise was"
-            f" broken: each look is judged at {levels}, and so are the bounds shown, so that all of"
-            " them together keep the confidence of the contract."
+            f" broken: each look judges FAIL, and the bound that it rests on, at {levels}, so that"
+            " all of them together keep the confidence of the contract. PASS is said once, at the"
+            " end, with the whole error."
         )
     return said
 

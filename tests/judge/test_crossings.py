@@ -94,7 +94,7 @@ def test_the_tail_suffices_unless_fail_lies_deeper() -> None:
     """
     values = np.full(3000, 7, np.int64)
     passing, failing = crossings(
-        lay_out(np.arange(3000) * 10**6), (values, values), Fraction(1, 100), ALPHA, 1.0
+        lay_out(np.arange(3000) * 10**6), (values, values), Fraction(1, 100), (ALPHA, ALPHA), 1.0
     )
     assert (passing.value, passing.count) == (7, 0)
     assert (failing.value, failing.count) == (7, 3000)

@@ -815,16 +815,31 @@ def test_exclusions_are_shown_with_what_they_changed(tmp_path: Path) -> None:
     assert record["verdict"] == "PASS"
 
 
-def test_each_planned_look_spends_its_share_of_the_error(tmp_path: Path) -> None:
-    """Declared for early stopping, a run is judged at a quarter of alpha: ln(0.0125)/ln(0.99) = 437
-    clean rows, not 299.
+def test_looks_divide_the_error_of_fail_alone(tmp_path: Path) -> None:
+    """PASS is said once, at the planned end: ln(0.05)/ln(0.99) = 299 clean rows. At a moment that a
+    look chose, for another clause's FAIL, it takes ln(0.0125)/ln(0.99) = 437. Of 1,000 rows FAIL
+    takes the first count with a tail below 0.0125 by scipy.
     """
+    assert math.ceil(math.log(0.05) / math.log(0.99)) == 299
     assert math.ceil(math.log(0.05 / 4) / math.log(0.99)) == 437
-    for n, declared, wanted in ((299, None, "PASS"), (436, 4, "INCONCLUSIVE"), (437, 4, "PASS")):
-        record = only(
-            judged(tmp_path / f"{n}", [answered(5)] * n, at_most(800), early_stop=declared)
-        )
-        assert record["verdict"] == wanted, n
+    runs = (
+        (298, None, "INCONCLUSIVE"),
+        (299, None, "PASS"),
+        (436, "a look", "INCONCLUSIVE"),
+        (437, "a look", "PASS"),
+    )
+    for n, why, wanted in runs:
+        rows = [answered(5)] * n
+        record = only(judged(tmp_path / f"{n}", rows, at_most(800), early_stop=4, ended_early=why))
+        assert (record["verdict"], record["k"]) == (wanted, 0), n
+    fewest = int(scipy_stats.binom.isf(0.05 / 4, 1000, 0.01)) + 1
+    for bad, wanted in ((fewest, "FAIL"), (fewest - 1, "INCONCLUSIVE")):
+        rows = [answered(900)] * bad + [answered(100)] * (1000 - bad)
+        record = only(judged(tmp_path / f"bad-{bad}", rows, at_most(800), early_stop=4))
+        assert record["verdict"] == wanted
+        low, high = record["bound"]
+        assert high is None or high > 800
+        assert (low is not None and low > 800) == (wanted == "FAIL")
 
 
 @pytest.mark.parametrize("seed", range(5))

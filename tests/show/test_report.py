@@ -480,10 +480,12 @@ def test_confidence_levels_are_told_apart(spoilt: Made) -> None:
 
 
 def test_an_early_stop_names_the_level_of_its_looks(spoilt: Made) -> None:
-    """Four looks at 5 % of error in all: each at 98.75 %, and so the bounds."""
+    """Four looks at 5 % of error in all: FAIL is judged at 98.75 %, and PASS once, at the end."""
     spoilt.run.manifest = spoilt.run.manifest.replace(early_stop=4)
     assert "looked at 4 times, its end included" in written(spoilt)[0].text
-    assert "each look is judged at 98.75 %" in written(spoilt)[0].text
+    assert "each look judges FAIL, and the bound that it rests on, at 98.75 %" in (
+        written(spoilt)[0].text
+    )
 
 
 def test_a_bill_against_its_forecast_is_a_row_and_a_case(spoilt: Made) -> None:

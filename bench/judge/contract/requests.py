@@ -31,9 +31,10 @@ def judge_requests(
     counts: Tally,
     clause: Clause,
     alpha: float,
+    pass_alpha: float | None = None,
 ) -> Found:
     trials = trials_of(columns, counts)
-    judged = judge_trials(trials, clause.allowed_share, alpha)
+    judged = judge_trials(trials, clause.allowed_share, alpha, pass_alpha)
     numbers: Numbers = {
         "unit": METRICS[clause.metric].unit,
         "measured": _measured(counts, clause),

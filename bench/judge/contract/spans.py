@@ -83,8 +83,12 @@ def judge_spans(
     contract: Contract,
     lane: LaneRecord,
     alpha: float,
+    pass_alpha: float | None = None,
 ) -> Found:
-    """Judge "the share of time that is lost is at most p0", with error `alpha` for each side."""
+    """Judge "the share of time that is lost is at most p0", with error `alpha` for each side, or
+    `pass_alpha` for PASS.
+    """
+    pass_alpha = alpha if pass_alpha is None else pass_alpha
     table, start_ns = _whole_units(counts, clause, lane)
     if table is None:
         unit = "minute" if clause.window is None else f"window of {show_duration(clause.unit_ns)}"
@@ -107,13 +111,14 @@ def judge_spans(
         units.when,
         p0,
         alpha,
+        pass_alpha,
     )
     found = Found(judged, judged.p_fail, _numbers(units.found, judged), None)
     if not judged.n:
         least = clause.kind.least_requests(clause)
         return dataclasses.replace(found, note=f"no stretch of time had {least:,} requests or more")
     if clause.kind.outages:
-        found = _by_time(found, units, clause, contract, alpha)
+        found = _by_time(found, units, clause, contract, pass_alpha)
     else:  # The other reading of the same words (methods 1.5, B).
         found.numbers["share_of_requests"] = 1 - counts.bad / counts.n if counts.n else None
     return dataclasses.replace(found, note=found.note or _limits_in_words(found, clause))
@@ -244,7 +249,7 @@ def _by_time(
     units: _Units,
     clause: Clause,
     contract: Contract,
-    alpha: float,
+    pass_alpha: float,
 ) -> Found:
     """What only time can decide: long enough to acquit, or the whole period's allowance used up."""
     judged = judgement.judged
@@ -258,7 +263,7 @@ def _by_time(
         return Found(failed, LEAST_P, _numbers(units.found, failed), used)
     if judged.outcome != "INCONCLUSIVE" or units.best.any() or judged.unknown:
         return judgement
-    least_ns = outage_free_ns(clause.assumed_outage, clause.allowed_share, alpha)
+    least_ns = outage_free_ns(clause.assumed_outage, clause.allowed_share, pass_alpha)
     note = (
         f"{show_duration(judged.n * clause.unit_ns)} without a long outage prove nothing yet: with"
         f" outages of {show_duration(clause.assumed_outage)} it takes"

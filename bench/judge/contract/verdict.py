@@ -156,7 +156,7 @@ def _judge_lanes(
 ) -> _Found:
     found = _Found()
     rows = came_to(run)
-    looks = LOOKS if run.manifest.early_stop else 1
+    looks = _looks_of(run, look_ns)
     prices: dict[str, float] = {}
     for index, lane in enumerate(run.lanes):
         contract = override.for_models(lane.models) if override else lane.contract
@@ -169,9 +169,7 @@ def _judge_lanes(
         for reason in (*classes.unusable, *classes.missing):
             found.not_applied.append(f"{contract.name}: {reason}")
         began_ns = run.manifest.started_wall_ns
-        found.claims.extend(
-            judge_lane(columns, classes, contract, lane, health, looks, began_ns, look_ns)
-        )
+        found.claims.extend(judge_lane(columns, classes, contract, lane, health, looks, began_ns))
         if (forecast := judge_forecast(run, index, contract)) is not None:
             found.forecasts.append(forecast)
         found.attested.extend((contract.name, term.term) for term in contract.attested)
@@ -181,6 +179,24 @@ def _judge_lanes(
     broken = {record.contract for record in found.clauses if record.verdict == "FAIL"}
     found.breach_cost_usd.update({name: usd for name, usd in prices.items() if name in broken})
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Looks:
+    """How often each outcome could have been said of a run: the error is divided by it."""
+
+    for_pass: int = 1
+    for_fail: int = 1
+    #: the moment of the look, of a run that goes on
+    at_ns: int | None = None
+
+
+def _looks_of(run: Run, look_ns: int | None) -> Looks:
+    """PASS ends no run, and is said once: at its planned end. What was seen chose any other."""
+    if not run.manifest.early_stop:
+        return Looks()
+    chosen = look_ns is not None or run.manifest.ended_early is not None
+    return Looks(LOOKS if chosen else 1, LOOKS, look_ns)
 
 
 def refuse_missing(contract: Contract, lane: LaneRecord, streamed: bool) -> None:
@@ -207,26 +223,28 @@ class _Judging:
     health: Health
     #: whether any answer came as a stream
     streamed: bool
-    #: planned looks, among which the error is divided
-    looks: int
+    looks: Looks
     started_wall_ns: int
-    #: the moment of the look, of a run that goes on
-    look_ns: int | None = None
 
     @property
     def alpha(self) -> float:
-        """The error of one look, for each side."""
-        return float(1 - self.contract.confidence) / self.looks
+        """The error of FAIL."""
+        return float(1 - self.contract.confidence) / self.looks.for_fail
+
+    @property
+    def pass_alpha(self) -> float:
+        """The error of PASS."""
+        return float(1 - self.contract.confidence) / self.looks.for_pass
 
     def seen(self, counts: Tally, clause: Clause) -> Tally:
         """At a look the rows that had as long as their limit allows: those under way lie side by
         side, and would look like a spell.
         """
-        if self.look_ns is None:
+        if self.looks.at_ns is None:
             return counts
         limits = [each.limit for each in self.contract.clauses if each.limit is not None]
         longest = max(limits, default=0) if clause.limit is None else clause.limit
-        return counts.where(counts.at_ns < self.look_ns - longest)
+        return counts.where(counts.at_ns < self.looks.at_ns - longest)
 
 
 def judge_lane(
@@ -235,15 +253,12 @@ def judge_lane(
     contract: Contract,
     lane: LaneRecord,
     health: Health,
-    looks: int = 1,
-    started_wall_ns: int = 0,
-    look_ns: int | None = None,
+    looks: Looks,
+    started_wall_ns: int,
 ) -> list[Claim]:
     """The clauses of one lane, each by itself; its run began at `started_wall_ns`."""
     streamed = streamed_any(columns)
-    of = _Judging(
-        columns, classes, contract, lane, health, streamed, looks, started_wall_ns, look_ns
-    )
+    of = _Judging(columns, classes, contract, lane, health, streamed, looks, started_wall_ns)
     return [judge_clause(of, clause, number) for number, clause in enumerate(contract.clauses, 1)]
 
 
@@ -299,7 +314,7 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> Claim:
         needed_n=decision.needed,
         open_cause=decision.cause,
         decide=decide(decision, clause, counts, of.lane),
-        scope=scope_of(clause, counts, of.lane, of.started_wall_ns, of.alpha),
+        scope=scope_of(clause, counts, of.lane, of.started_wall_ns, of.pass_alpha),
     )
     return Claim(agreeing(record), of.alpha, partial(_judged, of, clause, counts))
 
@@ -307,8 +322,8 @@ def judge_clause(of: _Judging, clause: Clause, number: int) -> Claim:
 def _judged(of: _Judging, clause: Clause, counts: Tally, alpha: float | None = None) -> Found:
     alpha = of.alpha if alpha is None else alpha
     if clause.by_time:
-        return judge_spans(of.columns, counts, clause, of.contract, of.lane, alpha)
-    return judge_requests(of.columns, counts, clause, alpha)
+        return judge_spans(of.columns, counts, clause, of.contract, of.lane, alpha, of.pass_alpha)
+    return judge_requests(of.columns, counts, clause, alpha, of.pass_alpha)
 
 
 def _decided(

@@ -20,6 +20,8 @@ import numpy as np
 from bench.judge.stats.scales import Layout, Weight, weigh
 from bench.record.samples import Int
 
+#: The error of PASS, and of FAIL.
+Alphas = tuple[float, float]
 #: A value above every limit.
 OVER_ANY_LIMIT_NS = int(np.iinfo(np.int64).max)
 #: Counts are tried at distances from the allowance that grow by this, and by this once they halve.
@@ -115,20 +117,21 @@ def crossings(
     layout: Layout,
     values: tuple[Int, Int],
     p0: Fraction,
-    alpha: float,
+    alphas: Alphas,
     spell: float,
 ) -> tuple[Crossing, Crossing]:
     """(lowest that passes, highest that fails). `values`: with unknown rows over any limit, and
     with unknown rows as low as they may be.
     """
+    pass_alpha, fail_alpha = alphas
     most = _AT_FIRST * (math.floor(p0 * layout.n) + 10)
     tail = Tail.of(layout, values[0], most)
-    passing = lowest_passing(tail, p0, alpha, spell)
+    passing = lowest_passing(tail, p0, pass_alpha, spell)
     if values[1] is not values[0]:
         tail = Tail.of(layout, values[1], most)
-    failing = highest_failing(tail, p0, alpha)
+    failing = highest_failing(tail, p0, fail_alpha)
     if failing.count > layout.n and most < layout.n:
-        failing = highest_failing(Tail.of(layout, values[1], layout.n), p0, alpha)
+        failing = highest_failing(Tail.of(layout, values[1], layout.n), p0, fail_alpha)
     return passing, failing
 
 

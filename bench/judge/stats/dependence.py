@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bench.judge.stats.binomial import first
-from bench.judge.stats.crossings import crossings, with_stand_in
+from bench.judge.stats.crossings import Alphas, crossings, with_stand_in
 from bench.judge.stats.scales import (
     FINEST,
     LEAST_TO_FAIL,
@@ -132,9 +132,17 @@ class _Evidence(NamedTuple):
     p0: Fraction
 
 
-def judge_trials(trials: Trials, p0: Fraction, alpha: float) -> Judged:
-    """Judge "the share of bad requests is at most p0", with error `alpha` for each side."""
+def judge_trials(
+    trials: Trials,
+    p0: Fraction,
+    alpha: float,
+    pass_alpha: float | None = None,
+) -> Judged:
+    """Judge "the share of bad requests is at most p0", with error `alpha` for each side, or
+    `pass_alpha` for PASS.
+    """
     n = len(trials.at_ns)
+    pass_alpha = alpha if pass_alpha is None else pass_alpha
     if n == 0:
         return Judged()
     layout = lay_out(trials.at_ns, trials.sessions)
@@ -142,13 +150,13 @@ def judge_trials(trials: Trials, p0: Fraction, alpha: float) -> Judged:
     maybe = np.flatnonzero(trials.bad | trials.unknown) if trials.unknown.any() else bad
     seen = _Evidence(layout, bad, maybe, stand_in(layout, trials.proxy, p0), p0)
     best = worst = _weight(seen, bad, alpha)
-    if maybe is not bad:
-        worst = _weight(seen, maybe, alpha)
+    if maybe is not bad or pass_alpha != alpha:
+        worst = _weight(seen, maybe, pass_alpha)
     bound: tuple[int | None, int | None] = None, None
     if trials.values is None:
-        passes, fails = worst.passes(p0, alpha), best.fails(p0, alpha)
+        passes, fails = worst.passes(p0, pass_alpha), best.fails(p0, alpha)
     else:
-        passing, failing = crossings(layout, trials.values, p0, alpha, seen.spell)
+        passing, failing = crossings(layout, trials.values, p0, (pass_alpha, alpha), seen.spell)
         bound = failing.value, passing.value
         passes, fails = len(maybe) <= passing.count, len(bad) >= failing.count
     outcome: Outcome = "INCONCLUSIVE"
@@ -158,8 +166,8 @@ def judge_trials(trials: Trials, p0: Fraction, alpha: float) -> Judged:
     elif fails:
         outcome, cause = "FAIL", "too_many"
     else:
-        cause = _undecided(seen, best, worst, alpha)
-    limits = _agreeing(Limits(best.lower(alpha), _upper(seen, worst, alpha)), outcome, p0)
+        cause = _undecided(seen, best, worst, (pass_alpha, alpha))
+    limits = _agreeing(Limits(best.lower(alpha), _upper(seen, worst, pass_alpha)), outcome, p0)
     deff = best.design_effect
     return Judged(
         outcome,
@@ -168,7 +176,7 @@ def judge_trials(trials: Trials, p0: Fraction, alpha: float) -> Judged:
         n,
         len(bad),
         len(maybe) - len(bad),
-        allowed_count(worst, p0, alpha, passes),
+        allowed_count(worst, p0, pass_alpha, passes),
         fails_count(best, p0, alpha, fails),
         limits.lower,
         limits.upper,
@@ -177,7 +185,7 @@ def judge_trials(trials: Trials, p0: Fraction, alpha: float) -> Judged:
         int(np.count_nonzero(layout.rows)),
         layout.block_ns,
         _worst_block(trials.at_ns, seen),
-        needed(best, p0, alpha) if outcome == "INCONCLUSIVE" else None,
+        needed(best, p0, (pass_alpha, alpha)) if outcome == "INCONCLUSIVE" else None,
         min(_p_fail(seen, alpha), math.nextafter(alpha, 0)) if outcome == "FAIL" else 1.0,
         bound,
     )
@@ -221,16 +229,17 @@ def _weight(seen: _Evidence, rows: Int, alpha: float) -> Weight:
     return with_stand_in(weight, seen.spell) if weight.y <= 1 else weight
 
 
-def _undecided(seen: _Evidence, best: Weight, worst: Weight, alpha: float) -> Cause:
+def _undecided(seen: _Evidence, best: Weight, worst: Weight, alphas: Alphas) -> Cause:
     n, p0 = seen.layout.n, seen.p0
-    if worst.y > best.y and (best.passes(p0, alpha) or worst.fails(p0, alpha)):
+    pass_alpha, fail_alpha = alphas
+    if worst.y > best.y and (best.passes(p0, pass_alpha) or worst.fails(p0, fail_alpha)):
         return "unknown_rows"
-    if not Weight(0, n, 0, 1).passes(p0, alpha):
+    if not Weight(0, n, 0, 1).passes(p0, pass_alpha):
         return "too_few"
     alone_best, alone_worst = (Weight(each.y, n, each.y, 1) for each in (best, worst))
-    if alone_worst.passes(p0, alpha):
+    if alone_worst.passes(p0, pass_alpha):
         return "few_blocks" if seen.layout.clusters < LEAST_TO_PASS else "worst_block"
-    if alone_best.fails(p0, alpha):
+    if alone_best.fails(p0, fail_alpha):
         return "few_blocks" if seen.layout.clusters < LEAST_TO_FAIL else "worst_block"
     return "undecided"
 
@@ -290,7 +299,7 @@ def _spread(weight: Weight, p0: Fraction) -> float:
     return math.sqrt(weight.n * float(p0 * (1 - p0)) * max(weight.design_effect, 1.0))
 
 
-def needed(weight: Weight, p0: Fraction, alpha: float) -> int | None:
+def needed(weight: Weight, p0: Fraction, alphas: Alphas) -> int | None:
     """Requests of a run that would decide in four of five, if the share stays as it is and bad rows
     come as they did; None if it would take more than `_NEAR_LIMIT` such runs.
     """
@@ -306,7 +315,7 @@ def needed(weight: Weight, p0: Fraction, alpha: float) -> int | None:
         spread = _POWER_Z * math.sqrt(mean * effect)
         y = min(mean + spread, n) if passing else max(mean - spread, 0.0)
         then = Weight(y, n, y * effect, weight.w)
-        return then.passes(p0, alpha) if passing else then.fails(p0, alpha)
+        return then.passes(p0, alphas[0]) if passing else then.fails(p0, alphas[1])
 
     most = min(float(MAX_N), max(_NEAR_LIMIT * weight.n, 1e6))
     longest = math.floor(math.log(most) / math.log(_STEP))

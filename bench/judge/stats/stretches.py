@@ -20,6 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from bench.judge.stats.binomial import Share
+from bench.judge.stats.crossings import Alphas
 from bench.judge.stats.dependence import (
     LEAST_P,
     Cause,
@@ -154,24 +155,29 @@ def judge_stretches(
     when: Moments,
     p0: Fraction,
     alpha: float,
+    pass_alpha: float | None = None,
 ) -> Judged:
-    """Judge "of time at most p0 is lost": `best` with what is unknown good, `worst` with it bad."""
+    """Judge "of time at most p0 is lost": `best` with what is unknown good, `worst` with it bad;
+    with error `alpha` for each side, or `pass_alpha` for PASS.
+    """
     n = len(best.lost)
     if not n:
         return Judged()
-    low, high = best.weight(alpha), worst.weight(alpha)
-    lower, upper = low.lower(alpha), max(high.upper(alpha), time_rule(worst, alpha))
+    pass_alpha = alpha if pass_alpha is None else pass_alpha
+    low, high = best.weight(alpha), worst.weight(pass_alpha)
+    least = time_rule(worst, pass_alpha)
+    lower, upper = low.lower(alpha), max(high.upper(pass_alpha), least)
     outcome: Outcome = "INCONCLUSIVE"
     bad = best.lost > 0
     unknown = (worst.lost > best.lost) & ~bad
-    cause: Cause = _open_cause(low, high, p0, alpha)
+    cause: Cause = _open_cause(low, high, p0, (pass_alpha, alpha))
     if unknown.all():
         cause = "unknown_rows"
-    elif cause != "unknown_rows" and time_rule(worst, alpha) > p0:
+    elif cause != "unknown_rows" and least > p0:
         cause = "too_few"
     more = None
     fails = low.fails(p0, alpha)
-    passes = high.passes(p0, alpha) and time_rule(worst, alpha) <= p0
+    passes = high.passes(p0, pass_alpha) and least <= p0
     if passes:
         outcome, cause = "PASS", "few_enough"
         upper = min(upper, float(p0))
@@ -179,7 +185,7 @@ def judge_stretches(
         outcome, cause = "FAIL", "too_many"
         lower = max(lower, math.nextafter(float(p0), 1))
     else:
-        more = needed(low, p0, alpha)
+        more = needed(low, p0, (pass_alpha, alpha))
         lower, upper = min(lower, float(p0)), max(upper, math.nextafter(float(p0), 1))
     size = low.v / low.y if low.y else 1.0
     return Judged(
@@ -189,7 +195,7 @@ def judge_stretches(
         n=n,
         bad=int(bad.sum()),
         unknown=int(unknown.sum()),
-        allowed=allowed_count(high, p0, alpha, passes) if best.whole else -1,
+        allowed=allowed_count(high, p0, pass_alpha, passes) if best.whole else -1,
         fails=fails_count(low, p0, alpha, fails) if best.whole else n + 1,
         lower=lower,
         upper=upper,
@@ -212,15 +218,16 @@ def time_rule(stretches: Stretches, alpha: float) -> float:
     return min(1.0, stretches.further * math.log(1 / alpha) / len(stretches.lost))
 
 
-def _open_cause(low: Weight, high: Weight, p0: Share, alpha: float) -> Cause:
-    if high.y > low.y and (low.passes(p0, alpha) or high.fails(p0, alpha)):
+def _open_cause(low: Weight, high: Weight, p0: Share, alphas: Alphas) -> Cause:
+    pass_alpha, fail_alpha = alphas
+    if high.y > low.y and (low.passes(p0, pass_alpha) or high.fails(p0, fail_alpha)):
         return "unknown_rows"
-    if not Weight(0.0, low.n, 0.0, 1.0).passes(p0, alpha):
+    if not Weight(0.0, low.n, 0.0, 1.0).passes(p0, pass_alpha):
         return "too_few"
     clusters = low.clusters
-    if Weight(high.y, high.n, high.y, 1.0).passes(p0, alpha):
+    if Weight(high.y, high.n, high.y, 1.0).passes(p0, pass_alpha):
         return "few_blocks" if clusters < LEAST_TO_PASS else "worst_block"
-    if Weight(low.y, low.n, low.y, 1.0).fails(p0, alpha):
+    if Weight(low.y, low.n, low.y, 1.0).fails(p0, fail_alpha):
         return "few_blocks" if clusters < LEAST_TO_FAIL else "worst_block"
     return "undecided"
 
