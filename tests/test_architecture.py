@@ -49,7 +49,7 @@ COMMAND_LINE_OF_EXTRAS = (
         for each in ("cluster", "cost", "formats", "ui", "what_if")
     ),
     "bench/extras/cluster/command.py",
-    "bench/extras/formats/export.py",
+    "bench/extras/formats/command.py",
 )
 LIVE_REGION = "bench/show/live.py"
 Function = ast.FunctionDef | ast.AsyncFunctionDef

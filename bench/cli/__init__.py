@@ -31,7 +31,7 @@ _COMMANDS = {
     "plan": "bench.cli.plan",
     "judge": "bench.cli.judge",
     "report": "bench.cli.judge",
-    "claim": "bench.cli.claim",
+    "claim": "bench.cli.export",
     "verify": "bench.cli.finished",
     "sign": "bench.cli.finished",
     "compare": "bench.cli.finished",

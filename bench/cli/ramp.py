@@ -26,7 +26,7 @@ from bench.cli.flags import (
     with_options,
 )
 from bench.cli.output import format_option, print_json, print_screen
-from bench.cli.repeating import repeat_command
+from bench.cli.resume import repeat_command
 from bench.cli.run import suite_of
 
 if TYPE_CHECKING:

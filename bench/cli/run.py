@@ -32,7 +32,7 @@ from bench.cli.flags import (
     with_options,
 )
 from bench.cli.output import format_option, print_runs, print_screen
-from bench.cli.repeating import ALIASES, repeat_command
+from bench.cli.resume import ALIASES, repeat_command
 from bench.cli.run_flags import metrics_flags, monitored, shard_of
 from bench.cli.several import refuse_over
 from bench.cli.sizes import (

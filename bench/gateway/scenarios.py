@@ -16,9 +16,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from bench.errors import UserError
 from bench.gateway.keys import KeyLifetime, RateLimit
-from bench.gateway.laws import Law
+from bench.gateway.laws import Law, Window
 from bench.gateway.tiers import Downgrade
-from bench.gateway.window import Window
 from bench.userfile import (
     DurationNs,
     PerSecond,

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bench.gateway.window import Window
+from bench.gateway.laws import Window
 from bench.units import S
 from bench.userfile import PerSecond, Share
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from bench.api.answer import Answer, MalformedAnswer, StreamError
 from bench.api.cause import Cause
+from bench.api.decoding import count_of, ms_as_ns, retry_after_ms, server_timing_ns, wait_ms
 from bench.api.interface import Api, HeaderFact
 from bench.api.reading import Reader, Sniffer
 from bench.api.registry import DEFAULT, api_named
-from bench.load.header_values import count_of, ms_as_ns, retry_after_ms, server_timing_ns, wait_ms
 from bench.load.transport.interface import Handle, Headers
 from bench.record.samples import Flag, Outcome, Reason, cause_of_end
 

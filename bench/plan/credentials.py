@@ -26,8 +26,8 @@ from bench.api.auth import STYLES, Auth, Header, Outgoing
 from bench.errors import UserError
 from bench.plan import renewed
 from bench.plan.aws import aws_secrets, aws_signer
-from bench.plan.command_key import CommandKey, command_key
 from bench.plan.google_token import GoogleToken, google_token
+from bench.plan.renewed import CommandKey, command_key
 from bench.plan.target import KEY_SOURCES, Target
 from bench.userfile import expand_env
 

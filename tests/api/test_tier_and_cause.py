@@ -9,10 +9,10 @@ from array import array
 import pytest
 
 from bench.api.cause import Cause
+from bench.api.decoding import server_timing_ns
 from bench.api.registry import api_named
 from bench.api.tier import TierClass
 from bench.errors import UserError
-from bench.load.header_values import server_timing_ns
 from bench.load.request import Request
 from bench.load.transport.wire import headers_of
 from bench.plan.target import Target

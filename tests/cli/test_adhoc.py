@@ -11,7 +11,7 @@ import pytest
 
 from bench.cli.adhoc import adhoc_suite, override_suite
 from bench.cli.flags import parsed_rate
-from bench.cli.repeating import repeat_command
+from bench.cli.resume import repeat_command
 from bench.errors import UserError
 from bench.plan.arrival_laws import Arrivals
 from bench.plan.profile import Profile

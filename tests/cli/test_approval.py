@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.cli.repeating import repeat_command
+from bench.cli.resume import repeat_command
 from bench.cli.screen import approve
 from bench.plan.schedule import compile_plan
 from bench.plan.suite import load_suite

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from bench.cli.repeating import repeat_command
+from bench.cli.resume import repeat_command
 from bench.cli.run import suite_of
 from bench.cli.sizes import undecidable, with_size, words_of
 from bench.errors import UserError

@@ -15,11 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from bench.api.decoding import MAX_ERROR_TEXT, error_message
+from bench.api.decoding import MAX_ERROR_TEXT, error_message, retry_after_ms
 from bench.api.registry import api_named
 from bench.clock import cpu_ns, monotonic_ns
 from bench.load.alarm import Alarm
-from bench.load.header_values import retry_after_ms
 from bench.load.journal import Journal, Strings
 from bench.load.probe import ClockWatch, HarnessProbe
 from bench.load.request import Request

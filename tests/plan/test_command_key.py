@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
-from bench.plan.command_key import CommandKey, expires_ns
+from bench.plan.renewed import CommandKey, expires_ns
 from bench.plan.target import Target
 from bench.units import S
 from bench.userfile import parse_model

@@ -2,4 +2,4 @@
 
 from bench.extras import Extra
 
-EXTRA = Extra(commands={"import-openslo": "export"}, export="bench.extras.formats.export")
+EXTRA = Extra(commands={"import-openslo": "export"}, export="bench.extras.formats.command")
