@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.flags import filing_flags, filing_of, parsed_usd, ready_to_file, takes
+from bench.cli.flags import filing_flags, filing_of, ready_to_file, takes
 from bench.cli.output import (
     format_option,
     print_json,
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from bench.record.records.comparisons import Comparison, Comparisons
     from bench.record.run_folder import Run
 
+#: The keys of a fee, as flags.
+_FEE_FLAGS = {
+    name: f"--{name.replace('_', '-')}"
+    for name in ("yearly_usd", "monthly_usd", "requests_per_month")
+}
 _GATE = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 
 
@@ -44,8 +49,8 @@ class CompareFlags:
 
     def of_a_pair(self) -> dict[str, Any]:
         """What goes with two named targets alone, by flag."""
-        names = ("metric", "margin", "force", "yearly_usd", "monthly_usd", "requests_per_month")
-        return {f"--{name.replace('_', '-')}": getattr(self, name) for name in names}
+        flags = {name: f"--{name}" for name in ("metric", "margin", "force")} | _FEE_FLAGS
+        return {flag: getattr(self, name) for name, flag in flags.items()}
 
 
 @click.command(short_help="Compare two targets: is the dearer one faster, and is it worth it?")
@@ -133,24 +138,12 @@ def compare(flags: CompareFlags) -> int:
 
 def _fee(flags: CompareFlags) -> Fee:
     """What the flags say of the second target's price. Raises UserError."""
-    from bench.errors import UserError
-    from bench.judge.compare.tier_price import Fee
+    from bench.judge.compare.compared import fee_of
+    from bench.plan.interleave import FeeTerms
+    from bench.userfile import parse_model
 
-    yearly = parsed_usd("--yearly-usd", flags.yearly_usd)
-    monthly = parsed_usd("--monthly-usd", flags.monthly_usd)
-    if yearly is not None and monthly is not None:
-        raise UserError(
-            "does not go with --yearly-usd", where="--monthly-usd", remedy="leave one of them out"
-        )
-    if monthly is not None:
-        yearly = 12 * monthly
-    if flags.requests_per_month is not None and yearly is None:
-        raise UserError(
-            "spreads a fee, and none is given",
-            where="--requests-per-month",
-            remedy="add --yearly-usd or --monthly-usd",
-        )
-    return Fee(None if yearly is None else float(yearly), flags.requests_per_month)
+    terms = {name: getattr(flags, name) for name in _FEE_FLAGS}
+    return fee_of(parse_model(FeeTerms, terms, ", ".join(_FEE_FLAGS.values()), _FEE_FLAGS))
 
 
 def _suite_comparisons(folder: str, form: str, flags: dict[str, Any]) -> int:

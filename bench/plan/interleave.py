@@ -54,7 +54,33 @@ class CompareExpect(UserModel):
         return self
 
 
-class Compare(UserModel):
+class FeeTerms(UserModel):
+    """What a dearer tier costs on top of its tokens, as a suite or the command line says it."""
+
+    #: what the last arm costs a year on top of its tokens
+    yearly_usd: Usd | None = None
+    #: the same a month
+    monthly_usd: Usd | None = None
+    #: requests a month that this fee is spread over: without it there is no price a request
+    requests_per_month: Annotated[int, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_fee(self) -> Self:
+        if self.yearly_usd is not None and self.monthly_usd is not None:
+            raise ValueError("a fee by the year or by the month, not both")
+        if self.requests_per_month is not None and self.a_year_usd is None:
+            raise ValueError("requests_per_month spreads a fee; add yearly_usd or monthly_usd")
+        return self
+
+    @property
+    def a_year_usd(self) -> float | None:
+        """The fee of a year, however it was said."""
+        if self.monthly_usd is not None:
+            return float(12 * self.monthly_usd)
+        return None if self.yearly_usd is None else float(self.yearly_usd)
+
+
+class Compare(FeeTerms):
     """Which targets of the stage are compared, and how their requests alternate."""
 
     #: the baseline first; a target named a second time is an A/A check, its lane is `NAME#2`
@@ -69,12 +95,6 @@ class Compare(UserModel):
     metric: LatencyName = "e2e"
     #: split the baseline's requests in two at random afterwards: the halves must not differ
     aa: bool = False
-    #: what the last arm costs a year on top of its tokens
-    yearly_usd: Usd | None = None
-    #: the same a month
-    monthly_usd: Usd | None = None
-    #: requests a month that this fee is spread over: without it there is no price a request
-    requests_per_month: Annotated[int, Field(gt=0)] | None = None
     #: outcomes that are expected (a rehearsal)
     expect: list[CompareExpect] = []
 
@@ -84,10 +104,6 @@ class Compare(UserModel):
             raise ValueError("block must be above zero")
         if not 0 < self.margin < 1:
             raise ValueError("margin must lie between 0 % and 100 %")
-        if self.yearly_usd is not None and self.monthly_usd is not None:
-            raise ValueError("a fee by the year or by the month, not both")
-        if self.requests_per_month is not None and (self.yearly_usd or self.monthly_usd) is None:
-            raise ValueError("requests_per_month spreads a fee; add yearly_usd or monthly_usd")
         if self.order == "random" and "block" in self.model_fields_set:
             raise ValueError('block belongs to order = "abba"')
         return self

@@ -93,10 +93,12 @@ def census(
     period: str | None = None,
     coverage: Coverage = Coverage(),
     bill_usd: Decimal | None = None,
+    explained: bool = True,
 ) -> Census:
     """Hold the log against every clause of the contract, period by period.
 
-    `bill_usd` is the base that credits are per cent of, of each period. Raises UserError: a
+    `bill_usd` is the base that credits are per cent of, of each period; `explained`: also by what
+    the losses are broken down, and what each exclusion changes. Raises UserError: a
     clause or a class of requests for which the log has no column, no such period.
     """
     wall = log.columns.samples["due_ns"] + log.facts.start_wall_ns
@@ -124,7 +126,13 @@ def census(
         first, last = np.searchsorted(wall, [span.start_ns, span.end_ns]).tolist()
         part = _part(log, contract, span, slice(first, last), wall, coverage)
         record, rows = _period(
-            part, contract, _sliced(classes, slice(first, last)), log, first, bill_usd
+            part,
+            contract,
+            _sliced(classes, slice(first, last)),
+            log,
+            first,
+            bill_usd,
+            explained=explained,
         )
         found.append(record)
         evidence |= {(span.name, number): each + first for number, each in rows.items()}
@@ -232,6 +240,8 @@ def _period(
     log: RequestLog,
     offset: int,
     bill_usd: Decimal | None,
+    *,
+    explained: bool,
 ) -> tuple[PeriodRecord, dict[int, Int]]:
     """(record of one period, rows that broke each clause)."""
     span = part.span
@@ -279,8 +289,8 @@ def _period(
         clauses=records,
         overall=_overall([each.verdict for each in records]),
         credit=credit(paying, rule, "due", bill_usd).record(rule) if rule else None,
-        exclusions=exclusion_effects(part, judged, classes),
-        breakdown=breakdown(part, log.facts.where(here), records, judged),
+        exclusions=exclusion_effects(part, judged, classes) if explained else [],
+        breakdown=breakdown(part, log.facts.where(here), records, judged) if explained else None,
         ladder=ladder_steps(contract, records),
     ), evidence
 

@@ -49,7 +49,6 @@ from bench.record.run_folder import Run
 from bench.record.samples import MOMENTS, Bool, Columns, Int, Outcome
 from bench.units import S
 
-#: Columns in ns that are lengths, not moments.
 #: Outages that a record lists.
 _LISTED = 100
 
@@ -234,7 +233,7 @@ def _period(log: RequestLog, contract: Contract, now_ns: int) -> WatchedPeriod:
     """The census of the period that holds the last probe, with budget and burn of each clause."""
     wall = _wall(log)
     span = spans(contract.period, int(wall[-1]), int(wall[-1]))[-1]
-    found = census(log, contract, period=span.name)
+    found = census(log, contract, period=span.name, explained=False)
     period = found.record.periods[0]
     classes = classify(log.columns, contract, log.facts)
     clauses = []

@@ -41,7 +41,7 @@ from bench.judge.compare.compare import (
 from bench.judge.compare.decision import finite, undecided
 from bench.judge.compare.tier_price import NO_FEE, Fee
 from bench.judge.stats.resample import Draws, stream
-from bench.plan.interleave import Compare, CompareExpect, Turn
+from bench.plan.interleave import Compare, CompareExpect, FeeTerms, Turn
 from bench.quantiles import P99
 from bench.record.records.comparisons import (
     AACheck,
@@ -119,10 +119,9 @@ def question_of(
     )
 
 
-def fee_of(table: Compare) -> Fee:
-    """What a suite's table says of the fee, and of the volume that bears it."""
-    yearly = table.yearly_usd if table.monthly_usd is None else 12 * table.monthly_usd
-    return Fee(None if yearly is None else float(yearly), table.requests_per_month)
+def fee_of(terms: FeeTerms) -> Fee:
+    """What a suite or the command line says of the fee, and of the volume that bears it."""
+    return Fee(terms.a_year_usd, terms.requests_per_month)
 
 
 def table_of(run: Run, names: Sequence[str]) -> Compare | None:
