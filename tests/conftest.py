@@ -16,8 +16,10 @@ last lines name those that do not.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,19 @@ def pytest_configure() -> None:
     from tests.support import plain_figures
 
     plain_figures.install()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """What is collected, a million objects, is walked by no collection: each run in this process
+    begins with one (bench/load/probe.py), which would take 0.3 s.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -107,7 +107,7 @@ def test_the_rate_found_is_the_one_that_theory_knows(law: str, tmp_path: Path) -
     boundary = float(optimize.brentq(lambda rate: slower(0.4, rate) - 0.1, 1, most))
     out = tmp_path / "out"
     code, record = ramped(
-        out, suite, "--slo", "e2e:p90<400ms", "--resolution", "25%", "--request-rate", first
+        out, suite, "--slo", "e2e:p90<400ms", "--resolution", "50%", "--request-rate", first
     )
     assert (code, record["outcome"], record["state"], record["simulated"]) == (
         0,
@@ -116,7 +116,7 @@ def test_the_rate_found_is_the_one_that_theory_knows(law: str, tmp_path: Path) -
         True,
     )
     bracket = record["bracket"]
-    assert bracket["passes_rps"] <= boundary < bracket["fails_rps"] <= 1.25 * bracket["passes_rps"]
+    assert bracket["passes_rps"] <= boundary < bracket["fails_rps"] <= 1.5 * bracket["passes_rps"]
     assert record["rate_rps"] == bracket["passes_rps"] == record["final"][-1]["rate_rps"]
     # 24 probes and the run that confirms: each at most spends a 25th of the 5 %, on draws of its
     # own

@@ -61,11 +61,17 @@ class HarnessProbe:
         self._stalls = self._worst_ns = self._ticks = 0
         self._gc_began = self._gc_worst_ns = self._gc_total_ns = 0
         self._threshold = gc.get_threshold()
+        self._froze = False
 
     def start(self) -> None:
-        """Freeze what exists so that collections stay short, and note the clocks."""
+        """Freeze what exists so that collections stay short, and note the clocks.
+
+        A process that has frozen what it has keeps it so: nothing can be frozen in parts.
+        """
         gc.collect()
-        gc.freeze()
+        self._froze = not gc.get_freeze_count()
+        if self._froze:
+            gc.freeze()
         gc.set_threshold(50_000, 50, 1000)
         gc.callbacks.append(self._on_gc)
         self._clocks = ClockWatch()
@@ -93,7 +99,8 @@ class HarnessProbe:
         if self._on_gc in gc.callbacks:
             gc.callbacks.remove(self._on_gc)
         gc.set_threshold(*self._threshold)
-        gc.unfreeze()
+        if self._froze:
+            gc.unfreeze()
 
     def facts(self) -> dict[str, Any]:
         """Lengths in ms, CPU as a share of one core, the wall clock's largest step and the

@@ -9,6 +9,7 @@ nor is where a gateway of our own listened.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 import re
@@ -99,13 +100,17 @@ def machine_facts() -> dict[str, Any]:
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that touch the numbers."""
-    found = {"tailproof": __version__}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    installed = {name: _installed(name) for name in _LIBRARIES}
+    return {"tailproof": __version__, **{name: found for name, found in installed.items() if found}}
+
+
+@functools.cache
+def _installed(name: str) -> str | None:
+    """Read once: a process that watches or looks for a rate plays many runs."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 #: Keys of a lane that the plan sets and the seed does not.

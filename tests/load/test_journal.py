@@ -423,13 +423,18 @@ def test_an_alarm_never_rings_early_and_rings_for_an_instant_that_has_passed(loo
     run(lambda _: [0])
 
 
-def test_the_probe_counts_stalls_and_gives_the_collector_back() -> None:
-    """Ticks above 10 ms are stalls, the worst is kept, and thresholds and callbacks are as
-    before.
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_probe_counts_stalls_and_gives_the_collector_back(frozen: bool) -> None:
+    """Ticks above 10 ms are stalls, the worst is kept, and thresholds, callbacks and what is frozen
+    are as before.
     """
+    gc.unfreeze()
+    if frozen:
+        gc.freeze()
     before, callbacks = gc.get_threshold(), list(gc.callbacks)
     probe = HarnessProbe()
     probe.start()
+    assert gc.get_freeze_count() > 1000
     for late in (0, 10 * MS, 10 * MS + 1, 42 * MS):
         probe.tick(late)
     gc.collect()
@@ -439,7 +444,9 @@ def test_the_probe_counts_stalls_and_gives_the_collector_back() -> None:
     assert facts["gc_pause_max_ms"] > 0
     assert abs(facts["clock_step_ms"]) < 1000
     assert facts["suspended_ms"] < 1000
-    assert (gc.get_threshold(), gc.callbacks, gc.get_freeze_count()) == (before, callbacks, 0)
+    assert (gc.get_threshold(), gc.callbacks) == (before, callbacks)
+    assert (gc.get_freeze_count() > 1000) == frozen
+    gc.freeze()
 
 
 def test_a_step_there_and_back_is_seen_and_a_drift_is_none() -> None:

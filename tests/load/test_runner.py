@@ -48,6 +48,12 @@ FAST = {"kind": "constant", "rate": "100/s"}
 KEY, HEADER = "opaque-key.4711/AbCdEfGhIjKlMn", "tenant+secret~0815-xyz"
 
 
+@pytest.fixture(autouse=True)
+def _no_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of this machine, if there is one, would warn while other programs keep it busy."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no-cache"))
+
+
 def event(**body: Any) -> bytes:
     """One event of a stream."""
     return b"data: " + json.dumps(body).encode() + b"\n\n"
