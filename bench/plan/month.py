@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from bench.errors import UserError
+from bench.plan.lesson import Taught
 from bench.userfile import DurationNs, Usd, UserModel, find_file, parse_model, read_toml
 
 
@@ -33,7 +34,7 @@ class ExpectCensus(UserModel):
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
-class Month(UserModel):
+class Month(Taught):
     """The `[census]` table."""
 
     start: datetime

@@ -41,7 +41,11 @@ def dump_lanes(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
 def dump_plan(plan: Plan) -> dict[str, Any]:
     """The plan without its table, literal secrets included: for the wire, never for a file."""
     return {
-        "suite": {"name": plan.suite.name, "description": plan.suite.description},
+        "suite": {
+            "name": plan.suite.name,
+            "description": plan.suite.description,
+            "lessons": [each.model_dump() for each in plan.suite.lessons],
+        },
         "seed": plan.seed,
         "lanes": dump_lanes(plan.lanes),
         "drills": _DRILLS.dump_python(

@@ -17,6 +17,7 @@ from bench.errors import UserError
 from bench.plan.contract import Contract, load_contract
 from bench.plan.drill import Drill, check_drills
 from bench.plan.interleave import Compare, check_compare
+from bench.plan.lesson import Lesson, Taught, lesson
 from bench.plan.month import Month, load_month_at
 from bench.plan.profile import Profile, load_profile, override_profile, stretched
 from bench.plan.route import RouteExpect, check_route_expects
@@ -54,7 +55,7 @@ class Expect(UserModel):
     verdict: Verdict
 
 
-class StageFile(UserModel):
+class StageFile(Taught):
     """One stage as written: names, and the few numbers a suite may change in a profile."""
 
     #: its name in reports and on the command line
@@ -123,7 +124,7 @@ class ScenarioFile(UserModel):
     stage: Annotated[list[StageFile], Field(min_length=1)]
 
 
-class Stage(UserModel):
+class Stage(Taught):
     """A stage with everything loaded; its targets run side by side."""
 
     name: str
@@ -156,6 +157,7 @@ class Suite(UserModel):
     stages: list[Stage]
     files: list[Path]
     months: list[tuple[Month, Path]] = []
+    lessons: list[Lesson] = []
 
     def stretched(self, times: Fraction) -> Suite:
         """The suite with every stage going on for `times` its length. Raises UserError."""
@@ -218,6 +220,8 @@ def load_suite(name: str) -> Suite:
         seed=seed,
         stages=stages,
         months=months,
+        lessons=[lesson(each.name, each) for each in stages]
+        + [lesson(file.stem, month) for month, file in months],
         files=list(dict.fromkeys([path, *files])),
     )
 
@@ -304,6 +308,8 @@ def _load_stage(
         contract=contract,
         scenario=_name_for_gateway(scenario),
         settle_ns=stage.settle,
+        lesson=stage.lesson,
+        planted=stage.planted,
         expect=stage.expect,
         compare=stage.compare,
         expect_route=stage.expect_route,

@@ -26,8 +26,9 @@ from bench.plan.suite import Suite
 from bench.plan.target import EMBEDDED
 from bench.record.digests import sha256
 from bench.record.files import json_bytes
-from bench.record.records.manifest import InputFile, LaneRecord, Manifest, SuiteName, lane_record
+from bench.record.records.manifest import InputFile, LaneRecord, Manifest, lane_record
 from bench.record.records.record import Json
+from bench.record.records.rehearsed import LessonRecord, SuiteName
 from bench.userfile import file_digest
 
 #: Characters of a suite's name in the name of its runs.
@@ -61,7 +62,7 @@ def plan_facts(plan: Plan, name: str, started_wall_ns: int) -> Manifest:
     """The manifest of a run of this plan that begins here."""
     lanes = [lane_record(lane) for lane in plan.lanes]
     return Manifest.begun(name, lanes).replace(
-        suite=SuiteName(name=plan.suite.name, description=plan.suite.description),
+        suite=suite_name(plan.suite),
         seed=plan.seed,
         started_utc=utc_text(started_wall_ns),
         started_wall_ns=started_wall_ns,
@@ -70,6 +71,15 @@ def plan_facts(plan: Plan, name: str, started_wall_ns: int) -> Manifest:
         clock=clock_facts(),
         inputs=inputs(plan.suite),
     )
+
+
+def suite_name(suite: Suite) -> SuiteName:
+    """The suite as a manifest names it."""
+    lessons = [
+        LessonRecord(stage=each.stage, lesson=each.lesson, planted=each.planted)
+        for each in suite.lessons
+    ]
+    return SuiteName(name=suite.name, description=suite.description, lessons=lessons)
 
 
 def inputs(suite: Suite) -> list[InputFile]:

@@ -14,7 +14,7 @@ from bench.judge.review import Records
 from bench.record.records.attribution import LaneAttribution
 from bench.record.records.census import CensusRecord
 from bench.record.records.comparisons import Comparison
-from bench.record.records.manifest import SuiteName
+from bench.record.records.rehearsed import SuiteName
 from bench.record.records.verdicts import Verdicts
 from bench.record.run_folder import Run
 from bench.show.attribution import attribution_line, attribution_section
@@ -23,10 +23,11 @@ from bench.show.comparison import comparison_section, comparison_sentence, compa
 from bench.show.definitions import ATTRIBUTED, CENSUSED, COMPARED, DEFINITIONS
 from bench.show.document import Bullets, Code, Document, Node, Pairs, Section, Text, numbered
 from bench.show.facts import health_line, left_out_sentences, run_facts
+from bench.show.lessons import lessons, lessons_section
 from bench.show.paragraph import buyers_paragraph
 from bench.show.routes import route_lines, route_sections
 from bench.show.target import target_section
-from bench.show.verdicts import expect_table, remarks, verdict_table
+from bench.show.verdicts import remarks, verdict_table
 from bench.show.wording import CUT, visible
 
 NO_CONTRACT = "No contract was given, so nothing was judged."
@@ -53,10 +54,14 @@ def report_document(run: Run, records: Records) -> Document:
 # ---- the parts
 
 
+def _lessons(run: Run, records: Records) -> Iterator[Section]:
+    yield from lessons_section(lessons(run, records))
+
+
 def _verdicts(run: Run, records: Records) -> Iterator[Section]:
     """The verdicts, whether the harness was fit, and the paragraph to quote."""
     verdicts, summary, nodes = records.verdicts, records.summary, list[Node]()
-    table, expected = verdict_table(verdicts), expect_table(verdicts)
+    table = verdict_table(verdicts)
     unjudged = (
         "A part of the load is held against no contract."
         if run.manifest.shard is not None
@@ -71,8 +76,6 @@ def _verdicts(run: Run, records: Records) -> Iterator[Section]:
     nodes += [Text(sentence, tone="strong") for sentence in compared]
     paragraph = " ".join([buyers_paragraph(run.manifest, summary, verdicts), *compared])
     nodes.append(Text(paragraph, tone="quote", anchor="summary"))
-    if expected:
-        nodes.append(expected)
     yield Section("verdicts", "", nodes)
 
 
@@ -133,6 +136,7 @@ def _facts(run: Run, records: Records) -> Iterator[Section]:
 Part = Callable[[Run, Records], Iterable[Section]]
 #: The sections of a report, in the order of the page. A part that has nothing to say yields none.
 PARTS: list[Part] = [
+    _lessons,
     _verdicts,
     _targets,
     _comparisons,

@@ -18,7 +18,6 @@ from typing import Any
 from bench.record.records.verdicts import (
     ClauseVerdict,
     Counts,
-    Expectation,
     Forecast,
     Steadiness,
     Verdicts,
@@ -265,19 +264,3 @@ def beside_the_verdicts(clauses: Sequence[ClauseVerdict]) -> Iterator[Table[Any]
     if steady:
         caption = "Was the run one thing? (diagnostics: no row was dropped)"
         yield Table(caption, STEADY_COLUMNS, steady)
-
-
-EXPECT_COLUMNS: list[Column[Expectation]] = [
-    Column("target", lambda item: visible(item.target, 60), "words"),
-    Column("clause", lambda item: visible(item.clause), "words"),
-    Column("expected", lambda item: visible(item.expected, 30), "words"),
-    Column("got", lambda item: visible(item.got, 30), "words"),
-    Column("as expected", lambda item: "met" if item.met else "NOT MET", "words"),
-]
-
-
-def expect_table(verdicts: Verdicts) -> Table[Expectation] | None:
-    """Known answers that a suite rehearses, and what came; None without any."""
-    if not verdicts.expects:
-        return None
-    return Table("Known answers rehearsed by this suite", EXPECT_COLUMNS, verdicts.expects)

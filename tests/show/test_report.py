@@ -345,7 +345,12 @@ def test_rehearsed_answers_are_cases_and_rows(spoilt: Made) -> None:
     page, _, junit, _ = written(spoilt)
     cases = list(next(suite for suite in junit if suite.get("name") == "expected answers"))
     assert [len(case) for case in cases] == [0, 1]
-    assert [row["as expected"] for row in page.table("expected", "got")] == ["met", "NOT MET"]
+    (lesson,) = page.table("lesson", "what was planted")
+    assert lesson["expected answers"] == "1 of 2"
+    assert lesson["what the test found"].endswith(
+        "pro, response e2e p99 ≤ 800 ms: PASS, expected FAIL"
+    )
+    assert "NOT AS EXPECTED" in page.text
 
 
 @pytest.mark.figures

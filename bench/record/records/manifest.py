@@ -21,16 +21,10 @@ from bench.plan.target import Prices
 from bench.record.records.calibration import CeilingShare
 from bench.record.records.events import DrillEvent, LegChange
 from bench.record.records.record import FileRecord, Json, Number, Record
+from bench.record.records.rehearsed import SuiteName
 from bench.record.records.served import LaneEvidence
 
 State = Literal["running", "complete", "interrupted"]
-
-
-class SuiteName(Record):
-    """The suite that a run is of."""
-
-    name: str
-    description: str = ""
 
 
 class InputFile(Record):

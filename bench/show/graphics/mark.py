@@ -117,14 +117,16 @@ class VerdictWord:
 
     verdict: str
     size: float = 12
+    #: what stands in the word's place
+    word: str = ""
 
     @property
     def says(self) -> str:
         """Its word."""
-        return self.verdict
+        return self.word or self.verdict
 
     def markup(self) -> Markup:
         """Shape and word."""
         return Markup('<span class="v {}">{}<b>{}</b></span>').format(
-            tone(self.verdict), Mark(self.verdict, self.size).markup(), self.verdict
+            tone(self.verdict), Mark(self.verdict, self.size).markup(), self.says
         )
