@@ -21,8 +21,8 @@ from bench.judge.compare.decision import ALPHA
 from bench.judge.compare.difference import permutation
 from bench.judge.stats.superblocks import sample, slot_ns
 from bench.quantiles import P99
-from bench.show.comparison import comparison_section
 from bench.show.document import Figure
+from bench.show.tiers import pair_section
 from benchmarks.production import Rows
 from benchmarks.shapes_held_out import SHAPES, Shape
 from tests.support.made_arms import RUN_S, S, arm, pair
@@ -147,7 +147,7 @@ def main() -> None:
     began = monotonic_ns()
     record = compare_arms(first, second, Question(limit_ns=800 * 10**6))
     middle = monotonic_ns()
-    section = comparison_section(record)
+    section = pair_section(record)
     print(
         f"100,000 rows an arm: {(middle - began) / S:.2f} s, and"
         f" {(monotonic_ns() - middle) / S:.2f} s for {len(section.of(Figure))} figures"

@@ -1,8 +1,8 @@
-"""A comparison as a section of the report and as a screen.
+"""A comparison as a screen, and how it was made.
 
-In: one pair of comparisons.json. Out: a section with two figures, nodes. Must stay
-true: the outcome and its reason come first, then what to mistrust; what has no number shows its
-reason; every name has passed through `wording.visible`.
+In: one pair of comparisons.json. Out: nodes. Must stay true: the outcome and its reason come first,
+then what to mistrust; what has no number shows its reason; every name has passed through
+`wording.visible`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,8 @@ from bench.record.records.comparisons import (
     ServedArm,
 )
 from bench.record.records.verdicts import Expectation
-from bench.show.document import Column, Figure, Heading, Node, Pairs, Section, Table, Text
-from bench.show.plots.compared import (
-    bound_of_ratio,
-    interval_words,
-    ratio_figure,
-    ratio_words,
-    shift_figure,
-)
+from bench.show.document import Column, Heading, Node, Pairs, Table, Text
+from bench.show.ratios import bound_of_ratio, interval_words, points, ratio_words
 from bench.show.wording import (
     ABSENT,
     count,
@@ -59,24 +53,8 @@ DESIGNS = {
 }
 
 
-def comparison_section(record: Comparison, number_of: int = 0) -> Section:
-    """One pair for the page; `number_of` tells the files of its figures apart."""
-    title = comparison_title(record)
-    pictures = (
-        ("shift", "shift function", shift_figure(record, title)),
-        ("ratios", "ratios", ratio_figure(record, title)),
-    )
-    figures = [
-        Figure(name, f"compare-{number_of:02d}-{kind}.svg", svg)
-        for kind, name, svg in pictures
-        if svg is not None
-    ]
-    tables = list(_tables(record))
-    return Section("", title, [*_before(record), *tables[:2], *figures, *tables[2:]])
-
-
 def comparison_screen(record: Comparison) -> list[Node]:
-    """The same for the screen."""
+    """Outcome, reasons, tables."""
     return [Heading(comparison_title(record)), *_before(record), *_tables(record)]
 
 
@@ -100,24 +78,19 @@ def _before(record: Comparison) -> list[Node]:
     ]
 
 
-def _name(record: Comparison, side: str) -> str:
+def name_of_arm(record: Comparison, side: str) -> str:
     """The arm's name, with its run where the two come from different ones."""
     arm, several = getattr(record, side), record.baseline.run != record.other.run
     return visible(arm.name, 60) + (f" of {visible(arm.run, 60)}" if several else "")
 
 
 def comparison_title(record: Comparison) -> str:
-    return f"{_name(record, 'other')} against {_name(record, 'baseline')}"
+    return f"{name_of_arm(record, 'other')} against {name_of_arm(record, 'baseline')}"
 
 
-def comparison_sentence(record: Comparison) -> str:
-    """The answer in one sentence, and whether to buy."""
-    said = f"{comparison_title(record)}: {record.headline} ({OUTCOMES[record.headline]})"
-    if (p99 := record.ratios.get("p99")) is not None:
-        said += f", p99 ratio {ratio_words(p99.ratio)} ({interval_words(p99.interval)})"
-    if record.price.advice is not None:
-        said += f". {record.price.advice.capitalize()}: {_for_nothing(record)}"
-    return f"{said}."
+def how_compared(record: Comparison) -> list[tuple[str, str]]:
+    """Design, reason and checks: what the first lines of a page leave out."""
+    return [item for item in _about(record) if item[0] not in ("rows", "price")]
 
 
 def _about(record: Comparison) -> Iterator[tuple[str, str]]:
@@ -184,21 +157,15 @@ def _exceedance(over: Exceedance) -> str:
         f"{per_cent(arm.share)} ({count(arm.over)} of {count(arm.n)})"
         for arm in (over.other, over.baseline)
     )
-    low, high = (_points(limit) for limit in over.interval)
+    low, high = (points(limit) for limit in over.interval)
     fisher = "" if over.fisher_p is None else f", Fisher p {over.fisher_p:.2g}"
     if over.permutation_p is not None:
         fisher += f", superblocks exchanged p {over.permutation_p:.2g}"
-    return f"{shares}; difference {_points(over.difference)} points ({low} to {high}){fisher}"
-
-
-def _points(share: float) -> str:
-    """A difference of shares in percentage points, with its sign: `-34.4`, `+0.06`, `0`."""
-    size = number(abs(100 * share))
-    return size if size in ("0", "0.000") else f"{'-' if share < 0 else '+'}{size}"
+    return f"{shares}; difference {points(over.difference)} points ({low} to {high}){fisher}"
 
 
 def _dominance(record: Comparison, found: Permutation) -> str:
-    faster = {"other": _name(record, "other"), "baseline": _name(record, "baseline")}
+    faster = {"other": name_of_arm(record, "other"), "baseline": name_of_arm(record, "baseline")}
     said = {
         "none": "no latency at which the one is shown to be faster than the other",
         "crosses": (
@@ -282,17 +249,28 @@ VOLUME_COLUMNS: list[Column[PriceAt]] = [
     Column(
         "per avoided miss",
         lambda row: _per_miss(row.usd_per_avoided_miss, row.usd_per_avoided_miss_interval),
+        show_if=lambda rows: any(row.usd_per_avoided_miss is not None for row in rows),
     ),
 ]
 
 
 def _tables(record: Comparison) -> Iterator[Table[Any]]:
     if record.price.curve:
-        yield Table("What the fee comes to, by volume", VOLUME_COLUMNS, record.price.curve)
+        yield volume_table(record)
     if record.ratios:
         caption = "Ratio of the quantiles, other over baseline; of the p99 the bound that decides"
         rows = [_Ratio(name, ratio, record) for name, ratio in record.ratios.items()]
         yield Table(caption, RATIO_COLUMNS, rows)
+    yield from part_tables(record)
+
+
+def volume_table(record: Comparison) -> Table[PriceAt]:
+    """A fee by the requests that it is spread over."""
+    return Table("What the fee comes to, by volume", VOLUME_COLUMNS, record.price.curve)
+
+
+def part_tables(record: Comparison) -> Iterator[Table[Any]]:
+    """Phases and context buckets, each compared by itself."""
     if record.by_phase:
         caption = "By phase: p99, and how far the shares over the limit lie apart"
         yield _parts(caption, "phase", record.by_phase)
@@ -340,7 +318,7 @@ def _of_p99(value: Callable[[RatioRecord], str], absent: str = ABSENT) -> Callab
 
 def _misses(row: _Part) -> str:
     over = row.found.exceedance
-    return ABSENT if over is None else _points(over.difference)
+    return ABSENT if over is None else points(over.difference)
 
 
 PART_COLUMNS: list[Column[_Part]] = [

@@ -77,6 +77,8 @@ class Column(Generic[Row]):
     coloured_by: Callable[[Row], str] = plain
     #: what a page draws in a row's cell instead of the text; None for the text
     graphic: Callable[[Row], Graphic | None] = unpictured
+    #: the axis of those pictures, which a page draws in place of the heading
+    axis: Callable[[Sequence[Row]], Graphic | None] = unpictured
 
     def title(self, rows: Sequence[Row]) -> str:
         """The heading of these rows."""
@@ -99,6 +101,8 @@ class Grid:
     colours: list[list[str]]
     #: of each cell what a page draws instead of its text
     graphics: list[list[Graphic | None]]
+    #: of each column the axis of its pictures
+    axes: list[Graphic | None]
 
     @property
     def words(self) -> list[bool]:
@@ -133,6 +137,7 @@ class Table(Generic[Row]):
             [[column.value(row) for column in shown] for row in self.rows],
             [[column.colour(row) for column in shown] for row in self.rows],
             [[column.graphic(row) for column in shown] for row in self.rows],
+            [column.axis(self.rows) if self.rows else None for column in shown],
         )
 
 
@@ -197,6 +202,8 @@ class Figure:
     title: str
     file: str
     svg: str
+    #: what a page says below or beside it, the title before; empty: the SVG says it all
+    about: str = ""
 
 
 #: Of a strip, by level.

@@ -1,4 +1,4 @@
-"""The outages of a period: a strip of when it was lost, those that cost most, all by date.
+"""The outages of a period: when it was lost, those that cost most, all by date.
 
 In: a period of census.json. Out: nodes. Must stay true: what cost most stands first, not what came
 first; moments are of the contract's time zone.
@@ -7,15 +7,18 @@ first; moments are of the contract's time zone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from bench.record.records.census import EpisodeRecord, PeriodRecord
 from bench.show.document import Column, Drawer, Node, Strip, Table
+from bench.show.graphics.outages import Outages, Spell
 from bench.show.wording import clause_name, count, counts, local_time, visible
 
 #: From these shares of bad requests on a slice of the strip is of the next level.
 _LEVELS = (0.0, 0.01, 0.1, 0.5)
 _IDS = 3
+#: Outages of a picture that have their name below it.
+_NAMED = 3
 
 
 def period_name(period: PeriodRecord) -> str:
@@ -26,10 +29,39 @@ def period_name(period: PeriodRecord) -> str:
         return period.period
 
 
+def period_picture(period: PeriodRecord) -> Outages | None:
+    """The outages of the first broken clause that has any, else of the first judged one; None where
+    none has.
+    """
+    judged = [each for each in period.clauses if each.verdict != "REPORTED"]
+    with_any = [each for each in judged if each.episodes.worst or each.episodes.first]
+    with_any.sort(key=lambda each: each.verdict != "FAIL")
+    if not with_any:
+        return None
+    clause, zone = with_any[0], period.time_zone or "UTC"
+    start, end = (local_time(moment, zone) for moment in (period.start_utc, period.end_utc))
+    episodes = {each.start_utc: each for each in (*clause.episodes.worst, *clause.episodes.first)}
+    spells = []
+    for place, each in enumerate(episodes.values()):
+        first, last = (local_time(moment, zone) for moment in (each.start_utc, each.end_utc))
+        name = f"{first:%-d %b %H:%M}, {count(each.minutes)} min" if place < _NAMED else ""
+        spells.append(Spell((first - start) / (end - start), (last - start) / (end - start), name))
+    worst = next(iter(episodes.values()))
+    said = (
+        f"{period_name(period)}: {count(clause.episodes.count)} outages by"
+        f" {clause_name(clause.text)}; the worst {_when((worst, zone))}, {count(worst.minutes)}"
+        f" minutes, {count(worst.broke)} of {count(worst.requests)} requests lost"
+    )
+    ends = f"{start:%-d %b}", f"{end - timedelta(seconds=1):%-d %b}"
+    return Outages(spells, ends, said)
+
+
 def worst_outages(period: PeriodRecord) -> Iterator[Node]:
     zone = period.time_zone or "UTC"
-    found = period.breakdown
-    if found is not None and any(bad for _, bad in found.slices):
+    found, picture = period.breakdown, period_picture(period)
+    if picture is not None:
+        yield picture
+    elif found is not None and any(bad for _, bad in found.slices):
         levels = [
             0 if not n else 1 + sum(k / n > each for each in _LEVELS[1:]) for n, k in found.slices
         ]

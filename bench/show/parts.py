@@ -18,15 +18,22 @@ from bench.record.records.rehearsed import SuiteName
 from bench.record.records.verdicts import Verdicts
 from bench.record.run_folder import Run
 from bench.show.attribution import attribution_line, attribution_section
-from bench.show.census import census_section
-from bench.show.comparison import comparison_section, comparison_sentence, comparison_title
+from bench.show.best_route import routes_section
+from bench.show.comparison import comparison_title
+from bench.show.costs import costs_section
 from bench.show.definitions import ATTRIBUTED, CENSUSED, COMPARED, DEFINITIONS
 from bench.show.document import Bullets, Code, Document, Node, Pairs, Section, Text, numbered
+from bench.show.drills import drills_section
 from bench.show.facts import health_line, left_out_sentences, run_facts
 from bench.show.lessons import lessons, lessons_section
 from bench.show.paragraph import buyers_paragraph
-from bench.show.routes import route_lines, route_sections
+from bench.show.residency import residency_section
+from bench.show.routes import route_lines
 from bench.show.target import target_section
+from bench.show.tier_answer import tier_answers
+from bench.show.tiers import tiers_section
+from bench.show.trust import trust_section
+from bench.show.uptime import uptime_section
 from bench.show.verdicts import remarks, verdict_table
 from bench.show.wording import CUT, visible
 
@@ -72,7 +79,7 @@ def _verdicts(run: Run, records: Records) -> Iterator[Section]:
     if (decides := verdicts.next_command) is not None:
         nodes.append(Code(visible(decides, 2000), "A run that would probably decide what is open"))
     nodes.append(Text(health_line(summary), label="harness", anchor="health"))
-    compared = [comparison_sentence(pair) for pair in _pairs(records)]
+    compared = tier_answers(_pairs(records))
     nodes += [Text(sentence, tone="strong") for sentence in compared]
     paragraph = " ".join([buyers_paragraph(run.manifest, summary, verdicts), *compared])
     nodes.append(Text(paragraph, tone="quote", anchor="summary"))
@@ -84,18 +91,37 @@ def _targets(run: Run, records: Records) -> Iterator[Section]:
         yield target_section(run, index, records.summary.targets[lane.name], records.verdicts)
 
 
-def _comparisons(_run: Run, records: Records) -> Iterator[Section]:
-    for number, pair in enumerate(_pairs(records)):
-        yield comparison_section(pair, number)
+def _tiers(_run: Run, records: Records) -> Iterator[Section]:
+    yield from _answered(tiers_section(_pairs(records)))
 
 
-def _months(_run: Run, records: Records) -> Iterator[Section]:
-    for name, record in _census(records).items():
-        yield census_section(name, record)
+def _drills(_run: Run, records: Records) -> Iterator[Section]:
+    yield from _answered(drills_section(records.routes, records.verdicts.clauses))
 
 
 def _routes(_run: Run, records: Records) -> Iterator[Section]:
-    yield from route_sections(records.routes) if records.routes else ()
+    yield from _answered(routes_section(records))
+
+
+def _residency(_run: Run, records: Records) -> Iterator[Section]:
+    yield from _answered(residency_section(records.routes))
+
+
+def _uptime(_run: Run, records: Records) -> Iterator[Section]:
+    yield from _answered(uptime_section(_census(records)))
+
+
+def _costs(run: Run, records: Records) -> Iterator[Section]:
+    yield from _answered(costs_section(records, run.lanes))
+
+
+def _trust(run: Run, records: Records) -> Iterator[Section]:
+    yield trust_section(records, run.lanes)
+
+
+def _answered(section: Section | None) -> Iterator[Section]:
+    if section is not None:
+        yield section
 
 
 def _tails(_run: Run, records: Records) -> Iterator[Section]:
@@ -139,9 +165,13 @@ PARTS: list[Part] = [
     _lessons,
     _verdicts,
     _targets,
-    _comparisons,
-    _months,
+    _tiers,
+    _drills,
     _routes,
+    _residency,
+    _uptime,
+    _costs,
+    _trust,
     _tails,
     _definitions,
     _attested,

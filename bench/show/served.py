@@ -31,8 +31,10 @@ def tier_shown(tiers: Tiers) -> bool:
     return len(tiers.served) > 1 or bool(tiers.asked and tiers.served)
 
 
-def served_tables(target: TargetSummary) -> Iterator[Table[Any]]:
-    """Tiers, when they changed, causes, evidence: those that have something to say."""
+def served_tables(target: TargetSummary, *, ask: bool = True) -> Iterator[Table[Any]]:
+    """Tiers, when they changed, causes, evidence: those that have something to say. `ask`: there is
+    a vendor to put the evidence to.
+    """
     tiers = target.tiers
     if tier_shown(tiers):
         yield Table(_tier_caption(tiers), TIER_COLUMNS, _tier_rows(tiers))
@@ -42,7 +44,7 @@ def served_tables(target: TargetSummary) -> Iterator[Table[Any]]:
         total = sum(target.causes.values())
         rows = [(name, n, total) for name, n in target.causes.items()]
         yield Table("Why requests failed, and whose it is to mend", CAUSE_COLUMNS, rows)
-    if target.evidence:
+    if ask and target.evidence:
         caption = "Requests to ask the vendor about, by its own names for them"
         yield Table(caption, EVIDENCE_COLUMNS, list(_told(target.evidence)))
 

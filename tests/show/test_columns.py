@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 from rich.cells import cell_len
 
-from bench.show.document import Column, Document, Section, Table, always
+from bench.show.document import Column, Document, Section, Table, always, unpictured
 from bench.show.render_html import html_page
 from bench.show.render_markdown import markdown_page
 from bench.show.render_terminal import screen
@@ -93,6 +93,8 @@ def columns_of(module: str, name: str) -> list[Column[Any]]:
             value=valued(place),
             coloured_by=lambda _: "PASS",
             show_if=always,
+            graphic=unpictured,
+            axis=unpictured,
         )
         for place, column in enumerate(found)
     ]

@@ -1,11 +1,12 @@
-"""Routes and drills on the page and on the last screen, from a record written down by hand."""
+"""Drills, routes and regions on the page and on the last screen, from a record written by hand."""
 
 from __future__ import annotations
 
+import itertools
+import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from typing import Any
-
-import pytest
 
 from bench.record.records.routes import (
     AddedLatency,
@@ -22,11 +23,14 @@ from bench.record.records.routes import (
     Standing,
     Timeline,
 )
-from bench.show.document import Figure, Pairs, Table, Text
-from bench.show.plots.drill import drill_timeline
-from bench.show.routes import policies_figure, route_lines, route_sections
-
-pytestmark = pytest.mark.figures
+from bench.show.best_route import routes_section
+from bench.show.document import Bullets, Figure, Heading, Section, Table, Text
+from bench.show.drills import drills_section
+from bench.show.graphics.drill import DrillTracks
+from bench.show.graphics.front import Front, Offer, unbeaten
+from bench.show.residency import residency_section
+from bench.show.routes import route_lines
+from tests.support.made_runs import Made, verdicts_of
 
 S, BINS = 10**9, 48
 
@@ -151,56 +155,137 @@ RECORD = Routes(
 )
 
 
-def test_the_parts_say_what_the_record_holds() -> None:
-    """Side by side, the drill, residency: in this order, each figure of the record in its
-    column.
+def drills(record: Routes = RECORD, limit: bool = False) -> Section:
+    """The section of drills, the targets held to a limit or to none."""
+    held = verdicts_of(["r", "alone"]).clauses if limit else []
+    section = drills_section(record, held)
+    assert section is not None
+    return section
+
+
+def test_the_drill_is_answered_in_a_sentence_and_a_row_each() -> None:
+    """Who lost what, how soon it noticed, moved and came back, and what its first upstream lost
+    alone; seconds in the table.
     """
-    policies, borne, home = route_sections(RECORD)
-    tail = ("the tail", "r makes the tail worse than no route at all")
-    assert policies.of(Pairs)[0].items == [tail]
-    tails, paid = (table.grid("html") for table in policies.of(Table))
-    assert tails.rows == [
-        ["r", "99 %", "300", "4,430", "4,430", "longer: at least 1.060 times (97.5 %)"],
-        ["alone", "0 %", "300", "–", "–", "–"],
-    ]
-    assert paid.rows == [
-        [
-            "r",
-            "alone 90 %, spare 10 %",
-            "first 1,000, slow 32",
-            "1.03",
-            "0.029",
-            "+3.6 %",
-            "2,560",
-            "32",
-        ]
-    ]
-    (table,) = (each.grid("html") for each in borne.of(Table))
+    section = drills()
+    assert section.answer == (
+        "r lost none of 471 requests: it noticed after 0.87 s, failed over after 0.90 s and failed"
+        " back 4.5 s after recovery; without a router 44 of 471 were lost."
+    )
+    (table,) = (each.grid("html") for each in section.of(Table))
     assert table.rows == [
-        ["alone", "–", "–", "–", "–", "471", "44", "77", "+2,459 ms", "–", "3"],
-        [
-            "r",
-            "breaker",
-            "870 ms",
-            "900 ms",
-            "4.46 s",
-            "471",
-            "0",
-            "77",
-            "+2,459 ms",
-            "+3.6 %",
-            "3",
-        ],
+        ["alone", "–", "–", "–", "–", "44", "77", "471", "+2,459 ms", "–", "3"],
+        ["r", "0.87", "breaker", "0.9", "4.46", "0", "77", "471", "+2,459 ms", "+3.6 %", "3"],
     ]
-    assert borne.of(Pairs)[0].items == [
-        ("eu \\x1b[31m gone", "fault at 8.00 s after the run's start, recovery at 16.00 s")
+    slow = RECORD.replace(drills=[drill("alone"), drill("r", detect_ms=76.0)])
+    assert drills(slow).answer == (
+        "r lost none of 471 requests: it noticed after 76 ms; without a router 77 of 471 were slow."
+    )
+
+
+def test_tracks_share_their_axes_and_lie_where_the_moments_were() -> None:
+    """24 s from 0: the fault at 8 s is a third of the width, recovery two thirds; failed over 0.9 s
+    after the one, failed back 4.46 s after the other; the last slice lost one of ten.
+    """
+    (tracks,) = drills().of(DrillTracks)
+    assert [round(each.at, 4) for each in tracks.moments] == [0.3333, 0.6667]
+    alone, routed = tracks.tracks
+    assert [round(24 * each.at, 2) for each in routed.moments] == [8.9, 20.46]
+    assert alone.moments == []
+    assert alone.says == "alone: lost 1, worst 3.0 s, of 480 requests"
+    assert alone.lost[-2:] == [0, 0.1]
+    assert [each.name for each in routed.upstreams] == ["alone", "spare"]
+    assert set(routed.upstreams[0].shares) == {0.5}
+    markup = tracks.markup()
+    assert markup.count('role="img"') == 3  # a track each, and who answered
+    assert "left:33.33%" in markup
+    # 18 slices without an answer end the line: as many points as slices with one
+    drawn = re.findall(r'class="cur"[^>]* d="([^"]*)"', markup)
+    assert [len(re.findall("[ML]", d)) for d in drawn] == [30, 30]
+
+
+def test_one_limit_is_drawn_for_those_that_are_held_to_it() -> None:
+    """Without a clause there is no dotted line and no zone."""
+    (held,) = drills(limit=True).of(DrillTracks)
+    assert {each.limit_ms for each in held.tracks} == {800.0}
+    assert held.markup().count('class="zone"') == 2
+    (free,) = drills().of(DrillTracks)
+    assert 'class="zone"' not in free.markup()
+
+
+def test_routes_are_a_row_each_and_the_answer_tells_best_and_worst(spoilt: Made) -> None:
+    """One router against its first upstream alone; of two the shortest and the longest p99."""
+    records = replace(spoilt.records, routes=RECORD)
+    section = routes_section(records)
+    assert section is not None
+    assert section.answer == "r has a p99 of 4.4 s."
+    (table,) = (each.grid("html") for each in section.of(Table))
+    assert table.rows[0][:6] == [
+        "r",
+        "s",
+        "alone 90\u00a0%, spare 10\u00a0%",
+        "300",
+        "4,430",
+        "longer: at least 1.060 times (97.5 %)",
     ]
-    home_rows = home.of(Table)[0].grid("html").rows
-    assert home_rows == [["r", "eu-1", "target", "eu-1 1,450", "1,450", "0", "0"]]
-    assert [figure.file for part in (policies, borne, home) for figure in part.of(Figure)] == [
-        "routes-00-p99.svg",
-        "drill-00-00.svg",
+    assert section.of(Bullets)[0].items == ["r makes the tail worse than no route at all"]
+    lanes = [lane("r", 4430.0), lane("q", 900.0), lane("alone", 13_500.0, routed=False, of="alone")]
+    two = RECORD.replace(stages=[Standing(stage="s", worst=None, says=[], lanes=lanes)])
+    found = routes_section(replace(records, routes=two))
+    assert found is not None
+    assert found.answer == (
+        "Of the routers of s, q has the shortest p99, 0.90 s, and r the longest, 4.4 s."
+    )
+    assert found.of(Figure) == []  # nobody has a price
+    assert routes_section(replace(records, routes=None)) is None
+    assert routes_section(replace(records, routes=RECORD.replace(stages=[]))) is None
+
+
+OFFERS = [
+    Offer("cheap", 0.02, 4000.0, (3900.0, 4100.0), 0.0, "FAIL"),
+    Offer("mended", 0.021, 1300.0, (None, None), 0.0, "FAIL"),
+    Offer("dear", 0.2, 600.0, (590.0, None), 0.0, "PASS"),
+    Offer("worse", 0.1, 1300.0, (1200.0, 1400.0), 0.0, "FAIL"),
+    Offer("leaky <b>", 0.01, 500.0, (490.0, 510.0), 0.014, "PASS"),
+]
+
+
+def test_the_front_holds_whom_no_other_beats_in_both() -> None:
+    """By hand: neither the dearer one that is no faster nor the one that loses requests."""
+    assert [each.name for each in unbeaten(OFFERS)] == ["cheap", "mended", "dear"]
+    svg = str(Front(OFFERS, 800.0, "says").markup())
+    assert "leaky &lt;b&gt; 500 ms, 1.4 % lost" in svg
+    said = [node.text for node in ET.fromstring(svg).iter() if node.text]  # noqa: S314 our own
+    assert {"0.5 s", "1 s", "2 s", "0.02", "0.1", "USD per 1,000 answers"} <= set(said)
+
+
+def test_names_of_points_that_lie_together_are_kept_apart() -> None:
+    """Each a line below the one before, in the order of their p99; none is left out."""
+    close = [
+        Offer(f"n{ms}", 0.02, float(ms), (None, None), 0.0, "FAIL") for ms in (1000, 1010, 1020)
     ]
+    svg = str(Front([*close, OFFERS[2]], None, "says").markup())
+    names = re.findall(r'<text x="[^"]*" y="([^"]*)" text-anchor="start"[^>]*>(n\d+)', svg)
+    assert [name for _, name in names] == ["n1020", "n1010", "n1000"]
+    places = [float(y) for y, _ in names]
+    assert [later - place for place, later in itertools.pairwise(places)] == [15.0, 15.0]
+
+
+def test_answers_from_elsewhere_are_named() -> None:
+    """All at home, or how many were not, and whose."""
+    section = residency_section(RECORD)
+    assert section is not None
+    assert section.answer == "All 1,450 answers named an allowed region."
+    rows = section.of(Table)[0].grid("html").rows
+    assert rows == [["r", "eu-1", "target", "eu-1 1,450", "1,450", "0", "0"]]
+    moved = residency_section(
+        RECORD.replace(residency={"r": HOME.replace(elsewhere=12, unnamed=3)})
+    )
+    assert moved is not None
+    assert moved.answer == (
+        "12 of 1,450 answers came from elsewhere than is allowed: r. 3 named no region."
+    )
+    assert residency_section(RECORD.replace(residency={})) is None
 
 
 def test_the_screen_says_the_same_in_a_line_each() -> None:
@@ -224,27 +309,26 @@ def test_the_screen_says_the_same_in_a_line_each() -> None:
 
 
 def test_what_never_came_is_absent() -> None:
-    """No price, nothing noticed, never healed: said or shown as absent, and no figure breaks."""
+    """No price, nothing noticed, never healed: said or shown as absent, and nothing breaks."""
     unpriced = RouteCost(usd=None, reason="no price for spare")
     bare = RECORD.replace(
         routes={"r": ROUTE.replace(cost=unpriced)},
         drills=[drill("r", healed_ns=None, delayed=None, added_ms=None, cost=unpriced)],
     )
-    policies, borne, _ = route_sections(bare)
-    assert policies.of(Table)[1].grid("html").rows[0][4:6] == ["–", "–"]
-    assert borne.of(Pairs)[0].items[0][1].endswith("no recovery")
-    borne_rows = borne.of(Table)[0].grid("html").rows
-    assert borne_rows == [["r", "–", "–", "–", "–", "471", "0", "–", "–", "–", "3"]]
+    section = drills(bare)
+    assert section.of(Heading)[0].text == "s: eu \\x1b[31m gone, never healed"
+    rows = section.of(Table)[0].grid("html").rows
+    assert rows == [["r", "–", "–", "–", "–", "0", "–", "471", "–", "–", "3"]]
+    assert section.answer == "r lost none of 471 requests and did not notice the fault."
     assert list(route_lines(bare))[1].endswith(
         "r: the fault was not noticed, 0 of 471 requests lost"
     )
-    assert route_sections(RECORD.replace(stages=[], drills=[], residency={})) == []
+    assert drills_section(RECORD.replace(drills=[]), []) is None
+    assert drills_section(None, []) is None
 
 
 def test_a_drill_that_failed_is_said_first_and_shown_without_figures() -> None:
-    """Its own words on the screen and beside the part's tables, no row among those that were
-    measured.
-    """
+    """Its own words on the screen and in the section, no row among those that were measured."""
     failed = FailedEvent(
         name="eu \x1b[31m gone", stage="s", do="cut", detail="HTTP 400: no such region"
     )
@@ -256,29 +340,8 @@ def test_a_drill_that_failed_is_said_first_and_shown_without_figures() -> None:
         said,
         "data residency: all 1,450 answers from allowed regions",
     ]
-    borne = route_sections(record)[1]
-    assert borne.of(Table) == []
-    assert borne.of(Text)[0].text == said
-    assert borne.of(Pairs)[0].items[0][1] == "was not carried out, so nothing was measured"
-
-
-def words(svg: str) -> str:
-    return " ".join(node.text or "" for node in ET.fromstring(svg).iter())  # noqa: S314 our own figure
-
-
-def test_the_figures_name_lanes_legs_and_moments() -> None:
-    """Every lane with an answer and its interval; the route beside its first leg alone; when it
-    switched and was back.
-    """
-    svg = policies_figure(RECORD.stages[0])
-    assert svg is not None
-    assert "4,430" in words(svg)
-    assert (
-        policies_figure(Standing(stage="s", lanes=[lane("x", None)], worst=None, says=[])) is None
-    )
-    drawn = words(drill_timeline("r", RECORD.timelines, RECORD.drills))
-    for text in ("switched +900 ms", "back +4.46 s", "alone", "spare", "not answered"):
-        assert text in drawn
-    assert "switched" not in words(
-        drill_timeline("r", RECORD.timelines, [drill("r", healed_ns=None)])
-    )
+    section = drills(record)
+    assert section.of(Table) == []
+    assert section.of(DrillTracks) == []
+    assert section.of(Text)[0].text == said
+    assert section.answer == "eu \\x1b[31m gone was not carried out."

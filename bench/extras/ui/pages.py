@@ -22,10 +22,10 @@ from bench.judge.compare.compared import compare_pair, named_arm
 from bench.judge.review import records_of
 from bench.metrics import FROM_DUE, HEADLINES, METRICS
 from bench.record.run_folder import Run, read_manifest
-from bench.show.comparison import comparison_section
 from bench.show.document import Section
 from bench.show.parts import report_document
 from bench.show.render_html import html_page, page_environment
+from bench.show.tiers import pair_section
 from bench.show.wording import ABSENT, count, counts, milliseconds, per_cent, visible
 from bench.units import S, show_duration
 
@@ -213,7 +213,7 @@ class Pages:
                 named_arm(runs[-1], target, metric if metric in _COMPARED else _COMPARED[0])
             )
         first, second = arms
-        return comparison_section(
+        return pair_section(
             compare_pair(
                 first, second, runs, margin=query.get("margin") or None, force="force" in query
             )

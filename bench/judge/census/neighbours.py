@@ -113,6 +113,7 @@ def neighbours_of(
             whose=each.whose,
             attained=exact_share(reached),
             kept=_settled(clause, reached),
+            own=each.clause.text == clause.text,
         )
         for each, reached in found
     ]

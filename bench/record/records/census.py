@@ -141,6 +141,8 @@ class NeighbourRecord(Record):
     attained: ExactShare | None
     #: None where what was not seen could turn it either way
     kept: bool | None
+    #: the clause itself counts so
+    own: bool = False
 
 
 class ExclusionEffect(Record):
