@@ -20,12 +20,14 @@ from bench.record.run_folder import Run
 from bench.show import wording
 from bench.show.attribution import level_name
 from bench.show.census import attained
-from bench.show.document import Column, Section, Table
+from bench.show.document import Column, Node, Section, Table
 from bench.show.graphics.mark import VerdictWord
 from bench.show.wording import between, count, per_cent, seconds_for_readers, visible
 from bench.units import show_list
 
 _NAMED_MOST = 4
+#: Expected answers that did not come, told of one lesson.
+_UNMET_MOST = 2
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,14 @@ class Lesson:
     @property
     def unmet(self) -> str:
         """What came instead: `pro against standard: BETTER, expected EQUIVALENT`."""
+        missed = [each for each in self.expects if not each.met]
         said = [
             f"{visible(each.target, 60)}, {visible(each.clause)}: {visible(each.got or 'nothing')},"
             f" expected {visible(each.expected, 40)}"
-            for each in self.expects
-            if not each.met
+            for each in missed[:_UNMET_MOST]
         ]
-        return "; ".join(said)
+        more = len(missed) - len(said)
+        return "; ".join([*said, f"and {count(more)} more"] if more else said)
 
 
 def lessons(run: Run, records: Records) -> list[Lesson]:
@@ -250,8 +253,8 @@ def _instead(row: Lesson) -> str:
     return f". {row.unmet}" if row.unmet else ""
 
 
-def lessons_section(found: Sequence[Lesson]) -> Iterator[Section]:
-    """Did the test find what was planted? Nothing where nothing was."""
+def lessons_section(found: Sequence[Lesson], below: Sequence[Node] = ()) -> Iterator[Section]:
+    """Did the test find what was planted? Nothing where nothing was; `below` ends it."""
     if not found:
         return
     met, of = sum(each.met for each in found), sum(each.of for each in found)
@@ -264,7 +267,7 @@ def lessons_section(found: Sequence[Lesson]) -> Iterator[Section]:
         answer = f"No: {count(met)} of {count(of)} expected answers; not those of {which}."
     table = Table("Lessons of this rehearsal", LESSON_COLUMNS, found)
     title = "Did the test find what was planted?"
-    yield Section("lessons", title, [table], "Lessons", answer)
+    yield Section("lessons", title, [table, *below], "Lessons", answer)
 
 
 def _lessons(number: int) -> str:

@@ -7,7 +7,7 @@ it; foreign text has passed through `wording.visible`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import groupby
 
@@ -25,6 +25,7 @@ from bench.show.census import (
     beside,
     clause_table,
     credit_line,
+    neighbour_tables,
 )
 from bench.show.document import (
     Bullets,
@@ -39,10 +40,8 @@ from bench.show.document import (
     Table,
     Text,
 )
-from bench.show.outages import all_outages, period_name, period_picture, worst_outages
-from bench.show.uptime import credit_box, definition_tables
+from bench.show.outages import all_outages, period_name, worst_outages
 from bench.show.wording import CUT, clause_name, count, local_time, per_cent, visible
-from bench.units import show_list
 
 _COMPLETE = "--complete-log"
 _BY = {
@@ -145,14 +144,13 @@ def _sections(record: CensusRecord, period: PeriodRecord) -> Iterator[Section]:
     asked = f"{period_name(period)}: " if several else ""
     place = f"-{visible(period.period, 20)}" if several else ""
 
-    def section(anchor: str, question: str, answer: str, nodes: Iterable[Node]) -> Section:
+    def section(anchor: str, question: str, nodes: Sequence[Node]) -> Section:
         title = asked + question[0].lower() + question[1:] if several else question
-        link = anchor if not several else ""
-        return Section(anchor + place, title, list(nodes), link, answer)
+        return Section(anchor + place, title, nodes, link=anchor if not several else "")
 
-    yield section("clauses", "Was each clause kept?", _tally(period), _clauses(record, period))
+    yield section("clauses", "Was each clause kept?", list(_clauses(record, period)))
     if outages := list(worst_outages(period)):
-        yield section("outages", "When was it lost?", _worst(period), outages)
+        yield section("outages", "When was it lost?", outages)
     if period.breakdown and (rows := _telling(period.breakdown.rows)):
         clause = clause_of(period, period.breakdown.clause)
         said = f"Requests that {clause_name(clause.text)} counts." if clause else ""
@@ -160,58 +158,13 @@ def _sections(record: CensusRecord, period: PeriodRecord) -> Iterator[Section]:
         yield section(
             "where",
             "Where was it lost?",
-            _where(rows),
             [*tables, Table("By what the log says of a request", BY_COLUMNS, rows)],
         )
     if period.exclusions:
-        rows_aside = sum(each.rows for each in period.exclusions)
-        said = (
-            f"{count(rows_aside)} of {count(period.rows + rows_aside)} requests, by the contract."
-        )
-        question = "What was set aside, and what does it change?"
-        yield section("excluded", question, said, _aside(period))
-    answer, *rest = _observed(record, period)
-    yield section("observed", "What was not observed?", answer.text, rest)
+        yield section("excluded", "What was set aside, and what does it change?", _aside(period))
+    yield section("observed", "What was not observed?", list(_observed(record, period)))
     if period.credit is not None:
-        yield section("due", "What is due?", _claimed(record, period), _due(period))
-
-
-def _claimed(record: CensusRecord, period: PeriodRecord) -> str:
-    """Until when what is due has to be claimed."""
-    if period.credit is None or not period.credit.at_most.share:
-        return "Nothing: no step of the ladder is reached."
-    if last := claim_deadline(record, period):
-        return (
-            f"A credit, for who claims it within {record.claim_within_days} days. Counted from the"
-            f" end of the period that is {last}; read in the contract from when it counts."
-        )
-    return "A credit. The contract names no day until which it has to be claimed."
-
-
-def _tally(period: PeriodRecord) -> str:
-    """`1 of 2 clauses is broken, 1 is kept.`"""
-    judged = [each.verdict for each in period.clauses if each.verdict != "REPORTED"]
-    if not judged:
-        return "The contract promises nothing that a log can show."
-    named = (("FAIL", "broken"), ("INCONCLUSIVE", "undecided"), ("PASS", "kept"))
-    parts = [
-        f"{count(judged.count(verdict))} {word}" for verdict, word in named if verdict in judged
-    ]
-    return f"Of {count(len(judged))} clause{'s' * (len(judged) != 1)} {show_list(parts)}."
-
-
-def _worst(period: PeriodRecord) -> str:
-    picture = period_picture(period)
-    return "" if picture is None else f"{picture.says}."
-
-
-def _where(rows: Sequence[BreakdownRow]) -> str:
-    """What most of the lost requests have in common."""
-    most = max(rows, key=lambda row: row.broke)
-    if not most.broke:
-        return "Nothing was lost."
-    named = f"{_BY.get(most.by, most.by)} {visible(most.value, 60)}"
-    return f"Most of what was lost has the {named}: {count(most.broke)} requests."
+        yield section("due", "What is due?", list(_due(record, period)))
 
 
 def _clauses(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
@@ -220,7 +173,7 @@ def _clauses(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
     if judged:
         yield Heading("As the contract counts")
         yield Pairs([(clause_name(each.text), _rule(record, each)) for each in judged])
-    if tables := definition_tables(period.clauses):
+    if tables := neighbour_tables("By their definitions", period.clauses):
         yield Heading("The same log as others count")
         yield from tables
 
@@ -278,7 +231,7 @@ EFFECT_COLUMNS: list[Column[_Effect]] = [
 ]
 
 
-def _observed(record: CensusRecord, period: PeriodRecord) -> Iterator[Text]:
+def _observed(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
     hidden = period.minutes - period.observed_minutes
     if hidden:
         said = (
@@ -301,9 +254,10 @@ def _observed(record: CensusRecord, period: PeriodRecord) -> Iterator[Text]:
     yield from (Text(f"{visible(each)}", label="left out") for each in record.unusable)
 
 
-def _due(period: PeriodRecord) -> Iterator[Node]:
+def _due(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
     assert period.credit is not None
-    yield credit_box(period)
+    said = credit_line(period.credit)
+    yield Text(said[0].upper() + said[1:] + ".", tone="strong")
     if period.ladder:
         rows = [
             (each, clause)
@@ -311,6 +265,13 @@ def _due(period: PeriodRecord) -> Iterator[Node]:
             if (clause := clause_of(period, each.clause)) is not None
         ]
         yield Table("Steps of the contract", LADDER_COLUMNS, rows)
+    if last := claim_deadline(record, period):
+        yield Text(
+            f"The contract wants a claim within {record.claim_within_days} days. Counted from the"
+            f" end of the period that is {last}; read there from when it counts."
+        )
+    if wanted := period.credit.evidence_wanted:
+        yield Text(", ".join(visible(each, 80) for each in wanted), label="evidence wanted")
 
 
 def claim_deadline(record: CensusRecord, period: PeriodRecord) -> str:

@@ -40,10 +40,7 @@ def period_picture(period: PeriodRecord) -> Outages | None:
         return None
     clause, zone = with_any[0], period.time_zone or "UTC"
     start, end = (local_time(moment, zone) for moment in (period.start_utc, period.end_utc))
-    # what cost most is one outage where the list by date has several pieces of it
-    episodes = {each.start_utc: each for each in clause.episodes.worst}
-    for each in clause.episodes.first:
-        episodes.setdefault(each.start_utc, each)
+    episodes = {each.start_utc: each for each in (*clause.episodes.worst, *clause.episodes.first)}
     spells = []
     for place, each in enumerate(episodes.values()):
         first, last = (local_time(moment, zone) for moment in (each.start_utc, each.end_utc))

@@ -48,6 +48,34 @@ def buyers_paragraph(manifest: Manifest, summary: Summary, verdicts: Verdicts) -
     return " ".join(said)
 
 
+def statement(manifest: Manifest, summary: Summary, verdicts: Verdicts) -> str:
+    """The paragraph to file: what was done, what it shows and does not, and what it is known by."""
+    said = [buyers_paragraph(manifest, summary, verdicts)]
+    if expects := verdicts.expects:
+        met = sum(each.met for each in expects)
+        found = "all" if met == len(expects) else count(met)
+        said.append(
+            f"It was a rehearsal: of {count(len(expects))} expected answers {found} were found."
+            " It says nothing of any real provider."
+        )
+    sent = any(not target.simulated for target in summary.targets.values())
+    if sent and summary.overall != "INVALID":
+        said.append(_HARNESS[summary.health.state])
+    version = manifest.versions.get("tailproof", "")
+    digest = manifest.manifest_sha256 or ""
+    known = [f"Run {visible(manifest.run, 120)}"]
+    known += [f"tailproof {visible(version, 40)}"] if version else []
+    known += [f"manifest sha256 {visible(digest, 64)[:16]}…"] if digest else []
+    return f"{' '.join(said)} {'; '.join(known)}."
+
+
+_HARNESS = {
+    "valid": "The harness was within its own limits.",
+    "degraded": "The harness exceeded some of its own limits.",
+    "invalid": "The harness itself was the limit.",
+}
+
+
 def _kept_when(clauses: Sequence[ClauseVerdict]) -> list[str]:
     """Of which time it is said that terms were kept."""
     scopes = [each.scope for each in clauses if each.verdict == "PASS" and each.scope is not None]

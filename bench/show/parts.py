@@ -15,80 +15,82 @@ from bench.record.records.attribution import LaneAttribution
 from bench.record.records.census import CensusRecord
 from bench.record.records.comparisons import Comparison
 from bench.record.records.rehearsed import SuiteName
-from bench.record.records.verdicts import Verdicts
 from bench.record.run_folder import Run
 from bench.show.attribution import attribution_line, attribution_section
 from bench.show.best_route import routes_section
+from bench.show.brief import brief
+from bench.show.clauses import clauses_section
 from bench.show.comparison import comparison_title
 from bench.show.costs import costs_section
-from bench.show.definitions import ATTRIBUTED, CENSUSED, COMPARED, DEFINITIONS
-from bench.show.document import Bullets, Code, Document, Node, Pairs, Section, Text, numbered
+from bench.show.document import Document, Node, Section, Text, numbered
 from bench.show.drills import drills_section
-from bench.show.facts import health_line, left_out_sentences, run_facts
-from bench.show.lessons import lessons, lessons_section
-from bench.show.paragraph import buyers_paragraph
+from bench.show.evidence import evidence_section
+from bench.show.facts import left_out_sentences
+from bench.show.lessons import Lesson, lessons, lessons_section
+from bench.show.masthead import commands, facts, lead, rehearsal, tally
+from bench.show.paragraph import statement
 from bench.show.residency import residency_section
 from bench.show.routes import route_lines
-from bench.show.target import target_section
 from bench.show.tier_answer import tier_answers
 from bench.show.tiers import tiers_section
 from bench.show.trust import trust_section
 from bench.show.uptime import uptime_section
-from bench.show.verdicts import remarks, verdict_table
-from bench.show.wording import CUT, visible
+from bench.show.wording import visible
 
-NO_CONTRACT = "No contract was given, so nothing was judged."
+#: Comparisons that the statement names.
+_COMPARED_MOST = 2
 
 
 def report_document(run: Run, records: Records) -> Document:
-    """The whole report. Draws the figures: some tenths of a second a lane."""
+    """The whole report."""
     manifest = run.manifest
     suite = manifest.suite or SuiteName(name=manifest.run)
     sections = [section for part in PARTS for section in part(run, records)]
+    alerts = [Text(alert, tone="alert") for alert in _alerts(run, records)]
     return Document(
         run=visible(manifest.run, 120),
         title=visible(suite.name, 80),
         overall=visible(records.summary.overall, 20),
-        word=_rehearsal(records.verdicts),
-        lead=[
-            Text(visible(suite.description), tone="soft"),
-            *(Text(alert, tone="alert") for alert in _alerts(run, records)),
-        ],
+        word=rehearsal(records.verdicts),
+        about=visible(suite.description),
+        lead=[*lead(run, records), *_dearer(records), *alerts],
+        tally=tally(records.verdicts),
+        facts=list(facts(run, records)),
+        commands=commands(run, records),
         sections=numbered(sections),
+        brief=brief(run, records, _taught(run, records)),
     )
+
+
+def _dearer(records: Records) -> Iterator[Text]:
+    """What a comparison answered; of a rehearsal its lessons say it."""
+    if records.verdicts.overall != "INVALID" and not rehearsal(records.verdicts):
+        yield from (Text(said) for said in tier_answers(_pairs(records))[:1])
 
 
 # ---- the parts
 
 
+def _taught(run: Run, records: Records) -> list[Lesson]:
+    """None of a run of which nothing is judged."""
+    return [] if records.summary.overall == "INVALID" else lessons(run, records)
+
+
 def _lessons(run: Run, records: Records) -> Iterator[Section]:
-    yield from lessons_section(lessons(run, records))
+    found = _taught(run, records)
+    yield from lessons_section(found, _statement(run, records) if found else [])
 
 
-def _verdicts(run: Run, records: Records) -> Iterator[Section]:
-    """The verdicts, whether the harness was fit, and the paragraph to quote."""
-    verdicts, summary, nodes = records.verdicts, records.summary, list[Node]()
-    table = verdict_table(verdicts)
-    unjudged = (
-        "A part of the load is held against no contract."
-        if run.manifest.shard is not None
-        else NO_CONTRACT
-    )
-    nodes.append(table or Text(unjudged))
-    nodes += [Text(remark, tone="remark") for remark in remarks(verdicts, run.manifest.early_stop)]
-    if (decides := verdicts.next_command) is not None:
-        nodes.append(Code(visible(decides, 2000), "A run that would probably decide what is open"))
-    nodes.append(Text(health_line(summary), label="harness", anchor="health"))
-    compared = tier_answers(_pairs(records))
-    nodes += [Text(sentence, tone="strong") for sentence in compared]
-    paragraph = " ".join([buyers_paragraph(run.manifest, summary, verdicts), *compared])
-    nodes.append(Text(paragraph, tone="quote", anchor="summary"))
-    yield Section("verdicts", "", nodes)
+def _clauses(run: Run, records: Records) -> Iterator[Section]:
+    below = [] if _taught(run, records) else _statement(run, records)
+    yield from clauses_section(run, records, below)
 
 
-def _targets(run: Run, records: Records) -> Iterator[Section]:
-    for index, lane in enumerate(run.lanes):
-        yield target_section(run, index, records.summary.targets[lane.name], records.verdicts)
+def _statement(run: Run, records: Records) -> list[Node]:
+    """The paragraph to file, with the answer of each comparison."""
+    compared = tier_answers(_pairs(records)[:_COMPARED_MOST])
+    filed = statement(run.manifest, records.summary, records.verdicts)
+    return [Text(" ".join([filed, *compared]), "Statement for the file", "quote", "summary")]
 
 
 def _tiers(_run: Run, records: Records) -> Iterator[Section]:
@@ -129,42 +131,12 @@ def _tails(_run: Run, records: Records) -> Iterator[Section]:
         yield attribution_section(name, record, number)
 
 
-def _definitions(_run: Run, records: Records) -> Iterator[Section]:
-    """What the words mean, those of parts that only some reports have among them."""
-    terms = [*DEFINITIONS]
-    terms += COMPARED if _pairs(records) else ()
-    terms += CENSUSED if _census(records) else ()
-    terms += ATTRIBUTED if _explained(records) else ()
-    yield Section("definitions", "What the words mean", [Pairs(terms)], "definitions")
-
-
-def _attested(_run: Run, records: Records) -> Iterator[Section]:
-    terms = [
-        f"{visible(item.contract, 60)}: {visible(item.term)}" for item in records.verdicts.attested
-    ]
-    if terms:
-        why = "Terms that no probe can measure. They are neither passed nor failed here."
-        yield Section("attested", "Attested, not measured", [Text(why), Bullets(terms)])
-
-
-def _notes(run: Run, records: Records) -> Iterator[Section]:
-    notes = [*run.manifest.notes, *records.verdicts.not_applied]
-    if notes:
-        yield Section("notes", "Notes", [Bullets([visible(note, 2 * CUT) for note in notes])])
-
-
-def _facts(run: Run, records: Records) -> Iterator[Section]:
-    repeat = visible(run.manifest.repeat_command, 2000)
-    facts = Pairs(list(run_facts(run, records.summary)))
-    yield Section("facts", "Run facts", [facts, Code(repeat, "Repeat this run")], "run facts")
-
-
 Part = Callable[[Run, Records], Iterable[Section]]
 #: The sections of a report, in the order of the page. A part that has nothing to say yields none.
 PARTS: list[Part] = [
     _lessons,
-    _verdicts,
-    _targets,
+    _clauses,
+    _tails,
     _tiers,
     _drills,
     _routes,
@@ -172,11 +144,7 @@ PARTS: list[Part] = [
     _uptime,
     _costs,
     _trust,
-    _tails,
-    _definitions,
-    _attested,
-    _notes,
-    _facts,
+    evidence_section,
 ]
 
 
@@ -227,18 +195,9 @@ def sentences(records: Records) -> list[str]:
 # ---- what stands above the verdicts
 
 
-def _rehearsal(verdicts: Verdicts) -> str:
-    if not verdicts.expects:
-        return ""
-    return "AS EXPECTED" if all(item.met for item in verdicts.expects) else "NOT AS EXPECTED"
-
-
 def _alerts(run: Run, records: Records) -> Iterator[str]:
     """What must be known before the first number is read."""
     facts = records.summary.health.facts
-    if records.summary.overall == "INVALID":
-        why = records.summary.health.why_invalid
-        yield f"INVALID: {why}. No number below judges a target."
     if run.state == "interrupted":
         yield "The run was interrupted: what follows rests on the part that was carried out."
     elif run.state != "complete":
@@ -251,18 +210,13 @@ def _alerts(run: Run, records: Records) -> Iterator[str]:
     if ended := run.manifest.ended_early:
         yield f"The run ended before its plan: {visible(ended)}."
     yield from (f"{sentence}." for sentence in left_out_sentences(records.verdicts))
-    yield from _alerts_of_lanes(run, simulated=records.summary.simulated)
+    yield from _alerts_of_lanes(run)
 
 
-def _alerts_of_lanes(run: Run, *, simulated: bool) -> Iterator[str]:
-    def named(key: Literal["simulated", "insecure", "closed_loop"]) -> list[str]:
+def _alerts_of_lanes(run: Run) -> Iterator[str]:
+    def named(key: Literal["insecure", "closed_loop"]) -> list[str]:
         return [visible(lane.name, 60) for lane in run.lanes if getattr(lane, key)]
 
-    if simulated:
-        virtual = named("simulated")
-        every = len(virtual) == len(run.lanes)
-        whose = "these rows" if every else f"the rows of {', '.join(virtual)}"
-        yield f"SIMULATED: {whose} were computed from a model. No request was sent for them."
     if unverified := named("insecure"):
         yield (
             f"TLS certificates were NOT verified: {', '.join(unverified)}. Another server may have"

@@ -18,16 +18,12 @@ from bench.quantiles import P50, P99, QUANTILES, by_key
 from bench.record.records.manifest import Harness, LaneRecord
 from bench.record.records.record import Json
 from bench.record.records.summary import PartSummary, Quantiles, TargetSummary
-from bench.record.records.verdicts import Verdicts
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Outcome
-from bench.show import wording
-from bench.show.document import Column, Node, Pair, Pairs, Section, Table, Text
-from bench.show.figures import lane_figures
+from bench.show.document import Column, Node, Pair, Pairs, Table
 from bench.show.places import places_tables, quantile_column
 from bench.show.served import served_pairs, served_tables
-from bench.show.verdicts import beside_the_verdicts
-from bench.show.wording import ABSENT, CUT, count, number, per_cent, visible
+from bench.show.wording import ABSENT, count, number, per_cent, visible
 from bench.units import show_duration, show_usd
 
 #: What the server said beside an outcome, and model names: this many kinds are written out.
@@ -40,29 +36,22 @@ _TOKENS_FROM = {
 }
 
 
-def target_section(run: Run, index: int, target: TargetSummary, verdicts: Verdicts) -> Section:
-    """Everything about one lane. Draws its figures."""
+def target_nodes(run: Run, index: int, target: TargetSummary) -> list[Node]:
+    """Everything about one lane."""
     lane, rows = run.lanes[index], run.columns.lane(index)
-    clauses = verdicts.of_target(lane.name)
-    # the level of this lane's own contract, else the highest of the run
-    levels = wording.confidence_levels(clauses or verdicts.clauses)
     about = [*_asked(run, lane), *_served(run, rows), *_answered(target)]
     about += [*served_pairs(target), *_billed(lane, target)]
     nodes: list[Node] = [
         Pairs(about),
-        *(Text(visible(note, 2 * CUT)) for note in lane.notes),
         _key_numbers(lane, target),
         _outcomes(run, rows, target),
         *served_tables(target),
-        *lane_figures(run, index, rows, clauses, levels[-1]),
     ]
     if target.by_phase:
         nodes.append(_slices("By phase, ms", "phase", target.by_phase))
     if target.by_bucket:
         nodes.append(_slices("By context bucket, ms", "prompt tokens", target.by_bucket))
-    nodes += [*places_tables(run.manifest, target), *beside_the_verdicts(clauses)]
-    name = visible(lane.name, 60)
-    return Section("", name, nodes, target=name)
+    return [*nodes, *places_tables(run.manifest, target)]
 
 
 def _asked(run: Run, lane: LaneRecord) -> Iterator[Pair]:

@@ -168,6 +168,15 @@ def clause_name(text: str) -> str:
     return visible(_LIMIT_IN_TEXT.sub("", text))
 
 
+def clause_title(clause: ClauseVerdict) -> str:
+    """A clause's text as a heading: `End-to-end p99`, `Uptime (phase burst)`."""
+    said = clause_name(clause.text).removeprefix("response ")
+    for short, long in (("e2e ", "end-to-end "), ("uptime, request ratio", "uptime")):
+        if said.startswith(short):
+            said = long + said.removeprefix(short)
+    return said[:1].upper() + said[1:]
+
+
 def measured(clause: ClauseVerdict) -> str:
     """The measured value with its unit, or why there is none."""
     value = clause.measured

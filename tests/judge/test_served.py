@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -201,7 +202,7 @@ def test_page_and_screen_say_what_was_asked_and_what_came(
     causes = Counter(truth.cause for truth in TRUTH if truth.cause)
     assert f"yours {causes['quota']} quota" in lines["causes"]
     assert f"theirs {causes['capacity']} capacity, {causes['overload']} overload" in lines["causes"]
-    page = markdown_page(report_document(downgraded, records))
+    page = markdown_page(replace(report_document(downgraded, records), brief=()))
     for said in ("When which tier answered", "Why requests failed", "req-0", "least left of your"):
         assert said in page
 

@@ -106,7 +106,8 @@ def test_the_verdict_comes_first_with_its_numbers(spoilt: Made) -> None:
     what decided it.
     """
     page, markdown, _, _ = written(spoilt)
-    head, first, second, third, *_ = page.tables[0]
+    table = next(rows for rows in page.tables if "decided by" in rows[0])
+    head, first, second, third, *_ = table
     assert head == [
         "target",
         "clause",
@@ -138,9 +139,8 @@ def test_the_verdict_comes_first_with_its_numbers(spoilt: Made) -> None:
         "12,000",
     ]
     assert third[2:7] == ["REPORTED", "181 ms", "at least 178 ms (95 %)", "–", "12,000"]
-    assert (
-        markdown.index("3,870 ms") < markdown.index("**harness**") < markdown.index("## standard")
-    )
+    assert page.text.index("3,870 ms against 800 ms") < page.text.index("Was each clause kept?")
+    assert markdown.index("3,870 ms against 800 ms") < markdown.index("| target |")
 
 
 def test_the_page_keeps_its_order(spoilt: Made) -> None:
@@ -149,17 +149,20 @@ def test_the_page_keeps_its_order(spoilt: Made) -> None:
     places = [
         page.text.index(part)
         for part in (
-            "<title>FAIL: chat-tiers",
+            "FAIL: chat-tiers",
+            "3,870 ms against 800 ms",
+            "valid: late p99 0.06 ms",
+            "Was each clause kept?",
             "611 of 12,000 slow or failed",
-            "harness valid: late p99 0.06 ms",
+            "Statement for the file",
             "On 23 November 2026 this test sent",
+            "Every clause with its deciding numbers",
             "model asked for",
-            "What the words mean",
-            "Attested, not measured",
+            "attested, not measured",
             "enterprise: data stay in the region",
-            "Run facts",
+            "What the words mean",
             "Repeat this run",
-            "tailproof run chat-tiers --seed 7",
+            "sha256 of the schedule",
         )
     ]
     assert places == sorted(places)
@@ -173,7 +176,7 @@ def test_key_numbers_are_those_of_the_rows(spoilt: Made) -> None:
     page, _, _, _ = written(spoilt)
     rows = spoilt.run.columns.lane(0).measured()
     good = [row for row in rows.samples if row["outcome"] == Outcome.ok]
-    table = {row["metric"]: row for row in page.table("metric", "p99.9")}
+    table = {row["metric"]: row for row in page.table("metric", "p99.9", "n")}
     for name, start in (("e2e, response", "due_ns"), ("e2e, service", "sent_ns")):
         values = [int(row["last_token_ns"] - row[start]) / 1e6 for row in good]
         assert float(table[name]["p99"].replace(",", "")) == pytest.approx(
@@ -182,7 +185,6 @@ def test_key_numbers_are_those_of_the_rows(spoilt: Made) -> None:
         assert float(table[name]["max"].replace(",", "")) == pytest.approx(max(values), abs=0.5)
         assert table[name]["n"] == f"{len(good):,}"
     assert table["connect, network's share"]["p50"] == "–"
-    assert "percentile of 1,080 requests" in page.text
 
 
 def test_no_failure_is_hidden(spoilt: Made) -> None:
@@ -381,9 +383,7 @@ def test_an_invalid_run_says_so_before_any_number_and_praises_nobody(spoilt: Mad
     """The warning stands above the table; the paragraph names no target."""
     spoilt.summary = spoilt.summary.replace(overall="INVALID")
     page, _, _, _ = written(spoilt)
-    assert page.text.index("INVALID: the harness itself was the limit") < page.text.index(
-        "3,870 ms"
-    )
+    assert page.text.index("The harness itself was the limit") < page.text.index("3,870 ms")
     assert "nothing is judged" in page.text
     assert "pro answered" not in page.text
 
@@ -391,8 +391,7 @@ def test_an_invalid_run_says_so_before_any_number_and_praises_nobody(spoilt: Mad
 @pytest.mark.figures
 def test_simulated_and_closed_loop_runs_are_marked(spoilt: Made) -> None:
     """Neither can be taken for a measured, open-loop run."""
-    spoilt.summary = spoilt.summary.replace(simulated=True)
-    spoilt.run.lanes[1] = spoilt.run.lanes[1].replace(closed_loop=True)
+    spoilt.run.lanes[1] = spoilt.run.lanes[1].replace(closed_loop=True, simulated=True)
     page, _, _, _ = written(spoilt)
     assert "SIMULATED" in page.text
     assert "not valid for an SLA verdict: pro." in page.text
@@ -418,15 +417,6 @@ def test_a_report_can_be_made_again(spoilt: Made) -> None:
     assert first == again
     assert not stale.exists()
     assert str(next(iter(first))).endswith("report.html")
-
-
-@pytest.mark.figures
-def test_every_link_of_the_markdown_is_a_file(spoilt: Made) -> None:
-    """The figures that report.md shows lie where it says."""
-    _, markdown, _, _ = written(spoilt)
-    links = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", markdown)
-    assert set(links) == {f"plots/{path.name}" for path in (spoilt.run.folder / "plots").iterdir()}
-    assert len(links) >= 6
 
 
 @pytest.mark.figures
@@ -467,11 +457,9 @@ def test_a_long_reason_that_clauses_share_is_given_once(spoilt: Made) -> None:
     """Its rows refer to it, and below the table it stands whole."""
     reason = "the harness was not valid: it sent late, 30 ms at the p99"
     spoilt.judge(slice(3, None), verdict="INCONCLUSIVE", reason=reason)
-    page, markdown, _, _ = written(spoilt)
+    page, _, _, _ = written(spoilt)
     assert [row["decided by"] for row in page.table("verdict", "n")][3:] == ["see (a) below"] * 2
-    assert page.text.count(reason) == 1
-    assert f"(a) {reason}" in page.text
-    assert markdown.count("see \\(a\\) below" if "\\(" in markdown else "see (a) below") == 2
+    assert page.text.count(f"(a) {reason}") == 1
 
 
 def test_confidence_levels_are_told_apart(spoilt: Made) -> None:
@@ -559,7 +547,7 @@ def test_run_facts_are_words_with_units_each_given_once(spoilt: Made) -> None:
     )
     assert page.text.count(said) == page.text.count("gc pause") == 1
     assert "tailproof, arrivals stamped by the kernel, 134 connections opened" in page.text
-    facts = page.text[page.text.index("Run facts") :]
+    facts = page.text[page.text.index("sha256 of the schedule") :]
     assert not set('{}[]"') & set(facts)
     assert str(spoilt.run.manifest.manifest_sha256) in facts
 
@@ -610,7 +598,7 @@ def test_every_metric_a_contract_can_name_is_defined(spoilt: Made) -> None:
     give them.
     """
     text = written(spoilt)[0].text
-    defined = text[text.index("What the words mean") : text.index("Attested, not measured")]
+    defined = text[text.index("What the words mean") : text.index("Files, digests")]
     assert [
         metric.label
         for metric in METRICS.values()

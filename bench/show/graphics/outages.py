@@ -58,21 +58,20 @@ class Outages:
         return found
 
     def _names(self) -> list[Markup]:
-        """Of outages first, then of the period's ends; each where no other is."""
-        taken: list[tuple[float, float]] = []
-        shown: list[Markup] = []
-        middles = [(each.name, 50 * (each.start + each.end), "tv") for each in self.spells]
-        for name, middle, kind in (*middles, (self.ends[0], 0.0, ""), (self.ends[1], 100.0, "")):
-            wide = _LETTER * len(name)
-            low = min(max(middle - wide / 2, 0.0), 100 - wide)
-            if not name or any(low < end and low + wide > start for start, end in taken):
-                continue
-            taken.append((low, low + wide))
-            edge = "s" if low == 0 else "e" if low + wide == 100 else ""
-            at = {"s": 0.0, "e": 100.0}.get(edge, middle)
-            shown.append(
-                Markup('<span class="{}" style="left:{:.4g}%">{}</span>').format(
-                    f"{kind} {edge}".strip(), at, name
+        first, last = self.ends
+        taken = [(0.0, _LETTER * len(first)), (100 - _LETTER * len(last), 100.0)]
+        shown = [
+            Markup('<span class="s" style="left:0">{}</span>').format(first),
+            Markup('<span class="e" style="left:100%">{}</span>').format(last),
+        ]
+        for each in self.spells:
+            middle, half = 50 * (each.start + each.end), _LETTER * len(each.name) / 2
+            free = all(middle + half < low or middle - half > high for low, high in taken)
+            if each.name and free:
+                taken.append((middle - half, middle + half))
+                shown.append(
+                    Markup('<span class="tv" style="left:{:.4g}%">{}</span>').format(
+                        middle, each.name
+                    )
                 )
-            )
         return shown

@@ -1,0 +1,294 @@
+"""The head of a report: the verdict with its cause, what it rests on, what to do next.
+
+In: a run and its records. Out: the lead, the facts and the commands of a document. Must stay true:
+what broke is said first, with what its slow requests go with; a rehearsal is as expected or not,
+and its failures are no breach; a number stands beside its limit.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from bench.judge.review import Records
+from bench.record.records.attribution import LaneAttribution
+from bench.record.records.manifest import LaneRecord
+from bench.record.records.verdicts import ClauseVerdict, Verdicts
+from bench.record.run_folder import Run
+from bench.show import wording
+from bench.show.attribution import level_name
+from bench.show.clauses import short_name, times_budget
+from bench.show.document import Code, Fact, Node, Text
+from bench.show.facts import health_line
+from bench.show.wording import CUT, clause_title, count, per_cent, visible
+from bench.units import show_duration, show_list
+
+#: Broken clauses that the lead names, targets that a sentence names, models and endpoints that a
+#: fact names.
+_BROKEN_MOST, _NAMED_MOST, _LISTED_MOST = 2, 3, 3
+_TALLY = ("FAIL", "INCONCLUSIVE", "PASS")
+_REPEAT_MOST = 2000
+
+
+def rehearsal(verdicts: Verdicts) -> str:
+    """What stands in the verdict's place where the answers were known; empty where they were not,
+    or nothing can be said.
+    """
+    if not verdicts.expects or verdicts.overall == "INVALID":
+        return ""
+    return "AS EXPECTED" if all(item.met for item in verdicts.expects) else "NOT AS EXPECTED"
+
+
+def tally(verdicts: Verdicts) -> list[tuple[str, int]]:
+    """How many clauses got each verdict; nothing where none can be had."""
+    if verdicts.overall == "INVALID":
+        return []
+    got = Counter(str(clause.verdict) for clause in verdicts.clauses)
+    return [(word, got[word]) for word in _TALLY if got[word]]
+
+
+# ---- the verdict and its cause
+
+
+def lead(run: Run, records: Records) -> Iterator[Node]:
+    """One or two sentences, the broken first."""
+    verdicts = records.verdicts
+    judged = [clause for clause in verdicts.clauses if clause.judged]
+    if records.summary.overall == "INVALID":
+        why = records.summary.health.why_invalid
+        yield Text(f"{why[0].upper()}{why[1:]}, so nothing is judged.")
+        yield Text("No number below judges a target.")
+    elif word := rehearsal(verdicts):
+        yield Text(_rehearsed(verdicts, word))
+    elif not judged and not verdicts.forecasts:
+        part = run.manifest.shard is not None
+        yield Text(NOT_WHOLE if part else NO_CONTRACT)
+    else:
+        yield from _sentences(run.lanes, judged, records)
+
+
+NO_CONTRACT = "No contract was given, so nothing was judged."
+NOT_WHOLE = "A part of the load is held against no contract."
+
+
+def _rehearsed(verdicts: Verdicts, word: str) -> str:
+    of = len(verdicts.expects)
+    met = sum(each.met for each in verdicts.expects)
+    if word == "AS EXPECTED":
+        found = f"all {count(of)} expected answers" if of > 1 else "the one expected answer"
+        said = f"This was a rehearsal: its faults were planted, and the test found {found}."
+        broke = any(clause.verdict == "FAIL" for clause in verdicts.clauses)
+        return f"{said} A FAIL below is the right answer." if broke else said
+    return f"This was a rehearsal, and the test found {count(met)} of {count(of)} expected answers."
+
+
+def _sentences(
+    lanes: Sequence[LaneRecord], judged: Sequence[ClauseVerdict], records: Records
+) -> Iterator[Text]:
+    names = _names(lanes)
+    broken = [clause for clause in judged if clause.verdict == "FAIL"]
+    broken.sort(key=_times, reverse=True)
+    for clause in broken[:_BROKEN_MOST]:
+        cause = _goes_with(records.attribution.targets.get(clause.target), clause)
+        against = wording.limit(clause).partition(" ")[2]
+        said = f"breaks {in_sentence(clause)}: {wording.measured(clause)} against {against}{cause}."
+        yield Text(said, label=names.get(clause.target, ""))
+    rest = list(_the_rest(names, judged, len(broken)))
+    if rest:
+        yield Text(" ".join(rest))
+
+
+def _the_rest(names: dict[str, str], judged: Sequence[ClauseVerdict], broken: int) -> Iterator[str]:
+    if (beyond := broken - _BROKEN_MOST) > 0:
+        yield f"{count(beyond)} more clause{'s are' if beyond > 1 else ' is'} broken."
+    by_target: dict[str, set[str]] = {}
+    for clause in judged:
+        by_target.setdefault(clause.target, set()).add(clause.verdict)
+    clean = [names.get(name, "") for name, got in by_target.items() if got == {"PASS"}]
+    kept = [clause for clause in judged if clause.verdict == "PASS"]
+    if len(clean) == len(by_target):
+        yield _all_kept(kept)
+    elif clean:
+        more = f" and {len(clean) - _NAMED_MOST} more" if len(clean) > _NAMED_MOST else ""
+        listed = show_list(clean) if not more else ", ".join(clean[:_NAMED_MOST]) + more
+        yield f"{listed} keep{'s' * (len(clean) == 1)} every clause."
+    elif len(by_target) == 1 and kept:
+        yield " ".join(f"{clause_title(each)} is kept: {_beside(each)}." for each in kept[:2])
+    undecided = [clause for clause in judged if clause.verdict == "INCONCLUSIVE"]
+    if len(undecided) == 1:
+        yield _undecided(names, undecided[0])
+    elif undecided:
+        yield f"{count(len(undecided))} clauses are undecided."
+
+
+def _all_kept(kept: Sequence[ClauseVerdict]) -> str:
+    if len(kept) == 1:
+        return f"{clause_title(kept[0])} is kept: {_beside(kept[0])}."
+    nearest = max(kept, key=_times)
+    said = "Both clauses are kept" if len(kept) == 2 else f"All {count(len(kept))} clauses are kept"
+    return f"{said}; nearest to its limit is {in_sentence(nearest)}: {_beside(nearest)}."
+
+
+def _undecided(names: dict[str, str], clause: ClauseVerdict) -> str:
+    whose = f"{names.get(clause.target, '')}, " if len(names) > 1 else ""
+    head = f"{whose}{clause_title(clause)}" if not whose else f"{whose}{in_sentence(clause)}"
+    said = f"{head} is undecided: {count(clause.n)} requests are too few to tell"
+    if clause.open_cause not in (None, "few_rows"):
+        said = f"{head} is undecided"
+    if clause.decide is None:
+        return f"{said}."
+    return f"{said}; about {count(clause.decide.requests)} would decide."
+
+
+def _beside(clause: ClauseVerdict) -> str:
+    return f"{wording.measured(clause)} against {wording.limit(clause).partition(' ')[2]}"
+
+
+def in_sentence(clause: ClauseVerdict) -> str:
+    """A clause's title for the middle of a sentence; TTFT and TPOT stay as they are."""
+    title = clause_title(clause)
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
+
+
+def _times(clause: ClauseVerdict) -> float:
+    times = times_budget(clause)
+    return times[1] if times else 0.0
+
+
+def _names(lanes: Sequence[LaneRecord]) -> dict[str, str]:
+    """What a sentence calls each target: its name within its stage, where that tells it."""
+    short = {lane.name: short_name(lane) for lane in lanes}
+    if len(set(short.values())) == len(short):
+        return short
+    return {lane.name: visible(lane.name, 60) for lane in lanes}
+
+
+def _goes_with(record: LaneAttribution | None, clause: ClauseVerdict) -> str:
+    """What the slow requests of a clause go with first: `; all of its 6,063 slow requests fell in
+    phase burst`.
+    """
+    if record is None or record.metric != clause.metric or not record.causes:
+        return ""
+    cause = record.causes[0]
+    name = level_name(cause.factor, cause.level)
+    if cause.factor == "connection":  # new ones are opened because the old ones are held: a symptom
+        return ""
+    share = "all" if cause.share_of_tail == 1 else per_cent(cause.share_of_tail, 0)
+    fell = f"fell in {name}" if cause.factor == "phase" else f"have {name}"
+    return f"; {share} of its {count(record.tail)} slow requests {fell}"
+
+
+# ---- what it rests on
+
+
+def facts(run: Run, records: Records) -> Iterator[Fact]:
+    """Of whom, how much, when, by what contract, whether the harness was fit."""
+    lanes, summary = run.lanes, records.summary
+    yield from _whom(lanes)
+    yield Fact("Requests", _requests(run, records))
+    yield Fact("When", when(run.manifest.started_utc))
+    health = summary.health.state
+    mark = {"valid": "PASS", "degraded": "INCONCLUSIVE"}.get(health, "INVALID")
+    if all(lane.simulated for lane in lanes):
+        yield Fact("Harness", "nothing was sent, so there was none to distrust")
+    else:
+        yield Fact("Harness", health_line(summary), mark)
+    if said := _contracts(lanes, records.verdicts):
+        yield Fact("Contract", said)
+    if (breach := records.verdicts.projected_breach_usd) is not None:
+        yield Fact("Breach", f"the contract prices one at {float(breach):,.0f} USD")
+    if repeat := run.manifest.repeat_command:
+        yield Fact("Repeat", visible(repeat, 400))
+
+
+def _whom(lanes: Sequence[LaneRecord]) -> Iterator[Fact]:
+    embedded = [lane for lane in lanes if lane.scenario]
+    providers = dict.fromkeys(
+        visible(lane.contract.scope.provider, 60)
+        for lane in lanes
+        if lane.contract and lane.contract.scope.provider
+    )
+    if embedded and len(embedded) == len(lanes):
+        said = "tailproof's own simulator; nothing here describes a real service"
+        yield Fact("Provider", said, tag="SIMULATED")
+    else:
+        if providers:
+            yield Fact("Vendor", _few([*providers]))
+        if played := [visible(lane.name, 60) for lane in lanes if lane.simulated]:
+            yield Fact("Computed", f"{_few(played)}: nothing was sent", tag="SIMULATED")
+        yield Fact("Endpoint", _few([visible(lane.base_url, 120) for lane in lanes]))
+    models = [visible(model, 80) for lane in lanes for model in lane.models]
+    if any(models):
+        yield Fact("Model" if len(set(models)) == 1 else "Models", _few(models))
+
+
+def _few(names: Sequence[str]) -> str:
+    named = [name for name in dict.fromkeys(names) if name]
+    more = len(named) - _LISTED_MOST
+    if more > 0:
+        return f"{', '.join(named[:_LISTED_MOST])} and {count(more)} more"
+    return ", ".join(named)
+
+
+def _requests(run: Run, records: Records) -> str:
+    """How many were sent in which time, and how many were computed."""
+    sent = [lane for lane in run.lanes if not lane.simulated]
+    played = [lane for lane in run.lanes if lane.simulated]
+    targets = records.summary.targets
+
+    def of(lanes: Sequence[LaneRecord]) -> str:
+        total = sum(targets[lane.name].reached for lane in lanes)
+        length = max(lane.end_ns for lane in lanes) - min(lane.start_ns for lane in lanes)
+        whom = f" to {count(len(lanes))} targets" if len(lanes) > 1 else ""
+        return f"{count(total)}{{}}{whom} in {show_duration(length)}"
+
+    said = [of(sent).format(" sent")] if sent else []
+    if played:
+        total = sum(targets[lane.name].reached for lane in played)
+        said.append(f"{count(total)} computed, not sent")
+    return "; ".join(said)
+
+
+def when(utc: str) -> str:
+    """`30 November 2026, 09:20 UTC`; a text that is no moment as it is."""
+    try:
+        moment = datetime.fromisoformat(utc).astimezone(UTC)
+    except ValueError:
+        return visible(utc, 40)
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
+
+
+def _contracts(lanes: Sequence[LaneRecord], verdicts: Verdicts) -> str:
+    """Titles of the contracts, and at which confidence they were judged."""
+    found = {lane.contract.name: lane.contract for lane in lanes if lane.contract}
+    if not found:
+        return ""
+    titles = [visible(each.title or each.name, CUT) for each in found.values()]
+    if len(titles) > 1:
+        titles = [visible(name, 60) for name in found]
+    levels = wording.confidence_levels(verdicts.clauses)
+    confidence = " or ".join(per_cent(level) for level in levels)
+    return f"{_few(titles)}; at {confidence} confidence"
+
+
+# ---- what to do next
+
+
+def commands(run: Run, records: Records) -> list[Code]:
+    """At most three: decide what is open, hold an API of one's own to the same, check the files."""
+    found = list[Code]()
+    verdicts = records.verdicts
+    if rehearsal(verdicts):
+        own = "tailproof run --url URL --model MODEL --slo 'e2e:p99<800ms' --slo 'uptime>=99.9%'"
+        found.append(Code(own, "Hold your own API to two clauses"))
+    if (decides := verdicts.next_command) is not None:
+        found.append(Code(visible(decides, _REPEAT_MOST), "Decide what is open"))
+    one_stage = len({lane.stage for lane in run.lanes}) == 1
+    if records.comparisons is None and one_stage and len(run.lanes) == 2:
+        arms = " ".join(shlex.quote(f"results/{run.manifest.run}:{x.name}") for x in run.lanes)
+        found.append(Code(visible(f"tailproof compare {arms}", 400), "Compare the two"))
+    checked = f"tailproof verify results/{shlex.quote(run.manifest.run)}"
+    found.append(Code(visible(checked, 400), "Check this page against its files"))
+    return found[:3]
