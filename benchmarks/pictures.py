@@ -19,6 +19,7 @@ import io
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import termios
@@ -53,6 +54,11 @@ UI = {
     "ui-compare": "/compare?run=two&baseline=two/standard&other=two/pro",
     "ui-compare-form": "/compare?run=two&run=two-again",
     "ui-trend": "/trend?suite=noisy-neighbour",
+    "ui-ramp": "/report/ramp",
+    "ui-number": "/trend?suite=noisy-neighbour&path=targets/pro/response_ms/e2e/p99",
+    "ui-inside": "/?in=ramp",
+    "ui-watches": "/watch",
+    "ui-watch-folder": "/watch/watch",
     "ui-watch-ended": "/watch/single",
     "ui-live": "/watch/live",
     "ui-nothing": "/report/nobody",
@@ -178,8 +184,7 @@ def ui(folder: Path) -> Iterator[str]:
 def live(folder: Path, asked: bool) -> Iterator[None]:
     """A run that goes on meanwhile, for half a minute or more."""
     run = folder / "live"
-    for path in sorted(run.rglob("*"), reverse=True) if run.exists() else ():
-        path.rmdir() if path.is_dir() else path.unlink()
+    shutil.rmtree(run, ignore_errors=True)
     if not asked:
         yield
         return

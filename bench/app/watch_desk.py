@@ -54,7 +54,7 @@ HOOKED = ("breach", "recovery", "outage", "outage_end", "budget")
 #: A target that was not probed for so long is not known to be well.
 STALE_NS = 3600 * S
 LOG = "watch.jsonl"
-_LOCK = "watch.lock"
+LOCK = "watch.lock"
 Logs = dict[str, RequestLog]
 
 
@@ -82,11 +82,11 @@ def only_watch(folder: Path) -> Iterator[None]:
 
     Raises UserError while another watch holds it, and for a folder of foreign files.
     """
-    if not any((folder / name).exists() for name in (_LOCK, LOG)):
+    if not any((folder / name).exists() for name in (LOCK, LOG)):
         refuse_foreign(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = (folder / _LOCK).open("a")
+        handle = (folder / LOCK).open("a")
     except OSError as error:
         raise UserError(f"cannot be written ({error.strerror})", where=str(folder)) from None
     with handle:
@@ -105,7 +105,7 @@ def only_watch(folder: Path) -> Iterator[None]:
 
 def watched_now(folder: Path) -> bool:
     """True while a watch holds the folder."""
-    with (folder / _LOCK).open("a") as handle:
+    with (folder / LOCK).open("a") as handle:
         return not lock(handle.fileno())
 
 

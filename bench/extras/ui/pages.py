@@ -7,99 +7,50 @@ page can be read and used without a script.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from bench.errors import TailproofError, UserError
-from bench.extras.ui.catalogue import SORTS, Catalogue, Entry, chosen
-from bench.extras.ui.growing import SHOWN_QUANTILES, Growing, LaneStanding, Standing
-from bench.extras.ui.trend import Point, Trend, shown, trend_figure, trend_of
+from bench.app.watch_desk import status
+from bench.errors import RunFolderError, TailproofError, UserError
+from bench.extras.ui.catalogue import SORTS, Catalogue, chosen, histories
+from bench.extras.ui.clause_panels import clause_panels, over_budget
+from bench.extras.ui.entry import PAGE_FILES, Entry
+from bench.extras.ui.growing import SHOWN_QUANTILES, Growing
+from bench.extras.ui.history import ClausePanel, History
+from bench.extras.ui.so_far import standing_texts
+from bench.extras.ui.trend import shown, trend_figure, trend_of
+from bench.extras.ui.views import (
+    COMPARED,
+    ComparePage,
+    MessagePage,
+    Page,
+    Query,
+    RunsPage,
+    StandingPage,
+    TrendPage,
+    WatchesPage,
+    WatchPage,
+)
 from bench.judge.compare.compared import compare_pair, named_arm
 from bench.judge.review import records_of
-from bench.metrics import FROM_DUE, HEADLINES, METRICS
+from bench.metrics import HEADLINES, METRICS
+from bench.record.files import refuse_ways_out
 from bench.record.run_folder import Run, read_manifest
 from bench.show.document import Section
 from bench.show.parts import report_document
 from bench.show.render_html import html_page, page_environment
 from bench.show.tiers import pair_section
-from bench.show.wording import ABSENT, count, counts, milliseconds, per_cent, visible
-from bench.units import S, show_duration
+from bench.show.watch import watch_screen
+from bench.show.wording import count, visible
 
-Query = Mapping[str, str]
-_VERDICTS = ("PASS", "FAIL", "INCONCLUSIVE", "INVALID", "NONE")
-_STATES = ("running", "complete", "interrupted")
-#: What may be compared, as `tailproof compare --metric` has it.
-_COMPARED = tuple(sorted(FROM_DUE))
-
-
-@dataclass(frozen=True)
-class _Page:
-    """What a template shows."""
-
-    template: ClassVar[str]
-
-
-@dataclass(frozen=True)
-class _MessagePage(_Page):
-    template: ClassVar[str] = "message"
-    heading: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class _RunsPage(_Page):
-    template: ClassVar[str] = "runs"
-    entries: Sequence[Entry]
-    #: how many there are, whatever was searched for
-    total: int
-    asked: Query
-    #: name, query and direction of each column that the list may be sorted by
-    heads: Sequence[tuple[str, str, str | None]]
-    sort: str
-    order: str
-    folder: str
-    verdicts: Sequence[str] = _VERDICTS
-    states: Sequence[str] = _STATES
-
-
-@dataclass(frozen=True)
-class _ComparePage(_Page):
-    template: ClassVar[str] = "compare"
-    arms: Sequence[str]
-    #: the two that are marked at first
-    usual: tuple[str, str]
-    runs: Sequence[str]
-    query: Query
-    part: Section | None
-    #: why there is no comparison
-    refused: str
-    metrics: Sequence[str] = _COMPARED
-
-
-@dataclass(frozen=True)
-class _TrendPage(_Page):
-    template: ClassVar[str] = "trend"
-    suite: str
-    suites: Sequence[str]
-    trend: Trend
-    #: each run, its value and its limit
-    rows: Sequence[tuple[Point, str, str]]
-    figure: str | None
-
-
-@dataclass(frozen=True)
-class _WatchPage(_Page):
-    template: ClassVar[str] = "watch"
-    run: str
-    standing: Standing
-    texts: Mapping[str, str]
-    #: what each is called
-    metrics: Mapping[str, str]
-    quantiles: Mapping[str, Fraction]
+#: What the list's headings are called, where not as what they sort by.
+_HEADS = {"started": "when", "name": "run", "worst": "worst clause"}
+#: Rows that the list shows at once.
+_AT_ONCE = 200
+_BODY = re.compile(rb"<body[^>]*>", re.IGNORECASE)
 
 
 class Pages:
@@ -109,58 +60,76 @@ class Pages:
         self._catalogue = catalogue
         environment = page_environment(Path(__file__).parent)
         environment.filters["visible"] = visible
-        self._templates = {
-            name: environment.get_template(f"{name}.html")
-            for name in ("runs", "compare", "trend", "watch", "message")
-        }
+        self._environment = environment
 
-    def _render(self, page: _Page) -> bytes:
+    def _render(self, page: Page) -> bytes:
         # JSON can hold half a surrogate pair, UTF-8 cannot
-        return self._templates[page.template].render(vars(page)).encode("utf-8", "replace")
+        template = self._environment.get_template(f"{page.template}.html")
+        return template.render(vars(page), place=page.place).encode("utf-8", "replace")
 
     def message(self, title: str, sentence: str) -> bytes:
         """A page with one sentence, in place of what was asked for."""
-        return self._render(_MessagePage(title, visible(sentence, 400)))
+        return self._render(MessagePage(title, visible(sentence, 400)))
 
     def runs(self, query: Query) -> bytes:
         """The list. Raises RunFolderError when there is no results folder."""
         asked = {key: query.get(key, "") for key in ("words", "verdict", "state")}
-        sort, ascending = query.get("sort", "started"), query.get("order") == "up"
-        entries = self._catalogue.entries()
-        kept = chosen(entries, **asked, sort=sort, ascending=ascending)
-        heads: list[tuple[str, str, str | None]] = []
-        for name in SORTS:
-            order: str = "up"
-            sorted_now: str | None = None
-            if name == sort and ascending:
-                order, sorted_now = "down", "ascending"
-            elif name == sort:
-                sorted_now = "descending"
-            heads.append((name, urlencode({**asked, "sort": name, "order": order}), sorted_now))
+        sort, order, below = query.get("sort", "started"), query.get("order"), query.get("in", "")
+        entries = self._catalogue.entries(below)
+        kept = chosen(entries, **asked, sort=sort, ascending=order == "up")
+        history, first = histories(entries), _whole(query.get("from", ""))
+        link = {**asked, "in": below, "sort": sort, "order": order or "down"}
+        turns = []
+        if first > 0:
+            turns.append(("before", urlencode({**link, "from": max(first - _AT_ONCE, 0)})))
+        if first + _AT_ONCE < len(kept):
+            turns.append(("further ones", urlencode({**link, "from": first + _AT_ONCE})))
         return self._render(
-            _RunsPage(
-                entries=kept,
+            RunsPage(
+                entries=[
+                    (entry, over_budget(entry.worst), _history(history.get(entry.name)))
+                    for entry in kept[first : first + _AT_ONCE]
+                ],
+                fitting=len(kept),
                 total=len(entries),
+                first=first,
                 asked=asked,
-                heads=heads,
+                heads=_heads(link),
+                turns=turns,
                 sort=sort,
-                order=query.get("order", "down"),
-                folder=visible(self._catalogue.results),
+                order=order or "down",
+                folder=visible(self._catalogue.results / below),
+                below=below,
+                own=self._catalogue.entry(below),
             )
         )
 
     def report(self, name: str) -> bytes:
-        """The run's own report.html; where it has none, the same page made now and kept nowhere.
+        """The page of a run or of another folder, and above it the way back; of a run that has
+        none the same page made now and kept nowhere.
 
         Raises TailproofError.
         """
-        folder = self._catalogue.folder(name)
-        made = folder / "report.html"
+        folder, entry = self._catalogue.folder(name), self._catalogue.entry(name)
+        made = folder / PAGE_FILES.get(entry.kind, "report.html")
         if made.is_file():
-            return made.read_bytes()
+            return self._with_way_back(made.read_bytes(), entry)
+        if entry.kind != "run":
+            raise UserError("has no page", where=name)
         run = Run(folder)
-        records = records_of(run)
-        return html_page(report_document(run, records)).encode()
+        return self._with_way_back(html_page(report_document(run, records_of(run))).encode(), entry)
+
+    def _with_way_back(self, page: bytes, entry: Entry) -> bytes:
+        links = [("tailproof: all runs", "/")]
+        if entry.kind == "run":
+            links.append(("compare it", f"/compare?run={quote(entry.name, safe='')}"))
+            links.append(("trend of its suite", f"/trend?suite={quote(entry.suite, safe='')}"))
+        if entry.holds_runs:
+            links.append(("its runs", f"/?in={quote(entry.name, safe='')}"))
+        body = _BODY.search(page)
+        at = body.end() if body else 0
+        back = self._environment.get_template("back.html").render(links=links).encode()
+        return page[:at] + back + page[at:]
 
     def compare(self, runs: Sequence[str], query: Query) -> bytes:
         """Two targets side by side, or the choice of them until both are named.
@@ -168,9 +137,14 @@ class Pages:
         A refusal is shown on the page.
         """
         part, refused, arms = None, "", list[str]()
+        choices = [
+            entry
+            for entry in chosen(self._catalogue.entries())
+            if entry.kind == "run" and entry.problem is None and entry.state != "running"
+        ]
         try:
             arms = self._arms(runs)
-            if len(arms) < 2:
+            if len(arms) < 2 and (runs or len(choices) < 2):
                 raise UserError(
                     "compares two targets",
                     remedy="mark one run with several or two runs in the list",
@@ -180,10 +154,11 @@ class Pages:
         except TailproofError as error:
             refused = visible(error, 400)
         return self._render(
-            _ComparePage(
+            ComparePage(
                 arms=arms,
                 usual=_usual(arms),
                 runs=runs,
+                choices=choices,
                 query=query,
                 part=part,
                 refused=refused,
@@ -196,22 +171,30 @@ class Pages:
             arms += [f"{name}/{lane}" for lane in self._lanes(name)]
         return arms
 
+    def _named(self, arm: str) -> tuple[str, str]:
+        """Run and target of an arm; both names may hold slashes."""
+        parts = arm.split("/")
+        for end in range(1, len(parts)):
+            name, target = "/".join(parts[:end]), "/".join(parts[end:])
+            with contextlib.suppress(TailproofError):
+                if self._catalogue.entry(name).kind == "run":
+                    return name, target
+        raise RunFolderError("is not there", where=arm)
+
     def _lanes(self, name: str) -> list[str]:
         return [lane.name for lane in read_manifest(self._catalogue.folder(name)).lanes]
 
     def _compared(self, query: Query) -> Section:
         arms, runs = [], []
         for side in ("baseline", "other"):
-            name, _, target = query[side].partition("/")
+            name, target = self._named(query[side])
             if self._catalogue.entry(name).state == "running":
                 raise UserError(
                     "is still going on", where=name, remedy="compare it once it has ended"
                 )
             runs.append(Run(self._catalogue.folder(name)))
             metric = query.get("metric", "")
-            arms.append(
-                named_arm(runs[-1], target, metric if metric in _COMPARED else _COMPARED[0])
-            )
+            arms.append(named_arm(runs[-1], target, metric if metric in COMPARED else COMPARED[0]))
         first, second = arms
         return pair_section(
             compare_pair(
@@ -220,25 +203,52 @@ class Pages:
         )
 
     def trend(self, query: Query) -> bytes:
-        """One number over the runs of a suite: figure and table.
+        """A suite's clauses over its runs, a panel each; or one number: figure and table.
 
         Raises RunFolderError when there is no results folder.
         """
-        started = chosen([entry for entry in self._catalogue.entries() if entry.problem is None])
-        suites = list(dict.fromkeys(entry.suite for entry in started))
+        started = chosen([entry for entry in self._catalogue.entries() if entry.kind == "run"])
+        suites = list(dict.fromkeys(entry.suite for entry in started if entry.problem is None))
         suite = query.get("suite") or next(iter(suites), "")
-        trend = trend_of(self._catalogue, suite, query.get("path", "").strip())
+        path = query.get("path", "").strip()
+        trend = trend_of(self._catalogue, suite, path)
         rows = [
             (point, shown(point.value, trend.unit), shown(point.limit, trend.unit))
             for point in reversed(trend.points)
         ]
-        return self._render(_TrendPage(suite, suites, trend, rows, trend_figure(trend)))
+        panels = [] if path else clause_panels(self._catalogue, suite)
+        return self._render(
+            TrendPage(
+                suite=suite,
+                suites=suites,
+                panels=panels,
+                answer=_changes(panels),
+                query_path=path,
+                trend=trend,
+                rows=rows if path else [],
+                figure=trend_figure(trend) if path else None,
+            )
+        )
+
+    def watches(self) -> bytes:
+        """Runs that go on, and folders of watches. Raises RunFolderError."""
+        found = [
+            entry
+            for entry in chosen([*self._catalogue.entries(), self._catalogue.own()])
+            if entry.problem is None and (entry.kind == "watch" or entry.state == "running")
+        ]
+        return self._render(WatchesPage(found))
 
     def watch(self, name: str) -> bytes:
-        """A run under way, as far as it is now. Raises RunFolderError."""
-        standing = Growing(self._catalogue.folder(name)).now()
+        """A run under way or a watch, as far as it is now. Raises TailproofError."""
+        folder = self._catalogue.folder(name)
+        if self._catalogue.entry(name).kind == "watch":
+            for day in filter(Path.is_dir, folder.iterdir()):
+                refuse_ways_out(day)
+            return self._render(StandingPage(name, watch_screen(status(folder))))
+        standing = Growing(folder).now()
         return self._render(
-            _WatchPage(
+            WatchPage(
                 run=name,
                 standing=standing,
                 texts=standing_texts(standing),
@@ -248,6 +258,43 @@ class Pages:
         )
 
 
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 7 else 0
+
+
+def _history(verdicts: Sequence[str] | None) -> History | None:
+    return History(verdicts) if verdicts and len(verdicts) > 1 else None
+
+
+def _heads(link: Mapping[str, str]) -> list[tuple[str, str, str, str | None]]:
+    """The list's headings: a click sorts by one, another turns it round."""
+    heads: list[tuple[str, str, str, str | None]] = []
+    for name in SORTS:
+        order, sorted_now = "up", None
+        if name == link["sort"]:
+            ascending = link["order"] == "up"
+            order = "down" if ascending else "up"
+            sorted_now = "ascending" if ascending else "descending"
+        query = urlencode({**link, "sort": name, "order": order})
+        heads.append((name, _HEADS.get(name, name), query, sorted_now))
+    return heads
+
+
+def _changes(panels: Sequence[ClausePanel]) -> str:
+    """Which clauses the latest run broke, and which verdicts are other than in the run before."""
+    broken = [panel for panel in panels if panel.points[-1].clause.verdict == "FAIL"]
+    changed = [
+        f"{panel.name} of {panel.target} went from {panel.points[-2].clause.verdict}"
+        f" to {panel.points[-1].clause.verdict}"
+        for panel in panels
+        if len(panel.points) > 1
+        and panel.points[-1].clause.verdict != panel.points[-2].clause.verdict
+    ]
+    clauses = f"{count(len(broken)) if broken else 'none'} of {count(len(panels))}"
+    said = f"The latest run breaks {clauses} clause{'s' * (len(panels) != 1)}."
+    return f"{said} {'; '.join(changed[:3])}." if changed else said
+
+
 def _usual(arms: Sequence[str]) -> tuple[str, str]:
     """What is compared by default: the first target with the same target of another run, else with
     the last one.
@@ -255,48 +302,3 @@ def _usual(arms: Sequence[str]) -> tuple[str, str]:
     first, *others = arms or ("",)
     same = (arm for arm in others if arm.partition("/")[2] == first.partition("/")[2])
     return first, next(same, arms[-1] if arms else "")
-
-
-def standing_texts(standing: Standing) -> dict[str, str]:
-    """Every text of the watch page that changes, by the id of its place."""
-    texts = {
-        "state": standing.state,
-        "when": _when(standing),
-        "share": f"{100 * _share(standing):.0f}",
-    }
-    for index, lane in enumerate(standing.lanes):
-        texts |= {f"lane-{index}-{key}": text for key, text in _lane_texts(lane).items()}
-    return texts
-
-
-def _share(standing: Standing) -> float:
-    """How much of the run is over: of its time, or of its rows where it has no length of
-    its own.
-    """
-    if standing.state != "running":
-        return 1.0
-    if standing.planned_ns:
-        return min(standing.elapsed_ns / standing.planned_ns, 1.0)
-    planned = sum(lane.planned for lane in standing.lanes)
-    ended = sum(lane.ended for lane in standing.lanes)
-    return min(ended / max(planned, 1), 1.0)
-
-
-def _when(standing: Standing) -> str:
-    elapsed = show_duration(standing.elapsed_ns // S * S)
-    return f"{elapsed} of {show_duration(standing.planned_ns)}" if standing.planned_ns else elapsed
-
-
-def _lane_texts(lane: LaneStanding) -> dict[str, str]:
-    failed = {outcome: times for outcome, times in lane.outcomes.items() if outcome != "ok"}
-    ok = lane.outcomes.get("ok", 0)
-    quantiles = {}
-    for metric, found in lane.quantiles_ms.items():
-        for name, value in found.items():
-            quantiles[f"{metric}-{name}"] = milliseconds(value)
-    return {
-        "rows": f"{count(lane.ended)} of {count(lane.planned)}",
-        "ok": per_cent(ok / lane.ended) if lane.ended else ABSENT,
-        "failed": counts(failed) or "none",
-        **quantiles,
-    }

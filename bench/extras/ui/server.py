@@ -39,7 +39,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bench.errors import RunFolderError, TailproofError, UserError
 from bench.extras.ui.catalogue import Catalogue
 from bench.extras.ui.growing import Growing
-from bench.extras.ui.pages import Pages, standing_texts
+from bench.extras.ui.pages import Pages
+from bench.extras.ui.so_far import standing_texts
 from bench.show.render_html import STYLE, page_script
 
 PORT = 8765
@@ -150,11 +151,12 @@ class _Site:
         """The application for a server bound to this host."""
         routes = [
             Route("/", self.runs),
-            Route("/report/{name}", self.report),
+            Route("/report/{name:path}", self.report),
             Route("/compare", self.compare),
             Route("/trend", self.trend),
-            Route("/watch/{name}", self.watch),
-            Route("/events/{name}", self.events),
+            Route("/watch", self.watches),
+            Route("/watch/{name:path}", self.watch),
+            Route("/events/{name:path}", self.events),
             Route("/static/{file}", self.static),
         ]
         app = Starlette(
@@ -174,8 +176,8 @@ class _Site:
     async def report(self, request: Request) -> Response:
         name = request.path_params["name"]
         entry = await anyio.to_thread.run_sync(self._catalogue.entry, name)
-        if entry.state == "running":
-            return RedirectResponse(f"/watch/{quote(name, safe='')}")
+        if entry.kind == "run" and entry.state == "running":
+            return RedirectResponse(f"/watch/{quote(name)}")
         made = await self._apart(self._pages.report, name)
         return HTMLResponse(made, headers={"Content-Security-Policy": report_policy()})
 
@@ -185,6 +187,9 @@ class _Site:
 
     async def trend(self, request: Request) -> Response:
         return HTMLResponse(await self._apart(self._pages.trend, request.query_params))
+
+    async def watches(self, request: Request) -> Response:  # noqa: ARG002 starlette's signature
+        return HTMLResponse(await anyio.to_thread.run_sync(self._pages.watches))
 
     async def watch(self, request: Request) -> Response:
         return HTMLResponse(

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from bench.errors import RunFolderError
-from bench.extras.ui.catalogue import Catalogue, Entry, chosen
+from bench.extras.ui.catalogue import Catalogue, chosen
+from bench.extras.ui.entry import Entry
 from bench.record.records.record import read_record
 from bench.record.records.summary import Summary
 from bench.record.records.verdicts import ClauseVerdict, Verdicts
@@ -78,7 +79,7 @@ def trend_of(catalogue: Catalogue, suite: str, path: str) -> Trend:
     entries = [
         entry
         for entry in chosen(catalogue.entries(), ascending=True)
-        if entry.suite == suite and entry.problem is None and entry.verdict != ABSENT
+        if entry.kind == "run" and entry.suite == suite and entry.verdict != ABSENT
     ]
     numbers = [_numbers_in(catalogue.results / entry.name) for entry in entries]
     paths = [each for each in (numbers[-1] if numbers else ()) if each != "format"]

@@ -5,15 +5,21 @@ HTTP client.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
 from bench.cli import main
-from bench.extras.ui.catalogue import Catalogue
+from bench.errors import RunFolderError
+from bench.extras.ui.catalogue import Catalogue, histories
+from bench.extras.ui.entry import OnBudget
+from bench.extras.ui.history import ClausePanel, PanelPoint
+from bench.extras.ui.pages import Pages
 from tests.support.served import Seen, Ui, seen, served
 
 pytestmark = pytest.mark.figures
@@ -27,6 +33,7 @@ RUNS = {
     "d": ("vanity-average", 1),
 }
 HOSTILE = '"><script>alert(1)</script>\u202e'
+HOSTILE_SHOWN = "&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;\\u202e"
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +94,16 @@ def record(run: Path, name: str) -> Any:
 
 
 def listed(ui: Ui, **query: str) -> list[list[str]]:
-    """The list's rows without its headings: box, started, run, verdict, state, suite, targets,
-    models.
+    """The list's rows without its headings: box, started, run and what it is of, verdict, worst
+    clause, targets, history.
     """
-    return seen(ui.text("/", **query)).rows[1:]
+    return rows_of(ui.text("/", **query))
+
+
+def rows_of(page: str) -> list[list[str]]:
+    """The rows of a list; of the run's cell the name alone, without what stands below it."""
+    rows = seen(page).rows[1:]
+    return [[*row[:2], row[2].split("\n")[0], *row[3:]] for row in rows]
 
 
 def names(rows: list[list[str]]) -> list[str]:
@@ -98,23 +111,16 @@ def names(rows: list[list[str]]) -> list[str]:
 
 
 def test_the_list_has_every_folder_and_says_what_is_wrong_with_some(ui: Ui, results: Path) -> None:
-    """Runs stand with suite, targets, models, verdict, state and date as their files have them;
-    others with a reason.
-    """
+    """Runs stand with date, verdict, targets as their files have them; others with a reason."""
     rows = {row[2]: row for row in listed(ui)}
     assert set(rows) == {path.name for path in results.iterdir()}
     for name in RUNS:
-        manifest, summary = record(results / name, "run"), record(results / name, "summary")
-        assert rows[name][3].replace("no contract", "NONE") == summary["overall"]
-        assert (rows[name][1], rows[name][4]) == (
-            manifest["started_utc"][:16].replace("T", " "),
-            "complete, simulated",
-        )
-        assert rows[name][5:] == [
-            manifest["suite"]["name"],
-            ", ".join(lane["target"] for lane in manifest["lanes"]),
-            ", ".join(lane["model"] for lane in manifest["lanes"]),
-        ]
+        manifest, verdicts = record(results / name, "run"), record(results / name, "verdicts")
+        met = [item["met"] for item in verdicts["expects"]]
+        assert rows[name][3] == ("AS EXPECTED" if all(met) else "NOT AS EXPECTED")
+        assert rows[name][4] == f"{sum(met)} of {len(met)} expected answers"
+        assert rows[name][1] == manifest["started_utc"][:16].replace("T", " ")
+        assert rows[name][5] == ", ".join(lane["target"] for lane in manifest["lanes"])
     reasons = {
         "empty": "no run.json",
         "torn": "cannot be read",
@@ -127,45 +133,106 @@ def test_the_list_has_every_folder_and_says_what_is_wrong_with_some(ui: Ui, resu
         assert reason in rows[name][3]
 
 
-@pytest.mark.parametrize(
-    ("file", "said"),
-    [("ramp.json", "is a ramp; its runs: tailproof ui"), ("watch.jsonl", "is a watch")],
-)
-def test_a_folder_of_runs_says_what_shows_them(file: str, said: str, tmp_path: Path) -> None:
-    (tmp_path / "night").mkdir()
-    (tmp_path / "night" / file).write_text("{}\n")
+def without_expectations(folder: Path, to: Path) -> dict[str, Any]:
+    """A copy that is no rehearsal; its verdicts."""
+    shutil.copytree(folder, to)
+    verdicts: dict[str, Any] = record(to, "verdicts") | {"expects": []}
+    (to / "verdicts.json").write_text(json.dumps(verdicts))
+    return verdicts
+
+
+def test_the_worst_clause_is_the_broken_one_farthest_over_its_budget(
+    results: Path, tmp_path: Path
+) -> None:
+    """Its place and bounds are shares of bad requests over the share that is allowed."""
+    verdicts = without_expectations(results / "d", tmp_path / "d")
     (entry,) = Catalogue(tmp_path).entries()
-    assert said in (entry.problem or "")
-    assert str(tmp_path / "night") in (entry.problem or "")
+    assert (entry.word, entry.said, entry.expected) == ("", verdicts["overall"], "")
+    judged = [each for each in verdicts["clauses"] if each["verdict"] != "REPORTED"]
+    order = ["FAIL", "INCONCLUSIVE", "PASS"]
+    first = min(order.index(each["verdict"]) for each in judged)
+    times = [
+        each["k"] / each["n"] / each["p0"] for each in judged if each["verdict"] == order[first]
+    ]
+    assert entry.worst is not None
+    assert entry.worst.verdict == order[first]
+    assert entry.worst.measured == pytest.approx(max(times))
+    assert entry.worst.lower < entry.worst.measured < entry.worst.upper
+
+
+def test_history_is_of_the_same_suite_endpoint_and_targets(results: Path, tmp_path: Path) -> None:
+    """Eleven runs of one suite and one of another: the last ten of it, its own last."""
+    for number in range(11):
+        verdicts = without_expectations(results / "d", tmp_path / f"{number:02d}")
+        dated(tmp_path / f"{number:02d}", f"2026-11-{number + 1:02d}T10:00:00Z")
+    without_expectations(results / "a", tmp_path / "another")
+    found = histories(Catalogue(tmp_path).entries())
+    assert found["00"] == [verdicts["overall"]]
+    assert len(found["10"]) == 10
+    assert len(found["another"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "kind", "page"),
+    [
+        (["ramp.json"], "none", "is a ramp without its page"),
+        (["watch.lock"], "watch", None),
+        (["census.json"], "none", "is a month without its page"),
+        (["census.json", "SHA256SUMS", "statement.html"], "claim", None),
+        (["report.html", "runs.json"], "runs", None),
+        (["ramp.json", "report.html"], "none", "lacks format"),
+        (["2026-11-30/"], "folder", None),
+        (["letter.txt"], "none", "is not a run's folder"),
+    ],
+)
+def test_other_folders_are_known_by_their_files(
+    files: list[str], kind: str, page: str | None, tmp_path: Path
+) -> None:
+    """What can be opened has a kind, what cannot a sentence."""
+    (tmp_path / "night").mkdir()
+    for name in files:
+        place = tmp_path / "night" / name
+        place.mkdir() if name.endswith("/") else place.write_text("{}\n")
+    (entry,) = Catalogue(tmp_path).entries()
+    assert entry.kind == kind
+    assert (page or "") in (entry.problem or "")
+    assert (entry.problem is None) == (page is None)
+
+
+def test_folders_within_folders_are_opened_and_no_name_leads_out(
+    results: Path, tmp_path: Path
+) -> None:
+    """A day of a watch has its runs; dots, links and what is too deep are not there."""
+    day = tmp_path / "results" / "watch" / "2026-11-30"
+    shutil.copytree(results / "d", day / "one")
+    (day.parent / "watch.lock").write_text("")
+    (tmp_path / "results" / "out").symlink_to(tmp_path)
+    catalogue = Catalogue(tmp_path / "results")
+    assert [each.name for each in catalogue.entries("watch/2026-11-30")] == ["watch/2026-11-30/one"]
+    assert catalogue.folder("watch/2026-11-30/one") == day / "one"
+    for name in ("watch/..", "..", "watch/../watch", "out", "out/results", "a/b/c/d", "watch//x"):
+        with pytest.raises(RunFolderError, match="is not there"):
+            catalogue.entries(name)
+        with pytest.raises(RunFolderError):
+            catalogue.folder(name)
 
 
 def test_the_list_is_sorted_searched_and_filtered(ui: Ui, results: Path) -> None:
     """Latest first; by any heading, both ways; every word must occur; by verdict and by state."""
     assert names(listed(ui))[:4] == ["d", "c", "b", "a"]
-    assert [name for name in names(listed(ui, sort="started", order="up")) if name in RUNS] == [
-        "a",
-        "b",
-        "c",
-        "d",
-    ]
-    assert [name for name in names(listed(ui, sort="suite", order="up")) if name in RUNS] == [
-        "a",
-        "b",
-        "c",
-        "d",
-    ]
-    assert [name for name in names(listed(ui, sort="name")) if name in RUNS] == ["d", "c", "b", "a"]
+    for sort, order, wanted in (
+        ("started", "up", ["a", "b", "c", "d"]),
+        ("name", "down", ["d", "c", "b", "a"]),
+        ("name", "up", ["a", "b", "c", "d"]),
+    ):
+        rows = listed(ui, sort=sort, order=order)
+        assert [name for name in names(rows) if name in RUNS] == wanted
     assert names(listed(ui, words="NOISY pro")) == ["c", "b", "a"]
     assert names(listed(ui, words="noisy vanity")) == []
-    for verdict in ("PASS", "FAIL", "INCONCLUSIVE", "NONE"):
-        wanted = {
-            path.name
-            for path in results.iterdir()
-            if (path / "summary.json").is_file()
-            and path.name != "linked"
-            and record(path, "summary")["overall"] == verdict
-        }
-        assert set(names(listed(ui, verdict=verdict))) == wanted
+    rows = listed(ui)
+    for verdict in ("AS EXPECTED", "NOT AS EXPECTED", "FAIL"):
+        wanted = [row[2] for row in rows if row[3] == verdict]
+        assert names(listed(ui, verdict=verdict)) == wanted
     assert names(listed(ui, state="running")) == []
     assert set(names(listed(ui, state="complete"))) == {*RUNS, "hostile"}
 
@@ -201,19 +268,29 @@ def test_hostile_text_is_text(ui: Ui) -> None:
         ui.text("/report/%3Cscript%3E", 404),
     ):
         assert "script" not in seen(page).tags
-    row = next(row for row in listed(ui) if row[2] == "hostile")
-    assert row[5] == row[7] == '"><script>alert(1)</script>\\u202e'
+    assert HOSTILE_SHOWN in ui.text("/")
 
 
 def test_a_report_is_the_runs_own_and_sandboxed(ui: Ui, results: Path) -> None:
-    """The very bytes of report.html, under a policy that gives it no origin and no way out."""
+    """The very bytes of report.html but for a way back, under a policy that gives it no origin and
+    no way out.
+    """
     answer = ui.answer("/report/a")
-    assert answer.body == (results / "a" / "report.html").read_bytes()
+    assert without_way_back(answer.body) == (results / "a" / "report.html").read_bytes()
+    assert {"/", "/compare?run=a", "/trend?suite=noisy-neighbour"} <= set(
+        seen(answer.body.decode()).links
+    )
     policy = answer.headers["Content-Security-Policy"]
     assert "sandbox" in policy
     assert "allow-same-origin" not in policy
     assert "default-src 'none'" in policy
     assert "'unsafe-inline'" not in policy.partition("script-src")[2]
+
+
+def without_way_back(page: bytes) -> bytes:
+    """A page as it was before links to the ui's own were put above it."""
+    above, _, rest = page.partition(b'<div role="region" aria-label="tailproof ui"')
+    return above + rest.partition(b"</div>")[2]
 
 
 def test_a_missing_report_is_made_and_nothing_written(ui: Ui, results: Path) -> None:
@@ -232,7 +309,7 @@ def test_a_missing_report_is_made_and_nothing_written(ui: Ui, results: Path) -> 
         before = sorted(
             (path.relative_to(bare), path.stat().st_mtime_ns) for path in bare.rglob("*")
         )
-        assert ui.text("/report/b").encode() == kept["report.html"]
+        assert without_way_back(ui.answer("/report/b").body) == kept["report.html"]
         assert (
             sorted((path.relative_to(bare), path.stat().st_mtime_ns) for path in bare.rglob("*"))
             == before
@@ -288,9 +365,9 @@ def test_a_comparison_says_what_the_command_says(
             "/compare", run=["a", "b"], baseline=first, other=second, metric="ttft", margin="5%"
         )
         rows = {row[0]: row[1:] for row in seen(page).rows}
-        assert rows["p99"][2] == f"{told['ratios']['p99']['ratio']:.3f}"
-        assert told["headline"] in page
-        assert "margin 5 %" in page
+        assert f"{told['ratios']['p99']['ratio']:.3f}" in " ".join(rows["p99"])
+        assert told["headline"].replace("_", " ").lower() in page.lower().replace("_", " ")
+        assert "gains under 5 % do not count" in page
         assert "<svg" in page
 
 
@@ -317,7 +394,8 @@ def test_a_comparison_that_makes_no_sense_is_refused_in_the_products_words(
     assert "--margin" in ui.text(
         "/compare", run="a", baseline="a/pro", other="a/standard", margin="wide"
     )
-    assert "compares two targets" in ui.text("/compare")
+    assert "compares two targets" in ui.text("/compare", run="d")
+    assert seen(ui.text("/compare")).tags.count("select") == 2
 
 
 def test_a_trend_shows_each_run_of_a_suite_beside_its_limit(ui: Ui, results: Path) -> None:
@@ -341,24 +419,70 @@ def test_a_trend_shows_each_run_of_a_suite_beside_its_limit(ui: Ui, results: Pat
     assert page.count("<option value=") > 100  # every number of the latest summary can be chosen
 
 
-def test_a_trend_begins_with_a_latency_although_nothing_succeeded_last(
-    ui: Ui, results: Path
-) -> None:
-    """The latest run has no latency: the first look is still at a p99, with that run absent from
-    it.
-    """
-    kept = (results / "c" / "summary.json").read_text()
-    failed = json.loads(kept)
-    for target in failed["targets"].values():
-        for part in (target, *target["by_phase"].values(), *target["by_bucket"].values()):
-            part["response_ms"] = dict.fromkeys(part["response_ms"])
-    (results / "c" / "summary.json").write_text(json.dumps(failed))
-    try:
-        rows = seen(ui.text("/trend", suite="noisy-neighbour")).rows[1:]
-    finally:
-        (results / "c" / "summary.json").write_text(kept)
-    first = record(results / "b", "summary")["targets"]["standard"]["response_ms"]["e2e"]["p99"]
-    assert [(row[0], row[2]) for row in rows][:2] == [("c", "–"), ("b", f"{first:,.0f} ms")]
+def test_a_trend_has_a_panel_a_clause_and_a_mark_a_run(ui: Ui, results: Path) -> None:
+    """Each judged clause of the latest run; each mark says its verdict and leads to its run."""
+    page = ui.text("/trend", suite="noisy-neighbour")
+    judged = [
+        clause
+        for clause in record(results / "c", "verdicts")["clauses"]
+        if clause["verdict"] != "REPORTED"
+    ]
+    assert page.count('class="pan"') == len(judged)
+    for name in ("a", "b", "c"):
+        assert page.count(f'<a href="/report/{name}"') == len(judged)
+        for clause in record(results / name, "verdicts")["clauses"]:
+            if clause["verdict"] != "REPORTED":
+                times = clause["k"] / clause["n"] / clause["p0"]
+                assert f"of {clause['target']}: {clause['verdict']}, {times:.3g} times" in page
+    assert "<figure" not in page
+
+
+def test_a_panel_places_runs_by_their_share_of_the_budget() -> None:
+    """On the limit's line at once the budget, higher above it, in equal steps to the right."""
+    clauses = [
+        OnBudget("e2e p99", "pro", verdict, times / 2, times, times * 2)
+        for verdict, times in (("PASS", 0.1), ("INCONCLUSIVE", 1.0), ("FAIL", 10.0))
+    ]
+    points = [PanelPoint("r", "/report/r", clause) for clause in clauses]
+    drawn = str(ClausePanel("e2e p99", "pro", points).markup())
+    line = re.search(
+        r'class="peer" d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)"', drawn
+    )
+    limit = re.search(r'class="lim" d="M34 ([\d.]+)H', drawn)
+    assert line
+    assert limit
+    x1, y1, x2, y2, x3, y3 = map(float, line.groups())
+    assert x2 - x1 == pytest.approx(x3 - x2, abs=0.2)
+    assert y1 - y2 == pytest.approx(y2 - y3, abs=0.2)
+    assert y2 == float(limit[1])
+
+
+def test_five_hundred_runs_are_listed_a_part_at_a_time(results: Path, tmp_path: Path) -> None:
+    """All are counted and found; the page holds some, and links to further ones."""
+    kept = {
+        name: (results / "d" / name).read_bytes()
+        for name in ("run.json", "summary.json", "verdicts.json")
+    }
+    for number in range(500):
+        (tmp_path / f"r{number:03d}").mkdir()
+        for name, data in kept.items():
+            (tmp_path / f"r{number:03d}" / name).write_bytes(data)
+    pages = Pages(Catalogue(tmp_path))
+    page = seen(pages.runs({}).decode())
+    assert len(page.rows) == 201
+    (further,) = [link for link in page.links if "from=200" in link]
+    query = dict(parse_qsl(further.partition("?")[2]))
+    assert len(seen(pages.runs(query).decode()).rows) == 201
+    assert len(seen(pages.runs({**query, "from": "400"}).decode()).rows) == 101
+    assert names(rows_of(pages.runs({"words": "r499"}).decode())) == ["r499"]
+
+
+def test_an_empty_folder_says_what_makes_a_run(tmp_path: Path) -> None:
+    pages = Pages(Catalogue(tmp_path))
+    assert "There is no run here yet" in pages.runs({}).decode()
+    assert "There is no judged run here yet" in pages.trend({}).decode()
+    assert "Nothing goes on here" in pages.watches().decode()
+    assert "mark one run with several" in pages.compare([], {}).decode()
 
 
 def test_a_trend_of_a_number_that_only_some_runs_have(ui: Ui, results: Path) -> None:
@@ -416,7 +540,15 @@ def test_nothing_can_be_changed_and_no_other_site_can_look(ui: Ui) -> None:
     assert ui.answer("/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
     for path in ("/static/report.css", "/static/ui.css", "/static/watch.js"):
         assert ui.answer(path).status == 200
-    for path in ("/", "/trend", "/compare", "/static/watch.js", "/nothing", "/report/nobody"):
+    for path in (
+        "/",
+        "/trend",
+        "/compare",
+        "/watch",
+        "/static/watch.js",
+        "/nothing",
+        "/report/nobody",
+    ):
         headers = ui.answer(path).headers
         policy = headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
