@@ -12,7 +12,6 @@ import copy
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,6 @@ from bench.judge.reached import came_to
 from bench.judge.served import api_of, asks_by_request, tier_words
 from bench.plan.contract import Contract
 from bench.record.facts import Facts, Places, places_of, run_facts
-from bench.record.pieces import STRING_KINDS
 from bench.record.records.manifest import LaneRecord, LeftOut
 from bench.record.records.record import Json
 from bench.record.records.verdicts import LeftOutVerdict
@@ -145,29 +143,28 @@ def facts_of(run: Run, lane: LaneRecord, columns: Columns) -> Facts:
     refused = key_refused(columns)
     if refused.any():
         aside.append(("refused for our key, which had been valid before", refused))
-    return dataclasses.replace(
-        run_facts(run, lane), aside=tuple(aside), **_said_by_answers(run, lane, columns)
-    )
+    facts = _said_by_answers(run_facts(run, lane), run, lane, columns)
+    return dataclasses.replace(facts, aside=tuple(aside))
 
 
-def _said_by_answers(run: Run, lane: LaneRecord, columns: Columns) -> dict[str, Any]:
-    """What the answers of a run say of tiers and errors, as logs have it in columns of their own;
-    a column that no row has is absent.
+def _said_by_answers(facts: Facts, run: Run, lane: LaneRecord, columns: Columns) -> Facts:
+    """With what the answers say of tiers and errors, as logs have it in columns of their own; a
+    column that no row has is absent.
     """
     if lane.simulated:
-        return {}
+        return facts
     found = {
         name: (run.strings(kind), columns.samples[kind])
         for name, kind in (("tier", "served_tier"), ("code", "error_code"))
         if (columns.samples[kind] >= 0).any()
     }
-    texts = {kind: run.strings(kind) for kind in STRING_KINDS}
-    return {
-        "texts": texts | {name: words for name, (words, _) in found.items()},
-        "labels": {name: numbers for name, (_, numbers) in found.items()},
-        "honours": api_of(lane).honours,
-        "tier_by_request": tier_words(run, lane) is not None and asks_by_request(lane),
-    }
+    return dataclasses.replace(
+        facts,
+        texts={**facts.texts, **{name: words for name, (words, _) in found.items()}},
+        labels={name: numbers for name, (_, numbers) in found.items()},
+        honours=api_of(lane).honours,
+        tier_by_request=tier_words(run, lane) is not None and asks_by_request(lane),
+    )
 
 
 def held_up_rows(columns: Columns) -> Bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -71,11 +71,11 @@ def tiers_of(ok: Columns, lane: LaneRecord, words: Sequence[str] | None) -> Tier
     column = ok.samples["served_tier"]
     whole = reading.counts(column)
     found = Tiers(
-        **whole,
+        **dict(whole),
         asked=lane.tier or None,
         asked_by=asked_by,
         asked_class=api.bought_class(lane.tier) if lane.tier else None,
-        classes={word: api.tier_class(word) for word in whole["served"]},
+        classes={word: api.tier_class(word) for word in whole.served},
     )
     if not found.mixed:
         return found
@@ -95,16 +95,16 @@ class _Reading:
     asked: str
     words: Sequence[str]
 
-    def counts(self, column: Int) -> dict[str, Any]:
-        """Fields of `TierCounts`."""
+    def counts(self, column: Int) -> TierCounts:
+        """Answers by the tier that they name."""
         known = (column >= 0) & (column < len(self.words))
         numbers = np.bincount(column[known], minlength=len(self.words)).tolist()
         served = {word: n for word, n in zip(self.words, numbers, strict=True) if n}
-        return {
-            "served": served,
-            "unknown": int((~known).sum()),
-            "honoured": self._honoured(served) if self.asked else None,
-        }
+        return TierCounts(
+            served=served,
+            unknown=int((~known).sum()),
+            honoured=self._honoured(served) if self.asked else None,
+        )
 
     def _honoured(self, served: Mapping[str, int]) -> Honoured | None:
         fits = {word: self.api.honours(self.asked, word) for word in served}
@@ -124,7 +124,7 @@ class _Reading:
     def by_name(self, column: Int, names: Sequence[str], codes: Int) -> dict[str, TierCounts]:
         """Of each phase or context bucket that has rows."""
         return {
-            name: TierCounts(**self.counts(column[codes == index]))
+            name: self.counts(column[codes == index])
             for index, name in enumerate(names)
             if (codes == index).any()
         }
@@ -141,7 +141,7 @@ class _Reading:
             TierStretch(
                 start_s=(start + index * unit) / S,
                 end_s=min(start + (index + 1) * unit, end) / S,
-                **self.counts(column[stretch == index]),
+                **dict(self.counts(column[stretch == index])),
             )
             for index in np.unique(stretch).tolist()
         ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -119,6 +119,7 @@ def _drill(
     planned = during.schedule[np.searchsorted(rows[inside_window], inside["row"])]
     detect_ms, detected_by = _detected(attempts, window, changes)
     healed = window.healed_ns
+    suffered = _suffered(columns.where((due >= window.before_ns) & (due < begin)), during)
     return DrillRecord(
         target="",
         stage="",
@@ -132,7 +133,11 @@ def _drill(
         fail_back_ms=(
             None if healed is None else _failed_back_ms(attempts, begin, healed, window.next_cut)
         ),
-        **_suffered(columns.where((due >= window.before_ns) & (due < begin)), during),
+        requests=len(during),
+        lost=suffered.lost,
+        unknown=suffered.unknown,
+        delayed=suffered.delayed,
+        added_ms=suffered.added_ms,
         double_billed=billed_twice(inside, billed),
         cost=cost_of(inside, planned, billed, winners(inside), legs) if legs else None,
     )
@@ -140,14 +145,13 @@ def _drill(
 
 def _never_cut(cut: DrillEvent) -> DrillRecord:
     figures = DrillRecord.model_fields.keys() - {"target", "stage", "event", "at_ns", "ok"}
-    nothing: dict[str, Any] = dict.fromkeys(figures)
     return DrillRecord(
         target="",
         stage="",
         event=cut.name,
         at_ns=cut.done_ns,
         ok=False,
-        **nothing,
+        **dict.fromkeys(figures),
     )
 
 
@@ -213,27 +217,29 @@ def _failed_back_ms(
     return None
 
 
-def _suffered(before: Columns, during: Columns) -> dict[str, Any]:
-    """Fields of a drill's record: rows lost and delayed (slower than 99 of 100 before the cut), and
-    what the cut added to the latency.
-    """
+class _Suffered(NamedTuple):
+    """What a cut cost the rows that were due between it and its healing."""
+
+    lost: int
+    unknown: int
+    #: slower than 99 of 100 before the cut
+    delayed: int | None = None
+    added_ms: AddedLatency | None = None
+
+
+def _suffered(before: Columns, during: Columns) -> _Suffered:
     outcomes = during.samples["outcome"]
     unknown = outcomes == Outcome.censored
     usual, then = (np.sort(latency_ns(each.samples[each.ok], "e2e")) for each in (before, during))
-    record: dict[str, Any] = {
-        "requests": len(during),
-        "lost": int((~during.ok & ~unknown).sum()),
-        "unknown": int(unknown.sum()),
-    }
+    found = _Suffered(int((~during.ok & ~unknown).sum()), int(unknown.sum()))
     if not len(usual) or not len(then):
-        return {**record, "delayed": None, "added_ms": None}
+        return found
     p99 = int(_at(usual, P99))
     added = {name: (_at(then, q) - _at(usual, q)) / MS for name, q in by_key(P50, P99).items()}
-    return {
-        **record,
-        "delayed": int((then > p99).sum()),
-        "added_ms": AddedLatency(mean=float(then.mean() - usual.mean()) / MS, **added),
-    }
+    return found._replace(
+        delayed=int((then > p99).sum()),
+        added_ms=AddedLatency(mean=float(then.mean() - usual.mean()) / MS, **added),
+    )
 
 
 def _at(ordered: Int, q: Fraction) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 import numpy as np
 
@@ -193,17 +192,16 @@ def residency(run: Run) -> dict[str, ResidencyRecord]:
             parts = [(calls[calls["leg"] == leg], names) for leg, names in enumerate(allowed)]
         else:
             parts = [(run.columns.samples[rows], allowed[0])]
-        found[lane.name] = ResidencyRecord(
+        found[lane.name] = _by_region(parts, texts).replace(
             allowed=sorted({name for names in allowed for name in names}),
             by="contract" if scope else "target",
-            **_by_region(parts, texts),
         )
     return found
 
 
 def _by_region(
     parts: Sequence[tuple[Table, Sequence[str]]], texts: Sequence[str]
-) -> dict[str, Any]:
+) -> ResidencyRecord:
     """Responses by region, and how many came from outside.
 
     An error that names no region is no answer from anywhere.
@@ -215,9 +213,11 @@ def _by_region(
         for region, times in _by_word(calls["served_region"], texts).items():
             by_region[region] = by_region.get(region, 0) + times
             elsewhere += 0 if any(fnmatchcase(region, name) for name in allowed) else times
-    return {
-        "checked": sum(by_region.values()),
-        "elsewhere": elsewhere,
-        "unnamed": unnamed,
-        "by_region": by_region,
-    }
+    return ResidencyRecord(
+        allowed=[],
+        by="target",
+        checked=sum(by_region.values()),
+        elsewhere=elsewhere,
+        unnamed=unnamed,
+        by_region=by_region,
+    )
