@@ -51,7 +51,7 @@ _NICE = 10
 
 
 class Exporter:
-    """The run's side: says which folder to follow, hears what went wrong.
+    """The run's side: says which folder to follow, and passes warnings on.
 
     Without a process it does nothing.
     """
@@ -60,26 +60,26 @@ class Exporter:
         #: where it can be scraped
         self.port: int | None = None
         self._warn, self._process = warn, process
-        self._heard: dict[str, Any] = {}
+        self._answers: dict[str, Any] = {}
         self._news = threading.Condition()
 
     def start(self, port: int | None, endpoint: str | None) -> None:
         """Wait until it can be scraped. Raises UserError where the port cannot be had."""
         assert self._process is not None
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
-        self._say({"port": port, "endpoint": endpoint})
+        self._send({"port": port, "endpoint": endpoint})
         self._wait_for("port")
-        self.port = self._heard.get("port")
-        if "refused" in self._heard:
+        self.port = self._answers.get("port")
+        if "refused" in self._answers:
             raise UserError(
-                f"port {port} cannot be listened on ({self._heard['refused']})",
+                f"port {port} cannot be listened on ({self._answers['refused']})",
                 where="--metrics-port",
                 remedy="name another, or 0 for a free one",
             )
 
     def follow(self, folder: Path) -> None:
         """From now on the metrics are those of the run that is written here."""
-        self._say({"follow": str(folder)})
+        self._send({"follow": str(folder)})
 
     def judged(self, folder: Path, *, wait: bool) -> None:
         """The run has its verdicts: push them and, if `wait`, let a scraper come once more.
@@ -88,7 +88,7 @@ class Exporter:
         """
         if self._process is None:
             return
-        self._say({"judged": str(folder)})
+        self._send({"judged": str(folder)})
         with contextlib.suppress(KeyboardInterrupt):
             self._wait_for("pushed")
             if wait and self.port is not None:
@@ -98,29 +98,29 @@ class Exporter:
                 )
                 self._wait_for("scraped", LAST_SCRAPE_S)
 
-    def _say(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(json.dumps(message) + "\n")
                 self._process.stdin.flush()
 
     def _wait_for(self, name: str, timeout_s: float | None = None) -> None:
-        """Until it was heard; not beyond the end of the process."""
+        """Until the process has sent it; not beyond the end of the process."""
         with self._news:
-            self._news.wait_for(lambda: name in self._heard or "gone" in self._heard, timeout_s)
+            self._news.wait_for(lambda: name in self._answers or "gone" in self._answers, timeout_s)
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         with process.stdout as said:
             for line in said:
-                self._hear(json.loads(line))
-        self._hear({"gone": True})
+                self._take(json.loads(line))
+        self._take({"gone": True})
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _take(self, message: dict[str, Any]) -> None:
         if "warn" in message:
             self._warn(message["warn"])
         with self._news:
-            self._heard |= message
+            self._answers |= message
             self._news.notify_all()
 
 
@@ -270,7 +270,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
         if judged:
-            _tell({"scraped": True})
+            _report({"scraped": True})
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 http.server's name
         """Nothing: the terminal is the run's."""
@@ -279,7 +279,7 @@ class _Answer(BaseHTTPRequestHandler):
 def push_regularly(endpoint: str, source: Source, calls: SimpleQueue[bool]) -> None:
     """Post the metrics every few seconds, and at each call; a true one is the last.
 
-    The first failure is told.
+    The first failure is reported.
     """
     warned = last = False
     while not last:
@@ -292,7 +292,7 @@ def push_regularly(endpoint: str, source: Source, calls: SimpleQueue[bool]) -> N
             why = str(error)
         if why is not None and not warned:
             warned = True
-            _tell({"warn": f"metrics could not be pushed to {endpoint}: {why}; the run goes on"})
+            _report({"warn": f"metrics could not be pushed to {endpoint}: {why}; the run goes on"})
 
 
 def _post(endpoint: str, request: dict[str, Any]) -> str | None:
@@ -334,7 +334,7 @@ def _rejected(said: bytes) -> int:
         return 0
 
 
-def _tell(message: dict[str, Any]) -> None:
+def _report(message: dict[str, Any]) -> None:
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.write(json.dumps(message) + "\n")
         sys.stdout.flush()
@@ -353,7 +353,7 @@ def main() -> int:
             port = server.server_address[1]
             threading.Thread(target=server.serve_forever, daemon=True).start()
     except OSError as error:
-        _tell({"port": None, "refused": error.strerror})
+        _report({"port": None, "refused": error.strerror})
         return 0
     calls: SimpleQueue[bool] = SimpleQueue()
     pusher = threading.Thread(
@@ -361,7 +361,7 @@ def main() -> int:
     )
     if job["endpoint"] is not None:
         pusher.start()
-    _tell({"port": port})
+    _report({"port": port})
     for line in sys.stdin:
         message = json.loads(line)
         if "follow" in message:
@@ -370,7 +370,7 @@ def main() -> int:
         else:
             source.judged(Path(message["judged"]))
             _finish(pusher, calls)
-            _tell({"pushed": True})
+            _report({"pushed": True})
     _finish(pusher, calls)
     return 0
 

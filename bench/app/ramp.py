@@ -98,14 +98,14 @@ class Ramp:
         suite: Suite,
         terms: Terms,
         screen: Callable[[], Screen],
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
     ):
-        """`screen` makes one for each run over HTTP; `tell` is given a sentence on each run that
+        """`screen` makes one for each run over HTTP; `notify` is given a sentence on each run that
         is over.
 
         Raises UserError.
         """
-        self.suite, self.terms, self._screen, self._tell = suite, terms, screen, tell
+        self.suite, self.terms, self._screen, self._notify = suite, terms, screen, notify
         self._begun_plan = begun_plan(suite, terms)
         self.search = search_for(suite, terms, self._begun_plan)
         stage = suite.stages[0]
@@ -261,7 +261,7 @@ class Ramp:
         found = observed(step, (name, seed), records.summary, records.verdicts, self._shown)
         self._file(self.record.with_run(kind, found))
         self.last = done
-        self._tell(
+        self._notify(
             f"run {name} · {show_rate(step.rate)} · {found.requests:,} requests: {found.verdict}"
         )
         return found

@@ -73,8 +73,8 @@ class Players:
 class Repeat:
     """One repeat while it lasts."""
 
-    def __init__(self, plan: Plan, terms: Terms, players: Players, tell: Callable[[str], None]):
-        self._plan, self.terms, self._players, self._tell = plan, terms, players, tell
+    def __init__(self, plan: Plan, terms: Terms, players: Players, notify: Callable[[str], None]):
+        self._plan, self.terms, self._players, self._notify = plan, terms, players, notify
         self.record = self._fitting()
 
     def go_on(self) -> bool:
@@ -175,7 +175,7 @@ class Repeat:
             record = record.with_start(each.replace(state="missed"))
         self.record = record.replace(draws=draw)
         if len(waiting) > fits:
-            self._tell(
+            self._notify(
                 f"{len(waiting) - fits} of the runs no longer fit into what is left of the time"
             )
 
@@ -186,11 +186,11 @@ class Repeat:
             if start.state != "interrupted":
                 continue
             folder = self.terms.folder / start.folder
-            self._tell(f"{start.folder} broke off: what it left is sent now")
+            self._notify(f"{start.folder} broke off: what it left is sent now")
             try:
                 done = self._players.resume(folder)
             except UserError as error:
-                self._tell(f"{start.folder} counts as it is ({error})")
+                self._notify(f"{start.folder} counts as it is ({error})")
                 done = self._players.conclude(folder)
                 self._ended(start, done, state="complete")
                 continue
@@ -227,7 +227,7 @@ class Repeat:
         wait_ns = start.planned_wall_ns - self.terms.wall()
         if wait_ns <= 0:
             return True  # it waited for the run before
-        self._tell(f"{start.folder} of {len(self.record.starts)} begins at {start.planned_utc}")
+        self._notify(f"{start.folder} of {len(self.record.starts)} begins at {start.planned_utc}")
         for kind in (signal.SIGINT, signal.SIGTERM):  # a run of ours has left its own
             signal.signal(kind, signal.default_int_handler)
         while (wait_ns := start.planned_wall_ns - self.terms.wall()) > 0:
@@ -243,7 +243,7 @@ class Repeat:
         )
         self._save()
         overall = done.records.verdicts.overall
-        self._tell(f"{start.folder}: {overall}, by itself")
+        self._notify(f"{start.folder}: {overall}, by itself")
         if done.exit_code is ExitCode.UNREACHABLE and start.number == 1:
             raise UserError(
                 "the first run was refused: " + "; ".join(done.records.summary.health.reasons[:1]),

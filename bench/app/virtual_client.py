@@ -106,12 +106,12 @@ class Answers:
             out[f"{name}_ns"] = np.where(moment >= 0, moment + origin_ns, -1)
         out["due_ns"] = self.samples["due_ns"][rows]
         tokens = seen["tokens"]
-        told = ok & self._usage[lane]
-        counted = stream & (tokens > 0) & ~told
+        with_usage = ok & self._usage[lane]
+        counted = stream & (tokens > 0) & ~with_usage
         out["chunks"] = np.where(stream, tokens, ok)
-        out["output_tokens"] = np.where(told | counted, tokens, -1)
-        out["prompt_tokens"] = np.where(told, self.plan.schedule["prompt_tokens"][rows], -1)
-        out["cached_tokens"] = np.where(told, seen["cached"], -1)
+        out["output_tokens"] = np.where(with_usage | counted, tokens, -1)
+        out["prompt_tokens"] = np.where(with_usage, self.plan.schedule["prompt_tokens"][rows], -1)
+        out["cached_tokens"] = np.where(with_usage, seen["cached"], -1)
         out["flags"] = np.where(stream & answered, int(Flag.STREAMED), 0) | np.where(
             counted, int(Flag.COUNTED_TOKENS), 0
         )

@@ -115,8 +115,8 @@ class Terms:
 class Watch:
     """One watch while it lasts; lives on one loop."""
 
-    def __init__(self, suite: Suite, terms: Terms, tell: Callable[[str], None]):
-        self.suite, self.terms, self._tell = suite, terms, tell
+    def __init__(self, suite: Suite, terms: Terms, notify: Callable[[str], None]):
+        self.suite, self.terms, self._notify = suite, terms, notify
         self._contract = suite.stages[0].contract
         self._zone = zone_of(self._contract)
         self._player: Player | None = None
@@ -145,15 +145,15 @@ class Watch:
                 where="--max-cost-per-day",
                 remedy="lower --rate or raise the cap",
             )
-        check_descriptors(day, 1, self._tell)
+        check_descriptors(day, 1, self._notify)
         if (why := unreadable()) is not None:
-            self._tell(why)
+            self._notify(why)
         with only_watch(terms.folder):
             desk = Desk(
                 terms.folder,
                 {lane.name: lane.contract for lane in day.lanes},
                 terms.hook,
-                self._tell,
+                self._notify,
                 Strings(run_secrets(day.lanes)).clean,
             )
             began = terms.wall()
@@ -163,7 +163,7 @@ class Watch:
                 self._unserved = not Shelf(terms.folder).runs()
                 await self._check_ready(day, fatal=self._unserved)
                 status = shlex.join(["tailproof", "watch", "--status", str(terms.folder)])
-                self._tell(f"probing into {terms.folder}; `{status}` tells where it stands")
+                self._notify(f"probing into {terms.folder}; `{status}` tells where it stands")
                 # From the first probe on, however long the check before it took.
                 begins = terms.wall()
                 await self._play_on(
@@ -187,7 +187,7 @@ class Watch:
     async def _check_ready(self, plan: Plan, *, fatal: bool) -> None:
         for target in [target for lane in plan.lanes for target in lane.target.endpoints]:
             if target.unverified:
-                self._tell(f"WARNING: the TLS certificate of {target.name} is NOT verified")
+                self._notify(f"WARNING: the TLS certificate of {target.name} is NOT verified")
             try:
                 warning = await check_ready(target)
             except TargetUnreachable as error:
@@ -195,7 +195,7 @@ class Watch:
                     raise
                 warning = str(error)
             if warning is not None:
-                self._tell(warning)
+                self._notify(warning)
 
     async def _play_on(self, desk: Desk, end_ns: int | None) -> None:
         loop = asyncio.get_running_loop()

@@ -281,18 +281,18 @@ class Desk:
         folder: Path,
         contracts: Mapping[str, Contract | None],
         hook: Sequence[str],
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         clean: Callable[[str], str] = str,
         hook_s: float = HOOK_S,
     ):
-        """`tell` prints a sentence; `clean` makes a text fit to be kept; a hook may take
+        """`notify` prints a sentence; `clean` makes a text fit to be kept; a hook may take
         `hook_s`.
         """
-        self._folder, self._contracts, self._hook, self._tell, self._clean = (
+        self._folder, self._contracts, self._hook, self._notify, self._clean = (
             folder,
             contracts,
             hook,
-            tell,
+            notify,
             clean,
         )
         self._shelf, self._known = Shelf(folder), dict[str, TargetStanding]()
@@ -364,7 +364,7 @@ class Desk:
         with suppress(OSError), (self._folder / LOG).open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")
         since = f" since {event.start_utc}" if event.start_utc else ""
-        self._tell(f"{event.event} {event.target}{since} {event.text}".strip())
+        self._notify(f"{event.event} {event.target}{since} {event.text}".strip())
 
     def _call(self, event: WatchEvent) -> None:
         """Run the hook in a process group of its own, so that Ctrl-C is not for it and all of it

@@ -312,10 +312,10 @@ class Exchange:
 def _name_tier(api: GatewayApi, served: Served, downgrade: Downgrade | None) -> str:
     """The tier that answers, in the vendor's words, which the answer may say or hide."""
     asked = served.asked.tier
-    told = api.tier_served(asked, None)
-    answering = told if downgrade is None else api.tier_served(asked, downgrade.served)
+    usual = api.tier_served(asked, None)
+    answering = usual if downgrade is None else api.tier_served(asked, downgrade.served)
     if downgrade is None or downgrade.told == "nothing":
-        served.tier = told
+        served.tier = usual
     elif downgrade.told == "spillover":
         served.spilled = True
     else:

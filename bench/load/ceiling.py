@@ -2,7 +2,7 @@
 
 In: the record of `tailproof calibrate`, a plan. Out: the default number of workers, and the
 plan's share of the ceiling for the manifest. Must stay true: a calibration counts only for the
-machine it was taken on; one that cannot be read ends no run, and the user is told; a plan's load
+machine it was taken on; one that cannot be read ends no run, and a note says so; a plan's load
 is its busiest second, not its mean.
 """
 

@@ -100,7 +100,7 @@ class Timeline:
         done_ns = monotonic_ns() - t0
         self._events[index] = begun.replace(done_ns=done_ns, ok=ok, detail=self._clean(detail))
 
-    def told(self) -> list[tuple[int, str]]:
+    def events(self) -> list[tuple[int, str]]:
         """What was begun and done so far: the moment (ns after the run's start) and a sentence."""
         said: list[tuple[int, str]] = []
         for event in self._events[: len(self._threads)]:

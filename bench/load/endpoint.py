@@ -157,7 +157,7 @@ class Endpoint:
         writer: BodyWriter,
         key_refused: Callable[[int], None] | None = None,
     ):
-        """`key_refused` is told of each 401, with the moment at which that request was sent."""
+        """`key_refused` is called at each 401, with the moment at which that request was sent."""
         self.sender, self.key_refused = sender, key_refused
         self.writer = writer
         self.api: Api = writer.api

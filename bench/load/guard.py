@@ -108,7 +108,8 @@ CAPS = TypeAdapter(Caps)
 class Guard:
     """One process's.
 
-    `tell` is called once with why nothing more is sent, before the refused row ends as never sent.
+    `notify` is called once with why nothing more is sent, before the refused row ends as never
+    sent.
     """
 
     def __init__(
@@ -116,11 +117,11 @@ class Guard:
         lanes: Sequence[Lane],
         schedule: Table,
         caps: Caps,
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
     ):
-        """`caps` are this process's part; `tell` must see to it that no row comes up any more."""
+        """`caps` are this process's part; `notify` must see to it that no row comes up any more."""
         self._lanes = lanes
-        self._tell = tell
+        self._notify = notify
         if caps.cost_usd is None:
             self._spending = None
         else:
@@ -194,7 +195,7 @@ class Guard:
 
     def _stop(self, why: str) -> None:
         self.why = why
-        self._tell(why)
+        self._notify(why)
 
 
 class Guarded:

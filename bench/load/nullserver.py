@@ -144,14 +144,14 @@ class NullServer:
             return
         peer.buffer = b""
         if head.startswith(b"GET"):
-            self._tell(peer, head.split(b" ", 2)[1])
+            self._answer_truth(peer, head.split(b" ", 2)[1])
             return
         row = int(fields.get(b"x-request-id", b"-0").rpartition(b"-")[2])
         peer.request, peer.left = len(self.truth), self._tokens
         self.truth.extend((row, now, -1, -1))
         heapq.heappush(self._due, (now + self._ttft_ns[peer.request // 4 % _LAW_STEPS], fd))
 
-    def _tell(self, peer: _Peer, path: bytes) -> None:
+    def _answer_truth(self, peer: _Peer, path: bytes) -> None:
         if path.startswith(b"/truth"):
             start = int(path.partition(b"from=")[2] or 0) * 4
         else:

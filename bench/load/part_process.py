@@ -1,4 +1,4 @@
-"""The process of a part of a run: what it says to whoever started it, and what it is told.
+"""The process of a part of a run: what it reports to whoever started it, and the orders it gets.
 
 In: lines on standard input: the start, then at most the word to stop. Out: lines on standard
 output: ready, what went on, the end. Must stay true: one who does not read delays nothing; the end
@@ -59,7 +59,7 @@ class ToStarter:
 
 
 class FromStarter:
-    """What we are told once requests are being sent."""
+    """The order to stop, once requests are being sent."""
 
     def __init__(self, on_stop: Callable[[], None]) -> None:
         """`on_stop` is called, on a thread of its own, for each Ctrl-C of the user's, and once at

@@ -35,9 +35,9 @@ from bench.record.pieces import SegmentWriter
 from bench.record.records.events import LegChange
 from bench.record.samples import Outcome
 
-#: Something to tell of while a run lasts: its moment (ns after the run's start), a sentence.
+#: An event of a run: its moment (ns after the run's start), a sentence.
 Event = tuple[int, str]
-#: So many events are told, the latest.
+#: So many events are shown, the latest.
 EVENTS_TOLD = 4
 
 

@@ -32,7 +32,7 @@ _PASSING = {
     Outcome.stream_error,
 }
 #: Called with a leg's change of state: moment (monotonic ns), new state, why.
-Tell = Callable[[int, str, str], None]
+Notify = Callable[[int, str, str], None]
 
 
 class LegState:
@@ -41,8 +41,8 @@ class LegState:
     Without a rule it is always closed.
     """
 
-    def __init__(self, rule: Breaker | None, tell: Tell):
-        self._rule, self._tell = rule, tell
+    def __init__(self, rule: Breaker | None, notify: Notify):
+        self._rule, self._notify = rule, notify
         self.state = "closed"
         self._failures = self._goods = 0
         self._opened_ns = 0
@@ -136,20 +136,20 @@ class LegState:
 
     def _open(self, now_ns: int, why: str) -> None:
         self.state, self._opened_ns = "open", now_ns
-        self._tell(now_ns, "open", why)
+        self._notify(now_ns, "open", why)
 
     def _half_open(self, now_ns: int, why: str) -> None:
         self.state = "half-open"
         self._goods = 0
         self._probe = None
-        self._tell(now_ns, "half-open", why)
+        self._notify(now_ns, "half-open", why)
 
     def _close(self, now_ns: int) -> None:
         self.state = "closed"
         self._failures = 0
         self._recent_over = 0
         self._recent.clear()
-        self._tell(now_ns, "closed", f"{self._goods} good probes")
+        self._notify(now_ns, "closed", f"{self._goods} good probes")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -243,10 +243,10 @@ class Router:
         ]
 
     def _teller(self, leg: int) -> Callable[[int, str, str], None]:
-        def tell(at_ns: int, state: str, why: str) -> None:
+        def notify(at_ns: int, state: str, why: str) -> None:
             self.journal.note_leg(self._lane.name, leg, at_ns, state, why)
 
-        return tell
+        return notify
 
     def send(self, request: Request, request_id: str) -> None:
         """Send a row on its way."""

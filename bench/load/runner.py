@@ -197,7 +197,7 @@ class _Supervisor:
             self.start = {"start": agreed.replace(wall_ns=began_ns)}
         why = self._listeners.on_tick(
             now_ns - self._sitting.shift_ns,
-            lambda: counters().with_events(self.timeline.told()),
+            lambda: counters().with_events(self.timeline.events()),
         )
         self.ending.on_reason(why)
         self.ending.on_time(now_ns)

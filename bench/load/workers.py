@@ -2,8 +2,8 @@
 
 In: a plan and a folder that holds its schedule. Out: a part of the run for each worker. Must stay
 true: the schedule is read by each worker from the folder, its share cut by session; one start
-instant on the machine-wide monotonic clock; while requests are sent a worker tells counts and is
-told at most to stop; a worker that dies loses its unsealed rows, said so.
+instant on the machine-wide monotonic clock; while requests are sent a worker reports counts and is
+ordered at most to stop; a worker that dies loses its unsealed rows, with a note.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from bench.units import MS, S
 _LEAD_NS = 300 * MS
 _REPORT_EVERY_NS = 500 * MS
 _TICK_S = 0.05
-#: A worker writes its last rows and counts within this time; told twice to stop, within that.
+#: A worker writes its last rows and counts within this time; ordered twice to stop, within that.
 _SLOW_TO_END_NS, _SLOW_TO_STOP_NS = 15 * S, 3 * S
 _SLOW_TO_BEGIN_NS = 20 * S
 
@@ -146,13 +146,13 @@ class Workers:
                     worker.process.kill()
 
     def _part(self, worker: _Worker) -> Part:
-        if (told := worker.result) is None:
+        if (result := worker.result) is None:
             return worker.work.lost()
         return worker.work.played(
-            told["facts"],
-            [[Histogram.from_cells(cells) for cells in phases] for phases in told["gaps"]],
-            [LegChange.model_validate(change) for change in told["leg_events"]],
-            interrupted=told["interrupted"] or self._stops > 0,
+            result["facts"],
+            [[Histogram.from_cells(cells) for cells in phases] for phases in result["gaps"]],
+            [LegChange.model_validate(change) for change in result["leg_events"]],
+            interrupted=result["interrupted"] or self._stops > 0,
         )
 
     async def _listen(self, worker: _Worker) -> None:
@@ -171,7 +171,7 @@ class Workers:
 
 
 async def _say(worker: _Worker, message: dict[str, Any]) -> None:
-    """One line to a worker; one that is gone hears nothing."""
+    """One line to a worker, unless it is gone."""
     assert worker.process.stdin is not None
     try:
         await worker.process.stdin.send(json.dumps(message).encode() + b"\n")

@@ -62,10 +62,10 @@ def test_what_was_begun_and_done_can_be_told_while_the_run_lasts() -> None:
         for at, more in ((0, {}), (1, {"command": ["no-such-command-4711"]}), (9, {}))
     ]
     timeline = Timeline([PlannedDrill(drill.at, "s", drill) for drill in drills], (), str)
-    assert timeline.told() == []
+    assert timeline.events() == []
     timeline.tick(2 * S)
     anyio.run(timeline.finish)
-    told = timeline.told()
+    told = timeline.events()
     assert [said.split(",")[0] for _, said in told] == [
         "drill n0: begun",
         "drill n0: done",

@@ -77,7 +77,7 @@ class Agent:
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         threading.Thread(target=self._listen, daemon=True).start()
-        self._tell(
+        self._write(
             json.dumps({"head": len(head), "rows": len(rows), "folder": str(self._folder)}).encode()
             + b"\n"
             + head
@@ -98,15 +98,15 @@ class Agent:
         """The instant at which all begin, and how far this node's clock is ahead of the one that it
         is given by.
         """
-        self._tell(json.dumps({"agreed_ns": agreed_ns, "ahead_ns": ahead_ns}).encode() + b"\n")
+        self._write(json.dumps({"agreed_ns": agreed_ns, "ahead_ns": ahead_ns}).encode() + b"\n")
 
     def stop(self, why: str | None) -> None:
         """End before the plan's end: by rule, for a reason; without one as Ctrl-C does, twice to
         cut off.
         """
-        self._tell(json.dumps({"stop": why}).encode() + b"\n")
+        self._write(json.dumps({"stop": why}).encode() + b"\n")
 
-    def tell(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """What was said and sealed since the last call: `{"said", "files", "more", "ended"}`, ended
         once there is no more to come.
         """
@@ -129,7 +129,7 @@ class Agent:
         }
 
     def keep(self, folder: str) -> str:
-        """Take over a folder that a shard left, for `tell` to hand over: `there`, `under way` or
+        """Take over a folder that a shard left, for `report` to hand over: `there`, `under way` or
         `missing`.
         """
         self._folder = Path(folder)
@@ -170,7 +170,7 @@ class Agent:
         self._gone.set()
         self._ready.set()
 
-    def _tell(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         try:
@@ -181,5 +181,5 @@ class Agent:
 
 
 def part_of(plain: tuple[str, int, bytes, bool]) -> FilePart:
-    """A part as `tell` gave it."""
+    """A part as `report` gave it."""
     return FilePart(*plain)

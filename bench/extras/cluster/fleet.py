@@ -99,13 +99,13 @@ class Fleet:
         self,
         parts: Sequence[RemotePart],
         lanes: int,
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         silence_ns: int = SILENCE_NS,
     ):
-        """`tell` is called with sentences for the user; a seat that is silent for `silence_ns` is
+        """`notify` is called with sentences for the user; a seat that is silent for `silence_ns` is
         given up.
         """
-        self.parts, self._tell, self._silence_ns = parts, tell, silence_ns
+        self.parts, self._notify, self._silence_ns = parts, notify, silence_ns
         self._total = Counters.total([], lanes)
         self._t0 = 0
         self._every_ns = max(_ASK_EVERY_NS, _ASK_A_SEAT_NS * len(parts))
@@ -226,7 +226,7 @@ class Fleet:
                 part.asked_ns, part.next_ns, part.pending = (
                     now,
                     now + self._every_ns,
-                    part.seat.ask("tell"),
+                    part.seat.ask("report"),
                 )
         elif part.pending.done():
             answered, part.pending = part.pending, None
@@ -246,7 +246,7 @@ class Fleet:
             elif "early" in said:
                 self.end(said["early"])
             elif "warn" in said:
-                self._tell(f"{part.node}: {said['warn']}")
+                self._notify(f"{part.node}: {said['warn']}")
             elif "ended" in said:
                 part.at_its_end = True
             elif "refused" in said:
@@ -267,7 +267,7 @@ class Fleet:
             part.lost = why
             at = monotonic_ns() - self._t0
             when = f" {show_duration(at)} into the run" if self._t0 and at > 0 else ""
-            self._tell(f"{part.node} was lost{when} with {part.part().name}: {why}")
+            self._notify(f"{part.node} was lost{when} with {part.part().name}: {why}")
 
     def dismiss(self) -> None:
         """Remove what lies on the nodes; one that does not answer keeps it."""
@@ -293,7 +293,7 @@ def fetch(seat: Seat, node_folder: str, inbox: Inbox) -> str | None:
         if found == "missing":
             return f"{node_folder} is not there any more"
         while True:
-            answer = seat.ask("tell").result(_HELLO_S)
+            answer = seat.ask("report").result(_HELLO_S)
             for piece in answer["files"]:
                 inbox.put(part_of(piece))
             if answer["ended"]:

@@ -103,8 +103,8 @@ class CompletionFrames:
         last = self._start + self._middle + self._tail.replace(b"null}", b'"length"}')
         counts = b""
         if self._served.asked.include_usage:
-            told = compact(usage(self._served))
-            counts = http_chunk(self._start + b',"choices":[],"usage":' + told + b"}\n\n")
+            counted = compact(usage(self._served))
+            counts = http_chunk(self._start + b',"choices":[],"usage":' + counted + b"}\n\n")
         return http_chunk(last) + counts + DONE
 
     def garbage(self) -> bytes:

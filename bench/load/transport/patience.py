@@ -1,4 +1,4 @@
-"""Time limits that ring late hear first what came in time.
+"""Time limits that look, when they ring late, at what came in time first.
 
 In: a limit in ns. Out: a cancel scope like `asyncio.timeout`. Must stay true: a loop that stood
 still past a limit (a stopped process, a machine that was paused, a long collection) has not looked

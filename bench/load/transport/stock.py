@@ -220,7 +220,7 @@ _GOODBYES = 32
 
 
 def _is_foreign(error: BaseException) -> bool:
-    """Whether it comes out of httpx and what it is made of, and not from who is told of events."""
+    """Whether it comes out of httpx and what it is made of, and not from who gets its events."""
     if isinstance(error, (httpx.HTTPError, OSError, UnicodeError)):
         return True
     return type(error).__module__.partition(".")[0] in ("h2", "hpack", "hyperframe", "httpcore")

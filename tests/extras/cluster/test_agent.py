@@ -48,7 +48,7 @@ def everything(agent: Agent) -> list[dict[str, Any]]:
     """All that is said until the end."""
     said, deadline = list[dict[str, Any]](), monotonic_ns() + 40 * S
     while True:
-        told = agent.tell()
+        told = agent.report()
         said += told["said"]
         if told["ended"]:
             return said
@@ -114,7 +114,7 @@ def test_two_shards_of_one_name_never_share_a_folder(waiting: Scripted, tmp_path
 
 def test_a_process_that_was_never_started_with_is_let_go(waiting: Scripted, tmp_path: Path) -> None:
     """Its input ends, and so does it; a word to it afterwards is lost without harm."""
-    assert not waiting.tell()["ended"]
+    assert not waiting.report()["ended"]
     waiting.remove()
     everything(waiting)
     waiting.stop(None)
@@ -136,10 +136,10 @@ def test_a_folder_that_a_shard_left_is_kept_once_nobody_writes_to_it(tmp_path: P
     writer.let_go()
     keeper = Agent()
     assert keeper.keep(str(folder)) == "there"
-    told = keeper.tell()
+    told = keeper.report()
     assert [(name, last) for name, _, _, last in told["files"]] == [("run.json", True)]
     assert (told["more"], told["ended"]) == (True, False)
-    assert keeper.tell()["ended"]
+    assert keeper.report()["ended"]
     keeper.remove()
     assert not folder.exists()
 

@@ -211,7 +211,7 @@ class Quiet(LocalSeat):
         self.quiet, self.over = threading.Event(), threading.Event()
 
     def _call(self, method: str, *args: Any) -> Any:
-        if method == "tell" and self.quiet.is_set():
+        if method == "report" and self.quiet.is_set():
             assert self.over.wait(50)
         return super()._call(method, *args)
 

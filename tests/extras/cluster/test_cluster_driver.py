@@ -293,9 +293,9 @@ class Ruled(Agent):
         super().__init__()
         self._rules, self._told = rules, False
 
-    def tell(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """What its process says, and once that it ended."""
-        told = super().tell()
+        told = super().report()
         if self._rules() and not self._told:
             self._told = True
             told["said"].append({"early": "node-2 had enough"})
