@@ -64,7 +64,6 @@ def routes_section(records: Records) -> Section | None:
     ]
     caption = "Every stage with a router, fastest first; p99 of the answered requests"
     nodes.append(Table(caption, ROUTE_COLUMNS, rows))
-    nodes += _calls(record)
     most_routers = sorted(
         record.stages, key=lambda stage: -sum(lane.routed for lane in stage.lanes)
     )
@@ -320,7 +319,8 @@ UPSTREAM_COLUMNS: list[Column[_Upstream]] = [
 ]
 
 
-def _calls(record: Routes) -> Iterator[Node]:
+def calls_drawer(record: Routes) -> Iterator[Drawer]:
+    """What the routers called, and why; nothing without a router."""
     if not record.routes:
         return
     routes = list(record.routes.items())

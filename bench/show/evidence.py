@@ -17,6 +17,7 @@ from bench.record.records.manifest import LaneRecord
 from bench.record.records.summary import Quantiles, TargetSummary
 from bench.record.run_folder import Run
 from bench.show import wording
+from bench.show.best_route import calls_drawer
 from bench.show.clauses import FEW
 from bench.show.definitions import ATTRIBUTED, CENSUSED, COMPARED, DEFINITIONS
 from bench.show.document import (
@@ -34,6 +35,9 @@ from bench.show.document import (
 from bench.show.facts import run_facts
 from bench.show.places import quantile_column
 from bench.show.target import target_nodes
+from bench.show.tiers import pair_drawer
+from bench.show.trust import conduct_drawers
+from bench.show.uptime import months_drawers
 from bench.show.verdicts import beside_the_verdicts, remarks, verdict_table
 from bench.show.wording import ABSENT, CUT, count, counts, number, per_cent, visible
 from bench.units import show_usd
@@ -48,6 +52,7 @@ def evidence_section(run: Run, records: Records) -> Iterator[Section]:
         *_latencies(run, records),
         *_load(run, records),
         *_targets(run, records),
+        *_behind(run, records),
         *_contracts(run, records),
         *_notes(run, records),
         _words(records),
@@ -159,6 +164,17 @@ def _targets(run: Run, records: Records) -> Iterator[Node]:
         nodes = target_nodes(run, index, records.summary.targets[lane.name])
         about = "every metric, outcome and part of the run"
         yield Drawer(f"All of {visible(lane.name, _NAME_MOST)}", nodes, about)
+
+
+def _behind(run: Run, records: Records) -> Iterator[Node]:
+    """What comparisons, routes, logs and the harness's conduct rest on."""
+    if records.comparisons:
+        yield from map(pair_drawer, records.comparisons.comparisons)
+    if records.routes:
+        yield from calls_drawer(records.routes)
+    if records.census:
+        yield from months_drawers(records.census.months)
+    yield from conduct_drawers(records.summary, run.lanes)
 
 
 # ---- contract, notes, words, files

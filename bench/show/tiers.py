@@ -76,7 +76,8 @@ def tiers_section(comparisons: Sequence[Comparison]) -> Section | None:
 def pair_section(record: Comparison, number_of: int = 0) -> Section:
     """One pair, under its own names."""
     title = comparison_title(record)
-    return Section("", title, pair_nodes(record, number_of), answer=tier_answer(record))
+    nodes = [*pair_nodes(record, number_of), pair_drawer(record)]
+    return Section("", title, nodes, answer=tier_answer(record))
 
 
 # ---- one pair
@@ -103,10 +104,13 @@ def pair_nodes(
     if record.exceedance is not None:
         nodes.append(Text(_over(record, record.exceedance), tone="soft"))
     nodes += _price(record)
-    how = Pairs(how_compared(record))
-    title = f"How {comparison_title(record)} was compared"
-    nodes.append(Drawer(title, [how, *part_tables(record)]))
     return nodes
+
+
+def pair_drawer(record: Comparison) -> Drawer:
+    """How the two were compared, and each part of the run by itself."""
+    title = f"How {comparison_title(record)} was compared"
+    return Drawer(title, [Pairs(how_compared(record)), *part_tables(record)])
 
 
 def _rested(record: Comparison) -> str:

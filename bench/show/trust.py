@@ -22,6 +22,7 @@ from bench.judge.review import Records
 from bench.record.records.manifest import LaneRecord
 from bench.record.records.summary import Summary
 from bench.record.records.verdicts import ClauseVerdict
+from bench.show.clauses import FEW
 from bench.show.document import Column, Drawer, Node, Section, Table, Text
 from bench.show.graphics.gauge import Gauge
 from bench.show.served import served_tables, tier_sentence, tier_shown
@@ -35,10 +36,10 @@ _REASONS_MOST, _NAMED_MOST = 3, 5
 
 
 def trust_section(records: Records, lanes: Sequence[LaneRecord]) -> Section:
-    """Checks, stages, what else is known of how it was measured, and who answered."""
+    """Checks, what else is known of how it was measured, and which tier answered."""
     summary = records.summary
     sent = [lane for lane in lanes if not lane.simulated]
-    served = list(_served(summary, lanes))
+    served = list(_tiers(summary))
     if lanes and not sent:
         answer = (
             "Nothing was sent, so there was no harness to distrust: every request was computed by"
@@ -56,9 +57,6 @@ def trust_section(records: Records, lanes: Sequence[LaneRecord]) -> Section:
     reasons = [visible(reason) for reason in summary.health.reasons]
     if len(reasons) > _REASONS_MOST:
         nodes.append(Drawer("Every reason", [Text(_sentence(each)) for each in reasons]))
-    stages = _stages(summary, lanes)
-    if len(stages) > 1:
-        nodes.append(Drawer("Stage by stage", [Table("Sent late", STAGE_COLUMNS, stages)]))
     return Section("trust", _TITLE, [*nodes, *served], "trust", trust_answer(summary, lanes))
 
 
@@ -311,20 +309,26 @@ def _steady(clauses: Sequence[ClauseVerdict]) -> Iterator[str]:
         yield "The latencies were steady over the run."
 
 
-# ---- who answered
+# ---- who answered, and how late each stage was
 
 
-def _served(summary: Summary, lanes: Sequence[LaneRecord]) -> Iterator[Node]:
-    """Tiers that answered, whose fault failures were, and what to ask the vendor about: nothing of
-    our own simulator.
+def _tiers(summary: Summary) -> Iterator[Text]:
+    """A sentence for each target of which a tier was asked, or several answered."""
+    for name, target in summary.targets.items():
+        if tier_shown(target.tiers):
+            yield Text(f"{visible(name, 60)}: {tier_sentence(target.tiers)}.")
+
+
+def conduct_drawers(summary: Summary, lanes: Sequence[LaneRecord]) -> Iterator[Drawer]:
+    """How late each stage was sent; of many targets who answered, whose fault failures were, and
+    what to ask the vendor about: nothing of our own simulator.
     """
+    stages = _stages(summary, lanes)
+    if len(stages) > 1:
+        yield Drawer("Sent late, stage by stage", [Table("Sent late", STAGE_COLUMNS, stages)])
+    if len(lanes) <= FEW:  # all of each target stands by itself
+        return
     ours = {lane.name for lane in lanes if lane.scenario}
-    said = [
-        f"{visible(name, 60)}: {tier_sentence(target.tiers)}."
-        for name, target in summary.targets.items()
-        if tier_shown(target.tiers)
-    ]
-    yield from (Text(each) for each in said)
     for name, target in summary.targets.items():
         if tables := list(served_tables(target, ask=name not in ours)):
             yield Drawer(f"Who answered, and why not: {visible(name, 60)}", tables)

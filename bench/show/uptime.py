@@ -65,8 +65,17 @@ def _period(name: str, record: CensusRecord, period: PeriodRecord) -> Iterator[N
         f" requests, {seen} of the minutes observed. {notes}{exact}".replace("  ", " ").strip(),
         tone="soft",
     )
-    clauses = clause_table(f"Census of {visible(period.period, 20)}", period.clauses)
-    yield Drawer("Every clause of the period", [clauses])
+
+
+def months_drawers(months: Mapping[str, CensusRecord]) -> Iterator[Drawer]:
+    """Every clause of every period of a log."""
+    for name, record in months.items():
+        tables = [
+            clause_table(f"Census of {visible(period.period, 20)}", period.clauses)
+            for period in record.periods
+        ]
+        if tables:
+            yield Drawer(f"Every clause of the log {visible(name, 60)}", tables)
 
 
 def _left_open(period: PeriodRecord) -> bool:
