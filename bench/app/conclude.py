@@ -1,7 +1,7 @@
 """The end of a run, however it was played: judged, recorded, reported.
 
 In: a sealed folder. Out: its records, its report, an exit code. Must stay true: this is wiring;
-a run over HTTP and one in virtual time end alike.
+a run over HTTP and one that is computed end alike.
 """
 
 from __future__ import annotations

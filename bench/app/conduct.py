@@ -1,4 +1,4 @@
-"""A whole run: embedded gateway if asked for, load, judgement, report.
+"""A whole run: the simulator if asked for, load, judgement, report.
 
 In: a suite with its overrides. Out: a folder that can be filed, and an exit code. Must stay
 true: this is wiring, every rule lives in a room; the gateway is a process of its own and dies
@@ -216,9 +216,7 @@ def embedded_gateway(scenarios: list[str]) -> Iterator[str | None]:
         ready = process.stdout.readline()
         if not ready:
             text = process.stderr.read().decode(errors="replace").strip().splitlines()
-            raise UserError(
-                f"the embedded gateway did not start: {text[-1] if text else 'no message'}"
-            )
+            raise UserError(f"the simulator did not start: {text[-1] if text else 'no message'}")
         yield str(json.loads(ready)["url"])
     finally:
         process.terminate()

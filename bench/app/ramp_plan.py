@@ -40,7 +40,7 @@ class Terms:
     max_probes: int = 24
     max_requests: int | None = None
     max_cost_usd: Fraction | None = None
-    #: of load, pauses left out; virtual time is nobody's
+    #: of load, pauses left out; nobody waits for what is computed
     max_time_ns: int | None = None
     cool_down_ns: int = 5 * S
     workers: int | None = None

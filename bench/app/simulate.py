@@ -1,4 +1,4 @@
-"""A whole run in virtual time: the same plan against the gateway's serving model, without a socket.
+"""A whole run computed: the same plan against the gateway's serving model, without a socket.
 
 In: a suite whose targets are all embedded, a seed, optionally how many requests to lengthen the
 plan to. Out: a run's folder as `conduct` writes it, every lane marked simulated, and `truth.json`.
@@ -40,7 +40,7 @@ _NOTE = "computed by the simulator: sending, connecting and the network cost not
 
 @dataclasses.dataclass(frozen=True)
 class VirtualPlan:
-    """A plan for virtual time."""
+    """A plan for the simulator."""
 
     plan: Plan
     #: how long (ns) a scenario was before it was lengthened: its timeline begins again that often
@@ -50,7 +50,7 @@ class VirtualPlan:
 
 
 def plan_virtual(suite: Suite, seed: int, requests: int | None = None) -> VirtualPlan:
-    """Compile a suite for virtual time, lengthened to so many requests.
+    """Compile a suite for the simulator, lengthened to so many requests.
 
     Raises UserError for a target that nothing simulates, and for a plan that cannot be lengthened.
     """
@@ -68,7 +68,7 @@ def simulate(
     on_played: Callable[[int], None] = lambda _: None,
     filing: Filing = PLAIN,
 ) -> Finished:
-    """Play a plan in virtual time, judge and report it.
+    """Compute a plan, judge and report it.
 
     `on_played` is called with the number of rows, every few thousand of them.
     """
@@ -248,7 +248,7 @@ def play_virtual(
 
 
 def play_beside(plan: Plan) -> Simulated:
-    """The rows of the lanes that a run over HTTP leaves to virtual time."""
+    """The rows of the lanes that a run over HTTP leaves to the simulator."""
     lanes = [lane for lane in plan.lanes if lane.simulated and lane.scenario is not None]
     answers, _ = play_virtual(
         plan, {lane.scenario: load_scenario(lane.scenario) for lane in lanes if lane.scenario}, {}

@@ -1,4 +1,4 @@
-"""The load generator's rules in virtual time, and what its clients see as sample rows.
+"""The load generator's rules on a clock of its own, and what its clients see as sample rows.
 
 In: lanes of one scenario and their planned rows, a simulated world. Out: samples, gap histograms
 and texts of all rows. Must stay true: a row leaves when it is due or, behind a cap, when a slot

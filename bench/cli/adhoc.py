@@ -88,14 +88,14 @@ def override_suite(suite: Suite, flags: SuiteFlags) -> Suite:
         profile = load_profile(flags.profile) if flags.profile else stage.profile
         profile = _override_numbers(profile, flags, where)
         contract = _contract(flags, stage.contract)
-        # Known answers are those of the embedded gateway under the suite's own contract.
+        # Expected answers are those of the simulator under the suite's own contract.
         known = contract is stage.contract and flags.url is None
         compare = (
             stage.compare
             if known
             else [table.model_copy(update={"expect": []}) for table in stage.compare]
         )
-        # Without the embedded gateway there is nothing of it to change.
+        # Without the simulator there is nothing of it to change.
         drills = [
             drill
             for drill in stage.drills

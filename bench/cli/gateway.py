@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bench.record.records.calibration import CalibrationStep
 
 
-@click.command(short_help="Serve the embedded gateway until Ctrl-C.")
+@click.command(short_help="Serve the simulated provider until Ctrl-C.")
 @click.option(
     "--scenario",
     "scenarios",

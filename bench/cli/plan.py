@@ -204,7 +204,7 @@ def simulate(
     pdf: bool,
     junit_inconclusive: str,
 ) -> int:
-    """Compute SUITE, a suite or scenario of embedded targets, with the simulator. Nothing is sent.
+    """Compute SUITE, a suite or scenario of the simulator's own targets. Nothing is sent.
 
     Plan, samples and verdicts are made as by `run`, at tens of thousands of requests a second.
     Every target is marked simulated.
@@ -255,7 +255,7 @@ def _warn_of_stale(names: Iterable[str]) -> None:
 
 _TITLES = {
     "suites": "suites",
-    "scenarios": "scenarios (embedded gateway)",
+    "scenarios": "scenarios (of the simulator)",
     "load": "load profiles",
     "targets": "targets",
     "contracts": "contracts",

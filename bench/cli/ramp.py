@@ -84,7 +84,7 @@ class RampFlags(SuiteFlags):
 @click.option(
     "--simulated",
     is_flag=True,
-    help="Compute an embedded target with the simulator, whatever its scenario says.",
+    help="Compute the simulator's targets instead of sending to them.",
 )
 @click.option(
     "--out",

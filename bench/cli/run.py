@@ -322,7 +322,7 @@ def _play(
     exporter: Exporter,
     flags: RunFlags,
 ) -> Finished:
-    """Where the flags say: in virtual time, elsewhere, or from here."""
+    """Where the flags say: in the simulator, elsewhere, or from here."""
     from bench.app.conduct import conduct
     from bench.app.simulate import VirtualPlan, simulate
 
@@ -367,7 +367,7 @@ def suite_of(flags: SuiteFlags) -> Suite:
 
 
 def refuse_places(suite: Suite, flags: RunFlags, shard: Shard) -> None:
-    """Raises UserError for what virtual time, or a run played elsewhere, has no place for."""
+    """Raises UserError for what the simulator, or a run played elsewhere, has no place for."""
     from bench.errors import UserError
 
     if flags.start_at and _virtual(suite):

@@ -1,4 +1,4 @@
-"""The serving model in virtual time: millions of requests without a socket.
+"""The serving model on a clock of its own: millions of requests without a socket.
 
 In: requests in order of arrival. Out: each finished job, with its moments, to a callback. Must
 stay true: it is the live server's model with the same seed; a client that gives up after its

@@ -2,7 +2,7 @@
 
 In: a run, optionally another contract to hold it against. Out: its health, and the conduct of each
 node that sent it. Must stay true: the budget for our own lateness is that of the tightest limit
-that anything is held against; rows that were played in virtual time say nothing of us; a node that
+that anything is held against; rows that were computed say nothing of us; a node that
 was left out of the verdict speaks neither for nor against it, except that the load was asked of it
 too.
 """

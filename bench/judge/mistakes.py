@@ -68,7 +68,7 @@ class Mistake:
 
 
 def mistakes_of(run: Run) -> list[Mistake]:
-    """Of each lane at most one; none of a lane that was rehearsed in virtual time."""
+    """Of each lane at most one; none of a lane that was computed by the simulator."""
     found = []
     rows = came_to(run)
     for index, lane in enumerate(run.lanes):

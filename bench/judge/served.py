@@ -53,7 +53,7 @@ def asks_by_request(lane: LaneRecord) -> bool:
 
 
 def tier_words(run: Run, lane: LaneRecord) -> Sequence[str] | None:
-    """The texts behind `served_tier`; None of a lane that was played in virtual time, and of a run
+    """The texts behind `served_tier`; None of a lane that was computed, and of a run
     by a version that did not record it.
     """
     return None if lane.simulated else run.texts.get("served_tier")

@@ -37,7 +37,7 @@ _STOP_WAIT_S = 5.0
 
 
 def change_url(lanes: Sequence[Lane], stage: str) -> str | None:
-    """The admin endpoint of the embedded gateway that serves a stage; None where none does."""
+    """The admin endpoint of the simulator that serves a stage; None where none does."""
     for lane in lanes:
         path = f"/{Path(lane.scenario or '').stem}/v1"
         for target in lane.target.endpoints if lane.stage == stage and lane.scenario else ():
@@ -126,7 +126,7 @@ def _do(drill: Drill, url: str | None, stopped: threading.Event) -> tuple[bool, 
     """(went well, what it said)."""
     if drill.change is not None:
         if url is None:
-            return False, "no embedded gateway serves this stage"
+            return False, "no simulator serves this stage"
         return _post(url, json.dumps(drill.change).encode(), drill.timeout / S)
     if drill.command is not None:
         return _run(drill.command, drill.timeout, stopped)

@@ -254,7 +254,7 @@ class Player:
             LaneState(lane, self._guarded(sender), share.cap(lane.profile.max_in_flight))
             for lane, sender in zip(lanes, self._senders, strict=True)
         ]
-        # Rows of lanes beyond ours are played in virtual time.
+        # Rows of lanes beyond ours are computed by the simulator.
         mine = share.rows(schedule) & (schedule["lane"] < len(lanes))
         self.generator = Generator(lanes, schedule, states, self.journal, self._probe, mine=mine)
         if self._timers is not None:

@@ -55,7 +55,7 @@ from bench.units import show_duration
 
 @dataclasses.dataclass(frozen=True)
 class Simulated:
-    """Rows that were played in virtual time: a table as long as the plan's, its texts, gaps a lane
+    """Rows that were computed, not sent: a table as long as the plan's, its texts, gaps a lane
     and phase.
     """
 

@@ -74,7 +74,7 @@ class ClauseKeys(UserModel):
     #: how resources make one figure: together, or each for itself and then the mean or the least;
     #: "affected": a down minute weighs as much as the share of resources it touched
     weight: Literal["together", "mean", "least", "affected"] = "together"
-    #: length of outage, or of slow spell, that may come seldom: a PASS says whether the run was
+    #: length of outage, or of slow stretch, that may come seldom: a PASS says whether the run was
     #: long enough to meet one
     assumed_outage: DurationNs = 5 * MINUTE_NS
     #: outcomes that do not count against this clause, as a contract's exclusions name them

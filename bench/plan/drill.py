@@ -34,7 +34,7 @@ class Drill(UserModel):
     #: the body of `POST /SCENARIO/change`, a timeline entry of a scenario whose `at` counts from
     #: now
     change: dict[str, Any] | None = None
-    #: where to post it; by default the embedded gateway that serves the stage
+    #: where to post it; by default the simulator that serves the stage
     url: str | None = None
     #: a command of your own, as a list of arguments
     command: Annotated[list[str], Field(min_length=1)] | None = None

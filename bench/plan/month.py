@@ -28,7 +28,7 @@ class Incident(UserModel):
 
 
 class ExpectCensus(UserModel):
-    """A known answer: this clause (number from 1, or a part of its text) gets this verdict."""
+    """An expected answer: this clause (number from 1, or a part of its text) gets this verdict."""
 
     clause: str
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]

@@ -55,11 +55,11 @@ class Lane:
     requests: int
     notes: tuple[str, ...]
     expect: tuple[dict[str, str], ...]
-    #: played in virtual time
+    #: computed by the simulator
     simulated: bool = False
     #: comparisons whose baseline this lane is, their arms as names of lanes
     compare: tuple[dict[str, Any], ...] = ()
-    #: known answers about it as a lane of a stage with routes
+    #: expected answers about it as a lane of a stage with routes
     expect_route: tuple[dict[str, Any], ...] = ()
 
     def record(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def compile_plan(suite: Suite, seed: int | None = None) -> Plan:
     for stage_index, stage in enumerate(suite.stages):
         _refuse_a_stage_behind_a_counted_loop(stage, suite.stages[stage_index + 1 :])
         if stage.simulated:
-            offset_ns = 0  # virtual time has room for all at once
+            offset_ns = 0  # the simulator has room for all at once
         stage_names = names[len(lanes) : len(lanes) + len(stage.targets)]
         stage_end = offset_ns
         for position in range(len(stage.targets)):

@@ -66,7 +66,7 @@ class StageFile(Taught):
     profile: str
     #: contract by built-in name or path; without one nothing is judged
     contract: str | None = None
-    #: what the embedded gateway plays; a scenario file's own name by default
+    #: what the simulator plays; a scenario file's own name by default
     scenario: str | None = None
     #: in place of the profile's rate
     rate: PerSecond | None = None
@@ -137,7 +137,7 @@ class Stage(Taught):
     compare: list[Compare] = []
     expect_route: list[RouteExpect] = []
     drills: list[Drill] = []
-    #: played in virtual time, on a time axis of its own
+    #: computed by the simulator, on a time axis of its own
     simulated: bool = False
 
     def contract_of(self, target: Target) -> Contract | None:
@@ -170,7 +170,7 @@ class Suite(UserModel):
         return self.model_copy(update={"stages": stages})
 
     def over_http(self) -> Suite:
-        """The suite with nothing left to virtual time."""
+        """The suite with nothing left to the simulator."""
         return self.model_copy(
             update={
                 "stages": [stage.model_copy(update={"simulated": False}) for stage in self.stages]

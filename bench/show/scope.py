@@ -51,8 +51,8 @@ def _rate(per_s: float) -> str:
 
 
 def seldom(clauses: Sequence[ClauseVerdict]) -> list[str]:
-    """Which outages or slow spells that come seldom the clauses' run could have missed, and which
-    it was long enough to meet.
+    """Which outages or slow stretches that come seldom the clauses' run could have missed, which it
+    was long enough to meet.
     """
     scopes = [clause.scope for clause in clauses if clause.scope is not None]
     missed = [spot for each in scopes if (spot := each.blind_spot_s) and not reached(each)]
@@ -62,7 +62,7 @@ def seldom(clauses: Sequence[ClauseVerdict]) -> list[str]:
         shortest, longest = (show_duration(round(end(missed) * S)) for end in (min, max))
         spots = shortest if shortest == longest else f"{shortest} to {longest} (by clause)"
         said.append(
-            f"outages or slow spells longer than {spots} that come seldom may have been missed"
+            f"outages or slow stretches longer than {spots} that come seldom may have been missed"
         )
     if met:
         lengths = show_list([show_duration(each * S) for each in met])

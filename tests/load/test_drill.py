@@ -123,7 +123,7 @@ def test_a_command_is_run_without_a_shell_and_its_words_are_kept_clean() -> None
         ),
         ({"command": ["no-such-command-4711"]}, "FileNotFoundError"),
         ({"change": {}, "url": f"http://127.0.0.1:{unused_port()}/change"}, "URLError"),
-        ({"change": {}}, "no embedded gateway serves this stage"),
+        ({"change": {}}, "no simulator serves this stage"),
     ],
 )
 def test_a_drill_that_fails_is_an_event(drill: dict[str, Any], text: str) -> None:

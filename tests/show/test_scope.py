@@ -69,14 +69,15 @@ def test_a_pass_says_what_it_could_not_see() -> None:
     failed = clause_of("b", 2, "w", "e2e", verdict="FAIL").replace(scope=scope())
     assert passes_speak_of([short]) == [
         (
-            "PASS holds for 14:00 to 14:10 UTC on 6 November, at 50/s; outages or slow spells"
+            "PASS holds for 14:00 to 14:10 UTC on 6 November, at 50/s; outages or slow stretches"
             " longer than 2 s that come seldom may have been missed."
         )
     ]
     assert passes_speak_of([short, tight, failed, long]) == [
         (
-            "PASS of a holds for 14:00 to 14:10 UTC on 6 November, at 50/s; outages or slow spells"
-            " longer than 200 ms to 2 s (by clause) that come seldom may have been missed."
+            "PASS of a holds for 14:00 to 14:10 UTC on 6 November, at 50/s; outages or slow"
+            " stretches longer than 200 ms to 2 s (by clause) that come seldom may have been"
+            " missed."
         ),
         (
             "PASS of b holds for 6 November, 14:00, to 8 November, 14:00 UTC, at 50/s; it was long"

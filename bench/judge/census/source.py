@@ -2,8 +2,8 @@
 
 In: names of log files, of a run's folder (`RUN` or `RUN:LANE`), or of a scenario with a `[census]`
 table. Out: a `RequestLog`, and the contract and bill that come with a scenario; a scenario's month
-judged, with its known answers. Must stay true: a run's rows are those it came to, warm-up left out;
-a made-up month is the same each time, row for row.
+judged, with its expected answers. Must stay true: a run's rows are those it came to, warm-up left
+out; a made-up month is the same each time, row for row.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def source_of(names: Sequence[str], reading: Reading) -> Source:
 
 
 def judge_month(month: Month, path: Path) -> tuple[Census, list[Expectation]]:
-    """Play a scenario's month and hold it against its contract: the census, and its known answers
+    """Play a scenario's month and hold it against its contract: the census, and the expectations
     as in verdicts.json.
     """
     log = play_month(month, path.stem)

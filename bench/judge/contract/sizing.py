@@ -121,7 +121,7 @@ class LaneSize:
     load: Load
     #: requests that are sent before and judged by no clause
     warmup: int
-    #: played in virtual time, which nobody waits for
+    #: computed by the simulator, which nobody waits for
     simulated: bool
     #: measured requests per second; None for a closed loop, which plans no rate
     rate_rps: float | None
@@ -135,7 +135,7 @@ class LaneSize:
 class Whole:
     """The plan that decides all of some clauses: its traffic, and the clause that sets its length.
 
-    Virtual time is no part of the traffic's length.
+    Computed time is no part of the traffic's length.
     """
 
     load: Load

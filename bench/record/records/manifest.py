@@ -280,7 +280,7 @@ class Harness(ProcessRecord):
     by_worker: list[ProcessRecord] = Field(default_factory=list)
     #: rows that the simulator computed a second
     simulated_rps: int | None = None
-    #: by scenario, of a run on the embedded gateway
+    #: by scenario, of a run on the simulator
     gateway: dict[str, GatewayRecord] = Field(default_factory=dict)
     #: of a merged run
     shards: HarnessShards | None = None
@@ -366,7 +366,7 @@ class Manifest(FileRecord):
 
     @property
     def simulated_lanes(self) -> list[int]:
-        """Indices of the lanes that were played in virtual time."""
+        """Indices of the lanes that were computed by the simulator."""
         return [index for index, lane in enumerate(self.lanes) if lane.simulated]
 
     @property
