@@ -88,7 +88,7 @@ def tell(text):
     print(text, flush=True)
 terms = Terms(Path(folder), hook=(sys.executable, hook), roll=roll)
 async def main():
-    await Watch(probing(load_suite(suite), Fraction(10), None), terms, tell).go_on()
+    await Watch(probing(load_suite(suite), Fraction(20), None), terms, tell).go_on()
 run_loop(main)
 """
 #: Appends what it is told to the file that its environment names.
@@ -713,7 +713,7 @@ def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(
             watches[0].stop()
         return wall_ns() + ahead[0]
 
-    suite = probing(load_suite(str(suite_to(gateway))), Fraction(10), None)
+    suite = probing(load_suite(str(suite_to(gateway))), Fraction(20), None)
     began = wall_ns()
     told = watched(
         suite,
@@ -882,7 +882,7 @@ def test_first_probes_that_are_all_refused_end_a_first_watch(
 ) -> None:
     """A wrong key is no outage."""
     with provider(lambda _: 401) as (url, answered):
-        suite = probing(load_suite(str(suite_to(url.removesuffix("/v1")))), Fraction(20), None)
+        suite = probing(load_suite(str(suite_to(url.removesuffix("/v1")))), Fraction(50), None)
         with pytest.raises(TargetUnreachable, match="Incorrect API key provided"):
             watched(suite, Terms(tmp_path / "out", lasts_ns=60 * S))
     assert 10 <= len(answered) < 200
@@ -893,6 +893,6 @@ def test_first_probes_that_are_refused_for_want_of_credit_are_measured(
 ) -> None:
     """Key, model and body are right, so the watch goes on to its end."""
     with provider(lambda _: 402) as (url, answered):
-        suite = probing(load_suite(str(suite_to(url.removesuffix("/v1")))), Fraction(20), None)
+        suite = probing(load_suite(str(suite_to(url.removesuffix("/v1")))), Fraction(50), None)
         watched(suite, Terms(tmp_path / "out", lasts_ns=1 * S))
-    assert len(answered) == 20
+    assert len(answered) == 50

@@ -20,16 +20,16 @@ from bench.show.lessons import Lesson
 from bench.show.masthead import when
 from bench.show.wording import ABSENT, clause_title, count, number, visible
 
-#: Clauses that are not kept, and clauses that are, with a line each.
-_JUDGED_MOST, _KEPT_MOST = 14, 20
+#: Rows of all tables together.
+_ROWS_MOST = 22
 _ORDER = ("FAIL", "INCONCLUSIVE", "PASS")
 
 
 def brief(run: Run, records: Records, found: Sequence[Lesson]) -> list[Node]:
     """Lessons, clauses, harness, commands."""
     return [
-        *_lessons(found),
-        *_clauses(records),
+        *_lessons(found[:_ROWS_MOST]),
+        *_clauses(records, max(_ROWS_MOST - len(found), 1)),
         Text(_what(run, records)),
         *_commands(run, records),
     ]
@@ -65,22 +65,25 @@ BRIEF_COLUMNS: list[Column[ClauseVerdict]] = [
 ]
 
 
-def _clauses(records: Records) -> Iterator[Node]:
+def _clauses(records: Records, most: int) -> Iterator[Node]:
+    """What is not kept first, then in a drawer what is: at most so many rows."""
     judged = [clause for clause in records.verdicts.clauses if clause.judged]
     judged.sort(key=lambda clause: _ORDER.index(clause.verdict))
     open_ = [clause for clause in judged if clause.verdict != "PASS"]
     kept = [clause for clause in judged if clause.verdict == "PASS"]
-    if not open_ and len(kept) <= _JUDGED_MOST:
+    if not open_:
         open_, kept = kept, []
-    if shown := open_[:_JUDGED_MOST]:
+    if shown := open_[:most]:
         more = len(open_) - len(shown)
         left = f"; {count(more)} more in report.html" if more else ""
         yield Table(f"Clauses{left}", BRIEF_COLUMNS, shown)
     if kept:
-        more = len(kept) - _KEPT_MOST
-        left = f", of which {count(more)} in report.html alone" if more > 0 else ""
+        listed = kept[: max(most - len(open_), 0)]
+        more = len(kept) - len(listed)
+        left = f", {count(more)} of them in report.html alone" if more else ""
         title = f"{count(len(kept))} kept clause{'s' * (len(kept) != 1)}{left}"
-        yield Drawer(title, [Table("Kept", BRIEF_COLUMNS, kept[:_KEPT_MOST])])
+        table = [Table("Kept", BRIEF_COLUMNS, listed)] if listed else []
+        yield Drawer(title, table) if table else Text(f"{title}.")
 
 
 def _what(run: Run, records: Records) -> str:

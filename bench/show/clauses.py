@@ -60,6 +60,8 @@ def clauses_answer(
     """`1 of 4 clauses is broken, 2 are kept, 1 is undecided.`"""
     got = Counter(str(clause.verdict) for clause in judged)
     if len(judged) <= 2 and len(lanes) == 1:
+        if len(judged) == 2 and len(got) == 1:
+            return f"Both clauses are {_WORDS[judged[0].verdict]}."
         each = [f"{_title(clause)} is {_WORDS[clause.verdict]}" for clause in judged]
         return f"{show_list(each)}."
     first, *more = [word for word in ("FAIL", "PASS", "INCONCLUSIVE") if got[word]]

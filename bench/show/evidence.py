@@ -46,12 +46,13 @@ _NAME_MOST = 60
 
 
 def evidence_section(run: Run, records: Records) -> Iterator[Section]:
-    """All drawers."""
+    """All drawers: of few targets one each, of many one a subject."""
+    few = len(run.lanes) <= FEW
     nodes = [
         *_clauses(run, records),
-        *_latencies(run, records),
-        *_load(run, records),
-        *_targets(run, records),
+        *([] if few else _latencies(run, records)),
+        *([] if few else _load(run, records)),
+        *(_targets(run, records) if few else []),
         *_behind(run, records),
         *_contracts(run, records),
         *_notes(run, records),
@@ -157,9 +158,7 @@ def _load(run: Run, records: Records) -> Iterator[Node]:
 
 
 def _targets(run: Run, records: Records) -> Iterator[Node]:
-    """Of few targets all that is known of each."""
-    if len(run.lanes) > FEW:
-        return
+    """All that is known of each."""
     for index, lane in enumerate(run.lanes):
         nodes = target_nodes(run, index, records.summary.targets[lane.name])
         about = "every metric, outcome and part of the run"

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from bench.judge.review import Records
 from bench.record.records.attribution import LaneAttribution
 from bench.record.records.manifest import LaneRecord
+from bench.record.records.rehearsed import SuiteName
 from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.record.run_folder import Run
 from bench.show import wording
@@ -30,6 +31,8 @@ from bench.units import show_duration, show_list
 _BROKEN_MOST, _NAMED_MOST, _LISTED_MOST = 2, 3, 3
 _TALLY = ("FAIL", "INCONCLUSIVE", "PASS")
 _REPEAT_MOST = 2000
+#: A command that stands among the facts; a longer one stands in the evidence alone.
+_SHORT = 60
 
 
 def rehearsal(verdicts: Verdicts) -> str:
@@ -39,6 +42,19 @@ def rehearsal(verdicts: Verdicts) -> str:
     if not verdicts.expects or verdicts.overall == "INVALID":
         return ""
     return "AS EXPECTED" if all(item.met for item in verdicts.expects) else "NOT AS EXPECTED"
+
+
+def title_of(run: Run, suite: SuiteName) -> str:
+    """The suite; of a run by flags the model and where it was asked."""
+    if suite.name != _BY_FLAGS or len(run.lanes) != 1:
+        return visible(suite.name, 80)
+    lane = run.lanes[0]
+    where = visible(lane.base_url.partition("://")[2].partition("/")[0], 80)
+    return f"{visible(lane.model, 80)} at {where}" if where and lane.model else where
+
+
+#: Name of the suite that flags make.
+_BY_FLAGS = "adhoc"
 
 
 def tally(verdicts: Verdicts) -> list[tuple[str, int]]:
@@ -117,8 +133,8 @@ def _the_rest(names: dict[str, str], judged: Sequence[ClauseVerdict], broken: in
     elif len(by_target) == 1 and kept:
         yield " ".join(f"{clause_title(each)} is kept: {_beside(each)}." for each in kept[:2])
     undecided = [clause for clause in judged if clause.verdict == "INCONCLUSIVE"]
-    if len(undecided) == 1:
-        yield _undecided(names, undecided[0])
+    if len(undecided) == 1 or (len(by_target) == 1 and len(undecided) <= _BROKEN_MOST):
+        yield from (_undecided(names, clause) for clause in undecided)
     elif undecided:
         yield f"{count(len(undecided))} clauses are undecided."
 
@@ -134,12 +150,8 @@ def _all_kept(kept: Sequence[ClauseVerdict]) -> str:
 def _undecided(names: dict[str, str], clause: ClauseVerdict) -> str:
     whose = f"{names.get(clause.target, '')}, " if len(names) > 1 else ""
     head = f"{whose}{clause_title(clause)}" if not whose else f"{whose}{in_sentence(clause)}"
-    said = f"{head} is undecided: {count(clause.n)} requests are too few to tell"
-    if clause.open_cause not in (None, "few_rows"):
-        said = f"{head} is undecided"
-    if clause.decide is None:
-        return f"{said}."
-    return f"{said}; about {count(clause.decide.requests)} would decide."
+    why = wording.decider(clause).removesuffix(".")
+    return f"{head} is undecided: {why[:1].lower()}{why[1:]}."
 
 
 def _beside(clause: ClauseVerdict) -> str:
@@ -194,13 +206,14 @@ def facts(run: Run, records: Records) -> Iterator[Fact]:
     if all(lane.simulated for lane in lanes):
         yield Fact("Harness", "nothing was sent, so there was none to distrust")
     else:
-        yield Fact("Harness", health_line(summary), mark)
+        yield Fact("Harness", health_line(summary).partition(". ")[0], mark)
     if said := _contracts(lanes, records.verdicts):
         yield Fact("Contract", said)
     if (breach := records.verdicts.projected_breach_usd) is not None:
         yield Fact("Breach", f"the contract prices one at {float(breach):,.0f} USD")
-    if repeat := run.manifest.repeat_command:
-        yield Fact("Repeat", visible(repeat, 400))
+    repeat = run.manifest.repeat_command
+    if repeat and len(repeat) <= _SHORT:
+        yield Fact("Repeat", visible(repeat))
 
 
 def _whom(lanes: Sequence[LaneRecord]) -> Iterator[Fact]:

@@ -27,7 +27,7 @@ from bench.show.drills import drills_section
 from bench.show.evidence import evidence_section
 from bench.show.facts import left_out_sentences
 from bench.show.lessons import Lesson, lessons, lessons_section
-from bench.show.masthead import commands, facts, lead, rehearsal, tally
+from bench.show.masthead import commands, facts, lead, rehearsal, tally, title_of
 from bench.show.paragraph import statement
 from bench.show.residency import residency_section
 from bench.show.routes import route_lines
@@ -49,7 +49,7 @@ def report_document(run: Run, records: Records) -> Document:
     alerts = [Text(alert, tone="alert") for alert in _alerts(run, records)]
     return Document(
         run=visible(manifest.run, 120),
-        title=visible(suite.name, 80),
+        title=title_of(run, suite) or visible(suite.name, 80),
         overall=visible(records.summary.overall, 20),
         word=rehearsal(records.verdicts),
         about=visible(suite.description),
@@ -88,7 +88,8 @@ def _clauses(run: Run, records: Records) -> Iterator[Section]:
 
 def _statement(run: Run, records: Records) -> list[Node]:
     """The paragraph to file, with the answer of each comparison."""
-    compared = tier_answers(_pairs(records)[:_COMPARED_MOST])
+    pairs = [] if rehearsal(records.verdicts) else _pairs(records)[:_COMPARED_MOST]
+    compared = tier_answers(pairs)
     filed = statement(run.manifest, records.summary, records.verdicts)
     return [Text(" ".join([filed, *compared]), "Statement for the file", "quote", "summary")]
 

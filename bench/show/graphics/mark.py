@@ -78,7 +78,7 @@ def _paint(colour: str, r: float, verdict: str) -> Markup:
     if colour in ("pass", "fail"):
         return Markup(' fill="{}"').format(ink)
     hollow = PALETTE["paper"] if colour in ("inc", "inv") else "none"
-    wide = _short(max(r * 0.34, 1.4)) if verdict != "INVALID" else "1.4"
+    wide = _short(max(r * (0.34 if verdict != "INVALID" else 0.13), 1.4))
     return Markup(' fill="{}" stroke="{}" stroke-width="{}"').format(hollow, ink, wide)
 
 

@@ -15,6 +15,9 @@ from markupsafe import Markup
 from bench.show.graphics.mark import VerdictWord
 from bench.show.graphics.track import Track, TrackAxis
 
+#: A longer name may be broken anywhere.
+_LONG = 20
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -101,13 +104,14 @@ class Matrix:
         ).format(titles, axes)
 
     def _row(self, line: Line, span: int) -> Markup:
-        stage = Markup('<th class="word st" scope="rowgroup" rowspan="{}">{}</th>')
+        stage = Markup('<th class="word st{}" scope="rowgroup" rowspan="{}">{}</th>')
         computed = Markup(' <small class="soft">computed</small>') if line.computed else ""
         rest = line.name.removeprefix(line.short)
+        long = " long" if len(line.short) > _LONG else ""
         name = Markup(
-            '<th class="word tg" role="rowheader" scope="row">{}<small class="full">{}</small>{}'
+            '<th class="word tg{}" role="rowheader" scope="row">{}<small class="full">{}</small>{}'
             "</th>"
-        ).format(line.short, rest, computed)
+        ).format(long, line.short, rest, computed)
         cells = Markup("").join(
             self._cell(kind, cell) for kind, cell in zip(self.kinds, line.cells, strict=True)
         )
@@ -118,7 +122,9 @@ class Matrix:
             Markup(' class="first"') if span else "",
             line.name,
             line.verdicts,
-            stage.format(span, line.stage) if span else "",
+            stage.format(" long" if len(line.stage) > _LONG else "", span, line.stage)
+            if span
+            else "",
             name,
             cells,
             line.requests,
